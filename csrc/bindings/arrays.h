@@ -1,0 +1,87 @@
+// NumPy arrays to checked views and back. Python has said what is wrong with user data already; this is the net below.
+#pragma once
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+
+namespace fd::bindings {
+
+namespace py = pybind11;
+
+inline DType dtype_of(const py::array& a) {
+    const char kind = a.dtype().kind();
+    const auto size = a.dtype().itemsize();
+    if (a.dtype().byteorder() == '>') throw InvalidArgument("array: byte order must be native");
+    if (kind == 'b') return DType::boolean;
+    if (kind == 'f' && size == 4) return DType::f32;
+    if (kind == 'f' && size == 8) return DType::f64;
+    if (kind == 'i' || kind == 'u') {
+        const bool is_signed = kind == 'i';
+        switch (size) {
+            case 1: return is_signed ? DType::i8 : DType::u8;
+            case 2: return is_signed ? DType::i16 : DType::u16;
+            case 4: return is_signed ? DType::i32 : DType::u32;
+            case 8: return is_signed ? DType::i64 : DType::u64;
+            default: break;
+        }
+    }
+    throw InvalidArgument("array: dtype " + std::string(py::str(a.dtype())) + " is not a real number type of at most 64 bits");
+}
+
+inline View view_of(const py::array& a) {
+    if (a.ndim() != 1 && a.ndim() != 2) throw InvalidArgument("array: one or two dimensions are needed");
+    View v;
+    v.data = static_cast<const char*>(a.data());
+    v.dtype = dtype_of(a);
+    v.rows = a.shape(0);
+    v.cols = a.ndim() == 2 ? a.shape(1) : 1;
+    v.row_stride = a.strides(0);
+    v.col_stride = a.ndim() == 2 ? a.strides(1) : a.itemsize();
+    return v;
+}
+
+inline Dataset dataset_of(const py::array& x, const py::object& y, const py::object& weights) {
+    Dataset d;
+    d.x = view_of(x);
+    if (!y.is_none()) d.y = view_of(py::cast<py::array>(y));
+    if (!weights.is_none()) {
+        const auto w = py::cast<py::array>(weights);
+        if (w.ndim() != 1 || w.shape(0) != d.x.rows || w.dtype().kind() != 'f' || w.itemsize() != 8 ||
+            (w.shape(0) > 1 && w.strides(0) != 8))
+            throw InvalidArgument("weights must be contiguous float64 (rows,)");
+        d.weights = static_cast<const double*>(w.data());
+    }
+    return d;
+}
+
+inline py::array empty_array(DType dtype, std::vector<py::ssize_t> shape) {
+    return py::array(dtype == DType::f32 ? py::dtype::of<float>() : py::dtype::of<double>(), std::move(shape));
+}
+
+inline std::vector<py::ssize_t> shape_of(const Tensor& t) {
+    if (t.vector) return {t.rows};
+    return {t.rows, t.cols};
+}
+
+// A C-ordered array of the net's type and the tensor's shape; anything else is an error.
+inline py::array as_tensor(const py::handle& given, const Tensor& t, DType dtype, const std::string& where) {
+    using Any = py::array;
+    py::array a = dtype == DType::f32 ? Any(py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(given))
+                                      : Any(py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(given));
+    if (!a) throw InvalidArgument(where + ": not convertible to an array of numbers");
+    const auto shape = shape_of(t);
+    bool fits = size_t(a.ndim()) == shape.size();
+    for (size_t i = 0; fits && i < shape.size(); ++i) fits = a.shape(py::ssize_t(i)) == shape[i];
+    if (!fits) throw InvalidArgument(where + ": wrong shape");
+    return a;
+}
+
+void bind_engine(py::module_&);
+void bind_kernels(py::module_&);
+
+}  // namespace fd::bindings

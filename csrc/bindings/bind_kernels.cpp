@@ -1,0 +1,107 @@
+// fastdense._core.kernels: single kernels of each instruction set, for tests and benchmarks; not public.
+#include "bindings/arrays.h"
+#include "core/parallel.h"
+#include "cpu/gemm.h"
+#include "cpu/kernels.h"
+
+namespace fd::bindings {
+namespace {
+
+using cpu::Isa;
+
+const Isa& isa_named(const std::string& name) {
+    const Isa* found = cpu::find_isa(name.c_str());
+    if (!found) throw InvalidArgument("no instruction set '" + name + "' on this machine");
+    return *found;
+}
+
+template <class T>
+using Matrix = py::array_t<T, py::array::c_style>;
+
+template <class T>
+void bind_for(py::module_& m) {
+    using namespace py::literals;
+    m.def(
+        "activation",
+        [](const std::string& isa, const std::string& name, const Matrix<T>& z, double alpha) {
+            const auto act = ops::Activation(find_name("activation", ops::activation_names, name));
+            Matrix<T> in(std::vector<py::ssize_t>{z.shape(0), z.shape(1)}), out(std::vector<py::ssize_t>{z.shape(0), z.shape(1)});
+            std::copy_n(z.data(), z.size(), in.mutable_data());
+            const auto& k = cpu::kernels_of<T>(isa_named(isa));
+            if (act == ops::Activation::softmax) k.softmax(in.data(), out.mutable_data(), z.shape(0), z.shape(1));
+            else k.bias_activation(act, T(alpha), nullptr, nullptr, in.mutable_data(), out.mutable_data(), z.shape(1), z.shape(0), z.shape(1));
+            return out;
+        },
+        "isa"_a, "name"_a, "z"_a, "alpha"_a = 1.0);
+    m.def(
+        "activation_slope",
+        [](const std::string& isa, const std::string& name, const Matrix<T>& z, double alpha) {
+            const auto act = ops::Activation(find_name("activation", ops::activation_names, name));
+            std::vector<py::ssize_t> shape{z.shape(0), z.shape(1)};
+            Matrix<T> in(shape), a(shape), d(shape);
+            std::copy_n(z.data(), z.size(), in.mutable_data());
+            std::fill_n(d.mutable_data(), d.size(), T(1));
+            const auto& k = cpu::kernels_of<T>(isa_named(isa));
+            const int64_t rows = z.shape(0), cols = z.shape(1);
+            k.bias_activation(act, T(alpha), nullptr, nullptr, in.mutable_data(), a.mutable_data(), cols, rows, cols);
+            const bool from_input = ops::activation_needs[int(act)] == ops::Needs::input;
+            k.activation_backward(act, T(alpha), nullptr, from_input ? in.data() : a.data(), d.mutable_data(), cols, rows, cols);
+            return d;
+        },
+        "isa"_a, "name"_a, "z"_a, "alpha"_a = 1.0);
+    m.def(
+        "column_sums",
+        [](const std::string& isa, const Matrix<T>& d) {
+            Matrix<T> out(d.shape(1));
+            cpu::kernels_of<T>(isa_named(isa)).column_sums(d.data(), out.mutable_data(), d.shape(1), d.shape(0), d.shape(1));
+            return out;
+        },
+        "isa"_a, "d"_a);
+    m.def(
+        "dot",
+        [](const std::string& isa, const Matrix<T>& a, const Matrix<T>& b) {
+            if (a.size() != b.size()) throw InvalidArgument("dot: sizes differ");
+            return cpu::kernels_of<T>(isa_named(isa)).dot(a.data(), b.data(), a.size());
+        },
+        "isa"_a, "a"_a, "b"_a);
+    m.def(
+        "gather",
+        [](const std::string& isa, const py::array& x, const Matrix<T>& mean, const Matrix<T>& inverse) {
+            const View v = view_of(x);
+            Matrix<T> out(std::vector<py::ssize_t>{v.rows, v.cols});
+            if (mean.size() != inverse.size() || (mean.size() && mean.size() != v.cols)) throw InvalidArgument("gather: sizes differ");
+            const bool standardise = mean.size() > 0;
+            for (int64_t r = 0; r < v.rows; ++r)
+                cpu::kernels_of<T>(isa_named(isa)).gather_row(v, r, standardise ? mean.data() : nullptr,
+                                                              standardise ? inverse.data() : nullptr, out.mutable_data() + r * v.cols);
+            return out;
+        },
+        "isa"_a, "x"_a, "mean"_a, "inverse"_a);
+}
+
+// C = A · B by the team, column slices: what the wide path does; for the roofline.
+void sgemm(const Matrix<float>& a, const Matrix<float>& b, Matrix<float> c, int threads, int repeats) {
+    const int64_t m = a.shape(0), k = a.shape(1), n = b.shape(1);
+    if (b.shape(0) != k || c.shape(0) != m || c.shape(1) != n) throw InvalidArgument("sgemm: shapes do not fit");
+    const float *pa = a.data(), *pb = b.data();
+    float* pc = c.mutable_data();
+    py::gil_scoped_release release;
+    cpu::pin_blas_to_one_thread();
+    for (int i = 0; i < repeats; ++i)
+        parallel(threads, [&](const Worker& w) {
+            const int64_t first = n * w.id / w.team, last = n * (w.id + 1) / w.team;
+            cpu::gemm(cpu::Trans::no, cpu::Trans::no, m, last - first, k, pa, k, pb + first, n, 0.0f, pc + first, n);
+        });
+}
+
+}  // namespace
+
+void bind_kernels(py::module_& parent) {
+    using namespace py::literals;
+    auto m = parent.def_submodule("kernels", "Single kernels, for tests and benchmarks.");
+    bind_for<float>(m);
+    bind_for<double>(m);
+    m.def("sgemm", &sgemm, "a"_a, "b"_a, "out"_a, "threads"_a, "repeats"_a = 1);
+}
+
+}  // namespace fd::bindings

@@ -1,0 +1,116 @@
+// The module's entry: loads the BLAS that lies beside it and lists what there is.
+#include <dlfcn.h>
+
+#include "bindings/arrays.h"
+#include "core/parallel.h"
+#include "cpu/gemm.h"
+#include "cpu/kernels.h"
+#include "ops/rng.h"
+
+namespace fd::bindings {
+namespace {
+
+std::string folder_of_this_file() {
+    Dl_info info;
+    static const char here = 0;
+    if (!dladdr(&here, &info)) throw InternalError("dladdr failed");
+    const std::string file = info.dli_fname;
+    return file.substr(0, file.rfind('/') + 1);
+}
+
+py::array_t<double> random_uniform(uint64_t seed, uint32_t index, int64_t n) {
+    py::array_t<double> out(n);
+    double* to = out.mutable_data();
+    py::gil_scoped_release release;
+    for (int64_t i = 0; i < n; ++i) to[i] = ops::uniform(seed, index, uint64_t(i));
+    return out;
+}
+py::array_t<double> random_normal(uint64_t seed, uint32_t index, int64_t n, bool truncated) {
+    py::array_t<double> out(n);
+    double* to = out.mutable_data();
+    py::gil_scoped_release release;
+    for (int64_t i = 0; i < n; ++i) to[i] = ops::normal(seed, index, uint64_t(i), truncated);
+    return out;
+}
+py::array_t<int64_t> shuffle_indices(int64_t n, uint64_t seed, uint32_t epoch) {
+    py::array_t<int64_t> out(n);
+    const ops::Shuffle order(uint64_t(n), seed, epoch);
+    for (int64_t i = 0; i < n; ++i) out.mutable_data()[i] = int64_t(order(uint64_t(i)));
+    return out;
+}
+
+template <class S>
+int64_t first_nonfinite_of(const View& v) {
+    for (int64_t r = 0; r < v.rows; ++r) {
+        const char* row = v.row(r);
+        if (v.col_stride == int64_t(sizeof(S))) {  // x·0 is 0 unless x is not finite: a sum the compiler can vectorise
+            const S* p = reinterpret_cast<const S*>(row);
+            S bad[8] = {};
+            int64_t c = 0;
+            for (; c + 8 <= v.cols; c += 8)
+                for (int k = 0; k < 8; ++k) bad[k] += p[c + k] * S(0);
+            for (; c < v.cols; ++c) bad[0] += p[c] * S(0);
+            S total = 0;
+            for (S b : bad) total += b;
+            if (total == S(0)) continue;
+        }
+        for (int64_t c = 0; c < v.cols; ++c) {
+            S x;
+            std::memcpy(&x, row + c * v.col_stride, sizeof(S));
+            if (!(x - x == S(0))) return r * v.cols + c;
+        }
+    }
+    return -1;
+}
+// Flat index (row · cols + col) of the first NaN or infinity, or -1.
+int64_t first_nonfinite(const py::array& x) {
+    const View v = view_of(x);
+    py::gil_scoped_release release;
+    if (v.dtype == DType::f32) return first_nonfinite_of<float>(v);
+    if (v.dtype == DType::f64) return first_nonfinite_of<double>(v);
+    return -1;
+}
+
+py::dict build_info() {
+    py::dict d;
+    std::string available;
+    for (int i = 0; i < cpu::isa_count(); ++i) available += (i ? ", " : "") + std::string(cpu::isa_name(i));
+    d["isa"] = cpu::isa().name;
+    d["isa_available"] = available;
+    d["blas"] = cpu::blas_config();
+    d["blas_core"] = cpu::blas_core();
+    d["openmp"] = FD_OPENMP;
+    d["compiler"] = FD_COMPILER;
+    d["build_type"] = FD_BUILD_TYPE;
+    d["commit"] = FD_COMMIT;
+    d["cuda"] = "off";
+    d["threads"] = std::to_string(available_threads());
+    return d;
+}
+
+template <size_t N>
+std::vector<std::string> list_of(const char* const (&names)[N]) {
+    return {names, names + N};
+}
+
+}  // namespace
+}  // namespace fd::bindings
+
+PYBIND11_MODULE(_core, m) {
+    using namespace fd;
+    using namespace fd::bindings;
+    using namespace py::literals;
+    cpu::load_blas(folder_of_this_file() + "_libs/libfastdense_openblas.so", cpu::isa().blas_core);
+    py::register_exception<InternalError>(m, "InternalError", PyExc_RuntimeError);
+    bind_engine(m);
+    bind_kernels(m);
+    m.attr("ACTIVATIONS") = list_of(ops::activation_names);
+    m.attr("LOSSES") = list_of(ops::loss_names);
+    m.attr("METRICS") = list_of(metric_names);
+    m.def("random_uniform", &random_uniform, "seed"_a, "index"_a, "n"_a);
+    m.def("random_normal", &random_normal, "seed"_a, "index"_a, "n"_a, "truncated"_a);
+    m.def("shuffle_indices", &shuffle_indices, "n"_a, "seed"_a, "epoch"_a);
+    m.def("first_nonfinite", &first_nonfinite, "x"_a);
+    m.def("available_threads", &available_threads);
+    m.def("build_info", &build_info);
+}

@@ -1,0 +1,59 @@
+// The only device interface: one net on one device. A new device is a folder with a class behind this and a make_ function.
+#pragma once
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <vector>
+
+#include "core/plan.h"
+#include "core/types.h"
+
+namespace fd {
+
+struct TrainRequest {
+    Dataset train;
+    const Dataset* validation = nullptr;
+    int64_t batch_size = 32;
+    bool shuffle = true;
+    int64_t epoch = 0, first_batch = 0;  // where the first step starts
+    const double* learning_rates = nullptr;  // one a step
+    int64_t steps = 0;
+    bool stop_on_nan = false;
+    // Called after steps, a few times a second: (steps done, Σ loss, Σ rows of this epoch). True: stop now.
+    std::function<bool(int64_t, double, double)> tick;
+    int threads = 1;
+};
+
+struct TrainOutcome {
+    int64_t steps = 0, epochs = 0;
+    std::vector<double> totals, validation;  // (epochs, K) each
+    std::vector<double> partial;             // (K,): the running totals of the unfinished epoch
+    int64_t nonfinite_step = -1;
+    bool interrupted = false;
+};
+
+// Every void pointer holds elements of the net's own type, densely packed.
+class Backend {
+public:
+    virtual ~Backend() = default;
+    virtual const Plan& plan() const = 0;
+    virtual DType dtype() const = 0;
+    virtual void read_tensor(int tensor, void* out) const = 0;
+    virtual void write_tensor(int tensor, const void* in) = 0;
+    virtual void configure(const Training&) = 0;  // resets the optimizer's state
+    virtual int slots() const = 0;
+    virtual void read_slot(int slot, int tensor, void* out) const = 0;
+    virtual void write_slot(int slot, int tensor, const void* in) = 0;
+    virtual int64_t step() const = 0;
+    virtual void set_step(int64_t) = 0;
+    virtual TrainOutcome train(const TrainRequest&) = 0;
+    virtual void evaluate(const Dataset&, int threads, double* totals) = 0;
+    virtual void predict(const View& x, int threads, void* out) = 0;
+    virtual double loss_and_grad(const Dataset&, bool training, int threads, void* const* gradients) = 0;
+    virtual void activations(const View& x, int threads, void* const* outputs) = 0;
+    virtual const Training* training() const = 0;  // null before configure
+};
+
+std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype);
+
+}  // namespace fd

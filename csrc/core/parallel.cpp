@@ -1,0 +1,111 @@
+#include "core/parallel.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdlib>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <thread>
+#ifdef __linux__
+#include <pthread.h>
+#endif
+#ifdef _OPENMP
+#include <omp.h>
+#endif
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
+namespace fd {
+namespace {
+
+std::atomic<bool> forked{false};  // libgomp hangs in a child whose parent has run a parallel region
+
+struct ForkHandler {
+    ForkHandler() {
+#ifdef __linux__
+        pthread_atfork(nullptr, nullptr, [] { forked = true; });
+#endif
+    }
+} const fork_handler;
+
+int positive_environment(const char* name) {  // the first number of "4" or "4,2"; 0 if unset or unusable
+    const char* text = std::getenv(name);
+    const long n = text ? std::strtol(text, nullptr, 10) : 0;
+    return n > 0 && n < 1 << 20 ? int(n) : 0;
+}
+
+int quota_from(const std::string& directory) {  // CPUs that a cgroup v2 or v1 folder grants, rounded up; 0 if unlimited
+    std::ifstream v2(directory + "/cpu.max");
+    std::string quota, period;
+    if (v2 >> quota >> period && quota != "max") {
+        const double cpus = std::atof(quota.c_str()) / std::max(1.0, std::atof(period.c_str()));
+        return std::max(1, int(std::ceil(cpus)));
+    }
+    std::ifstream q(directory + "/cpu.cfs_quota_us"), p(directory + "/cpu.cfs_period_us");
+    double us = -1, per = 0;
+    if (q >> us && p >> per && us > 0 && per > 0) return std::max(1, int(std::ceil(us / per)));
+    return 0;
+}
+
+int cgroup_quota() {  // the tightest limit from this process's group up to the root
+    int best = 0;
+    auto consider = [&](const std::string& folder) {
+        const int cpus = quota_from(folder);
+        if (cpus && (!best || cpus < best)) best = cpus;
+    };
+    std::ifstream groups("/proc/self/cgroup");
+    for (std::string line; std::getline(groups, line);) {
+        std::istringstream fields(line);
+        std::string id, controllers, path;
+        std::getline(fields, id, ':'), std::getline(fields, controllers, ':'), std::getline(fields, path);
+        const bool cpu = ("," + controllers + ",").find(",cpu,") != std::string::npos;
+        if (!controllers.empty() && !cpu) continue;
+        const std::string root = cpu ? "/sys/fs/cgroup/cpu" : "/sys/fs/cgroup";
+        for (; path.size() > 1; path = path.substr(0, path.rfind('/'))) consider(root + path);
+        consider(root);
+    }
+    return best;
+}
+
+}  // namespace
+
+int available_threads() {
+    int n = int(std::max(1u, std::thread::hardware_concurrency()));
+#ifdef __linux__
+    cpu_set_t mask;
+    if (sched_getaffinity(0, sizeof(mask), &mask) == 0) n = std::max(1, CPU_COUNT(&mask));
+#endif
+    static const int quota = cgroup_quota();
+    for (int limit : {quota, positive_environment("FASTDENSE_NUM_THREADS"), positive_environment("OMP_NUM_THREADS")})
+        if (limit) n = std::min(n, limit);
+    return n;
+}
+
+void Barrier::relax(int spins) {
+    if (spins > 4000) {
+        sched_yield();
+        return;
+    }
+#ifdef __x86_64__
+    _mm_pause();
+#endif
+}
+
+void run_team(int threads, void (*body)(void*, const Worker&), void* context) {
+    Barrier barrier;
+#ifdef _OPENMP
+    if (threads > 1 && !forked && !omp_in_parallel()) {
+#pragma omp parallel num_threads(threads)
+        body(context, Worker{omp_get_thread_num(), omp_get_num_threads(), &barrier});
+        return;
+    }
+#endif
+    (void)threads;
+    body(context, Worker{0, 1, &barrier});
+}
+
+}  // namespace fd

@@ -1,0 +1,68 @@
+// Threads: the only place (with parallel.cpp) that knows OpenMP. Without it, or in a forked child, everything runs on one.
+#pragma once
+#include <atomic>
+#include <cstdint>
+#include <type_traits>
+
+namespace fd {
+
+// Affinity mask, cgroup quota, FASTDENSE_NUM_THREADS, OMP_NUM_THREADS: the smallest counts. Read anew on every call.
+int available_threads();
+
+// All threads of a team run the same body and meet here; spins briefly, then yields.
+class Barrier {
+public:
+    void wait(int team) {
+        if (team == 1) return;
+        const uint32_t turn = turn_.load(std::memory_order_relaxed);
+        if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == team) {
+            arrived_.store(0, std::memory_order_relaxed);
+            turn_.store(turn + 1, std::memory_order_release);
+            return;
+        }
+        for (int spins = 0; turn_.load(std::memory_order_acquire) == turn; ++spins) relax(spins);
+    }
+
+private:
+    static void relax(int spins);
+    alignas(64) std::atomic<int> arrived_{0};
+    alignas(64) std::atomic<uint32_t> turn_{0};
+};
+
+struct Worker {
+    int id = 0, team = 1;
+    Barrier* barrier = nullptr;
+    void sync() const { barrier->wait(team); }
+    // Runs body(task) for this worker's share of `tasks`. What a task computes never depends on the team.
+    template <class F>
+    void each(int64_t tasks, F&& body) const {
+        for (int64_t t = tasks * id / team; t < tasks * (id + 1) / team; ++t) body(t);
+    }
+    bool first() const { return id == 0; }
+};
+
+void run_team(int threads, void (*body)(void*, const Worker&), void* context);
+
+// body(worker) on up to `threads` threads. It must not throw.
+template <class F>
+void parallel(int threads, F&& body) {
+    run_team(threads, [](void* f, const Worker& w) { (*static_cast<std::remove_reference_t<F>*>(f))(w); }, &body);
+}
+
+// n things cut into at most eight runs of about equal length, ends on multiples of `align`. It depends on n alone, so that
+// results are the same bits at any thread count.
+struct Slices {
+    int64_t n, align;
+    int count;
+    explicit Slices(int64_t length, int64_t smallest = 16, int64_t alignment = 16) : n(length), align(alignment) {
+        const int64_t most = n / smallest;
+        count = int(most < 1 ? 1 : most > 8 ? 8 : most);
+    }
+    int64_t begin(int64_t s) const {
+        if (s >= count) return n;
+        return (n * s / count + align / 2) / align * align;
+    }
+    int64_t end(int64_t s) const { return begin(s + 1); }
+};
+
+}  // namespace fd

@@ -1,0 +1,113 @@
+#include "core/plan.h"
+
+#include <algorithm>
+
+namespace fd {
+namespace {
+
+constexpr int64_t alignment = 16;  // elements: a tensor starts on a cache line in float32
+int64_t padded(int64_t n) { return (n + alignment - 1) / alignment * alignment; }
+
+}  // namespace
+
+Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program) : inputs(inputs), seed(seed), ops(std::move(program)) {
+    if (inputs < 1) throw InvalidArgument("program: inputs must be at least 1");
+    int64_t width = inputs;
+    widest = inputs;
+    std::vector<int> open;
+    auto add = [&](int op, int64_t rows, int64_t cols, bool vector, bool trains, double l1, double l2) {
+        Tensor t{op, rows, cols, vector, trains, l1, l2, 0};
+        int64_t& end = trains ? parameters : statistics;
+        t.offset = end;
+        end += padded(t.size());
+        if (trains) trainable.push_back(int(tensors.size()));
+        tensors.push_back(t);
+        return int(tensors.size()) - 1;
+    };
+    for (int i = 0; i < int(ops.size()); ++i) {
+        Op& op = ops[i];
+        op.in = op.out = width;
+        auto vector = [&](bool trains, double l1 = 0, double l2 = 0) { return add(i, op.out, 1, true, trains, l1, l2); };
+        switch (op.kind) {
+            case OpKind::dense:
+                if (op.units < 1) throw InvalidArgument("program: dense needs at least one unit");
+                op.out = op.units;
+                op.kernel = add(i, op.in, op.out, false, true, op.kernel_l1, op.kernel_l2);
+                if (op.use_bias) op.bias = vector(true, op.bias_l1, op.bias_l2);
+                if (op.activation == ops::Activation::prelu) op.slope = vector(true);
+                step_flops += 6.0 * double(op.in) * double(op.out);
+                break;
+            case OpKind::activation:
+                if (op.activation == ops::Activation::prelu) op.slope = vector(true);
+                break;
+            case OpKind::batch_norm:
+            case OpKind::layer_norm:
+                op.kernel = vector(true);
+                op.bias = vector(true);
+                if (op.kind == OpKind::batch_norm) op.mean = vector(false), op.variance = vector(false);
+                break;
+            case OpKind::normalization:
+                if (i) throw InvalidArgument("program: normalization must be the first op");
+                op.mean = vector(false), op.variance = vector(false);
+                break;
+            case OpKind::dropout:
+                if (!(op.rate >= 0 && op.rate < 1)) throw InvalidArgument("program: dropout's rate must be in [0, 1)");
+                break;
+            case OpKind::residual_begin: open.push_back(i); break;
+            case OpKind::residual_end:
+                if (open.empty()) throw InvalidArgument("program: residual_end without residual_begin");
+                op.partner = open.back();
+                ops[op.partner].partner = i;
+                open.pop_back();
+                if (ops[op.partner].in != width) throw InvalidArgument("program: a residual must keep its width");
+                break;
+        }
+        if (op.has_activation() && op.activation == ops::Activation::softmax && i + 1 != int(ops.size()))
+            throw InvalidArgument("program: softmax may only be last");
+        width = op.out;
+        widest = std::max(widest, width);
+    }
+    if (!open.empty()) throw InvalidArgument("program: residual_begin without residual_end");
+    if (ops.empty()) throw InvalidArgument("program: a net needs at least one op");
+    outputs = width;
+}
+
+int64_t Metric::states(int64_t outputs) const {
+    if (per_row()) return 2;
+    if (kind == Kind::r2) return 4 * outputs;
+    if (kind == Kind::auc) return 2 * outputs * buckets;
+    return 3 * outputs;
+}
+
+int64_t Training::totals(int64_t outputs) const {
+    int64_t n = 2;
+    for (const Metric& m : metrics) n += m.states(outputs);
+    return n;
+}
+
+ops::Rule Training::rule() const {
+    const ops::Hyper& h = hyper;
+    using ops::Rule;
+    if (optimizer == "sgd") return h.momentum == 0 ? Rule::sgd : h.nesterov ? Rule::sgd_nesterov : Rule::sgd_momentum;
+    if (optimizer == "rmsprop") {
+        if (h.centered) return h.momentum != 0 ? Rule::rmsprop_centered_momentum : Rule::rmsprop_centered;
+        return h.momentum != 0 ? Rule::rmsprop_momentum : Rule::rmsprop;
+    }
+    if (optimizer == "adam") return h.amsgrad ? Rule::adam_amsgrad : Rule::adam;
+    if (optimizer == "muon") return Rule::adam;  // for every tensor that is not a kernel
+    if (optimizer == "adagrad") return Rule::adagrad;
+    if (optimizer == "adadelta") return Rule::adadelta;
+    if (optimizer == "nadam") return Rule::nadam;
+    if (optimizer == "lion") return Rule::lion;
+    throw InvalidArgument("optimizer: unknown kind '" + optimizer + "'");
+}
+
+int find_name(const char* family, const char* const* names, int count, const std::string& name) {
+    for (int i = 0; i < count; ++i)
+        if (name == names[i]) return i;
+    std::string list;
+    for (int i = 0; i < count; ++i) list += (i ? ", " : "") + std::string(names[i]);
+    throw InvalidArgument(std::string(family) + ": unknown name '" + name + "'; known are " + list);
+}
+
+}  // namespace fd

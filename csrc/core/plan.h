@@ -1,0 +1,98 @@
+// What a net is, on no device: the program that Python lowers to, and where each tensor lies in the flat buffers.
+#pragma once
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "core/types.h"
+#include "ops/activations.h"
+#include "ops/losses.h"
+#include "ops/optimizers.h"
+
+namespace fd {
+
+enum class OpKind { dense, activation, batch_norm, layer_norm, dropout, normalization, residual_begin, residual_end };
+inline constexpr const char* op_names[] = {"dense",   "activation",    "batch_norm",     "layer_norm",
+                                           "dropout", "normalization", "residual_begin", "residual_end"};
+
+struct Op {
+    OpKind kind = OpKind::dense;
+    int64_t units = 0;
+    bool use_bias = true;
+    ops::Activation activation = ops::Activation::linear;
+    double alpha = 0, rate = 0, momentum = 0, epsilon = 0;
+    double kernel_l1 = 0, kernel_l2 = 0, kernel_orthogonal = 0, kernel_repulsion = 0;
+    bool kernel_orthogonal_columns = false;
+    double bias_l1 = 0, bias_l2 = 0, activity_l1 = 0, activity_l2 = 0;
+    // filled by Plan
+    int64_t in = 0, out = 0;
+    int kernel = -1, bias = -1, slope = -1;                  // tensor numbers; normalisations: gamma, beta in kernel, bias
+    int mean = -1, variance = -1;
+    int partner = -1;                                        // of residual_begin: its residual_end, and the other way round
+
+    bool has_activity() const { return activity_l1 != 0 || activity_l2 != 0; }
+    bool matrix_penalty() const { return kernel_orthogonal != 0 || kernel_repulsion != 0; }
+    bool has_activation() const { return kind == OpKind::dense || kind == OpKind::activation; }
+};
+
+struct Tensor {
+    int op = 0;
+    int64_t rows = 0, cols = 1;  // vectors: (n, 1) with `vector` set
+    bool vector = false, trainable = true;
+    double l1 = 0, l2 = 0;
+    int64_t offset = 0;  // elements into the parameters, or into the statistics if not trainable
+    int64_t size() const { return rows * cols; }
+};
+
+struct Plan {
+    Plan(int64_t inputs, uint64_t seed, std::vector<Op> program);
+    int64_t inputs, outputs = 0, widest = 0;
+    uint64_t seed;
+    std::vector<Op> ops;
+    std::vector<Tensor> tensors;
+    std::vector<int> trainable;       // tensor numbers
+    int64_t parameters = 0, statistics = 0;  // elements of the two flat buffers, padded
+    double step_flops = 0;            // multiply-adds ×2 per row of forward and backward
+    bool normalizes_input() const { return !ops.empty() && ops[0].kind == OpKind::normalization; }
+};
+
+struct Metric {
+    enum class Kind {
+        binary_accuracy, categorical_accuracy, sparse_categorical_accuracy, top_k, mse, mae, mape,
+        precision, recall, f1, r2, auc
+    };
+    Kind kind = Kind::mse;
+    int64_t k = 0;
+    double threshold = 0.5;
+    bool multiclass = false;
+    static constexpr int64_t buckets = 200;
+    bool per_row() const { return kind <= Kind::mape; }  // a weighted mean of one value a row
+    int64_t states(int64_t outputs) const;
+};
+inline constexpr const char* metric_names[] = {"binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy",
+                                               "top_k", "mse", "mae", "mape", "precision", "recall", "f1", "r2", "auc"};
+
+struct Training {  // what is optimised
+    ops::Loss loss = ops::Loss::mse;
+    bool from_logits = false;
+    double label_smoothing = 0, loss_param = 0;
+    std::string optimizer;
+    ops::Hyper hyper;
+    std::vector<Metric> metrics;
+
+    bool sparse() const { return loss == ops::Loss::sparse_categorical_crossentropy; }
+    bool categorical() const { return sparse() || loss == ops::Loss::categorical_crossentropy; }
+    bool binary() const { return loss == ops::Loss::binary_crossentropy; }
+    bool muon() const { return optimizer == "muon"; }
+    ops::Rule rule() const;
+    int64_t totals(int64_t outputs) const;  // Σ loss, Σ rows, metric states
+};
+
+// The number of `name` in a list of names; InvalidArgument naming `family` if it is not there.
+int find_name(const char* family, const char* const* names, int count, const std::string& name);
+template <size_t N>
+int find_name(const char* family, const char* const (&names)[N], const std::string& name) {
+    return find_name(family, names, int(N), name);
+}
+
+}  // namespace fd

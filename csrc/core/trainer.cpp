@@ -1,0 +1,57 @@
+#include "core/trainer.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace fd {
+
+Cursor::Cursor(const TrainRequest& r, uint64_t seed)
+    : n_(r.train.rows()), batch_size_(std::min(r.batch_size, r.train.rows())), batches_((n_ + batch_size_ - 1) / batch_size_),
+      epoch_(r.epoch), batch_(r.first_batch), shuffle_(r.shuffle), seed_(seed),
+      order_(uint64_t(n_), seed, uint32_t(epoch_)) {}
+
+void Cursor::advance() {
+    if (++batch_ < batches_) return;
+    batch_ = 0;
+    ++epoch_;
+    if (shuffle_) order_ = ops::Shuffle(uint64_t(n_), seed_, uint32_t(epoch_));
+}
+
+Ledger::Ledger(const TrainRequest& r, int64_t width, std::vector<double>& running)
+    : request_(r), width_(width), running_(running), next_tick_(Clock::now() + std::chrono::milliseconds(100)) {
+    const int64_t batch = std::min(r.batch_size, r.train.rows());
+    const int64_t batches = (r.train.rows() + batch - 1) / batch;
+    const size_t epochs = size_t((r.first_batch + r.steps) / batches);
+    outcome_.totals.resize(epochs * size_t(width));
+    if (r.validation) outcome_.validation.resize(epochs * size_t(width));
+    running_.resize(size_t(width));
+}
+
+void Ledger::start_epoch() { std::fill(running_.begin(), running_.end(), 0.0); }
+
+void Ledger::finish_epoch() {
+    std::copy(running_.begin(), running_.end(), outcome_.totals.begin() + outcome_.epochs * width_);
+    ++outcome_.epochs;
+}
+
+bool Ledger::step_done(double batch_loss) {
+    ++outcome_.steps;
+    if (request_.stop_on_nan && !std::isfinite(batch_loss)) {
+        outcome_.nonfinite_step = outcome_.steps - 1;
+        return true;
+    }
+    if (!request_.tick) return false;
+    const auto now = Clock::now();
+    if (now < next_tick_) return false;
+    next_tick_ = now + std::chrono::milliseconds(100);
+    return outcome_.interrupted = request_.tick(outcome_.steps, running_[0], running_[1]);
+}
+
+TrainOutcome Ledger::finish() {
+    outcome_.totals.resize(size_t(outcome_.epochs * width_));
+    outcome_.validation.resize(request_.validation ? size_t(outcome_.epochs * width_) : 0);
+    outcome_.partial = running_;
+    return std::move(outcome_);
+}
+
+}  // namespace fd

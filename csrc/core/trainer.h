@@ -1,0 +1,54 @@
+// The bookkeeping of a training run, on no device: which rows the next batch holds, when an epoch ends, what it summed to.
+#pragma once
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include "core/backend.h"
+#include "ops/rng.h"
+
+namespace fd {
+
+// Walks the batches of consecutive epochs.
+class Cursor {
+public:
+    Cursor(const TrainRequest& request, uint64_t seed);
+    int64_t first() const { return batch_ * batch_size_; }  // position in the epoch's order
+    int64_t rows() const { return first() + batch_size_ < n_ ? batch_size_ : n_ - first(); }
+    bool starts_epoch() const { return batch_ == 0; }
+    bool ends_epoch() const { return batch_ + 1 == batches_; }
+    bool in_order() const { return !shuffle_; }
+    int64_t row(int64_t i) const {  // data row of row i of the batch
+        return shuffle_ ? int64_t(order_(uint64_t(first() + i))) : first() + i;
+    }
+    void advance();
+
+private:
+    int64_t n_, batch_size_, batches_, epoch_, batch_;
+    bool shuffle_;
+    uint64_t seed_;
+    ops::Shuffle order_;
+};
+
+// Sums of the running epoch and of the finished ones. Everything is allocated by the constructor.
+class Ledger {
+public:
+    Ledger(const TrainRequest& request, int64_t width, std::vector<double>& running);
+    double* running() { return running_.data(); }
+    void start_epoch();
+    void finish_epoch();
+    double* validation_row() { return outcome_.validation.data() + (outcome_.epochs - 1) * width_; }
+    // After every step: counts it and lets the caller look in. True: stop.
+    bool step_done(double batch_loss);
+    TrainOutcome finish();
+
+private:
+    using Clock = std::chrono::steady_clock;
+    const TrainRequest& request_;
+    int64_t width_;
+    std::vector<double>& running_;
+    TrainOutcome outcome_;
+    Clock::time_point next_tick_;
+};
+
+}  // namespace fd

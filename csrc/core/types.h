@@ -1,0 +1,36 @@
+// The vocabulary shared by every layer of the core: array views and data sets, on no device.
+#pragma once
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace fd {
+
+// The caller's mistake (ValueError in Python) against a bug of ours. Checks for users live in Python; these are the net below.
+struct InvalidArgument : std::invalid_argument {
+    using std::invalid_argument::invalid_argument;
+};
+struct InternalError : std::logic_error {
+    explicit InternalError(const std::string& what)
+        : std::logic_error(what + " (this is a bug in fastdense: please report it with fastdense.show_versions())") {}
+};
+
+enum class DType { boolean, i8, u8, i16, u16, i32, u32, i64, u64, f32, f64 };
+
+// A two-dimensional array in the caller's memory; strides in bytes. It is read in place, whatever its type and order.
+struct View {
+    const char* data = nullptr;
+    DType dtype = DType::f32;
+    int64_t rows = 0, cols = 0, row_stride = 0, col_stride = 0;
+
+    explicit operator bool() const { return data != nullptr; }
+    const char* row(int64_t r) const { return data + r * row_stride; }
+};
+
+struct Dataset {
+    View x, y;                        // y: targets (rows, outputs), or class ids (rows, 1) for the sparse loss
+    const double* weights = nullptr;  // (rows,), or none
+    int64_t rows() const { return x.rows; }
+};
+
+}  // namespace fd

@@ -1,0 +1,71 @@
+// Which instruction set: the widest that the CPU and the system allow, or what FASTDENSE_ISA asks for if it is available.
+#include <cstdlib>
+#include <cstring>
+#include <string>
+
+#include "cpu/kernels.h"
+
+namespace fd::cpu {
+
+extern const Isa table_baseline;
+#ifdef FD_X86
+extern const Isa table_avx2, table_avx512;
+#endif
+
+namespace {
+
+struct Choice {
+    const Isa* table;
+    bool usable;
+};
+
+const Choice* choices(int& count) {
+#ifdef FD_X86
+    __builtin_cpu_init();
+    // exactly what -march=x86-64-v3 and -v4 let the compiler use
+    static const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
+                           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+    static const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                           __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
+                           __builtin_cpu_supports("avx512vl");
+    static const Choice all[] = {{&table_baseline, true}, {&table_avx2, v3}, {&table_avx512, v4}};
+#else
+    static const Choice all[] = {{&table_baseline, true}};
+#endif
+    count = 0;
+    while (count < int(sizeof(all) / sizeof(all[0])) && all[count].usable) ++count;
+    return all;
+}
+
+}  // namespace
+
+int isa_count() {
+    int n;
+    choices(n);
+    return n;
+}
+const char* isa_name(int i) {
+    int n;
+    return choices(n)[i].table->name;
+}
+const Isa* find_isa(const char* name) {
+    int n;
+    const Choice* all = choices(n);
+    for (int i = 0; i < n; ++i)
+        if (!std::strcmp(all[i].table->name, name)) return all[i].table;
+    return nullptr;
+}
+
+const Isa& isa() {
+    static const Isa& chosen = []() -> const Isa& {
+        const char* wish = std::getenv("FASTDENSE_ISA");
+        if (!wish || !*wish) return *find_isa(isa_name(isa_count() - 1));
+        if (const Isa* found = find_isa(wish)) return *found;
+        std::string have;
+        for (int i = 0; i < isa_count(); ++i) have += (i ? ", " : "") + std::string(isa_name(i));
+        throw InvalidArgument("FASTDENSE_ISA='" + std::string(wish) + "' is not available here; choose one of: " + have);
+    }();
+    return chosen;
+}
+
+}  // namespace fd::cpu

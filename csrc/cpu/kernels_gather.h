@@ -1,0 +1,37 @@
+// Reading one row of the caller's data: any number type, any strides, optional standardisation. Part of kernels.cpp.
+
+template <class T, class S>
+FD_HD void gather_typed(const View& x, int64_t row, const T* mean, const T* inverse, T* out) {
+    const char* from = x.row(row);
+    // wide integers and doubles are centred before they are rounded to T, or a large offset would eat their digits
+    using C = std::conditional_t<(sizeof(S) > 4 || (sizeof(S) == 4 && std::is_integral_v<S>)), double, T>;
+    const auto contiguous = reinterpret_cast<const S*>(from);
+    if (x.col_stride == int64_t(sizeof(S))) {
+        if (mean)
+            for (int64_t c = 0; c < x.cols; ++c) out[c] = T((C(contiguous[c]) - C(mean[c])) * C(inverse[c]));
+        else
+            for (int64_t c = 0; c < x.cols; ++c) out[c] = T(contiguous[c]);
+        return;
+    }
+    for (int64_t c = 0; c < x.cols; ++c, from += x.col_stride) {
+        S value;
+        __builtin_memcpy(&value, from, sizeof(S));
+        out[c] = mean ? T((C(value) - C(mean[c])) * C(inverse[c])) : T(value);
+    }
+}
+template <class T>
+void gather_row(const View& x, int64_t row, const T* mean, const T* inverse, T* out) {
+    switch (x.dtype) {
+        case DType::boolean:
+        case DType::u8: return gather_typed<T, uint8_t>(x, row, mean, inverse, out);
+        case DType::i8: return gather_typed<T, int8_t>(x, row, mean, inverse, out);
+        case DType::i16: return gather_typed<T, int16_t>(x, row, mean, inverse, out);
+        case DType::u16: return gather_typed<T, uint16_t>(x, row, mean, inverse, out);
+        case DType::i32: return gather_typed<T, int32_t>(x, row, mean, inverse, out);
+        case DType::u32: return gather_typed<T, uint32_t>(x, row, mean, inverse, out);
+        case DType::i64: return gather_typed<T, int64_t>(x, row, mean, inverse, out);
+        case DType::u64: return gather_typed<T, uint64_t>(x, row, mean, inverse, out);
+        case DType::f32: return gather_typed<T, float>(x, row, mean, inverse, out);
+        case DType::f64: return gather_typed<T, double>(x, row, mean, inverse, out);
+    }
+}

@@ -1,0 +1,25 @@
+// What works on a whole kernel at once: penalties between units, and Muon. Run by the whole team, like Wide's methods.
+#pragma once
+#include "core/parallel.h"
+#include "core/plan.h"
+#include "cpu/kernels.h"
+#include "cpu/memory.h"
+
+namespace fd::cpu {
+
+// Three scratch matrices, large enough for every kernel that needs them.
+template <class T>
+void reserve_matrix_scratch(const Plan& plan, const Training& training, Buffer<T> (&scratch)[3]);
+
+// Orthogonal and repulsion penalties of a kernel (op.in, op.out): returns their sum (to every worker), adds their gradient
+// to `gradient` unless it is null.
+template <class T>
+double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const T* kernel, T* gradient, Buffer<T> (&scratch)[3]);
+
+// One Muon step of a kernel (rows, cols): momentum, Newton–Schulz, decay, update. The gradient is multiplied by `scale`
+// and clipped by value first, and is overwritten.
+template <class T>
+void muon_update(const Worker& w, const Kernels<T>& k, const ops::Hyper& h, double learning_rate, double scale, int64_t rows,
+                 int64_t cols, T* kernel, T* gradient, T* momentum, Buffer<T> (&scratch)[3]);
+
+}  // namespace fd::cpu

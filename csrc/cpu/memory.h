@@ -1,0 +1,38 @@
+// Aligned storage that is allocated before a run and never inside a step.
+#pragma once
+#include <cstdint>
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+namespace fd::cpu {
+
+template <class T>
+class Buffer {
+public:
+    Buffer() = default;
+    Buffer(const Buffer&) = delete;
+    Buffer& operator=(const Buffer&) = delete;
+    ~Buffer() { std::free(data_); }
+
+    // At least n elements; old contents are lost when it grows. New memory is zero.
+    void reserve(int64_t n) {
+        if (n <= size_) return;
+        const size_t bytes = (size_t(n) * sizeof(T) + 63) / 64 * 64;
+        void* fresh = std::aligned_alloc(64, bytes);
+        if (!fresh) throw std::bad_alloc();
+        std::memset(fresh, 0, bytes);
+        std::free(data_);
+        data_ = static_cast<T*>(fresh);
+        size_ = n;
+    }
+    T* get() const { return data_; }
+    T& operator[](int64_t i) const { return data_[i]; }
+    int64_t size() const { return size_; }
+
+private:
+    T* data_ = nullptr;
+    int64_t size_ = 0;
+};
+
+}  // namespace fd::cpu

@@ -1,0 +1,249 @@
+// The SIMD value type of the CPU kernels: a GCC/clang vector with the functions ops/hd.h asks for.
+// Included only by kernels.cpp, inside the namespace of one instruction set, so that no two sets share a symbol.
+// Accuracy, measured against long double by the kernel tests: exp, expm1, log, log1p, tanh within 4 ulp.
+// (No #pragma once: it is included once per instruction set, each in a translation unit of its own.)
+
+#if defined(__AVX512F__)
+inline constexpr int vector_bytes = 64;
+#elif defined(__AVX2__)
+inline constexpr int vector_bytes = 32;
+#else
+inline constexpr int vector_bytes = 16;
+#endif
+
+template <class T> struct Lanes;
+template <> struct Lanes<float> {
+    typedef float vec __attribute__((vector_size(vector_bytes)));
+    typedef float vec_unaligned __attribute__((vector_size(vector_bytes), aligned(4), may_alias));
+    using integer = int32_t;
+    typedef int32_t ivec __attribute__((vector_size(vector_bytes)));
+    static constexpr int mantissa = 23, bias = 127, exp_terms = 7, log_terms = 5;
+    static constexpr float max_exp = 88.72283f, min_exp = -103.97208f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    static constexpr float denormal_scale = 33554432.0f;  // 2^25
+    static constexpr int denormal_shift = 25;
+};
+template <> struct Lanes<double> {
+    typedef double vec __attribute__((vector_size(vector_bytes)));
+    typedef double vec_unaligned __attribute__((vector_size(vector_bytes), aligned(8), may_alias));
+    using integer = int64_t;
+    typedef int64_t ivec __attribute__((vector_size(vector_bytes)));
+    static constexpr int mantissa = 52, bias = 1023, exp_terms = 13, log_terms = 12;
+    static constexpr double max_exp = 709.782712893384, min_exp = -745.13321910194122;
+    static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
+    static constexpr double denormal_scale = 18014398509481984.0;  // 2^54
+    static constexpr int denormal_shift = 54;
+};
+
+#define FD_PACK template <class T> FD_HD
+
+template <class T>
+struct Pack {
+    using value_type = T;
+    using vec = typename Lanes<T>::vec;
+    using ivec = typename Lanes<T>::ivec;
+    static constexpr int width = vector_bytes / int(sizeof(T));
+    vec v;
+    FD_HD Pack() {}
+    FD_HD Pack(vec x) : v(x) {}
+    FD_HD explicit Pack(T x) : v(x - vec{}) {}
+    template <class U, class = std::enable_if_t<std::is_arithmetic_v<U> && !std::is_same_v<U, T>>>
+    FD_HD explicit Pack(U x) : Pack(T(x)) {}
+};
+template <class T>
+struct Mask {
+    typename Lanes<T>::ivec m;
+};
+
+FD_PACK Pack<T> operator+(Pack<T> a, Pack<T> b) { return a.v + b.v; }
+FD_PACK Pack<T> operator-(Pack<T> a, Pack<T> b) { return a.v - b.v; }
+FD_PACK Pack<T> operator*(Pack<T> a, Pack<T> b) { return a.v * b.v; }
+FD_PACK Pack<T> operator/(Pack<T> a, Pack<T> b) { return a.v / b.v; }
+FD_PACK Pack<T> operator-(Pack<T> a) { return -a.v; }
+FD_PACK Mask<T> operator<(Pack<T> a, Pack<T> b) { return {a.v < b.v}; }
+FD_PACK Mask<T> operator>(Pack<T> a, Pack<T> b) { return {a.v > b.v}; }
+FD_PACK Mask<T> operator<=(Pack<T> a, Pack<T> b) { return {a.v <= b.v}; }
+FD_PACK Mask<T> operator>=(Pack<T> a, Pack<T> b) { return {a.v >= b.v}; }
+FD_PACK Pack<T> select(Mask<T> m, Pack<T> a, Pack<T> b) { return m.m ? a.v : b.v; }
+
+template <class T>
+FD_HD typename Lanes<T>::ivec bits(Pack<T> x) { return (typename Lanes<T>::ivec)x.v; }
+template <class T>
+FD_HD Pack<T> from_bits(typename Lanes<T>::ivec b) { return (typename Lanes<T>::vec)b; }
+
+FD_PACK Pack<T> load(const T* p) { return *reinterpret_cast<const typename Lanes<T>::vec_unaligned*>(p); }
+FD_PACK void store(T* p, Pack<T> x) { *reinterpret_cast<typename Lanes<T>::vec_unaligned*>(p) = x.v; }
+FD_HD Pack<float> load(const float* p, int n) {  // the first n lanes, others 0
+#if defined(__AVX512F__)
+    return (Lanes<float>::vec)_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p);
+#else
+    Pack<float> x(0.0f);
+    __builtin_memcpy(&x.v, p, size_t(n) * sizeof(float));
+    return x;
+#endif
+}
+FD_HD Pack<double> load(const double* p, int n) {
+#if defined(__AVX512F__)
+    return (Lanes<double>::vec)_mm512_maskz_loadu_pd(__mmask8((1u << n) - 1), p);
+#else
+    Pack<double> x(0.0);
+    __builtin_memcpy(&x.v, p, size_t(n) * sizeof(double));
+    return x;
+#endif
+}
+FD_HD void store(float* p, Pack<float> x, int n) {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)x.v);
+#else
+    __builtin_memcpy(p, &x.v, size_t(n) * sizeof(float));
+#endif
+}
+FD_HD void store(double* p, Pack<double> x, int n) {
+#if defined(__AVX512F__)
+    _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), (__m512d)x.v);
+#else
+    __builtin_memcpy(p, &x.v, size_t(n) * sizeof(double));
+#endif
+}
+FD_PACK T sum(Pack<T> x) {  // pairwise, the same order on every call
+    T lane[Pack<T>::width];
+    store(lane, x);
+    for (int n = Pack<T>::width / 2; n; n /= 2)
+        for (int i = 0; i < n; ++i) lane[i] += lane[i + n];
+    return lane[0];
+}
+FD_PACK T largest(Pack<T> x) {
+    T lane[Pack<T>::width];
+    store(lane, x);
+    T m = lane[0];
+    for (int i = 1; i < Pack<T>::width; ++i) m = lane[i] > m ? lane[i] : m;
+    return m;
+}
+FD_PACK Pack<T> head(Pack<T> x, int n) {  // zero beyond the first n lanes
+    T lane[Pack<T>::width];
+    store(lane, x);
+    return load(lane, n);
+}
+
+FD_HD Pack<float> vsqrt(Pack<float> x) {
+#if defined(__AVX512F__)
+    return (Lanes<float>::vec)_mm512_sqrt_ps((__m512)x.v);
+#elif defined(__AVX2__)
+    return (Lanes<float>::vec)_mm256_sqrt_ps((__m256)x.v);
+#elif defined(__SSE2__)
+    return (Lanes<float>::vec)_mm_sqrt_ps((__m128)x.v);
+#else
+    for (int i = 0; i < Pack<float>::width; ++i) x.v[i] = __builtin_sqrtf(x.v[i]);
+    return x;
+#endif
+}
+FD_HD Pack<double> vsqrt(Pack<double> x) {
+#if defined(__AVX512F__)
+    return (Lanes<double>::vec)_mm512_sqrt_pd((__m512d)x.v);
+#elif defined(__AVX2__)
+    return (Lanes<double>::vec)_mm256_sqrt_pd((__m256d)x.v);
+#elif defined(__SSE2__)
+    return (Lanes<double>::vec)_mm_sqrt_pd((__m128d)x.v);
+#else
+    for (int i = 0; i < Pack<double>::width; ++i) x.v[i] = __builtin_sqrt(x.v[i]);
+    return x;
+#endif
+}
+FD_PACK Pack<T> vabs(Pack<T> x) {
+    using I = typename Lanes<T>::integer;
+    return from_bits<T>(bits(x) & ~(I(1) << (sizeof(T) * 8 - 1)));
+}
+FD_PACK Pack<T> copy_sign(Pack<T> magnitude, Pack<T> sign) {
+    using I = typename Lanes<T>::integer;
+    const I top = I(1) << (sizeof(T) * 8 - 1);
+    return from_bits<T>((bits(magnitude) & ~top) | (bits(sign) & top));
+}
+
+// x = n ln 2 + r, |r| <= ln 2 / 2. Adding 1.5·2^mantissa rounds to the nearest integer and leaves it in the low bits.
+template <class T>
+struct Reduced {
+    Pack<T> r;
+    typename Lanes<T>::ivec n;
+};
+FD_PACK Reduced<T> reduce(Pack<T> x) {
+    using L = Lanes<T>;
+    using I = typename L::integer;
+    const Pack<T> magic(T(I(3) << (L::mantissa - 1)));
+    const Pack<T> shifted = x * Pack<T>(T(1.44269504088896340736)) + magic;
+    const Pack<T> n = shifted - magic;
+    return {(x - n * Pack<T>(L::ln2_high)) - n * Pack<T>(L::ln2_low), bits(shifted) - bits(magic)};
+}
+FD_PACK Pack<T> power_of_two(typename Lanes<T>::ivec n) {
+    return from_bits<T>((n + Lanes<T>::bias) << Lanes<T>::mantissa);
+}
+FD_PACK Pack<T> exp_minus_one_reduced(Pack<T> r) {  // exp(r) - 1 for |r| <= ln 2 / 2, its Taylor series
+    constexpr int terms = Lanes<T>::exp_terms;
+    T inverse_factorial[terms + 1];
+    inverse_factorial[0] = 1;
+    for (int k = 1; k <= terms; ++k) inverse_factorial[k] = inverse_factorial[k - 1] / T(k);
+    Pack<T> p(inverse_factorial[terms]);
+    for (int k = terms - 1; k >= 2; --k) p = p * r + Pack<T>(inverse_factorial[k]);
+    return r + r * r * p;
+}
+FD_PACK Pack<T> vexp(Pack<T> x) {
+    using L = Lanes<T>;
+    const Pack<T> inside = vmin(vmax(x, Pack<T>(L::min_exp)), Pack<T>(L::max_exp));
+    const Reduced<T> e = reduce(inside);
+    const Pack<T> p = Pack<T>(1) + exp_minus_one_reduced(e.r);
+    // two factors, so that results down to the subnormals and up to the largest number come out
+    const typename L::ivec half = e.n >> 1;
+    Pack<T> y = p * power_of_two<T>(half) * power_of_two<T>(e.n - half);
+    y = select(x > Pack<T>(L::max_exp), Pack<T>(T(__builtin_inf())), y);
+    y = select(x < Pack<T>(L::min_exp), Pack<T>(0), y);
+    return from_bits<T>((x.v == x.v) ? bits(y) : bits(x));
+}
+FD_PACK Pack<T> vexpm1(Pack<T> x) {
+    using L = Lanes<T>;
+    const Pack<T> inside = vmin(vmax(x, Pack<T>(T(-50))), Pack<T>(T(L::max_exp - 1)));
+    const Reduced<T> e = reduce(inside);
+    const Pack<T> scale = power_of_two<T>(e.n);
+    Pack<T> y = scale * exp_minus_one_reduced(e.r) + (scale - Pack<T>(1));
+    y = select(x > Pack<T>(T(L::max_exp - 1)), vexp(x), y);
+    return from_bits<T>((x.v == x.v) ? bits(y) : bits(x));
+}
+FD_PACK Pack<T> vlog(Pack<T> x) {
+    using L = Lanes<T>;
+    using I = typename L::integer;
+    const T tiniest = std::numeric_limits<T>::min();
+    const Mask<T> subnormal = x < Pack<T>(tiniest);
+    const Pack<T> scaled = select(subnormal, x * Pack<T>(L::denormal_scale), x);
+    // m in [sqrt(1/2), sqrt 2): subtract the bits of sqrt(1/2), split, add them back
+    const T root_half = T(0.70710678118654752440);
+    I root_bits;
+    __builtin_memcpy(&root_bits, &root_half, sizeof(T));
+    const typename L::ivec offset = bits(scaled) - root_bits;
+    const typename L::ivec exponent = offset >> L::mantissa;
+    const Pack<T> m = from_bits<T>(bits(scaled) - (exponent << L::mantissa));
+    const Pack<T> shift = select(subnormal, Pack<T>(T(-L::denormal_shift)), Pack<T>(0));
+    const Pack<T> e = Pack<T>(__builtin_convertvector(exponent, typename L::vec)) + shift;
+    const Pack<T> f = m - Pack<T>(1), s = f / (Pack<T>(2) + f), z = s * s;
+    Pack<T> p(T(1) / T(2 * L::log_terms + 1));
+    for (int k = L::log_terms - 1; k >= 1; --k) p = p * z + Pack<T>(T(1) / T(2 * k + 1));
+    // log m = 2 s + 2 s z p = f - s (f - 2 z p): keeps the leading term exact
+    Pack<T> y = (f - s * (f - Pack<T>(2) * z * p)) + e * Pack<T>(L::ln2_low) + e * Pack<T>(L::ln2_high);
+    y = select(x > Pack<T>(std::numeric_limits<T>::max()), x, y);
+    y = select(x <= Pack<T>(0), Pack<T>(-T(__builtin_inf())), y);
+    y = select(x < Pack<T>(0), Pack<T>(T(__builtin_nan(""))), y);
+    return from_bits<T>((x.v == x.v) ? bits(y) : bits(x));
+}
+FD_PACK Pack<T> vlog1p(Pack<T> x) {  // for x in [0, 1]: all that the losses and activations need
+    const Pack<T> u = Pack<T>(1) + x;
+    return vlog(u) + (x - (u - Pack<T>(1))) / u;
+}
+FD_PACK Pack<T> vtanh(Pack<T> x) {
+    const Pack<T> t = vexpm1(Pack<T>(-2) * vabs(x));
+    return copy_sign(-t / (t + Pack<T>(2)), x);
+}
+FD_PACK Pack<T> verf(Pack<T> x) {  // lane by lane through libm
+    T lane[Pack<T>::width];
+    store(lane, x);
+    for (T& e : lane) e = sizeof(T) == 4 ? T(erff(float(e))) : T(erf(double(e)));
+    return load(lane);
+}
+// ops/hd.h's generic vmax/vmin/vsign/vsigmoid/vsoftplus work on packs as they are
+using ops::vmax;
+using ops::vmin;

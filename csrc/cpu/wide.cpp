@@ -1,0 +1,399 @@
+// Wide: set-up, gather, forward, loss. Backward and updates are in wide_backward.cpp.
+#include "cpu/wide.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "cpu/gemm.h"
+#include "cpu/matrix.h"
+#include "cpu/measure.h"
+
+namespace fd::cpu {
+namespace {
+
+template <class T>
+constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
+
+// The caller's memory is what the net would gather: nothing to convert or to move.
+template <class T>
+bool usable_as_is(const View& v, int64_t cols) {
+    return v.dtype == dtype_of<T> && v.cols == cols && (v.col_stride == int64_t(sizeof(T)) || cols == 1) &&
+           v.row_stride == cols * int64_t(sizeof(T)) && reinterpret_cast<uintptr_t>(v.data) % sizeof(T) == 0;
+}
+
+int64_t label_at(const View& y, int64_t row) {
+    const char* p = y.row(row);
+    auto read = [p](auto zero) {
+        std::memcpy(&zero, p, sizeof(zero));
+        return int64_t(zero);
+    };
+    switch (y.dtype) {
+        case DType::boolean:
+        case DType::u8: return read(uint8_t(0));
+        case DType::i8: return read(int8_t(0));
+        case DType::i16: return read(int16_t(0));
+        case DType::u16: return read(uint16_t(0));
+        case DType::i32: return read(int32_t(0));
+        case DType::u32: return read(uint32_t(0));
+        case DType::i64: return read(int64_t(0));
+        case DType::u64: return read(uint64_t(0));
+        case DType::f32: return read(float(0));
+        case DType::f64: return read(double(0));
+    }
+    return 0;
+}
+
+}  // namespace
+
+template <class T>
+Wide<T>::Wide(const Plan& plan, State<T>& state)
+    : plan_(plan), state_(state), k_(kernels_of<T>(isa())), last_(int(plan.ops.size()) - 1) {
+    const size_t n = plan.ops.size();
+    for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
+    d_ = std::vector<Buffer<T>>(n + 1);
+    bool trains = false;
+    for (const Op& o : plan.ops) trains_up_to_.push_back(trains |= o.kernel >= 0 || o.slope >= 0);
+    // a chunk's activations should stay in the caches
+    chunk_rows_ = std::clamp<int64_t>(131072 / plan.widest, 64, 4096);
+    penalty_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
+    norm_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
+    if (plan.normalizes_input()) input_inverse_.reserve(plan.inputs);
+}
+
+template <class T>
+void Wide<T>::configure(const Training* training) {
+    training_ = training;
+    const Training& t = *training;
+    const Op& top = op(last_);
+    const auto act = top.has_activation() ? top.activation : ops::Activation::linear;
+    fused_loss_ = !t.from_logits && ((t.categorical() && act == ops::Activation::softmax) ||
+                                     (t.binary() && act == ops::Activation::sigmoid));
+    logits_ = fused_loss_ || (t.from_logits && (t.categorical() || t.binary()));
+    wants_probabilities_ = logits_ && !t.metrics.empty();
+    rule_ = t.rule();
+    fused_update_ = !t.muon() && t.hyper.clipnorm == 0 && t.hyper.global_clipnorm == 0;
+    for (const Op& o : plan_.ops) fused_update_ &= !(o.kind == OpKind::dense && o.matrix_penalty());
+    std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
+    capacity_ = 0;  // buffers for metrics may be missing
+}
+
+template <class T>
+void Wide<T>::reserve(int64_t rows, bool backward) {
+    if (plan_.normalizes_input()) prepare_input();
+    if (rows <= capacity_ && (backward_ready_ || !backward)) return;
+    rows = std::max(rows, capacity_);
+    backward |= backward_ready_;
+    x_.reserve(rows * plan_.inputs);
+    for (int i = 0; i <= last_; ++i) {
+        const Op& o = op(i);
+        const int64_t size = rows * o.out;
+        if (o.kind != OpKind::normalization && o.kind != OpKind::residual_begin) out_[i].reserve(size);
+        if (o.kind == OpKind::batch_norm) mean_[i].reserve(o.out), inverse_[i].reserve(o.out);
+        if (o.kind == OpKind::layer_norm) mean_[i].reserve(rows), inverse_[i].reserve(rows);
+        if (!backward) continue;
+        if (o.kind == OpKind::dense && ops::activation_needs[int(o.activation)] == ops::Needs::input) z_[i].reserve(size);
+        d_[size_t(i) + 1].reserve(size);
+    }
+    if (backward && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
+    if (training_) {
+        if (training_->sparse()) labels_.reserve(rows); else y_.reserve(rows * plan_.outputs);
+        weights_.reserve(rows);
+        row_loss_.reserve(rows);
+        row_metric_.reserve(rows * int64_t(training_->metrics.size()));
+        if (wants_probabilities_) probabilities_.reserve(rows * plan_.outputs);
+        if (fused_loss_ && op(last_).has_activity()) activity_.reserve(2 * rows * plan_.outputs);
+        if (backward) reserve_matrix_scratch(plan_, *training_, scratch_);
+    }
+    capacity_ = rows;
+    backward_ready_ = backward;
+}
+
+template <class T>
+void Wide<T>::prepare_input() {
+    const T* variance = statistic(op(0).variance);
+    for (int64_t c = 0; c < plan_.inputs; ++c)
+        input_inverse_[c] = variance[c] > 0 ? T(1 / std::sqrt(double(variance[c]))) : T(1);
+}
+
+template <class T>
+Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order) {
+    Batch<T> b;
+    b.rows = rows;
+    const bool direct = order.consecutive(), standardise = plan_.normalizes_input();
+    const int64_t first = order(0);
+    const bool x_direct = direct && !standardise && usable_as_is<T>(data.x, plan_.inputs);
+    const bool with_labels = training_ && training_->sparse(), with_targets = bool(data.y) && !with_labels;
+    const bool y_direct = with_targets && direct && usable_as_is<T>(data.y, plan_.outputs);
+    const T *mean = standardise ? statistic(op(0).mean) : nullptr, *inverse = standardise ? input_inverse_.get() : nullptr;
+    const bool weights_copied = data.weights && !direct;
+    if (!x_direct || (with_targets && !y_direct) || (data.y && with_labels) || weights_copied) {
+        const Slices slices(rows, 4, 1);
+        w.each(slices.count, [&](int64_t s) {
+            for (int64_t r = slices.begin(s); r < slices.end(s); ++r) {
+                const int64_t row = order(r);
+                if (!x_direct) k_.gather_row(data.x, row, mean, inverse, x_.get() + r * plan_.inputs);
+                if (with_targets && !y_direct) k_.gather_row(data.y, row, nullptr, nullptr, y_.get() + r * plan_.outputs);
+                if (data.y && with_labels) labels_[r] = int32_t(label_at(data.y, row));
+                if (weights_copied) weights_[r] = data.weights[row];
+            }
+        });
+        w.sync();
+    }
+    b.x = x_direct ? reinterpret_cast<const T*>(data.x.row(first)) : x_.get();
+    if (with_targets) b.y = y_direct ? reinterpret_cast<const T*>(data.y.row(first)) : y_.get();
+    if (data.y && with_labels) b.labels = labels_.get();
+    if (data.weights) b.weights = weights_copied ? weights_.get() : data.weights + first;
+    return b;
+}
+
+template <class T>
+const T* Wide<T>::output(int i, const T* x, Pass pass) const {
+    for (; i >= 0; --i) {
+        const OpKind kind = op(i).kind;
+        const bool passes_through = kind == OpKind::normalization || kind == OpKind::residual_begin ||
+                                    (kind == OpKind::dropout && pass != Pass::train);
+        if (!passes_through) return out_[size_t(i)].get();
+    }
+    return x;
+}
+
+template <class T>
+void Wide<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update_statistics) {
+    for (int i = 0; i <= last_; ++i) {
+        const T* x = output(i - 1, b.x, pass);
+        const Op& o = op(i);
+        switch (o.kind) {
+            case OpKind::dense: dense_forward(w, i, x, b.rows, pass); break;
+            case OpKind::activation: activation_forward(w, i, x, b.rows, pass); break;
+            case OpKind::batch_norm: batch_norm_forward(w, i, x, b.rows, pass, update_statistics); break;
+            case OpKind::layer_norm: layer_norm_forward(w, i, x, b.rows); break;
+            case OpKind::dropout: {
+                if (pass != Pass::train) continue;
+                const DropoutKey key{plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate};
+                const Slices rows(b.rows, 4, 1);
+                w.each(rows.count, [&](int64_t s) {
+                    const int64_t first = rows.begin(s) * o.out;
+                    k_.dropout(key, x + first, out_[i].get() + first, uint64_t(first), rows.end(s) * o.out - first);
+                });
+                break;
+            }
+            case OpKind::residual_end: {
+                const T* skip = output(o.partner, b.x, pass);
+                const Slices rows(b.rows, 4, 1);
+                w.each(rows.count, [&](int64_t s) {
+                    const int64_t first = rows.begin(s) * o.out;
+                    k_.add(x + first, skip + first, out_[i].get() + first, rows.end(s) * o.out - first);
+                });
+                break;
+            }
+            case OpKind::normalization:  // done while gathering
+            case OpKind::residual_begin: continue;
+        }
+        w.sync();
+    }
+}
+
+template <class T>
+void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    const auto act = activation_of(i, pass);
+    const bool keeps_z = pass >= Pass::inference && ops::activation_needs[int(act)] == ops::Needs::input;
+    T *a = out_[i].get(), *z = keeps_z ? z_[i].get() : a;
+    const T *kernel = parameter(o.kernel), *bias = parameter(o.bias), *slope = parameter(o.slope);
+    auto tile = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
+        const int64_t at = r0 * o.out + c0;
+        gemm(Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out, T(0), z + at, o.out);
+        const T* b = bias ? bias + c0 : nullptr;
+        const auto elementwise = act == ops::Activation::softmax ? ops::Activation::linear : act;
+        if (b || z != a || elementwise != ops::Activation::linear)
+            k_.bias_activation(elementwise, T(o.alpha), slope ? slope + c0 : nullptr, b, z + at, a + at, o.out, r1 - r0, c1 - c0);
+        if (act == ops::Activation::softmax && c1 - c0 == o.out) k_.softmax(a + at, a + at, r1 - r0, o.out);
+    };
+    if (o.out >= 128) {  // columns: each slice of the kernel is read once, by one thread
+        const Slices columns(o.out);
+        w.each(columns.count, [&](int64_t s) { tile(0, rows, columns.begin(s), columns.end(s)); });
+        if (act == ops::Activation::softmax) {
+            w.sync();
+            const Slices cut(rows, 1, 1);
+            w.each(cut.count, [&](int64_t s) {
+                T* at = a + cut.begin(s) * o.out;
+                k_.softmax(at, at, cut.end(s) - cut.begin(s), o.out);
+            });
+        }
+    } else {
+        const Slices cut(rows, 32);
+        w.each(cut.count, [&](int64_t s) { tile(cut.begin(s), cut.end(s), 0, o.out); });
+    }
+}
+
+template <class T>
+void Wide<T>::activation_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    const auto act = activation_of(i, pass);
+    const Slices cut(rows, 4, 1);
+    w.each(cut.count, [&](int64_t s) {
+        const int64_t first = cut.begin(s) * o.out, n = cut.end(s) - cut.begin(s);
+        T* a = out_[i].get() + first;
+        if (act == ops::Activation::softmax) k_.softmax(x + first, a, n, o.out);
+        else k_.bias_activation(act, T(o.alpha), parameter(o.slope), nullptr, const_cast<T*>(x + first), a, o.out, n, o.out);
+    });
+}
+
+template <class T>
+NormBlock<T> Wide<T>::norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const {
+    const Op& o = op(i);
+    const bool by_column = o.kind == OpKind::batch_norm;
+    NormBlock<T> b;
+    b.x = x + c0;
+    b.out = out_[i].get() + c0;
+    b.gamma = parameter(o.kernel) + c0;
+    b.beta = parameter(o.bias) + c0;
+    b.mean = mean_[i].get() + (by_column ? c0 : 0);
+    b.inverse = inverse_[i].get() + (by_column ? c0 : 0);
+    b.epsilon = o.epsilon;
+    b.ld = o.out;
+    b.rows = rows;
+    b.cols = c1 - c0;
+    return b;
+}
+
+template <class T>
+void Wide<T>::batch_norm_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass, bool update_statistics) {
+    const Op& o = op(i);
+    T *moving_mean = statistic(o.mean), *moving_variance = statistic(o.variance);
+    const Slices columns(o.out);
+    w.each(columns.count, [&](int64_t s) {
+        const int64_t c0 = columns.begin(s);
+        const NormBlock<T> b = norm_block(i, x, rows, pass, c0, columns.end(s));
+        if (pass == Pass::train) {
+            k_.batch_norm_statistics(b);
+            if (update_statistics) {
+                k_.axpby(T(1 - o.momentum), b.mean, T(o.momentum), moving_mean + c0, b.cols);
+                k_.axpby(T(1 - o.momentum), b.inverse, T(o.momentum), moving_variance + c0, b.cols);
+            }
+        } else {
+            std::copy_n(moving_mean + c0, b.cols, b.mean);
+            std::copy_n(moving_variance + c0, b.cols, b.inverse);
+        }
+        for (int64_t c = 0; c < b.cols; ++c) b.inverse[c] = T(1 / std::sqrt(double(b.inverse[c]) + o.epsilon));
+        k_.batch_norm_apply(b);
+    });
+}
+
+template <class T>
+void Wide<T>::layer_norm_forward(const Worker& w, int i, const T* x, int64_t rows) {
+    const Slices cut(rows, 4, 1);
+    w.each(cut.count, [&](int64_t s) {
+        NormBlock<T> b = norm_block(i, x, cut.end(s) - cut.begin(s), Pass::predict, 0, op(i).out);
+        const int64_t r0 = cut.begin(s);
+        b.x += r0 * b.ld, b.out += r0 * b.ld, b.mean += r0, b.inverse += r0;
+        k_.layer_norm_apply(b);
+    });
+}
+
+template <class T>
+void Wide<T>::loss(const Worker& w, const Batch<T>& b, Pass pass) {
+    const Slices cut(b.rows, 4, 1);
+    w.each(cut.count, [&](int64_t s) { loss_of_rows(b, pass, cut.begin(s), cut.end(s)); });
+    w.sync();
+}
+
+template <class T>
+void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1) {
+    const Training& t = *training_;
+    const Op& top = op(last_);
+    const int64_t cols = plan_.outputs, first = r0 * cols, rows = r1 - r0;
+    const T* outputs = output(last_, b.x, pass) + first;
+    LossRows<T> l;
+    l.loss = t.binary() && logits_ ? ops::Loss::binary_crossentropy_logits : t.loss;
+    l.param = t.loss_param;
+    l.label_smoothing = t.label_smoothing;
+    l.from_logits = logits_;
+    l.p = outputs;
+    l.y = b.y ? b.y + first : nullptr;
+    l.labels = b.labels ? b.labels + r0 : nullptr;
+    l.weights = b.weights ? b.weights + r0 : nullptr;
+    l.factor = 1 / double(b.rows);
+    l.row_loss = row_loss_.get() + r0;
+    l.d = pass == Pass::evaluate ? nullptr : d(last_) + first;
+    l.rows = rows;
+    l.cols = cols;
+    k_.loss_rows(l);
+
+    auto probabilities_of = [&](const T* logits, T* out) {
+        if (t.categorical()) return k_.softmax(logits, out, rows, cols);
+        k_.bias_activation(ops::Activation::sigmoid, T(0), nullptr, nullptr, const_cast<T*>(logits), out, cols, rows, cols);
+    };
+    if (top.has_activity() && fused_loss_) {  // the penalty is on the activation that the fused loss skipped
+        T *a = activity_.get() + 2 * first, *grad = a + rows * cols;
+        probabilities_of(outputs, a);
+        if (l.d) {
+            std::fill_n(grad, rows * cols, T(0));
+            k_.penalty(a, grad, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
+            if (t.categorical()) k_.softmax_backward(a, grad, rows, cols);
+            else k_.activation_backward(ops::Activation::sigmoid, T(0), nullptr, a, grad, cols, rows, cols);
+            k_.add(l.d, grad, l.d, rows * cols);
+        }
+    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !fused_loss_) {
+        if (top.has_activity()) k_.penalty(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
+        k_.softmax_backward(outputs, l.d, rows, cols);  // mixes columns, so it is not left to dense_finish
+    }
+    if (t.metrics.empty()) return;
+    const T* seen = outputs;
+    if (wants_probabilities_) {
+        probabilities_of(outputs, probabilities_.get() + first);
+        seen = probabilities_.get() + first;
+    }
+    l.p = seen;
+    l.d = nullptr;
+    for (size_t m = 0; m < t.metrics.size(); ++m)
+        if (t.metrics[m].per_row()) {
+            l.row_loss = row_metric_.get() + int64_t(m) * capacity_ + r0;
+            measure_rows(k_, t.metrics[m], l);
+        }
+}
+
+template <class T>
+double Wide<T>::add_to_totals(const Batch<T>& b, Pass pass, double* totals) {
+    const Training& t = *training_;
+    double loss = 0, weight = 0;
+    for (int64_t r = 0; r < b.rows; ++r) loss += row_loss_[r];
+    if (b.weights) {
+        for (int64_t r = 0; r < b.rows; ++r) weight += b.weights[r];
+    } else {
+        weight = double(b.rows);
+    }
+    for (int i = 0; i <= last_; ++i) {
+        const Op& o = op(i);
+        if (o.kind != OpKind::dense || !o.has_activity()) continue;
+        const int64_t n = b.rows * o.out;
+        if (i == last_ && fused_loss_) {  // stored slice by slice, beside its gradient
+            const Slices cut(b.rows, 4, 1);
+            for (int s = 0; s < cut.count; ++s)
+                loss += k_.penalty(activity_.get() + 2 * cut.begin(s) * o.out, nullptr, o.activity_l1, o.activity_l2,
+                                   (cut.end(s) - cut.begin(s)) * o.out);
+        } else {
+            loss += k_.penalty(output(i, b.x, pass), nullptr, o.activity_l1, o.activity_l2, n);
+        }
+    }
+    double* state = totals + 2;
+    const T* seen = wants_probabilities_ ? probabilities_.get() : output(last_, b.x, pass);
+    for (size_t m = 0; m < t.metrics.size(); ++m) {
+        const Metric& metric = t.metrics[m];
+        if (metric.per_row()) {
+            const double* value = row_metric_.get() + int64_t(m) * capacity_;
+            for (int64_t r = 0; r < b.rows; ++r) state[0] += value[r];
+            state[1] += weight;
+        } else {
+            accumulate(metric, seen, b.y, b.labels, b.weights, b.rows, plan_.outputs, state);
+        }
+        state += metric.states(plan_.outputs);
+    }
+    return loss / double(b.rows);
+}
+
+template class Wide<float>;
+template class Wide<double>;
+
+}  // namespace fd::cpu

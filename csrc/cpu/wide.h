@@ -1,0 +1,117 @@
+// The wide path: a net whose layers are worth a matrix product each. Every method that takes a Worker is run by the whole
+// team at once; work is cut by shapes alone (Slices) and the team meets at barriers, so the bits do not depend on its size.
+#pragma once
+#include <vector>
+
+#include "core/backend.h"
+#include "core/parallel.h"
+#include "core/trainer.h"
+#include "cpu/kernels.h"
+#include "cpu/memory.h"
+
+namespace fd::cpu {
+
+template <class T>
+struct State {  // what a net is made of and what training has made of it
+    Buffer<T> parameters, statistics, gradients;
+    std::vector<Buffer<T>> slots;
+    int64_t step = 0;
+};
+
+enum class Pass {
+    predict,    // the net's outputs
+    evaluate,   // outputs for the loss: logits if it is fused
+    inference,  // as evaluate, and keeps what backward needs
+    train       // batch statistics and dropout
+};
+
+template <class T>
+struct Batch {
+    const T* x = nullptr;             // (rows, inputs), ready for the first op
+    const T* y = nullptr;             // (rows, outputs), or
+    const int32_t* labels = nullptr;  // (rows,)
+    const double* weights = nullptr;  // (rows,), or none
+    int64_t rows = 0;
+};
+
+struct RowOrder {  // data rows of a batch: consecutive, or as a cursor says
+    int64_t first = 0;
+    const Cursor* cursor = nullptr;
+    bool consecutive() const { return !cursor || cursor->in_order(); }
+    int64_t operator()(int64_t i) const { return cursor ? cursor->row(i) : first + i; }
+};
+
+template <class T>
+class Wide {
+public:
+    Wide(const Plan& plan, State<T>& state);
+
+    void configure(const Training* training);
+    // Makes room for batches of `rows`, and for backward if asked. The only method that allocates.
+    void reserve(int64_t rows, bool backward);
+    int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
+
+    Batch<T> gather(const Worker&, const Dataset&, int64_t rows, const RowOrder&);
+    void forward(const Worker&, const Batch<T>&, Pass, bool update_statistics);
+    void loss(const Worker&, const Batch<T>&, Pass);  // row losses and metrics; the output's gradient unless evaluating
+    // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there (if fused_update()).
+    void backward(const Worker&, const Batch<T>&, Pass, bool update);
+    void begin_step(double learning_rate);                 // by one worker: this step's constants
+    void update(const Worker&);                            // whatever backward has not updated
+    void penalties(const Worker&, bool add_gradients);     // fills what penalty_sum() adds up
+    double penalty_sum() const;                            // by one worker
+    // By one worker, after loss(): metrics are added to `totals`; returns the batch's loss without parameter penalties.
+    double add_to_totals(const Batch<T>&, Pass, double* totals);
+    const T* output(int op, const T* x, Pass) const;       // of the op, in the pass just made; op -1: the input
+    void prepare_input();                                  // by one worker, after the statistics were set
+
+private:
+    const Op& op(int i) const { return plan_.ops[size_t(i)]; }
+    T* parameter(int tensor) const { return at(state_.parameters, tensor); }
+    T* gradient(int tensor) const { return at(state_.gradients, tensor); }
+    T* statistic(int tensor) const { return at(state_.statistics, tensor); }
+    T* at(const Buffer<T>& flat, int tensor) const {
+        return tensor < 0 ? nullptr : flat.get() + plan_.tensors[size_t(tensor)].offset;
+    }
+    T* d(int i) const { return d_[size_t(i + 1)].get(); }  // gradient of op i's output
+    bool skips_activation(int i, Pass pass) const { return pass != Pass::predict && fused_loss_ && i == last_; }
+    ops::Activation activation_of(int i, Pass pass) const {
+        return skips_activation(i, pass) ? ops::Activation::linear : op(i).activation;
+    }
+    const T* stored(int i, const T* x, Pass pass) const;   // what the derivative of op i's activation needs
+    double* parts(int tensor) const { return penalty_parts_.get() + tensor * parts_per_tensor; }
+
+    void dense_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
+    void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
+    void batch_norm_forward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update_statistics);
+    void layer_norm_forward(const Worker&, int i, const T* x, int64_t rows);
+    void loss_of_rows(const Batch<T>&, Pass, int64_t r0, int64_t r1);
+    void dense_finish(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1);
+    void dense_backward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update);
+    void other_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
+    NormBlock<T> norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const;
+    template <class F>
+    void each_run(const Worker&, int tensor, F&& body);
+    void update_run(int tensor, int64_t first, int64_t n, int part, double scale, bool penalised);
+
+    static constexpr int parts_per_tensor = 8;
+    const Plan& plan_;
+    State<T>& state_;
+    const Kernels<T>& k_;
+    const Training* training_ = nullptr;
+    int last_ = 0;
+    bool fused_loss_ = false, logits_ = false, wants_probabilities_ = false, fused_update_ = false;
+    ops::Rule rule_ = ops::Rule::sgd;
+    ops::Step<double> step_;
+    double learning_rate_ = 0;
+    int64_t capacity_ = 0, chunk_rows_ = 0;
+    bool backward_ready_ = false;
+    std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
+    std::vector<bool> trains_up_to_;                       // per op: it or one below it has parameters
+    Buffer<T> x_, y_, probabilities_, activity_, input_inverse_;
+    Buffer<int32_t> labels_;
+    Buffer<double> weights_, row_loss_, row_metric_, penalty_parts_, norm_parts_;
+    Buffer<T> scratch_[3];  // matrix penalties and muon
+};
+
+}  // namespace fd::cpu

@@ -1,0 +1,268 @@
+// Wide: gradients and updates.
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "cpu/gemm.h"
+#include "cpu/matrix.h"
+#include "cpu/wide.h"
+
+namespace fd::cpu {
+
+template <class T>
+const T* Wide<T>::stored(int i, const T* x, Pass pass) const {
+    const auto act = activation_of(i, pass);
+    if (ops::activation_needs[int(act)] != ops::Needs::input) return out_[size_t(i)].get();
+    return op(i).kind == OpKind::dense ? z_[size_t(i)].get() : output(i - 1, x, pass);
+}
+
+template <class T>
+void Wide<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool update) {
+    for (int i = last_; i >= 0 && trains_up_to_[size_t(i)]; --i) {
+        const T* x = output(i - 1, b.x, pass);
+        if (op(i).kind == OpKind::dense) {
+            const bool finished_above = i < last_ && op(i + 1).kind == OpKind::dense;
+            if (!finished_above) {
+                const Slices columns(op(i).out);
+                w.each(columns.count, [&](int64_t s) { dense_finish(i, b.x, b.rows, pass, columns.begin(s), columns.end(s)); });
+                w.sync();
+            }
+            dense_backward(w, i, b.x, b.rows, pass, update && fused_update_);
+        } else {
+            other_backward(w, i, x, b.rows, pass);
+        }
+        w.sync();
+    }
+}
+
+// From the gradient of a dense op's output to that of its pre-activation, in place, and to the gradients of bias and
+// slope, for columns c0 … c1 and all rows.
+template <class T>
+void Wide<T>::dense_finish(int i, const T* x, int64_t rows, Pass pass, int64_t c0, int64_t c1) {
+    const Op& o = op(i);
+    const int64_t cols = c1 - c0;
+    T* grad = d(i) + c0;
+    const bool whole_row = o.activation == ops::Activation::softmax;  // then loss() has done all of it
+    if (o.has_activity() && !whole_row && !skips_activation(i, pass))
+        for (int64_t r = 0; r < rows; ++r)
+            k_.penalty(out_[i].get() + r * o.out + c0, grad + r * o.out, o.activity_l1 / double(rows),
+                       o.activity_l2 / double(rows), cols);
+    const T* slope = o.slope >= 0 ? parameter(o.slope) + c0 : nullptr;
+    const T* kept = stored(i, x, pass) + c0;
+    if (slope) k_.prelu_slope_gradient(kept, grad, gradient(o.slope) + c0, o.out, rows, cols);
+    k_.activation_backward(activation_of(i, pass), T(o.alpha), slope, kept, grad, o.out, rows, cols);
+    if (o.bias >= 0) k_.column_sums(grad, gradient(o.bias) + c0, o.out, rows, cols);
+}
+
+// A task owns rows i0 … i1 of the kernel: for them it makes the input's gradient, finishes it for the dense op below, makes
+// the kernel's gradient and updates the kernel. Nobody else reads those rows, so there is no barrier in between.
+template <class T>
+void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, Pass pass, bool update) {
+    const Op& o = op(i);
+    const T* x = output(i - 1, x0, pass);
+    const bool passes_on = i > 0 && trains_up_to_[size_t(i - 1)];
+    const bool finishes = passes_on && op(i - 1).kind == OpKind::dense;
+    const Slices cut(o.in);
+    w.each(cut.count, [&](int64_t s) {
+        const int64_t i0 = cut.begin(s), i1 = cut.end(s), n = i1 - i0;
+        if (passes_on) {
+            gemm(Trans::no, Trans::yes, rows, n, o.out, d(i), o.out, parameter(o.kernel) + i0 * o.out, o.out, T(0),
+                 d(i - 1) + i0, o.in);
+            if (finishes) dense_finish(i - 1, x0, rows, pass, i0, i1);
+        }
+        gemm(Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, d(i), o.out, T(0), gradient(o.kernel) + i0 * o.out, o.out);
+        if (update) update_run(o.kernel, i0 * o.out, n * o.out, int(s), 1, true);
+    });
+}
+
+template <class T>
+void Wide<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    const int64_t width = o.out;
+    T *from = d(i), *to = d(i - 1);
+    const bool passes_on = i > 0 && trains_up_to_[size_t(i - 1)];
+    const Slices columns(width), by_rows(rows, 4, 1);
+    auto row_slices = [&](auto&& body) {  // body(first element, elements)
+        w.each(by_rows.count, [&](int64_t s) {
+            const int64_t first = by_rows.begin(s) * width;
+            body(first, by_rows.end(s) * width - first);
+        });
+    };
+    switch (o.kind) {
+        case OpKind::activation: {
+            const auto act = activation_of(i, pass);
+            w.each(columns.count, [&](int64_t s) {
+                const int64_t c0 = columns.begin(s), n = columns.end(s) - c0;
+                const T* slope = o.slope >= 0 ? parameter(o.slope) + c0 : nullptr;
+                if (slope) k_.prelu_slope_gradient(stored(i, x, pass) + c0, from + c0, gradient(o.slope) + c0, width, rows, n);
+                for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * width + c0, n, to + r * width + c0);
+                k_.activation_backward(act, T(o.alpha), slope, stored(i, x, pass) + c0, to + c0, width, rows, n);
+            });
+            break;
+        }
+        case OpKind::batch_norm:
+            w.each(columns.count, [&](int64_t s) {
+                const int64_t c0 = columns.begin(s);
+                k_.batch_norm_backward(norm_block(i, x, rows, pass, c0, columns.end(s)), from + c0, to + c0,
+                                       gradient(o.kernel) + c0, gradient(o.bias) + c0, pass == Pass::train);
+            });
+            break;
+        case OpKind::layer_norm:
+            w.each(by_rows.count, [&](int64_t s) {
+                const int64_t r0 = by_rows.begin(s);
+                NormBlock<T> b = norm_block(i, x + r0 * width, by_rows.end(s) - r0, pass, 0, width);
+                b.mean += r0, b.inverse += r0;
+                k_.layer_norm_backward(b, from + r0 * width, to + r0 * width);
+            });
+            w.each(columns.count, [&](int64_t s) {
+                const int64_t c0 = columns.begin(s);
+                k_.layer_norm_parameters(norm_block(i, x, rows, pass, c0, columns.end(s)), from + c0,
+                                         gradient(o.kernel) + c0, gradient(o.bias) + c0);
+            });
+            break;
+        case OpKind::dropout:
+            if (!passes_on) break;
+            row_slices([&](int64_t first, int64_t n) {
+                if (pass != Pass::train) {
+                    std::copy_n(from + first, n, to + first);
+                    return;
+                }
+                const DropoutKey key{plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate};
+                k_.dropout(key, from + first, to + first, uint64_t(first), n);
+            });
+            break;
+        case OpKind::residual_end:
+            row_slices([&](int64_t first, int64_t n) { std::copy_n(from + first, n, to + first); });
+            break;
+        case OpKind::residual_begin:
+            if (passes_on)
+                row_slices([&](int64_t first, int64_t n) { k_.add(from + first, d(o.partner) + first, to + first, n); });
+            break;
+        case OpKind::dense:
+        case OpKind::normalization: break;
+    }
+}
+
+template <class T>
+void Wide<T>::begin_step(double learning_rate) {
+    learning_rate_ = learning_rate;
+    const ops::Hyper& h = training_->hyper;
+    step_ = ops::prepare_step(rule_, h, learning_rate * (training_->muon() ? h.adam_lr_ratio : 1), state_.step + 1);
+}
+
+template <class T>
+void Wide<T>::update_run(int tensor, int64_t first, int64_t n, int part, double scale, bool penalised) {
+    const Tensor& t = plan_.tensors[size_t(tensor)];
+    const ops::Hyper& h = training_->hyper;
+    Update<T> u;
+    u.rule = rule_;
+    u.step = step_;
+    u.w = parameter(tensor) + first;
+    u.g = gradient(tensor) + first;
+    for (size_t k = 0; k < state_.slots.size() && k < 3; ++k) u.slot[k] = at(state_.slots[k], tensor) + first;
+    u.n = n;
+    if (penalised) u.l1 = t.l1, u.l2 = t.l2;
+    u.scale = scale;
+    u.clipvalue = h.clipvalue;
+    u.decay = learning_rate_ * (training_->muon() ? h.adam_weight_decay : h.weight_decay);
+    const double value = k_.update(u);
+    if (penalised) parts(tensor)[part] = value;
+}
+
+// body(first, elements, part) for the runs of a tensor: the same rows of a kernel that dense_backward cuts, or a whole vector.
+template <class T>
+template <class F>
+void Wide<T>::each_run(const Worker& w, int tensor, F&& body) {
+    const Tensor& t = plan_.tensors[size_t(tensor)];
+    if (t.vector) {
+        if (w.first()) body(int64_t(0), t.size(), 0);
+        return;
+    }
+    const Slices cut(t.rows);
+    w.each(cut.count, [&](int64_t s) {
+        body(cut.begin(s) * t.cols, (cut.end(s) - cut.begin(s)) * t.cols, int(s));
+    });
+}
+
+template <class T>
+void Wide<T>::update(const Worker& w) {
+    const auto& trainable = plan_.trainable;
+    if (fused_update_) {  // kernels are done
+        w.each(int64_t(trainable.size()), [&](int64_t k) {
+            const Tensor& t = plan_.tensors[size_t(trainable[size_t(k)])];
+            if (t.vector) update_run(trainable[size_t(k)], 0, t.size(), 0, 1, true);
+        });
+        return;
+    }
+    penalties(w, true);
+    const ops::Hyper& h = training_->hyper;
+    if (h.clipnorm > 0 || h.global_clipnorm > 0) {
+        for (int tensor : trainable)
+            each_run(w, tensor, [&](int64_t first, int64_t n, int part) {
+                const T* g = gradient(tensor) + first;
+                norm_parts_[tensor * parts_per_tensor + part] = k_.dot(g, g, n);
+            });
+        w.sync();
+    }
+    auto squared_norm = [&](int tensor) {
+        double sum = 0;
+        for (int p = 0; p < parts_per_tensor; ++p) sum += norm_parts_[tensor * parts_per_tensor + p];
+        return sum;
+    };
+    double global = 0;
+    if (h.global_clipnorm > 0)
+        for (int tensor : trainable) global += squared_norm(tensor);
+    auto scale_of = [&](int tensor) {
+        if (h.global_clipnorm > 0) return h.global_clipnorm / std::fmax(std::sqrt(global), h.global_clipnorm);
+        if (h.clipnorm > 0) return h.clipnorm / std::fmax(std::sqrt(squared_norm(tensor)), h.clipnorm);
+        return 1.0;
+    };
+    for (int tensor : trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (training_->muon() && !t.vector) {
+            muon_update(w, k_, h, learning_rate_, scale_of(tensor), t.rows, t.cols, parameter(tensor), gradient(tensor),
+                        at(state_.slots[0], tensor), scratch_);
+            continue;
+        }
+        const double scale = scale_of(tensor);
+        each_run(w, tensor, [&](int64_t first, int64_t n, int part) { update_run(tensor, first, n, part, scale, false); });
+    }
+}
+
+template <class T>
+void Wide<T>::penalties(const Worker& w, bool add_gradients) {
+    for (int tensor : plan_.trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (t.l1 == 0 && t.l2 == 0) continue;
+        each_run(w, tensor, [&](int64_t first, int64_t n, int part) {
+            T* g = add_gradients ? gradient(tensor) + first : nullptr;
+            parts(tensor)[part] = k_.penalty(parameter(tensor) + first, g, t.l1, t.l2, n);
+        });
+    }
+    w.sync();
+    double matrix = 0;
+    for (const Op& o : plan_.ops)
+        if (o.kind == OpKind::dense && o.matrix_penalty())
+            matrix += matrix_penalty(w, k_, o, parameter(o.kernel), add_gradients ? gradient(o.kernel) : nullptr, scratch_);
+    if (w.first()) parts(int(plan_.tensors.size()))[0] = matrix;
+    w.sync();
+}
+
+template <class T>
+double Wide<T>::penalty_sum() const {
+    double sum = 0;
+    for (int64_t i = 0; i < penalty_parts_.size(); ++i) sum += penalty_parts_[i];
+    return sum;
+}
+
+#define FD_INSTANTIATE(T)                                                              \
+    template void Wide<T>::backward(const Worker&, const Batch<T>&, Pass, bool);       \
+    template void Wide<T>::begin_step(double);                                         \
+    template void Wide<T>::update(const Worker&);                                      \
+    template void Wide<T>::penalties(const Worker&, bool);                             \
+    template double Wide<T>::penalty_sum() const;
+FD_INSTANTIATE(float)
+FD_INSTANTIATE(double)
+#undef FD_INSTANTIATE
+
+}  // namespace fd::cpu

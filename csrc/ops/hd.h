@@ -1,0 +1,65 @@
+// The qualifier of every function in ops/, and the elementary functions that a value type must offer.
+// A value type V is double or float here, a SIMD pack in cpu/simd.h (found by argument-dependent lookup).
+// Everything is forced inline: a shared out-of-line copy compiled for AVX-512 could be picked for every CPU.
+#pragma once
+#include <cmath>
+
+#ifdef __CUDACC__
+#define FD_HD __host__ __device__ __forceinline__
+#else
+#define FD_HD inline __attribute__((always_inline))
+#endif
+
+namespace fd::ops {
+
+template <class T>
+struct scalar_of {
+    using type = typename T::value_type;
+};
+template <>
+struct scalar_of<float> {
+    using type = float;
+};
+template <>
+struct scalar_of<double> {
+    using type = double;
+};
+
+#define FD_SCALAR_FUNCTION(name, call)             \
+    FD_HD float name(float x) { return call(x); }  \
+    FD_HD double name(double x) { return call(x); }
+FD_SCALAR_FUNCTION(vexp, std::exp)
+FD_SCALAR_FUNCTION(vexpm1, std::expm1)
+FD_SCALAR_FUNCTION(vlog, std::log)
+FD_SCALAR_FUNCTION(vlog1p, std::log1p)
+FD_SCALAR_FUNCTION(vtanh, std::tanh)
+FD_SCALAR_FUNCTION(vsqrt, std::sqrt)
+FD_SCALAR_FUNCTION(vabs, std::fabs)
+FD_SCALAR_FUNCTION(verf, std::erf)
+#undef FD_SCALAR_FUNCTION
+
+FD_HD float select(bool c, float a, float b) { return c ? a : b; }
+FD_HD double select(bool c, double a, double b) { return c ? a : b; }
+template <class V>
+FD_HD V vmax(V a, V b) {
+    return select(a > b, a, b);
+}
+template <class V>
+FD_HD V vmin(V a, V b) {
+    return select(a < b, a, b);
+}
+template <class V>
+FD_HD V vsign(V x) {  // 0 at 0
+    return select(x > V(0), V(1), select(x < V(0), V(-1), V(0)));
+}
+template <class V>
+FD_HD V vsigmoid(V x) {  // never overflows
+    V e = vexp(-vabs(x));
+    return select(x < V(0), e, V(1)) / (V(1) + e);
+}
+template <class V>
+FD_HD V vsoftplus(V x) {
+    return vmax(x, V(0)) + vlog1p(vexp(-vabs(x)));
+}
+
+}  // namespace fd::ops

@@ -1,0 +1,162 @@
+// Every first-order optimizer, once, as Keras defines them. A rule updates one element w with gradient g and up to three
+// state slots; what is the same for all elements (bias corrections, learning rate) is in `Step`, made once a step in double.
+#pragma once
+#include <cmath>
+#include <cstdint>
+
+#include "ops/hd.h"
+
+namespace fd::ops {
+
+struct Hyper {  // the optimizer as configured
+    double momentum = 0, rho = 0, beta_1 = 0, beta_2 = 0, epsilon = 0, initial_accumulator_value = 0;
+    bool nesterov = false, centered = false, amsgrad = false;
+    double weight_decay = 0, clipvalue = 0, clipnorm = 0, global_clipnorm = 0;  // 0: off
+    double ns_steps = 0, ns_a = 0, ns_b = 0, ns_c = 0, rms_rate = 0, adam_lr_ratio = 0, adam_weight_decay = 0;  // muon
+};
+
+template <class T>
+struct Step {  // one step's constants; a, b, c, d mean what the rule's `prepare` says
+    T lr{0}, a{0}, b{0}, c{0}, d{0}, epsilon{0};
+};
+
+struct Sgd {
+    static constexpr int slots = 0;
+    static Step<double> prepare(const Hyper&, double lr, int64_t) { return {lr}; }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V*) { w = w - s.lr * g; }
+};
+struct SgdMomentum {
+    static constexpr int slots = 1;
+    static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, h.momentum}; }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
+        m[0] = s.a * m[0] - s.lr * g;
+        w = w + m[0];
+    }
+};
+struct SgdNesterov {
+    static constexpr int slots = 1;
+    static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, h.momentum}; }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
+        m[0] = s.a * m[0] - s.lr * g;
+        w = w + (s.a * m[0] - s.lr * g);
+    }
+};
+template <bool Momentum, bool Centered>
+struct RmsPropRule {
+    static constexpr int slots = 1 + Momentum + Centered;
+    static Step<double> prepare(const Hyper& h, double lr, int64_t) {
+        return {lr, h.rho, 1 - h.rho, h.momentum, 0, h.epsilon};
+    }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
+        m[0] = s.a * m[0] + s.b * g * g;
+        V d = m[0] + s.epsilon;
+        if constexpr (Centered) {
+            V& mean = m[slots - 1];
+            mean = s.a * mean + s.b * g;
+            d = d - mean * mean;
+        }
+        V step = s.lr * g / vsqrt(d);
+        if constexpr (Momentum) {
+            m[1] = s.c * m[1] + step;
+            step = m[1];
+        }
+        w = w - step;
+    }
+};
+using RmsProp = RmsPropRule<false, false>;
+using RmsPropMomentum = RmsPropRule<true, false>;
+using RmsPropCentered = RmsPropRule<false, true>;
+using RmsPropCenteredMomentum = RmsPropRule<true, true>;
+struct Adagrad {
+    static constexpr int slots = 1;
+    static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, 0, 0, 0, 0, h.epsilon}; }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
+        m[0] = m[0] + g * g;
+        w = w - s.lr * g / vsqrt(m[0] + s.epsilon);
+    }
+};
+struct Adadelta {
+    static constexpr int slots = 2;
+    static Step<double> prepare(const Hyper& h, double lr, int64_t) {
+        return {lr, h.rho, 1 - h.rho, 0, 0, h.epsilon};
+    }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
+        m[0] = s.a * m[0] + s.b * g * g;
+        V u = g * vsqrt(m[1] + s.epsilon) / vsqrt(m[0] + s.epsilon);
+        m[1] = s.a * m[1] + s.b * u * u;
+        w = w - s.lr * u;
+    }
+};
+template <bool Amsgrad>
+struct AdamRule {  // Kingma & Ba 2015, section 2's efficient form; amsgrad: Reddi et al. 2018
+    static constexpr int slots = 2 + Amsgrad;
+    static Step<double> prepare(const Hyper& h, double lr, int64_t t) {
+        const double correction = std::sqrt(1 - std::pow(h.beta_2, double(t))) / (1 - std::pow(h.beta_1, double(t)));
+        return {lr * correction, 1 - h.beta_1, 1 - h.beta_2, 0, 0, h.epsilon};
+    }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
+        m[0] = m[0] + s.a * (g - m[0]);
+        m[1] = m[1] + s.b * (g * g - m[1]);
+        V v = m[1];
+        if constexpr (Amsgrad) v = m[2] = vmax(m[2], m[1]);
+        w = w - s.lr * m[0] / (vsqrt(v) + s.epsilon);
+    }
+};
+using Adam = AdamRule<false>;
+using AdamAmsgrad = AdamRule<true>;
+struct Nadam {  // Dozat 2015
+    static constexpr int slots = 2;
+    static double schedule(const Hyper& h, int64_t t) { return h.beta_1 * (1 - 0.5 * std::pow(0.96, double(t))); }
+    static Step<double> prepare(const Hyper& h, double lr, int64_t t) {
+        double product = 1, decay = 1;  // Π u_i up to t, until it no longer shows beside 1
+        for (int64_t i = 1; i <= t && product > 1e-18; ++i) product *= h.beta_1 * (1 - 0.5 * (decay *= 0.96));
+        const double u = schedule(h, t), next = schedule(h, t + 1);
+        // m_hat = c·m + d·g; sqrt(v_hat) = sqrt(v)·x, so lr/(sqrt(v)·x + eps) = (lr/x)/(sqrt(v) + eps/x)
+        const double x = 1 / std::sqrt(1 - std::pow(h.beta_2, double(t)));
+        return {lr / x, 1 - h.beta_1, 1 - h.beta_2, next / (1 - product * next), (1 - u) / (1 - product), h.epsilon / x};
+    }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
+        m[0] = m[0] + s.a * (g - m[0]);
+        m[1] = m[1] + s.b * (g * g - m[1]);
+        w = w - s.lr * (s.c * m[0] + s.d * g) / (vsqrt(m[1]) + s.epsilon);
+    }
+};
+struct Lion {  // Chen et al. 2023
+    static constexpr int slots = 1;
+    static Step<double> prepare(const Hyper& h, double lr, int64_t) {
+        return {lr, h.beta_1, 1 - h.beta_1, h.beta_2, 1 - h.beta_2};
+    }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
+        w = w - s.lr * vsign(s.a * m[0] + s.b * g);
+        m[0] = s.c * m[0] + s.d * g;
+    }
+};
+
+// Variants that differ in their slots are rules of their own, so that the loop over elements has no branch.
+#define FD_UPDATE_RULES(X)                                                                                         \
+    X(sgd, Sgd) X(sgd_momentum, SgdMomentum) X(sgd_nesterov, SgdNesterov) X(rmsprop, RmsProp)                      \
+    X(rmsprop_momentum, RmsPropMomentum) X(rmsprop_centered, RmsPropCentered)                                      \
+    X(rmsprop_centered_momentum, RmsPropCenteredMomentum) X(adagrad, Adagrad) X(adadelta, Adadelta) X(adam, Adam)  \
+    X(adam_amsgrad, AdamAmsgrad) X(nadam, Nadam) X(lion, Lion)
+
+#define FD_RULE_ENUM(name, functor) name,
+enum class Rule { FD_UPDATE_RULES(FD_RULE_ENUM) };
+#undef FD_RULE_ENUM
+
+inline constexpr int rule_slots[] = {
+#define FD_RULE_SLOTS(name, functor) functor::slots,
+    FD_UPDATE_RULES(FD_RULE_SLOTS)
+#undef FD_RULE_SLOTS
+};
+
+inline Step<double> prepare_step(Rule rule, const Hyper& h, double lr, int64_t t) {
+    switch (rule) {
+#define FD_RULE_PREPARE(name, functor) \
+    case Rule::name: return functor::prepare(h, lr, t);
+        FD_UPDATE_RULES(FD_RULE_PREPARE)
+#undef FD_RULE_PREPARE
+    }
+    return {};
+}
+
+}  // namespace fd::ops

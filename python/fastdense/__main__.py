@@ -1,0 +1,66 @@
+"""The command line: `fastdense` is `python -m fastdense`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code is 0 when it went well."""
+    parser = argparse.ArgumentParser(prog="fastdense", description="Dense neural nets, fast, on this machine.")
+    parser.add_argument("--version", action="store_true", help="print the version and stop")
+    commands = parser.add_subparsers(dest="command", metavar="command")
+    demo = commands.add_parser("demo", help="train on handwritten digits and compare with NumPy and PyTorch")
+    demo.add_argument(
+        "--data", choices=("auto", "digits", "mnist"), default="auto", help="auto: MNIST if it is on this machine"
+    )
+    demo.add_argument("--epochs", type=_positive, help="how long to train (default: suits the data)")
+    demo.add_argument(
+        "--plot", type=Path, default=Path("fastdense-demo.png"), help="where the picture goes (default: %(default)s)"
+    )
+    demo.add_argument("--no-plot", action="store_const", const=None, dest="plot", help="write no picture")
+    commands.add_parser("info", help="print versions, instruction set, BLAS and threads, for a bug report")
+    options = parser.parse_args(arguments)
+
+    if options.version:
+        from fastdense import __version__
+
+        print(__version__)
+    elif options.command == "demo":
+        return _demo(options)
+    elif options.command == "info":
+        from fastdense.versions import show_versions
+
+        show_versions()
+    else:
+        parser.print_help()
+    return 0
+
+
+def _demo(options: argparse.Namespace) -> int:
+    from fastdense import demo
+    from fastdense.datasets import DatasetError
+
+    try:
+        demo.main(options.data, options.epochs, options.plot)
+    except DatasetError as error:
+        print(f"fastdense demo: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("\nstopped", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{value} epochs; at least 1 is needed")
+    return value
+
+
+if __name__ == "__main__":
+    sys.exit(main())

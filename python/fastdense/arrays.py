@@ -1,0 +1,164 @@
+"""From anything that holds numbers to a plain NumPy array, without a copy wherever that is possible.
+
+Messages of all checks are made by `fail`: where, what was given, what is needed, what to do.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+
+
+class TooLargeError(ValueError, MemoryError):
+    """Something was asked for that cannot fit in this machine's memory."""
+
+
+def fail(where: str, given: str, needed: str, remedy: str = "") -> NoReturn:
+    """Raise ValueError in the one form that all messages have."""
+    raise ValueError(f"{where}: {given}; {needed}" + (f": {remedy}" if remedy else ""))
+
+
+def as_array(where: str, name: str, value: object) -> Array:
+    """Turn `value` into a plain array of bools, integers, float32 or float64, without a copy wherever that is possible.
+
+    float16 becomes float32, wider floats become float64, foreign byte order becomes native: only these are copied.
+    """
+    if value is None:
+        fail(
+            where, f"{name} is None", f"{name} must be an array", "pass a NumPy array, a list, a data frame or a tensor"
+        )
+    if np.ma.isMaskedArray(value) and np.ma.is_masked(value):
+        hidden = int(np.ma.getmaskarray(value).sum())
+        fail(
+            where,
+            f"{name} is a masked array with {hidden} masked values",
+            "every value is needed",
+            f"fill them, e.g. {name}.filled(0), or drop those rows",
+        )
+    if hasattr(value, "toarray") and not hasattr(value, "__array__"):
+        fail(
+            where,
+            f"{name} is a sparse matrix ({type(value).__name__})",
+            "dense arrays are needed",
+            f"pass {name}.toarray()",
+        )
+    try:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            array: Array = np.from_dlpack(value)
+        else:
+            array = np.asarray(value)
+    except (ValueError, TypeError, RuntimeError, BufferError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        fail(
+            where,
+            f"{name} ({type(value).__name__}) cannot be read as an array ({reason})",
+            "rows of equal length in this machine's memory are needed",
+            f"pass {name} as a NumPy array; for a tensor {name}.detach().cpu().numpy()",
+        )
+    return _as_numbers(where, name, value, array)
+
+
+def _as_numbers(where: str, name: str, value: object, array: Array) -> Array:
+    kind, given = array.dtype.kind, f"{name} has dtype {array.dtype}"
+    given_dtype = getattr(value, "dtype", None)
+    if kind == "c":
+        fail(
+            where,
+            given,
+            "real numbers are needed",
+            f"pass np.abs({name}), or both parts as columns: np.hstack([{name}.real, {name}.imag])",
+        )
+    if kind in "SU" or (kind == "O" and array.ndim == 0):
+        _fail_not_numbers(where, name, value, array)
+    if kind == "O":
+        place = _first_not_a_number(array)
+        if place is not None:
+            item, position, column = array[place], position_of(name, place), _column_name(value, place)
+            fail(
+                where,
+                f"{given}: {position}{column} is {item!r} ({type(item).__name__})",
+                "numbers are needed",
+                "turn categories into numbers (one column each) and fill what is missing",
+            )
+        if isinstance(given_dtype, np.dtype) and given_dtype.hasobject:
+            fail(where, given, "a numeric dtype is needed", f"pass np.asarray({name}, dtype='float32')")
+        return array.astype(np.float64)  # a table whose columns have different dtypes, or a list of odd numbers
+    if kind in "mM":
+        fail(where, given, "numbers are needed", f"pass differences in a fixed unit, e.g. {name}.astype('int64')")
+    if kind not in "biuf":
+        fail(where, given, "bool, integer or floating numbers are needed", f"pass {name}.astype('float32')")
+    if kind == "f" and array.dtype.itemsize == 2:
+        check_memory(where, 4 * array.size, f"{name} in float32", "store it as float32")
+        return array.astype(np.float32)
+    if kind == "f" and array.dtype.itemsize > 8:
+        check_memory(where, 8 * array.size, f"{name} in float64", "store it as float64")
+        return array.astype(np.float64)
+    if not array.dtype.isnative:
+        check_memory(where, array.nbytes, f"{name} in native byte order", "store it in native byte order")
+        return array.astype(array.dtype.newbyteorder("="))
+    return array
+
+
+def _fail_not_numbers(where: str, name: str, value: object, array: Array) -> NoReturn:
+    if array.ndim == 0 and array.dtype.kind == "O":
+        what = f"{name} is a {type(value).__name__}"
+        if isinstance(value, Iterator):
+            fail(where, what, "the whole array is needed", f"collect it first, e.g. np.stack(list({name}))")
+        fail(where, what, "an array of numbers is needed", f"pass {name} as a NumPy array, a list or a data frame")
+    first = array.reshape(-1)[0].item() if array.size else ""
+    fail(
+        where,
+        f"{name} has dtype {array.dtype} (text, e.g. {first!r})",
+        "numbers are needed",
+        f"turn labels into class ids with classes, {name} = np.unique({name}, return_inverse=True)",
+    )
+
+
+def _first_not_a_number(array: Array) -> tuple[int, ...] | None:
+    for i, item in enumerate(array.flat):
+        try:
+            if not isinstance(item, str):
+                float(item)
+                continue
+        except (TypeError, ValueError):
+            pass
+        return tuple(int(k) for k in np.unravel_index(i, array.shape))
+    return None
+
+
+def _column_name(value: object, place: tuple[int, ...]) -> str:
+    names = list(getattr(value, "columns", ()))
+    return f" (column {names[place[1]]!r})" if len(place) == 2 and len(names) > place[1] else ""
+
+
+def position_of(name: str, place: tuple[int, ...]) -> str:
+    return f"{name}[{', '.join(map(str, place))}]"
+
+
+def memory_limit() -> int:
+    """Bytes of memory this process can hope for: the machine's, or less inside a container; 0 if unknown."""
+    try:
+        limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):
+        return 0
+    try:
+        with open("/sys/fs/cgroup/memory.max", encoding="ascii") as file:
+            limit = min(limit, int(file.read()))
+    except (OSError, ValueError):
+        pass
+    return limit
+
+
+def check_memory(where: str, needed: int, what: str, remedy: str) -> None:
+    """Raise TooLargeError if `needed` bytes cannot fit."""
+    limit = memory_limit()
+    if limit and needed > limit:
+        raise TooLargeError(
+            f"{where}: {what} takes {needed / 2**30:.3g} GiB; this machine has {limit / 2**30:.3g} GiB: {remedy}"
+        )

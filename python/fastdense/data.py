@@ -1,0 +1,425 @@
+"""Checks and conversions of everything a user hands over as data, before any work is done.
+
+What passes goes to the engines as it is: no array that an engine can read (bool, integer, float32, float64, any
+strides, read-only, memory-mapped) is copied. Messages say where, what was given, what is needed and what to do.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+import numpy as np
+
+from .arrays import Array, as_array, fail, position_of
+from .losses import Loss
+from .specs import number
+
+BLOCK = 1 << 18  # elements looked at in one go: small enough for the cache, and no large temporaries
+FLOAT32_MAX = float(np.finfo(np.float32).max)
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the checks need to know about a net."""
+
+    inputs: int
+    outputs: int
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked data: `x` (n, inputs), `y` (n, outputs) or (n,) class ids, `w` float64 (n,) or None."""
+
+    x: Array
+    y: Array
+    w: Array | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def weighted(self, weights: Array | None) -> Rows:
+        """The same rows with their weights multiplied by others."""
+        return Rows(self.x, self.y, _multiply(self.w, weights))
+
+    def part(self, rows: slice) -> Rows:
+        """Some of the rows, without a copy."""
+        return Rows(self.x[rows], self.y[rows], None if self.w is None else self.w[rows])
+
+
+# ---- x -------------------------------------------------------------------------------------------------------------
+
+
+def check_x(where: str, x: object, net: Shape, *, name: str = "x") -> Array:
+    """Return `x` as a checked (rows, inputs) array; one dimension means one column, only if the net has one input."""
+    array = as_array(where, name, x)
+    needed = f"a dense net needs (rows, {net.inputs})"
+    if array.ndim == 0:
+        fail(where, f"{name} is a single number, {array.item()!r}", needed, f"pass [[{array.item()!r}]]")
+    if array.ndim == 1:
+        if net.inputs != 1:
+            remedy = (
+                f"for one row pass {name}[None, :]"
+                if len(array) == net.inputs
+                else f"for {net.inputs} columns pass {name}.reshape(-1, {net.inputs})"
+                if len(array) and len(array) % net.inputs == 0
+                else ""
+            )
+            fail(where, f"{name} has 1 dimension, shape {array.shape}", needed, remedy)
+        array = array.reshape(-1, 1)
+    if array.ndim > 2:
+        width = math.prod(array.shape[1:])
+        remedy = (
+            f"pass {name}.reshape(len({name}), -1)"
+            if width == net.inputs
+            else f"{name}.reshape(len({name}), -1) would have {width} columns"
+        )
+        fail(where, f"{name} has {array.ndim} dimensions, shape {array.shape}", needed, remedy)
+    if array.shape[1] != net.inputs:
+        remedy = (
+            f"pass {name}.T if rows and columns are swapped"
+            if array.shape[0] == net.inputs
+            else f"give the model inputs={array.shape[1]}, or pass {net.inputs} columns"
+        )
+        fail(where, f"{name} has {array.shape[1]} columns, shape {array.shape}", needed, remedy)
+    if not len(array):
+        fail(where, f"{name} is empty, shape {array.shape}", "at least one row is needed")
+    check_finite(where, name, array, net.dtype)
+    return array
+
+
+def first_nonfinite(x: Array) -> int:
+    """Flat index (row-major) of the first NaN or infinity in a 2-D array of floats, or -1."""
+    try:
+        from ._core import first_nonfinite as scan
+    except ImportError:  # only the reference engine is there
+        scan = _first_nonfinite
+    return int(scan(x))
+
+
+def _first_nonfinite(x: Array) -> int:
+    rows = max(1, BLOCK // max(1, x.shape[1]))
+    for start in range(0, len(x), rows):
+        good = np.isfinite(x[start : start + rows])
+        if not good.all():
+            return start * int(x.shape[1]) + int(np.argmin(good))
+    return -1
+
+
+def check_finite(where: str, name: str, array: Array, dtype: str = "float64") -> None:
+    """Raise if a value is NaN or infinite, or would become so in the net's `dtype`; names its row and column."""
+    if array.dtype.kind != "f":
+        return
+    flat = array if array.ndim == 2 else array.reshape(-1, 1)
+    index = first_nonfinite(flat)
+    if index >= 0:
+        place = divmod(index, flat.shape[1])[: array.ndim]
+        axis = ".all(axis=1)" if array.ndim == 2 and array.shape[1] > 1 else ""
+        fail(
+            where,
+            f"{position_of(name, place)} is {flat.flat[index]}",
+            "finite numbers are needed",
+            f"drop or fill such rows; np.isfinite({name}){axis} marks the good ones",
+        )
+    if array.dtype.itemsize == 8 and dtype == "float32":
+        _check_float32_range(where, name, array, flat)
+
+
+def _check_float32_range(where: str, name: str, array: Array, flat: Array) -> None:
+    rows = max(1, BLOCK // max(1, flat.shape[1]))
+    for start in range(0, len(flat), rows):
+        block = flat[start : start + rows]
+        if block.size and (block.max() > FLOAT32_MAX or block.min() < -FLOAT32_MAX):
+            row, column = divmod(int(np.argmax(np.abs(block) > FLOAT32_MAX)), flat.shape[1])
+            place = (start + row, column)[: array.ndim]
+            fail(
+                where,
+                f"{position_of(name, place)} is {block[row, column]:g}, too large for float32 (3.4e38)",
+                "numbers of moderate size are needed",
+                f"scale {name}, or make the Model with dtype='float64'",
+            )
+
+
+# ---- y -------------------------------------------------------------------------------------------------------------
+
+
+def check_y(where: str, y: object, rows: int, net: Shape, loss: Loss, *, name: str = "y", x_name: str = "x") -> Array:
+    """Return targets as `loss` needs them: (rows, outputs), or class ids (rows,) for a sparse loss.
+
+    The rule for one dimension: (n,) is the same as (n, 1) for a net of width 1, and an error for every other width;
+    nothing is ever broadcast.
+    """
+    array = as_array(where, name, y)
+    if array.ndim == 0 or len(array) != rows:
+        given = f"{name} has {len(array)} rows" if array.ndim else f"{name} is a single number"
+        fail(
+            where,
+            f"{x_name} has {rows} rows and {given}",
+            "one target per row is needed",
+            f"{x_name} and {name} must be cut from the same table",
+        )
+    if loss.sparse:
+        return _class_ids(where, name, array, net, loss)
+    if array.ndim == 1 and net.outputs == 1:
+        array = array.reshape(-1, 1)
+    elif array.ndim != 2 or array.shape[1] != net.outputs:
+        _fail_target_shape(where, name, array, net, loss)
+    check_finite(where, name, array, net.dtype)
+    if loss.kind == "binary_crossentropy":
+        _check_probabilities(where, name, array, loss)
+    if loss.kind == "hinge":
+        return _signs(where, name, array, loss)
+    return array
+
+
+def _fail_target_shape(where: str, name: str, array: Array, net: Shape, loss: Loss) -> NoReturn:
+    given, needed = (
+        f"{name} has shape {array.shape}",
+        f"loss='{loss.kind}' with {net.outputs} outputs needs (rows, {net.outputs})",
+    )
+    single = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
+    if loss.kind == "categorical_crossentropy" and single and _whole(array):
+        fail(where, f"{given}, class ids", needed, "use loss='sparse_categorical_crossentropy' for class ids")
+    if array.ndim > 2 and math.prod(array.shape[1:]) == net.outputs:
+        fail(where, given, needed, f"pass {name}.reshape(len({name}), -1)")
+    width = array.shape[1] if array.ndim == 2 else 1
+    remedy = f"give the last layer {width} unit{'s' * (width != 1)}, or pass {net.outputs} columns"
+    if single and net.outputs > 1 and array.dtype.kind in "biu" and array.max() < net.outputs and array.min() >= 0:
+        remedy += "; for class ids use loss='sparse_categorical_crossentropy'"
+    fail(where, given, needed, remedy)
+
+
+def _class_ids(where: str, name: str, array: Array, net: Shape, loss: Loss) -> Array:
+    needed = f"loss='{loss.kind}' with {net.outputs} outputs needs class ids 0..{net.outputs - 1}, shape (rows,)"
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array.reshape(-1)
+    if array.ndim != 1:
+        same = array.ndim == 2 and array.shape[1] == net.outputs
+        remedy = (
+            "use loss='categorical_crossentropy' for one-hot rows"
+            if same
+            else f"for one-hot rows pass {name}.argmax(axis=1)"
+            if array.ndim == 2
+            else ""
+        )
+        fail(where, f"{name} has shape {array.shape}" + (", one-hot rows" if same else ""), needed, remedy)
+    if array.dtype.kind == "f":
+        check_finite(where, name, array)
+        if not _whole(array):
+            row = int(np.argmax(array != np.rint(array)))
+            fail(
+                where,
+                f"{name}[{row}] is {array[row]:g}, not a whole number",
+                needed,
+                "for measured values use loss='mse'",
+            )
+        low, high = float(array.min()), float(array.max())
+    else:
+        low, high = int(array.min()), int(array.max())
+    if low < 0 or high >= net.outputs:
+        row = int(np.argmax((array < 0) | (array >= net.outputs)))
+        if net.outputs == 1:
+            remedy = "for two classes and one output use loss='binary_crossentropy'"
+        elif low >= 0:
+            remedy = f"give the last layer {int(high) + 1} units" + (
+                f", or pass {name} - 1 if they count from 1" if low >= 1 and high == net.outputs else ""
+            )
+        else:
+            remedy = f"number the classes from 0, e.g. with np.unique({name}, return_inverse=True)"
+        fail(where, f"{name}[{row}] is {array[row]:g}, labels run from {low:g} to {high:g}", needed, remedy)
+    if array.dtype.kind == "f":
+        array = array.astype(np.int64)
+    elif array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    return array
+
+
+def _whole(array: Array) -> bool:
+    return array.dtype.kind in "biu" or bool(np.isfinite(array).all() and (array == np.rint(array)).all())
+
+
+def _check_probabilities(where: str, name: str, array: Array, loss: Loss) -> None:
+    low, high = array.min(), array.max()
+    if low < 0 or high > 1:
+        place = _first(array, (array < 0) | (array > 1))
+        remedy = (
+            "for labels -1 and 1 pass (y + 1) / 2"
+            if low == -1 and high <= 1
+            else "for class ids or measured values choose another loss"
+        )
+        fail(
+            where,
+            f"{position_of(name, place)} is {array[place]:g}",
+            f"loss='{loss.kind}' needs targets in [0, 1]",
+            remedy,
+        )
+
+
+def _signs(where: str, name: str, array: Array, loss: Loss) -> Array:
+    """Targets in {-1, 1} as they are, {0, 1} turned into them in a new array."""
+    if array.dtype.kind == "b":
+        array = array.view(np.uint8)
+    positive = array == 1
+    if bool((positive | (array == -1)).all()):
+        return array
+    if bool((positive | (array == 0)).all()):
+        signs: Array = np.where(positive, np.float32(1), np.float32(-1))
+        return signs
+    place = _first(array, ~(positive | (array == -1) | (array == 0)))
+    if array[place] in (-1, 0, 1):
+        fail(
+            where, f"{name} holds -1, 0 and 1", f"loss='{loss.kind}' needs either -1 and 1 or 0 and 1", "choose one way"
+        )
+    fail(
+        where,
+        f"{position_of(name, place)} is {array[place]:g}",
+        f"loss='{loss.kind}' needs targets -1 and 1, or 0 and 1",
+        "for measured values use loss='mse'",
+    )
+
+
+def _first(array: Array, bad: Array) -> tuple[int, ...]:
+    return tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), array.shape))
+
+
+# ---- weights -------------------------------------------------------------------------------------------------------
+
+
+def check_weights(where: str, weights: object, rows: int, *, name: str = "sample_weight") -> Array | None:
+    """Return per-row weights as float64 (rows,), or None."""
+    if weights is None:
+        return None
+    array = as_array(where, name, weights)
+    needed = f"one weight per row, shape ({rows},), is needed"
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array.reshape(-1)
+    if array.ndim != 1 or len(array) != rows:
+        remedy = "weights per output are not supported" if array.ndim == 2 else f"pass {name} of the same length as x"
+        fail(where, f"{name} has shape {array.shape}", needed, remedy)
+    check_finite(where, name, array)
+    if (array < 0).any():
+        row = int(np.argmax(array < 0))
+        fail(where, f"{name}[{row}] is {array[row]:g}", "weights must be 0 or more", "use 0 to leave a row out")
+    return np.ascontiguousarray(array, dtype=np.float64)
+
+
+def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: Loss) -> Array | None:
+    """Return the row weights that `class_weight` (a dict from class to weight, or 'balanced') means for targets `y`.
+
+    Classes that the dict does not name weigh 1. 'balanced' gives every class that occurs the same total weight.
+    """
+    if class_weight is None:
+        return None
+    if not isinstance(class_weight, Mapping) and not (isinstance(class_weight, str) and class_weight == "balanced"):
+        fail(
+            where,
+            f"class_weight is {class_weight!r}",
+            "a dict from class id to weight, or 'balanced', is needed",
+            "e.g. class_weight={0: 1.0, 1: 5.0}",
+        )
+    ids, classes = _classes_of(where, y, net, loss)
+    table = np.ones(classes)
+    if isinstance(class_weight, Mapping):
+        for key, weight in class_weight.items():
+            number = _class_key(key, loss)
+            if number is None or not 0 <= number < classes:
+                known = "-1 and 1, or 0 and 1" if loss.kind == "hinge" else f"0..{classes - 1}"
+                fail(where, f"class_weight names class {key!r}", f"the classes are {known}", "leave it out")
+            try:
+                table[number] = float(weight)
+            except (TypeError, ValueError):
+                table[number] = np.nan
+            if not (np.isfinite(table[number]) and table[number] >= 0):
+                fail(where, f"class_weight[{key!r}] is {weight!r}", "weights must be finite and 0 or more")
+    else:
+        counts = np.bincount(ids, minlength=classes)
+        present = counts > 0
+        table[present] = len(ids) / (present.sum() * counts[present])
+    result: Array = table[ids]
+    return result
+
+
+def _class_key(key: object, loss: Loss) -> int | None:
+    if not isinstance(key, (int, float, np.integer, np.floating)) or key != int(key):
+        return None
+    return 0 if loss.kind == "hinge" and key == -1 else int(key)
+
+
+def _classes_of(where: str, y: Array, net: Shape, loss: Loss) -> tuple[Array, int]:
+    """Class id of every row, and the number of classes."""
+    if loss.sparse:
+        return y.astype(np.intp), net.outputs
+    if loss.kind == "categorical_crossentropy" and net.outputs > 1:
+        return np.argmax(y, axis=1), net.outputs
+    if net.outputs == 1 and loss.kind in ("binary_crossentropy", "hinge"):
+        if loss.kind == "binary_crossentropy" and not bool(((y == 0) | (y == 1)).all()):
+            fail(
+                where,
+                "class_weight was given and y holds probabilities",
+                "class_weight needs labels 0 and 1",
+                "pass sample_weight, one number per row, instead",
+            )
+        return (y[:, 0] > 0).astype(np.intp), 2
+    fail(
+        where,
+        f"class_weight was given with loss='{loss.kind}' and {net.outputs} outputs",
+        "class_weight needs one class per row",
+        "pass sample_weight, one number per row, instead",
+    )
+
+
+def _multiply(a: Array | None, b: Array | None) -> Array | None:
+    return b if a is None else a if b is None else a * b
+
+
+# ---- whole data sets -----------------------------------------------------------------------------------------------
+
+
+def prepare(
+    where: str,
+    x: object,
+    y: object,
+    sample_weight: object,
+    net: Shape,
+    loss: Loss,
+    *,
+    names: tuple[str, str, str] = ("x", "y", "sample_weight"),
+) -> Rows:
+    """Check one data set as a whole."""
+    xs = check_x(where, x, net, name=names[0])
+    ys = check_y(where, y, len(xs), net, loss, name=names[1], x_name=names[0])
+    return Rows(xs, ys, check_weights(where, sample_weight, len(xs), name=names[2]))
+
+
+def prepare_validation(where: str, validation_data: object, net: Shape, loss: Loss) -> Rows:
+    """Check `validation_data`: (x, y) or (x, y, sample_weight)."""
+    if not isinstance(validation_data, (tuple, list)) or len(validation_data) not in (2, 3):
+        given = (
+            f"validation_data has {len(validation_data)} parts"
+            if isinstance(validation_data, (tuple, list))
+            else f"validation_data is a {type(validation_data).__name__}"
+        )
+        fail(where, given, "a tuple is needed", "pass (x_val, y_val) or (x_val, y_val, sample_weight_val)")
+    x, y, weights = (*validation_data, None)[:3]
+    names = ("validation x", "validation y", "validation sample_weight")
+    return prepare(where, x, y, weights, net, loss, names=names)
+
+
+def rows_to_train_on(where: str, rows: int, fraction: object) -> int:
+    """Rows before the cut: validation takes the last `fraction` of them, before any shuffling, as in Keras."""
+    share = number(f"{where}: validation_split", fraction, least=0, below=1)
+    if share == 0:
+        return rows
+    cut = math.floor(rows * (1 - share) + 1e-9 * rows)  # 1 - 0.9 is a little less than 0.1
+    if cut in (0, rows):
+        side = "training" if cut == 0 else "validation"
+        fail(
+            where,
+            f"validation_split={share:g} of {rows} rows leaves none for {side}",
+            "both parts need a row",
+            "change validation_split or pass validation_data",
+        )
+    return cut

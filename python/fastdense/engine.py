@@ -1,0 +1,114 @@
+"""The one door to computing: what an engine must offer, and the choice of one by device name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .specs import suggestion
+
+Array = NDArray[Any]
+Progress = Callable[[int, float, float], None]
+Validation = tuple[Array, Array, "Array | None"]
+
+DEVICES = ("cpu", "cuda", "reference")
+
+
+class Engine(Protocol):
+    """The methods every engine has; docs/architecture.md gives their meaning.
+
+    Arrays handed over were checked by `fastdense.data`; arrays handed back are copies. `n_threads` 0 leaves the number
+    to the engine.
+    """
+
+    def get_tensors(self) -> list[Array]: ...
+
+    def set_tensors(self, tensors: Sequence[Array], /) -> None: ...
+
+    def configure(self, training: Mapping[str, Any], /) -> None: ...
+
+    def get_state(self) -> dict[str, Any]: ...
+
+    def set_state(self, state: Mapping[str, Any], /) -> None: ...
+
+    def train(
+        self,
+        x: Array,
+        y: Array,
+        w: Array | None,
+        val: Validation | None,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        epoch: int,
+        first_batch: int,
+        learning_rates: Array,
+        stop_on_nan: bool,
+        progress: Progress | None,
+        n_threads: int,
+    ) -> dict[str, Any]: ...
+
+    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array: ...
+
+    def predict(self, x: Array, out: Array, *, n_threads: int) -> None: ...
+
+    def loss_and_grad(
+        self, x: Array, y: Array, w: Array | None, *, training: bool, n_threads: int
+    ) -> tuple[float, list[Array]]: ...
+
+    def activations(self, x: Array, *, n_threads: int) -> list[Array]: ...
+
+
+def check_device(device: object) -> str:
+    """Return `device` if it names a device, else raise with the nearest name."""
+    if isinstance(device, str) and device in DEVICES:
+        return device
+    near = suggestion("cuda" if device == "gpu" else str(device), DEVICES)
+    raise ValueError(f"device: {device!r} is not a device; needed: one of {', '.join(map(repr, DEVICES))}.{near}")
+
+
+def value_dtype(device: str, dtype: str) -> np.dtype[Any]:
+    """The dtype in which the engine of `device` holds its tensors: the reference engine always works in float64."""
+    return np.dtype(np.float64 if device == "reference" else dtype)
+
+
+def make_engine(device: str, program: Mapping[str, Any]) -> Engine:
+    """Make the engine that computes `program` on `device`.
+
+    Parameters
+    ----------
+    device : {"cpu", "cuda", "reference"}
+    program : mapping
+        What the net is, as docs/architecture.md describes it.
+
+    Raises
+    ------
+    ValueError
+        If `device` is not a device.
+    RuntimeError
+        If this build has no engine for the device.
+    """
+    check_device(device)
+    engine: Engine
+    if device == "reference":
+        from . import reference
+
+        engine = reference.Engine(program)
+        return engine
+    if device == "cuda":
+        raise RuntimeError(
+            "device: 'cuda' was asked for, but this build of fastdense has no CUDA engine; "
+            "use device='cpu' (the default), or move the model with model.to('cpu')"
+        )
+    try:
+        from . import _core
+    except ImportError as error:
+        raise RuntimeError(
+            f"device: 'cpu' needs the compiled part of fastdense, which cannot be loaded ({error}); "
+            "reinstall with pip install --force-reinstall fastdense, or use device='reference' (slow, NumPy only)"
+        ) from error
+    engine = _core.Engine(program)
+    return engine

@@ -1,0 +1,373 @@
+"""Initializers: the first values of a layer's tensors.
+
+Formulas and defaults are those of Keras 3; ``fan_in`` and ``fan_out`` are the rows and columns of a kernel, and both
+are the length of a vector. Random numbers are counter-based: element ``e`` of the model's tensor number ``index``
+depends on the seed, ``index`` and ``e`` only, so a net starts with the same values on every engine.
+
+Every random initializer takes ``seed=None``: None means the seed of the model, a number is used instead of it for this
+tensor. Two layers never get the same values from one seed, since their tensors have different numbers.
+"""
+
+from __future__ import annotations
+
+import importlib
+import math
+from types import ModuleType
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .specs import Spec, integer, number, resolve
+
+__all__ = [
+    "Auto",
+    "Constant",
+    "Draw",
+    "Draws",
+    "GlorotNormal",
+    "GlorotUniform",
+    "HeNormal",
+    "HeUniform",
+    "Identity",
+    "Initializer",
+    "LecunNormal",
+    "LecunUniform",
+    "Ones",
+    "Orthogonal",
+    "RandomNormal",
+    "RandomUniform",
+    "TruncatedNormal",
+    "Zeros",
+    "get",
+]
+
+Array = NDArray[np.float64]
+Shape = tuple[int, ...]
+
+MAX_SEED = 2**64 - 1
+
+# Standard deviation of a standard normal cut off at two standard deviations.
+_TRUNCATED_SD = 0.87962566103423978
+
+_RELU_LIKE = frozenset({"relu", "leaky_relu", "prelu", "relu6", "elu", "celu", "gelu", "silu", "mish"})
+
+
+class Draw(NamedTuple):
+    """The random source of one tensor: the model's seed and the tensor's number."""
+
+    seed: int
+    tensor: int
+
+
+class Draws:
+    """Hands out the random source of each tensor of a model in order.
+
+    Parameters
+    ----------
+    seed : int
+        The model's seed, from 0 to 2**64 - 1.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = integer("seed", seed, least=0, most=MAX_SEED)
+        self.index = 0
+
+    def __call__(self, shape: Shape) -> Draw:
+        """Return the source of the next tensor, which will have this shape."""
+        draw = Draw(self.seed, self.index)
+        self.index += 1
+        return draw
+
+
+def _core() -> ModuleType:
+    return importlib.import_module("fastdense._core")
+
+
+def _uniform(seed: int, index: int, shape: Shape) -> Array:
+    return np.asarray(_core().random_uniform(seed, index, math.prod(shape)), dtype=np.float64).reshape(shape)
+
+
+def _normal(seed: int, index: int, shape: Shape, truncated: bool) -> Array:
+    values = _core().random_normal(seed, index, math.prod(shape), truncated)
+    return np.asarray(values, dtype=np.float64).reshape(shape)
+
+
+def _matrix(shape: Shape, name: str) -> tuple[int, int]:
+    if len(shape) != 2:
+        raise ValueError(
+            f"{name}: a tensor of shape {shape} is not a matrix. Use it for kernels only, and 'zeros' for a bias."
+        )
+    return shape[0], shape[1]
+
+
+class Initializer(Spec, family="initializer"):
+    """Base of the initializers; one of your own overrides `values`."""
+
+    seed: int | None = None
+
+    def _set_seed(self, seed: int | None) -> None:
+        if seed is not None:
+            seed = integer(f"{type(self).__name__}: seed", seed, least=0, most=MAX_SEED)
+        self.seed = seed
+
+    def for_activation(self, activation: str) -> Initializer:
+        """Return the initializer to use before this activation: itself, except for `Auto`."""
+        return self
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        """Return the float64 values of a tensor; `seed` is this initializer's own if it has one."""
+        raise NotImplementedError(f"{type(self).__name__} must define values(shape, seed, index)")
+
+    def __call__(self, shape: Shape, seed: int = 0, index: int = 0) -> Array:
+        """Return the first values of a tensor.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            ``(fan_in, fan_out)`` of a kernel, ``(units,)`` of a bias.
+        seed : int
+            The model's seed; the initializer's own takes its place.
+        index : int
+            Number of the tensor in the model, counting every tensor from 0.
+
+        Returns
+        -------
+        ndarray
+            float64, C order.
+        """
+        values = np.asarray(self.values(shape, seed if self.seed is None else self.seed, index), dtype=np.float64)
+        if values.shape != tuple(shape):
+            raise ValueError(
+                f"{type(self).__name__}: values has shape {values.shape}. Return the asked shape {tuple(shape)}."
+            )
+        return np.ascontiguousarray(values)
+
+
+class Zeros(Initializer, names=("zeros", "zero")):
+    """All 0."""
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        return np.zeros(shape)
+
+
+class Ones(Initializer, names=("ones", "one")):
+    """All 1."""
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        return np.ones(shape)
+
+
+class Constant(Initializer, names=("constant",)):
+    """One number everywhere.
+
+    Parameters
+    ----------
+    value : float
+    """
+
+    def __init__(self, value: float = 0.0) -> None:
+        self.value = number("Constant: value", value)
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        return np.full(shape, self.value)
+
+
+class Identity(Initializer, names=("identity",)):
+    """`gain` on the diagonal, 0 elsewhere; kernels only, square or not.
+
+    Parameters
+    ----------
+    gain : float
+    """
+
+    def __init__(self, gain: float = 1.0) -> None:
+        self.gain = number("Identity: gain", gain)
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        return self.gain * np.eye(*_matrix(shape, "Identity"))
+
+
+class Orthogonal(Initializer, names=("orthogonal",)):
+    """`gain` times a uniformly random matrix with orthonormal columns (rows, if it is wider than high); kernels only.
+
+    Q of the QR decomposition of a normal matrix, with the signs that make R's diagonal positive (Saxe et al., 2014).
+    NumPy's LAPACK does the decomposition: its last bits may change with the number of threads of NumPy's BLAS.
+
+    Parameters
+    ----------
+    gain : float
+    seed : int, optional
+    """
+
+    def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
+        self.gain = number("Orthogonal: gain", gain)
+        self._set_seed(seed)
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        rows, columns = _matrix(shape, "Orthogonal")
+        q, r = np.linalg.qr(_normal(seed, index, (max(rows, columns), min(rows, columns)), truncated=False))
+        q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+        return self.gain * (q if rows >= columns else q.T)
+
+
+class RandomUniform(Initializer, names=("random_uniform", "uniform")):
+    """Uniform between `minval` and `maxval`.
+
+    Parameters
+    ----------
+    minval, maxval : float
+    seed : int, optional
+    """
+
+    def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
+        self.minval = number("RandomUniform: minval", minval)
+        self.maxval = number("RandomUniform: maxval", maxval, least=self.minval)
+        self._set_seed(seed)
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        return self.minval + (self.maxval - self.minval) * _uniform(seed, index, shape)
+
+
+class RandomNormal(Initializer, names=("random_normal", "normal")):
+    """Normal with this mean and standard deviation.
+
+    Parameters
+    ----------
+    mean, stddev : float
+    seed : int, optional
+    """
+
+    _truncated: ClassVar[bool] = False
+
+    def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
+        self.mean = number(f"{type(self).__name__}: mean", mean)
+        self.stddev = number(f"{type(self).__name__}: stddev", stddev, least=0)
+        self._set_seed(seed)
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        return self.mean + self.stddev * _normal(seed, index, shape, self._truncated)
+
+
+class TruncatedNormal(RandomNormal, names=("truncated_normal",)):
+    """As `RandomNormal`, with values further than 2 `stddev` from the mean left out; the resulting sd is 0.88 `stddev`.
+
+    Parameters
+    ----------
+    mean, stddev : float
+    seed : int, optional
+    """
+
+    _truncated = True
+
+
+class _Scaled(Initializer):
+    """Variance ``gain / fan``."""
+
+    gain: ClassVar[float]
+    fan: ClassVar[str]
+    normal: ClassVar[bool]
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._set_seed(seed)
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        fan_in, fan_out = (shape[0], shape[-1]) if shape else (1, 1)
+        variance = self.gain / max(1.0, fan_in if self.fan == "in" else (fan_in + fan_out) / 2.0)
+        if self.normal:
+            return math.sqrt(variance) / _TRUNCATED_SD * _normal(seed, index, shape, truncated=True)
+        return math.sqrt(3.0 * variance) * (2.0 * _uniform(seed, index, shape) - 1.0)
+
+
+class GlorotUniform(_Scaled, names=("glorot_uniform", "xavier_uniform")):
+    """Uniform with variance ``2 / (fan_in + fan_out)`` (Glorot & Bengio, 2010).
+
+    Parameters
+    ----------
+    seed : int, optional
+    """
+
+    gain, fan, normal = 1.0, "average", False
+
+
+class GlorotNormal(_Scaled, names=("glorot_normal", "xavier_normal")):
+    """Normal, cut off at 2 sd, with variance ``2 / (fan_in + fan_out)`` (Glorot & Bengio, 2010).
+
+    Parameters
+    ----------
+    seed : int, optional
+    """
+
+    gain, fan, normal = 1.0, "average", True
+
+
+class HeUniform(_Scaled, names=("he_uniform", "kaiming_uniform")):
+    """Uniform with variance ``2 / fan_in`` (He et al., 2015).
+
+    Parameters
+    ----------
+    seed : int, optional
+    """
+
+    gain, fan, normal = 2.0, "in", False
+
+
+class HeNormal(_Scaled, names=("he_normal", "kaiming_normal")):
+    """Normal, cut off at 2 sd, with variance ``2 / fan_in`` (He et al., 2015).
+
+    Parameters
+    ----------
+    seed : int, optional
+    """
+
+    gain, fan, normal = 2.0, "in", True
+
+
+class LecunUniform(_Scaled, names=("lecun_uniform",)):
+    """Uniform with variance ``1 / fan_in`` (LeCun et al., 1998).
+
+    Parameters
+    ----------
+    seed : int, optional
+    """
+
+    gain, fan, normal = 1.0, "in", False
+
+
+class LecunNormal(_Scaled, names=("lecun_normal",)):
+    """Normal, cut off at 2 sd, with variance ``1 / fan_in`` (LeCun et al., 1998; Klambauer et al., 2017, for selu).
+
+    Parameters
+    ----------
+    seed : int, optional
+    """
+
+    gain, fan, normal = 1.0, "in", True
+
+
+class Auto(Initializer, names=("auto",)):
+    """What suits the activation of the layer, the default of `Dense`; Keras always takes Glorot.
+
+    `HeNormal` before relu, leaky_relu, prelu, relu6, elu, celu, gelu, silu and mish; `LecunNormal` before selu;
+    `GlorotUniform` otherwise. Only the layer's own ``activation`` counts, not an `Activation` layer after it.
+
+    Parameters
+    ----------
+    seed : int, optional
+    """
+
+    def __init__(self, seed: int | None = None) -> None:
+        self._set_seed(seed)
+
+    def for_activation(self, activation: str) -> Initializer:
+        if activation in _RELU_LIKE:
+            return HeNormal(self.seed)
+        return LecunNormal(self.seed) if activation == "selu" else GlorotUniform(self.seed)
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        return GlorotUniform().values(shape, seed, index)
+
+
+def get(value: Any, where: str = "initializer") -> Initializer:
+    """Return an initializer from a name, an object, a class or a config dict; see `fastdense.specs.resolve`."""
+    return resolve(Initializer, value, where)

@@ -1,0 +1,463 @@
+"""Layers: what a net is made of.
+
+A layer is a description: it checks its arguments, knows its tensors and turns itself into the plain ops of the engines.
+It holds no weights; those are the model's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import initializers, regularizers
+from .activations import ALPHA, NAMES
+from .initializers import Draw
+from .specs import Config, Spec, flag, integer, number, optional_text, resolve, shorten
+
+__all__ = [
+    "Activation",
+    "BatchNorm",
+    "Dense",
+    "Dropout",
+    "Layer",
+    "LayerNorm",
+    "Normalization",
+    "Residual",
+    "TensorSpec",
+    "get",
+]
+
+Array = NDArray[np.float64]
+DrawFor = Callable[[tuple[int, ...]], Draw]
+
+# Rows times columns that `Normalization.adapt` holds as float64 at a time.
+_CHUNK_ELEMENTS = 1 << 20
+
+
+class TensorSpec(NamedTuple):
+    """A tensor of a layer: its name within the layer, its shape, and whether training changes it by its gradient."""
+
+    name: str
+    shape: tuple[int, ...]
+    trainable: bool
+
+
+class Layer(Spec, family="layer"):
+    """Base of the layers."""
+
+    name: str | None = None
+
+    def output_width(self, inputs: int) -> int:
+        """Return the number of outputs for this number of inputs."""
+        return inputs
+
+    def lower(self) -> list[Config]:
+        """Return the ops of the layer as the engines take them."""
+        raise NotImplementedError
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        """Return the layer's tensors, in the order in which the engines keep them."""
+        return []
+
+    def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
+        """Return the first values of the tensors.
+
+        Parameters
+        ----------
+        inputs : int
+            Width of the layer's input.
+        draw : callable
+            Called once for every tensor, in order, with its shape; returns the tensor's random source
+            (`fastdense.initializers.Draws` is one).
+        """
+        return [self._initializer(spec.name)(spec.shape, *draw(spec.shape)) for spec in self.tensors(inputs)]
+
+    def _initializer(self, tensor: str) -> initializers.Initializer:
+        return initializers.Ones() if tensor in ("gamma", "moving_variance", "variance") else initializers.Zeros()
+
+
+class Activation(Layer, names=("activation",)):
+    """Applies an activation function.
+
+    Parameters
+    ----------
+    activation : str
+        One of `fastdense.activations.ACTIVATIONS`. prelu learns one slope per unit, from 0; softmax only ends a net.
+    alpha : float, optional
+        Slope of leaky_relu below 0 (0.2 unless given), or scale of elu and celu (1 unless given); the others take none.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or `alpha` is given to an activation that has none.
+    """
+
+    def __init__(self, activation: str, alpha: float | None = None, name: str | None = None) -> None:
+        if not isinstance(activation, str):
+            raise TypeError(
+                f"Activation: activation={shorten(activation)} is of type {type(activation).__name__}. "
+                "Give a name such as 'relu'."
+            )
+        self.activation = NAMES.find(activation, "Activation: activation")
+        self.alpha: float | None = None
+        if self.activation in ALPHA:
+            self.alpha = ALPHA[self.activation] if alpha is None else number("Activation: alpha", alpha, above=0)
+        elif alpha is not None:
+            raise ValueError(
+                f"Activation: {self.activation} takes no alpha, got {alpha!r}. "
+                f"Leave it out; {', '.join(ALPHA)} have one."
+            )
+        self.name = optional_text("Activation: name", name)
+
+    def _is_default(self, name: str, value: Any) -> bool:
+        return value == ALPHA.get(self.activation) if name == "alpha" else super()._is_default(name, value)
+
+    def lower(self) -> list[Config]:
+        return [{"kind": "activation", "activation": self.activation, "alpha": self.alpha or 0.0}]
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        return [TensorSpec("slope", (inputs,), True)] if self.activation == "prelu" else []
+
+
+class Dense(Layer, names=("dense",)):
+    """``activation(x @ kernel + bias)``.
+
+    Parameters
+    ----------
+    units : int
+        Number of outputs.
+    activation : str or Activation, optional
+        None is linear. Give ``Activation("leaky_relu", alpha=0.1)`` to choose a slope. After construction
+        ``layer.activation`` is the name and ``layer.alpha`` the slope or None.
+    use_bias : bool
+    kernel_initializer : str or Initializer
+        "auto" suits the activation (`fastdense.initializers.Auto`); Keras's default is "glorot_uniform".
+    bias_initializer : str or Initializer
+    kernel_regularizer : str, Regularizer or list, optional
+    bias_regularizer, activity_regularizer : str, Regularizer or list, optional
+        l1 and l2 only.
+    name : str, optional
+        The model numbers layers without one, as in "dense_1".
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is out of range, of the wrong type, or an unknown name.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        activation: str | Activation | None = None,
+        use_bias: bool = True,
+        kernel_initializer: str | initializers.Initializer = "auto",
+        bias_initializer: str | initializers.Initializer = "zeros",
+        kernel_regularizer: str | regularizers.Regularizer | Sequence[Any] | None = None,
+        bias_regularizer: str | regularizers.Regularizer | Sequence[Any] | None = None,
+        activity_regularizer: str | regularizers.Regularizer | Sequence[Any] | None = None,
+        name: str | None = None,
+    ) -> None:
+        self.units = integer("Dense: units", units, least=1)
+        chosen = _activation(activation)
+        self.activation = chosen.activation
+        self.alpha = chosen.alpha
+        self.use_bias = flag("Dense: use_bias", use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer, "Dense: kernel_initializer")
+        self.bias_initializer = initializers.get(bias_initializer, "Dense: bias_initializer")
+        self.kernel_regularizer = (
+            None if kernel_regularizer is None else regularizers.get(kernel_regularizer, "Dense: kernel_regularizer")
+        )
+        self.bias_regularizer = regularizers.for_weights_or_outputs(bias_regularizer, "Dense: bias_regularizer")
+        self.activity_regularizer = regularizers.for_weights_or_outputs(
+            activity_regularizer, "Dense: activity_regularizer"
+        )
+        self.name = optional_text("Dense: name", name)
+
+    def _params(self) -> dict[str, Any]:
+        chosen = Activation(self.activation, self.alpha)
+        plain: Any = None if self.activation == "linear" else self.activation
+        return {**super()._params(), "activation": plain if self.alpha == ALPHA.get(self.activation) else chosen}
+
+    def output_width(self, inputs: int) -> int:
+        return self.units
+
+    def lower(self) -> list[Config]:
+        return [
+            {
+                "kind": "dense",
+                "units": self.units,
+                "use_bias": self.use_bias,
+                "activation": self.activation,
+                "alpha": self.alpha or 0.0,
+                **regularizers.lower("kernel", self.kernel_regularizer),
+                **regularizers.lower("bias", self.bias_regularizer),
+                **regularizers.lower("activity", self.activity_regularizer),
+            }
+        ]
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        specs = [TensorSpec("kernel", (inputs, self.units), True)]
+        if self.use_bias:
+            specs.append(TensorSpec("bias", (self.units,), True))
+        if self.activation == "prelu":
+            specs.append(TensorSpec("slope", (self.units,), True))
+        return specs
+
+    def _initializer(self, tensor: str) -> initializers.Initializer:
+        if tensor == "kernel":
+            return self.kernel_initializer.for_activation(self.activation)
+        return self.bias_initializer if tensor == "bias" else initializers.Zeros()
+
+
+def _activation(value: Any) -> Activation:
+    """Return the activation that a name, an `Activation`, its config dict or None stands for."""
+    if value is None:
+        return Activation("linear")
+    if isinstance(value, str):
+        return Activation(NAMES.find(value, "Dense: activation"))
+    if isinstance(value, Activation):
+        return value
+    if isinstance(value, dict):
+        made = resolve(Layer, value, "Dense: activation")
+        if isinstance(made, Activation):
+            return made
+    raise TypeError(
+        f"Dense: activation={shorten(value)} is of type {type(value).__name__}. "
+        "Give a name such as 'relu', an Activation(...), or None for none."
+    )
+
+
+class BatchNorm(Layer, names=("batch_norm", "BatchNormalization")):
+    """Scales each unit to mean 0, variance 1 over the batch, then by a learned gamma and beta (Ioffe & Szegedy, 2015).
+
+    In training the mean and (biased) variance are those of the batch; otherwise their moving averages are used.
+
+    Parameters
+    ----------
+    momentum : float
+        ``moving = momentum * moving + (1 - momentum) * batch``; 0.99 is PyTorch's 0.01.
+    epsilon : float
+        Added to the variance; PyTorch's default is 1e-5.
+    name : str, optional
+    """
+
+    def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, name: str | None = None) -> None:
+        self.momentum = number("BatchNorm: momentum", momentum, least=0, most=1)
+        self.epsilon = number("BatchNorm: epsilon", epsilon, above=0)
+        self.name = optional_text("BatchNorm: name", name)
+
+    def lower(self) -> list[Config]:
+        return [{"kind": "batch_norm", "momentum": self.momentum, "epsilon": self.epsilon}]
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        names = (("gamma", True), ("beta", True), ("moving_mean", False), ("moving_variance", False))
+        return [TensorSpec(name, (inputs,), trainable) for name, trainable in names]
+
+
+class LayerNorm(Layer, names=("layer_norm", "LayerNormalization")):
+    """Scales each row to mean 0 and variance 1 over its units, then by a learned gamma and beta (Ba et al., 2016).
+
+    Parameters
+    ----------
+    epsilon : float
+        Added to the variance.
+    name : str, optional
+    """
+
+    def __init__(self, epsilon: float = 1e-3, name: str | None = None) -> None:
+        self.epsilon = number("LayerNorm: epsilon", epsilon, above=0)
+        self.name = optional_text("LayerNorm: name", name)
+
+    def lower(self) -> list[Config]:
+        return [{"kind": "layer_norm", "epsilon": self.epsilon}]
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        return [TensorSpec(name, (inputs,), True) for name in ("gamma", "beta")]
+
+
+class Dropout(Layer, names=("dropout",)):
+    """In training sets a random share of the units to 0 and scales the others by ``1 / (1 - rate)``.
+
+    Parameters
+    ----------
+    rate : float
+        The share that is dropped, from 0 to below 1.
+    name : str, optional
+    """
+
+    def __init__(self, rate: float, name: str | None = None) -> None:
+        self.rate = number("Dropout: rate", rate, least=0, below=1)
+        self.name = optional_text("Dropout: name", name)
+
+    def lower(self) -> list[Config]:
+        return [{"kind": "dropout", "rate": self.rate}]
+
+
+class Normalization(Layer, names=("normalization",)):
+    """Scales each column of the data to mean 0 and variance 1; a constant column becomes 0.
+
+    Mean and variance come from `adapt`, or else from the data of the first ``fit``. They are kept here as
+    ``layer.mean`` and ``layer.variance`` (read-only float64 arrays, None before) and are tensors of the model, saved
+    with its weights; they are no part of the config. `adapt` may also be called on the layer of a model that is built
+    already: every call makes new arrays, which the model notices (``layer.mean is not ...``) and takes over before it
+    computes the next time.
+
+    Parameters
+    ----------
+    name : str, optional
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = optional_text("Normalization: name", name)
+        self.mean: Array | None = None
+        self.variance: Array | None = None
+
+    @property
+    def adapted(self) -> bool:
+        """Whether mean and variance are known."""
+        return self.mean is not None
+
+    def adapt(self, x: ArrayLike) -> Normalization:
+        """Take mean and variance from data, read piece by piece, so that a memory-mapped array may be of any size.
+
+        Parameters
+        ----------
+        x : array of shape (n, columns)
+            Bool, integer or float.
+
+        Returns
+        -------
+        Normalization
+            The layer itself.
+
+        Raises
+        ------
+        ValueError
+            If the data is empty, not two-dimensional, not numeric, or holds NaN or infinity.
+        """
+        data = np.asarray(x)
+        where = "Normalization.adapt"
+        if data.ndim != 2 or 0 in data.shape:
+            raise ValueError(f"{where}: data of shape {data.shape}. Give an array of shape (rows, columns), not empty.")
+        if data.dtype.kind not in "biuf":
+            raise ValueError(f"{where}: data of dtype {data.dtype}. Convert it to numbers, for example float32.")
+        if self.mean is not None and self.mean.size != data.shape[1]:
+            raise ValueError(
+                f"{where}: data with {data.shape[1]} columns, but the layer has {self.mean.size}. Give as many columns."
+            )
+        self.set_statistics(*_mean_and_variance(data, where))
+        return self
+
+    def set_statistics(self, mean: ArrayLike, variance: ArrayLike) -> None:
+        """Set mean and variance, one number per column each; for a model that has read them from a file."""
+        m, v = np.array(mean, dtype=np.float64), np.array(variance, dtype=np.float64)
+        if m.ndim != 1 or m.shape != v.shape or not np.isfinite(m).all() or not (np.isfinite(v) & (v >= 0)).all():
+            raise ValueError(
+                f"Normalization: mean of shape {m.shape} and variance of shape {v.shape}. "
+                "Give two finite vectors of one length, the variance at least 0."
+            )
+        m.flags.writeable = v.flags.writeable = False
+        self.mean, self.variance = m, v
+
+    def lower(self) -> list[Config]:
+        return [{"kind": "normalization"}]
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        if self.mean is not None and self.mean.size != inputs:
+            raise ValueError(
+                f"Normalization: adapted to {self.mean.size} columns, but its input has {inputs}. "
+                "Call adapt with data of that width."
+            )
+        return [TensorSpec(name, (inputs,), False) for name in ("mean", "variance")]
+
+    def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
+        values = super().initial_values(inputs, draw)
+        return values if self.mean is None or self.variance is None else [self.mean.copy(), self.variance.copy()]
+
+
+def _mean_and_variance(data: NDArray[Any], where: str) -> tuple[Array, Array]:
+    """Return the mean and biased variance of each column.
+
+    The first row is subtracted before anything is summed, so that a constant column has variance exactly 0; pieces are
+    merged by the rule of Chan, Golub & LeVeque (1979).
+    """
+    rows, columns = data.shape
+    step = max(1, _CHUNK_ELEMENTS // columns)
+    origin = data[0].astype(np.float64)
+    mean, squares = np.zeros(columns), np.zeros(columns)
+    for start in range(0, rows, step):
+        piece = data[start : start + step].astype(np.float64)
+        finite = np.isfinite(piece)
+        if not finite.all():
+            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            raise ValueError(
+                f"{where}: data holds {piece[row, column]} at row {start + row}, column {column}. "
+                "Remove or fill such values first."
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            piece -= origin
+            piece_mean = piece.mean(axis=0)
+            gap, done = piece_mean - mean, start + len(piece)
+            squares += np.square(piece - piece_mean).sum(axis=0) + gap**2 * (start * len(piece) / done)
+            mean += gap * (len(piece) / done)
+    if not np.isfinite(squares).all():
+        raise ValueError(f"{where}: the variance of the data overflows. Scale it down first.")
+    return origin + mean, squares / rows
+
+
+class Residual(Layer, names=("residual",)):
+    """Adds its input to what its layers make of it (He et al., 2016): ``x + layers(x)``; may be nested.
+
+    Parameters
+    ----------
+    layers : list of Layer
+        Together they must give as many outputs as they get inputs.
+    name : str, optional
+    """
+
+    def __init__(self, layers: Sequence[Any], name: str | None = None) -> None:
+        if not isinstance(layers, (list, tuple)) or not layers:
+            raise TypeError(f"Residual: layers={shorten(layers)}. Give a list of at least one layer.")
+        self.layers = [get(layer, f"Residual: layers[{i}]") for i, layer in enumerate(layers)]
+        self.name = optional_text("Residual: name", name)
+
+    def _walk(self, inputs: int) -> list[tuple[Layer, int]]:
+        """Each layer with the width of its input."""
+        steps = []
+        for layer in self.layers:
+            steps.append((layer, inputs))
+            inputs = layer.output_width(inputs)
+        return steps
+
+    def output_width(self, inputs: int) -> int:
+        last, width = self._walk(inputs)[-1]
+        outputs = last.output_width(width)
+        if outputs != inputs:
+            raise ValueError(
+                f"Residual: its layers turn {inputs} inputs into {outputs} outputs, so they cannot be added. "
+                f"Let the last layer have {inputs} units, or put a Dense({outputs}) before the Residual."
+            )
+        return outputs
+
+    def lower(self) -> list[Config]:
+        ops = [op for layer in self.layers for op in layer.lower()]
+        return [{"kind": "residual_begin"}, *ops, {"kind": "residual_end"}]
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        return [
+            TensorSpec(f"{i}.{spec.name}", spec.shape, spec.trainable)
+            for i, (layer, width) in enumerate(self._walk(inputs))
+            for spec in layer.tensors(width)
+        ]
+
+    def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
+        return [value for layer, width in self._walk(inputs) for value in layer.initial_values(width, draw)]
+
+
+def get(value: Any, where: str = "layer") -> Layer:
+    """Return a layer from an object, a name, a class or a config dict; see `fastdense.specs.resolve`."""
+    return resolve(Layer, value, where)

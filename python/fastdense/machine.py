@@ -1,0 +1,229 @@
+"""A net on an engine: the tensors, the state of training and everything that is computed. Only this file calls engines.
+
+Data was checked before it comes here. Methods may be called from several threads, which then wait for one another.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from .arrays import Array
+from .data import Rows
+from .engine import Engine, Progress, check_device, make_engine, value_dtype
+from .layers import Normalization
+from .losses import Loss
+from .metrics import Metric
+from .net import Net, Statistics
+from .optimizers import Optimizer
+
+
+class Machine:
+    """A net on an engine.
+
+    Parameters
+    ----------
+    net : Net
+    device : {"cpu", "cuda", "reference"}
+
+    Attributes
+    ----------
+    step : int
+        Optimizer steps since the engine was configured.
+    epochs_trained : int
+        Whole epochs in the net's life: the key of the next shuffle.
+    """
+
+    def __init__(self, net: Net, device: str) -> None:
+        self.net, self.device = net, check_device(device)
+        self.step = self.epochs_trained = 0
+        self._lock = threading.RLock()
+        self._training: dict[str, Any] | None = None
+        self._engine = make_engine(device, net.program)
+        self._write(self._engine, net.initial_values())
+
+    @property
+    def value_dtype(self) -> np.dtype[Any]:
+        """Data type of tensors and results."""
+        return value_dtype(self.device, self.net.dtype)
+
+    # ---- tensors and state -----------------------------------------------------------------------------------------
+
+    def _write(self, engine: Engine, tensors: Sequence[Array]) -> None:
+        with np.errstate(over="ignore"):
+            engine.set_tensors([np.ascontiguousarray(tensor, dtype=self.value_dtype) for tensor in tensors])
+
+    def _ready(self) -> Engine:
+        """The engine, with the statistics of every layer that was adapted since the last look."""
+        changed = [entry for entry in self.net.statistics if entry.changed()]
+        if changed:
+            tensors = self._engine.get_tensors()
+            for entry in changed:
+                assert entry.layer.mean is not None and entry.layer.variance is not None
+                tensors[entry.tensor], tensors[entry.tensor + 1] = entry.layer.mean, entry.layer.variance
+            self._write(self._engine, tensors)
+        return self._engine
+
+    def tensors(self) -> list[Array]:
+        """Copies of all tensors."""
+        with self._lock:
+            return list(self._ready().get_tensors())
+
+    def set_tensors(self, tensors: Sequence[Array]) -> None:
+        """Replace all tensors; statistics that thereby change count as known."""
+        with self._lock:
+            before = self._ready().get_tensors()
+            self._write(self._engine, tensors)
+            for entry in self.net.statistics:
+                mean, variance = tensors[entry.tensor], tensors[entry.tensor + 1]
+                same = np.array_equal(mean, before[entry.tensor]) and np.array_equal(variance, before[entry.tensor + 1])
+                if not same:
+                    entry.take(mean, variance, "adapt")
+
+    def configure(self, optimizer: Optimizer, loss: Loss, metrics: Sequence[Metric]) -> None:
+        """Choose what is optimised and how; the optimizer's state starts afresh."""
+        training = {
+            "loss": loss.lower(),
+            "optimizer": optimizer.lower(),
+            "metrics": [metric.lower(loss, self.net.outputs) for metric in metrics],
+        }
+        with self._lock:
+            self._engine.configure(training)
+            self._training, self.step = training, 0
+
+    def slots(self) -> list[list[Array]]:
+        """Copies of the optimizer's state: for each slot one array per trainable tensor."""
+        with self._lock:
+            return [list(slot) for slot in self._engine.get_state()["slots"]] if self._training else []
+
+    def set_slots(self, slots: Sequence[Sequence[Array]], step: int) -> None:
+        """Replace the optimizer's state."""
+        with self._lock:
+            self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots]})
+            self.step = step
+
+    def move(self, device: str) -> None:
+        """Go on with another engine."""
+        check_device(device)
+        with self._lock:
+            if device == self.device:
+                return
+            engine, here = make_engine(device, self.net.program), self.device
+            tensors, slots = self._ready().get_tensors(), self.slots()
+            try:
+                self.device = device
+                self._write(engine, tensors)
+                if self._training is not None:
+                    engine.configure(self._training)
+                    kept = [[np.asarray(array, dtype=self.value_dtype) for array in slot] for slot in slots]
+                    engine.set_state({"step": self.step, "slots": kept})
+            except BaseException:
+                self.device = here
+                raise
+            self._engine = engine
+
+    # ---- training --------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        optimizer: Optimizer,
+        data: Rows,
+        validation: Rows | None,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        steps: int,
+        first_batch: int = 0,
+        stop_on_nan: bool = False,
+        progress: Progress | None = None,
+        n_threads: int = 0,
+        whole_epochs: bool = True,
+    ) -> dict[str, Any]:
+        """Make steps; `step` and `epochs_trained` are true afterwards, whatever happens.
+
+        `whole_epochs` False makes steps that belong to no epoch.
+        """
+        with self._lock:
+            engine, begun, done = self._ready(), self.step, 0
+            rates = optimizer.learning_rates(begun, steps)
+            try:
+                result = engine.train(
+                    data.x,
+                    data.y,
+                    data.w,
+                    None if validation is None else (validation.x, validation.y, validation.w),
+                    batch_size=batch_size,
+                    shuffle=shuffle,
+                    epoch=self.epochs_trained,
+                    first_batch=first_batch,
+                    learning_rates=rates,
+                    stop_on_nan=stop_on_nan,
+                    progress=progress,
+                    n_threads=n_threads,
+                )
+                done = int(result["steps"])
+            except BaseException:
+                done = int(engine.get_state()["step"]) - begun
+                raise
+            finally:
+                self.step = begun + done
+                if whole_epochs:
+                    self.epochs_trained += (first_batch + done) // math.ceil(len(data) / batch_size)
+        return result
+
+    def adapt(self, x: Array) -> None:
+        """Give every `Normalization` without statistics those of its input for the rows `x`; all or none."""
+        with self._lock:
+            before = self._ready().get_tensors()
+            tensors, found = list(before), list[tuple[Statistics, Normalization]]()
+            try:
+                for entry in self.net.statistics:
+                    if entry.origin is not None:
+                        continue
+                    layer = Normalization().adapt(x if entry.op == 0 else self._input_of(entry.op, x))
+                    assert layer.mean is not None and layer.variance is not None
+                    tensors[entry.tensor], tensors[entry.tensor + 1] = layer.mean, layer.variance
+                    self._write(self._engine, tensors)
+                    found.append((entry, layer))
+            except BaseException:
+                self._write(self._engine, before)
+                raise
+            for entry, layer in found:
+                assert layer.mean is not None and layer.variance is not None
+                entry.take(layer.mean, layer.variance, "fit")
+
+    def _input_of(self, op: int, x: Array) -> Array:
+        block = max(1, (1 << 20) // x.shape[1])
+        blocks = (x[start : start + block] for start in range(0, len(x), block))
+        return np.concatenate([self._engine.activations(rows, n_threads=0)[op - 1] for rows in blocks])
+
+    # ---- use -------------------------------------------------------------------------------------------------------
+
+    def totals(self, data: Rows, n_threads: int) -> Array:
+        """Sums of an evaluation: loss times rows, rows, and the states of the metrics."""
+        with self._lock:
+            return self._ready().evaluate(data.x, data.y, data.w, n_threads=n_threads)
+
+    def predict(self, x: Array, n_threads: int) -> Array:
+        """Outputs, (rows, outputs)."""
+        out = np.empty((len(x), self.net.outputs), self.value_dtype)
+        with self._lock:
+            self._ready().predict(x, out, n_threads=n_threads)
+        return out
+
+    def loss_and_grad(self, data: Rows, training: bool, n_threads: int) -> tuple[float, list[Array]]:
+        """Loss of all rows as one batch, and its gradient for every trainable tensor."""
+        with self._lock:
+            engine = self._ready()
+            value, gradient = engine.loss_and_grad(data.x, data.y, data.w, training=training, n_threads=n_threads)
+        return float(value), list(gradient)
+
+    def activations(self, x: Array, n_threads: int) -> list[Array]:
+        """Output of every layer."""
+        with self._lock:
+            every = self._ready().activations(x, n_threads=n_threads)
+        return [every[end] for end in self.net.ends]

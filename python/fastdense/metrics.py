@@ -1,0 +1,416 @@
+"""Metrics: numbers to watch, which training does not optimise.
+
+An engine adds up sums over the batches of an epoch (`Metric.state_size` of them), and `Metric.result` turns the sums
+into the number, so a metric is that of all rows, not a mean over batches. With a cross-entropy, metrics see
+probabilities, whether or not the loss takes logits. ``y`` is the target, ``p`` the output. Sample weights count.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .losses import Loss
+from .specs import Config, Spec, find_class, integer, number, optional_text, resolve
+
+__all__ = [
+    "AUC",
+    "Accuracy",
+    "BinaryAccuracy",
+    "CategoricalAccuracy",
+    "F1Score",
+    "MeanAbsoluteError",
+    "MeanAbsolutePercentageError",
+    "MeanSquaredError",
+    "Metric",
+    "Precision",
+    "R2Score",
+    "Recall",
+    "SparseCategoricalAccuracy",
+    "SparseTopKCategoricalAccuracy",
+    "TopKAccuracy",
+    "TopKCategoricalAccuracy",
+    "get",
+    "get_list",
+]
+
+Array = NDArray[np.float64]
+AUC_BUCKETS = 200
+
+
+class Metric(Spec, family="metric"):
+    """Base of the metrics.
+
+    Parameters
+    ----------
+    name : str, optional
+        The key in ``History``; a metric given as a string has that very string as its name.
+    """
+
+    kind: ClassVar[str]
+    default_name: ClassVar[str]
+    name: str
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = optional_text(f"{type(self).__name__}: name", name) or self.default_name
+
+    def _is_default(self, name: str, value: Any) -> bool:
+        return value == self.default_name if name == "name" else super()._is_default(name, value)
+
+    def lower(self, loss: Loss, outputs: int) -> Config:
+        """Return the metric as the engines take it.
+
+        Parameters
+        ----------
+        loss : Loss
+            What the model is trained with; it says what the targets are.
+        outputs : int
+            Number of outputs of the model.
+
+        Raises
+        ------
+        ValueError
+            If the metric has no meaning for such targets and outputs.
+        """
+        self._need_targets(loss)
+        return self._op(self.kind)
+
+    def _need(self, fits: bool, loss: Loss, why: str, remedy: str) -> None:
+        if not fits:
+            raise ValueError(f"compile: metric {self.name!r} {why} (loss {loss.name!r}). Use {remedy} instead.")
+
+    def _need_targets(self, loss: Loss) -> None:
+        why = "needs one target per output, but this loss takes class numbers"
+        self._need(not loss.sparse, loss, why, "'accuracy'")
+
+    def _need_classes(self, loss: Loss) -> None:
+        remedy = "loss 'binary_crossentropy' with targets 0 and 1"
+        self._need(loss.kind != "hinge", loss, "needs targets 0 and 1, but this loss takes -1 and 1", remedy)
+
+    def _op(self, kind: str, *, k: int = 0, threshold: float = 0.5, multiclass: bool = False) -> Config:
+        return {"kind": kind, "k": k, "threshold": threshold, "multiclass": multiclass}
+
+    def state_size(self, outputs: int) -> int:
+        """Return how many sums the engines keep."""
+        return 2
+
+    def result(self, state: Array, outputs: int) -> float:
+        """Return the number from the sums; NaN where it is not defined, as over no rows at all."""
+        total, weight = (float(value) for value in np.ravel(state))
+        return total / weight if weight else float("nan")
+
+
+class MeanSquaredError(Metric, names=("mse", "mean_squared_error")):
+    """Mean of ``(y - p)**2`` over rows and outputs.
+
+    Parameters
+    ----------
+    name : str, optional
+    """
+
+    kind, default_name = "mse", "mean_squared_error"
+
+
+class MeanAbsoluteError(Metric, names=("mae", "mean_absolute_error")):
+    """Mean of ``|y - p|`` over rows and outputs.
+
+    Parameters
+    ----------
+    name : str, optional
+    """
+
+    kind, default_name = "mae", "mean_absolute_error"
+
+
+class MeanAbsolutePercentageError(Metric, names=("mape", "mean_absolute_percentage_error")):
+    """Mean of ``100 |y - p| / max(|y|, 1e-7)`` over rows and outputs.
+
+    Parameters
+    ----------
+    name : str, optional
+    """
+
+    kind, default_name = "mape", "mean_absolute_percentage_error"
+
+
+class BinaryAccuracy(Metric, names=("binary_accuracy",)):
+    """Share of outputs for which ``p > threshold`` agrees with the target, 0 or 1.
+
+    Parameters
+    ----------
+    threshold : float
+    name : str, optional
+    """
+
+    kind, default_name = "binary_accuracy", "binary_accuracy"
+
+    def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
+        super().__init__(name)
+        self.threshold = number("BinaryAccuracy: threshold", threshold)
+
+    def lower(self, loss: Loss, outputs: int) -> Config:
+        self._need_targets(loss)
+        self._need_classes(loss)
+        return self._op(self.kind, threshold=self.threshold)
+
+
+class CategoricalAccuracy(Metric, names=("categorical_accuracy",)):
+    """Share of rows whose largest output is the class of the one-hot target.
+
+    Parameters
+    ----------
+    name : str, optional
+    """
+
+    kind, default_name = "categorical_accuracy", "categorical_accuracy"
+
+    def lower(self, loss: Loss, outputs: int) -> Config:
+        self._need(outputs > 1, loss, "needs one output per class, but the model has 1", "'binary_accuracy'")
+        return super().lower(loss, outputs)
+
+
+class SparseCategoricalAccuracy(Metric, names=("sparse_categorical_accuracy",)):
+    """Share of rows whose largest output is the class that the target numbers.
+
+    Parameters
+    ----------
+    name : str, optional
+    """
+
+    kind, default_name = "sparse_categorical_accuracy", "sparse_categorical_accuracy"
+
+    def lower(self, loss: Loss, outputs: int) -> Config:
+        why = "needs class numbers as targets, but this loss takes one target per output"
+        self._need(loss.sparse, loss, why, "'accuracy'")
+        return self._op(self.kind)
+
+
+class Accuracy(Metric, names=("accuracy", "acc")):
+    """Share of right answers, in the form that suits the model.
+
+    `SparseCategoricalAccuracy` with a sparse loss, `BinaryAccuracy` with binary cross-entropy or a single output, and
+    `CategoricalAccuracy` otherwise. (Keras goes by shapes alone, and so takes the last for binary cross-entropy with
+    several outputs.)
+
+    Parameters
+    ----------
+    name : str, optional
+    """
+
+    kind, default_name = "accuracy", "accuracy"
+
+    def lower(self, loss: Loss, outputs: int) -> Config:
+        self._need_classes(loss)
+        if loss.sparse:
+            return self._op("sparse_categorical_accuracy")
+        binary = outputs == 1 or loss.kind == "binary_crossentropy"
+        return self._op("binary_accuracy" if binary else "categorical_accuracy")
+
+
+class TopKAccuracy(Metric, names=("top_k_accuracy",)):
+    """Share of rows in which fewer than k classes score higher than the true one; targets one-hot or class numbers.
+
+    Parameters
+    ----------
+    k : int
+    name : str, optional
+    """
+
+    kind, default_name = "top_k", "top_k_accuracy"
+
+    def __init__(self, k: int = 5, name: str | None = None) -> None:
+        super().__init__(name)
+        self.k = integer(f"{type(self).__name__}: k", k, least=1)
+
+    def lower(self, loss: Loss, outputs: int) -> Config:
+        self._need(outputs > 1, loss, "needs one output per class, but the model has 1", "'binary_accuracy'")
+        return self._op(self.kind, k=self.k)
+
+
+class TopKCategoricalAccuracy(TopKAccuracy, names=("top_k_categorical_accuracy",)):
+    """`TopKAccuracy` by Keras's name.
+
+    Parameters
+    ----------
+    k : int
+    name : str, optional
+    """
+
+    default_name = "top_k_categorical_accuracy"
+
+
+class SparseTopKCategoricalAccuracy(TopKAccuracy, names=("sparse_top_k_categorical_accuracy",)):
+    """`TopKAccuracy` by Keras's name for class numbers as targets.
+
+    Parameters
+    ----------
+    k : int
+    name : str, optional
+    """
+
+    default_name = "sparse_top_k_categorical_accuracy"
+
+
+class R2Score(Metric, names=("r2", "r2_score")):
+    """``1 - sum (y - p)**2 / sum (y - mean y)**2``, averaged over the outputs.
+
+    An output whose target is constant counts 1 if it is met exactly and 0 otherwise, as in scikit-learn.
+
+    Parameters
+    ----------
+    name : str, optional
+    """
+
+    kind, default_name = "r2", "r2_score"
+
+    def state_size(self, outputs: int) -> int:
+        return 4 * outputs
+
+    def result(self, state: Array, outputs: int) -> float:
+        weight, first, second, errors = np.reshape(state, (4, outputs))
+        if not weight.all():
+            return float("nan")
+        spread = second - first**2 / weight
+        constant = spread <= 1e-13 * second  # what rounding leaves of 0
+        shares = np.where(constant, errors > 0, errors / np.where(constant, 1.0, spread))
+        return float(np.mean(1.0 - shares))
+
+
+class _Counts(Metric):
+    """Metrics from true positives, false positives and false negatives per output."""
+
+    def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
+        super().__init__(name)
+        self.threshold = number(f"{type(self).__name__}: threshold", threshold)
+
+    def lower(self, loss: Loss, outputs: int) -> Config:
+        self._need_classes(loss)
+        multiclass = loss.crossentropy and loss.kind != "binary_crossentropy"
+        return self._op(self.kind, threshold=self.threshold, multiclass=multiclass)
+
+    def state_size(self, outputs: int) -> int:
+        return 3 * outputs
+
+    def result(self, state: Array, outputs: int) -> float:
+        tp, fp, fn = np.reshape(state, (3, outputs))
+        seen = tp + fp + fn > 0
+        if not seen.any():
+            return 0.0
+        over = self._denominator(tp, fp, fn)[seen]
+        return float(np.mean(np.where(over > 0, self._numerator * tp[seen] / np.where(over > 0, over, 1.0), 0.0)))
+
+    _numerator: ClassVar[float] = 1.0
+
+    def _denominator(self, tp: Array, fp: Array, fn: Array) -> Array:
+        raise NotImplementedError
+
+
+class Precision(_Counts, names=("precision",)):
+    """Share of right ones among the rows said to be positive; 0 if there are none.
+
+    With several outputs, the mean over those that occur as a target or as a prediction (macro average, as in
+    scikit-learn). With a categorical or sparse cross-entropy the prediction is the largest output.
+
+    Parameters
+    ----------
+    threshold : float
+        An output above it says positive, where several may at a time.
+    name : str, optional
+    """
+
+    kind, default_name = "precision", "precision"
+
+    def _denominator(self, tp: Array, fp: Array, fn: Array) -> Array:
+        return tp + fp
+
+
+class Recall(_Counts, names=("recall",)):
+    """Share of the positive rows that are found; averaged as `Precision`.
+
+    Parameters
+    ----------
+    threshold : float
+    name : str, optional
+    """
+
+    kind, default_name = "recall", "recall"
+
+    def _denominator(self, tp: Array, fp: Array, fn: Array) -> Array:
+        return tp + fn
+
+
+class F1Score(_Counts, names=("f1", "f1_score")):
+    """Harmonic mean of precision and recall, ``2 tp / (2 tp + fp + fn)``; averaged as `Precision`.
+
+    Parameters
+    ----------
+    threshold : float
+    name : str, optional
+    """
+
+    kind, default_name, _numerator = "f1", "f1_score", 2.0
+
+    def _denominator(self, tp: Array, fp: Array, fn: Array) -> Array:
+        return 2.0 * tp + fp + fn
+
+
+class AUC(Metric, names=("auc",)):
+    """Area under the ROC curve: how often a positive row scores higher than a negative one.
+
+    By trapezoids between the 200 thresholds of Keras, 0, 1/199, ..., 1, so the outputs must be probabilities, and the
+    value is exact to about 1/200. With several outputs, the mean over those that have both positive and negative rows
+    (one class against the rest); NaN if none has.
+
+    Parameters
+    ----------
+    name : str, optional
+    """
+
+    kind, default_name = "auc", "auc"
+
+    def lower(self, loss: Loss, outputs: int) -> Config:
+        self._need_classes(loss)
+        return self._op(self.kind)
+
+    def state_size(self, outputs: int) -> int:
+        return 2 * AUC_BUCKETS * outputs
+
+    def result(self, state: Array, outputs: int) -> float:
+        buckets = np.reshape(state, (2, outputs, AUC_BUCKETS))
+        above = np.cumsum(buckets[:, :, ::-1], axis=2)  # weight in the highest 1, 2, ... buckets
+        totals = above[:, :, -1]
+        defined = (totals > 0).all(axis=0)
+        if not defined.any():
+            return float("nan")
+        rates = np.pad(above[:, defined] / totals[:, defined, None], ((0, 0), (0, 0), (1, 0)))
+        true_rate, false_rate = rates
+        areas = np.sum(np.diff(false_rate, axis=1) * (true_rate[:, 1:] + true_rate[:, :-1]) / 2.0, axis=1)
+        return float(np.mean(areas))
+
+
+def get(value: Any, where: str = "metrics") -> Metric:
+    """Return a metric from a name (then its key in ``History``), an object, a class or a config dict."""
+    if isinstance(value, str):
+        return find_class(Metric, value, where)(name=value)
+    return resolve(Metric, value, where)
+
+
+def get_list(values: Any, where: str = "metrics") -> list[Metric]:
+    """Return the metrics of ``compile``: None, one metric or a list of them.
+
+    Raises
+    ------
+    ValueError
+        If two have one name, or one is called "loss".
+    """
+    items: Sequence[Any] = [] if values is None else values if isinstance(values, (list, tuple)) else [values]
+    made = [get(item, where) for item in items]
+    taken = {"loss"}
+    for metric in made:
+        if metric.name in taken:
+            raise ValueError(f"{where}: two entries of the history would be {metric.name!r}. Give another name=.")
+        taken.add(metric.name)
+    return made

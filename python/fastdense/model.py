@@ -1,0 +1,290 @@
+"""`Model`: a dense net that can be trained and used. It checks and remembers; a machine computes."""
+
+from __future__ import annotations
+
+import math
+import time
+from typing import Any
+
+from .arrays import Array, check_memory
+from .base import BaseModel
+from .data import check_x, class_weights, prepare, prepare_validation, rows_to_train_on
+from .history import History
+from .hooks import CallbackList, check_callbacks
+from .progress import ProgressBar, check_verbose, say, text_of
+from .specs import flag
+from .training import Fit, Options, check_batch_memory, check_batch_size, check_threads, columns
+
+
+class Model(BaseModel):
+    """A dense net: layers one after another.
+
+    The parameters exist from here on; `compile` says how to train, `fit` trains. A model may be pickled and copied; it
+    may be used from several threads, which then wait for one another.
+
+    Parameters
+    ----------
+    layers : list
+        Layers, names of layers ("batch_norm") or their config dicts.
+    inputs : int
+        Columns of the data.
+    seed : int
+        Decides the first values, the shuffling and the dropout: same seed, same bits, at any number of threads.
+    dtype : {"float32", "float64"}
+        In which parameters are kept and results are computed.
+    device : {"cpu", "cuda", "reference"}
+        "reference" is plain NumPy in float64, slow and easy to read.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is wrong, widths do not fit, or softmax is used before the end.
+    MemoryError
+        If the parameters cannot fit in memory (also a ValueError).
+
+    Attributes
+    ----------
+    history : History or None
+        That of the last `fit`, also of one that was interrupted.
+    stop_training : bool
+        Set to True in a callback to end training.
+    """
+
+    # ---- training --------------------------------------------------------------------------------------------------
+
+    def fit(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        batch_size: int | None = 32,
+        epochs: int = 1,
+        verbose: int | str = "auto",
+        callbacks: Any = None,
+        validation_split: float = 0.0,
+        validation_data: Any = None,
+        shuffle: bool = True,
+        class_weight: Any = None,
+        sample_weight: Any = None,
+        initial_epoch: int = 0,
+        n_threads: int | None = None,
+    ) -> History:
+        """Train. Called again, it goes on with the optimizer's state and a new order of the rows.
+
+        Parameters
+        ----------
+        x : array of shape (rows, inputs)
+            NumPy of any real dtype (also read-only, in Fortran order, or memory-mapped and larger than memory), lists,
+            data frames, tensors. float32, float64, integers and bools are used in place, never copied as a whole.
+        y : array of shape (rows, outputs), or class ids (rows,) for a sparse loss
+            (rows,) also means one column if the net has one output; nothing else is broadcast.
+        batch_size : int
+            Rows per step, 32 if None. The last batch of an epoch may be short.
+        epochs : int
+            Number of the epoch to stop before; trains `epochs - initial_epoch` epochs.
+        verbose : {"auto", 0, 1, 2}
+            0 is silent, 1 a progress bar, 2 one line per epoch; "auto" a bar on a terminal, else at most 20 lines.
+        callbacks : list of Callback, optional
+        validation_split : float
+            Share of the rows, from 0 to below 1, to validate on: the *last* ones, before any shuffling, as in Keras.
+        validation_data : (x, y) or (x, y, sample_weight), optional
+            Evaluated after each epoch; takes the place of `validation_split`.
+        shuffle : bool
+            Whether each epoch takes the rows in a new random order, the same at any number of threads.
+        class_weight : dict or "balanced", optional
+            Weight of each class id, 1 for those not named; "balanced" gives all classes the same total weight.
+            Multiplies `sample_weight`; validation is not weighted.
+        sample_weight : array of shape (rows,), optional
+            Weight of each row in the loss, at least 0; rows of weight 2 count as if they were there twice.
+        initial_epoch : int
+            Number of the first epoch.
+        n_threads : int, optional
+            By default as many as this process may use.
+
+        Returns
+        -------
+        History
+            `history.history["loss"]` and so on, one number per epoch.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If anything is wrong with the data or an argument; nothing has happened then.
+        KeyboardInterrupt
+            On Ctrl-C, within 0.2 s: the model is that of the last finished step, `model.history` holds the finished
+            epochs, and `fit` can go on.
+        """
+        loss = self._compiled_loss("fit")
+        options = Options.checked(batch_size, epochs, initial_epoch, shuffle, n_threads)
+        bar = ProgressBar(check_verbose("fit", verbose))
+        users = check_callbacks("fit", callbacks)
+        data = prepare("fit", x, y, sample_weight, self._shape, loss)
+        validation = None
+        cut = rows_to_train_on("fit", len(data), validation_split)
+        if validation_data is not None:
+            validation = prepare_validation("fit", validation_data, self._shape, loss)
+        elif cut < len(data):
+            data, validation = data.part(slice(0, cut)), data.part(slice(cut, None))
+        data = data.weighted(class_weights("fit", class_weight, data.y, self._shape, loss))
+        check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
+        self.machine.adapt(data.x)
+        history = History()
+        params = {
+            "epochs": options.epochs,
+            "steps": math.ceil(len(data) / options.batch_size),
+            "verbose": bar.verbose,
+            "initial_epoch": options.initial_epoch,
+        }
+        self.history = history
+        Fit(self, data, validation, options, [*users, history, bar], params).run()
+        return history
+
+    def train_on_batch(
+        self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None, *, return_dict: bool = False
+    ) -> Any:
+        """Make one step with all rows as one batch.
+
+        Parameters
+        ----------
+        x, y, sample_weight, class_weight
+            As in `fit`.
+        return_dict : bool
+
+        Returns
+        -------
+        float, list of float or dict
+            Loss and metrics of this batch, before the step, in the form of `evaluate`.
+        """
+        loss = self._compiled_loss("train_on_batch")
+        data = prepare("train_on_batch", x, y, sample_weight, self._shape, loss)
+        data = data.weighted(class_weights("train_on_batch", class_weight, data.y, self._shape, loss))
+        check_batch_memory("train_on_batch", self.net, len(data))
+        result = self.machine.train(
+            self.optimizer, data, None, batch_size=len(data), shuffle=False, steps=1, whole_epochs=False
+        )
+        if result["interrupted"]:
+            raise KeyboardInterrupt
+        return self._results(result["partial"], flag("train_on_batch: return_dict", return_dict))
+
+    # ---- use -------------------------------------------------------------------------------------------------------
+
+    def evaluate(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        batch_size: int | None = None,
+        sample_weight: Any = None,
+        verbose: int | str = "auto",
+        return_dict: bool = False,
+        callbacks: Any = None,
+        n_threads: int | None = None,
+    ) -> Any:
+        """Loss, penalties included, and metrics over all rows, without dropout and with moving statistics.
+
+        Parameters
+        ----------
+        x, y, sample_weight, callbacks, n_threads
+            As in `fit`.
+        batch_size : int, optional
+            Accepted as in Keras; the engine chooses its own, which changes no result.
+        verbose : {"auto", 0, 1, 2}
+            1 and 2 print one line, "auto" does so on a terminal.
+        return_dict : bool
+            Whether to return a dict by name.
+
+        Returns
+        -------
+        float, list of float or dict
+            The loss if there are no metrics, else the loss and the metrics in the order of `metrics_names`.
+        """
+        loss, began = self._compiled_loss("evaluate"), time.perf_counter()
+        check_batch_size("evaluate", batch_size)
+        verbose, threads = check_verbose("evaluate", verbose), check_threads("evaluate", n_threads)
+        return_dict = flag("evaluate: return_dict", return_dict)
+        listeners = CallbackList(check_callbacks("evaluate", callbacks), self, {"steps": 1, "verbose": verbose})
+        data = prepare("evaluate", x, y, sample_weight, self._shape, loss)
+        listeners.call("on_test_begin", {})
+        listeners.call("on_test_batch_begin", 0, {})
+        totals = self.machine.totals(data, threads)
+        logs = self._results(totals, True)
+        listeners.call("on_test_batch_end", 0, logs)
+        listeners.call("on_test_end", logs)
+        say(verbose, f"evaluate: {text_of(logs)} ({len(data)} rows, {time.perf_counter() - began:.2g} s)")
+        return self._results(totals, return_dict)
+
+    def predict(
+        self,
+        x: Any,
+        *,
+        batch_size: int | None = None,
+        verbose: int | str = 0,
+        callbacks: Any = None,
+        n_threads: int | None = None,
+    ) -> Array:
+        """Outputs for rows, without dropout and with moving statistics.
+
+        Parameters
+        ----------
+        x, callbacks, n_threads
+            As in `fit`.
+        batch_size : int, optional
+            Accepted as in Keras; the engine chooses its own, which changes no result.
+        verbose : {"auto", 0, 1, 2}
+            1 and 2 print one line, "auto" does so on a terminal.
+
+        Returns
+        -------
+        ndarray of shape (rows, outputs)
+            In the model's dtype (float64 on the reference engine).
+        """
+        began = time.perf_counter()
+        check_batch_size("predict", batch_size)
+        verbose, threads = check_verbose("predict", verbose), check_threads("predict", n_threads)
+        listeners = CallbackList(check_callbacks("predict", callbacks), self, {"steps": 1, "verbose": verbose})
+        rows = check_x("predict", x, self._shape)
+        size = len(rows) * self.outputs * self.machine.value_dtype.itemsize
+        check_memory("predict", size, f"the result, {len(rows)} rows of {self.outputs}", "predict fewer rows at a time")
+        listeners.call("on_predict_begin", {})
+        listeners.call("on_predict_batch_begin", 0, {})
+        out = self.machine.predict(rows, threads)
+        listeners.call("on_predict_batch_end", 0, {"outputs": out})
+        listeners.call("on_predict_end", {})
+        say(verbose, f"predict: {len(rows)} rows, {time.perf_counter() - began:.2g} s")
+        return out
+
+    def loss_and_grad(
+        self, x: Any, y: Any, *, sample_weight: Any = None, training: bool = False, n_threads: int | None = None
+    ) -> tuple[float, list[Array]]:
+        """The number that training makes small, with all rows as one batch, and its exact gradient.
+
+        Parameters
+        ----------
+        x, y, sample_weight, n_threads
+            As in `fit`.
+        training : bool
+            Whether to use the statistics of this batch and the dropout of the next step.
+
+        Returns
+        -------
+        loss : float
+            Mean loss of the rows, penalties included.
+        gradient : list of ndarray
+            One per trainable tensor, in the order of `get_weights`.
+        """
+        loss = self._compiled_loss("loss_and_grad")
+        training, threads = flag("loss_and_grad: training", training), check_threads("loss_and_grad", n_threads)
+        data = prepare("loss_and_grad", x, y, sample_weight, self._shape, loss)
+        check_batch_memory("loss_and_grad", self.net, len(data))
+        return self.machine.loss_and_grad(data, training, threads)
+
+    def activations(self, x: Any, *, n_threads: int | None = None) -> list[Array]:
+        """Output of every layer, one array of shape (rows, width) each, as `predict` computes them."""
+        rows, threads = check_x("activations", x, self._shape), check_threads("activations", n_threads)
+        check_batch_memory("activations", self.net, len(rows))
+        return self.machine.activations(rows, threads)
+
+    def _results(self, totals: Array, return_dict: bool) -> Any:
+        logs = {key: values[0] for key, values in columns(totals[None], self._metrics, self.outputs).items()}
+        return logs if return_dict else logs["loss"] if len(logs) == 1 else list(logs.values())

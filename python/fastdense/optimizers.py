@@ -1,0 +1,498 @@
+"""Optimizers: how a step changes the parameters, given the gradient.
+
+Formulas and defaults are those of Keras 3. In them ``w`` is a parameter, ``g`` its gradient (penalties included),
+``lr`` the learning rate of the step and ``t`` the step counted from 1. Before the update the gradient is clipped, if
+asked for, and then the weights decay.
+
+Arguments that every optimizer takes, by keyword:
+
+weight_decay : float, optional
+    Each step first makes every parameter smaller: ``w -= lr * weight_decay * w`` (decoupled, unlike an l2 penalty).
+clipnorm : float, optional
+    Scales the gradient of each tensor down to this norm.
+clipvalue : float, optional
+    Cuts each element of the gradient to [-clipvalue, clipvalue].
+global_clipnorm : float, optional
+    Scales all gradients together down to this norm. At most one of the three clips may be given.
+
+``learning_rate`` is a number or a `fastdense.schedules.Schedule`, and may be assigned at any time, also between two
+calls of ``fit``; everything else is fixed once the optimizer is made.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .schedules import Schedule
+from .schedules import get as get_schedule
+from .specs import Config, Spec, flag, integer, number, resolve, suggestion
+
+__all__ = [
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "Lion",
+    "Muon",
+    "Nadam",
+    "Optimizer",
+    "RMSprop",
+    "get",
+]
+
+Rate = float | Schedule
+_CLIPS = ("clipvalue", "clipnorm", "global_clipnorm")
+
+
+class Optimizer(Spec, family="optimizer"):
+    """Base of the optimizers."""
+
+    kind: ClassVar[str]
+    _hyperparameters: ClassVar[tuple[str, ...]]
+    learning_rate: Rate
+
+    def __init__(
+        self,
+        learning_rate: Rate,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.weight_decay = self._optional("weight_decay", weight_decay, least=0)
+        self.clipnorm = self._optional("clipnorm", clipnorm, above=0)
+        self.clipvalue = self._optional("clipvalue", clipvalue, above=0)
+        self.global_clipnorm = self._optional("global_clipnorm", global_clipnorm, above=0)
+        given = [f"{name}={getattr(self, name)}" for name in _CLIPS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{type(self).__name__}: {' and '.join(given)}. Give at most one kind of clipping.")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "learning_rate":
+            value = self._rate(value)
+        elif name not in self.__signature__.parameters:
+            near = suggestion(name, self.__signature__.parameters)
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{near}")
+        elif name in self.__dict__:
+            raise AttributeError(
+                f"{type(self).__name__}: {name} is fixed; only learning_rate may be assigned. "
+                f"Make a new {type(self).__name__}({name}=...) and compile again."
+            )
+        super().__setattr__(name, value)
+
+    def _rate(self, value: object) -> Rate:
+        where = f"{type(self).__name__}: learning_rate"
+        if isinstance(value, (Schedule, dict)):
+            return get_schedule(value, where)
+        return number(where, value, least=0)
+
+    def _number(self, name: str, value: object, **bounds: float) -> float:
+        return number(f"{type(self).__name__}: {name}", value, **bounds)
+
+    def _optional(self, name: str, value: object, **bounds: float) -> float | None:
+        return None if value is None else self._number(name, value, **bounds)
+
+    def _share(self, name: str, value: object) -> float:
+        return number(f"{type(self).__name__}: {name}", value, least=0, below=1)
+
+    def learning_rates(self, first_step: int, n: int) -> NDArray[np.float64]:
+        """Return the learning rates of `n` steps; `first_step` counts the steps done before them.
+
+        Raises
+        ------
+        ValueError
+            If a schedule gives a rate that is negative or not finite.
+        """
+        if not isinstance(self.learning_rate, Schedule):
+            return np.full(n, self.learning_rate, dtype=np.float64)
+        rates = self.learning_rate(np.arange(first_step, first_step + n, dtype=np.float64))
+        bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
+        if bad.size:
+            raise ValueError(
+                f"{type(self).__name__}: {self.learning_rate!r} gives {rates[bad[0]]} at step {first_step + bad[0]}. "
+                "Learning rates must be finite and at least 0; check the arguments of the schedule."
+            )
+        return rates
+
+    def lower(self) -> Config:
+        """Return the optimizer as the engines take it; learning rates go separately, step by step."""
+        return {
+            "kind": self.kind,
+            **{name: getattr(self, name) for name in self._hyperparameters},
+            "weight_decay": self.weight_decay or 0.0,
+            **{name: getattr(self, name) or 0.0 for name in _CLIPS},
+        }
+
+
+class SGD(Optimizer, names=("sgd",)):
+    """Gradient descent, with momentum if asked for.
+
+    ``m = momentum * m - lr * g; w += m``, or with Nesterov ``w += momentum * m - lr * g``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    momentum : float
+        0 for none, below 1.
+    nesterov : bool
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "sgd", ("momentum", "nesterov")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.momentum = self._share("momentum", momentum)
+        self.nesterov = flag("SGD: nesterov", nesterov)
+
+
+class RMSprop(Optimizer, names=("rmsprop",)):
+    """Gradient divided by a running root mean square of itself (Tieleman & Hinton, 2012).
+
+    ``v = rho * v + (1 - rho) * g**2``; the step is ``lr * g / sqrt(v + epsilon)``, where the square of the running
+    mean of ``g`` is subtracted from ``v`` if `centered`; momentum sums steps, ``m = momentum * m + step; w -= m``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    rho : float
+    momentum : float
+    epsilon : float
+    centered : bool
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "rmsprop", ("rho", "momentum", "epsilon", "centered")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.rho = self._share("rho", rho)
+        self.momentum = self._share("momentum", momentum)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+        self.centered = flag("RMSprop: centered", centered)
+
+
+class Adagrad(Optimizer, names=("adagrad",)):
+    """Gradient divided by the root of the sum of all its squares (Duchi et al., 2011).
+
+    ``v += g**2; w -= lr * g / sqrt(v + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    initial_accumulator_value : float
+        First value of ``v``.
+    epsilon : float
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "adagrad", ("initial_accumulator_value", "epsilon")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.initial_accumulator_value = self._number("initial_accumulator_value", initial_accumulator_value, least=0)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+
+
+class Adadelta(Optimizer, names=("adadelta",)):
+    """Steps in the units of the parameter (Zeiler, 2012).
+
+    ``v = rho * v + (1 - rho) * g**2; u = g * sqrt(d + epsilon) / sqrt(v + epsilon); d = rho * d + (1 - rho) * u**2;
+    w -= lr * u``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        1 is the method as published; Keras's default is slow.
+    rho : float
+    epsilon : float
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "adadelta", ("rho", "epsilon")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.rho = self._share("rho", rho)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+
+
+class Adam(Optimizer, names=("adam",)):
+    """Running means of the gradient and of its square, freed of their start at 0 (Kingma & Ba, 2014).
+
+    ``m = beta_1 * m + (1 - beta_1) * g; v = beta_2 * v + (1 - beta_2) * g**2;
+    w -= lr * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (sqrt(v) + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta_1, beta_2 : float
+    epsilon : float
+        Keras's; PyTorch and scikit-learn use 1e-8.
+    amsgrad : bool
+        Whether to divide by the largest ``v`` so far (Reddi et al., 2018).
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "adam", ("beta_1", "beta_2", "epsilon", "amsgrad")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.beta_1 = self._share("beta_1", beta_1)
+        self.beta_2 = self._share("beta_2", beta_2)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+        self.amsgrad = flag(f"{type(self).__name__}: amsgrad", amsgrad)
+
+
+class AdamW(Adam, names=("adamw",)):
+    """`Adam` with decoupled weight decay (Loshchilov & Hutter, 2017).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    weight_decay : float
+    beta_1, beta_2, epsilon, amsgrad
+        As in `Adam`.
+    clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            amsgrad,
+            weight_decay=self._number("weight_decay", weight_decay, least=0),
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+        )
+
+
+class Nadam(Optimizer, names=("nadam",)):
+    """`Adam` with Nesterov momentum (Dozat, 2015).
+
+    With ``u_t = beta_1 * (1 - 0.96**t / 2)`` and ``P_t`` the product of all ``u`` up to ``t``,
+    ``w -= lr * (u_{t+1} * m / (1 - P_{t+1}) + (1 - u_t) * g / (1 - P_t)) / (sqrt(v / (1 - beta_2**t)) + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta_1, beta_2 : float
+    epsilon : float
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "nadam", ("beta_1", "beta_2", "epsilon")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.beta_1 = self._share("beta_1", beta_1)
+        self.beta_2 = self._share("beta_2", beta_2)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+
+
+class Lion(Optimizer, names=("lion",)):
+    """Steps of equal size in the direction of the sign (Chen et al., 2023).
+
+    ``w -= lr * sign(beta_1 * m + (1 - beta_1) * g); m = beta_2 * m + (1 - beta_2) * g``. It wants a learning rate 3 to
+    10 times smaller than Adam's.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta_1, beta_2 : float
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "lion", ("beta_1", "beta_2")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.beta_1 = self._number("beta_1", beta_1, above=0, most=1)
+        self.beta_2 = self._share("beta_2", beta_2)
+
+
+class Muon(Optimizer, names=("muon",)):
+    """Momentum made orthogonal, for kernels; every other tensor is trained by Adam (Jordan et al., 2024).
+
+    ``m = momentum * m + g``; ``x = g + momentum * m`` (or ``m`` without Nesterov) is divided by its Frobenius norm and
+    `ns_steps` times replaced by ``a x + (b A + c A A) x`` with ``A = x x'``, on the side where A is smaller; then
+    ``w -= lr * rms_rate * sqrt(max(rows, columns)) * x`` (Liu et al., 2025).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    adam_beta_1, adam_beta_2, epsilon : float
+        Of Adam.
+    adam_weight_decay : float, optional
+        Weight decay of the tensors trained by Adam.
+    adam_lr_ratio : float
+        Learning rate of Adam divided by the one of the kernels.
+    momentum : float
+    nesterov : bool
+    ns_steps : int
+    muon_a, muon_b, muon_c : float
+        The a, b and c above.
+    rms_rate : float, optional
+        None leaves the factor ``rms_rate * sqrt(max(rows, columns))`` out.
+    weight_decay : float, optional
+        Weight decay of the kernels.
+    clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "muon", ("momentum", "nesterov", "ns_steps", "adam_lr_ratio", "epsilon")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        *,
+        adam_beta_1: float = 0.9,
+        adam_beta_2: float = 0.999,
+        adam_weight_decay: float | None = 0.004,
+        epsilon: float = 1e-7,
+        weight_decay: float | None = 0.004,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        muon_a: float = 3.4445,
+        muon_b: float = -4.775,
+        muon_c: float = 2.0315,
+        adam_lr_ratio: float = 1.0,
+        momentum: float = 0.95,
+        ns_steps: int = 5,
+        nesterov: bool = True,
+        rms_rate: float | None = 0.2,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.adam_beta_1 = self._share("adam_beta_1", adam_beta_1)
+        self.adam_beta_2 = self._share("adam_beta_2", adam_beta_2)
+        self.adam_weight_decay = self._optional("adam_weight_decay", adam_weight_decay, least=0)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+        self.muon_a, self.muon_b, self.muon_c = (
+            self._number(f"muon_{name}", value) for name, value in zip("abc", (muon_a, muon_b, muon_c), strict=True)
+        )
+        self.adam_lr_ratio = self._number("adam_lr_ratio", adam_lr_ratio, least=0)
+        self.momentum = self._share("momentum", momentum)
+        self.ns_steps = integer("Muon: ns_steps", ns_steps, least=0)
+        self.nesterov = flag("Muon: nesterov", nesterov)
+        self.rms_rate = self._optional("rms_rate", rms_rate, above=0)
+
+    def lower(self) -> Config:
+        return {
+            **super().lower(),
+            "ns_a": self.muon_a,
+            "ns_b": self.muon_b,
+            "ns_c": self.muon_c,
+            "rms_rate": self.rms_rate or 0.0,
+            "adam_weight_decay": self.adam_weight_decay or 0.0,
+            "beta_1": self.adam_beta_1,
+            "beta_2": self.adam_beta_2,
+        }
+
+
+def get(value: Any, where: str = "optimizer") -> Optimizer:
+    """Return an optimizer from a name, an object, a class or a config dict; see `fastdense.specs.resolve`."""
+    return resolve(Optimizer, value, where)

@@ -1,0 +1,22 @@
+"""The array type of the reference engine and the one conversion into it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+Array = NDArray[np.float64]
+Spec = Mapping[str, Any]  # one op, loss, optimizer or metric, as plain data
+
+
+def as_float(values: ArrayLike) -> Array:
+    """Return `values` as a float64 array, copied only if it is not one already."""
+    return np.asarray(values, dtype=np.float64)
+
+
+def unknown(what: str, given: object, known: Iterable[str]) -> ValueError:
+    """Make the error for a name that no table of this engine holds."""
+    return ValueError(f"unknown {what} {given!r}; known are: {', '.join(sorted(known))}")

@@ -1,0 +1,320 @@
+"""The reference engine: a dense net trained in plain NumPy and float64, written from the formulas."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from . import losses, metrics
+from .arrays import Array, Spec, as_float, unknown
+from .layers import Context, Forward, build_ops
+from .optimizers import Slots, apply_updates, initial_slots
+from .rng import shuffle_indices
+
+Data = NDArray[Any]
+CHUNK_ROWS = 4096  # rows per pass where nothing depends on the batch: bounds the memory of evaluate and predict
+PROGRESS_SECONDS = 0.1
+
+
+@dataclass(frozen=True)
+class _Live:
+    """Everything a step changes. Replaced whole at the end of a step, so an interrupt finds the old one or the new."""
+
+    tensors: list[list[Array]]
+    slots: Slots
+    step: int
+    running: Array
+
+
+class _Batch(NamedTuple):
+    """A batch that went forward: what each op left, the loss, its gradient and the totals it adds."""
+
+    passes: list[Forward]
+    loss: float
+    gradient: Array
+    fused: bool
+    totals: Array
+
+
+class Engine:
+    """A net, its loss, optimizer and metrics, on NumPy.
+
+    Always computes in float64, whatever `program["dtype"]` says. Tensors are zeros until `set_tensors`.
+    `n_threads` is accepted everywhere for the interface's sake: NumPy decides about threads.
+
+    Parameters
+    ----------
+    program : {"inputs", "seed", "dtype", "ops"}
+        The net as plain data; see docs/architecture.md.
+
+    Raises
+    ------
+    ValueError
+        For no op at all, an unknown op or activation, residuals that do not match, or a softmax that is not last.
+    """
+
+    def __init__(self, program: Spec) -> None:
+        self._inputs, self._seed = int(program["inputs"]), int(program["seed"])
+        self._ops = build_ops(self._inputs, copy.deepcopy(program["ops"]))
+        if not self._ops:
+            raise ValueError("a program needs at least one op")
+        self._outputs = self._ops[-1].width
+        tensors = [[np.zeros(shape) for shape in op.shapes] for op in self._ops]
+        self._training: Spec | None = None
+        self._live = _Live(tensors, [], 0, np.zeros(2))
+
+    # -- tensors, configuration, state ---------------------------------------------------------------------------
+
+    def get_tensors(self) -> list[Array]:
+        """Copy out every tensor, in op order."""
+        return [tensor.copy() for tensors in self._live.tensors for tensor in tensors]
+
+    def set_tensors(self, tensors: Sequence[ArrayLike]) -> None:
+        """Copy in every tensor, in op order.
+
+        Raises
+        ------
+        ValueError
+            If the number of tensors or a shape is wrong; nothing is changed then.
+        """
+        shapes = [shape for op in self._ops for shape in op.shapes]
+        given = [np.array(tensor, dtype=np.float64) for tensor in tensors]
+        if [tensor.shape for tensor in given] != shapes:
+            raise ValueError(f"set_tensors: got shapes {[tensor.shape for tensor in given]}, need {shapes}")
+        source = iter(given)
+        self._live = replace(self._live, tensors=[[next(source) for _ in op.shapes] for op in self._ops])
+
+    def configure(self, training: Spec) -> None:
+        """Take a new loss, optimizer and metrics; the optimizer's state and the running totals start afresh.
+
+        Raises
+        ------
+        ValueError
+            For an unknown loss, optimizer or metric.
+        """
+        training = copy.deepcopy(training)
+        if training["loss"]["kind"] not in losses.NAMES:
+            raise unknown("loss", training["loss"]["kind"], losses.NAMES)
+        size = 2 + sum(metrics.state_size(spec, self._outputs) for spec in training["metrics"])
+        shapes = [shape for op in self._ops for shape in op.shapes[: op.trainable]]
+        slots = initial_slots(training["optimizer"], shapes)
+        self._training = training
+        self._live = _Live(self._live.tensors, slots, 0, np.zeros(size))
+
+    def get_state(self) -> dict[str, Any]:
+        """Copy out the optimizer's state: {"step": steps done, "slots": [[array per trainable tensor] per slot]}."""
+        return {"step": self._live.step, "slots": [[array.copy() for array in slot] for slot in self._live.slots]}
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Copy in what `get_state` gave.
+
+        Raises
+        ------
+        ValueError
+            If the slots are not those of the configured optimizer; nothing is changed then.
+        """
+        slots = [[np.array(array, dtype=np.float64) for array in slot] for slot in state["slots"]]
+        given = [[array.shape for array in slot] for slot in slots]
+        needed = [[array.shape for array in slot] for slot in self._live.slots]
+        if given != needed:
+            raise ValueError(f"set_state: got slots of shapes {given}, need {needed}")
+        self._live = replace(self._live, step=int(state["step"]), slots=slots)
+
+    # -- forward and backward ------------------------------------------------------------------------------------
+
+    def _configured(self) -> Spec:
+        if self._training is None:
+            raise ValueError("the engine has no loss yet: call configure first")
+        return self._training
+
+    def _forward(self, x: Data, training: bool) -> list[Forward]:
+        """Run every op on a batch x (rows, inputs)."""
+        context = Context(training, self._seed, self._live.step)
+        passes: list[Forward] = []
+        kept: list[Array] = []
+        value = as_float(x)
+        for op, tensors in zip(self._ops, self._live.tensors, strict=True):
+            done = op.forward(tensors, value, context)
+            if op.kind == "residual_begin":
+                kept.append(value)
+            elif op.kind == "residual_end":
+                done = replace(done, output=value + kept.pop())
+            passes.append(done)
+            value = done.output
+        return passes
+
+    def _batch(self, x: Data, y: Data, w: Array | None, training: bool) -> _Batch:
+        """Run a batch forward and evaluate (1/rows) sum w v + penalties, the number that is optimised."""
+        spec = self._configured()
+        rows = len(x)
+        weights = np.ones(rows) if w is None else as_float(w)
+        passes = self._forward(x, training)
+        last = passes[-1]
+        row = losses.row_losses(spec["loss"], y, last.output, last.z, self._ops[-1].activation)
+        loss = float(weights @ row.values) / rows + sum(done.activity for done in passes)
+        loss += sum(op.penalty(tensors)[0] for op, tensors in zip(self._ops, self._live.tensors, strict=True))
+        seen = losses.predictions(spec["loss"], last.output)
+        states = [metrics.state(metric, y, seen, weights) for metric in spec["metrics"]]
+        totals = np.concatenate([[loss * rows, float(rows)], *states])
+        return _Batch(passes, loss, row.gradient * (weights / rows)[:, None], row.fused, totals)
+
+    def _backward(self, batch: _Batch) -> list[list[Array]]:
+        """Gradient of the batch loss for every op's trainable tensors."""
+        zero = np.zeros_like(batch.gradient)
+        grad, grad_z = (zero, batch.gradient) if batch.fused else (batch.gradient, zero)
+        grads: list[list[Array]] = []
+        skipped: list[Array] = []
+        last = len(self._ops) - 1
+        for i in range(last, -1, -1):
+            op = self._ops[i]
+            if op.kind == "residual_end":  # the sum sends the gradient along both ways
+                skipped.append(grad)
+            grad, own = batch.passes[i].backward(grad, grad_z if i == last else 0.0)
+            if op.kind == "residual_begin":
+                grad = grad + skipped.pop()
+            penalty = op.penalty(self._live.tensors[i])[1]
+            grads.append([g + extra for g, extra in zip(own, penalty, strict=True)])
+        return grads[::-1]
+
+    # -- what a model asks for -----------------------------------------------------------------------------------
+
+    def predict(self, x: Data, out: Data, *, n_threads: int | None = None) -> None:
+        """Fill out (n, outputs) with the outputs for x (n, inputs), in inference mode."""
+        with np.errstate(all="ignore"):
+            for start in range(0, len(x), CHUNK_ROWS):
+                passes = self._forward(x[start : start + CHUNK_ROWS], training=False)
+                out[start : start + CHUNK_ROWS] = passes[-1].output
+
+    def activations(self, x: Data, *, n_threads: int | None = None) -> list[Array]:
+        """Return the output (n, width) of every op for x (n, inputs), in inference mode."""
+        with np.errstate(all="ignore"):
+            return [done.output.copy() for done in self._forward(x, training=False)]
+
+    def evaluate(self, x: Data, y: Data, w: Array | None, *, n_threads: int | None = None) -> Array:
+        """Return the totals (K,) over all rows: [loss * rows, rows, metric sums...], in inference mode."""
+        totals = np.zeros(len(self._live.running))
+        with np.errstate(all="ignore"):
+            for start in range(0, len(x), CHUNK_ROWS):
+                part = slice(start, start + CHUNK_ROWS)
+                totals += self._batch(x[part], y[part], None if w is None else w[part], training=False).totals
+        return totals
+
+    def loss_and_grad(
+        self, x: Data, y: Data, w: Array | None, *, training: bool, n_threads: int | None = None
+    ) -> tuple[float, list[Array]]:
+        """Return the loss of all rows as one batch and its gradient for every trainable tensor.
+
+        `training` True takes batch statistics and the dropout masks of the step to come; nothing is changed either way.
+        """
+        with np.errstate(all="ignore"):
+            batch = self._batch(x, y, w, training)
+            return batch.loss, [g for grads in self._backward(batch) for g in grads]
+
+    # -- training ------------------------------------------------------------------------------------------------
+
+    def _step(self, x: Data, y: Data, w: Array | None, lr: float, running: Array) -> tuple[_Live, float]:
+        """Compute the state after one step on a batch, and the batch's loss."""
+        live, spec = self._live, self._configured()["optimizer"]
+        batch = self._batch(x, y, w, training=True)
+        grads = [g for own in self._backward(batch) for g in own]
+        weights = [w for op, own in zip(self._ops, live.tensors, strict=True) for w in own[: op.trainable]]
+        is_kernel = [op.kind == "dense" and i == 0 for op in self._ops for i in range(op.trainable)]
+        updated, slots = apply_updates(spec, live.step + 1, lr, weights, grads, live.slots, is_kernel)
+        source = iter(updated)
+        tensors = [
+            [next(source) for _ in range(op.trainable)] + done.moving
+            for op, done in zip(self._ops, batch.passes, strict=True)
+        ]
+        return _Live(tensors, slots, live.step + 1, running + batch.totals), batch.loss
+
+    def train(
+        self,
+        x: Data,
+        y: Data,
+        w: Array | None,
+        val: tuple[Data, Data, Array | None] | None,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        epoch: int,
+        first_batch: int,
+        learning_rates: ArrayLike,
+        stop_on_nan: bool,
+        progress: Callable[[int, float, int], object] | None,
+        n_threads: int | None = None,
+    ) -> dict[str, Any]:
+        """Make one optimizer step per learning rate.
+
+        Parameters
+        ----------
+        x, y, w : (n, inputs), targets (n, outputs) or class ids (n,), weights (n,) or None
+        val : the same three to evaluate after every finished epoch, or None
+        batch_size : rows per step; the last batch of an epoch may be short
+        shuffle : shuffle the rows anew in every epoch
+        epoch, first_batch : where in the data to start; running past the last batch goes on with the next epoch
+        learning_rates : (steps,)
+        stop_on_nan : stop after the first step whose batch loss is not finite
+        progress : called with (steps done, loss sum and rows of the running epoch) at most ten times a second
+
+        Returns
+        -------
+        dict
+            "steps": steps made; "totals", "val_totals": (finished epochs, K), no rows in the latter without `val`;
+            "partial": (K,), the running totals of the epoch of the last step; "nonfinite_step": index of the first
+            step of this call whose loss was not finite, or -1; "interrupted": whether Ctrl-C ended the run, in which
+            case the state is that of the last finished step.
+
+        Raises
+        ------
+        ValueError
+            If the engine is not configured or `first_batch` is past the end of an epoch.
+        """
+        self._configured()
+        n, size = len(x), len(self._live.running)
+        batches = -(-n // batch_size)
+        if not 0 <= first_batch < batches:
+            raise ValueError(f"first_batch is {first_batch}, but an epoch has {batches} batches")
+        first_step, batch = self._live.step, first_batch
+        totals: list[Array] = []
+        val_totals: list[Array] = []
+        nonfinite, interrupted = -1, False
+        reported = time.monotonic()
+        try:
+            with np.errstate(all="ignore"):
+                for i, lr in enumerate(as_float(learning_rates)):
+                    rows = np.arange(batch * batch_size, min((batch + 1) * batch_size, n))
+                    if shuffle:
+                        rows = shuffle_indices(n, self._seed, epoch, rows)
+                    running = np.zeros(size) if batch == 0 else self._live.running
+                    part = None if w is None else w[rows]
+                    self._live, loss = self._step(x[rows], y[rows], part, float(lr), running)
+                    if nonfinite < 0 and not np.isfinite(loss):
+                        nonfinite = i
+                    batch += 1
+                    if batch == batches:
+                        if val is not None:
+                            val_totals.append(self.evaluate(*val))
+                        totals.append(self._live.running)
+                        batch, epoch = 0, epoch + 1
+                    now = time.monotonic()
+                    if progress is not None and now - reported >= PROGRESS_SECONDS:
+                        reported = now
+                        progress(i + 1, float(self._live.running[0]), int(self._live.running[1]))
+                    if stop_on_nan and nonfinite >= 0:
+                        break
+        except KeyboardInterrupt:
+            interrupted = True
+        return {
+            "steps": self._live.step - first_step,
+            "totals": np.array(totals).reshape(-1, size),
+            "val_totals": np.array(val_totals[: len(totals)]).reshape(-1, size),
+            "partial": self._live.running.copy(),
+            "nonfinite_step": nonfinite,
+            "interrupted": interrupted,
+        }

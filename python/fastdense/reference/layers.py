@@ -1,0 +1,273 @@
+"""The ops of a program: forward, and beside it the backward pass it calls for.
+
+`forward` returns a `Forward`: the output and a function that turns the gradient of the loss with respect to the
+output into the gradients with respect to the input and to the op's trainable tensors. Ops hold no numbers:
+tensors are passed in, so a step that is never committed leaves no trace.
+Shapes: x (rows, n), output (rows, width).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .activations import Activation
+from .arrays import Array, Spec, unknown
+from .penalties import l1_l2, weight_penalties
+from .rng import dropout_mask
+
+Gradients = tuple[Array, list[Array]]
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a forward pass depends on besides numbers: the mode, and the key of this step's dropout masks."""
+
+    training: bool
+    seed: int
+    step: int
+
+
+@dataclass(frozen=True)
+class Forward:
+    """What one op leaves behind in a forward pass.
+
+    `backward(grad, grad_z)`: gradient of the loss with respect to the output, and what a fused loss adds
+    with respect to z, the input of the op's activation (0.0 everywhere else). `activity` is the penalty on the output,
+    `moving` the new values of the tensors that are not trained, after a pass in training mode.
+    """
+
+    output: Array
+    backward: Callable[[Array, Array | float], Gradients]
+    z: Array | None = None
+    activity: float = 0.0
+    moving: list[Array] = field(default_factory=list)
+
+
+class Op:
+    """One op of a program: an op of input width n with no tensors and the identity as its map.
+
+    Parameters
+    ----------
+    spec : the op as plain data
+    index : its place in the program, which keys its dropout masks
+    n : input width
+
+    Attributes
+    ----------
+    shapes : shapes of its tensors, the `trainable` first ones trained, the rest not
+    width : output width
+    activation : the activation's name, "" if the op has none
+    """
+
+    def __init__(self, spec: Spec, index: int, n: int) -> None:
+        self.spec, self.index, self.width = spec, index, n
+        self.shapes: list[tuple[int, ...]] = []
+        self.trainable = 0
+        self.activation = ""
+        self.setup(n)
+
+    @property
+    def kind(self) -> str:
+        """Name of the op's kind."""
+        return str(self.spec["kind"])
+
+    def setup(self, n: int) -> None:
+        """Set `shapes`, `trainable`, `width` and `activation` for an input of width n."""
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Apply the op to x (rows, n)."""
+        return Forward(x, lambda grad, _: (grad, []))
+
+    def penalty(self, tensors: list[Array]) -> tuple[float, list[Array]]:
+        """Penalty on the op's weights and its gradient for every trainable tensor."""
+        return 0.0, [np.zeros_like(tensor) for tensor in tensors[: self.trainable]]
+
+
+class ActivationOp(Op):
+    """y = f(x)."""
+
+    def setup(self, n: int) -> None:
+        """One slope per input for prelu."""
+        self.function = Activation(self.spec["activation"], self.spec["alpha"])
+        self.activation = self.function.name
+        if self.function.has_slope:
+            self.shapes, self.trainable = [(n,)], 1
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Apply the activation."""
+        slope = tensors[0] if self.function.has_slope else None
+        a = self.function.value(x, slope)
+
+        def backward(grad: Array, grad_z: Array | float) -> Gradients:
+            grad_x, grad_slope = self.function.gradient(x, a, grad, slope)
+            return grad_x + grad_z, grad_slope
+
+        return Forward(a, backward, z=x)
+
+
+class Dense(Op):
+    """a = f(z), z = x W + b, with penalties on W, b and a."""
+
+    def setup(self, n: int) -> None:
+        """Kernel (n, units), bias (units,) if used, slope (units,) for prelu."""
+        units = self.spec["units"]
+        self.function = Activation(self.spec["activation"], self.spec["alpha"])
+        self.activation, self.width = self.function.name, units
+        self.shapes = [(n, units)] + [(units,)] * (bool(self.spec["use_bias"]) + self.function.has_slope)
+        self.trainable = len(self.shapes)
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Apply the affine map and the activation."""
+        spec, kernel, rows = self.spec, tensors[0], len(x)
+        z = x @ kernel
+        if spec["use_bias"]:
+            z = z + tensors[1]
+        slope = tensors[-1] if self.function.has_slope else None
+        a = self.function.value(z, slope)
+        activity, activity_gradient = l1_l2(a, spec["activity_l1"] / rows, spec["activity_l2"] / rows)
+
+        def backward(grad: Array, grad_z: Array | float) -> Gradients:
+            through, grad_slope = self.function.gradient(z, a, grad + activity_gradient, slope)
+            total = through + grad_z
+            grad_bias = [total.sum(axis=0)] if spec["use_bias"] else []
+            return total @ kernel.T, [x.T @ total, *grad_bias, *grad_slope]
+
+        return Forward(a, backward, z=z, activity=activity)
+
+    def penalty(self, tensors: list[Array]) -> tuple[float, list[Array]]:
+        """Penalties on kernel and bias."""
+        return weight_penalties(self.spec, tensors)
+
+
+def _standardized_gradient(grad: Array, hat: Array, deviation: Array, axis: int) -> Array:
+    """Gradient through hat = (x - mean)/deviation, where mean and deviation are taken along `axis` of x itself.
+
+    Shifting or stretching x changes nothing, so those two directions are projected out.
+    """
+    mean = grad.mean(axis=axis, keepdims=True)
+    stretch = (grad * hat).mean(axis=axis, keepdims=True)
+    return np.asarray((grad - mean - hat * stretch) / deviation, dtype=np.float64)
+
+
+class BatchNorm(Op):
+    """y = gamma (x - m)/sqrt(v + epsilon) + beta, m and v over the batch in training, moving averages otherwise."""
+
+    def setup(self, n: int) -> None:
+        """Tensors gamma, beta, moving mean, moving variance."""
+        self.shapes, self.trainable = [(n,)] * 4, 2
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Normalise each column."""
+        gamma, beta, moving_mean, moving_variance = tensors
+        momentum, epsilon = self.spec["momentum"], self.spec["epsilon"]
+        mean, variance = moving_mean, moving_variance
+        moving: list[Array] = []
+        if context.training:
+            mean, variance = x.mean(axis=0), x.var(axis=0)
+            moving = [
+                momentum * moving_mean + (1.0 - momentum) * mean,
+                momentum * moving_variance + (1.0 - momentum) * variance,
+            ]
+        deviation = np.sqrt(variance + epsilon)
+        hat = (x - mean) / deviation
+
+        def backward(grad: Array, _: Array | float) -> Gradients:
+            grads = [(grad * hat).sum(axis=0), grad.sum(axis=0)]
+            if context.training:
+                return _standardized_gradient(grad * gamma, hat, deviation, 0), grads
+            return grad * gamma / deviation, grads
+
+        return Forward(gamma * hat + beta, backward, moving=moving)
+
+
+class LayerNorm(Op):
+    """y = gamma (x - m)/sqrt(v + epsilon) + beta, m and v over the features of each row."""
+
+    def setup(self, n: int) -> None:
+        """Tensors gamma, beta."""
+        self.shapes, self.trainable = [(n,)] * 2, 2
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Normalise each row."""
+        gamma, beta = tensors
+        deviation = np.sqrt(x.var(axis=1, keepdims=True) + self.spec["epsilon"])
+        hat = (x - x.mean(axis=1, keepdims=True)) / deviation
+
+        def backward(grad: Array, _: Array | float) -> Gradients:
+            grads = [(grad * hat).sum(axis=0), grad.sum(axis=0)]
+            return _standardized_gradient(grad * gamma, hat, deviation, 1), grads
+
+        return Forward(gamma * hat + beta, backward)
+
+
+class Dropout(Op):
+    """Zero a share `rate` of the elements in training and scale the rest by 1/(1 - rate)."""
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Apply this step's mask in training, nothing otherwise."""
+        rate = self.spec["rate"]
+        if not context.training:
+            return Forward(x, lambda grad, _: (grad, []))
+        kept = dropout_mask(context.seed, self.index, context.step, rate, (len(x), self.width))
+
+        def masked(values: Array) -> Array:
+            return np.where(kept, values / (1.0 - rate), 0.0)
+
+        return Forward(masked(x), lambda grad, _: (masked(grad), []))
+
+
+class Normalization(Op):
+    """y = (x - mean)/sd with fixed mean and variance; sd = 1 for a column that does not vary."""
+
+    def setup(self, n: int) -> None:
+        """Tensors mean, variance, neither trained."""
+        self.shapes = [(n,)] * 2
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Standardise each column."""
+        mean, variance = tensors
+        deviation = np.where(variance == 0.0, 1.0, np.sqrt(variance))
+        return Forward((x - mean) / deviation, lambda grad, _: (grad / deviation, []), moving=tensors)
+
+
+KINDS: dict[str, type[Op]] = {
+    "dense": Dense,
+    "activation": ActivationOp,
+    "batch_norm": BatchNorm,
+    "layer_norm": LayerNorm,
+    "dropout": Dropout,
+    "normalization": Normalization,
+    "residual_begin": Op,  # the engine keeps its input and adds it at the matching end
+    "residual_end": Op,
+}
+
+
+def build_ops(inputs: int, specs: list[Spec]) -> list[Op]:
+    """Build a program's ops.
+
+    Raises
+    ------
+    ValueError
+        For an unknown kind, residuals that do not match or change the width, or a softmax that is not last.
+    """
+    ops: list[Op] = []
+    open_widths: list[int] = []
+    width = inputs
+    for index, spec in enumerate(specs):
+        if spec["kind"] not in KINDS:
+            raise unknown("op", spec["kind"], KINDS)
+        op = KINDS[spec["kind"]](spec, index, width)
+        width = op.width
+        if op.kind == "residual_begin":
+            open_widths.append(width)
+        elif op.kind == "residual_end" and (not open_widths or open_widths.pop() != width):
+            raise ValueError(f"op {index}: residual_end needs a residual_begin of its own width {width}")
+        if op.activation == "softmax" and index + 1 < len(specs):
+            raise ValueError(f"op {index}: softmax may appear only in the last op")
+        ops.append(op)
+    if open_widths:
+        raise ValueError(f"{len(open_widths)} residual_begin without residual_end")
+    return ops

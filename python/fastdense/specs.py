@@ -1,0 +1,312 @@
+"""What a user writes down: small objects that know their arguments and turn into plain data.
+
+`Spec` is the base of every layer, loss, optimizer, initializer, regularizer, metric and schedule. A subclass writes a
+plain, typed ``__init__`` that checks each argument and stores it under its own name; configuration, equality, repr and
+the message for a misspelt keyword follow from that signature. `resolve` turns whatever a user may give for a family
+(name, object, class, config dict) into an object of it.
+"""
+
+from __future__ import annotations
+
+import inspect
+import math
+import numbers
+from collections.abc import Iterable, Mapping
+from typing import Any, ClassVar, TypeVar, cast
+
+import numpy as np
+
+Config = dict[str, Any]
+S = TypeVar("S", bound="Spec")
+
+
+def _key(name: str) -> str:
+    """Spelling reduced to what matters, so that mean_squared_error and MeanSquaredError are one name."""
+    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
+
+
+def _quoted(names: Iterable[str]) -> str:
+    return ", ".join(repr(name) for name in names)
+
+
+def shorten(value: object) -> str:
+    """Return the repr of a value that is given back in a message, cut to a readable length."""
+    text = repr(value)
+    return text if len(text) <= 80 else text[:77] + "..."
+
+
+def nearest(name: str, names: Iterable[str]) -> str | None:
+    """Return the name that a misspelt or abbreviated one most likely means, or None if none is near."""
+    import difflib  # for messages only, so not worth its time at every import
+
+    names, wanted = list(names), _key(name)
+    for candidate in names:
+        words = candidate.split("_")
+        if len(words) > 1 and wanted == "".join(word[:1] for word in words):
+            return candidate  # lr for learning_rate
+    by_key = {_key(candidate): candidate for candidate in names}
+    found = difflib.get_close_matches(wanted, by_key, n=3, cutoff=0.6)
+    found.sort(key=lambda candidate: sorted(candidate) != sorted(wanted))  # swapped letters first
+    return by_key[found[0]] if found else None
+
+
+def suggestion(name: str, names: Iterable[str]) -> str:
+    """Return the sentence " Did you mean 'x'?" for the nearest name, or an empty string."""
+    near = nearest(name, names)
+    return f" Did you mean {near!r}?" if near else ""
+
+
+class Names:
+    """Names of one kind of thing: every accepted spelling, and the one shown in messages.
+
+    Parameters
+    ----------
+    noun : str
+        What the names stand for, as in "loss"; used in messages.
+    """
+
+    def __init__(self, noun: str) -> None:
+        self.noun = noun
+        self.shown: list[str] = []
+        self._canonical: dict[str, str] = {}
+        self._spellings: list[str] = []
+
+    def add(self, canonical: str, *aliases: str) -> None:
+        """Add a name and other spellings of it; a spelling that means something else already is an error."""
+        self.shown.append(canonical)
+        for spelling in (canonical, *aliases):
+            if self._canonical.setdefault(_key(spelling), canonical) != canonical:
+                raise RuntimeError(f"the {self.noun} name {spelling!r} is taken")
+            self._spellings.append(spelling)
+
+    def find(self, name: str, where: str) -> str:
+        """Return the canonical name of any spelling; ValueError with the nearest name if unknown."""
+        canonical = self._canonical.get(_key(name))
+        if canonical is None:
+            near = suggestion(name, self._spellings)
+            raise ValueError(
+                f"{where}={shorten(name)} is not a known {self.noun}.{near} Use one of {_quoted(self.shown)}."
+            )
+        return canonical
+
+
+class Spec:
+    """Base of everything a user writes down to describe a model and its training.
+
+    A subclass states its family once (``class Loss(Spec, family="loss")``), and a member of a family its names
+    (``class MeanSquaredError(Loss, names=("mse", "mean_squared_error"))``; the class name is a name too). A class
+    without ``names``, such as one of a user's own, works as an object but cannot be looked up or loaded from a file.
+
+    Every parameter of ``__init__`` is kept as an attribute of the same name, and accepts what `get_config` makes of it.
+    """
+
+    family: ClassVar[Names]
+    _members: ClassVar[dict[str, type[Spec]]]
+    _base: ClassVar[type[Spec]]
+    __signature__: ClassVar[inspect.Signature] = inspect.Signature()
+
+    def __init_subclass__(cls, *, family: str = "", names: tuple[str, ...] = (), **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if family:
+            cls.family, cls._members, cls._base = Names(family), {}, cls
+        if names:
+            cls.family.add(names[0], *names[1:], cls.__name__)
+            cls._members[names[0]] = cls
+        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
+        cls.__signature__ = inspect.Signature(own)
+
+    def __new__(cls: type[S], *args: Any, **kwargs: Any) -> S:
+        known = cls.__signature__.parameters
+        for name in kwargs:
+            if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
+                takes = f"takes {', '.join(known)}" if known else "takes no arguments"
+                raise TypeError(f"{cls.__name__}: unknown argument {name!r}.{suggestion(name, known)} It {takes}.")
+        return super().__new__(cls)
+
+    def __init__(self) -> None:
+        pass
+
+    def _params(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__signature__.parameters}
+
+    def _is_default(self, name: str, value: Any) -> bool:
+        default = self.__signature__.parameters[name].default
+        if isinstance(value, Spec) and isinstance(default, str):
+            default = resolve(value._base, default, name)
+        return bool(type(value) is type(default) and value == default)
+
+    def get_config(self) -> Config:
+        """Return the arguments that make an equal object, as JSON types; inner objects as `to_dict` gives them."""
+        return {name: _plain(value) for name, value in self._params().items()}
+
+    @classmethod
+    def from_config(cls: type[S], config: Mapping[str, Any]) -> S:
+        """Return the object that `get_config` described.
+
+        Raises
+        ------
+        TypeError
+            If the config holds an argument that this class does not take.
+        """
+        return cls(**config)
+
+    def to_dict(self) -> Config:
+        """Return ``{"class_name": ..., "config": ...}``, from which `resolve` makes an equal object."""
+        return {"class_name": type(self).__name__, "config": self.get_config()}
+
+    def __eq__(self, other: object) -> bool:
+        if type(self) is not type(other):
+            return NotImplemented
+        return isinstance(other, Spec) and self.get_config() == other.get_config()
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __repr__(self) -> str:
+        parts = []
+        for name, value in self._params().items():
+            parameter = self.__signature__.parameters[name]
+            if parameter.default is parameter.empty:
+                parts.append(repr(value))
+            elif not self._is_default(name, value):
+                parts.append(f"{name}={value!r}")
+        return f"{type(self).__name__}({', '.join(parts)})"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Spec):
+        return value.to_dict()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _make(member: type[S], where: str) -> S:
+    """Make a member that was given by name or as a class, hence without arguments."""
+    parameters = member.__signature__.parameters.values()
+    needed = [p.name for p in parameters if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
+    if needed:
+        call = f"{member.__name__}({', '.join(f'{name}=...' for name in needed)})"
+        raise ValueError(f"{where}: {member.__name__} needs arguments ({', '.join(needed)}). Write {call}.")
+    return member()
+
+
+def find_class(base: type[S], name: str, where: str) -> type[S]:
+    """Return the member of a family with this name, in any spelling."""
+    return cast("type[S]", base._members[base.family.find(name, where)])
+
+
+def resolve(base: type[S], value: object, where: str) -> S:
+    """Turn what a user gave for one family into an object of it.
+
+    Parameters
+    ----------
+    base : type
+        Base class of the family, such as ``Loss``.
+    value : str, object, class or dict
+        A name in any spelling, an object (returned as it is), a class (called without arguments) or the dict of
+        `Spec.to_dict`.
+    where : str
+        The argument that is being read, for messages.
+
+    Raises
+    ------
+    ValueError
+        If the name is unknown, or needs arguments.
+    TypeError
+        If the value is none of the four.
+    """
+    if isinstance(value, base):
+        return value
+    if isinstance(value, str):
+        return _make(find_class(base, value, where), where)
+    if isinstance(value, type) and issubclass(value, base):
+        return _make(value, where)
+    if isinstance(value, Mapping):
+        class_name, config = value.get("class_name"), value.get("config")
+        if isinstance(class_name, str) and isinstance(config, Mapping) and len(value) == 2:
+            return find_class(base, class_name, where).from_config(config)
+    noun, example = base.family.noun, _quoted(base.family.shown[:3])
+    raise TypeError(
+        f"{where}={shorten(value)} is of type {type(value).__name__}. "
+        f"Give the {noun} as a name such as {example}, as an object, or as the dict of its to_dict()."
+    )
+
+
+def _wrong_type(where: str, value: object, need: str) -> TypeError:
+    return TypeError(f"{where}={shorten(value)} is of type {type(value).__name__}. Give {need}.")
+
+
+def number(
+    where: str,
+    value: object,
+    *,
+    above: float | None = None,
+    least: float | None = None,
+    below: float | None = None,
+    most: float | None = None,
+) -> float:
+    """Return a finite float inside the bounds; `where` names the argument, as in "Dropout: rate".
+
+    Raises
+    ------
+    TypeError
+        If the value is not a number.
+    ValueError
+        If it is not finite or out of bounds.
+    """
+    bounds = [
+        text
+        for text, bound in (
+            (f"above {above:g}" if above is not None else "", above),
+            (f"at least {least:g}" if least is not None else "", least),
+            (f"below {below:g}" if below is not None else "", below),
+            (f"at most {most:g}" if most is not None else "", most),
+        )
+        if bound is not None
+    ]
+    need = " ".join(["a finite number", " and ".join(bounds)]).strip()
+    if isinstance(value, bool) or not isinstance(value, numbers.Real):
+        raise _wrong_type(where, value, need)
+    x = float(value)
+    if (
+        not math.isfinite(x)
+        or (above is not None and not x > above)
+        or (least is not None and not x >= least)
+        or (below is not None and not x < below)
+        or (most is not None and not x <= most)
+    ):
+        raise ValueError(f"{where}={value!r} is out of range. Give {need}.")
+    return x
+
+
+def integer(where: str, value: object, *, least: int, most: int | None = None) -> int:
+    """Return an int inside the bounds; a float that is whole is refused, so that 12.0 is never taken for a count.
+
+    Raises
+    ------
+    TypeError
+        If the value is not an integer.
+    ValueError
+        If it is out of bounds.
+    """
+    need = f"a whole number, at least {least}" + (f" and at most {most}" if most is not None else "")
+    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
+        raise _wrong_type(where, value, need)
+    n = int(value)
+    if n < least or (most is not None and n > most):
+        raise ValueError(f"{where}={value!r} is out of range. Give {need}.")
+    return n
+
+
+def flag(where: str, value: object) -> bool:
+    """Return a bool; TypeError for anything that is not True or False (NumPy's too)."""
+    if isinstance(value, (bool, np.bool_)):
+        return bool(value)
+    raise _wrong_type(where, value, "True or False")
+
+
+def optional_text(where: str, value: object) -> str | None:
+    """Return a non-empty string or None."""
+    if value is None or (isinstance(value, str) and value):
+        return value
+    raise _wrong_type(where, value, "a non-empty string, or None for a default")

@@ -1,0 +1,262 @@
+"""The loop behind `Model.fit`: how many steps each call of the engine makes, and what is told to whom in between."""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .arrays import Array, check_memory
+from .callbacks import TerminateOnNaN
+from .data import Rows
+from .hooks import Callback, CallbackList, Logs
+from .metrics import Metric
+from .net import Net
+from .progress import ProgressBar
+from .specs import flag, integer
+
+if TYPE_CHECKING:
+    from .model import Model
+
+CALL_SECONDS = 0.1  # how long a call lasts at least where no callback needs every epoch
+CALL_STEPS = 1 << 20  # and the most steps it makes, since the learning rates of all of them are handed over
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `fit` that say how to train, checked."""
+
+    batch_size: int
+    epochs: int
+    initial_epoch: int
+    shuffle: bool
+    n_threads: int
+
+    @classmethod
+    def checked(
+        cls, batch_size: object, epochs: object, initial_epoch: object, shuffle: object, n_threads: object
+    ) -> Options:
+        """Return the options, or raise for the first that is no number of its kind."""
+        return cls(
+            check_batch_size("fit", batch_size) or 32,
+            integer("fit: epochs", epochs, least=0),
+            integer("fit: initial_epoch", initial_epoch, least=0),
+            flag("fit: shuffle", shuffle),
+            check_threads("fit", n_threads),
+        )
+
+
+def check_batch_size(where: str, batch_size: object) -> int | None:
+    """Return a batch size of at least 1, or None."""
+    return None if batch_size is None else integer(f"{where}: batch_size", batch_size, least=1)
+
+
+def check_threads(where: str, n_threads: object) -> int:
+    """Return a number of threads, 0 for None: the engine then looks at the machine."""
+    return 0 if n_threads is None else integer(f"{where}: n_threads", n_threads, least=1)
+
+
+def columns(totals: Array, metrics: Sequence[Metric], outputs: int, prefix: str = "") -> dict[str, list[float]]:
+    """Turn the engine's sums (epochs, K) into one list of numbers per name: loss, then the metrics."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: dict[str, list[float]] = {f"{prefix}loss": (totals[:, 0] / totals[:, 1]).tolist()}
+        start = 2
+        for metric in metrics:
+            state = totals[:, start : start + metric.state_size(outputs)]
+            start += state.shape[1]
+            if type(metric).result is Metric.result:  # a plain ratio: all epochs at once
+                values: list[float] = (state[:, 0] / state[:, 1]).tolist()
+            else:
+                values = [metric.result(row, outputs) for row in state]
+            found[f"{prefix}{metric.name}"] = values
+    return found
+
+
+def check_batch_memory(where: str, net: Net, rows: int) -> None:
+    """Raise if a batch of `rows` rows cannot fit in memory."""
+    needed = 2 * rows * (net.inputs + sum(net.widths)) * net.itemsize
+    check_memory(where, needed, f"a batch of {rows} rows", "use a smaller batch_size")
+
+
+class _Budget:
+    """How many epochs to ask for, so that a call lasts about CALL_SECONDS."""
+
+    def __init__(self, steps_per_epoch: int) -> None:
+        self._most = max(1, CALL_STEPS // steps_per_epoch)
+        self._count = 1
+
+    def next(self, remaining: int) -> int:
+        return min(self._count, remaining)
+
+    def learn(self, count: int, seconds: float) -> None:
+        if count:
+            fitting = int(CALL_SECONDS * count / max(seconds, 1e-9))
+            self._count = min(max(1, fitting), 16 * self._count, self._most)
+
+
+class Fit:
+    """One run of `fit`; everything was checked before.
+
+    Parameters
+    ----------
+    model : Model
+    data : Rows
+    validation : Rows or None
+    options : Options
+    callbacks : list of Callback
+        Those of the user, the history and the progress bar.
+    params : dict
+        What callbacks see as `params`.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        data: Rows,
+        validation: Rows | None,
+        options: Options,
+        callbacks: list[Callback],
+        params: dict[str, Any],
+    ) -> None:
+        self.model, self.data, self.validation, self.options = model, data, validation, options
+        self.callbacks = CallbackList(callbacks, model, params)
+        self.bars = [callback for callback in callbacks if isinstance(callback, ProgressBar)]
+        self.stop_on_nan = any(isinstance(callback, TerminateOnNaN) for callback in callbacks)
+        self.batch_size = min(options.batch_size, len(data))
+        self.steps = math.ceil(len(data) / self.batch_size)  # per epoch
+        self.finite = True
+
+    def run(self) -> None:
+        """Train; on an exception the model is that of the last finished step and the history holds what was told."""
+        model, callbacks = self.model, self.callbacks
+        budget = _Budget(self.steps)
+        epoch, logs = self.options.initial_epoch, {}
+        model.stop_training = False
+        try:
+            callbacks.call("on_train_begin", {})
+            while epoch < self.options.epochs and not model.stop_training:
+                if callbacks.by_epoch:
+                    callbacks.call("on_epoch_begin", epoch, {})
+                if callbacks.by_batch:
+                    logs = self._one_epoch_by_batches(epoch)
+                    epoch += 1
+                    continue
+                count = 1 if callbacks.by_epoch else budget.next(self.options.epochs - epoch)
+                began = time.perf_counter()
+                done, logs = self._epochs(epoch, count)
+                budget.learn(done, time.perf_counter() - began)
+                epoch += done
+            callbacks.call("on_train_end", logs)
+        finally:
+            for bar in self.bars:
+                bar.close()
+
+    def _epochs(self, epoch: int, count: int) -> tuple[int, Logs]:
+        """Train `count` epochs in one call of the engine; return how many were told of, and the last logs."""
+        inside = self.validation if not self.callbacks.sees_tests else None
+        result = self._train(epoch, 0, count * self.steps, inside)
+        totals, val_totals = result["totals"], result["val_totals"]
+        if inside is not None:
+            totals = totals[: len(val_totals)]  # an interrupt may come between an epoch and its validation
+        cut_short = self.stop_on_nan and result["nonfinite_step"] >= 0
+        if cut_short and result["steps"] % self.steps:
+            totals = np.concatenate([totals, result["partial"][None]])
+            if inside is not None:
+                val_totals = np.concatenate([val_totals, self._evaluate(inside)[None]])
+        found = self._columns(totals)
+        if inside is not None:
+            found.update(self._columns(val_totals, "val_"))
+        elif self.validation is not None and len(totals) and not result["interrupted"]:
+            found.update(self._tested_validation())
+        if cut_short:
+            self._terminate(result["nonfinite_step"] % self.steps)
+        logs = self._told(epoch, found)
+        if result["interrupted"]:
+            raise KeyboardInterrupt
+        return len(totals), logs
+
+    def _one_epoch_by_batches(self, epoch: int) -> Logs:
+        """Train one epoch with one batch per call of the engine."""
+        model, callbacks = self.model, self.callbacks
+        totals = np.zeros((1, 2))
+        for batch in range(self.steps):
+            callbacks.call("on_train_batch_begin", batch, {})
+            result = self._train(epoch, batch, 1, None)
+            if result["interrupted"]:
+                raise KeyboardInterrupt
+            totals = result["partial"][None]
+            if self.stop_on_nan and result["nonfinite_step"] >= 0:
+                self._terminate(batch)
+            logs = {key: values[0] for key, values in self._columns(totals).items()}
+            callbacks.call("on_train_batch_end", batch, logs)
+            if model.stop_training:
+                break
+        found = self._columns(totals)
+        if self.validation is not None:
+            found.update(self._tested_validation())
+        return self._told(epoch, found)
+
+    def _train(self, epoch: int, first_batch: int, steps: int, validation: Rows | None) -> dict[str, Any]:
+        """Make steps, and keep the model's counts true whatever happens."""
+        model, data, bars = self.model, self.data, [bar for bar in self.bars if bar.wants_progress]
+
+        def progress(steps_done: int, loss_sum: float, rows: float) -> None:
+            ahead, batch = divmod(first_batch + steps_done, self.steps)
+            for bar in bars:
+                bar.running(epoch + ahead, batch / self.steps, loss_sum / rows if rows else math.nan)
+
+        return model.machine.train(
+            model.optimizer,
+            data,
+            validation,
+            batch_size=self.batch_size,
+            shuffle=self.options.shuffle,
+            first_batch=first_batch,
+            steps=steps,
+            stop_on_nan=self.stop_on_nan,
+            progress=progress if bars else None,
+            n_threads=self.options.n_threads,
+        )
+
+    def _columns(self, totals: Array, prefix: str = "") -> dict[str, list[float]]:
+        return columns(totals, self.model.metrics, self.model.outputs, prefix)
+
+    def _evaluate(self, rows: Rows) -> Array:
+        return self.model.machine.totals(rows, self.options.n_threads)
+
+    def _tested_validation(self) -> dict[str, list[float]]:
+        """Evaluate the validation data, with the test hooks around it."""
+        assert self.validation is not None
+        call = self.callbacks.call
+        call("on_test_begin", {})
+        call("on_test_batch_begin", 0, {})
+        found = self._columns(self._evaluate(self.validation)[None])
+        logs = {key: values[0] for key, values in found.items()}
+        call("on_test_batch_end", 0, logs)
+        call("on_test_end", logs)
+        return {f"val_{key}": values for key, values in found.items()}
+
+    def _told(self, epoch: int, found: dict[str, list[float]]) -> Logs:
+        """Tell the callbacks of finished epochs; warn, once, if the loss is no number any more."""
+        logs = self.callbacks.epochs_end(epoch, found)
+        bad = next((i for i, loss in enumerate(found["loss"]) if not math.isfinite(loss)), None)
+        if bad is not None and self.finite:
+            self.finite = False
+            if not self.stop_on_nan:
+                warnings.warn(
+                    f"fit: the loss became {found['loss'][bad]} in epoch {epoch + bad + 1}; a finite loss is needed "
+                    "to learn: use a smaller learning rate, scale x and y to about 1, or clipnorm=1 in "
+                    "the optimizer; callbacks=[TerminateOnNaN()] stops at once",
+                    RuntimeWarning,
+                    stacklevel=5,
+                )
+        return logs
+
+    def _terminate(self, batch: int) -> None:
+        print(f"TerminateOnNaN: the loss of batch {batch} is not finite; training stops")
+        self.model.stop_training = True

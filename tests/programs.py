@@ -1,0 +1,82 @@
+"""Programs and training specs in few words, for tests that talk to an engine directly."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastdense.reference import Engine
+
+Spec = dict[str, Any]
+
+OFF = {"weight_decay": 0.0, "clipvalue": 0.0, "clipnorm": 0.0, "global_clipnorm": 0.0}
+_ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
+_RMSPROP = {"rho": 0.9, "epsilon": 1e-7}
+_NEWTON_SCHULZ = {"ns_steps": 5, "ns_a": 3.4445, "ns_b": -4.775, "ns_c": 2.0315}
+_MUON = {"momentum": 0.95, "nesterov": True, "rms_rate": 0.2, "adam_lr_ratio": 0.5, "adam_weight_decay": 0.0}
+OPTIMIZERS: dict[str, Spec] = {
+    "sgd": {"kind": "sgd", "momentum": 0.0, "nesterov": False},
+    "momentum": {"kind": "sgd", "momentum": 0.9, "nesterov": False},
+    "nesterov": {"kind": "sgd", "momentum": 0.9, "nesterov": True},
+    "rmsprop": {"kind": "rmsprop", "momentum": 0.0, "centered": False} | _RMSPROP,
+    "rmsprop_momentum": {"kind": "rmsprop", "momentum": 0.5, "centered": False} | _RMSPROP,
+    "rmsprop_centered": {"kind": "rmsprop", "momentum": 0.5, "centered": True} | _RMSPROP,
+    "adagrad": {"kind": "adagrad", "initial_accumulator_value": 0.1, "epsilon": 1e-7},
+    "adadelta": {"kind": "adadelta", "rho": 0.95, "epsilon": 1e-3},
+    "adam": {"kind": "adam", "amsgrad": False} | _ADAM,
+    "amsgrad": {"kind": "adam", "amsgrad": True} | _ADAM | {"beta_2": 0.7},  # low, so that v falls and vmax does not
+    "nadam": {"kind": "nadam"} | _ADAM,
+    "lion": {"kind": "lion", "beta_1": 0.9, "beta_2": 0.99},
+    "muon": {"kind": "muon"} | _ADAM | _NEWTON_SCHULZ | _MUON,
+}
+
+
+def dense(units: int, activation: str = "linear", **options: Any) -> Spec:
+    off = ("kernel_l1", "kernel_l2", "kernel_orthogonal", "kernel_repulsion", "bias_l1", "bias_l2")
+    op: Spec = {"kind": "dense", "units": units, "use_bias": True, "activation": activation, "alpha": 0.3}
+    op |= dict.fromkeys((*off, "activity_l1", "activity_l2"), 0.0)
+    return op | {"kernel_orthogonal_columns": False} | options
+
+
+def activation(name: str) -> Spec:
+    return {"kind": "activation", "activation": name, "alpha": 0.3}
+
+
+BATCH_NORM: Spec = {"kind": "batch_norm", "momentum": 0.9, "epsilon": 1e-3}
+LAYER_NORM: Spec = {"kind": "layer_norm", "epsilon": 1e-3}
+DROPOUT: Spec = {"kind": "dropout", "rate": 0.4}
+NORMALIZATION: Spec = {"kind": "normalization"}
+BEGIN, END = {"kind": "residual_begin"}, {"kind": "residual_end"}
+
+
+def loss_spec(kind: str, **options: Any) -> Spec:
+    return {"kind": kind, "from_logits": False, "label_smoothing": 0.0, "param": 0.3} | options
+
+
+def metric(kind: str, **options: Any) -> Spec:
+    return {"kind": kind, "k": 2, "threshold": 0.5, "multiclass": False} | options
+
+
+def make(
+    ops: list[Spec],
+    inputs: int = 3,
+    loss: Spec | str = "mse",
+    optimizer: str = "sgd",
+    metrics: tuple[Spec, ...] = (),
+    **options: Any,
+) -> Engine:
+    """Make an engine with random kernels, every other tensor random in (0.2, 1) so that it can be a variance too."""
+    engine = Engine({"inputs": inputs, "seed": 7, "dtype": "float32", "ops": ops})
+    rng = np.random.default_rng(3)
+    shapes = [tensor.shape for tensor in engine.get_tensors()]
+    engine.set_tensors([rng.normal(size=s) if len(s) == 2 else rng.uniform(0.2, 1.0, s) for s in shapes])
+    loss = loss_spec(loss) if isinstance(loss, str) else loss
+    engine.configure({"loss": loss, "optimizer": OPTIMIZERS[optimizer] | OFF | options, "metrics": list(metrics)})
+    return engine
+
+
+def train(engine: Engine, x: Any, y: Any, w: Any = None, val: Any = None, **options: Any) -> dict[str, Any]:
+    """Call `train` with defaults: 4 rows a batch, shuffled, from the start."""
+    defaults: Spec = {"batch_size": 4, "shuffle": True, "epoch": 0, "first_batch": 0, "learning_rates": [0.01]}
+    return engine.train(x, y, w, val, **(defaults | {"stop_on_nan": False, "progress": None, "n_threads": 1} | options))

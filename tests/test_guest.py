@@ -1,0 +1,201 @@
+"""A good guest: nothing of the host's process is changed, and it works beside others, in threads and after fork."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastdense as fd
+
+linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
+
+TRAIN = """
+    import numpy as np
+    import fastdense as fd
+
+    def train(seed=0, **options):
+        x = np.random.RandomState(seed).rand(512, 64).astype("f")
+        model = fd.Model([fd.Dense(128, activation="relu"), fd.Dense(64)], inputs=64, seed=seed)
+        model.compile("adam", "mse")
+        model.fit(x, x, epochs=2, verbose=0, **options)
+        return b"".join(w.tobytes() for w in model.get_weights())
+"""
+
+
+def python(script: str, timeout: float = 120, **environment: str) -> str:
+    """Run a script in a fresh interpreter and return what it printed; a hang is an error."""
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(script)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        env={**os.environ, **environment},
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def train(seed: int) -> list[NDArray[np.float32]]:
+    x = np.random.RandomState(seed).rand(2000, 64).astype("f")
+    model = fd.Model([fd.Dense(128, activation="relu"), fd.Dropout(0.1), fd.Dense(64)], inputs=64, seed=seed)
+    model.compile("adam", "mse")
+    model.fit(x, x, epochs=5, verbose=0)
+    return model.get_weights()
+
+
+def test_environment_is_untouched() -> None:
+    """Also as C sees it, which is what a child process inherits: OpenBLAS reads its thread count from there."""
+    python(
+        TRAIN.replace("import fastdense as fd", "")
+        + """
+    import os, subprocess
+    def environment():
+        return dict(os.environ), sorted(subprocess.run(["env"], capture_output=True, text=True).stdout.splitlines())
+    before = environment()
+    import fastdense as fd
+    assert environment() == before
+    train()
+    assert environment() == before
+    """
+    )
+
+
+def test_import_is_light() -> None:
+    """Nothing heavy is imported and no thread is started; the time itself is measured by benchmarks.import_time."""
+    loaded = python(
+        """
+        import sys, os, numpy
+        tasks = lambda: len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
+        before, threads = set(sys.modules), tasks()
+        import fastdense
+        assert tasks() == threads
+        print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
+        """
+    ).split()
+    heavy = ("matplotlib", "pandas", "scipy", "sklearn", "torch", "jax", "keras", "pooch", "requests", "urllib3")
+    slow = ("asyncio", "concurrent", "multiprocessing", "email", "http", "unittest", "xml", "sqlite3", "doctest")
+    assert "fastdense" in loaded
+    assert not set(loaded) & {*heavy, *slow, "tqdm", "rich", "safetensors"}
+
+
+def test_numpy_random_state_is_untouched() -> None:
+    np.random.seed(3)
+    before = np.random.get_state(legacy=False)
+    train(0)
+    np.testing.assert_equal(np.random.get_state(legacy=False), before)
+
+
+def test_floating_point_errors_and_print_options_are_untouched() -> None:
+    before = np.geterr(), np.get_printoptions()
+    train(0)
+    assert (np.geterr(), np.get_printoptions()) == before
+
+
+def test_threads_give_the_same_bits_as_one_after_another() -> None:
+    expected = [train(seed) for seed in range(2)]
+    results: dict[int, list[NDArray[np.float32]]] = {}
+    workers = [threading.Thread(target=lambda s=seed: results.update({s: train(s)})) for seed in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    for seed in range(2):
+        for result, wanted in zip(results[seed], expected[seed], strict=True):
+            np.testing.assert_array_equal(result, wanted)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+@linux
+def test_fork_after_fit_trains_serially_and_does_not_hang() -> None:
+    """OpenMP's threads do not survive a fork; a child that waited for them would hang for ever."""
+    python(
+        TRAIN
+        + """
+    import os, signal, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)  # "this process is multi-threaded", which is the point
+    expected = train(n_threads=2)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        same = train(n_threads=2) == expected
+        os._exit(0 if same and len(os.listdir("/proc/self/task")) == 1 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert train(n_threads=2) == expected  # and the parent is as it was
+    """
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_fork_before_the_first_fit() -> None:
+    python(
+        TRAIN
+        + """
+    import os, signal
+    child = os.fork()
+    signal.alarm(60)
+    expected = train()
+    if child == 0:
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    """
+    )
+
+
+@linux
+@pytest.mark.parametrize("how", ["OMP_NUM_THREADS", "affinity", "n_threads"])
+def test_thread_limits_are_kept(how: str) -> None:
+    python(
+        TRAIN
+        + f"""
+    import os
+    if {how!r} == "affinity":
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+    before = len(os.listdir("/proc/self/task"))
+    train(n_threads=1 if {how!r} == "n_threads" else None)
+    assert len(os.listdir("/proc/self/task")) == before
+    """,
+        **({"OMP_NUM_THREADS": "1"} if how == "OMP_NUM_THREADS" else {}),
+    )
+
+
+def test_blas_of_others_keeps_its_threads() -> None:
+    pytest.importorskip("threadpoolctl")
+    python(
+        TRAIN
+        + """
+    from threadpoolctl import threadpool_info
+    def others():
+        return sorted((i["filepath"], i["num_threads"]) for i in threadpool_info() if "fastdense" not in i["filepath"])
+    np.ones((64, 64)) @ np.ones((64, 64))
+    before = others()
+    assert before
+    train()
+    assert [i for i in others() if i in before] == before
+    """
+    )
+
+
+SKLEARN = "from sklearn.linear_model import Ridge; Ridge().fit(np.eye(200), np.arange(200.0))"
+TORCH = "import torch; a = torch.rand(300, 300, requires_grad=True); (a @ a).sum().backward()"
+
+
+@pytest.mark.parametrize(("module", "other"), [("sklearn", SKLEARN), ("torch", TORCH)])
+@pytest.mark.parametrize("order", ["before", "after", "both"])
+def test_works_beside(module: str, other: str, order: str) -> None:
+    pytest.importorskip(module)
+    alone = python(TRAIN + "\n    import hashlib; print(hashlib.sha256(train()).hexdigest())")
+    first = other if order != "after" else "pass"
+    last = other if order != "before" else "pass"
+    beside = python(
+        f"import numpy as np; {first}"
+        + textwrap.dedent(TRAIN)
+        + f"import hashlib; train(); {last}; print(hashlib.sha256(train()).hexdigest())"
+    )
+    assert beside == alone
