@@ -44,6 +44,8 @@ def main() -> int:
         options.spread,
     )
     print(report.terminal(result))
+    if result["machine"]["load_before"] > 0.5:
+        print(f"\nThe machine was busy (load {result['machine']['load_before']}): do not trust these times.")
     print(f"\nwritten to {save(result, options.name).relative_to(RESULTS.parents[1])}")
     return 0 if all(case["gate"]["passed"] for case in result["cases"]) else 1
 

@@ -19,17 +19,20 @@ def _net(case: Result) -> str:
     return " → ".join(map(str, widths))
 
 
+def _time(library: Result) -> str:
+    return f"{library['median']:.3g} ± {100 * library['mad'] / library['median']:.0f} %"
+
+
 def rows(result: Result) -> list[list[str]]:
     """The table as text cells, header first."""
     names = [name for name in TITLES if any(name in case["libraries"] for case in result["cases"])]
-    table = [["net", "training", *(f"{TITLES[name]}, s" for name in names), "fastdense is", "of sgemm's rate"]]
+    table = [["net", "training", *(f"{TITLES[name]}, s" for name in names), "times as fast as", "of sgemm's rate"]]
     for case in result["cases"]:
         libraries = case["libraries"]
         mine = libraries["fastdense"]["median"]
-        cells = [f"{t['median']:.3g} ± {t['mad']:.1g}" if (t := libraries.get(name)) else "–" for name in names]
-        ratios = [
-            f"{libraries[n]['median'] / mine:.2f}× {TITLES[n]}" for n in names if n in libraries and n != "fastdense"
-        ]
+        cells = [_time(libraries[name]) if name in libraries else "–" for name in names]
+        others = [name for name in names if name in libraries and name != "fastdense"]
+        ratios = [f"{TITLES[name]} {libraries[name]['median'] / mine:.2f}" for name in others]
         share = case["gflop_per_epoch"] / mine / case["sgemm_gflops"]
         training = f"{case['training']['loss']}, {case['training']['optimizer']}, {case['training']['batch_size']}"
         note = "" if case["gate"]["passed"] else " (results differ!)"

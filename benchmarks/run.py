@@ -100,6 +100,7 @@ def describe() -> Result:
             "processors": os.cpu_count(),
             "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
             "system": platform.system() + " " + platform.release(),
+            "load_before": round(os.getloadavg()[0], 2),
         },
         "versions": {
             "python": platform.python_version(),

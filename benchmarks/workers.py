@@ -1,4 +1,4 @@
-"""The process that trains one library: `python -m benchmarks.workers LIBRARY TASK`, the protocol of fastdense.rivals."""
+"""The process that trains one library: `python -m benchmarks.workers LIBRARY TASK`; talks as fastdense.rivals does."""
 
 from __future__ import annotations
 

@@ -6,13 +6,14 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import fastdense as fd
 import numpy as np
 import pytest
+from numpy.typing import NDArray
+
+import fastdense as fd
 from fastdense import data
 from fastdense.arrays import as_array
 from fastdense.data import Shape, check_weights, check_x, check_y, class_weights, rows_to_train_on
-from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
@@ -116,7 +117,9 @@ def test_one_dimension_is_one_column_only_for_one_input() -> None:
     x = np.arange(5, dtype=np.float32)
     checked = check_x("fit", x, ONE)
     assert checked.shape == (5, 1) and np.shares_memory(checked, x)
-    with pytest.raises(ValueError, match=r"x has 1 dimension, shape \(4,\); a dense net needs \(rows, 4\): for one row"):
+    with pytest.raises(
+        ValueError, match=r"x has 1 dimension, shape \(4,\); a dense net needs \(rows, 4\): for one row"
+    ):
         check_x("fit", x[:4], NET)
 
 
@@ -166,7 +169,9 @@ def test_targets_of_one_output() -> None:
 def test_nothing_is_broadcast() -> None:
     y = np.arange(5, dtype=np.float32)
     for given in (y, y[:, None]):
-        with pytest.raises(ValueError, match=r"loss='mse' with 3 outputs needs \(rows, 3\): give the last layer 1 unit,"):
+        with pytest.raises(
+            ValueError, match=r"loss='mse' with 3 outputs needs \(rows, 3\): give the last layer 1 unit,"
+        ):
             check_y("fit", given, 5, NET, MSE)
     with pytest.raises(ValueError, match=r"y has shape \(5, 3\); .* needs \(rows, 1\): give the last layer 3 units"):
         check_y("fit", np.zeros((5, 3)), 5, ONE, MSE)

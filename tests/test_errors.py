@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import fastdense as fd
 import numpy as np
 import pytest
-from fastdense import arrays, engine
 from numpy.typing import NDArray
+
+import fastdense as fd
+from fastdense import arrays, engine
 
 Array = NDArray[Any]
 Make = Callable[..., fd.Model]
@@ -39,7 +40,7 @@ def state(model: fd.Model) -> tuple[Any, ...]:
         model.machine.epochs_trained,
         model.history,
         None if model.history is None else repr(model.history.history),
-        [(entry.origin, entry.layer.mean) for entry in model.net.statistics],
+        model.net.statistics and (model.net.statistics.origin, model.net.statistics.layer.mean),
         model.get_config(),
         repr(model.get_compile_config()),
         model.stop_training,
@@ -77,7 +78,7 @@ DATA: dict[str, tuple[str, int, Any, Any, str]] = {  # loss, outputs, x, y, mess
     "images": ("mse", 1, X.reshape(N, 2, 2), COLUMN,
         "x has 3 dimensions, shape (12, 2, 2); a dense net needs (rows, 4): pass x.reshape(len(x), -1)"),
     "other images": ("mse", 1, np.zeros((N, 3, 3)), COLUMN,
-        "x has 3 dimensions, shape (12, 3, 3); a dense net needs (rows, 4): x.reshape(len(x), -1) would have 9 columns"),
+        "x has 3 dimensions, shape (12, 3, 3); a dense net needs (rows, 4): x.reshape(len(x), -1) would have 9 col"),
     "too few columns": ("mse", 1, X[:, :3], COLUMN,
         "x has 3 columns, shape (12, 3); a dense net needs (rows, 4): give the model inputs=3, or pass 4 columns"),
     "transposed": ("mse", 1, X.T, COLUMN, "pass x.T if rows and columns are swapped"),
@@ -97,7 +98,7 @@ DATA: dict[str, tuple[str, int, Any, Any, str]] = {  # loss, outputs, x, y, mess
     "dates": ("mse", 1, np.zeros((N, 4), "datetime64[s]"), COLUMN,
         "x has dtype datetime64[s]; numbers are needed: pass differences in a fixed unit"),
     "records": ("mse", 1, np.zeros((N, 4), [("a", "f4")]), COLUMN, "bool, integer or floating numbers are needed"),
-    "ragged": ("mse", 1, [[1, 2, 3, 4], [1, 2]], COLUMN, "x (list) cannot be read as an array (setting an array element"),
+    "ragged": ("mse", 1, [[1, 2, 3, 4], [1, 2]], COLUMN, "x (list) cannot be read as an array (setting an array"),
     "a generator": ("mse", 1, (row for row in X), COLUMN,
         "x is a generator; the whole array is needed: collect it first, e.g. np.stack(list(x))"),
     "a dict": ("mse", 1, {"a": X}, COLUMN, "x is a dict; an array of numbers is needed"),
@@ -112,7 +113,7 @@ DATA: dict[str, tuple[str, int, Any, Any, str]] = {  # loss, outputs, x, y, mess
         "y has shape (12,); loss='mse' with 3 outputs needs (rows, 3): give the last layer 1 unit, or pass 3 columns"),
     "y column for many": ("mse", 3, X, COLUMN, "y has shape (12, 1); loss='mse' with 3 outputs needs (rows, 3)"),
     "y too wide": ("mse", 1, X, ONE_HOT,
-        "y has shape (12, 3); loss='mse' with 1 outputs needs (rows, 1): give the last layer 3 units, or pass 1 columns"),
+        "y has shape (12, 3); loss='mse' with 1 outputs needs (rows, 1): give the last layer 3 units, or pass 1 col"),
     "y images": ("mse", 4, X, X.reshape(N, 2, 2), "with 4 outputs needs (rows, 4): pass y.reshape(len(y), -1)"),
     "ids to mse": ("mse", 3, X, IDS, "for class ids use loss='sparse_categorical_crossentropy'"),
     "complex y": ("mse", 1, X, COLUMN * 1j, "y has dtype complex64; real numbers are needed"),
@@ -121,14 +122,14 @@ DATA: dict[str, tuple[str, int, Any, Any, str]] = {  # loss, outputs, x, y, mess
     "ids to one-hot loss": (HOT, 3, X, IDS,
         "y has shape (12,), class ids; loss='categorical_crossentropy' with 3 outputs needs (rows, 3): "
         "use loss='sparse_categorical_crossentropy' for class ids"),
-    "id column to one-hot loss": (HOT, 3, X, IDS[:, None].astype(float), "use loss='sparse_categorical_crossentropy'"),
+    "id column to one-hot loss": (HOT, 3, X, IDS[:, None] / 1.0, "use loss='sparse_categorical_crossentropy'"),
     "one-hot to sparse loss": (CAT, 3, X, ONE_HOT,
-        "y has shape (12, 3), one-hot rows; loss='sparse_categorical_crossentropy' with 3 outputs needs class ids 0..2, "
-        "shape (rows,): use loss='categorical_crossentropy' for one-hot rows"),
+        "y has shape (12, 3), one-hot rows; loss='sparse_categorical_crossentropy' with 3 outputs needs class ids "
+        "0..2, shape (rows,): use loss='categorical_crossentropy' for one-hot rows"),
     "wide one-hot to sparse loss": (CAT, 3, X, np.zeros((N, 5)), "for one-hot rows pass y.argmax(axis=1)"),
     "label too high": (CAT, 3, X, spoilt(IDS, (7,), 5),
-        "y[7] is 5, labels run from 0 to 5; loss='sparse_categorical_crossentropy' with 3 outputs needs class ids 0..2, "
-        "shape (rows,): give the last layer 6 units"),
+        "y[7] is 5, labels run from 0 to 5; loss='sparse_categorical_crossentropy' with 3 outputs needs class ids "
+        "0..2, shape (rows,): give the last layer 6 units"),
     "labels from one": (CAT, 3, X, IDS + 1, "or pass y - 1 if they count from 1"),
     "negative label": (CAT, 3, X, spoilt(IDS, (2,), -1), "y[2] is -1, labels run from -1 to 2"),
     "huge label": (CAT, 3, X, spoilt(IDS.astype(np.uint64), (0,), 2**64 - 1), "labels run from 0 to 1.84467e+19"),
@@ -184,7 +185,10 @@ def test_validation_data(make: Make, validation: Any, message: str) -> None:
         (np.ones((N, 2)), "weights per output are not supported"),
         (1.0, "sample_weight has shape (); one weight per row"),
         (spoilt(np.ones(N), (3,), np.nan), "sample_weight[3] is nan; finite numbers are needed"),
-        (spoilt(np.ones(N), (9,), -0.5), "sample_weight[9] is -0.5; weights must be 0 or more: use 0 to leave a row out"),
+        (
+            spoilt(np.ones(N), (9,), -0.5),
+            "sample_weight[9] is -0.5; weights must be 0 or more: use 0 to leave a row out",
+        ),
         (["a"] * N, "sample_weight has dtype <U1 (text"),
     ],
 )
@@ -205,9 +209,27 @@ def test_sample_weight(make: Make, weight: Any, message: str) -> None:
         (CAT, 3, IDS, {1: float("nan")}, "class_weight[1] is nan"),
         (CAT, 3, IDS, {1: "heavy"}, "class_weight[1] is 'heavy'"),
         (CAT, 3, IDS, "balance", "class_weight is 'balance'; a dict from class id to weight, or 'balanced', is needed"),
-        ("hinge", 1, np.sign(COLUMN - 0.5), {2: 1.0}, "class_weight names class 2; the classes are -1 and 1, or 0 and 1"),
-        ("mse", 1, COLUMN, {0: 1.0}, "class_weight was given with loss='mse' and 1 outputs; class_weight needs one class"),
-        ("binary_crossentropy", 1, COLUMN, {0: 1.0}, "class_weight was given and y holds probabilities; class_weight needs labels 0 and 1"),
+        (
+            "hinge",
+            1,
+            np.sign(COLUMN - 0.5),
+            {2: 1.0},
+            "class_weight names class 2; the classes are -1 and 1, or 0 and 1",
+        ),
+        (
+            "mse",
+            1,
+            COLUMN,
+            {0: 1.0},
+            "class_weight was given with loss='mse' and 1 outputs; class_weight needs one class",
+        ),
+        (
+            "binary_crossentropy",
+            1,
+            COLUMN,
+            {0: 1.0},
+            "class_weight was given and y holds probabilities; class_weight needs labels 0 and 1",
+        ),
     ],
 )
 def test_class_weight(make: Make, loss: str, outputs: int, y: Array, weights: Any, message: str) -> None:
@@ -285,10 +307,22 @@ def test_not_compiled(device: str) -> None:
     ("kwargs", "error", "message"),
     [
         ({"loss": "msee"}, ValueError, "compile: loss='msee' is not a known loss. Did you mean 'mse'?"),
-        ({"loss": "mse", "optimizer": "adamm"}, ValueError, "compile: optimizer='adamm' is not a known optimizer. Did you mean 'Adam'?"),
-        ({"loss": "mse", "metrics": ["accuracyy"]}, ValueError, "metrics='accuracyy' is not a known metric. Did you mean 'Accuracy'?"),
+        (
+            {"loss": "mse", "optimizer": "adamm"},
+            ValueError,
+            "compile: optimizer='adamm' is not a known optimizer. Did you mean 'Adam'?",
+        ),
+        (
+            {"loss": "mse", "metrics": ["accuracyy"]},
+            ValueError,
+            "metrics='accuracyy' is not a known metric. Did you mean 'Accuracy'?",
+        ),
         ({"loss": "mse", "metrics": ["mae", "mae"]}, ValueError, "two entries of the history would be 'mae'"),
-        ({"loss": "mse", "metrics": ["top_k_accuracy"]}, ValueError, "compile: metric 'top_k_accuracy' needs one output"),
+        (
+            {"loss": "mse", "metrics": ["top_k_accuracy"]},
+            ValueError,
+            "compile: metric 'top_k_accuracy' needs one output",
+        ),
         ({"loss": 3}, TypeError, "compile: loss=3 is of type int"),
         ({}, ValueError, "compile: loss is missing; a loss is needed"),
     ],
@@ -315,6 +349,13 @@ def test_compile(make: Make, kwargs: dict[str, Any], error: type[Exception], mes
         ([fd.Dense(1, name="a"), fd.Dense(1, name="a")], {}, ValueError, "layers[0] and layers[1] are both named 'a'"),
         ([fd.Residual([fd.Dense(3)])], {}, ValueError, "turn 4 inputs into 3 outputs"),
         ([fd.Dense(10**9), fd.Dense(10**9)], {}, MemoryError, "a net of 1,000,000,006,000,000,000 parameters"),
+        ([fd.Dense(1), fd.Normalization()], {}, ValueError, "layers[1] is a Normalization; it must be the first layer"),
+        (
+            [fd.Residual([fd.Normalization()])],
+            {},
+            ValueError,
+            "Model: layers[0].layers[0] is a Normalization; it must be",
+        ),
         ([fd.Normalization().adapt(np.eye(3))], {}, ValueError, "adapted to 3 columns, but its input has 4"),
     ],
 )
@@ -349,7 +390,9 @@ def test_what_cannot_fit(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     model = make(outputs=1)
     wide = make(outputs=3)
     monkeypatch.setattr(arrays, "memory_limit", lambda: 100)
-    with pytest.raises(MemoryError, match=r"fit: a batch of 12 rows takes .* GiB; this machine has .*smaller batch_size"):
+    with pytest.raises(
+        MemoryError, match=r"fit: a batch of 12 rows takes .* GiB; this machine has .*smaller batch_size"
+    ):
         model.fit(X, COLUMN, batch_size=100)
     with pytest.raises(ValueError, match=r"predict: the result, 12 rows of 3 takes .*: predict fewer rows at a time"):
         wide.predict(X)
@@ -369,7 +412,9 @@ def test_the_memory_limit_is_plausible() -> None:
 def test_set_weights(make: Make) -> None:
     model = make()
     weights = model.get_weights()
-    with pytest.raises(ValueError, match=r"set_weights: 3 arrays were given; 4 are needed: dense/kernel \(4, 5\), dense/"):
+    with pytest.raises(
+        ValueError, match=r"set_weights: 3 arrays were given; 4 are needed: dense/kernel \(4, 5\), dense/"
+    ):
         model.set_weights(weights[:3])
     with pytest.raises(ValueError, match=r"weights\[3\] has shape \(2,\); dense_1/bias needs \(1,\)"):
         model.set_weights([*weights[:3], np.zeros(2)])

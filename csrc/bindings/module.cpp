@@ -82,6 +82,7 @@ py::dict build_info() {
     d["openmp"] = FD_OPENMP;
     d["compiler"] = FD_COMPILER;
     d["build_type"] = FD_BUILD_TYPE;
+    d["flags"] = FD_FLAGS;
     d["commit"] = FD_COMMIT;
     d["cuda"] = "off";
     d["threads"] = std::to_string(available_threads());

@@ -62,14 +62,14 @@ public:
                     if (cursor.starts_epoch()) ledger.start_epoch();
                     wide_.begin_step(request.learning_rates[step]);
                 }
-                const int64_t rows = cursor.rows();
+                const int64_t rows = cursor.rows();  // read now: worker 0 advances the cursor at the end of the step
+                const bool epoch_ends = cursor.ends_epoch();
                 const Batch<T> b = wide_.gather(w, request.train, rows, {0, &cursor});
                 wide_.forward(w, b, Pass::train, true);
                 wide_.loss(w, b, Pass::train);
                 wide_.backward(w, b, Pass::train, true);
                 wide_.update(w);
                 w.sync();
-                const bool epoch_ends = cursor.ends_epoch();
                 if (w.first()) {
                     double* totals = ledger.running();
                     const double loss = wide_.add_to_totals(b, Pass::train, totals) + wide_.penalty_sum();

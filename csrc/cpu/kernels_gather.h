@@ -5,12 +5,16 @@ FD_HD void gather_typed(const View& x, int64_t row, const T* mean, const T* inve
     const char* from = x.row(row);
     // wide integers and doubles are centred before they are rounded to T, or a large offset would eat their digits
     using C = std::conditional_t<(sizeof(S) > 4 || (sizeof(S) == 4 && std::is_integral_v<S>)), double, T>;
-    const auto contiguous = reinterpret_cast<const S*>(from);
     if (x.col_stride == int64_t(sizeof(S))) {
+        auto element = [from](int64_t c) __attribute__((always_inline)) {
+            S value;
+            __builtin_memcpy(&value, from + c * int64_t(sizeof(S)), sizeof(S));  // the caller's array may be unaligned
+            return value;
+        };
         if (mean)
-            for (int64_t c = 0; c < x.cols; ++c) out[c] = T((C(contiguous[c]) - C(mean[c])) * C(inverse[c]));
+            for (int64_t c = 0; c < x.cols; ++c) out[c] = T((C(element(c)) - C(mean[c])) * C(inverse[c]));
         else
-            for (int64_t c = 0; c < x.cols; ++c) out[c] = T(contiguous[c]);
+            for (int64_t c = 0; c < x.cols; ++c) out[c] = T(element(c));
         return;
     }
     for (int64_t c = 0; c < x.cols; ++c, from += x.col_stride) {

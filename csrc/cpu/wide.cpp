@@ -103,7 +103,7 @@ void Wide<T>::reserve(int64_t rows, bool backward) {
         row_metric_.reserve(rows * int64_t(training_->metrics.size()));
         if (wants_probabilities_) probabilities_.reserve(rows * plan_.outputs);
         if (fused_loss_ && op(last_).has_activity()) activity_.reserve(2 * rows * plan_.outputs);
-        if (backward) reserve_matrix_scratch(plan_, *training_, scratch_);
+        reserve_matrix_scratch(plan_, *training_, scratch_);  // penalties are part of every loss
     }
     capacity_ = rows;
     backward_ready_ = backward;

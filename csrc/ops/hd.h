@@ -41,16 +41,16 @@ FD_SCALAR_FUNCTION(verf, std::erf)
 FD_HD float select(bool c, float a, float b) { return c ? a : b; }
 FD_HD double select(bool c, double a, double b) { return c ? a : b; }
 template <class V>
-FD_HD V vmax(V a, V b) {
-    return select(a > b, a, b);
+FD_HD V vmax(V a, V b) {  // a NaN in `a` stays; put the constant second
+    return select(a < b, b, a);
 }
 template <class V>
-FD_HD V vmin(V a, V b) {
-    return select(a < b, a, b);
+FD_HD V vmin(V a, V b) {  // likewise
+    return select(a > b, b, a);
 }
 template <class V>
-FD_HD V vsign(V x) {  // 0 at 0
-    return select(x > V(0), V(1), select(x < V(0), V(-1), V(0)));
+FD_HD V vsign(V x) {  // 0 at 0, NaN at NaN
+    return select(x > V(0), V(1), select(x < V(0), V(-1), x));
 }
 template <class V>
 FD_HD V vsigmoid(V x) {  // never overflows

@@ -126,8 +126,8 @@ class CallbackList:
     def __init__(self, callbacks: list[Callback], model: Model, params: dict[str, Any]) -> None:
         self.callbacks = callbacks
         self.by_batch = any(overrides(c, hook) for c in callbacks for hook in _BATCH_HOOKS)
-        self.by_epoch = self.by_batch or any(map(_needs_each_epoch, callbacks))
         self.sees_tests = any(overrides(c, hook) for c in callbacks for hook in _TEST_HOOKS)
+        self.by_epoch = self.by_batch or self.sees_tests or any(map(_needs_each_epoch, callbacks))
         for callback in callbacks:
             callback.set_params(params)
             callback.set_model(model)

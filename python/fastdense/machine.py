@@ -5,6 +5,7 @@ Data was checked before it comes here. Methods may be called from several thread
 
 from __future__ import annotations
 
+import functools
 import math
 import threading
 from collections.abc import Sequence
@@ -18,7 +19,7 @@ from .engine import Engine, Progress, check_device, make_engine, value_dtype
 from .layers import Normalization
 from .losses import Loss
 from .metrics import Metric
-from .net import Net, Statistics
+from .net import Net
 from .optimizers import Optimizer
 
 
@@ -59,13 +60,9 @@ class Machine:
 
     def _ready(self) -> Engine:
         """The engine, with the statistics of every layer that was adapted since the last look."""
-        changed = [entry for entry in self.net.statistics if entry.changed()]
-        if changed:
-            tensors = self._engine.get_tensors()
-            for entry in changed:
-                assert entry.layer.mean is not None and entry.layer.variance is not None
-                tensors[entry.tensor], tensors[entry.tensor + 1] = entry.layer.mean, entry.layer.variance
-            self._write(self._engine, tensors)
+        statistics = self.net.statistics
+        if statistics is not None and statistics.changed():
+            self._write(self._engine, [*statistics.values(), *self._engine.get_tensors()[2:]])
         return self._engine
 
     def tensors(self) -> list[Array]:
@@ -76,13 +73,10 @@ class Machine:
     def set_tensors(self, tensors: Sequence[Array]) -> None:
         """Replace all tensors; statistics that thereby change count as known."""
         with self._lock:
-            before = self._ready().get_tensors()
+            statistics, before = self.net.statistics, self._ready().get_tensors()[:2]
             self._write(self._engine, tensors)
-            for entry in self.net.statistics:
-                mean, variance = tensors[entry.tensor], tensors[entry.tensor + 1]
-                same = np.array_equal(mean, before[entry.tensor]) and np.array_equal(variance, before[entry.tensor + 1])
-                if not same:
-                    entry.take(mean, variance, "adapt")
+            if statistics is not None and not all(map(np.array_equal, tensors[:2], before)):
+                statistics.take(tensors[0], tensors[1], "adapt")
 
     def configure(self, optimizer: Optimizer, loss: Loss, metrics: Sequence[Metric]) -> None:
         """Choose what is optimised and how; the optimizer's state starts afresh."""
@@ -149,57 +143,43 @@ class Machine:
         """
         with self._lock:
             engine, begun, done = self._ready(), self.step, 0
-            rates = optimizer.learning_rates(begun, steps)
+            made: list[dict[str, Any]] = []
+            call = functools.partial(
+                engine.train,
+                y=data.y,
+                w=data.w,
+                val=None if validation is None else (validation.x, validation.y, validation.w),
+                batch_size=batch_size,
+                shuffle=shuffle,
+                epoch=self.epochs_trained,
+                first_batch=first_batch,
+                learning_rates=optimizer.learning_rates(begun, steps),
+                stop_on_nan=stop_on_nan,
+                progress=progress,
+                n_threads=n_threads,
+            )
             try:
-                result = engine.train(
-                    data.x,
-                    data.y,
-                    data.w,
-                    None if validation is None else (validation.x, validation.y, validation.w),
-                    batch_size=batch_size,
-                    shuffle=shuffle,
-                    epoch=self.epochs_trained,
-                    first_batch=first_batch,
-                    learning_rates=rates,
-                    stop_on_nan=stop_on_nan,
-                    progress=progress,
-                    n_threads=n_threads,
-                )
-                done = int(result["steps"])
-            except BaseException:
-                done = int(engine.get_state()["step"]) - begun
-                raise
+                made.extend(map(call, (data.x,)))  # an interrupt on the way back from the engine finds the result kept
+            except KeyboardInterrupt:
+                if not made:
+                    raise
+                made[0]["interrupted"] = True
             finally:
+                done = int(made[0]["steps"] if made else engine.get_state()["step"] - begun)
                 self.step = begun + done
                 if whole_epochs:
                     self.epochs_trained += (first_batch + done) // math.ceil(len(data) / batch_size)
-        return result
+        return made[0]
 
     def adapt(self, x: Array) -> None:
-        """Give every `Normalization` without statistics those of its input for the rows `x`; all or none."""
+        """Give a `Normalization` without statistics those of the rows `x`."""
         with self._lock:
-            before = self._ready().get_tensors()
-            tensors, found = list(before), list[tuple[Statistics, Normalization]]()
-            try:
-                for entry in self.net.statistics:
-                    if entry.origin is not None:
-                        continue
-                    layer = Normalization().adapt(x if entry.op == 0 else self._input_of(entry.op, x))
-                    assert layer.mean is not None and layer.variance is not None
-                    tensors[entry.tensor], tensors[entry.tensor + 1] = layer.mean, layer.variance
-                    self._write(self._engine, tensors)
-                    found.append((entry, layer))
-            except BaseException:
-                self._write(self._engine, before)
-                raise
-            for entry, layer in found:
+            engine, statistics = self._ready(), self.net.statistics
+            if statistics is not None and statistics.origin is None:
+                layer = Normalization().adapt(x)
                 assert layer.mean is not None and layer.variance is not None
-                entry.take(layer.mean, layer.variance, "fit")
-
-    def _input_of(self, op: int, x: Array) -> Array:
-        block = max(1, (1 << 20) // x.shape[1])
-        blocks = (x[start : start + block] for start in range(0, len(x), block))
-        return np.concatenate([self._engine.activations(rows, n_threads=0)[op - 1] for rows in blocks])
+                self._write(engine, [layer.mean, layer.variance, *engine.get_tensors()[2:]])
+                statistics.take(layer.mean, layer.variance, "fit")
 
     # ---- use -------------------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,20 +22,23 @@ DTYPES = ("float32", "float64")
 
 @dataclass
 class Statistics:
-    """A `Normalization` of a net and where its mean and variance come from.
+    """The `Normalization` that a net begins with, and where its mean and variance come from.
 
-    `op` is the number of its op, `tensor` that of its mean. `given` is the object that the user handed over, `layer`
-    the net's own copy, so that models built from the same objects stay apart. `origin` is None before anything is
-    known, "adapt" if `adapt` or a file gave the statistics, "fit" if the first fit took them.
+    `given` is the object that the user handed over, `layer` the net's own copy, so that models built from the same
+    objects stay apart. `origin` is None before anything is known, "adapt" if `adapt`, `set_weights` or a file gave the
+    statistics, "fit" if the first fit took them. They are the net's first two tensors.
     """
 
     given: Normalization
     layer: Normalization
-    op: int
-    tensor: int
     origin: str | None = None
     seen_given: Array | None = None
     seen: Array | None = None
+
+    @classmethod
+    def of(cls, given: Normalization, layer: Normalization) -> Statistics:
+        """As both objects are when the net is made."""
+        return cls(given, layer, None if layer.mean is None else "adapt", given.mean, layer.mean)
 
     def changed(self) -> bool:
         """Whether `adapt` was called on either object since the last look; the net's copy then has the new values."""
@@ -46,6 +49,11 @@ class Statistics:
             return False
         self.seen, self.origin = self.layer.mean, "adapt"
         return True
+
+    def values(self) -> list[Array]:
+        """Mean and variance."""
+        assert self.layer.mean is not None and self.layer.variance is not None
+        return [self.layer.mean, self.layer.variance]
 
     def take(self, mean: Array, variance: Array, origin: str | None) -> None:
         """Take over statistics that are in the tensors already."""
@@ -76,7 +84,7 @@ class Net:
         Number of the last op of each layer.
     tensors : list of TensorSpec
         All tensors in the engines' order, named "layer/tensor".
-    statistics : list of Statistics
+    statistics : Statistics or None
     program : dict
         The net as the engines take it.
     """
@@ -92,22 +100,25 @@ class Net:
             raise ValueError(f"Model: dtype is {dtype!r}; needed: 'float32' or 'float64'")
         self.dtype = str(dtype)
         given = [get_layer(layer, f"Model: layers[{i}]") for i, layer in enumerate(layers)]
-        self.layers = [copy.deepcopy(layer) if any(_normalizations(layer)) else layer for layer in given]
+        self.layers = [copy.deepcopy(layer) if isinstance(layer, Normalization) else layer for layer in given]
+        _check_normalizations(self.layers)
         self.names = _unique_names(self.layers)
         self.widths: list[int] = []
         self.ends: list[int] = []
         self.tensors: list[TensorSpec] = []
-        self.statistics: list[Statistics] = []
         ops: list[dict[str, Any]] = []
         width = self.inputs
-        for user, layer, name in zip(given, self.layers, self.names, strict=True):
-            self._add_statistics(user, layer, width, len(ops), len(self.tensors))
+        for layer, name in zip(self.layers, self.names, strict=True):
             ops += layer.lower()
             self.tensors += [TensorSpec(f"{name}/{t.name}", t.shape, t.trainable) for t in layer.tensors(width)]
             width = layer.output_width(width)
             self.widths.append(width)
             self.ends.append(len(ops) - 1)
         self.outputs = width
+        user, own = given[0], self.layers[0]
+        self.statistics: Statistics | None = None
+        if isinstance(user, Normalization) and isinstance(own, Normalization):
+            self.statistics = Statistics.of(user, own)
         for op in ops[:-1]:
             if op.get("activation") == "softmax":
                 raise ValueError(
@@ -122,14 +133,6 @@ class Net:
             f"a net of {self.count():,} parameters (with gradients and the first values)",
             "use smaller layers",
         )
-
-    def _add_statistics(self, user: Layer, layer: Layer, width: int, op: int, tensor: int) -> None:
-        for (given, _, _, _), (own, w, o, t) in zip(_leaves(user, width), _leaves(layer, width), strict=True):
-            if isinstance(own, Normalization) and isinstance(given, Normalization):
-                entry = Statistics(given, own, op + o, tensor + t, seen_given=given.mean, seen=own.mean)
-                entry.origin = None if own.mean is None else "adapt"
-                own.tensors(w)  # raises if the layer was adapted to another width
-                self.statistics.append(entry)
 
     def count(self, trainable: bool | None = None) -> int:
         """Number of parameters: all, or only those that training changes by their gradient (or the others)."""
@@ -151,10 +154,8 @@ class Net:
     def fresh_layers(self) -> list[Layer]:
         """Layers for a clone: statistics that the user gave stay, those of the first fit are forgotten."""
         layers = copy.deepcopy(self.layers)
-        copies = [layer for top in layers for layer in _normalizations(top)]
-        for entry, layer in zip(self.statistics, copies, strict=True):
-            if entry.origin != "adapt":
-                layer.mean = layer.variance = None
+        if self.statistics is not None and self.statistics.origin != "adapt":
+            layers[0] = Normalization(layers[0].name)
         return layers
 
     def summary(self, title: str) -> str:
@@ -186,23 +187,16 @@ def _count(tensors: Iterable[TensorSpec]) -> int:
     return sum(math.prod(tensor.shape) for tensor in tensors)
 
 
-def _leaves(layer: Layer, width: int, op: int = 0, tensor: int = 0) -> Iterator[tuple[Layer, int, int, int]]:
-    """The layers inside a layer: each with the width of its input, its first op and its first tensor."""
-    if not isinstance(layer, Residual):
-        yield layer, width, op, tensor
-        return
-    op += 1
-    for inner in layer.layers:
-        yield from _leaves(inner, width, op, tensor)
-        op, tensor = op + len(inner.lower()), tensor + len(inner.tensors(width))
-        width = inner.output_width(width)
-
-
-def _normalizations(layer: Layer) -> Iterator[Normalization]:
-    if isinstance(layer, Normalization):
-        yield layer
-    for inner in layer.layers if isinstance(layer, Residual) else ():
-        yield from _normalizations(inner)
+def _check_normalizations(layers: Sequence[Layer], where: str = "layers") -> None:
+    """Raise if a `Normalization` is anywhere but at the very beginning."""
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Normalization) and (i > 0 or where != "layers"):
+            raise ValueError(
+                f"Model: {where}[{i}] is a Normalization; it must be the first layer, since it scales the data: "
+                "use BatchNorm or LayerNorm inside a net"
+            )
+        if isinstance(layer, Residual):
+            _check_normalizations(layer.layers, f"{where}[{i}].layers")
 
 
 def _unique_names(layers: Sequence[Layer]) -> list[str]:

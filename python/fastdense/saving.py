@@ -95,9 +95,11 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
             raise _Damaged("it is not a safetensors file, or it is cut short")
         try:
             header = json.loads(file.read(length).decode("utf-8"))
+            if not isinstance(header, dict):
+                raise ValueError
             metadata = header.pop("__metadata__", {})
             entries = [_entry(name, entry) for name, entry in header.items()]
-        except (ValueError, AttributeError, RecursionError) as error:
+        except (TypeError, ValueError, RecursionError) as error:
             raise _Damaged("its header is not that of a safetensors file") from error
         entries.sort(key=lambda entry: (entry[3], entry[4]))
         tensors: dict[str, Array] = {}
@@ -155,7 +157,7 @@ def describe(model: BaseModel, include_optimizer: bool = True) -> tuple[dict[str
         "step": model.machine.step if include_optimizer else 0,
         "slots": len(slots) if include_optimizer else None,
         "epochs_trained": model.machine.epochs_trained,
-        "statistics": [entry.origin for entry in model.net.statistics],
+        "statistics": model.net.statistics.origin if model.net.statistics else None,
     }
     return config, tensors
 
@@ -166,9 +168,9 @@ def restore(config: Mapping[str, Any], tensors: Mapping[str, Array], device: str
 
     model = Model.from_config({**config["model"], **({} if device is None else {"device": device})})
     model.set_weights([tensors[name] for name in _weight_names(model)])
-    weights = model.get_weights()
-    for entry, origin in zip(model.net.statistics, config["statistics"], strict=True):
-        entry.take(weights[entry.tensor], weights[entry.tensor + 1], origin)
+    if model.net.statistics is not None:
+        mean, variance = model.get_weights()[:2]
+        model.net.statistics.take(mean, variance, config["statistics"])
     if config["compile"] is not None:
         model.compile(**config["compile"])
         if config["slots"] is not None:

@@ -14,6 +14,7 @@ import numpy as np
 from .arrays import Array, check_memory
 from .callbacks import TerminateOnNaN
 from .data import Rows
+from .history import History
 from .hooks import Callback, CallbackList, Logs
 from .metrics import Metric
 from .net import Net
@@ -130,6 +131,8 @@ class Fit:
         self.batch_size = min(options.batch_size, len(data))
         self.steps = math.ceil(len(data) / self.batch_size)  # per epoch
         self.finite = True
+        self.history = next(callback for callback in callbacks if isinstance(callback, History))
+        self.latest: tuple[int, dict[str, Any]] | None = None  # first epoch and result of the last call of the engine
 
     def run(self) -> None:
         """Train; on an exception the model is that of the last finished step and the history holds what was told."""
@@ -152,6 +155,9 @@ class Fit:
                 budget.learn(done, time.perf_counter() - began)
                 epoch += done
             callbacks.call("on_train_end", logs)
+        except BaseException:
+            self._record_the_rest()
+            raise
         finally:
             for bar in self.bars:
                 bar.close()
@@ -160,25 +166,38 @@ class Fit:
         """Train `count` epochs in one call of the engine; return how many were told of, and the last logs."""
         inside = self.validation if not self.callbacks.sees_tests else None
         result = self._train(epoch, 0, count * self.steps, inside)
-        totals, val_totals = result["totals"], result["val_totals"]
-        if inside is not None:
-            totals = totals[: len(val_totals)]  # an interrupt may come between an epoch and its validation
+        self.latest = (epoch, result) if inside is self.validation else None
         cut_short = self.stop_on_nan and result["nonfinite_step"] >= 0
         if cut_short and result["steps"] % self.steps:
-            totals = np.concatenate([totals, result["partial"][None]])
+            result["totals"] = np.concatenate([result["totals"], result["partial"][None]])
             if inside is not None:
-                val_totals = np.concatenate([val_totals, self._evaluate(inside)[None]])
-        found = self._columns(totals)
-        if inside is not None:
-            found.update(self._columns(val_totals, "val_"))
-        elif self.validation is not None and len(totals) and not result["interrupted"]:
+                result["val_totals"] = np.concatenate([result["val_totals"], self._evaluate(inside)[None]])
+        found = self._found(result)
+        if self.validation is not None and inside is None and not result["interrupted"]:
             found.update(self._tested_validation())
         if cut_short:
             self._terminate(result["nonfinite_step"] % self.steps)
         logs = self._told(epoch, found)
         if result["interrupted"]:
             raise KeyboardInterrupt
-        return len(totals), logs
+        return len(found["loss"]), logs
+
+    def _found(self, result: dict[str, Any]) -> dict[str, list[float]]:
+        """The numbers of the epochs that a call of the engine finished."""
+        if not len(result["val_totals"]):
+            return self._columns(result["totals"])
+        whole = min(len(result["totals"]), len(result["val_totals"]))  # an interrupt may come between the two
+        return self._columns(result["totals"][:whole]) | self._columns(result["val_totals"][:whole], "val_")
+
+    def _record_the_rest(self) -> None:
+        """After an exception: give the history the finished epochs that it was not told of yet."""
+        if self.latest is None:
+            return
+        epoch, found = self.latest[0], self._found(self.latest[1])
+        if not self.history.epoch or self.history.epoch[-1] < epoch:
+            count = len(found["loss"])
+            missing = {key: [math.nan] * count for key in self.history.history if key not in found}
+            self.history.on_epochs_end(epoch, found | missing)
 
     def _one_epoch_by_batches(self, epoch: int) -> Logs:
         """Train one epoch with one batch per call of the engine."""

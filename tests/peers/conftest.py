@@ -1,0 +1,60 @@
+"""The comparison with PyTorch, Keras and scikit-learn: `pytest tests/peers`, with the extra `peers` installed.
+
+A plain `pytest` does not collect this folder. After a run, the largest difference of every test is printed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+HERE = Path(__file__).resolve().parent
+TOLERANCE = 1e-10  # 1e-5 is promised; in float64 the same formulas are apart by rounding only
+_FOUND = pytest.StashKey[dict[str, float]]()
+
+Agree = Callable[..., None]
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave this folder alone unless it, or something in it, was asked for by name."""
+    asked = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
+    return None if any(path == HERE or HERE in path.parents for path in asked) else True
+
+
+def difference(ours: Sequence[Any], theirs: Sequence[Any]) -> float:
+    """Return the largest difference, that of every array relative to its own largest element."""
+    assert len(ours) == len(theirs)
+    worst = 0.0
+    for a, b in zip(map(np.asarray, ours), map(np.asarray, theirs), strict=True):
+        assert a.shape == b.shape, (a.shape, b.shape)
+        assert np.isfinite(b).all()
+        scale = float(np.max(np.abs(b)))
+        gap = float(np.max(np.abs(a - b)))
+        worst = max(worst, gap / scale if scale else gap)
+    return worst
+
+
+@pytest.fixture
+def agree(request: pytest.FixtureRequest) -> Agree:
+    """A function that compares two lists of arrays (or numbers), and keeps the difference for the table."""
+    found = request.config.stash.setdefault(_FOUND, {})
+
+    def check(ours: Sequence[Any], theirs: Sequence[Any], tolerance: float = TOLERANCE) -> None:
+        worst = difference(ours, theirs)
+        name = request.node.nodeid.rpartition("/")[2]
+        found[name] = max(worst, found.get(name, 0.0))
+        assert worst <= tolerance, f"apart by {worst:.2e} of the largest element, more than {tolerance:.0e}"
+
+    return check
+
+
+def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:
+    found = config.stash.get(_FOUND, {})
+    if found:
+        terminalreporter.section("largest relative difference from the peer")
+        for name, worst in found.items():
+            terminalreporter.write_line(f"{worst:9.1e}  {name}")

@@ -1,0 +1,430 @@
+"""Callbacks: which hooks are called when, and what each callback does."""
+
+from __future__ import annotations
+
+import csv
+import math
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import fastdense as fd
+from fastdense.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
+
+RNG = np.random.RandomState(0)
+X = RNG.rand(20, 3).astype(np.float32)
+Y = X.sum(axis=1, keepdims=True)
+
+
+def make(device: str, optimizer: Any = "adam", metrics: Any = None) -> fd.Model:
+    model = fd.Model([fd.Dense(4, "tanh"), fd.Dense(1)], inputs=3, device=device)
+    model.compile(optimizer, "mse", metrics=metrics)
+    return model
+
+
+class Told(Callback):
+    """Notes every hook that is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls: list[tuple[str, Any, list[str]]] = []
+
+
+def _noting(hook: str) -> Callable[..., None]:
+    def note(self: Told, *arguments: Any) -> None:
+        *number, logs = arguments
+        self.calls.append((hook.removeprefix("on_"), number[0] if number else None, sorted(logs or {})))
+
+    return note
+
+
+HOOKS = [name for name in vars(Callback) if name.startswith("on_") and name != "on_epochs_end"]
+
+
+def told(*hooks: str) -> Told:
+    """A callback that overrides just these hooks."""
+    return type("Chosen", (Told,), {hook: _noting(hook) for hook in hooks})()  # type: ignore[no-any-return]
+
+
+# ---- hooks ---------------------------------------------------------------------------------------------------------
+
+
+def test_every_hook_in_order(device: str) -> None:
+    callback = told(*(hook for hook in HOOKS if hook not in ("on_batch_begin", "on_batch_end")))
+    model = make(device, metrics=["mae"])
+    model.fit(X, Y, epochs=2, batch_size=10, validation_data=(X, Y), callbacks=[callback], verbose=0)
+    names, val = ["loss", "mae"], ["loss", "mae", "val_loss", "val_mae"]
+    epoch = [
+        ("train_batch_begin", 0, []), ("train_batch_end", 0, names),
+        ("train_batch_begin", 1, []), ("train_batch_end", 1, names),
+        ("test_begin", None, []), ("test_batch_begin", 0, []), ("test_batch_end", 0, names), ("test_end", None, names),
+    ]  # fmt: skip
+    assert callback.calls == [
+        ("train_begin", None, []),
+        ("epoch_begin", 0, []), *epoch, ("epoch_end", 0, val),
+        ("epoch_begin", 1, []), *epoch, ("epoch_end", 1, val),
+        ("train_end", None, val),
+    ]  # fmt: skip
+    assert callback.model is model
+    assert callback.params == {"epochs": 2, "steps": 2, "verbose": 0, "initial_epoch": 0}
+
+
+def test_hooks_of_evaluate_and_predict(device: str) -> None:
+    callback = told(*HOOKS)
+    model = make(device)
+    model.evaluate(X, Y, callbacks=[callback])
+    model.predict(X, callbacks=callback)
+    assert [call[0] for call in callback.calls] == [
+        "test_begin", "test_batch_begin", "test_batch_end", "test_end",
+        "predict_begin", "predict_batch_begin", "predict_batch_end", "predict_end",
+    ]  # fmt: skip
+    assert callback.calls[6][2] == ["outputs"]
+
+
+@pytest.mark.parametrize(
+    ("hooks", "calls"),
+    [
+        ((), "many"),
+        (("on_train_begin", "on_train_end"), "many"),
+        (("on_epoch_begin",), "epoch"),
+        (("on_epoch_end",), "epoch"),
+        (("on_test_begin",), "epoch"),
+        (("on_train_batch_end",), "batch"),
+        (("on_batch_begin",), "batch"),
+    ],
+)
+def test_hooks_decide_how_often_training_returns(device: str, hooks: tuple[str, ...], calls: str) -> None:
+    model, steps = make(device), []
+    original = model.machine.train
+
+    def counting(*args: Any, **kwargs: Any) -> Any:
+        steps.append(kwargs["steps"])
+        return original(*args, **kwargs)
+
+    model.machine.train = counting  # type: ignore[method-assign]
+    model.fit(X, Y, epochs=8, batch_size=5, verbose=0, callbacks=[told(*hooks)])
+    assert sum(steps) == 32
+    if calls == "many":
+        assert len(steps) < 8
+    else:
+        assert steps == ([4] * 8 if calls == "epoch" else [1] * 32)
+
+
+def test_older_names_of_the_batch_hooks(device: str) -> None:
+    callback = told("on_batch_begin", "on_batch_end")
+    make(device).fit(X, Y, batch_size=10, callbacks=callback, verbose=0)
+    assert [call[:2] for call in callback.calls] == [(f"batch_{n}", k) for k in (0, 1) for n in ("begin", "end")]
+
+
+def test_batch_logs_are_running_means(device: str) -> None:
+    seen: list[dict[str, float]] = []
+    model = make(device, fd.SGD(0.0), metrics=["mae"])
+    callback = LambdaCallback(on_train_batch_end=lambda batch, logs: seen.append(dict(logs)))
+    history = model.fit(X, Y, batch_size=8, shuffle=False, callbacks=[callback], verbose=0).history
+    for end, logs in zip((8, 16, 20), seen, strict=True):
+        expected = model.evaluate(X[:end], Y[:end], return_dict=True)
+        assert logs == pytest.approx(expected, rel=1e-5)
+    assert seen[-1] == {key: values[0] for key, values in history.items()}
+
+
+def test_deferred_callbacks_hear_of_every_epoch(device: str) -> None:
+    class Deferred(Callback):
+        deferred = True
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.losses: list[float] = []
+            self.epochs: list[int] = []
+
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            self.epochs.append(epoch)
+            self.losses.append(logs["loss"])
+
+    callback, model, calls = Deferred(), make(device), []
+    original = model.machine.train
+    model.machine.train = lambda *a, **k: calls.append(k["steps"]) or original(*a, **k)  # type: ignore[method-assign,func-returns-value]
+    history = model.fit(X, Y, epochs=30, callbacks=[callback], verbose=0)
+    assert callback.epochs == history.epoch == list(range(30)) and callback.losses == history.history["loss"]
+    assert len(calls) < 30
+
+
+def test_stop_training(device: str) -> None:
+    model = make(device)
+    stop = LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "stop_training", epoch == 2))
+    assert len(model.fit(X, Y, epochs=9, callbacks=[stop], verbose=0).epoch) == 3
+    stop = LambdaCallback(on_train_batch_end=lambda batch, logs: setattr(model, "stop_training", batch == 1))
+    history = model.fit(X, Y, epochs=9, batch_size=5, callbacks=[stop], verbose=0, validation_data=(X, Y))
+    assert history.epoch == [0] and list(history.history) == ["loss", "val_loss"]
+    assert len(model.fit(X, Y, epochs=2, verbose=0).epoch) == 2
+
+
+def test_what_a_callback_adds_goes_into_the_history(device: str) -> None:
+    class Adds(Callback):
+        def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+            logs["answer"] = 42.0 + epoch
+
+    history = make(device).fit(X, Y, epochs=3, callbacks=[Adds()], verbose=0)
+    assert history.history["answer"] == [42, 43, 44]
+
+
+def test_a_callback_without_super_init(device: str) -> None:
+    class Bare(Callback):
+        def __init__(self) -> None:
+            pass
+
+    make(device).fit(X, Y, callbacks=[Bare()], verbose=0)
+
+
+def test_lambda_callback() -> None:
+    with pytest.raises(TypeError, match="LambdaCallback: 'on_epoch_ende' is not a hook. Did you mean 'on_epoch_end'?"):
+        LambdaCallback(on_epoch_ende=print)
+    with pytest.raises(TypeError, match="on_epoch_end is 3; a function is needed"):
+        LambdaCallback(on_epoch_end=3)  # type: ignore[arg-type]
+
+
+# ---- early stopping ------------------------------------------------------------------------------------------------
+
+
+class Script(Callback):
+    """Puts given numbers into the logs, one per epoch."""
+
+    def __init__(self, key: str, values: list[float]) -> None:
+        super().__init__()
+        self.key, self.values = key, values
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        logs[self.key] = self.values[epoch]
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "epochs", "best"),
+    [
+        ([5, 4, 3, 2, 1], {}, 5, 4),
+        ([5, 4, 4.5, 1, 1], {}, 3, 1),
+        ([5, 6, 1, 1, 1], {}, 2, 0),
+        ([5, 4, 4.5, 4.2, 4.1, 1], {"patience": 3}, 5, 1),
+        ([5, 4, 4.5, 4.2, 3, 3.5, 3.4], {"patience": 3}, 7, 4),
+        ([5, 4.9, 4.85, 4.8], {"min_delta": 0.2, "patience": 2}, 3, 0),
+        ([1, 2, 3, 2.5], {"mode": "max"}, 4, 2),
+        ([5, 4, 3, 3.5, 3.4], {"baseline": 1, "patience": 2}, 4, 2),
+        ([5, 0.5, 0.6, 0.7], {"baseline": 1, "patience": 2}, 4, 1),
+        ([1, 9, 8, 7, 7.5], {"start_from_epoch": 1}, 5, 3),
+        ([5, math.nan, 4, 3], {"patience": 1}, 2, 0),
+    ],
+)
+def test_early_stopping(values: list[float], options: dict[str, Any], epochs: int, best: int) -> None:
+    model = make("reference")
+    kept: list[Any] = []
+    stopper = EarlyStopping("number", restore_best_weights=True, **options)
+    keep = LambdaCallback(on_epoch_end=lambda epoch, logs: kept.append(model.get_weights()))
+    history = model.fit(X, Y, epochs=len(values), callbacks=[Script("number", values), keep, stopper], verbose=0)
+    assert len(history.epoch) == epochs
+    assert stopper.best_epoch == best
+    for a, b in zip(model.get_weights(), kept[best], strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_early_stopping_defaults(device: str, capsys: pytest.CaptureFixture[str]) -> None:
+    stopper = EarlyStopping(monitor="loss", patience=1, min_delta=1e9, verbose=1)
+    model = make(device)
+    for _ in range(2):  # the same object may be used again
+        assert len(model.fit(X, Y, epochs=9, callbacks=[stopper], verbose=0).epoch) == 2
+        assert stopper.stopped_epoch == 1 and stopper.best_weights is None
+    assert capsys.readouterr().out == "EarlyStopping: stopped after epoch 2\n" * 2
+
+
+@pytest.mark.parametrize("name", ["accuracy", "val_auc", "val_precision", "recall", "f1", "val_r2", "top_k_accuracy"])
+def test_auto_mode(name: str) -> None:
+    assert EarlyStopping(name).best == -math.inf
+    assert EarlyStopping("val_loss").best == EarlyStopping("mae").best == math.inf
+    with pytest.raises(ValueError, match="EarlyStopping: mode is 'most'; needed: 'auto', 'min' or 'max'"):
+        EarlyStopping(mode="most")
+
+
+@pytest.mark.parametrize(
+    ("monitor", "data", "message"),
+    [
+        (
+            "val_loss",
+            {},
+            "'val_loss' is not in the logs, which hold loss, mae; it does nothing. Pass validation_data or",
+        ),
+        (
+            "val_lost",
+            {"validation_split": 0.5},
+            "hold loss, mae, val_loss, val_mae; it does nothing. Did you mean 'val_loss'",
+        ),
+        ("zzz", {}, "Choose one of these as monitor"),
+    ],
+)
+@pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau])
+def test_a_missing_number_is_told_once(kind: Any, monitor: str, data: dict[str, Any], message: str) -> None:
+    model = make("reference", metrics=["mae"])
+    with pytest.warns(RuntimeWarning) as warned:
+        model.fit(X, Y, epochs=3, callbacks=[kind(monitor)], verbose=0, **data)
+    assert len(warned) == 1 and f"{kind.__name__}: monitor" in str(warned[0].message)
+    assert message in str(warned[0].message)
+
+
+# ---- learning rates ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("values", "options", "rates"),
+    [
+        ([5, 5, 5, 5, 5], {"patience": 2}, [1, 1, 1, 0.1, 0.1]),
+        ([5, 4, 3, 2, 1], {"patience": 1}, [1, 1, 1, 1, 1]),
+        ([5, 5, 5, 5, 5, 5], {"patience": 1, "factor": 0.5, "cooldown": 2}, [1, 1, 0.5, 0.5, 0.25, 0.25]),
+        ([5, 5, 5, 5], {"patience": 1, "min_lr": 0.05}, [1, 1, 0.1, 0.05]),
+        ([5, 4.99995, 4.9999], {"patience": 1}, [1, 1, 0.1]),
+        ([5, 6, 7], {"patience": 1, "mode": "max"}, [1, 1, 1]),
+    ],
+)
+def test_reduce_lr_on_plateau(values: list[float], options: dict[str, Any], rates: list[float]) -> None:
+    model = make("reference", fd.SGD(1.0))
+    callback = ReduceLROnPlateau("number", **options)
+    model.fit(X, Y, epochs=len(values), callbacks=[Script("number", values), callback], verbose=0)
+    history = model.history
+    assert history is not None and history.history["learning_rate"] == pytest.approx(rates)
+
+
+def test_reduce_lr_changes_the_steps(device: str) -> None:
+    model = make(device, fd.SGD(0.1))
+    model.fit(X, Y, epochs=2, callbacks=[ReduceLROnPlateau("loss", factor=0.0, patience=1, min_delta=1e9)], verbose=0)
+    assert model.optimizer.learning_rate == 0.0
+    weights = model.get_weights()
+    model.fit(X, Y, verbose=0)
+    for a, b in zip(weights, model.get_weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+    with pytest.raises(ValueError, match="factor is 1.0; it must be at least 0 and below 1"):
+        ReduceLROnPlateau(factor=1.0)
+
+
+@pytest.mark.parametrize(
+    "schedule", [lambda epoch: 0.1 / (epoch + 1), lambda epoch, rate: rate if epoch == 0 else rate / 2]
+)
+def test_learning_rate_scheduler(device: str, schedule: Any) -> None:
+    model = make(device, fd.SGD(0.1))
+    history = model.fit(X, Y, epochs=2, callbacks=[LearningRateScheduler(schedule)], verbose=0).history
+    assert history["learning_rate"] == [0.1, 0.05]
+    other = make(device, fd.SGD(fd.schedules.PiecewiseConstantDecay([0], [0.1, 0.05])))
+    assert other.fit(X, Y, epochs=2, verbose=0).history["loss"] == history["loss"]
+    with pytest.raises(TypeError, match="schedule is 3; a function of the epoch is needed"):
+        LearningRateScheduler(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("callback", [ReduceLROnPlateau("loss"), LearningRateScheduler(lambda epoch: 0.1)])
+def test_a_schedule_and_a_callback_do_not_mix(callback: Callback) -> None:
+    model = make("reference", fd.SGD(fd.schedules.ExponentialDecay(0.1, 10, 0.9)))
+    with pytest.raises(ValueError, match=r"the learning rate is the schedule .*; make the optimizer with a number"):
+        model.fit(X, Y, callbacks=[callback], verbose=0)
+    assert model.machine.step == 0
+
+
+# ---- files ---------------------------------------------------------------------------------------------------------
+
+
+def test_csv_logger(device: str, tmp_path: Path) -> None:
+    path = tmp_path / "log.csv"
+    model = make(device, metrics=["mae"])
+    history = model.fit(X, Y, epochs=3, callbacks=[CSVLogger(path)], verbose=0).history
+    model.fit(X, Y, epochs=5, initial_epoch=3, callbacks=[CSVLogger(path, append=True)], verbose=0)
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["epoch"] for row in rows] == list("01234") and list(rows[0]) == ["epoch", "loss", "mae"]
+    assert [float(row["loss"]) for row in rows[:3]] == history["loss"]
+    model.fit(X, Y, callbacks=[CSVLogger(path, separator=";")], verbose=0)
+    assert path.read_text(encoding="utf-8").startswith("epoch;loss;mae\n0;")
+
+
+def test_model_checkpoint(device: str, tmp_path: Path) -> None:
+    model = make(device)
+    name = tmp_path / "new" / "net-{epoch:02d}-{loss:.3f}.safetensors"
+    history = model.fit(X, Y, epochs=3, callbacks=[ModelCheckpoint(name, save_weights_only=True)], verbose=0).history
+    names = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert names == [f"net-{i + 1:02d}-{loss:.3f}.safetensors" for i, loss in enumerate(history["loss"])]
+    loaded = fd.load(tmp_path / "new" / names[-1])
+    np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
+    assert loaded.machine.step == 0 and loaded.compiled
+    with pytest.raises(ValueError, match=r"names 'val_loss', which is not in the logs; they hold epoch, loss"):
+        model.fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "{val_loss}")], verbose=0)
+
+
+def test_model_checkpoint_of_the_best(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = make("reference")
+    path = tmp_path / "best.keras"  # a Keras script's name does no harm
+    callbacks = [
+        Script("number", [3, 2, 4, 1.5, 2]),
+        ModelCheckpoint(path, "number", save_best_only=True, verbose=1, initial_value_threshold=2.5),
+    ]
+    model.fit(X, Y, epochs=5, callbacks=callbacks, verbose=0)
+    assert capsys.readouterr().out == "".join(f"ModelCheckpoint: epoch {k} saved to {path}\n" for k in (2, 4))
+    assert fd.load(path).machine.epochs_trained == 4
+
+
+def test_model_checkpoint_by_batches(device: str, tmp_path: Path) -> None:
+    model = make(device)
+    checkpoint = ModelCheckpoint(tmp_path / "{epoch}", save_freq=3)
+    model.fit(X, Y, epochs=2, batch_size=5, callbacks=[checkpoint], verbose=0)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
+    assert fd.load(tmp_path / "2").machine.step == 6
+    with pytest.raises(ValueError, match="save_freq is 0; needed: 'epoch' or a number of batches"):
+        ModelCheckpoint("x", save_freq=0)
+
+
+# ---- not a number --------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("others", [(), ("on_epoch_end",), ("on_train_batch_end",)])
+def test_terminate_on_nan(device: str, others: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    model = make(device, fd.SGD(1e30))
+    callbacks = [TerminateOnNaN(), told(*others)]
+    history = model.fit(X, Y, epochs=10**6, batch_size=5, validation_data=(X, Y), callbacks=callbacks, verbose=0)
+    steps = model.machine.step
+    assert 1 < steps < 8 and len(history.epoch) == -(-steps // 4)
+    assert not math.isfinite(history.history["loss"][-1]) and len(history.history["val_loss"]) == len(history.epoch)
+    assert (
+        capsys.readouterr().out
+        == f"TerminateOnNaN: the loss of batch {(steps - 1) % 4} is not finite; training stops\n"
+    )
+
+
+def test_terminate_on_nan_lets_good_training_go_on(device: str) -> None:
+    runs = [make(device).fit(X, Y, epochs=20, callbacks=c, verbose=0).history for c in ([], [TerminateOnNaN()])]
+    assert runs[0] == runs[1]
+
+
+# ---- history -------------------------------------------------------------------------------------------------------
+
+
+def test_plot(monkeypatch: pytest.MonkeyPatch) -> None:
+    pyplot = pytest.importorskip("matplotlib.pyplot")
+    pyplot.switch_backend("Agg")
+    history = make("reference", metrics=["mae"]).fit(X, Y, epochs=3, validation_split=0.2, verbose=0)
+    figure = history.plot()
+    assert [axis.get_title() for axis in figure.axes] == ["loss", "mae"]
+    for axis, key in zip(figure.axes, ("loss", "mae"), strict=True):
+        for line, name in zip(axis.lines, (key, f"val_{key}"), strict=True):
+            assert list(line.get_ydata()) == history.history[name] and list(line.get_xdata()) == [1, 2, 3]
+    assert history.plot(["mae"], log=True).axes[0].get_yscale() == "log"
+    pyplot.close("all")
+    with pytest.raises(ValueError, match="plot: 'acc' is not in the history; it holds loss, mae"):
+        history.plot(["acc"])
+    with pytest.raises(ValueError, match="plot: no epoch was recorded"):
+        fd.History().plot()
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match="plot: matplotlib is not installed; install it with pip install matplotlib"):
+        history.plot()

@@ -1,0 +1,368 @@
+"""Model files: nothing is lost, nothing is run, nothing half-written, and damage is told in one sentence."""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import fastdense as fd
+from fastdense import saving
+
+RNG = np.random.RandomState(0)
+X = RNG.rand(30, 4).astype(np.float32)
+Y = RNG.rand(30, 2).astype(np.float32)
+
+OPTIMIZERS: list[Any] = [
+    fd.SGD(0.01),
+    fd.SGD(0.01, momentum=0.9, nesterov=True),
+    fd.RMSprop(centered=True, momentum=0.1),
+    fd.Adagrad(),
+    fd.Adadelta(),
+    fd.Adam(fd.schedules.CosineDecay(0.01, 50), amsgrad=True),
+    fd.AdamW(weight_decay=0.1, clipnorm=1.0),
+    fd.Nadam(),
+    fd.Lion(),
+    fd.Muon(),
+]
+
+
+def make(device: str, optimizer: Any = "adam", **kwargs: Any) -> fd.Model:
+    layers: list[Any] = [
+        fd.Normalization(),
+        fd.Dense(6, fd.Activation("leaky_relu", 0.1), kernel_regularizer="l2"),
+        fd.Residual([fd.Dense(6, "prelu", kernel_initializer=fd.initializers.HeNormal(seed=3)), fd.Dropout(0.1)]),
+        fd.BatchNorm(momentum=0.9),
+        fd.LayerNorm(),
+        fd.Dense(2, use_bias=False, name="an/odd name"),
+    ]
+    model = fd.Model(layers, inputs=4, seed=7, device=device, name="net", **kwargs)
+    model.compile(optimizer, fd.losses.Huber(0.5), metrics=["mae", fd.metrics.R2Score(name="fit")])
+    return model
+
+
+def bits(arrays: list[NDArray[Any]]) -> list[bytes]:
+    return [array.tobytes() for array in arrays]
+
+
+def everything(model: fd.Model) -> tuple[Any, ...]:
+    slots = [bits(slot) for slot in model.machine.slots()]
+    return (bits(model.get_weights()), slots, model.machine.step, model.machine.epochs_trained,
+            model.get_config(), model.get_compile_config())  # fmt: skip
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda o: type(o).__name__)
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_nothing_is_lost(device: str, optimizer: Any, dtype: str, tmp_path: Path) -> None:
+    path = tmp_path / "net.safetensors"
+    model = make(device, type(optimizer).from_config(optimizer.get_config()), dtype=dtype)
+    model.fit(X, Y, epochs=2, batch_size=7, verbose=0)
+    model.save(path)
+    before = everything(model)
+    loaded = fd.load(path)
+    assert everything(loaded) == before
+    stayed, went = (m.fit(X, Y, epochs=2, batch_size=7, verbose=0).history for m in (model, loaded))
+    assert stayed == went and everything(model) == everything(loaded)
+
+
+def test_not_compiled_not_trained(device: str, tmp_path: Path) -> None:
+    model = fd.Model([fd.Normalization(), fd.Dense(2)], inputs=4, device=device)
+    model.save(tmp_path / "net")
+    loaded = fd.load(tmp_path / "net")
+    assert not loaded.compiled and everything(loaded) == everything(model)
+    for m in (model, loaded):  # the first fit still takes the statistics
+        m.compile("sgd", "mse")
+        m.fit(X, Y, verbose=0)
+    assert everything(loaded) == everything(model)
+    np.testing.assert_allclose(loaded.get_weights()[0], X.mean(0), rtol=1e-5)
+
+
+def test_a_net_without_tensors(device: str, tmp_path: Path) -> None:
+    model = fd.Model([fd.Activation("relu")], inputs=4, device=device)
+    model.save(tmp_path / "net")
+    np.testing.assert_array_equal(fd.load(tmp_path / "net").predict(X - 0.5), np.maximum(X - np.float32(0.5), 0))
+
+
+@pytest.mark.parametrize("origin", ["fit", "adapt"])
+def test_the_origin_of_statistics(device: str, origin: str, tmp_path: Path) -> None:
+    model = make(device)
+    if origin == "adapt":
+        model.layers[0].adapt(X)  # type: ignore[attr-defined]
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "net")
+    loaded = fd.load(tmp_path / "net")
+    assert loaded.net.statistics is not None and loaded.net.statistics.origin == origin
+    loaded.fit(100 * X, Y, verbose=0)
+    np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
+    clone = loaded.clone()
+    assert (clone.net.statistics.origin == "adapt") == (origin == "adapt")  # type: ignore[union-attr]
+
+
+def test_the_learning_rate_of_the_moment_is_kept(device: str, tmp_path: Path) -> None:
+    model = make(device)
+    model.optimizer.learning_rate = 0.125
+    model.save(tmp_path / "net")
+    assert fd.load(tmp_path / "net").optimizer.learning_rate == 0.125
+
+
+def test_without_the_optimizer(device: str, tmp_path: Path) -> None:
+    model = make(device)
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "small", include_optimizer=False)
+    model.save(tmp_path / "large")
+    assert (tmp_path / "small").stat().st_size < (tmp_path / "large").stat().st_size
+    loaded = fd.load(tmp_path / "small")
+    assert loaded.compiled and loaded.machine.step == 0 and bits(loaded.get_weights()) == bits(model.get_weights())
+
+
+def test_load_weights(device: str, tmp_path: Path) -> None:
+    model = make(device)
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "net")
+    other = make(device)
+    other.load_weights(tmp_path / "net")
+    assert bits(other.get_weights()) == bits(model.get_weights())
+    with pytest.raises(ValueError, match="set_weights: .* arrays were given; 2 are needed"):
+        fd.Model([fd.Dense(2)], inputs=4, device=device).load_weights(tmp_path / "net")
+
+
+def test_another_device(tmp_path: Path) -> None:
+    pytest.importorskip("fastdense._core")
+    model = make("cpu")
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "net")
+    loaded = fd.load(tmp_path / "net", device="reference")
+    assert loaded.device == "reference"
+    np.testing.assert_allclose(loaded.predict(X), model.predict(X), rtol=1e-4, atol=1e-6)
+    with pytest.raises(ValueError, match="device: 'cpuu' is not a device"):
+        fd.load(tmp_path / "net", device="cpuu")
+
+
+# ---- the format ----------------------------------------------------------------------------------------------------
+
+
+def test_the_library_reads_our_files(device: str, tmp_path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    model = make(device)
+    model.fit(X, Y, verbose=0)
+    model.save(tmp_path / "net.safetensors")
+    tensors = numpy.load_file(tmp_path / "net.safetensors")
+    names = [name for name in tensors if name.startswith("weights.")]
+    names.sort(key=lambda name: int(name.split(".")[1]))
+    assert names[:4] == ["weights.0.normalization.mean", "weights.1.normalization.variance",
+                         "weights.2.dense.kernel", "weights.3.dense.bias"]  # fmt: skip
+    assert bits([tensors[name] for name in names]) == bits(model.get_weights())
+
+
+def test_we_read_the_librarys_files(device: str, tmp_path: Path) -> None:
+    numpy = pytest.importorskip("safetensors.numpy")
+    from safetensors import safe_open
+
+    model = make(device)
+    model.fit(X, Y, verbose=0)
+    path, copied = tmp_path / "net.safetensors", tmp_path / "copy.safetensors"
+    model.save(path)
+    with safe_open(path, "np") as file:
+        metadata = file.metadata()
+    numpy.save_file(numpy.load_file(path), copied, metadata)
+    assert everything(fd.load(copied)) == everything(model)
+    numpy.save_file({"a": np.zeros(3, np.float32)}, copied)
+    with pytest.raises(
+        ValueError, match=r"load: .*copy.safetensors' cannot be loaded: it holds tensors, but no fastdense"
+    ):
+        fd.load(copied)
+    numpy.save_file({"a": np.zeros(3, np.int32)}, copied)
+    with pytest.raises(ValueError, match="tensor 'a' has dtype 'I32', not F32 or F64"):
+        fd.load(copied)
+
+
+def test_what_is_in_a_file(device: str, tmp_path: Path) -> None:
+    model = make(device)
+    model.save(tmp_path / "net")
+    raw = (tmp_path / "net").read_bytes()
+    length = int.from_bytes(raw[:8], "little")
+    header = json.loads(raw[8 : 8 + length])
+    config = json.loads(header["__metadata__"]["fastdense"])
+    assert length % 8 == 0 and raw[8:9] == b"{"
+    assert (
+        config["format"] == 1
+        and config["model"]["name"] == "net"
+        and config["compile"]["loss"]["class_name"] == "Huber"
+    )
+    entry = header["weights.2.dense.kernel"]
+    begin, end = entry["data_offsets"]
+    kernel = np.frombuffer(raw[8 + length + begin : 8 + length + end], model.get_weights()[2].dtype)
+    np.testing.assert_array_equal(kernel.reshape(entry["shape"]), model.get_weights()[2])
+
+
+# ---- safe writing --------------------------------------------------------------------------------------------------
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make("reference")
+    path = tmp_path / "net"
+    model.save(path)
+    old = path.read_bytes()
+    model.fit(X, Y, verbose=0)
+
+    def fail(*arguments: Any) -> None:
+        raise OSError("disk full")
+
+    for name in ("fsync", "replace"):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, name, fail)
+            with pytest.raises(OSError, match="disk full"):
+                model.save(path)
+        assert path.read_bytes() == old and [p.name for p in tmp_path.iterdir()] == ["net"]
+    model.save(path)
+    assert path.read_bytes() != old
+
+
+def test_permissions_and_links(tmp_path: Path) -> None:
+    model = make("reference")
+    path, link = tmp_path / "net", tmp_path / "link"
+    model.save(path)
+    plain = tmp_path / "plain"
+    plain.write_bytes(b"")
+    assert stat.S_IMODE(path.stat().st_mode) == stat.S_IMODE(plain.stat().st_mode)
+    path.chmod(0o600)
+    link.symlink_to(path)
+    model.fit(X, Y, verbose=0)
+    model.save(link)
+    assert link.is_symlink() and stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert fd.load(path).machine.step == model.machine.step
+
+
+def test_an_object_of_a_class_of_ones_own(tmp_path: Path) -> None:
+    class Mine(fd.initializers.Initializer):
+        def values(self, shape: tuple[int, ...], seed: int, index: int) -> NDArray[np.float64]:
+            return np.full(shape, 0.5)
+
+    model = fd.Model([fd.Dense(2, kernel_initializer=Mine())], inputs=4, device="reference")
+    with pytest.raises(
+        ValueError, match=r"save: Dense\(2.* a class of your own .* np.savez\(path, \*model.get_weights"
+    ):
+        model.save(tmp_path / "net")
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- damage --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def good(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    path = tmp_path_factory.mktemp("good") / "net"
+    model = fd.Model([fd.Dense(3, "relu"), fd.Dense(2)], inputs=4, device="reference")
+    model.compile("adam", "mse")
+    model.fit(X, Y, verbose=0)
+    model.save(path)
+    return path.read_bytes()
+
+
+def refused(raw: bytes, path: Path) -> str:
+    """Load bytes that must be refused; return the message."""
+    path.write_bytes(raw)
+    with pytest.raises(ValueError, match=r"^load: '.*damaged' cannot be loaded: ") as caught:
+        fd.load(path)
+    assert type(caught.value) is ValueError
+    return str(caught.value)
+
+
+def test_every_truncation_is_refused(good: bytes, tmp_path: Path) -> None:
+    for length in [*range(40), *range(40, len(good), 37), len(good) - 1]:
+        refused(good[:length], tmp_path / "damaged")
+    refused(good + b"\0", tmp_path / "damaged")
+
+
+def test_every_flipped_bit_is_refused(good: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "damaged"
+    length = int.from_bytes(good[:8], "little")
+    spaces = len(good[8 : 8 + length]) - len(good[8 : 8 + length].rstrip(b" "))
+    loaded = 0
+    for k, place in enumerate([*range(200), *range(200, len(good), 11)]):
+        raw = bytearray(good)
+        raw[place] ^= 1 << (k % 8)
+        path.write_bytes(raw)
+        try:
+            fd.load(path)
+            loaded += 1
+            assert 8 + length - spaces <= place < 8 + length, place  # padding
+        except ValueError as error:
+            assert str(error).startswith("load: ")
+    assert loaded <= spaces
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [b"", b"hello", b"PK\x03\x04" + b"\0" * 100, b"\x89HDF\r\n\x1a\n" + b"\0" * 64, b"\xff" * 64,
+     (2).to_bytes(8, "little") + b"{}", (4).to_bytes(8, "little") + b"null", (4).to_bytes(8, "little") + b"[{}]",
+     (20_000).to_bytes(8, "little") + b"[" * 20_000],
+)  # fmt: skip
+def test_foreign_files(raw: bytes, tmp_path: Path) -> None:
+    assert "give a file that model.save wrote" in refused(raw, tmp_path / "damaged")
+
+
+def test_missing_files(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nothing"):
+        fd.load(tmp_path / "nothing")
+    with pytest.raises(FileNotFoundError):
+        make("reference").save(tmp_path / "no" / "folder")
+
+
+def rewritten(good: bytes, path: Path, change: Any) -> bytes:
+    """The file with another config, checksums made good."""
+    path.write_bytes(good)
+    tensors, metadata = saving.read_tensors(path)
+    config = json.loads(metadata["fastdense"])
+    config = change(config) or config
+    metadata["fastdense"] = json.dumps(config)
+    sums = json.loads(metadata["crc32"]) | {"config": zlib.crc32(metadata["fastdense"].encode())}
+    saving.write_tensors(path, tensors, metadata | {"crc32": json.dumps(sums)})
+    return path.read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda c: c.update(format=2, version="9.9"),
+            "fastdense 9.9 wrote it in format 2; .* format 1; update fastdense",
+        ),
+        (lambda c: c["model"]["layers"][0].update(class_name="Convolution"), "does not describe a model .*Convolution"),
+        (lambda c: c["model"]["layers"][0].update(class_name="os.system"), "does not describe a model"),
+        (
+            lambda c: c["model"].update(inputs=5),
+            r"set_weights: weights\[0\] has shape \(4, 3\); dense/kernel needs \(5, 3",
+        ),
+        (lambda c: c["model"].update(inputs=10**15), "does not describe a model"),
+        (lambda c: c["model"].update(surprise=1), "does not describe a model .*surprise"),
+        (lambda c: c["model"].pop("layers") and None, "does not describe a model"),
+        (lambda c: c["compile"].update(loss="msee"), "does not describe a model .*msee"),
+        (lambda c: c.update(slots=3), "does not describe a model"),
+        (lambda c: c.update(step="soon"), "does not describe a model"),
+        (lambda c: c.pop("epochs_trained") and None, "does not describe a model"),
+        (lambda c: [1], "its metadata is damaged"),
+    ],
+)
+def test_a_config_that_makes_no_sense(good: bytes, change: Any, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "damaged"
+    raw = rewritten(good, path, change)
+    with pytest.raises(ValueError, match=message):
+        refused_path(raw, path)
+
+
+def refused_path(raw: bytes, path: Path) -> None:
+    raise ValueError(refused(raw, path))
+
+
+def test_rewriting_alone_does_no_harm(good: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "net"
+    rewritten(good, path, lambda config: None)
+    assert fd.load(path).machine.step == 1
