@@ -24,7 +24,7 @@ def oldest_numpy(session: nox.Session) -> None:
 def peers(session: nox.Session) -> None:
     """The same formulas in PyTorch and Keras, compared number by number."""
     session.install(".[test,peers]")
-    session.run("pytest", "tests/test_peers.py", *session.posargs)
+    session.run("pytest", "--no-skip", "tests/peers", *session.posargs)
 
 
 @nox.session

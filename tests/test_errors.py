@@ -119,6 +119,8 @@ DATA: dict[str, tuple[str, int, Any, Any, str]] = {  # loss, outputs, x, y, mess
     "complex y": ("mse", 1, X, COLUMN * 1j, "y has dtype complex64; real numbers are needed"),
     "text y": (CAT, 3, X, np.array(["a", "b", "c"] * 4),
         "y has dtype <U1 (text, e.g. 'a'); numbers are needed: turn labels into class ids with classes, y = np.unique"),
+    "labels as objects": (CAT, 3, X, np.array(["a", "b", "c"] * 4, object),
+        "y has dtype object: y[0] is 'a' (str); numbers are needed: turn labels into class ids with"),
     "ids to one-hot loss": (HOT, 3, X, IDS,
         "y has shape (12,), class ids; loss='categorical_crossentropy' with 3 outputs needs (rows, 3): "
         "use loss='sparse_categorical_crossentropy' for class ids"),
@@ -420,6 +422,14 @@ def test_set_weights(make: Make) -> None:
         model.set_weights([*weights[:3], np.zeros(2)])
     with pytest.raises(ValueError, match=r"weights\[0\] has dtype complex"):
         model.set_weights([weights[0] * np.complex64(1j), *weights[1:]])
+
+
+def test_set_weights_with_impossible_statistics(make: Make) -> None:
+    model = make(normalize=True)
+    weights = model.get_weights()
+    for bad in (-1.0, np.nan):
+        with pytest.raises(ValueError, match="Normalization: mean of shape"):
+            model.set_weights([weights[0], np.full(4, bad), *[w + 1 for w in weights[2:]]])
 
 
 def test_statistics_that_overflow(make: Make) -> None:

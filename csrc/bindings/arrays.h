@@ -30,7 +30,8 @@ inline DType dtype_of(const py::array& a) {
             default: break;
         }
     }
-    throw InvalidArgument("array: dtype " + std::string(py::str(a.dtype())) + " is not a real number type of at most 64 bits");
+    throw InvalidArgument("array: dtype " + std::string(py::str(a.dtype())) +
+                          " is not a real number type of at most 64 bits");
 }
 
 inline View view_of(const py::array& a) {
@@ -71,8 +72,9 @@ inline std::vector<py::ssize_t> shape_of(const Tensor& t) {
 // A C-ordered array of the net's type and the tensor's shape; anything else is an error.
 inline py::array as_tensor(const py::handle& given, const Tensor& t, DType dtype, const std::string& where) {
     using Any = py::array;
-    py::array a = dtype == DType::f32 ? Any(py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(given))
-                                      : Any(py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(given));
+    py::array a = dtype == DType::f32
+                      ? Any(py::array_t<float, py::array::c_style | py::array::forcecast>::ensure(given))
+                      : Any(py::array_t<double, py::array::c_style | py::array::forcecast>::ensure(given));
     if (!a) throw InvalidArgument(where + ": not convertible to an array of numbers");
     const auto shape = shape_of(t);
     bool fits = size_t(a.ndim()) == shape.size();

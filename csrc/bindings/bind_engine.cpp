@@ -1,4 +1,7 @@
 // fastdense._core.Engine: the engine interface of docs/architecture.md over core/backend.h.
+#include <atomic>
+#include <optional>
+
 #include "bindings/arrays.h"
 #include "core/parallel.h"
 
@@ -19,11 +22,13 @@ Op op_of(const py::dict& d) {
     Op op;
     op.kind = OpKind(find_name("op", op_names, field<std::string>(d, "kind")));
     if (d.contains("activation"))
-        op.activation = ops::Activation(find_name("activation", ops::activation_names, field<std::string>(d, "activation")));
+        op.activation =
+            ops::Activation(find_name("activation", ops::activation_names, field<std::string>(d, "activation")));
     read(d, "units", op.units), read(d, "use_bias", op.use_bias), read(d, "alpha", op.alpha), read(d, "rate", op.rate);
     read(d, "momentum", op.momentum), read(d, "epsilon", op.epsilon);
     read(d, "kernel_l1", op.kernel_l1), read(d, "kernel_l2", op.kernel_l2);
-    read(d, "kernel_orthogonal", op.kernel_orthogonal), read(d, "kernel_orthogonal_columns", op.kernel_orthogonal_columns);
+    read(d, "kernel_orthogonal", op.kernel_orthogonal),
+        read(d, "kernel_orthogonal_columns", op.kernel_orthogonal_columns);
     read(d, "kernel_repulsion", op.kernel_repulsion), read(d, "bias_l1", op.bias_l1), read(d, "bias_l2", op.bias_l2);
     read(d, "activity_l1", op.activity_l1), read(d, "activity_l2", op.activity_l2);
     return op;
@@ -33,12 +38,15 @@ Training training_of(const py::dict& d) {
     Training t;
     const auto loss = field<py::dict>(d, "loss");
     t.loss = ops::Loss(find_name("loss", ops::loss_names, field<std::string>(loss, "kind")));
-    read(loss, "from_logits", t.from_logits), read(loss, "label_smoothing", t.label_smoothing), read(loss, "param", t.loss_param);
+    read(loss, "from_logits", t.from_logits), read(loss, "label_smoothing", t.label_smoothing),
+        read(loss, "param", t.loss_param);
     const auto o = field<py::dict>(d, "optimizer");
     t.optimizer = field<std::string>(o, "kind");
     ops::Hyper& h = t.hyper;
-    read(o, "momentum", h.momentum), read(o, "nesterov", h.nesterov), read(o, "rho", h.rho), read(o, "centered", h.centered);
-    read(o, "beta_1", h.beta_1), read(o, "beta_2", h.beta_2), read(o, "epsilon", h.epsilon), read(o, "amsgrad", h.amsgrad);
+    read(o, "momentum", h.momentum), read(o, "nesterov", h.nesterov), read(o, "rho", h.rho),
+        read(o, "centered", h.centered);
+    read(o, "beta_1", h.beta_1), read(o, "beta_2", h.beta_2), read(o, "epsilon", h.epsilon),
+        read(o, "amsgrad", h.amsgrad);
     read(o, "initial_accumulator_value", h.initial_accumulator_value), read(o, "weight_decay", h.weight_decay);
     read(o, "clipvalue", h.clipvalue), read(o, "clipnorm", h.clipnorm), read(o, "global_clipnorm", h.global_clipnorm);
     read(o, "ns_steps", h.ns_steps), read(o, "ns_a", h.ns_a), read(o, "ns_b", h.ns_b), read(o, "ns_c", h.ns_c);
@@ -55,6 +63,23 @@ Training training_of(const py::dict& d) {
     return t;
 }
 
+// A net's buffers serve one call at a time. A second caller cannot wait while holding the GIL, which the first one needs.
+class InUse {
+public:
+    explicit InUse(std::atomic<bool>& flag) : flag_(flag) {
+        if (flag_.exchange(true))
+            throw std::runtime_error(
+                "this model is busy in another call (a thread or a progress callback); wait for it, or give "
+                "each thread its own copy with model.clone()");
+    }
+    ~InUse() { flag_ = false; }
+    InUse(const InUse&) = delete;
+    InUse& operator=(const InUse&) = delete;
+
+private:
+    std::atomic<bool>& flag_;
+};
+
 class Engine {
 public:
     explicit Engine(const py::dict& program) {
@@ -67,6 +92,7 @@ public:
     }
 
     py::list get_tensors() const {
+        const InUse use(busy_);
         py::list out;
         for (size_t i = 0; i < plan().tensors.size(); ++i) {
             py::array a = empty_array(net_->dtype(), shape_of(plan().tensors[i]));
@@ -77,18 +103,24 @@ public:
     }
 
     void set_tensors(const py::list& given) {
+        const InUse use(busy_);
         if (given.size() != plan().tensors.size())
             throw InvalidArgument("set_tensors: " + std::to_string(given.size()) + " arrays given, " +
                                   std::to_string(plan().tensors.size()) + " needed");
         std::vector<py::array> checked;  // all of them before the first is written
         for (size_t i = 0; i < given.size(); ++i)
-            checked.push_back(as_tensor(given[i], plan().tensors[i], net_->dtype(), "set_tensors: array " + std::to_string(i)));
+            checked.push_back(
+                as_tensor(given[i], plan().tensors[i], net_->dtype(), "set_tensors: array " + std::to_string(i)));
         for (size_t i = 0; i < checked.size(); ++i) net_->write_tensor(int(i), checked[i].data());
     }
 
-    void configure(const py::dict& training) { net_->configure(training_of(training)); }
+    void configure(const py::dict& training) {
+        const InUse use(busy_);
+        net_->configure(training_of(training));
+    }
 
     py::dict get_state() const {
+        const InUse use(busy_);
         py::list slots;
         for (int s = 0; s < net_->slots(); ++s) {
             py::list slot;
@@ -106,24 +138,31 @@ public:
     }
 
     void set_state(const py::dict& state) {
+        const InUse use(busy_);
         const auto slots = field<py::list>(state, "slots");
-        if (int(slots.size()) != net_->slots()) throw InvalidArgument("set_state: wrong number of slots for this optimizer");
+        if (int(slots.size()) != net_->slots())
+            throw InvalidArgument("set_state: wrong number of slots for this optimizer");
         std::vector<std::vector<py::array>> checked;
         for (const py::handle& item : slots) {
             const auto slot = py::cast<py::list>(item);
-            if (slot.size() != plan().trainable.size()) throw InvalidArgument("set_state: wrong number of arrays in a slot");
+            if (slot.size() != plan().trainable.size())
+                throw InvalidArgument("set_state: wrong number of arrays in a slot");
             checked.emplace_back();
             for (size_t k = 0; k < slot.size(); ++k)
-                checked.back().push_back(as_tensor(slot[k], plan().tensors[size_t(plan().trainable[k])], net_->dtype(), "set_state"));
+                checked.back().push_back(
+                    as_tensor(slot[k], plan().tensors[size_t(plan().trainable[k])], net_->dtype(), "set_state"));
         }
         for (size_t s = 0; s < checked.size(); ++s)
-            for (size_t k = 0; k < checked[s].size(); ++k) net_->write_slot(int(s), plan().trainable[k], checked[s][k].data());
+            for (size_t k = 0; k < checked[s].size(); ++k)
+                net_->write_slot(int(s), plan().trainable[k], checked[s][k].data());
         net_->set_step(field<int64_t>(state, "step"));
     }
 
-    py::dict train(const py::array& x, const py::object& y, const py::object& weights, const py::object& val, int64_t batch_size,
-                   bool shuffle, int64_t epoch, int64_t first_batch, const py::array_t<double, py::array::c_style>& learning_rates,
-                   bool stop_on_nan, const py::object& progress, int n_threads) {
+    py::dict train(const py::array& x, const py::object& y, const py::object& weights, const py::object& val,
+                   int64_t batch_size, bool shuffle, int64_t epoch, int64_t first_batch,
+                   const py::array_t<double, py::array::c_style>& learning_rates, bool stop_on_nan,
+                   const py::object& progress, int n_threads) {
+        const InUse use(busy_);
         TrainRequest r;
         Dataset validation;
         r.train = dataset_of(x, y, weights);
@@ -148,27 +187,14 @@ public:
         const int64_t batch = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
         if (epoch < 0 || first_batch < 0 || first_batch * batch >= r.train.rows())
             throw InvalidArgument("epoch and first_batch must name an existing batch");
-        bool failed = false;
-        py::error_already_set* error = nullptr;
+        std::optional<py::error_already_set> error;  // what the callback raised, other than Ctrl-C
         r.tick = [&](int64_t steps, double loss, double rows) {
             py::gil_scoped_acquire gil;
-            if (PyErr_CheckSignals() != 0) {
-                if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) {
-                    error = new py::error_already_set();
-                    failed = true;
-                } else {
-                    PyErr_Clear();
-                }
-                return true;
-            }
-            if (progress.is_none()) return false;
             try {
-                progress(steps, loss, rows);
+                if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+                if (!progress.is_none()) progress(steps, loss, rows);
             } catch (py::error_already_set& e) {
-                if (!e.matches(PyExc_KeyboardInterrupt)) {
-                    error = new py::error_already_set(std::move(e));
-                    failed = true;
-                }
+                if (!e.matches(PyExc_KeyboardInterrupt)) error.emplace(std::move(e));
                 return true;
             }
             return false;
@@ -178,10 +204,11 @@ public:
             py::gil_scoped_release release;
             out = net_->train(r);
         }
-        if (failed) {
-            const py::error_already_set raised(std::move(*error));
-            delete error;
-            throw raised;
+        if (error) throw py::error_already_set(std::move(*error));
+        if (PyErr_CheckSignals() != 0) {  // a Ctrl-C that came after the last look must not cost the result
+            if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) throw py::error_already_set();
+            PyErr_Clear();
+            out.interrupted = true;
         }
         const py::ssize_t k = net_->training()->totals(plan().outputs);
         auto table = [&](const std::vector<double>& v) {
@@ -200,6 +227,7 @@ public:
     }
 
     py::array_t<double> evaluate(const py::array& x, const py::object& y, const py::object& weights, int n_threads) {
+        const InUse use(busy_);
         const Dataset d = dataset_of(x, y, weights);
         check_labels(d);
         std::vector<double> totals(size_t(net_->training()->totals(plan().outputs)));
@@ -211,16 +239,20 @@ public:
     }
 
     void predict(const py::array& x, py::array out, int n_threads) {
+        const InUse use(busy_);
         const View v = view_of(x);
-        if (out.ndim() != 2 || out.shape(0) != v.rows || out.shape(1) != plan().outputs || dtype_of(out) != net_->dtype() ||
-            !(out.flags() & py::array::c_style) || !out.writeable())
-            throw InvalidArgument("predict: out must be a writeable C-ordered (rows, outputs) array of the net's dtype");
+        if (out.ndim() != 2 || out.shape(0) != v.rows || out.shape(1) != plan().outputs ||
+            dtype_of(out) != net_->dtype() || !(out.flags() & py::array::c_style) || !out.writeable())
+            throw InvalidArgument(
+                "predict: out must be a writeable C-ordered (rows, outputs) array of the net's dtype");
         void* to = out.mutable_data();
         py::gil_scoped_release release;
         net_->predict(v, threads(n_threads), to);
     }
 
-    py::tuple loss_and_grad(const py::array& x, const py::object& y, const py::object& weights, bool training, int n_threads) {
+    py::tuple loss_and_grad(const py::array& x, const py::object& y, const py::object& weights, bool training,
+                            int n_threads) {
+        const InUse use(busy_);
         const Dataset d = dataset_of(x, y, weights);
         check_labels(d);
         py::list gradients;
@@ -239,6 +271,7 @@ public:
     }
 
     py::list activations(const py::array& x, int n_threads) {
+        const InUse use(busy_);
         const View v = view_of(x);
         py::list out;
         std::vector<void*> to;
@@ -267,6 +300,7 @@ private:
     static int64_t out_of_range(const View& y, int64_t classes);
 
     std::unique_ptr<Backend> net_;
+    mutable std::atomic<bool> busy_{false};
 };
 
 template <class S>
@@ -306,8 +340,8 @@ void bind_engine(py::module_& m) {
         .def("configure", &Engine::configure, "training"_a)
         .def("get_state", &Engine::get_state)
         .def("set_state", &Engine::set_state, "state"_a)
-        .def("train", &Engine::train, "x"_a, "y"_a, "w"_a, "val"_a, py::kw_only(), "batch_size"_a, "shuffle"_a, "epoch"_a,
-             "first_batch"_a, "learning_rates"_a, "stop_on_nan"_a, "progress"_a, "n_threads"_a)
+        .def("train", &Engine::train, "x"_a, "y"_a, "w"_a, "val"_a, py::kw_only(), "batch_size"_a, "shuffle"_a,
+             "epoch"_a, "first_batch"_a, "learning_rates"_a, "stop_on_nan"_a, "progress"_a, "n_threads"_a)
         .def("evaluate", &Engine::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
         .def("predict", &Engine::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
         .def("loss_and_grad", &Engine::loss_and_grad, "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a, "n_threads"_a)

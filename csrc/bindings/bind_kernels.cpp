@@ -25,11 +25,14 @@ void bind_for(py::module_& m) {
         "activation",
         [](const std::string& isa, const std::string& name, const Matrix<T>& z, double alpha) {
             const auto act = ops::Activation(find_name("activation", ops::activation_names, name));
-            Matrix<T> in(std::vector<py::ssize_t>{z.shape(0), z.shape(1)}), out(std::vector<py::ssize_t>{z.shape(0), z.shape(1)});
+            Matrix<T> in(std::vector<py::ssize_t>{z.shape(0), z.shape(1)}),
+                out(std::vector<py::ssize_t>{z.shape(0), z.shape(1)});
             std::copy_n(z.data(), z.size(), in.mutable_data());
             const auto& k = cpu::kernels_of<T>(isa_named(isa));
             if (act == ops::Activation::softmax) k.softmax(in.data(), out.mutable_data(), z.shape(0), z.shape(1));
-            else k.bias_activation(act, T(alpha), nullptr, nullptr, in.mutable_data(), out.mutable_data(), z.shape(1), z.shape(0), z.shape(1));
+            else
+                k.bias_activation(act, T(alpha), nullptr, nullptr, in.mutable_data(), out.mutable_data(), z.shape(1),
+                                  z.shape(0), z.shape(1));
             return out;
         },
         "isa"_a, "name"_a, "z"_a, "alpha"_a = 1.0);
@@ -45,7 +48,8 @@ void bind_for(py::module_& m) {
             const int64_t rows = z.shape(0), cols = z.shape(1);
             k.bias_activation(act, T(alpha), nullptr, nullptr, in.mutable_data(), a.mutable_data(), cols, rows, cols);
             const bool from_input = ops::activation_needs[int(act)] == ops::Needs::input;
-            k.activation_backward(act, T(alpha), nullptr, from_input ? in.data() : a.data(), d.mutable_data(), cols, rows, cols);
+            k.activation_backward(act, T(alpha), nullptr, from_input ? in.data() : a.data(), d.mutable_data(), cols,
+                                  rows, cols);
             return d;
         },
         "isa"_a, "name"_a, "z"_a, "alpha"_a = 1.0);
@@ -53,7 +57,8 @@ void bind_for(py::module_& m) {
         "column_sums",
         [](const std::string& isa, const Matrix<T>& d) {
             Matrix<T> out(d.shape(1));
-            cpu::kernels_of<T>(isa_named(isa)).column_sums(d.data(), out.mutable_data(), d.shape(1), d.shape(0), d.shape(1));
+            cpu::kernels_of<T>(isa_named(isa))
+                .column_sums(d.data(), out.mutable_data(), d.shape(1), d.shape(0), d.shape(1));
             return out;
         },
         "isa"_a, "d"_a);
@@ -69,11 +74,13 @@ void bind_for(py::module_& m) {
         [](const std::string& isa, const py::array& x, const Matrix<T>& mean, const Matrix<T>& inverse) {
             const View v = view_of(x);
             Matrix<T> out(std::vector<py::ssize_t>{v.rows, v.cols});
-            if (mean.size() != inverse.size() || (mean.size() && mean.size() != v.cols)) throw InvalidArgument("gather: sizes differ");
+            if (mean.size() != inverse.size() || (mean.size() && mean.size() != v.cols))
+                throw InvalidArgument("gather: sizes differ");
             const bool standardise = mean.size() > 0;
             for (int64_t r = 0; r < v.rows; ++r)
-                cpu::kernels_of<T>(isa_named(isa)).gather_row(v, r, standardise ? mean.data() : nullptr,
-                                                              standardise ? inverse.data() : nullptr, out.mutable_data() + r * v.cols);
+                cpu::kernels_of<T>(isa_named(isa))
+                    .gather_row(v, r, standardise ? mean.data() : nullptr, standardise ? inverse.data() : nullptr,
+                                out.mutable_data() + r * v.cols);
             return out;
         },
         "isa"_a, "x"_a, "mean"_a, "inverse"_a);

@@ -15,7 +15,7 @@ struct TrainRequest {
     const Dataset* validation = nullptr;
     int64_t batch_size = 32;
     bool shuffle = true;
-    int64_t epoch = 0, first_batch = 0;  // where the first step starts
+    int64_t epoch = 0, first_batch = 0;      // where the first step starts
     const double* learning_rates = nullptr;  // one a step
     int64_t steps = 0;
     bool stop_on_nan = false;

@@ -15,9 +15,6 @@
 #ifdef _OPENMP
 #include <omp.h>
 #endif
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
 
 namespace fd {
 namespace {
@@ -85,14 +82,40 @@ int available_threads() {
     return n;
 }
 
-void Barrier::relax(int spins) {
-    if (spins > 4000) {
-        sched_yield();
-        return;
-    }
+void Barrier::pause() {
 #ifdef __x86_64__
-    _mm_pause();
+    __builtin_ia32_pause();
 #endif
+}
+
+void Barrier::wait_long(uint32_t turn, bool first) {
+    using Clock = std::chrono::steady_clock;
+    const auto began = first ? Clock::now() : Clock::time_point();
+    for (int spins = 0; turn_.load(std::memory_order_acquire) == turn; ++spins) {
+        if (spins < 2000) pause();
+        else sched_yield();
+    }
+    if (first) waited_ += std::chrono::duration<double>(Clock::now() - began).count();
+}
+
+bool TeamSize::reconsider(double waited) {
+    if (wanted_ == 1) return false;
+    const auto time = Clock::now();
+    const double elapsed = std::chrono::duration<double>(time - since_).count();
+    if (elapsed < (crowded_ ? pause_ : 0.002)) return false;
+    since_ = time;
+    if (crowded_) {
+        crowded_ = false;
+        waited_before_ = 0;  // a new region has a new barrier
+        return true;
+    }
+    // alone, worker 0 would do the work of all: wanted · (its own) against the time that passed
+    const double working = elapsed - (waited - waited_before_);
+    waited_before_ = waited;
+    crowded_ = wanted_ * working < elapsed;
+    if (crowded_) pause_ = std::min(2 * pause_, 1.6);
+    else pause_ = std::max(0.05, 0.9 * pause_);
+    return crowded_;
 }
 
 void run_team(int threads, void (*body)(void*, const Worker&), void* context) {

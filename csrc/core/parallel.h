@@ -1,6 +1,7 @@
 // Threads: the only place (with parallel.cpp) that knows OpenMP. Without it, or in a forked child, everything runs on one.
 #pragma once
 #include <atomic>
+#include <chrono>
 #include <cstdint>
 #include <type_traits>
 
@@ -12,7 +13,7 @@ int available_threads();
 // All threads of a team run the same body and meet here; spins briefly, then yields.
 class Barrier {
 public:
-    void wait(int team) {
+    void wait(int team, bool first) {
         if (team == 1) return;
         const uint32_t turn = turn_.load(std::memory_order_relaxed);
         if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == team) {
@@ -20,25 +21,50 @@ public:
             turn_.store(turn + 1, std::memory_order_release);
             return;
         }
-        for (int spins = 0; turn_.load(std::memory_order_acquire) == turn; ++spins) relax(spins);
+        for (int spins = 0; spins < 200; ++spins) {
+            if (turn_.load(std::memory_order_acquire) != turn) return;
+            pause();
+        }
+        wait_long(turn, first);
     }
+    double waited() const { return waited_; }  // seconds that worker 0 has lost in long waits; for worker 0
 
 private:
-    static void relax(int spins);
+    static void pause();
+    void wait_long(uint32_t turn, bool first);
     alignas(64) std::atomic<int> arrived_{0};
     alignas(64) std::atomic<uint32_t> turn_{0};
+    alignas(64) double waited_ = 0;
 };
 
 struct Worker {
     int id = 0, team = 1;
     Barrier* barrier = nullptr;
-    void sync() const { barrier->wait(team); }
+    void sync() const { barrier->wait(team, id == 0); }
     // Runs body(task) for this worker's share of `tasks`. What a task computes never depends on the team.
     template <class F>
     void each(int64_t tasks, F&& body) const {
         for (int64_t t = tasks * id / team; t < tasks * (id + 1) / team; ++t) body(t);
     }
     bool first() const { return id == 0; }
+};
+
+// How many threads the next stretch of a long run uses. When other programs keep the cores busy, a team waits at its barriers
+// for members that are not running and is slower than one thread alone; then the run goes on alone and tries again later.
+// Results do not depend on the team, so this changes nothing but the time.
+class TeamSize {
+public:
+    explicit TeamSize(int wanted) : wanted_(wanted) {}
+    int now() const { return crowded_ ? 1 : wanted_; }
+    // By worker 0 between steps, with its barrier's waited(): true if now() has changed.
+    bool reconsider(double waited);
+
+private:
+    using Clock = std::chrono::steady_clock;
+    int wanted_;
+    bool crowded_ = false;
+    double pause_ = 0.05, waited_before_ = 0;  // seconds
+    Clock::time_point since_ = Clock::now();
 };
 
 void run_team(int threads, void (*body)(void*, const Worker&), void* context);

@@ -10,7 +10,8 @@ int64_t padded(int64_t n) { return (n + alignment - 1) / alignment * alignment; 
 
 }  // namespace
 
-Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program) : inputs(inputs), seed(seed), ops(std::move(program)) {
+Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program)
+    : inputs(inputs), seed(seed), ops(std::move(program)) {
     if (inputs < 1) throw InvalidArgument("program: inputs must be at least 1");
     int64_t width = inputs;
     widest = inputs;
@@ -27,7 +28,9 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program) : inputs(inpu
     for (int i = 0; i < int(ops.size()); ++i) {
         Op& op = ops[i];
         op.in = op.out = width;
-        auto vector = [&](bool trains, double l1 = 0, double l2 = 0) { return add(i, op.out, 1, true, trains, l1, l2); };
+        auto vector = [&](bool trains, double l1 = 0, double l2 = 0) {
+            return add(i, op.out, 1, true, trains, l1, l2);
+        };
         switch (op.kind) {
             case OpKind::dense:
                 if (op.units < 1) throw InvalidArgument("program: dense needs at least one unit");

@@ -26,9 +26,9 @@ struct Op {
     double bias_l1 = 0, bias_l2 = 0, activity_l1 = 0, activity_l2 = 0;
     // filled by Plan
     int64_t in = 0, out = 0;
-    int kernel = -1, bias = -1, slope = -1;                  // tensor numbers; normalisations: gamma, beta in kernel, bias
+    int kernel = -1, bias = -1, slope = -1;  // tensor numbers; normalisations: gamma, beta in kernel, bias
     int mean = -1, variance = -1;
-    int partner = -1;                                        // of residual_begin: its residual_end, and the other way round
+    int partner = -1;  // of residual_begin: its residual_end, and the other way round
 
     bool has_activity() const { return activity_l1 != 0 || activity_l2 != 0; }
     bool matrix_penalty() const { return kernel_orthogonal != 0 || kernel_repulsion != 0; }
@@ -50,16 +50,26 @@ struct Plan {
     uint64_t seed;
     std::vector<Op> ops;
     std::vector<Tensor> tensors;
-    std::vector<int> trainable;       // tensor numbers
+    std::vector<int> trainable;              // tensor numbers
     int64_t parameters = 0, statistics = 0;  // elements of the two flat buffers, padded
-    double step_flops = 0;            // multiply-adds ×2 per row of forward and backward
+    double step_flops = 0;                   // multiply-adds ×2 per row of forward and backward
     bool normalizes_input() const { return !ops.empty() && ops[0].kind == OpKind::normalization; }
 };
 
 struct Metric {
     enum class Kind {
-        binary_accuracy, categorical_accuracy, sparse_categorical_accuracy, top_k, mse, mae, mape,
-        precision, recall, f1, r2, auc
+        binary_accuracy,
+        categorical_accuracy,
+        sparse_categorical_accuracy,
+        top_k,
+        mse,
+        mae,
+        mape,
+        precision,
+        recall,
+        f1,
+        r2,
+        auc
     };
     Kind kind = Kind::mse;
     int64_t k = 0;
@@ -69,8 +79,18 @@ struct Metric {
     bool per_row() const { return kind <= Kind::mape; }  // a weighted mean of one value a row
     int64_t states(int64_t outputs) const;
 };
-inline constexpr const char* metric_names[] = {"binary_accuracy", "categorical_accuracy", "sparse_categorical_accuracy",
-                                               "top_k", "mse", "mae", "mape", "precision", "recall", "f1", "r2", "auc"};
+inline constexpr const char* metric_names[] = {"binary_accuracy",
+                                               "categorical_accuracy",
+                                               "sparse_categorical_accuracy",
+                                               "top_k",
+                                               "mse",
+                                               "mae",
+                                               "mape",
+                                               "precision",
+                                               "recall",
+                                               "f1",
+                                               "r2",
+                                               "auc"};
 
 struct Training {  // what is optimised
     ops::Loss loss = ops::Loss::mse;

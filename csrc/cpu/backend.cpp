@@ -31,8 +31,12 @@ public:
 
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
     void write_tensor(int tensor, const void* in) override { std::memcpy(place(tensor), in, bytes(tensor)); }
-    void read_slot(int slot, int tensor, void* out) const override { std::memcpy(out, slot_place(slot, tensor), bytes(tensor)); }
-    void write_slot(int slot, int tensor, const void* in) override { std::memcpy(slot_place(slot, tensor), in, bytes(tensor)); }
+    void read_slot(int slot, int tensor, void* out) const override {
+        std::memcpy(out, slot_place(slot, tensor), bytes(tensor));
+    }
+    void write_slot(int slot, int tensor, const void* in) override {
+        std::memcpy(slot_place(slot, tensor), in, bytes(tensor));
+    }
 
     void configure(const Training& training) override {
         const int count = training.muon() ? 2 : ops::rule_slots[int(training.rule())];
@@ -55,9 +59,11 @@ public:
         Ledger ledger(request, width(), running_);
         Cursor cursor(request, plan_.seed);
         double validation_penalty = 0;
-        bool stop = request.steps == 0;
-        parallel(team(request.threads, batch_size), [&](const Worker& w) {
-            for (int64_t step = 0; !stop; ++step) {
+        TeamSize size(team(request.threads, batch_size));
+        int64_t step = 0;
+        bool stop = request.steps == 0, resize = false;  // written by worker 0 only, before a barrier
+        auto steps = [&](const Worker& w) {
+            while (!stop && !resize) {
                 if (w.first()) {
                     if (cursor.starts_epoch()) ledger.start_epoch();
                     wide_.begin_step(request.learning_rates[step]);
@@ -77,7 +83,8 @@ public:
                     totals[1] += double(rows);
                     ++state_.step;
                     if (epoch_ends) ledger.finish_epoch();
-                    stop = ledger.step_done(loss) || step + 1 == request.steps;
+                    stop = ledger.step_done(loss) || ++step == request.steps;
+                    resize = size.reconsider(w.barrier->waited());
                     cursor.advance();
                 }
                 w.sync();
@@ -86,7 +93,11 @@ public:
                     w.sync();
                 }
             }
-        });
+        };
+        while (!stop) {
+            resize = false;
+            parallel(size.now(), steps);
+        }
         return ledger.finish();
     }
 
@@ -142,7 +153,9 @@ private:
         const Tensor& t = plan_.tensors[size_t(tensor)];
         return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
     }
-    T* slot_place(int slot, int tensor) const { return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset; }
+    T* slot_place(int slot, int tensor) const {
+        return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
+    }
     size_t bytes(int tensor) const { return size_t(plan_.tensors[size_t(tensor)].size()) * sizeof(T); }
     int64_t width() const { return training_.totals(plan_.outputs); }
     int64_t validation_chunk(const TrainRequest& r) const { return std::min(wide_.chunk_rows(), r.validation->rows()); }
@@ -154,9 +167,9 @@ private:
             throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
     }
 
-    // A thread must have enough to do to be worth its barriers (about 1 µs a layer); never more than there are slices.
+    // A thread must have enough to do to be worth the barriers of a step (five a layer, about 1 µs each).
     int team(int threads, int64_t rows) const {
-        const double flops = plan_.step_flops * double(rows), worth = 1.5e6;
+        const double flops = plan_.step_flops * double(rows), worth = 4e6;
         return std::max(1, std::min({threads, 64, int(std::min(flops / worth, 64.0))}));
     }
 

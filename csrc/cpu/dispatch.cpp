@@ -23,8 +23,9 @@ const Choice* choices(int& count) {
 #ifdef FD_X86
     __builtin_cpu_init();
     // exactly what -march=x86-64-v3 and -v4 let the compiler use
-    static const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("bmi") &&
-                           __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt");
+    static const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
+                           __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
+                           __builtin_cpu_supports("popcnt");
     static const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                            __builtin_cpu_supports("avx512vl");
@@ -63,7 +64,8 @@ const Isa& isa() {
         if (const Isa* found = find_isa(wish)) return *found;
         std::string have;
         for (int i = 0; i < isa_count(); ++i) have += (i ? ", " : "") + std::string(isa_name(i));
-        throw InvalidArgument("FASTDENSE_ISA='" + std::string(wish) + "' is not available here; choose one of: " + have);
+        throw InvalidArgument("FASTDENSE_ISA='" + std::string(wish) +
+                              "' is not available here; choose one of: " + have);
     }();
     return chosen;
 }

@@ -12,8 +12,8 @@ namespace fd::cpu {
 namespace {
 
 template <class T>
-using Gemm = void (*)(int order, int ta, int tb, int m, int n, int k, T alpha, const T* a, int lda, const T* b, int ldb, T beta,
-                      T* c, int ldc);
+using Gemm = void (*)(int order, int ta, int tb, int m, int n, int k, T alpha, const T* a, int lda, const T* b, int ldb,
+                      T beta, T* c, int ldc);
 
 struct Blas {
     Gemm<float> sgemm = nullptr;
@@ -46,8 +46,8 @@ void bind(void* library, F& function, const char* symbol) {
 }
 
 template <class T>
-void call(Gemm<T> f, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b, int64_t ldb,
-          T beta, T* c, int64_t ldc) {
+void call(Gemm<T> f, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
+          int64_t ldb, T beta, T* c, int64_t ldc) {
     constexpr int row_major = 101;
     f(row_major, int(ta), int(tb), int(m), int(n), int(k), T(1), a, int(lda), b, int(ldb), beta, c, int(ldc));
 }
@@ -58,8 +58,8 @@ void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const float* a, i
           float beta, float* c, int64_t ldc) {
     call(blas.sgemm, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
 }
-void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b, int64_t ldb,
-          double beta, double* c, int64_t ldc) {
+void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b,
+          int64_t ldb, double beta, double* c, int64_t ldc) {
     call(blas.dgemm, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
 }
 

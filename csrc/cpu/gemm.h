@@ -10,8 +10,8 @@ enum class Trans { no = 111, yes = 112 };  // the values of CBLAS
 // C (m, n) = op(A) (m, k) · op(B) (k, n) + beta C; row-major, ld = elements per row. Called from any thread.
 void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
           float beta, float* c, int64_t ldc);
-void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b, int64_t ldb,
-          double beta, double* c, int64_t ldc);
+void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b,
+          int64_t ldb, double beta, double* c, int64_t ldc);
 
 // Opens the library once. `path`: of the file shipped in the wheel; `core`: OpenBLAS's name of the kernels to use, or "".
 void load_blas(const std::string& path, const std::string& core);

@@ -32,11 +32,17 @@ FD_HD void for_vectors(int64_t n, F&& body) {
     if (i < n) body(i, int(n - i));
 }
 template <class T, int N>
-FD_HD Pack<T> load(const T* p, std::integral_constant<int, N>) { return load(p); }
+FD_HD Pack<T> load(const T* p, std::integral_constant<int, N>) {
+    return load(p);
+}
 template <class T, int N>
-FD_HD void store(T* p, Pack<T> x, std::integral_constant<int, N>) { store(p, x); }
+FD_HD void store(T* p, Pack<T> x, std::integral_constant<int, N>) {
+    store(p, x);
+}
 template <class T, int N>
-FD_HD Pack<T> head(Pack<T> x, std::integral_constant<int, N>) { return x; }
+FD_HD Pack<T> head(Pack<T> x, std::integral_constant<int, N>) {
+    return x;
+}
 
 #include "cpu/kernels_elementwise.h"
 #include "cpu/kernels_gather.h"
@@ -45,16 +51,31 @@ FD_HD Pack<T> head(Pack<T> x, std::integral_constant<int, N>) { return x; }
 
 template <class T>
 constexpr Kernels<T> table() {
-    return {bias_activation<T>,      activation_backward<T>,  prelu_slope_gradient<T>,  column_sums<T>,
-            softmax<T>,              softmax_backward<T>,     loss_rows<T>,             update<T>,
-            penalty<T>,              dot<T>,                  add<T>,                   axpby<T>,
-            batch_norm_statistics<T>, batch_norm_apply<T>,    batch_norm_backward<T>,   layer_norm_apply<T>,
-            layer_norm_backward<T>,  layer_norm_parameters<T>, dropout<T>,              gather_row<T>};
+    return {bias_activation<T>,
+            activation_backward<T>,
+            prelu_slope_gradient<T>,
+            column_sums<T>,
+            softmax<T>,
+            softmax_backward<T>,
+            loss_rows<T>,
+            update<T>,
+            penalty<T>,
+            dot<T>,
+            add<T>,
+            axpby<T>,
+            batch_norm_statistics<T>,
+            batch_norm_apply<T>,
+            batch_norm_backward<T>,
+            layer_norm_apply<T>,
+            layer_norm_backward<T>,
+            layer_norm_parameters<T>,
+            dropout<T>,
+            gather_row<T>};
 }
 constexpr Kernels<float> f32 = table<float>();
 constexpr Kernels<double> f64 = table<double>();
 
-}  // namespace
+}  // namespace FD_CAT(isa_,FD_ISA)
 
 extern const Isa FD_CAT(table_, FD_ISA);
 const Isa FD_CAT(table_, FD_ISA) = {

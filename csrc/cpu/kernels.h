@@ -14,14 +14,14 @@ template <class T>
 struct LossRows {
     ops::Loss loss;
     double param = 0, label_smoothing = 0;
-    bool from_logits = false;      // categorical kinds: p holds logits, else probabilities
-    const T* p = nullptr;          // (rows, cols)
-    const T* y = nullptr;          // (rows, cols), unless the loss is sparse
+    bool from_logits = false;         // categorical kinds: p holds logits, else probabilities
+    const T* p = nullptr;             // (rows, cols)
+    const T* y = nullptr;             // (rows, cols), unless the loss is sparse
     const int32_t* labels = nullptr;  // (rows,), sparse
     const double* weights = nullptr;  // (rows,) or none
-    double factor = 1;             // d is multiplied by it: 1/rows of the batch
-    double* row_loss = nullptr;    // (rows,) overwritten: weight · value
-    T* d = nullptr;                // (rows, cols) overwritten: gradient, unless null
+    double factor = 1;                // d is multiplied by it: 1/rows of the batch
+    double* row_loss = nullptr;       // (rows,) overwritten: weight · value
+    T* d = nullptr;                   // (rows, cols) overwritten: gradient, unless null
     int64_t rows = 0, cols = 0;
 };
 
@@ -33,9 +33,9 @@ struct Update {
     const T* g = nullptr;
     T* slot[3] = {};
     int64_t n = 0;
-    double l1 = 0, l2 = 0;          // penalty factors; their gradient is added to g
+    double l1 = 0, l2 = 0;            // penalty factors; their gradient is added to g
     double scale = 1, clipvalue = 0;  // g is multiplied by scale, then clipped to ±clipvalue (0: off)
-    double decay = 0;               // w loses decay·w first
+    double decay = 0;                 // w loses decay·w first
 };
 
 template <class T>
@@ -57,18 +57,20 @@ struct DropoutKey {
 template <class T>
 struct Kernels {
     // z += bias (or none), a = f(z); a may be z, and z is written only if it differs from a. prelu reads slope per column.
-    void (*bias_activation)(ops::Activation, T alpha, const T* slope, const T* bias, T* z, T* a, int64_t ld, int64_t rows,
-                            int64_t cols);
+    void (*bias_activation)(ops::Activation, T alpha, const T* slope, const T* bias, T* z, T* a, int64_t ld,
+                            int64_t rows, int64_t cols);
     // d *= f'(stored); stored is what the activation's Needs says
-    void (*activation_backward)(ops::Activation, T alpha, const T* slope, const T* stored, T* d, int64_t ld, int64_t rows,
-                                int64_t cols);
-    void (*prelu_slope_gradient)(const T* z, const T* d, T* out, int64_t ld, int64_t rows, int64_t cols);  // overwrites out
-    void (*column_sums)(const T* d, T* out, int64_t ld, int64_t rows, int64_t cols);                       // overwrites out
-    void (*softmax)(const T* z, T* a, int64_t rows, int64_t cols);         // a may be z
-    void (*softmax_backward)(const T* a, T* d, int64_t rows, int64_t cols);  // d = a (d - Σ a d)
+    void (*activation_backward)(ops::Activation, T alpha, const T* slope, const T* stored, T* d, int64_t ld,
+                                int64_t rows, int64_t cols);
+    void (*prelu_slope_gradient)(const T* z, const T* d, T* out, int64_t ld, int64_t rows,
+                                 int64_t cols);                                       // overwrites out
+    void (*column_sums)(const T* d, T* out, int64_t ld, int64_t rows, int64_t cols);  // overwrites out
+    void (*softmax)(const T* z, T* a, int64_t rows, int64_t cols);                    // a may be z
+    void (*softmax_backward)(const T* a, T* d, int64_t rows, int64_t cols);           // d = a (d - Σ a d)
     void (*loss_rows)(const LossRows<T>&);
     double (*update)(const Update<T>&);  // returns l1 Σ|w| + l2 Σw² of the weights before the update
-    double (*penalty)(const T* w, T* g, double l1, double l2, int64_t n);  // the same sum; adds its gradient to g unless null
+    double (*penalty)(const T* w, T* g, double l1, double l2,
+                      int64_t n);  // the same sum; adds its gradient to g unless null
     double (*dot)(const T* a, const T* b, int64_t n);
     void (*add)(const T* a, const T* b, T* out, int64_t n);
     void (*axpby)(T a, const T* x, T b, T* y, int64_t n);  // y = a x + b y
@@ -93,16 +95,20 @@ struct Isa {
     int vector_bytes;
 };
 
-const Isa& isa();          // chosen once from the CPU and FASTDENSE_ISA
+const Isa& isa();                       // chosen once from the CPU and FASTDENSE_ISA
 const Isa* find_isa(const char* name);  // null if this CPU or build lacks it
-int isa_count();           // available ones are find_isa(isa_name(0)) … , narrowest first
+int isa_count();                        // available ones are find_isa(isa_name(0)) … , narrowest first
 const char* isa_name(int i);
 
 template <class T>
 const Kernels<T>& kernels_of(const Isa& isa);
 template <>
-inline const Kernels<float>& kernels_of<float>(const Isa& isa) { return *isa.f32; }
+inline const Kernels<float>& kernels_of<float>(const Isa& isa) {
+    return *isa.f32;
+}
 template <>
-inline const Kernels<double>& kernels_of<double>(const Isa& isa) { return *isa.f64; }
+inline const Kernels<double>& kernels_of<double>(const Isa& isa) {
+    return *isa.f64;
+}
 
 }  // namespace fd::cpu

@@ -1,7 +1,8 @@
 // Activations, sums and optimizer updates. Part of kernels.cpp (inside the namespace of one instruction set).
 
 template <class Functor, class T>
-FD_HD void bias_activation_with(T alpha, const T* slope, const T* bias, T* z, T* a, int64_t ld, int64_t rows, int64_t cols) {
+FD_HD void bias_activation_with(T alpha, const T* slope, const T* bias, T* z, T* a, int64_t ld, int64_t rows,
+                                int64_t cols) {
     const bool keep = z != a;
     for (int64_t r = 0; r < rows; ++r, z += ld, a += ld)
         for_vectors<T>(cols, [&](int64_t c, auto n) {
@@ -13,8 +14,8 @@ FD_HD void bias_activation_with(T alpha, const T* slope, const T* bias, T* z, T*
         });
 }
 template <class T>
-void bias_activation(ops::Activation activation, T alpha, const T* slope, const T* bias, T* z, T* a, int64_t ld, int64_t rows,
-                     int64_t cols) {
+void bias_activation(ops::Activation activation, T alpha, const T* slope, const T* bias, T* z, T* a, int64_t ld,
+                     int64_t rows, int64_t cols) {
     switch (activation) {
 #define FD_CASE(name, functor) \
     case ops::Activation::name: bias_activation_with<ops::functor>(alpha, slope, bias, z, a, ld, rows, cols); break;
@@ -25,7 +26,8 @@ void bias_activation(ops::Activation activation, T alpha, const T* slope, const 
 }
 
 template <class Functor, class T>
-FD_HD void activation_backward_with(T alpha, const T* slope, const T* stored, T* d, int64_t ld, int64_t rows, int64_t cols) {
+FD_HD void activation_backward_with(T alpha, const T* slope, const T* stored, T* d, int64_t ld, int64_t rows,
+                                    int64_t cols) {
     if constexpr (Functor::needs != ops::Needs::nothing)
         for (int64_t r = 0; r < rows; ++r, stored += ld, d += ld)
             for_vectors<T>(cols, [&](int64_t c, auto n) {
@@ -34,8 +36,8 @@ FD_HD void activation_backward_with(T alpha, const T* slope, const T* stored, T*
             });
 }
 template <class T>
-void activation_backward(ops::Activation activation, T alpha, const T* slope, const T* stored, T* d, int64_t ld, int64_t rows,
-                         int64_t cols) {
+void activation_backward(ops::Activation activation, T alpha, const T* slope, const T* stored, T* d, int64_t ld,
+                         int64_t rows, int64_t cols) {
     switch (activation) {
 #define FD_CASE(name, functor) \
     case ops::Activation::name: activation_backward_with<ops::functor>(alpha, slope, stored, d, ld, rows, cols); break;
@@ -138,9 +140,8 @@ template <class T>
 double update(const Update<T>& u) {
     const bool penalised = u.l1 != 0 || u.l2 != 0;
     switch (u.rule) {
-#define FD_CASE(name, functor)                                                            \
-    case ops::Rule::name:                                                                 \
-        return penalised ? update_with<ops::functor, true>(u) : update_with<ops::functor, false>(u);
+#define FD_CASE(name, functor) \
+    case ops::Rule::name: return penalised ? update_with<ops::functor, true>(u) : update_with<ops::functor, false>(u);
         FD_UPDATE_RULES(FD_CASE)
 #undef FD_CASE
     }

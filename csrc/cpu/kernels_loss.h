@@ -37,9 +37,7 @@ void softmax_backward(const T* a, T* d, int64_t rows, int64_t cols) {
         Pack<T> s(0);
         for_vectors<T>(cols, [&](int64_t c, auto n) { s = s + load(a + c, n) * load(d + c, n); });
         const Pack<T> mean(sum(s));
-        for_vectors<T>(cols, [&](int64_t c, auto n) {
-            store(d + c, load(a + c, n) * (load(d + c, n) - mean), n);
-        });
+        for_vectors<T>(cols, [&](int64_t c, auto n) { store(d + c, load(a + c, n) * (load(d + c, n) - mean), n); });
     }
 }
 
@@ -101,9 +99,8 @@ FD_HD void crossentropy_from_logits(const LossRows<T>& l) {
         l.row_loss[r] = weight * (double(mass) * std::log(double(total)) - double(sum(agreement)));
         if (!d) continue;
         const Pack<T> scale(weight * l.factor), share(mass / total);
-        for_vectors<T>(l.cols, [&](int64_t c, auto n) {
-            store(d + c, (load(d + c, n) * share - target(c, n)) * scale, n);
-        });
+        for_vectors<T>(l.cols,
+                       [&](int64_t c, auto n) { store(d + c, (load(d + c, n) * share - target(c, n)) * scale, n); });
     }
 }
 
@@ -131,9 +128,7 @@ FD_HD void crossentropy_from_probabilities(const LossRows<T>& l) {
         l.row_loss[r] = weight * double(sum(value));
         if (!d) continue;
         const Pack<T> mean(sum(through));
-        for_vectors<T>(l.cols, [&](int64_t c, auto n) {
-            store(d + c, (load(d + c, n) + mean) / total * scale, n);
-        });
+        for_vectors<T>(l.cols, [&](int64_t c, auto n) { store(d + c, (load(d + c, n) + mean) / total * scale, n); });
     }
 }
 

@@ -53,7 +53,8 @@ void layer_norm_apply(const NormBlock<T>& b) {
         b.mean[r] = sum(s) * share;
         b.inverse[r] = T(1) / T(__builtin_sqrt(double(sum(v) * share + T(b.epsilon))));
         for_vectors<T>(b.cols, [&](int64_t c, auto n) {
-            store(b.out + r * b.ld + c, (load(x + c, n) - mean) * inverse * load(b.gamma + c, n) + load(b.beta + c, n), n);
+            store(b.out + r * b.ld + c, (load(x + c, n) - mean) * inverse * load(b.gamma + c, n) + load(b.beta + c, n),
+                  n);
         });
     }
 }

@@ -10,8 +10,8 @@ namespace {
 
 // Row slices of C (m, n) = op(A) op(B) + beta C by the team, with a barrier at the end.
 template <class T>
-void team_gemm(const Worker& w, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
-               int64_t ldb, T beta, T* c, int64_t ldc) {
+void team_gemm(const Worker& w, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
+               const T* b, int64_t ldb, T beta, T* c, int64_t ldc) {
     const Slices cut(m);
     w.each(cut.count, [&](int64_t s) {
         const int64_t r = cut.begin(s);
@@ -52,7 +52,8 @@ void reserve_matrix_scratch(const Plan& plan, const Training& training, Buffer<T
 // (orthogonal) or max(0, ·)² (repulsion). With C_ij = q'(u_i·u_j), dp/du_i = f/pairs · Σ_j C_ij u_j = P_i, and through the
 // scaling dp/dw_i = (P_i - (P_i·u_i) u_i)/|w_i|.
 template <class T>
-double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const T* kernel, T* gradient, Buffer<T> (&scratch)[3]) {
+double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const T* kernel, T* gradient,
+                      Buffer<T> (&scratch)[3]) {
     double total = 0;
     auto one = [&](double factor, bool columns, bool repulsion) {
         const int64_t units = columns ? op.out : op.in, length = columns ? op.in : op.out;
@@ -100,8 +101,8 @@ double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const 
 }
 
 template <class T>
-void muon_update(const Worker& w, const Kernels<T>& k, const ops::Hyper& h, double learning_rate, double scale, int64_t rows,
-                 int64_t cols, T* kernel, T* gradient, T* momentum, Buffer<T> (&scratch)[3]) {
+void muon_update(const Worker& w, const Kernels<T>& k, const ops::Hyper& h, double learning_rate, double scale,
+                 int64_t rows, int64_t cols, T* kernel, T* gradient, T* momentum, Buffer<T> (&scratch)[3]) {
     const int64_t n = rows * cols, small = std::min(rows, cols), large = std::max(rows, cols);
     const T m = T(h.momentum);
     const Slices flat(n, 4096);
@@ -121,7 +122,8 @@ void muon_update(const Worker& w, const Kernels<T>& k, const ops::Hyper& h, doub
     const bool flip = rows > cols;
     const T inverse = T(1 / (std::sqrt(k.dot(gradient, gradient, n)) + 1e-7));  // every worker, the same bits
     each_row(w, small, [&](int64_t i) {
-        for (int64_t j = 0; j < large; ++j) x[i * large + j] = inverse * (flip ? gradient[j * cols + i] : gradient[i * cols + j]);
+        for (int64_t j = 0; j < large; ++j)
+            x[i * large + j] = inverse * (flip ? gradient[j * cols + i] : gradient[i * cols + j]);
     });
     T* next = gradient;
     for (int step = 0; step < int(h.ns_steps); ++step) {  // X ← a X + (b A + c A²) X
@@ -146,11 +148,11 @@ void muon_update(const Worker& w, const Kernels<T>& k, const ops::Hyper& h, doub
     });
 }
 
-#define FD_INSTANTIATE(T)                                                                                               \
-    template void reserve_matrix_scratch<T>(const Plan&, const Training&, Buffer<T>(&)[3]);                             \
-    template double matrix_penalty<T>(const Worker&, const Kernels<T>&, const Op&, const T*, T*, Buffer<T>(&)[3]);      \
-    template void muon_update<T>(const Worker&, const Kernels<T>&, const ops::Hyper&, double, double, int64_t, int64_t, \
-                                 T*, T*, T*, Buffer<T>(&)[3]);
+#define FD_INSTANTIATE(T)                                                                                          \
+    template void reserve_matrix_scratch<T>(const Plan&, const Training&, Buffer<T>(&)[3]);                        \
+    template double matrix_penalty<T>(const Worker&, const Kernels<T>&, const Op&, const T*, T*, Buffer<T>(&)[3]); \
+    template void muon_update<T>(const Worker&, const Kernels<T>&, const ops::Hyper&, double, double, int64_t,     \
+                                 int64_t, T*, T*, T*, Buffer<T>(&)[3]);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)
 #undef FD_INSTANTIATE

@@ -14,12 +14,13 @@ void reserve_matrix_scratch(const Plan& plan, const Training& training, Buffer<T
 // Orthogonal and repulsion penalties of a kernel (op.in, op.out): returns their sum (to every worker), adds their gradient
 // to `gradient` unless it is null.
 template <class T>
-double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const T* kernel, T* gradient, Buffer<T> (&scratch)[3]);
+double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const T* kernel, T* gradient,
+                      Buffer<T> (&scratch)[3]);
 
 // One Muon step of a kernel (rows, cols): momentum, Newton–Schulz, decay, update. The gradient is multiplied by `scale`
 // and clipped by value first, and is overwritten.
 template <class T>
-void muon_update(const Worker& w, const Kernels<T>& k, const ops::Hyper& h, double learning_rate, double scale, int64_t rows,
-                 int64_t cols, T* kernel, T* gradient, T* momentum, Buffer<T> (&scratch)[3]);
+void muon_update(const Worker& w, const Kernels<T>& k, const ops::Hyper& h, double learning_rate, double scale,
+                 int64_t rows, int64_t cols, T* kernel, T* gradient, T* momentum, Buffer<T> (&scratch)[3]);
 
 }  // namespace fd::cpu

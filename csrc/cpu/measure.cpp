@@ -47,7 +47,9 @@ double row_value(const Metric& m, const T* p, const T* y, int32_t label, int64_t
 template <class T>
 void measure_rows(const Kernels<T>& kernels, const Metric& metric, LossRows<T> l) {
     if (metric.kind >= Kind::mse && l.y) {
-        l.loss = metric.kind == Kind::mse ? ops::Loss::mse : metric.kind == Kind::mae ? ops::Loss::mae : ops::Loss::mape;
+        l.loss = metric.kind == Kind::mse   ? ops::Loss::mse
+                 : metric.kind == Kind::mae ? ops::Loss::mae
+                                            : ops::Loss::mape;
         l.label_smoothing = 0;
         kernels.loss_rows(l);
         return;
@@ -75,8 +77,8 @@ void accumulate(const Metric& m, const T* p, const T* y, const int32_t* labels, 
                 for (int k = 0; k < 4; ++k) state[k * cols + c] += terms[k];
             } else if (m.kind == Kind::auc) {
                 if (!(value == value)) continue;
-                const int64_t bucket = int64_t(std::clamp(std::ceil(value * double(Metric::buckets - 1)), 1.0,
-                                                          double(Metric::buckets - 1)));
+                const int64_t bucket = int64_t(
+                    std::clamp(std::ceil(value * double(Metric::buckets - 1)), 1.0, double(Metric::buckets - 1)));
                 state[((target > 0.5 ? 0 : cols) + c) * Metric::buckets + bucket] += weight;
             } else {
                 const bool positive = m.multiclass ? chosen == c : value > m.threshold;
@@ -89,9 +91,10 @@ void accumulate(const Metric& m, const T* p, const T* y, const int32_t* labels, 
     }
 }
 
-#define FD_INSTANTIATE(T)                                                                                              \
-    template void measure_rows<T>(const Kernels<T>&, const Metric&, LossRows<T>);                                      \
-    template void accumulate<T>(const Metric&, const T*, const T*, const int32_t*, const double*, int64_t, int64_t, double*);
+#define FD_INSTANTIATE(T)                                                                                           \
+    template void measure_rows<T>(const Kernels<T>&, const Metric&, LossRows<T>);                                   \
+    template void accumulate<T>(const Metric&, const T*, const T*, const int32_t*, const double*, int64_t, int64_t, \
+                                double*);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)
 #undef FD_INSTANTIATE

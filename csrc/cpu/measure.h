@@ -11,7 +11,7 @@ void measure_rows(const Kernels<T>& kernels, const Metric& metric, LossRows<T> l
 
 // Adds rows to the state of a metric that is not per row.
 template <class T>
-void accumulate(const Metric& metric, const T* p, const T* y, const int32_t* labels, const double* weights, int64_t rows,
-                int64_t cols, double* state);
+void accumulate(const Metric& metric, const T* p, const T* y, const int32_t* labels, const double* weights,
+                int64_t rows, int64_t cols, double* state);
 
 }  // namespace fd::cpu

@@ -18,7 +18,8 @@ template <> struct Lanes<float> {
     using integer = int32_t;
     typedef int32_t ivec __attribute__((vector_size(vector_bytes)));
     static constexpr int mantissa = 23, bias = 127, exp_terms = 7, log_terms = 5;
-    static constexpr float max_exp = 88.72283f, min_exp = -103.97208f, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    static constexpr float max_exp = 88.72283f, min_exp = -103.97208f, ln2_high = 0.693359375f,
+                           ln2_low = -2.12194440e-4f;
     static constexpr float denormal_scale = 33554432.0f;  // 2^25
     static constexpr int denormal_shift = 25;
 };
@@ -66,9 +67,13 @@ FD_PACK Mask<T> operator>=(Pack<T> a, Pack<T> b) { return {a.v >= b.v}; }
 FD_PACK Pack<T> select(Mask<T> m, Pack<T> a, Pack<T> b) { return m.m ? a.v : b.v; }
 
 template <class T>
-FD_HD typename Lanes<T>::ivec bits(Pack<T> x) { return (typename Lanes<T>::ivec)x.v; }
+FD_HD typename Lanes<T>::ivec bits(Pack<T> x) {
+    return (typename Lanes<T>::ivec)x.v;
+}
 template <class T>
-FD_HD Pack<T> from_bits(typename Lanes<T>::ivec b) { return (typename Lanes<T>::vec)b; }
+FD_HD Pack<T> from_bits(typename Lanes<T>::ivec b) {
+    return (typename Lanes<T>::vec)b;
+}
 
 FD_PACK Pack<T> load(const T* p) { return *reinterpret_cast<const typename Lanes<T>::vec_unaligned*>(p); }
 FD_PACK void store(T* p, Pack<T> x) { *reinterpret_cast<typename Lanes<T>::vec_unaligned*>(p) = x.v; }

@@ -92,12 +92,14 @@ void Wide<T>::reserve(int64_t rows, bool backward) {
         if (o.kind == OpKind::batch_norm) mean_[i].reserve(o.out), inverse_[i].reserve(o.out);
         if (o.kind == OpKind::layer_norm) mean_[i].reserve(rows), inverse_[i].reserve(rows);
         if (!backward) continue;
-        if (o.kind == OpKind::dense && ops::activation_needs[int(o.activation)] == ops::Needs::input) z_[i].reserve(size);
+        if (o.kind == OpKind::dense && ops::activation_needs[int(o.activation)] == ops::Needs::input)
+            z_[i].reserve(size);
         d_[size_t(i) + 1].reserve(size);
     }
     if (backward && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
     if (training_) {
-        if (training_->sparse()) labels_.reserve(rows); else y_.reserve(rows * plan_.outputs);
+        if (training_->sparse()) labels_.reserve(rows);
+        else y_.reserve(rows * plan_.outputs);
         weights_.reserve(rows);
         row_loss_.reserve(rows);
         row_metric_.reserve(rows * int64_t(training_->metrics.size()));
@@ -125,7 +127,8 @@ Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, con
     const bool x_direct = direct && !standardise && usable_as_is<T>(data.x, plan_.inputs);
     const bool with_labels = training_ && training_->sparse(), with_targets = bool(data.y) && !with_labels;
     const bool y_direct = with_targets && direct && usable_as_is<T>(data.y, plan_.outputs);
-    const T *mean = standardise ? statistic(op(0).mean) : nullptr, *inverse = standardise ? input_inverse_.get() : nullptr;
+    const T *mean = standardise ? statistic(op(0).mean) : nullptr,
+            *inverse = standardise ? input_inverse_.get() : nullptr;
     const bool weights_copied = data.weights && !direct;
     if (!x_direct || (with_targets && !y_direct) || (data.y && with_labels) || weights_copied) {
         const Slices slices(rows, 4, 1);
@@ -133,7 +136,8 @@ Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, con
             for (int64_t r = slices.begin(s); r < slices.end(s); ++r) {
                 const int64_t row = order(r);
                 if (!x_direct) k_.gather_row(data.x, row, mean, inverse, x_.get() + r * plan_.inputs);
-                if (with_targets && !y_direct) k_.gather_row(data.y, row, nullptr, nullptr, y_.get() + r * plan_.outputs);
+                if (with_targets && !y_direct)
+                    k_.gather_row(data.y, row, nullptr, nullptr, y_.get() + r * plan_.outputs);
                 if (data.y && with_labels) labels_[r] = int32_t(label_at(data.y, row));
                 if (weights_copied) weights_[r] = data.weights[row];
             }
@@ -203,11 +207,13 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
     const T *kernel = parameter(o.kernel), *bias = parameter(o.bias), *slope = parameter(o.slope);
     auto tile = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
         const int64_t at = r0 * o.out + c0;
-        gemm(Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out, T(0), z + at, o.out);
+        gemm(Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out, T(0), z + at,
+             o.out);
         const T* b = bias ? bias + c0 : nullptr;
         const auto elementwise = act == ops::Activation::softmax ? ops::Activation::linear : act;
         if (b || z != a || elementwise != ops::Activation::linear)
-            k_.bias_activation(elementwise, T(o.alpha), slope ? slope + c0 : nullptr, b, z + at, a + at, o.out, r1 - r0, c1 - c0);
+            k_.bias_activation(elementwise, T(o.alpha), slope ? slope + c0 : nullptr, b, z + at, a + at, o.out, r1 - r0,
+                               c1 - c0);
         if (act == ops::Activation::softmax && c1 - c0 == o.out) k_.softmax(a + at, a + at, r1 - r0, o.out);
     };
     if (o.out >= 128) {  // columns: each slice of the kernel is read once, by one thread
@@ -236,7 +242,9 @@ void Wide<T>::activation_forward(const Worker& w, int i, const T* x, int64_t row
         const int64_t first = cut.begin(s) * o.out, n = cut.end(s) - cut.begin(s);
         T* a = out_[i].get() + first;
         if (act == ops::Activation::softmax) k_.softmax(x + first, a, n, o.out);
-        else k_.bias_activation(act, T(o.alpha), parameter(o.slope), nullptr, const_cast<T*>(x + first), a, o.out, n, o.out);
+        else
+            k_.bias_activation(act, T(o.alpha), parameter(o.slope), nullptr, const_cast<T*>(x + first), a, o.out, n,
+                               o.out);
     });
 }
 
@@ -323,7 +331,8 @@ void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1)
 
     auto probabilities_of = [&](const T* logits, T* out) {
         if (t.categorical()) return k_.softmax(logits, out, rows, cols);
-        k_.bias_activation(ops::Activation::sigmoid, T(0), nullptr, nullptr, const_cast<T*>(logits), out, cols, rows, cols);
+        k_.bias_activation(ops::Activation::sigmoid, T(0), nullptr, nullptr, const_cast<T*>(logits), out, cols, rows,
+                           cols);
     };
     if (top.has_activity() && fused_loss_) {  // the penalty is on the activation that the fused loss skipped
         T *a = activity_.get() + 2 * first, *grad = a + rows * cols;
@@ -336,7 +345,8 @@ void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1)
             k_.add(l.d, grad, l.d, rows * cols);
         }
     } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !fused_loss_) {
-        if (top.has_activity()) k_.penalty(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
+        if (top.has_activity())
+            k_.penalty(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
         k_.softmax_backward(outputs, l.d, rows, cols);  // mixes columns, so it is not left to dense_finish
     }
     if (t.metrics.empty()) return;

@@ -56,14 +56,14 @@ public:
     void loss(const Worker&, const Batch<T>&, Pass);  // row losses and metrics; the output's gradient unless evaluating
     // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there (if fused_update()).
     void backward(const Worker&, const Batch<T>&, Pass, bool update);
-    void begin_step(double learning_rate);                 // by one worker: this step's constants
-    void update(const Worker&);                            // whatever backward has not updated
-    void penalties(const Worker&, bool add_gradients);     // fills what penalty_sum() adds up
-    double penalty_sum() const;                            // by one worker
+    void begin_step(double learning_rate);              // by one worker: this step's constants
+    void update(const Worker&);                         // whatever backward has not updated
+    void penalties(const Worker&, bool add_gradients);  // fills what penalty_sum() adds up
+    double penalty_sum() const;                         // by one worker
     // By one worker, after loss(): metrics are added to `totals`; returns the batch's loss without parameter penalties.
     double add_to_totals(const Batch<T>&, Pass, double* totals);
-    const T* output(int op, const T* x, Pass) const;       // of the op, in the pass just made; op -1: the input
-    void prepare_input();                                  // by one worker, after the statistics were set
+    const T* output(int op, const T* x, Pass) const;  // of the op, in the pass just made; op -1: the input
+    void prepare_input();                             // by one worker, after the statistics were set
 
 private:
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
@@ -78,7 +78,7 @@ private:
     ops::Activation activation_of(int i, Pass pass) const {
         return skips_activation(i, pass) ? ops::Activation::linear : op(i).activation;
     }
-    const T* stored(int i, const T* x, Pass pass) const;   // what the derivative of op i's activation needs
+    const T* stored(int i, const T* x, Pass pass) const;  // what the derivative of op i's activation needs
     double* parts(int tensor) const { return penalty_parts_.get() + tensor * parts_per_tensor; }
 
     void dense_forward(const Worker&, int i, const T* x, int64_t rows, Pass);

@@ -24,7 +24,8 @@ void Wide<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool updat
             const bool finished_above = i < last_ && op(i + 1).kind == OpKind::dense;
             if (!finished_above) {
                 const Slices columns(op(i).out);
-                w.each(columns.count, [&](int64_t s) { dense_finish(i, b.x, b.rows, pass, columns.begin(s), columns.end(s)); });
+                w.each(columns.count,
+                       [&](int64_t s) { dense_finish(i, b.x, b.rows, pass, columns.begin(s), columns.end(s)); });
                 w.sync();
             }
             dense_backward(w, i, b.x, b.rows, pass, update && fused_update_);
@@ -70,7 +71,8 @@ void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, 
                  d(i - 1) + i0, o.in);
             if (finishes) dense_finish(i - 1, x0, rows, pass, i0, i1);
         }
-        gemm(Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, d(i), o.out, T(0), gradient(o.kernel) + i0 * o.out, o.out);
+        gemm(Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, d(i), o.out, T(0), gradient(o.kernel) + i0 * o.out,
+             o.out);
         if (update) update_run(o.kernel, i0 * o.out, n * o.out, int(s), 1, true);
     });
 }
@@ -94,7 +96,8 @@ void Wide<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, P
             w.each(columns.count, [&](int64_t s) {
                 const int64_t c0 = columns.begin(s), n = columns.end(s) - c0;
                 const T* slope = o.slope >= 0 ? parameter(o.slope) + c0 : nullptr;
-                if (slope) k_.prelu_slope_gradient(stored(i, x, pass) + c0, from + c0, gradient(o.slope) + c0, width, rows, n);
+                if (slope)
+                    k_.prelu_slope_gradient(stored(i, x, pass) + c0, from + c0, gradient(o.slope) + c0, width, rows, n);
                 for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * width + c0, n, to + r * width + c0);
                 k_.activation_backward(act, T(o.alpha), slope, stored(i, x, pass) + c0, to + c0, width, rows, n);
             });
@@ -136,7 +139,8 @@ void Wide<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, P
             break;
         case OpKind::residual_begin:
             if (passes_on)
-                row_slices([&](int64_t first, int64_t n) { k_.add(from + first, d(o.partner) + first, to + first, n); });
+                row_slices(
+                    [&](int64_t first, int64_t n) { k_.add(from + first, d(o.partner) + first, to + first, n); });
             break;
         case OpKind::dense:
         case OpKind::normalization: break;
@@ -179,9 +183,7 @@ void Wide<T>::each_run(const Worker& w, int tensor, F&& body) {
         return;
     }
     const Slices cut(t.rows);
-    w.each(cut.count, [&](int64_t s) {
-        body(cut.begin(s) * t.cols, (cut.end(s) - cut.begin(s)) * t.cols, int(s));
-    });
+    w.each(cut.count, [&](int64_t s) { body(cut.begin(s) * t.cols, (cut.end(s) - cut.begin(s)) * t.cols, int(s)); });
 }
 
 template <class T>
@@ -225,7 +227,8 @@ void Wide<T>::update(const Worker& w) {
             continue;
         }
         const double scale = scale_of(tensor);
-        each_run(w, tensor, [&](int64_t first, int64_t n, int part) { update_run(tensor, first, n, part, scale, false); });
+        each_run(w, tensor,
+                 [&](int64_t first, int64_t n, int part) { update_run(tensor, first, n, part, scale, false); });
     }
 }
 
@@ -243,7 +246,8 @@ void Wide<T>::penalties(const Worker& w, bool add_gradients) {
     double matrix = 0;
     for (const Op& o : plan_.ops)
         if (o.kind == OpKind::dense && o.matrix_penalty())
-            matrix += matrix_penalty(w, k_, o, parameter(o.kernel), add_gradients ? gradient(o.kernel) : nullptr, scratch_);
+            matrix +=
+                matrix_penalty(w, k_, o, parameter(o.kernel), add_gradients ? gradient(o.kernel) : nullptr, scratch_);
     if (w.first()) parts(int(plan_.tensors.size()))[0] = matrix;
     w.sync();
 }
@@ -255,11 +259,11 @@ double Wide<T>::penalty_sum() const {
     return sum;
 }
 
-#define FD_INSTANTIATE(T)                                                              \
-    template void Wide<T>::backward(const Worker&, const Batch<T>&, Pass, bool);       \
-    template void Wide<T>::begin_step(double);                                         \
-    template void Wide<T>::update(const Worker&);                                      \
-    template void Wide<T>::penalties(const Worker&, bool);                             \
+#define FD_INSTANTIATE(T)                                                        \
+    template void Wide<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
+    template void Wide<T>::begin_step(double);                                   \
+    template void Wide<T>::update(const Worker&);                                \
+    template void Wide<T>::penalties(const Worker&, bool);                       \
     template double Wide<T>::penalty_sum() const;
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)

@@ -31,9 +31,7 @@ struct Prelu {  // its slope is learned and may be negative: only the input tell
 struct Relu6 {
     static constexpr Needs needs = Needs::output;
     template <class V> FD_HD static V value(V z, V) { return select(z <= V(0), V(0), select(z >= V(6), V(6), z)); }
-    template <class V> FD_HD static V slope(V a, V) {
-        return select(a > V(0), select(a < V(6), V(1), V(0)), V(0));
-    }
+    template <class V> FD_HD static V slope(V a, V) { return select(a > V(0), select(a < V(6), V(1), V(0)), V(0)); }
 };
 struct Elu {
     static constexpr Needs needs = Needs::output;
@@ -116,10 +114,11 @@ struct Exponential {
 };
 
 // The one list: enum, parser, dispatch and test parametrisation come from it.
-#define FD_ELEMENTWISE_ACTIVATIONS(X)                                                                                  \
-    X(linear, Linear) X(relu, Relu) X(leaky_relu, LeakyRelu) X(prelu, Prelu) X(relu6, Relu6) X(elu, Elu)               \
-    X(selu, Selu) X(celu, Celu) X(gelu, Gelu) X(silu, Silu) X(mish, Mish) X(softplus, Softplus)                        \
-    X(softsign, Softsign) X(tanh, Tanh) X(sigmoid, Sigmoid) X(hard_sigmoid, HardSigmoid) X(exponential, Exponential)
+#define FD_ELEMENTWISE_ACTIVATIONS(X)                                                                              \
+    X(linear, Linear)                                                                                              \
+    X(relu, Relu) X(leaky_relu, LeakyRelu) X(prelu, Prelu) X(relu6, Relu6) X(elu, Elu) X(selu, Selu) X(celu, Celu) \
+        X(gelu, Gelu) X(silu, Silu) X(mish, Mish) X(softplus, Softplus) X(softsign, Softsign) X(tanh, Tanh)        \
+            X(sigmoid, Sigmoid) X(hard_sigmoid, HardSigmoid) X(exponential, Exponential)
 
 #define FD_ACTIVATION_ENUM(name, functor) name,
 enum class Activation { FD_ELEMENTWISE_ACTIVATIONS(FD_ACTIVATION_ENUM) softmax };

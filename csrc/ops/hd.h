@@ -25,8 +25,8 @@ struct scalar_of<double> {
     using type = double;
 };
 
-#define FD_SCALAR_FUNCTION(name, call)             \
-    FD_HD float name(float x) { return call(x); }  \
+#define FD_SCALAR_FUNCTION(name, call)            \
+    FD_HD float name(float x) { return call(x); } \
     FD_HD double name(double x) { return call(x); }
 FD_SCALAR_FUNCTION(vexp, std::exp)
 FD_SCALAR_FUNCTION(vexpm1, std::expm1)

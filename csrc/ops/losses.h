@@ -47,39 +47,36 @@ struct Quantile {
         V e = y - p;
         return vmax(c * e, (c - V(1)) * e);
     }
-    template <class V> FD_HD static V slope(V p, V y, V c) {
-        return select(y > p, -c, select(y < p, V(1) - c, V(0)));
-    }
+    template <class V> FD_HD static V slope(V p, V y, V c) { return select(y > p, -c, select(y < p, V(1) - c, V(0))); }
 };
 struct Hinge {  // y is -1 or 1
     template <class V> FD_HD static V value(V p, V y, V) { return vmax(V(1) - y * p, V(0)); }
     template <class V> FD_HD static V slope(V p, V y, V) { return select(V(1) - y * p > V(0), -y, V(0)); }
 };
 struct BinaryCrossentropyLogits {  // p is the logit
-    template <class V> FD_HD static V value(V p, V y, V) {
-        return vmax(p, V(0)) - p * y + vlog1p(vexp(-vabs(p)));
-    }
+    template <class V> FD_HD static V value(V p, V y, V) { return vmax(p, V(0)) - p * y + vlog1p(vexp(-vabs(p))); }
     template <class V> FD_HD static V slope(V p, V y, V) { return vsigmoid(p) - y; }
 };
-struct BinaryCrossentropy {  // p is a probability
+struct BinaryCrossentropy {  // p is a probability, q = clip(p), r = clip(1 - p): in float 1 - q has lost its digits
     template <class V> FD_HD static V clip(V p) {
-        return vmin(vmax(p, V(probability_floor)), V(1) - V(probability_floor));
+        return vmin(vmax(p, V(probability_floor)), V(1 - probability_floor));
     }
     template <class V> FD_HD static V value(V p, V y, V) {
-        V q = clip(p);
-        return -(y * vlog(q) + (V(1) - y) * vlog(V(1) - q));
+        V q = clip(p), r = clip(V(1) - p);
+        return -(y * vlog(q) + (V(1) - y) * vlog(r));
     }
     template <class V> FD_HD static V slope(V p, V y, V) {
-        V q = clip(p);
-        V inside = (q - y) / (q * (V(1) - q));
-        return select(p < V(probability_floor), V(0), select(p > V(1) - V(probability_floor), V(0), inside));
+        V q = clip(p), r = clip(V(1) - p);
+        V inside = (q - y) / (q * r);
+        return select(p < V(probability_floor), V(0), select(V(1) - p < V(probability_floor), V(0), inside));
     }
 };
 
-#define FD_ELEMENTWISE_LOSSES(X)                                                                            \
-    X(mse, MeanSquaredError) X(mae, MeanAbsoluteError) X(huber, Huber) X(log_cosh, LogCosh)                 \
-    X(mape, MeanAbsolutePercentageError) X(poisson, Poisson) X(quantile, Quantile) X(hinge, Hinge)          \
-    X(binary_crossentropy, BinaryCrossentropy) X(binary_crossentropy_logits, BinaryCrossentropyLogits)
+#define FD_ELEMENTWISE_LOSSES(X)                                                                             \
+    X(mse, MeanSquaredError)                                                                                 \
+    X(mae, MeanAbsoluteError) X(huber, Huber) X(log_cosh, LogCosh) X(mape, MeanAbsolutePercentageError)      \
+        X(poisson, Poisson) X(quantile, Quantile) X(hinge, Hinge) X(binary_crossentropy, BinaryCrossentropy) \
+            X(binary_crossentropy_logits, BinaryCrossentropyLogits)
 
 #define FD_LOSS_ENUM(name, functor) name,
 enum class Loss { FD_ELEMENTWISE_LOSSES(FD_LOSS_ENUM) categorical_crossentropy, sparse_categorical_crossentropy };

@@ -77,9 +77,7 @@ struct Adagrad {
 };
 struct Adadelta {
     static constexpr int slots = 2;
-    static Step<double> prepare(const Hyper& h, double lr, int64_t) {
-        return {lr, h.rho, 1 - h.rho, 0, 0, h.epsilon};
-    }
+    static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, h.rho, 1 - h.rho, 0, 0, h.epsilon}; }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = s.a * m[0] + s.b * g * g;
         V u = g * vsqrt(m[1] + s.epsilon) / vsqrt(m[0] + s.epsilon);
@@ -113,7 +111,8 @@ struct Nadam {  // Dozat 2015
         const double u = schedule(h, t), next = schedule(h, t + 1);
         // m_hat = c·m + d·g; sqrt(v_hat) = sqrt(v)·x, so lr/(sqrt(v)·x + eps) = (lr/x)/(sqrt(v) + eps/x)
         const double x = 1 / std::sqrt(1 - std::pow(h.beta_2, double(t)));
-        return {lr / x, 1 - h.beta_1, 1 - h.beta_2, next / (1 - product * next), (1 - u) / (1 - product), h.epsilon / x};
+        return {lr / x,       1 - h.beta_1, 1 - h.beta_2, next / (1 - product * next), (1 - u) / (1 - product),
+                h.epsilon / x};
     }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = m[0] + s.a * (g - m[0]);
@@ -133,11 +132,11 @@ struct Lion {  // Chen et al. 2023
 };
 
 // Variants that differ in their slots are rules of their own, so that the loop over elements has no branch.
-#define FD_UPDATE_RULES(X)                                                                                         \
-    X(sgd, Sgd) X(sgd_momentum, SgdMomentum) X(sgd_nesterov, SgdNesterov) X(rmsprop, RmsProp)                      \
-    X(rmsprop_momentum, RmsPropMomentum) X(rmsprop_centered, RmsPropCentered)                                      \
-    X(rmsprop_centered_momentum, RmsPropCenteredMomentum) X(adagrad, Adagrad) X(adadelta, Adadelta) X(adam, Adam)  \
-    X(adam_amsgrad, AdamAmsgrad) X(nadam, Nadam) X(lion, Lion)
+#define FD_UPDATE_RULES(X)                                                                                             \
+    X(sgd, Sgd)                                                                                                        \
+    X(sgd_momentum, SgdMomentum) X(sgd_nesterov, SgdNesterov) X(rmsprop, RmsProp) X(rmsprop_momentum, RmsPropMomentum) \
+        X(rmsprop_centered, RmsPropCentered) X(rmsprop_centered_momentum, RmsPropCenteredMomentum) X(adagrad, Adagrad) \
+            X(adadelta, Adadelta) X(adam, Adam) X(adam_amsgrad, AdamAmsgrad) X(nadam, Nadam) X(lion, Lion)
 
 #define FD_RULE_ENUM(name, functor) name,
 enum class Rule { FD_UPDATE_RULES(FD_RULE_ENUM) };

@@ -80,11 +80,11 @@ def _as_numbers(where: str, name: str, value: object, array: Array) -> Array:
         place = _first_not_a_number(array)
         if place is not None:
             item, position, column = array[place], position_of(name, place), _column_name(value, place)
+            remedy = "turn categories into numbers (one column each) and fill what is missing"
+            if isinstance(item, str) and array.ndim == 1:
+                remedy = _label_remedy(name)
             fail(
-                where,
-                f"{given}: {position}{column} is {item!r} ({type(item).__name__})",
-                "numbers are needed",
-                "turn categories into numbers (one column each) and fill what is missing",
+                where, f"{given}: {position}{column} is {item!r} ({type(item).__name__})", "numbers are needed", remedy
             )
         if isinstance(given_dtype, np.dtype) and given_dtype.hasobject:
             fail(where, given, "a numeric dtype is needed", f"pass np.asarray({name}, dtype='float32')")
@@ -116,8 +116,12 @@ def _fail_not_numbers(where: str, name: str, value: object, array: Array) -> NoR
         where,
         f"{name} has dtype {array.dtype} (text, e.g. {first!r})",
         "numbers are needed",
-        f"turn labels into class ids with classes, {name} = np.unique({name}, return_inverse=True)",
+        _label_remedy(name),
     )
+
+
+def _label_remedy(name: str) -> str:
+    return f"turn labels into class ids with classes, {name} = np.unique({name}, return_inverse=True)"
 
 
 def _first_not_a_number(array: Array) -> tuple[int, ...] | None:

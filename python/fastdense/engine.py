@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import numpy as np
@@ -26,13 +26,13 @@ class Engine(Protocol):
 
     def get_tensors(self) -> list[Array]: ...
 
-    def set_tensors(self, tensors: Sequence[Array], /) -> None: ...
+    def set_tensors(self, tensors: list[Array], /) -> None: ...
 
-    def configure(self, training: Mapping[str, Any], /) -> None: ...
+    def configure(self, training: dict[str, Any], /) -> None: ...
 
     def get_state(self) -> dict[str, Any]: ...
 
-    def set_state(self, state: Mapping[str, Any], /) -> None: ...
+    def set_state(self, state: dict[str, Any], /) -> None: ...
 
     def train(
         self,
@@ -75,13 +75,13 @@ def value_dtype(device: str, dtype: str) -> np.dtype[Any]:
     return np.dtype(np.float64 if device == "reference" else dtype)
 
 
-def make_engine(device: str, program: Mapping[str, Any]) -> Engine:
+def make_engine(device: str, program: dict[str, Any]) -> Engine:
     """Make the engine that computes `program` on `device`.
 
     Parameters
     ----------
     device : {"cpu", "cuda", "reference"}
-    program : mapping
+    program : dict
         What the net is, as docs/architecture.md describes it.
 
     Raises

@@ -74,9 +74,9 @@ class Machine:
         """Replace all tensors; statistics that thereby change count as known."""
         with self._lock:
             statistics, before = self.net.statistics, self._ready().get_tensors()[:2]
-            self._write(self._engine, tensors)
             if statistics is not None and not all(map(np.array_equal, tensors[:2], before)):
-                statistics.take(tensors[0], tensors[1], "adapt")
+                statistics.take(tensors[0], tensors[1], "adapt")  # raises, before anything is changed, if they are none
+            self._write(self._engine, tensors)
 
     def configure(self, optimizer: Optimizer, loss: Loss, metrics: Sequence[Metric]) -> None:
         """Choose what is optimised and how; the optimizer's state starts afresh."""

@@ -5,37 +5,21 @@ A plain `pytest` does not collect this folder. After a run, the largest differen
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
+from problem import TOLERANCE, Agree, difference
 
 HERE = Path(__file__).resolve().parent
-TOLERANCE = 1e-10  # 1e-5 is promised; in float64 the same formulas are apart by rounding only
 _FOUND = pytest.StashKey[dict[str, float]]()
-
-Agree = Callable[..., None]
 
 
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave this folder alone unless it, or something in it, was asked for by name."""
     asked = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
     return None if any(path == HERE or HERE in path.parents for path in asked) else True
-
-
-def difference(ours: Sequence[Any], theirs: Sequence[Any]) -> float:
-    """Return the largest difference, that of every array relative to its own largest element."""
-    assert len(ours) == len(theirs)
-    worst = 0.0
-    for a, b in zip(map(np.asarray, ours), map(np.asarray, theirs), strict=True):
-        assert a.shape == b.shape, (a.shape, b.shape)
-        assert np.isfinite(b).all()
-        scale = float(np.max(np.abs(b)))
-        gap = float(np.max(np.abs(a - b)))
-        worst = max(worst, gap / scale if scale else gap)
-    return worst
 
 
 @pytest.fixture

@@ -23,8 +23,9 @@ keras.config.set_floatx("float64")
 dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 assert dtypes.result_type("float64", "float32") == "float64"
 
-import fastdense as fd  # noqa: E402
 from problem import Array  # noqa: E402
+
+import fastdense as fd  # noqa: E402
 
 
 def twin(model: fd.Model) -> keras.Model:

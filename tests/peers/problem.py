@@ -1,7 +1,8 @@
-"""What every peer is given: data, a net with weights, and how many steps to make."""
+"""What every peer is given: data, a net with weights, how many steps to make, and how near the answers must be."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ from numpy.typing import NDArray
 import fastdense as fd
 
 Array = NDArray[Any]
+Agree = Callable[..., None]  # the fixture that compares two lists of arrays
 
 INPUTS, OUTPUTS, ROWS, BATCH, STEPS = 6, 3, 160, 16, 100
 EPOCHS = STEPS * BATCH // ROWS
+TOLERANCE = 1e-10  # 1e-5 is promised; in float64 the same formulas are apart by rounding only
 
 
 def rows(seed: int = 0, n: int = ROWS) -> tuple[Array, Array]:
@@ -62,3 +65,16 @@ def train(made: fd.Model, optimizer: Any, loss: Any = "mse", **options: Any) -> 
     x, y = rows()
     made.compile(optimizer, loss)
     return made.fit(x, y, **({"batch_size": BATCH, "epochs": EPOCHS, "shuffle": False, "verbose": 0} | options))
+
+
+def difference(ours: Sequence[Any], theirs: Sequence[Any]) -> float:
+    """Return the largest difference, that of every array relative to its own largest element."""
+    assert len(ours) == len(theirs)
+    worst = 0.0
+    for a, b in zip(map(np.asarray, ours), map(np.asarray, theirs), strict=True):
+        assert a.shape == b.shape, (a.shape, b.shape)
+        assert np.isfinite(b).all()
+        scale = float(np.max(np.abs(b)))
+        gap = float(np.max(np.abs(a - b)))
+        worst = max(worst, gap / scale if scale else gap)
+    return worst

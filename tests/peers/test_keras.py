@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import Agree
 from keras64 import keras, twin
-from problem import BATCH, EPOCHS, STEPS, model, rows, targets, train, weights_of
+from problem import BATCH, EPOCHS, STEPS, Agree, model, rows, targets, train, weights_of
 
 import fastdense as fd
 
@@ -143,12 +142,10 @@ def test_defaults(name: str) -> None:
 def test_arguments(ours: Any, theirs: Any) -> None:
     """What fastdense takes in place, Keras takes in the same place, with the same default."""
     known = {"kernel_initializer": "auto", "label_smoothing": 0.0, "name": None}  # see docs/peers.md
-    expected = inspect.signature(theirs).parameters
+    theirs_of = inspect.signature(theirs).parameters
     for name, parameter in inspect.signature(ours).parameters.items():
-        if name in expected and parameter.default != expected[name].default:
-            assert known[name] == parameter.default
-        elif name not in expected:
-            assert known[name] == parameter.default
+        if name not in theirs_of or parameter.default != theirs_of[name].default:
+            assert known.get(name, "the same") == parameter.default, name
 
 
 def test_short_last_batch_weights_and_validation(agree: Agree) -> None:

@@ -103,7 +103,8 @@ def _binary_from_logits(t: Array, z: Array) -> Pair:
 
 def _binary_from_probabilities(t: Array, p: Array) -> Pair:
     q, inside = _clip(p)
-    return -t * np.log(q) - (1.0 - t) * np.log(1.0 - q), inside * ((1.0 - t) / (1.0 - q) - t / q)
+    r, _ = _clip(1.0 - p)  # 1 - q by itself: next to 1, q has lost most digits of EPSILON
+    return -t * np.log(q) - (1.0 - t) * np.log(r), inside * ((1.0 - t) / r - t / q)
 
 
 def _classes_from_logits(t: Array, z: Array) -> Pair:
