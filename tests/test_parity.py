@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pairs import Array, Problem, Results, compare, inputs
+from pairs import Problem, Results, compare, inputs, settle
 from programs import (
     BATCH_NORM,
     BEGIN,
@@ -22,6 +22,7 @@ from programs import (
     loss_spec,
     metric,
 )
+from tolerances import DIFFERENCE, DIFFERENCE_FLOOR
 
 from fastdense import _core
 
@@ -125,9 +126,87 @@ SUITED = {"poisson": POSITIVE, "binary_probabilities": PROBABILITIES, "binary": 
 SUITED |= dict.fromkeys(("classes", "ids", "classes_probabilities", "ids_probabilities"), (*POSITIVE, "hard_sigmoid"))
 
 
-@pytest.mark.parametrize(("last", "loss"), core(_core.ACTIVATIONS, LOSSES))
-def test_every_activation_and_loss(last: str, loss: str) -> None:
-    if last not in SUITED.get(loss, (last,)):
-        last = "softmax"
-    hidden = HIDDEN[(_core.ACTIVATIONS.index(last) + list(LOSSES).index(loss)) % len(HIDDEN)]
+def suited() -> list[Any]:
+    """(loss, last activation, hidden activation), every hidden one with every last one at least once."""
+    found = []
+    for (i, loss), (k, last) in itertools.product(enumerate(LOSSES), enumerate(_core.ACTIVATIONS)):
+        if last in SUITED.get(loss, (last,)):
+            shown = "-core" if k == i or last == LOSSES[loss][1] else ""
+            found.append(pytest.param(loss, last, HIDDEN[(i + k) % len(HIDDEN)], id=f"{loss}-{last}{shown}"))
+    return found
+
+
+@pytest.mark.parametrize(("loss", "last", "hidden"), suited())
+def test_every_activation_and_loss(loss: str, last: str, hidden: str) -> None:
     compare(Problem([dense(7, hidden), dense(3, last)], LOSSES[loss][0]), gradients)
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+@pytest.mark.parametrize("loss", [pytest.param(loss, id=f"{loss}-core") for loss in LOSSES])
+def test_every_metric(loss: str, weighted: bool) -> None:
+    spec, last = LOSSES[loss]
+    compare(Problem(nets("tanh", last)["penalties"], spec, metrics=EVERY_METRIC, rows=40, weighted=weighted), evaluation)
+
+
+WIDTHS = (1, 3, 16, 17, 127, 128, 130, 200, 784)  # around vectors, around the column slices, a picture
+SMOOTH = ("tanh", "silu", "softplus", "gelu", "mish", "sigmoid", "softsign", "celu")
+KINKED = ("prelu", "relu", "elu", "leaky_relu")  # with few numbers, or one of them comes too close to its kink
+WIDE_LOSSES = ("mse", "classes", "ids", "binary", "log_cosh", "classes_logits")
+WIDE_NETS = ("plain", "batch_norm", "layer_norm", "dropout", "no_bias")
+
+
+def wide(rows: int) -> Problem:
+    """One net for every batch size: 300 of them show all 81 pairs of widths, and every last width with every loss."""
+    a, b, c = (WIDTHS[i % len(WIDTHS)] for i in (rows, rows // 9 + rows, 4 * rows + rows // 27))
+    names = KINKED if rows * b <= 3000 else SMOOTH
+    spec, last = LOSSES[WIDE_LOSSES[rows % len(WIDE_LOSSES)]]
+    net = WIDE_NETS[rows % len(WIDE_NETS)]
+    net = "plain" if b == 1 and net == "layer_norm" else net  # a single feature less its own mean: all gradients are 0
+    ops = nets(names[rows % len(names)], last)[net]
+    units = iter((b, c))
+    ops = [op | {"units": next(units)} if op["kind"] == "dense" else op for op in ops]
+    return Problem(ops, spec, inputs=a, rows=rows, weighted=rows % 2 == 0, metrics=(metric("mse"), metric("mae")))
+
+
+def gradients_and_totals(engine: Any, problem: Problem, noise: Any) -> Results:
+    return gradients(engine, problem, noise) | evaluation(engine, problem, noise)
+
+
+@pytest.mark.parametrize("first", [pytest.param(i, id=f"{i}-core" if i == 121 else str(i)) for i in range(1, 300, 30)])
+def test_every_batch_size(first: int) -> None:
+    for rows in range(first, first + 30):
+        compare(wide(rows), gradients_and_totals)
+
+
+# -- the gradient is that of the loss: central differences -------------------------------------------------------
+
+
+def central_differences(problem: Problem, training: bool) -> None:
+    """Compare the gradient with that of the reported loss, for every element; tolerances.py gives the reasons."""
+    problem, _ = settle(problem, gradients)
+    engine, data = problem.engine(_core.Engine, "float64"), problem.data()
+    loss, found = engine.loss_and_grad(*data, training=training, n_threads=1)
+    start = engine.get_tensors()
+    assert [g.shape for g in found] == [tensor.shape for tensor in start]
+    for i, gradient in enumerate(found):
+        for index in np.ndindex(gradient.shape):
+            ends = []
+            for sign in (1, -1):
+                moved = list(start)
+                moved[i] = start[i].copy()
+                moved[i][index] += sign * DIFFERENCE
+                engine.set_tensors(moved)
+                ends.append(engine.loss_and_grad(*data, training=training, n_threads=1)[0])
+            slope = (ends[0] - ends[1]) / (2 * DIFFERENCE)
+            assert abs(gradient[index] - slope) <= 1e-6 * abs(slope) + DIFFERENCE_FLOOR * max(1.0, abs(loss)), (i, index)
+
+
+@pytest.mark.parametrize(("loss", "last", "hidden"), suited())
+def test_gradient_by_central_differences(loss: str, last: str, hidden: str) -> None:
+    central_differences(Problem([dense(4, hidden), dense(3, last)], LOSSES[loss][0], rows=6), training=False)
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("net", ["dropout", "layer_norm", "residual", "penalties", "no_bias", "residual_first"])
+def test_gradient_of_layers_by_central_differences(net: str, training: bool) -> None:
+    central_differences(Problem(nets("silu", "linear")[net], rows=6), training)

@@ -84,6 +84,26 @@ void bind_for(py::module_& m) {
             return out;
         },
         "isa"_a, "x"_a, "mean"_a, "inverse"_a);
+    // s · b by product(): out (m, n), or its transpose made by the transposed store from rows packed of bᵀ.
+    m.def(
+        "product",
+        [](const std::string& isa, const Matrix<T>& s, const Matrix<T>& b, bool transposed) {
+            const auto& k = cpu::kernels_of<T>(isa_named(isa));
+            const int64_t rows = s.shape(0), length = s.shape(1), cols = transposed ? b.shape(0) : b.shape(1);
+            if ((transposed ? b.shape(1) : b.shape(0)) != length) throw InvalidArgument("product: shapes do not fit");
+            Matrix<T> out(std::vector<py::ssize_t>{transposed ? cols : rows, transposed ? rows : cols});
+            std::vector<T> panel(size_t(k.panel * length));
+            for (int64_t c = 0; c < cols; c += k.panel) {
+                const int64_t n = std::min<int64_t>(k.panel, cols - c);
+                if (transposed) k.pack_rows(b.data() + c * length, length, n, length, panel.data());
+                else k.pack_columns(b.data() + c, cols, n, length, panel.data());
+                T* to = out.mutable_data() + (transposed ? c * rows : c);
+                k.product(
+                    {s.data(), length, 1, rows, length, panel.data(), n, to, transposed ? rows : cols, transposed});
+            }
+            return out;
+        },
+        "isa"_a, "s"_a, "b"_a, "transposed"_a);
 }
 
 // C = A · B by the team, column slices: what the wide path does; for the roofline.

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 #include <type_traits>
+#include <utility>
 #ifdef __x86_64__
 #include <immintrin.h>
 #endif
@@ -48,6 +49,7 @@ FD_HD Pack<T> head(Pack<T> x, std::integral_constant<int, N>) {
 #include "cpu/kernels_gather.h"
 #include "cpu/kernels_loss.h"
 #include "cpu/kernels_norm.h"
+#include "cpu/kernels_product.h"
 
 template <class T>
 constexpr Kernels<T> table() {
@@ -70,7 +72,12 @@ constexpr Kernels<T> table() {
             layer_norm_backward<T>,
             layer_norm_parameters<T>,
             dropout<T>,
-            gather_row<T>};
+            gather_row<T>,
+            panel_width<T>,
+            product_rows,
+            product<T>,
+            pack_rows<T>,
+            pack_columns<T>};
 }
 constexpr Kernels<float> f32 = table<float>();
 constexpr Kernels<double> f64 = table<double>();

@@ -48,6 +48,19 @@ struct NormBlock {  // batch or layer normalisation of one block
     int64_t ld = 0, rows = 0, cols = 0;
 };
 
+// out(a, v) = Σ_k s(a, k) · panel(k, v) for a < rows, v < cols: s is read in place, panel was packed (see Kernels::panel).
+template <class T>
+struct Product {
+    const T* s = nullptr;
+    int64_t s_a = 0, s_k = 0;  // strides of s, in elements
+    int64_t rows = 0, k = 0;
+    const T* panel = nullptr;
+    int64_t cols = 0;
+    T* out = nullptr;  // overwritten: out[a · ld + v], or out[v · ld + a] if transposed
+    int64_t ld = 0;
+    bool transposed = false;
+};
+
 struct DropoutKey {
     uint64_t seed, step;
     uint32_t op;
@@ -85,6 +98,11 @@ struct Kernels {
     void (*dropout)(const DropoutKey&, const T* x, T* out, uint64_t first, int64_t n);
     // one row: out = x, or (x - mean)·inverse
     void (*gather_row)(const View&, int64_t row, const T* mean, const T* inverse, T* out);
+    int panel;  // columns of a packed panel; element (k, v) lies at k · panel + v
+    int tile;   // rows that product() works on at once: cut work at multiples of it
+    void (*product)(const Product<T>&);
+    void (*pack_rows)(const T* a, int64_t ld, int64_t rows, int64_t k, T* panel);     // panel(j, r) = a(r, j)
+    void (*pack_columns)(const T* b, int64_t ld, int64_t cols, int64_t k, T* panel);  // panel(j, c) = b(j, c)
 };
 
 struct Isa {

@@ -1,5 +1,9 @@
 // Aligned storage that is allocated before a run and never inside a step.
 #pragma once
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include <cstdint>
 #include <cstdlib>
 #include <cstring>
@@ -18,9 +22,14 @@ public:
     // At least n elements; old contents are lost when it grows. New memory is zero.
     void reserve(int64_t n) {
         if (n <= size_) return;
-        const size_t bytes = (size_t(n) * sizeof(T) + 63) / 64 * 64;
-        void* fresh = std::aligned_alloc(64, bytes);
+        const size_t wanted = size_t(n) * sizeof(T), alignment = wanted >= huge_page ? huge_page : 64;
+        const size_t bytes = (wanted + alignment - 1) / alignment * alignment;
+        void* fresh = std::aligned_alloc(alignment, bytes);
         if (!fresh) throw std::bad_alloc();
+#ifdef MADV_HUGEPAGE
+        if (alignment == huge_page)
+            madvise(fresh, bytes, MADV_HUGEPAGE);  // products walk weights across many small pages
+#endif
         std::memset(fresh, 0, bytes);
         std::free(data_);
         data_ = static_cast<T*>(fresh);
@@ -31,6 +40,7 @@ public:
     int64_t size() const { return size_; }
 
 private:
+    static constexpr size_t huge_page = size_t(2) << 20;
     T* data_ = nullptr;
     int64_t size_ = 0;
 };

@@ -85,6 +85,8 @@ void Wide<T>::reserve(int64_t rows, bool backward) {
     rows = std::max(rows, capacity_);
     backward |= backward_ready_;
     x_.reserve(rows * plan_.inputs);
+    row_panels_.reserve(panels(rows) * k_.panel * plan_.widest);
+    if (backward) column_panels_.reserve(rows * panels(plan_.widest) * k_.panel);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
@@ -205,32 +207,61 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
     const bool keeps_z = pass >= Pass::inference && ops::activation_needs[int(act)] == ops::Needs::input;
     T *a = out_[i].get(), *z = keeps_z ? z_[i].get() : a;
     const T *kernel = parameter(o.kernel), *bias = parameter(o.bias), *slope = parameter(o.slope);
-    auto tile = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
+    const auto elementwise = act == ops::Activation::softmax ? ops::Activation::linear : act;
+    auto finish = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
         const int64_t at = r0 * o.out + c0;
-        gemm(Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out, T(0), z + at,
-             o.out);
         const T* b = bias ? bias + c0 : nullptr;
-        const auto elementwise = act == ops::Activation::softmax ? ops::Activation::linear : act;
         if (b || z != a || elementwise != ops::Activation::linear)
             k_.bias_activation(elementwise, T(o.alpha), slope ? slope + c0 : nullptr, b, z + at, a + at, o.out, r1 - r0,
                                c1 - c0);
-        if (act == ops::Activation::softmax && c1 - c0 == o.out) k_.softmax(a + at, a + at, r1 - r0, o.out);
     };
-    if (o.out >= 128) {  // columns: each slice of the kernel is read once, by one thread
-        const Slices columns(o.out);
-        w.each(columns.count, [&](int64_t s) { tile(0, rows, columns.begin(s), columns.end(s)); });
-        if (act == ops::Activation::softmax) {
-            w.sync();
-            const Slices cut(rows, 1, 1);
-            w.each(cut.count, [&](int64_t s) {
-                T* at = a + cut.begin(s) * o.out;
-                k_.softmax(at, at, cut.end(s) - cut.begin(s), o.out);
-            });
-        }
+    if (!worth_packing(rows, o.out, o.in)) {
+        auto tile = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
+            gemm(Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out, T(0),
+                 z + r0 * o.out + c0, o.out);
+            finish(r0, r1, c0, c1);
+        };
+        const bool by_columns = o.out >= 128;
+        const Slices cut = by_columns ? Slices(o.out) : Slices(rows, 32);
+        w.each(cut.count, [&](int64_t s) {
+            if (by_columns) tile(0, rows, cut.begin(s), cut.end(s));
+            else tile(cut.begin(s), cut.end(s), 0, o.out);
+        });
     } else {
-        const Slices cut(rows, 32);
-        w.each(cut.count, [&](int64_t s) { tile(cut.begin(s), cut.end(s), 0, o.out); });
+        pack_row_panels(w, x, rows, o.in);
+        w.sync();
+        const Slices columns = tiles(o.out);
+        const int64_t groups = columns.count >= 4 ? 1 : panels(rows);  // narrow layers are cut by rows too
+        w.each(columns.count * groups, [&](int64_t task) {
+            const int64_t c0 = columns.begin(task % columns.count), c1 = columns.end(task % columns.count);
+            const int64_t p0 = task / columns.count, p1 = groups == 1 ? panels(rows) : p0 + 1;
+            for (int64_t c = c0; c < c1; c += k_.tile)
+                for (int64_t p = p0; p < p1; ++p) {
+                    const int64_t r = p * k_.panel;
+                    k_.product({kernel + c, 1, o.out, std::min<int64_t>(k_.tile, c1 - c), o.in,
+                                row_panels_.get() + r * o.in, std::min<int64_t>(k_.panel, rows - r), z + r * o.out + c,
+                                o.out, true});
+                }
+            finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), c0, c1);
+        });
     }
+    if (act == ops::Activation::softmax) {
+        w.sync();
+        const Slices cut(rows, 4, 1);
+        w.each(cut.count, [&](int64_t s) {
+            T* at = a + cut.begin(s) * o.out;
+            k_.softmax(at, at, cut.end(s) - cut.begin(s), o.out);
+        });
+    }
+}
+
+// Rows of a (rows, cols) as panels, for products whose columns are these rows.
+template <class T>
+void Wide<T>::pack_row_panels(const Worker& w, const T* a, int64_t rows, int64_t cols) {
+    w.each(panels(rows), [&](int64_t p) {
+        const int64_t r = p * k_.panel;
+        k_.pack_rows(a + r * cols, cols, std::min<int64_t>(k_.panel, rows - r), cols, row_panels_.get() + r * cols);
+    });
 }
 
 template <class T>

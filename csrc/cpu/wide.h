@@ -81,6 +81,14 @@ private:
     const T* stored(int i, const T* x, Pass pass) const;  // what the derivative of op i's activation needs
     double* parts(int tensor) const { return penalty_parts_.get() + tensor * parts_per_tensor; }
 
+    // Whether a product of ours beats BLAS: its panels (columns of them) are well filled, packing is paid back by many
+    // `outputs` to a panel, and a panel (k long) stays in the second-level cache.
+    bool worth_packing(int64_t columns, int64_t outputs, int64_t k) const {
+        return columns * 4 >= k_.panel && outputs >= 64 && k <= 2048;
+    }
+    int64_t panels(int64_t n) const { return (n + k_.panel - 1) / k_.panel; }
+    Slices tiles(int64_t n) const { return Slices(n, k_.tile, k_.tile); }
+    void pack_row_panels(const Worker&, const T* a, int64_t rows, int64_t cols);
     void dense_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void batch_norm_forward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update_statistics);
@@ -111,7 +119,8 @@ private:
     Buffer<T> x_, y_, probabilities_, activity_, input_inverse_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_, penalty_parts_, norm_parts_;
-    Buffer<T> scratch_[3];  // matrix penalties and muon
+    Buffer<T> row_panels_, column_panels_;  // packed operands of the layer at work
+    Buffer<T> scratch_[3];                  // matrix penalties and muon
 };
 
 }  // namespace fd::cpu

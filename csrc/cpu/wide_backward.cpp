@@ -63,16 +63,45 @@ void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, 
     const T* x = output(i - 1, x0, pass);
     const bool passes_on = i > 0 && trains_up_to_[size_t(i - 1)];
     const bool finishes = passes_on && op(i - 1).kind == OpKind::dense;
-    const Slices cut(o.in);
+    const T *weights = parameter(o.kernel), *grad = d(i);
+    const bool pack_rows = passes_on && worth_packing(rows, o.in, o.out),
+               pack_columns = worth_packing(o.out, o.in, rows);
+    if (pack_rows) pack_row_panels(w, grad, rows, o.out);
+    if (pack_columns)
+        w.each(panels(o.out), [&](int64_t p) {
+            const int64_t c = p * k_.panel, n = std::min<int64_t>(k_.panel, o.out - c);
+            k_.pack_columns(grad + c, o.out, n, rows, column_panels_.get() + c * rows);
+        });
+    if (pack_rows || pack_columns) w.sync();
+    const Slices cut = tiles(o.in);
     w.each(cut.count, [&](int64_t s) {
         const int64_t i0 = cut.begin(s), i1 = cut.end(s), n = i1 - i0;
         if (passes_on) {
-            gemm(Trans::no, Trans::yes, rows, n, o.out, d(i), o.out, parameter(o.kernel) + i0 * o.out, o.out, T(0),
-                 d(i - 1) + i0, o.in);
+            T* below = d(i - 1);
+            if (!pack_rows)
+                gemm(Trans::no, Trans::yes, rows, n, o.out, grad, o.out, weights + i0 * o.out, o.out, T(0), below + i0,
+                     o.in);
+            else
+                for (int64_t r = i0; r < i1; r += k_.tile)
+                    for (int64_t p = 0; p < panels(rows); ++p) {
+                        const int64_t b = p * k_.panel;
+                        k_.product({weights + r * o.out, o.out, 1, std::min<int64_t>(k_.tile, i1 - r), o.out,
+                                    row_panels_.get() + b * o.out, std::min<int64_t>(k_.panel, rows - b),
+                                    below + b * o.in + r, o.in, true});
+                    }
             if (finishes) dense_finish(i - 1, x0, rows, pass, i0, i1);
         }
-        gemm(Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, d(i), o.out, T(0), gradient(o.kernel) + i0 * o.out,
-             o.out);
+        if (!pack_columns)
+            gemm(Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, grad, o.out, T(0),
+                 gradient(o.kernel) + i0 * o.out, o.out);
+        else
+            for (int64_t r = i0; r < i1; r += k_.tile)
+                for (int64_t p = 0; p < panels(o.out); ++p) {
+                    const int64_t c = p * k_.panel;
+                    k_.product({x + r, 1, o.in, std::min<int64_t>(k_.tile, i1 - r), rows,
+                                column_panels_.get() + c * rows, std::min<int64_t>(k_.panel, o.out - c),
+                                gradient(o.kernel) + r * o.out + c, o.out, false});
+                }
         if (update) update_run(o.kernel, i0 * o.out, n * o.out, int(s), 1, true);
     });
 }
@@ -182,7 +211,7 @@ void Wide<T>::each_run(const Worker& w, int tensor, F&& body) {
         if (w.first()) body(int64_t(0), t.size(), 0);
         return;
     }
-    const Slices cut(t.rows);
+    const Slices cut = tiles(t.rows);
     w.each(cut.count, [&](int64_t s) { body(cut.begin(s) * t.cols, (cut.end(s) - cut.begin(s)) * t.cols, int(s)); });
 }
 

@@ -17,6 +17,7 @@ with warnings.catch_warnings():
     import keras
     from keras.src.backend.common import dtypes
 
+__all__ = ["keras", "loss_and_grad", "np_array", "twin"]
 jax.config.update("jax_enable_x64", True)
 keras.config.set_floatx("float64")
 # Except on TensorFlow, Keras takes means and other sums of float64 in float32, which leaves seven digits.
@@ -92,4 +93,5 @@ def loss_and_grad(
 
 def np_array(value: Any) -> Array:
     """Return a Keras or JAX array as a NumPy one."""
-    return jax.device_get(value)
+    array: Array = jax.device_get(value)
+    return array

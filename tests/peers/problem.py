@@ -29,15 +29,17 @@ def rows(seed: int = 0, n: int = ROWS) -> tuple[Array, Array]:
 def targets(loss: str, n: int = ROWS) -> Array:
     """Return targets that a loss can take, for the inputs of `rows`."""
     y = rows(n=n)[1]
+    classes: Array = np.argmax(y, axis=1)
     if loss == "sparse_categorical_crossentropy":
-        return np.argmax(y, axis=1)
+        return classes
     if loss == "categorical_crossentropy":
-        return np.eye(OUTPUTS)[np.argmax(y, axis=1)]
+        one_hot: Array = np.eye(OUTPUTS)[classes]
+        return one_hot
     if loss == "binary_crossentropy":
         return (y > 0).astype(float)
     if loss == "hinge":
         return np.where(y > 0, 1.0, -1.0)
-    return np.floor(np.exp(1.5 * y)) if loss == "poisson" else y
+    return np.asarray(np.floor(np.exp(1.5 * y))) if loss == "poisson" else y
 
 
 def weights_of(n: int = ROWS) -> Array:

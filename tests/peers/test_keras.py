@@ -92,7 +92,7 @@ def test_schedule_rates(name: str, agree: Agree) -> None:
 
 
 def test_piecewise_rates(agree: Agree) -> None:
-    arguments = {"boundaries": [10, 60], "values": [0.05, 0.02, 0.03]}
+    arguments: dict[str, Any] = {"boundaries": [10, 60], "values": [0.05, 0.02, 0.03]}
     ours = fd.schedules.PiecewiseConstantDecay(**arguments)
     theirs = keras.optimizers.schedules.PiecewiseConstantDecay(**arguments)
     agree([ours(np.arange(float(STEPS)))], [[float(theirs(step)) for step in range(STEPS)]])
@@ -153,7 +153,13 @@ def test_short_last_batch_weights_and_validation(agree: Agree) -> None:
     x, y = rows(n=150)
     made = model()
     other = twin(made)
-    options = {"batch_size": BATCH, "epochs": 5, "shuffle": False, "verbose": 0, "validation_split": 0.2}
+    options: dict[str, Any] = {
+        "batch_size": BATCH,
+        "epochs": 5,
+        "shuffle": False,
+        "verbose": 0,
+        "validation_split": 0.2,
+    }
     options["sample_weight"] = weights_of(150)
     made.compile(fd.Adam(0.01), "huber")
     other.compile(keras.optimizers.Adam(0.01), "huber")
@@ -167,7 +173,7 @@ def test_class_weight(agree: Agree) -> None:
     layers = [fd.Dense(8, activation="tanh"), fd.Dense(3, activation="softmax")]
     made = model(layers)
     other = twin(made)
-    options = {"batch_size": BATCH, "epochs": 3, "shuffle": False, "verbose": 0}
+    options: dict[str, Any] = {"batch_size": BATCH, "epochs": 3, "shuffle": False, "verbose": 0}
     options["class_weight"] = {0: 1.0, 1: 4.0, 2: 0.5}
     made.compile(fd.SGD(0.1), "sparse_categorical_crossentropy")
     other.compile(keras.optimizers.SGD(0.1), "sparse_categorical_crossentropy")

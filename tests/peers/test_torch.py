@@ -61,6 +61,11 @@ OPTIMIZERS: dict[str, tuple[fd.optimizers.Optimizer, Callable[..., Any], BeforeS
         lambda p: optim.Adagrad(p, lr=0.05, initial_accumulator_value=0.1, eps=0.0),
         nothing,
     ),
+    "adagrad_lr_decay": (
+        fd.Adagrad(fd.schedules.InverseTimeDecay(0.1, decay_steps=1, decay_rate=0.1), epsilon=TINY),
+        lambda p: optim.Adagrad(p, lr=0.1, lr_decay=0.1, initial_accumulator_value=0.1, eps=0.0),
+        nothing,
+    ),
     "adadelta": (
         fd.Adadelta(1.0, rho=0.9, epsilon=1e-6),
         lambda p: optim.Adadelta(p, lr=1.0, rho=0.9, eps=1e-6),
@@ -123,7 +128,10 @@ def test_optimizer(name: str, agree: Agree) -> None:
 def test_coupled_weight_decay(name: str, agree: Agree) -> None:
     """PyTorch's `weight_decay` of SGD, RMSprop and Adam adds to the gradient, as an l2 penalty of half of it does."""
     ours, theirs, before = OPTIMIZERS[name]
-    half = {"kernel_regularizer": fd.regularizers.l2(0.05), "bias_regularizer": fd.regularizers.l2(0.05)}
+    half: dict[str, Any] = {
+        "kernel_regularizer": fd.regularizers.l2(0.05),
+        "bias_regularizer": fd.regularizers.l2(0.05),
+    }
     net = [fd.Dense(8, activation="tanh", **half), fd.Dense(3, **half)]
 
     def decayed(parameters: Any) -> Any:
@@ -156,7 +164,8 @@ def test_clipping(kind: str, agree: Agree) -> None:
         else:
             clip_norm(parameters)
 
-    ours = fd.SGD(0.05, momentum=0.9, **{kind: limit})
+    options: dict[str, Any] = {kind: limit}
+    ours = fd.SGD(0.05, momentum=0.9, **options)
     beside(agree, ours, lambda p: optim.SGD(p, lr=0.05, momentum=0.9), before)
     assert sum(cut) >= 10
 
@@ -222,19 +231,25 @@ def test_muon(agree: Agree) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "defaults"),
+    ("cls", "defaults"),
     [
-        ("SGD", {"lr": 0.001, "momentum": 0}),
-        ("RMSprop", {"lr": 0.01, "alpha": 0.99, "eps": 1e-8, "momentum": 0, "centered": False}),
-        ("Adagrad", {"lr": 0.01, "initial_accumulator_value": 0, "eps": 1e-10, "lr_decay": 0}),
-        ("Adadelta", {"lr": 1.0, "rho": 0.9, "eps": 1e-6}),
-        ("Adam", {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False}),
-        ("AdamW", {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}),
-        ("NAdam", {"lr": 0.002, "betas": (0.9, 0.999), "eps": 1e-8, "momentum_decay": 0.004}),
-        ("Muon", {"lr": 0.001, "weight_decay": 0.1, "momentum": 0.95, "nesterov": True, "ns_steps": 5}),
+        (optim.SGD, {"lr": 0.001, "momentum": 0}),
+        (optim.RMSprop, {"lr": 0.01, "alpha": 0.99, "eps": 1e-8, "momentum": 0, "centered": False}),
+        (optim.Adagrad, {"lr": 0.01, "initial_accumulator_value": 0, "eps": 1e-10, "lr_decay": 0}),
+        (optim.Adadelta, {"lr": 1.0, "rho": 0.9, "eps": 1e-6}),
+        (optim.Adam, {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, "amsgrad": False}),
+        (optim.AdamW, {"lr": 0.001, "betas": (0.9, 0.999), "eps": 1e-8, "weight_decay": 0.01}),
+        (optim.NAdam, {"lr": 0.002, "betas": (0.9, 0.999), "eps": 1e-8, "momentum_decay": 0.004}),
+        (optim.Muon, {"lr": 0.001, "weight_decay": 0.1, "momentum": 0.95, "nesterov": True, "ns_steps": 5}),
+        (torch.nn.BatchNorm1d, {"eps": 1e-5, "momentum": 0.1}),
+        (torch.nn.LayerNorm, {"eps": 1e-5}),
+        (torch.nn.LeakyReLU, {"negative_slope": 0.01}),
+        (torch.nn.PReLU, {"num_parameters": 1, "init": 0.25}),
+        (torch.nn.PoissonNLLLoss, {"log_input": True, "full": False, "eps": 1e-8}),
     ],
+    ids=lambda value: getattr(value, "__name__", ""),
 )
-def test_defaults_in_the_table(name: str, defaults: dict[str, Any]) -> None:
+def test_defaults_in_the_table(cls: Any, defaults: dict[str, Any]) -> None:
     """docs/peers.md says so."""
-    parameters = inspect.signature(getattr(optim, name)).parameters
+    parameters = inspect.signature(cls).parameters
     assert {key: parameters[key].default for key in defaults} == defaults

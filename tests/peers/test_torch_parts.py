@@ -13,7 +13,7 @@ from torch_twin import ACTIVATIONS, Twin, torch
 import fastdense as fd
 
 F = torch.nn.functional
-Loss = Callable[[Any, Any], Any]
+Loss = Callable[..., Any]
 COARSE = {"hard_sigmoid": 1e-7, "celu": 1e-7}  # PyTorch keeps 1/6, and alpha, in float32 when it derives these
 
 

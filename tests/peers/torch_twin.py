@@ -11,12 +11,13 @@ import numpy as np
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     import torch
+    from torch import nn
 
 from problem import Array
 
 import fastdense as fd
 
-nn = torch.nn
+__all__ = ["ACTIVATIONS", "Twin", "torch"]
 torch.set_default_dtype(torch.float64)  # of the optimizers' scalars too
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": lambda alpha: nn.ReLU(),

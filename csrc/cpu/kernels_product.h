@@ -1,0 +1,90 @@
+// Matrix products of the wide path. Part of kernels.cpp.
+//
+// One side is read as scalars straight from where it lies (weights, so they are never repacked), the other as packed panels
+// of two vectors. out(a, v) = Σ_k s(a, k) · panel(k, v), each element one chain of multiply-adds in the order of k: how the
+// work is cut cannot change a bit of it.
+
+inline constexpr int product_rows = vector_bytes == 64 ? 14 : 6;  // 2 accumulators each + 3 fill the vector registers
+template <class T>
+inline constexpr int panel_width = 2 * Pack<T>::width;
+
+template <int Rows, class T>
+FD_HD void product_tile(const Product<T>& p, const T* s, T* out) {
+    using P = Pack<T>;
+    constexpr int W = P::width;
+    P acc[Rows][2];
+#pragma GCC unroll 16
+    for (int a = 0; a < Rows; ++a) acc[a][0] = acc[a][1] = P(T(0));
+    const T* v = p.panel;
+    for (int64_t k = 0; k < p.k; ++k, v += 2 * W) {
+        const P v0 = load(v), v1 = load(v + W);
+        const T* column = s + k * p.s_k;
+#pragma GCC unroll 16
+        for (int a = 0; a < Rows; ++a) {
+            const P x(column[a * p.s_a]);
+            acc[a][0] = acc[a][0] + x * v0;
+            acc[a][1] = acc[a][1] + x * v1;
+        }
+    }
+    if (!p.transposed) {
+#pragma GCC unroll 16
+        for (int a = 0; a < Rows; ++a) {
+            if (p.cols >= W) store(out + a * p.ld, acc[a][0]);
+            else store(out + a * p.ld, acc[a][0], int(p.cols));
+            if (p.cols >= 2 * W) store(out + a * p.ld + W, acc[a][1]);
+            else if (p.cols > W) store(out + a * p.ld + W, acc[a][1], int(p.cols) - W);
+        }
+        return;
+    }
+    T tile[Rows][2 * W];
+#pragma GCC unroll 16
+    for (int a = 0; a < Rows; ++a) store(tile[a], acc[a][0]), store(tile[a] + W, acc[a][1]);
+    for (int64_t c = 0; c < p.cols; ++c)
+#pragma GCC unroll 16
+        for (int a = 0; a < Rows; ++a) out[c * p.ld + a] = tile[a][c];
+}
+
+template <class T, int... Rows>
+FD_HD void product_rest(const Product<T>& p, const T* s, T* out, int64_t rest, std::integer_sequence<int, Rows...>) {
+    ((rest == Rows + 1 ? product_tile<Rows + 1>(p, s, out) : void()), ...);
+}
+template <class T>
+void product(const Product<T>& p) {
+    const int64_t step = p.transposed ? 1 : p.ld;
+    int64_t a = 0;
+    for (; a + product_rows <= p.rows; a += product_rows)
+        product_tile<product_rows>(p, p.s + a * p.s_a, p.out + a * step);
+    if (a < p.rows)
+        product_rest(p, p.s + a * p.s_a, p.out + a * step, p.rows - a,
+                     std::make_integer_sequence<int, product_rows - 1>());
+}
+
+// Up to panel_width rows of `a`, k long, as a panel: panel(j, r) = a(r, j); missing rows are 0.
+template <class T>
+void pack_rows(const T* a, int64_t ld, int64_t rows, int64_t k, T* panel) {
+    constexpr int width = panel_width<T>, block = 16;
+    for (int64_t j = 0; j < k; j += block) {
+        const int64_t n = k - j < block ? k - j : block;
+        for (int64_t r = 0; r < width; ++r) {
+            T* to = panel + j * width + r;
+            const T* from = a + r * ld + j;
+            if (r >= rows)
+                for (int64_t i = 0; i < n; ++i) to[i * width] = T(0);
+            else if (n == block)
+#pragma GCC unroll 16
+                for (int i = 0; i < block; ++i) to[i * width] = from[i];
+            else
+                for (int64_t i = 0; i < n; ++i) to[i * width] = from[i];
+        }
+    }
+}
+// Up to panel_width columns of `b`, k long: panel(j, c) = b(j, c); missing columns are 0.
+template <class T>
+void pack_columns(const T* b, int64_t ld, int64_t cols, int64_t k, T* panel) {
+    constexpr int W = Pack<T>::width;
+    for (int64_t j = 0; j < k; ++j, b += ld, panel += 2 * W)
+        for (int h = 0; h < 2; ++h) {
+            const int64_t n = cols - h * W;
+            store(panel + h * W, n >= W ? load(b + h * W) : n > 0 ? load(b + h * W, int(n)) : Pack<T>(T(0)));
+        }
+}
