@@ -18,7 +18,7 @@ from typing import Any
 
 from benchmarks.cases import Case, load
 from benchmarks.workers import make_model
-from fastdense.rivals import Epoch, Rival, write_task
+from fastdense.rivals import Epoch, Rival, untuned, write_task
 from fastdense.versions import build_config, package_version, processor_name
 
 LIBRARIES = ("fastdense", "torch", "numpy")
@@ -42,7 +42,9 @@ def mad(values: Sequence[float]) -> float:
 
 def sgemm_gflops() -> float:
     """What NumPy's 2048³ float32 product reaches on all processors, in a process of its own: the machine's ceiling."""
-    return float(subprocess.run([sys.executable, "-c", SGEMM], check=True, capture_output=True, text=True).stdout)
+    return float(
+        subprocess.run([sys.executable, "-c", SGEMM], check=True, capture_output=True, text=True, env=untuned()).stdout
+    )
 
 
 def run_case(case: Case, libraries: Sequence[str], rounds: int, max_rounds: int, spread: float) -> Result:

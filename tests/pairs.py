@@ -266,6 +266,8 @@ def compare(problem: Problem, ask: Question, free: Callable[[str], bool] = lambd
             assert np.isfinite(exact).all(), f"the problem is no good: {name} is not finite"
             limit = allowed(dtype, terms, exact, [other[name] for other in noisy])
             off = float(np.max(np.abs(got - exact), initial=0.0))
-            assert off <= limit, f"{dtype} {name}: off by {off:.3g}, allowed {limit:.3g}, size {np.max(np.abs(exact)):.3g}"
+            assert off <= limit, (
+                f"{dtype} {name}: off by {off:.3g}, allowed {limit:.3g}, size {np.max(np.abs(exact)):.3g}"
+            )
             worst = max(worst, off / limit)
     return worst

@@ -309,7 +309,7 @@ def test_reduce_lr_changes_the_steps(device: str) -> None:
     model.fit(X, Y, verbose=0)
     for a, b in zip(weights, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    with pytest.raises(ValueError, match="factor is 1.0; it must be at least 0 and below 1"):
+    with pytest.raises(ValueError, match="factor=1.0 is out of range. Give a finite number at least 0 and below 1"):
         ReduceLROnPlateau(factor=1.0)
 
 
@@ -428,3 +428,22 @@ def test_plot(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(ImportError, match="plot: matplotlib is not installed; install it with pip install matplotlib"):
         history.plot()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: EarlyStopping(patience="3"), "EarlyStopping: patience='3' is of type str. Give a whole number"),
+        (lambda: EarlyStopping(patience=-1), "EarlyStopping: patience=-1 is out of range"),
+        (lambda: EarlyStopping(baseline="x"), "EarlyStopping: baseline='x' is of type str"),
+        (lambda: EarlyStopping(monitor=5), "EarlyStopping: monitor is 5; a name from the logs is needed"),
+        (lambda: EarlyStopping(restore_best_weights="yes"), "restore_best_weights='yes' is of type str. Give True or F"),
+        (lambda: EarlyStopping(patienc=3), "EarlyStopping: unknown argument 'patienc'. Did you mean 'patience'?"),
+        (lambda: ReduceLROnPlateau(factor="x"), "ReduceLROnPlateau: factor='x' is of type str"),
+        (lambda: ReduceLROnPlateau(cooldown=0.5), "ReduceLROnPlateau: cooldown=0.5 is of type float"),
+        (lambda: ReduceLROnPlateau(min_lr=-1), "ReduceLROnPlateau: min_lr=-1 is out of range"),
+    ],
+)
+def test_arguments_are_checked_before_training(make, message):
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        make()

@@ -453,3 +453,34 @@ def test_a_schedule_that_fails_stops_before_the_step(make: Make) -> None:
     with pytest.raises(ValueError, match="gives nan at step 3"):
         model.train_on_batch(X, COLUMN)
     model.optimizer.learning_rate = kept
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.fit(X, COLUMN, epoch=3), "fit: unknown argument 'epoch'. Did you mean 'epochs'? It takes x, y,"),
+        (lambda m: m.compile(optimiser="adam"), "compile: unknown argument 'optimiser'. Did you mean 'optimizer'?"),
+        (lambda m: m.predict(X, bach_size=3), "predict: unknown argument 'bach_size'. Did you mean 'batch_size'?"),
+        (lambda m: fd.Model([fd.Dense(1)], input=4), "Model: unknown argument 'input'. Did you mean 'inputs'?"),
+        (lambda m: fd.Model([fd.Dense(1)]), "Model: the argument 'inputs' is missing. Give inputs=...."),
+        (lambda m: m.set_weights(5), "set_weights: weights is of type int; a list of arrays is needed"),
+        (lambda m: m.set_weights({0: X}), "set_weights: weights is of type dict; a list of arrays is needed"),
+        (lambda m: m.fit(X, COLUMN, sample_weight=np.full(N, 1e300)), "sample_weight[0] is 1e+300, too large for float32"),
+        (lambda m: m.compile("adam", "mse", metrics=[fd.metrics.TopKAccuracy(10**30)]), "TopKAccuracy: k=10000"),
+    ],
+)
+def test_wrong_calls(make: Make, call: Callable[[fd.Model], Any], message: str) -> None:
+    with pytest.raises((TypeError, ValueError), match=re.escape(message)):
+        call(make())
+
+
+@pytest.mark.parametrize("key", [float("nan"), float("inf")])
+def test_class_that_is_no_number(make: Make, key: float) -> None:
+    with pytest.raises(ValueError, match=f"^fit: class_weight names class {key}; the classes are 0..2: leave it out"):
+        make("sparse_categorical_crossentropy", 3).fit(X, IDS, class_weight={key: 1.0})
+
+
+def test_more_threads_than_there_can_be() -> None:
+    model = fd.Model([fd.Dense(1)], inputs=4)
+    model.compile("sgd", "mse")
+    assert len(model.fit(X, COLUMN, n_threads=2**40, verbose=0).epoch) == 1

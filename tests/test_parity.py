@@ -76,7 +76,9 @@ HIDDEN = tuple(name for name in _core.ACTIVATIONS if name != "softmax")
 EVERY_METRIC = tuple(
     metric(kind, threshold=threshold, multiclass=multiclass)
     for kind in _core.METRICS
-    for threshold, multiclass in ([(0.4, False), (0.5, True)] if kind in ("precision", "recall", "f1") else [(0.4, False)])
+    for threshold, multiclass in (
+        [(0.4, False), (0.5, True)] if kind in ("precision", "recall", "f1") else [(0.4, False)]
+    )
 )
 
 
@@ -145,7 +147,9 @@ def test_every_activation_and_loss(loss: str, last: str, hidden: str) -> None:
 @pytest.mark.parametrize("loss", [pytest.param(loss, id=f"{loss}-core") for loss in LOSSES])
 def test_every_metric(loss: str, weighted: bool) -> None:
     spec, last = LOSSES[loss]
-    compare(Problem(nets("tanh", last)["penalties"], spec, metrics=EVERY_METRIC, rows=40, weighted=weighted), evaluation)
+    compare(
+        Problem(nets("tanh", last)["penalties"], spec, metrics=EVERY_METRIC, rows=40, weighted=weighted), evaluation
+    )
 
 
 WIDTHS = (1, 3, 16, 17, 127, 128, 130, 200, 784)  # around vectors, around the column slices, a picture
@@ -198,7 +202,10 @@ def central_differences(problem: Problem, training: bool) -> None:
                 engine.set_tensors(moved)
                 ends.append(engine.loss_and_grad(*data, training=training, n_threads=1)[0])
             slope = (ends[0] - ends[1]) / (2 * DIFFERENCE)
-            assert abs(gradient[index] - slope) <= 1e-6 * abs(slope) + DIFFERENCE_FLOOR * max(1.0, abs(loss)), (i, index)
+            assert abs(gradient[index] - slope) <= 1e-6 * abs(slope) + DIFFERENCE_FLOOR * max(1.0, abs(loss)), (
+                i,
+                index,
+            )
 
 
 @pytest.mark.parametrize(("loss", "last", "hidden"), suited())

@@ -130,7 +130,9 @@ def test_a_bias_before_batch_norm(optimizer: str) -> None:
     bias, beside = 1, {"tensor 1", "slot 0 of tensor 1", "slot 1 of tensor 1", "tensor 4"}
     compare(problem, run, lambda name: name in beside or name.startswith("val_totals"))
     exact = run(problem.engine(reference.Engine), problem, None)
-    signal = max(np.abs(g).max() for g in problem.engine(reference.Engine).loss_and_grad(*problem.data(), training=True)[1])
+    signal = max(
+        np.abs(g).max() for g in problem.engine(reference.Engine).loss_and_grad(*problem.data(), training=True)[1]
+    )
     for dtype, unit in (("float32", 2.0**-24), ("float64", 2.0**-53)):
         found = run(problem.engine(_core.Engine, dtype), problem, None)
         apart = np.abs(found[f"tensor {bias}"] - exact[f"tensor {bias}"]).max()

@@ -43,6 +43,7 @@ def allowed(dtype: str, terms: int, clean: Array, noisy: list[Array]) -> float:
     moved = max(float(np.max(np.abs(other - clean), initial=0.0)) for other in noisy)
     return ROUNDINGS * math.sqrt(terms) * UNIT[dtype] * (size + moved / NOISE)
 
+
 # -- gradients against central differences -----------------------------------------------------------------------
 
 # Of (f(w + h) - f(w - h))/2h the truncation error is h^2/6 times the third derivative and the rounding error u |f|/h:
@@ -57,3 +58,38 @@ DIFFERENCE_FLOOR = 1e-9
 # 0.9 and 0.999 that is 7.3. The bias correction sqrt(1 - b2^t)/(1 - b1^t) is below 1 from step 6 on and makes the
 # product smaller than 1 before.
 ADAM_STRIDE = 7.3
+
+# -- single kernels (test_kernels.py), in units in the last place of the exact result ------------------------------
+
+# Measured on 10^5 points for every instruction set and both dtypes, in brackets, then room for other points. The building
+# blocks exp, expm1, log1p are good to [1.0, 1.7, 1.8]; each operation on top adds half a unit, a division by a rounded
+# number one. A result below the smallest normal number is measured in units of the latter.
+ULP = {
+    "linear": 0.0,
+    "relu": 0.0,
+    "relu6": 0.0,
+    "leaky_relu": 0.5,  # one product
+    "prelu": 0.5,
+    "exponential": 2.0,  # [1.0]
+    "elu": 3.0,  # [1.7]
+    "selu": 3.0,  # [1.7]
+    "celu": 4.0,  # [2.1], and a division by alpha inside
+    "sigmoid": 4.0,  # [2.4]
+    "softplus": 3.0,  # [1.8]
+    "softsign": 2.0,  # [1.5]
+    "tanh": 4.0,  # [2.6]
+    "silu": 5.0,  # [3.1]
+    "mish": 7.0,  # [4.4]
+}
+# Differences with the exact result of which a part cancels: in units of eps·max(1, |x|) instead.
+# gelu x·Phi(x) takes Phi from 1 + erf, hard_sigmoid adds x/6 and 1/2.
+CANCELLING = {"gelu": 2.0, "hard_sigmoid": 1.0}  # [1.0, 0.4]
+# Slopes are taken from the stored output where that is enough, a·(1 - a) or 1 - a^2: what 1 - a loses is gone. So they
+# are good to a few eps of 1, not of themselves; silu's and mish's multiply such a difference by x.
+SLOPE = 4.0  # [2.7]
+SLOPE_PER_X = 3.0  # [silu 0.6, mish 2.2]
+# A sum of n terms of one sign is off by at most n u of itself; the kernels add in several strands, so n/4 is never reached.
+SUM = 0.25
+# Acklam's start and two Newton steps against the standard library's Wichura AS241: each is good to a few ulp of the quantile
+# or, in the middle where that goes to 0, of 1.
+QUANTILE = 16 * 2.0**-52

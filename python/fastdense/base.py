@@ -7,6 +7,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import numpy as np
+
 from . import losses, metrics, optimizers, saving
 from .arrays import Array, as_array, fail
 from .data import Shape
@@ -15,7 +17,7 @@ from .history import History
 from .layers import Layer
 from .machine import Machine
 from .net import Net
-from .specs import optional_text
+from .specs import keywords_checked, optional_text
 
 B = TypeVar("B", bound="BaseModel")
 
@@ -23,6 +25,7 @@ B = TypeVar("B", bound="BaseModel")
 class BaseModel:
     """Layers, a machine that computes, and how to train; see `fastdense.Model`."""
 
+    @keywords_checked
     def __init__(
         self,
         layers: Sequence[Any],
@@ -128,6 +131,7 @@ class BaseModel:
 
     # ---- compile ---------------------------------------------------------------------------------------------------
 
+    @keywords_checked
     def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *, metrics: Any = None) -> None:
         """Choose how to train. The optimizer starts afresh; the parameters stay.
 
@@ -181,6 +185,9 @@ class BaseModel:
             If their number or a shape is wrong; nothing is changed then.
         """
         needed = self.net.tensors
+        if not isinstance(weights, (Sequence, np.ndarray)) or isinstance(weights, str):
+            given = f"weights is of type {type(weights).__name__}"
+            fail("set_weights", given, "a list of arrays is needed", "as get_weights() gives them")
         if len(weights) != len(needed):
             names = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in needed)
             fail("set_weights", f"{len(weights)} arrays were given", f"{len(needed)} are needed", names or "none")

@@ -19,7 +19,7 @@ from .history import History
 from .hooks import Callback, CallbackList, Logs
 from .progress import ProgressBar
 from .schedules import Schedule
-from .specs import suggestion
+from .specs import flag, integer, keywords_checked, number, suggestion
 
 __all__ = [
     "CSVLogger",
@@ -44,8 +44,10 @@ class _Monitor:
     def __init__(self, owner: str, key: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
             raise ValueError(f"{owner}: mode is {mode!r}; needed: 'auto', 'min' or 'max'")
+        if not isinstance(key, str):
+            raise TypeError(f"{owner}: monitor is {key!r}; a name from the logs is needed, such as 'val_loss'")
         name = key.removeprefix("val_")
-        self.owner, self.key, self.min_delta = owner, key, abs(float(min_delta))
+        self.owner, self.key, self.min_delta = owner, key, abs(number(f"{owner}: min_delta", min_delta))
         self.growing = mode == "max" or (mode == "auto" and any(part in name for part in _GROWING))
         self.restart()
 
@@ -100,6 +102,7 @@ class EarlyStopping(Callback):
         Earlier epochs are not looked at.
     """
 
+    @keywords_checked
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -112,8 +115,12 @@ class EarlyStopping(Callback):
         start_from_epoch: int = 0,
     ) -> None:
         super().__init__()
-        self.monitor, self.patience, self.verbose, self.baseline = monitor, patience, verbose, baseline
-        self.restore_best_weights, self.start_from_epoch = restore_best_weights, start_from_epoch
+        where = type(self).__name__
+        self.monitor, self.verbose = monitor, verbose
+        self.patience = integer(f"{where}: patience", patience, least=0)
+        self.baseline = None if baseline is None else number(f"{where}: baseline", baseline)
+        self.restore_best_weights = flag(f"{where}: restore_best_weights", restore_best_weights)
+        self.start_from_epoch = integer(f"{where}: start_from_epoch", start_from_epoch, least=0)
         self._watch = _Monitor("EarlyStopping", monitor, mode, min_delta)
         self._begin()
 
@@ -179,6 +186,7 @@ class ModelCheckpoint(Callback):
         The value that the first save must beat.
     """
 
+    @keywords_checked
     def __init__(
         self,
         filepath: str | os.PathLike[str],
@@ -266,6 +274,7 @@ class ReduceLROnPlateau(Callback):
         The rate never gets smaller than this.
     """
 
+    @keywords_checked
     def __init__(
         self,
         monitor: str = "val_loss",
@@ -278,10 +287,12 @@ class ReduceLROnPlateau(Callback):
         min_lr: float = 0.0,
     ) -> None:
         super().__init__()
-        if not 0 <= factor < 1:
-            raise ValueError(f"ReduceLROnPlateau: factor is {factor!r}; it must be at least 0 and below 1, such as 0.1")
-        self.monitor, self.factor, self.patience, self.verbose = monitor, factor, patience, verbose
-        self.cooldown, self.min_lr = cooldown, min_lr
+        where = type(self).__name__
+        self.monitor, self.verbose = monitor, verbose
+        self.factor = number(f"{where}: factor", factor, least=0, below=1)
+        self.patience = integer(f"{where}: patience", patience, least=0)
+        self.cooldown = integer(f"{where}: cooldown", cooldown, least=0)
+        self.min_lr = number(f"{where}: min_lr", min_lr, least=0)
         self._watch = _Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
         self.wait = self.cooldown_counter = 0
 
@@ -325,6 +336,7 @@ class LearningRateScheduler(Callback):
     verbose : {0, 1}
     """
 
+    @keywords_checked
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         super().__init__()
         if not callable(schedule):
@@ -363,6 +375,7 @@ class CSVLogger(Callback):
 
     deferred: ClassVar[bool] = True
 
+    @keywords_checked
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         super().__init__()
         self.filename, self.separator, self.append = os.fspath(filename), separator, append

@@ -288,7 +288,9 @@ def _first(array: Array, bad: Array) -> tuple[int, ...]:
 # ---- weights -------------------------------------------------------------------------------------------------------
 
 
-def check_weights(where: str, weights: object, rows: int, *, name: str = "sample_weight") -> Array | None:
+def check_weights(
+    where: str, weights: object, rows: int, *, name: str = "sample_weight", dtype: str = "float64"
+) -> Array | None:
     """Return per-row weights as float64 (rows,), or None."""
     if weights is None:
         return None
@@ -299,7 +301,7 @@ def check_weights(where: str, weights: object, rows: int, *, name: str = "sample
     if array.ndim != 1 or len(array) != rows:
         remedy = "weights per output are not supported" if array.ndim == 2 else f"pass {name} of the same length as x"
         fail(where, f"{name} has shape {array.shape}", needed, remedy)
-    check_finite(where, name, array)
+    check_finite(where, name, array, dtype)
     if (array < 0).any():
         row = int(np.argmax(array < 0))
         fail(where, f"{name}[{row}] is {array[row]:g}", "weights must be 0 or more", "use 0 to leave a row out")
@@ -343,7 +345,7 @@ def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: 
 
 
 def _class_key(key: object, loss: Loss) -> int | None:
-    if not isinstance(key, (int, float, np.integer, np.floating)) or key != int(key):
+    if not isinstance(key, (int, float, np.integer, np.floating)) or not np.isfinite(key) or key != int(key):
         return None
     return 0 if loss.kind == "hinge" and key == -1 else int(key)
 
@@ -391,7 +393,7 @@ def prepare(
     """Check one data set as a whole."""
     xs = check_x(where, x, net, name=names[0])
     ys = check_y(where, y, len(xs), net, loss, name=names[1], x_name=names[0])
-    return Rows(xs, ys, check_weights(where, sample_weight, len(xs), name=names[2]))
+    return Rows(xs, ys, check_weights(where, sample_weight, len(xs), name=names[2], dtype=net.dtype))
 
 
 def prepare_validation(where: str, validation_data: object, net: Shape, loss: Loss) -> Rows:
@@ -400,7 +402,7 @@ def prepare_validation(where: str, validation_data: object, net: Shape, loss: Lo
         given = (
             f"validation_data has {len(validation_data)} parts"
             if isinstance(validation_data, (tuple, list))
-            else f"validation_data is a {type(validation_data).__name__}"
+            else f"validation_data is of type {type(validation_data).__name__}"
         )
         fail(where, given, "a tuple is needed", "pass (x_val, y_val) or (x_val, y_val, sample_weight_val)")
     x, y, weights = (*validation_data, None)[:3]

@@ -106,6 +106,8 @@ def make_engine(device: str, program: dict[str, Any]) -> Engine:
     try:
         from . import _core
     except ImportError as error:
+        if "FASTDENSE_ISA" in str(error):
+            raise RuntimeError(f"device: 'cpu' cannot be used: {error}; or unset FASTDENSE_ISA") from error
         raise RuntimeError(
             f"device: 'cpu' needs the compiled part of fastdense, which cannot be loaded ({error}); "
             "reinstall with pip install --force-reinstall fastdense, or use device='reference' (slow, NumPy only)"

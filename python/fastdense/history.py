@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from .hooks import Callback, Columns, Logs
+from .specs import suggestion
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -79,10 +80,18 @@ class History(Callback):
         known = [key for key in self.history if not key.startswith("val_")]
         for key in known if keys is None else keys:
             if key not in known:
-                raise ValueError(f"plot: {key!r} is not in the history; it holds {', '.join(known) or 'no epoch yet'}")
+                held = ", ".join(known) or "no epoch yet"
+                if key in self.history:
+                    raise ValueError(f"plot: {key!r} is drawn beside its training values; ask for one of {held}")
+                near = suggestion(key, known)
+                raise ValueError(f"plot: {key!r} is not in the history; it holds {held}{near and '.' + near}")
         chosen = known if keys is None else keys
         if not chosen:
-            raise ValueError("plot: no epoch was recorded; train for at least one epoch first")
+            raise ValueError(
+                "plot: keys is empty; name what to draw, e.g. ['loss']"
+                if known
+                else "plot: no epoch was recorded; train for at least one epoch first"
+            )
         try:
             from matplotlib import pyplot
         except ImportError as error:
@@ -100,6 +109,7 @@ class History(Callback):
             for label, values in curves.items():
                 axis.plot(epochs[-len(values) :], values, label=label, marker="." if len(values) < 30 else "")
             axis.set(xlabel="epoch", title=key, yscale="log" if _log(curves, log) else "linear")
+            axis.xaxis.get_major_locator().set_params(integer=True)
             axis.legend()
         figure.tight_layout()
         return figure

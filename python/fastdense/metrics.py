@@ -223,7 +223,7 @@ class TopKAccuracy(Metric, names=("top_k_accuracy",)):
 
     def __init__(self, k: int = 5, name: str | None = None) -> None:
         super().__init__(name)
-        self.k = integer(f"{type(self).__name__}: k", k, least=1)
+        self.k = integer(f"{type(self).__name__}: k", k, least=1, most=2**31 - 1)
 
     def lower(self, loss: Loss, outputs: int) -> Config:
         self._need(outputs > 1, loss, "needs one output per class, but the model has 1", "'binary_accuracy'")

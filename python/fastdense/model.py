@@ -12,7 +12,7 @@ from .data import check_x, class_weights, prepare, prepare_validation, rows_to_t
 from .history import History
 from .hooks import CallbackList, check_callbacks
 from .progress import ProgressBar, check_verbose, say, text_of
-from .specs import flag
+from .specs import flag, keywords_checked
 from .training import Fit, Options, check_batch_memory, check_batch_size, check_threads, columns
 
 
@@ -53,6 +53,7 @@ class Model(BaseModel):
 
     # ---- training --------------------------------------------------------------------------------------------------
 
+    @keywords_checked
     def fit(
         self,
         x: Any,
@@ -140,6 +141,7 @@ class Model(BaseModel):
         Fit(self, data, validation, options, [*users, history, bar], params).run()
         return history
 
+    @keywords_checked
     def train_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None, *, return_dict: bool = False
     ) -> Any:
@@ -169,6 +171,7 @@ class Model(BaseModel):
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
+    @keywords_checked
     def evaluate(
         self,
         x: Any,
@@ -214,6 +217,7 @@ class Model(BaseModel):
         say(verbose, f"evaluate: {text_of(logs)} ({len(data)} rows, {time.perf_counter() - began:.2g} s)")
         return self._results(totals, return_dict)
 
+    @keywords_checked
     def predict(
         self,
         x: Any,
@@ -254,6 +258,7 @@ class Model(BaseModel):
         say(verbose, f"predict: {len(rows)} rows, {time.perf_counter() - began:.2g} s")
         return out
 
+    @keywords_checked
     def loss_and_grad(
         self, x: Any, y: Any, *, sample_weight: Any = None, training: bool = False, n_threads: int | None = None
     ) -> tuple[float, list[Array]]:

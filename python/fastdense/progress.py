@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +29,14 @@ def is_interactive(stream: TextIO | None) -> bool:
     if stream is None:
         return False
     return bool(getattr(stream, "isatty", lambda: False)()) or type(stream).__module__.startswith("ipykernel")
+
+
+def _has_room(stream: TextIO) -> bool:
+    """False for a terminal that says it has no columns or rows, as some build servers do: tqdm would draw nothing."""
+    try:
+        return min(os.get_terminal_size(stream.fileno())) > 0
+    except (OSError, ValueError, AttributeError):
+        return True
 
 
 def text_of(logs: Logs | dict[str, Any]) -> str:
@@ -125,7 +134,7 @@ class ProgressBar(Callback):
         self._latest = ""
         if self._stream is None:
             return
-        if self.verbose in ("auto", 1) and is_interactive(self._stream):
+        if self.verbose in ("auto", 1) and is_interactive(self._stream) and _has_room(self._stream):
             self._bar = make_bar(self._stream, self._first, self._epochs)
         lines = LINES if self.verbose == "auto" else self._epochs
         self._every = max(1, -(-(self._epochs - self._first) // lines))

@@ -7,6 +7,7 @@ another's. It answers every line "epoch" on its standard input with one line of 
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -198,13 +199,22 @@ class TorchNet:
 RIVALS: dict[str, type[NumpyNet] | type[TorchNet]] = {"numpy": NumpyNet, "torch": TorchNet}
 
 
+def untuned() -> dict[str, str]:
+    """The environment without OpenBLAS's switches: one meant for another program may forbid NumPy its best kernels."""
+    return {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
+
+
 class Rival:
     """A rival's process. `epoch()` trains one more epoch there; use it in a `with` statement."""
 
     def __init__(self, name: str, task: Path, module: str = "fastdense.rivals") -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, name, str(task)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [sys.executable, "-m", module, name, str(task)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env=untuned(),
         )
 
     def epoch(self) -> Epoch:

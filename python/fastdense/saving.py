@@ -20,7 +20,7 @@ import numpy as np
 from . import layers, losses, metrics, optimizers
 from .arrays import Array
 from .engine import check_device
-from .specs import resolve
+from .specs import integer, resolve
 
 if TYPE_CHECKING:
     from .base import BaseModel
@@ -65,9 +65,11 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[st
         with contextlib.suppress(FileNotFoundError):
             os.chmod(temporary, os.stat(path).st_mode & 0o777)
         os.replace(temporary, path)
-    except BaseException:
+    except BaseException as error:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
+        if isinstance(error, OSError) and error.errno is not None:  # name the file that was asked for
+            raise OSError(error.errno, f"save: {error.strerror}", path) from error
         raise
     _sync_folder(folder)
 
@@ -176,9 +178,13 @@ def restore(config: Mapping[str, Any], tensors: Mapping[str, Array], device: str
         if config["slots"] is not None:
             trainable = sum(tensor.trainable for tensor in model.net.tensors)
             slots = [[tensors[_slot_name(s, i)] for i in range(trainable)] for s in range(config["slots"])]
-            model.machine.set_slots(slots, int(config["step"]))
-    model.machine.epochs_trained = int(config["epochs_trained"])
+            model.machine.set_slots(slots, _count(config, "step"))
+    model.machine.epochs_trained = _count(config, "epochs_trained")
     return model
+
+
+def _count(config: Mapping[str, Any], key: str) -> int:
+    return integer(key, config[key], least=0, most=2**62)
 
 
 def snapshot(model: BaseModel) -> dict[str, Any]:
@@ -227,7 +233,7 @@ def load(path: Path, *, device: str | None = None) -> Model:
         _fail(path, problem)
     try:
         return restore(config, tensors, device)
-    except (KeyError, IndexError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
         _fail(path, _Damaged(f"it does not describe a model ({error})"), error)
 
 
@@ -241,7 +247,7 @@ def _checked_config(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -
         config = json.loads(metadata["fastdense"])
         good = json.loads(metadata["crc32"]) == sums
         version, number = config["version"], int(config["format"])
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _Damaged("its metadata is damaged") from error
     if not good:
         raise _Damaged("its contents do not agree with their checksums")

@@ -8,16 +8,18 @@ the message for a misspelt keyword follow from that signature. `resolve` turns w
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import numbers
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
 import numpy as np
 
 Config = dict[str, Any]
 S = TypeVar("S", bound="Spec")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def _key(name: str) -> str:
@@ -44,7 +46,7 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
         words = candidate.split("_")
         if len(words) > 1 and wanted == "".join(word[:1] for word in words):
             return candidate  # lr for learning_rate
-    by_key = {_key(candidate): candidate for candidate in names}
+    by_key = {_key(candidate): candidate for candidate in reversed(names)}  # of several spellings the first
     found = difflib.get_close_matches(wanted, by_key, n=3, cutoff=0.6)
     found.sort(key=lambda candidate: sorted(candidate) != sorted(wanted))  # swapped letters first
     return by_key[found[0]] if found else None
@@ -54,6 +56,36 @@ def suggestion(name: str, names: Iterable[str]) -> str:
     """Return the sentence " Did you mean 'x'?" for the nearest name, or an empty string."""
     near = nearest(name, names)
     return f" Did you mean {near!r}?" if near else ""
+
+
+def check_keywords(where: str, given: Iterable[str], signature: inspect.Signature) -> None:
+    """Raise TypeError, with the nearest name, for a keyword that a signature does not take."""
+    known = signature.parameters
+    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
+        return
+    for name in given:
+        if name not in known:
+            takes = f"takes {', '.join(known)}" if known else "takes no arguments"
+            raise TypeError(f"{where}: unknown argument {name!r}.{suggestion(name, known)} It {takes}.")
+
+
+def keywords_checked(method: F) -> F:
+    """Make a method answer to a misspelt keyword with `check_keywords`, and likewise to one that is missing."""
+    signature = inspect.signature(method)
+    own = signature.replace(parameters=list(signature.parameters.values())[1:])
+    needed = {p.name for p in own.parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
+    where = method.__name__
+
+    @functools.wraps(method)
+    def checked(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if not own.parameters.keys() >= kwargs.keys() >= needed:
+            here = type(self).__name__ if where == "__init__" else where
+            check_keywords(here, kwargs, own)
+            for name in needed - kwargs.keys():
+                raise TypeError(f"{here}: the argument {name!r} is missing. Give {name}=....")
+        return method(self, *args, **kwargs)
+
+    return cast("F", checked)
 
 
 class Names:
@@ -116,11 +148,7 @@ class Spec:
         cls.__signature__ = inspect.Signature(own)
 
     def __new__(cls: type[S], *args: Any, **kwargs: Any) -> S:
-        known = cls.__signature__.parameters
-        for name in kwargs:
-            if name not in known and not any(p.kind is p.VAR_KEYWORD for p in known.values()):
-                takes = f"takes {', '.join(known)}" if known else "takes no arguments"
-                raise TypeError(f"{cls.__name__}: unknown argument {name!r}.{suggestion(name, known)} It {takes}.")
+        check_keywords(cls.__name__, kwargs, cls.__signature__)
         return super().__new__(cls)
 
     def __init__(self) -> None:

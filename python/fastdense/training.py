@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from .model import Model
 
 CALL_SECONDS = 0.1  # how long a call lasts at least where no callback needs every epoch
+MOST_THREADS = 1 << 16  # that an engine is asked for; it takes fewer
 CALL_STEPS = 1 << 20  # and the most steps it makes, since the learning rates of all of them are handed over
 
 
@@ -59,7 +60,9 @@ def check_batch_size(where: str, batch_size: object) -> int | None:
 
 def check_threads(where: str, n_threads: object) -> int:
     """Return a number of threads, 0 for None: the engine then looks at the machine."""
-    return 0 if n_threads is None else integer(f"{where}: n_threads", n_threads, least=1)
+    if n_threads is None:
+        return 0
+    return min(integer(f"{where}: n_threads", n_threads, least=1), MOST_THREADS)
 
 
 def columns(totals: Array, metrics: Sequence[Metric], outputs: int, prefix: str = "") -> dict[str, list[float]]:
@@ -272,7 +275,7 @@ class Fit:
                     "to learn: use a smaller learning rate, scale x and y to about 1, or clipnorm=1 in "
                     "the optimizer; callbacks=[TerminateOnNaN()] stops at once",
                     RuntimeWarning,
-                    stacklevel=5,
+                    stacklevel=6,
                 )
         return logs
 
