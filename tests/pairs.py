@@ -216,7 +216,7 @@ Question = Callable[[Any, Problem, Any], Results]  # (engine, problem, noise or 
 
 
 def settle(problem: Problem, ask: Question) -> tuple[Problem, Results]:
-    """Draw the problem anew until rounding cannot fall on the wrong side of a kink. Returns it and the exact numbers."""
+    """Draw the problem anew until rounding cannot fall on the wrong side of a kink; return it and its numbers."""
     for seed in range(200):
         drawn = replace(problem, seed=problem.seed + 1000 * seed)
         with closest_call() as closest:

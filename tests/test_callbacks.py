@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import math
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -407,6 +408,15 @@ def test_terminate_on_nan_lets_good_training_go_on(device: str) -> None:
     assert runs[0] == runs[1]
 
 
+def test_csv_goes_on_in_the_columns_of_the_file(tmp_path: Path) -> None:
+    path, model = tmp_path / "log.csv", make("reference", metrics=["mae"])
+    model.fit(X, Y, epochs=1, validation_split=0.2, callbacks=[CSVLogger(path)], verbose=0)
+    again = model.fit(X, Y, epochs=2, initial_epoch=1, callbacks=[CSVLogger(path, append=True)], verbose=0)
+    first, second = csv.DictReader(path.read_text().splitlines())
+    assert list(first) == ["epoch", "loss", "mae", "val_loss", "val_mae"] and "NA" not in first.values()
+    assert float(second["mae"]) == again.history["mae"][0] and second["val_loss"] == second["val_mae"] == "NA"
+
+
 # ---- history -------------------------------------------------------------------------------------------------------
 
 
@@ -420,7 +430,14 @@ def test_plot(monkeypatch: pytest.MonkeyPatch) -> None:
         for line, name in zip(axis.lines, (key, f"val_{key}"), strict=True):
             assert list(line.get_ydata()) == history.history[name] and list(line.get_xdata()) == [1, 2, 3]
     assert history.plot(["mae"], log=True).axes[0].get_yscale() == "log"
+    assert all(tick == int(tick) for tick in figure.axes[0].get_xticks())  # there is no epoch 1.5
     pyplot.close("all")
+    with pytest.raises(ValueError, match="plot: 'val_mae' is drawn beside its training values; ask for one of loss, m"):
+        history.plot(["val_mae"])
+    with pytest.raises(ValueError, match="plot: keys is empty; name what to draw"):
+        history.plot([])
+    with pytest.raises(ValueError, match=r"plot: 'mea' is not in the history; it holds loss, mae\. Did you mean 'mae'"):
+        history.plot(["mea"])
     with pytest.raises(ValueError, match="plot: 'acc' is not in the history; it holds loss, mae"):
         history.plot(["acc"])
     with pytest.raises(ValueError, match="plot: no epoch was recorded"):
@@ -437,7 +454,10 @@ def test_plot(monkeypatch: pytest.MonkeyPatch) -> None:
         (lambda: EarlyStopping(patience=-1), "EarlyStopping: patience=-1 is out of range"),
         (lambda: EarlyStopping(baseline="x"), "EarlyStopping: baseline='x' is of type str"),
         (lambda: EarlyStopping(monitor=5), "EarlyStopping: monitor is 5; a name from the logs is needed"),
-        (lambda: EarlyStopping(restore_best_weights="yes"), "restore_best_weights='yes' is of type str. Give True or F"),
+        (
+            lambda: EarlyStopping(restore_best_weights="yes"),
+            "restore_best_weights='yes' is of type str. Give True",
+        ),
         (lambda: EarlyStopping(patienc=3), "EarlyStopping: unknown argument 'patienc'. Did you mean 'patience'?"),
         (lambda: ReduceLROnPlateau(factor="x"), "ReduceLROnPlateau: factor='x' is of type str"),
         (lambda: ReduceLROnPlateau(cooldown=0.5), "ReduceLROnPlateau: cooldown=0.5 is of type float"),

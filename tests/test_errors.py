@@ -312,12 +312,12 @@ def test_not_compiled(device: str) -> None:
         (
             {"loss": "mse", "optimizer": "adamm"},
             ValueError,
-            "compile: optimizer='adamm' is not a known optimizer. Did you mean 'Adam'?",
+            "compile: optimizer='adamm' is not a known optimizer. Did you mean 'adam'?",
         ),
         (
             {"loss": "mse", "metrics": ["accuracyy"]},
             ValueError,
-            "metrics='accuracyy' is not a known metric. Did you mean 'Accuracy'?",
+            "metrics='accuracyy' is not a known metric. Did you mean 'accuracy'?",
         ),
         ({"loss": "mse", "metrics": ["mae", "mae"]}, ValueError, "two entries of the history would be 'mae'"),
         (
@@ -465,7 +465,10 @@ def test_a_schedule_that_fails_stops_before_the_step(make: Make) -> None:
         (lambda m: fd.Model([fd.Dense(1)]), "Model: the argument 'inputs' is missing. Give inputs=...."),
         (lambda m: m.set_weights(5), "set_weights: weights is of type int; a list of arrays is needed"),
         (lambda m: m.set_weights({0: X}), "set_weights: weights is of type dict; a list of arrays is needed"),
-        (lambda m: m.fit(X, COLUMN, sample_weight=np.full(N, 1e300)), "sample_weight[0] is 1e+300, too large for float32"),
+        (
+            lambda m: m.fit(X, COLUMN, sample_weight=np.full(N, 1e300)),
+            "sample_weight[0] is 1e+300, too large",
+        ),
         (lambda m: m.compile("adam", "mse", metrics=[fd.metrics.TopKAccuracy(10**30)]), "TopKAccuracy: k=10000"),
     ],
 )

@@ -199,3 +199,12 @@ def test_works_beside(module: str, other: str, order: str) -> None:
         + f"import hashlib; train(); {last}; print(hashlib.sha256(train()).hexdigest())"
     )
     assert beside == alone
+
+
+def test_a_wrong_instruction_set_is_named() -> None:
+    pytest.importorskip("fastdense._core")
+    code = "import fastdense as fd; fd.Model([fd.Dense(1)], inputs=1)"
+    environment = os.environ | {"FASTDENSE_ISA": "sse9"}
+    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stderr
+    assert "device: 'cpu' cannot be used: FASTDENSE_ISA='sse9' is not available here; choose one of" in told
+    assert "reinstall" not in told.splitlines()[-1]

@@ -1,5 +1,5 @@
-"""Parity of every instruction set. It is chosen once per process, so each but the default one runs in a pytest of its own:
-the tests named core, which show every activation, loss, layer, optimizer, option and metric at least once."""
+"""Parity of every instruction set. It is chosen once per process, so all but this process's own get a pytest of their
+own: the tests named core, which show every activation, loss, layer, optimizer, option and metric at least once."""
 
 from __future__ import annotations
 

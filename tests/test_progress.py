@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 import warnings
 from typing import Any
@@ -78,6 +79,20 @@ def test_a_terminal_gets_a_bar(device: str, library: str, monkeypatch: pytest.Mo
     ]
     assert drawn[-1][2] == f"loss {history.history['loss'][-1]:.4g}"
     assert "epoch 4/4" in terminal.getvalue()
+
+
+def test_a_terminal_without_size_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("tqdm")
+    terminal = Terminal()
+    monkeypatch.setattr(terminal, "fileno", lambda: 1, raising=False)
+    monkeypatch.setattr(os, "get_terminal_size", lambda descriptor: os.terminal_size((0, 0)))
+    monkeypatch.setattr(sys, "stdout", terminal)
+    make("reference").fit(X, Y, epochs=3)
+    assert [line.split(" - ")[0] for line in terminal.getvalue().splitlines()] == [
+        "epoch 1/3",
+        "epoch 2/3",
+        "epoch 3/3",
+    ]
 
 
 def test_a_bar_moves_within_an_epoch_and_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

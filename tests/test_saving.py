@@ -312,8 +312,10 @@ def test_foreign_files(raw: bytes, tmp_path: Path) -> None:
 def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="nothing"):
         fd.load(tmp_path / "nothing")
-    with pytest.raises(FileNotFoundError):
-        make("reference").save(tmp_path / "no" / "folder")
+    path = tmp_path / "no" / "folder"
+    with pytest.raises(FileNotFoundError, match="save: ") as info:
+        make("reference").save(path)
+    assert info.value.filename == str(path)  # not the temporary one
 
 
 def rewritten(good: bytes, path: Path, change: Any) -> bytes:
@@ -347,6 +349,9 @@ def rewritten(good: bytes, path: Path, change: Any) -> bytes:
         (lambda c: c["compile"].update(loss="msee"), "does not describe a model .*msee"),
         (lambda c: c.update(slots=3), "does not describe a model"),
         (lambda c: c.update(step="soon"), "does not describe a model"),
+        (lambda c: c.update(step=10**30), "does not describe a model .*step=1000"),
+        (lambda c: c.update(epochs_trained=-1), "does not describe a model .*epochs_trained=-1"),
+        (lambda c: c.update(format=float("inf")), "its metadata is damaged"),
         (lambda c: c.pop("epochs_trained") and None, "does not describe a model"),
         (lambda c: [1], "its metadata is damaged"),
     ],

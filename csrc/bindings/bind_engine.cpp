@@ -1,6 +1,5 @@
 // fastdense._core.Engine: the engine interface of docs/architecture.md over core/backend.h.
 #include <atomic>
-#include <optional>
 
 #include "bindings/arrays.h"
 #include "core/parallel.h"
@@ -95,7 +94,7 @@ public:
         const InUse use(busy_);
         py::list out;
         for (size_t i = 0; i < plan().tensors.size(); ++i) {
-            py::array a = empty_array(net_->dtype(), shape_of(plan().tensors[i]));
+            py::array a = empty_array(dtype_of(plan().tensors[i], net_->dtype()), shape_of(plan().tensors[i]));
             net_->read_tensor(int(i), a.mutable_data());
             out.append(a);
         }
@@ -109,8 +108,8 @@ public:
                                   std::to_string(plan().tensors.size()) + " needed");
         std::vector<py::array> checked;  // all of them before the first is written
         for (size_t i = 0; i < given.size(); ++i)
-            checked.push_back(
-                as_tensor(given[i], plan().tensors[i], net_->dtype(), "set_tensors: array " + std::to_string(i)));
+            checked.push_back(as_tensor(given[i], plan().tensors[i], dtype_of(plan().tensors[i], net_->dtype()),
+                                        "set_tensors: array " + std::to_string(i)));
         for (size_t i = 0; i < checked.size(); ++i) net_->write_tensor(int(i), checked[i].data());
     }
 
@@ -187,29 +186,21 @@ public:
         const int64_t batch = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
         if (epoch < 0 || first_batch < 0 || first_batch * batch >= r.train.rows())
             throw InvalidArgument("epoch and first_batch must name an existing batch");
-        std::optional<py::error_already_set> error;  // what the callback raised, other than Ctrl-C
+        Signals signals;
         r.tick = [&](int64_t steps, double loss, double rows) {
-            py::gil_scoped_acquire gil;
-            try {
-                if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            return signals.look([&] {
                 if (!progress.is_none()) progress(steps, loss, rows);
-            } catch (py::error_already_set& e) {
-                if (!e.matches(PyExc_KeyboardInterrupt)) error.emplace(std::move(e));
-                return true;
-            }
-            return false;
+            });
         };
+        r.poll = [&] { return signals(); };
         TrainOutcome out;
         {
-            py::gil_scoped_release release;
+            const WithoutGil unlocked;
             out = net_->train(r);
         }
-        if (error) throw py::error_already_set(std::move(*error));
-        if (PyErr_CheckSignals() != 0) {  // a Ctrl-C that came after the last look must not cost the result
-            if (!PyErr_ExceptionMatches(PyExc_KeyboardInterrupt)) throw py::error_already_set();
-            PyErr_Clear();
-            out.interrupted = true;
-        }
+        signals.look([] {});  // a Ctrl-C that came after the last look must not cost the result
+        if (signals.is_interrupt()) out.interrupted = true;
+        else signals.rethrow();
         const py::ssize_t k = net_->training()->totals(plan().outputs);
         auto table = [&](const std::vector<double>& v) {
             py::array_t<double> a({py::ssize_t(v.size()) / k, k});
@@ -231,10 +222,12 @@ public:
         const Dataset d = dataset_of(x, y, weights);
         check_labels(d);
         std::vector<double> totals(size_t(net_->training()->totals(plan().outputs)));
+        Signals signals;
         {
-            py::gil_scoped_release release;
-            net_->evaluate(d, threads(n_threads), totals.data());
+            const WithoutGil unlocked;
+            net_->evaluate(d, threads(n_threads), [&] { return signals(); }, totals.data());
         }
+        signals.rethrow();
         return py::array_t<double>(py::ssize_t(totals.size()), totals.data());
     }
 
@@ -246,8 +239,12 @@ public:
             throw InvalidArgument(
                 "predict: out must be a writeable C-ordered (rows, outputs) array of the net's dtype");
         void* to = out.mutable_data();
-        py::gil_scoped_release release;
-        net_->predict(v, threads(n_threads), to);
+        Signals signals;
+        {
+            const WithoutGil unlocked;
+            net_->predict(v, threads(n_threads), [&] { return signals(); }, to);
+        }
+        signals.rethrow();
     }
 
     py::tuple loss_and_grad(const py::array& x, const py::object& y, const py::object& weights, bool training,
@@ -263,10 +260,12 @@ public:
             gradients.append(a);
         }
         double loss;
+        Signals signals;
         {
-            py::gil_scoped_release release;
-            loss = net_->loss_and_grad(d, training, threads(n_threads), to.data());
+            const WithoutGil unlocked;
+            loss = net_->loss_and_grad(d, training, threads(n_threads), [&] { return signals(); }, to.data());
         }
+        signals.rethrow();
         return py::make_tuple(loss, gradients);
     }
 
@@ -280,8 +279,12 @@ public:
             to.push_back(a.mutable_data());
             out.append(a);
         }
-        py::gil_scoped_release release;
-        net_->activations(v, threads(n_threads), to.data());
+        Signals signals;
+        {
+            const WithoutGil unlocked;
+            net_->activations(v, threads(n_threads), [&] { return signals(); }, to.data());
+        }
+        signals.rethrow();
         return out;
     }
 

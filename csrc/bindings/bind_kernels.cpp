@@ -71,19 +71,19 @@ void bind_for(py::module_& m) {
         "isa"_a, "a"_a, "b"_a);
     m.def(
         "gather",
-        [](const std::string& isa, const py::array& x, const Matrix<T>& mean, const Matrix<T>& inverse) {
+        [](const std::string& isa, const py::array& x, const Matrix<double>& mean, const Matrix<double>& inverse,
+           Matrix<T> out) {
             const View v = view_of(x);
-            Matrix<T> out(std::vector<py::ssize_t>{v.rows, v.cols});
-            if (mean.size() != inverse.size() || (mean.size() && mean.size() != v.cols))
-                throw InvalidArgument("gather: sizes differ");
             const bool standardise = mean.size() > 0;
+            if (mean.size() != inverse.size() || (standardise && mean.size() != v.cols) ||
+                out.size() != v.rows * v.cols)
+                throw InvalidArgument("gather: sizes differ");
             for (int64_t r = 0; r < v.rows; ++r)
                 cpu::kernels_of<T>(isa_named(isa))
                     .gather_row(v, r, standardise ? mean.data() : nullptr, standardise ? inverse.data() : nullptr,
                                 out.mutable_data() + r * v.cols);
-            return out;
         },
-        "isa"_a, "x"_a, "mean"_a, "inverse"_a);
+        "isa"_a, "x"_a, "mean"_a, "inverse"_a, py::arg("out").noconvert());
     // s · b by product(): out (m, n), or its transpose made by the transposed store from rows packed of bᵀ.
     m.def(
         "product",

@@ -10,6 +10,10 @@
 
 namespace fd {
 
+// Asked by one worker between parts of a long call: true if the caller wants to stop (Ctrl-C). The call then returns early and
+// what it was to return is meaningless; the net is that of the last finished step.
+using Poll = std::function<bool()>;
+
 struct TrainRequest {
     Dataset train;
     const Dataset* validation = nullptr;
@@ -21,6 +25,7 @@ struct TrainRequest {
     bool stop_on_nan = false;
     // Called after steps, a few times a second: (steps done, Σ loss, Σ rows of this epoch). True: stop now.
     std::function<bool(int64_t, double, double)> tick;
+    Poll poll;  // inside validation, and inside steps that take long
     int threads = 1;
 };
 
@@ -32,7 +37,7 @@ struct TrainOutcome {
     bool interrupted = false;
 };
 
-// Every void pointer holds elements of the net's own type, densely packed.
+// Every void pointer holds elements of the net's own type (of a Tensor with `float64`: double), densely packed.
 class Backend {
 public:
     virtual ~Backend() = default;
@@ -47,10 +52,10 @@ public:
     virtual int64_t step() const = 0;
     virtual void set_step(int64_t) = 0;
     virtual TrainOutcome train(const TrainRequest&) = 0;
-    virtual void evaluate(const Dataset&, int threads, double* totals) = 0;
-    virtual void predict(const View& x, int threads, void* out) = 0;
-    virtual double loss_and_grad(const Dataset&, bool training, int threads, void* const* gradients) = 0;
-    virtual void activations(const View& x, int threads, void* const* outputs) = 0;
+    virtual void evaluate(const Dataset&, int threads, const Poll&, double* totals) = 0;
+    virtual void predict(const View& x, int threads, const Poll&, void* out) = 0;
+    virtual double loss_and_grad(const Dataset&, bool training, int threads, const Poll&, void* const* gradients) = 0;
+    virtual void activations(const View& x, int threads, const Poll&, void* const* outputs) = 0;
     virtual const Training* training() const = 0;  // null before configure
 };
 

@@ -17,8 +17,9 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program)
     widest = inputs;
     std::vector<int> open;
     auto add = [&](int op, int64_t rows, int64_t cols, bool vector, bool trains, double l1, double l2) {
-        Tensor t{op, rows, cols, vector, trains, l1, l2, 0};
-        int64_t& end = trains ? parameters : statistics;
+        const bool float64 = ops[size_t(op)].kind == OpKind::normalization;
+        Tensor t{op, rows, cols, vector, trains, l1, l2, float64, 0};
+        int64_t& end = float64 ? input_statistics : trains ? parameters : statistics;
         t.offset = end;
         end += padded(t.size());
         if (trains) trainable.push_back(int(tensors.size()));

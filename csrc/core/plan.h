@@ -40,7 +40,8 @@ struct Tensor {
     int64_t rows = 0, cols = 1;  // vectors: (n, 1) with `vector` set
     bool vector = false, trainable = true;
     double l1 = 0, l2 = 0;
-    int64_t offset = 0;  // elements into the parameters, or into the statistics if not trainable
+    bool float64 = false;  // whatever the net's type: statistics of raw data, where an offset may dwarf the spread
+    int64_t offset = 0;    // elements into the parameters, the statistics, or the input statistics (float64)
     int64_t size() const { return rows * cols; }
 };
 
@@ -50,9 +51,9 @@ struct Plan {
     uint64_t seed;
     std::vector<Op> ops;
     std::vector<Tensor> tensors;
-    std::vector<int> trainable;              // tensor numbers
-    int64_t parameters = 0, statistics = 0;  // elements of the two flat buffers, padded
-    double step_flops = 0;                   // multiply-adds ×2 per row of forward and backward
+    std::vector<int> trainable;                                    // tensor numbers
+    int64_t parameters = 0, statistics = 0, input_statistics = 0;  // elements of the flat buffers, padded
+    double step_flops = 0;                                         // multiply-adds ×2 per row of forward and backward
     bool normalizes_input() const { return !ops.empty() && ops[0].kind == OpKind::normalization; }
 };
 

@@ -34,6 +34,11 @@ void Ledger::finish_epoch() {
     ++outcome_.epochs;
 }
 
+void Ledger::interrupt(bool drop_epoch) {
+    outcome_.interrupted = true;
+    if (drop_epoch) --outcome_.epochs;
+}
+
 bool Ledger::step_done(double batch_loss) {
     ++outcome_.steps;
     if (request_.stop_on_nan && !std::isfinite(batch_loss)) {

@@ -37,6 +37,7 @@ public:
     double* running() { return running_.data(); }
     void start_epoch();
     void finish_epoch();
+    void interrupt(bool drop_epoch);  // outside of step_done; drop: the epoch's validation is not finished
     double* validation_row() { return outcome_.validation.data() + (outcome_.epochs - 1) * width_; }
     // After every step: counts it and lets the caller look in. True: stop.
     bool step_done(double batch_loss);

@@ -20,6 +20,7 @@ public:
         state_.parameters.reserve(plan_.parameters);
         state_.gradients.reserve(plan_.parameters);
         state_.statistics.reserve(plan_.statistics);
+        state_.input_statistics.reserve(plan_.input_statistics);
     }
 
     const Plan& plan() const override { return plan_; }
@@ -59,21 +60,36 @@ public:
         Ledger ledger(request, width(), running_);
         Cursor cursor(request, plan_.seed);
         double validation_penalty = 0;
+        stopped_before_ = -1;
         TeamSize size(team(request.threads, batch_size));
         int64_t step = 0;
         bool stop = request.steps == 0, resize = false;  // written by worker 0 only, before a barrier
+        const bool long_steps = request.poll && plan_.step_flops * double(batch_size) > 2e9;
+        wide_.watch(long_steps ? &request.poll : nullptr);
+        std::vector<T> statistics;  // of the last finished step
         auto steps = [&](const Worker& w) {
             while (!stop && !resize) {
                 if (w.first()) {
                     if (cursor.starts_epoch()) ledger.start_epoch();
                     wide_.begin_step(request.learning_rates[step]);
+                    if (long_steps) statistics.assign(statistics_begin(), statistics_begin() + plan_.statistics);
                 }
                 const int64_t rows = cursor.rows();  // read now: worker 0 advances the cursor at the end of the step
                 const bool epoch_ends = cursor.ends_epoch();
                 const Batch<T> b = wide_.gather(w, request.train, rows, {0, &cursor});
-                wide_.forward(w, b, Pass::train, true);
-                wide_.loss(w, b, Pass::train);
-                wide_.backward(w, b, Pass::train, true);
+                const auto gradients = [&] {
+                    if (!wide_.forward(w, b, Pass::train, true)) return false;
+                    wide_.loss(w, b, Pass::train);
+                    return wide_.backward(w, b, Pass::train, true);
+                };
+                if (!gradients()) {  // every worker sees it; nothing was updated but moving statistics
+                    if (w.first()) {
+                        std::copy(statistics.begin(), statistics.end(), statistics_begin());
+                        ledger.interrupt(false);
+                        stop = true;
+                    }
+                    return;
+                }
                 wide_.update(w);
                 w.sync();
                 if (w.first()) {
@@ -89,7 +105,12 @@ public:
                 }
                 w.sync();
                 if (epoch_ends && request.validation) {
-                    evaluate_rows(w, *request.validation, ledger.validation_row(), validation_penalty);
+                    const bool whole = evaluate_rows(w, *request.validation, ledger.validation_row(), request.poll,
+                                                     validation_penalty);
+                    if (!whole && w.first()) {
+                        ledger.interrupt(true);
+                        stop = true;
+                    }
                     w.sync();
                 }
             }
@@ -98,49 +119,54 @@ public:
             resize = false;
             parallel(size.now(), steps);
         }
+        wide_.watch(nullptr);
         return ledger.finish();
     }
 
-    void evaluate(const Dataset& data, int threads, double* totals) override {
+    void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
         require_training(data);
         pin_blas_to_one_thread();
         const int64_t chunk = std::min(wide_.chunk_rows(), data.rows());
         wide_.reserve(chunk, false);
         double penalty = 0;
-        parallel(team(threads, chunk), [&](const Worker& w) { evaluate_rows(w, data, totals, penalty); });
+        stopped_before_ = -1;
+        parallel(team(threads, chunk), [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty); });
     }
 
-    void predict(const View& x, int threads, void* out) override {
+    void predict(const View& x, int threads, const Poll& poll, void* out) override {
         T* to = static_cast<T*>(out);
-        forward_chunks(x, threads, Pass::predict, [&](const Worker& w, const Batch<T>& b, int64_t first) {
+        forward_chunks(x, threads, poll, [&](const Worker& w, const Batch<T>& b, int64_t first) {
             copy_rows(w, wide_.output(int(plan_.ops.size()) - 1, b.x, Pass::predict), b.rows, plan_.outputs,
                       to + first * plan_.outputs);
         });
     }
 
-    void activations(const View& x, int threads, void* const* outputs) override {
-        forward_chunks(x, threads, Pass::predict, [&](const Worker& w, const Batch<T>& b, int64_t first) {
+    void activations(const View& x, int threads, const Poll& poll, void* const* outputs) override {
+        forward_chunks(x, threads, poll, [&](const Worker& w, const Batch<T>& b, int64_t first) {
             for (size_t i = 0; i < plan_.ops.size(); ++i)
                 copy_rows(w, wide_.output(int(i), b.x, Pass::predict), b.rows, plan_.ops[i].out,
                           static_cast<T*>(outputs[i]) + first * plan_.ops[i].out);
         });
     }
 
-    double loss_and_grad(const Dataset& data, bool training, int threads, void* const* gradients) override {
+    double loss_and_grad(const Dataset& data, bool training, int threads, const Poll& poll,
+                         void* const* gradients) override {
         require_training(data);
         pin_blas_to_one_thread();
         wide_.reserve(data.rows(), true);
         const Pass pass = training ? Pass::train : Pass::inference;
         std::vector<double> totals(static_cast<size_t>(width()));
         double loss = 0;
+        wide_.watch(poll ? &poll : nullptr);
         parallel(team(threads, data.rows()), [&](const Worker& w) {
             const Batch<T> b = wide_.gather(w, data, data.rows(), {});
-            wide_.forward(w, b, pass, false);
+            if (!wide_.forward(w, b, pass, false)) return;
             wide_.loss(w, b, pass);
-            wide_.backward(w, b, pass, false);
+            if (!wide_.backward(w, b, pass, false)) return;
             wide_.penalties(w, true);
             if (w.first()) loss = wide_.add_to_totals(b, pass, totals.data()) + wide_.penalty_sum();
         });
+        wide_.watch(nullptr);
         for (size_t k = 0; k < plan_.trainable.size(); ++k) {
             const Tensor& t = plan_.tensors[size_t(plan_.trainable[k])];
             std::memcpy(gradients[k], state_.gradients.get() + t.offset, size_t(t.size()) * sizeof(T));
@@ -149,14 +175,19 @@ public:
     }
 
 private:
-    T* place(int tensor) const {
+    void* place(int tensor) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (t.float64) return state_.input_statistics.get() + t.offset;
         return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
     }
+    T* statistics_begin() const { return state_.statistics.get(); }
     T* slot_place(int slot, int tensor) const {
         return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
     }
-    size_t bytes(int tensor) const { return size_t(plan_.tensors[size_t(tensor)].size()) * sizeof(T); }
+    size_t bytes(int tensor) const {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        return size_t(t.size()) * (t.float64 ? sizeof(double) : sizeof(T));
+    }
     int64_t width() const { return training_.totals(plan_.outputs); }
     int64_t validation_chunk(const TrainRequest& r) const { return std::min(wide_.chunk_rows(), r.validation->rows()); }
 
@@ -173,26 +204,35 @@ private:
         return std::max(1, std::min({threads, 64, int(std::min(flops / worth, 64.0))}));
     }
 
-    // Totals of a whole data set in inference mode, chunk by chunk. `penalty` is shared by the team.
-    void evaluate_rows(const Worker& w, const Dataset& data, double* totals, double& penalty) {
+    // Totals of a whole data set in inference mode, chunk by chunk; false if the poll said stop. `penalty` is shared by the team.
+    bool evaluate_rows(const Worker& w, const Dataset& data, double* totals, const Poll& poll, double& penalty) {
         wide_.penalties(w, false);
         if (w.first()) penalty = wide_.penalty_sum();
-        const int64_t chunk = wide_.chunk_rows();
-        for (int64_t first = 0; first < data.rows(); first += chunk) {
-            const int64_t rows = std::min(chunk, data.rows() - first);
-            const Batch<T> b = wide_.gather(w, data, rows, {first});
-            wide_.forward(w, b, Pass::evaluate, false);
+        return each_chunk(w, data, Pass::evaluate, poll, [&](const Batch<T>& b, int64_t) {
             wide_.loss(w, b, Pass::evaluate);
-            if (w.first()) {
-                totals[0] += (wide_.add_to_totals(b, Pass::evaluate, totals) + penalty) * double(rows);
-                totals[1] += double(rows);
-            }
+            if (!w.first()) return;
+            totals[0] += (wide_.add_to_totals(b, Pass::evaluate, totals) + penalty) * double(b.rows);
+            totals[1] += double(b.rows);
+        });
+    }
+
+    // Forward passes over all rows; use(batch, first row) after each. False if the poll, asked by worker 0, said stop.
+    template <class F>
+    bool each_chunk(const Worker& w, const Dataset& data, Pass pass, const Poll& poll, F&& use) {
+        const int64_t chunk = std::min(wide_.chunk_rows(), data.rows());
+        for (int64_t first = 0; first < data.rows(); first += chunk) {
+            const Batch<T> b = wide_.gather(w, data, std::min(chunk, data.rows() - first), {first});
+            if (!wide_.forward(w, b, pass, false)) return false;
+            use(b, first);
+            if (poll && w.first() && poll()) stopped_before_ = first + chunk;
             w.sync();
+            if (stopped_before_ == first + chunk) return false;
         }
+        return true;
     }
 
     template <class F>
-    void forward_chunks(const View& x, int threads, Pass pass, F&& use) {
+    void forward_chunks(const View& x, int threads, const Poll& poll, F&& use) {
         if (x.cols != plan_.inputs) throw InvalidArgument("x must be (rows, inputs)");
         if (x.rows == 0) return;
         pin_blas_to_one_thread();
@@ -200,13 +240,9 @@ private:
         data.x = x;
         const int64_t chunk = std::min(wide_.chunk_rows(), x.rows);
         wide_.reserve(chunk, false);
+        stopped_before_ = -1;
         parallel(team(threads, chunk), [&](const Worker& w) {
-            for (int64_t first = 0; first < x.rows; first += chunk) {
-                const Batch<T> b = wide_.gather(w, data, std::min(chunk, x.rows - first), {first});
-                wide_.forward(w, b, pass, false);
-                use(w, b, first);
-                w.sync();
-            }
+            each_chunk(w, data, Pass::predict, poll, [&](const Batch<T>& b, int64_t first) { use(w, b, first); });
         });
     }
 
@@ -223,6 +259,7 @@ private:
     bool configured_ = false;
     Wide<T> wide_;
     std::vector<double> running_;
+    int64_t stopped_before_ = -1;  // the row before which a poll stopped a pass over chunks
 };
 
 }  // namespace

@@ -97,7 +97,7 @@ struct Kernels {
     // elements first .. first + n of the (rows, width) matrix, flat
     void (*dropout)(const DropoutKey&, const T* x, T* out, uint64_t first, int64_t n);
     // one row: out = x, or (x - mean)·inverse
-    void (*gather_row)(const View&, int64_t row, const T* mean, const T* inverse, T* out);
+    void (*gather_row)(const View&, int64_t row, const double* mean, const double* inverse, T* out);
     int panel;  // columns of a packed panel; element (k, v) lies at k · panel + v
     int tile;   // rows that product() works on at once: cut work at multiples of it
     void (*product)(const Product<T>&);

@@ -1,7 +1,7 @@
 // Reading one row of the caller's data: any number type, any strides, optional standardisation. Part of kernels.cpp.
 
 template <class T, class S>
-FD_HD void gather_typed(const View& x, int64_t row, const T* mean, const T* inverse, T* out) {
+FD_HD void gather_typed(const View& x, int64_t row, const double* mean, const double* inverse, T* out) {
     const char* from = x.row(row);
     // wide integers and doubles are centred before they are rounded to T, or a large offset would eat their digits
     using C = std::conditional_t<(sizeof(S) > 4 || (sizeof(S) == 4 && std::is_integral_v<S>)), double, T>;
@@ -24,7 +24,7 @@ FD_HD void gather_typed(const View& x, int64_t row, const T* mean, const T* inve
     }
 }
 template <class T>
-void gather_row(const View& x, int64_t row, const T* mean, const T* inverse, T* out) {
+void gather_row(const View& x, int64_t row, const double* mean, const double* inverse, T* out) {
     switch (x.dtype) {
         case DType::boolean:
         case DType::u8: return gather_typed<T, uint8_t>(x, row, mean, inverse, out);

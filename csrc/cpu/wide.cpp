@@ -115,9 +115,8 @@ void Wide<T>::reserve(int64_t rows, bool backward) {
 
 template <class T>
 void Wide<T>::prepare_input() {
-    const T* variance = statistic(op(0).variance);
-    for (int64_t c = 0; c < plan_.inputs; ++c)
-        input_inverse_[c] = variance[c] > 0 ? T(1 / std::sqrt(double(variance[c]))) : T(1);
+    const double* variance = state_.input_statistics.get() + plan_.tensors[size_t(op(0).variance)].offset;
+    for (int64_t c = 0; c < plan_.inputs; ++c) input_inverse_[c] = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
 }
 
 template <class T>
@@ -129,8 +128,9 @@ Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, con
     const bool x_direct = direct && !standardise && usable_as_is<T>(data.x, plan_.inputs);
     const bool with_labels = training_ && training_->sparse(), with_targets = bool(data.y) && !with_labels;
     const bool y_direct = with_targets && direct && usable_as_is<T>(data.y, plan_.outputs);
-    const T *mean = standardise ? statistic(op(0).mean) : nullptr,
-            *inverse = standardise ? input_inverse_.get() : nullptr;
+    // mean is the first of the input statistics
+    const double* mean = standardise ? state_.input_statistics.get() : nullptr;
+    const double* inverse = standardise ? input_inverse_.get() : nullptr;
     const bool weights_copied = data.weights && !direct;
     if (!x_direct || (with_targets && !y_direct) || (data.y && with_labels) || weights_copied) {
         const Slices slices(rows, 4, 1);
@@ -165,7 +165,7 @@ const T* Wide<T>::output(int i, const T* x, Pass pass) const {
 }
 
 template <class T>
-void Wide<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update_statistics) {
+bool Wide<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update_statistics) {
     for (int i = 0; i <= last_; ++i) {
         const T* x = output(i - 1, b.x, pass);
         const Op& o = op(i);
@@ -196,8 +196,9 @@ void Wide<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update
             case OpKind::normalization:  // done while gathering
             case OpKind::residual_begin: continue;
         }
-        w.sync();
+        if (stops(w, i)) return false;
     }
+    return true;
 }
 
 template <class T>

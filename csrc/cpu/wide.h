@@ -14,6 +14,7 @@ namespace fd::cpu {
 template <class T>
 struct State {  // what a net is made of and what training has made of it
     Buffer<T> parameters, statistics, gradients;
+    Buffer<double> input_statistics;
     std::vector<Buffer<T>> slots;
     int64_t step = 0;
 };
@@ -52,10 +53,10 @@ public:
     int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
 
     Batch<T> gather(const Worker&, const Dataset&, int64_t rows, const RowOrder&);
-    void forward(const Worker&, const Batch<T>&, Pass, bool update_statistics);
+    bool forward(const Worker&, const Batch<T>&, Pass, bool update_statistics);  // false: the poll said stop
     void loss(const Worker&, const Batch<T>&, Pass);  // row losses and metrics; the output's gradient unless evaluating
-    // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there (if fused_update()).
-    void backward(const Worker&, const Batch<T>&, Pass, bool update);
+    // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there. False: the poll said stop.
+    bool backward(const Worker&, const Batch<T>&, Pass, bool update);
     void begin_step(double learning_rate);              // by one worker: this step's constants
     void update(const Worker&);                         // whatever backward has not updated
     void penalties(const Worker&, bool add_gradients);  // fills what penalty_sum() adds up
@@ -63,7 +64,12 @@ public:
     // By one worker, after loss(): metrics are added to `totals`; returns the batch's loss without parameter penalties.
     double add_to_totals(const Batch<T>&, Pass, double* totals);
     const T* output(int op, const T* x, Pass) const;  // of the op, in the pass just made; op -1: the input
-    void prepare_input();                             // by one worker, after the statistics were set
+    // Asks `poll` (or nobody, if null) between ops. Steps that may be left half-way update nothing before all gradients are there.
+    void watch(const Poll* poll) {
+        poll_ = poll;
+        stopped_at_ = -1;
+    }
+    void prepare_input();  // by one worker, after the statistics were set
 
 private:
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
@@ -102,7 +108,18 @@ private:
     void each_run(const Worker&, int tensor, F&& body);
     void update_run(int tensor, int64_t first, int64_t n, int part, double scale, bool penalised);
 
+    // A barrier at which worker 0 asks the poll; `place` tells the barriers of a step apart, so that a worker that is late
+    // cannot take the next answer for this one's.
+    bool stops(const Worker& w, int place) {
+        if (poll_ && w.first() && (*poll_)()) stopped_at_ = place;
+        w.sync();
+        return stopped_at_ == place;
+    }
+    bool updates_early() const { return fused_update_ && !poll_; }
+
     static constexpr int parts_per_tensor = 8;
+    const Poll* poll_ = nullptr;
+    int stopped_at_ = -1;
     const Plan& plan_;
     State<T>& state_;
     const Kernels<T>& k_;
@@ -116,7 +133,8 @@ private:
     bool backward_ready_ = false;
     std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
     std::vector<bool> trains_up_to_;                       // per op: it or one below it has parameters
-    Buffer<T> x_, y_, probabilities_, activity_, input_inverse_;
+    Buffer<T> x_, y_, probabilities_, activity_;
+    Buffer<double> input_inverse_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_, penalty_parts_, norm_parts_;
     Buffer<T> row_panels_, column_panels_;  // packed operands of the layer at work

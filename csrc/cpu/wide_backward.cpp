@@ -17,7 +17,7 @@ const T* Wide<T>::stored(int i, const T* x, Pass pass) const {
 }
 
 template <class T>
-void Wide<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool update) {
+bool Wide<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool update) {
     for (int i = last_; i >= 0 && trains_up_to_[size_t(i)]; --i) {
         const T* x = output(i - 1, b.x, pass);
         if (op(i).kind == OpKind::dense) {
@@ -28,12 +28,13 @@ void Wide<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool updat
                        [&](int64_t s) { dense_finish(i, b.x, b.rows, pass, columns.begin(s), columns.end(s)); });
                 w.sync();
             }
-            dense_backward(w, i, b.x, b.rows, pass, update && fused_update_);
+            dense_backward(w, i, b.x, b.rows, pass, update && updates_early());
         } else {
             other_backward(w, i, x, b.rows, pass);
         }
-        w.sync();
+        if (stops(w, int(plan_.ops.size()) + i)) return false;
     }
+    return true;
 }
 
 // From the gradient of a dense op's output to that of its pre-activation, in place, and to the gradients of bias and
@@ -218,7 +219,7 @@ void Wide<T>::each_run(const Worker& w, int tensor, F&& body) {
 template <class T>
 void Wide<T>::update(const Worker& w) {
     const auto& trainable = plan_.trainable;
-    if (fused_update_) {  // kernels are done
+    if (updates_early()) {  // kernels are done
         w.each(int64_t(trainable.size()), [&](int64_t k) {
             const Tensor& t = plan_.tensors[size_t(trainable[size_t(k)])];
             if (t.vector) update_run(trainable[size_t(k)], 0, t.size(), 0, 1, true);
@@ -289,7 +290,7 @@ double Wide<T>::penalty_sum() const {
 }
 
 #define FD_INSTANTIATE(T)                                                        \
-    template void Wide<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
+    template bool Wide<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
     template void Wide<T>::begin_step(double);                                   \
     template void Wide<T>::update(const Worker&);                                \
     template void Wide<T>::penalties(const Worker&, bool);                       \

@@ -72,10 +72,11 @@ struct BinaryCrossentropy {  // p is a probability, q = clip(p), r = clip(1 - p)
     }
 };
 
-#define FD_ELEMENTWISE_LOSSES(X)                                                                             \
-    X(mse, MeanSquaredError)                                                                                 \
-    X(mae, MeanAbsoluteError) X(huber, Huber) X(log_cosh, LogCosh) X(mape, MeanAbsolutePercentageError)      \
-        X(poisson, Poisson) X(quantile, Quantile) X(hinge, Hinge) X(binary_crossentropy, BinaryCrossentropy) \
+#define FD_ELEMENTWISE_LOSSES(X)                                                                  \
+    X(mse, MeanSquaredError)                                                                      \
+    X(mae, MeanAbsoluteError)                                                                     \
+    X(huber, Huber) X(log_cosh, LogCosh) X(mape, MeanAbsolutePercentageError) X(poisson, Poisson) \
+        X(quantile, Quantile) X(hinge, Hinge) X(binary_crossentropy, BinaryCrossentropy)          \
             X(binary_crossentropy_logits, BinaryCrossentropyLogits)
 
 #define FD_LOSS_ENUM(name, functor) name,

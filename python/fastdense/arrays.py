@@ -107,7 +107,7 @@ def _as_numbers(where: str, name: str, value: object, array: Array) -> Array:
 
 def _fail_not_numbers(where: str, name: str, value: object, array: Array) -> NoReturn:
     if array.ndim == 0 and array.dtype.kind == "O":
-        what = f"{name} is of type {type(value).__name__}"
+        what = f"{name} is a {type(value).__name__}"
         if isinstance(value, Iterator):
             fail(where, what, "the whole array is needed", f"collect it first, e.g. np.stack(list({name}))")
         fail(where, what, "an array of numbers is needed", f"pass {name} as a NumPy array, a list or a data frame")

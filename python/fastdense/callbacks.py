@@ -370,7 +370,7 @@ class CSVLogger(Callback):
     filename : str or path
     separator : str
     append : bool
-        Whether to go on with a file that is there already.
+        Whether to go on with a file that is there already, in the columns that it has.
     """
 
     deferred: ClassVar[bool] = True
@@ -385,9 +385,12 @@ class CSVLogger(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Open the file."""
         self._close()
-        titled = self.append and os.path.exists(self.filename) and os.path.getsize(self.filename) > 0
+        self._titles: list[str] = []
+        if self.append and os.path.exists(self.filename):
+            with open(self.filename, newline="", encoding="utf-8") as file:
+                self._titles = next(csv.reader(file, delimiter=self.separator), [])
         self._file = open(self.filename, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
-        self._titled, self._writer = titled, None
+        self._writer = None
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Write one row."""
@@ -395,10 +398,11 @@ class CSVLogger(Callback):
             return
         logs = logs or {}
         if self._writer is None:
+            titles = self._titles or ["epoch", *sorted(logs)]
             self._writer = csv.DictWriter(
-                self._file, ["epoch", *sorted(logs)], delimiter=self.separator, extrasaction="ignore", restval="NA"
+                self._file, titles, delimiter=self.separator, extrasaction="ignore", restval="NA"
             )
-            if not self._titled:
+            if not self._titles:
                 self._writer.writeheader()
         self._writer.writerow({"epoch": epoch, **logs})
         self._file.flush()

@@ -402,7 +402,7 @@ def prepare_validation(where: str, validation_data: object, net: Shape, loss: Lo
         given = (
             f"validation_data has {len(validation_data)} parts"
             if isinstance(validation_data, (tuple, list))
-            else f"validation_data is of type {type(validation_data).__name__}"
+            else f"validation_data is a {type(validation_data).__name__}"
         )
         fail(where, given, "a tuple is needed", "pass (x_val, y_val) or (x_val, y_val, sample_weight_val)")
     x, y, weights = (*validation_data, None)[:3]

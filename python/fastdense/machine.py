@@ -56,7 +56,10 @@ class Machine:
 
     def _write(self, engine: Engine, tensors: Sequence[Array]) -> None:
         with np.errstate(over="ignore"):
-            engine.set_tensors([np.ascontiguousarray(tensor, dtype=self.value_dtype) for tensor in tensors])
+            dtypes = [self.value_dtype] * len(tensors)
+            if self.net.statistics is not None:  # the mean and variance of raw data stay as precise as they were taken
+                dtypes[:2] = [np.dtype(np.float64)] * 2
+            engine.set_tensors([np.ascontiguousarray(tensor, d) for tensor, d in zip(tensors, dtypes, strict=True)])
 
     def _ready(self) -> Engine:
         """The engine, with the statistics of every layer that was adapted since the last look."""

@@ -1,0 +1,513 @@
+// The C++ core by itself, without Python or a test framework: made for the sanitizers, and for compilers that lack Python.
+// Numbers are compared with the reference engine in tests/*.py; here they are compared with themselves: threads, repeats,
+// finite differences, counts.
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstring>
+#include <limits>
+#include <numeric>
+#include <random>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+#include "cpu/gemm.h"
+#include "cpu/kernels.h"
+#include "ops/rng.h"
+
+namespace {
+
+using namespace fd;
+using Activation = ops::Activation;
+using Net = std::vector<Op>;
+
+int passed = 0, failed = 0;
+
+void check(bool ok, const std::string& what) {
+    ++(ok ? passed : failed);
+    if (!ok) std::printf("FAILED: %s\n", what.c_str());
+}
+template <class Error, class F>
+void throws(const std::string& what, F&& body) {
+    try {
+        body();
+    } catch (const Error&) {
+        return check(true, what);
+    } catch (...) {}
+    check(false, what);
+}
+
+Op op(OpKind kind) {
+    Op o;
+    o.kind = kind;
+    o.alpha = 0.3, o.rate = 0.4, o.momentum = 0.9, o.epsilon = 1e-3;
+    return o;
+}
+Op dense(int64_t units, Activation a = Activation::linear) {
+    Op o = op(OpKind::dense);
+    o.units = units;
+    o.activation = a;
+    return o;
+}
+Op activation(Activation a) {
+    Op o = op(OpKind::activation);
+    o.activation = a;
+    return o;
+}
+
+constexpr int losses = int(std::size(ops::loss_names));
+const char* const optimizers[] = {"sgd", "rmsprop", "adagrad", "adadelta", "adam", "nadam", "lion", "muon"};
+
+Training training(ops::Loss loss = ops::Loss::mse, const std::string& optimizer = "sgd", bool all_metrics = false) {
+    Training t;
+    t.loss = loss;
+    t.loss_param = 0.3;
+    t.optimizer = optimizer;
+    ops::Hyper& h = t.hyper;
+    h.rho = 0.9, h.beta_1 = 0.9, h.beta_2 = 0.99, h.epsilon = 1e-4, h.initial_accumulator_value = 0.1;
+    h.ns_steps = 5, h.ns_a = 3.4445, h.ns_b = -4.775, h.ns_c = 2.0315, h.rms_rate = 0.2, h.adam_lr_ratio = 0.5;
+    for (int k = 0; all_metrics && k < int(std::size(metric_names)); ++k)
+        for (bool multiclass : {false, true}) t.metrics.push_back({Metric::Kind(k), 2, 0.5, multiclass});
+    return t;
+}
+
+// Numbers of a fixed stream that does not depend on the standard library.
+struct Random {
+    uint64_t seed, count = 0;
+    double uniform() { return ops::uniform(seed, 0, count++); }
+    double normal() { return ops::normal(seed, 1, count++, false); }
+};
+
+template <class T>
+constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
+
+template <class T>
+View view(const std::vector<T>& v, int64_t cols, DType dtype = dtype_of<T>) {
+    return {reinterpret_cast<const char*>(v.data()),
+            dtype,
+            int64_t(v.size()) / cols,
+            cols,
+            cols * int64_t(sizeof(T)),
+            int64_t(sizeof(T))};
+}
+
+template <class T>
+struct Data {
+    std::vector<T> x, y;
+    std::vector<int32_t> labels;
+    std::vector<double> weights;
+    Dataset set;
+    Data(int64_t rows, int64_t inputs, int64_t outputs, bool sparse, uint64_t seed, bool weighted = true) {
+        Random r{seed};
+        for (int64_t i = 0; i < rows * inputs; ++i) x.push_back(T(r.normal()));
+        for (int64_t i = 0; i < rows * outputs; ++i) y.push_back(T(0.1 + 0.8 * r.uniform()));
+        for (int64_t i = 0; i < rows; ++i) labels.push_back(int32_t(r.uniform() * double(outputs)));
+        for (int64_t i = 0; i < rows; ++i) weights.push_back(0.5 + r.uniform());
+        set.x = view(x, inputs);
+        set.y = sparse ? view(labels, 1, DType::i32) : view(y, outputs);
+        set.weights = weighted ? weights.data() : nullptr;
+    }
+};
+
+// A configured net with random tensors, and everything it can be asked.
+template <class T>
+struct Subject {
+    std::unique_ptr<Backend> net;
+    Subject(int64_t inputs, const Net& ops, const Training& t, uint64_t seed = 3)
+        : net(make_cpu(inputs, seed, ops, dtype_of<T>)) {
+        Random r{seed};
+        for (size_t k = 0; k < plan().tensors.size(); ++k) {
+            const Tensor& tensor = plan().tensors[k];
+            std::vector<double> v(size_t(tensor.size()));
+            for (double& e : v) e = tensor.vector ? 0.2 + r.uniform() : r.normal() / std::sqrt(double(tensor.rows));
+            write(int(k), v);
+        }
+        net->configure(t);
+    }
+    const Plan& plan() const { return net->plan(); }
+    void write(int k, const std::vector<double>& v) {
+        if (plan().tensors[size_t(k)].float64) return net->write_tensor(k, v.data());
+        const std::vector<T> own(v.begin(), v.end());
+        net->write_tensor(k, own.data());
+    }
+    std::vector<double> read(int k) const {
+        std::vector<double> v(size_t(plan().tensors[size_t(k)].size()));
+        if (plan().tensors[size_t(k)].float64) {
+            net->read_tensor(k, v.data());
+            return v;
+        }
+        std::vector<T> own(v.size());
+        net->read_tensor(k, own.data());
+        return {own.begin(), own.end()};
+    }
+    // Appends all tensors, slots and the step.
+    void state(std::vector<double>& to) const {
+        for (size_t k = 0; k < plan().tensors.size(); ++k) {
+            const auto v = read(int(k));
+            to.insert(to.end(), v.begin(), v.end());
+        }
+        for (int s = 0; s < net->slots(); ++s)
+            for (int k : plan().trainable) {
+                std::vector<T> v(size_t(plan().tensors[size_t(k)].size()));
+                net->read_slot(s, k, v.data());
+                net->write_slot(s, k, v.data());
+                to.insert(to.end(), v.begin(), v.end());
+            }
+        to.push_back(double(net->step()));
+    }
+    double gradients(const Dataset& d, bool train, int threads, std::vector<std::vector<T>>& to) {
+        std::vector<void*> places;
+        to.clear();
+        for (int k : plan().trainable) to.emplace_back(size_t(plan().tensors[size_t(k)].size()));
+        for (auto& v : to) places.push_back(v.data());
+        return net->loss_and_grad(d, train, threads, {}, places.data());
+    }
+    TrainOutcome train(const Dataset& d, const Dataset* validation, int64_t batch, int64_t steps, int threads,
+                       bool shuffle = true, bool stop_on_nan = false) {
+        const std::vector<double> rates(size_t(steps), 0.01);
+        TrainRequest r;
+        r.train = d;
+        r.validation = validation;
+        r.batch_size = batch;
+        r.shuffle = shuffle;
+        r.learning_rates = rates.data();
+        r.steps = steps;
+        r.stop_on_nan = stop_on_nan;
+        r.threads = threads;
+        return net->train(r);
+    }
+    // Every method once; all that came out.
+    std::vector<double> everything(const Data<T>& d, const Data<T>& v, int64_t batch, int threads) {
+        std::vector<double> all;
+        auto add = [&](const auto& more) { all.insert(all.end(), more.begin(), more.end()); };
+        std::vector<double> totals(size_t(net->training()->totals(plan().outputs)));
+        net->evaluate(v.set, threads, {}, totals.data());  // first, so that it finds nothing prepared
+        add(totals);
+        const TrainOutcome run = train(d.set, &v.set, batch, 5, threads);
+        add(run.totals), add(run.validation), add(run.partial);
+        check(run.steps == 5 && !run.interrupted && run.nonfinite_step == -1, "train: outcome");
+        std::vector<T> out(size_t(d.set.rows() * plan().outputs));
+        net->predict(d.set.x, threads, {}, out.data());
+        add(out);
+        std::vector<std::vector<T>> per_op, gradient;
+        std::vector<void*> places;
+        for (const Op& o : plan().ops) per_op.emplace_back(size_t(d.set.rows() * o.out));
+        for (auto& a : per_op) places.push_back(a.data());
+        net->activations(d.set.x, threads, {}, places.data());
+        for (auto& a : per_op) add(a);
+        check(per_op.back() == out, "activations: the last is the prediction");
+        for (bool mode : {false, true}) {
+            all.push_back(gradients(d.set, mode, threads, gradient));
+            for (auto& g : gradient) add(g);
+        }
+        state(all);
+        return all;
+    }
+};
+
+bool finite(const std::vector<double>& v) {
+    return std::all_of(v.begin(), v.end(), [](double e) { return std::isfinite(e); });
+}
+bool same(const std::vector<double>& a, const std::vector<double>& b) {
+    return a.size() == b.size() && !std::memcmp(a.data(), b.data(), a.size() * sizeof(double));
+}
+
+// -- what a net may be ----------------------------------------------------------------------------------------------
+
+void plans() {
+    const Op begin = op(OpKind::residual_begin), end = op(OpKind::residual_end);
+    const Op norm = op(OpKind::normalization);
+    auto refuse = [](const std::string& what, int64_t inputs, const Net& ops) {
+        throws<InvalidArgument>("plan: " + what, [&] { Plan(inputs, 0, ops); });
+    };
+    refuse("no inputs", 0, {dense(2)});
+    refuse("no ops", 3, {});
+    refuse("no units", 3, {dense(0)});
+    refuse("softmax inside", 3, {dense(2, Activation::softmax), dense(2)});
+    refuse("normalization inside", 3, {dense(2), norm});
+    refuse("end without begin", 3, {end});
+    refuse("begin without end", 3, {begin, dense(3)});
+    refuse("residual changes width", 3, {begin, dense(2), end});
+    for (double rate : {-0.1, 1.0, std::nan("")}) {
+        Op dropout = op(OpKind::dropout);
+        dropout.rate = rate;
+        refuse("dropout rate", 3, {dropout});
+    }
+    const Plan plan(3, 0,
+                    {norm, begin, dense(4, Activation::prelu), begin, end, dense(3), end, op(OpKind::batch_norm)});
+    check(plan.outputs == 3 && plan.widest == 4 && plan.tensors.size() == 11 && plan.trainable.size() == 7, "plan");
+    throws<InvalidArgument>("unknown name", [] { find_name("activation", ops::activation_names, "rleu"); });
+    throws<InvalidArgument>("unknown optimizer", [] { training(ops::Loss::mse, "adm").rule(); });
+
+    const Data<float> d(4, 3, 2, false, 1), narrow(4, 2, 2, false, 1), wide(4, 3, 5, false, 1);
+    auto net = make_cpu(3, 0, {dense(2)}, DType::f32);
+    std::vector<double> totals(2);
+    throws<InternalError>("not configured", [&] { net->evaluate(d.set, 1, {}, totals.data()); });
+    net->configure(training());
+    throws<InvalidArgument>("x too narrow", [&] { net->evaluate(narrow.set, 1, {}, totals.data()); });
+    throws<InvalidArgument>("y too wide", [&] { net->evaluate(wide.set, 1, {}, totals.data()); });
+    throws<InvalidArgument>("predict: x too narrow", [&] { net->predict(narrow.set.x, 1, {}, totals.data()); });
+    Dataset none = d.set;
+    none.x.rows = 0;
+    throws<InvalidArgument>("no rows", [&] { net->evaluate(none, 1, {}, totals.data()); });
+    net->predict(none.x, 1, {}, nullptr);  // nothing to do
+}
+
+// -- everything, with one thread and with four ----------------------------------------------------------------------
+
+Net all_ops(int64_t width, int64_t outputs, Activation hidden, Activation last) {
+    Op first = dense(width, hidden), penalised = dense(width, Activation::softsign), top = dense(outputs, last);
+    first.kernel_l1 = first.kernel_l2 = first.bias_l1 = first.bias_l2 = first.activity_l1 = 1e-4;
+    penalised.kernel_orthogonal = penalised.kernel_repulsion = penalised.activity_l2 = 1e-3;
+    penalised.use_bias = false;
+    top.kernel_orthogonal = top.activity_l1 = top.activity_l2 = 1e-3;
+    top.kernel_orthogonal_columns = true;
+    return {op(OpKind::normalization),
+            first,
+            op(OpKind::dropout),
+            op(OpKind::residual_begin),
+            penalised,
+            op(OpKind::batch_norm),
+            activation(Activation::prelu),
+            op(OpKind::residual_end),
+            op(OpKind::layer_norm),
+            top};
+}
+
+template <class T>
+void compare_threads(int64_t inputs, const Net& ops, const Training& t, int64_t rows, int64_t batch,
+                     const std::string& what) {
+    const int64_t outputs = Plan(inputs, 0, ops).outputs;
+    const Data<T> d(rows, inputs, outputs, t.sparse(), 1), v(rows / 2 + 1, inputs, outputs, t.sparse(), 2, false);
+    std::vector<double> first;
+    for (int threads : {1, 4, 3}) {
+        Subject<T> s(inputs, ops, t);
+        const auto all = s.everything(d, v, batch, threads);
+        if (threads == 1) first = all;
+        check(finite(all), what + ": finite");
+        check(same(all, first), what + ": the same bits on " + std::to_string(threads) + " threads");
+    }
+}
+
+template <class T>
+void everything() {
+    const std::string type = sizeof(T) == 4 ? " float" : " double";
+    const auto last_for = [](ops::Loss l) {
+        return l == ops::Loss::poisson || l == ops::Loss::binary_crossentropy ||
+               l >= ops::Loss::categorical_crossentropy;
+    };
+    for (int a = 0; a <= int(Activation::softmax); ++a) {  // small nets: every activation and loss
+        const ops::Loss loss = ops::Loss(a % losses);
+        const Activation hidden = a == int(Activation::softmax) ? Activation::tanh : Activation(a);
+        Training t = training(loss == ops::Loss::binary_crossentropy_logits ? ops::Loss::binary_crossentropy : loss,
+                              optimizers[a % int(std::size(optimizers))], true);
+        t.from_logits = a % 3 == 0 && (t.categorical() || t.binary());
+        t.label_smoothing = t.categorical() || t.binary() ? 0.1 : 0;
+        const Activation last = t.from_logits                   ? Activation::linear
+                                : t.categorical() && a % 2 == 0 ? Activation::softmax
+                                : last_for(t.loss)              ? Activation::sigmoid
+                                                                : Activation::linear;
+        const std::string what = std::string(ops::activation_names[a]) + ", " + ops::loss_names[a % losses] + type;
+        compare_threads<T>(5, all_ops(7, 3, hidden, last), t, 23, 8, what);
+        compare_threads<T>(5, {dense(3, hidden), activation(last)}, t, 1, 8, what + ", one row");
+    }
+    for (int64_t width : {1, 2, 16, 17, 33, 65, 130})  // the edges of vectors, panels, tiles and slices
+        for (int64_t rows : {1, 2, 15, 33, 100}) {
+            const Activation hidden = width % 2 ? Activation::gelu : Activation::softplus;
+            const Training t = training(ops::Loss::sparse_categorical_crossentropy, width % 3 ? "adam" : "muon", true);
+            const std::string what = "width " + std::to_string(width) + ", rows " + std::to_string(rows) + type;
+            compare_threads<T>(width, {dense(width, hidden), dense(width, Activation::softmax)}, t, rows, 64, what);
+        }
+}
+
+template <class T>
+void updates() {  // nets that are worth a team, in every optimizer's hands
+    for (const char* optimizer : optimizers)
+        for (int variant = 0; variant < 3; ++variant) {
+            Training t = training(ops::Loss::categorical_crossentropy, optimizer);
+            t.hyper.momentum = variant ? 0.9 : 0.0;
+            t.hyper.nesterov = t.hyper.centered = t.hyper.amsgrad = variant == 2;
+            t.hyper.weight_decay = t.hyper.adam_weight_decay = variant == 2 ? 0.1 : 0.0;
+            (variant == 0 ? t.hyper.clipvalue : variant == 1 ? t.hyper.clipnorm : t.hyper.global_clipnorm) = 0.01;
+            const std::string what = std::string(optimizer) + " " + std::to_string(variant);
+            compare_threads<T>(40, all_ops(96, 12, Activation::relu, Activation::softmax), t, 200, 128, what);
+            t.hyper.clipvalue = t.hyper.clipnorm = t.hyper.global_clipnorm = 0;
+            const Net plain = {dense(130, Activation::tanh), dense(96, Activation::prelu),
+                               dense(12, Activation::softmax)};
+            compare_threads<T>(40, plain, t, 150, 100, what + ", plain");
+        }
+}
+
+// -- gradients ------------------------------------------------------------------------------------------------------
+
+void finite_differences(const std::string& what, const Net& ops, const Training& t, bool train) {
+    Subject<double> s(4, ops, t);
+    const Data<double> d(9, 4, s.plan().outputs, t.sparse(), 5);
+    std::vector<std::vector<double>> gradient, ignored;
+    const double loss = s.gradients(d.set, train, 1, gradient), h = 6e-6;  // h: see tests/tolerances.py
+    bool ok = std::isfinite(loss);
+    for (size_t i = 0; i < gradient.size(); ++i) {
+        const int k = s.plan().trainable[i];
+        const auto start = s.read(k);
+        for (size_t e = 0; e < start.size(); ++e) {
+            double ends[2];
+            for (int side : {0, 1}) {
+                auto moved = start;
+                moved[e] += side ? h : -h;
+                s.write(k, moved);
+                ends[side] = s.gradients(d.set, train, 1, ignored);
+            }
+            const double slope = (ends[1] - ends[0]) / (2 * h);
+            ok &= std::fabs(gradient[i][e] - slope) <= 1e-6 * std::fabs(slope) + 1e-9 * std::fmax(1, std::fabs(loss));
+        }
+        s.write(k, start);
+    }
+    check(ok, "finite differences: " + what);
+}
+
+void all_finite_differences() {
+    for (int a = 0; a < int(Activation::softmax); ++a) {
+        const Net ops = {dense(5, Activation(a)), dense(3, Activation::softmax)};
+        finite_differences(ops::activation_names[a], ops, training(ops::Loss::categorical_crossentropy), false);
+    }
+    for (bool train : {false, true})
+        finite_differences("all ops", all_ops(5, 3, Activation::tanh, Activation::linear), training(), train);
+}
+
+// -- dropout, order, data -------------------------------------------------------------------------------------------
+
+void dropout() {  // one row, one linear output of 0: the kernel's gradient shows the mask
+    const int64_t n = 4000;
+    Subject<double> s(n, {op(OpKind::dropout), dense(1)}, training());
+    s.write(0, std::vector<double>(size_t(n), 1.0));
+    s.write(1, {0.0});
+    std::vector<double> ones(size_t(n), 1.0), zero(1);
+    Dataset d;
+    d.x = view(ones, n), d.y = view(zero, 1);
+    std::vector<std::vector<double>> g[4];
+    for (int i = 0; i < 4; ++i) {
+        s.net->set_step(i < 2 ? 7 : i == 2 ? 8 : int64_t(1) << 32 | 7);
+        s.gradients(d, true, 1 + i, g[i]);
+    }
+    check(g[0] == g[1] && g[0] != g[2] && g[0] != g[3], "dropout: the mask follows the step");
+    const double kept = double(std::count_if(g[0][0].begin(), g[0][0].end(), [](double e) { return e != 0; }));
+    check(std::fabs(kept - 0.6 * double(n)) < 5 * std::sqrt(0.24 * double(n)), "dropout: share of the kept");
+    const double p = kept / 0.6, slope = 2 * p / 0.6;  // d p²/dw of a kept input
+    check(std::all_of(g[0][0].begin(), g[0][0].end(),
+                      [&](double e) { return e == 0 || std::fabs(e - slope) < 1e-9 * slope; }),
+          "dropout: the kept are scaled");
+    s.gradients(d, false, 1, g[0]);
+    check(g[0][0][5] == 2.0 * double(n), "dropout: none in inference");
+}
+
+void order() {
+    bool ok = true;
+    for (uint64_t n : {1, 2, 3, 16, 17, 63, 64, 65, 1000, 5000})
+        for (uint32_t epoch : {0u, 1u, 77u}) {
+            std::vector<uint64_t> seen(n);
+            const ops::Shuffle shuffle(n, 42, epoch);
+            for (uint64_t i = 0; i < n; ++i) ++seen[shuffle(i)];
+            ok &= std::all_of(seen.begin(), seen.end(), [](uint64_t k) { return k == 1; });
+        }
+    check(ok, "shuffle: every row once");
+    check(ops::Shuffle(1000, 42, 0)(0) != ops::Shuffle(1000, 42, 1)(0), "shuffle: another order every epoch");
+    check(ops::philox(0, 0, 0, 0, 0).w[0] == 0x6627E8D5 && ops::philox(0, 0, 0, 0, 0).w[3] == 0x9B00DBD8, "philox");
+
+    // Row r's loss is r²: their sum over an epoch tells that each was there once, whatever the order and the batches.
+    Subject<double> s(1, {dense(1)}, training());
+    std::vector<double> x(100), y(100), totals(2);
+    std::iota(x.begin(), x.end(), 0.0);
+    Dataset d;
+    d.x = view(x, 1), d.y = view(y, 1);
+    for (int64_t batch : {1, 7, 32, 100, 1000}) {
+        s.write(0, {1.0}), s.write(1, {0.0});
+        const std::vector<double> rates(200, 0.0);
+        TrainRequest r;
+        r.train = d, r.batch_size = batch, r.learning_rates = rates.data();
+        r.steps = 2 * ((100 + batch - 1) / batch);
+        const TrainOutcome run = s.net->train(r);
+        check(run.epochs == 2 && run.totals[0] == 328350 && run.totals[1] == 100 && run.totals[2] == 328350, "epoch");
+    }
+    x[55] = std::nan("");
+    const TrainOutcome stopped = s.train(d, nullptr, 10, 20, 1, false, true);
+    check(stopped.nonfinite_step == 5 && stopped.steps == 6, "stop_on_nan");
+    x[55] = 55;
+    s.write(0, {0.0}), s.write(1, {0.0});
+    const std::vector<double> rates(1 << 22, 0.0);
+    TrainRequest r;
+    r.train = d, r.learning_rates = rates.data(), r.steps = int64_t(rates.size());
+    r.tick = [](int64_t, double, double) { return true; };
+    const TrainOutcome ticked = s.net->train(r);
+    check(ticked.interrupted && ticked.steps > 0 && ticked.steps < r.steps, "tick stops the run");
+}
+
+// A linear net with the identity for its kernel shows what was gathered.
+template <class S>
+void gather(DType dtype) {
+    const int64_t cols = 19, rows = 11;
+    Net ops = {dense(cols)};
+    Subject<double> s(cols, ops, training());
+    std::vector<double> identity(size_t(cols * cols)), zero(static_cast<size_t>(cols));
+    for (int64_t i = 0; i < cols; ++i) identity[size_t(i * cols + i)] = 1;
+    s.write(0, identity), s.write(1, zero);
+    std::vector<char> raw(size_t(4 * rows * cols) * sizeof(S) + 1);  // rows and columns with gaps, off the alignment
+    auto place = [&](int64_t i) { return raw.data() + 1 + i * int64_t(sizeof(S)); };
+    for (int64_t i = 0; i < 4 * rows * cols; ++i) {
+        const S v = S(i % 100);
+        std::memcpy(place(i), &v, sizeof(S));
+    }
+    const int64_t w = int64_t(sizeof(S)),
+                  strides[][3] = {
+                      {0, cols, 1}, {0, 1, rows}, {3, 2 * cols, 2},           {4 * rows * cols - 1, -cols, -1},
+                      {5, 0, 1},    {5, 1, 0},    {rows * cols, 2 * cols, -1}};
+    for (const auto& [first, row, col] : strides) {
+        const View x{place(first), dtype, rows, cols, row * w, col * w};
+        std::vector<double> out(size_t(rows * cols));
+        s.net->predict(x, 2, {}, out.data());
+        bool ok = true;
+        for (int64_t r = 0; r < rows; ++r)
+            for (int64_t c = 0; c < cols; ++c)
+                ok &= out[size_t(r * cols + c)] == double((first + r * row + c * col) % 100);
+        check(ok, "gather: dtype " + std::to_string(int(dtype)) + ", strides " + std::to_string(row) + ", " +
+                      std::to_string(col));
+    }
+}
+
+void poll() {  // whatever asks too long is left at once; the net is that of the last finished step
+    Subject<float> s(40, all_ops(96, 12, Activation::relu, Activation::softmax), training());
+    const Data<float> d(5000, 40, 12, false, 1);
+    std::vector<double> totals(2), before, after;
+    s.state(before);
+    int asked = 0;
+    const Poll no = [&] { return ++asked > 0; };
+    std::vector<float> out(5000 * 12);
+    std::vector<std::vector<float>> g;
+    s.net->evaluate(d.set, 4, no, totals.data());
+    s.net->predict(d.set.x, 4, no, out.data());
+    check(asked == 2, "poll: asked once each");
+    s.state(after);
+    check(same(before, after), "poll: nothing changed");
+}
+
+}  // namespace
+
+int main() {
+    cpu::load_blas(FD_OPENBLAS_PATH, cpu::isa().blas_core);
+    std::printf("instruction set %s\n", cpu::isa().name);
+    plans();
+    everything<float>();
+    everything<double>();
+    updates<float>();
+    updates<double>();
+    all_finite_differences();
+    dropout();
+    order();
+    gather<uint8_t>(DType::u8), gather<int8_t>(DType::i8), gather<int16_t>(DType::i16), gather<uint16_t>(DType::u16);
+    gather<int32_t>(DType::i32), gather<uint32_t>(DType::u32), gather<int64_t>(DType::i64),
+        gather<uint64_t>(DType::u64);
+    gather<float>(DType::f32), gather<double>(DType::f64);
+    poll();
+    std::printf("%d passed, %d failed\n", passed, failed);
+    return failed != 0;
+}
