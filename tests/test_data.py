@@ -320,3 +320,16 @@ def test_no_warning_for_good_data() -> None:
         warnings.simplefilter("error")
         as_array("fit", "x", [[1, 2], [3, 4]])
         check_x("fit", table(np.float16), NET)
+
+
+def test_normalization_of_numbers_with_a_large_offset() -> None:
+    """Identifiers and time stamps: an offset far beyond float32's digits, as float64 and int64, in a float32 net."""
+    steps = np.arange(100)
+    x = np.column_stack([np.full(100, 4_915_112_345_678), 1_700_000_000_000 + steps]).astype(np.int64)
+    for given in (x, x.astype(np.float64)):
+        net = fd.Model([fd.Normalization(), fd.Activation("linear")], inputs=2)
+        net.compile("sgd", "mse")
+        net.fit(given, np.zeros((100, 2), np.float32), epochs=1, verbose=0)
+        seen = net.activations(given)[0]
+        assert (seen[:, 0] == 0).all()
+        np.testing.assert_allclose(seen[:, 1], (steps - steps.mean()) / steps.std(), rtol=1e-6)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -93,3 +95,94 @@ def test_threads_share_a_model(device: str) -> None:
     for thread in threads:
         thread.join()
     np.testing.assert_array_equal(wrong, [])
+
+
+def raise_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("call", ["predict", "evaluate", "validation"])
+def test_ctrl_c_inside_a_long_pass(call: str) -> None:
+    """The engine looks between chunks of rows. A stride of 0 makes a pass of seconds out of no memory."""
+    rows = 20_000_000
+    x = np.broadcast_to(np.ones((1, 4), np.float32), (rows, 4))
+    y = np.broadcast_to(np.ones((1, 2), np.float32), (rows, 2))
+    model = make("cpu", fd.Dense(64, "tanh"), fd.Dense(2))
+    model.fit(X, Y, verbose=0)
+    engine, before = model.machine._engine, model.get_weights()
+    out = np.full((rows, 2), np.nan, np.float32)
+    handler = signal.signal(signal.SIGALRM, raise_interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.15)
+    try:
+        if call == "validation":
+            rates, options = np.full(2, 0.1), {"shuffle": True, "epoch": 1, "first_batch": 0, "n_threads": 0}
+            result = engine.train(
+                X,
+                Y,
+                None,
+                (x, y, None),
+                batch_size=50,
+                learning_rates=rates,
+                stop_on_nan=False,
+                progress=None,
+                **options,
+            )
+            assert result["interrupted"] and result["steps"] == 1  # the step counts, its validation does not
+            assert result["totals"].shape[0] == result["val_totals"].shape[0] == 0
+        else:
+            with pytest.raises(KeyboardInterrupt):
+                if call == "predict":
+                    engine.predict(x, out, n_threads=0)
+                else:
+                    engine.evaluate(x, y, None, n_threads=0)
+            assert same(model.get_weights(), before)
+            assert call != "predict" or np.isnan(out[-1]).all()  # it did not go on to the end
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+
+
+def test_ctrl_c_inside_a_step() -> None:
+    """A step that takes long is left before anything is updated, moving statistics included."""
+    rows = 300_000
+    x = np.broadcast_to(X[:1, :1], (rows, 256))
+    y = np.broadcast_to(Y[:1], (rows, 2))
+    model = fd.Model([fd.Dense(64), fd.BatchNorm(), *[fd.Dense(64) for _ in range(8)], fd.Dense(2)], inputs=256)
+    model.compile("adam", "mse")
+    model.fit(np.ones((1, 256), np.float32), Y[:1], verbose=0)
+    before, step = model.get_weights(), model.machine.step
+    handler = signal.signal(signal.SIGALRM, raise_interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.05)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            model.fit(x, y, batch_size=rows, epochs=1, verbose=0)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert model.machine.step == step
+    assert same(model.get_weights(), before)
+
+
+DAEMON = """
+import sys, threading, time
+import numpy as np
+import fastdense as fd
+
+model = fd.Model([fd.Dense(64, "relu"), fd.Dense(2)], inputs=8)
+model.compile("adam", "mse")
+x, y = np.ones((1000, 8), np.float32), np.ones((1000, 2), np.float32)
+threading.Thread(target=lambda: model.fit(x, y, epochs=10**9, verbose=0), daemon=True).start()
+while model.history is None or not model.history.epoch:
+    time.sleep(0.01)
+
+class Slow:
+    def __del__(self):
+        time.sleep(0.5)  # long enough for the thread to look for signals while Python shuts down
+
+sys.kept = Slow()
+"""
+
+
+def test_exit_while_a_daemon_thread_trains() -> None:
+    done = subprocess.run([sys.executable, "-c", DAEMON], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
