@@ -9,6 +9,7 @@
 #include <sstream>
 #include <string>
 #include <thread>
+#include <vector>
 #ifdef __linux__
 #include <pthread.h>
 #endif
@@ -120,7 +121,14 @@ bool TeamSize::reconsider(double waited) {
 
 void run_team(int threads, void (*body)(void*, const Worker&), void* context) {
     Barrier barrier;
-#ifdef _OPENMP
+#if defined(_OPENMP) && defined(FD_SANITIZED)  // libgomp is not instrumented: every region would look like a race
+    std::vector<std::thread> others;
+    for (int id = 1; id < threads; ++id)
+        others.emplace_back([=, &barrier] { body(context, Worker{id, threads, &barrier}); });
+    body(context, Worker{0, std::max(threads, 1), &barrier});
+    for (std::thread& other : others) other.join();
+    return;
+#elif defined(_OPENMP)
     if (threads > 1 && !forked && !omp_in_parallel()) {
 #pragma omp parallel num_threads(threads)
         body(context, Worker{omp_get_thread_num(), omp_get_num_threads(), &barrier});

@@ -82,7 +82,9 @@ constexpr Kernels<T> table() {
 constexpr Kernels<float> f32 = table<float>();
 constexpr Kernels<double> f64 = table<double>();
 
-}  // namespace FD_CAT(isa_,FD_ISA)
+// clang-format off
+}  // namespace isa_...
+// clang-format on
 
 extern const Isa FD_CAT(table_, FD_ISA);
 const Isa FD_CAT(table_, FD_ISA) = {

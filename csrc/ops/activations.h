@@ -114,12 +114,13 @@ struct Exponential {
 };
 
 // The one list: enum, parser, dispatch and test parametrisation come from it.
-#define FD_ELEMENTWISE_ACTIVATIONS(X)                                                                              \
-    X(linear, Linear)                                                                                              \
-    X(relu, Relu)                                                                                                  \
-    X(leaky_relu, LeakyRelu) X(prelu, Prelu) X(relu6, Relu6) X(elu, Elu) X(selu, Selu) X(celu, Celu) X(gelu, Gelu) \
-        X(silu, Silu) X(mish, Mish) X(softplus, Softplus) X(softsign, Softsign) X(tanh, Tanh) X(sigmoid, Sigmoid)  \
-            X(hard_sigmoid, HardSigmoid) X(exponential, Exponential)
+// clang-format off
+#define FD_ELEMENTWISE_ACTIVATIONS(X)                                                                    \
+    X(linear, Linear) X(relu, Relu) X(leaky_relu, LeakyRelu) X(prelu, Prelu) X(relu6, Relu6) X(elu, Elu) \
+    X(selu, Selu) X(celu, Celu) X(gelu, Gelu) X(silu, Silu) X(mish, Mish) X(softplus, Softplus)          \
+    X(softsign, Softsign) X(tanh, Tanh) X(sigmoid, Sigmoid) X(hard_sigmoid, HardSigmoid)                 \
+    X(exponential, Exponential)
+// clang-format on
 
 #define FD_ACTIVATION_ENUM(name, functor) name,
 enum class Activation { FD_ELEMENTWISE_ACTIVATIONS(FD_ACTIVATION_ENUM) softmax };

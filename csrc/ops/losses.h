@@ -72,12 +72,12 @@ struct BinaryCrossentropy {  // p is a probability, q = clip(p), r = clip(1 - p)
     }
 };
 
-#define FD_ELEMENTWISE_LOSSES(X)                                                                  \
-    X(mse, MeanSquaredError)                                                                      \
-    X(mae, MeanAbsoluteError)                                                                     \
-    X(huber, Huber) X(log_cosh, LogCosh) X(mape, MeanAbsolutePercentageError) X(poisson, Poisson) \
-        X(quantile, Quantile) X(hinge, Hinge) X(binary_crossentropy, BinaryCrossentropy)          \
-            X(binary_crossentropy_logits, BinaryCrossentropyLogits)
+// clang-format off
+#define FD_ELEMENTWISE_LOSSES(X)                                                                       \
+    X(mse, MeanSquaredError) X(mae, MeanAbsoluteError) X(huber, Huber) X(log_cosh, LogCosh)            \
+    X(mape, MeanAbsolutePercentageError) X(poisson, Poisson) X(quantile, Quantile) X(hinge, Hinge)     \
+    X(binary_crossentropy, BinaryCrossentropy) X(binary_crossentropy_logits, BinaryCrossentropyLogits)
+// clang-format on
 
 #define FD_LOSS_ENUM(name, functor) name,
 enum class Loss { FD_ELEMENTWISE_LOSSES(FD_LOSS_ENUM) categorical_crossentropy, sparse_categorical_crossentropy };

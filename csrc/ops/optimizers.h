@@ -132,12 +132,13 @@ struct Lion {  // Chen et al. 2023
 };
 
 // Variants that differ in their slots are rules of their own, so that the loop over elements has no branch.
-#define FD_UPDATE_RULES(X)                                                                                             \
-    X(sgd, Sgd)                                                                                                        \
-    X(sgd_momentum, SgdMomentum)                                                                                       \
-    X(sgd_nesterov, SgdNesterov) X(rmsprop, RmsProp) X(rmsprop_momentum, RmsPropMomentum)                              \
-        X(rmsprop_centered, RmsPropCentered) X(rmsprop_centered_momentum, RmsPropCenteredMomentum) X(adagrad, Adagrad) \
-            X(adadelta, Adadelta) X(adam, Adam) X(adam_amsgrad, AdamAmsgrad) X(nadam, Nadam) X(lion, Lion)
+// clang-format off
+#define FD_UPDATE_RULES(X)                                                                          \
+    X(sgd, Sgd) X(sgd_momentum, SgdMomentum) X(sgd_nesterov, SgdNesterov) X(rmsprop, RmsProp)       \
+    X(rmsprop_momentum, RmsPropMomentum) X(rmsprop_centered, RmsPropCentered)                       \
+    X(rmsprop_centered_momentum, RmsPropCenteredMomentum) X(adagrad, Adagrad) X(adadelta, Adadelta) \
+    X(adam, Adam) X(adam_amsgrad, AdamAmsgrad) X(nadam, Nadam) X(lion, Lion)
+// clang-format on
 
 #define FD_RULE_ENUM(name, functor) name,
 enum class Rule { FD_UPDATE_RULES(FD_RULE_ENUM) };
