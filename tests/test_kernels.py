@@ -211,6 +211,26 @@ def test_sums(isa: str, dtype: str) -> None:
     assert np.array_equal(kernels.column_sums(isa, whole), whole.sum(axis=0))
 
 
+@every_isa
+@every_kernel
+def test_product(isa: str, dtype: str) -> None:
+    """Around the edges of its register tiles and panels; one chain of sums for each number, however the work is cut."""
+    rng = np.random.default_rng(6)
+    for rows in (1, 2, 5, 6, 7, 12, 13, 14, 15, 28, 29):
+        for cols in (1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 65):
+            length = (rows * cols) % 50 + 1
+            s, b = (rng.normal(size=shape).astype(dtype) for shape in ((rows, length), (length, cols)))
+            whole, turned = kernels.product(isa, s, b, False), kernels.product(isa, s, b.T.copy(), True)
+            assert np.array_equal(whole, turned.T)
+            exact = s.astype(Long) @ b.astype(Long)
+            assert (np.abs(whole - exact) <= length * UNIT[dtype] * (np.abs(s) @ np.abs(b)).astype(Long)).all()
+            assert np.array_equal(whole[-1:], kernels.product(isa, s[-1:], b, False))
+            assert np.array_equal(whole[:, -1:], kernels.product(isa, s, b[:, -1:], False))
+            bad = s.copy()
+            bad[rows // 2, length // 2] = np.nan
+            assert np.isnan(kernels.product(isa, bad, b, False)).sum() == cols  # its own row, no other
+
+
 # -- gather ------------------------------------------------------------------------------------------------------
 
 KINDS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")

@@ -21,8 +21,9 @@ from programs import (
     dense,
     loss_spec,
     metric,
+    train,
 )
-from tolerances import DIFFERENCE, DIFFERENCE_FLOOR
+from tolerances import DIFFERENCE, DIFFERENCE_FLOOR, DTYPES
 
 from fastdense import _core
 
@@ -147,6 +148,40 @@ def test_every_metric(loss: str, weighted: bool) -> None:
     compare(
         Problem(nets("tanh", last)["penalties"], spec, metrics=EVERY_METRIC, rows=40, weighted=weighted), evaluation
     )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("loss", [pytest.param(loss, id=f"{loss}-core") for loss in ("classes", "ids", "binary")])
+def test_cross_entropy_at_huge_logits(loss: str, dtype: str) -> None:
+    """Logits of 1e4 and -1e4: the loss is exact, not the logarithm of a probability that has become 0."""
+    spec, last = LOSSES[loss]
+    step, full = (0.5, 1e4) if loss == "binary" else (1.0, 2e4)
+    for from_logits in (False, True):
+        logits = spec | {"from_logits": from_logits, "label_smoothing": 0.0}
+        engine = Problem([dense(2, "linear" if from_logits else last)], logits, inputs=1).engine(_core.Engine, dtype)
+        engine.set_tensors([np.array([[1e4, -1e4]]), np.zeros(2)])
+        for true, value, slope in ((0, 0.0, 0.0), (1, full, step)):
+            y = np.array([true]) if loss == "ids" else np.eye(2)[[true]]
+            found, gradient = engine.loss_and_grad(np.ones((1, 1)), y, None, training=True, n_threads=1)
+            assert found == value and np.array_equal(gradient[1], [slope, -slope])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("loss", "last", "hidden"), suited())
+def test_no_formula_swallows_a_nan(loss: str, last: str, hidden: str, dtype: str) -> None:
+    """Whatever the net: a NaN in the inputs, targets or weights ends in the loss, where it is looked for."""
+    problem = Problem([dense(7, hidden), dense(3, last)], LOSSES[loss][0])
+    engine = problem.engine(_core.Engine, dtype)
+    for bad in range(3):
+        data = [part.astype(float) for part in problem.data()]
+        if bad == 1 and problem.data()[1].ndim == 1:
+            continue  # class ids are integers
+        data[bad][7] = np.nan
+        data[1] = problem.data()[1] if data[1].ndim == 1 else data[1]
+        assert np.isnan(engine.loss_and_grad(*data, training=True, n_threads=1)[0])
+        rates = np.zeros(3)
+        result = train(engine, *data, batch_size=4, shuffle=False, learning_rates=rates, stop_on_nan=True)
+        assert result["nonfinite_step"] == 1 and result["steps"] == 2
 
 
 WIDTHS = (1, 3, 16, 17, 127, 128, 130, 200, 784)  # around vectors, around the column slices, a picture

@@ -1,7 +1,11 @@
 // The C++ core by itself, without Python or a test framework: made for the sanitizers, and for compilers that lack Python.
 // Numbers are compared with the reference engine in tests/*.py; here they are compared with themselves: threads, repeats,
 // finite differences, counts.
+#include <atomic>
+
 #include "subject.h"
+
+extern std::atomic<int64_t> allocations;
 
 namespace {
 
@@ -277,6 +281,48 @@ void poll() {  // whatever asks too long is left at once; the net is that of the
     check(asked == 2, "poll: asked once each");
     s.state(after);
     check(same(before, after), "poll: nothing changed");
+
+    const Net ops = {dense(300, Activation::relu), op(OpKind::batch_norm), dense(300), dense(12, Activation::softmax)};
+    const Data<float> many(2000, 300, 12, false, 1), few(200, 300, 12, false, 2);
+    const std::vector<double> rates(8, 0.01);
+    TrainRequest r;
+    r.learning_rates = rates.data(), r.steps = 8, r.threads = 4;
+    for (int patience : {0, 1, 2, 5, 7}) {  // steps of 2.2 Gflop are left between two ops: 8 questions a step
+        Subject<float> left(300, ops, training(ops::Loss::mse, "adam")),
+            fresh(300, ops, training(ops::Loss::mse, "adam"));
+        before.clear(), after.clear(), asked = 0;
+        left.state(before);
+        r.train = many.set, r.batch_size = 2000;
+        r.poll = [&] { return asked++ == patience; };
+        const TrainOutcome run = left.net->train(r);
+        left.state(after);
+        check(run.interrupted && run.steps == 0 && asked == patience + 1, "poll: the step is left");
+        check(same(before, after), "poll: a step that was left has changed nothing");
+        for (auto* net : {&left, &fresh}) net->train(few.set, nullptr, 100, 2, 4);
+        before.clear(), after.clear();
+        left.state(before), fresh.state(after);
+        check(same(before, after), "poll: what follows is as if nothing had been");
+    }
+    Subject<float> validated(300, ops, training());
+    r.train = few.set, r.validation = &many.set, r.batch_size = 50, asked = 0;
+    r.poll = [&] { return ++asked == 2; };
+    const TrainOutcome run = validated.net->train(r);
+    check(run.interrupted && run.steps == 4 && run.epochs == 0 && run.partial[1] == 200, "poll: validation is left");
+}
+
+void no_allocation_inside_a_step() {  // more steps, not one allocation more
+    const Data<float> d(400, 40, 12, false, 1);
+    for (const char* optimizer : {"adam", "muon"}) {
+        Subject<float> s(40, all_ops(96, 12, Activation::gelu, Activation::softmax),
+                         training(ops::Loss::mse, optimizer));
+        auto counted = [&](int64_t steps) {
+            const int64_t before = allocations;
+            s.train(d.set, nullptr, 30, steps, 1);
+            return allocations - before;
+        };
+        counted(3);  // the first run makes the buffers
+        check(counted(3) == counted(13), std::string("no allocation inside a step: ") + optimizer);
+    }
 }
 
 }  // namespace
@@ -297,6 +343,7 @@ int main() {
         gather<uint64_t>(DType::u64);
     gather<float>(DType::f32), gather<double>(DType::f64);
     poll();
+    no_allocation_inside_a_step();
     std::printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
 }
