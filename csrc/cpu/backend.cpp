@@ -2,6 +2,7 @@
 #include "core/backend.h"
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
 
 #include "core/parallel.h"
@@ -60,7 +61,7 @@ public:
         Ledger ledger(request, width(), running_);
         Cursor cursor(request, plan_.seed);
         double validation_penalty = 0;
-        stopped_before_ = -1;
+        stopped_before_.store(-1, std::memory_order_relaxed);
         TeamSize size(team(request.threads, batch_size));
         int64_t step = 0;
         bool stop = request.steps == 0, resize = false;  // written by worker 0 only, before a barrier
@@ -129,7 +130,7 @@ public:
         const int64_t chunk = std::min(wide_.chunk_rows(), data.rows());
         wide_.reserve(chunk, false);
         double penalty = 0;
-        stopped_before_ = -1;
+        stopped_before_.store(-1, std::memory_order_relaxed);
         parallel(team(threads, chunk), [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty); });
     }
 
@@ -224,9 +225,9 @@ private:
             const Batch<T> b = wide_.gather(w, data, std::min(chunk, data.rows() - first), {first});
             if (!wide_.forward(w, b, pass, false)) return false;
             use(b, first);
-            if (poll && w.first() && poll()) stopped_before_ = first + chunk;
+            if (poll && w.first() && poll()) stopped_before_.store(first + chunk, std::memory_order_relaxed);
             w.sync();
-            if (stopped_before_ == first + chunk) return false;
+            if (stopped_before_.load(std::memory_order_relaxed) == first + chunk) return false;
         }
         return true;
     }
@@ -240,7 +241,7 @@ private:
         data.x = x;
         const int64_t chunk = std::min(wide_.chunk_rows(), x.rows);
         wide_.reserve(chunk, false);
-        stopped_before_ = -1;
+        stopped_before_.store(-1, std::memory_order_relaxed);
         parallel(team(threads, chunk), [&](const Worker& w) {
             each_chunk(w, data, Pass::predict, poll, [&](const Batch<T>& b, int64_t first) { use(w, b, first); });
         });
@@ -259,7 +260,8 @@ private:
     bool configured_ = false;
     Wide<T> wide_;
     std::vector<double> running_;
-    int64_t stopped_before_ = -1;  // the row before which a poll stopped a pass over chunks
+    // the row before which a poll stopped a pass over chunks; see Wide::stops
+    std::atomic<int64_t> stopped_before_{-1};
 };
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The wide path: a net whose layers are worth a matrix product each. Every method that takes a Worker is run by the whole
 // team at once; work is cut by shapes alone (Slices) and the team meets at barriers, so the bits do not depend on its size.
 #pragma once
+#include <atomic>
 #include <vector>
 
 #include "core/backend.h"
@@ -67,7 +68,7 @@ public:
     // Asks `poll` (or nobody, if null) between ops. Steps that may be left half-way update nothing before all gradients are there.
     void watch(const Poll* poll) {
         poll_ = poll;
-        stopped_at_ = -1;
+        stopped_at_.store(-1, std::memory_order_relaxed);
     }
     void prepare_input();  // by one worker, after the statistics were set
 
@@ -111,15 +112,15 @@ private:
     // A barrier at which worker 0 asks the poll; `place` tells the barriers of a step apart, so that a worker that is late
     // cannot take the next answer for this one's.
     bool stops(const Worker& w, int place) {
-        if (poll_ && w.first() && (*poll_)()) stopped_at_ = place;
+        if (poll_ && w.first() && (*poll_)()) stopped_at_.store(place, std::memory_order_relaxed);
         w.sync();
-        return stopped_at_ == place;
+        return stopped_at_.load(std::memory_order_relaxed) == place;
     }
     bool updates_early() const { return fused_update_ && !poll_; }
 
     static constexpr int parts_per_tensor = 8;
     const Poll* poll_ = nullptr;
-    int stopped_at_ = -1;
+    std::atomic<int> stopped_at_{-1};  // a late worker may still read the last answer while worker 0 gives the next
     const Plan& plan_;
     State<T>& state_;
     const Kernels<T>& k_;
