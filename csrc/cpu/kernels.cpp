@@ -1,49 +1,14 @@
 // The CPU kernels: loops over the ops/ functors. Compiled once per instruction set, each into its own namespace; the only
-// symbol that leaves is `table_<isa>`. Headers with shared inline functions are kept out on purpose (see ops/hd.h).
+// symbol that leaves is `table_<isa>`.
 #include "cpu/kernels.h"
 
-#include <cmath>
-#include <cstdint>
-#include <limits>
-#include <type_traits>
-#include <utility>
-#ifdef __x86_64__
-#include <immintrin.h>
-#endif
-
+#include "cpu/isa.h"
 #include "ops/rng.h"
 
-#ifndef FD_ISA
-#define FD_ISA baseline
-#endif
-#define FD_CAT_(a, b) a##b
-#define FD_CAT(a, b) FD_CAT_(a, b)
-
 namespace fd::cpu {
-namespace FD_CAT(isa_, FD_ISA) {
+namespace FD_ISA_NAMESPACE {
 
 #include "cpu/simd.h"
-
-// Calls body(column, lanes) for whole vectors, then once for the rest.
-template <class T, class F>
-FD_HD void for_vectors(int64_t n, F&& body) {
-    constexpr int width = Pack<T>::width;
-    int64_t i = 0;
-    for (; i + width <= n; i += width) body(i, std::integral_constant<int, width>{});
-    if (i < n) body(i, int(n - i));
-}
-template <class T, int N>
-FD_HD Pack<T> load(const T* p, std::integral_constant<int, N>) {
-    return load(p);
-}
-template <class T, int N>
-FD_HD void store(T* p, Pack<T> x, std::integral_constant<int, N>) {
-    store(p, x);
-}
-template <class T, int N>
-FD_HD Pack<T> head(Pack<T> x, std::integral_constant<int, N>) {
-    return x;
-}
 
 #include "cpu/kernels_elementwise.h"
 #include "cpu/kernels_gather.h"
@@ -97,6 +62,6 @@ const Isa FD_CAT(table_, FD_ISA) = {
 #else
     "baseline", "",
 #endif
-    &FD_CAT(isa_, FD_ISA)::f32, &FD_CAT(isa_, FD_ISA)::f64, FD_CAT(isa_, FD_ISA)::vector_bytes};
+    &FD_ISA_NAMESPACE::f32, &FD_ISA_NAMESPACE::f64, FD_ISA_NAMESPACE::vector_bytes};
 
 }  // namespace fd::cpu

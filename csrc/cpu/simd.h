@@ -1,5 +1,5 @@
 // The SIMD value type of the CPU kernels: a GCC/clang vector with the functions ops/hd.h asks for.
-// Included only by kernels.cpp, inside the namespace of one instruction set, so that no two sets share a symbol.
+// Included inside the namespace of one instruction set (see isa.h), so that no two sets share a symbol.
 // Accuracy, measured against long double by the kernel tests: exp, expm1, log, log1p, tanh within 4 ulp.
 // (No #pragma once: it is included once per instruction set, each in a translation unit of its own.)
 
@@ -252,3 +252,24 @@ FD_PACK Pack<T> verf(Pack<T> x) {  // lane by lane through libm
 // ops/hd.h's generic vmax/vmin/vsign/vsigmoid/vsoftplus work on packs as they are
 using ops::vmax;
 using ops::vmin;
+
+// Calls body(column, lanes) for whole vectors, then once for the rest.
+template <class T, class F>
+FD_HD void for_vectors(int64_t n, F&& body) {
+    constexpr int width = Pack<T>::width;
+    int64_t i = 0;
+    for (; i + width <= n; i += width) body(i, std::integral_constant<int, width>{});
+    if (i < n) body(i, int(n - i));
+}
+template <class T, int N>
+FD_HD Pack<T> load(const T* p, std::integral_constant<int, N>) {
+    return load(p);
+}
+template <class T, int N>
+FD_HD void store(T* p, Pack<T> x, std::integral_constant<int, N>) {
+    store(p, x);
+}
+template <class T, int N>
+FD_HD Pack<T> head(Pack<T> x, std::integral_constant<int, N>) {
+    return x;
+}
