@@ -81,11 +81,12 @@ void parallel(int threads, F&& body) {
 // n things cut into at most eight runs of about equal length, ends on multiples of `align`. It depends on n alone, so that
 // results are the same bits at any thread count.
 struct Slices {
+    static constexpr int most = 8;
     int64_t n, align;
     int count;
     explicit Slices(int64_t length, int64_t smallest = 16, int64_t alignment = 16) : n(length), align(alignment) {
-        const int64_t most = n / smallest;
-        count = int(most < 1 ? 1 : most > 8 ? 8 : most);
+        const int64_t fit = n / smallest;
+        count = int(fit < 1 ? 1 : fit > most ? most : fit);
     }
     int64_t begin(int64_t s) const {
         if (s >= count) return n;

@@ -18,6 +18,7 @@ public:
     bool starts_epoch() const { return batch_ == 0; }
     bool ends_epoch() const { return batch_ + 1 == batches_; }
     bool in_order() const { return !shuffle_; }
+    const ops::Shuffle& order() const { return order_; }
     int64_t row(int64_t i) const {  // data row of row i of the batch
         return shuffle_ ? int64_t(order_(uint64_t(first() + i))) : first() + i;
     }

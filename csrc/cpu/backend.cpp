@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/trainer.h"
 #include "cpu/gemm.h"
+#include "cpu/narrow.h"
 #include "cpu/wide.h"
 
 namespace fd::cpu {
@@ -17,7 +18,7 @@ template <class T>
 class CpuBackend final : public Backend {
 public:
     CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops)
-        : plan_(inputs, seed, std::move(ops)), wide_(plan_, state_) {
+        : plan_(inputs, seed, std::move(ops)), wide_(plan_, state_), narrow_(plan_, state_, wide_) {
         state_.parameters.reserve(plan_.parameters);
         state_.gradients.reserve(plan_.parameters);
         state_.statistics.reserve(plan_.statistics);
@@ -50,6 +51,7 @@ public:
         if (training.rule() == ops::Rule::adagrad)
             std::fill_n(state_.slots[0].get(), plan_.parameters, T(training.hyper.initial_accumulator_value));
         wide_.configure(&training_);
+        narrow_.configure(&training_);
         running_.assign(size_t(width()), 0.0);
     }
 
@@ -57,17 +59,32 @@ public:
         require_training(request.train);
         pin_blas_to_one_thread();
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
-        wide_.reserve(request.validation ? std::max(batch_size, validation_chunk(request)) : batch_size, true);
+        const bool narrow = narrow_.takes(batch_size);
+        if (narrow) narrow_.reserve(batch_size, true);
+        if (!narrow || request.validation)  // which is for wide_ in any case
+            wide_.reserve(request.validation ? std::max(batch_size, validation_chunk(request)) : batch_size, !narrow);
+        if (narrow) wide_.reserve_updates();
         Ledger ledger(request, width(), running_);
         Cursor cursor(request, plan_.seed);
         double validation_penalty = 0;
         stopped_before_.store(-1, std::memory_order_relaxed);
-        TeamSize size(team(request.threads, batch_size));
+        TeamSize size(narrow ? std::min(request.threads, narrow_.groups(batch_size))
+                             : team(request.threads, batch_size));
         int64_t step = 0;
         bool stop = request.steps == 0, resize = false;  // written by worker 0 only, before a barrier
-        const bool long_steps = request.poll && plan_.step_flops * double(batch_size) > 2e9;
+        const bool long_steps = !narrow && request.poll && plan_.step_flops * double(batch_size) > 2e9;
         wide_.watch(long_steps ? &request.poll : nullptr);
-        std::vector<T> statistics;  // of the last finished step
+        std::vector<T> statistics;                                                        // of the last finished step
+        auto finish = [&](double loss, int64_t rows, bool epoch_ends, const Worker& w) {  // a step; by worker 0
+            double* totals = ledger.running();
+            totals[0] += loss * double(rows);
+            totals[1] += double(rows);
+            ++state_.step;
+            if (epoch_ends) ledger.finish_epoch();
+            stop = ledger.step_done(loss) || ++step == request.steps;
+            resize = size.reconsider(w.barrier->waited());
+            cursor.advance();
+        };
         auto steps = [&](const Worker& w) {
             while (!stop && !resize) {
                 if (w.first()) {
@@ -77,32 +94,35 @@ public:
                 }
                 const int64_t rows = cursor.rows();  // read now: worker 0 advances the cursor at the end of the step
                 const bool epoch_ends = cursor.ends_epoch();
-                const Batch<T> b = wide_.gather(w, request.train, rows, {0, &cursor});
-                const auto gradients = [&] {
-                    if (!wide_.forward(w, b, Pass::train, true)) return false;
-                    wide_.loss(w, b, Pass::train);
-                    return wide_.backward(w, b, Pass::train, true);
-                };
-                if (!gradients()) {  // every worker sees it; nothing was updated but moving statistics
+                if (narrow) {
+                    narrow_.gradients(w, request.train, rows, {0, &cursor});
+                    narrow_.update(w);
+                    w.sync();
                     if (w.first()) {
-                        std::copy(statistics.begin(), statistics.end(), statistics_begin());
-                        ledger.interrupt(false);
-                        stop = true;
+                        double* totals = ledger.running();
+                        finish(narrow_.add_to_totals(rows, totals) + narrow_.penalty_sum(), rows, epoch_ends, w);
                     }
-                    return;
-                }
-                wide_.update(w);
-                w.sync();
-                if (w.first()) {
-                    double* totals = ledger.running();
-                    const double loss = wide_.add_to_totals(b, Pass::train, totals) + wide_.penalty_sum();
-                    totals[0] += loss * double(rows);
-                    totals[1] += double(rows);
-                    ++state_.step;
-                    if (epoch_ends) ledger.finish_epoch();
-                    stop = ledger.step_done(loss) || ++step == request.steps;
-                    resize = size.reconsider(w.barrier->waited());
-                    cursor.advance();
+                } else {
+                    const Batch<T> b = wide_.gather(w, request.train, rows, {0, &cursor});
+                    const auto gradients = [&] {
+                        if (!wide_.forward(w, b, Pass::train, true)) return false;
+                        wide_.loss(w, b, Pass::train);
+                        return wide_.backward(w, b, Pass::train, true);
+                    };
+                    if (!gradients()) {  // every worker sees it; nothing was updated but moving statistics
+                        if (w.first()) {
+                            std::copy(statistics.begin(), statistics.end(), statistics_begin());
+                            ledger.interrupt(false);
+                            stop = true;
+                        }
+                        return;
+                    }
+                    wide_.update(w);
+                    w.sync();
+                    if (w.first()) {
+                        double* totals = ledger.running();
+                        finish(wide_.add_to_totals(b, Pass::train, totals) + wide_.penalty_sum(), rows, epoch_ends, w);
+                    }
                 }
                 w.sync();
                 if (epoch_ends && request.validation) {
@@ -259,6 +279,7 @@ private:
     Training training_;
     bool configured_ = false;
     Wide<T> wide_;
+    Narrow<T> narrow_;
     std::vector<double> running_;
     // the row before which a poll stopped a pass over chunks; see Wide::stops
     std::atomic<int64_t> stopped_before_{-1};

@@ -65,11 +65,8 @@ template <class T>
 void Wide<T>::configure(const Training* training) {
     training_ = training;
     const Training& t = *training;
-    const Op& top = op(last_);
-    const auto act = top.has_activation() ? top.activation : ops::Activation::linear;
-    fused_loss_ = !t.from_logits && ((t.categorical() && act == ops::Activation::softmax) ||
-                                     (t.binary() && act == ops::Activation::sigmoid));
-    logits_ = fused_loss_ || (t.from_logits && (t.categorical() || t.binary()));
+    const LossForm form(plan_, t);
+    fused_loss_ = form.fused, logits_ = form.logits, loss_kind_ = form.kind;
     wants_probabilities_ = logits_ && !t.metrics.empty();
     rule_ = t.rule();
     fused_update_ = !t.muon() && t.hyper.clipnorm == 0 && t.hyper.global_clipnorm == 0;
@@ -347,7 +344,7 @@ void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1)
     const int64_t cols = plan_.outputs, first = r0 * cols, rows = r1 - r0;
     const T* outputs = output(last_, b.x, pass) + first;
     LossRows<T> l;
-    l.loss = t.binary() && logits_ ? ops::Loss::binary_crossentropy_logits : t.loss;
+    l.loss = loss_kind_;
     l.param = t.loss_param;
     l.label_smoothing = t.label_smoothing;
     l.from_logits = logits_;
@@ -420,19 +417,9 @@ double Wide<T>::add_to_totals(const Batch<T>& b, Pass pass, double* totals) {
             loss += k_.penalty(output(i, b.x, pass), nullptr, o.activity_l1, o.activity_l2, n);
         }
     }
-    double* state = totals + 2;
     const T* seen = wants_probabilities_ ? probabilities_.get() : output(last_, b.x, pass);
-    for (size_t m = 0; m < t.metrics.size(); ++m) {
-        const Metric& metric = t.metrics[m];
-        if (metric.per_row()) {
-            const double* value = row_metric_.get() + int64_t(m) * capacity_;
-            for (int64_t r = 0; r < b.rows; ++r) state[0] += value[r];
-            state[1] += weight;
-        } else {
-            accumulate(metric, seen, b.y, b.labels, b.weights, b.rows, plan_.outputs, state);
-        }
-        state += metric.states(plan_.outputs);
-    }
+    add_metrics(t, seen, b.y, b.labels, b.weights, b.rows, plan_.outputs, row_metric_.get(), capacity_, weight,
+                totals + 2);
     return loss / double(b.rows);
 }
 

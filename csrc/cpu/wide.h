@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/trainer.h"
 #include "cpu/kernels.h"
+#include "cpu/matrix.h"
 #include "cpu/memory.h"
 
 namespace fd::cpu {
@@ -65,6 +66,7 @@ public:
     void configure(const Training* training);
     // Makes room for batches of `rows`, and for backward if asked. The only method that allocates.
     void reserve(int64_t rows, bool backward);
+    void reserve_updates() { reserve_matrix_scratch(plan_, *training_, scratch_); }  // for update_all() alone
     int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
 
     Batch<T> gather(const Worker&, const Dataset&, int64_t rows, const RowOrder&);
@@ -72,8 +74,11 @@ public:
     void loss(const Worker&, const Batch<T>&, Pass);  // row losses and metrics; the output's gradient unless evaluating
     // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there. False: the poll said stop.
     bool backward(const Worker&, const Batch<T>&, Pass, bool update);
-    void begin_step(double learning_rate);              // by one worker: this step's constants
-    void update(const Worker&);                         // whatever backward has not updated
+    void begin_step(double learning_rate);  // by one worker: this step's constants
+    void update(const Worker&);             // whatever backward has not updated
+    void update_all(const Worker&);         // everything, from whole gradients
+    // A run of the flat buffers that shares its penalties; returns their sum before the update.
+    double update_elements(int64_t first, int64_t n, double l1, double l2);
     void penalties(const Worker&, bool add_gradients);  // fills what penalty_sum() adds up
     double penalty_sum() const;                         // by one worker
     // By one worker, after loss(): metrics are added to `totals`; returns the batch's loss without parameter penalties.
@@ -143,6 +148,7 @@ private:
     const Training* training_ = nullptr;
     int last_ = 0;
     bool fused_loss_ = false, logits_ = false, wants_probabilities_ = false, fused_update_ = false;
+    ops::Loss loss_kind_ = ops::Loss::mse;
     ops::Rule rule_ = ops::Rule::sgd;
     ops::Step<double> step_;
     double learning_rate_ = 0;

@@ -260,6 +260,27 @@ void Wide<T>::update(const Worker& w) {
         });
         return;
     }
+    update_all(w);
+}
+
+template <class T>
+double Wide<T>::update_elements(int64_t first, int64_t n, double l1, double l2) {
+    Update<T> u;
+    u.rule = rule_;
+    u.step = step_;
+    u.w = state_.parameters.get() + first;
+    u.g = state_.gradients.get() + first;
+    for (size_t k = 0; k < state_.slots.size() && k < 3; ++k) u.slot[k] = state_.slots[k].get() + first;
+    u.n = n;
+    u.l1 = l1, u.l2 = l2;
+    u.clipvalue = training_->hyper.clipvalue;
+    u.decay = learning_rate_ * training_->hyper.weight_decay;
+    return k_.update(u);
+}
+
+template <class T>
+void Wide<T>::update_all(const Worker& w) {
+    const auto& trainable = plan_.trainable;
     penalties(w, true);
     const ops::Hyper& h = training_->hyper;
     if (h.clipnorm > 0 || h.global_clipnorm > 0) {
@@ -328,6 +349,8 @@ double Wide<T>::penalty_sum() const {
     template bool Wide<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
     template void Wide<T>::begin_step(double);                                   \
     template void Wide<T>::update(const Worker&);                                \
+    template void Wide<T>::update_all(const Worker&);                            \
+    template double Wide<T>::update_elements(int64_t, int64_t, double, double);  \
     template void Wide<T>::penalties(const Worker&, bool);                       \
     template double Wide<T>::penalty_sum() const;
 FD_INSTANTIATE(float)
