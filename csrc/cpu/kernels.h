@@ -59,6 +59,7 @@ struct Product {
     T* out = nullptr;  // overwritten: out[a · ld + v], or out[v · ld + a] if transposed
     int64_t ld = 0;
     bool transposed = false;
+    const void* fetch = nullptr;  // from here on, one cache line per k is brought close for whoever comes next
 };
 
 struct DropoutKey {

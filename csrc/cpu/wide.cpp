@@ -84,6 +84,7 @@ void Wide<T>::reserve(int64_t rows, bool backward) {
     x_.reserve(rows * plan_.inputs);
     row_panels_.reserve(panels(rows) * k_.panel * plan_.widest);
     if (backward) column_panels_.reserve(rows * panels(plan_.widest) * k_.panel);
+    if (backward) tile_gradients_.reserve(Tiles::most_runs * k_.tile * plan_.widest);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
@@ -124,7 +125,8 @@ Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, con
     const int64_t first = order(0);
     const bool x_direct = direct && !standardise && usable_as_is<T>(data.x, plan_.inputs);
     const bool with_labels = training_ && training_->sparse(), with_targets = bool(data.y) && !with_labels;
-    const bool y_direct = with_targets && direct && usable_as_is<T>(data.y, plan_.outputs);
+    const bool y_is_x = with_targets && !standardise && data.y.same_as(data.x);  // an autoencoder: gathered once
+    const bool y_direct = with_targets && ((direct && usable_as_is<T>(data.y, plan_.outputs)) || y_is_x);
     // mean is the first of the input statistics
     const double* mean = standardise ? state_.input_statistics.get() : nullptr;
     const double* inverse = standardise ? input_inverse_.get() : nullptr;
@@ -144,7 +146,7 @@ Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, con
         w.sync();
     }
     b.x = x_direct ? reinterpret_cast<const T*>(data.x.row(first)) : x_.get();
-    if (with_targets) b.y = y_direct ? reinterpret_cast<const T*>(data.y.row(first)) : y_.get();
+    if (with_targets) b.y = y_is_x ? b.x : y_direct ? reinterpret_cast<const T*>(data.y.row(first)) : y_.get();
     if (data.y && with_labels) b.labels = labels_.get();
     if (data.weights) b.weights = weights_copied ? weights_.get() : data.weights + first;
     return b;
@@ -228,19 +230,18 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
     } else {
         pack_row_panels(w, x, rows, o.in);
         w.sync();
-        const Slices columns = tiles(o.out);
-        const int64_t groups = columns.count >= 4 ? 1 : panels(rows);  // narrow layers are cut by rows too
-        w.each(columns.count * groups, [&](int64_t task) {
-            const int64_t c0 = columns.begin(task % columns.count), c1 = columns.end(task % columns.count);
-            const int64_t p0 = task / columns.count, p1 = groups == 1 ? panels(rows) : p0 + 1;
-            for (int64_t c = c0; c < c1; c += k_.tile)
+        const Tiles cut = tiles(o.out);
+        const int64_t groups = cut.runs >= 4 ? 1 : panels(rows);  // narrow layers are cut by rows too
+        w.each(cut.runs * groups, [&](int64_t task) {
+            const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);
+            const int64_t p0 = task / cut.runs, p1 = groups == 1 ? panels(rows) : p0 + 1;
+            for (int64_t t = t0; t < t1; ++t)
                 for (int64_t p = p0; p < p1; ++p) {
-                    const int64_t r = p * k_.panel;
-                    k_.product({kernel + c, 1, o.out, std::min<int64_t>(k_.tile, c1 - c), o.in,
-                                row_panels_.get() + r * o.in, std::min<int64_t>(k_.panel, rows - r), z + r * o.out + c,
-                                o.out, true});
+                    const int64_t c = cut.begin(t), r = p * k_.panel;
+                    k_.product({kernel + c, 1, o.out, cut.begin(t + 1) - c, o.in, row_panels_.get() + r * o.in,
+                                std::min<int64_t>(k_.panel, rows - r), z + r * o.out + c, o.out, true});
                 }
-            finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), c0, c1);
+            finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
         });
     }
     if (act == ops::Activation::softmax) {

@@ -44,6 +44,20 @@ struct RowOrder {  // data rows of a batch: consecutive, or as a cursor says
     int64_t operator()(int64_t i) const { return cursor ? cursor->row(i) : first + i; }
 };
 
+// The rows (or columns) of weights that product() takes at once: tiles of nearly equal height, in a number that teams of two
+// and four share evenly. Runs of them are the tasks.
+struct Tiles {
+    static constexpr int most_runs = 8;
+    int64_t n, count;
+    int runs;
+    Tiles(int64_t length, int64_t tile) : n(length), count((length + tile - 1) / tile) {
+        if (count > 4) count = (count + 3) / 4 * 4;
+        runs = int(count < most_runs ? count : most_runs);
+    }
+    int64_t begin(int64_t t) const { return n * t / count; }
+    int64_t run(int64_t s) const { return count * s / runs; }  // its first tile
+};
+
 template <class T>
 class Wide {
 public:
@@ -99,7 +113,7 @@ private:
         return columns * 4 >= k_.panel && outputs >= 64 && k <= 2048;
     }
     int64_t panels(int64_t n) const { return (n + k_.panel - 1) / k_.panel; }
-    Slices tiles(int64_t n) const { return Slices(n, k_.tile, k_.tile); }
+    Tiles tiles(int64_t n) const { return Tiles(n, k_.tile); }
     void pack_row_panels(const Worker&, const T* a, int64_t rows, int64_t cols);
     void dense_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
@@ -112,7 +126,9 @@ private:
     NormBlock<T> norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const;
     template <class F>
     void each_run(const Worker&, int tensor, F&& body);
-    void update_run(int tensor, int64_t first, int64_t n, int part, double scale, bool penalised);
+    // with gradients g; the value of penalties is added to its part of penalty_sum()
+    void update_run(int tensor, int64_t first, int64_t n, const T* g, int part, double scale, bool penalised);
+    void kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, T* out, bool fetch);
 
     // A barrier at which worker 0 asks the poll; `place` tells the barriers of a step apart, so that a worker that is late
     // cannot take the next answer for this one's.
@@ -123,7 +139,7 @@ private:
     }
     bool updates_early() const { return fused_update_ && !poll_; }
 
-    static constexpr int parts_per_tensor = 8;
+    static constexpr int parts_per_tensor = Tiles::most_runs;
     const Poll* poll_ = nullptr;
     std::atomic<int> stopped_at_{-1};  // a late worker may still read the last answer while worker 0 gives the next
     const Plan& plan_;
@@ -145,6 +161,7 @@ private:
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_, penalty_parts_, norm_parts_;
     Buffer<T> row_panels_, column_panels_;  // packed operands of the layer at work
+    Buffer<T> tile_gradients_;              // of the tile at work, for each run of tiles
     Buffer<T> scratch_[3];                  // matrix penalties and muon
 };
 
