@@ -23,7 +23,8 @@ class Case:
     `goals` tells how many times as fast as a library fastdense should be and, under "limit", which share of sgemm's
     rate it should reach ("rising": at least that of the row before). `also` are libraries beyond `EVERYWHERE`.
     `tolerance` is how far the libraries' mean training losses may differ, relatively, in each of the first `gate`
-    epochs. Equal formulas in another order of sums stay far within 1 %: NumPy and PyTorch differ by 0.1 %.
+    epochs. Equal formulas in another order of sums end the first epoch 0.01 % apart; PyTorch, whose epsilon stands
+    elsewhere, up to 0.14 %.
     Kind "predict" times single rows on their way through the net; its loss is that of the first 64 rows.
     """
 
@@ -34,7 +35,7 @@ class Case:
     rows: int = 60000
     also: tuple[str, ...] = ()
     gate: int = 1
-    tolerance: float = 0.01
+    tolerance: float = 0.005
     kind: Literal["train", "predict"] = "train"
 
     @property
@@ -65,11 +66,11 @@ def _tiny(name: str, batch_size: int, torch: float, jax: float) -> Case:
 
 CASES = (
     Case("identity-1", _identity(1), {"torch": 2.4, "jax": 1.2, "limit": 0.88}, also=("keras",)),
-    # Pixels of 0 to 255 and four ReLU layers amplify rounding: units die or live, and PyTorch's RMSprop adds epsilon
-    # outside the root. Losses of one formula end the epoch some percent apart; a wrong formula is off by more.
-    Case("identity-4", _identity(4), {"torch": 2.0, "jax": 1.12, "limit": 0.90}, also=("keras",), tolerance=0.1),
-    # bfloat16 keeps 8 bits of each factor, a relative error of up to 0.4 %, and the net amplifies it as above.
-    Case("identity-4-bf16", _identity(4, "bfloat16"), {"torch": 3.6, "jax": 2.0}, tolerance=0.2),
+    # Pixels of 0 to 255 and four ReLU layers amplify rounding, as units die or live: NumPy, JAX and PyTorch end the
+    # epoch up to 1.5 % apart.
+    Case("identity-4", _identity(4), {"torch": 2.0, "jax": 1.12, "limit": 0.90}, also=("keras",), tolerance=0.03),
+    # bfloat16 keeps 8 bits of each factor; PyTorch's own bfloat16 (autocast) ends up to 1.5 % from float32 as well.
+    Case("identity-4-bf16", _identity(4, "bfloat16"), {"torch": 3.6, "jax": 2.0}, tolerance=0.05),
     Case(
         "mnist-128",
         _classifier(784, 128, 10, scale=1 / 255),

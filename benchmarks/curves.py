@@ -11,7 +11,6 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from benchmarks.cases import Case, load
@@ -77,7 +76,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def measure(case: Case, library: str, count: int, turn: float) -> float:
-    """Median seconds of an epoch in a process of its own."""
+    """Seconds of an epoch in a process of its own: the best of a few turns, so that a disturbed one makes no cliff."""
     _, data = load(case.data, case.rows)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "task.npz"
@@ -87,8 +86,8 @@ def measure(case: Case, library: str, count: int, turn: float) -> float:
         with process as worker:
             if (reason := worker.start()) is not None:
                 raise RuntimeError(f"{library}: {reason}")
-            epochs = epochs_per_turn(worker, turn)
-            return median([worker.train(epochs)["seconds"] / epochs for _ in range(ROUNDS)])
+            _, epochs = epochs_per_turn(worker, 1, turn)
+            return min(worker.train(epochs)["seconds"] / epochs for _ in range(ROUNDS))
 
 
 def rise(line: Result) -> tuple[float, int]:

@@ -95,7 +95,7 @@ class JaxTrainer:
     small ones try several and keep the best; a whole epoch's rows gathered at once only pays where they fit the cache.
     """
 
-    VARIANTS = (("step", 1), ("step", 4), ("epoch", 1), ("epoch", 4))  # when rows are gathered, unrolled steps
+    VARIANTS = (("step", 1), ("step", 4), ("epoch", 4))  # when rows are gathered, unrolled steps
     SMALL = 1 << 20  # elements of x; larger data is gathered step by step, where unrolling changes nothing
 
     def __init__(self, task: Task, x: Floats, y: NDArray[Any], weights: Sequence[Floats]) -> None:

@@ -21,6 +21,8 @@ TITLES = {
     "sklearn": "scikit-learn",
     "onnxruntime": "onnxruntime",
 }
+MAIN = ("torch", "jax")  # have columns of their own
+USUAL = {"hidden": "relu", "dtype": "float32"}  # not worth a word
 
 
 @dataclass(frozen=True)
@@ -86,8 +88,7 @@ def _training(case: Result) -> str:
     batch = training["batch_size"]
     rows = f"{case['rows']:,} rows".replace(",", " ")
     words = [rows, "full batch" if batch >= case["rows"] else f"batch {batch}", training["optimizer"], training["loss"]]
-    if training.get("dtype", "float32") != "float32":
-        words.append(training["dtype"])
+    words += [training[key] for key, usual in USUAL.items() if training.get(key, usual) != usual]
     return ", ".join(words)
 
 
@@ -126,9 +127,6 @@ def rows(result: Result) -> list[list[str]]:
         rate = _goal(f"{100 * part.value:.0f}", part, " %") if part else "–"
         table.append([*head, _time(case["libraries"]["fastdense"]) + note, *cells, ", ".join(others) or "–", rate])
     return table
-
-
-MAIN = ("torch", "jax")  # have columns of their own
 
 
 def _goal(value: str, figure: Figure, unit: str) -> str:

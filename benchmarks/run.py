@@ -47,15 +47,19 @@ def mad(values: Sequence[float]) -> float:
     return median([abs(value - centre) for value in values])
 
 
-def epochs_per_turn(worker: Worker, least: float) -> int:
-    """How many epochs last at least that many seconds. The second of two equal calls counts: the first may compile."""
-    epochs = 1
-    while True:
-        worker.train(epochs)
-        seconds = worker.train(epochs)["seconds"]
-        if seconds >= 0.9 * least or epochs >= 1 << 20:
-            return epochs
+def epochs_per_turn(worker: Worker, epochs: int, least: float) -> tuple[Result, int]:
+    """Train `epochs` epochs, then more and more until they last `least` seconds.
+
+    The second of two equal calls counts, since the first may compile; where it took long anyway, there is no need.
+    Gives the answer to the very first call, too.
+    """
+    first = worker.train(epochs)
+    if first["seconds"] > 20 * least:
+        return first, epochs
+    while (seconds := worker.train(epochs)["seconds"]) < 0.9 * least:
         epochs = min(math.ceil(1.1 * epochs * least / seconds), 30 * epochs)
+        worker.train(epochs)
+    return first, epochs
 
 
 def gate(case: Case, losses: Mapping[str, Sequence[float]]) -> Result:
@@ -79,7 +83,8 @@ def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
         "kind": case.kind,
         "net": list(case.task.widths),
         "training": {
-            key: getattr(case.task, key) for key in ("loss", "optimizer", "learning_rate", "batch_size", "dtype")
+            key: getattr(case.task, key)
+            for key in ("loss", "optimizer", "learning_rate", "batch_size", "dtype", "hidden")
         },
         "data": title,
         "rows": case.rows,
@@ -99,13 +104,10 @@ def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
                 del workers[name]
         if "fastdense" not in workers:
             return result
-        first = {name: worker.train(case.gate) for name, worker in workers.items()}
-        losses = {name: answer["losses"] for name, answer in first.items()}
+        begun = {name: epochs_per_turn(worker, case.gate, plan.turn) for name, worker in workers.items()}
+        losses = {name: first["losses"] for name, (first, _) in begun.items()}
+        epochs = {name: count for name, (_, count) in begun.items()}
         result["gate"] = gate(case, losses)
-        epochs = {
-            name: 1 if first[name]["seconds"] > 20 * plan.turn * case.gate else epochs_per_turn(worker, plan.turn)
-            for name, worker in workers.items()
-        }
         times, rates = timed_rounds(case, workers, epochs, plan)
     result["sgemm_gflops"] = median(rates)
     result["sgemm_by_round"] = rates

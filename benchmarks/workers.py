@@ -36,15 +36,19 @@ class Worker(rivals.Rival):
     def start(self) -> str | None:
         """Wait until it is ready; if it cannot do this task, say why."""
         unavailable: str | None = self.answer().get("unavailable")
-        self.process.send_signal(signal.SIGSTOP)
+        self._stop()
         return unavailable
+
+    def _stop(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # until its threads stand still
 
     def train(self, epochs: int) -> dict[str, Any]:
         """Train that many epochs from the start; gives the seconds of all together, and the losses of the first."""
         self.process.send_signal(signal.SIGCONT)
         self.say(json.dumps({"epochs": epochs}))
         answer = self.answer()
-        self.process.send_signal(signal.SIGSTOP)
+        self._stop()
         return answer
 
 
