@@ -14,6 +14,7 @@ namespace FD_ISA_NAMESPACE {
 #include "cpu/kernels_gather.h"
 #include "cpu/kernels_loss.h"
 #include "cpu/kernels_norm.h"
+#include "cpu/kernels_transpose.h"
 #include "cpu/kernels_product.h"
 
 template <class T>
