@@ -76,16 +76,24 @@ public:
         bool stop = request.steps == 0, resize = false;  // written by worker 0 only, before a barrier
         const bool long_steps = !narrow && request.poll && plan_.step_flops * double(batch_size) > 2e9;
         wide_.watch(long_steps ? &request.poll : nullptr);
-        std::vector<T> statistics;                                                        // of the last finished step
-        auto finish = [&](double loss, int64_t rows, bool epoch_ends, const Worker& w) {  // a step; by worker 0
-            double* totals = ledger.running();
-            totals[0] += loss * double(rows);
-            totals[1] += double(rows);
-            ++state_.step;
-            if (epoch_ends) ledger.finish_epoch();
-            stop = ledger.step_done(loss) || ++step == request.steps;
-            resize = size.reconsider(w.barrier->waited());
-            cursor.advance();
+        std::vector<T> statistics;  // of the last finished step
+        // Gradients and update of one step. False: the poll said stop, and nothing was changed but moving statistics.
+        auto wide_step = [&](const Worker& w, int64_t rows, double& loss) {
+            const Batch<T> b = wide_.gather(w, request.train, rows, {0, &cursor});
+            if (!wide_.forward(w, b, Pass::train, true)) return false;
+            wide_.loss(w, b, Pass::train);
+            if (!wide_.backward(w, b, Pass::train, true)) return false;
+            wide_.update(w);
+            w.sync();
+            if (w.first()) loss = wide_.add_to_totals(b, Pass::train, ledger.running()) + wide_.penalty_sum();
+            return true;
+        };
+        auto narrow_step = [&](const Worker& w, int64_t rows, double& loss) {
+            narrow_.gradients(w, request.train, rows, {0, &cursor});
+            narrow_.update(w);
+            w.sync();
+            if (w.first()) loss = narrow_.add_to_totals(rows, ledger.running()) + narrow_.penalty_sum();
+            return true;
         };
         auto steps = [&](const Worker& w) {
             while (!stop && !resize) {
@@ -96,35 +104,24 @@ public:
                 }
                 const int64_t rows = cursor.rows();  // read now: worker 0 advances the cursor at the end of the step
                 const bool epoch_ends = cursor.ends_epoch();
-                if (narrow) {
-                    narrow_.gradients(w, request.train, rows, {0, &cursor});
-                    narrow_.update(w);
-                    w.sync();
+                double loss = 0;  // worker 0 knows it
+                if (!(narrow ? narrow_step(w, rows, loss) : wide_step(w, rows, loss))) {
                     if (w.first()) {
-                        double* totals = ledger.running();
-                        finish(narrow_.add_to_totals(rows, totals) + narrow_.penalty_sum(), rows, epoch_ends, w);
+                        std::copy(statistics.begin(), statistics.end(), statistics_begin());
+                        ledger.interrupt(false);
+                        stop = true;
                     }
-                } else {
-                    const Batch<T> b = wide_.gather(w, request.train, rows, {0, &cursor});
-                    const auto gradients = [&] {
-                        if (!wide_.forward(w, b, Pass::train, true)) return false;
-                        wide_.loss(w, b, Pass::train);
-                        return wide_.backward(w, b, Pass::train, true);
-                    };
-                    if (!gradients()) {  // every worker sees it; nothing was updated but moving statistics
-                        if (w.first()) {
-                            std::copy(statistics.begin(), statistics.end(), statistics_begin());
-                            ledger.interrupt(false);
-                            stop = true;
-                        }
-                        return;
-                    }
-                    wide_.update(w);
-                    w.sync();
-                    if (w.first()) {
-                        double* totals = ledger.running();
-                        finish(wide_.add_to_totals(b, Pass::train, totals) + wide_.penalty_sum(), rows, epoch_ends, w);
-                    }
+                    return;  // every worker sees it
+                }
+                if (w.first()) {
+                    double* totals = ledger.running();
+                    totals[0] += loss * double(rows);
+                    totals[1] += double(rows);
+                    ++state_.step;
+                    if (epoch_ends) ledger.finish_epoch();
+                    stop = ledger.step_done(loss) || ++step == request.steps;
+                    resize = size.reconsider(w.barrier->waited());
+                    cursor.advance();
                 }
                 w.sync();
                 if (epoch_ends && request.validation) {

@@ -14,8 +14,8 @@ namespace FD_ISA_NAMESPACE {
 #include "cpu/kernels_gather.h"
 #include "cpu/kernels_loss.h"
 #include "cpu/kernels_norm.h"
-#include "cpu/kernels_transpose.h"
 #include "cpu/kernels_product.h"
+#include "cpu/kernels_transpose.h"
 
 template <class T>
 constexpr Kernels<T> table() {

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstdlib>
-#include <cstring>
 
 #include "cpu/measure.h"
 
@@ -16,11 +14,6 @@ constexpr int64_t most_resident = int64_t(64) << 20;  // bytes of a data set tha
 
 // Rows of a few units are summed in the lanes, see kernel_gradient_in_lanes.
 bool summed_in_lanes(int64_t units, int lanes) { return units * 4 <= lanes; }
-
-bool forced(const char* path) {
-    const char* wish = std::getenv("FASTDENSE_CPU_PATH");
-    return wish && !std::strcmp(wish, path);
-}
 
 }  // namespace
 
@@ -77,8 +70,8 @@ void Narrow<T>::find_runs() {
 
 template <class T>
 bool Narrow<T>::takes(int64_t rows) const {
-    if (!covers_ || forced("wide")) return false;
-    if (forced("narrow")) return true;
+    if (!covers_ || forced_path("wide")) return false;
+    if (forced_path("narrow")) return true;
     // Each group has a gradient of its own, which must stay in the second-level cache beside the weights.
     return plan_.parameters * int64_t(sizeof(T)) <= int64_t(640) << 10 && rows * plan_.inputs < int64_t(1) << 40;
 }
@@ -198,7 +191,7 @@ void Narrow<T>::run(const Worker& w, const Dataset& data, int64_t rows, const Ro
     const int64_t count = std::min<int64_t>(int64_t(groups_.size()), panels);
     const bool train = pass == Pass::train, scored = pass != Pass::predict;
     const bool metrics = scored && !training_->metrics.empty();
-    if (w.first()) weighted_ = scored && data.weights;
+    if (w.first()) weighted_ = scored && data.weights, active_groups_ = int(count);
     w.each(int64_t(groups_.size()), [&](int64_t number) {
         Group& g = groups_[size_t(number)];
         g.loss = 0;
@@ -280,7 +273,7 @@ void Narrow<T>::infer(const Worker& w, const Dataset& data, int64_t rows, const 
 
 template <class T>
 void Narrow<T>::update(const Worker& w) {
-    const int others = int(groups_.size()) - 1;
+    const int others = active_groups_ - 1;  // a short last batch may be too few rows for all
     const Slices cut(plan_.parameters, 4096, 16);
     w.each(cut.count, [&](int64_t s) {
         const int64_t begin = cut.begin(s), end = cut.end(s);

@@ -72,6 +72,7 @@ private:
     Buffer<double> input_inverse_, row_weights_, row_metric_, penalty_parts_;
     Buffer<T> targets_, seen_;
     Buffer<int32_t> labels_;
+    int active_groups_ = 0;  // that had rows in the batch at hand
     bool weighted_ = false, has_dropout_ = false;
     bool resident_ = false;  // the batch is the data set: its panels are made once and kept
 };
