@@ -152,6 +152,11 @@ public:
         parallel(std::min(threads, most), [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty); });
     }
 
+    bool predict_row(const void* x, void* out) override {
+        return narrow_inference_.covers() && narrow_inference_.takes(1) &&
+               narrow_inference_.one_row(static_cast<const T*>(x), static_cast<T*>(out));
+    }
+
     void predict(const View& x, int threads, const Poll& poll, void* out) override {
         T* to = static_cast<T*>(out);
         if (!narrow_inference_.takes(x.rows))

@@ -124,6 +124,51 @@ void Narrow<T>::reserve(int64_t rows, bool backward, bool resident) {
 }
 
 template <class T>
+NarrowOp<T> Narrow<T>::op_of(int i) const {
+    const Op& op = plan_.ops[size_t(i)];
+    auto parameter = [&](int t) {
+        return t < 0 ? nullptr : state_.parameters.get() + plan_.tensors[size_t(t)].offset;
+    };
+    NarrowOp<T> o;
+    o.kind = op.kind;
+    o.in = op.in, o.out = op.out;
+    o.activation = op.activation;
+    o.keeps_input = ops::activation_needs[int(op.activation)] == ops::Needs::input;
+    o.alpha = T(op.alpha);
+    o.kernel = parameter(op.kernel), o.bias = parameter(op.bias), o.slope = parameter(op.slope);
+    o.dropout = {plan_.seed, 0, uint32_t(i), op.rate};
+    return o;
+}
+
+template <class T>
+bool Narrow<T>::one_row(const T* x, T* out) {
+    if (!k_.finite(x, plan_.inputs)) return false;
+    if (row_ops_.empty()) {
+        for (int i = 0; i <= last_; ++i) {
+            const OpKind kind = plan_.ops[size_t(i)].kind;
+            if (kind == OpKind::dense || kind == OpKind::activation) row_ops_.push_back(op_of(i));
+        }
+        row_.reserve(3 * (plan_.widest + 16));
+    }
+    T *z = row_.get(), *next = z + plan_.widest + 16, *other = next + plan_.widest + 16;
+    if (plan_.normalizes_input()) {
+        const double* mean = state_.input_statistics.get();
+        const double* variance = mean + plan_.tensors[size_t(plan_.ops[0].variance)].offset;
+        for (int64_t c = 0; c < plan_.inputs; ++c) {
+            const double inverse = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
+            other[c] = T((x[c] - T(mean[c])) * T(inverse));
+        }
+        x = other;
+    }
+    for (size_t i = 0; i < row_ops_.size(); ++i) {
+        T* to = i + 1 == row_ops_.size() ? out : x == next ? other : next;
+        k_.one_row(row_ops_[i], x, z, to);
+        x = to;
+    }
+    return true;
+}
+
+template <class T>
 void Narrow<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t panel, T* gradients) {
     const int64_t rows = panels * panel, kept_rows = kept_panels * panel, lanes = k_.lanes_per_vector;
     NarrowJob<T>& job = g.job;
@@ -145,23 +190,13 @@ void Narrow<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t p
         for (int i = 0; i <= last_; ++i) {
             const Op& op = plan_.ops[size_t(i)];
             if (op.kind == OpKind::normalization) continue;
-            NarrowOp<T> o;
-            o.kind = op.kind;
-            o.in = op.in, o.out = op.out;
-            o.activation = op.activation;
-            o.keeps_input = ops::activation_needs[int(op.activation)] == ops::Needs::input;
-            o.alpha = T(op.alpha);
-            auto parameter = [&](int t) {
-                return t < 0 ? nullptr : state_.parameters.get() + plan_.tensors[size_t(t)].offset;
-            };
+            NarrowOp<T> o = op_of(i);
             auto gradient = [&](int t) {
                 return t < 0 || !gradients ? nullptr : gradients + plan_.tensors[size_t(t)].offset;
             };
-            o.kernel = parameter(op.kernel), o.bias = parameter(op.bias), o.slope = parameter(op.slope);
             o.dkernel = gradient(op.kernel), o.dbias = gradient(op.bias), o.dslope = gradient(op.slope);
             o.passes_on = trains;
             trains |= op.kernel >= 0 || op.slope >= 0;
-            o.dropout = {plan_.seed, 0, uint32_t(i), op.rate};
             o.a = take(rows * op.out);
             o.z = op.kind == OpKind::dense && o.keeps_input ? take(rows * op.out) : o.a;
             o.d = take(rows * op.out);

@@ -31,6 +31,9 @@ public:
     void update(const Worker&);
     // Forward; the loss too for Pass::evaluate. For Pass::predict the outputs go to `out`, (rows, outputs).
     void infer(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out);
+    bool covers() const { return covers_; }
+    // The outputs for one row of finite numbers; false, and nothing else, if some are not. Needs no reserve().
+    bool one_row(const T* x, T* out);
     // By one worker: as Wide::add_to_totals.
     double add_to_totals(int64_t rows, double* totals);
     double penalty_sum() const;  // by one worker, after update()
@@ -50,6 +53,7 @@ private:
     };
     int vectors(int64_t rows) const { return rows <= k_.lanes_per_vector ? 1 : 2; }
     int64_t panel(int64_t rows) const { return vectors(rows) * int64_t(k_.lanes_per_vector); }
+    NarrowOp<T> op_of(int i) const;  // without scratch and gradients
     void lay_out(Group&, int64_t panels, int64_t resident_panels, int64_t panel, T* gradients);
     void run(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out);
     void measure(const Dataset&, int64_t first, int64_t end);  // per-row metrics of some rows of the batch
@@ -70,7 +74,8 @@ private:
     std::vector<Run> runs_;
     std::vector<const T*> parts_;
     Buffer<double> input_inverse_, row_weights_, row_metric_, penalty_parts_;
-    Buffer<T> targets_, seen_;
+    Buffer<T> targets_, seen_, row_;
+    std::vector<NarrowOp<T>> row_ops_;
     Buffer<int32_t> labels_;
     int active_groups_ = 0;  // that had rows in the batch at hand
     bool weighted_ = false, has_dropout_ = false;

@@ -245,31 +245,79 @@ double run(const NarrowJob<T>& job) {
     return Run<V, T>{job}();
 }
 
-template <class T>
-void one_row(const T* x, const T* kernel, int64_t in, int64_t units, T* out) {
-    constexpr int W = Pack<T>::width, most = 8;
-    int64_t c = 0;
-    for (; c + most * W <= units; c += most * W) {
-        Pack<T> s[most];
-        for (int j = 0; j < most; ++j) s[j] = load(out + c + j * W);
-        for (int64_t k = 0; k < in; ++k) {
+// Units in lanes, as the kernel lies; each sum runs in the order of ForwardTile, so that a row alone has the bits of a batch.
+template <int N, class T>
+void one_row_units(const T* x, const T* kernel, int64_t in, int64_t units, int last, T* out) {
+    constexpr int W = Pack<T>::width;
+    Pack<T> s[N];
+    for (int j = 0; j < N - 1; ++j) s[j] = load(out + j * W);
+    s[N - 1] = load(out + (N - 1) * W, last);
+    if (last == W) {
+        for (int64_t k = 0; k < in; ++k, kernel += units) {
             const Pack<T> v(x[k]);
-            const T* row = kernel + k * units + c;
 #pragma GCC unroll 8
-            for (int j = 0; j < most; ++j) s[j] = s[j] + v * load(row + j * W);
+            for (int j = 0; j < N; ++j) s[j] = s[j] + v * load(kernel + j * W);
         }
-        for (int j = 0; j < most; ++j) store(out + c + j * W, s[j]);
+    } else {
+        for (int64_t k = 0; k < in; ++k, kernel += units) {
+            const Pack<T> v(x[k]);
+#pragma GCC unroll 8
+            for (int j = 0; j < N - 1; ++j) s[j] = s[j] + v * load(kernel + j * W);
+            s[N - 1] = s[N - 1] + v * load(kernel + (N - 1) * W, last);
+        }
     }
-    for (; c < units; c += W) {
-        const int n = units - c < W ? int(units - c) : W;
-        Pack<T> s[4] = {load(out + c, n), Pack<T>(T(0)), Pack<T>(T(0)), Pack<T>(T(0))};
-        int64_t k = 0;
-        for (; k + 4 <= in; k += 4)
-#pragma GCC unroll 4
-            for (int j = 0; j < 4; ++j) s[j] = s[j] + Pack<T>(x[k + j]) * load(kernel + (k + j) * units + c, n);
-        for (; k < in; ++k) s[0] = s[0] + Pack<T>(x[k]) * load(kernel + k * units + c, n);
-        store(out + c, (s[0] + s[1]) + (s[2] + s[3]), n);
+    for (int j = 0; j < N - 1; ++j) store(out + j * W, s[j]);
+    store(out + (N - 1) * W, s[N - 1], last);
+}
+template <class T, int... N>
+FD_HD void one_row_in_tiles(const T* x, const T* kernel, int64_t in, int64_t units, T* out,
+                            std::integer_sequence<int, N...>) {
+    constexpr int W = Pack<T>::width;
+    using Tile = void (*)(const T*, const T*, int64_t, int64_t, int, T*);
+    static constexpr Tile sizes[] = {one_row_units<N + 1, T>...};
+    for (int64_t c = 0; c < units; c += int64_t(sizeof...(N)) * W) {
+        const int64_t rest = units - c, vectors = (rest + W - 1) / W;
+        const int64_t n = vectors < int64_t(sizeof...(N)) ? vectors : int64_t(sizeof...(N));
+        const int last = rest >= n * W ? W : int(rest - (n - 1) * W);
+        sizes[n - 1](x, kernel + c, in, units, last, out + c);
     }
+}
+template <class T>
+void one_row(const NarrowOp<T>& o, const T* x, T* z, T* a) {
+    if (o.kind == OpKind::dense) {
+        for (int64_t u = 0; u < o.out; ++u) z[u] = o.bias ? o.bias[u] : T(0);
+        one_row_in_tiles(x, o.kernel, o.in, o.out, z, std::make_integer_sequence<int, 8>{});
+        x = z;
+    }
+    const Pack<T> alpha(o.alpha);
+    auto apply = [&](auto f) __attribute__((always_inline)) {
+        for_vectors<T>(o.out, [&](int64_t c, auto n) {
+            store(a + c, f(load(x + c, n), o.slope ? load(o.slope + c, n) : alpha), n);
+        });
+    };
+    switch (o.activation) {
+#define FD_CASE(name, functor) \
+    case ops::Activation::name: return apply([](Pack<T> v, Pack<T> p) { return ops::functor::value(v, p); });
+        FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
+#undef FD_CASE
+        case ops::Activation::softmax: {
+            T m = x[0], s = 0;
+            for (int64_t c = 1; c < o.out; ++c) m = x[c] > m ? x[c] : m;
+            for_vectors<T>(o.out, [&](int64_t c, auto n) { store(a + c, vexp(load(x + c, n) - Pack<T>(m)), n); });
+            for (int64_t c = 0; c < o.out; ++c) s += a[c];
+            const T scale = T(1) / s;
+            for (int64_t c = 0; c < o.out; ++c) a[c] *= scale;
+        }
+    }
+}
+template <class T>
+bool finite(const T* x, int64_t n) {
+    Pack<T> s(T(0));
+    for_vectors<T>(n, [&](int64_t i, auto lanes) {  // x - x is 0, or NaN for NaN and the infinities
+        const Pack<T> v = load(x + i, lanes);
+        s = s + (v - v);
+    });
+    return sum(s) == T(0);
 }
 
 template <class T>
@@ -283,7 +331,7 @@ void add_gradients(T* into, const T* const* parts, int count, int64_t n) {
 
 template <class T>
 constexpr NarrowKernels<T> narrow_table() {
-    return {epoch_order, {run<1, T>, run<2, T>}, one_row<T>, add_gradients<T>, Pack<T>::width};
+    return {epoch_order, {run<1, T>, run<2, T>}, one_row<T>, finite<T>, add_gradients<T>, Pack<T>::width};
 }
 extern const NarrowKernels<float> narrow_f32;
 extern const NarrowKernels<double> narrow_f64;

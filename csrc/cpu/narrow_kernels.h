@@ -70,8 +70,9 @@ struct NarrowKernels {
     void (*order)(const ops::Shuffle&, int64_t first, int64_t n, int64_t* rows);
     // Returns Σ weight · loss of the rows; [0]: panels of one vector, [1]: of two
     double (*run[2])(const NarrowJob<T>&);
-    // out += x · kernel for a single row; out starts as the bias
-    void (*one_row)(const T* x, const T* kernel, int64_t in, int64_t units, T* out);
+    // One row through one op in inference; z is scratch for the pre-activation, a may be z
+    void (*one_row)(const NarrowOp<T>&, const T* x, T* z, T* a);
+    bool (*finite)(const T* x, int64_t n);
     void (*add_gradients)(T* into, const T* const* parts, int count, int64_t n);  // into += parts[0] + …
     int lanes_per_vector;
 };
