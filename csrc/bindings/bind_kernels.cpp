@@ -1,4 +1,6 @@
 // fastdense._core.kernels: single kernels of each instruction set, for tests and benchmarks; not public.
+#include <array>
+
 #include "bindings/arrays.h"
 #include "core/parallel.h"
 #include "cpu/gemm.h"
@@ -69,6 +71,23 @@ void bind_for(py::module_& m) {
             return cpu::kernels_of<T>(isa_named(isa)).dot(a.data(), b.data(), a.size());
         },
         "isa"_a, "a"_a, "b"_a);
+    // One step of a rule with its constants (lr, a, b, c, d, epsilon) as they are; w and the slots are changed in place.
+    m.def(
+        "update",
+        [](const std::string& isa, const std::string& optimizer, const std::array<double, 6>& c, Matrix<T> w,
+           const Matrix<T>& g, const std::vector<Matrix<T>>& slots) {
+            Training training;
+            training.optimizer = optimizer;
+            cpu::Update<T> u;
+            u.rule = training.rule();
+            u.step = {c[0], c[1], c[2], c[3], c[4], c[5]};
+            u.w = w.mutable_data(), u.g = g.data(), u.n = w.size();
+            if (g.size() != w.size() || slots.size() != size_t(ops::rule_slots[int(u.rule)]))
+                throw InvalidArgument("update: sizes differ");
+            for (size_t i = 0; i < slots.size(); ++i) u.slot[i] = const_cast<T*>(slots[i].data());
+            cpu::kernels_of<T>(isa_named(isa)).update(u);
+        },
+        "isa"_a, "optimizer"_a, "step"_a, py::arg("w").noconvert(), "g"_a, "slots"_a);
     m.def(
         "gather",
         [](const std::string& isa, const py::array& x, const Matrix<double>& mean, const Matrix<double>& inverse,

@@ -59,6 +59,7 @@ struct Product {
     T* out = nullptr;  // overwritten: out[a · ld + v], or out[v · ld + a] if transposed
     int64_t ld = 0;
     bool transposed = false;
+    const void* fetch = nullptr;  // from here on, one cache line per k is brought close for whoever comes next
 };
 
 struct DropoutKey {
@@ -105,11 +106,16 @@ struct Kernels {
     void (*pack_columns)(const T* b, int64_t ld, int64_t cols, int64_t k, T* panel);  // panel(j, c) = b(j, c)
 };
 
+template <class T>
+struct NarrowKernels;  // narrow_kernels.h
+
 struct Isa {
     const char* name;
     const char* blas_core;  // the OpenBLAS kernels to match, "" for its own choice
     const Kernels<float>* f32;
     const Kernels<double>* f64;
+    const NarrowKernels<float>* narrow_f32;
+    const NarrowKernels<double>* narrow_f64;
     int vector_bytes;
 };
 
@@ -119,14 +125,14 @@ int isa_count();                        // available ones are find_isa(isa_name(
 const char* isa_name(int i);
 
 template <class T>
-const Kernels<T>& kernels_of(const Isa& isa);
-template <>
-inline const Kernels<float>& kernels_of<float>(const Isa& isa) {
-    return *isa.f32;
+const Kernels<T>& kernels_of(const Isa& isa) {
+    if constexpr (sizeof(T) == 4) return *isa.f32;
+    else return *isa.f64;
 }
-template <>
-inline const Kernels<double>& kernels_of<double>(const Isa& isa) {
-    return *isa.f64;
+template <class T>
+const NarrowKernels<T>& narrow_kernels_of(const Isa& isa) {
+    if constexpr (sizeof(T) == 4) return *isa.narrow_f32;
+    else return *isa.narrow_f64;
 }
 
 }  // namespace fd::cpu

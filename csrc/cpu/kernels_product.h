@@ -8,6 +8,28 @@ inline constexpr int product_rows = vector_bytes == 64 ? 14 : 6;  // 2 accumulat
 template <class T>
 inline constexpr int panel_width = 2 * Pack<T>::width;
 
+// Column h of the accumulators (Rows, cols) as out (cols, Rows).
+template <int Rows, class T>
+FD_HD void store_transposed(const Pack<T> (&acc)[Rows][2], int h, T* out, int64_t ld, int64_t cols) {
+    constexpr int W = Pack<T>::width;
+#pragma GCC unroll 4
+    for (int first = 0; first < Rows; first += W) {
+        Pack<T> block[W];
+#pragma GCC unroll 16
+        for (int a = 0; a < W; ++a)
+            block[a] = first + a < Rows ? acc[first + a < Rows ? first + a : 0][h] : Pack<T>(T(0));
+        transpose(block);
+        constexpr int last = Rows % W;
+        const bool whole = first + W <= Rows;
+#pragma GCC unroll 16
+        for (int c = 0; c < W; ++c) {
+            if (c >= cols) break;
+            if (whole) store(out + c * ld + first, block[c]);
+            else store(out + c * ld + first, block[c], last);
+        }
+    }
+}
+
 template <int Rows, class T>
 FD_HD void product_tile(const Product<T>& p, const T* s, T* out) {
     using P = Pack<T>;
@@ -16,7 +38,10 @@ FD_HD void product_tile(const Product<T>& p, const T* s, T* out) {
 #pragma GCC unroll 16
     for (int a = 0; a < Rows; ++a) acc[a][0] = acc[a][1] = P(T(0));
     const T* v = p.panel;
-    for (int64_t k = 0; k < p.k; ++k, v += 2 * W) {
+    const char* fetch = static_cast<const char*>(p.fetch ? p.fetch : p.panel);
+    const int64_t line = p.fetch ? 64 : 0;
+    for (int64_t k = 0; k < p.k; ++k, v += 2 * W, fetch += line) {
+        __builtin_prefetch(fetch, 0, 2);
         const P v0 = load(v), v1 = load(v + W);
         const T* column = s + k * p.s_k;
 #pragma GCC unroll 16
@@ -36,12 +61,8 @@ FD_HD void product_tile(const Product<T>& p, const T* s, T* out) {
         }
         return;
     }
-    T tile[Rows][2 * W];
-#pragma GCC unroll 16
-    for (int a = 0; a < Rows; ++a) store(tile[a], acc[a][0]), store(tile[a] + W, acc[a][1]);
-    for (int64_t c = 0; c < p.cols; ++c)
-#pragma GCC unroll 16
-        for (int a = 0; a < Rows; ++a) out[c * p.ld + a] = tile[a][c];
+#pragma GCC unroll 2
+    for (int h = 0; h < 2; ++h) store_transposed<Rows>(acc, h, out + h * W * p.ld, p.ld, p.cols - h * W);
 }
 
 template <class T, int... Rows>
@@ -62,21 +83,17 @@ void product(const Product<T>& p) {
 // Up to panel_width rows of `a`, k long, as a panel: panel(j, r) = a(r, j); missing rows are 0.
 template <class T>
 void pack_rows(const T* a, int64_t ld, int64_t rows, int64_t k, T* panel) {
-    constexpr int width = panel_width<T>, block = 16;
-    for (int64_t j = 0; j < k; j += block) {
-        const int64_t n = k - j < block ? k - j : block;
-        for (int64_t r = 0; r < width; ++r) {
-            T* to = panel + j * width + r;
-            const T* from = a + r * ld + j;
-            if (r >= rows)
-                for (int64_t i = 0; i < n; ++i) to[i * width] = T(0);
-            else if (n == block)
+    constexpr int W = Pack<T>::width;
+    for (int h = 0; h < 2; ++h)
+        for_vectors<T>(k, [&](int64_t j, auto n) {
+            Pack<T> block[W];
 #pragma GCC unroll 16
-                for (int i = 0; i < block; ++i) to[i * width] = from[i];
-            else
-                for (int64_t i = 0; i < n; ++i) to[i * width] = from[i];
-        }
-    }
+            for (int r = 0; r < W; ++r) block[r] = h * W + r < rows ? load(a + (h * W + r) * ld + j, n) : Pack<T>(T(0));
+            transpose(block);
+#pragma GCC unroll 16
+            for (int i = 0; i < W; ++i)
+                if (i < n) store(panel + (j + i) * 2 * W + h * W, block[i]);
+        });
 }
 // Up to panel_width columns of `b`, k long: panel(j, c) = b(j, c); missing columns are 0.
 template <class T>

@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/trainer.h"
 #include "cpu/kernels.h"
+#include "cpu/matrix.h"
 #include "cpu/memory.h"
 
 namespace fd::cpu {
@@ -43,6 +44,20 @@ struct RowOrder {  // data rows of a batch: consecutive, or as a cursor says
     int64_t operator()(int64_t i) const { return cursor ? cursor->row(i) : first + i; }
 };
 
+// The rows (or columns) of weights that product() takes at once: tiles of nearly equal height, in a number that teams of two
+// and four share evenly. Runs of them are the tasks.
+struct Tiles {
+    static constexpr int most_runs = 8;
+    int64_t n, count;
+    int runs;
+    Tiles(int64_t length, int64_t tile) : n(length), count((length + tile - 1) / tile) {
+        if (count > 4) count = (count + 3) / 4 * 4;
+        runs = int(count < most_runs ? count : most_runs);
+    }
+    int64_t begin(int64_t t) const { return n * t / count; }
+    int64_t run(int64_t s) const { return count * s / runs; }  // its first tile
+};
+
 template <class T>
 class Wide {
 public:
@@ -51,6 +66,7 @@ public:
     void configure(const Training* training);
     // Makes room for batches of `rows`, and for backward if asked. The only method that allocates.
     void reserve(int64_t rows, bool backward);
+    void reserve_updates() { reserve_matrix_scratch(plan_, *training_, scratch_); }  // for update_all() alone
     int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
 
     Batch<T> gather(const Worker&, const Dataset&, int64_t rows, const RowOrder&);
@@ -58,8 +74,11 @@ public:
     void loss(const Worker&, const Batch<T>&, Pass);  // row losses and metrics; the output's gradient unless evaluating
     // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there. False: the poll said stop.
     bool backward(const Worker&, const Batch<T>&, Pass, bool update);
-    void begin_step(double learning_rate);              // by one worker: this step's constants
-    void update(const Worker&);                         // whatever backward has not updated
+    void begin_step(double learning_rate);  // by one worker: this step's constants
+    void update(const Worker&);             // whatever backward has not updated
+    void update_all(const Worker&);         // everything, from whole gradients
+    // A run of the flat buffers that shares its penalties; returns their sum before the update.
+    double update_elements(int64_t first, int64_t n, double l1, double l2);
     void penalties(const Worker&, bool add_gradients);  // fills what penalty_sum() adds up
     double penalty_sum() const;                         // by one worker
     // By one worker, after loss(): metrics are added to `totals`; returns the batch's loss without parameter penalties.
@@ -94,7 +113,7 @@ private:
         return columns * 4 >= k_.panel && outputs >= 64 && k <= 2048;
     }
     int64_t panels(int64_t n) const { return (n + k_.panel - 1) / k_.panel; }
-    Slices tiles(int64_t n) const { return Slices(n, k_.tile, k_.tile); }
+    Tiles tiles(int64_t n) const { return Tiles(n, k_.tile); }
     void pack_row_panels(const Worker&, const T* a, int64_t rows, int64_t cols);
     void dense_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
@@ -107,7 +126,9 @@ private:
     NormBlock<T> norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const;
     template <class F>
     void each_run(const Worker&, int tensor, F&& body);
-    void update_run(int tensor, int64_t first, int64_t n, int part, double scale, bool penalised);
+    // with gradients g; the value of penalties is added to its part of penalty_sum()
+    void update_run(int tensor, int64_t first, int64_t n, const T* g, int part, double scale, bool penalised);
+    void kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, T* out, bool fetch);
 
     // A barrier at which worker 0 asks the poll; `place` tells the barriers of a step apart, so that a worker that is late
     // cannot take the next answer for this one's.
@@ -118,7 +139,7 @@ private:
     }
     bool updates_early() const { return fused_update_ && !poll_; }
 
-    static constexpr int parts_per_tensor = 8;
+    static constexpr int parts_per_tensor = Tiles::most_runs;
     const Poll* poll_ = nullptr;
     std::atomic<int> stopped_at_{-1};  // a late worker may still read the last answer while worker 0 gives the next
     const Plan& plan_;
@@ -127,6 +148,7 @@ private:
     const Training* training_ = nullptr;
     int last_ = 0;
     bool fused_loss_ = false, logits_ = false, wants_probabilities_ = false, fused_update_ = false;
+    ops::Loss loss_kind_ = ops::Loss::mse;
     ops::Rule rule_ = ops::Rule::sgd;
     ops::Step<double> step_;
     double learning_rate_ = 0;
@@ -139,6 +161,7 @@ private:
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_, penalty_parts_, norm_parts_;
     Buffer<T> row_panels_, column_panels_;  // packed operands of the layer at work
+    Buffer<T> tile_gradients_;              // of the tile at work, for each run of tiles
     Buffer<T> scratch_[3];                  // matrix penalties and muon
 };
 

@@ -55,7 +55,7 @@ struct RmsPropRule {
             mean = s.a * mean + s.b * g;
             d = d - mean * mean;
         }
-        V step = s.lr * g / vsqrt(d);
+        V step = quick_div_sqrt(s.lr * g, d);
         if constexpr (Momentum) {
             m[1] = s.c * m[1] + step;
             step = m[1];
@@ -72,7 +72,7 @@ struct Adagrad {
     static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, 0, 0, 0, 0, h.epsilon}; }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = m[0] + g * g;
-        w = w - s.lr * g / vsqrt(m[0] + s.epsilon);
+        w = w - quick_div_sqrt(s.lr * g, m[0] + s.epsilon);
     }
 };
 struct Adadelta {
@@ -80,7 +80,7 @@ struct Adadelta {
     static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, h.rho, 1 - h.rho, 0, 0, h.epsilon}; }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = s.a * m[0] + s.b * g * g;
-        V u = g * vsqrt(m[1] + s.epsilon) / vsqrt(m[0] + s.epsilon);
+        V u = quick_div_sqrt(g * quick_sqrt(m[1] + s.epsilon), m[0] + s.epsilon);
         m[1] = s.a * m[1] + s.b * u * u;
         w = w - s.lr * u;
     }
@@ -97,7 +97,7 @@ struct AdamRule {  // Kingma & Ba 2015, section 2's efficient form; amsgrad: Red
         m[1] = m[1] + s.b * (g * g - m[1]);
         V v = m[1];
         if constexpr (Amsgrad) v = m[2] = vmax(m[2], m[1]);
-        w = w - s.lr * m[0] / (vsqrt(v) + s.epsilon);
+        w = w - quick_div(s.lr * m[0], quick_sqrt(v) + s.epsilon);
     }
 };
 using Adam = AdamRule<false>;
@@ -117,7 +117,7 @@ struct Nadam {  // Dozat 2015
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = m[0] + s.a * (g - m[0]);
         m[1] = m[1] + s.b * (g * g - m[1]);
-        w = w - s.lr * (s.c * m[0] + s.d * g) / (vsqrt(m[1]) + s.epsilon);
+        w = w - quick_div(s.lr * (s.c * m[0] + s.d * g), quick_sqrt(m[1]) + s.epsilon);
     }
 };
 struct Lion {  // Chen et al. 2023

@@ -1,0 +1,57 @@
+// Moving numbers between lanes: square transposes, and sums of many packs at once. Part of a kernel translation unit.
+
+template <class Lane, class T, int... I>
+FD_HD Pack<T> pick(Pack<T> a, Pack<T> b, std::integer_sequence<int, I...>) {
+#ifdef __clang__
+    return __builtin_shufflevector(a.v, b.v, Lane::of(I)...);
+#else
+    return __builtin_shuffle(a.v, b.v, typename Lanes<T>::ivec{Lane::of(I)...});
+#endif
+}
+// Lane i of the result is lane Lane::of(i) of a followed by b.
+template <class Lane, class T>
+FD_HD Pack<T> pick(Pack<T> a, Pack<T> b) {
+    return pick<Lane>(a, b, std::make_integer_sequence<int, Pack<T>::width>());
+}
+
+template <int W, int H, bool High>
+struct Exchanged {  // the quarters that two rows of a matrix of H × H blocks swap when it is transposed
+    static constexpr int of(int i) { return ((i & H) ? W + i - H : i) + (High ? H : 0); }
+};
+template <int H, class T>
+FD_HD void transpose_blocks(Pack<T>* rows) {
+    constexpr int W = Pack<T>::width;
+#pragma GCC unroll 16
+    for (int i = 0; i < W; ++i)
+        if (!(i & H)) {
+            const Pack<T> a = rows[i], b = rows[i + H];
+            rows[i] = pick<Exchanged<W, H, false>>(a, b);
+            rows[i + H] = pick<Exchanged<W, H, true>>(a, b);
+        }
+    if constexpr (H > 1) transpose_blocks<H / 2>(rows);
+}
+template <class T>
+FD_HD void transpose(Pack<T> (&rows)[Pack<T>::width]) {
+    transpose_blocks<Pack<T>::width / 2>(rows);
+}
+
+template <int W, int G, bool High>
+struct Folded {  // lower or upper halves of all groups of G lanes, those of a before those of b
+    static constexpr int of(int i) { return i / (G / 2) * G + i % (G / 2) + (High ? G / 2 : 0); }
+};
+template <int G, class T>
+FD_HD void fold(Pack<T>* sums, int count) {
+    constexpr int W = Pack<T>::width;
+    const Pack<T> none(T(0));
+    for (int i = 0; 2 * i < count; ++i) {
+        const Pack<T> a = sums[2 * i], b = 2 * i + 1 < count ? sums[2 * i + 1] : none;
+        sums[i] = pick<Folded<W, G, false>>(a, b) + pick<Folded<W, G, true>>(a, b);
+    }
+    if constexpr (G > 2) fold<G / 2>(sums, (count + 1) / 2);
+}
+// Lane i of the result is the sum of the lanes of sums[i], for i < count ≤ width, else 0. Overwrites sums.
+template <class T>
+FD_HD Pack<T> sums_of(Pack<T>* sums, int count) {
+    fold<Pack<T>::width>(sums, count);
+    return sums[0];
+}
