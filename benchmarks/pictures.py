@@ -34,6 +34,7 @@ def draw_cases(result: Result, path: Path) -> None:
                 axes.plot([f.goal] * 2, [place - height / 2, place + height / 2], color="black")
     axes.axvline(1, color="black", linewidth=0.8)
     axes.set(xscale="log", xlabel="times as fast as ... (black: the goal)")
+    axes.xaxis.set_major_formatter("{x:g}")
     axes.set_yticks(range(len(cases)), [case["name"] for case in cases])
     axes.legend(fontsize="small")
     axes.grid(axis="x", which="both", alpha=0.3)
@@ -45,13 +46,14 @@ def draw_curves(result: Result, path: Path) -> None:
     """One panel per curve, one line per library and number of threads."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(10, 7), layout="constrained")
-    for axes, curve in zip(figure.subplots(2, 2).flat, result["curves"], strict=False):
+    count = len(result["curves"])
+    figure = Figure(figsize=(5.5 * count, 4), layout="constrained")
+    for axes, curve in zip(figure.subplots(1, count, squeeze=False).flat, result["curves"], strict=True):
         for line in curve["lines"]:
-            xs, ys = zip(*((p["value"], 1e12 * p["seconds_per_flop"]) for p in line["points"]), strict=True)
+            xs = [point["value"] for point in line["points"]]
+            ys = [1e-9 / point["seconds_per_flop"] for point in line["points"]]
             axes.plot(xs, ys, "o-", markersize=3, label=f"{TITLES[line['library']]}, {line['threads']} thread(s)")
-        axes.set(xscale="log", yscale="log", xlabel=curve["name"], ylabel="ps per FLOP", title=curve["net"])
-        axes.title.set_fontsize("small")
+        axes.set(xscale="log", yscale="log", xlabel=curve["name"], ylabel="GFLOP/s", title=curve["net"])
         axes.grid(which="both", alpha=0.3)
         axes.legend(fontsize="small")
     figure.savefig(path, dpi=110)

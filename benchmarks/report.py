@@ -124,16 +124,20 @@ def rows(result: Result) -> list[list[str]]:
             if name not in MAIN
         ]
         note = "" if case["gate"]["passed"] else " (results differ!)"
-        rate = _goal(f"{100 * part.value:.0f}", part, " %") if part else "–"
+        rate = _goal(_percent(part.value), part, " %") if part else "–"
         table.append([*head, _time(case["libraries"]["fastdense"]) + note, *cells, ", ".join(others) or "–", rate])
     return table
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f}" if value >= 0.0095 else f"{100 * value:.1g}"
 
 
 def _goal(value: str, figure: Figure, unit: str) -> str:
     """The value, and its goal with the verdict."""
     if figure.goal is None:
         return value + unit
-    goal = f"{100 * figure.goal:.0f}{unit}" if unit else f"{figure.goal:g}"
+    goal = f"{_percent(figure.goal)}{unit}" if unit else f"{figure.goal:g}"
     return f"{value}{unit} (≥ {goal})" if figure.reached else f"{value}{unit} (missed {goal})"
 
 

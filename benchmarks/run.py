@@ -97,13 +97,15 @@ def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
         path = Path(folder) / "task.npz"
         weights = make_model(replace(case.task, dtype="float32")).get_weights()
         write_task(path, case.task, (x, y), (x[:1], y[:1]), weights)
-        workers = {name: stack.enter_context(Worker(name, path, case.kind)) for name in libraries}
-        for name, worker in list(workers.items()):
-            if (reason := worker.start()) is not None:
-                result["unavailable"][name] = reason
-                del workers[name]
-        if "fastdense" not in workers:
-            return result
+        workers: dict[str, Worker] = {}
+        for name in libraries:  # one after another: some try out, as they start, what is fastest
+            worker = stack.enter_context(Worker(name, path, case.kind))
+            if (reason := worker.start()) is None:
+                workers[name] = worker
+                continue
+            result["unavailable"][name] = reason
+            if name == "fastdense":
+                return result
         begun = {name: epochs_per_turn(worker, case.gate, plan.turn) for name, worker in workers.items()}
         losses = {name: first["losses"] for name, (first, _) in begun.items()}
         epochs = {name: count for name, (_, count) in begun.items()}

@@ -211,7 +211,7 @@ def test_durations_have_units() -> None:
 def test_pictures(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     pictures.draw_cases(fake_result(), tmp_path / "cases.png")
-    points = [{"value": 1, "seconds": 1.0, "seconds_per_flop": 1e-11}]
+    points = [{"value": v, "seconds": 1.0, "seconds_per_flop": 1e-11 / v} for v in (1, 2)]
     line = {"library": "fastdense", "threads": 1, "points": points}
     pictures.draw_curves({"curves": [{"name": "width", "net": "w", "lines": [line]}]}, tmp_path / "curves.png")
     assert all((tmp_path / name).read_bytes().startswith(b"\x89PNG") for name in ("cases.png", "curves.png"))
