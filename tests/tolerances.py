@@ -89,6 +89,6 @@ SUM = 0.25
 # Acklam's start and two Newton steps against the standard library's Wichura AS241: both are good to a few ulp of the
 # quantile or, in the middle, where that goes to 0, of 1.
 QUANTILE = 16 * 2.0**-52
-# An estimate to 2^-14 and one Newton step leave an error of its square, 0.03 u, beside the roundings of the step, of its
+# An estimate to 2^-14 and one Newton step leave an error of its square, 0.03 u, beside the roundings of the step, its
 # correction and of the product that follows. The exact instructions need less.
 QUICK = 2.0  # [1.3]
