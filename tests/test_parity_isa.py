@@ -20,7 +20,7 @@ LEVELS = ("baseline", "avx2", "avx512")  # narrowest first; a level the build do
 
 @pytest.mark.parametrize("isa", LEVELS)
 def test_parity_of_every_instruction_set(isa: str) -> None:
-    if isa == _core.build_info()["isa"]:
+    if isa == _core.build_info()["isa"].removesuffix("bf16"):  # whose float32 and float64 are AVX-512's
         return  # this very process has shown it, with all cases
     if isa not in AVAILABLE:
         pytest.skip(f"this CPU has {', '.join(AVAILABLE)}")

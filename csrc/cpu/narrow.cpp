@@ -74,7 +74,7 @@ void Narrow<T>::find_runs() {
 
 template <class T>
 bool Narrow<T>::takes(int64_t rows) const {
-    if (!covers_ || forced("wide")) return false;
+    if (!covers_ || plan_.bf16 || forced("wide")) return false;
     if (forced("narrow")) return true;
     // Each group has a gradient of its own, which must stay in the second-level cache beside the weights.
     return plan_.parameters * int64_t(sizeof(T)) <= int64_t(640) << 10 && rows * plan_.inputs < int64_t(1) << 40;

@@ -184,25 +184,6 @@ FD_PACK Pack<T> vabs(Pack<T> x) {
     using I = typename Lanes<T>::integer;
     return from_bits<T>(bits(x) & ~(I(1) << (sizeof(T) * 8 - 1)));
 }
-// r[i] lane j <-> r[j] lane i, in log2(width) rounds of interleaving the halves.
-template <class V, size_t... I>
-FD_HD void interleave(V a, V b, V& low, V& high, std::index_sequence<I...>) {
-    constexpr int width = int(sizeof...(I));
-    low = __builtin_shufflevector(a, b, int(I / 2 + (I % 2) * width)...);
-    high = __builtin_shufflevector(a, b, int(I / 2 + (I % 2) * width + width / 2)...);
-}
-FD_PACK void transpose(Pack<T> (&r)[Pack<T>::width]) {
-    constexpr int width = Pack<T>::width;
-#pragma GCC unroll 4
-    for (int round = 1; round < width; round *= 2) {
-        Pack<T> next[width];
-#pragma GCC unroll 16
-        for (int i = 0; i < width / 2; ++i)
-            interleave(r[i].v, r[i + width / 2].v, next[2 * i].v, next[2 * i + 1].v, std::make_index_sequence<width>());
-#pragma GCC unroll 16
-        for (int i = 0; i < width; ++i) r[i] = next[i];
-    }
-}
 FD_PACK Pack<T> copy_sign(Pack<T> magnitude, Pack<T> sign) {
     using I = typename Lanes<T>::integer;
     const I top = I(1) << (sizeof(T) * 8 - 1);
