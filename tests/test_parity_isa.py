@@ -22,7 +22,7 @@ LEVELS = ("baseline", "avx2", "avx512")  # narrowest first; a level the build do
 @pytest.mark.parametrize("path", ["", "wide"], ids=["by_size", "wide"])
 @pytest.mark.parametrize("isa", LEVELS)
 def test_parity_of_every_instruction_set(isa: str, path: str) -> None:
-    if isa == _core.build_info()["isa"] and not path:
+    if isa == _core.build_info()["isa"].removesuffix("bf16") and not path:  # bf16's float32 and float64 are AVX-512's
         return  # this very process has shown it, with all cases
     if isa not in AVAILABLE:
         pytest.skip(f"this CPU has {', '.join(AVAILABLE)}")

@@ -85,9 +85,10 @@ public:
         std::vector<Op> ops;
         for (const py::handle& item : field<py::list>(program, "ops")) ops.push_back(op_of(py::cast<py::dict>(item)));
         const auto dtype = field<std::string>(program, "dtype");
-        if (dtype != "float32" && dtype != "float64") throw InvalidArgument("dtype must be 'float32' or 'float64'");
+        if (dtype != "float32" && dtype != "float64" && dtype != "bfloat16")
+            throw InvalidArgument("dtype must be 'float32', 'float64' or 'bfloat16'");
         net_ = make_cpu(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), std::move(ops),
-                        dtype == "float32" ? DType::f32 : DType::f64);
+                        dtype == "float64" ? DType::f64 : DType::f32, dtype == "bfloat16");
     }
 
     py::list get_tensors() const {

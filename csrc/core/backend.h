@@ -61,6 +61,7 @@ public:
     virtual const Training* training() const = 0;  // null before configure
 };
 
-std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype);
+// bf16: see Plan; only with f32.
+std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype, bool bf16 = false);
 
 }  // namespace fd

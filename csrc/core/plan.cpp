@@ -4,8 +4,8 @@
 
 namespace fd {
 
-Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program)
-    : inputs(inputs), seed(seed), ops(std::move(program)) {
+Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
+    : bf16(bf16), inputs(inputs), seed(seed), ops(std::move(program)) {
     if (inputs < 1) throw InvalidArgument("program: inputs must be at least 1");
     int64_t width = inputs;
     widest = inputs;

@@ -46,7 +46,8 @@ struct Tensor {
 };
 
 struct Plan {
-    Plan(int64_t inputs, uint64_t seed, std::vector<Op> program);
+    Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16 = false);
+    bool bf16;  // products of dense ops round their operands to bfloat16; all else is in the net's own type
     int64_t inputs, outputs = 0, widest = 0;
     uint64_t seed;
     std::vector<Op> ops;

@@ -17,8 +17,8 @@ namespace {
 template <class T>
 class CpuBackend final : public Backend {
 public:
-    CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops)
-        : plan_(inputs, seed, std::move(ops)), wide_(plan_, state_), narrow_(plan_, state_, wide_),
+    CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
+        : plan_(inputs, seed, std::move(ops), bf16), wide_(plan_, state_), narrow_(plan_, state_, wide_),
           narrow_inference_(plan_, state_, wide_) {
         state_.parameters.reserve(plan_.parameters);
         state_.gradients.reserve(plan_.parameters);
@@ -34,7 +34,10 @@ public:
     void set_step(int64_t step) override { state_.step = step; }
 
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
-    void write_tensor(int tensor, const void* in) override { std::memcpy(place(tensor), in, bytes(tensor)); }
+    void write_tensor(int tensor, const void* in) override {
+        std::memcpy(place(tensor), in, bytes(tensor));
+        wide_.weights_changed();
+    }
     void read_slot(int slot, int tensor, void* out) const override {
         std::memcpy(out, slot_place(slot, tensor), bytes(tensor));
     }
@@ -248,7 +251,7 @@ private:
 
     // A thread must have enough to do to be worth the barriers of a step (five a layer, about 1 µs each).
     int team(int threads, int64_t rows) const {
-        const double flops = plan_.step_flops * double(rows), worth = 4e6;
+        const double flops = plan_.step_flops * double(rows), worth = plan_.bf16 ? 8e6 : 4e6;
         return std::max(1, std::min({threads, 64, int(std::min(flops / worth, 64.0))}));
     }
 
@@ -335,8 +338,8 @@ private:
 
 namespace fd {
 
-std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype) {
-    if (dtype == DType::f32) return std::make_unique<cpu::CpuBackend<float>>(inputs, seed, std::move(ops));
+std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype, bool bf16) {
+    if (dtype == DType::f32) return std::make_unique<cpu::CpuBackend<float>>(inputs, seed, std::move(ops), bf16);
     return std::make_unique<cpu::CpuBackend<double>>(inputs, seed, std::move(ops));
 }
 

@@ -30,8 +30,10 @@ class Model(BaseModel):
         Columns of the data.
     seed : int
         Decides the first values, the shuffling and the dropout: same seed, same bits, at any number of threads.
-    dtype : {"float32", "float64"}
-        In which parameters are kept and results are computed.
+    dtype : {"float32", "float64", "bfloat16"}
+        In which parameters are kept and results are computed. "bfloat16" is mixed precision: parameters, optimizer,
+        inputs, outputs and sums are float32, but the layers' matrix products multiply numbers rounded to bfloat16 (8
+        bits). About twice as fast for wide nets on CPUs with AVX512-BF16; correct, not faster, on others.
     device : {"cpu", "cuda", "reference"}
         "reference" is plain NumPy in float64, slow and easy to read.
     name : str, optional
