@@ -73,8 +73,9 @@ public:
         Cursor cursor(request, plan_.seed);
         double validation_penalty = 0;
         stopped_before_.store(-1, std::memory_order_relaxed);
-        TeamSize size(narrow ? std::min(request.threads, narrow_.groups(batch_size))
-                             : team(request.threads, batch_size));
+        team_size_.resume(
+            narrow ? std::min(request.threads, narrow_.groups(batch_size)) : team(request.threads, batch_size),
+            double(batch_size));
         int64_t step = 0;
         bool stop = request.steps == 0, resize = false;  // written by worker 0 only, before a barrier
         const bool long_steps = !narrow && request.poll && plan_.step_flops * double(batch_size) > 2e9;
@@ -123,7 +124,8 @@ public:
                     ++state_.step;
                     if (epoch_ends) ledger.finish_epoch();
                     stop = ledger.step_done(loss) || ++step == request.steps;
-                    resize = size.reconsider(w.barrier->waited());
+                    resize = team_size_.reconsider(w.barrier->waited());
+                    if (stop) team_size_.leave(w.barrier->waited());
                     cursor.advance();
                 }
                 w.sync();
@@ -140,7 +142,7 @@ public:
         };
         while (!stop) {
             resize = false;
-            parallel(size.now(), steps);
+            parallel(team_size_.now(), steps);
         }
         wide_.watch(nullptr);
         return ledger.finish();
@@ -328,6 +330,7 @@ private:
     bool configured_ = false;
     Wide<T> wide_;
     Narrow<T> narrow_, narrow_inference_;  // each keeps its own scratch: a validation comes between two epochs
+    TeamSize team_size_;
     std::vector<double> running_;
     // the row before which a poll stopped a pass over chunks; see Wide::stops
     std::atomic<int64_t> stopped_before_{-1};
