@@ -22,6 +22,12 @@ bool usable_as_is(const View& v, int64_t cols) {
            v.row_stride == cols * int64_t(sizeof(T)) && reinterpret_cast<uintptr_t>(v.data) % sizeof(T) == 0;
 }
 
+void fetch_row(const View& v, int64_t row) {
+    const char *from = v.row(row), *end = from + v.cols * v.col_stride;
+    if (end - from <= 16384)
+        for (; from < end; from += 64) __builtin_prefetch(from);
+}
+
 int64_t label_at(const View& y, int64_t row) {
     const char* p = y.row(row);
     auto read = [p](auto zero) {
@@ -140,8 +146,14 @@ Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, con
     if (!x_direct || (with_targets && !y_direct) || (data.y && with_labels) || weights_copied) {
         const Slices slices(rows, 4, 1);
         w.each(slices.count, [&](int64_t s) {
+            int64_t next = order(slices.begin(s));
             for (int64_t r = slices.begin(s); r < slices.end(s); ++r) {
-                const int64_t row = order(r);
+                const int64_t row = next;
+                if (r + 1 < slices.end(s)) {  // rows lie anywhere in the data: the next one is on its way
+                    next = order(r + 1);
+                    fetch_row(data.x, next);
+                    if (with_targets && !y_direct) fetch_row(data.y, next);
+                }
                 if (!x_direct) k_.gather_row(data.x, row, mean, inverse, x_.get() + r * plan_.inputs);
                 if (with_targets && !y_direct)
                     k_.gather_row(data.y, row, nullptr, nullptr, y_.get() + r * plan_.outputs);

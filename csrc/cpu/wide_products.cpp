@@ -113,27 +113,21 @@ void Wide<T>::kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64
         for (const Buffer<T>& slot : state_.slots) add(at(slot, o.kernel) + first);
         if (bf16_) add(bf16_->pairs(i) + first / 2), add(bf16_->by_row(i, r0));
     }
-    const int64_t turns = (length + 1) / 2, bytes = (r1 - r0) * o.out * int64_t(sizeof(T));
-    for (int64_t p = 0; p < count; ++p) {
-        const int64_t c = p * k_.panel, n = std::min<int64_t>(k_.panel, o.out - c), turn = p * turns / count;
-        Fetch coming[2];
-        for (int64_t a = 2 * turn; a < length && a < 2 * turn + 2; ++a)
-            coming[a % 2].from = arrays[a] + bytes * (p * turns - turn * count) / count;
+    auto product = [&](int64_t p, const Fetch* coming) {
+        const int64_t c = p * k_.panel, n = std::min<int64_t>(k_.panel, o.out - c);
         if constexpr (sizeof(T) == 4)
-            if (bf16_) {
-                bf16_->k.product({bf16_->inputs + r0,
-                                  1,
-                                  o.in,
-                                  r1 - r0,
-                                  words,
-                                  bf16_->column_panels + c * words,
-                                  n,
-                                  out + c,
-                                  o.out,
-                                  false,
-                                  {coming[0], coming[1]}});
-                continue;
-            }
+            if (bf16_)
+                return bf16_->k.product({bf16_->inputs + r0,
+                                         1,
+                                         o.in,
+                                         r1 - r0,
+                                         words,
+                                         bf16_->column_panels + c * words,
+                                         n,
+                                         out + c,
+                                         o.out,
+                                         false,
+                                         {coming[0], coming[1]}});
         k_.product({x + r0,
                     1,
                     o.in,
@@ -145,6 +139,17 @@ void Wide<T>::kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64
                     o.out,
                     false,
                     {coming[0], coming[1]}});
+    };
+    const int64_t turns = std::max(1, (length + 1) / 2), bytes = (r1 - r0) * o.out * int64_t(sizeof(T));
+    for (int64_t turn = 0; turn < turns; ++turn) {
+        const int64_t p0 = count * turn / turns, p1 = count * (turn + 1) / turns;
+        const int64_t part = bytes / std::max<int64_t>(1, p1 - p0);
+        for (int64_t p = p0; p < p1; ++p) {
+            Fetch coming[2];
+            for (int64_t a = 2 * turn; a < length && a < 2 * turn + 2; ++a)
+                coming[a % 2].from = arrays[a] + part * (p - p0);
+            product(p, coming);
+        }
     }
 }
 
