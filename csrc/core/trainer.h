@@ -50,7 +50,8 @@ private:
     int64_t width_;
     std::vector<double>& running_;
     TrainOutcome outcome_;
-    Clock::time_point next_tick_;
+    Clock::time_point next_tick_, last_look_;
+    int64_t stride_ = 1, left_ = 1;  // the clock is looked at every stride_ steps, about once a millisecond
 };
 
 }  // namespace fd

@@ -74,6 +74,11 @@ const Isa* find_isa(const char* name) {
     return nullptr;
 }
 
+bool forced_path(const char* path) {
+    const char* wish = std::getenv("FASTDENSE_CPU_PATH");
+    return wish && !std::strcmp(wish, path);
+}
+
 const Isa& isa() {
     static const Isa& chosen = []() -> const Isa& {
         const char* wish = std::getenv("FASTDENSE_ISA");

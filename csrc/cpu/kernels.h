@@ -143,6 +143,9 @@ const Isa* find_isa(const char* name);  // null if this CPU or build lacks it
 int isa_count();                        // available ones are find_isa(isa_name(0)) … , narrowest first
 const char* isa_name(int i);
 
+// Whether FASTDENSE_CPU_PATH, for tests and benchmarks, asks for the "wide" or the "narrow" path.
+bool forced_path(const char* path);
+
 template <class T>
 const Kernels<T>& kernels_of(const Isa& isa) {
     if constexpr (sizeof(T) == 4) return *isa.f32;

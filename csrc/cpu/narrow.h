@@ -16,19 +16,24 @@ namespace fd::cpu {
 template <class T>
 class Narrow {
 public:
+    static constexpr int most_groups = 8;
     // Updates that need whole gradients, and penalties, are `wide`'s.
     Narrow(const Plan& plan, State<T>& state, Wide<T>& wide);
 
     void configure(const Training* training);
     bool takes(int64_t rows) const;  // whether this path is the faster one for batches of so many rows
-    void reserve(int64_t rows, bool backward);
-    int groups(int64_t rows) const;                     // how many threads may share a batch
-    int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
+    // Room for batches of `rows`. `resident`: until the next call every batch is the same whole data set.
+    void reserve(int64_t rows, bool backward, bool resident = false);
+    bool ignores_order() const { return !has_dropout_; }  // of the rows within a batch
+    int groups(int64_t rows) const;                       // how many threads may share a batch
 
     void gradients(const Worker&, const Dataset&, int64_t rows, const RowOrder&);  // of train_step, in each group
     void update(const Worker&);
     // Forward; the loss too for Pass::evaluate. For Pass::predict the outputs go to `out`, (rows, outputs).
     void infer(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out);
+    bool covers() const { return covers_; }
+    // The outputs for one row of finite numbers; false, and nothing else, if some are not. Needs no reserve().
+    bool one_row(const T* x, T* out);
     // By one worker: as Wide::add_to_totals.
     double add_to_totals(int64_t rows, double* totals);
     double penalty_sum() const;  // by one worker, after update()
@@ -38,7 +43,8 @@ private:
         std::vector<NarrowOp<T>> ops;
         Buffer<T> scratch, gradients;
         Buffer<int64_t> order;
-        T *input = nullptr, *staging = nullptr, *target_panel = nullptr;
+        Buffer<int32_t> labels;
+        NarrowJob<T> job;  // where everything lies
         double loss = 0;
     };
     struct Run {  // parameters that are updated alike
@@ -47,8 +53,10 @@ private:
     };
     int vectors(int64_t rows) const { return rows <= k_.lanes_per_vector ? 1 : 2; }
     int64_t panel(int64_t rows) const { return vectors(rows) * int64_t(k_.lanes_per_vector); }
-    void lay_out(Group&, int64_t panels, int64_t panel, T* gradients);
+    NarrowOp<T> op_of(int i) const;  // without scratch and gradients
+    void lay_out(Group&, int64_t panels, int64_t resident_panels, int64_t panel, T* gradients);
     void run(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out);
+    void measure(const Dataset&, int64_t first, int64_t end);  // per-row metrics of some rows of the batch
     void find_runs();
 
     const Plan& plan_;
@@ -58,17 +66,20 @@ private:
     const NarrowKernels<T>& k_;
     const Training* training_ = nullptr;
     bool covers_ = false, fused_loss_ = false, simple_update_ = false;
-    int last_ = 0, lowest_ = 0;
+    int last_ = 0;
     NarrowLoss<T> loss_;
-    int64_t chunk_rows_ = 0, capacity_ = 0, chunk_panels_ = 0, width_ = 0;  // width_: of a row in the scratch
+    int64_t capacity_ = 0, chunk_panels_ = 0, block_ = 1, width_ = 0;  // width_: of a row in the scratch
     bool backward_ready_ = false;
     std::vector<Group> groups_;
     std::vector<Run> runs_;
     std::vector<const T*> parts_;
     Buffer<double> input_inverse_, row_weights_, row_metric_, penalty_parts_;
-    Buffer<T> targets_, seen_;
+    Buffer<T> targets_, seen_, row_;
+    std::vector<NarrowOp<T>> row_ops_;
     Buffer<int32_t> labels_;
-    bool weighted_ = false;
+    int active_groups_ = 0;  // that had rows in the batch at hand
+    bool weighted_ = false, has_dropout_ = false;
+    bool resident_ = false;  // the batch is the data set: its panels are made once and kept
 };
 
 }  // namespace fd::cpu

@@ -16,52 +16,60 @@ namespace FD_ISA_NAMESPACE {
 
 // Calls body(unit, offset, parameter) for every vector of a panel; the parameter is alpha, or prelu's slope of the unit.
 template <int V, class T, class F>
-FD_HD void each_vector(const NarrowOp<T>& o, F&& body) {
+FD_HD void each_vector(const NarrowOp<T>& o, int64_t panels, F&& body) {
     constexpr int W = Pack<T>::width;
     if (!o.slope) {
-        const Pack<T> p(o.alpha);
-        for (int64_t at = 0; at < o.out * V * W; at += W) body(at, p);
+        const Pack<T> alpha(o.alpha);
+        for (int64_t at = 0; at < panels * o.out * V * W; at += W) body(at, alpha);
         return;
     }
-    for (int64_t u = 0; u < o.out; ++u)
-        for (int j = 0; j < V; ++j) body((u * V + j) * W, Pack<T>(o.slope[u]));
+    for (int64_t p = 0; p < panels; ++p)
+        for (int64_t u = 0; u < o.out; ++u)
+            for (int j = 0; j < V; ++j) body(((p * o.out + u) * V + j) * W, Pack<T>(o.slope[u]));
 }
 template <int V, class T>
-void activate(const NarrowOp<T>& o, const T* z, T* a) {
+void activate(const NarrowOp<T>& o, const T* z, T* a, int64_t panels) {
     switch (o.activation) {
 #define FD_CASE(name, functor)                                                  \
     case ops::Activation::name:                                                 \
         if (ops::Activation::name == ops::Activation::linear && z == a) return; \
-        return each_vector<V>(o, [&](int64_t at, Pack<T> p) { store(a + at, ops::functor::value(load(z + at), p)); });
+        return each_vector<V>(o, panels,                                        \
+                              [&](int64_t at, Pack<T> p) { store(a + at, ops::functor::value(load(z + at), p)); });
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
-        case ops::Activation::softmax: return softmax_panel<V>(z, a, o.out);
+        case ops::Activation::softmax:
+            for (int64_t p = 0; p < panels; ++p)
+                softmax_panel<V>(z + p * o.out * V * Pack<T>::width, a + p * o.out * V * Pack<T>::width, o.out);
     }
 }
 // d becomes the gradient of the pre-activation; also prelu's slope gradient.
 template <int V, class T>
-void activate_backward(const NarrowOp<T>& o, const T* stored, T* d, bool accumulate) {
+void activate_backward(const NarrowOp<T>& o, const T* stored, T* d, int64_t panels, bool accumulate) {
     constexpr int W = Pack<T>::width;
     if (o.dslope)
         for (int64_t u = 0; u < o.out; ++u) {
             Pack<T> s(T(0));
-            for (int j = 0; j < V; ++j) {
-                const Pack<T> x = load(stored + (u * V + j) * W);
-                s = s + select(x > Pack<T>(T(0)), Pack<T>(T(0)), x * load(d + (u * V + j) * W));
-            }
+            for (int64_t p = 0; p < panels; ++p)
+                for (int j = 0; j < V; ++j) {
+                    const int64_t at = ((p * o.out + u) * V + j) * W;
+                    const Pack<T> x = load(stored + at);
+                    s = s + select(x > Pack<T>(T(0)), Pack<T>(T(0)), x * load(d + at));
+                }
             o.dslope[u] = sum(s) + (accumulate ? o.dslope[u] : T(0));
         }
     switch (o.activation) {
 #define FD_CASE(name, functor)                                                           \
     case ops::Activation::name:                                                          \
         if constexpr (ops::functor::needs != ops::Needs::nothing)                        \
-            each_vector<V>(o, [&](int64_t at, Pack<T> p) {                               \
+            each_vector<V>(o, panels, [&](int64_t at, Pack<T> p) {                       \
                 store(d + at, load(d + at) * ops::functor::slope(load(stored + at), p)); \
             });                                                                          \
         return;
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
-        case ops::Activation::softmax: return softmax_panel_backward<V>(stored, d, o.out);
+        case ops::Activation::softmax:
+            for (int64_t p = 0; p < panels; ++p)
+                softmax_panel_backward<V>(stored + p * o.out * V * W, d + p * o.out * V * W, o.out);
     }
 }
 
@@ -100,88 +108,102 @@ void rows_of_panel(const T* panel, int64_t units, T* by_row, int64_t ld) {
         }
 }
 
+// Works on blocks of panels: op by op, so that a call serves several panels, few enough to stay in the first-level cache.
 template <int V, class T>
 struct Run {
     static constexpr int W = Pack<T>::width, P = V * W;
     static constexpr std::make_integer_sequence<int, most_rows> sizes{};
     const NarrowJob<T>& job;
 
+    FD_HD const NarrowOp<T>& top() const { return job.ops[job.count - 1]; }
+    FD_HD int rows_in(int64_t panel) const {
+        const int64_t left = job.rows - panel * P;
+        return int(left < P ? left : P);
+    }
     FD_HD const T* input_of(int i, int64_t panel) const {
         return i ? job.ops[i - 1].a + panel * job.ops[i - 1].out * P : job.input + panel * job.ops[0].in * P;
     }
-    void forward(int i, int64_t panel) const {
+
+    void gather() const {
+        const int64_t panels = (job.rows + P - 1) / P, in = job.ops[0].in, out = top().out;
+        for (int64_t p = 0; p < panels; ++p) {
+            const int64_t r0 = p * P;
+            const int n = rows_in(p);
+            gather_panel<V>(*job.x, job.order + r0, n, job.mean, job.inverse, job.staging, job.input + p * in * P);
+            if (!job.y) continue;
+            T* weights = job.weights + r0;
+            for (int r = 0; r < P; ++r) weights[r] = r < n ? T(1) : T(0);
+            if (job.data_weights)
+                for (int r = 0; r < n; ++r) {
+                    const double w = job.data_weights[job.order[r0 + r]];
+                    weights[r] = T(w);
+                    job.row_weights[job.first + r0 + r] = w;
+                }
+            if (job.loss.kind == ops::Loss::sparse_categorical_crossentropy) {
+                for (int r = n; r < P; ++r) job.labels[r0 + r] = 0;
+                gather_labels(*job.y, job.order + r0, n, job.labels + r0);
+                if (job.row_labels)
+                    for (int r = 0; r < n; ++r) job.row_labels[job.first + r0 + r] = job.labels[r0 + r];
+            } else {
+                T* targets = job.targets + p * out * P;
+                gather_panel<V>(*job.y, job.order + r0, n, nullptr, nullptr, job.staging, targets);
+                if (job.row_targets) rows_out(targets, out, n, job.row_targets + (job.first + r0) * out);
+            }
+        }
+    }
+    FD_HD void forward(int i, int64_t p0, int64_t n) const {
         const NarrowOp<T>& o = job.ops[i];
-        const T* x = input_of(i, panel);
-        T *a = o.a + panel * o.out * P, *z = o.z + panel * o.out * P;
+        const T* x = input_of(i, p0);
+        T *a = o.a + p0 * o.out * P, *z = o.z + p0 * o.out * P;
         if (o.kind == OpKind::dense) {
-            in_tiles<ForwardTile, V>(o.out, sizes, o, x, z);
-            activate<V>(o, z, a);
+            in_tiles<ForwardTile, V>(o.out, sizes, o, x, z, n);
+            activate<V>(o, z, a, n);
         } else if (o.kind == OpKind::activation) {
-            activate<V>(o, x, a);
+            activate<V>(o, x, a, n);
         } else if (job.train) {
-            const int64_t left = job.rows - panel * P;
-            dropout_panel<V>(o, x, a, job.first + panel * P, int(left < P ? left : P));
+            for (int64_t p = 0; p < n; ++p)
+                dropout_panel<V>(o, x + p * o.out * P, a + p * o.out * P, job.first + (p0 + p) * P, rows_in(p0 + p));
         } else {
-            for (int64_t at = 0; at < o.out * P; at += W) store(a + at, load(x + at));
+            for (int64_t at = 0; at < n * o.out * P; at += W) store(a + at, load(x + at));
         }
     }
     // From the gradient of op i's output to that of its input, which is the output of op i - 1.
-    void backward(int i, int64_t panel) const {
+    FD_HD void backward(int i, int64_t p0, int64_t n) const {
         const NarrowOp<T>& o = job.ops[i];
-        T* d = o.d + panel * o.out * P;
-        T* below = o.passes_on ? job.ops[i - 1].d + panel * o.in * P : nullptr;
-        const bool accumulate = job.accumulate || panel;
+        T* d = o.d + p0 * o.out * P;
+        T* below = o.passes_on ? job.ops[i - 1].d + p0 * o.in * P : nullptr;
+        const bool accumulate = job.accumulate || p0;
         if (o.kind == OpKind::dense) {
-            activate_backward<V>(o, (o.keeps_input ? o.z : o.a) + panel * o.out * P, d, accumulate);
-            if (o.by_row) rows_of_panel<V>(d, o.out, o.by_row + panel * P * o.ld, o.ld);
-            if (below) in_tiles<BackwardTile, V>(o.in, sizes, o, static_cast<const T*>(d), below);
+            activate_backward<V>(o, (o.keeps_input ? o.z : o.a) + p0 * o.out * P, d, n, accumulate);
+            if (o.by_row)
+                for (int64_t p = 0; p < n; ++p)
+                    rows_of_panel<V>(d + p * o.out * P, o.out, o.by_row + (p0 + p) * P * o.ld, o.ld);
+            if (below) in_tiles<BackwardTile, V>(o.in, sizes, o, static_cast<const T*>(d), below, n);
         } else if (o.kind == OpKind::activation) {
-            activate_backward<V>(o, o.keeps_input ? input_of(i, panel) : o.a + panel * o.out * P, d, accumulate);
+            activate_backward<V>(o, o.keeps_input ? input_of(i, p0) : o.a + p0 * o.out * P, d, n, accumulate);
             if (below)
-                for (int64_t at = 0; at < o.out * P; at += W) store(below + at, load(d + at));
+                for (int64_t at = 0; at < n * o.out * P; at += W) store(below + at, load(d + at));
         } else if (below) {
-            const int64_t left = job.rows - panel * P;
-            dropout_panel<V>(o, d, below, job.first + panel * P, int(left < P ? left : P));
+            for (int64_t p = 0; p < n; ++p)
+                dropout_panel<V>(o, d + p * o.out * P, below + p * o.out * P, job.first + (p0 + p) * P,
+                                 rows_in(p0 + p));
         }
     }
-    void gradient(int i) const {
+    FD_HD void gradient(int i) const {
         const NarrowOp<T>& o = job.ops[i];
         if (o.kind != OpKind::dense) return;
         const Chunk<T> chunk{input_of(i, 0), job.rows, job.accumulate};
         if (o.by_row) kernel_gradient_by_rows(o, chunk, P);
         else kernel_gradient_in_lanes<V>(o, chunk);
     }
-
-    double loss(int64_t panel) const {
-        const NarrowOp<T>& top = job.ops[job.count - 1];
-        const int64_t r0 = panel * P, at = job.first + r0;
-        const int n = job.rows - r0 < P ? int(job.rows - r0) : P;
-        alignas(64) T weights[P];
-        alignas(64) int32_t labels[P];
-        for (int r = 0; r < P; ++r) weights[r] = r < n ? T(1) : T(0);
-        if (job.weights)
-            for (int r = 0; r < n; ++r) {
-                const double w = job.weights[job.order[r0 + r]];
-                weights[r] = T(w);
-                if (job.row_weights) job.row_weights[at + r] = w;
-            }
-        PanelLoss<T> b;
-        b.p = top.a + panel * top.out * P;
-        b.weights = weights;
-        b.d = job.train ? top.d + panel * top.out * P : nullptr;
-        b.cols = top.out;
-        if (job.loss.kind == ops::Loss::sparse_categorical_crossentropy) {
-            for (int r = n; r < P; ++r) labels[r] = 0;
-            gather_labels(*job.y, job.order + r0, n, labels);
-            if (job.labels)
-                for (int r = 0; r < n; ++r) job.labels[at + r] = labels[r];
-            b.labels = labels;
-        } else {
-            gather_panel<V>(*job.y, job.order + r0, n, nullptr, nullptr, job.staging, job.target_panel);
-            if (job.targets) rows_out(job.target_panel, top.out, n, job.targets + at * top.out);
-            b.y = job.target_panel;
-        }
-        return double(panel_loss<V>(job.loss, b));
+    FD_HD double loss(int64_t p0, int64_t n) const {
+        const NarrowOp<T>& o = top();
+        double total = 0;
+        for (int64_t p = p0; p < p0 + n; ++p)
+            total += double(
+                panel_loss<V>(job.loss, {o.a + p * o.out * P, job.targets + p * o.out * P, job.labels + p * P,
+                                         job.weights + p * P, job.train ? o.d + p * o.out * P : nullptr, o.out}));
+        return total;
     }
     FD_HD void rows_out(const T* panel, int64_t cols, int n, T* out) const {
         for (int r = 0; r < n; ++r)
@@ -189,35 +211,29 @@ struct Run {
     }
     // What metrics see, or the prediction.
     void show(int64_t panel) const {
-        const NarrowOp<T>& top = job.ops[job.count - 1];
-        const int64_t r0 = panel * P;
-        const int n = job.rows - r0 < P ? int(job.rows - r0) : P;
-        const T* a = top.a + panel * top.out * P;
+        const NarrowOp<T>& o = top();
+        const T* a = o.a + panel * o.out * P;
         if (job.loss.probabilities) {
             if (job.loss.kind == ops::Loss::binary_crossentropy_logits)
-                for (int64_t at = 0; at < top.out * P; at += W)
-                    store(job.target_panel + at, ops::vsigmoid(load(a + at)));
-            else softmax_panel<V>(a, job.target_panel, top.out);
-            a = job.target_panel;
+                for (int64_t at = 0; at < o.out * P; at += W) store(job.shown + at, ops::vsigmoid(load(a + at)));
+            else softmax_panel<V>(a, job.shown, o.out);
+            a = job.shown;
         }
-        rows_out(a, top.out, n, job.seen + (job.first + r0) * top.out);
+        rows_out(a, o.out, rows_in(panel), job.seen + (job.first + panel * P) * o.out);
     }
 
     FD_HD double operator()() const {
         const int64_t panels = (job.rows + P - 1) / P;
-        for (int64_t p = 0; p < panels; ++p) {
-            const int64_t r0 = p * P;
-            const int n = job.rows - r0 < P ? int(job.rows - r0) : P;
-            gather_panel<V>(*job.x, job.order + r0, n, job.mean, job.inverse, job.staging,
-                            job.input + p * job.ops[0].in * P);
-        }
+        if (!job.gathered) gather();
         double total = 0;
-        for (int64_t p = 0; p < panels; ++p) {
-            for (int i = 0; i < job.count; ++i) forward(i, p);
-            if (job.y) total += loss(p);
-            if (job.seen) show(p);
+        for (int64_t p = 0; p < panels; p += job.block) {
+            const int64_t n = panels - p < job.block ? panels - p : job.block;
+            for (int i = 0; i < job.count; ++i) forward(i, p, n);
+            if (job.y) total += loss(p, n);
+            if (job.seen)
+                for (int64_t k = p; k < p + n; ++k) show(k);
             if (job.train)
-                for (int i = job.count - 1; i >= job.lowest; --i) backward(i, p);
+                for (int i = job.count - 1; i >= job.lowest; --i) backward(i, p, n);
         }
         if (job.train)
             for (int i = job.count - 1; i >= job.lowest; --i) gradient(i);
@@ -229,31 +245,79 @@ double run(const NarrowJob<T>& job) {
     return Run<V, T>{job}();
 }
 
-template <class T>
-void one_row(const T* x, const T* kernel, int64_t in, int64_t units, T* out) {
-    constexpr int W = Pack<T>::width, most = 8;
-    int64_t c = 0;
-    for (; c + most * W <= units; c += most * W) {
-        Pack<T> s[most];
-        for (int j = 0; j < most; ++j) s[j] = load(out + c + j * W);
-        for (int64_t k = 0; k < in; ++k) {
+// Units in lanes, as the kernel lies; each sum runs in the order of ForwardTile, so that a row alone has the bits of a batch.
+template <int N, class T>
+void one_row_units(const T* x, const T* kernel, int64_t in, int64_t units, int last, T* out) {
+    constexpr int W = Pack<T>::width;
+    Pack<T> s[N];
+    for (int j = 0; j < N - 1; ++j) s[j] = load(out + j * W);
+    s[N - 1] = load(out + (N - 1) * W, last);
+    if (last == W) {
+        for (int64_t k = 0; k < in; ++k, kernel += units) {
             const Pack<T> v(x[k]);
-            const T* row = kernel + k * units + c;
 #pragma GCC unroll 8
-            for (int j = 0; j < most; ++j) s[j] = s[j] + v * load(row + j * W);
+            for (int j = 0; j < N; ++j) s[j] = s[j] + v * load(kernel + j * W);
         }
-        for (int j = 0; j < most; ++j) store(out + c + j * W, s[j]);
+    } else {
+        for (int64_t k = 0; k < in; ++k, kernel += units) {
+            const Pack<T> v(x[k]);
+#pragma GCC unroll 8
+            for (int j = 0; j < N - 1; ++j) s[j] = s[j] + v * load(kernel + j * W);
+            s[N - 1] = s[N - 1] + v * load(kernel + (N - 1) * W, last);
+        }
     }
-    for (; c < units; c += W) {
-        const int n = units - c < W ? int(units - c) : W;
-        Pack<T> s[4] = {load(out + c, n), Pack<T>(T(0)), Pack<T>(T(0)), Pack<T>(T(0))};
-        int64_t k = 0;
-        for (; k + 4 <= in; k += 4)
-#pragma GCC unroll 4
-            for (int j = 0; j < 4; ++j) s[j] = s[j] + Pack<T>(x[k + j]) * load(kernel + (k + j) * units + c, n);
-        for (; k < in; ++k) s[0] = s[0] + Pack<T>(x[k]) * load(kernel + k * units + c, n);
-        store(out + c, (s[0] + s[1]) + (s[2] + s[3]), n);
+    for (int j = 0; j < N - 1; ++j) store(out + j * W, s[j]);
+    store(out + (N - 1) * W, s[N - 1], last);
+}
+template <class T, int... N>
+FD_HD void one_row_in_tiles(const T* x, const T* kernel, int64_t in, int64_t units, T* out,
+                            std::integer_sequence<int, N...>) {
+    constexpr int W = Pack<T>::width;
+    using Tile = void (*)(const T*, const T*, int64_t, int64_t, int, T*);
+    static constexpr Tile sizes[] = {one_row_units<N + 1, T>...};
+    for (int64_t c = 0; c < units; c += int64_t(sizeof...(N)) * W) {
+        const int64_t rest = units - c, vectors = (rest + W - 1) / W;
+        const int64_t n = vectors < int64_t(sizeof...(N)) ? vectors : int64_t(sizeof...(N));
+        const int last = rest >= n * W ? W : int(rest - (n - 1) * W);
+        sizes[n - 1](x, kernel + c, in, units, last, out + c);
     }
+}
+template <class T>
+void one_row(const NarrowOp<T>& o, const T* x, T* z, T* a) {
+    if (o.kind == OpKind::dense) {
+        for (int64_t u = 0; u < o.out; ++u) z[u] = o.bias ? o.bias[u] : T(0);
+        one_row_in_tiles(x, o.kernel, o.in, o.out, z, std::make_integer_sequence<int, 8>{});
+        x = z;
+    }
+    const Pack<T> alpha(o.alpha);
+    auto apply = [&](auto f) __attribute__((always_inline)) {
+        for_vectors<T>(o.out, [&](int64_t c, auto n) {
+            store(a + c, f(load(x + c, n), o.slope ? load(o.slope + c, n) : alpha), n);
+        });
+    };
+    switch (o.activation) {
+#define FD_CASE(name, functor) \
+    case ops::Activation::name: return apply([](Pack<T> v, Pack<T> p) { return ops::functor::value(v, p); });
+        FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
+#undef FD_CASE
+        case ops::Activation::softmax: {
+            T m = x[0], s = 0;
+            for (int64_t c = 1; c < o.out; ++c) m = x[c] > m ? x[c] : m;
+            for_vectors<T>(o.out, [&](int64_t c, auto n) { store(a + c, vexp(load(x + c, n) - Pack<T>(m)), n); });
+            for (int64_t c = 0; c < o.out; ++c) s += a[c];
+            const T scale = T(1) / s;
+            for (int64_t c = 0; c < o.out; ++c) a[c] *= scale;
+        }
+    }
+}
+template <class T>
+bool finite(const T* x, int64_t n) {
+    Pack<T> s(T(0));
+    for_vectors<T>(n, [&](int64_t i, auto lanes) {  // x - x is 0, or NaN for NaN and the infinities
+        const Pack<T> v = load(x + i, lanes);
+        s = s + (v - v);
+    });
+    return sum(s) == T(0);
 }
 
 template <class T>
@@ -267,7 +331,7 @@ void add_gradients(T* into, const T* const* parts, int count, int64_t n) {
 
 template <class T>
 constexpr NarrowKernels<T> narrow_table() {
-    return {epoch_order, {run<1, T>, run<2, T>}, one_row<T>, add_gradients<T>, Pack<T>::width};
+    return {epoch_order, {run<1, T>, run<2, T>}, one_row<T>, finite<T>, add_gradients<T>, Pack<T>::width};
 }
 extern const NarrowKernels<float> narrow_f32;
 extern const NarrowKernels<double> narrow_f64;

@@ -39,26 +39,29 @@ struct NarrowLoss {
 };
 
 template <class T>
-struct NarrowJob {
+struct NarrowJob {  // one chunk: rows that are taken through the net together
     const View* x = nullptr;
-    const View* y = nullptr;                           // targets or class ids, or none
-    const double* weights = nullptr;                   // by data row, or none
-    const int64_t* order = nullptr;                    // the data rows to take
-    int64_t rows = 0;                                  // how many: at most the panels that the scratch holds
-    int64_t first = 0;                                 // the first one's place in the batch
+    const View* y = nullptr;               // targets or class ids, or none
+    const double* data_weights = nullptr;  // by data row, or none
+    const int64_t* order = nullptr;        // the data rows to take
+    int64_t rows = 0;                      // how many: at most the panels that the scratch holds
+    int64_t first = 0;                     // the first one's place in the batch
+    int64_t block = 1;                     // panels that go through an op in one call
+    bool gathered = false;                 // input, targets, labels and weights are as an earlier call has left them
     const double *mean = nullptr, *inverse = nullptr;  // standardises x, or none
     NarrowOp<T>* ops = nullptr;
-    int count = 0;
-    int lowest = 0;                                 // the first op with parameters: backward ends there
-    T* input = nullptr;                             // x in panels
-    T *staging = nullptr, *target_panel = nullptr;  // one panel of rows as they come; targets, or what metrics see
+    int count = 0, lowest = 0;  // lowest: the first op with parameters; backward ends there
     NarrowLoss<T> loss;
     bool train = false;       // dropout and gradients
     bool accumulate = false;  // gradients are added to those of the chunk before
-    // Of the whole batch, by place: filled where they are not null
-    T *targets = nullptr, *seen = nullptr;  // (rows, outputs): targets; what metrics see, or the prediction
+    // The chunk, in panels
+    T *input = nullptr, *targets = nullptr, *weights = nullptr;  // weights: 0 where a panel has no row
     int32_t* labels = nullptr;
-    double* row_weights = nullptr;
+    T *staging = nullptr, *shown = nullptr;  // scratch: one panel of rows as they come; what metrics see
+    // The whole batch, by place: filled where they are not null
+    T *row_targets = nullptr, *seen = nullptr;  // (rows, outputs): targets; what metrics see, or the prediction
+    int32_t* row_labels = nullptr;
+    double* row_weights = nullptr;  // needed with data_weights
 };
 
 template <class T>
@@ -67,8 +70,9 @@ struct NarrowKernels {
     void (*order)(const ops::Shuffle&, int64_t first, int64_t n, int64_t* rows);
     // Returns Σ weight · loss of the rows; [0]: panels of one vector, [1]: of two
     double (*run[2])(const NarrowJob<T>&);
-    // out += x · kernel for a single row; out starts as the bias
-    void (*one_row)(const T* x, const T* kernel, int64_t in, int64_t units, T* out);
+    // One row through one op in inference; z is scratch for the pre-activation, a may be z
+    void (*one_row)(const NarrowOp<T>&, const T* x, T* z, T* a);
+    bool (*finite)(const T* x, int64_t n);
     void (*add_gradients)(T* into, const T* const* parts, int count, int64_t n);  // into += parts[0] + …
     int lanes_per_vector;
 };

@@ -2,7 +2,7 @@
 
 template <class T>
 struct PanelLoss {
-    const T *p = nullptr, *y = nullptr;  // (outputs, panel); y null: labels
+    const T *p = nullptr, *y = nullptr;  // (outputs, panel); the sparse loss reads labels
     const int32_t* labels = nullptr;     // (panel,)
     const T* weights = nullptr;          // (panel,): 0 where there is no row, whatever p holds there
     T* d = nullptr;                      // (outputs, panel), or none
@@ -37,9 +37,10 @@ struct LaneTargets {  // target of class c in these lanes, smoothed
     template <int V>
     static FD_HD LaneTargets of(const NarrowLoss<T>& l, const PanelLoss<T>& b, int j) {
         constexpr int W = Pack<T>::width;
-        LaneTargets t{b.y ? b.y + j * W : nullptr, Pack<T>(T(-1)), Pack<T>(1 - l.label_smoothing),
+        const bool sparse = l.kind == ops::Loss::sparse_categorical_crossentropy;
+        LaneTargets t{sparse ? nullptr : b.y + j * W, Pack<T>(T(-1)), Pack<T>(1 - l.label_smoothing),
                       Pack<T>(l.label_smoothing / T(b.cols))};
-        if (!b.y) {
+        if (sparse) {
             T lane[W];
             for (int i = 0; i < W; ++i) lane[i] = T(b.labels[j * W + i]);
             t.label = load(lane);

@@ -245,6 +245,10 @@ class Model(BaseModel):
         ndarray of shape (rows, outputs)
             In the model's dtype (float64 on the reference engine).
         """
+        if batch_size is None and callbacks is None and n_threads is None and type(verbose) is int and verbose == 0:
+            row = self.machine.predict_row(x)
+            if row is not None:
+                return row
         began = time.perf_counter()
         check_batch_size("predict", batch_size)
         verbose, threads = check_verbose("predict", verbose), check_threads("predict", n_threads)

@@ -185,6 +185,9 @@ class Engine:
 
     # -- what a model asks for -----------------------------------------------------------------------------------
 
+    def predict_row(self, x: object) -> None:
+        """There is no quicker way for one row here."""
+
     def predict(self, x: Data, out: Data, *, n_threads: int | None = None) -> None:
         """Fill out (n, outputs) with the outputs for x (n, inputs), in inference mode."""
         with np.errstate(all="ignore"):
