@@ -72,7 +72,8 @@ FD_HD void product_tile(const Product<T, S>& p, const S* s, T* out) {
     P acc[Rows][2];
 #pragma GCC unroll 16
     for (int a = 0; a < Rows; ++a) acc[a][0] = acc[a][1] = P(T(0));
-    if (p.s_a == 1) accumulate<Rows, true>(p, s, acc);
+    constexpr bool large = 2 * Rows >= Operand<S>::rows;  // few rows are rare: one form does for them
+    if (large && p.s_a == 1) accumulate<Rows, large>(p, s, acc);
     else accumulate<Rows, false>(p, s, acc);
     if (!p.transposed) {
 #pragma GCC unroll 16
