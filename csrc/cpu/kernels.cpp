@@ -47,6 +47,9 @@ constexpr Kernels<T> table() {
 constexpr Kernels<float> f32 = table<float>();
 constexpr Kernels<double> f64 = table<double>();
 
+extern const LaneKernels<float> lanes_f32;  // population_kernels.cpp
+extern const LaneKernels<double> lanes_f64;
+
 // clang-format off
 }  // namespace isa_...
 // clang-format on
@@ -62,6 +65,7 @@ const Isa FD_CAT(table_, FD_ISA) = {
 #else
     "baseline", "",
 #endif
-    &FD_ISA_NAMESPACE::f32, &FD_ISA_NAMESPACE::f64, FD_ISA_NAMESPACE::vector_bytes};
+    &FD_ISA_NAMESPACE::f32, &FD_ISA_NAMESPACE::f64, FD_ISA_NAMESPACE::vector_bytes,
+    &FD_ISA_NAMESPACE::lanes_f32, &FD_ISA_NAMESPACE::lanes_f64};
 
 }  // namespace fd::cpu

@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/types.h"
+#include "cpu/lanes.h"
 #include "ops/activations.h"
 #include "ops/losses.h"
 #include "ops/optimizers.h"
@@ -111,6 +112,8 @@ struct Isa {
     const Kernels<float>* f32;
     const Kernels<double>* f64;
     int vector_bytes;
+    const LaneKernels<float>* lanes_f32;
+    const LaneKernels<double>* lanes_f64;
 };
 
 const Isa& isa();                       // chosen once from the CPU and FASTDENSE_ISA
@@ -127,6 +130,17 @@ inline const Kernels<float>& kernels_of<float>(const Isa& isa) {
 template <>
 inline const Kernels<double>& kernels_of<double>(const Isa& isa) {
     return *isa.f64;
+}
+
+template <class T>
+const LaneKernels<T>& lanes_of(const Isa& isa);
+template <>
+inline const LaneKernels<float>& lanes_of<float>(const Isa& isa) {
+    return *isa.lanes_f32;
+}
+template <>
+inline const LaneKernels<double>& lanes_of<double>(const Isa& isa) {
+    return *isa.lanes_f64;
 }
 
 }  // namespace fd::cpu
