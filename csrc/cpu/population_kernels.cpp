@@ -114,7 +114,7 @@ void lane_forward(const LaneBlock<T>& b) {
             case OpKind::normalization:
             case OpKind::residual_begin: break;
         }
-        if (op.kind == OpKind::dense && (op.activity_l1 != 0 || op.activity_l2 != 0) && !b.training)
+        if (op.kind == OpKind::dense && b.losses && !b.training && (op.activity_l1 != 0 || op.activity_l2 != 0))
             lane_activity(b, op);
     }
 }
