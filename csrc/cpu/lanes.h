@@ -90,6 +90,8 @@ struct LaneKernels {
     int width;  // nets in a group
     void (*order)(const LaneOrder&, int64_t first, int64_t rows, int32_t* index);
     void (*gather)(const LaneGather<T>&);
+    // All three below for one of the smallest nets, whatever the rows; false if it is none. With 0 rows it only tells.
+    bool (*small)(const LaneBlock<T>&);
     void (*forward)(const LaneBlock<T>&);
     void (*loss)(const LaneBlock<T>&);  // and the gradient of the outputs, if training
     void (*backward)(const LaneBlock<T>&);

@@ -21,31 +21,43 @@ inline constexpr int tile_i = 4, tile_j = 4;
 inline constexpr int tile_i = 2, tile_j = 4;  // half as many registers
 #endif
 
+// body(0), body(1), … with constants, so that arrays indexed by them are registers
+template <class F, int... I>
+FD_HD void unrolled(std::integer_sequence<int, I...>, F&& body) {
+    (body(std::integral_constant<int, I>{}), ...);
+}
+template <int N, class F>
+FD_HD void unrolled(F&& body) {
+    unrolled(std::make_integer_sequence<int, N>{}, body);
+}
+
 template <bool Shared, int I, int J, class T>
 __attribute__((noinline)) void product_tile(const LaneProduct<T>& p, int64_t i, int64_t j) {
     constexpr int64_t W = Pack<T>::width, A = Shared ? 1 : W;
     const T *a = p.a + i * p.a_i * A, *b = p.b + j * p.b_j * W;
     const int64_t a_i = p.a_i * A, a_l = p.a_l * A, b_l = p.b_l * W, b_j = p.b_j * W;
-    Pack<T> sum[I][J];
-    for (int y = 0; y < J; ++y) {
+    Pack<T> sum[I * J];
+    unrolled<J>([&](auto y) __attribute__((always_inline)) {
         const Pack<T> start = p.bias ? load(p.bias + (j + y) * W) : Pack<T>(0);
-        for (int x = 0; x < I; ++x) sum[x][y] = start;
-    }
+        unrolled<I>([&](auto x) __attribute__((always_inline)) { sum[x * J + y] = start; });
+    });
     for (int64_t l = 0; l < p.length; ++l, a += a_l, b += b_l) {
         Pack<T> right[J];
-        for (int y = 0; y < J; ++y) right[y] = load(b + y * b_j);
-        for (int x = 0; x < I; ++x) {
+        unrolled<J>([&](auto y) __attribute__((always_inline)) { right[y] = load(b + y * b_j); });
+        unrolled<I>([&](auto x) __attribute__((always_inline)) {
             Pack<T> left;
             if constexpr (Shared) left = Pack<T>(a[x * a_i]);
             else left = load(a + x * a_i);
-            for (int y = 0; y < J; ++y) sum[x][y] = sum[x][y] + left * right[y];
-        }
+            unrolled<J>([&](auto y)
+                            __attribute__((always_inline)) { sum[x * J + y] = sum[x * J + y] + left * right[y]; });
+        });
     }
-    for (int x = 0; x < I; ++x)
-        for (int y = 0; y < J; ++y) {
+    unrolled<I>([&](auto x) __attribute__((always_inline)) {
+        unrolled<J>([&](auto y) __attribute__((always_inline)) {
             T* c = p.c + ((i + x) * p.c_i + (j + y) * p.c_j) * W;
-            store(c, p.add ? load(c) + sum[x][y] : sum[x][y]);
-        }
+            store(c, p.add ? load(c) + sum[x * J + y] : sum[x * J + y]);
+        });
+    });
 }
 
 template <bool Shared, int I, class T>

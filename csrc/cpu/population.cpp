@@ -406,6 +406,10 @@ private:
         u.rule = training_.rule();
         u.rates = rates;
         u.clipvalue = h.clipvalue, u.clipnorm = h.clipnorm, u.global_clipnorm = h.global_clipnorm;
+        b.y_shared = !ordered;
+        if (r.start_weights || data.w) b.w = s.work.get();  // only tells that there are weights
+        const bool small = lanes_.small(b);
+        if (small) block = batch;
         for (int64_t step = 0; step < batches; ++step) {
             if (watch.stop(first_worker)) return false;
             const int64_t begin = step * batch, rows = std::min(batch, n - begin);
@@ -419,6 +423,7 @@ private:
                 const int32_t* index = ordered ? s.index.get() : nullptr;
                 set_input(b, s, data, begin + first, index);
                 set_targets(b, s, data, r.start_weights != nullptr, begin + first, index);
+                if (small && lanes_.small(b)) continue;
                 lanes_.forward(b);
                 lanes_.loss(b);
                 lanes_.backward(b);

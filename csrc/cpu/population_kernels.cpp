@@ -17,6 +17,8 @@ namespace FD_ISA_NAMESPACE {
 
 #include "cpu/lanes_loss.h"
 
+#include "cpu/lanes_small.h"
+
 #include "cpu/lanes_update.h"
 
 // ---- rows ----------------------------------------------------------------------------------------------------------
@@ -177,8 +179,8 @@ void lane_backward(const LaneBlock<T>& b) {
 
 template <class T>
 constexpr LaneKernels<T> lane_table() {
-    return {int(W<T>),    lane_order<T>,    lane_gather<T>,    lane_forward<T>,
-            lane_loss<T>, lane_backward<T>, lane_penalties<T>, lane_update<T>};
+    return {int(W<T>),        lane_order<T>,   lane_gather<T>,     lane_small<T>, lane_forward<T>, lane_loss<T>,
+            lane_backward<T>, lane_penalties<T>, lane_update<T>};
 }
 extern const LaneKernels<float> lanes_f32;
 extern const LaneKernels<double> lanes_f64;
