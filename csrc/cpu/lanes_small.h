@@ -4,6 +4,17 @@
 // A unit that is on for a row has a = w·x + b, so all its gradients follow from three kinds of sums over those rows,
 // S = Σ e, S_k = Σ e·x_k with the error e: dv = w·S_k + b·S for its output weight v, dw_k = v·S_k, db = v·S.
 
+// A product that is not to be melted into the sums it goes to: those run on the adders, which are idle, and the multipliers
+// are what a row waits for.
+FD_PACK Pack<T> product_alone(Pack<T> x) {
+#if defined(__AVX512F__)
+    __asm__("" : "+v"(x.v));
+#elif defined(__SSE2__)
+    __asm__("" : "+x"(x.v));
+#endif
+    return x;
+}
+
 template <int I, int H, class T>
 FD_HD void small_rows(const T* x, const T* y, int64_t rows, const T* w1, const T* b1, const T* w2, const T* b2,
                       Pack<T>* sums, Pack<T>& errors, Pack<T>& squares) {
@@ -28,7 +39,7 @@ FD_HD void small_rows(const T* x, const T* y, int64_t rows, const T* w1, const T
         const P e = p - P(y[r]);
         total = total + e;
         square = square + e * e;
-        unrolled<I>([&](auto k) __attribute__((always_inline)) { t[k] = t[k] * e; });
+        unrolled<I>([&](auto k) __attribute__((always_inline)) { t[k] = product_alone(t[k] * e); });
         unrolled<H>([&](auto h) __attribute__((always_inline)) {
             const auto off = z[h] <= P(0);
             s[I * H + h] = select(off, s[I * H + h], s[I * H + h] + e);
