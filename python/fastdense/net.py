@@ -147,6 +147,15 @@ class Net:
             width = outputs
         return values
 
+    def initial_values_of(self, seeds: Array) -> list[Array]:
+        """First values of all tensors for nets like this one with other seeds, float64, one entry per seed in front."""
+        seeds = np.ascontiguousarray(seeds, dtype=np.uint64)
+        values: list[Array] = []
+        for layer, inputs in zip(self.layers, [self.inputs, *self.widths], strict=False):
+            made = layer.many_initial_values(inputs, seeds, len(values))
+            values += made
+        return values
+
     def config_layers(self) -> list[dict[str, Any]]:
         """The layers as config dicts."""
         return [layer.to_dict() for layer in self.layers]
