@@ -61,6 +61,24 @@ public:
         return slots;
     }
 
+    void set_slots(const py::list& slots, int64_t step) {
+        const InUse use(busy_);
+        if (int(slots.size()) != nets_->slots()) throw InvalidArgument("set_slots: wrong number of slots");
+        std::vector<std::vector<py::array>> checked;
+        for (const py::handle& item : slots) {
+            const auto slot = py::cast<py::list>(item);
+            if (slot.size() != plan().trainable.size()) throw InvalidArgument("set_slots: wrong number of arrays");
+            checked.emplace_back();
+            for (size_t k = 0; k < slot.size(); ++k)
+                checked.back().push_back(
+                    exact(slot[k], nets_->dtype(), shape(plan().tensors[size_t(plan().trainable[k])])));
+        }
+        for (size_t s = 0; s < checked.size(); ++s)
+            for (size_t k = 0; k < checked[s].size(); ++k)
+                nets_->write_slot(int(s), plan().trainable[k], checked[s][k].data());
+        nets_->set_step(step);
+    }
+
     py::dict train(const py::array& x, const py::object& y, const py::object& weights, int64_t batch_size, bool shuffle,
                    int64_t epoch, int64_t epochs, const Numbers& learning_rates, const std::optional<Numbers>& factors,
                    const std::optional<py::array_t<bool, py::array::c_style>>& active, py::array_t<double> losses,
@@ -130,7 +148,8 @@ public:
         if (out.ndim() != 3 || out.shape(0) != nets_->starts() || out.shape(1) != v.rows ||
             out.shape(2) != plan().outputs || dtype_of(out) != nets_->dtype() || !(out.flags() & py::array::c_style) ||
             !out.writeable())
-            throw InvalidArgument("predict: out must be writeable, C-ordered (starts, rows, outputs) of the nets' dtype");
+            throw InvalidArgument(
+                "predict: out must be writeable, C-ordered (starts, rows, outputs) of the nets' dtype");
         void* to = out.mutable_data();
         Signals signals;
         {
@@ -159,7 +178,7 @@ private:
         const auto a = py::cast<py::array>(given);
         bool fits = dtype_of(a) == dtype && (a.flags() & py::array::c_style) && size_t(a.ndim()) == shape.size();
         for (size_t i = 0; fits && i < shape.size(); ++i) fits = a.shape(py::ssize_t(i)) == shape[i];
-        if (!fits) throw InvalidArgument("set_tensors: an array has the wrong dtype, order or shape");
+        if (!fits) throw InvalidArgument("set_tensors or set_slots: an array has the wrong dtype, order or shape");
         return a;
     }
     // (starts, rows) weights, or null if they are the same for all nets
@@ -194,6 +213,7 @@ void bind_population(py::module_& m) {
         .def("get_tensors", &Population::get_tensors)
         .def("set_tensors", &Population::set_tensors, "tensors"_a)
         .def("get_slots", &Population::get_slots)
+        .def("set_slots", &Population::set_slots, "slots"_a, "step"_a)
         .def("train", &Population::train, "x"_a, "y"_a, "w"_a, py::kw_only(), "batch_size"_a, "shuffle"_a, "epoch"_a,
              "epochs"_a, "learning_rates"_a, "factors"_a, "active"_a, "losses"_a, "progress"_a, "n_threads"_a)
         .def("evaluate", &Population::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)

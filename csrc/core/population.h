@@ -12,13 +12,13 @@ struct PopulationRequest {
     Dataset train;                          // seen by every net
     const double* start_weights = nullptr;  // (starts, rows): takes the place of train.weights
     int64_t batch_size = 32;
-    bool shuffle = true;                // by each net's own seed
-    int64_t epoch = 0, epochs = 0;      // whole epochs, counted over the nets' life
-    const double* rates = nullptr;      // one a step
-    const double* factors = nullptr;    // (starts,): each net's learning rate is this times the step's; null: 1
-    const uint8_t* active = nullptr;    // (starts,): nets that train; null: all
-    double* losses = nullptr;           // (epochs, starts): mean loss of each epoch; entries of other nets stay
-    std::function<bool(double)> tick;   // a few times a second, with the share that is done. True: stop
+    bool shuffle = true;               // by each net's own seed
+    int64_t epoch = 0, epochs = 0;     // whole epochs, counted over the nets' life
+    const double* rates = nullptr;     // one a step
+    const double* factors = nullptr;   // (starts,): each net's learning rate is this times the step's; null: 1
+    const uint8_t* active = nullptr;   // (starts,): nets that train; null: all
+    double* losses = nullptr;          // (epochs, starts): mean loss of each epoch; entries of other nets stay
+    std::function<bool(double)> tick;  // a few times a second, with the share that is done. True: stop
     int threads = 1;
 };
 
@@ -40,6 +40,8 @@ public:
     virtual const Training* training() const = 0;
     virtual int slots() const = 0;
     virtual void read_slot(int slot, int tensor, void* out) const = 0;
+    virtual void write_slot(int slot, int tensor, const void* in) = 0;
+    virtual void set_step(int64_t) = 0;  // optimizer steps that the nets have done
     virtual PopulationOutcome train(const PopulationRequest&) = 0;
     // Mean loss of each net over all rows, in inference mode, penalties included. `weights`: (starts, rows) or null.
     virtual void evaluate(const Dataset&, const double* weights, int threads, const Poll&, double* losses) = 0;

@@ -34,7 +34,7 @@ void lane_activation(const LaneOp& op, const T* slope, const T* z, T* a, int64_t
     switch (op.activation) {
 #define FD_CASE(name, functor) \
     case ops::Activation::name: return lane_activation_with<ops::functor>(op, slope, z, a, rows);
-            FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
+        FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
         case ops::Activation::softmax: return lane_softmax(z, a, rows, op.out);
     }
@@ -62,7 +62,7 @@ void lane_slope(const LaneOp& op, const T* slope, const T* stored, const T* d, T
     switch (op.activation) {
 #define FD_CASE(name, functor) \
     case ops::Activation::name: return lane_slope_with<ops::functor>(op, slope, stored, d, to, rows);
-            FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
+        FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
         case ops::Activation::softmax: return lane_softmax_backward(stored, d, to, rows, op.out);
     }
@@ -85,8 +85,8 @@ template <class T>
 void lane_activity(const LaneBlock<T>& b, const LaneOp& op) {
     const T* a = b.work + op.to * W<T>;
     T* d = b.training && op.d_to >= 0 ? b.work + op.d_to * W<T> : nullptr;
-    const Pack<T> factor = load(b.penalty), l1 = factor * Pack<T>(op.activity_l1), l2 = factor * Pack<T>(op.activity_l2),
-                  share(1 / double(b.batch_rows));
+    const Pack<T> factor = load(b.penalty), l1 = factor * Pack<T>(op.activity_l1),
+                  l2 = factor * Pack<T>(op.activity_l2), share(1 / double(b.batch_rows));
     Pack<T> s(0);
     for (int64_t i = 0; i < b.rows * op.out; ++i) {
         const Pack<T> x = load(a + i * W<T>);
@@ -106,7 +106,8 @@ void lane_batch_norm(const LaneBlock<T>& b, const LaneOp& op, const T* x) {
     const int64_t n = op.out;
     const Pack<T> share(1 / double(b.rows)), momentum{T(op.momentum)}, rest{T(1 - op.momentum)};
     for (int64_t u = 0; u < n; ++u) {
-        T *moving_mean = b.statistics + (op.mean + u) * W<T>, *moving_variance = b.statistics + (op.variance + u) * W<T>;
+        T *moving_mean = b.statistics + (op.mean + u) * W<T>,
+          *moving_variance = b.statistics + (op.variance + u) * W<T>;
         Pack<T> mean = load(moving_mean), variance = load(moving_variance);
         if (b.training) {
             Pack<T> s(0), v(0);
@@ -197,8 +198,7 @@ void lane_layer_norm_backward(const LaneBlock<T>& b, const LaneOp& op, const T* 
         s = s * share, t = t * share;
         for (int64_t u = 0; u < n; ++u) {
             const Pack<T> normal = (load(x + u * W<T>) - mean) * inverse;
-            store(to + (r * n + u) * W<T>,
-                  inverse * (load(d + u * W<T>) * load(gamma + u * W<T>) - s - normal * t));
+            store(to + (r * n + u) * W<T>, inverse * (load(d + u * W<T>) * load(gamma + u * W<T>) - s - normal * t));
         }
     }
 }

@@ -15,9 +15,7 @@ struct LaneTarget {
         const Pack<T> id{T(c)};
         return select(y >= id, select(y <= id, keep + shift, shift), shift);
     }
-    FD_HD Pack<T> weight(int64_t r) const {
-        return b.w_shared ? Pack<T>(b.w[r]) : load(b.w + r * W<T>);
-    }
+    FD_HD Pack<T> weight(int64_t r) const { return b.w_shared ? Pack<T>(b.w[r]) : load(b.w + r * W<T>); }
 };
 
 template <class T>

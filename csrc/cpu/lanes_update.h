@@ -38,8 +38,8 @@ void lane_matrix_penalty(const LaneUpdate<T>& u, const LaneTensor& t, double f, 
         for (int64_t j = 0; j < units; ++j) {
             if (i == j) continue;
             const T* other = unit + j * length * W<T>;
-            const Pack<T> cosine = lane_sum<T>(
-                length, [&](int64_t k) { return load(mine + k * W<T>) * load(other + k * W<T>); });
+            const Pack<T> cosine =
+                lane_sum<T>(length, [&](int64_t k) { return load(mine + k * W<T>) * load(other + k * W<T>); });
             const Pack<T> positive = select(cosine < Pack<T>(0), Pack<T>(0), cosine);
             if (j < i) total = total + (repulsion ? positive * positive : vabs(cosine));
             if (!g) continue;
@@ -49,8 +49,7 @@ void lane_matrix_penalty(const LaneUpdate<T>& u, const LaneTensor& t, double f, 
         }
         if (!g) continue;
         const Pack<T> scale = load(inverse + i * W<T>);
-        Pack<T> along =
-            lane_sum<T>(length, [&](int64_t k) { return load(mine + k * W<T>) * load(pull + k * W<T>); });
+        Pack<T> along = lane_sum<T>(length, [&](int64_t k) { return load(mine + k * W<T>) * load(pull + k * W<T>); });
         along = select(scale >= Pack<T>(1e6), Pack<T>(0), along);  // its length was replaced by a constant
         for (int64_t k = 0; k < length; ++k) {
             T* to = g + at(i, k);
@@ -90,8 +89,7 @@ FD_HD void lane_update_with(const LaneUpdate<T>& u) {
     ops::Step<P> s;
     s.lr = load(rate), s.a = P(u.step.a), s.b = P(u.step.b), s.c = P(u.step.c), s.d = P(u.step.d);
     s.epsilon = P(u.step.epsilon);
-    const P decayed = load(keep),
-            clip(u.clipvalue > 0 ? u.clipvalue : double(std::numeric_limits<T>::infinity()));
+    const P decayed = load(keep), clip(u.clipvalue > 0 ? u.clipvalue : double(std::numeric_limits<T>::infinity()));
     auto norm = [&](const LaneTensor& t) {
         const T* g = u.gradients + t.offset * W<T>;
         return lane_sum<T>(t.size, [&](int64_t k) { return load(g + k * W<T>) * load(g + k * W<T>); });

@@ -3,11 +3,7 @@
 #include "cpu/population.h"
 
 #include <algorithm>
-#include <atomic>
-#include <chrono>
 #include <cmath>
-#include <limits>
-#include <thread>
 
 #include "core/parallel.h"
 #include "core/population.h"
@@ -71,14 +67,15 @@ public:
         }
         each_number(tensor, trainable(tensor) ? parameters_ : statistics_, static_cast<T*>(const_cast<void*>(in)),
                     [](T& number, T& packed) { packed = number; });
-        const Buffer<T>& flat = trainable(tensor) ? parameters_ : statistics_;
-        for (int64_t i = starts_; i < groups_ * width_; ++i)
-            for (int64_t e = 0; e < t.size(); ++e)
-                flat[place(tensor, e, i)] = flat[place(tensor, e, starts_ - 1)];
     }
     void read_slot(int slot, int tensor, void* out) const override {
         each_number(tensor, slots_[size_t(slot)], static_cast<T*>(out), [](T& number, T& packed) { number = packed; });
     }
+    void write_slot(int slot, int tensor, const void* in) override {
+        each_number(tensor, slots_[size_t(slot)], static_cast<T*>(const_cast<void*>(in)),
+                    [](T& number, T& packed) { packed = number; });
+    }
+    void set_step(int64_t step) override { step_ = step; }
 
     void keep(const uint8_t* which) override {
         kept_[0].reserve(parameters_.size());
@@ -114,8 +111,9 @@ public:
             s.gradients.reserve(layout_.parameters * width_);
         }
         std::vector<int64_t> finished(static_cast<size_t>(groups_));
-        Watch watch(threads, groups_ * r.epochs, r.tick);
+        LaneWatch watch(threads, groups_ * r.epochs, r.tick);
         parallel(threads, [&](const Worker& w) {
+            const NoSubnormals quick;
             LaneScratch<T>& s = scratch[size_t(w.id)];
             for (int64_t g; (g = watch.next(groups_)) >= 0;) {
                 if (!any_active(r, g)) {
@@ -184,44 +182,6 @@ public:
     }
 
 private:
-    using Clock = std::chrono::steady_clock;
-
-    // Groups are handed out one by one; worker 0 looks for the caller's wish to stop, also while it waits for the others.
-    class Watch {
-    public:
-        Watch(int threads, int64_t total, const std::function<bool(double)>& tick)
-            : busy_(threads), total_(double(std::max<int64_t>(total, 1))), tick_(tick),
-              next_(Clock::now() + std::chrono::milliseconds(100)) {}
-        int64_t next(int64_t groups) {
-            const int64_t g = group_.fetch_add(1, std::memory_order_relaxed);
-            return g < groups && !stopped() ? g : -1;
-        }
-        void advance(int64_t epochs) { done_.fetch_add(epochs, std::memory_order_relaxed); }
-        bool stopped() const { return stop_.load(std::memory_order_relaxed); }
-        bool stop(bool first) {
-            if (first && tick_ && Clock::now() >= next_) {
-                next_ = Clock::now() + std::chrono::milliseconds(100);
-                if (tick_(double(done_.load(std::memory_order_relaxed)) / total_)) stop_ = true;
-            }
-            return stopped();
-        }
-        void leave(bool first) {
-            busy_.fetch_sub(1, std::memory_order_relaxed);
-            while (first && busy_.load(std::memory_order_relaxed) > 0) {
-                stop(true);
-                std::this_thread::sleep_for(std::chrono::microseconds(200));
-            }
-        }
-
-    private:
-        std::atomic<int64_t> group_{0}, done_{0};
-        std::atomic<int> busy_;
-        std::atomic<bool> stop_{false};
-        double total_;
-        const std::function<bool(double)>& tick_;
-        Clock::time_point next_;
-    };
-
     // The caller's rows in the nets' type; used where they lie if that is what they are already.
     struct Rows {
         const T *x = nullptr, *y = nullptr, *w = nullptr;
@@ -265,8 +225,9 @@ private:
     template <class F>
     void each_number(int tensor, const Buffer<T>& flat, T* numbers, F&& body) const {
         const int64_t size = plan_.tensors[size_t(tensor)].size();
-        for (int64_t i = 0; i < starts_; ++i)
-            for (int64_t e = 0; e < size; ++e) body(numbers[i * size + e], flat[place(tensor, e, i)]);
+        for (int64_t i = 0; i < groups_ * width_; ++i)  // lanes left over hold the last net once more
+            for (int64_t e = 0; e < size; ++e)
+                body(numbers[std::min(i, starts_ - 1) * size + e], flat[place(tensor, e, i)]);
     }
     void copy_lanes(const uint8_t* which, const Buffer<T>& from, const Buffer<T>& to, int64_t packs) const {
         for (int64_t i = 0; i < starts_; ++i)
@@ -385,7 +346,7 @@ private:
     // One epoch of one group; false if it was left because the caller wants to stop.
     bool train_epoch(const PopulationRequest& r, int64_t g, int64_t e, const Rows& data, const LaneProgram& program,
                      int64_t block, bool shared, bool ordered, const ops::Step<double>* steps, LaneScratch<T>& s,
-                     Watch& watch, bool first_worker) {
+                     LaneWatch& watch, bool first_worker) {
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch;
         if (ordered)
             for (int64_t k = 0; k < width_; ++k) {
@@ -455,8 +416,9 @@ private:
             if (own_weights) s.start_weights.reserve(own_weights * width_);
         }
         const std::function<bool(double)> tick = [&](double) { return poll && poll(); };
-        Watch watch(threads, groups_, tick);
+        LaneWatch watch(threads, groups_, tick);
         parallel(threads, [&](const Worker& w) {
+            const NoSubnormals quick;
             LaneScratch<T>& s = scratch[size_t(w.id)];
             for (int64_t g; (g = watch.next(groups_)) >= 0;) {
                 LaneBlock<T> b = block_of(g, program, s);

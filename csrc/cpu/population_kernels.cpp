@@ -97,8 +97,9 @@ void lane_forward(const LaneBlock<T>& b) {
             case OpKind::dense: {
                 T* z = op.kept >= 0 ? b.work + op.kept * W<T> : to;
                 const T* bias = op.bias < 0 ? nullptr : b.parameters + op.bias * W<T>;
-                const LaneProduct<T> p{x, op.in, 1, b.parameters + op.kernel * W<T>, op.out, 1, bias, false, z, op.out,
-                                       1, b.rows, op.out, op.in};
+                const LaneProduct<T> p{
+                    x,      op.in,  1,    b.parameters + op.kernel * W<T>, op.out, 1, bias, false, z, op.out, 1,
+                    b.rows, op.out, op.in};
                 if (op.from < 0 && b.x_shared) lane_product<true>(p);
                 else lane_product<false>(p);
                 lane_activation(op, slope, z, to, b.rows);
@@ -129,13 +130,13 @@ void lane_dense_backward(const LaneBlock<T>& b, const LaneOp& op, const T* x, T*
     if (slope) lane_prelu_gradient(stored, d, b.gradients + op.slope * W<T>, b.rows, op.out);
     lane_slope(op, slope, stored, d, d, b.rows);
     if (op.bias >= 0) lane_column_sums(d, b.rows, op.out, b.gradients + op.bias * W<T>);
-    const LaneProduct<T> weights{x, 1, op.in, d, op.out, 1, nullptr, true, b.gradients + op.kernel * W<T>, op.out, 1,
-                                 op.in, op.out, b.rows};
+    const LaneProduct<T> weights{x,      1, op.in, d,      op.out, 1, nullptr, true, b.gradients + op.kernel * W<T>,
+                                 op.out, 1, op.in, op.out, b.rows};
     if (op.from < 0 && b.x_shared) lane_product<true>(weights);
     else lane_product<false>(weights);
     if (below)
-        lane_product<false, T>({d, op.out, 1, b.parameters + op.kernel * W<T>, 1, op.out, nullptr, false, below, op.in, 1,
-                             b.rows, op.in, op.out});
+        lane_product<false, T>({d, op.out, 1, b.parameters + op.kernel * W<T>, 1, op.out, nullptr, false, below, op.in,
+                                1, b.rows, op.in, op.out});
 }
 
 template <class T>
@@ -179,8 +180,8 @@ void lane_backward(const LaneBlock<T>& b) {
 
 template <class T>
 constexpr LaneKernels<T> lane_table() {
-    return {int(W<T>),        lane_order<T>,   lane_gather<T>,     lane_small<T>, lane_forward<T>, lane_loss<T>,
-            lane_backward<T>, lane_penalties<T>, lane_update<T>};
+    return {int(W<T>),    lane_order<T>,    lane_gather<T>,    lane_small<T>, lane_forward<T>,
+            lane_loss<T>, lane_backward<T>, lane_penalties<T>, lane_update<T>};
 }
 extern const LaneKernels<float> lanes_f32;
 extern const LaneKernels<double> lanes_f64;

@@ -29,8 +29,8 @@ LaneLayout::LaneLayout(const Plan& plan) : offset(plan.tensors.size(), -1) {
 bool loss_is_fused(const Plan& plan, const Training& t) {
     const Op& top = plan.ops.back();
     const auto act = top.has_activation() ? top.activation : ops::Activation::linear;
-    return !t.from_logits && ((t.categorical() && act == ops::Activation::softmax) ||
-                              (t.binary() && act == ops::Activation::sigmoid));
+    return !t.from_logits &&
+           ((t.categorical() && act == ops::Activation::softmax) || (t.binary() && act == ops::Activation::sigmoid));
 }
 
 LaneProgram::LaneProgram(const Plan& plan, LaneMode mode, bool fused, int64_t rows) {
@@ -90,8 +90,7 @@ LaneProgram::LaneProgram(const Plan& plan, LaneMode mode, bool fused, int64_t ro
         if (!passes(o) || (train && o.kind == OpKind::residual_begin)) ops.push_back(lane);
     }
     for (LaneOp& lane : ops)
-        if (lane.kind == OpKind::residual_begin)
-            lane.d_other = gradient[size_t(plan.ops[lane.number].partner)];
+        if (lane.kind == OpKind::residual_begin) lane.d_other = gradient[size_t(plan.ops[lane.number].partner)];
     output = source(last);
     d_output = gradient[size_t(last)];
     may_share_input &= readers == 1 && output >= 0;

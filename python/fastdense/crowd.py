@@ -1,7 +1,7 @@
 """Many nets of one shape on engines: in the lanes of the compiled population, or one net to an engine.
 
-What `machine.py` is to one model, this is to a population: the only file that calls these engines. Data was checked before
-it comes here. Arrays have one entry per start in front.
+What `machine.py` is to one model, this is to a population: the only file that calls these engines. Data was checked
+before it comes here. Arrays have one entry per start in front.
 """
 
 from __future__ import annotations
@@ -33,6 +33,8 @@ class Nets(Protocol):
     def set_tensors(self, tensors: list[Array], /) -> None: ...
 
     def get_slots(self) -> list[list[Array]]: ...
+
+    def set_slots(self, slots: list[list[Array]], step: int, /) -> None: ...
 
     def train(
         self,
@@ -79,6 +81,8 @@ class Loop:
             make_engine(device, {**program, "seed": int(seed), "ops": [_scaled(op, factor) for op in program["ops"]]})
             for seed, factor in zip(seeds, factors, strict=True)
         ]
+        # mean and variance of raw data are the same for all nets, and handed over once
+        self._shared = 2 if program["ops"][0]["kind"] == "normalization" else 0
         self._parallel = device == "cpu"  # the reference holds Python's lock
         self._kept: list[list[Array]] = [[] for _ in self._engines]
         self._stop = threading.Event()
@@ -93,11 +97,17 @@ class Loop:
     def set_tensors(self, tensors: list[Array]) -> None:
         for i, engine in enumerate(self._engines):
             shared = [len(t) != len(self._engines) or t.ndim < 2 for t in tensors]
-            engine.set_tensors([t if one else np.ascontiguousarray(t[i]) for t, one in zip(tensors, shared, strict=True)])
+            engine.set_tensors(
+                [t if one else np.ascontiguousarray(t[i]) for t, one in zip(tensors, shared, strict=True)]
+            )
 
     def get_slots(self) -> list[list[Array]]:
         states = [engine.get_state()["slots"] for engine in self._engines]
         return [[np.stack(t) for t in zip(*slot, strict=True)] for slot in zip(*states, strict=True)]
+
+    def set_slots(self, slots: list[list[Array]], step: int) -> None:
+        for i, engine in enumerate(self._engines):
+            engine.set_state({"step": step, "slots": [[array[i] for array in slot] for slot in slots]})
 
     def train(
         self,
@@ -261,6 +271,19 @@ class Crowd:
     def __len__(self) -> int:
         return len(self.seeds)
 
+    def chosen(self, which: Array, step: int) -> Crowd:
+        """Some of the nets as a crowd of their own, with what their optimizers remember."""
+        penalties = None if self.penalties is None else self.penalties[which]
+        made = Crowd.__new__(Crowd)
+        made.net, made.device, made.training, made.reason = self.net, self.device, self.training, self.reason
+        made.seeds, made.penalties = self.seeds[which], penalties
+        made.nets = made._make(self.net.program, penalties)
+        made.nets.configure(self.training)
+        made.set_tensors([tensor[which] for tensor in self.tensors()])
+        slots = [[np.ascontiguousarray(array[which]) for array in slot] for slot in self.nets.get_slots()]
+        made.nets.set_slots(slots, step)
+        return made
+
     @property
     def value_dtype(self) -> np.dtype[Any]:
         """Data type of tensors and results."""
@@ -322,12 +345,15 @@ class Crowd:
         self.nets.predict(x, out, n_threads=n_threads)
         return out
 
-    def layer_outputs(self, x: Array, layer: int) -> Array:
-        """Outputs of one layer: (starts, rows, units). It is a population of shorter nets that computes them."""
-        end = self.net.ends[layer] + 1
+    def layer_outputs(self, x: Array, layer: int, tensors: list[Array] | None = None) -> Array:
+        """Outputs of one layer: (starts, rows, units), with other tensors if given.
+
+        It is a population of shorter nets that computes them.
+        """
+        end, ops = self.net.ends[layer] + 1, self.net.program["ops"]
         count = sum(len(one.tensors(width)) for one, width in self._layers()[: layer + 1])
-        nets = self._make({**self.net.program, "ops": self.net.program["ops"][:end]}, None)
-        self._write(nets, self.tensors()[:count])
+        nets = self._make({**self.net.program, "ops": ops[:end]}, None)
+        self._write(nets, (self.tensors() if tensors is None else tensors)[:count])
         out = np.empty((len(self), len(x), self.net.widths[layer]), self.value_dtype)
         nets.predict(x, out, n_threads=0)
         return out

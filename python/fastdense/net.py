@@ -125,7 +125,7 @@ class Net:
                     "Model: softmax is used before the last layer; softmax must end a net: "
                     "use another activation there, e.g. 'relu'"
                 )
-        self.program = {"inputs": self.inputs, "seed": self.seed, "dtype": self.dtype, "ops": ops}
+        self.program: dict[str, Any] = {"inputs": self.inputs, "seed": self.seed, "dtype": self.dtype, "ops": ops}
         self.itemsize = np.dtype(self.dtype).itemsize
         check_memory(
             "Model",

@@ -125,7 +125,8 @@ def classify(population: Population, rtol: float, reference: float | None) -> Ou
 def _spread(values: Array) -> Array:
     """Standard deviation over the rows of (starts, rows, units)."""
     with np.errstate(all="ignore"):
-        return np.nan_to_num(np.asarray(values, dtype=np.float64).std(axis=1), nan=0.0, posinf=np.inf)
+        spread: Array = np.asarray(values, dtype=np.float64).std(axis=1)
+        return np.nan_to_num(spread, nan=0.0, posinf=np.inf)
 
 
 def _target_spread(population: Population) -> float:
@@ -161,8 +162,7 @@ def _hidden_units(population: Population, rows: Array) -> tuple[Array, Array]:
         for start in range(0, starts, step):
             part = slice(start, start + step)
             dead[part], duplicates[part] = (
-                total + found
-                for total, found in zip((dead[part], duplicates[part]), _look(values[part]), strict=True)
+                total + found for total, found in zip((dead[part], duplicates[part]), _look(values[part]), strict=True)
             )
     return dead, duplicates
 

@@ -8,9 +8,11 @@ import numpy as np
 
 from .arrays import Array
 from .callbacks import EarlyStopping
+from .revival import revive
+from .starts import sample
 
 if TYPE_CHECKING:
-    from .population import _Run
+    from .many import Run
 
 
 class Watcher:
@@ -22,17 +24,23 @@ class Watcher:
         Units that were revived in each net.
     """
 
+    every = 1  # epochs between two looks
+
     def __init__(self, starts: int) -> None:
         self.revived = np.zeros(starts, dtype=np.int64)
 
-    def begin(self, run: _Run) -> None:
+    def begin(self, run: Run) -> None:
         """Called before the first epoch."""
 
-    def epoch_end(self, run: _Run, epoch: int, losses: Array, validated: Array | None) -> None:
+    def epoch_end(self, run: Run, epoch: int, losses: Array, validated: Array | None) -> None:
         """Called after each epoch with the losses (starts,); may change `run.active` and the tensors."""
 
-    def finish(self, run: _Run) -> None:
+    def finish(self, run: Run) -> None:
         """Called after the last epoch."""
+
+    def until_look(self, epoch: int) -> int:
+        """Epochs from `epoch` to the next look."""
+        return self.every - epoch % self.every
 
 
 class Stopping(Watcher):
@@ -47,7 +55,7 @@ class Stopping(Watcher):
         self.best_epoch = np.zeros(starts, dtype=np.int64)
         self.kept = np.zeros(starts, dtype=bool)
 
-    def epoch_end(self, run: _Run, epoch: int, losses: Array, validated: Array | None) -> None:
+    def epoch_end(self, run: Run, epoch: int, losses: Array, validated: Array | None) -> None:
         rule = self.rule
         if epoch < rule.start_from_epoch:
             return
@@ -68,8 +76,35 @@ class Stopping(Watcher):
             self.kept |= keep
         run.active = active & ~stop
 
-    def finish(self, run: _Run) -> None:
+    def finish(self, run: Run) -> None:
         if self.kept.any():
             run.crowd.nets.restore(self.kept)
         if self.rule.restore_best_weights:
             run.active = run.active & ~self.kept
+
+
+class Reviving(Watcher):
+    """`ReviveDeadUnits` for each net."""
+
+    def __init__(self, every: int | None, until: float, starts: int) -> None:
+        super().__init__(starts)
+        self.asked, self.until, self.last = every, until, 0
+        self.turn = 0
+
+    def begin(self, run: Run) -> None:
+        self.every = self.asked or max(1, run.options.epochs // 20)
+        self.last = int(self.until * run.options.epochs)
+
+    def epoch_end(self, run: Run, epoch: int, losses: Array, validated: Array | None) -> None:
+        if (epoch + 1) % self.every or epoch + 1 > self.last:
+            return
+        crowd, rows = run.crowd, sample(run.data.x)
+        tensors = [np.array(tensor, dtype=np.float64) for tensor in crowd.tensors()]
+        found = revive(
+            crowd.net, tensors, rows, crowd.seeds, self.turn,
+            lambda given, layer: crowd.layer_outputs(rows, layer, given), run.active,
+        )  # fmt: skip
+        self.turn += 1
+        if found.any():
+            crowd.set_tensors(tensors)
+            self.revived += found
