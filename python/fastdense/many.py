@@ -132,7 +132,7 @@ def fit_many(
     head = None
     if tries > 1:
         crowd, head = _best_tries(template, crowd, data, weights, options, numbers["learning_rate"], tries)
-    run = Run(template, crowd, data, weights, validation, options, numbers["learning_rate"], watchers, bar, head)
+    run = ManyRun(template, crowd, data, weights, validation, options, numbers["learning_rate"], watchers, bar, head)
     return run.train(numbers["penalty"])
 
 
@@ -199,7 +199,7 @@ def _best_tries(
     for epochs, kept in rounds(options.epochs, tries):
         own = None if weights is None else np.repeat(weights, tries, axis=0)
         own_rates = None if rates is None else np.repeat(rates, tries)
-        run = Run(
+        run = ManyRun(
             template, crowd, data, own, None, replace(options, epochs=epochs), own_rates, [], ProgressBar(0), head
         )
         if run.loop()[1]:
@@ -313,7 +313,7 @@ def _first_weights(where: str, model: Model, given: Any, starts: int) -> list[Ar
     return made
 
 
-class Run:
+class ManyRun:
     """One run of `fit_many`; everything was checked before."""
 
     def __init__(
@@ -375,6 +375,8 @@ class Run:
                     break
                 epoch += done
                 count = max(1, min(int(CALL_SECONDS * done / max(seconds, 1e-9)), 16 * done, CALL_STEPS // batches))
+        except KeyboardInterrupt:  # outside of the engine
+            interrupted = True
         finally:
             bar.close()
         for watcher in self.watchers:

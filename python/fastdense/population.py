@@ -17,7 +17,7 @@ from .specs import number
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .many import Run
+    from .many import ManyRun
     from .outcomes import Outcomes
 
 
@@ -42,7 +42,7 @@ class Population:
         How many units `ReviveDeadUnits` has revived in each net.
     """
 
-    def __init__(self, run: Run, penalties: Array | None, batches: int, interrupted: bool) -> None:
+    def __init__(self, run: ManyRun, penalties: Array | None, batches: int, interrupted: bool) -> None:
         self._model, self._crowd, self._data, self._weights = run.model, run.crowd, run.data, run.weights
         self._rates, self._penalties, self._batches = run.rates, penalties, batches
         self._changed = ~run.active  # their optimizers' state is not that of their weights

@@ -123,7 +123,10 @@ def through_data(below: Array, kernel: Array, uniform: Array, use_bias: bool) ->
         if use_bias:
             z = np.sort(z, axis=1)
             at = np.minimum((shares[part] * rows).astype(np.int64), rows - 1)
-            bias[part] = -np.take_along_axis(z, at[:, None], axis=1)[:, 0] / size
+            above = np.minimum(at + 1, rows - 1)
+            # between two rows: on one of them, rounding would decide whether the unit is on
+            cut = 0.5 * sum(np.take_along_axis(z, k[:, None], axis=1)[:, 0] for k in (at, above))
+            bias[part] = -cut / size
     return kernel, bias
 
 

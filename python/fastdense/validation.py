@@ -191,7 +191,7 @@ class LearningRateTest:
     losses : ndarray of shape (rates,)
         Median over the starts of the loss after training with each rate.
     diverged : ndarray of shape (rates,)
-        Share of the starts whose loss is not a number or larger than at the start.
+        Share of the starts whose loss is not a number, or twice what it was at the start.
     suggestion : float
         The rate with the smallest loss among those with which no start diverged.
     """
@@ -264,9 +264,9 @@ def learning_rate_test(
     if population.interrupted:
         raise KeyboardInterrupt
     ended = population.losses.reshape(rates, starts)
-    first = population.history[0].reshape(rates, starts)
+    first = population.history[0].reshape(rates, starts)[0]  # with the smallest rate: as good as before any step
     with np.errstate(invalid="ignore"):
-        bad = ~(np.isfinite(ended) & (ended <= 2 * np.nanmin(first)))
+        bad = ~(np.isfinite(ended) & (ended <= 2 * first))
     losses = np.median(np.where(np.isfinite(ended), ended, np.inf), axis=1)
     share = bad.mean(axis=1)
     usable = np.where(share == 0, losses, np.inf)

@@ -12,7 +12,7 @@ from .revival import revive
 from .starts import sample
 
 if TYPE_CHECKING:
-    from .many import Run
+    from .many import ManyRun
 
 
 class Watcher:
@@ -29,13 +29,13 @@ class Watcher:
     def __init__(self, starts: int) -> None:
         self.revived = np.zeros(starts, dtype=np.int64)
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: ManyRun) -> None:
         """Called before the first epoch."""
 
-    def epoch_end(self, run: Run, epoch: int, losses: Array, validated: Array | None) -> None:
+    def epoch_end(self, run: ManyRun, epoch: int, losses: Array, validated: Array | None) -> None:
         """Called after each epoch with the losses (starts,); may change `run.active` and the tensors."""
 
-    def finish(self, run: Run) -> None:
+    def finish(self, run: ManyRun) -> None:
         """Called after the last epoch."""
 
     def until_look(self, epoch: int) -> int:
@@ -55,7 +55,7 @@ class Stopping(Watcher):
         self.best_epoch = np.zeros(starts, dtype=np.int64)
         self.kept = np.zeros(starts, dtype=bool)
 
-    def epoch_end(self, run: Run, epoch: int, losses: Array, validated: Array | None) -> None:
+    def epoch_end(self, run: ManyRun, epoch: int, losses: Array, validated: Array | None) -> None:
         rule = self.rule
         if epoch < rule.start_from_epoch:
             return
@@ -76,7 +76,7 @@ class Stopping(Watcher):
             self.kept |= keep
         run.active = active & ~stop
 
-    def finish(self, run: Run) -> None:
+    def finish(self, run: ManyRun) -> None:
         if self.kept.any():
             run.crowd.nets.restore(self.kept)
         if self.rule.restore_best_weights:
@@ -91,11 +91,11 @@ class Reviving(Watcher):
         self.asked, self.until, self.last = every, until, 0
         self.turn = 0
 
-    def begin(self, run: Run) -> None:
+    def begin(self, run: ManyRun) -> None:
         self.every = self.asked or max(1, run.options.epochs // 20)
         self.last = int(self.until * run.options.epochs)
 
-    def epoch_end(self, run: Run, epoch: int, losses: Array, validated: Array | None) -> None:
+    def epoch_end(self, run: ManyRun, epoch: int, losses: Array, validated: Array | None) -> None:
         if (epoch + 1) % self.every or epoch + 1 > self.last:
             return
         crowd, rows = run.crowd, sample(run.data.x)
