@@ -69,19 +69,57 @@ void lane_order(const LaneOrder& o, int64_t first, int64_t rows, int32_t* index)
     }
 }
 
+#if defined(__AVX512F__)
+// Columns c … c + 7 of 16 rows as 8 packs: a 16 × 8 transposition in registers.
+FD_HD void gather_eight(const float* from, const int32_t* row, int64_t cols, float* to) {
+    __m512 z[8], u[8], v[8];
+    unrolled<8>([&](auto i) __attribute__((always_inline)) {
+        const __m256 low = _mm256_loadu_ps(from + int64_t(row[i]) * cols);
+        const __m256 high = _mm256_loadu_ps(from + int64_t(row[i + 8]) * cols);
+        z[i] = _mm512_insertf32x8(_mm512_castps256_ps512(low), high, 1);
+    });
+    unrolled<4>([&](auto i) __attribute__((always_inline)) {
+        u[2 * i] = _mm512_unpacklo_ps(z[2 * i], z[2 * i + 1]);
+        u[2 * i + 1] = _mm512_unpackhi_ps(z[2 * i], z[2 * i + 1]);
+    });
+    unrolled<2>([&](auto i) __attribute__((always_inline)) {
+        const __m512d a = _mm512_castps_pd(u[4 * i]), b = _mm512_castps_pd(u[4 * i + 1]),
+                      c = _mm512_castps_pd(u[4 * i + 2]), d = _mm512_castps_pd(u[4 * i + 3]);
+        v[4 * i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+        v[4 * i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+        v[4 * i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+        v[4 * i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+    });
+    const __m512i even = _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 8, 9, 10, 11, 24, 25, 26, 27);
+    const __m512i odd = _mm512_setr_epi32(4, 5, 6, 7, 20, 21, 22, 23, 12, 13, 14, 15, 28, 29, 30, 31);
+    unrolled<4>([&](auto i) __attribute__((always_inline)) {
+        _mm512_storeu_ps(to + i * 16, _mm512_permutex2var_ps(v[i], even, v[i + 4]));
+        _mm512_storeu_ps(to + (i + 4) * 16, _mm512_permutex2var_ps(v[i], odd, v[i + 4]));
+    });
+}
+#endif
+
 template <class T>
 void lane_gather(const LaneGather<T>& g) {
-    for (int64_t r = 0; r < g.rows; ++r)
+    for (int64_t r = 0; r < g.rows; ++r) {
+        T* to = g.to + r * g.cols * W<T>;
+        int64_t done = 0;
+#if defined(__AVX512F__)
+        if constexpr (std::is_same_v<T, float>)
+            if (g.index && !g.from_packs)
+                for (; done + 8 <= g.cols; done += 8)
+                    gather_eight(g.from + done, g.index + r * W<T>, g.cols, to + done * W<T>);
+#endif
         for (int k = 0; k < W<T>; ++k) {
             const int64_t row = g.index ? int64_t(g.index[r * W<T> + k]) : g.first + r;
-            T* to = g.to + r * g.cols * W<T> + k;
             if (g.from_packs) {
-                *to = g.from[row * W<T> + k];
+                to[k] = g.from[row * W<T> + k];
                 continue;
             }
             const T* from = g.from + row * g.cols;
-            for (int64_t c = 0; c < g.cols; ++c) to[c * W<T>] = from[c];
+            for (int64_t c = done; c < g.cols; ++c) to[c * W<T> + k] = from[c];
         }
+    }
 }
 
 // ---- a block of rows through the net -------------------------------------------------------------------------------

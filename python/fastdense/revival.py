@@ -14,7 +14,9 @@ from .specs import integer, keywords_checked, number
 from .starts import Outputs, random_numbers, through_data
 
 
-def revive(net: Net, tensors: list[Array], rows: Array, seeds: Array, turn: int, of: Outputs, where: Array) -> Array:
+def revive_units(
+    net: Net, tensors: list[Array], rows: Array, seeds: Array, turn: int, of: Outputs, where: Array
+) -> Array:
     """Give dead hidden units new directions and places, in place.
 
     A unit is dead if its output is the same for all rows. It gets a random hyperplane through the data and weight 0 to
@@ -110,7 +112,7 @@ class ReviveDeadUnits(Callback):
             # a dead unit changes nothing above it, so the outputs of before serve for all layers
             values = model.activations(rows)
             seeds = np.array([model.seed], dtype=np.uint64)
-            found = int(revive(model.net, tensors, rows, seeds, self._turn, lambda _, layer: values[layer][None],
+            found = int(revive_units(model.net, tensors, rows, seeds, self._turn, lambda _, layer: values[layer][None],
                                np.ones(1, dtype=bool))[0])  # fmt: skip
             self._turn += 1
             if found:

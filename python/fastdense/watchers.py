@@ -8,7 +8,7 @@ import numpy as np
 
 from .arrays import Array
 from .callbacks import EarlyStopping
-from .revival import revive
+from .revival import revive_units
 from .starts import sample
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Reviving(Watcher):
             return
         crowd, rows = run.crowd, sample(run.data.x)
         tensors = [np.array(tensor, dtype=np.float64) for tensor in crowd.tensors()]
-        found = revive(
+        found = revive_units(
             crowd.net, tensors, rows, crowd.seeds, self.turn,
             lambda given, layer: crowd.layer_outputs(rows, layer, given), run.active,
         )  # fmt: skip
