@@ -3,13 +3,75 @@
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from benchmarks.machine import BUSY, DISTURBED
 
 Result = dict[str, Any]
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- measured: begin -->", "<!-- measured: end -->"
-TITLES = {"fastdense": "fastdense", "torch": "PyTorch", "numpy": "NumPy"}
+TITLES = {
+    "fastdense": "fastdense",
+    "torch": "PyTorch",
+    "jax": "JAX",
+    "numpy": "NumPy",
+    "keras": "Keras",
+    "sklearn": "scikit-learn",
+    "onnxruntime": "onnxruntime",
+}
+MAIN = ("torch", "jax")  # have columns of their own
+USUAL = {"hidden": "relu", "dtype": "float32"}  # not worth a word
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A number of a case that may have a goal: how many times as fast as a library, or the share of sgemm's rate."""
+
+    value: float
+    goal: float | None = None
+
+    @property
+    def reached(self) -> bool:
+        return self.goal is None or self.value >= self.goal
+
+
+def measured(case: Result) -> bool:
+    """Whether fastdense could do the case at all."""
+    return "libraries" in case
+
+
+def ratios(case: Result) -> dict[str, Figure]:
+    """How many times as fast as each other library."""
+    libraries, goals = case["libraries"], case.get("goals", {})
+    mine = libraries["fastdense"]["median"]
+    return {
+        name: Figure(libraries[name]["median"] / mine, goals.get(name))
+        for name in TITLES
+        if name in libraries and name != "fastdense"
+    }
+
+
+def share(case: Result) -> float:
+    """Rate of the matrix products over that of sgemm."""
+    return float(case["gflop_per_epoch"] / case["libraries"]["fastdense"]["median"] / case["sgemm_gflops"])
+
+
+def shares(result: Result) -> list[Figure | None]:
+    """That share for every case; the goal "rising" is the share of the case before, if that has the same goal."""
+    found: list[Figure | None] = []
+    before: float | None = None
+    for case in result["cases"]:
+        goal = case.get("goals", {}).get("limit")
+        if not measured(case) or case.get("kind") == "predict":
+            found.append(None)
+            before = None
+            continue
+        value = share(case)
+        found.append(Figure(value, before if goal == "rising" else goal))
+        before = value if goal == "rising" else None
+    return found
 
 
 def _net(case: Result) -> str:
@@ -19,44 +81,111 @@ def _net(case: Result) -> str:
     return " → ".join(map(str, widths))
 
 
+def _training(case: Result) -> str:
+    if case.get("kind") == "predict":
+        return "predict, one row"
+    training = case["training"]
+    batch = training["batch_size"]
+    rows = f"{case['rows']:,} rows".replace(",", " ")
+    words = [rows, "full batch" if batch >= case["rows"] else f"batch {batch}", training["optimizer"], training["loss"]]
+    words += [training[key] for key, usual in USUAL.items() if training.get(key, usual) != usual]
+    return ", ".join(words)
+
+
+def duration(seconds: float) -> str:
+    """Three digits and a unit."""
+    for factor, unit in ((1.0, "s"), (1e3, "ms")):
+        if seconds * factor >= 0.995:
+            return f"{seconds * factor:.3g} {unit}"
+    return f"{seconds * 1e6:.3g} µs"
+
+
 def _time(library: Result) -> str:
-    return f"{library['median']:.3g} ± {100 * library['mad'] / library['median']:.0f} %"
+    return f"{duration(library['median'])} ± {100 * library['mad'] / library['median']:.0f} %"
+
+
+def _times(value: float) -> str:
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def rows(result: Result) -> list[list[str]]:
     """The table as text cells, header first."""
-    names = [name for name in TITLES if any(name in case["libraries"] for case in result["cases"])]
-    table = [["net", "training", *(f"{TITLES[name]}, s" for name in names), "times as fast as", "of sgemm's rate"]]
-    for case in result["cases"]:
-        libraries = case["libraries"]
-        mine = libraries["fastdense"]["median"]
-        cells = [_time(libraries[name]) if name in libraries else "–" for name in names]
-        others = [name for name in names if name in libraries and name != "fastdense"]
-        ratios = [f"{TITLES[name]} {libraries[name]['median'] / mine:.2f}" for name in others]
-        share = case["gflop_per_epoch"] / mine / case["sgemm_gflops"]
-        training = f"{case['training']['loss']}, {case['training']['optimizer']}, {case['training']['batch_size']}"
+    table = [["net", "training", "fastdense", "× PyTorch", "× JAX", "× others", "of sgemm's rate"]]
+    for case, part in zip(result["cases"], shares(result), strict=True):
+        head = [_net(case), _training(case)]
+        if not measured(case):
+            table.append([*head, "not available", "", "", "", ""])
+            continue
+        faster = ratios(case)
+        cells = [_goal(_times(faster[name].value), faster[name], "") if name in faster else "–" for name in MAIN]
+        others = [
+            f"{TITLES[name]} {_goal(_times(figure.value), figure, '')}"
+            for name, figure in faster.items()
+            if name not in MAIN
+        ]
         note = "" if case["gate"]["passed"] else " (results differ!)"
-        table.append([_net(case), training, *cells, ", ".join(ratios) + note, f"{100 * share:.0f} %"])
+        rate = _goal(_percent(part.value), part, " %") if part else "–"
+        table.append([*head, _time(case["libraries"]["fastdense"]) + note, *cells, ", ".join(others) or "–", rate])
     return table
 
 
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f}" if value >= 0.0095 else f"{100 * value:.1g}"
+
+
+def _goal(value: str, figure: Figure, unit: str) -> str:
+    """The value, and its goal with the verdict."""
+    if figure.goal is None:
+        return value + unit
+    goal = f"{_percent(figure.goal)}{unit}" if unit else f"{figure.goal:g}"
+    return f"{value}{unit} (≥ {goal})" if figure.reached else f"{value}{unit} (missed {goal})"
+
+
 def terminal(result: Result) -> str:
-    """The table for a terminal."""
+    """The table for a terminal, and everything that the reader should know about it."""
     table = rows(result)
     widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
     lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join([caption(result), "", *lines])
+    return "\n".join([caption(result), "", *lines, *(["", *found] if (found := notes(result)) else [])])
+
+
+def notes(result: Result) -> list[str]:
+    """What was left out, which rounds were disturbed, and how many goals were reached."""
+    lines: list[str] = []
+    reached: list[bool] = []
+    for case, part in zip(result["cases"], shares(result), strict=True):
+        for name, reason in case.get("unavailable", {}).items():
+            lines.append(f"{case['name']}: {TITLES[name]} left out: {reason}")
+        if not measured(case):
+            continue
+        figures = [*ratios(case).values(), *([part] if part else [])]
+        reached += [figure.reached for figure in figures if figure.goal is not None]
+        if not case["gate"]["passed"]:
+            lines.append(f"{case['name']}: results differ by {case['gate']['difference']}: its times mean nothing.")
+        rates = case.get("sgemm_by_round", [])
+        slow = [i + 1 for i, rate in enumerate(rates) if rate < DISTURBED * max(rates)]
+        if slow:
+            spread = f"{min(rates):.0f} to {max(rates):.0f} GFLOP/s"
+            lines.append(f"{case['name']}: rounds {', '.join(map(str, slow))} were disturbed (sgemm {spread})")
+    if reached:
+        lines.append(f"{sum(reached)} of {len(reached)} goals reached.")
+    if result["machine"]["load_before"] > BUSY:
+        lines.append(f"The machine was busy (load {result['machine']['load_before']}): do not trust these times.")
+    return lines
 
 
 def caption(result: Result) -> str:
     """One sentence about what was measured where."""
-    machine, versions, first = result["machine"], result["versions"], result["cases"][0]
-    torch = f", PyTorch {versions['torch'].split('+')[0]}" if versions["torch"] else ""
+    machine, versions = result["machine"], result["versions"]
+    used = {name for case in result["cases"] for name in case.get("libraries", {})}
+    libraries = [
+        f"{title} {versions[name].split('+')[0]}" for name, title in TITLES.items() if name in used and name in versions
+    ]
     return (
-        f"Seconds per epoch of {first['rows']} rows ({first['data']}), float32, median ± median deviation; "
-        f"{machine['processor']}, {machine['processors']} processors, NumPy {versions['numpy']}{torch}, "
-        f"commit {result['commit']}, {result['date'][:10]}."
+        "Time of an epoch (all rows once), float32, median ± median deviation, and how many times as fast as others "
+        f"fastdense is, with the goal in brackets; {machine['processor']}, {machine['processors']} processors, "
+        f"{', '.join(libraries)}, commit {result['commit']}, {result['date'][:10]}."
     )
 
 

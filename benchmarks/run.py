@@ -2,36 +2,43 @@
 
 from __future__ import annotations
 
-import datetime
 import json
-import os
-import platform
-import subprocess
+import math
 import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
-from benchmarks.cases import Case, load
-from benchmarks.workers import make_model
-from fastdense.rivals import Epoch, Rival, untuned, write_task
-from fastdense.versions import build_config, package_version, processor_name
+from benchmarks.cases import EVERYWHERE, Case, load
+from benchmarks.libraries import make_model
+from benchmarks.machine import describe, sgemm_gflops
+from benchmarks.workers import Worker
+from fastdense.rivals import write_task
 
-LIBRARIES = ("fastdense", "torch", "numpy")
+LIBRARIES = (*EVERYWHERE, "keras", "sklearn", "onnxruntime")
 RESULTS = Path(__file__).parent / "results"
 Result = dict[str, Any]
 
-SGEMM = """
-import time, numpy as np
-a = np.random.rand(2048, 2048).astype("f"); b = a.copy(); times = []
-for _ in range(8):
-    start = time.perf_counter(); a @ b; times.append(time.perf_counter() - start)
-print(2 * 2048**3 / sorted(times)[len(times) // 2] / 1e9)
-"""
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure.
+
+    `rounds` is the least number of rounds; then they go on until every library's relative MAD is at most `spread`, or
+    there were `most`, or the case took `seconds`. A turn lasts at least `turn` seconds, as many epochs as that needs.
+    """
+
+    rounds: int = 5
+    most: int = 9
+    seconds: float = 40.0
+    spread: float = 0.02
+    turn: float = 0.2
+    sideshow: int = 3  # rounds of those libraries that a case has no goal for
 
 
 def mad(values: Sequence[float]) -> float:
@@ -40,93 +47,121 @@ def mad(values: Sequence[float]) -> float:
     return median([abs(value - centre) for value in values])
 
 
-def sgemm_gflops() -> float:
-    """What NumPy's 2048³ float32 product reaches on all processors, in a process of its own: the machine's ceiling."""
-    return float(
-        subprocess.run([sys.executable, "-c", SGEMM], check=True, capture_output=True, text=True, env=untuned()).stdout
-    )
+def epochs_per_turn(worker: Worker, epochs: int, least: float) -> tuple[Result, int]:
+    """Train `epochs` epochs, then more and more until they last `least` seconds.
+
+    The second of two equal calls counts, since the first may compile; where it took long anyway, there is no need.
+    Gives the answer to the very first call, too.
+    """
+    first = worker.train(epochs)
+    if first["seconds"] > 20 * least:
+        return first, epochs
+    while (seconds := worker.train(epochs)["seconds"]) < 0.9 * least:
+        epochs = min(math.ceil(1.1 * epochs * least / seconds), 30 * epochs)
+        worker.train(epochs)
+    return first, epochs
 
 
-def run_case(case: Case, libraries: Sequence[str], rounds: int, max_rounds: int, spread: float) -> Result:
-    """Time one case. Every library trains one epoch per round, the order changing; the first epoch warms up and is
-    the gate. Rounds go on until each library's relative MAD is at most `spread`, or `max_rounds` is reached."""
-    data, train, test = load(case.rows)
-    times: dict[str, list[float]] = {name: [] for name in libraries}
-    losses: dict[str, list[float]] = {name: [] for name in libraries}
-    rates = [sgemm_gflops()]
+def gate(case: Case, losses: Mapping[str, Sequence[float]]) -> Result:
+    """How far the libraries' losses are apart, relatively, in the worst of the first epochs."""
+    epochs = list(zip(*losses.values(), strict=True))
+    difference = max(max(epoch) / min(epoch) - 1 for epoch in epochs)
+    learned = all(math.isfinite(value) for epoch in epochs for value in epoch)
+    return {
+        "epochs": len(epochs),
+        "difference": difference if learned else None,
+        "tolerance": case.tolerance,
+        "passed": learned and difference <= case.tolerance,
+    }
+
+
+def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
+    """Time one case. In every round each library trains for one turn from the start weights, the order changing."""
+    title, (x, y) = load(case.data, case.rows)
+    result: Result = {
+        "name": case.name,
+        "kind": case.kind,
+        "net": list(case.task.widths),
+        "training": {
+            key: getattr(case.task, key)
+            for key in ("loss", "optimizer", "learning_rate", "batch_size", "dtype", "hidden")
+        },
+        "data": title,
+        "rows": case.rows,
+        "goals": dict(case.goals),
+        "gflop_per_epoch": case.flops / 1e9,
+        "unavailable": {},
+    }
+    begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         path = Path(folder) / "task.npz"
-        write_task(path, case.task, train, test, make_model(case.task).get_weights())
-        workers = {name: stack.enter_context(Rival(name, path, "benchmarks.workers")) for name in libraries}
-        for number in range(1 + max_rounds):
-            turn = number % len(libraries)
-            for name in (*libraries[turn:], *libraries[:turn]):
-                epoch: Epoch = workers[name].epoch()
-                losses[name].append(epoch.loss)
-                if number:
-                    times[name].append(epoch.seconds)
-            if number >= rounds and all(mad(t) <= spread * median(t) for t in times.values()):
-                break
-    rates.append(sgemm_gflops())
-    first = [losses[name][0] for name in libraries]
-    difference = max(first) / min(first) - 1
-    return {
-        "name": case.name,
-        "net": list(case.task.widths),
-        "training": {key: getattr(case.task, key) for key in ("loss", "optimizer", "learning_rate", "batch_size")},
-        "data": data,
-        "rows": case.rows,
-        "gflop_per_epoch": case.flops / 1e9,
-        "sgemm_gflops": max(rates),
-        "gate": {"difference": difference, "tolerance": case.tolerance, "passed": difference <= case.tolerance},
-        "libraries": {
-            name: {
-                "median": median(times[name]),
-                "mad": mad(times[name]),
-                "seconds": times[name],
-                "losses": losses[name],
-            }
-            for name in libraries
-        },
+        weights = make_model(replace(case.task, dtype="float32")).get_weights()
+        write_task(path, case.task, (x, y), (x[:1], y[:1]), weights)
+        workers: dict[str, Worker] = {}
+        for name in libraries:  # one after another: some try out, as they start, what is fastest
+            worker = stack.enter_context(Worker(name, path, case.kind))
+            if (reason := worker.start()) is None:
+                workers[name] = worker
+                continue
+            result["unavailable"][name] = reason
+            if name == "fastdense":
+                return result
+        begun = {name: epochs_per_turn(worker, case.gate, plan.turn) for name, worker in workers.items()}
+        losses = {name: first["losses"] for name, (first, _) in begun.items()}
+        epochs = {name: count for name, (_, count) in begun.items()}
+        result["gate"] = gate(case, losses)
+        times, rates = timed_rounds(case, workers, epochs, plan)
+    result["sgemm_gflops"] = median(rates)
+    result["sgemm_by_round"] = rates
+    result["libraries"] = {
+        name: {
+            "median": median(seconds),
+            "mad": mad(seconds),
+            "epochs_per_turn": epochs[name],
+            "seconds": seconds,
+            "losses": losses[name],
+        }
+        for name, seconds in times.items()
     }
+    result["took"] = round(time.perf_counter() - begin, 1)
+    return result
 
 
-def describe() -> Result:
-    """Where and when this was measured, without names of machines or folders."""
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], capture_output=True, text=True).stdout.strip()
-    return {
-        "date": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="minutes"),
-        "commit": commit,
-        "machine": {
-            "processor": processor_name(),
-            "processors": os.cpu_count(),
-            "memory_gib": round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1),
-            "system": platform.system() + " " + platform.release(),
-            "load_before": round(os.getloadavg()[0], 2),
-        },
-        "versions": {
-            "python": platform.python_version(),
-            "numpy": package_version("numpy"),
-            "torch": package_version("torch"),
-        },
-        "fastdense": build_config(),
-    }
+def timed_rounds(
+    case: Case, workers: Mapping[str, Worker], epochs: Mapping[str, int], plan: Plan
+) -> tuple[dict[str, list[float]], list[float]]:
+    """Seconds per epoch of every library, and the machine's sgemm rate before every round."""
+    times: dict[str, list[float]] = {name: [] for name in workers}
+    rates: list[float] = []
+    stars = [name for name in workers if name == "fastdense" or name in case.goals]
+    begin = time.perf_counter()
+    for number in range(plan.most):
+        rates.append(sgemm_gflops())
+        names = list(workers) if number < plan.sideshow else stars
+        turn = number % len(names)
+        for name in (*names[turn:], *names[:turn]):
+            times[name].append(workers[name].train(epochs[name])["seconds"] / epochs[name])
+        steady = all(mad(times[name]) <= plan.spread * median(times[name]) for name in stars)
+        if number + 1 >= plan.rounds and (steady or time.perf_counter() - begin > plan.seconds):
+            break
+    return times, rates
 
 
-def run(cases: Sequence[Case], libraries: Sequence[str], rounds: int, max_rounds: int, spread: float) -> Result:
+def run(cases: Sequence[Case], libraries: Sequence[str], plan: Plan) -> Result:
     """Time the cases and return everything as plain data."""
     result = describe()
     result["cases"] = []
     for case in cases:
         start = time.perf_counter()
-        result["cases"].append(run_case(case, libraries, rounds, max_rounds, spread))
+        names = [name for name in libraries if name in (*EVERYWHERE, *case.also)]
+        result["cases"].append(run_case(case, names, plan))
         print(f"{case.name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     return result
 
 
-def save(result: Result, name: str | None) -> Path:
+def save(result: Result, name: str | None, what: str = "") -> Path:
     """Write the result as benchmarks/results/NAME.json; without a name, local-DATE.json, which git ignores."""
-    path = RESULTS / f"{name or 'local-' + result['date'][:16].replace(':', '')}.json"
+    path = RESULTS / f"{name or 'local-' + result['date'][:16].replace(':', '')}{what}.json"
     path.parent.mkdir(exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     return path

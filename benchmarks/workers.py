@@ -1,47 +1,93 @@
-"""The process that trains one library: `python -m benchmarks.workers LIBRARY TASK`; talks as fastdense.rivals does."""
+"""One library in a process of its own, `python -m benchmarks.workers KIND LIBRARY TASK`, and the handle on it.
+
+The process says on its first line whether it can do the task. Then it answers each request {"epochs": k} with the
+seconds that k epochs took from the start weights on (of the kind "predict": k calls), and the first losses.
+"""
 
 from __future__ import annotations
 
 import json
+import os
+import signal
 import sys
 import time
-from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-import fastdense as fd
+import numpy as np
+from numpy.typing import NDArray
+
 from fastdense import rivals
+from fastdense.reference import shuffle_indices
+
+KEPT = 10  # losses per answer
 
 
-def make_model(task: rivals.Task) -> fd.Model:
-    """The net of a task in fastdense, compiled."""
-    mse = task.loss == "mse"
-    layers = [fd.Dense(units, activation="relu") for units in task.widths[1:-1]]
-    layers.append(fd.Dense(task.widths[-1], activation="relu" if mse else "softmax"))
-    model = fd.Model(layers, inputs=task.widths[0], seed=task.seed)
-    optimizer = fd.Adam(task.learning_rate) if task.optimizer == "adam" else fd.RMSprop(task.learning_rate)
-    model.compile(optimizer, "mse" if mse else "sparse_categorical_crossentropy")
-    return model
+class Worker(rivals.Rival):
+    """A library's process, stopped (SIGSTOP) whenever it is not its turn.
+
+    Threads that wait for work spin for a while (OpenMP's, OpenBLAS's, XLA's), some for longer than a turn takes: they
+    would steal the cores from the library that is being timed.
+    """
+
+    def __init__(self, name: str, task: Path, kind: str = "train") -> None:
+        super().__init__(name, task, ("benchmarks.workers", kind))
+
+    def start(self) -> str | None:
+        """Wait until it is ready; if it cannot do this task, say why."""
+        unavailable: str | None = self.answer().get("unavailable")
+        self._stop()
+        return unavailable
+
+    def _stop(self) -> None:
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # until its threads stand still
+
+    def train(self, epochs: int) -> dict[str, Any]:
+        """Train that many epochs from the start; gives the seconds of all together, and the losses of the first."""
+        self.process.send_signal(signal.SIGCONT)
+        self.say(json.dumps({"epochs": epochs}))
+        answer = self.answer()
+        self._stop()
+        return answer
 
 
-def serve_fastdense(path: Path) -> None:
-    """One `fit` of one epoch per line of standard input: what is timed is what a user calls."""
-    task, (x, y), (x_test, y_test), weights = rivals.read_task(path)
-    model = make_model(task)
-    model.set_weights(weights)
-    target = x if task.loss == "mse" else y
-    for _ in sys.stdin:
+def cross_entropy(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
+    """Mean loss of rows, so that the gate of a prediction is that of a training."""
+    return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
+
+
+def serve(kind: str, name: str, path: Path) -> None:
+    """Be the process of a library."""
+    os.environ.setdefault("KERAS_BACKEND", "jax")  # Keras's fastest on a CPU
+    task, (x, y), _, weights = rivals.read_task(path)
+    try:
+        if kind == "predict":
+            from benchmarks.predictors import PREDICTORS
+
+            subject: Any = PREDICTORS[name](task, x, weights)
+        else:
+            from benchmarks.libraries import TRAINERS
+
+            subject = TRAINERS[name](task, x, y, weights)
+    except (ImportError, NotImplementedError, ValueError) as error:  # what it cannot express or does not have yet
+        print(json.dumps({"unavailable": f"{type(error).__name__}: {error}"}), flush=True)
+        return
+    print(json.dumps({"ready": name}), flush=True)
+    orders: list[NDArray[np.intp]] = []
+    for request in map(json.loads, sys.stdin):
+        epochs = request["epochs"]
+        while len(orders) < epochs and kind == "train":
+            orders.append(np.asarray(shuffle_indices(len(x), task.seed, len(orders)), np.intp))
+        subject.restart()
+        prepared = subject.prepare(orders[:epochs] if kind == "train" else range(epochs))
         start = time.perf_counter()
-        history = model.fit(x, target, batch_size=task.batch_size, epochs=1, verbose=0)
+        losses = subject.train(prepared)
         seconds = time.perf_counter() - start
-        hits = model.predict(x_test).argmax(1) == y_test if task.loss == "crossentropy" else float("nan")
-        epoch = rivals.Epoch(
-            seconds, float(history.history["loss"][0]), float(hits.mean() if task.loss != "mse" else hits)
-        )
-        print(json.dumps(asdict(epoch)), flush=True)
+        if kind == "predict":
+            losses = [cross_entropy(subject.answers(), y)]
+        print(json.dumps({"seconds": seconds, "losses": list(losses[:KEPT])}), flush=True)
 
 
 if __name__ == "__main__":
-    if sys.argv[1] == "fastdense":
-        serve_fastdense(Path(sys.argv[2]))
-    else:
-        rivals.serve(sys.argv[1], Path(sys.argv[2]))
+    serve(sys.argv[1], sys.argv[2], Path(sys.argv[3]))

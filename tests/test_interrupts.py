@@ -82,11 +82,13 @@ def test_an_exception_in_a_callback(device: str, hook: str) -> None:
 def test_threads_share_a_model(device: str) -> None:
     model = make(device, fd.Dense(16, "tanh"), fd.Dense(2))
     expected = model.predict(X)
+    # NumPy's own product may round a row differently when it stands among fewer others
+    near = 1e-12 if device == "reference" else 0.0
     wrong: list[int] = []
 
     def work(k: int) -> None:
         for _ in range(20):
-            if not np.array_equal(model.predict(X[k:]), expected[k:]):
+            if not np.allclose(model.predict(X[k:]), expected[k:], rtol=near, atol=near):
                 wrong.append(k)
 
     threads = [threading.Thread(target=work, args=(k,)) for k in range(4)]

@@ -1,5 +1,6 @@
-"""Parity of every instruction set. It is chosen once per process, so all but this process's own get a pytest of their
-own: the tests named core, which show every activation, loss, layer, optimizer, option and metric at least once."""
+"""Parity of every instruction set and of both paths. The set is chosen once per process, so all but this process's own
+get a pytest of their own: the tests named core, which show every activation, loss, layer, optimizer, option and metric
+at least once. Their nets are small: all that the narrow path covers take it, unless they are forced to the wide one."""
 
 from __future__ import annotations
 
@@ -18,16 +19,22 @@ HERE = Path(__file__).parent
 LEVELS = ("baseline", "avx2", "avx512")  # narrowest first; a level the build does not know is a skip, not a pass
 
 
+@pytest.mark.parametrize("path", ["", "wide"], ids=["by_size", "wide"])
 @pytest.mark.parametrize("isa", LEVELS)
-def test_parity_of_every_instruction_set(isa: str) -> None:
-    if isa == _core.build_info()["isa"]:
+def test_parity_of_every_instruction_set(isa: str, path: str) -> None:
+    if isa == _core.build_info()["isa"].removesuffix("bf16") and not path:  # bf16's float32 and float64 are AVX-512's
         return  # this very process has shown it, with all cases
     if isa not in AVAILABLE:
         pytest.skip(f"this CPU has {', '.join(AVAILABLE)}")
     files = [str(HERE / name) for name in ("test_parity.py", "test_parity_runs.py")]
     command = [sys.executable, "-m", "pytest", "-q", "-k", "core", "-p", "no:cacheprovider", *files]
     done = subprocess.run(
-        command, env=os.environ | {"FASTDENSE_ISA": isa}, capture_output=True, text=True, timeout=300, cwd=HERE.parent
+        command,
+        env=os.environ | {"FASTDENSE_ISA": isa, "FASTDENSE_CPU_PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        cwd=HERE.parent,
     )
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]
     passed = re.search(r"(\d+) passed", done.stdout)

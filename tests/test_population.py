@@ -111,6 +111,17 @@ def test_one_net_at_a_time(device: str) -> None:
     assert fd.fit_many(net(fd.Dense(600), fd.Dense(600), fd.Dense(1)), x, y, starts=2, verbose=0).why_one_by_one
 
 
+def test_bfloat16_goes_one_by_one() -> None:
+    x, y = data()
+    model = fd.Model([fd.Dense(5, "tanh"), fd.Dense(1)], inputs=3, dtype="bfloat16")
+    model.compile(fd.Adam(0.01), "mse")
+    population = fd.fit_many(model, x, y, starts=2, epochs=2, verbose=0)
+    assert "bfloat16" in population.why_one_by_one
+    alone = model.clone(seed=1)
+    alone.fit(x, y, epochs=2, verbose=0)
+    assert all((a == b).all() for a, b in zip(population[1].get_weights(), alone.get_weights(), strict=True))
+
+
 def test_any_number_of_threads_gives_the_same_bits() -> None:
     x, y = data()
     found = [fd.fit_many(net(), x, y, starts=40, epochs=3, verbose=0, n_threads=n).weights for n in (1, 2, 3)]

@@ -11,7 +11,7 @@ class Engine {
 public:
     explicit Engine(const py::dict& program) {
         net_ = make_cpu(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), ops_of(program),
-                        net_type(program));
+                        net_type(program), mixed_precision(program));
     }
 
     py::list get_tensors() const {
@@ -155,6 +155,22 @@ public:
         return py::array_t<double>(py::ssize_t(totals.size()), totals.data());
     }
 
+    // A single row costs less than the checks and the bookkeeping of predict(); None sends the caller there.
+    py::object predict_row(const py::object& given) {
+        const bool single = net_->dtype() == DType::f32;
+        if (single ? !py::isinstance<py::array_t<float, py::array::c_style>>(given)
+                   : !py::isinstance<py::array_t<double, py::array::c_style>>(given))
+            return py::none();
+        const auto x = py::reinterpret_borrow<py::array>(given);
+        if (x.ndim() != 2 || x.shape(0) != 1 || x.shape(1) != plan().inputs ||
+            reinterpret_cast<uintptr_t>(x.data()) % size_t(x.itemsize()))
+            return py::none();
+        if (busy_) return py::none();  // nobody can begin while this thread holds the GIL
+        py::array out = empty_array(net_->dtype(), {1, plan().outputs});
+        if (!net_->predict_row(x.data(), out.mutable_data())) return py::none();
+        return out;
+    }
+
     void predict(const py::array& x, py::array out, int n_threads) {
         const InUse use(busy_);
         const View v = view_of(x);
@@ -237,6 +253,7 @@ void bind_engine(py::module_& m) {
         .def("train", &Engine::train, "x"_a, "y"_a, "w"_a, "val"_a, py::kw_only(), "batch_size"_a, "shuffle"_a,
              "epoch"_a, "first_batch"_a, "learning_rates"_a, "stop_on_nan"_a, "progress"_a, "n_threads"_a)
         .def("evaluate", &Engine::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
+        .def("predict_row", &Engine::predict_row, "x"_a)
         .def("predict", &Engine::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
         .def("loss_and_grad", &Engine::loss_and_grad, "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a, "n_threads"_a)
         .def("activations", &Engine::activations, "x"_a, py::kw_only(), "n_threads"_a);

@@ -197,6 +197,7 @@ private:
 };
 
 std::string why_not(const py::dict& program, const py::dict& training, int64_t batch_rows) {
+    if (mixed_precision(program)) return "products of bfloat16 are made for wide layers";
     const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
     return why_not_lanes(plan, training_of(training), net_type(program), batch_rows);
 }

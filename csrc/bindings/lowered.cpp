@@ -55,9 +55,11 @@ std::vector<Op> ops_of(const py::dict& program) {
 
 DType net_type(const py::dict& program) {
     const auto dtype = field<std::string>(program, "dtype");
-    if (dtype != "float32" && dtype != "float64") throw InvalidArgument("dtype must be 'float32' or 'float64'");
-    return dtype == "float32" ? DType::f32 : DType::f64;
+    if (dtype != "float32" && dtype != "float64" && dtype != "bfloat16")
+        throw InvalidArgument("dtype must be 'float32', 'float64' or 'bfloat16'");
+    return dtype == "float64" ? DType::f64 : DType::f32;
 }
+bool mixed_precision(const py::dict& program) { return field<std::string>(program, "dtype") == "bfloat16"; }
 
 Training training_of(const py::dict& d) {
     Training t;

@@ -17,7 +17,8 @@ void read(const py::dict& d, const char* key, T& out) {
 }
 
 std::vector<Op> ops_of(const py::dict& program);
-DType net_type(const py::dict& program);
+DType net_type(const py::dict& program);  // of parameters and sums
+bool mixed_precision(const py::dict& program);
 Training training_of(const py::dict&);
 // Class ids index memory, so they are checked even if Python has done so.
 void check_class_ids(const Dataset&, const Training*, int64_t classes);

@@ -53,12 +53,15 @@ public:
     virtual void set_step(int64_t) = 0;
     virtual TrainOutcome train(const TrainRequest&) = 0;
     virtual void evaluate(const Dataset&, int threads, const Poll&, double* totals) = 0;
+    // One row of elements of the net's own type, on this thread; false if it must go through predict().
+    virtual bool predict_row(const void* x, void* out) = 0;
     virtual void predict(const View& x, int threads, const Poll&, void* out) = 0;
     virtual double loss_and_grad(const Dataset&, bool training, int threads, const Poll&, void* const* gradients) = 0;
     virtual void activations(const View& x, int threads, const Poll&, void* const* outputs) = 0;
     virtual const Training* training() const = 0;  // null before configure
 };
 
-std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype);
+// bf16: see Plan; only with f32.
+std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype, bool bf16 = false);
 
 }  // namespace fd

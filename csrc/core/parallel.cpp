@@ -99,24 +99,48 @@ void Barrier::wait_long(uint32_t turn, bool first) {
     if (first) waited_ += std::chrono::duration<double>(Clock::now() - began).count();
 }
 
+void TeamSize::resume(int wanted, double work) {
+    if (wanted != wanted_ || work != work_) *this = TeamSize();
+    wanted_ = wanted;
+    work_ = work;
+    since_ = Clock::now();
+}
+
+void TeamSize::leave(double waited) {
+    spent_ += std::chrono::duration<double>(Clock::now() - since_).count();
+    waited_before_ -= waited;  // the next run's barrier counts from 0
+}
+
 bool TeamSize::reconsider(double waited) {
     if (wanted_ == 1) return false;
+    ++steps_;
     const auto time = Clock::now();
-    const double elapsed = std::chrono::duration<double>(time - since_).count();
-    if (elapsed < (crowded_ ? pause_ : 0.002)) return false;
+    const double elapsed = spent_ + std::chrono::duration<double>(time - since_).count();
+    if (elapsed < (alone_ ? pause_ : window)) return false;
+    const double rate = steps_ / elapsed;
     since_ = time;
-    if (crowded_) {
-        crowded_ = false;
-        waited_before_ = 0;  // a new region has a new barrier
+    spent_ = 0;
+    steps_ = 0;
+    if (alone_) {
+        alone_ = false;
+        alone_rate_ = rate;
+        strikes_ = patience - 1;  // the next window compares
+        waited_before_ = 0;       // a new region has a new barrier
         return true;
     }
     // alone, worker 0 would do the work of all: wanted · (its own) against the time that passed
     const double working = elapsed - (waited - waited_before_);
     waited_before_ = waited;
-    crowded_ = wanted_ * working < elapsed;
-    if (crowded_) pause_ = std::min(2 * pause_, 1.6);
-    else pause_ = std::max(0.05, 0.9 * pause_);
-    return crowded_;
+    const bool slow = alone_rate_ > 0 ? rate < alone_rate_ : wanted_ * working < elapsed;
+    if (!slow) {
+        alone_rate_ = 0;
+        strikes_ = 0;
+        pause_ = std::max(shortest_pause, 0.9 * pause_);
+    } else if (++strikes_ >= patience) {
+        alone_ = true;
+        pause_ = std::min(2 * pause_, longest_pause);
+    }
+    return alone_;
 }
 
 void run_team(int threads, void (*body)(void*, const Worker&), void* context) {

@@ -50,20 +50,26 @@ struct Worker {
 };
 
 // How many threads the next stretch of a long run uses. When other programs keep the cores busy, a team waits at its barriers
-// for members that are not running and is slower than one thread alone; then the run goes on alone and tries again later.
-// Results do not depend on the team, so this changes nothing but the time.
+// for members that are not running and may be slower than one thread alone. Waiting that goes on for several windows is
+// reason to try; then the steps a second of both decide, and the team is tried again from time to time. One hiccup is no
+// reason: a virtual machine has many. Results do not depend on the team, so this changes nothing but the time.
 class TeamSize {
 public:
-    explicit TeamSize(int wanted) : wanted_(wanted) {}
-    int now() const { return crowded_ ? 1 : wanted_; }
-    // By worker 0 between steps, with its barrier's waited(): true if now() has changed.
+    // What was learned stays from one run to the next, which may be short; another team, or other steps, start afresh.
+    void resume(int wanted, double work);
+    void leave(double waited);  // at the end of a run, with its last barrier's waited()
+    int now() const { return alone_ ? 1 : wanted_; }
+    // By worker 0 after every step, with its barrier's waited(): true if now() has changed.
     bool reconsider(double waited);
 
 private:
     using Clock = std::chrono::steady_clock;
-    int wanted_;
-    bool crowded_ = false;
-    double pause_ = 0.05, waited_before_ = 0;  // seconds
+    static constexpr double window = 0.01, shortest_pause = 0.05, longest_pause = 1.6;  // seconds
+    static constexpr int patience = 3;                                                  // windows in a row
+    int wanted_ = 1, strikes_ = 0, steps_ = 0;
+    bool alone_ = false;
+    double pause_ = shortest_pause, waited_before_ = 0, alone_rate_ = 0;  // of the last try alone, steps a second
+    double work_ = 0, spent_ = 0;  // of a step; seconds of the window at hand that passed in earlier runs
     Clock::time_point since_ = Clock::now();
 };
 
@@ -78,11 +84,12 @@ void parallel(int threads, F&& body) {
 // n things cut into at most eight runs of about equal length, ends on multiples of `align`. It depends on n alone, so that
 // results are the same bits at any thread count.
 struct Slices {
+    static constexpr int most = 8;
     int64_t n, align;
     int count;
     explicit Slices(int64_t length, int64_t smallest = 16, int64_t alignment = 16) : n(length), align(alignment) {
-        const int64_t most = n / smallest;
-        count = int(most < 1 ? 1 : most > 8 ? 8 : most);
+        const int64_t fit = n / smallest;
+        count = int(fit < 1 ? 1 : fit > most ? most : fit);
     }
     int64_t begin(int64_t s) const {
         if (s >= count) return n;

@@ -45,7 +45,8 @@ struct Tensor {
 };
 
 struct Plan {
-    Plan(int64_t inputs, uint64_t seed, std::vector<Op> program);
+    Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16 = false);
+    bool bf16;  // products of dense ops round their operands to bfloat16; all else is in the net's own type
     int64_t inputs, outputs = 0, widest = 0;
     uint64_t seed;
     std::vector<Op> ops;
@@ -53,6 +54,8 @@ struct Plan {
     std::vector<int> trainable;                                    // tensor numbers
     int64_t parameters = 0, statistics = 0, input_statistics = 0;  // elements of the flat buffers, padded
     double step_flops = 0;                                         // multiply-adds ×2 per row of forward and backward
+    static constexpr int64_t alignment = 16;  // elements: a tensor starts on a cache line in float32
+    static int64_t padded(int64_t n) { return (n + alignment - 1) / alignment * alignment; }
     bool normalizes_input() const { return !ops.empty() && ops[0].kind == OpKind::normalization; }
 };
 

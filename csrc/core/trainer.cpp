@@ -18,7 +18,8 @@ void Cursor::advance() {
 }
 
 Ledger::Ledger(const TrainRequest& r, int64_t width, std::vector<double>& running)
-    : request_(r), width_(width), running_(running), next_tick_(Clock::now() + std::chrono::milliseconds(100)) {
+    : request_(r), width_(width), running_(running), next_tick_(Clock::now() + std::chrono::milliseconds(100)),
+      last_look_(Clock::now()) {
     const int64_t batch = std::min(r.batch_size, r.train.rows());
     const int64_t batches = (r.train.rows() + batch - 1) / batch;
     const size_t epochs = size_t((r.first_batch + r.steps) / batches);
@@ -45,8 +46,13 @@ bool Ledger::step_done(double batch_loss) {
         outcome_.nonfinite_step = outcome_.steps - 1;
         return true;
     }
-    if (!request_.tick) return false;
+    if (!request_.tick || --left_ > 0) return false;
     const auto now = Clock::now();
+    const double pace = std::chrono::duration<double>(now - last_look_).count();
+    if (pace < 0.0005) stride_ = std::min<int64_t>(2 * stride_, 4096);
+    else if (pace > 0.002) stride_ = std::max<int64_t>(stride_ / 2, 1);
+    last_look_ = now;
+    left_ = stride_;
     if (now < next_tick_) return false;
     next_tick_ = now + std::chrono::milliseconds(100);
     return outcome_.interrupted = request_.tick(outcome_.steps, running_[0], running_[1]);

@@ -18,6 +18,7 @@ public:
     bool starts_epoch() const { return batch_ == 0; }
     bool ends_epoch() const { return batch_ + 1 == batches_; }
     bool in_order() const { return !shuffle_; }
+    const ops::Shuffle& order() const { return order_; }
     int64_t row(int64_t i) const {  // data row of row i of the batch
         return shuffle_ ? int64_t(order_(uint64_t(first() + i))) : first() + i;
     }
@@ -49,7 +50,8 @@ private:
     int64_t width_;
     std::vector<double>& running_;
     TrainOutcome outcome_;
-    Clock::time_point next_tick_;
+    Clock::time_point next_tick_, last_look_;
+    int64_t stride_ = 1, left_ = 1;  // the clock is looked at every stride_ steps, about once a millisecond
 };
 
 }  // namespace fd

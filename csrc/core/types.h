@@ -26,6 +26,10 @@ struct View {
     int64_t rows = 0, cols = 0, row_stride = 0, col_stride = 0;
 
     explicit operator bool() const { return data != nullptr; }
+    bool same_as(const View& v) const {
+        return data == v.data && dtype == v.dtype && rows == v.rows && cols == v.cols && row_stride == v.row_stride &&
+               col_stride == v.col_stride;
+    }
     const char* row(int64_t r) const { return data + r * row_stride; }
 };
 

@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/trainer.h"
 #include "cpu/gemm.h"
+#include "cpu/narrow.h"
 #include "cpu/wide.h"
 
 namespace fd::cpu {
@@ -16,8 +17,9 @@ namespace {
 template <class T>
 class CpuBackend final : public Backend {
 public:
-    CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops)
-        : plan_(inputs, seed, std::move(ops)), wide_(plan_, state_) {
+    CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
+        : plan_(inputs, seed, std::move(ops), bf16), wide_(plan_, state_), narrow_(plan_, state_, wide_),
+          narrow_inference_(plan_, state_, wide_) {
         state_.parameters.reserve(plan_.parameters);
         state_.gradients.reserve(plan_.parameters);
         state_.statistics.reserve(plan_.statistics);
@@ -32,7 +34,10 @@ public:
     void set_step(int64_t step) override { state_.step = step; }
 
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
-    void write_tensor(int tensor, const void* in) override { std::memcpy(place(tensor), in, bytes(tensor)); }
+    void write_tensor(int tensor, const void* in) override {
+        std::memcpy(place(tensor), in, bytes(tensor));
+        wide_.weights_changed();
+    }
     void read_slot(int slot, int tensor, void* out) const override {
         std::memcpy(out, slot_place(slot, tensor), bytes(tensor));
     }
@@ -50,6 +55,8 @@ public:
         if (training.rule() == ops::Rule::adagrad)
             std::fill_n(state_.slots[0].get(), plan_.parameters, T(training.hyper.initial_accumulator_value));
         wide_.configure(&training_);
+        narrow_.configure(&training_);
+        narrow_inference_.configure(&training_);
         running_.assign(size_t(width()), 0.0);
     }
 
@@ -57,17 +64,41 @@ public:
         require_training(request.train);
         pin_blas_to_one_thread();
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
-        wide_.reserve(request.validation ? std::max(batch_size, validation_chunk(request)) : batch_size, true);
+        const bool narrow = narrow_.takes(batch_size);
+        const bool resident = batch_size == request.train.rows() && (!request.shuffle || narrow_.ignores_order());
+        if (narrow) narrow_.reserve(batch_size, true, resident), wide_.reserve_updates();
+        else wide_.reserve(batch_size, true);
+        if (request.validation) reserve_inference(request.validation->rows());
         Ledger ledger(request, width(), running_);
         Cursor cursor(request, plan_.seed);
         double validation_penalty = 0;
         stopped_before_.store(-1, std::memory_order_relaxed);
-        TeamSize size(team(request.threads, batch_size));
+        team_size_.resume(
+            narrow ? std::min(request.threads, narrow_.groups(batch_size)) : team(request.threads, batch_size),
+            double(batch_size));
         int64_t step = 0;
         bool stop = request.steps == 0, resize = false;  // written by worker 0 only, before a barrier
-        const bool long_steps = request.poll && plan_.step_flops * double(batch_size) > 2e9;
+        const bool long_steps = !narrow && request.poll && plan_.step_flops * double(batch_size) > 2e9;
         wide_.watch(long_steps ? &request.poll : nullptr);
         std::vector<T> statistics;  // of the last finished step
+        // Gradients and update of one step. False: the poll said stop, and nothing was changed but moving statistics.
+        auto wide_step = [&](const Worker& w, int64_t rows, double& loss) {
+            const Batch<T> b = wide_.gather(w, request.train, rows, {0, &cursor});
+            if (!wide_.forward(w, b, Pass::train, true)) return false;
+            wide_.loss(w, b, Pass::train);
+            if (!wide_.backward(w, b, Pass::train, true)) return false;
+            wide_.update(w);
+            w.sync();
+            if (w.first()) loss = wide_.add_to_totals(b, Pass::train, ledger.running()) + wide_.penalty_sum();
+            return true;
+        };
+        auto narrow_step = [&](const Worker& w, int64_t rows, double& loss) {
+            narrow_.gradients(w, request.train, rows, {0, &cursor});
+            narrow_.update(w);
+            w.sync();
+            if (w.first()) loss = narrow_.add_to_totals(rows, ledger.running()) + narrow_.penalty_sum();
+            return true;
+        };
         auto steps = [&](const Worker& w) {
             while (!stop && !resize) {
                 if (w.first()) {
@@ -77,31 +108,24 @@ public:
                 }
                 const int64_t rows = cursor.rows();  // read now: worker 0 advances the cursor at the end of the step
                 const bool epoch_ends = cursor.ends_epoch();
-                const Batch<T> b = wide_.gather(w, request.train, rows, {0, &cursor});
-                const auto gradients = [&] {
-                    if (!wide_.forward(w, b, Pass::train, true)) return false;
-                    wide_.loss(w, b, Pass::train);
-                    return wide_.backward(w, b, Pass::train, true);
-                };
-                if (!gradients()) {  // every worker sees it; nothing was updated but moving statistics
+                double loss = 0;  // worker 0 knows it
+                if (!(narrow ? narrow_step(w, rows, loss) : wide_step(w, rows, loss))) {
                     if (w.first()) {
                         std::copy(statistics.begin(), statistics.end(), statistics_begin());
                         ledger.interrupt(false);
                         stop = true;
                     }
-                    return;
+                    return;  // every worker sees it
                 }
-                wide_.update(w);
-                w.sync();
                 if (w.first()) {
                     double* totals = ledger.running();
-                    const double loss = wide_.add_to_totals(b, Pass::train, totals) + wide_.penalty_sum();
                     totals[0] += loss * double(rows);
                     totals[1] += double(rows);
                     ++state_.step;
                     if (epoch_ends) ledger.finish_epoch();
                     stop = ledger.step_done(loss) || ++step == request.steps;
-                    resize = size.reconsider(w.barrier->waited());
+                    resize = team_size_.reconsider(w.barrier->waited());
+                    if (stop) team_size_.leave(w.barrier->waited());
                     cursor.advance();
                 }
                 w.sync();
@@ -118,7 +142,7 @@ public:
         };
         while (!stop) {
             resize = false;
-            parallel(size.now(), steps);
+            parallel(team_size_.now(), steps);
         }
         wide_.watch(nullptr);
         return ledger.finish();
@@ -127,18 +151,35 @@ public:
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
         require_training(data);
         pin_blas_to_one_thread();
-        const int64_t chunk = std::min(wide_.chunk_rows(), data.rows());
-        wide_.reserve(chunk, false);
+        const int most = reserve_inference(data.rows());
         double penalty = 0;
         stopped_before_.store(-1, std::memory_order_relaxed);
-        parallel(team(threads, chunk), [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty); });
+        parallel(std::min(threads, most), [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty); });
+    }
+
+    bool predict_row(const void* x, void* out) override {
+        return narrow_inference_.covers() && narrow_inference_.takes(1) &&
+               narrow_inference_.one_row(static_cast<const T*>(x), static_cast<T*>(out));
     }
 
     void predict(const View& x, int threads, const Poll& poll, void* out) override {
         T* to = static_cast<T*>(out);
-        forward_chunks(x, threads, poll, [&](const Worker& w, const Batch<T>& b, int64_t first) {
-            copy_rows(w, wide_.output(int(plan_.ops.size()) - 1, b.x, Pass::predict), b.rows, plan_.outputs,
-                      to + first * plan_.outputs);
+        if (!narrow_inference_.takes(x.rows))
+            return forward_chunks(x, threads, poll, [&](const Worker& w, const Batch<T>& b, int64_t first) {
+                copy_rows(w, wide_.output(int(plan_.ops.size()) - 1, b.x, Pass::predict), b.rows, plan_.outputs,
+                          to + first * plan_.outputs);
+            });
+        require_inputs(x);
+        if (x.rows == 0) return;
+        const int most = reserve_inference(x.rows);
+        Dataset data;
+        data.x = x;
+        stopped_before_.store(-1, std::memory_order_relaxed);
+        parallel(std::min(threads, most), [&](const Worker& w) {
+            each_chunk(w, x.rows, poll, [&](int64_t first, int64_t rows) {
+                narrow_inference_.infer(w, data, rows, {first}, Pass::predict, to + first * plan_.outputs);
+                return true;
+            });
         });
     }
 
@@ -190,7 +231,18 @@ private:
         return size_t(t.size()) * (t.float64 ? sizeof(double) : sizeof(T));
     }
     int64_t width() const { return training_.totals(plan_.outputs); }
-    int64_t validation_chunk(const TrainRequest& r) const { return std::min(wide_.chunk_rows(), r.validation->rows()); }
+
+    // Makes room for evaluate_rows (and for a narrow predict); returns how many threads are worth it.
+    int reserve_inference(int64_t rows) {
+        const int64_t chunk = std::min(wide_.chunk_rows(), rows);
+        if (!narrow_inference_.takes(rows)) {
+            wide_.reserve(chunk, false);
+            return team(Narrow<T>::most_groups, chunk);
+        }
+        narrow_inference_.reserve(chunk, false);
+        if (configured_) wide_.reserve_updates();
+        return narrow_inference_.groups(chunk);
+    }
 
     void require_training(const Dataset& data) const {
         if (!configured_) throw InternalError("the engine was not configured before training or evaluation");
@@ -201,30 +253,39 @@ private:
 
     // A thread must have enough to do to be worth the barriers of a step (five a layer, about 1 µs each).
     int team(int threads, int64_t rows) const {
-        const double flops = plan_.step_flops * double(rows), worth = 4e6;
+        const double flops = plan_.step_flops * double(rows), worth = plan_.bf16 ? 8e6 : 4e6;
         return std::max(1, std::min({threads, 64, int(std::min(flops / worth, 64.0))}));
     }
 
     // Totals of a whole data set in inference mode, chunk by chunk; false if the poll said stop. `penalty` is shared by the team.
     bool evaluate_rows(const Worker& w, const Dataset& data, double* totals, const Poll& poll, double& penalty) {
+        const bool narrow = narrow_inference_.takes(data.rows());
         wide_.penalties(w, false);
         if (w.first()) penalty = wide_.penalty_sum();
-        return each_chunk(w, data, Pass::evaluate, poll, [&](const Batch<T>& b, int64_t) {
+        auto add = [&](double loss, int64_t rows) {
+            totals[0] += (loss + penalty) * double(rows);
+            totals[1] += double(rows);
+        };
+        return each_chunk(w, data.rows(), poll, [&](int64_t first, int64_t rows) {
+            if (narrow) {
+                narrow_inference_.infer(w, data, rows, {first}, Pass::evaluate, nullptr);
+                if (w.first()) add(narrow_inference_.add_to_totals(rows, totals), rows);
+                return true;
+            }
+            const Batch<T> b = wide_.gather(w, data, rows, {first});
+            if (!wide_.forward(w, b, Pass::evaluate, false)) return false;
             wide_.loss(w, b, Pass::evaluate);
-            if (!w.first()) return;
-            totals[0] += (wide_.add_to_totals(b, Pass::evaluate, totals) + penalty) * double(b.rows);
-            totals[1] += double(b.rows);
+            if (w.first()) add(wide_.add_to_totals(b, Pass::evaluate, totals), rows);
+            return true;
         });
     }
 
-    // Forward passes over all rows; use(batch, first row) after each. False if the poll, asked by worker 0, said stop.
+    // body(first row, rows) over all rows, chunk by chunk; false if it or the poll, asked by worker 0, said stop.
     template <class F>
-    bool each_chunk(const Worker& w, const Dataset& data, Pass pass, const Poll& poll, F&& use) {
-        const int64_t chunk = std::min(wide_.chunk_rows(), data.rows());
-        for (int64_t first = 0; first < data.rows(); first += chunk) {
-            const Batch<T> b = wide_.gather(w, data, std::min(chunk, data.rows() - first), {first});
-            if (!wide_.forward(w, b, pass, false)) return false;
-            use(b, first);
+    bool each_chunk(const Worker& w, int64_t rows, const Poll& poll, F&& body) {
+        const int64_t chunk = std::min(wide_.chunk_rows(), rows);
+        for (int64_t first = 0; first < rows; first += chunk) {
+            if (!body(first, std::min(chunk, rows - first))) return false;
             if (poll && w.first() && poll()) stopped_before_.store(first + chunk, std::memory_order_relaxed);
             w.sync();
             if (stopped_before_.load(std::memory_order_relaxed) == first + chunk) return false;
@@ -232,9 +293,13 @@ private:
         return true;
     }
 
+    void require_inputs(const View& x) const {
+        if (x.cols != plan_.inputs) throw InvalidArgument("x must be (rows, inputs)");
+    }
+
     template <class F>
     void forward_chunks(const View& x, int threads, const Poll& poll, F&& use) {
-        if (x.cols != plan_.inputs) throw InvalidArgument("x must be (rows, inputs)");
+        require_inputs(x);
         if (x.rows == 0) return;
         pin_blas_to_one_thread();
         Dataset data;
@@ -243,7 +308,12 @@ private:
         wide_.reserve(chunk, false);
         stopped_before_.store(-1, std::memory_order_relaxed);
         parallel(team(threads, chunk), [&](const Worker& w) {
-            each_chunk(w, data, Pass::predict, poll, [&](const Batch<T>& b, int64_t first) { use(w, b, first); });
+            each_chunk(w, x.rows, poll, [&](int64_t first, int64_t rows) {
+                const Batch<T> b = wide_.gather(w, data, rows, {first});
+                if (!wide_.forward(w, b, Pass::predict, false)) return false;
+                use(w, b, first);
+                return true;
+            });
         });
     }
 
@@ -259,6 +329,8 @@ private:
     Training training_;
     bool configured_ = false;
     Wide<T> wide_;
+    Narrow<T> narrow_, narrow_inference_;  // each keeps its own scratch: a validation comes between two epochs
+    TeamSize team_size_;
     std::vector<double> running_;
     // the row before which a poll stopped a pass over chunks; see Wide::stops
     std::atomic<int64_t> stopped_before_{-1};
@@ -269,8 +341,8 @@ private:
 
 namespace fd {
 
-std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype) {
-    if (dtype == DType::f32) return std::make_unique<cpu::CpuBackend<float>>(inputs, seed, std::move(ops));
+std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype, bool bf16) {
+    if (dtype == DType::f32) return std::make_unique<cpu::CpuBackend<float>>(inputs, seed, std::move(ops), bf16);
     return std::make_unique<cpu::CpuBackend<double>>(inputs, seed, std::move(ops));
 }
 

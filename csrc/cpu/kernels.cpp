@@ -14,6 +14,8 @@ namespace FD_ISA_NAMESPACE {
 #include "cpu/kernels_gather.h"
 #include "cpu/kernels_loss.h"
 #include "cpu/kernels_norm.h"
+#include "cpu/kernels_transpose.h"
+
 #include "cpu/kernels_product.h"
 
 template <class T>
@@ -39,11 +41,14 @@ constexpr Kernels<T> table() {
             dropout<T>,
             gather_row<T>,
             panel_width<T>,
-            product_rows,
-            product<T>,
+            Operand<T>::rows,
+            product<T, T>,
             pack_rows<T>,
             pack_columns<T>};
 }
+extern const Bf16Kernels bf16;                 // kernels_bf16.cpp
+extern const NarrowKernels<float> narrow_f32;  // narrow_kernels.cpp
+extern const NarrowKernels<double> narrow_f64;
 constexpr Kernels<float> f32 = table<float>();
 constexpr Kernels<double> f64 = table<double>();
 
@@ -57,15 +62,25 @@ extern const LaneKernels<double> lanes_f64;
 extern const Isa FD_CAT(table_, FD_ISA);
 const Isa FD_CAT(table_, FD_ISA) = {
 #if defined(__AVX512F__)
-    "avx512", "SkylakeX",
+    "avx512",
+    "SkylakeX",
 #elif defined(__AVX2__)
-    "avx2", "Haswell",
+    "avx2",
+    "Haswell",
 #elif defined(__x86_64__)
-    "baseline", "Nehalem",
+    "baseline",
+    "Nehalem",
 #else
-    "baseline", "",
+    "baseline",
+    "",
 #endif
-    &FD_ISA_NAMESPACE::f32, &FD_ISA_NAMESPACE::f64, FD_ISA_NAMESPACE::vector_bytes,
-    &FD_ISA_NAMESPACE::lanes_f32, &FD_ISA_NAMESPACE::lanes_f64};
+    &FD_ISA_NAMESPACE::f32,
+    &FD_ISA_NAMESPACE::f64,
+    &FD_ISA_NAMESPACE::narrow_f32,
+    &FD_ISA_NAMESPACE::narrow_f64,
+    &FD_ISA_NAMESPACE::bf16,
+    FD_ISA_NAMESPACE::vector_bytes,
+    &FD_ISA_NAMESPACE::lanes_f32,
+    &FD_ISA_NAMESPACE::lanes_f64};
 
 }  // namespace fd::cpu

@@ -50,16 +50,21 @@ struct NormBlock {  // batch or layer normalisation of one block
 };
 
 // out(a, v) = Σ_k s(a, k) · panel(k, v) for a < rows, v < cols: s is read in place, panel was packed (see Kernels::panel).
-template <class T>
+struct Fetch {  // with every k a cache line is brought close, each so many bytes after the last
+    const void* from = nullptr;
+    int64_t step = 64;
+};
+template <class T, class S = T>
 struct Product {
-    const T* s = nullptr;
+    const S* s = nullptr;
     int64_t s_a = 0, s_k = 0;  // strides of s, in elements
     int64_t rows = 0, k = 0;
-    const T* panel = nullptr;
+    const S* panel = nullptr;
     int64_t cols = 0;
     T* out = nullptr;  // overwritten: out[a · ld + v], or out[v · ld + a] if transposed
     int64_t ld = 0;
     bool transposed = false;
+    Fetch fetch[2] = {};  // for whoever comes next
 };
 
 struct DropoutKey {
@@ -106,11 +111,31 @@ struct Kernels {
     void (*pack_columns)(const T* b, int64_t ld, int64_t cols, int64_t k, T* panel);  // panel(j, c) = b(j, c)
 };
 
+// Products of bfloat16 numbers, summed in float32. A word holds two numbers that follow each other along the sum, the first
+// in its low half; at the end of an odd length the second is 0. Rounding is to nearest, ties to even; NaN stays NaN.
+using Pair = uint32_t;
+struct Bf16Kernels {
+    int panel, tile;  // as in Kernels; tile is even
+    void (*product)(const Product<float, Pair>&);
+    // panel(j, r) = a(r, 2j), a(r, 2j + 1); missing rows are 0
+    void (*pack_rows)(const float* a, int64_t ld, int64_t rows, int64_t k, Pair* panel);
+    // out(j, c) = a(2j, c), a(2j + 1, c)
+    void (*pair_rows)(const float* a, int64_t ld, int64_t rows, int64_t cols, Pair* out, int64_t out_ld);
+    // both forms of a kernel: the same, and by_row(r, j) = a(r, 2j), a(r, 2j + 1), whose padding stays as it is
+    void (*pair_weights)(const float* a, int64_t rows, int64_t cols, Pair* pairs, Pair* by_row);
+};
+
+template <class T>
+struct NarrowKernels;  // narrow_kernels.h
+
 struct Isa {
     const char* name;
     const char* blas_core;  // the OpenBLAS kernels to match, "" for its own choice
     const Kernels<float>* f32;
     const Kernels<double>* f64;
+    const NarrowKernels<float>* narrow_f32;
+    const NarrowKernels<double>* narrow_f64;
+    const Bf16Kernels* bf16;
     int vector_bytes;
     const LaneKernels<float>* lanes_f32;
     const LaneKernels<double>* lanes_f64;
@@ -121,15 +146,18 @@ const Isa* find_isa(const char* name);  // null if this CPU or build lacks it
 int isa_count();                        // available ones are find_isa(isa_name(0)) … , narrowest first
 const char* isa_name(int i);
 
+// Whether FASTDENSE_CPU_PATH, for tests and benchmarks, asks for the "wide" or the "narrow" path.
+bool forced_path(const char* path);
+
 template <class T>
-const Kernels<T>& kernels_of(const Isa& isa);
-template <>
-inline const Kernels<float>& kernels_of<float>(const Isa& isa) {
-    return *isa.f32;
+const Kernels<T>& kernels_of(const Isa& isa) {
+    if constexpr (sizeof(T) == 4) return *isa.f32;
+    else return *isa.f64;
 }
-template <>
-inline const Kernels<double>& kernels_of<double>(const Isa& isa) {
-    return *isa.f64;
+template <class T>
+const NarrowKernels<T>& narrow_kernels_of(const Isa& isa) {
+    if constexpr (sizeof(T) == 4) return *isa.narrow_f32;
+    else return *isa.narrow_f64;
 }
 
 template <class T>

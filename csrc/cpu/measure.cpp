@@ -42,25 +42,7 @@ double row_value(const Metric& m, const T* p, const T* y, int32_t label, int64_t
     }
 }
 
-}  // namespace
-
-template <class T>
-void measure_rows(const Kernels<T>& kernels, const Metric& metric, LossRows<T> l) {
-    if (metric.kind >= Kind::mse && l.y) {
-        l.loss = metric.kind == Kind::mse   ? ops::Loss::mse
-                 : metric.kind == Kind::mae ? ops::Loss::mae
-                                            : ops::Loss::mape;
-        l.label_smoothing = 0;
-        kernels.loss_rows(l);
-        return;
-    }
-    for (int64_t r = 0; r < l.rows; ++r) {
-        const double value = row_value(metric, l.p + r * l.cols, l.labels ? nullptr : l.y + r * l.cols,
-                                       l.labels ? l.labels[r] : -1, l.cols);
-        l.row_loss[r] = (l.weights ? l.weights[r] : 1) * value;
-    }
-}
-
+// Adds rows to the state of a metric that is not per row.
 template <class T>
 void accumulate(const Metric& m, const T* p, const T* y, const int32_t* labels, const double* weights, int64_t rows,
                 int64_t cols, double* state) {
@@ -91,10 +73,54 @@ void accumulate(const Metric& m, const T* p, const T* y, const int32_t* labels, 
     }
 }
 
-#define FD_INSTANTIATE(T)                                                                                           \
-    template void measure_rows<T>(const Kernels<T>&, const Metric&, LossRows<T>);                                   \
-    template void accumulate<T>(const Metric&, const T*, const T*, const int32_t*, const double*, int64_t, int64_t, \
-                                double*);
+}  // namespace
+
+template <class T>
+void measure_rows(const Kernels<T>& kernels, const Metric& metric, LossRows<T> l) {
+    if (metric.kind >= Kind::mse && l.y) {
+        l.loss = metric.kind == Kind::mse   ? ops::Loss::mse
+                 : metric.kind == Kind::mae ? ops::Loss::mae
+                                            : ops::Loss::mape;
+        l.label_smoothing = 0;
+        kernels.loss_rows(l);
+        return;
+    }
+    for (int64_t r = 0; r < l.rows; ++r) {
+        const double value = row_value(metric, l.p + r * l.cols, l.labels ? nullptr : l.y + r * l.cols,
+                                       l.labels ? l.labels[r] : -1, l.cols);
+        l.row_loss[r] = (l.weights ? l.weights[r] : 1) * value;
+    }
+}
+
+LossForm::LossForm(const Plan& plan, const Training& t) {
+    const Op& top = plan.ops.back();
+    const auto act = top.has_activation() ? top.activation : ops::Activation::linear;
+    fused = !t.from_logits &&
+            ((t.categorical() && act == ops::Activation::softmax) || (t.binary() && act == ops::Activation::sigmoid));
+    logits = fused || (t.from_logits && (t.categorical() || t.binary()));
+    kind = t.binary() && logits ? ops::Loss::binary_crossentropy_logits : t.loss;
+}
+
+template <class T>
+void add_metrics(const Training& t, const T* p, const T* y, const int32_t* labels, const double* weights, int64_t rows,
+                 int64_t cols, const double* row_values, int64_t stride, double total_weight, double* state) {
+    for (size_t m = 0; m < t.metrics.size(); ++m) {
+        const Metric& metric = t.metrics[m];
+        if (metric.per_row()) {
+            const double* value = row_values + int64_t(m) * stride;
+            for (int64_t r = 0; r < rows; ++r) state[0] += value[r];
+            state[1] += total_weight;
+        } else {
+            accumulate(metric, p, y, labels, weights, rows, cols, state);
+        }
+        state += metric.states(cols);
+    }
+}
+
+#define FD_INSTANTIATE(T)                                                                                              \
+    template void measure_rows<T>(const Kernels<T>&, const Metric&, LossRows<T>);                                      \
+    template void add_metrics<T>(const Training&, const T*, const T*, const int32_t*, const double*, int64_t, int64_t, \
+                                 const double*, int64_t, double, double*);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)
 #undef FD_INSTANTIATE

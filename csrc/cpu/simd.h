@@ -153,6 +153,33 @@ FD_HD Pack<double> vsqrt(Pack<double> x) {
     return x;
 #endif
 }
+#if defined(__AVX512F__)
+// Of float32, for optimizers: the exact instructions take ten cycles a vector and more. An estimate to 2^-14 and one Newton
+// step, which is left out where it would make a NaN of the estimate's own answer for 0, infinity and NaN. Within 2 ulp;
+// quick_div: of quotients and |b| that are normal numbers, |b| <= 2^126.
+inline constexpr int fp_nan = 0x81, fp_zero = 0x06, fp_infinity = 0x08, fp_minus_infinity = 0x10;
+FD_HD __mmask16 newton_lanes(__m512 x) {
+    return _knot_mask16(_mm512_fpclass_ps_mask(x, fp_nan | fp_zero | fp_infinity | fp_minus_infinity));
+}
+FD_HD __m512 reciprocal_root(__m512 x) {
+    const __m512 y = _mm512_rsqrt14_ps(x), half = _mm512_mul_ps(y, _mm512_set1_ps(0.5f));
+    const __m512 error = _mm512_fnmadd_ps(_mm512_mul_ps(x, y), y, _mm512_set1_ps(1.0f));  // 1 - x y^2
+    return _mm512_mask3_fmadd_ps(half, error, y, newton_lanes(x));
+}
+FD_HD Pack<float> quick_div_sqrt(Pack<float> a, Pack<float> x) {
+    return (Lanes<float>::vec)_mm512_mul_ps((__m512)a.v, reciprocal_root((__m512)x.v));
+}
+FD_HD Pack<float> quick_sqrt(Pack<float> x) {
+    const __m512 v = (__m512)x.v;
+    const __mmask16 itself = _mm512_fpclass_ps_mask(v, fp_zero | fp_infinity);
+    return (Lanes<float>::vec)_mm512_mask_mul_ps(v, _knot_mask16(itself), v, reciprocal_root(v));
+}
+FD_HD Pack<float> quick_div(Pack<float> a, Pack<float> b) {
+    const __m512 d = (__m512)b.v, y = _mm512_rcp14_ps(d);
+    const __m512 error = _mm512_fnmadd_ps(d, y, _mm512_set1_ps(1.0f));
+    return (Lanes<float>::vec)_mm512_mul_ps((__m512)a.v, _mm512_mask3_fmadd_ps(y, error, y, newton_lanes(d)));
+}
+#endif
 FD_PACK Pack<T> vabs(Pack<T> x) {
     using I = typename Lanes<T>::integer;
     return from_bits<T>(bits(x) & ~(I(1) << (sizeof(T) * 8 - 1)));

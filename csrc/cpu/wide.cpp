@@ -52,6 +52,7 @@ Wide<T>::Wide(const Plan& plan, State<T>& state)
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
+    if (plan.bf16) bf16_ = std::make_unique<Bf16Operands>(plan);
     bool trains = false;
     for (const Op& o : plan.ops) trains_up_to_.push_back(trains |= o.kernel >= 0 || o.slope >= 0);
     // a chunk's activations should stay in the caches
@@ -65,11 +66,8 @@ template <class T>
 void Wide<T>::configure(const Training* training) {
     training_ = training;
     const Training& t = *training;
-    const Op& top = op(last_);
-    const auto act = top.has_activation() ? top.activation : ops::Activation::linear;
-    fused_loss_ = !t.from_logits && ((t.categorical() && act == ops::Activation::softmax) ||
-                                     (t.binary() && act == ops::Activation::sigmoid));
-    logits_ = fused_loss_ || (t.from_logits && (t.categorical() || t.binary()));
+    const LossForm form(plan_, t);
+    fused_loss_ = form.fused, logits_ = form.logits, loss_kind_ = form.kind;
     wants_probabilities_ = logits_ && !t.metrics.empty();
     rule_ = t.rule();
     fused_update_ = !t.muon() && t.hyper.clipnorm == 0 && t.hyper.global_clipnorm == 0;
@@ -81,12 +79,18 @@ void Wide<T>::configure(const Training* training) {
 template <class T>
 void Wide<T>::reserve(int64_t rows, bool backward) {
     if (plan_.normalizes_input()) prepare_input();
+    if (bf16_ && stale_) parallel(1, [&](const Worker& w) { refresh_bf16(w); });
     if (rows <= capacity_ && (backward_ready_ || !backward)) return;
     rows = std::max(rows, capacity_);
     backward |= backward_ready_;
     x_.reserve(rows * plan_.inputs);
-    row_panels_.reserve(panels(rows) * k_.panel * plan_.widest);
-    if (backward) column_panels_.reserve(rows * panels(plan_.widest) * k_.panel);
+    if (bf16_) {
+        bf16_->reserve(rows, backward);
+    } else {
+        row_panels_.reserve(panels(rows) * k_.panel * plan_.widest);
+        if (backward) column_panels_.reserve(rows * panels(plan_.widest) * k_.panel);
+    }
+    if (backward) tile_gradients_.reserve(Tiles::most_runs * tile() * plan_.widest);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
@@ -127,7 +131,8 @@ Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, con
     const int64_t first = order(0);
     const bool x_direct = direct && !standardise && usable_as_is<T>(data.x, plan_.inputs);
     const bool with_labels = training_ && training_->sparse(), with_targets = bool(data.y) && !with_labels;
-    const bool y_direct = with_targets && direct && usable_as_is<T>(data.y, plan_.outputs);
+    const bool y_is_x = with_targets && !standardise && data.y.same_as(data.x);  // an autoencoder: gathered once
+    const bool y_direct = with_targets && ((direct && usable_as_is<T>(data.y, plan_.outputs)) || y_is_x);
     // mean is the first of the input statistics
     const double* mean = standardise ? state_.input_statistics.get() : nullptr;
     const double* inverse = standardise ? input_inverse_.get() : nullptr;
@@ -147,7 +152,7 @@ Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, con
         w.sync();
     }
     b.x = x_direct ? reinterpret_cast<const T*>(data.x.row(first)) : x_.get();
-    if (with_targets) b.y = y_direct ? reinterpret_cast<const T*>(data.y.row(first)) : y_.get();
+    if (with_targets) b.y = y_is_x ? b.x : y_direct ? reinterpret_cast<const T*>(data.y.row(first)) : y_.get();
     if (data.y && with_labels) b.labels = labels_.get();
     if (data.weights) b.weights = weights_copied ? weights_.get() : data.weights + first;
     return b;
@@ -231,19 +236,14 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
     } else {
         pack_row_panels(w, x, rows, o.in);
         w.sync();
-        const Slices columns = tiles(o.out);
-        const int64_t groups = columns.count >= 4 ? 1 : panels(rows);  // narrow layers are cut by rows too
-        w.each(columns.count * groups, [&](int64_t task) {
-            const int64_t c0 = columns.begin(task % columns.count), c1 = columns.end(task % columns.count);
-            const int64_t p0 = task / columns.count, p1 = groups == 1 ? panels(rows) : p0 + 1;
-            for (int64_t c = c0; c < c1; c += k_.tile)
-                for (int64_t p = p0; p < p1; ++p) {
-                    const int64_t r = p * k_.panel;
-                    k_.product({kernel + c, 1, o.out, std::min<int64_t>(k_.tile, c1 - c), o.in,
-                                row_panels_.get() + r * o.in, std::min<int64_t>(k_.panel, rows - r), z + r * o.out + c,
-                                o.out, true});
-                }
-            finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), c0, c1);
+        const Tiles cut = tiles(o.out);
+        const int64_t groups = cut.runs >= 4 ? 1 : panels(rows);  // narrow layers are cut by rows too
+        w.each(cut.runs * groups, [&](int64_t task) {
+            const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);
+            const int64_t p0 = task / cut.runs, p1 = groups == 1 ? panels(rows) : p0 + 1;
+            for (int64_t t = t0; t < t1; ++t)
+                for (int64_t p = p0; p < p1; ++p) output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
+            finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
         });
     }
     if (act == ops::Activation::softmax) {
@@ -254,15 +254,6 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
             k_.softmax(at, at, cut.end(s) - cut.begin(s), o.out);
         });
     }
-}
-
-// Rows of a (rows, cols) as panels, for products whose columns are these rows.
-template <class T>
-void Wide<T>::pack_row_panels(const Worker& w, const T* a, int64_t rows, int64_t cols) {
-    w.each(panels(rows), [&](int64_t p) {
-        const int64_t r = p * k_.panel;
-        k_.pack_rows(a + r * cols, cols, std::min<int64_t>(k_.panel, rows - r), cols, row_panels_.get() + r * cols);
-    });
 }
 
 template <class T>
@@ -346,7 +337,7 @@ void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1)
     const int64_t cols = plan_.outputs, first = r0 * cols, rows = r1 - r0;
     const T* outputs = output(last_, b.x, pass) + first;
     LossRows<T> l;
-    l.loss = t.binary() && logits_ ? ops::Loss::binary_crossentropy_logits : t.loss;
+    l.loss = loss_kind_;
     l.param = t.loss_param;
     l.label_smoothing = t.label_smoothing;
     l.from_logits = logits_;
@@ -419,19 +410,9 @@ double Wide<T>::add_to_totals(const Batch<T>& b, Pass pass, double* totals) {
             loss += k_.penalty(output(i, b.x, pass), nullptr, o.activity_l1, o.activity_l2, n);
         }
     }
-    double* state = totals + 2;
     const T* seen = wants_probabilities_ ? probabilities_.get() : output(last_, b.x, pass);
-    for (size_t m = 0; m < t.metrics.size(); ++m) {
-        const Metric& metric = t.metrics[m];
-        if (metric.per_row()) {
-            const double* value = row_metric_.get() + int64_t(m) * capacity_;
-            for (int64_t r = 0; r < b.rows; ++r) state[0] += value[r];
-            state[1] += weight;
-        } else {
-            accumulate(metric, seen, b.y, b.labels, b.weights, b.rows, plan_.outputs, state);
-        }
-        state += metric.states(plan_.outputs);
-    }
+    add_metrics(t, seen, b.y, b.labels, b.weights, b.rows, plan_.outputs, row_metric_.get(), capacity_, weight,
+                totals + 2);
     return loss / double(b.rows);
 }
 

@@ -2,13 +2,16 @@
 // team at once; work is cut by shapes alone (Slices) and the team meets at barriers, so the bits do not depend on its size.
 #pragma once
 #include <atomic>
+#include <memory>
 #include <vector>
 
 #include "core/backend.h"
 #include "core/parallel.h"
 #include "core/trainer.h"
 #include "cpu/kernels.h"
+#include "cpu/matrix.h"
 #include "cpu/memory.h"
+#include "cpu/wide_bf16.h"
 
 namespace fd::cpu {
 
@@ -43,6 +46,20 @@ struct RowOrder {  // data rows of a batch: consecutive, or as a cursor says
     int64_t operator()(int64_t i) const { return cursor ? cursor->row(i) : first + i; }
 };
 
+// The rows (or columns) of weights that product() takes at once: tiles of nearly equal height, in a number that teams of two
+// and four share evenly. Runs of them are the tasks.
+struct Tiles {
+    static constexpr int most_runs = 8;
+    int64_t n, unit, count;  // they begin at multiples of unit
+    int runs;
+    Tiles(int64_t length, int64_t tile, int64_t unit) : n(length), unit(unit), count((length + tile - 1) / tile) {
+        if (count > 4) count = (count + 3) / 4 * 4;
+        runs = int(count < most_runs ? count : most_runs);
+    }
+    int64_t begin(int64_t t) const { return t == count ? n : (n + unit - 1) / unit * t / count * unit; }
+    int64_t run(int64_t s) const { return count * s / runs; }  // its first tile
+};
+
 template <class T>
 class Wide {
 public:
@@ -51,6 +68,7 @@ public:
     void configure(const Training* training);
     // Makes room for batches of `rows`, and for backward if asked. The only method that allocates.
     void reserve(int64_t rows, bool backward);
+    void reserve_updates() { reserve_matrix_scratch(plan_, *training_, scratch_); }  // for update_all() alone
     int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
 
     Batch<T> gather(const Worker&, const Dataset&, int64_t rows, const RowOrder&);
@@ -58,8 +76,11 @@ public:
     void loss(const Worker&, const Batch<T>&, Pass);  // row losses and metrics; the output's gradient unless evaluating
     // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there. False: the poll said stop.
     bool backward(const Worker&, const Batch<T>&, Pass, bool update);
-    void begin_step(double learning_rate);              // by one worker: this step's constants
-    void update(const Worker&);                         // whatever backward has not updated
+    void begin_step(double learning_rate);  // by one worker: this step's constants
+    void update(const Worker&);             // whatever backward has not updated
+    void update_all(const Worker&);         // everything, from whole gradients
+    // A run of the flat buffers that shares its penalties; returns their sum before the update.
+    double update_elements(int64_t first, int64_t n, double l1, double l2);
     void penalties(const Worker&, bool add_gradients);  // fills what penalty_sum() adds up
     double penalty_sum() const;                         // by one worker
     // By one worker, after loss(): metrics are added to `totals`; returns the batch's loss without parameter penalties.
@@ -71,6 +92,7 @@ public:
         stopped_at_.store(-1, std::memory_order_relaxed);
     }
     void prepare_input();  // by one worker, after the statistics were set
+    void weights_changed() { stale_ = true; }
 
 private:
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
@@ -91,11 +113,19 @@ private:
     // Whether a product of ours beats BLAS: its panels (columns of them) are well filled, packing is paid back by many
     // `outputs` to a panel, and a panel (k long) stays in the second-level cache.
     bool worth_packing(int64_t columns, int64_t outputs, int64_t k) const {
-        return columns * 4 >= k_.panel && outputs >= 64 && k <= 2048;
+        return bf16_ || (columns * 4 >= k_.panel && outputs >= 64 && k <= 2048);
     }
+    int64_t tile() const { return bf16_ ? bf16_->k.tile : k_.tile; }
     int64_t panels(int64_t n) const { return (n + k_.panel - 1) / k_.panel; }
-    Slices tiles(int64_t n) const { return Slices(n, k_.tile, k_.tile); }
+    Tiles tiles(int64_t n) const { return Tiles(n, tile(), bf16_ ? 2 : 1); }
     void pack_row_panels(const Worker&, const T* a, int64_t rows, int64_t cols);
+    void pack_column_panels(const Worker&, const T* a, int64_t rows, int64_t cols);
+    void pair_inputs(const Worker&, const T* x, int64_t rows, int64_t cols);
+    void update_tile(int i, int64_t r0, int64_t r1, const T* g, int part);
+    void refresh_bf16(const Worker&);  // after the weights have changed outside of backward
+    // Parts of the three products: for columns (or rows) of the kernel from the first to the last given, and panel p.
+    void output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p, T* z);
+    void input_gradient_tile(int i, int64_t rows, int64_t r0, int64_t r1, int64_t p, T* below);
     void dense_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void batch_norm_forward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update_statistics);
@@ -107,7 +137,9 @@ private:
     NormBlock<T> norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const;
     template <class F>
     void each_run(const Worker&, int tensor, F&& body);
-    void update_run(int tensor, int64_t first, int64_t n, int part, double scale, bool penalised);
+    // with gradients g; the value of penalties is added to its part of penalty_sum()
+    void update_run(int tensor, int64_t first, int64_t n, const T* g, int part, double scale, bool penalised);
+    void kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, T* out, bool fetch);
 
     // A barrier at which worker 0 asks the poll; `place` tells the barriers of a step apart, so that a worker that is late
     // cannot take the next answer for this one's.
@@ -118,7 +150,7 @@ private:
     }
     bool updates_early() const { return fused_update_ && !poll_; }
 
-    static constexpr int parts_per_tensor = 8;
+    static constexpr int parts_per_tensor = Tiles::most_runs;
     const Poll* poll_ = nullptr;
     std::atomic<int> stopped_at_{-1};  // a late worker may still read the last answer while worker 0 gives the next
     const Plan& plan_;
@@ -127,6 +159,7 @@ private:
     const Training* training_ = nullptr;
     int last_ = 0;
     bool fused_loss_ = false, logits_ = false, wants_probabilities_ = false, fused_update_ = false;
+    ops::Loss loss_kind_ = ops::Loss::mse;
     ops::Rule rule_ = ops::Rule::sgd;
     ops::Step<double> step_;
     double learning_rate_ = 0;
@@ -138,7 +171,10 @@ private:
     Buffer<double> input_inverse_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_, penalty_parts_, norm_parts_;
+    std::unique_ptr<Bf16Operands> bf16_;    // or none: products are in T
+    bool stale_ = true;                     // bf16_ lags behind the weights
     Buffer<T> row_panels_, column_panels_;  // packed operands of the layer at work
+    Buffer<T> tile_gradients_;              // of the tile at work, for each run of tiles
     Buffer<T> scratch_[3];                  // matrix penalties and muon
 };
 

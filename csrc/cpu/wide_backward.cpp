@@ -68,43 +68,50 @@ void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, 
     const bool pack_rows = passes_on && worth_packing(rows, o.in, o.out),
                pack_columns = worth_packing(o.out, o.in, rows);
     if (pack_rows) pack_row_panels(w, grad, rows, o.out);
-    if (pack_columns)
-        w.each(panels(o.out), [&](int64_t p) {
-            const int64_t c = p * k_.panel, n = std::min<int64_t>(k_.panel, o.out - c);
-            k_.pack_columns(grad + c, o.out, n, rows, column_panels_.get() + c * rows);
-        });
+    if (pack_columns) pack_column_panels(w, grad, rows, o.out);
+    if (bf16_) pair_inputs(w, x, rows, o.in);
     if (pack_rows || pack_columns) w.sync();
-    const Slices cut = tiles(o.in);
-    w.each(cut.count, [&](int64_t s) {
-        const int64_t i0 = cut.begin(s), i1 = cut.end(s), n = i1 - i0;
+    const Tiles cut = tiles(o.in);
+    T* mine = tile_gradients_.get() + cut.runs * w.id / w.team * tile() * plan_.widest;  // of the worker's first run
+    w.each(cut.runs, [&](int64_t s) {
+        const int64_t t0 = cut.run(s), t1 = cut.run(s + 1), i0 = cut.begin(t0), i1 = cut.begin(t1), n = i1 - i0;
         if (passes_on) {
             T* below = d(i - 1);
             if (!pack_rows)
                 gemm(Trans::no, Trans::yes, rows, n, o.out, grad, o.out, weights + i0 * o.out, o.out, T(0), below + i0,
                      o.in);
             else
-                for (int64_t r = i0; r < i1; r += k_.tile)
-                    for (int64_t p = 0; p < panels(rows); ++p) {
-                        const int64_t b = p * k_.panel;
-                        k_.product({weights + r * o.out, o.out, 1, std::min<int64_t>(k_.tile, i1 - r), o.out,
-                                    row_panels_.get() + b * o.out, std::min<int64_t>(k_.panel, rows - b),
-                                    below + b * o.in + r, o.in, true});
-                    }
+                for (int64_t t = t0; t < t1; ++t)
+                    for (int64_t p = 0; p < panels(rows); ++p)
+                        input_gradient_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, below);
             if (finishes) dense_finish(i - 1, x0, rows, pass, i0, i1);
         }
-        if (!pack_columns)
-            gemm(Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, grad, o.out, T(0),
-                 gradient(o.kernel) + i0 * o.out, o.out);
-        else
-            for (int64_t r = i0; r < i1; r += k_.tile)
-                for (int64_t p = 0; p < panels(o.out); ++p) {
-                    const int64_t c = p * k_.panel;
-                    k_.product({x + r, 1, o.in, std::min<int64_t>(k_.tile, i1 - r), rows,
-                                column_panels_.get() + c * rows, std::min<int64_t>(k_.panel, o.out - c),
-                                gradient(o.kernel) + r * o.out + c, o.out, false});
-                }
-        if (update) update_run(o.kernel, i0 * o.out, n * o.out, int(s), 1, true);
+        if (update) parts(o.kernel)[s] = 0;
+        if (!pack_columns) {
+            T* g = gradient(o.kernel) + i0 * o.out;
+            gemm(Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, grad, o.out, T(0), g, o.out);
+            if (update) update_run(o.kernel, i0 * o.out, n * o.out, g, int(s), 1, true);
+            return;
+        }
+        for (int64_t t = t0; t < t1; ++t) {
+            const int64_t r0 = cut.begin(t), r1 = cut.begin(t + 1);
+            T* g = update ? mine : gradient(o.kernel) + r0 * o.out;
+            kernel_gradient(i, x, rows, r0, r1, g, update);
+            if (update) update_tile(i, r0, r1, g, int(s));
+        }
     });
+}
+
+template <class T>
+void Wide<T>::update_tile(int i, int64_t r0, int64_t r1, const T* g, int part) {
+    const Op& o = op(i);
+    const int64_t step = bf16_ ? 2 : r1 - r0;
+    for (int64_t r = r0; r < r1; r += step, g += step * o.out) {
+        const int64_t n = std::min(step, r1 - r);
+        update_run(o.kernel, r * o.out, n * o.out, g, part, 1, true);
+        if constexpr (sizeof(T) == 4)
+            if (bf16_) bf16_->refresh(i, parameter(o.kernel), r, r + n);
+    }
 }
 
 template <class T>
@@ -185,14 +192,14 @@ void Wide<T>::begin_step(double learning_rate) {
 }
 
 template <class T>
-void Wide<T>::update_run(int tensor, int64_t first, int64_t n, int part, double scale, bool penalised) {
+void Wide<T>::update_run(int tensor, int64_t first, int64_t n, const T* g, int part, double scale, bool penalised) {
     const Tensor& t = plan_.tensors[size_t(tensor)];
     const ops::Hyper& h = training_->hyper;
     Update<T> u;
     u.rule = rule_;
     u.step = step_;
     u.w = parameter(tensor) + first;
-    u.g = gradient(tensor) + first;
+    u.g = g;
     for (size_t k = 0; k < state_.slots.size() && k < 3; ++k) u.slot[k] = at(state_.slots[k], tensor) + first;
     u.n = n;
     if (penalised) u.l1 = t.l1, u.l2 = t.l2;
@@ -200,7 +207,7 @@ void Wide<T>::update_run(int tensor, int64_t first, int64_t n, int part, double 
     u.clipvalue = h.clipvalue;
     u.decay = learning_rate_ * (training_->muon() ? h.adam_weight_decay : h.weight_decay);
     const double value = k_.update(u);
-    if (penalised) parts(tensor)[part] = value;
+    if (penalised) parts(tensor)[part] += value;
 }
 
 // body(first, elements, part) for the runs of a tensor: the same rows of a kernel that dense_backward cuts, or a whole vector.
@@ -212,8 +219,11 @@ void Wide<T>::each_run(const Worker& w, int tensor, F&& body) {
         if (w.first()) body(int64_t(0), t.size(), 0);
         return;
     }
-    const Slices cut = tiles(t.rows);
-    w.each(cut.count, [&](int64_t s) { body(cut.begin(s) * t.cols, (cut.end(s) - cut.begin(s)) * t.cols, int(s)); });
+    const Tiles cut = tiles(t.rows);
+    w.each(cut.runs, [&](int64_t s) {
+        const int64_t r0 = cut.begin(cut.run(s)), r1 = cut.begin(cut.run(s + 1));
+        body(r0 * t.cols, (r1 - r0) * t.cols, int(s));
+    });
 }
 
 template <class T>
@@ -221,11 +231,35 @@ void Wide<T>::update(const Worker& w) {
     const auto& trainable = plan_.trainable;
     if (updates_early()) {  // kernels are done
         w.each(int64_t(trainable.size()), [&](int64_t k) {
-            const Tensor& t = plan_.tensors[size_t(trainable[size_t(k)])];
-            if (t.vector) update_run(trainable[size_t(k)], 0, t.size(), 0, 1, true);
+            const int tensor = trainable[size_t(k)];
+            const Tensor& t = plan_.tensors[size_t(tensor)];
+            if (!t.vector) return;
+            parts(tensor)[0] = 0;
+            update_run(tensor, 0, t.size(), gradient(tensor), 0, 1, true);
         });
         return;
     }
+    update_all(w);
+}
+
+template <class T>
+double Wide<T>::update_elements(int64_t first, int64_t n, double l1, double l2) {
+    Update<T> u;
+    u.rule = rule_;
+    u.step = step_;
+    u.w = state_.parameters.get() + first;
+    u.g = state_.gradients.get() + first;
+    for (size_t k = 0; k < state_.slots.size() && k < 3; ++k) u.slot[k] = state_.slots[k].get() + first;
+    u.n = n;
+    u.l1 = l1, u.l2 = l2;
+    u.clipvalue = training_->hyper.clipvalue;
+    u.decay = learning_rate_ * training_->hyper.weight_decay;
+    return k_.update(u);
+}
+
+template <class T>
+void Wide<T>::update_all(const Worker& w) {
+    const auto& trainable = plan_.trainable;
     penalties(w, true);
     const ops::Hyper& h = training_->hyper;
     if (h.clipnorm > 0 || h.global_clipnorm > 0) {
@@ -257,9 +291,13 @@ void Wide<T>::update(const Worker& w) {
             continue;
         }
         const double scale = scale_of(tensor);
-        each_run(w, tensor,
-                 [&](int64_t first, int64_t n, int part) { update_run(tensor, first, n, part, scale, false); });
+        each_run(w, tensor, [&](int64_t first, int64_t n, int part) {
+            update_run(tensor, first, n, gradient(tensor) + first, part, scale, false);
+        });
     }
+    if (!bf16_) return;
+    w.sync();
+    refresh_bf16(w);
 }
 
 template <class T>
@@ -293,6 +331,8 @@ double Wide<T>::penalty_sum() const {
     template bool Wide<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
     template void Wide<T>::begin_step(double);                                   \
     template void Wide<T>::update(const Worker&);                                \
+    template void Wide<T>::update_all(const Worker&);                            \
+    template double Wide<T>::update_elements(int64_t, int64_t, double, double);  \
     template void Wide<T>::penalties(const Worker&, bool);                       \
     template double Wide<T>::penalty_sum() const;
 FD_INSTANTIATE(float)

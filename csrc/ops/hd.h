@@ -38,6 +38,20 @@ FD_SCALAR_FUNCTION(vabs, std::fabs)
 FD_SCALAR_FUNCTION(verf, std::erf)
 #undef FD_SCALAR_FUNCTION
 
+// For optimizers: where a pack has something faster than the exact instructions (see cpu/simd.h), within 2 ulp.
+template <class V>
+FD_HD V quick_sqrt(V x) {
+    return vsqrt(x);
+}
+template <class V>
+FD_HD V quick_div(V a, V b) {
+    return a / b;
+}
+template <class V>
+FD_HD V quick_div_sqrt(V a, V x) {  // a / sqrt(x)
+    return a / vsqrt(x);
+}
+
 FD_HD float select(bool c, float a, float b) { return c ? a : b; }
 FD_HD double select(bool c, double a, double b) { return c ? a : b; }
 template <class V>

@@ -55,7 +55,7 @@ struct RmsPropRule {
             mean = s.a * mean + s.b * g;
             d = d - mean * mean;
         }
-        V step = s.lr * g / vsqrt(d);
+        V step = quick_div_sqrt(s.lr * g, d);
         if constexpr (Momentum) {
             m[1] = s.c * m[1] + step;
             step = m[1];
@@ -72,7 +72,7 @@ struct Adagrad {
     static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, 0, 0, 0, 0, h.epsilon}; }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = m[0] + g * g;
-        w = w - s.lr * g / vsqrt(m[0] + s.epsilon);
+        w = w - quick_div_sqrt(s.lr * g, m[0] + s.epsilon);
     }
 };
 struct Adadelta {
@@ -80,16 +80,21 @@ struct Adadelta {
     static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, h.rho, 1 - h.rho, 0, 0, h.epsilon}; }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = s.a * m[0] + s.b * g * g;
-        V u = g * vsqrt(m[1] + s.epsilon) / vsqrt(m[0] + s.epsilon);
+        V u = quick_div_sqrt(g * quick_sqrt(m[1] + s.epsilon), m[0] + s.epsilon);
         m[1] = s.a * m[1] + s.b * u * u;
         w = w - s.lr * u;
     }
 };
+// 1 - beta^t. From exp(-38) on it is 1 to the last bit, and std::pow, a notable part of a tiny net's step, is spared.
+inline double bias_correction(double beta, int64_t t) {
+    return (1 - beta) * double(t) > 38 ? 1.0 : 1 - std::pow(beta, double(t));
+}
+
 template <bool Amsgrad>
 struct AdamRule {  // Kingma & Ba 2015, section 2's efficient form; amsgrad: Reddi et al. 2018
     static constexpr int slots = 2 + Amsgrad;
     static Step<double> prepare(const Hyper& h, double lr, int64_t t) {
-        const double correction = std::sqrt(1 - std::pow(h.beta_2, double(t))) / (1 - std::pow(h.beta_1, double(t)));
+        const double correction = std::sqrt(bias_correction(h.beta_2, t)) / bias_correction(h.beta_1, t);
         return {lr * correction, 1 - h.beta_1, 1 - h.beta_2, 0, 0, h.epsilon};
     }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
@@ -97,7 +102,7 @@ struct AdamRule {  // Kingma & Ba 2015, section 2's efficient form; amsgrad: Red
         m[1] = m[1] + s.b * (g * g - m[1]);
         V v = m[1];
         if constexpr (Amsgrad) v = m[2] = vmax(m[2], m[1]);
-        w = w - s.lr * m[0] / (vsqrt(v) + s.epsilon);
+        w = w - quick_div(s.lr * m[0], quick_sqrt(v) + s.epsilon);
     }
 };
 using Adam = AdamRule<false>;
@@ -110,14 +115,14 @@ struct Nadam {  // Dozat 2015
         for (int64_t i = 1; i <= t && product > 1e-18; ++i) product *= h.beta_1 * (1 - 0.5 * (decay *= 0.96));
         const double u = schedule(h, t), next = schedule(h, t + 1);
         // m_hat = c·m + d·g; sqrt(v_hat) = sqrt(v)·x, so lr/(sqrt(v)·x + eps) = (lr/x)/(sqrt(v) + eps/x)
-        const double x = 1 / std::sqrt(1 - std::pow(h.beta_2, double(t)));
+        const double x = 1 / std::sqrt(bias_correction(h.beta_2, t));
         return {lr / x,       1 - h.beta_1, 1 - h.beta_2, next / (1 - product * next), (1 - u) / (1 - product),
                 h.epsilon / x};
     }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = m[0] + s.a * (g - m[0]);
         m[1] = m[1] + s.b * (g * g - m[1]);
-        w = w - s.lr * (s.c * m[0] + s.d * g) / (vsqrt(m[1]) + s.epsilon);
+        w = w - quick_div(s.lr * (s.c * m[0] + s.d * g), quick_sqrt(m[1]) + s.epsilon);
     }
 };
 struct Lion {  // Chen et al. 2023

@@ -22,8 +22,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--plot", type=Path, default=Path("fastdense-demo.png"), help="where the picture goes (default: %(default)s)"
     )
     demo.add_argument("--no-plot", action="store_const", const=None, dest="plot", help="write no picture")
+    commands.add_parser("bench", help="time training beside other libraries; in a checkout, the whole suite")
     commands.add_parser("info", help="print versions, instruction set, BLAS and threads, for a bug report")
-    options = parser.parse_args(arguments)
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["bench"]:  # its options are the suite's
+        from fastdense import bench
+
+        return bench.main(given[1:])
+    options = parser.parse_args(given)
 
     if options.version:
         from fastdense import __version__

@@ -7,6 +7,7 @@ before it comes here. Arrays have one entry per start in front.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, Protocol
@@ -184,13 +185,20 @@ class Loop:
         """Do a task for each net; False if Ctrl-C came first, or, with `raises`, KeyboardInterrupt."""
         from ._core import available_threads
 
-        self._stop.clear()
+        # an interrupt may come while the pool starts a thread, which it then does not know: each call has its own stop,
+        # and waits until nobody is at work
+        stop = self._stop = threading.Event()
+        busy: set[int] = set()
         todo = list(items)
         threads = min(n_threads or available_threads(), len(todo)) if self._parallel else 1
         finished = 0
 
         def unless_stopped(i: int) -> bool:
-            return not self._stop.is_set() and task(i)
+            busy.add(i)
+            try:
+                return not stop.is_set() and task(i)
+            finally:
+                busy.discard(i)
 
         try:
             if threads < 2:
@@ -202,19 +210,22 @@ class Loop:
                         progress(finished / len(todo))
                 return True
             with ThreadPoolExecutor(threads) as pool:
-                futures = [pool.submit(unless_stopped, i) for i in todo]
                 try:
+                    futures = [pool.submit(unless_stopped, i) for i in todo]
                     pending = set(futures)
                     while pending:
                         done, pending = wait(pending, timeout=0.1)
                         if progress is not None:
                             progress(1 - len(pending) / len(todo))
                 except BaseException:
-                    self._stop.set()
+                    stop.set()
                     raise
             if not all(future.result() for future in futures):
                 raise KeyboardInterrupt
         except KeyboardInterrupt:
+            stop.set()
+            while busy:
+                time.sleep(0.002)
             if raises:
                 raise
             return False

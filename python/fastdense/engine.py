@@ -53,6 +53,8 @@ class Engine(Protocol):
 
     def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array: ...
 
+    def predict_row(self, x: object, /) -> Array | None: ...
+
     def predict(self, x: Array, out: Array, *, n_threads: int) -> None: ...
 
     def loss_and_grad(
@@ -71,8 +73,11 @@ def check_device(device: object) -> str:
 
 
 def value_dtype(device: str, dtype: str) -> np.dtype[Any]:
-    """The dtype in which the engine of `device` holds its tensors: the reference engine always works in float64."""
-    return np.dtype(np.float64 if device == "reference" else dtype)
+    """The dtype in which the engine of `device` holds its tensors: the reference engine always works in float64.
+
+    A bfloat16 net keeps float32 tensors and rounds what it multiplies.
+    """
+    return np.dtype(np.float64 if device == "reference" else np.float32 if dtype == "bfloat16" else dtype)
 
 
 def make_engine(device: str, program: dict[str, Any]) -> Engine:

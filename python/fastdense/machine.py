@@ -191,6 +191,13 @@ class Machine:
         with self._lock:
             return self._ready().evaluate(data.x, data.y, data.w, n_threads=n_threads)
 
+    def predict_row(self, x: object) -> Array | None:
+        """Outputs (1, outputs) if `x` is one row as the engine holds numbers, else None.
+
+        It needs no checks before, and no lock: an engine that is busy answers None.
+        """
+        return (self._engine if self.net.statistics is None else self._ready()).predict_row(x)
+
     def predict(self, x: Array, n_threads: int) -> Array:
         """Outputs, (rows, outputs)."""
         out = np.empty((len(x), self.net.outputs), self.value_dtype)

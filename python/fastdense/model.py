@@ -32,8 +32,10 @@ class Model(BaseModel):
         Columns of the data.
     seed : int
         Decides the first values, the shuffling and the dropout: same seed, same bits, at any number of threads.
-    dtype : {"float32", "float64"}
-        In which parameters are kept and results are computed.
+    dtype : {"float32", "float64", "bfloat16"}
+        In which parameters are kept and results are computed. "bfloat16" is mixed precision: parameters, optimizer,
+        inputs, outputs and sums are float32, but the layers' matrix products multiply numbers rounded to bfloat16 (8
+        bits). About twice as fast for wide nets on CPUs with AVX512-BF16; correct, not faster, on others.
     device : {"cpu", "cuda", "reference"}
         "reference" is plain NumPy in float64, slow and easy to read.
     name : str, optional
@@ -264,6 +266,10 @@ class Model(BaseModel):
         ndarray of shape (rows, outputs)
             In the model's dtype (float64 on the reference engine).
         """
+        if batch_size is None and callbacks is None and n_threads is None and type(verbose) is int and verbose == 0:
+            row = self.machine.predict_row(x)
+            if row is not None:
+                return row
         began = time.perf_counter()
         check_batch_size("predict", batch_size)
         verbose, threads = check_verbose("predict", verbose), check_threads("predict", n_threads)

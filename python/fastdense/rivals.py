@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,19 +26,29 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Task:
-    """Dense layers with ReLU between them, trained with Keras's Adam or RMSprop.
+    """Dense layers, trained with Keras's Adam, RMSprop or plain SGD.
 
-    `loss` is "crossentropy" (softmax over the last layer, labels are class numbers) or "mse" (ReLU on the last layer
-    too, the target is the input).
+    `loss` is "crossentropy" (softmax over the last layer, labels are class numbers) or "mse" (with `output` as the
+    activation of the last layer). A batch that holds all rows takes them as they lie: nobody need shuffle those.
     """
 
     widths: tuple[int, ...]
     loss: Literal["crossentropy", "mse"]
-    optimizer: Literal["adam", "rmsprop"]
+    optimizer: Literal["adam", "rmsprop", "sgd"]
     learning_rate: float
     batch_size: int
     scale: float  # x is multiplied by it once, when the data is read
     seed: int = 0
+    hidden: Literal["relu", "sigmoid"] = "relu"
+    output: Literal["relu", "linear"] = "linear"
+    target: Literal["x", "y"] = "y"
+    dtype: Literal["float32", "bfloat16"] = "float32"  # fastdense's; a rival always computes in float32
+
+    @property
+    def activations(self) -> list[str]:
+        """One per layer; the last one before softmax."""
+        last = self.output if self.loss == "mse" else "linear"
+        return [*[self.hidden] * (len(self.widths) - 2), last]
 
 
 @dataclass(frozen=True)
@@ -70,14 +81,27 @@ class NumpyNet:
     def forward(self, x: Floats) -> list[Floats]:
         """The input and the output of every layer; the last one before softmax."""
         outputs = [x]
-        last = len(self.weights) - 2
-        for i in range(0, len(self.weights), 2):
-            z = outputs[-1] @ self.weights[i]
-            z += self.weights[i + 1]
-            if i < last or self.task.loss == "mse":
+        for i, activation in enumerate(self.task.activations):
+            z = outputs[-1] @ self.weights[2 * i]
+            z += self.weights[2 * i + 1]
+            if activation == "relu":
                 np.maximum(z, 0, out=z)
+            elif activation == "sigmoid":
+                np.negative(z, out=z)
+                np.exp(z, out=z)
+                z += 1.0
+                np.reciprocal(z, out=z)
             outputs.append(z)
         return outputs
+
+    @staticmethod
+    def apply_slope(activation: str, output: Floats, delta: Floats) -> None:
+        """Multiply a gradient by the activation's derivative, which its output tells."""
+        if activation == "relu":
+            delta *= output > 0
+        elif activation == "sigmoid":
+            delta *= output
+            delta *= 1.0 - output
 
     def loss_and_delta(self, z: Floats, y: NDArray[Any]) -> tuple[float, Floats]:
         """The batch's mean loss and its gradient with respect to the last layer's sums."""
@@ -85,7 +109,7 @@ class NumpyNet:
         if self.task.loss == "mse":
             delta = z - y
             loss = float(np.vdot(delta, delta)) / z.size
-            delta *= z > 0
+            self.apply_slope(self.task.output, z, delta)
             delta *= 2.0 / z.size
             return loss, delta
         z = z - z.max(axis=1, keepdims=True)
@@ -100,25 +124,31 @@ class NumpyNet:
 
     def train(self, order: NDArray[np.intp]) -> float:
         total = 0.0
-        for start in range(0, len(order), self.task.batch_size):
-            rows = order[start : start + self.task.batch_size]
+        size = self.task.batch_size
+        for start in range(0, len(order), size):
+            rows = order[start : start + size] if size < len(order) else slice(None)
             outputs = self.forward(self.x[rows])
-            target = outputs[0] if self.task.loss == "mse" else self.y[rows]
+            target = outputs[0] if self.task.target == "x" else self.y[rows]
             loss, delta = self.loss_and_delta(outputs[-1], target)
-            total += loss * len(rows)
+            total += loss * len(outputs[0])
             gradients: list[Floats] = []
             for layer in range(len(outputs) - 2, -1, -1):
                 gradients[:0] = [outputs[layer].T @ delta, delta.sum(axis=0)]
                 if layer:
                     delta = delta @ self.weights[2 * layer].T
-                    delta *= outputs[layer] > 0
+                    self.apply_slope(self.task.hidden, outputs[layer], delta)
             self.update(gradients)
         return total / len(order)
 
     def update(self, gradients: Sequence[Floats]) -> None:
-        """Keras's Adam (0.9, 0.999, 1e-7) or RMSprop (0.9, 1e-7)."""
+        """Keras's Adam (0.9, 0.999, 1e-7), RMSprop (0.9, 1e-7) or SGD."""
         self.step += 1
         rate = self.task.learning_rate
+        if self.task.optimizer == "sgd":
+            for w, g in zip(self.weights, gradients, strict=True):
+                g *= rate
+                w -= g
+            return
         adam = self.task.optimizer == "adam"
         if adam:
             rate *= (1.0 - 0.999**self.step) ** 0.5 / (1.0 - 0.9**self.step)
@@ -165,30 +195,31 @@ class TorchNet:
                 layer.weight.copy_(torch.from_numpy(weights[2 * i].T))
                 layer.bias.copy_(torch.from_numpy(weights[2 * i + 1]))
             layers.append(layer)
-            if i < len(task.widths) - 2 or task.loss == "mse":
-                layers.append(torch.nn.ReLU())
+            if task.activations[i] != "linear":
+                layers.append(torch.nn.ReLU() if task.activations[i] == "relu" else torch.nn.Sigmoid())
         self.net = torch.nn.Sequential(*layers)
         if task.loss == "mse":
-            self.y, self.loss = self.x, torch.nn.MSELoss()
+            self.loss, self.y = torch.nn.MSELoss(), self.x if task.target == "x" else torch.from_numpy(y)
         else:
-            self.y, self.loss = torch.from_numpy(y.astype(np.int64)), torch.nn.CrossEntropyLoss()
+            self.loss, self.y = torch.nn.CrossEntropyLoss(), torch.from_numpy(y.astype(np.int64))
         parameters = self.net.parameters()
-        self.optimizer = (
-            torch.optim.Adam(parameters, task.learning_rate, eps=1e-7, fused=True)
-            if task.optimizer == "adam"
-            else torch.optim.RMSprop(parameters, task.learning_rate, alpha=0.9, eps=1e-7**0.5)
-        )
+        if task.optimizer == "adam":
+            self.optimizer = torch.optim.Adam(parameters, task.learning_rate, eps=1e-7, fused=True)
+        elif task.optimizer == "rmsprop":
+            self.optimizer = torch.optim.RMSprop(parameters, task.learning_rate, alpha=0.9, eps=1e-7**0.5)
+        else:
+            self.optimizer = torch.optim.SGD(parameters, task.learning_rate, fused=True)
 
     def train(self, order: NDArray[np.intp]) -> float:
-        indices = self.torch.from_numpy(order)
-        total = 0.0
-        for rows in indices.split(self.task.batch_size):
+        size, total = self.task.batch_size, 0.0
+        whole = size >= len(order)
+        for rows in [slice(None)] if whole else self.torch.from_numpy(order).split(size):
             x = self.x[rows]
-            loss = self.loss(self.net(x), x if self.task.loss == "mse" else self.y[rows])
+            loss = self.loss(self.net(x), x if self.task.target == "x" else self.y[rows])
             self.optimizer.zero_grad()
             loss.backward()
             self.optimizer.step()
-            total += float(loss.detach()) * len(rows)
+            total += float(loss.detach()) * len(x)
         return total / len(order)
 
     def classes(self, x: Floats) -> NDArray[np.intp]:
@@ -205,12 +236,15 @@ def untuned() -> dict[str, str]:
 
 
 class Rival:
-    """A rival's process. `epoch()` trains one more epoch there; use it in a `with` statement."""
+    """A rival's process. `epoch()` trains one more epoch there; use it in a `with` statement.
 
-    def __init__(self, name: str, task: Path, module: str = "fastdense.rivals") -> None:
+    `module` is the one that it runs, with its first arguments.
+    """
+
+    def __init__(self, name: str, task: Path, module: Sequence[str] = ("fastdense.rivals",)) -> None:
         self.name = name
         self.process = subprocess.Popen(
-            [sys.executable, "-m", module, name, str(task)],
+            [sys.executable, "-m", *module, name, str(task)],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -218,18 +252,25 @@ class Rival:
         )
 
     def epoch(self) -> Epoch:
-        assert self.process.stdin is not None and self.process.stdout is not None
-        try:
-            self.process.stdin.write("epoch\n")
+        self.say("epoch")
+        return Epoch(**self.answer())
+
+    def say(self, line: str) -> None:
+        """Send one line to the process."""
+        assert self.process.stdin is not None
+        with suppress(BrokenPipeError):  # `answer` will tell
+            self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
-            line = self.process.stdout.readline()
-        except BrokenPipeError:
-            line = ""
+
+    def answer(self) -> dict[str, Any]:
+        """Wait for a line of JSON from the process."""
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
         if not line:
             raise RuntimeError(
                 f"the {self.name} process ended with exit code {self.process.wait()}; see its error above"
             )
-        return Epoch(**json.loads(line))
+        return cast("dict[str, Any]", json.loads(line))
 
     def __enter__(self) -> Rival:
         return self

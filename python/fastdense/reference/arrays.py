@@ -20,3 +20,13 @@ def as_float(values: ArrayLike) -> Array:
 def unknown(what: str, given: object, known: Iterable[str]) -> ValueError:
     """Make the error for a name that no table of this engine holds."""
     return ValueError(f"unknown {what} {given!r}; known are: {', '.join(sorted(known))}")
+
+
+def to_bfloat16(x: Array) -> Array:
+    """Round to the nearest number with 8 significant bits, ties to even: what bfloat16 can hold, as float64."""
+    bits = np.ascontiguousarray(x, dtype=np.float64).view(np.uint64)
+    cut = np.uint64(52 - 7)
+    half = (np.uint64(1) << (cut - np.uint64(1))) - np.uint64(1) + ((bits >> cut) & np.uint64(1))
+    rounded = ((bits + half) >> cut << cut).view(np.float64)
+    rounded = np.where(np.abs(rounded) < 2.0**128, rounded, np.copysign(np.inf, x))
+    return as_float(np.where(np.isnan(x), x, rounded))

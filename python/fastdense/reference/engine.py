@@ -45,7 +45,8 @@ class _Batch(NamedTuple):
 class Engine:
     """A net, its loss, optimizer and metrics, on NumPy.
 
-    Always computes in float64, whatever `program["dtype"]` says. Tensors are zeros until `set_tensors`.
+    Always computes in float64; of `program["dtype"]` only "bfloat16" matters, whose products round their operands.
+    Tensors are zeros until `set_tensors`.
     `n_threads` is accepted everywhere for the interface's sake: NumPy decides about threads.
 
     Parameters
@@ -61,7 +62,7 @@ class Engine:
 
     def __init__(self, program: Spec) -> None:
         self._inputs, self._seed = int(program["inputs"]), int(program["seed"])
-        self._ops = build_ops(self._inputs, copy.deepcopy(program["ops"]))
+        self._ops = build_ops(self._inputs, copy.deepcopy(program["ops"]), program["dtype"])
         if not self._ops:
             raise ValueError("a program needs at least one op")
         self._outputs = self._ops[-1].width
@@ -183,6 +184,9 @@ class Engine:
         return grads[::-1]
 
     # -- what a model asks for -----------------------------------------------------------------------------------
+
+    def predict_row(self, x: object) -> None:
+        """There is no quicker way for one row here."""
 
     def predict(self, x: Data, out: Data, *, n_threads: int | None = None) -> None:
         """Fill out (n, outputs) with the outputs for x (n, inputs), in inference mode."""

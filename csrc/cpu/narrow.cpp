@@ -1,0 +1,363 @@
+#include "cpu/narrow.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/measure.h"
+
+namespace fd::cpu {
+namespace {
+
+constexpr int64_t chunk_bytes = int64_t(384) << 10;   // of a chunk: with weights and gradients in a second-level cache
+constexpr int64_t block_bytes = int64_t(16) << 10;    // half of a first-level cache
+constexpr int64_t most_resident = int64_t(64) << 20;  // bytes of a data set that is kept in panels
+
+// Rows of a few units are summed in the lanes, see kernel_gradient_in_lanes.
+bool summed_in_lanes(int64_t units, int lanes) { return units * 4 <= lanes; }
+
+}  // namespace
+
+template <class T>
+Narrow<T>::Narrow(const Plan& plan, State<T>& state, Wide<T>& wide)
+    : plan_(plan), state_(state), wide_(wide), kernels_(kernels_of<T>(isa())), k_(narrow_kernels_of<T>(isa())),
+      last_(int(plan.ops.size()) - 1) {
+    covers_ = true;
+    bool any = false;
+    for (const Op& o : plan.ops) {
+        const bool known = o.kind == OpKind::dense || o.kind == OpKind::activation || o.kind == OpKind::dropout ||
+                           o.kind == OpKind::normalization;
+        covers_ &= known && !o.has_activity();
+        any |= o.kind == OpKind::dense;
+        has_dropout_ |= o.kind == OpKind::dropout;
+    }
+    covers_ &= any;
+    if (plan.normalizes_input()) input_inverse_.reserve(plan.inputs);
+    width_ = plan.inputs;
+    for (const Op& o : plan.ops) width_ += 4 * o.out;
+}
+
+template <class T>
+void Narrow<T>::configure(const Training* training) {
+    training_ = training;
+    const LossForm form(plan_, *training);
+    fused_loss_ = form.fused;
+    loss_.kind = form.kind;
+    loss_.param = T(training->loss_param);
+    loss_.label_smoothing = T(training->label_smoothing);
+    loss_.from_logits = form.logits;
+    loss_.probabilities = form.logits && !training->metrics.empty();
+    const ops::Hyper& h = training->hyper;
+    simple_update_ = !training->muon() && h.clipnorm == 0 && h.global_clipnorm == 0;
+    for (const Op& o : plan_.ops) simple_update_ &= !(o.kind == OpKind::dense && o.matrix_penalty());
+    find_runs();
+    capacity_ = 0;
+}
+
+// Neighbours in the flat buffer that have equal penalties are updated in one go, padding included: it is 0 and stays so under
+// every rule, unless 0/0 appears: without an epsilon each tensor is a run.
+template <class T>
+void Narrow<T>::find_runs() {
+    runs_.clear();
+    for (int tensor : plan_.trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        const bool whole =
+            training_->hyper.epsilon > 0 || training_->optimizer == "sgd" || training_->optimizer == "lion";
+        const int64_t size = whole ? Plan::padded(t.size()) : t.size();
+        if (whole && !runs_.empty() && runs_.back().l1 == t.l1 && runs_.back().l2 == t.l2)
+            runs_.back().n = t.offset + size - runs_.back().first;
+        else runs_.push_back({t.offset, size, t.l1, t.l2});
+    }
+    penalty_parts_.reserve(int64_t(plan_.trainable.size()) * Slices::most);
+    std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
+}
+
+template <class T>
+bool Narrow<T>::takes(int64_t rows) const {
+    if (!covers_ || plan_.bf16 || forced_path("wide")) return false;
+    if (forced_path("narrow")) return true;
+    // Each group has a gradient of its own, which must stay in the second-level cache beside the weights.
+    return plan_.parameters * int64_t(sizeof(T)) <= int64_t(640) << 10 && rows * plan_.inputs < int64_t(1) << 40;
+}
+
+template <class T>
+int Narrow<T>::groups(int64_t rows) const {
+    const int64_t panels = (rows + panel(rows) - 1) / panel(rows);
+    const double worth = 0.5e6;  // flops: what a group must have to do to be worth its barriers
+    const double by_work = std::min(plan_.step_flops * double(rows) / worth, double(most_groups));
+    return int(std::clamp<int64_t>(std::min(int64_t(by_work), panels / 2), 1, most_groups));
+}
+
+template <class T>
+void Narrow<T>::reserve(int64_t rows, bool backward, bool resident) {
+    if (plan_.normalizes_input()) {
+        const double* variance = state_.input_statistics.get() + plan_.tensors[size_t(plan_.ops[0].variance)].offset;
+        for (int64_t c = 0; c < plan_.inputs; ++c)
+            input_inverse_[c] = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
+    }
+    resident = resident && rows * (plan_.inputs + plan_.outputs + 2) * int64_t(sizeof(T)) <= most_resident;
+    for (Group& g : groups_) g.job.gathered = false;
+    if (rows == capacity_ && (backward_ready_ || !backward) && resident == resident_) return;
+    backward |= backward_ready_ && capacity_ > 0;
+    const int64_t width = panel(rows), panels = (rows + width - 1) / width, count = groups(rows);
+    const int64_t most = (panels + count - 1) / count, bytes = width_ * width * int64_t(sizeof(T));  // of a panel
+    chunk_panels_ = std::clamp<int64_t>(chunk_bytes / bytes, 1, most);
+    block_ = std::max<int64_t>(block_bytes / bytes, 1);
+    if (int64_t(groups_.size()) != count) groups_ = std::vector<Group>(static_cast<size_t>(count));
+    parts_.resize(groups_.size());
+    for (size_t g = 0; g < groups_.size(); ++g) {
+        Group& group = groups_[g];
+        if (g && backward) group.gradients.reserve(plan_.parameters);
+        T* gradients = g ? group.gradients.get() : state_.gradients.get();
+        lay_out(group, chunk_panels_, resident ? most : chunk_panels_, width, gradients);
+        parts_[g] = gradients;
+        group.order.reserve(chunk_panels_ * width);
+    }
+    if (training_) {
+        row_weights_.reserve(rows);
+        if (!training_->metrics.empty()) {
+            if (training_->sparse()) labels_.reserve(rows);
+            else targets_.reserve(rows * plan_.outputs);
+            seen_.reserve(rows * plan_.outputs);
+            row_metric_.reserve(rows * int64_t(training_->metrics.size()));
+        }
+    }
+    capacity_ = rows;
+    backward_ready_ = backward;
+    resident_ = resident;
+}
+
+template <class T>
+NarrowOp<T> Narrow<T>::op_of(int i) const {
+    const Op& op = plan_.ops[size_t(i)];
+    auto parameter = [&](int t) { return t < 0 ? nullptr : state_.parameters.get() + plan_.tensors[size_t(t)].offset; };
+    NarrowOp<T> o;
+    o.kind = op.kind;
+    o.in = op.in, o.out = op.out;
+    o.activation = op.activation;
+    o.keeps_input = ops::activation_needs[int(op.activation)] == ops::Needs::input;
+    o.alpha = T(op.alpha);
+    o.kernel = parameter(op.kernel), o.bias = parameter(op.bias), o.slope = parameter(op.slope);
+    o.dropout = {plan_.seed, 0, uint32_t(i), op.rate};
+    return o;
+}
+
+template <class T>
+bool Narrow<T>::one_row(const T* x, T* out) {
+    if (!k_.finite(x, plan_.inputs)) return false;
+    if (row_ops_.empty()) {
+        for (int i = 0; i <= last_; ++i) {
+            const OpKind kind = plan_.ops[size_t(i)].kind;
+            if (kind == OpKind::dense || kind == OpKind::activation) row_ops_.push_back(op_of(i));
+        }
+        row_.reserve(3 * (plan_.widest + 16));
+    }
+    T *z = row_.get(), *next = z + plan_.widest + 16, *other = next + plan_.widest + 16;
+    if (plan_.normalizes_input()) {
+        const double* mean = state_.input_statistics.get();
+        const double* variance = mean + plan_.tensors[size_t(plan_.ops[0].variance)].offset;
+        for (int64_t c = 0; c < plan_.inputs; ++c) {
+            const double inverse = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
+            other[c] = T((x[c] - T(mean[c])) * T(inverse));
+        }
+        x = other;
+    }
+    for (size_t i = 0; i < row_ops_.size(); ++i) {
+        T* to = i + 1 == row_ops_.size() ? out : x == next ? other : next;
+        k_.one_row(row_ops_[i], x, z, to);
+        x = to;
+    }
+    return true;
+}
+
+template <class T>
+void Narrow<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t panel, T* gradients) {
+    const int64_t rows = panels * panel, kept_rows = kept_panels * panel, lanes = k_.lanes_per_vector;
+    NarrowJob<T>& job = g.job;
+    auto place = [&](T* base) {  // returns the size; places everything at base, if there is one
+        int64_t end = 0;
+        auto take = [&](int64_t n) {
+            T* at = base ? base + end : nullptr;
+            end += (n + 15) / 16 * 16;
+            return at;
+        };
+        job.input = take(kept_rows * plan_.inputs);
+        job.targets = take(kept_rows * plan_.outputs);
+        job.weights = take(kept_rows);
+        job.staging = take(panel * std::max(plan_.inputs, plan_.outputs));
+        job.shown = take(panel * plan_.outputs);
+        g.ops.clear();
+        job.lowest = -1;
+        bool trains = false;
+        for (int i = 0; i <= last_; ++i) {
+            const Op& op = plan_.ops[size_t(i)];
+            if (op.kind == OpKind::normalization) continue;
+            NarrowOp<T> o = op_of(i);
+            auto gradient = [&](int t) {
+                return t < 0 || !gradients ? nullptr : gradients + plan_.tensors[size_t(t)].offset;
+            };
+            o.dkernel = gradient(op.kernel), o.dbias = gradient(op.bias), o.dslope = gradient(op.slope);
+            o.passes_on = trains;
+            trains |= op.kernel >= 0 || op.slope >= 0;
+            o.a = take(rows * op.out);
+            o.z = op.kind == OpKind::dense && o.keeps_input ? take(rows * op.out) : o.a;
+            o.d = take(rows * op.out);
+            if (op.kind == OpKind::dense && !summed_in_lanes(op.out, int(lanes))) {
+                o.ld = (op.out + lanes - 1) / lanes * lanes + lanes;  // a second vector may be read beyond the units
+                o.by_row = take(rows * o.ld);
+            }
+            if (trains && job.lowest < 0) job.lowest = int(g.ops.size());
+            g.ops.push_back(o);
+        }
+        return end;
+    };
+    g.scratch.reserve(place(nullptr));
+    place(g.scratch.get());
+    g.labels.reserve(kept_rows);
+    job.labels = g.labels.get();
+    job.ops = g.ops.data();
+    job.count = int(g.ops.size());
+    job.order = g.order.get();
+    job.block = block_;
+    if (plan_.normalizes_input()) job.mean = state_.input_statistics.get(), job.inverse = input_inverse_.get();
+}
+
+template <class T>
+void Narrow<T>::run(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order, Pass pass, T* out) {
+    const int64_t width = panel(capacity_), panels = (rows + width - 1) / width;
+    const int64_t count = std::min<int64_t>(int64_t(groups_.size()), panels);
+    const bool train = pass == Pass::train, scored = pass != Pass::predict;
+    const bool metrics = scored && !training_->metrics.empty();
+    if (w.first()) weighted_ = scored && data.weights, active_groups_ = int(count);
+    w.each(int64_t(groups_.size()), [&](int64_t number) {
+        Group& g = groups_[size_t(number)];
+        g.loss = 0;
+        if (number >= count) return;
+        const int64_t first = panels * number / count * width,
+                      end = std::min(rows, panels * (number + 1) / count * width);
+        NarrowJob<T> job = g.job;
+        job.x = &data.x;
+        job.order = g.order.get();
+        job.train = train;
+        job.seen = out;
+        if (scored) {
+            job.y = &data.y;
+            job.data_weights = data.weights;
+            job.loss = loss_;
+            job.loss.factor = 1 / double(rows);
+            job.row_weights = row_weights_.get();
+            if (metrics) {
+                job.row_labels = labels_.get(), job.row_targets = targets_.get();
+                job.seen = seen_.get();
+            }
+        }
+        const bool skips = scored && fused_loss_;  // the loss takes the pre-activation
+        NarrowOp<T>& top = g.ops.back();
+        top.activation = skips ? ops::Activation::linear : plan_.ops[size_t(last_)].activation;
+        top.keeps_input = ops::activation_needs[int(top.activation)] == ops::Needs::input;
+        if (has_dropout_)
+            for (NarrowOp<T>& o : g.ops) o.dropout.step = uint64_t(state_.step);
+        const int64_t chunk = chunk_panels_ * width;
+        for (int64_t r = first; r < end; r += chunk) {
+            job.first = r;
+            job.rows = std::min(chunk, end - r);
+            job.accumulate = r > first;
+            if (resident_) {
+                job.input = g.job.input + (r - first) * plan_.inputs;
+                job.targets = g.job.targets + (r - first) * plan_.outputs;
+                job.weights = g.job.weights + (r - first);
+                job.labels = g.job.labels + (r - first);
+            }
+            if (job.gathered) {
+            } else if (resident_ || order.consecutive()) {
+                const int64_t at = resident_ ? 0 : order(0);
+                for (int64_t k = 0; k < job.rows; ++k) g.order[k] = at + r + k;
+            } else {
+                k_.order(order.cursor->order(), order.cursor->first() + r, job.rows, g.order.get());
+            }
+            g.loss += k_.run[vectors(capacity_) - 1](job);
+        }
+        g.job.gathered = resident_;
+        if (metrics) measure(data, first, end);
+    });
+    w.sync();
+}
+
+template <class T>
+void Narrow<T>::measure(const Dataset& data, int64_t first, int64_t end) {
+    LossRows<T> l;
+    l.p = seen_.get() + first * plan_.outputs;
+    l.y = training_->sparse() ? nullptr : targets_.get() + first * plan_.outputs;
+    l.labels = training_->sparse() ? labels_.get() + first : nullptr;
+    l.weights = data.weights ? row_weights_.get() + first : nullptr;
+    l.rows = end - first;
+    l.cols = plan_.outputs;
+    for (size_t m = 0; m < training_->metrics.size(); ++m)
+        if (training_->metrics[m].per_row()) {
+            l.row_loss = row_metric_.get() + int64_t(m) * capacity_ + first;
+            measure_rows(kernels_, training_->metrics[m], l);
+        }
+}
+
+template <class T>
+void Narrow<T>::gradients(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order) {
+    run(w, data, rows, order, Pass::train, nullptr);
+}
+template <class T>
+void Narrow<T>::infer(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order, Pass pass, T* out) {
+    run(w, data, rows, order, pass, out);
+}
+
+template <class T>
+void Narrow<T>::update(const Worker& w) {
+    const int others = active_groups_ - 1;  // a short last batch may be too few rows for all
+    const Slices cut(plan_.parameters, 4096, 16);
+    w.each(cut.count, [&](int64_t s) {
+        const int64_t begin = cut.begin(s), end = cut.end(s);
+        if (others > 0) {
+            const T* parts[most_groups];
+            for (int k = 0; k < others; ++k) parts[k] = parts_[size_t(k) + 1] + begin;
+            k_.add_gradients(state_.gradients.get() + begin, parts, others, end - begin);
+        }
+        if (!simple_update_) return;
+        for (size_t r = 0; r < runs_.size(); ++r) {
+            const Run& run = runs_[r];
+            const int64_t first = std::max(begin, run.first), last = std::min(end, run.first + run.n);
+            if (first < last)
+                penalty_parts_[int64_t(r) * Slices::most + s] =
+                    wide_.update_elements(first, last - first, run.l1, run.l2);
+        }
+    });
+    if (simple_update_) return;
+    w.sync();
+    wide_.update_all(w);
+}
+
+template <class T>
+double Narrow<T>::add_to_totals(int64_t rows, double* totals) {
+    double loss = 0, weight = double(rows);
+    for (const Group& g : groups_) loss += g.loss;
+    const Training& t = *training_;
+    if (!t.metrics.empty()) {
+        if (weighted_) {
+            weight = 0;
+            for (int64_t r = 0; r < rows; ++r) weight += row_weights_[r];
+        }
+        add_metrics(t, seen_.get(), t.sparse() ? nullptr : targets_.get(), labels_.get(),
+                    weighted_ ? row_weights_.get() : nullptr, rows, plan_.outputs, row_metric_.get(), capacity_, weight,
+                    totals + 2);
+    }
+    return loss / double(rows);
+}
+
+template <class T>
+double Narrow<T>::penalty_sum() const {
+    if (!simple_update_) return wide_.penalty_sum();
+    double sum = 0;
+    for (int64_t i = 0; i < int64_t(runs_.size()) * Slices::most; ++i) sum += penalty_parts_[i];
+    return sum;
+}
+
+template class Narrow<float>;
+template class Narrow<double>;
+
+}  // namespace fd::cpu

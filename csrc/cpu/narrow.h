@@ -1,0 +1,85 @@
+// The narrow path: a net whose parameters stay in a core's cache. A thread takes rows of the batch through the whole net,
+// forward and back, with no barrier in between; then the team adds up the gradients and updates. Work is cut by shapes alone,
+// so the bits do not depend on the number of threads.
+#pragma once
+#include <vector>
+
+#include "core/backend.h"
+#include "core/parallel.h"
+#include "core/trainer.h"
+#include "cpu/memory.h"
+#include "cpu/narrow_kernels.h"
+#include "cpu/wide.h"
+
+namespace fd::cpu {
+
+template <class T>
+class Narrow {
+public:
+    static constexpr int most_groups = 8;
+    // Updates that need whole gradients, and penalties, are `wide`'s.
+    Narrow(const Plan& plan, State<T>& state, Wide<T>& wide);
+
+    void configure(const Training* training);
+    bool takes(int64_t rows) const;  // whether this path is the faster one for batches of so many rows
+    // Room for batches of `rows`. `resident`: until the next call every batch is the same whole data set.
+    void reserve(int64_t rows, bool backward, bool resident = false);
+    bool ignores_order() const { return !has_dropout_; }  // of the rows within a batch
+    int groups(int64_t rows) const;                       // how many threads may share a batch
+
+    void gradients(const Worker&, const Dataset&, int64_t rows, const RowOrder&);  // of train_step, in each group
+    void update(const Worker&);
+    // Forward; the loss too for Pass::evaluate. For Pass::predict the outputs go to `out`, (rows, outputs).
+    void infer(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out);
+    bool covers() const { return covers_; }
+    // The outputs for one row of finite numbers; false, and nothing else, if some are not. Needs no reserve().
+    bool one_row(const T* x, T* out);
+    // By one worker: as Wide::add_to_totals.
+    double add_to_totals(int64_t rows, double* totals);
+    double penalty_sum() const;  // by one worker, after update()
+
+private:
+    struct Group {  // what one thread works on
+        std::vector<NarrowOp<T>> ops;
+        Buffer<T> scratch, gradients;
+        Buffer<int64_t> order;
+        Buffer<int32_t> labels;
+        NarrowJob<T> job;  // where everything lies
+        double loss = 0;
+    };
+    struct Run {  // parameters that are updated alike
+        int64_t first, n;
+        double l1, l2;
+    };
+    int vectors(int64_t rows) const { return rows <= k_.lanes_per_vector ? 1 : 2; }
+    int64_t panel(int64_t rows) const { return vectors(rows) * int64_t(k_.lanes_per_vector); }
+    NarrowOp<T> op_of(int i) const;  // without scratch and gradients
+    void lay_out(Group&, int64_t panels, int64_t resident_panels, int64_t panel, T* gradients);
+    void run(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out);
+    void measure(const Dataset&, int64_t first, int64_t end);  // per-row metrics of some rows of the batch
+    void find_runs();
+
+    const Plan& plan_;
+    State<T>& state_;
+    Wide<T>& wide_;
+    const Kernels<T>& kernels_;
+    const NarrowKernels<T>& k_;
+    const Training* training_ = nullptr;
+    bool covers_ = false, fused_loss_ = false, simple_update_ = false;
+    int last_ = 0;
+    NarrowLoss<T> loss_;
+    int64_t capacity_ = 0, chunk_panels_ = 0, block_ = 1, width_ = 0;  // width_: of a row in the scratch
+    bool backward_ready_ = false;
+    std::vector<Group> groups_;
+    std::vector<Run> runs_;
+    std::vector<const T*> parts_;
+    Buffer<double> input_inverse_, row_weights_, row_metric_, penalty_parts_;
+    Buffer<T> targets_, seen_, row_;
+    std::vector<NarrowOp<T>> row_ops_;
+    Buffer<int32_t> labels_;
+    int active_groups_ = 0;  // that had rows in the batch at hand
+    bool weighted_ = false, has_dropout_ = false;
+    bool resident_ = false;  // the batch is the data set: its panels are made once and kept
+};
+
+}  // namespace fd::cpu

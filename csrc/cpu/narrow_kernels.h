@@ -1,0 +1,80 @@
+// The kernels of the narrow path (narrow.h): a chunk of rows through the whole net in one call.
+//
+// Rows lie in lanes. A panel is V vectors of rows (V = 1 or 2), feature by feature: element (feature, row) at
+// feature · panel + row. Outputs of a layer are the next layer's input as they are; nothing is packed in between.
+#pragma once
+#include <cstdint>
+
+#include "core/plan.h"
+#include "core/types.h"
+#include "cpu/kernels.h"
+#include "ops/rng.h"
+
+namespace fd::cpu {
+
+template <class T>
+struct NarrowOp {  // one op of the net, with the scratch of whoever runs it; panels follow each other
+    OpKind kind = OpKind::dense;
+    int64_t in = 0, out = 0;
+    ops::Activation activation = ops::Activation::linear;
+    bool keeps_input = false;  // the derivative needs the pre-activation: it is kept in z
+    T alpha = 0;
+    const T *kernel = nullptr, *bias = nullptr, *slope = nullptr;
+    T *dkernel = nullptr, *dbias = nullptr, *dslope = nullptr;
+    T *a = nullptr, *z = nullptr;  // (out, panel): output, pre-activation (z may be a)
+    T* d = nullptr;                // (out, panel): the gradient of the output, then of the pre-activation
+    T* by_row = nullptr;  // (rows, ld): d with units in lanes, for the kernel's gradient; null: summed in lanes
+    int64_t ld = 0;
+    bool passes_on = false;  // an op below has parameters
+    DropoutKey dropout{};
+};
+
+template <class T>
+struct NarrowLoss {
+    ops::Loss kind = ops::Loss::mse;
+    T param = 0, label_smoothing = 0;
+    bool from_logits = false;    // categorical kinds: the output holds logits, else probabilities
+    double factor = 1;           // 1/rows of the batch
+    bool probabilities = false;  // what metrics see: softmax or sigmoid of the output
+};
+
+template <class T>
+struct NarrowJob {  // one chunk: rows that are taken through the net together
+    const View* x = nullptr;
+    const View* y = nullptr;               // targets or class ids, or none
+    const double* data_weights = nullptr;  // by data row, or none
+    const int64_t* order = nullptr;        // the data rows to take
+    int64_t rows = 0;                      // how many: at most the panels that the scratch holds
+    int64_t first = 0;                     // the first one's place in the batch
+    int64_t block = 1;                     // panels that go through an op in one call
+    bool gathered = false;                 // input, targets, labels and weights are as an earlier call has left them
+    const double *mean = nullptr, *inverse = nullptr;  // standardises x, or none
+    NarrowOp<T>* ops = nullptr;
+    int count = 0, lowest = 0;  // lowest: the first op with parameters; backward ends there
+    NarrowLoss<T> loss;
+    bool train = false;       // dropout and gradients
+    bool accumulate = false;  // gradients are added to those of the chunk before
+    // The chunk, in panels
+    T *input = nullptr, *targets = nullptr, *weights = nullptr;  // weights: 0 where a panel has no row
+    int32_t* labels = nullptr;
+    T *staging = nullptr, *shown = nullptr;  // scratch: one panel of rows as they come; what metrics see
+    // The whole batch, by place: filled where they are not null
+    T *row_targets = nullptr, *seen = nullptr;  // (rows, outputs): targets; what metrics see, or the prediction
+    int32_t* row_labels = nullptr;
+    double* row_weights = nullptr;  // needed with data_weights
+};
+
+template <class T>
+struct NarrowKernels {
+    // The rows at first … first + n - 1 of an epoch's order.
+    void (*order)(const ops::Shuffle&, int64_t first, int64_t n, int64_t* rows);
+    // Returns Σ weight · loss of the rows; [0]: panels of one vector, [1]: of two
+    double (*run[2])(const NarrowJob<T>&);
+    // One row through one op in inference; z is scratch for the pre-activation, a may be z
+    void (*one_row)(const NarrowOp<T>&, const T* x, T* z, T* a);
+    bool (*finite)(const T* x, int64_t n);
+    void (*add_gradients)(T* into, const T* const* parts, int count, int64_t n);  // into += parts[0] + …
+    int lanes_per_vector;
+};
+
+}  // namespace fd::cpu
