@@ -62,6 +62,7 @@ struct LaneGather {  // (rows, cols) numbers to (rows, cols) packs
     const int32_t* index = nullptr;  // (rows, lanes) data rows; null: first, first + 1, … for every net
     bool from_packs = false;         // `from` holds packs (one column): each net has numbers of its own
     T* to = nullptr;
+    bool small = false;  // all of `from` has less than 2^31 numbers
 };
 
 struct LaneTensor {

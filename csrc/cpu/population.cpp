@@ -186,6 +186,7 @@ private:
     struct Rows {
         const T *x = nullptr, *y = nullptr, *w = nullptr;
         int64_t targets = 0;  // columns of y
+        bool small = true;    // see LaneGather
         Buffer<T> held[3];
         Rows(const Population& p, const Dataset& d) {
             const bool standardise = p.plan_.normalizes_input();
@@ -198,6 +199,7 @@ private:
             }
             x = numbers(p, d.x, mean, inverse.data(), held[0]);
             targets = d.y ? d.y.cols : 0;
+            small = d.rows() * std::max({d.x.cols, targets, p.width_}) < int64_t(1) << 31;
             if (d.y) y = numbers(p, d.y, nullptr, nullptr, held[1]);
             if (d.weights) {
                 held[2].reserve(d.rows());
@@ -323,7 +325,7 @@ private:
             b.x = rows.x + first * plan_.inputs;
             return;
         }
-        lanes_.gather({rows.x, plan_.inputs, b.rows, first, index, false, s.x.get()});
+        lanes_.gather({rows.x, plan_.inputs, b.rows, first, index, false, s.x.get(), rows.small});
         b.x = s.x.get();
     }
     void set_targets(LaneBlock<T>& b, LaneScratch<T>& s, const Rows& rows, bool own_weights, int64_t first,
@@ -335,11 +337,12 @@ private:
             b.w = own_weights ? s.start_weights.get() + first * width_ : rows.w ? rows.w + first : nullptr;
             return;
         }
-        lanes_.gather({rows.y, rows.targets, b.rows, first, index, false, s.y.get()});
+        lanes_.gather({rows.y, rows.targets, b.rows, first, index, false, s.y.get(), rows.small});
         b.y = s.y.get();
         b.w = nullptr;
         if (!own_weights && !rows.w) return;
-        lanes_.gather({own_weights ? s.start_weights.get() : rows.w, 1, b.rows, first, index, own_weights, s.w.get()});
+        lanes_.gather({own_weights ? s.start_weights.get() : rows.w, 1, b.rows, first, index, own_weights, s.w.get(),
+                       rows.small});
         b.w = s.w.get();
     }
 

@@ -97,6 +97,21 @@ FD_HD void gather_eight(const float* from, const int32_t* row, int64_t cols, flo
         _mm512_storeu_ps(to + (i + 4) * 16, _mm512_permutex2var_ps(v[i], odd, v[i + 4]));
     });
 }
+// Number index[k]·stride + k·step of `from` for each lane k. (Sixteen stores and one load of them all would wait for one
+// another.)
+FD_HD Pack<float> gather_pack(const float* from, const int32_t* index, int64_t stride, int step) {
+    const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+    const __m512i at = _mm512_add_epi32(_mm512_mullo_epi32(_mm512_loadu_si512(index), _mm512_set1_epi32(int(stride))),
+                                        _mm512_mullo_epi32(lane, _mm512_set1_epi32(step)));
+    return (Lanes<float>::vec)_mm512_i32gather_ps(at, from, 4);
+}
+FD_HD Pack<double> gather_pack(const double* from, const int32_t* index, int64_t stride, int step) {
+    const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7),
+                  row = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(index));
+    const __m256i at = _mm256_add_epi32(_mm256_mullo_epi32(row, _mm256_set1_epi32(int(stride))),
+                                        _mm256_mullo_epi32(lane, _mm256_set1_epi32(step)));
+    return (Lanes<double>::vec)_mm512_i32gather_pd(at, from, 8);
+}
 #endif
 
 template <class T>
@@ -105,10 +120,16 @@ void lane_gather(const LaneGather<T>& g) {
         T* to = g.to + r * g.cols * W<T>;
         int64_t done = 0;
 #if defined(__AVX512F__)
-        if constexpr (std::is_same_v<T, float>)
-            if (g.index && !g.from_packs)
-                for (; done + 8 <= g.cols; done += 8)
-                    gather_eight(g.from + done, g.index + r * W<T>, g.cols, to + done * W<T>);
+        if (g.index && g.small) {
+            const int32_t* index = g.index + r * W<T>;
+            if constexpr (std::is_same_v<T, float>)
+                if (!g.from_packs)
+                    for (; done + 8 <= g.cols; done += 8) gather_eight(g.from + done, index, g.cols, to + done * W<T>);
+            const int64_t stride = g.from_packs ? W<T> : g.cols;
+            for (; done < g.cols; ++done)
+                store(to + done * W<T>, gather_pack(g.from + done, index, stride, g.from_packs ? 1 : 0));
+            continue;
+        }
 #endif
         for (int k = 0; k < W<T>; ++k) {
             const int64_t row = g.index ? int64_t(g.index[r * W<T> + k]) : g.first + r;

@@ -112,7 +112,7 @@ std::string why_not_lanes(const Plan& plan, const Training& training, DType dtyp
         if (o.kind == OpKind::batch_norm)
             work = cpu::LaneProgram(plan, cpu::LaneMode::train, fused, rows).work;  // the whole batch at once
     const int64_t bytes = (layout.parameters * 2 + work) * width * item;
-    if (bytes > cpu::most_lane_bytes) return "the weights of a group of nets outgrow the second-level cache";
+    if (bytes > cpu::most_lane_bytes) return "the weights of a group of nets would outgrow the caches";
     return "";
 }
 
