@@ -51,6 +51,10 @@ Training training_of(const py::dict& d) {
     read(o, "ns_steps", h.ns_steps), read(o, "ns_a", h.ns_a), read(o, "ns_b", h.ns_b), read(o, "ns_c", h.ns_c);
     read(o, "rms_rate", h.rms_rate), read(o, "adam_lr_ratio", h.adam_lr_ratio);
     read(o, "adam_weight_decay", h.adam_weight_decay);
+    SolverOptions& s = t.solver;
+    read(o, "gtol", s.gtol), read(o, "ftol", s.ftol), read(o, "damping", s.damping), read(o, "radius", s.radius);
+    read(o, "history_size", s.history_size), read(o, "line_search_steps", s.line_search_steps);
+    read(o, "cg_steps", s.cg_steps), read(o, "gauss_newton", s.gauss_newton);
     t.rule();  // an unknown kind is an error here
     for (const py::handle& item : field<py::list>(d, "metrics")) {
         const auto m = py::cast<py::dict>(item);
@@ -124,7 +128,7 @@ public:
         for (int s = 0; s < net_->slots(); ++s) {
             py::list slot;
             for (int tensor : plan().trainable) {
-                py::array a = empty_array(net_->dtype(), shape_of(plan().tensors[size_t(tensor)]));
+                py::array a = empty_array(net_->slot_dtype(), shape_of(plan().tensors[size_t(tensor)]));
                 net_->read_slot(s, tensor, a.mutable_data());
                 slot.append(a);
             }
@@ -133,6 +137,8 @@ public:
         py::dict state;
         state["step"] = net_->step();
         state["slots"] = slots;
+        const std::vector<double>& numbers = net_->numbers();
+        state["numbers"] = py::array_t<double>(py::ssize_t(numbers.size()), numbers.data());
         return state;
     }
 
@@ -141,6 +147,10 @@ public:
         const auto slots = field<py::list>(state, "slots");
         if (int(slots.size()) != net_->slots())
             throw InvalidArgument("set_state: wrong number of slots for this optimizer");
+        std::vector<double> numbers;
+        read(state, "numbers", numbers);
+        if (numbers.size() != net_->numbers().size())
+            throw InvalidArgument("set_state: wrong count of numbers for this optimizer");
         std::vector<std::vector<py::array>> checked;
         for (const py::handle& item : slots) {
             const auto slot = py::cast<py::list>(item);
@@ -149,11 +159,12 @@ public:
             checked.emplace_back();
             for (size_t k = 0; k < slot.size(); ++k)
                 checked.back().push_back(
-                    as_tensor(slot[k], plan().tensors[size_t(plan().trainable[k])], net_->dtype(), "set_state"));
+                    as_tensor(slot[k], plan().tensors[size_t(plan().trainable[k])], net_->slot_dtype(), "set_state"));
         }
         for (size_t s = 0; s < checked.size(); ++s)
             for (size_t k = 0; k < checked[s].size(); ++k)
                 net_->write_slot(int(s), plan().trainable[k], checked[s][k].data());
+        net_->numbers() = numbers;
         net_->set_step(field<int64_t>(state, "step"));
     }
 
@@ -214,6 +225,7 @@ public:
         result["partial"] = py::array_t<double>(k, out.partial.data());
         result["nonfinite_step"] = out.nonfinite_step;
         result["interrupted"] = out.interrupted;
+        result["ended"] = out.ended;
         return result;
     }
 

@@ -35,9 +35,11 @@ struct TrainOutcome {
     std::vector<double> partial;             // (K,): the running totals of the unfinished epoch
     int64_t nonfinite_step = -1;
     bool interrupted = false;
+    std::string ended;  // why a full-batch solver has nothing more to do, or empty; see Solver::ended
 };
 
-// Every void pointer holds elements of the net's own type (of a Tensor with `float64`: double), densely packed.
+// Every void pointer holds elements of the net's own type (of a Tensor with `float64`: double; of a slot: slot_dtype()), densely
+// packed.
 class Backend {
 public:
     virtual ~Backend() = default;
@@ -47,6 +49,8 @@ public:
     virtual void write_tensor(int tensor, const void* in) = 0;
     virtual void configure(const Training&) = 0;  // resets the optimizer's state
     virtual int slots() const = 0;
+    virtual DType slot_dtype() const = 0;        // a full-batch solver's are double
+    virtual std::vector<double>& numbers() = 0;  // the rest of the optimizer's state; its length is fixed by configure
     virtual void read_slot(int slot, int tensor, void* out) const = 0;
     virtual void write_slot(int slot, int tensor, const void* in) = 0;
     virtual int64_t step() const = 0;

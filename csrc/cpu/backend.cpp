@@ -7,6 +7,7 @@
 
 #include "core/parallel.h"
 #include "core/trainer.h"
+#include "cpu/full_batch.h"
 #include "cpu/gemm.h"
 #include "cpu/narrow.h"
 #include "cpu/wide.h"
@@ -29,16 +30,20 @@ public:
     const Plan& plan() const override { return plan_; }
     DType dtype() const override { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
     const Training* training() const override { return configured_ ? &training_ : nullptr; }
-    int slots() const override { return int(state_.slots.size()); }
+    int slots() const override { return int(full_batch_ ? full_batch_->solver().vectors.size() : state_.slots.size()); }
+    DType slot_dtype() const override { return full_batch_ ? DType::f64 : dtype(); }
+    std::vector<double>& numbers() override { return full_batch_ ? full_batch_->solver().numbers : no_numbers_; }
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override { state_.step = step; }
 
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
     void write_tensor(int tensor, const void* in) override { std::memcpy(place(tensor), in, bytes(tensor)); }
     void read_slot(int slot, int tensor, void* out) const override {
+        if (full_batch_) return full_batch_->read_slot(slot, tensor, static_cast<double*>(out));
         std::memcpy(out, slot_place(slot, tensor), bytes(tensor));
     }
     void write_slot(int slot, int tensor, const void* in) override {
+        if (full_batch_) return full_batch_->write_slot(slot, tensor, static_cast<const double*>(in));
         std::memcpy(slot_place(slot, tensor), in, bytes(tensor));
     }
 
@@ -55,11 +60,14 @@ public:
         narrow_.configure(&training_);
         narrow_inference_.configure(&training_);
         running_.assign(size_t(width()), 0.0);
+        full_batch_.reset();
+        if (training_.full_batch()) full_batch_ = std::make_unique<FullBatch<T>>(plan_, state_, wide_, training_);
     }
 
     TrainOutcome train(const TrainRequest& request) override {
         require_training(request.train);
         pin_blas_to_one_thread();
+        if (full_batch_) return train_full_batch(request);
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
         const bool narrow = narrow_.takes(batch_size);
         const bool resident = batch_size == request.train.rows() && (!request.shuffle || narrow_.ignores_order());
@@ -212,6 +220,17 @@ public:
     }
 
 private:
+    TrainOutcome train_full_batch(const TrainRequest& request) {
+        auto threads = [&](int64_t rows) { return team(request.threads, rows); };
+        auto validate = [&](double* totals) {
+            bool stopped = false;
+            const Poll poll = [&] { return stopped = stopped || (request.poll && request.poll()); };
+            evaluate(*request.validation, request.threads, poll, totals);
+            return !stopped;
+        };
+        return full_batch_->train(request, running_, threads, validate);
+    }
+
     void* place(int tensor) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (t.float64) return state_.input_statistics.get() + t.offset;
@@ -324,8 +343,9 @@ private:
     Training training_;
     bool configured_ = false;
     Wide<T> wide_;
-    Narrow<T> narrow_, narrow_inference_;  // each keeps its own scratch: a validation comes between two epochs
-    std::vector<double> running_;
+    Narrow<T> narrow_, narrow_inference_;       // each keeps its own scratch: a validation comes between two epochs
+    std::unique_ptr<FullBatch<T>> full_batch_;  // if the optimizer is a solver
+    std::vector<double> running_, no_numbers_;
     // the row before which a poll stopped a pass over chunks; see Wide::stops
     std::atomic<int64_t> stopped_before_{-1};
 };

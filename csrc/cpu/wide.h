@@ -89,6 +89,8 @@ public:
         poll_ = poll;
         stopped_at_.store(-1, std::memory_order_relaxed);
     }
+    // Of the op's output; of the pre-activation of a dense op once backward() has been through it.
+    T* gradient_at(int op) const { return d(op); }
     void prepare_input();  // by one worker, after the statistics were set
 
 private:

@@ -15,7 +15,7 @@ from . import callbacks, initializers, layers, losses, metrics, optimizers, regu
 from .history import History
 from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Residual
 from .model import Model
-from .optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Muon, Nadam, RMSprop
+from .optimizers import LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, LevenbergMarquardt, Lion, Muon, Nadam, RMSprop
 from .saving import load
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ _LAZY = {"build_config": "versions", "show_versions": "versions"}
 _MODULES = ("datasets",)
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Activation",
     "Adadelta",
@@ -40,6 +41,7 @@ __all__ = [
     "Dropout",
     "History",
     "LayerNorm",
+    "LevenbergMarquardt",
     "Lion",
     "Model",
     "Muon",

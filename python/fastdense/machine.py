@@ -97,10 +97,15 @@ class Machine:
         with self._lock:
             return [list(slot) for slot in self._engine.get_state()["slots"]] if self._training else []
 
-    def set_slots(self, slots: Sequence[Sequence[Array]], step: int) -> None:
+    def numbers(self) -> Array:
+        """The rest of the optimizer's state, float64; most optimizers have none."""
+        with self._lock:
+            return np.asarray(self._engine.get_state()["numbers"]) if self._training else np.zeros(0)
+
+    def set_slots(self, slots: Sequence[Sequence[Array]], step: int, numbers: Array) -> None:
         """Replace the optimizer's state."""
         with self._lock:
-            self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots]})
+            self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": numbers})
             self.step = step
 
     def move(self, device: str) -> None:
@@ -110,14 +115,14 @@ class Machine:
             if device == self.device:
                 return
             engine, here = make_engine(device, self.net.program), self.device
-            tensors, slots = self._ready().get_tensors(), self.slots()
+            tensors, slots, numbers = self._ready().get_tensors(), self.slots(), self.numbers()
             try:
                 self.device = device
                 self._write(engine, tensors)
                 if self._training is not None:
                     engine.configure(self._training)
                     kept = [[np.asarray(array, dtype=self.value_dtype) for array in slot] for slot in slots]
-                    engine.set_state({"step": self.step, "slots": kept})
+                    engine.set_state({"step": self.step, "slots": kept, "numbers": numbers})
             except BaseException:
                 self.device = here
                 raise

@@ -81,7 +81,8 @@ class Model(BaseModel):
         y : array of shape (rows, outputs), or class ids (rows,) for a sparse loss
             (rows,) also means one column if the net has one output; nothing else is broadcast.
         batch_size : int
-            Rows per step, 32 if None. The last batch of an epoch may be short.
+            Rows per step, 32 if None. The last batch of an epoch may be short. Full-batch optimizers (`LBFGS`) take all
+            rows: leave it out for them.
         epochs : int
             Number of the epoch to stop before; trains `epochs - initial_epoch` epochs.
         verbose : {"auto", 0, 1, 2}
@@ -128,7 +129,9 @@ class Model(BaseModel):
         elif cut < len(data):
             data, validation = data.part(slice(0, cut)), data.part(slice(cut, None))
         data = data.weighted(class_weights("fit", class_weight, data.y, self._shape, loss))
-        check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
+        options = options.for_rows(self.optimizer, len(data))
+        if not self.optimizer.full_batch:
+            check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
         self.machine.adapt(data.x)
         history = History()
         params = {
