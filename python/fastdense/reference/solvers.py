@@ -159,7 +159,7 @@ def lbfgs(spec: Spec, at: Point, memory: Memory, problem: Problem) -> tuple[Poin
 
 
 def levenberg_marquardt(spec: Spec, at: Point, memory: Memory, problem: Problem) -> tuple[Point, Memory] | None:
-    """Make one iteration, algorithm 3.16. numbers: the damping mu (0: not chosen yet) and the factor nu of its next rise."""
+    """Make one iteration (algorithm 3.16). numbers: the damping mu (0 before it is chosen) and nu, its next rise."""
     mu, nu = (float(v) for v in memory.numbers)
     matrix = problem.gauss_newton(at.w)
     largest = float(np.diagonal(matrix).max(initial=0.0))
