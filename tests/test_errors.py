@@ -344,7 +344,12 @@ def test_compile(make: Make, kwargs: dict[str, Any], error: type[Exception], mes
         ([fd.Dense(1)], {"inputs": 0}, ValueError, "Model: inputs=0 is out of range"),
         ([fd.Dense(1)], {"inputs": (4,)}, TypeError, "Model: inputs=(4,) is of type tuple"),
         ([fd.Dense(1)], {"seed": -1}, ValueError, "Model: seed=-1 is out of range"),
-        ([fd.Dense(1)], {"dtype": "float16"}, ValueError, "Model: dtype is 'float16'; needed: 'float32' or 'float64'"),
+        (
+            [fd.Dense(1)],
+            {"dtype": "float16"},
+            ValueError,
+            "Model: dtype is 'float16'; needed: 'float32', 'float64' or 'bfloat16'",
+        ),
         ([fd.Dense(1)], {"device": "cpuu"}, ValueError, "device: 'cpuu' is not a device"),
         ([fd.Dense(1)], {"device": "gpu"}, ValueError, "Did you mean 'cuda'?"),
         ([fd.Dense(3, "softmax"), fd.Dense(1)], {}, ValueError, "softmax is used before the last layer"),

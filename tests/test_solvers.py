@@ -22,6 +22,7 @@ from fastdense.solvers import ENDINGS, Solver
 Array = Any
 LBFGS = {"kind": "lbfgs", "history_size": 3, "line_search_steps": 25, "gtol": 0.0, "ftol": -1.0}
 LM = {"kind": "levenberg_marquardt", "damping": 1e-2, "gtol": 0.0, "ftol": -1.0}
+NEWTON = {"kind": "newton_cg", "radius": 0.5, "cg_steps": 20, "gtol": 0.0, "ftol": -1.0}
 STEPS = 4  # few enough that rounding has not yet grown by the curvature's condition number
 
 
@@ -57,6 +58,19 @@ MORE: dict[str, tuple[list[Any], dict[str, Any]]] = {
 }
 
 
+CURVED: dict[str, tuple[list[Any], dict[str, Any]]] = {
+    "classes": MORE["classes"],
+    "labels": MORE["labels"],
+    "binary": MORE["binary"],
+    "smoothed": (MORE["classes"][0], loss_spec("categorical_crossentropy", label_smoothing=0.1)),
+    "logits": ([dense(6, "elu"), dense(3)], loss_spec("categorical_crossentropy", from_logits=True)),
+    "softmax, mse": ([dense(6, "tanh"), dense(3, "softmax")], loss_spec("mse")),
+    "huber": ([dense(6, "tanh"), dense(2)], loss_spec("huber")),
+    "log_cosh": ([BEGIN, dense(4, "tanh"), END, dense(2)], loss_spec("log_cosh")),
+    "poisson": ([dense(6, "tanh"), dense(2, "softplus")], loss_spec("poisson")),
+}
+
+
 @pytest.mark.parametrize("name", [*NETS, *MORE])
 def test_lbfgs_step_by_step(name: str) -> None:
     ops, loss = (NETS | MORE)[name]
@@ -67,6 +81,12 @@ def test_lbfgs_step_by_step(name: str) -> None:
 def test_levenberg_marquardt_step_by_step(name: str) -> None:
     ops, loss = NETS[name]
     compare(Problem(ops, loss or loss_spec("mse"), options=LM, metrics=(metric("mae"),), rows=30), run())
+
+
+@pytest.mark.parametrize("name", [*NETS, *CURVED])
+def test_newton_cg_step_by_step(name: str) -> None:
+    ops, loss = (NETS | CURVED)[name]
+    compare(Problem(ops, loss or loss_spec("mse"), options=NEWTON, metrics=(metric("mae"),), rows=70), run())
 
 
 def test_jacobian_of_the_reference_by_differences() -> None:
@@ -92,7 +112,7 @@ def test_jacobian_of_the_reference_by_differences() -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("spec", [LBFGS, LM], ids=lambda spec: str(spec["kind"]))
+@pytest.mark.parametrize("spec", [LBFGS, LM, NEWTON], ids=lambda spec: str(spec["kind"]))
 def test_same_bits_at_any_thread_count(spec: Any, dtype: str) -> None:
     ops = [dense(16, "tanh", kernel_l2=1e-4), dense(8, "sigmoid"), dense(2)]
     problem = Problem(ops, options=spec, metrics=(metric("mae"),), inputs=20, rows=6000)
@@ -123,7 +143,7 @@ def model_of(optimizer: Any, device: str = "cpu", dtype: str = "float64", **opti
     return model
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "lm"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "lm", "newton_cg"])
 def test_a_linear_net_ends_at_the_ridge_solution(optimizer: str) -> None:
     x, y = data()
     model = fd.Model(
@@ -167,7 +187,7 @@ def test_lbfgs_never_becomes_nan(seed: int) -> None:
 # -- as an optimizer of a model --------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("optimizer", ["lbfgs", "lm"])
+@pytest.mark.parametrize("optimizer", ["lbfgs", "lm", "newton_cg"])
 def test_history_is_of_the_parameters_after_the_iteration(device: str, optimizer: str) -> None:
     x, y = data()
     model = model_of(optimizer, device, metrics=["mae"])
@@ -180,7 +200,7 @@ def test_history_is_of_the_parameters_after_the_iteration(device: str, optimizer
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("optimizer", [fd.LBFGS(history_size=2), "lm"])
+@pytest.mark.parametrize("optimizer", [fd.LBFGS(history_size=2), "lm", "newton_cg"])
 def test_goes_on_exactly(optimizer: Any, dtype: str, tmp_path: Path) -> None:
     x, y = data()
     whole, parts = model_of(optimizer, dtype=dtype), model_of(optimizer, dtype=dtype)
@@ -272,6 +292,20 @@ def test_batch_hooks_see_iterations() -> None:
             "mse",
             "compile: LevenbergMarquardt was given for a net with activation='prelu'; it knows no Jacobian of that: "
             "use optimizer='lbfgs'",
+        ),
+        (
+            [fd.Dense(2)],
+            "newton_cg",
+            "hinge",
+            "compile: the loss is hinge; NewtonCG needs one that is curved; this one has no curvature (it is piecewise "
+            "linear): use optimizer='lbfgs'",
+        ),
+        (
+            [fd.Dense(2)],
+            "newton_cg",
+            "categorical_crossentropy",
+            "compile: the loss is categorical_crossentropy of an output that does not come from softmax; NewtonCG "
+            "knows it with softmax or from_logits=True: end with activation='softmax'",
         ),
         (
             [fd.Dense(2, kernel_regularizer="l1")],

@@ -89,6 +89,19 @@ SUM = 0.25
 # Acklam's start and two Newton steps against the standard library's Wichura AS241: both are good to a few ulp of the
 # quantile or, in the middle, where that goes to 0, of 1.
 QUANTILE = 16 * 2.0**-52
-# An estimate to 2^-14 and one Newton step leave an error of its square, 0.03 u, beside the roundings of the step, of its
-# correction and of the product that follows. The exact instructions need less.
+# An estimate to 2^-14 and one Newton step leave an error of its square, 0.03 u, beside the roundings of the step, of
+# its correction and of the product that follows. The exact instructions need less.
 QUICK = 2.0  # [1.3]
+
+# -- bfloat16 (test_bf16.py) -------------------------------------------------------------------------------------
+
+# An operand that float32's rounding has moved across the middle between two bfloat16 numbers is rounded the other way,
+# a jump of up to 2^-7 of itself. Where a test needs float32's accuracy, draws keep this distance, over the largest.
+ROUNDING_EDGE = 2.0**3 * UNIT["float32"]
+# Elsewhere such flips are part of what is measured. Rounding errs by a step over sqrt(12); an operand flips if it lies
+# within its float32 error e of a middle, with chance 2 e/step, and then errs by a whole step: sqrt(24 e/step) of what
+# rounding itself does. With e = 16 u and a step of 2^-8: 0.08; the rest is room for few numbers.
+FLIPS = 0.25
+# Over many steps one flip brings on others, until two runs round independently of one another: sqrt(2) of what rounding
+# does. A weight form that an update had not refreshed would be off by a hundred times that.
+INDEPENDENT = 1.5

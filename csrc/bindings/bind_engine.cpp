@@ -54,7 +54,7 @@ Training training_of(const py::dict& d) {
     SolverOptions& s = t.solver;
     read(o, "gtol", s.gtol), read(o, "ftol", s.ftol), read(o, "damping", s.damping), read(o, "radius", s.radius);
     read(o, "history_size", s.history_size), read(o, "line_search_steps", s.line_search_steps);
-    read(o, "cg_steps", s.cg_steps), read(o, "gauss_newton", s.gauss_newton);
+    read(o, "cg_steps", s.cg_steps);
     t.rule();  // an unknown kind is an error here
     for (const py::handle& item : field<py::list>(d, "metrics")) {
         const auto m = py::cast<py::dict>(item);
@@ -89,9 +89,10 @@ public:
         std::vector<Op> ops;
         for (const py::handle& item : field<py::list>(program, "ops")) ops.push_back(op_of(py::cast<py::dict>(item)));
         const auto dtype = field<std::string>(program, "dtype");
-        if (dtype != "float32" && dtype != "float64") throw InvalidArgument("dtype must be 'float32' or 'float64'");
+        if (dtype != "float32" && dtype != "float64" && dtype != "bfloat16")
+            throw InvalidArgument("dtype must be 'float32', 'float64' or 'bfloat16'");
         net_ = make_cpu(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), std::move(ops),
-                        dtype == "float32" ? DType::f32 : DType::f64);
+                        dtype == "float64" ? DType::f64 : DType::f32, dtype == "bfloat16");
     }
 
     py::list get_tensors() const {
@@ -297,6 +298,26 @@ public:
         return py::make_tuple(loss, gradients);
     }
 
+    // Kernel and bias of the last dense op, float64; None if there is no solution.
+    py::object solve_output(const py::array& x, const py::array& y, const py::object& weights, double ridge,
+                            int n_threads) {
+        const InUse use(busy_);
+        const Dataset d = dataset_of(x, y, weights);
+        const Op& top = plan().ops.back();
+        py::array kernel = empty_array(DType::f64, {top.in, top.out}), bias = empty_array(DType::f64, {top.out});
+        auto *to = static_cast<double*>(kernel.mutable_data()), *shift = static_cast<double*>(bias.mutable_data());
+        bool solved;
+        Signals signals;
+        {
+            const WithoutGil unlocked;
+            solved = net_->solve_output(
+                d, ridge, threads(n_threads), [&] { return signals(); }, to, top.bias < 0 ? nullptr : shift);
+        }
+        signals.rethrow();
+        if (!solved) return py::none();
+        return py::make_tuple(kernel, top.bias < 0 ? py::object(py::none()) : py::object(bias));
+    }
+
     py::list activations(const py::array& x, int n_threads) {
         const InUse use(busy_);
         const View v = view_of(x);
@@ -377,6 +398,7 @@ void bind_engine(py::module_& m) {
         .def("predict_row", &Engine::predict_row, "x"_a)
         .def("predict", &Engine::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
         .def("loss_and_grad", &Engine::loss_and_grad, "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a, "n_threads"_a)
+        .def("solve_output", &Engine::solve_output, "x"_a, "y"_a, "w"_a, py::kw_only(), "ridge"_a, "n_threads"_a)
         .def("activations", &Engine::activations, "x"_a, py::kw_only(), "n_threads"_a);
 }
 

@@ -125,6 +125,40 @@ void bind_for(py::module_& m) {
         "isa"_a, "s"_a, "b"_a, "transposed"_a);
 }
 
+// s · b with operands rounded to bfloat16: out (m, n); `transposed`, b is (n, length) and out (n, m), as in product.
+Matrix<float> product_bf16(const std::string& isa, const Matrix<float>& s, const Matrix<float>& b, bool transposed) {
+    const cpu::Bf16Kernels& k = *isa_named(isa).bf16;
+    const int64_t rows = s.shape(0), length = s.shape(1), cols = transposed ? b.shape(0) : b.shape(1);
+    const int64_t words = (length + 1) / 2;
+    if ((transposed ? b.shape(1) : b.shape(0)) != length) throw InvalidArgument("product_bf16: shapes do not fit");
+    Matrix<float> out(std::vector<py::ssize_t>{transposed ? cols : rows, transposed ? rows : cols});
+    std::vector<cpu::Pair> panel(size_t(k.panel * words)), pairs(size_t((rows + 1) / 2 * length)),
+        by_row(size_t(rows * words));
+    k.pair_weights(s.data(), rows, length, pairs.data(), by_row.data());
+    for (int64_t c = 0; c < cols; c += k.panel) {
+        const int64_t n = std::min<int64_t>(k.panel, cols - c);
+        if (transposed) k.pack_rows(b.data() + c * length, length, n, length, panel.data());
+        else k.pair_rows(b.data() + c, cols, length, n, panel.data(), k.panel);
+        float* to = out.mutable_data() + (transposed ? c * rows : c);
+        for (int64_t r = 0; r < rows; r += k.tile)
+            k.product({by_row.data() + r * words, words, 1, std::min<int64_t>(k.tile, rows - r), words, panel.data(), n,
+                       to + (transposed ? r : r * cols), transposed ? rows : cols, transposed});
+    }
+    return out;
+}
+// a (rows, cols) as words: by rows, pairs of rows, and as one panel; halves are the numbers' upper 16 bits.
+py::tuple pairs_bf16(const std::string& isa, const Matrix<float>& a) {
+    const cpu::Bf16Kernels& k = *isa_named(isa).bf16;
+    const int64_t rows = a.shape(0), cols = a.shape(1), words = (cols + 1) / 2;
+    if (rows > k.panel) throw InvalidArgument("pairs_bf16: more rows than a panel has");
+    Matrix<cpu::Pair> by_row(std::vector<py::ssize_t>{rows, words}),
+        pairs(std::vector<py::ssize_t>{(rows + 1) / 2, cols}), panel(std::vector<py::ssize_t>{words, k.panel});
+    std::fill_n(by_row.mutable_data(), by_row.size(), 0);
+    k.pair_weights(a.data(), rows, cols, pairs.mutable_data(), by_row.mutable_data());
+    k.pack_rows(a.data(), cols, rows, cols, panel.mutable_data());
+    return py::make_tuple(by_row, pairs, panel);
+}
+
 // C = A · B by the team, column slices: what the wide path does; for the roofline.
 void sgemm(const Matrix<float>& a, const Matrix<float>& b, Matrix<float> c, int threads, int repeats) {
     const int64_t m = a.shape(0), k = a.shape(1), n = b.shape(1);
@@ -147,6 +181,8 @@ void bind_kernels(py::module_& parent) {
     auto m = parent.def_submodule("kernels", "Single kernels, for tests and benchmarks.");
     bind_for<float>(m);
     bind_for<double>(m);
+    m.def("product_bf16", &product_bf16, "isa"_a, "s"_a, "b"_a, "transposed"_a);
+    m.def("pairs_bf16", &pairs_bf16, "isa"_a, "a"_a);
     m.def("sgemm", &sgemm, "a"_a, "b"_a, "out"_a, "threads"_a, "repeats"_a = 1);
 }
 

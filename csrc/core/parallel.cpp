@@ -99,14 +99,27 @@ void Barrier::wait_long(uint32_t turn, bool first) {
     if (first) waited_ += std::chrono::duration<double>(Clock::now() - began).count();
 }
 
+void TeamSize::resume(int wanted, double work) {
+    if (wanted != wanted_ || work != work_) *this = TeamSize();
+    wanted_ = wanted;
+    work_ = work;
+    since_ = Clock::now();
+}
+
+void TeamSize::leave(double waited) {
+    spent_ += std::chrono::duration<double>(Clock::now() - since_).count();
+    waited_before_ -= waited;  // the next run's barrier counts from 0
+}
+
 bool TeamSize::reconsider(double waited) {
     if (wanted_ == 1) return false;
     ++steps_;
     const auto time = Clock::now();
-    const double elapsed = std::chrono::duration<double>(time - since_).count();
+    const double elapsed = spent_ + std::chrono::duration<double>(time - since_).count();
     if (elapsed < (alone_ ? pause_ : window)) return false;
     const double rate = steps_ / elapsed;
     since_ = time;
+    spent_ = 0;
     steps_ = 0;
     if (alone_) {
         alone_ = false;

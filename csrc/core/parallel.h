@@ -55,7 +55,9 @@ struct Worker {
 // reason: a virtual machine has many. Results do not depend on the team, so this changes nothing but the time.
 class TeamSize {
 public:
-    explicit TeamSize(int wanted) : wanted_(wanted) {}
+    // What was learned stays from one run to the next, which may be short; another team, or other steps, start afresh.
+    void resume(int wanted, double work);
+    void leave(double waited);  // at the end of a run, with its last barrier's waited()
     int now() const { return alone_ ? 1 : wanted_; }
     // By worker 0 after every step, with its barrier's waited(): true if now() has changed.
     bool reconsider(double waited);
@@ -64,9 +66,10 @@ private:
     using Clock = std::chrono::steady_clock;
     static constexpr double window = 0.01, shortest_pause = 0.05, longest_pause = 1.6;  // seconds
     static constexpr int patience = 3;                                                  // windows in a row
-    int wanted_, strikes_ = 0, steps_ = 0;
+    int wanted_ = 1, strikes_ = 0, steps_ = 0;
     bool alone_ = false;
     double pause_ = shortest_pause, waited_before_ = 0, alone_rate_ = 0;  // of the last try alone, steps a second
+    double work_ = 0, spent_ = 0;  // of a step; seconds of the window at hand that passed in earlier runs
     Clock::time_point since_ = Clock::now();
 };
 

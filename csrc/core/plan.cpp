@@ -3,15 +3,9 @@
 #include <algorithm>
 
 namespace fd {
-namespace {
 
-constexpr int64_t alignment = 16;  // elements: a tensor starts on a cache line in float32
-int64_t padded(int64_t n) { return (n + alignment - 1) / alignment * alignment; }
-
-}  // namespace
-
-Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program)
-    : inputs(inputs), seed(seed), ops(std::move(program)) {
+Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
+    : bf16(bf16), inputs(inputs), seed(seed), ops(std::move(program)) {
     if (inputs < 1) throw InvalidArgument("program: inputs must be at least 1");
     int64_t width = inputs;
     widest = inputs;

@@ -46,7 +46,8 @@ struct Tensor {
 };
 
 struct Plan {
-    Plan(int64_t inputs, uint64_t seed, std::vector<Op> program);
+    Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16 = false);
+    bool bf16;  // products of dense ops round their operands to bfloat16; all else is in the net's own type
     int64_t inputs, outputs = 0, widest = 0;
     uint64_t seed;
     std::vector<Op> ops;
@@ -54,6 +55,8 @@ struct Plan {
     std::vector<int> trainable;                                    // tensor numbers
     int64_t parameters = 0, statistics = 0, input_statistics = 0;  // elements of the flat buffers, padded
     double step_flops = 0;                                         // multiply-adds ×2 per row of forward and backward
+    static constexpr int64_t alignment = 16;  // elements: a tensor starts on a cache line in float32
+    static int64_t padded(int64_t n) { return (n + alignment - 1) / alignment * alignment; }
     bool normalizes_input() const { return !ops.empty() && ops[0].kind == OpKind::normalization; }
 };
 
@@ -96,7 +99,6 @@ inline constexpr const char* metric_names[] = {"binary_accuracy",
 struct SolverOptions {  // of the optimizers that take the whole data set at once; core/solver.h tells what they mean
     double gtol = 0, ftol = 0, damping = 0, radius = 0;
     int64_t history_size = 0, line_search_steps = 0, cg_steps = 0;
-    bool gauss_newton = true;
 };
 
 struct Training {  // what is optimised

@@ -24,8 +24,8 @@ public:
     virtual bool normal_equations(double& loss, double* matrix, double* gradient) = 0;
     // Solves matrix · h = h in place, by Cholesky, which overwrites the matrix; false if it is not positive definite.
     virtual bool solve(double* matrix, double* h) = 0;
-    // out = the curvature of the loss at the parameters, times v: exact, or the Gauss-Newton part of it.
-    virtual bool product(const double* v, bool gauss_newton, double* out) = 0;
+    // out = the Gauss-Newton matrix of the loss, curvature of l2 penalties included, at the parameters, times v.
+    virtual bool product(const double* v, double* out) = 0;
 };
 
 class Solver {

@@ -7,6 +7,7 @@
 
 #include "core/parallel.h"
 #include "core/trainer.h"
+#include "cpu/closed_form.h"
 #include "cpu/full_batch.h"
 #include "cpu/gemm.h"
 #include "cpu/narrow.h"
@@ -18,8 +19,8 @@ namespace {
 template <class T>
 class CpuBackend final : public Backend {
 public:
-    CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops)
-        : plan_(inputs, seed, std::move(ops)), wide_(plan_, state_), narrow_(plan_, state_, wide_),
+    CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
+        : plan_(inputs, seed, std::move(ops), bf16), wide_(plan_, state_), narrow_(plan_, state_, wide_),
           narrow_inference_(plan_, state_, wide_) {
         state_.parameters.reserve(plan_.parameters);
         state_.gradients.reserve(plan_.parameters);
@@ -37,7 +38,10 @@ public:
     void set_step(int64_t step) override { state_.step = step; }
 
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
-    void write_tensor(int tensor, const void* in) override { std::memcpy(place(tensor), in, bytes(tensor)); }
+    void write_tensor(int tensor, const void* in) override {
+        std::memcpy(place(tensor), in, bytes(tensor));
+        wide_.weights_changed();
+    }
     void read_slot(int slot, int tensor, void* out) const override {
         if (full_batch_) return full_batch_->read_slot(slot, tensor, static_cast<double*>(out));
         std::memcpy(out, slot_place(slot, tensor), bytes(tensor));
@@ -78,8 +82,9 @@ public:
         Cursor cursor(request, plan_.seed);
         double validation_penalty = 0;
         stopped_before_.store(-1, std::memory_order_relaxed);
-        TeamSize size(narrow ? std::min(request.threads, narrow_.groups(batch_size))
-                             : team(request.threads, batch_size));
+        team_size_.resume(
+            narrow ? std::min(request.threads, narrow_.groups(batch_size)) : team(request.threads, batch_size),
+            double(batch_size));
         int64_t step = 0;
         bool stop = request.steps == 0, resize = false;  // written by worker 0 only, before a barrier
         const bool long_steps = !narrow && request.poll && plan_.step_flops * double(batch_size) > 2e9;
@@ -128,7 +133,8 @@ public:
                     ++state_.step;
                     if (epoch_ends) ledger.finish_epoch();
                     stop = ledger.step_done(loss) || ++step == request.steps;
-                    resize = size.reconsider(w.barrier->waited());
+                    resize = team_size_.reconsider(w.barrier->waited());
+                    if (stop) team_size_.leave(w.barrier->waited());
                     cursor.advance();
                 }
                 w.sync();
@@ -145,7 +151,7 @@ public:
         };
         while (!stop) {
             resize = false;
-            parallel(size.now(), steps);
+            parallel(team_size_.now(), steps);
         }
         wide_.watch(nullptr);
         return ledger.finish();
@@ -184,6 +190,16 @@ public:
                 return true;
             });
         });
+    }
+
+    bool solve_output(const Dataset& data, double ridge, int threads, const Poll& poll, double* kernel,
+                      double* bias) override {
+        require_inputs(data.x);
+        if (data.rows() < 1 || !data.y || data.y.rows != data.rows() || data.y.cols != plan_.outputs)
+            throw InvalidArgument("y must be (rows >= 1, outputs)");
+        pin_blas_to_one_thread();
+        ClosedForm<T> form(plan_, wide_);
+        return form.solve(data, ridge, team(threads, std::min(wide_.chunk_rows(), data.rows())), poll, kernel, bias);
     }
 
     void activations(const View& x, int threads, const Poll& poll, void* const* outputs) override {
@@ -267,7 +283,7 @@ private:
 
     // A thread must have enough to do to be worth the barriers of a step (five a layer, about 1 µs each).
     int team(int threads, int64_t rows) const {
-        const double flops = plan_.step_flops * double(rows), worth = 4e6;
+        const double flops = plan_.step_flops * double(rows), worth = plan_.bf16 ? 8e6 : 4e6;
         return std::max(1, std::min({threads, 64, int(std::min(flops / worth, 64.0))}));
     }
 
@@ -343,7 +359,8 @@ private:
     Training training_;
     bool configured_ = false;
     Wide<T> wide_;
-    Narrow<T> narrow_, narrow_inference_;       // each keeps its own scratch: a validation comes between two epochs
+    Narrow<T> narrow_, narrow_inference_;  // each keeps its own scratch: a validation comes between two epochs
+    TeamSize team_size_;
     std::unique_ptr<FullBatch<T>> full_batch_;  // if the optimizer is a solver
     std::vector<double> running_, no_numbers_;
     // the row before which a poll stopped a pass over chunks; see Wide::stops
@@ -355,8 +372,8 @@ private:
 
 namespace fd {
 
-std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype) {
-    if (dtype == DType::f32) return std::make_unique<cpu::CpuBackend<float>>(inputs, seed, std::move(ops));
+std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype, bool bf16) {
+    if (dtype == DType::f32) return std::make_unique<cpu::CpuBackend<float>>(inputs, seed, std::move(ops), bf16);
     return std::make_unique<cpu::CpuBackend<double>>(inputs, seed, std::move(ops));
 }
 

@@ -11,6 +11,11 @@ extern const Isa table_baseline;
 #ifdef FD_X86
 extern const Isa table_avx2, table_avx512;
 #endif
+#ifdef FD_BF16
+namespace isa_avx512bf16 {
+extern const Bf16Kernels bf16;
+}
+#endif
 
 namespace {
 
@@ -29,7 +34,19 @@ const Choice* choices(int& count) {
     static const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                            __builtin_cpu_supports("avx512vl");
+#ifdef FD_BF16
+    static const bool bf16 = v4 && __builtin_cpu_supports("avx512bf16");
+    static const Isa table_avx512bf16 = [] {  // AVX-512 but for products of bfloat16
+        Isa t = table_avx512;
+        t.name = "avx512bf16";
+        t.bf16 = &isa_avx512bf16::bf16;
+        return t;
+    }();
+    static const Choice all[] = {
+        {&table_baseline, true}, {&table_avx2, v3}, {&table_avx512, v4}, {&table_avx512bf16, bf16}};
+#else
     static const Choice all[] = {{&table_baseline, true}, {&table_avx2, v3}, {&table_avx512, v4}};
+#endif
 #else
     static const Choice all[] = {{&table_baseline, true}};
 #endif

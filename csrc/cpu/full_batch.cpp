@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cpu/gemm.h"
+#include "cpu/gram.h"
 
 namespace fd::cpu {
 
@@ -12,7 +13,8 @@ constexpr int64_t jacobian_numbers = int64_t(1) << 19;  // of the Jacobian at a 
 
 template <class T>
 FullBatch<T>::FullBatch(const Plan& plan, State<T>& state, Wide<T>& wide, const Training& training)
-    : plan_(plan), state_(state), wide_(wide), training_(training), totals_(size_t(training.totals(plan.outputs))) {
+    : plan_(plan), state_(state), wide_(wide), training_(training), curvature_(plan, state, wide, training),
+      totals_(size_t(training.totals(plan.outputs))) {
     for (int tensor : plan.trainable) {
         const Tensor& t = plan.tensors[size_t(tensor)];
         size_ += t.size();
@@ -41,6 +43,7 @@ void FullBatch<T>::read(double* w) const {
 
 template <class T>
 void FullBatch<T>::write(double* w) {
+    wide_.weights_changed();
     each_tensor([&](int64_t at, const Tensor& t) {
         T* to = state_.parameters.get() + t.offset;
         for (int64_t i = 0; i < t.size(); ++i) w[at + i] = to[i] = T(w[at + i]);
@@ -164,7 +167,7 @@ bool FullBatch<T>::normal_equations(double& loss, double* matrix, double* gradie
                 const int64_t end = std::min(b.rows, r + block);
                 fill_jacobian(w, b, r, end, k);
                 w.sync();
-                add_products(w, end - r, products_.data());
+                add_gram(w, end - r, jacobian_.get(), width, width, products_.data());
                 w.sync();
             }
         }
@@ -212,26 +215,23 @@ void FullBatch<T>::fill_jacobian(const Worker& w, const Batch<T>& b, int64_t r0,
     });
 }
 
-// Lower triangle of matrix += JᵀJ. Each task takes some of its rows; they are cut so that all tasks have as much to do.
-template <class T>
-void FullBatch<T>::add_products(const Worker& w, int64_t rows, double* matrix) {
-    const int64_t width = size_ + 1, tasks = std::clamp<int64_t>(width / 32, 1, 16);
-    auto begin = [&](int64_t t) { return int64_t(std::sqrt(double(t) / double(tasks)) * double(width)); };
-    w.each(tasks, [&](int64_t t) {
-        const int64_t i0 = begin(t), i1 = t + 1 == tasks ? width : begin(t + 1);
-        gemm(Trans::yes, Trans::no, i1 - i0, i1, rows, jacobian_.get() + i0, width, jacobian_.get(), width, 1.0,
-             matrix + i0 * width, width);
-    });
-}
-
 template <class T>
 bool FullBatch<T>::solve(double* matrix, double* h) {
     return solve_positive(size_, matrix, 1, h);
 }
 
 template <class T>
-bool FullBatch<T>::product(const double*, bool, double*) {
-    return false;
+bool FullBatch<T>::product(const double* v, double* out) {
+    std::fill_n(out, size_, 0.0);
+    curvature_.begin(chunk_, v);
+    const bool whole = each_chunk(Pass::inference, [&](const Worker& w, const Batch<T>& b, int64_t) {
+        curvature_.add(w, b, double(data_->rows()), out);
+        return true;
+    });
+    each_tensor([&](int64_t at, const Tensor& t) {
+        for (int64_t i = at; i < at + t.size(); ++i) out[i] += 2 * t.l2 * v[i];
+    });
+    return whole;
 }
 
 template <class T>

@@ -6,6 +6,7 @@
 
 #include "core/backend.h"
 #include "core/solver.h"
+#include "cpu/curvature.h"
 #include "cpu/wide.h"
 
 namespace fd::cpu {
@@ -31,7 +32,7 @@ public:
     bool evaluate(double& loss, double* gradient) override;
     bool normal_equations(double& loss, double* matrix, double* gradient) override;
     bool solve(double* matrix, double* h) override;
-    bool product(const double* v, bool gauss_newton, double* out) override;
+    bool product(const double* v, double* out) override;
 
 private:
     template <class F>
@@ -41,7 +42,6 @@ private:
     bool each_chunk(Pass pass, F&& body);
     void add_gradients(const Worker& w, double factor, double* to) const;
     void fill_jacobian(const Worker& w, const Batch<T>& b, int64_t r0, int64_t r1, int64_t output);
-    void add_products(const Worker& w, int64_t rows, double* matrix);
     void add_penalties(double& loss, double* gradient);
 
     const Plan& plan_;
@@ -49,6 +49,7 @@ private:
     Wide<T>& wide_;
     const Training& training_;
     std::unique_ptr<Solver> solver_;
+    Curvature<T> curvature_;
     int64_t size_ = 0, chunk_ = 1;
     int threads_ = 1;
     bool penalised_ = false;

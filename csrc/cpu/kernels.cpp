@@ -14,8 +14,9 @@ namespace FD_ISA_NAMESPACE {
 #include "cpu/kernels_gather.h"
 #include "cpu/kernels_loss.h"
 #include "cpu/kernels_norm.h"
-#include "cpu/kernels_product.h"
 #include "cpu/kernels_transpose.h"
+
+#include "cpu/kernels_product.h"
 
 template <class T>
 constexpr Kernels<T> table() {
@@ -40,11 +41,12 @@ constexpr Kernels<T> table() {
             dropout<T>,
             gather_row<T>,
             panel_width<T>,
-            product_rows,
-            product<T>,
+            Operand<T>::rows,
+            product<T, T>,
             pack_rows<T>,
             pack_columns<T>};
 }
+extern const Bf16Kernels bf16;                 // kernels_bf16.cpp
 extern const NarrowKernels<float> narrow_f32;  // narrow_kernels.cpp
 extern const NarrowKernels<double> narrow_f64;
 constexpr Kernels<float> f32 = table<float>();
@@ -73,6 +75,7 @@ const Isa FD_CAT(table_, FD_ISA) = {
     &FD_ISA_NAMESPACE::f64,
     &FD_ISA_NAMESPACE::narrow_f32,
     &FD_ISA_NAMESPACE::narrow_f64,
+    &FD_ISA_NAMESPACE::bf16,
     FD_ISA_NAMESPACE::vector_bytes};
 
 }  // namespace fd::cpu

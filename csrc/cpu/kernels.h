@@ -49,17 +49,21 @@ struct NormBlock {  // batch or layer normalisation of one block
 };
 
 // out(a, v) = Σ_k s(a, k) · panel(k, v) for a < rows, v < cols: s is read in place, panel was packed (see Kernels::panel).
-template <class T>
+struct Fetch {  // with every k a cache line is brought close, each so many bytes after the last
+    const void* from = nullptr;
+    int64_t step = 64;
+};
+template <class T, class S = T>
 struct Product {
-    const T* s = nullptr;
+    const S* s = nullptr;
     int64_t s_a = 0, s_k = 0;  // strides of s, in elements
     int64_t rows = 0, k = 0;
-    const T* panel = nullptr;
+    const S* panel = nullptr;
     int64_t cols = 0;
     T* out = nullptr;  // overwritten: out[a · ld + v], or out[v · ld + a] if transposed
     int64_t ld = 0;
     bool transposed = false;
-    const void* fetch = nullptr;  // from here on, one cache line per k is brought close for whoever comes next
+    Fetch fetch[2] = {};  // for whoever comes next
 };
 
 struct DropoutKey {
@@ -106,6 +110,20 @@ struct Kernels {
     void (*pack_columns)(const T* b, int64_t ld, int64_t cols, int64_t k, T* panel);  // panel(j, c) = b(j, c)
 };
 
+// Products of bfloat16 numbers, summed in float32. A word holds two numbers that follow each other along the sum, the first
+// in its low half; at the end of an odd length the second is 0. Rounding is to nearest, ties to even; NaN stays NaN.
+using Pair = uint32_t;
+struct Bf16Kernels {
+    int panel, tile;  // as in Kernels; tile is even
+    void (*product)(const Product<float, Pair>&);
+    // panel(j, r) = a(r, 2j), a(r, 2j + 1); missing rows are 0
+    void (*pack_rows)(const float* a, int64_t ld, int64_t rows, int64_t k, Pair* panel);
+    // out(j, c) = a(2j, c), a(2j + 1, c)
+    void (*pair_rows)(const float* a, int64_t ld, int64_t rows, int64_t cols, Pair* out, int64_t out_ld);
+    // both forms of a kernel: the same, and by_row(r, j) = a(r, 2j), a(r, 2j + 1), whose padding stays as it is
+    void (*pair_weights)(const float* a, int64_t rows, int64_t cols, Pair* pairs, Pair* by_row);
+};
+
 template <class T>
 struct NarrowKernels;  // narrow_kernels.h
 
@@ -116,6 +134,7 @@ struct Isa {
     const Kernels<double>* f64;
     const NarrowKernels<float>* narrow_f32;
     const NarrowKernels<double>* narrow_f64;
+    const Bf16Kernels* bf16;
     int vector_bytes;
 };
 

@@ -108,7 +108,8 @@ double penalty(const T* w, T* g, double l1, double l2, int64_t n) {
     });
 }
 
-template <class Rule, bool Penalised, class T>
+enum class Extra { nothing, scaling, penalties };  // of an update beside its rule; penalties: scaling too
+template <class Rule, Extra extra, class T>
 FD_HD double update_with(const Update<T>& u) {
     using P = Pack<T>;
     ops::Step<P> s;
@@ -119,29 +120,36 @@ FD_HD double update_with(const Update<T>& u) {
     auto element = [&](int64_t i, auto n) __attribute__((always_inline)) {
         P w = load(u.w + i, n), g = load(u.g + i, n), m[3] = {P(0), P(0), P(0)};
         P value(0);
-        if constexpr (Penalised) {
+        if constexpr (extra == Extra::penalties) {
             value = l1 * vabs(w) + l2 * w * w;
             g = g + l1 * ops::vsign(w) + (l2 + l2) * w;
         }
-        g = g * scale;
-        g = select(g > clip, clip, select(g < -clip, -clip, g));  // keeps NaN
-        w = w * keep;
+        if constexpr (extra != Extra::nothing) {
+            g = g * scale;
+            g = select(g > clip, clip, select(g < -clip, -clip, g));  // keeps NaN
+            w = w * keep;
+        }
         for (int k = 0; k < Rule::slots; ++k) m[k] = load(u.slot[k] + i, n);
         Rule::update(s, w, g, m);
         for (int k = 0; k < Rule::slots; ++k) store(u.slot[k] + i, m[k], n);
         store(u.w + i, w, n);
         return value;
     };
-    if constexpr (Penalised) return long_sum<T>(u.n, element);
+    if constexpr (extra == Extra::penalties) return long_sum<T>(u.n, element);
     for_vectors<T>(u.n, element);
     return 0;
 }
+template <class Rule, class T>
+FD_HD double update_by(const Update<T>& u) {
+    if (u.l1 != 0 || u.l2 != 0) return update_with<Rule, Extra::penalties>(u);
+    if (u.scale != 1 || u.clipvalue > 0 || u.decay != 0) return update_with<Rule, Extra::scaling>(u);
+    return update_with<Rule, Extra::nothing>(u);
+}
 template <class T>
 double update(const Update<T>& u) {
-    const bool penalised = u.l1 != 0 || u.l2 != 0;
     switch (u.rule) {
 #define FD_CASE(name, functor) \
-    case ops::Rule::name: return penalised ? update_with<ops::functor, true>(u) : update_with<ops::functor, false>(u);
+    case ops::Rule::name: return update_by<ops::functor>(u);
         FD_UPDATE_RULES(FD_CASE)
 #undef FD_CASE
     }

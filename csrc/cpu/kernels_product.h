@@ -4,7 +4,14 @@
 // of two vectors. out(a, v) = Σ_k s(a, k) · panel(k, v), each element one chain of multiply-adds in the order of k: how the
 // work is cut cannot change a bit of it.
 
-inline constexpr int product_rows = vector_bytes == 64 ? 14 : 6;  // 2 accumulators each + 3 fill the vector registers
+template <class S>
+struct Operand {  // what is multiplied: plain numbers; kernels_bf16.cpp has pairs
+    static constexpr int rows = vector_bytes == 64 ? 14 : 6;  // 2 accumulators each + 3 fill the vector registers
+    using Vector = Pack<S>;
+    FD_HD static Vector broadcast(S x) { return Vector(x); }
+    FD_HD static Vector vector(const S* v) { return load(v); }
+    FD_HD static Pack<S> multiply_add(Vector x, Vector v, Pack<S> sum) { return sum + x * v; }
+};
 template <class T>
 inline constexpr int panel_width = 2 * Pack<T>::width;
 
@@ -30,27 +37,43 @@ FD_HD void store_transposed(const Pack<T> (&acc)[Rows][2], int h, T* out, int64_
     }
 }
 
-template <int Rows, class T>
-FD_HD void product_tile(const Product<T>& p, const T* s, T* out) {
+// Two accumulators for each of Rows numbers of s. Adjacent ones are reached from one pointer; of others every third has a
+// pointer of its own, so that all addresses stay in registers.
+template <int Rows, bool Adjacent, class T, class S>
+FD_HD void accumulate(const Product<T, S>& p, const S* s, Pack<T> (&acc)[Rows][2]) {
+    using O = Operand<S>;
+    constexpr int group = Adjacent ? Rows : 3, groups = (Rows + group - 1) / group;
+    const int64_t stride = Adjacent ? 1 : p.s_a, step = p.s_k;
+    const S *v = p.panel, *const end = v + p.k * panel_width<T>, *at[groups];
+    for (int g = 0; g < groups; ++g) at[g] = s + g * group * stride;
+    const char* fetch[2] = {reinterpret_cast<const char*>(v), reinterpret_cast<const char*>(v)};
+    int64_t line[2] = {0, 0};
+    for (int f = 0; f < 2; ++f)
+        if (p.fetch[f].from) fetch[f] = static_cast<const char*>(p.fetch[f].from), line[f] = p.fetch[f].step;
+    for (; v < end; v += panel_width<T>, fetch[0] += line[0], fetch[1] += line[1]) {
+        __builtin_prefetch(fetch[0], 0, 2);
+        __builtin_prefetch(fetch[1], 0, 2);
+        const typename O::Vector v0 = O::vector(v), v1 = O::vector(v + Pack<T>::width);
+#pragma GCC unroll 16
+        for (int a = 0; a < Rows; ++a) {
+            const typename O::Vector x = O::broadcast(at[a / group][a % group * stride]);
+            acc[a][0] = O::multiply_add(x, v0, acc[a][0]);
+            acc[a][1] = O::multiply_add(x, v1, acc[a][1]);
+        }
+#pragma GCC unroll 16
+        for (int g = 0; g < groups; ++g) at[g] += step;
+    }
+}
+
+template <int Rows, class T, class S>
+FD_HD void product_tile(const Product<T, S>& p, const S* s, T* out) {
     using P = Pack<T>;
     constexpr int W = P::width;
     P acc[Rows][2];
 #pragma GCC unroll 16
     for (int a = 0; a < Rows; ++a) acc[a][0] = acc[a][1] = P(T(0));
-    const T* v = p.panel;
-    const char* fetch = static_cast<const char*>(p.fetch ? p.fetch : p.panel);
-    const int64_t line = p.fetch ? 64 : 0;
-    for (int64_t k = 0; k < p.k; ++k, v += 2 * W, fetch += line) {
-        __builtin_prefetch(fetch, 0, 2);
-        const P v0 = load(v), v1 = load(v + W);
-        const T* column = s + k * p.s_k;
-#pragma GCC unroll 16
-        for (int a = 0; a < Rows; ++a) {
-            const P x(column[a * p.s_a]);
-            acc[a][0] = acc[a][0] + x * v0;
-            acc[a][1] = acc[a][1] + x * v1;
-        }
-    }
+    if (p.s_a == 1) accumulate<Rows, true>(p, s, acc);
+    else accumulate<Rows, false>(p, s, acc);
     if (!p.transposed) {
 #pragma GCC unroll 16
         for (int a = 0; a < Rows; ++a) {
@@ -65,19 +88,18 @@ FD_HD void product_tile(const Product<T>& p, const T* s, T* out) {
     for (int h = 0; h < 2; ++h) store_transposed<Rows>(acc, h, out + h * W * p.ld, p.ld, p.cols - h * W);
 }
 
-template <class T, int... Rows>
-FD_HD void product_rest(const Product<T>& p, const T* s, T* out, int64_t rest, std::integer_sequence<int, Rows...>) {
+template <class T, class S, int... Rows>
+FD_HD void product_rest(const Product<T, S>& p, const S* s, T* out, int64_t rest, std::integer_sequence<int, Rows...>) {
     ((rest == Rows + 1 ? product_tile<Rows + 1>(p, s, out) : void()), ...);
 }
-template <class T>
-void product(const Product<T>& p) {
+template <class T, class S>
+void product(const Product<T, S>& p) {
+    constexpr int tile = Operand<S>::rows;
     const int64_t step = p.transposed ? 1 : p.ld;
     int64_t a = 0;
-    for (; a + product_rows <= p.rows; a += product_rows)
-        product_tile<product_rows>(p, p.s + a * p.s_a, p.out + a * step);
+    for (; a + tile <= p.rows; a += tile) product_tile<tile>(p, p.s + a * p.s_a, p.out + a * step);
     if (a < p.rows)
-        product_rest(p, p.s + a * p.s_a, p.out + a * step, p.rows - a,
-                     std::make_integer_sequence<int, product_rows - 1>());
+        product_rest(p, p.s + a * p.s_a, p.out + a * step, p.rows - a, std::make_integer_sequence<int, tile - 1>());
 }
 
 // Up to panel_width rows of `a`, k long, as a panel: panel(j, r) = a(r, j); missing rows are 0.

@@ -39,19 +39,33 @@ template <int W, int G, bool High>
 struct Folded {  // lower or upper halves of all groups of G lanes, those of a before those of b
     static constexpr int of(int i) { return i / (G / 2) * G + i % (G / 2) + (High ? G / 2 : 0); }
 };
-template <int G, class T>
-FD_HD void fold(Pack<T>* sums, int count) {
-    constexpr int W = Pack<T>::width;
-    const Pack<T> none(T(0));
-    for (int i = 0; 2 * i < count; ++i) {
-        const Pack<T> a = sums[2 * i], b = 2 * i + 1 < count ? sums[2 * i + 1] : none;
-        sums[i] = pick<Folded<W, G, false>>(a, b) + pick<Folded<W, G, true>>(a, b);
+template <int N, int G, class T>
+FD_HD void fold(Pack<T>* sums) {
+#pragma GCC unroll 8
+    for (int i = 0; i < (N + 1) / 2; ++i) {
+        const Pack<T> a = sums[2 * i], b = 2 * i + 1 < N ? sums[2 * i + 1] : a;
+        sums[i] = pick<Folded<Pack<T>::width, G, false>>(a, b) + pick<Folded<Pack<T>::width, G, true>>(a, b);
     }
-    if constexpr (G > 2) fold<G / 2>(sums, (count + 1) / 2);
+    if constexpr (G > 2) fold<(N + 1) / 2, G / 2>(sums);
 }
-// Lane i of the result is the sum of the lanes of sums[i], for i < count ≤ width, else 0. Overwrites sums.
+template <int N, class T>
+FD_HD Pack<T> sums_of(const Pack<T>* sums) {
+    Pack<T> s[N];
+#pragma GCC unroll 16
+    for (int i = 0; i < N; ++i) s[i] = sums[i];
+    fold<N, Pack<T>::width>(s);
+    return s[0];
+}
+// Lane i of the result is the sum of the lanes of sums[i], for i < count ≤ width; what other lanes hold means nothing.
+// Reads up to the next power of two of packs.
 template <class T>
-FD_HD Pack<T> sums_of(Pack<T>* sums, int count) {
-    fold<Pack<T>::width>(sums, count);
-    return sums[0];
+FD_HD Pack<T> sums_of(const Pack<T>* sums, int count) {
+    constexpr int W = Pack<T>::width;
+    if (count == 1) return sums_of<1>(sums);
+    if (count == 2) return sums_of<2>(sums);
+    if constexpr (W >= 4)
+        if (count <= 4) return sums_of<4>(sums);
+    if constexpr (W >= 8)
+        if (count <= 8) return sums_of<8>(sums);
+    return sums_of<W>(sums);
 }

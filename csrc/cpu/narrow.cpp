@@ -53,16 +53,19 @@ void Narrow<T>::configure(const Training* training) {
     capacity_ = 0;
 }
 
-// Neighbours in the flat buffer that have equal penalties are updated in one go; the padding between them is 0 and stays so
-// under every rule, unless 0/0 appears: without an epsilon each tensor is a run.
+// Neighbours in the flat buffer that have equal penalties are updated in one go, padding included: it is 0 and stays so under
+// every rule, unless 0/0 appears: without an epsilon each tensor is a run.
 template <class T>
 void Narrow<T>::find_runs() {
     runs_.clear();
     for (int tensor : plan_.trainable) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (!runs_.empty() && training_->hyper.epsilon > 0 && runs_.back().l1 == t.l1 && runs_.back().l2 == t.l2)
-            runs_.back().n = t.offset + t.size() - runs_.back().first;
-        else runs_.push_back({t.offset, t.size(), t.l1, t.l2});
+        const bool whole =
+            training_->hyper.epsilon > 0 || training_->optimizer == "sgd" || training_->optimizer == "lion";
+        const int64_t size = whole ? Plan::padded(t.size()) : t.size();
+        if (whole && !runs_.empty() && runs_.back().l1 == t.l1 && runs_.back().l2 == t.l2)
+            runs_.back().n = t.offset + size - runs_.back().first;
+        else runs_.push_back({t.offset, size, t.l1, t.l2});
     }
     penalty_parts_.reserve(int64_t(plan_.trainable.size()) * Slices::most);
     std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
@@ -70,7 +73,7 @@ void Narrow<T>::find_runs() {
 
 template <class T>
 bool Narrow<T>::takes(int64_t rows) const {
-    if (!covers_ || forced_path("wide")) return false;
+    if (!covers_ || plan_.bf16 || forced_path("wide")) return false;
     if (forced_path("narrow")) return true;
     // Each group has a gradient of its own, which must stay in the second-level cache beside the weights.
     return plan_.parameters * int64_t(sizeof(T)) <= int64_t(640) << 10 && rows * plan_.inputs < int64_t(1) << 40;
@@ -126,9 +129,7 @@ void Narrow<T>::reserve(int64_t rows, bool backward, bool resident) {
 template <class T>
 NarrowOp<T> Narrow<T>::op_of(int i) const {
     const Op& op = plan_.ops[size_t(i)];
-    auto parameter = [&](int t) {
-        return t < 0 ? nullptr : state_.parameters.get() + plan_.tensors[size_t(t)].offset;
-    };
+    auto parameter = [&](int t) { return t < 0 ? nullptr : state_.parameters.get() + plan_.tensors[size_t(t)].offset; };
     NarrowOp<T> o;
     o.kind = op.kind;
     o.in = op.in, o.out = op.out;

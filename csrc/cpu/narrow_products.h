@@ -148,12 +148,12 @@ template <int V, class T>
 void kernel_gradient_in_lanes(const NarrowOp<T>& o, const Chunk<T>& chunk) {
     constexpr int W = Pack<T>::width, P = V * W;
     const int64_t panels = (chunk.rows + P - 1) / P;
-    auto write = [&](T* out, int64_t first, int count, Pack<T>* sums) __attribute__((always_inline)) {
-        Pack<T> s = sums_of<T>(sums, count);
+    auto write = [&](T* out, int64_t first, int count, const Pack<T>* sums) __attribute__((always_inline)) {
+        Pack<T> s = sums_of(sums, count);
         if (chunk.accumulate) s = s + load(out + first, count);
         store(out + first, s, count);
     };
-    Pack<T> sums[W];
+    Pack<T> sums[W] = {};
     const int64_t n = o.in * o.out;
     int64_t i = 0, u = 0;
     for (int64_t e = 0; e < n; e += W) {

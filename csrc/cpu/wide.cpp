@@ -52,6 +52,7 @@ Wide<T>::Wide(const Plan& plan, State<T>& state)
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
+    if (plan.bf16) bf16_ = std::make_unique<Bf16Operands>(plan);
     bool trains = false;
     for (const Op& o : plan.ops) trains_up_to_.push_back(trains |= o.kernel >= 0 || o.slope >= 0);
     // a chunk's activations should stay in the caches
@@ -78,13 +79,18 @@ void Wide<T>::configure(const Training* training) {
 template <class T>
 void Wide<T>::reserve(int64_t rows, bool backward) {
     if (plan_.normalizes_input()) prepare_input();
+    if (bf16_ && stale_) parallel(1, [&](const Worker& w) { refresh_bf16(w); });
     if (rows <= capacity_ && (backward_ready_ || !backward)) return;
     rows = std::max(rows, capacity_);
     backward |= backward_ready_;
     x_.reserve(rows * plan_.inputs);
-    row_panels_.reserve(panels(rows) * k_.panel * plan_.widest);
-    if (backward) column_panels_.reserve(rows * panels(plan_.widest) * k_.panel);
-    if (backward) tile_gradients_.reserve(Tiles::most_runs * k_.tile * plan_.widest);
+    if (bf16_) {
+        bf16_->reserve(rows, backward);
+    } else {
+        row_panels_.reserve(panels(rows) * k_.panel * plan_.widest);
+        if (backward) column_panels_.reserve(rows * panels(plan_.widest) * k_.panel);
+    }
+    if (backward) tile_gradients_.reserve(Tiles::most_runs * tile() * plan_.widest);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
@@ -236,11 +242,7 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
             const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);
             const int64_t p0 = task / cut.runs, p1 = groups == 1 ? panels(rows) : p0 + 1;
             for (int64_t t = t0; t < t1; ++t)
-                for (int64_t p = p0; p < p1; ++p) {
-                    const int64_t c = cut.begin(t), r = p * k_.panel;
-                    k_.product({kernel + c, 1, o.out, cut.begin(t + 1) - c, o.in, row_panels_.get() + r * o.in,
-                                std::min<int64_t>(k_.panel, rows - r), z + r * o.out + c, o.out, true});
-                }
+                for (int64_t p = p0; p < p1; ++p) output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
             finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
         });
     }
@@ -252,15 +254,6 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
             k_.softmax(at, at, cut.end(s) - cut.begin(s), o.out);
         });
     }
-}
-
-// Rows of a (rows, cols) as panels, for products whose columns are these rows.
-template <class T>
-void Wide<T>::pack_row_panels(const Worker& w, const T* a, int64_t rows, int64_t cols) {
-    w.each(panels(rows), [&](int64_t p) {
-        const int64_t r = p * k_.panel;
-        k_.pack_rows(a + r * cols, cols, std::min<int64_t>(k_.panel, rows - r), cols, row_panels_.get() + r * cols);
-    });
 }
 
 template <class T>

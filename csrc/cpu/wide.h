@@ -2,6 +2,7 @@
 // team at once; work is cut by shapes alone (Slices) and the team meets at barriers, so the bits do not depend on its size.
 #pragma once
 #include <atomic>
+#include <memory>
 #include <vector>
 
 #include "core/backend.h"
@@ -10,6 +11,7 @@
 #include "cpu/kernels.h"
 #include "cpu/matrix.h"
 #include "cpu/memory.h"
+#include "cpu/wide_bf16.h"
 
 namespace fd::cpu {
 
@@ -48,15 +50,18 @@ struct RowOrder {  // data rows of a batch: consecutive, or as a cursor says
 // and four share evenly. Runs of them are the tasks.
 struct Tiles {
     static constexpr int most_runs = 8;
-    int64_t n, count;
+    int64_t n, unit, count;  // they begin at multiples of unit
     int runs;
-    Tiles(int64_t length, int64_t tile) : n(length), count((length + tile - 1) / tile) {
+    Tiles(int64_t length, int64_t tile, int64_t unit) : n(length), unit(unit), count((length + tile - 1) / tile) {
         if (count > 4) count = (count + 3) / 4 * 4;
         runs = int(count < most_runs ? count : most_runs);
     }
-    int64_t begin(int64_t t) const { return n * t / count; }
+    int64_t begin(int64_t t) const { return t == count ? n : (n + unit - 1) / unit * t / count * unit; }
     int64_t run(int64_t s) const { return count * s / runs; }  // its first tile
 };
+
+template <class T>
+class Curvature;
 
 template <class T>
 class Wide {
@@ -92,8 +97,11 @@ public:
     // Of the op's output; of the pre-activation of a dense op once backward() has been through it.
     T* gradient_at(int op) const { return d(op); }
     void prepare_input();  // by one worker, after the statistics were set
+    void weights_changed() { stale_ = true; }
 
 private:
+    template <class>
+    friend class Curvature;
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
     T* parameter(int tensor) const { return at(state_.parameters, tensor); }
     T* gradient(int tensor) const { return at(state_.gradients, tensor); }
@@ -112,11 +120,19 @@ private:
     // Whether a product of ours beats BLAS: its panels (columns of them) are well filled, packing is paid back by many
     // `outputs` to a panel, and a panel (k long) stays in the second-level cache.
     bool worth_packing(int64_t columns, int64_t outputs, int64_t k) const {
-        return columns * 4 >= k_.panel && outputs >= 64 && k <= 2048;
+        return bf16_ || (columns * 4 >= k_.panel && outputs >= 64 && k <= 2048);
     }
+    int64_t tile() const { return bf16_ ? bf16_->k.tile : k_.tile; }
     int64_t panels(int64_t n) const { return (n + k_.panel - 1) / k_.panel; }
-    Tiles tiles(int64_t n) const { return Tiles(n, k_.tile); }
+    Tiles tiles(int64_t n) const { return Tiles(n, tile(), bf16_ ? 2 : 1); }
     void pack_row_panels(const Worker&, const T* a, int64_t rows, int64_t cols);
+    void pack_column_panels(const Worker&, const T* a, int64_t rows, int64_t cols);
+    void pair_inputs(const Worker&, const T* x, int64_t rows, int64_t cols);
+    void update_tile(int i, int64_t r0, int64_t r1, const T* g, int part);
+    void refresh_bf16(const Worker&);  // after the weights have changed outside of backward
+    // Parts of the three products: for columns (or rows) of the kernel from the first to the last given, and panel p.
+    void output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p, T* z);
+    void input_gradient_tile(int i, int64_t rows, int64_t r0, int64_t r1, int64_t p, T* below);
     void dense_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void batch_norm_forward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update_statistics);
@@ -162,6 +178,8 @@ private:
     Buffer<double> input_inverse_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_, penalty_parts_, norm_parts_;
+    std::unique_ptr<Bf16Operands> bf16_;    // or none: products are in T
+    bool stale_ = true;                     // bf16_ lags behind the weights
     Buffer<T> row_panels_, column_panels_;  // packed operands of the layer at work
     Buffer<T> tile_gradients_;              // of the tile at work, for each run of tiles
     Buffer<T> scratch_[3];                  // matrix penalties and muon

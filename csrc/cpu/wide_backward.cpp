@@ -68,14 +68,11 @@ void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, 
     const bool pack_rows = passes_on && worth_packing(rows, o.in, o.out),
                pack_columns = worth_packing(o.out, o.in, rows);
     if (pack_rows) pack_row_panels(w, grad, rows, o.out);
-    if (pack_columns)
-        w.each(panels(o.out), [&](int64_t p) {
-            const int64_t c = p * k_.panel, n = std::min<int64_t>(k_.panel, o.out - c);
-            k_.pack_columns(grad + c, o.out, n, rows, column_panels_.get() + c * rows);
-        });
+    if (pack_columns) pack_column_panels(w, grad, rows, o.out);
+    if (bf16_) pair_inputs(w, x, rows, o.in);
     if (pack_rows || pack_columns) w.sync();
     const Tiles cut = tiles(o.in);
-    T* mine = tile_gradients_.get() + cut.runs * w.id / w.team * k_.tile * plan_.widest;  // of the worker's first run
+    T* mine = tile_gradients_.get() + cut.runs * w.id / w.team * tile() * plan_.widest;  // of the worker's first run
     w.each(cut.runs, [&](int64_t s) {
         const int64_t t0 = cut.run(s), t1 = cut.run(s + 1), i0 = cut.begin(t0), i1 = cut.begin(t1), n = i1 - i0;
         if (passes_on) {
@@ -85,12 +82,8 @@ void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, 
                      o.in);
             else
                 for (int64_t t = t0; t < t1; ++t)
-                    for (int64_t p = 0; p < panels(rows); ++p) {
-                        const int64_t b = p * k_.panel, r = cut.begin(t);
-                        k_.product({weights + r * o.out, o.out, 1, cut.begin(t + 1) - r, o.out,
-                                    row_panels_.get() + b * o.out, std::min<int64_t>(k_.panel, rows - b),
-                                    below + b * o.in + r, o.in, true});
-                    }
+                    for (int64_t p = 0; p < panels(rows); ++p)
+                        input_gradient_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, below);
             if (finishes) dense_finish(i - 1, x0, rows, pass, i0, i1);
         }
         if (update) parts(o.kernel)[s] = 0;
@@ -104,34 +97,20 @@ void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, 
             const int64_t r0 = cut.begin(t), r1 = cut.begin(t + 1);
             T* g = update ? mine : gradient(o.kernel) + r0 * o.out;
             kernel_gradient(i, x, rows, r0, r1, g, update);
-            if (update) update_run(o.kernel, r0 * o.out, (r1 - r0) * o.out, g, int(s), 1, true);
+            if (update) update_tile(i, r0, r1, g, int(s));
         }
     });
 }
 
-// Rows r0 … r1 of the kernel's gradient, from packed columns. `fetch`: brings along what their update will need.
 template <class T>
-void Wide<T>::kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, T* out, bool fetch) {
+void Wide<T>::update_tile(int i, int64_t r0, int64_t r1, const T* g, int part) {
     const Op& o = op(i);
-    // the weights and slots of these rows, a part of them with every panel
-    const int64_t count = panels(o.out), arrays = fetch ? 1 + int64_t(state_.slots.size()) : 0;
-    for (int64_t p = 0; p < count; ++p) {
-        const int64_t c = p * k_.panel, array = p * arrays / count;
-        Product<T> q{x + r0,
-                     1,
-                     o.in,
-                     r1 - r0,
-                     rows,
-                     column_panels_.get() + c * rows,
-                     std::min<int64_t>(k_.panel, o.out - c),
-                     out + c,
-                     o.out,
-                     false};
-        if (fetch) {
-            const T* from = array ? at(state_.slots[size_t(array - 1)], o.kernel) : parameter(o.kernel);
-            q.fetch = from + r0 * o.out + (r1 - r0) * o.out * (p * arrays - array * count) / count;
-        }
-        k_.product(q);
+    const int64_t step = bf16_ ? 2 : r1 - r0;
+    for (int64_t r = r0; r < r1; r += step, g += step * o.out) {
+        const int64_t n = std::min(step, r1 - r);
+        update_run(o.kernel, r * o.out, n * o.out, g, part, 1, true);
+        if constexpr (sizeof(T) == 4)
+            if (bf16_) bf16_->refresh(i, parameter(o.kernel), r, r + n);
     }
 }
 
@@ -316,6 +295,9 @@ void Wide<T>::update_all(const Worker& w) {
             update_run(tensor, first, n, gradient(tensor) + first, part, scale, false);
         });
     }
+    if (!bf16_) return;
+    w.sync();
+    refresh_bf16(w);
 }
 
 template <class T>

@@ -85,11 +85,16 @@ struct Adadelta {
         w = w - s.lr * u;
     }
 };
+// 1 - beta^t. From exp(-38) on it is 1 to the last bit, and std::pow, a notable part of a tiny net's step, is spared.
+inline double bias_correction(double beta, int64_t t) {
+    return (1 - beta) * double(t) > 38 ? 1.0 : 1 - std::pow(beta, double(t));
+}
+
 template <bool Amsgrad>
 struct AdamRule {  // Kingma & Ba 2015, section 2's efficient form; amsgrad: Reddi et al. 2018
     static constexpr int slots = 2 + Amsgrad;
     static Step<double> prepare(const Hyper& h, double lr, int64_t t) {
-        const double correction = std::sqrt(1 - std::pow(h.beta_2, double(t))) / (1 - std::pow(h.beta_1, double(t)));
+        const double correction = std::sqrt(bias_correction(h.beta_2, t)) / bias_correction(h.beta_1, t);
         return {lr * correction, 1 - h.beta_1, 1 - h.beta_2, 0, 0, h.epsilon};
     }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
@@ -110,7 +115,7 @@ struct Nadam {  // Dozat 2015
         for (int64_t i = 1; i <= t && product > 1e-18; ++i) product *= h.beta_1 * (1 - 0.5 * (decay *= 0.96));
         const double u = schedule(h, t), next = schedule(h, t + 1);
         // m_hat = c·m + d·g; sqrt(v_hat) = sqrt(v)·x, so lr/(sqrt(v)·x + eps) = (lr/x)/(sqrt(v) + eps/x)
-        const double x = 1 / std::sqrt(1 - std::pow(h.beta_2, double(t)));
+        const double x = 1 / std::sqrt(bias_correction(h.beta_2, t));
         return {lr / x,       1 - h.beta_1, 1 - h.beta_2, next / (1 - product * next), (1 - u) / (1 - product),
                 h.epsilon / x};
     }

@@ -15,7 +15,20 @@ from . import callbacks, initializers, layers, losses, metrics, optimizers, regu
 from .history import History
 from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Residual
 from .model import Model
-from .optimizers import LBFGS, SGD, Adadelta, Adagrad, Adam, AdamW, LevenbergMarquardt, Lion, Muon, Nadam, RMSprop
+from .optimizers import (
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    LevenbergMarquardt,
+    Lion,
+    Muon,
+    Nadam,
+    NewtonCG,
+    RMSprop,
+)
 from .saving import load
 
 if TYPE_CHECKING:
@@ -46,6 +59,7 @@ __all__ = [
     "Model",
     "Muon",
     "Nadam",
+    "NewtonCG",
     "Normalization",
     "RMSprop",
     "Residual",

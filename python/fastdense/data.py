@@ -124,7 +124,7 @@ def check_finite(where: str, name: str, array: Array, dtype: str = "float64") ->
             "finite numbers are needed",
             f"drop or fill such rows; np.isfinite({name}){axis} marks the good ones",
         )
-    if array.dtype.itemsize == 8 and dtype == "float32":
+    if array.dtype.itemsize == 8 and dtype != "float64":
         _check_float32_range(where, name, array, flat)
 
 

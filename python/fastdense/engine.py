@@ -61,6 +61,10 @@ class Engine(Protocol):
         self, x: Array, y: Array, w: Array | None, *, training: bool, n_threads: int
     ) -> tuple[float, list[Array]]: ...
 
+    def solve_output(
+        self, x: Array, y: Array, w: Array | None, *, ridge: float, n_threads: int
+    ) -> tuple[Array, Array | None] | None: ...
+
     def activations(self, x: Array, *, n_threads: int) -> list[Array]: ...
 
 
@@ -73,8 +77,11 @@ def check_device(device: object) -> str:
 
 
 def value_dtype(device: str, dtype: str) -> np.dtype[Any]:
-    """The dtype in which the engine of `device` holds its tensors: the reference engine always works in float64."""
-    return np.dtype(np.float64 if device == "reference" else dtype)
+    """The dtype in which the engine of `device` holds its tensors: the reference engine always works in float64.
+
+    A bfloat16 net keeps float32 tensors and rounds what it multiplies.
+    """
+    return np.dtype(np.float64 if device == "reference" else np.float32 if dtype == "bfloat16" else dtype)
 
 
 def make_engine(device: str, program: dict[str, Any]) -> Engine:

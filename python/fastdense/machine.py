@@ -217,6 +217,11 @@ class Machine:
             value, gradient = engine.loss_and_grad(data.x, data.y, data.w, training=training, n_threads=n_threads)
         return float(value), list(gradient)
 
+    def solve_output(self, data: Rows, ridge: float, n_threads: int) -> tuple[Array, Array | None] | None:
+        """Kernel and bias of the last layer in closed form, float64; None if there is no solution."""
+        with self._lock:
+            return self._ready().solve_output(data.x, data.y, data.w, ridge=ridge, n_threads=n_threads)
+
     def activations(self, x: Array, n_threads: int) -> list[Array]:
         """Output of every layer."""
         with self._lock:

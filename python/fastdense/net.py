@@ -9,15 +9,13 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from .arrays import Array, check_memory
 from .initializers import Draws
 from .layers import Layer, Normalization, Residual, TensorSpec
 from .layers import get as get_layer
 from .specs import integer
 
-DTYPES = ("float32", "float64")
+DTYPES = ("float32", "float64", "bfloat16")
 
 
 @dataclass
@@ -71,7 +69,7 @@ class Net:
         Layers, names of layers or their config dicts.
     inputs : int
     seed : int
-    dtype : {"float32", "float64"}
+    dtype : {"float32", "float64", "bfloat16"}
 
     Attributes
     ----------
@@ -99,7 +97,7 @@ class Net:
         self.inputs = integer("Model: inputs", inputs, least=1)
         self.seed = integer("Model: seed", seed, least=0, most=2**64 - 1)
         if dtype not in DTYPES:
-            raise ValueError(f"Model: dtype is {dtype!r}; needed: 'float32' or 'float64'")
+            raise ValueError(f"Model: dtype is {dtype!r}; needed: 'float32', 'float64' or 'bfloat16'")
         self.dtype = str(dtype)
         given = [get_layer(layer, f"Model: layers[{i}]") for i, layer in enumerate(layers)]
         self.layers = [copy.deepcopy(layer) if isinstance(layer, Normalization) else layer for layer in given]
@@ -129,7 +127,7 @@ class Net:
                 )
         self.ops = ops
         self.program = {"inputs": self.inputs, "seed": self.seed, "dtype": self.dtype, "ops": ops}
-        self.itemsize = np.dtype(self.dtype).itemsize
+        self.itemsize = 8 if self.dtype == "float64" else 4
         check_memory(
             "Model",
             3 * self.itemsize * self.count(),

@@ -18,7 +18,7 @@ global_clipnorm : float, optional
 ``learning_rate`` is a number or a `fastdense.schedules.Schedule`, and may be assigned at any time, also between two
 calls of ``fit``; everything else is fixed once the optimizer is made.
 
-The full-batch optimizers (LBFGS) take none of these arguments; see `fastdense.solvers`.
+The full-batch optimizers (LBFGS, LevenbergMarquardt, NewtonCG) take none of these arguments; see `fastdense.solvers`.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from __future__ import annotations
 from typing import Any
 
 from .optimizer_base import Optimizer, Rate
-from .solvers import LBFGS, LevenbergMarquardt
+from .solvers import LBFGS, LevenbergMarquardt, NewtonCG
 from .specs import Config, flag, integer, resolve
 
 __all__ = [
@@ -40,6 +40,7 @@ __all__ = [
     "Lion",
     "Muon",
     "Nadam",
+    "NewtonCG",
     "Optimizer",
     "RMSprop",
     "get",

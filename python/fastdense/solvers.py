@@ -23,7 +23,7 @@ from .net import Net
 from .optimizer_base import Optimizer
 from .specs import Config, integer, number
 
-__all__ = ["LBFGS", "LevenbergMarquardt", "Solver", "check_batch", "check_solver"]
+__all__ = ["LBFGS", "LevenbergMarquardt", "NewtonCG", "Solver", "check_batch", "check_solver"]
 
 DEFAULT_BATCH = 32  # of `fit`
 ENDINGS = {
@@ -130,11 +130,53 @@ class LevenbergMarquardt(Solver, names=("levenberg_marquardt", "lm")):
         self.damping = number("LevenbergMarquardt: damping", damping, above=0)
 
 
+class NewtonCG(Solver, names=("newton_cg", "truncated_newton", "tnc")):
+    """Truncated Newton: conjugate gradients in a trust region (Steihaug, 1983; Nocedal & Wright, 2006, ch. 4 and 7).
+
+    The curvature is the Gauss-Newton matrix ``J' H J`` (Schraudolph, 2002), J the derivative of the outputs and H the
+    second derivative of the loss, plus that of l2 penalties: never negative, and the exact one where the loss is small
+    or the net linear. It is never formed; a product with a vector costs two gradients.
+
+    Parameters
+    ----------
+    radius : float
+        First length that a step may have.
+    cg_steps : int
+        Most products in one try. They end earlier, once the residual is ``min(1/2, sqrt(|g|)) * |g|``.
+    gtol, ftol : float
+        As in `LBFGS`.
+
+    Raises
+    ------
+    ValueError
+        By `compile`, if the loss is piecewise linear (mae, mape, quantile, hinge) or a cross-entropy of probabilities,
+        or the net has LayerNorm, prelu, or penalties other than l2 on kernels and biases.
+
+    Notes
+    -----
+    Its state: one number.
+    """
+
+    kind, _hyperparameters = "newton_cg", ("radius", "cg_steps", "gtol", "ftol")
+
+    def __init__(self, radius: float = 1.0, cg_steps: int = 50, gtol: float = 1e-5, ftol: float = 1e-9) -> None:
+        super().__init__(gtol, ftol)
+        self.radius = number("NewtonCG: radius", radius, above=0)
+        self.cg_steps = integer("NewtonCG: cg_steps", cg_steps, least=1)
+
+
 def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None:
     """Raise if a full-batch optimizer cannot train this net for this loss."""
     if not isinstance(optimizer, Solver):
         return
     name = type(optimizer).__name__
+    if net.dtype == "bfloat16":
+        fail(
+            where,
+            f"{name} was given for a net of dtype 'bfloat16'",
+            "it compares losses, whose differences bfloat16 does not show",
+            "use dtype='float32' or 'float64'",
+        )
     for op in net.ops:
         if op["kind"] == "dropout" and op["rate"] > 0:
             fail(
@@ -155,6 +197,8 @@ def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None
         check_memory(where, size, f"{name} with history_size={optimizer.history_size}", "use a smaller history_size")
     if isinstance(optimizer, LevenbergMarquardt):
         _check_least_squares(where, name, loss, net)
+    if isinstance(optimizer, NewtonCG):
+        _check_curved(where, name, loss, net)
 
 
 LBFGS_INSTEAD = "use optimizer='lbfgs'"
@@ -165,11 +209,36 @@ def _check_least_squares(where: str, name: str, loss: Loss, net: Net) -> None:
     """Raise if a loss or a net has no Jacobian here, or one that cannot fit in memory."""
     if loss.kind != "mse":
         fail(where, f"the loss is {loss.kind}", f"{name} is for least squares: loss='mse'", "or use optimizer='lbfgs'")
+    _check_jacobian(where, name, net, ("prelu", "softmax"))
+    n = net.count(True)
+    check_memory(
+        where,
+        16 * n * n,
+        f"{name} for {n:,} parameters (two matrices of that many rows and columns)",
+        "use optimizer='lbfgs', or a smaller net",
+    )
+
+
+def _check_curved(where: str, name: str, loss: Loss, net: Net) -> None:
+    """Raise if a loss has no second derivative here, or a net no Jacobian."""
+    last, given = net.ops[-1].get("activation", ""), loss.lower()
+    needed = {"binary_crossentropy": "sigmoid"}.get(loss.kind, "softmax")
+    if loss.kind in ("mae", "mape", "quantile", "hinge"):
+        what = "has no curvature (it is piecewise linear)"
+        fail(where, f"the loss is {loss.kind}", f"{name} needs one that is curved; this one {what}", LBFGS_INSTEAD)
+    if "crossentropy" in loss.kind and not given["from_logits"] and last != needed:
+        what = f"the loss is {loss.kind} of an output that does not come from {needed}"
+        fail(where, what, f"{name} knows it with {needed} or from_logits=True", f"end with activation={needed!r}")
+    _check_jacobian(where, name, net, ("prelu",))
+
+
+def _check_jacobian(where: str, name: str, net: Net, without: tuple[str, ...]) -> None:
+    """Raise if a net holds what solvers cannot differentiate row by row."""
     for op in net.ops:
         what = ""
         if op["kind"] == "layer_norm":
             what = "LayerNorm"
-        elif op.get("activation") in ("prelu", "softmax"):
+        elif op.get("activation") in without:
             what = f"activation={op['activation']!r}"
         else:
             penalties = [key for key in op if key.split("_")[0] in ("kernel", "bias", "activity") and op[key]]
@@ -180,15 +249,8 @@ def _check_least_squares(where: str, name: str, loss: Loss, net: Net) -> None:
                 where,
                 f"{name} was given for a net with {what}",
                 "it knows no Jacobian of that",
-                "use optimizer='lbfgs'",
+                LBFGS_INSTEAD,
             )
-    n = net.count(True)
-    check_memory(
-        where,
-        16 * n * n,
-        f"{name} for {n:,} parameters (two matrices of that many rows and columns)",
-        "use optimizer='lbfgs', or a smaller net",
-    )
 
 
 def check_batch(where: str, optimizer: Optimizer, batch_size: int, rows: int) -> int:

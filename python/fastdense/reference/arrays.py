@@ -34,3 +34,13 @@ def split(vector: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
     return (
         [part.reshape(shape) for part, shape in zip(np.split(vector, ends[:-1]), shapes, strict=True)] if shapes else []
     )
+
+
+def to_bfloat16(x: Array) -> Array:
+    """Round to the nearest number with 8 significant bits, ties to even: what bfloat16 can hold, as float64."""
+    bits = np.ascontiguousarray(x, dtype=np.float64).view(np.uint64)
+    cut = np.uint64(52 - 7)
+    half = (np.uint64(1) << (cut - np.uint64(1))) - np.uint64(1) + ((bits >> cut) & np.uint64(1))
+    rounded = ((bits + half) >> cut << cut).view(np.float64)
+    rounded = np.where(np.abs(rounded) < 2.0**128, rounded, np.copysign(np.inf, x))
+    return as_float(np.where(np.isnan(x), x, rounded))

@@ -48,7 +48,8 @@ class _Batch(NamedTuple):
 class Engine:
     """A net, its loss, optimizer and metrics, on NumPy.
 
-    Always computes in float64, whatever `program["dtype"]` says. Tensors are zeros until `set_tensors`.
+    Always computes in float64; of `program["dtype"]` only "bfloat16" matters, whose products round their operands.
+    Tensors are zeros until `set_tensors`.
     `n_threads` is accepted everywhere for the interface's sake: NumPy decides about threads.
 
     Parameters
@@ -64,7 +65,7 @@ class Engine:
 
     def __init__(self, program: Spec) -> None:
         self._inputs, self._seed = int(program["inputs"]), int(program["seed"])
-        self._ops = build_ops(self._inputs, copy.deepcopy(program["ops"]))
+        self._ops = build_ops(self._inputs, copy.deepcopy(program["ops"]), program["dtype"])
         if not self._ops:
             raise ValueError("a program needs at least one op")
         self._outputs = self._ops[-1].width
@@ -231,6 +232,36 @@ class Engine:
             batch = self._batch(x, y, w, training)
             return batch.loss, [g for grads in self._backward(batch) for g in grads]
 
+    def solve_output(
+        self, x: Data, y: Data, w: Array | None, *, ridge: float, n_threads: int | None = None
+    ) -> tuple[Array, Array | None] | None:
+        """Return kernel and bias (or None) of the last dense op by ridge regression; None if there is no solution.
+
+        They minimise sum w |h W + b - y|^2 + ridge d |W|^2 with h the op's input and d the mean diagonal of the matrix.
+        """
+        with np.errstate(all="ignore"):
+            passes = self._forward(x, training=False)
+        h = passes[-2].output if len(passes) > 1 else as_float(x)
+        weights, targets = np.ones(len(x)) if w is None else as_float(w), as_float(y)
+        bias = bool(self._ops[-1].spec["use_bias"])
+        if bias and weights.sum() > 0.0:
+            mean, level = weights @ h / weights.sum(), weights @ targets / weights.sum()
+        else:
+            mean, level = np.zeros(h.shape[1]), np.zeros(targets.shape[1])
+        h = h - mean
+        matrix = (h * weights[:, None]).T @ h
+        diagonal = float(np.diagonal(matrix).mean())
+        if diagonal == 0.0:
+            kernel = np.zeros((h.shape[1], targets.shape[1]))
+        else:
+            try:
+                lower = np.linalg.cholesky(matrix + ridge * diagonal * np.eye(len(matrix)))
+            except np.linalg.LinAlgError:
+                return None
+            right = (h * weights[:, None]).T @ (targets - level)
+            kernel = as_float(np.linalg.solve(lower.T, np.linalg.solve(lower, right)))
+        return kernel, as_float(level - mean @ kernel) if bias else None
+
     # -- training ------------------------------------------------------------------------------------------------
 
     def _step(self, x: Data, y: Data, w: Array | None, lr: float, running: Array) -> tuple[_Live, float]:
@@ -297,13 +328,17 @@ class Engine:
             return solvers.Point(parameters, batch.loss, gradient, batch.totals)
 
         def gauss_newton(parameters: Array) -> Array:
-            """Of the mean squared error, with the curvature of l2 penalties."""
+            """J' H J, H the second derivative of the loss, with the curvature of l2 penalties."""
             tensors, weights = self._with_parameters(parameters), np.ones(len(x)) if w is None else as_float(w)
             other = copy.copy(self)
             other._live = replace(self._live, tensors=tensors)
-            j = jacobian(self._ops, tensors, other._forward(x, training=False), as_float(x))
-            flat_j = (j * np.sqrt(2.0 * weights / (len(x) * self._outputs))[:, None, None]).reshape(-1, j.shape[2])
-            return as_float(flat_j.T @ flat_j + np.diag(self._penalty_curvature()))
+            passes, loss = other._forward(x, training=False), self._configured()["loss"]
+            last = passes[-1]
+            curved = losses.curvature(loss, y, last.output, last.z, self._ops[-1].activation)
+            j = jacobian(self._ops, tensors, passes, as_float(x), curved.fused)
+            bent = np.einsum("rab,rbn->ran", curved.matrices * (weights / len(x))[:, None, None], j)
+            n = j.shape[2]
+            return as_float(j.reshape(-1, n).T @ bent.reshape(-1, n) + np.diag(self._penalty_curvature()))
 
         try:
             with np.errstate(all="ignore"):

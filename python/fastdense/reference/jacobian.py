@@ -12,13 +12,16 @@ from .layers import ActivationOp, Dense, Forward, Op
 KINDS = ("dense", "activation", "normalization", "dropout", "residual_begin", "residual_end")  # without prelu
 
 
-def jacobian(ops: Sequence[Op], tensors: Sequence[list[Array]], passes: Sequence[Forward], x: Array) -> Array:
+def jacobian(
+    ops: Sequence[Op], tensors: Sequence[list[Array]], passes: Sequence[Forward], x: Array, fused: bool = False
+) -> Array:
     """Go back through a net from each output in turn.
 
     Parameters
     ----------
     ops, tensors, passes : of the net, one per op; passes of a forward pass in inference mode
     x : (rows, inputs)
+    fused : leave the last activation out
 
     Returns
     -------
@@ -26,12 +29,13 @@ def jacobian(ops: Sequence[Op], tensors: Sequence[list[Array]], passes: Sequence
         Parameters in the order of the ops' trainable tensors, flat.
     """
     rows, outputs = passes[-1].output.shape
-    every = [_from_output(ops, tensors, passes, x, np.eye(outputs)[[k] * rows]) for k in range(outputs)]
+    seeds = [np.eye(outputs)[[k] * rows] for k in range(outputs)]
+    every = [_from_output(ops, tensors, passes, x, seed, fused) for seed in seeds]
     return np.stack(every, axis=1)
 
 
 def _from_output(
-    ops: Sequence[Op], tensors: Sequence[list[Array]], passes: Sequence[Forward], x: Array, seed: Array
+    ops: Sequence[Op], tensors: Sequence[list[Array]], passes: Sequence[Forward], x: Array, seed: Array, fused: bool
 ) -> Array:
     """Derivatives (rows, parameters) of the outputs that `seed` (rows, outputs) picks."""
     grad, columns, skipped = seed, [], []
@@ -41,7 +45,7 @@ def _from_output(
             skipped.append(grad)
         elif op.kind == "residual_begin":
             grad = grad + skipped.pop()
-        if isinstance(op, (Dense, ActivationOp)) and done.z is not None:
+        if isinstance(op, (Dense, ActivationOp)) and done.z is not None and not (fused and i + 1 == len(ops)):
             grad = op.function.gradient(done.z, done.output, grad, None)[0]
         if isinstance(op, Dense):
             if op.spec["use_bias"]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .activations import Activation
-from .arrays import Array, Spec, unknown
+from .arrays import Array, Spec, to_bfloat16, unknown
 from .penalties import l1_l2, weight_penalties
 from .rng import dropout_mask
 
@@ -109,7 +109,12 @@ class ActivationOp(Op):
 
 
 class Dense(Op):
-    """a = f(z), z = x W + b, with penalties on W, b and a."""
+    """a = f(z), z = x W + b, with penalties on W, b and a. In bfloat16 nets each matrix product rounds its operands."""
+
+    bfloat16 = False
+
+    def _operand(self, values: Array) -> Array:
+        return to_bfloat16(values) if self.bfloat16 else values
 
     def setup(self, n: int) -> None:
         """Kernel (n, units), bias (units,) if used, slope (units,) for prelu."""
@@ -122,7 +127,8 @@ class Dense(Op):
     def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
         """Apply the affine map and the activation."""
         spec, kernel, rows = self.spec, tensors[0], len(x)
-        z = x @ kernel
+        operand, factors = self._operand(x), self._operand(kernel)
+        z = operand @ factors
         if spec["use_bias"]:
             z = z + tensors[1]
         slope = tensors[-1] if self.function.has_slope else None
@@ -133,7 +139,8 @@ class Dense(Op):
             through, grad_slope = self.function.gradient(z, a, grad + activity_gradient, slope)
             total = through + grad_z
             grad_bias = [total.sum(axis=0)] if spec["use_bias"] else []
-            return total @ kernel.T, [x.T @ total, *grad_bias, *grad_slope]
+            turned = self._operand(total)
+            return turned @ factors.T, [operand.T @ turned, *grad_bias, *grad_slope]
 
         return Forward(a, backward, z=z, activity=activity)
 
@@ -245,8 +252,8 @@ KINDS: dict[str, type[Op]] = {
 }
 
 
-def build_ops(inputs: int, specs: list[Spec]) -> list[Op]:
-    """Build a program's ops.
+def build_ops(inputs: int, specs: list[Spec], dtype: str) -> list[Op]:
+    """Build the ops of a program of that dtype.
 
     Raises
     ------
@@ -261,6 +268,8 @@ def build_ops(inputs: int, specs: list[Spec]) -> list[Op]:
             raise unknown("op", spec["kind"], KINDS)
         op = KINDS[spec["kind"]](spec, index, width)
         width = op.width
+        if isinstance(op, Dense):
+            op.bfloat16 = dtype == "bfloat16"
         if op.kind == "residual_begin":
             open_widths.append(width)
         elif op.kind == "residual_end" and (not open_widths or open_widths.pop() != width):

@@ -17,6 +17,7 @@ from .arrays import Array, Spec
 
 UNIT = 2.0**-53  # of float64, in which this engine works
 ARMIJO, WOLFE = 1e-4, 0.9  # the constants of sufficient decrease and of the slope
+MOST_REGIONS, LEAST_GAIN, LARGEST_RADIUS = 30, 1e-4, 1e6  # of the trust region: tries, gain of a step that is taken
 MOST_DAMPINGS = 40  # tried in one iteration
 FLOOR = 1e-16  # of the damping, relative to the largest diagonal element
 EDGE, GROWTH = 0.1, 4.0  # how near trial steps come to the ends of their interval; their growth while there is none
@@ -189,6 +190,50 @@ def _solve(matrix: Array, mu: float, right: Array) -> Array | None:
     return np.asarray(np.linalg.solve(lower.T, np.linalg.solve(lower, right)), dtype=np.float64)
 
 
+# -- truncated Newton: Steihaug (1983); Nocedal & Wright (2006), algorithms 4.1 and 7.2 ----------------------------
+
+
+def newton_cg(spec: Spec, at: Point, memory: Memory, problem: Problem) -> tuple[Point, Memory] | None:
+    """Make one iteration. numbers: the radius of the trust region, 0 before it is chosen."""
+    matrix, region = problem.gauss_newton(at.w), float(memory.numbers[0]) or float(spec["radius"])
+    for _ in range(MOST_REGIONS):
+        p, on_boundary = steihaug(matrix, at.gradient, region, int(spec["cg_steps"]))
+        expected = -float(at.gradient @ p + 0.5 * p @ matrix @ p)
+        point = problem.evaluate(at.w + p)
+        noise, fall = 2.0 * UNIT * abs(at.loss), at.loss - point.loss
+        # where rounding hides the fall, the gradient decides
+        flatter = float(point.gradient @ point.gradient) < float(at.gradient @ at.gradient)
+        hidden = expected <= noise and fall >= -noise and flatter
+        gain = -1.0 if not expected > 0.0 else 1.0 if hidden else fall / expected
+        if not gain >= 0.25:
+            region = 0.25 * float(np.sqrt(p @ p))
+        elif gain > 0.75 and on_boundary:
+            region = min(2.0 * region, LARGEST_RADIUS)
+        if gain > LEAST_GAIN and np.isfinite(point.gradient).all():
+            return point, Memory([], np.array([region]))
+    return None
+
+
+def steihaug(matrix: Array, g: Array, region: float, most: int) -> tuple[Array, bool]:
+    """Minimise g p + p' matrix p / 2 over |p| <= region by conjugate gradients; the flag: p ends on the boundary."""
+    p, r, d = np.zeros_like(g), g, -g
+    norm = float(np.sqrt(g @ g))
+    enough = min(0.5, math.sqrt(norm)) * norm
+    for _ in range(most):
+        squared = float(r @ r)
+        if math.sqrt(squared) <= enough:
+            break
+        hd = matrix @ d
+        bend = float(d @ hd)
+        further = p + (squared / bend) * d if bend > 0.0 else p
+        if not bend > 0.0 or further @ further >= region * region:
+            a, b, c = float(d @ d), float(p @ d), float(p @ p) - region * region
+            return p + (-b + math.sqrt(max(b * b - a * c, 0.0))) / a * d, True
+        p, r = further, r + (squared / bend) * hd
+        d = float(r @ r) / squared * d - r
+    return p, False
+
+
 # -- the list ------------------------------------------------------------------------------------------------------
 
 
@@ -201,6 +246,7 @@ class _Kind(NamedTuple):
 KINDS: Mapping[str, _Kind] = {
     "lbfgs": _Kind(lbfgs, lambda spec: 2 * int(spec["history_size"]), lambda spec: [0.0, 0.0]),
     "levenberg_marquardt": _Kind(levenberg_marquardt, lambda spec: 0, lambda spec: [0.0, 2.0]),
+    "newton_cg": _Kind(newton_cg, lambda spec: 0, lambda spec: [0.0]),
 }
 
 
