@@ -36,8 +36,8 @@ private:
             const double gain = !(expected > 0) ? -1 : hidden ? 1 : fall / expected;
             const double length = std::sqrt(dot(p_, p_));
             const bool good = gain > least_gain && std::isfinite(largest(trial_g_));
-            if (!(gain >= 0.25)) region = 0.25 * length;
-            else if (gain > 0.75 && on_boundary) region = std::min(2 * region, largest_radius);
+            if (!(gain >= 0.1)) region = 0.25 * length;
+            else if (gain > 0.5 && on_boundary) region = std::min(2 * region, largest_radius);
             if (good) {
                 std::swap(x_, trial_), std::swap(g_, trial_g_);
                 loss_ = loss;

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 ROWS = 2048  # that decide where units go
 MARGIN = 0.5  # of their range, for rows that were not seen
+SHRINKAGE = 0.1  # of the mean variance, added to all of them before correlations are taken out
 # Where each activation passes on what it gets: from, to (None: no end).
 _OPEN: dict[str, tuple[float, float | None]] = {
     **dict.fromkeys(("relu", "leaky_relu", "prelu", "elu", "selu", "celu"), (0.0, None)),
@@ -40,14 +41,17 @@ def place(model: Model, x: Any) -> Model:
     rows = check_x("place", x, model._shape)
     model.machine.adapt(rows)
     few = np.ascontiguousarray(rows[np.unique(np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(np.int64))])
-    tensors, at = model.get_weights(), 0
+    tensors, at, first = model.get_weights(), 0, True
     for i, layer in enumerate(model.layers):
         width = model.net.widths[i - 1] if i else model.inputs
         count = len(layer.tensors(width))
         if isinstance(layer, Dense) and i + 1 < len(model.layers):
             below = few if i == 0 else model.machine.activations(few, 0)[i - 1]
+            below = np.asarray(below, dtype=np.float64)
             kernel = Orthogonal()((width, layer.units), model.seed, at)
-            z = np.asarray(below, dtype=np.float64) @ kernel
+            if first:
+                kernel, first = _whitener(below) @ kernel, False
+            z = below @ kernel
             scale, bias = _fit(z, layer.activation, layer.use_bias)
             tensors[at] = kernel * scale
             if layer.use_bias:
@@ -55,6 +59,19 @@ def place(model: Model, x: Any) -> Model:
             model.machine.set_tensors(tensors)
         at += count
     return model
+
+
+def _whitener(x: Array) -> Array:
+    """The matrix (columns, columns) that takes the correlations out of rows, but for directions that hardly vary.
+
+    (C + s I)^(-1/2), C the covariance and s a share of its mean diagonal: a direction that few of the rows seen know
+    must not be blown up when others use it.
+    """
+    x = x - x.mean(axis=0)
+    covariance = x.T @ x / len(x)
+    values, vectors = np.linalg.eigh(covariance)
+    shrink = SHRINKAGE * float(np.mean(np.diagonal(covariance))) or 1.0
+    return np.asarray((vectors / np.sqrt(np.maximum(values, 0.0) + shrink)) @ vectors.T)
 
 
 def _fit(z: Array, activation: str, use_bias: bool) -> tuple[float, Array]:

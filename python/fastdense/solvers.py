@@ -159,7 +159,7 @@ class NewtonCG(Solver, names=("newton_cg", "truncated_newton", "tnc")):
 
     kind, _hyperparameters = "newton_cg", ("radius", "cg_steps", "gtol", "ftol")
 
-    def __init__(self, radius: float = 1.0, cg_steps: int = 50, gtol: float = 1e-5, ftol: float = 1e-9) -> None:
+    def __init__(self, radius: float = 10.0, cg_steps: int = 50, gtol: float = 1e-5, ftol: float = 1e-9) -> None:
         super().__init__(gtol, ftol)
         self.radius = number("NewtonCG: radius", radius, above=0)
         self.cg_steps = integer("NewtonCG: cg_steps", cg_steps, least=1)

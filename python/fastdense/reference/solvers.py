@@ -205,9 +205,9 @@ def newton_cg(spec: Spec, at: Point, memory: Memory, problem: Problem) -> tuple[
         flatter = float(point.gradient @ point.gradient) < float(at.gradient @ at.gradient)
         hidden = expected <= noise and fall >= -noise and flatter
         gain = -1.0 if not expected > 0.0 else 1.0 if hidden else fall / expected
-        if not gain >= 0.25:
+        if not gain >= 0.1:
             region = 0.25 * float(np.sqrt(p @ p))
-        elif gain > 0.75 and on_boundary:
+        elif gain > 0.5 and on_boundary:
             region = min(2.0 * region, LARGEST_RADIUS)
         if gain > LEAST_GAIN and np.isfinite(point.gradient).all():
             return point, Memory([], np.array([region]))
