@@ -1,8 +1,8 @@
 """A course's exercise on neural nets: 400 → 25 → 10 sigmoid units on 5000 small digits, trained on all rows at once.
 
-The course trains it by truncated Newton to about 95 % of its training set. Its cost is the cross-entropy summed over the
-ten outputs, averaged over the rows, plus lambda/(2 rows) times the squared kernels, lambda = 1. Written in Keras with
-l2(1) per layer, which is 10 000 times that penalty, and SGD, it stays at 10 %.
+The course trains it by truncated Newton to about 95 % of its training set. Its cost is the cross-entropy summed over
+the ten outputs, averaged over the rows, plus lambda/(2 rows) times the squared kernels, lambda = 1. Written in Keras
+with l2(1) per layer, which is 10 000 times that penalty, and SGD, it stays at 10 %.
 
     python examples/exercise_four.py
 """

@@ -259,6 +259,26 @@ def test_batch_hooks_see_iterations() -> None:
     assert losses == history.history["loss"] and len(losses) == 4
 
 
+def test_what_is_known_of_the_data_is_not_mistaken_for_others() -> None:
+    """Calls of the engine inside one fit build on one another; anything in between starts them afresh."""
+    x, y = data()
+    whole, watched, disturbed = (model_of("lbfgs") for _ in range(3))
+    expected = whole.fit(x, y, epochs=6, verbose=0).history["loss"]
+    each = fd.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)  # returns to Python every epoch
+    assert watched.fit(x, y, epochs=6, callbacks=[each], verbose=0).history["loss"] == expected
+
+    def disturb(epoch: int, logs: Any) -> None:
+        weights = disturbed.get_weights()
+        disturbed.set_weights([2 * tensor for tensor in weights])
+        disturbed.set_weights(weights)
+
+    again = fd.callbacks.LambdaCallback(on_epoch_end=disturb)
+    assert disturbed.fit(x, y, epochs=6, callbacks=[again], verbose=0).history["loss"] == expected
+    before = whole.evaluate(x, -y, verbose=0)
+    y *= -1  # in the same memory
+    assert whole.fit(x, y, epochs=1, verbose=0).history["loss"][0] < before
+
+
 # -- errors ----------------------------------------------------------------------------------------------------------
 
 

@@ -172,9 +172,10 @@ public:
     py::dict train(const py::array& x, const py::object& y, const py::object& weights, const py::object& val,
                    int64_t batch_size, bool shuffle, int64_t epoch, int64_t first_batch,
                    const py::array_t<double, py::array::c_style>& learning_rates, bool stop_on_nan,
-                   const py::object& progress, int n_threads) {
+                   const py::object& progress, int n_threads, bool goes_on) {
         const InUse use(busy_);
         TrainRequest r;
+        r.goes_on = goes_on;
         Dataset validation;
         r.train = dataset_of(x, y, weights);
         py::tuple held;  // keeps the validation arrays alive
@@ -393,7 +394,8 @@ void bind_engine(py::module_& m) {
         .def("get_state", &Engine::get_state)
         .def("set_state", &Engine::set_state, "state"_a)
         .def("train", &Engine::train, "x"_a, "y"_a, "w"_a, "val"_a, py::kw_only(), "batch_size"_a, "shuffle"_a,
-             "epoch"_a, "first_batch"_a, "learning_rates"_a, "stop_on_nan"_a, "progress"_a, "n_threads"_a)
+             "epoch"_a, "first_batch"_a, "learning_rates"_a, "stop_on_nan"_a, "progress"_a, "n_threads"_a,
+             "goes_on"_a = false)
         .def("evaluate", &Engine::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
         .def("predict_row", &Engine::predict_row, "x"_a)
         .def("predict", &Engine::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)

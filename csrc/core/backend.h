@@ -23,6 +23,7 @@ struct TrainRequest {
     const double* learning_rates = nullptr;  // one a step
     int64_t steps = 0;
     bool stop_on_nan = false;
+    bool goes_on = false;  // the last call had the same data, untouched since: a solver may keep what it knows of them
     // Called after steps, a few times a second: (steps done, Σ loss, Σ rows of this epoch). True: stop now.
     std::function<bool(int64_t, double, double)> tick;
     Poll poll;  // inside validation, and inside steps that take long

@@ -41,6 +41,7 @@ public:
     void write_tensor(int tensor, const void* in) override {
         std::memcpy(place(tensor), in, bytes(tensor));
         wide_.weights_changed();
+        if (full_batch_) full_batch_->solver().begin();
     }
     void read_slot(int slot, int tensor, void* out) const override {
         if (full_batch_) return full_batch_->read_slot(slot, tensor, static_cast<double*>(out));

@@ -249,7 +249,7 @@ TrainOutcome FullBatch<T>::train(const TrainRequest& given, std::vector<double>&
     poll_ = &request.poll;
     Ledger ledger(request, int64_t(totals_.size()), running);
     std::string ended;
-    solver_->begin();
+    if (!request.goes_on) solver_->begin();
     for (int64_t step = 0; step < request.steps && ended.empty(); ++step) {
         if (!solver_->iterate(*this)) {
             ledger.interrupt(false);

@@ -36,6 +36,7 @@ class Engine:
         stop_on_nan: bool,
         progress: Callable[[int, float, float], None] | None,
         n_threads: int,
+        goes_on: bool = False,
     ) -> dict[str, Any]: ...
     def evaluate(
         self, x: NDArray[Any], y: NDArray[Any], w: NDArray[float64] | None, *, n_threads: int

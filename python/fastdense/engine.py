@@ -49,6 +49,7 @@ class Engine(Protocol):
         stop_on_nan: bool,
         progress: Progress | None,
         n_threads: int,
+        goes_on: bool = False,
     ) -> dict[str, Any]: ...
 
     def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array: ...

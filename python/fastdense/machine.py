@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ class Machine:
         self.step = self.epochs_trained = 0
         self._lock = threading.RLock()
         self._training: dict[str, Any] | None = None
+        self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
         self._engine = make_engine(device, net.program)
         self._write(self._engine, net.initial_values())
 
@@ -147,10 +149,12 @@ class Machine:
     ) -> dict[str, Any]:
         """Make steps; `step` and `epochs_trained` are true afterwards, whatever happens.
 
-        `whole_epochs` False makes steps that belong to no epoch.
+        `whole_epochs` False makes steps that belong to no epoch. The caller may not change what `data` holds before its
+        last call with this very object.
         """
         with self._lock:
             engine, begun, done = self._ready(), self.step, 0
+            goes_on, self._last = self._last() is data, weakref.ref(data)
             made: list[dict[str, Any]] = []
             call = functools.partial(
                 engine.train,
@@ -165,6 +169,7 @@ class Machine:
                 stop_on_nan=stop_on_nan,
                 progress=progress,
                 n_threads=n_threads,
+                goes_on=goes_on,
             )
             try:
                 made.extend(map(call, (data.x,)))  # an interrupt on the way back from the engine finds the result kept

@@ -384,6 +384,7 @@ class Engine:
         stop_on_nan: bool,
         progress: Callable[[int, float, int], object] | None,
         n_threads: int | None = None,
+        goes_on: bool = False,
     ) -> dict[str, Any]:
         """Make one optimizer step per learning rate.
 
@@ -396,6 +397,7 @@ class Engine:
         epoch, first_batch : where in the data to start; running past the last batch goes on with the next epoch
         learning_rates : (steps,)
         stop_on_nan : stop after the first step whose batch loss is not finite
+        goes_on : whether the last call had the same data; nothing is kept here, so it does not matter
         progress : called with (steps done, loss sum and rows of the running epoch) at most ten times a second
 
         Returns
