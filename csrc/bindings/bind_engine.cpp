@@ -48,7 +48,7 @@ public:
         for (int s = 0; s < net_->slots(); ++s) {
             py::list slot;
             for (int tensor : plan().trainable) {
-                py::array a = empty_array(net_->dtype(), shape_of(plan().tensors[size_t(tensor)]));
+                py::array a = empty_array(net_->slot_dtype(), shape_of(plan().tensors[size_t(tensor)]));
                 net_->read_slot(s, tensor, a.mutable_data());
                 slot.append(a);
             }
@@ -57,6 +57,8 @@ public:
         py::dict state;
         state["step"] = net_->step();
         state["slots"] = slots;
+        const std::vector<double>& numbers = net_->numbers();
+        state["numbers"] = py::array_t<double>(py::ssize_t(numbers.size()), numbers.data());
         return state;
     }
 
@@ -65,6 +67,10 @@ public:
         const auto slots = field<py::list>(state, "slots");
         if (int(slots.size()) != net_->slots())
             throw InvalidArgument("set_state: wrong number of slots for this optimizer");
+        std::vector<double> numbers;
+        read(state, "numbers", numbers);
+        if (numbers.size() != net_->numbers().size())
+            throw InvalidArgument("set_state: wrong count of numbers for this optimizer");
         std::vector<std::vector<py::array>> checked;
         for (const py::handle& item : slots) {
             const auto slot = py::cast<py::list>(item);
@@ -73,20 +79,22 @@ public:
             checked.emplace_back();
             for (size_t k = 0; k < slot.size(); ++k)
                 checked.back().push_back(
-                    as_tensor(slot[k], plan().tensors[size_t(plan().trainable[k])], net_->dtype(), "set_state"));
+                    as_tensor(slot[k], plan().tensors[size_t(plan().trainable[k])], net_->slot_dtype(), "set_state"));
         }
         for (size_t s = 0; s < checked.size(); ++s)
             for (size_t k = 0; k < checked[s].size(); ++k)
                 net_->write_slot(int(s), plan().trainable[k], checked[s][k].data());
+        net_->numbers() = numbers;
         net_->set_step(field<int64_t>(state, "step"));
     }
 
     py::dict train(const py::array& x, const py::object& y, const py::object& weights, const py::object& val,
                    int64_t batch_size, bool shuffle, int64_t epoch, int64_t first_batch,
                    const py::array_t<double, py::array::c_style>& learning_rates, bool stop_on_nan,
-                   const py::object& progress, int n_threads) {
+                   const py::object& progress, int n_threads, bool goes_on) {
         const InUse use(busy_);
         TrainRequest r;
+        r.goes_on = goes_on;
         Dataset validation;
         r.train = dataset_of(x, y, weights);
         py::tuple held;  // keeps the validation arrays alive
@@ -138,6 +146,7 @@ public:
         result["partial"] = py::array_t<double>(k, out.partial.data());
         result["nonfinite_step"] = out.nonfinite_step;
         result["interrupted"] = out.interrupted;
+        result["ended"] = out.ended;
         return result;
     }
 
@@ -209,6 +218,26 @@ public:
         return py::make_tuple(loss, gradients);
     }
 
+    // Kernel and bias of the last dense op, float64; None if there is no solution.
+    py::object solve_output(const py::array& x, const py::array& y, const py::object& weights, double ridge,
+                            int n_threads) {
+        const InUse use(busy_);
+        const Dataset d = dataset_of(x, y, weights);
+        const Op& top = plan().ops.back();
+        py::array kernel = empty_array(DType::f64, {top.in, top.out}), bias = empty_array(DType::f64, {top.out});
+        auto *to = static_cast<double*>(kernel.mutable_data()), *shift = static_cast<double*>(bias.mutable_data());
+        bool solved;
+        Signals signals;
+        {
+            const WithoutGil unlocked;
+            solved = net_->solve_output(
+                d, ridge, threads(n_threads), [&] { return signals(); }, to, top.bias < 0 ? nullptr : shift);
+        }
+        signals.rethrow();
+        if (!solved) return py::none();
+        return py::make_tuple(kernel, top.bias < 0 ? py::object(py::none()) : py::object(bias));
+    }
+
     py::list activations(const py::array& x, int n_threads) {
         const InUse use(busy_);
         const View v = view_of(x);
@@ -251,11 +280,13 @@ void bind_engine(py::module_& m) {
         .def("get_state", &Engine::get_state)
         .def("set_state", &Engine::set_state, "state"_a)
         .def("train", &Engine::train, "x"_a, "y"_a, "w"_a, "val"_a, py::kw_only(), "batch_size"_a, "shuffle"_a,
-             "epoch"_a, "first_batch"_a, "learning_rates"_a, "stop_on_nan"_a, "progress"_a, "n_threads"_a)
+             "epoch"_a, "first_batch"_a, "learning_rates"_a, "stop_on_nan"_a, "progress"_a, "n_threads"_a,
+             "goes_on"_a = false)
         .def("evaluate", &Engine::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
         .def("predict_row", &Engine::predict_row, "x"_a)
         .def("predict", &Engine::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
         .def("loss_and_grad", &Engine::loss_and_grad, "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a, "n_threads"_a)
+        .def("solve_output", &Engine::solve_output, "x"_a, "y"_a, "w"_a, py::kw_only(), "ridge"_a, "n_threads"_a)
         .def("activations", &Engine::activations, "x"_a, py::kw_only(), "n_threads"_a);
 }
 

@@ -23,6 +23,7 @@ struct TrainRequest {
     const double* learning_rates = nullptr;  // one a step
     int64_t steps = 0;
     bool stop_on_nan = false;
+    bool goes_on = false;  // the last call had the same data, untouched since: a solver may keep what it knows of them
     // Called after steps, a few times a second: (steps done, Σ loss, Σ rows of this epoch). True: stop now.
     std::function<bool(int64_t, double, double)> tick;
     Poll poll;  // inside validation, and inside steps that take long
@@ -35,9 +36,11 @@ struct TrainOutcome {
     std::vector<double> partial;             // (K,): the running totals of the unfinished epoch
     int64_t nonfinite_step = -1;
     bool interrupted = false;
+    std::string ended;  // why a full-batch solver has nothing more to do, or empty; see Solver::ended
 };
 
-// Every void pointer holds elements of the net's own type (of a Tensor with `float64`: double), densely packed.
+// Every void pointer holds elements of the net's own type (of a Tensor with `float64`: double; of a slot: slot_dtype()), densely
+// packed.
 class Backend {
 public:
     virtual ~Backend() = default;
@@ -47,6 +50,8 @@ public:
     virtual void write_tensor(int tensor, const void* in) = 0;
     virtual void configure(const Training&) = 0;  // resets the optimizer's state
     virtual int slots() const = 0;
+    virtual DType slot_dtype() const = 0;        // a full-batch solver's are double
+    virtual std::vector<double>& numbers() = 0;  // the rest of the optimizer's state; its length is fixed by configure
     virtual void read_slot(int slot, int tensor, void* out) const = 0;
     virtual void write_slot(int slot, int tensor, const void* in) = 0;
     virtual int64_t step() const = 0;
@@ -58,6 +63,8 @@ public:
     virtual void predict(const View& x, int threads, const Poll&, void* out) = 0;
     virtual double loss_and_grad(const Dataset&, bool training, int threads, const Poll&, void* const* gradients) = 0;
     virtual void activations(const View& x, int threads, const Poll&, void* const* outputs) = 0;
+    // The last dense op in closed form, (in, out) and (out,) in double; see cpu/closed_form.h. False: there is no solution.
+    virtual bool solve_output(const Dataset&, double ridge, int threads, const Poll&, double* kernel, double* bias) = 0;
     virtual const Training* training() const = 0;  // null before configure
 };
 

@@ -97,6 +97,7 @@ ops::Rule Training::rule() const {
     if (optimizer == "adadelta") return Rule::adadelta;
     if (optimizer == "nadam") return Rule::nadam;
     if (optimizer == "lion") return Rule::lion;
+    if (full_batch()) return Rule::sgd;  // never used: a solver writes the parameters
     throw InvalidArgument("optimizer: unknown kind '" + optimizer + "'");
 }
 

@@ -95,18 +95,27 @@ inline constexpr const char* metric_names[] = {"binary_accuracy",
                                                "r2",
                                                "auc"};
 
+struct SolverOptions {  // of the optimizers that take the whole data set at once; core/solver.h tells what they mean
+    double gtol = 0, ftol = 0, damping = 0, radius = 0;
+    int64_t history_size = 0, line_search_steps = 0, cg_steps = 0;
+};
+
 struct Training {  // what is optimised
     ops::Loss loss = ops::Loss::mse;
     bool from_logits = false;
     double label_smoothing = 0, loss_param = 0;
     std::string optimizer;
     ops::Hyper hyper;
+    SolverOptions solver;
     std::vector<Metric> metrics;
 
     bool sparse() const { return loss == ops::Loss::sparse_categorical_crossentropy; }
     bool categorical() const { return sparse() || loss == ops::Loss::categorical_crossentropy; }
     bool binary() const { return loss == ops::Loss::binary_crossentropy; }
     bool muon() const { return optimizer == "muon"; }
+    bool full_batch() const {
+        return optimizer == "lbfgs" || optimizer == "newton_cg" || optimizer == "levenberg_marquardt";
+    }
     ops::Rule rule() const;
     int64_t totals(int64_t outputs) const;  // Σ loss, Σ rows, metric states
 };

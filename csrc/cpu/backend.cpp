@@ -7,6 +7,8 @@
 
 #include "core/parallel.h"
 #include "core/trainer.h"
+#include "cpu/closed_form.h"
+#include "cpu/full_batch.h"
 #include "cpu/gemm.h"
 #include "cpu/narrow.h"
 #include "cpu/wide.h"
@@ -29,7 +31,9 @@ public:
     const Plan& plan() const override { return plan_; }
     DType dtype() const override { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
     const Training* training() const override { return configured_ ? &training_ : nullptr; }
-    int slots() const override { return int(state_.slots.size()); }
+    int slots() const override { return int(full_batch_ ? full_batch_->solver().vectors.size() : state_.slots.size()); }
+    DType slot_dtype() const override { return full_batch_ ? DType::f64 : dtype(); }
+    std::vector<double>& numbers() override { return full_batch_ ? full_batch_->solver().numbers : no_numbers_; }
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override { state_.step = step; }
 
@@ -37,11 +41,14 @@ public:
     void write_tensor(int tensor, const void* in) override {
         std::memcpy(place(tensor), in, bytes(tensor));
         wide_.weights_changed();
+        if (full_batch_) full_batch_->solver().begin();
     }
     void read_slot(int slot, int tensor, void* out) const override {
+        if (full_batch_) return full_batch_->read_slot(slot, tensor, static_cast<double*>(out));
         std::memcpy(out, slot_place(slot, tensor), bytes(tensor));
     }
     void write_slot(int slot, int tensor, const void* in) override {
+        if (full_batch_) return full_batch_->write_slot(slot, tensor, static_cast<const double*>(in));
         std::memcpy(slot_place(slot, tensor), in, bytes(tensor));
     }
 
@@ -58,11 +65,14 @@ public:
         narrow_.configure(&training_);
         narrow_inference_.configure(&training_);
         running_.assign(size_t(width()), 0.0);
+        full_batch_.reset();
+        if (training_.full_batch()) full_batch_ = std::make_unique<FullBatch<T>>(plan_, state_, wide_, training_);
     }
 
     TrainOutcome train(const TrainRequest& request) override {
         require_training(request.train);
         pin_blas_to_one_thread();
+        if (full_batch_) return train_full_batch(request);
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
         const bool narrow = narrow_.takes(batch_size);
         const bool resident = batch_size == request.train.rows() && (!request.shuffle || narrow_.ignores_order());
@@ -183,6 +193,16 @@ public:
         });
     }
 
+    bool solve_output(const Dataset& data, double ridge, int threads, const Poll& poll, double* kernel,
+                      double* bias) override {
+        require_inputs(data.x);
+        if (data.rows() < 1 || !data.y || data.y.rows != data.rows() || data.y.cols != plan_.outputs)
+            throw InvalidArgument("y must be (rows >= 1, outputs)");
+        pin_blas_to_one_thread();
+        ClosedForm<T> form(plan_, wide_);
+        return form.solve(data, ridge, team(threads, std::min(wide_.chunk_rows(), data.rows())), poll, kernel, bias);
+    }
+
     void activations(const View& x, int threads, const Poll& poll, void* const* outputs) override {
         forward_chunks(x, threads, poll, [&](const Worker& w, const Batch<T>& b, int64_t first) {
             for (size_t i = 0; i < plan_.ops.size(); ++i)
@@ -217,6 +237,17 @@ public:
     }
 
 private:
+    TrainOutcome train_full_batch(const TrainRequest& request) {
+        auto threads = [&](int64_t rows) { return team(request.threads, rows); };
+        auto validate = [&](double* totals) {
+            bool stopped = false;
+            const Poll poll = [&] { return stopped = stopped || (request.poll && request.poll()); };
+            evaluate(*request.validation, request.threads, poll, totals);
+            return !stopped;
+        };
+        return full_batch_->train(request, running_, threads, validate);
+    }
+
     void* place(int tensor) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (t.float64) return state_.input_statistics.get() + t.offset;
@@ -331,7 +362,8 @@ private:
     Wide<T> wide_;
     Narrow<T> narrow_, narrow_inference_;  // each keeps its own scratch: a validation comes between two epochs
     TeamSize team_size_;
-    std::vector<double> running_;
+    std::unique_ptr<FullBatch<T>> full_batch_;  // if the optimizer is a solver
+    std::vector<double> running_, no_numbers_;
     // the row before which a poll stopped a pass over chunks; see Wide::stops
     std::atomic<int64_t> stopped_before_{-1};
 };

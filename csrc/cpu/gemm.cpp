@@ -18,6 +18,8 @@ using Gemm = void (*)(int order, int ta, int tb, int m, int n, int k, T alpha, c
 struct Blas {
     Gemm<float> sgemm = nullptr;
     Gemm<double> dgemm = nullptr;
+    void (*dpotrf)(const char*, const int*, double*, const int*, int*) = nullptr;
+    void (*dpotrs)(const char*, const int*, const int*, const double*, const int*, double*, const int*, int*) = nullptr;
     void (*set_threads)(int) = nullptr;
     char* (*config)() = nullptr;
     char* (*core)() = nullptr;
@@ -63,6 +65,15 @@ void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, 
     call(blas.dgemm, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
 }
 
+bool solve_positive(int64_t n, double* a, int64_t columns, double* b) {
+    const int size = int(n), many = int(columns);
+    int info = 0;
+    blas.dpotrf("U", &size, a, &size, &info);  // columns there are rows here: its upper triangle is our lower one
+    if (info) return false;
+    blas.dpotrs("U", &size, &many, a, &size, b, &size, &info);
+    return info == 0;
+}
+
 void load_blas(const std::string& path, const std::string& core) {
     if (blas.sgemm) return;
     int flags = RTLD_NOW | RTLD_LOCAL;  // a copy of our own: nobody else's OpenBLAS is touched, ours is seen by nobody
@@ -79,6 +90,8 @@ void load_blas(const std::string& path, const std::string& core) {
     Blas b;
     bind(library, b.sgemm, "scipy_cblas_sgemm");
     bind(library, b.dgemm, "scipy_cblas_dgemm");
+    bind(library, b.dpotrf, "scipy_dpotrf_");
+    bind(library, b.dpotrs, "scipy_dpotrs_");
     bind(library, b.set_threads, "scipy_openblas_set_num_threads");
     bind(library, b.config, "scipy_openblas_get_config");
     bind(library, b.core, "scipy_openblas_get_corename");

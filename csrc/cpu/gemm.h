@@ -13,6 +13,10 @@ void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const float* a, i
 void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, int64_t lda, const double* b,
           int64_t ldb, double beta, double* c, int64_t ldc);
 
+// Solves A X = B by Cholesky for a symmetric positive definite A (n, n), of which the lower triangle is read and overwritten;
+// X takes the place of B, (columns, n): each row one right-hand side. False if A is not positive definite.
+bool solve_positive(int64_t n, double* a, int64_t columns, double* b);
+
 // Opens the library once. `path`: of the file shipped in the wheel; `core`: OpenBLAS's name of the kernels to use, or "".
 void load_blas(const std::string& path, const std::string& core);
 void pin_blas_to_one_thread();  // again at the start of every run: threadpoolctl can raise it by name

@@ -61,6 +61,9 @@ struct Tiles {
 };
 
 template <class T>
+class Curvature;
+
+template <class T>
 class Wide {
 public:
     Wide(const Plan& plan, State<T>& state);
@@ -91,10 +94,14 @@ public:
         poll_ = poll;
         stopped_at_.store(-1, std::memory_order_relaxed);
     }
+    // Of the op's output; of the pre-activation of a dense op once backward() has been through it.
+    T* gradient_at(int op) const { return d(op); }
     void prepare_input();  // by one worker, after the statistics were set
     void weights_changed() { stale_ = true; }
 
 private:
+    template <class>
+    friend class Curvature;
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
     T* parameter(int tensor) const { return at(state_.parameters, tensor); }
     T* gradient(int tensor) const { return at(state_.gradients, tensor); }

@@ -15,7 +15,20 @@ from . import callbacks, initializers, layers, losses, metrics, optimizers, regu
 from .history import History
 from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Residual
 from .model import Model
-from .optimizers import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Muon, Nadam, RMSprop
+from .optimizers import (
+    LBFGS,
+    SGD,
+    Adadelta,
+    Adagrad,
+    Adam,
+    AdamW,
+    LevenbergMarquardt,
+    Lion,
+    Muon,
+    Nadam,
+    NewtonCG,
+    RMSprop,
+)
 from .saving import load
 
 if TYPE_CHECKING:
@@ -41,6 +54,7 @@ _LAZY = {
 _MODULES = ("datasets",)
 
 __all__ = [
+    "LBFGS",
     "SGD",
     "Activation",
     "Adadelta",
@@ -52,10 +66,12 @@ __all__ = [
     "Dropout",
     "History",
     "LayerNorm",
+    "LevenbergMarquardt",
     "Lion",
     "Model",
     "Muon",
     "Nadam",
+    "NewtonCG",
     "Normalization",
     "Population",
     "RMSprop",

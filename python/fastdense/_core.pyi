@@ -36,6 +36,7 @@ class Engine:
         stop_on_nan: bool,
         progress: Callable[[int, float, float], None] | None,
         n_threads: int,
+        goes_on: bool = False,
     ) -> dict[str, Any]: ...
     def evaluate(
         self, x: NDArray[Any], y: NDArray[Any], w: NDArray[float64] | None, *, n_threads: int
@@ -45,6 +46,9 @@ class Engine:
     def loss_and_grad(
         self, x: NDArray[Any], y: NDArray[Any], w: NDArray[float64] | None, *, training: bool, n_threads: int
     ) -> tuple[float, list[NDArray[Any]]]: ...
+    def solve_output(
+        self, x: NDArray[Any], y: NDArray[Any], w: NDArray[float64] | None, *, ridge: float, n_threads: int
+    ) -> tuple[NDArray[float64], NDArray[float64] | None] | None: ...
     def activations(self, x: NDArray[Any], *, n_threads: int) -> list[NDArray[Any]]: ...
 
 class Population:

@@ -17,6 +17,7 @@ from .history import History
 from .layers import Layer
 from .machine import Machine
 from .net import Net
+from .solvers import check_solver
 from .specs import keywords_checked, optional_text
 
 B = TypeVar("B", bound="BaseModel")
@@ -156,6 +157,7 @@ class BaseModel:
         chosen_optimizer = optimizers.get(optimizer, "compile: optimizer")
         chosen_loss = losses.get(loss, "compile: loss")
         chosen_metrics = _metric_list(metrics)
+        check_solver("compile", chosen_optimizer, chosen_loss, self.net)
         self.machine.configure(chosen_optimizer, chosen_loss, chosen_metrics)
         self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
 

@@ -49,6 +49,7 @@ class Engine(Protocol):
         stop_on_nan: bool,
         progress: Progress | None,
         n_threads: int,
+        goes_on: bool = False,
     ) -> dict[str, Any]: ...
 
     def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array: ...
@@ -60,6 +61,10 @@ class Engine(Protocol):
     def loss_and_grad(
         self, x: Array, y: Array, w: Array | None, *, training: bool, n_threads: int
     ) -> tuple[float, list[Array]]: ...
+
+    def solve_output(
+        self, x: Array, y: Array, w: Array | None, *, ridge: float, n_threads: int
+    ) -> tuple[Array, Array | None] | None: ...
 
     def activations(self, x: Array, *, n_threads: int) -> list[Array]: ...
 

@@ -24,7 +24,7 @@ class History(Callback):
     epoch : list of int
         Number of each epoch; the first is `initial_epoch`.
     params : dict
-        "epochs", "steps" (batches per epoch) and "verbose".
+        "epochs", "steps" (batches per epoch) and "verbose"; "ended" if a full-batch optimizer stopped early: why.
     """
 
     deferred: ClassVar[bool] = True

@@ -8,7 +8,8 @@ from __future__ import annotations
 import functools
 import math
 import threading
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -44,6 +45,7 @@ class Machine:
         self.step = self.epochs_trained = 0
         self._lock = threading.RLock()
         self._training: dict[str, Any] | None = None
+        self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
         self._engine = make_engine(device, net.program)
         self._write(self._engine, net.initial_values())
 
@@ -97,10 +99,15 @@ class Machine:
         with self._lock:
             return [list(slot) for slot in self._engine.get_state()["slots"]] if self._training else []
 
-    def set_slots(self, slots: Sequence[Sequence[Array]], step: int) -> None:
+    def numbers(self) -> Array:
+        """The rest of the optimizer's state, float64; most optimizers have none."""
+        with self._lock:
+            return np.asarray(self._engine.get_state()["numbers"]) if self._training else np.zeros(0)
+
+    def set_slots(self, slots: Sequence[Sequence[Array]], step: int, numbers: Array) -> None:
         """Replace the optimizer's state."""
         with self._lock:
-            self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots]})
+            self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": numbers})
             self.step = step
 
     def move(self, device: str) -> None:
@@ -110,14 +117,14 @@ class Machine:
             if device == self.device:
                 return
             engine, here = make_engine(device, self.net.program), self.device
-            tensors, slots = self._ready().get_tensors(), self.slots()
+            tensors, slots, numbers = self._ready().get_tensors(), self.slots(), self.numbers()
             try:
                 self.device = device
                 self._write(engine, tensors)
                 if self._training is not None:
                     engine.configure(self._training)
                     kept = [[np.asarray(array, dtype=self.value_dtype) for array in slot] for slot in slots]
-                    engine.set_state({"step": self.step, "slots": kept})
+                    engine.set_state({"step": self.step, "slots": kept, "numbers": numbers})
             except BaseException:
                 self.device = here
                 raise
@@ -142,10 +149,12 @@ class Machine:
     ) -> dict[str, Any]:
         """Make steps; `step` and `epochs_trained` are true afterwards, whatever happens.
 
-        `whole_epochs` False makes steps that belong to no epoch.
+        `whole_epochs` False makes steps that belong to no epoch. The caller may not change what `data` holds before its
+        last call with this very object.
         """
         with self._lock:
             engine, begun, done = self._ready(), self.step, 0
+            goes_on, self._last = self._last() is data, weakref.ref(data)
             made: list[dict[str, Any]] = []
             call = functools.partial(
                 engine.train,
@@ -160,6 +169,7 @@ class Machine:
                 stop_on_nan=stop_on_nan,
                 progress=progress,
                 n_threads=n_threads,
+                goes_on=goes_on,
             )
             try:
                 made.extend(map(call, (data.x,)))  # an interrupt on the way back from the engine finds the result kept
@@ -211,6 +221,11 @@ class Machine:
             engine = self._ready()
             value, gradient = engine.loss_and_grad(data.x, data.y, data.w, training=training, n_threads=n_threads)
         return float(value), list(gradient)
+
+    def solve_output(self, data: Rows, ridge: float, n_threads: int) -> tuple[Array, Array | None] | None:
+        """Kernel and bias of the last layer in closed form, float64; None if there is no solution."""
+        with self._lock:
+            return self._ready().solve_output(data.x, data.y, data.w, ridge=ridge, n_threads=n_threads)
 
     def activations(self, x: Array, n_threads: int) -> list[Array]:
         """Output of every layer."""

@@ -11,6 +11,7 @@ from .base import BaseModel
 from .data import Rows, check_x, class_weights, prepare, prepare_validation, rows_to_train_on
 from .history import History
 from .hooks import CallbackList, check_callbacks
+from .placing import place, solve_output
 from .progress import ProgressBar, check_verbose, say, text_of
 from .revival import ReviveDeadUnits
 from .specs import flag, integer, keywords_checked
@@ -86,7 +87,8 @@ class Model(BaseModel):
         y : array of shape (rows, outputs), or class ids (rows,) for a sparse loss
             (rows,) also means one column if the net has one output; nothing else is broadcast.
         batch_size : int
-            Rows per step, 32 if None. The last batch of an epoch may be short.
+            Rows per step, 32 if None. The last batch of an epoch may be short. Full-batch optimizers (`LBFGS`) take all
+            rows: leave it out for them.
         epochs : int
             Number of the epoch to stop before; trains `epochs - initial_epoch` epochs.
         verbose : {"auto", 0, 1, 2}
@@ -137,7 +139,9 @@ class Model(BaseModel):
         elif cut < len(data):
             data, validation = data.part(slice(0, cut)), data.part(slice(cut, None))
         data = data.weighted(class_weights("fit", class_weight, data.y, self._shape, loss))
-        check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
+        options = options.for_rows(self.optimizer, len(data))
+        if not self.optimizer.full_batch:
+            check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
         starts = integer("fit: starts", starts, least=1)
         self.machine.adapt(data.x)
         if starts > 1:
@@ -316,6 +320,63 @@ class Model(BaseModel):
         rows, threads = check_x("activations", x, self._shape), check_threads("activations", n_threads)
         check_batch_memory("activations", self.net, len(rows))
         return self.machine.activations(rows, threads)
+
+    # ---- closed forms ----------------------------------------------------------------------------------------------
+
+    @keywords_checked
+    def place(self, x: Any) -> Model:
+        """Place the hidden units on the data: none is off or saturated, no two look the same way.
+
+        Every hidden `Dense` gets an orthogonal kernel (from the model's seed), scaled as a whole, and biases with which
+        the rows of `x` keep each unit in the part where its activation passes on what it gets: a ReLU always on, a tanh
+        between -1 and 1. Nothing is lost on the way where a layer is as wide as the one below. The last layer stays as
+        it is; `solve_output` fits it.
+
+        Parameters
+        ----------
+        x : array of shape (rows, inputs)
+            As in `fit`; at most 2048 rows, spread evenly, decide, with half their range as margin for the others.
+
+        Returns
+        -------
+        Model
+            The model itself.
+        """
+        return place(self, x)
+
+    @keywords_checked
+    def solve_output(
+        self, x: Any, y: Any, *, ridge: float = 1e-6, sample_weight: Any = None, n_threads: int | None = None
+    ) -> Model:
+        """Give the last layer the weights that fit the targets best, in one pass over the data (ridge regression).
+
+        With h the input of the last layer they minimise ``sum w |h W + b - y|**2 + ridge * d * |W|**2``, where d is the
+        mean over the columns of ``sum w (h - mean)**2``. Sums are in float64; memory does not grow with the rows. The
+        model need not be compiled; an optimizer's state stays.
+
+        Parameters
+        ----------
+        x : array of shape (rows, inputs)
+            As in `fit`.
+        y : array of shape (rows, outputs)
+            Targets, whatever the loss.
+        ridge : float
+            0 is plain least squares, which has one solution only if no column of h follows from the others.
+        sample_weight, n_threads
+            As in `fit`.
+
+        Returns
+        -------
+        Model
+            The model itself.
+
+        Raises
+        ------
+        ValueError
+            If the last layer is no `Dense` with activation linear or relu (whose linear part is fitted, so targets must
+            not be negative), or there is no single solution.
+        """
+        return solve_output(self, x, y, ridge, sample_weight, n_threads)
 
     def _results(self, totals: Array, return_dict: bool) -> Any:
         logs = {key: values[0] for key, values in columns(totals[None], self._metrics, self.outputs).items()}

@@ -83,6 +83,8 @@ class Net:
     tensors : list of TensorSpec
         All tensors in the engines' order, named "layer/tensor".
     statistics : Statistics or None
+    ops : list of dict
+        The program's ops.
     program : dict
         The net as the engines take it.
     """
@@ -123,6 +125,7 @@ class Net:
                     "Model: softmax is used before the last layer; softmax must end a net: "
                     "use another activation there, e.g. 'relu'"
                 )
+        self.ops = ops
         self.program: dict[str, Any] = {"inputs": self.inputs, "seed": self.seed, "dtype": self.dtype, "ops": ops}
         self.itemsize = 8 if self.dtype == "float64" else 4
         check_memory(

@@ -150,6 +150,9 @@ def describe(model: BaseModel, include_optimizer: bool = True) -> tuple[dict[str
 
     tensors = dict(zip(_weight_names(model), model.get_weights(), strict=True))
     slots = model.machine.slots() if include_optimizer else []
+    numbers = model.machine.numbers()
+    if include_optimizer and len(numbers):
+        tensors[_NUMBERS] = numbers
     tensors.update({_slot_name(s, i): array for s, slot in enumerate(slots) for i, array in enumerate(slot)})
     config = {
         "format": FORMAT,
@@ -178,7 +181,7 @@ def restore(config: Mapping[str, Any], tensors: Mapping[str, Array], device: str
         if config["slots"] is not None:
             trainable = sum(tensor.trainable for tensor in model.net.tensors)
             slots = [[tensors[_slot_name(s, i)] for i in range(trainable)] for s in range(config["slots"])]
-            model.machine.set_slots(slots, _count(config, "step"))
+            model.machine.set_slots(slots, _count(config, "step"), tensors.get(_NUMBERS, np.zeros(0)))
     model.machine.epochs_trained = _count(config, "epochs_trained")
     return model
 
@@ -267,6 +270,9 @@ def _fail(path: Path, problem: _Damaged, cause: BaseException | None = None) -> 
 
 def _weight_names(model: BaseModel) -> list[str]:
     return [f"weights.{i}.{tensor.name.replace('/', '.')}" for i, tensor in enumerate(model.net.tensors)]
+
+
+_NUMBERS = "optimizer.numbers"
 
 
 def _slot_name(slot: int, tensor: int) -> str:

@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +18,9 @@ from .history import History
 from .hooks import Callback, CallbackList, Logs
 from .metrics import Metric
 from .net import Net
-from .progress import ProgressBar
+from .optimizers import Optimizer
+from .progress import ProgressBar, say
+from .solvers import DEFAULT_BATCH, ENDINGS, check_batch
 from .specs import flag, integer
 
 if TYPE_CHECKING:
@@ -45,12 +47,16 @@ class Options:
     ) -> Options:
         """Return the options, or raise for the first that is no number of its kind."""
         return cls(
-            check_batch_size("fit", batch_size) or 32,
+            check_batch_size("fit", batch_size) or DEFAULT_BATCH,
             integer("fit: epochs", epochs, least=0),
             integer("fit: initial_epoch", initial_epoch, least=0),
             flag("fit: shuffle", shuffle),
             check_threads("fit", n_threads),
         )
+
+    def for_rows(self, optimizer: Optimizer, rows: int) -> Options:
+        """The options for this optimizer and so many rows."""
+        return replace(self, batch_size=check_batch("fit", optimizer, self.batch_size, rows))
 
 
 def check_batch_size(where: str, batch_size: object) -> int | None:
@@ -183,7 +189,18 @@ class Fit:
         logs = self._told(epoch, found)
         if result["interrupted"]:
             raise KeyboardInterrupt
+        self._end(result["ended"], epoch + len(found["loss"]))
         return len(found["loss"]), logs
+
+    def _end(self, ended: str, epochs: int) -> None:
+        """Stop where a full-batch optimizer has nothing more to do, and say why."""
+        if not ended:
+            return
+        self.model.stop_training = True
+        self.history.params["ended"] = ENDINGS[ended]
+        for bar in self.bars:
+            bar.close()
+            say(bar.verbose, f"{type(self.model.optimizer).__name__} ends after epoch {epochs}: {ENDINGS[ended]}")
 
     def _found(self, result: dict[str, Any]) -> dict[str, list[float]]:
         """The numbers of the epochs that a call of the engine finished."""
@@ -216,6 +233,7 @@ class Fit:
                 self._terminate(batch)
             logs = {key: values[0] for key, values in self._columns(totals).items()}
             callbacks.call("on_train_batch_end", batch, logs)
+            self._end(result["ended"], epoch + 1)
             if model.stop_training:
                 break
         found = self._columns(totals)

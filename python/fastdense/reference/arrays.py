@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,19 @@ def as_float(values: ArrayLike) -> Array:
 def unknown(what: str, given: object, known: Iterable[str]) -> ValueError:
     """Make the error for a name that no table of this engine holds."""
     return ValueError(f"unknown {what} {given!r}; known are: {', '.join(sorted(known))}")
+
+
+def flat(tensors: Iterable[Array]) -> Array:
+    """All elements of some tensors, one tensor after another, as a vector."""
+    return np.concatenate([np.zeros(0), *(np.ravel(tensor) for tensor in tensors)])
+
+
+def split(vector: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
+    """Undo `flat`."""
+    ends = np.cumsum([math.prod(shape) for shape in shapes])
+    return (
+        [part.reshape(shape) for part, shape in zip(np.split(vector, ends[:-1]), shapes, strict=True)] if shapes else []
+    )
 
 
 def to_bfloat16(x: Array) -> Array:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -11,8 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import losses, metrics
-from .arrays import Array, Spec, as_float, unknown
+from . import losses, metrics, solvers
+from .arrays import Array, Spec, as_float, flat, split, unknown
+from .jacobian import jacobian
 from .layers import Context, Forward, build_ops
 from .optimizers import Slots, apply_updates, initial_slots
 from .rng import shuffle_indices
@@ -30,6 +32,7 @@ class _Live:
     slots: Slots
     step: int
     running: Array
+    numbers: Array  # the rest of a solver's memory
 
 
 class _Batch(NamedTuple):
@@ -68,7 +71,7 @@ class Engine:
         self._outputs = self._ops[-1].width
         tensors = [[np.zeros(shape) for shape in op.shapes] for op in self._ops]
         self._training: Spec | None = None
-        self._live = _Live(tensors, [], 0, np.zeros(2))
+        self._live = _Live(tensors, [], 0, np.zeros(2), np.zeros(0))
 
     # -- tensors, configuration, state ---------------------------------------------------------------------------
 
@@ -104,13 +107,19 @@ class Engine:
             raise unknown("loss", training["loss"]["kind"], losses.NAMES)
         size = 2 + sum(metrics.state_size(spec, self._outputs) for spec in training["metrics"])
         shapes = [shape for op in self._ops for shape in op.shapes[: op.trainable]]
-        slots = initial_slots(training["optimizer"], shapes)
+        spec, numbers = training["optimizer"], np.zeros(0)
+        if spec["kind"] in solvers.KINDS:
+            memory = solvers.first_memory(spec, sum(math.prod(shape) for shape in shapes))
+            slots, numbers = [split(vector, shapes) for vector in memory.vectors], memory.numbers
+        else:
+            slots = initial_slots(spec, shapes)
         self._training = training
-        self._live = _Live(self._live.tensors, slots, 0, np.zeros(size))
+        self._live = _Live(self._live.tensors, slots, 0, np.zeros(size), numbers)
 
     def get_state(self) -> dict[str, Any]:
-        """Copy out the optimizer's state: {"step": steps done, "slots": [[array per trainable tensor] per slot]}."""
-        return {"step": self._live.step, "slots": [[array.copy() for array in slot] for slot in self._live.slots]}
+        """Copy out the optimizer's state: steps done, [[array per trainable tensor] per slot], numbers of a solver."""
+        slots = [[array.copy() for array in slot] for slot in self._live.slots]
+        return {"step": self._live.step, "slots": slots, "numbers": self._live.numbers.copy()}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Copy in what `get_state` gave.
@@ -125,7 +134,10 @@ class Engine:
         needed = [[array.shape for array in slot] for slot in self._live.slots]
         if given != needed:
             raise ValueError(f"set_state: got slots of shapes {given}, need {needed}")
-        self._live = replace(self._live, step=int(state["step"]), slots=slots)
+        numbers = as_float(state.get("numbers", ())).copy()
+        if numbers.shape != self._live.numbers.shape:
+            raise ValueError(f"set_state: got {numbers.size} numbers, need {self._live.numbers.size}")
+        self._live = replace(self._live, step=int(state["step"]), slots=slots, numbers=numbers)
 
     # -- forward and backward ------------------------------------------------------------------------------------
 
@@ -220,6 +232,36 @@ class Engine:
             batch = self._batch(x, y, w, training)
             return batch.loss, [g for grads in self._backward(batch) for g in grads]
 
+    def solve_output(
+        self, x: Data, y: Data, w: Array | None, *, ridge: float, n_threads: int | None = None
+    ) -> tuple[Array, Array | None] | None:
+        """Return kernel and bias (or None) of the last dense op by ridge regression; None if there is no solution.
+
+        They minimise sum w |h W + b - y|^2 + ridge d |W|^2 with h the op's input and d the mean diagonal of the matrix.
+        """
+        with np.errstate(all="ignore"):
+            passes = self._forward(x, training=False)
+        h = passes[-2].output if len(passes) > 1 else as_float(x)
+        weights, targets = np.ones(len(x)) if w is None else as_float(w), as_float(y)
+        bias = bool(self._ops[-1].spec["use_bias"])
+        if bias and weights.sum() > 0.0:
+            mean, level = weights @ h / weights.sum(), weights @ targets / weights.sum()
+        else:
+            mean, level = np.zeros(h.shape[1]), np.zeros(targets.shape[1])
+        h = h - mean
+        matrix = (h * weights[:, None]).T @ h
+        diagonal = float(np.diagonal(matrix).mean())
+        if diagonal == 0.0:
+            kernel = np.zeros((h.shape[1], targets.shape[1]))
+        else:
+            try:
+                lower = np.linalg.cholesky(matrix + ridge * diagonal * np.eye(len(matrix)))
+            except np.linalg.LinAlgError:
+                return None
+            right = (h * weights[:, None]).T @ (targets - level)
+            kernel = as_float(np.linalg.solve(lower.T, np.linalg.solve(lower, right)))
+        return kernel, as_float(level - mean @ kernel) if bias else None
+
     # -- training ------------------------------------------------------------------------------------------------
 
     def _step(self, x: Data, y: Data, w: Array | None, lr: float, running: Array) -> tuple[_Live, float]:
@@ -235,7 +277,97 @@ class Engine:
             [next(source) for _ in range(op.trainable)] + done.moving
             for op, done in zip(self._ops, batch.passes, strict=True)
         ]
-        return _Live(tensors, slots, live.step + 1, running + batch.totals), batch.loss
+        return _Live(tensors, slots, live.step + 1, running + batch.totals, live.numbers), batch.loss
+
+    # -- full-batch solvers --------------------------------------------------------------------------------------
+
+    def _with_parameters(self, w: Array) -> list[list[Array]]:
+        """Every op's tensors, the trainable ones taken from the flat vector w."""
+        shapes = [shape for op in self._ops for shape in op.shapes[: op.trainable]]
+        source = iter(split(w, shapes))
+        return [
+            [next(source) for _ in range(op.trainable)] + own[op.trainable :]
+            for op, own in zip(self._ops, self._live.tensors, strict=True)
+        ]
+
+    def _parameters(self) -> Array:
+        own = zip(self._ops, self._live.tensors, strict=True)
+        return flat(tensor for op, tensors in own for tensor in tensors[: op.trainable])
+
+    def _penalty_curvature(self) -> Array:
+        """Second derivative of the l2 penalties, (n,)."""
+        parts: list[Array] = []
+        for op in self._ops:
+            for i, shape in enumerate(op.shapes[: op.trainable]):
+                name = {0: "kernel_l2", 1: "bias_l2"}.get(i, "") if op.kind == "dense" else ""
+                l2 = op.spec[name] if name and (i == 0 or op.spec["use_bias"]) else 0.0
+                parts.append(np.full(shape, 2.0 * l2))
+        return flat(parts)
+
+    def _train_full_batch(
+        self,
+        x: Data,
+        y: Data,
+        w: Array | None,
+        val: Any,
+        steps: int,
+        progress: Callable[[int, float, int], object] | None,
+    ) -> dict[str, Any]:
+        """Make at most `steps` iterations of a solver, each an epoch; as `train`."""
+        spec, size, first_step = self._configured()["optimizer"], len(self._live.running), self._live.step
+        shapes = [shape for op in self._ops for shape in op.shapes[: op.trainable]]
+        totals: list[Array] = []
+        val_totals: list[Array] = []
+        ended, interrupted, reported = "", False, time.monotonic()
+
+        def evaluate(parameters: Array) -> solvers.Point:
+            other = copy.copy(self)
+            other._live = replace(self._live, tensors=self._with_parameters(parameters))
+            batch = other._batch(x, y, w, training=False)
+            gradient = flat(g for own in other._backward(batch) for g in own)
+            return solvers.Point(parameters, batch.loss, gradient, batch.totals)
+
+        def gauss_newton(parameters: Array) -> Array:
+            """J' H J, H the second derivative of the loss, with the curvature of l2 penalties."""
+            tensors, weights = self._with_parameters(parameters), np.ones(len(x)) if w is None else as_float(w)
+            other = copy.copy(self)
+            other._live = replace(self._live, tensors=tensors)
+            passes, loss = other._forward(x, training=False), self._configured()["loss"]
+            last = passes[-1]
+            curved = losses.curvature(loss, y, last.output, last.z, self._ops[-1].activation)
+            j = jacobian(self._ops, tensors, passes, as_float(x), curved.fused)
+            bent = np.einsum("rab,rbn->ran", curved.matrices * (weights / len(x))[:, None, None], j)
+            n = j.shape[2]
+            return as_float(j.reshape(-1, n).T @ bent.reshape(-1, n) + np.diag(self._penalty_curvature()))
+
+        try:
+            with np.errstate(all="ignore"):
+                point = evaluate(self._parameters())
+                for i in range(steps):
+                    memory = solvers.Memory([flat(slot) for slot in self._live.slots], self._live.numbers)
+                    point, memory, ended = solvers.iterate(spec, point, memory, solvers.Problem(evaluate, gauss_newton))
+                    slots = [split(vector, shapes) for vector in memory.vectors]
+                    tensors = self._with_parameters(point.w)
+                    self._live = _Live(tensors, slots, self._live.step + 1, point.totals, memory.numbers)
+                    if val is not None:
+                        val_totals.append(self.evaluate(*val))
+                    totals.append(point.totals)
+                    if progress is not None and time.monotonic() - reported >= PROGRESS_SECONDS:
+                        reported = time.monotonic()
+                        progress(i + 1, float(point.totals[0]), int(point.totals[1]))
+                    if ended:
+                        break
+        except KeyboardInterrupt:
+            interrupted = True
+        return {
+            "steps": self._live.step - first_step,
+            "totals": np.array(totals).reshape(-1, size),
+            "val_totals": np.array(val_totals[: len(totals)]).reshape(-1, size),
+            "partial": self._live.running.copy(),
+            "nonfinite_step": 0 if ended == "nonfinite" else -1,
+            "interrupted": interrupted,
+            "ended": ended,
+        }
 
     def train(
         self,
@@ -252,6 +384,7 @@ class Engine:
         stop_on_nan: bool,
         progress: Callable[[int, float, int], object] | None,
         n_threads: int | None = None,
+        goes_on: bool = False,
     ) -> dict[str, Any]:
         """Make one optimizer step per learning rate.
 
@@ -264,6 +397,7 @@ class Engine:
         epoch, first_batch : where in the data to start; running past the last batch goes on with the next epoch
         learning_rates : (steps,)
         stop_on_nan : stop after the first step whose batch loss is not finite
+        goes_on : whether the last call had the same data; nothing is kept here, so it does not matter
         progress : called with (steps done, loss sum and rows of the running epoch) at most ten times a second
 
         Returns
@@ -272,14 +406,15 @@ class Engine:
             "steps": steps made; "totals", "val_totals": (finished epochs, K), no rows in the latter without `val`;
             "partial": (K,), the running totals of the epoch of the last step; "nonfinite_step": index of the first
             step of this call whose loss was not finite, or -1; "interrupted": whether Ctrl-C ended the run, in which
-            case the state is that of the last finished step.
+            case the state is that of the last finished step; "ended": why a full-batch solver has nothing more to do.
 
         Raises
         ------
         ValueError
             If the engine is not configured or `first_batch` is past the end of an epoch.
         """
-        self._configured()
+        if self._configured()["optimizer"]["kind"] in solvers.KINDS:
+            return self._train_full_batch(x, y, w, val, len(as_float(learning_rates)), progress)
         n, size = len(x), len(self._live.running)
         batches = -(-n // batch_size)
         if not 0 <= first_batch < batches:
@@ -321,4 +456,5 @@ class Engine:
             "partial": self._live.running.copy(),
             "nonfinite_step": nonfinite,
             "interrupted": interrupted,
+            "ended": "",
         }

@@ -163,6 +163,46 @@ def row_losses(spec: Spec, y: NDArray[np.generic], output: Array, z: Array | Non
     return RowLoss(as_float(values.mean(axis=1)), gradient / outputs, fused)
 
 
+class Curvature(NamedTuple):
+    """Second derivative of every row's loss, (n, outputs, outputs), and whether it is that in the pre-activation."""
+
+    matrices: Array
+    fused: bool
+
+
+def curvature(spec: Spec, y: NDArray[np.generic], output: Array, z: Array | None, activation: str) -> Curvature:
+    """Evaluate the second derivative of a loss for every row; arguments as in `row_losses`.
+
+    Raises
+    ------
+    ValueError
+        For a loss that is piecewise linear, or a cross-entropy of probabilities.
+    """
+    kind, smoothing, outputs = spec["kind"], spec["label_smoothing"], output.shape[1]
+    targets, eye = one_hot(y, outputs), np.eye(outputs)
+    if kind in CROSSENTROPIES:
+        fused = (
+            z is not None and not spec["from_logits"] and activation == ("softmax" if kind in CLASSES else "sigmoid")
+        )
+        logits = z if fused else output if spec["from_logits"] else None
+        if logits is None:
+            raise ValueError(f"no curvature of {kind} of probabilities")
+        if kind in CLASSES:
+            p, mass = softmax(logits), (targets * (1.0 - smoothing) + smoothing / outputs).sum(axis=1)
+            return Curvature(mass[:, None, None] * (p[:, :, None] * eye - p[:, :, None] * p[:, None, :]), fused)
+        return Curvature((sigmoid(logits) * sigmoid(-logits) / outputs)[:, :, None] * eye, fused)
+    e = output - targets
+    second = {
+        "mse": lambda: np.full_like(e, 2.0),
+        "huber": lambda: as_float(np.abs(e) <= spec["param"]),
+        "log_cosh": lambda: 1.0 - np.tanh(e) ** 2,
+        "poisson": lambda: targets / (output + EPSILON) ** 2,
+    }
+    if kind not in second:
+        raise ValueError(f"{kind} is piecewise linear: it has no curvature")
+    return Curvature((second[kind]() / outputs)[:, :, None] * eye, False)
+
+
 def predictions(spec: Spec, output: Array) -> Array:
     """Give what metrics compare with the targets: the output, made probabilities if it holds logits."""
     if spec["kind"] in CROSSENTROPIES and spec["from_logits"]:

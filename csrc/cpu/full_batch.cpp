@@ -1,0 +1,278 @@
+#include "cpu/full_batch.h"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+
+#include "cpu/gemm.h"
+#include "cpu/gram.h"
+
+namespace fd::cpu {
+
+constexpr int64_t jacobian_numbers = int64_t(1) << 19;  // of the Jacobian at a time: 4 MiB, which stay in a cache
+
+template <class T>
+FullBatch<T>::FullBatch(const Plan& plan, State<T>& state, Wide<T>& wide, const Training& training)
+    : plan_(plan), state_(state), wide_(wide), training_(training), curvature_(plan, state, wide, training),
+      totals_(size_t(training.totals(plan.outputs))) {
+    for (int tensor : plan.trainable) {
+        const Tensor& t = plan.tensors[size_t(tensor)];
+        size_ += t.size();
+        penalised_ |= t.l1 != 0 || t.l2 != 0;
+    }
+    for (const Op& o : plan.ops) penalised_ |= o.kind == OpKind::dense && o.matrix_penalty();
+    solver_ = make_solver(training, size_);
+}
+
+template <class T>
+template <class F>
+void FullBatch<T>::each_tensor(F&& body) const {
+    int64_t at = 0;
+    for (int tensor : plan_.trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        body(at, t);
+        at += t.size();
+    }
+}
+
+template <class T>
+void FullBatch<T>::read(double* w) const {
+    each_tensor(
+        [&](int64_t at, const Tensor& t) { std::copy_n(state_.parameters.get() + t.offset, t.size(), w + at); });
+}
+
+template <class T>
+void FullBatch<T>::write(double* w) {
+    wide_.weights_changed();
+    each_tensor([&](int64_t at, const Tensor& t) {
+        T* to = state_.parameters.get() + t.offset;
+        for (int64_t i = 0; i < t.size(); ++i) w[at + i] = to[i] = T(w[at + i]);
+    });
+}
+
+template <class T>
+void FullBatch<T>::read_slot(int slot, int tensor, double* out) const {
+    const std::vector<double>& v = solver_->vectors[size_t(slot)];
+    each_tensor([&](int64_t at, const Tensor& t) {
+        if (&t != &plan_.tensors[size_t(tensor)]) return;
+        if (v.empty()) std::fill_n(out, t.size(), 0.0);
+        else std::copy_n(v.data() + at, t.size(), out);
+    });
+}
+
+template <class T>
+void FullBatch<T>::write_slot(int slot, int tensor, const double* in) {
+    std::vector<double>& v = solver_->vectors[size_t(slot)];
+    v.resize(size_t(size_));
+    each_tensor([&](int64_t at, const Tensor& t) {
+        if (&t == &plan_.tensors[size_t(tensor)]) std::copy_n(in, t.size(), v.data() + at);
+    });
+}
+
+// to += factor · the net's gradients
+template <class T>
+void FullBatch<T>::add_gradients(const Worker& w, double factor, double* to) const {
+    each_tensor([&](int64_t at, const Tensor& t) {
+        const T* g = state_.gradients.get() + t.offset;
+        const Slices cut(t.size(), 4096);
+        w.each(cut.count, [&](int64_t s) {
+            for (int64_t i = cut.begin(s); i < cut.end(s); ++i) to[at + i] += factor * double(g[i]);
+        });
+    });
+    w.sync();
+}
+
+template <class T>
+template <class F>
+bool FullBatch<T>::each_chunk(Pass pass, F&& body) {
+    const int64_t n = data_->rows();
+    std::atomic<bool> stopped{false};
+    wide_.watch(*poll_ ? poll_ : nullptr);
+    parallel(threads_, [&](const Worker& w) {
+        for (int64_t first = 0; first < n; first += chunk_) {
+            const Batch<T> b = wide_.gather(w, *data_, std::min(chunk_, n - first), {first});
+            bool whole = wide_.forward(w, b, pass, false);  // false for all workers or none
+            if (whole) {
+                wide_.loss(w, b, pass);
+                whole = body(w, b, first);
+            }
+            if (!whole) {
+                stopped = true;
+                return;
+            }
+        }
+    });
+    wide_.watch(nullptr);
+    return !stopped;
+}
+
+template <class T>
+bool FullBatch<T>::evaluate(double& loss, double* gradient) {
+    const double n = double(data_->rows());
+    const Pass pass = gradient ? Pass::inference : Pass::evaluate;
+    double sum = 0;
+    std::fill(totals_.begin(), totals_.end(), 0.0);
+    if (gradient) std::fill_n(gradient, size_, 0.0);
+    const bool whole = each_chunk(pass, [&](const Worker& w, const Batch<T>& b, int64_t) {
+        if (gradient) {
+            if (!wide_.backward(w, b, pass, false)) return false;
+            add_gradients(w, double(b.rows) / n, gradient);
+        }
+        if (w.first()) sum += wide_.add_to_totals(b, pass, totals_.data()) * double(b.rows);
+        w.sync();
+        return true;
+    });
+    if (!whole) return false;
+    loss = sum / n;
+    add_penalties(loss, gradient);
+    totals_[0] = loss * n, totals_[1] = n;
+    return true;
+}
+
+template <class T>
+void FullBatch<T>::add_penalties(double& loss, double* gradient) {
+    if (!penalised_) return;
+    if (gradient) std::fill_n(state_.gradients.get(), plan_.parameters, T(0));
+    parallel(threads_, [&](const Worker& w) {
+        wide_.penalties(w, gradient != nullptr);
+        if (gradient) add_gradients(w, 1, gradient);
+        if (w.first()) loss += wide_.penalty_sum();
+    });
+}
+
+// One pass over the data: of every chunk, for each output, the Jacobian's rows by one backward pass, and their products.
+template <class T>
+bool FullBatch<T>::normal_equations(double& loss, double* matrix, double* gradient) {
+    const int64_t n = data_->rows(), width = size_ + 1;
+    const int64_t block = std::clamp<int64_t>(jacobian_numbers / width, 32, chunk_);
+    const Pass pass = Pass::inference;
+    jacobian_.reserve(block * width);
+    products_.assign(size_t(width * width), 0.0);
+    double sum = 0;
+    std::fill(totals_.begin(), totals_.end(), 0.0);
+    const int last = int(plan_.ops.size()) - 1;
+    const bool whole = each_chunk(pass, [&](const Worker& w, const Batch<T>& b, int64_t) {
+        if (w.first()) sum += wide_.add_to_totals(b, pass, totals_.data()) * double(b.rows);
+        w.sync();
+        for (int64_t k = 0; k < plan_.outputs; ++k) {
+            const Slices rows(b.rows, 64, 1);
+            w.each(rows.count, [&](int64_t s) {
+                T* seed = wide_.gradient_at(last);
+                for (int64_t r = rows.begin(s); r < rows.end(s); ++r)
+                    for (int64_t c = 0; c < plan_.outputs; ++c) seed[r * plan_.outputs + c] = T(c == k);
+            });
+            w.sync();
+            if (!wide_.backward(w, b, pass, false)) return false;
+            for (int64_t r = 0; r < b.rows; r += block) {
+                const int64_t end = std::min(b.rows, r + block);
+                fill_jacobian(w, b, r, end, k);
+                w.sync();
+                add_gram(w, end - r, jacobian_.get(), width, width, products_.data());
+                w.sync();
+            }
+        }
+        return true;
+    });
+    if (!whole) return false;
+    for (int64_t i = 0; i < size_; ++i) std::copy_n(products_.data() + i * width, i + 1, matrix + i * size_);
+    std::copy_n(products_.data() + size_ * width, size_, gradient);
+    loss = sum / double(n);
+    add_penalties(loss, gradient);
+    each_tensor([&](int64_t at, const Tensor& t) {
+        for (int64_t i = at; i < at + t.size(); ++i) matrix[i * (size_ + 1)] += 2 * t.l2;
+    });
+    totals_[0] = loss * double(n), totals_[1] = double(n);
+    return true;
+}
+
+// Rows r0 … r1 of the chunk for one output, each times the root of its part in the loss; the residual comes last.
+template <class T>
+void FullBatch<T>::fill_jacobian(const Worker& w, const Batch<T>& b, int64_t r0, int64_t r1, int64_t output) {
+    const int64_t width = size_ + 1, outputs = plan_.outputs;
+    const T* predicted = wide_.output(int(plan_.ops.size()) - 1, b.x, Pass::inference);
+    const Slices cut(r1 - r0, 8, 1);
+    w.each(cut.count, [&](int64_t s) {
+        for (int64_t r = r0 + cut.begin(s); r < r0 + cut.end(s); ++r) {
+            double* row = jacobian_.get() + (r - r0) * width;
+            const double scale =
+                std::sqrt(2 * (b.weights ? b.weights[r] : 1) / (double(data_->rows()) * double(outputs)));
+            double* to = row;
+            for (int i = 0; i < int(plan_.ops.size()); ++i) {
+                const Op& o = plan_.ops[size_t(i)];
+                if (o.kind != OpKind::dense) continue;
+                const T *x = wide_.output(i - 1, b.x, Pass::inference) + r * o.in,
+                        *d = wide_.gradient_at(i) + r * o.out;
+                for (int64_t a = 0; a < o.in; ++a, to += o.out) {
+                    const double factor = scale * double(x[a]);
+                    for (int64_t u = 0; u < o.out; ++u) to[u] = factor * double(d[u]);
+                }
+                if (o.bias < 0) continue;
+                for (int64_t u = 0; u < o.out; ++u) to[u] = scale * double(d[u]);
+                to += o.out;
+            }
+            *to = scale * (double(predicted[r * outputs + output]) - double(b.y[r * outputs + output]));
+        }
+    });
+}
+
+template <class T>
+bool FullBatch<T>::solve(double* matrix, double* h) {
+    return solve_positive(size_, matrix, 1, h);
+}
+
+template <class T>
+bool FullBatch<T>::product(const double* v, double* out) {
+    std::fill_n(out, size_, 0.0);
+    curvature_.begin(chunk_, v);
+    const bool whole = each_chunk(Pass::inference, [&](const Worker& w, const Batch<T>& b, int64_t) {
+        curvature_.add(w, b, double(data_->rows()), out);
+        return true;
+    });
+    each_tensor([&](int64_t at, const Tensor& t) {
+        for (int64_t i = at; i < at + t.size(); ++i) out[i] += 2 * t.l2 * v[i];
+    });
+    return whole;
+}
+
+template <class T>
+TrainOutcome FullBatch<T>::train(const TrainRequest& given, std::vector<double>& running,
+                                 const std::function<int(int64_t)>& threads,
+                                 const std::function<bool(double*)>& validate) {
+    TrainRequest request = given;
+    const int64_t n = request.train.rows();
+    request.batch_size = n;  // an iteration is an epoch
+    const int64_t chunks = (n + wide_.chunk_rows() - 1) / wide_.chunk_rows();
+    chunk_ = (n + chunks - 1) / chunks;
+    wide_.reserve(chunk_, true);
+    threads_ = threads(chunk_);
+    data_ = &request.train;
+    poll_ = &request.poll;
+    Ledger ledger(request, int64_t(totals_.size()), running);
+    std::string ended;
+    if (!request.goes_on) solver_->begin();
+    for (int64_t step = 0; step < request.steps && ended.empty(); ++step) {
+        if (!solver_->iterate(*this)) {
+            ledger.interrupt(false);
+            break;
+        }
+        std::copy(totals_.begin(), totals_.end(), ledger.running());
+        ++state_.step;
+        ended = solver_->ended();
+        ledger.finish_epoch();
+        const bool stop = ledger.step_done(solver_->loss());
+        if (request.validation && !validate(ledger.validation_row())) {
+            ledger.interrupt(true);
+            break;
+        }
+        if (stop) break;
+    }
+    data_ = nullptr, poll_ = nullptr;
+    TrainOutcome outcome = ledger.finish();
+    outcome.ended = ended;
+    return outcome;
+}
+
+template class FullBatch<float>;
+template class FullBatch<double>;
+
+}  // namespace fd::cpu

@@ -1,0 +1,117 @@
+"""Starts that cannot be stuck: hidden units placed so that all data pass through, and the last layer in closed form.
+
+A ReLU that is off for a row forgets what it saw of it, and a saturated unit nearly so. `place` puts each unit where the
+data keep it on (or in its steep part), with kernels that keep directions apart, so that the layers together lose
+nothing where they are wide enough; `solve_output` then reads off whatever the last layer can.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .arrays import Array, fail
+from .data import check_x, prepare
+from .initializers import Orthogonal
+from .layers import Dense
+from .losses import MeanSquaredError
+from .specs import number
+from .training import check_threads
+
+if TYPE_CHECKING:
+    from .model import Model
+
+ROWS = 2048  # that decide where units go
+MARGIN = 0.5  # of their range, for rows that were not seen
+SHRINKAGE = 0.1  # of the mean variance, added to all of them before correlations are taken out
+# Where each activation passes on what it gets: from, to (None: no end).
+_OPEN: dict[str, tuple[float, float | None]] = {
+    **dict.fromkeys(("relu", "leaky_relu", "prelu", "elu", "selu", "celu"), (0.0, None)),
+    **dict.fromkeys(("gelu", "silu", "mish", "softplus"), (3.0, None)),
+    **dict.fromkeys(("tanh", "softsign", "exponential"), (-1.0, 1.0)),
+    "relu6": (0.0, 6.0),
+    "sigmoid": (-2.0, 2.0),
+    "hard_sigmoid": (-3.0, 3.0),
+}
+
+
+def place(model: Model, x: Any) -> Model:
+    """Place the hidden units; see `Model.place`."""
+    rows = check_x("place", x, model._shape)
+    model.machine.adapt(rows)
+    few = np.ascontiguousarray(rows[np.unique(np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(np.int64))])
+    tensors, at, first = model.get_weights(), 0, True
+    for i, layer in enumerate(model.layers):
+        width = model.net.widths[i - 1] if i else model.inputs
+        count = len(layer.tensors(width))
+        if isinstance(layer, Dense) and i + 1 < len(model.layers):
+            below = few if i == 0 else model.machine.activations(few, 0)[i - 1]
+            below = np.asarray(below, dtype=np.float64)
+            kernel = Orthogonal()((width, layer.units), model.seed, at)
+            if first:
+                kernel, first = _whitener(below) @ kernel, False
+            z = below @ kernel
+            scale, bias = _fit(z, layer.activation, layer.use_bias)
+            tensors[at] = kernel * scale
+            if layer.use_bias:
+                tensors[at + 1] = bias
+            model.machine.set_tensors(tensors)
+        at += count
+    return model
+
+
+def _whitener(x: Array) -> Array:
+    """The matrix (columns, columns) that takes the correlations out of rows, but for directions that hardly vary.
+
+    (C + s I)^(-1/2), C the covariance and s a share of its mean diagonal: a direction that few of the rows seen know
+    must not be blown up when others use it.
+    """
+    x = x - x.mean(axis=0)
+    covariance = x.T @ x / len(x)
+    values, vectors = np.linalg.eigh(covariance)
+    shrink = SHRINKAGE * float(np.mean(np.diagonal(covariance))) or 1.0
+    return np.asarray((vectors / np.sqrt(np.maximum(values, 0.0) + shrink)) @ vectors.T)
+
+
+def _fit(z: Array, activation: str, use_bias: bool) -> tuple[float, Array]:
+    """One factor for a layer, so that directions stay apart, and each unit's bias."""
+    low, high = z.min(axis=0), z.max(axis=0)
+    spread = float(np.sqrt(np.mean(z.var(axis=0)))) or 1.0
+    begin, end = _OPEN.get(activation, (0.0, None))
+    if end is None:
+        scale = 1.0 / spread
+        bias = begin - scale * (low - MARGIN * (high - low))
+    else:
+        reach = (0.5 + MARGIN) * (high - low) if use_bias else np.maximum(np.abs(low), np.abs(high)) * (1.0 + MARGIN)
+        scale = 0.5 * (end - begin) / (float(reach.max()) or 1.0)
+        bias = 0.5 * (begin + end) - 0.5 * scale * (low + high)
+    return scale, np.where(_OPEN.get(activation) is None, 0.0, bias)
+
+
+def solve_output(model: Model, x: Any, y: Any, ridge: object, sample_weight: Any, n_threads: object) -> Model:
+    """Solve for the last layer; see `Model.solve_output`."""
+    where = "solve_output"
+    ridge, threads = number(f"{where}: ridge", ridge, least=0), check_threads(where, n_threads)
+    layer = model.layers[-1]
+    if not isinstance(layer, Dense) or layer.activation not in ("linear", "relu"):
+        kind = type(layer).__name__ + (f" with activation={layer.activation!r}" if isinstance(layer, Dense) else "")
+        fail(
+            where,
+            f"the last layer is {kind}",
+            "a Dense layer, linear or relu, has a closed form",
+            "end with fd.Dense(n)",
+        )
+    data = prepare(where, x, y, sample_weight, model._shape, MeanSquaredError())
+    if layer.activation == "relu" and np.min(data.y) < 0:
+        fail(where, f"y holds {np.min(data.y):g}", "a relu output is never negative", "use a linear last layer")
+    model.machine.adapt(data.x)
+    solved = model.machine.solve_output(data, ridge, threads)
+    if solved is None:
+        fail(where, f"ridge={ridge:g} leaves the system singular", "it needs one solution", "e.g. ridge=1e-6")
+    tensors = model.get_weights()
+    tensors[-2 if layer.use_bias else -1] = solved[0]
+    if solved[1] is not None:
+        tensors[-1] = solved[1]
+    model.machine.set_tensors(tensors)
+    return model
