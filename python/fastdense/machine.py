@@ -104,10 +104,11 @@ class Machine:
         with self._lock:
             return np.asarray(self._engine.get_state()["numbers"]) if self._training else np.zeros(0)
 
-    def set_slots(self, slots: Sequence[Sequence[Array]], step: int, numbers: Array) -> None:
-        """Replace the optimizer's state."""
+    def set_slots(self, slots: Sequence[Sequence[Array]], step: int, numbers: Array | None = None) -> None:
+        """Replace the optimizer's state; first-order optimizers have no `numbers`."""
+        rest = np.zeros(0) if numbers is None else numbers
         with self._lock:
-            self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": numbers})
+            self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": rest})
             self.step = step
 
     def move(self, device: str) -> None:

@@ -161,8 +161,9 @@ class Model(BaseModel):
         return history
 
     def _take_best_start(self, data: Rows, options: Options, starts: int) -> None:
-        from .many import best_start
+        from .many import best_start, check_first_order
 
+        check_first_order("fit: starts", self)
         weights, slots, step, epochs = best_start(self, data, options, starts)
         self.machine.set_tensors(weights)
         self.machine.set_slots(slots, step)
