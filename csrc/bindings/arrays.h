@@ -154,5 +154,6 @@ private:
 
 void bind_engine(py::module_&);
 void bind_kernels(py::module_&);
+void bind_population(py::module_&);
 
 }  // namespace fd::bindings

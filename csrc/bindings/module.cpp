@@ -32,6 +32,24 @@ py::array_t<double> random_normal(uint64_t seed, uint32_t index, int64_t n, bool
     for (int64_t i = 0; i < n; ++i) to[i] = ops::normal(seed, index, uint64_t(i), truncated);
     return out;
 }
+// The same for many seeds: (seeds, n).
+py::array_t<double> random_many(const py::array_t<uint64_t, py::array::c_style>& seeds, uint32_t index, int64_t n,
+                                const std::string& kind) {
+    const py::ssize_t count = seeds.size();
+    py::array_t<double> out({count, py::ssize_t(n)});
+    double* to = out.mutable_data();
+    const uint64_t* seed = seeds.data();
+    const bool uniform = kind == "uniform", truncated = kind == "truncated";
+    py::gil_scoped_release release;
+    parallel(int(std::min<int64_t>(available_threads(), 1 + count * n / 4096)), [&](const Worker& w) {
+        w.each(count, [&](int64_t s) {
+            for (int64_t i = 0; i < n; ++i)
+                to[s * n + i] = uniform ? ops::uniform(seed[s], index, uint64_t(i))
+                                        : ops::normal(seed[s], index, uint64_t(i), truncated);
+        });
+    });
+    return out;
+}
 py::array_t<int64_t> shuffle_indices(int64_t n, uint64_t seed, uint32_t epoch) {
     py::array_t<int64_t> out(n);
     const ops::Shuffle order(uint64_t(n), seed, epoch);
@@ -105,11 +123,13 @@ PYBIND11_MODULE(_core, m) {
     py::register_exception<InternalError>(m, "InternalError", PyExc_RuntimeError);
     bind_engine(m);
     bind_kernels(m);
+    bind_population(m);
     m.attr("ACTIVATIONS") = list_of(ops::activation_names);
     m.attr("LOSSES") = list_of(ops::loss_names);
     m.attr("METRICS") = list_of(metric_names);
     m.def("random_uniform", &random_uniform, "seed"_a, "index"_a, "n"_a);
     m.def("random_normal", &random_normal, "seed"_a, "index"_a, "n"_a, "truncated"_a);
+    m.def("random_many", &random_many, "seeds"_a, "index"_a, "n"_a, "kind"_a);
     m.def("shuffle_indices", &shuffle_indices, "n"_a, "seed"_a, "epoch"_a);
     m.def("first_nonfinite", &first_nonfinite, "x"_a);
     m.def("available_threads", &available_threads);

@@ -11,7 +11,6 @@
 
 namespace fd {
 
-enum class OpKind { dense, activation, batch_norm, layer_norm, dropout, normalization, residual_begin, residual_end };
 inline constexpr const char* op_names[] = {"dense",   "activation",    "batch_norm",     "layer_norm",
                                            "dropout", "normalization", "residual_begin", "residual_end"};
 

@@ -7,10 +7,7 @@
 
 namespace fd::cpu {
 
-extern const Isa table_baseline;
-#ifdef FD_X86
-extern const Isa table_avx2, table_avx512;
-#endif
+extern const Isa table_baseline, table_avx2, table_avx512;  // each if it was built: FD_AVX2, FD_AVX512
 #ifdef FD_BF16
 namespace isa_avx512bf16 {
 extern const Bf16Kernels bf16;
@@ -25,15 +22,18 @@ struct Choice {
 };
 
 const Choice* choices(int& count) {
-#ifdef FD_X86
+#if defined(FD_AVX2) || defined(FD_AVX512)
     __builtin_cpu_init();
     // exactly what -march=x86-64-v3 and -v4 let the compiler use
     static const bool v3 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
                            __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2") &&
                            __builtin_cpu_supports("popcnt");
+#endif
+#ifdef FD_AVX512
     static const bool v4 = v3 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
                            __builtin_cpu_supports("avx512cd") && __builtin_cpu_supports("avx512dq") &&
                            __builtin_cpu_supports("avx512vl");
+#endif
 #ifdef FD_BF16
     static const bool bf16 = v4 && __builtin_cpu_supports("avx512bf16");
     static const Isa table_avx512bf16 = [] {  // AVX-512 but for products of bfloat16
@@ -42,14 +42,19 @@ const Choice* choices(int& count) {
         t.bf16 = &isa_avx512bf16::bf16;
         return t;
     }();
+#endif
     static const Choice all[] = {
-        {&table_baseline, true}, {&table_avx2, v3}, {&table_avx512, v4}, {&table_avx512bf16, bf16}};
-#else
-    static const Choice all[] = {{&table_baseline, true}, {&table_avx2, v3}, {&table_avx512, v4}};
+        {&table_baseline, true},
+#ifdef FD_AVX2
+        {&table_avx2, v3},
 #endif
-#else
-    static const Choice all[] = {{&table_baseline, true}};
+#ifdef FD_AVX512
+        {&table_avx512, v4},
 #endif
+#ifdef FD_BF16
+        {&table_avx512bf16, bf16},
+#endif
+    };
     count = 0;
     while (count < int(sizeof(all) / sizeof(all[0])) && all[count].usable) ++count;
     return all;

@@ -52,6 +52,9 @@ extern const NarrowKernels<double> narrow_f64;
 constexpr Kernels<float> f32 = table<float>();
 constexpr Kernels<double> f64 = table<double>();
 
+extern const LaneKernels<float> lanes_f32;  // population_kernels.cpp
+extern const LaneKernels<double> lanes_f64;
+
 // clang-format off
 }  // namespace isa_...
 // clang-format on
@@ -76,6 +79,8 @@ const Isa FD_CAT(table_, FD_ISA) = {
     &FD_ISA_NAMESPACE::narrow_f32,
     &FD_ISA_NAMESPACE::narrow_f64,
     &FD_ISA_NAMESPACE::bf16,
-    FD_ISA_NAMESPACE::vector_bytes};
+    FD_ISA_NAMESPACE::vector_bytes,
+    &FD_ISA_NAMESPACE::lanes_f32,
+    &FD_ISA_NAMESPACE::lanes_f64};
 
 }  // namespace fd::cpu

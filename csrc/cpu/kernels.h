@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "core/types.h"
+#include "cpu/lanes.h"
 #include "ops/activations.h"
 #include "ops/losses.h"
 #include "ops/optimizers.h"
@@ -136,6 +137,8 @@ struct Isa {
     const NarrowKernels<double>* narrow_f64;
     const Bf16Kernels* bf16;
     int vector_bytes;
+    const LaneKernels<float>* lanes_f32;
+    const LaneKernels<double>* lanes_f64;
 };
 
 const Isa& isa();                       // chosen once from the CPU and FASTDENSE_ISA
@@ -155,6 +158,17 @@ template <class T>
 const NarrowKernels<T>& narrow_kernels_of(const Isa& isa) {
     if constexpr (sizeof(T) == 4) return *isa.narrow_f32;
     else return *isa.narrow_f64;
+}
+
+template <class T>
+const LaneKernels<T>& lanes_of(const Isa& isa);
+template <>
+inline const LaneKernels<float>& lanes_of<float>(const Isa& isa) {
+    return *isa.lanes_f32;
+}
+template <>
+inline const LaneKernels<double>& lanes_of<double>(const Isa& isa) {
+    return *isa.lanes_f64;
 }
 
 }  // namespace fd::cpu

@@ -72,7 +72,8 @@ FD_HD void product_tile(const Product<T, S>& p, const S* s, T* out) {
     P acc[Rows][2];
 #pragma GCC unroll 16
     for (int a = 0; a < Rows; ++a) acc[a][0] = acc[a][1] = P(T(0));
-    if (p.s_a == 1) accumulate<Rows, true>(p, s, acc);
+    constexpr bool large = 2 * Rows >= Operand<S>::rows;  // few rows are rare: one form does for them
+    if (large && p.s_a == 1) accumulate<Rows, large>(p, s, acc);
     else accumulate<Rows, false>(p, s, acc);
     if (!p.transposed) {
 #pragma GCC unroll 16
@@ -117,13 +118,9 @@ void pack_rows(const T* a, int64_t ld, int64_t rows, int64_t k, T* panel) {
                 if (i < n) store(panel + (j + i) * 2 * W + h * W, block[i]);
         });
 }
-// Up to panel_width columns of `b`, k long: panel(j, c) = b(j, c); missing columns are 0.
+// Up to panel_width columns of `b`, k long: panel(j, c) = b(j, c); other lanes stay as they are.
 template <class T>
 void pack_columns(const T* b, int64_t ld, int64_t cols, int64_t k, T* panel) {
-    constexpr int W = Pack<T>::width;
-    for (int64_t j = 0; j < k; ++j, b += ld, panel += 2 * W)
-        for (int h = 0; h < 2; ++h) {
-            const int64_t n = cols - h * W;
-            store(panel + h * W, n >= W ? load(b + h * W) : n > 0 ? load(b + h * W, int(n)) : Pack<T>(T(0)));
-        }
+    for (int64_t j = 0; j < k; ++j, b += ld, panel += panel_width<T>)
+        for_vectors<T>(cols, [&](int64_t c, auto n) { store(panel + c, load(b + c, n), n); });
 }

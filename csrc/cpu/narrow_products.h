@@ -5,7 +5,11 @@
 // Keeps the compiler from computing every address that follows from `p` ahead of the loop, which costs more than it saves.
 #define FD_HERE(p) __asm__("" : "+r"(p))
 
+#ifdef FD_SANITIZED
+inline constexpr int most_rows = 3;  // every size is a function of its own, and sanitizers take minutes for all of them
+#else
 inline constexpr int most_rows = vector_bytes == 64 ? 14 : 6;  // 2 accumulators each + 3 fill the vector registers
+#endif
 
 template <int R, int V, class T>
 FD_HD void multiply(int64_t k, const T* s, int64_t s_a, int64_t s_k, const T* v, int64_t ldv, Pack<T> (&acc)[R][V]) {

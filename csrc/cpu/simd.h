@@ -228,12 +228,14 @@ FD_PACK Pack<T> vexp(Pack<T> x) {
     y = select(x < Pack<T>(L::min_exp), Pack<T>(0), y);
     return from_bits<T>((x.v == x.v) ? bits(y) : bits(x));
 }
+FD_PACK Pack<T> expm1_moderate(Pack<T> x) {  // for x below max_exp - 1
+    const Reduced<T> e = reduce(vmax(x, Pack<T>(T(-50))));
+    const Pack<T> scale = power_of_two<T>(e.n);
+    return scale * exp_minus_one_reduced(e.r) + (scale - Pack<T>(1));
+}
 FD_PACK Pack<T> vexpm1(Pack<T> x) {
     using L = Lanes<T>;
-    const Pack<T> inside = vmin(vmax(x, Pack<T>(T(-50))), Pack<T>(T(L::max_exp - 1)));
-    const Reduced<T> e = reduce(inside);
-    const Pack<T> scale = power_of_two<T>(e.n);
-    Pack<T> y = scale * exp_minus_one_reduced(e.r) + (scale - Pack<T>(1));
+    Pack<T> y = expm1_moderate(vmin(x, Pack<T>(T(L::max_exp - 1))));
     y = select(x > Pack<T>(T(L::max_exp - 1)), vexp(x), y);
     return from_bits<T>((x.v == x.v) ? bits(y) : bits(x));
 }
@@ -267,7 +269,7 @@ FD_PACK Pack<T> vlog1p(Pack<T> x) {  // for x in [0, 1]: all that the losses and
     return vlog(u) + (x - (u - Pack<T>(1))) / u;
 }
 FD_PACK Pack<T> vtanh(Pack<T> x) {
-    const Pack<T> t = vexpm1(Pack<T>(-2) * vabs(x));
+    const Pack<T> t = expm1_moderate(Pack<T>(-2) * vabs(x));  // of NaN it is NaN
     return copy_sign(-t / (t + Pack<T>(2)), x);
 }
 FD_PACK Pack<T> verf(Pack<T> x) {  // lane by lane through libm

@@ -22,6 +22,12 @@ bool usable_as_is(const View& v, int64_t cols) {
            v.row_stride == cols * int64_t(sizeof(T)) && reinterpret_cast<uintptr_t>(v.data) % sizeof(T) == 0;
 }
 
+void fetch_row(const View& v, int64_t row) {
+    const char *from = v.row(row), *end = from + v.cols * v.col_stride;
+    if (end - from <= 16384)
+        for (; from < end; from += 64) __builtin_prefetch(from);
+}
+
 int64_t label_at(const View& y, int64_t row) {
     const char* p = y.row(row);
     auto read = [p](auto zero) {
@@ -87,8 +93,9 @@ void Wide<T>::reserve(int64_t rows, bool backward) {
     if (bf16_) {
         bf16_->reserve(rows, backward);
     } else {
-        row_panels_.reserve(panels(rows) * k_.panel * plan_.widest);
-        if (backward) column_panels_.reserve(rows * panels(plan_.widest) * k_.panel);
+        for (Buffer<T>& side : row_panels_) side.reserve(panels(rows) * k_.panel * plan_.widest);
+        for (Buffer<T>& side : column_panels_)
+            if (backward) side.reserve(rows * panels(plan_.widest) * k_.panel);
     }
     if (backward) tile_gradients_.reserve(Tiles::most_runs * tile() * plan_.widest);
     for (int i = 0; i <= last_; ++i) {
@@ -140,8 +147,14 @@ Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, con
     if (!x_direct || (with_targets && !y_direct) || (data.y && with_labels) || weights_copied) {
         const Slices slices(rows, 4, 1);
         w.each(slices.count, [&](int64_t s) {
+            int64_t next = order(slices.begin(s));
             for (int64_t r = slices.begin(s); r < slices.end(s); ++r) {
-                const int64_t row = order(r);
+                const int64_t row = next;
+                if (r + 1 < slices.end(s)) {  // rows lie anywhere in the data: the next one is on its way
+                    next = order(r + 1);
+                    fetch_row(data.x, next);
+                    if (with_targets && !y_direct) fetch_row(data.y, next);
+                }
                 if (!x_direct) k_.gather_row(data.x, row, mean, inverse, x_.get() + r * plan_.inputs);
                 if (with_targets && !y_direct)
                     k_.gather_row(data.y, row, nullptr, nullptr, y_.get() + r * plan_.outputs);
@@ -221,7 +234,7 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
             k_.bias_activation(elementwise, T(o.alpha), slope ? slope + c0 : nullptr, b, z + at, a + at, o.out, r1 - r0,
                                c1 - c0);
     };
-    if (!worth_packing(rows, o.out, o.in)) {
+    if (!packs_forward(i, rows)) {
         auto tile = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
             gemm(Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out, T(0),
                  z + r0 * o.out + c0, o.out);
@@ -234,8 +247,10 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
             else tile(cut.begin(s), cut.end(s), 0, o.out);
         });
     } else {
-        pack_row_panels(w, x, rows, o.in);
-        w.sync();
+        if (!packs_next(i - 1, rows)) {
+            w.each(panels(rows), [&](int64_t p) { pack_rows(i, x, rows, o.in, p, p + 1, 0, o.in); });
+            w.sync();
+        }
         const Tiles cut = tiles(o.out);
         const int64_t groups = cut.runs >= 4 ? 1 : panels(rows);  // narrow layers are cut by rows too
         w.each(cut.runs * groups, [&](int64_t task) {
@@ -244,6 +259,7 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
             for (int64_t t = t0; t < t1; ++t)
                 for (int64_t p = p0; p < p1; ++p) output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
             finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
+            if (packs_next(i, rows)) pack_rows(i + 1, a, rows, o.out, p0, p1, cut.begin(t0), cut.begin(t1));
         });
     }
     if (act == ops::Activation::softmax) {

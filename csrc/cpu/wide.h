@@ -125,9 +125,22 @@ private:
     int64_t tile() const { return bf16_ ? bf16_->k.tile : k_.tile; }
     int64_t panels(int64_t n) const { return (n + k_.panel - 1) / k_.panel; }
     Tiles tiles(int64_t n) const { return Tiles(n, tile(), bf16_ ? 2 : 1); }
-    void pack_row_panels(const Worker&, const T* a, int64_t rows, int64_t cols);
-    void pack_column_panels(const Worker&, const T* a, int64_t rows, int64_t cols);
-    void pair_inputs(const Worker&, const T* x, int64_t rows, int64_t cols);
+    bool packs_forward(int i, int64_t rows) const { return worth_packing(rows, op(i).out, op(i).in); }
+    // Whether op i leaves its output packed for op i + 1, each worker the columns it has made.
+    bool packs_next(int i, int64_t rows) const {
+        return i >= 0 && i < last_ && op(i).kind == OpKind::dense && op(i + 1).kind == OpKind::dense &&
+               packs_forward(i, rows) && packs_forward(i + 1, rows);
+    }
+    bool passes_on(int i) const { return i > 0 && trains_up_to_[size_t(i - 1)]; }
+    bool packs_rows_backward(int i, int64_t rows) const {
+        return passes_on(i) && worth_packing(rows, op(i).in, op(i).out);
+    }
+    bool packs_columns_backward(int i, int64_t rows) const { return worth_packing(op(i).out, op(i).in, rows); }
+    void pack_rows(int i, const T* a, int64_t rows, int64_t cols, int64_t p0, int64_t p1, int64_t c0, int64_t c1);
+    void pack_columns(int i, const T* a, int64_t rows, int64_t cols, int64_t c0, int64_t c1);
+    void pair_inputs(int i, const T* x, int64_t rows, int64_t s, int64_t runs);
+    // What the backward products of op i read: of its output's gradient columns c0 … c1, of its input the share of a run.
+    void pack_backward(int i, const T* x, int64_t rows, int64_t c0, int64_t c1, int64_t s, int64_t runs);
     void update_tile(int i, int64_t r0, int64_t r1, const T* g, int part);
     void refresh_bf16(const Worker&);  // after the weights have changed outside of backward
     // Parts of the three products: for columns (or rows) of the kernel from the first to the last given, and panel p.
@@ -139,7 +152,7 @@ private:
     void layer_norm_forward(const Worker&, int i, const T* x, int64_t rows);
     void loss_of_rows(const Batch<T>&, Pass, int64_t r0, int64_t r1);
     void dense_finish(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1);
-    void dense_backward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update);
+    void dense_backward(const Worker&, int i, const T* x, int64_t rows, Pass, bool packed, bool update);
     void other_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
     NormBlock<T> norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const;
     template <class F>
@@ -178,11 +191,11 @@ private:
     Buffer<double> input_inverse_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_, penalty_parts_, norm_parts_;
-    std::unique_ptr<Bf16Operands> bf16_;    // or none: products are in T
-    bool stale_ = true;                     // bf16_ lags behind the weights
-    Buffer<T> row_panels_, column_panels_;  // packed operands of the layer at work
-    Buffer<T> tile_gradients_;              // of the tile at work, for each run of tiles
-    Buffer<T> scratch_[3];                  // matrix penalties and muon
+    std::unique_ptr<Bf16Operands> bf16_;          // or none: products are in T
+    bool stale_ = true;                           // bf16_ lags behind the weights
+    Buffer<T> row_panels_[2], column_panels_[2];  // packed operands of the layer at work, and of the next
+    Buffer<T> tile_gradients_;                    // of the tile at work, for each run of tiles
+    Buffer<T> scratch_[3];                        // matrix penalties and muon
 };
 
 }  // namespace fd::cpu

@@ -28,7 +28,7 @@ bool Wide<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool updat
                        [&](int64_t s) { dense_finish(i, b.x, b.rows, pass, columns.begin(s), columns.end(s)); });
                 w.sync();
             }
-            dense_backward(w, i, b.x, b.rows, pass, update && updates_early());
+            dense_backward(w, i, b.x, b.rows, pass, finished_above, update && updates_early());
         } else {
             other_backward(w, i, x, b.rows, pass);
         }
@@ -56,38 +56,51 @@ void Wide<T>::dense_finish(int i, const T* x, int64_t rows, Pass pass, int64_t c
     if (o.bias >= 0) k_.column_sums(grad, gradient(o.bias) + c0, o.out, rows, cols);
 }
 
-// A task owns rows i0 … i1 of the kernel: for them it makes the input's gradient, finishes it for the dense op below, makes
-// the kernel's gradient and updates the kernel. Nobody else reads those rows, so there is no barrier in between.
 template <class T>
-void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, Pass pass, bool update) {
+void Wide<T>::pack_backward(int i, const T* x, int64_t rows, int64_t c0, int64_t c1, int64_t s, int64_t runs) {
+    const int64_t cols = op(i).out;
+    if (packs_rows_backward(i, rows)) pack_rows(i, d(i), rows, cols, 0, panels(rows), c0, c1);
+    if (packs_columns_backward(i, rows)) pack_columns(i, d(i), rows, cols, c0, c1);
+    if (bf16_) pair_inputs(i, x, rows, s, runs);
+}
+
+// A task owns rows i0 … i1 of the kernel: for them it makes the input's gradient, finishes and packs it for the dense op
+// below, makes the kernel's gradient and updates the kernel. Nobody else reads those rows, so there is no barrier in between.
+template <class T>
+void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, Pass pass, bool packed, bool update) {
     const Op& o = op(i);
     const T* x = output(i - 1, x0, pass);
-    const bool passes_on = i > 0 && trains_up_to_[size_t(i - 1)];
-    const bool finishes = passes_on && op(i - 1).kind == OpKind::dense;
+    const bool passes = passes_on(i), finishes = passes && op(i - 1).kind == OpKind::dense;
     const T *weights = parameter(o.kernel), *grad = d(i);
-    const bool pack_rows = passes_on && worth_packing(rows, o.in, o.out),
-               pack_columns = worth_packing(o.out, o.in, rows);
-    if (pack_rows) pack_row_panels(w, grad, rows, o.out);
-    if (pack_columns) pack_column_panels(w, grad, rows, o.out);
-    if (bf16_) pair_inputs(w, x, rows, o.in);
-    if (pack_rows || pack_columns) w.sync();
+    const bool by_rows = packs_rows_backward(i, rows), by_columns = packs_columns_backward(i, rows);
+    if (!packed && (by_rows || by_columns)) {
+        const Tiles columns = tiles(o.out);
+        w.each(columns.runs, [&](int64_t s) {
+            pack_backward(i, x, rows, columns.begin(columns.run(s)), columns.begin(columns.run(s + 1)), s,
+                          columns.runs);
+        });
+        w.sync();
+    }
     const Tiles cut = tiles(o.in);
     T* mine = tile_gradients_.get() + cut.runs * w.id / w.team * tile() * plan_.widest;  // of the worker's first run
     w.each(cut.runs, [&](int64_t s) {
         const int64_t t0 = cut.run(s), t1 = cut.run(s + 1), i0 = cut.begin(t0), i1 = cut.begin(t1), n = i1 - i0;
-        if (passes_on) {
+        if (passes) {
             T* below = d(i - 1);
-            if (!pack_rows)
+            if (!by_rows)
                 gemm(Trans::no, Trans::yes, rows, n, o.out, grad, o.out, weights + i0 * o.out, o.out, T(0), below + i0,
                      o.in);
             else
                 for (int64_t t = t0; t < t1; ++t)
                     for (int64_t p = 0; p < panels(rows); ++p)
                         input_gradient_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, below);
-            if (finishes) dense_finish(i - 1, x0, rows, pass, i0, i1);
+            if (finishes) {
+                dense_finish(i - 1, x0, rows, pass, i0, i1);
+                pack_backward(i - 1, output(i - 2, x0, pass), rows, i0, i1, s, cut.runs);
+            }
         }
         if (update) parts(o.kernel)[s] = 0;
-        if (!pack_columns) {
+        if (!by_columns) {
             T* g = gradient(o.kernel) + i0 * o.out;
             gemm(Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, grad, o.out, T(0), g, o.out);
             if (update) update_run(o.kernel, i0 * o.out, n * o.out, g, int(s), 1, true);

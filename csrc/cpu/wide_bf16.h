@@ -30,10 +30,13 @@ public:
     void reserve(int64_t rows, bool backward) {
         auto full = [this](int64_t n) { return (n + k.panel - 1) / k.panel * k.panel; };
         const int64_t widest = plan_.widest, first = full(rows) * words(widest), second = words(rows) * full(widest);
-        operands_.reserve(first + (backward ? second + words(rows) * widest : 0));
-        row_panels = operands_.get();
-        column_panels = row_panels + first;
-        inputs = column_panels + second;
+        const int64_t side = first + (backward ? second + words(rows) * widest : 0);
+        operands_.reserve(2 * side);
+        for (int i = 0; i < 2; ++i) {
+            row_panels[i] = operands_.get() + i * side;
+            column_panels[i] = row_panels[i] + first;
+            inputs[i] = column_panels[i] + second;
+        }
     }
     // Rows r0 … r1 (r0 even) of op i's kernel, whose weights begin at w, have changed.
     void refresh(int i, const float* w, int64_t r0, int64_t r1) {
@@ -48,9 +51,9 @@ public:
     }
 
     const Bf16Kernels& k;
-    Pair *row_panels = nullptr,
-         *column_panels = nullptr;  // of the operand whose rows, or columns, are the product's lanes
-    Pair* inputs = nullptr;         // (j, c): rows 2j and 2j + 1 of the layer's input
+    // Two of each: while a layer is at work, the next one's are made.
+    Pair *row_panels[2] = {}, *column_panels[2] = {};  // of the operand whose rows, or columns, are the product's lanes
+    Pair* inputs[2] = {};                              // (j, c): rows 2j and 2j + 1 of the layer's input
 
 private:
     static constexpr int64_t line = 16;

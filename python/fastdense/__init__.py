@@ -33,12 +33,24 @@ from .saving import load
 
 if TYPE_CHECKING:
     from . import datasets
+    from .many import fit_many
+    from .population import Population
+    from .starts import start_on_data
+    from .validation import cross_validate, learning_rate_test
     from .versions import build_config, show_versions
 
     __version__: str
 
 # What takes time to import, or is seldom needed: the module that holds it.
-_LAZY = {"build_config": "versions", "show_versions": "versions"}
+_LAZY = {
+    "Population": "population",
+    "build_config": "versions",
+    "cross_validate": "validation",
+    "fit_many": "many",
+    "learning_rate_test": "validation",
+    "show_versions": "versions",
+    "start_on_data": "starts",
+}
 _MODULES = ("datasets",)
 
 __all__ = [
@@ -61,14 +73,18 @@ __all__ = [
     "Nadam",
     "NewtonCG",
     "Normalization",
+    "Population",
     "RMSprop",
     "Residual",
     "__version__",
     "build_config",
     "callbacks",
+    "cross_validate",
     "datasets",
+    "fit_many",
     "initializers",
     "layers",
+    "learning_rate_test",
     "load",
     "losses",
     "metrics",
@@ -76,6 +92,7 @@ __all__ = [
     "regularizers",
     "schedules",
     "show_versions",
+    "start_on_data",
 ]
 
 

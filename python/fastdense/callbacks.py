@@ -18,6 +18,7 @@ from .arrays import Array
 from .history import History
 from .hooks import Callback, CallbackList, Logs
 from .progress import ProgressBar
+from .revival import ReviveDeadUnits
 from .schedules import Schedule
 from .specs import flag, integer, keywords_checked, number, suggestion
 
@@ -32,6 +33,7 @@ __all__ = [
     "ModelCheckpoint",
     "ProgressBar",
     "ReduceLROnPlateau",
+    "ReviveDeadUnits",
     "TerminateOnNaN",
 ]
 

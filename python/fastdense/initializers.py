@@ -43,6 +43,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+Seeds = NDArray[np.uint64]
 Shape = tuple[int, ...]
 
 MAX_SEED = 2**64 - 1
@@ -84,11 +85,20 @@ def _core() -> ModuleType:
     return importlib.import_module("fastdense._core")
 
 
-def _uniform(seed: int, index: int, shape: Shape) -> Array:
+def _stack(seeds: Seeds, index: int, shape: Shape, kind: str) -> Array:
+    values = _core().random_many(seeds, index, math.prod(shape), kind)
+    return np.asarray(values, dtype=np.float64).reshape(len(seeds), *shape)
+
+
+def _uniform(seed: int | Seeds, index: int, shape: Shape) -> Array:
+    if not isinstance(seed, int):
+        return _stack(seed, index, shape, "uniform")
     return np.asarray(_core().random_uniform(seed, index, math.prod(shape)), dtype=np.float64).reshape(shape)
 
 
-def _normal(seed: int, index: int, shape: Shape, truncated: bool) -> Array:
+def _normal(seed: int | Seeds, index: int, shape: Shape, truncated: bool) -> Array:
+    if not isinstance(seed, int):
+        return _stack(seed, index, shape, "truncated" if truncated else "normal")
     values = _core().random_normal(seed, index, math.prod(shape), truncated)
     return np.asarray(values, dtype=np.float64).reshape(shape)
 
@@ -105,6 +115,8 @@ class Initializer(Spec, family="initializer"):
     """Base of the initializers; one of your own overrides `values`."""
 
     seed: int | None = None
+    # how values depend on the seed: "elementwise" lets `values` take an array of seeds, for `many`
+    _random: ClassVar[str] = "any"
 
     def _set_seed(self, seed: int | None) -> None:
         if seed is not None:
@@ -118,6 +130,27 @@ class Initializer(Spec, family="initializer"):
     def values(self, shape: Shape, seed: int, index: int) -> Array:
         """Return the float64 values of a tensor; `seed` is this initializer's own if it has one."""
         raise NotImplementedError(f"{type(self).__name__} must define values(shape, seed, index)")
+
+    def many(self, shape: Shape, seeds: Seeds, index: int) -> Array:
+        """Return the first values of a tensor for many models at once.
+
+        Parameters
+        ----------
+        shape, index
+            As for a call.
+        seeds : ndarray of uint64, shape (starts,)
+            The models' seeds.
+
+        Returns
+        -------
+        ndarray of shape (starts, *shape)
+        """
+        if self.seed is not None or self._random == "no":
+            return np.broadcast_to(self(shape, 0, index), (len(seeds), *shape))
+        if self._random == "elementwise":
+            values: Any = self.values
+            return np.asarray(values(shape, np.ascontiguousarray(seeds, dtype=np.uint64), index))
+        return np.stack([self(shape, int(seed), index) for seed in seeds])
 
     def __call__(self, shape: Shape, seed: int = 0, index: int = 0) -> Array:
         """Return the first values of a tensor.
@@ -147,12 +180,16 @@ class Initializer(Spec, family="initializer"):
 class Zeros(Initializer, names=("zeros", "zero")):
     """All 0."""
 
+    _random = "no"
+
     def values(self, shape: Shape, seed: int, index: int) -> Array:
         return np.zeros(shape)
 
 
 class Ones(Initializer, names=("ones", "one")):
     """All 1."""
+
+    _random = "no"
 
     def values(self, shape: Shape, seed: int, index: int) -> Array:
         return np.ones(shape)
@@ -165,6 +202,8 @@ class Constant(Initializer, names=("constant",)):
     ----------
     value : float
     """
+
+    _random = "no"
 
     def __init__(self, value: float = 0.0) -> None:
         self.value = number("Constant: value", value)
@@ -180,6 +219,8 @@ class Identity(Initializer, names=("identity",)):
     ----------
     gain : float
     """
+
+    _random = "no"
 
     def __init__(self, gain: float = 1.0) -> None:
         self.gain = number("Identity: gain", gain)
@@ -220,6 +261,8 @@ class RandomUniform(Initializer, names=("random_uniform", "uniform")):
     seed : int, optional
     """
 
+    _random = "elementwise"
+
     def __init__(self, minval: float = -0.05, maxval: float = 0.05, seed: int | None = None) -> None:
         self.minval = number("RandomUniform: minval", minval)
         self.maxval = number("RandomUniform: maxval", maxval, least=self.minval)
@@ -239,6 +282,7 @@ class RandomNormal(Initializer, names=("random_normal", "normal")):
     """
 
     _truncated: ClassVar[bool] = False
+    _random = "elementwise"
 
     def __init__(self, mean: float = 0.0, stddev: float = 0.05, seed: int | None = None) -> None:
         self.mean = number(f"{type(self).__name__}: mean", mean)
@@ -267,6 +311,7 @@ class _Scaled(Initializer):
     gain: ClassVar[float]
     fan: ClassVar[str]
     normal: ClassVar[bool]
+    _random = "elementwise"
 
     def __init__(self, seed: int | None = None) -> None:
         self._set_seed(seed)
@@ -363,6 +408,8 @@ class Auto(Initializer, names=("auto",)):
         if activation in _RELU_LIKE:
             return HeNormal(self.seed)
         return LecunNormal(self.seed) if activation == "selu" else GlorotUniform(self.seed)
+
+    _random = "elementwise"
 
     def values(self, shape: Shape, seed: int, index: int) -> Array:
         return GlorotUniform().values(shape, seed, index)

@@ -75,6 +75,26 @@ class Layer(Spec, family="layer"):
         """
         return [self._initializer(spec.name)(spec.shape, *draw(spec.shape)) for spec in self.tensors(inputs)]
 
+    def many_initial_values(self, inputs: int, seeds: Any, index: int) -> list[Array]:
+        """Return the first values for many models: each of shape (seeds, ...).
+
+        Parameters
+        ----------
+        inputs : int
+        seeds : ndarray of uint64
+        index : int
+            Number of the layer's first tensor in the model.
+        """
+        specs = self.tensors(inputs)
+        if type(self).initial_values is Layer.initial_values:
+            return [self._initializer(s.name).many(s.shape, seeds, index + i) for i, s in enumerate(specs)]
+        each = []
+        for seed in seeds:
+            draws = initializers.Draws(int(seed))
+            draws.index = index
+            each.append(self.initial_values(inputs, draws))
+        return [np.stack(values) for values in zip(*each, strict=True)]
+
     def _initializer(self, tensor: str) -> initializers.Initializer:
         return initializers.Ones() if tensor in ("gamma", "moving_variance", "variance") else initializers.Zeros()
 
@@ -456,6 +476,12 @@ class Residual(Layer, names=("residual",)):
 
     def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
         return [value for layer, width in self._walk(inputs) for value in layer.initial_values(width, draw)]
+
+    def many_initial_values(self, inputs: int, seeds: Any, index: int) -> list[Array]:
+        values: list[Array] = []
+        for layer, width in self._walk(inputs):
+            values += layer.many_initial_values(width, seeds, index + len(values))
+        return values
 
 
 def get(value: Any, where: str = "layer") -> Layer:

@@ -104,8 +104,9 @@ class Machine:
         with self._lock:
             return np.asarray(self._engine.get_state()["numbers"]) if self._training else np.zeros(0)
 
-    def set_slots(self, slots: Sequence[Sequence[Array]], step: int, numbers: Array) -> None:
+    def set_slots(self, slots: Sequence[Sequence[Array]], step: int, numbers: Array | None = None) -> None:
         """Replace the optimizer's state."""
+        numbers = np.zeros(0) if numbers is None else numbers
         with self._lock:
             self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": numbers})
             self.step = step

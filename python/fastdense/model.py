@@ -8,12 +8,15 @@ from typing import Any
 
 from .arrays import Array, check_memory
 from .base import BaseModel
-from .data import check_x, class_weights, prepare, prepare_validation, rows_to_train_on
+from .data import Rows, check_x, class_weights, prepare, prepare_validation, rows_to_train_on
 from .history import History
 from .hooks import CallbackList, check_callbacks
 from .placing import place, solve_output
 from .progress import ProgressBar, check_verbose, say, text_of
-from .specs import flag, keywords_checked
+from .revival import ReviveDeadUnits
+from .solvers import check_crowd
+from .specs import flag, integer, keywords_checked
+from .starts import sample
 from .training import Fit, Options, check_batch_memory, check_batch_size, check_threads, columns
 
 
@@ -72,6 +75,7 @@ class Model(BaseModel):
         class_weight: Any = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        starts: int = 1,
         n_threads: int | None = None,
     ) -> History:
         """Train. Called again, it goes on with the optimizer's state and a new order of the rows.
@@ -104,6 +108,10 @@ class Model(BaseModel):
             Weight of each row in the loss, at least 0; rows of weight 2 count as if they were there twice.
         initial_epoch : int
             Number of the first epoch.
+        starts : int
+            More than 1: first try so many starts at once for a short time, units spread over the data, as
+            ``fit_many(..., start="data", tries=starts)`` does; take over weights and optimizer state of the best, then
+            train it for all epochs. Later calls of ``fit`` should leave it out: it forgets what was learned.
         n_threads : int, optional
             By default as many as this process may use.
 
@@ -135,7 +143,14 @@ class Model(BaseModel):
         options = options.for_rows(self.optimizer, len(data))
         if not self.optimizer.full_batch:
             check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
+        starts = integer("fit: starts", starts, least=1)
         self.machine.adapt(data.x)
+        if starts > 1:
+            check_crowd("fit: starts", self.optimizer)
+            self._take_best_start(data, options, starts)
+        for callback in users:
+            if isinstance(callback, ReviveDeadUnits):
+                callback.rows = sample(data.x)
         history = History()
         params = {
             "epochs": options.epochs,
@@ -146,6 +161,14 @@ class Model(BaseModel):
         self.history = history
         Fit(self, data, validation, options, [*users, history, bar], params).run()
         return history
+
+    def _take_best_start(self, data: Rows, options: Options, starts: int) -> None:
+        from .many import best_start
+
+        weights, slots, step, epochs = best_start(self, data, options, starts)
+        self.machine.set_tensors(weights)
+        self.machine.set_slots(slots, step)
+        self.machine.epochs_trained = epochs
 
     @keywords_checked
     def train_on_batch(

@@ -126,7 +126,7 @@ class Net:
                     "use another activation there, e.g. 'relu'"
                 )
         self.ops = ops
-        self.program = {"inputs": self.inputs, "seed": self.seed, "dtype": self.dtype, "ops": ops}
+        self.program: dict[str, Any] = {"inputs": self.inputs, "seed": self.seed, "dtype": self.dtype, "ops": ops}
         self.itemsize = 8 if self.dtype == "float64" else 4
         check_memory(
             "Model",
@@ -146,6 +146,14 @@ class Net:
         for layer, outputs in zip(self.layers, self.widths, strict=True):
             values += layer.initial_values(width, draws)
             width = outputs
+        return values
+
+    def initial_values_of(self, seeds: Array) -> list[Array]:
+        """First values of all tensors for nets like this one with other seeds, float64, one entry per seed in front."""
+        values: list[Array] = []
+        for layer, inputs in zip(self.layers, [self.inputs, *self.widths], strict=False):
+            made = layer.many_initial_values(inputs, seeds, len(values))
+            values += made
         return values
 
     def config_layers(self) -> list[dict[str, Any]]:

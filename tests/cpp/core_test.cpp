@@ -74,13 +74,16 @@ void compare_threads(int64_t inputs, const Net& ops, const Training& t, int64_t 
                      const std::string& what) {
     const int64_t outputs = Plan(inputs, 0, ops).outputs;
     const Data<T> d(rows, inputs, outputs, t.sparse(), 1), v(rows / 2 + 1, inputs, outputs, t.sparse(), 2, false);
-    std::vector<double> first;
-    for (int threads : {1, 4, 3}) {
-        Subject<T> s(inputs, ops, t);
-        const auto all = s.everything(d, v, batch, threads);
-        if (threads == 1) first = all;
-        check(finite(all), what + ": finite");
-        check(same(all, first), what + ": the same bits on " + std::to_string(threads) + " threads");
+    for (bool bf16 : {false, true}) {
+        if (bf16 && sizeof(T) == 8) break;
+        std::vector<double> first;
+        for (int threads : {1, 4, 3}) {
+            Subject<T> s(inputs, ops, t, bf16);
+            const auto all = s.everything(d, v, batch, threads);
+            if (threads == 1) first = all;
+            check(finite(all), what + ": finite");
+            check(same(all, first), what + ": the same bits on " + std::to_string(threads) + " threads");
+        }
     }
 }
 
@@ -312,9 +315,9 @@ void poll() {  // whatever asks too long is left at once; the net is that of the
 
 void no_allocation_inside_a_step() {  // more steps, not one allocation more
     const Data<float> d(400, 40, 12, false, 1);
-    for (const char* optimizer : {"adam", "muon"}) {
+    for (const char* optimizer : {"adam", "muon", "rmsprop"}) {
         Subject<float> s(40, all_ops(96, 12, Activation::gelu, Activation::softmax),
-                         training(ops::Loss::mse, optimizer));
+                         training(ops::Loss::mse, optimizer), std::string(optimizer) == "rmsprop");
         auto counted = [&](int64_t steps) {
             const int64_t before = allocations;
             s.train(d.set, nullptr, 30, steps, 1);

@@ -112,8 +112,8 @@ struct Data {
 template <class T>
 struct Subject {
     std::unique_ptr<Backend> net;
-    Subject(int64_t inputs, const Net& ops, const Training& t, uint64_t seed = 3)
-        : net(make_cpu(inputs, seed, ops, dtype_of<T>)) {
+    Subject(int64_t inputs, const Net& ops, const Training& t, bool bf16 = false, uint64_t seed = 3)
+        : net(make_cpu(inputs, seed, ops, dtype_of<T>, bf16)) {
         Random r{seed};
         for (size_t k = 0; k < plan().tensors.size(); ++k) {
             const Tensor& tensor = plan().tensors[k];

@@ -1,0 +1,227 @@
+// fastdense._core.Population: many nets of one shape over core/population.h. Arrays have one entry per start in front.
+#include "bindings/lowered.h"
+#include "core/parallel.h"
+#include "core/population.h"
+
+namespace fd::bindings {
+namespace {
+
+using Numbers = py::array_t<double, py::array::c_style>;
+
+class Population {
+public:
+    Population(const py::dict& program, const py::array_t<uint64_t, py::array::c_style>& seeds,
+               const std::optional<Numbers>& penalties) {
+        if (seeds.ndim() != 1) throw InvalidArgument("seeds must be (starts,)");
+        if (penalties && penalties->size() != seeds.size()) throw InvalidArgument("penalties must be (starts,)");
+        nets_ = make_cpu_population(field<int64_t>(program, "inputs"), {seeds.data(), seeds.data() + seeds.size()},
+                                    penalties ? penalties->data() : nullptr, ops_of(program), net_type(program));
+    }
+
+    void configure(const py::dict& training) {
+        const InUse use(busy_);
+        nets_->configure(training_of(training));
+    }
+
+    py::list get_tensors() const {
+        const InUse use(busy_);
+        py::list out;
+        for (size_t i = 0; i < plan().tensors.size(); ++i) {
+            py::array a = empty_array(dtype_of(plan().tensors[i], nets_->dtype()), shape(plan().tensors[i]));
+            nets_->read_tensor(int(i), a.mutable_data());
+            out.append(a);
+        }
+        return out;
+    }
+
+    void set_tensors(const py::list& given) {
+        const InUse use(busy_);
+        if (given.size() != plan().tensors.size()) throw InvalidArgument("set_tensors: wrong number of arrays");
+        std::vector<py::array> checked;
+        for (size_t i = 0; i < given.size(); ++i) {
+            const Tensor& t = plan().tensors[i];
+            const auto wanted = t.float64 ? shape_of(t) : shape(t);  // statistics of raw data: one for all
+            checked.push_back(exact(given[i], dtype_of(t, nets_->dtype()), wanted));
+        }
+        for (size_t i = 0; i < checked.size(); ++i) nets_->write_tensor(int(i), checked[i].data());
+    }
+
+    py::list get_slots() const {
+        const InUse use(busy_);
+        py::list slots;
+        for (int s = 0; s < nets_->slots(); ++s) {
+            py::list slot;
+            for (int tensor : plan().trainable) {
+                py::array a = empty_array(nets_->dtype(), shape(plan().tensors[size_t(tensor)]));
+                nets_->read_slot(s, tensor, a.mutable_data());
+                slot.append(a);
+            }
+            slots.append(slot);
+        }
+        return slots;
+    }
+
+    void set_slots(const py::list& slots, int64_t step) {
+        const InUse use(busy_);
+        if (int(slots.size()) != nets_->slots()) throw InvalidArgument("set_slots: wrong number of slots");
+        std::vector<std::vector<py::array>> checked;
+        for (const py::handle& item : slots) {
+            const auto slot = py::cast<py::list>(item);
+            if (slot.size() != plan().trainable.size()) throw InvalidArgument("set_slots: wrong number of arrays");
+            checked.emplace_back();
+            for (size_t k = 0; k < slot.size(); ++k)
+                checked.back().push_back(
+                    exact(slot[k], nets_->dtype(), shape(plan().tensors[size_t(plan().trainable[k])])));
+        }
+        for (size_t s = 0; s < checked.size(); ++s)
+            for (size_t k = 0; k < checked[s].size(); ++k)
+                nets_->write_slot(int(s), plan().trainable[k], checked[s][k].data());
+        nets_->set_step(step);
+    }
+
+    py::dict train(const py::array& x, const py::object& y, const py::object& weights, int64_t batch_size, bool shuffle,
+                   int64_t epoch, int64_t epochs, const Numbers& learning_rates, const std::optional<Numbers>& factors,
+                   const std::optional<py::array_t<bool, py::array::c_style>>& active, py::array_t<double> losses,
+                   const py::object& progress, int n_threads) {
+        const InUse use(busy_);
+        PopulationRequest r;
+        r.start_weights = own_weights(weights, x.shape(0));
+        r.train = dataset_of(x, y, r.start_weights ? py::none() : weights);
+        check_class_ids(r.train, nets_->training(), plan().outputs);
+        if (batch_size < 1 || epoch < 0 || epochs < 0) throw InvalidArgument("batch_size, epoch or epochs too small");
+        const int64_t batch = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
+        const int64_t starts = nets_->starts(), steps = epochs * ((r.train.rows() + batch - 1) / batch);
+        if (learning_rates.size() != steps) throw InvalidArgument("one learning rate a step is needed");
+        if (factors && factors->size() != starts) throw InvalidArgument("factors must be (starts,)");
+        if (active && active->size() != starts) throw InvalidArgument("active must be (starts,)");
+        if (losses.ndim() != 2 || losses.shape(0) != epochs || losses.shape(1) != starts ||
+            !(losses.flags() & py::array::c_style) || !losses.writeable())
+            throw InvalidArgument("losses must be writeable, C-ordered (epochs, starts)");
+        r.batch_size = batch;
+        r.shuffle = shuffle;
+        r.epoch = epoch;
+        r.epochs = epochs;
+        r.rates = learning_rates.data();
+        r.factors = factors ? factors->data() : nullptr;
+        r.active = active ? reinterpret_cast<const uint8_t*>(active->data()) : nullptr;
+        r.losses = losses.mutable_data();
+        r.threads = n_threads > 0 ? n_threads : available_threads();
+        Signals signals;
+        r.tick = [&](double share) {
+            return signals.look([&] {
+                if (!progress.is_none()) progress(share);
+            });
+        };
+        PopulationOutcome out;
+        {
+            const WithoutGil unlocked;
+            out = nets_->train(r);
+        }
+        signals.look([] {});  // a Ctrl-C that came after the last look must not cost the result
+        if (signals.is_interrupt()) out.interrupted = true;
+        else signals.rethrow();
+        py::dict result;
+        result["epochs"] = py::array_t<int64_t>(py::ssize_t(out.epochs.size()), out.epochs.data());
+        result["interrupted"] = out.interrupted;
+        return result;
+    }
+
+    Numbers evaluate(const py::array& x, const py::object& y, const py::object& weights, int n_threads) {
+        const InUse use(busy_);
+        const double* own = own_weights(weights, x.shape(0));
+        const Dataset d = dataset_of(x, y, own ? py::none() : weights);
+        check_class_ids(d, nets_->training(), plan().outputs);
+        Numbers losses(nets_->starts());
+        double* to = losses.mutable_data();
+        Signals signals;
+        {
+            const WithoutGil unlocked;
+            nets_->evaluate(d, own, threads(n_threads), [&] { return signals(); }, to);
+        }
+        signals.rethrow();
+        return losses;
+    }
+
+    void predict(const py::array& x, py::array out, int n_threads) {
+        const InUse use(busy_);
+        const View v = view_of(x);
+        if (out.ndim() != 3 || out.shape(0) != nets_->starts() || out.shape(1) != v.rows ||
+            out.shape(2) != plan().outputs || dtype_of(out) != nets_->dtype() || !(out.flags() & py::array::c_style) ||
+            !out.writeable())
+            throw InvalidArgument(
+                "predict: out must be writeable, C-ordered (starts, rows, outputs) of the nets' dtype");
+        void* to = out.mutable_data();
+        Signals signals;
+        {
+            const WithoutGil unlocked;
+            nets_->predict(v, threads(n_threads), [&] { return signals(); }, to);
+        }
+        signals.rethrow();
+    }
+
+    void keep(const py::array_t<bool, py::array::c_style>& which) { nets_->keep(mask(which)); }
+    void restore(const py::array_t<bool, py::array::c_style>& which) { nets_->restore(mask(which)); }
+
+private:
+    const Plan& plan() const { return nets_->plan(); }
+    static int threads(int n) { return n > 0 ? n : available_threads(); }
+    std::vector<py::ssize_t> shape(const Tensor& t) const {
+        auto s = shape_of(t);
+        s.insert(s.begin(), nets_->starts());
+        return s;
+    }
+    const uint8_t* mask(const py::array_t<bool, py::array::c_style>& which) const {
+        if (which.size() != nets_->starts()) throw InvalidArgument("which must be (starts,)");
+        return reinterpret_cast<const uint8_t*>(which.data());
+    }
+    static py::array exact(const py::handle& given, DType dtype, const std::vector<py::ssize_t>& shape) {
+        const auto a = py::cast<py::array>(given);
+        bool fits = dtype_of(a) == dtype && (a.flags() & py::array::c_style) && size_t(a.ndim()) == shape.size();
+        for (size_t i = 0; fits && i < shape.size(); ++i) fits = a.shape(py::ssize_t(i)) == shape[i];
+        if (!fits) throw InvalidArgument("set_tensors or set_slots: an array has the wrong dtype, order or shape");
+        return a;
+    }
+    // (starts, rows) weights, or null if they are the same for all nets
+    const double* own_weights(const py::object& weights, py::ssize_t rows) const {
+        if (weights.is_none()) return nullptr;
+        const auto w = py::cast<py::array>(weights);
+        if (w.ndim() != 2) return nullptr;
+        if (w.shape(0) != nets_->starts() || w.shape(1) != rows || dtype_of(w) != DType::f64 ||
+            !(w.flags() & py::array::c_style))
+            throw InvalidArgument("weights must be C-ordered float64 (starts, rows)");
+        return static_cast<const double*>(w.data());
+    }
+
+    std::unique_ptr<PopulationBackend> nets_;
+    mutable std::atomic<bool> busy_{false};
+};
+
+std::string why_not(const py::dict& program, const py::dict& training, int64_t batch_rows) {
+    if (mixed_precision(program)) return "products of bfloat16 are made for wide layers";
+    const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
+    return why_not_lanes(plan, training_of(training), net_type(program), batch_rows);
+}
+
+}  // namespace
+
+void bind_population(py::module_& m) {
+    using namespace py::literals;
+    py::class_<Population>(m, "Population")
+        .def(py::init<const py::dict&, const py::array_t<uint64_t, py::array::c_style>&,
+                      const std::optional<Numbers>&>(),
+             "program"_a, "seeds"_a, "penalties"_a)
+        .def("configure", &Population::configure, "training"_a)
+        .def("get_tensors", &Population::get_tensors)
+        .def("set_tensors", &Population::set_tensors, "tensors"_a)
+        .def("get_slots", &Population::get_slots)
+        .def("set_slots", &Population::set_slots, "slots"_a, "step"_a)
+        .def("train", &Population::train, "x"_a, "y"_a, "w"_a, py::kw_only(), "batch_size"_a, "shuffle"_a, "epoch"_a,
+             "epochs"_a, "learning_rates"_a, "factors"_a, "active"_a, "losses"_a, "progress"_a, "n_threads"_a)
+        .def("evaluate", &Population::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
+        .def("predict", &Population::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
+        .def("keep", &Population::keep, "which"_a)
+        .def("restore", &Population::restore, "which"_a);
+    m.def("why_not_lanes", &why_not, "program"_a, "training"_a, "batch_rows"_a);
+}
+
+}  // namespace fd::bindings

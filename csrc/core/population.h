@@ -1,0 +1,60 @@
+// The device interface for many nets of one shape, trained side by side: the second of two, beside backend.h.
+#pragma once
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/backend.h"
+
+namespace fd {
+
+struct PopulationRequest {
+    Dataset train;                          // seen by every net
+    const double* start_weights = nullptr;  // (starts, rows): takes the place of train.weights
+    int64_t batch_size = 32;
+    bool shuffle = true;               // by each net's own seed
+    int64_t epoch = 0, epochs = 0;     // whole epochs, counted over the nets' life
+    const double* rates = nullptr;     // one a step
+    const double* factors = nullptr;   // (starts,): each net's learning rate is this times the step's; null: 1
+    const uint8_t* active = nullptr;   // (starts,): nets that train; null: all
+    double* losses = nullptr;          // (epochs, starts): mean loss of each epoch; entries of other nets stay
+    std::function<bool(double)> tick;  // a few times a second, with the share that is done. True: stop
+    int threads = 1;
+};
+
+struct PopulationOutcome {
+    std::vector<int64_t> epochs;  // (starts,) that each net has finished in this call
+    bool interrupted = false;
+};
+
+// Arrays hold one entry per start, each densely packed in the order of the single net's tensors.
+class PopulationBackend {
+public:
+    virtual ~PopulationBackend() = default;
+    virtual const Plan& plan() const = 0;
+    virtual DType dtype() const = 0;
+    virtual int64_t starts() const = 0;
+    virtual void read_tensor(int tensor, void* out) const = 0;  // (starts, size)
+    virtual void write_tensor(int tensor, const void* in) = 0;
+    virtual void configure(const Training&) = 0;  // resets the optimizers' state
+    virtual const Training* training() const = 0;
+    virtual int slots() const = 0;
+    virtual void read_slot(int slot, int tensor, void* out) const = 0;
+    virtual void write_slot(int slot, int tensor, const void* in) = 0;
+    virtual void set_step(int64_t) = 0;  // optimizer steps that the nets have done
+    virtual PopulationOutcome train(const PopulationRequest&) = 0;
+    // Mean loss of each net over all rows, in inference mode, penalties included. `weights`: (starts, rows) or null.
+    virtual void evaluate(const Dataset&, const double* weights, int threads, const Poll&, double* losses) = 0;
+    virtual void predict(const View& x, int threads, const Poll&, void* out) = 0;  // (starts, rows, outputs)
+    virtual void keep(const uint8_t* which) = 0;     // remembers the tensors of these nets
+    virtual void restore(const uint8_t* which) = 0;  // puts back what was remembered
+};
+
+// Why these nets cannot share the lanes of vectors and should be trained one by one; empty if they can.
+std::string why_not_lanes(const Plan&, const Training&, DType, int64_t batch_rows);
+
+// `penalties`: (starts,) factors of every penalty, or null. Seeds decide shuffling and dropout.
+std::unique_ptr<PopulationBackend> make_cpu_population(int64_t inputs, std::vector<uint64_t> seeds,
+                                                       const double* penalties, std::vector<Op> ops, DType dtype);
+
+}  // namespace fd

@@ -1,0 +1,105 @@
+// The population path: where each number of a group of nets lies, and the blocks of rows that go through it.
+#pragma once
+#ifdef __SSE2__
+#include <immintrin.h>
+#endif
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <thread>
+#include <vector>
+
+#include "core/plan.h"
+#include "cpu/lanes.h"
+#include "cpu/memory.h"
+
+namespace fd::cpu {
+
+// Weights and gradients of a group (and the activations, if a batch must be there as a whole) beyond which one net at a
+// time is faster: see docs/architecture.md, "Population".
+inline constexpr int64_t most_lane_bytes = int64_t(1) << 20;
+
+enum class LaneMode { train, evaluate, predict };
+
+// A program laid out for the lanes, for blocks of `rows` rows. Parameters lie densely: offsets count packs.
+struct LaneProgram {
+    LaneProgram(const Plan&, LaneMode, bool fused, int64_t rows);
+    std::vector<LaneOp> ops;
+    int64_t work = 0;                    // packs
+    int64_t output = -1, d_output = -1;  // of the last op
+    bool may_share_input = true;         // only one dense op reads x, so all nets can read the same numbers
+};
+
+struct LaneLayout {  // of parameters and statistics
+    explicit LaneLayout(const Plan&);
+    std::vector<int64_t> offset;      // per tensor, into the parameters or the statistics
+    std::vector<LaneTensor> tensors;  // the trainable ones
+    int64_t parameters = 0, statistics = 0, penalty_scratch = 0;
+};
+
+bool loss_is_fused(const Plan&, const Training&);
+
+// What one thread needs to train a group, sized before the first step.
+template <class T>
+struct LaneScratch {
+    Buffer<T> work, gradients, x, y, w, start_weights, penalty;
+    Buffer<int32_t> index;
+    LaneOrder order;
+};
+
+// Numbers below the normal range count as 0 in this thread while this lives: a net that has learned all there is has
+// gradients that small, and the processor takes many times as long for them.
+class NoSubnormals {
+public:
+#ifdef __SSE2__
+    NoSubnormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040u); }
+    ~NoSubnormals() { _mm_setcsr(before_); }
+#else
+    NoSubnormals() = default;
+#endif
+    NoSubnormals(const NoSubnormals&) = delete;
+    NoSubnormals& operator=(const NoSubnormals&) = delete;
+
+private:
+    unsigned before_ = 0;
+};
+
+// Groups are handed out one by one; worker 0 looks for the caller's wish to stop, also while it waits for the others.
+class LaneWatch {
+public:
+    LaneWatch(int threads, int64_t total, const std::function<bool(double)>& tick)
+        : busy_(threads), total_(double(std::max<int64_t>(total, 1))), tick_(tick),
+          next_(std::chrono::steady_clock::now() + std::chrono::milliseconds(100)) {}
+    int64_t next(int64_t groups) {
+        const int64_t g = group_.fetch_add(1, std::memory_order_relaxed);
+        return g < groups && !stopped() ? g : -1;
+    }
+    void advance(int64_t epochs) { done_.fetch_add(epochs, std::memory_order_relaxed); }
+    bool stopped() const { return stop_.load(std::memory_order_relaxed); }
+    bool stop(bool first) {
+        if (first && tick_ && Clock::now() >= next_) {
+            next_ = Clock::now() + std::chrono::milliseconds(100);
+            if (tick_(double(done_.load(std::memory_order_relaxed)) / total_)) stop_ = true;
+        }
+        return stopped();
+    }
+    void leave(bool first) {
+        busy_.fetch_sub(1, std::memory_order_relaxed);
+        while (first && busy_.load(std::memory_order_relaxed) > 0) {
+            stop(true);
+            std::this_thread::sleep_for(std::chrono::microseconds(200));
+        }
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    std::atomic<int64_t> group_{0}, done_{0};
+    std::atomic<int> busy_;
+    std::atomic<bool> stop_{false};
+    double total_;
+    const std::function<bool(double)>& tick_;
+    Clock::time_point next_;
+};
+
+}  // namespace fd::cpu
