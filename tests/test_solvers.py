@@ -58,6 +58,9 @@ MORE: dict[str, tuple[list[Any], dict[str, Any]]] = {
 }
 
 
+WIDE = [dense(66, "tanh"), dense(64, "sigmoid"), dense(2)]  # products of our own, packed operands
+
+
 CURVED: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "classes": MORE["classes"],
     "labels": MORE["labels"],
@@ -87,6 +90,12 @@ def test_levenberg_marquardt_step_by_step(name: str) -> None:
 def test_newton_cg_step_by_step(name: str) -> None:
     ops, loss = (NETS | CURVED)[name]
     compare(Problem(ops, loss or loss_spec("mse"), options=NEWTON, metrics=(metric("mae"),), rows=70), run())
+
+
+@pytest.mark.parametrize("spec", [LBFGS, NEWTON, LM], ids=lambda spec: str(spec["kind"]))
+def test_wide_layers(spec: Any) -> None:
+    ops = WIDE if spec is not LM else [dense(80, "tanh"), dense(2)]
+    compare(Problem(ops, options=spec, rows=70, inputs=6), run(2))
 
 
 def test_jacobian_of_the_reference_by_differences() -> None:
@@ -357,6 +366,18 @@ def test_batch_size_is_all_rows() -> None:
     )
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
         model.fit(x, y, batch_size=50)
+
+
+def test_many_nets_want_another_optimizer() -> None:
+    x, y = data(30)
+    message = (
+        "the optimizer is LBFGS, a full-batch one; many nets at once need one that steps by "
+        "batches: e.g. optimizer='adam'"
+    )
+    with pytest.raises(ValueError, match=f"^fit_many: {re.escape(message)}$"):
+        fd.fit_many(model_of("lbfgs"), x, y, starts=2, verbose=0)
+    with pytest.raises(ValueError, match=f"^fit: starts: {re.escape(message)}$"):
+        model_of("lbfgs").fit(x, y, starts=2, verbose=0)
 
 
 def test_there_is_no_learning_rate() -> None:

@@ -18,6 +18,7 @@ from .layers import Normalization
 from .model import Model
 from .population import Population
 from .progress import ProgressBar, check_verbose
+from .solvers import check_crowd
 from .specs import integer, number
 from .starts import Outputs, rounds, sample, spread_over_data, tries_of
 from .training import CALL_SECONDS, Options
@@ -105,7 +106,7 @@ def fit_many(
     if not isinstance(model, Model):
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
     loss = model._compiled_loss(where)
-    check_first_order(where, model)
+    check_crowd(where, model.optimizer)
     options = Options.checked(batch_size, epochs, 0, shuffle, n_threads)
     bar = ProgressBar(check_verbose(where, verbose))
     per_start = {"learning_rate": learning_rate, "penalty": penalty}
@@ -135,17 +136,6 @@ def fit_many(
         crowd, head = _best_tries(template, crowd, data, weights, options, numbers["learning_rate"], tries)
     run = ManyRun(template, crowd, data, weights, validation, options, numbers["learning_rate"], watchers, bar, head)
     return run.train(numbers["penalty"])
-
-
-def check_first_order(where: str, model: Model) -> None:
-    """Raise if the model's optimizer is a solver, which trains one net at a time."""
-    if model.optimizer.full_batch:
-        fail(
-            where,
-            f"the model is compiled with {type(model.optimizer).__name__}, which takes all rows a step",
-            "many starts are trained by a first-order optimizer",
-            "compile with 'adam', then train the best start on with the solver",
-        )
 
 
 def best_start(

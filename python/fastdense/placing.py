@@ -17,6 +17,7 @@ from .initializers import Orthogonal
 from .layers import Dense
 from .losses import MeanSquaredError
 from .specs import number
+from .starts import sample
 from .training import check_threads
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def place(model: Model, x: Any) -> Model:
     """Place the hidden units; see `Model.place`."""
     rows = check_x("place", x, model._shape)
     model.machine.adapt(rows)
-    few = np.ascontiguousarray(rows[np.unique(np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(np.int64))])
+    few = sample(rows, ROWS)
     tensors, at, first = model.get_weights(), 0, True
     for i, layer in enumerate(model.layers):
         width = model.net.widths[i - 1] if i else model.inputs

@@ -181,7 +181,7 @@ def restore(config: Mapping[str, Any], tensors: Mapping[str, Array], device: str
         if config["slots"] is not None:
             trainable = sum(tensor.trainable for tensor in model.net.tensors)
             slots = [[tensors[_slot_name(s, i)] for i in range(trainable)] for s in range(config["slots"])]
-            model.machine.set_slots(slots, _count(config, "step"), tensors.get(_NUMBERS, np.zeros(0)))
+            model.machine.set_slots(slots, _count(config, "step"), tensors.get(_NUMBERS))
     model.machine.epochs_trained = _count(config, "epochs_trained")
     return model
 

@@ -23,7 +23,7 @@ from .net import Net
 from .optimizer_base import Optimizer
 from .specs import Config, integer, number
 
-__all__ = ["LBFGS", "LevenbergMarquardt", "NewtonCG", "Solver", "check_batch", "check_solver"]
+__all__ = ["LBFGS", "LevenbergMarquardt", "NewtonCG", "Solver", "check_batch", "check_crowd", "check_solver"]
 
 DEFAULT_BATCH = 32  # of `fit`
 ENDINGS = {
@@ -251,6 +251,13 @@ def _check_jacobian(where: str, name: str, net: Net, without: tuple[str, ...]) -
                 "it knows no Jacobian of that",
                 LBFGS_INSTEAD,
             )
+
+
+def check_crowd(where: str, optimizer: Optimizer) -> None:
+    """Raise if an optimizer cannot train many nets at once."""
+    if optimizer.full_batch:
+        given = f"the optimizer is {type(optimizer).__name__}, a full-batch one"
+        fail(where, given, "many nets at once need one that steps by batches", "e.g. optimizer='adam'")
 
 
 def check_batch(where: str, optimizer: Optimizer, batch_size: int, rows: int) -> int:
