@@ -179,17 +179,8 @@ public:
                 copy_rows(w, wide_.output(int(plan_.ops.size()) - 1, b.x, Pass::predict), b.rows, plan_.outputs,
                           to + first * plan_.outputs);
             });
-        require_inputs(x);
-        if (x.rows == 0) return;
-        const int most = reserve_inference(x.rows);
-        Dataset data;
-        data.x = x;
-        stopped_before_.store(-1, std::memory_order_relaxed);
-        parallel(std::min(threads, most), [&](const Worker& w) {
-            each_chunk(w, x.rows, poll, [&](int64_t first, int64_t rows) {
-                narrow_inference_.infer(w, data, rows, {first}, Pass::predict, to + first * plan_.outputs);
-                return true;
-            });
+        narrow_chunks(x, threads, poll, [&](const Worker& w, const Dataset& data, int64_t first, int64_t rows) {
+            narrow_inference_.infer(w, data, rows, {first}, Pass::predict, to + first * plan_.outputs);
         });
     }
 
@@ -204,6 +195,15 @@ public:
     }
 
     void activations(const View& x, int threads, const Poll& poll, void* const* outputs) override {
+        if (narrow_inference_.takes(x.rows)) {  // the last is the prediction, to the last bit
+            narrow_chunks(x, threads, poll, [&](const Worker& w, const Dataset& data, int64_t first, int64_t rows) {
+                std::vector<T*> at;
+                for (size_t i = 0; i < plan_.ops.size(); ++i)
+                    at.push_back(static_cast<T*>(outputs[i]) + first * plan_.ops[i].out);
+                narrow_inference_.infer_all(w, data, rows, {first}, at.data());
+            });
+            return;
+        }
         forward_chunks(x, threads, poll, [&](const Worker& w, const Batch<T>& b, int64_t first) {
             for (size_t i = 0; i < plan_.ops.size(); ++i)
                 copy_rows(w, wide_.output(int(i), b.x, Pass::predict), b.rows, plan_.ops[i].out,
@@ -326,6 +326,22 @@ private:
 
     void require_inputs(const View& x) const {
         if (x.cols != plan_.inputs) throw InvalidArgument("x must be (rows, inputs)");
+    }
+
+    template <class F>
+    void narrow_chunks(const View& x, int threads, const Poll& poll, F&& use) {
+        require_inputs(x);
+        if (x.rows == 0) return;
+        const int most = reserve_inference(x.rows);
+        Dataset data;
+        data.x = x;
+        stopped_before_.store(-1, std::memory_order_relaxed);
+        parallel(std::min(threads, most), [&](const Worker& w) {
+            each_chunk(w, x.rows, poll, [&](int64_t first, int64_t rows) {
+                use(w, data, first, rows);
+                return true;
+            });
+        });
     }
 
     template <class F>

@@ -222,7 +222,8 @@ void Narrow<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t p
 }
 
 template <class T>
-void Narrow<T>::run(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order, Pass pass, T* out) {
+void Narrow<T>::run(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order, Pass pass, T* out,
+                    T* const* outputs) {
     const int64_t width = panel(capacity_), panels = (rows + width - 1) / width;
     const int64_t count = std::min<int64_t>(int64_t(groups_.size()), panels);
     const bool train = pass == Pass::train, scored = pass != Pass::predict;
@@ -239,6 +240,7 @@ void Narrow<T>::run(const Worker& w, const Dataset& data, int64_t rows, const Ro
         job.order = g.order.get();
         job.train = train;
         job.seen = out;
+        job.outputs = outputs;
         if (scored) {
             job.y = &data.y;
             job.data_weights = data.weights;
@@ -305,6 +307,16 @@ void Narrow<T>::gradients(const Worker& w, const Dataset& data, int64_t rows, co
 template <class T>
 void Narrow<T>::infer(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order, Pass pass, T* out) {
     run(w, data, rows, order, pass, out);
+}
+
+template <class T>
+void Narrow<T>::infer_all(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order,
+                          T* const* outputs) {
+    // the kernels' first output is x as it enters the first op they know: that of a normalization
+    std::vector<T*> all;
+    if (!plan_.normalizes_input()) all.push_back(nullptr);
+    all.insert(all.end(), outputs, outputs + plan_.ops.size());
+    run(w, data, rows, order, Pass::predict, nullptr, all.data());
 }
 
 template <class T>

@@ -31,6 +31,8 @@ public:
     void update(const Worker&);
     // Forward; the loss too for Pass::evaluate. For Pass::predict the outputs go to `out`, (rows, outputs).
     void infer(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out);
+    // Forward; the outputs of every op of the plan go to `outputs`, (rows, width of the op) each.
+    void infer_all(const Worker&, const Dataset&, int64_t rows, const RowOrder&, T* const* outputs);
     bool covers() const { return covers_; }
     // The outputs for one row of finite numbers; false, and nothing else, if some are not. Needs no reserve().
     bool one_row(const T* x, T* out);
@@ -55,7 +57,7 @@ private:
     int64_t panel(int64_t rows) const { return vectors(rows) * int64_t(k_.lanes_per_vector); }
     NarrowOp<T> op_of(int i) const;  // without scratch and gradients
     void lay_out(Group&, int64_t panels, int64_t resident_panels, int64_t panel, T* gradients);
-    void run(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out);
+    void run(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out, T* const* outputs = nullptr);
     void measure(const Dataset&, int64_t first, int64_t end);  // per-row metrics of some rows of the batch
     void find_runs();
 

@@ -222,6 +222,14 @@ struct Run {
         rows_out(a, o.out, rows_in(panel), job.seen + (job.first + panel * P) * o.out);
     }
 
+    void show_all(int64_t panel) const {
+        for (int i = 0; i <= job.count; ++i) {
+            const int64_t cols = i ? job.ops[i - 1].out : job.ops[0].in;
+            if (job.outputs[i])
+                rows_out(input_of(i, panel), cols, rows_in(panel), job.outputs[i] + (job.first + panel * P) * cols);
+        }
+    }
+
     FD_HD double operator()() const {
         const int64_t panels = (job.rows + P - 1) / P;
         if (!job.gathered) gather();
@@ -232,6 +240,8 @@ struct Run {
             if (job.y) total += loss(p, n);
             if (job.seen)
                 for (int64_t k = p; k < p + n; ++k) show(k);
+            if (job.outputs)
+                for (int64_t k = p; k < p + n; ++k) show_all(k);
             if (job.train)
                 for (int i = job.count - 1; i >= job.lowest; --i) backward(i, p, n);
         }

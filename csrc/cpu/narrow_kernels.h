@@ -62,6 +62,7 @@ struct NarrowJob {  // one chunk: rows that are taken through the net together
     T *row_targets = nullptr, *seen = nullptr;  // (rows, outputs): targets; what metrics see, or the prediction
     int32_t* row_labels = nullptr;
     double* row_weights = nullptr;  // needed with data_weights
+    T* const* outputs = nullptr;    // x as it enters (or null), then the output of every op
 };
 
 template <class T>
