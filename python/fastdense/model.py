@@ -364,7 +364,8 @@ class Model(BaseModel):
 
         With h the input of the last layer they minimise ``sum w |h W + b - y|**2 + ridge * d * |W|**2``, where d is the
         mean over the columns of ``sum w (h - mean)**2``. Sums are in float64; memory does not grow with the rows. The
-        model need not be compiled; an optimizer's state stays.
+        model need not be compiled; an optimizer's state stays. A `Rescaling` at the end is undone: the layer before it
+        is the last one, and its targets are ``(y - offset) / scale``.
 
         Parameters
         ----------
