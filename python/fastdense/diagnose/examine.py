@@ -7,11 +7,11 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
+from .case import Case
 from .finding import SEVERITIES, Finding
 from .plan import Plan
 from .report import Diagnosis
 from .rules import look
-from .rules_measured import Case
 from .subject import Subject
 from .trials import Laboratory, Run
 from .verify import Verdict, Verifier
@@ -45,9 +45,7 @@ def diagnose(
         tried = fitting(laboratory, plan)
         run = laboratory.run(tried, most=seconds / 3)
     findings = look(Case(subject, plan, run))
-    blocked = not subject.finite or any(
-        f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings
-    )
+    blocked = not subject.finite or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
     verdict = None if blocked else Verifier(subject, laboratory, tried, findings).verdict()
     return Diagnosis(subject, plan, order(findings, verdict), verdict, time.perf_counter() - began)
 
@@ -92,7 +90,8 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
 
 
 def worth(found: Finding, verdict: Verdict) -> float:
-    """How much of the error a finding explains: what the repaired net loses without its remedy, or what it gains alone."""
+    """How much of the error a finding explains: what the repaired net loses without its remedy, or what it "
+    "gains alone."""
     before, after = min(verdict.error_before, 2.0), min(verdict.error_after, 2.0)
     lost = min(verdict.without.get(found.code, after), 2.0) - after
     alone = before - min(verdict.singles.get(found.code, before), 2.0)
@@ -117,4 +116,5 @@ def weighed(found: Finding, verdict: Verdict) -> Finding:
             severity = "warning"
         elif found.severity == "warning" and not found.exact and found.code in verdict.singles:
             severity = "info" if gain < 0.05 * before else "warning"
-    return replace(found, severity=severity)
+    taken = [step.remedy.words for step in verdict.steps if step.finding.code == found.code]
+    return replace(found, severity=severity, remedy=taken[0] if taken else found.remedy)

@@ -10,7 +10,7 @@ from .remedies import Remedy
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
-# Every code, in the order in which causes are looked for: exact facts first, then scales, starts, dynamics; the symptom last.
+# Every code, in the order in which causes are looked for: exact facts, scales, starts, dynamics; the symptom last.
 CODES = (
     "BAD_DATA",
     "TARGET_ENCODING",
@@ -89,7 +89,7 @@ def finding(
 ) -> Finding:
     """Make a finding; `remedies` are alternatives, the most likely first."""
     plain = {name: _plain(value) for name, value in evidence.items()}
-    words = remedy or " or ".join(r.words for r in remedies)
+    words = remedy or " or ".join(r.words for r in remedies[:2])
     return Finding(code, severity, layer, units, plain, message, words, remedies, exact)
 
 

@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..arrays import Array
 from ..layers import Activation, Dense, Dropout, Layer, Normalization, Residual
 from ..losses import Loss
 from ..metrics import Metric
 from ..optimizers import Optimizer
+from ..specs import Spec
 
 if TYPE_CHECKING:
     from ..model import Model
 
-Change = Callable[[Layer], Layer]
+S = TypeVar("S", bound=Spec)
+Change = Callable[[Dense], Layer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,7 +231,7 @@ def _followed(layers: tuple[Layer, ...], layer: Layer) -> bool:
     return False
 
 
-def changed(spec: Any, **new: Any) -> Any:
+def changed(spec: S, **new: Any) -> S:
     """A layer, loss or optimizer like `spec` with other arguments."""
     config = {**spec.get_config(), **new}
     if "activation" in new and isinstance(spec, Activation):

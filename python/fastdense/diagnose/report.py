@@ -93,7 +93,8 @@ class Diagnosis:
     def _treated(self) -> tuple[Plan, list[str]]:
         verdict = self._verdict
         if verdict is None or (not verdict.complete and verdict.after is None):
-            plan, words = self._plan, []
+            plan = self._plan
+            words: list[str] = []
             for found in self.findings:
                 if found.severity != "info" and found.remedies:
                     changed = found.remedies[0].apply(plan)
@@ -105,7 +106,7 @@ class Diagnosis:
         plan = self._whole(verdict.after.plan)
         if verdict.new_net:
             hidden = ", ".join(f"{layer.units} {layer.activation}" for layer in plan.dense()[:-1])
-            words = [f"no single change repaired it: a plain net anew ({hidden} units, standardised data, {plan.loss.kind}, "
+            words = [f"no single change repaired it: a plain net anew ({hidden} units, standardised data, "
                      f"{plan.optimizer!r})"]  # fmt: skip
         else:
             words = [f"{step.finding.code}: {step.remedy.words}" for step in verdict.steps]

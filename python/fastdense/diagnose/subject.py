@@ -57,7 +57,7 @@ class Stage:
         """Units (bool) that are off for every row: only a relu (or relu6) can be."""
         if self.activation not in ("relu", "relu6"):
             return np.zeros(self.z.shape[1], bool)
-        return (self.z <= 0).all(axis=0)
+        return np.asarray((self.z <= 0).all(axis=0))
 
     @cached_property
     def constant(self) -> Array:
@@ -153,7 +153,7 @@ class Subject:
         """Rows (bool) without NaN and infinity."""
         if self.finite:
             return np.ones(len(self.x), bool)
-        return np.isfinite(self.x).all(axis=1) & np.isfinite(self.y).all(axis=1)
+        return np.asarray(np.isfinite(self.x).all(axis=1) & np.isfinite(self.y).all(axis=1))
 
     @cached_property
     def finite_x(self) -> Array:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..hooks import Callback, Columns
-
 from .plan import Plan
 from .subject import State, Subject
 

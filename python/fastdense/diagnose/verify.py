@@ -156,7 +156,9 @@ class Verifier:
             dear = found.before is not None and found.before.seconds * tries > 0.6 * self.lab.left
             if dear:
                 taken = self._all_at_once(found, taken)
-            self._one_by_one(found, taken)
+            for resort in (False, True):
+                self._one_by_one(found, taken, resort)
+                taken = found.steps if found.after is not None else taken
         except OutOfTime:
             found.complete = False
         try:
@@ -208,13 +210,13 @@ class Verifier:
         self._keep(found, steps, run)
         return list(found.steps) if found.after is not None else taken
 
-    def _one_by_one(self, found: Verdict, taken: list[Step]) -> None:
+    def _one_by_one(self, found: Verdict, taken: list[Step], resort: bool) -> None:
         """Add the change that helps most, again and again."""
         while len(taken) < MOST_CHANGES and not enough(found.error_after, found.best_error):
             # A change must help what was taken so far, though that alone may be no better than the net as it was.
             run = self._try(self._plan_of(taken)) if taken else found.before
             error = run.error if run is not None else math.inf
-            trials = self._round(self._plan_of(taken), taken, found)
+            trials = self._round(self._plan_of(taken), taken, found, resort)
             trials = [t for t in trials if t[1].error < error - COST or (math.isinf(error) and t[1].error < math.inf)]
             if not trials:
                 return
@@ -224,11 +226,13 @@ class Verifier:
             taken = [*taken, step]
             self._keep(found, taken, run)
 
-    def _round(self, plan: Plan, taken: list[Step], found: Verdict) -> list[tuple[Step, Run]]:
+    def _round(self, plan: Plan, taken: list[Step], found: Verdict, resort: bool) -> list[tuple[Step, Run]]:
         made = []
         for item in self._open(taken):
             best: tuple[Step, Run] | None = None
             for remedy in item.remedies:
+                if remedy.last_resort and not resort:
+                    continue
                 changed = remedy.apply(plan)
                 # The user's net may have begun elsewhere than its seed says: then that start is a remedy.
                 again = changed == plan and not taken and item.code in START_CODES and self.s.trained
