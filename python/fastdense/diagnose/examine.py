@@ -26,7 +26,14 @@ FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # of a trial, unless the training itself w
 
 
 def diagnose(
-    model: Model, x: Any, y: Any, history: Any, sample_weight: Any, verify: bool, budget: float | None
+    model: Model,
+    x: Any,
+    y: Any,
+    history: Any,
+    sample_weight: Any,
+    verify: bool,
+    budget: float | None,
+    verbose: int | str,
 ) -> Diagnosis:
     """See `Model.diagnose`."""
     began = time.perf_counter()
@@ -38,12 +45,19 @@ def diagnose(
     seconds = budget if budget is not None else min(
         MOST_SECONDS, max(LEAST_SECONDS, float(subject.options.get("seconds", 0.0)))
     )  # fmt: skip
-    laboratory = Laboratory(subject, seconds)
+    laboratory = Laboratory(subject, seconds, verbose)
+    try:
+        return _with_trials(subject, plan, laboratory, began)
+    finally:
+        laboratory.bar.close()
+
+
+def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: float) -> Diagnosis:
     run: Run | None = None
     tried = plan
     if not subject.problem:
         tried = fitting(laboratory, plan)
-        run = laboratory.run(tried, most=seconds / 3)
+        run = laboratory.run(tried, most=laboratory.seconds / 3)
     findings = look(Case(subject, plan, run))
     blocked = not subject.finite or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
     verdict = None if blocked else Verifier(subject, laboratory, tried, findings).verdict()

@@ -203,11 +203,9 @@ def diverged(c: Case) -> Finding | None:
         said = f"The loss grew from {first:.4g} to {finite[-1]:.4g}."
     elif rough:
         said = f"The loss rose in {rises:.0%} of the epochs, by {swing:.0%} of itself on average."
-    else:
-        said = (
-            f"A learning rate of {rate:g} is {rate / _usual_rate(c.plan):.3g} times what "
-            f"{type(c.plan.optimizer).__name__} usually takes."
-        )
+    elif rate is not None:
+        usual, name = _usual_rate(c.plan), type(c.plan.optimizer).__name__
+        said = f"A learning rate of {rate:g} is {rate / usual:.3g} times what {name} usually takes."
     curvature = largest_curvature(c.s) if isinstance(c.plan.optimizer, optimizers.SGD) else None
     cures: list[do.Remedy] = []
     if curvature and rate:
@@ -304,11 +302,11 @@ def too_slow(c: Case) -> Finding | None:
     if not (small or slow or few):
         return None
     said = ""
-    if small:
-        said = (
-            f"A learning rate of {rate:g} is {_usual_rate(c.plan) / rate:.3g} times below what "
-            f"{type(c.plan.optimizer).__name__} usually takes. "
-        )
+    usual, name = _usual_rate(c.plan), type(c.plan.optimizer).__name__
+    if rate == 0:
+        said = "The learning rate is 0. "
+    elif small and rate is not None:
+        said = f"A learning rate of {rate:g} is {usual / rate:.3g} times below what {name} usually takes. "
     if falling > 0.02:
         said += f"The loss still fell by {falling:.0%} in the last tenth of the training. "
     if few:
@@ -322,10 +320,8 @@ def too_slow(c: Case) -> Finding | None:
         do.epochs(5),
         do.epochs(20),
     ]
-    if small and rate and rate > 0:
-        cures.insert(0, do.rate(_usual_rate(c.plan)))
-    if rate == 0:
-        cures.insert(0, do.rate(_usual_rate(c.plan)))
+    if small:
+        cures.insert(0, do.rate(usual))
     if few and c.plan.batch_size > 64:
         cures.insert(0, do.batches(32))
     return finding(

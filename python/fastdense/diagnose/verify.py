@@ -20,6 +20,7 @@ COST = 0.004  # what a change must gain in error to be worth making
 NEW_NET = 0.03  # and a whole new net
 MOST_CHANGES = 4
 START_CODES = ("SYMMETRIC", "INIT_SCALE", "DEAD_RELU", "SATURATED", "DUPLICATE_UNITS")  # another start may do
+SCALE_CODES = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
 RECIPES = ((32, "tanh", 0.01, 1), (64, "relu", 0.003, 2), (64, "tanh", 0.01, 2))  # width, activation, rate, depth
 RECIPE_STEPS = 3000
 
@@ -152,6 +153,8 @@ class Verifier:
     def _search(self, found: Verdict) -> None:
         try:
             taken = self._exact(found)
+            if not enough(found.error_after, found.best_error):
+                taken = self._scales(found, taken)
             tries = sum(len(f.remedies) for f in self._open(taken))
             dear = found.before is not None and found.before.seconds * tries > 0.6 * self.lab.left
             if dear:
@@ -198,6 +201,16 @@ class Verifier:
             if len(taken) == 1 and run is not None:
                 found.singles[taken[0].finding.code] = run.error
         return taken
+
+    def _scales(self, found: Verdict, taken: list[Step]) -> list[Step]:
+        """Mend all scales together, if several are wrong: each hides what the other is worth."""
+        wrong = [f for f in self._open(taken) if f.code in SCALE_CODES and f.severity != "info"]
+        if len(wrong) < 2:
+            return taken
+        steps = [*taken, *(Step(f, f.remedies[0]) for f in wrong)]
+        run = self._try(self._plan_of(steps))
+        self._keep(found, steps, run)
+        return steps if run is not None and enough(run.error, found.best_error) else taken
 
     def _all_at_once(self, found: Verdict, taken: list[Step]) -> list[Step]:
         """Everything that is suspected, with its first remedy."""
