@@ -80,7 +80,7 @@ class Case:
     twin : str
         Of a healthy net: the sick one that it differs from by the smallest change.
     mnist : bool
-        Whether MNIST is needed.
+        Whether the files of MNIST and Fashion-MNIST are needed.
     """
 
     name: str

@@ -35,7 +35,7 @@ def behaves(case: Case, result: float | str) -> bool:
 
 def available(case: Case) -> bool:
     """Whether the case's data is there."""
-    return not case.mnist or fd.datasets.has_local("mnist")
+    return not case.mnist or (fd.datasets.has_local("mnist") and fd.datasets.has_local("fashion_mnist"))
 
 
 def chosen(text: str | None) -> list[Case]:

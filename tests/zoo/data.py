@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -124,17 +125,27 @@ def one_hot(ids: Array, classes: int | None = None) -> Array:
 
 def digits(rows: int = 1000) -> Pair:
     """Small handwritten digits: (rows, 64) whole numbers in 0..16, class ids."""
-    (x, y), _ = fd.datasets.load_digits("synthetic")
-    return x[:rows].reshape(-1, 64).astype(np.float32), y[:rows].astype(np.intp)
+    return _images("digits", rows, 64, np.float32)
 
 
 def mnist(rows: int = 2000) -> Pair:
     """MNIST as it comes: (rows, 784) uint8 in 0..255, class ids."""
-    (x, y), _ = fd.datasets.load_mnist(download=False)
-    return x[:rows].reshape(-1, 784), y[:rows].astype(np.intp)
+    return _images("mnist", rows, 784, np.uint8)
 
 
 def fashion(rows: int = 2000) -> Pair:
     """Fashion-MNIST as it comes, in the same form."""
-    (x, y), _ = fd.datasets.load_fashion_mnist(download=False)
-    return x[:rows].reshape(-1, 784), y[:rows].astype(np.intp)
+    return _images("fashion_mnist", rows, 784, np.uint8)
+
+
+@cache
+def _loaded(name: str) -> Pair:
+    """The first 2000 training images; reading the whole file takes longer than most cases."""
+    load = {"mnist": fd.datasets.load_mnist, "fashion_mnist": fd.datasets.load_fashion_mnist}
+    (x, y), _ = fd.datasets.load_digits("synthetic") if name == "digits" else load[name](download=False)
+    return x[:2000].copy(), y[:2000].copy()
+
+
+def _images(name: str, rows: int, width: int, dtype: Any) -> Pair:
+    x, y = _loaded(name)
+    return x[:rows].reshape(-1, width).astype(dtype), y[:rows].astype(np.intp)

@@ -24,10 +24,10 @@ class Goal:
 
     Attributes
     ----------
-    metric : {"r2", "accuracy", "recall", "labels"}
-        "r2": 1 - squared error / variance, over all outputs, each with its own mean. "accuracy": share of rows with
-        the right class. "recall": the worst class's share of rows that are found. "labels": the worst output's
-        accuracy, with several yes-or-no questions per row.
+    metric : {"r2", "each", "accuracy", "recall", "labels"}
+        "r2": 1 - squared error / variance, over all outputs, each with its own mean. "each": the worst output's r2.
+        "accuracy": share of rows with the right class. "recall": the worst class's share of rows that are found.
+        "labels": the worst output's accuracy, with several yes-or-no questions per row.
     at_least : float
     truth : callable, optional
         What should be predicted, from ``(x, y)``, where that is not `y`.
@@ -53,6 +53,8 @@ class Goal:
             return -np.inf
         if self.metric == "r2":
             return r2(p, columns(truth))
+        if self.metric == "each":
+            return min(map(r2, p.T, columns(truth).T)) if p.shape == columns(truth).shape else -np.inf
         if self.metric == "labels":
             hits = (p > threshold) == (columns(truth) > 0.5) if p.shape == columns(truth).shape else None
             return -np.inf if hits is None else float(hits.mean(axis=0).min())
@@ -73,6 +75,11 @@ def accuracy(at_least: float = 0.9) -> Goal:
 def fit_of(at_least: float = 0.9, truth: Callable[[Array, Array], Array] | None = None) -> Goal:
     """R2 of the predictions."""
     return Goal("r2", at_least, truth)
+
+
+def each_of(at_least: float = 0.9) -> Goal:
+    """R2 of the output that is predicted worst."""
+    return Goal("each", at_least)
 
 
 def columns(y: Array) -> Array:

@@ -66,7 +66,7 @@ def percentage_error_of_large_targets() -> Built:
     return net([fd.Dense(32, "relu"), fd.Dense(1)], x, fd.Adam(0.005), "mape"), x, y + 6
 
 
-@healthy(goal=accuracy(0.9), fit={"epochs": 10}, twin="pixels_in_bytes_with_sgd")
+@healthy(goal=accuracy(0.9), fit={"epochs": 25}, twin="pixels_in_bytes_with_sgd")
 def pixels_between_zero_and_one_with_sgd() -> Built:
     """Pixels divided by their largest value."""
     x, y = data.digits()
@@ -149,14 +149,14 @@ def three_layers_with_activation() -> Built:
     return net([*stack(3, 16, "relu"), fd.Dense(1, "sigmoid")], x, fd.Adam(0.01), "bce"), x, y
 
 
-@healthy(goal=accuracy(0.9), fit={"epochs": 5}, twin="classes_one_after_another")
+@healthy(goal=accuracy(0.9), fit={"epochs": 3}, twin="classes_one_after_another")
 def sorted_rows_shuffled() -> Built:
     """The rows are sorted by class, but shuffled in every epoch, as is the default."""
     x, y = data.digits()
     order = np.argsort(y, kind="stable")
     layers = [fd.Dense(64, "relu"), fd.Dense(10, "softmax")]
     x, y = x[order] / 16, y[order]
-    return net(layers, x, fd.Adam(0.01), "sparse_categorical_crossentropy"), x, y
+    return net(layers, x, fd.Adam(0.02), "sparse_categorical_crossentropy"), x, y
 
 
 @healthy(goal=fit_of(0.97), fit={"epochs": 600, "batch_size": 1024}, twin="pyramid_with_a_double")
@@ -188,6 +188,15 @@ def mnist_between_zero_and_one() -> Built:
     x = (x / 255).astype(np.float32)
     layers = [fd.Dense(64, "relu"), fd.Dense(10, "softmax")]
     return net(layers, x, "adam", "sparse_categorical_crossentropy"), x, y
+
+
+@healthy(goal=accuracy(0.8), fit={"epochs": 12}, mnist=True, when="history")
+def fashion_with_small_batches() -> Built:
+    """2000 images of clothes, scaled, in batches of 32."""
+    x, y = data.fashion(2000)
+    x = (x / 255).astype(np.float32)
+    layers = [fd.Dense(64, "relu"), fd.Dense(10, "softmax")]
+    return net(layers, x, fd.SGD(0.1), "sparse_categorical_crossentropy"), x, y
 
 
 @healthy(goal=accuracy(0.95), fit={"epochs": 40})
@@ -256,7 +265,7 @@ def sine_with_lbfgs() -> Built:
     return net([fd.Dense(12, "tanh"), fd.Dense(1)], x, fd.LBFGS(), "mse"), x, y
 
 
-@healthy(goal=fit_of(), fit={"epochs": 60}, when="before")
+@healthy(goal=fit_of(), fit={"epochs": 100}, when="before")
 def autoencoder_of_digits() -> Built:
     """Pixels from pixels through a bottleneck of 24, sigmoid outputs for targets between 0 and 1."""
     x, _ = data.digits()

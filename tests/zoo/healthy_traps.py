@@ -175,7 +175,7 @@ def not_shuffled_but_mixed() -> Built:
 
 @healthy(goal=fit_of(), fit={"epochs": 150}, trap=True)
 def dropout_in_a_wide_regression() -> Built:
-    """Dropout under a linear output, in a layer that is wide enough for it: the training loss is far above the other."""
+    """Dropout under a linear output, in a layer wide enough for it: the training loss is far above the other."""
     x, y = data.surface()
     return net([fd.Dense(128, "relu"), fd.Dropout(0.3), fd.Dense(1)], x, fd.Adam(0.005), "mse"), x, y
 

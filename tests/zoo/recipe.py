@@ -32,7 +32,7 @@ def repaired(case: Case) -> float:
 
 
 def _predictions(metric: str, x: Array, y: Array) -> Array:
-    if metric == "r2":
+    if metric in ("r2", "each"):
         table = columns(y)
         return _trained(x, data.standard(table), None, "mse").predict(x) * table.std(axis=0) + table.mean(axis=0)
     if metric == "labels":

@@ -30,7 +30,7 @@ def l1_of_a_tenth() -> Built:
     return net(layers, x / 16, fd.Adam(0.003), "sparse_categorical_crossentropy"), x / 16, y
 
 
-@sick("OVER_REG", goal=fit_of(), fit={"epochs": 60}, when="history")
+@sick("OVER_REG", "TARGET_SCALE", goal=fit_of(), fit={"epochs": 60}, when="history")
 def l2_by_name_on_small_targets() -> Built:
     """kernel_regularizer="l2" (0.01) with targets of standard deviation 0.1: the penalty is larger than the loss."""
     x, y = data.surface()
@@ -64,9 +64,9 @@ def dropout_of_the_inputs() -> Built:
 
 @sick("OVER_REG", goal=fit_of(), fit={"epochs": 60})
 def penalty_on_the_activity() -> Built:
-    """activity_regularizer=l2(10) where kernel_regularizer was meant: the hidden layer is silenced."""
+    """activity_regularizer=l2(100) where kernel_regularizer was meant: the hidden layer is silenced."""
     x, y = data.surface()
-    layers = [fd.Dense(24, "relu", activity_regularizer=L2(10.0)), fd.Dense(1)]
+    layers = [fd.Dense(24, "relu", activity_regularizer=L2(100.0)), fd.Dense(1)]
     return net(layers, x, fd.Adam(0.01), "mse"), x, y
 
 
@@ -111,10 +111,10 @@ def no_bias_anywhere() -> Built:
 
 
 @sick("NO_CAPACITY", goal=fit_of(), fit={"epochs": 150}, when="history")
-def four_periods_by_three_units() -> Built:
-    """Four periods of a sine by three tanh units, which can bend three times."""
+def two_periods_by_two_units() -> Built:
+    """Two periods of a sine by two tanh units, which can bend twice."""
     x, _ = data.sine(600)
-    return net([fd.Dense(3, "tanh"), fd.Dense(1)], x, fd.Adam(0.01), "mse"), x, np.sin(4 * x)
+    return net([fd.Dense(2, "tanh"), fd.Dense(1)], x, fd.Adam(0.02), "mse"), x, np.sin(2 * x)
 
 
 @sick("NO_CAPACITY", goal=accuracy(0.9), fit={"epochs": 40})

@@ -29,7 +29,7 @@ def six_sigmoid_layers_on_moons() -> Built:
     return net([*stack(6, 16, "sigmoid"), fd.Dense(1, "sigmoid")], x, fd.SGD(0.1), "bce"), x, y
 
 
-@sick("VANISHING", "INIT_SCALE", goal=fit_of(), fit={"epochs": 60}, when="before", also=("TOO_SLOW",))
+@sick("VANISHING", "INIT_SCALE", goal=fit_of(), fit={"epochs": 100}, when="before", also=("TOO_SLOW",))
 def ten_tanh_layers_with_small_weights() -> Built:
     """tanh at depth with weights of a tenth of what keeps the variance."""
     x, y = data.surface()
@@ -76,7 +76,7 @@ def rate_for_a_mean_used_on_a_sum() -> Built:
     return net([fd.Dense(1)], x, fd.SGD(5.0), "mse"), x, y
 
 
-@sick("DIVERGED", goal=fit_of(), fit={"epochs": 30}, also=("INPUT_SCALE",))
+@sick("INPUT_SCALE", "DIVERGED", goal=fit_of(), fit={"epochs": 100})
 def powers_of_x_with_sgd() -> Built:
     """Polynomial regression: x to x**6 as columns for x up to 3, SGD with its default rate, nan."""
     x = data.rng(10).uniform(-3, 3, (300, 1))
@@ -86,11 +86,11 @@ def powers_of_x_with_sgd() -> Built:
 
 
 @sick("DIVERGED", goal=accuracy(0.9), fit={"epochs": 60}, when="history", also=("SATURATED", "DEAD_RELU"))
-def rmsprop_at_two() -> Built:
-    """RMSprop with a rate of 2 on a classifier: accuracy wanders between 0.3 and 0.6."""
+def rmsprop_at_five() -> Built:
+    """RMSprop with a rate of 5 on a classifier: accuracy wanders between 0.3 and 0.6."""
     x, y = data.blobs(600, 4, 4)
     layers = [*stack(2, 24, "relu"), fd.Dense(4, "softmax")]
-    return net(layers, x, fd.RMSprop(2.0), "sparse_categorical_crossentropy"), x, y
+    return net(layers, x, fd.RMSprop(5.0), "sparse_categorical_crossentropy"), x, y
 
 
 # ---- TOO_SLOW ------------------------------------------------------------------------------------------------------
@@ -111,6 +111,15 @@ def adam_at_a_millionth() -> Built:
     return net(layers, x / 16, fd.Adam(1e-6), "sparse_categorical_crossentropy"), x / 16, y
 
 
+@sick("TOO_SLOW", goal=accuracy(0.75), fit={"epochs": 5, "batch_size": 2000}, when="history", mnist=True)
+def fashion_in_one_batch() -> Built:
+    """Images of clothes, scaled, all in one batch, five epochs, SGD: five small steps."""
+    x, y = data.fashion(2000)
+    x = (x / 255).astype(np.float32)
+    layers = [fd.Dense(64, "relu"), fd.Dense(10, "softmax")]
+    return net(layers, x, fd.SGD(0.1), "sparse_categorical_crossentropy"), x, y
+
+
 @sick("TOO_SLOW", goal=fit_of(), fit={"epochs": 2}, when="history")
 def two_epochs() -> Built:
     """Two epochs on a small data set: nothing is wrong but the patience."""
@@ -118,7 +127,7 @@ def two_epochs() -> Built:
     return net([fd.Dense(32, "relu"), fd.Dense(1)], x, "adam", "mse"), x, y
 
 
-@sick("TOO_SLOW", goal=accuracy(0.95), fit={"epochs": 20, "batch_size": 500}, when="before")
+@sick("TOO_SLOW", goal=accuracy(0.9), fit={"epochs": 20, "batch_size": 500}, when="before")
 def all_rows_in_one_batch() -> Built:
     """batch_size = number of rows and 20 epochs make 20 steps."""
     x, y = data.moons(500)
@@ -143,23 +152,23 @@ def decay_that_ends_it() -> Built:
 # ---- BATCHING ------------------------------------------------------------------------------------------------------
 
 
-@sick("BATCHING", goal=accuracy(0.9), fit={"epochs": 5, "shuffle": False})
+@sick("BATCHING", goal=accuracy(0.9), fit={"epochs": 3, "shuffle": False}, also=("INPUT_SCALE",))
 def classes_one_after_another() -> Built:
     """Images read folder by folder, shuffle=False: the last class is predicted for everything."""
     x, y = data.digits()
     order = np.argsort(y, kind="stable")
     layers = [fd.Dense(64, "relu"), fd.Dense(10, "softmax")]
     x, y = x[order] / 16, y[order]
-    return net(layers, x, fd.Adam(0.01), "sparse_categorical_crossentropy"), x, y
+    return net(layers, x, fd.Adam(0.02), "sparse_categorical_crossentropy"), x, y
 
 
-@sick("BATCHING", goal=accuracy(0.92), fit={"epochs": 10, "shuffle": False}, when="history")
+@sick("BATCHING", goal=accuracy(0.93), fit={"epochs": 10, "shuffle": False}, when="history")
 def ones_after_zeros() -> Built:
     """All negatives first, then all positives, not shuffled: the loss of an epoch looks good, the predictions are 1."""
     x, y = data.moons(1200, 0.2)
     order = np.argsort(y[:, 0], kind="stable")
     x, y = x[order], y[order]
-    return net([fd.Dense(16, "relu"), fd.Dense(1, "sigmoid")], x, fd.Adam(0.01), "bce"), x, y
+    return net([*stack(2, 16, "relu"), fd.Dense(1, "sigmoid")], x, fd.SGD(0.3), "bce"), x, y
 
 
 @sick("BATCHING", goal=fit_of(), fit={"epochs": 10, "shuffle": False, "batch_size": 16})

@@ -20,20 +20,20 @@ def sigmoid_for_a_sine() -> Built:
     return net([fd.Dense(20, "sigmoid"), fd.Dense(1, "sigmoid")], x, fd.Adam(0.02), "mse"), x, y
 
 
-@sick("OUTPUT_RANGE", "TARGET_SCALE", goal=fit_of(), fit={"epochs": 60})
+@sick("OUTPUT_RANGE", "TARGET_SCALE", goal=fit_of(), fit={"epochs": 150})
 def sigmoid_for_marks() -> Built:
     """Marks out of 50 from hours slept and studied, sigmoid output: one and the same prediction for everybody."""
     random = data.rng(4)
     x = random.uniform(0, 1, (300, 4))
     y = np.clip(50 * (0.5 * x[:, :1] + 0.4 * x[:, 1:2] - 0.2 * x[:, 2:3] + 0.2), 2, 50)
-    return net([fd.Dense(8, "sigmoid"), fd.Dense(1, "sigmoid")], x, fd.Adam(0.01), "mse"), x, y
+    return net([fd.Dense(8, "sigmoid"), fd.Dense(1, "sigmoid")], x, fd.Adam(0.02), "mse"), x, y
 
 
-@sick("OUTPUT_RANGE", "TARGET_SCALE", goal=fit_of(), fit={"epochs": 60}, when="history")
+@sick("OUTPUT_RANGE", "TARGET_SCALE", goal=fit_of(), fit={"epochs": 150}, when="history")
 def tanh_for_values_up_to_thirty() -> Built:
     """tanh in every layer, the output included, for values between 0 and 30: all predictions are 1."""
     x, y = data.friedman()
-    return net([fd.Dense(32, "tanh"), fd.Dense(1, "tanh")], x, "adam", "mse"), x, y
+    return net([fd.Dense(32, "tanh"), fd.Dense(1, "tanh")], x, fd.Adam(0.005), "mse"), x, y
 
 
 @sick("OUTPUT_RANGE", goal=fit_of(), fit={"epochs": 80}, when="before")
@@ -68,27 +68,34 @@ def relu_for_a_sine() -> Built:
     return net([fd.Dense(32, "relu"), fd.Dense(1, "relu")], x, fd.Adam(0.01), "mse"), x, y
 
 
-@sick("OUTPUT_RELU", "OUTPUT_RANGE", goal=fit_of(), fit={"epochs": 500}, also=("DEAD_RELU", "TOO_SLOW"), when="history")
+@sick(
+    "OUTPUT_RELU",
+    "OUTPUT_RANGE",
+    goal=fit_of(0.95),
+    fit={"epochs": 500},
+    also=("DEAD_RELU", "TOO_SLOW"),
+    when="history",
+)
 def line_with_relu_everywhere() -> Built:
     """y = 2x - 1 from seven points and 4-2-1 ReLU units: the loss stays where it is in most runs."""
     x = np.arange(-1.0, 6.0)[:, None]
     layers = [fd.Dense(4, "relu"), fd.Dense(2, "relu"), fd.Dense(1, "relu")]
-    return net(layers, x, fd.Adam(0.001), "mse", seed=1), x, 2 * x - 1
+    return net(layers, x, fd.Adam(0.01), "mse", seed=7), x, 2 * x - 1
 
 
 @sick("OUTPUT_RELU", "OUTPUT_RANGE", goal=fit_of(), fit={"epochs": 60}, when="before")
 def relu_for_negative_targets() -> Built:
     """Log-probabilities and depths below sea level: targets below 0 throughout, so every prediction is 0."""
     x, y = data.surface()
-    return net([fd.Dense(32, "relu"), fd.Dense(1, "relu")], x, "adam", "mse"), x, y - 5
+    return net([fd.Dense(32, "relu"), fd.Dense(1, "relu")], x, fd.Adam(0.005), "mse"), x, y - 5
 
 
-@sick("OUTPUT_RELU", goal=fit_of(), fit={"epochs": 60}, also=("DEAD_RELU", "INIT_SCALE"), when="before")
+@sick("OUTPUT_RELU", "DEAD_RELU", "INIT_SCALE", goal=fit_of(), fit={"epochs": 60}, when="before")
 def relu_output_off_from_the_start() -> Built:
     """Targets are positive, but the last bias starts at -10: the output is 0 for all rows and so is its gradient."""
     x, y = data.surface()
     layers = [fd.Dense(16, "relu"), fd.Dense(1, "relu", bias_initializer=fd.initializers.Constant(-10.0))]
-    return net(layers, x, "adam", "mse"), x, y - y.min() + 0.5
+    return net(layers, x, fd.Adam(0.005), "mse"), x, y - y.min() + 0.5
 
 
 @sick("OUTPUT_RELU", "LOSS_ACT", goal=accuracy(0.92), fit={"epochs": 100}, also=("DEAD_RELU",))

@@ -21,7 +21,7 @@ def _twin(model: fd.Model, layer: int, of: int, unit: int, scale: float = 1.0) -
     return model
 
 
-@sick("DUPLICATE_UNITS", goal=fit_of(0.97), fit={"epochs": 400, "batch_size": 1024}, also=("NO_CAPACITY", "SYMMETRIC"))
+@sick("DUPLICATE_UNITS", goal=fit_of(0.97), fit={"epochs": 1500, "batch_size": 1024}, also=("NO_CAPACITY", "SYMMETRIC"))
 def pyramid_with_a_double() -> Built:
     """The distance from the origin by three ReLUs, two of which lie on one another: two sides in place of three."""
     x, y = data.cone()
@@ -47,7 +47,7 @@ def bump_with_equal_units() -> Built:
 
 @sick("DUPLICATE_UNITS", "SYMMETRIC", goal=fit_of(), fit={"epochs": 150}, also=("NO_CAPACITY",))
 def layer_widened_by_copies() -> Built:
-    """A net grown from 2 to 8 hidden units by repeating their weights and dividing the outgoing ones: no gain at all."""
+    """A net grown from 2 to 8 hidden units by repeating their weights and dividing the outgoing ones: no gain."""
     x, y = data.surface()
     model = net([fd.Dense(8, "tanh"), fd.Dense(1)], x, fd.Adam(0.01), "mse", seed=0)
     for unit in range(2, 8):
