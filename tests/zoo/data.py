@@ -68,7 +68,8 @@ def houses(rows: int = 500, seed: int = 0) -> Pair:
 def standard(x: Array) -> Array:
     """Columns with mean 0 and standard deviation 1; constant ones become 0."""
     spread = x.std(axis=0)
-    return (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    scaled: Array = (x - x.mean(axis=0)) / np.where(spread > 0, spread, 1.0)
+    return scaled
 
 
 # ---- classes -------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def each_of(at_least: float = 0.9) -> Goal:
 
 def columns(y: Array) -> Array:
     """Targets as (rows, outputs) in float64."""
-    array = np.asarray(y, np.float64)
+    array: Array = np.asarray(y, np.float64)
     return array.reshape(len(array), -1)
 
 
@@ -100,9 +100,9 @@ def r2(p: Array, y: Array) -> float:
 def class_numbers(y: Array) -> Array:
     """Class of every row, 0, 1, ...: the position of the largest column, or the rank of the value among all values."""
     table = columns(y)
-    if table.shape[1] > 1:
-        return np.argmax(table, axis=1)
-    return np.unique(table[:, 0], return_inverse=True)[1].reshape(-1)
+    one_hot = table.shape[1] > 1
+    ids: Array = np.argmax(table, axis=1) if one_hot else np.unique(table[:, 0], return_inverse=True)[1].reshape(-1)
+    return ids
 
 
 def predicted_classes(p: Array, y: Array, threshold: float) -> Array:
@@ -112,9 +112,8 @@ def predicted_classes(p: Array, y: Array, threshold: float) -> Array:
         return np.argmax(p, axis=1) if p.shape == table.shape else np.full(len(p), -1)
     values = np.unique(table[:, 0])
     if p.shape[1] == 1:
-        if len(values) == 2:
-            return (p[:, 0] > threshold).astype(np.intp)
-        return np.argmin(np.abs(p - values), axis=1)
+        sides: Array = p[:, 0] > threshold
+        return sides.astype(np.intp) if len(values) == 2 else np.argmin(np.abs(p - values), axis=1)
     chosen = np.argmax(p, axis=1)
     whole = bool((values == np.rint(values)).all()) and values[0] >= 0
     if whole and values[-1] < p.shape[1]:  # output k stands for the id k

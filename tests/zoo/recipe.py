@@ -6,6 +6,8 @@ the loss that belongs to the task.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 import fastdense as fd
@@ -34,7 +36,8 @@ def repaired(case: Case) -> float:
 def _predictions(metric: str, x: Array, y: Array) -> Array:
     if metric in ("r2", "each"):
         table = columns(y)
-        return _trained(x, data.standard(table), None, "mse").predict(x) * table.std(axis=0) + table.mean(axis=0)
+        p: Array = _trained(x, data.standard(table), None, "mse").predict(x)
+        return np.asarray(p * table.std(axis=0) + table.mean(axis=0))
     if metric == "labels":
         return _trained(x, columns(y), "sigmoid", "bce").predict(x)
     classes = columns(y).shape[1] if columns(y).shape[1] > 1 else len(np.unique(y))
@@ -59,7 +62,7 @@ def _layers(outputs: int, activation: str | None) -> list[fd.Dense]:
     return [fd.Dense(32, "tanh"), fd.Dense(32, "tanh"), fd.Dense(outputs, activation)]
 
 
-def _options(rows: int) -> dict[str, int]:
+def _options(rows: int) -> dict[str, Any]:
     batch = 32 if rows > 32 else 8
     return {"batch_size": batch, "epochs": max(20, STEPS * batch // rows)}
 

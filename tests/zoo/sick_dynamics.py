@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 import fastdense as fd
-from fastdense.initializers import RandomNormal
 
 from . import data
 from .case import Built, net, sick, stack
@@ -29,13 +28,12 @@ def six_sigmoid_layers_on_moons() -> Built:
     return net([*stack(6, 16, "sigmoid"), fd.Dense(1, "sigmoid")], x, fd.SGD(0.1), "bce"), x, y
 
 
-@sick("VANISHING", "INIT_SCALE", goal=fit_of(), fit={"epochs": 100}, when="before", also=("TOO_SLOW",))
-def ten_tanh_layers_with_small_weights() -> Built:
-    """tanh at depth with weights of a tenth of what keeps the variance."""
-    x, y = data.surface()
-    small = RandomNormal(stddev=0.05)
-    layers = [*stack(10, 24, "tanh", kernel_initializer=small), fd.Dense(1)]
-    return net(layers, x, fd.SGD(0.05), "mse"), x, y
+@sick("VANISHING", goal=accuracy(0.9), fit={"epochs": 15}, when="before", also=("TOO_SLOW",))
+def nine_sigmoid_layers_with_adam() -> Built:
+    """Nine narrow sigmoid layers: Adam makes up for small gradients, but not for a factor of a million."""
+    x, y = data.digits()
+    layers = [*stack(9, 24, "sigmoid"), fd.Dense(10, "softmax")]
+    return net(layers, x / 16, "adam", "sparse_categorical_crossentropy"), x / 16, y
 
 
 @sick("VANISHING", goal=fit_of(), fit={"epochs": 60}, when="history", also=("TOO_SLOW",))
@@ -111,9 +109,9 @@ def adam_at_a_millionth() -> Built:
     return net(layers, x / 16, fd.Adam(1e-6), "sparse_categorical_crossentropy"), x / 16, y
 
 
-@sick("TOO_SLOW", goal=accuracy(0.75), fit={"epochs": 5, "batch_size": 2000}, when="history", mnist=True)
+@sick("TOO_SLOW", goal=accuracy(0.75), fit={"epochs": 10, "batch_size": 2000}, when="history", mnist=True)
 def fashion_in_one_batch() -> Built:
-    """Images of clothes, scaled, all in one batch, five epochs, SGD: five small steps."""
+    """Images of clothes, scaled, all in one batch, ten epochs, SGD: ten small steps."""
     x, y = data.fashion(2000)
     x = (x / 255).astype(np.float32)
     layers = [fd.Dense(64, "relu"), fd.Dense(10, "softmax")]
@@ -124,7 +122,7 @@ def fashion_in_one_batch() -> Built:
 def two_epochs() -> Built:
     """Two epochs on a small data set: nothing is wrong but the patience."""
     x, y = data.surface()
-    return net([fd.Dense(32, "relu"), fd.Dense(1)], x, "adam", "mse"), x, y
+    return net([fd.Dense(32, "relu"), fd.Dense(1)], x, fd.Adam(0.005), "mse"), x, y
 
 
 @sick("TOO_SLOW", goal=accuracy(0.9), fit={"epochs": 20, "batch_size": 500}, when="before")

@@ -13,7 +13,7 @@ from .case import Built, net, sick, stack
 from .goal import accuracy, fit_of
 
 
-@sick("INPUT_SCALE", "TARGET_SCALE", goal=fit_of(), fit={"epochs": 150}, when="before", also=("SATURATED",))
+@sick("TARGET_SCALE", "INPUT_SCALE", goal=fit_of(), fit={"epochs": 150}, when="before", also=("SATURATED",))
 def fourth_power_up_to_a_hundred() -> Built:
     """y = x**4 for x from -100 to 100 by sigmoids: inputs far too large for them, targets up to 100 million."""
     x = np.linspace(-100, 100, 400)[:, None]
