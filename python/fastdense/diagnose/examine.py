@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .case import Case
-from .finding import SEVERITIES, Finding
+from .finding import SEVERITIES, Finding, finding
 from .plan import Plan
 from .report import Diagnosis
 from .rules import look
@@ -61,7 +61,19 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
     findings = look(Case(subject, plan, run))
     blocked = not subject.finite or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
     verdict = None if blocked else Verifier(subject, laboratory, tried, findings).verdict()
+    if verdict is not None and verdict.hopeless:
+        findings = [hopeless_data(), *(f for f in findings if f.code != "BAD_DATA")]
     return Diagnosis(subject, plan, order(findings, verdict), verdict, time.perf_counter() - began)
+
+
+def hopeless_data() -> Finding:
+    """What to say where x tells nothing about y."""
+    return finding(
+        "BAD_DATA", "error",
+        "On rows left out neither a plain new net nor the nearest rows answer better than a constant: as far as can be "
+        "seen, y does not depend on x.",
+        remedy="look at how x and y were put together (same order? the right columns?)", exact=True,
+    )  # fmt: skip
 
 
 def plan_of(subject: Subject) -> Plan:

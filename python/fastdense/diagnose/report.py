@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import sys
@@ -86,9 +87,11 @@ class Diagnosis:
         Returns
         -------
         Treatment
+            Where nothing is to be changed, with a copy of the model as it is.
         """
         plan, changes = self._treated()
-        return Treatment(plan.build(), plan.fit_options(), changes)
+        model = plan.build() if changes else copy.deepcopy(self._subject.model)
+        return Treatment(model, plan.fit_options(), changes)
 
     def _treated(self) -> tuple[Plan, list[str]]:
         verdict = self._verdict

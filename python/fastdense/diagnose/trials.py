@@ -15,13 +15,14 @@ import numpy as np
 from ..hooks import Callback, Columns
 from ..progress import Bar, is_interactive, make_bar
 from .plan import Plan
-from .subject import State, Subject
+from .subject import State, Subject, sample
 
 if TYPE_CHECKING:
     from ..model import Model
 
 LEAST_ROWS = 200  # that can tell noise from what may be learnt
 SCORED_ROWS = 5000
+NEIGHBOUR_ROWS = 2000
 QUIET_SECONDS = 2.0  # before a bar appears
 FIRST_EPOCHS = 2  # that are timed before the rest is planned
 
@@ -224,6 +225,24 @@ class Laboratory:
             error = self.error_of(model, plan)
         whole = not deadline.hit and self.rows == int(self.subject.good.sum())
         return Run(plan, model, deadline.losses, error, time.perf_counter() - began, whole, self.subject), smallest
+
+    def neighbour_error(self) -> float:
+        """Error of answering as the nearest rows do (five of them, in standardised columns), on rows left out."""
+        subject = self.subject
+        x = sample(subject.some_x, NEIGHBOUR_ROWS)
+        y = sample(subject.some_y, NEIGHBOUR_ROWS)
+        mean, sd = subject.column_scale
+        x = (x - mean) / np.where(sd > 0, sd, 1.0)
+        order = np.random.default_rng(4).permutation(len(x))
+        known, asked = order[len(x) // 4 :], order[: len(x) // 4]
+        square = np.square(x).sum(axis=1)
+        distance = square[asked, None] + square[None, known] - 2 * x[asked] @ x[known].T
+        nearest = known[np.argsort(distance, axis=1)[:, :5]]
+        task = subject.task
+        if task.kind == "regression" or task.encoding in ("one_hot", "columns"):
+            return task.errors(y[asked], y[nearest].mean(axis=1), 0.5)
+        votes = np.apply_along_axis(lambda row: np.bincount(row).argmax(), 1, task.classes_of(y)[nearest])
+        return task.errors(y[asked], task.labels[votes][:, None], float(task.labels.mean()))
 
     def seconds_per_epoch(self, plan: Plan) -> float:
         """Time of an epoch of a plan on all rows, measured on a few."""

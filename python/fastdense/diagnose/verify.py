@@ -51,7 +51,7 @@ class Verdict:
         Error of the repaired net with this one left out, by code.
     healthy : bool
     hopeless : bool
-        Whether not even a new net answers better than a constant on rows that it has not seen.
+        Whether neither a new net nor the nearest rows answer better than a constant on rows left out.
     complete : bool
         Whether time sufficed for all trials.
     best_error : float
@@ -119,7 +119,7 @@ class Verifier:
                 good(found.error_before, found.best_error)
                 or (found.error_before < USELESS and found.error_before <= 1.1 * floor + 0.02)
             )
-            found.hopeless = floor > USELESS and not found.healthy
+            found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
             if not (found.healthy or found.hopeless):
                 self._search(found)
         except OutOfTime:

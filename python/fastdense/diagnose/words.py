@@ -27,9 +27,7 @@ def headline(s: Subject, findings: list[Finding], verdict: Verdict | None) -> st
         assert verdict.before is not None
         return f"Healthy: the net learns ({score(s, verdict.before.error)})."
     if verdict.hopeless:
-        return ("No change helps: not even a new net answers better than a constant on rows it has not seen. Look at "
-                "the "
-                "data: does y depend on x?")  # fmt: skip
+        return "No change helps: x seems to tell nothing about y. Look at the data."
     before = verdict.before.error if verdict.before is not None else math.inf
     start = "The data do not suit the net" if s.problem else f"The net does not learn ({score(s, before)})"
     if not s.problem and before < 0.5:
