@@ -247,7 +247,7 @@ def huber_with_outliers() -> Built:
 def rates_with_poisson() -> Built:
     """Positive rates, softplus, Poisson loss."""
     x, y = data.surface()
-    return net([fd.Dense(32, "relu"), fd.Dense(1, "softplus")], x, fd.Adam(0.005), "poisson"), x, np.exp(1 + 0.6 * y)
+    return net([fd.Dense(32, "relu"), fd.Dense(1, "softplus")], x, fd.Adam(0.01), "poisson"), x, np.exp(1 + 0.35 * y)
 
 
 @healthy(goal=fit_of(), fit={"epochs": 60})
