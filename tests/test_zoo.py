@@ -64,6 +64,18 @@ def test_data_of_a_sick_net_can_be_learnt(code: str) -> None:
     assert repaired(CURABLE[code]) >= CURABLE[code].goal.at_least
 
 
+def test_another_draw_has_other_data_and_weights() -> None:
+    case = SICK["relu_for_a_sine"]
+    model, x, _ = case.build()
+    with data.drawn_again(1):
+        other, x2, _ = case.build()
+    again, x3, _ = case.build()
+    assert (x != x2).mean() > 0.9
+    assert (model.get_weights()[0] != other.get_weights()[0]).all()
+    np.testing.assert_array_equal(x, x3)
+    np.testing.assert_array_equal(model.get_weights()[0], again.get_weights()[0])
+
+
 # ---- goals: one task, many forms of output -------------------------------------------------------------------------
 
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 import fastdense as fd
 
+from . import data
 from .goal import Goal
 
 Array = NDArray[Any]
@@ -146,7 +147,7 @@ def healthy(*, goal: Goal, fit: Mapping[str, Any], **options: Any) -> _Entry:
 
 def net(layers: list[Any], x: Array, optimizer: Any, loss: Any, *, seed: int = 0, dtype: str = "float32") -> fd.Model:
     """Return a compiled model for the columns of `x`."""
-    model = fd.Model(layers, inputs=x.shape[1], seed=seed, dtype=dtype)
+    model = fd.Model(layers, inputs=x.shape[1], seed=data.net_seed(seed), dtype=dtype)
     model.compile(optimizer, loss)
     return model
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from typing import Any
 
@@ -14,9 +16,27 @@ Array = NDArray[Any]
 Pair = tuple[Array, Array]
 
 
+_draws = [0]
+
+
+@contextmanager
+def drawn_again(number: int) -> Iterator[None]:
+    """Within it the cases have other data and other first weights, drawn from other seeds; 0 is the zoo as it is."""
+    _draws.append(number)
+    try:
+        yield
+    finally:
+        _draws.pop()
+
+
+def net_seed(seed: int) -> int:
+    """The seed of a net in the present draw."""
+    return seed + _draws[-1]
+
+
 def rng(seed: int = 0) -> np.random.Generator:
-    """A generator of its own."""
-    return np.random.default_rng(seed)
+    """A generator of its own, for the present draw."""
+    return np.random.default_rng([seed, _draws[-1]] if _draws[-1] else seed)
 
 
 # ---- values --------------------------------------------------------------------------------------------------------
