@@ -101,11 +101,9 @@ class Plan:
 
     def fit_options(self) -> dict[str, Any]:
         """What `Model.fit` is to be given."""
-        options: dict[str, Any] = {"epochs": self.epochs}
+        options: dict[str, Any] = {"epochs": self.epochs, "shuffle": self.shuffle}
         if not self.optimizer.full_batch:
             options["batch_size"] = self.batch_size
-        if not self.shuffle:
-            options["shuffle"] = False
         if self.starts > 1:
             options["starts"] = self.starts
         return options

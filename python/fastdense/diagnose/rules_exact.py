@@ -196,7 +196,7 @@ def output_relu(s: Subject) -> Finding | None:
         real = np.setdiff1d(dead, unused) if s.some_y.shape[1] == len(stage.dead) else dead
         all_off = len(dead) == len(stage.dead)
         return finding(
-            "OUTPUT_RELU", "error" if all_off or len(real) > 0.1 * len(stage.dead) else "warning",
+            "OUTPUT_RELU", "error" if all_off or len(real) else "warning",
             f"{len(dead)} of {len(stage.dead)} relu outputs are off for every row looked at: their gradient "
             "is exactly 0 "
             "and they stay 0." + ("" if all_off else f" For {len(real)} of them the targets are not always 0."),

@@ -79,8 +79,7 @@ def target_scale(c: Case) -> Finding | None:
     said += ": steps of ordinary size take very long to get there, or the first errors are so large that steps explode."
     return finding(
         "TARGET_SCALE", "warning", said,
-        do.together(do.matched_output(s.task, s.loss if s.loss.kind in ("mse", "mae", "huber", "log_cosh") else None),
-                    do.scale_targets(s)),
+        do.scale_targets(s),
         **facts,
     )  # fmt: skip
 
@@ -283,11 +282,12 @@ def duplicate_units(c: Case) -> Finding | None:
         if not small and share < 0.5:
             continue
         one, two = (int(live[i]) for i in pairs[0])
+        same = float(np.abs(r[pairs[:, 0], pairs[:, 1]]).max()) > 1 - 1e-9
         return finding(
             "DUPLICATE_UNITS", "warning" if small else "info",
             f"Units {one} and {two} of {stage.name!r} give the same answer up to a factor (correlation "
             f"{r[pairs[0][0], pairs[0][1]]:.5f}): the net works with one unit fewer than it has.",
-            do.starts(), do.fresh_start(), layer=stage.name, units=units, pairs=len(pairs),
+            do.starts(), do.fresh_start(), layer=stage.name, units=units, exact=same and small, pairs=len(pairs),
         )  # fmt: skip
     return None
 

@@ -287,8 +287,7 @@ def too_slow(c: Case) -> Finding | None:
     losses = np.asarray(c.losses, dtype=np.float64)
     rate = _rate(c.plan, len(c.s.x))
     small = rate is not None and rate < 0.05 * _usual_rate(c.plan)
-    steps = _steps(c)
-    falling = 0.0
+    steps, falling = _steps(c), 0.0
     if len(losses) >= 5 and np.isfinite(losses).all():
         tail = losses[-max(2, len(losses) // 10) - 1 :]
         falling = float((tail[0] - tail[-1]) / max(abs(tail[0]), 1e-30))
@@ -299,6 +298,8 @@ def too_slow(c: Case) -> Finding | None:
     else:
         slow = len(losses) > 0
     few = steps < 300
+    if len(losses) and not losses[-1] <= max(losses[0], c.s.start.loss):
+        slow, falling = False, 0.0  # what explodes is not slow
     if not (small or slow or few):
         return None
     said = ""

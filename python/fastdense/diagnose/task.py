@@ -76,12 +76,12 @@ class Task:
                 return np.inf
             wrong = float(np.mean((p > threshold) != (y > 0.5)))
             constant = float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
-            return wrong / constant if constant > 0 else float(wrong > 0)
+            return float(wrong / constant) if constant > 0 else float(wrong > 0)
         truth = self.classes_of(y)
         wrong = float(np.mean(self.answers(p, threshold) != truth))
         _, counts = np.unique(truth, return_counts=True)
         constant = 1 - counts.max() / counts.sum()
-        return wrong / constant if constant > 0 else float(wrong > 0)
+        return float(wrong / constant) if constant > 0 else float(wrong > 0)
 
     def classes_of(self, y: Array) -> Array:
         """Class of every row, as an index into `labels` (one column) or a column number (one-hot)."""

@@ -104,6 +104,8 @@ class Verifier:
     def __init__(self, subject: Subject, laboratory: Laboratory, plan: Plan, findings: list[Finding]) -> None:
         self.s, self.lab, self.plan, self.findings = subject, laboratory, plan, findings
         self._new: Run | None = None
+        self._again: Run | None = None
+        self._lucky = False
 
     def verdict(self) -> Verdict:
         """Make the trials."""
@@ -115,11 +117,13 @@ class Verifier:
         try:
             floor = self._recipes(found)
             found.best_error = min(found.best_error, found.error_before)
-            found.healthy = before is not None and (
+            found.healthy = before is not None and bool(
                 good(found.error_before, found.best_error)
                 or (found.error_before < USELESS and found.error_before <= 1.1 * floor + 0.02)
             )
             found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
+            again = self._again
+            self._lucky = self.s.trained and again is not None and enough(again.error, found.best_error)
             if not (found.healthy or found.hopeless):
                 self._search(found)
         except OutOfTime:
@@ -174,7 +178,9 @@ class Verifier:
     def _open(self, taken: list[Step]) -> list[Finding]:
         """Findings that may still be acted on."""
         done = [step.finding for step in taken]
-        return [f for f in self.findings if f.remedies and f.code != "BASELINE" and not any(f is d for d in done)]
+        left = [f for f in self.findings if f.remedies and f.code != "BASELINE" and not any(f is d for d in done)]
+        # The same training from the seed goes well: then it was the start, and any change would seem to help.
+        return [f for f in left if f.code in START_CODES] or left if self._lucky else left
 
     def _plan_of(self, steps: list[Step]) -> Plan:
         plan = self.plan
