@@ -25,8 +25,6 @@ from tests.zoo.check import available
 from tests.zoo.score import judge
 
 BUDGET = 60.0  # seconds that no case comes near: what is found must not depend on how busy the machine is
-# None at present.
-NOT_REPAIRED: set[str] = set()
 
 
 def skip_without_data(case: Case) -> None:
@@ -45,7 +43,7 @@ def test_cause_is_among_the_first_two_and_the_treatment_repairs(name: str) -> No
     assert result.trouble == ""
     assert result.hit, f"{result.codes}, not {case.causes}"
     if not case.hopeless:
-        assert result.repaired is (name not in NOT_REPAIRED)
+        assert result.repaired
 
 
 @pytest.mark.parametrize("name", HEALTHY)
@@ -304,7 +302,7 @@ def test_no_hint_for_a_net_that_learns(capsys: pytest.CaptureFixture[str]) -> No
     assert "fit:" not in capsys.readouterr().out
 
 
-# ---- the command line --------------------------------------------------------------------------------------------------
+# ---- the command line ------------------------------------------------------------------------------------------------
 
 SCRIPT = """
 import sys

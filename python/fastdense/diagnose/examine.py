@@ -13,6 +13,7 @@ from .plan import Plan
 from .report import Diagnosis
 from .rules import look
 from .subject import Subject
+from .suspects import suspects
 from .trials import Laboratory, Run
 from .verify import Verdict, Verifier
 
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
 
 LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # of trials, unless the caller says otherwise
 DEFAULT_STEPS = 3000  # of a training that nobody has described
+DYNAMICS = (
+    "DIVERGED",
+    "DEAD_RELU",
+    "SATURATED",
+    "VANISHING",
+    "DUPLICATE_UNITS",
+    "TOO_SLOW",
+)  # what follows from others
+SERIOUS = 0.25  # of a constant's error: a net below it does learn, and nothing in it is an error unless it is a fact
 TRIALS = 14  # that the budget should be enough for
 FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # of a trial, unless the training itself was shorter
 
@@ -58,9 +68,14 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
     if not subject.problem:
         tried = fitting(laboratory, plan)
         run = laboratory.run(tried, most=laboratory.seconds / 3)
-    findings = look(Case(subject, plan, run))
+    case = Case(subject, plan, run)
+    findings = look(case)
     blocked = not subject.finite or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
-    verdict = None if blocked else Verifier(subject, laboratory, tried, findings).verdict()
+    verdict = None
+    if not blocked:
+        findings += suspects(case, findings)
+        verdict = Verifier(subject, laboratory, tried, findings).verdict()
+        findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]
     if verdict is not None and verdict.hopeless:
         findings = [hopeless_data(), *(f for f in findings if f.code != "BAD_DATA")]
     return Diagnosis(subject, plan, order(findings, verdict), verdict, time.perf_counter() - began)
@@ -110,7 +125,7 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
         if verdict is not None and not verdict.healthy:
             gain = worth(f, verdict)
         first = f.exact and f.severity == "error"
-        return (SEVERITIES.index(f.severity), not first, -round(5 * gain), place[id(f)])
+        return (SEVERITIES.index(f.severity), not first, -round(2 * gain), f.code in DYNAMICS, place[id(f)])
 
     return sorted(findings, key=key)
 
@@ -136,8 +151,9 @@ def weighed(found: Finding, verdict: Verdict) -> Finding:
     elif verdict.before is not None or not found.exact:
         gain = worth(found, verdict)
         before = min(verdict.error_before, 2.0)
+        fact = found.exact and found.severity == "error"
         if needed or gain > 0.5 * before:
-            severity = "error" if gain > 0.3 * before or (found.exact and found.severity == "error") else "warning"
+            severity = "error" if fact or (gain > 0.3 * before and before > SERIOUS) else "warning"
         elif found.severity == "error" and not found.exact:
             severity = "warning"
         elif found.severity == "warning" and not found.exact and found.code in verdict.singles:

@@ -67,6 +67,7 @@ class Finding:
     remedy: str
     remedies: tuple[Remedy, ...] = field(default=(), repr=False, compare=False)
     exact: bool = field(default=False, repr=False, compare=False)
+    silent: bool = field(default=False, repr=False, compare=False)  # left out unless a trial proves it
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON types."""

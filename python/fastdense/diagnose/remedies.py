@@ -223,7 +223,7 @@ def penalties(factor: float) -> Remedy:
         made = plan.each(change)
         decay = plan.optimizer.weight_decay if not plan.optimizer.full_batch else None
         if decay:
-            made = replace(made, optimizer=changed(plan.optimizer, weight_decay=decay * factor or None))
+            made = replace(made, optimizer=changed(plan.optimizer, weight_decay=decay * factor))
         return _unless_same(plan, made)
 
     words = "no weight penalties" if factor == 0 else f"weight penalties times {factor:g}"

@@ -29,6 +29,7 @@ def bad_data(s: Subject) -> Finding | None:
         )  # fmt: skip
     sd = s.column_scale[1]
     constant = np.flatnonzero(sd == 0)
+    constant = constant[(s.x[:, constant] == s.x[0, constant]).all(axis=0)] if len(constant) else constant
     if len(constant) == s.x.shape[1] and len(s.x) > 1:
         return finding(
             "BAD_DATA", "error", "All rows of x are the same, so nothing can be read off them.",

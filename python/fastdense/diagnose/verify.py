@@ -23,6 +23,7 @@ START_CODES = ("SYMMETRIC", "INIT_SCALE", "DEAD_RELU", "SATURATED", "DUPLICATE_U
 SCALE_CODES = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
 RECIPES = ((32, "tanh", 0.01, 1), (64, "relu", 0.003, 2), (64, "tanh", 0.01, 2))  # width, activation, rate, depth
 RECIPE_STEPS = 3000
+STAGES = ("found", "suspected", "last resort")  # what is tried: findings, what left no trace, what may hide a cause
 
 
 @dataclass(frozen=True)
@@ -163,8 +164,8 @@ class Verifier:
             dear = found.before is not None and found.before.seconds * tries > 0.6 * self.lab.left
             if dear:
                 taken = self._all_at_once(found, taken)
-            for resort in (False, True):
-                self._one_by_one(found, taken, resort)
+            for stage in STAGES:
+                self._one_by_one(found, taken, stage)
                 taken = found.steps if found.after is not None else taken
         except OutOfTime:
             found.complete = False
@@ -175,10 +176,11 @@ class Verifier:
             found.complete = False
         self._compare_with_new(found)
 
-    def _open(self, taken: list[Step]) -> list[Finding]:
-        """Findings that may still be acted on."""
+    def _open(self, taken: list[Step], silent: bool = False) -> list[Finding]:
+        """Findings that may still be acted on; with `silent`, mere suspicions too."""
         done = [step.finding for step in taken]
         left = [f for f in self.findings if f.remedies and f.code != "BASELINE" and not any(f is d for d in done)]
+        left = [f for f in left if silent or not f.silent]
         # The same training from the seed goes well: then it was the start, and any change would seem to help.
         return [f for f in left if f.code in START_CODES] or left if self._lucky else left
 
@@ -229,13 +231,13 @@ class Verifier:
         self._keep(found, steps, run)
         return list(found.steps) if found.after is not None else taken
 
-    def _one_by_one(self, found: Verdict, taken: list[Step], resort: bool) -> None:
+    def _one_by_one(self, found: Verdict, taken: list[Step], stage: str) -> None:
         """Add the change that helps most, again and again."""
         while len(taken) < MOST_CHANGES and not enough(found.error_after, found.best_error):
             # A change must help what was taken so far, though that alone may be no better than the net as it was.
             run = self._try(self._plan_of(taken)) if taken else found.before
             error = run.error if run is not None else math.inf
-            trials = self._round(self._plan_of(taken), taken, found, resort)
+            trials = self._round(self._plan_of(taken), taken, found, stage)
             trials = [t for t in trials if t[1].error < error - COST or (math.isinf(error) and t[1].error < math.inf)]
             if not trials:
                 return
@@ -245,12 +247,12 @@ class Verifier:
             taken = [*taken, step]
             self._keep(found, taken, run)
 
-    def _round(self, plan: Plan, taken: list[Step], found: Verdict, resort: bool) -> list[tuple[Step, Run]]:
+    def _round(self, plan: Plan, taken: list[Step], found: Verdict, stage: str) -> list[tuple[Step, Run]]:
         made = []
-        for item in self._open(taken):
+        for item in self._open(taken, silent=stage != "found"):
             best: tuple[Step, Run] | None = None
             for remedy in item.remedies:
-                if remedy.last_resort and not resort:
+                if remedy.last_resort and stage != "last resort":
                     continue
                 changed = remedy.apply(plan)
                 # The user's net may have begun elsewhere than its seed says: then that start is a remedy.
