@@ -66,7 +66,7 @@ def by_op(values: Any, problem: Problem) -> list[Any]:
     return [part.reshape(len(values), len(KINDS), -1) for part in np.split(values, cuts, axis=1)]
 
 
-@pytest.mark.parametrize("name", NETS)
+@pytest.mark.parametrize("name", [pytest.param(name, id=f"{name}-core") for name in NETS])
 def test_the_numbers_are_the_reference_s(name: str) -> None:
     ops, loss = NETS[name]
     kinks = 300 * 6 if name == "narrow" else 0  # with so many, one of them always comes close

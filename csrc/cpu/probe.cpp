@@ -28,7 +28,7 @@ int64_t Probe<T>::period(int64_t rows, int64_t batch, bool narrow) const {
     const double parameters = double(plan_.parameters), flops = plan_.step_flops, work = flops * double(batch);
     const double step = narrow ? 300 + work / 60 + parameters : 3000 + work / 90 + parameters;
     const double row = 60 + flops / 60 + 2.5 * units + 2 * double(plan_.inputs);
-    const double share = narrow && step < 1e5 ? 0.05 : 0.018;
+    const double share = narrow && step < 1e5 ? 0.04 : 0.015;
     return int64_t(std::ceil((taken * row + 4 * parameters) / (step * share)));
 }
 

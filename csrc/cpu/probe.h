@@ -14,7 +14,7 @@ public:
 
     Probe(const Plan& plan, State<T>& state, Wide<T>& wide);
 
-    // After how many steps of `batch` rows one probe has cost 1.8 % of their time; 5 % if a step is short (narrow path, below
+    // After how many steps of `batch` rows one probe has cost 1.5 % of their time; 4 % if a step is short (narrow path, below
     // 0.1 ms). From the work alone, so that a seed gives the same probes on every machine.
     int64_t period(int64_t rows, int64_t batch, bool narrow) const;
 

@@ -16,7 +16,7 @@ from .specs import suggestion
 
 MOST_RECORDS, MOST_BYTES = 256, 1 << 26  # whichever is reached first, but at least FEWEST_RECORDS are kept
 FEWEST_RECORDS = 16
-SHORT_FIT = 4  # probes that even the shortest fit gets, beside that after its first step
+SHORT_FIT = 2  # probes that even the shortest fit gets, beside that after its first step
 KINDS = ("off", "saturated", "mean", "variance", "gradient", "weight", "update")  # as engines return them
 SPREAD = 1.4826  # of the median absolute deviation of normal numbers: their standard deviation
 

@@ -84,6 +84,8 @@ class Records:
 
     def result(self) -> dict[str, Array]:
         """One array per name, an entry per record."""
-        columns: dict[str, Any] = {name: np.array([row[name] for row in self.rows], kind) for name, kind in self._kinds.items()}
+        columns: dict[str, Any] = {
+            name: np.array([row[name] for row in self.rows], kind) for name, kind in self._kinds.items()
+        }
         values = np.array([row["values"] for row in self.rows], dtype=np.float64)
         return columns | {"values": values.reshape(len(self.rows), self.width)}
