@@ -69,10 +69,7 @@ def by_op(values: Any, problem: Problem) -> list[Any]:
 @pytest.mark.parametrize("name", [pytest.param(name, id=f"{name}-core") for name in NETS])
 def test_the_numbers_are_the_reference_s(name: str) -> None:
     ops, loss = NETS[name]
-    kinks = 300 * 6 if name == "narrow" else 0  # with so many, one of them always comes close
-    compare(
-        Problem(ops, loss, "momentum", {}, (metric("mse"),), rows=300, smooth=bool(kinks or name != "narrow")), probed
-    )
+    compare(Problem(ops, loss, "momentum", {}, (metric("mse"),), rows=300, smooth=True), probed)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
