@@ -87,7 +87,8 @@ def scale_targets(subject: Subject) -> Remedy:
         return replace(made, loss_weights=weight)
 
     return Remedy(
-        f"let the net learn targets of mean 0 and deviation 1: fd.Rescaling({together_sd:.3g}, ...) as last layer",
+        f"let the net learn targets of mean 0 and deviation 1: fd.Rescaling({together_sd:.3g}, ...) as last layer and "
+        "loss_weights to match",
         apply,
     )
 
