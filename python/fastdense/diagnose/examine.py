@@ -76,6 +76,8 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
         findings += suspects(case, findings)
         verdict = Verifier(subject, laboratory, tried, findings).verdict()
         findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]
+        if verdict.healthy:  # what was only suspected is refuted
+            findings = [f for f in findings if f.exact or f.code == "DEAD_RELU"]
     if verdict is not None and verdict.hopeless:
         findings = [hopeless_data(), *(f for f in findings if f.code != "BAD_DATA")]
     return Diagnosis(subject, plan, order(findings, verdict), verdict, time.perf_counter() - began)

@@ -17,6 +17,7 @@ from .task import Task
 
 WIDE = 32  # units of a layer that is added
 MANY_STARTS = 64
+FEW_COLUMNS = 16
 MOST_FOR_STARTS = 2000  # parameters of a net that may try many starts
 ADAM, QUICK_ADAM = optimizers.Adam(0.001), optimizers.Adam(0.01)
 
@@ -72,7 +73,7 @@ def scale_targets(subject: Subject) -> Remedy:
     mean, sd = y.mean(axis=0), y.std(axis=0)
     sd = np.where(sd > 0, sd, 1.0)
     together_sd = float(np.sqrt(np.mean(np.square(sd))))
-    if y.shape[1] > 1:
+    if y.shape[1] > FEW_COLUMNS:  # pixels that hardly ever change must not be blown up
         sd = np.where(sd > 1e-3 * together_sd, sd, together_sd)
 
     def apply(plan: Plan) -> Plan:
@@ -83,8 +84,11 @@ def scale_targets(subject: Subject) -> Remedy:
         # mse and, for small errors, log_cosh and huber grow with the scale twice, distances once.
         square = plan.loss.kind == "mse" or (plan.loss.kind in ("log_cosh", "huber") and together_sd < 1)
         weight = 1.0 if plan.loss.kind == "mape" else together_sd ** (-2 if square else -1)
-        made = plan.with_layers([*plan.layers, layers.Rescaling(scale, offset)])
-        return replace(made, loss_weights=weight)
+        made = replace(plan.with_layers([*plan.layers, layers.Rescaling(scale, offset)]), loss_weights=weight)
+        least = float(sd.min() / together_sd) ** 2
+        if least < 0.01 and hasattr(plan.optimizer, "epsilon"):  # else it outweighs the small columns' gradient
+            made = replace(made, optimizer=changed(plan.optimizer, epsilon=plan.optimizer.epsilon * least))
+        return made
 
     return Remedy(
         f"let the net learn targets of mean 0 and deviation 1: fd.Rescaling({together_sd:.3g}, ...) as last layer and "

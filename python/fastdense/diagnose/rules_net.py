@@ -66,6 +66,16 @@ def target_scale(c: Case) -> Finding | None:
     y = s.some_y
     sd, mean = c.sd_y, float(np.abs(y.mean(axis=0)).max())
     size = max(sd, mean)
+    sds = y.std(axis=0)
+    sds = sds[sds > 0]
+    if 1 < len(sds) <= do.FEW_COLUMNS and sds.max() > 100 * sds.min() and s.loss.kind != "mape":
+        return finding(
+            "TARGET_SCALE", "error",
+            f"The columns of y have deviations from {sds.min():.3g} to {sds.max():.3g}: {s.loss.kind} sees the large "
+            "ones only, and what the small ones need is lost beside them.",
+            do.scale_targets(s), do.together(do.scale_targets(s), do.optimizer(do.QUICK_ADAM)),
+            exact=True, smallest_sd=float(sds.min()), largest_sd=float(sds.max()),
+        )  # fmt: skip
     if sd == 0 or not (size > 10 or size < 0.01 or (sd < 0.01 and mean < 0.1) or mean > 20 * sd):
         return None
     said = f"The targets have mean {y.mean():.4g} and deviation {sd:.3g}"
