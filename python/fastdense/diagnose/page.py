@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .report import Diagnosis
 
 WIDTH, HEIGHT = 420, 190
-LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 30
+LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 30
 BINS = 40
 MOST_LAYERS, MOST_UNITS = 8, 400
 INK = {"error": "#b3261e", "warning": "#9a6700", "info": "#1f5f8b", "good": "#1a7f37"}
@@ -115,7 +115,7 @@ def _pictures(report: Diagnosis) -> str:
     )
     if len(losses) > 1:
         after = report._verdict.after if report._verdict is not None else None
-        same = after is not None and after.plan.loss == s.loss
+        same = after is not None and (after.plan.loss, after.plan.loss_weights) == (s.loss, s.model.loss_weights)
         figures.append((_loss_picture(losses, s.baseline, after.losses if after is not None and same else None),
                         "Loss per epoch. Dashed: the best that a constant answer can do."))  # fmt: skip
     if s.finite and not s.problem:
@@ -160,7 +160,7 @@ def _state_pictures(state: State, y: Array) -> list[tuple[str, str]]:
                             f"{int(stage.dead.sum())} of {len(stage.dead)} are off for all (red)."))  # fmt: skip
     last = state.stages[-1]
     figures.append(
-        (_targets(state, last, y), "Targets (grey) and predictions (blue); brackets: all that the net can give.")
+        (_targets(state, last, y), "Targets (grey) and predictions (blue); dashed: the ends of what the net can give.")
     )
     return figures
 
