@@ -44,7 +44,8 @@ def test_public_names() -> None:
     for name in fd.__all__:
         assert getattr(fd, name) is not None, name
     assert dir(fd) == sorted(fd.__all__)
-    for name in ("Model", "Dense", "BatchNorm", "LayerNorm", "Dropout", "Activation", "Normalization", "Residual"):
+    for name in ("Model", "Dense", "BatchNorm", "LayerNorm", "Dropout", "Activation", "Normalization", "Rescaling",
+                 "Residual"):  # fmt: skip
         assert name in fd.__all__
     for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Nadam", "Lion", "Muon"):
         assert getattr(fd, name) is getattr(fd.optimizers, name)

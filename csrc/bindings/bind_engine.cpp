@@ -223,7 +223,7 @@ public:
                             int n_threads) {
         const InUse use(busy_);
         const Dataset d = dataset_of(x, y, weights);
-        const Op& top = plan().ops.back();
+        const Op& top = plan().ops[size_t(plan().output_op)];
         py::array kernel = empty_array(DType::f64, {top.in, top.out}), bias = empty_array(DType::f64, {top.out});
         auto *to = static_cast<double*>(kernel.mutable_data()), *shift = static_cast<double*>(bias.mutable_data());
         bool solved;

@@ -190,7 +190,7 @@ public:
         if (data.rows() < 1 || !data.y || data.y.rows != data.rows() || data.y.cols != plan_.outputs)
             throw InvalidArgument("y must be (rows >= 1, outputs)");
         pin_blas_to_one_thread();
-        ClosedForm<T> form(plan_, wide_);
+        ClosedForm<T> form(plan_, state_, wide_);
         return form.solve(data, ridge, team(threads, std::min(wide_.chunk_rows(), data.rows())), poll, kernel, bias);
     }
 

@@ -31,6 +31,7 @@ constexpr Kernels<T> table() {
             penalty<T>,
             dot<T>,
             add<T>,
+            rescale<T>,
             axpby<T>,
             batch_norm_statistics<T>,
             batch_norm_apply<T>,

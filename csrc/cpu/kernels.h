@@ -92,6 +92,8 @@ struct Kernels {
                       int64_t n);  // the same sum; adds its gradient to g unless null
     double (*dot)(const T* a, const T* b, int64_t n);
     void (*add)(const T* a, const T* b, T* out, int64_t n);
+    // out = x · scale + offset (or none) by column; out may be x
+    void (*rescale)(const T* x, const T* scale, const T* offset, T* out, int64_t rows, int64_t cols);
     void (*axpby)(T a, const T* x, T b, T* y, int64_t n);  // y = a x + b y
     void (*batch_norm_statistics)(const NormBlock<T>&);    // overwrites mean and inverse with mean and *variance*
     void (*batch_norm_apply)(const NormBlock<T>&);

@@ -202,6 +202,15 @@ bool Wide<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update
                 });
                 break;
             }
+            case OpKind::rescaling: {
+                const Slices rows(b.rows, 4, 1);
+                w.each(rows.count, [&](int64_t s) {
+                    const int64_t first = rows.begin(s) * o.out;
+                    k_.rescale(x + first, statistic(o.scale), statistic(o.offset), out_[i].get() + first,
+                               rows.end(s) - rows.begin(s), o.out);
+                });
+                break;
+            }
             case OpKind::residual_end: {
                 const T* skip = output(o.partner, b.x, pass);
                 const Slices rows(b.rows, 4, 1);

@@ -66,6 +66,7 @@ Net all_ops(int64_t width, int64_t outputs, Activation hidden, Activation last) 
             activation(Activation::prelu),
             op(OpKind::residual_end),
             op(OpKind::layer_norm),
+            op(OpKind::rescaling),
             top};
 }
 

@@ -237,13 +237,17 @@ class Engine:
     ) -> tuple[Array, Array | None] | None:
         """Return kernel and bias (or None) of the last dense op by ridge regression; None if there is no solution.
 
-        They minimise sum w |h W + b - y|^2 + ridge d |W|^2 with h the op's input and d the mean diagonal of the matrix.
+        They minimise sum w |h W + b - t|^2 + ridge d |W|^2 with h the op's input, d the mean diagonal of the matrix and
+        t the targets, taken back through the rescalings that follow the op.
         """
         with np.errstate(all="ignore"):
             passes = self._forward(x, training=False)
-        h = passes[-2].output if len(passes) > 1 else as_float(x)
-        weights, targets = np.ones(len(x)) if w is None else as_float(w), as_float(y)
-        bias = bool(self._ops[-1].spec["use_bias"])
+        weights, targets, last = np.ones(len(x)) if w is None else as_float(w), as_float(y), len(passes) - 1
+        while self._ops[last].kind == "rescaling":
+            scale, offset = self._live.tensors[last]
+            targets, last = (targets - offset) / scale, last - 1
+        h = passes[last - 1].output if last else as_float(x)
+        bias = bool(self._ops[last].spec["use_bias"])
         if bias and weights.sum() > 0.0:
             mean, level = weights @ h / weights.sum(), weights @ targets / weights.sum()
         else:
