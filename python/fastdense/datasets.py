@@ -98,8 +98,8 @@ def load_mnist(
 
     Images are (n, 28, 28) uint8, labels (n,) uint8. ``download=False`` never touches the network. ``verify=False``
     takes a file from ``FASTDENSE_DATA`` whose checksum is unknown; keys, shapes and types are checked all the same.
-    With ``fallback="digits"`` the small digits of :func:`load_digits` take the place of a set that cannot be had, with a
-    warning that says so.
+    With ``fallback="digits"`` the small digits of :func:`load_digits` take the place of a set that cannot be had, with
+    a warning that says so.
     """
     return _load_or("mnist", download, verify, fallback)
 

@@ -209,20 +209,12 @@ class Normalization(Layer):
 
 
 class Rescaling(Layer):
-    """``scale * x + offset`` of the data, as the first layer that computes: ``Rescaling(1 / 255)``."""
+    """``scale * x + offset`` with fixed numbers, also of images before a `Flatten`: ``Rescaling(1 / 255)``."""
 
     flat = False
 
-    def __init__(self, scale: float, offset: float = 0.0, **options: Any) -> None:
-        if not scale > 0:
-            raise ValueError(f"Rescaling: scale={scale!r}. A number above 0 is needed.")
-        super().__init__(ours.Normalization(), options)
-        self.scale, self.offset = float(scale), float(offset)
-
-    def made(self, shape: Shape) -> ours.Layer | None:
-        columns, made = math.prod(shape), ours.Normalization(self.name)
-        made.set_statistics(np.full(columns, -self.offset / self.scale), np.full(columns, self.scale**-2))
-        return made
+    def __init__(self, scale: Any, offset: Any = 0.0, **options: Any) -> None:
+        super().__init__(ours.Rescaling(scale, offset), options)
 
 
 class Flatten(Layer):
@@ -288,6 +280,7 @@ _CLASSES: dict[type[ours.Layer], type[Layer]] = {
     ours.BatchNorm: BatchNormalization,
     ours.LayerNorm: LayerNormalization,
     ours.Normalization: Normalization,
+    ours.Rescaling: Rescaling,
     ours.Residual: Add,
 }
 
