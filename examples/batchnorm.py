@@ -1,4 +1,4 @@
-"""Batch normalization before the activation, after it, or not at all: measured instead of argued.
+"""Batch normalization before the activation, after it, or not at all: measured.
 
 Papers, books and forums disagree about where it belongs. Here three dense nets are trained in each of the three ways
 from thirty starts, which is one call for each; what is left to argue about is the size of the interval. Start i draws

@@ -1,9 +1,9 @@
-"""A regression net whose predictions have a ceiling; and, after repairs by feel, one value for every input.
+"""A regression net whose predictions have a ceiling, or are all the same.
 
-Its owner's net had tanh (or sigmoid) units inside and a linear output, and never predicted more than some number. Tanh
-stays between -1 and 1, so a linear output cannot leave bias - sum |kernel| to bias + sum |kernel|: a small net on
-large targets has a low ceiling, and raises it slowly. With ReLU, Adam and an L2 penalty the ceiling was gone, and so
-was everything else: the penalty pulled all weights to 0.
+Its owner's net had tanh (or sigmoid) units inside and a linear output, and never predicted more than some number.
+Tanh stays between -1 and 1, so a linear output cannot leave bias - sum |kernel| to bias + sum |kernel|: a small net
+on large targets has a low ceiling, and raises it slowly. With ReLU, Adam and an L2 penalty the ceiling was gone, and
+so was everything else: the penalty pulled all weights to 0.
 
     python examples/ceiling.py
 """

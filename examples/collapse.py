@@ -1,8 +1,9 @@
-"""Fine with sigmoid units; with ReLU it learns for some epochs and then collapses to one answer in ten.
+"""Fine with sigmoid; with ReLU it learns for some epochs and then collapses to 10 %.
 
 A library written at home, 500 digits of MNIST. Its owner suspected the numerics of the ReLU. They are in order: steps
-that the flat sigmoid forgives are too large for ReLU units, and a bad step throws a unit to where no digit reaches it.
-There its gradient is exactly 0 and it never comes back. When the last one has gone, the net says the same for all.
+that the flat sigmoid forgives are too large for ReLU units, and a bad step throws a unit to where no digit reaches
+it. There its gradient is exactly 0 and it never comes back. When the last one has gone, the net says the same for
+all.
 
     python examples/collapse.py
 """

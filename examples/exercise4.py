@@ -1,9 +1,9 @@
-"""A course's exercise on neural nets: 400 -> 25 -> 10 sigmoid units on 5000 small digits. In Keras it stays at 10 %.
+"""A course's exercise, 400 -> 25 -> 10 sigmoid units on small digits, stays at 10 % in Keras.
 
-The course minimises the cross-entropy summed over ten sigmoid outputs, averaged over the rows, plus
-lambda / (2 rows) * (sum of squared kernels) with lambda = 1, by a truncated Newton method, and gets about 95 % of its
-training set. Its student wrote l2(1) into every layer (10 000 times that penalty), categorical cross-entropy (which
-looks at the true class alone, so sigmoid outputs may all grow) and 100 steps of plain gradient descent.
+The course minimises the cross-entropy summed over ten sigmoid outputs, averaged over the rows, plus lambda / (2 rows)
+* (sum of squared kernels) with lambda = 1, by a truncated Newton method, and gets about 95 % of its training set. Its
+student wrote l2(1) into every layer (10 000 times that penalty), categorical cross-entropy (which looks at the true
+class alone, so sigmoid outputs may all grow) and 100 steps of plain gradient descent.
 
     python examples/exercise4.py
 """

@@ -1,8 +1,9 @@
-"""Fashion-MNIST by two layers: the loss falls, and the net does not learn. There is a ReLU before the softmax.
+"""Fashion-MNIST by two layers: the loss falls, and the net does not learn.
 
-The loss takes the softmax of what the last layer gives. If that layer ends with a ReLU, a class whose unit is off for
-all pictures gets the score 0 and no gradient, for good: it can never be told from the others. Its owner saw the loss
-fall and the accuracy stay behind; how far behind depends on the start, so here are many starts.
+There is a ReLU before the softmax: the loss takes the softmax of what the last layer gives. If that layer ends with a
+ReLU, a class whose unit is off for all pictures gets the score 0 and no gradient, for good: it can never be told from
+the others. Its owner saw the loss fall and the accuracy stay behind; how far behind depends on the start, so here are
+many starts.
 
     python examples/fashion.py
 """

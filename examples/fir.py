@@ -1,7 +1,7 @@
-"""A FIR filter and a Fourier transform, learnt from signals before and after: one linear layer gives them back.
+"""A FIR filter and a Fourier transform, learnt by one linear layer from signals.
 
-Both are linear, so one `Dense` layer without activation and bias can be either: its kernel is the filter's taps, or the
-transform's matrix. Its owner had both working; here is how exactly.
+Signals before and after are given. Both are linear, so one `Dense` layer without activation and bias can be either:
+its kernel is the filter's taps, or the transform's matrix. Its owner had both working; here is how exactly.
 
     python examples/fir.py
 """

@@ -1,8 +1,9 @@
-"""The amplitude spectrum, learnt by a small net: 16 samples in, the sizes of their 9 frequencies out.
+"""The amplitude spectrum, learnt by a small net.
 
-A linear layer can be the Fourier transform (`fir.py`), but not the root of real part² + imaginary part² after it.
-ReLU units can come near, each frequency as a pyramid of many sides: `pyramid.py` shows what becomes of it with three
-sides. Here all 9 pyramids and the transform are learnt at once, from signals and their spectra.
+16 samples go in, the sizes of their 9 frequencies come out. A linear layer can be the Fourier transform (`fir.py`),
+but not the root of real part² + imaginary part² after it. ReLU units can come near, each frequency as a pyramid of
+many sides: `pyramid.py` shows what becomes of it with three sides. Here all 9 pyramids and the transform are learnt
+at once, from signals and their spectra.
 
     python examples/spectrum.py
 """
