@@ -77,12 +77,13 @@ treatment = flat_report.treat()
 treatment.model.fit(x, scaled, **treatment.fit_options, verbose=0)
 flat_r2 = 1 - np.mean((treatment.model.predict(x_test) * y.std() + y.mean() - y_test) ** 2) / y_test.var()
 
+largest = f"{tanh.predict(x_test).max():.0f}, targets up to {y_test.max():.0f}"
 print(f"""
-                            reported by its owner    reproduced here             repaired
-largest prediction          a hard upper limit       {tanh.predict(x_test).max():.0f}, targets up to {y_test.max():.0f}     {repaired.predict(x_test).max():.0f} of {y_test.max():.0f}
-R2 on new rows                                       {r2(tanh):<28.3f}{r2(repaired):.3f}
-ReLU + L2: predictions      all the same             spread {spread:<21.0e}R2 {flat_r2:.3f}
-""")  # noqa: E501
+                            reported by its owner    reproduced here           repaired
+largest prediction          a hard upper limit       {largest:26}{repaired.predict(x_test).max():.0f}
+R2 on new rows                                       {r2(tanh):<26.3f}{r2(repaired):.3f}
+ReLU + L2: predictions      all the same             {f"spread {spread:.0e}":26}R2 {flat_r2:.3f}
+""")
 
 try:
     from matplotlib import pyplot as plt

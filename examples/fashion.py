@@ -47,13 +47,27 @@ for i in range(starts):
     losses = f"{relu.history[0, i]:.3f} -> {relu.history[-1, i]:.3f}"
     print(f"{i:>5}{losses:>26}{relu_accuracy[i]:>15.1%}{lost[i]:>14}{linear_accuracy[i]:>17.1%}")
 
-low, high = relu_accuracy.min(), relu_accuracy.max()
+worst = relu[int(np.argmin(relu_accuracy))]  # a Model of its own
+print("\nthe worst of them, worst.diagnose(x, y):\n")
+print(worst.diagnose(x, y, budget=3 if options.quick else 15))
+
+
+def span(accuracy):
+    return f"{accuracy.min():.0%} to {accuracy.max():.0%}"
+
+
+def falls(pop):
+    return f"{pop.history[0].mean():.2f} -> {pop.history[-1].mean():.2f}"
+
+
+named = f"{lost.mean():.1f} of 10, {lost.max()} at most"
+linear_lost = max(10 - len(np.unique(scores.argmax(axis=1))) for scores in linear_scores)
 print(f"""
-                     reported by its owner     reproduced here            repaired: linear last layer
-loss                 falls                     {relu.history[0].mean():.2f} -> {relu.history[-1].mean():.2f}               {linear.history[0].mean():.2f} -> {linear.history[-1].mean():.2f}
-test accuracy        does not learn            {low:.0%} to {high:.0%}                 {linear_accuracy.min():.0%} to {linear_accuracy.max():.0%}
-classes never named                            {lost.mean():.1f} of 10, {lost.max()} at most    {max(10 - len(np.unique(s.argmax(axis=1))) for s in linear_scores)} at most
-""")  # noqa: E501
+                     reported by its owner     reproduced here           repaired: linear last layer
+loss                 falls                     {falls(relu):26}{falls(linear)}
+test accuracy        does not learn            {span(relu_accuracy):26}{span(linear_accuracy)}
+classes never named                            {named:26}{linear_lost} at most
+""")
 
 try:
     from matplotlib import pyplot as plt
