@@ -61,7 +61,7 @@ for optimizer in (fd.NewtonCG(), fd.LBFGS(), fd.Adam(0.01), fd.SGD(0.01)):
     net = fd.Model([fd.Dense(units, "sigmoid", kernel_regularizer=penalty) for units in (25, 10)], inputs=x.shape[1])
     net.compile(optimizer, "binary_crossentropy", metrics=["categorical_accuracy"])
     began = time.perf_counter()
-    steps = 30 if options.quick else 50 if optimizer.full_batch else 500
+    steps = (20 if options.quick else 40) if optimizer.full_batch else 500
     history = net.fit(x, y, batch_size=rows, epochs=steps, verbose=0).history
     seconds, accuracy = time.perf_counter() - began, history["categorical_accuracy"]
     name = type(optimizer).__name__
