@@ -47,6 +47,7 @@ class BaseModel:
         self._shape = Shape(self.net.inputs, self.net.outputs, self.net.dtype)
         self.stop_training = False
         self.history: History | None = None
+        self.hinted = False  # whether `fit` has said that something is wrong
 
     # ---- what it is ------------------------------------------------------------------------------------------------
 

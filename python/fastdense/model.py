@@ -403,6 +403,7 @@ class Model(BaseModel):
         sample_weight: Any = None,
         verify: bool = True,
         budget: float | None = None,
+        verbose: int | str = "auto",
     ) -> Diagnosis:
         """Say why the net is stuck, or that it is not, and what repairs it.
 
@@ -422,6 +423,8 @@ class Model(BaseModel):
             symptoms.
         budget : float, optional
             Seconds for the trials; by default those of the training that is explained, at least 2 and at most 20.
+        verbose : {"auto", 0, 1, 2}
+            "auto" and 1 show a bar on a terminal when trials take longer than 2 s.
 
         Returns
         -------
@@ -438,7 +441,8 @@ class Model(BaseModel):
 
         verify = flag("diagnose: verify", verify)
         seconds = None if budget is None else number("diagnose: budget", budget, above=0)
-        return diagnose(self, x, y, history, sample_weight, verify, seconds)
+        shown = check_verbose("diagnose", verbose)
+        return diagnose(self, x, y, history, sample_weight, verify, seconds, shown)
 
     def _results(self, totals: Array, return_dict: bool) -> Any:
         logs = {key: values[0] for key, values in columns(totals[None], self._metrics, self.outputs).items()}

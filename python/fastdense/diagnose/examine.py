@@ -7,12 +7,13 @@ import time
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from .finding import SEVERITIES, Finding
+from .case import Case
+from .finding import SEVERITIES, Finding, finding
 from .plan import Plan
 from .report import Diagnosis
 from .rules import look
-from .rules_measured import Case
 from .subject import Subject
+from .suspects import suspects
 from .trials import Laboratory, Run
 from .verify import Verdict, Verifier
 
@@ -21,12 +22,28 @@ if TYPE_CHECKING:
 
 LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # of trials, unless the caller says otherwise
 DEFAULT_STEPS = 3000  # of a training that nobody has described
+DYNAMICS = (
+    "DIVERGED",
+    "DEAD_RELU",
+    "SATURATED",
+    "VANISHING",
+    "DUPLICATE_UNITS",
+    "TOO_SLOW",
+)  # what follows from others
+SERIOUS = 0.25  # of a constant's error: a net below it does learn, and nothing in it is an error unless it is a fact
 TRIALS = 14  # that the budget should be enough for
 FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # of a trial, unless the training itself was shorter
 
 
 def diagnose(
-    model: Model, x: Any, y: Any, history: Any, sample_weight: Any, verify: bool, budget: float | None
+    model: Model,
+    x: Any,
+    y: Any,
+    history: Any,
+    sample_weight: Any,
+    verify: bool,
+    budget: float | None,
+    verbose: int | str,
 ) -> Diagnosis:
     """See `Model.diagnose`."""
     began = time.perf_counter()
@@ -38,18 +55,40 @@ def diagnose(
     seconds = budget if budget is not None else min(
         MOST_SECONDS, max(LEAST_SECONDS, float(subject.options.get("seconds", 0.0)))
     )  # fmt: skip
-    laboratory = Laboratory(subject, seconds)
+    laboratory = Laboratory(subject, seconds, verbose)
+    try:
+        return _with_trials(subject, plan, laboratory, began)
+    finally:
+        laboratory.bar.close()
+
+
+def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: float) -> Diagnosis:
     run: Run | None = None
     tried = plan
     if not subject.problem:
         tried = fitting(laboratory, plan)
-        run = laboratory.run(tried, most=seconds / 3)
-    findings = look(Case(subject, plan, run))
-    blocked = not subject.finite or any(
-        f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings
-    )
-    verdict = None if blocked else Verifier(subject, laboratory, tried, findings).verdict()
+        run = laboratory.run(tried, most=laboratory.seconds / 3)
+    case = Case(subject, plan, run)
+    findings = look(case)
+    blocked = not subject.finite or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
+    verdict = None
+    if not blocked:
+        findings += suspects(case, findings)
+        verdict = Verifier(subject, laboratory, tried, findings).verdict()
+        findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]
+    if verdict is not None and verdict.hopeless:
+        findings = [hopeless_data(), *(f for f in findings if f.code != "BAD_DATA")]
     return Diagnosis(subject, plan, order(findings, verdict), verdict, time.perf_counter() - began)
+
+
+def hopeless_data() -> Finding:
+    """What to say where x tells nothing about y."""
+    return finding(
+        "BAD_DATA", "error",
+        "On rows left out neither a plain new net nor the nearest rows answer better than a constant: as far as can be "
+        "seen, y does not depend on x.",
+        remedy="look at how x and y were put together (same order? the right columns?)", exact=True,
+    )  # fmt: skip
 
 
 def plan_of(subject: Subject) -> Plan:
@@ -86,13 +125,14 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
         if verdict is not None and not verdict.healthy:
             gain = worth(f, verdict)
         first = f.exact and f.severity == "error"
-        return (SEVERITIES.index(f.severity), not first, -round(5 * gain), place[id(f)])
+        return (SEVERITIES.index(f.severity), not first, -round(2 * gain), f.code in DYNAMICS, place[id(f)])
 
     return sorted(findings, key=key)
 
 
 def worth(found: Finding, verdict: Verdict) -> float:
-    """How much of the error a finding explains: what the repaired net loses without its remedy, or what it gains alone."""
+    """How much of the error a finding explains: what the repaired net loses without its remedy, or what it "
+    "gains alone."""
     before, after = min(verdict.error_before, 2.0), min(verdict.error_after, 2.0)
     lost = min(verdict.without.get(found.code, after), 2.0) - after
     alone = before - min(verdict.singles.get(found.code, before), 2.0)
@@ -111,10 +151,12 @@ def weighed(found: Finding, verdict: Verdict) -> Finding:
     elif verdict.before is not None or not found.exact:
         gain = worth(found, verdict)
         before = min(verdict.error_before, 2.0)
+        fact = found.exact and found.severity == "error"
         if needed or gain > 0.5 * before:
-            severity = "error" if gain > 0.3 * before or (found.exact and found.severity == "error") else "warning"
+            severity = "error" if fact or (gain > 0.3 * before and before > SERIOUS) else "warning"
         elif found.severity == "error" and not found.exact:
             severity = "warning"
         elif found.severity == "warning" and not found.exact and found.code in verdict.singles:
             severity = "info" if gain < 0.05 * before else "warning"
-    return replace(found, severity=severity)
+    taken = [step.remedy.words for step in verdict.steps if step.finding.code == found.code]
+    return replace(found, severity=severity, remedy=taken[0] if taken else found.remedy)

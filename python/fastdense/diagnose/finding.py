@@ -10,7 +10,7 @@ from .remedies import Remedy
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
-# Every code, in the order in which causes are looked for: exact facts first, then scales, starts, dynamics; the symptom last.
+# Every code, in the order in which causes are looked for: exact facts, scales, starts, dynamics; the symptom last.
 CODES = (
     "BAD_DATA",
     "TARGET_ENCODING",
@@ -67,6 +67,7 @@ class Finding:
     remedy: str
     remedies: tuple[Remedy, ...] = field(default=(), repr=False, compare=False)
     exact: bool = field(default=False, repr=False, compare=False)
+    silent: bool = field(default=False, repr=False, compare=False)  # left out unless a trial proves it
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON types."""
@@ -89,7 +90,7 @@ def finding(
 ) -> Finding:
     """Make a finding; `remedies` are alternatives, the most likely first."""
     plain = {name: _plain(value) for name, value in evidence.items()}
-    words = remedy or " or ".join(r.words for r in remedies)
+    words = remedy or " or ".join(r.words for r in remedies[:2])
     return Finding(code, severity, layer, units, plain, message, words, remedies, exact)
 
 

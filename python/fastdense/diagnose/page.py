@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..arrays import Array
-from .rules_measured import reachable
+from .rules_net import reachable
 from .subject import RANGES, Stage, State
 from .words import score
 
@@ -24,17 +24,20 @@ MOST_LAYERS, MOST_UNITS = 8, 400
 INK = {"error": "#b3261e", "warning": "#9a6700", "info": "#1f5f8b", "good": "#1a7f37"}
 STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#1c1c1c;background:#fff}
-h1{font-size:1.35em}h2{font-size:1.1em;margin-top:1.6em}.finding{border-left:4px solid;padding:.1em 0 .1em 1em;margin:1em 0}
+h1{font-size:1.35em}h2{font-size:1.1em;margin-top:1.6em}.finding{border-left:4px solid;padding:.1em 0 .1em 1em;
+margin:1em 0}
 .finding b{font-family:ui-monospace,monospace}.remedy{color:#444}figure{display:inline-block;margin:.4em 1em .4em 0;
-vertical-align:top}figcaption{font-size:.85em;color:#444;max-width:420px}table{border-collapse:collapse}td,th{padding:.15em .8em;
-text-align:left;border-bottom:1px solid #ddd;font-size:.92em}svg text{font:11px system-ui,sans-serif;fill:#333}
+vertical-align:top}figcaption{font-size:.85em;color:#444;max-width:420px}table{border-collapse:collapse}td,th{padding:.15em
+.8em;text-align:left;border-bottom:1px solid #ddd;font-size:.92em}svg text{font:11px system-ui,sans-serif;fill:#333}
 details{margin:.3em 0}code{font-size:.92em}
 """
 
 
 def page(report: Diagnosis, *, whole: bool = True) -> str:
     """The page; `whole` False leaves out the frame, for a notebook."""
-    body = "\n".join([_head(report), *map(_finding, report.findings), _trials(report), _changes(report), _pictures(report)])
+    body = "\n".join(
+        [_head(report), *map(_finding, report.findings), _trials(report), _changes(report), _pictures(report)]
+    )
     body = f"<style>{STYLE}</style>\n{body}"
     if not whole:
         return f"<div>{body}</div>"
@@ -59,7 +62,8 @@ def _finding(found: object) -> str:
     facts = f"<details><summary>evidence</summary><table>{rows}</table></details>" if rows else ""
     remedy = f"<p class='remedy'>&rarr; {html.escape(found.remedy)}</p>" if found.remedy else ""
     return (
-        f"<div class='finding' style='border-color:{INK[found.severity]}'><p>{found.severity} <b>{found.code}</b>{where}</p>"
+        f"<div class='finding' style='border-color:{INK[found.severity]}'><p>{found.severity} "
+        f"<b>{found.code}</b>{where}</p>"
         f"<p>{html.escape(found.message)}</p>{remedy}{facts}</div>"
     )
 
@@ -69,12 +73,18 @@ def _trials(report: Diagnosis) -> str:
     if verdict is None or (verdict.healthy and not verdict.singles):
         return ""
     rows = [("as it is", verdict.error_before)]
-    rows += [(f"only {code} mended", error) for code, error in sorted(verdict.singles.items(), key=lambda item: item[1])]
-    rows += [(f"all changes but that for {code}", error) for code, error in verdict.without.items() if len(verdict.steps) > 1]
+    rows += [
+        (f"only {code} mended", error) for code, error in sorted(verdict.singles.items(), key=lambda item: item[1])
+    ]
+    rows += [
+        (f"all changes but that for {code}", error) for code, error in verdict.without.items() if len(verdict.steps) > 1
+    ]
     if verdict.after is not None:
         rows.append(("all changes", verdict.after.error))
     rows.append(("a plain new net, for comparison", verdict.best_error))
-    cells = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(score(s, error))}</td></tr>" for name, error in rows)
+    cells = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(score(s, error))}</td></tr>" for name, error in rows
+    )
     return f"<h2>Trials, trained alike</h2><table>{cells}</table>"
 
 
@@ -100,14 +110,20 @@ def _short(value: object) -> str:
 def _pictures(report: Diagnosis) -> str:
     s = report._subject
     figures: list[tuple[str, str]] = []
-    losses = s.history.get("loss") or (report._verdict.before.losses if report._verdict and report._verdict.before else [])
+    losses = s.history.get("loss") or (
+        report._verdict.before.losses if report._verdict and report._verdict.before else []
+    )
     if len(losses) > 1:
         after = report._verdict.after if report._verdict is not None else None
         same = after is not None and after.plan.loss == s.loss
         figures.append((_loss_picture(losses, s.baseline, after.losses if after is not None and same else None),
                         "Loss per epoch. Dashed: the best that a constant answer can do."))  # fmt: skip
     if s.finite and not s.problem:
-        state = s.now if s.trained or report._verdict is None or report._verdict.before is None else report._verdict.before.state
+        state = (
+            s.now
+            if s.trained or report._verdict is None or report._verdict.before is None
+            else report._verdict.before.state
+        )
         figures += _state_pictures(state, s.some_y)
     if not figures:
         return ""
@@ -143,7 +159,9 @@ def _state_pictures(state: State, y: Array) -> list[tuple[str, str]]:
             figures.append((_units(stage), f"{stage.name}: share of rows for which each unit is off; "
                             f"{int(stage.dead.sum())} of {len(stage.dead)} are off for all (red)."))  # fmt: skip
     last = state.stages[-1]
-    figures.append((_targets(state, last, y), "Targets (grey) and predictions (blue); brackets: all that the net can give."))
+    figures.append(
+        (_targets(state, last, y), "Targets (grey) and predictions (blue); brackets: all that the net can give.")
+    )
     return figures
 
 
@@ -235,14 +253,17 @@ class Frame:
     def line(self, x: Array, y: Array, colour: str) -> str:
         """A curve; places that are no numbers are left out."""
         keep = np.isfinite(y)
-        points = " ".join(f"{self.x(float(a)):.1f},{self.y(float(b)):.1f}" for a, b in zip(x[keep], y[keep], strict=True))
+        points = " ".join(
+            f"{self.x(float(a)):.1f},{self.y(float(b)):.1f}" for a, b in zip(x[keep], y[keep], strict=True)
+        )
         return f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='1.6'/>"
 
     def level(self, y: float, words: str) -> str:
         """A dashed horizontal line with a name."""
         at = self.y(y)
         return (f"<path d='M{LEFT} {at:.1f}H{WIDTH - RIGHT}' stroke='#555' stroke-dasharray='5 4'/>"
-                f"<text x='{WIDTH - RIGHT}' y='{max(at - 4, TOP + 8):.1f}' text-anchor='end'>{words}</text>")  # fmt: skip
+                f"<text x='{WIDTH - RIGHT}' y='{max(at - 4, TOP + 8):.1f}' "
+                f"text-anchor='end'>{words}</text>")  # fmt: skip
 
     def mark(self, x: float) -> str:
         """A vertical line."""

@@ -5,18 +5,20 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..arrays import Array
 from ..layers import Activation, Dense, Dropout, Layer, Normalization, Residual
 from ..losses import Loss
 from ..metrics import Metric
 from ..optimizers import Optimizer
+from ..specs import Spec
 
 if TYPE_CHECKING:
     from ..model import Model
 
-Change = Callable[[Layer], Layer]
+S = TypeVar("S", bound=Spec)
+Change = Callable[[Dense], Layer]
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +101,9 @@ class Plan:
 
     def fit_options(self) -> dict[str, Any]:
         """What `Model.fit` is to be given."""
-        options: dict[str, Any] = {"epochs": self.epochs}
+        options: dict[str, Any] = {"epochs": self.epochs, "shuffle": self.shuffle}
         if not self.optimizer.full_batch:
             options["batch_size"] = self.batch_size
-        if not self.shuffle:
-            options["shuffle"] = False
         if self.starts > 1:
             options["starts"] = self.starts
         return options
@@ -229,7 +229,7 @@ def _followed(layers: tuple[Layer, ...], layer: Layer) -> bool:
     return False
 
 
-def changed(spec: Any, **new: Any) -> Any:
+def changed(spec: S, **new: Any) -> S:
     """A layer, loss or optimizer like `spec` with other arguments."""
     config = {**spec.get_config(), **new}
     if "activation" in new and isinstance(spec, Activation):

@@ -18,6 +18,7 @@ from .task import Task
 WIDE = 32  # units of a layer that is added
 MANY_STARTS = 64
 MOST_FOR_STARTS = 2000  # parameters of a net that may try many starts
+ADAM, QUICK_ADAM = optimizers.Adam(0.001), optimizers.Adam(0.01)
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,13 @@ class Remedy:
         What is changed, as said to the user.
     apply : callable
         Plan to plan; the very same plan if there is nothing to change.
+    last_resort : bool
+        Whether it may hide what is wrong rather than mend it, and is tried only when nothing else suffices.
     """
 
     words: str
     apply: Callable[[Plan], Plan]
+    last_resort: bool = False
 
 
 def together(*remedies: Remedy) -> Remedy:
@@ -82,10 +86,13 @@ def scale_targets(subject: Subject) -> Remedy:
             power = 2 if plan.loss.kind in ("mse", "log_cosh", "huber") else 1
             rate = plan.optimizer.learning_rate / together_sd**power
             made = replace(made, optimizer=changed(plan.optimizer, learning_rate=rate))
+        elif hasattr(plan.optimizer, "epsilon") and together_sd < 1:  # else it would outweigh the gradient
+            made = replace(made, optimizer=changed(plan.optimizer, epsilon=plan.optimizer.epsilon * together_sd**2))
         return made
 
     return Remedy(
-        f"let the net learn targets of mean 0 and deviation 1: fd.Rescaling({together_sd:.3g}, ...) as last layer", apply
+        f"let the net learn targets of mean 0 and deviation 1: fd.Rescaling({together_sd:.3g}, ...) as last layer",
+        apply,
     )
 
 
@@ -136,7 +143,7 @@ def loss(kind: str) -> Remedy:
 def fresh_start(hidden: str = "auto") -> Remedy:
     """Random first values whose size suits the activations, biases 0."""
 
-    def change(layer: Layer) -> Layer:
+    def change(layer: Dense) -> Layer:
         return changed(layer, kernel_initializer=hidden, bias_initializer="zeros")
 
     return Remedy(
@@ -157,7 +164,7 @@ def hidden_activation(name: str) -> Remedy:
 def capacity(units: int = WIDE, activation: str = "relu") -> Remedy:
     """At least so many units in every hidden layer, with an activation and biases; one such layer if there is none."""
 
-    def change(layer: Layer) -> Layer:
+    def change(layer: Dense) -> Layer:
         new: dict[str, Any] = {"use_bias": True}
         if layer.units < units:
             new["units"] = units
@@ -204,19 +211,19 @@ def penalties(factor: float) -> Remedy:
         new = {k: v * factor for k, v in spec.get_config().items() if isinstance(v, float) and k != "mode"}
         return changed(spec, **new)
 
-    def change(layer: Layer) -> Layer:
+    def change(layer: Dense) -> Layer:
         return changed(
             layer,
-            kernel_regularizer=scaled(layer.kernel_regularizer),  # type: ignore[attr-defined]
-            bias_regularizer=scaled(layer.bias_regularizer),  # type: ignore[attr-defined]
-            activity_regularizer=scaled(layer.activity_regularizer),  # type: ignore[attr-defined]
+            kernel_regularizer=scaled(layer.kernel_regularizer),
+            bias_regularizer=scaled(layer.bias_regularizer),
+            activity_regularizer=scaled(layer.activity_regularizer),
         )
 
     def apply(plan: Plan) -> Plan:
         made = plan.each(change)
         decay = plan.optimizer.weight_decay if not plan.optimizer.full_batch else None
         if decay:
-            made = replace(made, optimizer=changed(plan.optimizer, weight_decay=decay * factor or None))
+            made = replace(made, optimizer=changed(plan.optimizer, weight_decay=decay * factor))
         return _unless_same(plan, made)
 
     words = "no weight penalties" if factor == 0 else f"weight penalties times {factor:g}"
@@ -266,9 +273,7 @@ def clipping(norm: float = 1.0) -> Remedy:
     def apply(plan: Plan) -> Plan:
         if plan.optimizer.full_batch or plan.optimizer.global_clipnorm:
             return plan
-        return replace(
-            plan, optimizer=changed(plan.optimizer, clipnorm=None, clipvalue=None, global_clipnorm=norm)
-        )
+        return replace(plan, optimizer=changed(plan.optimizer, clipnorm=None, clipvalue=None, global_clipnorm=norm))
 
     return Remedy(f"global_clipnorm={norm:g}", apply)
 
@@ -299,7 +304,7 @@ def starts(count: int = MANY_STARTS) -> Remedy:
             return plan
         return replace(plan, starts=count)
 
-    return Remedy(f"fit(starts={count}): begin from the best of many starts spread over the data", apply)
+    return Remedy(f"fit(starts={count}): begin from the best of many starts spread over the data", apply, True)
 
 
 def _unless_same(before: Plan, after: Plan) -> Plan:

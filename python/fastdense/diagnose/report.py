@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import os
 import sys
@@ -86,14 +87,17 @@ class Diagnosis:
         Returns
         -------
         Treatment
+            Where nothing is to be changed, with a copy of the model as it is.
         """
         plan, changes = self._treated()
-        return Treatment(plan.build(), plan.fit_options(), changes)
+        model = plan.build() if changes else copy.deepcopy(self._subject.model)
+        return Treatment(model, plan.fit_options(), changes)
 
     def _treated(self) -> tuple[Plan, list[str]]:
         verdict = self._verdict
         if verdict is None or (not verdict.complete and verdict.after is None):
-            plan, words = self._plan, []
+            plan = self._plan
+            words: list[str] = []
             for found in self.findings:
                 if found.severity != "info" and found.remedies:
                     changed = found.remedies[0].apply(plan)
@@ -105,7 +109,7 @@ class Diagnosis:
         plan = self._whole(verdict.after.plan)
         if verdict.new_net:
             hidden = ", ".join(f"{layer.units} {layer.activation}" for layer in plan.dense()[:-1])
-            words = [f"no single change repaired it: a plain net anew ({hidden} units, standardised data, {plan.loss.kind}, "
+            words = [f"no single change repaired it: a plain net anew ({hidden} units, standardised data, "
                      f"{plan.optimizer!r})"]  # fmt: skip
         else:
             words = [f"{step.finding.code}: {step.remedy.words}" for step in verdict.steps]

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from . import rules_exact as exact
-from . import rules_measured as measured
+from . import rules_net as net
+from . import rules_training as training
+from .case import Case
 from .finding import CODES, Finding
-from .rules_measured import Case
 
 Rule = Callable[[Case], "Finding | None"]
 
@@ -19,20 +20,20 @@ RULES: dict[str, Rule] = {
     "OUTPUT_RANGE": lambda c: exact.output_range(c.s),
     "LOSS_ACT": lambda c: exact.loss_act(c.s),
     "MAPE_ZERO": lambda c: exact.mape_zero(c.s),
-    "SYMMETRIC": measured.symmetric,
-    "OVER_REG": measured.over_reg,
-    "BATCHING": measured.batching,
-    "INPUT_SCALE": measured.input_scale,
-    "TARGET_SCALE": measured.target_scale,
-    "INIT_SCALE": measured.init_scale,
-    "DIVERGED": measured.diverged,
-    "DEAD_RELU": measured.dead_relu,
-    "SATURATED": measured.saturated,
-    "VANISHING": measured.vanishing,
-    "NO_CAPACITY": measured.no_capacity,
-    "DUPLICATE_UNITS": measured.duplicate_units,
-    "TOO_SLOW": measured.too_slow,
-    "BASELINE": measured.baseline,
+    "SYMMETRIC": net.symmetric,
+    "OVER_REG": training.over_reg,
+    "BATCHING": training.batching,
+    "INPUT_SCALE": net.input_scale,
+    "TARGET_SCALE": net.target_scale,
+    "INIT_SCALE": net.init_scale,
+    "DIVERGED": training.diverged,
+    "DEAD_RELU": net.dead_relu,
+    "SATURATED": net.saturated,
+    "VANISHING": net.vanishing,
+    "NO_CAPACITY": net.no_capacity,
+    "DUPLICATE_UNITS": net.duplicate_units,
+    "TOO_SLOW": training.too_slow,
+    "BASELINE": training.baseline,
 }
 assert tuple(RULES) == CODES
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import numpy as np
 
-
 from ..arrays import Array
-from .finding import Finding, finding
+from .finding import Finding, Severity, finding
 from .remedies import Remedy, loss, matched_output
 from .subject import RANGES, Subject
-from .task import CLASS_LOSSES
+from .task import CLASS_LOSSES, Task
 
 FLOOR_FATAL, FLOOR_NOTED = 0.9, 0.2  # share of the targets' variance that no function of x explains
 TINY = 1e-6  # of the range, for rounding of targets at the end of an activation's range
@@ -29,6 +29,7 @@ def bad_data(s: Subject) -> Finding | None:
         )  # fmt: skip
     sd = s.column_scale[1]
     constant = np.flatnonzero(sd == 0)
+    constant = constant[(s.x[:, constant] == s.x[0, constant]).all(axis=0)] if len(constant) else constant
     if len(constant) == s.x.shape[1] and len(s.x) > 1:
         return finding(
             "BAD_DATA", "error", "All rows of x are the same, so nothing can be read off them.",
@@ -36,7 +37,7 @@ def bad_data(s: Subject) -> Finding | None:
         )  # fmt: skip
     floor, rows = irreducible_share(s)
     if floor > FLOOR_NOTED:
-        severity = "error" if floor > FLOOR_FATAL else "warning"
+        severity: Severity = "error" if floor > FLOOR_FATAL else "warning"
         return finding(
             "BAD_DATA", severity,
             f"{rows:,} rows have an x that occurs more than once, with different targets: {floor:.0%} of what the "
@@ -61,7 +62,7 @@ def _nonfinite(s: Subject) -> Finding:
     row, column = (int(i) for i in np.argwhere(bad)[0])
     columns = np.flatnonzero(bad.any(axis=0))
     value = (s.x if name == "x" else s.y)[row, column]
-    count = int(bad_x.any(axis=1).__or__(bad_y.any(axis=1)).sum())
+    count = int((~s.good).sum())
     return finding(
         "BAD_DATA", "error",
         f"{name} holds {int(bad.sum()):,} values that are no numbers, the first ({value}) in row {row}, column {column}"
@@ -105,7 +106,7 @@ def target_encoding(s: Subject) -> Finding | None:
     kind, y, outputs = s.loss.kind, s.some_y, s.model.outputs
     low, high = float(y.min()), float(y.max())
     cure = matched_output(s.task)
-    severity = "error"
+    severity: Severity = "error"
     said = ""
     labels = s.task.labels
     if s.problem:
@@ -114,7 +115,8 @@ def target_encoding(s: Subject) -> Finding | None:
         sums = y.sum(axis=1)
         share = float(np.mean(np.abs(sums - 1) > 1e-3))
         if share > 0:
-            said = (f"The targets of {share:.0%} of the rows do not sum to 1 (from {sums.min():.3g} to {sums.max():.3g}), "
+            said = (f"The targets of {share:.0%} of the rows do not sum to 1 (from {sums.min():.3g} to "
+                    f"{sums.max():.3g}), "
                     "so they are no probabilities of one class out of many.")  # fmt: skip
     elif kind in CLASS_LOSSES and kind != "binary_crossentropy" and s.task.kind == "regression" and kind != "hinge":
         said = f"{kind} is for classes, and the targets are measured values from {low:.4g} to {high:.4g}."
@@ -125,14 +127,32 @@ def target_encoding(s: Subject) -> Finding | None:
                 f"class {labels[1]:g} lies between classes {labels[0]:g} and {labels[2]:g}.")  # fmt: skip
     elif s.task.encoding == "signs" and s.activation in ("sigmoid", "softmax") and kind != "hinge" and outputs == 1:
         said = f"The targets are -1 and 1, and {s.activation} gives numbers from 0 to 1."
-    elif s.task.encoding == "one_hot" and kind == "binary_crossentropy" and s.activation == "softmax":
-        return None
+    elif kind in DISTANCES and outputs == 1 and (ids := _class_numbers(s)) is not None:
+        said = (f"The targets are the {len(ids.labels)} whole numbers {ids.labels[0]:g} to {ids.labels[-1]:g}, as "
+                "class "
+                f"numbers are; if they are, one output with {kind} puts class {ids.labels[1]:g} between its "
+                "neighbours.")  # fmt: skip
+        return finding(
+            "TARGET_ENCODING", "warning", said, matched_output(ids), loss=kind, distinct=len(ids.labels), outputs=1
+        )
     if not said:
         return None
     return finding(
         "TARGET_ENCODING", severity, said, cure, exact=True, loss=kind, lowest=low, highest=high,
         distinct=len(labels) or None, outputs=outputs,
     )  # fmt: skip
+
+
+def _class_numbers(s: Subject) -> Task | None:
+    """The task that one column of whole numbers asks for if they are class numbers, where they may well be."""
+    y = s.some_y
+    if s.task.kind != "regression" or y.shape[1] != 1 or not bool((y == np.rint(y)).all()):
+        return None
+    labels = np.unique(y)
+    counted = len(labels) >= 3 and labels[0] in (0, 1) and labels[-1] - labels[0] == len(labels) - 1
+    if not counted or len(labels) > 20 or len(y) < 10 * len(labels):
+        return None
+    return Task("classes", "ids", labels, int(labels[-1]) + 1)
 
 
 def softmax_1(s: Subject) -> Finding | None:
@@ -158,8 +178,8 @@ def output_relu(s: Subject) -> Finding | None:
     off, dead = float(np.mean((stage.z <= 0).all(axis=1))), np.flatnonzero((stage.z <= 0).all(axis=0))
     negative = float(np.mean(s.some_y < 0))
     cure = matched_output(s.task, s.loss if s.loss.kind in DISTANCES else None)
-    facts = {"rows_with_all_outputs_off": off, "dead_outputs": len(dead), "negative_targets": negative}
-    where = {"layer": stage.name, "units": dead.tolist() or None, "exact": True}
+    facts: dict[str, Any] = {"rows_with_all_outputs_off": off, "dead_outputs": len(dead), "negative_targets": negative}
+    where: dict[str, Any] = {"layer": stage.name, "units": dead.tolist() or None, "exact": True}
     if s.task.classifies:
         return finding(
             "OUTPUT_RELU", "error",
@@ -177,13 +197,14 @@ def output_relu(s: Subject) -> Finding | None:
         real = np.setdiff1d(dead, unused) if s.some_y.shape[1] == len(stage.dead) else dead
         all_off = len(dead) == len(stage.dead)
         return finding(
-            "OUTPUT_RELU", "error" if all_off or len(real) > 0.1 * len(stage.dead) else "warning",
-            f"{len(dead)} of {len(stage.dead)} relu outputs are off for every row looked at: their gradient is exactly 0 "
+            "OUTPUT_RELU", "error" if all_off or len(real) else "warning",
+            f"{len(dead)} of {len(stage.dead)} relu outputs are off for every row looked at: their gradient "
+            "is exactly 0 "
             "and they stay 0." + ("" if all_off else f" For {len(real)} of them the targets are not always 0."),
             cure, **where, **facts,
         )  # fmt: skip
     return finding(
-        "OUTPUT_RELU", "info", "The last layer is a relu: an output that is off for a row learns nothing from it.", cure,
+        "OUTPUT_RELU", "info", "The last layer is a relu: an output that is off for a row learns nothing.", cure,
         **where, **facts,
     )  # fmt: skip
 
@@ -231,7 +252,8 @@ def loss_act(s: Subject) -> Finding | None:
         return None
     kind, act, outputs, task = s.loss.kind, s.activation, s.model.outputs, s.task
     over_classes = kind in ("categorical_crossentropy", "sparse_categorical_crossentropy")
-    severity, said = "error", ""
+    severity: Severity = "error"
+    said = ""
     cure: list[Remedy] = [matched_output(task)]
     if s.from_logits and act != "linear":
         twice = "softmax" if over_classes else "sigmoid"
@@ -241,7 +263,8 @@ def loss_act(s: Subject) -> Finding | None:
         said = (f"{kind} takes the output as probabilities, and {act} outputs are none (they may be negative or sum to "
                 "anything).")  # fmt: skip
         if act == "sigmoid":
-            said = (f"{kind} divides sigmoid outputs by their sum and looks at the true class alone: every output can grow "
+            said = (f"{kind} divides sigmoid outputs by their sum and looks at the true class alone: every output can "
+                    "grow "
                     "towards 1 at no cost.")  # fmt: skip
     elif kind == "binary_crossentropy" and not s.from_logits and act != "sigmoid":
         softmax_fits = act == "softmax" and task.encoding == "one_hot"
@@ -254,11 +277,14 @@ def loss_act(s: Subject) -> Finding | None:
         severity = "warning" if softmax_fits else "error"
     elif task.kind == "multilabel" and act == "softmax":
         per_row = float(s.some_y.sum(axis=1).mean())
-        said = f"The rows have {per_row:.2g} labels on average, and softmax outputs sum to 1: they cannot all be near 1."
+        said = (
+            f"The rows have {per_row:.2g} labels on average, and softmax outputs sum to 1: they cannot all be near 1."
+        )
     elif kind == "hinge" and act in ("sigmoid", "softmax", "relu", "softplus"):
         said = f"hinge asks for scores below -1 and above 1, and {act} gives none below 0."
     elif task.classifies and kind in DISTANCES and act in ("sigmoid", "softmax") and task.encoding != "signs":
-        said = (f"{kind} on a {act} output: where the net is wrong and sure, the slope of {act} is nearly 0, so it hardly "
+        said = (f"{kind} on a {act} output: where the net is wrong and sure, the slope of {act} is nearly 0, so it "
+                "hardly "
                 "learns from its worst mistakes.")  # fmt: skip
         severity = "warning"
     elif task.kind == "classes" and kind in ("mae", "huber", "log_cosh", "mape", "quantile") and outputs > 1:
@@ -267,7 +293,8 @@ def loss_act(s: Subject) -> Finding | None:
     elif kind == "poisson" and act in ("linear", "tanh", "leaky_relu", "elu", "selu", "gelu", "silu"):
         said = f"poisson takes the logarithm of the output, and {act} outputs may be negative."
         cure = [Remedy("end with softplus", lambda plan: plan.with_output(outputs, "softplus", plan.loss)),
-                Remedy("end with exponential", lambda plan: plan.with_output(outputs, "exponential", plan.loss))]  # fmt: skip
+                Remedy("end with exponential", lambda plan: plan.with_output(outputs, "exponential", plan.loss)),
+        ]  # fmt: skip
     elif task.kind == "regression" and kind in DISTANCES and act == "softmax" and outputs > 1:
         said = "softmax makes the outputs compete for a sum of 1, and the targets are measured values."
     if not said:
@@ -313,5 +340,3 @@ def _some(numbers: Array) -> str:
 
 def _interval(low: float, high: float) -> str:
     return f"{low:g} and above" if math.isinf(high) else f"{low:g} to {high:g}"
-
-

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..model import Model
 
 PROBE_ROWS = 1024
-STATISTICS_ROWS = 20_000  # rows that decide about scales and repetitions
+STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # that decide about scales and repetitions
 BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softmax": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0),
            "softsign": (-1.0, 1.0), "relu6": (0.0, 6.0)}  # fmt: skip
 RANGES = {**BOUNDED, "relu": (0.0, math.inf), "softplus": (0.0, math.inf), "exponential": (0.0, math.inf),
@@ -57,7 +57,7 @@ class Stage:
         """Units (bool) that are off for every row: only a relu (or relu6) can be."""
         if self.activation not in ("relu", "relu6"):
             return np.zeros(self.z.shape[1], bool)
-        return (self.z <= 0).all(axis=0)
+        return np.asarray((self.z <= 0).all(axis=0))
 
     @cached_property
     def constant(self) -> Array:
@@ -153,7 +153,7 @@ class Subject:
         """Rows (bool) without NaN and infinity."""
         if self.finite:
             return np.ones(len(self.x), bool)
-        return np.isfinite(self.x).all(axis=1) & np.isfinite(self.y).all(axis=1)
+        return np.asarray(np.isfinite(self.x).all(axis=1) & np.isfinite(self.y).all(axis=1))
 
     @cached_property
     def finite_x(self) -> Array:
@@ -162,13 +162,18 @@ class Subject:
 
     @cached_property
     def some_x(self) -> Array:
-        """At most `STATISTICS_ROWS` good rows of x, float64."""
-        return np.asarray(sample(self.finite_x, STATISTICS_ROWS), dtype=np.float64)
+        """Good rows of x, float64: not more than looking at them may take."""
+        return np.asarray(sample(self.finite_x, self._some), dtype=np.float64)
 
     @cached_property
     def some_y(self) -> Array:
         """The targets of `some_x`, float64."""
-        return np.asarray(sample(self._finite_rows(self.y), STATISTICS_ROWS), dtype=np.float64)
+        return np.asarray(sample(self._finite_rows(self.y), self._some), dtype=np.float64)
+
+    @property
+    def _some(self) -> int:
+        columns = int(self.x.shape[1] + self.y.shape[1])
+        return max(PROBE_ROWS, min(STATISTICS_ROWS, STATISTICS_NUMBERS // columns))
 
     def _finite_rows(self, array: Array) -> Array:
         return array if self.finite else array[self.good]
@@ -176,8 +181,13 @@ class Subject:
     @cached_property
     def task(self) -> Task:
         """What the targets ask for."""
+        y = self._finite_rows(self.y) if self.y.shape[1] == 1 else self.some_y  # a class may be rare
         return read_task(
-            self.some_y, self.loss, self.activation, self.model.outputs, [metric.name for metric in self.model.metrics]
+            np.asarray(y, dtype=np.float64),
+            self.loss,
+            self.activation,
+            self.model.outputs,
+            [metric.name for metric in self.model.metrics],
         )
 
     @cached_property

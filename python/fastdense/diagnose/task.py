@@ -48,7 +48,7 @@ class Task:
         """Error of predictions relative to that of the best constant: 0 is perfect, 1 no better than a constant.
 
         The share of wrong answers over that of always answering the commonest class; for measured values the sum of
-        squares over that around the mean (1 - R2).
+        squares over that around the mean (1 - R2), over all columns or of the median column, whichever is larger.
 
         Parameters
         ----------
@@ -65,26 +65,29 @@ class Task:
                 p = np.argmax(p, axis=1).astype(np.float64)[:, None]
             if p.shape != y.shape:
                 return np.inf
-            centred = y - y.mean(axis=0)
-            total = float(np.square(centred).sum())
-            return float(np.square(y - p).sum()) / total if total > 0 else float(np.square(y - p).sum() > 0)
+            missed, total = np.square(y - p).sum(axis=0), np.square(y - y.mean(axis=0)).sum(axis=0)
+            varies = total > 0
+            if not varies.any():
+                return float(missed.sum() > 0)
+            # Large columns must not hide small ones, nor rare ones (pixels at the border) decide.
+            return float(max(missed.sum() / total.sum(), np.median(missed[varies] / total[varies])))
         if self.kind == "multilabel":
             if p.shape != y.shape:
                 return np.inf
             wrong = float(np.mean((p > threshold) != (y > 0.5)))
             constant = float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
-            return wrong / constant if constant > 0 else float(wrong > 0)
+            return float(wrong / constant) if constant > 0 else float(wrong > 0)
         truth = self.classes_of(y)
         wrong = float(np.mean(self.answers(p, threshold) != truth))
         _, counts = np.unique(truth, return_counts=True)
         constant = 1 - counts.max() / counts.sum()
-        return wrong / constant if constant > 0 else float(wrong > 0)
+        return float(wrong / constant) if constant > 0 else float(wrong > 0)
 
     def classes_of(self, y: Array) -> Array:
         """Class of every row, as an index into `labels` (one column) or a column number (one-hot)."""
         if self.encoding == "one_hot":
-            return np.argmax(y, axis=1)
-        return np.searchsorted(self.labels, y[:, 0])
+            return np.asarray(np.argmax(y, axis=1))
+        return np.asarray(np.searchsorted(self.labels, y[:, 0]))
 
     def answers(self, p: Array, threshold: float) -> Array:
         """The class that outputs mean, numbered as `classes_of` does."""
@@ -97,7 +100,7 @@ class Task:
             return np.where(known, place, -1)
         if self.kind == "binary":
             return (p[:, 0] > threshold).astype(np.intp)
-        return np.abs(p - self.labels).argmin(axis=1)  # a single output for class numbers: the nearest one
+        return np.asarray(np.abs(p - self.labels).argmin(axis=1))  # a single output for class numbers: the nearest one
 
 
 def read_task(y: Array, loss: Loss, activation: str, outputs: int, metrics: list[str]) -> Task:

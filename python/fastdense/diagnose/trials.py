@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 import warnings
 from dataclasses import dataclass, replace
@@ -12,15 +13,17 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 
 from ..hooks import Callback, Columns
-
+from ..progress import Bar, is_interactive, make_bar
 from .plan import Plan
-from .subject import State, Subject
+from .subject import State, Subject, sample
 
 if TYPE_CHECKING:
     from ..model import Model
 
 LEAST_ROWS = 200  # that can tell noise from what may be learnt
 SCORED_ROWS = 5000
+NEIGHBOUR_ROWS = 2000
+QUIET_SECONDS = 2.0  # before a bar appears
 FIRST_EPOCHS = 2  # that are timed before the rest is planned
 
 
@@ -65,19 +68,49 @@ class OutOfTime(Exception):
     """The budget is used up."""
 
 
+class _TrialBar:
+    """A bar over the time that trials take, from the third second on, where somebody is looking."""
+
+    def __init__(self, laboratory: Laboratory, verbose: int | str) -> None:
+        self.laboratory = laboratory
+        self._bar: Bar | None = None
+        self._wanted = verbose in ("auto", 1) and is_interactive(sys.stdout)
+        self._drawn = time.perf_counter()
+
+    def draw(self) -> None:
+        """Show how much of the time is used, at most ten times a second."""
+        now, lab = time.perf_counter(), self.laboratory
+        if not self._wanted or now - lab.began < QUIET_SECONDS or now - self._drawn < 0.1:
+            return
+        self._drawn = now
+        if self._bar is None:
+            self._bar = make_bar(sys.stdout, 0, 100)
+            self._wanted = self._bar is not None
+        if self._bar is not None:
+            used = min(1.0, (now - lab.began) / lab.seconds)
+            self._bar.draw(round(100 * used), "diagnose", f"trial {lab.trials + 1}")
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
 class _Deadline(Callback):
     """Stops a training at a time."""
 
     deferred: ClassVar[bool] = True
 
-    def __init__(self, until: float) -> None:
+    def __init__(self, until: float, bar: _TrialBar) -> None:
         super().__init__()
-        self.until, self.hit = until, False
+        self.until, self.hit, self.bar = until, False, bar
         self.losses: list[float] = []
 
     def on_epochs_end(self, first_epoch: int, logs: Columns) -> None:
         """Look at the clock and the loss."""
         self.losses += logs["loss"]
+        self.bar.draw()
         bad = not all(map(math.isfinite, logs["loss"]))
         if time.perf_counter() > self.until or bad:
             self.hit = self.hit or not bad
@@ -96,10 +129,13 @@ class Laboratory:
     subject : Subject
     seconds : float
         For everything.
+    verbose : {"auto", 0, 1, 2}
+        Whether to show a bar, as in `Model.fit`.
     """
 
-    def __init__(self, subject: Subject, seconds: float) -> None:
+    def __init__(self, subject: Subject, seconds: float, verbose: int | str = 0) -> None:
         self.subject, self.began, self.seconds = subject, time.perf_counter(), seconds
+        self.bar = _TrialBar(self, verbose)
         self.runs: dict[str, Run] = {}
         self.trials = 0
         self.x = subject.finite_x
@@ -145,7 +181,7 @@ class Laboratory:
             raise OutOfTime
         began = time.perf_counter()
         until = began + max(0.05, min(most, self.left))
-        deadline = _Deadline(until)
+        deadline = _Deadline(until, self.bar)
         model = plan.build()
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
@@ -174,7 +210,7 @@ class Laboratory:
         if self.left <= 0:
             raise OutOfTime
         began = time.perf_counter()
-        deadline = _Deadline(began + max(0.05, min(most, self.left)))
+        deadline = _Deadline(began + max(0.05, min(most, self.left)), self.bar)
         model, smallest = plan.build(), math.inf
         threshold = self.subject.threshold(plan.output_activation(), plan.loss)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
@@ -189,6 +225,24 @@ class Laboratory:
             error = self.error_of(model, plan)
         whole = not deadline.hit and self.rows == int(self.subject.good.sum())
         return Run(plan, model, deadline.losses, error, time.perf_counter() - began, whole, self.subject), smallest
+
+    def neighbour_error(self) -> float:
+        """Error of answering as the nearest rows do (five of them, in standardised columns), on rows left out."""
+        subject = self.subject
+        x = sample(subject.some_x, NEIGHBOUR_ROWS)
+        y = sample(subject.some_y, NEIGHBOUR_ROWS)
+        mean, sd = subject.column_scale
+        x = (x - mean) / np.where(sd > 0, sd, 1.0)
+        order = np.random.default_rng(4).permutation(len(x))
+        known, asked = order[len(x) // 4 :], order[: len(x) // 4]
+        square = np.square(x).sum(axis=1)
+        distance = square[asked, None] + square[None, known] - 2 * x[asked] @ x[known].T
+        nearest = known[np.argsort(distance, axis=1)[:, :5]]
+        task = subject.task
+        if task.kind == "regression" or task.encoding in ("one_hot", "columns"):
+            return task.errors(y[asked], y[nearest].mean(axis=1), 0.5)
+        votes = np.apply_along_axis(lambda row: np.bincount(row).argmax(), 1, task.classes_of(y)[nearest])
+        return task.errors(y[asked], task.labels[votes][:, None], float(task.labels.mean()))
 
     def seconds_per_epoch(self, plan: Plan) -> float:
         """Time of an epoch of a plan on all rows, measured on a few."""

@@ -20,8 +20,10 @@ COST = 0.004  # what a change must gain in error to be worth making
 NEW_NET = 0.03  # and a whole new net
 MOST_CHANGES = 4
 START_CODES = ("SYMMETRIC", "INIT_SCALE", "DEAD_RELU", "SATURATED", "DUPLICATE_UNITS")  # another start may do
+SCALE_CODES = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
 RECIPES = ((32, "tanh", 0.01, 1), (64, "relu", 0.003, 2), (64, "tanh", 0.01, 2))  # width, activation, rate, depth
 RECIPE_STEPS = 3000
+STAGES = ("found", "suspected", "last resort")  # what is tried: findings, what left no trace, what may hide a cause
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,7 @@ class Verdict:
         Error of the repaired net with this one left out, by code.
     healthy : bool
     hopeless : bool
-        Whether not even a new net answers better than a constant on rows that it has not seen.
+        Whether neither a new net nor the nearest rows answer better than a constant on rows left out.
     complete : bool
         Whether time sufficed for all trials.
     best_error : float
@@ -103,6 +105,8 @@ class Verifier:
     def __init__(self, subject: Subject, laboratory: Laboratory, plan: Plan, findings: list[Finding]) -> None:
         self.s, self.lab, self.plan, self.findings = subject, laboratory, plan, findings
         self._new: Run | None = None
+        self._again: Run | None = None
+        self._lucky = False
 
     def verdict(self) -> Verdict:
         """Make the trials."""
@@ -114,11 +118,13 @@ class Verifier:
         try:
             floor = self._recipes(found)
             found.best_error = min(found.best_error, found.error_before)
-            found.healthy = before is not None and (
+            found.healthy = before is not None and bool(
                 good(found.error_before, found.best_error)
                 or (found.error_before < USELESS and found.error_before <= 1.1 * floor + 0.02)
             )
-            found.hopeless = floor > USELESS and not found.healthy
+            found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
+            again = self._again
+            self._lucky = self.s.trained and again is not None and enough(again.error, found.best_error)
             if not (found.healthy or found.hopeless):
                 self._search(found)
         except OutOfTime:
@@ -152,11 +158,15 @@ class Verifier:
     def _search(self, found: Verdict) -> None:
         try:
             taken = self._exact(found)
+            if not enough(found.error_after, found.best_error):
+                taken = self._scales(found, taken)
             tries = sum(len(f.remedies) for f in self._open(taken))
             dear = found.before is not None and found.before.seconds * tries > 0.6 * self.lab.left
             if dear:
                 taken = self._all_at_once(found, taken)
-            self._one_by_one(found, taken)
+            for stage in STAGES:
+                self._one_by_one(found, taken, stage)
+                taken = found.steps if found.after is not None else taken
         except OutOfTime:
             found.complete = False
         try:
@@ -166,10 +176,13 @@ class Verifier:
             found.complete = False
         self._compare_with_new(found)
 
-    def _open(self, taken: list[Step]) -> list[Finding]:
-        """Findings that may still be acted on."""
+    def _open(self, taken: list[Step], silent: bool = False) -> list[Finding]:
+        """Findings that may still be acted on; with `silent`, mere suspicions too."""
         done = [step.finding for step in taken]
-        return [f for f in self.findings if f.remedies and f.code != "BASELINE" and not any(f is d for d in done)]
+        left = [f for f in self.findings if f.remedies and f.code != "BASELINE" and not any(f is d for d in done)]
+        left = [f for f in left if silent or not f.silent]
+        # The same training from the seed goes well: then it was the start, and any change would seem to help.
+        return [f for f in left if f.code in START_CODES] or left if self._lucky else left
 
     def _plan_of(self, steps: list[Step]) -> Plan:
         plan = self.plan
@@ -197,6 +210,16 @@ class Verifier:
                 found.singles[taken[0].finding.code] = run.error
         return taken
 
+    def _scales(self, found: Verdict, taken: list[Step]) -> list[Step]:
+        """Mend all scales together, if several are wrong: each hides what the other is worth."""
+        wrong = [f for f in self._open(taken) if f.code in SCALE_CODES and f.severity != "info"]
+        if len(wrong) < 2:
+            return taken
+        steps = [*taken, *(Step(f, f.remedies[0]) for f in wrong)]
+        run = self._try(self._plan_of(steps))
+        self._keep(found, steps, run)
+        return steps if run is not None and enough(run.error, found.best_error) else taken
+
     def _all_at_once(self, found: Verdict, taken: list[Step]) -> list[Step]:
         """Everything that is suspected, with its first remedy."""
         steps = list(taken)
@@ -208,13 +231,13 @@ class Verifier:
         self._keep(found, steps, run)
         return list(found.steps) if found.after is not None else taken
 
-    def _one_by_one(self, found: Verdict, taken: list[Step]) -> None:
+    def _one_by_one(self, found: Verdict, taken: list[Step], stage: str) -> None:
         """Add the change that helps most, again and again."""
         while len(taken) < MOST_CHANGES and not enough(found.error_after, found.best_error):
             # A change must help what was taken so far, though that alone may be no better than the net as it was.
             run = self._try(self._plan_of(taken)) if taken else found.before
             error = run.error if run is not None else math.inf
-            trials = self._round(self._plan_of(taken), taken, found)
+            trials = self._round(self._plan_of(taken), taken, found, stage)
             trials = [t for t in trials if t[1].error < error - COST or (math.isinf(error) and t[1].error < math.inf)]
             if not trials:
                 return
@@ -224,11 +247,13 @@ class Verifier:
             taken = [*taken, step]
             self._keep(found, taken, run)
 
-    def _round(self, plan: Plan, taken: list[Step], found: Verdict) -> list[tuple[Step, Run]]:
+    def _round(self, plan: Plan, taken: list[Step], found: Verdict, stage: str) -> list[tuple[Step, Run]]:
         made = []
-        for item in self._open(taken):
+        for item in self._open(taken, silent=stage != "found"):
             best: tuple[Step, Run] | None = None
             for remedy in item.remedies:
+                if remedy.last_resort and stage != "last resort":
+                    continue
                 changed = remedy.apply(plan)
                 # The user's net may have begun elsewhere than its seed says: then that start is a remedy.
                 again = changed == plan and not taken and item.code in START_CODES and self.s.trained

@@ -18,18 +18,22 @@ def headline(s: Subject, findings: list[Finding], verdict: Verdict | None) -> st
     causes = [f for f in findings if f.severity == "error"]
     if verdict is None:
         if causes:
-            return f"{_listed([f.code for f in causes])}: the net cannot learn until this is changed (no trials were made)."
+            return (
+                f"{_listed([f.code for f in causes])}: the net cannot learn until this is changed (no trials were "
+                "made)."
+            )
         return "Nothing that keeps the net from learning was found by looking; trials (verify=True) would tell more."
     if verdict.healthy:
         assert verdict.before is not None
         return f"Healthy: the net learns ({score(s, verdict.before.error)})."
     if verdict.hopeless:
-        return ("No change helps: not even a new net answers better than a constant on rows it has not seen. Look at the "
-                "data: does y depend on x?")  # fmt: skip
+        return "No change helps: x seems to tell nothing about y. Look at the data."
     before = verdict.before.error if verdict.before is not None else math.inf
     start = "The data do not suit the net" if s.problem else f"The net does not learn ({score(s, before)})"
     if not s.problem and before < 0.5:
         start = f"The net learns less than it could ({score(s, before)})"
+    if verdict.after is None and not verdict.complete:
+        return f"{start}; there was no time to prove why (budget= gives more)."
     if verdict.after is None:
         return f"{start}; no change that was tried helps."
     reason = _listed([f.code for f in causes[:3]])
@@ -84,7 +88,9 @@ def text(report: Diagnosis, colour: bool) -> str:
 def _trials(report: Diagnosis, verdict: Verdict) -> list[str]:
     s = report._subject
     rows = [("as it is", verdict.before.error if verdict.before is not None else math.inf)]
-    rows += [(f"only {code} mended", error) for code, error in sorted(verdict.singles.items(), key=lambda item: item[1])[:4]]
+    rows += [
+        (f"only {code} mended", error) for code, error in sorted(verdict.singles.items(), key=lambda item: item[1])[:4]
+    ]
     if verdict.after is not None:
         rows.append(("all changes below", verdict.after.error))
     width = max(len(name) for name, _ in rows)
