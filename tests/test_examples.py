@@ -159,3 +159,11 @@ def test_names_are_the_scripts() -> None:
     for name in gallery.NAMES:
         assert 20 < len(gallery.title(name)) <= 100
         assert f"fastdense demo {name}" in gallery.listing()
+
+
+def test_every_example_is_in_the_gallery() -> None:
+    root = Path(__file__).parents[1]
+    text = (root / "docs" / "gallery.md").read_text(encoding="utf-8")
+    for name in gallery.NAMES:
+        assert f"\n## {name}: " in text and f"(pictures/{name}.png)" in text
+        assert (root / "docs" / "pictures" / f"{name}.png").is_file()

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sys
 
+from ..versions import package_version
 from . import (
     activations,
     backend,
@@ -49,6 +50,7 @@ __all__ = [
     "utils",
 ]
 
+__version__ = package_version("fastdense") or "0+unknown"  # scripts print it
 config = backend  # Keras 3 has set_floatx and the like here
 
 # Modules of older Keras, so that `from fastdense.keras.layers.core import Dense` finds its way.
