@@ -58,7 +58,8 @@ def test_public_names() -> None:
     [
         ("fit", "self x y * batch_size=32 epochs=1 verbose='auto' callbacks=None validation_split=0.0 "
             "validation_data=None "
-            "shuffle=True class_weight=None sample_weight=None initial_epoch=0 starts=1 n_threads=None"),
+            "shuffle=True class_weight=None sample_weight=None initial_epoch=0 starts=1 probes=False "
+            "n_threads=None"),
         ("evaluate", "self x y * batch_size=None sample_weight=None verbose='auto' return_dict=False"),
         ("predict", "self x * batch_size=None verbose=0"),
     ],

@@ -294,6 +294,15 @@ def test_accuracy_of_binary_crossentropy_goes_by_shapes() -> None:
     assert model.evaluate(X[:4], np.eye(3)[[2, 2, 2, 0]], verbose=0)[1] == 0.75
 
 
+def test_loss_weights_and_the_place_of_metrics() -> None:
+    model = simple()
+    once = model.evaluate(X, Y, verbose=0)
+    model.compile("adam", "mse", loss_weights=2.0)
+    assert model.evaluate(X, Y, verbose=0) == pytest.approx(2 * once, rel=1e-5)
+    model.compile("adam", "mse", ["mae"])  # Keras 2 had metrics in third place
+    assert model.metrics_names[1:] == ["mae"]
+
+
 def test_to_categorical() -> None:
     np.testing.assert_array_equal(keras.utils.to_categorical([[0], [2]]), np.eye(3, dtype=np.float32)[[0, 2]])
     with pytest.raises(ValueError, match="class numbers from 0 to 3 and num_classes=3"):

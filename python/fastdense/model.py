@@ -12,6 +12,7 @@ from .data import Rows, check_x, class_weights, prepare, prepare_validation, row
 from .history import History
 from .hooks import CallbackList, check_callbacks
 from .placing import place, solve_output
+from .probes import Probes
 from .progress import ProgressBar, check_verbose, say, text_of
 from .revival import ReviveDeadUnits
 from .solvers import check_crowd
@@ -79,6 +80,7 @@ class Model(BaseModel):
         sample_weight: Any = None,
         initial_epoch: int = 0,
         starts: int = 1,
+        probes: bool = False,
         n_threads: int | None = None,
     ) -> History:
         """Train. Called again, it goes on with the optimizer's state and a new order of the rows.
@@ -115,6 +117,10 @@ class Model(BaseModel):
             More than 1: first try so many starts at once for a short time, units spread over the data, as
             ``fit_many(..., start="data", tries=starts)`` does; take over weights and optimizer state of the best, then
             train it for all epochs. Later calls of ``fit`` should leave it out: it forgets what was learned.
+        probes : bool
+            Record now and then what every unit does (off, saturated, mean and variance, norms of gradient, weights and
+            steps) in ``history.probes``, a `fastdense.probes.Probes`. It costs a few per cent and changes no bit of the
+            training. Full-batch optimizers (`LBFGS`) record nothing.
         n_threads : int, optional
             By default as many as this process may use.
 
@@ -147,6 +153,7 @@ class Model(BaseModel):
         if not self.optimizer.full_batch:
             check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
         starts = integer("fit: starts", starts, least=1)
+        probed = flag("fit: probes", probes) and not self.optimizer.full_batch
         if starts > 1:
             check_crowd("fit: starts", self.optimizer)
         self.machine.adapt(data.x)
@@ -155,15 +162,18 @@ class Model(BaseModel):
         for callback in users:
             if isinstance(callback, ReviveDeadUnits):
                 callback.rows = sample(data.x)
-        history = History()
+        history, steps = History(), math.ceil(len(data) / options.batch_size)
         params = {
             "epochs": options.epochs,
-            "steps": math.ceil(len(data) / options.batch_size),
+            "steps": steps,
             "verbose": bar.verbose,
             "initial_epoch": options.initial_epoch,
             "batch_size": options.batch_size,
             "shuffle": options.shuffle,
         }
+        if probed:
+            period = self.machine.probe_period(len(data), options.batch_size)
+            history.probes = Probes(self.net, period, steps, options.epochs - options.initial_epoch)
         self.history = history
         began = time.perf_counter()
         try:

@@ -264,7 +264,8 @@ class Fit:
             for bar in bars:
                 bar.running(epoch + ahead, batch / self.steps, loss_sum / rows if rows else math.nan)
 
-        return model.machine.train(
+        probes, life = self.history.probes, model.machine.epochs_trained
+        result = model.machine.train(
             model.optimizer,
             data,
             validation,
@@ -275,7 +276,11 @@ class Fit:
             stop_on_nan=self.stop_on_nan,
             progress=progress if bars else None,
             n_threads=self.options.n_threads,
+            **({} if probes is None else probes.request()),
         )
+        if probes is not None:
+            probes.add(result["probes"], epoch - life)
+        return result
 
     def _columns(self, totals: Array, prefix: str = "") -> dict[str, list[float]]:
         return columns(totals, self.model.metrics, self.model.outputs, prefix)

@@ -55,6 +55,8 @@ class Plan:
         As in `Model.fit`.
     first_values : FirstValues or None
         Weights to begin with, where they are not those of the seed.
+    loss_weights : float
+        As in `Model.compile`.
     """
 
     layers: tuple[Layer, ...]
@@ -71,6 +73,7 @@ class Plan:
     shuffle: bool = True
     starts: int = 1
     first_values: FirstValues | None = None
+    loss_weights: float = 1.0
 
     @classmethod
     def of(cls, model: Model, batch_size: int, epochs: int, shuffle: bool, first_values: list[Array] | None) -> Plan:
@@ -78,7 +81,7 @@ class Plan:
         return cls(
             tuple(model.net.fresh_layers()), model.optimizer, model.loss, tuple(model.metrics), model.inputs,
             model.seed, model.dtype, model.device, model.name, batch_size, epochs, shuffle, 1,
-            None if first_values is None else FirstValues(tuple(first_values)),
+            None if first_values is None else FirstValues(tuple(first_values)), model.loss_weights,
         )  # fmt: skip
 
     def build(self, seed: int | None = None) -> Model:
@@ -94,7 +97,8 @@ class Plan:
             name=self.name,
         )
         fitting = [m for m in copy.deepcopy(self.metrics) if _fits(m, self.loss, model.outputs)]
-        model.compile(copy.deepcopy(self.optimizer), copy.deepcopy(self.loss), metrics=fitting)
+        optimizer, loss = copy.deepcopy((self.optimizer, self.loss))
+        model.compile(optimizer, loss, metrics=fitting, loss_weights=self.loss_weights)
         if self.first_values is not None:
             self.first_values.give(model)
         return model
@@ -165,9 +169,9 @@ class Plan:
         """Replace the last layer's width and activation and the loss; what came after the last dense layer goes."""
         end = self.last_dense()
         if end < 0:
-            return replace(self, layers=(*self.layers, Dense(units, activation)), loss=loss)
+            return replace(self, layers=(*self.layers, Dense(units, activation)), loss=loss, loss_weights=1.0)
         layers = [*self.layers[:end], changed(self.layers[end], units=units, activation=activation)]
-        return replace(self, layers=tuple(layers), loss=loss)
+        return replace(self, layers=tuple(layers), loss=loss, loss_weights=1.0)
 
     def with_activation(self, activation: str, only: tuple[str, ...] | None = None) -> Plan:
         """Replace the hidden activations (only those named, if any are); kernels start as suits the new one."""

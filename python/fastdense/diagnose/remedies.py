@@ -32,7 +32,7 @@ class Remedy:
     apply : callable
         Plan to plan; the very same plan if there is nothing to change.
     last_resort : bool
-        Whether it may hide what is wrong rather than mend it, and is tried only when nothing else suffices.
+        Whether it may hide a wrong scale rather than mend it, and is tried after all else where a scale is wrong.
     """
 
     words: str
@@ -80,15 +80,11 @@ def scale_targets(subject: Subject) -> Remedy:
             return plan
         scale: Any = sd.tolist() if len(sd) > 1 else float(sd[0])
         offset: Any = mean.tolist() if len(mean) > 1 else float(mean[0])
+        # mse and, for small errors, log_cosh and huber grow with the scale twice, distances once.
+        square = plan.loss.kind == "mse" or (plan.loss.kind in ("log_cosh", "huber") and together_sd < 1)
+        weight = 1.0 if plan.loss.kind == "mape" else together_sd ** (-2 if square else -1)
         made = plan.with_layers([*plan.layers, layers.Rescaling(scale, offset)])
-        if isinstance(plan.optimizer, optimizers.SGD) and not isinstance(plan.optimizer.learning_rate, Schedule):
-            # The gradient of mse grows with the scale twice, that of a distance once.
-            power = 2 if plan.loss.kind in ("mse", "log_cosh", "huber") else 1
-            rate = plan.optimizer.learning_rate / together_sd**power
-            made = replace(made, optimizer=changed(plan.optimizer, learning_rate=rate))
-        elif hasattr(plan.optimizer, "epsilon") and together_sd < 1:  # else it would outweigh the gradient
-            made = replace(made, optimizer=changed(plan.optimizer, epsilon=plan.optimizer.epsilon * together_sd**2))
-        return made
+        return replace(made, loss_weights=weight)
 
     return Remedy(
         f"let the net learn targets of mean 0 and deviation 1: fd.Rescaling({together_sd:.3g}, ...) as last layer",
@@ -134,7 +130,9 @@ def matched_output(task: Task, loss: losses.Loss | None = None) -> Remedy:
 def loss(kind: str) -> Remedy:
     """Another loss."""
     made = losses.get(kind)
-    return Remedy(f"loss={kind!r}", lambda plan: plan if plan.loss == made else replace(plan, loss=made))
+    return Remedy(
+        f"loss={kind!r}", lambda plan: plan if plan.loss == made else replace(plan, loss=made, loss_weights=1.0)
+    )
 
 
 # ---- layers ----------------------------------------------------------------------------------------------------------

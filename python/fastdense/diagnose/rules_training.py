@@ -4,7 +4,7 @@ suspicion here too."""
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -172,44 +172,80 @@ def _rare_class(c: Case) -> Finding | None:
     )  # fmt: skip
 
 
+@dataclass(frozen=True)
+class Course:
+    """How the losses of a training went.
+
+    Attributes
+    ----------
+    first, last, highest : float
+        Of the losses that were numbers; `first` that of the first values.
+    broken : str
+        What stopped being a number, "" if nothing did.
+    grown, rough : bool
+        Whether it ended above ten times its beginning; whether it went up and down.
+    """
+
+    first: float
+    last: float
+    highest: float
+    broken: str
+    grown: bool
+    rough: bool
+    rises: float
+    swing: float
+
+    @classmethod
+    def of(cls, c: Case) -> Course | None:
+        """Look at the losses, and at the net after training."""
+        losses = np.asarray(c.losses, dtype=np.float64)
+        finite = losses[np.isfinite(losses)]
+        where = c.end.first_nonfinite if c.end is not None else None
+        if not len(losses) and where is None:
+            return None
+        broken = ""
+        if len(finite) < len(losses) or where is not None:
+            epoch = int(np.argmax(~np.isfinite(losses))) + 1 if len(finite) < len(losses) else len(losses)
+            broken = f"in epoch {epoch}{f', first seen in {where}' if where else ''}"
+        first = c.s.start.loss if math.isfinite(c.s.start.loss) else float(losses[0]) if len(losses) else math.nan
+        last, highest = (float(finite[-1]), float(finite.max())) if len(finite) else (math.nan, math.nan)
+        rises = swing = 0.0
+        if len(finite) > 4:
+            late = finite[len(finite) // 2 :]
+            rises = float(np.mean(np.diff(finite) > 0))
+            swing = float(np.abs(np.diff(late)).mean() / max(late.mean(), 1e-30))
+        return cls(
+            first, last, highest, broken, last > 10 * max(first, 1e-12), rises > 0.4 and swing > 0.1, rises, swing
+        )
+
+
 def diverged(c: Case) -> Finding | None:
     """Losses that explode, or bounce, because steps are too long."""
-    losses = np.asarray(c.losses, dtype=np.float64)
-    end = c.end
-    broken = end is not None and end.first_nonfinite is not None
-    if not len(losses) and not broken:
+    course, rate = Course.of(c), _rate(c.plan, len(c.s.x))
+    if course is None:
         return None
-    first = c.s.start.loss if math.isfinite(c.s.start.loss) else (losses[0] if len(losses) else math.nan)
-    finite = losses[np.isfinite(losses)]
-    exploded = len(finite) < len(losses) or broken
-    grown = bool(len(finite)) and finite[-1] > 10 * max(first, 1e-12)
-    rises = float(np.mean(np.diff(finite) > 0)) if len(finite) > 4 else 0.0
-    late = finite[len(finite) // 2 :]
-    swing = float(np.abs(np.diff(late)).mean() / max(late.mean(), 1e-30)) if len(finite) > 4 else 0.0
-    rough = rises > 0.4 and swing > 0.1
-    base = c.s.baseline[1] if c.s.baseline else math.nan
-    worse = bool(len(finite)) and math.isfinite(base) and finite[-1] > 1.5 * base and finite[-1] > 0.5 * finite[0]
-    rate = _rate(c.plan, len(c.s.x))
-    large = rate is not None and rate > 20 * _usual_rate(c.plan)
-    if not (exploded or grown or rough or (worse and large) or large):
+    usual, name = _usual_rate(c.plan), type(c.plan.optimizer).__name__
+    momentum = getattr(c.plan.optimizer, "momentum", 0.0) if isinstance(c.plan.optimizer, optimizers.SGD) else 0.0
+    reach = None if rate is None else rate / (1 - momentum)  # what steps in one direction add up to
+    died = _died(c)
+    facts: dict[str, Any] = {"rises": course.rises, "swing": course.swing, "learning_rate": rate}
+    large = reach is not None and reach > 20 * usual
+    if course.broken:
+        said = f"The loss stopped being a number {course.broken}."
+    elif course.grown:
+        said = f"The loss grew from {course.first:.4g} to {course.last:.4g}."
+    elif course.rough:
+        said = f"The loss rose in {course.rises:.0%} of the epochs, by {course.swing:.0%} of itself on average."
+    elif died:
+        said = f"Units of {died!r} were alive at the start and are dead now: steps were long enough to throw them off."
+    elif large:
+        with_momentum = f", {reach:g} with momentum {momentum:g}," if momentum else ""
+        said = f"A learning rate of {rate:g}{with_momentum} is far above the {usual:g} that {name} usually takes."
+    else:
         return None
-    said = ""
-    facts: dict[str, Any] = {"rises": rises, "swing": swing, "learning_rate": rate}
-    if exploded:
-        where = end.first_nonfinite if end is not None else None
-        epoch = int(np.argmax(~np.isfinite(losses))) + 1 if len(finite) < len(losses) else len(losses)
-        said = f"The loss stopped being a number in epoch {epoch}{f', first seen in {where}' if where else ''}."
-    elif grown:
-        said = f"The loss grew from {first:.4g} to {finite[-1]:.4g}."
-    elif rough:
-        said = f"The loss rose in {rises:.0%} of the epochs, by {swing:.0%} of itself on average."
-    elif rate is not None:
-        usual, name = _usual_rate(c.plan), type(c.plan.optimizer).__name__
-        said = f"A learning rate of {rate:g} is {rate / usual:.3g} times what {name} usually takes."
-    curvature = largest_curvature(c.s) if isinstance(c.plan.optimizer, optimizers.SGD) else None
     cures: list[do.Remedy] = []
+    curvature = largest_curvature(c.s) if c.run is not None and isinstance(c.plan.optimizer, optimizers.SGD) else None
     if curvature and rate:
-        momentum = getattr(c.plan.optimizer, "momentum", 0.0)
         limit = 2 * (1 + momentum) / curvature
         facts |= {"curvature": curvature, "longest_stable_rate": limit}
         if rate > limit:
@@ -217,13 +253,23 @@ def diverged(c: Case) -> Finding | None:
                 f" At the start the loss curves by {curvature:.3g}: steps are stable up to a learning rate of "
                 f"{limit:.2g}, and it is {rate:g}."
             )
-            cures.append(do.rate(_round(0.5 * limit)))
-    cures += [do.learning_rate(0.1), do.learning_rate(0.01), do.clipping()]
-    if rate is not None and rate > 3 * _usual_rate(c.plan):
-        cures.insert(0, do.rate(_usual_rate(c.plan)))
-    return finding(
-        "DIVERGED", "error" if exploded or grown else "warning", said, *cures, do.optimizer(do.ADAM), **facts
-    )
+            if limit > 1e-3 * usual:  # else the start itself is at fault
+                cures.append(do.rate(_round(0.5 * limit)))
+    if rate is not None and rate > 3 * usual:
+        cures.insert(0, do.rate(usual))
+    cures += [do.learning_rate(0.1), do.learning_rate(0.01), do.clipping(), do.optimizer(do.ADAM)]
+    return finding("DIVERGED", "error" if course.broken or course.grown else "warning", said, *cures, **facts)
+
+
+def _died(c: Case) -> str | None:
+    """Name of a layer most of whose relu units died in training."""
+    if c.end is None or c.end.first_nonfinite is not None:
+        return None
+    at_start = {stage.layer: float(stage.dead.mean()) for stage in c.s.start.hidden}
+    for stage in c.end.hidden:
+        if float(stage.dead.mean()) >= 0.5 > 2 * at_start.get(stage.layer, 1.0):
+            return stage.name
+    return None
 
 
 def _rate(plan: Plan, rows: int) -> float | None:
@@ -286,7 +332,7 @@ def too_slow(c: Case) -> Finding | None:
     """A loss that still falls when training ends, or steps too small to matter."""
     losses = np.asarray(c.losses, dtype=np.float64)
     rate = _rate(c.plan, len(c.s.x))
-    small = rate is not None and rate < 0.05 * _usual_rate(c.plan)
+    small = rate is not None and rate < 0.2 * _usual_rate(c.plan)
     steps, falling = _steps(c), 0.0
     if len(losses) >= 5 and np.isfinite(losses).all():
         tail = losses[-max(2, len(losses) // 10) - 1 :]
@@ -298,8 +344,9 @@ def too_slow(c: Case) -> Finding | None:
     else:
         slow = len(losses) > 0
     few = steps < 300
-    if len(losses) and not losses[-1] <= max(losses[0], c.s.start.loss):
-        slow, falling = False, 0.0  # what explodes is not slow
+    course = Course.of(c)
+    if course is not None and not course.highest <= 2 * max(course.first, losses[0]):
+        slow, falling = False, 0.0  # what explodes is not slow, even if it comes down again
     if not (small or slow or few):
         return None
     said = ""

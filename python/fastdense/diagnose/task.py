@@ -13,6 +13,7 @@ from ..losses import Loss
 Kind = Literal["regression", "binary", "classes", "multilabel"]
 Encoding = Literal["values", "zero_one", "signs", "ids", "one_hot", "columns"]
 
+FEW_CLASSES = 20  # whole numbers from 0 or 1 on may be class numbers, though the loss takes them as values
 MOST_CLASSES = 1000  # whole numbers beyond are measurements
 CLASS_LOSSES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy", "hinge")
 
@@ -27,7 +28,7 @@ class Task:
     encoding : {"values", "zero_one", "signs", "ids", "one_hot", "columns"}
         How the targets say it: numbers; 0 and 1; -1 and 1; class numbers; one-hot rows; several columns of 0 and 1.
     labels : ndarray
-        The distinct targets of a one-column classification, sorted; empty otherwise.
+        The distinct targets of a one-column classification, or of values that may be class numbers, sorted; else empty.
     width : int
         Outputs that a net for the task needs, with targets as they are.
     """
@@ -69,6 +70,11 @@ class Task:
             varies = total > 0
             if not varies.any():
                 return float(missed.sum() > 0)
+            if len(self.labels):  # whole numbers that may be class numbers: as good as the better reading
+                wrong = np.abs(p - self.labels).argmin(axis=1) != np.searchsorted(self.labels, y[:, 0])
+                _, counts = np.unique(y[:, 0], return_counts=True)
+                share = float(wrong.mean() / (1 - counts.max() / len(y)))
+                return min(share, float(missed.sum() / total.sum()))
             # Large columns must not hide small ones, nor rare ones (pixels at the border) decide.
             return float(max(missed.sum() / total.sum(), np.median(missed[varies] / total[varies])))
         if self.kind == "multilabel":
@@ -145,4 +151,5 @@ def read_task(y: Array, loss: Loss, activation: str, outputs: int, metrics: list
         return Task("classes", "ids", labels, int(labels[-1]) + 1)
     if classes_wanted and len(labels) == 2:
         return Task("binary", "values", labels, 1)
-    return Task("regression", "values", none, 1)
+    counted = 3 <= len(labels) <= FEW_CLASSES and labels[0] in (0, 1) and labels[-1] - labels[0] == len(labels) - 1
+    return Task("regression", "values", labels if counted and len(y) >= 10 * len(labels) else none, 1)

@@ -23,7 +23,7 @@ START_CODES = ("SYMMETRIC", "INIT_SCALE", "DEAD_RELU", "SATURATED", "DUPLICATE_U
 SCALE_CODES = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
 RECIPES = ((32, "tanh", 0.01, 1), (64, "relu", 0.003, 2), (64, "tanh", 0.01, 2))  # width, activation, rate, depth
 RECIPE_STEPS = 3000
-STAGES = ("found", "suspected", "last resort")  # what is tried: findings, what left no trace, what may hide a cause
+STAGES = ("found", "suspected", "last resort")  # what is tried: findings, what left no trace, what may hide a scale
 
 
 @dataclass(frozen=True)
@@ -107,6 +107,8 @@ class Verifier:
         self._new: Run | None = None
         self._again: Run | None = None
         self._lucky = False
+        # Starts spread over the data make up for scales: no remedy then, but a way to hide the cause.
+        self._scales_wrong = any(f.code in SCALE_CODES and f.severity != "info" for f in findings)
 
     def verdict(self) -> Verdict:
         """Make the trials."""
@@ -175,6 +177,8 @@ class Verifier:
         except OutOfTime:
             found.complete = False
         self._compare_with_new(found)
+        if found.after is not None and found.after.error > USELESS:  # less wrong, and no better than a constant
+            found.after, found.steps = None, []
 
     def _open(self, taken: list[Step], silent: bool = False) -> list[Finding]:
         """Findings that may still be acted on; with `silent`, mere suspicions too."""
@@ -192,7 +196,7 @@ class Verifier:
 
     def _keep(self, found: Verdict, steps: list[Step], run: Run | None) -> None:
         """Remember a plan if it is the best so far."""
-        if run is not None and run.error < found.error_after - (COST if found.after is not None else 0.0):
+        if run is not None and (run.error < found.error_after - COST or run.error < found.error_after == math.inf):
             found.after, found.steps = run, list(steps)
 
     def _exact(self, found: Verdict) -> list[Step]:
@@ -252,7 +256,7 @@ class Verifier:
         for item in self._open(taken, silent=stage != "found"):
             best: tuple[Step, Run] | None = None
             for remedy in item.remedies:
-                if remedy.last_resort and stage != "last resort":
+                if remedy.last_resort and stage != "last resort" and self._scales_wrong:
                     continue
                 changed = remedy.apply(plan)
                 # The user's net may have begun elsewhere than its seed says: then that start is a remedy.

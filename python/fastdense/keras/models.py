@@ -18,7 +18,7 @@ from ..metrics import CategoricalAccuracy, get_list
 from ..model import Model as Trained
 from ..progress import check_verbose
 from ..solvers import DEFAULT_BATCH
-from ..specs import keywords_checked, nearest, shorten
+from ..specs import keywords_checked, nearest, number, shorten
 from . import losses, optimizers
 from .chain import Chain
 from .layer import InputLayer, KerasTensor, Layer, through
@@ -62,15 +62,19 @@ class Network(Chain):
         optimizer : str or optimizer
         loss : str, function of `keras.losses` or loss
         metrics : list of str, metrics or functions of `keras.metrics`, optional
-        loss_weights, weighted_metrics
-            Not offered: a net has one output.
+        loss_weights : float, optional
+            Factor of the loss.
+        weighted_metrics
+            Not offered: ``fit(sample_weight=...)`` weights all metrics.
         run_eagerly, steps_per_execution, jit_compile, auto_scale_loss
             Accepted, without effect.
         """
         if isinstance(loss_weights, list):  # before loss_weights, Keras 2 had metrics here
             loss_weights, metrics = None, loss_weights
-        if loss_weights is not None or weighted_metrics is not None:
-            raise ValueError("compile: loss_weights and weighted_metrics are not offered. Use fit(sample_weight=...).")
+        if weighted_metrics is not None:
+            raise ValueError("compile: weighted_metrics are not offered. fit(sample_weight=...) weights all metrics.")
+        if loss_weights is not None:
+            loss_weights = number("compile: loss_weights", loss_weights, above=0)
         if isinstance(loss, (list, dict)):
             raise ValueError(f"compile: loss={shorten(loss)}; a net has one output. Give one loss.")
         chosen = metrics if isinstance(metrics, (list, tuple)) else [] if metrics is None else [metrics]
@@ -80,6 +84,7 @@ class Network(Chain):
             "optimizer": optimizers.get(optimizer),
             "loss": loss if loss is None else losses.get(loss),
             "metrics": given,
+            "loss_weights": loss_weights,
         }
         if self._built is not None:
             self._compile()
@@ -93,7 +98,8 @@ class Network(Chain):
             by_shape = isinstance(given, str) and type(metric).__name__ == "Accuracy"  # Keras goes by the shapes alone
             classes = by_shape and outputs > 1 and loss is not None and not loss.sparse
             checked.append(CategoricalAccuracy(given) if classes else metric)
-        self._built.compile(self._compiled["optimizer"], loss, metrics=checked)
+        weight = self._compiled["loss_weights"]
+        self._built.compile(self._compiled["optimizer"], loss, metrics=checked, loss_weights=weight)
 
     @property
     def optimizer(self) -> Any:
@@ -430,7 +436,8 @@ def load_model(filepath: str | os.PathLike[str], custom_objects: Any = None, com
     for layer in model.layers:
         layer.owner = layer.chain = model
     if compile and made.compiled:
-        model._compiled = {"optimizer": made.optimizer, "loss": made.loss, "metrics": made.metrics}
+        model._compiled = {"optimizer": made.optimizer, "loss": made.loss, "metrics": made.metrics,
+                           "loss_weights": made.loss_weights}  # fmt: skip
     return model
 
 
