@@ -60,7 +60,6 @@ for _old, _module in {
     "layers.advanced_activations": layers,
     "optimizers.schedules": optimizers.schedules,
     "utils.np_utils": utils,
-    "engine.training": models,
 }.items():
     sys.modules[f"{__name__}.{_old}"] = _module
 setattr(utils, "np_utils", utils)  # noqa: B010
