@@ -1,11 +1,13 @@
 """The shortest proof that an installed wheel works; needs NumPy alone, no pytest: python tests/smoke.py"""
 
+import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 import fastdense as fd
+from fastdense import gallery
 
 x = np.random.RandomState(0).rand(256, 4).astype(np.float32)
 y = x @ np.array([[1.0], [-2.0], [0.5], [3.0]], np.float32)
@@ -19,6 +21,11 @@ for dtype in ("float32", "float64"):
         path = Path(folder) / "net.safetensors"
         model.save(path)
         assert np.array_equal(fd.load(path).predict(x), model.predict(x))
+
+with tempfile.TemporaryDirectory() as folder:
+    os.chdir(folder)
+    gallery.run("fir", ["--quick"])  # the examples came along
+    os.chdir("/")
 
 fd.show_versions()
 print("smoke test passed")

@@ -22,7 +22,7 @@ def fastdense(*arguments: str, cwd: Path, code: int = 0, **environment: str) -> 
         cwd=cwd,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
         env={**os.environ, **environment},
     )
     assert done.returncode == code, done.stderr
@@ -79,6 +79,8 @@ def test_demo(tmp_path: Path) -> None:
         assert abs(float(row[3]) - accuracy) < 1.5 or "to save time" in row[5]
     difference = float(re.findall(r"differ by at most ([\d.e+-]+) %", shown)[0])
     assert difference < 10
+    assert "fastdense demo plateau --quick\n" in shown and "find the pyramid" in shown  # the tour goes on
+    assert shown.rstrip().splitlines()[-1].startswith("  fastdense demo batchnorm")
     assert not list(tmp_path.iterdir())
 
 
@@ -87,6 +89,19 @@ def test_demo_writes_a_picture(tmp_path: Path) -> None:
     shown = fastdense("demo", "--data", "digits", "--epochs", "2", "--plot", "loss.png", cwd=tmp_path)
     assert "The loss as a picture: loss.png" in shown
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_demo_by_name(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    shown = fastdense("demo", "fir", "--quick", cwd=tmp_path)
+    assert shown.endswith("picture: fir.png\n") and (tmp_path / "fir.png").is_file()
+    assert "usage: fir.py [-h] [--quick]" in fastdense("demo", "fir", "--help", cwd=tmp_path)
+
+
+def test_demo_of_an_unknown_name(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["demo", "pyramids"])
+    assert "pyramid" in capsys.readouterr().err
 
 
 def test_demo_without_the_data_says_so(tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ from .optimizers import (
 from .saving import load
 
 if TYPE_CHECKING:
-    from . import datasets
+    from . import datasets, keras
     from .many import fit_many
     from .population import Population
     from .starts import start_on_data
@@ -51,7 +51,7 @@ _LAZY = {
     "show_versions": "versions",
     "start_on_data": "starts",
 }
-_MODULES = ("datasets",)
+_MODULES = ("datasets", "keras")
 
 __all__ = [
     "LBFGS",
@@ -84,6 +84,7 @@ __all__ = [
     "datasets",
     "fit_many",
     "initializers",
+    "keras",
     "layers",
     "learning_rate_test",
     "load",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+
+from fastdense import gallery
+from fastdense.gallery import NAMES
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -13,7 +16,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="fastdense", description="Dense neural nets, fast, on this machine.")
     parser.add_argument("--version", action="store_true", help="print the version and stop")
     commands = parser.add_subparsers(dest="command", metavar="command")
-    demo = commands.add_parser("demo", help="train on handwritten digits and compare with NumPy and PyTorch")
+    demo = commands.add_parser("demo", help="a tour of a minute; demo NAME: a net that was stuck, and its repair")
+    demo.add_argument("name", nargs="?", choices=NAMES, help="an example; its own options follow, see demo NAME --help")
     demo.add_argument(
         "--data", choices=("auto", "digits", "mnist"), default="auto", help="auto: MNIST if it is on this machine"
     )
@@ -26,6 +30,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.add_parser("info", help="print versions, instruction set, BLAS and threads, for a bug report")
     commands.add_parser("diagnose", help="say why a net is stuck: a script, or a saved model and data")
     given = list(sys.argv[1:] if arguments is None else arguments)
+    if given[:1] == ["demo"] and given[1:2] and given[1] in NAMES:  # what follows is for the example
+        return _run(lambda: gallery.run(given[1], given[2:]))
     if given[:1] == ["bench"]:  # its options are the suite's
         from fastdense import bench
 
@@ -41,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         print(__version__)
     elif options.command == "demo":
-        return _demo(options)
+        return _run(lambda: _demo(options))
     elif options.command == "info":
         from fastdense.versions import show_versions
 
@@ -51,12 +57,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _demo(options: argparse.Namespace) -> int:
+def _demo(options: argparse.Namespace) -> None:
     from fastdense import demo
+
+    demo.main(options.data, options.epochs, options.plot)
+    gallery.tour(keep_pictures=options.plot is not None)
+
+
+def _run(command: Callable[[], None]) -> int:
     from fastdense.datasets import DatasetError
 
     try:
-        demo.main(options.data, options.epochs, options.plot)
+        command()
     except DatasetError as error:
         print(f"fastdense demo: {error}", file=sys.stderr)
         return 1

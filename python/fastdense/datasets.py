@@ -91,18 +91,24 @@ _KEYS = ("x_train", "y_train", "x_test", "y_test")
 _SHAPES = ((60000, 28, 28), (60000,), (10000, 28, 28), (10000,))
 
 
-def load_mnist(*, download: bool = True, verify: bool = True) -> tuple[Split, Split]:
+def load_mnist(
+    *, download: bool = True, verify: bool = True, fallback: Literal["digits"] | None = None
+) -> tuple[Split, Split]:
     """The 70 000 handwritten digits, ``((x_train, y_train), (x_test, y_test))``, as Keras returns them.
 
     Images are (n, 28, 28) uint8, labels (n,) uint8. ``download=False`` never touches the network. ``verify=False``
     takes a file from ``FASTDENSE_DATA`` whose checksum is unknown; keys, shapes and types are checked all the same.
+    With ``fallback="digits"`` the small digits of :func:`load_digits` take the place of a set that cannot be had, with
+    a warning that says so.
     """
-    return _load("mnist", download, verify)
+    return _load_or("mnist", download, verify, fallback)
 
 
-def load_fashion_mnist(*, download: bool = True, verify: bool = True) -> tuple[Split, Split]:
+def load_fashion_mnist(
+    *, download: bool = True, verify: bool = True, fallback: Literal["digits"] | None = None
+) -> tuple[Split, Split]:
     """The 70 000 Fashion-MNIST images, in the same form and with the same options as :func:`load_mnist`."""
-    return _load("fashion_mnist", download, verify)
+    return _load_or("fashion_mnist", download, verify, fallback)
 
 
 def load_digits(source: DigitsSource = "auto") -> tuple[Split, Split]:
@@ -147,6 +153,19 @@ def _source(name: str) -> _Source:
     if name not in _SOURCES:
         raise ValueError(f"unknown data set {name!r}; known: {', '.join(_SOURCES)}")
     return _SOURCES[name]
+
+
+def _load_or(name: str, download: bool, verify: bool, fallback: str | None) -> tuple[Split, Split]:
+    if fallback not in (None, "digits"):
+        raise ValueError(f"load_{name}: fallback is {fallback!r}; it must be None or 'digits'")
+    try:
+        return _load(name, download, verify)
+    except DatasetError as error:
+        if fallback is None:
+            raise
+        reason = str(error).partition("\n")[0].rstrip(".")
+        warnings.warn(f"{reason}. Small digits (8 x 8 pixels) take its place.", stacklevel=3)
+        return load_digits()
 
 
 def _load(name: str, download: bool, verify: bool) -> tuple[Split, Split]:

@@ -1,0 +1,40 @@
+"""The table that ``model.summary()`` prints."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..model import Model
+from .layer import Layer, Shape
+
+
+def table(name: str, layers: Sequence[Layer], shape: Shape, model: Model, width: int) -> str:
+    """One line a layer, and the sums."""
+    rows = [("Layer (type)", "Output Shape", "Param #")]
+    for layer in layers:
+        shape = layer.output_shape_of(shape)
+        count = sum(array.size for array in layer.get_weights())
+        rows.append((f"{layer.name} ({type(layer).__name__})", str((None, *shape)), f"{count:,}"))
+    first = max(max(len(row[0]) for row in rows) + 2, width * 45 // 100)
+    second = max(max(len(row[1]) for row in rows) + 2, width * 35 // 100)
+    width = max(width, first + second + 10)
+    text = [f" {a:<{first}}{b:<{second}}{c:>{width - first - second - 2}}" for a, b, c in rows]
+    size = model.net.itemsize
+    totals = [
+        f"{title} params: {count:,} ({_bytes(count * size)})"
+        for title, count in (
+            ("Total", model.net.count()),
+            ("Trainable", model.net.count(True)),
+            ("Non-trainable", model.net.count(False)),
+        )
+    ]
+    return "\n".join(
+        [f'Model: "{name}"', "_" * width, text[0], "=" * width, *text[1:], "=" * width, *totals, "_" * width]
+    )
+
+
+def _bytes(count: int) -> str:
+    size, units = float(count), ["B", "KB", "MB", "GB"]
+    while size >= 1024 and len(units) > 1:
+        size, units = size / 1024, units[1:]
+    return f"{size:.2f} {units[0]}"
