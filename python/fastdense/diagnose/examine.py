@@ -30,6 +30,7 @@ DYNAMICS = (
     "DUPLICATE_UNITS",
     "TOO_SLOW",
 )  # what follows from others
+STRUCTURE = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
 SERIOUS = 0.25  # of a constant's error: a net below it does learn, and nothing in it is an error unless it is a fact
 TRIALS = 14  # that the budget should be enough for
 FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # of a trial, unless the training itself was shorter
@@ -76,7 +77,7 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
         findings += suspects(case, findings)
         verdict = Verifier(subject, laboratory, tried, findings).verdict()
         findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]
-        if verdict.healthy:  # what was only suspected is refuted
+        if verdict.healthy and subject.trained:  # what was only suspected is refuted
             findings = [f for f in findings if f.exact or f.code == "DEAD_RELU"]
     if verdict is not None and verdict.hopeless:
         findings = [hopeless_data(), *(f for f in findings if f.code != "BAD_DATA")]
@@ -120,6 +121,7 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
     """Worst first: with trials, what made the difference; else severity and the order of the rules."""
     if verdict is not None:
         findings = [weighed(f, verdict) for f in findings]
+    needed = {step.finding.code for step in verdict.steps} if verdict is not None else set()
     place = {id(f): i for i, f in enumerate(findings)}
 
     def key(f: Finding) -> tuple[float, ...]:
@@ -127,7 +129,10 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
         if verdict is not None and not verdict.healthy:
             gain = worth(f, verdict)
         first = f.exact and f.severity == "error"
-        return (SEVERITIES.index(f.severity), not first, -round(2 * gain), f.code in DYNAMICS, place[id(f)])
+        follows = f.code in DYNAMICS
+        if needed & set(STRUCTURE):  # steps explode and units die because of these
+            return (SEVERITIES.index(f.severity), not first, follows, -round(2 * gain), place[id(f)])
+        return (SEVERITIES.index(f.severity), not first, -round(2 * gain), follows, place[id(f)])
 
     return sorted(findings, key=key)
 

@@ -167,7 +167,7 @@ def _rare_class(c: Case) -> Finding | None:
         f"Class {missed[0]} makes up {counts[missed[0]] / len(y):.1%} of the rows and is never predicted; a "
         "net that is right "
         f"{1 - counts[missed[0]] / len(y):.1%} of the time without it sees little reason to.",
-        remedy="fit(class_weight='balanced'), or predict the class below a lower threshold", classes=missed,
+        remedy="fit(class_weight='balanced'), or predict the class below a lower threshold", exact=True, classes=missed,
         shares=[float(counts[k] / len(y)) for k in missed],
     )  # fmt: skip
 

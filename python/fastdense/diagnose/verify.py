@@ -120,10 +120,13 @@ class Verifier:
         try:
             floor = self._recipes(found)
             found.best_error = min(found.best_error, found.error_before)
+            flawed = any(f.exact and f.severity == "error" for f in self.findings)
             found.healthy = before is not None and bool(
                 good(found.error_before, found.best_error)
                 or (found.error_before < USELESS and found.error_before <= 1.1 * floor + 0.02)
             )
+            if flawed and found.error_before > HEALTHY:  # a fact forbids what is missing, whatever a new net reaches
+                found.healthy = False
             found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
             again = self._again
             self._lucky = self.s.trained and again is not None and enough(again.error, found.best_error)
