@@ -160,7 +160,7 @@ def _rare_class(c: Case) -> Finding | None:
         return None
     answers = s.task.answers(np.asarray(model.predict(x), dtype=np.float64), s.threshold(s.activation, s.loss))
     missed = [int(k) for k in rare if not np.any(answers == k)]
-    if not missed or len(np.unique(answers)) == 1:  # one answer for all: rare classes are not the point
+    if not missed or (len(counts) > 2 and len(np.unique(answers)) == 1):  # then rare classes are not the point
         return None
     return finding(
         "BATCHING", "info",
