@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 import fastdense as fd
 from fastdense.callbacks import EarlyStopping, History, ReviveDeadUnits
 from fastdense.crowd import Crowd, Loop
+from fastdense.reference.rng import shuffle_indices
 
 Array = Any
 # float64 rounds at 1e-16; twenty steps of these small, smooth nets make that 1e-12 at most, another seed or another
@@ -337,3 +338,33 @@ def test_solvers_train_one_net_at_a_time(call: str) -> None:
         fd.fit_many(model, x, x, starts=4) if call == "fit_many" else model.fit(x, x, starts=4, verbose=0)
     for old, new in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(old, new)
+
+
+# ---- one order for all -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("weighted", [False, True])
+def test_one_order_for_all_starts_is_that_of_the_first_seed(weighted: bool) -> None:
+    x, y = data()
+    weights = np.random.default_rng(5).uniform(0.5, 2, (3, len(x))) if weighted else None
+    model = net(fd.Dense(5, "tanh"), fd.BatchNorm(), fd.Dense(1))
+    population = fd.fit_many(
+        model, x, y, starts=3, epochs=4, batch_size=16, seed=7, shuffle="same", sample_weight=weights, verbose=0
+    )
+    assert not population.why_one_by_one
+    for i in range(3):
+        alone = model.clone(seed=7 + i)
+        for epoch in range(4):
+            order = shuffle_indices(len(x), 7, epoch)
+            w = None if weights is None else weights[i][order]
+            alone.fit(x[order], y[order], batch_size=16, shuffle=False, sample_weight=w, verbose=0)
+        for ours, theirs in zip(population[i].get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, **CLOSE)
+
+
+def test_one_order_is_refused_where_nets_are_trained_one_by_one() -> None:
+    x, y = data()
+    with pytest.raises(ValueError, match="shuffle='same' was asked for, and these nets are trained one at a time"):
+        fd.fit_many(net(device="reference"), x, y, starts=2, shuffle="same", verbose=0)
+    with pytest.raises(ValueError, match="fit_many: shuffle is 'all'; needed: True, False or 'same'"):
+        fd.fit_many(net(), x, y, starts=2, shuffle="all", verbose=0)

@@ -80,7 +80,8 @@ public:
     }
 
     py::dict train(const py::array& x, const py::object& y, const py::object& weights, int64_t batch_size, bool shuffle,
-                   int64_t epoch, int64_t epochs, const Numbers& learning_rates, const std::optional<Numbers>& factors,
+                   std::optional<uint64_t> order_seed, int64_t epoch, int64_t epochs, const Numbers& learning_rates,
+                   const std::optional<Numbers>& factors,
                    const std::optional<py::array_t<bool, py::array::c_style>>& active, py::array_t<double> losses,
                    const py::object& progress, int n_threads) {
         const InUse use(busy_);
@@ -99,6 +100,8 @@ public:
             throw InvalidArgument("losses must be writeable, C-ordered (epochs, starts)");
         r.batch_size = batch;
         r.shuffle = shuffle;
+        r.one_order = order_seed.has_value();
+        r.order_seed = order_seed.value_or(0);
         r.epoch = epoch;
         r.epochs = epochs;
         r.rates = learning_rates.data();
@@ -215,8 +218,9 @@ void bind_population(py::module_& m) {
         .def("set_tensors", &Population::set_tensors, "tensors"_a)
         .def("get_slots", &Population::get_slots)
         .def("set_slots", &Population::set_slots, "slots"_a, "step"_a)
-        .def("train", &Population::train, "x"_a, "y"_a, "w"_a, py::kw_only(), "batch_size"_a, "shuffle"_a, "epoch"_a,
-             "epochs"_a, "learning_rates"_a, "factors"_a, "active"_a, "losses"_a, "progress"_a, "n_threads"_a)
+        .def("train", &Population::train, "x"_a, "y"_a, "w"_a, py::kw_only(), "batch_size"_a, "shuffle"_a,
+             "order_seed"_a = py::none(), "epoch"_a, "epochs"_a, "learning_rates"_a, "factors"_a, "active"_a,
+             "losses"_a, "progress"_a, "n_threads"_a)
         .def("evaluate", &Population::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
         .def("predict", &Population::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
         .def("keep", &Population::keep, "which"_a)

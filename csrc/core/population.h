@@ -12,7 +12,9 @@ struct PopulationRequest {
     Dataset train;                          // seen by every net
     const double* start_weights = nullptr;  // (starts, rows): takes the place of train.weights
     int64_t batch_size = 32;
-    bool shuffle = true;               // by each net's own seed
+    bool shuffle = true;     // by each net's own seed,
+    bool one_order = false;  // or by one seed for all of them
+    uint64_t order_seed = 0;
     int64_t epoch = 0, epochs = 0;     // whole epochs, counted over the nets' life
     const double* rates = nullptr;     // one a step
     const double* factors = nullptr;   // (starts,): each net's learning rate is this times the step's; null: 1

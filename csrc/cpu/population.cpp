@@ -8,6 +8,7 @@
 #include "core/parallel.h"
 #include "core/population.h"
 #include "cpu/kernels.h"
+#include "cpu/population_rows.h"
 #include "ops/rng.h"
 
 namespace fd::cpu {
@@ -92,11 +93,11 @@ public:
     PopulationOutcome train(const PopulationRequest& r) override {
         require_training(r.train);
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch;
-        const Rows data(*this, r.train);
+        const HeldRows<T> data = rows_of(r.train);
         // In a full batch the order only changes the order of sums, unless dropout goes by the position of a row.
         bool dropout = false;
         for (const Op& o : plan_.ops) dropout |= o.kind == OpKind::dropout;
-        const bool ordered = r.shuffle && (batch < n || dropout);
+        const bool shuffled = r.shuffle && (batch < n || dropout), ordered = shuffled && !r.one_order;
         const int64_t block = block_rows(LaneMode::train, batch);
         const LaneProgram program(plan_, LaneMode::train, fused_, block);
         const bool shared = !ordered && program.may_share_input;
@@ -108,6 +109,12 @@ public:
         for (LaneScratch<T>& s : scratch) {
             reserve(s, program, block, shared, ordered);
             if (r.start_weights) s.start_weights.reserve(n * width_);
+            if (shuffled && r.one_order) {
+                s.batch[0].reserve(batch * plan_.inputs);
+                s.batch[1].reserve(batch * data.targets);
+                s.batch[2].reserve(batch);
+                if (r.start_weights) s.batch[3].reserve(batch * width_);
+            }
             s.gradients.reserve(layout_.parameters * width_);
         }
         std::vector<int64_t> finished(static_cast<size_t>(groups_));
@@ -122,7 +129,7 @@ public:
                 }
                 if (r.start_weights) spread_weights(r.start_weights, n, g, s.start_weights.get());
                 for (int64_t e = 0; e < r.epochs; ++e) {
-                    if (!train_epoch(r, g, e, data, program, block, shared, ordered, steps.data() + e * batches, s,
+                    if (!train_epoch(r, g, e, data, program, block, shared, shuffled, steps.data() + e * batches, s,
                                      watch, w.first()))
                         break;
                     ++finished[size_t(g)];
@@ -140,7 +147,7 @@ public:
 
     void evaluate(const Dataset& data, const double* weights, int threads, const Poll& poll, double* losses) override {
         require_training(data);
-        const Rows rows(*this, data);
+        const HeldRows<T> rows = rows_of(data);
         const int64_t n = data.rows();
         each_group(LaneMode::evaluate, n, threads, poll, weights ? n : 0,
                    [&](int64_t g, LaneBlock<T>& b, LaneScratch<T>& s, auto&& blocks) {
@@ -148,9 +155,11 @@ public:
                        if (weights) spread_weights(weights, n, g, s.start_weights.get());
                        b.batch_rows = n;
                        b.losses = sums;
+                       RowPointers<T> p = rows;
+                       if (weights) p.own_w = s.start_weights.get();
                        const bool whole = blocks([&](int64_t first) {
-                           set_input(b, s, rows, first, nullptr);
-                           set_targets(b, s, rows, weights != nullptr, first, nullptr);
+                           set_input(b, s, p, first, nullptr);
+                           set_targets(b, s, p, first, nullptr);
                            lanes_.forward(b);
                            lanes_.loss(b);
                        });
@@ -166,7 +175,7 @@ public:
         Dataset data;
         data.x = x;
         if (x.rows == 0) return;
-        const Rows rows(*this, data);
+        const HeldRows<T> rows = rows_of(data);
         T* to = static_cast<T*>(out);
         each_group(LaneMode::predict, x.rows, threads, poll, 0,
                    [&](int64_t g, LaneBlock<T>& b, LaneScratch<T>& s, auto&& blocks) {
@@ -182,43 +191,9 @@ public:
     }
 
 private:
-    // The caller's rows in the nets' type; used where they lie if that is what they are already.
-    struct Rows {
-        const T *x = nullptr, *y = nullptr, *w = nullptr;
-        int64_t targets = 0;  // columns of y
-        bool small = true;    // see LaneGather
-        Buffer<T> held[3];
-        Rows(const Population& p, const Dataset& d) {
-            const bool standardise = p.plan_.normalizes_input();
-            std::vector<double> inverse(size_t(standardise ? p.plan_.inputs : 0));
-            const double* mean = standardise ? p.input_.get() : nullptr;
-            if (standardise) {
-                const double* variance = mean + p.plan_.tensors[size_t(p.plan_.ops[0].variance)].offset;
-                for (size_t c = 0; c < inverse.size(); ++c)
-                    inverse[c] = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
-            }
-            x = numbers(p, d.x, mean, inverse.data(), held[0]);
-            targets = d.y ? d.y.cols : 0;
-            small = d.rows() * std::max({d.x.cols, targets, p.width_}) < int64_t(1) << 31;
-            if (d.y) y = numbers(p, d.y, nullptr, nullptr, held[1]);
-            if (d.weights) {
-                held[2].reserve(d.rows());
-                for (int64_t r = 0; r < d.rows(); ++r) held[2][r] = T(d.weights[r]);
-                w = held[2].get();
-            }
-        }
-        static const T* numbers(const Population& p, const View& v, const double* mean, const double* inverse,
-                                Buffer<T>& held) {
-            const int64_t item = int64_t(sizeof(T));
-            if (!mean && v.dtype == p.dtype() && v.row_stride == v.cols * item &&
-                (v.col_stride == item || v.cols == 1) && reinterpret_cast<uintptr_t>(v.data) % sizeof(T) == 0)
-                return reinterpret_cast<const T*>(v.data);
-            held.reserve(v.rows * v.cols);
-            for (int64_t r = 0; r < v.rows; ++r) p.kernels_.gather_row(v, r, mean, inverse, held.get() + r * v.cols);
-            return held.get();
-        }
-    };
-
+    HeldRows<T> rows_of(const Dataset& data) const {
+        return HeldRows<T>(data, plan_, input_.get(), kernels_, dtype(), width_);
+    }
     bool trainable(int tensor) const { return plan_.tensors[size_t(tensor)].trainable; }
     int64_t place(int tensor, int64_t element, int64_t start) const {
         const int64_t size = trainable(tensor) ? layout_.parameters : layout_.statistics;
@@ -320,7 +295,8 @@ private:
     }
 
     // The block's rows: `index` holds each net's own, or null for rows first, first + 1, … for all.
-    void set_input(LaneBlock<T>& b, LaneScratch<T>& s, const Rows& rows, int64_t first, const int32_t* index) const {
+    void set_input(LaneBlock<T>& b, LaneScratch<T>& s, const RowPointers<T>& rows, int64_t first,
+                   const int32_t* index) const {
         if (b.x_shared) {
             b.x = rows.x + first * plan_.inputs;
             return;
@@ -328,29 +304,33 @@ private:
         lanes_.gather({rows.x, plan_.inputs, b.rows, first, index, false, s.x.get(), rows.small});
         b.x = s.x.get();
     }
-    void set_targets(LaneBlock<T>& b, LaneScratch<T>& s, const Rows& rows, bool own_weights, int64_t first,
+    void set_targets(LaneBlock<T>& b, LaneScratch<T>& s, const RowPointers<T>& rows, int64_t first,
                      const int32_t* index) const {
         b.y_shared = !index;
-        b.w_shared = !index && !own_weights;
+        b.w_shared = !index && !rows.own_w;
         if (!index) {
             b.y = rows.y + first * rows.targets;
-            b.w = own_weights ? s.start_weights.get() + first * width_ : rows.w ? rows.w + first : nullptr;
+            b.w = rows.own_w ? rows.own_w + first * width_ : rows.w ? rows.w + first : nullptr;
             return;
         }
         lanes_.gather({rows.y, rows.targets, b.rows, first, index, false, s.y.get(), rows.small});
         b.y = s.y.get();
         b.w = nullptr;
-        if (!own_weights && !rows.w) return;
-        lanes_.gather({own_weights ? s.start_weights.get() : rows.w, 1, b.rows, first, index, own_weights, s.w.get(),
-                       rows.small});
+        if (!rows.own_w && !rows.w) return;
+        lanes_.gather(
+            {rows.own_w ? rows.own_w : rows.w, 1, b.rows, first, index, rows.own_w != nullptr, s.w.get(), rows.small});
         b.w = s.w.get();
     }
 
     // One epoch of one group; false if it was left because the caller wants to stop.
-    bool train_epoch(const PopulationRequest& r, int64_t g, int64_t e, const Rows& data, const LaneProgram& program,
-                     int64_t block, bool shared, bool ordered, const ops::Step<double>* steps, LaneScratch<T>& s,
-                     LaneWatch& watch, bool first_worker) {
+    bool train_epoch(const PopulationRequest& r, int64_t g, int64_t e, const HeldRows<T>& data,
+                     const LaneProgram& program, int64_t block, bool shared, bool shuffled,
+                     const ops::Step<double>* steps, LaneScratch<T>& s, LaneWatch& watch, bool first_worker) {
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch;
+        const bool ordered = shuffled && !r.one_order, rearranged = shuffled && r.one_order;
+        const ops::Shuffle one_order(uint64_t(n), r.order_seed, uint32_t(r.epoch + e));
+        RowPointers<T> all = data;
+        if (r.start_weights) all.own_w = s.start_weights.get();
         if (ordered)
             for (int64_t k = 0; k < width_; ++k) {
                 const ops::Shuffle order(uint64_t(n), seeds_[size_t(g * width_ + k)], uint32_t(r.epoch + e));
@@ -380,13 +360,19 @@ private:
             std::fill_n(s.gradients.get(), layout_.parameters * width_, T(0));
             b.batch_rows = rows;
             b.step = uint64_t(step_ + e * batches + step);
+            RowPointers<T> from = all;
+            int64_t origin = begin;
+            if (rearranged) {
+                from = rearrange(all, one_order, begin, rows, plan_.inputs, width_, s.batch);
+                origin = 0;
+            }
             for (int64_t first = 0; first < rows; first += block) {
                 b.first = first;
                 b.rows = std::min(block, rows - first);
                 if (ordered) lanes_.order(s.order, begin + first, b.rows, s.index.get());
                 const int32_t* index = ordered ? s.index.get() : nullptr;
-                set_input(b, s, data, begin + first, index);
-                set_targets(b, s, data, r.start_weights != nullptr, begin + first, index);
+                set_input(b, s, from, origin + first, index);
+                set_targets(b, s, from, origin + first, index);
                 if (small && lanes_.small(b)) continue;
                 lanes_.forward(b);
                 lanes_.loss(b);

@@ -44,6 +44,7 @@ bool loss_is_fused(const Plan&, const Training&);
 template <class T>
 struct LaneScratch {
     Buffer<T> work, gradients, x, y, w, start_weights, penalty;
+    Buffer<T> batch[4];  // x, y, w and start_weights of a batch in an order that all nets share
     Buffer<int32_t> index;
     LaneOrder order;
 };

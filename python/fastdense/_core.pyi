@@ -69,6 +69,7 @@ class Population:
         *,
         batch_size: int,
         shuffle: bool,
+        order_seed: int | None = None,
         epoch: int,
         epochs: int,
         learning_rates: NDArray[float64],

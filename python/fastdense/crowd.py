@@ -45,6 +45,7 @@ class Nets(Protocol):
         *,
         batch_size: int,
         shuffle: bool,
+        order_seed: int | None,
         epoch: int,
         epochs: int,
         learning_rates: Array,
@@ -118,6 +119,7 @@ class Loop:
         *,
         batch_size: int,
         shuffle: bool,
+        order_seed: int | None,
         epoch: int,
         epochs: int,
         learning_rates: Array,
@@ -128,6 +130,11 @@ class Loop:
         n_threads: int,
     ) -> dict[str, Any]:
         done = np.zeros(len(self._engines), dtype=np.int64)
+        if order_seed is not None:
+            raise ValueError(
+                "fit_many: shuffle='same' was asked for, and these nets are trained one at a time "
+                "(they are too large for lanes, or the device is the reference); use shuffle=True"
+            )
 
         def one(i: int) -> bool:
             def look(steps: int, loss: float, rows: float) -> None:
@@ -321,6 +328,7 @@ class Crowd:
         *,
         batch_size: int,
         shuffle: bool,
+        order_seed: int | None,
         epoch: int,
         rates: Array,
         factors: Array | None,
@@ -336,6 +344,7 @@ class Crowd:
             data.w if weights is None else weights,
             batch_size=batch_size,
             shuffle=shuffle,
+            order_seed=order_seed,
             epoch=epoch,
             epochs=len(losses),
             learning_rates=rates,

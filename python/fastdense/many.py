@@ -41,7 +41,7 @@ def fit_many(
     sample_weight: Any = None,
     seed: Any = 0,
     penalty: Any = None,
-    shuffle: bool = True,
+    shuffle: bool | str = True,
     validation_data: Any = None,
     callbacks: Any = None,
     start: str = "random",
@@ -60,8 +60,12 @@ def fit_many(
     ----------
     model : Model
         Compiled. Metrics are not computed.
-    x, y, shuffle, n_threads
+    x, y, n_threads
         As in `Model.fit`; every net sees the same rows.
+    shuffle : bool or "same"
+        Whether each epoch takes the rows in a new order: that of each start's own seed, or, with "same", that of the
+        first seed for all of them. Settings are then compared on the same batches, and small nets train faster; only
+        the first start equals its own fit.
     starts : int, optional
         How many nets: by default as many as the arrays below say, else 100.
     epochs : int
@@ -107,10 +111,15 @@ def fit_many(
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
     loss = model._compiled_loss(where)
     check_crowd(where, model.optimizer)
-    options = Options.checked(batch_size, epochs, 0, shuffle, n_threads)
+    together = isinstance(shuffle, str) and shuffle == "same"
+    if isinstance(shuffle, str) and not together:
+        raise ValueError(f"{where}: shuffle is {shuffle!r}; needed: True, False or 'same'")
+    options = Options.checked(batch_size, epochs, 0, True if together else shuffle, n_threads)
     bar = ProgressBar(check_verbose(where, verbose))
     per_start = {"learning_rate": learning_rate, "penalty": penalty}
     count, seeds, numbers = _starts(where, starts, seed, sample_weight, per_start, initial_weights)
+    if together:
+        options = replace(options, order_seed=int(seeds[0]))
     weights = None
     shape = model._shape
     if sample_weight is not None and np.ndim(sample_weight) == 2 and np.shape(sample_weight)[1:] != (1,):
@@ -399,6 +408,7 @@ class ManyRun:
                 self.weights,
                 batch_size=batch,
                 shuffle=self.options.shuffle,
+                order_seed=self.options.order_seed,
                 epoch=epoch,
                 rates=np.ones(steps) if self.rates is not None else optimizer.learning_rates(epoch * batches, steps),
                 factors=self.rates,

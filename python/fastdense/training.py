@@ -41,6 +41,7 @@ class Options:
     initial_epoch: int
     shuffle: bool
     n_threads: int
+    order_seed: int | None = None  # of `fit_many(shuffle="same")`: decides the order of the rows for all nets
 
     @classmethod
     def checked(
