@@ -227,8 +227,7 @@ class Subject:
         if self.rows is None:
             return None
         y, w = self.rows.y, self.rows.w
-        if len(y) > 10 * STATISTICS_ROWS:
-            y, w = sample(y, 10 * STATISTICS_ROWS), None if w is None else sample(w, 10 * STATISTICS_ROWS)
+        y, w = sample(y, STATISTICS_ROWS), None if w is None else sample(w, STATISTICS_ROWS)
         constant, value = constant_predictor(self.loss, y, w, self.model.outputs)
         return (constant, value) if np.isfinite(value) else None
 
