@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -120,6 +121,19 @@ def muon() -> Any:
         g = yield -LR * 0.2 * x
 
 
+def kfac() -> Any:
+    """One input that is always 1: A is [[1, c], [c, 1]], c on its way to 1; of the gradient only the sign is left."""
+    w, c, m, g = 5.0, 0.0, 0.0, (yield 0.0)
+    for step in itertools.count():
+        if step < 2 or step % 2 == 0:
+            c = 0.8 * c + 0.2
+            variance = 1.0 - c * c
+            spread = abs(w) * math.sqrt(variance)
+        m = 0.9 * m - LR * math.copysign(spread / math.sqrt(1.0 + 0.1 * variance), g)
+        w += m
+        g = yield m
+
+
 SCALAR: dict[str, Callable[[], Any]] = {
     "sgd": lambda: sgd(0.0, False),
     "momentum": lambda: sgd(0.9, False),
@@ -134,6 +148,7 @@ SCALAR: dict[str, Callable[[], Any]] = {
     "nadam": nadam,
     "lion": lion,
     "muon": muon,
+    "kfac": kfac,
 }
 
 

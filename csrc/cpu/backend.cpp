@@ -33,9 +33,15 @@ public:
     const Training* training() const override { return configured_ ? &training_ : nullptr; }
     int slots() const override { return int(full_batch_ ? full_batch_->solver().vectors.size() : state_.slots.size()); }
     DType slot_dtype() const override { return full_batch_ ? DType::f64 : dtype(); }
-    std::vector<double>& numbers() override { return full_batch_ ? full_batch_->solver().numbers : no_numbers_; }
+    std::vector<double>& numbers() override {
+        if (wide_.kfac()) return wide_.kfac()->numbers;
+        return full_batch_ ? full_batch_->solver().numbers : no_numbers_;
+    }
     int64_t step() const override { return state_.step; }
-    void set_step(int64_t step) override { state_.step = step; }
+    void set_step(int64_t step) override {  // the last of a state that is being set
+        state_.step = step;
+        if (wide_.kfac()) wide_.kfac()->numbers_changed();
+    }
 
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
     void write_tensor(int tensor, const void* in) override {
@@ -74,7 +80,7 @@ public:
         pin_blas_to_one_thread();
         if (full_batch_) return train_full_batch(request);
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
-        const bool narrow = narrow_.takes(batch_size);
+        const bool narrow = narrow_.takes(batch_size) && !training_.kfac();  // which looks into the layers
         const bool resident = batch_size == request.train.rows() && (!request.shuffle || narrow_.ignores_order());
         if (narrow) narrow_.reserve(batch_size, true, resident), wide_.reserve_updates();
         else wide_.reserve(batch_size, true);
@@ -97,6 +103,7 @@ public:
             if (!wide_.forward(w, b, Pass::train, true)) return false;
             wide_.loss(w, b, Pass::train);
             if (!wide_.backward(w, b, Pass::train, true)) return false;
+            wide_.observe(w, b);
             wide_.update(w);
             w.sync();
             if (w.first()) loss = wide_.add_to_totals(b, Pass::train, ledger.running()) + wide_.penalty_sum();

@@ -198,6 +198,17 @@ void Wide<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, P
 }
 
 template <class T>
+void Wide<T>::observe(const Worker& w, const Batch<T>& b) {
+    if (!kfac_) return;
+    const bool due = kfac_->due(state_.step);
+    if (!due && kfac_->ready()) return;
+    for (int i = 0; i <= last_ && due; ++i)
+        if (op(i).kind == OpKind::dense)
+            kfac_->observe(w, op(i), output(i - 1, b.x, Pass::train), d(i), b.rows, parameter(op(i).kernel));
+    kfac_->invert(w);
+}
+
+template <class T>
 void Wide<T>::begin_step(double learning_rate) {
     learning_rate_ = learning_rate;
     const ops::Hyper& h = training_->hyper;
@@ -274,6 +285,15 @@ template <class T>
 void Wide<T>::update_all(const Worker& w) {
     const auto& trainable = plan_.trainable;
     penalties(w, true);
+    if (kfac_) {
+        for (const Op& o : plan_.ops)
+            if (o.kind == OpKind::dense) kfac_->precondition(w, o, gradient(o.kernel), gradient(o.bias));
+        for (int tensor : trainable) {
+            const Tensor& t = plan_.tensors[size_t(tensor)];
+            const Op& o = op(t.op);
+            if (o.kind != OpKind::dense || tensor == o.slope) kfac_->scale(w, gradient(tensor), t.size());
+        }
+    }
     const ops::Hyper& h = training_->hyper;
     if (h.clipnorm > 0 || h.global_clipnorm > 0) {
         for (int tensor : trainable)
@@ -342,6 +362,7 @@ double Wide<T>::penalty_sum() const {
 
 #define FD_INSTANTIATE(T)                                                        \
     template bool Wide<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
+    template void Wide<T>::observe(const Worker&, const Batch<T>&);              \
     template void Wide<T>::begin_step(double);                                   \
     template void Wide<T>::update(const Worker&);                                \
     template void Wide<T>::update_all(const Worker&);                            \

@@ -14,9 +14,8 @@ from .hooks import CallbackList, check_callbacks
 from .placing import place, solve_output
 from .progress import ProgressBar, check_verbose, say, text_of
 from .revival import ReviveDeadUnits
-from .solvers import check_crowd
 from .specs import flag, integer, keywords_checked
-from .starts import sample
+from .starts import place_untouched, sample
 from .training import Fit, Options, check_batch_memory, check_batch_size, check_threads, columns
 
 
@@ -144,9 +143,8 @@ class Model(BaseModel):
         if not self.optimizer.full_batch:
             check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
         starts = integer("fit: starts", starts, least=1)
-        if starts > 1:
-            check_crowd("fit: starts", self.optimizer)
         self.machine.adapt(data.x)
+        place_untouched(self, data)
         if starts > 1:
             self._take_best_start(data, options, starts)
         for callback in users:
@@ -166,9 +164,9 @@ class Model(BaseModel):
     def _take_best_start(self, data: Rows, options: Options, starts: int) -> None:
         from .many import best_start
 
-        weights, slots, step, epochs = best_start(self, data, options, starts)
+        weights, slots, numbers, step, epochs = best_start(self, data, options, starts)
         self.machine.set_tensors(weights)
-        self.machine.set_slots(slots, step)
+        self.machine.set_slots(slots, step, numbers)
         self.machine.epochs_trained = epochs
 
     @keywords_checked

@@ -139,12 +139,13 @@ UPDATES: dict[str, Update] = {
     "nadam": _nadam,
     "lion": _lion,
     "muon": _muon,
+    "kfac": _sgd,  # of the steps that `kfac.precondition` makes of gradients
 }
 
 
 def _slot_count(spec: Spec) -> int:
     kind = str(spec["kind"])
-    if kind == "sgd":
+    if kind in ("sgd", "kfac"):
         return int(spec["momentum"] != 0)
     if kind == "rmsprop":
         return 1 + int(spec["momentum"] != 0) + int(spec["centered"])
