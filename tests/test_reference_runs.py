@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable
 from types import SimpleNamespace
@@ -122,16 +121,11 @@ def muon() -> Any:
 
 
 def kfac() -> Any:
-    """One input that is always 1: A is [[1, c], [c, 1]], c on its way to 1; of the gradient only the sign is left."""
-    w, c, m, g = 5.0, 0.0, 0.0, (yield 0.0)
-    for step in itertools.count():
-        if step < 2 or step % 2 == 0:
-            c = 0.8 * c + 0.2
-            variance = 1.0 - c * c
-            spread = abs(w) * math.sqrt(variance)
-        m = 0.9 * m - LR * math.copysign(spread / math.sqrt(1.0 + 0.1 * variance), g)
-        w += m
-        g = yield m
+    """One input that is always 1 varies by nothing: then z is to change by 1, whatever the gradient's size."""
+    m, g = 0.0, (yield 0.0)
+    while True:
+        m = 0.9 * m + g
+        g = yield -LR * math.copysign(1.0, m)
 
 
 SCALAR: dict[str, Callable[[], Any]] = {

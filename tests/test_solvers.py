@@ -368,18 +368,6 @@ def test_batch_size_is_all_rows() -> None:
         model.fit(x, y, batch_size=50)
 
 
-def test_many_nets_want_another_optimizer() -> None:
-    x, y = data(30)
-    message = (
-        "the optimizer is LBFGS, a full-batch one; many nets at once need one that steps by "
-        "batches: e.g. optimizer='adam'"
-    )
-    with pytest.raises(ValueError, match=f"^fit_many: {re.escape(message)}$"):
-        fd.fit_many(model_of("lbfgs"), x, y, starts=2, verbose=0)
-    with pytest.raises(ValueError, match=f"^fit: starts: {re.escape(message)}$"):
-        model_of("lbfgs").fit(x, y, starts=2, verbose=0)
-
-
 def test_there_is_no_learning_rate() -> None:
     x, y = data(30)
     model = model_of("lbfgs")

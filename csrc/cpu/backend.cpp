@@ -59,7 +59,9 @@ public:
     }
 
     void configure(const Training& training) override {
-        const int count = training.muon() ? 2 : ops::rule_slots[int(training.rule())];
+        const int count = training.muon()   ? 2
+                          : training.kfac() ? int(training.hyper.momentum != 0)
+                                            : ops::rule_slots[int(training.rule())];
         training_ = training;
         configured_ = true;
         state_.step = 0;

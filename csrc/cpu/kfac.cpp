@@ -38,18 +38,17 @@ void Kfac<T>::observe(const Worker& w, const Op& op, const T* x, const T* d, int
     T* sums = square_.get();
     double *a = this->a(l), *g = this->g(l);
     const int64_t n = l.in, side = n + 1, out = l.out;
-    // A sum of squares becomes part of a factor; the first one is mixed with its mean diagonal times the unit matrix, which
-    // fades as batches come in: before there are as many rows as columns, some directions have not been seen at all.
-    auto mix = [&](double* factor, int64_t m, double scale, double prior) {
+    const bool first = a[side * side - 1] == 0;  // the constant's own second moment is 1 ever after
+    w.sync();                                    // everybody has seen it
+    // A sum of squares becomes part of a factor. `prior` stands in for the past of the first one.
+    auto mix = [&](double* factor, int64_t m, double scale, auto&& prior) {
         each_row(w, m, [&](int64_t i) {
             for (int64_t j = 0; j < m; ++j) {
-                const double old = prior > 0 ? (i == j ? prior : 0.0) : factor[i * m + j];
+                const double old = first ? prior(i, j) : factor[i * m + j];
                 factor[i * m + j] = keep_ * old + (1 - keep_) * scale * double(sums[i * m + j]);
             }
         });
     };
-    const bool first = a[side * side - 1] == 0;  // the constant's own second moment is 1 ever after
-    w.sync();                                    // everybody has seen it
     const Slices columns(n);
     w.each(columns.count, [&](int64_t s) {
         const int64_t c0 = columns.begin(s), c1 = columns.end(s);
@@ -59,24 +58,26 @@ void Kfac<T>::observe(const Worker& w, const Op& op, const T* x, const T* d, int
     });
     if (w.first()) sums[side * side - 1] = T(rows);
     w.sync();
-    auto mean_diagonal = [&](int64_t m) {
-        double trace = 0;
-        for (int64_t i = 0; i < m; ++i) trace += double(sums[i * m + i]);
-        return trace / double(m);
-    };
-    mix(a, side, 1 / double(rows), first ? mean_diagonal(side) / double(rows) : 0.0);
+    // Before there are as many rows as columns some directions have not been seen at all: the first batch's past has its
+    // means and, in all directions, its mean variance. It fades as batches come in.
+    const double weight = 1 / double(rows);
+    double variance = 0;
+    auto mean = [&](int64_t i) { return weight * double(sums[n * side + i]); };
+    for (int64_t i = 0; i < n; ++i) variance += (weight * double(sums[i * side + i]) - mean(i) * mean(i)) / double(n);
+    mix(a, side, weight, [&](int64_t i, int64_t j) { return mean(i) * mean(j) + (i == j && i < n ? variance : 0.0); });
     team_gemm(w, Trans::yes, Trans::no, out, out, rows, d, out, d, out, T(0), sums, out);
-    const double size = mean_diagonal(out);
-    mix(g, out, size > 0 ? 1 / size : 0.0, first ? 1.0 : 0.0);
+    double size = 0;
+    for (int64_t i = 0; i < out; ++i) size += double(sums[i * out + i]) / double(out);
+    mix(g, out, size > 0 ? 1 / size : 0.0, [](int64_t i, int64_t j) { return i == j ? 1.0 : 0.0; });
     // The spread of the pre-activations: the mean of their variances, from the covariance of the inputs.
     each_row(w, n, [&](int64_t i) {
-        const double* mean = a + n * side;
-        for (int64_t j = 0; j < n; ++j) sums[i * n + j] = T(a[i * side + j] - mean[i] * mean[j]);
+        const double* means = a + n * side;
+        for (int64_t j = 0; j < n; ++j) sums[i * n + j] = T(a[i * side + j] - means[i] * means[j]);
     });
     team_gemm(w, Trans::no, Trans::no, n, out, n, sums, n, kernel, out, T(0), left_.get(), out);
     if (w.first()) {
-        const double variance = k_.dot(left_.get(), kernel, n * out) / double(out);
-        *spread(l) = variance > 0 ? std::sqrt(variance) : 1.0;
+        const double square = k_.dot(left_.get(), kernel, n * out) / double(out);
+        *spread(l) = square > 0 ? std::sqrt(square) : 1.0;
     }
     w.sync();
 }

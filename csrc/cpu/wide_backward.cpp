@@ -286,6 +286,16 @@ void Wide<T>::update_all(const Worker& w) {
     const auto& trainable = plan_.trainable;
     penalties(w, true);
     if (kfac_) {
+        const T momentum = T(training_->hyper.momentum);
+        const Slices cut(plan_.parameters, 4096, 16);
+        w.each(momentum != 0 ? cut.count : 0, [&](int64_t s) {
+            const int64_t first = cut.begin(s), n = cut.end(s) - first;
+            T *g = state_.gradients.get() + first, *m = state_.slots[0].get() + first;
+            k_.axpby(T(1), g, momentum, m, n);
+            if (training_->hyper.nesterov) k_.axpby(momentum, m, T(1), g, n);
+            else std::copy_n(m, n, g);
+        });
+        w.sync();
         for (const Op& o : plan_.ops)
             if (o.kind == OpKind::dense) kfac_->precondition(w, o, gradient(o.kernel), gradient(o.bias));
         for (int tensor : trainable) {

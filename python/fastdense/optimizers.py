@@ -416,12 +416,13 @@ class KFAC(Optimizer, names=("kfac",)):
     """Steps that know how a layer's inputs and gradients hang together: Kronecker factors (Martens & Grosse, 2015).
 
     For each dense layer ``z = x W + b``, A is a moving average of the second moments of its inputs and a constant 1, G
-    one of the gradient of z, scaled to a mean diagonal of 1. The gradient g of kernel and bias together becomes
+    one of the gradient of z, scaled to a mean diagonal of 1. The gradient g of kernel and bias together, after
+    momentum (``m = momentum * m + g``, taken for g, or with Nesterov ``g + momentum * m``), becomes
     ``u = (A + a I)^-1 g (G + output_damping I)^-1``, a being `input_damping` times the mean variance of the inputs, and
     ``u`` is scaled so that it would change z by as much as z varies over the rows: ``learning_rate`` is the share of
     that which one step goes, in every layer, whatever the scale of data, weights and loss. Inputs with a large mean or
     strong correlations, which slow all other first-order optimizers down, make no difference. Every other tensor's
-    gradient is divided by its root mean square. Then clipping, weight decay and momentum are those of `SGD`.
+    gradient is divided by its root mean square. Then ``w -= lr * u``.
 
     Steps do not get smaller by themselves near a minimum: let the learning rate fall, e.g. by
     `fastdense.schedules.CosineDecay`. A step costs two more products per layer, at a large batch a third of the time;
@@ -430,7 +431,7 @@ class KFAC(Optimizer, names=("kfac",)):
     Parameters
     ----------
     learning_rate : float or Schedule
-        0.001 to 0.01, at momentum 0.9.
+        0.003 to 0.1.
     momentum : float
         0 for none, below 1.
     nesterov : bool
@@ -455,7 +456,7 @@ class KFAC(Optimizer, names=("kfac",)):
 
     def __init__(
         self,
-        learning_rate: Rate = 0.003,
+        learning_rate: Rate = 0.01,
         momentum: float = 0.9,
         nesterov: bool = False,
         *,

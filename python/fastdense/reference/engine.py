@@ -270,15 +270,16 @@ class Engine:
         """Compute the state after one step on a batch, and the batch's loss."""
         live, spec = self._live, self._configured()["optimizer"]
         batch = self._batch(x, y, w, training=True)
-        numbers, steps = live.numbers, self._backward(batch)
+        numbers, slots, steps = live.numbers, live.slots, self._backward(batch)
         if spec["kind"] == "kfac":
+            steps, slots = kfac.with_momentum(spec, steps, slots)
             steps, numbers = kfac.precondition(
                 spec, live.step, self._ops, live.tensors, batch.passes, x, steps, numbers
             )
         grads = [g for own in steps for g in own]
         weights = [w for op, own in zip(self._ops, live.tensors, strict=True) for w in own[: op.trainable]]
         is_kernel = [op.kind == "dense" and i == 0 for op in self._ops for i in range(op.trainable)]
-        updated, slots = apply_updates(spec, live.step + 1, lr, weights, grads, live.slots, is_kernel)
+        updated, slots = apply_updates(spec, live.step + 1, lr, weights, grads, slots, is_kernel)
         source = iter(updated)
         tensors = [
             [next(source) for _ in range(op.trainable)] + done.moving

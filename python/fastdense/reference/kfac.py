@@ -14,6 +14,7 @@ import numpy as np
 
 from .arrays import Array, Spec, as_float, flat
 from .layers import Forward, Op
+from .optimizers import Slots
 
 
 def _sides(op: Op) -> tuple[int, int]:
@@ -36,12 +37,6 @@ def _factors(ops: list[Op], numbers: Array) -> Iterator[tuple[float, Array, Arra
             place += 1 + n * n + u * u
 
 
-def _mixed(old: Array, new: Array, keep: float, first: bool) -> Array:
-    """The moving average; the first is mixed with its own mean diagonal times the unit matrix."""
-    before = np.eye(len(new)) * np.trace(new) / len(new) if first else old
-    return as_float(keep * before + (1.0 - keep) * new)
-
-
 def _observed(spec: Spec, ops: list[Op], tensors: list[list[Array]], passes: list[Forward], x: Array, numbers: Array
               ) -> Array:  # fmt: skip
     parts: list[Array] = []
@@ -52,16 +47,30 @@ def _observed(spec: Spec, ops: list[Op], tensors: list[list[Array]], passes: lis
         _, a, g = next(source)
         inputs = as_float(x) if i == 0 else passes[i - 1].output
         inputs, d = np.column_stack([inputs, np.ones(len(x))]), passes[i].z_gradients[-1]
-        first = bool(a[-1, -1] == 0.0)
-        a = _mixed(a, inputs.T @ inputs / len(x), spec["rho"], first)
-        shape, size = d.T @ d, float(np.square(d).sum()) / d.shape[1]
-        # a gradient of nothing but zeros tells nothing of its shape, and the first stays the unit matrix
-        g = spec["rho"] * (np.eye(len(g)) if first else g) + (1.0 - spec["rho"]) * (shape / size if size else shape)
+        first, moments, shape = bool(a[-1, -1] == 0.0), inputs.T @ inputs / len(x), d.T @ d
+        if first:  # a past with the batch's means and, in all directions, its mean variance
+            mean = moments[-1]
+            variance = float(np.mean(np.diagonal(moments)[:-1] - mean[:-1] ** 2))
+            a, g = np.outer(mean, mean) + variance * np.diag(np.append(np.ones(len(mean) - 1), 0.0)), np.eye(len(g))
+        size = float(np.mean(np.diagonal(shape)))
+        a = spec["rho"] * a + (1.0 - spec["rho"]) * moments
+        g = spec["rho"] * g + (1.0 - spec["rho"]) * (shape / size if size > 0.0 else shape)
         kernel, mean = tensors[i][0], a[-1, :-1]
         covariance = a[:-1, :-1] - np.outer(mean, mean)
         variance = float(np.sum(kernel * (covariance @ kernel))) / kernel.shape[1]
         parts += [np.array([np.sqrt(variance) if variance > 0.0 else 1.0]), a, g]
     return flat(parts)
+
+
+def with_momentum(spec: Spec, grads: list[list[Array]], slots: Slots) -> tuple[list[list[Array]], Slots]:
+    """Return the gradients with momentum, and the new slots."""
+    if not slots:
+        return grads, slots
+    old = iter(slots[0])
+    momentum = spec["momentum"]
+    new = [[momentum * next(old) + g for g in own] for own in grads]
+    ahead = [[g + momentum * m for g, m in zip(*pair, strict=True)] for pair in zip(grads, new, strict=True)]
+    return ahead if spec["nesterov"] else new, [[m for own in new for m in own]]
 
 
 def precondition(
@@ -75,7 +84,7 @@ def precondition(
     spec : the optimizer as plain data
     step : number of steps done
     ops, tensors, passes, x : the net, and how the batch x (rows, inputs) went through it, both ways
-    grads : [op][trainable tensor]
+    grads : [op][trainable tensor], momentum included
     numbers : what is remembered; the first is of `first_numbers`
 
     Returns

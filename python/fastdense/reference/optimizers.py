@@ -43,6 +43,10 @@ def _sgd(step: Step, w: Array, g: Array, slots: list[Array]) -> tuple[Array, lis
     return w + (momentum * m - step.lr * g if step.spec["nesterov"] else m), [m]
 
 
+def _step(step: Step, w: Array, g: Array, slots: list[Array]) -> tuple[Array, list[Array]]:
+    return w - step.lr * g, slots  # of the steps that `kfac.precondition` makes of gradients, momentum included
+
+
 def _rmsprop(step: Step, w: Array, g: Array, slots: list[Array]) -> tuple[Array, list[Array]]:
     spec = step.spec
     rest = list(slots)
@@ -139,7 +143,7 @@ UPDATES: dict[str, Update] = {
     "nadam": _nadam,
     "lion": _lion,
     "muon": _muon,
-    "kfac": _sgd,  # of the steps that `kfac.precondition` makes of gradients
+    "kfac": _step,
 }
 
 
