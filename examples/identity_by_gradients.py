@@ -8,8 +8,8 @@ What keeps gradient steps from finding it has three parts, and each has its reme
 2. what goes into each layer then has a mean far larger than its spread, and pixels hang together: one direction of the
    weights is thousands of times as steep as another. `KFAC` divides that out: by the second moments of each layer's
    inputs, a constant included, so that means do not matter, and by those of its gradients.
-3. Outputs have to grow from about 1 to 255. A step of `KFAC` is a share of what a layer's outputs vary by now, so that
-   they grow by a factor a step, and a falling rate lets them settle.
+3. Outputs have to grow from about 1 to 255. `place` gives them the mean and the spread of the targets (no more of
+   them), and a step of `KFAC` is a share of what a layer's outputs vary by; a falling rate lets them settle.
 
     python examples/identity_by_gradients.py
     python examples/identity_by_gradients.py --epochs 2
@@ -36,7 +36,7 @@ rate = fd.schedules.CosineDecay(0.05, steps, alpha=0.001)
 model.compile(fd.KFAC(rate, momentum=0.5, interval=20), loss="mse")
 
 start, used = time.perf_counter(), time.process_time()
-model.place(train)
+model.place(train, train)
 print(f"placed: test loss {model.evaluate(test, test, verbose=0):.0f}")
 model.fit(train, train, batch_size=batch, epochs=options.epochs)
 seconds, all_cores = time.perf_counter() - start, time.process_time() - used

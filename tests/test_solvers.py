@@ -379,3 +379,11 @@ def test_there_is_no_learning_rate() -> None:
         model.fit(x, y, callbacks=[fd.callbacks.ReduceLROnPlateau()], verbose=0)
     assert not hasattr(model.optimizer, "clipnorm")
     assert set(OPTIMIZERS["sgd"] | OFF) - set(model.optimizer.lower()) and isinstance(model.optimizer, Solver)
+
+
+def test_kfac_says_when_layers_are_too_wide() -> None:
+    with pytest.raises(
+        MemoryError,
+        match=r"^compile: KFAC for layers so wide takes .*: use narrower layers, or e\.g\. optimizer='adam'$",
+    ):
+        fd.Model([fd.Dense(1)], inputs=2_000_000).compile("kfac", "mse")

@@ -9,38 +9,43 @@
 
 namespace fd::cpu {
 
-// For every dense op two factors: A, the second moments of its inputs and a constant 1, and G, those of the gradient of its
-// pre-activations, scaled to a mean diagonal of 1. A step changes the pre-activations by the learning rate's share of their
-// spread over the rows, whatever the size of the gradient.
+// For every dense op z = x W + b, two factors: C, the covariance of its inputs, and G, the second moments of the gradient of
+// z, scaled to a mean diagonal of 1. Inputs count from their mean over the batch at hand, z = (x - m) W + c, so that a mean
+// that moves, or is large, makes no difference. A step changes z by the learning rate's share of its spread over the rows,
+// whatever the size of the gradient.
 template <class T>
 class Kfac {
 public:
     Kfac(const Plan& plan, const Training& training);
 
     bool due(int64_t step) const { return step < interval_ || step % interval_ == 0; }
-    // Takes a batch into the factors of an op: its inputs x (rows, in), the gradient d (rows, out) of its pre-activations.
+    void centre(const Worker&, const Op&, const T* x, int64_t rows);  // every step: the means of an op's inputs
+    // Then takes the batch into the factors: x (rows, in), the gradient d (rows, out) of z.
     void observe(const Worker&, const Op&, const T* x, const T* d, int64_t rows, const T* kernel);
     void invert(const Worker&);  // after the last observe() of a step, and before a step if !ready()
-    // Gradients become steps, for learning rate 1: of a dense op, and of any other tensor (scaled to a mean square of 1).
+    void centre_gradient(const Worker&, const Op&, T* kernel_gradient, const T* bias_gradient);  // to that of W at fixed c
+    // Centred gradients become steps, for learning rate 1: of a dense op, and of any other tensor (scaled to a mean square
+    // of 1).
     void precondition(const Worker&, const Op&, T* kernel_gradient, T* bias_gradient);
     void scale(const Worker&, T* gradient, int64_t n) const;
 
     bool ready() const { return ready_; }
     void numbers_changed() { ready_ = false; }  // from outside
-    // All that a file must hold: of each dense op the spread of its pre-activations, A and G.
+    // All that a file must hold: of each dense op the spread of z, what damping refers to, C and G.
     std::vector<double> numbers;
 
 private:
     struct Layer {
-        int64_t in = 0, out = 0, side = 0;  // side: of the inverse of A: in, and 1 if there is a bias
-        int64_t place = 0;                  // in numbers
-        Buffer<T> inverse_a, inverse_g;
+        int64_t in = 0, out = 0;
+        int64_t place = 0;  // in numbers
+        Buffer<T> inverse_c, inverse_g, means, shift;  // shift: of c by the mean, or what a mean without a bias needs
     };
     Layer& layer(const Op& op) { return layers_[size_t(at_[size_t(op.kernel)])]; }
     double* spread(const Layer& l) { return numbers.data() + l.place; }
-    double* a(const Layer& l) { return numbers.data() + l.place + 1; }
-    double* g(const Layer& l) { return a(l) + (l.in + 1) * (l.in + 1); }
-    void invert_factor(const double* factor, int64_t ld, int64_t n, double ridge, double* work, T* out);
+    double* variance(const Layer& l) { return spread(l) + 1; }
+    double* c(const Layer& l) { return spread(l) + 2; }
+    double* g(const Layer& l) { return c(l) + l.in * l.in; }
+    void invert_factor(const double* factor, int64_t n, double ridge, double* work, T* out);
 
     static constexpr int runs = 4;  // of inversions: each has its own scratch
     const Kernels<T>& k_;

@@ -200,12 +200,14 @@ void Wide<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, P
 template <class T>
 void Wide<T>::observe(const Worker& w, const Batch<T>& b) {
     if (!kfac_) return;
-    const bool due = kfac_->due(state_.step);
-    if (!due && kfac_->ready()) return;
-    for (int i = 0; i <= last_ && due; ++i)
-        if (op(i).kind == OpKind::dense)
-            kfac_->observe(w, op(i), output(i - 1, b.x, Pass::train), d(i), b.rows, parameter(op(i).kernel));
-    kfac_->invert(w);
+    const bool due = kfac_->due(state_.step), ready = kfac_->ready();
+    for (int i = 0; i <= last_; ++i) {
+        if (op(i).kind != OpKind::dense) continue;
+        const T* x = output(i - 1, b.x, Pass::train);
+        kfac_->centre(w, op(i), x, b.rows);
+        if (due) kfac_->observe(w, op(i), x, d(i), b.rows, parameter(op(i).kernel));
+    }
+    if (due || !ready) kfac_->invert(w);
 }
 
 template <class T>
@@ -286,6 +288,8 @@ void Wide<T>::update_all(const Worker& w) {
     const auto& trainable = plan_.trainable;
     penalties(w, true);
     if (kfac_) {
+        for (const Op& o : plan_.ops)
+            if (o.kind == OpKind::dense) kfac_->centre_gradient(w, o, gradient(o.kernel), gradient(o.bias));
         const T momentum = T(training_->hyper.momentum);
         const Slices cut(plan_.parameters, 4096, 16);
         w.each(momentum != 0 ? cut.count : 0, [&](int64_t s) {

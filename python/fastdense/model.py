@@ -325,25 +325,32 @@ class Model(BaseModel):
     # ---- closed forms ----------------------------------------------------------------------------------------------
 
     @keywords_checked
-    def place(self, x: Any) -> Model:
+    def place(self, x: Any, y: Any = None) -> Model:
         """Place the hidden units on the data: none is off or saturated, no two look the same way.
 
         Every hidden `Dense` gets an orthogonal kernel (from the model's seed), scaled as a whole, and biases with which
         the rows of `x` keep each unit in the part where its activation passes on what it gets: a ReLU always on, a tanh
         between -1 and 1. Nothing is lost on the way where a layer is as wide as the one below. The last layer stays as
-        it is; `solve_output` fits it.
+        it is, or, with `y`, gives outputs with the mean and the spread of the targets; `solve_output` fits it.
 
         Parameters
         ----------
         x : array of shape (rows, inputs)
             As in `fit`; at most 2048 rows, spread evenly, decide, with half their range as margin for the others.
+        y : array of shape (rows, outputs), optional
+            Targets, for a last layer that is linear and has a bias: its kernel is scaled as a whole.
 
         Returns
         -------
         Model
             The model itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If anything is wrong with the data, or with the last layer where `y` is given; nothing has happened then.
         """
-        return place(self, x)
+        return place(self, x, y)
 
     @keywords_checked
     def solve_output(

@@ -446,7 +446,8 @@ class KFAC(Optimizer, names=("kfac",)):
 
     Notes
     -----
-    Memory: for a layer from n to u, 12 ((n + 1)^2 + u^2) bytes in float32. Files hold A and G too.
+    Memory: 12 ((n + 1)^2 + u^2) bytes for a layer from n to u in float32, and 72 bytes times the square of the widest
+    side; `compile` raises if that is not there. Files hold A and G too.
     """
 
     kind, _hyperparameters = (

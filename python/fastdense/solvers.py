@@ -175,8 +175,10 @@ class NewtonCG(Solver, names=("newton_cg", "truncated_newton", "tnc")):
 
 
 def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None:
-    """Raise if a full-batch optimizer cannot train this net for this loss."""
+    """Raise if an optimizer cannot train this net for this loss: a full-batch one, or one whose memory is not there."""
     if not isinstance(optimizer, Solver):
+        remedy = "use narrower layers, or e.g. optimizer='adam'"
+        check_memory(where, solver_bytes(optimizer, net), f"{type(optimizer).__name__} for layers so wide", remedy)
         return
     name = type(optimizer).__name__
     if net.dtype == "bfloat16":
@@ -271,8 +273,11 @@ def check_rates(where: str, optimizer: Optimizer, learning_rate: object) -> None
 
 
 def solver_bytes(optimizer: Optimizer, net: Net) -> int:
-    """Memory that a full-batch optimizer takes for a net, besides the net's own."""
+    """Memory that an optimizer takes for a net besides slots: of full-batch ones all of it."""
     n = net.count(True)
+    if optimizer.kind == "kfac":  # factors in float64, inverses, and scratch
+        sides = [side for t in net.tensors if len(t.shape) == 2 for side in (t.shape[0] + 1, t.shape[1])]
+        return (8 + net.itemsize) * sum(side * side for side in sides) + 72 * max(sides, default=0) ** 2
     if isinstance(optimizer, LBFGS):
         return 16 * (optimizer.history_size + 3) * n
     if isinstance(optimizer, LevenbergMarquardt):

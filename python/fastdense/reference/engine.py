@@ -272,9 +272,8 @@ class Engine:
         batch = self._batch(x, y, w, training=True)
         numbers, slots, steps = live.numbers, live.slots, self._backward(batch)
         if spec["kind"] == "kfac":
-            steps, slots = kfac.with_momentum(spec, steps, slots)
-            steps, numbers = kfac.precondition(
-                spec, live.step, self._ops, live.tensors, batch.passes, x, steps, numbers
+            steps, slots, numbers = kfac.steps_of(
+                spec, live.step, self._ops, live.tensors, batch.passes, x, steps, slots, numbers
             )
         grads = [g for own in steps for g in own]
         weights = [w for op, own in zip(self._ops, live.tensors, strict=True) for w in own[: op.trainable]]

@@ -1,14 +1,16 @@
 """K-FAC: from gradients to steps, by two Kronecker factors of each dense layer's curvature (Martens & Grosse, 2015).
 
-For a layer z = x W + b, A is the second moment of its inputs and a constant 1, G that of the gradient of z, scaled to a
-mean diagonal of 1: only its shape counts. The step (A + a I)^-1 g (G + c I)^-1 is then scaled so that, by its own
-measure, it changes z by the spread that z has over the rows: the learning rate is the share of it that is wanted. Other
-tensors' gradients are scaled to a mean square of 1.
+For a layer z = x W + b, C is the covariance of its inputs, G the second moment of the gradient of z, scaled to a mean
+diagonal of 1: only its shape counts. Inputs count from their mean m over the batch: z = (x - m) W + c with c = b + m W.
+The step (C + a I)^-1 g (G + o I)^-1 of W, and g (G + o I)^-1 of c, is scaled so that, by its own measure, it changes
+z by the spread that z has over the rows: the learning rate is the share of it that is wanted. Other tensors' gradients
+are scaled to a mean square of 1.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,53 +18,51 @@ from .arrays import Array, Spec, as_float, flat
 from .layers import Forward, Op
 from .optimizers import Slots
 
+LEAST_VARIANCE = 1e-3  # of the mean square: what damping refers to where inputs hardly vary
 
-def _sides(op: Op) -> tuple[int, int]:
-    n, units = op.shapes[0]
-    return n + 1, units
+
+class Factors(NamedTuple):
+    """What is remembered of a dense op; a spread of 0 says that nothing is."""
+
+    spread: float  # of z
+    variance: float  # that damping refers to
+    c: Array
+    g: Array
 
 
 def first_numbers(ops: list[Op]) -> Array:
-    """Zeros, as many as `precondition` remembers: of each dense op the spread of z, A and G."""
-    return np.zeros(sum(1 + n * n + u * u for n, u in (_sides(op) for op in ops if op.kind == "dense")))
+    """Zeros, as many as are remembered of all dense ops."""
+    return np.zeros(sum(2 + n * n + u * u for n, u in (op.shapes[0] for op in ops if op.kind == "dense")))
 
 
-def _factors(ops: list[Op], numbers: Array) -> Iterator[tuple[float, Array, Array]]:
+def _factors(ops: list[Op], numbers: Array) -> Iterator[Factors]:
     place = 0
     for op in ops:
         if op.kind == "dense":
-            n, u = _sides(op)
-            a, g = numbers[place + 1 : place + 1 + n * n], numbers[place + 1 + n * n : place + 1 + n * n + u * u]
-            yield float(numbers[place]), a.reshape(n, n), g.reshape(u, u)
-            place += 1 + n * n + u * u
+            n, u = op.shapes[0]
+            spread, variance, *_ = numbers[place : place + 2].tolist()
+            c, g = np.split(numbers[place + 2 : place + 2 + n * n + u * u], [n * n])
+            yield Factors(spread, variance, c.reshape(n, n), g.reshape(u, u))
+            place += 2 + n * n + u * u
 
 
-def _observed(spec: Spec, ops: list[Op], tensors: list[list[Array]], passes: list[Forward], x: Array, numbers: Array
-              ) -> Array:  # fmt: skip
-    parts: list[Array] = []
-    source = _factors(ops, numbers)
-    for i, op in enumerate(ops):
-        if op.kind != "dense":
-            continue
-        _, a, g = next(source)
-        inputs = as_float(x) if i == 0 else passes[i - 1].output
-        inputs, d = np.column_stack([inputs, np.ones(len(x))]), passes[i].z_gradients[-1]
-        first, moments, shape = bool(a[-1, -1] == 0.0), inputs.T @ inputs / len(x), d.T @ d
-        if first:  # a past with the batch's means and, in all directions, its mean variance
-            mean = moments[-1]
-            variance = float(np.mean(np.diagonal(moments)[:-1] - mean[:-1] ** 2))
-            a, g = np.outer(mean, mean) + variance * np.diag(np.append(np.ones(len(mean) - 1), 0.0)), np.eye(len(g))
-        size = float(np.mean(np.diagonal(shape)))
-        a = spec["rho"] * a + (1.0 - spec["rho"]) * moments
-        g = spec["rho"] * g + (1.0 - spec["rho"]) * (shape / size if size > 0.0 else shape)
-        kernel, mean = tensors[i][0], a[-1, :-1]
-        covariance = a[:-1, :-1] - np.outer(mean, mean)
-        variance = float(np.sum(kernel * (covariance @ kernel))) / kernel.shape[1]
-        parts += [np.array([np.sqrt(variance) if variance > 0.0 else 1.0]), a, g]
-    return flat(parts)
+def _observed(spec: Spec, old: Factors, kernel: Array, inputs: Array, d: Array) -> Factors:
+    """The factors with a batch taken in: inputs (rows, n), gradient of z (rows, u)."""
+    keep, mean = spec["rho"], inputs.mean(axis=0)
+    covariance, shape = inputs.T @ inputs / len(inputs) - np.outer(mean, mean), d.T @ d
+    c, g = old.c, old.g
+    if old.spread == 0.0:  # a past that varies as much in all directions
+        c, g = np.eye(len(c)) * np.mean(np.diagonal(covariance)), np.eye(len(g))
+    size = float(np.mean(np.diagonal(shape)))
+    c = keep * c + (1.0 - keep) * covariance
+    g = keep * g + (1.0 - keep) * (shape / size if size > 0.0 else shape)
+    own = float(np.mean(np.diagonal(c)))
+    square = float(np.sum(kernel * (c @ kernel))) / kernel.shape[1]
+    variance = max(own, LEAST_VARIANCE * (own + float(np.mean(mean * mean))), 1e-30)
+    return Factors(np.sqrt(square) if square > 0.0 else 1.0, variance, c, g)
 
 
-def with_momentum(spec: Spec, grads: list[list[Array]], slots: Slots) -> tuple[list[list[Array]], Slots]:
+def _with_momentum(spec: Spec, grads: list[list[Array]], slots: Slots) -> tuple[list[list[Array]], Slots]:
     """Return the gradients with momentum, and the new slots."""
     if not slots:
         return grads, slots
@@ -73,10 +73,10 @@ def with_momentum(spec: Spec, grads: list[list[Array]], slots: Slots) -> tuple[l
     return ahead if spec["nesterov"] else new, [[m for own in new for m in own]]
 
 
-def precondition(
+def steps_of(
     spec: Spec, step: int, ops: list[Op], tensors: list[list[Array]], passes: list[Forward], x: Array,
-    grads: list[list[Array]], numbers: Array,
-) -> tuple[list[list[Array]], Array]:  # fmt: skip
+    grads: list[list[Array]], slots: Slots, numbers: Array,
+) -> tuple[list[list[Array]], Slots, Array]:  # fmt: skip
     """Turn the gradients of a batch into steps for learning rate 1.
 
     Parameters
@@ -84,29 +84,45 @@ def precondition(
     spec : the optimizer as plain data
     step : number of steps done
     ops, tensors, passes, x : the net, and how the batch x (rows, inputs) went through it, both ways
-    grads : [op][trainable tensor], momentum included
-    numbers : what is remembered; the first is of `first_numbers`
+    grads : [op][trainable tensor]
+    slots, numbers : what is remembered; the first numbers are those of `first_numbers`
 
     Returns
     -------
-    steps, numbers
+    steps, slots, numbers
     """
-    if step < spec["interval"] or step % spec["interval"] == 0:
-        numbers = _observed(spec, ops, tensors, passes, x, numbers)
-    source = _factors(ops, numbers)
-    steps: list[list[Array]] = []
-    for op, own in zip(ops, grads, strict=True):
-        plain = [g / np.sqrt(np.mean(g * g)) if np.any(g) else g for g in own]
+    due = step < spec["interval"] or step % spec["interval"] == 0
+    source, known, means = _factors(ops, numbers), {}, {}
+    for i, op in enumerate(ops):
         if op.kind == "dense":
-            spread, a, shape = next(source)
-            bias = bool(op.spec["use_bias"])
-            mean, side = a[-1, :-1], len(a) - 1 + bias
-            variance = max(float(np.mean(np.diagonal(a)[:-1] - mean * mean)), 1e-12)
-            g = np.vstack([own[0], own[1][None]]) if bias else own[0]
-            right = np.linalg.solve(shape + spec["output_damping"] * np.eye(len(shape)), g.T).T
-            u = np.linalg.solve(a[:side, :side] + spec["input_damping"] * variance * np.eye(side), right)
-            square = float(np.sum(u * right)) / len(shape)
-            u = u * (spread / np.sqrt(square) if square > 0.0 else 0.0)
-            plain[: 1 + bias] = [u[: len(a) - 1], u[-1]] if bias else [u]
+            known[i], inputs = next(source), as_float(x) if i == 0 else passes[i - 1].output
+            means[i] = inputs.mean(axis=0)
+            if due:
+                known[i] = _observed(spec, known[i], tensors[i][0], inputs, passes[i].z_gradients[-1])
+            if op.spec["use_bias"]:
+                grads[i][0] = grads[i][0] - np.outer(means[i], grads[i][1])
+    grads, slots = _with_momentum(spec, grads, slots)
+    steps: list[list[Array]] = []
+    for i, own in enumerate(grads):
+        plain = [g / np.sqrt(np.mean(g * g)) if np.any(g) else g for g in own]
+        if i in known:
+            bias = bool(ops[i].spec["use_bias"])
+            plain[: 1 + bias] = _step_of_layer(spec, known[i], means[i], own[0], own[1] if bias else None)
         steps.append(plain)
-    return steps, numbers
+    parts = [part for one in known.values() for part in (np.array([one.spread, one.variance]), one.c, one.g)]
+    return steps, slots, flat(parts) if parts else numbers
+
+
+def _step_of_layer(spec: Spec, known: Factors, mean: Array, g: Array, of_c: Array | None) -> list[Array]:
+    shape = known.g + spec["output_damping"] * np.eye(len(known.g))
+    inputs = known.c + spec["input_damping"] * known.variance * np.eye(len(known.c))
+    if of_c is None:
+        inputs = inputs + np.outer(mean, mean)
+    right = np.linalg.solve(shape, g.T).T
+    u, square = np.linalg.solve(inputs, right), 0.0
+    if of_c is not None:
+        of_c = np.linalg.solve(shape, of_c)
+        square = float(of_c @ of_c)
+    square = (square + float(np.sum(u * right))) / len(shape)
+    factor = known.spread / np.sqrt(square) if square > 0.0 else 0.0
+    return [factor * u] if of_c is None else [factor * u, factor * (of_c - mean @ u)]
