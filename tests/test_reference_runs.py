@@ -125,7 +125,7 @@ def kfac() -> Any:
     m, g = 0.0, (yield 0.0)
     while True:
         m = 0.9 * m + g
-        g = yield -LR * math.copysign(1.0, m) / math.sqrt(1.0 + 0.1 * 1e-3)
+        g = yield -LR * math.copysign(1.0, m)
 
 
 SCALAR: dict[str, Callable[[], Any]] = {

@@ -15,7 +15,7 @@ Kfac<T>::Kfac(const Plan& plan, const Training& training)
     : k_(kernels_of<T>(isa())), interval_(std::max<int64_t>(1, training.hyper.interval)), keep_(training.hyper.rho),
       input_damping_(training.hyper.input_damping), output_damping_(training.hyper.output_damping),
       at_(plan.tensors.size(), -1) {
-    int64_t place = 0, kernel = 0, widest = 0, count = 0;
+    int64_t place = 0, kernel = 0, count = 0;
     for (const Op& o : plan.ops) count += o.kind == OpKind::dense;
     layers_ = std::vector<Layer>(size_t(count));
     count = 0;
@@ -28,16 +28,17 @@ Kfac<T>::Kfac(const Plan& plan, const Training& training)
         l.means.reserve(l.in), l.shift.reserve(std::max(l.in, l.out));
         place += 2 + l.in * l.in + l.out * l.out;
         kernel = std::max(kernel, (l.in + 1) * l.out);
-        widest = std::max({widest, l.in, l.out});
+        widest_ = std::max({widest_, l.in, l.out});
     }
     numbers.assign(size_t(place), 0.0);
-    left_.reserve(kernel), right_.reserve(kernel), square_.reserve(widest * widest);
-    for (Buffer<double>& work : work_) work.reserve(2 * widest * widest);
+    left_.reserve(kernel), right_.reserve(kernel), square_.reserve(widest_ * widest_);
+    for (Buffer<double>& work : work_) work.reserve(2 * widest_ * widest_);
 }
 
 template <class T>
 void Kfac<T>::centre(const Worker& w, const Op& op, const T* x, int64_t rows) {
     Layer& l = layer(op);
+    if (w.first()) l.x = x, rows_ = rows;
     const Slices columns(l.in);
     w.each(columns.count, [&](int64_t s) {
         const int64_t c0 = columns.begin(s), c1 = columns.end(s);
@@ -149,14 +150,21 @@ void Kfac<T>::precondition(const Worker& w, const Op& op, T* kernel_gradient, T*
         }
     }
     w.sync();
-    // of the change of z, in the mean over rows and units: the step by the inverse's own measure
-    const double square = k_.dot(left, right, rows * out) / double(out);  // every worker, the same bits
-    const T factor = T(square <= 0 ? 0.0 : *spread(l) / std::sqrt(square));
-    each_row(w, rows, [&](int64_t i) { k_.axpby(factor, left + i * out, T(0), row(i), out); });
-    if (bias_gradient && w.first()) {  // from the step of c to that of b = c - m W
-        gemm(Trans::no, Trans::no, 1, out, n, means, n, kernel_gradient, out, T(0), shift, out);
-        k_.axpby(T(-1), shift, T(1), bias_gradient, out);
+    // The change of z that this makes, in the rows of the batch: (x - m) W + c.
+    T* change = change_.get();
+    team_gemm(w, Trans::no, Trans::no, rows_, out, n, l.x, n, left, out, T(0), change, out);
+    if (bias_gradient) {
+        if (w.first()) gemm(Trans::no, Trans::no, 1, out, n, means, n, left, out, T(0), shift, out);  // m W
+        w.sync();
+        each_row(w, rows_, [&](int64_t r) {
+            k_.axpby(T(-1), shift, T(1), change + r * out, out);
+            k_.axpby(T(1), left + n * out, T(1), change + r * out, out);
+        });
     }
+    const double square = k_.dot(change, change, rows_ * out) / double(rows_ * out);  // every worker, the same bits
+    const double factor = square <= 0 ? 0.0 : *spread(l) / std::sqrt(square);
+    each_row(w, rows, [&](int64_t i) { k_.axpby(T(factor), left + i * out, T(0), row(i), out); });
+    if (bias_gradient && w.first()) k_.axpby(T(-factor), shift, T(1), bias_gradient, out);  // from c to b = c - m W
     w.sync();
 }
 

@@ -18,6 +18,7 @@ class Kfac {
 public:
     Kfac(const Plan& plan, const Training& training);
 
+    void reserve(int64_t rows) { change_.reserve(rows * widest_); }  // of a batch
     bool due(int64_t step) const { return step < interval_ || step % interval_ == 0; }
     void centre(const Worker&, const Op&, const T* x, int64_t rows);  // every step: the means of an op's inputs
     // Then takes the batch into the factors: x (rows, in), the gradient d (rows, out) of z.
@@ -38,6 +39,7 @@ private:
     struct Layer {
         int64_t in = 0, out = 0;
         int64_t place = 0;  // in numbers
+        const T* x = nullptr;  // of the batch at hand
         Buffer<T> inverse_c, inverse_g, means, shift;  // shift: of c by the mean, or what a mean without a bias needs
     };
     Layer& layer(const Op& op) { return layers_[size_t(at_[size_t(op.kernel)])]; }
@@ -54,7 +56,8 @@ private:
     bool ready_ = false;
     std::vector<int> at_;  // per tensor: which layer has it as its kernel
     std::vector<Layer> layers_;
-    Buffer<T> left_, right_, square_;
+    int64_t widest_ = 0, rows_ = 0;  // rows of the batch at hand
+    Buffer<T> left_, right_, square_, change_;
     Buffer<double> work_[runs];
 };
 

@@ -98,6 +98,7 @@ void Wide<T>::reserve(int64_t rows, bool backward) {
         for (Buffer<T>& side : column_panels_)
             if (backward) side.reserve(rows * panels(plan_.widest) * k_.panel);
     }
+    if (backward && kfac_) kfac_->reserve(rows);
     if (backward) tile_gradients_.reserve(Tiles::most_runs * tile() * plan_.widest);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);

@@ -2,9 +2,9 @@
 
 For a layer z = x W + b, C is the covariance of its inputs, G the second moment of the gradient of z, scaled to a mean
 diagonal of 1: only its shape counts. Inputs count from their mean m over the batch: z = (x - m) W + c with c = b + m W.
-The step (C + a I)^-1 g (G + o I)^-1 of W, and g (G + o I)^-1 of c, is scaled so that, by its own measure, it changes
-z by the spread that z has over the rows: the learning rate is the share of it that is wanted. Other tensors' gradients
-are scaled to a mean square of 1.
+The step (C + a I)^-1 g (G + o I)^-1 of W, and g (G + o I)^-1 of c, is scaled so that it changes z, in the rows of the
+batch, by the spread that z has over the rows: the learning rate is the share of it that is wanted. Gradients of other
+tensors are scaled to a mean square of 1.
 """
 
 from __future__ import annotations
@@ -92,37 +92,37 @@ def steps_of(
     steps, slots, numbers
     """
     due = step < spec["interval"] or step % spec["interval"] == 0
-    source, known, means = _factors(ops, numbers), {}, {}
+    source, known, batch = _factors(ops, numbers), {}, {}
     for i, op in enumerate(ops):
         if op.kind == "dense":
             known[i], inputs = next(source), as_float(x) if i == 0 else passes[i - 1].output
-            means[i] = inputs.mean(axis=0)
+            batch[i] = inputs
             if due:
                 known[i] = _observed(spec, known[i], tensors[i][0], inputs, passes[i].z_gradients[-1])
             if op.spec["use_bias"]:
-                grads[i][0] = grads[i][0] - np.outer(means[i], grads[i][1])
+                grads[i][0] = grads[i][0] - np.outer(inputs.mean(axis=0), grads[i][1])
     grads, slots = _with_momentum(spec, grads, slots)
     steps: list[list[Array]] = []
     for i, own in enumerate(grads):
         plain = [g / np.sqrt(np.mean(g * g)) if np.any(g) else g for g in own]
         if i in known:
             bias = bool(ops[i].spec["use_bias"])
-            plain[: 1 + bias] = _step_of_layer(spec, known[i], means[i], own[0], own[1] if bias else None)
+            plain[: 1 + bias] = _step_of_layer(spec, known[i], batch[i], own[0], own[1] if bias else None)
         steps.append(plain)
     parts = [part for one in known.values() for part in (np.array([one.spread, one.variance]), one.c, one.g)]
     return steps, slots, flat(parts) if parts else numbers
 
 
-def _step_of_layer(spec: Spec, known: Factors, mean: Array, g: Array, of_c: Array | None) -> list[Array]:
-    shape = known.g + spec["output_damping"] * np.eye(len(known.g))
+def _step_of_layer(spec: Spec, known: Factors, x: Array, g: Array, of_c: Array | None) -> list[Array]:
+    mean, shape = x.mean(axis=0), known.g + spec["output_damping"] * np.eye(len(known.g))
     inputs = known.c + spec["input_damping"] * known.variance * np.eye(len(known.c))
     if of_c is None:
         inputs = inputs + np.outer(mean, mean)
-    right = np.linalg.solve(shape, g.T).T
-    u, square = np.linalg.solve(inputs, right), 0.0
+    u = np.linalg.solve(inputs, np.linalg.solve(shape, g.T).T)
+    change = x @ u
     if of_c is not None:
         of_c = np.linalg.solve(shape, of_c)
-        square = float(of_c @ of_c)
-    square = (square + float(np.sum(u * right))) / len(shape)
+        change = change - mean @ u + of_c
+    square = float(np.mean(change * change))
     factor = known.spread / np.sqrt(square) if square > 0.0 else 0.0
     return [factor * u] if of_c is None else [factor * u, factor * (of_c - mean @ u)]
