@@ -113,7 +113,7 @@ def main() -> None:
     """Measure, print a table, write the curves and draw them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seconds", type=float, default=3, help="of processor time, for each run")
-    parser.add_argument("--name", default="time-to-loss", help="of the files in benchmarks/results")
+    parser.add_argument("--name", default="time-to-loss-curves", help="of the files in benchmarks/results")
     options = parser.parse_args()
     found: dict[str, dict[str, Curve]] = {}
     for case in CASES:

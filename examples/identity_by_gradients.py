@@ -12,7 +12,7 @@ What keeps gradient steps from finding it has three parts, and each has its reme
    them), and a step of `KFAC` is a share of what a layer's outputs vary by; a falling rate lets them settle.
 
     python examples/identity_by_gradients.py
-    python examples/identity_by_gradients.py --epochs 2
+    python examples/identity_by_gradients.py --epochs 4
 """
 
 import argparse
@@ -22,7 +22,7 @@ import fastdense as fd
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--rows", type=int, default=60000, help="use only so many training images")
-parser.add_argument("--epochs", type=int, default=4)
+parser.add_argument("--epochs", type=int, default=2)
 parser.add_argument("--seed", type=int, default=0)
 options = parser.parse_args()
 
@@ -32,7 +32,7 @@ batch = 512
 steps = options.epochs * -(-len(train) // batch)
 
 model = fd.Model([*(fd.Dense(784, "relu") for _ in range(3)), fd.Dense(784)], inputs=784, seed=options.seed)
-rate = fd.schedules.CosineDecay(0.05, steps, alpha=0.001)
+rate = fd.schedules.CosineDecay(0.1, steps, alpha=0.001)
 model.compile(fd.KFAC(rate, momentum=0.5, interval=20), loss="mse")
 
 start, used = time.perf_counter(), time.process_time()

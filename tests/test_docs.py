@@ -84,3 +84,12 @@ def test_mnist_identity(layers: str, tmp_path: Path) -> None:
     script = str(ROOT / "examples" / "mnist_identity.py")
     shown = run(script, "--layers", layers, "--epochs", "1", "--rows", "2560", cwd=tmp_path)
     assert float(re.findall(r"test loss ([\d.]+)", shown)[0]) < 10000  # predicting zeros everywhere gives about 10100
+
+
+def test_identity_by_gradients(tmp_path: Path) -> None:
+    if not datasets.has_local("mnist"):
+        pytest.skip("MNIST is not on this machine; set FASTDENSE_DATA")
+    script = str(ROOT / "examples" / "identity_by_gradients.py")
+    shown = run(script, "--epochs", "4", "--rows", "5120", cwd=tmp_path)
+    # 40 steps; predicting the mean gives about 4400, and other optimizers stay above 400 with all rows
+    assert float(re.findall(r"time\): test loss ([\d.e+]+)", shown)[0]) < 400

@@ -62,7 +62,7 @@ public:
     }
 
     // What optimizers remember besides slots: nothing, of those that lanes know.
-    py::array_t<double> get_numbers() const { 
+    py::array_t<double> get_numbers() const {
         return py::array_t<double>(std::vector<py::ssize_t>{py::ssize_t(nets_->starts()), 0});
     }
 

@@ -124,9 +124,8 @@ template <class T>
 void Kfac<T>::centre_gradient(const Worker& w, const Op& op, T* kernel_gradient, const T* bias_gradient) {
     if (!bias_gradient) return;
     const Layer& l = layer(op);
-    each_row(w, l.in, [&](int64_t i) {
-        k_.axpby(-l.means[i], bias_gradient, T(1), kernel_gradient + i * l.out, l.out);
-    });
+    each_row(w, l.in,
+             [&](int64_t i) { k_.axpby(-l.means[i], bias_gradient, T(1), kernel_gradient + i * l.out, l.out); });
 }
 
 template <class T>

@@ -24,7 +24,8 @@ public:
     // Then takes the batch into the factors: x (rows, in), the gradient d (rows, out) of z.
     void observe(const Worker&, const Op&, const T* x, const T* d, int64_t rows, const T* kernel);
     void invert(const Worker&);  // after the last observe() of a step, and before a step if !ready()
-    void centre_gradient(const Worker&, const Op&, T* kernel_gradient, const T* bias_gradient);  // to that of W at fixed c
+    void centre_gradient(const Worker&, const Op&, T* kernel_gradient,
+                         const T* bias_gradient);  // to that of W at fixed c
     // Centred gradients become steps, for learning rate 1: of a dense op, and of any other tensor (scaled to a mean square
     // of 1).
     void precondition(const Worker&, const Op&, T* kernel_gradient, T* bias_gradient);
@@ -38,8 +39,8 @@ public:
 private:
     struct Layer {
         int64_t in = 0, out = 0;
-        int64_t place = 0;  // in numbers
-        const T* x = nullptr;  // of the batch at hand
+        int64_t place = 0;                             // in numbers
+        const T* x = nullptr;                          // of the batch at hand
         Buffer<T> inverse_c, inverse_g, means, shift;  // shift: of c by the mean, or what a mean without a bias needs
     };
     Layer& layer(const Op& op) { return layers_[size_t(at_[size_t(op.kernel)])]; }

@@ -81,9 +81,9 @@ public:
     // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there. False: the poll said stop.
     bool backward(const Worker&, const Batch<T>&, Pass, bool update);
     void observe(const Worker&, const Batch<T>&);  // after backward(): what the optimizer wants to know of the batch
-    void begin_step(double learning_rate);  // by one worker: this step's constants
-    void update(const Worker&);             // whatever backward has not updated
-    void update_all(const Worker&);         // everything, from whole gradients
+    void begin_step(double learning_rate);         // by one worker: this step's constants
+    void update(const Worker&);                    // whatever backward has not updated
+    void update_all(const Worker&);                // everything, from whole gradients
     // A run of the flat buffers that shares its penalties; returns their sum before the update.
     double update_elements(int64_t first, int64_t n, double l1, double l2);
     void penalties(const Worker&, bool add_gradients);  // fills what penalty_sum() adds up

@@ -415,18 +415,18 @@ class Muon(Optimizer, names=("muon",)):
 class KFAC(Optimizer, names=("kfac",)):
     """Steps that know how a layer's inputs and gradients hang together: Kronecker factors (Martens & Grosse, 2015).
 
-    For each dense layer ``z = x W + b``, A is a moving average of the second moments of its inputs and a constant 1, G
-    one of the gradient of z, scaled to a mean diagonal of 1. The gradient g of kernel and bias together, after
-    momentum (``m = momentum * m + g``, taken for g, or with Nesterov ``g + momentum * m``), becomes
-    ``u = (A + a I)^-1 g (G + output_damping I)^-1``, a being `input_damping` times the mean variance of the inputs, and
-    ``u`` is scaled so that it would change z by as much as z varies over the rows: ``learning_rate`` is the share of
-    that which one step goes, in every layer, whatever the scale of data, weights and loss. Inputs with a large mean or
-    strong correlations, which slow all other first-order optimizers down, make no difference. Every other tensor's
-    gradient is divided by its root mean square. Then ``w -= lr * u``.
+    For each dense layer ``z = x W + b``, C is a moving average of the covariance of its inputs, and G one of the second
+    moments of the gradient of z, scaled to a mean diagonal of 1. Inputs count from their mean over the batch at hand.
+    The gradient g of the kernel, after momentum (``m = momentum * m + g``, taken for g, or with Nesterov
+    ``g + momentum * m``), becomes ``u = (C + a I)^-1 g (G + output_damping I)^-1``, a being `input_damping` times the
+    mean diagonal of C, and ``u`` is scaled so that it would change z by as much as z varies over the rows:
+    ``learning_rate`` is the share of that which one step goes, in every layer, whatever the scale of data, weights and
+    loss. Inputs with a large mean or strong correlations, which slow all other first-order optimizers down, make no
+    difference. Every other tensor's gradient is divided by its root mean square. Then ``w -= lr * u``.
 
     Steps do not get smaller by themselves near a minimum: let the learning rate fall, e.g. by
-    `fastdense.schedules.CosineDecay`. A step costs two more products per layer, at a large batch a third of the time;
-    small batches make it dear and the factors poor: take 256 rows or more.
+    `fastdense.schedules.CosineDecay`. A step costs three more products per layer and, every `interval` steps, two
+    inversions; small batches make that dear and the factors poor: take 256 rows or more.
 
     Parameters
     ----------
@@ -436,7 +436,7 @@ class KFAC(Optimizer, names=("kfac",)):
         0 for none, below 1.
     nesterov : bool
     rho : float
-        Share of A and G that is kept when a batch is taken in.
+        Share of C and G that is kept when a batch is taken in.
     input_damping, output_damping : float
         More of them makes steps more like those of `SGD`.
     interval : int
@@ -446,8 +446,8 @@ class KFAC(Optimizer, names=("kfac",)):
 
     Notes
     -----
-    Memory: 12 ((n + 1)^2 + u^2) bytes for a layer from n to u in float32, and 72 bytes times the square of the widest
-    side; `compile` raises if that is not there. Files hold A and G too.
+    Memory: 12 (n^2 + u^2) bytes for a layer from n to u in float32, and 72 bytes times the square of the widest
+    side; `compile` raises if that is not there. Files hold C and G too.
     """
 
     kind, _hyperparameters = (
