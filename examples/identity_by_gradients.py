@@ -12,7 +12,7 @@ What keeps gradient steps from finding it has three parts, and each has its reme
    them), and a step of `KFAC` is a share of what a layer's outputs vary by; a falling rate lets them settle.
 
     python examples/identity_by_gradients.py
-    python examples/identity_by_gradients.py --epochs 4
+    python examples/identity_by_gradients.py --epochs 1
 """
 
 import argparse
@@ -22,7 +22,7 @@ import fastdense as fd
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
 parser.add_argument("--rows", type=int, default=60000, help="use only so many training images")
-parser.add_argument("--epochs", type=int, default=2)
+parser.add_argument("--epochs", type=int, default=3)
 parser.add_argument("--seed", type=int, default=0)
 options = parser.parse_args()
 
