@@ -13,6 +13,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -89,9 +90,17 @@ CASES: dict[str, Callable[[], tuple[fd.Model, Any, Any, str, int]]] = {
 }
 
 
+@cache
+def problem(case: str) -> tuple[fd.Model, Any, Any, str, int]:
+    """A case; made once."""
+    return CASES[case]()
+
+
 def run(case: str, optimizer: Any, seconds: float, factor: int = 1) -> Curve:
     """Train one case from its start; a case that the optimizer refuses gives an empty curve."""
-    model, x, y, loss, batch = CASES[case]()
+    start, x, y, loss, batch = problem(case)
+    model = start.clone()
+    model.set_weights(start.get_weights())
     clock = Clock(seconds)
     try:
         model.compile(optimizer, loss)

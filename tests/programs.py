@@ -49,6 +49,7 @@ BATCH_NORM: Spec = {"kind": "batch_norm", "momentum": 0.9, "epsilon": 1e-3}
 LAYER_NORM: Spec = {"kind": "layer_norm", "epsilon": 1e-3}
 DROPOUT: Spec = {"kind": "dropout", "rate": 0.4}
 NORMALIZATION: Spec = {"kind": "normalization"}
+RESCALING: Spec = {"kind": "rescaling"}
 BEGIN, END = {"kind": "residual_begin"}, {"kind": "residual_end"}
 
 

@@ -44,7 +44,8 @@ def test_public_names() -> None:
     for name in fd.__all__:
         assert getattr(fd, name) is not None, name
     assert dir(fd) == sorted(fd.__all__)
-    for name in ("Model", "Dense", "BatchNorm", "LayerNorm", "Dropout", "Activation", "Normalization", "Residual"):
+    for name in ("Model", "Dense", "BatchNorm", "LayerNorm", "Dropout", "Activation", "Normalization", "Rescaling",
+                 "Residual"):  # fmt: skip
         assert name in fd.__all__
     for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Nadam", "Lion", "Muon", "KFAC"):
         assert getattr(fd, name) is getattr(fd.optimizers, name)
@@ -57,7 +58,8 @@ def test_public_names() -> None:
     [
         ("fit", "self x y * batch_size=32 epochs=1 verbose='auto' callbacks=None validation_split=0.0 "
             "validation_data=None "
-            "shuffle=True class_weight=None sample_weight=None initial_epoch=0 starts=1 n_threads=None"),
+            "shuffle=True class_weight=None sample_weight=None initial_epoch=0 starts=1 probes=False "
+            "n_threads=None"),
         ("evaluate", "self x y * batch_size=None sample_weight=None verbose='auto' return_dict=False"),
         ("predict", "self x * batch_size=None verbose=0"),
     ],

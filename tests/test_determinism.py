@@ -20,6 +20,7 @@ from programs import (
     NORMALIZATION,
     OFF,
     OPTIMIZERS,
+    RESCALING,
     Spec,
     activation,
     dense,
@@ -44,6 +45,7 @@ OPS = [
     END,
     LAYER_NORM,
     activation("prelu"),
+    RESCALING,
     dense(48, "mish", use_bias=False),
     dense(10, "softmax", activity_l1=1e-4),
 ]

@@ -364,6 +364,7 @@ def test_compile(make: Make, kwargs: dict[str, Any], error: type[Exception], mes
             "Model: layers[0].layers[0] is a Normalization; it must be",
         ),
         ([fd.Normalization().adapt(np.eye(3))], {}, ValueError, "adapted to 3 columns, but its input has 4"),
+        ([fd.Rescaling([1.0, 2.0])], {}, ValueError, "Rescaling: scale holds 2 numbers, but its input has 4 columns. "),
     ],
 )
 def test_model_arguments(

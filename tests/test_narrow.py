@@ -7,7 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 from pairs import Problem, Results, compare
-from programs import DROPOUT, NORMALIZATION, OFF, OPTIMIZERS, Spec, activation, dense, loss_spec, metric, train
+from programs import (
+    DROPOUT,
+    NORMALIZATION,
+    OFF,
+    OPTIMIZERS,
+    RESCALING,
+    Spec,
+    activation,
+    dense,
+    loss_spec,
+    metric,
+    train,
+)
 from test_parity_runs import METRICS, run
 
 from fastdense import _core
@@ -44,7 +56,7 @@ def test_sizes_around_every_edge(
 ) -> None:
     n, hidden, outputs = widths
     loss = loss_spec("sparse_categorical_crossentropy" if sparse else "log_cosh")
-    ops = [dense(hidden, "silu"), dense(hidden + 1, "tanh", use_bias=False), dense(outputs)]
+    ops = [RESCALING, dense(hidden, "silu"), RESCALING, dense(hidden + 1, "tanh", use_bias=False), dense(outputs)]
     if sparse:
         ops = [dense(hidden, "tanh"), dense(outputs, "softmax")]
     problem = Problem(ops, loss, "momentum", {}, METRICS, n, rows, smooth=True)
@@ -60,6 +72,7 @@ def wide_enough(rows: int, last: str = "softmax") -> list[Spec]:
     return [
         NORMALIZATION,
         dense(48, "relu", kernel_l2=1e-4),
+        RESCALING,
         DROPOUT,
         activation("prelu"),
         dense(40, "mish"),

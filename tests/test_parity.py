@@ -16,6 +16,7 @@ from programs import (
     END,
     LAYER_NORM,
     NORMALIZATION,
+    RESCALING,
     Spec,
     activation,
     dense,
@@ -62,6 +63,7 @@ def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
         "layer_norm": [first, LAYER_NORM, top],
         "dropout": [DROPOUT, first, DROPOUT, top],
         "normalization": [NORMALIZATION, first, top],
+        "rescaling": [RESCALING, first, RESCALING, dense(3, "sigmoid" if last == "softmax" else last), RESCALING],
         "residual": [first, BEGIN, dense(5, hidden), BEGIN, LAYER_NORM, dense(5, hidden), END, dense(6), END, top],
         "residual_first": [BEGIN, dense(4, hidden), END, top],
         "penalties": [
@@ -219,14 +221,15 @@ def test_batch_sizes(part: int) -> None:
 # -- the gradient is that of the loss: central differences -------------------------------------------------------
 
 
-def central_differences(problem: Problem, training: bool) -> None:
+def central_differences(problem: Problem, training: bool, fixed: tuple[int, ...] = ()) -> None:
     """Compare the gradient with that of the reported loss, for every element; tolerances.py gives the reasons."""
     problem, _ = settle(problem, gradients)
     engine, data = problem.engine(_core.Engine, "float64"), problem.data()
     loss, found = engine.loss_and_grad(*data, training=training, n_threads=1)
     start = engine.get_tensors()
-    assert [g.shape for g in found] == [tensor.shape for tensor in start]
-    for i, gradient in enumerate(found):
+    trained = [i for i in range(len(start)) if i not in fixed]
+    assert [g.shape for g in found] == [start[i].shape for i in trained]
+    for i, gradient in zip(trained, found, strict=True):
         for index in np.ndindex(gradient.shape):
             ends = []
             for sign in (1, -1):
@@ -251,3 +254,13 @@ def test_gradient_by_central_differences(loss: str, last: str, hidden: str) -> N
 @pytest.mark.parametrize("net", ["dropout", "layer_norm", "residual", "penalties", "no_bias", "residual_first"])
 def test_gradient_of_layers_by_central_differences(net: str, training: bool) -> None:
     central_differences(Problem(nets("silu", "linear")[net], rows=6), training)
+
+
+def test_gradient_of_a_rescaled_net_by_central_differences() -> None:
+    central_differences(Problem(nets("silu", "linear")["rescaling"], rows=6), True, (0, 1, 4, 5, 8, 9))
+
+
+@pytest.mark.parametrize("loss", ["binary", "classes", "ids"])
+def test_a_loss_is_fused_with_the_activation_after_a_rescaling(loss: str) -> None:
+    spec, last = LOSSES[loss]
+    compare(Problem([dense(6, "tanh"), dense(3), RESCALING, activation(last)], spec), gradients)

@@ -56,6 +56,29 @@ def test_solve_output_is_the_ridge_regression(device: str, dtype: str, use_bias:
         np.testing.assert_allclose(found[-1], bias, rtol=0, atol=2 * near * max(1.0, np.abs(kernel).sum(axis=0).max()))
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("ends", [[fd.Rescaling(30.0, -7.0)], [fd.Rescaling([2.0, -0.5, 9.0]), fd.Rescaling(0.1, 4.0)]])
+def test_solve_output_undoes_rescalings(device: str, dtype: str, ends: list[fd.Rescaling]) -> None:
+    x, y, w = data()
+    hidden = [fd.Normalization(), fd.Dense(20, "tanh")]
+    plain, ended = (
+        fd.Model([*hidden, fd.Dense(3), *more], inputs=INPUTS, seed=2, dtype=dtype, device=device).solve_output(
+            x, targets, sample_weight=w
+        )
+        for more, targets in (([], y), (ends, _rescaled(y, ends)))
+    )
+    for a, b in zip(plain.get_weights(), ended.get_weights(), strict=False):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-4 if dtype == "float32" else 1e-9)
+    seen = _rescaled(plain.predict(x).astype(np.float64), ends)
+    np.testing.assert_allclose(ended.predict(x), seen, rtol=0, atol=1e-3 if dtype == "float32" else 1e-8)
+
+
+def _rescaled(y: Array, ends: list[fd.Rescaling]) -> Array:
+    for layer in ends:
+        y = y * np.asarray(layer.scale) + layer.offset
+    return y
+
+
 def test_solve_output_at_any_thread_count() -> None:
     x, y, w = data()
     found = {
@@ -111,6 +134,8 @@ def test_place_is_the_seeds_own() -> None:
          "with fd.Dense(n)"),
         (fd.Dense(3, "relu"), -2.0, {}, "y holds -2; a relu output is never negative: use a linear last "
          "layer"),
+        ([fd.Dense(3, "relu"), fd.Rescaling(2.0, 5.0)], 1.0, {}, "y holds -2 before the Rescaling; a relu output is "
+         "never negative: use a linear last layer"),
         (fd.Dense(3), 1.0, {"ridge": 0.0}, "ridge=0 leaves the system singular; it needs one solution: e.g. "
          "ridge=1e-6"),
         (fd.Dense(3), 1.0, {"ridge": -1.0}, "ridge=-1.0 is out of range. Give a finite number at least 0."),
@@ -118,7 +143,7 @@ def test_place_is_the_seeds_own() -> None:
 )  # fmt: skip
 def test_errors(last: Any, y: float, options: dict[str, float], message: str) -> None:
     x = np.repeat(np.random.default_rng(0).normal(size=(20, 1)), 3, axis=1)  # one column thrice: singular
-    model = fd.Model([last], inputs=3)
+    model = fd.Model(last if isinstance(last, list) else [last], inputs=3)
     with pytest.raises(ValueError, match=f"^solve_output: {re.escape(message)}$"):
         model.solve_output(x, np.full((20, 3), y), **options)
 

@@ -8,7 +8,19 @@ from typing import Any
 import numpy as np
 import pytest
 from pairs import Problem, inputs, noisy_results, remembered_orders, settle
-from programs import BATCH_NORM, BEGIN, DROPOUT, END, LAYER_NORM, OPTIMIZERS, Spec, activation, dense, loss_spec
+from programs import (
+    BATCH_NORM,
+    BEGIN,
+    DROPOUT,
+    END,
+    LAYER_NORM,
+    OPTIMIZERS,
+    RESCALING,
+    Spec,
+    activation,
+    dense,
+    loss_spec,
+)
 from tolerances import DTYPES, allowed
 
 from fastdense import _core
@@ -98,6 +110,7 @@ NETS: dict[str, Problem] = {
     "residual": Problem(
         [dense(4, "tanh"), BEGIN, dense(5, "softplus"), BEGIN, activation("tanh"), END, dense(4), END, dense(2)]
     ),  # fmt: skip
+    "rescaling": Problem([RESCALING, dense(5), RESCALING, activation("tanh"), dense(2), RESCALING], optimizer="adam"),
     "residual first": Problem([BEGIN, dense(5, "tanh"), dense(4), END, dense(2)]),
     "prelu": Problem([dense(5, "prelu"), activation("prelu"), dense(2)]),
     "no bias": Problem([dense(5, "tanh", use_bias=False), dense(2, use_bias=False)]),

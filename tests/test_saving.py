@@ -42,6 +42,7 @@ def make(device: str, optimizer: Any = "adam", **kwargs: Any) -> fd.Model:
         fd.Residual([fd.Dense(6, "prelu", kernel_initializer=fd.initializers.HeNormal(seed=3)), fd.Dropout(0.1)]),
         fd.BatchNorm(momentum=0.9),
         fd.LayerNorm(),
+        fd.Rescaling([1.0, -2.0, 0.5, 1.5, 0.1, 3.0], 0.25),
         fd.Dense(2, use_bias=False, name="an/odd name"),
     ]
     model = fd.Model(layers, inputs=4, seed=7, device=device, name="net", **kwargs)

@@ -12,7 +12,19 @@ from typing import Any
 import numpy as np
 import pytest
 from pairs import Problem, Results, compare, inputs
-from programs import BEGIN, END, LAYER_NORM, NORMALIZATION, OFF, OPTIMIZERS, activation, dense, loss_spec, metric
+from programs import (
+    BEGIN,
+    END,
+    LAYER_NORM,
+    NORMALIZATION,
+    OFF,
+    OPTIMIZERS,
+    RESCALING,
+    activation,
+    dense,
+    loss_spec,
+    metric,
+)
 from tolerances import DIFFERENCE, DTYPES, UNIT
 
 import fastdense as fd
@@ -45,6 +57,7 @@ NETS: dict[str, tuple[list[Any], dict[str, Any]]] = {
     "tanh": ([dense(5, "tanh"), dense(3)], loss_spec("mse")),
     "deep": ([dense(6, "gelu"), BEGIN, dense(6, "silu", use_bias=False), END, activation("tanh"), dense(2)], {}),
     "penalties": ([dense(5, "sigmoid", kernel_l2=0.01, bias_l2=0.02), dense(2, kernel_l2=0.003)], {}),
+    "rescaled": ([RESCALING, dense(5, "tanh"), RESCALING, dense(2), RESCALING], {}),
     "scaled": ([NORMALIZATION, dense(5, "softplus"), dense(1)], {}),
 }
 MORE: dict[str, tuple[list[Any], dict[str, Any]]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from fastdense import initializers, losses, metrics, reference, schedules
 from fastdense.initializers import Draws
-from fastdense.layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Residual
+from fastdense.layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Rescaling, Residual
 
 NUMBERS = SimpleNamespace(
     random_uniform=reference.uniform,
@@ -119,6 +120,7 @@ def test_tensors_and_initial_values_agree() -> None:
             Residual([LayerNorm(), Dropout(0.1), Activation("prelu")]),
             Normalization(),
             Dense(3, use_bias=False),
+            Rescaling([1.0, 2.0, 3.0], 4.0),
         ]
     )
     assert net.output_width(3) == 3
@@ -136,19 +138,22 @@ def test_tensors_and_initial_values_agree() -> None:
         ("3.mean", (4,), False),
         ("3.variance", (4,), False),
         ("4.kernel", (4, 3), True),
+        ("5.scale", (3,), False),
+        ("5.offset", (3,), False),
     ]
     draws = Draws(8)
     values = net.initial_values(3, draws)
     assert [value.shape for value in values] == [spec.shape for spec in net.tensors(3)]
     assert draws.index == len(values)
-    assert np.array_equal(values[-1], initializers.GlorotUniform()((4, 3), 8, 12))
-    constant = [float(value[0]) for value in values[1:-1]]
+    assert np.array_equal(values[-3], initializers.GlorotUniform()((4, 3), 8, 12))
+    assert np.array_equal(values[-2:], [[1, 2, 3], [4, 4, 4]])
+    constant = [float(value[0]) for value in values[1:-3]]
     assert constant == [1, 0, 1, 0, 0, 1, 1, 0, 0, 0, 1]
 
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "uint8", "int16", "bool"])
 def test_adapt_gives_mean_and_variance(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastdense.layers._CHUNK_ELEMENTS", 64)
+    monkeypatch.setattr("fastdense.scaling._CHUNK_ELEMENTS", 64)
     x = (np.random.default_rng(0).normal(50, 20, (1003, 3))).astype(dtype)
     x[:, 1] = 0.1
     np.save(tmp_path / "x.npy", x)
@@ -358,3 +363,23 @@ def test_auc() -> None:
     assert math.isnan(_result("auc", [[1.0]], [[0.5]]))
     one_sided = np.hstack([y, np.zeros_like(y)])
     assert _result("auc", one_sided, np.hstack([p, p])) == pytest.approx(_result("auc", y, p))
+
+
+# --- rescaling --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "message"),
+    [
+        (0.0, 0.0, "Rescaling: scale holds 0, which leaves nothing of a column. Give numbers other than 0."),
+        ([1.0, 0.0], 0.0, "Rescaling: scale holds 0, which leaves nothing of a column. Give numbers other than 0."),
+        (np.inf, 0.0, "Rescaling: scale=inf is out of range. Give a finite number."),
+        (1.0, [0.0, np.nan], "Rescaling: offset[1]=nan is out of range. Give a finite number."),
+        ([], 0.0, "Rescaling: scale is empty. Give one number, or one per column."),
+    ],
+)
+def test_numbers_of_a_rescaling(scale: object, offset: object, message: str) -> None:
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        Rescaling(scale, offset)  # type: ignore[arg-type]
+    assert Rescaling(np.array([1, 2]), (3,)).get_config() == {"scale": [1.0, 2.0], "offset": [3.0], "name": None}
+    assert repr(Rescaling(2.0)) == "Rescaling(2.0)"

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fastdense import initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from fastdense.activations import ACTIVATIONS
 from fastdense.initializers import Initializer
-from fastdense.layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, Normalization, Residual
+from fastdense.layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, Normalization, Rescaling, Residual
 from fastdense.losses import Loss
 from fastdense.metrics import Metric
 from fastdense.optimizers import Adam, Optimizer
@@ -237,6 +237,7 @@ _flat_layers = st.one_of(
     st.builds(LayerNorm, _number),
     st.builds(Dropout, _share),
     st.builds(Normalization, _name),
+    st.builds(Rescaling, _number | st.lists(_number, min_size=1), _number, _name),
     st.builds(Activation, st.sampled_from(ACTIVATIONS), name=_name),
 )
 _specs = st.one_of(
@@ -352,6 +353,7 @@ _DENSE = {
         (LayerNorm(), [{"kind": "layer_norm", "epsilon": 0.001}]),
         (Dropout(0.25), [{"kind": "dropout", "rate": 0.25}]),
         (Normalization(), [{"kind": "normalization"}]),
+        (Rescaling(2.0), [{"kind": "rescaling"}]),
         (
             Residual([Residual([LayerNorm()]), Dense(4)]),
             [

@@ -1,5 +1,7 @@
 // fastdense._core.Engine: the engine interface of docs/architecture.md over core/backend.h.
 #include <atomic>
+#include <cstdlib>
+#include <optional>
 
 #include "bindings/lowered.h"
 #include "core/parallel.h"
@@ -91,10 +93,14 @@ public:
     py::dict train(const py::array& x, const py::object& y, const py::object& weights, const py::object& val,
                    int64_t batch_size, bool shuffle, int64_t epoch, int64_t first_batch,
                    const py::array_t<double, py::array::c_style>& learning_rates, bool stop_on_nan,
-                   const py::object& progress, int n_threads, bool goes_on) {
+                   const py::object& progress, int n_threads, bool goes_on, const std::optional<int>& probe_level,
+                   bool probe_first) {
         const InUse use(busy_);
         TrainRequest r;
         r.goes_on = goes_on;
+        r.probe_level = probe_level;
+        r.probe_first = probe_first;
+        if (probe_level && std::abs(*probe_level) > 30) throw InvalidArgument("probe_level must be from -30 to 30");
         Dataset validation;
         r.train = dataset_of(x, y, weights);
         py::tuple held;  // keeps the validation arrays alive
@@ -147,8 +153,11 @@ public:
         result["nonfinite_step"] = out.nonfinite_step;
         result["interrupted"] = out.interrupted;
         result["ended"] = out.ended;
+        result["probes"] = out.probes.width ? py::object(probes_of(out.probes)) : py::none();  // a solver takes none
         return result;
     }
+
+    int64_t probe_period(int64_t rows, int64_t batch_size) const { return net_->probe_period(rows, batch_size); }
 
     py::array_t<double> evaluate(const py::array& x, const py::object& y, const py::object& weights, int n_threads) {
         const InUse use(busy_);
@@ -223,7 +232,7 @@ public:
                             int n_threads) {
         const InUse use(busy_);
         const Dataset d = dataset_of(x, y, weights);
-        const Op& top = plan().ops.back();
+        const Op& top = plan().ops[size_t(plan().output_op)];
         py::array kernel = empty_array(DType::f64, {top.in, top.out}), bias = empty_array(DType::f64, {top.out});
         auto *to = static_cast<double*>(kernel.mutable_data()), *shift = static_cast<double*>(bias.mutable_data());
         bool solved;
@@ -258,6 +267,23 @@ public:
     }
 
 private:
+    // One entry per record; "values" is (records, numbers of all ops).
+    static py::dict probes_of(const ProbeRecords& found) {
+        const auto count = py::ssize_t(found.records.size());
+        py::array_t<int64_t> step(count), epoch(count), rank(count), nonfinite(count);
+        py::array_t<double> loss(count), values({count, py::ssize_t(found.width)});
+        for (py::ssize_t i = 0; i < count; ++i) {
+            const ProbeRecord& r = found.records[size_t(i)];
+            step.mutable_at(i) = r.step, epoch.mutable_at(i) = r.epoch, rank.mutable_at(i) = r.rank;
+            nonfinite.mutable_at(i) = r.nonfinite_op, loss.mutable_at(i) = r.loss;
+        }
+        std::copy_n(found.values.begin(), count * found.width, values.mutable_data());
+        py::dict out;
+        out["step"] = step, out["epoch"] = epoch, out["rank"] = rank;
+        out["loss"] = loss, out["nonfinite_op"] = nonfinite, out["values"] = values;
+        return out;
+    }
+
     const Plan& plan() const { return net_->plan(); }
     static int threads(int n) { return n > 0 ? n : available_threads(); }
 
@@ -281,7 +307,8 @@ void bind_engine(py::module_& m) {
         .def("set_state", &Engine::set_state, "state"_a)
         .def("train", &Engine::train, "x"_a, "y"_a, "w"_a, "val"_a, py::kw_only(), "batch_size"_a, "shuffle"_a,
              "epoch"_a, "first_batch"_a, "learning_rates"_a, "stop_on_nan"_a, "progress"_a, "n_threads"_a,
-             "goes_on"_a = false)
+             "goes_on"_a = false, "probe_level"_a = py::none(), "probe_first"_a = false)
+        .def("probe_period", &Engine::probe_period, "rows"_a, "batch_size"_a)
         .def("evaluate", &Engine::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
         .def("predict_row", &Engine::predict_row, "x"_a)
         .def("predict", &Engine::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)

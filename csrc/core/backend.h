@@ -3,6 +3,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "core/plan.h"
@@ -14,6 +15,24 @@ namespace fd {
 // what it was to return is meaningless; the net is that of the last finished step.
 using Poll = std::function<bool()>;
 
+struct ProbeRecord {  // what a probe found after a step; its numbers of each unit are in ProbeRecords
+    static constexpr int always = -64;
+    int64_t step = 0, epoch = 0;  // optimizer steps done; of that step
+    int rank = 0;                 // the lowest level at which it is due, see Cadence; always: whatever the level
+    double loss = 0;              // of the probe's rows, penalties included
+    int64_t nonfinite_op = -1;    // the first op whose output is not finite for some row
+};
+
+struct ProbeRecords {
+    // One row of numbers for all units of an op each: share of rows with pre-activation <= 0, share of rows where sigmoid or tanh
+    // is saturated, mean and variance of the output; norm of the unit's kernel column, in the gradient, in the weights, and in
+    // the change that the last step made. NaN where an op has no such thing.
+    static constexpr int numbers_per_unit = 7;
+    int64_t width = 0;  // numbers of a record, op by op
+    std::vector<ProbeRecord> records;
+    std::vector<double> values;  // (records, width), or longer
+};
+
 struct TrainRequest {
     Dataset train;
     const Dataset* validation = nullptr;
@@ -23,6 +42,8 @@ struct TrainRequest {
     const double* learning_rates = nullptr;  // one a step
     int64_t steps = 0;
     bool stop_on_nan = false;
+    std::optional<int> probe_level;  // none: no probes; see Cadence
+    bool probe_first = false;        // a probe after the first step of this call too
     bool goes_on = false;  // the last call had the same data, untouched since: a solver may keep what it knows of them
     // Called after steps, a few times a second: (steps done, Σ loss, Σ rows of this epoch). True: stop now.
     std::function<bool(int64_t, double, double)> tick;
@@ -36,6 +57,7 @@ struct TrainOutcome {
     std::vector<double> partial;             // (K,): the running totals of the unfinished epoch
     int64_t nonfinite_step = -1;
     bool interrupted = false;
+    ProbeRecords probes;
     std::string ended;  // why a full-batch solver has nothing more to do, or empty; see Solver::ended
 };
 
@@ -57,6 +79,7 @@ public:
     virtual int64_t step() const = 0;
     virtual void set_step(int64_t) = 0;
     virtual TrainOutcome train(const TrainRequest&) = 0;
+    virtual int64_t probe_period(int64_t rows, int64_t batch_size) const = 0;  // steps that make a probe affordable
     virtual void evaluate(const Dataset&, int threads, const Poll&, double* totals) = 0;
     // One row of elements of the net's own type, on this thread; false if it must go through predict().
     virtual bool predict_row(const void* x, void* out) = 0;

@@ -48,6 +48,7 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
                 if (i) throw InvalidArgument("program: normalization must be the first op");
                 op.mean = vector(false), op.variance = vector(false);
                 break;
+            case OpKind::rescaling: op.scale = vector(false), op.offset = vector(false); break;
             case OpKind::dropout:
                 if (!(op.rate >= 0 && op.rate < 1)) throw InvalidArgument("program: dropout's rate must be in [0, 1)");
                 break;
@@ -62,6 +63,7 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
         }
         if (op.has_activation() && op.activation == ops::Activation::softmax && i + 1 != int(ops.size()))
             throw InvalidArgument("program: softmax may only be last");
+        if (op.kind != OpKind::rescaling) output_op = i;
         width = op.out;
         widest = std::max(widest, width);
     }

@@ -11,8 +11,8 @@
 
 namespace fd {
 
-inline constexpr const char* op_names[] = {"dense",   "activation",    "batch_norm",     "layer_norm",
-                                           "dropout", "normalization", "residual_begin", "residual_end"};
+inline constexpr const char* op_names[] = {"dense",         "activation", "batch_norm",     "layer_norm",  "dropout",
+                                           "normalization", "rescaling",  "residual_begin", "residual_end"};
 
 struct Op {
     OpKind kind = OpKind::dense;
@@ -27,7 +27,8 @@ struct Op {
     int64_t in = 0, out = 0;
     int kernel = -1, bias = -1, slope = -1;  // tensor numbers; normalisations: gamma, beta in kernel, bias
     int mean = -1, variance = -1;
-    int partner = -1;  // of residual_begin: its residual_end, and the other way round
+    int scale = -1, offset = -1;  // of a rescaling
+    int partner = -1;             // of residual_begin: its residual_end, and the other way round
 
     bool has_activity() const { return activity_l1 != 0 || activity_l2 != 0; }
     bool matrix_penalty() const { return kernel_orthogonal != 0 || kernel_repulsion != 0; }
@@ -52,6 +53,7 @@ struct Plan {
     std::vector<Op> ops;
     std::vector<Tensor> tensors;
     std::vector<int> trainable;                                    // tensor numbers
+    int output_op = 0;                                             // the last op that is no rescaling
     int64_t parameters = 0, statistics = 0, input_statistics = 0;  // elements of the flat buffers, padded
     double step_flops = 0;                                         // multiply-adds ×2 per row of forward and backward
     static constexpr int64_t alignment = 16;  // elements: a tensor starts on a cache line in float32

@@ -17,6 +17,25 @@ void Cursor::advance() {
     if (shuffle_) order_ = ops::Shuffle(uint64_t(n_), seed_, uint32_t(epoch_));
 }
 
+int64_t Cadence::steps_to_next(int64_t epoch, int64_t batch) const {
+    if (level < 0) {
+        const int64_t every = int64_t(1) << -level, last = (epoch / every + 1) * every - 1;
+        return (last - epoch) * batches + batches - batch;
+    }
+    const int64_t count = int64_t(1) << level, i = batch * count / batches + 1;  // of the epoch's: the i-th is next
+    return (i * batches + count - 1) / count - batch;
+}
+
+int Cadence::rank(int64_t epoch, int64_t batch) const {
+    for (Cadence lower = *this;; --lower.level)
+        if (lower.level < -40 || lower.steps_to_next(epoch, batch) != 1) return lower.level + 1;
+}
+
+int64_t Cadence::most(int64_t steps) const {
+    const int64_t epochs = steps / batches + 2;
+    return std::min(steps, level < 0 ? (epochs >> -level) + 1 : epochs << level);
+}
+
 Ledger::Ledger(const TrainRequest& r, int64_t width, std::vector<double>& running)
     : request_(r), width_(width), running_(running), next_tick_(Clock::now() + std::chrono::milliseconds(100)),
       last_look_(Clock::now()) {

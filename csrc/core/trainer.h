@@ -17,6 +17,8 @@ public:
     int64_t rows() const { return first() + batch_size_ < n_ ? batch_size_ : n_ - first(); }
     bool starts_epoch() const { return batch_ == 0; }
     bool ends_epoch() const { return batch_ + 1 == batches_; }
+    int64_t epoch() const { return epoch_; }
+    int64_t batch() const { return batch_; }
     bool in_order() const { return !shuffle_; }
     const ops::Shuffle& order() const { return order_; }
     int64_t row(int64_t i) const {  // data row of row i of the batch
@@ -29,6 +31,17 @@ private:
     bool shuffle_;
     uint64_t seed_;
     ops::Shuffle order_;
+};
+
+// After which steps a probe is due: 2^level of them an epoch, evenly, the last one after its last step; below level 0 after the
+// last step of every 2^-level-th epoch. Those of a level are among those of the next, so that records can be thinned out.
+struct Cadence {
+    int level = 0;
+    int64_t batches = 1;  // an epoch
+    // How many steps on, counting that of `batch` as the first.
+    int64_t steps_to_next(int64_t epoch, int64_t batch) const;
+    int rank(int64_t epoch, int64_t batch) const;  // the lowest level at which one is due after it; level + 1: none is
+    int64_t most(int64_t steps) const;             // that are due in so many steps
 };
 
 // Sums of the running epoch and of the finished ones. Everything is allocated by the constructor.

@@ -15,7 +15,17 @@ struct InternalError : std::logic_error {
         : std::logic_error(what + " (this is a bug in fastdense: please report it with fastdense.show_versions())") {}
 };
 
-enum class OpKind { dense, activation, batch_norm, layer_norm, dropout, normalization, residual_begin, residual_end };
+enum class OpKind {
+    dense,
+    activation,
+    batch_norm,
+    layer_norm,
+    dropout,
+    normalization,
+    rescaling,
+    residual_begin,
+    residual_end
+};
 
 enum class DType { boolean, i8, u8, i16, u16, i32, u32, i64, u64, f32, f64 };
 

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cmath>
 #include <cstring>
 
 #include "core/parallel.h"
@@ -11,6 +12,7 @@
 #include "cpu/full_batch.h"
 #include "cpu/gemm.h"
 #include "cpu/narrow.h"
+#include "cpu/probe.h"
 #include "cpu/wide.h"
 
 namespace fd::cpu {
@@ -21,7 +23,7 @@ class CpuBackend final : public Backend {
 public:
     CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
         : plan_(inputs, seed, std::move(ops), bf16), wide_(plan_, state_), narrow_(plan_, state_, wide_),
-          narrow_inference_(plan_, state_, wide_) {
+          narrow_inference_(plan_, state_, wide_), probe_(plan_, state_, wide_) {
         state_.parameters.reserve(plan_.parameters);
         state_.gradients.reserve(plan_.parameters);
         state_.statistics.reserve(plan_.statistics);
@@ -82,11 +84,14 @@ public:
         pin_blas_to_one_thread();
         if (full_batch_) return train_full_batch(request);
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
-        const bool narrow = narrow_.takes(batch_size) && !training_.kfac();  // which looks into the layers
+        const bool narrow = trains_narrow(batch_size);
         const bool resident = batch_size == request.train.rows() && (!request.shuffle || narrow_.ignores_order());
         if (narrow) narrow_.reserve(batch_size, true, resident), wide_.reserve_updates();
         else wide_.reserve(batch_size, true);
         if (request.validation) reserve_inference(request.validation->rows());
+        ProbeRecords probes;
+        const bool probing = request.probe_level.has_value();
+        if (probing) probe_.begin(request, probes);
         Ledger ledger(request, width(), running_);
         Cursor cursor(request, plan_.seed);
         double validation_penalty = 0;
@@ -95,7 +100,8 @@ public:
             narrow ? std::min(request.threads, narrow_.groups(batch_size)) : team(request.threads, batch_size),
             double(batch_size));
         int64_t step = 0;
-        bool stop = request.steps == 0, resize = false;  // written by worker 0 only, before a barrier
+        bool stop = request.steps == 0, resize = false,
+             probe_now = false;  // written by worker 0 only, before a barrier
         const bool long_steps = !narrow && request.poll && plan_.step_flops * double(batch_size) > 2e9;
         wide_.watch(long_steps ? &request.poll : nullptr);
         std::vector<T> statistics;  // of the last finished step
@@ -128,6 +134,7 @@ public:
                 const int64_t rows = cursor.rows();  // read now: worker 0 advances the cursor at the end of the step
                 const bool epoch_ends = cursor.ends_epoch();
                 double loss = 0;  // worker 0 knows it
+                if (probing && probe_.due()) probe_.keep(w);
                 if (!(narrow ? narrow_step(w, rows, loss) : wide_step(w, rows, loss))) {
                     if (w.first()) {
                         std::copy(statistics.begin(), statistics.end(), statistics_begin());
@@ -143,11 +150,20 @@ public:
                     ++state_.step;
                     if (epoch_ends) ledger.finish_epoch();
                     stop = ledger.step_done(loss) || ++step == request.steps;
+                    if (probing)
+                        probe_now = probe_.follows(cursor, state_.step, request.stop_on_nan && !std::isfinite(loss));
                     resize = team_size_.reconsider(w.barrier->waited());
                     if (stop) team_size_.leave(w.barrier->waited());
                     cursor.advance();
                 }
                 w.sync();
+                if (probe_now && !probe_.take(w, request.train)) {
+                    if (w.first()) {
+                        ledger.interrupt(epoch_ends && request.validation);
+                        stop = true;
+                    }
+                    return;
+                }
                 if (epoch_ends && request.validation) {
                     const bool whole = evaluate_rows(w, *request.validation, ledger.validation_row(), request.poll,
                                                      validation_penalty);
@@ -164,7 +180,14 @@ public:
             parallel(team_size_.now(), steps);
         }
         wide_.watch(nullptr);
-        return ledger.finish();
+        TrainOutcome outcome = ledger.finish();
+        outcome.probes = std::move(probes);
+        return outcome;
+    }
+
+    int64_t probe_period(int64_t rows, int64_t batch_size) const override {
+        const int64_t batch = std::min(batch_size, rows);
+        return probe_.period(rows, batch, trains_narrow(batch));
     }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
@@ -199,7 +222,7 @@ public:
         if (data.rows() < 1 || !data.y || data.y.rows != data.rows() || data.y.cols != plan_.outputs)
             throw InvalidArgument("y must be (rows >= 1, outputs)");
         pin_blas_to_one_thread();
-        ClosedForm<T> form(plan_, wide_);
+        ClosedForm<T> form(plan_, state_, wide_);
         return form.solve(data, ridge, team(threads, std::min(wide_.chunk_rows(), data.rows())), poll, kernel, bias);
     }
 
@@ -262,6 +285,8 @@ private:
         if (t.float64) return state_.input_statistics.get() + t.offset;
         return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
     }
+    // K-FAC looks into the layers, which only the wide path keeps.
+    bool trains_narrow(int64_t rows) const { return narrow_.takes(rows) && !training_.kfac(); }
     T* statistics_begin() const { return state_.statistics.get(); }
     T* slot_place(int slot, int tensor) const {
         return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
@@ -386,6 +411,7 @@ private:
     bool configured_ = false;
     Wide<T> wide_;
     Narrow<T> narrow_, narrow_inference_;  // each keeps its own scratch: a validation comes between two epochs
+    Probe<T> probe_;
     TeamSize team_size_;
     std::unique_ptr<FullBatch<T>> full_batch_;  // if the optimizer is a solver
     std::vector<double> running_, no_numbers_;

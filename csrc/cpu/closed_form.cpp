@@ -9,10 +9,19 @@
 namespace fd::cpu {
 
 template <class T>
-ClosedForm<T>::ClosedForm(const Plan& plan, Wide<T>& wide)
-    : plan_(plan), wide_(wide), k_(kernels_of<T>(isa())), top_(plan.ops.back()), in_(top_.in), out_(top_.out),
-      width_(in_ + 1 + out_), limit_(in_ + 1), shift_(size_t(in_)) {
+ClosedForm<T>::ClosedForm(const Plan& plan, const State<T>& state, Wide<T>& wide)
+    : plan_(plan), wide_(wide), k_(kernels_of<T>(isa())), top_(plan.ops[size_t(plan.output_op)]), in_(top_.in),
+      out_(top_.out), width_(in_ + 1 + out_), limit_(in_ + 1), scale_(size_t(out_), 1.0), offset_(size_t(out_)),
+      shift_(size_t(in_)) {
     if (top_.kind != OpKind::dense) throw InvalidArgument("solve_output: the last op must be dense");
+    for (size_t i = size_t(plan.output_op) + 1; i < plan.ops.size(); ++i) {
+        auto numbers = [&](int tensor) { return state.statistics.get() + plan.tensors[size_t(tensor)].offset; };
+        const T *scale = numbers(plan.ops[i].scale), *offset = numbers(plan.ops[i].offset);
+        for (int64_t c = 0; c < out_; ++c) {
+            scale_[size_t(c)] *= double(scale[c]);
+            offset_[size_t(c)] = offset_[size_t(c)] * double(scale[c]) + double(offset[c]);
+        }
+    }
 }
 
 // Numbers near 0 lose no digits when the mean's part is taken off their products at the end.
@@ -28,7 +37,7 @@ bool ClosedForm<T>::add_chunk(const Worker& w, const Dataset& data, int64_t firs
     inputs.x = data.x;
     const Batch<T> b = wide_.gather(w, inputs, rows, {first});
     if (!wide_.forward(w, b, Pass::predict, false)) return false;
-    const T* h = wide_.output(int(plan_.ops.size()) - 2, b.x, Pass::predict);
+    const T* h = wide_.output(plan_.output_op - 1, b.x, Pass::predict);
     if (first == 0 && top_.bias >= 0) {
         if (w.first()) shift_by_mean(h, rows);
         w.sync();
@@ -42,7 +51,8 @@ bool ClosedForm<T>::add_chunk(const Worker& w, const Dataset& data, int64_t firs
             for (int64_t c = 0; c < in_; ++c) to[c] = root * (double(h[r * in_ + c]) - shift_[size_t(c)]);
             to[in_] = root;
             k_.gather_row(data.y, first + r, nullptr, nullptr, y);
-            for (int64_t c = 0; c < out_; ++c) to[limit_ + c] = root * double(y[c]);
+            for (int64_t c = 0; c < out_; ++c)
+                to[limit_ + c] = root * ((double(y[c]) - offset_[size_t(c)]) / scale_[size_t(c)]);
         }
     });
     w.sync();

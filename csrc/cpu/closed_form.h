@@ -11,11 +11,12 @@ namespace fd::cpu {
 template <class T>
 class ClosedForm {
 public:
-    ClosedForm(const Plan& plan, Wide<T>& wide);
+    ClosedForm(const Plan& plan, const State<T>& state, Wide<T>& wide);
 
-    // kernel (in, out) and, if the last op has one, bias (out,) that minimise Σ w |h W + b - y|² + ridge · d · Σ W², h the input
-    // of the last op and d the mean of Σ w (h - mean)² over its columns (without a bias of Σ w h²). Stopped by the poll, they
-    // mean nothing. False: the system is not positive definite, even with the ridge.
+    // kernel (in, out) and, if it has one, bias (out,) of the output op that minimise Σ w |h W + b - t|² + ridge · d · Σ W²: h its
+    // input, d the mean of Σ w (h - mean)² over the columns (without a bias of Σ w h²), t the targets taken back through the
+    // rescalings that follow. Stopped by the poll, they mean nothing. False: the system is not positive definite, even with the
+    // ridge.
     bool solve(const Dataset& data, double ridge, int threads, const Poll& poll, double* kernel, double* bias);
 
 private:
@@ -27,7 +28,8 @@ private:
     const Kernels<T>& k_;
     const Op& top_;
     int64_t in_ = 0, out_ = 0, width_ = 0, limit_ = 0;
-    std::vector<double> shift_, block_, sums_;  // block: rows of [h - shift, 1, y], each times √w
+    std::vector<double> scale_, offset_;        // of the rescalings that follow, together
+    std::vector<double> shift_, block_, sums_;  // block: rows of [h - shift, 1, t], each times √w
     std::vector<T> targets_;
 };
 

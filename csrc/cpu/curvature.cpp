@@ -91,6 +91,11 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
                 slope(i, b, r0, rows, to);
                 tangent = to;
                 break;
+            case OpKind::rescaling:
+                if (!tangent) break;
+                k_.rescale(tangent, statistic(o.scale), nullptr, to, rows, o.out);
+                tangent = to;
+                break;
             case OpKind::residual_begin: open.push_back(tangent); break;
             case OpKind::residual_end: {
                 const T* skip = open.back();
@@ -129,6 +134,7 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
                 break;
             }
             case OpKind::activation: slope(i, b, r0, rows, back); break;
+            case OpKind::rescaling: k_.rescale(back, statistic(o.scale), nullptr, back, rows, o.out); break;
             case OpKind::residual_end: task.kept.emplace_back(back, back + count); break;
             case OpKind::residual_begin:
                 for (int64_t k = 0; k < count; ++k) back[k] += task.kept.back()[size_t(k)];

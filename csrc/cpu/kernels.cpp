@@ -14,6 +14,7 @@ namespace FD_ISA_NAMESPACE {
 #include "cpu/kernels_gather.h"
 #include "cpu/kernels_loss.h"
 #include "cpu/kernels_norm.h"
+#include "cpu/kernels_probe.h"
 #include "cpu/kernels_transpose.h"
 
 #include "cpu/kernels_product.h"
@@ -31,6 +32,7 @@ constexpr Kernels<T> table() {
             penalty<T>,
             dot<T>,
             add<T>,
+            rescale<T>,
             axpby<T>,
             batch_norm_statistics<T>,
             batch_norm_apply<T>,
@@ -40,6 +42,8 @@ constexpr Kernels<T> table() {
             layer_norm_parameters<T>,
             dropout<T>,
             gather_row<T>,
+            unit_statistics<T>,
+            column_norms<T>,
             panel_width<T>,
             Operand<T>::rows,
             product<T, T>,

@@ -67,6 +67,11 @@ struct Product {
     Fetch fetch[2] = {};  // for whoever comes next
 };
 
+struct UnitStatistics {  // of columns, over rows: shares of rows, mean and (biased) variance
+    double *off = nullptr, *saturated = nullptr, *mean = nullptr, *variance = nullptr;
+    double limit = 0;  // saturated: |z| is above it
+};
+
 struct DropoutKey {
     uint64_t seed, step;
     uint32_t op;
@@ -92,6 +97,8 @@ struct Kernels {
                       int64_t n);  // the same sum; adds its gradient to g unless null
     double (*dot)(const T* a, const T* b, int64_t n);
     void (*add)(const T* a, const T* b, T* out, int64_t n);
+    // out = x · scale + offset (or none) by column; out may be x
+    void (*rescale)(const T* x, const T* scale, const T* offset, T* out, int64_t rows, int64_t cols);
     void (*axpby)(T a, const T* x, T b, T* y, int64_t n);  // y = a x + b y
     void (*batch_norm_statistics)(const NormBlock<T>&);    // overwrites mean and inverse with mean and *variance*
     void (*batch_norm_apply)(const NormBlock<T>&);
@@ -104,6 +111,10 @@ struct Kernels {
     void (*dropout)(const DropoutKey&, const T* x, T* out, uint64_t first, int64_t n);
     // one row: out = x, or (x - mean)·inverse
     void (*gather_row)(const View&, int64_t row, const double* mean, const double* inverse, T* out);
+    // of a block: off and saturated from z (left alone if null), mean and variance from a
+    void (*unit_statistics)(const T* z, const T* a, int64_t ld, int64_t rows, int64_t cols, const UnitStatistics&);
+    // out = the norm of each column of a block, or of its difference from another
+    void (*column_norms)(const T* a, const T* minus, int64_t ld, int64_t rows, int64_t cols, double* out);
     int panel;  // columns of a packed panel; element (k, v) lies at k · panel + v
     int tile;   // rows that product() works on at once: cut work at multiples of it
     void (*product)(const Product<T>&);

@@ -93,6 +93,14 @@ void add(const T* a, const T* b, T* out, int64_t n) {
     for_vectors<T>(n, [&](int64_t i, auto lanes) { store(out + i, load(a + i, lanes) + load(b + i, lanes), lanes); });
 }
 template <class T>
+void rescale(const T* x, const T* scale, const T* offset, T* out, int64_t rows, int64_t cols) {
+    for (int64_t r = 0; r < rows; ++r, x += cols, out += cols)
+        for_vectors<T>(cols, [&](int64_t c, auto n) {
+            const Pack<T> a = load(x + c, n), s = load(scale + c, n);
+            store(out + c, offset ? a * s + load(offset + c, n) : a * s, n);
+        });
+}
+template <class T>
 void axpby(T a, const T* x, T b, T* y, int64_t n) {
     for_vectors<T>(n, [&](int64_t i, auto lanes) {
         store(y + i, Pack<T>(a) * load(x + i, lanes) + Pack<T>(b) * load(y + i, lanes), lanes);

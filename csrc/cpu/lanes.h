@@ -18,6 +18,7 @@ struct LaneOp {
     int64_t in, out;
     int64_t kernel, bias, slope;    // in the parameters (normalisations: gamma, beta in kernel, bias); -1: none
     int64_t mean, variance;         // in the statistics
+    int64_t scale, offset;          // of a rescaling, in the statistics too
     int64_t from, to;               // values, in the work space; from -1: the input
     int64_t kept;                   // what backward needs beside the output: pre-activations, or a dropout mask
     int64_t cache;                  // means and inverse deviations of a normalisation

@@ -79,6 +79,16 @@ void lane_prelu_gradient(const T* z, const T* d, T* out, int64_t rows, int64_t n
     }
 }
 
+// to = x · scale + offset (or none), unit by unit
+template <class T>
+void lane_rescaling(const T* x, const T* scale, const T* offset, T* to, int64_t rows, int64_t n) {
+    for (int64_t r = 0; r < rows; ++r)
+        for (int64_t u = 0; u < n; ++u, x += W<T>, to += W<T>) {
+            const Pack<T> v = load(x) * load(scale + u * W<T>);
+            store(to, offset ? v + load(offset + u * W<T>) : v);
+        }
+}
+
 // Penalty on a layer's outputs: its gradient is added to d, its sum over rows to losses (both once they are divided by the
 // rows of the batch).
 template <class T>

@@ -25,7 +25,7 @@ Narrow<T>::Narrow(const Plan& plan, State<T>& state, Wide<T>& wide)
     bool any = false;
     for (const Op& o : plan.ops) {
         const bool known = o.kind == OpKind::dense || o.kind == OpKind::activation || o.kind == OpKind::dropout ||
-                           o.kind == OpKind::normalization;
+                           o.kind == OpKind::normalization || o.kind == OpKind::rescaling;
         covers_ &= known && !o.has_activity();
         any |= o.kind == OpKind::dense;
         has_dropout_ |= o.kind == OpKind::dropout;
@@ -136,6 +136,11 @@ NarrowOp<T> Narrow<T>::op_of(int i) const {
     o.keeps_input = ops::activation_needs[int(op.activation)] == ops::Needs::input;
     o.alpha = T(op.alpha);
     o.kernel = parameter(op.kernel), o.bias = parameter(op.bias), o.slope = parameter(op.slope);
+    if (op.kind == OpKind::rescaling) {
+        const T* fixed = state_.statistics.get();
+        o.scale = fixed + plan_.tensors[size_t(op.scale)].offset;
+        o.offset = fixed + plan_.tensors[size_t(op.offset)].offset;
+    }
     o.dropout = {plan_.seed, 0, uint32_t(i), op.rate};
     return o;
 }
@@ -146,7 +151,7 @@ bool Narrow<T>::one_row(const T* x, T* out) {
     if (row_ops_.empty()) {
         for (int i = 0; i <= last_; ++i) {
             const OpKind kind = plan_.ops[size_t(i)].kind;
-            if (kind == OpKind::dense || kind == OpKind::activation) row_ops_.push_back(op_of(i));
+            if (kind != OpKind::dropout && kind != OpKind::normalization) row_ops_.push_back(op_of(i));
         }
         row_.reserve(3 * (plan_.widest + 16));
     }

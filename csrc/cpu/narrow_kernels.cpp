@@ -73,6 +73,17 @@ void activate_backward(const NarrowOp<T>& o, const T* stored, T* d, int64_t pane
     }
 }
 
+// out = x · scale + offset (or none), unit by unit.
+template <int V, class T>
+void rescale(const NarrowOp<T>& o, const T* x, const T* offset, T* out, int64_t panels) {
+    for (int64_t p = 0; p < panels; ++p)
+        for (int64_t u = 0; u < o.out; ++u) {
+            const Pack<T> s(o.scale[u]);
+            for (int j = 0; j < V; ++j, x += Pack<T>::width, out += Pack<T>::width)
+                store(out, offset ? load(x) * s + Pack<T>(offset[u]) : load(x) * s);
+        }
+}
+
 // out = x where the row keeps the unit, scaled; the element of row r (in the batch) and unit c is number r · out + c.
 template <int V, class T>
 void dropout_panel(const NarrowOp<T>& o, const T* x, T* out, int64_t row, int rows) {
@@ -160,6 +171,8 @@ struct Run {
             activate<V>(o, z, a, n);
         } else if (o.kind == OpKind::activation) {
             activate<V>(o, x, a, n);
+        } else if (o.kind == OpKind::rescaling) {
+            rescale<V>(o, x, o.offset, a, n);
         } else if (job.train) {
             for (int64_t p = 0; p < n; ++p)
                 dropout_panel<V>(o, x + p * o.out * P, a + p * o.out * P, job.first + (p0 + p) * P, rows_in(p0 + p));
@@ -183,6 +196,8 @@ struct Run {
             activate_backward<V>(o, o.keeps_input ? input_of(i, p0) : o.a + p0 * o.out * P, d, n, accumulate);
             if (below)
                 for (int64_t at = 0; at < n * o.out * P; at += W) store(below + at, load(d + at));
+        } else if (o.kind == OpKind::rescaling) {
+            if (below) rescale<V>(o, static_cast<const T*>(d), static_cast<const T*>(nullptr), below, n);
         } else if (below) {
             for (int64_t p = 0; p < n; ++p)
                 dropout_panel<V>(o, d + p * o.out * P, below + p * o.out * P, job.first + (p0 + p) * P,
@@ -294,6 +309,10 @@ FD_HD void one_row_in_tiles(const T* x, const T* kernel, int64_t in, int64_t uni
 }
 template <class T>
 void one_row(const NarrowOp<T>& o, const T* x, T* z, T* a) {
+    if (o.kind == OpKind::rescaling)
+        return for_vectors<T>(o.out, [&](int64_t c, auto n) {
+            store(a + c, load(x + c, n) * load(o.scale + c, n) + load(o.offset + c, n), n);
+        });
     if (o.kind == OpKind::dense) {
         for (int64_t u = 0; u < o.out; ++u) z[u] = o.bias ? o.bias[u] : T(0);
         one_row_in_tiles(x, o.kernel, o.in, o.out, z, std::make_integer_sequence<int, 8>{});

@@ -20,6 +20,7 @@ struct NarrowOp {  // one op of the net, with the scratch of whoever runs it; pa
     bool keeps_input = false;  // the derivative needs the pre-activation: it is kept in z
     T alpha = 0;
     const T *kernel = nullptr, *bias = nullptr, *slope = nullptr;
+    const T *scale = nullptr, *offset = nullptr;  // of a rescaling
     T *dkernel = nullptr, *dbias = nullptr, *dslope = nullptr;
     T *a = nullptr, *z = nullptr;  // (out, panel): output, pre-activation (z may be a)
     T* d = nullptr;                // (out, panel): the gradient of the output, then of the pre-activation

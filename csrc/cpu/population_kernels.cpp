@@ -168,6 +168,9 @@ void lane_forward(const LaneBlock<T>& b) {
             case OpKind::batch_norm: lane_batch_norm(b, op, x); break;
             case OpKind::layer_norm: lane_layer_norm(b, op, x); break;
             case OpKind::dropout: lane_dropout(b, op, x); break;
+            case OpKind::rescaling:
+                lane_rescaling(x, b.statistics + op.scale * W<T>, b.statistics + op.offset * W<T>, to, b.rows, op.out);
+                break;
             case OpKind::residual_end: {
                 const T* other = op.skip < 0 ? b.x : b.work + op.skip * W<T>;
                 for (int64_t j = 0; j < b.rows * op.out * W<T>; j += W<T>) store(to + j, load(x + j) + load(other + j));
@@ -221,6 +224,11 @@ void lane_backward(const LaneBlock<T>& b) {
                 if (below)
                     for (int64_t j = 0; j < n; j += W<T>)
                         store(below + j, load(d + j) * load(b.work + op.kept * W<T> + j));
+                break;
+            case OpKind::rescaling:
+                if (below)
+                    lane_rescaling(d, b.statistics + op.scale * W<T>, static_cast<const T*>(nullptr), below, b.rows,
+                                   op.out);
                 break;
             case OpKind::residual_end:
                 if (below)

@@ -69,6 +69,7 @@ LaneProgram::LaneProgram(const Plan& plan, LaneMode mode, bool fused, int64_t ro
         lane.kernel = at(o.kernel), lane.bias = at(o.bias), lane.slope = at(o.slope);
         lane.mean = o.kind == OpKind::normalization ? -1 : at(o.mean);
         lane.variance = o.kind == OpKind::normalization ? -1 : at(o.variance);
+        lane.scale = at(o.scale), lane.offset = at(o.offset);
         lane.from = source(i - 1);
         lane.kept = lane.cache = lane.skip = lane.to = -1;
         lane.d_to = gradient[size_t(i)];

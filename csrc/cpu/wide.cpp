@@ -84,12 +84,12 @@ void Wide<T>::configure(const Training* training) {
 }
 
 template <class T>
-void Wide<T>::reserve(int64_t rows, bool backward) {
+void Wide<T>::reserve(int64_t rows, bool backward, bool probe) {
     if (plan_.normalizes_input()) prepare_input();
     if (bf16_ && stale_) parallel(1, [&](const Worker& w) { refresh_bf16(w); });
-    if (rows <= capacity_ && (backward_ready_ || !backward)) return;
+    if (rows <= capacity_ && (backward_ready_ || !backward) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);
-    backward |= backward_ready_;
+    backward |= backward_ready_, probe |= probe_ready_;
     x_.reserve(rows * plan_.inputs);
     if (bf16_) {
         bf16_->reserve(rows, backward);
@@ -107,7 +107,7 @@ void Wide<T>::reserve(int64_t rows, bool backward) {
         if (o.kind == OpKind::batch_norm) mean_[i].reserve(o.out), inverse_[i].reserve(o.out);
         if (o.kind == OpKind::layer_norm) mean_[i].reserve(rows), inverse_[i].reserve(rows);
         if (!backward) continue;
-        if (o.kind == OpKind::dense && ops::activation_needs[int(o.activation)] == ops::Needs::input)
+        if (o.kind == OpKind::dense && (probe || ops::activation_needs[int(o.activation)] == ops::Needs::input))
             z_[i].reserve(size);
         d_[size_t(i) + 1].reserve(size);
     }
@@ -123,7 +123,7 @@ void Wide<T>::reserve(int64_t rows, bool backward) {
         reserve_matrix_scratch(plan_, *training_, scratch_);  // penalties are part of every loss
     }
     capacity_ = rows;
-    backward_ready_ = backward;
+    backward_ready_ = backward, probe_ready_ = probe;
 }
 
 template <class T>
@@ -185,6 +185,25 @@ const T* Wide<T>::output(int i, const T* x, Pass pass) const {
 }
 
 template <class T>
+const T* Wide<T>::pre_activation(int i, const T* x) const {
+    if (op(i).kind == OpKind::activation) return output(i - 1, x, Pass::probe);
+    return (activation_of(i, Pass::probe) == ops::Activation::linear ? out_ : z_)[size_t(i)].get();
+}
+
+template <class T>
+const T* Wide<T>::probed_output(const Worker& w, int i, const Batch<T>& b, T* room) const {
+    const T* a = output(i, b.x, Pass::probe);
+    if (!skips_activation(i, Pass::probe)) return a;
+    const Slices cut(b.rows, 4, 1);
+    w.each(cut.count, [&](int64_t s) {
+        const int64_t first = cut.begin(s) * plan_.outputs;
+        probabilities_of(a + first, room + first, cut.end(s) - cut.begin(s));
+    });
+    w.sync();
+    return room;
+}
+
+template <class T>
 bool Wide<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update_statistics) {
     for (int i = 0; i <= last_; ++i) {
         const T* x = output(i - 1, b.x, pass);
@@ -201,6 +220,15 @@ bool Wide<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update
                 w.each(rows.count, [&](int64_t s) {
                     const int64_t first = rows.begin(s) * o.out;
                     k_.dropout(key, x + first, out_[i].get() + first, uint64_t(first), rows.end(s) * o.out - first);
+                });
+                break;
+            }
+            case OpKind::rescaling: {
+                const Slices rows(b.rows, 4, 1);
+                w.each(rows.count, [&](int64_t s) {
+                    const int64_t first = rows.begin(s) * o.out;
+                    k_.rescale(x + first, statistic(o.scale), statistic(o.offset), out_[i].get() + first,
+                               rows.end(s) - rows.begin(s), o.out);
                 });
                 break;
             }
@@ -225,7 +253,9 @@ template <class T>
 void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
     const Op& o = op(i);
     const auto act = activation_of(i, pass);
-    const bool keeps_z = pass >= Pass::inference && ops::activation_needs[int(act)] == ops::Needs::input;
+    const bool wants_z =
+        pass == Pass::probe ? act != ops::Activation::linear : ops::activation_needs[int(act)] == ops::Needs::input;
+    const bool keeps_z = pass >= Pass::inference && wants_z;
     T *a = out_[i].get(), *z = keeps_z ? z_[i].get() : a;
     const T *kernel = parameter(o.kernel), *bias = parameter(o.bias), *slope = parameter(o.slope);
     const auto elementwise = act == ops::Activation::softmax ? ops::Activation::linear : act;
@@ -349,6 +379,13 @@ void Wide<T>::loss(const Worker& w, const Batch<T>& b, Pass pass) {
 }
 
 template <class T>
+void Wide<T>::probabilities_of(const T* logits, T* out, int64_t rows) const {
+    const int64_t cols = plan_.outputs;
+    if (training_->categorical()) return k_.softmax(logits, out, rows, cols);
+    k_.bias_activation(ops::Activation::sigmoid, T(0), nullptr, nullptr, const_cast<T*>(logits), out, cols, rows, cols);
+}
+
+template <class T>
 void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1) {
     const Training& t = *training_;
     const Op& top = op(last_);
@@ -370,14 +407,9 @@ void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1)
     l.cols = cols;
     k_.loss_rows(l);
 
-    auto probabilities_of = [&](const T* logits, T* out) {
-        if (t.categorical()) return k_.softmax(logits, out, rows, cols);
-        k_.bias_activation(ops::Activation::sigmoid, T(0), nullptr, nullptr, const_cast<T*>(logits), out, cols, rows,
-                           cols);
-    };
     if (top.has_activity() && fused_loss_) {  // the penalty is on the activation that the fused loss skipped
         T *a = activity_.get() + 2 * first, *grad = a + rows * cols;
-        probabilities_of(outputs, a);
+        probabilities_of(outputs, a, rows);
         if (l.d) {
             std::fill_n(grad, rows * cols, T(0));
             k_.penalty(a, grad, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
@@ -390,10 +422,10 @@ void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1)
             k_.penalty(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
         k_.softmax_backward(outputs, l.d, rows, cols);  // mixes columns, so it is not left to dense_finish
     }
-    if (t.metrics.empty()) return;
+    if (t.metrics.empty() || pass == Pass::probe) return;
     const T* seen = outputs;
     if (wants_probabilities_) {
-        probabilities_of(outputs, probabilities_.get() + first);
+        probabilities_of(outputs, probabilities_.get() + first, rows);
         seen = probabilities_.get() + first;
     }
     l.p = seen;
@@ -406,15 +438,9 @@ void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1)
 }
 
 template <class T>
-double Wide<T>::add_to_totals(const Batch<T>& b, Pass pass, double* totals) {
-    const Training& t = *training_;
-    double loss = 0, weight = 0;
+double Wide<T>::batch_loss(const Batch<T>& b, Pass pass) const {
+    double loss = 0;
     for (int64_t r = 0; r < b.rows; ++r) loss += row_loss_[r];
-    if (b.weights) {
-        for (int64_t r = 0; r < b.rows; ++r) weight += b.weights[r];
-    } else {
-        weight = double(b.rows);
-    }
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         if (o.kind != OpKind::dense || !o.has_activity()) continue;
@@ -428,10 +454,21 @@ double Wide<T>::add_to_totals(const Batch<T>& b, Pass pass, double* totals) {
             loss += k_.penalty(output(i, b.x, pass), nullptr, o.activity_l1, o.activity_l2, n);
         }
     }
+    return loss / double(b.rows);
+}
+
+template <class T>
+double Wide<T>::add_to_totals(const Batch<T>& b, Pass pass, double* totals) {
+    const Training& t = *training_;
+    double weight = double(b.rows);
+    if (b.weights) {
+        weight = 0;
+        for (int64_t r = 0; r < b.rows; ++r) weight += b.weights[r];
+    }
     const T* seen = wants_probabilities_ ? probabilities_.get() : output(last_, b.x, pass);
     add_metrics(t, seen, b.y, b.labels, b.weights, b.rows, plan_.outputs, row_metric_.get(), capacity_, weight,
                 totals + 2);
-    return loss / double(b.rows);
+    return batch_loss(b, pass);
 }
 
 template class Wide<float>;

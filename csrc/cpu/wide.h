@@ -28,6 +28,7 @@ enum class Pass {
     predict,    // the net's outputs
     evaluate,   // outputs for the loss: logits if it is fused
     inference,  // as evaluate, and keeps what backward needs
+    probe,      // as inference, and keeps every pre-activation; no metrics
     train       // batch statistics and dropout
 };
 
@@ -40,11 +41,13 @@ struct Batch {
     int64_t rows = 0;
 };
 
-struct RowOrder {  // data rows of a batch: consecutive, or as a cursor says
+struct RowOrder {  // data rows of a batch: consecutive, as a cursor says, or spread evenly over the data
     int64_t first = 0;
     const Cursor* cursor = nullptr;
-    bool consecutive() const { return !cursor || cursor->in_order(); }
-    int64_t operator()(int64_t i) const { return cursor ? cursor->row(i) : first + i; }
+    int64_t over = 1, count = 1;  // spread: `count` of `over` rows
+    static RowOrder spread(int64_t over, int64_t count) { return {0, nullptr, over, count}; }
+    bool consecutive() const { return cursor ? cursor->in_order() : over == count; }
+    int64_t operator()(int64_t i) const { return cursor ? cursor->row(i) : first + i * over / count; }
 };
 
 // The rows (or columns) of weights that product() takes at once: tiles of nearly equal height, in a number that teams of two
@@ -70,8 +73,8 @@ public:
     Wide(const Plan& plan, State<T>& state);
 
     void configure(const Training* training);
-    // Makes room for batches of `rows`, and for backward if asked. The only method that allocates.
-    void reserve(int64_t rows, bool backward);
+    // Makes room for batches of `rows`, for backward and for Pass::probe if asked. The only method that allocates.
+    void reserve(int64_t rows, bool backward, bool probe = false);
     void reserve_updates() { reserve_matrix_scratch(plan_, *training_, scratch_); }  // for update_all() alone
     int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
 
@@ -90,7 +93,11 @@ public:
     double penalty_sum() const;                         // by one worker
     // By one worker, after loss(): metrics are added to `totals`; returns the batch's loss without parameter penalties.
     double add_to_totals(const Batch<T>&, Pass, double* totals);
+    double batch_loss(const Batch<T>&, Pass) const;   // the same without metrics
     const T* output(int op, const T* x, Pass) const;  // of the op, in the pass just made; op -1: the input
+    // After Pass::probe: what the activation of the op got, and what it gave; `room` is for the outputs if the loss is fused.
+    const T* pre_activation(int op, const T* x) const;
+    const T* probed_output(const Worker&, int op, const Batch<T>&, T* room) const;
     // Asks `poll` (or nobody, if null) between ops. Steps that may be left half-way update nothing before all gradients are there.
     void watch(const Poll* poll) {
         poll_ = poll;
@@ -153,6 +160,7 @@ private:
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void batch_norm_forward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update_statistics);
     void layer_norm_forward(const Worker&, int i, const T* x, int64_t rows);
+    void probabilities_of(const T* logits, T* out, int64_t rows) const;
     void loss_of_rows(const Batch<T>&, Pass, int64_t r0, int64_t r1);
     void dense_finish(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1);
     void dense_backward(const Worker&, int i, const T* x, int64_t rows, Pass, bool packed, bool update);
@@ -187,7 +195,7 @@ private:
     ops::Step<double> step_;
     double learning_rate_ = 0;
     int64_t capacity_ = 0, chunk_rows_ = 0;
-    bool backward_ready_ = false;
+    bool backward_ready_ = false, probe_ready_ = false;
     std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
     std::vector<bool> trains_up_to_;                       // per op: it or one below it has parameters
     Buffer<T> x_, y_, probabilities_, activity_;

@@ -184,6 +184,11 @@ void Wide<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, P
                 k_.dropout(key, from + first, to + first, uint64_t(first), n);
             });
             break;
+        case OpKind::rescaling:
+            row_slices([&](int64_t first, int64_t n) {
+                k_.rescale(from + first, statistic(o.scale), nullptr, to + first, n / width, width);
+            });
+            break;
         case OpKind::residual_end:
             row_slices([&](int64_t first, int64_t n) { std::copy_n(from + first, n, to + first); });
             break;

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import callbacks, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from .history import History
-from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Residual
+from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Rescaling, Residual
 from .model import Model
 from .optimizers import (
     KFAC,
@@ -77,6 +77,7 @@ __all__ = [
     "Normalization",
     "Population",
     "RMSprop",
+    "Rescaling",
     "Residual",
     "__version__",
     "build_config",

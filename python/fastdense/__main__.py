@@ -24,11 +24,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     demo.add_argument("--no-plot", action="store_const", const=None, dest="plot", help="write no picture")
     commands.add_parser("bench", help="time training beside other libraries; in a checkout, the whole suite")
     commands.add_parser("info", help="print versions, instruction set, BLAS and threads, for a bug report")
+    commands.add_parser("diagnose", help="say why a net is stuck: a script, or a saved model and data")
     given = list(sys.argv[1:] if arguments is None else arguments)
     if given[:1] == ["bench"]:  # its options are the suite's
         from fastdense import bench
 
         return bench.main(given[1:])
+    if given[:1] == ["diagnose"]:
+        from fastdense.diagnose import command
+
+        return command.main(given[1:])
     options = parser.parse_args(given)
 
     if options.version:

@@ -37,7 +37,10 @@ class Engine:
         progress: Callable[[int, float, float], None] | None,
         n_threads: int,
         goes_on: bool = False,
+        probe_level: int | None = None,
+        probe_first: bool = False,
     ) -> dict[str, Any]: ...
+    def probe_period(self, rows: int, batch_size: int) -> int: ...
     def evaluate(
         self, x: NDArray[Any], y: NDArray[Any], w: NDArray[float64] | None, *, n_threads: int
     ) -> NDArray[float64]: ...

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -18,7 +19,7 @@ from .layers import Layer
 from .machine import Machine
 from .net import Net
 from .solvers import check_solver
-from .specs import keywords_checked, optional_text
+from .specs import keywords_checked, number, optional_text
 
 B = TypeVar("B", bound="BaseModel")
 
@@ -47,6 +48,7 @@ class BaseModel:
         self._shape = Shape(self.net.inputs, self.net.outputs, self.net.dtype)
         self.stop_training = False
         self.history: History | None = None
+        self.hinted = False  # whether `fit` has said that something is wrong
 
     # ---- what it is ------------------------------------------------------------------------------------------------
 
@@ -98,6 +100,11 @@ class BaseModel:
         return self._compiled_loss("loss")
 
     @property
+    def loss_weights(self) -> float:
+        """Factor of the loss, 1 unless `compile` was given another."""
+        return self._shape.loss_weight
+
+    @property
     def metrics(self) -> list[metrics.Metric]:
         """The metrics, empty before `compile`."""
         return list(self._metrics)
@@ -133,7 +140,9 @@ class BaseModel:
     # ---- compile ---------------------------------------------------------------------------------------------------
 
     @keywords_checked
-    def compile(self, optimizer: Any = "rmsprop", loss: Any = None, *, metrics: Any = None) -> None:
+    def compile(
+        self, optimizer: Any = "rmsprop", loss: Any = None, *, metrics: Any = None, loss_weights: float | None = None
+    ) -> None:
         """Choose how to train. The optimizer starts afresh; the parameters stay.
 
         Parameters
@@ -141,6 +150,9 @@ class BaseModel:
         optimizer : str or Optimizer
         loss : str or Loss
         metrics : str, Metric or list of these, optional
+        loss_weights : float, optional
+            Factor of the loss, not of penalties and metrics; above 0. One over the targets' variance makes the mse
+            of targets of any size a number about 1, and its gradient likewise.
 
         Raises
         ------
@@ -157,9 +169,11 @@ class BaseModel:
         chosen_optimizer = optimizers.get(optimizer, "compile: optimizer")
         chosen_loss = losses.get(loss, "compile: loss")
         chosen_metrics = _metric_list(metrics)
+        weight = 1.0 if loss_weights is None else number("compile: loss_weights", loss_weights, above=0)
         check_solver("compile", chosen_optimizer, chosen_loss, self.net)
         self.machine.configure(chosen_optimizer, chosen_loss, chosen_metrics)
         self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
+        self._shape = replace(self._shape, loss_weight=weight)
 
     def _compiled_loss(self, where: str) -> losses.Loss:
         if self._loss is None:
@@ -235,11 +249,12 @@ class BaseModel:
         """The arguments of `compile` as JSON types; None before `compile`."""
         if self._optimizer is None or self._loss is None:
             return None
-        return {
+        config = {
             "optimizer": self._optimizer.to_dict(),
             "loss": self._loss.to_dict(),
             "metrics": [metric.to_dict() for metric in self._metrics],
         }
+        return config if self.loss_weights == 1 else {**config, "loss_weights": self.loss_weights}
 
     def clone(self: B, seed: int | None = None) -> B:
         """A new model like this one, compiled likewise, with first values of its own: nothing that was learned.
@@ -252,7 +267,11 @@ class BaseModel:
         config = {**self.get_config(), "layers": self.net.fresh_layers()}
         made = type(self).from_config({**config, "seed": self.seed if seed is None else seed})
         if self.compiled:
-            made.compile(*copy.deepcopy((self._optimizer, self._loss)), metrics=copy.deepcopy(self._metrics))
+            made.compile(
+                *copy.deepcopy((self._optimizer, self._loss)),
+                metrics=copy.deepcopy(self._metrics),
+                loss_weights=self.loss_weights,
+            )
         return made
 
     def save(self, path: str | os.PathLike[str], *, include_optimizer: bool = True) -> None:

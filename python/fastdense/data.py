@@ -28,6 +28,7 @@ class Shape:
     inputs: int
     outputs: int
     dtype: str
+    loss_weight: float = 1.0  # factor of the loss, which every row's weight takes over
 
 
 @dataclass(frozen=True)
@@ -393,7 +394,10 @@ def prepare(
     """Check one data set as a whole."""
     xs = check_x(where, x, net, name=names[0])
     ys = check_y(where, y, len(xs), net, loss, name=names[1], x_name=names[0])
-    return Rows(xs, ys, check_weights(where, sample_weight, len(xs), name=names[2], dtype=net.dtype))
+    weights = check_weights(where, sample_weight, len(xs), name=names[2], dtype=net.dtype)
+    if net.loss_weight != 1:
+        weights = np.full(len(xs), net.loss_weight) if weights is None else weights * net.loss_weight
+    return Rows(xs, ys, weights)
 
 
 def prepare_validation(where: str, validation_data: object, net: Shape, loss: Loss) -> Rows:

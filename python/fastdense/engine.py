@@ -50,7 +50,11 @@ class Engine(Protocol):
         progress: Progress | None,
         n_threads: int,
         goes_on: bool = False,
+        probe_level: int | None = None,
+        probe_first: bool = False,
     ) -> dict[str, Any]: ...
+
+    def probe_period(self, rows: int, batch_size: int) -> int: ...
 
     def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array: ...
 

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from .model import Model
+    from .probes import Probes
 
 
 class History(Callback):
@@ -25,6 +26,8 @@ class History(Callback):
         Number of each epoch; the first is `initial_epoch`.
     params : dict
         "epochs", "steps" (batches per epoch) and "verbose"; "ended" if a full-batch optimizer stopped early: why.
+    probes : Probes or None
+        What every layer did, if ``fit(..., probes=True)`` was asked for it.
     """
 
     deferred: ClassVar[bool] = True
@@ -33,6 +36,7 @@ class History(Callback):
         super().__init__()
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
+        self.probes: Probes | None = None
 
     def set_model(self, model: Model) -> None:
         """Do nothing: a record keeps no model alive."""

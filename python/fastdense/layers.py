@@ -6,16 +6,14 @@ It holds no weights; those are the model's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
-
-import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from collections.abc import Sequence
+from typing import Any
 
 from . import initializers, regularizers
 from .activations import ALPHA, NAMES
-from .initializers import Draw
-from .specs import Config, Spec, flag, integer, number, optional_text, resolve, shorten
+from .layer_base import Array, DrawFor, Layer, TensorSpec
+from .scaling import Normalization, Rescaling
+from .specs import Config, flag, integer, number, optional_text, resolve, shorten
 
 __all__ = [
     "Activation",
@@ -25,78 +23,11 @@ __all__ = [
     "Layer",
     "LayerNorm",
     "Normalization",
+    "Rescaling",
     "Residual",
     "TensorSpec",
     "get",
 ]
-
-Array = NDArray[np.float64]
-DrawFor = Callable[[tuple[int, ...]], Draw]
-
-# Rows times columns that `Normalization.adapt` holds as float64 at a time.
-_CHUNK_ELEMENTS = 1 << 20
-
-
-class TensorSpec(NamedTuple):
-    """A tensor of a layer: its name within the layer, its shape, and whether training changes it by its gradient."""
-
-    name: str
-    shape: tuple[int, ...]
-    trainable: bool
-
-
-class Layer(Spec, family="layer"):
-    """Base of the layers."""
-
-    name: str | None = None
-
-    def output_width(self, inputs: int) -> int:
-        """Return the number of outputs for this number of inputs."""
-        return inputs
-
-    def lower(self) -> list[Config]:
-        """Return the ops of the layer as the engines take them."""
-        raise NotImplementedError
-
-    def tensors(self, inputs: int) -> list[TensorSpec]:
-        """Return the layer's tensors, in the order in which the engines keep them."""
-        return []
-
-    def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
-        """Return the first values of the tensors.
-
-        Parameters
-        ----------
-        inputs : int
-            Width of the layer's input.
-        draw : callable
-            Called once for every tensor, in order, with its shape; returns the tensor's random source
-            (`fastdense.initializers.Draws` is one).
-        """
-        return [self._initializer(spec.name)(spec.shape, *draw(spec.shape)) for spec in self.tensors(inputs)]
-
-    def many_initial_values(self, inputs: int, seeds: Any, index: int) -> list[Array]:
-        """Return the first values for many models: each of shape (seeds, ...).
-
-        Parameters
-        ----------
-        inputs : int
-        seeds : ndarray of uint64
-        index : int
-            Number of the layer's first tensor in the model.
-        """
-        specs = self.tensors(inputs)
-        if type(self).initial_values is Layer.initial_values:
-            return [self._initializer(s.name).many(s.shape, seeds, index + i) for i, s in enumerate(specs)]
-        each = []
-        for seed in seeds:
-            draws = initializers.Draws(int(seed))
-            draws.index = index
-            each.append(self.initial_values(inputs, draws))
-        return [np.stack(values) for values in zip(*each, strict=True)]
-
-    def _initializer(self, tensor: str) -> initializers.Initializer:
-        return initializers.Ones() if tensor in ("gamma", "moving_variance", "variance") else initializers.Zeros()
 
 
 class Activation(Layer, names=("activation",)):
@@ -318,118 +249,6 @@ class Dropout(Layer, names=("dropout",)):
 
     def lower(self) -> list[Config]:
         return [{"kind": "dropout", "rate": self.rate}]
-
-
-class Normalization(Layer, names=("normalization",)):
-    """Scales each column of the data to mean 0 and variance 1; a constant column becomes 0.
-
-    Mean and variance come from `adapt`, or else from the data of the first ``fit``. They are kept here as
-    ``layer.mean`` and ``layer.variance`` (read-only float64 arrays, None before) and are tensors of the model, saved
-    with its weights; they are no part of the config. `adapt` may also be called on the layer of a model that is built
-    already: every call makes new arrays, which the model notices (``layer.mean is not ...``) and takes over before it
-    computes the next time.
-
-    Parameters
-    ----------
-    name : str, optional
-    """
-
-    def __init__(self, name: str | None = None) -> None:
-        self.name = optional_text("Normalization: name", name)
-        self.mean: Array | None = None
-        self.variance: Array | None = None
-
-    @property
-    def adapted(self) -> bool:
-        """Whether mean and variance are known."""
-        return self.mean is not None
-
-    def adapt(self, x: ArrayLike) -> Normalization:
-        """Take mean and variance from data, read piece by piece, so that a memory-mapped array may be of any size.
-
-        Parameters
-        ----------
-        x : array of shape (n, columns)
-            Bool, integer or float.
-
-        Returns
-        -------
-        Normalization
-            The layer itself.
-
-        Raises
-        ------
-        ValueError
-            If the data is empty, not two-dimensional, not numeric, or holds NaN or infinity.
-        """
-        data = np.asarray(x)
-        where = "Normalization.adapt"
-        if data.ndim != 2 or 0 in data.shape:
-            raise ValueError(f"{where}: data of shape {data.shape}. Give an array of shape (rows, columns), not empty.")
-        if data.dtype.kind not in "biuf":
-            raise ValueError(f"{where}: data of dtype {data.dtype}. Convert it to numbers, for example float32.")
-        if self.mean is not None and self.mean.size != data.shape[1]:
-            raise ValueError(
-                f"{where}: data with {data.shape[1]} columns, but the layer has {self.mean.size}. Give as many columns."
-            )
-        self.set_statistics(*_mean_and_variance(data, where))
-        return self
-
-    def set_statistics(self, mean: ArrayLike, variance: ArrayLike) -> None:
-        """Set mean and variance, one number per column each; for a model that has read them from a file."""
-        m, v = np.array(mean, dtype=np.float64), np.array(variance, dtype=np.float64)
-        if m.ndim != 1 or m.shape != v.shape or not np.isfinite(m).all() or not (np.isfinite(v) & (v >= 0)).all():
-            raise ValueError(
-                f"Normalization: mean of shape {m.shape} and variance of shape {v.shape}. "
-                "Give two finite vectors of one length, the variance at least 0."
-            )
-        m.flags.writeable = v.flags.writeable = False
-        self.mean, self.variance = m, v
-
-    def lower(self) -> list[Config]:
-        return [{"kind": "normalization"}]
-
-    def tensors(self, inputs: int) -> list[TensorSpec]:
-        if self.mean is not None and self.mean.size != inputs:
-            raise ValueError(
-                f"Normalization: adapted to {self.mean.size} columns, but its input has {inputs}. "
-                "Call adapt with data of that width."
-            )
-        return [TensorSpec(name, (inputs,), False) for name in ("mean", "variance")]
-
-    def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
-        values = super().initial_values(inputs, draw)
-        return values if self.mean is None or self.variance is None else [self.mean.copy(), self.variance.copy()]
-
-
-def _mean_and_variance(data: NDArray[Any], where: str) -> tuple[Array, Array]:
-    """Return the mean and biased variance of each column.
-
-    The first row is subtracted before anything is summed, so that a constant column has variance exactly 0; pieces are
-    merged by the rule of Chan, Golub & LeVeque (1979).
-    """
-    rows, columns = data.shape
-    step = max(1, _CHUNK_ELEMENTS // columns)
-    origin = data[0].astype(np.float64)
-    mean, squares = np.zeros(columns), np.zeros(columns)
-    for start in range(0, rows, step):
-        piece = data[start : start + step].astype(np.float64)
-        finite = np.isfinite(piece)
-        if not finite.all():
-            row, column = (int(i) for i in np.argwhere(~finite)[0])
-            raise ValueError(
-                f"{where}: data holds {piece[row, column]} at row {start + row}, column {column}. "
-                "Remove or fill such values first."
-            )
-        with np.errstate(over="ignore", invalid="ignore"):
-            piece -= origin
-            piece_mean = piece.mean(axis=0)
-            gap, done = piece_mean - mean, start + len(piece)
-            squares += np.square(piece - piece_mean).sum(axis=0) + gap**2 * (start * len(piece) / done)
-            mean += gap * (len(piece) / done)
-    if not np.isfinite(squares).all():
-        raise ValueError(f"{where}: the variance of the data overflows. Scale it down first.")
-    return origin + mean, squares / rows
 
 
 class Residual(Layer, names=("residual",)):

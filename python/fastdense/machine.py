@@ -147,6 +147,8 @@ class Machine:
         progress: Progress | None = None,
         n_threads: int = 0,
         whole_epochs: bool = True,
+        probe_level: int | None = None,
+        probe_first: bool = False,
     ) -> dict[str, Any]:
         """Make steps; `step` and `epochs_trained` are true afterwards, whatever happens.
 
@@ -171,6 +173,8 @@ class Machine:
                 progress=progress,
                 n_threads=n_threads,
                 goes_on=goes_on,
+                probe_level=probe_level,
+                probe_first=probe_first,
             )
             try:
                 made.extend(map(call, (data.x,)))  # an interrupt on the way back from the engine finds the result kept
@@ -184,6 +188,10 @@ class Machine:
                 if whole_epochs:
                     self.epochs_trained += (first_batch + done) // math.ceil(len(data) / batch_size)
         return made[0]
+
+    def probe_period(self, rows: int, batch_size: int) -> int:
+        """After how many steps one more probe is cheap."""
+        return self._engine.probe_period(rows, batch_size)
 
     def adapt(self, x: Array) -> None:
         """Give a `Normalization` without statistics those of the rows `x`."""

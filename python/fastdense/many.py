@@ -117,7 +117,7 @@ def fit_many(
         weights, sample_weight = sample_weight, None
     data = prepare(where, x, y, sample_weight, shape, loss)
     if weights is not None:
-        weights = _own_weights(where, weights, count, len(data), shape.dtype)
+        weights = shape.loss_weight * _own_weights(where, weights, count, len(data), shape.dtype)
     options = options.for_rows(model.optimizer, len(data), where)
     validation = None if validation_data is None else prepare_validation(where, validation_data, shape, loss)
     watchers = _watchers(where, callbacks, validation is not None, count)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .arrays import Array, check_memory
 from .base import BaseModel
@@ -12,11 +12,15 @@ from .data import Rows, check_x, class_weights, prepare, prepare_validation, row
 from .history import History
 from .hooks import CallbackList, check_callbacks
 from .placing import place, solve_output
+from .probes import Probes
 from .progress import ProgressBar, check_verbose, say, text_of
 from .revival import ReviveDeadUnits
-from .specs import flag, integer, keywords_checked
+from .specs import flag, integer, keywords_checked, number
 from .starts import place_untouched, sample
 from .training import Fit, Options, check_batch_memory, check_batch_size, check_threads, columns
+
+if TYPE_CHECKING:
+    from .diagnose import Diagnosis
 
 
 class Model(BaseModel):
@@ -75,6 +79,7 @@ class Model(BaseModel):
         sample_weight: Any = None,
         initial_epoch: int = 0,
         starts: int = 1,
+        probes: bool = False,
         n_threads: int | None = None,
     ) -> History:
         """Train. Called again, it goes on with the optimizer's state and a new order of the rows.
@@ -111,6 +116,10 @@ class Model(BaseModel):
             More than 1: first try so many starts at once for a short time, units spread over the data, as
             ``fit_many(..., start="data", tries=starts)`` does; take over weights and optimizer state of the best, then
             train it for all epochs. Later calls of ``fit`` should leave it out: it forgets what was learned.
+        probes : bool
+            Record now and then what every unit does (off, saturated, mean and variance, norms of gradient, weights and
+            steps) in ``history.probes``, a `fastdense.probes.Probes`. It costs a few per cent and changes no bit of the
+            training. Full-batch optimizers (`LBFGS`) record nothing.
         n_threads : int, optional
             By default as many as this process may use.
 
@@ -143,6 +152,7 @@ class Model(BaseModel):
         if not self.optimizer.full_batch:
             check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
         starts = integer("fit: starts", starts, least=1)
+        probed = flag("fit: probes", probes) and not self.optimizer.full_batch
         self.machine.adapt(data.x)
         place_untouched(self, data)
         if starts > 1:
@@ -150,15 +160,24 @@ class Model(BaseModel):
         for callback in users:
             if isinstance(callback, ReviveDeadUnits):
                 callback.rows = sample(data.x)
-        history = History()
+        history, steps = History(), math.ceil(len(data) / options.batch_size)
         params = {
             "epochs": options.epochs,
-            "steps": math.ceil(len(data) / options.batch_size),
+            "steps": steps,
             "verbose": bar.verbose,
             "initial_epoch": options.initial_epoch,
+            "batch_size": options.batch_size,
+            "shuffle": options.shuffle,
         }
+        if probed:
+            period = self.machine.probe_period(len(data), options.batch_size)
+            history.probes = Probes(self.net, period, steps, options.epochs - options.initial_epoch)
         self.history = history
-        Fit(self, data, validation, options, [*users, history, bar], params).run()
+        began = time.perf_counter()
+        try:
+            Fit(self, data, validation, options, [*users, history, bar], params).run()
+        finally:
+            history.params["seconds"] = time.perf_counter() - began
         return history
 
     def _take_best_start(self, data: Rows, options: Options, starts: int) -> None:
@@ -360,7 +379,8 @@ class Model(BaseModel):
 
         With h the input of the last layer they minimise ``sum w |h W + b - y|**2 + ridge * d * |W|**2``, where d is the
         mean over the columns of ``sum w (h - mean)**2``. Sums are in float64; memory does not grow with the rows. The
-        model need not be compiled; an optimizer's state stays.
+        model need not be compiled; an optimizer's state stays. A `Rescaling` at the end is undone: the layer before it
+        is the last one, and its targets are ``(y - offset) / scale``.
 
         Parameters
         ----------
@@ -385,6 +405,59 @@ class Model(BaseModel):
             not be negative), or there is no single solution.
         """
         return solve_output(self, x, y, ridge, sample_weight, n_threads)
+
+    # ---- diagnosis -------------------------------------------------------------------------------------------------
+
+    @keywords_checked
+    def diagnose(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        history: Any = None,
+        sample_weight: Any = None,
+        verify: bool = True,
+        budget: float | None = None,
+        verbose: int | str = "auto",
+    ) -> Diagnosis:
+        """Say why the net is stuck, or that it is not, and what repairs it.
+
+        Rules look at the data, the net before and after training, and the losses; what they suspect is then tried:
+        copies of the net are trained alike with one thing changed, then several, and what made the difference is the
+        cause. The model itself is not changed, and x and y may be such as `fit` refuses.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            What the model was, or is to be, trained on.
+        history : History or dict of lists, optional
+            Of the training to be explained; `self.history` by default. How long and with what batches to train is
+            read off it, else 3000 steps of 32 rows are assumed.
+        verify : bool
+            Whether to make trials. Without them it takes no more than about one epoch, and causes are not told from
+            symptoms.
+        budget : float, optional
+            Seconds for the trials; by default those of the training that is explained, at least 2 and at most 20.
+        verbose : {"auto", 0, 1, 2}
+            "auto" and 1 show a bar on a terminal when trials take longer than 2 s.
+
+        Returns
+        -------
+        Diagnosis
+            `print` it; `.findings`, worst first; `.treat()` makes the repaired model.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the model is not compiled, x and y are no tables of numbers, x has another width than the model, or their
+            numbers of rows differ.
+        """
+        from .diagnose.examine import diagnose
+
+        verify = flag("diagnose: verify", verify)
+        seconds = None if budget is None else number("diagnose: budget", budget, above=0)
+        shown = check_verbose("diagnose", verbose)
+        return diagnose(self, x, y, history, sample_weight, verify, seconds, shown)
 
     def _results(self, totals: Array, return_dict: bool) -> Any:
         logs = {key: values[0] for key, values in columns(totals[None], self._metrics, self.outputs).items()}

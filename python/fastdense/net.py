@@ -11,7 +11,7 @@ from typing import Any
 
 from .arrays import Array, check_memory
 from .initializers import Draws
-from .layers import Layer, Normalization, Residual, TensorSpec
+from .layers import Layer, Normalization, Rescaling, Residual, TensorSpec
 from .layers import get as get_layer
 from .specs import integer
 
@@ -80,6 +80,8 @@ class Net:
         Outputs of each layer.
     ends : list of int
         Number of the last op of each layer.
+    output_layer : int
+        Number of the layer that makes the outputs: the last one that is no `Rescaling`.
     tensors : list of TensorSpec
         All tensors in the engines' order, named "layer/tensor".
     statistics : Statistics or None
@@ -115,6 +117,8 @@ class Net:
             self.widths.append(width)
             self.ends.append(len(ops) - 1)
         self.outputs = width
+        made = [i for i, layer in enumerate(self.layers) if not isinstance(layer, Rescaling)]
+        self.output_layer = max(made, default=0)
         user, own = given[0], self.layers[0]
         self.statistics: Statistics | None = None
         if isinstance(user, Normalization) and isinstance(own, Normalization):
@@ -155,6 +159,13 @@ class Net:
             made = layer.many_initial_values(inputs, seeds, len(values))
             values += made
         return values
+
+    def before_rescaling(self, y: Array, tensors: Sequence[Array]) -> Array:
+        """Targets (rows, outputs) taken back through the rescalings that end the net: those of `output_layer`."""
+        for layer in range(len(self.layers) - 1, self.output_layer, -1):
+            first = 2 * (layer - len(self.layers))
+            y = (y - tensors[first + 1]) / tensors[first]
+        return y
 
     def config_layers(self) -> list[dict[str, Any]]:
         """The layers as config dicts."""

@@ -149,11 +149,9 @@ def _hidden_units(population: Population, rows: Array) -> tuple[Array, Array]:
     crowd, net = population._crowd, population._model.net
     starts = len(population)
     dead, duplicates = np.zeros(starts, dtype=np.int64), np.zeros(starts, dtype=np.int64)
-    for number, layer in enumerate(net.layers[:-1]):
-        follows = type(net.layers[number + 1]).__name__ in ("Activation", "BatchNorm", "LayerNorm", "Dropout")
-        if type(layer).__name__ not in ("Dense", "Activation") or (
-            follows and type(net.layers[number + 1]).__name__ == "Activation"
-        ):
+    for number, layer in enumerate(net.layers[: net.output_layer]):
+        following = type(net.layers[number + 1]).__name__
+        if type(layer).__name__ not in ("Dense", "Activation") or following == "Activation":
             continue
         width = net.widths[number]
         few = rows[: max(16, CHUNK // (starts * width))]

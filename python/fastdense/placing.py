@@ -51,7 +51,7 @@ def place(model: Model, x: Any, y: Any = None) -> Model:
     for i, layer in enumerate(model.layers):
         width = model.net.widths[i - 1] if i else model.inputs
         count = len(layer.tensors(width))
-        if isinstance(layer, Dense) and i + 1 < len(model.layers):
+        if isinstance(layer, Dense) and i < model.net.output_layer:
             below = few if i == 0 else model.machine.activations(few, 0)[i - 1]
             below = np.asarray(below, dtype=np.float64)
             kernel = Orthogonal()((width, layer.units), model.seed, at)
@@ -104,7 +104,8 @@ def solve_output(model: Model, x: Any, y: Any, ridge: object, sample_weight: Any
     """Solve for the last layer; see `Model.solve_output`."""
     where = "solve_output"
     ridge, threads = number(f"{where}: ridge", ridge, least=0), check_threads(where, n_threads)
-    layer = model.layers[-1]
+    net = model.net
+    layer = net.layers[net.output_layer]
     if not isinstance(layer, Dense) or layer.activation not in ("linear", "relu"):
         kind = type(layer).__name__ + (f" with activation={layer.activation!r}" if isinstance(layer, Dense) else "")
         fail(
@@ -114,15 +115,20 @@ def solve_output(model: Model, x: Any, y: Any, ridge: object, sample_weight: Any
             "end with fd.Dense(n)",
         )
     data = prepare(where, x, y, sample_weight, model._shape, MeanSquaredError())
-    if layer.activation == "relu" and np.min(data.y) < 0:
-        fail(where, f"y holds {np.min(data.y):g}", "a relu output is never negative", "use a linear last layer")
+    rescalings = len(net.layers) - 1 - net.output_layer
+    if layer.activation == "relu":
+        ends = np.stack([np.min(data.y, axis=0), np.max(data.y, axis=0)]).astype(np.float64)
+        least, there = net.before_rescaling(ends, model.get_weights()).min(), " before the Rescaling" * bool(rescalings)
+        if least < 0:
+            fail(where, f"y holds {least:g}{there}", "a relu output is never negative", "use a linear last layer")
     model.machine.adapt(data.x)
     solved = model.machine.solve_output(data, ridge, threads)
     if solved is None:
         fail(where, f"ridge={ridge:g} leaves the system singular", "it needs one solution", "e.g. ridge=1e-6")
     tensors = model.get_weights()
-    tensors[-2 if layer.use_bias else -1] = solved[0]
+    kernel = len(tensors) - 2 * rescalings - (2 if layer.use_bias else 1)
+    tensors[kernel] = solved[0]
     if solved[1] is not None:
-        tensors[-1] = solved[1]
+        tensors[kernel + 1] = solved[1]
     model.machine.set_tensors(tensors)
     return model

@@ -112,7 +112,12 @@ class Population:
         optimizer = copy.deepcopy(self._model.optimizer)
         if self._rates is not None:
             optimizer.learning_rate = float(self._rates[i])
-        made.compile(optimizer, copy.deepcopy(self._model.loss), metrics=copy.deepcopy(self._model.metrics))
+        made.compile(
+            optimizer,
+            copy.deepcopy(self._model.loss),
+            metrics=copy.deepcopy(self._model.metrics),
+            loss_weights=self._model.loss_weights,
+        )
         made.set_weights([tensor[i] for tensor in tensors])
         if not self._changed[i]:
             made.machine.set_slots(

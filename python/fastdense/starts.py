@@ -81,7 +81,7 @@ def spread_over_data(
         count = len(layer.tensors(width))
         if isinstance(layer, Dense) and (which is None or number in which):
             below = np.asarray(data.x, dtype=np.float64)[None] if number == 0 else of(tensors, number - 1)
-            last = number == len(net.layers) - 1
+            last = number == net.output_layer
             if not last:
                 kernel = _directions(seeds, number, width, layer.units)
                 kernel, bias = through_data(
@@ -91,7 +91,8 @@ def spread_over_data(
                 if layer.use_bias:
                     tensors[place + 1] = bias
             elif layer.activation == "linear" and loss_kind in SOLVABLE:
-                solved = _least_squares(below, data, layer.use_bias, len(seeds))
+                y = net.before_rescaling(np.asarray(data.y, dtype=np.float64), [tensor[0] for tensor in tensors])
+                solved = _least_squares(below, y, layer.use_bias, len(seeds))
                 tensors[place : place + len(solved)] = solved
         place += count
 
@@ -146,9 +147,8 @@ def through_data(below: Array, kernel: Array, uniform: Array, use_bias: bool) ->
     return kernel, bias
 
 
-def _least_squares(below: Array, data: Rows, use_bias: bool, starts: int) -> list[Array]:
-    """The last layer that fits the targets best (ridge), for each start: kernel and bias."""
-    y = np.asarray(data.y, dtype=np.float64)
+def _least_squares(below: Array, y: Array, use_bias: bool, starts: int) -> list[Array]:
+    """The last layer that fits the targets y best (ridge), for each start: kernel and bias."""
     below = np.broadcast_to(below, (starts, *below.shape[1:]))
     rows, width = below.shape[1:]
     solved = np.zeros((starts, width + 1, y.shape[1]))

@@ -14,6 +14,7 @@ import numpy as np
 from .arrays import Array, check_memory
 from .callbacks import TerminateOnNaN
 from .data import Rows
+from .hints import hint
 from .history import History
 from .hooks import Callback, CallbackList, Logs
 from .metrics import Metric
@@ -164,12 +165,25 @@ class Fit:
                 budget.learn(done, time.perf_counter() - began)
                 epoch += done
             callbacks.call("on_train_end", logs)
+            self._hint()
         except BaseException:
             self._record_the_rest()
             raise
         finally:
             for bar in self.bars:
                 bar.close()
+
+    def _hint(self) -> None:
+        """Print one line if the training plainly came to nothing, once for a model."""
+        speaks = any(bar.verbose != 0 for bar in self.bars)
+        if not speaks or self.model.hinted:
+            return
+        line = hint(self.model, self.data, self.history.history.get("loss", []))
+        if line is not None:
+            self.model.hinted = True
+            for bar in self.bars:
+                bar.close()
+            print(line)
 
     def _epochs(self, epoch: int, count: int) -> tuple[int, Logs]:
         """Train `count` epochs in one call of the engine; return how many were told of, and the last logs."""
@@ -250,7 +264,8 @@ class Fit:
             for bar in bars:
                 bar.running(epoch + ahead, batch / self.steps, loss_sum / rows if rows else math.nan)
 
-        return model.machine.train(
+        probes, life = self.history.probes, model.machine.epochs_trained
+        result = model.machine.train(
             model.optimizer,
             data,
             validation,
@@ -261,7 +276,11 @@ class Fit:
             stop_on_nan=self.stop_on_nan,
             progress=progress if bars else None,
             n_threads=self.options.n_threads,
+            **({} if probes is None else probes.request()),
         )
+        if probes is not None:
+            probes.add(result["probes"], epoch - life)
+        return result
 
     def _columns(self, totals: Array, prefix: str = "") -> dict[str, list[float]]:
         return columns(totals, self.model.metrics, self.model.outputs, prefix)

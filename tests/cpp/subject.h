@@ -162,7 +162,7 @@ struct Subject {
         return net->loss_and_grad(d, train, threads, {}, places.data());
     }
     TrainOutcome train(const Dataset& d, const Dataset* validation, int64_t batch, int64_t steps, int threads,
-                       bool shuffle = true, bool stop_on_nan = false) {
+                       bool shuffle = true, bool stop_on_nan = false, std::optional<int> probe_level = {}) {
         const std::vector<double> rates(size_t(steps), 0.01);
         TrainRequest r;
         r.train = d;
@@ -172,6 +172,7 @@ struct Subject {
         r.learning_rates = rates.data();
         r.steps = steps;
         r.stop_on_nan = stop_on_nan;
+        r.probe_level = probe_level;
         r.threads = threads;
         return net->train(r);
     }

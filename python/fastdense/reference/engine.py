@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import kfac, losses, metrics, solvers
+from . import kfac, losses, metrics, probes, solvers
 from .arrays import Array, Spec, as_float, flat, split, unknown
 from .jacobian import jacobian
 from .layers import Context, Forward, build_ops
@@ -239,13 +239,17 @@ class Engine:
     ) -> tuple[Array, Array | None] | None:
         """Return kernel and bias (or None) of the last dense op by ridge regression; None if there is no solution.
 
-        They minimise sum w |h W + b - y|^2 + ridge d |W|^2 with h the op's input and d the mean diagonal of the matrix.
+        They minimise sum w |h W + b - t|^2 + ridge d |W|^2 with h the op's input, d the mean diagonal of the matrix and
+        t the targets, taken back through the rescalings that follow the op.
         """
         with np.errstate(all="ignore"):
             passes = self._forward(x, training=False)
-        h = passes[-2].output if len(passes) > 1 else as_float(x)
-        weights, targets = np.ones(len(x)) if w is None else as_float(w), as_float(y)
-        bias = bool(self._ops[-1].spec["use_bias"])
+        weights, targets, last = np.ones(len(x)) if w is None else as_float(w), as_float(y), len(passes) - 1
+        while self._ops[last].kind == "rescaling":
+            scale, offset = self._live.tensors[last]
+            targets, last = (targets - offset) / scale, last - 1
+        h = passes[last - 1].output if last else as_float(x)
+        bias = bool(self._ops[last].spec["use_bias"])
         if bias and weights.sum() > 0.0:
             mean, level = weights @ h / weights.sum(), weights @ targets / weights.sum()
         else:
@@ -265,6 +269,17 @@ class Engine:
         return kernel, as_float(level - mean @ kernel) if bias else None
 
     # -- training ------------------------------------------------------------------------------------------------
+
+    def probe_period(self, rows: int, batch_size: int) -> int:
+        """Steps that one probe takes as long as, times 20: here nothing but the rows counts."""
+        return -(-20 * min(probes.ROWS, rows) // min(batch_size, rows))
+
+    def _probe(self, x: Data, y: Data, w: Array | None, before: list[list[Array]] | None) -> dict[str, Any]:
+        """What the layers do with a few rows of the data; `before`: the tensors before the last step."""
+        rows = probes.rows_of(len(x))
+        batch = self._batch(x[rows], y[rows], None if w is None else w[rows], training=False)
+        values = probes.numbers(self._ops, self._live.tensors, before, batch.passes, self._backward(batch))
+        return {"loss": batch.loss, "nonfinite_op": probes.first_nonfinite(batch.passes), "values": values}
 
     def _step(self, x: Data, y: Data, w: Array | None, lr: float, running: Array) -> tuple[_Live, float]:
         """Compute the state after one step on a batch, and the batch's loss."""
@@ -374,6 +389,7 @@ class Engine:
             "nonfinite_step": 0 if ended == "nonfinite" else -1,
             "interrupted": interrupted,
             "ended": ended,
+            "probes": None,
         }
 
     def train(
@@ -392,6 +408,8 @@ class Engine:
         progress: Callable[[int, float, int], object] | None,
         n_threads: int | None = None,
         goes_on: bool = False,
+        probe_level: int | None = None,
+        probe_first: bool = False,
     ) -> dict[str, Any]:
         """Make one optimizer step per learning rate.
 
@@ -405,6 +423,8 @@ class Engine:
         learning_rates : (steps,)
         stop_on_nan : stop after the first step whose batch loss is not finite
         goes_on : whether the last call had the same data; nothing is kept here, so it does not matter
+        probe_level : how often to look at what the layers do (`probes.is_due`), or None; solvers never do
+        probe_first : look after the first step too
         progress : called with (steps done, loss sum and rows of the running epoch) at most ten times a second
 
         Returns
@@ -413,7 +433,8 @@ class Engine:
             "steps": steps made; "totals", "val_totals": (finished epochs, K), no rows in the latter without `val`;
             "partial": (K,), the running totals of the epoch of the last step; "nonfinite_step": index of the first
             step of this call whose loss was not finite, or -1; "interrupted": whether Ctrl-C ended the run, in which
-            case the state is that of the last finished step; "ended": why a full-batch solver has nothing more to do.
+            case the state is that of the last finished step; "ended": why a full-batch solver has nothing more to do;
+            "probes": what `probes.Records.result` gives, or None.
 
         Raises
         ------
@@ -430,6 +451,7 @@ class Engine:
         totals: list[Array] = []
         val_totals: list[Array] = []
         nonfinite, interrupted = -1, False
+        records = probes.Records(7 * sum(op.width for op in self._ops))
         reported = time.monotonic()
         try:
             with np.errstate(all="ignore"):
@@ -439,9 +461,17 @@ class Engine:
                         rows = shuffle_indices(n, self._seed, epoch, rows)
                     running = np.zeros(size) if batch == 0 else self._live.running
                     part = None if w is None else w[rows]
+                    before = self._live.tensors
                     self._live, loss = self._step(x[rows], y[rows], part, float(lr), running)
                     if nonfinite < 0 and not np.isfinite(loss):
                         nonfinite = i
+                    if probe_level is not None:
+                        due = (probe_first and i == 0) or probes.is_due(probe_level, epoch, batch, batches)
+                        rank = probes.rank_of(probe_level, epoch, batch, batches)
+                        if due or (stop_on_nan and nonfinite >= 0):
+                            rank = probes.ALWAYS if probe_first and i == 0 else rank
+                            found = self._probe(x, y, w, before if due else None)
+                            records.add(step=self._live.step, epoch=epoch, rank=rank, **found)
                     batch += 1
                     if batch == batches:
                         if val is not None:
@@ -464,4 +494,5 @@ class Engine:
             "nonfinite_step": nonfinite,
             "interrupted": interrupted,
             "ended": "",
+            "probes": None if probe_level is None else records.result(),
         }

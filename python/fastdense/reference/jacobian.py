@@ -7,15 +7,13 @@ from collections.abc import Sequence
 import numpy as np
 
 from .arrays import Array
-from .layers import ActivationOp, Dense, Forward, Op
-
-KINDS = ("dense", "activation", "normalization", "dropout", "residual_begin", "residual_end")  # without prelu
+from .layers import ActivationOp, Dense, Forward, Op, Rescaling
 
 
 def jacobian(
     ops: Sequence[Op], tensors: Sequence[list[Array]], passes: Sequence[Forward], x: Array, fused: bool = False
 ) -> Array:
-    """Go back through a net from each output in turn.
+    """Go back through a net from each output in turn. It may have no prelu and no normalisation but of the input.
 
     Parameters
     ----------
@@ -47,6 +45,8 @@ def _from_output(
             grad = grad + skipped.pop()
         if isinstance(op, (Dense, ActivationOp)) and done.z is not None and not (fused and i + 1 == len(ops)):
             grad = op.function.gradient(done.z, done.output, grad, None)[0]
+        elif isinstance(op, Rescaling):
+            grad = grad * tensors[i][0]
         if isinstance(op, Dense):
             if op.spec["use_bias"]:
                 columns.append(grad)

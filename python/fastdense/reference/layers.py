@@ -244,6 +244,19 @@ class Normalization(Op):
         return Forward((x - mean) / deviation, lambda grad, _: (grad / deviation, []), moving=tensors)
 
 
+class Rescaling(Op):
+    """y = x scale + offset, both fixed."""
+
+    def setup(self, n: int) -> None:
+        """Tensors scale, offset, neither trained."""
+        self.shapes = [(n,)] * 2
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Rescale each column."""
+        scale, offset = tensors
+        return Forward(x * scale + offset, lambda grad, _: (grad * scale, []), moving=tensors)
+
+
 KINDS: dict[str, type[Op]] = {
     "dense": Dense,
     "activation": ActivationOp,
@@ -251,6 +264,7 @@ KINDS: dict[str, type[Op]] = {
     "layer_norm": LayerNorm,
     "dropout": Dropout,
     "normalization": Normalization,
+    "rescaling": Rescaling,
     "residual_begin": Op,  # the engine keeps its input and adds it at the matching end
     "residual_end": Op,
 }

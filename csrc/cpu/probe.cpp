@@ -1,0 +1,143 @@
+#include "cpu/probe.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace fd::cpu {
+namespace {
+
+constexpr double none = std::numeric_limits<double>::quiet_NaN();
+
+double saturation_limit(ops::Activation a) {  // of |z|; 0: cannot saturate on both sides
+    return a == ops::Activation::sigmoid ? 5.0 : a == ops::Activation::tanh ? 2.5 : 0.0;
+}
+
+}  // namespace
+
+template <class T>
+Probe<T>::Probe(const Plan& plan, State<T>& state, Wide<T>& wide)
+    : plan_(plan), state_(state), wide_(wide), k_(kernels_of<T>(isa())) {
+    for (const Op& o : plan.ops) width_ += ProbeRecords::numbers_per_unit * o.out;
+}
+
+template <class T>
+int64_t Probe<T>::period(int64_t rows, int64_t batch, bool narrow) const {
+    // In nanoseconds, about: only the ratio counts. Fitted to one core (Zen 4, AVX-512).
+    const double taken = double(std::min(most_rows, rows)), units = double(width_) / ProbeRecords::numbers_per_unit;
+    const double parameters = double(plan_.parameters), flops = plan_.step_flops, work = flops * double(batch);
+    const double step = narrow ? 300 + work / 60 + parameters : 3000 + work / 90 + parameters;
+    const double row = 60 + flops / 60 + 2.5 * units + 2 * double(plan_.inputs);
+    const double share = narrow && step < 1e5 ? 0.04 : 0.015;
+    return int64_t(std::ceil((taken * row + 4 * parameters) / (step * share)));
+}
+
+template <class T>
+void Probe<T>::begin(const TrainRequest& r, ProbeRecords& records) {
+    rows_ = std::min(most_rows, r.train.rows());
+    wide_.reserve(rows_, true, true);
+    before_.reserve(plan_.parameters);
+    top_.reserve(rows_ * plan_.outputs);
+    const int64_t batch = std::min(r.batch_size, r.train.rows());
+    cadence_ = {*r.probe_level, (r.train.rows() + batch - 1) / batch};
+    first_ = r.probe_first;
+    until_ = first_ ? 1 : cadence_.steps_to_next(r.epoch, r.first_batch);
+    records_ = &records;
+    records.width = width_;
+    const size_t most = size_t(cadence_.most(r.steps) + 2);  // the first step's, and one of a loss that is no number
+    records.records.reserve(most);
+    records.values.resize(most * size_t(width_));
+}
+
+template <class T>
+void Probe<T>::keep(const Worker& w) {
+    const Slices cut(plan_.parameters, 4096);
+    w.each(cut.count, [&](int64_t s) {
+        const int64_t first = cut.begin(s);
+        std::copy(state_.parameters.get() + first, state_.parameters.get() + cut.end(s), before_.get() + first);
+    });
+}
+
+template <class T>
+bool Probe<T>::follows(const Cursor& cursor, int64_t step, bool broken) {
+    kept_ = until_-- == 1;
+    if (!kept_ && !broken) return false;
+    const int64_t epoch = cursor.epoch(), batch = cursor.batch();
+    const int rank = cadence_.rank(epoch, batch);
+    next_ = {step, epoch, first_ || rank > cadence_.level ? ProbeRecord::always : rank, 0, -1};
+    first_ = false;
+    const bool ends = cursor.ends_epoch();
+    until_ = cadence_.steps_to_next(epoch + ends, ends ? 0 : batch + 1);
+    return true;
+}
+
+template <class T>
+bool Probe<T>::take(const Worker& w, const Dataset& data) {
+    double* values = records_->values.data() + int64_t(records_->records.size()) * width_;
+    const Batch<T> b = wide_.gather(w, data, rows_, RowOrder::spread(data.rows(), rows_));
+    if (!wide_.forward(w, b, Pass::probe, false)) return false;
+    wide_.loss(w, b, Pass::probe);
+    if (!wide_.backward(w, b, Pass::probe, false)) return false;
+    wide_.penalties(w, true);
+    if (w.first()) next_.loss = wide_.batch_loss(b, Pass::probe) + wide_.penalty_sum();
+    summarise(w, b, values);
+    w.sync();
+    if (w.first()) {
+        next_.nonfinite_op = first_nonfinite(values);
+        records_->records.push_back(next_);
+    }
+    return true;
+}
+
+// Each unit's numbers, in the order of ProbeRecords. A column is one worker's, from the first row to the last.
+template <class T>
+void Probe<T>::summarise(const Worker& w, const Batch<T>& b, double* to) {
+    for (int i = 0; i < int(plan_.ops.size()); ++i) {
+        const Op& o = plan_.ops[size_t(i)];
+        const T* z = o.has_activation() ? wide_.pre_activation(i, b.x) : nullptr;
+        const T* a = wide_.probed_output(w, i, b, top_.get());
+        const double limit = o.has_activation() ? saturation_limit(o.activation) : 0;
+        const T *weights = nullptr, *before = nullptr, *gradient = nullptr;
+        if (o.kind == OpKind::dense) {
+            const int64_t offset = plan_.tensors[size_t(o.kernel)].offset;
+            weights = state_.parameters.get() + offset, gradient = state_.gradients.get() + offset;
+            if (kept_) before = before_.get() + offset;
+        }
+        const Slices columns(o.out);
+        w.each(columns.count, [&](int64_t s) {
+            const int64_t c0 = columns.begin(s), n = columns.end(s) - c0;
+            double* at = to + c0;
+            UnitStatistics u;
+            u.off = at, u.saturated = at + o.out, u.mean = at + 2 * o.out, u.variance = at + 3 * o.out;
+            u.limit = limit;
+            k_.unit_statistics(z ? z + c0 : nullptr, a + c0, o.out, b.rows, n, u);
+            auto norms = [&](int row, const T* m, const T* minus) {
+                double* out = at + row * o.out;
+                if (m) k_.column_norms(m + c0, minus ? minus + c0 : nullptr, o.out, o.in, n, out);
+                else std::fill_n(out, n, none);
+            };
+            if (!z) std::fill_n(u.off, n, none);
+            if (limit == 0) std::fill_n(u.saturated, n, none);
+            norms(4, gradient, nullptr);
+            norms(5, weights, nullptr);
+            norms(6, before ? weights : nullptr, before);
+        });
+        to += ProbeRecords::numbers_per_unit * o.out;
+    }
+}
+
+template <class T>
+int64_t Probe<T>::first_nonfinite(const double* values) const {
+    for (size_t i = 0; i < plan_.ops.size(); ++i) {
+        const int64_t out = plan_.ops[i].out;
+        const double* mean = values + 2 * out;  // of finite numbers it is finite
+        if (!std::all_of(mean, mean + out, [](double m) { return std::isfinite(m); })) return int64_t(i);
+        values += ProbeRecords::numbers_per_unit * out;
+    }
+    return -1;
+}
+
+template class Probe<float>;
+template class Probe<double>;
+
+}  // namespace fd::cpu

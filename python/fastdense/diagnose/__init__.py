@@ -1,0 +1,8 @@
+"""Why a net is stuck, proved by trials, and a repaired net. `fastdense.Model.diagnose` is the way in."""
+
+from __future__ import annotations
+
+from .finding import CODES, Finding
+from .report import Diagnosis, Treatment
+
+__all__ = ["CODES", "Diagnosis", "Finding", "Treatment"]

@@ -1,0 +1,162 @@
+"""`Model.diagnose`: rules first, then trials, then the order of what was found."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from .case import Case
+from .finding import SEVERITIES, Finding, finding
+from .plan import Plan
+from .report import Diagnosis
+from .rules import look
+from .subject import Subject
+from .suspects import suspects
+from .trials import Laboratory, Run
+from .verify import Verdict, Verifier
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # of trials, unless the caller says otherwise
+DEFAULT_STEPS = 3000  # of a training that nobody has described
+DYNAMICS = (
+    "DIVERGED",
+    "DEAD_RELU",
+    "SATURATED",
+    "VANISHING",
+    "DUPLICATE_UNITS",
+    "TOO_SLOW",
+)  # what follows from others
+SERIOUS = 0.25  # of a constant's error: a net below it does learn, and nothing in it is an error unless it is a fact
+TRIALS = 14  # that the budget should be enough for
+FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # of a trial, unless the training itself was shorter
+
+
+def diagnose(
+    model: Model,
+    x: Any,
+    y: Any,
+    history: Any,
+    sample_weight: Any,
+    verify: bool,
+    budget: float | None,
+    verbose: int | str,
+) -> Diagnosis:
+    """See `Model.diagnose`."""
+    began = time.perf_counter()
+    subject = Subject(model, x, y, sample_weight, history)
+    plan = plan_of(subject)
+    if not verify:
+        findings = look(Case(subject, plan, None))
+        return Diagnosis(subject, plan, order(findings, None), None, time.perf_counter() - began)
+    seconds = budget if budget is not None else min(
+        MOST_SECONDS, max(LEAST_SECONDS, float(subject.options.get("seconds", 0.0)))
+    )  # fmt: skip
+    laboratory = Laboratory(subject, seconds, verbose)
+    try:
+        return _with_trials(subject, plan, laboratory, began)
+    finally:
+        laboratory.bar.close()
+
+
+def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: float) -> Diagnosis:
+    run: Run | None = None
+    tried = plan
+    if not subject.problem:
+        tried = fitting(laboratory, plan)
+        run = laboratory.run(tried, most=laboratory.seconds / 3)
+    case = Case(subject, plan, run)
+    findings = look(case)
+    blocked = not subject.finite or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
+    verdict = None
+    if not blocked:
+        findings += suspects(case, findings)
+        verdict = Verifier(subject, laboratory, tried, findings).verdict()
+        findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]
+    if verdict is not None and verdict.hopeless:
+        findings = [hopeless_data(), *(f for f in findings if f.code != "BAD_DATA")]
+    return Diagnosis(subject, plan, order(findings, verdict), verdict, time.perf_counter() - began)
+
+
+def hopeless_data() -> Finding:
+    """What to say where x tells nothing about y."""
+    return finding(
+        "BAD_DATA", "error",
+        "On rows left out neither a plain new net nor the nearest rows answer better than a constant: as far as can be "
+        "seen, y does not depend on x.",
+        remedy="look at how x and y were put together (same order? the right columns?)", exact=True,
+    )  # fmt: skip
+
+
+def plan_of(subject: Subject) -> Plan:
+    """The training that is to be explained; where nobody has said, 3000 steps of 32 rows."""
+    options = subject.options
+    rows = len(subject.x)
+    size = int(options.get("batch_size", 32))
+    if subject.model.optimizer.full_batch:
+        size = rows
+    steps = math.ceil(rows / size)
+    epochs = int(options.get("epochs", min(1000, max(10, DEFAULT_STEPS // steps))))
+    return Plan.of(subject.model, size, epochs, bool(options.get("shuffle", True)), subject.given_values)
+
+
+def fitting(laboratory: Laboratory, plan: Plan) -> Plan:
+    """The plan, cut to what the budget allows to try many times: fewer rows first, then fewer epochs."""
+    each = laboratory.seconds_per_epoch(plan)
+    allowed = laboratory.seconds / TRIALS
+    epochs = min(plan.epochs, max(FEWEST_EPOCHS, int(allowed / each)))
+    if each * epochs > allowed:
+        rows = max(FEWEST_ROWS, 4 * min(plan.batch_size, FEWEST_ROWS), int(laboratory.rows * allowed / (each * epochs)))
+        laboratory.use_rows(rows)
+    return replace(plan, epochs=epochs)
+
+
+def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
+    """Worst first: with trials, what made the difference; else severity and the order of the rules."""
+    if verdict is not None:
+        findings = [weighed(f, verdict) for f in findings]
+    place = {id(f): i for i, f in enumerate(findings)}
+
+    def key(f: Finding) -> tuple[float, ...]:
+        gain = 0.0
+        if verdict is not None and not verdict.healthy:
+            gain = worth(f, verdict)
+        first = f.exact and f.severity == "error"
+        return (SEVERITIES.index(f.severity), not first, -round(2 * gain), f.code in DYNAMICS, place[id(f)])
+
+    return sorted(findings, key=key)
+
+
+def worth(found: Finding, verdict: Verdict) -> float:
+    """How much of the error a finding explains: what the repaired net loses without its remedy, or what it "
+    "gains alone."""
+    before, after = min(verdict.error_before, 2.0), min(verdict.error_after, 2.0)
+    lost = min(verdict.without.get(found.code, after), 2.0) - after
+    alone = before - min(verdict.singles.get(found.code, before), 2.0)
+    needed = any(step.finding.code == found.code for step in verdict.steps)
+    return max(lost if needed else 0.0, alone)
+
+
+def weighed(found: Finding, verdict: Verdict) -> Finding:
+    """A finding with the severity that trials give it."""
+    if found.code == "BASELINE":
+        return found
+    needed = any(step.finding.code == found.code for step in verdict.steps)
+    severity = found.severity
+    if verdict.healthy:
+        severity = "info" if found.severity != "warning" or not found.exact else "warning"
+    elif verdict.before is not None or not found.exact:
+        gain = worth(found, verdict)
+        before = min(verdict.error_before, 2.0)
+        fact = found.exact and found.severity == "error"
+        if needed or gain > 0.5 * before:
+            severity = "error" if fact or (gain > 0.3 * before and before > SERIOUS) else "warning"
+        elif found.severity == "error" and not found.exact:
+            severity = "warning"
+        elif found.severity == "warning" and not found.exact and found.code in verdict.singles:
+            severity = "info" if gain < 0.05 * before else "warning"
+    taken = [step.remedy.words for step in verdict.steps if step.finding.code == found.code]
+    return replace(found, severity=severity, remedy=taken[0] if taken else found.remedy)

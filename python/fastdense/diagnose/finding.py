@@ -1,0 +1,102 @@
+"""A finding: what was measured, what it means, what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from .remedies import Remedy
+
+Severity = Literal["error", "warning", "info"]
+SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
+
+# Every code, in the order in which causes are looked for: exact facts, scales, starts, dynamics; the symptom last.
+CODES = (
+    "BAD_DATA",
+    "TARGET_ENCODING",
+    "SOFTMAX_1",
+    "OUTPUT_RELU",
+    "OUTPUT_RANGE",
+    "LOSS_ACT",
+    "MAPE_ZERO",
+    "SYMMETRIC",
+    "OVER_REG",
+    "BATCHING",
+    "INPUT_SCALE",
+    "TARGET_SCALE",
+    "INIT_SCALE",
+    "DIVERGED",
+    "DEAD_RELU",
+    "SATURATED",
+    "VANISHING",
+    "NO_CAPACITY",
+    "DUPLICATE_UNITS",
+    "TOO_SLOW",
+    "BASELINE",
+)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that is wrong, or worth knowing, about a net and its data.
+
+    Attributes
+    ----------
+    code : str
+        What kind of fault; one of `CODES`.
+    severity : {"error", "warning", "info"}
+        "error": the net cannot learn until this is changed; "warning": it hurts; "info": worth knowing.
+    layer : str or None
+        Name of the layer, where the fault is in one.
+    units : list of int or None
+        Units of that layer.
+    evidence : dict
+        What was measured, by name; numbers, texts and lists of them.
+    message : str
+        What it means, in a sentence or two.
+    remedy : str
+        What to do.
+    """
+
+    code: str
+    severity: Severity
+    layer: str | None
+    units: list[int] | None
+    evidence: dict[str, Any]
+    message: str
+    remedy: str
+    remedies: tuple[Remedy, ...] = field(default=(), repr=False, compare=False)
+    exact: bool = field(default=False, repr=False, compare=False)
+    silent: bool = field(default=False, repr=False, compare=False)  # left out unless a trial proves it
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as JSON types."""
+        return {
+            "code": self.code, "severity": self.severity, "layer": self.layer, "units": self.units,
+            "evidence": self.evidence, "message": self.message, "remedy": self.remedy,
+        }  # fmt: skip
+
+
+def finding(
+    code: str,
+    severity: Severity,
+    message: str,
+    *remedies: Remedy,
+    layer: str | None = None,
+    units: list[int] | None = None,
+    remedy: str = "",
+    exact: bool = False,
+    **evidence: Any,
+) -> Finding:
+    """Make a finding; `remedies` are alternatives, the most likely first."""
+    plain = {name: _plain(value) for name, value in evidence.items()}
+    words = remedy or " or ".join(r.words for r in remedies[:2])
+    return Finding(code, severity, layer, units, plain, message, words, remedies, exact)
+
+
+def _plain(value: Any) -> Any:
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return value

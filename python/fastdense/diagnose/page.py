@@ -1,0 +1,285 @@
+"""A diagnosis as one self-contained HTML page: text, and the evidence drawn in SVG."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..arrays import Array
+from .rules_net import reachable
+from .subject import RANGES, Stage, State
+from .words import score
+
+if TYPE_CHECKING:
+    from .report import Diagnosis
+
+WIDTH, HEIGHT = 420, 190
+LEFT, RIGHT, TOP, BOTTOM = 58, 12, 12, 30
+BINS = 40
+MOST_LAYERS, MOST_UNITS = 8, 400
+INK = {"error": "#b3261e", "warning": "#9a6700", "info": "#1f5f8b", "good": "#1a7f37"}
+STYLE = """
+body{font:15px/1.5 system-ui,sans-serif;max-width:960px;margin:2em auto;padding:0 1em;color:#1c1c1c;background:#fff}
+h1{font-size:1.35em}h2{font-size:1.1em;margin-top:1.6em}.finding{border-left:4px solid;padding:.1em 0 .1em 1em;
+margin:1em 0}
+.finding b{font-family:ui-monospace,monospace}.remedy{color:#444}figure{display:inline-block;margin:.4em 1em .4em 0;
+vertical-align:top}figcaption{font-size:.85em;color:#444;max-width:420px}table{border-collapse:collapse}td,th{padding:.15em
+.8em;text-align:left;border-bottom:1px solid #ddd;font-size:.92em}svg text{font:11px system-ui,sans-serif;fill:#333}
+details{margin:.3em 0}code{font-size:.92em}
+"""
+
+
+def page(report: Diagnosis, *, whole: bool = True) -> str:
+    """The page; `whole` False leaves out the frame, for a notebook."""
+    body = "\n".join(
+        [_head(report), *map(_finding, report.findings), _trials(report), _changes(report), _pictures(report)]
+    )
+    body = f"<style>{STYLE}</style>\n{body}"
+    if not whole:
+        return f"<div>{body}</div>"
+    return (
+        "<!doctype html>\n<html lang='en'><head><meta charset='utf-8'><title>fastdense: diagnosis</title></head>\n"
+        f"<body>{body}</body></html>\n"
+    )
+
+
+def _head(report: Diagnosis) -> str:
+    colour = INK["good" if report.healthy else "error" if report.causes else "warning"]
+    return f"<h1 style='color:{colour}'>{html.escape(report.headline)}</h1>"
+
+
+def _finding(found: object) -> str:
+    from .finding import Finding
+
+    assert isinstance(found, Finding)
+    where = f" in <code>{html.escape(found.layer)}</code>" if found.layer else ""
+    rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(_short(value))}</td></tr>"
+                   for name, value in found.evidence.items())  # fmt: skip
+    facts = f"<details><summary>evidence</summary><table>{rows}</table></details>" if rows else ""
+    remedy = f"<p class='remedy'>&rarr; {html.escape(found.remedy)}</p>" if found.remedy else ""
+    return (
+        f"<div class='finding' style='border-color:{INK[found.severity]}'><p>{found.severity} "
+        f"<b>{found.code}</b>{where}</p>"
+        f"<p>{html.escape(found.message)}</p>{remedy}{facts}</div>"
+    )
+
+
+def _trials(report: Diagnosis) -> str:
+    verdict, s = report._verdict, report._subject
+    if verdict is None or (verdict.healthy and not verdict.singles):
+        return ""
+    rows = [("as it is", verdict.error_before)]
+    rows += [
+        (f"only {code} mended", error) for code, error in sorted(verdict.singles.items(), key=lambda item: item[1])
+    ]
+    rows += [
+        (f"all changes but that for {code}", error) for code, error in verdict.without.items() if len(verdict.steps) > 1
+    ]
+    if verdict.after is not None:
+        rows.append(("all changes", verdict.after.error))
+    rows.append(("a plain new net, for comparison", verdict.best_error))
+    cells = "".join(
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(score(s, error))}</td></tr>" for name, error in rows
+    )
+    return f"<h2>Trials, trained alike</h2><table>{cells}</table>"
+
+
+def _changes(report: Diagnosis) -> str:
+    changes = report._treated()[1]
+    if not changes:
+        return ""
+    items = "".join(f"<li>{html.escape(change)}</li>" for change in changes)
+    return f"<h2>report.treat() makes a new, compiled model with</h2><ol>{items}</ol>"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, list) and len(value) > 8:
+        return ", ".join(map(_short, value[:8])) + ", ..."
+    return ", ".join(map(_short, value)) if isinstance(value, list) else str(value)
+
+
+# ---- pictures --------------------------------------------------------------------------------------------------------
+
+
+def _pictures(report: Diagnosis) -> str:
+    s = report._subject
+    figures: list[tuple[str, str]] = []
+    losses = s.history.get("loss") or (
+        report._verdict.before.losses if report._verdict and report._verdict.before else []
+    )
+    if len(losses) > 1:
+        after = report._verdict.after if report._verdict is not None else None
+        same = after is not None and after.plan.loss == s.loss
+        figures.append((_loss_picture(losses, s.baseline, after.losses if after is not None and same else None),
+                        "Loss per epoch. Dashed: the best that a constant answer can do."))  # fmt: skip
+    if s.finite and not s.problem:
+        state = (
+            s.now
+            if s.trained or report._verdict is None or report._verdict.before is None
+            else report._verdict.before.state
+        )
+        figures += _state_pictures(state, s.some_y)
+    if not figures:
+        return ""
+    drawn = "".join(f"<figure>{svg}<figcaption>{html.escape(words)}</figcaption></figure>" for svg, words in figures)
+    return f"<h2>Evidence</h2>{drawn}"
+
+
+def _loss_picture(losses: Sequence[float], baseline: tuple[Array, float] | None, after: Sequence[float] | None) -> str:
+    curves = [np.asarray(losses, dtype=np.float64)]
+    if after is not None and len(after) > 1:
+        curves.append(np.asarray(after, dtype=np.float64))
+    level = baseline[1] if baseline is not None else math.nan
+    finite = np.concatenate([c[np.isfinite(c)] for c in curves])
+    if not len(finite):
+        return _text_picture("the loss was never a number")
+    values = np.append(finite, level) if math.isfinite(level) else finite
+    log = bool(values.min() > 0 and values.max() > 20 * values.min())
+    frame = Frame(0, max(len(c) for c in curves) - 1, float(values.min()), float(values.max()), log)
+    parts = [frame.axes("epoch", "loss")]
+    for curve, colour in zip(curves, (INK["error"], INK["good"]), strict=False):
+        parts.append(frame.line(np.arange(len(curve)), curve, colour))
+    if math.isfinite(level):
+        parts.append(frame.level(level, "constant answer"))
+    return frame.svg(parts)
+
+
+def _state_pictures(state: State, y: Array) -> list[tuple[str, str]]:
+    figures = []
+    for stage in state.hidden[:MOST_LAYERS]:
+        words = f"{stage.name}: what {stage.activation} gets (grey) and gives (blue) on the probe rows."
+        figures.append((_histogram(stage), words))
+        if stage.activation in ("relu", "relu6"):
+            figures.append((_units(stage), f"{stage.name}: share of rows for which each unit is off; "
+                            f"{int(stage.dead.sum())} of {len(stage.dead)} are off for all (red)."))  # fmt: skip
+    last = state.stages[-1]
+    figures.append(
+        (_targets(state, last, y), "Targets (grey) and predictions (blue); brackets: all that the net can give.")
+    )
+    return figures
+
+
+def _histogram(stage: Stage) -> str:
+    z, a = stage.z[np.isfinite(stage.z)], stage.a[np.isfinite(stage.a)]
+    return _two_histograms(z.ravel(), a.ravel(), None)
+
+
+def _two_histograms(first: Array, second: Array, limits: tuple[float, float] | None) -> str:
+    both = np.concatenate([first, second])
+    if not len(both):
+        return _text_picture("no finite values")
+    low, high = (float(v) for v in np.quantile(both, (0.002, 0.998)))
+    if high <= low:
+        low, high = low - 1, high + 1
+    edges = np.linspace(low, high, BINS + 1)
+    heights = [np.histogram(np.clip(v, low, high), edges)[0] / max(1, len(v)) for v in (first, second)]
+    frame = Frame(low, high, 0.0, float(max(h.max() for h in heights)), False)
+    parts = [frame.axes("value", "share")]
+    parts += [frame.bars(edges, h, colour) for h, colour in zip(heights, ("#9aa0a6", "#1f77b4"), strict=True)]
+    if limits is not None:
+        parts += [frame.mark(limit) for limit in limits if math.isfinite(limit) and low <= limit <= high]
+    return frame.svg(parts)
+
+
+def _units(stage: Stage) -> str:
+    off = np.mean(stage.z <= 0, axis=0)
+    order = np.argsort(off)[::-1][:MOST_UNITS]
+    frame = Frame(0, len(order), 0.0, 1.0, False)
+    parts = [frame.axes("unit, sorted", "share off")]
+    for i, unit in enumerate(order):
+        colour = INK["error"] if stage.dead[unit] else "#1f77b4"
+        parts.append(frame.bars(np.array([i, i + 1.0]), np.array([off[unit]]), colour))
+    return frame.svg(parts)
+
+
+def _targets(state: State, last: Stage, y: Array) -> str:
+    p = last.a[np.isfinite(last.a)].ravel()
+    limits = reachable(state) or RANGES.get(last.activation)
+    return _two_histograms(y.astype(np.float64).ravel(), p, limits)
+
+
+def _text_picture(words: str) -> str:
+    return f"<svg width='{WIDTH}' height='40'><text x='10' y='25'>{html.escape(words)}</text></svg>"
+
+
+class Frame:
+    """Coordinates of a picture.
+
+    Parameters
+    ----------
+    x0, x1, y0, y1 : float
+        What the axes span.
+    log : bool
+        Whether the vertical axis is logarithmic.
+    """
+
+    def __init__(self, x0: float, x1: float, y0: float, y1: float, log: bool) -> None:
+        self.x0, self.x1 = x0, x1 if x1 > x0 else x0 + 1
+        self.log = log
+        self.y0, self.y1 = (math.log10(y0), math.log10(y1)) if log else (min(0.0, y0), y1)
+        if self.y1 <= self.y0:
+            self.y1 = self.y0 + 1
+
+    def x(self, value: float) -> float:
+        """Horizontal place in pixels."""
+        return LEFT + (value - self.x0) / (self.x1 - self.x0) * (WIDTH - LEFT - RIGHT)
+
+    def y(self, value: float) -> float:
+        """Vertical place in pixels."""
+        v = math.log10(max(value, 1e-300)) if self.log else value
+        share = min(max((v - self.y0) / (self.y1 - self.y0), 0.0), 1.0)
+        return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
+
+    def axes(self, across: str, up: str) -> str:
+        """Axes with their ends written down."""
+        low, high = (10**self.y0, 10**self.y1) if self.log else (self.y0, self.y1)
+        bottom = HEIGHT - BOTTOM
+        return (
+            f"<path d='M{LEFT} {TOP}V{bottom}H{WIDTH - RIGHT}' fill='none' stroke='#888'/>"
+            f"<text x='{LEFT - 6}' y='{TOP + 9}' text-anchor='end'>{high:.3g}</text>"
+            f"<text x='{LEFT - 6}' y='{bottom}' text-anchor='end'>{low:.3g}</text>"
+            f"<text x='{LEFT}' y='{HEIGHT - 14}'>{self.x0:.3g}</text>"
+            f"<text x='{WIDTH - RIGHT}' y='{HEIGHT - 14}' text-anchor='end'>{self.x1:.3g}</text>"
+            f"<text x='{(LEFT + WIDTH) / 2}' y='{HEIGHT - 4}' text-anchor='middle'>{across}</text>"
+            f"<text x='6' y='{HEIGHT / 2}'>{up}</text>"
+        )
+
+    def line(self, x: Array, y: Array, colour: str) -> str:
+        """A curve; places that are no numbers are left out."""
+        keep = np.isfinite(y)
+        points = " ".join(
+            f"{self.x(float(a)):.1f},{self.y(float(b)):.1f}" for a, b in zip(x[keep], y[keep], strict=True)
+        )
+        return f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='1.6'/>"
+
+    def level(self, y: float, words: str) -> str:
+        """A dashed horizontal line with a name."""
+        at = self.y(y)
+        return (f"<path d='M{LEFT} {at:.1f}H{WIDTH - RIGHT}' stroke='#555' stroke-dasharray='5 4'/>"
+                f"<text x='{WIDTH - RIGHT}' y='{max(at - 4, TOP + 8):.1f}' "
+                f"text-anchor='end'>{words}</text>")  # fmt: skip
+
+    def mark(self, x: float) -> str:
+        """A vertical line."""
+        return f"<path d='M{self.x(x):.1f} {TOP}V{HEIGHT - BOTTOM}' stroke='{INK['error']}' stroke-dasharray='3 3'/>"
+
+    def bars(self, edges: Array, heights: Array, colour: str) -> str:
+        """Bars between edges."""
+        base = HEIGHT - BOTTOM
+        drawn = []
+        for a, b, h in zip(edges[:-1], edges[1:], heights, strict=True):
+            left, right, top = self.x(float(a)), self.x(float(b)), self.y(float(h))
+            if base - top > 0.05:
+                drawn.append(f"<rect x='{left:.1f}' y='{top:.1f}' width='{max(right - left - 0.4, 0.4):.1f}' "
+                             f"height='{base - top:.1f}' fill='{colour}' fill-opacity='.6'/>")  # fmt: skip
+        return "".join(drawn)
+
+    def svg(self, parts: list[str]) -> str:
+        """The picture."""
+        return f"<svg width='{WIDTH}' height='{HEIGHT}' xmlns='http://www.w3.org/2000/svg'>{''.join(parts)}</svg>"

@@ -1,0 +1,249 @@
+"""A net and its training as a plan that can be changed: what remedies work on."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from ..arrays import Array
+from ..layers import Activation, Dense, Dropout, Layer, Normalization, Residual
+from ..losses import Loss
+from ..metrics import Metric
+from ..optimizers import Optimizer
+from ..specs import Spec
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+S = TypeVar("S", bound=Spec)
+Change = Callable[[Dense], Layer]
+
+
+@dataclass(frozen=True, eq=False)
+class FirstValues:
+    """Weights that a user gave a net before training it; two are equal only if they are one object."""
+
+    tensors: tuple[Array, ...]
+
+    def give(self, model: Model) -> None:
+        """Set them, counted from the end, as far as their shapes are still those of the model."""
+        weights = model.get_weights()
+        for i in range(1, min(len(weights), len(self.tensors)) + 1):
+            if weights[-i].shape != self.tensors[-i].shape:
+                break
+            weights[-i] = self.tensors[-i]
+        model.set_weights(weights)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything that decides how a net is made and trained; immutable, so that trials cannot disturb one another.
+
+    Attributes
+    ----------
+    layers : tuple of Layer
+    optimizer : Optimizer
+    loss : Loss
+    metrics : tuple of Metric
+    inputs, seed : int
+    dtype, device : str
+    batch_size, epochs : int
+    shuffle : bool
+    starts : int
+        As in `Model.fit`.
+    first_values : FirstValues or None
+        Weights to begin with, where they are not those of the seed.
+    loss_weights : float
+        As in `Model.compile`.
+    """
+
+    layers: tuple[Layer, ...]
+    optimizer: Optimizer
+    loss: Loss
+    metrics: tuple[Metric, ...] = ()
+    inputs: int = 1
+    seed: int = 0
+    dtype: str = "float32"
+    device: str = "cpu"
+    name: str = "model"
+    batch_size: int = 32
+    epochs: int = 1
+    shuffle: bool = True
+    starts: int = 1
+    first_values: FirstValues | None = None
+    loss_weights: float = 1.0
+
+    @classmethod
+    def of(cls, model: Model, batch_size: int, epochs: int, shuffle: bool, first_values: list[Array] | None) -> Plan:
+        """The plan of a compiled model; `first_values` None for those of its seed."""
+        return cls(
+            tuple(model.net.fresh_layers()), model.optimizer, model.loss, tuple(model.metrics), model.inputs,
+            model.seed, model.dtype, model.device, model.name, batch_size, epochs, shuffle, 1,
+            None if first_values is None else FirstValues(tuple(first_values)), model.loss_weights,
+        )  # fmt: skip
+
+    def build(self, seed: int | None = None) -> Model:
+        """Make the model, compiled, not trained."""
+        from ..model import Model
+
+        model = Model(
+            copy.deepcopy(list(self.layers)),
+            inputs=self.inputs,
+            seed=self.seed if seed is None else seed,
+            dtype=self.dtype,
+            device=self.device,
+            name=self.name,
+        )
+        fitting = [m for m in copy.deepcopy(self.metrics) if _fits(m, self.loss, model.outputs)]
+        optimizer, loss = copy.deepcopy((self.optimizer, self.loss))
+        model.compile(optimizer, loss, metrics=fitting, loss_weights=self.loss_weights)
+        if self.first_values is not None:
+            self.first_values.give(model)
+        return model
+
+    def fit_options(self) -> dict[str, Any]:
+        """What `Model.fit` is to be given."""
+        options: dict[str, Any] = {"epochs": self.epochs, "shuffle": self.shuffle}
+        if not self.optimizer.full_batch:
+            options["batch_size"] = self.batch_size
+        if self.starts > 1:
+            options["starts"] = self.starts
+        return options
+
+    # ---- reading ---------------------------------------------------------------------------------------------------
+
+    def dense(self) -> list[Dense]:
+        """All dense layers, those inside residual blocks included."""
+        return [layer for layer in _flat(self.layers) if isinstance(layer, Dense)]
+
+    def last_dense(self) -> int:
+        """Place of the last dense layer, -1 if there is none at the top level."""
+        places = [i for i, layer in enumerate(self.layers) if isinstance(layer, Dense)]
+        return places[-1] if places else -1
+
+    def output_activation(self) -> str:
+        """Name of the activation the net ends with; what follows it (a scaling) does not count."""
+        for layer in reversed(self.layers):
+            if isinstance(layer, (Dense, Activation)):
+                return layer.activation
+        return "linear"
+
+    def hidden_activations(self) -> list[str]:
+        """Names of the activations of everything but the output, "linear" left out."""
+        names = [layer.activation for layer in _flat(self.layers) if isinstance(layer, (Dense, Activation))]
+        if self.layers and isinstance(self.layers[-1], Activation) and len(names) >= 2:
+            names.pop(-2)  # the dense layer that only feeds the output activation
+        return [name for name in names[:-1] if name != "linear"]
+
+    def hidden_widths(self) -> list[int]:
+        """Units of every hidden dense layer."""
+        return [layer.units for layer in self.dense()[:-1]]
+
+    # ---- changing --------------------------------------------------------------------------------------------------
+
+    def with_layers(self, layers: list[Layer]) -> Plan:
+        """The same plan for other layers."""
+        return replace(self, layers=tuple(layers))
+
+    def each(self, change: Change, *, last: bool = True, hidden: bool = True) -> Plan:
+        """Change every dense layer: hidden ones, the last, or both."""
+        end = self.last_dense()
+
+        def walk(layers: tuple[Layer, ...] | list[Layer], top: bool) -> list[Layer]:
+            made: list[Layer] = []
+            for i, layer in enumerate(layers):
+                if isinstance(layer, Residual):
+                    made.append(changed(layer, layers=walk(layer.layers, False)))
+                elif isinstance(layer, Dense):
+                    wanted = last if top and i == end else hidden
+                    made.append(change(layer) if wanted else layer)
+                else:
+                    made.append(layer)
+            return made
+
+        return self.with_layers(walk(self.layers, True))
+
+    def with_output(self, units: int, activation: str, loss: Loss) -> Plan:
+        """Replace the last layer's width and activation and the loss; what came after the last dense layer goes."""
+        end = self.last_dense()
+        if end < 0:
+            return replace(self, layers=(*self.layers, Dense(units, activation)), loss=loss, loss_weights=1.0)
+        layers = [*self.layers[:end], changed(self.layers[end], units=units, activation=activation)]
+        return replace(self, layers=tuple(layers), loss=loss, loss_weights=1.0)
+
+    def with_activation(self, activation: str, only: tuple[str, ...] | None = None) -> Plan:
+        """Replace the hidden activations (only those named, if any are); kernels start as suits the new one."""
+        end = max(self.last_dense(), 0)
+
+        def change(layer: Layer) -> Layer:
+            if isinstance(layer, Residual):
+                return changed(layer, layers=[change(inner) for inner in layer.layers])
+            if isinstance(layer, (Dense, Activation)) and (layer.activation in only if only else True):
+                new: dict[str, Any] = {"activation": activation}
+                if isinstance(layer, Dense):
+                    if layer.activation == "linear" and only is None and _followed(self.layers, layer):
+                        return layer
+                    new |= {"kernel_initializer": "auto", "bias_initializer": "zeros"}
+                elif isinstance(layer, Activation):
+                    new["alpha"] = None
+                return changed(layer, **new)
+            return layer
+
+        return self.with_layers([*map(change, self.layers[:end]), *self.layers[end:]])
+
+    def with_dropout(self, change: Callable[[float], float]) -> Plan:
+        """Change the rate of every dropout layer; those of rate 0 go."""
+        layers: list[Layer] = []
+        for layer in self.layers:
+            if isinstance(layer, Dropout):
+                rate = change(layer.rate)
+                if rate > 0:
+                    layers.append(Dropout(rate, layer.name))
+            elif isinstance(layer, Residual):
+                inner = [
+                    Dropout(change(one.rate), one.name) if isinstance(one, Dropout) else one for one in layer.layers
+                ]
+                layers.append(changed(layer, layers=inner))
+            else:
+                layers.append(layer)
+        return self.with_layers(layers)
+
+    def normalized(self) -> bool:
+        """Whether the data are standardised at the entrance."""
+        return bool(self.layers) and isinstance(self.layers[0], Normalization)
+
+
+def _flat(layers: Any) -> list[Layer]:
+    found: list[Layer] = []
+    for layer in layers:
+        found += _flat(layer.layers) if isinstance(layer, Residual) else [layer]
+    return found
+
+
+def _followed(layers: tuple[Layer, ...], layer: Layer) -> bool:
+    """Whether a linear dense layer has its activation in a layer after it."""
+    place = next((i for i, other in enumerate(layers) if other is layer), -1)
+    for after in layers[place + 1 :] if place >= 0 else ():
+        if isinstance(after, Activation):
+            return True
+        if isinstance(after, (Dense, Residual)):
+            return False
+    return False
+
+
+def changed(spec: S, **new: Any) -> S:
+    """A layer, loss or optimizer like `spec` with other arguments."""
+    config = {**spec.get_config(), **new}
+    if "activation" in new and isinstance(spec, Activation):
+        config.setdefault("alpha", None)
+    return type(spec).from_config(config)
+
+
+def _fits(metric: Metric, loss: Loss, outputs: int) -> bool:
+    try:
+        metric.lower(loss, outputs)
+    except (ValueError, TypeError):
+        return False
+    return True

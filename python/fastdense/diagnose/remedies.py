@@ -1,0 +1,329 @@
+"""What can be done for a net that is stuck: named changes of its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .. import layers, losses, optimizers
+from ..layers import BatchNorm, Dense, Layer, LayerNorm, Normalization
+from ..schedules import Schedule
+from .plan import Plan, changed
+from .subject import Subject
+from .task import Task
+
+WIDE = 32  # units of a layer that is added
+MANY_STARTS = 64
+MOST_FOR_STARTS = 2000  # parameters of a net that may try many starts
+ADAM, QUICK_ADAM = optimizers.Adam(0.001), optimizers.Adam(0.01)
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """A change of a plan.
+
+    Attributes
+    ----------
+    words : str
+        What is changed, as said to the user.
+    apply : callable
+        Plan to plan; the very same plan if there is nothing to change.
+    last_resort : bool
+        Whether it may hide a wrong scale rather than mend it, and is tried after all else where a scale is wrong.
+    """
+
+    words: str
+    apply: Callable[[Plan], Plan]
+    last_resort: bool = False
+
+
+def together(*remedies: Remedy) -> Remedy:
+    """Several changes as one."""
+
+    def apply(plan: Plan) -> Plan:
+        for remedy in remedies:
+            plan = remedy.apply(plan)
+        return plan
+
+    return Remedy("; ".join(remedy.words for remedy in remedies), apply)
+
+
+# ---- data in and out -------------------------------------------------------------------------------------------------
+
+
+def standardize(subject: Subject) -> Remedy:
+    """Mean 0 and standard deviation 1 for every column of x, inside the model."""
+
+    def apply(plan: Plan) -> Plan:
+        if plan.normalized():
+            return plan
+        layer = Normalization().adapt(np.ascontiguousarray(subject.finite_x))
+        return plan.with_layers([layer, *plan.layers])
+
+    return Remedy("standardise x inside the model: fd.Normalization() as first layer", apply)
+
+
+def scale_targets(subject: Subject) -> Remedy:
+    """Let the net learn targets of mean 0 and standard deviation 1; a last layer gives them their scale back."""
+    y = subject.some_y
+    mean, sd = y.mean(axis=0), y.std(axis=0)
+    sd = np.where(sd > 0, sd, 1.0)
+    together_sd = float(np.sqrt(np.mean(np.square(sd))))
+    if y.shape[1] > 1:
+        sd = np.where(sd > 1e-3 * together_sd, sd, together_sd)
+
+    def apply(plan: Plan) -> Plan:
+        if isinstance(plan.layers[-1], layers.Rescaling) or plan.output_activation() != "linear":
+            return plan
+        scale: Any = sd.tolist() if len(sd) > 1 else float(sd[0])
+        offset: Any = mean.tolist() if len(mean) > 1 else float(mean[0])
+        # mse and, for small errors, log_cosh and huber grow with the scale twice, distances once.
+        square = plan.loss.kind == "mse" or (plan.loss.kind in ("log_cosh", "huber") and together_sd < 1)
+        weight = 1.0 if plan.loss.kind == "mape" else together_sd ** (-2 if square else -1)
+        made = plan.with_layers([*plan.layers, layers.Rescaling(scale, offset)])
+        return replace(made, loss_weights=weight)
+
+    return Remedy(
+        f"let the net learn targets of mean 0 and deviation 1: fd.Rescaling({together_sd:.3g}, ...) as last layer",
+        apply,
+    )
+
+
+def matched_output(task: Task, loss: losses.Loss | None = None) -> Remedy:
+    """The output activation and loss that belong to the task."""
+    if task.kind == "regression":
+        units, activation, chosen = task.width, "linear", loss or losses.MeanSquaredError()
+        words = f"end with {units} linear unit{'s' * (units > 1)} and loss={chosen.kind!r}"
+    elif task.encoding == "signs":
+        units, activation, chosen = 1, "tanh", losses.MeanSquaredError()
+        words = "end with one tanh unit and loss='mse' for targets -1 and 1"
+    elif task.kind == "multilabel" or (task.kind == "binary" and task.encoding == "zero_one"):
+        units, activation, chosen = task.width, "sigmoid", losses.BinaryCrossentropy()
+        words = f"end with {units} sigmoid unit{'s' * (units > 1)} and loss='binary_crossentropy'"
+    elif task.encoding == "one_hot":
+        units, activation, chosen = task.width, "softmax", losses.CategoricalCrossentropy()
+        words = f"end with softmax over {units} units and loss='categorical_crossentropy'"
+    elif task.labels[0] >= 0 and task.labels[-1] <= 10 * len(task.labels):
+        units = int(task.labels[-1]) + 1
+        activation, chosen = "softmax", losses.SparseCategoricalCrossentropy()
+        words = f"end with softmax over {units} units and loss='sparse_categorical_crossentropy'"
+    else:
+        units, activation, chosen = 1, "linear", losses.MeanSquaredError()
+        words = "end with one linear unit and loss='mse'"
+
+    def apply(plan: Plan) -> Plan:
+        end = plan.last_dense()
+        same = (
+            end == len(plan.layers) - 1
+            and isinstance(plan.layers[end], Dense)
+            and (plan.dense()[-1].units, plan.dense()[-1].activation) == (units, activation)
+            and plan.loss == chosen
+        )
+        return plan if same else plan.with_output(units, activation, chosen)
+
+    return Remedy(words, apply)
+
+
+def loss(kind: str) -> Remedy:
+    """Another loss."""
+    made = losses.get(kind)
+    return Remedy(
+        f"loss={kind!r}", lambda plan: plan if plan.loss == made else replace(plan, loss=made, loss_weights=1.0)
+    )
+
+
+# ---- layers ----------------------------------------------------------------------------------------------------------
+
+
+def fresh_start(hidden: str = "auto") -> Remedy:
+    """Random first values whose size suits the activations, biases 0."""
+
+    def change(layer: Dense) -> Layer:
+        return changed(layer, kernel_initializer=hidden, bias_initializer="zeros")
+
+    return Remedy(
+        "start from random kernels of the right size (kernel_initializer='auto': He for relu, Glorot for tanh and "
+        "sigmoid) and biases 0",
+        lambda plan: _unless_same(plan, replace(plan.each(change), first_values=None)),
+    )
+
+
+def hidden_activation(name: str) -> Remedy:
+    """Another activation in all hidden layers."""
+    return Remedy(
+        f"{name} in the hidden layers",
+        lambda plan: _unless_same(plan, replace(plan.with_activation(name), first_values=None)),
+    )
+
+
+def capacity(units: int = WIDE, activation: str = "relu") -> Remedy:
+    """At least so many units in every hidden layer, with an activation and biases; one such layer if there is none."""
+
+    def change(layer: Dense) -> Layer:
+        new: dict[str, Any] = {"use_bias": True}
+        if layer.units < units:
+            new["units"] = units
+        if layer.activation == "linear":
+            new["activation"] = activation
+        return changed(layer, **new)
+
+    def apply(plan: Plan) -> Plan:
+        end = plan.last_dense()
+        if end < 0:
+            return plan
+        if len(plan.dense()) == 1:
+            here = [*plan.layers[:end], Dense(units, activation), *plan.layers[end:]]
+            made = plan.with_layers(here)
+        else:
+            made = plan.each(change, last=False)
+        return _unless_same(plan, made.each(lambda layer: changed(layer, use_bias=True), hidden=False))
+
+    return Remedy(f"hidden layers of at least {units} units with {activation} and biases", apply)
+
+
+def normalize_batches() -> Remedy:
+    """Batch normalization after every hidden dense layer."""
+
+    def apply(plan: Plan) -> Plan:
+        if any(isinstance(layer, (BatchNorm, LayerNorm)) for layer in plan.layers):
+            return plan
+        end, made = plan.last_dense(), []
+        for i, layer in enumerate(plan.layers):
+            made.append(layer)
+            if isinstance(layer, Dense) and i < end:
+                made.append(BatchNorm())
+        return plan.with_layers(made)
+
+    return Remedy("fd.BatchNorm() after every hidden layer", apply)
+
+
+def penalties(factor: float) -> Remedy:
+    """All penalties times a factor, 0 removes them."""
+
+    def scaled(spec: Any) -> Any:
+        if spec is None or factor == 0:
+            return None
+        new = {k: v * factor for k, v in spec.get_config().items() if isinstance(v, float) and k != "mode"}
+        return changed(spec, **new)
+
+    def change(layer: Dense) -> Layer:
+        return changed(
+            layer,
+            kernel_regularizer=scaled(layer.kernel_regularizer),
+            bias_regularizer=scaled(layer.bias_regularizer),
+            activity_regularizer=scaled(layer.activity_regularizer),
+        )
+
+    def apply(plan: Plan) -> Plan:
+        made = plan.each(change)
+        decay = plan.optimizer.weight_decay if not plan.optimizer.full_batch else None
+        if decay:
+            made = replace(made, optimizer=changed(plan.optimizer, weight_decay=decay * factor))
+        return _unless_same(plan, made)
+
+    words = "no weight penalties" if factor == 0 else f"weight penalties times {factor:g}"
+    return Remedy(words, apply)
+
+
+def dropout(most: float) -> Remedy:
+    """No dropout above a rate; 0 removes it."""
+    words = f"dropout of at most {most:g}" if most else "no dropout"
+    return Remedy(words, lambda plan: _unless_same(plan, plan.with_dropout(lambda rate: min(rate, most))))
+
+
+# ---- training --------------------------------------------------------------------------------------------------------
+
+
+def optimizer(made: optimizers.Optimizer) -> Remedy:
+    """Another optimizer."""
+    return Remedy(f"optimizer=fd.{made!r}", lambda plan: replace(plan, optimizer=made))
+
+
+def learning_rate(factor: float) -> Remedy:
+    """The same optimizer with a learning rate so many times as large."""
+
+    def apply(plan: Plan) -> Plan:
+        rate = plan.optimizer.learning_rate if not plan.optimizer.full_batch else None
+        if rate is None or isinstance(rate, Schedule) or rate == 0:
+            return plan
+        return replace(plan, optimizer=changed(plan.optimizer, learning_rate=rate * factor))
+
+    return Remedy(f"learning rate {'times' if factor >= 1 else 'divided by'} {max(factor, 1 / factor):g}", apply)
+
+
+def rate(value: float) -> Remedy:
+    """The same optimizer with this learning rate."""
+
+    def apply(plan: Plan) -> Plan:
+        if plan.optimizer.full_batch:
+            return plan
+        return replace(plan, optimizer=changed(plan.optimizer, learning_rate=value))
+
+    return Remedy(f"learning_rate={value:.3g}", apply)
+
+
+def clipping(norm: float = 1.0) -> Remedy:
+    """Gradients scaled down to a norm."""
+
+    def apply(plan: Plan) -> Plan:
+        if plan.optimizer.full_batch or plan.optimizer.global_clipnorm:
+            return plan
+        return replace(plan, optimizer=changed(plan.optimizer, clipnorm=None, clipvalue=None, global_clipnorm=norm))
+
+    return Remedy(f"global_clipnorm={norm:g}", apply)
+
+
+def epochs(factor: float, most: int = 100_000) -> Remedy:
+    """Train longer."""
+    return Remedy(
+        f"{factor:g} times as many epochs",
+        lambda plan: replace(plan, epochs=min(most, max(plan.epochs + 1, round(plan.epochs * factor)))),
+    )
+
+
+def batches(size: int | None, shuffle: bool = True) -> Remedy:
+    """Another batch size, shuffled."""
+
+    def apply(plan: Plan) -> Plan:
+        return replace(plan, batch_size=size or plan.batch_size, shuffle=shuffle)
+
+    words = "shuffle the rows in every epoch" if size is None else f"batch_size={size}, shuffled"
+    return Remedy(words, apply)
+
+
+def starts(count: int = MANY_STARTS) -> Remedy:
+    """Many short tries from starts spread over the data; the best is trained."""
+
+    def apply(plan: Plan) -> Plan:
+        if plan.optimizer.full_batch or plan.build().count_params() > MOST_FOR_STARTS:
+            return plan
+        return replace(plan, starts=count)
+
+    return Remedy(f"fit(starts={count}): begin from the best of many starts spread over the data", apply, True)
+
+
+def _unless_same(before: Plan, after: Plan) -> Plan:
+    return before if before == after else after
+
+
+def recipe(subject: Subject, width: int, activation: str, rate: float, depth: int = 1) -> Remedy:
+    """The whole net anew: standardised data, a plain hidden layer or two, the matched output, Adam."""
+
+    def apply(plan: Plan) -> Plan:
+        hidden = [Dense(width, activation) for _ in range(depth)]
+        made = replace(
+            plan.with_layers([*hidden, Dense(1)]),
+            optimizer=optimizers.Adam(rate),
+            batch_size=min(32, plan.batch_size),
+            shuffle=True,
+            starts=1,
+            first_values=None,
+        )
+        made = standardize(subject).apply(matched_output(subject.task).apply(made))
+        return scale_targets(subject).apply(made) if subject.task.kind == "regression" else made
+
+    sizes = " and ".join([f"{width} {activation} units"] * depth)
+    return Remedy(f"a plain net anew: standardised data, {sizes}, the matched output and loss, Adam({rate:g})", apply)

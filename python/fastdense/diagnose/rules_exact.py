@@ -1,0 +1,338 @@
+"""Rules about facts: what holds or does not, with no training and hardly a threshold."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from .finding import Finding, Severity, finding
+from .remedies import Remedy, loss, matched_output
+from .subject import RANGES, Subject
+from .task import CLASS_LOSSES, Task
+
+FLOOR_FATAL, FLOOR_NOTED = 0.9, 0.2  # share of the targets' variance that no function of x explains
+TINY = 1e-6  # of the range, for rounding of targets at the end of an activation's range
+DISTANCES = ("mse", "mae", "huber", "log_cosh", "quantile", "mape")
+
+
+def bad_data(s: Subject) -> Finding | None:
+    """Values that are no numbers, targets or inputs that never change, equal rows with different targets."""
+    if not s.finite:
+        return _nonfinite(s)
+    if len(s.some_y) > 1 and bool((s.some_y == s.some_y[0]).all()):
+        return finding(
+            "BAD_DATA", "error", f"Every target is {s.some_y[0].tolist()}: there is nothing to tell apart.",
+            remedy="look at how y was made", exact=True, target_sd=0.0,
+        )  # fmt: skip
+    sd = s.column_scale[1]
+    constant = np.flatnonzero(sd == 0)
+    constant = constant[(s.x[:, constant] == s.x[0, constant]).all(axis=0)] if len(constant) else constant
+    if len(constant) == s.x.shape[1] and len(s.x) > 1:
+        return finding(
+            "BAD_DATA", "error", "All rows of x are the same, so nothing can be read off them.",
+            remedy="look at how x was made", exact=True, constant_columns=len(constant),
+        )  # fmt: skip
+    floor, rows = irreducible_share(s)
+    if floor > FLOOR_NOTED:
+        severity: Severity = "error" if floor > FLOOR_FATAL else "warning"
+        return finding(
+            "BAD_DATA", severity,
+            f"{rows:,} rows have an x that occurs more than once, with different targets: {floor:.0%} of what the "
+            "targets differ by cannot be learnt by any net.",
+            remedy="add columns that tell such rows apart, or look at how x and y were matched",
+            exact=True, irreducible_share=floor, repeated_rows=rows,
+        )  # fmt: skip
+    if len(constant):
+        share = len(constant) / len(sd)
+        return finding(
+            "BAD_DATA", "info",
+            f"{len(constant)} of {len(sd)} columns of x never change and tell nothing: {_some(constant)}.",
+            remedy="drop them, or leave them: they only cost time", exact=True,
+            constant_columns=constant[:20], constant_share=share,
+        )  # fmt: skip
+    return None
+
+
+def _nonfinite(s: Subject) -> Finding:
+    bad_x, bad_y = ~np.isfinite(s.x), ~np.isfinite(s.y)
+    name, bad = ("x", bad_x) if bad_x.any() else ("y", bad_y)
+    row, column = (int(i) for i in np.argwhere(bad)[0])
+    columns = np.flatnonzero(bad.any(axis=0))
+    value = (s.x if name == "x" else s.y)[row, column]
+    count = int((~s.good).sum())
+    return finding(
+        "BAD_DATA", "error",
+        f"{name} holds {int(bad.sum()):,} values that are no numbers, the first ({value}) in row {row}, column {column}"
+        f"{'; columns ' + _some(columns) if len(columns) > 1 else ''}: one of them makes every weight NaN.",
+        remedy=f"drop or fill the {count:,} rows concerned: good = np.isfinite(x).all(axis=1)",
+        exact=True, nonfinite_x=int(bad_x.sum()), nonfinite_y=int(bad_y.sum()), row=row, column=column,
+        columns=columns[:20],
+    )  # fmt: skip
+
+
+def irreducible_share(s: Subject) -> tuple[float, int]:
+    """Share of the targets' variation between rows of equal x, and how many rows have an equal.
+
+    Equal rows are found by a random projection in float64: different rows collide with probability 0 but for rounding.
+    """
+    x, y = s.some_x, s.some_y
+    key = x @ np.random.default_rng(1).standard_normal(x.shape[1])
+    _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
+    group = group.reshape(-1)
+    repeated = int(counts[counts > 1].sum())
+    if repeated < 2:
+        return 0.0, 0
+    if s.task.classifies and s.task.kind != "multilabel":
+        truth = s.task.classes_of(y)
+        table = np.zeros((len(counts), int(truth.max()) + 1))
+        np.add.at(table, (group, truth), 1)
+        wrong = 1 - table.max(axis=1).sum() / len(y)
+        total = 1 - np.bincount(truth).max() / len(y)
+        return (float(wrong / total) if total > 0 else 0.0), repeated
+    means = np.zeros((len(counts), y.shape[1]))
+    np.add.at(means, group, y)
+    means /= counts[:, None]
+    within, total = np.square(y - means[group]).sum(), np.square(y - y.mean(axis=0)).sum()
+    return (float(within / total) if total > 0 else 0.0), repeated
+
+
+def target_encoding(s: Subject) -> Finding | None:
+    """Targets that the loss has no meaning for."""
+    if not s.finite:
+        return None
+    kind, y, outputs = s.loss.kind, s.some_y, s.model.outputs
+    low, high = float(y.min()), float(y.max())
+    cure = matched_output(s.task)
+    severity: Severity = "error"
+    said = ""
+    labels = s.task.labels
+    if s.problem:
+        said = "fit refuses these targets: " + s.problem.removeprefix("fit: ") + "."
+    elif kind == "categorical_crossentropy" and s.task.kind != "classes" and outputs > 1:
+        sums = y.sum(axis=1)
+        share = float(np.mean(np.abs(sums - 1) > 1e-3))
+        if share > 0:
+            said = (f"The targets of {share:.0%} of the rows do not sum to 1 (from {sums.min():.3g} to "
+                    f"{sums.max():.3g}), "
+                    "so they are no probabilities of one class out of many.")  # fmt: skip
+    elif kind in CLASS_LOSSES and kind != "binary_crossentropy" and s.task.kind == "regression" and kind != "hinge":
+        said = f"{kind} is for classes, and the targets are measured values from {low:.4g} to {high:.4g}."
+    elif kind == "poisson" and low < 0:
+        said = f"poisson needs targets of 0 or more, and they go down to {low:.4g}."
+    elif s.task.encoding == "ids" and outputs == 1 and len(labels) > 2:
+        said = (f"The targets are {len(labels)} class numbers and the net has one output: it is asked to say that "
+                f"class {labels[1]:g} lies between classes {labels[0]:g} and {labels[2]:g}.")  # fmt: skip
+    elif s.task.encoding == "signs" and s.activation in ("sigmoid", "softmax") and kind != "hinge" and outputs == 1:
+        said = f"The targets are -1 and 1, and {s.activation} gives numbers from 0 to 1."
+    elif kind in DISTANCES and outputs == 1 and (ids := _class_numbers(s)) is not None:
+        said = (f"The targets are the {len(ids.labels)} whole numbers {ids.labels[0]:g} to {ids.labels[-1]:g}, as "
+                "class "
+                f"numbers are; if they are, one output with {kind} puts class {ids.labels[1]:g} between its "
+                "neighbours.")  # fmt: skip
+        return finding(
+            "TARGET_ENCODING", "warning", said, matched_output(ids), loss=kind, distinct=len(ids.labels), outputs=1
+        )
+    if not said:
+        return None
+    return finding(
+        "TARGET_ENCODING", severity, said, cure, exact=True, loss=kind, lowest=low, highest=high,
+        distinct=len(labels) or None, outputs=outputs,
+    )  # fmt: skip
+
+
+def _class_numbers(s: Subject) -> Task | None:
+    """The task that one column of whole numbers asks for if they are class numbers, where they may well be."""
+    labels = s.task.labels
+    if s.task.kind != "regression" or not len(labels):
+        return None
+    return Task("classes", "ids", labels, int(labels[-1]) + 1)
+
+
+def softmax_1(s: Subject) -> Finding | None:
+    """A softmax over a single unit is 1 whatever the net computes."""
+    if s.model.outputs != 1:
+        return None
+    over_classes = s.loss.kind in ("categorical_crossentropy", "sparse_categorical_crossentropy")
+    if s.activation != "softmax" and not over_classes:
+        return None
+    what = "softmax over one unit" if s.activation == "softmax" else f"{s.loss.kind} over one output"
+    return finding(
+        "SOFTMAX_1", "error",
+        f"{what} is the same number for every input, whatever the weights are: the gradient is exactly 0.",
+        matched_output(s.task), layer=s.output_layer, exact=True, outputs=1, activation=s.activation,
+    )  # fmt: skip
+
+
+def output_relu(s: Subject) -> Finding | None:
+    """A relu as the last activation: no negative answers, and no gradient where it is off."""
+    if s.activation not in ("relu", "relu6") or not s.finite:
+        return None
+    stage = s.now.stages[-1]
+    off, dead = float(np.mean((stage.z <= 0).all(axis=1))), np.flatnonzero((stage.z <= 0).all(axis=0))
+    negative = float(np.mean(s.some_y < 0))
+    cure = matched_output(s.task, s.loss if s.loss.kind in DISTANCES else None)
+    facts: dict[str, Any] = {"rows_with_all_outputs_off": off, "dead_outputs": len(dead), "negative_targets": negative}
+    where: dict[str, Any] = {"layer": stage.name, "units": dead.tolist() or None, "exact": True}
+    if s.task.classifies:
+        return finding(
+            "OUTPUT_RELU", "error",
+            f"The last layer's relu cuts every score below 0 to 0, and {s.loss.kind} gets no slope there"
+            f"{f': {len(dead)} of {len(stage.dead)} outputs are 0 for every row' if len(dead) else ''}.",
+            cure, **where, **facts,
+        )  # fmt: skip
+    if negative > 0:
+        return finding(
+            "OUTPUT_RELU", "error",
+            f"{negative:.0%} of the targets are negative, and a relu output is never below 0.", cure, **where, **facts,
+        )  # fmt: skip
+    if len(dead) or off > 0.5:
+        unused = np.flatnonzero((s.some_y == 0).all(axis=0))
+        real = np.setdiff1d(dead, unused) if s.some_y.shape[1] == len(stage.dead) else dead
+        all_off = len(dead) == len(stage.dead)
+        return finding(
+            "OUTPUT_RELU", "error" if all_off or len(real) else "warning",
+            f"{len(dead)} of {len(stage.dead)} relu outputs are off for every row looked at: their gradient "
+            "is exactly 0 "
+            "and they stay 0." + ("" if all_off else f" For {len(real)} of them the targets are not always 0."),
+            cure, **where, **facts,
+        )  # fmt: skip
+    return finding(
+        "OUTPUT_RELU", "info", "The last layer is a relu: an output that is off for a row learns nothing.", cure,
+        **where, **facts,
+    )  # fmt: skip
+
+
+def output_range(s: Subject) -> Finding | None:
+    """Targets that the last activation cannot give."""
+    if not s.finite or s.activation in ("relu", "linear") or s.activation not in RANGES:
+        return None
+    if s.task.classifies and s.task.encoding != "signs" and s.loss.kind not in DISTANCES:
+        return None
+    y = s.some_y
+    low, high = RANGES[s.activation]
+    slack = TINY * max(1.0, float(np.abs(y).max()))
+    distance = np.maximum(np.maximum(low - y, y - high), 0.0)
+    outside = float(np.mean(distance > slack))
+    variance = float(y.var(axis=0).mean())
+    floor = float(np.mean(np.square(distance)))
+    if s.task.classifies and s.task.encoding not in ("signs", "values", "ids"):
+        return None
+    if s.activation == "softmax" and s.task.kind == "regression" and y.shape[1] > 1:
+        off = float(np.mean(np.abs(y.sum(axis=1) - 1) > 1e-3))
+        if off > 0 and not outside:
+            return finding(
+                "OUTPUT_RANGE", "error",
+                f"softmax outputs sum to 1, and the targets of {off:.0%} of the rows do not.",
+                matched_output(s.task), layer=s.output_layer, exact=True, rows_not_summing_to_1=off,
+            )  # fmt: skip
+    if outside == 0:
+        return None
+    share = floor / variance if variance > 0 else math.inf
+    return finding(
+        "OUTPUT_RANGE", "error" if share > 0.02 or outside > 0.1 else "warning",
+        f"{outside:.0%} of the targets lie outside {_interval(low, high)}, all that {s.activation} can give "
+        f"(they go from {y.min():.4g} to {y.max():.4g}): no weights bring the mean squared error below {floor:.3g}, "
+        f"{share:.0%} of the targets' variance.",
+        matched_output(s.task, s.loss if s.loss.kind in DISTANCES else None), layer=s.output_layer, exact=True,
+        share_outside=outside, unreachable_mse=floor, target_variance=variance, lowest=float(y.min()),
+        highest=float(y.max()),
+    )  # fmt: skip
+
+
+def loss_act(s: Subject) -> Finding | None:
+    """An output activation and a loss that do not belong together."""
+    if not s.finite:
+        return None
+    kind, act, outputs, task = s.loss.kind, s.activation, s.model.outputs, s.task
+    over_classes = kind in ("categorical_crossentropy", "sparse_categorical_crossentropy")
+    severity: Severity = "error"
+    said = ""
+    cure: list[Remedy] = [matched_output(task)]
+    if s.from_logits and act != "linear":
+        twice = "softmax" if over_classes else "sigmoid"
+        said = f"from_logits=True applies {twice} to the output, which has been through {act} already."
+        severity = "error" if act in ("softmax", "sigmoid", "relu", "relu6") else "warning"
+    elif over_classes and not s.from_logits and act != "softmax" and outputs > 1:
+        said = (f"{kind} takes the output as probabilities, and {act} outputs are none (they may be negative or sum to "
+                "anything).")  # fmt: skip
+        if act == "sigmoid":
+            said = (f"{kind} divides sigmoid outputs by their sum and looks at the true class alone: every output can "
+                    "grow "
+                    "towards 1 at no cost.")  # fmt: skip
+    elif kind == "binary_crossentropy" and not s.from_logits and act != "sigmoid":
+        softmax_fits = act == "softmax" and task.encoding == "one_hot"
+        said = f"binary_crossentropy takes the output as a probability, and {act} "
+        said += (
+            "over all units makes them compete for a sum of 1."
+            if act == "softmax"
+            else "gives numbers outside 0 to 1, where the loss is clipped and its gradient is exactly 0."
+        )
+        severity = "warning" if softmax_fits else "error"
+    elif task.kind == "multilabel" and act == "softmax":
+        per_row = float(s.some_y.sum(axis=1).mean())
+        said = (
+            f"The rows have {per_row:.2g} labels on average, and softmax outputs sum to 1: they cannot all be near 1."
+        )
+    elif kind == "hinge" and act in ("sigmoid", "softmax", "relu", "softplus"):
+        said = f"hinge asks for scores below -1 and above 1, and {act} gives none below 0."
+    elif task.classifies and kind in DISTANCES and act in ("sigmoid", "softmax") and task.encoding != "signs":
+        said = (f"{kind} on a {act} output: where the net is wrong and sure, the slope of {act} is nearly 0, so it "
+                "hardly "
+                "learns from its worst mistakes.")  # fmt: skip
+        severity = "warning"
+    elif task.kind == "classes" and kind in ("mae", "huber", "log_cosh", "mape", "quantile") and outputs > 1:
+        said = f"{kind} on class indicators: its best constant answer is 0 for every class that is rarer than one half."
+        severity = "warning"
+    elif kind == "poisson" and act in ("linear", "tanh", "leaky_relu", "elu", "selu", "gelu", "silu"):
+        said = f"poisson takes the logarithm of the output, and {act} outputs may be negative."
+        cure = [Remedy("end with softplus", lambda plan: plan.with_output(outputs, "softplus", plan.loss)),
+                Remedy("end with exponential", lambda plan: plan.with_output(outputs, "exponential", plan.loss)),
+        ]  # fmt: skip
+    elif task.kind == "regression" and kind in DISTANCES and act == "softmax" and outputs > 1:
+        said = "softmax makes the outputs compete for a sum of 1, and the targets are measured values."
+    if not said:
+        return None
+    return finding(
+        "LOSS_ACT", severity, said, *cure, layer=s.output_layer, exact=True, loss=kind, activation=act,
+        from_logits=s.from_logits, task=task.kind,
+    )  # fmt: skip
+
+
+def mape_zero(s: Subject) -> Finding | None:
+    """Percentage errors with targets at or near 0."""
+    if not s.finite:
+        return None
+    zeros = float(np.mean(s.some_y == 0))
+    if s.loss.kind != "mape":
+        watched = [m.name for m in s.model.metrics if m.kind == "mape"]
+        if watched and zeros > 0:
+            return finding(
+                "MAPE_ZERO", "info",
+                f"The metric {watched[0]} divides by the target, and {zeros:.1%} of the targets are 0: each adds about "
+                "10^9 % per unit of error, so the number says nothing.",
+                remedy="watch 'mae'", exact=True, zero_targets=zeros,
+            )  # fmt: skip
+        return None
+    weight: Array = 1.0 / np.maximum(np.abs(s.some_y), 1e-7).ravel()
+    weight = np.sort(weight)[::-1]
+    held = float(weight[: max(1, math.ceil(0.05 * len(weight)))].sum() / weight.sum())
+    if zeros == 0 and held <= 0.5:
+        return None
+    what = f"{zeros:.1%} of the targets are 0" if zeros else f"the smallest 5 % of the targets hold {held:.0%} of it"
+    return finding(
+        "MAPE_ZERO", "error" if zeros or held > 0.8 else "warning",
+        f"mape weighs every row by 1/|y|, and {what}: the net learns those rows and nothing else.",
+        loss("mae"), loss("mse"), exact=True, zero_targets=zeros, weight_of_smallest_5_percent=held,
+    )  # fmt: skip
+
+
+def _some(numbers: Array) -> str:
+    shown = ", ".join(str(int(i)) for i in numbers[:5])
+    return shown + (", ..." if len(numbers) > 5 else "")
+
+
+def _interval(low: float, high: float) -> str:
+    return f"{low:g} and above" if math.isinf(high) else f"{low:g} to {high:g}"

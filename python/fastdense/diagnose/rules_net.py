@@ -1,0 +1,313 @@
+"""Rules about a net on its data: scales, first values, units, capacity. Thresholds here only raise a suspicion; what a
+change does in a trial decides (`verify.py`)."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from ..layers import BatchNorm, Dense, LayerNorm
+from . import remedies as do
+from .case import Case
+from .finding import Finding, Severity, finding
+from .subject import BOUNDED, Stage, State
+
+RELUS = ("relu", "relu6")
+SMALL_LAYER = 8  # units: one that is dead or double counts
+
+
+def input_scale(c: Case) -> Finding | None:
+    """Columns far from mean 0 and deviation 1, or far from one another."""
+    if (
+        not c.s.finite
+        or c.plan.normalized()
+        or (c.plan.layers and isinstance(c.plan.layers[0], (BatchNorm, LayerNorm)))
+    ):
+        return None
+    mean, sd = c.s.column_scale
+    moving = sd > 0
+    if not moving.any():
+        return None
+    size, sds, means = (np.abs(mean) + sd)[moving], sd[moving], np.abs(mean)[moving]
+    largest, ratio, offset = float(size.max()), float(sds.max() / sds.min()), float((means / sds).max())
+    precision = float(np.max(np.spacing(means.astype(np.float32)) / sds)) if c.s.model.dtype != "float64" else 0.0
+    rare = float(np.mean(moving)) < 0.98 or len(sds) > 100  # pixels at the border: a large ratio means nothing
+    reasons = []
+    if largest > 10:
+        reasons.append(f"columns as large as {largest:.3g}")
+    elif float(size.max()) < 0.01:
+        reasons.append(f"no column larger than {largest:.2g}")
+    if ratio > 100 and not rare:
+        reasons.append(f"deviations that differ by a factor of {ratio:.3g}")
+    if offset > 10 and not rare:
+        reasons.append(f"a mean {offset:.3g} times the deviation")
+    if precision > 1 / 16:
+        reasons.append("differences smaller than float32 can hold beside the mean")
+    if not reasons:
+        return None
+    column = int(np.flatnonzero(moving)[size.argmax()])
+    return finding(
+        "INPUT_SCALE", "warning",
+        f"x has {', '.join(reasons)} (column {column}: mean {mean[column]:.4g}, deviation {sd[column]:.3g}): "
+        "sums of such "
+        "inputs swamp the first layer, and one learning rate cannot suit all its weights.",
+        do.standardize(c.s), largest=largest, ratio_of_deviations=ratio, mean_over_deviation=offset, column=column,
+    )  # fmt: skip
+
+
+def target_scale(c: Case) -> Finding | None:
+    """Measured targets far from the size of what a net gives at first."""
+    s = c.s
+    if not s.finite or s.task.kind != "regression":
+        return None
+    y = s.some_y
+    sd, mean = c.sd_y, float(np.abs(y.mean(axis=0)).max())
+    size = max(sd, mean)
+    if sd == 0 or not (size > 10 or size < 0.01 or (sd < 0.01 and mean < 0.1) or mean > 20 * sd):
+        return None
+    said = f"The targets have mean {y.mean():.4g} and deviation {sd:.3g}"
+    reach = reachable(c.latest)
+    facts: dict[str, Any] = {"target_sd": sd, "target_mean": float(y.mean())}
+    if reach is not None and (y.max() > reach[1] or y.min() < reach[0]):
+        said += (f", up to {y.max():.4g}; with its hidden units at their limits the net gives {reach[0]:.3g} to "
+                 f"{reach[1]:.3g} "
+                 f"at most {'now' if s.trained else 'at its start'}")  # fmt: skip
+        facts |= {"reachable_low": reach[0], "reachable_high": reach[1]}
+    said += ": steps of ordinary size take very long to get there, or the first errors are so large that steps explode."
+    return finding(
+        "TARGET_SCALE", "warning", said,
+        do.scale_targets(s),
+        **facts,
+    )  # fmt: skip
+
+
+def reachable(state: State) -> tuple[float, float] | None:
+    """Smallest and largest output of a net whose last hidden layer is bounded: bias -+ sum |kernel|, over all units."""
+    last = state.stages[-1]
+    below = [stage for stage in state.stages if stage.layer == last.layer - 1]
+    if not below or below[0].activation not in BOUNDED or last.kernel is None or last.activation != "linear":
+        return None
+    low, high = BOUNDED[below[0].activation]
+    bias = 0.0 if last.bias is None else last.bias
+    up, down = np.maximum(last.kernel, 0), np.minimum(last.kernel, 0)
+    return (
+        float(np.min(bias + (up * low + down * high).sum(axis=0))),
+        float(np.max(bias + (up * high + down * low).sum(axis=0))),
+    )
+
+
+def symmetric(c: Case) -> Finding | None:
+    """Units of a layer that start alike and therefore stay alike."""
+    stages = c.s.start.stages
+    weights = c.s.start.weights
+    kernels = c.s.start.kernels
+    for stage in stages:
+        if stage.kernel is None or (stage.last and len(kernels) > 1):
+            continue
+        columns = stage.kernel if stage.bias is None else np.vstack([stage.kernel, stage.bias])
+        units = columns.shape[1]
+        distinct = len(np.unique(columns, axis=1).T)
+        if units < 2 or distinct > units / 2 or stage.last:
+            continue
+        after = kernels[kernels.index(f"{stage.name}/kernel") + 1]
+        rows = len(np.unique(weights[after], axis=0))
+        zero = not stage.kernel.any()
+        if rows > len(weights[after]) / 2 and not zero:
+            continue
+        value = float(stage.kernel.flat[0])
+        flat = bool((stage.kernel == value).all())
+        return finding(
+            "SYMMETRIC", "error",
+            f"{'All' if distinct == 1 else f'All but {distinct}'} {units} units of {stage.name!r} start with "
+            "the same weights"
+            f"{f' ({value:g})' if flat else ''}, so they get the same gradient and stay one and the same unit.",
+            do.fresh_start(), layer=stage.name, exact=True, distinct_units=distinct, units_in_layer=units,
+        )  # fmt: skip
+    return None
+
+
+def init_scale(c: Case) -> Finding | None:
+    """First kernels that make signals vanish or explode from layer to layer, or biases that shut units."""
+    start, last = c.s.start, c.s.model.layers[-1]
+    gains: dict[str, float] = {}
+    offsets: dict[str, float] = {}
+    hidden: list[float] = []
+    for layer, name in zip(c.s.model.layers, c.s.model.net.names, strict=True):
+        if isinstance(layer, Dense):
+            kernel = start.weights[f"{name}/kernel"].astype(np.float64)
+            ideal = math.sqrt(2.0) if layer.activation in (*RELUS, "leaky_relu", "prelu") else 1.0
+            gains[name] = float(np.sqrt(np.mean(np.square(kernel)) * len(kernel))) / ideal
+            offsets[name] = float(np.abs(start.weights.get(f"{name}/bias", np.zeros(1))).max())
+            if gains[name] > 0 and layer is not last:
+                hidden.append(gains[name])
+    live = [gain for gain in gains.values() if gain > 0]
+    if not live:
+        return None
+    product = math.prod(live)
+    scaled = min(hidden or live) >= 0.1 and max(live) <= 5 and 1e-2 <= product <= 1e2
+    at, bias = max(offsets.items(), key=lambda item: item[1])
+    if scaled and bias <= 3:
+        return None
+    if min(hidden or live) >= 0.1 and max(live) <= 5 and bias > 3:
+        said = f"The biases of {at!r} start at up to {bias:.3g}"
+    else:
+        at = max(gains, key=lambda name: abs(math.log(gains[name])) if gains[name] > 0 else 0.0)
+        said = f"The first kernel of {at!r} makes signals {gains[at]:.3g} times the size they should keep"
+    said += f" (all layers together: {product:.3g})."
+    ratio = start.loss / c.s.baseline[1] if c.s.baseline and c.s.baseline[1] > 0 else math.nan
+    if ratio > 5:
+        said += f" The first loss is {ratio:.3g} times that of the best constant."
+    return finding(
+        "INIT_SCALE", "warning", said, do.fresh_start(), layer=at, gains=list(gains.values()), product=product,
+        largest_bias=bias, first_loss_over_baseline=ratio,
+    )  # fmt: skip
+
+
+def dead_relu(c: Case) -> Finding | None:
+    """Hidden relu units that are off for every row."""
+    found: list[tuple[Stage, Array, float]] = []
+    for stage in c.latest.hidden:
+        if stage.activation in RELUS and len(stage.z):
+            found.append((stage, np.flatnonzero(stage.dead), float(stage.dead.mean())))
+    if not found:
+        return None
+    stage, dead, share = max(found, key=lambda item: item[2])
+    small = stage.z.shape[1] <= SMALL_LAYER
+    if share < (0.1 if small else 0.3):
+        return None
+    when, extra = _deaths(c, stage, dead)
+    total = sum(len(d) for _, d, _ in found)
+    severity: Severity = "error" if share == 1 else "warning" if share >= 0.5 or small else "info"
+    said = (
+        f"All {len(dead)} units of {stage.name!r} are off for every row: no gradient passes, and nothing "
+        "below it learns."
+        if share == 1
+        else f"{len(dead)} of {stage.z.shape[1]} relu units of {stage.name!r} are off for every row looked at; their "
+        "gradient is exactly 0, so they never come back."
+    )
+    return finding(
+        "DEAD_RELU", severity, said + when,
+        do.together(do.hidden_activation("leaky_relu"), do.fresh_start()),
+        do.together(do.optimizer(do.ADAM), do.fresh_start()),
+        do.learning_rate(0.1), do.starts(),
+        layer=stage.name, units=dead.tolist(), dead_share=share, dead_in_all_layers=total, **extra,
+    )  # fmt: skip
+
+
+def _deaths(c: Case, stage: Stage, dead: Array) -> tuple[str, dict[str, Any]]:
+    """When units died, from the probes of the training."""
+    probes = getattr(c.s.record, "probes", None)
+    if probes is None or not len(dead):
+        born = [u for u in dead.tolist() if u in _dead_at_start(c, stage)]
+        if born:
+            return f" {len(born)} of them started dead.", {"dead_at_start": len(born)}
+        return "", {}
+    try:
+        moments = [(probes.first_death(stage.layer, unit), unit) for unit in dead.tolist()]
+    except (IndexError, KeyError, ValueError):
+        return "", {}
+    known = sorted((m[1], m[0], unit) for m, unit in moments if m is not None)
+    if not known:
+        return "", {}
+    step, epoch, unit = known[0]
+    return (
+        f" Unit {unit} was the first, in epoch {epoch + 1}, by step {step}.",
+        {"first_dead_unit": unit, "epoch": epoch, "step": step},
+    )
+
+
+def _dead_at_start(c: Case, stage: Stage) -> set[int]:
+    for other in c.s.start.stages:
+        if other.layer == stage.layer:
+            return set(np.flatnonzero(other.dead).tolist())
+    return set()
+
+
+def saturated(c: Case) -> Finding | None:
+    """Sigmoid or tanh units on their flat ends."""
+    stages = [stage for stage in (*c.latest.hidden, *c.s.start.hidden) if stage.saturated > 0.5]
+    if not stages:
+        return None
+    stage = max(stages, key=lambda item: item.saturated)
+    early = any(other.layer == stage.layer and other.saturated > 0.5 for other in c.s.start.hidden)
+    return finding(
+        "SATURATED", "warning",
+        f"{stage.saturated:.0%} of what {stage.name!r} gives lies on the flat ends of {stage.activation}"
+        f"{', from the start on' if early else ''}: its gradient is next to 0 there.",
+        do.standardize(c.s), do.together(do.standardize(c.s), do.fresh_start(), do.optimizer(do.ADAM)),
+        do.hidden_activation("relu"), layer=stage.name, saturated_share=stage.saturated, at_start=early,
+    )  # fmt: skip
+
+
+def vanishing(c: Case) -> Finding | None:
+    """Gradients that shrink from the last layer to the first."""
+    start = c.s.start
+    kernels = [name for name in start.kernels if name in start.gradient]
+    if len(kernels) < 3:
+        return None
+    first, last = start.rms(kernels[0]), start.rms(kernels[-1])
+    if not (last > 0 and 0 <= first / last < 3e-3) or any(stage.dead.all() for stage in start.hidden):
+        return None
+    names = sorted({stage.activation for stage in start.hidden})
+    depth = len(kernels)
+    return finding(
+        "VANISHING", "warning",
+        f"The gradient of the first of {depth} layers is {first / last:.1e} times that of the last: each layer of "
+        f"{' and '.join(names) or 'linear units'} takes a part of it, and the first layers hardly move.",
+        do.together(do.hidden_activation("relu"), do.fresh_start()),
+        do.together(do.hidden_activation("relu"), do.fresh_start(), do.optimizer(do.ADAM)),
+        do.together(do.hidden_activation("relu"), do.normalize_batches(), do.optimizer(do.ADAM)),
+        layer=kernels[0].rpartition("/")[0], first_over_last=first / last, depth=depth,
+    )  # fmt: skip
+
+
+def duplicate_units(c: Case) -> Finding | None:
+    """Two units of a layer that compute the same function up to a factor."""
+    for stage in c.latest.hidden:
+        live = np.flatnonzero(~stage.dead & ~stage.constant)
+        if len(live) < 2 or stage.a.shape[1] > 512 or stage.kernel is None or len(stage.a) < 8:
+            continue
+        a = stage.a[:, live]
+        with np.errstate(all="ignore"):
+            r = np.corrcoef(a.T)
+        pairs = np.argwhere(np.triu(np.abs(r) > 0.999, 1))
+        if not len(pairs):
+            continue
+        units = sorted({int(live[i]) for pair in pairs for i in pair})
+        small = stage.a.shape[1] <= SMALL_LAYER
+        share = len(units) / stage.a.shape[1]
+        if not small and share < 0.5:
+            continue
+        one, two = (int(live[i]) for i in pairs[0])
+        same = float(np.abs(r[pairs[:, 0], pairs[:, 1]]).max()) > 1 - 1e-9
+        return finding(
+            "DUPLICATE_UNITS", "warning" if small else "info",
+            f"Units {one} and {two} of {stage.name!r} give the same answer up to a factor (correlation "
+            f"{r[pairs[0][0], pairs[0][1]]:.5f}): the net works with one unit fewer than it has.",
+            do.starts(), do.fresh_start(), layer=stage.name, units=units, exact=same and small, pairs=len(pairs),
+        )  # fmt: skip
+    return None
+
+
+def no_capacity(c: Case) -> Finding | None:
+    """A net that can only draw straight lines, or hardly any bends."""
+    dense, hidden = c.plan.dense(), c.plan.hidden_activations()
+    widths = c.plan.hidden_widths()
+    no_bias = [layer for layer in dense if not layer.use_bias]
+    cures = [do.capacity(), do.together(do.capacity(64), do.optimizer(do.QUICK_ADAM))]
+    facts: dict[str, Any] = {"hidden_layers": len(widths), "smallest_width": min(widths, default=0)}
+    if not widths:
+        said = "The net has no hidden layer: it is a linear model, whatever it is trained with."
+    elif not hidden:
+        said = f"None of the {len(widths)} hidden layers has an activation: together they are one linear layer."
+    elif min(widths) <= SMALL_LAYER and min(widths) < max(c.s.task.width, 3 if c.s.model.inputs > 1 else 9):
+        said = f"The narrowest hidden layer has {min(widths)} units: all that the net knows must pass through them."
+    elif no_bias and len(no_bias) == len(dense):
+        said = "No layer has a bias: every unit's bend goes through the origin, and x = 0 always gives the same output."
+        cures = [do.capacity(1), *cures]
+    else:
+        return None
+    return finding("NO_CAPACITY", "warning", said, *cures, **facts)

@@ -1,0 +1,406 @@
+"""Rules about a training: penalties, the order of the rows, steps, and what all this comes to. Thresholds only raise a
+suspicion here too."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from .. import optimizers
+from ..arrays import Array
+from ..data import Rows
+from ..layers import Dense, Dropout, Layer
+from ..model import Model
+from ..schedules import Schedule
+from . import remedies as do
+from .case import Case
+from .finding import Finding, finding
+from .plan import Plan, changed
+from .subject import Subject
+
+
+def over_reg(c: Case) -> Finding | None:
+    """Penalties or dropout that outweigh the data."""
+    if c.s.probe is None:
+        return None
+    parts = [found for look in (_penalties, _decay, _dropout) if (found := look(c)) is not None]
+    if not parts:
+        return None
+    reasons, facts = (
+        " ".join(said for said, _, _ in parts),
+        {name: v for _, found, _ in parts for name, v in found.items()},
+    )
+    cures = [cure for _, _, found in parts for cure in found]
+    if len(parts) > 1:
+        cures.append(do.together(do.penalties(0.0), do.dropout(0.0)))
+    return finding("OVER_REG", "warning", reasons, *cures, **facts)
+
+
+Part = tuple[str, dict[str, Any], list[do.Remedy]]
+
+
+def _without_penalties(layer: Dense) -> Layer:
+    return changed(layer, kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None)
+
+
+def _penalties(c: Case) -> Part | None:
+    s, free = c.s, c.plan.each(_without_penalties)
+    if free == c.plan or s.probe is None:
+        return None
+    plain = free.build()
+    model = s.model if s.trained else c.run.model if c.run is not None else s.fresh
+    first_pull, first_push, _, _ = _forces(s.fresh, plain, s.probe)
+    pull, push, whole, data = _forces(model, plain, s.probe)
+    penalty, ratio = whole - data, first_pull / max(first_push, 1e-30)
+    stuck = s.baseline is None or not data < 0.7 * s.baseline[1]
+    if not (ratio > 1 or penalty > data or (stuck and (penalty > 0.3 * data or pull > 0.5 * push))):
+        return None
+    said = (
+        f"At first the penalties pull on the weights {ratio:.2g} times as hard as the data; "
+        f"{'now' if s.trained else 'after a trial'} they are {penalty:.3g} of a loss of {whole:.3g}."
+    )
+    facts = {"penalty": penalty, "data_loss": data, "first_pull_over_push": ratio}
+    return said, facts, [do.penalties(0.01), do.penalties(0.0)]
+
+
+def _forces(model: Model, plain: Model, probe: Rows) -> tuple[float, float, float, float]:
+    """Norms of the gradients of the penalties and of the data, loss with and without penalties."""
+    plain.set_weights(model.get_weights())
+    whole, gradient = model.machine.loss_and_grad(probe, False, 0)
+    data, data_gradient = plain.machine.loss_and_grad(probe, False, 0)
+    pull = math.sqrt(sum(float(np.square(a - b).sum()) for a, b in zip(gradient, data_gradient, strict=True)))
+    push = math.sqrt(sum(float(np.square(b).sum()) for b in data_gradient))
+    return pull, push, whole, data
+
+
+def _decay(c: Case) -> Part | None:
+    optimizer = c.plan.optimizer
+    decay = 0.0 if optimizer.full_batch else optimizer.weight_decay or 0.0
+    rate = _rate(c.plan, len(c.s.x))
+    if not decay or rate is None:
+        return None
+    each = decay * rate
+    if not (each > 0.01 or (decay >= 0.1 and each * _steps(c) > 0.3)):
+        return None
+    said = f"weight_decay={decay:g} shrinks every weight by {each:.2%} in each step."
+    return said, {"weight_decay": decay}, [do.penalties(0.01), do.penalties(0.0)]
+
+
+def _dropout(c: Case) -> Part | None:
+    rates = [layer.rate for layer in c.plan.layers if isinstance(layer, Dropout)]
+    most = max(rates, default=0.0)
+    last = bool(c.plan.layers) and isinstance(c.plan.layers[-1], Dropout)
+    narrow = min(c.plan.hidden_widths(), default=0) * (1 - most) < 8
+    if most < 0.5 or not (most >= 0.7 or narrow or last or len(rates) >= 3):
+        return None
+    said = f"Dropout takes {most:.0%} of {'the output' if last else 'the units'} away in every step"
+    said += f", {len(rates)} times over." if len(rates) > 1 else "."
+    return said, {"dropout": most}, [do.dropout(0.2 if most < 0.7 else 0.1), do.dropout(0.0)]
+
+
+def _steps(c: Case) -> int:
+    return max(1, c.plan.epochs * math.ceil(len(c.s.x) / c.plan.batch_size))
+
+
+def batching(c: Case) -> Finding | None:
+    """Batches that do not look like the data: rows sorted and not shuffled."""
+    s, size = c.s, c.plan.batch_size
+    if not s.finite or c.plan.optimizer.full_batch or len(s.y) < 2 * size:
+        return None
+    y = np.asarray(s.y if s.y.shape[1] <= 64 else s.y[:, :64], dtype=np.float64)
+    inside, whole = _spread_in_batches(s, y, size)
+    ratio = inside / whole if whole > 0 else 1.0
+    if c.plan.shuffle or ratio >= 0.5:
+        return _rare_class(c)
+    return finding(
+        "BATCHING", "error" if ratio < 0.2 else "warning",
+        f"shuffle=False, and the rows are sorted: inside a batch of {size} the targets vary by {ratio:.0%} of "
+        "what they do "
+        "in the data, so each batch teaches one answer and the next unteaches it.",
+        do.batches(None), spread_in_batches=ratio, batch_size=size,
+    )  # fmt: skip
+
+
+def _spread_in_batches(s: Subject, y: Array, size: int) -> tuple[float, float]:
+    """Mean entropy (classes) or variance of the targets inside batches, and of all."""
+    count = len(y) // size
+    y = y[: count * size]
+    if s.task.classifies and s.task.kind != "multilabel":
+        truth = s.task.classes_of(y)
+        classes = int(truth.max()) + 1
+        table = np.zeros((count, classes))
+        np.add.at(table, (np.repeat(np.arange(count), size), truth), 1.0 / size)
+        return float(_entropy(table).mean()), float(_entropy(table.mean(axis=0)[None]).mean())
+    batches = y.reshape(count, size, -1)
+    return float(batches.var(axis=1).mean()), float(y.var(axis=0).mean())
+
+
+def _entropy(table: Array) -> Array:
+    with np.errstate(all="ignore"):
+        return np.asarray(-np.where(table > 0, table * np.log(table), 0.0).sum(axis=1))
+
+
+def _rare_class(c: Case) -> Finding | None:
+    """A class that is rare and never predicted: worth knowing, no fault of the net."""
+    s = c.s
+    if c.end is None or not s.task.classifies or s.task.kind == "multilabel" or s.probe is None:
+        return None
+    y = s.some_y
+    truth = s.task.classes_of(y)
+    counts = np.bincount(truth)
+    rare = np.flatnonzero((counts > 0) & (counts < 0.1 * len(y)))
+    if not len(rare) or len(counts) > 20:
+        return None
+    x = np.ascontiguousarray(s.some_x[:5000])
+    model = s.model if s.trained else c.run.model if c.run is not None else None
+    if model is None or s.problem:
+        return None
+    answers = s.task.answers(np.asarray(model.predict(x), dtype=np.float64), s.threshold(s.activation, s.loss))
+    missed = [int(k) for k in rare if not np.any(answers == k)]
+    if not missed:
+        return None
+    return finding(
+        "BATCHING", "info",
+        f"Class {missed[0]} makes up {counts[missed[0]] / len(y):.1%} of the rows and is never predicted; a "
+        "net that is right "
+        f"{1 - counts[missed[0]] / len(y):.1%} of the time without it sees little reason to.",
+        remedy="fit(class_weight='balanced'), or predict the class below a lower threshold", classes=missed,
+        shares=[float(counts[k] / len(y)) for k in missed],
+    )  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Course:
+    """How the losses of a training went.
+
+    Attributes
+    ----------
+    first, last, highest : float
+        Of the losses that were numbers; `first` that of the first values.
+    broken : str
+        What stopped being a number, "" if nothing did.
+    grown, rough : bool
+        Whether it ended above ten times its beginning; whether it went up and down.
+    """
+
+    first: float
+    last: float
+    highest: float
+    broken: str
+    grown: bool
+    rough: bool
+    rises: float
+    swing: float
+
+    @classmethod
+    def of(cls, c: Case) -> Course | None:
+        """Look at the losses, and at the net after training."""
+        losses = np.asarray(c.losses, dtype=np.float64)
+        finite = losses[np.isfinite(losses)]
+        where = c.end.first_nonfinite if c.end is not None else None
+        if not len(losses) and where is None:
+            return None
+        broken = ""
+        if len(finite) < len(losses) or where is not None:
+            epoch = int(np.argmax(~np.isfinite(losses))) + 1 if len(finite) < len(losses) else len(losses)
+            broken = f"in epoch {epoch}{f', first seen in {where}' if where else ''}"
+        first = c.s.start.loss if math.isfinite(c.s.start.loss) else float(losses[0]) if len(losses) else math.nan
+        last, highest = (float(finite[-1]), float(finite.max())) if len(finite) else (math.nan, math.nan)
+        rises = swing = 0.0
+        if len(finite) > 4:
+            late = finite[len(finite) // 2 :]
+            rises = float(np.mean(np.diff(finite) > 0))
+            swing = float(np.abs(np.diff(late)).mean() / max(late.mean(), 1e-30))
+        return cls(
+            first, last, highest, broken, last > 10 * max(first, 1e-12), rises > 0.4 and swing > 0.1, rises, swing
+        )
+
+
+def diverged(c: Case) -> Finding | None:
+    """Losses that explode, or bounce, because steps are too long."""
+    course, rate = Course.of(c), _rate(c.plan, len(c.s.x))
+    if course is None:
+        return None
+    usual, name = _usual_rate(c.plan), type(c.plan.optimizer).__name__
+    momentum = getattr(c.plan.optimizer, "momentum", 0.0) if isinstance(c.plan.optimizer, optimizers.SGD) else 0.0
+    reach = None if rate is None else rate / (1 - momentum)  # what steps in one direction add up to
+    died = _died(c)
+    facts: dict[str, Any] = {"rises": course.rises, "swing": course.swing, "learning_rate": rate}
+    large = reach is not None and reach > 20 * usual
+    if course.broken:
+        said = f"The loss stopped being a number {course.broken}."
+    elif course.grown:
+        said = f"The loss grew from {course.first:.4g} to {course.last:.4g}."
+    elif course.rough:
+        said = f"The loss rose in {course.rises:.0%} of the epochs, by {course.swing:.0%} of itself on average."
+    elif died:
+        said = f"Units of {died!r} were alive at the start and are dead now: steps were long enough to throw them off."
+    elif large:
+        with_momentum = f", {reach:g} with momentum {momentum:g}," if momentum else ""
+        said = f"A learning rate of {rate:g}{with_momentum} is far above the {usual:g} that {name} usually takes."
+    else:
+        return None
+    cures: list[do.Remedy] = []
+    curvature = largest_curvature(c.s) if c.run is not None and isinstance(c.plan.optimizer, optimizers.SGD) else None
+    if curvature and rate:
+        limit = 2 * (1 + momentum) / curvature
+        facts |= {"curvature": curvature, "longest_stable_rate": limit}
+        if rate > limit:
+            said += (
+                f" At the start the loss curves by {curvature:.3g}: steps are stable up to a learning rate of "
+                f"{limit:.2g}, and it is {rate:g}."
+            )
+            if limit > 1e-3 * usual:  # else the start itself is at fault
+                cures.append(do.rate(_round(0.5 * limit)))
+    if rate is not None and rate > 3 * usual:
+        cures.insert(0, do.rate(usual))
+    cures += [do.learning_rate(0.1), do.learning_rate(0.01), do.clipping(), do.optimizer(do.ADAM)]
+    return finding("DIVERGED", "error" if course.broken or course.grown else "warning", said, *cures, **facts)
+
+
+def _died(c: Case) -> str | None:
+    """Name of a layer most of whose relu units died in training."""
+    if c.end is None or c.end.first_nonfinite is not None:
+        return None
+    at_start = {stage.layer: float(stage.dead.mean()) for stage in c.s.start.hidden}
+    for stage in c.end.hidden:
+        if float(stage.dead.mean()) >= 0.5 > 2 * at_start.get(stage.layer, 1.0):
+            return stage.name
+    return None
+
+
+def _rate(plan: Plan, rows: int) -> float | None:
+    """Learning rate; of a schedule, the median over the training."""
+    if plan.optimizer.full_batch:
+        return None
+    rate = plan.optimizer.learning_rate
+    if not isinstance(rate, Schedule):
+        return float(rate)
+    steps = max(1, plan.epochs * math.ceil(rows / plan.batch_size))
+    return float(np.median(plan.optimizer.learning_rates(0, min(steps, 100_000))))
+
+
+def _usual_rate(plan: Plan) -> float:
+    if isinstance(plan.optimizer, optimizers.SGD):
+        return 0.01
+    if isinstance(plan.optimizer, (optimizers.Adadelta,)):
+        return 1.0
+    return 1e-4 if isinstance(plan.optimizer, optimizers.Lion) else 1e-3
+
+
+def _round(value: float) -> float:
+    return float(f"{value:.1e}")
+
+
+def largest_curvature(s: Subject, rounds: int = 12) -> float | None:
+    """Largest eigenvalue of the Hessian at the start, by power iteration on differences of gradients (float64)."""
+    if s.probe is None:
+        return None
+    exact = replace(Plan.of(s.fresh, 32, 1, True, None), dtype="float64").build()
+    exact.set_weights(s.fresh.get_weights())
+    weights = exact.get_weights()
+    names = exact.net.tensors
+    trainable = [i for i, tensor in enumerate(names) if tensor.trainable]
+    rows = Rows(np.asarray(s.probe.x, dtype=np.float64), s.probe.y, s.probe.w)
+    generator = np.random.default_rng(0)
+    v = [generator.standard_normal(weights[i].shape) for i in trainable]
+    value = 0.0
+    for _ in range(rounds):
+        norm = math.sqrt(sum(float(np.square(part).sum()) for part in v))
+        if not norm > 0 or not math.isfinite(norm):
+            return None
+        v = [part / norm for part in v]
+        size = math.sqrt(sum(float(np.square(weights[i]).sum()) for i in trainable)) or 1.0
+        step = 1e-5 * size
+        sides = []
+        for sign in (1.0, -1.0):
+            moved = list(weights)
+            for i, part in zip(trainable, v, strict=True):
+                moved[i] = weights[i] + sign * step * part
+            exact.machine.set_tensors(moved)
+            sides.append(exact.machine.loss_and_grad(rows, False, 0)[1])
+        product = [(a - b) / (2 * step) for a, b in zip(*sides, strict=True)]
+        value = sum(float((a * b).sum()) for a, b in zip(v, product, strict=True))
+        v = product
+    return value if math.isfinite(value) and value > 0 else None
+
+
+def too_slow(c: Case) -> Finding | None:
+    """A loss that still falls when training ends, or steps too small to matter."""
+    losses = np.asarray(c.losses, dtype=np.float64)
+    rate = _rate(c.plan, len(c.s.x))
+    small = rate is not None and rate < 0.2 * _usual_rate(c.plan)
+    steps, falling = _steps(c), 0.0
+    if len(losses) >= 5 and np.isfinite(losses).all():
+        tail = losses[-max(2, len(losses) // 10) - 1 :]
+        falling = float((tail[0] - tail[-1]) / max(abs(tail[0]), 1e-30))
+        floor = c.s.baseline[1] if c.s.baseline else math.nan
+        moved = float((losses[0] - losses[-1]) / max(abs(losses[0]), 1e-30))
+        calm = float(np.mean(np.diff(losses) <= 0)) > 0.7
+        slow = falling > 0.02 or (calm and 0 <= moved < 0.02 and losses[-1] > 0.5 * floor)
+    else:
+        slow = len(losses) > 0
+    few = steps < 300
+    course = Course.of(c)
+    if course is not None and not course.highest <= 2 * max(course.first, losses[0]):
+        slow, falling = False, 0.0  # what explodes is not slow, even if it comes down again
+    if not (small or slow or few):
+        return None
+    said = ""
+    usual, name = _usual_rate(c.plan), type(c.plan.optimizer).__name__
+    if rate == 0:
+        said = "The learning rate is 0. "
+    elif small and rate is not None:
+        said = f"A learning rate of {rate:g} is {usual / rate:.3g} times below what {name} usually takes. "
+    if falling > 0.02:
+        said += f"The loss still fell by {falling:.0%} in the last tenth of the training. "
+    if few:
+        said += f"The training has {steps} steps in all. "
+    said = said or "The loss hardly moves. "
+    cures = [
+        do.learning_rate(10),
+        do.learning_rate(100),
+        do.optimizer(do.ADAM),
+        do.optimizer(do.QUICK_ADAM),
+        do.epochs(5),
+        do.epochs(20),
+    ]
+    if small:
+        cures.insert(0, do.rate(usual))
+    if few and c.plan.batch_size > 64:
+        cures.insert(0, do.batches(32))
+    return finding(
+        "TOO_SLOW", "warning", said.strip(), *cures, still_falling=falling, steps=steps, learning_rate=rate,
+    )  # fmt: skip
+
+
+def baseline(c: Case) -> Finding | None:
+    """A net that answers every row alike: the symptom behind all that it is stuck on."""
+    s = c.s
+    if s.baseline is None or c.end is None:
+        return None
+    constant, value = s.baseline
+    p = c.end.predictions.astype(np.float64)
+    if not np.isfinite(p).all():
+        return None
+    reached = c.losses[-1] if c.losses and math.isfinite(c.losses[-1]) else c.end.loss
+    gain = (value - reached) / value if value else 0.0
+    spread = float(np.sqrt(p.var(axis=0).mean()))
+    wanted = c.sd_y if not s.loss.sparse else float(np.sqrt(np.mean(constant * (1 - constant))))
+    flat = spread < 0.05 * max(wanted, 1e-12)
+    if not (flat or abs(gain) < 0.02):
+        return None
+    near = f"{abs(gain):.1%} {'below' if gain >= 0 else 'above'}" if math.isfinite(gain) else "not below"
+    what = {"mse": "the mean", "mae": "the median"}.get(s.loss.kind, "the best constant")
+    if s.loss.kind.endswith("crossentropy"):
+        what = "the class frequencies"
+    return finding(
+        "BASELINE", "info",
+        f"The loss is {reached:.4g}; answering {what} for every row gives {value:.4g} ({near}). "
+        + ("All predictions are nearly the same." if flat else "The predictions vary, but to no use."),
+        remedy="see the causes above", baseline_loss=value, loss=reached, gain=gain, spread_of_predictions=spread,
+        spread_of_targets=wanted, constant=constant[:10],
+    )  # fmt: skip

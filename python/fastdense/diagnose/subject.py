@@ -1,0 +1,384 @@
+"""What is examined: a model with its data, and what can be measured on the two without training."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..arrays import Array, as_array, fail
+from ..data import Rows, prepare
+from ..layers import Activation, Dense
+from .baseline import constant_predictor
+from .task import Task, read_task
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+PROBE_ROWS = 1024
+STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # that decide about scales and repetitions
+BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softmax": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0),
+           "softsign": (-1.0, 1.0), "relu6": (0.0, 6.0)}  # fmt: skip
+RANGES = {**BOUNDED, "relu": (0.0, math.inf), "softplus": (0.0, math.inf), "exponential": (0.0, math.inf),
+          "elu": (-1.0, math.inf), "celu": (-1.0, math.inf), "selu": (-1.7581, math.inf),
+          "gelu": (-0.17, math.inf), "silu": (-0.2785, math.inf), "mish": (-0.3088, math.inf)}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a layer with an activation (or the last layer) does on the probe rows.
+
+    Attributes
+    ----------
+    layer : int
+    name, activation : str
+    z, a : ndarray of shape (rows, units)
+        Before and after the activation.
+    kernel : ndarray of shape (inputs, units) or None
+        Of the dense layer itself.
+    last : bool
+    """
+
+    layer: int
+    name: str
+    activation: str
+    z: Array
+    a: Array
+    kernel: Array | None
+    bias: Array | None
+    last: bool
+
+    @cached_property
+    def dead(self) -> Array:
+        """Units (bool) that are off for every row: only a relu (or relu6) can be."""
+        if self.activation not in ("relu", "relu6"):
+            return np.zeros(self.z.shape[1], bool)
+        return np.asarray((self.z <= 0).all(axis=0))
+
+    @cached_property
+    def constant(self) -> Array:
+        """Units (bool) whose output is the same for every row."""
+        spread = self.a.max(axis=0) - self.a.min(axis=0)
+        return np.asarray(spread <= 1e-6 * np.maximum(np.abs(self.a).max(axis=0), 1e-30))
+
+    @cached_property
+    def saturated(self) -> float:
+        """Share of (row, unit) pairs on the flat part of a sigmoid or tanh."""
+        limit = {"sigmoid": 5.0, "tanh": 2.5, "hard_sigmoid": 3.0, "softsign": 10.0}.get(self.activation)
+        return float(np.mean(np.abs(self.z) > limit)) if limit else 0.0
+
+    @cached_property
+    def off(self) -> float:
+        """Share of (row, unit) pairs with z <= 0."""
+        return float(np.mean(self.z <= 0))
+
+
+@dataclass(frozen=True)
+class State:
+    """A model at some moment: its stages, predictions and gradient on the probe rows."""
+
+    stages: list[Stage]
+    predictions: Array
+    loss: float  # mean over the probe rows, penalties included; NaN if the data do not suit the loss
+    gradient: dict[str, Array]  # by "layer/tensor"
+    weights: dict[str, Array]
+
+    def rms(self, tensor: str) -> float:
+        """Root mean square of a tensor's gradient."""
+        g = self.gradient[tensor]
+        return float(np.sqrt(np.mean(np.square(g, dtype=np.float64)))) if g.size else 0.0
+
+    @property
+    def kernels(self) -> list[str]:
+        """Names of the dense kernels, first to last."""
+        return [name for name in self.weights if name.endswith("/kernel")]
+
+    @property
+    def hidden(self) -> list[Stage]:
+        """Every stage but the last."""
+        return [stage for stage in self.stages if not stage.last]
+
+    @property
+    def first_nonfinite(self) -> str | None:
+        """Name of the first tensor or stage that holds NaN or infinity."""
+        for name, value in self.weights.items():
+            if not np.isfinite(value).all():
+                return name
+        for stage in self.stages:
+            if not np.isfinite(stage.a).all():
+                return stage.name
+        return None
+
+
+class Subject:
+    """A compiled model and its data, read leniently: nothing that is wrong with them raises here, it is a finding.
+
+    Attributes
+    ----------
+    model : Model
+        As the user left it; never changed.
+    x, y : ndarray
+        (rows, inputs) and (rows, columns), float64 or as given where large.
+    problem : str
+        What `fit` says about these data; "" if it takes them.
+    finite : bool
+        Whether neither x nor y holds NaN or infinity.
+    history : dict of lists
+        Of the training that is to be explained, {} if there was none.
+    """
+
+    def __init__(self, model: Model, x: Any, y: Any, sample_weight: Any, history: Any) -> None:
+        self.model = model
+        self.loss = model._compiled_loss("diagnose")
+        self.x = _table("x", as_array("diagnose", "x", x), model.inputs)
+        self.raw_y = as_array("diagnose", "y", y)
+        self.y = _columns(self.raw_y, len(self.x))
+        self.record = history if history is not None else model.history
+        self.history: dict[str, list[float]] = _history_of(self.record)
+        self.problem, self.rows = "", None
+        try:
+            self.rows = prepare("fit", self.x, self.raw_y, sample_weight, model._shape, self.loss)
+        except ValueError as error:
+            self.problem = str(error)
+        self.finite = bool(_finite(self.x) and _finite(self.y))
+
+    # ---- data ------------------------------------------------------------------------------------------------------
+
+    @cached_property
+    def good(self) -> Array:
+        """Rows (bool) without NaN and infinity."""
+        if self.finite:
+            return np.ones(len(self.x), bool)
+        return np.asarray(np.isfinite(self.x).all(axis=1) & np.isfinite(self.y).all(axis=1))
+
+    @cached_property
+    def finite_x(self) -> Array:
+        """The good rows of x."""
+        return self._finite_rows(self.x)
+
+    @cached_property
+    def some_x(self) -> Array:
+        """Good rows of x, float64: not more than looking at them may take."""
+        return np.asarray(sample(self.finite_x, self._some), dtype=np.float64)
+
+    @cached_property
+    def some_y(self) -> Array:
+        """The targets of `some_x`, float64."""
+        return np.asarray(sample(self._finite_rows(self.y), self._some), dtype=np.float64)
+
+    @property
+    def _some(self) -> int:
+        columns = int(self.x.shape[1] + self.y.shape[1])
+        return max(PROBE_ROWS, min(STATISTICS_ROWS, STATISTICS_NUMBERS // columns))
+
+    def _finite_rows(self, array: Array) -> Array:
+        return array if self.finite else array[self.good]
+
+    @cached_property
+    def task(self) -> Task:
+        """What the targets ask for."""
+        y = self._finite_rows(self.y) if self.y.shape[1] == 1 else self.some_y  # a class may be rare
+        return read_task(
+            np.asarray(y, dtype=np.float64),
+            self.loss,
+            self.activation,
+            self.model.outputs,
+            [metric.name for metric in self.model.metrics],
+        )
+
+    @cached_property
+    def activation(self) -> str:
+        """Name of the activation that the net ends with."""
+        for layer in reversed(self.model.layers):
+            if isinstance(layer, (Dense, Activation)):
+                return layer.activation
+        return "linear"
+
+    @cached_property
+    def output_layer(self) -> str:
+        """Name of the layer that the output activation belongs to."""
+        for layer, name in zip(reversed(self.model.layers), reversed(self.model.net.names), strict=True):
+            if isinstance(layer, (Dense, Activation)):
+                return name
+        return self.model.net.names[-1]
+
+    @property
+    def from_logits(self) -> bool:
+        """Whether a cross-entropy takes the output as it is before softmax or sigmoid."""
+        return bool(getattr(self.loss, "from_logits", False))
+
+    def threshold(self, activation: str, loss: Any) -> float:
+        """Where a single output of a net changes from one class to the other."""
+        if loss.kind == "hinge" or getattr(loss, "from_logits", False):
+            return 0.0
+        if loss.kind == "binary_crossentropy" or not len(self.task.labels):
+            return 0.5
+        if activation == "sigmoid":
+            return max(0.5, float(self.task.labels.mean()))
+        return float(self.task.labels.mean())
+
+    @cached_property
+    def baseline(self) -> tuple[Array, float] | None:
+        """The best constant output and its loss; None if the loss does not take the targets."""
+        if self.rows is None:
+            return None
+        y, w = self.rows.y, self.rows.w
+        if len(y) > 10 * STATISTICS_ROWS:
+            y, w = sample(y, 10 * STATISTICS_ROWS), None if w is None else sample(w, 10 * STATISTICS_ROWS)
+        constant, value = constant_predictor(self.loss, y, w, self.model.outputs)
+        return (constant, value) if np.isfinite(value) else None
+
+    @cached_property
+    def column_scale(self) -> tuple[Array, Array]:
+        """Mean and standard deviation of every column of x."""
+        return self.some_x.mean(axis=0), self.some_x.std(axis=0)
+
+    # ---- the net on the probe rows -----------------------------------------------------------------------------------
+
+    @cached_property
+    def probe(self) -> Rows | None:
+        """At most `PROBE_ROWS` rows, if the model takes them."""
+        if self.rows is None:
+            return None
+        w = None if self.rows.w is None else sample(self.rows.w, PROBE_ROWS)
+        return Rows(sample(self.rows.x, PROBE_ROWS), sample(self.rows.y, PROBE_ROWS), w)
+
+    @property
+    def trained(self) -> bool:
+        """Whether the model has made a step, or was loaded with a record of its training."""
+        return bool(self.model.machine.step or self.model.machine.epochs_trained or self.history)
+
+    @cached_property
+    def given_values(self) -> list[Array] | None:
+        """The weights of an untrained model that are not those of its seed; None if they are."""
+        if self.trained:
+            return None
+        now, then = self.model.get_weights(), self.model.clone().get_weights()
+        skip = 2 if self.model.net.statistics is not None else 0
+        same = all(np.array_equal(a, b) for a, b in zip(now[skip:], then[skip:], strict=True))
+        return None if same else now
+
+    @cached_property
+    def fresh(self) -> Model:
+        """The model with its first values, its input statistics known."""
+        made = self.model.clone()
+        if self.given_values is not None:
+            made.set_weights(self.given_values)
+        if made.net.statistics is not None:
+            made.machine.adapt(np.ascontiguousarray(self.finite_x))
+        return made
+
+    @cached_property
+    def start(self) -> State:
+        """The net with its first values."""
+        return self.state_of(self.fresh)
+
+    @cached_property
+    def now(self) -> State:
+        """The net as it is."""
+        return self.state_of(self.model) if self.trained else self.start
+
+    def state_of(self, model: Model) -> State:
+        """Measure a model on the probe rows."""
+        x = sample(self.finite_x, PROBE_ROWS)
+        with np.errstate(all="ignore"):
+            outputs = model.machine.activations(np.ascontiguousarray(x), 0)
+            names = [tensor.name for tensor in model.net.tensors]
+            weights = dict(zip(names, model.get_weights(), strict=True))
+            loss, gradient = math.nan, {}
+            if self.probe is not None:
+                loss, parts = model.machine.loss_and_grad(self.probe, False, 0)
+                trainable = [tensor.name for tensor in model.net.tensors if tensor.trainable]
+                gradient = dict(zip(trainable, parts, strict=True))
+            return State(_stages(model, x, outputs, weights), np.asarray(outputs[-1]), loss, gradient, weights)
+
+    # ---- the training that is to be explained ------------------------------------------------------------------------
+
+    @cached_property
+    def options(self) -> dict[str, Any]:
+        """batch_size, epochs, shuffle and seconds of that training, as far as they are known."""
+        params = getattr(self.record, "params", None)
+        known = dict(params) if isinstance(params, Mapping) else {}
+        losses = self.history.get("loss", [])
+        found: dict[str, Any] = {}
+        epochs = max(len(losses), self.model.machine.epochs_trained)
+        if epochs:
+            found["epochs"] = epochs
+        if known.get("batch_size"):
+            found["batch_size"] = int(known["batch_size"])
+        elif known.get("steps"):
+            found["batch_size"] = math.ceil(len(self.x) / max(1, int(known["steps"])))
+        for name in ("shuffle", "seconds"):
+            if name in known:
+                found[name] = known[name]
+        return found
+
+
+def sample(array: Array, rows: int) -> Array:
+    """At most so many rows, in order, chosen at random but always the same: data may well repeat with some period."""
+    if len(array) <= rows:
+        return np.ascontiguousarray(array)
+    chosen = np.random.default_rng(0).choice(len(array), rows, replace=False)
+    return np.ascontiguousarray(array[np.sort(chosen)])
+
+
+def _table(name: str, array: Array, inputs: int) -> Array:
+    if array.ndim == 1 and inputs == 1:
+        array = array.reshape(-1, 1)
+    if array.ndim > 2 and array.shape[0] and array[0].size == inputs:
+        array = array.reshape(len(array), -1)
+    if array.ndim != 2 or array.shape[1] != inputs or not len(array):
+        fail("diagnose", f"{name} has shape {array.shape}", f"the model takes (rows, {inputs})",
+             f"pass {name} as you would pass it to fit")  # fmt: skip
+    return array
+
+
+def _columns(array: Array, rows: int) -> Array:
+    if array.ndim == 0 or len(array) != rows:
+        given = f"y has shape {array.shape}"
+        fail("diagnose", f"x has {rows} rows and {given}", "one target per row is needed", "cut both from one table")
+    return array.reshape(rows, -1)
+
+
+def _finite(array: Array) -> bool:
+    if array.dtype.kind != "f":
+        return True
+    step = max(1, (1 << 22) // max(1, array.shape[1]))
+    return all(bool(np.isfinite(array[i : i + step]).all()) for i in range(0, len(array), step))
+
+
+def _history_of(record: Any) -> dict[str, list[float]]:
+    if record is None:
+        return {}
+    found = record if isinstance(record, Mapping) else getattr(record, "history", None)
+    if not isinstance(found, Mapping):
+        fail("diagnose", f"history is a {type(record).__name__}", "what fit returned is needed",
+             "pass history=model.fit(...), or its .history dict")  # fmt: skip
+    return {str(key): [float(value) for value in values] for key, values in found.items()}
+
+
+def _stages(model: Model, x: Array, outputs: list[Array], weights: dict[str, Array]) -> list[Stage]:
+    """Every layer with an activation, and the last dense or activation layer whatever it has."""
+    layers, names = model.layers, model.net.names
+    places = [i for i, layer in enumerate(layers) if isinstance(layer, (Dense, Activation))]
+    stages = []
+    for i in places:
+        layer = layers[i]
+        below = np.asarray(x if i == 0 else outputs[i - 1], dtype=np.float64)
+        last = i == places[-1]
+        kernel = bias = None
+        if isinstance(layer, Dense):
+            kernel = np.asarray(weights[f"{names[i]}/kernel"], dtype=np.float64)
+            bias = np.asarray(weights[f"{names[i]}/bias"], dtype=np.float64) if layer.use_bias else None
+            z = below @ kernel if bias is None else below @ kernel + bias
+        else:
+            z = below
+        assert isinstance(layer, (Dense, Activation))
+        if last or layer.activation != "linear":
+            a = np.asarray(outputs[i], dtype=np.float64)
+            stages.append(Stage(i, names[i], layer.activation, z, a, kernel, bias, last))
+    return stages

@@ -1,0 +1,155 @@
+"""What a user wants a net to learn, read off the targets, and one score for all nets that try."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from ..arrays import Array
+from ..losses import Loss
+
+Kind = Literal["regression", "binary", "classes", "multilabel"]
+Encoding = Literal["values", "zero_one", "signs", "ids", "one_hot", "columns"]
+
+FEW_CLASSES = 20  # whole numbers from 0 or 1 on may be class numbers, though the loss takes them as values
+MOST_CLASSES = 1000  # whole numbers beyond are measurements
+CLASS_LOSSES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy", "hinge")
+
+
+@dataclass(frozen=True)
+class Task:
+    """What the targets ask for.
+
+    Attributes
+    ----------
+    kind : {"regression", "binary", "classes", "multilabel"}
+    encoding : {"values", "zero_one", "signs", "ids", "one_hot", "columns"}
+        How the targets say it: numbers; 0 and 1; -1 and 1; class numbers; one-hot rows; several columns of 0 and 1.
+    labels : ndarray
+        The distinct targets of a one-column classification, or of values that may be class numbers, sorted; else empty.
+    width : int
+        Outputs that a net for the task needs, with targets as they are.
+    """
+
+    kind: Kind
+    encoding: Encoding
+    labels: Array
+    width: int
+
+    @property
+    def classifies(self) -> bool:
+        """Whether answers are classes."""
+        return self.kind != "regression"
+
+    # ---- scores ------------------------------------------------------------------------------------------------
+
+    def errors(self, y: Array, predictions: Array, threshold: float) -> float:
+        """Error of predictions relative to that of the best constant: 0 is perfect, 1 no better than a constant.
+
+        The share of wrong answers over that of always answering the commonest class; for measured values the sum of
+        squares over that around the mean (1 - R2), over all columns or of the median column, whichever is larger.
+
+        Parameters
+        ----------
+        y : ndarray of shape (rows, columns)
+        predictions : ndarray of shape (rows, outputs)
+        threshold : float
+            Where a single output changes from one class to the other.
+        """
+        p = np.asarray(predictions, dtype=np.float64)
+        if not np.isfinite(p).all():
+            return np.inf
+        if self.kind == "regression":
+            if y.shape[1] == 1 and p.shape[1] > 1:  # a class for every whole number
+                p = np.argmax(p, axis=1).astype(np.float64)[:, None]
+            if p.shape != y.shape:
+                return np.inf
+            missed, total = np.square(y - p).sum(axis=0), np.square(y - y.mean(axis=0)).sum(axis=0)
+            varies = total > 0
+            if not varies.any():
+                return float(missed.sum() > 0)
+            if len(self.labels):  # whole numbers that may be class numbers: as good as the better reading
+                wrong = np.abs(p - self.labels).argmin(axis=1) != np.searchsorted(self.labels, y[:, 0])
+                _, counts = np.unique(y[:, 0], return_counts=True)
+                share = float(wrong.mean() / (1 - counts.max() / len(y)))
+                return min(share, float(missed.sum() / total.sum()))
+            # Large columns must not hide small ones, nor rare ones (pixels at the border) decide.
+            return float(max(missed.sum() / total.sum(), np.median(missed[varies] / total[varies])))
+        if self.kind == "multilabel":
+            if p.shape != y.shape:
+                return np.inf
+            wrong = float(np.mean((p > threshold) != (y > 0.5)))
+            constant = float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
+            return float(wrong / constant) if constant > 0 else float(wrong > 0)
+        truth = self.classes_of(y)
+        wrong = float(np.mean(self.answers(p, threshold) != truth))
+        _, counts = np.unique(truth, return_counts=True)
+        constant = 1 - counts.max() / counts.sum()
+        return float(wrong / constant) if constant > 0 else float(wrong > 0)
+
+    def classes_of(self, y: Array) -> Array:
+        """Class of every row, as an index into `labels` (one column) or a column number (one-hot)."""
+        if self.encoding == "one_hot":
+            return np.asarray(np.argmax(y, axis=1))
+        return np.asarray(np.searchsorted(self.labels, y[:, 0]))
+
+    def answers(self, p: Array, threshold: float) -> Array:
+        """The class that outputs mean, numbered as `classes_of` does."""
+        if self.encoding == "one_hot":
+            return np.argmax(p, axis=1) if p.shape[1] > 1 else np.zeros(len(p), np.intp)
+        if p.shape[1] > 1:  # output j stands for label j
+            chosen = np.argmax(p, axis=1).astype(np.float64)
+            place = np.searchsorted(self.labels, chosen)
+            known = self.labels[np.minimum(place, len(self.labels) - 1)] == chosen
+            return np.where(known, place, -1)
+        if self.kind == "binary":
+            return (p[:, 0] > threshold).astype(np.intp)
+        return np.asarray(np.abs(p - self.labels).argmin(axis=1))  # a single output for class numbers: the nearest one
+
+
+def read_task(y: Array, loss: Loss, activation: str, outputs: int, metrics: list[str]) -> Task:
+    """Read the task off the targets, and off the loss where they leave it open.
+
+    Parameters
+    ----------
+    y : ndarray of shape (rows, columns), finite
+    loss : Loss
+    activation : str
+        Of the last layer.
+    outputs : int
+    metrics : list of str
+        Names of the metrics the user watches.
+    """
+    none = np.zeros(0)
+    classes_wanted = (
+        loss.kind in CLASS_LOSSES
+        or activation == "softmax"
+        or any("accuracy" in name or name in ("precision", "recall", "f1", "auc") for name in metrics)
+    )
+    whole = bool((y == np.rint(y)).all())
+    zero_one = whole and bool(((y == 0) | (y == 1)).all())
+    if y.shape[1] > 1:
+        sums = y.sum(axis=1)
+        if zero_one and bool((sums == 1).all()):
+            return Task("classes", "one_hot", none, y.shape[1])
+        if zero_one and loss.kind != "categorical_crossentropy":
+            return Task("multilabel", "columns", none, y.shape[1])
+        if classes_wanted and y.min() >= 0 and zero_one:
+            return Task("multilabel", "columns", none, y.shape[1])
+        if loss.kind == "categorical_crossentropy" and y.min() >= 0 and bool(np.abs(sums - 1).max() < 1e-3):
+            return Task("classes", "one_hot", none, y.shape[1])  # soft classes
+        return Task("regression", "values", none, y.shape[1])
+    if not whole:
+        return Task("regression", "values", none, 1)
+    labels = np.unique(y)
+    if len(labels) == 2 and (zero_one or bool((np.abs(y) == 1).all())):
+        return Task("binary", "zero_one" if zero_one else "signs", labels, 1)
+    ids = 1 < len(labels) <= MOST_CLASSES and labels[0] >= 0 and labels[-1] <= 10 * len(labels)
+    if classes_wanted and ids and len(labels) <= max(2, len(y) // 2) and (outputs > 1 or len(labels) <= 100):
+        return Task("classes", "ids", labels, int(labels[-1]) + 1)
+    if classes_wanted and len(labels) == 2:
+        return Task("binary", "values", labels, 1)
+    counted = 3 <= len(labels) <= FEW_CLASSES and labels[0] in (0, 1) and labels[-1] - labels[0] == len(labels) - 1
+    return Task("regression", "values", labels if counted and len(y) >= 10 * len(labels) else none, 1)

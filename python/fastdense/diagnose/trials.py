@@ -1,0 +1,258 @@
+"""Short trainings of plans: the proof of a remedy."""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+import warnings
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, ClassVar
+
+import numpy as np
+
+from ..hooks import Callback, Columns
+from ..progress import Bar, is_interactive, make_bar
+from .plan import Plan
+from .subject import State, Subject, sample
+
+if TYPE_CHECKING:
+    from ..model import Model
+
+LEAST_ROWS = 200  # that can tell noise from what may be learnt
+SCORED_ROWS = 5000
+NEIGHBOUR_ROWS = 2000
+QUIET_SECONDS = 2.0  # before a bar appears
+FIRST_EPOCHS = 2  # that are timed before the rest is planned
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a training.
+
+    Attributes
+    ----------
+    plan : Plan
+    model : Model
+        Trained.
+    losses : list of float
+        One per epoch.
+    error : float
+        See `Task.errors`: 0 is perfect, 1 no better than a constant, infinite if it diverged.
+    seconds : float
+    whole : bool
+        Whether all rows and epochs of the plan were used.
+    """
+
+    plan: Plan
+    model: Model
+    losses: list[float]
+    error: float
+    seconds: float
+    whole: bool
+    subject: Subject
+
+    @property
+    def finite(self) -> bool:
+        """Whether every loss was a number."""
+        return bool(np.isfinite(self.losses).all())
+
+    @cached_property
+    def state(self) -> State:
+        """The trained net on the probe rows."""
+        return self.subject.state_of(self.model)
+
+
+class OutOfTime(Exception):
+    """The budget is used up."""
+
+
+class _TrialBar:
+    """A bar over the time that trials take, from the third second on, where somebody is looking."""
+
+    def __init__(self, laboratory: Laboratory, verbose: int | str) -> None:
+        self.laboratory = laboratory
+        self._bar: Bar | None = None
+        self._wanted = verbose in ("auto", 1) and is_interactive(sys.stdout)
+        self._drawn = time.perf_counter()
+
+    def draw(self) -> None:
+        """Show how much of the time is used, at most ten times a second."""
+        now, lab = time.perf_counter(), self.laboratory
+        if not self._wanted or now - lab.began < QUIET_SECONDS or now - self._drawn < 0.1:
+            return
+        self._drawn = now
+        if self._bar is None:
+            self._bar = make_bar(sys.stdout, 0, 100)
+            self._wanted = self._bar is not None
+        if self._bar is not None:
+            used = min(1.0, (now - lab.began) / lab.seconds)
+            self._bar.draw(round(100 * used), "diagnose", f"trial {lab.trials + 1}")
+
+    def close(self) -> None:
+        """Leave the terminal tidy."""
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+
+class _Deadline(Callback):
+    """Stops a training at a time."""
+
+    deferred: ClassVar[bool] = True
+
+    def __init__(self, until: float, bar: _TrialBar) -> None:
+        super().__init__()
+        self.until, self.hit, self.bar = until, False, bar
+        self.losses: list[float] = []
+
+    def on_epochs_end(self, first_epoch: int, logs: Columns) -> None:
+        """Look at the clock and the loss."""
+        self.losses += logs["loss"]
+        self.bar.draw()
+        bad = not all(map(math.isfinite, logs["loss"]))
+        if time.perf_counter() > self.until or bad:
+            self.hit = self.hit or not bad
+            self.model.stop_training = True
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """As `on_epochs_end`."""
+        self.on_epochs_end(epoch, {key: [value] for key, value in (logs or {}).items()})
+
+
+class Laboratory:
+    """Trains plans on a subject's data within a budget of time, and remembers what came out.
+
+    Parameters
+    ----------
+    subject : Subject
+    seconds : float
+        For everything.
+    verbose : {"auto", 0, 1, 2}
+        Whether to show a bar, as in `Model.fit`.
+    """
+
+    def __init__(self, subject: Subject, seconds: float, verbose: int | str = 0) -> None:
+        self.subject, self.began, self.seconds = subject, time.perf_counter(), seconds
+        self.bar = _TrialBar(self, verbose)
+        self.runs: dict[str, Run] = {}
+        self.trials = 0
+        self.x = subject.finite_x
+        self.y = subject.raw_y[subject.good] if not subject.finite else subject.raw_y
+        self.rows = len(self.x)
+        self._scored = np.arange(self.rows)
+        if self.rows > SCORED_ROWS:
+            self._scored = np.sort(np.random.default_rng(2).choice(self.rows, SCORED_ROWS, replace=False))
+        self._score_x = np.ascontiguousarray(self.x[self._scored])
+        columns = subject.y[subject.good] if not subject.finite else subject.y
+        self._score_y = np.asarray(columns[self._scored], dtype=np.float64)
+
+    @property
+    def left(self) -> float:
+        """Seconds that are left."""
+        return self.seconds - (time.perf_counter() - self.began)
+
+    def use_rows(self, rows: int) -> None:
+        """Train on fewer rows from now on; runs so far are forgotten."""
+        if rows < self.rows:
+            chosen = np.sort(np.random.default_rng(3).choice(len(self.x), rows, replace=False))
+            self.x, self.y, self.rows = np.ascontiguousarray(self.x[chosen]), self.y[chosen], rows
+            self.runs.clear()
+
+    def error_of(self, model: Model, plan: Plan) -> float:
+        """Error of a model's answers, see `Task.errors`."""
+        predictions = model.predict(self._score_x)
+        threshold = self.subject.threshold(plan.output_activation(), plan.loss)
+        return self.subject.task.errors(self._score_y, predictions, threshold)
+
+    def run(self, plan: Plan, most: float = math.inf) -> Run:
+        """Train a plan, for at most so many seconds.
+
+        Raises
+        ------
+        OutOfTime
+            If no time is left.
+        """
+        key = repr(plan)
+        if key in self.runs:
+            return self.runs[key]
+        if self.left <= 0 and self.runs:
+            raise OutOfTime
+        began = time.perf_counter()
+        until = began + max(0.05, min(most, self.left))
+        deadline = _Deadline(until, self.bar)
+        model = plan.build()
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            model.fit(self.x, self.y, verbose=0, callbacks=[deadline], **plan.fit_options())
+            error = self.error_of(model, plan)
+        if not all(map(math.isfinite, deadline.losses)):
+            error = math.inf
+        whole = not deadline.hit and self.rows == int(self.subject.good.sum())
+        made = Run(plan, model, deadline.losses, error, time.perf_counter() - began, whole, self.subject)
+        self.runs[key] = made
+        self.trials += 1
+        return made
+
+    def split_run(self, plan: Plan, split: bool, most: float) -> tuple[Run, float]:
+        """Train a plan on three quarters of the rows; also its error on the others, the smallest on the way.
+
+        With `split` False it is trained on all rows, and that error is 0.
+        """
+        if not split:
+            return self.run(plan, most), 0.0
+        order = np.random.default_rng(4).permutation(self.rows)
+        train, test = np.sort(order[self.rows // 4 :]), np.sort(order[: self.rows // 4][:SCORED_ROWS])
+        x, y = np.ascontiguousarray(self.x[train]), self.y[train]
+        unseen_x = np.ascontiguousarray(self.x[test])
+        unseen_y = np.asarray(np.asarray(self.y[test]).reshape(len(test), -1), dtype=np.float64)
+        if self.left <= 0:
+            raise OutOfTime
+        began = time.perf_counter()
+        deadline = _Deadline(began + max(0.05, min(most, self.left)), self.bar)
+        model, smallest = plan.build(), math.inf
+        threshold = self.subject.threshold(plan.output_activation(), plan.loss)
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            for share in (0.1, 0.3, 0.6):
+                options = {**plan.fit_options(), "epochs": max(1, round(share * plan.epochs))}
+                model.fit(x, y, verbose=0, callbacks=[deadline], **options)
+                error = self.subject.task.errors(unseen_y, model.predict(unseen_x), threshold)
+                smallest = min(smallest, error)
+                if deadline.hit:
+                    break
+            error = self.error_of(model, plan)
+        whole = not deadline.hit and self.rows == int(self.subject.good.sum())
+        return Run(plan, model, deadline.losses, error, time.perf_counter() - began, whole, self.subject), smallest
+
+    def neighbour_error(self) -> float:
+        """Error of answering as the nearest rows do (five of them, in standardised columns), on rows left out."""
+        subject = self.subject
+        x = sample(subject.some_x, NEIGHBOUR_ROWS)
+        y = sample(subject.some_y, NEIGHBOUR_ROWS)
+        mean, sd = subject.column_scale
+        x = (x - mean) / np.where(sd > 0, sd, 1.0)
+        order = np.random.default_rng(4).permutation(len(x))
+        known, asked = order[len(x) // 4 :], order[: len(x) // 4]
+        square = np.square(x).sum(axis=1)
+        distance = square[asked, None] + square[None, known] - 2 * x[asked] @ x[known].T
+        nearest = known[np.argsort(distance, axis=1)[:, :5]]
+        task = subject.task
+        if task.kind == "regression" or task.encoding in ("one_hot", "columns"):
+            return task.errors(y[asked], y[nearest].mean(axis=1), 0.5)
+        votes = np.apply_along_axis(lambda row: np.bincount(row).argmax(), 1, task.classes_of(y)[nearest])
+        return task.errors(y[asked], task.labels[votes][:, None], float(task.labels.mean()))
+
+    def seconds_per_epoch(self, plan: Plan) -> float:
+        """Time of an epoch of a plan on all rows, measured on a few."""
+        part = min(self.rows, max(2 * plan.batch_size, 2048))
+        model, x, y = plan.build(), self.x[:part], self.y[:part]
+        best = math.inf
+        with warnings.catch_warnings(), np.errstate(all="ignore"):
+            warnings.simplefilter("ignore")
+            for _ in range(FIRST_EPOCHS):
+                began = time.perf_counter()
+                model.fit(x, y, verbose=0, **replace(plan, epochs=1, starts=1).fit_options())
+                best = min(best, time.perf_counter() - began)
+        return best * self.rows / part

@@ -1,0 +1,310 @@
+"""Proof by training: which findings are causes, and which changes repair the net."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+from . import remedies as do
+from .finding import Finding
+from .plan import Plan
+from .remedies import Remedy
+from .subject import Subject
+from .trials import LEAST_ROWS, Laboratory, OutOfTime, Run
+
+HEALTHY = 0.05  # an error this small needs no repair, whatever else could be reached
+CLOSE, SLACK = 1.3, 0.03  # errors up to CLOSE * best + SLACK count as equal to the best
+ENOUGH = 0.03  # and a repair is done when the error is this small, or within 1.1 * best + 0.01
+USELESS = 0.97  # no better than a constant
+COST = 0.004  # what a change must gain in error to be worth making
+NEW_NET = 0.03  # and a whole new net
+MOST_CHANGES = 4
+START_CODES = ("SYMMETRIC", "INIT_SCALE", "DEAD_RELU", "SATURATED", "DUPLICATE_UNITS")  # another start may do
+SCALE_CODES = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
+RECIPES = ((32, "tanh", 0.01, 1), (64, "relu", 0.003, 2), (64, "tanh", 0.01, 2))  # width, activation, rate, depth
+RECIPE_STEPS = 3000
+STAGES = ("found", "suspected", "last resort")  # what is tried: findings, what left no trace, what may hide a scale
+
+
+@dataclass(frozen=True)
+class Step:
+    """A finding, and the remedy of it that was taken."""
+
+    finding: Finding
+    remedy: Remedy
+
+
+@dataclass
+class Verdict:
+    """What trials showed.
+
+    Attributes
+    ----------
+    before : Run or None
+        The user's own net; None if it cannot be trained.
+    after : Run or None
+        The best plan that was found; None if nothing beats `before`.
+    steps : list of Step
+        What leads from the one to the other.
+    singles : dict
+        Error with only this one changed, by code.
+    without : dict
+        Error of the repaired net with this one left out, by code.
+    healthy : bool
+    hopeless : bool
+        Whether neither a new net nor the nearest rows answer better than a constant on rows left out.
+    complete : bool
+        Whether time sufficed for all trials.
+    best_error : float
+        Of a plain new net, or of the user's own if that is smaller.
+    new_net : bool
+        Whether `after` is that new net.
+    """
+
+    before: Run | None
+    after: Run | None = None
+    steps: list[Step] = field(default_factory=list)
+    singles: dict[str, float] = field(default_factory=dict)
+    without: dict[str, float] = field(default_factory=dict)
+    healthy: bool = False
+    hopeless: bool = False
+    complete: bool = True
+    best_error: float = math.inf
+    new_net: bool = False
+
+    @property
+    def error_before(self) -> float:
+        """Error of the user's own net, infinite if it cannot be trained."""
+        return self.before.error if self.before is not None else math.inf
+
+    @property
+    def error_after(self) -> float:
+        """Error of the best plan that was found."""
+        return self.after.error if self.after is not None else self.error_before
+
+
+def good(error: float, best: float) -> bool:
+    """Whether an error is as small as can be asked for."""
+    return error < USELESS and error <= max(HEALTHY, CLOSE * best + SLACK)
+
+
+def enough(error: float, best: float) -> bool:
+    """Whether a repair has reached what can be reached."""
+    return error < USELESS and error <= max(ENOUGH, 1.1 * best + 0.01)
+
+
+class Verifier:
+    """Searches for the smallest set of changes that repairs a net.
+
+    Exact faults are mended first, for nothing can be learnt with them. Then every finding's remedies are tried alone;
+    the best is kept and the others are tried on top of it, until the error is as small as that of a plain new net.
+    Where trials are dear, all are made at once. At last each change is taken out again, and stays out if nothing gets
+    worse. Whenever time is up, the best so far stands.
+    """
+
+    def __init__(self, subject: Subject, laboratory: Laboratory, plan: Plan, findings: list[Finding]) -> None:
+        self.s, self.lab, self.plan, self.findings = subject, laboratory, plan, findings
+        self._new: Run | None = None
+        self._again: Run | None = None
+        self._lucky = False
+        # Starts spread over the data make up for scales: no remedy then, but a way to hide the cause.
+        self._scales_wrong = any(f.code in SCALE_CODES and f.severity != "info" for f in findings)
+
+    def verdict(self) -> Verdict:
+        """Make the trials."""
+        before = self._try(self.plan) if not self.s.problem else None
+        if before is not None and self.s.trained:  # what counts is the net that the user has
+            own = self.lab.error_of(self.s.model, self.plan)
+            before = Run(self.plan, self.s.model, self.s.history.get("loss", []), own, before.seconds, True, self.s)
+        found = Verdict(before)
+        try:
+            floor = self._recipes(found)
+            found.best_error = min(found.best_error, found.error_before)
+            found.healthy = before is not None and bool(
+                good(found.error_before, found.best_error)
+                or (found.error_before < USELESS and found.error_before <= 1.1 * floor + 0.02)
+            )
+            found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
+            again = self._again
+            self._lucky = self.s.trained and again is not None and enough(again.error, found.best_error)
+            if not (found.healthy or found.hopeless):
+                self._search(found)
+        except OutOfTime:
+            found.complete = False
+        return found
+
+    def _try(self, plan: Plan) -> Run | None:
+        try:
+            return self.lab.run(plan)
+        except (ValueError, TypeError, MemoryError):
+            return None
+
+    def _recipes(self, found: Verdict) -> float:
+        """Train plain new nets: what can be reached. Returns their error on rows left out: what is left is noise."""
+        steps = max(1, math.ceil(self.lab.rows / min(32, self.plan.batch_size)))
+        split = self.lab.rows >= LEAST_ROWS
+        floor = math.inf
+        for recipe in RECIPES:
+            plan = do.recipe(self.s, *recipe).apply(self.plan)
+            plan = replace(plan, epochs=max(min(self.plan.epochs, 200), min(2000, max(5, RECIPE_STEPS // steps))))
+            run, unseen = self.lab.split_run(plan, split, most=self.lab.seconds / 8)
+            floor = min(floor, unseen)
+            if run.error < found.best_error:
+                found.best_error, self._new = run.error, run
+            if found.best_error < 0.02 or self.lab.left < self.lab.seconds / 2:
+                break
+        return floor if split else 0.0
+
+    # ---- the search ------------------------------------------------------------------------------------------------
+
+    def _search(self, found: Verdict) -> None:
+        try:
+            taken = self._exact(found)
+            if not enough(found.error_after, found.best_error):
+                taken = self._scales(found, taken)
+            tries = sum(len(f.remedies) for f in self._open(taken))
+            dear = found.before is not None and found.before.seconds * tries > 0.6 * self.lab.left
+            if dear:
+                taken = self._all_at_once(found, taken)
+            for stage in STAGES:
+                self._one_by_one(found, taken, stage)
+                taken = found.steps if found.after is not None else taken
+        except OutOfTime:
+            found.complete = False
+        try:
+            self._prune(found)
+            self._prolong(found)
+        except OutOfTime:
+            found.complete = False
+        self._compare_with_new(found)
+        if found.after is not None and found.after.error > USELESS:  # less wrong, and no better than a constant
+            found.after, found.steps = None, []
+
+    def _open(self, taken: list[Step], silent: bool = False) -> list[Finding]:
+        """Findings that may still be acted on; with `silent`, mere suspicions too."""
+        done = [step.finding for step in taken]
+        left = [f for f in self.findings if f.remedies and f.code != "BASELINE" and not any(f is d for d in done)]
+        left = [f for f in left if silent or not f.silent]
+        # The same training from the seed goes well: then it was the start, and any change would seem to help.
+        return [f for f in left if f.code in START_CODES] or left if self._lucky else left
+
+    def _plan_of(self, steps: list[Step]) -> Plan:
+        plan = self.plan
+        for step in steps:
+            plan = step.remedy.apply(plan)
+        return plan
+
+    def _keep(self, found: Verdict, steps: list[Step], run: Run | None) -> None:
+        """Remember a plan if it is the best so far."""
+        if run is not None and (run.error < found.error_after - COST or run.error < found.error_after == math.inf):
+            found.after, found.steps = run, list(steps)
+
+    def _exact(self, found: Verdict) -> list[Step]:
+        """Mend what is wrong beyond doubt."""
+        taken: list[Step] = []
+        for item in self._open([]):
+            if item.exact and item.severity == "error":
+                step = Step(item, item.remedies[0])
+                if step.remedy.apply(self._plan_of(taken)) != self._plan_of(taken):
+                    taken.append(step)
+        if taken:
+            run = self._try(self._plan_of(taken))
+            self._keep(found, taken, run)
+            if len(taken) == 1 and run is not None:
+                found.singles[taken[0].finding.code] = run.error
+        return taken
+
+    def _scales(self, found: Verdict, taken: list[Step]) -> list[Step]:
+        """Mend all scales together, if several are wrong: each hides what the other is worth."""
+        wrong = [f for f in self._open(taken) if f.code in SCALE_CODES and f.severity != "info"]
+        if len(wrong) < 2:
+            return taken
+        steps = [*taken, *(Step(f, f.remedies[0]) for f in wrong)]
+        run = self._try(self._plan_of(steps))
+        self._keep(found, steps, run)
+        return steps if run is not None and enough(run.error, found.best_error) else taken
+
+    def _all_at_once(self, found: Verdict, taken: list[Step]) -> list[Step]:
+        """Everything that is suspected, with its first remedy."""
+        steps = list(taken)
+        for item in self._open(taken):
+            step = Step(item, item.remedies[0])
+            if item.severity != "info" and step.remedy.apply(self._plan_of(steps)) != self._plan_of(steps):
+                steps.append(step)
+        run = self._try(self._plan_of(steps))
+        self._keep(found, steps, run)
+        return list(found.steps) if found.after is not None else taken
+
+    def _one_by_one(self, found: Verdict, taken: list[Step], stage: str) -> None:
+        """Add the change that helps most, again and again."""
+        while len(taken) < MOST_CHANGES and not enough(found.error_after, found.best_error):
+            # A change must help what was taken so far, though that alone may be no better than the net as it was.
+            run = self._try(self._plan_of(taken)) if taken else found.before
+            error = run.error if run is not None else math.inf
+            trials = self._round(self._plan_of(taken), taken, found, stage)
+            trials = [t for t in trials if t[1].error < error - COST or (math.isinf(error) and t[1].error < math.inf)]
+            if not trials:
+                return
+            # Of those that suffice the first in the order of the rules, else the one that helps most.
+            done = [t for t in trials if enough(t[1].error, found.best_error)]
+            step, run = done[0] if done else min(trials, key=lambda t: t[1].error)
+            taken = [*taken, step]
+            self._keep(found, taken, run)
+
+    def _round(self, plan: Plan, taken: list[Step], found: Verdict, stage: str) -> list[tuple[Step, Run]]:
+        made = []
+        for item in self._open(taken, silent=stage != "found"):
+            best: tuple[Step, Run] | None = None
+            for remedy in item.remedies:
+                if remedy.last_resort and stage != "last resort" and self._scales_wrong:
+                    continue
+                changed = remedy.apply(plan)
+                # The user's net may have begun elsewhere than its seed says: then that start is a remedy.
+                again = changed == plan and not taken and item.code in START_CODES and self.s.trained
+                if changed == plan and not again:
+                    continue
+                run = self._try(changed)
+                if run is None:
+                    continue
+                self._keep(found, [*taken, Step(item, remedy)], run)
+                if best is None or run.error < best[1].error - COST:
+                    best = (Step(item, remedy), run)
+                if enough(run.error, found.best_error):
+                    break
+            if best is not None:
+                made.append(best)
+                if not taken:
+                    found.singles[item.code] = best[1].error
+        return made
+
+    # ---- afterwards ------------------------------------------------------------------------------------------------
+
+    def _prune(self, found: Verdict) -> None:
+        """Take out what is not needed, and measure what each of the others is worth."""
+        for step in list(found.steps):
+            others = [other for other in found.steps if other is not step]
+            run = found.before if not others else self._try(self._plan_of(others))
+            error = run.error if run is not None else math.inf
+            needless = bool(others) and run is not None and error <= found.error_after + COST
+            if needless and not (step.finding.exact and step.finding.severity == "error"):
+                found.steps, found.after = others, run
+            else:
+                found.without[step.finding.code] = error
+
+    def _prolong(self, found: Verdict) -> None:
+        """Train longer while that helps and the error is not small yet."""
+        while (
+            found.after is not None
+            and not enough(found.after.error, found.best_error)
+            and found.after.seconds * 4 < self.lab.left / 2
+        ):
+            run = self._try(do.epochs(4).apply(found.after.plan))
+            if run is None or run.error > found.after.error - 2 * COST:
+                return
+            found.after = run
+
+    def _compare_with_new(self, found: Verdict) -> None:
+        if self._new is None or enough(found.error_after, self._new.error):
+            return
+        if self._new.error + NEW_NET < found.error_after:
+            found.after, found.new_net = self._new, True

@@ -1,0 +1,101 @@
+"""How a diagnosis reads on a terminal."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+from .finding import Finding
+from .subject import Subject
+from .verify import Verdict
+
+if TYPE_CHECKING:
+    from .report import Diagnosis
+
+
+def headline(s: Subject, findings: list[Finding], verdict: Verdict | None) -> str:
+    """The answer in a sentence."""
+    causes = [f for f in findings if f.severity == "error"]
+    if verdict is None:
+        if causes:
+            return (
+                f"{_listed([f.code for f in causes])}: the net cannot learn until this is changed (no trials were "
+                "made)."
+            )
+        return "Nothing that keeps the net from learning was found by looking; trials (verify=True) would tell more."
+    if verdict.healthy:
+        assert verdict.before is not None
+        return f"Healthy: the net learns ({score(s, verdict.before.error)})."
+    if verdict.hopeless:
+        return "No change helps: x seems to tell nothing about y. Look at the data."
+    before = verdict.before.error if verdict.before is not None else math.inf
+    start = "The data do not suit the net" if s.problem else f"The net does not learn ({score(s, before)})"
+    if not s.problem and before < 0.5:
+        start = f"The net learns less than it could ({score(s, before)})"
+    if verdict.after is None and not verdict.complete:
+        return f"{start}; there was no time to prove why (budget= gives more)."
+    if verdict.after is None:
+        return f"{start}; no change that was tried helps."
+    reason = _listed([f.code for f in causes[:3]])
+    because = f" because of {reason}" if reason else ""
+    return f"{start}{because}; repaired it reaches {score(s, verdict.after.error)}."
+
+
+def score(s: Subject, error: float) -> str:
+    """An error as people say it: R2, or the share of right answers."""
+    if not math.isfinite(error):
+        return "it diverges"
+    if s.task.kind == "regression":
+        return f"R2 {max(1 - error, -9.99):.3f}" if error < 100 else "worse than a constant by far"
+    y = s.some_y
+    if s.task.kind == "multilabel":
+        import numpy as np
+
+        constant = float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
+    else:
+        import numpy as np
+
+        counts = np.bincount(s.task.classes_of(y))
+        constant = 1 - float(counts.max() / counts.sum())
+    return f"{max(0.0, 1 - error * constant):.1%} right, {1 - constant:.1%} by always saying the same"
+
+
+def text(report: Diagnosis, colour: bool) -> str:
+    """The report as text."""
+    from .report import COLOURS, wrapped
+
+    def paint(words: str, kind: str) -> str:
+        return f"\033[{COLOURS[kind]}m{words}\033[0m" if colour else words
+
+    lines = [paint(report.headline, "good" if report.healthy else "error" if report.causes else "warning")]
+    for found in report.findings:
+        where = f" in {found.layer}" if found.layer else ""
+        lines.append("")
+        lines.append(f"{paint(found.severity, found.severity)} {found.code}{where}")
+        lines.append(wrapped(found.message, 4))
+        if found.remedy:
+            lines.append(wrapped(f"-> {found.remedy}", 4))
+    verdict = report._verdict
+    if verdict is not None and not verdict.healthy and (verdict.singles or verdict.after):
+        lines += ["", *_trials(report, verdict)]
+    changes = report._treated()[1]
+    if changes:
+        lines += ["", "report.treat() makes a new, compiled model with:"]
+        lines += [wrapped(f"{i}. {change}", 2) for i, change in enumerate(changes, 1)]
+    return "\n".join(lines)
+
+
+def _trials(report: Diagnosis, verdict: Verdict) -> list[str]:
+    s = report._subject
+    rows = [("as it is", verdict.before.error if verdict.before is not None else math.inf)]
+    rows += [
+        (f"only {code} mended", error) for code, error in sorted(verdict.singles.items(), key=lambda item: item[1])[:4]
+    ]
+    if verdict.after is not None:
+        rows.append(("all changes below", verdict.after.error))
+    width = max(len(name) for name, _ in rows)
+    return ["Trials, trained alike:", *(f"  {name:<{width}}  {score(s, error)}" for name, error in rows)]
+
+
+def _listed(codes: list[str]) -> str:
+    return " and ".join([", ".join(codes[:-1]), codes[-1]] if len(codes) > 1 else codes)

@@ -1,0 +1,39 @@
+"""The zoo: nets that somebody could not get to learn, and nets that learn, for the diagnosis to be judged by.
+
+`SICK` and `HEALTHY` map names to `Case`; ``python -m tests.zoo.score`` runs the diagnosis over all of them,
+``python -m tests.zoo.check`` shows that the sick ones fail, the healthy ones learn, and the sick ones can be repaired.
+A case is one decorated function: see `case.py`.
+"""
+
+from . import (
+    healthy,
+    healthy_traps,
+    sick_capacity,
+    sick_data,
+    sick_dynamics,
+    sick_loss,
+    sick_output,
+    sick_pairs,
+    sick_scale,
+    sick_start,
+    sick_units,
+)
+from .case import CODES, HEALTHY, SICK, Case
+
+__all__ = [
+    "CODES",
+    "HEALTHY",
+    "SICK",
+    "Case",
+    "healthy",
+    "healthy_traps",
+    "sick_capacity",
+    "sick_data",
+    "sick_dynamics",
+    "sick_loss",
+    "sick_output",
+    "sick_pairs",
+    "sick_scale",
+    "sick_start",
+    "sick_units",
+]
