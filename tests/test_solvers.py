@@ -400,3 +400,13 @@ def test_kfac_says_when_layers_are_too_wide() -> None:
         match=r"^compile: KFAC for layers so wide takes .*: use narrower layers, or e\.g\. optimizer='adam'$",
     ):
         fd.Model([fd.Dense(1)], inputs=2_000_000).compile("kfac", "mse")
+
+
+def test_newton_cg_where_the_last_chunk_is_cut_into_fewer_slices() -> None:
+    """Chunks of 64 rows in two slices, and a last one of 54 in one, which needs more room (the sanitizers see it)."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1270, 2048)) / 45.0
+    y = x @ rng.normal(size=(2048, 2))
+    model = fd.Model([fd.Dense(2)], inputs=2048, dtype="float64")
+    model.compile(fd.NewtonCG(gtol=0.0, ftol=0.0), "mse")
+    assert model.fit(x, y, epochs=1, verbose=0).history["loss"][0] < np.mean(y**2)
