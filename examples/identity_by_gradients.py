@@ -32,7 +32,7 @@ batch = 512
 steps = options.epochs * -(-len(train) // batch)
 
 model = fd.Model([*(fd.Dense(784, "relu") for _ in range(3)), fd.Dense(784)], inputs=784, seed=options.seed)
-rate = fd.schedules.CosineDecay(0.1, steps, alpha=0.001)
+rate = fd.schedules.CosineDecay(0.05, steps, alpha=0.001)
 model.compile(fd.KFAC(rate, momentum=0.5, interval=20), loss="mse")
 
 start, used = time.perf_counter(), time.process_time()
