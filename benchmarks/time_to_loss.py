@@ -1,7 +1,7 @@
 """Which optimizer gets how low in how much time: all of them on four problems, each with the better of two rates.
 
-    python -m benchmarks.time_to_loss --seconds 10            # a table
-    python -m benchmarks.time_to_loss --plot time_to_loss.png # and curves (needs matplotlib)
+    python -m benchmarks.time_to_loss               # a table; NAME.json and NAME.png in results/ (needs matplotlib)
+    python -m benchmarks.time_to_loss --seconds 10  # a longer look
 
 The time is that of the process's threads together, so that other programs on the machine disturb it little; losses are
 those that `fit` reports, after the iteration for the full-batch solvers and averaged over the epoch for the others.
@@ -10,24 +10,33 @@ those that `fit` reports, after the iteration for the full-batch solvers and ave
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Callable
+from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 import fastdense as fd
+from benchmarks.machine import describe
 
 Curve = tuple[list[float], list[float]]  # seconds, losses
-FIRST_ORDER = {
-    "SGD": fd.SGD,
-    "RMSprop": fd.RMSprop,
-    "Adam": fd.Adam,
-    "Nadam": fd.Nadam,
-    "Lion": fd.Lion,
-    "Muon": fd.Muon,
+USUAL, LARGE = (1e-3, 1e-2), (1e-2, 1e-1)
+FIRST_ORDER: dict[str, tuple[Any, tuple[float, float]]] = {
+    "SGD": (lambda rate: fd.SGD(rate, momentum=0.9), LARGE),
+    "RMSprop": (fd.RMSprop, USUAL),
+    "Adagrad": (fd.Adagrad, LARGE),
+    "Adadelta": (fd.Adadelta, (0.3, 3.0)),
+    "Adam": (fd.Adam, USUAL),
+    "Nadam": (fd.Nadam, USUAL),
+    "Lion": (fd.Lion, (1e-4, 1e-3)),
+    "Muon": (fd.Muon, USUAL),
+    "KFAC": (fd.KFAC, LARGE),
 }
-RATES = (1e-3, 1e-2)
+LARGER_BATCHES = {"Muon": 4, "KFAC": 4}  # what they do once a step is dear: so many times the rows
+RESULTS = Path(__file__).parent / "results"
 
 
 class Clock(fd.callbacks.Callback):
@@ -53,14 +62,11 @@ def sine() -> tuple[fd.Model, Any, Any, str, int]:
     return fd.Model(layers, inputs=1, dtype="float64"), x, np.sin(x), "mse", 32
 
 
-def digits() -> tuple[fd.Model, Any, Any, str, int]:
-    (x, y), _ = fd.datasets.load_digits()
-    penalty = fd.regularizers.l2(1e-5)
-    layers = [
-        fd.Dense(100, "relu", kernel_regularizer=penalty),
-        fd.Dense(10, "softmax", kernel_regularizer=penalty),
-    ]
-    return fd.Model(layers, inputs=64), x.reshape(-1, 64) / np.float32(16), y, "sparse_categorical_crossentropy", 32
+def classes() -> tuple[fd.Model, Any, Any, str, int]:
+    (x, y), _ = fd.datasets.load_mnist()
+    layers = [fd.Dense(128, "relu"), fd.Dense(10, "softmax")]
+    x, y = x[:50000].reshape(-1, 784) / np.float32(255), y[:50000]
+    return fd.Model(layers, inputs=784), x, y, "sparse_categorical_crossentropy", 128
 
 
 def exercise() -> tuple[fd.Model, Any, Any, str, int]:
@@ -71,59 +77,77 @@ def exercise() -> tuple[fd.Model, Any, Any, str, int]:
 
 
 def identity() -> tuple[fd.Model, Any, Any, str, int]:
-    (x, _), _ = fd.datasets.load_digits()
-    x = (x.reshape(-1, 64) / 16).astype(np.float32)
-    layers = [fd.Dense(64, "relu") for _ in range(3)] + [fd.Dense(64)]
-    return fd.Model(layers, inputs=64), x, x, "mse", 32
+    (x, _), _ = fd.datasets.load_mnist()
+    x = x[:5010].reshape(-1, 784)
+    model = fd.Model([fd.Dense(784, "relu") for _ in range(3)] + [fd.Dense(784)], inputs=784)
+    return model.place(x), x, x, "mse", 128
 
 
 CASES: dict[str, Callable[[], tuple[fd.Model, Any, Any, str, int]]] = {
     "sine, 1-10-10-1 tanh": sine,
-    "digits, 64-100-10": digits,
+    "MNIST digits, 784-128-10": classes,
     "exercise four, 400-25-10": exercise,
-    "identity, four layers of 64": identity,
+    "identity, 784 four times, 5010 rows, placed": identity,
 }
 
 
-def run(case: str, optimizer: Any, seconds: float) -> Curve:
+@cache
+def problem(case: str) -> tuple[fd.Model, Any, Any, str, int]:
+    """A case; made once."""
+    return CASES[case]()
+
+
+def run(case: str, optimizer: Any, seconds: float, factor: int = 1) -> Curve:
     """Train one case from its start; a case that the optimizer refuses gives an empty curve."""
-    model, x, y, loss, batch = CASES[case]()
+    start, x, y, loss, batch = problem(case)
+    model = start.clone()
+    model.set_weights(start.get_weights())
     clock = Clock(seconds)
     try:
         model.compile(optimizer, loss)
     except ValueError:
         return [], []
-    size = None if model.optimizer.full_batch else batch
+    size = None if model.optimizer.full_batch else batch * factor
     model.fit(x, y, epochs=10**6, batch_size=size, verbose=0, callbacks=[clock])
     return clock.curve
 
 
-def best(case: str, make: Any, seconds: float) -> Curve:
+def best(case: str, name: str, seconds: float) -> Curve:
     """The curve of the rate that ends lowest."""
-    curves = [run(case, make(rate), seconds) for rate in RATES]
+    make, rates = FIRST_ORDER[name]
+    curves = [run(case, make(rate), seconds, LARGER_BATCHES.get(name, 1)) for rate in rates]
     return min(curves, key=lambda curve: min((v for v in curve[1] if np.isfinite(v)), default=np.inf))
 
 
 def main() -> None:
-    """Measure, print a table, draw."""
+    """Measure, print a table, write the curves and draw them."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--seconds", type=float, default=10)
-    parser.add_argument("--plot", help="file to draw the curves into")
+    parser.add_argument("--seconds", type=float, default=3, help="of processor time, for each run")
+    parser.add_argument("--name", default="time-to-loss-curves", help="of the files in benchmarks/results")
     options = parser.parse_args()
     found: dict[str, dict[str, Curve]] = {}
     for case in CASES:
-        found[case] = {name: best(case, make, options.seconds) for name, make in FIRST_ORDER.items()}
+        found[case] = {name: best(case, name, options.seconds) for name in FIRST_ORDER}
         for solver in (fd.LBFGS(gtol=0, ftol=0), fd.NewtonCG(gtol=0, ftol=0), fd.LevenbergMarquardt(ftol=0)):
             found[case][type(solver).__name__] = run(case, solver, options.seconds)
-        print(case)
+        print(case, flush=True)
         for name, (seconds, losses) in found[case].items():
             if losses:
-                print(f"  {name:18} loss {min(losses):.3g}, {len(losses)} epochs, {seconds[-1]:.1f} s")
-    if options.plot:
-        draw(found, options.plot)
+                print(f"  {name:18} loss {min(losses):.3g}, {len(losses)} epochs, {seconds[-1]:.1f} s", flush=True)
+    shortened = {case: {name: thinned(curve) for name, curve in curves.items()} for case, curves in found.items()}
+    kept = {"machine": describe(), "seconds": options.seconds, "cases": shortened}
+    (RESULTS / f"{options.name}.json").write_text(json.dumps(kept) + "\n", encoding="utf-8")
+    draw(found, RESULTS / f"{options.name}.png")
 
 
-def draw(found: dict[str, dict[str, Curve]], path: str) -> None:
+def thinned(curve: Curve, most: int = 60) -> Curve:
+    """The lowest loss so far at some points of a curve, evenly spread over the logarithm of the epochs."""
+    lowest = np.minimum.accumulate(np.nan_to_num(curve[1], nan=np.inf)) if curve[1] else np.zeros(0)
+    at = np.unique(np.geomspace(1, max(1, len(lowest)), most).astype(int) - 1)[: len(lowest)]
+    return [round(curve[0][i], 4) for i in at], [float(f"{lowest[i]:.4g}") for i in at]
+
+
+def draw(found: dict[str, dict[str, Curve]], path: Path) -> None:
     """One panel a case: the lowest loss so far over the time."""
     import matplotlib
 
@@ -131,13 +155,15 @@ def draw(found: dict[str, dict[str, Curve]], path: str) -> None:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 2, figsize=(11, 8), layout="constrained")
+    names = list(dict.fromkeys(name for curves in found.values() for name in curves))
+    look = {name: {"color": f"C{i % 10}", "linestyle": "-" if i < 10 else "--"} for i, name in enumerate(names)}
     for axis, (case, curves) in zip(axes.flat, found.items(), strict=True):
         for name, (seconds, losses) in curves.items():
             if losses:
-                axis.plot(seconds, np.minimum.accumulate(losses), label=name)
+                axis.plot(seconds, np.minimum.accumulate(losses), label=name, **look[name])
         axis.set(title=case, xscale="log", yscale="log", xlabel="processor seconds", ylabel="loss")
     axes.flat[0].legend()
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=110)
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 _RMSPROP = {"rho": 0.9, "epsilon": 1e-7}
 _NEWTON_SCHULZ = {"ns_steps": 5, "ns_a": 3.4445, "ns_b": -4.775, "ns_c": 2.0315}
 _MUON = {"momentum": 0.95, "nesterov": True, "rms_rate": 0.2, "adam_lr_ratio": 0.5, "adam_weight_decay": 0.0}
+_KFAC = {"rho": 0.8, "input_damping": 0.1, "output_damping": 1.0, "interval": 2}
 OPTIMIZERS: dict[str, Spec] = {
     "sgd": {"kind": "sgd", "momentum": 0.0, "nesterov": False},
     "momentum": {"kind": "sgd", "momentum": 0.9, "nesterov": False},
@@ -29,6 +30,7 @@ OPTIMIZERS: dict[str, Spec] = {
     "nadam": {"kind": "nadam"} | _ADAM,
     "lion": {"kind": "lion", "beta_1": 0.9, "beta_2": 0.99},
     "muon": {"kind": "muon"} | _ADAM | _NEWTON_SCHULZ | _MUON,
+    "kfac": {"kind": "kfac", "momentum": 0.9, "nesterov": False} | _KFAC,
 }
 
 

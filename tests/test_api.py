@@ -47,7 +47,7 @@ def test_public_names() -> None:
     for name in ("Model", "Dense", "BatchNorm", "LayerNorm", "Dropout", "Activation", "Normalization", "Rescaling",
                  "Residual"):  # fmt: skip
         assert name in fd.__all__
-    for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Nadam", "Lion", "Muon"):
+    for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Nadam", "Lion", "Muon", "KFAC"):
         assert getattr(fd, name) is getattr(fd.optimizers, name)
     with pytest.raises(AttributeError, match="module 'fastdense' has no attribute 'Dence'"):
         fd.Dence  # type: ignore[attr-defined]  # noqa: B018

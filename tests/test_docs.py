@@ -73,3 +73,12 @@ def test_quickstart(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     shown = run(str(ROOT / "examples" / "quickstart.py"), cwd=tmp_path)
     assert float(re.findall(r"test accuracy ([\d.]+)%", shown)[0]) > 95
+
+
+def test_identity_by_gradients(tmp_path: Path) -> None:
+    if not datasets.has_local("mnist"):
+        pytest.skip("MNIST is not on this machine; set FASTDENSE_DATA")
+    script = str(ROOT / "examples" / "identity_by_gradients.py")
+    shown = run(script, "--epochs", "4", "--rows", "5120", cwd=tmp_path)
+    # 40 steps from 9474; predicting the mean gives about 4400
+    assert float(re.findall(r"time\): test loss ([\d.e+]+)", shown)[0]) < 4000

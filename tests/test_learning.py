@@ -24,6 +24,7 @@ OPTIMIZERS: dict[str, fd.optimizers.Optimizer] = {
     "nadam": fd.Nadam(0.005),
     "lion": fd.Lion(0.001),
     "muon": fd.Muon(0.01),
+    "kfac": fd.KFAC(0.005),
     "adam_clipped": fd.Adam(0.005, global_clipnorm=1.0),
     "sgd_cosine": fd.SGD(fd.schedules.CosineDecay(0.5, decay_steps=900), momentum=0.5),
 }

@@ -146,3 +146,17 @@ def test_errors(last: Any, y: float, options: dict[str, float], message: str) ->
     model = fd.Model(last if isinstance(last, list) else [last], inputs=3)
     with pytest.raises(ValueError, match=f"^solve_output: {re.escape(message)}$"):
         model.solve_output(x, np.full((20, 3), y), **options)
+
+
+def test_place_with_targets_gives_outputs_their_mean_and_spread(device: str) -> None:
+    x, y, _ = data()
+    y = 100.0 * y + np.array([5.0, -300.0, 0.0])
+    model, other = model_of("float64", device), model_of("float64", device)
+    assert model.place(x[:2000], y[:2000]) is model
+    found, hidden = model.predict(x[:2000]), other.place(x[:2000]).get_weights()
+    np.testing.assert_allclose(found.mean(axis=0), y[:2000].mean(axis=0), rtol=0, atol=1e-9)  # a few thousand roundings
+    np.testing.assert_allclose(found.var(axis=0).mean(), y[:2000].var(axis=0).mean(), rtol=1e-9)
+    assert all((a == b).all() for a, b in zip(model.get_weights()[:-2], hidden[:-2], strict=True))
+    message = "place: y is given; a linear last Dense layer with a bias is needed: leave y out"
+    with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
+        model_of("float64", device, use_bias=False).place(x, y)

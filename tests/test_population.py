@@ -328,18 +328,6 @@ def test_the_loop_hands_errors_on() -> None:
         crowd.nets.evaluate(np.zeros((3, 9)), np.zeros((3, 1)), None, n_threads=2)
 
 
-@pytest.mark.parametrize("call", ["fit_many", "fit: starts"])
-def test_solvers_train_one_net_at_a_time(call: str) -> None:
-    x = np.linspace(-1, 1, 20)[:, None]
-    model = fd.Model([fd.Dense(3, "tanh"), fd.Dense(1)], inputs=1)
-    model.compile("lbfgs", "mse")
-    before = model.get_weights()
-    with pytest.raises(ValueError, match=f"{call}: the optimizer is LBFGS, a full-batch one"):
-        fd.fit_many(model, x, x, starts=4) if call == "fit_many" else model.fit(x, x, starts=4, verbose=0)
-    for old, new in zip(before, model.get_weights(), strict=True):
-        np.testing.assert_array_equal(old, new)
-
-
 # ---- one order for all -----------------------------------------------------------------------------------------------
 
 

@@ -120,6 +120,14 @@ def muon() -> Any:
         g = yield -LR * 0.2 * x
 
 
+def kfac() -> Any:
+    """One input that is always 1 varies by nothing: then z is to change by 1, whatever the gradient's size."""
+    m, g = 0.0, (yield 0.0)
+    while True:
+        m = 0.9 * m + g
+        g = yield -LR * math.copysign(1.0, m)
+
+
 SCALAR: dict[str, Callable[[], Any]] = {
     "sgd": lambda: sgd(0.0, False),
     "momentum": lambda: sgd(0.9, False),
@@ -134,6 +142,7 @@ SCALAR: dict[str, Callable[[], Any]] = {
     "nadam": nadam,
     "lion": lion,
     "muon": muon,
+    "kfac": kfac,
 }
 
 

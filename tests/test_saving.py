@@ -31,6 +31,7 @@ OPTIMIZERS: list[Any] = [
     fd.Nadam(),
     fd.Lion(),
     fd.Muon(),
+    fd.KFAC(interval=3),
 ]
 
 

@@ -381,18 +381,6 @@ def test_batch_size_is_all_rows() -> None:
         model.fit(x, y, batch_size=50)
 
 
-def test_many_nets_want_another_optimizer() -> None:
-    x, y = data(30)
-    message = (
-        "the optimizer is LBFGS, a full-batch one; many nets at once need one that steps by "
-        "batches: e.g. optimizer='adam'"
-    )
-    with pytest.raises(ValueError, match=f"^fit_many: {re.escape(message)}$"):
-        fd.fit_many(model_of("lbfgs"), x, y, starts=2, verbose=0)
-    with pytest.raises(ValueError, match=f"^fit: starts: {re.escape(message)}$"):
-        model_of("lbfgs").fit(x, y, starts=2, verbose=0)
-
-
 def test_there_is_no_learning_rate() -> None:
     x, y = data(30)
     model = model_of("lbfgs")
@@ -404,3 +392,21 @@ def test_there_is_no_learning_rate() -> None:
         model.fit(x, y, callbacks=[fd.callbacks.ReduceLROnPlateau()], verbose=0)
     assert not hasattr(model.optimizer, "clipnorm")
     assert set(OPTIMIZERS["sgd"] | OFF) - set(model.optimizer.lower()) and isinstance(model.optimizer, Solver)
+
+
+def test_kfac_says_when_layers_are_too_wide() -> None:
+    with pytest.raises(
+        MemoryError,
+        match=r"^compile: KFAC for layers so wide takes .*: use narrower layers, or e\.g\. optimizer='adam'$",
+    ):
+        fd.Model([fd.Dense(1)], inputs=2_000_000).compile("kfac", "mse")
+
+
+def test_newton_cg_where_the_last_chunk_is_cut_into_fewer_slices() -> None:
+    """Chunks of 64 rows in two slices, and a last one of 54 in one, which needs more room (the sanitizers see it)."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(1270, 2048)) / 45.0
+    y = x @ rng.normal(size=(2048, 2))
+    model = fd.Model([fd.Dense(2)], inputs=2048, dtype="float64")
+    model.compile(fd.NewtonCG(gtol=0.0, ftol=0.0), "mse")
+    assert model.fit(x, y, epochs=1, verbose=0).history["loss"][0] < np.mean(y**2)

@@ -71,7 +71,7 @@ def test_names_of_each_family_are_those_of_the_contract() -> None:
         "binary_crossentropy categorical_crossentropy sparse_categorical_crossentropy"
     )
     assert shown["optimizer"] == _words(
-        "sgd rmsprop adagrad adadelta adam adamw nadam lion muon lbfgs levenberg_marquardt newton_cg"
+        "sgd rmsprop adagrad adadelta adam adamw nadam lion muon kfac lbfgs levenberg_marquardt newton_cg"
     )
     assert set(ACTIVATIONS) == _words(
         "linear relu leaky_relu prelu relu6 elu selu celu gelu silu mish softplus softsign tanh sigmoid hard_sigmoid "

@@ -164,3 +164,56 @@ def test_learning_rate_test() -> None:
     assert "16 rates" in repr(found)
     with pytest.raises(ValueError, match="learning_rate_test: high=1e-06 is out of range"):
         fd.learning_rate_test(pyramid_net(), x, y, high=1e-6)
+
+
+def asking(**options: Any) -> fd.Model:
+    layers = [
+        fd.Dense(3, "relu", kernel_initializer="data"), fd.Dense(4, "tanh"), fd.Dense(1, kernel_initializer="data"),
+    ]  # fmt: skip
+    model = fd.Model(layers, inputs=2, **options)
+    model.compile(fd.SGD(0.0), "mse")
+    return model
+
+
+def test_kernel_initializer_data_waits_for_the_first_fit(device: str) -> None:
+    x, y = pyramid()
+    model = asking(seed=3, device=device)
+    first = model.get_weights()
+    model.fit(x, y, verbose=0)
+    placed = model.get_weights()
+    changed = [not (a == b).all() for a, b in zip(first, placed, strict=True)]
+    assert changed == [True, True, False, False, True, True]
+    hidden = model.activations(x)[0]
+    assert (hidden.std(axis=0) > 0).all() and (hidden.min(axis=0) == 0).all(), "each unit bends within the data"
+    residual = model.predict(x) - y
+    assert abs(residual.mean()) < 0.05 and residual.std() < y.std(), "the last layer is a least-squares fit"
+    model.fit(2 * x, y, verbose=0)
+    assert all((a == b).all() for a, b in zip(placed, model.get_weights(), strict=True)), "once is enough"
+
+
+def test_weights_that_were_set_are_not_placed() -> None:
+    x, y = pyramid()
+    model = asking()
+    weights = [w + np.float32(1.0) for w in model.get_weights()]
+    model.set_weights(weights)
+    model.fit(x, y, verbose=0)
+    assert all((a == b).all() for a, b in zip(weights, model.get_weights(), strict=True))
+    placed = asking().place(x)
+    before = placed.get_weights()
+    placed.fit(x, y, verbose=0)
+    assert all((a == b).all() for a, b in zip(before[:4], placed.get_weights(), strict=False))
+
+
+def test_kernel_initializer_data_in_fit_many() -> None:
+    x, y = pyramid()
+    population = fd.fit_many(asking(), x, y, starts=3, epochs=1, verbose=0)
+    alone = asking(seed=2)
+    alone.fit(x, y, verbose=0)
+    for ours, theirs in zip(population.weights, alone.get_weights(), strict=True):
+        np.testing.assert_allclose(ours[2], theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_no_data_for_a_bias_alone() -> None:
+    message = r"^Dense: bias_initializer='data'\. Give kernel_initializer='data': it places biases too\.$"
+    with pytest.raises(ValueError, match=message):
+        fd.Dense(3, bias_initializer="data")

@@ -61,7 +61,12 @@ public:
         return slots;
     }
 
-    void set_slots(const py::list& slots, int64_t step) {
+    // What optimizers remember besides slots: nothing, of those that lanes know.
+    py::array_t<double> get_numbers() const {
+        return py::array_t<double>(std::vector<py::ssize_t>{py::ssize_t(nets_->starts()), 0});
+    }
+
+    void set_slots(const py::list& slots, int64_t step, const py::array_t<double>&) {
         const InUse use(busy_);
         if (int(slots.size()) != nets_->slots()) throw InvalidArgument("set_slots: wrong number of slots");
         std::vector<std::vector<py::array>> checked;
@@ -126,6 +131,7 @@ public:
         py::dict result;
         result["epochs"] = py::array_t<int64_t>(py::ssize_t(out.epochs.size()), out.epochs.data());
         result["interrupted"] = out.interrupted;
+        result["ended"] = false;
         return result;
     }
 
@@ -217,7 +223,8 @@ void bind_population(py::module_& m) {
         .def("get_tensors", &Population::get_tensors)
         .def("set_tensors", &Population::set_tensors, "tensors"_a)
         .def("get_slots", &Population::get_slots)
-        .def("set_slots", &Population::set_slots, "slots"_a, "step"_a)
+        .def("get_numbers", &Population::get_numbers)
+        .def("set_slots", &Population::set_slots, "slots"_a, "step"_a, "numbers"_a)
         .def("train", &Population::train, "x"_a, "y"_a, "w"_a, py::kw_only(), "batch_size"_a, "shuffle"_a,
              "order_seed"_a = py::none(), "epoch"_a, "epochs"_a, "learning_rates"_a, "factors"_a, "active"_a,
              "losses"_a, "progress"_a, "n_threads"_a)

@@ -79,6 +79,8 @@ Training training_of(const py::dict& d) {
     read(o, "ns_steps", h.ns_steps), read(o, "ns_a", h.ns_a), read(o, "ns_b", h.ns_b), read(o, "ns_c", h.ns_c);
     read(o, "rms_rate", h.rms_rate), read(o, "adam_lr_ratio", h.adam_lr_ratio);
     read(o, "adam_weight_decay", h.adam_weight_decay);
+    read(o, "input_damping", h.input_damping), read(o, "output_damping", h.output_damping);
+    read(o, "interval", h.interval);
     SolverOptions& s = t.solver;
     read(o, "gtol", s.gtol), read(o, "ftol", s.ftol), read(o, "damping", s.damping), read(o, "radius", s.radius);
     read(o, "history_size", s.history_size), read(o, "line_search_steps", s.line_search_steps);

@@ -88,6 +88,7 @@ int64_t Training::totals(int64_t outputs) const {
 ops::Rule Training::rule() const {
     const ops::Hyper& h = hyper;
     using ops::Rule;
+    if (kfac()) return Rule::sgd;  // of the steps that it makes of the gradients, momentum included
     if (optimizer == "sgd") return h.momentum == 0 ? Rule::sgd : h.nesterov ? Rule::sgd_nesterov : Rule::sgd_momentum;
     if (optimizer == "rmsprop") {
         if (h.centered) return h.momentum != 0 ? Rule::rmsprop_centered_momentum : Rule::rmsprop_centered;

@@ -115,6 +115,8 @@ struct Training {  // what is optimised
     bool categorical() const { return sparse() || loss == ops::Loss::categorical_crossentropy; }
     bool binary() const { return loss == ops::Loss::binary_crossentropy; }
     bool muon() const { return optimizer == "muon"; }
+    bool kfac() const { return optimizer == "kfac"; }
+    bool whole_gradients() const { return muon() || kfac() || hyper.clipnorm != 0 || hyper.global_clipnorm != 0; }
     bool full_batch() const {
         return optimizer == "lbfgs" || optimizer == "newton_cg" || optimizer == "levenberg_marquardt";
     }

@@ -35,9 +35,15 @@ public:
     const Training* training() const override { return configured_ ? &training_ : nullptr; }
     int slots() const override { return int(full_batch_ ? full_batch_->solver().vectors.size() : state_.slots.size()); }
     DType slot_dtype() const override { return full_batch_ ? DType::f64 : dtype(); }
-    std::vector<double>& numbers() override { return full_batch_ ? full_batch_->solver().numbers : no_numbers_; }
+    std::vector<double>& numbers() override {
+        if (wide_.kfac()) return wide_.kfac()->numbers;
+        return full_batch_ ? full_batch_->solver().numbers : no_numbers_;
+    }
     int64_t step() const override { return state_.step; }
-    void set_step(int64_t step) override { state_.step = step; }
+    void set_step(int64_t step) override {  // the last of a state that is being set
+        state_.step = step;
+        if (wide_.kfac()) wide_.kfac()->numbers_changed();
+    }
 
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
     void write_tensor(int tensor, const void* in) override {
@@ -55,7 +61,9 @@ public:
     }
 
     void configure(const Training& training) override {
-        const int count = training.muon() ? 2 : ops::rule_slots[int(training.rule())];
+        const int count = training.muon()   ? 2
+                          : training.kfac() ? int(training.hyper.momentum != 0)
+                                            : ops::rule_slots[int(training.rule())];
         training_ = training;
         configured_ = true;
         state_.step = 0;
@@ -76,7 +84,7 @@ public:
         pin_blas_to_one_thread();
         if (full_batch_) return train_full_batch(request);
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
-        const bool narrow = narrow_.takes(batch_size);
+        const bool narrow = trains_narrow(batch_size);
         const bool resident = batch_size == request.train.rows() && (!request.shuffle || narrow_.ignores_order());
         if (narrow) narrow_.reserve(batch_size, true, resident), wide_.reserve_updates();
         else wide_.reserve(batch_size, true);
@@ -103,6 +111,7 @@ public:
             if (!wide_.forward(w, b, Pass::train, true)) return false;
             wide_.loss(w, b, Pass::train);
             if (!wide_.backward(w, b, Pass::train, true)) return false;
+            wide_.observe(w, b);
             wide_.update(w);
             w.sync();
             if (w.first()) loss = wide_.add_to_totals(b, Pass::train, ledger.running()) + wide_.penalty_sum();
@@ -178,7 +187,7 @@ public:
 
     int64_t probe_period(int64_t rows, int64_t batch_size) const override {
         const int64_t batch = std::min(batch_size, rows);
-        return probe_.period(rows, batch, narrow_.takes(batch));
+        return probe_.period(rows, batch, trains_narrow(batch));
     }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
@@ -276,6 +285,8 @@ private:
         if (t.float64) return state_.input_statistics.get() + t.offset;
         return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
     }
+    // K-FAC looks into the layers, which only the wide path keeps.
+    bool trains_narrow(int64_t rows) const { return narrow_.takes(rows) && !training_.kfac(); }
     T* statistics_begin() const { return state_.statistics.get(); }
     T* slot_place(int slot, int tensor) const {
         return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;

@@ -24,7 +24,8 @@ void Curvature<T>::begin(int64_t rows, const double* v) {
     std::copy_n(v, size_, v_.begin());
     const Slices cut(rows, 32, 1);
     if (tasks_.empty()) tasks_ = std::vector<Task>(size_t(Slices::most));
-    const int64_t most = (rows + cut.count - 1) / cut.count;
+    // of a slice: the last chunk may be smaller, and then it is cut into fewer slices, of less than 64 rows
+    const int64_t most = std::min(rows, std::max<int64_t>((rows + cut.count - 1) / cut.count, 63));
     for (int s = 0; s < cut.count; ++s) {
         Task& task = tasks_[size_t(s)];
         if (task.tangents.empty()) task.tangents = std::vector<Buffer<T>>(plan_.ops.size());

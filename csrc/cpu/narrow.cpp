@@ -46,8 +46,7 @@ void Narrow<T>::configure(const Training* training) {
     loss_.label_smoothing = T(training->label_smoothing);
     loss_.from_logits = form.logits;
     loss_.probabilities = form.logits && !training->metrics.empty();
-    const ops::Hyper& h = training->hyper;
-    simple_update_ = !training->muon() && h.clipnorm == 0 && h.global_clipnorm == 0;
+    simple_update_ = !training->whole_gradients();
     for (const Op& o : plan_.ops) simple_update_ &= !(o.kind == OpKind::dense && o.matrix_penalty());
     find_runs();
     capacity_ = 0;

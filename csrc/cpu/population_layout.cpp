@@ -104,6 +104,8 @@ namespace fd {
 std::string why_not_lanes(const Plan& plan, const Training& training, DType dtype, int64_t rows) {
     const bool fused = cpu::loss_is_fused(plan, training);
     if (training.muon()) return "Muon works on whole matrices";
+    if (training.full_batch()) return "a full-batch solver goes its own way with each net";
+    if (training.kfac()) return "KFAC works on whole matrices";
     if (fused && plan.ops.back().has_activity()) return "there is a penalty on the probabilities of a fused loss";
     const int64_t width = dtype == DType::f32 ? cpu::isa().lanes_f32->width : cpu::isa().lanes_f64->width;
     const int64_t item = dtype == DType::f32 ? 4 : 8;

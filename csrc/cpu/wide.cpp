@@ -76,7 +76,8 @@ void Wide<T>::configure(const Training* training) {
     fused_loss_ = form.fused, logits_ = form.logits, loss_kind_ = form.kind;
     wants_probabilities_ = logits_ && !t.metrics.empty();
     rule_ = t.rule();
-    fused_update_ = !t.muon() && t.hyper.clipnorm == 0 && t.hyper.global_clipnorm == 0;
+    fused_update_ = !t.whole_gradients();
+    kfac_ = t.kfac() ? std::make_unique<Kfac<T>>(plan_, t) : nullptr;
     for (const Op& o : plan_.ops) fused_update_ &= !(o.kind == OpKind::dense && o.matrix_penalty());
     std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
     capacity_ = 0;  // buffers for metrics may be missing
@@ -97,6 +98,7 @@ void Wide<T>::reserve(int64_t rows, bool backward, bool probe) {
         for (Buffer<T>& side : column_panels_)
             if (backward) side.reserve(rows * panels(plan_.widest) * k_.panel);
     }
+    if (backward && kfac_) kfac_->reserve(rows);
     if (backward) tile_gradients_.reserve(Tiles::most_runs * tile() * plan_.widest);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);

@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "core/trainer.h"
 #include "cpu/kernels.h"
+#include "cpu/kfac.h"
 #include "cpu/matrix.h"
 #include "cpu/memory.h"
 #include "cpu/wide_bf16.h"
@@ -82,9 +83,10 @@ public:
     void loss(const Worker&, const Batch<T>&, Pass);  // row losses and metrics; the output's gradient unless evaluating
     // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there. False: the poll said stop.
     bool backward(const Worker&, const Batch<T>&, Pass, bool update);
-    void begin_step(double learning_rate);  // by one worker: this step's constants
-    void update(const Worker&);             // whatever backward has not updated
-    void update_all(const Worker&);         // everything, from whole gradients
+    void observe(const Worker&, const Batch<T>&);  // after backward(): what the optimizer wants to know of the batch
+    void begin_step(double learning_rate);         // by one worker: this step's constants
+    void update(const Worker&);                    // whatever backward has not updated
+    void update_all(const Worker&);                // everything, from whole gradients
     // A run of the flat buffers that shares its penalties; returns their sum before the update.
     double update_elements(int64_t first, int64_t n, double l1, double l2);
     void penalties(const Worker&, bool add_gradients);  // fills what penalty_sum() adds up
@@ -105,6 +107,7 @@ public:
     T* gradient_at(int op) const { return d(op); }
     void prepare_input();  // by one worker, after the statistics were set
     void weights_changed() { stale_ = true; }
+    Kfac<T>* kfac() const { return kfac_.get(); }  // or none
 
 private:
     template <class>
@@ -203,6 +206,7 @@ private:
     bool stale_ = true;                           // bf16_ lags behind the weights
     Buffer<T> row_panels_[2], column_panels_[2];  // packed operands of the layer at work, and of the next
     Buffer<T> tile_gradients_;                    // of the tile at work, for each run of tiles
+    std::unique_ptr<Kfac<T>> kfac_;               // if it is the optimizer
     Buffer<T> scratch_[3];                        // matrix penalties and muon
 };
 

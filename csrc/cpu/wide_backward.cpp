@@ -203,6 +203,19 @@ void Wide<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, P
 }
 
 template <class T>
+void Wide<T>::observe(const Worker& w, const Batch<T>& b) {
+    if (!kfac_) return;
+    const bool due = kfac_->due(state_.step), ready = kfac_->ready();
+    for (int i = 0; i <= last_; ++i) {
+        if (op(i).kind != OpKind::dense) continue;
+        const T* x = output(i - 1, b.x, Pass::train);
+        kfac_->centre(w, op(i), x, b.rows);
+        if (due) kfac_->observe(w, op(i), x, d(i), b.rows, parameter(op(i).kernel));
+    }
+    if (due || !ready) kfac_->invert(w);
+}
+
+template <class T>
 void Wide<T>::begin_step(double learning_rate) {
     learning_rate_ = learning_rate;
     const ops::Hyper& h = training_->hyper;
@@ -279,6 +292,27 @@ template <class T>
 void Wide<T>::update_all(const Worker& w) {
     const auto& trainable = plan_.trainable;
     penalties(w, true);
+    if (kfac_) {
+        for (const Op& o : plan_.ops)
+            if (o.kind == OpKind::dense) kfac_->centre_gradient(w, o, gradient(o.kernel), gradient(o.bias));
+        const T momentum = T(training_->hyper.momentum);
+        const Slices cut(plan_.parameters, 4096, 16);
+        w.each(momentum != 0 ? cut.count : 0, [&](int64_t s) {
+            const int64_t first = cut.begin(s), n = cut.end(s) - first;
+            T *g = state_.gradients.get() + first, *m = state_.slots[0].get() + first;
+            k_.axpby(T(1), g, momentum, m, n);
+            if (training_->hyper.nesterov) k_.axpby(momentum, m, T(1), g, n);
+            else std::copy_n(m, n, g);
+        });
+        w.sync();
+        for (const Op& o : plan_.ops)
+            if (o.kind == OpKind::dense) kfac_->precondition(w, o, gradient(o.kernel), gradient(o.bias));
+        for (int tensor : trainable) {
+            const Tensor& t = plan_.tensors[size_t(tensor)];
+            const Op& o = op(t.op);
+            if (o.kind != OpKind::dense || tensor == o.slope) kfac_->scale(w, gradient(tensor), t.size());
+        }
+    }
     const ops::Hyper& h = training_->hyper;
     if (h.clipnorm > 0 || h.global_clipnorm > 0) {
         for (int tensor : trainable)
@@ -347,6 +381,7 @@ double Wide<T>::penalty_sum() const {
 
 #define FD_INSTANTIATE(T)                                                        \
     template bool Wide<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
+    template void Wide<T>::observe(const Worker&, const Batch<T>&);              \
     template void Wide<T>::begin_step(double);                                   \
     template void Wide<T>::update(const Worker&);                                \
     template void Wide<T>::update_all(const Worker&);                            \

@@ -13,6 +13,8 @@ struct Hyper {  // the optimizer as configured
     bool nesterov = false, centered = false, amsgrad = false;
     double weight_decay = 0, clipvalue = 0, clipnorm = 0, global_clipnorm = 0;  // 0: off
     double ns_steps = 0, ns_a = 0, ns_b = 0, ns_c = 0, rms_rate = 0, adam_lr_ratio = 0, adam_weight_decay = 0;  // muon
+    double input_damping = 0, output_damping = 0;                                                               // kfac
+    int64_t interval = 0;
 };
 
 template <class T>

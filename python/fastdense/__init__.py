@@ -16,6 +16,7 @@ from .history import History
 from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Rescaling, Residual
 from .model import Model
 from .optimizers import (
+    KFAC,
     LBFGS,
     SGD,
     Adadelta,
@@ -54,6 +55,7 @@ _LAZY = {
 _MODULES = ("datasets", "keras")
 
 __all__ = [
+    "KFAC",
     "LBFGS",
     "SGD",
     "Activation",

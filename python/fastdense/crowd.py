@@ -35,7 +35,9 @@ class Nets(Protocol):
 
     def get_slots(self) -> list[list[Array]]: ...
 
-    def set_slots(self, slots: list[list[Array]], step: int, /) -> None: ...
+    def get_numbers(self) -> Array: ...
+
+    def set_slots(self, slots: list[list[Array]], step: int, numbers: Array, /) -> None: ...
 
     def train(
         self,
@@ -107,9 +109,13 @@ class Loop:
         states = [engine.get_state()["slots"] for engine in self._engines]
         return [[np.stack(t) for t in zip(*slot, strict=True)] for slot in zip(*states, strict=True)]
 
-    def set_slots(self, slots: list[list[Array]], step: int) -> None:
+    def get_numbers(self) -> Array:
+        return np.stack([engine.get_state()["numbers"] for engine in self._engines])
+
+    def set_slots(self, slots: list[list[Array]], step: int, numbers: Array) -> None:
         for i, engine in enumerate(self._engines):
-            engine.set_state({"step": step, "slots": [[array[i] for array in slot] for slot in slots]})
+            own = [[np.ascontiguousarray(array[i]) for array in slot] for slot in slots]
+            engine.set_state({"step": step, "slots": own, "numbers": numbers[i]})
 
     def train(
         self,
@@ -130,6 +136,7 @@ class Loop:
         n_threads: int,
     ) -> dict[str, Any]:
         done = np.zeros(len(self._engines), dtype=np.int64)
+        ended = np.zeros(len(self._engines), dtype=bool)
         if order_seed is not None:
             raise ValueError(
                 "fit_many: shuffle='same' was asked for, and these nets are trained one at a time "
@@ -147,13 +154,13 @@ class Loop:
                 learning_rates=learning_rates if factors is None else learning_rates * factors[i],
             )  # fmt: skip
             totals = result["totals"]
-            done[i] = len(totals)
+            done[i], ended[i] = len(totals), bool(result["ended"])
             losses[: len(totals), i] = totals[:, 0] / totals[:, 1]
             return not result["interrupted"]
 
         chosen = range(len(self._engines)) if active is None else np.flatnonzero(active)
         whole = self._each(one, map(int, chosen), n_threads, progress)
-        return {"epochs": done, "interrupted": not whole}
+        return {"epochs": done, "interrupted": not whole, "ended": ended}
 
     def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
         losses = np.empty(len(self._engines))
@@ -299,7 +306,7 @@ class Crowd:
         made.nets.configure(self.training)
         made.set_tensors([tensor[which] for tensor in self.tensors()])
         slots = [[np.ascontiguousarray(array[which]) for array in slot] for slot in self.nets.get_slots()]
-        made.nets.set_slots(slots, step)
+        made.nets.set_slots(slots, step, self.nets.get_numbers()[which])
         return made
 
     @property

@@ -23,6 +23,7 @@ from .specs import Spec, integer, number, resolve
 __all__ = [
     "Auto",
     "Constant",
+    "Data",
     "Draw",
     "Draws",
     "GlorotNormal",
@@ -413,6 +414,21 @@ class Auto(Initializer, names=("auto",)):
 
     def values(self, shape: Shape, seed: int, index: int) -> Array:
         return GlorotUniform().values(shape, seed, index)
+
+
+class Data(Auto, names=("data",)):
+    """Kernels of `Dense` that wait for the data: at the first `Model.fit` their units are spread over it.
+
+    Kernel and bias then become those of `fastdense.start_on_data` (and of ``fit_many(start="data")``, for the layers
+    that ask for it): directions as different as possible, each unit varying by 1 over the rows and bending between two
+    of them; a linear last layer becomes the least-squares fit. Until then values are those of `Auto`. Weights that were
+    set, loaded or placed (`Model.place`) before the first fit stay as they are.
+
+    Parameters
+    ----------
+    seed : int, optional
+        Of the values until then; where units go follows from the model's seed.
+    """
 
 
 def get(value: Any, where: str = "initializer") -> Initializer:

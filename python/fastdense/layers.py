@@ -86,7 +86,8 @@ class Dense(Layer, names=("dense",)):
         ``layer.activation`` is the name and ``layer.alpha`` the slope or None.
     use_bias : bool
     kernel_initializer : str or Initializer
-        "auto" suits the activation (`fastdense.initializers.Auto`); Keras's default is "glorot_uniform".
+        "auto" suits the activation (`fastdense.initializers.Auto`); Keras's default is "glorot_uniform"; "data" places
+        the units on the data of the first fit, biases too (`fastdense.initializers.Data`).
     bias_initializer : str or Initializer
     kernel_regularizer : str, Regularizer or list, optional
     bias_regularizer, activity_regularizer : str, Regularizer or list, optional
@@ -119,6 +120,8 @@ class Dense(Layer, names=("dense",)):
         self.use_bias = flag("Dense: use_bias", use_bias)
         self.kernel_initializer = initializers.get(kernel_initializer, "Dense: kernel_initializer")
         self.bias_initializer = initializers.get(bias_initializer, "Dense: bias_initializer")
+        if isinstance(self.bias_initializer, initializers.Data):
+            raise ValueError("Dense: bias_initializer='data'. Give kernel_initializer='data': it places biases too.")
         self.kernel_regularizer = (
             None if kernel_regularizer is None else regularizers.get(kernel_regularizer, "Dense: kernel_regularizer")
         )

@@ -18,9 +18,9 @@ from .layers import Normalization
 from .model import Model
 from .population import Population
 from .progress import ProgressBar, check_verbose
-from .solvers import check_crowd
+from .solvers import check_rates, solver_bytes
 from .specs import integer, number
-from .starts import Outputs, rounds, sample, spread_over_data, tries_of
+from .starts import Outputs, asks_for_data, rounds, sample, spread_over_data, tries_of
 from .training import CALL_SECONDS, Options
 from .watchers import Stopping, Watcher
 
@@ -110,7 +110,6 @@ def fit_many(
     if not isinstance(model, Model):
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
     loss = model._compiled_loss(where)
-    check_crowd(where, model.optimizer)
     together = isinstance(shuffle, str) and shuffle == "same"
     if isinstance(shuffle, str) and not together:
         raise ValueError(f"{where}: shuffle is {shuffle!r}; needed: True, False or 'same'")
@@ -118,6 +117,7 @@ def fit_many(
     bar = ProgressBar(check_verbose(where, verbose))
     per_start = {"learning_rate": learning_rate, "penalty": penalty}
     count, seeds, numbers = _starts(where, starts, seed, sample_weight, per_start, initial_weights)
+    check_rates(where, model.optimizer, learning_rate)
     if together:
         options = replace(options, order_seed=int(seeds[0]))
     weights = None
@@ -127,6 +127,7 @@ def fit_many(
     data = prepare(where, x, y, sample_weight, shape, loss)
     if weights is not None:
         weights = shape.loss_weight * _own_weights(where, weights, count, len(data), shape.dtype)
+    options = options.for_rows(model.optimizer, len(data), where)
     validation = None if validation_data is None else prepare_validation(where, validation_data, shape, loss)
     watchers = _watchers(where, callbacks, validation is not None, count)
     tries = integer(f"{where}: tries", tries, least=1)
@@ -149,8 +150,8 @@ def fit_many(
 
 def best_start(
     model: Model, data: Rows, options: Options, starts: int
-) -> tuple[list[Array], list[list[Array]], int, int]:
-    """The search of ``fit(starts=...)``: tensors, optimizer slots, steps and epochs of the best of many short runs."""
+) -> tuple[list[Array], list[list[Array]], Array, int, int]:
+    """The search of ``fit(starts=...)``: tensors, optimizer slots and numbers, steps and epochs of the best of many."""
     _check_memory("fit", model, starts, replace(options, epochs=rounds(options.epochs, starts)[-1][0]), len(data), None)
     seeds = tries_of(np.array([model.seed], dtype=np.uint64), starts).ravel()
     crowd = _crowd(model, model.device, data, options, seeds, True, None, None)
@@ -158,7 +159,7 @@ def best_start(
     epochs = rounds(options.epochs, starts)[-1][0]
     steps = epochs * math.ceil(len(data) / min(options.batch_size, len(data)))
     slots = [[array[0] for array in slot] for slot in best.nets.get_slots()]
-    return [tensor[0] for tensor in best.tensors()], slots, steps, epochs
+    return [tensor[0] for tensor in best.tensors()], slots, best.nets.get_numbers()[0], steps, epochs
 
 
 def _crowd(
@@ -178,9 +179,10 @@ def _crowd(
     tensors = template.net.initial_values_of(seeds) if first is None else first
     if template.net.statistics is not None:  # those of the data, for all
         tensors[:2] = [np.broadcast_to(t, (len(crowd), *t.shape)) for t in template.get_weights()[:2]]
-    if on_data:
+    which = None if on_data else asks_for_data(template.net)
+    if first is None and (on_data or which):
         few = Rows(sample(data.x), sample(data.y), None)
-        spread_over_data(template.net, few, loss.kind, seeds, tensors, _outputs(template, crowd, few))
+        spread_over_data(template.net, few, loss.kind, seeds, tensors, _outputs(template, crowd, few), which)
     crowd.set_tensors(tensors)
     return crowd
 
@@ -304,6 +306,7 @@ def _watchers(where: str, callbacks: Any, validated: bool, starts: int) -> list[
 def _check_memory(where: str, model: Model, starts: int, options: Options, rows: int, weights: Array | None) -> None:
     net = model.net
     size = net.itemsize * net.count() * (2 + 3) + 16 * options.epochs * (net.itemsize // 4)
+    size += solver_bytes(model.optimizer, net)
     total = starts * size + 2 * net.itemsize * rows * (net.inputs + net.outputs)
     check_memory(where, total, f"training {starts:,} nets of {net.count():,} parameters for {options.epochs:,} epochs",
                  "use fewer starts at once, or fewer epochs")  # fmt: skip
@@ -419,12 +422,13 @@ class ManyRun:
             )
             self.history[epoch : epoch + count] = losses
             self.epochs += np.where(self.active, result["epochs"], 0)
+            trained, self.active = self.active, self.active & np.logical_not(result["ended"])
             if result["interrupted"]:
                 return count, True
             validated = None
             if self.validation is not None and self.val_history is not None:
                 validated = self.crowd.losses(self.validation, None, self.options.n_threads)
-                self.val_history[epoch] = np.where(self.active, validated, np.nan)
+                self.val_history[epoch] = np.where(trained, validated, np.nan)
             for watcher in self.watchers:
                 watcher.epoch_end(self, epoch + count - 1, losses[-1], validated)
         except KeyboardInterrupt:

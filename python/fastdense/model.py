@@ -15,9 +15,8 @@ from .placing import place, solve_output
 from .probes import Probes
 from .progress import ProgressBar, check_verbose, say, text_of
 from .revival import ReviveDeadUnits
-from .solvers import check_crowd
 from .specs import flag, integer, keywords_checked, number
-from .starts import sample
+from .starts import place_untouched, sample
 from .training import Fit, Options, check_batch_memory, check_batch_size, check_threads, columns
 
 if TYPE_CHECKING:
@@ -154,9 +153,8 @@ class Model(BaseModel):
             check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
         starts = integer("fit: starts", starts, least=1)
         probed = flag("fit: probes", probes) and not self.optimizer.full_batch
-        if starts > 1:
-            check_crowd("fit: starts", self.optimizer)
         self.machine.adapt(data.x)
+        place_untouched(self, data)
         if starts > 1:
             self._take_best_start(data, options, starts)
         for callback in users:
@@ -185,9 +183,9 @@ class Model(BaseModel):
     def _take_best_start(self, data: Rows, options: Options, starts: int) -> None:
         from .many import best_start
 
-        weights, slots, step, epochs = best_start(self, data, options, starts)
+        weights, slots, numbers, step, epochs = best_start(self, data, options, starts)
         self.machine.set_tensors(weights)
-        self.machine.set_slots(slots, step)
+        self.machine.set_slots(slots, step, numbers)
         self.machine.epochs_trained = epochs
 
     @keywords_checked
@@ -346,25 +344,32 @@ class Model(BaseModel):
     # ---- closed forms ----------------------------------------------------------------------------------------------
 
     @keywords_checked
-    def place(self, x: Any) -> Model:
+    def place(self, x: Any, y: Any = None) -> Model:
         """Place the hidden units on the data: none is off or saturated, no two look the same way.
 
         Every hidden `Dense` gets an orthogonal kernel (from the model's seed), scaled as a whole, and biases with which
         the rows of `x` keep each unit in the part where its activation passes on what it gets: a ReLU always on, a tanh
         between -1 and 1. Nothing is lost on the way where a layer is as wide as the one below. The last layer stays as
-        it is; `solve_output` fits it.
+        it is, or, with `y`, gives outputs with the mean and the spread of the targets; `solve_output` fits it.
 
         Parameters
         ----------
         x : array of shape (rows, inputs)
             As in `fit`; at most 2048 rows, spread evenly, decide, with half their range as margin for the others.
+        y : array of shape (rows, outputs), optional
+            Targets, for a last layer that is linear and has a bias: its kernel is scaled as a whole.
 
         Returns
         -------
         Model
             The model itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If anything is wrong with the data, or with the last layer where `y` is given; nothing has happened then.
         """
-        return place(self, x)
+        return place(self, x, y)
 
     @keywords_checked
     def solve_output(

@@ -30,6 +30,7 @@ from .solvers import LBFGS, LevenbergMarquardt, NewtonCG
 from .specs import Config, flag, integer, resolve
 
 __all__ = [
+    "KFAC",
     "LBFGS",
     "SGD",
     "Adadelta",
@@ -409,6 +410,73 @@ class Muon(Optimizer, names=("muon",)):
             "beta_1": self.adam_beta_1,
             "beta_2": self.adam_beta_2,
         }
+
+
+class KFAC(Optimizer, names=("kfac",)):
+    """Steps that know how a layer's inputs and gradients hang together: Kronecker factors (Martens & Grosse, 2015).
+
+    For each dense layer ``z = x W + b``, C is a moving average of the covariance of its inputs, and G one of the second
+    moments of the gradient of z, scaled to a mean diagonal of 1. Inputs count from their mean over the batch at hand.
+    The gradient g of the kernel, after momentum (``m = momentum * m + g``, taken for g, or with Nesterov
+    ``g + momentum * m``), becomes ``u = (C + a I)^-1 g (G + output_damping I)^-1``, a being `input_damping` times the
+    mean diagonal of C, and ``u`` is scaled so that it would change z by as much as z varies over the rows:
+    ``learning_rate`` is the share of that which one step goes, in every layer, whatever the scale of data, weights and
+    loss. Inputs with a large mean or strong correlations, which slow all other first-order optimizers down, make no
+    difference. Every other tensor's gradient is divided by its root mean square. Then ``w -= lr * u``.
+
+    Steps do not get smaller by themselves near a minimum: let the learning rate fall, e.g. by
+    `fastdense.schedules.CosineDecay`. A step costs three more products per layer and, every `interval` steps, two
+    inversions; small batches make that dear and the factors poor: take 256 rows or more.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        0.003 to 0.1.
+    momentum : float
+        0 for none, below 1.
+    nesterov : bool
+    rho : float
+        Share of C and G that is kept when a batch is taken in.
+    input_damping, output_damping : float
+        More of them makes steps more like those of `SGD`.
+    interval : int
+        Steps between two batches that are taken in, and so between two inversions; the first steps take all in.
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module; clipping looks at the steps for learning rate 1.
+
+    Notes
+    -----
+    Memory: 12 (n^2 + u^2) bytes for a layer from n to u in float32, and 72 bytes times the square of the widest
+    side; `compile` raises if that is not there. Files hold C and G too.
+    """
+
+    kind, _hyperparameters = (
+        "kfac",
+        ("momentum", "nesterov", "rho", "input_damping", "output_damping", "interval"),
+    )
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.01,
+        momentum: float = 0.9,
+        nesterov: bool = False,
+        *,
+        rho: float = 0.8,
+        input_damping: float = 0.1,
+        output_damping: float = 1.0,
+        interval: int = 10,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.momentum = self._share("momentum", momentum)
+        self.nesterov = flag("KFAC: nesterov", nesterov)
+        self.rho = self._share("rho", rho)
+        self.input_damping = self._number("input_damping", input_damping, above=0)
+        self.output_damping = self._number("output_damping", output_damping, above=0)
+        self.interval = integer("KFAC: interval", interval, least=1)
 
 
 def get(value: Any, where: str = "optimizer") -> Optimizer:

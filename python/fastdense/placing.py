@@ -37,9 +37,14 @@ _OPEN: dict[str, tuple[float, float | None]] = {
 }
 
 
-def place(model: Model, x: Any) -> Model:
+def place(model: Model, x: Any, y: Any = None) -> Model:
     """Place the hidden units; see `Model.place`."""
     rows = check_x("place", x, model._shape)
+    if y is not None:
+        last = model.layers[-1]
+        if not (isinstance(last, Dense) and last.activation == "linear" and last.use_bias):
+            fail("place", "y is given", "a linear last Dense layer with a bias is needed", "leave y out")
+        y = sample(prepare("place", x, y, None, model._shape, MeanSquaredError()).y, ROWS).astype(np.float64)
     model.machine.adapt(rows)
     few = sample(rows, ROWS)
     tensors, at, first = model.get_weights(), 0, True
@@ -59,6 +64,11 @@ def place(model: Model, x: Any) -> Model:
                 tensors[at + 1] = bias
             model.machine.set_tensors(tensors)
         at += count
+    if y is not None:
+        z = np.asarray(model.predict(few), dtype=np.float64)
+        scale = float(np.sqrt(y.var(axis=0).mean() / (z.var(axis=0).mean() or 1.0))) or 1.0
+        tensors[-2], tensors[-1] = scale * tensors[-2], y.mean(axis=0) + scale * (tensors[-1] - z.mean(axis=0))
+        model.machine.set_tensors(tensors)
     return model
 
 

@@ -97,13 +97,14 @@ class Population:
         if not -len(self) <= i < len(self):
             raise IndexError(f"Population: start {i} was asked for, and there are {len(self)} starts")
         i %= len(self)
-        return self._member(i, self._crowd.tensors(), self._crowd.nets.get_slots())
+        return self._member(i, self._crowd.tensors(), self._crowd.nets.get_slots(), self._crowd.nets.get_numbers())
 
     def __iter__(self) -> Iterator[Model]:
-        tensors, slots = self._crowd.tensors(), self._crowd.nets.get_slots()
-        return (self._member(i, tensors, slots) for i in range(len(self)))
+        nets = self._crowd.nets
+        tensors, slots, numbers = self._crowd.tensors(), nets.get_slots(), nets.get_numbers()
+        return (self._member(i, tensors, slots, numbers) for i in range(len(self)))
 
-    def _member(self, i: int, tensors: list[Array], slots: list[list[Array]]) -> Model:
+    def _member(self, i: int, tensors: list[Array], slots: list[list[Array]], numbers: Array) -> Model:
         config = {**self._model.get_config(), "seed": int(self.seeds[i])}
         if self._penalties is not None:
             config["layers"] = [_scaled_penalties(layer, float(self._penalties[i])) for layer in config["layers"]]
@@ -120,7 +121,7 @@ class Population:
         made.set_weights([tensor[i] for tensor in tensors])
         if not self._changed[i]:
             made.machine.set_slots(
-                [[array[i] for array in slot] for slot in slots], int(self.epochs[i]) * self._batches
+                [[array[i] for array in slot] for slot in slots], int(self.epochs[i]) * self._batches, numbers[i]
             )
             made.machine.epochs_trained = int(self.epochs[i])
         return made

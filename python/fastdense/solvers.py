@@ -23,7 +23,16 @@ from .net import Net
 from .optimizer_base import Optimizer
 from .specs import Config, integer, number
 
-__all__ = ["LBFGS", "LevenbergMarquardt", "NewtonCG", "Solver", "check_batch", "check_crowd", "check_solver"]
+__all__ = [
+    "LBFGS",
+    "LevenbergMarquardt",
+    "NewtonCG",
+    "Solver",
+    "check_batch",
+    "check_rates",
+    "check_solver",
+    "solver_bytes",
+]
 
 DEFAULT_BATCH = 32  # of `fit`
 ENDINGS = {
@@ -166,8 +175,10 @@ class NewtonCG(Solver, names=("newton_cg", "truncated_newton", "tnc")):
 
 
 def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None:
-    """Raise if a full-batch optimizer cannot train this net for this loss."""
+    """Raise if an optimizer cannot train this net for this loss: a full-batch one, or one whose memory is not there."""
     if not isinstance(optimizer, Solver):
+        remedy = "use narrower layers, or e.g. optimizer='adam'"
+        check_memory(where, solver_bytes(optimizer, net), f"{type(optimizer).__name__} for layers so wide", remedy)
         return
     name = type(optimizer).__name__
     if net.dtype == "bfloat16":
@@ -193,10 +204,10 @@ def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None
                 "use LayerNorm or Normalization, or e.g. Adam",
             )
     if isinstance(optimizer, LBFGS):
-        size = 16 * (optimizer.history_size + 3) * net.count(True)
-        check_memory(where, size, f"{name} with history_size={optimizer.history_size}", "use a smaller history_size")
+        what = f"{name} with history_size={optimizer.history_size}"
+        check_memory(where, solver_bytes(optimizer, net), what, "use a smaller history_size")
     if isinstance(optimizer, LevenbergMarquardt):
-        _check_least_squares(where, name, loss, net)
+        _check_least_squares(where, optimizer, loss, net)
     if isinstance(optimizer, NewtonCG):
         _check_curved(where, name, loss, net)
 
@@ -205,15 +216,16 @@ LBFGS_INSTEAD = "use optimizer='lbfgs'"
 _SMOOTH = ("kernel_l2", "bias_l2")  # penalties whose curvature is exact
 
 
-def _check_least_squares(where: str, name: str, loss: Loss, net: Net) -> None:
+def _check_least_squares(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None:
     """Raise if a loss or a net has no Jacobian here, or one that cannot fit in memory."""
+    name = type(optimizer).__name__
     if loss.kind != "mse":
         fail(where, f"the loss is {loss.kind}", f"{name} is for least squares: loss='mse'", "or use optimizer='lbfgs'")
     _check_jacobian(where, name, net, ("prelu", "softmax"))
     n = net.count(True)
     check_memory(
         where,
-        16 * n * n,
+        solver_bytes(optimizer, net),
         f"{name} for {n:,} parameters (two matrices of that many rows and columns)",
         "use optimizer='lbfgs', or a smaller net",
     )
@@ -253,11 +265,24 @@ def _check_jacobian(where: str, name: str, net: Net, without: tuple[str, ...]) -
             )
 
 
-def check_crowd(where: str, optimizer: Optimizer) -> None:
-    """Raise if an optimizer cannot train many nets at once."""
-    if optimizer.full_batch:
-        given = f"the optimizer is {type(optimizer).__name__}, a full-batch one"
-        fail(where, given, "many nets at once need one that steps by batches", "e.g. optimizer='adam'")
+def check_rates(where: str, optimizer: Optimizer, learning_rate: object) -> None:
+    """Raise if nets are given learning rates of their own that the optimizer has no use for."""
+    if optimizer.full_batch and learning_rate is not None:
+        given = f"learning_rate is given and the optimizer is {type(optimizer).__name__}"
+        fail(where, given, "a full-batch optimizer has no learning rate", "leave it out, or use e.g. Adam")
+
+
+def solver_bytes(optimizer: Optimizer, net: Net) -> int:
+    """Memory that an optimizer takes for a net besides slots: of full-batch ones all of it."""
+    n = net.count(True)
+    if optimizer.kind == "kfac":  # factors in float64, inverses, and scratch
+        sides = [side for t in net.tensors if len(t.shape) == 2 for side in (t.shape[0] + 1, t.shape[1])]
+        return (8 + net.itemsize) * sum(side * side for side in sides) + 72 * max(sides, default=0) ** 2
+    if isinstance(optimizer, LBFGS):
+        return 16 * (optimizer.history_size + 3) * n
+    if isinstance(optimizer, LevenbergMarquardt):
+        return 16 * n * n
+    return 64 * n if isinstance(optimizer, NewtonCG) else 0
 
 
 def check_batch(where: str, optimizer: Optimizer, batch_size: int, rows: int) -> int:

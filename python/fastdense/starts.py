@@ -6,13 +6,14 @@ Random numbers are those of `fastdense.initializers`, under tensor numbers that 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from .arrays import Array
 from .data import Rows, prepare
+from .initializers import Data
 from .layers import Dense
 from .net import Net
 
@@ -44,7 +45,20 @@ def sample(x: Array, rows: int = ROWS) -> Array:
     return np.ascontiguousarray(x[np.unique(np.linspace(0, len(x) - 1, min(rows, len(x))).astype(np.int64))])
 
 
-def spread_over_data(net: Net, data: Rows, loss_kind: str, seeds: Array, tensors: list[Array], of: Outputs) -> None:
+def asks_for_data(net: Net) -> list[int]:
+    """Numbers of the layers with ``kernel_initializer="data"``."""
+    return [i for i, one in enumerate(net.layers) if isinstance(getattr(one, "kernel_initializer", None), Data)]
+
+
+def spread_over_data(
+    net: Net,
+    data: Rows,
+    loss_kind: str,
+    seeds: Array,
+    tensors: list[Array],
+    of: Outputs,
+    which: Sequence[int] | None = None,
+) -> None:
     """Place the hidden units of nets over the data, in place; see `fastdense.start_on_data`.
 
     Parameters
@@ -58,12 +72,14 @@ def spread_over_data(net: Net, data: Rows, loss_kind: str, seeds: Array, tensors
         First values of all tensors; those of dense layers are replaced, layer by layer.
     of : callable
         Outputs of a layer for the tensors so far.
+    which : sequence of int, optional
+        Numbers of the layers to place; all dense ones if None.
     """
     place = 0
     for number, layer in enumerate(net.layers):
         width = net.widths[number - 1] if number else net.inputs
         count = len(layer.tensors(width))
-        if isinstance(layer, Dense):
+        if isinstance(layer, Dense) and (which is None or number in which):
             below = np.asarray(data.x, dtype=np.float64)[None] if number == 0 else of(tensors, number - 1)
             last = number == net.output_layer
             if not last:
@@ -173,8 +189,30 @@ def start_on_data(model: Model, x: Any, y: Any) -> Model:
     loss = model._compiled_loss("start_on_data")
     data = prepare("start_on_data", x, y, None, model._shape, loss)
     model.machine.adapt(data.x)
-    few = Rows(sample(data.x), sample(data.y), None)
     tensors = [tensor[None] for tensor in model.net.initial_values()]
+    _spread(model, data, tensors, None)
+    model.machine.configure(model.optimizer, loss, model.metrics)
+    return model
+
+
+def place_untouched(model: Model, data: Rows) -> None:
+    """Before the first fit: place the layers with ``kernel_initializer="data"`` whose tensors are still the first."""
+    asking = asks_for_data(model.net) if model.machine.step == 0 and model.machine.epochs_trained == 0 else []
+    if not asking:
+        return
+    first, now, place, which = model.net.initial_values(), model.get_weights(), 0, []
+    for i, layer in enumerate(model.layers):
+        end = place + len(layer.tensors(model.net.widths[i - 1] if i else model.inputs))
+        pairs = zip(now[place:end], first[place:end], strict=True)
+        if i in asking and all(np.array_equal(new, old.astype(new.dtype)) for new, old in pairs):
+            which.append(i)
+        place = end
+    if which:
+        _spread(model, data, [np.asarray(tensor, dtype=np.float64)[None] for tensor in now], which)
+
+
+def _spread(model: Model, data: Rows, tensors: list[Array], which: Sequence[int] | None) -> None:
+    few = Rows(sample(data.x), sample(data.y), None)
     if model.net.statistics is not None:
         tensors[:2] = [tensor[None] for tensor in model.get_weights()[:2]]
 
@@ -182,10 +220,9 @@ def start_on_data(model: Model, x: Any, y: Any) -> Model:
         model.set_weights([tensor[0] for tensor in given])
         return np.asarray(model.activations(few.x)[layer], dtype=np.float64)[None]
 
-    spread_over_data(model.net, few, loss.kind, np.array([model.seed], dtype=np.uint64), tensors, of)
+    kind = model._compiled_loss("start_on_data").kind
+    spread_over_data(model.net, few, kind, np.array([model.seed], dtype=np.uint64), tensors, of, which)
     model.set_weights([tensor[0] for tensor in tensors])
-    model.machine.configure(model.optimizer, loss, model.metrics)
-    return model
 
 
 def rounds(epochs: int, tries: int) -> list[tuple[int, int]]:

@@ -56,9 +56,9 @@ class Options:
             check_threads("fit", n_threads),
         )
 
-    def for_rows(self, optimizer: Optimizer, rows: int) -> Options:
+    def for_rows(self, optimizer: Optimizer, rows: int, where: str = "fit") -> Options:
         """The options for this optimizer and so many rows."""
-        return replace(self, batch_size=check_batch("fit", optimizer, self.batch_size, rows))
+        return replace(self, batch_size=check_batch(where, optimizer, self.batch_size, rows))
 
 
 def check_batch_size(where: str, batch_size: object) -> int | None:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from . import losses, metrics, probes, solvers
+from . import kfac, losses, metrics, probes, solvers
 from .arrays import Array, Spec, as_float, flat, split, unknown
 from .jacobian import jacobian
 from .layers import Context, Forward, build_ops
@@ -32,7 +32,7 @@ class _Live:
     slots: Slots
     step: int
     running: Array
-    numbers: Array  # the rest of a solver's memory
+    numbers: Array  # the rest of an optimizer's memory
 
 
 class _Batch(NamedTuple):
@@ -113,6 +113,8 @@ class Engine:
             slots, numbers = [split(vector, shapes) for vector in memory.vectors], memory.numbers
         else:
             slots = initial_slots(spec, shapes)
+        if spec["kind"] == "kfac":
+            numbers = kfac.first_numbers(self._ops)
         self._training = training
         self._live = _Live(self._live.tensors, slots, 0, np.zeros(size), numbers)
 
@@ -283,16 +285,21 @@ class Engine:
         """Compute the state after one step on a batch, and the batch's loss."""
         live, spec = self._live, self._configured()["optimizer"]
         batch = self._batch(x, y, w, training=True)
-        grads = [g for own in self._backward(batch) for g in own]
+        numbers, slots, steps = live.numbers, live.slots, self._backward(batch)
+        if spec["kind"] == "kfac":
+            steps, slots, numbers = kfac.steps_of(
+                spec, live.step, self._ops, live.tensors, batch.passes, x, steps, slots, numbers
+            )
+        grads = [g for own in steps for g in own]
         weights = [w for op, own in zip(self._ops, live.tensors, strict=True) for w in own[: op.trainable]]
         is_kernel = [op.kind == "dense" and i == 0 for op in self._ops for i in range(op.trainable)]
-        updated, slots = apply_updates(spec, live.step + 1, lr, weights, grads, live.slots, is_kernel)
+        updated, slots = apply_updates(spec, live.step + 1, lr, weights, grads, slots, is_kernel)
         source = iter(updated)
         tensors = [
             [next(source) for _ in range(op.trainable)] + done.moving
             for op, done in zip(self._ops, batch.passes, strict=True)
         ]
-        return _Live(tensors, slots, live.step + 1, running + batch.totals, live.numbers), batch.loss
+        return _Live(tensors, slots, live.step + 1, running + batch.totals, numbers), batch.loss
 
     # -- full-batch solvers --------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .activations import Activation
-from .arrays import Array, Spec, to_bfloat16, unknown
+from .arrays import Array, Spec, as_float, to_bfloat16, unknown
 from .penalties import l1_l2, weight_penalties
 from .rng import dropout_mask
 
@@ -36,7 +36,8 @@ class Forward:
 
     `backward(grad, grad_z)`: gradient of the loss with respect to the output, and what a fused loss adds
     with respect to z, the input of the op's activation (0.0 everywhere else). `activity` is the penalty on the output,
-    `moving` the new values of the tensors that are not trained, after a pass in training mode.
+    `moving` the new values of the tensors that are not trained, after a pass in training mode; `z_gradients` gets the
+    gradient with respect to z of a dense op whenever `backward` is called.
     """
 
     output: Array
@@ -44,6 +45,7 @@ class Forward:
     z: Array | None = None
     activity: float = 0.0
     moving: list[Array] = field(default_factory=list)
+    z_gradients: list[Array] = field(default_factory=list)
 
 
 class Op:
@@ -133,16 +135,18 @@ class Dense(Op):
             z = z + tensors[1]
         slope = tensors[-1] if self.function.has_slope else None
         a = self.function.value(z, slope)
+        z_gradients: list[Array] = []
         activity, activity_gradient = l1_l2(a, spec["activity_l1"] / rows, spec["activity_l2"] / rows)
 
         def backward(grad: Array, grad_z: Array | float) -> Gradients:
             through, grad_slope = self.function.gradient(z, a, grad + activity_gradient, slope)
             total = through + grad_z
             grad_bias = [total.sum(axis=0)] if spec["use_bias"] else []
+            z_gradients.append(as_float(total))
             turned = self._operand(total)
             return turned @ factors.T, [operand.T @ turned, *grad_bias, *grad_slope]
 
-        return Forward(a, backward, z=z, activity=activity)
+        return Forward(a, backward, z=z, activity=activity, z_gradients=z_gradients)
 
     def penalty(self, tensors: list[Array]) -> tuple[float, list[Array]]:
         """Penalties on kernel and bias."""

@@ -43,6 +43,10 @@ def _sgd(step: Step, w: Array, g: Array, slots: list[Array]) -> tuple[Array, lis
     return w + (momentum * m - step.lr * g if step.spec["nesterov"] else m), [m]
 
 
+def _step(step: Step, w: Array, g: Array, slots: list[Array]) -> tuple[Array, list[Array]]:
+    return w - step.lr * g, slots  # of the steps that `kfac.precondition` makes of gradients, momentum included
+
+
 def _rmsprop(step: Step, w: Array, g: Array, slots: list[Array]) -> tuple[Array, list[Array]]:
     spec = step.spec
     rest = list(slots)
@@ -139,12 +143,13 @@ UPDATES: dict[str, Update] = {
     "nadam": _nadam,
     "lion": _lion,
     "muon": _muon,
+    "kfac": _step,
 }
 
 
 def _slot_count(spec: Spec) -> int:
     kind = str(spec["kind"])
-    if kind == "sgd":
+    if kind in ("sgd", "kfac"):
         return int(spec["momentum"] != 0)
     if kind == "rmsprop":
         return 1 + int(spec["momentum"] != 0) + int(spec["centered"])
