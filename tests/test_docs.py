@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fastdense import datasets
+
 ROOT = Path(__file__).parents[1]
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 

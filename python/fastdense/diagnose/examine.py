@@ -69,13 +69,14 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
     if not subject.problem:
         tried = fitting(laboratory, plan)
         run = laboratory.run(tried, most=laboratory.seconds / 3)
+    cut = tried != plan or laboratory.rows < int(subject.good.sum())
     case = Case(subject, plan, run)
     findings = look(case)
     blocked = not subject.finite or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
     verdict = None
     if not blocked:
         findings += suspects(case, findings)
-        verdict = Verifier(subject, laboratory, tried, findings).verdict()
+        verdict = Verifier(subject, laboratory, tried, findings, cut).verdict()
         findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]
         if verdict.healthy and subject.trained:  # what was only suspected is refuted
             findings = [f for f in findings if f.exact or f.code == "DEAD_RELU"]

@@ -95,7 +95,7 @@ class Diagnosis:
 
     def _treated(self) -> tuple[Plan, list[str]]:
         verdict = self._verdict
-        if verdict is None or (not verdict.complete and verdict.after is None):
+        if verdict is None or verdict.inconclusive:
             plan = self._plan
             words: list[str] = []
             for found in self.findings:

@@ -59,6 +59,8 @@ class Verdict:
         Of a plain new net, or of the user's own if that is smaller.
     new_net : bool
         Whether `after` is that new net.
+    cut : bool
+        Whether trials were shorter than the user's own training.
     """
 
     before: Run | None
@@ -71,6 +73,12 @@ class Verdict:
     complete: bool = True
     best_error: float = math.inf
     new_net: bool = False
+    cut: bool = False
+
+    @property
+    def inconclusive(self) -> bool:
+        """Whether trials were too short to prove anything; what rules say then stands unproved."""
+        return self.after is None and not (self.healthy or self.hopeless) and (self.cut or not self.complete)
 
     @property
     def error_before(self) -> float:
@@ -100,10 +108,22 @@ class Verifier:
     the best is kept and the others are tried on top of it, until the error is as small as that of a plain new net.
     Where trials are dear, all are made at once. At last each change is taken out again, and stays out if nothing gets
     worse. Whenever time is up, the best so far stands.
+
+    Parameters
+    ----------
+    subject : Subject
+    laboratory : Laboratory
+    plan : Plan
+        The training that all trials are changes of.
+    findings : list of Finding
+    cut : bool
+        Whether it is shorter, or on fewer rows, than the user's own, which then cannot be compared with trials.
     """
 
-    def __init__(self, subject: Subject, laboratory: Laboratory, plan: Plan, findings: list[Finding]) -> None:
-        self.s, self.lab, self.plan, self.findings = subject, laboratory, plan, findings
+    def __init__(
+        self, subject: Subject, laboratory: Laboratory, plan: Plan, findings: list[Finding], cut: bool = False
+    ) -> None:
+        self.s, self.lab, self.plan, self.findings, self.cut = subject, laboratory, plan, findings, cut
         self._new: Run | None = None
         self._again: Run | None = None
         self._lucky = False
@@ -116,7 +136,7 @@ class Verifier:
         if before is not None and self.s.trained:  # what counts is the net that the user has
             own = self.lab.error_of(self.s.model, self.plan)
             before = Run(self.plan, self.s.model, self.s.history.get("loss", []), own, before.seconds, True, self.s)
-        found = Verdict(before)
+        found = Verdict(before, cut=self.cut)
         try:
             floor = self._recipes(found)
             found.best_error = min(found.best_error, found.error_before)
@@ -129,7 +149,11 @@ class Verifier:
                 found.healthy = False
             found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
             again = self._again
-            self._lucky = self.s.trained and again is not None and enough(again.error, found.best_error)
+            self._lucky = (
+                self.s.trained and not self.cut and again is not None and enough(again.error, found.best_error)
+            )
+            if self.cut and not found.healthy:
+                found.before = again
             if not (found.healthy or found.hopeless):
                 self._search(found)
         except OutOfTime:
@@ -202,14 +226,19 @@ class Verifier:
         if run is not None and (run.error < found.error_after - COST or run.error < found.error_after == math.inf):
             found.after, found.steps = run, list(steps)
 
-    def _exact(self, found: Verdict) -> list[Step]:
-        """Mend what is wrong beyond doubt."""
+    def _facts(self) -> list[Step]:
+        """The steps that mend what is wrong beyond doubt."""
         taken: list[Step] = []
         for item in self._open([]):
             if item.exact and item.severity == "error":
                 step = Step(item, item.remedies[0])
                 if step.remedy.apply(self._plan_of(taken)) != self._plan_of(taken):
                     taken.append(step)
+        return taken
+
+    def _exact(self, found: Verdict) -> list[Step]:
+        """Mend what is wrong beyond doubt."""
+        taken = self._facts()
         if taken:
             run = self._try(self._plan_of(taken))
             self._keep(found, taken, run)

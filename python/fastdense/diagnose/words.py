@@ -32,7 +32,7 @@ def headline(s: Subject, findings: list[Finding], verdict: Verdict | None) -> st
     start = "The data do not suit the net" if s.problem else f"The net does not learn ({score(s, before)})"
     if not s.problem and before < 0.5:
         start = f"The net learns less than it could ({score(s, before)})"
-    if verdict.after is None and not verdict.complete:
+    if verdict.inconclusive:
         return f"{start}; there was no time to prove why (budget= gives more)."
     if verdict.after is None:
         return f"{start}; no change that was tried helps."
