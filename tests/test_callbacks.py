@@ -80,7 +80,10 @@ def test_every_hook_in_order(device: str) -> None:
         ("train_end", None, val),
     ]  # fmt: skip
     assert callback.model is model
-    assert callback.params == {"epochs": 2, "steps": 2, "verbose": 0, "initial_epoch": 0}
+    assert callback.params.pop("seconds") > 0
+    assert callback.params == {
+        "epochs": 2, "steps": 2, "verbose": 0, "initial_epoch": 0, "batch_size": 10, "shuffle": True,
+    }  # fmt: skip
 
 
 def test_hooks_of_evaluate_and_predict(device: str) -> None:

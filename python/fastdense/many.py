@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -116,7 +118,9 @@ def fit_many(
     options = Options.checked(batch_size, epochs, 0, True if together else shuffle, n_threads)
     bar = ProgressBar(check_verbose(where, verbose))
     per_start = {"learning_rate": learning_rate, "penalty": penalty}
-    count, seeds, numbers = _starts(where, starts, seed, sample_weight, per_start, initial_weights)
+    rows = len(x) if hasattr(x, "__len__") else 0
+    check_size = functools.partial(_check_memory, where, model, options=options, rows=rows)
+    count, seeds, numbers = _starts(where, starts, seed, sample_weight, per_start, initial_weights, check_size)
     check_rates(where, model.optimizer, learning_rate)
     if together:
         options = replace(options, order_seed=int(seeds[0]))
@@ -136,7 +140,6 @@ def fit_many(
     if initial_weights is not None and (tries > 1 or start == "data"):
         fail(where, "initial_weights is given together with tries or start='data'", "only one can decide", "drop one")
     template = model.clone()
-    _check_memory(where, template, count, options, len(data), weights)
     first = None if initial_weights is None else _first_weights(where, template, initial_weights, count)
     template.machine.adapt(data.x)
     crowd = _crowd(template, model.device, data, options, tries_of(seeds, tries).ravel(), start == "data", first,
@@ -152,7 +155,7 @@ def best_start(
     model: Model, data: Rows, options: Options, starts: int
 ) -> tuple[list[Array], list[list[Array]], Array, int, int]:
     """The search of ``fit(starts=...)``: tensors, optimizer slots and numbers, steps and epochs of the best of many."""
-    _check_memory("fit", model, starts, replace(options, epochs=rounds(options.epochs, starts)[-1][0]), len(data), None)
+    _check_memory("fit", model, starts, replace(options, epochs=rounds(options.epochs, starts)[-1][0]), len(data))
     seeds = tries_of(np.array([model.seed], dtype=np.uint64), starts).ravel()
     crowd = _crowd(model, model.device, data, options, seeds, True, None, None)
     best, _ = _best_tries(model, crowd, data, None, options, None, starts)
@@ -227,9 +230,15 @@ def _best_tries(
 
 
 def _starts(
-    where: str, starts: Any, seed: Any, sample_weight: Any, per_start: dict[str, Any], initial_weights: Any
+    where: str,
+    starts: Any,
+    seed: Any,
+    sample_weight: Any,
+    per_start: dict[str, Any],
+    initial_weights: Any,
+    check_size: Callable[[int], None],
 ) -> tuple[int, Array, dict[str, Array | None]]:
-    """How many starts, their seeds, and the numbers that each start has of its own."""
+    """How many starts, their seeds, and the numbers that each start has of its own; `check_size` may refuse them."""
     sizes: dict[str, int] = {}
     if starts is not None:
         sizes["starts"] = integer(f"{where}: starts", starts, least=1)
@@ -258,6 +267,7 @@ def _starts(
             where, f"the number of starts is not clear: {said}", "all must agree", "leave out starts, or fix the array"
         )
     count = next(iter(sizes.values()), STARTS)
+    check_size(count)
     for name, value in numbers.items():
         if value is not None and value.ndim == 0:
             numbers[name] = np.full(count, float(value))
@@ -303,7 +313,7 @@ def _watchers(where: str, callbacks: Any, validated: bool, starts: int) -> list[
     return made
 
 
-def _check_memory(where: str, model: Model, starts: int, options: Options, rows: int, weights: Array | None) -> None:
+def _check_memory(where: str, model: Model, starts: int, options: Options, rows: int) -> None:
     net = model.net
     size = net.itemsize * net.count() * (2 + 3) + 16 * options.epochs * (net.itemsize // 4)
     size += solver_bytes(model.optimizer, net)
