@@ -126,6 +126,7 @@ class Verifier:
         self.s, self.lab, self.plan, self.findings, self.cut = subject, laboratory, plan, findings, cut
         self._new: Run | None = None
         self._again: Run | None = None
+        self._alternatives = 1  # of a finding's remedies that there is time for
         self._lucky = False
         # Starts spread over the data make up for scales: no remedy then, but a way to hide the cause.
         self._scales_wrong = any(f.code in SCALE_CODES and f.severity != "info" for f in findings)
@@ -189,10 +190,11 @@ class Verifier:
             taken = self._exact(found)
             if not enough(found.error_after, found.best_error):
                 taken = self._scales(found, taken)
-            tries = sum(len(f.remedies) for f in self._open(taken))
-            dear = found.before is not None and found.before.seconds * tries > 0.6 * self.lab.left
-            if dear:
+            each = found.before.seconds if found.before is not None else 0.0
+            affordable = 0.6 * self.lab.left / max(each * len(self._open(taken)), 1e-9)
+            if affordable < 1:
                 taken = self._all_at_once(found, taken)
+            self._alternatives = max(1, int(affordable))
             for stage in STAGES:
                 self._one_by_one(found, taken, stage)
                 taken = found.steps if found.after is not None else taken
@@ -287,7 +289,7 @@ class Verifier:
         made = []
         for item in self._open(taken, silent=stage != "found"):
             best: tuple[Step, Run] | None = None
-            for remedy in item.remedies:
+            for remedy in item.remedies[: self._alternatives]:
                 if remedy.last_resort and stage != "last resort" and self._scales_wrong:
                     continue
                 changed = remedy.apply(plan)
