@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .case import Case
-from .finding import SEVERITIES, Finding, finding
+from .finding import DYNAMICS, SEVERITIES, Finding, finding
 from .plan import Plan
 from .report import Diagnosis
 from .rules import look
@@ -22,14 +22,6 @@ if TYPE_CHECKING:
 
 LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # of trials, unless the caller says otherwise
 DEFAULT_STEPS = 3000  # of a training that nobody has described
-DYNAMICS = (
-    "DIVERGED",
-    "DEAD_RELU",
-    "SATURATED",
-    "VANISHING",
-    "DUPLICATE_UNITS",
-    "TOO_SLOW",
-)  # what follows from others
 STRUCTURE = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
 SERIOUS = 0.25  # of a constant's error: a net below it does learn, and nothing in it is an error unless it is a fact
 TRIALS = 14  # that the budget should be enough for

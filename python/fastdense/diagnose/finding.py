@@ -34,6 +34,8 @@ CODES = (
     "TOO_SLOW",
     "BASELINE",
 )
+# What often follows from something else, and whose remedies must not be taken without a trial.
+DYNAMICS = ("DIVERGED", "DEAD_RELU", "SATURATED", "VANISHING", "DUPLICATE_UNITS", "TOO_SLOW")
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def _trials(report: Diagnosis) -> str:
     verdict, s = report._verdict, report._subject
     if verdict is None or (verdict.healthy and not verdict.singles):
         return ""
-    rows = [("as it is", verdict.error_before)]
+    rows = [("as it is, trained as short" if verdict.cut else "as it is", verdict.error_before)]
     rows += [
         (f"only {code} mended", error) for code, error in sorted(verdict.singles.items(), key=lambda item: item[1])
     ]

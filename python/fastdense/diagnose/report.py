@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..progress import is_interactive
-from .finding import Finding
+from .finding import DYNAMICS, Finding
 from .plan import Plan
 from .subject import Subject
 from .verify import Verdict
@@ -99,7 +99,8 @@ class Diagnosis:
             plan = self._plan
             words: list[str] = []
             for found in self.findings:
-                if found.severity != "info" and found.remedies:
+                taken = found.severity == "error" or (found.severity == "warning" and found.code not in DYNAMICS)
+                if taken and found.remedies:
                     changed = found.remedies[0].apply(plan)
                     if changed != plan:
                         plan, words = changed, [*words, f"{found.code}: {found.remedies[0].words}"]

@@ -60,7 +60,9 @@ class Verdict:
     new_net : bool
         Whether `after` is that new net.
     cut : bool
-        Whether trials were shorter than the user's own training.
+        Whether trials were shorter than the user's own training; `before` is then such a short one.
+    own_error : float
+        Of the net as the user has it.
     """
 
     before: Run | None
@@ -74,6 +76,7 @@ class Verdict:
     best_error: float = math.inf
     new_net: bool = False
     cut: bool = False
+    own_error: float = math.inf
 
     @property
     def inconclusive(self) -> bool:
@@ -133,11 +136,11 @@ class Verifier:
 
     def verdict(self) -> Verdict:
         """Make the trials."""
-        before = self._try(self.plan) if not self.s.problem else None
+        self._again = before = self._try(self.plan) if not self.s.problem else None
         if before is not None and self.s.trained:  # what counts is the net that the user has
             own = self.lab.error_of(self.s.model, self.plan)
             before = Run(self.plan, self.s.model, self.s.history.get("loss", []), own, before.seconds, True, self.s)
-        found = Verdict(before, cut=self.cut)
+        found = Verdict(before, cut=self.cut, own_error=math.inf if before is None else before.error)
         try:
             floor = self._recipes(found)
             found.best_error = min(found.best_error, found.error_before)
@@ -340,5 +343,5 @@ class Verifier:
     def _compare_with_new(self, found: Verdict) -> None:
         if self._new is None or enough(found.error_after, self._new.error):
             return
-        if self._new.error + NEW_NET < found.error_after:
+        if self._new.error + NEW_NET < min(found.error_after, found.own_error):
             found.after, found.new_net = self._new, True

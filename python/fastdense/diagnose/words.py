@@ -28,7 +28,7 @@ def headline(s: Subject, findings: list[Finding], verdict: Verdict | None) -> st
         return f"Healthy: the net learns ({score(s, verdict.before.error)})."
     if verdict.hopeless:
         return "No change helps: x seems to tell nothing about y. Look at the data."
-    before = verdict.before.error if verdict.before is not None else math.inf
+    before = verdict.own_error
     start = "The data do not suit the net" if s.problem else f"The net does not learn ({score(s, before)})"
     if not s.problem and before < 0.5:
         start = f"The net learns less than it could ({score(s, before)})"
@@ -38,6 +38,9 @@ def headline(s: Subject, findings: list[Finding], verdict: Verdict | None) -> st
         return f"{start}; no change that was tried helps."
     reason = _listed([f.code for f in causes[:3]])
     because = f" because of {reason}" if reason else ""
+    if verdict.cut:
+        before, after = score(s, verdict.error_before), score(s, verdict.after.error)
+        return f"{start}{because}; trials, shorter than the training, lead from {before} to {after}."
     return f"{start}{because}; repaired it reaches {score(s, verdict.after.error)}."
 
 
@@ -87,7 +90,7 @@ def text(report: Diagnosis, colour: bool) -> str:
 
 def _trials(report: Diagnosis, verdict: Verdict) -> list[str]:
     s = report._subject
-    rows = [("as it is", verdict.before.error if verdict.before is not None else math.inf)]
+    rows = [("as it is, trained as short" if verdict.cut else "as it is", verdict.error_before)]
     rows += [
         (f"only {code} mended", error) for code, error in sorted(verdict.singles.items(), key=lambda item: item[1])[:4]
     ]
