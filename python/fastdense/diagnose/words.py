@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from .finding import Finding
 from .subject import Subject
 from .verify import Verdict
@@ -39,8 +41,8 @@ def headline(s: Subject, findings: list[Finding], verdict: Verdict | None) -> st
     reason = _listed([f.code for f in causes[:3]])
     because = f" because of {reason}" if reason else ""
     if verdict.cut:
-        before, after = score(s, verdict.error_before), score(s, verdict.after.error)
-        return f"{start}{because}; trials, shorter than the training, lead from {before} to {after}."
+        lead = f"from {score(s, verdict.error_before)} to {score(s, verdict.after.error)}"
+        return f"{start}{because}; trials, shorter than the training, lead {lead}."
     return f"{start}{because}; repaired it reaches {score(s, verdict.after.error)}."
 
 
@@ -52,12 +54,8 @@ def score(s: Subject, error: float) -> str:
         return f"R2 {max(1 - error, -9.99):.3f}" if error < 100 else "worse than a constant by far"
     y = s.some_y
     if s.task.kind == "multilabel":
-        import numpy as np
-
         constant = float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
     else:
-        import numpy as np
-
         counts = np.bincount(s.task.classes_of(y))
         constant = 1 - float(counts.max() / counts.sum())
     return f"{max(0.0, 1 - error * constant):.1%} right, {1 - constant:.1%} by always saying the same"
