@@ -8,7 +8,7 @@ call here, so this can be settled:
 2. what helps: units placed over the data, short tries, revival of dead units, repulsion;
 3. the share of starts that succeed for every variant of ReLU x optimizer x start x number of units.
 
-    python examples/pyramid.py            # a minute; 64 starts for each cell of the table
+    python examples/pyramid.py            # a minute; 256 starts for each cell of the table
     python examples/pyramid.py --full     # 1000 starts for each cell, and slower activations
 """
 
@@ -73,7 +73,7 @@ def share(successes, n):
 # ---- 3: every activation x optimizer x start x number of units -----------------------------------
 
 activations = ["relu", "leaky_relu", "prelu", "relu6", "elu", "selu"]
-widths, cell_starts, cell_steps = [3, 4, 6, 12], 64, 600
+widths, cell_starts, cell_steps = [3, 4, 6, 12], 256, 600
 if options.quick:
     activations, widths, cell_starts = activations[:2], [3, 6], 32
 if options.full:

@@ -359,6 +359,8 @@ def too_slow(c: Case) -> Finding | None:
         said += f"The loss still fell by {falling:.0%} in the last tenth of the training. "
     if few:
         said += f"The training has {steps} steps in all. "
+    if not said and len(losses) < 5:
+        said = f"The training has {len(losses)} epochs: too few to see where the loss is going. "
     said = said or "The loss hardly moves. "
     cures = [
         do.learning_rate(10),
