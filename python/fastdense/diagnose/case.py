@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from .plan import Plan
 from .subject import State, Subject
 from .trials import Run
+
+if TYPE_CHECKING:
+    from ..model import Model
 
 
 @dataclass
@@ -31,6 +35,11 @@ class Case:
     def losses(self) -> list[float]:
         """Losses of the training that is to be explained."""
         return self.s.history.get("loss") or (self.run.losses if self.run is not None else [])
+
+    @property
+    def trained(self) -> Model | None:
+        """The user's model if it was trained, else the one that was trained here."""
+        return self.s.model if self.s.trained else self.run.model if self.run is not None else None
 
     @cached_property
     def end(self) -> State | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from .case import Case
-from .finding import DYNAMICS, SEVERITIES, Finding, finding
+from .finding import DYNAMICS, SCALES, SEVERITIES, Finding, finding
 from .plan import Plan
 from .report import Diagnosis
 from .rules import look
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # of trials, unless the caller says otherwise
 DEFAULT_STEPS = 3000  # of a training that nobody has described
-STRUCTURE = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
 SERIOUS = 0.25  # of a constant's error: a net below it does learn, and nothing in it is an error unless it is a fact
 TRIALS = 14  # that the budget should be enough for
 FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # of a trial, unless the training itself was shorter
@@ -100,7 +99,7 @@ def plan_of(subject: Subject) -> Plan:
 
 
 def fitting(laboratory: Laboratory, plan: Plan) -> Plan:
-    """The plan, cut to what the budget allows to try many times: fewer rows first, then fewer epochs."""
+    """The plan, cut to what the budget allows to try many times: fewer epochs first, then fewer rows."""
     each = laboratory.seconds_per_epoch(plan)
     allowed = laboratory.seconds / TRIALS
     epochs = min(plan.epochs, max(FEWEST_EPOCHS, int(allowed / each)))
@@ -114,7 +113,7 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
     """Worst first: with trials, what made the difference; else severity and the order of the rules."""
     if verdict is not None:
         findings = [weighed(f, verdict) for f in findings]
-    needed = {step.finding.code for step in verdict.steps} if verdict is not None else set()
+    needed = verdict.codes if verdict is not None else set()
     place = {id(f): i for i, f in enumerate(findings)}
 
     def key(f: Finding) -> tuple[float, ...]:
@@ -123,7 +122,7 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
             gain = worth(f, verdict)
         first = f.exact and f.severity == "error"
         follows = f.code in DYNAMICS
-        if needed & set(STRUCTURE):  # steps explode and units die because of these
+        if needed & set(SCALES):  # steps explode and units die because of these
             return (SEVERITIES.index(f.severity), not first, follows, -round(2 * gain), place[id(f)])
         return (SEVERITIES.index(f.severity), not first, -round(2 * gain), follows, place[id(f)])
 
@@ -131,20 +130,17 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
 
 
 def worth(found: Finding, verdict: Verdict) -> float:
-    """How much of the error a finding explains: what the repaired net loses without its remedy, or what it "
-    "gains alone."""
+    """How much of the error a finding explains: lost by the repaired net without its remedy, or gained by it alone."""
     before, after = min(verdict.error_before, 2.0), min(verdict.error_after, 2.0)
     lost = min(verdict.without.get(found.code, after), 2.0) - after
     alone = before - min(verdict.singles.get(found.code, before), 2.0)
-    needed = any(step.finding.code == found.code for step in verdict.steps)
-    return max(lost if needed else 0.0, alone)
+    return max(lost if found.code in verdict.codes else 0.0, alone)
 
 
 def weighed(found: Finding, verdict: Verdict) -> Finding:
     """A finding with the severity that trials give it."""
     if found.code == "BASELINE":
         return found
-    needed = any(step.finding.code == found.code for step in verdict.steps)
     severity = found.severity
     if verdict.healthy:
         severity = "info" if found.severity != "warning" or not found.exact else "warning"
@@ -152,7 +148,7 @@ def weighed(found: Finding, verdict: Verdict) -> Finding:
         gain = worth(found, verdict)
         before = min(verdict.error_before, 2.0)
         fact = found.exact and found.severity == "error"
-        if needed or gain > 0.5 * before:
+        if found.code in verdict.codes or gain > 0.5 * before:
             severity = "error" if fact or (gain > 0.3 * before and before > SERIOUS) else "warning"
         elif found.severity == "error" and not found.exact:
             severity = "warning"

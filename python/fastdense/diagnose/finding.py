@@ -34,6 +34,7 @@ CODES = (
     "TOO_SLOW",
     "BASELINE",
 )
+SCALES = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
 # What often follows from something else, and whose remedies must not be taken without a trial.
 DYNAMICS = ("DIVERGED", "DEAD_RELU", "SATURATED", "VANISHING", "DUPLICATE_UNITS", "TOO_SLOW")
 

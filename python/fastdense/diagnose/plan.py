@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -84,14 +84,14 @@ class Plan:
             None if first_values is None else FirstValues(tuple(first_values)), model.loss_weights,
         )  # fmt: skip
 
-    def build(self, seed: int | None = None) -> Model:
+    def build(self) -> Model:
         """Make the model, compiled, not trained."""
         from ..model import Model
 
         model = Model(
             copy.deepcopy(list(self.layers)),
             inputs=self.inputs,
-            seed=self.seed if seed is None else seed,
+            seed=self.seed,
             dtype=self.dtype,
             device=self.device,
             name=self.name,
@@ -125,10 +125,7 @@ class Plan:
 
     def output_activation(self) -> str:
         """Name of the activation the net ends with; what follows it (a scaling) does not count."""
-        for layer in reversed(self.layers):
-            if isinstance(layer, (Dense, Activation)):
-                return layer.activation
-        return "linear"
+        return output_activation(self.layers)
 
     def hidden_activations(self) -> list[str]:
         """Names of the activations of everything but the output, "linear" left out."""
@@ -173,17 +170,17 @@ class Plan:
         layers = [*self.layers[:end], changed(self.layers[end], units=units, activation=activation)]
         return replace(self, layers=tuple(layers), loss=loss, loss_weights=1.0)
 
-    def with_activation(self, activation: str, only: tuple[str, ...] | None = None) -> Plan:
-        """Replace the hidden activations (only those named, if any are); kernels start as suits the new one."""
+    def with_activation(self, activation: str) -> Plan:
+        """Replace the hidden activations; kernels start as suits the new one."""
         end = max(self.last_dense(), 0)
 
         def change(layer: Layer) -> Layer:
             if isinstance(layer, Residual):
                 return changed(layer, layers=[change(inner) for inner in layer.layers])
-            if isinstance(layer, (Dense, Activation)) and (layer.activation in only if only else True):
+            if isinstance(layer, (Dense, Activation)):
                 new: dict[str, Any] = {"activation": activation}
                 if isinstance(layer, Dense):
-                    if layer.activation == "linear" and only is None and _followed(self.layers, layer):
+                    if layer.activation == "linear" and _followed(self.layers, layer):
                         return layer
                     new |= {"kernel_initializer": "auto", "bias_initializer": "zeros"}
                 elif isinstance(layer, Activation):
@@ -213,6 +210,17 @@ class Plan:
     def normalized(self) -> bool:
         """Whether the data are standardised at the entrance."""
         return bool(self.layers) and isinstance(self.layers[0], Normalization)
+
+
+def output_place(layers: Sequence[Layer]) -> int:
+    """Place of the layer whose activation a net ends with, -1 if no layer has one."""
+    return max((i for i, layer in enumerate(layers) if isinstance(layer, (Dense, Activation))), default=-1)
+
+
+def output_activation(layers: Sequence[Layer]) -> str:
+    """Name of that activation, "linear" if there is none."""
+    last = layers[output_place(layers)]
+    return last.activation if isinstance(last, (Dense, Activation)) else "linear"
 
 
 def _flat(layers: Any) -> list[Layer]:

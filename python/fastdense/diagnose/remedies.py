@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .. import layers, losses, optimizers
-from ..layers import BatchNorm, Dense, Layer, LayerNorm, Normalization
+from ..layers import BatchNorm, Dense, Layer, LayerNorm
 from ..schedules import Schedule
 from .plan import Plan, changed
 from .subject import Subject
@@ -17,6 +17,7 @@ from .task import Task
 
 WIDE = 32  # units of a layer that is added
 MANY_STARTS = 64
+MOST_EPOCHS = 100_000
 FEW_COLUMNS = 16
 MOST_FOR_STARTS = 2000  # parameters of a net that may try many starts
 ADAM, QUICK_ADAM = optimizers.Adam(0.001), optimizers.Adam(0.01)
@@ -31,7 +32,7 @@ class Remedy:
     words : str
         What is changed, as said to the user.
     apply : callable
-        Plan to plan; the very same plan if there is nothing to change.
+        Plan to plan; an equal plan if there is nothing to change.
     last_resort : bool
         Whether it may hide a wrong scale rather than mend it, and is tried after all else where a scale is wrong.
     """
@@ -61,8 +62,7 @@ def standardize(subject: Subject) -> Remedy:
     def apply(plan: Plan) -> Plan:
         if plan.normalized():
             return plan
-        layer = Normalization().adapt(np.ascontiguousarray(subject.finite_x))
-        return plan.with_layers([layer, *plan.layers])
+        return plan.with_layers([subject.normalization, *plan.layers])
 
     return Remedy("standardise x inside the model: fd.Normalization() as first layer", apply)
 
@@ -143,16 +143,16 @@ def loss(kind: str) -> Remedy:
 # ---- layers ----------------------------------------------------------------------------------------------------------
 
 
-def fresh_start(hidden: str = "auto") -> Remedy:
+def fresh_start() -> Remedy:
     """Random first values whose size suits the activations, biases 0."""
 
     def change(layer: Dense) -> Layer:
-        return changed(layer, kernel_initializer=hidden, bias_initializer="zeros")
+        return changed(layer, kernel_initializer="auto", bias_initializer="zeros")
 
     return Remedy(
         "start from random kernels of the right size (kernel_initializer='auto': He for relu, Glorot for tanh and "
         "sigmoid) and biases 0",
-        lambda plan: _unless_same(plan, replace(plan.each(change), first_values=None)),
+        lambda plan: replace(plan.each(change), first_values=None),
     )
 
 
@@ -160,7 +160,7 @@ def hidden_activation(name: str) -> Remedy:
     """Another activation in all hidden layers."""
     return Remedy(
         f"{name} in the hidden layers",
-        lambda plan: _unless_same(plan, replace(plan.with_activation(name), first_values=None)),
+        lambda plan: replace(plan.with_activation(name), first_values=None),
     )
 
 
@@ -184,7 +184,7 @@ def capacity(units: int = WIDE, activation: str = "relu") -> Remedy:
             made = plan.with_layers(here)
         else:
             made = plan.each(change, last=False)
-        return _unless_same(plan, made.each(lambda layer: changed(layer, use_bias=True), hidden=False))
+        return made.each(lambda layer: changed(layer, use_bias=True), hidden=False)
 
     return Remedy(f"hidden layers of at least {units} units with {activation} and biases", apply)
 
@@ -227,7 +227,7 @@ def penalties(factor: float) -> Remedy:
         decay = plan.optimizer.weight_decay if not plan.optimizer.full_batch else None
         if decay:
             made = replace(made, optimizer=changed(plan.optimizer, weight_decay=decay * factor))
-        return _unless_same(plan, made)
+        return made
 
     words = "no weight penalties" if factor == 0 else f"weight penalties times {factor:g}"
     return Remedy(words, apply)
@@ -236,7 +236,7 @@ def penalties(factor: float) -> Remedy:
 def dropout(most: float) -> Remedy:
     """No dropout above a rate; 0 removes it."""
     words = f"dropout of at most {most:g}" if most else "no dropout"
-    return Remedy(words, lambda plan: _unless_same(plan, plan.with_dropout(lambda rate: min(rate, most))))
+    return Remedy(words, lambda plan: plan.with_dropout(lambda rate: min(rate, most)))
 
 
 # ---- training --------------------------------------------------------------------------------------------------------
@@ -281,19 +281,19 @@ def clipping(norm: float = 1.0) -> Remedy:
     return Remedy(f"global_clipnorm={norm:g}", apply)
 
 
-def epochs(factor: float, most: int = 100_000) -> Remedy:
+def epochs(factor: float) -> Remedy:
     """Train longer."""
     return Remedy(
         f"{factor:g} times as many epochs",
-        lambda plan: replace(plan, epochs=min(most, max(plan.epochs + 1, round(plan.epochs * factor)))),
+        lambda plan: replace(plan, epochs=min(MOST_EPOCHS, max(plan.epochs + 1, round(plan.epochs * factor)))),
     )
 
 
-def batches(size: int | None, shuffle: bool = True) -> Remedy:
+def batches(size: int | None) -> Remedy:
     """Another batch size, shuffled."""
 
     def apply(plan: Plan) -> Plan:
-        return replace(plan, batch_size=size or plan.batch_size, shuffle=shuffle)
+        return replace(plan, batch_size=size or plan.batch_size, shuffle=True)
 
     words = "shuffle the rows in every epoch" if size is None else f"batch_size={size}, shuffled"
     return Remedy(words, apply)
@@ -308,10 +308,6 @@ def starts(count: int = MANY_STARTS) -> Remedy:
         return replace(plan, starts=count)
 
     return Remedy(f"fit(starts={count}): begin from the best of many starts spread over the data", apply, True)
-
-
-def _unless_same(before: Plan, after: Plan) -> Plan:
-    return before if before == after else after
 
 
 def recipe(subject: Subject, width: int, activation: str, rate: float, depth: int = 1) -> Remedy:

@@ -51,7 +51,7 @@ def _penalties(c: Case) -> Part | None:
     if free == c.plan or s.probe is None:
         return None
     plain = free.build()
-    model = s.model if s.trained else c.run.model if c.run is not None else s.fresh
+    model = c.trained or s.fresh
     first_pull, first_push, _, _ = _forces(s.fresh, plain, s.probe)
     pull, push, whole, data = _forces(model, plain, s.probe)
     penalty, ratio = whole - data, first_pull / max(first_push, 1e-30)
@@ -155,7 +155,7 @@ def _rare_class(c: Case) -> Finding | None:
     if not len(rare) or len(counts) > 20:
         return None
     x = np.ascontiguousarray(s.some_x[:5000])
-    model = s.model if s.trained else c.run.model if c.run is not None else None
+    model = c.trained
     if model is None or s.problem:
         return None
     answers = s.task.answers(np.asarray(model.predict(x), dtype=np.float64), s.threshold(s.activation, s.loss))
@@ -164,9 +164,8 @@ def _rare_class(c: Case) -> Finding | None:
         return None
     return finding(
         "BATCHING", "info",
-        f"Class {missed[0]} makes up {counts[missed[0]] / len(y):.1%} of the rows and is never predicted; a "
-        "net that is right "
-        f"{1 - counts[missed[0]] / len(y):.1%} of the time without it sees little reason to.",
+        f"Class {missed[0]} makes up {counts[missed[0]] / len(y):.1%} of the rows and is never predicted; a net "
+        f"that is right {1 - counts[missed[0]] / len(y):.1%} of the time without it sees little reason to.",
         remedy="fit(class_weight='balanced'), or predict the class below a lower threshold", exact=True, classes=missed,
         shares=[float(counts[k] / len(y)) for k in missed],
     )  # fmt: skip

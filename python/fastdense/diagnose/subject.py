@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Array, as_array, fail
-from ..data import Rows, prepare
-from ..layers import Activation, Dense
+from ..data import Rows, first_nonfinite, prepare
+from ..layers import Activation, Dense, Normalization
 from .baseline import constant_predictor
+from .plan import output_activation, output_place
 from .task import Task, read_task
 
 if TYPE_CHECKING:
@@ -70,11 +71,6 @@ class Stage:
         """Share of (row, unit) pairs on the flat part of a sigmoid or tanh."""
         limit = {"sigmoid": 5.0, "tanh": 2.5, "hard_sigmoid": 3.0, "softsign": 10.0}.get(self.activation)
         return float(np.mean(np.abs(self.z) > limit)) if limit else 0.0
-
-    @cached_property
-    def off(self) -> float:
-        """Share of (row, unit) pairs with z <= 0."""
-        return float(np.mean(self.z <= 0))
 
 
 @dataclass(frozen=True)
@@ -161,6 +157,11 @@ class Subject:
         return self._finite_rows(self.x)
 
     @cached_property
+    def normalization(self) -> Normalization:
+        """A layer that standardises the good rows of x; one pass over all of them, so it is made once."""
+        return Normalization().adapt(np.ascontiguousarray(self.finite_x))
+
+    @cached_property
     def some_x(self) -> Array:
         """Good rows of x, float64: not more than looking at them may take."""
         return np.asarray(sample(self.finite_x, self._some), dtype=np.float64)
@@ -193,18 +194,12 @@ class Subject:
     @cached_property
     def activation(self) -> str:
         """Name of the activation that the net ends with."""
-        for layer in reversed(self.model.layers):
-            if isinstance(layer, (Dense, Activation)):
-                return layer.activation
-        return "linear"
+        return output_activation(self.model.layers)
 
     @cached_property
     def output_layer(self) -> str:
         """Name of the layer that the output activation belongs to."""
-        for layer, name in zip(reversed(self.model.layers), reversed(self.model.net.names), strict=True):
-            if isinstance(layer, (Dense, Activation)):
-                return name
-        return self.model.net.names[-1]
+        return self.model.net.names[output_place(self.model.layers)]
 
     @property
     def from_logits(self) -> bool:
@@ -344,10 +339,7 @@ def _columns(array: Array, rows: int) -> Array:
 
 
 def _finite(array: Array) -> bool:
-    if array.dtype.kind != "f":
-        return True
-    step = max(1, (1 << 22) // max(1, array.shape[1]))
-    return all(bool(np.isfinite(array[i : i + step]).all()) for i in range(0, len(array), step))
+    return array.dtype.kind != "f" or first_nonfinite(array) < 0
 
 
 def _history_of(record: Any) -> dict[str, list[float]]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import sys
 import time
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
@@ -41,8 +43,6 @@ class Run:
     error : float
         See `Task.errors`: 0 is perfect, 1 no better than a constant, infinite if it diverged.
     seconds : float
-    whole : bool
-        Whether all rows and epochs of the plan were used.
     """
 
     plan: Plan
@@ -50,18 +50,20 @@ class Run:
     losses: list[float]
     error: float
     seconds: float
-    whole: bool
     subject: Subject
-
-    @property
-    def finite(self) -> bool:
-        """Whether every loss was a number."""
-        return bool(np.isfinite(self.losses).all())
 
     @cached_property
     def state(self) -> State:
         """The trained net on the probe rows."""
         return self.subject.state_of(self.model)
+
+
+@contextlib.contextmanager
+def _quietly() -> Iterator[None]:
+    """Trainings that fail are what trials are for: no warnings about them."""
+    with warnings.catch_warnings(), np.errstate(all="ignore"):
+        warnings.simplefilter("ignore")
+        yield
 
 
 class OutOfTime(Exception):
@@ -141,12 +143,12 @@ class Laboratory:
         self.x = subject.finite_x
         self.y = subject.raw_y[subject.good] if not subject.finite else subject.raw_y
         self.rows = len(self.x)
-        self._scored = np.arange(self.rows)
+        scored = np.arange(self.rows)
         if self.rows > SCORED_ROWS:
-            self._scored = np.sort(np.random.default_rng(2).choice(self.rows, SCORED_ROWS, replace=False))
-        self._score_x = np.ascontiguousarray(self.x[self._scored])
+            scored = np.sort(np.random.default_rng(2).choice(self.rows, SCORED_ROWS, replace=False))
+        self._score_x = np.ascontiguousarray(self.x[scored])
         columns = subject.y[subject.good] if not subject.finite else subject.y
-        self._score_y = np.asarray(columns[self._scored], dtype=np.float64)
+        self._score_y = np.asarray(columns[scored], dtype=np.float64)
 
     @property
     def left(self) -> float:
@@ -183,14 +185,12 @@ class Laboratory:
         until = began + max(0.05, min(most, self.left))
         deadline = _Deadline(until, self.bar)
         model = plan.build()
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
+        with _quietly():
             model.fit(self.x, self.y, verbose=0, callbacks=[deadline], **plan.fit_options())
             error = self.error_of(model, plan)
         if not all(map(math.isfinite, deadline.losses)):
             error = math.inf
-        whole = not deadline.hit and self.rows == int(self.subject.good.sum())
-        made = Run(plan, model, deadline.losses, error, time.perf_counter() - began, whole, self.subject)
+        made = Run(plan, model, deadline.losses, error, time.perf_counter() - began, self.subject)
         self.runs[key] = made
         self.trials += 1
         return made
@@ -213,8 +213,7 @@ class Laboratory:
         deadline = _Deadline(began + max(0.05, min(most, self.left)), self.bar)
         model, smallest = plan.build(), math.inf
         threshold = self.subject.threshold(plan.output_activation(), plan.loss)
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
+        with _quietly():
             for share in (0.1, 0.3, 0.6):
                 options = {**plan.fit_options(), "epochs": max(1, round(share * plan.epochs))}
                 model.fit(x, y, verbose=0, callbacks=[deadline], **options)
@@ -223,8 +222,7 @@ class Laboratory:
                 if deadline.hit:
                     break
             error = self.error_of(model, plan)
-        whole = not deadline.hit and self.rows == int(self.subject.good.sum())
-        return Run(plan, model, deadline.losses, error, time.perf_counter() - began, whole, self.subject), smallest
+        return Run(plan, model, deadline.losses, error, time.perf_counter() - began, self.subject), smallest
 
     def neighbour_error(self) -> float:
         """Error of answering as the nearest rows do (five of them, in standardised columns), on rows left out."""
@@ -249,8 +247,7 @@ class Laboratory:
         part = min(self.rows, max(2 * plan.batch_size, 2048))
         model, x, y = plan.build(), self.x[:part], self.y[:part]
         best = math.inf
-        with warnings.catch_warnings(), np.errstate(all="ignore"):
-            warnings.simplefilter("ignore")
+        with _quietly():
             for _ in range(FIRST_EPOCHS):
                 began = time.perf_counter()
                 model.fit(x, y, verbose=0, **replace(plan, epochs=1, starts=1).fit_options())

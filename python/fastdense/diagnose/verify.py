@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field, replace
 
 from . import remedies as do
-from .finding import Finding
+from .finding import SCALES, Finding
 from .plan import Plan
 from .remedies import Remedy
 from .subject import Subject
@@ -20,7 +20,6 @@ COST = 0.004  # what a change must gain in error to be worth making
 NEW_NET = 0.03  # and a whole new net
 MOST_CHANGES = 4
 START_CODES = ("SYMMETRIC", "INIT_SCALE", "DEAD_RELU", "SATURATED", "DUPLICATE_UNITS")  # another start may do
-SCALE_CODES = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
 RECIPES = ((32, "tanh", 0.01, 1), (64, "relu", 0.003, 2), (64, "tanh", 0.01, 2))  # width, activation, rate, depth
 RECIPE_STEPS = 3000
 STAGES = ("found", "suspected", "last resort")  # what is tried: findings, what left no trace, what may hide a scale
@@ -79,6 +78,11 @@ class Verdict:
     own_error: float = math.inf
 
     @property
+    def codes(self) -> set[str]:
+        """Codes of the findings that were acted on."""
+        return {step.finding.code for step in self.steps}
+
+    @property
     def inconclusive(self) -> bool:
         """Whether trials were too short to prove anything; what rules say then stands unproved."""
         return self.after is None and not (self.healthy or self.hopeless) and (self.cut or not self.complete)
@@ -132,14 +136,14 @@ class Verifier:
         self._alternatives = 1  # of a finding's remedies that there is time for
         self._lucky = False
         # Starts spread over the data make up for scales: no remedy then, but a way to hide the cause.
-        self._scales_wrong = any(f.code in SCALE_CODES and f.severity != "info" for f in findings)
+        self._scales_wrong = any(f.code in SCALES and f.severity != "info" for f in findings)
 
     def verdict(self) -> Verdict:
         """Make the trials."""
         self._again = before = self._try(self.plan) if not self.s.problem else None
         if before is not None and self.s.trained:  # what counts is the net that the user has
             own = self.lab.error_of(self.s.model, self.plan)
-            before = Run(self.plan, self.s.model, self.s.history.get("loss", []), own, before.seconds, True, self.s)
+            before = Run(self.plan, self.s.model, self.s.history.get("loss", []), own, before.seconds, self.s)
         found = Verdict(before, cut=self.cut, own_error=math.inf if before is None else before.error)
         try:
             floor = self._recipes(found)
@@ -153,9 +157,8 @@ class Verifier:
                 found.healthy = False
             found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
             again = self._again
-            self._lucky = (
-                self.s.trained and not self.cut and again is not None and enough(again.error, found.best_error)
-            )
+            comparable = self.s.trained and not self.cut
+            self._lucky = comparable and again is not None and enough(again.error, found.best_error)
             if self.cut and not found.healthy:
                 found.before = again
             if not (found.healthy or found.hopeless):
@@ -231,19 +234,18 @@ class Verifier:
         if run is not None and (run.error < found.error_after - COST or run.error < found.error_after == math.inf):
             found.after, found.steps = run, list(steps)
 
-    def _facts(self) -> list[Step]:
-        """The steps that mend what is wrong beyond doubt."""
-        taken: list[Step] = []
-        for item in self._open([]):
-            if item.exact and item.severity == "error":
-                step = Step(item, item.remedies[0])
-                if step.remedy.apply(self._plan_of(taken)) != self._plan_of(taken):
-                    taken.append(step)
-        return taken
+    def _first_remedies(self, taken: list[Step], findings: list[Finding]) -> list[Step]:
+        """The steps so far, and the first remedy of each of these findings that changes something."""
+        plan, steps = self._plan_of(taken), list(taken)
+        for item in findings:
+            changed = item.remedies[0].apply(plan)
+            if changed != plan:
+                plan, steps = changed, [*steps, Step(item, item.remedies[0])]
+        return steps
 
     def _exact(self, found: Verdict) -> list[Step]:
         """Mend what is wrong beyond doubt."""
-        taken = self._facts()
+        taken = self._first_remedies([], [f for f in self._open([]) if f.exact and f.severity == "error"])
         if taken:
             run = self._try(self._plan_of(taken))
             self._keep(found, taken, run)
@@ -253,7 +255,7 @@ class Verifier:
 
     def _scales(self, found: Verdict, taken: list[Step]) -> list[Step]:
         """Mend all scales together, if several are wrong: each hides what the other is worth."""
-        wrong = [f for f in self._open(taken) if f.code in SCALE_CODES and f.severity != "info"]
+        wrong = [f for f in self._open(taken) if f.code in SCALES and f.severity != "info"]
         if len(wrong) < 2:
             return taken
         steps = [*taken, *(Step(f, f.remedies[0]) for f in wrong)]
@@ -263,11 +265,7 @@ class Verifier:
 
     def _all_at_once(self, found: Verdict, taken: list[Step]) -> list[Step]:
         """Everything that is suspected, with its first remedy."""
-        steps = list(taken)
-        for item in self._open(taken):
-            step = Step(item, item.remedies[0])
-            if item.severity != "info" and step.remedy.apply(self._plan_of(steps)) != self._plan_of(steps):
-                steps.append(step)
+        steps = self._first_remedies(taken, [f for f in self._open(taken) if f.severity != "info"])
         run = self._try(self._plan_of(steps))
         self._keep(found, steps, run)
         return list(found.steps) if found.after is not None else taken
