@@ -12,7 +12,7 @@ import numpy as np
 from ..arrays import Array
 from .rules_net import reachable
 from .subject import RANGES, Stage, State
-from .words import score
+from .words import compared, score
 
 if TYPE_CHECKING:
     from .report import Diagnosis
@@ -72,10 +72,7 @@ def _trials(report: Diagnosis) -> str:
     verdict, s = report._verdict, report._subject
     if verdict is None or (verdict.healthy and not verdict.singles):
         return ""
-    rows = [("as it is, trained as short" if verdict.cut else "as it is", verdict.error_before)]
-    rows += [
-        (f"only {code} mended", error) for code, error in sorted(verdict.singles.items(), key=lambda item: item[1])
-    ]
+    rows = compared(verdict)
     rows += [
         (f"all changes but that for {code}", error) for code, error in verdict.without.items() if len(verdict.steps) > 1
     ]

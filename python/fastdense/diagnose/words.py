@@ -88,14 +88,18 @@ def text(report: Diagnosis, colour: bool) -> str:
 
 def _trials(report: Diagnosis, verdict: Verdict) -> list[str]:
     s = report._subject
-    rows = [("as it is, trained as short" if verdict.cut else "as it is", verdict.error_before)]
-    rows += [
-        (f"only {code} mended", error) for code, error in sorted(verdict.singles.items(), key=lambda item: item[1])[:4]
-    ]
+    rows = compared(verdict)[:5]
     if verdict.after is not None:
         rows.append(("all changes below", verdict.after.error))
     width = max(len(name) for name, _ in rows)
     return ["Trials, trained alike:", *(f"  {name:<{width}}  {score(s, error)}" for name, error in rows)]
+
+
+def compared(verdict: Verdict) -> list[tuple[str, float]]:
+    """What was tried, and its error: the net as it is, then each single change, the best first."""
+    singles = sorted(verdict.singles.items(), key=lambda item: item[1])
+    first = ("as it is, trained as short" if verdict.cut else "as it is", verdict.error_before)
+    return [first, *((f"only {code} mended", error) for code, error in singles)]
 
 
 def _listed(codes: list[str]) -> str:
