@@ -39,6 +39,7 @@ struct Graph;
 struct Event;
 using Work = std::function<void()>;
 void enqueue(Stream*, Work);      // or records it, while a capture is under way
+bool capturing();                 // any stream
 void set_memory(size_t bytes);    // of the device
 }  // namespace emulator
 using cudaStream_t = emulator::Stream*;

@@ -69,6 +69,11 @@ void enqueue(Stream* stream, Work work) {
     if (s.queue.size() > 20000) run(s, s.queue[s.queue.size() / 2].number);
 }
 
+bool capturing() {
+    const std::lock_guard<std::recursive_mutex> guard(lock);
+    return std::any_of(streams.begin(), streams.end(), [](const Stream* s) { return s->capture; });
+}
+
 void set_memory(size_t bytes) { capacity = bytes; }
 
 }  // namespace emulator
