@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -45,7 +44,7 @@ class BaseModel:
         self._optimizer: optimizers.Optimizer | None = None
         self._loss: losses.Loss | None = None
         self._metrics: list[metrics.Metric] = []
-        self._shape = Shape(self.net.inputs, self.net.outputs, self.net.dtype)
+        self._loss_weight = 1.0
         self.stop_training = False
         self.history: History | None = None
         self.hinted = False  # whether `fit` has said that something is wrong
@@ -102,7 +101,12 @@ class BaseModel:
     @property
     def loss_weights(self) -> float:
         """Factor of the loss, 1 unless `compile` was given another."""
-        return self._shape.loss_weight
+        return self._loss_weight
+
+    @property
+    def _shape(self) -> Shape:
+        """What checks of data need to know."""
+        return Shape(self.net.inputs, self.net.outputs, self.net.dtype, self._loss_weight, self.device)
 
     @property
     def metrics(self) -> list[metrics.Metric]:
@@ -173,7 +177,7 @@ class BaseModel:
         check_solver("compile", chosen_optimizer, chosen_loss, self.net)
         self.machine.configure(chosen_optimizer, chosen_loss, chosen_metrics)
         self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
-        self._shape = replace(self._shape, loss_weight=weight)
+        self._loss_weight = weight
 
     def _compiled_loss(self, where: str) -> losses.Loss:
         if self._loss is None:
