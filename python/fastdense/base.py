@@ -34,12 +34,13 @@ class BaseModel:
         inputs: int,
         seed: int = 0,
         dtype: str = "float32",
+        precision: str | None = None,
         device: str = "cpu",
         name: str | None = None,
     ) -> None:
         self.name = optional_text("Model: name", name) or "model"
         check_device(device)
-        self.net = Net(layers, inputs, seed, dtype)
+        self.net = Net(layers, inputs, seed, dtype, precision)
         self.machine = Machine(self.net, device)
         self._optimizer: optimizers.Optimizer | None = None
         self._loss: losses.Loss | None = None
@@ -75,6 +76,11 @@ class BaseModel:
     def dtype(self) -> str:
         """Data type of the parameters; the reference engine works in float64 whatever this says."""
         return self.net.dtype
+
+    @property
+    def precision(self) -> str | None:
+        """To what matrix products round their operands: "tf32", "bfloat16", or None if they do not."""
+        return self.net.precision
 
     @property
     def device(self) -> str:
@@ -139,7 +145,8 @@ class BaseModel:
 
     def __repr__(self) -> str:
         widths = " -> ".join(map(str, (self.inputs, *self.net.widths)))
-        return f"<Model {self.name!r} {widths}, {self.count_params():,} parameters, {self.dtype} on {self.device}>"
+        dtype = f"{self.dtype}, {self.precision}" if self.precision not in (None, self.dtype) else self.dtype
+        return f"<Model {self.name!r} {widths}, {self.count_params():,} parameters, {dtype} on {self.device}>"
 
     # ---- compile ---------------------------------------------------------------------------------------------------
 
@@ -240,6 +247,7 @@ class BaseModel:
             "inputs": self.inputs,
             "seed": self.seed,
             "dtype": self.dtype,
+            "precision": self.precision,
             "device": self.device,
             "name": self.name,
         }
