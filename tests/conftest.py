@@ -26,7 +26,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parity tests run on every compiled engine that can run here."""
     if "compiled" in metafunc.fixturenames:
         required = metafunc.config.getoption("--require-cuda")
-        metafunc.parametrize("compiled", ["cpu", "cuda"] if required else devices.available(), indirect=True)
+        metafunc.parametrize("compiled", ["cpu", *devices.CUDA] if required else devices.available(), indirect=True)
 
 
 @pytest.fixture

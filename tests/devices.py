@@ -24,15 +24,26 @@ def load_emulated(path: str) -> None:
     fastdense._cuda = module  # type: ignore[attr-defined]
 
 
+CUDA = ["cuda", "cuda fused"]  # layer by layer; the fused kernel wherever it can
+
+
 def available() -> list[str]:
-    return ["cpu", "cuda"] if cuda.is_available() else ["cpu"]
+    return ["cpu", *CUDA] if cuda.is_available() else ["cpu"]
+
+
+def under_test() -> str:
+    return _under_test
 
 
 @contextmanager
 def testing(device: str) -> Iterator[None]:
     global _under_test
     before, _under_test = _under_test, device
+    if device in CUDA:
+        cuda.require().set_path("layers" if device == "cuda" else "fused")
     yield
+    if device in CUDA:
+        cuda.require().set_path("auto")
     _under_test = before
 
 

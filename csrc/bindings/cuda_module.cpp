@@ -1,5 +1,6 @@
 // fastdense._cuda: the same engines on the GPU, loaded when somebody asks for one.
 #include "bindings/lowered.h"
+#include "cuda/fused.h"
 #include "cuda/lt_library.h"
 #include "cuda/runtime.h"
 
@@ -29,6 +30,12 @@ py::dict device_info() {
     return out;
 }
 
+// For tests and benchmarks: which kernels train nets that more than one kind suits.
+void set_path(const std::string& name) {
+    const char* const names[] = {"auto", "layers", "fused"};
+    cuda::path() = cuda::Path(find_name("path", names, name));
+}
+
 }  // namespace
 }  // namespace fd::bindings
 
@@ -46,6 +53,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("set_library_folders", &cuda::lt::set_library_folders, "folders"_a);
     m.def("lt_path", &cuda::lt::path);
     m.def("why_no_lt", &cuda::lt::why_unavailable);
+    m.def("set_path", &set_path, "path"_a);
     m.def("wait_for_stream", &cuda::wait_for_stream, "stream"_a);
 #ifdef FD_EMULATE
     m.attr("EMULATED") = true;

@@ -10,6 +10,7 @@
 
 #include "core/trainer.h"
 #include "cuda/data.h"
+#include "cuda/fused_net.h"
 #include "cuda/layers.h"
 #include "cuda/rounds.h"
 
@@ -20,7 +21,8 @@ template <class T>
 class CudaBackend final : public Backend {
 public:
     CudaBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, Rounding rounding)
-        : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, rounding, stream_), loader_(stream_),
+        : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, rounding, stream_), fused_(stream_),
+          may_fuse_(rounding == Rounding::none), loader_(stream_),
           rounds_(stream_) {
         clear(state_.parameters, plan_.parameters);
         clear(state_.statistics, plan_.statistics);
@@ -57,13 +59,15 @@ public:
         state_.step = 0;
         configured_ = true;
         layers_.configure(&training_);
+        fused_.forget();
         running_.assign(size_t(width()), 0.0);
     }
 
     TrainOutcome train(const TrainRequest& request) override {
         require_training(request.train);
         const int64_t batch = std::min(request.batch_size, request.train.rows());
-        layers_.reserve(batch, true);
+        const bool fuses = may_fuse_ && fused_.takes(plan_, training_, batch);
+        if (!fuses) layers_.reserve(batch, true);
         if (request.validation) layers_.reserve(std::min(layers_.chunk_rows(), request.validation->rows()), false);
         const Feed feed = feed_of(request.train, batch, train_data_, request.goes_on, request.threads);
         Ledger ledger(request, width(), running_);
@@ -93,7 +97,7 @@ public:
             bool validate = false;
             for (; round.steps < feed.steps && issued < request.steps && !validate; ++issued, ++round.steps) {
                 StepRecord r;
-                r.first = cursor.first(), r.order = cursor.order(), r.shuffled = !cursor.in_order();
+                r.first = cursor.first(), r.rows = cursor.rows(), r.order = cursor.order(), r.shuffled = !cursor.in_order();
                 r.step = first_step + issued;
                 r.learning_rate = request.learning_rates[issued];
                 const double rate = r.learning_rate * (training_.muon() ? training_.hyper.adam_lr_ratio : 1);
@@ -106,7 +110,8 @@ public:
             feed.fill(round);
             rounds_.begin(round, fresh);
             fresh = false;
-            enqueue_steps(round, feed.shape, batch, request);
+            if (fuses) fused_.train(plan_, training_, state_, feed.shape, rounds_.steps(), round.steps, request.stop_on_nan);
+            else enqueue_steps(round, feed.shape, batch, request);
             rounds_.end(round);
             if (!validate) continue;
             book(rounds_.other());
@@ -379,6 +384,8 @@ private:
     Training training_;
     bool configured_ = false;
     Layers<T> layers_;
+    FusedNet<T> fused_;
+    const bool may_fuse_;  // its products do not round their operands
     Loader loader_;
     Rounds rounds_;
     Resident train_data_, validation_data_, once_;

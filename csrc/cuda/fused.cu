@@ -1,0 +1,334 @@
+// The fused kernel: for each of many steps, fetch, forward, loss, backward tile by tile, then the update; see fused.h.
+#include "cuda/fused.h"
+
+#include "cuda/device_data.h"
+#include "cuda/fused_layers.h"
+#include "cuda/runtime.h"
+
+namespace fd::cuda {
+namespace {
+
+template <class T>
+struct Memory {  // of one team
+    T* numbers;
+    double *scratch, *mean, *inverse, *weights;
+    int64_t* row_ids;
+    int32_t* labels;
+    __device__ Memory(const FusedProgram& p, char* base)
+        : numbers(reinterpret_cast<T*>(base + p.numbers)), scratch(reinterpret_cast<double*>(base + p.scratch)),
+          mean(reinterpret_cast<double*>(base + p.input_numbers)), inverse(mean + p.inputs),
+          weights(reinterpret_cast<double*>(base + p.weights)), row_ids(reinterpret_cast<int64_t*>(base + p.row_ids)),
+          labels(reinterpret_cast<int32_t*>(base + p.labels)) {}
+};
+
+// Tensors between global memory in the plan's layout and ours.
+template <class T, bool Load, class Team>
+__device__ __forceinline__ void copy_tensors(const FusedTensor* tensors, int count, T* ours, T* theirs, const Team& team) {
+    for (int i = 0; i < count; ++i) {
+        const FusedTensor f = tensors[i];
+        each_element(f.rows, f.cols, team.thread, team.size, [&](int r, int c) {
+            T &a = ours[f.shared + r * f.ld + c], &b = theirs[f.plan + r * f.cols + c];
+            if (Load) a = b;
+            else b = a;
+        });
+    }
+}
+
+template <class T, class Team>
+__device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, const StepRecord& step,
+                                      const ops::Shuffle* order, const double* own_weights, const FusedBatch& b, const Team& team) {
+    const bool targets = p.mode != FusedMode::predict;
+    for (int r = team.thread; r < b.rows; r += team.size) {
+        const int64_t at = step.first + b.first + r, row = order ? int64_t((*order)(uint64_t(at))) : at;
+        m.row_ids[r] = row;
+        if (!targets) continue;
+        if (own_weights) m.weights[r] = own_weights[row];
+        else if (n.weighted) m.weights[r] = step.weights[row];
+        if (!p.targets) m.labels[r] = read<int32_t>(step.y + row * n.y.row_stride, n.y.dtype);
+    }
+    team.sync();
+    each_element(b.rows, p.inputs, team.thread, team.size, [&](int r, int c) {
+        const char* from = step.x + m.row_ids[r] * n.x.row_stride + c * n.x.col_stride;
+        T v;
+        if (p.normalizes) v = T((read<double>(from, n.x.dtype) - m.mean[c]) * m.inverse[c]);  // in double: an offset may dwarf the spread
+        else v = read<T>(from, n.x.dtype);
+        m.numbers[p.x + r * p.ld_x + c] = v;
+    });
+    if (targets && p.targets)
+        each_element(b.rows, p.targets, team.thread, team.size, [&](int r, int c) {
+            m.numbers[p.y + r * p.targets + c] = read<T>(step.y + m.row_ids[r] * n.y.row_stride + c * n.y.col_stride, n.y.dtype);
+        });
+    team.sync();
+}
+
+// Σ of losses and metrics of a thread's rows: [0] loss, [1] weights, then metrics
+constexpr int sum_count = 2 + most_fused_metrics;
+
+template <class T, class Team>
+__device__ __forceinline__ void measure(const FusedProgram& p, const Memory<T>& m, bool weighted, int rows, double (&sums)[sum_count],
+                                        const Team& team) {
+    T* s = m.numbers;
+    int from = p.output;
+    if (p.probabilities >= 0) {
+        from = p.probabilities;
+        if (p.loss == ops::Loss::binary_crossentropy_logits)
+            each_element(rows, p.outputs, team.thread, team.size, [&](int r, int c) {
+                s[from + r * p.ld_output + c] = ops::vsigmoid(s[p.output + r * p.ld_output + c]);
+            });
+        else softmax_rows(team, s, p.output, from, p.ld_output, p.outputs, rows, p.row_lanes);
+        team.sync();
+    }
+    for (int r = team.thread; r < rows; r += team.size) {
+        const RowView<T> row{s + from + r * p.ld_output, p.targets ? s + p.y + r * p.targets : nullptr, p.targets ? -1 : m.labels[r], p.outputs};
+        const double w = weighted ? m.weights[r] : 1;
+        sums[1] += w;
+#pragma unroll
+        for (int k = 0; k < most_fused_metrics; ++k)
+            if (k < p.metric_count) sums[2 + k] += w * row_value(p.metrics[k], row);
+    }
+    team.sync();
+}
+
+template <class T, class Team>
+__device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>& m, bool weighted, double factor, const FusedBatch& b,
+                                         const Team& team) {
+    T* s = m.numbers;
+    const LossKind kind{p.loss, p.loss_param, p.label_smoothing, p.from_logits};
+    const bool train = p.mode == FusedMode::train;
+    double sum = 0;
+    each_row(b.rows, p.row_lanes, team.thread, team.size, [&](int r, const RowLanes& lanes, bool there) {
+        LossRow<T> row;
+        row.p = s + p.output + r * p.ld_output;
+        if (p.targets) row.y = s + p.y + r * p.targets;
+        else row.label = m.labels[r];
+        row.cols = p.outputs;
+        if (weighted) row.weight = m.weights[r];
+        row.factor = factor;
+        const double loss = loss_row(kind, row, lanes, train && there, [&](int c, T g) {
+            if (p.top_gradient >= 0) s[p.top_gradient + r * p.ld_output + c] = g;
+            else put_gradient(p.ops[p.top], s, r, c, g, b.activity_slope);
+        });
+        if (there && lanes.lane == 0) sum += loss;
+        if (p.top_gradient < 0) return;
+        // through a softmax that the loss did not take along
+        const FusedOp& o = p.ops[p.top];
+        T *a = s + p.output + r * p.ld_output, *d = s + p.top_gradient + r * p.ld_output, total = T(0);
+        auto gradient = [&](int c) { return d[c] + activity_slope(a[c], o.activity_l1 * b.activity_slope, o.activity_l2 * b.activity_slope); };
+        for (int c = lanes.lane; c < p.outputs; c += lanes.width) total += a[c] * gradient(c);
+        total = lanes.sum(total);
+        for (int c = lanes.lane; there && c < p.outputs; c += lanes.width) a[c] *= gradient(c) - total;
+    });
+    team.sync();
+    return sum;
+}
+
+// What all gradients of a segment are multiplied by to keep to a norm.
+__device__ __forceinline__ double norm_scale(double square, double limit) {
+    const double norm = ops::vsqrt(square);
+    return norm > limit ? limit / norm : norm == norm ? 1.0 : limit;  // as fmax does, which drops a NaN
+}
+
+template <class T>
+struct Change {  // of a step
+    ops::Step<T> step;
+    T keep, clipvalue;
+    double penalty;
+};
+template <class T>
+__device__ __forceinline__ T penalised(T g, T w, const FusedSegment& s, double factor) {
+    return g + T(s.l1 * factor) * ops::vsign(w) + T(2 * s.l2 * factor) * w;
+}
+template <class Rule, class T>
+__device__ __forceinline__ void update_segment(const FusedSegment& s, T* w, const T* g, T* slots, int stride, bool add_penalty, T scale,
+                                               const Change<T>& change, int thread, int size) {
+    for (int e = s.first + thread; e < s.last; e += size) {
+        T value = w[e], gradient = g[e], m[3];
+        if (add_penalty) gradient = penalised(gradient, value, s, change.penalty);
+        gradient *= scale;
+        const T limit = change.clipvalue;
+        if (limit > T(0)) gradient = gradient > limit ? limit : gradient < -limit ? -limit : gradient;  // keeps NaN
+        value *= change.keep;
+        for (int k = 0; k < Rule::slots; ++k) m[k] = slots[k * stride + e];
+        Rule::update(change.step, value, gradient, m);
+        for (int k = 0; k < Rule::slots; ++k) slots[k * stride + e] = m[k];
+        w[e] = value;
+    }
+}
+
+// Penalties' values, clipping, the rule. Offsets of segments count from the first number.
+template <class T, class Team>
+__device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots, const Change<T>& change,
+                                         const Team& team) {
+    T *w = m.numbers, *g = m.numbers + p.gradients - p.parameters;
+    const UpdateRule& rule = n.rule;
+    const bool clips = rule.global_clipnorm > 0 || rule.clipnorm > 0;
+    double value = 0, square[1] = {0};
+    if (p.penalties || clips)
+        for (int i = 0; i < p.segment_count; ++i) {
+            const FusedSegment s = n.segments[i];
+            if (!clips && s.l1 == 0 && s.l2 == 0) continue;
+            for (int e = s.first + team.thread; e < s.last; e += team.size) {
+                value += s.l1 * double(ops::vabs(w[e])) + s.l2 * double(w[e]) * double(w[e]);
+                if (!clips) continue;
+                if (s.l1 != 0 || s.l2 != 0) g[e] = penalised(g[e], w[e], s, change.penalty);
+                square[0] += double(g[e]) * double(g[e]);
+            }
+        }
+    T scale = T(1);
+    if (rule.global_clipnorm > 0) {
+        team.sums(square, m.scratch);
+        scale = T(norm_scale(square[0], rule.global_clipnorm));
+    }
+    for (int i = 0; i < p.segment_count; ++i) {
+        const FusedSegment s = n.segments[i];
+        if (clips && p.segment_norms) {
+            square[0] = 0;
+            for (int e = s.first + team.thread; e < s.last; e += team.size) square[0] += double(g[e]) * double(g[e]);
+            team.sums(square, m.scratch);
+            scale = T(norm_scale(square[0], rule.clipnorm));
+        }
+        const bool add_penalty = !clips && (s.l1 != 0 || s.l2 != 0);
+        switch (rule.rule) {
+#define FD_CASE(name, functor)                                                                                                     \
+    case ops::Rule::name:                                                                                                          \
+        update_segment<ops::functor>(s, w, g, slots, p.parameter_count, add_penalty, scale, change, team.thread, team.size); \
+        break;
+            FD_UPDATE_RULES(FD_CASE)
+#undef FD_CASE
+        }
+    }
+    return value;
+}
+
+template <class T, bool Warp>
+__global__ void __launch_bounds__(Warp ? 128 : most_team, 1) fused_kernel(const __grid_constant__ FusedProgram p, const __grid_constant__ FusedNets<T> n) {
+    FD_DYN_SHARED(char, shared);
+    const Team<Warp> team{int(threadIdx.x), int(blockDim.x)};
+    const int64_t at = int64_t(blockIdx.x) * p.nets_per_block + threadIdx.y;
+    if (at >= n.nets || (n.control && n.control->halted)) return;
+    const int64_t net = n.which ? n.which[at] : n.first_net + at;
+    const Memory<T> m(p, shared + threadIdx.y * p.bytes);
+    T* s = m.numbers;
+    const bool train = p.mode == FusedMode::train;
+    const int P = p.parameter_count;
+
+    // in: padding is 0 and stays so
+    for (int e = team.thread; e < P; e += team.size) s[p.parameters + e] = T(0);
+    if (train)
+        for (int e = team.thread; e < P; e += team.size) s[p.gradients + e] = T(0);
+    T* slots = p.slots >= 0 ? s + p.slots : n.slot_work + at * p.slot_count * P;
+    for (int e = team.thread; e < p.slot_count * P; e += team.size) slots[e] = T(0);
+    if (p.normalizes)
+        for (int c = team.thread; c < p.inputs; c += team.size) {
+            m.mean[c] = n.mean[c];
+            m.inverse[c] = n.variance[c] > 0 ? 1 / ops::vsqrt(n.variance[c]) : 1.0;
+        }
+    team.sync();
+    T* parameters = n.parameters + net * n.parameter_stride;
+    T* statistics = n.statistics + net * n.statistic_stride;
+    copy_tensors<T, true>(n.tensors, p.tensor_count, s, parameters, team);
+    copy_tensors<T, true>(n.tensors + p.tensor_count, p.statistic_tensors, s, statistics, team);
+    for (int k = 0; k < p.slot_count; ++k)
+        copy_tensors<T, true>(n.tensors, p.tensor_count, slots + k * P - p.parameters, n.slots[k] + net * n.parameter_stride, team);
+    team.sync();
+
+    const uint64_t seed = n.seeds ? n.seeds[net] : n.seed;
+    const double factor = n.factors ? n.factors[net] : 1, penalty_factor = n.penalties ? n.penalties[net] : 1;
+    const double* own_weights = n.own_weights ? n.own_weights + net * n.rows : nullptr;
+    const bool weighted = own_weights || n.weighted;
+    const int64_t base = n.control ? n.control->at : 0;
+    double epoch_sum = n.epoch_sums ? n.epoch_sums[net] : 0;
+    ops::Shuffle order;
+    int64_t order_epoch = -1;
+    for (int64_t i = 0; i < n.count; ++i) {
+        const StepRecord& step = n.records[base + i];
+        if (step.shuffled) {
+            if (!n.seeds || step.order.n) order = step.order;
+            else if (order_epoch != step.epoch) order = ops::Shuffle(uint64_t(n.rows), seed, uint32_t(order_epoch = step.epoch));
+        }
+        const double share = 1 / double(step.rows);
+        double sums[sum_count] = {}, penalty[1] = {0};
+        FusedBatch b;
+        b.step = uint64_t(step.step), b.seed = seed;
+        b.activity = penalty_factor, b.activity_slope = penalty_factor * share;
+        for (b.first = 0; b.first < step.rows; b.first += p.tile_rows, b.first_tile = false) {
+            b.rows = int(step.rows - b.first < p.tile_rows ? step.rows - b.first : p.tile_rows);
+            fetch(p, n, m, step, step.shuffled ? &order : nullptr, own_weights, b, team);
+            forward(p, s, b, sums[0], team);
+            if (p.mode == FusedMode::predict) {
+                T* out = n.out + (at * n.rows + step.first + b.first) * p.outputs;
+                each_element(b.rows, p.outputs, team.thread, team.size,
+                             [&](int r, int c) { out[r * p.outputs + c] = s[p.output + r * p.ld_output + c]; });
+                team.sync();
+                continue;
+            }
+            if (p.metric_count) measure(p, m, weighted, b.rows, sums, team);
+            sums[0] += losses(p, m, weighted, share, b, team);
+            if (train) backward(p, s, b, team);
+        }
+        if (p.mode == FusedMode::predict) continue;
+        if (train) {
+            const ops::Step<double>& c = step.rule;
+            const Change<T> change{{T(c.lr * factor), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)},
+                                   T(1 - step.learning_rate * factor * n.rule.weight_decay), T(n.rule.clipvalue), penalty_factor};
+            penalty[0] = penalty_factor * update(p, n, m, slots, change, team);
+        } else if (p.penalties) {
+            for (int k = 0; k < p.segment_count; ++k) {
+                const FusedSegment f = n.segments[k];
+                for (int e = f.first + team.thread; e < f.last; e += team.size)
+                    penalty[0] += penalty_factor * (f.l1 * double(ops::vabs(s[e])) + f.l2 * double(s[e]) * double(s[e]));
+            }
+        }
+        if (p.metric_count) {
+            team.sums(sums, m.scratch);
+        } else {
+            double loss[1] = {sums[0]};
+            team.sums(loss, m.scratch);
+            sums[0] = loss[0];
+        }
+        if (p.penalties) team.sums(penalty, m.scratch);
+        const double loss = sums[0] * share, whole = loss + penalty[0];
+        if (n.totals && team.thread == 0) {
+            double* row = n.totals + (base + i) * n.width;
+            row[0] = loss, row[1] = penalty[0];
+            for (int k = 0; k < p.metric_count; ++k) row[p.metrics[k].offset] = sums[2 + k], row[p.metrics[k].offset + 1] = sums[1];
+        }
+        epoch_sum += whole * double(step.rows);
+        if (step.epoch_ends >= 0) {
+            if (n.losses && team.thread == 0) n.losses[step.epoch_ends * n.loss_stride + net] = epoch_sum / double(n.rows);
+            epoch_sum = 0;
+        }
+        team.sync();
+        if (n.stop_on_nan && !(whole - whole == 0)) {
+            if (team.thread == 0) n.control->halted = 1;
+            break;
+        }
+    }
+    if (!train) return;
+    if (n.epoch_sums && team.thread == 0) n.epoch_sums[net] = epoch_sum;
+    if (n.control && team.thread == 0) n.control->at = int(base + n.count);
+    copy_tensors<T, false>(n.tensors, p.tensor_count, s, parameters, team);
+    copy_tensors<T, false>(n.tensors + p.tensor_count, p.statistic_tensors, s, statistics, team);
+    for (int k = 0; k < p.slot_count; ++k)
+        copy_tensors<T, false>(n.tensors, p.tensor_count, slots + k * P - p.parameters, n.slots[k] + net * n.parameter_stride, team);
+}
+
+template <class T, bool Warp>
+void launch(const FusedProgram& p, const FusedNets<T>& n, cudaStream_t stream) {
+    const int64_t blocks = (n.nets + p.nets_per_block - 1) / p.nets_per_block;
+    const size_t bytes = size_t(p.bytes) * size_t(p.nets_per_block);
+    FD_CUDA(cudaFuncSetAttribute(fused_kernel<T, Warp>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
+    FD_LAUNCH((fused_kernel<T, Warp>), unsigned(blocks), dim3(unsigned(p.team), unsigned(p.nets_per_block)), bytes, stream, p, n);
+}
+
+}  // namespace
+
+template <class T>
+void fused(const FusedPlan& plan, const FusedNets<T>& n, cudaStream_t stream) {
+    if (plan.program.team == 32) launch<T, true>(plan.program, n, stream);
+    else launch<T, false>(plan.program, n, stream);
+}
+template void fused<float>(const FusedPlan&, const FusedNets<float>&, cudaStream_t);
+template void fused<double>(const FusedPlan&, const FusedNets<double>&, cudaStream_t);
+
+}  // namespace fd::cuda
