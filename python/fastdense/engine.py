@@ -22,9 +22,8 @@ class Engine(Protocol):
     """The methods every engine has; docs/architecture.md gives their meaning.
 
     Arrays handed over were checked by `fastdense.data`; arrays handed back are copies. `n_threads` 0 leaves the number
-    to the engine. Data for the engine of "cuda" may be CuPy arrays, each on its own: what it does with them comes after
-    the work on CuPy's current stream (the "stream" of their interface) and is done, or in that stream, when it returns.
-    Its gradients and activations then lie where x does.
+    to the engine. Data for the engine of "cuda" may be CuPy arrays, each on its own; what was queued for them is done
+    when a call begins, and what the engine does with them is done when it returns.
     """
 
     def get_tensors(self) -> list[Array]: ...
