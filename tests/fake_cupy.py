@@ -18,7 +18,6 @@ import numpy as np
 
 copies: list[int] = []  # elements of each copy from the "device" to the host
 waited: list[int] = []  # streams that `asarray` has waited for
-settled: list[int] = []  # streams that were told to be waited for
 
 
 def _inside(value: Any) -> Any:
@@ -222,9 +221,6 @@ class Stream:
 
     def __init__(self, ptr: int = 0x5EA) -> None:
         self.ptr = ptr
-
-    def synchronize(self) -> None:
-        settled.append(self.ptr)
 
     def __enter__(self) -> Stream:
         _streams.append(self)

@@ -143,17 +143,6 @@ def beside(array: Array, other: Array) -> Array:
     return there
 
 
-def settle(*arrays: Array | None) -> None:
-    """Wait until CuPy's current stream has done what it was told, if one of these is on a GPU.
-
-    After that any stream may read them, and write to memory that CuPy has set aside.
-    """
-    for array in arrays:
-        if array is not None and not isinstance(array, np.ndarray):
-            namespace_of(array).cuda.get_current_stream().synchronize()
-            return
-
-
 def empty_beside(other: Array, shape: tuple[int, ...], dtype: Any) -> Array:
     """An array to be filled, where `other` lies."""
     made: Array = namespace_of(other).empty(shape, dtype)

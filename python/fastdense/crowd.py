@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .arrays import Array, empty_beside, settle
+from .arrays import Array, empty_beside
 from .data import Rows
 from .engine import Engine, make_engine, value_dtype
 from .net import Net
@@ -345,7 +345,6 @@ class Crowd:
         n_threads: int,
     ) -> dict[str, Any]:
         """Train whole epochs, one for each row of `losses`; see docs/architecture.md."""
-        settle(data.x, data.y, data.w, weights)
         return self.nets.train(
             data.x,
             data.y,
@@ -365,13 +364,11 @@ class Crowd:
 
     def losses(self, data: Rows, weights: Array | None, n_threads: int = 0) -> Array:
         """Mean loss of each net in inference mode, penalties included: (starts,)."""
-        settle(data.x, data.y, data.w, weights)
         return self.nets.evaluate(data.x, data.y, data.w if weights is None else weights, n_threads=n_threads)
 
     def predict(self, x: Array, n_threads: int = 0) -> Array:
         """Outputs: (starts, rows, outputs)."""
         out = empty_beside(x, (len(self), len(x), self.net.outputs), self.value_dtype)
-        settle(out)
         self.nets.predict(x, out, n_threads=n_threads)
         return out
 
@@ -385,7 +382,6 @@ class Crowd:
         nets = self._make({**self.net.program, "ops": ops[:end]}, None)
         self._write(nets, (self.tensors() if tensors is None else tensors)[:count])
         out = empty_beside(x, (len(self), len(x), self.net.widths[layer]), self.value_dtype)
-        settle(out)
         nets.predict(x, out, n_threads=0)
         return out
 

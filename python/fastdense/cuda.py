@@ -44,7 +44,8 @@ def device_info() -> dict[str, Any]:
     -------
     dict
         "name" (str), "compute_capability" (str, e.g. "9.0"), "processors" (int), "memory_total" and "memory_free"
-        (bytes), "driver" and "runtime" (str, e.g. "13.0": the newest CUDA that the driver knows, that of this build).
+        (bytes), "driver_version" and "runtime_version" (str, e.g. "13.0": the newest CUDA that the driver knows, and
+        that of this build).
 
     Raises
     ------

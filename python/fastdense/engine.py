@@ -22,8 +22,8 @@ class Engine(Protocol):
     """The methods every engine has; docs/architecture.md gives their meaning.
 
     Arrays handed over were checked by `fastdense.data`; arrays handed back are copies. `n_threads` 0 leaves the number
-    to the engine. Data for the engine of "cuda" may be CuPy arrays, each on its own; what was queued for them is done
-    when a call begins, and what the engine does with them is done when it returns.
+    to the engine. Data for the engine of "cuda" may be CuPy arrays, each on its own: it reads them when the stream that
+    their interface names has done its work, is done with them when it returns, and its answers lie where x does.
     """
 
     def get_tensors(self) -> list[Array]: ...

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, beside, empty_beside, settle
+from .arrays import Array, empty_beside
 from .data import Rows
 from .engine import Engine, Progress, check_device, make_engine, value_dtype
 from .layers import Normalization
@@ -64,12 +64,8 @@ class Machine:
                 dtypes[:2] = [np.dtype(np.float64)] * 2
             engine.set_tensors([np.ascontiguousarray(tensor, d) for tensor, d in zip(tensors, dtypes, strict=True)])
 
-    def _ready(self, *data: Array | None) -> Engine:
-        """The engine, with the statistics of every layer that was adapted since the last look.
-
-        All that was queued on CuPy's current stream is done then, if any of the data it is for is on a GPU.
-        """
-        settle(*data)
+    def _ready(self) -> Engine:
+        """The engine, with the statistics of every layer that was adapted since the last look."""
         statistics = self.net.statistics
         if statistics is not None and statistics.changed():
             self._write(self._engine, [*statistics.values(), *self._engine.get_tensors()[2:]])
@@ -161,15 +157,14 @@ class Machine:
         last call with this very object.
         """
         with self._lock:
-            unseen = () if validation is None else (validation.x, validation.y, validation.w)
-            engine, begun, done = self._ready(data.x, data.y, data.w, *unseen), self.step, 0
+            engine, begun, done = self._ready(), self.step, 0
             goes_on, self._last = self._last() is data, weakref.ref(data)
             made: list[dict[str, Any]] = []
             call = functools.partial(
                 engine.train,
                 y=data.y,
                 w=data.w,
-                val=unseen or None,
+                val=None if validation is None else (validation.x, validation.y, validation.w),
                 batch_size=batch_size,
                 shuffle=shuffle,
                 epoch=self.epochs_trained,
@@ -214,7 +209,7 @@ class Machine:
     def totals(self, data: Rows, n_threads: int) -> Array:
         """Sums of an evaluation: loss times rows, rows, and the states of the metrics."""
         with self._lock:
-            return self._ready(data.x, data.y, data.w).evaluate(data.x, data.y, data.w, n_threads=n_threads)
+            return self._ready().evaluate(data.x, data.y, data.w, n_threads=n_threads)
 
     def predict_row(self, x: object) -> Array | None:
         """Outputs (1, outputs) if `x` is one row as the engine holds numbers, else None.
@@ -227,24 +222,23 @@ class Machine:
         """Outputs, (rows, outputs)."""
         out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
         with self._lock:
-            self._ready(out).predict(x, out, n_threads=n_threads)
+            self._ready().predict(x, out, n_threads=n_threads)
         return out
 
     def loss_and_grad(self, data: Rows, training: bool, n_threads: int) -> tuple[float, list[Array]]:
         """Loss of all rows as one batch, and its gradient for every trainable tensor."""
         with self._lock:
-            engine = self._ready(data.x, data.y, data.w)
+            engine = self._ready()
             value, gradient = engine.loss_and_grad(data.x, data.y, data.w, training=training, n_threads=n_threads)
-        return float(value), [beside(part, data.x) for part in gradient]
+        return float(value), list(gradient)
 
     def solve_output(self, data: Rows, ridge: float, n_threads: int) -> tuple[Array, Array | None] | None:
         """Kernel and bias of the last layer in closed form, float64; None if there is no solution."""
         with self._lock:
-            engine = self._ready(data.x, data.y, data.w)
-            return engine.solve_output(data.x, data.y, data.w, ridge=ridge, n_threads=n_threads)
+            return self._ready().solve_output(data.x, data.y, data.w, ridge=ridge, n_threads=n_threads)
 
     def activations(self, x: Array, n_threads: int) -> list[Array]:
         """Output of every layer."""
         with self._lock:
-            every = self._ready(x).activations(x, n_threads=n_threads)
-        return [beside(every[end], x) for end in self.net.ends]
+            every = self._ready().activations(x, n_threads=n_threads)
+        return [every[end] for end in self.net.ends]
