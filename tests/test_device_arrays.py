@@ -374,6 +374,39 @@ def test_a_model_from_end_to_end(make: Any) -> None:
         np.testing.assert_allclose(on_host(found), part, rtol=1e-5, atol=1e-6)
 
 
+def test_the_engine_waits_for_the_current_stream(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (x, y, w), model = problem(), make()
+    gx, gy, gw = map(on_gpu, (x, y, w))
+    if isinstance(model.machine._engine, Passing):
+        return  # it looks itself
+    streams: list[int] = []
+    monkeypatch.setattr(sys.modules["fastdense._cuda"], "wait_for_stream", streams.append)
+    calls = (lambda: model.predict(gx), lambda: model.loss_and_grad(gx, y), lambda: model.activations(gx),
+             lambda: model.fit(x, gy, verbose=0), lambda: model.evaluate(x, y, sample_weight=gw),
+             lambda: model.fit(x, y, validation_data=(gx, y), verbose=0))  # fmt: skip
+    for call in calls:
+        streams.clear()
+        with fake_cupy.Stream(2):
+            call()
+        assert set(streams) == {2}
+    streams.clear()
+    model.predict(x)
+    assert not streams
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "kfac", "levenberg_marquardt"])
+def test_what_the_cpu_does_in_place_of_the_gpu(make: Any, optimizer: str) -> None:
+    x, y, w = problem()
+    histories = []
+    for model, (gx, gy, gw) in ((make(), map(on_gpu, (x, y, w))), (make("cpu"), (x, y, w))):
+        model.compile(optimizer, "mse")
+        batch = None if model.optimizer.full_batch else 20
+        history = model.fit(gx, gy, sample_weight=gw, batch_size=batch, epochs=3, verbose=0).history
+        histories.append([*history["loss"], model.evaluate(gx, gy, sample_weight=gw)])
+    np.testing.assert_allclose(*histories, rtol=1e-5)
+    fake_cupy.copies.clear()
+
+
 def test_each_array_is_where_it_is(make: Any) -> None:
     """x on the GPU and targets on the host, or the other way: nobody moves them, results lie where x does."""
     x, y, w = problem()
@@ -395,11 +428,11 @@ def test_other_starts(make: Any) -> None:
         there.fit(gx, gy, verbose=0), here.fit(x, y, verbose=0)
     fd.start_on_data(pairs[1][0], gx, gy), fd.start_on_data(pairs[1][1], x, y)
     pairs[2][0].place(gx, gy), pairs[2][1].place(x, y)
-    pairs[3][0].solve_output(gx, gy), pairs[3][1].solve_output(x, y)
+    assert max(fake_cupy.copies) <= 2048 * 4
+    pairs[3][0].solve_output(gx, gy), pairs[3][1].solve_output(x, y)  # by the CPU's engine: all rows go there
     for there, here in pairs:
         for a, b in zip(there.get_weights(), here.get_weights(), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    assert max(fake_cupy.copies) <= 2048 * 4
     fake_cupy.copies.clear()
 
 
