@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -115,13 +114,12 @@ def make_engine(device: str, program: dict[str, Any]) -> Engine:
         engine = reference.Engine(program)
         return engine
     if device == "cuda":
-        from . import cuda
+        from . import cuda, cuda_engine
 
         try:
-            cuda.require()
+            engine = cuda_engine.Engine(program)
         except cuda.CudaUnavailable as error:
             raise cuda.CudaUnavailable(f"device: 'cuda' was asked for, but {error}") from error
-        engine = import_module(".cuda_engine", __package__).Engine(program)
         return engine
     try:
         from . import _core
