@@ -47,7 +47,7 @@ class Model(BaseModel):
         twice as fast for wide nets on CPUs with AVX512-BF16; correct, not faster, on others. "tf32" lets GPUs use their
         tensor cores; a CPU computes in plain float32, the reference rounds. None rounds no operand.
     device : {"cpu", "cuda", "reference"}
-        "reference" is plain NumPy in float64, slow and easy to read.
+        "cuda" is an NVIDIA GPU (docs/cuda.md); "reference" is plain NumPy in float64, slow and easy to read.
     name : str, optional
 
     Raises
