@@ -13,6 +13,7 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skip", action="store_true", help="a skipped test is a failed one")
     parser.addoption("--emulated-cuda", metavar="FILE", help="test this emulated CUDA module as if it were a GPU's")
+    parser.addoption("--cuda-products", metavar="NAME", help="make all products of the GPU's engine by these kernels")
     parser.addoption("--require-cuda", action="store_true", help="tests on a GPU fail where there is none")
 
 
@@ -20,6 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--emulated-cuda")
     if path:
         devices.load_emulated(path)
+    products = config.getoption("--cuda-products")
+    if products:
+        devices.cuda.require().set_products(products)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -1,7 +1,7 @@
 // fastdense._cuda: the same engines on the GPU, loaded when somebody asks for one.
 #include "bindings/lowered.h"
 #include "cuda/lt_library.h"
-#include "cuda/runtime.h"
+#include "cuda/products.h"
 
 namespace fd::bindings {
 namespace {
@@ -46,6 +46,10 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("set_library_folders", &cuda::lt::set_library_folders, "folders"_a);
     m.def("lt_path", &cuda::lt::path);
     m.def("why_no_lt", &cuda::lt::why_unavailable);
+    m.def(
+        "set_products",
+        [](const std::string& path) { cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path))); },
+        "path"_a);
     m.def("wait_for_stream", &cuda::wait_for_stream, "stream"_a);
 #ifdef FD_EMULATE
     m.attr("EMULATED") = true;
