@@ -13,6 +13,7 @@ import pytest
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skip", action="store_true", help="a skipped test is a failed one")
     parser.addoption("--emulated-cuda", metavar="FILE", help="test this emulated CUDA module as if it were a GPU's")
+    parser.addoption("--cuda-products", metavar="NAME", help="make all products of the GPU's engine by these kernels")
     parser.addoption("--require-cuda", action="store_true", help="tests on a GPU fail where there is none")
 
 
@@ -20,6 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
     path = config.getoption("--emulated-cuda")
     if path:
         devices.load_emulated(path)
+    products = config.getoption("--cuda-products")
+    if products:
+        devices.cuda.require().set_products(products)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -27,11 +31,21 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "compiled" in metafunc.fixturenames:
         required = metafunc.config.getoption("--require-cuda")
         metafunc.parametrize("compiled", ["cpu", *devices.CUDA] if required else devices.available(), indirect=True)
+    if "together" in metafunc.fixturenames:
+        required = metafunc.config.getoption("--require-cuda")
+        metafunc.parametrize("together", ["cpu", "cuda"] if required else devices.available()[:2], indirect=True)
 
 
 @pytest.fixture
 def compiled(request: pytest.FixtureRequest) -> Generator[str]:
     """The device whose engine `devices.compiled_engine` makes."""
+    with devices.testing(request.param):
+        yield request.param
+
+
+@pytest.fixture
+def together(request: pytest.FixtureRequest) -> Generator[str]:
+    """The device whose nets `devices.compiled_population` makes; on a GPU they have one path only."""
     with devices.testing(request.param):
         yield request.param
 

@@ -54,3 +54,12 @@ def compiled_engine(program: dict[str, Any]) -> Any:
     from fastdense import cuda_engine
 
     return cuda_engine.Engine(program)
+
+
+def compiled_population(program: dict[str, Any], seeds: Any, penalties: Any = None) -> Any:
+    """Many nets of the device under test."""
+    if _under_test == "cpu":
+        return _core.Population(program, seeds, penalties)
+    from fastdense import cuda_engine
+
+    return cuda_engine.Population(program, seeds, penalties)

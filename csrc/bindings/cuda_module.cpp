@@ -2,7 +2,7 @@
 #include "bindings/lowered.h"
 #include "cuda/fused.h"
 #include "cuda/lt_library.h"
-#include "cuda/runtime.h"
+#include "cuda/products.h"
 
 namespace fd::bindings {
 namespace {
@@ -30,12 +30,6 @@ py::dict device_info() {
     return out;
 }
 
-// For tests and benchmarks: which kernels train nets that more than one kind suits.
-void set_path(const std::string& name) {
-    const char* const names[] = {"auto", "layers", "fused"};
-    cuda::path() = cuda::Path(find_name("path", names, name));
-}
-
 }  // namespace
 }  // namespace fd::bindings
 
@@ -48,12 +42,18 @@ PYBIND11_MODULE(_cuda, m) {
     py::register_exception<cuda::CudaUnavailable>(m, "CudaUnavailable", PyExc_RuntimeError);
     py::register_exception<cuda::OutOfMemory>(m, "OutOfMemory", PyExc_MemoryError);
     bind_engine(m, make_net);
+    bind_population(m, make_cuda_population, "why_not_fused", why_not_fused);
     m.def("device_count", &device_count, "raise_if_none"_a = true);
     m.def("device_info", &device_info);
     m.def("set_library_folders", &cuda::lt::set_library_folders, "folders"_a);
     m.def("lt_path", &cuda::lt::path);
     m.def("why_no_lt", &cuda::lt::why_unavailable);
-    m.def("set_path", &set_path, "path"_a);
+    m.def(
+        "set_products",
+        [](const std::string& path) { cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path))); },
+        "path"_a);
+    m.def(
+        "set_path", [](const std::string& name) { cuda::path() = cuda::Path(find_name("path", cuda::path_names, name)); }, "path"_a);
     m.def("wait_for_stream", &cuda::wait_for_stream, "stream"_a);
 #ifdef FD_EMULATE
     m.attr("EMULATED") = true;

@@ -256,7 +256,7 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1) fused_kernel(const 
             fetch(p, n, m, step, step.shuffled ? &order : nullptr, own_weights, b, team);
             forward(p, s, b, sums[0], team);
             if (p.mode == FusedMode::predict) {
-                T* out = n.out + (at * n.rows + step.first + b.first) * p.outputs;
+                T* out = n.out + (at * n.rows + b.first) * p.outputs;
                 each_element(b.rows, p.outputs, team.thread, team.size,
                              [&](int r, int c) { out[r * p.outputs + c] = s[p.output + r * p.ld_output + c]; });
                 team.sync();

@@ -107,7 +107,9 @@ struct FusedNets {  // all of a launch; net i's numbers lie i · stride further 
 template <class T>
 void fused(const FusedPlan&, const FusedNets<T>&, cudaStream_t);
 
-enum class Path { automatic, layers, fused };  // for tests and benchmarks
+// Which kernels train nets that more than one kind suits; for tests and benchmarks.
+enum class Path { automatic, layers, fused };
+inline constexpr const char* path_names[] = {"auto", "layers", "fused"};
 Path& path();
 
 }  // namespace fd::cuda

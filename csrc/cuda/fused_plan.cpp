@@ -16,8 +16,9 @@ bool heavy(ops::Activation a) {  // slopes that are worth keeping
     return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish || a == ops::Activation::softplus;
 }
 
-// Cycles of one phase, roughly: `items` of so many instructions each, over the threads of a team.
-double phase(double items, int team, double instructions) { return std::ceil(items / team) * instructions; }
+// Cycles of one phase, roughly: `items` of so many instructions each, over the threads of a team. A processor issues four
+// warps' instructions a cycle; with fewer warps they wait for each other's results.
+double phase(double items, int team, double instructions) { return std::ceil(items / team) * instructions * std::max(1.5, team / 128.0); }
 
 class Builder {
 public:
@@ -232,10 +233,10 @@ std::string why_not(const Plan& plan, const Training* training) {
     if (int(plan.ops.size()) > most_fused_ops) return "it has more than " + std::to_string(most_fused_ops) + " layers";
     if (plan.widest > widest) return "a layer is wider than " + std::to_string(widest);
     if (plan.bf16) return "products of bfloat16 are made for wide layers";
-    if (plan.trainable.empty()) return "there is nothing to train";
     for (const Op& o : plan.ops)
         if (o.kind == OpKind::dense && o.matrix_penalty()) return "there is a penalty on whole matrices (orthogonal or repulsion)";
     if (!training) return "";
+    if (plan.trainable.empty()) return "there is nothing to train";
     if (training->muon()) return "Muon works on whole matrices";
     if (training->kfac()) return "KFAC works on whole matrices";
     if (training->full_batch()) return "a full-batch solver goes its own way with each net";

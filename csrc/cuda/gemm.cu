@@ -31,6 +31,7 @@ struct Tile {
     static constexpr int threads = (BM / TM) * (BN / TN);
     static constexpr int pad = 4, lda = BM + pad, ldb = BN + pad;
     static constexpr int loads_a = BM * BK / threads, loads_b = BN * BK / threads;
+    static constexpr int steps_at_once = sizeof(T) == 4 ? BK : 4;  // unrolled; doubles would need more registers than there are
     static_assert(loads_a * threads == BM * BK && loads_b * threads == BN * BK, "every thread loads the same");
     static constexpr size_t shared_bytes = size_t(BK * (lda + ldb) > (BM / TM) * BN ? BK * (lda + ldb) : (BM / TM) * BN) * sizeof(T);
 };
@@ -43,7 +44,7 @@ __device__ __forceinline__ void place(int e, int& row, int& k) {
 }
 
 template <class T, int BM, int BN, int BK, int TM, int TN, bool TA, bool TB>
-__global__ void __launch_bounds__((BM / TM) * (BN / TN)) gemm_kernel(Product<T> p) {
+__global__ void __launch_bounds__((BM / TM) * (BN / TN), 1) gemm_kernel(Product<T> p) {
     using S = Tile<T, BM, BN, BK, TM, TN>;
     FD_DYN_SHARED(T, tiles);
     T *as = tiles, *bs = tiles + BK * S::lda;
@@ -98,7 +99,7 @@ __global__ void __launch_bounds__((BM / TM) * (BN / TN)) gemm_kernel(Product<T> 
             __syncthreads();
         }
         if (k0 + BK < last) fetch(k0 + BK);
-#pragma unroll
+#pragma unroll(S::steps_at_once)
         for (int k = 0; k < BK; ++k) {
             T a[TM], b[TN];
 #pragma unroll
@@ -154,6 +155,20 @@ void hand_product(const Product<T>& p, int processors, cudaStream_t stream) {
     if (blocks(64) >= processors) choose_layout<T, 64, 64, 16, 4, 4>(p, stream);
     else choose_layout<T, 32, 32, 32, 2, 2>(p, stream);
 }
+
+template <class T>
+__global__ void finish_product_kernel(Product<T> p) {
+    const int64_t n = p.m * p.n;
+    for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += int64_t(gridDim.x) * blockDim.x)
+        p.out[i] = finished(p.epilogue, p.out[i], i, i % p.n);
+}
+template <class T>
+void finish_product(const Product<T>& p, cudaStream_t stream) {
+    const int64_t blocks = (p.m * p.n + 255) / 256;
+    FD_LAUNCH((finish_product_kernel<T>), unsigned(blocks < 8192 ? blocks : 8192), 256, 0, stream, p);
+}
+template void finish_product<float>(const Product<float>&, cudaStream_t);
+template void finish_product<double>(const Product<double>&, cudaStream_t);
 template void hand_product<float>(const Product<float>&, int, cudaStream_t);
 template void hand_product<double>(const Product<double>&, int, cudaStream_t);
 

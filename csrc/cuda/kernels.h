@@ -49,7 +49,7 @@ void rescale(const T* x, const T* scale, const T* offset, T* out, int64_t rows, 
 template <class T>
 void add(const T* a, const T* b, T* out, int64_t n, cudaStream_t);
 
-// From the gradient of an op's output to that of its input, for activations: `to` may be `from`.
+// From the gradient of an op's output to that of its input, for activations: `to` may be `from`, or null if sums are all.
 template <class T>
 struct Finish {
     const T* from = nullptr;
@@ -181,9 +181,11 @@ struct Update {
     double *penalty_parts = nullptr, *norm_parts = nullptr;  // one per block
     UpdateRule rule;
 };
-// gradients of all parts and of l1 and l2 penalties into part 0; their norms and the penalties' values block by block
+// gradients of all parts and of l1 and l2 penalties into part 0; the penalties' values block by block
 template <class T>
 void combine(const Update<T>&, bool add_gradients, cudaStream_t);
+template <class T>
+void gradient_norms(const Update<T>&, cudaStream_t);  // squared, block by block, of combined gradients; for clipping
 // `combined`: combine() was called; else this does its work on the way
 template <class T>
 void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from . import cuda
 from .arrays import Array, empty_beside
 from .data import Rows
 from .engine import Engine, make_engine, value_dtype
@@ -140,7 +141,7 @@ class Loop:
         if order_seed is not None:
             raise ValueError(
                 "fit_many: shuffle='same' was asked for, and these nets are trained one at a time "
-                "(they are too large for lanes, or the device is the reference); use shuffle=True"
+                "(they are too large to share lanes or a GPU, or the device is the reference); use shuffle=True"
             )
 
         def one(i: int) -> bool:
@@ -257,7 +258,7 @@ class Crowd:
     ----------
     net : Net
         What they have in common.
-    device : {"cpu", "reference"}
+    device : {"cpu", "cuda", "reference"}
     training : dict
         What is optimised, as engines take it.
     seeds : ndarray of uint64, shape (starts,)
@@ -268,7 +269,7 @@ class Crowd:
     Attributes
     ----------
     reason : str
-        Why the nets are trained one by one, or empty if they share lanes.
+        Why the nets are trained one by one, or empty if they share lanes or a launch.
     """
 
     def __init__(
@@ -280,6 +281,8 @@ class Crowd:
             from ._core import why_not_lanes
 
             self.reason = why_not_lanes(net.program, training, batch_rows)
+        elif device == "cuda":
+            self.reason = cuda.require().why_not_fused(net.program, training, batch_rows)
         self.nets = self._make(net.program, penalties)
         self.nets.configure(training)
 
@@ -287,6 +290,10 @@ class Crowd:
         nets: Nets
         if self.reason:
             nets = Loop(self.device, program, self.seeds, penalties)
+        elif self.device == "cuda":
+            from .cuda_engine import Population as CudaPopulation
+
+            nets = CudaPopulation(program, self.seeds, penalties)
         else:
             from ._core import Population
 
