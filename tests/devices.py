@@ -62,4 +62,4 @@ def compiled_population(program: dict[str, Any], seeds: Any, penalties: Any = No
         return _core.Population(program, seeds, penalties)
     from fastdense import cuda_engine
 
-    return cuda_engine.Population(program, seeds, penalties)
+    return cuda_engine.PopulationEngine(program, seeds, penalties)

@@ -14,7 +14,7 @@ from programs import BATCH_NORM, DROPOUT, LAYER_NORM, OPTIMIZERS, Spec, dense, l
 from test_parity import HIDDEN, LOSSES, NETS, nets
 from tolerances import ADAM_STRIDE, ROUNDINGS, UNIT
 
-from fastdense import _core, reference
+from fastdense import reference
 
 pytestmark = pytest.mark.usefixtures("compiled")
 

@@ -84,9 +84,9 @@ public:
         nets_->set_step(step);
     }
 
-    py::dict train(const py::object& x, const py::object& y, const py::object& weights, int64_t batch_size, bool shuffle,
-                   std::optional<uint64_t> order_seed, int64_t epoch, int64_t epochs, const Numbers& learning_rates,
-                   const std::optional<Numbers>& factors,
+    py::dict train(const py::object& x, const py::object& y, const py::object& weights, int64_t batch_size,
+                   bool shuffle, std::optional<uint64_t> order_seed, int64_t epoch, int64_t epochs,
+                   const Numbers& learning_rates, const std::optional<Numbers>& factors,
                    const std::optional<py::array_t<bool, py::array::c_style>>& active, py::array_t<double> losses,
                    const py::object& progress, int n_threads) {
         const InUse use(busy_);
@@ -174,7 +174,8 @@ public:
 private:
     const Plan& plan() const { return nets_->plan(); }
     View mine(const View& v) const {
-        if (v.on_device && !nets_->on_gpu()) throw InvalidArgument("array: it is in a GPU's memory, but the nets are not on the GPU");
+        if (v.on_device && !nets_->on_gpu())
+            throw InvalidArgument("array: it is in a GPU's memory, but the nets are not on the GPU");
         return v;
     }
     Dataset data_of(const py::object& x, const py::object& y, const py::object& weights) const {

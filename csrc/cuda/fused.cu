@@ -23,7 +23,8 @@ struct Memory {  // of one team
 
 // Tensors between global memory in the plan's layout and ours.
 template <class T, bool Load, class Team>
-__device__ __forceinline__ void copy_tensors(const FusedTensor* tensors, int count, T* ours, T* theirs, const Team& team) {
+__device__ __forceinline__ void copy_tensors(const FusedTensor* tensors, int count, T* ours, T* theirs,
+                                             const Team& team) {
     for (int i = 0; i < count; ++i) {
         const FusedTensor f = tensors[i];
         each_element(f.rows, f.cols, team.thread, team.size, [&](int r, int c) {
@@ -35,8 +36,9 @@ __device__ __forceinline__ void copy_tensors(const FusedTensor* tensors, int cou
 }
 
 template <class T, class Team>
-__device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, const StepRecord& step,
-                                      const ops::Shuffle* order, const double* own_weights, const FusedBatch& b, const Team& team) {
+__device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m,
+                                      const StepRecord& step, const ops::Shuffle* order, const double* own_weights,
+                                      const FusedBatch& b, const Team& team) {
     const bool targets = p.mode != FusedMode::predict;
     for (int r = team.thread; r < b.rows; r += team.size) {
         const int64_t at = step.first + b.first + r, row = order ? int64_t((*order)(uint64_t(at))) : at;
@@ -50,13 +52,16 @@ __device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>&
     each_element(b.rows, p.inputs, team.thread, team.size, [&](int r, int c) {
         const char* from = step.x + m.row_ids[r] * n.x.row_stride + c * n.x.col_stride;
         T v;
-        if (p.normalizes) v = T((read<double>(from, n.x.dtype) - m.mean[c]) * m.inverse[c]);  // in double: an offset may dwarf the spread
+        if (p.normalizes)
+            v = T((read<double>(from, n.x.dtype) - m.mean[c]) *
+                  m.inverse[c]);  // in double: an offset may dwarf the spread
         else v = read<T>(from, n.x.dtype);
         m.numbers[p.x + r * p.ld_x + c] = v;
     });
     if (targets && p.targets)
         each_element(b.rows, p.targets, team.thread, team.size, [&](int r, int c) {
-            m.numbers[p.y + r * p.targets + c] = read<T>(step.y + m.row_ids[r] * n.y.row_stride + c * n.y.col_stride, n.y.dtype);
+            m.numbers[p.y + r * p.targets + c] =
+                read<T>(step.y + m.row_ids[r] * n.y.row_stride + c * n.y.col_stride, n.y.dtype);
         });
     team.sync();
 }
@@ -65,8 +70,8 @@ __device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>&
 constexpr int sum_count = 2 + most_fused_metrics;
 
 template <class T, class Team>
-__device__ __forceinline__ void measure(const FusedProgram& p, const Memory<T>& m, bool weighted, int rows, double (&sums)[sum_count],
-                                        const Team& team) {
+__device__ __forceinline__ void measure(const FusedProgram& p, const Memory<T>& m, bool weighted, int rows,
+                                        double (&sums)[sum_count], const Team& team) {
     T* s = m.numbers;
     int from = p.output;
     if (p.probabilities >= 0) {
@@ -79,7 +84,8 @@ __device__ __forceinline__ void measure(const FusedProgram& p, const Memory<T>& 
         team.sync();
     }
     for (int r = team.thread; r < rows; r += team.size) {
-        const RowView<T> row{s + from + r * p.ld_output, p.targets ? s + p.y + r * p.targets : nullptr, p.targets ? -1 : m.labels[r], p.outputs};
+        const RowView<T> row{s + from + r * p.ld_output, p.targets ? s + p.y + r * p.targets : nullptr,
+                             p.targets ? -1 : m.labels[r], p.outputs};
         const double w = weighted ? m.weights[r] : 1;
         sums[1] += w;
 #pragma unroll
@@ -90,8 +96,8 @@ __device__ __forceinline__ void measure(const FusedProgram& p, const Memory<T>& 
 }
 
 template <class T, class Team>
-__device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>& m, bool weighted, double factor, const FusedBatch& b,
-                                         const Team& team) {
+__device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>& m, bool weighted, double factor,
+                                         const FusedBatch& b, const Team& team) {
     T* s = m.numbers;
     const LossKind kind{p.loss, p.loss_param, p.label_smoothing, p.from_logits};
     const bool train = p.mode == FusedMode::train;
@@ -113,7 +119,9 @@ __device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>&
         // through a softmax that the loss did not take along
         const FusedOp& o = p.ops[p.top];
         T *a = s + p.output + r * p.ld_output, *d = s + p.top_gradient + r * p.ld_output, total = T(0);
-        auto gradient = [&](int c) { return d[c] + activity_slope(a[c], o.activity_l1 * b.activity_slope, o.activity_l2 * b.activity_slope); };
+        auto gradient = [&](int c) {
+            return d[c] + activity_slope(a[c], o.activity_l1 * b.activity_slope, o.activity_l2 * b.activity_slope);
+        };
         for (int c = lanes.lane; c < p.outputs; c += lanes.width) total += a[c] * gradient(c);
         total = lanes.sum(total);
         for (int c = lanes.lane; there && c < p.outputs; c += lanes.width) a[c] *= gradient(c) - total;
@@ -139,8 +147,9 @@ __device__ __forceinline__ T penalised(T g, T w, const FusedSegment& s, double f
     return g + T(s.l1 * factor) * ops::vsign(w) + T(2 * s.l2 * factor) * w;
 }
 template <class Rule, class T>
-__device__ __forceinline__ void update_segment(const FusedSegment& s, T* w, const T* g, T* slots, int stride, bool add_penalty, T scale,
-                                               const Change<T>& change, int thread, int size) {
+__device__ __forceinline__ void update_segment(const FusedSegment& s, T* w, const T* g, T* slots, int stride,
+                                               bool add_penalty, T scale, const Change<T>& change, int thread,
+                                               int size) {
     for (int e = s.first + thread; e < s.last; e += size) {
         T value = w[e], gradient = g[e], m[3];
         if (add_penalty) gradient = penalised(gradient, value, s, change.penalty);
@@ -157,8 +166,8 @@ __device__ __forceinline__ void update_segment(const FusedSegment& s, T* w, cons
 
 // Penalties' values, clipping, the rule. Offsets of segments count from the first number.
 template <class T, class Team>
-__device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots, const Change<T>& change,
-                                         const Team& team) {
+__device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots,
+                                         const Change<T>& change, const Team& team) {
     T *w = m.numbers, *g = m.numbers + p.gradients - p.parameters;
     const UpdateRule& rule = n.rule;
     const bool clips = rule.global_clipnorm > 0 || rule.clipnorm > 0;
@@ -189,9 +198,10 @@ __device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<
         }
         const bool add_penalty = !clips && (s.l1 != 0 || s.l2 != 0);
         switch (rule.rule) {
-#define FD_CASE(name, functor)                                                                                                     \
-    case ops::Rule::name:                                                                                                          \
-        update_segment<ops::functor>(s, w, g, slots, p.parameter_count, add_penalty, scale, change, team.thread, team.size); \
+#define FD_CASE(name, functor)                                                                                   \
+    case ops::Rule::name:                                                                                        \
+        update_segment<ops::functor>(s, w, g, slots, p.parameter_count, add_penalty, scale, change, team.thread, \
+                                     team.size);                                                                 \
         break;
             FD_UPDATE_RULES(FD_CASE)
 #undef FD_CASE
@@ -201,7 +211,8 @@ __device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<
 }
 
 template <class T, bool Warp>
-__global__ void __launch_bounds__(Warp ? 128 : most_team, 1) fused_kernel(const __grid_constant__ FusedProgram p, const __grid_constant__ FusedNets<T> n) {
+__global__ void __launch_bounds__(Warp ? 128 : most_team, 1)
+    fused_kernel(const __grid_constant__ FusedProgram p, const __grid_constant__ FusedNets<T> n) {
     FD_DYN_SHARED(char, shared);
     const Team<Warp> team{int(threadIdx.x), int(blockDim.x)};
     const int64_t at = int64_t(blockIdx.x) * p.nets_per_block + threadIdx.y;
@@ -229,7 +240,8 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1) fused_kernel(const 
     copy_tensors<T, true>(n.tensors, p.tensor_count, s, parameters, team);
     copy_tensors<T, true>(n.tensors + p.tensor_count, p.statistic_tensors, s, statistics, team);
     for (int k = 0; k < p.slot_count; ++k)
-        copy_tensors<T, true>(n.tensors, p.tensor_count, slots + k * P - p.parameters, n.slots[k] + net * n.parameter_stride, team);
+        copy_tensors<T, true>(n.tensors, p.tensor_count, slots + k * P - p.parameters,
+                              n.slots[k] + net * n.parameter_stride, team);
     team.sync();
 
     const uint64_t seed = n.seeds ? n.seeds[net] : n.seed;
@@ -244,7 +256,8 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1) fused_kernel(const 
         const StepRecord& step = n.records[base + i];
         if (step.shuffled) {
             if (!n.seeds || step.order.n) order = step.order;
-            else if (order_epoch != step.epoch) order = ops::Shuffle(uint64_t(n.rows), seed, uint32_t(order_epoch = step.epoch));
+            else if (order_epoch != step.epoch)
+                order = ops::Shuffle(uint64_t(n.rows), seed, uint32_t(order_epoch = step.epoch));
         }
         const double share = 1 / double(step.rows);
         double sums[sum_count] = {}, penalty[1] = {0};
@@ -270,13 +283,16 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1) fused_kernel(const 
         if (train) {
             const ops::Step<double>& c = step.rule;
             const Change<T> change{{T(c.lr * factor), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)},
-                                   T(1 - step.learning_rate * factor * n.rule.weight_decay), T(n.rule.clipvalue), penalty_factor};
+                                   T(1 - step.learning_rate * factor * n.rule.weight_decay),
+                                   T(n.rule.clipvalue),
+                                   penalty_factor};
             penalty[0] = penalty_factor * update(p, n, m, slots, change, team);
         } else if (p.penalties) {
             for (int k = 0; k < p.segment_count; ++k) {
                 const FusedSegment f = n.segments[k];
                 for (int e = f.first + team.thread; e < f.last; e += team.size)
-                    penalty[0] += penalty_factor * (f.l1 * double(ops::vabs(s[e])) + f.l2 * double(s[e]) * double(s[e]));
+                    penalty[0] +=
+                        penalty_factor * (f.l1 * double(ops::vabs(s[e])) + f.l2 * double(s[e]) * double(s[e]));
             }
         }
         if (p.metric_count) {
@@ -291,11 +307,13 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1) fused_kernel(const 
         if (n.totals && team.thread == 0) {
             double* row = n.totals + (base + i) * n.width;
             row[0] = loss, row[1] = penalty[0];
-            for (int k = 0; k < p.metric_count; ++k) row[p.metrics[k].offset] = sums[2 + k], row[p.metrics[k].offset + 1] = sums[1];
+            for (int k = 0; k < p.metric_count; ++k)
+                row[p.metrics[k].offset] = sums[2 + k], row[p.metrics[k].offset + 1] = sums[1];
         }
         epoch_sum += whole * double(step.rows);
         if (step.epoch_ends >= 0) {
-            if (n.losses && team.thread == 0) n.losses[step.epoch_ends * n.loss_stride + net] = epoch_sum / double(n.rows);
+            if (n.losses && team.thread == 0)
+                n.losses[step.epoch_ends * n.loss_stride + net] = epoch_sum / double(n.rows);
             epoch_sum = 0;
         }
         team.sync();
@@ -310,7 +328,8 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1) fused_kernel(const 
     copy_tensors<T, false>(n.tensors, p.tensor_count, s, parameters, team);
     copy_tensors<T, false>(n.tensors + p.tensor_count, p.statistic_tensors, s, statistics, team);
     for (int k = 0; k < p.slot_count; ++k)
-        copy_tensors<T, false>(n.tensors, p.tensor_count, slots + k * P - p.parameters, n.slots[k] + net * n.parameter_stride, team);
+        copy_tensors<T, false>(n.tensors, p.tensor_count, slots + k * P - p.parameters,
+                               n.slots[k] + net * n.parameter_stride, team);
 }
 
 template <class T, bool Warp>
@@ -318,7 +337,8 @@ void launch(const FusedProgram& p, const FusedNets<T>& n, cudaStream_t stream) {
     const int64_t blocks = (n.nets + p.nets_per_block - 1) / p.nets_per_block;
     const size_t bytes = size_t(p.bytes) * size_t(p.nets_per_block);
     FD_CUDA(cudaFuncSetAttribute(fused_kernel<T, Warp>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
-    FD_LAUNCH((fused_kernel<T, Warp>), unsigned(blocks), dim3(unsigned(p.team), unsigned(p.nets_per_block)), bytes, stream, p, n);
+    FD_LAUNCH((fused_kernel<T, Warp>), unsigned(blocks), dim3(unsigned(p.team), unsigned(p.nets_per_block)), bytes,
+              stream, p, n);
 }
 
 }  // namespace

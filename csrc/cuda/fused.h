@@ -24,10 +24,10 @@ struct FusedOp {
     int below = -1;  // the op whose values `from` holds, if a gradient has to go there
     int kernel = -1, ld_kernel = 0, bias = -1, slope = -1;  // parameters; normalisations: gamma, beta in kernel, bias
     int scale = -1, offset = -1, mean = -1, variance = -1;  // statistics
-    int cache = -1;            // of a normalisation
-    int skip = -1;             // residual_end: what it adds
-    int adds[2] = {-1, -1};    // gradients of residual_ends that read `to` as well
-    int forward_rows = 1, backward_rows = 1;  // that a thread works on at once: 1 or 4
+    int cache = -1;                                         // of a normalisation
+    int skip = -1;                                          // residual_end: what it adds
+    int adds[2] = {-1, -1};                                 // gradients of residual_ends that read `to` as well
+    int forward_rows = 1, backward_rows = 1;                // that a thread works on at once: 1 or 4
     int gradient_tile = 1, gradient_splits = 1, column_splits = 1;  // see fused_products.h
     double alpha = 0, rate = 0, momentum = 0, epsilon = 0, activity_l1 = 0, activity_l2 = 0;
 };
@@ -45,15 +45,16 @@ constexpr int most_fused_ops = 20, most_fused_metrics = 4, most_team = 256;
 struct FusedProgram {
     FusedOp ops[most_fused_ops];
     int count = 0;
-    int inputs = 0, outputs = 0, targets = 0;      // targets: columns of y held as numbers; 0: class ids
+    int inputs = 0, outputs = 0, targets = 0;  // targets: columns of y held as numbers; 0: class ids
     int x = 0, ld_x = 0, y = 0, output = 0, ld_output = 0, top = -1;  // top: the op whose values `output` holds
-    int probabilities = -1, top_gradient = -1;     // of metrics; of a softmax that no loss is fused with
+    int probabilities = -1, top_gradient = -1;      // of metrics; of a softmax that no loss is fused with
     int parameters = 0, gradients = 0, slots = -1;  // slots: -1 if they stay in global memory
     int parameter_count = 0, statistics = 0, statistic_count = 0, slot_count = 0;
     int segment_count = 0, tensor_count = 0, statistic_tensors = 0;
     bool segment_norms = false, penalties = false, normalizes = false, weighted = true;
-    int scratch = 0, input_numbers = 0, weights = 0, row_ids = 0, numbers = 0, labels = 0;  // bytes from the team's start
-    int tile_rows = 1, row_lanes = 1, team = 32, nets_per_block = 1, bytes = 0;             // bytes: of a team
+    int scratch = 0, input_numbers = 0, weights = 0, row_ids = 0, numbers = 0,
+        labels = 0;                                                              // bytes from the team's start
+    int tile_rows = 1, row_lanes = 1, team = 32, nets_per_block = 1, bytes = 0;  // bytes: of a team
     ops::Loss loss = ops::Loss::mse;
     double loss_param = 0, label_smoothing = 0;
     bool from_logits = false;
@@ -96,9 +97,9 @@ struct FusedNets {  // all of a launch; net i's numbers lie i · stride further 
     // of many nets
     const int32_t* which = nullptr;  // (nets,): the numbers of those that take part, or null: from `first_net` on
     int64_t first_net = 0, nets = 1;
-    const uint64_t* seeds = nullptr;      // per net, as all these; null: `seed`
+    const uint64_t* seeds = nullptr;                        // per net, as all these; null: `seed`
     const double *factors = nullptr, *penalties = nullptr;  // null: 1
-    const double* own_weights = nullptr;  // (all nets, rows), in place of the records'
+    const double* own_weights = nullptr;                    // (all nets, rows), in place of the records'
     int64_t rows = 0;
     double *epoch_sums = nullptr, *losses = nullptr;  // (nets,); (epochs, loss_stride)
     int64_t loss_stride = 0;

@@ -7,9 +7,9 @@
 
 namespace fd::cuda {
 
-struct FusedBatch {  // where a tile of rows is in a step
-    int rows = 0;             // of the tile
-    int64_t first = 0;        // position of its first row in the batch
+struct FusedBatch {     // where a tile of rows is in a step
+    int rows = 0;       // of the tile
+    int64_t first = 0;  // position of its first row in the batch
     uint64_t step = 0, seed = 0;
     bool first_tile = true;
     double activity = 1, activity_slope = 1;  // factors of activity penalties: of values, and over rows of gradients
@@ -25,13 +25,15 @@ __device__ __forceinline__ void each_element(int rows, int cols, int thread, int
 }
 
 __device__ __forceinline__ bool heavy_slope(ops::Activation a) {
-    return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish || a == ops::Activation::softplus;
+    return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish ||
+           a == ops::Activation::softplus;
 }
 
 // to = activation(from), which may be the same place; what backward needs goes to o.keep. Rows are whole: what lies between
 // them is nobody's.
 template <class T>
-__device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, int rows, int thread, int size, bool keeps) {
+__device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, int rows, int thread, int size,
+                                              bool keeps) {
     const int n = rows * o.ld_to;
     const T alpha = T(o.alpha);
     const bool heavy = keeps && heavy_slope(o.activation);
@@ -45,13 +47,13 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
         return;
     }
     switch (o.activation) {
-#define FD_CASE(name, functor)                                                              \
-    case ops::Activation::name:                                                             \
-        for (int e = thread; e < n; e += size) {                                            \
-            const T z = m[from + e], a = ops::functor::value(z, alpha);                     \
-            m[o.to + e] = a;                                                                \
+#define FD_CASE(name, functor)                                                                                        \
+    case ops::Activation::name:                                                                                       \
+        for (int e = thread; e < n; e += size) {                                                                      \
+            const T z = m[from + e], a = ops::functor::value(z, alpha);                                               \
+            m[o.to + e] = a;                                                                                          \
             if (heavy) m[o.keep + e] = ops::functor::slope(ops::functor::needs == ops::Needs::output ? a : z, alpha); \
-        }                                                                                   \
+        }                                                                                                             \
         break;
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
@@ -70,7 +72,8 @@ __device__ __forceinline__ void each_row(int rows, int width, int thread, int si
 }
 
 template <class T, class Team>
-__device__ __forceinline__ void softmax_rows(const Team& team, T* m, int from, int to, int ld, int cols, int rows, int width) {
+__device__ __forceinline__ void softmax_rows(const Team& team, T* m, int from, int to, int ld, int cols, int rows,
+                                             int width) {
     each_row(rows, width, team.thread, team.size, [&](int r, const RowLanes& lanes, bool there) {
         softmax_row(m + from + r * ld, m + to + r * ld, cols, lanes, there);
     });
@@ -96,59 +99,66 @@ __device__ __forceinline__ void each_kept(const FusedOp& o, const FusedBatch& b,
 template <class T, class Team>
 __device__ __forceinline__ void batch_norm_forward(const FusedOp& o, T* m, int rows, bool train, const Team& team) {
     T *mean = m + o.cache, *inverse = mean + o.ld_to;
-    over_columns<double>(o.out, o.column_splits, rows, team.thread, team.size,
-                         [&](int r, int c) { return train ? double(m[o.from + r * o.ld_from + c]) : 0.0; },
-                         [&](int c, double sum, bool writes) {
-                             double average = sum / double(rows), square = 0;
-                             const int column = c < o.out ? c : o.out - 1;
-                             for (int r = team.lane() % o.column_splits; train && r < rows; r += o.column_splits) {
-                                 const double e = double(m[o.from + r * o.ld_from + column]) - average;
-                                 square += e * e;
-                             }
-                             for (int bits = o.column_splits >> 1; bits; bits >>= 1) square += __shfl_xor_sync(whole_warp, square, bits);
-                             double variance = square / double(rows);
-                             if (!writes) return;
-                             T &moving_mean = m[o.mean + c], &moving_variance = m[o.variance + c];
-                             if (train) {
-                                 const T keep = T(o.momentum), take = T(1 - o.momentum);
-                                 moving_mean = take * T(average) + keep * moving_mean;
-                                 moving_variance = take * T(variance) + keep * moving_variance;
-                             } else {
-                                 average = double(moving_mean), variance = double(moving_variance);
-                             }
-                             mean[c] = T(average), inverse[c] = T(1 / ops::vsqrt(double(T(variance)) + o.epsilon));
-                         });
+    over_columns<double>(
+        o.out, o.column_splits, rows, team.thread, team.size,
+        [&](int r, int c) { return train ? double(m[o.from + r * o.ld_from + c]) : 0.0; },
+        [&](int c, double sum, bool writes) {
+            double average = sum / double(rows), square = 0;
+            const int column = c < o.out ? c : o.out - 1;
+            for (int r = team.lane() % o.column_splits; train && r < rows; r += o.column_splits) {
+                const double e = double(m[o.from + r * o.ld_from + column]) - average;
+                square += e * e;
+            }
+            for (int bits = o.column_splits >> 1; bits; bits >>= 1) square += __shfl_xor_sync(whole_warp, square, bits);
+            double variance = square / double(rows);
+            if (!writes) return;
+            T &moving_mean = m[o.mean + c], &moving_variance = m[o.variance + c];
+            if (train) {
+                const T keep = T(o.momentum), take = T(1 - o.momentum);
+                moving_mean = take * T(average) + keep * moving_mean;
+                moving_variance = take * T(variance) + keep * moving_variance;
+            } else {
+                average = double(moving_mean), variance = double(moving_variance);
+            }
+            mean[c] = T(average), inverse[c] = T(1 / ops::vsqrt(double(T(variance)) + o.epsilon));
+        });
     team.sync();
     each_element(rows, o.out, team.thread, team.size, [&](int r, int c) {
-        m[o.to + r * o.ld_to + c] = (m[o.from + r * o.ld_from + c] - mean[c]) * inverse[c] * m[o.kernel + c] + m[o.bias + c];
+        m[o.to + r * o.ld_to + c] =
+            (m[o.from + r * o.ld_from + c] - mean[c]) * inverse[c] * m[o.kernel + c] + m[o.bias + c];
     });
 }
 
 // Σ d and Σ d·x̂ of each column: the gradients of beta and gamma; done(c, both) as well.
 template <class T, class Team, class Normal, class Done>
-__device__ __forceinline__ void norm_gradients(const FusedOp& o, T* m, int to, const FusedBatch& b, const Team& team, Normal normal,
-                                               Done done) {
+__device__ __forceinline__ void norm_gradients(const FusedOp& o, T* m, int to, const FusedBatch& b, const Team& team,
+                                               Normal normal, Done done) {
     auto d = [&](int r, int c) { return m[o.to + r * o.ld_to + c]; };
-    over_columns<double>(o.out, o.column_splits, b.rows, team.thread, team.size, [&](int r, int c) { return double(d(r, c)); },
-                         [&](int c, double sum, bool writes) {
-                             if (writes) add_gradient(m[to + o.bias + c], T(sum), b.first_tile), done(c, 0, sum);
-                         });
-    over_columns<double>(o.out, o.column_splits, b.rows, team.thread, team.size,
-                         [&](int r, int c) { return double(d(r, c)) * double(normal(r, c)); },
-                         [&](int c, double sum, bool writes) {
-                             if (writes) add_gradient(m[to + o.kernel + c], T(sum), b.first_tile), done(c, 1, sum);
-                         });
+    over_columns<double>(
+        o.out, o.column_splits, b.rows, team.thread, team.size, [&](int r, int c) { return double(d(r, c)); },
+        [&](int c, double sum, bool writes) {
+            if (writes) add_gradient(m[to + o.bias + c], T(sum), b.first_tile), done(c, 0, sum);
+        });
+    over_columns<double>(
+        o.out, o.column_splits, b.rows, team.thread, team.size,
+        [&](int r, int c) { return double(d(r, c)) * double(normal(r, c)); },
+        [&](int c, double sum, bool writes) {
+            if (writes) add_gradient(m[to + o.kernel + c], T(sum), b.first_tile), done(c, 1, sum);
+        });
     team.sync();
 }
 template <class T, class Team>
-__device__ __forceinline__ void batch_norm_backward(const FusedOp& o, const FusedOp* below, T* m, int to, const FusedBatch& b, const Team& team) {
+__device__ __forceinline__ void batch_norm_backward(const FusedOp& o, const FusedOp* below, T* m, int to,
+                                                    const FusedBatch& b, const Team& team) {
     const T *mean = m + o.cache, *inverse = mean + o.ld_to;
     T* sums = m + o.cache + 2 * o.ld_to;
     auto normal = [&](int r, int c) { return (m[o.from + r * o.ld_from + c] - mean[c]) * inverse[c]; };
-    norm_gradients(o, m, to, b, team, normal, [&](int c, int which, double sum) { sums[which * o.ld_to + c] = T(sum / double(b.rows)); });
+    norm_gradients(o, m, to, b, team, normal,
+                   [&](int c, int which, double sum) { sums[which * o.ld_to + c] = T(sum / double(b.rows)); });
     if (!below) return;
     each_element(b.rows, o.out, team.thread, team.size, [&](int r, int c) {
-        const T g = m[o.kernel + c] * inverse[c] * (m[o.to + r * o.ld_to + c] - sums[c] - normal(r, c) * sums[o.ld_to + c]);
+        const T g =
+            m[o.kernel + c] * inverse[c] * (m[o.to + r * o.ld_to + c] - sums[c] - normal(r, c) * sums[o.ld_to + c]);
         put_gradient(*below, m, r, c, g, b.activity_slope);
     });
 }
@@ -169,8 +179,8 @@ __device__ __forceinline__ void layer_norm_forward(const FusedOp& o, T* m, int r
     });
 }
 template <class T, class Team>
-__device__ __forceinline__ void layer_norm_backward(const FusedOp& o, const FusedOp* below, T* m, int to, const FusedBatch& b, int tile_rows,
-                                                    const Team& team) {
+__device__ __forceinline__ void layer_norm_backward(const FusedOp& o, const FusedOp* below, T* m, int to,
+                                                    const FusedBatch& b, int tile_rows, const Team& team) {
     const T *mean = m + o.cache, *inverse = mean + tile_rows;
     auto normal = [&](int r, int c) { return (m[o.from + r * o.ld_from + c] - mean[r]) * inverse[r]; };
     norm_gradients(o, m, to, b, team, normal, [](int, int, double) {});
@@ -181,12 +191,14 @@ __device__ __forceinline__ void layer_norm_backward(const FusedOp& o, const Fuse
         for (int c = lanes.lane; c < o.out; c += lanes.width) sum += scaled(c), product += scaled(c) * normal(r, c);
         const T mean_d = lanes.sum(sum) / T(o.out), mean_product = lanes.sum(product) / T(o.out);
         for (int c = lanes.lane; there && c < o.out; c += lanes.width)
-            put_gradient(*below, m, r, c, inverse[r] * (scaled(c) - mean_d - normal(r, c) * mean_product), b.activity_slope);
+            put_gradient(*below, m, r, c, inverse[r] * (scaled(c) - mean_d - normal(r, c) * mean_product),
+                         b.activity_slope);
     });
 }
 
 template <class T, class Team>
-__device__ __forceinline__ void forward(const FusedProgram& p, T* m, const FusedBatch& b, double& penalty, const Team& team) {
+__device__ __forceinline__ void forward(const FusedProgram& p, T* m, const FusedBatch& b, double& penalty,
+                                        const Team& team) {
     const int t = team.thread, n = team.size;
     const bool train = p.mode == FusedMode::train;
     for (int i = 0; i < p.count; ++i) {
@@ -199,11 +211,13 @@ __device__ __forceinline__ void forward(const FusedProgram& p, T* m, const Fused
                 else dense_forward<1>(o, m, b.rows, t, n);
                 if (o.activation == ops::Activation::linear) break;
                 team.sync();
-                if (o.activation == ops::Activation::softmax) softmax_rows(team, m, o.to, o.to, o.ld_to, o.out, b.rows, p.row_lanes);
+                if (o.activation == ops::Activation::softmax)
+                    softmax_rows(team, m, o.to, o.to, o.ld_to, o.out, b.rows, p.row_lanes);
                 else activate_rows(o, m, o.to, b.rows, t, n, train);
                 break;
             case OpKind::activation:
-                if (o.activation == ops::Activation::softmax) softmax_rows(team, m, o.from, o.to, o.ld_to, o.out, b.rows, p.row_lanes);
+                if (o.activation == ops::Activation::softmax)
+                    softmax_rows(team, m, o.from, o.to, o.ld_to, o.out, b.rows, p.row_lanes);
                 else activate_rows(o, m, o.from, b.rows, t, n, train);
                 break;
             case OpKind::batch_norm: batch_norm_forward(o, m, b.rows, train, team); break;
@@ -245,30 +259,35 @@ __device__ __forceinline__ void backward(const FusedProgram& p, T* m, const Fuse
         const FusedOp* below = o.below >= 0 ? &p.ops[o.below] : nullptr;
         auto pass = [&](auto&& f) {  // f(r, c, gradient of the output)
             if (below)
-                each_element(b.rows, o.out, t, n,
-                             [&](int r, int c) { put_gradient(*below, m, r, c, f(r * o.ld_to + c, c), b.activity_slope); });
+                each_element(b.rows, o.out, t, n, [&](int r, int c) {
+                    put_gradient(*below, m, r, c, f(r * o.ld_to + c, c), b.activity_slope);
+                });
         };
         const bool prelu = o.activation == ops::Activation::prelu && o.slope >= 0 &&
                            (o.kind == OpKind::dense || o.kind == OpKind::activation);
         if (prelu) {
-            over_columns<T>(o.out, o.column_splits, b.rows, t, n,
-                            [&](int r, int c) {
-                                const int e = r * o.ld_to + c;
-                                const T z = m[o.keep + e];
-                                return z > T(0) ? T(0) : z * m[o.to + e];
-                            },
-                            [&](int c, T sum, bool writes) {
-                                if (writes) add_gradient(m[to + o.slope + c], sum, b.first_tile);
-                            });
+            over_columns<T>(
+                o.out, o.column_splits, b.rows, t, n,
+                [&](int r, int c) {
+                    const int e = r * o.ld_to + c;
+                    const T z = m[o.keep + e];
+                    return z > T(0) ? T(0) : z * m[o.to + e];
+                },
+                [&](int c, T sum, bool writes) {
+                    if (writes) add_gradient(m[to + o.slope + c], sum, b.first_tile);
+                });
             team.sync();
         }
-        auto through = [&](int e, int c) { return m[o.to + e] * (prelu ? ops::Prelu::slope(m[o.keep + e], m[o.slope + c]) : T(1)); };
+        auto through = [&](int e, int c) {
+            return m[o.to + e] * (prelu ? ops::Prelu::slope(m[o.keep + e], m[o.slope + c]) : T(1));
+        };
         switch (o.kind) {
             case OpKind::normalization:
             case OpKind::residual_begin: continue;
             case OpKind::dense:
                 if (prelu) {
-                    each_element(b.rows, o.out, t, n, [&](int r, int c) { m[o.to + r * o.ld_to + c] = through(r * o.ld_to + c, c); });
+                    each_element(b.rows, o.out, t, n,
+                                 [&](int r, int c) { m[o.to + r * o.ld_to + c] = through(r * o.ld_to + c, c); });
                     team.sync();
                 }
                 if (o.gradient_tile == 4) kernel_gradient_tiles(o, m, to, b.rows, t, n, b.first_tile);

@@ -19,10 +19,10 @@ public:
         segments_.reserve(std::max<int64_t>(int64_t(plan.segments.size()), 1));
         tensors_.reserve(std::max<int64_t>(int64_t(plan.tensors.size()), 1));
         // pageable memory: read before the call returns
-        FD_CUDA(cudaMemcpyAsync(segments_.get(), plan.segments.data(), plan.segments.size() * sizeof(FusedSegment), cudaMemcpyHostToDevice,
-                                stream));
-        FD_CUDA(cudaMemcpyAsync(tensors_.get(), plan.tensors.data(), plan.tensors.size() * sizeof(FusedTensor), cudaMemcpyHostToDevice,
-                                stream));
+        FD_CUDA(cudaMemcpyAsync(segments_.get(), plan.segments.data(), plan.segments.size() * sizeof(FusedSegment),
+                                cudaMemcpyHostToDevice, stream));
+        FD_CUDA(cudaMemcpyAsync(tensors_.get(), plan.tensors.data(), plan.tensors.size() * sizeof(FusedTensor),
+                                cudaMemcpyHostToDevice, stream));
     }
     // Fills in what follows from the plan, for launches of up to so many nets.
     void fill(FusedNets<T>& n, int64_t nets) {
@@ -48,7 +48,10 @@ public:
     // Whether the fused kernel is the path to take, for batches of so many rows.
     bool takes(const Plan& plan, const Training& training, int64_t batch) {
         if (path() == Path::layers) return false;
-        if (batch != batch_) tables_.set(plan_fused(plan, &training, FusedMode::train, true, batch, int(sizeof(T)), device().shared_bytes), stream_);
+        if (batch != batch_)
+            tables_.set(
+                plan_fused(plan, &training, FusedMode::train, true, batch, int(sizeof(T)), device().shared_bytes),
+                stream_);
         batch_ = batch;
         if (!tables_.plan.why_not.empty()) return false;
         if (path() == Path::fused) return true;
@@ -56,8 +59,8 @@ public:
         return tables_.plan.cycles * 0.6e-9 < 2.5e-6 * (4 + 3.5 * double(plan.ops.size()));
     }
 
-    void train(const Plan& plan, const Training& training, State<T>& state, const BatchShape& shape, const Steps& steps, int64_t count,
-               bool stop_on_nan) {
+    void train(const Plan& plan, const Training& training, State<T>& state, const BatchShape& shape, const Steps& steps,
+               int64_t count, bool stop_on_nan) {
         FusedNets<T> n;
         tables_.fill(n, 1);
         n.parameters = state.parameters.get(), n.statistics = state.statistics.get();

@@ -13,16 +13,20 @@ int quads(int n) { return (n + 3) / 4; }
 int row_length(int cols) { return 4 * (quads(cols) | 1); }
 int whole(int64_t n, int64_t parts) { return int((n + parts - 1) / parts); }
 bool heavy(ops::Activation a) {  // slopes that are worth keeping
-    return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish || a == ops::Activation::softplus;
+    return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish ||
+           a == ops::Activation::softplus;
 }
 
 // Cycles of one phase, roughly: `items` of so many instructions each, over the threads of a team. A processor issues four
 // warps' instructions a cycle; with fewer warps they wait for each other's results.
-double phase(double items, int team, double instructions) { return std::ceil(items / team) * instructions * std::max(1.5, team / 128.0); }
+double phase(double items, int team, double instructions) {
+    return std::ceil(items / team) * instructions * std::max(1.5, team / 128.0);
+}
 
 class Builder {
 public:
-    Builder(const Plan& plan, const Training* training, FusedMode mode, int item, int team, int tile_rows, bool slots_here)
+    Builder(const Plan& plan, const Training* training, FusedMode mode, int item, int team, int tile_rows,
+            bool slots_here)
         : plan_(plan), training_(training), mode_(mode), item_(item), team_(team), rows_(tile_rows) {
         FusedProgram& p = out.program;
         p.mode = mode, p.team = team, p.tile_rows = tile_rows;
@@ -40,7 +44,8 @@ public:
 private:
     bool train() const { return mode_ == FusedMode::train; }
     bool passes(const Op& o) const {  // its values are those of the op below
-        return o.kind == OpKind::normalization || o.kind == OpKind::residual_begin || (o.kind == OpKind::dropout && !train());
+        return o.kind == OpKind::normalization || o.kind == OpKind::residual_begin ||
+               (o.kind == OpKind::dropout && !train());
     }
     int owner(int i) const {
         while (i >= 0 && passes(plan_.ops[size_t(i)])) --i;
@@ -56,7 +61,8 @@ private:
         FusedProgram& p = out.program;
         const Training& t = *training_;
         form_ = LossForm(plan_, t);
-        p.loss = form_.kind, p.loss_param = t.loss_param, p.label_smoothing = t.label_smoothing, p.from_logits = form_.logits;
+        p.loss = form_.kind, p.loss_param = t.loss_param, p.label_smoothing = t.label_smoothing,
+        p.from_logits = form_.logits;
         p.targets = t.sparse() ? 0 : p.outputs;
         int offset = 2;
         for (const Metric& m : t.metrics) {
@@ -165,19 +171,22 @@ private:
         p.y = p.targets ? take(rows_ * p.targets) : -1;
         if (!train() || !training_) return;
         if (form_.logits && p.metric_count) p.probabilities = take(rows_ * p.ld_output);
-        if (p.top >= 0 && p.ops[p.top].activation == ops::Activation::softmax) p.top_gradient = take(rows_ * p.ld_output);
+        if (p.top >= 0 && p.ops[p.top].activation == ops::Activation::softmax)
+            p.top_gradient = take(rows_ * p.ld_output);
     }
 
     // Tiles and splits by the same guess that chooses the team.
     void gradients() {
         FusedProgram& p = out.program;
         const double sync = team_ > 32 ? 40 : 10;
-        double cycles = 600 + 4 * sync + phase(rows_ * p.ld_x, team_, 40) + phase(rows_ * p.row_lanes, team_, 100 + 30.0 * p.outputs / p.row_lanes);
+        double cycles = 600 + 4 * sync + phase(rows_ * p.ld_x, team_, 40) +
+                        phase(rows_ * p.row_lanes, team_, 100 + 30.0 * p.outputs / p.row_lanes);
         for (int i = 0; i < p.count; ++i) {
             FusedOp& f = p.ops[i];
             const double cells = double(rows_) * f.out;
             f.column_splits = 1;
-            while (f.column_splits < 32 && f.column_splits * 2 * f.out <= team_ && f.column_splits < rows_) f.column_splits *= 2;
+            while (f.column_splits < 32 && f.column_splits * 2 * f.out <= team_ && f.column_splits < rows_)
+                f.column_splits *= 2;
             if (f.kind != OpKind::dense) {
                 cycles += 2 * phase(cells, team_, 40) + 2 * sync;
                 continue;
@@ -187,10 +196,13 @@ private:
             double best = 1e300;
             for (int tile : {1, 4})
                 for (int s = 1; s <= 32 && s <= std::max(rows_, 1); s *= 2) {
-                    const double tiles = tile == 4 ? double(quads(f.in) * quads(f.out)) : double((f.in + (f.bias >= 0)) * f.out);
-                    const double each = tile == 4 ? 24 : 5, reduce = (tile == 4 ? 40 : 4) * std::log2(s) + (tile == 4 ? 60 : 25);
+                    const double tiles =
+                        tile == 4 ? double(quads(f.in) * quads(f.out)) : double((f.in + (f.bias >= 0)) * f.out);
+                    const double each = tile == 4 ? 24 : 5,
+                                 reduce = (tile == 4 ? 40 : 4) * std::log2(s) + (tile == 4 ? 60 : 25);
                     double cost = phase(tiles * s, team_, whole(rows_, s) * each + reduce);
-                    if (tile == 4 && f.bias >= 0) cost += phase(double(f.out) * f.column_splits, team_, whole(rows_, f.column_splits) * 4 + 30);
+                    if (tile == 4 && f.bias >= 0)
+                        cost += phase(double(f.out) * f.column_splits, team_, whole(rows_, f.column_splits) * 4 + 30);
                     if (cost < best) best = cost, f.gradient_tile = tile, f.gradient_splits = s;
                 }
             cycles += best + sync;
@@ -199,7 +211,8 @@ private:
         out.cycles = cycles;
     }
     double rows_of_threads(int& rows, int columns, int depth) const {
-        const double one = phase(double(rows_) * columns, team_, 5.25 * depth + 40), four = phase(double(whole(rows_, 4)) * columns, team_, 18.0 * depth + 100);
+        const double one = phase(double(rows_) * columns, team_, 5.25 * depth + 40),
+                     four = phase(double(whole(rows_, 4)) * columns, team_, 18.0 * depth + 100);
         rows = four < one ? 4 : 1;
         return std::min(one, four);
     }
@@ -234,7 +247,8 @@ std::string why_not(const Plan& plan, const Training* training) {
     if (plan.widest > widest) return "a layer is wider than " + std::to_string(widest);
     if (plan.bf16) return "products of bfloat16 are made for wide layers";
     for (const Op& o : plan.ops)
-        if (o.kind == OpKind::dense && o.matrix_penalty()) return "there is a penalty on whole matrices (orthogonal or repulsion)";
+        if (o.kind == OpKind::dense && o.matrix_penalty())
+            return "there is a penalty on whole matrices (orthogonal or repulsion)";
     if (!training) return "";
     if (plan.trainable.empty()) return "there is nothing to train";
     if (training->muon()) return "Muon works on whole matrices";
@@ -250,13 +264,15 @@ std::string why_not(const Plan& plan, const Training* training) {
 
 }  // namespace
 
-FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode, bool alone, int64_t batch, int item, int bytes) {
+FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode, bool alone, int64_t batch, int item,
+                     int bytes) {
     FusedPlan best;
     best.why_not = why_not(plan, training);
     if (!best.why_not.empty()) return best;
     bool whole_batch = false;
     for (const Op& o : plan.ops) whole_batch |= o.kind == OpKind::batch_norm && mode == FusedMode::train;
-    best.why_not = whole_batch ? "BatchNormalization needs the whole batch in a processor's shared memory" : "its weights do not fit in a processor's shared memory";
+    best.why_not = whole_batch ? "BatchNormalization needs the whole batch in a processor's shared memory"
+                               : "its weights do not fit in a processor's shared memory";
     double score = 1e300;
     for (int team : {32, 64, 128, most_team})
         for (bool slots_here : {true, false}) {
@@ -264,7 +280,8 @@ FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode,
             const int most = team == 32 ? 32 : team == 64 ? 64 : 128;
             FusedPlan found;
             int tile = 0;
-            for (int64_t tiles = whole_batch ? 1 : whole(batch, most); tiles <= batch; tiles = std::max(tiles + 1, 2 * tiles)) {
+            for (int64_t tiles = whole_batch ? 1 : whole(batch, most); tiles <= batch;
+                 tiles = std::max(tiles + 1, 2 * tiles)) {
                 tile = whole(batch, tiles);
                 if (double(tile) * (double(plan.widest) + 8) * item > bytes) {  // hopeless, and may not fit an int
                     if (whole_batch) break;

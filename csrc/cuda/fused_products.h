@@ -77,7 +77,8 @@ __device__ __forceinline__ void put_gradient(const FusedOp& o, T* m, int r, int 
     const T v = m[o.to + e];
     if (o.adds[0] >= 0) g += m[o.adds[0] + e];
     if (o.adds[1] >= 0) g += m[o.adds[1] + e];
-    if (o.activity_l1 != 0 || o.activity_l2 != 0) g += T(o.activity_l1 * activity) * ops::vsign(v) + T(2 * o.activity_l2 * activity) * v;
+    if (o.activity_l1 != 0 || o.activity_l2 != 0)
+        g += T(o.activity_l1 * activity) * ops::vsign(v) + T(2 * o.activity_l2 * activity) * v;
     if (o.activation == ops::Activation::prelu) {  // left to the op, which sums up its slope's gradient first
     } else if (o.keep >= 0) {
         g *= m[o.keep + e];
@@ -138,7 +139,8 @@ __device__ __forceinline__ void dense_forward(const FusedOp& o, T* m, int rows, 
 
 // Gradient of `from`, = d · kernelᵀ, handed to the op below.
 template <int R, class T>
-__device__ __forceinline__ void dense_backward(const FusedOp& o, const FusedOp& below, T* m, int rows, int thread, int size, double activity) {
+__device__ __forceinline__ void dense_backward(const FusedOp& o, const FusedOp& below, T* m, int rows, int thread,
+                                               int size, double activity) {
     const int groups = (o.in + 3) >> 2, lines = (rows + R - 1) / R;
     for (int t = thread; t < groups * lines; t += size) {
         const int y = t / groups, x = t - y * groups;
@@ -193,7 +195,8 @@ __device__ __forceinline__ void dense_backward(const FusedOp& o, const FusedOp& 
 // Sums over the rows of each column, in double or T: `splits` lanes share a column and then have the same sum. value(r, c),
 // done(c, sum, whether this lane is the one to write).
 template <class S, class Value, class Done>
-__device__ __forceinline__ void over_columns(int cols, int splits, int rows, int thread, int size, Value value, Done done) {
+__device__ __forceinline__ void over_columns(int cols, int splits, int rows, int thread, int size, Value value,
+                                             Done done) {
     for (int base = thread & ~31; base < cols * splits; base += size) {
         const int t = base + (thread & 31), c = t / splits, s = t % splits;
         S sum = S(0);
@@ -211,7 +214,8 @@ __device__ __forceinline__ void add_gradient(T& at, T g, bool first) {
 // Gradient of the kernel, = fromᵀ · d, and of the bias; `first`: of the step, else it is added. `splits` lanes share the rows of
 // a tile and their sums are added up by shuffles: a small kernel would leave most threads idle.
 template <class T>
-__device__ __forceinline__ void kernel_gradient_tiles(const FusedOp& o, T* m, int to, int rows, int thread, int size, bool first) {
+__device__ __forceinline__ void kernel_gradient_tiles(const FusedOp& o, T* m, int to, int rows, int thread, int size,
+                                                      bool first) {
     const int groups = (o.out + 3) >> 2, tiles = groups * ((o.in + 3) >> 2), splits = o.gradient_splits;
     for (int base = thread & ~31; base < tiles * splits; base += size) {
         const int t = base + (thread & 31), at = t / splits, s = t - at * splits;
@@ -243,13 +247,15 @@ __device__ __forceinline__ void kernel_gradient_tiles(const FusedOp& o, T* m, in
                     add_gradient(m[to + o.kernel + (k + i) * o.ld_kernel + u + j], sum[i][j], first);
     }
     if (o.bias < 0) return;
-    over_columns<T>(o.out, o.column_splits, rows, thread, size, [&](int r, int c) { return m[o.to + r * o.ld_to + c]; },
-                    [&](int c, T sum, bool writes) {
-                        if (writes) add_gradient(m[to + o.bias + c], sum, first);
-                    });
+    over_columns<T>(
+        o.out, o.column_splits, rows, thread, size, [&](int r, int c) { return m[o.to + r * o.ld_to + c]; },
+        [&](int c, T sum, bool writes) {
+            if (writes) add_gradient(m[to + o.bias + c], sum, first);
+        });
 }
 template <class T>
-__device__ __forceinline__ void kernel_gradient_cells(const FusedOp& o, T* m, int to, int rows, int thread, int size, bool first) {
+__device__ __forceinline__ void kernel_gradient_cells(const FusedOp& o, T* m, int to, int rows, int thread, int size,
+                                                      bool first) {
     const int lines = o.in + (o.bias >= 0), cells = lines * o.out, splits = o.gradient_splits;
     for (int base = thread & ~31; base < cells * splits; base += size) {
         const int t = base + (thread & 31), at = t / splits, s = t - at * splits;
@@ -257,9 +263,11 @@ __device__ __forceinline__ void kernel_gradient_cells(const FusedOp& o, T* m, in
         T sum = T(0);
         const T *x = m + o.from + s * o.ld_from + k, *d = m + o.to + s * o.ld_to + u;
         if (at < cells)
-            for (int r = s; r < rows; r += splits, x += splits * o.ld_from, d += splits * o.ld_to) sum += k < o.in ? *x * *d : *d;
+            for (int r = s; r < rows; r += splits, x += splits * o.ld_from, d += splits * o.ld_to)
+                sum += k < o.in ? *x * *d : *d;
         for (int bits = splits >> 1; bits; bits >>= 1) sum += __shfl_xor_sync(whole_warp, sum, bits);
-        if (at < cells && s == 0) add_gradient(m[to + o.kernel + k * o.ld_kernel + u], sum, first);  // the bias: one more row
+        if (at < cells && s == 0)
+            add_gradient(m[to + o.kernel + k * o.ld_kernel + u], sum, first);  // the bias: one more row
     }
 }
 

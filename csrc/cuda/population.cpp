@@ -61,7 +61,8 @@ public:
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (!t.float64) return strided(out, place(tensor), tensor, true);
         for (int64_t i = 0; i < starts_; ++i)  // the same for all nets
-            stream_.download(static_cast<double*>(out) + i * t.size(), static_cast<const double*>(input_.get() + t.offset), t.size());
+            stream_.download(static_cast<double*>(out) + i * t.size(),
+                             static_cast<const double*>(input_.get() + t.offset), t.size());
         stream_.synchronize();
     }
     void write_tensor(int tensor, const void* in) override {
@@ -70,17 +71,23 @@ public:
         stream_.upload(input_.get() + t.offset, static_cast<const double*>(in), t.size());
         stream_.synchronize();
     }
-    void read_slot(int slot, int tensor, void* out) const override { strided(out, slot_place(slot, tensor), tensor, true); }
-    void write_slot(int slot, int tensor, const void* in) override { strided(const_cast<void*>(in), slot_place(slot, tensor), tensor, false); }
+    void read_slot(int slot, int tensor, void* out) const override {
+        strided(out, slot_place(slot, tensor), tensor, true);
+    }
+    void write_slot(int slot, int tensor, const void* in) override {
+        strided(const_cast<void*>(in), slot_place(slot, tensor), tensor, false);
+    }
 
     void configure(const Training& training) override {
-        const std::string why = plan_fused(plan_, &training, FusedMode::train, false, 1, int(sizeof(T)), device().shared_bytes).why_not;
+        const std::string why =
+            plan_fused(plan_, &training, FusedMode::train, false, 1, int(sizeof(T)), device().shared_bytes).why_not;
         if (!why.empty()) throw InvalidArgument("these nets cannot be trained together on the GPU: " + why);
         std::vector<DeviceBuffer<T>> slots(size_t(ops::rule_slots[int(training.rule())]));
         for (DeviceBuffer<T>& slot : slots) clear(slot, starts_ * plan_.parameters);
         if (training.rule() == ops::Rule::adagrad) {
             const std::vector<T> start(size_t(plan_.parameters), T(training.hyper.initial_accumulator_value));
-            for (int64_t i = 0; i < starts_; ++i) stream_.upload(slots[0].get() + i * plan_.parameters, start.data(), plan_.parameters);
+            for (int64_t i = 0; i < starts_; ++i)
+                stream_.upload(slots[0].get() + i * plan_.parameters, start.data(), plan_.parameters);
         }
         stream_.synchronize();
         training_ = training;
@@ -104,7 +111,8 @@ public:
 
     PopulationOutcome train(const PopulationRequest& r) override {
         require_training(r.train);
-        const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch, steps = r.epochs * batches;
+        const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch,
+                      steps = r.epochs * batches;
         // In a full batch the order only changes the order of sums, unless dropout goes by the position of a row.
         bool dropout = false;
         for (const Op& o : plan_.ops) dropout |= o.kind == OpKind::dropout;
@@ -204,7 +212,8 @@ public:
         FusedTables<T>& tables = tables_for(FusedMode::predict, x.rows);
         const Placed at = resident(once_, data, threads);
         FusedNets<T> nets = nets_for(data, nullptr);
-        const int64_t row_bytes = plan_.outputs * int64_t(sizeof(T)), rows = std::clamp<int64_t>(most_output / row_bytes, 1, x.rows);
+        const int64_t row_bytes = plan_.outputs * int64_t(sizeof(T)),
+                      rows = std::clamp<int64_t>(most_output / row_bytes, 1, x.rows);
         const int64_t most = std::clamp<int64_t>(most_output / (row_bytes * rows), 1, starts_);
         outputs_.reserve(most * rows * plan_.outputs);
         nets.out = outputs_.get(), nets.count = 1;
@@ -219,8 +228,9 @@ public:
                 nets.rows = record.rows;
                 fused(tables.plan, nets, stream_);
                 const size_t width = size_t(record.rows * row_bytes);
-                FD_CUDA(cudaMemcpy2DAsync(static_cast<char*>(out) + (first * x.rows + r) * row_bytes, size_t(x.rows * row_bytes), outputs_.get(),
-                                          width, width, size_t(count), cudaMemcpyDeviceToHost, stream_));
+                FD_CUDA(cudaMemcpy2DAsync(static_cast<char*>(out) + (first * x.rows + r) * row_bytes,
+                                          size_t(x.rows * row_bytes), outputs_.get(), width, width, size_t(count),
+                                          cudaMemcpyDeviceToHost, stream_));
                 stream_.synchronize();
             }
         });
@@ -240,14 +250,16 @@ private:
             const Training* training = mode == FusedMode::predict ? nullptr : &training_;
             t.batch = -1;
             t.set(plan_fused(plan_, training, mode, false, batch, int(sizeof(T)), device().shared_bytes), stream_);
-            if (!t.plan.why_not.empty()) throw InvalidArgument("these nets cannot work together on the GPU: " + t.plan.why_not);
+            if (!t.plan.why_not.empty())
+                throw InvalidArgument("these nets cannot work together on the GPU: " + t.plan.why_not);
             t.batch = batch;
         }
         return t;
     }
 
     Placed resident(Resident& home, const Dataset& data, int threads) {
-        if (!Resident::fits(data)) throw OutOfMemory("the data of a population must fit in the GPU's memory; use fewer rows, or device='cpu'");
+        if (!Resident::fits(data))
+            throw OutOfMemory("the data of a population must fit in the GPU's memory; use fewer rows, or device='cpu'");
         return home.place(data, loader_, threads);
     }
     static StepRecord record_of(const Placed& at, int64_t rows) {
@@ -307,19 +319,27 @@ private:
         const Tensor& t = plan_.tensors[size_t(tensor)];
         return (t.trainable ? parameters_ : statistics_).get() + t.offset;
     }
-    T* slot_place(int slot, int tensor) const { return slots_[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset; }
+    T* slot_place(int slot, int tensor) const {
+        return slots_[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
+    }
     // A tensor of all nets between the device and a dense (starts, size) array.
     void strided(void* dense, T* there, int tensor, bool download) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        const size_t width = size_t(t.size()) * sizeof(T), pitch = size_t(t.trainable ? plan_.parameters : plan_.statistics) * sizeof(T);
-        if (download) FD_CUDA(cudaMemcpy2DAsync(dense, width, there, pitch, width, size_t(starts_), cudaMemcpyDeviceToHost, stream_));
-        else FD_CUDA(cudaMemcpy2DAsync(there, pitch, dense, width, width, size_t(starts_), cudaMemcpyHostToDevice, stream_));
+        const size_t width = size_t(t.size()) * sizeof(T),
+                     pitch = size_t(t.trainable ? plan_.parameters : plan_.statistics) * sizeof(T);
+        if (download)
+            FD_CUDA(
+                cudaMemcpy2DAsync(dense, width, there, pitch, width, size_t(starts_), cudaMemcpyDeviceToHost, stream_));
+        else
+            FD_CUDA(
+                cudaMemcpy2DAsync(there, pitch, dense, width, width, size_t(starts_), cudaMemcpyHostToDevice, stream_));
         stream_.synchronize();
     }
     void copy_nets(const uint8_t* which, const DeviceBuffer<T>& from, const DeviceBuffer<T>& to, int64_t size) const {
         for (int64_t i = 0, end; size && i < starts_; i = end) {  // runs of chosen nets
             for (end = i; end < starts_ && bool(which[end]) == bool(which[i]); ++end) {}
-            if (which[i]) stream_.copy(to.get() + i * size, static_cast<const T*>(from.get() + i * size), (end - i) * size);
+            if (which[i])
+                stream_.copy(to.get() + i * size, static_cast<const T*>(from.get() + i * size), (end - i) * size);
         }
         stream_.synchronize();
     }
@@ -348,14 +368,15 @@ private:
 namespace fd {
 
 std::string why_not_fused(const Plan& plan, const Training& training, DType dtype, int64_t batch_rows) {
-    return cuda::plan_fused(plan, &training, cuda::FusedMode::train, false, std::max<int64_t>(batch_rows, 1), int(size_of(dtype)),
-                            cuda::device().shared_bytes)
+    return cuda::plan_fused(plan, &training, cuda::FusedMode::train, false, std::max<int64_t>(batch_rows, 1),
+                            int(size_of(dtype)), cuda::device().shared_bytes)
         .why_not;
 }
 
-std::unique_ptr<PopulationBackend> make_cuda_population(int64_t inputs, std::vector<uint64_t> seeds, const double* penalties,
-                                                        std::vector<Op> ops, DType dtype) {
-    if (dtype == DType::f32) return std::make_unique<cuda::Population<float>>(inputs, std::move(seeds), penalties, std::move(ops));
+std::unique_ptr<PopulationBackend> make_cuda_population(int64_t inputs, std::vector<uint64_t> seeds,
+                                                        const double* penalties, std::vector<Op> ops, DType dtype) {
+    if (dtype == DType::f32)
+        return std::make_unique<cuda::Population<float>>(inputs, std::move(seeds), penalties, std::move(ops));
     return std::make_unique<cuda::Population<double>>(inputs, std::move(seeds), penalties, std::move(ops));
 }
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from . import cuda
+from . import cuda, cuda_engine
 from .arrays import Array, empty_beside
 from .data import Rows
 from .engine import Engine, make_engine, value_dtype
@@ -291,9 +291,7 @@ class Crowd:
         if self.reason:
             nets = Loop(self.device, program, self.seeds, penalties)
         elif self.device == "cuda":
-            from .cuda_engine import Population as CudaPopulation
-
-            nets = CudaPopulation(program, self.seeds, penalties)
+            nets = cuda_engine.PopulationEngine(program, self.seeds, penalties)
         else:
             from ._core import Population
 

@@ -64,7 +64,11 @@ class Engine:
         on_host = optimizer["kind"] in HOST_OPTIMIZERS
         if on_host:  # loss and metrics stay on the GPU
             self._twin().configure(training)
-            kept = {key: optimizer[key] for key in ("weight_decay", "clipvalue", "clipnorm", "global_clipnorm") if key in optimizer}
+            kept = {
+                key: optimizer[key]
+                for key in ("weight_decay", "clipvalue", "clipnorm", "global_clipnorm")
+                if key in optimizer
+            }
             training = {**training, "optimizer": {"kind": "sgd", "momentum": 0.0, "nesterov": False} | kept}
         self._gpu.configure(training)
         self._trains_on_host = on_host
@@ -169,7 +173,7 @@ class Engine:
         return found
 
 
-class Population:
+class PopulationEngine:
     """See `fastdense.crowd.Nets`: many nets in one kernel.
 
     Parameters
