@@ -25,6 +25,7 @@ def load_emulated(path: str) -> None:
 
 
 CUDA = ["cuda", "cuda fused"]  # layer by layer; the fused kernel wherever it can
+PATHS = {"cuda": "layers", "cuda fused": "fused", "cuda blocks": "blocks"}  # the last: all processors share a net
 
 
 def available() -> list[str]:
@@ -39,10 +40,10 @@ def under_test() -> str:
 def testing(device: str) -> Iterator[None]:
     global _under_test
     before, _under_test = _under_test, device
-    if device in CUDA:
-        cuda.require().set_path("layers" if device == "cuda" else "fused")
+    if device in PATHS:
+        cuda.require().set_path(PATHS[device])
     yield
-    if device in CUDA:
+    if device in PATHS:
         cuda.require().set_path("auto")
     _under_test = before
 

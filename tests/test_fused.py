@@ -169,6 +169,34 @@ def test_what_each_start_has_of_its_own(what: str) -> None:
         np.testing.assert_allclose(b, a, rtol=0, atol=1000 * UNIT["float64"] * max(1.0, np.abs(a).max()))
 
 
+SHARED: dict[str, Problem] = {
+    "a row or none to a block": Problem([dense(5, "tanh"), dense(2)], optimizer="adam"),
+    "penalties": Problem(
+        [dense(9, "gelu", kernel_l1=0.01, kernel_l2=0.02, activity_l1=0.01), dense(3, bias_l2=0.1)], optimizer="nadam"
+    ),
+    "every op": Problem(
+        [dense(8, "silu"), LAYER_NORM, DROPOUT, BEGIN, dense(8, "prelu"), END, dense(4, "softmax")],
+        CLASSES, "momentum", metrics=(metric("mse"),), options={"weight_decay": 0.1, "clipvalue": 0.1}, rows=50),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", SHARED)
+def test_blocks_that_share_a_net(name: str, module: Any) -> None:
+    """The same numbers as from one block, within rounding, whatever the order of threads; and to the bit each time."""
+    problem, found = SHARED[name], []
+    one = alone(problem, "float64")
+    for seed in (0, 1, 2) if module.EMULATED else (0, 0):
+        if module.EMULATED:
+            module.set_emulator(seed)
+        with devices.testing("cuda blocks"):
+            found.append(alone(problem, "float64"))
+    same(found[0], found[-1])
+    for a, b in zip(one, found[0], strict=True):
+        np.testing.assert_allclose(b, a, rtol=0, atol=1000 * UNIT["float64"] * max(1.0, np.abs(a).max()))
+    if module.EMULATED:
+        module.set_emulator(0)
+
+
 def test_what_was_kept_is_put_back() -> None:
     many = Many(NETS["every op"], 6)
     nets, _ = many.train("cuda")
@@ -195,7 +223,13 @@ def test_whoever_looks_in_may_stop_all_nets() -> None:
     assert many.result["interrupted"] and len(set(many.result["epochs"])) == 1 and many.result["epochs"][0] < 2000
 
 
-def test_training_stops_at_the_first_loss_that_is_not_finite() -> None:
+@pytest.mark.parametrize("device", ["cuda fused", "cuda blocks"])
+def test_training_stops_at_the_first_loss_that_is_not_finite(device: str) -> None:
+    with devices.testing(device):
+        stop_at_the_first()
+
+
+def stop_at_the_first() -> None:
     problem = Problem([dense(5, "relu"), dense(2)], weighted=False)
     engine = problem.engine(devices.compiled_engine, "float32")
     x, y, _ = problem.data()
@@ -206,7 +240,7 @@ def test_training_stops_at_the_first_loss_that_is_not_finite() -> None:
     assert result["nonfinite_step"] == 2 and result["steps"] == 3 and engine.get_state()["step"] == 3
 
 
-@pytest.mark.parametrize("path", ["layers", "fused"])
+@pytest.mark.parametrize("path", ["layers", "fused", "blocks"])
 def test_accuracy(path: str, module: Any) -> None:
     """Of the probabilities before each step, weighted, as when they are computed one by one."""
     problem = Problem([dense(16, "relu"), dense(4, "softmax")], CLASSES, inputs=6, rows=24,

@@ -33,7 +33,7 @@ METRICS = (metric("mse"), metric("mae"), metric("mape"), metric("r2"))
 
 def metrics() -> tuple[Spec, ...]:
     """Those that the device under test has on the path under test: the fused kernel knows values of single rows."""
-    return METRICS[:3] if devices.under_test() == "cuda fused" else METRICS
+    return METRICS[:3] if devices.under_test() in ("cuda fused", "cuda blocks") else METRICS
 
 
 def run(engine: Any, problem: Problem, noise: Any, batch_size: int = 8) -> Results:

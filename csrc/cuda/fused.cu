@@ -164,17 +164,23 @@ __device__ __forceinline__ void update_segment(const FusedSegment& s, T* w, cons
     }
 }
 
-// Penalties' values, clipping, the rule. Offsets of segments count from the first number.
+// Penalties' values, clipping, the rule, for parameters begin … end - 1.
 template <class T, class Team>
 __device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots,
-                                         const Change<T>& change, const Team& team) {
+                                         int begin, int end, const Change<T>& change, const Team& team) {
     T *w = m.numbers, *g = m.numbers + p.gradients - p.parameters;
     const UpdateRule& rule = n.rule;
     const bool clips = rule.global_clipnorm > 0 || rule.clipnorm > 0;
     double value = 0, square[1] = {0};
+    auto segment = [&](int i) {
+        FusedSegment s = n.segments[i];
+        if (s.first < begin) s.first = begin;
+        if (s.last > end) s.last = end;
+        return s;
+    };
     if (p.penalties || clips)
         for (int i = 0; i < p.segment_count; ++i) {
-            const FusedSegment s = n.segments[i];
+            const FusedSegment s = segment(i);
             if (!clips && s.l1 == 0 && s.l2 == 0) continue;
             for (int e = s.first + team.thread; e < s.last; e += team.size) {
                 value += s.l1 * double(ops::vabs(w[e])) + s.l2 * double(w[e]) * double(w[e]);
@@ -189,7 +195,7 @@ __device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<
         scale = T(norm_scale(square[0], rule.global_clipnorm));
     }
     for (int i = 0; i < p.segment_count; ++i) {
-        const FusedSegment s = n.segments[i];
+        const FusedSegment s = segment(i);
         if (clips && p.segment_norms) {
             square[0] = 0;
             for (int e = s.first + team.thread; e < s.last; e += team.size) square[0] += double(g[e]) * double(g[e]);
@@ -210,12 +216,58 @@ __device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<
     return value;
 }
 
-template <class T, bool Warp>
-__global__ void __launch_bounds__(Warp ? 128 : most_team, 1)
+enum class Shape { warp, block, grid };  // what works on a net
+
+template <class T, class Team>
+__device__ __forceinline__ void copy_numbers(T* to, const T* from, int begin, int end, const Team& team) {
+    for (int e = begin + team.thread; e < end; e += team.size) to[e] = from[e];
+}
+
+// Blocks share a net: each has the gradient of its own rows, adds up everybody's for its share of the parameters, and
+// changes these. change(begin, end) does that and returns the penalties' value.
+template <class T, class Team, class F>
+__device__ __forceinline__ void share_step(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m,
+                                           int64_t turn, double (&sums)[sum_count], double (&penalty)[1],
+                                           const Team& team, F change) {
+    static_assert(sum_count < 8, "a block has eight numbers");
+    const int block = int(blockIdx.x), blocks = p.blocks, P = p.parameter_count;
+    T *w = m.numbers + p.parameters, *g = m.numbers + p.gradients;
+    double* all = n.block_sums + (turn & 1) * 8 * blocks;  // those of the last step are still being read
+    team.sums(sums, m.scratch);
+    if (team.thread == 0)
+        for (int k = 0; k < sum_count; ++k) all[block * 8 + k] = sums[k];
+    copy_numbers(n.block_gradients + int64_t(block) * P, g, 0, P, team);
+    FD_GRID_BARRIER();
+    const int quads = P / 4, begin = 4 * int(int64_t(quads) * block / blocks),
+              end = 4 * int(int64_t(quads) * (block + 1) / blocks);
+    for (int e = begin + team.thread; e < end; e += team.size) {
+        T sum = T(0);
+        for (int k = 0; k < blocks; ++k) sum += n.block_gradients[int64_t(k) * P + e];
+        g[e] = sum;
+    }
+    team.sync();
+    penalty[0] = change(begin, end);
+    team.sums(penalty, m.scratch);
+    if (team.thread == 0) all[block * 8 + sum_count] = penalty[0];
+    copy_numbers(n.new_parameters, w, begin, end, team);
+    FD_GRID_BARRIER();
+    copy_numbers(w, static_cast<const T*>(n.new_parameters), 0, P, team);
+    penalty[0] = 0;
+    for (int k = 0; k < sum_count; ++k) sums[k] = 0;
+    for (int b = 0; b < blocks; ++b) {
+        penalty[0] += all[b * 8 + sum_count];
+        for (int k = 0; k < sum_count; ++k) sums[k] += all[b * 8 + k];
+    }
+}
+
+template <class T, Shape S>
+__global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, 1)
     fused_kernel(const __grid_constant__ FusedProgram p, const __grid_constant__ FusedNets<T> n) {
     FD_DYN_SHARED(char, shared);
-    const Team<Warp> team{int(threadIdx.x), int(blockDim.x)};
-    const int64_t at = int64_t(blockIdx.x) * p.nets_per_block + threadIdx.y;
+    constexpr bool grid = S == Shape::grid;
+    const Team<S == Shape::warp> team{int(threadIdx.x), int(blockDim.x)};
+    const bool leader = !grid || blockIdx.x == 0;  // writes what is one net's
+    const int64_t at = grid ? 0 : int64_t(blockIdx.x) * p.nets_per_block + threadIdx.y;
     if (at >= n.nets || (n.control && n.control->halted)) return;
     const int64_t net = n.which ? n.which[at] : n.first_net + at;
     const Memory<T> m(p, shared + threadIdx.y * p.bytes);
@@ -228,7 +280,7 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1)
     if (train)
         for (int e = team.thread; e < P; e += team.size) s[p.gradients + e] = T(0);
     T* slots = p.slots >= 0 ? s + p.slots : n.slot_work + at * p.slot_count * P;
-    for (int e = team.thread; e < p.slot_count * P; e += team.size) slots[e] = T(0);
+    for (int e = team.thread; leader && e < p.slot_count * P; e += team.size) slots[e] = T(0);
     if (p.normalizes)
         for (int c = team.thread; c < p.inputs; c += team.size) {
             m.mean[c] = n.mean[c];
@@ -239,7 +291,7 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1)
     T* statistics = n.statistics + net * n.statistic_stride;
     copy_tensors<T, true>(n.tensors, p.tensor_count, s, parameters, team);
     copy_tensors<T, true>(n.tensors + p.tensor_count, p.statistic_tensors, s, statistics, team);
-    for (int k = 0; k < p.slot_count; ++k)
+    for (int k = 0; leader && k < p.slot_count; ++k)
         copy_tensors<T, true>(n.tensors, p.tensor_count, slots + k * P - p.parameters,
                               n.slots[k] + net * n.parameter_stride, team);
     team.sync();
@@ -264,7 +316,9 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1)
         FusedBatch b;
         b.step = uint64_t(step.step), b.seed = seed;
         b.activity = penalty_factor, b.activity_slope = penalty_factor * share;
-        for (b.first = 0; b.first < step.rows; b.first += p.tile_rows, b.first_tile = false) {
+        const int64_t stride = int64_t(p.tile_rows) * (grid ? p.blocks : 1);
+        for (b.first = grid ? int64_t(blockIdx.x) * p.tile_rows : 0; b.first < step.rows;
+             b.first += stride, b.first_tile = false) {
             b.rows = int(step.rows - b.first < p.tile_rows ? step.rows - b.first : p.tile_rows);
             fetch(p, n, m, step, step.shuffled ? &order : nullptr, own_weights, b, team);
             forward(p, s, b, sums[0], team);
@@ -286,7 +340,17 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1)
                                    T(1 - step.learning_rate * factor * n.rule.weight_decay),
                                    T(n.rule.clipvalue),
                                    penalty_factor};
-            penalty[0] = penalty_factor * update(p, n, m, slots, change, team);
+            auto changed = [&](int begin, int end) {
+                return penalty_factor * update(p, n, m, slots, begin, end, change, team);
+            };
+            if constexpr (grid) {
+                if (b.first_tile)  // no rows for this block
+                    for (int e = team.thread; e < P; e += team.size) s[p.gradients + e] = T(0);
+                team.sync();
+                share_step(p, n, m, i, sums, penalty, team, changed);
+            } else {
+                penalty[0] = changed(0, P);
+            }
         } else if (p.penalties) {
             for (int k = 0; k < p.segment_count; ++k) {
                 const FusedSegment f = n.segments[k];
@@ -295,16 +359,17 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1)
                         penalty_factor * (f.l1 * double(ops::vabs(s[e])) + f.l2 * double(s[e]) * double(s[e]));
             }
         }
-        if (p.metric_count) {
+        if (grid) {  // they were added up on the way
+        } else if (p.metric_count) {
             team.sums(sums, m.scratch);
         } else {
             double loss[1] = {sums[0]};
             team.sums(loss, m.scratch);
             sums[0] = loss[0];
         }
-        if (p.penalties) team.sums(penalty, m.scratch);
+        if (!grid && p.penalties) team.sums(penalty, m.scratch);
         const double loss = sums[0] * share, whole = loss + penalty[0];
-        if (n.totals && team.thread == 0) {
+        if (n.totals && leader && team.thread == 0) {
             double* row = n.totals + (base + i) * n.width;
             row[0] = loss, row[1] = penalty[0];
             for (int k = 0; k < p.metric_count; ++k)
@@ -318,11 +383,11 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1)
         }
         team.sync();
         if (n.stop_on_nan && !(whole - whole == 0)) {
-            if (team.thread == 0) n.control->halted = 1;
+            if (leader && team.thread == 0) n.control->halted = 1;
             break;
         }
     }
-    if (!train) return;
+    if (!train || !leader) return;
     if (n.epoch_sums && team.thread == 0) n.epoch_sums[net] = epoch_sum;
     if (n.control && team.thread == 0) n.control->at = int(base + n.count);
     copy_tensors<T, false>(n.tensors, p.tensor_count, s, parameters, team);
@@ -332,21 +397,27 @@ __global__ void __launch_bounds__(Warp ? 128 : most_team, 1)
                                n.slots[k] + net * n.parameter_stride, team);
 }
 
-template <class T, bool Warp>
+template <class T, Shape S>
 void launch(const FusedProgram& p, const FusedNets<T>& n, cudaStream_t stream) {
-    const int64_t blocks = (n.nets + p.nets_per_block - 1) / p.nets_per_block;
-    const size_t bytes = size_t(p.bytes) * size_t(p.nets_per_block);
-    FD_CUDA(cudaFuncSetAttribute(fused_kernel<T, Warp>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(bytes)));
-    FD_LAUNCH((fused_kernel<T, Warp>), unsigned(blocks), dim3(unsigned(p.team), unsigned(p.nets_per_block)), bytes,
-              stream, p, n);
+    const int bytes = p.bytes * p.nets_per_block;
+    const dim3 team(unsigned(p.team), unsigned(p.nets_per_block));
+    FD_CUDA(cudaFuncSetAttribute(fused_kernel<T, S>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    if constexpr (S == Shape::grid) {
+        FD_LAUNCH_COOPERATIVE((fused_kernel<T, S>), unsigned(p.blocks), team, size_t(bytes), stream, p, n);
+    } else {
+        const unsigned blocks = unsigned((n.nets + p.nets_per_block - 1) / p.nets_per_block);
+        FD_LAUNCH((fused_kernel<T, S>), blocks, team, size_t(bytes), stream, p, n);
+    }
 }
 
 }  // namespace
 
 template <class T>
 void fused(const FusedPlan& plan, const FusedNets<T>& n, cudaStream_t stream) {
-    if (plan.program.team == 32) launch<T, true>(plan.program, n, stream);
-    else launch<T, false>(plan.program, n, stream);
+    const FusedProgram& p = plan.program;
+    if (p.blocks > 1) launch<T, Shape::grid>(p, n, stream);
+    else if (p.team == 32) launch<T, Shape::warp>(p, n, stream);
+    else launch<T, Shape::block>(p, n, stream);
 }
 template void fused<float>(const FusedPlan&, const FusedNets<float>&, cudaStream_t);
 template void fused<double>(const FusedPlan&, const FusedNets<double>&, cudaStream_t);

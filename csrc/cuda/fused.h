@@ -53,8 +53,9 @@ struct FusedProgram {
     int segment_count = 0, tensor_count = 0, statistic_tensors = 0;
     bool segment_norms = false, penalties = false, normalizes = false, weighted = true;
     int scratch = 0, input_numbers = 0, weights = 0, row_ids = 0, numbers = 0,
-        labels = 0;                                                              // bytes from the team's start
-    int tile_rows = 1, row_lanes = 1, team = 32, nets_per_block = 1, bytes = 0;  // bytes: of a team
+        labels = 0;  // bytes from the team's start
+    int tile_rows = 1, row_lanes = 1, team = 32, nets_per_block = 1, bytes = 0,
+        blocks = 1;  // bytes: of a team; blocks: that share one net
     ops::Loss loss = ops::Loss::mse;
     double loss_param = 0, label_smoothing = 0;
     bool from_logits = false;
@@ -69,15 +70,24 @@ struct FusedPlan {
     std::vector<FusedTensor> tensors;  // parameters, then statistics
     double cycles = 0;                 // of a step, as guessed
 };
-// `alone`: one net, as fast as it goes; else many, as many at once as go. `bytes`: of shared memory that a block may have.
-// `training` may be null for FusedMode::predict.
-FusedPlan plan_fused(const Plan&, const Training* training, FusedMode, bool alone, int64_t batch, int item, int bytes);
+struct FusedDevice {
+    int bytes = 0;        // of shared memory that a block may have
+    int blocks = 1;       // that may share a net
+    bool spread = false;  // over all of them
+};
+FusedDevice fused_device();
+// `alone`: one net, as fast as it goes; else many, as many at once as go. `training` may be null for FusedMode::predict.
+FusedPlan plan_fused(const Plan&, const Training* training, FusedMode, bool alone, int64_t batch, int item,
+                     FusedDevice);
 
 template <class T>
 struct FusedNets {  // all of a launch; net i's numbers lie i · stride further on
     T *parameters = nullptr, *statistics = nullptr;
     int64_t parameter_stride = 0, statistic_stride = 0;
     T* slots[3] = {};
+    // of one net that blocks share: each block's gradients, (blocks, parameter_count), and sums, twice (blocks, 8)
+    T *block_gradients = nullptr, *new_parameters = nullptr;
+    double* block_sums = nullptr;
     T* slot_work = nullptr;  // (nets, slot_count · parameter_count), if slots stay in global memory
     const double *mean = nullptr, *variance = nullptr;  // of a normalization
     const FusedSegment* segments = nullptr;
@@ -109,8 +119,8 @@ template <class T>
 void fused(const FusedPlan&, const FusedNets<T>&, cudaStream_t);
 
 // Which kernels train nets that more than one kind suits; for tests and benchmarks.
-enum class Path { automatic, layers, fused };
-inline constexpr const char* path_names[] = {"auto", "layers", "fused"};
+enum class Path { automatic, layers, fused, blocks };  // fused: a net to a block; blocks: to as many as there are
+inline constexpr const char* path_names[] = {"auto", "layers", "fused", "blocks"};
 Path& path();
 
 }  // namespace fd::cuda

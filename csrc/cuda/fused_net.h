@@ -30,12 +30,18 @@ public:
         n.segments = segments_.get(), n.tensors = tensors_.get();
         if (p.mode == FusedMode::train && p.slots < 0) slot_work_.reserve(nets * p.slot_count * p.parameter_count);
         n.slot_work = slot_work_.get();
+        if (p.blocks == 1) return;
+        block_gradients_.reserve(int64_t(p.blocks + 1) * p.parameter_count);
+        block_sums_.reserve(2 * 8 * p.blocks);
+        n.block_gradients = block_gradients_.get(), n.block_sums = block_sums_.get();
+        n.new_parameters = n.block_gradients + int64_t(p.blocks) * p.parameter_count;
     }
 
 private:
     DeviceBuffer<FusedSegment> segments_;
     DeviceBuffer<FusedTensor> tensors_;
-    DeviceBuffer<T> slot_work_;
+    DeviceBuffer<T> slot_work_, block_gradients_;
+    DeviceBuffer<double> block_sums_;
 };
 
 // One net that is trained alone.
@@ -48,13 +54,14 @@ public:
     // Whether the fused kernel is the path to take, for batches of so many rows.
     bool takes(const Plan& plan, const Training& training, int64_t batch) {
         if (path() == Path::layers) return false;
+        if (path() != planned_) batch_ = -1;
+        planned_ = path();
         if (batch != batch_)
-            tables_.set(
-                plan_fused(plan, &training, FusedMode::train, true, batch, int(sizeof(T)), device().shared_bytes),
-                stream_);
+            tables_.set(plan_fused(plan, &training, FusedMode::train, true, batch, int(sizeof(T)), fused_device()),
+                        stream_);
         batch_ = batch;
         if (!tables_.plan.why_not.empty()) return false;
-        if (path() == Path::fused) return true;
+        if (path() != Path::automatic) return true;
         // Both are guesses: cycles of 0.6 ns against some microseconds for each of a layer's kernels.
         return tables_.plan.cycles * 0.6e-9 < 2.5e-6 * (4 + 3.5 * double(plan.ops.size()));
     }
@@ -79,6 +86,7 @@ public:
 private:
     const cudaStream_t stream_;
     int64_t batch_ = -1;
+    Path planned_ = Path::automatic;
     FusedTables<T> tables_;
 };
 

@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "cuda/fused.h"
+#include "cuda/runtime.h"
 
 namespace fd::cuda {
 namespace {
@@ -264,8 +265,14 @@ std::string why_not(const Plan& plan, const Training* training) {
 
 }  // namespace
 
+FusedDevice fused_device() {
+    const DeviceInfo& d = device();
+    const bool spread = path() == Path::blocks;
+    return {d.shared_bytes, path() == Path::fused || !d.cooperative ? 1 : d.processors, spread};
+}
+
 FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode, bool alone, int64_t batch, int item,
-                     int bytes) {
+                     FusedDevice device) {
     FusedPlan best;
     best.why_not = why_not(plan, training);
     if (!best.why_not.empty()) return best;
@@ -274,36 +281,45 @@ FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode,
     best.why_not = whole_batch ? "BatchNormalization needs the whole batch in a processor's shared memory"
                                : "its weights do not fit in a processor's shared memory";
     double score = 1e300;
-    for (int team : {32, 64, 128, most_team})
-        for (bool slots_here : {true, false}) {
-            // the most rows that fit, in tiles of about equal size
-            const int most = team == 32 ? 32 : team == 64 ? 64 : 128;
-            FusedPlan found;
-            int tile = 0;
-            for (int64_t tiles = whole_batch ? 1 : whole(batch, most); tiles <= batch;
-                 tiles = std::max(tiles + 1, 2 * tiles)) {
-                tile = whole(batch, tiles);
-                if (double(tile) * (double(plan.widest) + 8) * item > bytes) {  // hopeless, and may not fit an int
-                    if (whole_batch) break;
-                    continue;
-                }
-                found = Builder(plan, training, mode, item, team, tile, slots_here).out;
-                if (!found.why_not.empty()) return found;
-                if (found.program.bytes <= bytes || whole_batch) break;
+    auto consider = [&](int blocks, int team, bool slots_here) {
+        // the most rows that fit, in tiles of about equal size
+        const int most = team == 32 ? 32 : team == 64 ? 64 : 128;
+        const int64_t rows = (batch + blocks - 1) / blocks;  // of a block
+        FusedPlan found;
+        int64_t tiles = whole_batch ? 1 : (rows + most - 1) / most;
+        for (; tiles <= rows; tiles = std::max(tiles + 1, 2 * tiles)) {
+            const int64_t tile = (rows + tiles - 1) / tiles;
+            if (double(tile) * (double(plan.widest) + 8) * item > device.bytes) {  // hopeless, and may not fit an int
+                if (whole_batch) return;
+                continue;
             }
-            FusedProgram& p = found.program;
-            if (!p.bytes || p.bytes > bytes) continue;
-            found.cycles = (mode == FusedMode::train ? found.cycles : double(tile) / team) * double(whole(batch, tile));
-            if (!slots_here && p.slot_count) found.cycles += double(p.parameter_count) / team * 8 * p.slot_count;
-            double cost = found.cycles;
-            if (!alone) {  // a processor holds as many nets as its memory takes, and is busy with about 16 warps
-                const double nets = std::min({double(bytes) / p.bytes, 2048.0 / team, team == 32 ? 64.0 : 32.0});
-                const double warps = std::floor(nets) * team / 32;
-                cost *= std::max(1.0, warps / 16) / std::floor(nets);
-            }
-            p.nets_per_block = alone || team > 32 ? 1 : std::clamp(bytes / p.bytes, 1, 4);
-            if (cost < score) score = cost, best = found;
+            found = Builder(plan, training, mode, item, team, int(tile), slots_here).out;
+            if (!found.why_not.empty() || found.program.bytes <= device.bytes || whole_batch) break;
         }
+        FusedProgram& p = found.program;
+        if (!found.why_not.empty()) best = found, score = -1;  // whatever the sizes
+        if (score < 0 || !p.bytes || p.bytes > device.bytes) return;
+        found.cycles = (mode == FusedMode::train ? found.cycles : double(p.tile_rows) / team) * double(tiles);
+        if (!slots_here && p.slot_count) found.cycles += double(p.parameter_count) / team * 8 * p.slot_count / blocks;
+        if (blocks > 1)
+            found.cycles += 6000 + double(p.parameter_count) / team * 40;  // two barriers; gradients, weights
+        double cost = found.cycles;
+        if (!alone) {  // a processor holds as many nets as its memory takes, and is busy with about 16 warps
+            const double nets = std::min({double(device.bytes) / p.bytes, 2048.0 / team, team == 32 ? 64.0 : 32.0});
+            const double warps = std::floor(nets) * team / 32;
+            cost *= std::max(1.0, warps / 16) / std::floor(nets);
+        }
+        p.nets_per_block = alone || team > 32 ? 1 : std::clamp(device.bytes / p.bytes, 1, 4);
+        p.blocks = blocks;
+        if (cost < score) score = cost, best = found;
+    };
+    bool shares = alone && mode == FusedMode::train && !whole_batch;
+    if (training) shares &= training->hyper.clipnorm == 0 && training->hyper.global_clipnorm == 0;
+    const int most = shares ? int(std::min<int64_t>(device.blocks, batch)) : 1;
+    for (int blocks = most > 1 && device.spread ? most : 1; blocks <= most; blocks *= 2)
+        for (int team : {32, 64, 128, most_team})
+            for (bool slots_here : {true, false})
+                if (blocks == 1 || (team == most_team && !slots_here)) consider(blocks, team, slots_here);
     return best;
 }
 

@@ -80,7 +80,7 @@ public:
 
     void configure(const Training& training) override {
         const std::string why =
-            plan_fused(plan_, &training, FusedMode::train, false, 1, int(sizeof(T)), device().shared_bytes).why_not;
+            plan_fused(plan_, &training, FusedMode::train, false, 1, int(sizeof(T)), fused_device()).why_not;
         if (!why.empty()) throw InvalidArgument("these nets cannot be trained together on the GPU: " + why);
         std::vector<DeviceBuffer<T>> slots(size_t(ops::rule_slots[int(training.rule())]));
         for (DeviceBuffer<T>& slot : slots) clear(slot, starts_ * plan_.parameters);
@@ -249,7 +249,7 @@ private:
         if (t.batch != batch) {
             const Training* training = mode == FusedMode::predict ? nullptr : &training_;
             t.batch = -1;
-            t.set(plan_fused(plan_, training, mode, false, batch, int(sizeof(T)), device().shared_bytes), stream_);
+            t.set(plan_fused(plan_, training, mode, false, batch, int(sizeof(T)), fused_device()), stream_);
             if (!t.plan.why_not.empty())
                 throw InvalidArgument("these nets cannot work together on the GPU: " + t.plan.why_not);
             t.batch = batch;
@@ -369,7 +369,7 @@ namespace fd {
 
 std::string why_not_fused(const Plan& plan, const Training& training, DType dtype, int64_t batch_rows) {
     return cuda::plan_fused(plan, &training, cuda::FusedMode::train, false, std::max<int64_t>(batch_rows, 1),
-                            int(size_of(dtype)), cuda::device().shared_bytes)
+                            int(size_of(dtype)), cuda::fused_device())
         .why_not;
 }
 
