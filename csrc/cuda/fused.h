@@ -10,6 +10,16 @@
 
 namespace fd::cuda {
 
+// Activations whose slopes are worth keeping: they are made on the way forward.
+constexpr bool heavy_slope(ops::Activation a) {
+    return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish ||
+           a == ops::Activation::softplus;
+}
+
+// Nets of a warp each that a processor's registers hold, in blocks of four.
+template <class T>
+constexpr int warps_at_once = sizeof(T) == 4 ? 16 : 12;
+
 enum class FusedMode { train, evaluate, predict };
 
 // Where things lie, in elements of the net's type from the start of a team's shared memory. Matrices of rows have rows of
@@ -40,7 +50,7 @@ struct FusedTensor {  // from the plan's layout to that of shared memory
     int shared = 0, rows = 0, cols = 0, ld = 0;
 };
 
-constexpr int most_fused_ops = 20, most_fused_metrics = 4, most_team = 256;
+constexpr int fused_state_bytes = 144, most_fused_ops = 20, most_fused_metrics = 4, most_team = 256;
 
 struct FusedProgram {
     FusedOp ops[most_fused_ops];
@@ -52,7 +62,7 @@ struct FusedProgram {
     int parameter_count = 0, statistics = 0, statistic_count = 0, slot_count = 0;
     int segment_count = 0, tensor_count = 0, statistic_tensors = 0;
     bool segment_norms = false, penalties = false, normalizes = false, weighted = true;
-    int scratch = 0, input_numbers = 0, weights = 0, row_ids = 0, numbers = 0,
+    int state = 0, scratch = 0, input_numbers = 0, weights = 0, row_ids = 0, numbers = 0,
         labels = 0;  // bytes from the team's start
     int tile_rows = 1, row_lanes = 1, team = 32, nets_per_block = 1, bytes = 0,
         blocks = 1;  // bytes: of a team; blocks: that share one net

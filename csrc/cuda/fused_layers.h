@@ -7,12 +7,23 @@
 
 namespace fd::cuda {
 
-struct FusedBatch {     // where a tile of rows is in a step
+// What a team remembers of its net from step to step: in shared memory, for registers are scarce.
+struct FusedState {
+    ops::Shuffle order;
+    int64_t order_epoch, net, base;  // base: of the records
+    uint64_t seed;
+    const double* own_weights;
+    double factor, penalty, epoch_sum;
+    double share, activity_slope;  // of a step: 1 over rows, and that times `penalty`
+};
+static_assert(sizeof(FusedState) <= fused_state_bytes, "the plan leaves less room");
+
+struct FusedBatch {  // where a tile of rows is in a step
+    const StepRecord* step = nullptr;
+    const FusedState* net = nullptr;
     int rows = 0;       // of the tile
     int64_t first = 0;  // position of its first row in the batch
-    uint64_t step = 0, seed = 0;
     bool first_tile = true;
-    double activity = 1, activity_slope = 1;  // factors of activity penalties: of values, and over rows of gradients
 };
 
 // value(i, r, c) for each element of a matrix of rows
@@ -24,11 +35,6 @@ __device__ __forceinline__ void each_element(int rows, int cols, int thread, int
     }
 }
 
-__device__ __forceinline__ bool heavy_slope(ops::Activation a) {
-    return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish ||
-           a == ops::Activation::softplus;
-}
-
 // to = activation(from), which may be the same place; what backward needs goes to o.keep. Rows are whole: what lies between
 // them is nobody's.
 template <class T>
@@ -36,7 +42,6 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
                                               bool keeps) {
     const int n = rows * o.ld_to;
     const T alpha = T(o.alpha);
-    const bool heavy = keeps && heavy_slope(o.activation);
     if (o.activation == ops::Activation::prelu) {
         each_element(rows, o.out, thread, size, [&](int r, int c) {
             const int e = r * o.ld_to + c;
@@ -47,13 +52,15 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
         return;
     }
     switch (o.activation) {
-#define FD_CASE(name, functor)                                                                                        \
-    case ops::Activation::name:                                                                                       \
-        for (int e = thread; e < n; e += size) {                                                                      \
-            const T z = m[from + e], a = ops::functor::value(z, alpha);                                               \
-            m[o.to + e] = a;                                                                                          \
-            if (heavy) m[o.keep + e] = ops::functor::slope(ops::functor::needs == ops::Needs::output ? a : z, alpha); \
-        }                                                                                                             \
+#define FD_CASE(name, functor)                                                                                     \
+    case ops::Activation::name:                                                                                    \
+        for (int e = thread; e < n; e += size) {                                                                   \
+            const T z = m[from + e], a = ops::functor::value(z, alpha);                                            \
+            m[o.to + e] = a;                                                                                       \
+            if constexpr (heavy_slope(ops::Activation::name))                                                      \
+                if (keeps)                                                                                         \
+                    m[o.keep + e] = ops::functor::slope(ops::functor::needs == ops::Needs::output ? a : z, alpha); \
+        }                                                                                                          \
         break;
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
@@ -82,10 +89,11 @@ __device__ __forceinline__ void softmax_rows(const Team& team, T* m, int from, i
 // The same numbers as the layer path's: element i of the batch is word i & 3 of counter i / 4.
 template <class F>
 __device__ __forceinline__ void each_kept(const FusedOp& o, const FusedBatch& b, int thread, int size, F f) {
-    const uint32_t below = uint32_t(o.rate * 4294967296.0), tail = uint32_t(o.number) | (uint32_t(b.step >> 32) << 16);
+    const uint64_t step = uint64_t(b.step->step), seed = b.net->seed;
+    const uint32_t below = uint32_t(o.rate * 4294967296.0), tail = uint32_t(o.number) | (uint32_t(step >> 32) << 16);
     const int64_t first = b.first * o.out, last = first + int64_t(b.rows) * o.out;
     for (int64_t q = (first >> 2) + thread; 4 * q < last; q += size) {
-        const ops::Words w = ops::philox(uint32_t(q), uint32_t(b.step), tail, ops::stream_dropout, b.seed);
+        const ops::Words w = ops::philox(uint32_t(q), uint32_t(step), tail, ops::stream_dropout, seed);
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
             const int64_t i = 4 * q + k;
@@ -148,18 +156,18 @@ __device__ __forceinline__ void norm_gradients(const FusedOp& o, T* m, int to, c
     team.sync();
 }
 template <class T, class Team>
-__device__ __forceinline__ void batch_norm_backward(const FusedOp& o, const FusedOp* below, T* m, int to,
+__device__ __forceinline__ void batch_norm_backward(const FusedOp& o, bool passes, const Sink<T>& below, T* m, int to,
                                                     const FusedBatch& b, const Team& team) {
     const T *mean = m + o.cache, *inverse = mean + o.ld_to;
     T* sums = m + o.cache + 2 * o.ld_to;
     auto normal = [&](int r, int c) { return (m[o.from + r * o.ld_from + c] - mean[c]) * inverse[c]; };
     norm_gradients(o, m, to, b, team, normal,
                    [&](int c, int which, double sum) { sums[which * o.ld_to + c] = T(sum / double(b.rows)); });
-    if (!below) return;
+    if (!passes) return;
     each_element(b.rows, o.out, team.thread, team.size, [&](int r, int c) {
         const T g =
             m[o.kernel + c] * inverse[c] * (m[o.to + r * o.ld_to + c] - sums[c] - normal(r, c) * sums[o.ld_to + c]);
-        put_gradient(*below, m, r, c, g, b.activity_slope);
+        below.put(m, r, c, g);
     });
 }
 
@@ -179,20 +187,19 @@ __device__ __forceinline__ void layer_norm_forward(const FusedOp& o, T* m, int r
     });
 }
 template <class T, class Team>
-__device__ __forceinline__ void layer_norm_backward(const FusedOp& o, const FusedOp* below, T* m, int to,
+__device__ __forceinline__ void layer_norm_backward(const FusedOp& o, bool passes, const Sink<T>& below, T* m, int to,
                                                     const FusedBatch& b, int tile_rows, const Team& team) {
     const T *mean = m + o.cache, *inverse = mean + tile_rows;
     auto normal = [&](int r, int c) { return (m[o.from + r * o.ld_from + c] - mean[r]) * inverse[r]; };
     norm_gradients(o, m, to, b, team, normal, [](int, int, double) {});
-    if (!below) return;
+    if (!passes) return;
     each_row(b.rows, 4, team.thread, team.size, [&](int r, const RowLanes& lanes, bool there) {
         T sum = T(0), product = T(0);
         auto scaled = [&](int c) { return m[o.to + r * o.ld_to + c] * m[o.kernel + c]; };
         for (int c = lanes.lane; c < o.out; c += lanes.width) sum += scaled(c), product += scaled(c) * normal(r, c);
         const T mean_d = lanes.sum(sum) / T(o.out), mean_product = lanes.sum(product) / T(o.out);
         for (int c = lanes.lane; there && c < o.out; c += lanes.width)
-            put_gradient(*below, m, r, c, inverse[r] * (scaled(c) - mean_d - normal(r, c) * mean_product),
-                         b.activity_slope);
+            below.put(m, r, c, inverse[r] * (scaled(c) - mean_d - normal(r, c) * mean_product));
     });
 }
 
@@ -246,7 +253,8 @@ __device__ __forceinline__ void forward(const FusedProgram& p, T* m, const Fused
         if ((o.activity_l1 != 0 || o.activity_l2 != 0) && p.mode != FusedMode::predict)
             each_element(b.rows, o.out, t, n, [&](int r, int c) {
                 const T a = m[o.to + r * o.ld_to + c];
-                penalty += b.activity * (o.activity_l1 * double(ops::vabs(a)) + o.activity_l2 * double(a) * double(a));
+                penalty +=
+                    b.net->penalty * (o.activity_l1 * double(ops::vabs(a)) + o.activity_l2 * double(a) * double(a));
             });
     }
 }
@@ -256,12 +264,11 @@ __device__ __forceinline__ void backward(const FusedProgram& p, T* m, const Fuse
     const int t = team.thread, n = team.size, to = p.gradients - p.parameters;
     for (int i = p.top; i >= 0; --i) {
         const FusedOp& o = p.ops[i];
-        const FusedOp* below = o.below >= 0 ? &p.ops[o.below] : nullptr;
+        const bool passes = o.below >= 0;
+        const Sink<T> below(p.ops[passes ? o.below : i], b.net->activity_slope);
         auto pass = [&](auto&& f) {  // f(r, c, gradient of the output)
-            if (below)
-                each_element(b.rows, o.out, t, n, [&](int r, int c) {
-                    put_gradient(*below, m, r, c, f(r * o.ld_to + c, c), b.activity_slope);
-                });
+            if (passes)
+                each_element(b.rows, o.out, t, n, [&](int r, int c) { below.put(m, r, c, f(r * o.ld_to + c, c)); });
         };
         const bool prelu = o.activation == ops::Activation::prelu && o.slope >= 0 &&
                            (o.kind == OpKind::dense || o.kind == OpKind::activation);
@@ -293,18 +300,18 @@ __device__ __forceinline__ void backward(const FusedProgram& p, T* m, const Fuse
                 if (o.gradient_tile == 4) kernel_gradient_tiles(o, m, to, b.rows, t, n, b.first_tile);
                 else kernel_gradient_cells(o, m, to, b.rows, t, n, b.first_tile);
                 team.sync();
-                if (!below) break;
-                if (o.backward_rows == 4) dense_backward<4>(o, *below, m, b.rows, t, n, b.activity_slope);
-                else dense_backward<1>(o, *below, m, b.rows, t, n, b.activity_slope);
+                if (!passes) break;
+                if (o.backward_rows == 4) dense_backward<4>(o, below, m, b.rows, t, n);
+                else dense_backward<1>(o, below, m, b.rows, t, n);
                 break;
             case OpKind::activation: pass(through); break;
-            case OpKind::batch_norm: batch_norm_backward(o, below, m, to, b, team); break;
-            case OpKind::layer_norm: layer_norm_backward(o, below, m, to, b, p.tile_rows, team); break;
+            case OpKind::batch_norm: batch_norm_backward(o, passes, below, m, to, b, team); break;
+            case OpKind::layer_norm: layer_norm_backward(o, passes, below, m, to, b, p.tile_rows, team); break;
             case OpKind::dropout: {
-                if (!below) break;
+                if (!passes) break;
                 const T scale = T(1 / (1 - o.rate));
                 each_kept(o, b, t, n, [&](int r, int c, bool keep) {
-                    put_gradient(*below, m, r, c, keep ? m[o.to + r * o.ld_to + c] * scale : T(0), b.activity_slope);
+                    below.put(m, r, c, keep ? m[o.to + r * o.ld_to + c] * scale : T(0));
                 });
                 break;
             }

@@ -13,10 +13,6 @@ constexpr int widest = 128;
 int quads(int n) { return (n + 3) / 4; }
 int row_length(int cols) { return 4 * (quads(cols) | 1); }
 int whole(int64_t n, int64_t parts) { return int((n + parts - 1) / parts); }
-bool heavy(ops::Activation a) {  // slopes that are worth keeping
-    return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish ||
-           a == ops::Activation::softplus;
-}
 
 // Cycles of one phase, roughly: `items` of so many instructions each, over the threads of a team. A processor issues four
 // warps' instructions a cycle; with fewer warps they wait for each other's results.
@@ -153,7 +149,7 @@ private:
             f.to = take(rows_ * f.ld_to);
             const bool prelu = f.activation == ops::Activation::prelu && f.slope >= 0;
             if (train() && prelu && o.kind == OpKind::activation) f.keep = f.from;
-            else if (train() && (prelu || heavy(f.activation))) f.keep = take(rows_ * f.ld_to);
+            else if (train() && (prelu || heavy_slope(f.activation))) f.keep = take(rows_ * f.ld_to);
             if (o.kind == OpKind::batch_norm) f.cache = take(4 * f.ld_to);
             if (o.kind == OpKind::layer_norm) f.cache = take(2 * rows_);
             if (o.kind == OpKind::residual_end) {
@@ -226,6 +222,7 @@ private:
             at += (n + 15) / 16 * 16;
             return start;
         };
+        p.state = room(fused_state_bytes);
         p.scratch = room(team_ > 32 ? 8 * 8 * 8 : 0);
         p.input_numbers = room(p.normalizes ? 16 * p.inputs : 0);
         p.weights = room(8 * rows_);
@@ -282,6 +279,8 @@ FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode,
                                : "its weights do not fit in a processor's shared memory";
     double score = 1e300;
     auto consider = [&](int blocks, int team, bool slots_here) {
+        if (team == 32 && training && mode == FusedMode::train && !training->metrics.empty())
+            return;  // see fused_kernel.h
         // the most rows that fit, in tiles of about equal size
         const int most = team == 32 ? 32 : team == 64 ? 64 : 128;
         const int64_t rows = (batch + blocks - 1) / blocks;  // of a block
@@ -305,7 +304,10 @@ FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode,
             found.cycles += 6000 + double(p.parameter_count) / team * 40;  // two barriers; gradients, weights
         double cost = found.cycles;
         if (!alone) {  // a processor holds as many nets as its memory takes, and is busy with about 16 warps
-            const double nets = std::min({double(device.bytes) / p.bytes, 2048.0 / team, team == 32 ? 64.0 : 32.0});
+            const int by_registers = team > 32    ? std::max(1, 65536 / ((item == 4 ? 168 : 200) * team))
+                                     : item == 4 ? warps_at_once<float>
+                                                 : warps_at_once<double>;
+            const double nets = std::min(double(device.bytes) / p.bytes, double(by_registers));
             const double warps = std::floor(nets) * team / 32;
             cost *= std::max(1.0, warps / 16) / std::floor(nets);
         }

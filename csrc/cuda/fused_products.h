@@ -70,23 +70,34 @@ __device__ __forceinline__ T light_slope(ops::Activation a, T stored, T p) {
     }
 }
 
-// The gradient `g` of value (r, c) of op `o`, finished and put in the value's place.
+// What finishes the gradient of an op's output, and puts it in the place of the value it belongs to.
 template <class T>
-__device__ __forceinline__ void put_gradient(const FusedOp& o, T* m, int r, int c, T g, double activity) {
-    const int e = r * o.ld_to + c;
-    const T v = m[o.to + e];
-    if (o.adds[0] >= 0) g += m[o.adds[0] + e];
-    if (o.adds[1] >= 0) g += m[o.adds[1] + e];
-    if (o.activity_l1 != 0 || o.activity_l2 != 0)
-        g += T(o.activity_l1 * activity) * ops::vsign(v) + T(2 * o.activity_l2 * activity) * v;
-    if (o.activation == ops::Activation::prelu) {  // left to the op, which sums up its slope's gradient first
-    } else if (o.keep >= 0) {
-        g *= m[o.keep + e];
-    } else {
-        g *= light_slope(o.activation, v, T(o.alpha));
+struct Sink {
+    int to = 0, ld = 0, keep = -1, adds[2] = {-1, -1};
+    ops::Activation activation = ops::Activation::linear;
+    bool active = false;
+    T alpha{0}, l1{0}, l2{0};
+    Sink() = default;
+    // activity: factor of activity penalties, over rows
+    __device__ __forceinline__ Sink(const FusedOp& o, double activity)
+        : to(o.to), ld(o.ld_to), keep(o.keep), adds{o.adds[0], o.adds[1]}, activation(o.activation),
+          active(o.activity_l1 != 0 || o.activity_l2 != 0), alpha(T(o.alpha)), l1(T(o.activity_l1 * activity)),
+          l2(T(2 * o.activity_l2 * activity)) {}
+    __device__ __forceinline__ void put(T* m, int r, int c, T g) const {
+        const int e = r * ld + c;
+        const T v = m[to + e];
+        if (adds[0] >= 0) g += m[adds[0] + e];
+        if (adds[1] >= 0) g += m[adds[1] + e];
+        if (active) g += l1 * ops::vsign(v) + l2 * v;
+        if (activation == ops::Activation::prelu) {  // left to the op, which sums up its slope's gradient first
+        } else if (keep >= 0) {
+            g *= m[keep + e];
+        } else {
+            g *= light_slope(activation, v, alpha);
+        }
+        m[to + e] = g;
     }
-    m[o.to + e] = g;
-}
+};
 
 // to = from · kernel + bias, without the activation
 template <int R, class T>
@@ -139,8 +150,8 @@ __device__ __forceinline__ void dense_forward(const FusedOp& o, T* m, int rows, 
 
 // Gradient of `from`, = d · kernelᵀ, handed to the op below.
 template <int R, class T>
-__device__ __forceinline__ void dense_backward(const FusedOp& o, const FusedOp& below, T* m, int rows, int thread,
-                                               int size, double activity) {
+__device__ __forceinline__ void dense_backward(const FusedOp& o, const Sink<T>& below, T* m, int rows, int thread,
+                                               int size) {
     const int groups = (o.in + 3) >> 2, lines = (rows + R - 1) / R;
     for (int t = thread; t < groups * lines; t += size) {
         const int y = t / groups, x = t - y * groups;
@@ -186,7 +197,7 @@ __device__ __forceinline__ void dense_backward(const FusedOp& o, const FusedOp& 
 #pragma unroll
             for (int j = 0; j < 4; ++j) {
                 const int k = x + groups * j;
-                if (r < rows && k < o.in) put_gradient(below, m, r, k, sum[i][j], activity);
+                if (r < rows && k < o.in) below.put(m, r, k, sum[i][j]);
             }
         }
     }

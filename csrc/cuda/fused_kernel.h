@@ -1,6 +1,5 @@
 // The fused kernel: for each of many steps, fetch, forward, loss, backward tile by tile, then the update; see fused.h.
-#include "cuda/fused.h"
-
+#pragma once
 #include "cuda/device_data.h"
 #include "cuda/fused_layers.h"
 #include "cuda/runtime.h"
@@ -14,11 +13,12 @@ struct Memory {  // of one team
     double *scratch, *mean, *inverse, *weights;
     int64_t* row_ids;
     int32_t* labels;
+    FusedState* state;
     __device__ Memory(const FusedProgram& p, char* base)
         : numbers(reinterpret_cast<T*>(base + p.numbers)), scratch(reinterpret_cast<double*>(base + p.scratch)),
           mean(reinterpret_cast<double*>(base + p.input_numbers)), inverse(mean + p.inputs),
           weights(reinterpret_cast<double*>(base + p.weights)), row_ids(reinterpret_cast<int64_t*>(base + p.row_ids)),
-          labels(reinterpret_cast<int32_t*>(base + p.labels)) {}
+          labels(reinterpret_cast<int32_t*>(base + p.labels)), state(reinterpret_cast<FusedState*>(base + p.state)) {}
 };
 
 // Tensors between global memory in the plan's layout and ours.
@@ -37,11 +37,12 @@ __device__ __forceinline__ void copy_tensors(const FusedTensor* tensors, int cou
 
 template <class T, class Team>
 __device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m,
-                                      const StepRecord& step, const ops::Shuffle* order, const double* own_weights,
                                       const FusedBatch& b, const Team& team) {
+    const StepRecord& step = *b.step;
+    const double* own_weights = b.net->own_weights;
     const bool targets = p.mode != FusedMode::predict;
     for (int r = team.thread; r < b.rows; r += team.size) {
-        const int64_t at = step.first + b.first + r, row = order ? int64_t((*order)(uint64_t(at))) : at;
+        const int64_t at = step.first + b.first + r, row = step.shuffled ? int64_t(b.net->order(uint64_t(at))) : at;
         m.row_ids[r] = row;
         if (!targets) continue;
         if (own_weights) m.weights[r] = own_weights[row];
@@ -66,7 +67,7 @@ __device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>&
     team.sync();
 }
 
-// Σ of losses and metrics of a thread's rows: [0] loss, [1] weights, then metrics
+// Sums of losses and metrics of a thread's rows: loss, weights, then metrics. A warp has no registers for the latter.
 constexpr int sum_count = 2 + most_fused_metrics;
 
 template <class T, class Team>
@@ -96,11 +97,13 @@ __device__ __forceinline__ void measure(const FusedProgram& p, const Memory<T>& 
 }
 
 template <class T, class Team>
-__device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>& m, bool weighted, double factor,
-                                         const FusedBatch& b, const Team& team) {
+__device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>& m, bool weighted, const FusedBatch& b,
+                                         const Team& team) {
     T* s = m.numbers;
     const LossKind kind{p.loss, p.loss_param, p.label_smoothing, p.from_logits};
     const bool train = p.mode == FusedMode::train;
+    Sink<T> top;
+    if (train) top = Sink<T>(p.ops[p.top], b.net->activity_slope);
     double sum = 0;
     each_row(b.rows, p.row_lanes, team.thread, team.size, [&](int r, const RowLanes& lanes, bool there) {
         LossRow<T> row;
@@ -109,19 +112,16 @@ __device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>&
         else row.label = m.labels[r];
         row.cols = p.outputs;
         if (weighted) row.weight = m.weights[r];
-        row.factor = factor;
+        row.factor = b.net->share;
         const double loss = loss_row(kind, row, lanes, train && there, [&](int c, T g) {
             if (p.top_gradient >= 0) s[p.top_gradient + r * p.ld_output + c] = g;
-            else put_gradient(p.ops[p.top], s, r, c, g, b.activity_slope);
+            else top.put(s, r, c, g);
         });
         if (there && lanes.lane == 0) sum += loss;
         if (p.top_gradient < 0) return;
         // through a softmax that the loss did not take along
-        const FusedOp& o = p.ops[p.top];
         T *a = s + p.output + r * p.ld_output, *d = s + p.top_gradient + r * p.ld_output, total = T(0);
-        auto gradient = [&](int c) {
-            return d[c] + activity_slope(a[c], o.activity_l1 * b.activity_slope, o.activity_l2 * b.activity_slope);
-        };
+        auto gradient = [&](int c) { return top.active ? d[c] + top.l1 * ops::vsign(a[c]) + top.l2 * a[c] : d[c]; };
         for (int c = lanes.lane; c < p.outputs; c += lanes.width) total += a[c] * gradient(c);
         total = lanes.sum(total);
         for (int c = lanes.lane; there && c < p.outputs; c += lanes.width) a[c] *= gradient(c) - total;
@@ -235,6 +235,7 @@ __device__ __forceinline__ void share_step(const FusedProgram& p, const FusedNet
     double* all = n.block_sums + (turn & 1) * 8 * blocks;  // those of the last step are still being read
     team.sums(sums, m.scratch);
     if (team.thread == 0)
+#pragma unroll
         for (int k = 0; k < sum_count; ++k) all[block * 8 + k] = sums[k];
     copy_numbers(n.block_gradients + int64_t(block) * P, g, 0, P, team);
     FD_GRID_BARRIER();
@@ -253,74 +254,120 @@ __device__ __forceinline__ void share_step(const FusedProgram& p, const FusedNet
     FD_GRID_BARRIER();
     copy_numbers(w, static_cast<const T*>(n.new_parameters), 0, P, team);
     penalty[0] = 0;
+#pragma unroll
     for (int k = 0; k < sum_count; ++k) sums[k] = 0;
     for (int b = 0; b < blocks; ++b) {
         penalty[0] += all[b * 8 + sum_count];
+#pragma unroll
         for (int k = 0; k < sum_count; ++k) sums[k] += all[b * 8 + k];
     }
 }
 
-template <class T, Shape S>
-__global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, 1)
-    fused_kernel(const __grid_constant__ FusedProgram p, const __grid_constant__ FusedNets<T> n) {
-    FD_DYN_SHARED(char, shared);
-    constexpr bool grid = S == Shape::grid;
-    const Team<S == Shape::warp> team{int(threadIdx.x), int(blockDim.x)};
-    const bool leader = !grid || blockIdx.x == 0;  // writes what is one net's
-    const int64_t at = grid ? 0 : int64_t(blockIdx.x) * p.nets_per_block + threadIdx.y;
-    if (at >= n.nets || (n.control && n.control->halted)) return;
-    const int64_t net = n.which ? n.which[at] : n.first_net + at;
-    const Memory<T> m(p, shared + threadIdx.y * p.bytes);
-    T* s = m.numbers;
-    const bool train = p.mode == FusedMode::train;
+// The net's numbers between global memory and ours. Padding is 0 and stays so.
+template <class T, class Team>
+__device__ __forceinline__ void bring_in(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots,
+                                         int64_t net, bool leader, const Team& team) {
     const int P = p.parameter_count;
-
-    // in: padding is 0 and stays so
+    T* s = m.numbers;
     for (int e = team.thread; e < P; e += team.size) s[p.parameters + e] = T(0);
-    if (train)
+    if (p.mode == FusedMode::train)
         for (int e = team.thread; e < P; e += team.size) s[p.gradients + e] = T(0);
-    T* slots = p.slots >= 0 ? s + p.slots : n.slot_work + at * p.slot_count * P;
     for (int e = team.thread; leader && e < p.slot_count * P; e += team.size) slots[e] = T(0);
     if (p.normalizes)
         for (int c = team.thread; c < p.inputs; c += team.size) {
             m.mean[c] = n.mean[c];
             m.inverse[c] = n.variance[c] > 0 ? 1 / ops::vsqrt(n.variance[c]) : 1.0;
         }
+    if (team.thread == 0) {
+        FusedState& state = *m.state;
+        state.net = net, state.order_epoch = -1;
+        state.base = n.control ? n.control->at : 0;
+        state.seed = n.seeds ? n.seeds[net] : n.seed;
+        state.own_weights = n.own_weights ? n.own_weights + net * n.rows : nullptr;
+        state.factor = n.factors ? n.factors[net] : 1, state.penalty = n.penalties ? n.penalties[net] : 1;
+        state.epoch_sum = n.epoch_sums ? n.epoch_sums[net] : 0;
+    }
     team.sync();
-    T* parameters = n.parameters + net * n.parameter_stride;
-    T* statistics = n.statistics + net * n.statistic_stride;
-    copy_tensors<T, true>(n.tensors, p.tensor_count, s, parameters, team);
-    copy_tensors<T, true>(n.tensors + p.tensor_count, p.statistic_tensors, s, statistics, team);
+    copy_tensors<T, true>(n.tensors, p.tensor_count, s, n.parameters + net * n.parameter_stride, team);
+    copy_tensors<T, true>(n.tensors + p.tensor_count, p.statistic_tensors, s, n.statistics + net * n.statistic_stride,
+                          team);
     for (int k = 0; leader && k < p.slot_count; ++k)
         copy_tensors<T, true>(n.tensors, p.tensor_count, slots + k * P - p.parameters,
                               n.slots[k] + net * n.parameter_stride, team);
     team.sync();
+}
+template <class T, class Team>
+__device__ __forceinline__ void take_out(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots,
+                                         const Team& team) {
+    const int64_t net = m.state->net;
+    T* s = m.numbers;
+    if (n.epoch_sums && team.thread == 0) n.epoch_sums[net] = m.state->epoch_sum;
+    if (n.control && team.thread == 0) n.control->at = int(m.state->base + n.count);
+    copy_tensors<T, false>(n.tensors, p.tensor_count, s, n.parameters + net * n.parameter_stride, team);
+    copy_tensors<T, false>(n.tensors + p.tensor_count, p.statistic_tensors, s, n.statistics + net * n.statistic_stride,
+                           team);
+    for (int k = 0; k < p.slot_count; ++k)
+        copy_tensors<T, false>(n.tensors, p.tensor_count, slots + k * p.parameter_count - p.parameters,
+                               n.slots[k] + net * n.parameter_stride, team);
+}
 
-    const uint64_t seed = n.seeds ? n.seeds[net] : n.seed;
-    const double factor = n.factors ? n.factors[net] : 1, penalty_factor = n.penalties ? n.penalties[net] : 1;
-    const double* own_weights = n.own_weights ? n.own_weights + net * n.rows : nullptr;
-    const bool weighted = own_weights || n.weighted;
-    const int64_t base = n.control ? n.control->at : 0;
-    double epoch_sum = n.epoch_sums ? n.epoch_sums[net] : 0;
-    ops::Shuffle order;
-    int64_t order_epoch = -1;
+template <class T>
+__device__ __forceinline__ void begin_step(const FusedNets<T>& n, FusedState& state, const StepRecord& step) {
+    state.share = 1 / double(step.rows);
+    state.activity_slope = state.penalty * state.share;
+    if (!step.shuffled) return;
+    if (!n.seeds || step.order.n) state.order = step.order;
+    else if (state.order_epoch != step.epoch)
+        state.order = ops::Shuffle(uint64_t(n.rows), state.seed, uint32_t(step.epoch));
+    state.order_epoch = step.epoch;
+}
+
+// By one thread. Whether to go on is for all to know: the loss is theirs, too.
+template <class T, int N>
+__device__ __forceinline__ void write_losses(const FusedProgram& p, const FusedNets<T>& n, FusedState& state, int64_t i,
+                                             const StepRecord& step, const double (&sums)[N], double penalty) {
+    const double loss = sums[0] * state.share;
+    if (n.totals) {
+        double* row = n.totals + (state.base + i) * n.width;
+        row[0] = loss, row[1] = penalty;
+#pragma unroll
+        for (int k = 2; k < N; ++k)
+            if (k - 2 < p.metric_count) row[2 * k - 2] = sums[k], row[2 * k - 1] = sums[1];
+    }
+    state.epoch_sum += (loss + penalty) * double(step.rows);
+    if (step.epoch_ends < 0) return;
+    if (n.losses) n.losses[step.epoch_ends * n.loss_stride + state.net] = state.epoch_sum / double(n.rows);
+    state.epoch_sum = 0;
+}
+
+template <class T, Shape S>
+__global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape::warp ? warps_at_once<T> / 4 : 1)
+    fused_kernel(const __grid_constant__ FusedProgram p, const __grid_constant__ FusedNets<T> n) {
+    FD_DYN_SHARED(char, shared);
+    constexpr bool grid = S == Shape::grid, warp = S == Shape::warp;
+    const Team<warp> team{int(threadIdx.x), int(blockDim.x)};
+    const bool leader = !grid || blockIdx.x == 0;  // writes what is one net's
+    const int64_t at = grid ? 0 : int64_t(blockIdx.x) * p.nets_per_block + threadIdx.y;
+    if (at >= n.nets || (n.control && n.control->halted)) return;
+    const Memory<T> m(p, shared + threadIdx.y * p.bytes);
+    T* s = m.numbers;
+    const bool train = p.mode == FusedMode::train;
+    T* slots = p.slots >= 0 ? s + p.slots : n.slot_work + at * p.slot_count * p.parameter_count;
+    bring_in(p, n, m, slots, n.which ? n.which[at] : n.first_net + at, leader, team);
+    FusedState& state = *m.state;
     for (int64_t i = 0; i < n.count; ++i) {
-        const StepRecord& step = n.records[base + i];
-        if (step.shuffled) {
-            if (!n.seeds || step.order.n) order = step.order;
-            else if (order_epoch != step.epoch)
-                order = ops::Shuffle(uint64_t(n.rows), seed, uint32_t(order_epoch = step.epoch));
-        }
-        const double share = 1 / double(step.rows);
-        double sums[sum_count] = {}, penalty[1] = {0};
+        const StepRecord& step = n.records[state.base + i];
+        if (team.thread == 0) begin_step(n, state, step);
+        team.sync();
+        const bool weighted = state.own_weights || n.weighted;
+        double sums[warp ? 1 : sum_count] = {}, penalty[1] = {0};
         FusedBatch b;
-        b.step = uint64_t(step.step), b.seed = seed;
-        b.activity = penalty_factor, b.activity_slope = penalty_factor * share;
+        b.step = &step, b.net = &state;
         const int64_t stride = int64_t(p.tile_rows) * (grid ? p.blocks : 1);
         for (b.first = grid ? int64_t(blockIdx.x) * p.tile_rows : 0; b.first < step.rows;
              b.first += stride, b.first_tile = false) {
             b.rows = int(step.rows - b.first < p.tile_rows ? step.rows - b.first : p.tile_rows);
-            fetch(p, n, m, step, step.shuffled ? &order : nullptr, own_weights, b, team);
+            fetch(p, n, m, b, team);
             forward(p, s, b, sums[0], team);
             if (p.mode == FusedMode::predict) {
                 T* out = n.out + (at * n.rows + b.first) * p.outputs;
@@ -329,72 +376,57 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, 1)
                 team.sync();
                 continue;
             }
-            if (p.metric_count) measure(p, m, weighted, b.rows, sums, team);
-            sums[0] += losses(p, m, weighted, share, b, team);
+            if constexpr (!warp)
+                if (p.metric_count) measure(p, m, weighted, b.rows, sums, team);
+            sums[0] += losses(p, m, weighted, b, team);
             if (train) backward(p, s, b, team);
         }
         if (p.mode == FusedMode::predict) continue;
         if (train) {
             const ops::Step<double>& c = step.rule;
-            const Change<T> change{{T(c.lr * factor), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)},
-                                   T(1 - step.learning_rate * factor * n.rule.weight_decay),
+            const Change<T> change{{T(c.lr * state.factor), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)},
+                                   T(1 - step.learning_rate * state.factor * n.rule.weight_decay),
                                    T(n.rule.clipvalue),
-                                   penalty_factor};
+                                   state.penalty};
             auto changed = [&](int begin, int end) {
-                return penalty_factor * update(p, n, m, slots, begin, end, change, team);
+                return change.penalty * update(p, n, m, slots, begin, end, change, team);
             };
             if constexpr (grid) {
                 if (b.first_tile)  // no rows for this block
-                    for (int e = team.thread; e < P; e += team.size) s[p.gradients + e] = T(0);
+                    for (int e = team.thread; e < p.parameter_count; e += team.size) s[p.gradients + e] = T(0);
                 team.sync();
                 share_step(p, n, m, i, sums, penalty, team, changed);
             } else {
-                penalty[0] = changed(0, P);
+                penalty[0] = changed(0, p.parameter_count);
             }
         } else if (p.penalties) {
             for (int k = 0; k < p.segment_count; ++k) {
                 const FusedSegment f = n.segments[k];
                 for (int e = f.first + team.thread; e < f.last; e += team.size)
-                    penalty[0] +=
-                        penalty_factor * (f.l1 * double(ops::vabs(s[e])) + f.l2 * double(s[e]) * double(s[e]));
+                    penalty[0] += state.penalty * (f.l1 * double(ops::vabs(s[e])) + f.l2 * double(s[e]) * double(s[e]));
             }
         }
-        if (grid) {  // they were added up on the way
-        } else if (p.metric_count) {
-            team.sums(sums, m.scratch);
-        } else {
-            double loss[1] = {sums[0]};
-            team.sums(loss, m.scratch);
-            sums[0] = loss[0];
+        if constexpr (!grid) {  // else they were added up on the way
+            if (warp || p.metric_count) {
+                team.sums(sums, m.scratch);
+            } else {
+                double loss[1] = {sums[0]};
+                team.sums(loss, m.scratch);
+                sums[0] = loss[0];
+            }
+            if (p.penalties) team.sums(penalty, m.scratch);
         }
-        if (!grid && p.penalties) team.sums(penalty, m.scratch);
-        const double loss = sums[0] * share, whole = loss + penalty[0];
-        if (n.totals && leader && team.thread == 0) {
-            double* row = n.totals + (base + i) * n.width;
-            row[0] = loss, row[1] = penalty[0];
-            for (int k = 0; k < p.metric_count; ++k)
-                row[p.metrics[k].offset] = sums[2 + k], row[p.metrics[k].offset + 1] = sums[1];
+        const double whole = sums[0] * state.share + penalty[0];
+        const bool halts = n.stop_on_nan && !(whole - whole == 0);
+        team.sync();  // all have read the state
+        if (leader && team.thread == 0) {
+            write_losses(p, n, state, i, step, sums, penalty[0]);
+            if (halts) n.control->halted = 1;
         }
-        epoch_sum += whole * double(step.rows);
-        if (step.epoch_ends >= 0) {
-            if (n.losses && team.thread == 0)
-                n.losses[step.epoch_ends * n.loss_stride + net] = epoch_sum / double(n.rows);
-            epoch_sum = 0;
-        }
-        team.sync();
-        if (n.stop_on_nan && !(whole - whole == 0)) {
-            if (leader && team.thread == 0) n.control->halted = 1;
-            break;
-        }
+        if (halts) break;
     }
-    if (!train || !leader) return;
-    if (n.epoch_sums && team.thread == 0) n.epoch_sums[net] = epoch_sum;
-    if (n.control && team.thread == 0) n.control->at = int(base + n.count);
-    copy_tensors<T, false>(n.tensors, p.tensor_count, s, parameters, team);
-    copy_tensors<T, false>(n.tensors + p.tensor_count, p.statistic_tensors, s, statistics, team);
-    for (int k = 0; k < p.slot_count; ++k)
-        copy_tensors<T, false>(n.tensors, p.tensor_count, slots + k * P - p.parameters,
-                               n.slots[k] + net * n.parameter_stride, team);
+    team.sync();
+    if (train && leader) take_out(p, n, m, slots, team);
 }
 
 template <class T, Shape S>
@@ -419,7 +451,5 @@ void fused(const FusedPlan& plan, const FusedNets<T>& n, cudaStream_t stream) {
     else if (p.team == 32) launch<T, Shape::warp>(p, n, stream);
     else launch<T, Shape::block>(p, n, stream);
 }
-template void fused<float>(const FusedPlan&, const FusedNets<float>&, cudaStream_t);
-template void fused<double>(const FusedPlan&, const FusedNets<double>&, cudaStream_t);
 
 }  // namespace fd::cuda
