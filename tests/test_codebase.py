@@ -77,7 +77,7 @@ def test_include_edges() -> None:
 
 # What may be named only in one place: pattern -> files (a folder ends in "/").
 HOMES = {
-    r"\bcblas|\bdlopen|\bdlsym": ("csrc/cpu/gemm.cpp",),
+    r"\bcblas|\bdlopen|\bdlsym": ("csrc/cpu/gemm.cpp", "csrc/cuda/lt_library.cpp"),
     r"\bomp\.h|#\s*pragma\s+omp|\bomp_": ("csrc/core/parallel.h", "csrc/core/parallel.cpp"),
     r"\bpybind11|\bPython\.h": ("csrc/bindings/",),
     r"\bimmintrin|\b_mm\d*_": ("csrc/cpu/",),

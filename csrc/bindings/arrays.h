@@ -16,10 +16,10 @@ namespace fd::bindings {
 
 namespace py = pybind11;
 
-inline DType dtype_of(const py::array& a) {
-    const char kind = a.dtype().kind();
-    const auto size = a.dtype().itemsize();
-    if (a.dtype().byteorder() == '>') throw InvalidArgument("array: byte order must be native");
+inline DType dtype_of(const py::dtype& dtype) {
+    const char kind = dtype.kind();
+    const auto size = dtype.itemsize();
+    if (dtype.byteorder() == '>') throw InvalidArgument("array: byte order must be native");
     if (kind == 'b') return DType::boolean;
     if (kind == 'f' && size == 4) return DType::f32;
     if (kind == 'f' && size == 8) return DType::f64;
@@ -33,9 +33,10 @@ inline DType dtype_of(const py::array& a) {
             default: break;
         }
     }
-    throw InvalidArgument("array: dtype " + std::string(py::str(a.dtype())) +
+    throw InvalidArgument("array: dtype " + std::string(py::str(dtype)) +
                           " is not a real number type of at most 64 bits");
 }
+inline DType dtype_of(const py::array& a) { return dtype_of(a.dtype()); }
 
 inline View view_of(const py::array& a) {
     if (a.ndim() != 1 && a.ndim() != 2) throw InvalidArgument("array: one or two dimensions are needed");
@@ -49,11 +50,45 @@ inline View view_of(const py::array& a) {
     return v;
 }
 
-inline Dataset dataset_of(const py::array& x, const py::object& y, const py::object& weights) {
+inline bool is_on_device(const py::handle& a) {
+    return !py::isinstance<py::array>(a) && py::hasattr(a, "__cuda_array_interface__");
+}
+// An array in the GPU's memory, by the CUDA array interface. Whoever made it has waited until it was written.
+inline View device_view_of(const py::handle& a, bool writeable = false) {
+    const auto d = py::cast<py::dict>(a.attr("__cuda_array_interface__"));
+    const auto shape = py::cast<py::tuple>(d["shape"]), data = py::cast<py::tuple>(d["data"]);
+    if (shape.size() != 1 && shape.size() != 2) throw InvalidArgument("array: one or two dimensions are needed");
+    if (writeable && py::cast<bool>(data[1])) throw InvalidArgument("array: it must be writeable");
+    View v;
+    v.on_device = true;
+    v.data = reinterpret_cast<const char*>(py::cast<uintptr_t>(data[0]));
+    v.dtype = dtype_of(py::dtype::from_args(d["typestr"]));
+    v.rows = py::cast<int64_t>(shape[0]);
+    v.cols = shape.size() == 2 ? py::cast<int64_t>(shape[1]) : 1;
+    const int64_t item = size_of(v.dtype);
+    v.row_stride = v.cols * item, v.col_stride = item;
+    if (d.contains("strides") && !d["strides"].is_none()) {
+        const auto strides = py::cast<py::tuple>(d["strides"]);
+        v.row_stride = py::cast<int64_t>(strides[0]);
+        if (strides.size() == 2) v.col_stride = py::cast<int64_t>(strides[1]);
+    }
+    return v;
+}
+inline View view_of(const py::object& a) {
+    return is_on_device(a) ? device_view_of(a) : view_of(py::cast<py::array>(a));
+}
+
+inline Dataset dataset_of(const py::object& x, const py::object& y, const py::object& weights) {
     Dataset d;
     d.x = view_of(x);
-    if (!y.is_none()) d.y = view_of(py::cast<py::array>(y));
-    if (!weights.is_none()) {
+    if (!y.is_none()) d.y = view_of(y);
+    if (is_on_device(weights)) {
+        const View w = device_view_of(weights);
+        if (w.rows != d.x.rows || w.cols != 1 || w.dtype != DType::f64 || w.row_stride != 8)
+            throw InvalidArgument("weights must be contiguous float64 (rows,)");
+        d.weights = reinterpret_cast<const double*>(w.data);
+        d.weights_on_device = true;
+    } else if (!weights.is_none()) {
         const auto w = py::cast<py::array>(weights);
         if (w.ndim() != 1 || w.shape(0) != d.x.rows || w.dtype().kind() != 'f' || w.itemsize() != 8 ||
             (w.shape(0) > 1 && w.strides(0) != 8))
@@ -152,7 +187,10 @@ private:
     std::optional<py::error_already_set> raised_;
 };
 
-void bind_engine(py::module_&);
+// What a module's engines are: makes the net that a program describes, on the module's device.
+using MakeNet = std::unique_ptr<Backend> (*)(const py::dict& program);
+
+void bind_engine(py::module_&, MakeNet);
 void bind_kernels(py::module_&);
 void bind_population(py::module_&);
 

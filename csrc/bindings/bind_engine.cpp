@@ -11,10 +11,7 @@ namespace {
 
 class Engine {
 public:
-    explicit Engine(const py::dict& program) {
-        net_ = make_cpu(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), ops_of(program),
-                        net_type(program), mixed_precision(program));
-    }
+    explicit Engine(std::unique_ptr<Backend> net) : net_(std::move(net)) {}
 
     py::list get_tensors() const {
         const InUse use(busy_);
@@ -90,7 +87,7 @@ public:
         net_->set_step(field<int64_t>(state, "step"));
     }
 
-    py::dict train(const py::array& x, const py::object& y, const py::object& weights, const py::object& val,
+    py::dict train(const py::object& x, const py::object& y, const py::object& weights, const py::object& val,
                    int64_t batch_size, bool shuffle, int64_t epoch, int64_t first_batch,
                    const py::array_t<double, py::array::c_style>& learning_rates, bool stop_on_nan,
                    const py::object& progress, int n_threads, bool goes_on, const std::optional<int>& probe_level,
@@ -102,12 +99,12 @@ public:
         r.probe_first = probe_first;
         if (probe_level && std::abs(*probe_level) > 30) throw InvalidArgument("probe_level must be from -30 to 30");
         Dataset validation;
-        r.train = dataset_of(x, y, weights);
+        r.train = data_of(x, y, weights);
         py::tuple held;  // keeps the validation arrays alive
         if (!val.is_none()) {
             held = py::cast<py::tuple>(val);
             if (held.size() != 3) throw InvalidArgument("val must be (x, y, weights)");
-            validation = dataset_of(py::cast<py::array>(held[0]), held[1], held[2]);
+            validation = data_of(held[0], held[1], held[2]);
             check_labels(validation);
             r.validation = &validation;
         }
@@ -159,9 +156,9 @@ public:
 
     int64_t probe_period(int64_t rows, int64_t batch_size) const { return net_->probe_period(rows, batch_size); }
 
-    py::array_t<double> evaluate(const py::array& x, const py::object& y, const py::object& weights, int n_threads) {
+    py::array_t<double> evaluate(const py::object& x, const py::object& y, const py::object& weights, int n_threads) {
         const InUse use(busy_);
-        const Dataset d = dataset_of(x, y, weights);
+        const Dataset d = data_of(x, y, weights);
         check_labels(d);
         std::vector<double> totals(size_t(net_->training()->totals(plan().outputs)));
         Signals signals;
@@ -189,14 +186,10 @@ public:
         return out;
     }
 
-    void predict(const py::array& x, py::array out, int n_threads) {
+    void predict(const py::object& x, const py::object& out, int n_threads) {
         const InUse use(busy_);
-        const View v = view_of(x);
-        if (out.ndim() != 2 || out.shape(0) != v.rows || out.shape(1) != plan().outputs ||
-            dtype_of(out) != net_->dtype() || !(out.flags() & py::array::c_style) || !out.writeable())
-            throw InvalidArgument(
-                "predict: out must be a writeable C-ordered (rows, outputs) array of the net's dtype");
-        void* to = out.mutable_data();
+        const View v = input_of(x);
+        void* to = room(out, v.rows, plan().outputs, "predict: out");
         Signals signals;
         {
             const WithoutGil unlocked;
@@ -205,10 +198,10 @@ public:
         signals.rethrow();
     }
 
-    py::tuple loss_and_grad(const py::array& x, const py::object& y, const py::object& weights, bool training,
+    py::tuple loss_and_grad(const py::object& x, const py::object& y, const py::object& weights, bool training,
                             int n_threads) {
         const InUse use(busy_);
-        const Dataset d = dataset_of(x, y, weights);
+        const Dataset d = data_of(x, y, weights);
         check_labels(d);
         py::list gradients;
         std::vector<void*> to;
@@ -228,10 +221,10 @@ public:
     }
 
     // Kernel and bias of the last dense op, float64; None if there is no solution.
-    py::object solve_output(const py::array& x, const py::array& y, const py::object& weights, double ridge,
+    py::object solve_output(const py::object& x, const py::object& y, const py::object& weights, double ridge,
                             int n_threads) {
         const InUse use(busy_);
-        const Dataset d = dataset_of(x, y, weights);
+        const Dataset d = data_of(x, y, weights);
         const Op& top = plan().ops[size_t(plan().output_op)];
         py::array kernel = empty_array(DType::f64, {top.in, top.out}), bias = empty_array(DType::f64, {top.out});
         auto *to = static_cast<double*>(kernel.mutable_data()), *shift = static_cast<double*>(bias.mutable_data());
@@ -247,9 +240,9 @@ public:
         return py::make_tuple(kernel, top.bias < 0 ? py::object(py::none()) : py::object(bias));
     }
 
-    py::list activations(const py::array& x, int n_threads) {
+    py::list activations(const py::object& x, int n_threads) {
         const InUse use(busy_);
-        const View v = view_of(x);
+        const View v = input_of(x);
         py::list out;
         std::vector<void*> to;
         for (const Op& op : plan().ops) {
@@ -285,6 +278,33 @@ private:
     }
 
     const Plan& plan() const { return net_->plan(); }
+    // The GPU's memory is of use to an engine on the GPU only; Python has told the user so.
+    View mine(const View& v) const {
+        if (v.on_device && !net_->on_gpu()) throw InvalidArgument("array: it is in a GPU's memory, but the engine is not on the GPU");
+        return v;
+    }
+    View input_of(const py::object& x) const { return mine(view_of(x)); }
+    Dataset data_of(const py::object& x, const py::object& y, const py::object& weights) const {
+        const Dataset d = dataset_of(x, y, weights);
+        mine(d.x), mine(d.y);
+        return d;
+    }
+    // Where to write a (rows, cols) result; the caller keeps the array.
+    void* room(const py::object& out, int64_t rows, int64_t cols, const std::string& where) const {
+        View v;
+        if (is_on_device(out)) {
+            v = mine(device_view_of(out, true));
+        } else {
+            const auto a = py::cast<py::array>(out);
+            if (!a.writeable()) throw InvalidArgument(where + " must be writeable");
+            v = view_of(a);
+        }
+        const int64_t item = size_of(net_->dtype());
+        if (v.rows != rows || v.cols != cols || v.dtype != net_->dtype() || (cols > 1 && v.col_stride != item) ||
+            (rows > 1 && v.row_stride != cols * item))
+            throw InvalidArgument(where + " must be a writeable C-ordered (rows, outputs) array of the net's dtype");
+        return const_cast<char*>(v.data);
+    }
     static int threads(int n) { return n > 0 ? n : available_threads(); }
 
     // Class ids index memory, so they are checked even if Python has done so.
@@ -296,10 +316,10 @@ private:
 
 }  // namespace
 
-void bind_engine(py::module_& m) {
+void bind_engine(py::module_& m, MakeNet make) {
     using namespace py::literals;
-    py::class_<Engine>(m, "Engine")
-        .def(py::init<const py::dict&>(), "program"_a)
+    py::class_<Engine>(m, "Engine", py::module_local())  // each device's module has its own
+        .def(py::init([make](const py::dict& program) { return std::make_unique<Engine>(make(program)); }), "program"_a)
         .def("get_tensors", &Engine::get_tensors)
         .def("set_tensors", &Engine::set_tensors, "tensors"_a)
         .def("configure", &Engine::configure, "training"_a)

@@ -55,8 +55,8 @@ std::vector<Op> ops_of(const py::dict& program) {
 
 DType net_type(const py::dict& program) {
     const auto dtype = field<std::string>(program, "dtype");
-    if (dtype != "float32" && dtype != "float64" && dtype != "bfloat16")
-        throw InvalidArgument("dtype must be 'float32', 'float64' or 'bfloat16'");
+    if (dtype != "float32" && dtype != "float64" && dtype != "bfloat16" && dtype != "tf32")
+        throw InvalidArgument("dtype must be 'float32', 'float64', 'bfloat16' or 'tf32'");
     return dtype == "float64" ? DType::f64 : DType::f32;
 }
 bool mixed_precision(const py::dict& program) { return field<std::string>(program, "dtype") == "bfloat16"; }
@@ -98,7 +98,7 @@ Training training_of(const py::dict& d) {
 
 void check_class_ids(const Dataset& d, const Training* training, int64_t classes) {
     if (!training) throw InternalError("the engine was not configured");
-    if (!training->sparse() || !d.y) return;
+    if (!training->sparse() || !d.y || d.y.on_device) return;  // Python has looked there
     const auto bad = out_of_range(d.y, classes);
     if (bad >= 0) throw InvalidArgument("class id out of range in row " + std::to_string(bad));
 }

@@ -1,7 +1,7 @@
 // The module's entry: loads the BLAS that lies beside it and lists what there is.
 #include <dlfcn.h>
 
-#include "bindings/arrays.h"
+#include "bindings/lowered.h"
 #include "core/parallel.h"
 #include "cpu/gemm.h"
 #include "cpu/kernels.h"
@@ -89,6 +89,11 @@ int64_t first_nonfinite(const py::array& x) {
     return -1;
 }
 
+std::unique_ptr<Backend> make_net(const py::dict& program) {
+    return make_cpu(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), ops_of(program), net_type(program),
+                    mixed_precision(program));
+}
+
 py::dict build_info() {
     py::dict d;
     std::string available;
@@ -102,7 +107,7 @@ py::dict build_info() {
     d["build_type"] = FD_BUILD_TYPE;
     d["flags"] = FD_FLAGS;
     d["commit"] = FD_COMMIT;
-    d["cuda"] = "off";
+    d["cuda"] = FD_CUDA_BUILD;
     d["threads"] = std::to_string(available_threads());
     return d;
 }
@@ -121,7 +126,7 @@ PYBIND11_MODULE(_core, m) {
     using namespace py::literals;
     cpu::load_blas(folder_of_this_file() + "_libs/libfastdense_openblas.so", cpu::isa().blas_core);
     py::register_exception<InternalError>(m, "InternalError", PyExc_RuntimeError);
-    bind_engine(m);
+    bind_engine(m, make_net);
     bind_kernels(m);
     bind_population(m);
     m.attr("ACTIVATIONS") = list_of(ops::activation_names);

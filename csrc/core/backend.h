@@ -68,6 +68,7 @@ public:
     virtual ~Backend() = default;
     virtual const Plan& plan() const = 0;
     virtual DType dtype() const = 0;
+    virtual bool on_gpu() const { return false; }  // then views may lie in its memory, and results may go there
     virtual void read_tensor(int tensor, void* out) const = 0;
     virtual void write_tensor(int tensor, const void* in) = 0;
     virtual void configure(const Training&) = 0;  // resets the optimizer's state
@@ -91,7 +92,11 @@ public:
     virtual const Training* training() const = 0;  // null before configure
 };
 
+enum class Precision { full, tf32, bf16 };  // of the operands of dense products; others than full only with f32
+
 // bf16: see Plan; only with f32.
 std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype, bool bf16 = false);
+
+std::unique_ptr<Backend> make_cuda(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype, Precision);
 
 }  // namespace fd

@@ -104,6 +104,15 @@ ops::Rule Training::rule() const {
     throw InvalidArgument("optimizer: unknown kind '" + optimizer + "'");
 }
 
+LossForm::LossForm(const Plan& plan, const Training& t) {
+    const Op& top = plan.ops.back();
+    const auto act = top.has_activation() ? top.activation : ops::Activation::linear;
+    fused = !t.from_logits &&
+            ((t.categorical() && act == ops::Activation::softmax) || (t.binary() && act == ops::Activation::sigmoid));
+    logits = fused || (t.from_logits && (t.categorical() || t.binary()));
+    kind = t.binary() && logits ? ops::Loss::binary_crossentropy_logits : t.loss;
+}
+
 int find_name(const char* family, const char* const* names, int count, const std::string& name) {
     for (int i = 0; i < count; ++i)
         if (name == names[i]) return i;

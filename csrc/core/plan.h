@@ -124,6 +124,14 @@ struct Training {  // what is optimised
     int64_t totals(int64_t outputs) const;  // Σ loss, Σ rows, metric states
 };
 
+// How the loss is computed: softmax or sigmoid fused with their cross-entropy, from the pre-activation.
+struct LossForm {
+    bool fused = false, logits = false;
+    ops::Loss kind = ops::Loss::mse;
+    LossForm() = default;
+    LossForm(const Plan& plan, const Training& training);
+};
+
 // The number of `name` in a list of names; InvalidArgument naming `family` if it is not there.
 int find_name(const char* family, const char* const* names, int count, const std::string& name);
 template <size_t N>

@@ -28,12 +28,29 @@ enum class OpKind {
 };
 
 enum class DType { boolean, i8, u8, i16, u16, i32, u32, i64, u64, f32, f64 };
+inline int64_t size_of(DType t) {
+    switch (t) {
+        case DType::boolean:
+        case DType::i8:
+        case DType::u8: return 1;
+        case DType::i16:
+        case DType::u16: return 2;
+        case DType::i32:
+        case DType::u32:
+        case DType::f32: return 4;
+        case DType::i64:
+        case DType::u64:
+        case DType::f64: return 8;
+    }
+    return 0;
+}
 
 // A two-dimensional array in the caller's memory; strides in bytes. It is read in place, whatever its type and order.
 struct View {
     const char* data = nullptr;
     DType dtype = DType::f32;
     int64_t rows = 0, cols = 0, row_stride = 0, col_stride = 0;
+    bool on_device = false;  // in the memory of the engine's own device, not the host's
 
     explicit operator bool() const { return data != nullptr; }
     bool same_as(const View& v) const {
@@ -46,6 +63,7 @@ struct View {
 struct Dataset {
     View x, y;                        // y: targets (rows, outputs), or class ids (rows, 1) for the sparse loss
     const double* weights = nullptr;  // (rows,), or none
+    bool weights_on_device = false;
     int64_t rows() const { return x.rows; }
 };
 

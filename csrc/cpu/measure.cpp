@@ -92,15 +92,6 @@ void measure_rows(const Kernels<T>& kernels, const Metric& metric, LossRows<T> l
     }
 }
 
-LossForm::LossForm(const Plan& plan, const Training& t) {
-    const Op& top = plan.ops.back();
-    const auto act = top.has_activation() ? top.activation : ops::Activation::linear;
-    fused = !t.from_logits &&
-            ((t.categorical() && act == ops::Activation::softmax) || (t.binary() && act == ops::Activation::sigmoid));
-    logits = fused || (t.from_logits && (t.categorical() || t.binary()));
-    kind = t.binary() && logits ? ops::Loss::binary_crossentropy_logits : t.loss;
-}
-
 template <class T>
 void add_metrics(const Training& t, const T* p, const T* y, const int32_t* labels, const double* weights, int64_t rows,
                  int64_t cols, const double* row_values, int64_t stride, double total_weight, double* state) {

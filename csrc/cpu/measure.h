@@ -9,13 +9,6 @@ namespace fd::cpu {
 template <class T>
 void measure_rows(const Kernels<T>& kernels, const Metric& metric, LossRows<T> l);
 
-// How the loss is computed: softmax or sigmoid fused with their cross-entropy, from the pre-activation.
-struct LossForm {
-    bool fused = false, logits = false;
-    ops::Loss kind = ops::Loss::mse;
-    LossForm(const Plan& plan, const Training& training);
-};
-
 // Adds a batch's metrics to `state`; `row_values` holds those that are one value a row, `stride` rows apart.
 template <class T>
 void add_metrics(const Training&, const T* p, const T* y, const int32_t* labels, const double* weights, int64_t rows,

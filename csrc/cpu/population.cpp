@@ -42,7 +42,7 @@ public:
     void configure(const Training& training) override {
         training_ = training;
         configured_ = true;
-        fused_ = loss_is_fused(plan_, training);
+        fused_ = LossForm(plan_, training).fused;
         step_ = 0;
         slots_ = std::vector<Buffer<T>>(size_t(slots()));
         for (Buffer<T>& slot : slots_) slot.reserve(groups_ * layout_.parameters * width_);

@@ -38,8 +38,6 @@ struct LaneLayout {  // of parameters and statistics
     int64_t parameters = 0, statistics = 0, penalty_scratch = 0;
 };
 
-bool loss_is_fused(const Plan&, const Training&);
-
 // What one thread needs to train a group, sized before the first step.
 template <class T>
 struct LaneScratch {

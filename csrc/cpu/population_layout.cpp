@@ -26,13 +26,6 @@ LaneLayout::LaneLayout(const Plan& plan) : offset(plan.tensors.size(), -1) {
     }
 }
 
-bool loss_is_fused(const Plan& plan, const Training& t) {
-    const Op& top = plan.ops.back();
-    const auto act = top.has_activation() ? top.activation : ops::Activation::linear;
-    return !t.from_logits &&
-           ((t.categorical() && act == ops::Activation::softmax) || (t.binary() && act == ops::Activation::sigmoid));
-}
-
 LaneProgram::LaneProgram(const Plan& plan, LaneMode mode, bool fused, int64_t rows) {
     const LaneLayout layout(plan);
     const int last = int(plan.ops.size()) - 1;
@@ -102,7 +95,7 @@ LaneProgram::LaneProgram(const Plan& plan, LaneMode mode, bool fused, int64_t ro
 namespace fd {
 
 std::string why_not_lanes(const Plan& plan, const Training& training, DType dtype, int64_t rows) {
-    const bool fused = cpu::loss_is_fused(plan, training);
+    const bool fused = LossForm(plan, training).fused;
     if (training.muon()) return "Muon works on whole matrices";
     if (training.full_batch()) return "a full-batch solver goes its own way with each net";
     if (training.kfac()) return "KFAC works on whole matrices";

@@ -98,14 +98,14 @@ struct Shuffle {
         Words a = philox(0, 0, epoch, stream_shuffle, seed), b = philox(1, 0, epoch, stream_shuffle, seed);
         for (int i = 0; i < 6; ++i) key[i] = i < 4 ? a.w[i] : b.w[i - 4];
     }
-    static uint32_t mix(uint32_t h) {
+    FD_HD static uint32_t mix(uint32_t h) {
         h ^= h >> 16;
         h *= 0x85EBCA6Bu;
         h ^= h >> 13;
         h *= 0xC2B2AE35u;
         return h ^ (h >> 16);
     }
-    uint64_t operator()(uint64_t v) const {
+    FD_HD uint64_t operator()(uint64_t v) const {
         const uint32_t mask = uint32_t((uint64_t(1) << half) - 1);
         do {
             uint32_t left = uint32_t(v >> half), right = uint32_t(v) & mask;

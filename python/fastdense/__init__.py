@@ -33,7 +33,7 @@ from .optimizers import (
 from .saving import load
 
 if TYPE_CHECKING:
-    from . import datasets, keras
+    from . import cuda, datasets, keras
     from .many import fit_many
     from .population import Population
     from .starts import start_on_data
@@ -52,7 +52,7 @@ _LAZY = {
     "show_versions": "versions",
     "start_on_data": "starts",
 }
-_MODULES = ("datasets", "keras")
+_MODULES = ("cuda", "datasets", "keras")
 
 __all__ = [
     "KFAC",
@@ -83,6 +83,7 @@ __all__ = [
     "build_config",
     "callbacks",
     "cross_validate",
+    "cuda",
     "datasets",
     "fit_many",
     "initializers",

@@ -1,4 +1,7 @@
-"""From anything that holds numbers to a plain NumPy array, without a copy wherever that is possible.
+"""From anything that holds numbers to a plain array where they lie, without a copy wherever that is possible.
+
+In the host's memory that is a NumPy array, in a GPU's a CuPy array (and `Array` stands for both): `namespace_of` gives
+the library that works on one, so that checks are written once. CuPy is imported when the first such array comes.
 
 Messages of all checks are made by `fail`: where, what was given, what is needed, what to do.
 """
@@ -7,12 +10,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from importlib import import_module
 from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
+
+_DLPACK_CUDA = (2, 13)  # device types of DLPack: memory of a GPU, and memory that it shares with the host
 
 
 class TooLargeError(ValueError, MemoryError):
@@ -24,10 +30,12 @@ def fail(where: str, given: str, needed: str, remedy: str = "") -> NoReturn:
     raise ValueError(f"{where}: {given}; {needed}" + (f": {remedy}" if remedy else ""))
 
 
-def as_array(where: str, name: str, value: object) -> Array:
+def as_array(where: str, name: str, value: object, device: str | None = None) -> Array:
     """Turn `value` into a plain array of bools, integers, float32 or float64, without a copy wherever that is possible.
 
     float16 becomes float32, wider floats become float64, foreign byte order becomes native: only these are copied.
+    `device` is that of the model the numbers are for: a "cuda" model takes them on a GPU too, where they stay. None:
+    they are no data, and needed in the host's memory whatever the model.
     """
     if value is None:
         fail(
@@ -48,20 +56,100 @@ def as_array(where: str, name: str, value: object) -> Array:
             "dense arrays are needed",
             f"pass {name}.toarray()",
         )
+    if on_gpu(value):
+        return _as_numbers(where, name, value, _gpu_array(where, name, value, device))
     try:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             array: Array = np.from_dlpack(value)
         else:
             array = np.asarray(value)
     except (ValueError, TypeError, RuntimeError, BufferError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         fail(
             where,
-            f"{name} ({type(value).__name__}) cannot be read as an array ({reason})",
+            f"{name} ({type(value).__name__}) cannot be read as an array ({_reason(error)})",
             "rows of equal length in this machine's memory are needed",
             f"pass {name} as a NumPy array; for a tensor {name}.detach().cpu().numpy()",
         )
     return _as_numbers(where, name, value, array)
+
+
+def _reason(error: Exception) -> str:
+    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+
+
+# ---- arrays on a GPU -----------------------------------------------------------------------------------------------
+
+
+def on_gpu(value: object) -> bool:
+    """Whether the numbers of `value` lie in the memory of an NVIDIA GPU: CuPy arrays, torch tensors and others."""
+    if isinstance(value, np.ndarray):
+        return False
+    try:
+        if hasattr(value, "__dlpack_device__"):
+            return int(value.__dlpack_device__()[0]) in _DLPACK_CUDA
+        return hasattr(value, "__cuda_array_interface__")
+    except (RuntimeError, TypeError, ValueError, BufferError):  # what exports nothing is read in other ways
+        return False
+
+
+def _gpu_array(where: str, name: str, value: Any, device: str | None) -> Array:
+    """A CuPy array of the same memory; work queued on it comes before what CuPy's current stream does next."""
+    given = f"{name} is in the memory of a GPU ({type(value).__module__.split('.')[0]}.{type(value).__name__})"
+    calls = {"get": ".get()", "cpu": ".detach().cpu()", "copy_to_host": ".copy_to_host()"}
+    copied = next((name + call for method, call in calls.items() if hasattr(value, method)), f"np.asarray({name})")
+    if device is None:
+        fail(where, given, f"{name} is needed in the host's memory", f"pass {copied}")
+    if device != "cuda":
+        remedy = f"pass {copied}, or move the model with model.to('cuda')"
+        fail(where, given, f"this model is on device='{device}', which reads the host's memory", remedy)
+    try:
+        cupy = import_module("cupy")
+    except ImportError as error:
+        raise ImportError(
+            f"{where}: {given}; CuPy is needed to look at it there, and cannot be imported ({error}): "
+            f"pip install 'fastdense[cuda]', or pass {copied}"
+        ) from error
+    try:
+        if isinstance(value, cupy.ndarray):
+            array: Array = value
+        elif hasattr(value, "__dlpack__"):  # its owner then makes CuPy's current stream wait for its own
+            array = cupy.from_dlpack(value)
+        else:  # CuPy waits for the stream that the interface names
+            array = cupy.asarray(value)
+    except (ValueError, TypeError, RuntimeError, BufferError) as error:
+        fail(
+            where,
+            f"{name} ({type(value).__name__}) cannot be read as an array on a GPU ({_reason(error)})",
+            "bool, integer or floating numbers are needed",
+            f"pass {name} as a CuPy array; for a tensor {name}.detach()",
+        )
+    return array
+
+
+def namespace_of(array: Array) -> Any:
+    """The library that works on an array where it lies: NumPy or CuPy."""
+    return np if isinstance(array, np.ndarray) else import_module("cupy")
+
+
+def to_host(array: Array) -> Array:
+    """The same numbers in the host's memory; those of a CuPy array are copied, so that this is for few of them."""
+    host: Array = array if isinstance(array, np.ndarray) else namespace_of(array).asnumpy(array)
+    return host
+
+
+def beside(array: Array, other: Array) -> Array:
+    """`array`, copied to the GPU if only `other` is there."""
+    there: Array = array if isinstance(other, np.ndarray) else namespace_of(other).asarray(array)
+    return there
+
+
+def empty_beside(other: Array, shape: tuple[int, ...], dtype: Any) -> Array:
+    """An array to be filled, where `other` lies."""
+    made: Array = namespace_of(other).empty(shape, dtype)
+    return made
+
+
+# ---- numbers -------------------------------------------------------------------------------------------------------
 
 
 def _as_numbers(where: str, name: str, value: object, array: Array) -> Array:
@@ -94,7 +182,8 @@ def _as_numbers(where: str, name: str, value: object, array: Array) -> Array:
     if kind not in "biuf":
         fail(where, given, "bool, integer or floating numbers are needed", f"pass {name}.astype('float32')")
     if kind == "f" and array.dtype.itemsize == 2:
-        check_memory(where, 4 * array.size, f"{name} in float32", "store it as float32")
+        if isinstance(array, np.ndarray):
+            check_memory(where, 4 * array.size, f"{name} in float32", "store it as float32")
         return array.astype(np.float32)
     if kind == "f" and array.dtype.itemsize > 8:
         check_memory(where, 8 * array.size, f"{name} in float64", "store it as float64")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -35,17 +34,18 @@ class BaseModel:
         inputs: int,
         seed: int = 0,
         dtype: str = "float32",
+        precision: str | None = None,
         device: str = "cpu",
         name: str | None = None,
     ) -> None:
         self.name = optional_text("Model: name", name) or "model"
         check_device(device)
-        self.net = Net(layers, inputs, seed, dtype)
+        self.net = Net(layers, inputs, seed, dtype, precision)
         self.machine = Machine(self.net, device)
         self._optimizer: optimizers.Optimizer | None = None
         self._loss: losses.Loss | None = None
         self._metrics: list[metrics.Metric] = []
-        self._shape = Shape(self.net.inputs, self.net.outputs, self.net.dtype)
+        self._loss_weight = 1.0
         self.stop_training = False
         self.history: History | None = None
         self.hinted = False  # whether `fit` has said that something is wrong
@@ -78,6 +78,11 @@ class BaseModel:
         return self.net.dtype
 
     @property
+    def precision(self) -> str | None:
+        """To what matrix products round their operands: "tf32", "bfloat16", or None if they do not."""
+        return self.net.precision
+
+    @property
     def device(self) -> str:
         """Where it is computed; `to` changes it."""
         return self.machine.device
@@ -102,7 +107,12 @@ class BaseModel:
     @property
     def loss_weights(self) -> float:
         """Factor of the loss, 1 unless `compile` was given another."""
-        return self._shape.loss_weight
+        return self._loss_weight
+
+    @property
+    def _shape(self) -> Shape:
+        """What checks of data need to know."""
+        return Shape(self.net.inputs, self.net.outputs, self.net.dtype, self._loss_weight, self.device)
 
     @property
     def metrics(self) -> list[metrics.Metric]:
@@ -135,7 +145,8 @@ class BaseModel:
 
     def __repr__(self) -> str:
         widths = " -> ".join(map(str, (self.inputs, *self.net.widths)))
-        return f"<Model {self.name!r} {widths}, {self.count_params():,} parameters, {self.dtype} on {self.device}>"
+        dtype = f"{self.dtype}, {self.precision}" if self.precision not in (None, self.dtype) else self.dtype
+        return f"<Model {self.name!r} {widths}, {self.count_params():,} parameters, {dtype} on {self.device}>"
 
     # ---- compile ---------------------------------------------------------------------------------------------------
 
@@ -173,7 +184,7 @@ class BaseModel:
         check_solver("compile", chosen_optimizer, chosen_loss, self.net)
         self.machine.configure(chosen_optimizer, chosen_loss, chosen_metrics)
         self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
-        self._shape = replace(self._shape, loss_weight=weight)
+        self._loss_weight = weight
 
     def _compiled_loss(self, where: str) -> losses.Loss:
         if self._loss is None:
@@ -236,6 +247,7 @@ class BaseModel:
             "inputs": self.inputs,
             "seed": self.seed,
             "dtype": self.dtype,
+            "precision": self.precision,
             "device": self.device,
             "name": self.name,
         }

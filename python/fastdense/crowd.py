@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, empty_beside
 from .data import Rows
 from .engine import Engine, make_engine, value_dtype
 from .net import Net
@@ -368,7 +368,7 @@ class Crowd:
 
     def predict(self, x: Array, n_threads: int = 0) -> Array:
         """Outputs: (starts, rows, outputs)."""
-        out = np.empty((len(self), len(x), self.net.outputs), self.value_dtype)
+        out = empty_beside(x, (len(self), len(x), self.net.outputs), self.value_dtype)
         self.nets.predict(x, out, n_threads=n_threads)
         return out
 
@@ -381,7 +381,7 @@ class Crowd:
         count = sum(len(one.tensors(width)) for one, width in self._layers()[: layer + 1])
         nets = self._make({**self.net.program, "ops": ops[:end]}, None)
         self._write(nets, (self.tensors() if tensors is None else tensors)[:count])
-        out = np.empty((len(self), len(x), self.net.widths[layer]), self.value_dtype)
+        out = empty_beside(x, (len(self), len(x), self.net.widths[layer]), self.value_dtype)
         nets.predict(x, out, n_threads=0)
         return out
 

@@ -2,22 +2,26 @@
 
 What passes goes to the engines as it is: no array that an engine can read (bool, integer, float32, float64, any
 strides, read-only, memory-mapped) is copied. Messages say where, what was given, what is needed and what to do.
+
+Arrays on a GPU are looked at there, by the same lines: what works on a whole array is called as a method or from
+`namespace_of` it, and only single numbers come back to the host.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
 import numpy as np
 
-from .arrays import Array, as_array, fail, position_of
+from .arrays import Array, as_array, beside, fail, namespace_of, position_of, to_host
 from .losses import Loss
 from .specs import number
 
 BLOCK = 1 << 18  # elements looked at in one go: small enough for the cache, and no large temporaries
+GPU_BLOCK = 1 << 24  # on a GPU: many enough for all of it
 FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
@@ -29,11 +33,15 @@ class Shape:
     outputs: int
     dtype: str
     loss_weight: float = 1.0  # factor of the loss, which every row's weight takes over
+    device: str = "cpu"  # "cuda": data may be on a GPU
 
 
 @dataclass(frozen=True)
 class Rows:
-    """Checked data: `x` (n, inputs), `y` (n, outputs) or (n,) class ids, `w` float64 (n,) or None."""
+    """Checked data: `x` (n, inputs), `y` (n, outputs) or (n,) class ids, `w` float64 (n,) or None.
+
+    Each may be in the host's memory or, for a model on a GPU, there.
+    """
 
     x: Array
     y: Array
@@ -50,13 +58,17 @@ class Rows:
         """Some of the rows, without a copy."""
         return Rows(self.x[rows], self.y[rows], None if self.w is None else self.w[rows])
 
+    def on_host(self) -> Rows:
+        """The same rows in the host's memory, where arrays on a GPU are copied to."""
+        return Rows(to_host(self.x), to_host(self.y), None if self.w is None else to_host(self.w))
+
 
 # ---- x -------------------------------------------------------------------------------------------------------------
 
 
 def check_x(where: str, x: object, net: Shape, *, name: str = "x") -> Array:
     """Return `x` as a checked (rows, inputs) array; one dimension means one column, only if the net has one input."""
-    array = as_array(where, name, x)
+    array = as_array(where, name, x, net.device)
     needed = f"a dense net needs (rows, {net.inputs})"
     if array.ndim == 0:
         fail(where, f"{name} is a single number, {array.item()!r}", needed, f"pass [[{array.item()!r}]]")
@@ -94,6 +106,8 @@ def check_x(where: str, x: object, net: Shape, *, name: str = "x") -> Array:
 
 def first_nonfinite(x: Array) -> int:
     """Flat index (row-major) of the first NaN or infinity in a 2-D array of floats, or -1."""
+    if not isinstance(x, np.ndarray):
+        return _first_nonfinite(x)
     try:
         from ._core import first_nonfinite as scan
     except ImportError:  # only the reference engine is there
@@ -102,12 +116,18 @@ def first_nonfinite(x: Array) -> int:
 
 
 def _first_nonfinite(x: Array) -> int:
-    rows = max(1, BLOCK // max(1, x.shape[1]))
-    for start in range(0, len(x), rows):
-        good = np.isfinite(x[start : start + rows])
+    xp = namespace_of(x)
+    for start, block in _blocks(x):
+        good = xp.isfinite(block)
         if not good.all():
-            return start * int(x.shape[1]) + int(np.argmin(good))
+            return start * int(x.shape[1]) + int(good.argmin())
     return -1
+
+
+def _blocks(x: Array) -> Iterator[tuple[int, Array]]:
+    """The rows, in parts of a size that is quickly looked at, with the number of the first of each."""
+    rows = max(1, (BLOCK if isinstance(x, np.ndarray) else GPU_BLOCK) // max(1, x.shape[1]))
+    return ((start, x[start : start + rows]) for start in range(0, len(x), rows))
 
 
 def check_finite(where: str, name: str, array: Array, dtype: str = "float64") -> None:
@@ -121,7 +141,7 @@ def check_finite(where: str, name: str, array: Array, dtype: str = "float64") ->
         axis = ".all(axis=1)" if array.ndim == 2 and array.shape[1] > 1 else ""
         fail(
             where,
-            f"{position_of(name, place)} is {flat.flat[index]}",
+            f"{position_of(name, place)} is {array[place].item()}",
             "finite numbers are needed",
             f"drop or fill such rows; np.isfinite({name}){axis} marks the good ones",
         )
@@ -130,15 +150,13 @@ def check_finite(where: str, name: str, array: Array, dtype: str = "float64") ->
 
 
 def _check_float32_range(where: str, name: str, array: Array, flat: Array) -> None:
-    rows = max(1, BLOCK // max(1, flat.shape[1]))
-    for start in range(0, len(flat), rows):
-        block = flat[start : start + rows]
+    for start, block in _blocks(flat):
         if block.size and (block.max() > FLOAT32_MAX or block.min() < -FLOAT32_MAX):
-            row, column = divmod(int(np.argmax(np.abs(block) > FLOAT32_MAX)), flat.shape[1])
+            row, column = divmod(int((abs(block) > FLOAT32_MAX).argmax()), flat.shape[1])
             place = (start + row, column)[: array.ndim]
             fail(
                 where,
-                f"{position_of(name, place)} is {block[row, column]:g}, too large for float32 (3.4e38)",
+                f"{position_of(name, place)} is {array[place].item():g}, too large for float32 (3.4e38)",
                 "numbers of moderate size are needed",
                 f"scale {name}, or make the Model with dtype='float64'",
             )
@@ -153,7 +171,7 @@ def check_y(where: str, y: object, rows: int, net: Shape, loss: Loss, *, name: s
     The rule for one dimension: (n,) is the same as (n, 1) for a net of width 1, and an error for every other width;
     nothing is ever broadcast.
     """
-    array = as_array(where, name, y)
+    array = as_array(where, name, y, net.device)
     if array.ndim == 0 or len(array) != rows:
         given = f"{name} has {len(array)} rows" if array.ndim else f"{name} is a single number"
         fail(
@@ -210,10 +228,10 @@ def _class_ids(where: str, name: str, array: Array, net: Shape, loss: Loss) -> A
     if array.dtype.kind == "f":
         check_finite(where, name, array)
         if not _whole(array):
-            row = int(np.argmax(array != np.rint(array)))
+            row = int((array != namespace_of(array).rint(array)).argmax())
             fail(
                 where,
-                f"{name}[{row}] is {array[row]:g}, not a whole number",
+                f"{name}[{row}] is {array[row].item():g}, not a whole number",
                 needed,
                 "for measured values use loss='mse'",
             )
@@ -221,7 +239,10 @@ def _class_ids(where: str, name: str, array: Array, net: Shape, loss: Loss) -> A
     else:
         low, high = int(array.min()), int(array.max())
     if low < 0 or high >= net.outputs:
-        row = int(np.argmax((array < 0) | (array >= net.outputs)))
+        bad = array < 0
+        if high >= net.outputs:  # else the number may be beyond what the ids' dtype holds
+            bad |= array >= net.outputs
+        row = int(bad.argmax())
         if net.outputs == 1:
             remedy = "for two classes and one output use loss='binary_crossentropy'"
         elif low >= 0:
@@ -230,7 +251,7 @@ def _class_ids(where: str, name: str, array: Array, net: Shape, loss: Loss) -> A
             )
         else:
             remedy = f"number the classes from 0, e.g. with np.unique({name}, return_inverse=True)"
-        fail(where, f"{name}[{row}] is {array[row]:g}, labels run from {low:g} to {high:g}", needed, remedy)
+        fail(where, f"{name}[{row}] is {array[row].item():g}, labels run from {low:g} to {high:g}", needed, remedy)
     if array.dtype.kind == "f":
         array = array.astype(np.int64)
     elif array.dtype.kind == "b":
@@ -239,11 +260,12 @@ def _class_ids(where: str, name: str, array: Array, net: Shape, loss: Loss) -> A
 
 
 def _whole(array: Array) -> bool:
-    return array.dtype.kind in "biu" or bool(np.isfinite(array).all() and (array == np.rint(array)).all())
+    xp = namespace_of(array)
+    return array.dtype.kind in "biu" or bool(xp.isfinite(array).all() and (array == xp.rint(array)).all())
 
 
 def _check_probabilities(where: str, name: str, array: Array, loss: Loss) -> None:
-    low, high = array.min(), array.max()
+    low, high = array.min().item(), array.max().item()
     if low < 0 or high > 1:
         place = _first(array, (array < 0) | (array > 1))
         remedy = (
@@ -253,7 +275,7 @@ def _check_probabilities(where: str, name: str, array: Array, loss: Loss) -> Non
         )
         fail(
             where,
-            f"{position_of(name, place)} is {array[place]:g}",
+            f"{position_of(name, place)} is {array[place].item():g}",
             f"loss='{loss.kind}' needs targets in [0, 1]",
             remedy,
         )
@@ -263,39 +285,45 @@ def _signs(where: str, name: str, array: Array, loss: Loss) -> Array:
     """Targets in {-1, 1} as they are, {0, 1} turned into them in a new array."""
     if array.dtype.kind == "b":
         array = array.view(np.uint8)
-    positive = array == 1
-    if bool((positive | (array == -1)).all()):
+    ones = abs(array) == 1
+    if ones.all():
         return array
-    if bool((positive | (array == 0)).all()):
-        signs: Array = np.where(positive, np.float32(1), np.float32(-1))
+    if ((array == 0) | (array == 1)).all():
+        signs: Array = (array == 1).astype(np.float32) * 2 - 1
         return signs
-    place = _first(array, ~(positive | (array == -1) | (array == 0)))
-    if array[place] in (-1, 0, 1):
+    place = _first(array, ~(ones | (array == 0)))
+    if array[place].item() in (-1, 0, 1):
         fail(
             where, f"{name} holds -1, 0 and 1", f"loss='{loss.kind}' needs either -1 and 1 or 0 and 1", "choose one way"
         )
     fail(
         where,
-        f"{position_of(name, place)} is {array[place]:g}",
+        f"{position_of(name, place)} is {array[place].item():g}",
         f"loss='{loss.kind}' needs targets -1 and 1, or 0 and 1",
         "for measured values use loss='mse'",
     )
 
 
 def _first(array: Array, bad: Array) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(int(np.argmax(bad)), array.shape))
+    return tuple(int(i) for i in np.unravel_index(int(bad.argmax()), array.shape))
 
 
 # ---- weights -------------------------------------------------------------------------------------------------------
 
 
 def check_weights(
-    where: str, weights: object, rows: int, *, name: str = "sample_weight", dtype: str = "float64"
+    where: str,
+    weights: object,
+    rows: int,
+    *,
+    name: str = "sample_weight",
+    dtype: str = "float64",
+    device: str | None = None,
 ) -> Array | None:
     """Return per-row weights as float64 (rows,), or None."""
     if weights is None:
         return None
-    array = as_array(where, name, weights)
+    array = as_array(where, name, weights, device)
     needed = f"one weight per row, shape ({rows},), is needed"
     if array.ndim == 2 and array.shape[1] == 1:
         array = array.reshape(-1)
@@ -304,9 +332,10 @@ def check_weights(
         fail(where, f"{name} has shape {array.shape}", needed, remedy)
     check_finite(where, name, array, dtype)
     if (array < 0).any():
-        row = int(np.argmax(array < 0))
-        fail(where, f"{name}[{row}] is {array[row]:g}", "weights must be 0 or more", "use 0 to leave a row out")
-    return np.ascontiguousarray(array, dtype=np.float64)
+        row = int((array < 0).argmax())
+        fail(where, f"{name}[{row}] is {array[row].item():g}", "weights must be 0 or more", "use 0 to leave a row out")
+    contiguous: Array = namespace_of(array).ascontiguousarray(array, dtype=np.float64)
+    return contiguous
 
 
 def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: Loss) -> Array | None:
@@ -338,10 +367,10 @@ def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: 
             if not (np.isfinite(table[number]) and table[number] >= 0):
                 fail(where, f"class_weight[{key!r}] is {weight!r}", "weights must be finite and 0 or more")
     else:
-        counts = np.bincount(ids, minlength=classes)
+        counts = to_host(namespace_of(ids).bincount(ids, minlength=classes))
         present = counts > 0
         table[present] = len(ids) / (present.sum() * counts[present])
-    result: Array = table[ids]
+    result: Array = beside(table, ids)[ids]
     return result
 
 
@@ -356,7 +385,7 @@ def _classes_of(where: str, y: Array, net: Shape, loss: Loss) -> tuple[Array, in
     if loss.sparse:
         return y.astype(np.intp), net.outputs
     if loss.kind == "categorical_crossentropy" and net.outputs > 1:
-        return np.argmax(y, axis=1), net.outputs
+        return y.argmax(axis=1), net.outputs
     if net.outputs == 1 and loss.kind in ("binary_crossentropy", "hinge"):
         if loss.kind == "binary_crossentropy" and not bool(((y == 0) | (y == 1)).all()):
             fail(
@@ -375,7 +404,7 @@ def _classes_of(where: str, y: Array, net: Shape, loss: Loss) -> tuple[Array, in
 
 
 def _multiply(a: Array | None, b: Array | None) -> Array | None:
-    return b if a is None else a if b is None else a * b
+    return b if a is None else a if b is None else beside(a, b) * beside(b, a)
 
 
 # ---- whole data sets -----------------------------------------------------------------------------------------------
@@ -394,7 +423,7 @@ def prepare(
     """Check one data set as a whole."""
     xs = check_x(where, x, net, name=names[0])
     ys = check_y(where, y, len(xs), net, loss, name=names[1], x_name=names[0])
-    weights = check_weights(where, sample_weight, len(xs), name=names[2], dtype=net.dtype)
+    weights = check_weights(where, sample_weight, len(xs), name=names[2], dtype=net.dtype, device=net.device)
     if net.loss_weight != 1:
         weights = np.full(len(xs), net.loss_weight) if weights is None else weights * net.loss_weight
     return Rows(xs, ys, weights)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -21,7 +22,9 @@ class Engine(Protocol):
     """The methods every engine has; docs/architecture.md gives their meaning.
 
     Arrays handed over were checked by `fastdense.data`; arrays handed back are copies. `n_threads` 0 leaves the number
-    to the engine.
+    to the engine. Data for the engine of "cuda" may be CuPy arrays, each on its own: what it does with them comes after
+    the work on CuPy's current stream (the "stream" of their interface) and is done, or in that stream, when it returns.
+    Its gradients and activations then lie where x does.
     """
 
     def get_tensors(self) -> list[Array]: ...
@@ -103,7 +106,7 @@ def make_engine(device: str, program: dict[str, Any]) -> Engine:
     ValueError
         If `device` is not a device.
     RuntimeError
-        If this build has no engine for the device.
+        If this build has no engine for the device, or there is no GPU: then it is `fastdense.cuda.CudaUnavailable`.
     """
     check_device(device)
     engine: Engine
@@ -113,10 +116,14 @@ def make_engine(device: str, program: dict[str, Any]) -> Engine:
         engine = reference.Engine(program)
         return engine
     if device == "cuda":
-        raise RuntimeError(
-            "device: 'cuda' was asked for, but this build of fastdense has no CUDA engine; "
-            "use device='cpu' (the default), or move the model with model.to('cpu')"
-        )
+        from . import cuda
+
+        try:
+            cuda.require()
+        except cuda.CudaUnavailable as error:
+            raise cuda.CudaUnavailable(f"device: 'cuda' was asked for, but {error}") from error
+        engine = import_module(".cuda_engine", __package__).Engine(program)
+        return engine
     try:
         from . import _core
     except ImportError as error:

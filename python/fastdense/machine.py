@@ -1,6 +1,7 @@
 """A net on an engine: the tensors, the state of training and everything that is computed. Only this file calls engines.
 
-Data was checked before it comes here. Methods may be called from several threads, which then wait for one another.
+Data was checked before it comes here and goes to the engine where it lies; arrays on a GPU come only for device "cuda".
+Results lie where x does. Methods may be called from several threads, which then wait for one another.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, empty_beside
 from .data import Rows
 from .engine import Engine, Progress, check_device, make_engine, value_dtype
 from .layers import Normalization
@@ -219,7 +220,7 @@ class Machine:
 
     def predict(self, x: Array, n_threads: int) -> Array:
         """Outputs, (rows, outputs)."""
-        out = np.empty((len(x), self.net.outputs), self.value_dtype)
+        out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
         with self._lock:
             self._ready().predict(x, out, n_threads=n_threads)
         return out

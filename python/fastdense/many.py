@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, as_array, check_memory, fail
+from .arrays import Array, as_array, check_memory, fail, namespace_of
 from .callbacks import EarlyStopping
 from .crowd import Crowd
-from .data import Rows, check_finite, prepare, prepare_validation
+from .data import Rows, Shape, check_finite, prepare, prepare_validation
 from .layers import Normalization
 from .model import Model
 from .population import Population
@@ -118,6 +118,8 @@ def fit_many(
     options = Options.checked(batch_size, epochs, 0, True if together else shuffle, n_threads)
     bar = ProgressBar(check_verbose(where, verbose))
     per_start = {"learning_rate": learning_rate, "penalty": penalty}
+    if sample_weight is not None:
+        sample_weight = as_array(where, "sample_weight", sample_weight, model.device)
     rows = len(x) if hasattr(x, "__len__") else 0
     check_size = functools.partial(_check_memory, where, model, options=options, rows=rows)
     count, seeds, numbers = _starts(where, starts, seed, sample_weight, per_start, initial_weights, check_size)
@@ -126,11 +128,11 @@ def fit_many(
         options = replace(options, order_seed=int(seeds[0]))
     weights = None
     shape = model._shape
-    if sample_weight is not None and np.ndim(sample_weight) == 2 and np.shape(sample_weight)[1:] != (1,):
+    if _is_per_start(sample_weight):
         weights, sample_weight = sample_weight, None
     data = prepare(where, x, y, sample_weight, shape, loss)
     if weights is not None:
-        weights = shape.loss_weight * _own_weights(where, weights, count, len(data), shape.dtype)
+        weights = shape.loss_weight * _own_weights(where, weights, count, len(data), shape)
     options = options.for_rows(model.optimizer, len(data), where)
     validation = None if validation_data is None else prepare_validation(where, validation_data, shape, loss)
     watchers = _watchers(where, callbacks, validation is not None, count)
@@ -213,7 +215,7 @@ def _best_tries(
     """Train all tries of all starts for a short time, keep the best quarter, and so on; the losses so far, too."""
     head = None
     for epochs, kept in rounds(options.epochs, tries):
-        own = None if weights is None else np.repeat(weights, tries, axis=0)
+        own = None if weights is None else weights.repeat(tries, axis=0)
         own_rates = None if rates is None else np.repeat(rates, tries)
         run = ManyRun(
             template, crowd, data, own, None, replace(options, epochs=epochs), own_rates, [], ProgressBar(0), head
@@ -233,7 +235,7 @@ def _starts(
     where: str,
     starts: Any,
     seed: Any,
-    sample_weight: Any,
+    sample_weight: Array | None,
     per_start: dict[str, Any],
     initial_weights: Any,
     check_size: Callable[[int], None],
@@ -257,7 +259,7 @@ def _starts(
         numbers[name], sizes[name] = array, len(array)
     if np.ndim(seed) > 0:
         sizes["seed"] = len(seed)
-    if sample_weight is not None and np.ndim(sample_weight) == 2 and np.shape(sample_weight)[1:] != (1,):
+    if sample_weight is not None and _is_per_start(sample_weight):
         sizes["sample_weight"] = len(sample_weight)
     if initial_weights is not None and len(initial_weights):
         sizes["initial_weights"] = len(initial_weights[0])
@@ -280,15 +282,20 @@ def _starts(
     return count, seeds, numbers
 
 
-def _own_weights(where: str, weights: Any, starts: int, rows: int, dtype: str) -> Array:
-    array = as_array(where, "sample_weight", weights)
+def _is_per_start(weights: Array | None) -> bool:
+    """Whether there is one row of weights for each start, not one column for all."""
+    return weights is not None and weights.ndim == 2 and weights.shape[1:] != (1,)
+
+
+def _own_weights(where: str, array: Array, starts: int, rows: int, shape: Shape) -> Array:
     if array.shape != (starts, rows):
         fail(where, f"sample_weight has shape {array.shape}", f"({rows},) or ({starts}, {rows}) is needed")
-    check_finite(where, "sample_weight", array, dtype)
+    check_finite(where, "sample_weight", array, shape.dtype)
     if (array < 0).any():
-        i, j = np.argwhere(array < 0)[0]
-        fail(where, f"sample_weight[{i}, {j}] is {array[i, j]:g}", "weights must be 0 or more")
-    return np.ascontiguousarray(array, dtype=np.float64)
+        i, j = divmod(int((array < 0).argmax()), rows)
+        fail(where, f"sample_weight[{i}, {j}] is {array[i, j].item():g}", "weights must be 0 or more")
+    contiguous: Array = namespace_of(array).ascontiguousarray(array, dtype=np.float64)
+    return contiguous
 
 
 def _watchers(where: str, callbacks: Any, validated: bool, starts: int) -> list[Watcher]:

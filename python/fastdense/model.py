@@ -6,6 +6,8 @@ import math
 import time
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from .arrays import Array, check_memory
 from .base import BaseModel
 from .data import Rows, check_x, class_weights, prepare, prepare_validation, rows_to_train_on
@@ -38,9 +40,12 @@ class Model(BaseModel):
     seed : int
         Decides the first values, the shuffling and the dropout: same seed, same bits, at any number of threads.
     dtype : {"float32", "float64", "bfloat16"}
-        In which parameters are kept and results are computed. "bfloat16" is mixed precision: parameters, optimizer,
-        inputs, outputs and sums are float32, but the layers' matrix products multiply numbers rounded to bfloat16 (8
-        bits). About twice as fast for wide nets on CPUs with AVX512-BF16; correct, not faster, on others.
+        In which parameters are kept and results are computed; "bfloat16" is float32 with ``precision="bfloat16"``.
+    precision : {None, "tf32", "bfloat16"}
+        Mixed precision for float32 nets: parameters, optimizer, inputs, outputs and sums are float32, but the layers'
+        matrix products multiply numbers rounded to bfloat16 (8 significant bits) or TF32 (11 bits). bfloat16 is about
+        twice as fast for wide nets on CPUs with AVX512-BF16; correct, not faster, on others. "tf32" lets GPUs use their
+        tensor cores; a CPU computes in plain float32, the reference rounds. None rounds no operand.
     device : {"cpu", "cuda", "reference"}
         "reference" is plain NumPy in float64, slow and easy to read.
     name : str, optional
@@ -89,6 +94,8 @@ class Model(BaseModel):
         x : array of shape (rows, inputs)
             NumPy of any real dtype (also read-only, in Fortran order, or memory-mapped and larger than memory), lists,
             data frames, tensors. float32, float64, integers and bools are used in place, never copied as a whole.
+            A model on "cuda" takes arrays that lie on the GPU as well: CuPy's and whatever offers DLPack or
+            ``__cuda_array_interface__``; so for y and weights, each where it is (docs/cuda.md).
         y : array of shape (rows, outputs), or class ids (rows,) for a sparse loss
             (rows,) also means one column if the net has one output; nothing else is broadcast.
         batch_size : int
@@ -288,7 +295,7 @@ class Model(BaseModel):
         Returns
         -------
         ndarray of shape (rows, outputs)
-            In the model's dtype (float64 on the reference engine).
+            In the model's dtype (float64 on the reference engine); a CuPy array if x is on a GPU.
         """
         if batch_size is None and callbacks is None and n_threads is None and type(verbose) is int and verbose == 0:
             row = self.machine.predict_row(x)
@@ -299,8 +306,10 @@ class Model(BaseModel):
         verbose, threads = check_verbose("predict", verbose), check_threads("predict", n_threads)
         listeners = CallbackList(check_callbacks("predict", callbacks), self, {"steps": 1, "verbose": verbose})
         rows = check_x("predict", x, self._shape)
-        size = len(rows) * self.outputs * self.machine.value_dtype.itemsize
-        check_memory("predict", size, f"the result, {len(rows)} rows of {self.outputs}", "predict fewer rows at a time")
+        if isinstance(rows, np.ndarray):
+            size = len(rows) * self.outputs * self.machine.value_dtype.itemsize
+            remedy = "predict fewer rows at a time"
+            check_memory("predict", size, f"the result, {len(rows)} rows of {self.outputs}", remedy)
         listeners.call("on_predict_begin", {})
         listeners.call("on_predict_batch_begin", 0, {})
         out = self.machine.predict(rows, threads)
@@ -327,7 +336,7 @@ class Model(BaseModel):
         loss : float
             Mean loss of the rows, penalties included.
         gradient : list of ndarray
-            One per trainable tensor, in the order of `get_weights`.
+            One per trainable tensor, in the order of `get_weights`; CuPy arrays if x is on a GPU.
         """
         loss = self._compiled_loss("loss_and_grad")
         training, threads = flag("loss_and_grad: training", training), check_threads("loss_and_grad", n_threads)
@@ -336,7 +345,7 @@ class Model(BaseModel):
         return self.machine.loss_and_grad(data, training, threads)
 
     def activations(self, x: Any, *, n_threads: int | None = None) -> list[Array]:
-        """Output of every layer, one array of shape (rows, width) each, as `predict` computes them."""
+        """Output of every layer, one array of shape (rows, width) each, as `predict` computes and returns them."""
         rows, threads = check_x("activations", x, self._shape), check_threads("activations", n_threads)
         check_batch_memory("activations", self.net, len(rows))
         return self.machine.activations(rows, threads)
@@ -429,7 +438,7 @@ class Model(BaseModel):
         Parameters
         ----------
         x, y, sample_weight
-            What the model was, or is to be, trained on.
+            What the model was, or is to be, trained on. Arrays on a GPU are copied to the host first.
         history : History or dict of lists, optional
             Of the training to be explained; `self.history` by default. How long and with what batches to train is
             read off it, else 3000 steps of 32 rows are assumed.

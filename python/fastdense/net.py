@@ -16,6 +16,7 @@ from .layers import get as get_layer
 from .specs import integer
 
 DTYPES = ("float32", "float64", "bfloat16")
+PRECISIONS = {"tf32": ("float32",), "bfloat16": ("float32", "bfloat16")}  # and the dtypes that they go with
 
 
 @dataclass
@@ -70,6 +71,8 @@ class Net:
     inputs : int
     seed : int
     dtype : {"float32", "float64", "bfloat16"}
+    precision : {None, "tf32", "bfloat16"}
+        To what matrix products round their operands: None is what `dtype` says; "bfloat16" makes that the dtype.
 
     Attributes
     ----------
@@ -91,7 +94,7 @@ class Net:
         The net as the engines take it.
     """
 
-    def __init__(self, layers: Sequence[Any], inputs: int, seed: int, dtype: str) -> None:
+    def __init__(self, layers: Sequence[Any], inputs: int, seed: int, dtype: str, precision: str | None = None) -> None:
         if isinstance(layers, (str, Layer)) or not isinstance(layers, Sequence):
             raise TypeError(f"Model: layers is {layers!r}; a list of layers is needed: e.g. [fd.Dense(10)]")
         if not layers:
@@ -100,7 +103,7 @@ class Net:
         self.seed = integer("Model: seed", seed, least=0, most=2**64 - 1)
         if dtype not in DTYPES:
             raise ValueError(f"Model: dtype is {dtype!r}; needed: 'float32', 'float64' or 'bfloat16'")
-        self.dtype = str(dtype)
+        self.dtype, self.precision = _checked_precision(str(dtype), precision)
         given = [get_layer(layer, f"Model: layers[{i}]") for i, layer in enumerate(layers)]
         self.layers = [copy.deepcopy(layer) if isinstance(layer, Normalization) else layer for layer in given]
         _check_normalizations(self.layers)
@@ -130,7 +133,8 @@ class Net:
                     "use another activation there, e.g. 'relu'"
                 )
         self.ops = ops
-        self.program: dict[str, Any] = {"inputs": self.inputs, "seed": self.seed, "dtype": self.dtype, "ops": ops}
+        lowered = self.precision or self.dtype
+        self.program: dict[str, Any] = {"inputs": self.inputs, "seed": self.seed, "dtype": lowered, "ops": ops}
         self.itemsize = 8 if self.dtype == "float64" else 4
         check_memory(
             "Model",
@@ -201,6 +205,20 @@ class Net:
         ]
         body = [f'Model: "{title}" ({self.inputs} inputs)', line, text(heads), line, *map(text, rows), line, *totals]
         return "\n".join(body)
+
+
+def _checked_precision(dtype: str, precision: object) -> tuple[str, str | None]:
+    """Both names of one and the same thing, as they fit together."""
+    if precision is None:
+        return dtype, "bfloat16" if dtype == "bfloat16" else None
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise ValueError(f"Model: precision is {precision!r}; needed: None, 'tf32' or 'bfloat16'")
+    if dtype not in PRECISIONS[precision]:
+        raise ValueError(
+            f"Model: precision is {precision!r} and dtype {dtype!r}; products round float32 operands: "
+            "use dtype='float32', or leave out precision"
+        )
+    return "bfloat16" if precision == "bfloat16" else dtype, precision
 
 
 def _count(tensors: Iterable[TensorSpec]) -> int:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .arrays import Array
+from .starts import sample
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -105,8 +106,7 @@ def classify(population: Population, rtol: float, reference: float | None) -> Ou
     finite = np.isfinite(losses)
     best = float(losses[finite].min()) if finite.any() else float("nan")
     best = best if reference is None else float(reference)
-    rows = population._data.x
-    rows = rows[np.unique(np.linspace(0, len(rows) - 1, min(ROWS, len(rows))).astype(np.int64))]
+    rows = sample(population._data.x, ROWS)
     outputs = population._crowd.predict(rows)
     spread = _spread(outputs).max(axis=1)
     dead, duplicates = _hidden_units(population, rows)
@@ -130,8 +130,8 @@ def _spread(values: Array) -> Array:
 
 
 def _target_spread(population: Population) -> float:
-    y = np.asarray(population._data.y, dtype=np.float64)
-    return 1.0 if population._model.loss.sparse else float(y.std(axis=0).max())
+    y = population._data.y
+    return 1.0 if population._model.loss.sparse else float(y.std(axis=0, dtype=np.float64).max())
 
 
 def _moving(history: Array) -> Array:

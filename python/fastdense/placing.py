@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import Array, fail
+from .arrays import Array, fail, to_host
 from .data import check_x, prepare
 from .initializers import Orthogonal
 from .layers import Dense
@@ -117,7 +117,7 @@ def solve_output(model: Model, x: Any, y: Any, ridge: object, sample_weight: Any
     data = prepare(where, x, y, sample_weight, model._shape, MeanSquaredError())
     rescalings = len(net.layers) - 1 - net.output_layer
     if layer.activation == "relu":
-        ends = np.stack([np.min(data.y, axis=0), np.max(data.y, axis=0)]).astype(np.float64)
+        ends = np.stack([to_host(data.y.min(axis=0)), to_host(data.y.max(axis=0))]).astype(np.float64)
         least, there = net.before_rescaling(ends, model.get_weights()).min(), " before the Rescaling" * bool(rescalings)
         if least < 0:
             fail(where, f"y holds {least:g}{there}", "a relu output is never negative", "use a linear last layer")

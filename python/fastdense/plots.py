@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .arrays import to_host
+
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
@@ -56,7 +58,7 @@ def _losses(axis: Any, outcomes: Outcomes) -> None:
 
 
 def _function(figure: Any, cell: Any, population: Any, start: int, title: str) -> None:
-    x, model = np.asarray(population._data.x, dtype=np.float64), population[start]
+    x, model = to_host(population._data.x).astype(np.float64), population[start]
     lines = [np.linspace(column.min(), column.max(), MESH) for column in x.T]
     if len(lines) == 1:
         axis = figure.add_subplot(cell)

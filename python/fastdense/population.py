@@ -139,10 +139,12 @@ class Population:
         Returns
         -------
         ndarray of shape (starts, rows, outputs)
+            A CuPy array if x is on a GPU.
         """
         rows = check_x("predict", x, self._model._shape)
         size = len(self) * len(rows) * self._model.outputs * self._crowd.value_dtype.itemsize
-        check_memory("predict", size, f"the outputs of {len(self):,} nets for {len(rows):,} rows", "use fewer rows")
+        if isinstance(rows, np.ndarray):
+            check_memory("predict", size, f"the outputs of {len(self):,} nets for {len(rows):,} rows", "use fewer rows")
         return self._crowd.predict(rows, n_threads or 0)
 
     def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None, n_threads: int | None = None) -> Array:

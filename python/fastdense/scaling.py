@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .arrays import as_array, namespace_of, on_gpu, to_host
 from .initializers import Initializer
 from .layer_base import Array, DrawFor, Layer, TensorSpec
 from .specs import Config, number, optional_text
@@ -45,7 +46,7 @@ class Normalization(Layer, names=("normalization",)):
         Parameters
         ----------
         x : array of shape (n, columns)
-            Bool, integer or float.
+            Bool, integer or float; one on a GPU is worked on there.
 
         Returns
         -------
@@ -57,8 +58,8 @@ class Normalization(Layer, names=("normalization",)):
         ValueError
             If the data is empty, not two-dimensional, not numeric, or holds NaN or infinity.
         """
-        data = np.asarray(x)
         where = "Normalization.adapt"
+        data = as_array(where, "x", x, "cuda") if on_gpu(x) else np.asarray(x)
         if data.ndim != 2 or 0 in data.shape:
             raise ValueError(f"{where}: data of shape {data.shape}. Give an array of shape (rows, columns), not empty.")
         if data.dtype.kind not in "biuf":
@@ -103,28 +104,29 @@ def _mean_and_variance(data: NDArray[Any], where: str) -> tuple[Array, Array]:
     The first row is subtracted before anything is summed, so that a constant column has variance exactly 0; pieces are
     merged by the rule of Chan, Golub & LeVeque (1979).
     """
+    xp = namespace_of(data)
     rows, columns = data.shape
     step = max(1, _CHUNK_ELEMENTS // columns)
     origin = data[0].astype(np.float64)
-    mean, squares = np.zeros(columns), np.zeros(columns)
+    mean, squares = xp.zeros(columns), xp.zeros(columns)
     for start in range(0, rows, step):
         piece = data[start : start + step].astype(np.float64)
-        finite = np.isfinite(piece)
+        finite = xp.isfinite(piece)
         if not finite.all():
-            row, column = (int(i) for i in np.argwhere(~finite)[0])
+            row, column = divmod(int(finite.argmin()), columns)
             raise ValueError(
-                f"{where}: data holds {piece[row, column]} at row {start + row}, column {column}. "
+                f"{where}: data holds {piece[row, column].item()} at row {start + row}, column {column}. "
                 "Remove or fill such values first."
             )
         with np.errstate(over="ignore", invalid="ignore"):
             piece -= origin
             piece_mean = piece.mean(axis=0)
             gap, done = piece_mean - mean, start + len(piece)
-            squares += np.square(piece - piece_mean).sum(axis=0) + gap**2 * (start * len(piece) / done)
+            squares += xp.square(piece - piece_mean).sum(axis=0) + gap**2 * (start * len(piece) / done)
             mean += gap * (len(piece) / done)
-    if not np.isfinite(squares).all():
+    if not xp.isfinite(squares).all():
         raise ValueError(f"{where}: the variance of the data overflows. Scale it down first.")
-    return origin + mean, squares / rows
+    return to_host(origin + mean), to_host(squares / rows)
 
 
 class _Given(Initializer):

@@ -181,12 +181,12 @@ def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None
         check_memory(where, solver_bytes(optimizer, net), f"{type(optimizer).__name__} for layers so wide", remedy)
         return
     name = type(optimizer).__name__
-    if net.dtype == "bfloat16":
+    if net.precision is not None:
         fail(
             where,
-            f"{name} was given for a net of dtype 'bfloat16'",
-            "it compares losses, whose differences bfloat16 does not show",
-            "use dtype='float32' or 'float64'",
+            f"{name} was given for a net of precision {net.precision!r}",
+            f"it compares losses, whose differences {net.precision} does not show",
+            "use dtype='float32' or 'float64', and no precision",
         )
     for op in net.ops:
         if op["kind"] == "dropout" and op["rate"] > 0:

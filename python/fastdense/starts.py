@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import Array
+from .arrays import Array, beside, to_host
 from .data import Rows, prepare
 from .initializers import Data
 from .layers import Dense
@@ -41,8 +41,9 @@ def tries_of(seeds: Array, tries: int) -> Array:
 
 
 def sample(x: Array, rows: int = ROWS) -> Array:
-    """At most so many rows, evenly from the whole."""
-    return np.ascontiguousarray(x[np.unique(np.linspace(0, len(x) - 1, min(rows, len(x))).astype(np.int64))])
+    """At most so many rows, evenly from the whole, in the host's memory."""
+    chosen = np.unique(np.linspace(0, len(x) - 1, min(rows, len(x))).astype(np.int64))
+    return np.ascontiguousarray(to_host(x[beside(chosen, x)]))
 
 
 def asks_for_data(net: Net) -> list[int]:

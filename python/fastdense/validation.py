@@ -88,7 +88,7 @@ def cross_validate(
     model : Model
         Compiled; its metrics are the scores.
     x, y, epochs, batch_size, sample_weight, n_threads
-        As in `Model.fit`.
+        As in `Model.fit`; arrays on a GPU are copied to the host, where the folds are cut.
     folds : int or list of arrays of row numbers
         An int deals out the rows at random, class ids evenly; a list says which rows each fold leaves out.
     learning_rate : float or array of shape (settings,), optional
@@ -111,7 +111,7 @@ def cross_validate(
     if not isinstance(model, Model):
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
     loss = model._compiled_loss(where)
-    data = prepare(where, x, y, sample_weight, model._shape, loss)
+    data = prepare(where, x, y, sample_weight, model._shape, loss).on_host()
     given = {"learning_rate": learning_rate, "penalty": penalty}
     settings = {
         name: np.atleast_1d(as_array(where, name, v)).astype(float) for name, v in given.items() if v is not None

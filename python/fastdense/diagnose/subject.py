@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import Array, as_array, fail
+from ..arrays import Array, as_array, beside, fail, to_host
 from ..data import Rows, first_nonfinite, prepare
 from ..layers import Activation, Dense, Normalization
 from .baseline import constant_predictor
@@ -130,14 +130,14 @@ class Subject:
     def __init__(self, model: Model, x: Any, y: Any, sample_weight: Any, history: Any) -> None:
         self.model = model
         self.loss = model._compiled_loss("diagnose")
-        self.x = _table("x", as_array("diagnose", "x", x), model.inputs)
-        self.raw_y = as_array("diagnose", "y", y)
+        self.x = _table("x", to_host(as_array("diagnose", "x", x, model.device)), model.inputs)
+        self.raw_y = to_host(as_array("diagnose", "y", y, model.device))
         self.y = _columns(self.raw_y, len(self.x))
         self.record = history if history is not None else model.history
         self.history: dict[str, list[float]] = _history_of(self.record)
         self.problem, self.rows = "", None
         try:
-            self.rows = prepare("fit", self.x, self.raw_y, sample_weight, model._shape, self.loss)
+            self.rows = prepare("fit", self.x, self.raw_y, sample_weight, model._shape, self.loss).on_host()
         except ValueError as error:
             self.problem = str(error)
         self.finite = bool(_finite(self.x) and _finite(self.y))
@@ -313,11 +313,14 @@ class Subject:
 
 
 def sample(array: Array, rows: int) -> Array:
-    """At most so many rows, in order, chosen at random but always the same: data may well repeat with some period."""
-    if len(array) <= rows:
-        return np.ascontiguousarray(array)
-    chosen = np.random.default_rng(0).choice(len(array), rows, replace=False)
-    return np.ascontiguousarray(array[np.sort(chosen)])
+    """At most so many rows, in order, chosen at random but always the same: data may well repeat with some period.
+
+    They are in the host's memory.
+    """
+    if len(array) > rows:
+        chosen = np.sort(np.random.default_rng(0).choice(len(array), rows, replace=False))
+        array = array[beside(chosen, array)]
+    return np.ascontiguousarray(to_host(array))
 
 
 def _table(name: str, array: Array, inputs: int) -> Array:

@@ -38,8 +38,18 @@ def split(vector: Array, shapes: Sequence[tuple[int, ...]]) -> list[Array]:
 
 def to_bfloat16(x: Array) -> Array:
     """Round to the nearest number with 8 significant bits, ties to even: what bfloat16 can hold, as float64."""
+    return _round_bits(x, 8)
+
+
+def to_tf32(x: Array) -> Array:
+    """Round to the nearest number with 11 significant bits, ties to even: what TF32 can hold, as float64."""
+    return _round_bits(x, 11)
+
+
+def _round_bits(x: Array, significant: int) -> Array:
+    """Round to so many significant bits within the range of float32's exponent, which both formats have."""
     bits = np.ascontiguousarray(x, dtype=np.float64).view(np.uint64)
-    cut = np.uint64(52 - 7)
+    cut = np.uint64(53 - significant)
     half = (np.uint64(1) << (cut - np.uint64(1))) - np.uint64(1) + ((bits >> cut) & np.uint64(1))
     rounded = ((bits + half) >> cut << cut).view(np.float64)
     rounded = np.where(np.abs(rounded) < 2.0**128, rounded, np.copysign(np.inf, x))

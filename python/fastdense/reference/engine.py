@@ -48,7 +48,8 @@ class _Batch(NamedTuple):
 class Engine:
     """A net, its loss, optimizer and metrics, on NumPy.
 
-    Always computes in float64; of `program["dtype"]` only "bfloat16" matters, whose products round their operands.
+    Always computes in float64; of `program["dtype"]` only "bfloat16" and "tf32" matter, whose products round their
+    operands.
     Tensors are zeros until `set_tensors`.
     `n_threads` is accepted everywhere for the interface's sake: NumPy decides about threads.
 

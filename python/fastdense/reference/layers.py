@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from .activations import Activation
-from .arrays import Array, Spec, as_float, to_bfloat16, unknown
+from .arrays import Array, Spec, as_float, to_bfloat16, to_tf32, unknown
 from .penalties import l1_l2, weight_penalties
 from .rng import dropout_mask
 
@@ -111,12 +111,14 @@ class ActivationOp(Op):
 
 
 class Dense(Op):
-    """a = f(z), z = x W + b, with penalties on W, b and a. In bfloat16 nets each matrix product rounds its operands."""
+    """a = f(z), z = x W + b, with penalties on W, b and a. `dtype` says whether its matrix products round operands."""
 
-    bfloat16 = False
+    dtype = "float64"
 
     def _operand(self, values: Array) -> Array:
-        return to_bfloat16(values) if self.bfloat16 else values
+        if self.dtype == "bfloat16":
+            return to_bfloat16(values)
+        return to_tf32(values) if self.dtype == "tf32" else values
 
     def setup(self, n: int) -> None:
         """Kernel (n, units), bias (units,) if used, slope (units,) for prelu."""
@@ -287,7 +289,7 @@ def build_ops(inputs: int, specs: list[Spec], dtype: str) -> list[Op]:
         op = KINDS[spec["kind"]](spec, index, width)
         width = op.width
         if isinstance(op, Dense):
-            op.bfloat16 = dtype == "bfloat16"
+            op.dtype = dtype
         if op.kind == "residual_begin":
             open_widths.append(width)
         elif op.kind == "residual_end" and (not open_widths or open_widths.pop() != width):

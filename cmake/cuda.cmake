@@ -1,0 +1,96 @@
+# The CUDA engine: the Python module _cuda if nvcc is there, and the same sources over the emulator of tests/emulator for tests
+# on machines without a GPU.
+
+set(FD_CUDA OFF)
+set(FD_CUDA_VERSION "off")
+if(NOT FASTDENSE_CUDA STREQUAL "OFF" AND FASTDENSE_PYTHON)
+  if(NOT CMAKE_CUDA_COMPILER AND NOT DEFINED ENV{CUDACXX})
+    find_program(FD_NVCC nvcc HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda PATH_SUFFIXES bin)
+    if(FD_NVCC)
+      set(ENV{CUDACXX} "${FD_NVCC}") # not CMAKE_CUDA_COMPILER, which would skip the check below
+    endif()
+  endif()
+  set(CMAKE_CUDA_ARCHITECTURES "${FASTDENSE_CUDA_ARCHS}")
+  include(CheckLanguage)
+  check_language(CUDA)
+  if(CMAKE_CUDA_COMPILER)
+    set(CMAKE_CUDA_STANDARD 17)
+    set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+    set(CMAKE_CUDA_RUNTIME_LIBRARY Static) # nothing of CUDA is needed to load the module
+    enable_language(CUDA) # not find_package(CUDAToolkit): toolkits from PyPI lack what it looks for
+    set(FD_CUDA ON)
+    set(FD_CUDA_VERSION "${CMAKE_CUDA_COMPILER_VERSION}")
+  elseif(FASTDENSE_CUDA STREQUAL "ON")
+    message(FATAL_ERROR "FASTDENSE_CUDA=ON: no working CUDA compiler was found; set CUDACXX, or CUDAHOSTCXX if the host "
+                        "compiler does not suit it")
+  endif()
+endif()
+message(STATUS "fastdense: CUDA engine: ${FD_CUDA_VERSION}")
+
+set(FD_CUDA_KERNELS csrc/cuda/elementwise.cu csrc/cuda/gather.cu csrc/cuda/gemm.cu csrc/cuda/loss.cu csrc/cuda/norm.cu
+                    csrc/cuda/update.cu)
+set(FD_CUDA_HOST csrc/cuda/backend.cpp csrc/cuda/data.cpp csrc/cuda/layers.cpp csrc/cuda/layers_backward.cpp
+                 csrc/cuda/lt.cpp csrc/cuda/products.cpp csrc/cuda/runtime.cpp)
+set(FD_CUDA_BINDINGS csrc/bindings/cuda_module.cpp csrc/bindings/bind_engine.cpp csrc/bindings/lowered.cpp)
+
+function(add_cuda_engine)
+  if(FD_CUDA)
+    add_library(fd_cuda_kernels OBJECT ${FD_CUDA_KERNELS})
+    target_include_directories(fd_cuda_kernels PRIVATE csrc)
+    # A spilled register is a slow kernel that nobody notices: ptxas's warning fails the build.
+    target_compile_options(
+      fd_cuda_kernels PRIVATE --expt-relaxed-constexpr -Xfatbin=-compress-all -Xptxas=-warn-spills
+                              $<$<BOOL:${FASTDENSE_WERROR}>:-Xptxas=-Werror>)
+    pybind11_add_module(_cuda ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} csrc/cuda/lt_library.cpp)
+    target_include_directories(_cuda PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+    target_link_libraries(_cuda PRIVATE fd_cuda_kernels fd_base ${CMAKE_DL_LIBS})
+    set_target_properties(_cuda PROPERTIES LINKER_LANGUAGE CXX)
+    target_link_directories(_cuda PRIVATE ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES})
+    target_link_libraries(_cuda PRIVATE cudart_static rt pthread)
+    install(TARGETS _cuda LIBRARY DESTINATION fastdense)
+  endif()
+  if(FASTDENSE_EMULATOR)
+    set_source_files_properties(${FD_CUDA_KERNELS} PROPERTIES LANGUAGE CXX)
+    pybind11_add_module(_cuda_emulated ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} ${FD_CUDA_KERNELS} tests/emulator/runtime.cpp
+                        tests/emulator/lt_library.cpp tests/emulator/fake_cublaslt.cpp)
+    set_target_properties(_cuda_emulated PROPERTIES OUTPUT_NAME _cuda
+                          LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/emulated)
+    target_compile_definitions(_cuda_emulated PRIVATE FD_EMULATE)
+    target_include_directories(_cuda_emulated PRIVATE tests/emulator)
+    # longjmp between stacks is what fibers are made of; nvcc's pragmas mean nothing here
+    target_compile_options(_cuda_emulated PRIVATE -U_FORTIFY_SOURCE -Wno-unknown-pragmas -x c++)
+    target_link_libraries(_cuda_emulated PRIVATE fd_base ${CMAKE_DL_LIBS})
+  endif()
+endfunction()
+
+function(add_cuda_tests)
+  # cuBLASLt by a fake that computes on the CPU: products on the emulated runtime; the search, for a library by itself
+  set(FD_EMULATED_LT csrc/cuda/lt.cpp tests/emulator/lt_library.cpp tests/emulator/fake_cublaslt.cpp
+                     tests/emulator/runtime.cpp)
+  add_executable(fastdense_lt_test tests/cpp/lt_test.cpp ${FD_EMULATED_LT})
+  add_executable(fastdense_lt_device tests/cpp/lt_device.cpp ${FD_EMULATED_LT}) # made for a GPU; here it runs at all
+  add_library(fd_fake_cublaslt SHARED tests/emulator/fake_cublaslt.cpp tests/emulator/runtime.cpp)
+  foreach(target fastdense_lt_test fastdense_lt_device fd_fake_cublaslt)
+    target_compile_definitions(${target} PRIVATE FD_EMULATE)
+    target_include_directories(${target} PRIVATE tests/emulator)
+    target_link_libraries(${target} PRIVATE fd_baseline)
+  endforeach()
+  set(FD_FAKE_CUBLASLT_FOLDER "${CMAKE_CURRENT_BINARY_DIR}/fake_cublaslt")
+  set_target_properties(
+    fd_fake_cublaslt PROPERTIES OUTPUT_NAME cublasLt SUFFIX .so.13 CXX_VISIBILITY_PRESET default
+                                LIBRARY_OUTPUT_DIRECTORY "${FD_FAKE_CUBLASLT_FOLDER}")
+  add_executable(fastdense_lt_library_test tests/cpp/lt_library_test.cpp csrc/cuda/lt_library.cpp)
+  target_link_libraries(fastdense_lt_library_test PRIVATE fd_baseline ${CMAKE_DL_LIBS})
+  add_dependencies(fastdense_lt_library_test fd_fake_cublaslt)
+  add_test(NAME lt COMMAND fastdense_lt_test)
+  add_test(NAME lt_device COMMAND fastdense_lt_device)
+  add_test(NAME lt_library COMMAND fastdense_lt_library_test "${FD_FAKE_CUBLASLT_FOLDER}")
+  add_test(NAME lt_library_loaded COMMAND fastdense_lt_library_test "${FD_FAKE_CUBLASLT_FOLDER}" loaded)
+  if(FASTDENSE_CUBLAS_INCLUDE) # the folder of cublasLt.h: our declarations against NVIDIA's, at compile time
+    find_path(FD_CUDA_INCLUDE cuda_runtime_api.h HINTS ENV CUDA_HOME ENV CUDA_PATH PATHS /usr/local/cuda
+              PATH_SUFFIXES include REQUIRED)
+    add_library(fastdense_lt_header_check OBJECT tests/cpp/lt_header_check.cpp)
+    target_link_libraries(fastdense_lt_header_check PRIVATE fd_flags)
+    target_include_directories(fastdense_lt_header_check SYSTEM PRIVATE "${FASTDENSE_CUBLAS_INCLUDE}" "${FD_CUDA_INCLUDE}")
+  endif()
+endfunction()

@@ -1,0 +1,54 @@
+// fastdense._cuda: the same engines on the GPU, loaded when somebody asks for one.
+#include "bindings/lowered.h"
+#include "cuda/runtime.h"
+
+namespace fd::bindings {
+namespace {
+
+std::unique_ptr<Backend> make_net(const py::dict& program) {
+    const auto dtype = field<std::string>(program, "dtype");
+    const Precision precision = dtype == "tf32" ? Precision::tf32 : dtype == "bfloat16" ? Precision::bf16 : Precision::full;
+    return make_cuda(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), ops_of(program), net_type(program), precision);
+}
+
+int device_count(bool raise_if_none) {
+    if (raise_if_none) cuda::require_device();
+    return cuda::device_count();
+}
+
+py::dict device_info() {
+    const cuda::DeviceInfo d = cuda::device_info();
+    auto version = [](int v) { return std::to_string(v / 1000) + "." + std::to_string(v % 1000 / 10); };
+    py::dict out;
+    out["name"] = d.name;
+    out["compute_capability"] = std::to_string(d.major) + "." + std::to_string(d.minor);
+    out["processors"] = d.processors;
+    out["memory_free"] = d.free_bytes, out["memory_total"] = d.total_bytes;
+    out["driver"] = version(d.driver), out["runtime"] = version(d.runtime);
+    return out;
+}
+
+}  // namespace
+}  // namespace fd::bindings
+
+PYBIND11_MODULE(_cuda, m) {
+    using namespace fd;
+    using namespace fd::bindings;
+    using namespace py::literals;
+    py::register_local_exception<InternalError>(m, "InternalError", PyExc_RuntimeError);
+    py::register_exception<cuda::CudaError>(m, "CudaError", PyExc_RuntimeError);
+    py::register_exception<cuda::CudaUnavailable>(m, "CudaUnavailable", PyExc_RuntimeError);
+    py::register_exception<cuda::OutOfMemory>(m, "OutOfMemory", PyExc_MemoryError);
+    bind_engine(m, make_net);
+    m.def("device_count", &device_count, "raise_if_none"_a = true);
+    m.def("device_info", &device_info);
+#ifdef FD_EMULATE
+    m.attr("EMULATED") = true;
+    m.def("set_emulator", [](unsigned seed, size_t memory) {
+        emulator::seed = seed;
+        emulator::set_memory(memory);
+    }, "seed"_a, "memory"_a = size_t(1) << 30);
+#else
+    m.attr("EMULATED") = false;
+#endif
+}

@@ -1,0 +1,160 @@
+// The hand-written product: tiles of shared memory, a block of outputs in the registers of each thread, the next tile on its
+// way while this one is worked on. Any shape, any layout; the epilogue sees the sums through shared memory, so it is compiled
+// once per kernel and writes whole rows.
+#include "cuda/device_math.h"
+#include "cuda/port.h"
+#include "cuda/products.h"
+
+namespace fd::cuda {
+namespace {
+
+__device__ __forceinline__ float rounded(float v, Rounding r) {
+    return r == Rounding::none ? v : round_mantissa(v, r == Rounding::bf16 ? 16 : 13);
+}
+__device__ __forceinline__ double rounded(double v, Rounding) { return v; }
+
+template <class T>
+__device__ T finished(const Epilogue<T>& e, T sum, int64_t at, int64_t col) {
+    T v = T(e.scale) * sum;
+    if (e.add) v += T(e.add_scale) * e.add[at];
+    if (e.bias) v += e.bias[col];
+    if (e.pre_activation) e.pre_activation[at] = v;
+    const T p = e.slope ? e.slope[col] : e.alpha;
+    v = activate(e.activation, v, p);
+    if (e.stored) v *= activation_slope(e.backward, e.stored[at], p);
+    return v;
+}
+
+// BM x BN outputs a block, TM x TN a thread, sums over k in tiles of BK.
+template <class T, int BM, int BN, int BK, int TM, int TN>
+struct Tile {
+    static constexpr int threads = (BM / TM) * (BN / TN);
+    static constexpr int pad = 4, lda = BM + pad, ldb = BN + pad;
+    static constexpr int loads_a = BM * BK / threads, loads_b = BN * BK / threads;
+    static_assert(loads_a * threads == BM * BK && loads_b * threads == BN * BK, "every thread loads the same");
+    static constexpr size_t shared_bytes = size_t(BK * (lda + ldb) > (BM / TM) * BN ? BK * (lda + ldb) : (BM / TM) * BN) * sizeof(T);
+};
+
+// Element e of a tile: its row (of the outputs) and its place along k, so that neighbours in memory go to neighbouring threads.
+template <int rows, int BK, bool along_rows>
+__device__ __forceinline__ void place(int e, int& row, int& k) {
+    row = along_rows ? e % rows : e / BK;
+    k = along_rows ? e / rows : e % BK;
+}
+
+template <class T, int BM, int BN, int BK, int TM, int TN, bool TA, bool TB>
+__global__ void __launch_bounds__((BM / TM) * (BN / TN)) gemm_kernel(Product<T> p) {
+    using S = Tile<T, BM, BN, BK, TM, TN>;
+    FD_DYN_SHARED(T, tiles);
+    T *as = tiles, *bs = tiles + BK * S::lda;
+    const int thread = int(threadIdx.x), tx = thread % (BN / TN), ty = thread / (BN / TN);
+    const int64_t m0 = int64_t(blockIdx.y) * BM, n0 = int64_t(blockIdx.x) * BN;
+    const int64_t part = (p.k + p.splits - 1) / p.splits, first = part * blockIdx.z;
+    const int64_t last = first + part < p.k ? first + part : p.k;
+    T next_a[S::loads_a], next_b[S::loads_b], sum[TM][TN], column = T(0);
+    const bool sums_columns = TA && p.column_sums && blockIdx.y == 0;
+#pragma unroll
+    for (int i = 0; i < TM; ++i)
+#pragma unroll
+        for (int j = 0; j < TN; ++j) sum[i][j] = T(0);
+
+    auto fetch = [&](int64_t k0) {
+#pragma unroll
+        for (int l = 0; l < S::loads_a; ++l) {
+            int row, k;
+            place<BM, BK, TA>(l * S::threads + thread, row, k);
+            const int64_t r = m0 + row, kk = k0 + k;
+            next_a[l] = r < p.m && kk < last ? p.a[TA ? kk * p.m + r : r * p.k + kk] : T(0);
+        }
+#pragma unroll
+        for (int l = 0; l < S::loads_b; ++l) {
+            int col, k;
+            place<BN, BK, !TB>(l * S::threads + thread, col, k);
+            const int64_t c = n0 + col, kk = k0 + k;
+            next_b[l] = c < p.n && kk < last ? p.b[TB ? c * p.k + kk : kk * p.n + c] : T(0);
+        }
+    };
+    fetch(first);
+    for (int64_t k0 = first; k0 < last; k0 += BK) {
+#pragma unroll
+        for (int l = 0; l < S::loads_a; ++l) {
+            int row, k;
+            place<BM, BK, TA>(l * S::threads + thread, row, k);
+            as[k * S::lda + row] = rounded(next_a[l], p.rounding);
+        }
+#pragma unroll
+        for (int l = 0; l < S::loads_b; ++l) {
+            int col, k;
+            place<BN, BK, !TB>(l * S::threads + thread, col, k);
+            bs[k * S::ldb + col] = sums_columns ? next_b[l] : rounded(next_b[l], p.rounding);
+        }
+        __syncthreads();
+        if (sums_columns) {  // before rounding: the bias sees exact numbers
+            for (int c = thread; c < BN; c += S::threads)
+                for (int k = 0; k < BK; ++k) {
+                    column += bs[k * S::ldb + c];
+                    bs[k * S::ldb + c] = rounded(bs[k * S::ldb + c], p.rounding);
+                }
+            __syncthreads();
+        }
+        if (k0 + BK < last) fetch(k0 + BK);
+#pragma unroll
+        for (int k = 0; k < BK; ++k) {
+            T a[TM], b[TN];
+#pragma unroll
+            for (int i = 0; i < TM; ++i) a[i] = as[k * S::lda + ty * TM + i];
+#pragma unroll
+            for (int j = 0; j < TN; ++j) b[j] = bs[k * S::ldb + tx * TN + j];
+#pragma unroll
+            for (int i = 0; i < TM; ++i)
+#pragma unroll
+                for (int j = 0; j < TN; ++j) sum[i][j] += a[i] * b[j];
+        }
+        __syncthreads();
+    }
+    if (sums_columns && thread < BN && n0 + thread < p.n) p.column_sums[p.stride * blockIdx.z + n0 + thread] = column;
+    T* out = p.out + p.stride * blockIdx.z;
+#pragma unroll
+    for (int i = 0; i < TM; ++i) {  // row i of every thread's block
+#pragma unroll
+        for (int j = 0; j < TN; ++j) tiles[ty * BN + tx * TN + j] = sum[i][j];
+        __syncthreads();
+        for (int e = thread; e < (BM / TM) * BN; e += S::threads) {
+            const int64_t r = m0 + int64_t(e / BN) * TM + i, c = n0 + e % BN;
+            if (r < p.m && c < p.n) out[r * p.n + c] = finished(p.epilogue, tiles[e], r * p.n + c, c);
+        }
+        __syncthreads();
+    }
+}
+
+template <class T, int BM, int BN, int BK, int TM, int TN, bool TA, bool TB>
+void start(const Product<T>& p, cudaStream_t stream) {
+    using S = Tile<T, BM, BN, BK, TM, TN>;
+    static_assert(S::shared_bytes <= 48 * 1024, "more would have to be asked for");
+    static_assert(S::threads >= BN, "one thread sums a column");
+    const dim3 grid(unsigned((p.n + BN - 1) / BN), unsigned((p.m + BM - 1) / BM), unsigned(p.splits));
+    FD_LAUNCH((gemm_kernel<T, BM, BN, BK, TM, TN, TA, TB>), grid, S::threads, S::shared_bytes, stream, p);
+}
+
+template <class T, int BM, int BN, int BK, int TM, int TN>
+void choose_layout(const Product<T>& p, cudaStream_t stream) {
+    if (p.transpose_a) start<T, BM, BN, BK, TM, TN, true, false>(p, stream);
+    else if (p.transpose_b) start<T, BM, BN, BK, TM, TN, false, true>(p, stream);
+    else start<T, BM, BN, BK, TM, TN, false, false>(p, stream);
+}
+
+}  // namespace
+
+// Large tiles reuse more, small ones fill the GPU: the largest that give every processor a block.
+template <class T>
+void hand_product(const Product<T>& p, int processors, cudaStream_t stream) {
+    auto blocks = [&](int64_t side) { return (p.m + side - 1) / side * ((p.n + side - 1) / side) * p.splits; };
+    if constexpr (sizeof(T) == 4)
+        if (blocks(128) >= processors) return choose_layout<T, 128, 128, 8, 8, 8>(p, stream);
+    if (blocks(64) >= processors) choose_layout<T, 64, 64, 16, 4, 4>(p, stream);
+    else choose_layout<T, 32, 32, 32, 2, 2>(p, stream);
+}
+template void hand_product<float>(const Product<float>&, int, cudaStream_t);
+template void hand_product<double>(const Product<double>&, int, cudaStream_t);
+
+}  // namespace fd::cuda

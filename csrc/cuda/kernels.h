@@ -1,0 +1,217 @@
+// Everything between the products: launch functions in plain C++, so that host code needs no nvcc. Matrices are row-major and
+// dense, (rows, cols). Sums over rows are cut into `splits` parts that are added up in order by whoever reads them.
+#pragma once
+#include <cstdint>
+
+#include "core/types.h"
+#include "cuda/runtime_api.h"
+#include "cuda/steps.h"
+#include "ops/activations.h"
+#include "ops/losses.h"
+
+namespace fd::cuda {
+
+// ---- data (gather.cu) -----------------------------------------------------------------------------------------------
+
+struct Source {  // an array on the device, whatever its type and strides (in bytes)
+    DType dtype = DType::f32;
+    int64_t cols = 0, row_stride = 0, col_stride = 0;
+    bool operator==(const Source& o) const {
+        return dtype == o.dtype && cols == o.cols && row_stride == o.row_stride && col_stride == o.col_stride;
+    }
+};
+template <class T>
+struct Gather {  // the rows of this step's batch
+    Source x, y;
+    const double *mean = nullptr, *variance = nullptr;  // of a normalization, or none
+    T* x_out = nullptr;
+    T* y_out = nullptr;             // targets, or
+    int32_t* labels_out = nullptr;  // class ids, or neither
+    double* weights_out = nullptr;
+    int64_t rows = 0;
+};
+template <class T>
+void gather(const Steps&, const Gather<T>&, cudaStream_t);
+
+// ---- elementwise (elementwise.cu) -----------------------------------------------------------------------------------
+
+template <class T>
+void activation_forward(ops::Activation, T alpha, const T* slope, const T* x, T* out, int64_t rows, int64_t cols, cudaStream_t);
+struct DropoutKey {
+    uint64_t seed;
+    uint32_t op;
+    double rate;
+};
+template <class T>
+void dropout(const Steps&, const DropoutKey&, const T* x, T* out, int64_t n, cudaStream_t);
+template <class T>
+void rescale(const T* x, const T* scale, const T* offset, T* out, int64_t rows, int64_t cols, cudaStream_t);  // offset may be null
+template <class T>
+void add(const T* a, const T* b, T* out, int64_t n, cudaStream_t);
+
+// From the gradient of an op's output to that of its input, for activations: `to` may be `from`.
+template <class T>
+struct Finish {
+    const T* from = nullptr;
+    T* to = nullptr;
+    const T* stored = nullptr;  // what the activation's Needs says
+    const T* output = nullptr;  // of the op, for the activity penalty
+    ops::Activation activation = ops::Activation::linear;
+    T alpha = T(0);
+    const T* slope = nullptr;                       // prelu's
+    double activity_l1 = 0, activity_l2 = 0;        // already over rows
+    T *bias_gradient = nullptr, *slope_gradient = nullptr;  // or none; part s lies s · stride further on
+    int splits = 1;
+    int64_t stride = 0, rows = 0, cols = 0;
+};
+template <class T>
+void finish(const Finish<T>&, cudaStream_t);
+int column_splits(int64_t rows);  // how many parts sums over so many rows should be cut into; at most most_splits
+constexpr int most_splits = 16;
+
+// ---- normalisation (norm.cu) ----------------------------------------------------------------------------------------
+
+template <class T>
+struct BatchNorm {
+    const T *x = nullptr, *gamma = nullptr, *beta = nullptr;
+    T *out = nullptr, *mean = nullptr, *inverse = nullptr, *moving_mean = nullptr, *moving_variance = nullptr;
+    double momentum = 0, epsilon = 0;
+    bool batch_statistics = false, update_statistics = false;
+    double* parts = nullptr;  // (2, most_splits, cols) of scratch
+    int64_t rows = 0, cols = 0;
+};
+template <class T>
+void batch_norm_forward(const Steps&, const BatchNorm<T>&, cudaStream_t);
+template <class T>
+void batch_norm_backward(const BatchNorm<T>&, const T* d, T* dx, T* dgamma, T* dbeta, cudaStream_t);
+template <class T>
+struct LayerNorm {
+    const T *x = nullptr, *gamma = nullptr, *beta = nullptr;
+    T *out = nullptr, *mean = nullptr, *inverse = nullptr;  // of each row
+    double epsilon = 0;
+    int64_t rows = 0, cols = 0;
+};
+template <class T>
+void layer_norm_forward(const LayerNorm<T>&, cudaStream_t);
+template <class T>
+void layer_norm_backward(const LayerNorm<T>&, const T* d, T* dx, T* dgamma, T* dbeta, int splits, int64_t stride, cudaStream_t);
+
+// ---- rows (loss.cu) -------------------------------------------------------------------------------------------------
+
+template <class T>
+void softmax(const T* z, T* out, int64_t rows, int64_t cols, cudaStream_t);  // out may be z
+// d of the output becomes d of its input; activity penalties, already over rows, are added to d first
+template <class T>
+void softmax_backward(const T* a, T* d, double activity_l1, double activity_l2, int64_t rows, int64_t cols, cudaStream_t);
+
+template <class T>
+struct LossRows {
+    ops::Loss loss = ops::Loss::mse;
+    double param = 0, label_smoothing = 0;
+    bool from_logits = false;
+    const T *p = nullptr, *y = nullptr;
+    const int32_t* labels = nullptr;
+    const double* weights = nullptr;
+    double factor = 1;
+    double* row_loss = nullptr;  // weight · value
+    T* d = nullptr;              // or none
+    int64_t rows = 0, cols = 0;
+};
+template <class T>
+void loss_rows(const LossRows<T>&, cudaStream_t);
+// row_loss += Σ l1 |a| + l2 a²
+template <class T>
+void activity_value(const T* a, double l1, double l2, double* row_loss, int64_t rows, int64_t cols, cudaStream_t);
+// Of the probabilities `a` behind a fused loss: the same, and its gradient (factors over rows) through softmax or sigmoid is added to d unless null.
+template <class T>
+void fused_activity(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d, int64_t rows, int64_t cols,
+                    cudaStream_t);
+
+struct MetricSpec {
+    int kind = 0;  // Metric::Kind
+    int64_t k = 0;
+    double threshold = 0;
+    int multiclass = 0, offset = 0;  // of its states in a row of totals
+};
+template <class T>
+struct Metrics {
+    const MetricSpec* specs = nullptr;  // on the device
+    int count = 0;
+    const T *p = nullptr, *y = nullptr;
+    const int32_t* labels = nullptr;
+    const double* weights = nullptr;
+    int64_t rows = 0, cols = 0;
+};
+template <class T>
+void measure(const Steps&, const Metrics<T>&, cudaStream_t);
+// Writes loss and penalties of this step into its row of totals and goes on to the next.
+struct StepEnd {
+    const double* row_loss = nullptr;
+    int64_t rows = 0;
+    const double* penalty_parts = nullptr;
+    int64_t penalty_count = 0;
+    bool stop_on_nan = false;
+};
+void end_step(const Steps&, const StepEnd&, cudaStream_t);
+void set_position(Control*, int at, bool fresh, cudaStream_t);  // fresh: not halted either
+
+// ---- updates (update.cu) --------------------------------------------------------------------------------------------
+
+struct UpdateBlock {  // elements that one block of threads works on
+    int64_t first = 0;
+    int32_t count = 0, tensor = 0;
+};
+constexpr int update_block = 1024;
+struct UpdateTensor {
+    double l1 = 0, l2 = 0;
+    int32_t splits = 1, first_block = 0, blocks = 0, muon = 0;  // muon: the kernel is updated elsewhere
+};
+struct UpdateRule {
+    ops::Rule rule = ops::Rule::sgd;
+    double clipvalue = 0, clipnorm = 0, global_clipnorm = 0, weight_decay = 0;
+};
+template <class T>
+struct Update {
+    const UpdateBlock* blocks = nullptr;
+    const UpdateTensor* tensors = nullptr;
+    int block_count = 0;
+    T *parameters = nullptr, *gradients = nullptr;
+    int64_t stride = 0;  // of the parts of gradients
+    T* slots[3] = {};
+    double *penalty_parts = nullptr, *norm_parts = nullptr;  // one per block
+    UpdateRule rule;
+};
+// gradients of all parts and of l1 and l2 penalties into part 0; their norms and the penalties' values block by block
+template <class T>
+void combine(const Update<T>&, bool add_gradients, cudaStream_t);
+// `combined`: combine() was called; else this does its work on the way
+template <class T>
+void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
+
+// ---- whole matrices (matrix.cu) -------------------------------------------------------------------------------------
+
+// Orthogonality and repulsion; see cpu/matrix.cpp for the formulas. u: (units, length) scaled, inverse: (units,)
+template <class T>
+void unit_rows(const T* kernel, int64_t in, int64_t out, bool columns, T* u, T* inverse, cudaStream_t);
+// gram(i, j) becomes the factor of u_j in unit i's gradient; value_parts[i] the unit's share of the penalty
+template <class T>
+void similarity(T* gram, int64_t units, double factor, bool repulsion, double* value_parts, cudaStream_t);
+template <class T>
+void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient, cudaStream_t);
+
+struct MuonStep {
+    double momentum = 0, clipvalue = 0, clipnorm = 0, global_clipnorm = 0, adjust = 1, weight_decay = 0;
+    bool nesterov = false, flip = false;
+    int64_t rows = 0, cols = 0;
+    int tensor = 0;
+};
+// gradient ← direction (scaled, clipped, momentum); parts: its squared norm block by block
+template <class T>
+void muon_direction(const Steps&, const MuonStep&, const UpdateTensor*, const double* norm_parts, int block_count, T* gradient,
+                    T* momentum, double* parts, cudaStream_t);
+template <class T>
+void muon_start(const MuonStep&, const T* gradient, const double* parts, T* x, cudaStream_t);  // x: scaled, smaller side first
+template <class T>
+void muon_apply(const Steps&, const MuonStep&, const T* x, T* kernel, cudaStream_t);
+
+}  // namespace fd::cuda

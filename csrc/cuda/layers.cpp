@@ -1,0 +1,343 @@
+// Layers: set-up and the way forward. Backward and updates are in layers_backward.cpp.
+#include "cuda/layers.h"
+
+#include <algorithm>
+
+namespace fd::cuda {
+
+template <class T>
+Layers<T>::Layers(const Plan& plan, State<T>& state, Rounding rounding, cudaStream_t stream)
+    : plan_(plan), state_(state), rounding_(rounding), stream_(stream), last_(int(plan.ops.size()) - 1) {
+    const size_t n = plan.ops.size();
+    for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<DeviceBuffer<T>>(n);
+    d_ = std::vector<DeviceBuffer<T>>(n + 1);
+    bool trains = false;
+    for (const Op& o : plan.ops) trains_up_to_.push_back(trains |= o.kernel >= 0 || o.slope >= 0);
+}
+
+template <class T>
+void Layers<T>::configure(const Training* training) {
+    training_ = training;
+    form_ = LossForm(plan_, *training);
+    wants_probabilities_ = form_.logits && !training->metrics.empty();
+    combines_ = training->whole_gradients();
+    has_penalties_ = false;
+    for (const Op& o : plan_.ops) combines_ |= o.kind == OpKind::dense && o.matrix_penalty();
+    for (const Tensor& t : plan_.tensors) has_penalties_ |= t.trainable && (t.l1 != 0 || t.l2 != 0);
+    for (const Op& o : plan_.ops) has_penalties_ |= o.kind == OpKind::dense && o.matrix_penalty();
+    std::vector<MetricSpec> specs;
+    totals_width_ = 2;
+    for (const Metric& m : training->metrics) {
+        specs.push_back({int(m.kind), m.k, m.threshold, m.multiclass, totals_width_});
+        totals_width_ += int(m.states(plan_.outputs));
+    }
+    metrics_.reserve(int64_t(specs.size()));
+    if (!specs.empty())
+        FD_CUDA(cudaMemcpyAsync(metrics_.get(), specs.data(), specs.size() * sizeof(MetricSpec), cudaMemcpyHostToDevice, stream_));
+    lay_out_updates();
+    ++generation_;
+    capacity_ = 0;  // buffers for metrics may be missing
+}
+
+template <class T>
+void Layers<T>::lay_out_updates() {
+    std::vector<UpdateBlock> blocks;
+    tensors_.assign(plan_.tensors.size(), {});
+    for (int tensor : plan_.trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        UpdateTensor& u = tensors_[size_t(tensor)];
+        u.l1 = t.l1, u.l2 = t.l2, u.first_block = int32_t(blocks.size());
+        u.muon = training_->muon() && !t.vector;
+        for (int64_t first = 0; first < t.size(); first += update_block)
+            blocks.push_back({t.offset + first, int32_t(std::min<int64_t>(update_block, t.size() - first)), tensor});
+        u.blocks = int32_t(blocks.size()) - u.first_block;
+    }
+    block_count_ = int(blocks.size());
+    penalty_count_ = block_count_;
+    matrix_parts_.assign(plan_.ops.size(), 0);
+    for (size_t i = 0; i < plan_.ops.size(); ++i) {
+        const Op& o = plan_.ops[i];
+        if (o.kind != OpKind::dense || !o.matrix_penalty()) continue;
+        matrix_parts_[i] = penalty_count_;
+        penalty_count_ += o.in + 2 * o.out;  // orthogonal rows or columns, repulsion
+    }
+    if (penalty_parts_.reserve(penalty_count_ + 1))
+        FD_CUDA(cudaMemsetAsync(penalty_parts_.get(), 0, size_t(penalty_parts_.size()) * sizeof(double), stream_));
+    norm_parts_.reserve(block_count_ + 1);
+    device_tensors_.reserve(int64_t(tensors_.size()));
+    device_blocks_.reserve(block_count_);
+    if (block_count_)
+        FD_CUDA(cudaMemcpyAsync(device_blocks_.get(), blocks.data(), blocks.size() * sizeof(UpdateBlock), cudaMemcpyHostToDevice, stream_));
+    set_splits(1);
+}
+
+template <class T>
+void Layers<T>::set_splits(int64_t rows) {
+    split_rows_ = rows;
+    // parts of all gradients take at most 64 MiB more
+    const int most = int(std::clamp<int64_t>((int64_t(64) << 20) / std::max<int64_t>(plan_.parameters * int64_t(sizeof(T)), 1), 1, most_splits));
+    for (const Op& o : plan_.ops) {
+        const int by_rows = std::min(most, column_splits(rows));
+        if (o.kind == OpKind::dense) {
+            tensors_[size_t(o.kernel)].splits = std::min(most, splits_for(o.in, o.out, rows));
+            if (o.bias >= 0) tensors_[size_t(o.bias)].splits = tensors_[size_t(o.kernel)].splits;
+        } else if (o.kind == OpKind::layer_norm) {
+            tensors_[size_t(o.kernel)].splits = tensors_[size_t(o.bias)].splits = by_rows;
+        }
+        if (o.slope >= 0) tensors_[size_t(o.slope)].splits = by_rows;
+    }
+    most_parts_ = 1;
+    for (const UpdateTensor& t : tensors_) most_parts_ = std::max(most_parts_, int(t.splits));
+    if (!tensors_.empty())
+        FD_CUDA(cudaMemcpyAsync(device_tensors_.get(), tensors_.data(), tensors_.size() * sizeof(UpdateTensor), cudaMemcpyHostToDevice, stream_));
+}
+
+template <class T>
+int64_t Layers<T>::chunk_rows() const {  // enough to fill the GPU, and not too much memory
+    return std::clamp<int64_t>((int64_t(256) << 20) / (plan_.widest * int64_t(sizeof(T)) * int64_t(plan_.ops.size() + 1)), 64, 16384);
+}
+
+template <class T>
+void Layers<T>::reserve(int64_t rows, bool backward) {
+    if (training_ && backward && rows != split_rows_) {
+        set_splits(rows);
+        ++generation_;
+    }
+    if (backward) gradients_.reserve(plan_.parameters * most_parts_);
+    if (rows <= capacity_ && (backward_ready_ || !backward)) return;
+    rows = std::max(rows, capacity_);
+    backward |= backward_ready_ && capacity_ > 0;
+    capacity_ = 0;  // should memory run out half-way
+    ++generation_;
+    x_.reserve(rows * plan_.inputs);
+    int64_t widest_norm = 0;
+    for (int i = 0; i <= last_; ++i) {
+        const Op& o = op(i);
+        const int64_t size = rows * o.out;
+        if (o.kind != OpKind::normalization && o.kind != OpKind::residual_begin) out_[size_t(i)].reserve(size);
+        if (o.kind == OpKind::batch_norm) mean_[size_t(i)].reserve(o.out), inverse_[size_t(i)].reserve(o.out);
+        if (o.kind == OpKind::batch_norm) widest_norm = std::max(widest_norm, o.out);
+        if (o.kind == OpKind::layer_norm) mean_[size_t(i)].reserve(rows), inverse_[size_t(i)].reserve(rows);
+        if (!backward) continue;
+        if (o.kind == OpKind::dense && ops::activation_needs[int(o.activation)] == ops::Needs::input) z_[size_t(i)].reserve(size);
+        d_[size_t(i) + 1].reserve(size);
+    }
+    if (backward && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
+    norm_scratch_.reserve(2 * most_splits * widest_norm);
+    if (training_) {
+        if (training_->sparse()) labels_.reserve(rows);
+        else y_.reserve(rows * plan_.outputs);
+        weights_.reserve(rows);
+        row_loss_.reserve(rows);
+        if (wants_probabilities_ || (form_.fused && op(last_).has_activity())) probabilities_.reserve(rows * plan_.outputs);
+        int64_t kernel = 0, square = 0;
+        for (const Op& o : plan_.ops) {
+            if (o.kind != OpKind::dense || !(o.matrix_penalty() || training_->muon())) continue;
+            const int64_t side = std::max(training_->muon() ? std::min(o.in, o.out) : 0, o.matrix_penalty() ? std::max(o.in, o.out) : 0);
+            kernel = std::max(kernel, o.in * o.out + std::max(o.in, o.out));
+            square = std::max(square, side * side);
+        }
+        scratch_[0].reserve(kernel), scratch_[1].reserve(kernel);
+        scratch_[2].reserve(square), scratch_[3].reserve(square);
+        muon_parts_.reserve(kernel / update_block + 1);
+    }
+    capacity_ = rows;
+    backward_ready_ = backward;
+}
+
+template <class T>
+const T* Layers<T>::output(int i, Pass pass) const {
+    for (; i >= 0; --i) {
+        const OpKind kind = op(i).kind;
+        const bool passes_through = kind == OpKind::normalization || kind == OpKind::residual_begin ||
+                                    (kind == OpKind::dropout && pass != Pass::train);
+        if (!passes_through) return out_[size_t(i)].get();
+    }
+    return x_.get();
+}
+
+template <class T>
+void Layers<T>::gather(const Steps& steps, const BatchShape& b, bool with_targets) {
+    Gather<T> g;
+    g.x = b.x, g.y = b.y, g.rows = b.rows;
+    if (plan_.normalizes_input()) {
+        g.mean = state_.input_statistics.get() + plan_.tensors[size_t(op(0).mean)].offset;
+        g.variance = state_.input_statistics.get() + plan_.tensors[size_t(op(0).variance)].offset;
+    }
+    g.x_out = x_.get();
+    if (with_targets && training_->sparse()) g.labels_out = labels_.get();
+    else if (with_targets) g.y_out = y_.get();
+    if (with_targets && b.weighted) g.weights_out = weights_.get();
+    cuda::gather(steps, g, stream_);
+}
+
+template <class T>
+void Layers<T>::forward(const Steps& steps, int64_t rows, Pass pass, bool update_statistics) {
+    for (int i = 0; i <= last_; ++i) {
+        const T* x = output(i - 1, pass);
+        const Op& o = op(i);
+        T* out = out_[size_t(i)].get();
+        switch (o.kind) {
+            case OpKind::dense: dense_forward(i, x, rows, pass); break;
+            case OpKind::activation:
+                if (activation_of(i, pass) == ops::Activation::softmax) softmax(x, out, rows, o.out, stream_);
+                else activation_forward(activation_of(i, pass), T(o.alpha), parameter(o.slope), x, out, rows, o.out, stream_);
+                break;
+            case OpKind::batch_norm: batch_norm_forward(steps, batch_norm(i, rows, pass, update_statistics), stream_); break;
+            case OpKind::layer_norm: layer_norm_forward(layer_norm(i, rows, pass), stream_); break;
+            case OpKind::dropout:
+                if (pass == Pass::train) dropout(steps, {plan_.seed, uint32_t(i), o.rate}, x, out, rows * o.out, stream_);
+                break;
+            case OpKind::rescaling: rescale(x, statistic(o.scale), statistic(o.offset), out, rows, o.out, stream_); break;
+            case OpKind::residual_end: add(x, output(o.partner, pass), out, rows * o.out, stream_); break;
+            case OpKind::normalization:  // done while gathering
+            case OpKind::residual_begin: break;
+        }
+    }
+}
+
+template <class T>
+void Layers<T>::dense_forward(int i, const T* x, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    const auto act = activation_of(i, pass);
+    T* out = out_[size_t(i)].get();
+    Product<T> p;
+    p.m = rows, p.n = o.out, p.k = o.in;
+    p.a = x, p.b = parameter(o.kernel), p.out = out;
+    p.rounding = rounding_;
+    p.epilogue.bias = parameter(o.bias);
+    if (pass >= Pass::inference && ops::activation_needs[int(act)] == ops::Needs::input) p.epilogue.pre_activation = z_[size_t(i)].get();
+    p.epilogue.activation = act == ops::Activation::softmax ? ops::Activation::linear : act;
+    p.epilogue.alpha = T(o.alpha);
+    p.epilogue.slope = parameter(o.slope);
+    product(p, stream_);
+    if (act == ops::Activation::softmax) softmax(out, out, rows, o.out, stream_);
+}
+
+template <class T>
+BatchNorm<T> Layers<T>::batch_norm(int i, int64_t rows, Pass pass, bool update_statistics) {
+    const Op& o = op(i);
+    BatchNorm<T> b;
+    b.x = output(i - 1, pass), b.gamma = parameter(o.kernel), b.beta = parameter(o.bias);
+    b.out = out_[size_t(i)].get(), b.mean = mean_[size_t(i)].get(), b.inverse = inverse_[size_t(i)].get();
+    b.moving_mean = statistic(o.mean), b.moving_variance = statistic(o.variance);
+    b.momentum = o.momentum, b.epsilon = o.epsilon;
+    b.batch_statistics = pass == Pass::train, b.update_statistics = update_statistics;
+    b.parts = norm_scratch_.get();
+    b.rows = rows, b.cols = o.out;
+    return b;
+}
+
+template <class T>
+LayerNorm<T> Layers<T>::layer_norm(int i, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    LayerNorm<T> l;
+    l.x = output(i - 1, pass), l.gamma = parameter(o.kernel), l.beta = parameter(o.bias);
+    l.out = out_[size_t(i)].get(), l.mean = mean_[size_t(i)].get(), l.inverse = inverse_[size_t(i)].get();
+    l.epsilon = o.epsilon;
+    l.rows = rows, l.cols = o.out;
+    return l;
+}
+
+template <class T>
+void Layers<T>::probabilities_of(const T* logits, T* out, int64_t rows) {
+    if (training_->categorical()) return softmax(logits, out, rows, plan_.outputs, stream_);
+    activation_forward(ops::Activation::sigmoid, T(0), static_cast<const T*>(nullptr), logits, out, rows, plan_.outputs, stream_);
+}
+
+template <class T>
+void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
+    const Training& t = *training_;
+    const Op& top = op(last_);
+    const int64_t cols = plan_.outputs;
+    const T* outputs = output(last_, pass);
+    LossRows<T> l;
+    l.loss = form_.kind;
+    l.param = t.loss_param, l.label_smoothing = t.label_smoothing;
+    l.from_logits = form_.logits;
+    l.p = outputs;
+    l.y = t.sparse() ? nullptr : y_.get();
+    l.labels = t.sparse() ? labels_.get() : nullptr;
+    l.weights = b.weighted ? weights_.get() : nullptr;
+    l.factor = 1 / double(b.rows);
+    l.row_loss = row_loss_.get();
+    l.d = pass == Pass::evaluate ? nullptr : d(last_);
+    l.rows = b.rows, l.cols = cols;
+    loss_rows(l, stream_);
+    for (int i = 0; i <= last_; ++i) {
+        const Op& o = op(i);
+        if (o.kind == OpKind::dense && o.has_activity() && !skips_activation(i, pass))
+            activity_value(output(i, pass), o.activity_l1, o.activity_l2, row_loss_.get(), b.rows, o.out, stream_);
+    }
+    if (top.has_activity() && form_.fused) {  // the penalty is on the activation that the fused loss skipped
+        probabilities_of(outputs, probabilities_.get(), b.rows);
+        fused_activity(probabilities_.get(), t.categorical(), top.activity_l1, top.activity_l2, row_loss_.get(), l.d, b.rows, cols, stream_);
+    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !form_.fused) {
+        softmax_backward(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, b.rows, cols, stream_);
+    }
+    measure(steps, b, pass);
+}
+
+template <class T>
+void Layers<T>::measure(const Steps& steps, const BatchShape& b, Pass pass) {
+    if (training_->metrics.empty()) return;
+    Metrics<T> m;
+    m.specs = metrics_.get(), m.count = int(training_->metrics.size());
+    m.p = output(last_, pass);
+    if (wants_probabilities_) {
+        probabilities_of(m.p, probabilities_.get(), b.rows);
+        m.p = probabilities_.get();
+    }
+    m.y = training_->sparse() ? nullptr : y_.get();
+    m.labels = training_->sparse() ? labels_.get() : nullptr;
+    m.weights = b.weighted ? weights_.get() : nullptr;
+    m.rows = b.rows, m.cols = plan_.outputs;
+    cuda::measure(steps, m, stream_);
+}
+
+template <class T>
+void Layers<T>::end_step(const Steps& steps, int64_t rows, bool stop_on_nan, bool penalties) {
+    StepEnd e;
+    e.row_loss = row_loss_.get(), e.rows = rows;
+    e.penalty_parts = penalty_parts_.get(), e.penalty_count = penalties && has_penalties_ ? penalty_count_ : 0;
+    e.stop_on_nan = stop_on_nan;
+    cuda::end_step(steps, e, stream_);
+}
+
+template <class T>
+void Layers<T>::evaluate_step(const Steps& steps, const BatchShape& b) {
+    gather(steps, b, true);
+    forward(steps, b.rows, Pass::evaluate, false);
+    loss(steps, b, Pass::evaluate);
+    if (has_penalties_) {
+        combine(updates(), false, stream_);
+        matrix_penalties(false);
+    }
+    end_step(steps, b.rows, false, true);
+}
+
+template <class T>
+void Layers<T>::predict_step(const Steps& steps, const BatchShape& b) {
+    gather(steps, b, false);
+    forward(steps, b.rows, Pass::predict, false);
+}
+
+#define FD_INSTANTIATE(T)                                                                      \
+    template Layers<T>::Layers(const Plan&, State<T>&, Rounding, cudaStream_t);                \
+    template void Layers<T>::configure(const Training*);                                       \
+    template void Layers<T>::reserve(int64_t, bool);                                           \
+    template int64_t Layers<T>::chunk_rows() const;                                            \
+    template const T* Layers<T>::output(int, Pass) const;                                      \
+    template void Layers<T>::evaluate_step(const Steps&, const BatchShape&);                   \
+    template void Layers<T>::predict_step(const Steps&, const BatchShape&);                    \
+    template void Layers<T>::end_step(const Steps&, int64_t, bool, bool);                      \
+    template void Layers<T>::gather(const Steps&, const BatchShape&, bool);                    \
+    template void Layers<T>::forward(const Steps&, int64_t, Pass, bool);                       \
+    template void Layers<T>::loss(const Steps&, const BatchShape&, Pass);                      \
+    template BatchNorm<T> Layers<T>::batch_norm(int, int64_t, Pass, bool);                     \
+    template LayerNorm<T> Layers<T>::layer_norm(int, int64_t, Pass);
+FD_INSTANTIATE(float)
+FD_INSTANTIATE(double)
+#undef FD_INSTANTIATE
+
+}  // namespace fd::cuda

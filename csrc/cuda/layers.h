@@ -1,0 +1,118 @@
+// One net, layer by layer: a handful of launches for each op. Everything here only enqueues work, so that it can be captured;
+// sizes are fixed by reserve(), which comes first.
+#pragma once
+#include <vector>
+
+#include "core/plan.h"
+#include "cuda/kernels.h"
+#include "cuda/products.h"
+#include "cuda/runtime.h"
+
+namespace fd::cuda {
+
+template <class T>
+struct State {  // what a net is made of and what training has made of it, on the device
+    DeviceBuffer<T> parameters, statistics;
+    DeviceBuffer<double> input_statistics;
+    std::vector<DeviceBuffer<T>> slots;
+    int64_t step = 0;
+};
+
+enum class Pass {
+    predict,    // the net's outputs
+    evaluate,   // outputs for the loss: logits if it is fused
+    inference,  // as evaluate, and keeps what backward needs
+    train       // batch statistics and dropout
+};
+
+struct BatchShape {  // how the rows of a step are fetched; where they lie is in the step's record
+    Source x, y;
+    bool targets = false, weighted = false;
+    int64_t rows = 0;
+    bool operator==(const BatchShape& o) const {
+        return x == o.x && y == o.y && targets == o.targets && weighted == o.weighted && rows == o.rows;
+    }
+};
+
+template <class T>
+class Layers {
+public:
+    Layers(const Plan& plan, State<T>& state, Rounding rounding, cudaStream_t stream);
+
+    void configure(const Training* training);
+    void reserve(int64_t rows, bool backward);  // the only method that allocates
+    int64_t chunk_rows() const;                 // rows that a pass without backward takes at once
+    int totals_width() const { return totals_width_; }
+    int64_t generation() const { return generation_; }  // changes when captured work is of no use any more
+
+    // A whole step, whatever is asked for. `stop_on_nan` as in TrainRequest.
+    void train_step(const Steps&, const BatchShape&, bool stop_on_nan);
+    void evaluate_step(const Steps&, const BatchShape&);
+    void gradient_step(const Steps&, const BatchShape&, bool training);  // whole gradients, see gradient()
+    void predict_step(const Steps&, const BatchShape&);                  // see output(); end_step() is left to the caller
+    const T* output(int op, Pass) const;                                 // of the op, in the pass just made
+    const T* gradient(int tensor) const { return at(gradients_, tensor); }
+    void end_step(const Steps&, int64_t rows, bool stop_on_nan, bool penalties);
+
+private:
+    const Op& op(int i) const { return plan_.ops[size_t(i)]; }
+    T* at(const DeviceBuffer<T>& flat, int tensor) const {
+        return tensor < 0 ? nullptr : flat.get() + plan_.tensors[size_t(tensor)].offset;
+    }
+    T* parameter(int tensor) const { return at(state_.parameters, tensor); }
+    T* statistic(int tensor) const { return at(state_.statistics, tensor); }
+    T* d(int i) const { return d_[size_t(i + 1)].get(); }  // gradient of op i's output
+    bool skips_activation(int i, Pass pass) const { return pass != Pass::predict && form_.fused && i == last_; }
+    ops::Activation activation_of(int i, Pass pass) const {
+        return skips_activation(i, pass) ? ops::Activation::linear : op(i).activation;
+    }
+    const T* stored(int i, Pass pass) const;  // what the derivative of op i's activation needs; null: nothing
+    bool passes_on(int i) const { return i > 0 && trains_up_to_[size_t(i - 1)]; }
+    // The product that makes the gradient of dense op i's output finishes it: nothing but the activation's slope is missing.
+    bool finished_by_product(int i, Pass pass) const;
+    int splits(int tensor) const { return tensors_[size_t(tensor)].splits; }
+
+    void gather(const Steps&, const BatchShape&, bool with_targets);
+    void forward(const Steps&, int64_t rows, Pass, bool update_statistics);
+    void dense_forward(int i, const T* x, int64_t rows, Pass);
+    void loss(const Steps&, const BatchShape&, Pass);
+    void measure(const Steps&, const BatchShape&, Pass);
+    void probabilities_of(const T* logits, T* out, int64_t rows);
+    void backward(const Steps&, int64_t rows, Pass);
+    void finish(int i, const T* from, T* to, int64_t rows, Pass);
+    void dense_backward(int i, int64_t rows, Pass);
+    void other_backward(const Steps&, int i, int64_t rows, Pass);
+    BatchNorm<T> batch_norm(int i, int64_t rows, Pass, bool update_statistics);
+    LayerNorm<T> layer_norm(int i, int64_t rows, Pass);
+    Update<T> updates() const;
+    void matrix_penalties(bool add_gradients);
+    void muon(const Steps&);
+    void lay_out_updates();
+    void set_splits(int64_t rows);
+
+    const Plan& plan_;
+    State<T>& state_;
+    const Rounding rounding_;
+    const cudaStream_t stream_;
+    const Training* training_ = nullptr;
+    LossForm form_;
+    int last_ = 0, totals_width_ = 2, most_parts_ = 1;
+    bool combines_ = false, has_penalties_ = false, wants_probabilities_ = false;
+    std::vector<bool> trains_up_to_;
+    int64_t capacity_ = 0, split_rows_ = 0, generation_ = 0;
+    bool backward_ready_ = false;
+    std::vector<DeviceBuffer<T>> out_, z_, d_, mean_, inverse_;
+    DeviceBuffer<T> gradients_, x_, y_, probabilities_, scratch_[4];
+    DeviceBuffer<int32_t> labels_;
+    DeviceBuffer<double> weights_, row_loss_, norm_scratch_;
+    DeviceBuffer<MetricSpec> metrics_;
+    std::vector<UpdateTensor> tensors_;  // of all tensors, as on the device
+    DeviceBuffer<UpdateTensor> device_tensors_;
+    DeviceBuffer<UpdateBlock> device_blocks_;
+    int block_count_ = 0;
+    std::vector<int64_t> matrix_parts_;  // per op: where the values of its matrix penalties lie
+    int64_t penalty_count_ = 0;
+    DeviceBuffer<double> penalty_parts_, norm_parts_, muon_parts_;
+};
+
+}  // namespace fd::cuda

@@ -1,0 +1,230 @@
+// Layers: gradients and updates.
+#include <algorithm>
+#include <cmath>
+
+#include "cuda/layers.h"
+
+namespace fd::cuda {
+
+template <class T>
+const T* Layers<T>::stored(int i, Pass pass) const {
+    const auto act = activation_of(i, pass);
+    const ops::Needs needs = ops::activation_needs[int(act)];
+    if (needs == ops::Needs::nothing || act == ops::Activation::softmax) return nullptr;
+    if (needs == ops::Needs::output) return out_[size_t(i)].get();
+    return op(i).kind == OpKind::dense ? z_[size_t(i)].get() : output(i - 1, pass);
+}
+
+template <class T>
+bool Layers<T>::finished_by_product(int i, Pass pass) const {
+    const Op& o = op(i);
+    return o.kind == OpKind::dense && o.slope < 0 && (!o.has_activity() || skips_activation(i, pass));
+}
+
+template <class T>
+void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
+    for (int i = last_; i >= 0 && trains_up_to_[size_t(i)]; --i) {
+        if (op(i).kind != OpKind::dense) {
+            other_backward(steps, i, rows, pass);
+            continue;
+        }
+        const bool from_product = i < last_ && op(i + 1).kind == OpKind::dense && finished_by_product(i, pass);
+        const bool as_it_is = finished_by_product(i, pass) && !stored(i, pass);  // nothing to multiply by
+        if (!from_product && !as_it_is) finish(i, d(i), d(i), rows, pass);
+        dense_backward(i, rows, pass);
+    }
+}
+
+template <class T>
+void Layers<T>::finish(int i, const T* from, T* to, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    Finish<T> f;
+    f.from = from, f.to = to;
+    f.stored = stored(i, pass);
+    f.activation = activation_of(i, pass);
+    f.alpha = T(o.alpha), f.slope = parameter(o.slope);
+    // the loss has done all of it for a softmax, and for an activation that it skipped
+    const bool whole_row = o.activation == ops::Activation::softmax;
+    if (o.kind == OpKind::dense && o.has_activity() && !whole_row && !skips_activation(i, pass)) {
+        f.output = out_[size_t(i)].get();
+        f.activity_l1 = o.activity_l1 / double(rows), f.activity_l2 = o.activity_l2 / double(rows);
+    }
+    f.stride = plan_.parameters;
+    f.rows = rows, f.cols = o.out;
+    if (o.slope >= 0) f.slope_gradient = at(gradients_, o.slope), f.splits = splits(o.slope);
+    else f.splits = column_splits(rows);
+    cuda::finish(f, stream_);
+}
+
+template <class T>
+void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    if (passes_on(i)) {
+        const int below = i - 1;
+        Product<T> p;
+        p.m = rows, p.n = o.in, p.k = o.out;
+        p.a = d(i), p.b = parameter(o.kernel), p.transpose_b = true, p.out = d(below);
+        p.rounding = rounding_;
+        if (finished_by_product(below, pass)) {
+            p.epilogue.stored = stored(below, pass);
+            p.epilogue.backward = activation_of(below, pass);
+            p.epilogue.alpha = T(op(below).alpha);
+        }
+        product(p, stream_);
+    }
+    Product<T> p;
+    p.m = o.in, p.n = o.out, p.k = rows;
+    p.a = output(i - 1, pass), p.transpose_a = true, p.b = d(i), p.out = at(gradients_, o.kernel);
+    p.rounding = rounding_;
+    p.splits = splits(o.kernel), p.stride = plan_.parameters;
+    p.column_sums = at(gradients_, o.bias);
+    product(p, stream_);
+}
+
+template <class T>
+void Layers<T>::other_backward(const Steps& steps, int i, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    const T* from = d(i);
+    T* to = d(i - 1);
+    const int64_t n = rows * o.out;
+    auto copy = [&] { FD_CUDA(cudaMemcpyAsync(to, from, size_t(n) * sizeof(T), cudaMemcpyDeviceToDevice, stream_)); };
+    switch (o.kind) {
+        case OpKind::activation: finish(i, from, to, rows, pass); break;
+        case OpKind::batch_norm:
+            batch_norm_backward(batch_norm(i, rows, pass, false), from, to, at(gradients_, o.kernel), at(gradients_, o.bias), stream_);
+            break;
+        case OpKind::layer_norm:
+            layer_norm_backward(layer_norm(i, rows, pass), from, to, at(gradients_, o.kernel), at(gradients_, o.bias), splits(o.kernel),
+                                plan_.parameters, stream_);
+            break;
+        case OpKind::dropout:
+            if (!passes_on(i)) break;
+            if (pass == Pass::train) dropout(steps, {plan_.seed, uint32_t(i), o.rate}, from, to, n, stream_);
+            else copy();
+            break;
+        case OpKind::rescaling: rescale(from, statistic(o.scale), static_cast<const T*>(nullptr), to, rows, o.out, stream_); break;
+        case OpKind::residual_end: copy(); break;
+        case OpKind::residual_begin:
+            if (passes_on(i)) add(from, static_cast<const T*>(d(o.partner)), to, n, stream_);
+            break;
+        case OpKind::dense:
+        case OpKind::normalization: break;
+    }
+}
+
+template <class T>
+Update<T> Layers<T>::updates() const {
+    Update<T> u;
+    u.blocks = device_blocks_.get(), u.tensors = device_tensors_.get(), u.block_count = block_count_;
+    u.parameters = state_.parameters.get(), u.gradients = gradients_.get();
+    u.stride = plan_.parameters;
+    for (size_t k = 0; k < state_.slots.size() && k < 3; ++k) u.slots[k] = state_.slots[k].get();
+    u.penalty_parts = penalty_parts_.get(), u.norm_parts = norm_parts_.get();
+    const ops::Hyper& h = training_->hyper;
+    u.rule = {training_->rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, training_->muon() ? h.adam_weight_decay : h.weight_decay};
+    return u;
+}
+
+template <class T>
+void Layers<T>::matrix_penalties(bool add_gradients) {
+    for (int i = 0; i <= last_; ++i) {
+        const Op& o = op(i);
+        if (o.kind != OpKind::dense || !o.matrix_penalty()) continue;
+        double* values = penalty_parts_.get() + matrix_parts_[size_t(i)];
+        auto one = [&](double factor, bool columns, bool repulsion) {
+            const int64_t units = columns ? o.out : o.in, length = columns ? o.in : o.out;
+            if (factor == 0 || units < 2) return;
+            factor /= 0.5 * double(units) * double(units - 1);
+            T *u = scratch_[0].get(), *inverse = u + units * length, *pull = scratch_[1].get(), *gram = scratch_[2].get();
+            unit_rows(static_cast<const T*>(parameter(o.kernel)), o.in, o.out, columns, u, inverse, stream_);
+            Product<T> p;
+            p.m = units, p.n = units, p.k = length;
+            p.a = u, p.b = u, p.transpose_b = true, p.out = gram;
+            product(p, stream_);
+            similarity(gram, units, factor, repulsion, values, stream_);
+            values += units;
+            if (!add_gradients) return;
+            Product<T> q;
+            q.m = units, q.n = length, q.k = units;
+            q.a = gram, q.b = u, q.out = pull;
+            product(q, stream_);
+            pull_gradient(static_cast<const T*>(u), static_cast<const T*>(inverse), static_cast<const T*>(pull), o.in, o.out, columns,
+                          at(gradients_, o.kernel), stream_);
+        };
+        one(o.kernel_orthogonal, o.kernel_orthogonal_columns, false);
+        one(o.kernel_repulsion, true, true);
+    }
+}
+
+// Newton-Schulz iterations bring the direction's singular values close to 1; see cpu/matrix.cpp.
+template <class T>
+void Layers<T>::muon(const Steps& steps) {
+    const ops::Hyper& h = training_->hyper;
+    for (int tensor : plan_.trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (t.vector) continue;
+        MuonStep m;
+        m.momentum = h.momentum, m.clipvalue = h.clipvalue, m.clipnorm = h.clipnorm, m.global_clipnorm = h.global_clipnorm;
+        m.weight_decay = h.weight_decay, m.nesterov = h.nesterov;
+        m.rows = t.rows, m.cols = t.cols, m.flip = t.rows > t.cols, m.tensor = tensor;
+        const int64_t small = std::min(t.rows, t.cols), large = std::max(t.rows, t.cols);
+        m.adjust = h.rms_rate > 0 ? h.rms_rate * std::sqrt(double(large)) : 1;
+        T *g = at(gradients_, tensor), *x = scratch_[0].get(), *next = scratch_[1].get(), *a = scratch_[2].get(), *b = scratch_[3].get();
+        muon_direction(steps, m, device_tensors_.get(), norm_parts_.get(), block_count_, g, at(state_.slots[0], tensor), muon_parts_.get(),
+                       stream_);
+        muon_start(m, static_cast<const T*>(g), muon_parts_.get(), x, stream_);
+        for (int k = 0; k < int(h.ns_steps); ++k) {  // X ← a X + (b A + c A²) X, A = X Xᵀ
+            auto step = [&](bool transpose_b, int64_t n, int64_t inner, const T* left, const T* right, T* out, double scale, const T* plus,
+                            double plus_scale) {
+                Product<T> p;
+                p.m = small, p.n = n, p.k = inner;
+                p.a = left, p.b = right, p.transpose_b = transpose_b, p.out = out;
+                p.epilogue.scale = scale, p.epilogue.add = plus, p.epilogue.add_scale = plus_scale;
+                product(p, stream_);
+            };
+            step(true, small, large, x, x, a, 1, nullptr, 0);
+            step(false, small, small, a, a, b, h.ns_c, a, h.ns_b);
+            step(false, large, small, b, x, next, 1, x, h.ns_a);
+            std::swap(x, next);
+        }
+        muon_apply(steps, m, static_cast<const T*>(x), parameter(tensor), stream_);
+    }
+}
+
+template <class T>
+void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on_nan) {
+    gather(steps, b, true);
+    forward(steps, b.rows, Pass::train, true);
+    loss(steps, b, Pass::train);
+    backward(steps, b.rows, Pass::train);
+    if (combines_) {
+        combine(updates(), true, stream_);
+        matrix_penalties(true);
+        if (training_->muon()) muon(steps);
+    }
+    update(steps, updates(), combines_, stream_);
+    end_step(steps, b.rows, stop_on_nan, true);
+}
+
+template <class T>
+void Layers<T>::gradient_step(const Steps& steps, const BatchShape& b, bool training) {
+    const Pass pass = training ? Pass::train : Pass::inference;
+    gather(steps, b, true);
+    forward(steps, b.rows, pass, false);
+    loss(steps, b, pass);
+    backward(steps, b.rows, pass);
+    combine(updates(), true, stream_);
+    matrix_penalties(true);
+    end_step(steps, b.rows, false, true);
+}
+
+#define FD_INSTANTIATE(T)                                                                \
+    template Update<T> Layers<T>::updates() const;                                       \
+    template void Layers<T>::matrix_penalties(bool);                                     \
+    template void Layers<T>::train_step(const Steps&, const BatchShape&, bool);          \
+    template void Layers<T>::gradient_step(const Steps&, const BatchShape&, bool);
+FD_INSTANTIATE(float)
+FD_INSTANTIATE(double)
+#undef FD_INSTANTIATE
+
+}  // namespace fd::cuda

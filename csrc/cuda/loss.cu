@@ -1,0 +1,369 @@
+// What looks at whole rows of outputs: softmax, losses with their gradients, activity penalties, metrics, and the end of a step.
+#include "core/plan.h"
+#include "cuda/device_math.h"
+#include "cuda/kernels.h"
+#include "cuda/port.h"
+
+namespace fd::cuda {
+namespace {
+
+constexpr int warps = 8;  // rows a block
+unsigned row_grid(int64_t rows) { return unsigned((rows + warps - 1) / warps); }
+__device__ __forceinline__ int64_t own_row() { return int64_t(blockIdx.x) * warps + (int(threadIdx.x) >> 5); }
+__device__ __forceinline__ int own_lane() { return int(threadIdx.x) & 31; }
+
+template <class T>
+__device__ T row_maximum(const T* z, int64_t cols, int lane) {
+    T m = z[0];
+    for (int64_t c = lane; c < cols; c += 32) m = z[c] > m ? z[c] : m;
+    return warp_max(m);
+}
+
+template <class T>
+__global__ void softmax_kernel(const T* z, T* out, int64_t rows, int64_t cols) {
+    const int64_t r = own_row();
+    const int lane = own_lane();
+    if (r >= rows) return;
+    z += r * cols, out += r * cols;
+    const T m = row_maximum(z, cols, lane);
+    __syncwarp();  // `out` may be z, and every lane has read z[0]
+    T sum = T(0);
+    for (int64_t c = lane; c < cols; c += 32) {
+        const T e = ops::vexp(z[c] - m);
+        out[c] = e;
+        sum += e;
+    }
+    const T scale = T(1) / warp_sum(sum);
+    for (int64_t c = lane; c < cols; c += 32) out[c] *= scale;
+}
+
+template <class T>
+__device__ __forceinline__ T activity_slope(T a, double l1, double l2) {
+    return T(l1) * ops::vsign(a) + T(2 * l2) * a;
+}
+
+template <class T>
+__global__ void softmax_backward_kernel(const T* a, T* d, double l1, double l2, int64_t rows, int64_t cols) {
+    const int64_t r = own_row();
+    const int lane = own_lane();
+    if (r >= rows) return;
+    a += r * cols, d += r * cols;
+    T sum = T(0);
+    for (int64_t c = lane; c < cols; c += 32) sum += a[c] * (d[c] + activity_slope(a[c], l1, l2));
+    sum = warp_sum(sum);
+    for (int64_t c = lane; c < cols; c += 32) d[c] = a[c] * (d[c] + activity_slope(a[c], l1, l2) - sum);
+}
+
+template <class T>
+__device__ void elementwise_row(const LossRows<T>& l, int64_t r, int lane) {
+    const T keep = T(1 - l.label_smoothing), shift = T(l.label_smoothing / 2), param = T(l.param);
+    const double weight = l.weights ? l.weights[r] : 1;
+    const T scale = T(weight * l.factor / double(l.cols));
+    T sum = T(0);
+    for (int64_t c = lane; c < l.cols; c += 32) {
+        const int64_t i = r * l.cols + c;
+        const LossTerm<T> t = loss_term(l.loss, l.p[i], l.y[i] * keep + shift, param);
+        sum += t.value;
+        if (l.d) l.d[i] = t.slope * scale;
+    }
+    sum = warp_sum(sum);
+    if (lane == 0) l.row_loss[r] = weight * double(sum) / double(l.cols);
+}
+
+// The target of a class, smoothed.
+template <class T>
+__device__ T class_target(const LossRows<T>& l, int64_t r, int64_t c) {
+    const T keep = T(1 - l.label_smoothing), shift = T(l.label_smoothing / double(l.cols));
+    if (l.labels) return l.labels[r] == c ? keep + shift : shift;
+    return l.y[r * l.cols + c] * keep + shift;
+}
+
+// -Σ t log softmax(z) = Σ t · logsumexp(z) - Σ t z, with z - max(z) for z; gradient softmax(z) Σt - t.
+template <class T>
+__device__ void logits_row(const LossRows<T>& l, int64_t r, int lane) {
+    const T* z = l.p + r * l.cols;
+    const T m = row_maximum(z, l.cols, lane);
+    T exponentials = T(0), targets = T(0), agreement = T(0);
+    for (int64_t c = lane; c < l.cols; c += 32) {
+        const T x = z[c] - m, t = class_target(l, r, c);
+        exponentials += ops::vexp(x);
+        targets += t;
+        if (t > T(0)) agreement += t * x;  // 0 · -inf is 0
+    }
+    const T total = warp_sum(exponentials), mass = warp_sum(targets);
+    agreement = warp_sum(agreement);
+    const double weight = l.weights ? l.weights[r] : 1;
+    if (lane == 0) l.row_loss[r] = weight * (double(mass) * ops::vlog(double(total)) - double(agreement));
+    if (!l.d) return;
+    const T scale = T(weight * l.factor), share = mass / total;
+    for (int64_t c = lane; c < l.cols; c += 32)
+        l.d[r * l.cols + c] = (ops::vexp(z[c] - m) * share - class_target(l, r, c)) * scale;
+}
+
+// Keras's form on probabilities: q = clip(p/Σp), loss -Σ t log q; nothing flows through a clipped element.
+template <class T>
+__device__ void probabilities_row(const LossRows<T>& l, int64_t r, int lane) {
+    const T* p = l.p + r * l.cols;
+    const T low = T(ops::probability_floor), high = T(1 - ops::probability_floor);
+    T sum = T(0);
+    for (int64_t c = lane; c < l.cols; c += 32) sum += p[c];
+    const T total = warp_sum(sum);
+    const double weight = l.weights ? l.weights[r] : 1;
+    T value = T(0), through = T(0);  // through = Σ_j t_j over the unclipped j
+    auto flows = [&](T q, T t) { return q < low || q > high ? T(0) : t; };
+    for (int64_t c = lane; c < l.cols; c += 32) {
+        const T q = p[c] / total, t = class_target(l, r, c);
+        value -= t * ops::vlog(ops::vmin(ops::vmax(q, low), high));
+        through += flows(q, t);
+    }
+    value = warp_sum(value);
+    through = warp_sum(through);
+    if (lane == 0) l.row_loss[r] = weight * double(value);
+    if (!l.d) return;
+    const T scale = T(weight * l.factor);
+    for (int64_t c = lane; c < l.cols; c += 32) {
+        const T q = p[c] / total, clipped = ops::vmin(ops::vmax(q, low), high);
+        l.d[r * l.cols + c] = (through - flows(q, class_target(l, r, c)) / clipped) / total * scale;
+    }
+}
+
+template <class T>
+__global__ void loss_kernel(LossRows<T> l) {
+    const int64_t r = own_row();
+    const int lane = own_lane();
+    if (r >= l.rows) return;
+    const bool categorical = l.loss == ops::Loss::categorical_crossentropy || l.loss == ops::Loss::sparse_categorical_crossentropy;
+    if (!categorical) elementwise_row(l, r, lane);
+    else if (l.from_logits) logits_row(l, r, lane);
+    else probabilities_row(l, r, lane);
+}
+
+template <class T>
+__device__ double activity_of_row(const T* a, double l1, double l2, int64_t cols, int lane) {
+    double sum = 0;
+    for (int64_t c = lane; c < cols; c += 32) sum += l1 * double(ops::vabs(a[c])) + l2 * double(a[c]) * double(a[c]);
+    return warp_sum(sum);
+}
+template <class T>
+__global__ void activity_kernel(const T* a, double l1, double l2, double* row_loss, int64_t rows, int64_t cols) {
+    const int64_t r = own_row();
+    if (r >= rows) return;
+    const double sum = activity_of_row(a + r * cols, l1, l2, cols, own_lane());
+    if (own_lane() == 0) row_loss[r] += sum;
+}
+template <class T>
+__global__ void fused_activity_kernel(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d, int64_t rows,
+                                      int64_t cols) {
+    const int64_t r = own_row();
+    const int lane = own_lane();
+    if (r >= rows) return;
+    a += r * cols;
+    const double value = activity_of_row(a, l1, l2, cols, lane);
+    if (lane == 0) row_loss[r] += value;
+    if (!d) return;
+    d += r * cols;
+    l1 /= double(rows), l2 /= double(rows);
+    T sum = T(0);
+    for (int64_t c = lane; c < cols; c += 32) sum += a[c] * activity_slope(a[c], l1, l2);
+    sum = warp_sum(sum);
+    for (int64_t c = lane; c < cols; c += 32) {
+        const T g = activity_slope(a[c], l1, l2);
+        d[c] += categorical ? a[c] * (g - sum) : g * a[c] * (T(1) - a[c]);
+    }
+}
+
+// ---- metrics: one block each ----------------------------------------------------------------------------------------
+
+using Kind = Metric::Kind;
+constexpr int threads = 256;
+
+template <class T>
+__device__ int64_t argmax(const T* row, int64_t n) {
+    int64_t best = 0;
+    for (int64_t c = 1; c < n; ++c)
+        if (row[best] < row[c]) best = c;
+    return best;
+}
+template <class T>
+struct RowView {
+    const T *p, *y;
+    int32_t label;
+    int64_t cols;
+    __device__ double target(int64_t c) const { return y ? double(y[c]) : double(c == label); }
+    __device__ int64_t truth() const { return y ? argmax(y, cols) : label; }
+};
+template <class T>
+__device__ RowView<T> view(const Metrics<T>& m, int64_t r) {
+    return {m.p + r * m.cols, m.y ? m.y + r * m.cols : nullptr, m.labels ? m.labels[r] : -1, m.cols};
+}
+
+template <class T>
+__device__ double row_value(const MetricSpec& m, const RowView<T>& v) {
+    switch (Kind(m.kind)) {
+        case Kind::binary_accuracy: {
+            int64_t right = 0;
+            for (int64_t c = 0; c < v.cols; ++c) right += (double(v.p[c]) > m.threshold ? 1.0 : 0.0) == v.target(c);
+            return double(right) / double(v.cols);
+        }
+        case Kind::categorical_accuracy:
+        case Kind::sparse_categorical_accuracy: return argmax(v.p, v.cols) == v.truth();
+        case Kind::top_k: {
+            const int64_t truth = v.truth();
+            if (!(v.p[truth] - v.p[truth] == T(0))) return 0;
+            int64_t above = 0;
+            for (int64_t c = 0; c < v.cols; ++c) above += v.p[c] > v.p[truth];
+            return above < m.k;
+        }
+        default: break;
+    }
+    double sum = 0;
+    for (int64_t c = 0; c < v.cols; ++c) {
+        const double y = v.target(c), e = double(v.p[c]) - y, size = e < 0 ? -e : e, whole = y < 0 ? -y : y;
+        sum += Kind(m.kind) == Kind::mse ? e * e : Kind(m.kind) == Kind::mae ? size : 100 * size / (whole > 1e-7 ? whole : 1e-7);
+    }
+    return sum / double(v.cols);
+}
+
+template <class T>
+__global__ void metrics_kernel(Steps steps, Metrics<T> all) {
+    __shared__ double scratch[threads][4];
+    __shared__ int64_t chosen[threads], truth[threads];
+    const MetricSpec m = all.specs[blockIdx.x];
+    double* state = steps.row() + m.offset;
+    const int t = int(threadIdx.x);
+    const int64_t rows = all.rows, cols = all.cols;
+    if (Kind(m.kind) <= Kind::mape) {
+        double value = 0, weight = 0;
+        for (int64_t r = t; r < rows; r += threads) {
+            const double w = all.weights ? all.weights[r] : 1;
+            value += w * row_value(m, view(all, r));
+            weight += w;
+        }
+        value = block_sum(value, &scratch[0][0]);
+        weight = block_sum(weight, &scratch[0][0]);
+        if (t == 0) state[0] = value, state[1] = weight;
+        return;
+    }
+    const bool auc = Kind(m.kind) == Kind::auc, r2 = Kind(m.kind) == Kind::r2;
+    if (auc) {
+        for (int64_t i = t; i < 2 * cols * Metric::buckets; i += threads) state[i] = 0;
+        __syncthreads();
+    }
+    // Threads are laid out as columns times lanes of rows; a histogram is filled by one lane alone.
+    const int width = int(cols < threads ? cols : threads), lanes = auc ? 1 : threads / width;
+    const int lane = t / width, column = t % width;
+    for (int64_t c0 = 0; c0 < cols; c0 += width) {
+        const int64_t c = c0 + column;
+        const bool works = lane < lanes && c < cols;
+        double sums[4] = {0, 0, 0, 0};
+        for (int64_t r0 = 0; r0 < rows; r0 += threads) {
+            if (m.multiclass) {
+                __syncthreads();
+                if (r0 + t < rows) {
+                    const RowView<T> v = view(all, r0 + t);
+                    chosen[t] = argmax(v.p, cols);
+                    truth[t] = v.y ? argmax(v.y, cols) : v.label;
+                }
+                __syncthreads();
+            }
+            const int64_t end = rows - r0 < threads ? rows - r0 : threads;
+            for (int64_t i = lane; works && i < end; i += lanes) {
+                const int64_t r = r0 + i;
+                const double w = all.weights ? all.weights[r] : 1, p = double(all.p[r * cols + c]);
+                const double y = view(all, r).target(c);
+                if (r2) {
+                    sums[0] += w, sums[1] += w * y, sums[2] += w * y * y, sums[3] += w * (y - p) * (y - p);
+                } else if (auc) {
+                    if (!(p == p)) continue;
+                    const double place = p * double(Metric::buckets - 1);
+                    int64_t bucket = place >= double(Metric::buckets - 1) ? Metric::buckets - 1 : place <= 1 ? 1 : int64_t(place);
+                    if (place > double(bucket)) ++bucket;  // upwards
+                    if (bucket > Metric::buckets - 1) bucket = Metric::buckets - 1;
+                    state[((y > 0.5 ? 0 : cols) + c) * Metric::buckets + bucket] += w;
+                } else {
+                    const bool positive = m.multiclass ? chosen[i] == c : p > m.threshold;
+                    const bool is = m.multiclass ? truth[i] == c : y > 0.5;
+                    if (positive) sums[is ? 0 : 1] += w;
+                    else if (is) sums[2] += w;
+                }
+            }
+        }
+        if (auc) continue;
+        for (int k = 0; k < 4; ++k) scratch[t][k] = sums[k];
+        __syncthreads();
+        if (lane == 0 && c < cols)
+            for (int k = 0; k < (r2 ? 4 : 3); ++k) {
+                double total = 0;
+                for (int l = 0; l < lanes; ++l) total += scratch[l * width + column][k];
+                state[k * cols + c] = total;
+            }
+        __syncthreads();
+    }
+}
+
+__global__ void end_kernel(Steps steps, StepEnd e) {
+    __shared__ double scratch[33];
+    double loss = 0, penalty = 0;
+    for (int64_t r = threadIdx.x; r < e.rows; r += threads) loss += e.row_loss[r];
+    for (int64_t i = threadIdx.x; i < e.penalty_count; i += threads) penalty += e.penalty_parts[i];
+    loss = block_sum(loss, scratch) / double(e.rows);
+    penalty = block_sum(penalty, scratch);
+    if (threadIdx.x != 0) return;
+    double* row = steps.row();
+    row[0] = loss, row[1] = penalty;
+    const double sum = loss + penalty;
+    if (e.stop_on_nan && !(sum - sum == 0)) steps.control->halted = 1;
+    steps.control->at += 1;
+}
+
+__global__ void position_kernel(Control* control, int at, bool fresh) {
+    control->at = at;
+    if (fresh) control->halted = 0;
+}
+
+}  // namespace
+
+template <class T>
+void softmax(const T* z, T* out, int64_t rows, int64_t cols, cudaStream_t stream) {
+    FD_LAUNCH((softmax_kernel<T>), row_grid(rows), 32 * warps, 0, stream, z, out, rows, cols);
+}
+template <class T>
+void softmax_backward(const T* a, T* d, double l1, double l2, int64_t rows, int64_t cols, cudaStream_t stream) {
+    FD_LAUNCH((softmax_backward_kernel<T>), row_grid(rows), 32 * warps, 0, stream, a, d, l1, l2, rows, cols);
+}
+template <class T>
+void loss_rows(const LossRows<T>& l, cudaStream_t stream) {
+    FD_LAUNCH((loss_kernel<T>), row_grid(l.rows), 32 * warps, 0, stream, l);
+}
+template <class T>
+void activity_value(const T* a, double l1, double l2, double* row_loss, int64_t rows, int64_t cols, cudaStream_t stream) {
+    FD_LAUNCH((activity_kernel<T>), row_grid(rows), 32 * warps, 0, stream, a, l1, l2, row_loss, rows, cols);
+}
+template <class T>
+void fused_activity(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d, int64_t rows, int64_t cols,
+                    cudaStream_t stream) {
+    FD_LAUNCH((fused_activity_kernel<T>), row_grid(rows), 32 * warps, 0, stream, a, categorical, l1, l2, row_loss, d, rows, cols);
+}
+template <class T>
+void measure(const Steps& steps, const Metrics<T>& m, cudaStream_t stream) {
+    if (m.count) FD_LAUNCH((metrics_kernel<T>), unsigned(m.count), threads, 0, stream, steps, m);
+}
+void end_step(const Steps& steps, const StepEnd& e, cudaStream_t stream) {
+    FD_LAUNCH(end_kernel, 1, threads, 0, stream, steps, e);
+}
+void set_position(Control* control, int at, bool fresh, cudaStream_t stream) {
+    FD_LAUNCH(position_kernel, 1, 1, 0, stream, control, at, fresh);
+}
+
+#define FD_INSTANTIATE(T)                                                                                                  \
+    template void softmax<T>(const T*, T*, int64_t, int64_t, cudaStream_t);                                                \
+    template void softmax_backward<T>(const T*, T*, double, double, int64_t, int64_t, cudaStream_t);                       \
+    template void loss_rows<T>(const LossRows<T>&, cudaStream_t);                                                          \
+    template void activity_value<T>(const T*, double, double, double*, int64_t, int64_t, cudaStream_t);                    \
+    template void fused_activity<T>(const T*, bool, double, double, double*, T*, int64_t, int64_t, cudaStream_t);          \
+    template void measure<T>(const Steps&, const Metrics<T>&, cudaStream_t);
+FD_INSTANTIATE(float)
+FD_INSTANTIATE(double)
+#undef FD_INSTANTIATE
+
+}  // namespace fd::cuda

@@ -1,0 +1,214 @@
+// Batch and layer normalisation. A batch's statistics are taken in parts, each in two passes over its rows, then merged.
+#include "cuda/kernels.h"
+#include "cuda/port.h"
+
+namespace fd::cuda {
+namespace {
+
+constexpr int lanes_of_rows = 8;
+
+struct Rows {
+    int64_t first, last;
+};
+__device__ __forceinline__ Rows part_of(int64_t rows, int splits, int s) {
+    const int64_t part = (rows + splits - 1) / splits, first = part * s;
+    return {first < rows ? first : rows, first + part < rows ? first + part : rows};
+}
+// Sum of `v` over the threads of a column; all of them have it.
+__device__ double over_rows(double v, double (*scratch)[33]) {
+    const int x = int(threadIdx.x), y = int(threadIdx.y);
+    scratch[y][x] = v;
+    __syncthreads();
+    double total = 0;
+    for (int l = 0; l < lanes_of_rows; ++l) total += scratch[l][x];
+    __syncthreads();
+    return total;
+}
+
+template <class T>
+__global__ void statistics_kernel(BatchNorm<T> b, int splits) {
+    __shared__ double scratch[lanes_of_rows][33];
+    const int64_t c = int64_t(blockIdx.x) * 32 + threadIdx.x;
+    const Rows rows = part_of(b.rows, splits, int(blockIdx.y));
+    const bool inside = c < b.cols;
+    const int64_t first = rows.first + int(threadIdx.y);
+    double sum = 0, square = 0;
+    if (inside)
+        for (int64_t r = first; r < rows.last; r += lanes_of_rows) sum += double(b.x[r * b.cols + c]);
+    const double count = double(rows.last - rows.first), mean = count > 0 ? over_rows(sum, scratch) / count : over_rows(sum, scratch);
+    if (inside)
+        for (int64_t r = first; r < rows.last; r += lanes_of_rows) {
+            const double e = double(b.x[r * b.cols + c]) - mean;
+            square += e * e;
+        }
+    square = over_rows(square, scratch);
+    if (!inside || threadIdx.y != 0) return;
+    b.parts[int64_t(blockIdx.y) * b.cols + c] = mean;
+    b.parts[(int64_t(most_splits) + blockIdx.y) * b.cols + c] = square;
+}
+
+template <class T>
+__global__ void batch_norm_kernel(Steps steps, BatchNorm<T> b, int splits) {
+    const int64_t c = int64_t(blockIdx.x) * 32 + threadIdx.x;
+    if (c >= b.cols) return;
+    const bool writer = blockIdx.y == 0 && threadIdx.y == 0;
+    double mean, variance;
+    if (b.batch_statistics) {
+        double sum = 0, square = 0;
+        for (int s = 0; s < splits; ++s) {
+            const Rows rows = part_of(b.rows, splits, s);
+            sum += b.parts[int64_t(s) * b.cols + c] * double(rows.last - rows.first);
+        }
+        mean = sum / double(b.rows);
+        for (int s = 0; s < splits; ++s) {
+            const Rows rows = part_of(b.rows, splits, s);
+            const double e = b.parts[int64_t(s) * b.cols + c] - mean;
+            square += b.parts[(int64_t(most_splits) + s) * b.cols + c] + double(rows.last - rows.first) * e * e;
+        }
+        variance = square / double(b.rows);
+        if (writer && b.update_statistics && !steps.control->halted) {
+            const T keep = T(b.momentum), take = T(1 - b.momentum);
+            b.moving_mean[c] = take * T(mean) + keep * b.moving_mean[c];
+            b.moving_variance[c] = take * T(variance) + keep * b.moving_variance[c];
+        }
+    } else {
+        mean = double(b.moving_mean[c]);
+        variance = double(b.moving_variance[c]);
+    }
+    const T m = T(mean), inverse = T(1 / ops::vsqrt(double(T(variance)) + b.epsilon));
+    if (writer) b.mean[c] = m, b.inverse[c] = inverse;
+    const Rows rows = part_of(b.rows, splits, int(blockIdx.y));
+    for (int64_t r = rows.first + int(threadIdx.y); r < rows.last; r += lanes_of_rows)
+        b.out[r * b.cols + c] = (b.x[r * b.cols + c] - m) * inverse * b.gamma[c] + b.beta[c];
+}
+
+// Σ d and Σ d·x̂ of a part of the rows
+template <class T>
+__global__ void batch_norm_sums_kernel(BatchNorm<T> b, const T* d, int splits) {
+    __shared__ double scratch[lanes_of_rows][33];
+    const int64_t c = int64_t(blockIdx.x) * 32 + threadIdx.x;
+    const Rows rows = part_of(b.rows, splits, int(blockIdx.y));
+    double sum = 0, product = 0;
+    if (c < b.cols)
+        for (int64_t r = rows.first + int(threadIdx.y); r < rows.last; r += lanes_of_rows) {
+            const int64_t i = r * b.cols + c;
+            sum += double(d[i]);
+            product += double(d[i]) * double((b.x[i] - b.mean[c]) * b.inverse[c]);
+        }
+    sum = over_rows(sum, scratch);
+    product = over_rows(product, scratch);
+    if (c >= b.cols || threadIdx.y != 0) return;
+    b.parts[int64_t(blockIdx.y) * b.cols + c] = sum;
+    b.parts[(int64_t(most_splits) + blockIdx.y) * b.cols + c] = product;
+}
+template <class T>
+__global__ void batch_norm_backward_kernel(BatchNorm<T> b, const T* d, T* dx, T* dgamma, T* dbeta, int splits) {
+    const int64_t c = int64_t(blockIdx.x) * 32 + threadIdx.x;
+    if (c >= b.cols) return;
+    double sum = 0, product = 0;
+    for (int s = 0; s < splits; ++s) {
+        sum += b.parts[int64_t(s) * b.cols + c];
+        product += b.parts[(int64_t(most_splits) + s) * b.cols + c];
+    }
+    if (blockIdx.y == 0 && threadIdx.y == 0) dbeta[c] = T(sum), dgamma[c] = T(product);
+    const double share = b.batch_statistics ? 1 / double(b.rows) : 0;
+    const T mean_d = T(sum * share), mean_product = T(product * share), scale = b.gamma[c] * b.inverse[c];
+    const Rows rows = part_of(b.rows, splits, int(blockIdx.y));
+    for (int64_t r = rows.first + int(threadIdx.y); r < rows.last; r += lanes_of_rows) {
+        const int64_t i = r * b.cols + c;
+        dx[i] = scale * (d[i] - mean_d - (b.x[i] - b.mean[c]) * b.inverse[c] * mean_product);
+    }
+}
+
+constexpr int warps = 8;  // rows a block
+template <class T>
+__global__ void layer_norm_kernel(LayerNorm<T> l) {
+    const int lane = int(threadIdx.x) & 31;
+    const int64_t r = int64_t(blockIdx.x) * warps + (int(threadIdx.x) >> 5);
+    if (r >= l.rows) return;
+    const T *x = l.x + r * l.cols;
+    T* out = l.out + r * l.cols;
+    T sum = T(0), square = T(0);
+    for (int64_t c = lane; c < l.cols; c += 32) sum += x[c];
+    const T mean = warp_sum(sum) / T(l.cols);
+    for (int64_t c = lane; c < l.cols; c += 32) square += (x[c] - mean) * (x[c] - mean);
+    const T variance = warp_sum(square) / T(l.cols);
+    const T inverse = T(1 / ops::vsqrt(double(variance) + l.epsilon));
+    if (lane == 0) l.mean[r] = mean, l.inverse[r] = inverse;
+    for (int64_t c = lane; c < l.cols; c += 32) out[c] = (x[c] - mean) * inverse * l.gamma[c] + l.beta[c];
+}
+template <class T>
+__global__ void layer_norm_backward_kernel(LayerNorm<T> l, const T* d, T* dx) {
+    const int lane = int(threadIdx.x) & 31;
+    const int64_t r = int64_t(blockIdx.x) * warps + (int(threadIdx.x) >> 5);
+    if (r >= l.rows) return;
+    const T *x = l.x + r * l.cols, *from = d + r * l.cols;
+    const T mean = l.mean[r], inverse = l.inverse[r];
+    T sum = T(0), product = T(0);
+    for (int64_t c = lane; c < l.cols; c += 32) {
+        const T e = from[c] * l.gamma[c];
+        sum += e;
+        product += e * (x[c] - mean) * inverse;
+    }
+    const T mean_d = warp_sum(sum) / T(l.cols), mean_product = warp_sum(product) / T(l.cols);
+    for (int64_t c = lane; c < l.cols; c += 32)
+        dx[r * l.cols + c] = inverse * (from[c] * l.gamma[c] - mean_d - (x[c] - mean) * inverse * mean_product);
+}
+template <class T>
+__global__ void layer_norm_parameters_kernel(LayerNorm<T> l, const T* d, T* dgamma, T* dbeta, int splits, int64_t stride) {
+    __shared__ double scratch[lanes_of_rows][33];
+    const int64_t c = int64_t(blockIdx.x) * 32 + threadIdx.x;
+    const Rows rows = part_of(l.rows, splits, int(blockIdx.y));
+    double sum = 0, product = 0;
+    if (c < l.cols)
+        for (int64_t r = rows.first + int(threadIdx.y); r < rows.last; r += lanes_of_rows) {
+            const T g = d[r * l.cols + c];
+            sum += double(g);
+            product += double(g * (l.x[r * l.cols + c] - l.mean[r]) * l.inverse[r]);
+        }
+    sum = over_rows(sum, scratch);
+    product = over_rows(product, scratch);
+    if (c >= l.cols || threadIdx.y != 0) return;
+    dbeta[stride * blockIdx.y + c] = T(sum);
+    dgamma[stride * blockIdx.y + c] = T(product);
+}
+
+dim3 column_grid(int64_t cols, int splits) { return dim3(unsigned((cols + 31) / 32), unsigned(splits)); }
+dim3 column_block() { return dim3(32, lanes_of_rows); }
+unsigned row_grid(int64_t rows) { return unsigned((rows + warps - 1) / warps); }
+
+}  // namespace
+
+template <class T>
+void batch_norm_forward(const Steps& steps, const BatchNorm<T>& b, cudaStream_t stream) {
+    const int splits = column_splits(b.rows);
+    if (b.batch_statistics)
+        FD_LAUNCH((statistics_kernel<T>), column_grid(b.cols, splits), column_block(), 0, stream, b, splits);
+    FD_LAUNCH((batch_norm_kernel<T>), column_grid(b.cols, splits), column_block(), 0, stream, steps, b, splits);
+}
+template <class T>
+void batch_norm_backward(const BatchNorm<T>& b, const T* d, T* dx, T* dgamma, T* dbeta, cudaStream_t stream) {
+    const int splits = column_splits(b.rows);
+    FD_LAUNCH((batch_norm_sums_kernel<T>), column_grid(b.cols, splits), column_block(), 0, stream, b, d, splits);
+    FD_LAUNCH((batch_norm_backward_kernel<T>), column_grid(b.cols, splits), column_block(), 0, stream, b, d, dx, dgamma, dbeta, splits);
+}
+template <class T>
+void layer_norm_forward(const LayerNorm<T>& l, cudaStream_t stream) {
+    FD_LAUNCH((layer_norm_kernel<T>), row_grid(l.rows), 32 * warps, 0, stream, l);
+}
+template <class T>
+void layer_norm_backward(const LayerNorm<T>& l, const T* d, T* dx, T* dgamma, T* dbeta, int splits, int64_t stride, cudaStream_t stream) {
+    FD_LAUNCH((layer_norm_backward_kernel<T>), row_grid(l.rows), 32 * warps, 0, stream, l, d, dx);
+    FD_LAUNCH((layer_norm_parameters_kernel<T>), column_grid(l.cols, splits), column_block(), 0, stream, l, d, dgamma, dbeta, splits, stride);
+}
+
+#define FD_INSTANTIATE(T)                                                                                       \
+    template void batch_norm_forward<T>(const Steps&, const BatchNorm<T>&, cudaStream_t);                       \
+    template void batch_norm_backward<T>(const BatchNorm<T>&, const T*, T*, T*, T*, cudaStream_t);              \
+    template void layer_norm_forward<T>(const LayerNorm<T>&, cudaStream_t);                                     \
+    template void layer_norm_backward<T>(const LayerNorm<T>&, const T*, T*, T*, T*, int, int64_t, cudaStream_t);
+FD_INSTANTIATE(float)
+FD_INSTANTIATE(double)
+#undef FD_INSTANTIATE
+
+}  // namespace fd::cuda

@@ -1,0 +1,53 @@
+// What a file of kernels includes for CUDA itself: nvcc's, or the emulator of tests/emulator. Kernels are launched by FD_LAUNCH
+// only, have full warp masks, take dynamic shared memory by FD_DYN_SHARED, and add no floating-point numbers with atomics: the
+// same seed must give the same bits.
+#pragma once
+#ifdef FD_EMULATE
+#include "cuda_emulator.h"
+#else
+#include <cuda_runtime.h>
+#define FD_DYN_SHARED(T, name)                                  \
+    extern __shared__ __align__(128) unsigned char fd_shared_[]; \
+    T* name = reinterpret_cast<T*>(fd_shared_)
+#define FD_LAUNCH(kernel, grid, block, bytes, stream, ...) kernel<<<grid, block, bytes, stream>>>(__VA_ARGS__)
+#endif
+
+#include "ops/hd.h"
+
+namespace fd::cuda {
+
+constexpr unsigned whole_warp = 0xffffffffu;
+
+template <class T>
+__device__ __forceinline__ T warp_sum(T v) {  // every lane has it, and all the same bits
+#pragma unroll
+    for (int bits = 16; bits; bits >>= 1) v += __shfl_xor_sync(whole_warp, v, bits);
+    return v;
+}
+template <class T>
+__device__ __forceinline__ T warp_max(T v) {  // a NaN may get lost
+#pragma unroll
+    for (int bits = 16; bits; bits >>= 1) {
+        const T other = __shfl_xor_sync(whole_warp, v, bits);
+        v = other > v ? other : v;
+    }
+    return v;
+}
+// Sum over the block, whose size is a multiple of 32; every thread has it. `scratch`: 33 numbers of shared memory.
+template <class T>
+__device__ __forceinline__ T block_sum(T v, T* scratch) {
+    const int lane = int(threadIdx.x) & 31, warp = int(threadIdx.x) >> 5, warps = int(blockDim.x) >> 5;
+    v = warp_sum(v);
+    if (lane == 0) scratch[warp] = v;
+    __syncthreads();
+    if (warp == 0) {
+        v = warp_sum(lane < warps ? scratch[lane] : T(0));
+        if (lane == 0) scratch[32] = v;
+    }
+    __syncthreads();
+    v = scratch[32];
+    __syncthreads();  // scratch may be used again
+    return v;
+}
+
+}  // namespace fd::cuda

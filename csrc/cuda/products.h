@@ -1,0 +1,47 @@
+// Matrix products, row-major, with what follows them done before the result is written.
+#pragma once
+#include <cstdint>
+
+#include "cuda/runtime_api.h"
+#include "ops/activations.h"
+
+namespace fd::cuda {
+
+enum class Rounding { none, tf32, bf16 };  // of operands; sums are always in the net's type
+
+// v = scale · product, then in this order, each if it is given:
+template <class T>
+struct Epilogue {
+    double scale = 1;
+    const T* add = nullptr;  // v += add_scale · add(row, col)
+    double add_scale = 0;
+    const T* bias = nullptr;  // v += bias(col)
+    T* pre_activation = nullptr;  // = v
+    ops::Activation activation = ops::Activation::linear;  // v = f(v)
+    ops::Activation backward = ops::Activation::linear;    // v *= f'(stored(row, col)), of the layer below
+    const T* stored = nullptr;
+    T alpha = T(0);
+    const T* slope = nullptr;  // prelu's, per column, instead of alpha
+};
+
+// out(m, n) = op(a) op(b); op(a) is (m, k), or stored as (k, m) if transposed, and so on. All matrices lie densely.
+template <class T>
+struct Product {
+    int64_t m = 0, n = 0, k = 0;
+    bool transpose_a = false, transpose_b = false;
+    const T *a = nullptr, *b = nullptr;
+    T* out = nullptr;
+    Rounding rounding = Rounding::none;
+    Epilogue<T> epilogue;
+    // With transpose_a: sums over k cut into `splits` parts, part s in out + s · stride; likewise the column sums of b.
+    int splits = 1;
+    int64_t stride = 0;
+    T* column_sums = nullptr;  // (n,): Σ over k of b(k, n)
+};
+
+// How many parts to cut the sum of a kernel's gradient into, so that the GPU is full.
+int splits_for(int64_t m, int64_t n, int64_t k);
+template <class T>
+void product(const Product<T>&, cudaStream_t);
+
+}  // namespace fd::cuda

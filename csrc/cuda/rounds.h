@@ -1,0 +1,71 @@
+// Steps are prepared and enqueued in rounds. There are two, so that the host can prepare one while the device works on the other.
+#pragma once
+#include <vector>
+
+#include "cuda/kernels.h"
+#include "cuda/runtime.h"
+
+namespace fd::cuda {
+
+struct Round {
+    int64_t steps = 0;  // under way
+    std::vector<int64_t> rows;  // of each step
+    PinnedBuffer<StepRecord> records;
+    PinnedBuffer<double> totals;  // (steps, width), once results() was called
+    Event done;
+};
+
+class Rounds {
+public:
+    explicit Rounds(cudaStream_t stream) : stream_(stream) { control_.reserve(1); }
+
+    // Room for so many steps a round. Nothing may be under way.
+    void reserve(int64_t steps, int64_t width) {
+        if (steps <= capacity_ && width == width_) return;
+        ++generation_;
+        capacity_ = std::max(steps, capacity_), width_ = width;
+        records_.reserve(2 * capacity_);
+        totals_.reserve(2 * capacity_ * width_);
+        for (Round& r : rounds_) {
+            r.records.reserve(capacity_);
+            r.totals.reserve(capacity_ * width_);
+            r.rows.resize(size_t(capacity_));
+        }
+    }
+    int64_t generation() const { return generation_; }
+    Round& next() { return rounds_[turn_ ^= 1]; }
+    Round& other() { return rounds_[turn_ ^ 1]; }
+    int turn() const { return turn_; }
+    Steps steps() const { return {records_.get(), control_.get(), totals_.get(), int(width_)}; }
+
+    // Uploads the records and puts the device in front of the first. `fresh`: the start of a run.
+    void begin(Round& r, bool fresh) {
+        FD_CUDA(cudaMemcpyAsync(records_.get() + base(r), r.records.get(), size_t(r.steps) * sizeof(StepRecord), cudaMemcpyHostToDevice,
+                                stream_));
+        go_to(r, 0, fresh);
+    }
+    void go_to(Round& r, int64_t step, bool fresh = false) { set_position(control_.get(), int(base(r) + step), fresh, stream_); }
+    void end(Round& r) {
+        FD_CUDA(cudaMemcpyAsync(r.totals.get(), totals_.get() + base(r) * width_, size_t(r.steps * width_) * sizeof(double),
+                                cudaMemcpyDeviceToHost, stream_));
+        r.done.record(stream_);
+    }
+    const double* results(Round& r) {
+        r.done.synchronize();
+        return r.totals.get();
+    }
+    void forget() { rounds_[0].steps = rounds_[1].steps = 0; }
+
+private:
+    int64_t base(const Round& r) const { return (&r - rounds_) * capacity_; }
+
+    const cudaStream_t stream_;
+    int64_t capacity_ = 0, width_ = 0, generation_ = 0;
+    int turn_ = 0;
+    Round rounds_[2];
+    DeviceBuffer<StepRecord> records_;
+    DeviceBuffer<double> totals_;
+    DeviceBuffer<Control> control_;
+};
+
+}  // namespace fd::cuda

@@ -1,0 +1,238 @@
+// All tensors in one launch: gradients from their parts, penalties, clipping, weight decay, the rule.
+#include "cuda/kernels.h"
+#include "cuda/port.h"
+
+namespace fd::cuda {
+namespace {
+
+constexpr int threads = 256;
+
+template <class T>
+__device__ T whole_gradient(const Update<T>& u, const UpdateTensor& t, int64_t i) {
+    T g = u.gradients[i];
+    for (int s = 1; s < t.splits; ++s) g += u.gradients[s * u.stride + i];
+    return g;
+}
+
+// What all gradients of a tensor are multiplied by to keep to a norm; every thread has it.
+__device__ double norm_scale(const UpdateRule& rule, const UpdateTensor& t, const double* norm_parts, int block_count, double* scratch) {
+    const bool global = rule.global_clipnorm > 0;
+    if (!global && !(rule.clipnorm > 0)) return 1;
+    const int first = global ? 0 : t.first_block, last = global ? block_count : t.first_block + t.blocks;
+    double square = 0;
+    for (int b = first + int(threadIdx.x); b < last; b += threads) square += norm_parts[b];
+    const double norm = ops::vsqrt(block_sum(square, scratch)), limit = global ? rule.global_clipnorm : rule.clipnorm;
+    return norm > limit ? limit / norm : norm == norm ? 1.0 : limit;  // as fmax does, which drops a NaN
+}
+template <class T>
+__device__ T clipped(T g, double scale, double clipvalue) {
+    g *= T(scale);
+    const T limit = T(clipvalue);
+    if (clipvalue > 0) g = g > limit ? limit : g < -limit ? -limit : g;  // keeps NaN
+    return g;
+}
+
+template <class T>
+__global__ void combine_kernel(Update<T> u, bool add_gradients) {
+    __shared__ double scratch[33];
+    const UpdateBlock b = u.blocks[blockIdx.x];
+    const UpdateTensor t = u.tensors[b.tensor];
+    double value = 0, square = 0;
+    for (int e = int(threadIdx.x); e < b.count; e += threads) {
+        const int64_t i = b.first + e;
+        const T w = u.parameters[i];
+        value += t.l1 * double(ops::vabs(w)) + t.l2 * double(w) * double(w);
+        if (!add_gradients) continue;
+        T g = whole_gradient(u, t, i);
+        if (t.l1 != 0 || t.l2 != 0) g += T(t.l1) * ops::vsign(w) + T(2 * t.l2) * w;
+        u.gradients[i] = g;
+        square += double(g) * double(g);
+    }
+    value = block_sum(value, scratch);
+    square = block_sum(square, scratch);
+    if (threadIdx.x != 0) return;
+    u.penalty_parts[blockIdx.x] = value;
+    if (add_gradients) u.norm_parts[blockIdx.x] = square;
+}
+
+template <class T, class Rule>
+__global__ void update_kernel(Steps steps, Update<T> u, bool combined) {
+    __shared__ double scratch[33];
+    if (steps.control->halted) return;  // for the whole grid alike
+    const UpdateBlock b = u.blocks[blockIdx.x];
+    const UpdateTensor t = u.tensors[b.tensor];
+    const StepRecord& now = steps.now();
+    const ops::Step<double>& c = now.rule;
+    const ops::Step<T> s{T(c.lr), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)};
+    const T keep = T(1 - now.learning_rate * u.rule.weight_decay);
+    const double scale = combined ? norm_scale(u.rule, t, u.norm_parts, u.block_count, scratch) : 1;
+    double value = 0;
+    for (int e = int(threadIdx.x); e < b.count && !t.muon; e += threads) {
+        const int64_t i = b.first + e;
+        T w = u.parameters[i], g = combined ? u.gradients[i] : whole_gradient(u, t, i);
+        if (!combined && (t.l1 != 0 || t.l2 != 0)) {
+            value += t.l1 * double(ops::vabs(w)) + t.l2 * double(w) * double(w);
+            g += T(t.l1) * ops::vsign(w) + T(2 * t.l2) * w;
+        }
+        g = clipped(g, scale, u.rule.clipvalue);
+        w *= keep;
+        T m[3];
+        for (int k = 0; k < Rule::slots; ++k) m[k] = u.slots[k][i];
+        Rule::update(s, w, g, m);
+        for (int k = 0; k < Rule::slots; ++k) u.slots[k][i] = m[k];
+        u.parameters[i] = w;
+    }
+    if (combined) return;
+    value = block_sum(value, scratch);
+    if (threadIdx.x == 0) u.penalty_parts[blockIdx.x] = value;
+}
+
+template <class T>
+__global__ void muon_direction_kernel(Steps steps, MuonStep m, const UpdateTensor* tensors, const double* norm_parts, int block_count,
+                                      T* gradient, T* momentum, double* parts) {
+    __shared__ double scratch[33];
+    if (steps.control->halted) return;
+    UpdateRule rule;
+    rule.clipnorm = m.clipnorm, rule.global_clipnorm = m.global_clipnorm;
+    const double scale = norm_scale(rule, tensors[m.tensor], norm_parts, block_count, scratch);
+    const int64_t n = m.rows * m.cols, first = int64_t(blockIdx.x) * update_block;
+    const T keep = T(m.momentum);
+    double square = 0;
+    for (int e = int(threadIdx.x); e < update_block && first + e < n; e += threads) {
+        const int64_t i = first + e;
+        const T g = clipped(gradient[i], scale, m.clipvalue), v = g + keep * momentum[i];
+        const T direction = m.nesterov ? keep * v + g : v;
+        momentum[i] = v;
+        gradient[i] = direction;
+        square += double(direction) * double(direction);
+    }
+    square = block_sum(square, scratch);
+    if (threadIdx.x == 0) parts[blockIdx.x] = square;
+}
+template <class T>
+__global__ void muon_start_kernel(MuonStep m, const T* gradient, const double* parts, int blocks, T* x) {
+    __shared__ double scratch[33];
+    double square = 0;
+    for (int b = int(threadIdx.x); b < blocks; b += threads) square += parts[b];
+    const T inverse = T(1 / (ops::vsqrt(block_sum(square, scratch)) + 1e-7));
+    const int64_t n = m.rows * m.cols, large = m.flip ? m.rows : m.cols;
+    for (int64_t i = int64_t(blockIdx.x) * threads + threadIdx.x; i < n; i += int64_t(gridDim.x) * threads) {
+        const int64_t r = i / large, c = i % large;
+        x[i] = inverse * gradient[m.flip ? c * m.cols + r : i];
+    }
+}
+template <class T>
+__global__ void muon_apply_kernel(Steps steps, MuonStep m, const T* x, T* kernel) {
+    if (steps.control->halted) return;
+    const double lr = steps.now().learning_rate;
+    const T rate = T(lr * m.adjust), keep = T(1 - lr * m.weight_decay);
+    const int64_t n = m.rows * m.cols;
+    for (int64_t i = int64_t(blockIdx.x) * threads + threadIdx.x; i < n; i += int64_t(gridDim.x) * threads)
+        kernel[i] = keep * kernel[i] - rate * x[m.flip ? i % m.cols * m.rows + i / m.cols : i];
+}
+
+template <class T>
+__global__ void unit_rows_kernel(const T* kernel, int64_t in, int64_t out, bool columns, T* u, T* inverse) {
+    __shared__ double scratch[33];
+    const int64_t i = blockIdx.x, length = columns ? in : out;
+    auto at = [&](int64_t j) { return columns ? kernel[j * out + i] : kernel[i * length + j]; };
+    double square = 0;
+    for (int64_t j = threadIdx.x; j < length; j += threads) square += double(at(j)) * double(at(j));
+    square = block_sum(square, scratch);
+    const T scale = T(1 / ops::vsqrt(square > 1e-12 ? square : square == square ? 1e-12 : square));
+    if (threadIdx.x == 0) inverse[i] = scale;
+    for (int64_t j = threadIdx.x; j < length; j += threads) u[i * length + j] = scale * at(j);
+}
+template <class T>
+__global__ void similarity_kernel(T* gram, int64_t units, double factor, bool repulsion, double* value_parts) {
+    __shared__ double scratch[33];
+    const int64_t i = blockIdx.x;
+    T* row = gram + i * units;
+    double value = 0;
+    for (int64_t j = threadIdx.x; j < units; j += threads) {
+        const double cosine = double(row[j]), positive = cosine > 0 ? cosine : 0.0, size = cosine < 0 ? -cosine : cosine;
+        if (j < i) value += repulsion ? positive * positive : size;
+        const double slope = repulsion ? 2 * positive : double((cosine > 0) - (cosine < 0));
+        row[j] = i == j ? T(0) : T(factor * slope);
+    }
+    value = block_sum(value, scratch);
+    if (threadIdx.x == 0) value_parts[i] = factor * value;
+}
+template <class T>
+__global__ void pull_kernel(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient) {
+    __shared__ double scratch[33];
+    const int64_t i = blockIdx.x, length = columns ? in : out;
+    const T *row = u + i * length, *p = pull + i * length, scale = inverse[i];
+    const bool floored = double(scale) >= 1e6;  // its length was replaced by a constant
+    double sum = 0;
+    for (int64_t j = threadIdx.x; j < length; j += threads) sum += double(row[j]) * double(p[j]);
+    sum = block_sum(sum, scratch);
+    const T along = floored ? T(0) : T(sum);
+    for (int64_t j = threadIdx.x; j < length; j += threads)
+        gradient[columns ? j * out + i : i * length + j] += scale * (p[j] - along * row[j]);
+}
+
+unsigned blocks_of(int64_t n) { return unsigned((n + update_block - 1) / update_block); }
+
+}  // namespace
+
+template <class T>
+void combine(const Update<T>& u, bool add_gradients, cudaStream_t stream) {
+    if (!u.block_count) return;
+    FD_LAUNCH((combine_kernel<T>), unsigned(u.block_count), threads, 0, stream, u, add_gradients);
+}
+template <class T>
+void update(const Steps& steps, const Update<T>& u, bool combined, cudaStream_t stream) {
+    if (!u.block_count) return;
+    switch (u.rule.rule) {
+#define FD_CASE(name, functor)                                                                                                \
+    case ops::Rule::name:                                                                                                     \
+        FD_LAUNCH((update_kernel<T, ops::functor>), unsigned(u.block_count), threads, 0, stream, steps, u, combined);         \
+        break;
+        FD_UPDATE_RULES(FD_CASE)
+#undef FD_CASE
+    }
+}
+template <class T>
+void muon_direction(const Steps& steps, const MuonStep& m, const UpdateTensor* tensors, const double* norm_parts, int block_count,
+                    T* gradient, T* momentum, double* parts, cudaStream_t stream) {
+    FD_LAUNCH((muon_direction_kernel<T>), blocks_of(m.rows * m.cols), threads, 0, stream, steps, m, tensors, norm_parts, block_count,
+              gradient, momentum, parts);
+}
+template <class T>
+void muon_start(const MuonStep& m, const T* gradient, const double* parts, T* x, cudaStream_t stream) {
+    const unsigned blocks = blocks_of(m.rows * m.cols);
+    FD_LAUNCH((muon_start_kernel<T>), blocks, threads, 0, stream, m, gradient, parts, int(blocks), x);
+}
+template <class T>
+void muon_apply(const Steps& steps, const MuonStep& m, const T* x, T* kernel, cudaStream_t stream) {
+    FD_LAUNCH((muon_apply_kernel<T>), blocks_of(m.rows * m.cols), threads, 0, stream, steps, m, x, kernel);
+}
+template <class T>
+void unit_rows(const T* kernel, int64_t in, int64_t out, bool columns, T* u, T* inverse, cudaStream_t stream) {
+    FD_LAUNCH((unit_rows_kernel<T>), unsigned(columns ? out : in), threads, 0, stream, kernel, in, out, columns, u, inverse);
+}
+template <class T>
+void similarity(T* gram, int64_t units, double factor, bool repulsion, double* value_parts, cudaStream_t stream) {
+    FD_LAUNCH((similarity_kernel<T>), unsigned(units), threads, 0, stream, gram, units, factor, repulsion, value_parts);
+}
+template <class T>
+void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient, cudaStream_t stream) {
+    FD_LAUNCH((pull_kernel<T>), unsigned(columns ? out : in), threads, 0, stream, u, inverse, pull, in, out, columns, gradient);
+}
+
+#define FD_INSTANTIATE(T)                                                                                                       \
+    template void combine<T>(const Update<T>&, bool, cudaStream_t);                                                             \
+    template void update<T>(const Steps&, const Update<T>&, bool, cudaStream_t);                                                \
+    template void muon_direction<T>(const Steps&, const MuonStep&, const UpdateTensor*, const double*, int, T*, T*, double*,    \
+                                    cudaStream_t);                                                                              \
+    template void muon_start<T>(const MuonStep&, const T*, const double*, T*, cudaStream_t);                                    \
+    template void muon_apply<T>(const Steps&, const MuonStep&, const T*, T*, cudaStream_t);                                     \
+    template void unit_rows<T>(const T*, int64_t, int64_t, bool, T*, T*, cudaStream_t);                                         \
+    template void similarity<T>(T*, int64_t, double, bool, double*, cudaStream_t);                                              \
+    template void pull_gradient<T>(const T*, const T*, const T*, int64_t, int64_t, bool, T*, cudaStream_t);
+FD_INSTANTIATE(float)
+FD_INSTANTIATE(double)
+#undef FD_INSTANTIATE
+
+}  // namespace fd::cuda

@@ -1,0 +1,255 @@
+// The emulated runtime: memory of a limited size, lazy streams, graphs as lists of work.
+#include <deque>
+#include <map>
+#include <mutex>
+
+#include "cuda_emulator.h"
+
+namespace emulator {
+
+struct Entry {
+    uint64_t number;
+    Work work;
+};
+struct Graph {
+    std::vector<Work> work;
+};
+struct Stream {
+    std::deque<Entry> queue;
+    uint64_t next = 1, done = 0;
+    Graph* capture = nullptr;
+    bool failed = false;
+};
+struct Event {
+    Stream* stream = nullptr;
+    uint64_t number = 0;
+};
+
+namespace {
+
+std::recursive_mutex lock;  // one GPU, shared by all host threads
+std::map<const char*, size_t> device_memory, pinned_memory;
+size_t capacity = size_t(1) << 30, used = 0;
+Stream default_stream;
+cudaError_t last_error = cudaSuccess;
+std::vector<Stream*> streams{&default_stream};
+
+Stream& of(Stream* s) { return s ? *s : default_stream; }
+cudaError_t failed(cudaError_t e) { return last_error = e; }
+
+bool holds(const std::map<const char*, size_t>& memory, const void* p) {
+    auto it = memory.upper_bound(static_cast<const char*>(p));
+    if (it == memory.begin()) return false;
+    --it;
+    return static_cast<const char*>(p) < it->first + std::max<size_t>(it->second, 1);
+}
+
+void run(Stream& s, uint64_t until) {
+    while (!s.queue.empty() && s.queue.front().number <= until) {
+        Entry e = std::move(s.queue.front());
+        s.queue.pop_front();
+        s.done = e.number;
+        e.work();
+    }
+}
+void run_all() {
+    for (Stream* s : streams) run(*s, ~uint64_t(0));
+}
+
+}  // namespace
+
+void enqueue(Stream* stream, Work work) {
+    const std::lock_guard<std::recursive_mutex> guard(lock);
+    Stream& s = of(stream);
+    if (s.capture) {
+        s.capture->work.push_back(std::move(work));
+        return;
+    }
+    s.queue.push_back({s.next++, std::move(work)});
+    if (s.queue.size() > 20000) run(s, s.queue[s.queue.size() / 2].number);
+}
+
+bool capturing() {
+    const std::lock_guard<std::recursive_mutex> guard(lock);
+    return std::any_of(streams.begin(), streams.end(), [](const Stream* s) { return s->capture; });
+}
+
+void set_memory(size_t bytes) { capacity = bytes; }
+
+}  // namespace emulator
+
+using namespace emulator;
+using Guard = std::lock_guard<std::recursive_mutex>;
+
+const char* cudaGetErrorName(cudaError_t e) {
+    switch (e) {
+        case cudaSuccess: return "cudaSuccess";
+        case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
+        case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
+        case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
+        case cudaErrorNoDevice: return "cudaErrorNoDevice";
+        case cudaErrorNotReady: return "cudaErrorNotReady";
+        case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+    }
+    return "unknown";
+}
+const char* cudaGetErrorString(cudaError_t e) { return e == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(e); }
+cudaError_t cudaGetLastError() {
+    const cudaError_t e = last_error;
+    last_error = cudaSuccess;
+    return e;
+}
+cudaError_t cudaGetDeviceCount(int* n) { return *n = 1, cudaSuccess; }
+cudaError_t cudaGetDevice(int* d) { return *d = 0, cudaSuccess; }
+cudaError_t cudaSetDevice(int d) { return d ? failed(cudaErrorInvalidValue) : cudaSuccess; }
+cudaError_t cudaDriverGetVersion(int* v) { return *v = 13000, cudaSuccess; }
+cudaError_t cudaRuntimeGetVersion(int* v) { return *v = 13000, cudaSuccess; }
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
+    std::strcpy(p->name, "emulated GPU (CPU fibers)");
+    return cudaSuccess;
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
+    switch (attribute) {
+        case cudaDevAttrMultiProcessorCount: *value = 4; break;
+        case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
+        case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
+        case cudaDevAttrCooperativeLaunch: *value = 1; break;
+        case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 227 * 1024; break;
+    }
+    return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+    const Guard guard(lock);
+    *total = capacity, *free = capacity > used ? capacity - used : 0;
+    return cudaSuccess;
+}
+cudaError_t cudaMalloc(void** p, size_t bytes) {
+    const Guard guard(lock);
+    if (used + bytes > capacity) return failed(cudaErrorMemoryAllocation);
+    if (posix_memalign(p, 256, std::max<size_t>(bytes, 1))) return failed(cudaErrorMemoryAllocation);
+    std::memset(*p, 0xff, bytes);  // fresh memory holds anything
+    device_memory[static_cast<char*>(*p)] = bytes;
+    used += bytes;
+    return cudaSuccess;
+}
+cudaError_t cudaFree(void* p) {
+    const Guard guard(lock);
+    if (!p) return cudaSuccess;
+    run_all();
+    auto it = device_memory.find(static_cast<char*>(p));
+    if (it == device_memory.end()) return failed(cudaErrorInvalidValue);
+    used -= it->second;
+    device_memory.erase(it);
+    std::free(p);
+    return cudaSuccess;
+}
+cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
+    const Guard guard(lock);
+    if (posix_memalign(p, 256, std::max<size_t>(bytes, 1))) return failed(cudaErrorMemoryAllocation);
+    pinned_memory[static_cast<char*>(*p)] = bytes;
+    return cudaSuccess;
+}
+cudaError_t cudaFreeHost(void* p) {
+    const Guard guard(lock);
+    if (!p) return cudaSuccess;
+    run_all();
+    pinned_memory.erase(static_cast<char*>(p));
+    std::free(p);
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height,
+                              cudaMemcpyKind kind, cudaStream_t stream) {
+    const Guard guard(lock);
+    Stream& s = of(stream);
+    const bool to_device = holds(device_memory, to), from_device = holds(device_memory, from);
+    if (kind == cudaMemcpyHostToDevice && (!to_device || from_device)) return failed(cudaErrorInvalidValue);
+    if (kind == cudaMemcpyDeviceToHost && (to_device || !from_device)) return failed(cudaErrorInvalidValue);
+    if (kind == cudaMemcpyDeviceToDevice && !(to_device && from_device)) return failed(cudaErrorInvalidValue);
+    if (s.capture && ((!from_device && !holds(pinned_memory, from)) || (!to_device && !holds(pinned_memory, to))))
+        return failed(cudaErrorStreamCaptureUnsupported);
+    if (!from_device && !holds(pinned_memory, from)) {  // pageable memory is read before the call returns
+        auto copy = std::make_shared<std::vector<char>>(width * height);
+        for (size_t r = 0; r < height; ++r)
+            std::memcpy(copy->data() + r * width, static_cast<const char*>(from) + r * from_pitch, width);
+        enqueue(stream, [=] {
+            for (size_t r = 0; r < height; ++r)
+                std::memcpy(static_cast<char*>(to) + r * to_pitch, copy->data() + r * width, width);
+        });
+        return cudaSuccess;
+    }
+    enqueue(stream, [=] {
+        for (size_t r = 0; r < height; ++r)
+            std::memcpy(static_cast<char*>(to) + r * to_pitch, static_cast<const char*>(from) + r * from_pitch, width);
+    });
+    if (!s.capture && !to_device && !holds(pinned_memory, to)) run(s, ~uint64_t(0));  // likewise written
+    return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+    if (!bytes) return cudaSuccess;
+    return cudaMemcpy2DAsync(to, bytes, from, bytes, bytes, 1, kind, stream);
+}
+cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
+    enqueue(stream, [=] { std::memset(to, value, bytes); });
+    return cudaSuccess;
+}
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
+    const Guard guard(lock);
+    streams.push_back(*s = new Stream);
+    return cudaSuccess;
+}
+cudaError_t cudaStreamDestroy(cudaStream_t s) {
+    const Guard guard(lock);
+    run(*s, ~uint64_t(0));
+    streams.erase(std::find(streams.begin(), streams.end(), s));
+    delete s;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
+    const Guard guard(lock);
+    if (of(stream).capture) return failed(cudaErrorStreamCaptureUnsupported);
+    run(of(stream), ~uint64_t(0));
+    return cudaSuccess;
+}
+cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+    const Event e = *event;
+    enqueue(stream, [e] {
+        if (e.stream) run(*e.stream, e.number);
+    });
+    return cudaSuccess;
+}
+cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
+    const Guard guard(lock);
+    if (!stream || stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
+    stream->capture = new Graph;
+    return cudaSuccess;
+}
+cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
+    const Guard guard(lock);
+    *graph = stream->capture;
+    stream->capture = nullptr;
+    return *graph ? cudaSuccess : failed(cudaErrorStreamCaptureUnsupported);
+}
+cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
+    *exec = new Graph(*graph);
+    return cudaSuccess;
+}
+cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
+    for (const Work& work : exec->work) enqueue(stream, work);
+    return cudaSuccess;
+}
+cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return delete graph, cudaSuccess; }
+cudaError_t cudaGraphExecDestroy(cudaGraphExec_t exec) { return delete exec, cudaSuccess; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* e, unsigned) { return *e = new Event, cudaSuccess; }
+cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete e, cudaSuccess; }
+cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t stream) {
+    const Guard guard(lock);
+    Stream& s = of(stream);
+    e->stream = &s, e->number = s.next - 1;
+    return cudaSuccess;
+}
+cudaError_t cudaEventSynchronize(cudaEvent_t e) {
+    const Guard guard(lock);
+    if (e->stream) run(*e->stream, e->number);
+    return cudaSuccess;
+}
+cudaError_t cudaEventQuery(cudaEvent_t e) { return cudaEventSynchronize(e); }
