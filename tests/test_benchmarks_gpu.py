@@ -340,7 +340,7 @@ def test_a_session_without_a_gpu(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr + json.dumps(found)
     assert list(found) == ["environment", *parts]
     statuses = {name: part["status"] for name, part in found.items()}
-    assert statuses["environment"] == statuses["nets"] == statuses.get("quick", "ok") == "ok"
+    assert statuses["environment"] == statuses["import"] == statuses["products"] == statuses["nets"] == statuses.get("quick", "ok") == "ok"
     assert statuses["build"] == statuses["sanitizer"] == "left out"
     assert "cmake.define.FASTDENSE_CUDA_ARCHS=" in found["build"]["reason"]
     assert set(found["nets"]["found"]["nets"]) == set(probe.NETS)

@@ -87,6 +87,26 @@ Without a network, make a folder of the rest on a machine that has one, and copy
 """
 
 
+FOLDERS = """
+import json, os, sys
+folders = [os.path.join(p, "nvidia", *part) for p in sys.path for part in (("cu13", "lib"), ("cublas", "lib"))]
+print(json.dumps([folder for folder in folders if os.path.isdir(folder)]))
+"""
+
+
+def tool(name: str) -> str | None:
+    """Path of a program of the CUDA toolkit, or any other."""
+    return shutil.which(name) or shutil.which(name, path="/usr/local/cuda/bin")
+
+
+def cuda_folder() -> Path:
+    """Where the toolkit lies. nvcc may be a script somewhere else."""
+    nvcc = tool("nvcc")
+    usual = [os.environ.get("CUDA_HOME"), "/usr/local/cuda", Path(nvcc).resolve().parents[1] if nvcc else None]
+    there = [Path(folder) for folder in usual if folder and Path(folder, "include", "cuda_runtime_api.h").is_file()]
+    return there[0] if there else Path("/usr/local/cuda")
+
+
 def installed(name: str) -> str | None:
     """Version of a package, None if it is not installed."""
     try:
@@ -110,9 +130,9 @@ def environment(session: Session) -> Found:
         "packages": {name: installed(name) for name in SHOWN},
         "gpu": nvidia_smi(),
     }
-    for tool in ("nvcc", "g++", "compute-sanitizer"):
-        path = shutil.which(tool) or shutil.which(tool, path="/usr/local/cuda/bin")
-        found[tool] = session.run(path, "--version", seconds=20).last_line if path else None
+    for name in ("nvcc", "g++", "compute-sanitizer"):
+        path = tool(name)
+        found[name] = session.run(path, "--version", seconds=20).last_line if path else None
     if shutil.which("nvidia-smi"):
         session.run("nvidia-smi", seconds=30)
     if installed("torch"):
@@ -146,11 +166,12 @@ def build(session: Session) -> Found:
 
 IMPORT = """
 import json, fastdense as fd, fastdense.cuda as cuda
-found = {"file": fd.__file__, "build": fd.versions.build_config(), "available": cuda.is_available()}
+from fastdense.versions import build_config
+found = {"file": fd.__file__, "build": build_config(), "available": cuda.is_available()}
 try:
     found["device"] = cuda.device_info()
     from fastdense import _cuda
-    found["cublaslt"] = _cuda.lt_path()
+    found["cublaslt"] = getattr(_cuda, "lt_path", lambda: "this build does not tell")()
 except Exception as error:
     found["error"] = f"{type(error).__name__}: {error}"
 print(json.dumps(found, default=str))
@@ -159,22 +180,45 @@ print(json.dumps(found, default=str))
 
 def imports(session: Session) -> Found:
     """Whether the compiled part loads, which device it sees, and which cuBLASLt it found."""
-    done = session.python("-c", IMPORT, seconds=60)
-    if session.dry and not done.ok:
-        raise LeftOut(f"this checkout has no fastdense.cuda: {done.last_line}")
-    found: Found = done.json()
+    found: Found = session.python("-c", IMPORT, seconds=60).json()
     if "error" in found and not session.dry:
-        raise RuntimeError(found["error"])
+        raise Trouble(found["error"], found)
     return found
 
 
 def products(session: Session) -> Found:
-    """Which fused products cuBLASLt offers on this device, by epilogue and data type."""
-    script = "import json; from fastdense import _cuda; print(json.dumps(_cuda.lt_support(), default=str))"
-    done = session.python("-c", script, seconds=60)
-    if not done.ok and ("lt_support" in done.output or session.dry):
-        raise LeftOut(f"not to be asked here: {done.last_line}")
-    return {"support": done.json()}
+    """Which fused products cuBLASLt has here, by epilogue and data type, and whether they are right: a program in C++.
+
+    It needs neither nvcc nor the package. On a CPU it is linked with the fake of the tests instead.
+    """
+    program, toolkit = session.out / "lt_device", cuda_folder()
+    sources = [ROOT / "tests/cpp/lt_device.cpp", ROOT / "csrc/cuda/lt.cpp"]
+    if session.dry:
+        fakes = ("lt_library.cpp", "fake_cublaslt.cpp", "runtime.cpp")
+        sources += [ROOT / "tests/emulator" / name for name in fakes]
+        options = ["-DFD_EMULATE", f"-I{ROOT / 'tests/emulator'}"]
+        libraries = ["-lpthread", "-ldl"]
+    else:
+        sources.append(ROOT / "csrc/cuda/lt_library.cpp")
+        options = [f"-I{toolkit / 'include'}"]
+        libraries = [f"-L{toolkit / 'lib64'}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
+    missing = [str(path.relative_to(ROOT)) for path in sources if not path.is_file()]
+    if missing:
+        raise LeftOut(f"this checkout has no {', '.join(missing)}")
+    compiler = os.environ.get("CXX", "g++")
+    built = session.run(
+        *(compiler, "-std=c++17", "-O2", f"-I{ROOT / 'csrc'}", *options, *sources, "-o", program, *libraries),
+        seconds=90,
+    )
+    if not built.ok:
+        raise RuntimeError(built.line("error"))
+    folders = [] if session.dry else session.python("-c", FOLDERS, seconds=30).json()
+    done = session.run(program, *folders, seconds=60)
+    program.unlink()
+    found: Found = {"table": done.output.splitlines()}
+    if not done.ok:
+        raise Trouble(done.last_line, found)
+    return found
 
 
 def nets(session: Session) -> Found:
@@ -211,14 +255,14 @@ def tests(session: Session) -> Found:
 
 def sanitizer(session: Session) -> Found:
     """compute-sanitizer's four tools over the small nets."""
-    tool = shutil.which("compute-sanitizer") or shutil.which("compute-sanitizer", path="/usr/local/cuda/bin")
-    if tool is None or session.dry:
+    checker = tool("compute-sanitizer")
+    if checker is None or session.dry:
         raise LeftOut("not here: compute-sanitizer and a GPU")
     found: Found = {}
     probe = (sys.executable, "-m", "benchmarks.gpu.probe", "cuda", "--alone")
     for name in SANITIZERS:
         options = ("--tool", name, "--error-exitcode", "9", "--print-limit", "20")
-        done = session.run(tool, *options, *probe, seconds=30)
+        done = session.run(checker, *options, *probe, seconds=30)
         found[name] = "clean" if done.ok else "timed out" if done.timed_out else done.line("ERROR SUMMARY")
     if any(said not in ("clean", "timed out") for said in found.values()):
         raise Trouble(", ".join(f"{name}: {said}" for name, said in found.items()), found)
