@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.gpu import commands, probe, report, session
+from benchmarks.gpu import commands, probe, report, session, worker
 from benchmarks.gpu.cases import CASES, GOALS, ORDERS, GpuCase
 from benchmarks.gpu.run import QUICK, Crew, run_case, start_weights
 from benchmarks.gpu.setting import Setting
@@ -203,6 +203,31 @@ def test_a_process_that_fails_or_hangs_is_ended(tmp_path: Path) -> None:
         assert not crew.workers
 
 
+class Steady:
+    """A trainer on a clock that the test turns: a turn costs 3 seconds and 2 an epoch."""
+
+    notes: list[str] = []
+    one_off = True
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def restart(self) -> None: ...
+
+    def train(self, epochs: int) -> list[float]:
+        self.now += 3.0 + 2.0 * epochs
+        return [0.5] * epochs
+
+
+def test_what_a_turn_costs_once_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer, server = Steady(), worker.Server("cpu", "fastdense", Path())
+    monkeypatch.setattr(worker.time, "perf_counter", lambda: trainer.now)
+    server.trainers["fastdense"] = trainer
+    assert server.train("fastdense", 10) == {"seconds": 20.0, "whole": 23.0, "losses": [0.5] * 10}
+    trainer.one_off = False  # type: ignore[misc]
+    assert server.train("fastdense", 10)["seconds"] == 23.0
+
+
 def test_the_smallest_case(tmp_path: Path) -> None:
     """From the command line to the file, on the CPU, compiled rivals too."""
     pytest.importorskip("torch")
@@ -340,7 +365,14 @@ def test_a_session_without_a_gpu(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout + done.stderr + json.dumps(found)
     assert list(found) == ["environment", *parts]
     statuses = {name: part["status"] for name, part in found.items()}
-    assert statuses["environment"] == statuses["import"] == statuses["products"] == statuses["nets"] == statuses.get("quick", "ok") == "ok"
+    assert (
+        statuses["environment"]
+        == statuses["import"]
+        == statuses["products"]
+        == statuses["nets"]
+        == statuses.get("quick", "ok")
+        == "ok"
+    )
     assert statuses["build"] == statuses["sanitizer"] == "left out"
     assert "cmake.define.FASTDENSE_CUDA_ARCHS=" in found["build"]["reason"]
     assert set(found["nets"]["found"]["nets"]) == set(probe.NETS)

@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import fastdense as fd
 from benchmarks.gpu.setting import Setting, first_line
 from benchmarks.libraries import compile_model, make_model
-
-
-@dataclass
-class Data:
-    """Arrays to be handed to `fit`. Where they lie on the host, each `fit` uploads them, which `uploads` tells."""
-
-    x: Any
-    y: Any
-    uploads: bool = False
 
 
 def on_device(x: Any) -> Any:
@@ -31,55 +20,67 @@ def on_device(x: Any) -> Any:
     return cupy.asarray(x)
 
 
-def place(setting: Setting, notes: list[str], try_out: Callable[[Any, Any], object]) -> Data:
-    """The data where the device wants it: tried with the first rows."""
-    x = setting.x
-    y = x if setting.task.target == "x" else setting.y
-    if setting.device == "cpu":
-        return Data(x, y)
-    few = min(len(x), setting.task.batch_size)
-    try:
-        there = on_device(x)
-        target = there if y is x else on_device(y)
-        try_out(there[:few], target[:few])
-    except (TypeError, ValueError, ImportError, NotImplementedError) as error:
-        notes.append(f"data from the host, a fit of one epoch subtracted ({first_line(error)})")
-        return Data(x, y, uploads=True)
-    return Data(there, target)
-
-
-class Fit:
-    """One `fit` of as many epochs as asked for."""
+class Base:
+    """The model, and the data where the device wants it: on it, if `fit` takes it there."""
 
     def __init__(self, setting: Setting) -> None:
-        self.setting, self.notes = setting, list[str]()
-        self.model = make_model(setting.task, setting.device, **options(setting))
-        self.data = place(setting, self.notes, lambda x, y: self.fit(x, y, 1))
+        self.setting, self.notes, self.one_off = setting, list[str](), False
+        options = {} if setting.precision == "float32" else {"precision": setting.precision}
+        self.model = make_model(setting.task, setting.device, **options)
+        self.x = setting.x
+        self.y = self.x if setting.task.target == "x" else setting.y
+        if setting.device == "cuda":
+            self.place()
 
-    def fit(self, x: Any, y: Any, epochs: int) -> list[float]:
+    def place(self) -> None:
+        """Try the device's arrays with the first rows."""
+        few = min(len(self.x), self.setting.task.batch_size)
+        try:
+            x = on_device(self.x)
+            y = x if self.y is self.x else on_device(self.y)
+            self.call(x[:few], y[:few], 1)
+        except (TypeError, ValueError, ImportError, NotImplementedError) as error:
+            self.one_off = True
+            self.notes.append(f"data from the host, a call of one epoch subtracted ({first_line(error)})")
+        else:
+            self.x, self.y = x, y
+
+    def call(self, x: Any, y: Any, epochs: int) -> list[float]:
+        """Train; returns the losses of the epochs."""
+        raise NotImplementedError
+
+    def restart(self) -> None:
+        """Back to the start weights."""
+        self.model.set_weights(self.setting.weights)
+        compile_model(self.model, self.setting.task)
+
+    def train(self, epochs: int) -> list[float]:
+        return self.call(self.x, self.y, epochs)
+
+
+class Fit(Base):
+    """One `fit` of as many epochs as asked for."""
+
+    def call(self, x: Any, y: Any, epochs: int) -> list[float]:
         size, shuffle = self.setting.task.batch_size, not self.setting.whole
         history = self.model.fit(x, y, batch_size=size, epochs=epochs, shuffle=shuffle, verbose=0)
         losses: list[float] = history.history["loss"]
         return losses
 
-    def restart(self) -> None:
-        self.model.set_weights(self.setting.weights)
-        compile_model(self.model, self.setting.task)
 
-    def train(self, epochs: int) -> list[float]:
-        return self.fit(self.data.x, self.data.y, epochs)
-
-
-class FitMany:
-    """One `fit_many` of all nets; every call starts them anew."""
+class FitMany(Base):
+    """One `fit_many` of all nets. Every call makes them anew, which is no part of a step."""
 
     def __init__(self, setting: Setting) -> None:
-        self.setting, self.notes = setting, list[str]()
-        self.model = make_model(setting.task, setting.device, **options(setting))
-        self.data = place(setting, self.notes, lambda x, y: self.fit(x, y, 1))
+        super().__init__(setting)
+        self.one_off = True
+        self.notes = self.notes or ["a call of one epoch subtracted, as every call makes its nets anew"]
 
-    def fit(self, x: Any, y: Any, epochs: int) -> Any:
-        return fd.fit_many(
+    def restart(self) -> None:
+        """Nothing to do."""
+
+    def call(self, x: Any, y: Any, epochs: int) -> list[float]:
+        nets = fd.fit_many(
             self.model,
             x,
             y,
@@ -91,22 +92,11 @@ class FitMany:
             initial_weights=list(self.setting.weights),
             verbose=0,
         )
-
-    def restart(self) -> None:
-        """Nothing to do."""
-
-    def train(self, epochs: int) -> list[float]:
-        nets = self.fit(self.data.x, self.data.y, epochs)
-        if nets.why_one_by_one and not self.notes:
+        if nets.why_one_by_one and len(self.notes) < 2:
             self.notes.append(f"one by one: {nets.why_one_by_one}")
         return nets.history.mean(axis=1).tolist()  # type: ignore[no-any-return]
 
 
-def options(setting: Setting) -> dict[str, Any]:
-    """More arguments of the model."""
-    return {} if setting.precision == "float32" else {"precision": setting.precision}
-
-
-def make(setting: Setting) -> Fit | FitMany:
+def make(setting: Setting) -> Base:
     """Ready for its first turn."""
     return FitMany(setting) if setting.starts > 1 else Fit(setting)

@@ -38,6 +38,7 @@ class Trainer(Protocol):
     """What the process of a library drives: turns of so many epochs, each from the start."""
 
     notes: list[str]  # what a reader of its times should know
+    one_off: bool  # whether every turn has costs of its own, which a turn of one epoch tells
 
     def restart(self) -> None: ...
 

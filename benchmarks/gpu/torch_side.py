@@ -155,6 +155,8 @@ class Nets(Problem):
 class Eager:
     """One call from Python a step. The loss stays on the device until a turn is over."""
 
+    one_off = False
+
     def __init__(self, problem: Problem, mode: str | None = None, compiled: bool = False) -> None:
         self.problem, self.notes, self.compiled = problem, problem.notes, compiled
         self.steps = problem.setting.steps

@@ -103,13 +103,13 @@ class Server:
         return True
 
     def train(self, rival: str, epochs: int) -> dict[str, Any]:
-        """Seconds of so many epochs from the start; where `fit` uploads the data, less those of the upload."""
+        """Seconds of so many epochs from the start, less what a turn costs once."""
         trainer = self.trainers[rival]
         seconds, losses = timed(trainer, epochs)
         answer = {"seconds": seconds, "losses": losses[:KEPT]}
-        if epochs > 1 and getattr(getattr(trainer, "data", None), "uploads", False):
+        if trainer.one_off and epochs > 1:
             one = min(timed(trainer, 1)[0], seconds)
-            answer |= {"seconds": (seconds - one) * epochs / (epochs - 1), "with_upload": seconds}
+            answer |= {"seconds": (seconds - one) * epochs / (epochs - 1), "whole": seconds}
         return answer
 
     def launches(self, rival: str) -> dict[str, Any]:
