@@ -6,11 +6,38 @@ from collections.abc import Generator
 from importlib.util import find_spec
 from typing import Any
 
+import devices
 import pytest
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--no-skip", action="store_true", help="a skipped test is a failed one")
+    parser.addoption("--emulated-cuda", metavar="FILE", help="test this emulated CUDA module as if it were a GPU's")
+    parser.addoption("--cuda-products", metavar="NAME", help="make all products of the GPU's engine by these kernels")
+    parser.addoption("--require-cuda", action="store_true", help="tests on a GPU fail where there is none")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    path = config.getoption("--emulated-cuda")
+    if path:
+        devices.load_emulated(path)
+    products = config.getoption("--cuda-products")
+    if products:
+        devices.cuda.require().set_products(products)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Parity tests run on every compiled engine that can run here."""
+    if "compiled" in metafunc.fixturenames:
+        required = metafunc.config.getoption("--require-cuda")
+        metafunc.parametrize("compiled", ["cpu", "cuda"] if required else devices.available(), indirect=True)
+
+
+@pytest.fixture
+def compiled(request: pytest.FixtureRequest) -> Generator[str]:
+    """The device whose engine `devices.compiled_engine` makes."""
+    with devices.testing(request.param):
+        yield request.param
 
 
 def pytest_report_header() -> str:

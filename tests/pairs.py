@@ -10,11 +10,12 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+from devices import compiled_engine
 from numpy.typing import NDArray
 from programs import OFF, OPTIMIZERS, Spec, loss_spec
 from tolerances import CLEARANCE, DTYPES, NOISE, NOISY_RUNS, allowed
 
-from fastdense import _core, reference
+from fastdense import reference
 from fastdense.reference import layers, losses, metrics, optimizers, penalties
 from fastdense.reference.activations import Activation
 
@@ -256,7 +257,7 @@ def compare(problem: Problem, ask: Question, free: Callable[[str], bool] = lambd
         noisy = noisy_results(problem, ask)
     terms, worst = max(*problem.widths, problem.rows), 0.0
     for dtype in DTYPES:
-        found = ask(problem.engine(_core.Engine, dtype), problem, None)
+        found = ask(problem.engine(compiled_engine, dtype), problem, None)
         assert found.keys() == clean.keys()
         for name, exact in clean.items():
             if free(name):

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import compiled_engine
 from pairs import Problem, Results, compare, inputs, settle
 from programs import (
     BATCH_NORM,
@@ -27,6 +28,8 @@ from programs import (
 from tolerances import DIFFERENCE, DIFFERENCE_FLOOR, DTYPES
 
 from fastdense import _core
+
+pytestmark = pytest.mark.usefixtures("compiled")
 
 # name -> (loss, activation of the last layer that suits it)
 LOSSES: dict[str, tuple[Spec, str]] = {
@@ -160,7 +163,7 @@ def test_cross_entropy_at_huge_logits(loss: str, dtype: str) -> None:
     step, full = (0.5, 1e4) if loss == "binary" else (1.0, 2e4)
     for from_logits in (False, True):
         logits = spec | {"from_logits": from_logits, "label_smoothing": 0.0}
-        engine = Problem([dense(2, "linear" if from_logits else last)], logits, inputs=1).engine(_core.Engine, dtype)
+        engine = Problem([dense(2, "linear" if from_logits else last)], logits, inputs=1).engine(compiled_engine, dtype)
         engine.set_tensors([np.array([[1e4, -1e4]]), np.zeros(2)])
         for true, value, slope in ((0, 0.0, 0.0), (1, full, step)):
             y = np.array([true]) if loss == "ids" else np.eye(2)[[true]]
@@ -178,7 +181,7 @@ def test_no_formula_swallows_a_nan(loss: str, last: str, hidden: str, dtype: str
         if data[part].dtype.kind == "i":
             continue  # class ids
         data[part][7] = np.nan
-        engine = problem.engine(_core.Engine, dtype)
+        engine = problem.engine(compiled_engine, dtype)
         assert np.isnan(engine.loss_and_grad(*data, training=True, n_threads=1)[0])
         result = train(engine, *data, shuffle=False, learning_rates=np.zeros(5), stop_on_nan=True)
         assert result["nonfinite_step"] == 1 and result["steps"] == 2  # in the second batch of four
@@ -224,7 +227,7 @@ def test_batch_sizes(part: int) -> None:
 def central_differences(problem: Problem, training: bool, fixed: tuple[int, ...] = ()) -> None:
     """Compare the gradient with that of the reported loss, for every element; tolerances.py gives the reasons."""
     problem, _ = settle(problem, gradients)
-    engine, data = problem.engine(_core.Engine, "float64"), problem.data()
+    engine, data = problem.engine(compiled_engine, "float64"), problem.data()
     loss, found = engine.loss_and_grad(*data, training=training, n_threads=1)
     start = engine.get_tensors()
     trained = [i for i in range(len(start)) if i not in fixed]

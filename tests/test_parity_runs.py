@@ -7,12 +7,15 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import compiled_engine
 from pairs import Problem, Results, compare, inputs
 from programs import BATCH_NORM, DROPOUT, LAYER_NORM, OPTIMIZERS, Spec, dense, loss_spec, metric, train
 from test_parity import HIDDEN, LOSSES, NETS, nets
 from tolerances import ADAM_STRIDE, ROUNDINGS, UNIT
 
 from fastdense import _core, reference
+
+pytestmark = pytest.mark.usefixtures("compiled")
 
 STEPS = 50
 RATES = dict.fromkeys(OPTIMIZERS, 0.01) | {"sgd": 0.05, "adagrad": 0.05, "adadelta": 1.0, "lion": 0.003, "muon": 0.02}
@@ -133,7 +136,7 @@ def test_a_bias_before_batch_norm(optimizer: str) -> None:
     _, gradients = problem.engine(reference.Engine).loss_and_grad(*problem.data(), training=True)
     signal = max(np.abs(g).max() for g in gradients)
     for dtype, u in UNIT.items():
-        found = run(problem.engine(_core.Engine, dtype), problem, None)
+        found = run(problem.engine(compiled_engine, dtype), problem, None)
         apart = np.abs(found[f"tensor {bias}"] - exact[f"tensor {bias}"]).max()
         # A step is the rate times: for adam at most ADAM_STRIDE; for sgd the rounding of a sum of 8 rows of the signal.
         noise = ADAM_STRIDE if optimizer == "adam" else 8 * ROUNDINGS * u * (signal + 1)

@@ -198,19 +198,19 @@ public:
         signals.rethrow();
     }
 
+    // `empty`: makes an array for a result of the given shape; None: NumPy's.
     py::tuple loss_and_grad(const py::object& x, const py::object& y, const py::object& weights, bool training,
-                            int n_threads) {
+                            int n_threads, const py::object& empty) {
         const InUse use(busy_);
         const Dataset d = data_of(x, y, weights);
         check_labels(d);
         py::list gradients;
         std::vector<void*> to;
         for (int tensor : plan().trainable) {
-            py::array a = empty_array(net_->dtype(), shape_of(plan().tensors[size_t(tensor)]));
-            to.push_back(a.mutable_data());
-            gradients.append(a);
+            const Tensor& t = plan().tensors[size_t(tensor)];
+            to.push_back(new_room(empty, shape_of(t), t.rows, t.cols, gradients));
         }
-        double loss;
+        double loss = 0;
         Signals signals;
         {
             const WithoutGil unlocked;
@@ -240,16 +240,12 @@ public:
         return py::make_tuple(kernel, top.bias < 0 ? py::object(py::none()) : py::object(bias));
     }
 
-    py::list activations(const py::object& x, int n_threads) {
+    py::list activations(const py::object& x, int n_threads, const py::object& empty) {
         const InUse use(busy_);
         const View v = input_of(x);
         py::list out;
         std::vector<void*> to;
-        for (const Op& op : plan().ops) {
-            py::array a = empty_array(net_->dtype(), {v.rows, op.out});
-            to.push_back(a.mutable_data());
-            out.append(a);
-        }
+        for (const Op& op : plan().ops) to.push_back(new_room(empty, {v.rows, op.out}, v.rows, op.out, out));
         Signals signals;
         {
             const WithoutGil unlocked;
@@ -305,6 +301,16 @@ private:
             throw InvalidArgument(where + " must be a writeable C-ordered (rows, outputs) array of the net's dtype");
         return const_cast<char*>(v.data);
     }
+    void* new_room(const py::object& empty, const std::vector<py::ssize_t>& shape, int64_t rows, int64_t cols, py::list& keep) const {
+        if (empty.is_none()) {
+            py::array a = empty_array(net_->dtype(), shape);
+            keep.append(a);
+            return a.mutable_data();
+        }
+        const py::object a = empty(py::cast(shape).cast<py::tuple>());
+        keep.append(a);
+        return room(a, rows, cols, "empty: its result");
+    }
     static int threads(int n) { return n > 0 ? n : available_threads(); }
 
     // Class ids index memory, so they are checked even if Python has done so.
@@ -332,9 +338,10 @@ void bind_engine(py::module_& m, MakeNet make) {
         .def("evaluate", &Engine::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
         .def("predict_row", &Engine::predict_row, "x"_a)
         .def("predict", &Engine::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
-        .def("loss_and_grad", &Engine::loss_and_grad, "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a, "n_threads"_a)
+        .def("loss_and_grad", &Engine::loss_and_grad, "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a, "n_threads"_a,
+             "empty"_a = py::none())
         .def("solve_output", &Engine::solve_output, "x"_a, "y"_a, "w"_a, py::kw_only(), "ridge"_a, "n_threads"_a)
-        .def("activations", &Engine::activations, "x"_a, py::kw_only(), "n_threads"_a);
+        .def("activations", &Engine::activations, "x"_a, py::kw_only(), "n_threads"_a, "empty"_a = py::none());
 }
 
 }  // namespace fd::bindings

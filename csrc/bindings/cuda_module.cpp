@@ -1,6 +1,7 @@
 // fastdense._cuda: the same engines on the GPU, loaded when somebody asks for one.
 #include "bindings/lowered.h"
-#include "cuda/runtime.h"
+#include "cuda/lt_library.h"
+#include "cuda/products.h"
 
 namespace fd::bindings {
 namespace {
@@ -24,7 +25,7 @@ py::dict device_info() {
     out["compute_capability"] = std::to_string(d.major) + "." + std::to_string(d.minor);
     out["processors"] = d.processors;
     out["memory_free"] = d.free_bytes, out["memory_total"] = d.total_bytes;
-    out["driver"] = version(d.driver), out["runtime"] = version(d.runtime);
+    out["driver_version"] = version(d.driver), out["runtime_version"] = version(d.runtime);
     return out;
 }
 
@@ -42,6 +43,14 @@ PYBIND11_MODULE(_cuda, m) {
     bind_engine(m, make_net);
     m.def("device_count", &device_count, "raise_if_none"_a = true);
     m.def("device_info", &device_info);
+    m.def("set_library_folders", &cuda::lt::set_library_folders, "folders"_a);
+    m.def("lt_path", &cuda::lt::path);
+    m.def("why_no_lt", &cuda::lt::why_unavailable);
+    m.def(
+        "set_products",
+        [](const std::string& path) { cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path))); },
+        "path"_a);
+    m.def("wait_for_stream", &cuda::wait_for_stream, "stream"_a);
 #ifdef FD_EMULATE
     m.attr("EMULATED") = true;
     m.def("set_emulator", [](unsigned seed, size_t memory) {

@@ -7,6 +7,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <set>
 
 #include "core/trainer.h"
 #include "cuda/data.h"
@@ -186,10 +187,6 @@ private:
         int64_t steps = 1;                 // of a round, at most
         std::function<void(Round&)> fill;  // writes into the round's records where its rows lie
     };
-    struct Captured {
-        int uses = 0;
-        std::unique_ptr<Graph> graph;
-    };
     struct Signature {  // of what was captured
         BatchShape shape;
         bool stop_on_nan = false;
@@ -262,7 +259,7 @@ private:
 
     void enqueue_steps(const Round& round, BatchShape shape, int64_t batch, const TrainRequest& request) {
         const Signature now{shape, request.stop_on_nan, layers_.generation(), rounds_.generation()};
-        if (!(now == captured_)) graphs_.clear(), captured_ = now;
+        if (!(now == captured_)) graphs_.clear(), ran_.clear(), captured_ = now;
         for (int64_t i = 0; i < round.steps;) {
             int64_t count = 1;  // steps of one graph: runs of whole batches in sizes that are used again
             const int64_t rows = round.rows[size_t(i)];
@@ -275,12 +272,14 @@ private:
             auto steps = [&] {
                 for (int64_t k = 0; k < count; ++k) layers_.train_step(rounds_.steps(), shape, request.stop_on_nan);
             };
-            Captured& c = graphs_[{rows, count}];
-            const bool worth_it = c.graph || c.uses++ > 0 || request.steps > 64;  // capturing costs as much as some steps
-            if (!worth_it) steps();
-            else {
-                if (!c.graph) c.graph = std::make_unique<Graph>(stream_, steps);
-                c.graph->launch(stream_);
+            // What is captured must have run once: libraries choose algorithms and load kernels at first use.
+            std::unique_ptr<Graph>& graph = graphs_[{rows, count}];
+            if (!graph && ran_.insert(rows).second) {
+                count = 1;
+                steps();
+            } else {
+                if (!graph) graph = std::make_unique<Graph>(stream_, steps);
+                graph->launch(stream_);
             }
             i += count;
         }
@@ -383,7 +382,8 @@ private:
     Rounds rounds_;
     Resident train_data_, validation_data_, once_;
     Blocks blocks_;
-    std::map<std::pair<int64_t, int64_t>, Captured> graphs_;  // by rows of a step and steps
+    std::map<std::pair<int64_t, int64_t>, std::unique_ptr<Graph>> graphs_;  // by rows of a step and steps
+    std::set<int64_t> ran_;                                                 // rows of steps that have run as they are
     Signature captured_;
     std::vector<double> running_, no_numbers_;
 };

@@ -69,7 +69,7 @@ __global__ void finish_kernel(Finish<T> f) {
             const T s = f.stored ? f.stored[i] : T(0);
             if (f.slope && !(s > T(0))) slope_sum += s * g;
             if (f.stored) g *= activation_slope(f.activation, s, p);
-            f.to[i] = g;
+            if (f.to) f.to[i] = g;
             bias += g;
         }
     }

@@ -154,6 +154,20 @@ void hand_product(const Product<T>& p, int processors, cudaStream_t stream) {
     if (blocks(64) >= processors) choose_layout<T, 64, 64, 16, 4, 4>(p, stream);
     else choose_layout<T, 32, 32, 32, 2, 2>(p, stream);
 }
+
+template <class T>
+__global__ void finish_product_kernel(Product<T> p) {
+    const int64_t n = p.m * p.n;
+    for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += int64_t(gridDim.x) * blockDim.x)
+        p.out[i] = finished(p.epilogue, p.out[i], i, i % p.n);
+}
+template <class T>
+void finish_product(const Product<T>& p, cudaStream_t stream) {
+    const int64_t blocks = (p.m * p.n + 255) / 256;
+    FD_LAUNCH((finish_product_kernel<T>), unsigned(blocks < 8192 ? blocks : 8192), 256, 0, stream, p);
+}
+template void finish_product<float>(const Product<float>&, cudaStream_t);
+template void finish_product<double>(const Product<double>&, cudaStream_t);
 template void hand_product<float>(const Product<float>&, int, cudaStream_t);
 template void hand_product<double>(const Product<double>&, int, cudaStream_t);
 

@@ -49,7 +49,7 @@ void rescale(const T* x, const T* scale, const T* offset, T* out, int64_t rows, 
 template <class T>
 void add(const T* a, const T* b, T* out, int64_t n, cudaStream_t);
 
-// From the gradient of an op's output to that of its input, for activations: `to` may be `from`.
+// From the gradient of an op's output to that of its input, for activations: `to` may be `from`, or null if sums are all.
 template <class T>
 struct Finish {
     const T* from = nullptr;

@@ -7,7 +7,7 @@ namespace fd::cuda {
 
 template <class T>
 Layers<T>::Layers(const Plan& plan, State<T>& state, Rounding rounding, cudaStream_t stream)
-    : plan_(plan), state_(state), rounding_(rounding), stream_(stream), last_(int(plan.ops.size()) - 1) {
+    : plan_(plan), state_(state), rounding_(rounding), stream_(stream), products_(stream), last_(int(plan.ops.size()) - 1) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<DeviceBuffer<T>>(n);
     d_ = std::vector<DeviceBuffer<T>>(n + 1);
@@ -79,7 +79,7 @@ void Layers<T>::set_splits(int64_t rows) {
     for (const Op& o : plan_.ops) {
         const int by_rows = std::min(most, column_splits(rows));
         if (o.kind == OpKind::dense) {
-            tensors_[size_t(o.kernel)].splits = std::min(most, splits_for(o.in, o.out, rows));
+            tensors_[size_t(o.kernel)].splits = std::min(most, Products::splits(o.in, o.out, rows));
             if (o.bias >= 0) tensors_[size_t(o.bias)].splits = tensors_[size_t(o.kernel)].splits;
         } else if (o.kind == OpKind::layer_norm) {
             tensors_[size_t(o.kernel)].splits = tensors_[size_t(o.bias)].splits = by_rows;
@@ -210,7 +210,7 @@ void Layers<T>::dense_forward(int i, const T* x, int64_t rows, Pass pass) {
     p.epilogue.activation = act == ops::Activation::softmax ? ops::Activation::linear : act;
     p.epilogue.alpha = T(o.alpha);
     p.epilogue.slope = parameter(o.slope);
-    product(p, stream_);
+    products_.run(p);
     if (act == ops::Activation::softmax) softmax(out, out, rows, o.out, stream_);
 }
 

@@ -94,6 +94,7 @@ private:
     State<T>& state_;
     const Rounding rounding_;
     const cudaStream_t stream_;
+    Products products_;
     const Training* training_ = nullptr;
     LossForm form_;
     int last_ = 0, totals_width_ = 2, most_parts_ = 1;

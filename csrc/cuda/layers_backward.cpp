@@ -70,7 +70,7 @@ void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
             p.epilogue.backward = activation_of(below, pass);
             p.epilogue.alpha = T(op(below).alpha);
         }
-        product(p, stream_);
+        products_.run(p);
     }
     Product<T> p;
     p.m = o.in, p.n = o.out, p.k = rows;
@@ -78,7 +78,7 @@ void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     p.rounding = rounding_;
     p.splits = splits(o.kernel), p.stride = plan_.parameters;
     p.column_sums = at(gradients_, o.bias);
-    product(p, stream_);
+    products_.run(p);
 }
 
 template <class T>
@@ -140,14 +140,14 @@ void Layers<T>::matrix_penalties(bool add_gradients) {
             Product<T> p;
             p.m = units, p.n = units, p.k = length;
             p.a = u, p.b = u, p.transpose_b = true, p.out = gram;
-            product(p, stream_);
+            products_.run(p);
             similarity(gram, units, factor, repulsion, values, stream_);
             values += units;
             if (!add_gradients) return;
             Product<T> q;
             q.m = units, q.n = length, q.k = units;
             q.a = gram, q.b = u, q.out = pull;
-            product(q, stream_);
+            products_.run(q);
             pull_gradient(static_cast<const T*>(u), static_cast<const T*>(inverse), static_cast<const T*>(pull), o.in, o.out, columns,
                           at(gradients_, o.kernel), stream_);
         };
@@ -180,7 +180,7 @@ void Layers<T>::muon(const Steps& steps) {
                 p.m = small, p.n = n, p.k = inner;
                 p.a = left, p.b = right, p.transpose_b = transpose_b, p.out = out;
                 p.epilogue.scale = scale, p.epilogue.add = plus, p.epilogue.add_scale = plus_scale;
-                product(p, stream_);
+                products_.run(p);
             };
             step(true, small, large, x, x, a, 1, nullptr, 0);
             step(false, small, small, a, a, b, h.ns_c, a, h.ns_b);

@@ -1,24 +1,82 @@
 #include "cuda/products.h"
 
 #include <algorithm>
+#include <atomic>
 
-#include "cuda/runtime.h"
+#include "cuda/kernels.h"
 
 namespace fd::cuda {
+namespace {
 
-template <class T>
-void hand_product(const Product<T>&, int processors, cudaStream_t);  // gemm.cu
+std::atomic<ProductPath> chosen_path{ProductPath::automatic};
 
-int splits_for(int64_t m, int64_t n, int64_t k) {
+}  // namespace
+
+void set_product_path(ProductPath path) { chosen_path = path; }
+ProductPath product_path() { return chosen_path; }
+
+// Where the library's better use of the arithmetic units is worth a launch more, since it knows few of our epilogues. The limit
+// is a guess until it has been measured on a GPU.
+bool Products::large(int64_t m, int64_t n, int64_t k) {
+    const ProductPath path = chosen_path;
+    if (path == ProductPath::automatic) return double(m) * double(n) * double(k) >= double(int64_t(1) << 28);
+    return path == ProductPath::cublaslt;
+}
+
+int Products::splits(int64_t m, int64_t n, int64_t k) {
+    if (large(m, n, k)) return 1;
     const int64_t blocks = (m + 63) / 64 * ((n + 63) / 64), wanted = 2 * device().processors;
     return int(std::clamp<int64_t>(std::min(wanted / blocks, k / 64), 1, 16));
 }
 
 template <class T>
-void product(const Product<T>& p, cudaStream_t stream) {
-    hand_product(p, device().processors, stream);
+void Products::run(const Product<T>& p) {
+    if (large(p.m, p.n, p.k) && p.splits == 1 && by_library(p)) return;
+    hand_product(p, device().processors, stream_);
 }
-template void product<float>(const Product<float>&, cudaStream_t);
-template void product<double>(const Product<double>&, cudaStream_t);
+
+template <class T>
+bool Products::by_library(const Product<T>& p) {
+    if (!lt::available()) return false;
+    if (!library_) {
+        const size_t bytes = lt::workspace_bytes(device().major);
+        workspace_.reserve(int64_t(bytes));
+        library_ = std::make_unique<lt::Products>(workspace_.get(), bytes);
+    }
+    const Epilogue<T>& e = p.epilogue;
+    lt::Product q;
+    q.f64 = sizeof(T) == 8;
+    q.precision = p.rounding == Rounding::tf32   ? lt::Precision::tf32
+                  : p.rounding == Rounding::bf16 ? lt::Precision::bf16
+                                                 : lt::Precision::exact;
+    q.m = p.m, q.n = p.n, q.k = p.k;
+    q.transpose_a = p.transpose_a, q.transpose_b = p.transpose_b;
+    q.a = p.a, q.b = p.b, q.c = p.out;
+    q.lda = p.transpose_a ? p.m : p.k, q.ldb = p.transpose_b ? p.k : p.n, q.ldc = p.n;
+    if (p.column_sums) {
+        q.epilogue = lt::Epilogue::bias_gradient, q.bias_gradient = p.column_sums;
+        if (library_->run(q, stream_)) return true;
+        q.epilogue = lt::Epilogue::none, q.bias_gradient = nullptr;
+    }
+    // Its relu may drop a NaN, so what is more than a bias is left to a kernel of ours.
+    const bool more = e.pre_activation || e.stored || e.add || e.scale != 1 || e.activation != ops::Activation::linear;
+    if (e.bias && !more) {
+        q.epilogue = lt::Epilogue::bias, q.bias = e.bias;
+        if (library_->run(q, stream_)) return true;
+        q.epilogue = lt::Epilogue::none, q.bias = nullptr;
+    }
+    if (!library_->run(q, stream_)) return false;
+    if (more || e.bias) finish_product(p, stream_);
+    if (p.column_sums) {
+        Finish<T> f;
+        f.from = p.b, f.bias_gradient = p.column_sums;
+        f.rows = p.k, f.cols = p.n;
+        finish(f, stream_);
+    }
+    return true;
+}
+
+template void Products::run<float>(const Product<float>&);
+template void Products::run<double>(const Product<double>&);
 
 }  // namespace fd::cuda

@@ -1,8 +1,10 @@
 // Matrix products, row-major, with what follows them done before the result is written.
 #pragma once
 #include <cstdint>
+#include <memory>
 
-#include "cuda/runtime_api.h"
+#include "cuda/lt.h"
+#include "cuda/runtime.h"
 #include "ops/activations.h"
 
 namespace fd::cuda {
@@ -39,9 +41,35 @@ struct Product {
     T* column_sums = nullptr;  // (n,): Σ over k of b(k, n)
 };
 
-// How many parts to cut the sum of a kernel's gradient into, so that the GPU is full.
-int splits_for(int64_t m, int64_t n, int64_t k);
+// The kernels that products can go to; `automatic` chooses by size, the others are for tests and benchmarks.
+enum class ProductPath { automatic, simt, cublaslt };
+inline constexpr const char* product_paths[] = {"auto", "simt", "cublaslt"};
+void set_product_path(ProductPath);  // of all products from now on
+ProductPath product_path();
+
+// Makes products on a stream. What is captured must have run once before: cuBLASLt chooses its algorithm then.
+class Products {
+public:
+    explicit Products(cudaStream_t stream) : stream_(stream) {}
+    template <class T>
+    void run(const Product<T>&);
+    // How many parts to cut the sum of a kernel's gradient into, so that the GPU is full.
+    static int splits(int64_t m, int64_t n, int64_t k);
+
+private:
+    static bool large(int64_t m, int64_t n, int64_t k);
+    template <class T>
+    bool by_library(const Product<T>&);
+
+    const cudaStream_t stream_;
+    DeviceBuffer<char> workspace_;
+    std::unique_ptr<lt::Products> library_;
+};
+
 template <class T>
-void product(const Product<T>&, cudaStream_t);
+void hand_product(const Product<T>&, int processors, cudaStream_t);  // gemm.cu
+// out becomes what the epilogue makes of the sums in it
+template <class T>
+void finish_product(const Product<T>&, cudaStream_t);  // gemm.cu
 
 }  // namespace fd::cuda

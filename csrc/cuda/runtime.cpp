@@ -73,6 +73,8 @@ const DeviceInfo& device() {
     return info;
 }
 
+void wait_for_stream(uintptr_t stream) { FD_CUDA(cudaStreamSynchronize(reinterpret_cast<cudaStream_t>(stream))); }
+
 void* allocate(size_t bytes) {
     void* p = nullptr;
     const cudaError_t e = cudaMalloc(&p, bytes);

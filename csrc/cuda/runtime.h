@@ -35,6 +35,8 @@ struct DeviceInfo {
 DeviceInfo device_info();
 const DeviceInfo& device();  // the same, asked once; memory is that of then
 
+void wait_for_stream(uintptr_t stream);  // somebody else's; 1 and 2 are the default streams
+
 void* allocate(size_t bytes);         // on the device
 void* allocate_pinned(size_t bytes);  // on the host
 void release(void*) noexcept;

@@ -34,7 +34,7 @@ Stream default_stream;
 cudaError_t last_error = cudaSuccess;
 std::vector<Stream*> streams{&default_stream};
 
-Stream& of(Stream* s) { return s ? *s : default_stream; }
+Stream& of(Stream* s) { return reinterpret_cast<uintptr_t>(s) > 2 ? *s : default_stream; }  // 1 and 2 are other names of it
 cudaError_t failed(cudaError_t e) { return last_error = e; }
 
 bool holds(const std::map<const char*, size_t>& memory, const void* p) {

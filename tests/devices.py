@@ -1,0 +1,45 @@
+"""Which compiled engine is under test: the CPU's, or the one for GPUs on a GPU or emulated."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import fastdense
+from fastdense import _core, cuda
+
+_under_test = "cpu"
+
+
+def load_emulated(path: str) -> None:
+    """Put the emulated module in place of the one for GPUs."""
+    spec = importlib.util.spec_from_file_location("fastdense._cuda", path)
+    assert spec is not None and spec.loader is not None, f"no module at {path}"
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["fastdense._cuda"] = module
+    spec.loader.exec_module(module)
+    fastdense._cuda = module  # type: ignore[attr-defined]
+
+
+def available() -> list[str]:
+    return ["cpu", "cuda"] if cuda.is_available() else ["cpu"]
+
+
+@contextmanager
+def testing(device: str) -> Iterator[None]:
+    global _under_test
+    before, _under_test = _under_test, device
+    yield
+    _under_test = before
+
+
+def compiled_engine(program: dict[str, Any]) -> Any:
+    """An engine of the device under test."""
+    if _under_test == "cpu":
+        return _core.Engine(program)
+    from fastdense import cuda_engine
+
+    return cuda_engine.Engine(program)
