@@ -434,7 +434,6 @@ def test_commands(tmp_path: Path) -> None:
 
 def test_junit_counts(tmp_path: Path) -> None:
     report = tmp_path / "tests.xml"
-    assert commands.junit_counts(report) == {"report": "none was written"}
     report.write_text(
         '<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1"><testcase classname="tests.a" name="b">'
         '<failure message="assert 1 == 2&#10;more">x</failure></testcase></testsuite></testsuites>',
@@ -442,6 +441,8 @@ def test_junit_counts(tmp_path: Path) -> None:
     )
     counts = {"tests": 3, "failures": 1, "errors": 0, "skipped": 1}
     assert commands.junit_counts(report) == {**counts, "wrong": {"a.b": "assert 1 == 2"}}
+    lines = "tests/a.py::b[x y] FAILED   [ 1%]\ntests/a.py::c PASSED\ntests/a.py::d SKIPPED (why)\ntests/a.py::e "
+    assert commands.line_counts(lines) == {**counts, "wrong": {"tests/a.py::b[x y]": "FAILED"}}
 
 
 def test_requirements(capsys: pytest.CaptureFixture[str]) -> None:

@@ -104,8 +104,6 @@ class Commands:
 
 def junit_counts(report: Path, most: int = 40) -> dict[str, Any]:
     """Counts of a JUnit file, and the first tests that did not pass with the first line of the reason."""
-    if not report.is_file():
-        return {"report": "none was written"}
     counts = {"tests": 0, "failures": 0, "errors": 0, "skipped": 0}
     wrong: dict[str, str] = {}
     for suite in xml.parse(report).getroot().iter("testsuite"):
@@ -117,3 +115,16 @@ def junit_counts(report: Path, most: int = 40) -> dict[str, Any]:
                 name = re.sub(r"^tests\.", "", f"{case.get('classname')}.{case.get('name')}")
                 wrong[name] = (found.get("message") or "").splitlines()[0][:200] if found.get("message") else kind
     return {**counts, "wrong": wrong}
+
+
+def line_counts(output: str) -> dict[str, Any]:
+    """The same from what `pytest -v` printed until it was ended."""
+    verdicts = re.findall(r"^(\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED)\b", output, re.MULTILINE)
+    said = [verdict for _, verdict in verdicts]
+    return {
+        "tests": len(said),
+        "failures": said.count("FAILED"),
+        "errors": said.count("ERROR"),
+        "skipped": said.count("SKIPPED"),
+        "wrong": {name: verdict for name, verdict in verdicts if verdict in ("FAILED", "ERROR")},
+    }

@@ -39,7 +39,7 @@ class Base:
             x = on_device(self.x)
             y = x if self.y is self.x else on_device(self.y)
             self.call(x[:few], y[:few], 1)
-        except (TypeError, ValueError, ImportError, NotImplementedError) as error:
+        except (TypeError, ValueError, ImportError, NotImplementedError, AssertionError) as error:
             self.one_off = True
             self.notes.append(f"data from the host, a call of one epoch subtracted ({first_line(error)})")
         else:

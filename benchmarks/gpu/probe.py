@@ -6,6 +6,7 @@ compute-sanitizer; two runs must print the same.
 
 from __future__ import annotations
 
+import argparse
 import hashlib
 import json
 import sys
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 import fastdense as fd
+from benchmarks.gpu.setting import use_emulated
 
 ROWS = 512
 Made = tuple[list[Any], float]  # all tensors and the last epoch's loss
@@ -74,7 +76,19 @@ def run(device: str, compare: bool = True) -> dict[str, Any]:
     return found
 
 
-if __name__ == "__main__":
-    shown = run(sys.argv[1], compare="--alone" not in sys.argv)
+def main(arguments: list[str]) -> int:
+    """Print everything; exit code 1 if a net failed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.probe")
+    parser.add_argument("device", choices=("cuda", "cpu"))
+    parser.add_argument("--alone", action="store_true", help="do not compare with the CPU")
+    parser.add_argument("--emulated", metavar="FILE", help="cuda is this emulated module of the tests")
+    options = parser.parse_args(arguments)
+    if options.emulated:
+        use_emulated(options.emulated)
+    shown = run(options.device, compare=not options.alone)
     print(json.dumps(shown))
-    sys.exit(any("error" in one for one in shown.values()))
+    return int(any("error" in one for one in shown.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

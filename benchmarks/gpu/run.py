@@ -35,16 +35,20 @@ WORKING = 120.0  # ... and anything else
 
 
 class Crew:
-    """The two processes, started when they are needed and again after one is lost."""
+    """The two processes, started when they are needed and again after one is lost.
 
-    def __init__(self, device: str, folder: Path) -> None:
-        self.device, self.folder = device, folder
+    With the file of an emulated module fastdense's device is that, whatever PyTorch's is.
+    """
+
+    def __init__(self, device: str, folder: Path, emulated: str = "") -> None:
+        self.device, self.folder, self.emulated = device, folder, emulated
         self.workers: dict[str, GpuWorker] = {}
 
     def ask(self, library: str, seconds: float = WORKING, **request: Any) -> Result:
         """Ask "fastdense" or "torch"; a process that fails to answer is ended, with all its trainers."""
         if library not in self.workers:
-            self.workers[library] = GpuWorker(library, self.device, self.folder)
+            own = ("cuda", self.folder, self.emulated) if self.emulated and library == "fastdense" else ()
+            self.workers[library] = GpuWorker(library, *(own or (self.device, self.folder)))
         worker = self.workers[library]
         worker.seconds = seconds
         try:
@@ -191,7 +195,9 @@ def count_launches(crew: Crew, case: GpuCase, result: Result) -> None:
     path.unlink()
 
 
-def run(cases: Sequence[GpuCase], device: str, plan: Plan, out: Path, seconds: float, before: Result) -> Result:
+def run(
+    cases: Sequence[GpuCase], device: str, plan: Plan, out: Path, seconds: float, before: Result, emulated: str = ""
+) -> Result:
     """Time the cases, first come first served until the time is up; `out` always holds what there is so far.
 
     Cases that `before`, an earlier result or {}, holds whole are taken over from it.
@@ -210,7 +216,7 @@ def run(cases: Sequence[GpuCase], device: str, plan: Plan, out: Path, seconds: f
 
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
-        with Crew(device, Path(folder)) as crew:
+        with Crew(device, Path(folder), emulated) as crew:
             try:
                 result["gpu"] = crew.ask("torch", do="hello")["gpu"]
                 result["peaks"] = crew.ask("torch", do="reach")
@@ -241,6 +247,7 @@ def parser() -> argparse.ArgumentParser:
     """The options."""
     found = argparse.ArgumentParser(prog="python -m benchmarks gpu", description=__doc__.split("\n")[0])
     found.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: only to see that all of it runs")
+    found.add_argument("--emulated", metavar="FILE", default="", help="fastdense on this emulated module of the tests")
     found.add_argument("--quick", action="store_true", help="a few cases, few rounds: about two minutes on a GPU")
     found.add_argument("--only", metavar="TEXT", help="cases whose name holds the text")
     found.add_argument("--rows", type=int, help="at most so many training rows (whole batches of them)")
@@ -279,7 +286,9 @@ def main(arguments: Sequence[str]) -> int:
     before = json.loads(options.after.read_text(encoding="utf-8")) if options.after else {}
     stamp = time.strftime("%Y-%m-%dT%H%M", time.gmtime())
     out = options.out or RESULTS / f"local-{stamp}-gpu.json"
-    result = run(cases, options.device, QUICK if options.quick else FULL, out, options.seconds, before)
+    result = run(
+        cases, options.device, QUICK if options.quick else FULL, out, options.seconds, before, options.emulated
+    )
     print(report.terminal(result))
     print(f"written to {os.path.relpath(out)}")
     return 0 if result["cases"] and all(report.sound(case) for case in result["cases"]) else 1

@@ -22,7 +22,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.commands import Commands, Done, junit_counts
+from benchmarks.gpu.commands import Commands, Done, junit_counts, line_counts
 
 ROOT = Path(__file__).parents[2]
 Found = dict[str, Any]
@@ -50,6 +50,12 @@ class Session:
     @property
     def device(self) -> str:
         return "cpu" if self.dry else "cuda"
+
+    @property
+    def emulated(self) -> Path | None:
+        """In a dry run, the newest emulated module that was built."""
+        found = sorted(ROOT.glob("build/**/emulated/_cuda*.so"), key=lambda path: path.stat().st_mtime)
+        return found[-1] if self.dry and found else None
 
     @property
     def left(self) -> float:
@@ -223,7 +229,8 @@ def products(session: Session) -> Found:
 
 def nets(session: Session) -> Found:
     """Small nets on every way through the device: two runs give the same bits, and nearly the CPU's loss."""
-    first, second = (session.python("-m", "benchmarks.gpu.probe", session.device, seconds=60).json() for _ in range(2))
+    where = ("cuda", "--emulated", session.emulated) if session.emulated else (session.device,)
+    first, second = (session.python("-m", "benchmarks.gpu.probe", *where, seconds=120).json() for _ in range(2))
     failed = {name: one["error"] for name, one in first.items() if "error" in one}
     unequal = [name for name, one in first.items() if one.get("hash") != second[name].get("hash")]
     far = [name for name, one in first.items() if abs(one.get("beside_cpu", 0.0)) > 0.01]
@@ -237,17 +244,15 @@ def nets(session: Session) -> Found:
 
 def tests(session: Session) -> Found:
     """The tests of the CUDA engine, every skip a failure; on the emulator where there is no GPU."""
-    chosen = sorted([*(ROOT / "tests").glob("test_cuda*.py"), *(ROOT / "tests" / "cuda").glob("test_*.py")])
-    options = ["--require-cuda"]
-    if session.dry:
-        emulated = sorted(ROOT.glob("build/**/emulated/_cuda*.so"))
-        options = [f"--emulated-cuda={emulated[-1]}"] if emulated else []
-        chosen = chosen[:1] if emulated and chosen else [ROOT / "tests" / "test_progress.py"]
-    if not chosen:
-        raise LeftOut("this checkout has no tests of the CUDA engine")
     report = session.out / "tests.xml"
-    done = session.python(*("-m", "pytest", "-q", "--tb=short", f"--junitxml={report}"), *options, *chosen, seconds=150)
-    found: Found = {"seconds": done.seconds, "timed_out": done.timed_out, **junit_counts(report)}
+    chosen = [ROOT / "tests", "--ignore", ROOT / "tests" / "peers", "--require-cuda", "-k", "cuda"]
+    if session.dry:
+        emulated = (f"--emulated-cuda={session.emulated}", "-k", "cuda") if session.emulated else ()
+        chosen = [ROOT / "tests" / "test_parity_runs.py", *emulated]
+    report.unlink(missing_ok=True)
+    done = session.python("-m", "pytest", "-v", "--tb=short", f"--junitxml={report}", *chosen, seconds=150)
+    counts = junit_counts(report) if report.is_file() else line_counts(done.output)
+    found: Found = {"timed_out": done.timed_out, **counts}
     if not done.ok:
         raise Trouble(done.last_line, found)
     return found
@@ -272,6 +277,7 @@ def sanitizer(session: Session) -> Found:
 def benchmark(session: Session, name: str, seconds: float, *options: str) -> Found:
     """The benchmark into NAME.json, which is whole after every case."""
     path = session.out / f"{name}.json"
+    path.unlink(missing_ok=True)
     words = ("-m", "benchmarks", "gpu", "--device", session.device, "--out", path, "--seconds", f"{seconds - 45:.0f}")
     done = session.python(*words, *options, seconds=seconds)
     if not path.is_file():
@@ -284,17 +290,23 @@ def benchmark(session: Session, name: str, seconds: float, *options: str) -> Fou
     return found
 
 
+def smallest(session: Session, case: str) -> list[str]:
+    """In a dry run, only this case, on little data."""
+    if not session.dry:
+        return []
+    return ["--only", case, "--rows", "256", *(["--emulated", str(session.emulated)] if session.emulated else [])]
+
+
 def quick(session: Session) -> Found:
     """A few cases."""
-    options = ("--only", "2-3-1-batch-32", "--rows", "256") if session.dry else ()
-    return benchmark(session, "quick", 170.0, "--quick", *options)
+    return benchmark(session, "quick", 170.0, "--quick", *smallest(session, "2-3-1-batch-32"))
 
 
 def full(session: Session) -> Found:
     """All cases, goals first, in the time that is left."""
     if session.left < 60:
         raise LeftOut("no time was left; run python -m benchmarks gpu")
-    options = ["--only", "2-3-1-batch-128", "--rows", "256"] if session.dry else []
+    options = smallest(session, "2-3-1-batch-128")
     if (before := session.out / "quick.json").is_file():
         options += ["--after", str(before)]
     return benchmark(session, "full", session.left - 5, *options)

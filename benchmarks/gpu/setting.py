@@ -50,3 +50,10 @@ def first_line(error: BaseException) -> str:
     """The type of an error and the first line that says something."""
     lines = [line for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0].strip()[:300]}" if lines else type(error).__name__
+
+
+def use_emulated(file: str) -> None:
+    """Let "cuda" be the emulated module of the tests, from here on in this process."""
+    from tests.devices import load_emulated
+
+    load_emulated(file)

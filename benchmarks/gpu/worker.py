@@ -1,4 +1,4 @@
-"""A process that trains GPU cases, `python -m benchmarks.gpu.worker DEVICE LIBRARY FOLDER`, and the handle on it.
+"""A process that trains GPU cases, `python -m benchmarks.gpu.worker DEVICE EMULATED LIBRARY FOLDER`.
 
 One process is fastdense's and one PyTorch's, with all its ways to train: both stay for all cases, since to start them
 takes longer than most cases, and a kernel of one that fails cannot take the other's device away.
@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from benchmarks.gpu.setting import Setting, Trainer, first_line
+from benchmarks.gpu.setting import Setting, Trainer, first_line, use_emulated
 from benchmarks.workers import KEPT, Worker
 from fastdense import rivals
 
@@ -23,8 +23,8 @@ from fastdense import rivals
 class GpuWorker(Worker):
     """The process of a library, stopped when it is not its turn. One that does not answer in time is ended."""
 
-    def __init__(self, library: str, device: str, folder: Path) -> None:
-        rivals.Rival.__init__(self, library, folder, ("benchmarks.gpu.worker", device))
+    def __init__(self, library: str, device: str, folder: Path, emulated: str = "") -> None:
+        rivals.Rival.__init__(self, library, folder, ("benchmarks.gpu.worker", device, emulated))
         self.seconds = 300.0
 
     def answer(self) -> dict[str, Any]:
@@ -153,4 +153,7 @@ def timed(trainer: Trainer, epochs: int) -> tuple[float, list[float]]:
 
 
 if __name__ == "__main__":
-    Server(sys.argv[1], sys.argv[2], Path(sys.argv[3])).serve()
+    device, emulated, library, folder = sys.argv[1:]
+    if emulated:
+        use_emulated(emulated)
+    Server(device, library, Path(folder)).serve()
