@@ -17,7 +17,7 @@ import pytest
 
 from benchmarks.gpu import commands, probe, report, session, worker
 from benchmarks.gpu.cases import CASES, GOALS, ORDERS, GpuCase
-from benchmarks.gpu.run import QUICK, Crew, run_case, start_weights
+from benchmarks.gpu.run import QUICK, Crew, main, run_case, start_weights
 from benchmarks.gpu.setting import Setting
 from fastdense.rivals import Task
 
@@ -190,6 +190,14 @@ def test_who_loses_its_process_takes_nobody_along(tmp_path: Path) -> None:
     assert set(result["libraries"]) == {"fastdense", "torch", "torch-graph-16"}
     made = [rival for do, rival in crew.asked if do == "make"]
     assert made == ["fastdense", "torch", "torch-compile", "torch-graph", "torch", "torch-graph-16"]
+
+
+def test_no_gpu_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch = pytest.importorskip("torch")
+    if torch.cuda.is_available():
+        pytest.skip("there is one")
+    assert main(["--only", "2-3-1", "--out", str(tmp_path / "result.json")]) == 2
+    assert "PyTorch sees no GPU here" in capsys.readouterr().err
 
 
 def test_a_process_that_fails_or_hangs_is_ended(tmp_path: Path) -> None:
@@ -443,6 +451,9 @@ def test_junit_counts(tmp_path: Path) -> None:
     assert commands.junit_counts(report) == {**counts, "wrong": {"a.b": "assert 1 == 2"}}
     lines = "tests/a.py::b[x y] FAILED   [ 1%]\ntests/a.py::c PASSED\ntests/a.py::d SKIPPED (why)\ntests/a.py::e "
     assert commands.line_counts(lines) == {**counts, "wrong": {"tests/a.py::b[x y]": "FAILED"}}
+    assert (
+        commands.line_counts("[gw0] [ 50%] PASSED tests/a.py::c \n[gw7] [99%] ERROR tests/a.py::b[x y]")["errors"] == 1
+    )
 
 
 def test_requirements(capsys: pytest.CaptureFixture[str]) -> None:

@@ -120,6 +120,10 @@ def junit_counts(report: Path, most: int = 40) -> dict[str, Any]:
 def line_counts(output: str) -> dict[str, Any]:
     """The same from what `pytest -v` printed until it was ended."""
     verdicts = re.findall(r"^(\S+::.+?) (PASSED|FAILED|ERROR|SKIPPED)\b", output, re.MULTILINE)
+    together = re.findall(
+        r"^\[gw\d+\].*? (PASSED|FAILED|ERROR|SKIPPED) (\S+::.+?)\s*$", output, re.MULTILINE
+    )  # xdist's
+    verdicts += [(name, verdict) for verdict, name in together]
     said = [verdict for _, verdict in verdicts]
     return {
         "tests": len(said),

@@ -222,6 +222,8 @@ def run(
                 result["peaks"] = crew.ask("torch", do="reach")
             except RuntimeError as error:
                 result["error"] = str(error)
+            if device == "cuda" and not result.get("gpu"):
+                raise ValueError("PyTorch sees no GPU here; --device cpu shows whether the suite works")
             if taken and before.get("gpu") != result.get("gpu"):
                 raise ValueError(f"--after: that result is of {before.get('gpu')}, and this is {result.get('gpu')}")
             for case in cases:
@@ -286,9 +288,12 @@ def main(arguments: Sequence[str]) -> int:
     before = json.loads(options.after.read_text(encoding="utf-8")) if options.after else {}
     stamp = time.strftime("%Y-%m-%dT%H%M", time.gmtime())
     out = options.out or RESULTS / f"local-{stamp}-gpu.json"
-    result = run(
-        cases, options.device, QUICK if options.quick else FULL, out, options.seconds, before, options.emulated
-    )
+    plan = QUICK if options.quick else FULL
+    try:
+        result = run(cases, options.device, plan, out, options.seconds, before, options.emulated)
+    except ValueError as error:
+        print(f"python -m benchmarks gpu: {error}", file=sys.stderr)
+        return 2
     print(report.terminal(result))
     print(f"written to {os.path.relpath(out)}")
     return 0 if result["cases"] and all(report.sound(case) for case in result["cases"]) else 1

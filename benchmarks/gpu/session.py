@@ -45,17 +45,12 @@ class Session:
     wheels: Path | None
     build: bool
     commands: Commands
+    emulated: Path | None = None
     found: dict[str, Found] = field(default_factory=dict)
 
     @property
     def device(self) -> str:
         return "cpu" if self.dry else "cuda"
-
-    @property
-    def emulated(self) -> Path | None:
-        """In a dry run, the newest emulated module that was built."""
-        found = sorted(ROOT.glob("build/**/emulated/_cuda*.so"), key=lambda path: path.stat().st_mtime)
-        return found[-1] if self.dry and found else None
 
     @property
     def left(self) -> float:
@@ -177,7 +172,7 @@ found = {"file": fd.__file__, "build": build_config(), "available": cuda.is_avai
 try:
     found["device"] = cuda.device_info()
     from fastdense import _cuda
-    found["cublaslt"] = getattr(_cuda, "lt_path", lambda: "this build does not tell")()
+    found["cublaslt"] = _cuda.lt_path() or _cuda.why_no_lt()
 except Exception as error:
     found["error"] = f"{type(error).__name__}: {error}"
 print(json.dumps(found, default=str))
@@ -250,6 +245,8 @@ def tests(session: Session) -> Found:
         emulated = (f"--emulated-cuda={session.emulated}", "-k", "cuda") if session.emulated else ()
         chosen = [ROOT / "tests" / "test_parity_runs.py", *emulated]
     report.unlink(missing_ok=True)
+    if installed("pytest-xdist") and not session.dry:
+        chosen += ["-n", "8"]
     done = session.python("-m", "pytest", "-v", "--tb=short", f"--junitxml={report}", *chosen, seconds=150)
     counts = junit_counts(report) if report.is_file() else line_counts(done.output)
     found: Found = {"timed_out": done.timed_out, **counts}
@@ -375,6 +372,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--no-build", action="store_true", help="take the fastdense that is installed")
     found.add_argument("--only", nargs="+", choices=PARTS, help="these parts (environment always)")
     found.add_argument("--dry-run", action="store_true", help="no GPU: all of it that can be done on the CPU")
+    found.add_argument("--emulated", type=Path, metavar="FILE", help="a dry run with this emulated module of the tests")
     found.add_argument("--print-requirements", action="store_true", help="what must be there before, and how to get it")
     return found
 
@@ -390,9 +388,9 @@ def main(arguments: Sequence[str]) -> int:
         reader.error("--out DIR is needed")
     out = options.out.resolve()
     out.mkdir(parents=True, exist_ok=True)
-    wheels = None if options.wheels is None else options.wheels.resolve()
-    end = time.monotonic() + options.seconds
-    session = Session(out, end, options.dry_run, wheels, not options.no_build, Commands(ROOT, out / "log.txt"))
+    wheels, emulated = (path and path.resolve() for path in (options.wheels, options.emulated))
+    end, dry = time.monotonic() + options.seconds, options.dry_run or emulated is not None
+    session = Session(out, end, dry, wheels, not options.no_build, Commands(ROOT, out / "log.txt"), emulated)
     results: dict[str, Found] = {}
     for name, part in PARTS.items():
         if options.only and name not in (*options.only, "environment"):
