@@ -140,7 +140,7 @@ def environment(session: Session) -> Found:
         script = "import json; from benchmarks.gpu.machine import properties; print(json.dumps(properties()))"
         found["torch"] = session.python("-c", script, seconds=60).json()
     if not session.dry and not found["gpu"]:
-        raise RuntimeError("nvidia-smi shows no GPU")
+        raise Trouble("nvidia-smi shows no GPU", found)
     return found
 
 
