@@ -38,8 +38,12 @@ function(add_cuda_engine)
     add_library(fd_cuda_kernels OBJECT ${FD_CUDA_KERNELS})
     target_include_directories(fd_cuda_kernels PRIVATE csrc)
     # A spilled register is a slow kernel that nobody notices: ptxas's warning fails the build.
+    set(compress -Xfatbin=-compress-all)
+    if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.9)
+      set(compress --compress-mode=size)
+    endif()
     target_compile_options(
-      fd_cuda_kernels PRIVATE --expt-relaxed-constexpr -Xfatbin=-compress-all -Xptxas=-warn-spills
+      fd_cuda_kernels PRIVATE --expt-relaxed-constexpr ${compress} -Xptxas=-warn-spills
                               $<$<BOOL:${FASTDENSE_WERROR}>:-Xptxas=-Werror>)
     pybind11_add_module(_cuda ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} csrc/cuda/lt_library.cpp)
     target_include_directories(_cuda PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
