@@ -197,6 +197,23 @@ def test_blocks_that_share_a_net(name: str, module: Any) -> None:
         module.set_emulator(0)
 
 
+def test_plans(module: Any) -> None:
+    """The nets of these tests take the ways that they are here for."""
+
+    def plan(problem: Problem, alone: bool) -> dict[str, Any]:
+        given = program(problem, "float32"), problem.training, batch_of(problem)
+        return dict(module.fused_plan(*given, alone))
+
+    for problem in (*NETS.values(), *SHARED.values()):
+        assert all(plan(problem, alone)["why_not"] == "" for alone in (True, False))
+    assert plan(NETS["smallest"], True)["threads"] == 32
+    assert plan(NETS["smallest"], False)["nets_per_block"] == 4
+    assert plan(NETS["many rows"], True)["threads"] > 32 and plan(NETS["many rows"], True)["blocks"] == 1
+    module.set_path("blocks")
+    assert all(plan(problem, True)["blocks"] > 1 for problem in SHARED.values())
+    assert all(plan(problem, False)["blocks"] == 1 for problem in SHARED.values())
+
+
 def test_what_was_kept_is_put_back() -> None:
     many = Many(NETS["every op"], 6)
     nets, _ = many.train("cuda")

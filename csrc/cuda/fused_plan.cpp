@@ -300,11 +300,13 @@ FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode,
         if (score < 0 || !p.bytes || p.bytes > device.bytes) return;
         found.cycles = (mode == FusedMode::train ? found.cycles : double(p.tile_rows) / team) * double(tiles);
         if (!slots_here && p.slot_count) found.cycles += double(p.parameter_count) / team * 8 * p.slot_count / blocks;
-        if (blocks > 1)
-            found.cycles += 6000 + double(p.parameter_count) / team * 40;  // two barriers; gradients, weights
-        double cost = found.cycles;
+        if (blocks > 1) {  // two barriers, and everybody's gradients and weights through the second-level cache
+            const double numbers = double(p.parameter_count);
+            found.cycles += 2 * (1500 + 8.0 * blocks) + 40 * numbers / team + 3 * numbers * item * blocks / 3000;
+        }
+        double cost = found.cycles * (blocks > 1 ? 1.15 : 1);  // only for a clear gain
         if (!alone) {  // a processor holds as many nets as its memory takes, and is busy with about 16 warps
-            const int by_registers = team > 32    ? std::max(1, 65536 / ((item == 4 ? 168 : 200) * team))
+            const int by_registers = team > 32   ? std::max(1, 65536 / ((item == 4 ? 168 : 200) * team))
                                      : item == 4 ? warps_at_once<float>
                                                  : warps_at_once<double>;
             const double nets = std::min(double(device.bytes) / p.bytes, double(by_registers));
