@@ -68,13 +68,14 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
     }
 }
 
-// Rows in turn for groups of lanes: f(row, lanes, whether there is such a row). Whole warps stay together.
+// Rows in turn for groups of lanes: f(row, lanes, whether there is such a row). Whole warps stay together; lanes without a
+// row look at one of their own warp's.
 template <class F>
 __device__ __forceinline__ void each_row(int rows, int width, int thread, int size, F f) {
     const RowLanes lanes{thread & (width - 1), width};
-    for (int base = 0; base < rows; base += size / width) {
-        const int r = base + thread / width;
-        f(r < rows ? r : rows - 1, lanes, r < rows);
+    for (int base = (thread & ~31) / width; base < rows; base += size / width) {
+        const int r = base + (thread & 31) / width;
+        f(r < rows ? r : base, lanes, r < rows);
     }
 }
 
