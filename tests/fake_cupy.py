@@ -163,7 +163,7 @@ def _operator(name: str, function: Any) -> None:
 
 
 METHODS = """
-all any argmax argmin argsort astype copy max mean min ravel repeat reshape sort std sum transpose var view"""
+all any argsort astype copy max mean min ravel repeat reshape sort std sum transpose var view"""
 BINARY = "add and_ eq floordiv ge gt le lt matmul mod mul ne or_ pow sub truediv xor"
 FUNCTIONS = """
 abs arange argmax argmin array_equal ascontiguousarray bincount concatenate empty full isfinite max min ndim ones rint
@@ -171,6 +171,18 @@ shape square stack sum unique where zeros"""
 
 for _name in METHODS.split():
     setattr(ndarray, _name, _method(_name))
+
+
+def _argument_of(name: str) -> Any:
+    def call(self: ndarray, axis: int | None = None) -> Any:
+        if axis is None and not self._array.flags.c_contiguous:
+            raise AssertionError(f"{name} of a whole array that is not in C order: CuPy's may count in another")
+        return _outside(getattr(self._array, name)(axis))
+
+    return call
+
+
+ndarray.argmax, ndarray.argmin = _argument_of("argmax"), _argument_of("argmin")  # type: ignore[attr-defined]
 for _name in BINARY.split():
     _operator(_name, getattr(operator, _name))
 for _name in ("abs", "invert", "neg", "pos"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import subprocess
 import sys
 import types
@@ -45,7 +46,6 @@ def install(monkeypatch: pytest.MonkeyPatch, made: Any) -> None:
 def test_importing_it_loads_nothing() -> None:
     script = (
         "import sys, fastdense as fd\n"
-        "assert 'fastdense.cuda' not in sys.modules\n"
         "fd.cuda.CudaUnavailable\n"
         "assert not {'fastdense._cuda', 'cupy'} & set(sys.modules)\n"
         "assert type(fd.cuda.is_available()) is bool and 'cupy' not in sys.modules\n"
@@ -70,6 +70,16 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch, told: list[Any]) -> None:
         cuda.device_info()
     with pytest.raises(cuda.CudaUnavailable, match=rf"device: 'cuda' was asked for, but {message[1:]}"):
         fd.Model([fd.Dense(1)], inputs=4, device="cuda")
+
+
+def test_a_model_from_a_gpu_is_read_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    install(monkeypatch, None)
+    model = fd.Model([fd.Dense(1)], inputs=4)
+    monkeypatch.setattr(model.machine, "device", "cuda")
+    model.save(tmp_path / "net.safetensors")
+    assert [made.device for made in (fd.load(tmp_path / "net.safetensors"), copy.copy(model))] == ["cpu", "cpu"]
+    with pytest.raises(cuda.CudaUnavailable):
+        fd.load(tmp_path / "net.safetensors", device="cuda")
 
 
 def test_a_device(monkeypatch: pytest.MonkeyPatch, told: list[Any]) -> None:

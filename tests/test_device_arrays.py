@@ -1,6 +1,7 @@
 """Arrays on a GPU: looked at where they are, by the checks and with the messages of all others, and never copied whole.
 
-Behind ``device="cuda"`` is an engine that reads arrays through their interface and lets the CPU compute.
+Behind ``device="cuda"`` is an engine that reads arrays through their interface and lets the CPU compute, or the real
+one over the emulated runtime.
 """
 
 from __future__ import annotations
@@ -16,7 +17,8 @@ import pytest
 from fake_cupy import Foreign, Tensor
 
 import fastdense as fd
-from fastdense import _core, arrays, data
+from fastdense import _core, data
+from fastdense.arrays import beside
 from fastdense.data import Rows, Shape, check_weights, check_x, check_y, class_weights, prepare
 
 Array = Any
@@ -294,34 +296,32 @@ class Passing:
 
     def loss_and_grad(self, x: Any, y: Any, w: Any, **options: Any) -> Any:
         value, parts = self.engine.loss_and_grad(self._read(x), self._read(y), self._read(w), **options)
-        return value, [self._beside(x, part) for part in parts]
+        return value, [beside(part, x) for part in parts]
 
     def activations(self, x: Any, **options: Any) -> Any:
-        return [self._beside(x, part) for part in self.engine.activations(self._read(x), **options)]
+        return [beside(part, x) for part in self.engine.activations(self._read(x), **options)]
 
     def solve_output(self, x: Any, y: Any, w: Any, **options: Any) -> Any:
         return self.engine.solve_output(self._read(x), self._read(y), self._read(w), **options)
-
-    def _beside(self, x: Any, values: Any) -> Any:
-        made = arrays.empty_beside(x, values.shape, values.dtype)
-        self._read(made)[...] = values
-        return made
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.engine, name)
 
 
-@pytest.fixture
-def make(monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Makes equal models, on the GPU or not."""
+@pytest.fixture(params=["passing", "cuda"])
+def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Makes equal models, on the GPU or not: with the engine above, and with the real one where it can be had."""
     from fastdense import crowd, machine
     from fastdense.engine import make_engine
 
     def engine(device: str, program: dict[str, Any]) -> Any:
         return Passing(program) if device == "cuda" else make_engine(device, program)
 
-    monkeypatch.setattr(machine, "make_engine", engine)
-    monkeypatch.setattr(crowd, "make_engine", engine)
+    if request.param == "passing":
+        monkeypatch.setattr(machine, "make_engine", engine)
+        monkeypatch.setattr(crowd, "make_engine", engine)
+    elif not getattr(sys.modules.get("fastdense._cuda"), "EMULATED", False):
+        pytest.skip("the emulated engine, whose memory is NumPy's too, is not in use")
 
     def model(device: str = "cuda", layers: Any = None) -> Any:
         layers = layers or [fd.Normalization(), fd.Dense(8, "tanh"), fd.Dense(3)]
@@ -354,11 +354,12 @@ def test_a_model_from_end_to_end(make: Any) -> None:
     ]
     for name, values in histories[1].items():
         np.testing.assert_allclose(histories[0][name], values, rtol=1e-6)
-    assert any(same_memory(seen, gx) for seen in there.machine._engine.seen)
+    if isinstance(there.machine._engine, Passing):
+        assert any(same_memory(seen, gx) for seen in there.machine._engine.seen)
     found, expected = there.evaluate(gx, gy, sample_weight=gw), here.evaluate(x, y, sample_weight=w)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert np.allclose(there.train_on_batch(gx, gy, gw), here.train_on_batch(x, y, w))
-    with fake_cupy.Stream():
+    with fake_cupy.Stream(2):  # one that the emulated runtime knows as well
         outputs = there.predict(gx)
     assert isinstance(outputs, fake_cupy.ndarray) and outputs.dtype == np.float32
     np.testing.assert_allclose(on_host(outputs), here.predict(x), rtol=1e-5, atol=1e-6)
@@ -371,6 +372,39 @@ def test_a_model_from_end_to_end(make: Any) -> None:
         np.testing.assert_allclose(on_host(found), part, rtol=1e-4, atol=1e-6)
     for found, part in zip(there.activations(gx), here.activations(x), strict=True):
         np.testing.assert_allclose(on_host(found), part, rtol=1e-5, atol=1e-6)
+
+
+def test_the_engine_waits_for_the_current_stream(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (x, y, w), model = problem(), make()
+    gx, gy, gw = map(on_gpu, (x, y, w))
+    if isinstance(model.machine._engine, Passing):
+        return  # it looks itself
+    streams: list[int] = []
+    monkeypatch.setattr(sys.modules["fastdense._cuda"], "wait_for_stream", streams.append)
+    calls = (lambda: model.predict(gx), lambda: model.loss_and_grad(gx, y), lambda: model.activations(gx),
+             lambda: model.fit(x, gy, verbose=0), lambda: model.evaluate(x, y, sample_weight=gw),
+             lambda: model.fit(x, y, validation_data=(gx, y), verbose=0))  # fmt: skip
+    for call in calls:
+        streams.clear()
+        with fake_cupy.Stream(2):
+            call()
+        assert set(streams) == {2}
+    streams.clear()
+    model.predict(x)
+    assert not streams
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "kfac", "levenberg_marquardt"])
+def test_what_the_cpu_does_in_place_of_the_gpu(make: Any, optimizer: str) -> None:
+    x, y, w = problem()
+    histories = []
+    for model, (gx, gy, gw) in ((make(), map(on_gpu, (x, y, w))), (make("cpu"), (x, y, w))):
+        model.compile(optimizer, "mse")
+        batch = None if model.optimizer.full_batch else 20
+        history = model.fit(gx, gy, sample_weight=gw, batch_size=batch, epochs=3, verbose=0).history
+        histories.append([*history["loss"], model.evaluate(gx, gy, sample_weight=gw)])
+    np.testing.assert_allclose(*histories, rtol=1e-5)
+    fake_cupy.copies.clear()
 
 
 def test_each_array_is_where_it_is(make: Any) -> None:
@@ -394,11 +428,11 @@ def test_other_starts(make: Any) -> None:
         there.fit(gx, gy, verbose=0), here.fit(x, y, verbose=0)
     fd.start_on_data(pairs[1][0], gx, gy), fd.start_on_data(pairs[1][1], x, y)
     pairs[2][0].place(gx, gy), pairs[2][1].place(x, y)
-    pairs[3][0].solve_output(gx, gy), pairs[3][1].solve_output(x, y)
+    assert max(fake_cupy.copies) <= 2048 * 4
+    pairs[3][0].solve_output(gx, gy), pairs[3][1].solve_output(x, y)  # by the CPU's engine: all rows go there
     for there, here in pairs:
         for a, b in zip(there.get_weights(), here.get_weights(), strict=True):
             np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
-    assert max(fake_cupy.copies) <= 2048 * 4
     fake_cupy.copies.clear()
 
 

@@ -374,7 +374,8 @@ def test_model_arguments(
         fd.Model(layers, **{"inputs": 4, "device": device, **kwargs})
 
 
-def test_no_cuda_engine(make: Make) -> None:
+def test_no_cuda_engine(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "fastdense._cuda", None)
     message = r"'cuda' was asked for, but this build of fastdense has no CUDA engine; use device='cpu' \(the default\)"
     with pytest.raises(RuntimeError, match=message):
         fd.Model([fd.Dense(1)], inputs=4, device="cuda")

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
+import pickle
 import stat
 import zlib
 from pathlib import Path
@@ -240,6 +242,13 @@ def test_permissions_and_links(tmp_path: Path) -> None:
     model.save(link)
     assert link.is_symlink() and stat.S_IMODE(path.stat().st_mode) == 0o600
     assert fd.load(path).machine.step == model.machine.step
+
+
+def test_a_copy_is_compiled_likewise() -> None:
+    model = fd.Model([fd.Dense(1)], inputs=4)
+    model.compile("sgd", "mse", metrics=["mae"], loss_weights=0.25)
+    for made in (copy.copy(model), pickle.loads(pickle.dumps(model)), model.clone()):
+        assert made.get_compile_config() == model.get_compile_config() and made.loss_weights == 0.25
 
 
 def test_an_object_of_a_class_of_ones_own(tmp_path: Path) -> None:

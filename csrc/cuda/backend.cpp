@@ -218,7 +218,8 @@ private:
         } else {
             home.free();
             const int64_t row_bytes = Loader::bytes(data.x, 1) + (data.y ? Loader::bytes(data.y, 1) : 0) + (data.weights ? 8 : 0);
-            feed.steps = std::clamp<int64_t>((int64_t(32) << 20) / (rows * row_bytes), 1, feed.steps);
+            const int64_t room = std::min(int64_t(32) << 20, free_memory() / 8);
+            feed.steps = std::clamp<int64_t>(room / (rows * row_bytes), 1, feed.steps);
             blocks_.reserve(data, feed.steps * rows);
             feed.fill = [this, &data, threads](Round& round) {
                 std::vector<int64_t> order;

@@ -65,9 +65,7 @@ bool Resident::fits(const Dataset& d) {
     if (!d.x.on_device) need += Loader::bytes(d.x, d.rows());
     if (d.y && !d.y.on_device) need += Loader::bytes(d.y, d.rows());
     if (d.weights && !d.weights_on_device) need += d.rows() * 8;
-    size_t free = 0, total = 0;
-    FD_CUDA(cudaMemGetInfo(&free, &total));
-    return double(need) < 0.6 * double(free);  // the rest is for the steps
+    return need <= (int64_t(1) << 20) || double(need) < 0.6 * double(free_memory());  // the rest is for the steps
 }
 
 bool Resident::holds(const Dataset& d) const {

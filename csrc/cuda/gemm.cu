@@ -18,6 +18,7 @@ struct Tile {
     static constexpr int threads = (BM / TM) * (BN / TN);
     static constexpr int pad = 4, lda = BM + pad, ldb = BN + pad;
     static constexpr int loads_a = BM * BK / threads, loads_b = BN * BK / threads;
+    static constexpr int steps_at_once = sizeof(T) == 4 ? BK : 4;  // unrolled; doubles would need more registers than there are
     static_assert(loads_a * threads == BM * BK && loads_b * threads == BN * BK, "every thread loads the same");
     static constexpr size_t shared_bytes =
         size_t(BK * (lda + ldb) > (BM / TM) * BN ? BK * (lda + ldb) : (BM / TM) * BN) * sizeof(T);
@@ -31,7 +32,7 @@ __device__ __forceinline__ void place(int e, int& row, int& k) {
 }
 
 template <class T, int BM, int BN, int BK, int TM, int TN, bool TA, bool TB>
-__global__ void __launch_bounds__((BM / TM) * (BN / TN)) gemm_kernel(Product<T> p) {
+__global__ void __launch_bounds__((BM / TM) * (BN / TN), 1) gemm_kernel(Product<T> p) {
     using S = Tile<T, BM, BN, BK, TM, TN>;
     FD_DYN_SHARED(T, tiles);
     T *as = tiles, *bs = tiles + BK * S::lda;
@@ -86,7 +87,7 @@ __global__ void __launch_bounds__((BM / TM) * (BN / TN)) gemm_kernel(Product<T> 
             __syncthreads();
         }
         if (k0 + BK < last) fetch(k0 + BK);
-#pragma unroll
+#pragma unroll(S::steps_at_once)
         for (int k = 0; k < BK; ++k) {
             T a[TM], b[TN];
 #pragma unroll

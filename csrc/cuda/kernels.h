@@ -181,9 +181,11 @@ struct Update {
     double *penalty_parts = nullptr, *norm_parts = nullptr;  // one per block
     UpdateRule rule;
 };
-// gradients of all parts and of l1 and l2 penalties into part 0; their norms and the penalties' values block by block
+// gradients of all parts and of l1 and l2 penalties into part 0; the penalties' values block by block
 template <class T>
 void combine(const Update<T>&, bool add_gradients, cudaStream_t);
+template <class T>
+void gradient_norms(const Update<T>&, cudaStream_t);  // squared, block by block, of combined gradients; for clipping
 // `combined`: combine() was called; else this does its work on the way
 template <class T>
 void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);

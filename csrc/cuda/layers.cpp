@@ -94,7 +94,8 @@ void Layers<T>::set_splits(int64_t rows) {
 
 template <class T>
 int64_t Layers<T>::chunk_rows() const {  // enough to fill the GPU, and not too much memory
-    return std::clamp<int64_t>((int64_t(256) << 20) / (plan_.widest * int64_t(sizeof(T)) * int64_t(plan_.ops.size() + 1)), 64, 16384);
+    const int64_t room = std::min(int64_t(256) << 20, int64_t(device().total_bytes / 32));
+    return std::clamp<int64_t>(room / (plan_.widest * int64_t(sizeof(T)) * int64_t(plan_.ops.size() + 1)), 64, 16384);
 }
 
 template <class T>

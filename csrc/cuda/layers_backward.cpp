@@ -200,6 +200,7 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
     if (combines_) {
         combine(updates(), true, stream_);
         matrix_penalties(true);
+        if (training_->hyper.clipnorm > 0 || training_->hyper.global_clipnorm > 0) gradient_norms(updates(), stream_);
         if (training_->muon()) muon(steps);
     }
     update(steps, updates(), combines_, stream_);

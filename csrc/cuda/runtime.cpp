@@ -73,6 +73,12 @@ const DeviceInfo& device() {
     return info;
 }
 
+int64_t free_memory() {
+    size_t free = 0, total = 0;
+    FD_CUDA(cudaMemGetInfo(&free, &total));
+    return int64_t(free);
+}
+
 void wait_for_stream(uintptr_t stream) { FD_CUDA(cudaStreamSynchronize(reinterpret_cast<cudaStream_t>(stream))); }
 
 void* allocate(size_t bytes) {

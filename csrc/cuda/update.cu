@@ -37,7 +37,7 @@ __global__ void combine_kernel(Update<T> u, bool add_gradients) {
     __shared__ double scratch[33];
     const UpdateBlock b = u.blocks[blockIdx.x];
     const UpdateTensor t = u.tensors[b.tensor];
-    double value = 0, square = 0;
+    double value = 0;
     for (int e = int(threadIdx.x); e < b.count; e += threads) {
         const int64_t i = b.first + e;
         const T w = u.parameters[i];
@@ -46,13 +46,18 @@ __global__ void combine_kernel(Update<T> u, bool add_gradients) {
         T g = whole_gradient(u, t, i);
         if (t.l1 != 0 || t.l2 != 0) g += T(t.l1) * ops::vsign(w) + T(2 * t.l2) * w;
         u.gradients[i] = g;
-        square += double(g) * double(g);
     }
     value = block_sum(value, scratch);
+    if (threadIdx.x == 0) u.penalty_parts[blockIdx.x] = value;
+}
+template <class T>
+__global__ void norms_kernel(Update<T> u) {
+    __shared__ double scratch[33];
+    const UpdateBlock b = u.blocks[blockIdx.x];
+    double square = 0;
+    for (int e = int(threadIdx.x); e < b.count; e += threads) square += double(u.gradients[b.first + e]) * double(u.gradients[b.first + e]);
     square = block_sum(square, scratch);
-    if (threadIdx.x != 0) return;
-    u.penalty_parts[blockIdx.x] = value;
-    if (add_gradients) u.norm_parts[blockIdx.x] = square;
+    if (threadIdx.x == 0) u.norm_parts[blockIdx.x] = square;
 }
 
 template <class T, class Rule>
@@ -182,6 +187,10 @@ void combine(const Update<T>& u, bool add_gradients, cudaStream_t stream) {
     FD_LAUNCH((combine_kernel<T>), unsigned(u.block_count), threads, 0, stream, u, add_gradients);
 }
 template <class T>
+void gradient_norms(const Update<T>& u, cudaStream_t stream) {
+    if (u.block_count) FD_LAUNCH((norms_kernel<T>), unsigned(u.block_count), threads, 0, stream, u);
+}
+template <class T>
 void update(const Steps& steps, const Update<T>& u, bool combined, cudaStream_t stream) {
     if (!u.block_count) return;
     switch (u.rule.rule) {
@@ -223,6 +232,7 @@ void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int6
 
 #define FD_INSTANTIATE(T)                                                                                                       \
     template void combine<T>(const Update<T>&, bool, cudaStream_t);                                                             \
+    template void gradient_norms<T>(const Update<T>&, cudaStream_t);                                                            \
     template void update<T>(const Steps&, const Update<T>&, bool, cudaStream_t);                                                \
     template void muon_direction<T>(const Steps&, const MuonStep&, const UpdateTensor*, const double*, int, T*, T*, double*,    \
                                     cudaStream_t);                                                                              \

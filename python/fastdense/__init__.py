@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import callbacks, initializers, layers, losses, metrics, optimizers, regularizers, schedules
+from . import callbacks, cuda, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from .history import History
 from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Rescaling, Residual
 from .model import Model
@@ -33,7 +33,7 @@ from .optimizers import (
 from .saving import load
 
 if TYPE_CHECKING:
-    from . import cuda, datasets, keras
+    from . import datasets, keras
     from .many import fit_many
     from .population import Population
     from .starts import start_on_data
@@ -52,7 +52,7 @@ _LAZY = {
     "show_versions": "versions",
     "start_on_data": "starts",
 }
-_MODULES = ("cuda", "datasets", "keras")
+_MODULES = ("datasets", "keras")
 
 __all__ = [
     "KFAC",

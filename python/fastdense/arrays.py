@@ -240,6 +240,11 @@ def position_of(name: str, place: tuple[int, ...]) -> str:
     return f"{name}[{', '.join(map(str, place))}]"
 
 
+def first_place(bad: Array) -> tuple[int, ...]:
+    """Where the first True is, row by row; raveled first, since in Fortran order CuPy may count otherwise."""
+    return tuple(int(i) for i in np.unravel_index(int(bad.ravel().argmax()), bad.shape))
+
+
 def memory_limit() -> int:
     """Bytes of memory this process can hope for: the machine's, or less inside a container; 0 if unknown."""
     try:

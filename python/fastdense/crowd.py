@@ -140,7 +140,7 @@ class Loop:
         if order_seed is not None:
             raise ValueError(
                 "fit_many: shuffle='same' was asked for, and these nets are trained one at a time "
-                "(they are too large for lanes, or the device is the reference); use shuffle=True"
+                "(they are too large for lanes, or the device has none); use shuffle=True"
             )
 
         def one(i: int) -> bool:
@@ -275,7 +275,7 @@ class Crowd:
         self, net: Net, device: str, training: dict[str, Any], seeds: Array, penalties: Array | None, batch_rows: int
     ) -> None:
         self.net, self.device, self.training, self.seeds, self.penalties = net, device, training, seeds, penalties
-        self.reason = "the reference trains one net at a time"
+        self.reason = f"{'a GPU' if device == 'cuda' else 'the reference'} trains one net at a time"
         if device == "cpu":
             from ._core import why_not_lanes
 

@@ -43,8 +43,9 @@ def device_info() -> dict[str, Any]:
     Returns
     -------
     dict
-        "name" (str), "compute_capability" (str, e.g. "9.0"), "memory_total" and "memory_free" (bytes), "driver_version"
-        and "runtime_version" (str, e.g. "13.0": the newest CUDA that the driver knows, and the one of this build).
+        "name" (str), "compute_capability" (str, e.g. "9.0"), "processors" (int), "memory_total" and "memory_free"
+        (bytes), "driver_version" and "runtime_version" (str, e.g. "13.0": the newest CUDA that the driver knows, and
+        that of this build).
 
     Raises
     ------

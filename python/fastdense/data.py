@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import numpy as np
 
-from .arrays import Array, as_array, beside, fail, namespace_of, position_of, to_host
+from .arrays import Array, as_array, beside, fail, first_place, namespace_of, position_of, to_host
 from .losses import Loss
 from .specs import number
 
@@ -120,7 +120,8 @@ def _first_nonfinite(x: Array) -> int:
     for start, block in _blocks(x):
         good = xp.isfinite(block)
         if not good.all():
-            return start * int(x.shape[1]) + int(good.argmin())
+            row, column = first_place(~good)
+            return (start + row) * int(x.shape[1]) + column
     return -1
 
 
@@ -152,7 +153,7 @@ def check_finite(where: str, name: str, array: Array, dtype: str = "float64") ->
 def _check_float32_range(where: str, name: str, array: Array, flat: Array) -> None:
     for start, block in _blocks(flat):
         if block.size and (block.max() > FLOAT32_MAX or block.min() < -FLOAT32_MAX):
-            row, column = divmod(int((abs(block) > FLOAT32_MAX).argmax()), flat.shape[1])
+            row, column = first_place(abs(block) > FLOAT32_MAX)
             place = (start + row, column)[: array.ndim]
             fail(
                 where,
@@ -228,7 +229,7 @@ def _class_ids(where: str, name: str, array: Array, net: Shape, loss: Loss) -> A
     if array.dtype.kind == "f":
         check_finite(where, name, array)
         if not _whole(array):
-            row = int((array != namespace_of(array).rint(array)).argmax())
+            (row,) = first_place(array != namespace_of(array).rint(array))
             fail(
                 where,
                 f"{name}[{row}] is {array[row].item():g}, not a whole number",
@@ -242,7 +243,7 @@ def _class_ids(where: str, name: str, array: Array, net: Shape, loss: Loss) -> A
         bad = array < 0
         if high >= net.outputs:  # else the number may be beyond what the ids' dtype holds
             bad |= array >= net.outputs
-        row = int(bad.argmax())
+        (row,) = first_place(bad)
         if net.outputs == 1:
             remedy = "for two classes and one output use loss='binary_crossentropy'"
         elif low >= 0:
@@ -267,7 +268,7 @@ def _whole(array: Array) -> bool:
 def _check_probabilities(where: str, name: str, array: Array, loss: Loss) -> None:
     low, high = array.min().item(), array.max().item()
     if low < 0 or high > 1:
-        place = _first(array, (array < 0) | (array > 1))
+        place = first_place((array < 0) | (array > 1))
         remedy = (
             "for labels -1 and 1 pass (y + 1) / 2"
             if low == -1 and high <= 1
@@ -291,7 +292,7 @@ def _signs(where: str, name: str, array: Array, loss: Loss) -> Array:
     if ((array == 0) | (array == 1)).all():
         signs: Array = (array == 1).astype(np.float32) * 2 - 1
         return signs
-    place = _first(array, ~(ones | (array == 0)))
+    place = first_place(~(ones | (array == 0)))
     if array[place].item() in (-1, 0, 1):
         fail(
             where, f"{name} holds -1, 0 and 1", f"loss='{loss.kind}' needs either -1 and 1 or 0 and 1", "choose one way"
@@ -302,10 +303,6 @@ def _signs(where: str, name: str, array: Array, loss: Loss) -> Array:
         f"loss='{loss.kind}' needs targets -1 and 1, or 0 and 1",
         "for measured values use loss='mse'",
     )
-
-
-def _first(array: Array, bad: Array) -> tuple[int, ...]:
-    return tuple(int(i) for i in np.unravel_index(int(bad.argmax()), array.shape))
 
 
 # ---- weights -------------------------------------------------------------------------------------------------------
@@ -332,7 +329,7 @@ def check_weights(
         fail(where, f"{name} has shape {array.shape}", needed, remedy)
     check_finite(where, name, array, dtype)
     if (array < 0).any():
-        row = int((array < 0).argmax())
+        (row,) = first_place(array < 0)
         fail(where, f"{name}[{row}] is {array[row].item():g}", "weights must be 0 or more", "use 0 to leave a row out")
     contiguous: Array = namespace_of(array).ascontiguousarray(array, dtype=np.float64)
     return contiguous

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,9 +21,8 @@ class Engine(Protocol):
     """The methods every engine has; docs/architecture.md gives their meaning.
 
     Arrays handed over were checked by `fastdense.data`; arrays handed back are copies. `n_threads` 0 leaves the number
-    to the engine. Data for the engine of "cuda" may be CuPy arrays, each on its own: what it does with them comes after
-    the work on CuPy's current stream (the "stream" of their interface) and is done, or in that stream, when it returns.
-    Its gradients and activations then lie where x does.
+    to the engine. Data for the engine of "cuda" may be CuPy arrays, each on its own: it reads them when the stream that
+    their interface names has done its work, is done with them when it returns, and its answers lie where x does.
     """
 
     def get_tensors(self) -> list[Array]: ...
@@ -116,13 +114,12 @@ def make_engine(device: str, program: dict[str, Any]) -> Engine:
         engine = reference.Engine(program)
         return engine
     if device == "cuda":
-        from . import cuda
+        from . import cuda, cuda_engine
 
         try:
-            cuda.require()
+            engine = cuda_engine.Engine(program)
         except cuda.CudaUnavailable as error:
             raise cuda.CudaUnavailable(f"device: 'cuda' was asked for, but {error}") from error
-        engine = import_module(".cuda_engine", __package__).Engine(program)
         return engine
     try:
         from . import _core

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import Array, as_array, check_memory, fail, namespace_of
+from .arrays import Array, as_array, check_memory, fail, first_place, namespace_of
 from .callbacks import EarlyStopping
 from .crowd import Crowd
 from .data import Rows, Shape, check_finite, prepare, prepare_validation
@@ -254,7 +254,7 @@ def _starts(
             fail(where, f"{name} has shape {array.shape}", "one number, or one per start, is needed")
         check_finite(where, name, array)
         if (array < 0).any():
-            i = int(np.argmax(array < 0))
+            (i,) = first_place(array < 0)
             fail(where, f"{name}[{i}] is {array[i]:g}", f"{name} must be 0 or more")
         numbers[name], sizes[name] = array, len(array)
     if np.ndim(seed) > 0:
@@ -292,7 +292,7 @@ def _own_weights(where: str, array: Array, starts: int, rows: int, shape: Shape)
         fail(where, f"sample_weight has shape {array.shape}", f"({rows},) or ({starts}, {rows}) is needed")
     check_finite(where, "sample_weight", array, shape.dtype)
     if (array < 0).any():
-        i, j = divmod(int((array < 0).argmax()), rows)
+        i, j = first_place(array < 0)
         fail(where, f"sample_weight[{i}, {j}] is {array[i, j].item():g}", "weights must be 0 or more")
     contiguous: Array = namespace_of(array).ascontiguousarray(array, dtype=np.float64)
     return contiguous

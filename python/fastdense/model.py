@@ -47,7 +47,7 @@ class Model(BaseModel):
         twice as fast for wide nets on CPUs with AVX512-BF16; correct, not faster, on others. "tf32" lets GPUs use their
         tensor cores; a CPU computes in plain float32, the reference rounds. None rounds no operand.
     device : {"cpu", "cuda", "reference"}
-        "reference" is plain NumPy in float64, slow and easy to read.
+        "cuda" is an NVIDIA GPU (docs/cuda.md); "reference" is plain NumPy in float64, slow and easy to read.
     name : str, optional
 
     Raises
@@ -157,7 +157,7 @@ class Model(BaseModel):
         data = data.weighted(class_weights("fit", class_weight, data.y, self._shape, loss))
         options = options.for_rows(self.optimizer, len(data))
         if not self.optimizer.full_batch:
-            check_batch_memory("fit", self.net, min(options.batch_size, len(data)))
+            check_batch_memory("fit", self.net, min(options.batch_size, len(data)), self.device)
         starts = integer("fit: starts", starts, least=1)
         probed = flag("fit: probes", probes) and not self.optimizer.full_batch
         self.machine.adapt(data.x)
@@ -215,7 +215,7 @@ class Model(BaseModel):
         loss = self._compiled_loss("train_on_batch")
         data = prepare("train_on_batch", x, y, sample_weight, self._shape, loss)
         data = data.weighted(class_weights("train_on_batch", class_weight, data.y, self._shape, loss))
-        check_batch_memory("train_on_batch", self.net, len(data))
+        check_batch_memory("train_on_batch", self.net, len(data), self.device)
         result = self.machine.train(
             self.optimizer, data, None, batch_size=len(data), shuffle=False, steps=1, whole_epochs=False
         )
@@ -341,13 +341,13 @@ class Model(BaseModel):
         loss = self._compiled_loss("loss_and_grad")
         training, threads = flag("loss_and_grad: training", training), check_threads("loss_and_grad", n_threads)
         data = prepare("loss_and_grad", x, y, sample_weight, self._shape, loss)
-        check_batch_memory("loss_and_grad", self.net, len(data))
+        check_batch_memory("loss_and_grad", self.net, len(data), self.device)
         return self.machine.loss_and_grad(data, training, threads)
 
     def activations(self, x: Any, *, n_threads: int | None = None) -> list[Array]:
         """Output of every layer, one array of shape (rows, width) each, as `predict` computes and returns them."""
         rows, threads = check_x("activations", x, self._shape), check_threads("activations", n_threads)
-        check_batch_memory("activations", self.net, len(rows))
+        check_batch_memory("activations", self.net, len(rows), self.device)
         return self.machine.activations(rows, threads)
 
     # ---- closed forms ----------------------------------------------------------------------------------------------

@@ -19,6 +19,7 @@ import numpy as np
 
 from . import layers, losses, metrics, optimizers
 from .arrays import Array
+from .cuda import is_available
 from .engine import check_device
 from .specs import integer, resolve
 
@@ -171,7 +172,10 @@ def restore(config: Mapping[str, Any], tensors: Mapping[str, Array], device: str
     """Make the model that `describe` described."""
     from .model import Model
 
-    model = Model.from_config({**config["model"], **({} if device is None else {"device": device})})
+    given = {**config["model"], **({} if device is None else {"device": device})}
+    if device is None and given.get("device") == "cuda" and not is_available():
+        given["device"] = "cpu"
+    model = Model.from_config(given)
     model.set_weights([tensors[name] for name in _weight_names(model)])
     if model.net.statistics is not None:
         mean, variance = model.get_weights()[:2]
@@ -195,7 +199,8 @@ def snapshot(model: BaseModel) -> dict[str, Any]:
     config, tensors = describe(model)
     config["model"]["layers"] = model.layers
     if model.compiled:
-        config["compile"] = {"optimizer": model.optimizer, "loss": model.loss, "metrics": model.metrics}
+        parts = {"optimizer": model.optimizer, "loss": model.loss, "metrics": model.metrics}
+        config["compile"] = {**parts, "loss_weights": model.loss_weights}
     return {"config": config, "tensors": tensors}
 
 
@@ -214,7 +219,7 @@ def load(path: Path, *, device: str | None = None) -> Model:
     ----------
     path : str or path
     device : {"cpu", "cuda", "reference"}, optional
-        By default the device the model was on.
+        By default the device the model was on; for one that was on a GPU the CPU, where there is none.
 
     Returns
     -------

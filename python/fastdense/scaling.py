@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .arrays import as_array, namespace_of, on_gpu, to_host
+from .arrays import as_array, first_place, namespace_of, on_gpu, to_host
 from .initializers import Initializer
 from .layer_base import Array, DrawFor, Layer, TensorSpec
 from .specs import Config, number, optional_text
@@ -113,7 +113,7 @@ def _mean_and_variance(data: NDArray[Any], where: str) -> tuple[Array, Array]:
         piece = data[start : start + step].astype(np.float64)
         finite = xp.isfinite(piece)
         if not finite.all():
-            row, column = divmod(int(finite.argmin()), columns)
+            row, column = first_place(~finite)
             raise ValueError(
                 f"{where}: data holds {piece[row, column].item()} at row {start + row}, column {column}. "
                 "Remove or fill such values first."

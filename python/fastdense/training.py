@@ -89,8 +89,10 @@ def columns(totals: Array, metrics: Sequence[Metric], outputs: int, prefix: str 
     return found
 
 
-def check_batch_memory(where: str, net: Net, rows: int) -> None:
-    """Raise if a batch of `rows` rows cannot fit in memory."""
+def check_batch_memory(where: str, net: Net, rows: int, device: str) -> None:
+    """Raise if a batch of `rows` rows cannot fit in memory; of a GPU's the engine says so itself."""
+    if device == "cuda":
+        return
     needed = 2 * rows * (net.inputs + sum(net.widths)) * net.itemsize
     check_memory(where, needed, f"a batch of {rows} rows", "use a smaller batch_size")
 
