@@ -28,20 +28,6 @@ struct MmaTile {
         larger(2 * buffer * sizeof(E), larger(size_t(threads / 32) * strip, size_t(column_parts) * BN) * sizeof(float));
 };
 
-// Four numbers of a line of a matrix, 0 where it ends.
-__device__ __forceinline__ float4 four(const float* matrix, int64_t ld, int64_t line, int64_t lines, int64_t at,
-                                       int64_t width, bool aligned) {
-    float4 v{0, 0, 0, 0};
-    if (line >= lines) return v;
-    const float* p = matrix + line * ld + at;
-    if (aligned && at + 4 <= width) return *reinterpret_cast<const float4*>(p);
-    if (at < width) v.x = p[0];
-    if (at + 1 < width) v.y = p[1];
-    if (at + 2 < width) v.z = p[2];
-    if (at + 3 < width) v.w = p[3];
-    return v;
-}
-
 template <class O, int BM, int BN, int WM, int WN, bool TA, bool TB>
 __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
     mma_kernel(Product<float> p, bool aligned_a, bool aligned_b) {
@@ -147,15 +133,13 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
     }
 }
 
-bool aligned(const float* p, int64_t ld) { return ld % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0; }
-
 template <class O, int BM, int BN, int WM, int WN, bool TA, bool TB>
 void start(const Product<float>& p, cudaStream_t stream) {
     using S = MmaTile<O, BM, BN, WM, WN, TA, TB>;
     static_assert(S::shared_bytes <= 48 * 1024, "more would have to be asked for");
     static_assert(S::threads % S::column_units == 0, "a thread keeps to its columns");
     const dim3 grid(unsigned((p.n + BN - 1) / BN), unsigned((p.m + BM - 1) / BM), unsigned(p.splits));
-    const bool aligned_a = aligned(p.a, TA ? p.m : p.k), aligned_b = aligned(p.b, TB ? p.k : p.n);
+    const bool aligned_a = in_quads(p.a, TA ? p.m : p.k), aligned_b = in_quads(p.b, TB ? p.k : p.n);
     FD_LAUNCH((mma_kernel<O, BM, BN, WM, WN, TA, TB>), grid, S::threads, S::shared_bytes, stream, p, aligned_a,
               aligned_b);
 }

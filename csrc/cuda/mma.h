@@ -1,6 +1,8 @@
 // Tensor cores by nvcuda::wmma, or by the emulator's stand-in: what operands look like in shared memory, and how float32 numbers
 // get there, rounded.
 #pragma once
+#include <cstdint>
+
 #include "cuda/device_math.h"
 #include "cuda/port.h"
 #ifdef FD_EMULATE
@@ -57,5 +59,21 @@ using FragmentB =
     wmma::fragment<wmma::matrix_b, 16, 16, O::k, typename O::fragment_type, typename Layout<transposed>::type>;
 template <class O>
 using Sums = wmma::fragment<wmma::accumulator, 16, 16, O::k, float>;
+
+// Whether every line starts on 16 bytes.
+FD_HD bool in_quads(const float* p, int64_t ld) { return ld % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0; }
+// Four numbers of a line of a matrix, 0 where it ends.
+__device__ __forceinline__ float4 four(const float* matrix, int64_t ld, int64_t line, int64_t lines, int64_t at,
+                                       int64_t width, bool aligned) {
+    float4 v{0, 0, 0, 0};
+    if (line >= lines) return v;
+    const float* p = matrix + line * ld + at;
+    if (aligned && at + 4 <= width) return *reinterpret_cast<const float4*>(p);
+    if (at < width) v.x = p[0];
+    if (at + 1 < width) v.y = p[1];
+    if (at + 2 < width) v.z = p[2];
+    if (at + 3 < width) v.w = p[3];
+    return v;
+}
 
 }  // namespace fd::cuda
