@@ -76,13 +76,21 @@ WIDTHS = [(1, 1, 1), (16, 16, 16), (17, 33, 2), (64, 64, 64, 10), (100, 100, 3),
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("rows", "blocks"), [(1, 0), (65, 0), (300, 2)])
+@pytest.mark.parametrize(("rows", "blocks"), [(1, 0), (65, 0), (270, 2)])
 @pytest.mark.parametrize("widths", WIDTHS, ids=str)
 def test_shapes(gpu: Any, widths: tuple[int, ...], rows: int, blocks: int, dtype: str) -> None:
     """Odd batches and widths around the tiles; a block goes through several tiles of rows."""
     gpu.set_fused_mlp(0, blocks)
     ops = [dense(width, "tanh") for width in widths[1:-1]] + [dense(widths[-1])]
     compare(gpu, Problem(ops, inputs=widths[0], rows=rows, smooth=True), dtype)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("widths", [(7, 33, 2), (7, 70, 2)], ids=str)
+@pytest.mark.parametrize("rows", [520, 1100])
+def test_large_tiles(gpu: Any, rows: int, widths: tuple[int, ...], dtype: str) -> None:
+    """The more rows, the more of them a tile has, up to 64 in wide nets and 128 in others."""
+    test_shapes(gpu, widths, rows, 3, dtype)
 
 
 @pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "kfac"])  # kfac trains on the CPU
@@ -114,6 +122,7 @@ def test_same_bits(gpu: Any, dtype: str) -> None:
         x, y, w = inputs(problem, None)
         train(engine, x, y, w, batch_size=170, learning_rates=[0.01] * 4)
         loss, found = engine.loss_and_grad(x, y, w, training=True, n_threads=1)
+        assert np.isfinite(loss)
         return [array.tobytes() for array in (*engine.get_tensors(), *found, np.array(loss))]
 
     first = result()

@@ -6,6 +6,7 @@
 namespace fd::cuda {
 namespace {
 
+constexpr int least_tile = 16;
 std::atomic<int64_t> least_rows{2048}, block_limit{0}, run_count{0};
 
 struct Room {
@@ -22,8 +23,11 @@ bool rounded_is_enough(ops::Activation a) {
     return a == ops::Activation::linear || a == ops::Activation::relu || a == ops::Activation::leaky_relu;
 }
 
-// Operands, sums of biases and stages must be in shared memory; false if they do not fit. Sums of kernels are, if there is room.
-bool lay_out(MlpProgram& p, int rows, int item, int pad, int64_t shared_bytes) {
+// For tiles of so many rows. Operands, sums of biases and stages must be in shared memory; false if they do not fit. Sums of
+// kernels are, if there is room.
+bool lay_out(MlpProgram& p, int rows, Rounding rounding) {
+    const int item = rounding == Rounding::bf16 ? 2 : 4, pad = 16 / item;
+    const int64_t shared_bytes = device().shared_bytes;
     Room shared, block;
     p.rows = rows;
     p.stages = int(shared.take(int64_t(mlp_warps) * 16 * 20 * 4));
@@ -85,26 +89,25 @@ std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& train
     if (!p.count) return nullptr;
     p.loss = form.kind, p.from_logits = form.logits;
     p.loss_param = training.loss_param, p.label_smoothing = training.label_smoothing;
-    const int item = rounding == Rounding::bf16 ? 2 : 4, pad = 16 / item;
     p.wide = widest > 64;
-    bool fits = false;
-    for (int rows = p.wide ? 64 : 128; rows >= 32 && !fits; rows /= 2)
-        fits = lay_out(p, rows, item, pad, device().shared_bytes);
-    if (!fits) return nullptr;
     auto made = std::make_unique<FusedMlp>();
     made->program_ = p, made->rounding_ = rounding, made->parameters_ = plan.parameters;
-    made->most_blocks_ = int64_t(device().processors) * mlp_blocks_per_processor(p, rounding);
-    return made;
+    return lay_out(made->program_, least_tile, rounding) ? std::move(made) : nullptr;
+}
+
+// Tiles of many rows use operands more often; of few, they give every processor something to do.
+void FusedMlp::reserve(int64_t rows) {
+    const int64_t wanted = 2 * int64_t(device().processors);
+    for (int tile = program_.wide ? 64 : 128; tile >= least_tile; tile /= 2)
+        if ((tile == least_tile || rows >= tile * wanted) && lay_out(program_, tile, rounding_)) break;
+    most_blocks_ = int64_t(device().processors) * mlp_blocks_per_processor(program_, rounding_);
+    parts_.reserve(blocks(rows) * parameters_);
+    memory_.reserve(std::max<int64_t>(blocks(rows) * program_.block_bytes, 1));
 }
 
 int64_t FusedMlp::blocks(int64_t rows) const {
     const int64_t tiles = (rows + program_.rows - 1) / program_.rows, limit = block_limit;
     return std::min(tiles, limit ? std::min(limit, most_blocks_) : most_blocks_);
-}
-
-void FusedMlp::reserve(int64_t rows) {
-    parts_.reserve(blocks(rows) * parameters_);
-    memory_.reserve(std::max<int64_t>(blocks(rows) * program_.block_bytes, 1));
 }
 
 void FusedMlp::run(MlpBatch batch, cudaStream_t stream) const {

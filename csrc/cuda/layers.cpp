@@ -111,9 +111,10 @@ void Layers<T>::reserve(int64_t rows, bool backward) {
     }
     if (backward) gradients_.reserve(plan_.parameters * most_parts_);
     if (fuses) mlp_->reserve(rows);
-    if (rows <= capacity_ && (backward_ready_ || !backward)) return;
+    bool layered = backward && !fuses;  // else there are no gradients of layers' outputs
+    if (rows <= capacity_ && (backward_ready_ || !layered)) return;
     rows = std::max(rows, capacity_);
-    backward |= backward_ready_ && capacity_ > 0;
+    layered |= backward_ready_ && capacity_ > 0;
     capacity_ = 0;  // should memory run out half-way
     ++generation_;
     x_.reserve(rows * plan_.inputs);
@@ -125,11 +126,11 @@ void Layers<T>::reserve(int64_t rows, bool backward) {
         if (o.kind == OpKind::batch_norm) mean_[size_t(i)].reserve(o.out), inverse_[size_t(i)].reserve(o.out);
         if (o.kind == OpKind::batch_norm) widest_norm = std::max(widest_norm, o.out);
         if (o.kind == OpKind::layer_norm) mean_[size_t(i)].reserve(rows), inverse_[size_t(i)].reserve(rows);
-        if (!backward) continue;
+        if (!layered) continue;
         if (o.kind == OpKind::dense && ops::activation_needs[int(o.activation)] == ops::Needs::input) z_[size_t(i)].reserve(size);
         d_[size_t(i) + 1].reserve(size);
     }
-    if (backward && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
+    if (layered && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
     norm_scratch_.reserve(2 * most_splits * widest_norm);
     if (training_) {
         if (training_->sparse()) labels_.reserve(rows);
@@ -149,7 +150,7 @@ void Layers<T>::reserve(int64_t rows, bool backward) {
         muon_parts_.reserve(kernel / update_block + 1);
     }
     capacity_ = rows;
-    backward_ready_ = backward;
+    backward_ready_ = layered;
 }
 
 template <class T>
