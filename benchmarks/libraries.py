@@ -32,11 +32,11 @@ class Trainer(Protocol):
     def train(self, orders: Any) -> Sequence[float]: ...
 
 
-def make_model(task: Task) -> fd.Model:
-    """The net of a task in fastdense, compiled."""
+def make_model(task: Task, device: str = "cpu", **options: Any) -> fd.Model:
+    """The net of a task in fastdense, compiled; `options` are more arguments of `Model`."""
     layers = [fd.Dense(units, activation=task.hidden) for units in task.widths[1:-1]]
     layers.append(fd.Dense(task.widths[-1], activation=task.output if task.loss == "mse" else "softmax"))
-    model = fd.Model(layers, inputs=task.widths[0], seed=task.seed, dtype=task.dtype)
+    model = fd.Model(layers, inputs=task.widths[0], seed=task.seed, dtype=task.dtype, device=device, **options)
     compile_model(model, task)
     return model
 

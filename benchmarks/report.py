@@ -104,7 +104,8 @@ def _time(library: Result) -> str:
     return f"{duration(library['median'])} ± {100 * library['mad'] / library['median']:.0f} %"
 
 
-def _times(value: float) -> str:
+def times(value: float) -> str:
+    """Three digits."""
     return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
@@ -117,37 +118,42 @@ def rows(result: Result) -> list[list[str]]:
             table.append([*head, "not available", "", "", "", ""])
             continue
         faster = ratios(case)
-        cells = [_goal(_times(faster[name].value), faster[name], "") if name in faster else "–" for name in MAIN]
+        cells = [with_goal(times(faster[name].value), faster[name], "") if name in faster else "–" for name in MAIN]
         others = [
-            f"{TITLES[name]} {_goal(_times(figure.value), figure, '')}"
+            f"{TITLES[name]} {with_goal(times(figure.value), figure, '')}"
             for name, figure in faster.items()
             if name not in MAIN
         ]
         note = "" if case["gate"]["passed"] else " (results differ!)"
-        rate = _goal(_percent(part.value), part, " %") if part else "–"
+        rate = with_goal(percent(part.value), part, " %") if part else "–"
         table.append([*head, _time(case["libraries"]["fastdense"]) + note, *cells, ", ".join(others) or "–", rate])
     return table
 
 
-def _percent(value: float) -> str:
+def percent(value: float) -> str:
+    """A share in per cent, without the sign."""
     return f"{100 * value:.0f}" if value >= 0.0095 else f"{100 * value:.1g}"
 
 
-def _goal(value: str, figure: Figure, unit: str) -> str:
+def with_goal(value: str, figure: Figure, unit: str) -> str:
     """The value, and its goal with the verdict."""
     if figure.goal is None:
         return value + unit
-    goal = f"{_percent(figure.goal)}{unit}" if unit else f"{figure.goal:g}"
+    goal = f"{percent(figure.goal)}{unit}" if unit else f"{figure.goal:g}"
     return f"{value}{unit} (≥ {goal})" if figure.reached else f"{value}{unit} (missed {goal})"
+
+
+def aligned(table: list[list[str]]) -> list[str]:
+    """Lines with columns of one width and a rule below the header."""
+    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
+    lines.insert(1, "-" * max(map(len, lines)))
+    return lines
 
 
 def terminal(result: Result) -> str:
     """The table for a terminal, and everything that the reader should know about it."""
-    table = rows(result)
-    widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in table]
-    lines.insert(1, "-" * max(map(len, lines)))
-    return "\n".join([caption(result), "", *lines, *(["", *found] if (found := notes(result)) else [])])
+    return "\n".join([caption(result), "", *aligned(rows(result)), *(["", *found] if (found := notes(result)) else [])])
 
 
 def notes(result: Result) -> list[str]:

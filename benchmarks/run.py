@@ -7,12 +7,12 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import Any, Protocol
 
 from benchmarks.cases import EVERYWHERE, Case, load
 from benchmarks.libraries import make_model
@@ -41,13 +41,19 @@ class Plan:
     sideshow: int = 3  # rounds of those libraries that a case has no goal for
 
 
+class Trains(Protocol):
+    """What is timed: a process, or one of several libraries in it."""
+
+    def train(self, epochs: int, /) -> Result: ...
+
+
 def mad(values: Sequence[float]) -> float:
     """Median absolute deviation."""
     centre = median(values)
     return median([abs(value - centre) for value in values])
 
 
-def epochs_per_turn(worker: Worker, epochs: int, least: float) -> tuple[Result, int]:
+def epochs_per_turn(worker: Trains, epochs: int, least: float) -> tuple[Result, int]:
     """Train `epochs` epochs, then more and more until they last `least` seconds.
 
     The second of two equal calls counts, since the first may compile; where it took long anyway, there is no need.
@@ -75,10 +81,9 @@ def gate(case: Case, losses: Mapping[str, Sequence[float]]) -> Result:
     }
 
 
-def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
-    """Time one case. In every round each library trains for one turn from the start weights, the order changing."""
-    title, (x, y) = load(case.data, case.rows)
-    result: Result = {
+def about(case: Case, title: str) -> Result:
+    """What a case is, on data of this title."""
+    return {
         "name": case.name,
         "kind": case.kind,
         "net": list(case.task.widths),
@@ -92,6 +97,28 @@ def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
         "gflop_per_epoch": case.flops / 1e9,
         "unavailable": {},
     }
+
+
+def summaries(
+    times: Mapping[str, Sequence[float]], epochs: Mapping[str, int], losses: Mapping[str, Sequence[float]]
+) -> dict[str, Result]:
+    """What was measured of each library, seconds being those of an epoch."""
+    return {
+        name: {
+            "median": median(seconds),
+            "mad": mad(seconds),
+            "epochs_per_turn": epochs[name],
+            "seconds": seconds,
+            "losses": losses[name],
+        }
+        for name, seconds in times.items()
+    }
+
+
+def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
+    """Time one case. In every round each library trains for one turn from the start weights, the order changing."""
+    title, (x, y) = load(case.data, case.rows)
+    result = about(case, title)
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         path = Path(folder) / "task.npz"
@@ -113,30 +140,25 @@ def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
         times, rates = timed_rounds(case, workers, epochs, plan)
     result["sgemm_gflops"] = median(rates)
     result["sgemm_by_round"] = rates
-    result["libraries"] = {
-        name: {
-            "median": median(seconds),
-            "mad": mad(seconds),
-            "epochs_per_turn": epochs[name],
-            "seconds": seconds,
-            "losses": losses[name],
-        }
-        for name, seconds in times.items()
-    }
+    result["libraries"] = summaries(times, epochs, losses)
     result["took"] = round(time.perf_counter() - begin, 1)
     return result
 
 
 def timed_rounds(
-    case: Case, workers: Mapping[str, Worker], epochs: Mapping[str, int], plan: Plan
+    case: Case,
+    workers: Mapping[str, Trains],
+    epochs: Mapping[str, int],
+    plan: Plan,
+    rate: Callable[[], float] | None = None,
 ) -> tuple[dict[str, list[float]], list[float]]:
-    """Seconds per epoch of every library, and the machine's sgemm rate before every round."""
+    """Seconds per epoch of every library, and before every round a rate of the machine, by default sgemm's."""
     times: dict[str, list[float]] = {name: [] for name in workers}
     rates: list[float] = []
     stars = [name for name in workers if name == "fastdense" or name in case.goals]
     begin = time.perf_counter()
     for number in range(plan.most):
-        rates.append(sgemm_gflops())
+        rates.append((rate or sgemm_gflops)())
         names = list(workers) if number < plan.sideshow else stars
         turn = number % len(names)
         for name in (*names[turn:], *names[:turn]):

@@ -43,13 +43,17 @@ class Worker(rivals.Rival):
         self.process.send_signal(signal.SIGSTOP)
         os.waitid(os.P_PID, self.process.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)  # until its threads stand still
 
-    def train(self, epochs: int) -> dict[str, Any]:
-        """Train that many epochs from the start; gives the seconds of all together, and the losses of the first."""
+    def ask(self, **request: Any) -> dict[str, Any]:
+        """Let it go on until it has answered a request."""
         self.process.send_signal(signal.SIGCONT)
-        self.say(json.dumps({"epochs": epochs}))
+        self.say(json.dumps(request))
         answer = self.answer()
         self._stop()
         return answer
+
+    def train(self, epochs: int) -> dict[str, Any]:
+        """Train that many epochs from the start; gives the seconds of all together, and the losses of the first."""
+        return self.ask(epochs=epochs)
 
 
 def cross_entropy(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:

@@ -39,8 +39,12 @@ function(add_cuda_engine)
     add_library(fd_cuda_kernels OBJECT ${FD_CUDA_KERNELS})
     target_include_directories(fd_cuda_kernels PRIVATE csrc)
     # A spilled register is a slow kernel that nobody notices: ptxas's warning fails the build.
+    set(compress -Xfatbin=-compress-all)
+    if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.9)
+      set(compress --compress-mode=size)
+    endif()
     target_compile_options(
-      fd_cuda_kernels PRIVATE --expt-relaxed-constexpr -Xfatbin=-compress-all -Xptxas=-warn-spills
+      fd_cuda_kernels PRIVATE --expt-relaxed-constexpr ${compress} -Xptxas=-warn-spills
                               $<$<BOOL:${FASTDENSE_WERROR}>:-Xptxas=-Werror>)
     pybind11_add_module(_cuda ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} csrc/cuda/lt_library.cpp)
     target_include_directories(_cuda PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
@@ -51,15 +55,21 @@ function(add_cuda_engine)
     install(TARGETS _cuda LIBRARY DESTINATION fastdense)
   endif()
   if(FASTDENSE_EMULATOR)
-    set_source_files_properties(${FD_CUDA_KERNELS} PROPERTIES LANGUAGE CXX)
-    pybind11_add_module(_cuda_emulated ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} ${FD_CUDA_KERNELS} tests/emulator/runtime.cpp
+    set(kernels "")
+    foreach(source IN LISTS FD_CUDA_KERNELS) # as plain C++, beside nvcc's own build of the same files
+      get_filename_component(name ${source} NAME_WE)
+      set(wrapper ${CMAKE_BINARY_DIR}/emulated/${name}.cpp)
+      file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"cuda/${name}.cu\"\n")
+      list(APPEND kernels ${wrapper})
+    endforeach()
+    pybind11_add_module(_cuda_emulated ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} ${kernels} tests/emulator/runtime.cpp
                         tests/emulator/lt_library.cpp tests/emulator/fake_cublaslt.cpp)
     set_target_properties(_cuda_emulated PROPERTIES OUTPUT_NAME _cuda
                           LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/emulated)
     target_compile_definitions(_cuda_emulated PRIVATE FD_EMULATE)
     target_include_directories(_cuda_emulated PRIVATE tests/emulator)
     # longjmp between stacks is what fibers are made of; nvcc's pragmas mean nothing here
-    target_compile_options(_cuda_emulated PRIVATE -U_FORTIFY_SOURCE -Wno-unknown-pragmas -x c++)
+    target_compile_options(_cuda_emulated PRIVATE -U_FORTIFY_SOURCE -Wno-unknown-pragmas)
     target_link_libraries(_cuda_emulated PRIVATE fd_base ${CMAKE_DL_LIBS})
   endif()
 endfunction()

@@ -27,5 +27,15 @@ with tempfile.TemporaryDirectory() as folder:
     gallery.run("fir", ["--quick"])  # the examples came along
     os.chdir("/")
 
+if os.environ.get("FASTDENSE_CUDA") == "ON":  # what the wheel was built with
+    from fastdense import _cuda  # noqa: F401  it loads without a driver
+if not fd.cuda.is_available():
+    try:
+        fd.Model([fd.Dense(1)], inputs=1, device="cuda")
+    except fd.cuda.CudaUnavailable as error:
+        assert "use device='cpu'" in str(error), error
+    else:
+        raise AssertionError("a model on a GPU that is not there")
+
 fd.show_versions()
 print("smoke test passed")

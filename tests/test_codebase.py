@@ -52,6 +52,7 @@ EDGES = {
     "ops": {"ops"},
     "core": {"core", "ops"},
     "cpu": {"cpu", "core", "ops"},
+    "cuda": {"cuda", "core", "ops"},
     "bindings": {"bindings", "core"},
 }
 # The bindings also tell what the CPU engine chose (module.cpp) and show its single kernels to tests and benchmarks.
@@ -61,6 +62,10 @@ EXCEPTIONS = {
     ("csrc/bindings/module.cpp", "ops/rng.h"),
     ("csrc/bindings/bind_kernels.cpp", "cpu/gemm.h"),
     ("csrc/bindings/bind_kernels.cpp", "cpu/kernels.h"),
+    ("csrc/bindings/cuda_module.cpp", "cuda/lt_library.h"),
+    ("csrc/bindings/cuda_module.cpp", "cuda/products.h"),
+    ("csrc/cuda/port.h", "cuda_emulator.h"),  # of tests/emulator, where there is no GPU
+    ("csrc/cuda/runtime_api.h", "cuda_emulator.h"),
 }
 
 
@@ -79,6 +84,8 @@ def test_include_edges() -> None:
 HOMES = {
     r"\bcblas|\bdlopen|\bdlsym": ("csrc/cpu/gemm.cpp", "csrc/cuda/lt_library.cpp"),
     r"\bomp\.h|#\s*pragma\s+omp|\bomp_": ("csrc/core/parallel.h", "csrc/core/parallel.cpp"),
+    r"\bcuda_runtime|\bcuda_emulator": ("csrc/cuda/port.h", "csrc/cuda/runtime_api.h"),
+    r"<<<|\bFD_LAUNCH\b": ("csrc/cuda/",),
     r"\bpybind11|\bPython\.h": ("csrc/bindings/",),
     r"\bimmintrin|\b_mm\d*_": ("csrc/cpu/",),
     r"\bgetenv\b": ("csrc/core/parallel.cpp", "csrc/cpu/dispatch.cpp", "csrc/cpu/gemm.cpp"),
@@ -111,7 +118,7 @@ def test_each_public_name_is_defined_once() -> None:
         for node in ast.parse(path.read_text(encoding="utf-8")).body
         if isinstance(node, ast.ClassDef) or (isinstance(node, ast.FunctionDef) and not node.name.startswith("_"))
     )
-    twins = {"main", "get"}  # the command line's and the demo's; every family's look-up, as in Keras
+    twins = {"main", "get", "Engine"}  # the command line's and the demo's; every family's look-up, as in Keras; the protocol and the GPU's
     twins |= {"MeanSquaredError", "MeanAbsoluteError", "MeanAbsolutePercentageError"}  # loss and metric, as in Keras
     assert not {name for name, n in names.items() if n > 1} - twins
 

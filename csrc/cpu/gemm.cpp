@@ -77,8 +77,8 @@ bool solve_positive(int64_t n, double* a, int64_t columns, double* b) {
 void load_blas(const std::string& path, const std::string& core) {
     if (blas.sgemm) return;
     int flags = RTLD_NOW | RTLD_LOCAL;  // a copy of our own: nobody else's OpenBLAS is touched, ours is seen by nobody
-#if defined(RTLD_DEEPBIND) && !defined(FD_SANITIZED)  // sanitizers refuse it
-    flags |= RTLD_DEEPBIND;
+#ifdef RTLD_DEEPBIND
+    if (!dlsym(RTLD_DEFAULT, "__asan_init")) flags |= RTLD_DEEPBIND;  // a sanitizer in the process refuses it
 #endif
     const ScopedEnvironment threads("OPENBLAS_NUM_THREADS", "1");
     // This copy is ours alone, so its kernels follow our instruction set (FASTDENSE_ISA), not OpenBLAS's table of CPU models

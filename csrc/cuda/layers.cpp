@@ -7,7 +7,7 @@ namespace fd::cuda {
 
 template <class T>
 Layers<T>::Layers(const Plan& plan, State<T>& state, Rounding rounding, cudaStream_t stream)
-    : plan_(plan), state_(state), rounding_(rounding), stream_(stream), products_(stream), last_(int(plan.ops.size()) - 1) {
+    : plan_(plan), state_(state), rounding_(rounding), stream_(stream), products_(stream), side_products_(side_), last_(int(plan.ops.size()) - 1) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<DeviceBuffer<T>>(n);
     d_ = std::vector<DeviceBuffer<T>>(n + 1);

@@ -98,6 +98,10 @@ private:
     const Rounding rounding_;
     const cudaStream_t stream_;
     Products products_;
+    // Gradients of kernels are nobody's next step, so they are made beside the way down.
+    Stream side_;
+    Products side_products_;
+    Event fork_, join_;
     const Training* training_ = nullptr;
     LossForm form_;
     int last_ = 0, totals_width_ = 2, most_parts_ = 1;

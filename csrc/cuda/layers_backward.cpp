@@ -23,6 +23,8 @@ bool Layers<T>::finished_by_product(int i, Pass pass) const {
 
 template <class T>
 void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
+    fork_.record(stream_);
+    FD_CUDA(cudaStreamWaitEvent(side_, fork_, 0));  // also where no dense layer follows: a capture must see it join
     for (int i = last_; i >= 0 && trains_up_to_[size_t(i)]; --i) {
         if (op(i).kind != OpKind::dense) {
             other_backward(steps, i, rows, pass);
@@ -33,6 +35,8 @@ void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
         if (!from_product && !as_it_is) finish(i, d(i), d(i), rows, pass);
         dense_backward(i, rows, pass);
     }
+    join_.record(side_);
+    FD_CUDA(cudaStreamWaitEvent(stream_, join_, 0));
 }
 
 template <class T>
@@ -59,6 +63,8 @@ void Layers<T>::finish(int i, const T* from, T* to, int64_t rows, Pass pass) {
 template <class T>
 void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     const Op& o = op(i);
+    fork_.record(stream_);  // its output's gradient is there
+    FD_CUDA(cudaStreamWaitEvent(side_, fork_, 0));
     if (passes_on(i)) {
         const int below = i - 1;
         Product<T> p;
@@ -78,7 +84,7 @@ void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     p.rounding = rounding_;
     p.splits = splits(o.kernel), p.stride = plan_.parameters;
     p.column_sums = at(gradients_, o.bias);
-    products_.run(p);
+    side_products_.run(p);
 }
 
 template <class T>

@@ -23,6 +23,7 @@ struct Stream {
 struct Event {
     Stream* stream = nullptr;
     uint64_t number = 0;
+    Graph* capture = nullptr;  // under way when it was recorded
 };
 
 namespace {
@@ -211,7 +212,16 @@ cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
+    const Guard guard(lock);
     const Event e = *event;
+    Stream& s = of(stream);
+    if (e.capture) {  // the stream joins the capture; a graph here is a list, in order
+        if (s.capture && s.capture != e.capture) return failed(cudaErrorStreamCaptureUnsupported);
+        if (e.stream->capture != e.capture) return failed(cudaErrorStreamCaptureUnsupported);
+        s.capture = e.capture;
+        return cudaSuccess;
+    }
+    if (s.capture) return failed(cudaErrorStreamCaptureUnsupported);  // what it would wait for is outside
     enqueue(stream, [e] {
         if (e.stream) run(*e.stream, e.number);
     });
@@ -226,7 +236,8 @@ cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
     const Guard guard(lock);
     *graph = stream->capture;
-    stream->capture = nullptr;
+    for (Stream* s : streams)
+        if (s->capture == *graph) s->capture = nullptr;
     return *graph ? cudaSuccess : failed(cudaErrorStreamCaptureUnsupported);
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
@@ -244,7 +255,7 @@ cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete e, cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t stream) {
     const Guard guard(lock);
     Stream& s = of(stream);
-    e->stream = &s, e->number = s.next - 1;
+    e->stream = &s, e->number = s.next - 1, e->capture = s.capture;
     return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t e) {

@@ -1,0 +1,191 @@
+"""What is timed on a GPU and what is to be reached there: the table of goals and the table of nets."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Literal
+
+from benchmarks import cases as cpu
+from benchmarks.cases import Case
+from fastdense.rivals import Task
+
+ORDERS = 8  # epochs until PyTorch's orders of the rows come round again
+STEPS = 16  # "torch-graph-16" holds so many steps in one graph, "torch-graph" one
+TITLES = {
+    "torch": "eager",
+    "torch-compile": "compile",
+    "torch-graph": "graph",
+    "torch-graph-16": f"{STEPS}-step graph",
+    "vmap": "vmap",
+    "vmap-graph": "vmap graph",
+    "vmap-compile-graph": "compiled vmap graph",
+}
+MEANINGS = {
+    "torch": "B0: eager PyTorch, fused Adam",
+    "torch-compile": 'B1: torch.compile(mode="reduce-overhead") for loss and gradient, fused Adam',
+    "torch-graph": "B2: compiled loss and gradient and capturable Adam, one step captured whole in one CUDA graph",
+    "torch-graph-16": f"B2 with {STEPS} steps in one graph",
+    "vmap": "torch.func.vmap(grad) over all nets, fused Adam on the stacked tensors",
+    "vmap-graph": "the same step captured whole in one CUDA graph",
+    "vmap-compile-graph": "the same, compiled before it is captured",
+}
+
+
+@dataclass(frozen=True)
+class GpuCase(Case):
+    """A row; more than on a CPU: how many nets (`starts`), what float32 products may use, and whether it is quick.
+
+    `gate` is at most `ORDERS`. Rows are cut to whole batches, so that a step is always one shape.
+    """
+
+    starts: int = 1
+    precision: Literal["float32", "tf32"] = "float32"
+    quick: bool = False
+
+    @property
+    def flops(self) -> int:
+        return super().flops * self.starts
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        return max(1, self.rows // self.task.batch_size)
+
+    @property
+    def rivals(self) -> tuple[str, ...]:
+        return tuple(name for name in TITLES if name.startswith("vmap") == (self.starts > 1))
+
+    @property
+    def products(self) -> str:
+        """What multiplies: the name of its peak."""
+        return "bfloat16" if self.task.dtype == "bfloat16" else self.precision
+
+
+@dataclass(frozen=True)
+class Goal:
+    """For all cases that `holds` picks: `least` times as fast as the rival (and where parity is meant, `most`)."""
+
+    text: str
+    rival: str
+    least: float
+    holds: Callable[[GpuCase], bool]
+    most: float | None = None
+
+
+def _middle(case: GpuCase) -> bool:
+    return case.task.widths == (784, 512, 512, 10) and 128 <= case.task.batch_size <= 1024
+
+
+def _narrow(case: GpuCase) -> bool:
+    one = case.starts == 1 and case.task.dtype == "float32"
+    return one and max(case.task.widths) <= 128 and case.task.batch_size <= 256
+
+
+def _many(case: GpuCase) -> bool:
+    return case.starts >= 1024
+
+
+def _fused(case: GpuCase) -> bool:
+    one_width = set(case.task.widths[:-1]) in ({64}, {128})
+    return one_width and case.task.dtype == "bfloat16" and case.task.batch_size >= 16384
+
+
+def _wide(case: GpuCase) -> bool:
+    return min(case.task.widths) >= 2048
+
+
+GOALS = (
+    Goal("784-512-512-10, batch 128 to 1024", "torch-graph", 1.3, _middle),
+    Goal("784-512-512-10, batch 128 to 1024", "torch", 6.0, _middle),
+    Goal("widths up to 128, batch up to 256", "torch-graph", 5.0, _narrow),
+    Goal("1024 small nets", "vmap-graph", 5.0, _many),
+    Goal("width 64 and 128, batch 16384 and more, bfloat16", "torch-graph", 2.0, _fused),
+    Goal("width 2048 and more (parity)", "torch-graph", 0.95, _wide, 1.05),
+)
+
+
+def goals_of(case: GpuCase) -> dict[str, cpu.Goal]:
+    """What the goals ask of this case, rival by rival."""
+    return {goal.rival: goal.least for goal in GOALS if goal.holds(case)}
+
+
+def _classifier(
+    *widths: int, batch: int, dtype: Literal["float32", "bfloat16"] = "float32", rate: float = 1e-3
+) -> Task:
+    scale = 1 / 255 if widths[0] == 784 else 1.0
+    return Task(widths, "crossentropy", "adam", rate, batch, scale, dtype=dtype)
+
+
+def _square(width: int, precision: Literal["float32", "tf32"], quick: bool = False) -> GpuCase:
+    task = Task((width,) * 4, "mse", "adam", 1e-4, 4096, scale=1.0, target="x")
+    name = f"wide-{width}" + ("" if precision == "float32" else f"-{precision}")
+    return GpuCase(name, task, {}, f"normal{width}", 8192, gate=3, precision=precision, quick=quick)
+
+
+def _small(*widths: int, batch: int, quick: bool = False) -> GpuCase:
+    name = f"{'-'.join(map(str, widths))}-batch-{batch}"
+    return GpuCase(name, _classifier(*widths, batch=batch), {}, f"normal{widths[0]}", 12800, gate=3, quick=quick)
+
+
+def _pyramid(batch: int, quick: bool = False) -> GpuCase:
+    task = Task((2, 3, 1), "mse", "adam", 1e-3, batch, scale=1.0)
+    return GpuCase(f"2-3-1-batch-{batch}", task, {}, "product2", 1024, gate=5, quick=quick)
+
+
+def _middling(batch: int, quick: bool = False) -> GpuCase:
+    task = _classifier(784, 512, 512, 10, batch=batch)
+    return GpuCase(f"784-512-512-10-batch-{batch}", task, {}, rows=60000, tolerance=0.01, quick=quick)
+
+
+def _mixed(width: int, batch: int, quick: bool = False) -> GpuCase:
+    task = _classifier(*(width,) * 5, 10, batch=batch, dtype="bfloat16")
+    name = f"fused-{width}-batch-{batch}"
+    return GpuCase(name, task, {}, f"normal{width}", 131072, gate=3, tolerance=0.05, quick=quick)
+
+
+def _population(width: int, quick: bool = False) -> GpuCase:
+    task = _classifier(16, width, width, 10, batch=128)
+    return GpuCase(f"1024-nets-of-{width}", task, {}, "normal16", 4096, gate=2, starts=1024, quick=quick)
+
+
+WITH_GOALS = (
+    *(_middling(batch, quick=batch in (128, 1024)) for batch in (128, 1024, 256, 512)),
+    *(_small(10, 64, 64, 10, batch=batch, quick=batch == 128) for batch in (128, 32, 256)),
+    *(_pyramid(batch, quick=batch == 32) for batch in (32, 128, 256)),
+    *(_population(width, quick=width == 32) for width in (32, 16, 64)),
+    *(_mixed(width, batch, quick=(width, batch) == (64, 16384)) for batch in (16384, 65536) for width in (64, 128)),
+    _square(2048, "float32", quick=True),
+    _square(2048, "tf32"),
+    *(_small(64, 128, 128, 10, batch=batch) for batch in (128, 32, 256)),
+    _square(4096, "tf32"),
+    _square(4096, "float32"),
+)
+
+
+def _from_cpu() -> list[GpuCase]:
+    """The CPU suite's training cases, and those on many rows with larger batches too; single rows belong on a CPU."""
+    kept = [field.name for field in fields(Case)]
+    found, timed = [], {case.task for case in WITH_GOALS}
+    for case in cpu.CASES:
+        if case.kind != "train" or case.task in timed:
+            continue
+        given = {**{name: getattr(case, name) for name in kept}, "goals": {}, "also": ()}
+        sizes = [case.task.batch_size]
+        if case.rows >= 16384:
+            sizes += [1024, 16384]
+        for size in sizes:
+            name = case.name if size == case.task.batch_size else f"{case.name}-batch-{size}"
+            found.append(GpuCase(**{**given, "name": name, "task": replace(case.task, batch_size=size)}))
+    return found
+
+
+def _ready(case: GpuCase) -> GpuCase:
+    batch = case.task.batch_size
+    return replace(
+        case, rows=max(1, case.rows // batch) * batch if batch < case.rows else case.rows, goals=goals_of(case)
+    )
+
+
+# In the order in which they are measured, should time run out: goals first.
+CASES = tuple(map(_ready, (*WITH_GOALS, *_from_cpu(), _middling(16384))))
