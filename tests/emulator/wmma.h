@@ -58,12 +58,16 @@ void fill_fragment(fragment<Use, M, N, K, T, Layout>& f, typename stored<T>::typ
 }
 
 namespace detail {
-inline void check(const void* p, unsigned ld, size_t size, const char* operation, int line) {
+// Lanes must come together, but that orders no memory: with odd seeds they do so after they have read or written.
+template <class Access>
+void access(const void* p, unsigned ld, size_t size, const char* operation, int line, Access body) {
     const std::string at = ", line " + std::to_string(line);
     if (ld * size % 16) emulator::fail(std::string(operation) + ": the stride is no multiple of 16 bytes" + at);
     if (reinterpret_cast<uintptr_t>(p) % 32)
         emulator::fail(std::string(operation) + ": the pointer is not on 32 bytes" + at);
+    if (emulator::seed % 2) body();
     emulator::warp_barrier(~0u, line, operation);
+    if (emulator::seed % 2 == 0) body();
 }
 template <class F, class T>
 void load(F& f, const T* p, unsigned ld, bool by_rows) {
@@ -86,23 +90,24 @@ float element(const void* const* lanes, int r, int c) {
 
 template <class Use, int M, int N, int K, class T, class Layout, class P>
 void load_matrix_sync(fragment<Use, M, N, K, T, Layout>& f, const P* p, unsigned ld, int line = __builtin_LINE()) {
-    detail::check(p, ld, sizeof(P), "load_matrix_sync", line);
-    detail::load(f, p, ld, std::is_same<Layout, row_major>::value);
+    detail::access(p, ld, sizeof(P), "load_matrix_sync", line,
+                   [&] { detail::load(f, p, ld, std::is_same<Layout, row_major>::value); });
 }
 template <int M, int N, int K, class T>
 void load_matrix_sync(fragment<accumulator, M, N, K, T>& f, const T* p, unsigned ld, layout_t layout,
                       int line = __builtin_LINE()) {
-    detail::check(p, ld, sizeof(T), "load_matrix_sync", line);
-    detail::load(f, p, ld, layout == mem_row_major);
+    detail::access(p, ld, sizeof(T), "load_matrix_sync", line,
+                   [&] { detail::load(f, p, ld, layout == mem_row_major); });
 }
 template <int M, int N, int K, class T>
 void store_matrix_sync(T* p, const fragment<accumulator, M, N, K, T>& f, unsigned ld, layout_t layout,
                        int line = __builtin_LINE()) {
-    detail::check(p, ld, sizeof(T), "store_matrix_sync", line);
-    for (int i = 0; i < f.num_elements; ++i) {
-        const unsigned e = unsigned(i * 32 + emulator::own_lane()), r = e / N, c = e % N;
-        (layout == mem_row_major ? p[r * ld + c] : p[c * ld + r]) = f.x[i];
-    }
+    detail::access(p, ld, sizeof(T), "store_matrix_sync", line, [&] {
+        for (int i = 0; i < f.num_elements; ++i) {
+            const unsigned e = unsigned(i * 32 + emulator::own_lane()), r = e / N, c = e % N;
+            (layout == mem_row_major ? p[r * ld + c] : p[c * ld + r]) = f.x[i];
+        }
+    });
 }
 
 // Products are exact, their sum over k and with c is rounded once.

@@ -110,12 +110,13 @@ def test_fifty_steps(gpu: Any, optimizer: str) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_same_bits(gpu: Any, dtype: str) -> None:
+@pytest.mark.parametrize("least", [0, 1000], ids=["fused", "layer_by_layer"])
+def test_same_bits(gpu: Any, least: int, dtype: str) -> None:
     """In every order of threads."""
     problem = Problem(
         [dense(40, "gelu"), dense(70, "relu"), dense(5, "softmax")], LOSSES["classes"][0], "adam", rows=200
     )
-    gpu.set_fused_mlp(0, 2)
+    gpu.set_fused_mlp(least, 2)
 
     def result() -> list[bytes]:
         engine = problem.engine(devices.compiled_engine, dtype)
