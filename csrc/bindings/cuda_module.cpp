@@ -1,5 +1,6 @@
 // fastdense._cuda: the same engines on the GPU, loaded when somebody asks for one.
 #include "bindings/lowered.h"
+#include "cuda/fused_mlp.h"
 #include "cuda/lt_library.h"
 #include "cuda/products.h"
 
@@ -50,6 +51,8 @@ PYBIND11_MODULE(_cuda, m) {
         "set_products",
         [](const std::string& path) { cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path))); },
         "path"_a);
+    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a, "blocks"_a = 0);
+    m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
     m.def("wait_for_stream", &cuda::wait_for_stream, "stream"_a);
 #ifdef FD_EMULATE
     m.attr("EMULATED") = true;

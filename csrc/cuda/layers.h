@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/plan.h"
+#include "cuda/fused_mlp.h"
 #include "cuda/kernels.h"
 #include "cuda/products.h"
 #include "cuda/runtime.h"
@@ -55,8 +56,6 @@ public:
     void probe_step(const Steps&, const BatchShape&, const T* before, double* numbers);
     const T* output(int op, Pass) const;                                 // of the op, in the pass just made
     const T* gradient(int tensor) const { return at(gradients_, tensor); }
-    void end_step(const Steps&, int64_t rows, bool stop_on_nan, bool penalties);
-
 private:
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
     T* at(const DeviceBuffer<T>& flat, int tensor) const {
@@ -75,6 +74,10 @@ private:
     bool finished_by_product(int i, Pass pass) const;
     int splits(int tensor) const { return tensors_[size_t(tensor)].splits; }
 
+    // Gradients of all parameters in parts, losses, metrics.
+    void make_gradients(const Steps&, const BatchShape&, Pass, bool update_statistics);
+    void fused_gradients(const Steps&, const BatchShape&, Pass);
+    void end_step(const Steps&, int64_t rows, bool stop_on_nan);
     void gather(const Steps&, const BatchShape&, bool with_targets);
     void forward(const Steps&, int64_t rows, Pass, bool update_statistics);
     void dense_forward(int i, const T* x, int64_t rows, Pass);
@@ -108,7 +111,9 @@ private:
     bool combines_ = false, has_penalties_ = false, wants_probabilities_ = false;
     std::vector<bool> trains_up_to_;
     int64_t capacity_ = 0, split_rows_ = 0, generation_ = 0;
-    bool backward_ready_ = false, probe_ready_ = false;
+    bool backward_ready_ = false, probe_ready_ = false, fuses_ = false;  // fuses_: gradients are made by mlp_
+    std::unique_ptr<FusedMlp> mlp_;                                      // or none
+    int64_t losses_ = 0;                                                 // of this step in row_loss_: one a row, or fewer
     std::vector<DeviceBuffer<T>> out_, z_, d_, mean_, inverse_;
     DeviceBuffer<T> gradients_, x_, y_, probabilities_, scratch_[4];
     DeviceBuffer<int32_t> labels_;

@@ -200,11 +200,32 @@ void Layers<T>::muon(const Steps& steps) {
 }
 
 template <class T>
-void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on_nan) {
+void Layers<T>::make_gradients(const Steps& steps, const BatchShape& b, Pass pass, bool update_statistics) {
     gather(steps, b, true);
-    forward(steps, b.rows, Pass::train, true);
-    loss(steps, b, Pass::train);
-    backward(steps, b.rows, Pass::train);
+    if (fuses_) return fused_gradients(steps, b, pass);
+    forward(steps, b.rows, pass, update_statistics);
+    loss(steps, b, pass);
+    backward(steps, b.rows, pass);
+}
+
+template <class T>
+void Layers<T>::fused_gradients(const Steps& steps, const BatchShape& b, Pass pass) {
+    if constexpr (sizeof(T) == 4) {
+        MlpBatch m;
+        m.x = x_.get(), m.y = training_->sparse() ? nullptr : y_.get(), m.labels = labels_.get();
+        m.weights = b.weighted ? weights_.get() : nullptr;
+        m.parameters = state_.parameters.get(), m.gradients = gradients_.get();
+        m.outputs = training_->metrics.empty() ? nullptr : out_[size_t(last_)].get();
+        m.loss_parts = row_loss_.get(), m.rows = b.rows;
+        mlp_->run(m, stream_);
+        losses_ = mlp_->blocks(b.rows);
+        measure(steps, b, pass);
+    }
+}
+
+template <class T>
+void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on_nan) {
+    make_gradients(steps, b, Pass::train, true);
     if (combines_) {
         combine(updates(), true, stream_);
         matrix_penalties(true);
@@ -212,19 +233,16 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
         if (training_->muon()) muon(steps);
     }
     update(steps, updates(), combines_, stream_);
-    end_step(steps, b.rows, stop_on_nan, true);
+    end_step(steps, b.rows, stop_on_nan);
 }
 
 template <class T>
 void Layers<T>::gradient_step(const Steps& steps, const BatchShape& b, bool training) {
     const Pass pass = training ? Pass::train : Pass::inference;
-    gather(steps, b, true);
-    forward(steps, b.rows, pass, false);
-    loss(steps, b, pass);
-    backward(steps, b.rows, pass);
+    make_gradients(steps, b, pass, false);
     combine(updates(), true, stream_);
     matrix_penalties(true);
-    end_step(steps, b.rows, false, true);
+    end_step(steps, b.rows, false);
 }
 
 template <class T>
@@ -236,7 +254,7 @@ void Layers<T>::probe_step(const Steps& steps, const BatchShape& b, const T* bef
     backward(steps, b.rows, pass);
     combine(updates(), true, stream_);
     matrix_penalties(true);
-    end_step(steps, b.rows, false, true);
+    end_step(steps, b.rows, false);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         UnitNumbers<T> u;

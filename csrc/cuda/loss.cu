@@ -1,6 +1,5 @@
 // What looks at whole rows of outputs: softmax, losses with their gradients, activity penalties, metrics, and the end of a step.
-#include "core/plan.h"
-#include "cuda/device_math.h"
+#include "cuda/device_rows.h"
 #include "cuda/kernels.h"
 #include "cuda/port.h"
 
@@ -11,35 +10,13 @@ constexpr int warps = 8;  // rows a block
 unsigned row_grid(int64_t rows) { return unsigned((rows + warps - 1) / warps); }
 __device__ __forceinline__ int64_t own_row() { return int64_t(blockIdx.x) * warps + (int(threadIdx.x) >> 5); }
 __device__ __forceinline__ int own_lane() { return int(threadIdx.x) & 31; }
-
-template <class T>
-__device__ T row_maximum(const T* z, int64_t cols, int lane) {
-    T m = z[0];
-    for (int64_t c = lane; c < cols; c += 32) m = z[c] > m ? z[c] : m;
-    return warp_max(m);
-}
+__device__ __forceinline__ RowLanes own_lanes() { return {own_lane(), 32}; }
 
 template <class T>
 __global__ void softmax_kernel(const T* z, T* out, int64_t rows, int64_t cols) {
     const int64_t r = own_row();
-    const int lane = own_lane();
     if (r >= rows) return;
-    z += r * cols, out += r * cols;
-    const T m = row_maximum(z, cols, lane);
-    __syncwarp();  // `out` may be z, and every lane has read z[0]
-    T sum = T(0);
-    for (int64_t c = lane; c < cols; c += 32) {
-        const T e = ops::vexp(z[c] - m);
-        out[c] = e;
-        sum += e;
-    }
-    const T scale = T(1) / warp_sum(sum);
-    for (int64_t c = lane; c < cols; c += 32) out[c] *= scale;
-}
-
-template <class T>
-__device__ __forceinline__ T activity_slope(T a, double l1, double l2) {
-    return T(l1) * ops::vsign(a) + T(2 * l2) * a;
+    softmax_row(z + r * cols, out + r * cols, int(cols), own_lanes());
 }
 
 template <class T>
@@ -55,87 +32,20 @@ __global__ void softmax_backward_kernel(const T* a, T* d, double l1, double l2, 
 }
 
 template <class T>
-__device__ void elementwise_row(const LossRows<T>& l, int64_t r, int lane) {
-    const T keep = T(1 - l.label_smoothing), shift = T(l.label_smoothing / 2), param = T(l.param);
-    const double weight = l.weights ? l.weights[r] : 1;
-    const T scale = T(weight * l.factor / double(l.cols));
-    T sum = T(0);
-    for (int64_t c = lane; c < l.cols; c += 32) {
-        const int64_t i = r * l.cols + c;
-        const LossTerm<T> t = loss_term(l.loss, l.p[i], l.y[i] * keep + shift, param);
-        sum += t.value;
-        if (l.d) l.d[i] = t.slope * scale;
-    }
-    sum = warp_sum(sum);
-    if (lane == 0) l.row_loss[r] = weight * double(sum) / double(l.cols);
-}
-
-// The target of a class, smoothed.
-template <class T>
-__device__ T class_target(const LossRows<T>& l, int64_t r, int64_t c) {
-    const T keep = T(1 - l.label_smoothing), shift = T(l.label_smoothing / double(l.cols));
-    if (l.labels) return l.labels[r] == c ? keep + shift : shift;
-    return l.y[r * l.cols + c] * keep + shift;
-}
-
-// -Σ t log softmax(z) = Σ t · logsumexp(z) - Σ t z, with z - max(z) for z; gradient softmax(z) Σt - t.
-template <class T>
-__device__ void logits_row(const LossRows<T>& l, int64_t r, int lane) {
-    const T* z = l.p + r * l.cols;
-    const T m = row_maximum(z, l.cols, lane);
-    T exponentials = T(0), targets = T(0), agreement = T(0);
-    for (int64_t c = lane; c < l.cols; c += 32) {
-        const T x = z[c] - m, t = class_target(l, r, c);
-        exponentials += ops::vexp(x);
-        targets += t;
-        if (t > T(0)) agreement += t * x;  // 0 · -inf is 0
-    }
-    const T total = warp_sum(exponentials), mass = warp_sum(targets);
-    agreement = warp_sum(agreement);
-    const double weight = l.weights ? l.weights[r] : 1;
-    if (lane == 0) l.row_loss[r] = weight * (double(mass) * ops::vlog(double(total)) - double(agreement));
-    if (!l.d) return;
-    const T scale = T(weight * l.factor), share = mass / total;
-    for (int64_t c = lane; c < l.cols; c += 32)
-        l.d[r * l.cols + c] = (ops::vexp(z[c] - m) * share - class_target(l, r, c)) * scale;
-}
-
-// Keras's form on probabilities: q = clip(p/Σp), loss -Σ t log q; nothing flows through a clipped element.
-template <class T>
-__device__ void probabilities_row(const LossRows<T>& l, int64_t r, int lane) {
-    const T* p = l.p + r * l.cols;
-    const T low = T(ops::probability_floor), high = T(1 - ops::probability_floor);
-    T sum = T(0);
-    for (int64_t c = lane; c < l.cols; c += 32) sum += p[c];
-    const T total = warp_sum(sum);
-    const double weight = l.weights ? l.weights[r] : 1;
-    T value = T(0), through = T(0);  // through = Σ_j t_j over the unclipped j
-    auto flows = [&](T q, T t) { return q < low || q > high ? T(0) : t; };
-    for (int64_t c = lane; c < l.cols; c += 32) {
-        const T q = p[c] / total, t = class_target(l, r, c);
-        value -= t * ops::vlog(ops::vmin(ops::vmax(q, low), high));
-        through += flows(q, t);
-    }
-    value = warp_sum(value);
-    through = warp_sum(through);
-    if (lane == 0) l.row_loss[r] = weight * double(value);
-    if (!l.d) return;
-    const T scale = T(weight * l.factor);
-    for (int64_t c = lane; c < l.cols; c += 32) {
-        const T q = p[c] / total, clipped = ops::vmin(ops::vmax(q, low), high);
-        l.d[r * l.cols + c] = (through - flows(q, class_target(l, r, c)) / clipped) / total * scale;
-    }
-}
-
-template <class T>
 __global__ void loss_kernel(LossRows<T> l) {
-    const int64_t r = own_row();
-    const int lane = own_lane();
+    const int64_t r = own_row(), n = l.cols;
     if (r >= l.rows) return;
-    const bool categorical = l.loss == ops::Loss::categorical_crossentropy || l.loss == ops::Loss::sparse_categorical_crossentropy;
-    if (!categorical) elementwise_row(l, r, lane);
-    else if (l.from_logits) logits_row(l, r, lane);
-    else probabilities_row(l, r, lane);
+    const LossKind kind{l.loss, l.param, l.label_smoothing, l.from_logits};
+    LossRow<T> row;
+    row.p = l.p + r * n;
+    if (l.labels) row.label = l.labels[r];
+    else row.y = l.y + r * n;
+    row.cols = int(n);
+    row.weight = l.weights ? l.weights[r] : 1;
+    row.factor = l.factor;
+    T* d = l.d ? l.d + r * n : nullptr;
+    const double loss = loss_row(kind, row, own_lanes(), d != nullptr, [&](int c, T g) { d[c] = g; });
+    if (own_lane() == 0) l.row_loss[r] = loss;
 }
 
 template <class T>
@@ -174,54 +84,11 @@ __global__ void fused_activity_kernel(const T* a, bool categorical, double l1, d
 
 // ---- metrics: one block each ----------------------------------------------------------------------------------------
 
-using Kind = Metric::Kind;
 constexpr int threads = 256;
 
 template <class T>
-__device__ int64_t argmax(const T* row, int64_t n) {
-    int64_t best = 0;
-    for (int64_t c = 1; c < n; ++c)
-        if (row[best] < row[c]) best = c;
-    return best;
-}
-template <class T>
-struct RowView {
-    const T *p, *y;
-    int32_t label;
-    int64_t cols;
-    __device__ double target(int64_t c) const { return y ? double(y[c]) : double(c == label); }
-    __device__ int64_t truth() const { return y ? argmax(y, cols) : label; }
-};
-template <class T>
 __device__ RowView<T> view(const Metrics<T>& m, int64_t r) {
     return {m.p + r * m.cols, m.y ? m.y + r * m.cols : nullptr, m.labels ? m.labels[r] : -1, m.cols};
-}
-
-template <class T>
-__device__ double row_value(const MetricSpec& m, const RowView<T>& v) {
-    switch (Kind(m.kind)) {
-        case Kind::binary_accuracy: {
-            int64_t right = 0;
-            for (int64_t c = 0; c < v.cols; ++c) right += (double(v.p[c]) > m.threshold ? 1.0 : 0.0) == v.target(c);
-            return double(right) / double(v.cols);
-        }
-        case Kind::categorical_accuracy:
-        case Kind::sparse_categorical_accuracy: return argmax(v.p, v.cols) == v.truth();
-        case Kind::top_k: {
-            const int64_t truth = v.truth();
-            if (!(v.p[truth] - v.p[truth] == T(0))) return 0;
-            int64_t above = 0;
-            for (int64_t c = 0; c < v.cols; ++c) above += v.p[c] > v.p[truth];
-            return above < m.k;
-        }
-        default: break;
-    }
-    double sum = 0;
-    for (int64_t c = 0; c < v.cols; ++c) {
-        const double y = v.target(c), e = double(v.p[c]) - y, size = e < 0 ? -e : e, whole = y < 0 ? -y : y;
-        sum += Kind(m.kind) == Kind::mse ? e * e : Kind(m.kind) == Kind::mae ? size : 100 * size / (whole > 1e-7 ? whole : 1e-7);
-    }
-    return sum / double(v.cols);
 }
 
 template <class T>
@@ -304,7 +171,7 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
 __global__ void end_kernel(Steps steps, StepEnd e) {
     __shared__ double scratch[33];
     double loss = 0, penalty = 0;
-    for (int64_t r = threadIdx.x; r < e.rows; r += threads) loss += e.row_loss[r];
+    for (int64_t r = threadIdx.x; r < e.count; r += threads) loss += e.losses[r];
     for (int64_t i = threadIdx.x; i < e.penalty_count; i += threads) penalty += e.penalty_parts[i];
     loss = block_sum(loss, scratch) / double(e.rows);
     penalty = block_sum(penalty, scratch);
