@@ -24,15 +24,27 @@ def load_emulated(path: str) -> None:
     fastdense._cuda = module  # type: ignore[attr-defined]
 
 
+CUDA = ["cuda", "cuda fused"]  # layer by layer; the fused kernel wherever it can
+PATHS = {"cuda": "layers", "cuda fused": "fused", "cuda blocks": "blocks"}  # the last: all processors share a net
+
+
 def available() -> list[str]:
-    return ["cpu", "cuda"] if cuda.is_available() else ["cpu"]
+    return ["cpu", *CUDA] if cuda.is_available() else ["cpu"]
+
+
+def under_test() -> str:
+    return _under_test
 
 
 @contextmanager
 def testing(device: str) -> Iterator[None]:
     global _under_test
     before, _under_test = _under_test, device
+    if device in PATHS:
+        cuda.require().set_path(PATHS[device])
     yield
+    if device in PATHS:
+        cuda.require().set_path("auto")
     _under_test = before
 
 
@@ -43,3 +55,12 @@ def compiled_engine(program: dict[str, Any]) -> Any:
     from fastdense import cuda_engine
 
     return cuda_engine.Engine(program)
+
+
+def compiled_population(program: dict[str, Any], seeds: Any, penalties: Any = None) -> Any:
+    """Many nets of the device under test."""
+    if _under_test == "cpu":
+        return _core.Population(program, seeds, penalties)
+    from fastdense import cuda_engine
+
+    return cuda_engine.PopulationEngine(program, seeds, penalties)

@@ -12,6 +12,7 @@
 
 #include "core/trainer.h"
 #include "cuda/data.h"
+#include "cuda/fused_net.h"
 #include "cuda/layers.h"
 #include "cuda/rounds.h"
 
@@ -22,8 +23,8 @@ template <class T>
 class CudaBackend final : public Backend {
 public:
     CudaBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, Rounding rounding)
-        : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, rounding, stream_), loader_(stream_),
-          rounds_(stream_), probe_rounds_(stream_) {
+        : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, rounding, stream_), fused_(stream_),
+          may_fuse_(rounding == Rounding::none), loader_(stream_), rounds_(stream_), probe_rounds_(stream_) {
         clear(state_.parameters, plan_.parameters);
         clear(state_.statistics, plan_.statistics);
         clear(state_.input_statistics, plan_.input_statistics);
@@ -59,13 +60,15 @@ public:
         state_.step = 0;
         configured_ = true;
         layers_.configure(&training_);
+        fused_.forget();
         running_.assign(size_t(width()), 0.0);
     }
 
     TrainOutcome train(const TrainRequest& request) override {
         require_training(request.train);
         const int64_t batch = std::min(request.batch_size, request.train.rows());
-        layers_.reserve(batch, true);
+        const bool fuses = may_fuse_ && fused_.takes(plan_, training_, batch);
+        if (!fuses) layers_.reserve(batch, true);
         if (request.validation) layers_.reserve(std::min(layers_.chunk_rows(), request.validation->rows()), false);
         const Feed feed = feed_of(request.train, batch, train_data_, request.goes_on, request.threads);
         Ledger ledger(request, width(), running_);
@@ -107,7 +110,7 @@ public:
             std::optional<ProbeRecord> probe;
             for (; round.steps < feed.steps && issued < request.steps && !validate && !probe; ++issued, ++round.steps) {
                 StepRecord r;
-                r.first = cursor.first(), r.order = cursor.order(), r.shuffled = !cursor.in_order();
+                r.first = cursor.first(), r.rows = cursor.rows(), r.order = cursor.order(), r.shuffled = !cursor.in_order();
                 r.step = first_step + issued;
                 r.learning_rate = request.learning_rates[issued];
                 const double rate = r.learning_rate * (training_.muon() ? training_.hyper.adam_lr_ratio : 1);
@@ -121,10 +124,15 @@ public:
             feed.fill(round);
             rounds_.begin(round, fresh);
             fresh = false;
-            enqueue_steps(round, 0, round.steps - bool(probe), feed.shape, batch, request);
+            auto run = [&](int64_t from, int64_t to) {
+                if (from == to) return;
+                if (fuses) fused_.train(plan_, training_, state_, feed.shape, rounds_.steps(), to - from, request.stop_on_nan);
+                else enqueue_steps(round, from, to, feed.shape, batch, request);
+            };
+            run(0, round.steps - bool(probe));
             if (probe) {
                 keep_weights();
-                enqueue_steps(round, round.steps - 1, round.steps, feed.shape, batch, request);
+                run(round.steps - 1, round.steps);
             }
             rounds_.end(round);
             if (!validate && !probe) continue;
@@ -454,6 +462,8 @@ private:
     Training training_;
     bool configured_ = false;
     Layers<T> layers_;
+    FusedNet<T> fused_;
+    const bool may_fuse_;  // its products do not round their operands
     Loader loader_;
     Rounds rounds_, probe_rounds_;
     DeviceBuffer<T> before_;  // weights before the step that is probed

@@ -19,6 +19,11 @@ struct State {  // what a net is made of and what training has made of it, on th
     int64_t step = 0;
 };
 
+inline UpdateRule update_rule(const Training& t) {
+    const ops::Hyper& h = t.hyper;
+    return {t.rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, t.muon() ? h.adam_weight_decay : h.weight_decay};
+}
+
 enum class Pass {
     predict,    // the net's outputs
     evaluate,   // outputs for the loss: logits if it is fused

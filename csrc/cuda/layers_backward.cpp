@@ -128,8 +128,7 @@ Update<T> Layers<T>::updates() const {
     u.stride = plan_.parameters;
     for (size_t k = 0; k < state_.slots.size() && k < 3; ++k) u.slots[k] = state_.slots[k].get();
     u.penalty_parts = penalty_parts_.get(), u.norm_parts = norm_parts_.get();
-    const ops::Hyper& h = training_->hyper;
-    u.rule = {training_->rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, training_->muon() ? h.adam_weight_decay : h.weight_decay};
+    u.rule = update_rule(*training_);
     return u;
 }
 
