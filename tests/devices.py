@@ -40,12 +40,15 @@ def under_test() -> str:
 def testing(device: str) -> Iterator[None]:
     global _under_test
     before, _under_test = _under_test, device
-    if device in PATHS:
-        cuda.require().set_path(PATHS[device])
+    _choose_path(device)
     yield
-    if device in PATHS:
-        cuda.require().set_path("auto")
     _under_test = before
+    _choose_path(before)
+
+
+def _choose_path(device: str) -> None:
+    if cuda.is_available():
+        cuda.require().set_path(PATHS.get(device, "auto"))
 
 
 def compiled_engine(program: dict[str, Any]) -> Any:
