@@ -34,6 +34,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "together" in metafunc.fixturenames:
         required = metafunc.config.getoption("--require-cuda")
         metafunc.parametrize("together", ["cpu", "cuda"] if required else devices.available()[:2], indirect=True)
+    if "rounding" in metafunc.fixturenames:
+        required = metafunc.config.getoption("--require-cuda")
+        names = ["cpu", "cuda"] if required else devices.available()[:2]
+        cases = [(name, dtype) for name in names for dtype in ("bfloat16", "tf32") if (name, dtype) != ("cpu", "tf32")]
+        metafunc.parametrize("rounding", cases, indirect=True, ids=["-".join(case) for case in cases])
 
 
 @pytest.fixture
@@ -41,6 +46,14 @@ def compiled(request: pytest.FixtureRequest) -> Generator[str]:
     """The device whose engine `devices.compiled_engine` makes."""
     with devices.testing(request.param):
         yield request.param
+
+
+@pytest.fixture
+def rounding(request: pytest.FixtureRequest) -> Generator[str]:
+    """The dtype whose products round their operands, on the device whose engine `devices.compiled_engine` makes."""
+    device, dtype = request.param
+    with devices.testing(device):
+        yield dtype
 
 
 @pytest.fixture

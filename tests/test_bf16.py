@@ -6,25 +6,16 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
-from unittest.mock import patch
 
 import numpy as np
 import pytest
 import test_determinism
-from pairs import Problem, Results, closest_call, inputs, noise_everywhere, remembered_orders
-from programs import OPTIMIZERS, dense, loss_spec, train
-from test_parity import HIDDEN, LOSSES, NETS, gradients, nets
-from test_parity_runs import METRICS, OPTIONS, run
-from tolerances import CLEARANCE, FLIPS, INDEPENDENT, NOISY_RUNS, ROUNDING_EDGE, UNIT, allowed
+from tolerances import UNIT
 
 import fastdense as fd
-from fastdense import _core, reference
-from fastdense.reference import layers
+from fastdense import _core
 from fastdense.reference.arrays import to_bfloat16
 
 kernels = _core.kernels
@@ -99,112 +90,8 @@ def test_product(isa: str) -> None:
             assert np.isnan(kernels.product_bf16(isa, s, b, False)).sum() == cols  # its own row, no other
 
 
-# -- against the reference ---------------------------------------------------------------------------------------
-
-
-@contextmanager
-def closest_rounding() -> Iterator[list[float]]:
-    """Watch reference engines: how close an operand came to where bfloat16 rounds the other way, over the largest."""
-    closest = [np.inf]
-
-    def watched(values: Array) -> Array:
-        rounded = to_bfloat16(values)
-        size = np.abs(values).max(initial=1e-300)
-        step = np.exp2(np.floor(np.log2(np.maximum(np.abs(values), 1e-300))) - 7)
-        gap = np.where(values == rounded, np.inf, step / 2 - np.abs(values - rounded))
-        closest[0] = min(closest[0], float(gap.min(initial=np.inf) / size))
-        return rounded
-
-    with patch.object(layers, "to_bfloat16", watched):
-        yield closest
-
-
-def cases() -> list[Any]:
-    """Every loss and every kind of net; hidden activations are dealt out."""
-    rows = [(loss, NETS[i % len(NETS)]) for i, loss in enumerate(LOSSES)]
-    rows += [("mse", net) for net in NETS if ("mse", net) not in rows]
-    return [pytest.param(*row, id="-".join(row) + "-core") for row in rows]
-
-
-@pytest.mark.parametrize(("loss", "net"), cases())
-def test_outputs_and_gradients(loss: str, net: str) -> None:
-    """As close as float32 nets are to theirs, where no operand is on the edge of being rounded the other way."""
-    spec, last = LOSSES[loss]
-    hidden = HIDDEN[(list(LOSSES).index(loss) + 5 * NETS.index(net)) % len(HIDDEN)]
-    start = Problem(nets(hidden, last)[net], spec, rows=5)
-    for seed in range(2000):
-        problem = replace(start, seed=1000 * seed)
-        with closest_call() as kink, closest_rounding() as edge:
-            clean = gradients(problem.engine(reference.Engine, "bfloat16"), problem, None)
-        if kink[0] > CLEARANCE and edge[0] > ROUNDING_EDGE:
-            break
-    else:
-        raise AssertionError("no draw keeps clear of every edge")
-    noisy = []
-    for draw in range(NOISY_RUNS):
-        rng = np.random.default_rng([problem.seed, 3, draw])
-        with noise_everywhere(rng):
-            noisy.append(gradients(problem.engine(reference.Engine, "bfloat16"), problem, rng))
-    found = gradients(problem.engine(_core.Engine, "bfloat16"), problem, None)
-    for name, exact in clean.items():
-        limit = allowed("float32", max(*problem.widths, problem.rows), exact, [other[name] for other in noisy])
-        assert np.abs(found[name] - exact).max() <= limit, name
-
-
 def rms(x: Array) -> float:
     return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64)))))
-
-
-def close_beside_the_rounding(found: Results, rounded: Results, exact: Results, share: float) -> None:
-    """The compiled net is off the reference's bfloat16 net by at most a share of what that is off its float64 one."""
-    effects = {name: rms(rounded[name] - exact[name]) / max(rms(exact[name]), 1e-30) for name in exact}
-    typical = float(np.median([effect for effect in effects.values() if effect > 0]))
-    for name, effect in effects.items():
-        off = rms(found[name] - rounded[name]) / max(rms(exact[name]), 1e-30)
-        assert off <= share * max(effect, typical), (name, off, effect, typical)
-
-
-@pytest.mark.parametrize("optimizer", [pytest.param(name, id=f"{name}-core") for name in OPTIMIZERS])
-def test_fifty_steps(optimizer: str) -> None:
-    """All in one net, every optimizer, every way of clipping: the update must refresh what products read."""
-    ops = [dense(23, "tanh", kernel_l2=1e-3), layers_between(), dense(17, "silu"), dense(3)]
-    option = list(OPTIONS)[list(OPTIMIZERS).index(optimizer) % len(OPTIONS)]
-    options = OPTIONS[option] | {"epsilon": 1e-3}
-    problem = Problem(ops, loss_spec("log_cosh"), optimizer, options, METRICS, inputs=9, rows=20, smooth=True)
-    with remembered_orders():
-        exact, rounded = (run(problem.engine(reference.Engine, t), problem, None) for t in ("float64", "bfloat16"))
-    found = run(problem.engine(_core.Engine, "bfloat16"), problem, None)
-    close_beside_the_rounding(found, rounded, exact, INDEPENDENT)
-
-
-def layers_between() -> Any:
-    return {"kind": "layer_norm", "epsilon": 1e-3}
-
-
-@pytest.mark.parametrize("widths", [(1, 1, 1), (3, 17, 2), (64, 127, 31), (129, 130, 65), (200, 33, 10)], ids=str)
-@pytest.mark.parametrize("rows", [1, 2, 31, 33, 64])
-def test_shapes(widths: tuple[int, int, int], rows: int) -> None:
-    """Odd and even widths and batches around the tiles, panels and pairs, one step of training each."""
-    n, hidden, outputs = widths
-    problem = Problem([dense(hidden, "tanh"), dense(outputs)], inputs=n, rows=rows, smooth=True)
-
-    def ask(engine: Any) -> Results:
-        x, y, w = inputs(problem, None)
-        train(engine, x, y, w, batch_size=rows, learning_rates=[0.01])
-        return gradients(engine, problem, None)
-
-    exact, rounded = (ask(problem.engine(reference.Engine, dtype)) for dtype in ("float64", "bfloat16"))
-    close_beside_the_rounding(ask(problem.engine(_core.Engine, "bfloat16")), rounded, exact, FLIPS)
-
-
-def test_operands_are_rounded_and_nothing_else_core() -> None:
-    x, w = np.float32(1 + 2**-10), np.float32(3 - 2**-10)
-    engine = _core.Engine({"inputs": 1, "seed": 0, "dtype": "bfloat16", "ops": [dense(1)]})
-    engine.set_tensors([np.array([[w]]), np.array([x])])
-    out = np.zeros((1, 1), np.float32)
-    engine.predict(np.array([[x]]), out, n_threads=1)
-    assert out[0, 0] == 1.0 * 3.0 + x  # the bias keeps its bits
-    assert engine.get_tensors()[0][0, 0] == w  # and so do the weights
 
 
 # -- same seed, same bits ----------------------------------------------------------------------------------------
@@ -280,6 +167,7 @@ def test_model(tmp_path: Path, capsys: Any) -> None:
 def test_every_instruction_set(isa: str) -> None:
     """It is chosen once per process; those that lack the instructions make the same roundings without them."""
     command = [sys.executable, "-m", "pytest", "-q", "-k", "core", "-p", "no:cacheprovider", __file__]
+    command.append(str(Path(__file__).with_name("test_rounding.py")))
     environment = os.environ | {"FASTDENSE_ISA": isa}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-1000:]

@@ -51,6 +51,10 @@ NETS: dict[str, Callable[[str], Made]] = {
         device, [fd.Dense(64, "relu"), fd.BatchNorm(), fd.Dropout(0.25), fd.Dense(64), fd.LayerNorm()], 20, 64
     ),
     "bfloat16": lambda device: train(device, [fd.Dense(64, "relu"), fd.Dense(64, "relu")], 64, 256, dtype="bfloat16"),
+    "fused": lambda device: train(
+        device, [fd.Dense(64, "relu"), fd.Dense(64, "gelu")], 64, 2048, rows=4100, dtype="bfloat16"
+    ),
+    "fused_wide": lambda device: train(device, [fd.Dense(100, "tanh")], 20, 2048, rows=2048, precision="tf32"),
     "many": many,
 }
 

@@ -1,6 +1,7 @@
 // fastdense._cuda: the same engines on the GPU, loaded when somebody asks for one.
 #include "bindings/lowered.h"
 #include "cuda/fused.h"
+#include "cuda/fused_mlp.h"
 #include "cuda/lt_library.h"
 #include "cuda/products.h"
 
@@ -66,6 +67,8 @@ PYBIND11_MODULE(_cuda, m) {
         "set_products",
         [](const std::string& path) { cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path))); },
         "path"_a);
+    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a, "blocks"_a = 0);
+    m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
     m.def(
         "set_path", [](const std::string& name) { cuda::path() = cuda::Path(find_name("path", cuda::path_names, name)); }, "path"_a);
     m.def("fused_plan", &fused_plan, "program"_a, "training"_a, "batch_rows"_a, "alone"_a);

@@ -1,9 +1,8 @@
 // The hand-written product: tiles of shared memory, a block of outputs in the registers of each thread, the next tile on its
 // way while this one is worked on. Any shape, any layout; the epilogue sees the sums through shared memory, so it is compiled
 // once per kernel and writes whole rows.
-#include "cuda/device_math.h"
+#include "cuda/epilogue.h"
 #include "cuda/port.h"
-#include "cuda/products.h"
 
 namespace fd::cuda {
 namespace {
@@ -13,18 +12,6 @@ __device__ __forceinline__ float rounded(float v, Rounding r) {
 }
 __device__ __forceinline__ double rounded(double v, Rounding) { return v; }
 
-template <class T>
-__device__ T finished(const Epilogue<T>& e, T sum, int64_t at, int64_t col) {
-    T v = T(e.scale) * sum;
-    if (e.add) v += T(e.add_scale) * e.add[at];
-    if (e.bias) v += e.bias[col];
-    if (e.pre_activation) e.pre_activation[at] = v;
-    const T p = e.slope ? e.slope[col] : e.alpha;
-    v = activate(e.activation, v, p);
-    if (e.stored) v *= activation_slope(e.backward, e.stored[at], p);
-    return v;
-}
-
 // BM x BN outputs a block, TM x TN a thread, sums over k in tiles of BK.
 template <class T, int BM, int BN, int BK, int TM, int TN>
 struct Tile {
@@ -33,7 +20,8 @@ struct Tile {
     static constexpr int loads_a = BM * BK / threads, loads_b = BN * BK / threads;
     static constexpr int steps_at_once = sizeof(T) == 4 ? BK : 4;  // unrolled; doubles would need more registers than there are
     static_assert(loads_a * threads == BM * BK && loads_b * threads == BN * BK, "every thread loads the same");
-    static constexpr size_t shared_bytes = size_t(BK * (lda + ldb) > (BM / TM) * BN ? BK * (lda + ldb) : (BM / TM) * BN) * sizeof(T);
+    static constexpr size_t shared_bytes =
+        size_t(BK * (lda + ldb) > (BM / TM) * BN ? BK * (lda + ldb) : (BM / TM) * BN) * sizeof(T);
 };
 
 // Element e of a tile: its row (of the outputs) and its place along k, so that neighbours in memory go to neighbouring threads.

@@ -146,8 +146,8 @@ template <class T>
 void measure(const Steps&, const Metrics<T>&, cudaStream_t);
 // Writes loss and penalties of this step into its row of totals and goes on to the next.
 struct StepEnd {
-    const double* row_loss = nullptr;
-    int64_t rows = 0;
+    const double* losses = nullptr;  // of rows, or sums of some
+    int64_t count = 0, rows = 0;     // of losses, of the batch
     const double* penalty_parts = nullptr;
     int64_t penalty_count = 0;
     bool stop_on_nan = false;

@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/backend.h"
 #include "cuda/layers.h"
+#include "cuda/probe.h"
 
 namespace fd::cuda {
 
@@ -197,11 +199,32 @@ void Layers<T>::muon(const Steps& steps) {
 }
 
 template <class T>
-void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on_nan) {
+void Layers<T>::make_gradients(const Steps& steps, const BatchShape& b, Pass pass, bool update_statistics) {
     gather(steps, b, true);
-    forward(steps, b.rows, Pass::train, true);
-    loss(steps, b, Pass::train);
-    backward(steps, b.rows, Pass::train);
+    if (fuses_) return fused_gradients(steps, b, pass);
+    forward(steps, b.rows, pass, update_statistics);
+    loss(steps, b, pass);
+    backward(steps, b.rows, pass);
+}
+
+template <class T>
+void Layers<T>::fused_gradients(const Steps& steps, const BatchShape& b, Pass pass) {
+    if constexpr (sizeof(T) == 4) {
+        MlpBatch m;
+        m.x = x_.get(), m.y = training_->sparse() ? nullptr : y_.get(), m.labels = labels_.get();
+        m.weights = b.weighted ? weights_.get() : nullptr;
+        m.parameters = state_.parameters.get(), m.gradients = gradients_.get();
+        m.outputs = training_->metrics.empty() ? nullptr : out_[size_t(last_)].get();
+        m.loss_parts = row_loss_.get(), m.rows = b.rows;
+        mlp_->run(m, stream_);
+        losses_ = mlp_->blocks(b.rows);
+        measure(steps, b, pass);
+    }
+}
+
+template <class T>
+void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on_nan) {
+    make_gradients(steps, b, Pass::train, true);
     if (combines_) {
         combine(updates(), true, stream_);
         matrix_penalties(true);
@@ -209,24 +232,56 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
         if (training_->muon()) muon(steps);
     }
     update(steps, updates(), combines_, stream_);
-    end_step(steps, b.rows, stop_on_nan, true);
+    end_step(steps, b.rows, stop_on_nan);
 }
 
 template <class T>
 void Layers<T>::gradient_step(const Steps& steps, const BatchShape& b, bool training) {
     const Pass pass = training ? Pass::train : Pass::inference;
+    make_gradients(steps, b, pass, false);
+    combine(updates(), true, stream_);
+    matrix_penalties(true);
+    end_step(steps, b.rows, false);
+}
+
+template <class T>
+void Layers<T>::probe_step(const Steps& steps, const BatchShape& b, const T* before, double* numbers) {
+    const Pass pass = Pass::probe;
     gather(steps, b, true);
     forward(steps, b.rows, pass, false);
     loss(steps, b, pass);
     backward(steps, b.rows, pass);
     combine(updates(), true, stream_);
     matrix_penalties(true);
-    end_step(steps, b.rows, false, true);
+    end_step(steps, b.rows, false);
+    for (int i = 0; i <= last_; ++i) {
+        const Op& o = op(i);
+        UnitNumbers<T> u;
+        u.a = output(i, pass);
+        if (skips_activation(i, pass)) {
+            probabilities_of(u.a, probabilities_.get(), b.rows);
+            u.a = probabilities_.get();
+        }
+        if (o.kind == OpKind::activation) u.z = output(i - 1, pass);
+        else if (o.kind == OpKind::dense) u.z = (activation_of(i, pass) == ops::Activation::linear ? out_ : z_)[size_t(i)].get();
+        u.limit = o.has_activation() ? saturation_limit(o.activation) : 0;
+        u.rows = b.rows, u.cols = o.out, u.out = numbers;
+        FD_CUDA(cudaMemsetAsync(numbers, 0xff, size_t(ProbeRecords::numbers_per_unit * o.out) * sizeof(double), stream_));  // NaN
+        unit_numbers(u, stream_);
+        if (o.kind == OpKind::dense) {
+            const T *weights = parameter(o.kernel), *none = nullptr;
+            column_norms(static_cast<const T*>(at(gradients_, o.kernel)), none, o.in, o.out, numbers + 4 * o.out, stream_);
+            column_norms(weights, none, o.in, o.out, numbers + 5 * o.out, stream_);
+            if (before) column_norms(weights, before + plan_.tensors[size_t(o.kernel)].offset, o.in, o.out, numbers + 6 * o.out, stream_);
+        }
+        numbers += ProbeRecords::numbers_per_unit * o.out;
+    }
 }
 
 #define FD_INSTANTIATE(T)                                                                \
     template Update<T> Layers<T>::updates() const;                                       \
     template void Layers<T>::matrix_penalties(bool);                                     \
+    template void Layers<T>::probe_step(const Steps&, const BatchShape&, const T*, double*); \
     template void Layers<T>::train_step(const Steps&, const BatchShape&, bool);          \
     template void Layers<T>::gradient_step(const Steps&, const BatchShape&, bool);
 FD_INSTANTIATE(float)

@@ -171,7 +171,7 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
 __global__ void end_kernel(Steps steps, StepEnd e) {
     __shared__ double scratch[33];
     double loss = 0, penalty = 0;
-    for (int64_t r = threadIdx.x; r < e.rows; r += threads) loss += e.row_loss[r];
+    for (int64_t r = threadIdx.x; r < e.count; r += threads) loss += e.losses[r];
     for (int64_t i = threadIdx.x; i < e.penalty_count; i += threads) penalty += e.penalty_parts[i];
     loss = block_sum(loss, scratch) / double(e.rows);
     penalty = block_sum(penalty, scratch);

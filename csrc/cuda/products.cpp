@@ -32,6 +32,9 @@ int Products::splits(int64_t m, int64_t n, int64_t k) {
 template <class T>
 void Products::run(const Product<T>& p) {
     if (large(p.m, p.n, p.k) && p.splits == 1 && by_library(p)) return;
+    if constexpr (sizeof(T) == 4)
+        if (p.rounding != Rounding::none && chosen_path != ProductPath::simt)
+            return mma_product(p, device().processors, stream_);
     hand_product(p, device().processors, stream_);
 }
 

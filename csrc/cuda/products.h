@@ -17,8 +17,8 @@ struct Epilogue {
     double scale = 1;
     const T* add = nullptr;  // v += add_scale · add(row, col)
     double add_scale = 0;
-    const T* bias = nullptr;  // v += bias(col)
-    T* pre_activation = nullptr;  // = v
+    const T* bias = nullptr;                               // v += bias(col)
+    T* pre_activation = nullptr;                           // = v
     ops::Activation activation = ops::Activation::linear;  // v = f(v)
     ops::Activation backward = ops::Activation::linear;    // v *= f'(stored(row, col)), of the layer below
     const T* stored = nullptr;
@@ -42,8 +42,8 @@ struct Product {
 };
 
 // The kernels that products can go to; `automatic` chooses by size, the others are for tests and benchmarks.
-enum class ProductPath { automatic, simt, cublaslt };
-inline constexpr const char* product_paths[] = {"auto", "simt", "cublaslt"};
+enum class ProductPath { automatic, simt, mma, cublaslt };
+inline constexpr const char* product_paths[] = {"auto", "simt", "mma", "cublaslt"};
 void set_product_path(ProductPath);  // of all products from now on
 ProductPath product_path();
 
@@ -67,7 +67,8 @@ private:
 };
 
 template <class T>
-void hand_product(const Product<T>&, int processors, cudaStream_t);  // gemm.cu
+void hand_product(const Product<T>&, int processors, cudaStream_t);     // gemm.cu
+void mma_product(const Product<float>&, int processors, cudaStream_t);  // gemm_mma.cu: of rounded operands
 // out becomes what the epilogue makes of the sums in it
 template <class T>
 void finish_product(const Product<T>&, cudaStream_t);  // gemm.cu

@@ -1,0 +1,20 @@
+// What follows a product, for the kernels that make products.
+#pragma once
+#include "cuda/device_math.h"
+#include "cuda/products.h"
+
+namespace fd::cuda {
+
+template <class T>
+__device__ T finished(const Epilogue<T>& e, T sum, int64_t at, int64_t col) {
+    T v = T(e.scale) * sum;
+    if (e.add) v += T(e.add_scale) * e.add[at];
+    if (e.bias) v += e.bias[col];
+    if (e.pre_activation) e.pre_activation[at] = v;
+    const T p = e.slope ? e.slope[col] : e.alpha;
+    v = activate(e.activation, v, p);
+    if (e.stored) v *= activation_slope(e.backward, e.stored[at], p);
+    return v;
+}
+
+}  // namespace fd::cuda

@@ -1,0 +1,167 @@
+// Products on tensor cores: float32 in memory, operands rounded on their way into shared memory, sums in float32. Two buffers of
+// tiles: while one is worked on, the next comes from memory into registers and goes to the other. Any shape: what is missing of
+// a tile is zero.
+#include "cuda/epilogue.h"
+#include "cuda/mma.h"
+#include "cuda/port.h"
+
+namespace fd::cuda {
+namespace {
+
+// A block makes BM x BN outputs, a warp WM x WN of them, in steps of BK along k. Tiles lie in shared memory as the matrices do
+// in memory.
+template <class O, int BM, int BN, int WM, int WN, bool TA, bool TB>
+struct MmaTile {
+    using E = typename O::type;
+    static constexpr int BK = 64 / int(sizeof(E)), warps_n = BN / WN, threads = 32 * (BM / WM) * warps_n;
+    static constexpr int lines_a = TA ? BK : BM, width_a = TA ? BM : BK, lda = width_a + O::pad;
+    static constexpr int lines_b = TB ? BN : BK, width_b = TB ? BK : BN, ldb = width_b + O::pad;
+    static constexpr int units_a = BM * BK / 4 / threads, units_b = BN * BK / 4 / threads;  // of four numbers, a thread
+    static_assert(units_a * threads * 4 == BM * BK && units_b * threads * 4 == BN * BK, "every thread loads the same");
+    static constexpr int buffer_a = lines_a * lda, buffer = buffer_a + lines_b * ldb;
+    static_assert(buffer_a * sizeof(E) % 32 == 0 && buffer * sizeof(E) % 32 == 0,
+                  "fragments are loaded from 32 bytes on");
+    static constexpr int strip = 16 * (WN + 4);  // floats a warp stages its outputs in
+    static constexpr int column_units = BN / 4, column_parts = threads / column_units;  // of a sum over rows of b
+    static constexpr size_t larger(size_t a, size_t b) { return a > b ? a : b; }
+    static constexpr size_t shared_bytes =
+        larger(2 * buffer * sizeof(E), larger(size_t(threads / 32) * strip, size_t(column_parts) * BN) * sizeof(float));
+};
+
+template <class O, int BM, int BN, int WM, int WN, bool TA, bool TB>
+__global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
+    mma_kernel(Product<float> p, bool aligned_a, bool aligned_b) {
+    using S = MmaTile<O, BM, BN, WM, WN, TA, TB>;
+    using E = typename S::E;
+    FD_DYN_SHARED(E, tiles);
+    const int thread = int(threadIdx.x), warp = thread >> 5, lane = thread & 31;
+    const int warp_m = warp / S::warps_n * WM, warp_n = warp % S::warps_n * WN;
+    const int64_t m0 = int64_t(blockIdx.y) * BM, n0 = int64_t(blockIdx.x) * BN;
+    const int64_t part = ((p.k + p.splits - 1) / p.splits + 3) / 4 * 4, first = part * blockIdx.z;
+    const int64_t last = first + part < p.k ? first + part : p.k;
+    const bool sums_columns = TA && p.column_sums && blockIdx.y == 0;
+    float4 next_a[S::units_a], next_b[S::units_b], column{0, 0, 0, 0};
+    Sums<O> sums[WM / 16][WN / 16];
+#pragma unroll
+    for (int i = 0; i < WM / 16; ++i)
+#pragma unroll
+        for (int j = 0; j < WN / 16; ++j) wmma::fill_fragment(sums[i][j], 0.0f);
+
+    auto fetch = [&](int64_t k0) {
+#pragma unroll
+        for (int u = 0; u < S::units_a; ++u) {
+            const int unit = u * S::threads + thread, line = unit / (S::width_a / 4), at = unit % (S::width_a / 4) * 4;
+            next_a[u] = TA ? four(p.a, p.m, k0 + line, last, m0 + at, p.m, aligned_a)
+                           : four(p.a, p.k, m0 + line, p.m, k0 + at, last, aligned_a);
+        }
+#pragma unroll
+        for (int u = 0; u < S::units_b; ++u) {
+            const int unit = u * S::threads + thread, line = unit / (S::width_b / 4), at = unit % (S::width_b / 4) * 4;
+            next_b[u] = TB ? four(p.b, p.k, n0 + line, p.n, k0 + at, last, aligned_b)
+                           : four(p.b, p.n, k0 + line, last, n0 + at, p.n, aligned_b);
+        }
+    };
+    auto put = [&](E* to) {
+#pragma unroll
+        for (int u = 0; u < S::units_a; ++u) {
+            const int unit = u * S::threads + thread;
+            O::store4(to + unit / (S::width_a / 4) * S::lda + unit % (S::width_a / 4) * 4, next_a[u]);
+        }
+#pragma unroll
+        for (int u = 0; u < S::units_b; ++u) {
+            const int unit = u * S::threads + thread;
+            O::store4(to + S::buffer_a + unit / (S::width_b / 4) * S::ldb + unit % (S::width_b / 4) * 4, next_b[u]);
+            if (sums_columns)
+                column.x += next_b[u].x, column.y += next_b[u].y, column.z += next_b[u].z, column.w += next_b[u].w;
+        }
+    };
+    E *now = tiles, *other = tiles + S::buffer;
+    fetch(first);
+    put(now);
+    __syncthreads();
+    for (int64_t k0 = first; k0 < last; k0 += S::BK) {
+        const bool more = k0 + S::BK < last;
+        if (more) fetch(k0 + S::BK);
+        const E *as = now, *bs = now + S::buffer_a;
+#pragma unroll
+        for (int k = 0; k < S::BK; k += O::k) {
+            FragmentA<O, TA> a[WM / 16];
+#pragma unroll
+            for (int i = 0; i < WM / 16; ++i) {
+                const int row = warp_m + 16 * i;
+                wmma::load_matrix_sync(a[i], as + (TA ? k * S::lda + row : row * S::lda + k), S::lda);
+            }
+#pragma unroll
+            for (int j = 0; j < WN / 16; ++j) {
+                const int col = warp_n + 16 * j;
+                FragmentB<O, TB> b;
+                wmma::load_matrix_sync(b, bs + (TB ? col * S::ldb + k : k * S::ldb + col), S::ldb);
+#pragma unroll
+                for (int i = 0; i < WM / 16; ++i) wmma::mma_sync(sums[i][j], a[i], b, sums[i][j]);
+            }
+        }
+        if (more) put(other);
+        __syncthreads();
+        E* const swap = now;
+        now = other, other = swap;
+    }
+
+    float* const stage = reinterpret_cast<float*>(tiles);
+    if (sums_columns) {  // of the exact numbers
+        *reinterpret_cast<float4*>(stage + thread / S::column_units * BN + thread % S::column_units * 4) = column;
+        __syncthreads();
+        for (int c = thread; c < BN; c += S::threads) {
+            float sum = stage[c];
+            for (int i = 1; i < S::column_parts; ++i) sum += stage[i * BN + c];
+            if (n0 + c < p.n) p.column_sums[p.stride * blockIdx.z + n0 + c] = sum;
+        }
+        __syncthreads();
+    }
+    float *const strip = stage + warp * S::strip, *const out = p.out + p.stride * blockIdx.z;
+#pragma unroll
+    for (int i = 0; i < WM / 16; ++i) {
+#pragma unroll
+        for (int j = 0; j < WN / 16; ++j)
+            wmma::store_matrix_sync(strip + 16 * j, sums[i][j], WN + 4, wmma::mem_row_major);
+        __syncwarp();
+        for (int e = lane; e < 16 * WN; e += 32) {
+            const int64_t r = m0 + warp_m + 16 * i + e / WN, c = n0 + warp_n + e % WN;
+            if (r < p.m && c < p.n)
+                out[r * p.n + c] = finished(p.epilogue, strip[e / WN * (WN + 4) + e % WN], r * p.n + c, c);
+        }
+        __syncwarp();
+    }
+}
+
+template <class O, int BM, int BN, int WM, int WN, bool TA, bool TB>
+void start(const Product<float>& p, cudaStream_t stream) {
+    using S = MmaTile<O, BM, BN, WM, WN, TA, TB>;
+    static_assert(S::shared_bytes <= 48 * 1024, "more would have to be asked for");
+    static_assert(S::threads % S::column_units == 0, "a thread keeps to its columns");
+    const dim3 grid(unsigned((p.n + BN - 1) / BN), unsigned((p.m + BM - 1) / BM), unsigned(p.splits));
+    const bool aligned_a = in_quads(p.a, TA ? p.m : p.k), aligned_b = in_quads(p.b, TB ? p.k : p.n);
+    FD_LAUNCH((mma_kernel<O, BM, BN, WM, WN, TA, TB>), grid, S::threads, S::shared_bytes, stream, p, aligned_a,
+              aligned_b);
+}
+template <class O, int BM, int BN, int WM, int WN>
+void choose_layout(const Product<float>& p, cudaStream_t stream) {
+    if (p.transpose_a) start<O, BM, BN, WM, WN, true, false>(p, stream);
+    else if (p.transpose_b) start<O, BM, BN, WM, WN, false, true>(p, stream);
+    else start<O, BM, BN, WM, WN, false, false>(p, stream);
+}
+template <class O>
+void choose_tile(const Product<float>& p, int processors, cudaStream_t stream) {
+    auto blocks = [&](int64_t side) { return (p.m + side - 1) / side * ((p.n + side - 1) / side) * p.splits; };
+    if (blocks(128) >= processors) choose_layout<O, 128, 128, 32, 64>(p, stream);
+    else if (blocks(64) >= processors) choose_layout<O, 64, 64, 32, 32>(p, stream);
+    else choose_layout<O, 32, 32, 16, 16>(p, stream);
+}
+
+}  // namespace
+
+void mma_product(const Product<float>& p, int processors, cudaStream_t stream) {
+    if (p.rounding == Rounding::bf16) choose_tile<Bf16Operand>(p, processors, stream);
+    else choose_tile<Tf32Operand>(p, processors, stream);
+}
+
+}  // namespace fd::cuda
