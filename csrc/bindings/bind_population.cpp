@@ -203,7 +203,13 @@ private:
     // (starts, rows) weights, or null if they are the same for all nets
     const double* own_weights(const py::object& weights, py::ssize_t rows) const {
         if (weights.is_none()) return nullptr;
-        if (is_on_device(weights)) return nullptr;
+        if (is_on_device(weights)) {
+            const View v = mine(device_view_of(weights));
+            if (v.rows != nets_->starts() || v.cols != rows || (v.rows == rows && v.cols == 1)) return nullptr;
+            if (v.dtype != DType::f64 || (v.cols > 1 && v.col_stride != 8) || (v.rows > 1 && v.row_stride != 8 * v.cols))
+                throw InvalidArgument("weights must be C-ordered float64 (starts, rows)");
+            return reinterpret_cast<const double*>(v.data);
+        }
         const auto w = py::cast<py::array>(weights);
         if (w.ndim() != 2) return nullptr;
         if (w.shape(0) != nets_->starts() || w.shape(1) != rows || dtype_of(w) != DType::f64 ||

@@ -311,9 +311,9 @@ private:
         stream_.zero(b.get(), b.size());
     }
     template <class S>
-    void upload(DeviceBuffer<S>& b, const S* from, int64_t n) {
+    void upload(DeviceBuffer<S>& b, const S* from, int64_t n) {  // from the host, or from the device
         b.reserve(std::max<int64_t>(n, 1));
-        stream_.upload(b.get(), from, n);
+        FD_CUDA(cudaMemcpyAsync(b.get(), from, size_t(n) * sizeof(S), cudaMemcpyDefault, stream_));
     }
     T* place(int tensor) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];

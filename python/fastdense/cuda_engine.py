@@ -213,15 +213,17 @@ class PopulationEngine:
         self._nets.set_slots(slots, step, numbers)
 
     def train(self, x: Array, y: Array, w: Array | None, **options: Any) -> dict[str, Any]:
-        result: dict[str, Any] = self._nets.train(*self._ready(x, y, w), **options)
+        _wait_for(self._module, (x, y, w))
+        result: dict[str, Any] = self._nets.train(x, y, w, **options)
         return result
 
     def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
-        losses: Array = self._nets.evaluate(*self._ready(x, y, w), n_threads=n_threads)
+        _wait_for(self._module, (x, y, w))
+        losses: Array = self._nets.evaluate(x, y, w, n_threads=n_threads)
         return losses
 
     def predict(self, x: Array, out: Array, *, n_threads: int) -> None:
-        (x,) = self._ready(x)
+        _wait_for(self._module, (x, out))
         if not on_gpu(out):
             self._nets.predict(x, out, n_threads=n_threads)
             return
@@ -234,8 +236,3 @@ class PopulationEngine:
 
     def restore(self, which: Array) -> None:
         self._nets.restore(which)
-
-    def _ready(self, *arrays: Any) -> list[Any]:
-        """The arrays, when nobody writes them any more; weights of each start in the host's memory."""
-        _wait_for(self._module, arrays)
-        return [a if i < 2 or a is None or a.ndim == 1 else to_host(a) for i, a in enumerate(arrays)]
