@@ -71,13 +71,13 @@ __device__ __forceinline__ void multiply(const typename O::type* a, int lda, con
             for (int k = 0; k < length; k += O::k) {
                 FragmentA<O, TA> fa;
                 FragmentB<O, TB> b1, b2;
-                wmma::load_matrix_sync(b1, b + (TB ? 16 * c * ldb + k : k * ldb + 16 * c), unsigned(ldb));
-                if (cols) wmma::load_matrix_sync(b2, b + (TB ? 16 * c2 * ldb + k : k * ldb + 16 * c2), unsigned(ldb));
-                wmma::load_matrix_sync(fa, a + (TA ? k * lda + 16 * r : 16 * r * lda + k), unsigned(lda));
+                load_shared(b1, b + (TB ? 16 * c * ldb + k : k * ldb + 16 * c), ldb);
+                if (cols) load_shared(b2, b + (TB ? 16 * c2 * ldb + k : k * ldb + 16 * c2), ldb);
+                load_shared(fa, a + (TA ? k * lda + 16 * r : 16 * r * lda + k), lda);
                 wmma::mma_sync(s11, fa, b1, s11);
                 if (cols) wmma::mma_sync(s12, fa, b2, s12);
                 if (!rows) continue;
-                wmma::load_matrix_sync(fa, a + (TA ? k * lda + 16 * r2 : 16 * r2 * lda + k), unsigned(lda));
+                load_shared(fa, a + (TA ? k * lda + 16 * r2 : 16 * r2 * lda + k), lda);
                 wmma::mma_sync(s21, fa, b1, s21);
                 if (cols) wmma::mma_sync(s22, fa, b2, s22);
             }
