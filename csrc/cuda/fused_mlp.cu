@@ -56,7 +56,7 @@ struct Share {
 template <class O, bool wide, bool TA, bool TB, class Start, class End>
 __device__ __forceinline__ void multiply(const typename O::type* a, int lda, const typename O::type* b, int ldb,
                                          int row_tiles, int col_tiles, int length, Start start, End end) {
-    [[maybe_unused]] constexpr int k_unroll = wide ? 4 : 1;  // two blocks a processor leave few registers
+    [[maybe_unused]] constexpr int k_unroll = wide ? 4 : 2;  // two blocks a processor leave few registers
     const Share share(col_tiles);
     for (int r = share.group; r < row_tiles; r += 2 * share.groups)
         for (int c = share.strip; c < col_tiles; c += 2 * share.strips) {
@@ -308,9 +308,9 @@ __global__ void sum_parts_kernel(const float* parts, int64_t count, int64_t stri
 
 template <class O, bool wide>
 int per_processor(const MlpProgram& p) {
-    int blocks = 0;
+    int blocks = 0;  // the attribute is the function's, whatever other nets need: so it is the most there can be
     FD_CUDA(
-        cudaFuncSetAttribute(mlp_kernel<O, wide>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(p.shared_bytes)));
+        cudaFuncSetAttribute(mlp_kernel<O, wide>, cudaFuncAttributeMaxDynamicSharedMemorySize, device().shared_bytes));
     FD_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, mlp_kernel<O, wide>, threads, p.shared_bytes));
     return blocks > 1 ? blocks : 1;
 }

@@ -110,7 +110,7 @@ void Layers<T>::reserve(int64_t rows, bool backward) {
         ++generation_;
     }
     if (backward) gradients_.reserve(plan_.parameters * most_parts_);
-    if (fuses) mlp_->reserve(rows);
+    if (fuses) mlp_->reserve(rows, stream_);
     bool layered = backward && !fuses;  // else there are no gradients of layers' outputs
     if (rows <= capacity_ && (backward_ready_ || !layered)) return;
     rows = std::max(rows, capacity_);
