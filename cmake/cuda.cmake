@@ -27,12 +27,14 @@ if(NOT FASTDENSE_CUDA STREQUAL "OFF" AND FASTDENSE_PYTHON)
 endif()
 message(STATUS "fastdense: CUDA engine: ${FD_CUDA_VERSION}")
 
-set(FD_CUDA_KERNELS csrc/cuda/elementwise.cu csrc/cuda/fused_mlp.cu csrc/cuda/gather.cu csrc/cuda/gemm.cu
-                    csrc/cuda/gemm_mma.cu csrc/cuda/loss.cu
-                    csrc/cuda/norm.cu csrc/cuda/update.cu)
-set(FD_CUDA_HOST csrc/cuda/backend.cpp csrc/cuda/data.cpp csrc/cuda/fused_mlp.cpp csrc/cuda/layers.cpp
-                 csrc/cuda/layers_backward.cpp csrc/cuda/lt.cpp csrc/cuda/products.cpp csrc/cuda/runtime.cpp)
-set(FD_CUDA_BINDINGS csrc/bindings/cuda_module.cpp csrc/bindings/bind_engine.cpp csrc/bindings/lowered.cpp)
+set(FD_CUDA_KERNELS
+    csrc/cuda/elementwise.cu csrc/cuda/fused_f32.cu csrc/cuda/fused_f64.cu csrc/cuda/fused_mlp.cu csrc/cuda/gather.cu
+    csrc/cuda/gemm.cu csrc/cuda/gemm_mma.cu csrc/cuda/loss.cu csrc/cuda/norm.cu csrc/cuda/probe.cu csrc/cuda/update.cu)
+set(FD_CUDA_HOST
+    csrc/cuda/backend.cpp csrc/cuda/data.cpp csrc/cuda/fused_mlp.cpp csrc/cuda/fused_plan.cpp csrc/cuda/layers.cpp
+    csrc/cuda/layers_backward.cpp csrc/cuda/lt.cpp csrc/cuda/population.cpp csrc/cuda/products.cpp csrc/cuda/runtime.cpp)
+set(FD_CUDA_BINDINGS csrc/bindings/cuda_module.cpp csrc/bindings/bind_engine.cpp csrc/bindings/bind_population.cpp
+                     csrc/bindings/lowered.cpp)
 
 function(add_cuda_engine)
   if(FD_CUDA)

@@ -30,10 +30,13 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parity tests run on every compiled engine that can run here."""
     if "compiled" in metafunc.fixturenames:
         required = metafunc.config.getoption("--require-cuda")
-        metafunc.parametrize("compiled", ["cpu", "cuda"] if required else devices.available(), indirect=True)
+        metafunc.parametrize("compiled", ["cpu", *devices.CUDA] if required else devices.available(), indirect=True)
+    if "together" in metafunc.fixturenames:
+        required = metafunc.config.getoption("--require-cuda")
+        metafunc.parametrize("together", ["cpu", "cuda"] if required else devices.available()[:2], indirect=True)
     if "rounding" in metafunc.fixturenames:
         required = metafunc.config.getoption("--require-cuda")
-        names = ["cpu", "cuda"] if required else devices.available()
+        names = ["cpu", "cuda"] if required else devices.available()[:2]
         cases = [(name, dtype) for name in names for dtype in ("bfloat16", "tf32") if (name, dtype) != ("cpu", "tf32")]
         metafunc.parametrize("rounding", cases, indirect=True, ids=["-".join(case) for case in cases])
 
@@ -51,6 +54,13 @@ def rounding(request: pytest.FixtureRequest) -> Generator[str]:
     device, dtype = request.param
     with devices.testing(device):
         yield dtype
+
+
+@pytest.fixture
+def together(request: pytest.FixtureRequest) -> Generator[str]:
+    """The device whose nets `devices.compiled_population` makes; on a GPU they have one path only."""
+    with devices.testing(request.param):
+        yield request.param
 
 
 def pytest_report_header() -> str:

@@ -24,16 +24,31 @@ def load_emulated(path: str) -> None:
     fastdense._cuda = module  # type: ignore[attr-defined]
 
 
+CUDA = ["cuda", "cuda fused"]  # layer by layer; the fused kernel wherever it can
+PATHS = {"cuda": "layers", "cuda fused": "fused", "cuda blocks": "blocks"}  # the last: all processors share a net
+
+
 def available() -> list[str]:
-    return ["cpu", "cuda"] if cuda.is_available() else ["cpu"]
+    return ["cpu", *CUDA] if cuda.is_available() else ["cpu"]
+
+
+def under_test() -> str:
+    return _under_test
 
 
 @contextmanager
 def testing(device: str) -> Iterator[None]:
     global _under_test
     before, _under_test = _under_test, device
+    _choose_path(device)
     yield
     _under_test = before
+    _choose_path(before)
+
+
+def _choose_path(device: str) -> None:
+    if cuda.is_available():
+        cuda.require().set_path(PATHS.get(device, "auto"))
 
 
 def compiled_engine(program: dict[str, Any]) -> Any:
@@ -43,3 +58,12 @@ def compiled_engine(program: dict[str, Any]) -> Any:
     from fastdense import cuda_engine
 
     return cuda_engine.Engine(program)
+
+
+def compiled_population(program: dict[str, Any], seeds: Any, penalties: Any = None) -> Any:
+    """Many nets of the device under test."""
+    if _under_test == "cpu":
+        return _core.Population(program, seeds, penalties)
+    from fastdense import cuda_engine
+
+    return cuda_engine.PopulationEngine(program, seeds, penalties)

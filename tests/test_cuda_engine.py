@@ -70,6 +70,21 @@ def test_the_same_bits_every_time_and_in_pieces() -> None:
     assert same(whole, run(pieces=(19, 19, 33, 1)))
 
 
+def test_probes_leave_no_trace() -> None:
+    """Also where an epoch ends, and where a loss is no number."""
+    assert same(run(), run(probe_level=1, probe_first=True))
+    problem = Problem([dense(5, "tanh"), BATCH_NORM, dense(2)], optimizer="momentum", rows=40, weighted=False)
+    x, y, _ = problem.data()
+    y[27] = np.inf
+    engines = [problem.engine(devices.compiled_engine, "float32") for _ in range(2)]
+    call: Spec = {"batch_size": 8, "shuffle": False, "stop_on_nan": True, "learning_rates": np.full(9, 0.01)}
+    results = [train(engine, x, y, probe_level=level, **call) for engine, level in zip(engines, (None, 1), strict=True)]
+    assert same(*map(state_of, engines)) and results[0]["steps"] == results[1]["steps"] == 4
+    probes = results[1]["probes"]
+    assert probes["step"].tolist() == [3, 4] and probes["rank"].tolist()[-1] == -64
+    assert np.isnan(probes["values"][-1].reshape(-1)[6 * 5 : 7 * 5]).all(), "nobody kept the weights before that step"
+
+
 def test_the_order_of_threads_changes_no_bit(gpu: Any) -> None:
     emulated(gpu)
     in_order = run(25)
@@ -149,8 +164,7 @@ def test_steps_from_several_threads() -> None:
     found: list[Any] = [None] * 4
 
     def work(i: int) -> None:
-        with devices.testing("cuda"):
-            found[i] = run(40)
+        found[i] = run(40)
 
     threads = [threading.Thread(target=work, args=(i,)) for i in range(4)]
     for thread in threads:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import devices
 import numpy as np
 import pytest
 from pairs import Problem, inputs, noisy_results, remembered_orders, settle
@@ -23,7 +24,9 @@ from programs import (
 )
 from tolerances import DTYPES, allowed
 
-from fastdense import _core
+from fastdense import _core, cuda
+
+pytestmark = pytest.mark.usefixtures("together")
 
 STARTS = 18  # more than the widest vector holds
 EPOCHS = 3
@@ -34,7 +37,7 @@ class Lanes:
 
     def __init__(self, program: Spec) -> None:
         seeds = np.full(STARTS, program["seed"], dtype=np.uint64)
-        self.nets, self.dtype = _core.Population(program, seeds, None), program["dtype"]
+        self.nets, self.dtype = devices.compiled_population(program, seeds), program["dtype"]
         self.which = 17
 
     def set_tensors(self, tensors: list[Any]) -> None:
@@ -82,12 +85,24 @@ def ask(engine: Any, problem: Problem, noise: Any, batch: int = 7, shuffle: bool
     return found
 
 
+def for_the_gpu(problem: Problem, batch: int) -> Problem:
+    """The problem without what the GPU's kernel for many nets says that it lacks."""
+    whole = ("kernel_orthogonal", "kernel_repulsion")
+    lacks = any(op.get(key) for op in problem.ops for key in whole)
+    program = {"inputs": problem.inputs, "seed": 7, "dtype": "float64", "ops": problem.ops}
+    reason = cuda.require().why_not_fused(program, problem.training, batch)
+    assert reason == ("there is a penalty on whole matrices (orthogonal or repulsion)" if lacks else "")
+    return replace(problem, ops=[op | {key: 0.0 for key in whole if key in op} for op in problem.ops])
+
+
 def compare(problem: Problem, **options: Any) -> None:
     """Every number of a short training in lanes is that of the reference, within rounding."""
 
     def question(engine: Any, problem: Problem, noise: Any) -> dict[str, Any]:
         return ask(engine, problem, noise, **options)
 
+    if devices.under_test() == "cuda":
+        problem = for_the_gpu(problem, options.get("batch", 7))
     with remembered_orders():
         problem, clean = settle(problem, question)
         noisy = noisy_results(problem, question)

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from devices import compiled_engine
 from pairs import Problem, Results, compare, inputs
 from programs import (
     BATCH_NORM,
@@ -29,7 +30,7 @@ from programs import (
 from tolerances import DTYPES
 
 import fastdense as fd
-from fastdense import _core, reference
+from fastdense import reference
 from fastdense.probes import FEWEST_RECORDS, KINDS, MOST_RECORDS, SHORT_FIT, Probes
 from fastdense.reference.probes import is_due, rows_of
 
@@ -66,12 +67,14 @@ def by_op(values: Any, problem: Problem) -> list[Any]:
     return [part.reshape(len(values), len(KINDS), -1) for part in np.split(values, cuts, axis=1)]
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("name", [pytest.param(name, id=f"{name}-core") for name in NETS])
 def test_the_numbers_are_the_reference_s(name: str) -> None:
     ops, loss = NETS[name]
     compare(Problem(ops, loss, "momentum", {}, (metric("mse"),), rows=300, smooth=True), probed)
 
 
+@pytest.mark.usefixtures("compiled")
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("last", ["relu", "sigmoid", "tanh", "linear", "softmax", "gelu"])
 def test_shares_of_rows(last: str, dtype: str) -> None:
@@ -80,12 +83,12 @@ def test_shares_of_rows(last: str, dtype: str) -> None:
         problem = Problem([dense(4, last)], loss_spec("mse"), rows=40, seed=seed)
         x, y, _ = problem.data()
         x *= 4
-        kernel, bias = problem.engine(_core.Engine, dtype).get_tensors()
+        kernel, bias = problem.engine(compiled_engine, dtype).get_tensors()
         z = x @ kernel + bias
         limit = {"sigmoid": 5.0, "tanh": 2.5}.get(last, math.nan)
         if min(np.abs(z).min(), np.nanmin(np.abs(np.abs(z) - limit), initial=1.0)) > 1e-3:
             break
-    for kind in (_core.Engine, reference.Engine):
+    for kind in (compiled_engine, reference.Engine):
         engine = problem.engine(kind, dtype)
         found = train(engine, x, y, batch_size=40, learning_rates=[1e-9], probe_level=0)["probes"]["values"]
         off, saturated = by_op(found, problem)[0][0, :2]
@@ -94,11 +97,12 @@ def test_shares_of_rows(last: str, dtype: str) -> None:
         np.testing.assert_allclose(saturated, expected, rtol=1e-15)
 
 
+@pytest.mark.usefixtures("compiled")
 def test_levels_are_nested_and_the_same_in_both_engines() -> None:
     for batches, level in itertools.product((1, 2, 3, 5, 8, 13), range(-3, 6)):
         problem = Problem([dense(1)], rows=batches, inputs=1)
         x, y, _ = problem.data()
-        at = [engine for engine in (problem.engine(_core.Engine), problem.engine(reference.Engine))]
+        at = [engine for engine in (problem.engine(compiled_engine), problem.engine(reference.Engine))]
         rates = np.full(9 * batches, 1e-3)
         one, other = (train(e, x, y, batch_size=1, learning_rates=rates, probe_level=level)["probes"] for e in at)
         for name in ("step", "epoch", "rank"):
@@ -134,7 +138,7 @@ def test_training_is_the_same_to_the_last_bit(kind: str, options: Spec, dtype: s
     x, y, w = problem.data()
     runs, records = set(), set()
     for threads, level in itertools.product((1, 2, 3), (None, 3)):
-        engine = problem.engine(_core.Engine, dtype)
+        engine = problem.engine(compiled_engine, dtype)
         result = train(engine, x, y, w, problem.data(300, 5), batch_size=96, learning_rates=np.full(20, 0.01),
                        n_threads=threads, probe_level=level, probe_first=True)  # fmt: skip
         state = engine.get_state()["slots"]
@@ -326,13 +330,13 @@ def test_errors() -> None:
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         recorded([1.0]).layer_rms("gradiant")
     with pytest.raises(ValueError, match="^probe_level must be from -30 to 30$"):
-        train(Problem([dense(1)]).engine(_core.Engine), *Problem([dense(1)]).data(), probe_level=31)
+        train(Problem([dense(1)]).engine(compiled_engine), *Problem([dense(1)]).data(), probe_level=31)
 
 
 def test_a_probe_is_affordable() -> None:
     """What the engine promises: probes further apart the shorter the steps, also relative to a step's own work."""
     small, large = (
-        _core.Engine({"inputs": n, "seed": 0, "dtype": "float32", "ops": [dense(units, "relu"), dense(1)]})
+        compiled_engine({"inputs": n, "seed": 0, "dtype": "float32", "ops": [dense(units, "relu"), dense(1)]})
         for n, units in ((2, 3), (784, 512))
     )
     assert small.probe_period(1024, 32) > small.probe_period(1024, 1024) > 20

@@ -1,4 +1,4 @@
-// fastdense._core.Population: many nets of one shape over core/population.h. Arrays have one entry per start in front.
+// Population of fastdense._core and fastdense._cuda: many nets of one shape over core/population.h. Arrays have one entry per start in front.
 #include "bindings/lowered.h"
 #include "core/parallel.h"
 #include "core/population.h"
@@ -10,12 +10,12 @@ using Numbers = py::array_t<double, py::array::c_style>;
 
 class Population {
 public:
-    Population(const py::dict& program, const py::array_t<uint64_t, py::array::c_style>& seeds,
+    Population(MakePopulation make, const py::dict& program, const py::array_t<uint64_t, py::array::c_style>& seeds,
                const std::optional<Numbers>& penalties) {
         if (seeds.ndim() != 1) throw InvalidArgument("seeds must be (starts,)");
         if (penalties && penalties->size() != seeds.size()) throw InvalidArgument("penalties must be (starts,)");
-        nets_ = make_cpu_population(field<int64_t>(program, "inputs"), {seeds.data(), seeds.data() + seeds.size()},
-                                    penalties ? penalties->data() : nullptr, ops_of(program), net_type(program));
+        nets_ = make(field<int64_t>(program, "inputs"), {seeds.data(), seeds.data() + seeds.size()},
+                     penalties ? penalties->data() : nullptr, ops_of(program), net_type(program));
     }
 
     void configure(const py::dict& training) {
@@ -84,15 +84,15 @@ public:
         nets_->set_step(step);
     }
 
-    py::dict train(const py::array& x, const py::object& y, const py::object& weights, int64_t batch_size, bool shuffle,
-                   std::optional<uint64_t> order_seed, int64_t epoch, int64_t epochs, const Numbers& learning_rates,
-                   const std::optional<Numbers>& factors,
+    py::dict train(const py::object& x, const py::object& y, const py::object& weights, int64_t batch_size,
+                   bool shuffle, std::optional<uint64_t> order_seed, int64_t epoch, int64_t epochs,
+                   const Numbers& learning_rates, const std::optional<Numbers>& factors,
                    const std::optional<py::array_t<bool, py::array::c_style>>& active, py::array_t<double> losses,
                    const py::object& progress, int n_threads) {
         const InUse use(busy_);
         PopulationRequest r;
-        r.start_weights = own_weights(weights, x.shape(0));
-        r.train = dataset_of(x, y, r.start_weights ? py::none() : weights);
+        r.start_weights = own_weights(weights, py::ssize_t(view_of(x).rows));
+        r.train = data_of(x, y, r.start_weights ? py::none() : weights);
         check_class_ids(r.train, nets_->training(), plan().outputs);
         if (batch_size < 1 || epoch < 0 || epochs < 0) throw InvalidArgument("batch_size, epoch or epochs too small");
         const int64_t batch = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
@@ -135,10 +135,10 @@ public:
         return result;
     }
 
-    Numbers evaluate(const py::array& x, const py::object& y, const py::object& weights, int n_threads) {
+    Numbers evaluate(const py::object& x, const py::object& y, const py::object& weights, int n_threads) {
         const InUse use(busy_);
-        const double* own = own_weights(weights, x.shape(0));
-        const Dataset d = dataset_of(x, y, own ? py::none() : weights);
+        const double* own = own_weights(weights, py::ssize_t(view_of(x).rows));
+        const Dataset d = data_of(x, y, own ? py::none() : weights);
         check_class_ids(d, nets_->training(), plan().outputs);
         Numbers losses(nets_->starts());
         double* to = losses.mutable_data();
@@ -151,9 +151,9 @@ public:
         return losses;
     }
 
-    void predict(const py::array& x, py::array out, int n_threads) {
+    void predict(const py::object& x, py::array out, int n_threads) {
         const InUse use(busy_);
-        const View v = view_of(x);
+        const View v = mine(view_of(x));
         if (out.ndim() != 3 || out.shape(0) != nets_->starts() || out.shape(1) != v.rows ||
             out.shape(2) != plan().outputs || dtype_of(out) != nets_->dtype() || !(out.flags() & py::array::c_style) ||
             !out.writeable())
@@ -173,6 +173,16 @@ public:
 
 private:
     const Plan& plan() const { return nets_->plan(); }
+    View mine(const View& v) const {
+        if (v.on_device && !nets_->on_gpu())
+            throw InvalidArgument("array: it is in a GPU's memory, but the nets are not on the GPU");
+        return v;
+    }
+    Dataset data_of(const py::object& x, const py::object& y, const py::object& weights) const {
+        const Dataset d = dataset_of(x, y, weights);
+        mine(d.x), mine(d.y);
+        return d;
+    }
     static int threads(int n) { return n > 0 ? n : available_threads(); }
     std::vector<py::ssize_t> shape(const Tensor& t) const {
         auto s = shape_of(t);
@@ -193,6 +203,7 @@ private:
     // (starts, rows) weights, or null if they are the same for all nets
     const double* own_weights(const py::object& weights, py::ssize_t rows) const {
         if (weights.is_none()) return nullptr;
+        if (is_on_device(weights)) return nullptr;
         const auto w = py::cast<py::array>(weights);
         if (w.ndim() != 2) return nullptr;
         if (w.shape(0) != nets_->starts() || w.shape(1) != rows || dtype_of(w) != DType::f64 ||
@@ -205,19 +216,15 @@ private:
     mutable std::atomic<bool> busy_{false};
 };
 
-std::string why_not(const py::dict& program, const py::dict& training, int64_t batch_rows) {
-    if (mixed_precision(program)) return "products of bfloat16 are made for wide layers";
-    const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
-    return why_not_lanes(plan, training_of(training), net_type(program), batch_rows);
-}
-
 }  // namespace
 
-void bind_population(py::module_& m) {
+void bind_population(py::module_& m, MakePopulation make, const char* why_name, WhyNotTogether why) {
     using namespace py::literals;
-    py::class_<Population>(m, "Population")
-        .def(py::init<const py::dict&, const py::array_t<uint64_t, py::array::c_style>&,
-                      const std::optional<Numbers>&>(),
+    py::class_<Population>(m, "Population", py::module_local())  // each device's module has its own
+        .def(py::init([make](const py::dict& program, const py::array_t<uint64_t, py::array::c_style>& seeds,
+                             const std::optional<Numbers>& penalties) {
+                 return std::make_unique<Population>(make, program, seeds, penalties);
+             }),
              "program"_a, "seeds"_a, "penalties"_a)
         .def("configure", &Population::configure, "training"_a)
         .def("get_tensors", &Population::get_tensors)
@@ -232,7 +239,14 @@ void bind_population(py::module_& m) {
         .def("predict", &Population::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
         .def("keep", &Population::keep, "which"_a)
         .def("restore", &Population::restore, "which"_a);
-    m.def("why_not_lanes", &why_not, "program"_a, "training"_a, "batch_rows"_a);
+    m.def(
+        why_name,
+        [why](const py::dict& program, const py::dict& training, int64_t batch_rows) -> std::string {
+            if (mixed_precision(program)) return "products of bfloat16 are made for wide layers";
+            const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
+            return why(plan, training_of(training), net_type(program), batch_rows);
+        },
+        "program"_a, "training"_a, "batch_rows"_a);
 }
 
 }  // namespace fd::bindings

@@ -1,5 +1,6 @@
 // fastdense._cuda: the same engines on the GPU, loaded when somebody asks for one.
 #include "bindings/lowered.h"
+#include "cuda/fused.h"
 #include "cuda/fused_mlp.h"
 #include "cuda/lt_library.h"
 #include "cuda/products.h"
@@ -30,6 +31,20 @@ py::dict device_info() {
     return out;
 }
 
+// How the fused kernel would go about it, for tests and benchmarks.
+py::dict fused_plan(const py::dict& program, const py::dict& training, int64_t batch_rows, bool alone) {
+    const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
+    const Training t = training_of(training);
+    const cuda::FusedPlan f = cuda::plan_fused(plan, &t, cuda::FusedMode::train, alone, batch_rows, int(size_of(net_type(program))),
+                                               cuda::fused_device());
+    py::dict out;
+    out["why_not"] = f.why_not;
+    out["blocks"] = f.program.blocks, out["threads"] = f.program.team, out["nets_per_block"] = f.program.nets_per_block;
+    out["tile_rows"] = f.program.tile_rows, out["bytes"] = f.program.bytes, out["cycles"] = f.cycles;
+    out["slots_in_shared_memory"] = f.program.slots >= 0;
+    return out;
+}
+
 }  // namespace
 }  // namespace fd::bindings
 
@@ -42,6 +57,7 @@ PYBIND11_MODULE(_cuda, m) {
     py::register_exception<cuda::CudaUnavailable>(m, "CudaUnavailable", PyExc_RuntimeError);
     py::register_exception<cuda::OutOfMemory>(m, "OutOfMemory", PyExc_MemoryError);
     bind_engine(m, make_net);
+    bind_population(m, make_cuda_population, "why_not_fused", why_not_fused);
     m.def("device_count", &device_count, "raise_if_none"_a = true);
     m.def("device_info", &device_info);
     m.def("set_library_folders", &cuda::lt::set_library_folders, "folders"_a);
@@ -53,6 +69,9 @@ PYBIND11_MODULE(_cuda, m) {
         "path"_a);
     m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a, "blocks"_a = 0);
     m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
+    m.def(
+        "set_path", [](const std::string& name) { cuda::path() = cuda::Path(find_name("path", cuda::path_names, name)); }, "path"_a);
+    m.def("fused_plan", &fused_plan, "program"_a, "training"_a, "batch_rows"_a, "alone"_a);
     m.def("wait_for_stream", &cuda::wait_for_stream, "stream"_a);
 #ifdef FD_EMULATE
     m.attr("EMULATED") = true;

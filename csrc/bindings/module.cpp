@@ -128,7 +128,7 @@ PYBIND11_MODULE(_core, m) {
     py::register_exception<InternalError>(m, "InternalError", PyExc_RuntimeError);
     bind_engine(m, make_net);
     bind_kernels(m);
-    bind_population(m);
+    bind_population(m, make_cpu_population, "why_not_lanes", why_not_lanes);
     m.attr("ACTIVATIONS") = list_of(ops::activation_names);
     m.attr("LOSSES") = list_of(ops::loss_names);
     m.attr("METRICS") = list_of(metric_names);

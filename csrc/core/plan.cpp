@@ -104,6 +104,10 @@ ops::Rule Training::rule() const {
     throw InvalidArgument("optimizer: unknown kind '" + optimizer + "'");
 }
 
+double saturation_limit(ops::Activation a) {
+    return a == ops::Activation::sigmoid ? 5.0 : a == ops::Activation::tanh ? 2.5 : 0.0;
+}
+
 LossForm::LossForm(const Plan& plan, const Training& t) {
     const Op& top = plan.ops.back();
     const auto act = top.has_activation() ? top.activation : ops::Activation::linear;

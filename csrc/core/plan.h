@@ -124,6 +124,9 @@ struct Training {  // what is optimised
     int64_t totals(int64_t outputs) const;  // Σ loss, Σ rows, metric states
 };
 
+// |pre-activation| beyond which an activation counts as saturated; 0: it does not on both sides.
+double saturation_limit(ops::Activation);
+
 // How the loss is computed: softmax or sigmoid fused with their cross-entropy, from the pre-activation.
 struct LossForm {
     bool fused = false, logits = false;

@@ -36,6 +36,7 @@ public:
     virtual const Plan& plan() const = 0;
     virtual DType dtype() const = 0;
     virtual int64_t starts() const = 0;
+    virtual bool on_gpu() const { return false; }  // then data may lie in its memory
     virtual void read_tensor(int tensor, void* out) const = 0;  // (starts, size)
     virtual void write_tensor(int tensor, const void* in) = 0;
     virtual void configure(const Training&) = 0;  // resets the optimizers' state
@@ -58,5 +59,10 @@ std::string why_not_lanes(const Plan&, const Training&, DType, int64_t batch_row
 // `penalties`: (starts,) factors of every penalty, or null. Seeds decide shuffling and dropout.
 std::unique_ptr<PopulationBackend> make_cpu_population(int64_t inputs, std::vector<uint64_t> seeds,
                                                        const double* penalties, std::vector<Op> ops, DType dtype);
+
+// The same of the GPU's kernel for many nets, and its population.
+std::string why_not_fused(const Plan&, const Training&, DType, int64_t batch_rows);
+std::unique_ptr<PopulationBackend> make_cuda_population(int64_t inputs, std::vector<uint64_t> seeds,
+                                                        const double* penalties, std::vector<Op> ops, DType dtype);
 
 }  // namespace fd

@@ -36,6 +36,24 @@ int64_t Cadence::most(int64_t steps) const {
     return std::min(steps, level < 0 ? (epochs >> -level) + 1 : epochs << level);
 }
 
+void ProbeSchedule::begin(const TrainRequest& r) {
+    const int64_t batch = std::min(r.batch_size, r.train.rows());
+    cadence_ = {*r.probe_level, (r.train.rows() + batch - 1) / batch};
+    first_ = r.probe_first;
+    until_ = first_ ? 1 : cadence_.steps_to_next(r.epoch, r.first_batch);
+}
+
+std::optional<ProbeRecord> ProbeSchedule::follows(const Cursor& cursor, int64_t step, bool broken) {
+    if (until_-- != 1 && !broken) return std::nullopt;
+    const int64_t epoch = cursor.epoch(), batch = cursor.batch();
+    const int rank = cadence_.rank(epoch, batch);
+    ProbeRecord record{step, epoch, first_ || rank > cadence_.level ? ProbeRecord::always : rank, 0, -1};
+    first_ = false;
+    const bool ends = cursor.ends_epoch();
+    until_ = cadence_.steps_to_next(epoch + ends, ends ? 0 : batch + 1);
+    return record;
+}
+
 Ledger::Ledger(const TrainRequest& r, int64_t width, std::vector<double>& running)
     : request_(r), width_(width), running_(running), next_tick_(Clock::now() + std::chrono::milliseconds(100)),
       last_look_(Clock::now()) {

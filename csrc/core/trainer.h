@@ -2,6 +2,7 @@
 #pragma once
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "core/backend.h"
@@ -42,6 +43,21 @@ struct Cadence {
     int64_t steps_to_next(int64_t epoch, int64_t batch) const;
     int rank(int64_t epoch, int64_t batch) const;  // the lowest level at which one is due after it; level + 1: none is
     int64_t most(int64_t steps) const;             // that are due in so many steps
+};
+
+// When the probes of one call of train() are taken. Asked before every step, told after it.
+class ProbeSchedule {
+public:
+    void begin(const TrainRequest&);
+    int64_t most(int64_t steps) const { return cadence_.most(steps) + 2; }  // the first step's, and one of a broken one
+    bool due() const { return until_ == 1; }                                // whether a probe follows the next step
+    // After a step and before the cursor advances: the record to be filled, if a probe follows. `broken`: one must.
+    std::optional<ProbeRecord> follows(const Cursor&, int64_t step, bool broken);
+
+private:
+    Cadence cadence_;
+    bool first_ = false;
+    int64_t until_ = 0;
 };
 
 // Sums of the running epoch and of the finished ones. Everything is allocated by the constructor.

@@ -9,10 +9,6 @@ namespace {
 
 constexpr double none = std::numeric_limits<double>::quiet_NaN();
 
-double saturation_limit(ops::Activation a) {  // of |z|; 0: cannot saturate on both sides
-    return a == ops::Activation::sigmoid ? 5.0 : a == ops::Activation::tanh ? 2.5 : 0.0;
-}
-
 }  // namespace
 
 template <class T>
@@ -38,13 +34,10 @@ void Probe<T>::begin(const TrainRequest& r, ProbeRecords& records) {
     wide_.reserve(rows_, true, true);
     before_.reserve(plan_.parameters);
     top_.reserve(rows_ * plan_.outputs);
-    const int64_t batch = std::min(r.batch_size, r.train.rows());
-    cadence_ = {*r.probe_level, (r.train.rows() + batch - 1) / batch};
-    first_ = r.probe_first;
-    until_ = first_ ? 1 : cadence_.steps_to_next(r.epoch, r.first_batch);
+    schedule_.begin(r);
     records_ = &records;
     records.width = width_;
-    const size_t most = size_t(cadence_.most(r.steps) + 2);  // the first step's, and one of a loss that is no number
+    const size_t most = size_t(schedule_.most(r.steps));
     records.records.reserve(most);
     records.values.resize(most * size_t(width_));
 }
@@ -60,14 +53,10 @@ void Probe<T>::keep(const Worker& w) {
 
 template <class T>
 bool Probe<T>::follows(const Cursor& cursor, int64_t step, bool broken) {
-    kept_ = until_-- == 1;
-    if (!kept_ && !broken) return false;
-    const int64_t epoch = cursor.epoch(), batch = cursor.batch();
-    const int rank = cadence_.rank(epoch, batch);
-    next_ = {step, epoch, first_ || rank > cadence_.level ? ProbeRecord::always : rank, 0, -1};
-    first_ = false;
-    const bool ends = cursor.ends_epoch();
-    until_ = cadence_.steps_to_next(epoch + ends, ends ? 0 : batch + 1);
+    kept_ = due();
+    const auto record = schedule_.follows(cursor, step, broken);
+    if (!record) return false;
+    next_ = *record;
     return true;
 }
 

@@ -19,7 +19,7 @@ public:
     int64_t period(int64_t rows, int64_t batch, bool narrow) const;
 
     void begin(const TrainRequest&, ProbeRecords&);  // before the first step; allocates everything
-    bool due() const { return until_ == 1; }         // whether the next step is to be followed by a probe
+    bool due() const { return schedule_.due(); }     // whether the next step is to be followed by a probe
     void keep(const Worker&);                        // before such a step: remembers the weights
     // By worker 0, after a step and before the cursor advances: whether a probe follows, and when the next is due.
     bool follows(const Cursor&, int64_t step, bool broken);
@@ -33,9 +33,9 @@ private:
     State<T>& state_;
     Wide<T>& wide_;
     const Kernels<T>& k_;
-    int64_t rows_ = 0, width_ = 0, until_ = 0;  // width_: numbers of a record
-    Cadence cadence_;
-    bool first_ = false, kept_ = false;
+    int64_t rows_ = 0, width_ = 0;  // width_: numbers of a record
+    ProbeSchedule schedule_;
+    bool kept_ = false;
     ProbeRecords* records_ = nullptr;
     ProbeRecord next_;
     Buffer<T> before_, top_;  // weights before the step; the outputs, where the loss takes the pre-activation

@@ -7,10 +7,12 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "core/trainer.h"
 #include "cuda/data.h"
+#include "cuda/fused_net.h"
 #include "cuda/layers.h"
 #include "cuda/rounds.h"
 
@@ -21,8 +23,8 @@ template <class T>
 class CudaBackend final : public Backend {
 public:
     CudaBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, Rounding rounding)
-        : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, rounding, stream_), loader_(stream_),
-          rounds_(stream_) {
+        : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, rounding, stream_), fused_(stream_),
+          may_fuse_(rounding == Rounding::none), loader_(stream_), rounds_(stream_), probe_rounds_(stream_) {
         clear(state_.parameters, plan_.parameters);
         clear(state_.statistics, plan_.statistics);
         clear(state_.input_statistics, plan_.input_statistics);
@@ -58,18 +60,28 @@ public:
         state_.step = 0;
         configured_ = true;
         layers_.configure(&training_);
+        fused_.forget();
         running_.assign(size_t(width()), 0.0);
     }
 
     TrainOutcome train(const TrainRequest& request) override {
         require_training(request.train);
         const int64_t batch = std::min(request.batch_size, request.train.rows());
-        layers_.reserve(batch, true);
+        const bool fuses = may_fuse_ && fused_.takes(plan_, training_, batch);
+        if (!fuses) layers_.reserve(batch, true);
         if (request.validation) layers_.reserve(std::min(layers_.chunk_rows(), request.validation->rows()), false);
         const Feed feed = feed_of(request.train, batch, train_data_, request.goes_on, request.threads);
         Ledger ledger(request, width(), running_);
+        ProbeRecords probes;
+        ProbeSchedule schedule;
+        const bool probing = request.probe_level.has_value();
+        if (probing) {
+            schedule.begin(request);
+            probes.width = probe_width();
+        }
         Cursor cursor(request, plan_.seed), booked(request, plan_.seed);
         bool stop = request.steps == 0, drain = false;  // drain: nothing new is started, what is under way counts
+        std::optional<ProbeRecord> broken;
         auto book = [&](Round& round) {
             const double* totals = rounds_.results(round);
             for (int64_t i = 0; i < round.steps && !stop; ++i, totals += layers_.totals_width()) {
@@ -78,7 +90,10 @@ public:
                 ++state_.step;
                 if (booked.ends_epoch()) ledger.finish_epoch();
                 const bool asked = ledger.step_done(loss);
-                if (request.stop_on_nan && !std::isfinite(loss)) stop = true;  // later steps have changed nothing
+                if (request.stop_on_nan && !std::isfinite(loss)) {
+                    stop = true;  // later steps have changed nothing
+                    if (probing) broken = ProbeRecord{state_.step, booked.epoch(), ProbeRecord::always, 0, -1};
+                }
                 else drain |= asked;
                 booked.advance();
             }
@@ -92,9 +107,10 @@ public:
             book(round);
             if (stop || drain) break;
             bool validate = false;
-            for (; round.steps < feed.steps && issued < request.steps && !validate; ++issued, ++round.steps) {
+            std::optional<ProbeRecord> probe;
+            for (; round.steps < feed.steps && issued < request.steps && !validate && !probe; ++issued, ++round.steps) {
                 StepRecord r;
-                r.first = cursor.first(), r.order = cursor.order(), r.shuffled = !cursor.in_order();
+                r.first = cursor.first(), r.rows = cursor.rows(), r.order = cursor.order(), r.shuffled = !cursor.in_order();
                 r.step = first_step + issued;
                 r.learning_rate = request.learning_rates[issued];
                 const double rate = r.learning_rate * (training_.muon() ? training_.hyper.adam_lr_ratio : 1);
@@ -102,17 +118,29 @@ public:
                 round.records.get()[round.steps] = r;
                 round.rows[size_t(round.steps)] = cursor.rows();
                 validate = request.validation && cursor.ends_epoch();
+                if (probing) probe = schedule.follows(cursor, first_step + issued + 1, false);
                 cursor.advance();
             }
             feed.fill(round);
             rounds_.begin(round, fresh);
             fresh = false;
-            enqueue_steps(round, feed.shape, batch, request);
+            auto run = [&](int64_t from, int64_t to) {
+                if (from == to) return;
+                if (fuses) fused_.train(plan_, training_, state_, feed.shape, rounds_.steps(), to - from, request.stop_on_nan);
+                else enqueue_steps(round, from, to, feed.shape, batch, request);
+            };
+            run(0, round.steps - bool(probe));
+            if (probe) {
+                keep_weights();
+                run(round.steps - 1, round.steps);
+            }
             rounds_.end(round);
-            if (!validate) continue;
+            if (!validate && !probe) continue;
             book(rounds_.other());
             book(round);
+            if (probe && state_.step == probe->step) take_probe(*probe, request, true, probes), broken.reset();
             if (stop || drain) break;
+            if (!validate) continue;
             if (!evaluate_rows(*request.validation, ledger.validation_row(), request.poll, validation_data_, validated,
                                request.threads)) {
                 ledger.interrupt(true);
@@ -127,11 +155,19 @@ public:
         }
         stream_.synchronize();
         rounds_.forget();
+        if (broken) take_probe(*broken, request, false, probes);
         if (drain) ledger.interrupt(false);
-        return ledger.finish();
+        TrainOutcome outcome = ledger.finish();
+        outcome.probes = std::move(probes);
+        return outcome;
     }
 
-    int64_t probe_period(int64_t, int64_t) const override { return 0; }
+    // So that probes take about 1.5 % of the time, from the work alone: a seed gives the same ones on every GPU. In microseconds,
+    // guessed: a step of some launches and its arithmetic; a probe is a step out of line, which the host waits for.
+    int64_t probe_period(int64_t rows, int64_t batch_size) const override {
+        const double step = 20 + plan_.step_flops * double(std::min(batch_size, rows)) / 2e7, probe = 300;
+        return std::max<int64_t>(1, int64_t(probe / (0.015 * step)));
+    }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
         require_training(data);
@@ -258,15 +294,62 @@ private:
         return loss;
     }
 
-    void enqueue_steps(const Round& round, BatchShape shape, int64_t batch, const TrainRequest& request) {
+    int64_t probe_width() const {
+        int64_t n = 0;
+        for (const Op& o : plan_.ops) n += ProbeRecords::numbers_per_unit * o.out;
+        return n;
+    }
+    void keep_weights() {
+        before_.reserve(plan_.parameters);
+        stream_.copy(before_.get(), static_cast<const T*>(state_.parameters.get()), plan_.parameters);
+    }
+    void take_probe(ProbeRecord record, const TrainRequest& request, bool kept, ProbeRecords& records) {
+        const int64_t n = request.train.rows(), rows = std::min<int64_t>(256, n);
+        layers_.reserve(rows, true, true);
+        probe_rounds_.reserve(1, layers_.totals_width());
+        probe_numbers_.reserve(probe_width());
+        Round& round = probe_rounds_.next();
+        round.steps = 1;
+        StepRecord r;
+        r.step = state_.step;
+        if (train_data_.holds(request.train)) {
+            set(r, train_data_.where());
+            r.over = n, r.count = rows;
+        } else {
+            probe_blocks_.reserve(request.train, rows);
+            set(r, probe_blocks_.place(request.train, rows, [&](int64_t i) { return i * n / rows; }, 0, loader_, 1));
+        }
+        round.records.get()[0] = r;
+        probe_rounds_.begin(round, true);
+        BatchShape shape = shape_of(request.train, true);
+        shape.rows = rows;
+        layers_.probe_step(probe_rounds_.steps(), shape, kept ? before_.get() : nullptr, probe_numbers_.get());
+        probe_rounds_.end(round);
+        const double* totals = probe_rounds_.results(round);
+        record.loss = totals[0] + totals[1];
+        const size_t at = records.values.size();
+        records.values.resize(at + size_t(probe_width()));
+        download(records.values.data() + at, probe_numbers_.get(), size_t(probe_width()) * sizeof(double));
+        record.nonfinite_op = -1;
+        const double* numbers = records.values.data() + at;
+        for (size_t i = 0; i < plan_.ops.size() && record.nonfinite_op < 0; ++i) {
+            const int64_t out = plan_.ops[i].out;
+            for (int64_t c = 0; c < out; ++c)  // the mean of finite numbers is finite
+                if (!std::isfinite(numbers[2 * out + c])) record.nonfinite_op = int64_t(i);
+            numbers += ProbeRecords::numbers_per_unit * out;
+        }
+        records.records.push_back(record);
+    }
+
+    void enqueue_steps(const Round& round, int64_t first, int64_t last, BatchShape shape, int64_t batch, const TrainRequest& request) {
         const Signature now{shape, request.stop_on_nan, layers_.generation(), rounds_.generation()};
         if (!(now == captured_)) graphs_.clear(), ran_.clear(), captured_ = now;
-        for (int64_t i = 0; i < round.steps;) {
+        for (int64_t i = first; i < last;) {
             int64_t count = 1;  // steps of one graph: runs of whole batches in sizes that are used again
             const int64_t rows = round.rows[size_t(i)];
             if (rows == batch) {
                 int64_t run = 1;
-                while (i + run < round.steps && round.rows[size_t(i + run)] == batch) ++run;
+                while (i + run < last && round.rows[size_t(i + run)] == batch) ++run;
                 count = run >= 32 ? 32 : run >= 8 ? 8 : 1;
             }
             shape.rows = rows;
@@ -379,8 +462,13 @@ private:
     Training training_;
     bool configured_ = false;
     Layers<T> layers_;
+    FusedNet<T> fused_;
+    const bool may_fuse_;  // its products do not round their operands
     Loader loader_;
-    Rounds rounds_;
+    Rounds rounds_, probe_rounds_;
+    DeviceBuffer<T> before_;  // weights before the step that is probed
+    DeviceBuffer<double> probe_numbers_;
+    Blocks probe_blocks_;
     Resident train_data_, validation_data_, once_;
     Blocks blocks_;
     std::map<std::pair<int64_t, int64_t>, std::unique_ptr<Graph>> graphs_;  // by rows of a step and steps

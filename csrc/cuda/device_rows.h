@@ -71,8 +71,8 @@ struct LossRow {
 // Each of these returns weight · loss, in the row's first lane at least, and puts the gradient if asked for. A row's gradient may
 // take the place of p.
 template <class T, class Put>
-__device__ __forceinline__ double elementwise_row(const LossKind& l, const LossRow<T>& row, const RowLanes& lanes, bool wants_gradient,
-                                                  Put put) {
+__device__ __forceinline__ double elementwise_row(const LossKind& l, const LossRow<T>& row, const RowLanes& lanes,
+                                                  bool wants_gradient, Put put) {
     const T keep = T(1 - l.label_smoothing), shift = T(l.label_smoothing / 2), param = T(l.param);
     const double share = 1 / double(row.cols);
     const T scale = T(row.weight * row.factor * share);
@@ -100,7 +100,8 @@ struct ClassTargets {
 
 // -Σ t log softmax(z) = Σ t · logsumexp(z) - Σ t z, with z - max(z) for z; gradient softmax(z) Σt - t.
 template <class T, class Put>
-__device__ __forceinline__ double logits_row(const LossKind& l, const LossRow<T>& row, const RowLanes& lanes, bool wants_gradient, Put put) {
+__device__ __forceinline__ double logits_row(const LossKind& l, const LossRow<T>& row, const RowLanes& lanes,
+                                             bool wants_gradient, Put put) {
     const T* z = row.p;
     const ClassTargets<T> target(l, row);
     const T m = row_maximum(z, row.cols, lanes);
@@ -123,8 +124,8 @@ __device__ __forceinline__ double logits_row(const LossKind& l, const LossRow<T>
 
 // Keras's form on probabilities: q = clip(p/Σp), loss -Σ t log q; nothing flows through a clipped element.
 template <class T, class Put>
-__device__ __forceinline__ double probabilities_row(const LossKind& l, const LossRow<T>& row, const RowLanes& lanes, bool wants_gradient,
-                                                    Put put) {
+__device__ __forceinline__ double probabilities_row(const LossKind& l, const LossRow<T>& row, const RowLanes& lanes,
+                                                    bool wants_gradient, Put put) {
     const T* p = row.p;
     const ClassTargets<T> target(l, row);
     const T low = T(ops::probability_floor), high = T(1 - ops::probability_floor);
@@ -151,7 +152,8 @@ __device__ __forceinline__ double probabilities_row(const LossKind& l, const Los
 }
 
 template <class T, class Put>
-__device__ __forceinline__ double loss_row(const LossKind& l, const LossRow<T>& row, const RowLanes& lanes, bool wants_gradient, Put put) {
+__device__ __forceinline__ double loss_row(const LossKind& l, const LossRow<T>& row, const RowLanes& lanes,
+                                           bool wants_gradient, Put put) {
     if (!l.categorical()) return elementwise_row(l, row, lanes, wants_gradient, put);
     if (l.from_logits) return logits_row(l, row, lanes, wants_gradient, put);
     return probabilities_row(l, row, lanes, wants_gradient, put);
@@ -199,7 +201,9 @@ __device__ double row_value(const MetricSpec& m, const RowView<T>& v) {
     double sum = 0;
     for (int64_t c = 0; c < v.cols; ++c) {
         const double y = v.target(c), e = double(v.p[c]) - y, size = e < 0 ? -e : e, whole = y < 0 ? -y : y;
-        sum += Kind(m.kind) == Kind::mse ? e * e : Kind(m.kind) == Kind::mae ? size : 100 * size / (whole > 1e-7 ? whole : 1e-7);
+        sum += Kind(m.kind) == Kind::mse   ? e * e
+               : Kind(m.kind) == Kind::mae ? size
+                                           : 100 * size / (whole > 1e-7 ? whole : 1e-7);
     }
     return sum / double(v.cols);
 }

@@ -102,19 +102,20 @@ int64_t Layers<T>::chunk_rows() const {  // enough to fill the GPU, and not too 
 }
 
 template <class T>
-void Layers<T>::reserve(int64_t rows, bool backward) {
-    const bool fuses = backward && mlp_ && FusedMlp::worth_it(rows);
-    if (training_ && backward && (rows != split_rows_ || fuses != fuses_)) {
+void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
+    const bool fuses = probe ? fuses_ : backward && mlp_ && FusedMlp::worth_it(rows);  // a probe goes layer by layer
+    if (training_ && backward && !probe && (rows != split_rows_ || fuses != fuses_)) {
         fuses_ = fuses;
         set_splits(rows);
         ++generation_;
     }
     if (backward) gradients_.reserve(plan_.parameters * most_parts_);
-    if (fuses) mlp_->reserve(rows, stream_);
-    bool layered = backward && !fuses;  // else there are no gradients of layers' outputs
-    if (rows <= capacity_ && (backward_ready_ || !layered)) return;
+    if (fuses && !probe) mlp_->reserve(rows, stream_);
+    bool layered = backward && (probe || !fuses);  // else there are no gradients of layers' outputs
+    if (rows <= capacity_ && (backward_ready_ || !layered) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);
     layered |= backward_ready_ && capacity_ > 0;
+    probe |= probe_ready_;
     capacity_ = 0;  // should memory run out half-way
     ++generation_;
     x_.reserve(rows * plan_.inputs);
@@ -127,7 +128,7 @@ void Layers<T>::reserve(int64_t rows, bool backward) {
         if (o.kind == OpKind::batch_norm) widest_norm = std::max(widest_norm, o.out);
         if (o.kind == OpKind::layer_norm) mean_[size_t(i)].reserve(rows), inverse_[size_t(i)].reserve(rows);
         if (!layered) continue;
-        if (o.kind == OpKind::dense && ops::activation_needs[int(o.activation)] == ops::Needs::input) z_[size_t(i)].reserve(size);
+        if (o.kind == OpKind::dense && (probe || ops::activation_needs[int(o.activation)] == ops::Needs::input)) z_[size_t(i)].reserve(size);
         d_[size_t(i) + 1].reserve(size);
     }
     if (layered && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
@@ -137,7 +138,7 @@ void Layers<T>::reserve(int64_t rows, bool backward) {
         else y_.reserve(rows * plan_.outputs);
         weights_.reserve(rows);
         row_loss_.reserve(rows);
-        if (wants_probabilities_ || (form_.fused && op(last_).has_activity())) probabilities_.reserve(rows * plan_.outputs);
+        if (wants_probabilities_ || probe || (form_.fused && op(last_).has_activity())) probabilities_.reserve(rows * plan_.outputs);
         int64_t kernel = 0, square = 0;
         for (const Op& o : plan_.ops) {
             if (o.kind != OpKind::dense || !(o.matrix_penalty() || training_->muon())) continue;
@@ -150,7 +151,7 @@ void Layers<T>::reserve(int64_t rows, bool backward) {
         muon_parts_.reserve(kernel / update_block + 1);
     }
     capacity_ = rows;
-    backward_ready_ = layered;
+    backward_ready_ = layered, probe_ready_ = probe;
 }
 
 template <class T>
@@ -214,7 +215,9 @@ void Layers<T>::dense_forward(int i, const T* x, int64_t rows, Pass pass) {
     p.a = x, p.b = parameter(o.kernel), p.out = out;
     p.rounding = rounding_;
     p.epilogue.bias = parameter(o.bias);
-    if (pass >= Pass::inference && ops::activation_needs[int(act)] == ops::Needs::input) p.epilogue.pre_activation = z_[size_t(i)].get();
+    const bool wants_z = pass == Pass::probe ? act != ops::Activation::linear
+                                             : pass >= Pass::inference && ops::activation_needs[int(act)] == ops::Needs::input;
+    if (wants_z) p.epilogue.pre_activation = z_[size_t(i)].get();
     p.epilogue.activation = act == ops::Activation::softmax ? ops::Activation::linear : act;
     p.epilogue.alpha = T(o.alpha);
     p.epilogue.slope = parameter(o.slope);
@@ -289,7 +292,7 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
 
 template <class T>
 void Layers<T>::measure(const Steps& steps, const BatchShape& b, Pass pass) {
-    if (training_->metrics.empty()) return;
+    if (training_->metrics.empty() || pass == Pass::probe) return;
     Metrics<T> m;
     m.specs = metrics_.get(), m.count = int(training_->metrics.size());
     m.p = output(last_, pass);
@@ -334,11 +337,12 @@ void Layers<T>::predict_step(const Steps& steps, const BatchShape& b) {
 #define FD_INSTANTIATE(T)                                                                      \
     template Layers<T>::Layers(const Plan&, State<T>&, Rounding, cudaStream_t);                \
     template void Layers<T>::configure(const Training*);                                       \
-    template void Layers<T>::reserve(int64_t, bool);                                           \
+    template void Layers<T>::reserve(int64_t, bool, bool);                                        \
     template int64_t Layers<T>::chunk_rows() const;                                            \
     template const T* Layers<T>::output(int, Pass) const;                                      \
     template void Layers<T>::evaluate_step(const Steps&, const BatchShape&);                   \
     template void Layers<T>::predict_step(const Steps&, const BatchShape&);                    \
+    template void Layers<T>::probabilities_of(const T*, T*, int64_t);                          \
     template void Layers<T>::end_step(const Steps&, int64_t, bool);                            \
     template void Layers<T>::gather(const Steps&, const BatchShape&, bool);                    \
     template void Layers<T>::forward(const Steps&, int64_t, Pass, bool);                       \

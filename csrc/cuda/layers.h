@@ -19,10 +19,16 @@ struct State {  // what a net is made of and what training has made of it, on th
     int64_t step = 0;
 };
 
+inline UpdateRule update_rule(const Training& t) {
+    const ops::Hyper& h = t.hyper;
+    return {t.rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, t.muon() ? h.adam_weight_decay : h.weight_decay};
+}
+
 enum class Pass {
     predict,    // the net's outputs
     evaluate,   // outputs for the loss: logits if it is fused
     inference,  // as evaluate, and keeps what backward needs
+    probe,      // as inference, and keeps every pre-activation; no metrics
     train       // batch statistics and dropout
 };
 
@@ -41,7 +47,7 @@ public:
     Layers(const Plan& plan, State<T>& state, Rounding rounding, cudaStream_t stream);
 
     void configure(const Training* training);
-    void reserve(int64_t rows, bool backward);  // the only method that allocates
+    void reserve(int64_t rows, bool backward, bool probe = false);  // the only method that allocates
     int64_t chunk_rows() const;                 // rows that a pass without backward takes at once
     int totals_width() const { return totals_width_; }
     int64_t generation() const { return generation_; }  // changes when captured work is of no use any more
@@ -51,6 +57,8 @@ public:
     void evaluate_step(const Steps&, const BatchShape&);
     void gradient_step(const Steps&, const BatchShape&, bool training);  // whole gradients, see gradient()
     void predict_step(const Steps&, const BatchShape&);                  // see output(); end_step() is left to the caller
+    // A probe's way there and back, and its numbers (7 rows for each op), NaN where an op has none; `before`: weights, or null.
+    void probe_step(const Steps&, const BatchShape&, const T* before, double* numbers);
     const T* output(int op, Pass) const;                                 // of the op, in the pass just made
     const T* gradient(int tensor) const { return at(gradients_, tensor); }
 private:
@@ -108,9 +116,9 @@ private:
     bool combines_ = false, has_penalties_ = false, wants_probabilities_ = false;
     std::vector<bool> trains_up_to_;
     int64_t capacity_ = 0, split_rows_ = 0, generation_ = 0;
-    bool backward_ready_ = false, fuses_ = false;  // fuses_: gradients are made by mlp_
-    std::unique_ptr<FusedMlp> mlp_;                // or none
-    int64_t losses_ = 0;                           // of this step in row_loss_: one a row, or fewer
+    bool backward_ready_ = false, probe_ready_ = false, fuses_ = false;  // fuses_: gradients are made by mlp_
+    std::unique_ptr<FusedMlp> mlp_;                                      // or none
+    int64_t losses_ = 0;                                                 // of this step in row_loss_: one a row, or fewer
     std::vector<DeviceBuffer<T>> out_, z_, d_, mean_, inverse_;
     DeviceBuffer<T> gradients_, x_, y_, probabilities_, scratch_[4];
     DeviceBuffer<int32_t> labels_;

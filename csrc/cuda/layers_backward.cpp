@@ -2,7 +2,9 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/backend.h"
 #include "cuda/layers.h"
+#include "cuda/probe.h"
 
 namespace fd::cuda {
 
@@ -126,8 +128,7 @@ Update<T> Layers<T>::updates() const {
     u.stride = plan_.parameters;
     for (size_t k = 0; k < state_.slots.size() && k < 3; ++k) u.slots[k] = state_.slots[k].get();
     u.penalty_parts = penalty_parts_.get(), u.norm_parts = norm_parts_.get();
-    const ops::Hyper& h = training_->hyper;
-    u.rule = {training_->rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, training_->muon() ? h.adam_weight_decay : h.weight_decay};
+    u.rule = update_rule(*training_);
     return u;
 }
 
@@ -243,9 +244,44 @@ void Layers<T>::gradient_step(const Steps& steps, const BatchShape& b, bool trai
     end_step(steps, b.rows, false);
 }
 
+template <class T>
+void Layers<T>::probe_step(const Steps& steps, const BatchShape& b, const T* before, double* numbers) {
+    const Pass pass = Pass::probe;
+    gather(steps, b, true);
+    forward(steps, b.rows, pass, false);
+    loss(steps, b, pass);
+    backward(steps, b.rows, pass);
+    combine(updates(), true, stream_);
+    matrix_penalties(true);
+    end_step(steps, b.rows, false);
+    for (int i = 0; i <= last_; ++i) {
+        const Op& o = op(i);
+        UnitNumbers<T> u;
+        u.a = output(i, pass);
+        if (skips_activation(i, pass)) {
+            probabilities_of(u.a, probabilities_.get(), b.rows);
+            u.a = probabilities_.get();
+        }
+        if (o.kind == OpKind::activation) u.z = output(i - 1, pass);
+        else if (o.kind == OpKind::dense) u.z = (activation_of(i, pass) == ops::Activation::linear ? out_ : z_)[size_t(i)].get();
+        u.limit = o.has_activation() ? saturation_limit(o.activation) : 0;
+        u.rows = b.rows, u.cols = o.out, u.out = numbers;
+        FD_CUDA(cudaMemsetAsync(numbers, 0xff, size_t(ProbeRecords::numbers_per_unit * o.out) * sizeof(double), stream_));  // NaN
+        unit_numbers(u, stream_);
+        if (o.kind == OpKind::dense) {
+            const T *weights = parameter(o.kernel), *none = nullptr;
+            column_norms(static_cast<const T*>(at(gradients_, o.kernel)), none, o.in, o.out, numbers + 4 * o.out, stream_);
+            column_norms(weights, none, o.in, o.out, numbers + 5 * o.out, stream_);
+            if (before) column_norms(weights, before + plan_.tensors[size_t(o.kernel)].offset, o.in, o.out, numbers + 6 * o.out, stream_);
+        }
+        numbers += ProbeRecords::numbers_per_unit * o.out;
+    }
+}
+
 #define FD_INSTANTIATE(T)                                                                \
     template Update<T> Layers<T>::updates() const;                                       \
     template void Layers<T>::matrix_penalties(bool);                                     \
+    template void Layers<T>::probe_step(const Steps&, const BatchShape&, const T*, double*); \
     template void Layers<T>::train_step(const Steps&, const BatchShape&, bool);          \
     template void Layers<T>::gradient_step(const Steps&, const BatchShape&, bool);
 FD_INSTANTIATE(float)

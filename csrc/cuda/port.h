@@ -5,11 +5,25 @@
 #ifdef FD_EMULATE
 #include "cuda_emulator.h"
 #else
+#include <cooperative_groups.h>
 #include <cuda_runtime.h>
+
+#include "cuda/runtime.h"
 #define FD_DYN_SHARED(T, name)                                  \
     extern __shared__ __align__(128) unsigned char fd_shared_[]; \
     T* name = reinterpret_cast<T*>(fd_shared_)
 #define FD_LAUNCH(kernel, grid, block, bytes, stream, ...) kernel<<<grid, block, bytes, stream>>>(__VA_ARGS__)
+// All blocks run at once and may wait for each other.
+#define FD_LAUNCH_COOPERATIVE(kernel, grid, block, bytes, stream, ...) \
+    ::fd::cuda::launch_cooperative(kernel, grid, block, bytes, stream, __VA_ARGS__)
+#define FD_GRID_BARRIER() cooperative_groups::this_grid().sync()
+namespace fd::cuda {
+template <class... P>
+void launch_cooperative(void (*kernel)(P...), dim3 grid, dim3 block, size_t bytes, cudaStream_t stream, P... parameters) {
+    void* pointers[] = {static_cast<void*>(&parameters)...};
+    FD_CUDA(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, bytes, stream));
+}
+}  // namespace fd::cuda
 #endif
 
 #include "ops/hd.h"

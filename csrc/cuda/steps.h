@@ -11,14 +11,19 @@ namespace fd::cuda {
 struct StepRecord {
     const char *x = nullptr, *y = nullptr;  // the row that position 0 of the order stands for
     const double* weights = nullptr;        // likewise, or none
-    int64_t first = 0;                      // position of the batch's first row
+    int64_t first = 0, rows = 0;            // position of the batch's first row; how many there are
     ops::Shuffle order;
     bool shuffled = false;
+    int64_t over = 0, count = 0;  // count > 0: rows spread evenly, `count` of `over`
     int64_t step = 0;           // optimizer steps done before
     ops::Step<double> rule;     // this step's constants
     double learning_rate = 0;
+    int64_t epoch = 0, epoch_ends = -1;  // of populations: its number, for orders; which row of losses is complete after the step
 
-    FD_HD int64_t row(int64_t i) const { return shuffled ? int64_t(order(uint64_t(first + i))) : first + i; }
+    FD_HD int64_t row(int64_t i) const {
+        if (count) return i * over / count;
+        return shuffled ? int64_t(order(uint64_t(first + i))) : first + i;
+    }
 };
 
 struct Control {  // of a run of steps, on the device

@@ -91,7 +91,7 @@ struct Shuffle {
     uint64_t n = 0;
 
     Shuffle() = default;
-    Shuffle(uint64_t rows, uint64_t seed, uint32_t epoch) : n(rows) {
+    FD_HD Shuffle(uint64_t rows, uint64_t seed, uint32_t epoch) : n(rows) {
         int bits = 0;
         for (uint64_t v = n ? n - 1 : 0; v; v >>= 1) ++bits;
         half = (bits + 1) / 2 < 4 ? 4 : (bits + 1) / 2;

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from . import cuda, cuda_engine
 from .arrays import Array, empty_beside
 from .data import Rows
 from .engine import Engine, make_engine, value_dtype
@@ -140,7 +141,7 @@ class Loop:
         if order_seed is not None:
             raise ValueError(
                 "fit_many: shuffle='same' was asked for, and these nets are trained one at a time "
-                "(they are too large for lanes, or the device has none); use shuffle=True"
+                "(they are too large to share lanes or a GPU, or the device is the reference); use shuffle=True"
             )
 
         def one(i: int) -> bool:
@@ -257,7 +258,7 @@ class Crowd:
     ----------
     net : Net
         What they have in common.
-    device : {"cpu", "reference"}
+    device : {"cpu", "cuda", "reference"}
     training : dict
         What is optimised, as engines take it.
     seeds : ndarray of uint64, shape (starts,)
@@ -268,18 +269,20 @@ class Crowd:
     Attributes
     ----------
     reason : str
-        Why the nets are trained one by one, or empty if they share lanes.
+        Why the nets are trained one by one, or empty if they share lanes or a launch.
     """
 
     def __init__(
         self, net: Net, device: str, training: dict[str, Any], seeds: Array, penalties: Array | None, batch_rows: int
     ) -> None:
         self.net, self.device, self.training, self.seeds, self.penalties = net, device, training, seeds, penalties
-        self.reason = f"{'a GPU' if device == 'cuda' else 'the reference'} trains one net at a time"
+        self.reason = "the reference trains one net at a time"
         if device == "cpu":
             from ._core import why_not_lanes
 
             self.reason = why_not_lanes(net.program, training, batch_rows)
+        elif device == "cuda":
+            self.reason = cuda.require().why_not_fused(net.program, training, batch_rows)
         self.nets = self._make(net.program, penalties)
         self.nets.configure(training)
 
@@ -287,6 +290,8 @@ class Crowd:
         nets: Nets
         if self.reason:
             nets = Loop(self.device, program, self.seeds, penalties)
+        elif self.device == "cuda":
+            nets = cuda_engine.PopulationEngine(program, self.seeds, penalties)
         else:
             from ._core import Population
 

@@ -6,17 +6,27 @@ right, at the CPU's speed.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .arrays import Array, empty_beside, on_gpu, to_host
+from .arrays import Array, beside, empty_beside, on_gpu, to_host
 from .cuda import require
 
 if TYPE_CHECKING:
     from .engine import Progress, Validation
 
 HOST_OPTIMIZERS = ("kfac", "lbfgs", "newton_cg", "levenberg_marquardt")
+
+
+def _wait_for(module: Any, arrays: Iterable[Array | None]) -> None:
+    """Wait for whatever still writes these arrays: work on the stream that their interface names."""
+    for array in arrays:
+        if array is not None and on_gpu(array):
+            stream = array.__cuda_array_interface__.get("stream")  # type: ignore[attr-defined]
+            if stream is not None:
+                module.wait_for_stream(stream)
 
 
 class Engine:
@@ -54,7 +64,11 @@ class Engine:
         on_host = optimizer["kind"] in HOST_OPTIMIZERS
         if on_host:  # loss and metrics stay on the GPU
             self._twin().configure(training)
-            kept = {key: optimizer[key] for key in ("weight_decay", "clipvalue", "clipnorm", "global_clipnorm") if key in optimizer}
+            kept = {
+                key: optimizer[key]
+                for key in ("weight_decay", "clipvalue", "clipnorm", "global_clipnorm")
+                if key in optimizer
+            }
             training = {**training, "optimizer": {"kind": "sgd", "momentum": 0.0, "nesterov": False} | kept}
         self._gpu.configure(training)
         self._trains_on_host = on_host
@@ -78,12 +92,7 @@ class Engine:
     # ---- data ------------------------------------------------------------------------------------------------------
 
     def _ready(self, *arrays: Array | None) -> None:
-        """Wait for whatever still writes these arrays: work on the stream that their interface names."""
-        for array in arrays:
-            if array is not None and on_gpu(array):
-                stream = array.__cuda_array_interface__.get("stream")  # type: ignore[attr-defined]
-                if stream is not None:
-                    self._module.wait_for_stream(stream)
+        _wait_for(self._module, arrays)
 
     def _room(self, x: Array) -> Any:
         """Makes an array for results beside `x`; None lets the engine make NumPy's."""
@@ -162,3 +171,71 @@ class Engine:
         self._ready(x)
         found: list[Array] = self._gpu.activations(x, n_threads=n_threads, empty=self._room(x))
         return found
+
+
+class PopulationEngine:
+    """See `fastdense.crowd.Nets`: many nets in one kernel.
+
+    Parameters
+    ----------
+    program : dict
+    seeds : ndarray of uint64, shape (starts,)
+    penalties : ndarray of shape (starts,), optional
+        Factor of every penalty of each net.
+
+    Raises
+    ------
+    fastdense.cuda.CudaUnavailable
+        If there is no GPU to compute on.
+    """
+
+    def __init__(self, program: dict[str, Any], seeds: Array, penalties: Array | None) -> None:
+        self._module = require()
+        self._nets = self._module.Population(program, seeds, penalties)
+
+    def configure(self, training: dict[str, Any]) -> None:
+        self._nets.configure(training)
+
+    def get_tensors(self) -> list[Array]:
+        return list(self._nets.get_tensors())
+
+    def set_tensors(self, tensors: list[Array]) -> None:
+        self._nets.set_tensors(tensors)
+
+    def get_slots(self) -> list[list[Array]]:
+        return list(self._nets.get_slots())
+
+    def get_numbers(self) -> Array:
+        numbers: Array = self._nets.get_numbers()
+        return numbers
+
+    def set_slots(self, slots: list[list[Array]], step: int, numbers: Array) -> None:
+        self._nets.set_slots(slots, step, numbers)
+
+    def train(self, x: Array, y: Array, w: Array | None, **options: Any) -> dict[str, Any]:
+        result: dict[str, Any] = self._nets.train(*self._ready(x, y, w), **options)
+        return result
+
+    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
+        losses: Array = self._nets.evaluate(*self._ready(x, y, w), n_threads=n_threads)
+        return losses
+
+    def predict(self, x: Array, out: Array, *, n_threads: int) -> None:
+        (x,) = self._ready(x)
+        if not on_gpu(out):
+            self._nets.predict(x, out, n_threads=n_threads)
+            return
+        host = np.empty(out.shape, out.dtype)
+        self._nets.predict(x, host, n_threads=n_threads)
+        out[...] = beside(host, out)
+
+    def keep(self, which: Array) -> None:
+        self._nets.keep(which)
+
+    def restore(self, which: Array) -> None:
+        self._nets.restore(which)
+
+    def _ready(self, *arrays: Any) -> list[Any]:
+        """The arrays, when nobody writes them any more; weights of each start in the host's memory."""
+        _wait_for(self._module, arrays)
+        return [a if i < 2 or a is None or a.ndim == 1 else to_host(a) for i, a in enumerate(arrays)]

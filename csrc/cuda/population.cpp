@@ -1,0 +1,383 @@
+// Many nets of one shape on the GPU, all in one launch of the fused kernel. Launches are cut by steps so that the caller can look
+// in; what a net learns does not depend on where.
+#include "core/population.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+
+#include "cuda/data.h"
+#include "cuda/fused_net.h"
+#include "ops/rng.h"
+
+namespace fd::cuda {
+namespace {
+
+// How much work the next launch gets, so that one takes about `wanted` seconds.
+class Pace {
+public:
+    Pace(int64_t first, int64_t most) : count_(std::clamp<int64_t>(first, 1, most)), most_(most) {}
+    int64_t count() const { return count_; }
+    template <class F>
+    void timed(F&& launch) {
+        const auto begin = Clock::now();
+        launch();
+        const double took = std::chrono::duration<double>(Clock::now() - begin).count();
+        const double factor = std::clamp(wanted / std::max(took, 1e-6), 0.25, 4.0);
+        count_ = std::clamp(int64_t(double(count_) * factor), int64_t(1), most_);
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    static constexpr double wanted = 0.03;
+    int64_t count_;
+    const int64_t most_;
+};
+
+template <class T>
+class Population final : public PopulationBackend {
+public:
+    Population(int64_t inputs, std::vector<uint64_t> seeds, const double* penalties, std::vector<Op> ops)
+        : plan_((require_device(), inputs), 0, std::move(ops)), starts_(int64_t(seeds.size())), loader_(stream_) {
+        if (starts_ < 1) throw InvalidArgument("a population needs at least one start");
+        clear(parameters_, starts_ * plan_.parameters);
+        clear(statistics_, starts_ * plan_.statistics);
+        clear(input_, plan_.input_statistics);
+        upload(seeds_, seeds.data(), starts_);
+        if (penalties) upload(penalties_, penalties, starts_);
+    }
+    ~Population() override { (void)cudaStreamSynchronize(stream_); }
+
+    const Plan& plan() const override { return plan_; }
+    DType dtype() const override { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
+    int64_t starts() const override { return starts_; }
+    bool on_gpu() const override { return true; }
+    const Training* training() const override { return configured_ ? &training_ : nullptr; }
+    int slots() const override { return int(slots_.size()); }
+    void set_step(int64_t step) override { step_ = step; }
+
+    void read_tensor(int tensor, void* out) const override {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (!t.float64) return strided(out, place(tensor), tensor, true);
+        for (int64_t i = 0; i < starts_; ++i)  // the same for all nets
+            stream_.download(static_cast<double*>(out) + i * t.size(),
+                             static_cast<const double*>(input_.get() + t.offset), t.size());
+        stream_.synchronize();
+    }
+    void write_tensor(int tensor, const void* in) override {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (!t.float64) return strided(const_cast<void*>(in), place(tensor), tensor, false);
+        stream_.upload(input_.get() + t.offset, static_cast<const double*>(in), t.size());
+        stream_.synchronize();
+    }
+    void read_slot(int slot, int tensor, void* out) const override {
+        strided(out, slot_place(slot, tensor), tensor, true);
+    }
+    void write_slot(int slot, int tensor, const void* in) override {
+        strided(const_cast<void*>(in), slot_place(slot, tensor), tensor, false);
+    }
+
+    void configure(const Training& training) override {
+        const std::string why =
+            plan_fused(plan_, &training, FusedMode::train, false, 1, int(sizeof(T)), fused_device()).why_not;
+        if (!why.empty()) throw InvalidArgument("these nets cannot be trained together on the GPU: " + why);
+        std::vector<DeviceBuffer<T>> slots(size_t(ops::rule_slots[int(training.rule())]));
+        for (DeviceBuffer<T>& slot : slots) clear(slot, starts_ * plan_.parameters);
+        if (training.rule() == ops::Rule::adagrad) {
+            const std::vector<T> start(size_t(plan_.parameters), T(training.hyper.initial_accumulator_value));
+            for (int64_t i = 0; i < starts_; ++i)
+                stream_.upload(slots[0].get() + i * plan_.parameters, start.data(), plan_.parameters);
+        }
+        stream_.synchronize();
+        training_ = training;
+        slots_ = std::move(slots);
+        step_ = 0;
+        configured_ = true;
+        for (Tables& t : tables_) t.batch = -1;
+    }
+
+    void keep(const uint8_t* which) override {
+        kept_[0].reserve(starts_ * plan_.parameters);
+        kept_[1].reserve(std::max<int64_t>(starts_ * plan_.statistics, 1));
+        copy_nets(which, parameters_, kept_[0], plan_.parameters);
+        copy_nets(which, statistics_, kept_[1], plan_.statistics);
+    }
+    void restore(const uint8_t* which) override {
+        if (!kept_[0].size()) throw InternalError("restore: nothing was kept");
+        copy_nets(which, kept_[0], parameters_, plan_.parameters);
+        copy_nets(which, kept_[1], statistics_, plan_.statistics);
+    }
+
+    PopulationOutcome train(const PopulationRequest& r) override {
+        require_training(r.train);
+        const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch,
+                      steps = r.epochs * batches;
+        // In a full batch the order only changes the order of sums, unless dropout goes by the position of a row.
+        bool dropout = false;
+        for (const Op& o : plan_.ops) dropout |= o.kind == OpKind::dropout;
+        const bool shuffled = r.shuffle && (batch < n || dropout);
+        std::vector<int32_t> which;
+        for (int64_t i = 0; i < starts_; ++i)
+            if (!r.active || r.active[i]) which.push_back(int32_t(i));
+        FusedTables<T>& tables = tables_for(FusedMode::train, batch);
+        const Placed at = resident(train_data_, r.train, r.threads);
+        FusedNets<T> nets = nets_for(r.train, r.start_weights);
+        nets.nets = int64_t(which.size());
+        tables.fill(nets, nets.nets);
+        upload(which_, which.data(), nets.nets);
+        nets.which = which_.get();
+        if (r.factors) upload(factors_, r.factors, starts_), nets.factors = factors_.get();
+        losses_.reserve(std::max<int64_t>(r.epochs * starts_, 1));
+        clear(epoch_sums_, starts_);
+        nets.losses = losses_.get(), nets.loss_stride = starts_, nets.epoch_sums = epoch_sums_.get();
+        const int64_t most = std::min<int64_t>(most_records, std::max<int64_t>(steps, 1));
+        records_.reserve(most), host_records_.reserve(most);
+        nets.records = records_.get();
+        Pace pace(int64_t(1e11 / (plan_.step_flops * double(batch) * double(nets.nets) + 1e5)), most);
+        int64_t done = 0;
+        bool stopped = false;
+        ops::Shuffle order;
+        auto next = Clock::now() + std::chrono::milliseconds(100);
+        while (done < steps && nets.nets && !stopped) {
+            const int64_t count = std::min(pace.count(), steps - done);
+            for (int64_t i = 0; i < count; ++i) {
+                const int64_t s = done + i, epoch = s / batches, b = s % batches;
+                StepRecord& record = host_records_.get()[i] = StepRecord();
+                record.x = at.x, record.y = at.y, record.weights = at.weights;
+                record.first = b * batch, record.rows = std::min(batch, n - b * batch);
+                record.step = step_ + s, record.epoch = r.epoch + epoch;
+                if (b + 1 == batches) record.epoch_ends = epoch;
+                record.learning_rate = r.rates[s];
+                record.rule = ops::prepare_step(training_.rule(), training_.hyper, r.rates[s], record.step + 1);
+                record.shuffled = shuffled;
+                if (shuffled && r.one_order) {
+                    if (!i || b == 0) order = ops::Shuffle(uint64_t(n), r.order_seed, uint32_t(record.epoch));
+                    record.order = order;
+                }
+            }
+            pace.timed([&] {
+                stream_.upload(records_.get(), static_cast<const StepRecord*>(host_records_.get()), count);
+                nets.count = count;
+                fused(tables.plan, nets, stream_);
+                stream_.synchronize();
+            });
+            done += count;
+            if (!r.tick || done == steps || Clock::now() < next) continue;
+            stopped = r.tick(double(done) / double(steps));
+            next = Clock::now() + std::chrono::milliseconds(100);
+        }
+        const int64_t epochs = batches ? done / batches : 0;
+        std::vector<double> found(size_t(epochs * starts_));
+        if (epochs) stream_.download(found.data(), static_cast<const double*>(losses_.get()), epochs * starts_);
+        stream_.synchronize();
+        PopulationOutcome out;
+        out.interrupted = stopped;
+        out.epochs.assign(size_t(starts_), 0);
+        for (const int32_t i : which) {
+            out.epochs[size_t(i)] = epochs;
+            for (int64_t e = 0; e < epochs; ++e) r.losses[e * starts_ + i] = found[size_t(e * starts_ + i)];
+        }
+        step_ += steps;
+        return out;
+    }
+
+    void evaluate(const Dataset& data, const double* weights, int threads, const Poll& poll, double* losses) override {
+        require_training(data);
+        FusedTables<T>& tables = tables_for(FusedMode::evaluate, data.rows());
+        const Placed at = resident(once_, data, threads);
+        FusedNets<T> nets = nets_for(data, weights);
+        losses_.reserve(starts_);
+        nets.losses = losses_.get(), nets.loss_stride = starts_;
+        StepRecord record = record_of(at, data.rows());
+        record.epoch_ends = 0;
+        upload(records_, &record, 1);
+        nets.records = records_.get(), nets.count = 1;
+        each_group(data.rows(), starts_, poll, [&](int64_t first, int64_t count) {
+            nets.first_net = first, nets.nets = count;
+            tables.fill(nets, count);
+            fused(tables.plan, nets, stream_);
+            stream_.synchronize();
+        });
+        stream_.download(losses, static_cast<const double*>(losses_.get()), starts_);
+        stream_.synchronize();
+        once_.free();
+    }
+
+    void predict(const View& x, int threads, const Poll& poll, void* out) override {
+        if (x.cols != plan_.inputs) throw InvalidArgument("x must be (rows, inputs)");
+        if (x.rows == 0) return;
+        Dataset data;
+        data.x = x;
+        FusedTables<T>& tables = tables_for(FusedMode::predict, x.rows);
+        const Placed at = resident(once_, data, threads);
+        FusedNets<T> nets = nets_for(data, nullptr);
+        const int64_t row_bytes = plan_.outputs * int64_t(sizeof(T)),
+                      rows = std::clamp<int64_t>(most_output / row_bytes, 1, x.rows);
+        const int64_t most = std::clamp<int64_t>(most_output / (row_bytes * rows), 1, starts_);
+        outputs_.reserve(most * rows * plan_.outputs);
+        nets.out = outputs_.get(), nets.count = 1;
+        each_group(x.rows, most, poll, [&](int64_t first, int64_t count) {
+            nets.first_net = first, nets.nets = count;
+            tables.fill(nets, count);
+            for (int64_t r = 0; r < x.rows; r += rows) {
+                StepRecord record = record_of(at, std::min(rows, x.rows - r));
+                record.first = r;
+                upload(records_, &record, 1);
+                nets.records = records_.get();
+                nets.rows = record.rows;
+                fused(tables.plan, nets, stream_);
+                const size_t width = size_t(record.rows * row_bytes);
+                FD_CUDA(cudaMemcpy2DAsync(static_cast<char*>(out) + (first * x.rows + r) * row_bytes,
+                                          size_t(x.rows * row_bytes), outputs_.get(), width, width, size_t(count),
+                                          cudaMemcpyDeviceToHost, stream_));
+                stream_.synchronize();
+            }
+        });
+        once_.free();
+    }
+
+private:
+    using Clock = std::chrono::steady_clock;
+    static constexpr int64_t most_records = 4096, most_output = int64_t(64) << 20;
+
+    struct Tables : FusedTables<T> {
+        int64_t batch = -1;
+    };
+    FusedTables<T>& tables_for(FusedMode mode, int64_t batch) {
+        Tables& t = tables_[int(mode)];
+        if (t.batch != batch) {
+            const Training* training = mode == FusedMode::predict ? nullptr : &training_;
+            t.batch = -1;
+            t.set(plan_fused(plan_, training, mode, false, batch, int(sizeof(T)), fused_device()), stream_);
+            if (!t.plan.why_not.empty())
+                throw InvalidArgument("these nets cannot work together on the GPU: " + t.plan.why_not);
+            t.batch = batch;
+        }
+        return t;
+    }
+
+    Placed resident(Resident& home, const Dataset& data, int threads) {
+        if (!Resident::fits(data))
+            throw OutOfMemory("the data of a population must fit in the GPU's memory; use fewer rows, or device='cpu'");
+        return home.place(data, loader_, threads);
+    }
+    static StepRecord record_of(const Placed& at, int64_t rows) {
+        StepRecord record;
+        record.x = at.x, record.y = at.y, record.weights = at.weights;
+        record.rows = rows;
+        return record;
+    }
+    FusedNets<T> nets_for(const Dataset& data, const double* own_weights) {
+        FusedNets<T> n;
+        n.parameters = parameters_.get(), n.statistics = statistics_.get();
+        n.parameter_stride = plan_.parameters, n.statistic_stride = plan_.statistics;
+        for (size_t k = 0; k < slots_.size(); ++k) n.slots[k] = slots_[k].get();
+        if (plan_.normalizes_input()) {
+            n.mean = input_.get() + plan_.tensors[size_t(plan_.ops[0].mean)].offset;
+            n.variance = input_.get() + plan_.tensors[size_t(plan_.ops[0].variance)].offset;
+        }
+        if (configured_) n.rule = update_rule(training_);
+        const BatchShape shape = shape_of(data, true);
+        n.x = shape.x, n.y = shape.y, n.weighted = shape.weighted && !own_weights;
+        n.seeds = seeds_.get(), n.penalties = penalties_.get();
+        n.rows = data.rows();
+        if (own_weights) upload(own_weights_, own_weights, starts_ * data.rows()), n.own_weights = own_weights_.get();
+        return n;
+    }
+
+    // body(first net, how many), some at a time; the poll may end it.
+    template <class F>
+    void each_group(int64_t rows, int64_t most, const Poll& poll, F&& body) const {
+        Pace pace(int64_t(1e11 / (plan_.step_flops * double(rows) + 1e4)), most);
+        for (int64_t first = 0; first < starts_;) {
+            const int64_t count = std::min(pace.count(), starts_ - first);
+            pace.timed([&] { body(first, count); });
+            first += count;
+            if (poll && poll()) return;
+        }
+    }
+
+    void require_training(const Dataset& data) const {
+        if (!configured_) throw InternalError("the population was not configured before training or evaluation");
+        if (data.rows() < 1 || data.x.cols != plan_.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
+        if (!data.y || data.y.rows != data.rows() || data.y.cols != (training_.sparse() ? 1 : plan_.outputs))
+            throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
+    }
+
+    template <class S>
+    void clear(DeviceBuffer<S>& b, int64_t n) {
+        b.reserve(std::max<int64_t>(n, 1));
+        stream_.zero(b.get(), b.size());
+    }
+    template <class S>
+    void upload(DeviceBuffer<S>& b, const S* from, int64_t n) {
+        b.reserve(std::max<int64_t>(n, 1));
+        stream_.upload(b.get(), from, n);
+    }
+    T* place(int tensor) const {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        return (t.trainable ? parameters_ : statistics_).get() + t.offset;
+    }
+    T* slot_place(int slot, int tensor) const {
+        return slots_[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
+    }
+    // A tensor of all nets between the device and a dense (starts, size) array.
+    void strided(void* dense, T* there, int tensor, bool download) const {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        const size_t width = size_t(t.size()) * sizeof(T),
+                     pitch = size_t(t.trainable ? plan_.parameters : plan_.statistics) * sizeof(T);
+        if (download)
+            FD_CUDA(
+                cudaMemcpy2DAsync(dense, width, there, pitch, width, size_t(starts_), cudaMemcpyDeviceToHost, stream_));
+        else
+            FD_CUDA(
+                cudaMemcpy2DAsync(there, pitch, dense, width, width, size_t(starts_), cudaMemcpyHostToDevice, stream_));
+        stream_.synchronize();
+    }
+    void copy_nets(const uint8_t* which, const DeviceBuffer<T>& from, const DeviceBuffer<T>& to, int64_t size) const {
+        for (int64_t i = 0, end; size && i < starts_; i = end) {  // runs of chosen nets
+            for (end = i; end < starts_ && bool(which[end]) == bool(which[i]); ++end) {}
+            if (which[i])
+                stream_.copy(to.get() + i * size, static_cast<const T*>(from.get() + i * size), (end - i) * size);
+        }
+        stream_.synchronize();
+    }
+
+    Plan plan_;
+    const int64_t starts_;
+    Stream stream_;
+    Loader loader_;
+    Training training_;
+    bool configured_ = false;
+    int64_t step_ = 0;
+    DeviceBuffer<T> parameters_, statistics_, kept_[2], outputs_;
+    std::vector<DeviceBuffer<T>> slots_;
+    DeviceBuffer<double> input_, penalties_, factors_, own_weights_, epoch_sums_, losses_;
+    DeviceBuffer<uint64_t> seeds_;
+    DeviceBuffer<int32_t> which_;
+    DeviceBuffer<StepRecord> records_;
+    PinnedBuffer<StepRecord> host_records_;
+    Resident train_data_, once_;
+    Tables tables_[3];  // by mode
+};
+
+}  // namespace
+}  // namespace fd::cuda
+
+namespace fd {
+
+std::string why_not_fused(const Plan& plan, const Training& training, DType dtype, int64_t batch_rows) {
+    return cuda::plan_fused(plan, &training, cuda::FusedMode::train, false, std::max<int64_t>(batch_rows, 1),
+                            int(size_of(dtype)), cuda::fused_device())
+        .why_not;
+}
+
+std::unique_ptr<PopulationBackend> make_cuda_population(int64_t inputs, std::vector<uint64_t> seeds,
+                                                        const double* penalties, std::vector<Op> ops, DType dtype) {
+    if (dtype == DType::f32)
+        return std::make_unique<cuda::Population<float>>(inputs, std::move(seeds), penalties, std::move(ops));
+    return std::make_unique<cuda::Population<double>>(inputs, std::move(seeds), penalties, std::move(ops));
+}
+
+}  // namespace fd
