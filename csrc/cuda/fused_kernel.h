@@ -8,17 +8,23 @@ namespace fd::cuda {
 namespace {
 
 template <class T>
-struct Memory {  // of one team
+struct Memory {  // of one team; few pointers, for registers are scarce
+    const FusedProgram& p;
+    char* base;
     T* numbers;
-    double *scratch, *mean, *inverse, *weights;
-    int64_t* row_ids;
-    int32_t* labels;
-    FusedState* state;
-    __device__ Memory(const FusedProgram& p, char* base)
-        : numbers(reinterpret_cast<T*>(base + p.numbers)), scratch(reinterpret_cast<double*>(base + p.scratch)),
-          mean(reinterpret_cast<double*>(base + p.input_numbers)), inverse(mean + p.inputs),
-          weights(reinterpret_cast<double*>(base + p.weights)), row_ids(reinterpret_cast<int64_t*>(base + p.row_ids)),
-          labels(reinterpret_cast<int32_t*>(base + p.labels)), state(reinterpret_cast<FusedState*>(base + p.state)) {}
+    __device__ __forceinline__ Memory(const FusedProgram& program, char* at)
+        : p(program), base(at), numbers(reinterpret_cast<T*>(at + program.numbers)) {}
+    template <class S>
+    __device__ __forceinline__ S* at(int bytes) const {
+        return reinterpret_cast<S*>(base + bytes);
+    }
+    __device__ __forceinline__ double* scratch() const { return at<double>(p.scratch); }
+    __device__ __forceinline__ double* mean() const { return at<double>(p.input_numbers); }
+    __device__ __forceinline__ double* inverse() const { return mean() + p.inputs; }
+    __device__ __forceinline__ double* weights() const { return at<double>(p.weights); }
+    __device__ __forceinline__ int64_t* row_ids() const { return at<int64_t>(p.row_ids); }
+    __device__ __forceinline__ int32_t* labels() const { return at<int32_t>(p.labels); }
+    __device__ __forceinline__ FusedState& state() const { return *at<FusedState>(p.state); }
 };
 
 // Tensors between global memory in the plan's layout and ours.
@@ -43,26 +49,26 @@ __device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>&
     const bool targets = p.mode != FusedMode::predict;
     for (int r = team.thread; r < b.rows; r += team.size) {
         const int64_t at = step.first + b.first + r, row = step.shuffled ? int64_t(b.net->order(uint64_t(at))) : at;
-        m.row_ids[r] = row;
+        m.row_ids()[r] = row;
         if (!targets) continue;
-        if (own_weights) m.weights[r] = own_weights[row];
-        else if (n.weighted) m.weights[r] = step.weights[row];
-        if (!p.targets) m.labels[r] = read<int32_t>(step.y + row * n.y.row_stride, n.y.dtype);
+        if (own_weights) m.weights()[r] = own_weights[row];
+        else if (n.weighted) m.weights()[r] = step.weights[row];
+        if (!p.targets) m.labels()[r] = read<int32_t>(step.y + row * n.y.row_stride, n.y.dtype);
     }
     team.sync();
     each_element(b.rows, p.inputs, team.thread, team.size, [&](int r, int c) {
-        const char* from = step.x + m.row_ids[r] * n.x.row_stride + c * n.x.col_stride;
+        const char* from = step.x + m.row_ids()[r] * n.x.row_stride + c * n.x.col_stride;
         T v;
         if (p.normalizes)
-            v = T((read<double>(from, n.x.dtype) - m.mean[c]) *
-                  m.inverse[c]);  // in double: an offset may dwarf the spread
+            v = T((read<double>(from, n.x.dtype) - m.mean()[c]) *
+                  m.inverse()[c]);  // in double: an offset may dwarf the spread
         else v = read<T>(from, n.x.dtype);
         m.numbers[p.x + r * p.ld_x + c] = v;
     });
     if (targets && p.targets)
         each_element(b.rows, p.targets, team.thread, team.size, [&](int r, int c) {
             m.numbers[p.y + r * p.targets + c] =
-                read<T>(step.y + m.row_ids[r] * n.y.row_stride + c * n.y.col_stride, n.y.dtype);
+                read<T>(step.y + m.row_ids()[r] * n.y.row_stride + c * n.y.col_stride, n.y.dtype);
         });
     team.sync();
 }
@@ -86,8 +92,8 @@ __device__ __forceinline__ void measure(const FusedProgram& p, const Memory<T>& 
     }
     for (int r = team.thread; r < rows; r += team.size) {
         const RowView<T> row{s + from + r * p.ld_output, p.targets ? s + p.y + r * p.targets : nullptr,
-                             p.targets ? -1 : m.labels[r], p.outputs};
-        const double w = weighted ? m.weights[r] : 1;
+                             p.targets ? -1 : m.labels()[r], p.outputs};
+        const double w = weighted ? m.weights()[r] : 1;
         sums[1] += w;
 #pragma unroll
         for (int k = 0; k < most_fused_metrics; ++k)
@@ -109,9 +115,9 @@ __device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>&
         LossRow<T> row;
         row.p = s + p.output + r * p.ld_output;
         if (p.targets) row.y = s + p.y + r * p.targets;
-        else row.label = m.labels[r];
+        else row.label = m.labels()[r];
         row.cols = p.outputs;
-        if (weighted) row.weight = m.weights[r];
+        if (weighted) row.weight = m.weights()[r];
         row.factor = b.net->share;
         const double loss = loss_row(kind, row, lanes, train && there, [&](int c, T g) {
             if (p.top_gradient >= 0) s[p.top_gradient + r * p.ld_output + c] = g;
@@ -191,7 +197,7 @@ __device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<
         }
     T scale = T(1);
     if (rule.global_clipnorm > 0) {
-        team.sums(square, m.scratch);
+        team.sums(square, m.scratch());
         scale = T(norm_scale(square[0], rule.global_clipnorm));
     }
     for (int i = 0; i < p.segment_count; ++i) {
@@ -199,7 +205,7 @@ __device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<
         if (clips && p.segment_norms) {
             square[0] = 0;
             for (int e = s.first + team.thread; e < s.last; e += team.size) square[0] += double(g[e]) * double(g[e]);
-            team.sums(square, m.scratch);
+            team.sums(square, m.scratch());
             scale = T(norm_scale(square[0], rule.clipnorm));
         }
         const bool add_penalty = !clips && (s.l1 != 0 || s.l2 != 0);
@@ -233,7 +239,7 @@ __device__ __forceinline__ void share_step(const FusedProgram& p, const FusedNet
     const int block = int(blockIdx.x), blocks = p.blocks, P = p.parameter_count;
     T *w = m.numbers + p.parameters, *g = m.numbers + p.gradients;
     double* all = n.block_sums + (turn & 1) * 8 * blocks;  // those of the last step are still being read
-    team.sums(sums, m.scratch);
+    team.sums(sums, m.scratch());
     if (team.thread == 0)
 #pragma unroll
         for (int k = 0; k < sum_count; ++k) all[block * 8 + k] = sums[k];
@@ -248,7 +254,7 @@ __device__ __forceinline__ void share_step(const FusedProgram& p, const FusedNet
     }
     team.sync();
     penalty[0] = change(begin, end);
-    team.sums(penalty, m.scratch);
+    team.sums(penalty, m.scratch());
     if (team.thread == 0) all[block * 8 + sum_count] = penalty[0];
     copy_numbers(n.new_parameters, w, begin, end, team);
     FD_GRID_BARRIER();
@@ -275,11 +281,11 @@ __device__ __forceinline__ void bring_in(const FusedProgram& p, const FusedNets<
     for (int e = team.thread; leader && e < p.slot_count * P; e += team.size) slots[e] = T(0);
     if (p.normalizes)
         for (int c = team.thread; c < p.inputs; c += team.size) {
-            m.mean[c] = n.mean[c];
-            m.inverse[c] = n.variance[c] > 0 ? 1 / ops::vsqrt(n.variance[c]) : 1.0;
+            m.mean()[c] = n.mean[c];
+            m.inverse()[c] = n.variance[c] > 0 ? 1 / ops::vsqrt(n.variance[c]) : 1.0;
         }
     if (team.thread == 0) {
-        FusedState& state = *m.state;
+        FusedState& state = m.state();
         state.net = net, state.order_epoch = -1;
         state.base = n.control ? n.control->at : 0;
         state.seed = n.seeds ? n.seeds[net] : n.seed;
@@ -299,10 +305,10 @@ __device__ __forceinline__ void bring_in(const FusedProgram& p, const FusedNets<
 template <class T, class Team>
 __device__ __forceinline__ void take_out(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots,
                                          const Team& team) {
-    const int64_t net = m.state->net;
+    const int64_t net = m.state().net;
     T* s = m.numbers;
-    if (n.epoch_sums && team.thread == 0) n.epoch_sums[net] = m.state->epoch_sum;
-    if (n.control && team.thread == 0) n.control->at = int(m.state->base + n.count);
+    if (n.epoch_sums && team.thread == 0) n.epoch_sums[net] = m.state().epoch_sum;
+    if (n.control && team.thread == 0) n.control->at = int(m.state().base + n.count);
     copy_tensors<T, false>(n.tensors, p.tensor_count, s, n.parameters + net * n.parameter_stride, team);
     copy_tensors<T, false>(n.tensors + p.tensor_count, p.statistic_tensors, s, n.statistics + net * n.statistic_stride,
                            team);
@@ -347,15 +353,17 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
     constexpr bool grid = S == Shape::grid, warp = S == Shape::warp;
     const Team<warp> team{int(threadIdx.x), int(blockDim.x)};
     const bool leader = !grid || blockIdx.x == 0;  // writes what is one net's
-    const int64_t at = grid ? 0 : int64_t(blockIdx.x) * p.nets_per_block + threadIdx.y;
+    const int at = grid ? 0 : int(blockIdx.x) * p.nets_per_block + int(threadIdx.y);
     if (at >= n.nets || (n.control && n.control->halted)) return;
     const Memory<T> m(p, shared + threadIdx.y * p.bytes);
     T* s = m.numbers;
     const bool train = p.mode == FusedMode::train;
-    T* slots = p.slots >= 0 ? s + p.slots : n.slot_work + at * p.slot_count * p.parameter_count;
-    bring_in(p, n, m, slots, n.which ? n.which[at] : n.first_net + at, leader, team);
-    FusedState& state = *m.state;
-    for (int64_t i = 0; i < n.count; ++i) {
+    auto slots = [&] {  // made anew each time: registers are scarce
+        return p.slots >= 0 ? s + p.slots : n.slot_work + int64_t(at) * p.slot_count * p.parameter_count;
+    };
+    bring_in(p, n, m, slots(), n.which ? n.which[at] : n.first_net + at, leader, team);
+    FusedState& state = m.state();
+    for (int i = 0; i < int(n.count); ++i) {
         const StepRecord& step = n.records[state.base + i];
         if (team.thread == 0) begin_step(n, state, step);
         team.sync();
@@ -363,14 +371,14 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
         double sums[warp ? 1 : sum_count] = {}, penalty[1] = {0};
         FusedBatch b;
         b.step = &step, b.net = &state;
-        const int64_t stride = int64_t(p.tile_rows) * (grid ? p.blocks : 1);
-        for (b.first = grid ? int64_t(blockIdx.x) * p.tile_rows : 0; b.first < step.rows;
+        const int rows = int(step.rows), stride = p.tile_rows * (grid ? p.blocks : 1);
+        for (b.first = grid ? int(blockIdx.x) * p.tile_rows : 0; b.first < rows;
              b.first += stride, b.first_tile = false) {
-            b.rows = int(step.rows - b.first < p.tile_rows ? step.rows - b.first : p.tile_rows);
+            b.rows = rows - b.first < p.tile_rows ? rows - b.first : p.tile_rows;
             fetch(p, n, m, b, team);
             forward(p, s, b, sums[0], team);
             if (p.mode == FusedMode::predict) {
-                T* out = n.out + (at * n.rows + b.first) * p.outputs;
+                T* out = n.out + (int64_t(at) * n.rows + b.first) * p.outputs;
                 each_element(b.rows, p.outputs, team.thread, team.size,
                              [&](int r, int c) { out[r * p.outputs + c] = s[p.output + r * p.ld_output + c]; });
                 team.sync();
@@ -389,7 +397,7 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
                                    T(n.rule.clipvalue),
                                    state.penalty};
             auto changed = [&](int begin, int end) {
-                return change.penalty * update(p, n, m, slots, begin, end, change, team);
+                return change.penalty * update(p, n, m, slots(), begin, end, change, team);
             };
             if constexpr (grid) {
                 if (b.first_tile)  // no rows for this block
@@ -408,13 +416,13 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
         }
         if constexpr (!grid) {  // else they were added up on the way
             if (warp || p.metric_count) {
-                team.sums(sums, m.scratch);
+                team.sums(sums, m.scratch());
             } else {
                 double loss[1] = {sums[0]};
-                team.sums(loss, m.scratch);
+                team.sums(loss, m.scratch());
                 sums[0] = loss[0];
             }
-            if (p.penalties) team.sums(penalty, m.scratch);
+            if (p.penalties) team.sums(penalty, m.scratch());
         }
         const double whole = sums[0] * state.share + penalty[0];
         const bool halts = n.stop_on_nan && !(whole - whole == 0);
@@ -426,7 +434,7 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
         if (halts) break;
     }
     team.sync();
-    if (train && leader) take_out(p, n, m, slots, team);
+    if (train && leader) take_out(p, n, m, slots(), team);
 }
 
 template <class T, Shape S>

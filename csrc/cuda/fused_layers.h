@@ -21,8 +21,8 @@ static_assert(sizeof(FusedState) <= fused_state_bytes, "the plan leaves less roo
 struct FusedBatch {  // where a tile of rows is in a step
     const StepRecord* step = nullptr;
     const FusedState* net = nullptr;
-    int rows = 0;       // of the tile
-    int64_t first = 0;  // position of its first row in the batch
+    int rows = 0;   // of the tile
+    int first = 0;  // position of its first row in the batch
     bool first_tile = true;
 };
 
@@ -68,13 +68,14 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
     }
 }
 
-// Rows in turn for groups of lanes: f(row, lanes, whether there is such a row). Whole warps stay together.
+// Rows in turn for groups of lanes: f(row, lanes, whether there is such a row). Whole warps stay together; lanes without a
+// row look at one of their own warp's.
 template <class F>
 __device__ __forceinline__ void each_row(int rows, int width, int thread, int size, F f) {
     const RowLanes lanes{thread & (width - 1), width};
-    for (int base = 0; base < rows; base += size / width) {
-        const int r = base + thread / width;
-        f(r < rows ? r : rows - 1, lanes, r < rows);
+    for (int base = (thread & ~31) / width; base < rows; base += size / width) {
+        const int r = base + (thread & 31) / width;
+        f(r < rows ? r : base, lanes, r < rows);
     }
 }
 
@@ -91,7 +92,7 @@ template <class F>
 __device__ __forceinline__ void each_kept(const FusedOp& o, const FusedBatch& b, int thread, int size, F f) {
     const uint64_t step = uint64_t(b.step->step), seed = b.net->seed;
     const uint32_t below = uint32_t(o.rate * 4294967296.0), tail = uint32_t(o.number) | (uint32_t(step >> 32) << 16);
-    const int64_t first = b.first * o.out, last = first + int64_t(b.rows) * o.out;
+    const int64_t first = int64_t(b.first) * o.out, last = first + int64_t(b.rows) * o.out;
     for (int64_t q = (first >> 2) + thread; 4 * q < last; q += size) {
         const ops::Words w = ops::philox(uint32_t(q), uint32_t(step), tail, ops::stream_dropout, seed);
 #pragma unroll

@@ -272,6 +272,7 @@ FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode,
                      FusedDevice device) {
     FusedPlan best;
     best.why_not = why_not(plan, training);
+    if (batch > INT32_MAX - 65536) best.why_not = "a batch has more than 2^31 rows";
     if (!best.why_not.empty()) return best;
     bool whole_batch = false;
     for (const Op& o : plan.ops) whole_batch |= o.kind == OpKind::batch_norm && mode == FusedMode::train;
