@@ -52,7 +52,12 @@ void run(Stream& s, uint64_t until) {
         Entry e = std::move(s.queue.front());
         s.queue.pop_front();
         s.done = e.number;
-        e.work();
+        try {
+            e.work();
+        } catch (...) {  // what came behind it is lost, as on a GPU
+            s.queue.clear();
+            throw;
+        }
     }
 }
 void run_all() {
