@@ -1,4 +1,4 @@
-"""The engine for GPUs where it differs from the CPU's: rounds of steps that run ahead, graphs, memory, streams, threads."""
+"""The engine for GPUs where it differs from the CPU's: rounds that run ahead, graphs, memory, streams, threads."""
 
 from __future__ import annotations
 
@@ -56,7 +56,12 @@ def run(steps: int = 90, pieces: tuple[int, ...] = (), problem: Problem = PROBLE
     rates, done, totals = np.geomspace(0.02, 0.005, steps), 0, []
     for piece in (*pieces, steps - sum(pieces)):
         epoch, first = divmod(done, 19)
-        call: Spec = {"batch_size": 8, "epoch": epoch, "first_batch": first, "learning_rates": rates[done : done + piece]}
+        call: Spec = {
+            "batch_size": 8,
+            "epoch": epoch,
+            "first_batch": first,
+            "learning_rates": rates[done : done + piece],
+        }
         totals.append(train(engine, x, y, w, goes_on=done > 0, **call, **options)["totals"])
         done += piece
     return [*state_of(engine), np.concatenate(totals)]
@@ -135,7 +140,9 @@ def test_out_of_memory_leaves_the_model_as_it_was(gpu: Any) -> None:
     model.fit(x[:64], y[:64], verbose=0)
     before = model.get_weights(), model.evaluate(x[:64], y[:64])
     gpu.set_emulator(0, 12 << 20)
-    with pytest.raises(MemoryError, match=r"GPU has not enough memory: 0\.\d\d GiB were asked for, 0\.\d\d GiB of 0\.01 GiB"):
+    with pytest.raises(
+        MemoryError, match=r"GPU has not enough memory: 0\.\d\d GiB were asked for, 0\.\d\d GiB of 0\.01 GiB"
+    ):
         model.fit(x, y, batch_size=4096, verbose=0)
     gpu.set_emulator(0)
     assert same(before[0], model.get_weights()) and before[1] == model.evaluate(x[:64], y[:64])

@@ -276,7 +276,8 @@ private:
     const Plan& plan() const { return net_->plan(); }
     // The GPU's memory is of use to an engine on the GPU only; Python has told the user so.
     View mine(const View& v) const {
-        if (v.on_device && !net_->on_gpu()) throw InvalidArgument("array: it is in a GPU's memory, but the engine is not on the GPU");
+        if (v.on_device && !net_->on_gpu())
+            throw InvalidArgument("array: it is in a GPU's memory, but the engine is not on the GPU");
         return v;
     }
     View input_of(const py::object& x) const { return mine(view_of(x)); }
@@ -301,7 +302,8 @@ private:
             throw InvalidArgument(where + " must be a writeable C-ordered (rows, outputs) array of the net's dtype");
         return const_cast<char*>(v.data);
     }
-    void* new_room(const py::object& empty, const std::vector<py::ssize_t>& shape, int64_t rows, int64_t cols, py::list& keep) const {
+    void* new_room(const py::object& empty, const std::vector<py::ssize_t>& shape, int64_t rows, int64_t cols,
+                   py::list& keep) const {
         if (empty.is_none()) {
             py::array a = empty_array(net_->dtype(), shape);
             keep.append(a);

@@ -10,8 +10,11 @@ namespace {
 
 std::unique_ptr<Backend> make_net(const py::dict& program) {
     const auto dtype = field<std::string>(program, "dtype");
-    const Precision precision = dtype == "tf32" ? Precision::tf32 : dtype == "bfloat16" ? Precision::bf16 : Precision::full;
-    return make_cuda(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), ops_of(program), net_type(program), precision);
+    const Precision precision = dtype == "tf32"       ? Precision::tf32
+                                : dtype == "bfloat16" ? Precision::bf16
+                                                      : Precision::full;
+    return make_cuda(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), ops_of(program),
+                     net_type(program), precision);
 }
 
 int device_count(bool raise_if_none) {
@@ -35,8 +38,8 @@ py::dict device_info() {
 py::dict fused_plan(const py::dict& program, const py::dict& training, int64_t batch_rows, bool alone) {
     const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
     const Training t = training_of(training);
-    const cuda::FusedPlan f = cuda::plan_fused(plan, &t, cuda::FusedMode::train, alone, batch_rows, int(size_of(net_type(program))),
-                                               cuda::fused_device());
+    const cuda::FusedPlan f = cuda::plan_fused(plan, &t, cuda::FusedMode::train, alone, batch_rows,
+                                               int(size_of(net_type(program))), cuda::fused_device());
     py::dict out;
     out["why_not"] = f.why_not;
     out["blocks"] = f.program.blocks, out["threads"] = f.program.team, out["nets_per_block"] = f.program.nets_per_block;
@@ -65,20 +68,27 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("why_no_lt", &cuda::lt::why_unavailable);
     m.def(
         "set_products",
-        [](const std::string& path) { cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path))); },
+        [](const std::string& path) {
+            cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path)));
+        },
         "path"_a);
     m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a, "blocks"_a = 0);
     m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
     m.def(
-        "set_path", [](const std::string& name) { cuda::path() = cuda::Path(find_name("path", cuda::path_names, name)); }, "path"_a);
+        "set_path",
+        [](const std::string& name) { cuda::path() = cuda::Path(find_name("path", cuda::path_names, name)); },
+        "path"_a);
     m.def("fused_plan", &fused_plan, "program"_a, "training"_a, "batch_rows"_a, "alone"_a);
     m.def("wait_for_stream", &cuda::wait_for_stream, "stream"_a);
 #ifdef FD_EMULATE
     m.attr("EMULATED") = true;
-    m.def("set_emulator", [](unsigned seed, size_t memory) {
-        emulator::seed = seed;
-        emulator::set_memory(memory);
-    }, "seed"_a, "memory"_a = size_t(1) << 30);
+    m.def(
+        "set_emulator",
+        [](unsigned seed, size_t memory) {
+            emulator::seed = seed;
+            emulator::set_memory(memory);
+        },
+        "seed"_a, "memory"_a = size_t(1) << 30);
 #else
     m.attr("EMULATED") = false;
 #endif

@@ -90,8 +90,8 @@ int64_t first_nonfinite(const py::array& x) {
 }
 
 std::unique_ptr<Backend> make_net(const py::dict& program) {
-    return make_cpu(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), ops_of(program), net_type(program),
-                    mixed_precision(program));
+    return make_cpu(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), ops_of(program),
+                    net_type(program), mixed_precision(program));
 }
 
 py::dict build_info() {

@@ -36,7 +36,7 @@ public:
     virtual const Plan& plan() const = 0;
     virtual DType dtype() const = 0;
     virtual int64_t starts() const = 0;
-    virtual bool on_gpu() const { return false; }  // then data may lie in its memory
+    virtual bool on_gpu() const { return false; }               // then data may lie in its memory
     virtual void read_tensor(int tensor, void* out) const = 0;  // (starts, size)
     virtual void write_tensor(int tensor, const void* in) = 0;
     virtual void configure(const Training&) = 0;  // resets the optimizers' state

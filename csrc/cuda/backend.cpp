@@ -5,16 +5,15 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
-#include <map>
 #include <memory>
 #include <optional>
-#include <set>
 
 #include "core/trainer.h"
 #include "cuda/data.h"
 #include "cuda/fused_net.h"
 #include "cuda/layers.h"
 #include "cuda/rounds.h"
+#include "cuda/step_graphs.h"
 
 namespace fd::cuda {
 namespace {
@@ -23,8 +22,9 @@ template <class T>
 class CudaBackend final : public Backend {
 public:
     CudaBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, Rounding rounding)
-        : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, rounding, stream_), fused_(stream_),
-          may_fuse_(rounding == Rounding::none), loader_(stream_), rounds_(stream_), probe_rounds_(stream_) {
+        : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, rounding, stream_),
+          fused_(stream_), may_fuse_(rounding == Rounding::none), loader_(stream_), rounds_(stream_),
+          probe_rounds_(stream_), graphs_(layers_, rounds_, stream_) {
         clear(state_.parameters, plan_.parameters);
         clear(state_.statistics, plan_.statistics);
         clear(state_.input_statistics, plan_.input_statistics);
@@ -43,8 +43,12 @@ public:
 
     void read_tensor(int tensor, void* out) const override { download(out, place(tensor), bytes(tensor)); }
     void write_tensor(int tensor, const void* in) override { upload(place(tensor), in, bytes(tensor)); }
-    void read_slot(int slot, int tensor, void* out) const override { download(out, slot_place(slot, tensor), bytes(tensor)); }
-    void write_slot(int slot, int tensor, const void* in) override { upload(slot_place(slot, tensor), in, bytes(tensor)); }
+    void read_slot(int slot, int tensor, void* out) const override {
+        download(out, slot_place(slot, tensor), bytes(tensor));
+    }
+    void write_slot(int slot, int tensor, const void* in) override {
+        upload(slot_place(slot, tensor), in, bytes(tensor));
+    }
 
     void configure(const Training& training) override {
         if (training.full_batch() || training.kfac())
@@ -93,8 +97,7 @@ public:
                 if (request.stop_on_nan && !std::isfinite(loss)) {
                     stop = true;  // later steps have changed nothing
                     if (probing) broken = ProbeRecord{state_.step, booked.epoch(), ProbeRecord::always, 0, -1};
-                }
-                else drain |= asked;
+                } else drain |= asked;
                 booked.advance();
             }
             round.steps = 0;
@@ -110,7 +113,8 @@ public:
             std::optional<ProbeRecord> probe;
             for (; round.steps < feed.steps && issued < request.steps && !validate && !probe; ++issued, ++round.steps) {
                 StepRecord r;
-                r.first = cursor.first(), r.rows = cursor.rows(), r.order = cursor.order(), r.shuffled = !cursor.in_order();
+                r.first = cursor.first(), r.rows = cursor.rows(), r.order = cursor.order(),
+                r.shuffled = !cursor.in_order();
                 r.step = first_step + issued;
                 r.learning_rate = request.learning_rates[issued];
                 const double rate = r.learning_rate * (training_.muon() ? training_.hyper.adam_lr_ratio : 1);
@@ -126,8 +130,9 @@ public:
             fresh = false;
             auto run = [&](int64_t from, int64_t to) {
                 if (from == to) return;
-                if (fuses) fused_.train(plan_, training_, state_, feed.shape, rounds_.steps(), to - from, request.stop_on_nan);
-                else enqueue_steps(round, from, to, feed.shape, batch, request);
+                if (fuses)
+                    fused_.train(plan_, training_, state_, feed.shape, rounds_.steps(), to - from, request.stop_on_nan);
+                else graphs_.enqueue(round, from, to, feed.shape, batch, request.stop_on_nan);
             };
             run(0, round.steps - bool(probe));
             if (probe) {
@@ -191,7 +196,8 @@ public:
         });
     }
 
-    double loss_and_grad(const Dataset& data, bool training, int threads, const Poll&, void* const* gradients) override {
+    double loss_and_grad(const Dataset& data, bool training, int threads, const Poll&,
+                         void* const* gradients) override {
         require_training(data);
         layers_.reserve(data.rows(), true);
         const Feed feed = feed_of(data, data.rows(), once_, false, threads);
@@ -206,8 +212,8 @@ public:
         const double* totals = rounds_.results(round);
         round.steps = 0;
         for (size_t k = 0; k < plan_.trainable.size(); ++k)
-            FD_CUDA(cudaMemcpyAsync(gradients[k], layers_.gradient(plan_.trainable[k]), bytes(plan_.trainable[k]), cudaMemcpyDefault,
-                                    stream_));
+            FD_CUDA(cudaMemcpyAsync(gradients[k], layers_.gradient(plan_.trainable[k]), bytes(plan_.trainable[k]),
+                                    cudaMemcpyDefault, stream_));
         stream_.synchronize();
         once_.free();
         return totals[0] + totals[1];
@@ -223,15 +229,6 @@ private:
         int64_t steps = 1;                 // of a round, at most
         std::function<void(Round&)> fill;  // writes into the round's records where its rows lie
     };
-    struct Signature {  // of what was captured
-        BatchShape shape;
-        bool stop_on_nan = false;
-        int64_t layers = -1, rounds = -1;
-        bool operator==(const Signature& o) const {
-            return shape == o.shape && stop_on_nan == o.stop_on_nan && layers == o.layers && rounds == o.rounds;
-        }
-    };
-
     int64_t width() const { return training_.totals(plan_.outputs); }
 
     // As many steps as take a few tens of milliseconds: an interrupt must not wait longer.
@@ -253,7 +250,8 @@ private:
             };
         } else {
             home.free();
-            const int64_t row_bytes = Loader::bytes(data.x, 1) + (data.y ? Loader::bytes(data.y, 1) : 0) + (data.weights ? 8 : 0);
+            const int64_t row_bytes =
+                Loader::bytes(data.x, 1) + (data.y ? Loader::bytes(data.y, 1) : 0) + (data.weights ? 8 : 0);
             const int64_t room = std::min(int64_t(32) << 20, free_memory() / 8);
             feed.steps = std::clamp<int64_t>(room / (rows * row_bytes), 1, feed.steps);
             blocks_.reserve(data, feed.steps * rows);
@@ -265,8 +263,9 @@ private:
                     for (int64_t k = 0; k < round.rows[size_t(i)]; ++k) order.push_back(r.row(k));
                     r.first = first, r.shuffled = false;
                 }
-                const Placed at = blocks_.place(data, int64_t(order.size()), [&](int64_t i) { return order[size_t(i)]; }, rounds_.turn(),
-                                                loader_, threads);
+                const Placed at = blocks_.place(
+                    data, int64_t(order.size()), [&](int64_t i) { return order[size_t(i)]; }, rounds_.turn(), loader_,
+                    threads);
                 for (int64_t i = 0; i < round.steps; ++i) set(round.records.get()[i], at);
             };
         }
@@ -341,36 +340,9 @@ private:
         records.records.push_back(record);
     }
 
-    void enqueue_steps(const Round& round, int64_t first, int64_t last, BatchShape shape, int64_t batch, const TrainRequest& request) {
-        const Signature now{shape, request.stop_on_nan, layers_.generation(), rounds_.generation()};
-        if (!(now == captured_)) graphs_.clear(), ran_.clear(), captured_ = now;
-        for (int64_t i = first; i < last;) {
-            int64_t count = 1;  // steps of one graph: runs of whole batches in sizes that are used again
-            const int64_t rows = round.rows[size_t(i)];
-            if (rows == batch) {
-                int64_t run = 1;
-                while (i + run < last && round.rows[size_t(i + run)] == batch) ++run;
-                count = run >= 32 ? 32 : run >= 8 ? 8 : 1;
-            }
-            shape.rows = rows;
-            auto steps = [&] {
-                for (int64_t k = 0; k < count; ++k) layers_.train_step(rounds_.steps(), shape, request.stop_on_nan);
-            };
-            // What is captured must have run once: libraries choose algorithms and load kernels at first use.
-            std::unique_ptr<Graph>& graph = graphs_[{rows, count}];
-            if (!graph && ran_.insert(rows).second) {
-                count = 1;
-                steps();
-            } else {
-                if (!graph) graph = std::make_unique<Graph>(stream_, steps);
-                graph->launch(stream_);
-            }
-            i += count;
-        }
-    }
-
     // Totals of a whole data set in inference mode; false if the poll said stop.
-    bool evaluate_rows(const Dataset& data, double* totals, const Poll& poll, Resident& home, bool may_be_there, int threads) {
+    bool evaluate_rows(const Dataset& data, double* totals, const Poll& poll, Resident& home, bool may_be_there,
+                       int threads) {
         const int64_t n = data.rows(), chunk = std::min(layers_.chunk_rows(), n);
         const Feed feed = feed_of(data, chunk, home, may_be_there, threads);
         for (int64_t first = 0; first < n; first += feed.steps * chunk) {
@@ -385,7 +357,8 @@ private:
             }
             rounds_.end(round);
             const double* found = rounds_.results(round);
-            for (int64_t i = 0; i < round.steps; ++i, found += layers_.totals_width()) add_to(totals, found, round.rows[size_t(i)]);
+            for (int64_t i = 0; i < round.steps; ++i, found += layers_.totals_width())
+                add_to(totals, found, round.rows[size_t(i)]);
             round.steps = 0;
             if (poll && poll()) return false;
         }
@@ -422,7 +395,8 @@ private:
     }
     void copy_rows(int op, int64_t rows, T* to) {
         const int64_t n = rows * plan_.ops[size_t(op)].out;
-        FD_CUDA(cudaMemcpyAsync(to, layers_.output(op, Pass::predict), size_t(n) * sizeof(T), cudaMemcpyDefault, stream_));
+        FD_CUDA(
+            cudaMemcpyAsync(to, layers_.output(op, Pass::predict), size_t(n) * sizeof(T), cudaMemcpyDefault, stream_));
     }
 
     void require_training(const Dataset& data) const {
@@ -450,7 +424,9 @@ private:
         if (t.float64) return state_.input_statistics.get() + t.offset;
         return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
     }
-    T* slot_place(int slot, int tensor) const { return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset; }
+    T* slot_place(int slot, int tensor) const {
+        return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
+    }
     size_t bytes(int tensor) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         return size_t(t.size()) * (t.float64 ? sizeof(double) : sizeof(T));
@@ -471,9 +447,7 @@ private:
     Blocks probe_blocks_;
     Resident train_data_, validation_data_, once_;
     Blocks blocks_;
-    std::map<std::pair<int64_t, int64_t>, std::unique_ptr<Graph>> graphs_;  // by rows of a step and steps
-    std::set<int64_t> ran_;                                                 // rows of steps that have run as they are
-    Signature captured_;
+    StepGraphs<T> graphs_;
     std::vector<double> running_, no_numbers_;
 };
 
@@ -482,8 +456,11 @@ private:
 
 namespace fd {
 
-std::unique_ptr<Backend> make_cuda(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype, Precision precision) {
-    const auto rounding = precision == Precision::bf16 ? cuda::Rounding::bf16 : precision == Precision::tf32 ? cuda::Rounding::tf32 : cuda::Rounding::none;
+std::unique_ptr<Backend> make_cuda(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype,
+                                   Precision precision) {
+    const auto rounding = precision == Precision::bf16   ? cuda::Rounding::bf16
+                          : precision == Precision::tf32 ? cuda::Rounding::tf32
+                                                         : cuda::Rounding::none;
     if (dtype == DType::f32) return std::make_unique<cuda::CudaBackend<float>>(inputs, seed, std::move(ops), rounding);
     return std::make_unique<cuda::CudaBackend<double>>(inputs, seed, std::move(ops), rounding);
 }

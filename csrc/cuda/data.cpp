@@ -50,11 +50,13 @@ void Loader::load(const View& v, int64_t n, const std::function<int64_t(int64_t)
                     char* out = buffer + r * row_bytes;
                     if (v.col_stride == item) std::memcpy(out, from, size_t(row_bytes));
                     else
-                        for (int64_t c = 0; c < v.cols; ++c) std::memcpy(out + c * item, from + c * v.col_stride, size_t(item));
+                        for (int64_t c = 0; c < v.cols; ++c)
+                            std::memcpy(out + c * item, from + c * v.col_stride, size_t(item));
                 }
             });
         });
-        FD_CUDA(cudaMemcpyAsync(to + first * row_bytes, buffer, size_t(count * row_bytes), cudaMemcpyHostToDevice, stream_));
+        FD_CUDA(cudaMemcpyAsync(to + first * row_bytes, buffer, size_t(count * row_bytes), cudaMemcpyHostToDevice,
+                                stream_));
         free_[next_].record(stream_);
         next_ ^= 1;
     }
@@ -69,7 +71,8 @@ bool Resident::fits(const Dataset& d) {
 }
 
 bool Resident::holds(const Dataset& d) const {
-    return data_.x && data_.x.same_as(d.x) && bool(data_.y) == bool(d.y) && (!d.y || data_.y.same_as(d.y)) && data_.weights == d.weights;
+    return data_.x && data_.x.same_as(d.x) && bool(data_.y) == bool(d.y) && (!d.y || data_.y.same_as(d.y)) &&
+           data_.weights == d.weights;
 }
 
 Placed Resident::place(const Dataset& d, Loader& loader, int threads) {
@@ -104,7 +107,8 @@ void Blocks::reserve(const Dataset& d, int64_t rows) {
     }
 }
 
-Placed Blocks::place(const Dataset& d, int64_t n, const std::function<int64_t(int64_t)>& row, int half, Loader& loader, int threads) {
+Placed Blocks::place(const Dataset& d, int64_t n, const std::function<int64_t(int64_t)>& row, int half, Loader& loader,
+                     int threads) {
     Placed p;
     loader.load(d.x, n, row, x_[half].get(), threads);
     p.x = x_[half].get();

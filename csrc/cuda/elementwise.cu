@@ -16,7 +16,8 @@ __device__ __forceinline__ int64_t first_element() { return int64_t(blockIdx.x) 
 __device__ __forceinline__ int64_t element_stride() { return int64_t(gridDim.x) * blockDim.x; }
 
 template <class T>
-__global__ void activation_kernel(ops::Activation activation, T alpha, const T* slope, const T* x, T* out, int64_t n, int64_t cols) {
+__global__ void activation_kernel(ops::Activation activation, T alpha, const T* slope, const T* x, T* out, int64_t n,
+                                  int64_t cols) {
     for (int64_t i = first_element(); i < n; i += element_stride())
         out[i] = activate(activation, x[i], slope ? slope[i % cols] : alpha);
 }
@@ -93,9 +94,10 @@ int column_splits(int64_t rows) {
 }
 
 template <class T>
-void activation_forward(ops::Activation activation, T alpha, const T* slope, const T* x, T* out, int64_t rows, int64_t cols,
-                        cudaStream_t stream) {
-    FD_LAUNCH((activation_kernel<T>), blocks_for(rows * cols), threads, 0, stream, activation, alpha, slope, x, out, rows * cols, cols);
+void activation_forward(ops::Activation activation, T alpha, const T* slope, const T* x, T* out, int64_t rows,
+                        int64_t cols, cudaStream_t stream) {
+    FD_LAUNCH((activation_kernel<T>), blocks_for(rows * cols), threads, 0, stream, activation, alpha, slope, x, out,
+              rows * cols, cols);
 }
 template <class T>
 void dropout(const Steps& steps, const DropoutKey& key, const T* x, T* out, int64_t n, cudaStream_t stream) {
@@ -103,7 +105,8 @@ void dropout(const Steps& steps, const DropoutKey& key, const T* x, T* out, int6
 }
 template <class T>
 void rescale(const T* x, const T* scale, const T* offset, T* out, int64_t rows, int64_t cols, cudaStream_t stream) {
-    FD_LAUNCH((rescale_kernel<T>), blocks_for(rows * cols), threads, 0, stream, x, scale, offset, out, rows * cols, cols);
+    FD_LAUNCH((rescale_kernel<T>), blocks_for(rows * cols), threads, 0, stream, x, scale, offset, out, rows * cols,
+              cols);
 }
 template <class T>
 void add(const T* a, const T* b, T* out, int64_t n, cudaStream_t stream) {
@@ -115,11 +118,11 @@ void finish(const Finish<T>& f, cudaStream_t stream) {
     FD_LAUNCH((finish_kernel<T>), grid, block, 0, stream, f);
 }
 
-#define FD_INSTANTIATE(T)                                                                                                   \
-    template void activation_forward<T>(ops::Activation, T, const T*, const T*, T*, int64_t, int64_t, cudaStream_t);        \
-    template void dropout<T>(const Steps&, const DropoutKey&, const T*, T*, int64_t, cudaStream_t);                         \
-    template void rescale<T>(const T*, const T*, const T*, T*, int64_t, int64_t, cudaStream_t);                             \
-    template void add<T>(const T*, const T*, T*, int64_t, cudaStream_t);                                                    \
+#define FD_INSTANTIATE(T)                                                                                            \
+    template void activation_forward<T>(ops::Activation, T, const T*, const T*, T*, int64_t, int64_t, cudaStream_t); \
+    template void dropout<T>(const Steps&, const DropoutKey&, const T*, T*, int64_t, cudaStream_t);                  \
+    template void rescale<T>(const T*, const T*, const T*, T*, int64_t, int64_t, cudaStream_t);                      \
+    template void add<T>(const T*, const T*, T*, int64_t, cudaStream_t);                                             \
     template void finish<T>(const Finish<T>&, cudaStream_t);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)

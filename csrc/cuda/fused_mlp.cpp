@@ -95,13 +95,16 @@ std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& train
     return lay_out(made->program_, least_tile, rounding) ? std::move(made) : nullptr;
 }
 
-// Tiles of many rows use operands more often; of few, they give every processor something to do.
-void FusedMlp::reserve(int64_t rows) {
-    const int64_t wanted = 2 * int64_t(device().processors);
-    for (int tile = program_.wide ? 64 : 128; tile >= least_tile; tile /= 2)
-        if ((tile == least_tile || rows >= tile * wanted) && lay_out(program_, tile, rounding_)) break;
+// Tiles of many rows use operands more often; of few, they give every processor something to do, and leave room for two blocks.
+void FusedMlp::reserve(int64_t rows, cudaStream_t stream) {
+    const int64_t wanted = 2 * int64_t(device().processors), half = device().shared_bytes / 2 - 1024;
+    for (int tile = program_.wide ? 64 : 128; tile >= least_tile; tile /= 2) {
+        const bool fits = lay_out(program_, tile, rounding_) && (tile <= 64 || int64_t(program_.shared_bytes) <= half);
+        if (fits && rows >= tile * wanted) break;
+    }
     most_blocks_ = int64_t(device().processors) * mlp_blocks_per_processor(program_, rounding_);
-    parts_.reserve(blocks(rows) * parameters_);
+    if (parts_.reserve(blocks(rows) * parameters_))  // what lies between tensors is added up as well
+        FD_CUDA(cudaMemsetAsync(parts_.get(), 0, size_t(parts_.size()) * sizeof(float), stream));
     memory_.reserve(std::max<int64_t>(blocks(rows) * program_.block_bytes, 1));
 }
 

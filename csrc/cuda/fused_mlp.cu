@@ -56,7 +56,7 @@ struct Share {
 template <class O, bool wide, bool TA, bool TB, class Start, class End>
 __device__ __forceinline__ void multiply(const typename O::type* a, int lda, const typename O::type* b, int ldb,
                                          int row_tiles, int col_tiles, int length, Start start, End end) {
-    [[maybe_unused]] constexpr int k_unroll = wide ? 4 : 1;  // two blocks a processor leave few registers
+    [[maybe_unused]] constexpr int k_unroll = wide ? 4 : 2;  // two blocks a processor leave few registers
     const Share share(col_tiles);
     for (int r = share.group; r < row_tiles; r += 2 * share.groups)
         for (int c = share.strip; c < col_tiles; c += 2 * share.strips) {
@@ -71,13 +71,13 @@ __device__ __forceinline__ void multiply(const typename O::type* a, int lda, con
             for (int k = 0; k < length; k += O::k) {
                 FragmentA<O, TA> fa;
                 FragmentB<O, TB> b1, b2;
-                wmma::load_matrix_sync(b1, b + (TB ? 16 * c * ldb + k : k * ldb + 16 * c), unsigned(ldb));
-                if (cols) wmma::load_matrix_sync(b2, b + (TB ? 16 * c2 * ldb + k : k * ldb + 16 * c2), unsigned(ldb));
-                wmma::load_matrix_sync(fa, a + (TA ? k * lda + 16 * r : 16 * r * lda + k), unsigned(lda));
+                load_shared(b1, b + (TB ? 16 * c * ldb + k : k * ldb + 16 * c), ldb);
+                if (cols) load_shared(b2, b + (TB ? 16 * c2 * ldb + k : k * ldb + 16 * c2), ldb);
+                load_shared(fa, a + (TA ? k * lda + 16 * r : 16 * r * lda + k), lda);
                 wmma::mma_sync(s11, fa, b1, s11);
                 if (cols) wmma::mma_sync(s12, fa, b2, s12);
                 if (!rows) continue;
-                wmma::load_matrix_sync(fa, a + (TA ? k * lda + 16 * r2 : 16 * r2 * lda + k), unsigned(lda));
+                load_shared(fa, a + (TA ? k * lda + 16 * r2 : 16 * r2 * lda + k), lda);
                 wmma::mma_sync(s21, fa, b1, s21);
                 if (cols) wmma::mma_sync(s22, fa, b2, s22);
             }
@@ -308,9 +308,9 @@ __global__ void sum_parts_kernel(const float* parts, int64_t count, int64_t stri
 
 template <class O, bool wide>
 int per_processor(const MlpProgram& p) {
-    int blocks = 0;
+    int blocks = 0;  // the attribute is the function's, whatever other nets need: so it is the most there can be
     FD_CUDA(
-        cudaFuncSetAttribute(mlp_kernel<O, wide>, cudaFuncAttributeMaxDynamicSharedMemorySize, int(p.shared_bytes)));
+        cudaFuncSetAttribute(mlp_kernel<O, wide>, cudaFuncAttributeMaxDynamicSharedMemorySize, device().shared_bytes));
     FD_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, mlp_kernel<O, wide>, threads, p.shared_bytes));
     return blocks > 1 ? blocks : 1;
 }

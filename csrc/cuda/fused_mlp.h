@@ -60,7 +60,7 @@ public:
     static bool worth_it(int64_t rows);
     static int64_t runs();  // of all nets, captured or not
 
-    void reserve(int64_t rows);                    // for batches of so many; the only method that allocates
+    void reserve(int64_t rows, cudaStream_t);      // for batches of so many; the only method that allocates
     int64_t blocks(int64_t rows) const;            // of a launch
     void run(MlpBatch batch, cudaStream_t) const;  // gradients of all parameters, and the loss in parts
 

@@ -18,7 +18,8 @@ struct Tile {
     static constexpr int threads = (BM / TM) * (BN / TN);
     static constexpr int pad = 4, lda = BM + pad, ldb = BN + pad;
     static constexpr int loads_a = BM * BK / threads, loads_b = BN * BK / threads;
-    static constexpr int steps_at_once = sizeof(T) == 4 ? BK : 4;  // unrolled; doubles would need more registers than there are
+    static constexpr int steps_at_once =
+        sizeof(T) == 4 ? BK : 4;  // unrolled; doubles would need more registers than there are
     static_assert(loads_a * threads == BM * BK && loads_b * threads == BN * BK, "every thread loads the same");
     static constexpr size_t shared_bytes =
         size_t(BK * (lda + ldb) > (BM / TM) * BN ? BK * (lda + ldb) : (BM / TM) * BN) * sizeof(T);

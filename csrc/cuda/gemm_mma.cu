@@ -89,13 +89,13 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
 #pragma unroll
             for (int i = 0; i < WM / 16; ++i) {
                 const int row = warp_m + 16 * i;
-                wmma::load_matrix_sync(a[i], as + (TA ? k * S::lda + row : row * S::lda + k), S::lda);
+                load_shared(a[i], as + (TA ? k * S::lda + row : row * S::lda + k), S::lda);
             }
 #pragma unroll
             for (int j = 0; j < WN / 16; ++j) {
                 const int col = warp_n + 16 * j;
                 FragmentB<O, TB> b;
-                wmma::load_matrix_sync(b, bs + (TB ? col * S::ldb + k : k * S::ldb + col), S::ldb);
+                load_shared(b, bs + (TB ? col * S::ldb + k : k * S::ldb + col), S::ldb);
 #pragma unroll
                 for (int i = 0; i < WM / 16; ++i) wmma::mma_sync(sums[i][j], a[i], b, sums[i][j]);
             }

@@ -36,7 +36,8 @@ void gather(const Steps&, const Gather<T>&, cudaStream_t);
 // ---- elementwise (elementwise.cu) -----------------------------------------------------------------------------------
 
 template <class T>
-void activation_forward(ops::Activation, T alpha, const T* slope, const T* x, T* out, int64_t rows, int64_t cols, cudaStream_t);
+void activation_forward(ops::Activation, T alpha, const T* slope, const T* x, T* out, int64_t rows, int64_t cols,
+                        cudaStream_t);
 struct DropoutKey {
     uint64_t seed;
     uint32_t op;
@@ -45,7 +46,8 @@ struct DropoutKey {
 template <class T>
 void dropout(const Steps&, const DropoutKey&, const T* x, T* out, int64_t n, cudaStream_t);
 template <class T>
-void rescale(const T* x, const T* scale, const T* offset, T* out, int64_t rows, int64_t cols, cudaStream_t);  // offset may be null
+void rescale(const T* x, const T* scale, const T* offset, T* out, int64_t rows, int64_t cols,
+             cudaStream_t);  // offset may be null
 template <class T>
 void add(const T* a, const T* b, T* out, int64_t n, cudaStream_t);
 
@@ -58,8 +60,8 @@ struct Finish {
     const T* output = nullptr;  // of the op, for the activity penalty
     ops::Activation activation = ops::Activation::linear;
     T alpha = T(0);
-    const T* slope = nullptr;                       // prelu's
-    double activity_l1 = 0, activity_l2 = 0;        // already over rows
+    const T* slope = nullptr;                               // prelu's
+    double activity_l1 = 0, activity_l2 = 0;                // already over rows
     T *bias_gradient = nullptr, *slope_gradient = nullptr;  // or none; part s lies s · stride further on
     int splits = 1;
     int64_t stride = 0, rows = 0, cols = 0;
@@ -94,7 +96,8 @@ struct LayerNorm {
 template <class T>
 void layer_norm_forward(const LayerNorm<T>&, cudaStream_t);
 template <class T>
-void layer_norm_backward(const LayerNorm<T>&, const T* d, T* dx, T* dgamma, T* dbeta, int splits, int64_t stride, cudaStream_t);
+void layer_norm_backward(const LayerNorm<T>&, const T* d, T* dx, T* dgamma, T* dbeta, int splits, int64_t stride,
+                         cudaStream_t);
 
 // ---- rows (loss.cu) -------------------------------------------------------------------------------------------------
 
@@ -102,7 +105,8 @@ template <class T>
 void softmax(const T* z, T* out, int64_t rows, int64_t cols, cudaStream_t);  // out may be z
 // d of the output becomes d of its input; activity penalties, already over rows, are added to d first
 template <class T>
-void softmax_backward(const T* a, T* d, double activity_l1, double activity_l2, int64_t rows, int64_t cols, cudaStream_t);
+void softmax_backward(const T* a, T* d, double activity_l1, double activity_l2, int64_t rows, int64_t cols,
+                      cudaStream_t);
 
 template <class T>
 struct LossRows {
@@ -124,8 +128,8 @@ template <class T>
 void activity_value(const T* a, double l1, double l2, double* row_loss, int64_t rows, int64_t cols, cudaStream_t);
 // Of the probabilities `a` behind a fused loss: the same, and its gradient (factors over rows) through softmax or sigmoid is added to d unless null.
 template <class T>
-void fused_activity(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d, int64_t rows, int64_t cols,
-                    cudaStream_t);
+void fused_activity(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d, int64_t rows,
+                    int64_t cols, cudaStream_t);
 
 struct MetricSpec {
     int kind = 0;  // Metric::Kind
@@ -199,7 +203,8 @@ void unit_rows(const T* kernel, int64_t in, int64_t out, bool columns, T* u, T* 
 template <class T>
 void similarity(T* gram, int64_t units, double factor, bool repulsion, double* value_parts, cudaStream_t);
 template <class T>
-void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient, cudaStream_t);
+void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient,
+                   cudaStream_t);
 
 struct MuonStep {
     double momentum = 0, clipvalue = 0, clipnorm = 0, global_clipnorm = 0, adjust = 1, weight_decay = 0;
@@ -209,10 +214,11 @@ struct MuonStep {
 };
 // gradient ← direction (scaled, clipped, momentum); parts: its squared norm block by block
 template <class T>
-void muon_direction(const Steps&, const MuonStep&, const UpdateTensor*, const double* norm_parts, int block_count, T* gradient,
-                    T* momentum, double* parts, cudaStream_t);
+void muon_direction(const Steps&, const MuonStep&, const UpdateTensor*, const double* norm_parts, int block_count,
+                    T* gradient, T* momentum, double* parts, cudaStream_t);
 template <class T>
-void muon_start(const MuonStep&, const T* gradient, const double* parts, T* x, cudaStream_t);  // x: scaled, smaller side first
+void muon_start(const MuonStep&, const T* gradient, const double* parts, T* x,
+                cudaStream_t);  // x: scaled, smaller side first
 template <class T>
 void muon_apply(const Steps&, const MuonStep&, const T* x, T* kernel, cudaStream_t);
 

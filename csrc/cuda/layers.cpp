@@ -7,7 +7,8 @@ namespace fd::cuda {
 
 template <class T>
 Layers<T>::Layers(const Plan& plan, State<T>& state, Rounding rounding, cudaStream_t stream)
-    : plan_(plan), state_(state), rounding_(rounding), stream_(stream), products_(stream), side_products_(side_), last_(int(plan.ops.size()) - 1) {
+    : plan_(plan), state_(state), rounding_(rounding), stream_(stream), products_(stream), side_products_(side_),
+      last_(int(plan.ops.size()) - 1) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<DeviceBuffer<T>>(n);
     d_ = std::vector<DeviceBuffer<T>>(n + 1);
@@ -34,7 +35,8 @@ void Layers<T>::configure(const Training* training) {
     }
     metrics_.reserve(int64_t(specs.size()));
     if (!specs.empty())
-        FD_CUDA(cudaMemcpyAsync(metrics_.get(), specs.data(), specs.size() * sizeof(MetricSpec), cudaMemcpyHostToDevice, stream_));
+        FD_CUDA(cudaMemcpyAsync(metrics_.get(), specs.data(), specs.size() * sizeof(MetricSpec), cudaMemcpyHostToDevice,
+                                stream_));
     lay_out_updates();
     ++generation_;
     capacity_ = 0;  // buffers for metrics may be missing
@@ -68,7 +70,8 @@ void Layers<T>::lay_out_updates() {
     device_tensors_.reserve(int64_t(tensors_.size()));
     device_blocks_.reserve(block_count_);
     if (block_count_)
-        FD_CUDA(cudaMemcpyAsync(device_blocks_.get(), blocks.data(), blocks.size() * sizeof(UpdateBlock), cudaMemcpyHostToDevice, stream_));
+        FD_CUDA(cudaMemcpyAsync(device_blocks_.get(), blocks.data(), blocks.size() * sizeof(UpdateBlock),
+                                cudaMemcpyHostToDevice, stream_));
     set_splits(1);
 }
 
@@ -76,7 +79,8 @@ template <class T>
 void Layers<T>::set_splits(int64_t rows) {
     split_rows_ = rows;
     // parts of all gradients take at most 64 MiB more
-    const int most = int(std::clamp<int64_t>((int64_t(64) << 20) / std::max<int64_t>(plan_.parameters * int64_t(sizeof(T)), 1), 1, most_splits));
+    const int most = int(std::clamp<int64_t>(
+        (int64_t(64) << 20) / std::max<int64_t>(plan_.parameters * int64_t(sizeof(T)), 1), 1, most_splits));
     for (const Op& o : plan_.ops) {
         const int by_rows = std::min(most, column_splits(rows));
         if (o.kind == OpKind::dense) {
@@ -92,7 +96,8 @@ void Layers<T>::set_splits(int64_t rows) {
     most_parts_ = 1;
     for (const UpdateTensor& t : tensors_) most_parts_ = std::max(most_parts_, int(t.splits));
     if (!tensors_.empty())
-        FD_CUDA(cudaMemcpyAsync(device_tensors_.get(), tensors_.data(), tensors_.size() * sizeof(UpdateTensor), cudaMemcpyHostToDevice, stream_));
+        FD_CUDA(cudaMemcpyAsync(device_tensors_.get(), tensors_.data(), tensors_.size() * sizeof(UpdateTensor),
+                                cudaMemcpyHostToDevice, stream_));
 }
 
 template <class T>
@@ -110,7 +115,7 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
         ++generation_;
     }
     if (backward) gradients_.reserve(plan_.parameters * most_parts_);
-    if (fuses && !probe) mlp_->reserve(rows);
+    if (fuses && !probe) mlp_->reserve(rows, stream_);
     bool layered = backward && (probe || !fuses);  // else there are no gradients of layers' outputs
     if (rows <= capacity_ && (backward_ready_ || !layered) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);
@@ -128,7 +133,8 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
         if (o.kind == OpKind::batch_norm) widest_norm = std::max(widest_norm, o.out);
         if (o.kind == OpKind::layer_norm) mean_[size_t(i)].reserve(rows), inverse_[size_t(i)].reserve(rows);
         if (!layered) continue;
-        if (o.kind == OpKind::dense && (probe || ops::activation_needs[int(o.activation)] == ops::Needs::input)) z_[size_t(i)].reserve(size);
+        if (o.kind == OpKind::dense && (probe || ops::activation_needs[int(o.activation)] == ops::Needs::input))
+            z_[size_t(i)].reserve(size);
         d_[size_t(i) + 1].reserve(size);
     }
     if (layered && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
@@ -138,11 +144,13 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
         else y_.reserve(rows * plan_.outputs);
         weights_.reserve(rows);
         row_loss_.reserve(rows);
-        if (wants_probabilities_ || probe || (form_.fused && op(last_).has_activity())) probabilities_.reserve(rows * plan_.outputs);
+        if (wants_probabilities_ || probe || (form_.fused && op(last_).has_activity()))
+            probabilities_.reserve(rows * plan_.outputs);
         int64_t kernel = 0, square = 0;
         for (const Op& o : plan_.ops) {
             if (o.kind != OpKind::dense || !(o.matrix_penalty() || training_->muon())) continue;
-            const int64_t side = std::max(training_->muon() ? std::min(o.in, o.out) : 0, o.matrix_penalty() ? std::max(o.in, o.out) : 0);
+            const int64_t side =
+                std::max(training_->muon() ? std::min(o.in, o.out) : 0, o.matrix_penalty() ? std::max(o.in, o.out) : 0);
             kernel = std::max(kernel, o.in * o.out + std::max(o.in, o.out));
             square = std::max(square, side * side);
         }
@@ -190,14 +198,21 @@ void Layers<T>::forward(const Steps& steps, int64_t rows, Pass pass, bool update
             case OpKind::dense: dense_forward(i, x, rows, pass); break;
             case OpKind::activation:
                 if (activation_of(i, pass) == ops::Activation::softmax) softmax(x, out, rows, o.out, stream_);
-                else activation_forward(activation_of(i, pass), T(o.alpha), parameter(o.slope), x, out, rows, o.out, stream_);
+                else
+                    activation_forward(activation_of(i, pass), T(o.alpha), parameter(o.slope), x, out, rows, o.out,
+                                       stream_);
                 break;
-            case OpKind::batch_norm: batch_norm_forward(steps, batch_norm(i, rows, pass, update_statistics), stream_); break;
+            case OpKind::batch_norm:
+                batch_norm_forward(steps, batch_norm(i, rows, pass, update_statistics), stream_);
+                break;
             case OpKind::layer_norm: layer_norm_forward(layer_norm(i, rows, pass), stream_); break;
             case OpKind::dropout:
-                if (pass == Pass::train) dropout(steps, {plan_.seed, uint32_t(i), o.rate}, x, out, rows * o.out, stream_);
+                if (pass == Pass::train)
+                    dropout(steps, {plan_.seed, uint32_t(i), o.rate}, x, out, rows * o.out, stream_);
                 break;
-            case OpKind::rescaling: rescale(x, statistic(o.scale), statistic(o.offset), out, rows, o.out, stream_); break;
+            case OpKind::rescaling:
+                rescale(x, statistic(o.scale), statistic(o.offset), out, rows, o.out, stream_);
+                break;
             case OpKind::residual_end: add(x, output(o.partner, pass), out, rows * o.out, stream_); break;
             case OpKind::normalization:  // done while gathering
             case OpKind::residual_begin: break;
@@ -215,8 +230,9 @@ void Layers<T>::dense_forward(int i, const T* x, int64_t rows, Pass pass) {
     p.a = x, p.b = parameter(o.kernel), p.out = out;
     p.rounding = rounding_;
     p.epilogue.bias = parameter(o.bias);
-    const bool wants_z = pass == Pass::probe ? act != ops::Activation::linear
-                                             : pass >= Pass::inference && ops::activation_needs[int(act)] == ops::Needs::input;
+    const bool wants_z = pass == Pass::probe
+                             ? act != ops::Activation::linear
+                             : pass >= Pass::inference && ops::activation_needs[int(act)] == ops::Needs::input;
     if (wants_z) p.epilogue.pre_activation = z_[size_t(i)].get();
     p.epilogue.activation = act == ops::Activation::softmax ? ops::Activation::linear : act;
     p.epilogue.alpha = T(o.alpha);
@@ -253,7 +269,8 @@ LayerNorm<T> Layers<T>::layer_norm(int i, int64_t rows, Pass pass) {
 template <class T>
 void Layers<T>::probabilities_of(const T* logits, T* out, int64_t rows) {
     if (training_->categorical()) return softmax(logits, out, rows, plan_.outputs, stream_);
-    activation_forward(ops::Activation::sigmoid, T(0), static_cast<const T*>(nullptr), logits, out, rows, plan_.outputs, stream_);
+    activation_forward(ops::Activation::sigmoid, T(0), static_cast<const T*>(nullptr), logits, out, rows, plan_.outputs,
+                       stream_);
 }
 
 template <class T>
@@ -283,7 +300,8 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
     }
     if (top.has_activity() && form_.fused) {  // the penalty is on the activation that the fused loss skipped
         probabilities_of(outputs, probabilities_.get(), b.rows);
-        fused_activity(probabilities_.get(), t.categorical(), top.activity_l1, top.activity_l2, row_loss_.get(), l.d, b.rows, cols, stream_);
+        fused_activity(probabilities_.get(), t.categorical(), top.activity_l1, top.activity_l2, row_loss_.get(), l.d,
+                       b.rows, cols, stream_);
     } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !form_.fused) {
         softmax_backward(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, b.rows, cols, stream_);
     }
@@ -334,21 +352,21 @@ void Layers<T>::predict_step(const Steps& steps, const BatchShape& b) {
     forward(steps, b.rows, Pass::predict, false);
 }
 
-#define FD_INSTANTIATE(T)                                                                      \
-    template Layers<T>::Layers(const Plan&, State<T>&, Rounding, cudaStream_t);                \
-    template void Layers<T>::configure(const Training*);                                       \
-    template void Layers<T>::reserve(int64_t, bool, bool);                                        \
-    template int64_t Layers<T>::chunk_rows() const;                                            \
-    template const T* Layers<T>::output(int, Pass) const;                                      \
-    template void Layers<T>::evaluate_step(const Steps&, const BatchShape&);                   \
-    template void Layers<T>::predict_step(const Steps&, const BatchShape&);                    \
-    template void Layers<T>::probabilities_of(const T*, T*, int64_t);                          \
-    template void Layers<T>::end_step(const Steps&, int64_t, bool);                            \
-    template void Layers<T>::gather(const Steps&, const BatchShape&, bool);                    \
-    template void Layers<T>::forward(const Steps&, int64_t, Pass, bool);                       \
-    template void Layers<T>::loss(const Steps&, const BatchShape&, Pass);                      \
-    template void Layers<T>::measure(const Steps&, const BatchShape&, Pass);                   \
-    template BatchNorm<T> Layers<T>::batch_norm(int, int64_t, Pass, bool);                     \
+#define FD_INSTANTIATE(T)                                                       \
+    template Layers<T>::Layers(const Plan&, State<T>&, Rounding, cudaStream_t); \
+    template void Layers<T>::configure(const Training*);                        \
+    template void Layers<T>::reserve(int64_t, bool, bool);                      \
+    template int64_t Layers<T>::chunk_rows() const;                             \
+    template const T* Layers<T>::output(int, Pass) const;                       \
+    template void Layers<T>::evaluate_step(const Steps&, const BatchShape&);    \
+    template void Layers<T>::predict_step(const Steps&, const BatchShape&);     \
+    template void Layers<T>::probabilities_of(const T*, T*, int64_t);           \
+    template void Layers<T>::end_step(const Steps&, int64_t, bool);             \
+    template void Layers<T>::gather(const Steps&, const BatchShape&, bool);     \
+    template void Layers<T>::forward(const Steps&, int64_t, Pass, bool);        \
+    template void Layers<T>::loss(const Steps&, const BatchShape&, Pass);       \
+    template void Layers<T>::measure(const Steps&, const BatchShape&, Pass);    \
+    template BatchNorm<T> Layers<T>::batch_norm(int, int64_t, Pass, bool);      \
     template LayerNorm<T> Layers<T>::layer_norm(int, int64_t, Pass);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)

@@ -48,7 +48,7 @@ public:
 
     void configure(const Training* training);
     void reserve(int64_t rows, bool backward, bool probe = false);  // the only method that allocates
-    int64_t chunk_rows() const;                 // rows that a pass without backward takes at once
+    int64_t chunk_rows() const;                                     // rows that a pass without backward takes at once
     int totals_width() const { return totals_width_; }
     int64_t generation() const { return generation_; }  // changes when captured work is of no use any more
 
@@ -56,11 +56,12 @@ public:
     void train_step(const Steps&, const BatchShape&, bool stop_on_nan);
     void evaluate_step(const Steps&, const BatchShape&);
     void gradient_step(const Steps&, const BatchShape&, bool training);  // whole gradients, see gradient()
-    void predict_step(const Steps&, const BatchShape&);                  // see output(); end_step() is left to the caller
+    void predict_step(const Steps&, const BatchShape&);  // see output(); end_step() is left to the caller
     // A probe's way there and back, and its numbers (7 rows for each op), NaN where an op has none; `before`: weights, or null.
     void probe_step(const Steps&, const BatchShape&, const T* before, double* numbers);
-    const T* output(int op, Pass) const;                                 // of the op, in the pass just made
+    const T* output(int op, Pass) const;  // of the op, in the pass just made
     const T* gradient(int tensor) const { return at(gradients_, tensor); }
+
 private:
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
     T* at(const DeviceBuffer<T>& flat, int tensor) const {
@@ -118,7 +119,7 @@ private:
     int64_t capacity_ = 0, split_rows_ = 0, generation_ = 0;
     bool backward_ready_ = false, probe_ready_ = false, fuses_ = false;  // fuses_: gradients are made by mlp_
     std::unique_ptr<FusedMlp> mlp_;                                      // or none
-    int64_t losses_ = 0;                                                 // of this step in row_loss_: one a row, or fewer
+    int64_t losses_ = 0;  // of this step in row_loss_: one a row, or fewer
     std::vector<DeviceBuffer<T>> out_, z_, d_, mean_, inverse_;
     DeviceBuffer<T> gradients_, x_, y_, probabilities_, scratch_[4];
     DeviceBuffer<int32_t> labels_;

@@ -99,18 +99,21 @@ void Layers<T>::other_backward(const Steps& steps, int i, int64_t rows, Pass pas
     switch (o.kind) {
         case OpKind::activation: finish(i, from, to, rows, pass); break;
         case OpKind::batch_norm:
-            batch_norm_backward(batch_norm(i, rows, pass, false), from, to, at(gradients_, o.kernel), at(gradients_, o.bias), stream_);
+            batch_norm_backward(batch_norm(i, rows, pass, false), from, to, at(gradients_, o.kernel),
+                                at(gradients_, o.bias), stream_);
             break;
         case OpKind::layer_norm:
-            layer_norm_backward(layer_norm(i, rows, pass), from, to, at(gradients_, o.kernel), at(gradients_, o.bias), splits(o.kernel),
-                                plan_.parameters, stream_);
+            layer_norm_backward(layer_norm(i, rows, pass), from, to, at(gradients_, o.kernel), at(gradients_, o.bias),
+                                splits(o.kernel), plan_.parameters, stream_);
             break;
         case OpKind::dropout:
             if (!passes_on(i)) break;
             if (pass == Pass::train) dropout(steps, {plan_.seed, uint32_t(i), o.rate}, from, to, n, stream_);
             else copy();
             break;
-        case OpKind::rescaling: rescale(from, statistic(o.scale), static_cast<const T*>(nullptr), to, rows, o.out, stream_); break;
+        case OpKind::rescaling:
+            rescale(from, statistic(o.scale), static_cast<const T*>(nullptr), to, rows, o.out, stream_);
+            break;
         case OpKind::residual_end: copy(); break;
         case OpKind::residual_begin:
             if (passes_on(i)) add(from, static_cast<const T*>(d(o.partner)), to, n, stream_);
@@ -142,7 +145,8 @@ void Layers<T>::matrix_penalties(bool add_gradients) {
             const int64_t units = columns ? o.out : o.in, length = columns ? o.in : o.out;
             if (factor == 0 || units < 2) return;
             factor /= 0.5 * double(units) * double(units - 1);
-            T *u = scratch_[0].get(), *inverse = u + units * length, *pull = scratch_[1].get(), *gram = scratch_[2].get();
+            T *u = scratch_[0].get(), *inverse = u + units * length, *pull = scratch_[1].get(),
+              *gram = scratch_[2].get();
             unit_rows(static_cast<const T*>(parameter(o.kernel)), o.in, o.out, columns, u, inverse, stream_);
             Product<T> p;
             p.m = units, p.n = units, p.k = length;
@@ -155,8 +159,8 @@ void Layers<T>::matrix_penalties(bool add_gradients) {
             q.m = units, q.n = length, q.k = units;
             q.a = gram, q.b = u, q.out = pull;
             products_.run(q);
-            pull_gradient(static_cast<const T*>(u), static_cast<const T*>(inverse), static_cast<const T*>(pull), o.in, o.out, columns,
-                          at(gradients_, o.kernel), stream_);
+            pull_gradient(static_cast<const T*>(u), static_cast<const T*>(inverse), static_cast<const T*>(pull), o.in,
+                          o.out, columns, at(gradients_, o.kernel), stream_);
         };
         one(o.kernel_orthogonal, o.kernel_orthogonal_columns, false);
         one(o.kernel_repulsion, true, true);
@@ -171,18 +175,20 @@ void Layers<T>::muon(const Steps& steps) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (t.vector) continue;
         MuonStep m;
-        m.momentum = h.momentum, m.clipvalue = h.clipvalue, m.clipnorm = h.clipnorm, m.global_clipnorm = h.global_clipnorm;
+        m.momentum = h.momentum, m.clipvalue = h.clipvalue, m.clipnorm = h.clipnorm,
+        m.global_clipnorm = h.global_clipnorm;
         m.weight_decay = h.weight_decay, m.nesterov = h.nesterov;
         m.rows = t.rows, m.cols = t.cols, m.flip = t.rows > t.cols, m.tensor = tensor;
         const int64_t small = std::min(t.rows, t.cols), large = std::max(t.rows, t.cols);
         m.adjust = h.rms_rate > 0 ? h.rms_rate * std::sqrt(double(large)) : 1;
-        T *g = at(gradients_, tensor), *x = scratch_[0].get(), *next = scratch_[1].get(), *a = scratch_[2].get(), *b = scratch_[3].get();
-        muon_direction(steps, m, device_tensors_.get(), norm_parts_.get(), block_count_, g, at(state_.slots[0], tensor), muon_parts_.get(),
-                       stream_);
+        T *g = at(gradients_, tensor), *x = scratch_[0].get(), *next = scratch_[1].get(), *a = scratch_[2].get(),
+          *b = scratch_[3].get();
+        muon_direction(steps, m, device_tensors_.get(), norm_parts_.get(), block_count_, g, at(state_.slots[0], tensor),
+                       muon_parts_.get(), stream_);
         muon_start(m, static_cast<const T*>(g), muon_parts_.get(), x, stream_);
         for (int k = 0; k < int(h.ns_steps); ++k) {  // X ← a X + (b A + c A²) X, A = X Xᵀ
-            auto step = [&](bool transpose_b, int64_t n, int64_t inner, const T* left, const T* right, T* out, double scale, const T* plus,
-                            double plus_scale) {
+            auto step = [&](bool transpose_b, int64_t n, int64_t inner, const T* left, const T* right, T* out,
+                            double scale, const T* plus, double plus_scale) {
                 Product<T> p;
                 p.m = small, p.n = n, p.k = inner;
                 p.a = left, p.b = right, p.transpose_b = transpose_b, p.out = out;
@@ -263,26 +269,31 @@ void Layers<T>::probe_step(const Steps& steps, const BatchShape& b, const T* bef
             u.a = probabilities_.get();
         }
         if (o.kind == OpKind::activation) u.z = output(i - 1, pass);
-        else if (o.kind == OpKind::dense) u.z = (activation_of(i, pass) == ops::Activation::linear ? out_ : z_)[size_t(i)].get();
+        else if (o.kind == OpKind::dense)
+            u.z = (activation_of(i, pass) == ops::Activation::linear ? out_ : z_)[size_t(i)].get();
         u.limit = o.has_activation() ? saturation_limit(o.activation) : 0;
         u.rows = b.rows, u.cols = o.out, u.out = numbers;
-        FD_CUDA(cudaMemsetAsync(numbers, 0xff, size_t(ProbeRecords::numbers_per_unit * o.out) * sizeof(double), stream_));  // NaN
+        FD_CUDA(cudaMemsetAsync(numbers, 0xff, size_t(ProbeRecords::numbers_per_unit * o.out) * sizeof(double),
+                                stream_));  // NaN
         unit_numbers(u, stream_);
         if (o.kind == OpKind::dense) {
             const T *weights = parameter(o.kernel), *none = nullptr;
-            column_norms(static_cast<const T*>(at(gradients_, o.kernel)), none, o.in, o.out, numbers + 4 * o.out, stream_);
+            column_norms(static_cast<const T*>(at(gradients_, o.kernel)), none, o.in, o.out, numbers + 4 * o.out,
+                         stream_);
             column_norms(weights, none, o.in, o.out, numbers + 5 * o.out, stream_);
-            if (before) column_norms(weights, before + plan_.tensors[size_t(o.kernel)].offset, o.in, o.out, numbers + 6 * o.out, stream_);
+            if (before)
+                column_norms(weights, before + plan_.tensors[size_t(o.kernel)].offset, o.in, o.out, numbers + 6 * o.out,
+                             stream_);
         }
         numbers += ProbeRecords::numbers_per_unit * o.out;
     }
 }
 
-#define FD_INSTANTIATE(T)                                                                \
-    template Update<T> Layers<T>::updates() const;                                       \
-    template void Layers<T>::matrix_penalties(bool);                                     \
+#define FD_INSTANTIATE(T)                                                                    \
+    template Update<T> Layers<T>::updates() const;                                           \
+    template void Layers<T>::matrix_penalties(bool);                                         \
     template void Layers<T>::probe_step(const Steps&, const BatchShape&, const T*, double*); \
-    template void Layers<T>::train_step(const Steps&, const BatchShape&, bool);          \
+    template void Layers<T>::train_step(const Steps&, const BatchShape&, bool);              \
     template void Layers<T>::gradient_step(const Steps&, const BatchShape&, bool);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)

@@ -62,8 +62,8 @@ __global__ void activity_kernel(const T* a, double l1, double l2, double* row_lo
     if (own_lane() == 0) row_loss[r] += sum;
 }
 template <class T>
-__global__ void fused_activity_kernel(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d, int64_t rows,
-                                      int64_t cols) {
+__global__ void fused_activity_kernel(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d,
+                                      int64_t rows, int64_t cols) {
     const int64_t r = own_row();
     const int lane = own_lane();
     if (r >= rows) return;
@@ -143,7 +143,9 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
                 } else if (auc) {
                     if (!(p == p)) continue;
                     const double place = p * double(Metric::buckets - 1);
-                    int64_t bucket = place >= double(Metric::buckets - 1) ? Metric::buckets - 1 : place <= 1 ? 1 : int64_t(place);
+                    int64_t bucket = place >= double(Metric::buckets - 1) ? Metric::buckets - 1
+                                     : place <= 1                         ? 1
+                                                                          : int64_t(place);
                     if (place > double(bucket)) ++bucket;  // upwards
                     if (bucket > Metric::buckets - 1) bucket = Metric::buckets - 1;
                     state[((y > 0.5 ? 0 : cols) + c) * Metric::buckets + bucket] += w;
@@ -203,13 +205,15 @@ void loss_rows(const LossRows<T>& l, cudaStream_t stream) {
     FD_LAUNCH((loss_kernel<T>), row_grid(l.rows), 32 * warps, 0, stream, l);
 }
 template <class T>
-void activity_value(const T* a, double l1, double l2, double* row_loss, int64_t rows, int64_t cols, cudaStream_t stream) {
+void activity_value(const T* a, double l1, double l2, double* row_loss, int64_t rows, int64_t cols,
+                    cudaStream_t stream) {
     FD_LAUNCH((activity_kernel<T>), row_grid(rows), 32 * warps, 0, stream, a, l1, l2, row_loss, rows, cols);
 }
 template <class T>
-void fused_activity(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d, int64_t rows, int64_t cols,
-                    cudaStream_t stream) {
-    FD_LAUNCH((fused_activity_kernel<T>), row_grid(rows), 32 * warps, 0, stream, a, categorical, l1, l2, row_loss, d, rows, cols);
+void fused_activity(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d, int64_t rows,
+                    int64_t cols, cudaStream_t stream) {
+    FD_LAUNCH((fused_activity_kernel<T>), row_grid(rows), 32 * warps, 0, stream, a, categorical, l1, l2, row_loss, d,
+              rows, cols);
 }
 template <class T>
 void measure(const Steps& steps, const Metrics<T>& m, cudaStream_t stream) {
@@ -222,12 +226,12 @@ void set_position(Control* control, int at, bool fresh, cudaStream_t stream) {
     FD_LAUNCH(position_kernel, 1, 1, 0, stream, control, at, fresh);
 }
 
-#define FD_INSTANTIATE(T)                                                                                                  \
-    template void softmax<T>(const T*, T*, int64_t, int64_t, cudaStream_t);                                                \
-    template void softmax_backward<T>(const T*, T*, double, double, int64_t, int64_t, cudaStream_t);                       \
-    template void loss_rows<T>(const LossRows<T>&, cudaStream_t);                                                          \
-    template void activity_value<T>(const T*, double, double, double*, int64_t, int64_t, cudaStream_t);                    \
-    template void fused_activity<T>(const T*, bool, double, double, double*, T*, int64_t, int64_t, cudaStream_t);          \
+#define FD_INSTANTIATE(T)                                                                                         \
+    template void softmax<T>(const T*, T*, int64_t, int64_t, cudaStream_t);                                       \
+    template void softmax_backward<T>(const T*, T*, double, double, int64_t, int64_t, cudaStream_t);              \
+    template void loss_rows<T>(const LossRows<T>&, cudaStream_t);                                                 \
+    template void activity_value<T>(const T*, double, double, double*, int64_t, int64_t, cudaStream_t);           \
+    template void fused_activity<T>(const T*, bool, double, double, double*, T*, int64_t, int64_t, cudaStream_t); \
     template void measure<T>(const Steps&, const Metrics<T>&, cudaStream_t);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)

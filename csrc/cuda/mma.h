@@ -60,6 +60,33 @@ using FragmentB =
 template <class O>
 using Sums = wmma::fragment<wmma::accumulator, 16, 16, O::k, float>;
 
+// Operands from shared memory. <mma.h> does not say which memory it is, and then the GPU loads number by number instead of by tiles.
+#ifdef FD_EMULATE
+template <class Fragment, class E>
+void load_shared(Fragment& f, const E* p, int ld) {
+    wmma::load_matrix_sync(f, p, unsigned(ld));
+}
+#else
+#define FD_LOAD_SHARED(O, Fragment, side, transposed, layout, shape)                                    \
+    __device__ __forceinline__ void load_shared(Fragment<O, transposed>& f, const O::type* p, int ld) { \
+        static_assert(sizeof(f.x) == 16, "four registers");                                             \
+        unsigned* const x = reinterpret_cast<unsigned*>(f.x);                                           \
+        asm volatile("wmma.load." side ".sync.aligned." layout "." shape " {%0, %1, %2, %3}, [%4], %5;" \
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])                                   \
+                     : "r"(unsigned(__cvta_generic_to_shared(p))), "r"(ld)                              \
+                     : "memory");                                                                       \
+    }
+#define FD_LOAD_OPERANDS(O, shape)                         \
+    FD_LOAD_SHARED(O, FragmentA, "a", false, "row", shape) \
+    FD_LOAD_SHARED(O, FragmentA, "a", true, "col", shape)  \
+    FD_LOAD_SHARED(O, FragmentB, "b", false, "row", shape) \
+    FD_LOAD_SHARED(O, FragmentB, "b", true, "col", shape)
+FD_LOAD_OPERANDS(Bf16Operand, "m16n16k16.shared.bf16")
+FD_LOAD_OPERANDS(Tf32Operand, "m16n16k8.shared.tf32")
+#undef FD_LOAD_OPERANDS
+#undef FD_LOAD_SHARED
+#endif
+
 // Whether every line starts on 16 bytes.
 FD_HD bool in_quads(const float* p, int64_t ld) { return ld % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0; }
 // Four numbers of a line of a matrix, 0 where it ends.

@@ -35,7 +35,8 @@ __global__ void statistics_kernel(BatchNorm<T> b, int splits) {
     double sum = 0, square = 0;
     if (inside)
         for (int64_t r = first; r < rows.last; r += lanes_of_rows) sum += double(b.x[r * b.cols + c]);
-    const double count = double(rows.last - rows.first), mean = count > 0 ? over_rows(sum, scratch) / count : over_rows(sum, scratch);
+    const double count = double(rows.last - rows.first),
+                 mean = count > 0 ? over_rows(sum, scratch) / count : over_rows(sum, scratch);
     if (inside)
         for (int64_t r = first; r < rows.last; r += lanes_of_rows) {
             const double e = double(b.x[r * b.cols + c]) - mean;
@@ -126,7 +127,7 @@ __global__ void layer_norm_kernel(LayerNorm<T> l) {
     const int lane = int(threadIdx.x) & 31;
     const int64_t r = int64_t(blockIdx.x) * warps + (int(threadIdx.x) >> 5);
     if (r >= l.rows) return;
-    const T *x = l.x + r * l.cols;
+    const T* x = l.x + r * l.cols;
     T* out = l.out + r * l.cols;
     T sum = T(0), square = T(0);
     for (int64_t c = lane; c < l.cols; c += 32) sum += x[c];
@@ -155,7 +156,8 @@ __global__ void layer_norm_backward_kernel(LayerNorm<T> l, const T* d, T* dx) {
         dx[r * l.cols + c] = inverse * (from[c] * l.gamma[c] - mean_d - (x[c] - mean) * inverse * mean_product);
 }
 template <class T>
-__global__ void layer_norm_parameters_kernel(LayerNorm<T> l, const T* d, T* dgamma, T* dbeta, int splits, int64_t stride) {
+__global__ void layer_norm_parameters_kernel(LayerNorm<T> l, const T* d, T* dgamma, T* dbeta, int splits,
+                                             int64_t stride) {
     __shared__ double scratch[lanes_of_rows][33];
     const int64_t c = int64_t(blockIdx.x) * 32 + threadIdx.x;
     const Rows rows = part_of(l.rows, splits, int(blockIdx.y));
@@ -190,22 +192,25 @@ template <class T>
 void batch_norm_backward(const BatchNorm<T>& b, const T* d, T* dx, T* dgamma, T* dbeta, cudaStream_t stream) {
     const int splits = column_splits(b.rows);
     FD_LAUNCH((batch_norm_sums_kernel<T>), column_grid(b.cols, splits), column_block(), 0, stream, b, d, splits);
-    FD_LAUNCH((batch_norm_backward_kernel<T>), column_grid(b.cols, splits), column_block(), 0, stream, b, d, dx, dgamma, dbeta, splits);
+    FD_LAUNCH((batch_norm_backward_kernel<T>), column_grid(b.cols, splits), column_block(), 0, stream, b, d, dx, dgamma,
+              dbeta, splits);
 }
 template <class T>
 void layer_norm_forward(const LayerNorm<T>& l, cudaStream_t stream) {
     FD_LAUNCH((layer_norm_kernel<T>), row_grid(l.rows), 32 * warps, 0, stream, l);
 }
 template <class T>
-void layer_norm_backward(const LayerNorm<T>& l, const T* d, T* dx, T* dgamma, T* dbeta, int splits, int64_t stride, cudaStream_t stream) {
+void layer_norm_backward(const LayerNorm<T>& l, const T* d, T* dx, T* dgamma, T* dbeta, int splits, int64_t stride,
+                         cudaStream_t stream) {
     FD_LAUNCH((layer_norm_backward_kernel<T>), row_grid(l.rows), 32 * warps, 0, stream, l, d, dx);
-    FD_LAUNCH((layer_norm_parameters_kernel<T>), column_grid(l.cols, splits), column_block(), 0, stream, l, d, dgamma, dbeta, splits, stride);
+    FD_LAUNCH((layer_norm_parameters_kernel<T>), column_grid(l.cols, splits), column_block(), 0, stream, l, d, dgamma,
+              dbeta, splits, stride);
 }
 
-#define FD_INSTANTIATE(T)                                                                                       \
-    template void batch_norm_forward<T>(const Steps&, const BatchNorm<T>&, cudaStream_t);                       \
-    template void batch_norm_backward<T>(const BatchNorm<T>&, const T*, T*, T*, T*, cudaStream_t);              \
-    template void layer_norm_forward<T>(const LayerNorm<T>&, cudaStream_t);                                     \
+#define FD_INSTANTIATE(T)                                                                          \
+    template void batch_norm_forward<T>(const Steps&, const BatchNorm<T>&, cudaStream_t);          \
+    template void batch_norm_backward<T>(const BatchNorm<T>&, const T*, T*, T*, T*, cudaStream_t); \
+    template void layer_norm_forward<T>(const LayerNorm<T>&, cudaStream_t);                        \
     template void layer_norm_backward<T>(const LayerNorm<T>&, const T*, T*, T*, T*, int, int64_t, cudaStream_t);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)

@@ -9,7 +9,7 @@
 #include <cuda_runtime.h>
 
 #include "cuda/runtime.h"
-#define FD_DYN_SHARED(T, name)                                  \
+#define FD_DYN_SHARED(T, name)                                   \
     extern __shared__ __align__(128) unsigned char fd_shared_[]; \
     T* name = reinterpret_cast<T*>(fd_shared_)
 #define FD_LAUNCH(kernel, grid, block, bytes, stream, ...) kernel<<<grid, block, bytes, stream>>>(__VA_ARGS__)
@@ -19,7 +19,8 @@
 #define FD_GRID_BARRIER() cooperative_groups::this_grid().sync()
 namespace fd::cuda {
 template <class... P>
-void launch_cooperative(void (*kernel)(P...), dim3 grid, dim3 block, size_t bytes, cudaStream_t stream, P... parameters) {
+void launch_cooperative(void (*kernel)(P...), dim3 grid, dim3 block, size_t bytes, cudaStream_t stream,
+                        P... parameters) {
     void* pointers[] = {static_cast<void*>(&parameters)...};
     FD_CUDA(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, bytes, stream));
 }

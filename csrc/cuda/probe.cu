@@ -70,7 +70,7 @@ void column_norms(const T* a, const T* minus, int64_t rows, int64_t cols, double
     FD_LAUNCH((norms_kernel<T>), grid_of(cols), dim3(32, lanes_of_rows), 0, stream, a, minus, rows, cols, out);
 }
 
-#define FD_INSTANTIATE(T)                                              \
+#define FD_INSTANTIATE(T)                                               \
     template void unit_numbers<T>(const UnitNumbers<T>&, cudaStream_t); \
     template void column_norms<T>(const T*, const T*, int64_t, int64_t, double*, cudaStream_t);
 FD_INSTANTIATE(float)

@@ -16,6 +16,7 @@ struct UnitNumbers {
 template <class T>
 void unit_numbers(const UnitNumbers<T>&, cudaStream_t);
 template <class T>
-void column_norms(const T* a, const T* minus, int64_t rows, int64_t cols, double* out, cudaStream_t);  // minus may be null
+void column_norms(const T* a, const T* minus, int64_t rows, int64_t cols, double* out,
+                  cudaStream_t);  // minus may be null
 
 }  // namespace fd::cuda

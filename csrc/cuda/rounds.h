@@ -8,7 +8,7 @@
 namespace fd::cuda {
 
 struct Round {
-    int64_t steps = 0;  // under way
+    int64_t steps = 0;          // under way
     std::vector<int64_t> rows;  // of each step
     PinnedBuffer<StepRecord> records;
     PinnedBuffer<double> totals;  // (steps, width), once results() was called
@@ -40,14 +40,16 @@ public:
 
     // Uploads the records and puts the device in front of the first. `fresh`: the start of a run.
     void begin(Round& r, bool fresh) {
-        FD_CUDA(cudaMemcpyAsync(records_.get() + base(r), r.records.get(), size_t(r.steps) * sizeof(StepRecord), cudaMemcpyHostToDevice,
-                                stream_));
+        FD_CUDA(cudaMemcpyAsync(records_.get() + base(r), r.records.get(), size_t(r.steps) * sizeof(StepRecord),
+                                cudaMemcpyHostToDevice, stream_));
         go_to(r, 0, fresh);
     }
-    void go_to(Round& r, int64_t step, bool fresh = false) { set_position(control_.get(), int(base(r) + step), fresh, stream_); }
+    void go_to(Round& r, int64_t step, bool fresh = false) {
+        set_position(control_.get(), int(base(r) + step), fresh, stream_);
+    }
     void end(Round& r) {
-        FD_CUDA(cudaMemcpyAsync(r.totals.get(), totals_.get() + base(r) * width_, size_t(r.steps * width_) * sizeof(double),
-                                cudaMemcpyDeviceToHost, stream_));
+        FD_CUDA(cudaMemcpyAsync(r.totals.get(), totals_.get() + base(r) * width_,
+                                size_t(r.steps * width_) * sizeof(double), cudaMemcpyDeviceToHost, stream_));
         r.done.record(stream_);
     }
     const double* results(Round& r) {

@@ -7,8 +7,8 @@ std::string version(int v) { return std::to_string(v / 1000) + "." + std::to_str
 
 std::string gib(size_t bytes) {
     const auto hundredths = uint64_t(double(bytes) / double(1 << 30) * 100 + 0.5);
-    return std::to_string(hundredths / 100) + "." + std::to_string(hundredths / 10 % 10) + std::to_string(hundredths % 10) +
-           " GiB";
+    return std::to_string(hundredths / 100) + "." + std::to_string(hundredths / 10 % 10) +
+           std::to_string(hundredths % 10) + " GiB";
 }
 
 }  // namespace
@@ -20,8 +20,9 @@ void check(cudaError_t result, const char* call, const char* file, int line) {
     if (cudaGetDevice(&device) != cudaSuccess) (void)cudaGetLastError();
     std::string name = file;
     name = name.substr(name.rfind("csrc/") == std::string::npos ? 0 : name.rfind("csrc/"));
-    throw CudaError(std::string("CUDA: ") + cudaGetErrorName(result) + " (" + cudaGetErrorString(result) + ") on device " +
-                    std::to_string(device) + ", from " + call + " at " + name + ":" + std::to_string(line));
+    throw CudaError(std::string("CUDA: ") + cudaGetErrorName(result) + " (" + cudaGetErrorString(result) +
+                    ") on device " + std::to_string(device) + ", from " + call + " at " + name + ":" +
+                    std::to_string(line));
 }
 
 int device_count() {
@@ -44,8 +45,8 @@ void require_device() {
                             : e == cudaErrorInsufficientDriver
                                 ? "the driver is too old, it supports CUDA " + version(driver)
                                 : "the driver reports no device (is CUDA_VISIBLE_DEVICES set?)";
-    throw CudaUnavailable("no usable CUDA device: " + why + "; this build needs a driver for CUDA " + version(runtime) + " [" +
-                          cudaGetErrorName(e) + "]");
+    throw CudaUnavailable("no usable CUDA device: " + why + "; this build needs a driver for CUDA " + version(runtime) +
+                          " [" + cudaGetErrorName(e) + "]");
 }
 
 DeviceInfo device_info() {
@@ -88,8 +89,8 @@ void* allocate(size_t bytes) {
         (void)cudaGetLastError();
         size_t free = 0, total = 0;
         (void)cudaMemGetInfo(&free, &total);
-        throw OutOfMemory("the GPU has not enough memory: " + gib(bytes) + " were asked for, " + gib(free) + " of " + gib(total) +
-                          " are free; use a smaller batch_size, or device='cpu'");
+        throw OutOfMemory("the GPU has not enough memory: " + gib(bytes) + " were asked for, " + gib(free) + " of " +
+                          gib(total) + " are free; use a smaller batch_size, or device='cpu'");
     }
     FD_CUDA(e);
     return p;

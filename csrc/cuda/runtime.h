@@ -24,8 +24,8 @@ struct OutOfMemory : std::runtime_error {
 void check(cudaError_t result, const char* call, const char* file, int line);
 #define FD_CUDA(call) ::fd::cuda::check((call), #call, __FILE__, __LINE__)
 
-int device_count();       // 0 without a driver
-void require_device();    // CudaUnavailable saying what is missing
+int device_count();     // 0 without a driver
+void require_device();  // CudaUnavailable saying what is missing
 struct DeviceInfo {
     std::string name;
     int major = 0, minor = 0, processors = 0, shared_bytes = 0, driver = 0, runtime = 0;
@@ -35,7 +35,7 @@ struct DeviceInfo {
 DeviceInfo device_info();
 const DeviceInfo& device();  // the same, asked once; memory is that of then
 
-int64_t free_memory();  // of the device, in bytes; asking takes a while
+int64_t free_memory();                   // of the device, in bytes; asking takes a while
 void wait_for_stream(uintptr_t stream);  // somebody else's; 1 and 2 are the default streams
 
 void* allocate(size_t bytes);         // on the device

@@ -15,10 +15,11 @@ struct StepRecord {
     ops::Shuffle order;
     bool shuffled = false;
     int64_t over = 0, count = 0;  // count > 0: rows spread evenly, `count` of `over`
-    int64_t step = 0;           // optimizer steps done before
-    ops::Step<double> rule;     // this step's constants
+    int64_t step = 0;             // optimizer steps done before
+    ops::Step<double> rule;       // this step's constants
     double learning_rate = 0;
-    int64_t epoch = 0, epoch_ends = -1;  // of populations: its number, for orders; which row of losses is complete after the step
+    int64_t epoch = 0,
+            epoch_ends = -1;  // of populations: its number, for orders; which row of losses is complete after the step
 
     FD_HD int64_t row(int64_t i) const {
         if (count) return i * over / count;
@@ -26,7 +27,7 @@ struct StepRecord {
     }
 };
 
-struct Control {  // of a run of steps, on the device
+struct Control {     // of a run of steps, on the device
     int at = 0;      // the record of this step
     int halted = 0;  // a loss was not finite and the caller wants to stop there: nothing is updated any more
 };

@@ -15,7 +15,8 @@ __device__ T whole_gradient(const Update<T>& u, const UpdateTensor& t, int64_t i
 }
 
 // What all gradients of a tensor are multiplied by to keep to a norm; every thread has it.
-__device__ double norm_scale(const UpdateRule& rule, const UpdateTensor& t, const double* norm_parts, int block_count, double* scratch) {
+__device__ double norm_scale(const UpdateRule& rule, const UpdateTensor& t, const double* norm_parts, int block_count,
+                             double* scratch) {
     const bool global = rule.global_clipnorm > 0;
     if (!global && !(rule.clipnorm > 0)) return 1;
     const int first = global ? 0 : t.first_block, last = global ? block_count : t.first_block + t.blocks;
@@ -55,7 +56,8 @@ __global__ void norms_kernel(Update<T> u) {
     __shared__ double scratch[33];
     const UpdateBlock b = u.blocks[blockIdx.x];
     double square = 0;
-    for (int e = int(threadIdx.x); e < b.count; e += threads) square += double(u.gradients[b.first + e]) * double(u.gradients[b.first + e]);
+    for (int e = int(threadIdx.x); e < b.count; e += threads)
+        square += double(u.gradients[b.first + e]) * double(u.gradients[b.first + e]);
     square = block_sum(square, scratch);
     if (threadIdx.x == 0) u.norm_parts[blockIdx.x] = square;
 }
@@ -93,8 +95,8 @@ __global__ void update_kernel(Steps steps, Update<T> u, bool combined) {
 }
 
 template <class T>
-__global__ void muon_direction_kernel(Steps steps, MuonStep m, const UpdateTensor* tensors, const double* norm_parts, int block_count,
-                                      T* gradient, T* momentum, double* parts) {
+__global__ void muon_direction_kernel(Steps steps, MuonStep m, const UpdateTensor* tensors, const double* norm_parts,
+                                      int block_count, T* gradient, T* momentum, double* parts) {
     __shared__ double scratch[33];
     if (steps.control->halted) return;
     UpdateRule rule;
@@ -155,7 +157,8 @@ __global__ void similarity_kernel(T* gram, int64_t units, double factor, bool re
     T* row = gram + i * units;
     double value = 0;
     for (int64_t j = threadIdx.x; j < units; j += threads) {
-        const double cosine = double(row[j]), positive = cosine > 0 ? cosine : 0.0, size = cosine < 0 ? -cosine : cosine;
+        const double cosine = double(row[j]), positive = cosine > 0 ? cosine : 0.0,
+                     size = cosine < 0 ? -cosine : cosine;
         if (j < i) value += repulsion ? positive * positive : size;
         const double slope = repulsion ? 2 * positive : double((cosine > 0) - (cosine < 0));
         row[j] = i == j ? T(0) : T(factor * slope);
@@ -164,7 +167,8 @@ __global__ void similarity_kernel(T* gram, int64_t units, double factor, bool re
     if (threadIdx.x == 0) value_parts[i] = factor * value;
 }
 template <class T>
-__global__ void pull_kernel(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient) {
+__global__ void pull_kernel(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns,
+                            T* gradient) {
     __shared__ double scratch[33];
     const int64_t i = blockIdx.x, length = columns ? in : out;
     const T *row = u + i * length, *p = pull + i * length, scale = inverse[i];
@@ -194,19 +198,19 @@ template <class T>
 void update(const Steps& steps, const Update<T>& u, bool combined, cudaStream_t stream) {
     if (!u.block_count) return;
     switch (u.rule.rule) {
-#define FD_CASE(name, functor)                                                                                                \
-    case ops::Rule::name:                                                                                                     \
-        FD_LAUNCH((update_kernel<T, ops::functor>), unsigned(u.block_count), threads, 0, stream, steps, u, combined);         \
+#define FD_CASE(name, functor)                                                                                        \
+    case ops::Rule::name:                                                                                             \
+        FD_LAUNCH((update_kernel<T, ops::functor>), unsigned(u.block_count), threads, 0, stream, steps, u, combined); \
         break;
         FD_UPDATE_RULES(FD_CASE)
 #undef FD_CASE
     }
 }
 template <class T>
-void muon_direction(const Steps& steps, const MuonStep& m, const UpdateTensor* tensors, const double* norm_parts, int block_count,
-                    T* gradient, T* momentum, double* parts, cudaStream_t stream) {
-    FD_LAUNCH((muon_direction_kernel<T>), blocks_of(m.rows * m.cols), threads, 0, stream, steps, m, tensors, norm_parts, block_count,
-              gradient, momentum, parts);
+void muon_direction(const Steps& steps, const MuonStep& m, const UpdateTensor* tensors, const double* norm_parts,
+                    int block_count, T* gradient, T* momentum, double* parts, cudaStream_t stream) {
+    FD_LAUNCH((muon_direction_kernel<T>), blocks_of(m.rows * m.cols), threads, 0, stream, steps, m, tensors, norm_parts,
+              block_count, gradient, momentum, parts);
 }
 template <class T>
 void muon_start(const MuonStep& m, const T* gradient, const double* parts, T* x, cudaStream_t stream) {
@@ -219,27 +223,30 @@ void muon_apply(const Steps& steps, const MuonStep& m, const T* x, T* kernel, cu
 }
 template <class T>
 void unit_rows(const T* kernel, int64_t in, int64_t out, bool columns, T* u, T* inverse, cudaStream_t stream) {
-    FD_LAUNCH((unit_rows_kernel<T>), unsigned(columns ? out : in), threads, 0, stream, kernel, in, out, columns, u, inverse);
+    FD_LAUNCH((unit_rows_kernel<T>), unsigned(columns ? out : in), threads, 0, stream, kernel, in, out, columns, u,
+              inverse);
 }
 template <class T>
 void similarity(T* gram, int64_t units, double factor, bool repulsion, double* value_parts, cudaStream_t stream) {
     FD_LAUNCH((similarity_kernel<T>), unsigned(units), threads, 0, stream, gram, units, factor, repulsion, value_parts);
 }
 template <class T>
-void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient, cudaStream_t stream) {
-    FD_LAUNCH((pull_kernel<T>), unsigned(columns ? out : in), threads, 0, stream, u, inverse, pull, in, out, columns, gradient);
+void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient,
+                   cudaStream_t stream) {
+    FD_LAUNCH((pull_kernel<T>), unsigned(columns ? out : in), threads, 0, stream, u, inverse, pull, in, out, columns,
+              gradient);
 }
 
-#define FD_INSTANTIATE(T)                                                                                                       \
-    template void combine<T>(const Update<T>&, bool, cudaStream_t);                                                             \
-    template void gradient_norms<T>(const Update<T>&, cudaStream_t);                                                            \
-    template void update<T>(const Steps&, const Update<T>&, bool, cudaStream_t);                                                \
-    template void muon_direction<T>(const Steps&, const MuonStep&, const UpdateTensor*, const double*, int, T*, T*, double*,    \
-                                    cudaStream_t);                                                                              \
-    template void muon_start<T>(const MuonStep&, const T*, const double*, T*, cudaStream_t);                                    \
-    template void muon_apply<T>(const Steps&, const MuonStep&, const T*, T*, cudaStream_t);                                     \
-    template void unit_rows<T>(const T*, int64_t, int64_t, bool, T*, T*, cudaStream_t);                                         \
-    template void similarity<T>(T*, int64_t, double, bool, double*, cudaStream_t);                                              \
+#define FD_INSTANTIATE(T)                                                                                           \
+    template void combine<T>(const Update<T>&, bool, cudaStream_t);                                                 \
+    template void gradient_norms<T>(const Update<T>&, cudaStream_t);                                                \
+    template void update<T>(const Steps&, const Update<T>&, bool, cudaStream_t);                                    \
+    template void muon_direction<T>(const Steps&, const MuonStep&, const UpdateTensor*, const double*, int, T*, T*, \
+                                    double*, cudaStream_t);                                                         \
+    template void muon_start<T>(const MuonStep&, const T*, const double*, T*, cudaStream_t);                        \
+    template void muon_apply<T>(const Steps&, const MuonStep&, const T*, T*, cudaStream_t);                         \
+    template void unit_rows<T>(const T*, int64_t, int64_t, bool, T*, T*, cudaStream_t);                             \
+    template void similarity<T>(T*, int64_t, double, bool, double*, cudaStream_t);                                  \
     template void pull_gradient<T>(const T*, const T*, const T*, int64_t, int64_t, bool, T*, cudaStream_t);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)

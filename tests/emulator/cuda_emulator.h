@@ -21,8 +21,18 @@ enum cudaError_t {
     cudaErrorNotReady = 600,
     cudaErrorStreamCaptureUnsupported = 900
 };
-enum cudaMemcpyKind { cudaMemcpyHostToHost, cudaMemcpyHostToDevice, cudaMemcpyDeviceToHost, cudaMemcpyDeviceToDevice, cudaMemcpyDefault };
-enum cudaStreamCaptureMode { cudaStreamCaptureModeGlobal, cudaStreamCaptureModeThreadLocal, cudaStreamCaptureModeRelaxed };
+enum cudaMemcpyKind {
+    cudaMemcpyHostToHost,
+    cudaMemcpyHostToDevice,
+    cudaMemcpyDeviceToHost,
+    cudaMemcpyDeviceToDevice,
+    cudaMemcpyDefault
+};
+enum cudaStreamCaptureMode {
+    cudaStreamCaptureModeGlobal,
+    cudaStreamCaptureModeThreadLocal,
+    cudaStreamCaptureModeRelaxed
+};
 enum cudaDeviceAttr {
     cudaDevAttrMultiProcessorCount = 16,
     cudaDevAttrComputeCapabilityMajor = 75,
@@ -38,9 +48,9 @@ struct Stream;
 struct Graph;
 struct Event;
 using Work = std::function<void()>;
-void enqueue(Stream*, Work);      // or records it, while a capture is under way
-bool capturing();                 // any stream
-void set_memory(size_t bytes);    // of the device
+void enqueue(Stream*, Work);    // or records it, while a capture is under way
+bool capturing();               // any stream
+void set_memory(size_t bytes);  // of the device
 }  // namespace emulator
 using cudaStream_t = emulator::Stream*;
 using cudaGraph_t = emulator::Graph*;
@@ -157,10 +167,10 @@ inline float __uint_as_float(unsigned u) {
 }
 
 #define FD_DYN_SHARED(T, name) T* name = reinterpret_cast<T*>(emulator::machine.current->block->shared.get())
-#define FD_EMULATED_LAUNCH(kernel, grid, block, bytes, stream, cooperative, ...)                        \
-    emulator::enqueue(stream, [=]() {                                                                   \
-        auto body = [&]() { kernel(__VA_ARGS__); };                                                     \
-        emulator::launch(grid, block, bytes, cooperative, body);                                        \
+#define FD_EMULATED_LAUNCH(kernel, grid, block, bytes, stream, cooperative, ...) \
+    emulator::enqueue(stream, [=]() {                                            \
+        auto body = [&]() { kernel(__VA_ARGS__); };                              \
+        emulator::launch(grid, block, bytes, cooperative, body);                 \
     })
 #define FD_LAUNCH(kernel, grid, block, bytes, stream, ...) \
     FD_EMULATED_LAUNCH(kernel, dim3(grid), dim3(block), bytes, stream, false, __VA_ARGS__)

@@ -321,7 +321,8 @@ void launch(dim3 grid, dim3 block, size_t shared_bytes, bool cooperative, F& bod
             const unsigned i = unsigned(first + k);
             b.id = dim3(i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y));
             void* memory = nullptr;
-            if (posix_memalign(&memory, 128, (std::max<size_t>(shared_bytes, 1) + 127) / 128 * 128)) throw std::bad_alloc();
+            if (posix_memalign(&memory, 128, (std::max<size_t>(shared_bytes, 1) + 127) / 128 * 128))
+                throw std::bad_alloc();
 #ifdef FD_EMULATOR_ASAN
             std::free(memory);  // exactly sized, so that one byte too far is found
             if (posix_memalign(&memory, 128, std::max<size_t>(shared_bytes, 1))) throw std::bad_alloc();
@@ -331,7 +332,8 @@ void launch(dim3 grid, dim3 block, size_t shared_bytes, bool cooperative, F& bod
             b.threads.resize(size);
             for (size_t t = 0; t < size; ++t) {
                 Thread& thread = b.threads[t];
-                thread.id = dim3(unsigned(t) % block.x, unsigned(t) / block.x % block.y, unsigned(t) / (block.x * block.y));
+                thread.id =
+                    dim3(unsigned(t) % block.x, unsigned(t) / block.x % block.y, unsigned(t) / (block.x * block.y));
                 thread.number = int(t);
                 thread.state = State::fresh;
                 thread.block = &b;

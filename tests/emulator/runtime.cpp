@@ -35,7 +35,9 @@ Stream default_stream;
 cudaError_t last_error = cudaSuccess;
 std::vector<Stream*> streams{&default_stream};
 
-Stream& of(Stream* s) { return reinterpret_cast<uintptr_t>(s) > 2 ? *s : default_stream; }  // 1 and 2 are other names of it
+Stream& of(Stream* s) {
+    return reinterpret_cast<uintptr_t>(s) > 2 ? *s : default_stream;
+}  // 1 and 2 are other names of it
 cudaError_t failed(cudaError_t e) { return last_error = e; }
 
 bool holds(const std::map<const char*, size_t>& memory, const void* p) {
@@ -50,7 +52,12 @@ void run(Stream& s, uint64_t until) {
         Entry e = std::move(s.queue.front());
         s.queue.pop_front();
         s.done = e.number;
-        e.work();
+        try {
+            e.work();
+        } catch (...) {  // what came behind it is lost, as on a GPU
+            s.queue.clear();
+            throw;
+        }
     }
 }
 void run_all() {
@@ -94,7 +101,9 @@ const char* cudaGetErrorName(cudaError_t e) {
     }
     return "unknown";
 }
-const char* cudaGetErrorString(cudaError_t e) { return e == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(e); }
+const char* cudaGetErrorString(cudaError_t e) {
+    return e == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(e);
+}
 cudaError_t cudaGetLastError() {
     const cudaError_t e = last_error;
     last_error = cudaSuccess;
@@ -158,8 +167,8 @@ cudaError_t cudaFreeHost(void* p) {
     std::free(p);
     return cudaSuccess;
 }
-cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width, size_t height,
-                              cudaMemcpyKind kind, cudaStream_t stream) {
+cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_t from_pitch, size_t width,
+                              size_t height, cudaMemcpyKind kind, cudaStream_t stream) {
     const Guard guard(lock);
     Stream& s = of(stream);
     const bool to_device = holds(device_memory, to), from_device = holds(device_memory, from);
