@@ -44,7 +44,7 @@ __device__ __forceinline__ void copy_tensors(const FusedTensor* tensors, int cou
 template <class T, class Team>
 __device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m,
                                       const FusedBatch& b, const Team& team) {
-    const StepRecord& step = *b.step;
+    const StepRecord& step = *b.net->step;
     const double* own_weights = b.net->own_weights;
     const bool targets = p.mode != FusedMode::predict;
     for (int r = team.thread; r < b.rows; r += team.size) {
@@ -319,6 +319,7 @@ __device__ __forceinline__ void take_out(const FusedProgram& p, const FusedNets<
 
 template <class T>
 __device__ __forceinline__ void begin_step(const FusedNets<T>& n, FusedState& state, const StepRecord& step) {
+    state.step = &step;
     state.share = 1 / double(step.rows);
     state.activity_slope = state.penalty * state.share;
     if (!step.shuffled) return;
@@ -364,14 +365,13 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
     bring_in(p, n, m, slots(), n.which ? n.which[at] : n.first_net + at, leader, team);
     FusedState& state = m.state();
     for (int i = 0; i < int(n.count); ++i) {
-        const StepRecord& step = n.records[state.base + i];
-        if (team.thread == 0) begin_step(n, state, step);
+        if (team.thread == 0) begin_step(n, state, n.records[state.base + i]);
         team.sync();
         const bool weighted = state.own_weights || n.weighted;
         double sums[warp ? 1 : sum_count] = {}, penalty[1] = {0};
         FusedBatch b;
-        b.step = &step, b.net = &state;
-        const int rows = int(step.rows), stride = p.tile_rows * (grid ? p.blocks : 1);
+        b.net = &state;
+        const int rows = int(state.step->rows), stride = p.tile_rows * (grid ? p.blocks : 1);
         for (b.first = grid ? int(blockIdx.x) * p.tile_rows : 0; b.first < rows;
              b.first += stride, b.first_tile = false) {
             b.rows = rows - b.first < p.tile_rows ? rows - b.first : p.tile_rows;
@@ -391,9 +391,9 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
         }
         if (p.mode == FusedMode::predict) continue;
         if (train) {
-            const ops::Step<double>& c = step.rule;
+            const ops::Step<double>& c = state.step->rule;
             const Change<T> change{{T(c.lr * state.factor), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)},
-                                   T(1 - step.learning_rate * state.factor * n.rule.weight_decay),
+                                   T(1 - state.step->learning_rate * state.factor * n.rule.weight_decay),
                                    T(n.rule.clipvalue),
                                    state.penalty};
             auto changed = [&](int begin, int end) {
@@ -428,7 +428,7 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
         const bool halts = n.stop_on_nan && !(whole - whole == 0);
         team.sync();  // all have read the state
         if (leader && team.thread == 0) {
-            write_losses(p, n, state, i, step, sums, penalty[0]);
+            write_losses(p, n, state, i, *state.step, sums, penalty[0]);
             if (halts) n.control->halted = 1;
         }
         if (halts) break;

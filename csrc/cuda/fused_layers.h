@@ -10,6 +10,7 @@ namespace fd::cuda {
 // What a team remembers of its net from step to step: in shared memory, for registers are scarce.
 struct FusedState {
     ops::Shuffle order;
+    const StepRecord* step;          // at work
     int64_t order_epoch, net, base;  // base: of the records
     uint64_t seed;
     const double* own_weights;
@@ -19,7 +20,6 @@ struct FusedState {
 static_assert(sizeof(FusedState) <= fused_state_bytes, "the plan leaves less room");
 
 struct FusedBatch {  // where a tile of rows is in a step
-    const StepRecord* step = nullptr;
     const FusedState* net = nullptr;
     int rows = 0;   // of the tile
     int first = 0;  // position of its first row in the batch
@@ -90,7 +90,7 @@ __device__ __forceinline__ void softmax_rows(const Team& team, T* m, int from, i
 // The same numbers as the layer path's: element i of the batch is word i & 3 of counter i / 4.
 template <class F>
 __device__ __forceinline__ void each_kept(const FusedOp& o, const FusedBatch& b, int thread, int size, F f) {
-    const uint64_t step = uint64_t(b.step->step), seed = b.net->seed;
+    const uint64_t step = uint64_t(b.net->step->step), seed = b.net->seed;
     const uint32_t below = uint32_t(o.rate * 4294967296.0), tail = uint32_t(o.number) | (uint32_t(step >> 32) << 16);
     const int64_t first = int64_t(b.first) * o.out, last = first + int64_t(b.rows) * o.out;
     for (int64_t q = (first >> 2) + thread; 4 * q < last; q += size) {
