@@ -206,7 +206,8 @@ private:
         if (is_on_device(weights)) {
             const View v = mine(device_view_of(weights));
             if (v.rows != nets_->starts() || v.cols != rows || (v.rows == rows && v.cols == 1)) return nullptr;
-            if (v.dtype != DType::f64 || (v.cols > 1 && v.col_stride != 8) || (v.rows > 1 && v.row_stride != 8 * v.cols))
+            if (v.dtype != DType::f64 || (v.cols > 1 && v.col_stride != 8) ||
+                (v.rows > 1 && v.row_stride != 8 * v.cols))
                 throw InvalidArgument("weights must be C-ordered float64 (starts, rows)");
             return reinterpret_cast<const double*>(v.data);
         }
