@@ -16,7 +16,7 @@ __all__ = ["CudaUnavailable", "device_info", "is_available"]
 
 NOT_BUILT = (
     "this build of fastdense has no CUDA engine; use device='cpu' (the default), or install one that has: a wheel for "
-    "Linux holds it, and a build does where nvcc is found (FASTDENSE_CUDA=ON makes that a condition)"
+    "Linux holds it, and a build does where there are a GPU and nvcc (FASTDENSE_CUDA=ON asks for nvcc alone)"
 )
 
 
