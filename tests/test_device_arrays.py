@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import fake_cupy
@@ -320,6 +321,8 @@ def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
     if request.param == "passing":
         monkeypatch.setattr(machine, "make_engine", engine)
         monkeypatch.setattr(crowd, "make_engine", engine)
+        one_by_one = SimpleNamespace(why_not_fused=lambda *_: "this engine takes one net at a time")
+        monkeypatch.setattr(crowd.cuda, "require", lambda: one_by_one)
     elif not getattr(sys.modules.get("fastdense._cuda"), "EMULATED", False):
         pytest.skip("the emulated engine, whose memory is NumPy's too, is not in use")
 
