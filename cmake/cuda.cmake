@@ -48,19 +48,30 @@ set(FD_CUDA_BINDINGS csrc/bindings/cuda_module.cpp csrc/bindings/bind_engine.cpp
 
 function(add_cuda_engine)
   if(FD_CUDA)
-    add_library(fd_cuda_kernels OBJECT ${FD_CUDA_KERNELS})
-    target_include_directories(fd_cuda_kernels PRIVATE csrc)
+    # Small nets in double are rare, and their kernel is large: newer GPUs compile it from PTX at its first use.
+    set(doubles csrc/cuda/fused_f64.cu)
+    set(kernels ${FD_CUDA_KERNELS})
+    list(REMOVE_ITEM kernels ${doubles})
+    add_library(fd_cuda_kernels OBJECT ${kernels})
+    add_library(fd_cuda_doubles OBJECT ${doubles})
+    set(architectures ${CMAKE_CUDA_ARCHITECTURES})
+    if(90 IN_LIST architectures)
+      list(REMOVE_ITEM architectures 100-real 120-real)
+    endif()
+    set_target_properties(fd_cuda_doubles PROPERTIES CUDA_ARCHITECTURES "${architectures}")
     # A spilled register is a slow kernel that nobody notices: ptxas's warning fails the build.
     set(compress -Xfatbin=-compress-all)
     if(CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.9)
       set(compress --compress-mode=size)
     endif()
-    target_compile_options(
-      fd_cuda_kernels PRIVATE --expt-relaxed-constexpr ${compress} -Xptxas=-warn-spills
-                              $<$<BOOL:${FASTDENSE_WERROR}>:-Xptxas=-Werror>)
+    foreach(target fd_cuda_kernels fd_cuda_doubles)
+      target_include_directories(${target} PRIVATE csrc)
+      target_compile_options(${target} PRIVATE --expt-relaxed-constexpr ${compress} -Xptxas=-warn-spills
+                                               $<$<BOOL:${FASTDENSE_WERROR}>:-Xptxas=-Werror>)
+    endforeach()
     pybind11_add_module(_cuda ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} csrc/cuda/lt_library.cpp)
     target_include_directories(_cuda PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
-    target_link_libraries(_cuda PRIVATE fd_cuda_kernels fd_base ${CMAKE_DL_LIBS})
+    target_link_libraries(_cuda PRIVATE fd_cuda_kernels fd_cuda_doubles fd_base ${CMAKE_DL_LIBS})
     set_target_properties(_cuda PROPERTIES LINKER_LANGUAGE CXX)
     target_link_directories(_cuda PRIVATE ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES})
     target_link_libraries(_cuda PRIVATE cudart_static rt pthread)
