@@ -63,6 +63,20 @@ def together(request: pytest.FixtureRequest) -> Generator[str]:
         yield request.param
 
 
+@pytest.fixture
+def gpu(request: pytest.FixtureRequest) -> Generator[Any]:
+    """The compiled module of the engine for GPUs, under test layer by layer and back as it was afterwards."""
+    if not devices.cuda.is_available():
+        if request.config.getoption("--require-cuda"):
+            pytest.fail("there is no GPU, and --require-cuda was given")
+        pytest.skip("there is no GPU; --emulated-cuda FILE tests the engine on the CPU")
+    module = devices.cuda.require()
+    with devices.testing("cuda"):
+        yield module
+    if module.EMULATED:
+        module.set_emulator(0)
+
+
 def pytest_report_header() -> str:
     """Every test log tells what it tested."""
     from fastdense.versions import build_config

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
 from typing import Any
 
 import devices
@@ -15,19 +14,7 @@ from programs import BATCH_NORM, DROPOUT, LAYER_NORM, Spec, dense, loss_spec, me
 import fastdense as fd
 from fastdense import _core
 
-
-@pytest.fixture(autouse=True)
-def gpu(request: pytest.FixtureRequest) -> Iterator[Any]:
-    """The compiled module, back as it was afterwards."""
-    if not fd.cuda.is_available():
-        if request.config.getoption("--require-cuda"):
-            pytest.fail("there is no GPU, and --require-cuda was given")
-        pytest.skip("there is no GPU; --emulated-cuda FILE tests the engine on the CPU")
-    module = fd.cuda.require()
-    with devices.testing("cuda"):
-        yield module
-    if module.EMULATED:
-        module.set_emulator(0)
+pytestmark = pytest.mark.usefixtures("gpu")
 
 
 def emulated(gpu: Any) -> Any:

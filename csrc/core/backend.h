@@ -29,6 +29,8 @@ struct ProbeRecords {
     // the change that the last step made. NaN where an op has no such thing.
     static constexpr int numbers_per_unit = 7;
     int64_t width = 0;  // numbers of a record, op by op
+    static int64_t width_of(const Plan&);
+    static int64_t first_nonfinite(const Plan&, const double* values);  // the op, from the numbers of a record; or -1
     std::vector<ProbeRecord> records;
     std::vector<double> values;  // (records, width), or longer
 };

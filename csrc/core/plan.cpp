@@ -117,6 +117,12 @@ LossForm::LossForm(const Plan& plan, const Training& t) {
     kind = t.binary() && logits ? ops::Loss::binary_crossentropy_logits : t.loss;
 }
 
+void check_shapes(const Plan& plan, const Training& training, const Dataset& data) {
+    if (data.rows() < 1 || data.x.cols != plan.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
+    if (!data.y || data.y.rows != data.rows() || data.y.cols != (training.sparse() ? 1 : plan.outputs))
+        throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
+}
+
 int find_name(const char* family, const char* const* names, int count, const std::string& name) {
     for (int i = 0; i < count; ++i)
         if (name == names[i]) return i;

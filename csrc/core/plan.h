@@ -61,6 +61,14 @@ struct Plan {
     bool normalizes_input() const { return !ops.empty() && ops[0].kind == OpKind::normalization; }
 };
 
+enum class Pass {  // what a way through the layers is for
+    predict,       // the net's outputs
+    evaluate,      // outputs for the loss: logits if it is fused
+    inference,     // as evaluate, and keeps what backward needs
+    probe,         // as inference, and keeps every pre-activation; no metrics
+    train          // batch statistics and dropout
+};
+
 struct Metric {
     enum class Kind {
         binary_accuracy,
@@ -134,6 +142,9 @@ struct LossForm {
     LossForm() = default;
     LossForm(const Plan& plan, const Training& training);
 };
+
+// InvalidArgument unless the net can be trained on, or judged by, these rows.
+void check_shapes(const Plan&, const Training&, const Dataset&);
 
 // The number of `name` in a list of names; InvalidArgument naming `family` if it is not there.
 int find_name(const char* family, const char* const* names, int count, const std::string& name);

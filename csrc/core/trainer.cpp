@@ -36,6 +36,22 @@ int64_t Cadence::most(int64_t steps) const {
     return std::min(steps, level < 0 ? (epochs >> -level) + 1 : epochs << level);
 }
 
+int64_t ProbeRecords::width_of(const Plan& plan) {
+    int64_t width = 0;
+    for (const Op& o : plan.ops) width += numbers_per_unit * o.out;
+    return width;
+}
+
+int64_t ProbeRecords::first_nonfinite(const Plan& plan, const double* values) {
+    for (size_t i = 0; i < plan.ops.size(); ++i) {
+        const int64_t out = plan.ops[i].out;
+        const double* mean = values + 2 * out;  // of finite numbers it is finite
+        if (!std::all_of(mean, mean + out, [](double m) { return std::isfinite(m); })) return int64_t(i);
+        values += numbers_per_unit * out;
+    }
+    return -1;
+}
+
 void ProbeSchedule::begin(const TrainRequest& r) {
     const int64_t batch = std::min(r.batch_size, r.train.rows());
     cadence_ = {*r.probe_level, (r.train.rows() + batch - 1) / batch};

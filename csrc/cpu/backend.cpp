@@ -311,9 +311,7 @@ private:
 
     void require_training(const Dataset& data) const {
         if (!configured_) throw InternalError("the engine was not configured before training or evaluation");
-        if (data.rows() < 1 || data.x.cols != plan_.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
-        if (!data.y || data.y.rows != data.rows() || data.y.cols != (training_.sparse() ? 1 : plan_.outputs))
-            throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
+        check_shapes(plan_, training_, data);
     }
 
     // A thread must have enough to do to be worth the barriers of a step (five a layer, about 1 µs each).

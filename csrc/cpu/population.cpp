@@ -223,9 +223,7 @@ private:
 
     void require_training(const Dataset& data) const {
         if (!configured_) throw InternalError("the population was not configured before training or evaluation");
-        if (data.rows() < 1 || data.x.cols != plan_.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
-        if (!data.y || data.y.rows != data.rows() || data.y.cols != (training_.sparse() ? 1 : plan_.outputs))
-            throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
+        check_shapes(plan_, training_, data);
         if (data.rows() >= int64_t(1) << 31) throw InvalidArgument("a population takes at most 2^31 - 1 rows");
     }
 

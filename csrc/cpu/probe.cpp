@@ -13,9 +13,7 @@ constexpr double none = std::numeric_limits<double>::quiet_NaN();
 
 template <class T>
 Probe<T>::Probe(const Plan& plan, State<T>& state, Wide<T>& wide)
-    : plan_(plan), state_(state), wide_(wide), k_(kernels_of<T>(isa())) {
-    for (const Op& o : plan.ops) width_ += ProbeRecords::numbers_per_unit * o.out;
-}
+    : plan_(plan), state_(state), wide_(wide), k_(kernels_of<T>(isa())), width_(ProbeRecords::width_of(plan)) {}
 
 template <class T>
 int64_t Probe<T>::period(int64_t rows, int64_t batch, bool narrow) const {
@@ -72,7 +70,7 @@ bool Probe<T>::take(const Worker& w, const Dataset& data) {
     summarise(w, b, values);
     w.sync();
     if (w.first()) {
-        next_.nonfinite_op = first_nonfinite(values);
+        next_.nonfinite_op = ProbeRecords::first_nonfinite(plan_, values);
         records_->records.push_back(next_);
     }
     return true;
@@ -113,17 +111,6 @@ void Probe<T>::summarise(const Worker& w, const Batch<T>& b, double* to) {
         });
         to += ProbeRecords::numbers_per_unit * o.out;
     }
-}
-
-template <class T>
-int64_t Probe<T>::first_nonfinite(const double* values) const {
-    for (size_t i = 0; i < plan_.ops.size(); ++i) {
-        const int64_t out = plan_.ops[i].out;
-        const double* mean = values + 2 * out;  // of finite numbers it is finite
-        if (!std::all_of(mean, mean + out, [](double m) { return std::isfinite(m); })) return int64_t(i);
-        values += ProbeRecords::numbers_per_unit * out;
-    }
-    return -1;
 }
 
 template class Probe<float>;

@@ -27,7 +27,6 @@ public:
 
 private:
     void summarise(const Worker&, const Batch<T>&, double* to);
-    int64_t first_nonfinite(const double* values) const;
 
     const Plan& plan_;
     State<T>& state_;

@@ -24,14 +24,6 @@ struct State {  // what a net is made of and what training has made of it
     int64_t step = 0;
 };
 
-enum class Pass {
-    predict,    // the net's outputs
-    evaluate,   // outputs for the loss: logits if it is fused
-    inference,  // as evaluate, and keeps what backward needs
-    probe,      // as inference, and keeps every pre-activation; no metrics
-    train       // batch statistics and dropout
-};
-
 template <class T>
 struct Batch {
     const T* x = nullptr;             // (rows, inputs), ready for the first op

@@ -25,9 +25,9 @@ public:
         : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, rounding, stream_),
           fused_(stream_), may_fuse_(rounding == Rounding::none), loader_(stream_), rounds_(stream_),
           probe_rounds_(stream_), graphs_(layers_, rounds_, stream_) {
-        clear(state_.parameters, plan_.parameters);
-        clear(state_.statistics, plan_.statistics);
-        clear(state_.input_statistics, plan_.input_statistics);
+        stream_.clear(state_.parameters, plan_.parameters);
+        stream_.clear(state_.statistics, plan_.statistics);
+        stream_.clear(state_.input_statistics, plan_.input_statistics);
     }
     ~CudaBackend() override { (void)cudaStreamSynchronize(stream_); }
 
@@ -54,7 +54,7 @@ public:
         if (training.full_batch() || training.kfac())
             throw InvalidArgument("optimizer: '" + training.optimizer + "' has no CUDA version");
         std::vector<DeviceBuffer<T>> slots(size_t(training.muon() ? 2 : ops::rule_slots[int(training.rule())]));
-        for (DeviceBuffer<T>& slot : slots) clear(slot, plan_.parameters);
+        for (DeviceBuffer<T>& slot : slots) stream_.clear(slot, plan_.parameters);
         if (training.rule() == ops::Rule::adagrad) {
             const std::vector<T> start(size_t(plan_.parameters), T(training.hyper.initial_accumulator_value));
             upload(slots[0].get(), start.data(), start.size() * sizeof(T));
@@ -81,7 +81,7 @@ public:
         const bool probing = request.probe_level.has_value();
         if (probing) {
             schedule.begin(request);
-            probes.width = probe_width();
+            probes.width = ProbeRecords::width_of(plan_);
         }
         Cursor cursor(request, plan_.seed), booked(request, plan_.seed);
         bool stop = request.steps == 0, drain = false;  // drain: nothing new is started, what is under way counts
@@ -293,11 +293,6 @@ private:
         return loss;
     }
 
-    int64_t probe_width() const {
-        int64_t n = 0;
-        for (const Op& o : plan_.ops) n += ProbeRecords::numbers_per_unit * o.out;
-        return n;
-    }
     void keep_weights() {
         before_.reserve(plan_.parameters);
         stream_.copy(before_.get(), static_cast<const T*>(state_.parameters.get()), plan_.parameters);
@@ -306,7 +301,7 @@ private:
         const int64_t n = request.train.rows(), rows = std::min<int64_t>(256, n);
         layers_.reserve(rows, true, true);
         probe_rounds_.reserve(1, layers_.totals_width());
-        probe_numbers_.reserve(probe_width());
+        probe_numbers_.reserve(records.width);
         Round& round = probe_rounds_.next();
         round.steps = 1;
         StepRecord r;
@@ -327,16 +322,9 @@ private:
         const double* totals = probe_rounds_.results(round);
         record.loss = totals[0] + totals[1];
         const size_t at = records.values.size();
-        records.values.resize(at + size_t(probe_width()));
-        download(records.values.data() + at, probe_numbers_.get(), size_t(probe_width()) * sizeof(double));
-        record.nonfinite_op = -1;
-        const double* numbers = records.values.data() + at;
-        for (size_t i = 0; i < plan_.ops.size() && record.nonfinite_op < 0; ++i) {
-            const int64_t out = plan_.ops[i].out;
-            for (int64_t c = 0; c < out; ++c)  // the mean of finite numbers is finite
-                if (!std::isfinite(numbers[2 * out + c])) record.nonfinite_op = int64_t(i);
-            numbers += ProbeRecords::numbers_per_unit * out;
-        }
+        records.values.resize(at + size_t(records.width));
+        download(records.values.data() + at, probe_numbers_.get(), size_t(records.width) * sizeof(double));
+        record.nonfinite_op = ProbeRecords::first_nonfinite(plan_, records.values.data() + at);
         records.records.push_back(record);
     }
 
@@ -401,16 +389,9 @@ private:
 
     void require_training(const Dataset& data) const {
         if (!configured_) throw InternalError("the engine was not configured before training or evaluation");
-        if (data.rows() < 1 || data.x.cols != plan_.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
-        if (!data.y || data.y.rows != data.rows() || data.y.cols != (training_.sparse() ? 1 : plan_.outputs))
-            throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
+        check_shapes(plan_, training_, data);
     }
 
-    template <class S>
-    void clear(DeviceBuffer<S>& b, int64_t n) {
-        b.reserve(std::max<int64_t>(n, 1));
-        stream_.zero(b.get(), b.size());
-    }
     void download(void* out, const void* from, size_t n) const {
         FD_CUDA(cudaMemcpyAsync(out, from, n, cudaMemcpyDeviceToHost, stream_));
         stream_.synchronize();

@@ -49,7 +49,6 @@ __global__ void add_kernel(const T* a, const T* b, T* out, int64_t n) {
 }
 
 // A block takes 32 columns, each warp every 8th row of its part.
-constexpr int lanes_of_rows = 8;
 template <class T>
 __global__ void finish_kernel(Finish<T> f) {
     __shared__ T sums[2][lanes_of_rows][33];

@@ -24,14 +24,6 @@ inline UpdateRule update_rule(const Training& t) {
     return {t.rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, t.muon() ? h.adam_weight_decay : h.weight_decay};
 }
 
-enum class Pass {
-    predict,    // the net's outputs
-    evaluate,   // outputs for the loss: logits if it is fused
-    inference,  // as evaluate, and keeps what backward needs
-    probe,      // as inference, and keeps every pre-activation; no metrics
-    train       // batch statistics and dropout
-};
-
 struct BatchShape {  // how the rows of a step are fetched; where they lie is in the step's record
     Source x, y;
     bool targets = false, weighted = false;

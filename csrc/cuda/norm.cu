@@ -5,8 +5,6 @@
 namespace fd::cuda {
 namespace {
 
-constexpr int lanes_of_rows = 8;
-
 struct Rows {
     int64_t first, last;
 };
@@ -14,17 +12,6 @@ __device__ __forceinline__ Rows part_of(int64_t rows, int splits, int s) {
     const int64_t part = (rows + splits - 1) / splits, first = part * s;
     return {first < rows ? first : rows, first + part < rows ? first + part : rows};
 }
-// Sum of `v` over the threads of a column; all of them have it.
-__device__ double over_rows(double v, double (*scratch)[33]) {
-    const int x = int(threadIdx.x), y = int(threadIdx.y);
-    scratch[y][x] = v;
-    __syncthreads();
-    double total = 0;
-    for (int l = 0; l < lanes_of_rows; ++l) total += scratch[l][x];
-    __syncthreads();
-    return total;
-}
-
 template <class T>
 __global__ void statistics_kernel(BatchNorm<T> b, int splits) {
     __shared__ double scratch[lanes_of_rows][33];
@@ -35,8 +22,9 @@ __global__ void statistics_kernel(BatchNorm<T> b, int splits) {
     double sum = 0, square = 0;
     if (inside)
         for (int64_t r = first; r < rows.last; r += lanes_of_rows) sum += double(b.x[r * b.cols + c]);
-    const double count = double(rows.last - rows.first),
-                 mean = count > 0 ? over_rows(sum, scratch) / count : over_rows(sum, scratch);
+    const double count = double(rows.last - rows.first);
+    sum = over_rows(sum, scratch);
+    const double mean = count > 0 ? sum / count : sum;
     if (inside)
         for (int64_t r = first; r < rows.last; r += lanes_of_rows) {
             const double e = double(b.x[r * b.cols + c]) - mean;

@@ -41,9 +41,9 @@ public:
     Population(int64_t inputs, std::vector<uint64_t> seeds, const double* penalties, std::vector<Op> ops)
         : plan_((require_device(), inputs), 0, std::move(ops)), starts_(int64_t(seeds.size())), loader_(stream_) {
         if (starts_ < 1) throw InvalidArgument("a population needs at least one start");
-        clear(parameters_, starts_ * plan_.parameters);
-        clear(statistics_, starts_ * plan_.statistics);
-        clear(input_, plan_.input_statistics);
+        stream_.clear(parameters_, starts_ * plan_.parameters);
+        stream_.clear(statistics_, starts_ * plan_.statistics);
+        stream_.clear(input_, plan_.input_statistics);
         upload(seeds_, seeds.data(), starts_);
         if (penalties) upload(penalties_, penalties, starts_);
     }
@@ -83,7 +83,7 @@ public:
             plan_fused(plan_, &training, FusedMode::train, false, 1, int(sizeof(T)), fused_device()).why_not;
         if (!why.empty()) throw InvalidArgument("these nets cannot be trained together on the GPU: " + why);
         std::vector<DeviceBuffer<T>> slots(size_t(ops::rule_slots[int(training.rule())]));
-        for (DeviceBuffer<T>& slot : slots) clear(slot, starts_ * plan_.parameters);
+        for (DeviceBuffer<T>& slot : slots) stream_.clear(slot, starts_ * plan_.parameters);
         if (training.rule() == ops::Rule::adagrad) {
             const std::vector<T> start(size_t(plan_.parameters), T(training.hyper.initial_accumulator_value));
             for (int64_t i = 0; i < starts_; ++i)
@@ -129,7 +129,7 @@ public:
         nets.which = which_.get();
         if (r.factors) upload(factors_, r.factors, starts_), nets.factors = factors_.get();
         losses_.reserve(std::max<int64_t>(r.epochs * starts_, 1));
-        clear(epoch_sums_, starts_);
+        stream_.clear(epoch_sums_, starts_);
         nets.losses = losses_.get(), nets.loss_stride = starts_, nets.epoch_sums = epoch_sums_.get();
         const int64_t most = std::min<int64_t>(most_records, std::max<int64_t>(steps, 1));
         records_.reserve(most), host_records_.reserve(most);
@@ -300,16 +300,9 @@ private:
 
     void require_training(const Dataset& data) const {
         if (!configured_) throw InternalError("the population was not configured before training or evaluation");
-        if (data.rows() < 1 || data.x.cols != plan_.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
-        if (!data.y || data.y.rows != data.rows() || data.y.cols != (training_.sparse() ? 1 : plan_.outputs))
-            throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
+        check_shapes(plan_, training_, data);
     }
 
-    template <class S>
-    void clear(DeviceBuffer<S>& b, int64_t n) {
-        b.reserve(std::max<int64_t>(n, 1));
-        stream_.zero(b.get(), b.size());
-    }
     template <class S>
     void upload(DeviceBuffer<S>& b, const S* from, int64_t n) {  // from the host, or from the device
         b.reserve(std::max<int64_t>(n, 1));

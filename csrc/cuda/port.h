@@ -65,4 +65,17 @@ __device__ __forceinline__ T block_sum(T v, T* scratch) {
     return v;
 }
 
+// Blocks that sum columns: 32 of them, and so many threads that share the rows of each.
+constexpr int lanes_of_rows = 8;
+// Sum of `v` over the threads of a column; all of them have it.
+__device__ inline double over_rows(double v, double (*scratch)[33]) {
+    const int x = int(threadIdx.x), y = int(threadIdx.y);
+    scratch[y][x] = v;
+    __syncthreads();
+    double total = 0;
+    for (int l = 0; l < lanes_of_rows; ++l) total += scratch[l][x];
+    __syncthreads();
+    return total;
+}
+
 }  // namespace fd::cuda

@@ -5,16 +5,6 @@
 namespace fd::cuda {
 namespace {
 
-constexpr int lanes_of_rows = 8;
-__device__ double over_rows(double v, double (*scratch)[33]) {
-    scratch[threadIdx.y][threadIdx.x] = v;
-    __syncthreads();
-    double total = 0;
-    for (int l = 0; l < lanes_of_rows; ++l) total += scratch[l][threadIdx.x];
-    __syncthreads();
-    return total;
-}
-
 template <class T>
 __global__ void units_kernel(UnitNumbers<T> u) {
     __shared__ double scratch[lanes_of_rows][33];

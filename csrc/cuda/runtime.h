@@ -102,6 +102,11 @@ public:
     void zero(T* to, int64_t n) const {
         FD_CUDA(cudaMemsetAsync(to, 0, size_t(n) * sizeof(T), s_));
     }
+    template <class T>
+    void clear(DeviceBuffer<T>& b, int64_t n) const {  // room for n elements, all of it zeros
+        b.reserve(n > 1 ? n : 1);
+        zero(b.get(), b.size());
+    }
 
 private:
     cudaStream_t s_ = nullptr;

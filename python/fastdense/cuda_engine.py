@@ -15,7 +15,7 @@ from .arrays import Array, beside, empty_beside, on_gpu, to_host
 from .cuda import require
 
 if TYPE_CHECKING:
-    from .engine import Progress, Validation
+    from .engine import Validation
 
 HOST_OPTIMIZERS = ("kfac", "lbfgs", "newton_cg", "levenberg_marquardt")
 
@@ -100,36 +100,13 @@ class Engine:
 
     # ---- training and use ------------------------------------------------------------------------------------------
 
-    def train(
-        self,
-        x: Array,
-        y: Array,
-        w: Array | None,
-        val: Validation | None,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        epoch: int,
-        first_batch: int,
-        learning_rates: Array,
-        stop_on_nan: bool,
-        progress: Progress | None,
-        n_threads: int,
-        goes_on: bool = False,
-        probe_level: int | None = None,
-        probe_first: bool = False,
-    ) -> dict[str, Any]:
-        engine, data = self._gpu, (x, y, w, *(val or ()))
+    def train(self, x: Array, y: Array, w: Array | None, val: Validation | None, **options: Any) -> dict[str, Any]:
+        engine, data = self._gpu, [x, y, w, *(val or ())]
         self._ready(*data)
         if self._trains_on_host:
-            engine = self._twin() if not goes_on else self._host
-            x, y, w, *rest = (None if a is None else to_host(a) for a in data)  # type: ignore[assignment]
-            val = tuple(rest) if val else None  # type: ignore[assignment]
-        result: dict[str, Any] = engine.train(
-            x, y, w, val, batch_size=batch_size, shuffle=shuffle, epoch=epoch, first_batch=first_batch,
-            learning_rates=learning_rates, stop_on_nan=stop_on_nan, progress=progress, n_threads=n_threads,
-            goes_on=goes_on, probe_level=probe_level, probe_first=probe_first,
-        )  # fmt: skip
+            engine = self._host if options.get("goes_on") else self._twin()
+            data = [None if a is None else to_host(a) for a in data]
+        result: dict[str, Any] = engine.train(*data[:3], tuple(data[3:]) or None, **options)
         if self._trains_on_host:
             self._gpu.set_tensors(engine.get_tensors())
         return result
