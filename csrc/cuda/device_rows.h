@@ -1,5 +1,6 @@
 // What looks at whole rows of outputs, row by row: softmax, losses with their gradients, metrics. The lanes of a warp, or a
-// power of two of them, share a row; all lanes of the warp must come along, with any row if there is none left.
+// power of two of them, share a row; all lanes of the warp must come along, with a row of no columns if there is none left. A lane
+// looks at its own columns only, so that results may take the place of what they were made from.
 #pragma once
 #include "core/plan.h"
 #include "cuda/device_math.h"
@@ -26,23 +27,22 @@ struct RowLanes {
 
 template <class T>
 __device__ __forceinline__ T row_maximum(const T* z, int cols, const RowLanes& lanes) {
-    T m = z[0];
+    T m = -T(INFINITY);
     for (int c = lanes.lane; c < cols; c += lanes.width) m = z[c] > m ? z[c] : m;
     return lanes.max(m);
 }
 
 template <class T>
-__device__ __forceinline__ void softmax_row(const T* z, T* out, int cols, const RowLanes& lanes, bool writes = true) {
+__device__ __forceinline__ void softmax_row(const T* z, T* out, int cols, const RowLanes& lanes) {
     const T m = row_maximum(z, cols, lanes);
-    __syncwarp();  // `out` may be z, and every lane has read z[0]
     T sum = T(0);
     for (int c = lanes.lane; c < cols; c += lanes.width) {
         const T e = ops::vexp(z[c] - m);
-        if (writes) out[c] = e;
+        out[c] = e;
         sum += e;
     }
     const T scale = T(1) / lanes.sum(sum);
-    for (int c = lanes.lane; writes && c < cols; c += lanes.width) out[c] *= scale;
+    for (int c = lanes.lane; c < cols; c += lanes.width) out[c] *= scale;
 }
 
 template <class T>

@@ -114,7 +114,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F, int, s
 #define __forceinline__ inline
 #define __noinline__ __attribute__((noinline))
 #define __launch_bounds__(...)
-#define __shared__ static thread_local
+#define __shared__ static  // one block at a time
 #define __restrict__ __restrict
 #define __align__(n) __attribute__((aligned(n)))
 
@@ -138,7 +138,7 @@ struct alignas(16) uint4 {
 #define __syncthreads() ((void)emulator::block_barrier(__LINE__))
 #define __syncthreads_or(p) (emulator::block_barrier(__LINE__, (p)) != 0)
 #define __syncthreads_count(p) emulator::block_barrier(__LINE__, (p))
-#define __syncwarp() emulator::warp_barrier(0xffffffffu, __LINE__, "__syncwarp")
+#define __syncwarp() emulator::sync_warp(__LINE__)
 #define __shfl_sync(mask, v, from) emulator::shuffle(mask, v, from, 32, __LINE__)
 #define __shfl_xor_sync(mask, v, bits) emulator::shuffle_xor(mask, v, bits, 32, __LINE__)
 #define __shfl_down_sync(mask, v, delta) emulator::shuffle_down(mask, v, delta, 32, __LINE__)

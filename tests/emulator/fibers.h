@@ -14,6 +14,8 @@
 #include <string>
 #include <vector>
 
+#include "races.h"
+
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
 #define FD_EMULATOR_ASAN 1
@@ -46,21 +48,40 @@ struct Thread {
     Fiber* fiber = nullptr;
     unsigned mask = 0;  // of the warp operation it waits in
     int line = 0;
+    unsigned warp_barriers = 0;  // passed
     const char* operation = "";
-    uint64_t slot = 0;  // what it offers to other lanes
+    uint64_t slots[2] = {
+        0, 0};  // what it offers to other lanes, in turn: the last may still be read when the next is there
+    unsigned turn = 0;
     int vote = 0;
 };
 
 struct Block {
     dim3 id;
+    unsigned number = 0, barriers = 0;  // barriers: passed
     std::vector<Thread> threads;
     std::unique_ptr<char, decltype(&std::free)> shared{nullptr, &std::free};
+    size_t shared_bytes = 0;
     int votes = 0;
+
+    void fresh_shared_memory(size_t bytes) {  // of exactly this size, so that one byte too far is found
+        if (!shared || shared_bytes != bytes) {
+            if (shared) races::untrack(shared.get());
+            void* memory = nullptr;
+            if (posix_memalign(&memory, races::page_bytes, std::max<size_t>(bytes, 1))) throw std::bad_alloc();
+            shared.reset(static_cast<char*>(memory)), shared_bytes = bytes;
+            races::track(memory, bytes, true);
+        }
+        std::memset(shared.get(), 0xff, bytes);  // NaN
+    }
 };
 
-struct Machine {  // one launch at a time on each host thread
+struct Machine {  // one launch at a time
     Thread* current = nullptr;
     dim3 block_size, grid_size;
+    unsigned grid_barriers = 0;  // passed
+    // An access is under way that the lanes of a warp share among them. Announcements come late: they would not keep the value.
+    volatile bool whole_warp = false;
     void (*body)(void*) = nullptr;
     void* arguments = nullptr;
     jmp_buf scheduler;
@@ -74,7 +95,7 @@ struct Machine {  // one launch at a time on each host thread
     std::vector<Fiber*> idle;
     std::vector<std::unique_ptr<Block>> blocks;
 };
-inline thread_local Machine machine;
+inline Machine machine;
 inline unsigned seed = 0;  // 0: threads run in order
 
 #ifdef FD_EMULATOR_ASAN
@@ -158,23 +179,35 @@ inline void warp_barrier(unsigned mask, int line, const char* operation) {
         fail(std::string(operation) + ": the calling lane is not in its own mask, line " + std::to_string(line));
     wait(State::warp, mask, line, operation);
 }
+inline void sync_warp(int line) {  // what shuffles and votes do not: memory is in order afterwards
+    warp_barrier(0xffffffffu, line, "__syncwarp");
+    ++machine.current->warp_barriers;
+}
 inline Thread* lane(int l) {
     Block& b = *machine.current->block;
     const size_t i = size_t(machine.current->number & ~31) + size_t(l);
     return i < b.threads.size() ? &b.threads[i] : nullptr;
 }
+// Everybody's value is there when this returns, for lane_value().
+template <class T>
+void offer(unsigned mask, T value, int line, const char* operation) {
+    static_assert(sizeof(T) <= 8, "lanes exchange at most 8 bytes");
+    Thread& t = *machine.current;
+    std::memcpy(&t.slots[++t.turn % 2], &value, sizeof value);
+    warp_barrier(mask, line, operation);
+}
+template <class T>
+T lane_value(int l) {
+    T result;
+    std::memcpy(&result, &lane(l)->slots[machine.current->turn % 2], sizeof result);
+    return result;
+}
 template <class T>
 T exchange(unsigned mask, T value, int source, int line, const char* operation) {
-    static_assert(sizeof(T) <= 8, "a shuffle moves at most 8 bytes");
-    machine.current->slot = 0;
-    std::memcpy(&machine.current->slot, &value, sizeof value);
-    warp_barrier(mask, line, operation);
+    offer(mask, value, line, operation);
     if (!(mask >> source & 1))
         fail(std::string(operation) + ": reads a lane outside of the mask, line " + std::to_string(line));
-    T result;
-    std::memcpy(&result, &lane(source)->slot, sizeof result);
-    warp_barrier(mask, line, operation);
-    return result;
+    return lane_value<T>(source);
 }
 inline int own_lane() { return machine.current->number & 31; }
 template <class T>
@@ -191,12 +224,10 @@ T shuffle_down(unsigned mask, T v, unsigned delta, int width, int line) {
     return exchange(mask, v, (l & (width - 1)) + int(delta) >= width ? l : l + int(delta), line, "__shfl_down_sync");
 }
 inline unsigned ballot(unsigned mask, bool vote, int line) {
-    machine.current->slot = vote;
-    warp_barrier(mask, line, "__ballot_sync");
+    offer(mask, vote, line, "__ballot_sync");
     unsigned result = 0;
     for (int l = 0; l < 32; ++l)
-        if (mask >> l & 1) result |= unsigned(lane(l)->slot != 0) << l;
-    warp_barrier(mask, line, "__ballot_sync");
+        if (mask >> l & 1) result |= unsigned(lane_value<bool>(l)) << l;
     return result;
 }
 
@@ -221,6 +252,7 @@ inline bool release_block(Machine& m, Block& b) {
             return false;
         }
         b.votes = votes;
+        ++b.barriers;
         for (Thread& t : b.threads) t.state = State::ready;
         return true;
     }
@@ -292,6 +324,8 @@ inline void run_blocks(Machine& m, size_t first, size_t count, std::mt19937& ran
         }
         if (live && all_at_grid) {
             for (Thread* t : m.order) t->state = State::ready;
+            ++m.grid_barriers;
+            for (size_t b = first; b < first + count; ++b) ++m.blocks[b]->barriers;
             released = true;
         }
         if (!live) return;
@@ -310,31 +344,26 @@ void launch(dim3 grid, dim3 block, size_t shared_bytes, bool cooperative, F& bod
     Machine& m = machine;
     if (m.current) throw std::runtime_error("emulator: a launch inside of a kernel");
     m.block_size = block, m.grid_size = grid;
+    m.grid_barriers = 0;
     m.arguments = &body;
     m.body = [](void* f) { (*static_cast<F*>(f))(); };
     std::mt19937 random(seed);
+    races::track_static_shared_memory();
     const size_t together = cooperative ? count : 1;
     while (m.blocks.size() < together) m.blocks.push_back(std::make_unique<Block>());
     for (size_t first = 0; first < count && m.error.empty(); first += together) {
         for (size_t k = 0; k < together; ++k) {
             Block& b = *m.blocks[k];
             const unsigned i = unsigned(first + k);
+            b.number = i, b.barriers = 0;
             b.id = dim3(i % grid.x, i / grid.x % grid.y, i / (grid.x * grid.y));
-            void* memory = nullptr;
-            if (posix_memalign(&memory, 128, (std::max<size_t>(shared_bytes, 1) + 127) / 128 * 128))
-                throw std::bad_alloc();
-#ifdef FD_EMULATOR_ASAN
-            std::free(memory);  // exactly sized, so that one byte too far is found
-            if (posix_memalign(&memory, 128, std::max<size_t>(shared_bytes, 1))) throw std::bad_alloc();
-#endif
-            std::memset(memory, 0xff, shared_bytes);  // NaN
-            b.shared.reset(static_cast<char*>(memory));
+            b.fresh_shared_memory(shared_bytes);
             b.threads.resize(size);
             for (size_t t = 0; t < size; ++t) {
                 Thread& thread = b.threads[t];
                 thread.id =
                     dim3(unsigned(t) % block.x, unsigned(t) / block.x % block.y, unsigned(t) / (block.x * block.y));
-                thread.number = int(t);
+                thread.number = int(t), thread.warp_barriers = thread.turn = 0;
                 thread.state = State::fresh;
                 thread.block = &b;
             }

@@ -7,22 +7,44 @@
 
 namespace emulator {
 
+int fresh_id() {
+    static int last = 0;
+    return ++last;
+}
+
 struct Entry {
     uint64_t number;
     Work work;
+    int stream;  // the id
+    Clock clock;
 };
 struct Graph {
-    std::vector<Work> work;
+    std::vector<Entry> work;
+    Clock length;  // of each branch: streams have other ids while they are captured
+    uint64_t launches = 0;
 };
 struct Stream {
     std::deque<Entry> queue;
-    uint64_t next = 1, done = 0;
+    uint64_t next = 1;
+    int id = fresh_id(), id_outside = 0;
+    Clock clock, clock_outside;  // what comes before that which is enqueued next; outside of the capture under way
     Graph* capture = nullptr;
-    bool failed = false;
+
+    void join(Graph* graph) {
+        capture = graph;
+        id_outside = id, clock_outside = std::move(clock);
+        id = fresh_id(), clock.clear();
+    }
+    void leave() {
+        capture->length[id] = clock[id];
+        capture = nullptr;
+        id = id_outside, clock = std::move(clock_outside);
+    }
 };
 struct Event {
     Stream* stream = nullptr;
     uint64_t number = 0;
+    Clock clock;
     Graph* capture = nullptr;  // under way when it was recorded
 };
 
@@ -34,6 +56,7 @@ size_t capacity = size_t(1) << 30, used = 0;
 Stream default_stream;
 cudaError_t last_error = cudaSuccess;
 std::vector<Stream*> streams{&default_stream};
+Clock host;  // what it has waited for
 
 Stream& of(Stream* s) {
     return reinterpret_cast<uintptr_t>(s) > 2 ? *s : default_stream;
@@ -51,17 +74,22 @@ void run(Stream& s, uint64_t until) {
     while (!s.queue.empty() && s.queue.front().number <= until) {
         Entry e = std::move(s.queue.front());
         s.queue.pop_front();
-        s.done = e.number;
         try {
+            races::begin_work(e.stream, e.clock);
             e.work();
+            races::end_work();
         } catch (...) {  // what came behind it is lost, as on a GPU
             s.queue.clear();
             throw;
         }
     }
 }
-void run_all() {
-    for (Stream* s : streams) run(*s, ~uint64_t(0));
+void wait(Stream& s) {
+    run(s, ~uint64_t(0));
+    merge(host, s.clock);
+}
+void wait_for_all() {
+    for (Stream* s : streams) wait(*s);
 }
 
 }  // namespace
@@ -69,11 +97,13 @@ void run_all() {
 void enqueue(Stream* stream, Work work) {
     const std::lock_guard<std::recursive_mutex> guard(lock);
     Stream& s = of(stream);
+    if (!s.capture) merge(s.clock, host);
+    ++s.clock[s.id];
     if (s.capture) {
-        s.capture->work.push_back(std::move(work));
+        s.capture->work.push_back({0, std::move(work), s.id, s.clock});
         return;
     }
-    s.queue.push_back({s.next++, std::move(work)});
+    s.queue.push_back({s.next++, std::move(work), s.id, s.clock});
     if (s.queue.size() > 20000) run(s, s.queue[s.queue.size() / 2].number);
 }
 
@@ -136,8 +166,9 @@ cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
 cudaError_t cudaMalloc(void** p, size_t bytes) {
     const Guard guard(lock);
     if (used + bytes > capacity) return failed(cudaErrorMemoryAllocation);
-    if (posix_memalign(p, 256, std::max<size_t>(bytes, 1))) return failed(cudaErrorMemoryAllocation);
+    if (posix_memalign(p, races::page_bytes, std::max<size_t>(bytes, 1))) return failed(cudaErrorMemoryAllocation);
     std::memset(*p, 0xff, bytes);  // fresh memory holds anything
+    races::track(*p, bytes);
     device_memory[static_cast<char*>(*p)] = bytes;
     used += bytes;
     return cudaSuccess;
@@ -145,11 +176,12 @@ cudaError_t cudaMalloc(void** p, size_t bytes) {
 cudaError_t cudaFree(void* p) {
     const Guard guard(lock);
     if (!p) return cudaSuccess;
-    run_all();
+    wait_for_all();
     auto it = device_memory.find(static_cast<char*>(p));
     if (it == device_memory.end()) return failed(cudaErrorInvalidValue);
     used -= it->second;
     device_memory.erase(it);
+    races::untrack(p);
     std::free(p);
     return cudaSuccess;
 }
@@ -162,7 +194,7 @@ cudaError_t cudaHostAlloc(void** p, size_t bytes, unsigned) {
 cudaError_t cudaFreeHost(void* p) {
     const Guard guard(lock);
     if (!p) return cudaSuccess;
-    run_all();
+    wait_for_all();
     pinned_memory.erase(static_cast<char*>(p));
     std::free(p);
     return cudaSuccess;
@@ -177,21 +209,23 @@ cudaError_t cudaMemcpy2DAsync(void* to, size_t to_pitch, const void* from, size_
     if (kind == cudaMemcpyDeviceToDevice && !(to_device && from_device)) return failed(cudaErrorInvalidValue);
     if (s.capture && ((!from_device && !holds(pinned_memory, from)) || (!to_device && !holds(pinned_memory, to))))
         return failed(cudaErrorStreamCaptureUnsupported);
+    auto copy = [=](const void* source, size_t pitch) {
+        for (size_t r = 0; r < height; ++r) {
+            const char* row = static_cast<const char*>(source) + r * pitch;
+            races::access(row, width, false);
+            races::access(static_cast<char*>(to) + r * to_pitch, width, true);
+            std::memcpy(static_cast<char*>(to) + r * to_pitch, row, width);
+        }
+    };
     if (!from_device && !holds(pinned_memory, from)) {  // pageable memory is read before the call returns
-        auto copy = std::make_shared<std::vector<char>>(width * height);
+        auto kept = std::make_shared<std::vector<char>>(width * height);
         for (size_t r = 0; r < height; ++r)
-            std::memcpy(copy->data() + r * width, static_cast<const char*>(from) + r * from_pitch, width);
-        enqueue(stream, [=] {
-            for (size_t r = 0; r < height; ++r)
-                std::memcpy(static_cast<char*>(to) + r * to_pitch, copy->data() + r * width, width);
-        });
+            std::memcpy(kept->data() + r * width, static_cast<const char*>(from) + r * from_pitch, width);
+        enqueue(stream, [=] { copy(kept->data(), width); });
         return cudaSuccess;
     }
-    enqueue(stream, [=] {
-        for (size_t r = 0; r < height; ++r)
-            std::memcpy(static_cast<char*>(to) + r * to_pitch, static_cast<const char*>(from) + r * from_pitch, width);
-    });
-    if (!s.capture && !to_device && !holds(pinned_memory, to)) run(s, ~uint64_t(0));  // likewise written
+    enqueue(stream, [=] { copy(from, from_pitch); });
+    if (!s.capture && !to_device && !holds(pinned_memory, to)) wait(s);  // likewise written
     return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
@@ -199,7 +233,11 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpy
     return cudaMemcpy2DAsync(to, bytes, from, bytes, bytes, 1, kind, stream);
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stream) {
-    enqueue(stream, [=] { std::memset(to, value, bytes); });
+    if (!bytes) return cudaSuccess;
+    enqueue(stream, [=] {
+        races::access(to, bytes, true);
+        std::memset(to, value, bytes);
+    });
     return cudaSuccess;
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
@@ -209,7 +247,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
 }
 cudaError_t cudaStreamDestroy(cudaStream_t s) {
     const Guard guard(lock);
-    run(*s, ~uint64_t(0));
+    wait(*s);
     streams.erase(std::find(streams.begin(), streams.end(), s));
     delete s;
     return cudaSuccess;
@@ -217,7 +255,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t s) {
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
     const Guard guard(lock);
     if (of(stream).capture) return failed(cudaErrorStreamCaptureUnsupported);
-    run(of(stream), ~uint64_t(0));
+    wait(of(stream));
     return cudaSuccess;
 }
 cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned) {
@@ -227,26 +265,28 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
     if (e.capture) {  // the stream joins the capture; a graph here is a list, in order
         if (s.capture && s.capture != e.capture) return failed(cudaErrorStreamCaptureUnsupported);
         if (e.stream->capture != e.capture) return failed(cudaErrorStreamCaptureUnsupported);
-        s.capture = e.capture;
+        if (!s.capture) s.join(e.capture);
+        merge(s.clock, e.clock);
         return cudaSuccess;
     }
     if (s.capture) return failed(cudaErrorStreamCaptureUnsupported);  // what it would wait for is outside
     enqueue(stream, [e] {
         if (e.stream) run(*e.stream, e.number);
     });
+    merge(s.clock, e.clock);
     return cudaSuccess;
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {
     const Guard guard(lock);
     if (!stream || stream->capture) return failed(cudaErrorStreamCaptureUnsupported);
-    stream->capture = new Graph;
+    stream->join(new Graph);
     return cudaSuccess;
 }
 cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
     const Guard guard(lock);
     *graph = stream->capture;
     for (Stream* s : streams)
-        if (s->capture == *graph) s->capture = nullptr;
+        if (*graph && s->capture == *graph) s->leave();
     return *graph ? cudaSuccess : failed(cudaErrorStreamCaptureUnsupported);
 }
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
@@ -254,7 +294,21 @@ cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsig
     return cudaSuccess;
 }
 cudaError_t cudaGraphLaunch(cudaGraphExec_t exec, cudaStream_t stream) {
-    for (const Work& work : exec->work) enqueue(stream, work);
+    const Guard guard(lock);
+    Stream& s = of(stream);
+    if (s.capture) return failed(cudaErrorStreamCaptureUnsupported);
+    merge(s.clock, host);
+    const Clock before = s.clock;
+    Clock earlier;  // launches of this graph
+    for (const auto& [branch, length] : exec->length) earlier[branch] = exec->launches * length;
+    for (const Entry& e : exec->work) {
+        Clock clock = earlier;
+        merge(clock, before);
+        for (const auto& [branch, count] : e.clock) clock[branch] = earlier[branch] + count;
+        s.queue.push_back({s.next++, e.work, e.stream, std::move(clock)});
+    }
+    ++exec->launches;
+    for (const auto& [branch, length] : exec->length) s.clock[branch] = exec->launches * length;
     return cudaSuccess;
 }
 cudaError_t cudaGraphDestroy(cudaGraph_t graph) { return delete graph, cudaSuccess; }
@@ -264,12 +318,13 @@ cudaError_t cudaEventDestroy(cudaEvent_t e) { return delete e, cudaSuccess; }
 cudaError_t cudaEventRecord(cudaEvent_t e, cudaStream_t stream) {
     const Guard guard(lock);
     Stream& s = of(stream);
-    e->stream = &s, e->number = s.next - 1, e->capture = s.capture;
+    e->stream = &s, e->number = s.next - 1, e->clock = s.clock, e->capture = s.capture;
     return cudaSuccess;
 }
 cudaError_t cudaEventSynchronize(cudaEvent_t e) {
     const Guard guard(lock);
     if (e->stream) run(*e->stream, e->number);
+    merge(host, e->clock);
     return cudaSuccess;
 }
 cudaError_t cudaEventQuery(cudaEvent_t e) { return cudaEventSynchronize(e); }

@@ -65,9 +65,14 @@ void access(const void* p, unsigned ld, size_t size, const char* operation, int 
     if (ld * size % 16) emulator::fail(std::string(operation) + ": the stride is no multiple of 16 bytes" + at);
     if (reinterpret_cast<uintptr_t>(p) % 32)
         emulator::fail(std::string(operation) + ": the pointer is not on 32 bytes" + at);
-    if (emulator::seed % 2) body();
+    auto run = [&] {
+        emulator::machine.whole_warp = true;
+        body();
+        emulator::machine.whole_warp = false;
+    };
+    if (emulator::seed % 2) run();
     emulator::warp_barrier(~0u, line, operation);
-    if (emulator::seed % 2 == 0) body();
+    if (emulator::seed % 2 == 0) run();
 }
 template <class F, class T>
 void load(F& f, const T* p, unsigned ld, bool by_rows) {
@@ -120,13 +125,10 @@ void mma_sync(fragment<accumulator, M, N, K, float>& d, const fragment<matrix_a,
     struct Operands {
         const void *a, *b;
     } mine{&a, &b};
-    const Operands* const published = &mine;
-    std::memcpy(&emulator::machine.current->slot, &published, sizeof published);
-    emulator::warp_barrier(~0u, line, "mma_sync");
+    emulator::offer(~0u, static_cast<const Operands*>(&mine), line, "mma_sync");
     const void *as[32], *bs[32];
     for (int l = 0; l < 32; ++l) {
-        const Operands* theirs;
-        std::memcpy(&theirs, &emulator::lane(l)->slot, sizeof theirs);
+        const auto* theirs = emulator::lane_value<const Operands*>(l);
         as[l] = theirs->a, bs[l] = theirs->b;
     }
     for (int i = 0; i < d.num_elements; ++i) {
@@ -136,7 +138,7 @@ void mma_sync(fragment<accumulator, M, N, K, float>& d, const fragment<matrix_a,
             sum += double(detail::element<A>(as, e / N, k)) * double(detail::element<B>(bs, k, e % N));
         d.x[i] = float(sum);
     }
-    emulator::warp_barrier(~0u, line, "mma_sync");
+    emulator::warp_barrier(~0u, line, "mma_sync");  // nobody needs the operands any more
 }
 
 }  // namespace wmma
