@@ -133,7 +133,7 @@ def environment(session: Session) -> Found:
     }
     for name in ("nvcc", "g++", "compute-sanitizer"):
         path = tool(name)
-        found[name] = session.run(path, "--version", seconds=20).last_line if path else None
+        found[name] = session.run(path, "--version", seconds=20).line(" ") if path else None
     if shutil.which("nvidia-smi"):
         session.run("nvidia-smi", seconds=30)
     if installed("torch"):
@@ -195,7 +195,7 @@ def products(session: Session) -> Found:
     program, toolkit = session.out / "lt_device", cuda_folder()
     sources = [ROOT / "tests/cpp/lt_device.cpp", ROOT / "csrc/cuda/lt.cpp"]
     if session.dry:
-        fakes = ("lt_library.cpp", "fake_cublaslt.cpp", "runtime.cpp")
+        fakes = ("lt_library.cpp", "fake_cublaslt.cpp", "races.cpp", "runtime.cpp")
         sources += [ROOT / "tests/emulator" / name for name in fakes]
         options = ["-DFD_EMULATE", f"-I{ROOT / 'tests/emulator'}"]
         libraries = ["-lpthread", "-ldl"]
