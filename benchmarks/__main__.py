@@ -1,4 +1,4 @@
-"""`python -m benchmarks` is the suite, `... gpu` the one on a GPU, `... gpu-session` all that a first GPU can show."""
+"""`python -m benchmarks` is the suite; `... gpu`, `... gpu-session` and `... gpu-accesses` are about GPUs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ def main(arguments: list[str]) -> int:
         from benchmarks.gpu import run
 
         return run.main(arguments[1:])
+    if arguments[:1] == ["gpu-accesses"]:
+        from benchmarks.gpu import accesses
+
+        return accesses.main(arguments[1:])
     from benchmarks import command
 
     return command.main(arguments)

@@ -85,7 +85,7 @@ endfunction()
 # The engine as plain C++, for pytest --emulated-cuda: as it is, with its kernels' accesses checked for races, and with address and
 # undefined-behaviour checks. Each is emulated/NAME/_cuda*.so in the build folder.
 function(add_emulated_engines)
-  set(emulator tests/emulator/races.cpp tests/emulator/runtime.cpp)
+  set(emulator tests/emulator/accesses.cpp tests/emulator/races.cpp tests/emulator/runtime.cpp)
   set(kernels tests/emulator/fake_cublaslt.cpp)
   foreach(source IN LISTS FD_CUDA_KERNELS)
     get_filename_component(name ${source} NAME_WE)
@@ -93,7 +93,8 @@ function(add_emulated_engines)
     file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"cuda/${name}.cu\"\n")
     list(APPEND kernels ${wrapper})
   endforeach()
-  set(announce -fsanitize=thread -g1) # calls what races.cpp defines, and needs no library
+  # Calls what races.cpp defines, and needs no library. Four numbers that are moved at once are one access, as on a GPU.
+  set(announce -fsanitize=thread -fno-tree-sra -g1)
   set(check -fsanitize=address,undefined -fno-omit-frame-pointer -O1 -g1)
 
   add_library(fd_emulated INTERFACE)
@@ -140,10 +141,11 @@ endfunction()
 function(add_cuda_tests)
   # cuBLASLt by a fake that computes on the CPU: products on the emulated runtime; the search, for a library by itself
   set(FD_EMULATED_LT csrc/cuda/lt.cpp tests/emulator/lt_library.cpp tests/emulator/fake_cublaslt.cpp
-                     tests/emulator/races.cpp tests/emulator/runtime.cpp)
+                     tests/emulator/accesses.cpp tests/emulator/races.cpp tests/emulator/runtime.cpp)
   add_executable(fastdense_lt_test tests/cpp/lt_test.cpp ${FD_EMULATED_LT})
   add_executable(fastdense_lt_device tests/cpp/lt_device.cpp ${FD_EMULATED_LT}) # made for a GPU; here it runs at all
-  add_library(fd_fake_cublaslt SHARED tests/emulator/fake_cublaslt.cpp tests/emulator/races.cpp tests/emulator/runtime.cpp)
+  add_library(fd_fake_cublaslt SHARED tests/emulator/fake_cublaslt.cpp tests/emulator/accesses.cpp tests/emulator/races.cpp
+                                      tests/emulator/runtime.cpp)
   foreach(target fastdense_lt_test fastdense_lt_device fd_fake_cublaslt)
     target_compile_definitions(${target} PRIVATE FD_EMULATE)
     target_include_directories(${target} PRIVATE tests/emulator)

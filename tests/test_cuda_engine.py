@@ -12,6 +12,7 @@ from pairs import Problem, inputs
 from programs import BATCH_NORM, DROPOUT, LAYER_NORM, Spec, dense, loss_spec, metric, train
 
 import fastdense as fd
+from benchmarks.gpu import accesses
 from fastdense import _core
 
 pytestmark = pytest.mark.usefixtures("gpu")
@@ -214,3 +215,14 @@ def test_a_model_goes_from_device_to_device() -> None:
             m.fit(x, y, epochs=2, verbose=0)
     np.testing.assert_allclose(model.predict(x), twin.predict(x), rtol=1e-9)
     assert model.device == "cuda" and "on cuda" in repr(model)
+
+
+def test_accesses_are_counted_by_line(gpu: Any) -> None:
+    """Where kernels announce them: every net shows lines of ours, none of which costs less than it could."""
+    if not gpu.EMULATED:
+        pytest.skip("only an emulator can count them")
+    found = accesses.places(gpu, accesses.NETS["odd"])
+    if not found:
+        pytest.skip("this emulated module does not announce its accesses; the one in emulated/races does")
+    assert {place.line.partition(":")[0] for place in found} >= {"gemm.cu", "gather.cu"}
+    assert all(place.cost >= place.least > 0 and place.requests > 0 for place in found)

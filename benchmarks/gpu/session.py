@@ -195,7 +195,7 @@ def products(session: Session) -> Found:
     program, toolkit = session.out / "lt_device", cuda_folder()
     sources = [ROOT / "tests/cpp/lt_device.cpp", ROOT / "csrc/cuda/lt.cpp"]
     if session.dry:
-        fakes = ("lt_library.cpp", "fake_cublaslt.cpp", "races.cpp", "runtime.cpp")
+        fakes = ("lt_library.cpp", "fake_cublaslt.cpp", "accesses.cpp", "races.cpp", "runtime.cpp")
         sources += [ROOT / "tests/emulator" / name for name in fakes]
         options = ["-DFD_EMULATE", f"-I{ROOT / 'tests/emulator'}"]
         libraries = ["-lpthread", "-ldl"]

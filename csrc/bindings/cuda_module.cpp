@@ -4,6 +4,9 @@
 #include "cuda/fused_mlp.h"
 #include "cuda/lt_library.h"
 #include "cuda/products.h"
+#ifdef FD_EMULATE
+#include "accesses.h"
+#endif
 
 namespace fd::bindings {
 namespace {
@@ -89,6 +92,14 @@ PYBIND11_MODULE(_cuda, m) {
             emulator::set_memory(memory);
         },
         "seed"_a, "memory"_a = size_t(1) << 30);
+    m.def("record_accesses", &emulator::accesses::record, "start"_a);
+    m.def("accesses", [] {
+        py::list out;
+        for (const auto& p : emulator::accesses::report())
+            out.append(
+                py::make_tuple(emulator::races::place_of(p.place), p.shared, p.sum.requests, p.sum.cost, p.sum.least));
+        return out;
+    });
 #else
     m.attr("EMULATED") = false;
 #endif

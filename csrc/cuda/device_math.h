@@ -54,4 +54,27 @@ __device__ __forceinline__ float round_mantissa(float v, int dropped) {
     return __uint_as_float((u + half) >> dropped << dropped);
 }
 
+// Four neighbours at once, from an address that is a multiple of 16 bytes: lanes that did it number by number would get in each
+// other's way.
+template <class T>
+struct Quad {
+    T v[4];
+};
+__device__ __forceinline__ Quad<float> read_quad(const float* p) {
+    const float4 q = *reinterpret_cast<const float4*>(p);
+    return {{q.x, q.y, q.z, q.w}};
+}
+__device__ __forceinline__ Quad<double> read_quad(const double* p) {
+    const double2 a = *reinterpret_cast<const double2*>(p), b = *reinterpret_cast<const double2*>(p + 2);
+    return {{a.x, a.y, b.x, b.y}};
+}
+
+__device__ __forceinline__ void write_quad(float* p, const float (&v)[4]) {
+    *reinterpret_cast<float4*>(p) = float4{v[0], v[1], v[2], v[3]};
+}
+__device__ __forceinline__ void write_quad(double* p, const double (&v)[4]) {
+    *reinterpret_cast<double2*>(p) = double2{v[0], v[1]};
+    *reinterpret_cast<double2*>(p + 2) = double2{v[2], v[3]};
+}
+
 }  // namespace fd::cuda

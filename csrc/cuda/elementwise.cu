@@ -29,9 +29,13 @@ __global__ void dropout_kernel(Steps steps, DropoutKey key, const T* x, T* out, 
     const T scale = T(1 / (1 - key.rate));
     for (int64_t q = first_element(); q * 4 < n; q += element_stride()) {
         const ops::Words r = ops::philox(uint32_t(q), uint32_t(step), tail, ops::stream_dropout, key.seed);
-        for (int lane = 0; lane < 4; ++lane) {
-            const int64_t i = q * 4 + lane;
-            if (i < n) out[i] = r.w[lane] >= below ? x[i] * scale : T(0);
+        const int64_t i = q * 4;
+        if (i + 4 <= n) {
+            Quad<T> v = read_quad(x + i);
+            for (int lane = 0; lane < 4; ++lane) v.v[lane] = r.w[lane] >= below ? v.v[lane] * scale : T(0);
+            write_quad(out + i, v.v);
+        } else {
+            for (int lane = 0; i + lane < n; ++lane) out[i + lane] = r.w[lane] >= below ? x[i + lane] * scale : T(0);
         }
     }
 }

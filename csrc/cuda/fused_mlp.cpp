@@ -30,7 +30,7 @@ bool lay_out(MlpProgram& p, int rows, Rounding rounding) {
     const int64_t shared_bytes = device().shared_bytes;
     Room shared, block;
     p.rows = rows;
-    p.stages = int(shared.take(int64_t(mlp_warps) * 16 * 20 * 4));
+    p.stages = int(shared.take(int64_t(mlp_warps) * mlp_stage * 4));
     p.losses = int(shared.take(int64_t(rows) * 8));
     const MlpLayer& last = p.layers[p.count - 1];
     p.outputs = int(shared.take(int64_t(rows) * (16 * last.out_tiles + 4) * 4));

@@ -9,7 +9,8 @@
 namespace fd::cuda {
 namespace {
 
-constexpr int threads = 32 * mlp_warps, stage_ld = 20;  // ld: of the 16 x 16 numbers in a stage
+constexpr int threads = 32 * mlp_warps;
+constexpr int stage_ld = mlp_stage / 16;  // what is read by rows, most of it, then finds all banks
 
 template <int n>
 __device__ __forceinline__ void activate_all(ops::Activation activation, float (&v)[n], float p) {
@@ -106,7 +107,7 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
     FD_DYN_SHARED(char, shared);
     char* const memory = batch.memory + p.block_bytes * blockIdx.x;
     const int thread = int(threadIdx.x), warp = thread >> 5, lane = thread & 31;
-    float* const stage = reinterpret_cast<float*>(shared + p.stages) + warp * 16 * stage_ld;
+    float* const stage = reinterpret_cast<float*>(shared + p.stages) + warp * mlp_stage;
     float* const outputs = reinterpret_cast<float*>(shared + p.outputs);
     double* const losses = reinterpret_cast<double*>(shared + p.losses);
     const MlpLayer& last = p.layers[p.count - 1];
@@ -251,9 +252,7 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
                         float v[4], stored[4];
                         load4(own, v);
                         if (kept) load4(kept + row * 16 * layer.in_tiles + col, stored);
-                        else
-#pragma unroll
-                            for (int i = 0; i < 4; ++i) stored[i] = O::value(place[i]);
+                        else O::load4(place, stored);
                         multiply_slopes(below.activation, v, stored, below.alpha);
 #pragma unroll
                         for (int i = 0; i < 4; ++i)

@@ -26,6 +26,7 @@ struct MlpLayer {
         -1;  // in the block's memory: what the activation's slope needs, where the rounded output is not enough
     bool keeps_input = false;
 };
+constexpr int mlp_stage = 16 * 16;  // numbers of shared memory that a warp has for a tile of sums
 struct MlpProgram {
     MlpLayer layers[most_mlp_layers];
     int count = 0, rows = 0, row_lanes = 32;           // rows of a tile; lanes that share a row of the loss

@@ -6,19 +6,6 @@
 
 namespace fd::cuda {
 
-template <class T>
-struct Quad {
-    T v[4];
-};
-__device__ __forceinline__ Quad<float> read_quad(const float* p) {
-    const float4 q = *reinterpret_cast<const float4*>(p);
-    return {{q.x, q.y, q.z, q.w}};
-}
-__device__ __forceinline__ Quad<double> read_quad(const double* p) {
-    const double2 a = *reinterpret_cast<const double2*>(p), b = *reinterpret_cast<const double2*>(p + 2);
-    return {{a.x, a.y, b.x, b.y}};
-}
-
 // A group of threads that works on one net, and waits for itself only.
 template <bool Warp>
 struct Team {
@@ -140,10 +127,8 @@ __device__ __forceinline__ void dense_forward(const FusedOp& o, T* m, int rows, 
         }
 #pragma unroll
         for (int i = 0; i < R; ++i) {
-            const int r = y + lines * i;
-#pragma unroll
-            for (int j = 0; j < 4; ++j)
-                if (r < rows && u + j < o.out) m[o.to + r * o.ld_to + u + j] = sum[i][j];
+            const int r = y + lines * i;  // a row has room for whole quads
+            if (r < rows) write_quad(m + o.to + r * o.ld_to + u, sum[i]);
         }
     }
 }

@@ -16,7 +16,7 @@ __device__ __forceinline__ double rounded(double v, Rounding) { return v; }
 template <class T, int BM, int BN, int BK, int TM, int TN>
 struct Tile {
     static constexpr int threads = (BM / TM) * (BN / TN);
-    static constexpr int pad = 4, lda = BM + pad, ldb = BN + pad;
+    static constexpr int pad = TM < 4 ? TM : 4, lda = BM + pad, ldb = BN + pad;
     static constexpr int loads_a = BM * BK / threads, loads_b = BN * BK / threads;
     static constexpr int steps_at_once =
         sizeof(T) == 4 ? BK : 4;  // unrolled; doubles would need more registers than there are

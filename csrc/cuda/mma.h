@@ -21,13 +21,17 @@ struct Bf16Operand {
     using type = __nv_bfloat16;
     using fragment_type = __nv_bfloat16;
     static constexpr int k = 16, pad = 8;
+    struct __align__(8) Four {
+        __nv_bfloat162 low, high;
+    };
     static __device__ __forceinline__ void store4(type* to, float4 v) {
-        struct __align__(8) Four {
-            __nv_bfloat162 low, high;
-        };
         *reinterpret_cast<Four*>(to) = Four{__floats2bfloat162_rn(v.x, v.y), __floats2bfloat162_rn(v.z, v.w)};
     }
-    static __device__ __forceinline__ float value(type v) { return __bfloat162float(v); }
+    static __device__ __forceinline__ void load4(const type* from, float (&v)[4]) {
+        const Four f = *reinterpret_cast<const Four*>(from);
+        v[0] = __bfloat162float(f.low.x), v[1] = __bfloat162float(f.low.y);
+        v[2] = __bfloat162float(f.high.x), v[3] = __bfloat162float(f.high.y);
+    }
 };
 struct Tf32Operand {
     using type = float;
@@ -40,7 +44,10 @@ struct Tf32Operand {
     static __device__ __forceinline__ void store4(type* to, float4 v) {
         *reinterpret_cast<float4*>(to) = float4{rounded(v.x), rounded(v.y), rounded(v.z), rounded(v.w)};
     }
-    static __device__ __forceinline__ float value(type v) { return v; }
+    static __device__ __forceinline__ void load4(const type* from, float (&v)[4]) {
+        const float4 f = *reinterpret_cast<const float4*>(from);
+        v[0] = f.x, v[1] = f.y, v[2] = f.z, v[3] = f.w;
+    }
 };
 
 template <bool transposed>  // as it lies in memory

@@ -4,6 +4,7 @@
 #include <functional>
 #include <string>
 
+#include "accesses.h"
 #include "cuda/port.h"
 #include "wmma.h"
 
@@ -267,12 +268,42 @@ void graphs() {
     });
 }
 
+// Lane l reads number stride · l of shared and of device memory; what the two requests of each of two warps cost.
+void reads(float* a, int stride) {
+    FD_DYN_SHARED(float, s);
+    const int at = stride * (int(threadIdx.x) % 32);
+    volatile float sum = 0;
+    sum = sum + s[at];
+    sum = sum + a[at];
+}
+void costs() {
+    const auto check_cost = [](int stride, size_t banks, size_t sectors, size_t least) {
+        Device d;
+        emulator::accesses::record(true);
+        launch(reads, d.one, d.a, stride);
+        d.finish();
+        emulator::accesses::record(false);
+        size_t found[2] = {0, 0}, all = 0;
+        for (const auto& p : emulator::accesses::report()) found[p.shared] += p.sum.cost, all += p.sum.least;
+        check(found[1] == 2 * banks && found[0] == 2 * sectors && all == 2 * (least + 1),
+              "stride " + std::to_string(stride) + ": " + std::to_string(found[1]) + " passes, " +
+                  std::to_string(found[0]) + " sectors");
+    };
+    check_cost(0, 1, 1, 1);  // all lanes want the same
+    check_cost(1, 1, 4, 4);
+    check_cost(2, 2, 8, 4);
+    check_cost(3, 1, 12, 4);
+    check_cost(7, 1, 28, 4);
+    check_cost(8, 8, 32, 4);
+}
+
 }  // namespace
 
 int main() {
     kernels();
     streams();
     graphs();
+    costs();
     std::printf("%d checks passed, %d failed\n", passed, failed);
     return failed != 0;
 }

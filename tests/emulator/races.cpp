@@ -1,6 +1,8 @@
 // For every two bytes of tracked memory: who wrote them last, and who has read them since.
 #include "races.h"
 
+#include "accesses.h"
+
 #include <dlfcn.h>
 #include <link.h>
 
@@ -114,6 +116,8 @@ void widen(Access& a, const Access& b) {  // two reads of one piece of work that
     a.spread = together;
 }
 
+}  // namespace
+
 std::string place_of(const void* place) {
     Dl_info info;
     if (!place) return "a copy or fill";
@@ -130,6 +134,8 @@ std::string place_of(const void* place) {
     while (!text.empty() && text.back() == '\n') text.pop_back();
     return text.empty() ? "an unknown place" : text;
 }
+
+namespace {
 
 std::string told(const Access& a, const char* what) {
     std::string who = a.thread & whole_warp ? "warp " + std::to_string(warp(a)) : "thread " + std::to_string(a.thread);
@@ -186,6 +192,7 @@ void access(const void* p, size_t bytes, bool write, const void* place) {
     if (first - reinterpret_cast<uintptr_t>(&machine) < sizeof machine) return;
     Page* page = page_of(first / page_bytes);
     if (!page && first / page_bytes == last / page_bytes) return;
+    if (page && first >= page->first && last <= page->last) accesses::note(place, first, bytes, page->shared);
     const Access a = access_now(place);
     for (uintptr_t g = first / granule; g <= last / granule; ++g) {
         page = page_of(g / cells);
@@ -204,6 +211,7 @@ void begin_work(int stream, const Clock& clock) {
 }
 void end_work() {
     working = false;
+    accesses::end_launch();
     if (race.empty()) return;
     const std::string message = "emulator: " + race;
     race.clear();

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <string>
 
 namespace emulator {
 
@@ -25,6 +26,7 @@ void end_work();                            // throws if there was a race
 void track(const void*, size_t bytes, bool shared = false);
 void untrack(const void*);
 void track_static_shared_memory();
+std::string place_of(const void* place);  // in the program: file:line
 void access(const void*, size_t bytes, bool write, const void* place = nullptr);
 constexpr size_t page_bytes = 4096;
 
