@@ -54,7 +54,7 @@ def test_readme_commands() -> None:
     commands = [line for name, text in blocks("sh") if name.startswith("README") for line in text.splitlines()]
     assert len(commands) == 2
     assert all(command.startswith("python3 -m venv .venv && .venv/bin/pip install ") for command in commands)
-    assert commands[0].endswith("fastdense demo") and commands[1].endswith("pytest")
+    assert commands[0].endswith("fastdense demo") and commands[1].endswith("pytest -n auto")
 
 
 def test_readme_numbers_are_those_of_a_result_file() -> None:

@@ -94,8 +94,6 @@ public:
     virtual const Training* training() const = 0;  // null before configure
 };
 
-enum class Precision { full, tf32, bf16 };  // of the operands of dense products; others than full only with f32
-
 // bf16: see Plan; only with f32.
 std::unique_ptr<Backend> make_cpu(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype, bool bf16 = false);
 

@@ -27,6 +27,7 @@ enum class OpKind {
     residual_end
 };
 
+enum class Precision { full, tf32, bf16 };  // of the operands of dense products; others than full only with f32
 enum class DType { boolean, i8, u8, i16, u16, i32, u32, i64, u64, f32, f64 };
 inline int64_t size_of(DType t) {
     switch (t) {

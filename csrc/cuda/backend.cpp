@@ -21,9 +21,9 @@ namespace {
 template <class T>
 class CudaBackend final : public Backend {
 public:
-    CudaBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, Rounding rounding)
-        : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, rounding, stream_),
-          fused_(stream_), may_fuse_(rounding == Rounding::none), loader_(stream_), rounds_(stream_),
+    CudaBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, Precision precision)
+        : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, precision, stream_),
+          fused_(stream_), may_fuse_(precision == Precision::full), loader_(stream_), rounds_(stream_),
           probe_rounds_(stream_), graphs_(layers_, rounds_, stream_) {
         stream_.clear(state_.parameters, plan_.parameters);
         stream_.clear(state_.statistics, plan_.statistics);
@@ -439,11 +439,8 @@ namespace fd {
 
 std::unique_ptr<Backend> make_cuda(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype,
                                    Precision precision) {
-    const auto rounding = precision == Precision::bf16   ? cuda::Rounding::bf16
-                          : precision == Precision::tf32 ? cuda::Rounding::tf32
-                                                         : cuda::Rounding::none;
-    if (dtype == DType::f32) return std::make_unique<cuda::CudaBackend<float>>(inputs, seed, std::move(ops), rounding);
-    return std::make_unique<cuda::CudaBackend<double>>(inputs, seed, std::move(ops), rounding);
+    if (dtype == DType::f32) return std::make_unique<cuda::CudaBackend<float>>(inputs, seed, std::move(ops), precision);
+    return std::make_unique<cuda::CudaBackend<double>>(inputs, seed, std::move(ops), precision);
 }
 
 }  // namespace fd

@@ -1,6 +1,6 @@
 // What looks at whole rows of outputs, row by row: softmax, losses with their gradients, metrics. The lanes of a warp, or a
-// power of two of them, share a row; all lanes of the warp must come along, with a row of no columns if there is none left. A lane
-// looks at its own columns only, so that results may take the place of what they were made from.
+// power of two of them, share a row; all lanes of the warp must come along, `beyond` all columns where there is no row left. A
+// lane looks at its own columns only, so that results may take the place of what they were made from.
 #pragma once
 #include "core/plan.h"
 #include "cuda/device_math.h"
@@ -9,6 +9,7 @@
 namespace fd::cuda {
 
 struct RowLanes {
+    static constexpr int beyond = 1 << 30;
     int lane, width;
     template <class T>
     __device__ T sum(T v) const {

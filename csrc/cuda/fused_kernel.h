@@ -111,26 +111,26 @@ __device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>&
     Sink<T> top;
     if (train) top = Sink<T>(p.ops[p.top], b.net->activity_slope);
     double sum = 0;
-    each_row(b.rows, p.outputs, p.row_lanes, team.thread, team.size, [&](int r, int cols, const RowLanes& lanes) {
+    each_row(b.rows, p.row_lanes, team.thread, team.size, [&](int r, const RowLanes& lanes) {
         LossRow<T> row;
         row.p = s + p.output + r * p.ld_output;
         if (p.targets) row.y = s + p.y + r * p.targets;
         else row.label = m.labels()[r];
-        row.cols = cols;
+        row.cols = p.outputs;
         if (weighted) row.weight = m.weights()[r];
         row.factor = b.net->share;
         const double loss = loss_row(kind, row, lanes, train, [&](int c, T g) {
             if (p.top_gradient >= 0) s[p.top_gradient + r * p.ld_output + c] = g;
             else top.put(s, r, c, g);
         });
-        if (cols && lanes.lane == 0) sum += loss;
+        if (lanes.lane == 0) sum += loss;
         if (p.top_gradient < 0) return;
         // through a softmax that the loss did not take along
         T *a = s + p.output + r * p.ld_output, *d = s + p.top_gradient + r * p.ld_output, total = T(0);
         auto gradient = [&](int c) { return top.active ? d[c] + top.l1 * ops::vsign(a[c]) + top.l2 * a[c] : d[c]; };
-        for (int c = lanes.lane; c < cols; c += lanes.width) total += a[c] * gradient(c);
+        for (int c = lanes.lane; c < p.outputs; c += lanes.width) total += a[c] * gradient(c);
         total = lanes.sum(total);
-        for (int c = lanes.lane; c < cols; c += lanes.width) a[c] *= gradient(c) - total;
+        for (int c = lanes.lane; c < p.outputs; c += lanes.width) a[c] *= gradient(c) - total;
     });
     team.sync();
     return sum;

@@ -68,22 +68,20 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
     }
 }
 
-// Rows in turn for groups of lanes: f(row, its columns, lanes). Whole warps stay together; lanes without a row get no columns.
+// Rows in turn for groups of lanes: f(row, lanes). Whole warps stay together; lanes without a row are beyond all columns.
 template <class F>
-__device__ __forceinline__ void each_row(int rows, int cols, int width, int thread, int size, F f) {
-    const RowLanes lanes{thread & (width - 1), width};
+__device__ __forceinline__ void each_row(int rows, int width, int thread, int size, F f) {
     for (int base = (thread & ~31) / width; base < rows; base += size / width) {
         const int r = base + (thread & 31) / width;
-        f(r < rows ? r : base, r < rows ? cols : 0, lanes);
+        f(r < rows ? r : base, RowLanes{r < rows ? thread & (width - 1) : RowLanes::beyond, width});
     }
 }
 
 template <class T, class Team>
 __device__ __forceinline__ void softmax_rows(const Team& team, T* m, int from, int to, int ld, int cols, int rows,
                                              int width) {
-    each_row(rows, cols, width, team.thread, team.size, [&](int r, int own, const RowLanes& lanes) {
-        softmax_row(m + from + r * ld, m + to + r * ld, own, lanes);
-    });
+    each_row(rows, width, team.thread, team.size,
+             [&](int r, const RowLanes& lanes) { softmax_row(m + from + r * ld, m + to + r * ld, cols, lanes); });
 }
 
 // The same numbers as the layer path's: element i of the batch is word i & 3 of counter i / 4.
@@ -173,15 +171,15 @@ __device__ __forceinline__ void batch_norm_backward(const FusedOp& o, bool passe
 
 template <class T, class Team>
 __device__ __forceinline__ void layer_norm_forward(const FusedOp& o, T* m, int rows, int tile_rows, const Team& team) {
-    each_row(rows, o.out, 4, team.thread, team.size, [&](int r, int cols, const RowLanes& lanes) {
+    each_row(rows, 4, team.thread, team.size, [&](int r, const RowLanes& lanes) {
         const T* x = m + o.from + r * o.ld_from;
         T sum = T(0), square = T(0);
-        for (int c = lanes.lane; c < cols; c += lanes.width) sum += x[c];
+        for (int c = lanes.lane; c < o.out; c += lanes.width) sum += x[c];
         const T mean = lanes.sum(sum) / T(o.out);
-        for (int c = lanes.lane; c < cols; c += lanes.width) square += (x[c] - mean) * (x[c] - mean);
+        for (int c = lanes.lane; c < o.out; c += lanes.width) square += (x[c] - mean) * (x[c] - mean);
         const T variance = lanes.sum(square) / T(o.out), inverse = T(1 / ops::vsqrt(double(variance) + o.epsilon));
-        if (cols && lanes.lane == 0) m[o.cache + r] = mean, m[o.cache + tile_rows + r] = inverse;
-        for (int c = lanes.lane; c < cols; c += lanes.width)
+        if (lanes.lane == 0) m[o.cache + r] = mean, m[o.cache + tile_rows + r] = inverse;
+        for (int c = lanes.lane; c < o.out; c += lanes.width)
             m[o.to + r * o.ld_to + c] = (x[c] - mean) * inverse * m[o.kernel + c] + m[o.bias + c];
     });
 }
@@ -192,12 +190,12 @@ __device__ __forceinline__ void layer_norm_backward(const FusedOp& o, bool passe
     auto normal = [&](int r, int c) { return (m[o.from + r * o.ld_from + c] - mean[r]) * inverse[r]; };
     norm_gradients(o, m, to, b, team, normal, [](int, int, double) {});
     if (!passes) return;
-    each_row(b.rows, o.out, 4, team.thread, team.size, [&](int r, int cols, const RowLanes& lanes) {
+    each_row(b.rows, 4, team.thread, team.size, [&](int r, const RowLanes& lanes) {
         T sum = T(0), product = T(0);
         auto scaled = [&](int c) { return m[o.to + r * o.ld_to + c] * m[o.kernel + c]; };
-        for (int c = lanes.lane; c < cols; c += lanes.width) sum += scaled(c), product += scaled(c) * normal(r, c);
+        for (int c = lanes.lane; c < o.out; c += lanes.width) sum += scaled(c), product += scaled(c) * normal(r, c);
         const T mean_d = lanes.sum(sum) / T(o.out), mean_product = lanes.sum(product) / T(o.out);
-        for (int c = lanes.lane; c < cols; c += lanes.width)
+        for (int c = lanes.lane; c < o.out; c += lanes.width)
             below.put(m, r, c, inverse[r] * (scaled(c) - mean_d - normal(r, c) * mean_product));
     });
 }

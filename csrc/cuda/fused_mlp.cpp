@@ -25,8 +25,8 @@ bool rounded_is_enough(ops::Activation a) {
 
 // For tiles of so many rows. Operands, sums of biases and stages must be in shared memory; false if they do not fit. Sums of
 // kernels are, if there is room.
-bool lay_out(MlpProgram& p, int rows, Rounding rounding) {
-    const int item = rounding == Rounding::bf16 ? 2 : 4, pad = 16 / item;
+bool lay_out(MlpProgram& p, int rows, Precision precision) {
+    const int item = precision == Precision::bf16 ? 2 : 4, pad = 16 / item;
     const int64_t shared_bytes = device().shared_bytes;
     Room shared, block;
     p.rows = rows;
@@ -65,8 +65,8 @@ bool FusedMlp::worth_it(int64_t rows) { return rows >= least_rows; }
 int64_t FusedMlp::runs() { return run_count; }
 
 std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& training, const LossForm& form,
-                                         Rounding rounding) {
-    if (rounding == Rounding::none) return nullptr;
+                                         Precision precision) {
+    if (precision == Precision::full) return nullptr;
     MlpProgram p;
     int64_t widest = 0;
     const int last = int(plan.ops.size()) - 1;
@@ -91,18 +91,18 @@ std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& train
     p.loss_param = training.loss_param, p.label_smoothing = training.label_smoothing;
     p.wide = widest > 64;
     auto made = std::make_unique<FusedMlp>();
-    made->program_ = p, made->rounding_ = rounding, made->parameters_ = plan.parameters;
-    return lay_out(made->program_, least_tile, rounding) ? std::move(made) : nullptr;
+    made->program_ = p, made->precision_ = precision, made->parameters_ = plan.parameters;
+    return lay_out(made->program_, least_tile, precision) ? std::move(made) : nullptr;
 }
 
 // Tiles of many rows use operands more often; of few, they give every processor something to do, and leave room for two blocks.
 void FusedMlp::reserve(int64_t rows, cudaStream_t stream) {
     const int64_t wanted = 2 * int64_t(device().processors), half = device().shared_bytes / 2 - 1024;
     for (int tile = program_.wide ? 64 : 128; tile >= least_tile; tile /= 2) {
-        const bool fits = lay_out(program_, tile, rounding_) && (tile <= 64 || int64_t(program_.shared_bytes) <= half);
+        const bool fits = lay_out(program_, tile, precision_) && (tile <= 64 || int64_t(program_.shared_bytes) <= half);
         if (fits && rows >= tile * wanted) break;
     }
-    most_blocks_ = int64_t(device().processors) * mlp_blocks_per_processor(program_, rounding_);
+    most_blocks_ = int64_t(device().processors) * mlp_blocks_per_processor(program_, precision_);
     if (parts_.reserve(blocks(rows) * parameters_))  // what lies between tensors is added up as well
         FD_CUDA(cudaMemsetAsync(parts_.get(), 0, size_t(parts_.size()) * sizeof(float), stream));
     memory_.reserve(std::max<int64_t>(blocks(rows) * program_.block_bytes, 1));
@@ -117,7 +117,7 @@ void FusedMlp::run(MlpBatch batch, cudaStream_t stream) const {
     ++run_count;
     const int64_t n = blocks(batch.rows);
     batch.parts = parts_.get(), batch.stride = parameters_, batch.memory = memory_.get();
-    mlp_step(program_, batch, rounding_, n, stream);
+    mlp_step(program_, batch, precision_, n, stream);
     sum_parts(batch.parts, n, parameters_, batch.gradients, parameters_, stream);
 }
 

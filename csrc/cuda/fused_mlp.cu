@@ -316,14 +316,14 @@ int per_processor(const MlpProgram& p) {
 
 }  // namespace
 
-int mlp_blocks_per_processor(const MlpProgram& p, Rounding rounding) {
-    if (rounding == Rounding::bf16)
+int mlp_blocks_per_processor(const MlpProgram& p, Precision precision) {
+    if (precision == Precision::bf16)
         return p.wide ? per_processor<Bf16Operand, true>(p) : per_processor<Bf16Operand, false>(p);
     return p.wide ? per_processor<Tf32Operand, true>(p) : per_processor<Tf32Operand, false>(p);
 }
-void mlp_step(const MlpProgram& p, const MlpBatch& batch, Rounding rounding, int64_t blocks, cudaStream_t stream) {
+void mlp_step(const MlpProgram& p, const MlpBatch& batch, Precision precision, int64_t blocks, cudaStream_t stream) {
     const unsigned n = unsigned(blocks);
-    const bool bf16 = rounding == Rounding::bf16;
+    const bool bf16 = precision == Precision::bf16;
     if (bf16 && p.wide) FD_LAUNCH((mlp_kernel<Bf16Operand, true>), n, threads, p.shared_bytes, stream, p, batch);
     else if (bf16) FD_LAUNCH((mlp_kernel<Bf16Operand, false>), n, threads, p.shared_bytes, stream, p, batch);
     else if (p.wide) FD_LAUNCH((mlp_kernel<Tf32Operand, true>), n, threads, p.shared_bytes, stream, p, batch);

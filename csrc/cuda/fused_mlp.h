@@ -54,7 +54,7 @@ struct MlpBatch {
 class FusedMlp {
 public:
     // Null if there is no such kernel for the net.
-    static std::unique_ptr<FusedMlp> make(const Plan&, const Training&, const LossForm&, Rounding);
+    static std::unique_ptr<FusedMlp> make(const Plan&, const Training&, const LossForm&, Precision);
     // The smallest batch that goes this way, and the most blocks of a launch (0: as many as the GPU holds at once): for tests
     // and benchmarks.
     static void set_limits(int64_t rows, int64_t blocks);
@@ -67,15 +67,15 @@ public:
 
 private:
     MlpProgram program_;
-    Rounding rounding_ = Rounding::bf16;
+    Precision precision_ = Precision::bf16;
     int64_t parameters_ = 0, most_blocks_ = 0;
     DeviceBuffer<float> parts_;
     DeviceBuffer<char> memory_;
 };
 
 // fused_mlp.cu
-int mlp_blocks_per_processor(const MlpProgram&, Rounding);
-void mlp_step(const MlpProgram&, const MlpBatch&, Rounding, int64_t blocks, cudaStream_t);
+int mlp_blocks_per_processor(const MlpProgram&, Precision);
+void mlp_step(const MlpProgram&, const MlpBatch&, Precision, int64_t blocks, cudaStream_t);
 void sum_parts(const float* parts, int64_t count, int64_t stride, float* out, int64_t n, cudaStream_t);
 
 }  // namespace fd::cuda

@@ -6,8 +6,8 @@
 namespace fd::cuda {
 
 template <class T>
-Layers<T>::Layers(const Plan& plan, State<T>& state, Rounding rounding, cudaStream_t stream)
-    : plan_(plan), state_(state), rounding_(rounding), stream_(stream), products_(stream), side_products_(side_),
+Layers<T>::Layers(const Plan& plan, State<T>& state, Precision precision, cudaStream_t stream)
+    : plan_(plan), state_(state), precision_(precision), stream_(stream), products_(stream), side_products_(side_),
       last_(int(plan.ops.size()) - 1) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<DeviceBuffer<T>>(n);
@@ -21,7 +21,7 @@ void Layers<T>::configure(const Training* training) {
     training_ = training;
     form_ = LossForm(plan_, *training);
     wants_probabilities_ = form_.logits && !training->metrics.empty();
-    if constexpr (sizeof(T) == 4) mlp_ = FusedMlp::make(plan_, *training, form_, rounding_);
+    if constexpr (sizeof(T) == 4) mlp_ = FusedMlp::make(plan_, *training, form_, precision_);
     combines_ = training->whole_gradients();
     has_penalties_ = false;
     for (const Op& o : plan_.ops) combines_ |= o.kind == OpKind::dense && o.matrix_penalty();
@@ -228,7 +228,7 @@ void Layers<T>::dense_forward(int i, const T* x, int64_t rows, Pass pass) {
     Product<T> p;
     p.m = rows, p.n = o.out, p.k = o.in;
     p.a = x, p.b = parameter(o.kernel), p.out = out;
-    p.rounding = rounding_;
+    p.precision = precision_;
     p.epilogue.bias = parameter(o.bias);
     const bool wants_z = pass == Pass::probe
                              ? act != ops::Activation::linear
@@ -352,21 +352,21 @@ void Layers<T>::predict_step(const Steps& steps, const BatchShape& b) {
     forward(steps, b.rows, Pass::predict, false);
 }
 
-#define FD_INSTANTIATE(T)                                                       \
-    template Layers<T>::Layers(const Plan&, State<T>&, Rounding, cudaStream_t); \
-    template void Layers<T>::configure(const Training*);                        \
-    template void Layers<T>::reserve(int64_t, bool, bool);                      \
-    template int64_t Layers<T>::chunk_rows() const;                             \
-    template const T* Layers<T>::output(int, Pass) const;                       \
-    template void Layers<T>::evaluate_step(const Steps&, const BatchShape&);    \
-    template void Layers<T>::predict_step(const Steps&, const BatchShape&);     \
-    template void Layers<T>::probabilities_of(const T*, T*, int64_t);           \
-    template void Layers<T>::end_step(const Steps&, int64_t, bool);             \
-    template void Layers<T>::gather(const Steps&, const BatchShape&, bool);     \
-    template void Layers<T>::forward(const Steps&, int64_t, Pass, bool);        \
-    template void Layers<T>::loss(const Steps&, const BatchShape&, Pass);       \
-    template void Layers<T>::measure(const Steps&, const BatchShape&, Pass);    \
-    template BatchNorm<T> Layers<T>::batch_norm(int, int64_t, Pass, bool);      \
+#define FD_INSTANTIATE(T)                                                        \
+    template Layers<T>::Layers(const Plan&, State<T>&, Precision, cudaStream_t); \
+    template void Layers<T>::configure(const Training*);                         \
+    template void Layers<T>::reserve(int64_t, bool, bool);                       \
+    template int64_t Layers<T>::chunk_rows() const;                              \
+    template const T* Layers<T>::output(int, Pass) const;                        \
+    template void Layers<T>::evaluate_step(const Steps&, const BatchShape&);     \
+    template void Layers<T>::predict_step(const Steps&, const BatchShape&);      \
+    template void Layers<T>::probabilities_of(const T*, T*, int64_t);            \
+    template void Layers<T>::end_step(const Steps&, int64_t, bool);              \
+    template void Layers<T>::gather(const Steps&, const BatchShape&, bool);      \
+    template void Layers<T>::forward(const Steps&, int64_t, Pass, bool);         \
+    template void Layers<T>::loss(const Steps&, const BatchShape&, Pass);        \
+    template void Layers<T>::measure(const Steps&, const BatchShape&, Pass);     \
+    template BatchNorm<T> Layers<T>::batch_norm(int, int64_t, Pass, bool);       \
     template LayerNorm<T> Layers<T>::layer_norm(int, int64_t, Pass);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)

@@ -36,7 +36,7 @@ struct BatchShape {  // how the rows of a step are fetched; where they lie is in
 template <class T>
 class Layers {
 public:
-    Layers(const Plan& plan, State<T>& state, Rounding rounding, cudaStream_t stream);
+    Layers(const Plan& plan, State<T>& state, Precision precision, cudaStream_t stream);
 
     void configure(const Training* training);
     void reserve(int64_t rows, bool backward, bool probe = false);  // the only method that allocates
@@ -96,7 +96,7 @@ private:
 
     const Plan& plan_;
     State<T>& state_;
-    const Rounding rounding_;
+    const Precision precision_;
     const cudaStream_t stream_;
     Products products_;
     // Gradients of kernels are nobody's next step, so they are made beside the way down.

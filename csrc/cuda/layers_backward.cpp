@@ -72,7 +72,7 @@ void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
         Product<T> p;
         p.m = rows, p.n = o.in, p.k = o.out;
         p.a = d(i), p.b = parameter(o.kernel), p.transpose_b = true, p.out = d(below);
-        p.rounding = rounding_;
+        p.precision = precision_;
         if (finished_by_product(below, pass)) {
             p.epilogue.stored = stored(below, pass);
             p.epilogue.backward = activation_of(below, pass);
@@ -83,7 +83,7 @@ void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     Product<T> p;
     p.m = o.in, p.n = o.out, p.k = rows;
     p.a = output(i - 1, pass), p.transpose_a = true, p.b = d(i), p.out = at(gradients_, o.kernel);
-    p.rounding = rounding_;
+    p.precision = precision_;
     p.splits = splits(o.kernel), p.stride = plan_.parameters;
     p.column_sums = at(gradients_, o.bias);
     side_products_.run(p);

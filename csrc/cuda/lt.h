@@ -5,6 +5,7 @@
 #include <memory>
 #include <stdexcept>
 
+#include "core/types.h"
 #include "cuda/lt_library.h"
 #include "cuda/runtime_api.h"
 
@@ -15,11 +16,6 @@ struct Error : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-enum class Precision {
-    exact,  // float32 arithmetic
-    tf32,   // tensor cores: operands rounded to TF32, sums in float32
-    bf16    // tensor cores: operands rounded to bfloat16 (or to TF32, as the library likes), sums in float32
-};
 enum class Epilogue {
     none,
     bias,          // c += bias, in every row
@@ -28,10 +24,11 @@ enum class Epilogue {
 };
 
 // c (m, n) = alpha op(a) (m, k) op(b) (k, n) + beta added, then the epilogue. op(x) is x, or its transpose; all
-// matrices are row-major, in device memory, of float32, or of float64 (whose precision is always its own).
+// matrices are row-major, in device memory, of float32, or of float64 (whose precision is always
+// its own). Operands may be rounded to TF32, or to bfloat16 (or to TF32, as the library likes); sums are in float32.
 struct Product {
     bool f64 = false;
-    Precision precision = Precision::exact;
+    Precision precision = Precision::full;
     int64_t m = 0, n = 0, k = 0;
     bool transpose_a = false, transpose_b = false;
     const void *a = nullptr, *b = nullptr;

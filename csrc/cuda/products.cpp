@@ -33,7 +33,7 @@ template <class T>
 void Products::run(const Product<T>& p) {
     if (large(p.m, p.n, p.k) && p.splits == 1 && by_library(p)) return;
     if constexpr (sizeof(T) == 4)
-        if (p.rounding != Rounding::none && chosen_path != ProductPath::simt)
+        if (p.precision != Precision::full && chosen_path != ProductPath::simt)
             return mma_product(p, device().processors, stream_);
     hand_product(p, device().processors, stream_);
 }
@@ -49,9 +49,7 @@ bool Products::by_library(const Product<T>& p) {
     const Epilogue<T>& e = p.epilogue;
     lt::Product q;
     q.f64 = sizeof(T) == 8;
-    q.precision = p.rounding == Rounding::tf32   ? lt::Precision::tf32
-                  : p.rounding == Rounding::bf16 ? lt::Precision::bf16
-                                                 : lt::Precision::exact;
+    q.precision = p.precision;
     q.m = p.m, q.n = p.n, q.k = p.k;
     q.transpose_a = p.transpose_a, q.transpose_b = p.transpose_b;
     q.a = p.a, q.b = p.b, q.c = p.out;

@@ -9,8 +9,6 @@
 
 namespace fd::cuda {
 
-enum class Rounding { none, tf32, bf16 };  // of operands; sums are always in the net's type
-
 // v = scale · product, then in this order, each if it is given:
 template <class T>
 struct Epilogue {
@@ -33,7 +31,7 @@ struct Product {
     bool transpose_a = false, transpose_b = false;
     const T *a = nullptr, *b = nullptr;
     T* out = nullptr;
-    Rounding rounding = Rounding::none;
+    Precision precision = Precision::full;
     Epilogue<T> epilogue;
     // With transpose_a: sums over k cut into `splits` parts, part s in out + s · stride; likewise the column sums of b.
     int splits = 1;

@@ -18,6 +18,7 @@
 
 namespace {
 
+using namespace fd;
 using namespace fd::cuda::lt;
 
 void require(cudaError_t e, const char* what) {
@@ -94,7 +95,7 @@ struct Row {
 // Operands may be truncated to TF32 (2^-10) or bfloat16 (2^-7) and are summed in any order.
 double bound(bool f64, Precision precision, int64_t k) {
     const double unit = f64 ? 0x1p-53 : 0x1p-24;
-    const double operands = f64 || precision == Precision::exact ? 0 : precision == Precision::tf32 ? 0x1p-9 : 0x1p-6;
+    const double operands = f64 || precision == Precision::full ? 0 : precision == Precision::tf32 ? 0x1p-9 : 0x1p-6;
     return operands + double(k + 4) * unit;
 }
 
@@ -202,7 +203,7 @@ void capture(Products& products) {
             Product p = c.of(a, b, out, v);  // each time one that is new to the library
             p.transpose_a = p.transpose_b = false;
             p.epilogue = plan_first ? Epilogue::bias : Epilogue::none;
-            p.precision = mode.mode == cudaStreamCaptureModeRelaxed ? Precision::tf32 : Precision::exact;
+            p.precision = mode.mode == cudaStreamCaptureModeRelaxed ? Precision::tf32 : Precision::full;
             std::string result = "works";
             try {
                 if (plan_first) (void)products.plan(p);

@@ -64,7 +64,7 @@ struct Device {
 
 template <class T>
 T operand(T v, const Product& p) {  // as tensor cores see it, rounded by arithmetic instead of bits
-    if (p.f64 || p.precision == Precision::exact || v == 0) return v;
+    if (p.f64 || p.precision == Precision::full || v == 0) return v;
     const int bits = p.precision == Precision::tf32 ? 11 : 8;
     int exponent;
     std::frexp(double(v), &exponent);
@@ -151,7 +151,7 @@ void shapes() {
     for (const auto& s : sizes)
         for (int flags = 0; flags < 4; ++flags)
             for (Epilogue epilogue : {Epilogue::none, Epilogue::bias, Epilogue::relu_bias, Epilogue::bias_gradient})
-                for (Precision precision : {Precision::exact, Precision::tf32, Precision::bf16})
+                for (Precision precision : {Precision::full, Precision::tf32, Precision::bf16})
                     for (int variant = 0; variant < 6; ++variant) {
                         Product p;
                         p.m = s[0], p.n = s[1], p.k = s[2];

@@ -51,6 +51,8 @@ using Work = std::function<void()>;
 void enqueue(Stream*, Work);    // or records it, while a capture is under way
 bool capturing();               // any stream
 void set_memory(size_t bytes);  // of the device
+void give_shared_bytes(const void* kernel, size_t bytes);
+size_t shared_bytes_of(const void* kernel);  // what a block of it may ask for
 }  // namespace emulator
 using cudaStream_t = emulator::Stream*;
 using cudaGraph_t = emulator::Graph*;
@@ -95,12 +97,14 @@ cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t);
 cudaError_t cudaEventSynchronize(cudaEvent_t);
 cudaError_t cudaEventQuery(cudaEvent_t);
 template <class F>
-cudaError_t cudaFuncSetAttribute(F, cudaFuncAttribute, int bytes) {
-    return bytes > 227 * 1024 ? cudaErrorInvalidValue : cudaSuccess;
+cudaError_t cudaFuncSetAttribute(F kernel, cudaFuncAttribute, int bytes) {
+    if (bytes < 0 || size_t(bytes) > emulator::most_shared_bytes) return cudaErrorInvalidValue;
+    emulator::give_shared_bytes(reinterpret_cast<const void*>(kernel), size_t(bytes));
+    return cudaSuccess;
 }
 template <class F>
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F, int, size_t shared) {
-    *blocks = shared > 100 * 1024 ? 1 : 2;
+    *blocks = int(emulator::blocks_per_processor(shared));
     return cudaSuccess;
 }
 
@@ -167,10 +171,11 @@ inline float __uint_as_float(unsigned u) {
 }
 
 #define FD_DYN_SHARED(T, name) T* name = reinterpret_cast<T*>(emulator::machine.current->block->shared.get())
-#define FD_EMULATED_LAUNCH(kernel, grid, block, bytes, stream, cooperative, ...) \
-    emulator::enqueue(stream, [=]() {                                            \
-        auto body = [&]() { kernel(__VA_ARGS__); };                              \
-        emulator::launch(grid, block, bytes, cooperative, body);                 \
+#define FD_EMULATED_LAUNCH(kernel, grid, block, bytes, stream, cooperative, ...)                               \
+    emulator::enqueue(stream, [=]() {                                                                          \
+        auto body = [&]() { kernel(__VA_ARGS__); };                                                            \
+        emulator::launch(grid, block, bytes, emulator::shared_bytes_of(reinterpret_cast<const void*>(kernel)), \
+                         cooperative, body);                                                                   \
     })
 #define FD_LAUNCH(kernel, grid, block, bytes, stream, ...) \
     FD_EMULATED_LAUNCH(kernel, dim3(grid), dim3(block), bytes, stream, false, __VA_ARGS__)

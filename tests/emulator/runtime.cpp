@@ -56,7 +56,8 @@ size_t capacity = size_t(1) << 30, used = 0;
 Stream default_stream;
 cudaError_t last_error = cudaSuccess;
 std::vector<Stream*> streams{&default_stream};
-Clock host;  // what it has waited for
+Clock host;                                  // what it has waited for
+std::map<const void*, size_t> shared_bytes;  // that kernels were given beyond the usual
 
 Stream& of(Stream* s) {
     return reinterpret_cast<uintptr_t>(s) > 2 ? *s : default_stream;
@@ -114,6 +115,15 @@ bool capturing() {
 
 void set_memory(size_t bytes) { capacity = bytes; }
 
+void give_shared_bytes(const void* kernel, size_t bytes) {
+    const std::lock_guard<std::recursive_mutex> guard(lock);
+    shared_bytes[kernel] = bytes;
+}
+size_t shared_bytes_of(const void* kernel) {
+    auto it = shared_bytes.find(kernel);
+    return it == shared_bytes.end() ? shared_bytes_unasked : it->second;
+}
+
 }  // namespace emulator
 
 using namespace emulator;
@@ -150,11 +160,11 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     switch (attribute) {
-        case cudaDevAttrMultiProcessorCount: *value = 4; break;
+        case cudaDevAttrMultiProcessorCount: *value = processors; break;
         case cudaDevAttrComputeCapabilityMajor: *value = 9; break;
         case cudaDevAttrComputeCapabilityMinor: *value = 0; break;
         case cudaDevAttrCooperativeLaunch: *value = 1; break;
-        case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = 227 * 1024; break;
+        case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = int(most_shared_bytes); break;
     }
     return cudaSuccess;
 }

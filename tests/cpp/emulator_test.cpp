@@ -1,5 +1,5 @@
-// The emulator finds accesses that nothing puts in an order, wherever a barrier, an event or a join is left out, and says nothing
-// where it is not. Every case exists with it and without.
+// The emulator itself. It finds accesses that nothing puts in an order, wherever a barrier, an event or a join is left out, and says
+// nothing where it is not; it counts what accesses would cost; it refuses launches that a GPU would.
 #include <cstdio>
 #include <functional>
 #include <string>
@@ -197,7 +197,7 @@ void kernels() {
     kernel<NeighboursOfTwoBytes>("neighbours of two bytes", "race in shared memory: written by thread");
     kernel<Blocks>("blocks", "race in device memory: written by thread", 3);
     kernel<GridBarrier>("grid barrier", "race in device memory: ", 3, true);
-    expect("says where", "at races_test.cpp:", [](Device& d) { launch(&BlockBarrier::run<false>, d.one, d.a); });
+    expect("says where", "at emulator_test.cpp:", [](Device& d) { launch(&BlockBarrier::run<false>, d.one, d.a); });
 }
 
 void streams() {
@@ -297,6 +297,26 @@ void costs() {
     check_cost(8, 8, 32, 4);
 }
 
+void empty_kernel() {}
+void refusals() {
+    const auto refuses = [](const std::string& words, dim3 grid, dim3 block, size_t bytes, bool cooperative = false) {
+        expect(words, words, [=](Device& d) {
+            if (cooperative) FD_LAUNCH_COOPERATIVE(empty_kernel, grid, block, bytes, d.one);
+            else FD_LAUNCH(empty_kernel, grid, block, bytes, d.one);
+        });
+    };
+    refuses("impossible size, grid 1 x 65536 x 1", dim3(1, 65536), 32, 0);
+    refuses("impossible size, grid 1 x 1 x 1, block 1025 x 1 x 1", 1, 1025, 0);
+    refuses("was not given more than 49152", 1, 32, 49153);
+    refuses("more blocks than run at once: 9", 9, 32, 0, true);
+    refuses("", dim3(65536), 32, 0);
+    refuses("", 8, 32, 0, true);
+    (void)cudaFuncSetAttribute(empty_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 60000);
+    refuses("", 1, 32, 60000);
+    check(cudaFuncSetAttribute(empty_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, 240000) != cudaSuccess,
+          "more shared memory than there is");
+}
+
 }  // namespace
 
 int main() {
@@ -304,6 +324,7 @@ int main() {
     streams();
     graphs();
     costs();
+    refusals();
     std::printf("%d checks passed, %d failed\n", passed, failed);
     return failed != 0;
 }
