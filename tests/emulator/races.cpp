@@ -6,6 +6,7 @@
 #include <dlfcn.h>
 #include <link.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <memory>
@@ -56,6 +57,7 @@ std::array<Found, 4096> recent;
 struct Work {
     int stream;
     uint64_t count;
+    uint32_t known = 0;  // the latest work that is known to come after it
 };
 std::vector<Work> history(1);
 Clock now;
@@ -95,9 +97,12 @@ int warp(const Access& a) { return a.thread & whole_warp ? a.thread & ~whole_war
 bool before(const Access& a, const Access& b, bool shared) {
     if (a.work != b.work) {
         if (shared) return true;  // another block's memory
-        const Work& w = history[a.work];
+        Work& w = history[a.work];
+        if (w.known == b.work) return true;
         auto it = now.find(w.stream);
-        return it != now.end() && it->second >= w.count;
+        if (it == now.end() || it->second < w.count) return false;
+        w.known = b.work;
+        return true;
     }
     if (a.spread == Spread::grid || a.block != b.block) return shared || a.grid_barriers < b.grid_barriers;
     if (a.barriers < b.barriers) return true;
@@ -194,18 +199,23 @@ void access(const void* p, size_t bytes, bool write, const void* place) {
     if (!page && first / page_bytes == last / page_bytes) return;
     if (page && first >= page->first && last <= page->last) accesses::note(place, first, bytes, page->shared);
     const Access a = access_now(place);
-    for (uintptr_t g = first / granule; g <= last / granule; ++g) {
-        page = page_of(g / cells);
-        if (!page || g * granule < page->first || g * granule > page->last) continue;
-        if (write) write_cell(page->cell[g % cells], a, page->shared);
-        else read_cell(page->cell[g % cells], a, page->shared);
+    for (uintptr_t at = first; at <= last;) {  // page by page
+        page = page_of(at / page_bytes);
+        const uintptr_t end = std::min(last, (at / page_bytes + 1) * page_bytes - 1);
+        if (page && at >= page->first && end <= page->last) {
+            Cell* const c = page->cell + at % page_bytes / granule;
+            const uintptr_t count = end / granule - at / granule + 1;
+            for (uintptr_t i = 0; i < count; ++i)
+                write ? write_cell(c[i], a, page->shared) : read_cell(c[i], a, page->shared);
+        }
+        at = end + 1;
     }
 }
 
 void begin_work(int stream, const Clock& clock) {
     if (!announced) return;
     now = clock;
-    history.push_back({stream, now[stream]});
+    history.push_back({stream, now[stream], 0});
     race.clear();
     working = true;
 }
