@@ -38,13 +38,11 @@ __global__ void __launch_bounds__((BM / TM) * (BN / TN), 1) gemm_kernel(Product<
     FD_DYN_SHARED(T, tiles);
     T *as = tiles, *bs = tiles + BK * S::lda;
     const int thread = int(threadIdx.x), tx = thread % (BN / TN), ty = thread / (BN / TN);
-    // Tiles of one row of them are neighbours; in one dimension, since another would end at 65535 blocks.
-    const unsigned across = unsigned((p.n + BN - 1) / BN);
-    const int64_t m0 = int64_t(blockIdx.x / across) * BM, n0 = int64_t(blockIdx.x % across) * BN;
-    const int64_t part = (p.k + p.splits - 1) / p.splits, first = part * blockIdx.y;
+    const int64_t m0 = int64_t(blockIdx.y) * BM, n0 = int64_t(blockIdx.x) * BN;
+    const int64_t part = (p.k + p.splits - 1) / p.splits, first = part * blockIdx.z;
     const int64_t last = first + part < p.k ? first + part : p.k;
     T next_a[S::loads_a], next_b[S::loads_b], sum[TM][TN], column = T(0);
-    const bool sums_columns = TA && p.column_sums && m0 == 0;
+    const bool sums_columns = TA && p.column_sums && blockIdx.y == 0;
 #pragma unroll
     for (int i = 0; i < TM; ++i)
 #pragma unroll
@@ -104,8 +102,8 @@ __global__ void __launch_bounds__((BM / TM) * (BN / TN), 1) gemm_kernel(Product<
         }
         __syncthreads();
     }
-    if (sums_columns && thread < BN && n0 + thread < p.n) p.column_sums[p.stride * blockIdx.y + n0 + thread] = column;
-    T* out = p.out + p.stride * blockIdx.y;
+    if (sums_columns && thread < BN && n0 + thread < p.n) p.column_sums[p.stride * blockIdx.z + n0 + thread] = column;
+    T* out = p.out + p.stride * blockIdx.z;
 #pragma unroll
     for (int i = 0; i < TM; ++i) {  // row i of every thread's block
 #pragma unroll
@@ -124,7 +122,7 @@ void start(const Product<T>& p, cudaStream_t stream) {
     using S = Tile<T, BM, BN, BK, TM, TN>;
     static_assert(S::shared_bytes <= 48 * 1024, "more would have to be asked for");
     static_assert(S::threads >= BN, "one thread sums a column");
-    const dim3 grid(unsigned((p.n + BN - 1) / BN * ((p.m + BM - 1) / BM)), unsigned(p.splits));
+    const dim3 grid(unsigned((p.n + BN - 1) / BN), unsigned((p.m + BM - 1) / BM), unsigned(p.splits));
     FD_LAUNCH((gemm_kernel<T, BM, BN, BK, TM, TN, TA, TB>), grid, S::threads, S::shared_bytes, stream, p);
 }
 

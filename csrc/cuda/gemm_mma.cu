@@ -36,12 +36,10 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
     FD_DYN_SHARED(E, tiles);
     const int thread = int(threadIdx.x), warp = thread >> 5, lane = thread & 31;
     const int warp_m = warp / S::warps_n * WM, warp_n = warp % S::warps_n * WN;
-    // Tiles of one row of them are neighbours; in one dimension, since another would end at 65535 blocks.
-    const unsigned across = unsigned((p.n + BN - 1) / BN);
-    const int64_t m0 = int64_t(blockIdx.x / across) * BM, n0 = int64_t(blockIdx.x % across) * BN;
-    const int64_t part = ((p.k + p.splits - 1) / p.splits + 3) / 4 * 4, first = part * blockIdx.y;
+    const int64_t m0 = int64_t(blockIdx.y) * BM, n0 = int64_t(blockIdx.x) * BN;
+    const int64_t part = ((p.k + p.splits - 1) / p.splits + 3) / 4 * 4, first = part * blockIdx.z;
     const int64_t last = first + part < p.k ? first + part : p.k;
-    const bool sums_columns = TA && p.column_sums && m0 == 0;
+    const bool sums_columns = TA && p.column_sums && blockIdx.y == 0;
     float4 next_a[S::units_a], next_b[S::units_b], column{0, 0, 0, 0};
     Sums<O> sums[WM / 16][WN / 16];
 #pragma unroll
@@ -115,11 +113,11 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
         for (int c = thread; c < BN; c += S::threads) {
             float sum = stage[c];
             for (int i = 1; i < S::column_parts; ++i) sum += stage[i * BN + c];
-            if (n0 + c < p.n) p.column_sums[p.stride * blockIdx.y + n0 + c] = sum;
+            if (n0 + c < p.n) p.column_sums[p.stride * blockIdx.z + n0 + c] = sum;
         }
         __syncthreads();
     }
-    float *const strip = stage + warp * S::strip, *const out = p.out + p.stride * blockIdx.y;
+    float *const strip = stage + warp * S::strip, *const out = p.out + p.stride * blockIdx.z;
 #pragma unroll
     for (int i = 0; i < WM / 16; ++i) {
 #pragma unroll
@@ -140,7 +138,7 @@ void start(const Product<float>& p, cudaStream_t stream) {
     using S = MmaTile<O, BM, BN, WM, WN, TA, TB>;
     static_assert(S::shared_bytes <= 48 * 1024, "more would have to be asked for");
     static_assert(S::threads % S::column_units == 0, "a thread keeps to its columns");
-    const dim3 grid(unsigned((p.n + BN - 1) / BN * ((p.m + BM - 1) / BM)), unsigned(p.splits));
+    const dim3 grid(unsigned((p.n + BN - 1) / BN), unsigned((p.m + BM - 1) / BM), unsigned(p.splits));
     const bool aligned_a = in_quads(p.a, TA ? p.m : p.k), aligned_b = in_quads(p.b, TB ? p.k : p.n);
     FD_LAUNCH((mma_kernel<O, BM, BN, WM, WN, TA, TB>), grid, S::threads, S::shared_bytes, stream, p, aligned_a,
               aligned_b);

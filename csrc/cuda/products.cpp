@@ -10,6 +10,20 @@ namespace {
 
 std::atomic<ProductPath> chosen_path{ProductPath::automatic};
 
+// A grid has at most 65535 blocks in its second dimension, and the smallest tile has 32 rows.
+constexpr int64_t most_rows = int64_t(65535) * 32;
+
+template <class T>
+Product<T> some_rows(Product<T> p, int64_t first) {
+    const auto move = [&](auto*& at, int64_t length) {
+        if (at) at += first * length;
+    };
+    p.m = std::min(most_rows, p.m - first);
+    move(p.a, p.k), move(p.out, p.n);
+    move(p.epilogue.add, p.n), move(p.epilogue.pre_activation, p.n), move(p.epilogue.stored, p.n);
+    return p;
+}
+
 }  // namespace
 
 void set_product_path(ProductPath path) { chosen_path = path; }
@@ -32,6 +46,15 @@ int Products::splits(int64_t m, int64_t n, int64_t k) {
 template <class T>
 void Products::run(const Product<T>& p) {
     if (large(p.m, p.n, p.k) && p.splits == 1 && by_library(p)) return;
+    if (p.m > most_rows && !p.transpose_a) {
+        for (int64_t first = 0; first < p.m; first += most_rows) by_hand(some_rows(p, first));
+        return;
+    }
+    by_hand(p);
+}
+
+template <class T>
+void Products::by_hand(const Product<T>& p) {
     if constexpr (sizeof(T) == 4)
         if (p.precision != Precision::full && chosen_path != ProductPath::simt)
             return mma_product(p, device().processors, stream_);

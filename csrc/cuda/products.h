@@ -58,6 +58,8 @@ private:
     static bool large(int64_t m, int64_t n, int64_t k);
     template <class T>
     bool by_library(const Product<T>&);
+    template <class T>
+    void by_hand(const Product<T>&);
 
     const cudaStream_t stream_;
     DeviceBuffer<char> workspace_;
