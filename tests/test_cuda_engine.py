@@ -217,6 +217,18 @@ def test_a_model_goes_from_device_to_device() -> None:
     assert model.device == "cuda" and "on cuda" in repr(model)
 
 
+def test_metrics_of_more_rows_than_a_block_has_threads() -> None:
+    """What is shared in a block is used again for the next rows."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(600, 4)), rng.integers(0, 3, 600)
+    found = []
+    for device in ("cpu", "cuda"):
+        model = fd.Model([fd.Dense(3, "softmax")], inputs=4, seed=1, device=device, dtype="float64")
+        model.compile("sgd", "sparse_categorical_crossentropy", metrics=["accuracy", "precision", "recall", "f1"])
+        found.append(model.evaluate(x, y, verbose=0))
+    np.testing.assert_allclose(*map(list, (f.values() if isinstance(f, dict) else f for f in found)), rtol=1e-12)
+
+
 def test_accesses_are_counted_by_line(gpu: Any) -> None:
     """Where kernels announce them: every net shows lines of ours, none of which costs less than it could."""
     if not gpu.EMULATED:

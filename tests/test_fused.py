@@ -34,6 +34,7 @@ NETS: dict[str, Problem] = {  # a warp each in a population; whole blocks alone
         [dense(8, "gelu"), LAYER_NORM, DROPOUT, BEGIN, dense(8, "prelu"), END, BATCH_NORM, dense(4, "softmax")],
         CLASSES, "nadam", metrics=(metric("sparse_categorical_accuracy"),)),
     "clipped": Problem([dense(20, "relu", kernel_l2=0.01), dense(3)], optimizer="momentum", options={"clipnorm": 0.1}),
+    "measured": Problem([dense(20, "relu"), dense(3)], metrics=(metric("mse"),)),  # before gradients replace outputs
     "many rows": Problem([dense(33, "tanh"), dense(30, "relu"), dense(5)], inputs=11, rows=150),
 }  # fmt: skip
 
