@@ -94,7 +94,7 @@ function(add_emulated_engines)
     list(APPEND kernels ${wrapper})
   endforeach()
   # Calls what races.cpp defines, and needs no library. Four numbers that are moved at once are one access, as on a GPU.
-  set(announce -fsanitize=thread -fno-tree-sra -g1)
+  set(announce -fsanitize=thread $<$<CXX_COMPILER_ID:GNU>:-fno-tree-sra> -g1)
   set(check -fsanitize=address,undefined -fno-omit-frame-pointer -O1 -g1)
 
   add_library(fd_emulated INTERFACE)
@@ -116,8 +116,8 @@ function(add_emulated_engines)
   target_compile_options(fd_emulator_test PRIVATE ${announce})
   target_compile_options(fd_kernels_checked PRIVATE ${check})
   target_compile_options(fd_engine_checked PRIVATE ${check})
-  set(objects fd_emulated_bindings fd_engine_plain fd_engine_checked fd_kernels_plain fd_kernels_races fd_kernels_checked)
-  foreach(target IN LISTS objects ITEMS fd_emulator_test)
+  foreach(target fd_emulated_bindings fd_engine_plain fd_engine_checked fd_kernels_plain fd_kernels_races fd_kernels_checked
+                 fd_emulator_test)
     target_link_libraries(${target} PRIVATE fd_emulated)
   endforeach()
 

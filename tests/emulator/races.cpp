@@ -1,8 +1,6 @@
 // For every two bytes of tracked memory: who wrote them last, and who has read them since.
 #include "races.h"
 
-#include "accesses.h"
-
 #include <dlfcn.h>
 #include <link.h>
 
@@ -14,6 +12,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "accesses.h"
 #include "fibers.h"
 
 namespace emulator::races {
@@ -46,8 +45,8 @@ struct Range {
     bool shared;
 };
 std::map<uintptr_t, Range> tracked;  // by address
-std::unordered_map<uintptr_t, std::unique_ptr<Page>>
-    pages;  // of those, by address / page_bytes, from their first access on
+// Theirs, by address / page_bytes, from the first access on.
+std::unordered_map<uintptr_t, std::unique_ptr<Page>> pages;
 struct Found {
     uintptr_t number = ~uintptr_t(0);
     Page* page = nullptr;

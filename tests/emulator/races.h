@@ -1,6 +1,7 @@
 // Test-only: finds accesses to device and shared memory that nothing puts in an order, whatever order they happened in here, if
-// kernels are compiled with -fsanitize=thread, by which GCC and Clang announce every access to a function of ours. On a GPU threads are put in order by __syncthreads and __syncwarp (not by shuffles) and by barriers of the grid; launches and copies
-// by their stream, by events, by graphs and by a host that waits.
+// kernels are compiled with -fsanitize=thread, by which GCC and Clang announce every access to a function of ours. On a GPU
+// threads are put in order by __syncthreads and __syncwarp (not by shuffles) and by barriers of the grid; launches and copies by
+// their stream, by events, by graphs and by a host that waits.
 #pragma once
 #include <cstddef>
 #include <cstdint>
