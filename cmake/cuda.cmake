@@ -43,6 +43,7 @@ set(FD_CUDA_KERNELS
 set(FD_CUDA_HOST
     csrc/cuda/backend.cpp csrc/cuda/data.cpp csrc/cuda/fused_mlp.cpp csrc/cuda/fused_plan.cpp csrc/cuda/layers.cpp
     csrc/cuda/layers_backward.cpp csrc/cuda/lt.cpp csrc/cuda/population.cpp csrc/cuda/products.cpp csrc/cuda/runtime.cpp)
+set(FD_EMULATOR tests/emulator/accesses.cpp tests/emulator/races.cpp tests/emulator/runtime.cpp)
 set(FD_CUDA_BINDINGS csrc/bindings/cuda_module.cpp csrc/bindings/bind_engine.cpp csrc/bindings/bind_population.cpp
                      csrc/bindings/lowered.cpp)
 
@@ -85,7 +86,6 @@ endfunction()
 # The engine as plain C++, for pytest --emulated-cuda: as it is, with its kernels' accesses checked for races, and with address and
 # undefined-behaviour checks. Each is emulated/NAME/_cuda*.so in the build folder.
 function(add_emulated_engines)
-  set(emulator tests/emulator/accesses.cpp tests/emulator/races.cpp tests/emulator/runtime.cpp)
   set(kernels tests/emulator/fake_cublaslt.cpp)
   foreach(source IN LISTS FD_CUDA_KERNELS)
     get_filename_component(name ${source} NAME_WE)
@@ -106,7 +106,7 @@ function(add_emulated_engines)
   add_library(fd_emulated_bindings OBJECT ${FD_CUDA_BINDINGS} tests/emulator/lt_library.cpp)
   target_link_libraries(fd_emulated_bindings PRIVATE pybind11::module)
   foreach(name plain checked)
-    add_library(fd_engine_${name} OBJECT ${FD_CUDA_HOST} ${emulator})
+    add_library(fd_engine_${name} OBJECT ${FD_CUDA_HOST} ${FD_EMULATOR})
   endforeach()
   foreach(name plain races checked)
     add_library(fd_kernels_${name} OBJECT ${kernels})
@@ -133,7 +133,7 @@ function(add_emulated_engines)
     target_link_libraries(_cuda_${name} PRIVATE fd_base ${CMAKE_DL_LIBS})
   endforeach()
   target_link_options(_cuda_checked PRIVATE -fsanitize=address,undefined)
-  add_executable(fastdense_emulator_test $<TARGET_OBJECTS:fd_emulator_test> ${emulator})
+  add_executable(fastdense_emulator_test $<TARGET_OBJECTS:fd_emulator_test> ${FD_EMULATOR})
   target_link_libraries(fastdense_emulator_test PRIVATE fd_emulated ${CMAKE_DL_LIBS})
   add_custom_target(emulated DEPENDS _cuda_plain _cuda_races _cuda_checked fastdense_emulator_test)
 endfunction()
@@ -141,11 +141,10 @@ endfunction()
 function(add_cuda_tests)
   # cuBLASLt by a fake that computes on the CPU: products on the emulated runtime; the search, for a library by itself
   set(FD_EMULATED_LT csrc/cuda/lt.cpp tests/emulator/lt_library.cpp tests/emulator/fake_cublaslt.cpp
-                     tests/emulator/accesses.cpp tests/emulator/races.cpp tests/emulator/runtime.cpp)
+                     ${FD_EMULATOR})
   add_executable(fastdense_lt_test tests/cpp/lt_test.cpp ${FD_EMULATED_LT})
   add_executable(fastdense_lt_device tests/cpp/lt_device.cpp ${FD_EMULATED_LT}) # made for a GPU; here it runs at all
-  add_library(fd_fake_cublaslt SHARED tests/emulator/fake_cublaslt.cpp tests/emulator/accesses.cpp tests/emulator/races.cpp
-                                      tests/emulator/runtime.cpp)
+  add_library(fd_fake_cublaslt SHARED tests/emulator/fake_cublaslt.cpp ${FD_EMULATOR})
   foreach(target fastdense_lt_test fastdense_lt_device fd_fake_cublaslt)
     target_compile_definitions(${target} PRIVATE FD_EMULATE)
     target_include_directories(${target} PRIVATE tests/emulator)
