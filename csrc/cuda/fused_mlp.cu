@@ -37,10 +37,6 @@ __device__ __forceinline__ void multiply_slopes(ops::Activation activation, floa
         case ops::Activation::softmax: break;
     }
 }
-__device__ __forceinline__ void load4(const float* from, float (&v)[4]) {
-    const float4 a = *reinterpret_cast<const float4*>(from);
-    v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
-}
 __device__ __forceinline__ float4 quad(const float (&v)[4]) { return float4{v[0], v[1], v[2], v[3]}; }
 
 // How the warps share the tiles of a product: `strips` of them side by side, in `groups`.

@@ -16,6 +16,11 @@ namespace fd::cuda {
 
 namespace wmma = nvcuda::wmma;
 
+__device__ __forceinline__ void load4(const float* from, float (&v)[4]) {
+    const float4 a = *reinterpret_cast<const float4*>(from);
+    v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
+}
+
 // `pad`: what a row of a matrix in shared memory is longer, so that its rows start in different banks.
 struct Bf16Operand {
     using type = __nv_bfloat16;
@@ -44,10 +49,7 @@ struct Tf32Operand {
     static __device__ __forceinline__ void store4(type* to, float4 v) {
         *reinterpret_cast<float4*>(to) = float4{rounded(v.x), rounded(v.y), rounded(v.z), rounded(v.w)};
     }
-    static __device__ __forceinline__ void load4(const type* from, float (&v)[4]) {
-        const float4 f = *reinterpret_cast<const float4*>(from);
-        v[0] = f.x, v[1] = f.y, v[2] = f.z, v[3] = f.w;
-    }
+    static __device__ __forceinline__ void load4(const type* from, float (&v)[4]) { cuda::load4(from, v); }
 };
 
 template <bool transposed>  // as it lies in memory
