@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastdense import datasets
-from fastdense.rivals import Task
+from fastdense.cli.baselines import Task
 
 Arrays = tuple[NDArray[Any], NDArray[Any]]
 Goal = float | Literal["rising"]

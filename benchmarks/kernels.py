@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.machine import describe, processors, use_processors
 from benchmarks.run import RESULTS, Result, save
 from fastdense import _core
-from fastdense.rivals import untuned
+from fastdense.cli.baselines import untuned
 from fastdense.versions import build_config
 
 SAMPLES = 5

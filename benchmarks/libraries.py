@@ -1,4 +1,4 @@
-"""The same training in each library, the way its own guides advise; NumPy's and PyTorch's are in fastdense.rivals.
+"""The same training in each library, the way its own guides advise; NumPy and PyTorch: `fastdense.cli.baselines`.
 
 Each class takes the task, the data and the start weights, and has three methods: `restart` goes back to the start,
 `prepare` turns the orders of the rows, one an epoch, into what the library wants (not timed), and `train` trains one
@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 import fastdense as fd
-from fastdense import rivals
-from fastdense.rivals import Floats, Task
+from fastdense.cli import baselines
+from fastdense.cli.baselines import Floats, Task
 
 Orders = Sequence[NDArray[np.intp]]
 
@@ -72,10 +72,10 @@ class FastdenseTrainer:
 
 
 class EpochTrainer:
-    """A net of fastdense.rivals: one epoch a call."""
+    """A net of fastdense.cli.baselines: one epoch a call."""
 
     def __init__(self, name: str, *arguments: Any) -> None:
-        self.make: Callable[[], rivals.RivalNet] = lambda: rivals.RIVALS[name](*arguments)
+        self.make: Callable[[], baselines.BaselineNet] = lambda: baselines.BASELINES[name](*arguments)
         self.net = self.make()
 
     def restart(self) -> None:
@@ -134,7 +134,7 @@ class JaxTrainer:
         return -jnp.mean(jnp.take_along_axis(nn.log_softmax(z), y[:, None], axis=1))
 
     def _update(self, step: Any, weights: Any, gradients: Any, first: Any, second: Any) -> tuple[Any, Any, Any]:
-        """Keras's formulas, as in `rivals.NumpyNet.update`."""
+        """Keras's formulas, as in `baselines.NumpyNet.update`."""
         sqrt, rate = self.jax.numpy.sqrt, self.task.learning_rate
         if self.task.optimizer == "sgd":
             return [w - rate * g for w, g in zip(weights, gradients, strict=True)], first, second

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from typing import Any
 
-from fastdense.rivals import untuned
+from fastdense.cli.baselines import untuned
 from fastdense.versions import build_config, package_version, processor_name
 
 LIBRARIES = ("numpy", "torch", "jax", "keras", "scikit-learn", "onnxruntime")

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.libraries import make_model
-from fastdense.rivals import Floats, NumpyNet, Task, TorchNet
+from fastdense.cli.baselines import Floats, NumpyNet, Task, TorchNet
 
 
 class Predictor:

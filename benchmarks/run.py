@@ -18,7 +18,7 @@ from benchmarks.cases import EVERYWHERE, Case, load
 from benchmarks.libraries import make_model
 from benchmarks.machine import describe, sgemm_gflops
 from benchmarks.workers import Worker
-from fastdense.rivals import write_task
+from fastdense.cli.baselines import write_task
 
 LIBRARIES = (*EVERYWHERE, "keras", "sklearn", "onnxruntime")
 RESULTS = Path(__file__).parent / "results"

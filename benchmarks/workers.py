@@ -17,13 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastdense import rivals
-from fastdense.reference import shuffle_indices
+from fastdense.cli import baselines
+from fastdense.reference.rng import shuffle_indices
 
 KEPT = 10  # losses per answer
 
 
-class Worker(rivals.Rival):
+class Worker(baselines.Baseline):
     """A library's process, stopped (SIGSTOP) whenever it is not its turn.
 
     Threads that wait for work spin for a while (OpenMP's, OpenBLAS's, XLA's), some for longer than a turn takes: they
@@ -64,7 +64,7 @@ def cross_entropy(probabilities: NDArray[Any], labels: NDArray[Any]) -> float:
 def serve(kind: str, name: str, path: Path) -> None:
     """Be the process of a library."""
     os.environ.setdefault("KERAS_BACKEND", "jax")  # Keras's fastest on a CPU
-    task, (x, y), _, weights = rivals.read_task(path)
+    task, (x, y), _, weights = baselines.read_task(path)
     try:
         if kind == "predict":
             from benchmarks.predictors import PREDICTORS

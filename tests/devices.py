@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Any
 
 import fastdense
-from fastdense import _core, cuda
+from fastdense import _core
+from fastdense.engine import gpu as cuda
 
 _under_test = "cpu"
 
@@ -55,7 +56,7 @@ def compiled_engine(program: dict[str, Any]) -> Any:
     """An engine of the device under test."""
     if _under_test == "cpu":
         return _core.Engine(program)
-    from fastdense import cuda_engine
+    from fastdense.engine import cuda as cuda_engine
 
     return cuda_engine.Engine(program)
 
@@ -64,6 +65,6 @@ def compiled_population(program: dict[str, Any], seeds: Any, penalties: Any = No
     """Many nets of the device under test."""
     if _under_test == "cpu":
         return _core.Population(program, seeds, penalties)
-    from fastdense import cuda_engine
+    from fastdense.engine import cuda as cuda_engine
 
     return cuda_engine.PopulationEngine(program, seeds, penalties)

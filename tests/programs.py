@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastdense.reference import Engine
+from fastdense.reference.engine import Engine
 
 Spec = dict[str, Any]
 

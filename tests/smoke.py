@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 import fastdense as fd
-from fastdense import gallery
+from fastdense.cli import gallery
 
 x = np.random.RandomState(0).rand(256, 4).astype(np.float32)
 y = x @ np.array([[1.0], [-2.0], [0.5], [3.0]], np.float32)

@@ -230,7 +230,7 @@ def test_train_on_batch(device: str) -> None:
     history = fitted.fit(X, Y, batch_size=50, shuffle=False, verbose=0).history
     assert got == {key: values[0] for key, values in history.items()}
     assert same(one.get_weights(), fitted.get_weights())
-    assert one.machine.step == 1 and one.machine.epochs_trained == 0 and fitted.machine.epochs_trained == 1
+    assert one.runner.step == 1 and one.runner.epochs_trained == 0 and fitted.runner.epochs_trained == 1
     loss, mae = one.train_on_batch(X, Y, np.ones(50))
     assert loss < got["loss"] and mae > 0
     classifier = make(device, fd.Dense(3, "softmax"), loss="sparse_categorical_crossentropy")
@@ -260,7 +260,7 @@ def test_fit_goes_on_where_it_was(device: str) -> None:
     for _ in range(3):
         parts += apart.fit(X, Y, epochs=2, batch_size=8, verbose=0).history["loss"]
     assert parts == whole and same(apart.get_weights(), together.get_weights())
-    assert apart.machine.epochs_trained == 6 and apart.machine.step == 6 * 7
+    assert apart.runner.epochs_trained == 6 and apart.runner.step == 6 * 7
 
 
 def test_the_way_of_calling_changes_no_bit(device: str) -> None:
@@ -276,7 +276,7 @@ def test_the_way_of_calling_changes_no_bit(device: str) -> None:
         schedule = fd.schedules.ExponentialDecay(0.01, decay_steps=5, decay_rate=0.9)
         model.compile(fd.Adam(schedule), "mse", metrics=["mae"])
         history = model.fit(X, Y, epochs=7, batch_size=16, validation_split=0.2, callbacks=callbacks, verbose=0)
-        runs.append((history.history, model.get_weights(), model.machine.step, model.machine.epochs_trained))
+        runs.append((history.history, model.get_weights(), model.runner.step, model.runner.epochs_trained))
     for run in runs[1:]:
         assert run[0] == runs[0][0] and same(run[1], runs[0][1]) and run[2:] == runs[0][2:]
 
@@ -284,13 +284,13 @@ def test_the_way_of_calling_changes_no_bit(device: str) -> None:
 def test_tiny_nets_train_many_epochs_per_call(device: str) -> None:
     model = make(device, fd.Dense(1), loss="mse")
     calls: list[int] = []
-    original = model.machine.train
+    original = model.runner.train
 
     def counting(*args: Any, **kwargs: Any) -> Any:
         calls.append(kwargs["steps"])
         return original(*args, **kwargs)
 
-    model.machine.train = counting  # type: ignore[method-assign]
+    model.runner.train = counting  # type: ignore[method-assign]
     x, y = X[:8], Y[:8, 0]
     history = model.fit(x, y, epochs=120, batch_size=4, verbose=0)
     assert len(history.epoch) == 120 and sum(calls) == 240
@@ -317,10 +317,10 @@ def test_compile_starts_the_optimizer_afresh(device: str) -> None:
     model.fit(X, Y, epochs=2, verbose=0)
     weights = model.get_weights()
     model.compile("adam", "mse")
-    assert same(model.get_weights(), weights) and model.machine.step == 0
-    assert all(not array.any() for slot in model.machine.slots() for array in slot)
+    assert same(model.get_weights(), weights) and model.runner.step == 0
+    assert all(not array.any() for slot in model.runner.slots() for array in slot)
     model.compile("sgd", "mae", metrics="mse")
-    assert model.metrics_names == ["loss", "mse"] and model.machine.slots() == []
+    assert model.metrics_names == ["loss", "mse"] and model.runner.slots() == []
 
 
 def test_the_learning_rate_may_be_assigned(device: str) -> None:
@@ -400,7 +400,7 @@ def test_clone_learns_like_a_new_model(device: str) -> None:
     model = make(device, *layers, metrics=["mae"], seed=1)
     first = model.fit(X, Y, epochs=2, verbose=0).history
     twin = model.clone()
-    assert twin.compiled and twin.metrics_names == ["loss", "mae"] and twin.machine.epochs_trained == 0
+    assert twin.compiled and twin.metrics_names == ["loss", "mae"] and twin.runner.epochs_trained == 0
     assert twin.fit(X, Y, epochs=2, verbose=0).history == first
     fresh = make(device, *layers, metrics=["mae"], seed=5)
     assert model.clone(seed=5).fit(X, Y, verbose=0).history == fresh.fit(X, Y, verbose=0).history

@@ -18,8 +18,8 @@ from benchmarks import curves, kernels, memory, pictures, report, run
 from benchmarks.cases import CASES, load
 from benchmarks.run import LIBRARIES, Plan, gate, run_case
 from benchmarks.workers import Worker
-from fastdense import bench, rivals
-from fastdense.rivals import NumpyNet, Task
+from fastdense.cli import baselines, bench
+from fastdense.cli.baselines import NumpyNet, Task
 
 ROOT = Path(__file__).parents[1]
 TASKS = {
@@ -62,7 +62,7 @@ def test_numpy_net_has_the_gradient_of_its_loss(task: Task) -> None:
 
 def losses_of(library: str, task: Task, folder: Path) -> list[float]:
     x, y, weights = start(task, 64)
-    rivals.write_task(folder / "task.npz", task, (x, y), (x, y), weights)
+    baselines.write_task(folder / "task.npz", task, (x, y), (x, y), weights)
     with Worker(library, folder / "task.npz") as worker:
         assert worker.start() is None
         first, again = worker.train(5), worker.train(3)
@@ -99,7 +99,7 @@ def test_libraries_predict_the_same(library: str, tmp_path: Path) -> None:
     need(library, *(["onnx"] if library == "onnxruntime" else []))
     task = TASKS["adam"]
     x, y, weights = start(task, 16)
-    rivals.write_task(tmp_path / "task.npz", task, (x, y), (x, y), weights)
+    baselines.write_task(tmp_path / "task.npz", task, (x, y), (x, y), weights)
     losses = []
     for name in ("numpy", library):
         with Worker(name, tmp_path / "task.npz", "predict") as worker:
@@ -111,7 +111,7 @@ def test_libraries_predict_the_same(library: str, tmp_path: Path) -> None:
 def test_a_waiting_library_is_stopped(tmp_path: Path) -> None:
     task = TASKS["adam"]
     x, y, weights = start(task)
-    rivals.write_task(tmp_path / "task.npz", task, (x, y), (x, y), weights)
+    baselines.write_task(tmp_path / "task.npz", task, (x, y), (x, y), weights)
     with Worker("numpy", tmp_path / "task.npz") as worker:
         worker.start()
         for _ in range(2):
@@ -122,7 +122,7 @@ def test_a_waiting_library_is_stopped(tmp_path: Path) -> None:
 
 def test_a_rival_that_dies_is_an_error(tmp_path: Path) -> None:
     with (
-        rivals.Rival("numpy", tmp_path / "missing.npz") as rival,
+        baselines.Baseline("numpy", tmp_path / "missing.npz") as rival,
         pytest.raises(RuntimeError, match="the numpy process ended with exit code 1"),
     ):
         rival.epoch()
@@ -258,7 +258,7 @@ def test_harness() -> None:
 
 def test_bench_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     """The suite in a checkout, elsewhere a short comparison."""
-    assert set(rivals.RIVALS) < set(LIBRARIES)
+    assert set(baselines.BASELINES) < set(LIBRARIES)
     monkeypatch.chdir(ROOT / "docs")
     assert bench.main(["--help"]) == 0
     assert "python -m benchmarks" in capfd.readouterr().out
@@ -267,7 +267,7 @@ def test_bench_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: p
     assert "in a checkout of the repository" in capfd.readouterr().err
     monkeypatch.setattr(bench, "ROWS", 256)
     monkeypatch.setattr(bench, "ROUNDS", 1)
-    monkeypatch.setattr(bench, "RIVALS", ["numpy"])
+    monkeypatch.setattr(bench, "BASELINES", ["numpy"])
     assert bench.main([]) == 0
     shown = capfd.readouterr().out
     assert len(re.findall(r"numpy +[\d.]+ ms   fastdense is [\d.]+ x as fast", shown)) == 2

@@ -19,7 +19,7 @@ from benchmarks.gpu import commands, probe, report, session, worker
 from benchmarks.gpu.cases import CASES, GOALS, ORDERS, GpuCase
 from benchmarks.gpu.run import QUICK, Crew, main, run_case, start_weights
 from benchmarks.gpu.setting import Setting
-from fastdense.rivals import Task
+from fastdense.cli.baselines import Task
 
 ROOT = Path(__file__).parents[1]
 TASKS = {
@@ -237,7 +237,7 @@ def test_what_a_turn_costs_once_is_not_counted(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_the_smallest_case(tmp_path: Path) -> None:
-    """From the command line to the file, on the CPU, compiled rivals too."""
+    """From the command line to the file, on the CPU, compiled baselines too."""
     pytest.importorskip("torch")
     out = tmp_path / "result.json"
     words = ["gpu", "--device", "cpu", "--quick", "--only", "2-3-1-batch-32", "--rows", "256", "--out", str(out)]

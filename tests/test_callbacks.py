@@ -112,13 +112,13 @@ def test_hooks_of_evaluate_and_predict(device: str) -> None:
 )
 def test_hooks_decide_how_often_training_returns(device: str, hooks: tuple[str, ...], calls: str) -> None:
     model, steps = make(device), []
-    original = model.machine.train
+    original = model.runner.train
 
     def counting(*args: Any, **kwargs: Any) -> Any:
         steps.append(kwargs["steps"])
         return original(*args, **kwargs)
 
-    model.machine.train = counting  # type: ignore[method-assign]
+    model.runner.train = counting  # type: ignore[method-assign]
     model.fit(X, Y, epochs=8, batch_size=5, verbose=0, callbacks=[told(*hooks)])
     assert sum(steps) == 32
     if calls == "many":
@@ -158,8 +158,8 @@ def test_deferred_callbacks_hear_of_every_epoch(device: str) -> None:
             self.losses.append(logs["loss"])
 
     callback, model, calls = Deferred(), make(device), []
-    original = model.machine.train
-    model.machine.train = lambda *a, **k: calls.append(k["steps"]) or original(*a, **k)  # type: ignore[method-assign,func-returns-value]
+    original = model.runner.train
+    model.runner.train = lambda *a, **k: calls.append(k["steps"]) or original(*a, **k)  # type: ignore[method-assign,func-returns-value]
     history = model.fit(X, Y, epochs=30, callbacks=[callback], verbose=0)
     assert callback.epochs == history.epoch == list(range(30)) and callback.losses == history.history["loss"]
     assert len(calls) < 30
@@ -335,7 +335,7 @@ def test_a_schedule_and_a_callback_do_not_mix(callback: Callback) -> None:
     model = make("reference", fd.SGD(fd.schedules.ExponentialDecay(0.1, 10, 0.9)))
     with pytest.raises(ValueError, match=r"the learning rate is the schedule .*; make the optimizer with a number"):
         model.fit(X, Y, callbacks=[callback], verbose=0)
-    assert model.machine.step == 0
+    assert model.runner.step == 0
 
 
 # ---- files ---------------------------------------------------------------------------------------------------------
@@ -362,7 +362,7 @@ def test_model_checkpoint(device: str, tmp_path: Path) -> None:
     assert names == [f"net-{i + 1:02d}-{loss:.3f}.safetensors" for i, loss in enumerate(history["loss"])]
     loaded = fd.load(tmp_path / "new" / names[-1])
     np.testing.assert_array_equal(loaded.predict(X), model.predict(X))
-    assert loaded.machine.step == 0 and loaded.compiled
+    assert loaded.runner.step == 0 and loaded.compiled
     with pytest.raises(ValueError, match=r"names 'val_loss', which is not in the logs; they hold epoch, loss"):
         model.fit(X, Y, callbacks=[ModelCheckpoint(tmp_path / "{val_loss}")], verbose=0)
 
@@ -376,7 +376,7 @@ def test_model_checkpoint_of_the_best(tmp_path: Path, capsys: pytest.CaptureFixt
     ]
     model.fit(X, Y, epochs=5, callbacks=callbacks, verbose=0)
     assert capsys.readouterr().out == "".join(f"ModelCheckpoint: epoch {k} saved to {path}\n" for k in (2, 4))
-    assert fd.load(path).machine.epochs_trained == 4
+    assert fd.load(path).runner.epochs_trained == 4
 
 
 def test_model_checkpoint_by_batches(device: str, tmp_path: Path) -> None:
@@ -384,7 +384,7 @@ def test_model_checkpoint_by_batches(device: str, tmp_path: Path) -> None:
     checkpoint = ModelCheckpoint(tmp_path / "{epoch}", save_freq=3)
     model.fit(X, Y, epochs=2, batch_size=5, callbacks=[checkpoint], verbose=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
-    assert fd.load(tmp_path / "2").machine.step == 6
+    assert fd.load(tmp_path / "2").runner.step == 6
     with pytest.raises(ValueError, match="save_freq is 0; needed: 'epoch' or a number of batches"):
         ModelCheckpoint("x", save_freq=0)
 
@@ -397,7 +397,7 @@ def test_terminate_on_nan(device: str, others: tuple[str, ...], capsys: pytest.C
     model = make(device, fd.SGD(1e30))
     callbacks = [TerminateOnNaN(), told(*others)]
     history = model.fit(X, Y, epochs=10**6, batch_size=5, validation_data=(X, Y), callbacks=callbacks, verbose=0)
-    steps = model.machine.step
+    steps = model.runner.step
     assert 1 < steps < 8 and len(history.epoch) == -(-steps // 4)
     assert not math.isfinite(history.history["loss"][-1]) and len(history.history["val_loss"]) == len(history.epoch)
     assert (

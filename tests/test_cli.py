@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastdense as fd
-from fastdense.__main__ import main
+from fastdense.cli.main import main
 from fastdense.versions import build_config
 
 

@@ -57,19 +57,19 @@ EDGES = {
 }
 # The bindings also tell what the CPU engine chose (module.cpp) and show its single kernels to tests and benchmarks.
 EXCEPTIONS = {
-    ("csrc/bindings/module.cpp", "cpu/gemm.h"),
-    ("csrc/bindings/module.cpp", "cpu/kernels.h"),
+    ("csrc/bindings/module.cpp", "cpu/blas/gemm.h"),
+    ("csrc/bindings/module.cpp", "cpu/simd/kernels.h"),
     ("csrc/bindings/module.cpp", "ops/rng.h"),
-    ("csrc/bindings/bind_kernels.cpp", "cpu/gemm.h"),
-    ("csrc/bindings/bind_kernels.cpp", "cpu/kernels.h"),
-    ("csrc/bindings/cuda_module.cpp", "cuda/fused.h"),
-    ("csrc/bindings/cuda_module.cpp", "cuda/fused_mlp.h"),
-    ("csrc/bindings/cuda_module.cpp", "cuda/lt_library.h"),
-    ("csrc/bindings/cuda_module.cpp", "cuda/products.h"),
+    ("csrc/bindings/bind_kernels.cpp", "cpu/blas/gemm.h"),
+    ("csrc/bindings/bind_kernels.cpp", "cpu/simd/kernels.h"),
+    ("csrc/bindings/cuda_module.cpp", "cuda/wholenet/fused.h"),
+    ("csrc/bindings/cuda_module.cpp", "cuda/fused_mlp/fused_mlp.h"),
+    ("csrc/bindings/cuda_module.cpp", "cuda/layerwise/lt_library.h"),
+    ("csrc/bindings/cuda_module.cpp", "cuda/layerwise/products.h"),
     ("csrc/bindings/cuda_module.cpp", "accesses.h"),  # of tests/emulator, in the emulated module
-    ("csrc/cuda/mma.h", "wmma.h"),  # of tests/emulator, where there is no GPU
-    ("csrc/cuda/port.h", "cuda_emulator.h"),
-    ("csrc/cuda/runtime_api.h", "cuda_emulator.h"),
+    ("csrc/cuda/layerwise/mma.h", "wmma.h"),  # of tests/emulator, where there is no GPU
+    ("csrc/cuda/runtime/port.h", "cuda_emulator.h"),
+    ("csrc/cuda/runtime/runtime_api.h", "cuda_emulator.h"),
 }
 
 
@@ -86,13 +86,13 @@ def test_include_edges() -> None:
 
 # What may be named only in one place: pattern -> files (a folder ends in "/").
 HOMES = {
-    r"\bcblas|\bdlopen|\bdlsym": ("csrc/cpu/gemm.cpp", "csrc/cuda/lt_library.cpp"),
+    r"\bcblas|\bdlopen|\bdlsym": ("csrc/cpu/blas/gemm.cpp", "csrc/cuda/layerwise/lt_library.cpp"),
     r"\bomp\.h|#\s*pragma\s+omp|\bomp_": ("csrc/core/parallel.h", "csrc/core/parallel.cpp"),
-    r"\bcuda_runtime|\bcuda_emulator": ("csrc/cuda/port.h", "csrc/cuda/runtime_api.h"),
+    r"\bcuda_runtime|\bcuda_emulator": ("csrc/cuda/runtime/port.h", "csrc/cuda/runtime/runtime_api.h"),
     r"<<<|\bFD_LAUNCH\b": ("csrc/cuda/",),
     r"\bpybind11|\bPython\.h": ("csrc/bindings/",),
     r"\bimmintrin|\b_mm\d*_": ("csrc/cpu/",),
-    r"\bgetenv\b": ("csrc/core/parallel.cpp", "csrc/cpu/dispatch.cpp", "csrc/cpu/gemm.cpp"),
+    r"\bgetenv\b": ("csrc/core/parallel.cpp", "csrc/cpu/simd/dispatch.cpp", "csrc/cpu/blas/gemm.cpp"),
     r"\b(exit|abort|_Exit|quick_exit)\s*\(|\bstd::(cout|cerr)\b|\bprintf\s*\(": (),  # the host's process, not ours
 }
 

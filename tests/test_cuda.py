@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import fastdense as fd
-from fastdense import cuda
+from fastdense.engine import gpu as cuda
 
 
 class NoDevice(RuntimeError):
@@ -75,7 +75,7 @@ def test_no_driver(monkeypatch: pytest.MonkeyPatch, told: list[Any]) -> None:
 def test_a_model_from_a_gpu_is_read_anywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     install(monkeypatch, None)
     model = fd.Model([fd.Dense(1)], inputs=4)
-    monkeypatch.setattr(model.machine, "device", "cuda")
+    monkeypatch.setattr(model.runner, "device", "cuda")
     model.save(tmp_path / "net.safetensors")
     assert [made.device for made in (fd.load(tmp_path / "net.safetensors"), copy.copy(model))] == ["cpu", "cpu"]
     with pytest.raises(cuda.CudaUnavailable):

@@ -11,9 +11,12 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdense as fd
-from fastdense import data
 from fastdense.arrays import as_array
-from fastdense.data import Shape, check_weights, check_x, check_y, class_weights, rows_to_train_on
+from fastdense.data import checks as data
+from fastdense.data.checks import check_x, check_y
+from fastdense.data.prepare import rows_to_train_on
+from fastdense.data.rows import Shape
+from fastdense.data.weights import check_weights, class_weights
 
 Array = NDArray[Any]
 

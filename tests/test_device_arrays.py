@@ -18,9 +18,13 @@ import pytest
 from fake_cupy import Foreign, Tensor
 
 import fastdense as fd
-from fastdense import _core, data
+from fastdense import _core
 from fastdense.arrays import beside
-from fastdense.data import Rows, Shape, check_weights, check_x, check_y, class_weights, prepare
+from fastdense.data import checks as data
+from fastdense.data.checks import check_x, check_y
+from fastdense.data.prepare import prepare
+from fastdense.data.rows import Rows, Shape
+from fastdense.data.weights import check_weights, class_weights
 
 Array = Any
 GPU = Shape(inputs=4, outputs=3, dtype="float32", device="cuda")
@@ -312,17 +316,19 @@ class Passing:
 @pytest.fixture(params=["passing", "cuda"])
 def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes equal models, on the GPU or not: with the engine above, and with the real one where it can be had."""
-    from fastdense import crowd, machine
-    from fastdense.engine import make_engine
+    from fastdense.engine import serial
+    from fastdense.engine.factory import make_engine
+    from fastdense.runners import population as runner
+    from fastdense.runners import single as machine
 
     def engine(device: str, program: dict[str, Any]) -> Any:
         return Passing(program) if device == "cuda" else make_engine(device, program)
 
     if request.param == "passing":
         monkeypatch.setattr(machine, "make_engine", engine)
-        monkeypatch.setattr(crowd, "make_engine", engine)
+        monkeypatch.setattr(serial, "make_engine", engine)
         one_by_one = SimpleNamespace(why_not_fused=lambda *_: "this engine takes one net at a time")
-        monkeypatch.setattr(crowd.cuda, "require", lambda: one_by_one)
+        monkeypatch.setattr(runner.cuda, "require", lambda: one_by_one)
     elif not getattr(sys.modules.get("fastdense._cuda"), "EMULATED", False):
         pytest.skip("the emulated engine, whose memory is NumPy's too, is not in use")
 
@@ -357,8 +363,8 @@ def test_a_model_from_end_to_end(make: Any) -> None:
     ]
     for name, values in histories[1].items():
         np.testing.assert_allclose(histories[0][name], values, rtol=1e-6)
-    if isinstance(there.machine._engine, Passing):
-        assert any(same_memory(seen, gx) for seen in there.machine._engine.seen)
+    if isinstance(there.runner._engine, Passing):
+        assert any(same_memory(seen, gx) for seen in there.runner._engine.seen)
     found, expected = there.evaluate(gx, gy, sample_weight=gw), here.evaluate(x, y, sample_weight=w)
     np.testing.assert_allclose(found, expected, rtol=1e-6)
     assert np.allclose(there.train_on_batch(gx, gy, gw), here.train_on_batch(x, y, w))
@@ -380,7 +386,7 @@ def test_a_model_from_end_to_end(make: Any) -> None:
 def test_the_engine_waits_for_the_current_stream(make: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     (x, y, w), model = problem(), make()
     gx, gy, gw = map(on_gpu, (x, y, w))
-    if isinstance(model.machine._engine, Passing):
+    if isinstance(model.runner._engine, Passing):
         return  # it looks itself
     streams: list[int] = []
     monkeypatch.setattr(sys.modules["fastdense._cuda"], "wait_for_stream", streams.append)

@@ -13,10 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastdense as fd
-from fastdense.diagnose import CODES, Diagnosis, Finding
-from fastdense.diagnose.baseline import constant_predictor
-from fastdense.diagnose.command import main
+from fastdense.cli.diagnose import main
+from fastdense.data.baseline import constant_predictor
+from fastdense.diagnose.finding import CODES, Finding
 from fastdense.diagnose.plan import Plan
+from fastdense.diagnose.report import Diagnosis
 from fastdense.diagnose.subject import Subject
 from fastdense.diagnose.task import read_task
 from fastdense.reference.losses import row_losses
@@ -94,12 +95,12 @@ def stuck() -> tuple[fd.Model, Any, Any]:
 
 def test_model_and_data_are_left_as_they_were() -> None:
     model, x, y = stuck()
-    before, step, x0, y0 = model.get_weights(), model.machine.step, x.copy(), y.copy()
+    before, step, x0, y0 = model.get_weights(), model.runner.step, x.copy(), y.copy()
     history = model.history
     model.diagnose(x, y)
     for a, b in zip(before, model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
-    assert model.machine.step == step
+    assert model.runner.step == step
     assert model.history is history
     np.testing.assert_array_equal(x, x0)
     np.testing.assert_array_equal(y, y0)
@@ -113,7 +114,7 @@ def test_treatment_is_a_new_compiled_model_that_does_what_the_trial_did() -> Non
     first, second = report.treat(), report.treat()
     assert first.model is not model
     assert first.model.compiled
-    assert first.model.machine.step == 0
+    assert first.model.runner.step == 0
     assert first.changes and "linear" in first.changes[0]
     assert str(first).startswith("1. OUTPUT_RELU")
     for treatment in (first, second):

@@ -12,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdense as fd
-from fastdense import arrays, engine
+from fastdense import arrays
+from fastdense.engine import factory as engine
 
 Array = NDArray[Any]
 Make = Callable[..., fd.Model]
@@ -35,9 +36,9 @@ def state(model: fd.Model) -> tuple[Any, ...]:
     """Everything that a failed call must leave alone."""
     return (
         [w.tobytes() for w in model.get_weights()],
-        [a.tobytes() for slot in model.machine.slots() for a in slot],
-        model.machine.step,
-        model.machine.epochs_trained,
+        [a.tobytes() for slot in model.runner.slots() for a in slot],
+        model.runner.step,
+        model.runner.epochs_trained,
         model.history,
         None if model.history is None else repr(model.history.history),
         model.net.statistics and (model.net.statistics.origin, model.net.statistics.layer.mean),

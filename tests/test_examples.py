@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastdense import datasets, gallery
+from fastdense import datasets
+from fastdense.cli import gallery
 
 NUMBER = r"(-?\d+(?:\.\d+)?(?:e[+-]?\d+)?)"
 

@@ -23,7 +23,7 @@ from programs import (
 )
 from tolerances import UNIT
 
-from fastdense import cuda
+from fastdense.engine import gpu as cuda
 
 pytestmark = pytest.mark.skipif("cuda" not in devices.available(), reason="there is no GPU, and no emulated one")
 

@@ -15,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdense as fd
-from fastdense.data import prepare
+from fastdense.data.prepare import prepare
 
 Array = NDArray[Any]
 
@@ -50,12 +50,12 @@ def test_ctrl_c(device: str, verbose: int, capsys: pytest.CaptureFixture[str]) -
     assert time.monotonic() - pressed[0] < 1.0  # 0.2 s and some patience for a busy machine
     timer.join()
     assert model.history is not None
-    step, finished = model.machine.step, len(model.history.epoch)
-    assert step > 0 and finished == step // 7 == model.machine.epochs_trained == len(model.history.history["loss"])
+    step, finished = model.runner.step, len(model.history.epoch)
+    assert step > 0 and finished == step // 7 == model.runner.epochs_trained == len(model.history.history["loss"])
     data = prepare("test", X, Y, None, model._shape, model.loss)
-    other.machine.train(other.optimizer, data, None, batch_size=8, shuffle=True, steps=step)
+    other.runner.train(other.optimizer, data, None, batch_size=8, shuffle=True, steps=step)
     assert same(model.get_weights(), other.get_weights())
-    assert same(*(sum(m.machine.slots(), []) for m in (model, other)))
+    assert same(*(sum(m.runner.slots(), []) for m in (model, other)))
     assert len(model.fit(X, Y, epochs=2, verbose=0).epoch) == 2
 
 
@@ -74,7 +74,7 @@ def test_an_exception_in_a_callback(device: str, hook: str) -> None:
     steps, epochs, recorded = {"on_epoch_end": (6, 3, 3), "on_train_batch_end": (3, 1, 1), "on_epoch_begin": (4, 2, 2)}[
         hook
     ]
-    assert (model.machine.step, model.machine.epochs_trained) == (steps, epochs)
+    assert (model.runner.step, model.runner.epochs_trained) == (steps, epochs)
     assert model.history is not None and len(model.history.epoch) == recorded
     model.fit(X, Y, verbose=0)
 
@@ -111,7 +111,7 @@ def test_ctrl_c_inside_a_long_pass(call: str) -> None:
     y = np.broadcast_to(np.ones((1, 2), np.float32), (rows, 2))
     model = make("cpu", fd.Dense(64, "tanh"), fd.Dense(2))
     model.fit(X, Y, verbose=0)
-    engine, before = model.machine._engine, model.get_weights()
+    engine, before = model.runner._engine, model.get_weights()
     out = np.full((rows, 2), np.nan, np.float32)
     handler = signal.signal(signal.SIGALRM, raise_interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.15)
@@ -152,7 +152,7 @@ def test_ctrl_c_inside_a_step() -> None:
     model = fd.Model([fd.Dense(64), fd.BatchNorm(), *[fd.Dense(64) for _ in range(8)], fd.Dense(2)], inputs=256)
     model.compile("adam", "mse")
     model.fit(np.ones((1, 256), np.float32), Y[:1], verbose=0)
-    before, step = model.get_weights(), model.machine.step
+    before, step = model.get_weights(), model.runner.step
     handler = signal.signal(signal.SIGALRM, raise_interrupt)
     signal.setitimer(signal.ITIMER_REAL, 0.05)
     try:
@@ -161,7 +161,7 @@ def test_ctrl_c_inside_a_step() -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, handler)
-    assert model.machine.step == step
+    assert model.runner.step == step
     assert same(model.get_weights(), before)
 
 

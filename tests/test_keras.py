@@ -13,6 +13,7 @@ import pytest
 
 import fastdense as fd
 from fastdense import keras
+from fastdense.keras.layer import Input
 from fastdense.keras.layers import (
     ELU,
     Activation,
@@ -20,7 +21,6 @@ from fastdense.keras.layers import (
     Dense,
     Dropout,
     Flatten,
-    Input,
     LayerNormalization,
     LeakyReLU,
     Normalization,

@@ -1,4 +1,4 @@
-"""The narrow path at the edges of vectors, tiles, panels, chunks and groups, and beside the wide path."""
+"""The rowwise path at the edges of vectors, tiles, panels, chunks and groups, and beside the layerwise path."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from test_parity_runs import METRICS, run
 from fastdense import _core
 
 
-@pytest.fixture(params=["narrow", "wide"])
+@pytest.fixture(params=["rowwise", "layerwise"])
 def path(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to compute a net; the choice by size is switched off."""
     monkeypatch.setenv("FASTDENSE_CPU_PATH", request.param)
@@ -140,7 +140,7 @@ def test_any_array_gives_the_numbers_of_a_plain_one(kind: str, path: str) -> Non
 
 def test_the_order_of_an_epoch_is_the_reference_s() -> None:
     """One weight, one row a step: the weights tell which row came when. Sizes around powers of four."""
-    from fastdense.reference import shuffle_indices
+    from fastdense.reference.rng import shuffle_indices
 
     for n in (1, 2, 15, 16, 17, 255, 256, 257, 300, 1023, 1024, 1025, 4097):
         engine = _core.Engine({"inputs": 1, "seed": 11, "dtype": "float64", "ops": [dense(1, use_bias=False)]})

@@ -1,6 +1,6 @@
 """Parity of every instruction set and of both paths. The set is chosen once per process, so all but this process's own
 get a pytest of their own: the tests named core, which show every activation, loss, layer, optimizer, option and metric
-at least once. Their nets are small: all that the narrow path covers take it, unless they are forced to the wide one."""
+at least once. Their nets are small: all that the rowwise path covers take it, unless they are forced to the wide one."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ HERE = Path(__file__).parent
 LEVELS = ("baseline", "avx2", "avx512")  # narrowest first; a level the build does not know is a skip, not a pass
 
 
-@pytest.mark.parametrize("path", ["", "wide"], ids=["by_size", "wide"])
+@pytest.mark.parametrize("path", ["", "layerwise"], ids=["by_size", "layerwise"])
 @pytest.mark.parametrize("isa", LEVELS)
 def test_parity_of_every_instruction_set(isa: str, path: str) -> None:
     if isa == _core.build_info()["isa"].removesuffix("bf16") and not path:  # bf16's float32 and float64 are AVX-512's

@@ -16,8 +16,9 @@ from hypothesis import strategies as st
 
 import fastdense as fd
 from fastdense.callbacks import EarlyStopping, History, ReviveDeadUnits
-from fastdense.crowd import Crowd, Loop
+from fastdense.engine.serial import SerialPopulation
 from fastdense.reference.rng import shuffle_indices
+from fastdense.runners.population import PopulationRunner
 
 Array = Any
 # float64 rounds at 1e-16; twenty steps of these small, smooth nets make that 1e-12 at most, another seed or another
@@ -321,11 +322,11 @@ def test_revival_changes_nothing_at_that_moment() -> None:
 
 def test_the_loop_hands_errors_on() -> None:
     model = net(optimizer=fd.Muon(0.01))
-    crowd = Crowd(model.net, "cpu", {"loss": model.loss.lower(), "optimizer": model.optimizer.lower(), "metrics": []},
-                  np.arange(2, dtype=np.uint64), None, 32)  # fmt: skip
-    assert isinstance(crowd.nets, Loop)
+    training = {"loss": model.loss.lower(), "optimizer": model.optimizer.lower(), "metrics": []}
+    runner = PopulationRunner(model.net, "cpu", training, np.arange(2, dtype=np.uint64), None, 32)
+    assert isinstance(runner.nets, SerialPopulation)
     with warnings.catch_warnings(), pytest.raises(ValueError, match="x must be"):
-        crowd.nets.evaluate(np.zeros((3, 9)), np.zeros((3, 1)), None, n_threads=2)
+        runner.nets.evaluate(np.zeros((3, 9)), np.zeros((3, 1)), None, n_threads=2)
 
 
 # ---- one order for all -----------------------------------------------------------------------------------------------

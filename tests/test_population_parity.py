@@ -24,7 +24,8 @@ from programs import (
 )
 from tolerances import DTYPES, allowed
 
-from fastdense import _core, cuda
+from fastdense import _core
+from fastdense.engine import gpu as cuda
 
 pytestmark = pytest.mark.usefixtures("together")
 

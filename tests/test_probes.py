@@ -31,7 +31,7 @@ from tolerances import DTYPES
 
 import fastdense as fd
 from fastdense import reference
-from fastdense.probes import FEWEST_RECORDS, KINDS, MOST_RECORDS, SHORT_FIT, Probes
+from fastdense.callbacks.probes import FEWEST_RECORDS, KINDS, MOST_RECORDS, SHORT_FIT, Probes
 from fastdense.reference.probes import is_due, rows_of
 
 NETS: dict[str, tuple[list[Spec], Spec]] = {
@@ -180,7 +180,7 @@ def test_the_history_holds_what_happened(device: str) -> None:
     probes = history.probes
     assert probes is not None and len(probes) == len(probes.steps) == len(probes.epochs) >= SHORT_FIT
     assert probes.steps[0] == 1 and probes.epochs[0] == 1 and probes.epochs[-1] == 3 == history.epoch[-1]
-    assert (np.diff(probes.steps) > 0).all() and probes.steps[-1] == model.machine.step
+    assert (np.diff(probes.steps) > 0).all() and probes.steps[-1] == model.runner.step
     assert (probes.nonfinite_layer == -1).all()
     few = rows_of(len(X))
     loss, gradient = model.loss_and_grad(X[few], Y[few])
@@ -214,7 +214,7 @@ def test_records_do_not_depend_on_how_often_training_returns() -> None:
         probes = Probes(model.net, 1, 19, 40)  # after every step
         history = fd.History()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("fastdense.model.Probes", lambda *_, made=probes: made)
+            patch.setattr("fastdense.model.model.Probes", lambda *_, made=probes: made)
             history = model.fit(X, Y, epochs=40, verbose=0, callbacks=callbacks, probes=True)
         assert history.probes is probes
         seen.append((probes.steps.tolist(), probes.epochs.tolist(), probes.loss.tobytes()))
@@ -263,7 +263,7 @@ def test_where_numbers_ceased_to_be_finite(device: str, stop: bool) -> None:
     assert probes is not None and probes.nonfinite_layer[-1] in (0, 1, 2)
     assert not np.isfinite(probes.loss[-1])
     if stop:
-        assert probes.steps[-1] == model.machine.step
+        assert probes.steps[-1] == model.runner.step
 
 
 def test_layers_of_more_than_one_op() -> None:

@@ -12,8 +12,7 @@ import numpy as np
 import pytest
 
 import fastdense as fd
-from fastdense import progress
-from fastdense.callbacks import LambdaCallback, ProgressBar
+from fastdense.callbacks import LambdaCallback, ProgressBar, progress
 
 RNG = np.random.RandomState(0)
 X = RNG.rand(20, 3).astype(np.float32)

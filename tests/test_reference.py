@@ -24,10 +24,10 @@ from programs import (
     metric,
 )
 
-from fastdense.reference import Engine, normal, philox, shuffle_indices, truncated_normal, uniform
 from fastdense.reference.activations import NAMES, Activation
+from fastdense.reference.engine import Engine
 from fastdense.reference.losses import CLASSES
-from fastdense.reference.rng import dropout_mask
+from fastdense.reference.rng import dropout_mask, normal, philox, shuffle_indices, truncated_normal, uniform
 
 RNG = np.random.default_rng(11)
 X = RNG.normal(size=(6, 3))

@@ -23,8 +23,9 @@ from programs import (
     train,
 )
 
-from fastdense.reference import Engine, shuffle_indices
+from fastdense.reference.engine import Engine
 from fastdense.reference.optimizers import apply_updates, nadam_product, newton_schulz
+from fastdense.reference.rng import shuffle_indices
 
 RNG = np.random.default_rng(5)
 X = RNG.normal(size=(10, 3))

@@ -41,7 +41,7 @@ def test_one_row_takes_the_fast_way_and_has_the_bits_of_many(dtype: str) -> None
     x = X.astype(dtype)
     every = model.predict(x)
     for row in range(5):
-        one = model.machine.predict_row(x[row : row + 1])
+        one = model.runner.predict_row(x[row : row + 1])
         assert one is not None and one.tobytes() == every[row].tobytes()
     outputs = model.activations(x)
     assert [a.shape for a in outputs] == [(200, 4), (200, 7), (200, 2), (200, 2)]

@@ -16,7 +16,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdense as fd
-from fastdense import saving
+from fastdense.model import files as saving
 
 RNG = np.random.RandomState(0)
 X = RNG.rand(30, 4).astype(np.float32)
@@ -57,8 +57,8 @@ def bits(arrays: list[NDArray[Any]]) -> list[bytes]:
 
 
 def everything(model: fd.Model) -> tuple[Any, ...]:
-    slots = [bits(slot) for slot in model.machine.slots()]
-    return (bits(model.get_weights()), slots, model.machine.step, model.machine.epochs_trained,
+    slots = [bits(slot) for slot in model.runner.slots()]
+    return (bits(model.get_weights()), slots, model.runner.step, model.runner.epochs_trained,
             model.get_config(), model.get_compile_config())  # fmt: skip
 
 
@@ -123,7 +123,7 @@ def test_without_the_optimizer(device: str, tmp_path: Path) -> None:
     model.save(tmp_path / "large")
     assert (tmp_path / "small").stat().st_size < (tmp_path / "large").stat().st_size
     loaded = fd.load(tmp_path / "small")
-    assert loaded.compiled and loaded.machine.step == 0 and bits(loaded.get_weights()) == bits(model.get_weights())
+    assert loaded.compiled and loaded.runner.step == 0 and bits(loaded.get_weights()) == bits(model.get_weights())
 
 
 def test_load_weights(device: str, tmp_path: Path) -> None:
@@ -241,7 +241,7 @@ def test_permissions_and_links(tmp_path: Path) -> None:
     model.fit(X, Y, verbose=0)
     model.save(link)
     assert link.is_symlink() and stat.S_IMODE(path.stat().st_mode) == 0o600
-    assert fd.load(path).machine.step == model.machine.step
+    assert fd.load(path).runner.step == model.runner.step
 
 
 def test_a_copy_is_compiled_likewise() -> None:
@@ -381,4 +381,4 @@ def refused_path(raw: bytes, path: Path) -> None:
 def test_rewriting_alone_does_no_harm(good: bytes, tmp_path: Path) -> None:
     path = tmp_path / "net"
     rewritten(good, path, lambda config: None)
-    assert fd.load(path).machine.step == 1
+    assert fd.load(path).runner.step == 1

@@ -29,7 +29,8 @@ from tolerances import DIFFERENCE, DTYPES, UNIT
 
 import fastdense as fd
 from fastdense import _core, reference
-from fastdense.solvers import ENDINGS, Solver
+from fastdense.optimizers import Solver
+from fastdense.optimizers.full_batch import ENDINGS
 
 Array = Any
 LBFGS = {"kind": "lbfgs", "history_size": 3, "line_search_steps": 25, "gtol": 0.0, "ftol": -1.0}
@@ -233,7 +234,7 @@ def test_goes_on_exactly(optimizer: Any, dtype: str, tmp_path: Path) -> None:
     found += parts.fit(x, y, epochs=8, initial_epoch=3, verbose=0).history["loss"]
     assert found == expected
     assert [tensor.tobytes() for tensor in parts.get_weights()] == [t.tobytes() for t in whole.get_weights()]
-    assert whole.machine.step == parts.machine.step == 8
+    assert whole.runner.step == parts.runner.step == 8
 
 
 def test_state_moves_between_devices() -> None:
@@ -257,7 +258,7 @@ def test_ctrl_c_leaves_the_last_iteration() -> None:
     timer.join()
     assert model.history is not None
     steps = len(model.history.epoch)
-    assert steps == model.machine.step > 0
+    assert steps == model.runner.step > 0
     other.compile(fd.LBFGS(gtol=0, ftol=0), "mse")
     other.fit(x, np.sin(3 * x[:, :2]), epochs=steps, verbose=0)
     assert [t.tobytes() for t in model.get_weights()] == [t.tobytes() for t in other.get_weights()]

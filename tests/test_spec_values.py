@@ -153,7 +153,7 @@ def test_tensors_and_initial_values_agree() -> None:
 
 @pytest.mark.parametrize("dtype", ["float64", "float32", "uint8", "int16", "bool"])
 def test_adapt_gives_mean_and_variance(dtype: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("fastdense.scaling._CHUNK_ELEMENTS", 64)
+    monkeypatch.setattr("fastdense.layers.scaling._CHUNK_ELEMENTS", 64)
     x = (np.random.default_rng(0).normal(50, 20, (1003, 3))).astype(dtype)
     x[:, 1] = 0.1
     np.save(tmp_path / "x.npy", x)

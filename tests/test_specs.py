@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from fastdense import initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from fastdense.activations import ACTIVATIONS
+from fastdense.arguments import nearest
 from fastdense.initializers import Initializer
 from fastdense.layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, Normalization, Rescaling, Residual
 from fastdense.losses import Loss
@@ -20,7 +21,7 @@ from fastdense.metrics import Metric
 from fastdense.optimizers import Adam, Optimizer
 from fastdense.regularizers import Regularizer
 from fastdense.schedules import CosineDecay, Schedule
-from fastdense.specs import Spec, nearest, resolve
+from fastdense.specs import Spec, resolve
 
 FAMILIES: list[type[Spec]] = [Layer, Loss, Optimizer, Initializer, Regularizer, Metric, Schedule]
 MODULES = (layers, losses, optimizers, initializers, regularizers, metrics, schedules)

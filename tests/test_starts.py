@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastdense as fd
-from fastdense.starts import rounds, tries_of
+from fastdense.training.search import rounds, tries_of
 
 Array = Any
 
@@ -87,7 +87,7 @@ def test_fit_with_many_starts() -> None:
     assert len(history.epoch) == 1500
     assert history.history["loss"][0] < 0.01, "the best of many short runs goes on"
     assert model.evaluate(x, y, verbose=0) < 1.3e-3  # the best reachable is 0.95e-3, a plain start is at 41e-3
-    assert model.machine.step > 1500
+    assert model.runner.step > 1500
     with pytest.raises(ValueError, match="fit: starts=0 is out of range"):
         model.fit(x, y, starts=0)
 
@@ -136,7 +136,7 @@ def test_folds_hold_every_row_once_and_classes_evenly() -> None:
     x, y = classes()
     found = fd.cross_validate(classifier(), x, y, folds=5, epochs=1)
     assert found.train_loss.shape == (1, 5) and found.settings == {}
-    from fastdense.validation import folds_of
+    from fastdense.population.cross_validation import folds_of
 
     parts = folds_of(y, 5, 0, True)
     assert sorted(np.concatenate(parts).tolist()) == list(range(90))

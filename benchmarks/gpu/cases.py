@@ -8,7 +8,7 @@ from typing import Literal
 
 from benchmarks import cases as cpu
 from benchmarks.cases import Case
-from fastdense.rivals import Task
+from fastdense.cli.baselines import Task
 
 ORDERS = 8  # epochs until PyTorch's orders of the rows come round again
 STEPS = 16  # "torch-graph-16" holds so many steps in one graph, "torch-graph" one

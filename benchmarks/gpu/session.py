@@ -193,14 +193,14 @@ def products(session: Session) -> Found:
     It needs neither nvcc nor the package. On a CPU it is linked with the fake of the tests instead.
     """
     program, toolkit = session.out / "lt_device", cuda_folder()
-    sources = [ROOT / "tests/cpp/lt_device.cpp", ROOT / "csrc/cuda/lt.cpp"]
+    sources = [ROOT / "tests/cpp/lt_device.cpp", ROOT / "csrc/cuda/layerwise/lt.cpp"]
     if session.dry:
         fakes = ("lt_library.cpp", "fake_cublaslt.cpp", "accesses.cpp", "races.cpp", "runtime.cpp")
         sources += [ROOT / "tests/emulator" / name for name in fakes]
         options = ["-DFD_EMULATE", f"-I{ROOT / 'tests/emulator'}"]
         libraries = ["-lpthread", "-ldl"]
     else:
-        sources.append(ROOT / "csrc/cuda/lt_library.cpp")
+        sources.append(ROOT / "csrc/cuda/layerwise/lt_library.cpp")
         options = [f"-I{toolkit / 'include'}"]
         libraries = [f"-L{toolkit / 'lib64'}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
     missing = [str(path.relative_to(ROOT)) for path in sources if not path.is_file()]

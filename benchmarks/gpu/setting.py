@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from numpy.typing import NDArray
 
-from fastdense.rivals import Floats, Task
+from fastdense.cli.baselines import Floats, Task
 
 
 @dataclass(frozen=True)

@@ -19,8 +19,8 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.cases import ORDERS, STEPS
 from benchmarks.gpu.setting import Setting, Trainer, first_line
-from fastdense import rivals
-from fastdense.reference import shuffle_indices
+from fastdense.cli import baselines as rivals
+from fastdense.reference.rng import shuffle_indices
 
 
 def batches(setting: Setting) -> Tensor | None:
@@ -245,7 +245,7 @@ class Graph(Body):
             steps %= count
 
 
-RIVALS: dict[str, Callable[[Setting], Trainer]] = {
+BASELINES: dict[str, Callable[[Setting], Trainer]] = {
     "torch": lambda setting: Eager(Net(setting)),
     "torch-compile": lambda setting: Eager(Net(setting), "reduce-overhead", compiled=True),
     "torch-graph": lambda setting: Graph(Net(setting)),
@@ -259,7 +259,7 @@ RIVALS: dict[str, Callable[[Setting], Trainer]] = {
 def make(name: str, setting: Setting) -> Trainer:
     """The rival `name`, ready for its first turn."""
     torch.backends.cuda.matmul.allow_tf32 = setting.precision == "tf32"
-    return RIVALS[name](setting)
+    return BASELINES[name](setting)
 
 
 def forget() -> None:

@@ -17,14 +17,14 @@ from typing import Any
 
 from benchmarks.gpu.setting import Setting, Trainer, first_line, use_emulated
 from benchmarks.workers import KEPT, Worker
-from fastdense import rivals
+from fastdense.cli import baselines as rivals
 
 
 class GpuWorker(Worker):
     """The process of a library, stopped when it is not its turn. One that does not answer in time is ended."""
 
     def __init__(self, library: str, device: str, folder: Path, emulated: str = "") -> None:
-        rivals.Rival.__init__(self, library, folder, ("benchmarks.gpu.worker", device, emulated))
+        rivals.Baseline.__init__(self, library, folder, ("benchmarks.gpu.worker", device, emulated))
         self.seconds = 300.0
 
     def answer(self) -> dict[str, Any]:

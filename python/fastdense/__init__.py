@@ -11,10 +11,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import callbacks, cuda, initializers, layers, losses, metrics, optimizers, regularizers, schedules
-from .history import History
+from . import callbacks, initializers, layers, losses, metrics, optimizers, regularizers, schedules
+from .callbacks import History
+from .engine import gpu as cuda
 from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Rescaling, Residual
-from .model import Model
+from .model.files import load
+from .model.model import Model
 from .optimizers import (
     KFAC,
     LBFGS,
@@ -30,27 +32,27 @@ from .optimizers import (
     NewtonCG,
     RMSprop,
 )
-from .saving import load
 
 if TYPE_CHECKING:
     from . import datasets, keras
-    from .many import fit_many
-    from .population import Population
-    from .starts import start_on_data
-    from .validation import cross_validate, learning_rate_test
+    from .model.start import start_on_data
+    from .population.cross_validation import cross_validate
+    from .population.fit import fit_many
+    from .population.population import Population
+    from .population.rate_test import learning_rate_test
     from .versions import build_config, show_versions
 
     __version__: str
 
 # What takes time to import, or is seldom needed: the module that holds it.
 _LAZY = {
-    "Population": "population",
+    "Population": "population.population",
     "build_config": "versions",
-    "cross_validate": "validation",
-    "fit_many": "many",
-    "learning_rate_test": "validation",
+    "cross_validate": "population.cross_validation",
+    "fit_many": "population.fit",
+    "learning_rate_test": "population.rate_test",
     "show_versions": "versions",
-    "start_on_data": "starts",
+    "start_on_data": "model.start",
 }
 _MODULES = ("datasets", "keras")
 

@@ -1,4 +1,4 @@
-"""What GPU there is, for ``device="cuda"``. Importing this never fails and loads nothing of CUDA; asking does.
+"""The GPU for ``device="cuda"``. Importing this module never fails and loads nothing of CUDA; calling it does.
 
 >>> import fastdense as fd
 >>> device = "cuda" if fd.cuda.is_available() else "cpu"
@@ -6,101 +6,6 @@
 
 from __future__ import annotations
 
-import functools
-import os
-from importlib import import_module
-from importlib.util import find_spec
-from typing import Any
+from .engine.gpu import CudaUnavailable, device_info, is_available
 
 __all__ = ["CudaUnavailable", "device_info", "is_available"]
-
-NOT_BUILT = (
-    "this build of fastdense has no CUDA engine; use device='cpu' (the default), or install one that has: a wheel for "
-    "Linux holds it, and a build does where there are a GPU and nvcc (FASTDENSE_CUDA=ON asks for nvcc alone)"
-)
-
-
-class CudaUnavailable(RuntimeError):
-    """``device="cuda"`` cannot be used here; the message says what is missing: the engine, the driver or a device."""
-
-
-def is_available() -> bool:
-    """Whether models can go to ``device="cuda"``: this build has the engine, and there are a driver and a device.
-
-    Returns
-    -------
-    bool
-    """
-    try:
-        return bool(_module().device_count(False) > 0)
-    except CudaUnavailable:
-        return False
-
-
-def device_info() -> dict[str, Any]:
-    """What the GPU is that ``device="cuda"`` computes on.
-
-    Returns
-    -------
-    dict
-        "name" (str), "compute_capability" (str, e.g. "9.0"), "processors" (int), "memory_total" and "memory_free"
-        (bytes), "driver_version" and "runtime_version" (str, e.g. "13.0": the newest CUDA that the driver knows, and
-        that of this build).
-
-    Raises
-    ------
-    CudaUnavailable
-        If there is none.
-    """
-    found: dict[str, Any] = require().device_info()
-    return found
-
-
-def require() -> Any:
-    """The compiled module, for an engine.
-
-    Raises
-    ------
-    CudaUnavailable
-        If this build has none, it cannot be loaded, or there is no driver or no device; the message says which.
-    """
-    module = _module()
-    try:
-        module.device_count(True)
-    except module.CudaUnavailable as error:
-        raise CudaUnavailable(f"{error}; use device='cpu' (the default)") from error
-    return module
-
-
-def _module() -> Any:
-    """The compiled module, whether there is a device or not."""
-    try:
-        module = import_module("._cuda", __package__)
-    except ModuleNotFoundError as error:
-        raise CudaUnavailable(NOT_BUILT) from error
-    except ImportError as error:
-        raise CudaUnavailable(
-            f"the CUDA engine of fastdense cannot be loaded ({error}); use device='cpu' (the default), or "
-            "pip install --force-reinstall fastdense"
-        ) from error
-    _tell_folders(module)
-    return module
-
-
-@functools.cache
-def _tell_folders(module: Any) -> None:
-    module.set_library_folders(library_folders())
-
-
-def library_folders() -> list[str]:
-    """Folders in which packages of the ``nvidia`` namespace keep cuBLAS, first those that Python would take first.
-
-    Returns
-    -------
-    list of str
-        Absolute paths of folders that exist. cuBLASLt is opened from the first that has it, unless it is loaded.
-    """
-    spec = find_spec("nvidia")
-    places = [] if spec is None else list(spec.submodule_search_locations or [])
-    folders = [os.path.join(os.path.abspath(p), *part) for p in places for part in (("cu13", "lib"), ("cublas", "lib"))]
-    return [folder for folder in folders if os.path.isdir(folder)]

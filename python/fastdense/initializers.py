@@ -18,7 +18,8 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .specs import Spec, integer, number, resolve
+from .arguments import integer, number
+from .specs import Spec, resolve
 
 __all__ = [
     "Auto",

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from .specs import Config, Spec, flag, number, resolve
+from .arguments import flag, number
+from .specs import Config, Spec, resolve
 
 __all__ = [
     "BinaryCrossentropy",

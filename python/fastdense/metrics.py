@@ -13,8 +13,9 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import integer, number, optional_text
 from .losses import Loss
-from .specs import Config, Spec, find_class, integer, number, optional_text, resolve
+from .specs import Config, Spec, find_class, resolve
 
 __all__ = [
     "AUC",

@@ -13,7 +13,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .specs import Config, Spec, number, resolve
+from .arguments import number
+from .specs import Config, Spec, resolve
 
 __all__ = [
     "L1",

@@ -16,7 +16,8 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .specs import Spec, flag, integer, number, resolve
+from .arguments import flag, integer, number
+from .specs import Spec, resolve
 
 __all__ = [
     "CosineDecay",

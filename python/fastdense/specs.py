@@ -8,84 +8,14 @@ the message for a misspelt keyword follow from that signature. `resolve` turns w
 
 from __future__ import annotations
 
-import functools
 import inspect
-import math
-import numbers
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
-import numpy as np
+from .arguments import _key, _quoted, check_keywords, shorten, suggestion
 
 Config = dict[str, Any]
 S = TypeVar("S", bound="Spec")
-F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _key(name: str) -> str:
-    """Spelling reduced to what matters, so that mean_squared_error and MeanSquaredError are one name."""
-    return name.lower().replace("_", "").replace("-", "").replace(" ", "")
-
-
-def _quoted(names: Iterable[str]) -> str:
-    return ", ".join(repr(name) for name in names)
-
-
-def shorten(value: object) -> str:
-    """Return the repr of a value that is given back in a message, cut to a readable length."""
-    text = repr(value)
-    return text if len(text) <= 80 else text[:77] + "..."
-
-
-def nearest(name: str, names: Iterable[str]) -> str | None:
-    """Return the name that a misspelt or abbreviated one most likely means, or None if none is near."""
-    import difflib  # for messages only, so not worth its time at every import
-
-    names, wanted = list(names), _key(name)
-    for candidate in names:
-        words = candidate.split("_")
-        if len(words) > 1 and wanted == "".join(word[:1] for word in words):
-            return candidate  # lr for learning_rate
-    by_key = {_key(candidate): candidate for candidate in reversed(names)}  # of several spellings the first
-    found = difflib.get_close_matches(wanted, by_key, n=3, cutoff=0.6)
-    found.sort(key=lambda candidate: sorted(candidate) != sorted(wanted))  # swapped letters first
-    return by_key[found[0]] if found else None
-
-
-def suggestion(name: str, names: Iterable[str]) -> str:
-    """Return the sentence " Did you mean 'x'?" for the nearest name, or an empty string."""
-    near = nearest(name, names)
-    return f" Did you mean {near!r}?" if near else ""
-
-
-def check_keywords(where: str, given: Iterable[str], signature: inspect.Signature) -> None:
-    """Raise TypeError, with the nearest name, for a keyword that a signature does not take."""
-    known = signature.parameters
-    if any(p.kind is p.VAR_KEYWORD for p in known.values()):
-        return
-    for name in given:
-        if name not in known:
-            takes = f"takes {', '.join(known)}" if known else "takes no arguments"
-            raise TypeError(f"{where}: unknown argument {name!r}.{suggestion(name, known)} It {takes}.")
-
-
-def keywords_checked(method: F) -> F:
-    """Make a method answer to a misspelt keyword with `check_keywords`, and likewise to one that is missing."""
-    signature = inspect.signature(method)
-    own = signature.replace(parameters=list(signature.parameters.values())[1:])
-    needed = {p.name for p in own.parameters.values() if p.kind is p.KEYWORD_ONLY and p.default is p.empty}
-    where = method.__name__
-
-    @functools.wraps(method)
-    def checked(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if not own.parameters.keys() >= kwargs.keys() >= needed:
-            here = type(self).__name__ if where == "__init__" else where
-            check_keywords(here, kwargs, own)
-            for name in needed - kwargs.keys():
-                raise TypeError(f"{here}: the argument {name!r} is missing. Give {name}=....")
-        return method(self, *args, **kwargs)
-
-    return cast("F", checked)
 
 
 class Names:
@@ -258,83 +188,3 @@ def resolve(base: type[S], value: object, where: str) -> S:
         f"{where}={shorten(value)} is of type {type(value).__name__}. "
         f"Give the {noun} as a name such as {example}, as an object, or as the dict of its to_dict()."
     )
-
-
-def _wrong_type(where: str, value: object, need: str) -> TypeError:
-    return TypeError(f"{where}={shorten(value)} is of type {type(value).__name__}. Give {need}.")
-
-
-def number(
-    where: str,
-    value: object,
-    *,
-    above: float | None = None,
-    least: float | None = None,
-    below: float | None = None,
-    most: float | None = None,
-) -> float:
-    """Return a finite float inside the bounds; `where` names the argument, as in "Dropout: rate".
-
-    Raises
-    ------
-    TypeError
-        If the value is not a number.
-    ValueError
-        If it is not finite or out of bounds.
-    """
-    bounds = [
-        text
-        for text, bound in (
-            (f"above {above:g}" if above is not None else "", above),
-            (f"at least {least:g}" if least is not None else "", least),
-            (f"below {below:g}" if below is not None else "", below),
-            (f"at most {most:g}" if most is not None else "", most),
-        )
-        if bound is not None
-    ]
-    need = " ".join(["a finite number", " and ".join(bounds)]).strip()
-    if isinstance(value, bool) or not isinstance(value, numbers.Real):
-        raise _wrong_type(where, value, need)
-    x = float(value)
-    if (
-        not math.isfinite(x)
-        or (above is not None and not x > above)
-        or (least is not None and not x >= least)
-        or (below is not None and not x < below)
-        or (most is not None and not x <= most)
-    ):
-        raise ValueError(f"{where}={value!r} is out of range. Give {need}.")
-    return x
-
-
-def integer(where: str, value: object, *, least: int, most: int | None = None) -> int:
-    """Return an int inside the bounds; a float that is whole is refused, so that 12.0 is never taken for a count.
-
-    Raises
-    ------
-    TypeError
-        If the value is not an integer.
-    ValueError
-        If it is out of bounds.
-    """
-    need = f"a whole number, at least {least}" + (f" and at most {most}" if most is not None else "")
-    if isinstance(value, bool) or not isinstance(value, numbers.Integral):
-        raise _wrong_type(where, value, need)
-    n = int(value)
-    if n < least or (most is not None and n > most):
-        raise ValueError(f"{where}={value!r} is out of range. Give {need}.")
-    return n
-
-
-def flag(where: str, value: object) -> bool:
-    """Return a bool; TypeError for anything that is not True or False (NumPy's too)."""
-    if isinstance(value, (bool, np.bool_)):
-        return bool(value)
-    raise _wrong_type(where, value, "True or False")
-
-
-def optional_text(where: str, value: object) -> str | None:
-    """Return a non-empty string or None."""
-    if value is None or (isinstance(value, str) and value):
-        return value
-    raise _wrong_type(where, value, "a non-empty string, or None for a default")

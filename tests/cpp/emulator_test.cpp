@@ -5,7 +5,7 @@
 #include <string>
 
 #include "accesses.h"
-#include "cuda/port.h"
+#include "cuda/runtime/port.h"
 #include "wmma.h"
 
 namespace {

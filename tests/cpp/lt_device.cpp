@@ -2,7 +2,7 @@
 // right and give the same bits again, what becomes of a NaN in relu_bias, and what a capture allows. Prints a table;
 // fails where a product is wrong or unsteady. Host code only, no nvcc (CUDA is the toolkit's folder, FOLDER that of
 // libcublasLt.so.13):
-//   g++ -std=c++17 -O2 -Icsrc -ICUDA/include tests/cpp/lt_device.cpp csrc/cuda/lt.cpp csrc/cuda/lt_library.cpp
+//   g++ -std=c++17 -O2 -Icsrc -ICUDA/include tests/cpp/lt_device.cpp csrc/cuda/layerwise/lt.cpp csrc/cuda/layerwise/lt_library.cpp
 //       -LCUDA/lib64 -lcudart_static -ldl -lrt -lpthread -o lt_device && ./lt_device FOLDER
 // In the emulator it tries itself out on the fake.
 #include <algorithm>
@@ -14,7 +14,7 @@
 #include <string>
 #include <vector>
 
-#include "cuda/lt.h"
+#include "cuda/layerwise/lt.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-// Compares the hand-written declarations of cuBLASLt (csrc/cuda/lt_library.h) with NVIDIA's header, at compile time.
+// Compares the hand-written declarations of cuBLASLt (csrc/cuda/layerwise/lt_library.h) with NVIDIA's header, at compile time.
 // Built where -DFASTDENSE_CUBLAS_INCLUDE=FOLDER names the folder of cublasLt.h; needs the CUDA toolkit's headers as
 // well.
 #include <cublasLt.h>
@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <type_traits>
 
-#include "cuda/lt_library.h"
+#include "cuda/layerwise/lt_library.h"
 
 namespace {
 

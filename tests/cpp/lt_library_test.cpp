@@ -1,4 +1,4 @@
-// csrc/cuda/lt_library.cpp: where it looks for cuBLASLt, and what it says when there is none. Arguments: the folder of
+// csrc/cuda/layerwise/lt_library.cpp: where it looks for cuBLASLt, and what it says when there is none. Arguments: the folder of
 // a fake libcublasLt.so.13 (tests/emulator/fake_cublaslt.cpp), and "loaded" if this process is to load it before the
 // search.
 #include <dlfcn.h>
@@ -9,7 +9,7 @@
 #include <fstream>
 #include <string>
 
-#include "cuda/lt_library.h"
+#include "cuda/layerwise/lt_library.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-// csrc/cuda/lt.cpp on the emulator and its fake cuBLASLt: products of all shapes and kinds against plain loops,
+// csrc/cuda/layerwise/lt.cpp on the emulator and its fake cuBLASLt: products of all shapes and kinds against plain loops,
 // captured graphs, and what must be refused.
 #include <cmath>
 #include <cstdio>
@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/types.h"
-#include "cuda/lt.h"
+#include "cuda/layerwise/lt.h"
 
 namespace {
 

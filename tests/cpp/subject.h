@@ -10,8 +10,8 @@
 #include <string>
 #include <vector>
 #include "core/backend.h"
-#include "cpu/gemm.h"
-#include "cpu/kernels.h"
+#include "cpu/blas/gemm.h"
+#include "cpu/simd/kernels.h"
 #include "ops/rng.h"
 
 namespace {

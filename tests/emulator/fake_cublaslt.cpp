@@ -1,4 +1,4 @@
-// Test-only: the entry points of cuBLASLt that csrc/cuda/lt.cpp uses, computed on the CPU, with the refusals of the
+// Test-only: the entry points of cuBLASLt that csrc/cuda/layerwise/lt.cpp uses, computed on the CPU, with the refusals of the
 // real one: sizes, leading dimensions, alignment, missing pointers, types and epilogues that do not go together, a
 // choice of algorithm during a capture (cuBLASLt 13.3 does that), an algorithm of another product. Linked into the
 // emulated module, and built as a libcublasLt.so.13 by itself for the test of the loader.
@@ -7,7 +7,7 @@
 #include <cstring>
 #include <vector>
 
-#include "cuda/lt_library.h"
+#include "cuda/layerwise/lt_library.h"
 #include "cuda_emulator.h"
 
 namespace fd::cuda::lt {

@@ -1,6 +1,6 @@
-// Test-only: stands in for csrc/cuda/lt_library.cpp in the emulated module. The library is the fake that is linked in,
+// Test-only: stands in for csrc/cuda/layerwise/lt_library.cpp in the emulated module. The library is the fake that is linked in,
 // never a real cuBLASLt of the process; a folder called "absent" makes it absent, for tests of what happens then.
-#include "cuda/lt_library.h"
+#include "cuda/layerwise/lt_library.h"
 
 #include <algorithm>
 

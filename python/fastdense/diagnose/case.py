@@ -13,7 +13,7 @@ from .subject import State, Subject
 from .trials import Run
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..model.model import Model
 
 
 @dataclass

@@ -18,7 +18,7 @@ from .trials import Laboratory, Run
 from .verify import Verdict, Verifier
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..model.model import Model
 
 LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # of trials, unless the caller says otherwise
 DEFAULT_STEPS = 3000  # of a training that nobody has described

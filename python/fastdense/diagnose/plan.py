@@ -15,7 +15,7 @@ from ..optimizers import Optimizer
 from ..specs import Spec
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..model.model import Model
 
 S = TypeVar("S", bound=Spec)
 Change = Callable[[Dense], Layer]
@@ -86,7 +86,7 @@ class Plan:
 
     def build(self) -> Model:
         """Make the model, compiled, not trained."""
-        from ..model import Model
+        from ..model.model import Model
 
         model = Model(
             copy.deepcopy(list(self.layers)),

@@ -10,14 +10,14 @@ import textwrap
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..progress import is_interactive
+from ..callbacks.progress import is_interactive
 from .finding import DYNAMICS, Finding
 from .plan import Plan
 from .subject import Subject
 from .verify import Verdict
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..model.model import Model
 
 WIDTH = 100
 COLOURS = {"error": "31;1", "warning": "33;1", "info": "36", "good": "32;1"}

@@ -11,9 +11,9 @@ import numpy as np
 
 from .. import optimizers
 from ..arrays import Array
-from ..data import Rows
+from ..data.rows import Rows
 from ..layers import Dense, Dropout, Layer
-from ..model import Model
+from ..model.model import Model
 from ..schedules import Schedule
 from . import remedies as do
 from .case import Case
@@ -69,8 +69,8 @@ def _penalties(c: Case) -> Part | None:
 def _forces(model: Model, plain: Model, probe: Rows) -> tuple[float, float, float, float]:
     """Norms of the gradients of the penalties and of the data, loss with and without penalties."""
     plain.set_weights(model.get_weights())
-    whole, gradient = model.machine.loss_and_grad(probe, False, 0)
-    data, data_gradient = plain.machine.loss_and_grad(probe, False, 0)
+    whole, gradient = model.runner.loss_and_grad(probe, False, 0)
+    data, data_gradient = plain.runner.loss_and_grad(probe, False, 0)
     pull = math.sqrt(sum(float(np.square(a - b).sum()) for a, b in zip(gradient, data_gradient, strict=True)))
     push = math.sqrt(sum(float(np.square(b).sum()) for b in data_gradient))
     return pull, push, whole, data
@@ -319,8 +319,8 @@ def largest_curvature(s: Subject, rounds: int = 12) -> float | None:
             moved = list(weights)
             for i, part in zip(trainable, v, strict=True):
                 moved[i] = weights[i] + sign * step * part
-            exact.machine.set_tensors(moved)
-            sides.append(exact.machine.loss_and_grad(rows, False, 0)[1])
+            exact.runner.set_tensors(moved)
+            sides.append(exact.runner.loss_and_grad(rows, False, 0)[1])
         product = [(a - b) / (2 * step) for a, b in zip(*sides, strict=True)]
         value = sum(float((a * b).sum()) for a, b in zip(v, product, strict=True))
         v = product

@@ -11,14 +11,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Array, as_array, beside, fail, to_host
-from ..data import Rows, first_nonfinite, prepare
+from ..data.baseline import constant_predictor
+from ..data.checks import first_nonfinite
+from ..data.prepare import prepare
+from ..data.rows import Rows
 from ..layers import Activation, Dense, Normalization
-from .baseline import constant_predictor
 from .plan import output_activation, output_place
 from .task import Task, read_task
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..model.model import Model
 
 PROBE_ROWS = 1024
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # that decide about scales and repetitions
@@ -244,7 +246,7 @@ class Subject:
     @property
     def trained(self) -> bool:
         """Whether the model has made a step, or was loaded with a record of its training."""
-        return bool(self.model.machine.step or self.model.machine.epochs_trained or self.history)
+        return bool(self.model.runner.step or self.model.runner.epochs_trained or self.history)
 
     @cached_property
     def given_values(self) -> list[Array] | None:
@@ -263,7 +265,7 @@ class Subject:
         if self.given_values is not None:
             made.set_weights(self.given_values)
         if made.net.statistics is not None:
-            made.machine.adapt(np.ascontiguousarray(self.finite_x))
+            made.runner.adapt(np.ascontiguousarray(self.finite_x))
         return made
 
     @cached_property
@@ -280,12 +282,12 @@ class Subject:
         """Measure a model on the probe rows."""
         x = sample(self.finite_x, PROBE_ROWS)
         with np.errstate(all="ignore"):
-            outputs = model.machine.activations(np.ascontiguousarray(x), 0)
+            outputs = model.runner.activations(np.ascontiguousarray(x), 0)
             names = [tensor.name for tensor in model.net.tensors]
             weights = dict(zip(names, model.get_weights(), strict=True))
             loss, gradient = math.nan, {}
             if self.probe is not None:
-                loss, parts = model.machine.loss_and_grad(self.probe, False, 0)
+                loss, parts = model.runner.loss_and_grad(self.probe, False, 0)
                 trainable = [tensor.name for tensor in model.net.tensors if tensor.trainable]
                 gradient = dict(zip(trainable, parts, strict=True))
             return State(_stages(model, x, outputs, weights), np.asarray(outputs[-1]), loss, gradient, weights)
@@ -299,7 +301,7 @@ class Subject:
         known = dict(params) if isinstance(params, Mapping) else {}
         losses = self.history.get("loss", [])
         found: dict[str, Any] = {}
-        epochs = max(len(losses), self.model.machine.epochs_trained)
+        epochs = max(len(losses), self.model.runner.epochs_trained)
         if epochs:
             found["epochs"] = epochs
         if known.get("batch_size"):

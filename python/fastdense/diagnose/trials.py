@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 
-from ..hooks import Callback, Columns
-from ..progress import Bar, is_interactive, make_bar
+from ..callbacks import Callback
+from ..callbacks.base import Columns
+from ..callbacks.progress import Bar, is_interactive, make_bar
 from .plan import Plan
 from .subject import State, Subject, sample
 
 if TYPE_CHECKING:
-    from ..model import Model
+    from ..model.model import Model
 
 LEAST_ROWS = 200  # that can tell noise from what may be learnt
 SCORED_ROWS = 5000

@@ -27,7 +27,7 @@ from . import (
     regularizers,
     utils,
 )
-from .layers import Input
+from .layer import Input
 from .models import Model, Sequential
 from .names import NotOffered, not_offered
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..net import DTYPES
+from ..network import DTYPES
 from .layer import forget_names
 from .names import not_offered
 

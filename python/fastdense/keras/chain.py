@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from ..arguments import suggestion
 from ..arrays import Array
-from ..history import History
-from ..model import Model as Trained
-from ..specs import suggestion
+from ..callbacks import History
+from ..model.model import Model as Trained
 from . import backend, utils
 from .layer import InputLayer, KerasTensor, Layer, Shape, own_name, through
 from .table import table

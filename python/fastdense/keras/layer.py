@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from .. import layers as ours
+from ..arguments import shorten, suggestion
 from ..arrays import Array
-from ..specs import shorten, suggestion
 
 if TYPE_CHECKING:
     from .chain import Chain

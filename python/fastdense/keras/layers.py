@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import layers as ours
-from ..specs import shorten
+from ..arguments import shorten
 from . import activations
 from .layer import Input, InputLayer, KerasTensor, Layer, Shape, through
 from .names import not_offered

@@ -10,15 +10,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .. import saving
+from ..arguments import keywords_checked, nearest, number, shorten
 from ..arrays import Array
-from ..history import History
-from ..hooks import check_callbacks
+from ..callbacks import History
+from ..callbacks.base import check_callbacks
+from ..callbacks.progress import check_verbose
 from ..metrics import CategoricalAccuracy, get_list
-from ..model import Model as Trained
-from ..progress import check_verbose
-from ..solvers import DEFAULT_BATCH
-from ..specs import keywords_checked, nearest, number, shorten
+from ..model import files as saving
+from ..model.model import Model as Trained
+from ..training.feasible import DEFAULT_BATCH
 from . import losses, optimizers
 from .chain import Chain
 from .layer import InputLayer, KerasTensor, Layer, through

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
-from ..specs import suggestion
+from ..arguments import suggestion
 
 
 class NotOffered(ImportError):

@@ -6,8 +6,9 @@ import sys
 import time
 from typing import Any
 
-from ..hooks import Columns, Logs
-from ..progress import SECONDS, ProgressBar, is_interactive
+from ..callbacks import ProgressBar
+from ..callbacks.base import Columns, Logs
+from ..callbacks.progress import SECONDS, is_interactive
 
 WIDTH = 20
 

@@ -1,0 +1,180 @@
+"""What a callback is, and the list of them that a run calls."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+if TYPE_CHECKING:
+    from ..model.model import Model
+
+Logs = dict[str, Any]
+Columns = Mapping[str, Sequence[float]]
+_BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
+_TEST_HOOKS = ("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end")
+
+
+class Callback:
+    """Base of the callbacks: override the hooks you need, with Keras's names and meaning.
+
+    Which hooks are overridden decides how often training returns to Python: with a batch hook after every batch, with
+    an epoch hook after every epoch, and otherwise about ten times a second, however many epochs that is.
+
+    Attributes
+    ----------
+    model : Model
+        The model that is being trained.
+    params : dict
+        "epochs", "steps" (batches per epoch) and "verbose".
+    deferred : bool
+        Class attribute. True promises that the epoch hooks only read `logs` and leave the model alone. Epochs are then
+        not held up for them: `on_epoch_end` is called for each epoch in order, but possibly some epochs later.
+
+    Notes
+    -----
+    Evaluation and prediction are one call each, so their batch hooks are called once, for batch 0.
+    """
+
+    deferred: ClassVar[bool] = False
+    model: Model
+    params: dict[str, Any]
+
+    def __init__(self) -> None:
+        self.params = {}
+
+    def set_model(self, model: Model) -> None:
+        """Take the model; called before training begins."""
+        self.model = model
+
+    def set_params(self, params: dict[str, Any]) -> None:
+        """Take the parameters of the run; called before training begins."""
+        self.params = params
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Called once, before the first epoch."""
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Called once, after the last epoch; `logs` are those of the last epoch."""
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Called before each epoch, counted from 0."""
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Called after each epoch; what is added to `logs` goes into the history."""
+
+    def on_epochs_end(self, first_epoch: int, logs: Columns) -> None:
+        """Called in place of `on_epoch_end` for `deferred` callbacks, with one value per finished epoch and key."""
+        count = len(next(iter(logs.values()), ()))
+        for i in range(count):
+            self.on_epoch_end(first_epoch + i, {key: values[i] for key, values in logs.items()})
+
+    def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called before each training batch."""
+        self.on_batch_begin(batch, logs)
+
+    def on_train_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called after each training batch; `logs` are the running loss and metrics of the epoch."""
+        self.on_batch_end(batch, logs)
+
+    def on_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Older name of `on_train_batch_begin`."""
+
+    def on_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Older name of `on_train_batch_end`."""
+
+    def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Called before an evaluation, also that of validation data in `fit`."""
+
+    def on_test_end(self, logs: Logs | None = None) -> None:
+        """Called after an evaluation; `logs` are its loss and metrics."""
+
+    def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called once before the rows are evaluated."""
+
+    def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called once after the rows are evaluated."""
+
+    def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Called before a prediction."""
+
+    def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Called after a prediction."""
+
+    def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
+        """Called once before the rows are predicted."""
+
+    def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
+        """Called once after the rows are predicted; `logs` holds "outputs"."""
+
+
+def overrides(callback: Callback, hook: str) -> bool:
+    """Whether a callback has a hook of its own, by class or by assignment to the object."""
+    return hook in vars(callback) or getattr(type(callback), hook) is not getattr(Callback, hook)
+
+
+class CallbackList:
+    """The callbacks of one run, and how often training must return to Python for them.
+
+    Parameters
+    ----------
+    callbacks : list of Callback
+    model : Model
+    params : dict
+    """
+
+    def __init__(self, callbacks: list[Callback], model: Model, params: dict[str, Any]) -> None:
+        self.callbacks = callbacks
+        self.by_batch = any(overrides(c, hook) for c in callbacks for hook in _BATCH_HOOKS)
+        self.sees_tests = any(overrides(c, hook) for c in callbacks for hook in _TEST_HOOKS)
+        self.by_epoch = self.by_batch or self.sees_tests or any(map(_needs_each_epoch, callbacks))
+        for callback in callbacks:
+            callback.set_params(params)
+            callback.set_model(model)
+
+    def call(self, hook: str, *arguments: Any) -> None:
+        """Call a hook of every callback, in order."""
+        for callback in self.callbacks:
+            getattr(callback, hook)(*arguments)
+
+    def epochs_end(self, first_epoch: int, columns: dict[str, list[float]]) -> Logs:
+        """Tell of finished epochs, one at a time only if a callback needs that; return the logs of the last one."""
+        count = len(next(iter(columns.values()), ()))
+        if not count:
+            return {}
+        if self.by_epoch and count == 1:
+            logs: Logs = {key: values[0] for key, values in columns.items()}
+            self.call("on_epoch_end", first_epoch, logs)
+            return logs
+        for callback in self.callbacks:
+            if overrides(callback, "on_epochs_end") or overrides(callback, "on_epoch_end"):
+                callback.on_epochs_end(first_epoch, columns)
+        return {key: values[-1] for key, values in columns.items()}
+
+
+def _needs_each_epoch(callback: Callback) -> bool:
+    return overrides(callback, "on_epoch_begin") or (overrides(callback, "on_epoch_end") and not callback.deferred)
+
+
+def check_callbacks(where: str, callbacks: object) -> list[Callback]:
+    """Return the callbacks as a list: None, one, or several; anything else is an error."""
+    if callbacks is None:
+        return []
+    if isinstance(callbacks, CallbackList):
+        return list(callbacks.callbacks)
+    if isinstance(callbacks, Callback):
+        return [callbacks]
+    if not isinstance(callbacks, Iterable) or isinstance(callbacks, (str, Mapping)):
+        raise TypeError(f"{where}: callbacks is {callbacks!r}; a list of callbacks is needed: e.g. [EarlyStopping()]")
+    checked: list[Callback] = []
+    for i, callback in enumerate(callbacks):
+        if isinstance(callback, type) and issubclass(callback, Callback):
+            raise TypeError(
+                f"{where}: callbacks[{i}] is the class {callback.__name__}; an object is needed: {callback.__name__}()"
+            )
+        if not isinstance(callback, Callback):
+            raise TypeError(
+                f"{where}: callbacks[{i}] is a {type(callback).__name__}; a fastdense.callbacks.Callback is needed: "
+                "derive your class from it, or wrap functions in LambdaCallback"
+            )
+        checked.append(callback)
+    return checked

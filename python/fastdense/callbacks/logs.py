@@ -1,0 +1,65 @@
+"""callbacks.logs."""
+
+from __future__ import annotations
+
+import csv
+import os
+from typing import IO, ClassVar
+
+from ..arguments import keywords_checked
+from .base import Callback, Logs
+
+
+class CSVLogger(Callback):
+    """Write the numbers of each epoch to a text file, one row per epoch.
+
+    Parameters
+    ----------
+    filename : str or path
+    separator : str
+    append : bool
+        Whether to go on with a file that is there already, in the columns that it has.
+    """
+
+    deferred: ClassVar[bool] = True
+
+    @keywords_checked
+    def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
+        super().__init__()
+        self.filename, self.separator, self.append = os.fspath(filename), separator, append
+        self._file: IO[str] | None = None
+        self._writer: csv.DictWriter[str] | None = None
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Open the file."""
+        self._close()
+        self._titles: list[str] = []
+        if self.append and os.path.exists(self.filename):
+            with open(self.filename, newline="", encoding="utf-8") as file:
+                self._titles = next(csv.reader(file, delimiter=self.separator), [])
+        self._file = open(self.filename, "a" if self.append else "w", newline="", encoding="utf-8")  # noqa: SIM115
+        self._writer = None
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Write one row."""
+        if self._file is None:
+            return
+        logs = logs or {}
+        if self._writer is None:
+            titles = self._titles or ["epoch", *sorted(logs)]
+            self._writer = csv.DictWriter(
+                self._file, titles, delimiter=self.separator, extrasaction="ignore", restval="NA"
+            )
+            if not self._titles:
+                self._writer.writeheader()
+        self._writer.writerow({"epoch": epoch, **logs})
+        self._file.flush()
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Close the file."""
+        self._close()
+
+    def _close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+            self._file = None

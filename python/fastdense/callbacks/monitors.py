@@ -1,0 +1,311 @@
+"""Callbacks: code that runs while a model trains, with Keras's names, arguments and meaning.
+
+A callback with a batch hook makes training return to Python after every batch, one with an epoch hook after every
+epoch; without either it stays in compiled code.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import warnings
+from typing import Any
+
+from ..arguments import flag, integer, keywords_checked, number, suggestion
+from ..arrays import Array
+from ..schedules import Schedule
+from .base import Callback, Logs
+
+_GROWING = ("acc", "auc", "precision", "recall", "f1", "r2", "fmeasure")
+
+
+class _Monitor:
+    """Watches one number of the logs: its best value so far, and whether a new one is better."""
+
+    def __init__(self, owner: str, key: str, mode: str, min_delta: float = 0.0) -> None:
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"{owner}: mode is {mode!r}; needed: 'auto', 'min' or 'max'")
+        if not isinstance(key, str):
+            raise TypeError(f"{owner}: monitor is {key!r}; a name from the logs is needed, such as 'val_loss'")
+        name = key.removeprefix("val_")
+        self.owner, self.key, self.min_delta = owner, key, abs(number(f"{owner}: min_delta", min_delta))
+        self.growing = mode == "max" or (mode == "auto" and any(part in name for part in _GROWING))
+        self.restart()
+
+    def restart(self, best: float | None = None) -> None:
+        """Forget what was seen; with `best`, as if that had been."""
+        self.best = best if best is not None else -math.inf if self.growing else math.inf
+        self.warned = False
+
+    def read(self, logs: Logs | None) -> float | None:
+        """Return the number, or None with a warning, once, if the logs do not hold it."""
+        value = (logs or {}).get(self.key)
+        if value is not None:
+            return float(value)
+        if not self.warned:
+            self.warned = True
+            known = ", ".join(logs or {}) or "nothing"
+            remedy = suggestion(self.key, logs or {}) or " Choose one of these as monitor."
+            if self.key.startswith("val_") and not any(key.startswith("val_") for key in logs or {}):
+                remedy = " Pass validation_data or validation_split to fit, or choose another monitor."
+            warnings.warn(
+                f"{self.owner}: monitor {self.key!r} is not in the logs, which hold {known}; it does nothing.{remedy}",
+                RuntimeWarning,
+                stacklevel=2,
+            )
+        return None
+
+    def better(self, value: float, than: float | None = None) -> bool:
+        """Whether a value is better than the best (or another) by more than `min_delta`; NaN never is."""
+        best = self.best if than is None else than
+        return value - self.min_delta > best if self.growing else value + self.min_delta < best
+
+
+class EarlyStopping(Callback):
+    """Stop when a monitored number no longer gets better.
+
+    Parameters
+    ----------
+    monitor : str
+    min_delta : float
+        A smaller change does not count as better.
+    patience : int
+        Epochs without improvement that are waited for.
+    verbose : {0, 1}
+        1 prints when it stops.
+    mode : {"auto", "min", "max"}
+        "auto" takes max for accuracies, auc, precision, recall, f1 and r2, and min for all else.
+    baseline : float, optional
+        Until the number is better than this, epochs count as waiting.
+    restore_best_weights : bool
+        Whether to end with the weights of the best epoch, however training ends.
+    start_from_epoch : int
+        Earlier epochs are not looked at.
+    """
+
+    @keywords_checked
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0,
+        patience: int = 0,
+        verbose: int = 0,
+        mode: str = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = False,
+        start_from_epoch: int = 0,
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.monitor, self.verbose = monitor, verbose
+        self.patience = integer(f"{where}: patience", patience, least=0)
+        self.baseline = None if baseline is None else number(f"{where}: baseline", baseline)
+        self.restore_best_weights = flag(f"{where}: restore_best_weights", restore_best_weights)
+        self.start_from_epoch = integer(f"{where}: start_from_epoch", start_from_epoch, least=0)
+        self._watch = _Monitor("EarlyStopping", monitor, mode, min_delta)
+        self._begin()
+
+    def _begin(self) -> None:
+        self.wait = self.stopped_epoch = self.best_epoch = 0
+        self.best_weights: list[Array] | None = None
+        self._watch.restart()
+
+    @property
+    def best(self) -> float:
+        """Best value so far."""
+        return self._watch.best
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Forget the run before."""
+        self._begin()
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Look at the number, and stop if there was enough patience."""
+        value = self._watch.read(logs)
+        if value is None or epoch < self.start_from_epoch:
+            return
+        if self.restore_best_weights and self.best_weights is None:
+            self.best_weights, self.best_epoch = self.model.get_weights(), epoch
+        self.wait += 1
+        if self._watch.better(value):
+            self._watch.best, self.best_epoch = value, epoch
+            if self.restore_best_weights:
+                self.best_weights = self.model.get_weights()
+            if self.baseline is None or self._watch.better(value, self.baseline):
+                self.wait = 0
+        elif self.wait >= self.patience and epoch > 0:
+            self.stopped_epoch = epoch
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Logs | None = None) -> None:
+        """Put the best weights back."""
+        if self.stopped_epoch and self.verbose:
+            print(f"EarlyStopping: stopped after epoch {self.stopped_epoch + 1}")
+        if self.best_weights is not None:
+            if self.verbose:
+                print(f"EarlyStopping: weights of epoch {self.best_epoch + 1}, {self.monitor} {self.best:.6g}")
+            self.model.set_weights(self.best_weights)
+
+
+class ModelCheckpoint(Callback):
+    """Save the model while it trains.
+
+    Parameters
+    ----------
+    filepath : str or path
+        May hold fields: ``"net-{epoch:02d}-{val_loss:.3f}.safetensors"``; epochs count from 1 here.
+    monitor : str
+    verbose : {0, 1}
+    save_best_only : bool
+        Whether to save only when the monitored number is better than ever before.
+    save_weights_only : bool
+        Whether to leave out the optimizer's state; the file can be loaded by `fastdense.load` either way.
+    mode : {"auto", "min", "max"}
+    save_freq : "epoch" or int
+        Save after every epoch, or after so many batches (which makes training return to Python after every batch).
+    initial_value_threshold : float, optional
+        The value that the first save must beat.
+    """
+
+    @keywords_checked
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        monitor: str = "val_loss",
+        verbose: int = 0,
+        save_best_only: bool = False,
+        save_weights_only: bool = False,
+        mode: str = "auto",
+        save_freq: str | int = "epoch",
+        initial_value_threshold: float | None = None,
+    ) -> None:
+        super().__init__()
+        self.filepath, self.monitor, self.verbose = os.fspath(filepath), monitor, verbose
+        self.save_best_only, self.save_weights_only, self.save_freq = save_best_only, save_weights_only, save_freq
+        self._watch = _Monitor("ModelCheckpoint", monitor, mode)
+        self._watch.restart(initial_value_threshold)
+        self._batches = self._epoch = 0
+        if save_freq != "epoch":
+            if not isinstance(save_freq, int) or save_freq < 1:
+                raise ValueError(
+                    f"ModelCheckpoint: save_freq is {save_freq!r}; needed: 'epoch' or a number of batches, at least 1"
+                )
+            self.__dict__["on_train_batch_end"] = self._count_batch  # a batch hook only where one is needed
+
+    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Note the epoch for the name of the file."""
+        self._epoch = epoch
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Save, if it is time."""
+        if self.save_freq == "epoch":
+            self._save(epoch, logs)
+
+    def _count_batch(self, batch: int, logs: Logs | None = None) -> None:
+        self._batches += 1
+        if self._batches % int(self.save_freq) == 0:
+            self._save(self._epoch, logs)
+
+    def _save(self, epoch: int, logs: Logs | None) -> None:
+        if self.save_best_only:
+            value = self._watch.read(logs)
+            if value is None or not self._watch.better(value):
+                return
+            self._watch.best = value
+        try:
+            path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
+        except KeyError as error:
+            raise ValueError(
+                f"ModelCheckpoint: filepath {self.filepath!r} names {error}, which is not in the logs; "
+                f"they hold epoch, {', '.join(logs or {})}"
+            ) from None
+        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
+        self.model.save(path, include_optimizer=not self.save_weights_only)
+        if self.verbose:
+            print(f"ModelCheckpoint: epoch {epoch + 1} saved to {path}")
+
+
+def _number_rate(owner: str, model: Any) -> float:
+    rate = model.optimizer.learning_rate
+    if isinstance(rate, Schedule):
+        raise ValueError(
+            f"{owner}: the learning rate is the schedule {rate!r}, which would overrule this callback; "
+            f"make the optimizer with a number, e.g. {type(model.optimizer).__name__}(learning_rate=0.001)"
+        )
+    return float(rate)
+
+
+class ReduceLROnPlateau(Callback):
+    """Make the learning rate smaller when a monitored number no longer gets better.
+
+    Parameters
+    ----------
+    monitor : str
+    factor : float
+        The new rate is `factor` times the old one; below 1.
+    patience : int
+        Epochs without improvement that are waited for.
+    verbose : {0, 1}
+    mode : {"auto", "min", "max"}
+    min_delta : float
+        A smaller change does not count as better.
+    cooldown : int
+        Epochs after a reduction that are not looked at.
+    min_lr : float
+        The rate never gets smaller than this.
+    """
+
+    @keywords_checked
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        factor: float = 0.1,
+        patience: int = 10,
+        verbose: int = 0,
+        mode: str = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        super().__init__()
+        where = type(self).__name__
+        self.monitor, self.verbose = monitor, verbose
+        self.factor = number(f"{where}: factor", factor, least=0, below=1)
+        self.patience = integer(f"{where}: patience", patience, least=0)
+        self.cooldown = integer(f"{where}: cooldown", cooldown, least=0)
+        self.min_lr = number(f"{where}: min_lr", min_lr, least=0)
+        self._watch = _Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
+        self.wait = self.cooldown_counter = 0
+
+    def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Forget the run before."""
+        _number_rate("ReduceLROnPlateau", self.model)
+        self._watch.restart()
+        self.wait = self.cooldown_counter = 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Look at the number, and reduce the rate if there was enough patience."""
+        rate = _number_rate("ReduceLROnPlateau", self.model)
+        value = self._watch.read(logs)
+        if logs is not None:
+            logs["learning_rate"] = rate
+        if value is None:
+            return
+        resting = self.cooldown_counter > 0
+        if resting:
+            self.cooldown_counter -= 1
+            self.wait = 0
+        if self._watch.better(value):
+            self._watch.best, self.wait = value, 0
+        elif self.cooldown_counter == 0:
+            self.wait += 1
+            if self.wait >= self.patience and rate > self.min_lr:
+                reduced = max(rate * self.factor, self.min_lr)
+                self.model.optimizer.learning_rate = reduced
+                self.cooldown_counter, self.wait = self.cooldown, 0
+                if self.verbose:
+                    print(f"ReduceLROnPlateau: epoch {epoch + 1}, learning rate {reduced:.6g}")
+
+
+class TerminateOnNaN(Callback):
+    """Stop at the first step whose loss is NaN or infinite. It costs nothing: the engine itself looks."""

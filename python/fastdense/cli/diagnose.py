@@ -1,0 +1,96 @@
+"""`fastdense diagnose`: a script, or a saved model with a file of data."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import runpy
+import sys
+import traceback
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..diagnose.report import Diagnosis
+from ..model.files import load
+from ..model.model import Model
+
+DESCRIPTION = """Say why a net is stuck. Give a Python script, which is run and whose last `fit` is explained, or a
+model that `model.save` wrote and its data: an .npz file with the arrays x and y, or a .csv file with the target
+last."""
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run the command; 0 if nothing keeps the net from learning, 1 if something does, 2 if it could not be told."""
+    parser = argparse.ArgumentParser(prog="fastdense diagnose", description=DESCRIPTION)
+    parser.add_argument("what", type=Path, help="script.py, or a saved model")
+    parser.add_argument("data", nargs="*", help="of a model: data.npz or data.csv; of a script: its own arguments")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write the report as a page")
+    parser.add_argument("--json", action="store_true", help="print the report as JSON")
+    parser.add_argument("--budget", type=float, metavar="SECONDS", help="time for trials (default: 2 to 20 s)")
+    parser.add_argument("--no-trials", action="store_true", help="only look: at most about one epoch")
+    options = parser.parse_args(list(arguments))
+    try:
+        given = _from_script(options.what, options.data) if options.what.suffix == ".py" else _from_files(options)
+        report = _report(given, options)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        print(f"fastdense diagnose: {error}", file=sys.stderr)
+        return 2
+    if options.html is not None:
+        report.save(options.html)
+    print(json.dumps(report.to_dict(), indent=2) if options.json else report)
+    return 1 if report.causes else 0
+
+
+def _report(given: tuple[Model, dict[str, Any]], options: argparse.Namespace) -> Diagnosis:
+    model, data = given
+    return model.diagnose(**data, verify=not options.no_trials, budget=options.budget)
+
+
+def _from_script(path: Path, arguments: list[str]) -> tuple[Model, dict[str, Any]]:
+    """Run a script as `python script.py` would, and take the model and data of its last `fit`."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is not there; give a script or a saved model")
+    seen: list[tuple[Model, dict[str, Any]]] = []
+    fit = Model.fit
+
+    def watched(self: Model, x: Any, y: Any, **options: Any) -> Any:
+        seen.append((self, {"x": x, "y": y, "sample_weight": options.get("sample_weight")}))
+        return fit(self, x, y, **options)
+
+    before = sys.argv, sys.path[:]
+    sys.argv, sys.path[0:0] = [str(path), *arguments], [str(path.parent.resolve())]
+    Model.fit = watched  # type: ignore[method-assign]
+    try:
+        runpy.run_path(str(path), run_name="__main__")
+    except (Exception, SystemExit) as error:
+        if not isinstance(error, SystemExit):
+            traceback.print_exc()
+            print(f"fastdense diagnose: {path} ended with an error; its last fit is explained", file=sys.stderr)
+    finally:
+        Model.fit = fit  # type: ignore[method-assign]
+        sys.argv, sys.path[:] = before
+    if not seen:
+        raise ValueError(f"{path} calls fit on no fastdense model; there is nothing to explain")
+    return seen[-1]
+
+
+def _from_files(options: argparse.Namespace) -> tuple[Model, dict[str, Any]]:
+    if len(options.data) != 1:
+        raise ValueError(f"{options.what} needs one file of data: an .npz with x and y, or a .csv with the target last")
+    model = load(options.what)
+    path = Path(options.data[0])
+    if path.suffix == ".npz":
+        with np.load(path) as file:
+            missing = [name for name in ("x", "y") if name not in file]
+            if missing:
+                raise ValueError(f"{path} holds {', '.join(file)}; it needs x and y: np.savez({path.name!r}, x=x, y=y)")
+            return model, {"x": file["x"], "y": file["y"]}
+    if path.suffix == ".csv":
+        table = np.genfromtxt(path, delimiter=",", ndmin=2)
+        if np.isnan(table[0]).all():  # the names of the columns
+            table = table[1:]
+        return model, {"x": table[:, :-1], "y": table[:, -1]}
+    raise ValueError(f"{path} is of a kind that is not read; give an .npz with x and y, or a .csv with the target last")

@@ -1,0 +1,59 @@
+"""data.rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..arrays import Array, beside, to_host
+
+ROWS = 256  # that decide where units go
+
+
+def sample(x: Array, rows: int = ROWS) -> Array:
+    """At most so many rows, evenly from the whole, in the host's memory."""
+    chosen = np.unique(np.linspace(0, len(x) - 1, min(rows, len(x))).astype(np.int64))
+    return np.ascontiguousarray(to_host(x[beside(chosen, x)]))
+
+
+@dataclass(frozen=True)
+class Shape:
+    """What the checks need to know about a net."""
+
+    inputs: int
+    outputs: int
+    dtype: str
+    loss_weight: float = 1.0  # factor of the loss, which every row's weight takes over
+    device: str = "cpu"  # "cuda": data may be on a GPU
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked data: `x` (n, inputs), `y` (n, outputs) or (n,) class ids, `w` float64 (n,) or None.
+
+    Each may be in the host's memory or, for a model on a GPU, there.
+    """
+
+    x: Array
+    y: Array
+    w: Array | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def weighted(self, weights: Array | None) -> Rows:
+        """The same rows with their weights multiplied by others."""
+        return Rows(self.x, self.y, _multiply(self.w, weights))
+
+    def part(self, rows: slice) -> Rows:
+        """Some of the rows, without a copy."""
+        return Rows(self.x[rows], self.y[rows], None if self.w is None else self.w[rows])
+
+    def on_host(self) -> Rows:
+        """The same rows in the host's memory, where arrays on a GPU are copied to."""
+        return Rows(to_host(self.x), to_host(self.y), None if self.w is None else to_host(self.w))
+
+
+def _multiply(a: Array | None, b: Array | None) -> Array | None:
+    return b if a is None else a if b is None else beside(a, b) * beside(b, a)

@@ -1,0 +1,106 @@
+"""data.weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from ..arrays import Array, as_array, beside, fail, first_place, namespace_of, to_host
+from ..losses import Loss
+from .checks import check_finite
+from .rows import Shape
+
+# ---- weights -------------------------------------------------------------------------------------------------------
+
+
+def check_weights(
+    where: str,
+    weights: object,
+    rows: int,
+    *,
+    name: str = "sample_weight",
+    dtype: str = "float64",
+    device: str | None = None,
+) -> Array | None:
+    """Return per-row weights as float64 (rows,), or None."""
+    if weights is None:
+        return None
+    array = as_array(where, name, weights, device)
+    needed = f"one weight per row, shape ({rows},), is needed"
+    if array.ndim == 2 and array.shape[1] == 1:
+        array = array.reshape(-1)
+    if array.ndim != 1 or len(array) != rows:
+        remedy = "weights per output are not supported" if array.ndim == 2 else f"pass {name} of the same length as x"
+        fail(where, f"{name} has shape {array.shape}", needed, remedy)
+    check_finite(where, name, array, dtype)
+    if (array < 0).any():
+        (row,) = first_place(array < 0)
+        fail(where, f"{name}[{row}] is {array[row].item():g}", "weights must be 0 or more", "use 0 to leave a row out")
+    contiguous: Array = namespace_of(array).ascontiguousarray(array, dtype=np.float64)
+    return contiguous
+
+
+def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: Loss) -> Array | None:
+    """Return the row weights that `class_weight` (a dict from class to weight, or 'balanced') means for targets `y`.
+
+    Classes that the dict does not name weigh 1. 'balanced' gives every class that occurs the same total weight.
+    """
+    if class_weight is None:
+        return None
+    if not isinstance(class_weight, Mapping) and not (isinstance(class_weight, str) and class_weight == "balanced"):
+        fail(
+            where,
+            f"class_weight is {class_weight!r}",
+            "a dict from class id to weight, or 'balanced', is needed",
+            "e.g. class_weight={0: 1.0, 1: 5.0}",
+        )
+    ids, classes = _classes_of(where, y, net, loss)
+    table = np.ones(classes)
+    if isinstance(class_weight, Mapping):
+        for key, weight in class_weight.items():
+            number = _class_key(key, loss)
+            if number is None or not 0 <= number < classes:
+                known = "-1 and 1, or 0 and 1" if loss.kind == "hinge" else f"0..{classes - 1}"
+                fail(where, f"class_weight names class {key!r}", f"the classes are {known}", "leave it out")
+            try:
+                table[number] = float(weight)
+            except (TypeError, ValueError):
+                table[number] = np.nan
+            if not (np.isfinite(table[number]) and table[number] >= 0):
+                fail(where, f"class_weight[{key!r}] is {weight!r}", "weights must be finite and 0 or more")
+    else:
+        counts = to_host(namespace_of(ids).bincount(ids, minlength=classes))
+        present = counts > 0
+        table[present] = len(ids) / (present.sum() * counts[present])
+    result: Array = beside(table, ids)[ids]
+    return result
+
+
+def _class_key(key: object, loss: Loss) -> int | None:
+    if not isinstance(key, (int, float, np.integer, np.floating)) or not np.isfinite(key) or key != int(key):
+        return None
+    return 0 if loss.kind == "hinge" and key == -1 else int(key)
+
+
+def _classes_of(where: str, y: Array, net: Shape, loss: Loss) -> tuple[Array, int]:
+    """Class id of every row, and the number of classes."""
+    if loss.sparse:
+        return y.astype(np.intp), net.outputs
+    if loss.kind == "categorical_crossentropy" and net.outputs > 1:
+        return y.argmax(axis=1), net.outputs
+    if net.outputs == 1 and loss.kind in ("binary_crossentropy", "hinge"):
+        if loss.kind == "binary_crossentropy" and not bool(((y == 0) | (y == 1)).all()):
+            fail(
+                where,
+                "class_weight was given and y holds probabilities",
+                "class_weight needs labels 0 and 1",
+                "pass sample_weight, one number per row, instead",
+            )
+        return (y[:, 0] > 0).astype(np.intp), 2
+    fail(
+        where,
+        f"class_weight was given with loss='{loss.kind}' and {net.outputs} outputs",
+        "class_weight needs one class per row",
+        "pass sample_weight, one number per row, instead",
+    )

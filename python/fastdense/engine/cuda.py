@@ -1,0 +1,215 @@
+"""The engine of device "cuda": the compiled one on the GPU, and beside it one on the CPU for what has no GPU version.
+
+Full-batch optimizers, K-FAC and the closed form of the last layer are computed by the CPU's engine on the same tensors:
+right, at the CPU's speed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..arrays import Array, beside, empty_beside, on_gpu, to_host
+from .gpu import require
+
+if TYPE_CHECKING:
+    from .protocol import Validation
+
+HOST_OPTIMIZERS = ("kfac", "lbfgs", "newton_cg", "levenberg_marquardt")
+
+
+def _wait_for(module: Any, arrays: Iterable[Array | None]) -> None:
+    """Wait for whatever still writes these arrays: work on the stream that their interface names."""
+    for array in arrays:
+        if array is not None and on_gpu(array):
+            stream = array.__cuda_array_interface__.get("stream")  # type: ignore[attr-defined]
+            if stream is not None:
+                module.wait_for_stream(stream)
+
+
+class Engine:
+    """See `fastdense.engine.Engine`.
+
+    Parameters
+    ----------
+    program : dict
+        What the net is, as docs/architecture.md describes it.
+
+    Raises
+    ------
+    fastdense.cuda.CudaUnavailable
+        If there is no GPU to compute on.
+    """
+
+    def __init__(self, program: dict[str, Any]) -> None:
+        self._module = require()
+        self._program = program
+        self._gpu = self._module.Engine(program)
+        self._host: Any = None  # made when it is needed first
+        self._trains_on_host = False
+        self._dtype = np.float64 if program["dtype"] == "float64" else np.float32
+
+    # ---- tensors and state -----------------------------------------------------------------------------------------
+
+    def get_tensors(self) -> list[Array]:
+        return list(self._gpu.get_tensors())
+
+    def set_tensors(self, tensors: list[Array]) -> None:
+        self._gpu.set_tensors(tensors)
+
+    def configure(self, training: dict[str, Any]) -> None:
+        optimizer = training["optimizer"]
+        on_host = optimizer["kind"] in HOST_OPTIMIZERS
+        if on_host:  # loss and metrics stay on the GPU
+            self._twin().configure(training)
+            kept = {
+                key: optimizer[key]
+                for key in ("weight_decay", "clipvalue", "clipnorm", "global_clipnorm")
+                if key in optimizer
+            }
+            training = {**training, "optimizer": {"kind": "sgd", "momentum": 0.0, "nesterov": False} | kept}
+        self._gpu.configure(training)
+        self._trains_on_host = on_host
+
+    def get_state(self) -> dict[str, Any]:
+        state: dict[str, Any] = (self._host if self._trains_on_host else self._gpu).get_state()
+        return state
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        (self._host if self._trains_on_host else self._gpu).set_state(state)
+
+    def _twin(self) -> Any:
+        """The CPU's engine with the tensors of this moment."""
+        from .. import _core
+
+        if self._host is None:
+            self._host = _core.Engine(self._program)
+        self._host.set_tensors(self._gpu.get_tensors())
+        return self._host
+
+    # ---- data ------------------------------------------------------------------------------------------------------
+
+    def _ready(self, *arrays: Array | None) -> None:
+        _wait_for(self._module, arrays)
+
+    def _room(self, x: Array) -> Any:
+        """Makes an array for results beside `x`; None lets the engine make NumPy's."""
+        return None if not on_gpu(x) else lambda shape: empty_beside(x, shape, self._dtype)
+
+    # ---- training and use ------------------------------------------------------------------------------------------
+
+    def train(self, x: Array, y: Array, w: Array | None, val: Validation | None, **options: Any) -> dict[str, Any]:
+        engine, data = self._gpu, [x, y, w, *(val or ())]
+        self._ready(*data)
+        if self._trains_on_host:
+            engine = self._host if options.get("goes_on") else self._twin()
+            data = [None if a is None else to_host(a) for a in data]
+        result: dict[str, Any] = engine.train(*data[:3], tuple(data[3:]) or None, **options)
+        if self._trains_on_host:
+            self._gpu.set_tensors(engine.get_tensors())
+        return result
+
+    def probe_period(self, rows: int, batch_size: int) -> int:
+        return int((self._host if self._trains_on_host else self._gpu).probe_period(rows, batch_size))
+
+    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
+        self._ready(x, y, w)
+        totals: Array = self._gpu.evaluate(x, y, w, n_threads=n_threads)
+        return totals
+
+    def predict_row(self, x: object) -> Array | None:
+        row: Array | None = self._gpu.predict_row(x)
+        return row
+
+    def predict(self, x: Array, out: Array, *, n_threads: int) -> None:
+        self._ready(x, out)
+        self._gpu.predict(x, out, n_threads=n_threads)
+
+    def loss_and_grad(
+        self, x: Array, y: Array, w: Array | None, *, training: bool, n_threads: int
+    ) -> tuple[float, list[Array]]:
+        self._ready(x, y, w)
+        found: tuple[float, list[Array]] = self._gpu.loss_and_grad(
+            x, y, w, training=training, n_threads=n_threads, empty=self._room(x)
+        )
+        return found
+
+    def solve_output(
+        self, x: Array, y: Array, w: Array | None, *, ridge: float, n_threads: int
+    ) -> tuple[Array, Array | None] | None:
+        self._ready(x, y, w)
+        data = (None if a is None else to_host(a) for a in (x, y, w))
+        found: tuple[Array, Array | None] | None = self._twin().solve_output(*data, ridge=ridge, n_threads=n_threads)
+        return found
+
+    def activations(self, x: Array, *, n_threads: int) -> list[Array]:
+        self._ready(x)
+        found: list[Array] = self._gpu.activations(x, n_threads=n_threads, empty=self._room(x))
+        return found
+
+
+class PopulationEngine:
+    """See `fastdense.runner.PopulationEngine`: many nets in one kernel.
+
+    Parameters
+    ----------
+    program : dict
+    seeds : ndarray of uint64, shape (starts,)
+    penalties : ndarray of shape (starts,), optional
+        Factor of every penalty of each net.
+
+    Raises
+    ------
+    fastdense.cuda.CudaUnavailable
+        If there is no GPU to compute on.
+    """
+
+    def __init__(self, program: dict[str, Any], seeds: Array, penalties: Array | None) -> None:
+        self._module = require()
+        self._nets = self._module.Population(program, seeds, penalties)
+
+    def configure(self, training: dict[str, Any]) -> None:
+        self._nets.configure(training)
+
+    def get_tensors(self) -> list[Array]:
+        return list(self._nets.get_tensors())
+
+    def set_tensors(self, tensors: list[Array]) -> None:
+        self._nets.set_tensors(tensors)
+
+    def get_slots(self) -> list[list[Array]]:
+        return list(self._nets.get_slots())
+
+    def get_numbers(self) -> Array:
+        numbers: Array = self._nets.get_numbers()
+        return numbers
+
+    def set_slots(self, slots: list[list[Array]], step: int, numbers: Array) -> None:
+        self._nets.set_slots(slots, step, numbers)
+
+    def train(self, x: Array, y: Array, w: Array | None, **options: Any) -> dict[str, Any]:
+        _wait_for(self._module, (x, y, w))
+        result: dict[str, Any] = self._nets.train(x, y, w, **options)
+        return result
+
+    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
+        _wait_for(self._module, (x, y, w))
+        losses: Array = self._nets.evaluate(x, y, w, n_threads=n_threads)
+        return losses
+
+    def predict(self, x: Array, out: Array, *, n_threads: int) -> None:
+        _wait_for(self._module, (x, out))
+        if not on_gpu(out):
+            self._nets.predict(x, out, n_threads=n_threads)
+            return
+        host = np.empty(out.shape, out.dtype)
+        self._nets.predict(x, host, n_threads=n_threads)
+        out[...] = beside(host, out)
+
+    def keep(self, which: Array) -> None:
+        self._nets.keep(which)
+
+    def restore(self, which: Array) -> None:
+        self._nets.restore(which)

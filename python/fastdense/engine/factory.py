@@ -1,0 +1,73 @@
+"""The one door to computing: what an engine must offer, and the choice of one by device name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..arguments import suggestion
+from .protocol import Engine
+
+DEVICES = ("cpu", "cuda", "reference")
+
+
+def check_device(device: object) -> str:
+    """Return `device` if it names a device, else raise with the nearest name."""
+    if isinstance(device, str) and device in DEVICES:
+        return device
+    near = suggestion("cuda" if device == "gpu" else str(device), DEVICES)
+    raise ValueError(f"device: {device!r} is not a device; needed: one of {', '.join(map(repr, DEVICES))}.{near}")
+
+
+def value_dtype(device: str, dtype: str) -> np.dtype[Any]:
+    """The dtype in which the engine of `device` holds its tensors: the reference engine always works in float64.
+
+    A bfloat16 net keeps float32 tensors and rounds what it multiplies.
+    """
+    return np.dtype(np.float64 if device == "reference" else np.float32 if dtype == "bfloat16" else dtype)
+
+
+def make_engine(device: str, program: dict[str, Any]) -> Engine:
+    """Make the engine that computes `program` on `device`.
+
+    Parameters
+    ----------
+    device : {"cpu", "cuda", "reference"}
+    program : dict
+        What the net is, as docs/architecture.md describes it.
+
+    Raises
+    ------
+    ValueError
+        If `device` is not a device.
+    RuntimeError
+        If this build has no engine for the device, or there is no GPU: then it is `fastdense.cuda.CudaUnavailable`.
+    """
+    check_device(device)
+    engine: Engine
+    if device == "reference":
+        from .. import reference
+
+        engine = reference.Engine(program)
+        return engine
+    if device == "cuda":
+        from . import cuda as cuda_engine
+        from . import gpu as cuda
+
+        try:
+            engine = cuda_engine.Engine(program)
+        except cuda.CudaUnavailable as error:
+            raise cuda.CudaUnavailable(f"device: 'cuda' was asked for, but {error}") from error
+        return engine
+    try:
+        from .. import _core
+    except ImportError as error:
+        if "FASTDENSE_ISA" in str(error):
+            raise RuntimeError(f"device: 'cpu' cannot be used: {error}; or unset FASTDENSE_ISA") from error
+        raise RuntimeError(
+            f"device: 'cpu' needs the compiled part of fastdense, which cannot be loaded ({error}); "
+            "reinstall with pip install --force-reinstall fastdense, or use device='reference' (slow, NumPy only)"
+        ) from error
+    engine = _core.Engine(program)
+    return engine

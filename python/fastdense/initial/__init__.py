@@ -1,0 +1,1 @@
+"""Data-dependent initial values."""

@@ -1,0 +1,145 @@
+"""Better starts: hidden units spread over the data. For many nets at once, (starts, ...) in front.
+
+Random numbers are those of `fastdense.initializers`, under tensor numbers that no model uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from ..arrays import Array
+from ..data.rows import Rows
+from ..initializers import Data
+from ..layers import Dense
+from ..network import Net
+
+FIRST_INDEX = 1 << 20  # of the random numbers
+INSIDE = (0.05, 0.95)  # the share of the data between which a unit's hyperplane lies
+RIDGE = 1e-3  # of the mean diagonal, for the last layer
+SMALL = 64  # kernels up to this size have their directions pushed apart
+CHUNK = 1 << 24  # numbers worked on at once
+SOLVABLE = ("mse", "mae", "huber", "log_cosh", "quantile", "mape")
+Outputs = Callable[[list[Array], int], Array]  # (tensors, layer) -> outputs of that layer (starts or 1, rows, units)
+
+
+def asks_for_data(net: Net) -> list[int]:
+    """Numbers of the layers with ``kernel_initializer="data"``."""
+    return [i for i, one in enumerate(net.layers) if isinstance(getattr(one, "kernel_initializer", None), Data)]
+
+
+def spread_over_data(
+    net: Net,
+    data: Rows,
+    loss_kind: str,
+    seeds: Array,
+    tensors: list[Array],
+    of: Outputs,
+    which: Sequence[int] | None = None,
+) -> None:
+    """Place the hidden units of nets over the data, in place; see `fastdense.start_on_data`.
+
+    Parameters
+    ----------
+    net : Net
+    data : Rows
+        The rows that `of` answers for, and their targets.
+    loss_kind : str
+    seeds : ndarray of uint64, shape (starts,)
+    tensors : list of ndarray
+        First values of all tensors; those of dense layers are replaced, layer by layer.
+    of : callable
+        Outputs of a layer for the tensors so far.
+    which : sequence of int, optional
+        Numbers of the layers to place; all dense ones if None.
+    """
+    place = 0
+    for number, layer in enumerate(net.layers):
+        width = net.widths[number - 1] if number else net.inputs
+        count = len(layer.tensors(width))
+        if isinstance(layer, Dense) and (which is None or number in which):
+            below = np.asarray(data.x, dtype=np.float64)[None] if number == 0 else of(tensors, number - 1)
+            last = number == net.output_layer
+            if not last:
+                kernel = _directions(seeds, number, width, layer.units)
+                kernel, bias = through_data(
+                    below, kernel, random_numbers(seeds, 2 * number + 1, layer.units), layer.use_bias
+                )
+                tensors[place] = kernel
+                if layer.use_bias:
+                    tensors[place + 1] = bias
+            elif layer.activation == "linear" and loss_kind in SOLVABLE:
+                y = net.before_rescaling(np.asarray(data.y, dtype=np.float64), [tensor[0] for tensor in tensors])
+                solved = _least_squares(below, y, layer.use_bias, len(seeds))
+                tensors[place : place + len(solved)] = solved
+        place += count
+
+
+def random_numbers(seeds: Array, index: int, n: int, kind: str = "uniform") -> Array:
+    from .._core import random_many
+
+    return np.asarray(random_many(np.ascontiguousarray(seeds, dtype=np.uint64), FIRST_INDEX + index, n, kind))
+
+
+def _directions(seeds: Array, number: int, inputs: int, units: int) -> Array:
+    """Unit vectors (starts, inputs, units) that point in ways as different as there are."""
+    d = random_numbers(seeds, 2 * number, inputs * units, "normal").reshape(len(seeds), inputs, units)
+    d /= np.maximum(np.linalg.norm(d, axis=1, keepdims=True), 1e-12)
+    if inputs * units > SMALL:
+        blocks = []
+        for first in range(0, units, inputs):
+            block = d[:, :, first : first + inputs]
+            q, r = np.linalg.qr(block)
+            blocks.append(q * np.where(np.diagonal(r, axis1=1, axis2=2) < 0, -1.0, 1.0)[:, None])
+        return np.concatenate(blocks, axis=2)
+    apart = 1.0 - np.eye(units)
+    for _ in range(100 if inputs > 1 else 0):  # charges on a sphere
+        push = np.exp(2 * np.matmul(d.transpose(0, 2, 1), d)) * apart
+        d = d - 0.2 / units * np.matmul(d, push)
+        d /= np.maximum(np.linalg.norm(d, axis=1, keepdims=True), 1e-12)
+    return d
+
+
+def through_data(below: Array, kernel: Array, uniform: Array, use_bias: bool) -> tuple[Array, Array]:
+    """Scale units so that they vary by 1 over the rows, and let each one's hyperplane cut the rows at another share."""
+    starts, _, units = kernel.shape
+    bias = np.zeros((starts, units))
+    order = np.argsort(uniform, axis=1).argsort(axis=1)  # which unit gets which share
+    low, high = INSIDE
+    shares = low + (high - low) * (order + np.modf(uniform * 4099.0)[0]) / units
+    rows = below.shape[1]
+    step = max(1, CHUNK // (rows * units))
+    for first in range(0, starts, step):
+        part = slice(first, first + step)
+        z = np.matmul(below if len(below) == 1 else below[part], kernel[part])
+        size = z.std(axis=1)
+        size = np.where(size > 1e-12, size, 1.0)
+        kernel[part] /= size[:, None]
+        if use_bias:
+            z = np.sort(z, axis=1)
+            at = np.minimum((shares[part] * rows).astype(np.int64), rows - 1)
+            above = np.minimum(at + 1, rows - 1)
+            # between two rows: on one of them, rounding would decide whether the unit is on
+            cut = 0.5 * sum(np.take_along_axis(z, k[:, None], axis=1)[:, 0] for k in (at, above))
+            bias[part] = -cut / size
+    return kernel, bias
+
+
+def _least_squares(below: Array, y: Array, use_bias: bool, starts: int) -> list[Array]:
+    """The last layer that fits the targets y best (ridge), for each start: kernel and bias."""
+    below = np.broadcast_to(below, (starts, *below.shape[1:]))
+    rows, width = below.shape[1:]
+    solved = np.zeros((starts, width + 1, y.shape[1]))
+    step = max(1, CHUNK // (rows * (width + 1)))
+    for first in range(0, starts, step):
+        h = np.asarray(below[first : first + step], dtype=np.float64)
+        mean, target = (h.mean(axis=1, keepdims=True), y.mean(axis=0)) if use_bias else (0.0 * h[:, :1], 0.0 * y[0])
+        h = h - mean
+        gram = np.matmul(h.transpose(0, 2, 1), h)
+        ridge = RIDGE * np.trace(gram, axis1=1, axis2=2) / width + 1e-30
+        gram += ridge[:, None, None] * np.eye(width)
+        kernel = np.linalg.solve(gram, np.matmul(h.transpose(0, 2, 1), y - target))
+        solved[first : first + step, :width] = kernel
+        solved[first : first + step, width] = target - np.matmul(mean, kernel)[:, 0]
+    return [solved[:, :width], solved[:, width]] if use_bias else [solved[:, :width]]

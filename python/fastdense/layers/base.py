@@ -1,0 +1,84 @@
+"""The base of the layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import initializers
+from ..initializers import Draw
+from ..specs import Config, Spec, resolve
+
+
+def get(value: Any, where: str = "layer") -> Layer:
+    """Return a layer from an object, a name, a class or a config dict; see `fastdense.specs.resolve`."""
+    return resolve(Layer, value, where)
+
+
+Array = NDArray[np.float64]
+DrawFor = Callable[[tuple[int, ...]], Draw]
+
+
+class TensorSpec(NamedTuple):
+    """A tensor of a layer: its name within the layer, its shape, and whether training changes it by its gradient."""
+
+    name: str
+    shape: tuple[int, ...]
+    trainable: bool
+
+
+class Layer(Spec, family="layer"):
+    """Base of the layers."""
+
+    name: str | None = None
+
+    def output_width(self, inputs: int) -> int:
+        """Return the number of outputs for this number of inputs."""
+        return inputs
+
+    def lower(self) -> list[Config]:
+        """Return the ops of the layer as the engines take them."""
+        raise NotImplementedError
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        """Return the layer's tensors, in the order in which the engines keep them."""
+        return []
+
+    def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
+        """Return the first values of the tensors.
+
+        Parameters
+        ----------
+        inputs : int
+            Width of the layer's input.
+        draw : callable
+            Called once for every tensor, in order, with its shape; returns the tensor's random source
+            (`fastdense.initializers.Draws` is one).
+        """
+        return [self._initializer(spec.name)(spec.shape, *draw(spec.shape)) for spec in self.tensors(inputs)]
+
+    def many_initial_values(self, inputs: int, seeds: Any, index: int) -> list[Array]:
+        """Return the first values for many models: each of shape (seeds, ...).
+
+        Parameters
+        ----------
+        inputs : int
+        seeds : ndarray of uint64
+        index : int
+            Number of the layer's first tensor in the model.
+        """
+        specs = self.tensors(inputs)
+        if type(self).initial_values is Layer.initial_values:
+            return [self._initializer(s.name).many(s.shape, seeds, index + i) for i, s in enumerate(specs)]
+        each = []
+        for seed in seeds:
+            draws = initializers.Draws(int(seed))
+            draws.index = index
+            each.append(self.initial_values(inputs, draws))
+        return [np.stack(values) for values in zip(*each, strict=True)]
+
+    def _initializer(self, tensor: str) -> initializers.Initializer:
+        return initializers.Ones() if tensor in ("gamma", "moving_variance", "variance") else initializers.Zeros()

@@ -1,0 +1,55 @@
+"""layers.normalization."""
+
+from __future__ import annotations
+
+from ..arguments import number, optional_text
+from ..specs import Config
+from .base import Layer, TensorSpec
+
+
+class BatchNorm(Layer, names=("batch_norm", "BatchNormalization")):
+    """Scales each unit to mean 0, variance 1 over the batch, then by a learned gamma and beta (Ioffe & Szegedy, 2015).
+
+    In training the mean and (biased) variance are those of the batch; otherwise their moving averages are used.
+
+    Parameters
+    ----------
+    momentum : float
+        ``moving = momentum * moving + (1 - momentum) * batch``; 0.99 is PyTorch's 0.01.
+    epsilon : float
+        Added to the variance; PyTorch's default is 1e-5.
+    name : str, optional
+    """
+
+    def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, name: str | None = None) -> None:
+        self.momentum = number("BatchNorm: momentum", momentum, least=0, most=1)
+        self.epsilon = number("BatchNorm: epsilon", epsilon, above=0)
+        self.name = optional_text("BatchNorm: name", name)
+
+    def lower(self) -> list[Config]:
+        return [{"kind": "batch_norm", "momentum": self.momentum, "epsilon": self.epsilon}]
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        names = (("gamma", True), ("beta", True), ("moving_mean", False), ("moving_variance", False))
+        return [TensorSpec(name, (inputs,), trainable) for name, trainable in names]
+
+
+class LayerNorm(Layer, names=("layer_norm", "LayerNormalization")):
+    """Scales each row to mean 0 and variance 1 over its units, then by a learned gamma and beta (Ba et al., 2016).
+
+    Parameters
+    ----------
+    epsilon : float
+        Added to the variance.
+    name : str, optional
+    """
+
+    def __init__(self, epsilon: float = 1e-3, name: str | None = None) -> None:
+        self.epsilon = number("LayerNorm: epsilon", epsilon, above=0)
+        self.name = optional_text("LayerNorm: name", name)
+
+    def lower(self) -> list[Config]:
+        return [{"kind": "layer_norm", "epsilon": self.epsilon}]
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        return [TensorSpec(name, (inputs,), True) for name in ("gamma", "beta")]

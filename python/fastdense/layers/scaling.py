@@ -1,0 +1,199 @@
+"""Layers of fixed numbers: `Normalization`, which takes them from the data, and `Rescaling`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from ..arguments import number, optional_text
+from ..arrays import as_array, first_place, namespace_of, on_gpu, to_host
+from ..initializers import Initializer
+from ..specs import Config
+from .base import Array, DrawFor, Layer, TensorSpec
+
+# Rows times columns that `Normalization.adapt` holds as float64 at a time.
+_CHUNK_ELEMENTS = 1 << 20
+
+
+class Normalization(Layer, names=("normalization",)):
+    """Scales each column of the data to mean 0 and variance 1; a constant column becomes 0.
+
+    Mean and variance come from `adapt`, or else from the data of the first ``fit``. They are kept here as
+    ``layer.mean`` and ``layer.variance`` (read-only float64 arrays, None before) and are tensors of the model, saved
+    with its weights; they are no part of the config. `adapt` may also be called on the layer of a model that is built
+    already: every call makes new arrays, which the model notices (``layer.mean is not ...``) and takes over before it
+    computes the next time.
+
+    Parameters
+    ----------
+    name : str, optional
+    """
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = optional_text("Normalization: name", name)
+        self.mean: Array | None = None
+        self.variance: Array | None = None
+
+    @property
+    def adapted(self) -> bool:
+        """Whether mean and variance are known."""
+        return self.mean is not None
+
+    def adapt(self, x: ArrayLike) -> Normalization:
+        """Take mean and variance from data, read piece by piece, so that a memory-mapped array may be of any size.
+
+        Parameters
+        ----------
+        x : array of shape (n, columns)
+            Bool, integer or float; one on a GPU is worked on there.
+
+        Returns
+        -------
+        Normalization
+            The layer itself.
+
+        Raises
+        ------
+        ValueError
+            If the data is empty, not two-dimensional, not numeric, or holds NaN or infinity.
+        """
+        where = "Normalization.adapt"
+        data = as_array(where, "x", x, "cuda") if on_gpu(x) else np.asarray(x)
+        if data.ndim != 2 or 0 in data.shape:
+            raise ValueError(f"{where}: data of shape {data.shape}. Give an array of shape (rows, columns), not empty.")
+        if data.dtype.kind not in "biuf":
+            raise ValueError(f"{where}: data of dtype {data.dtype}. Convert it to numbers, for example float32.")
+        if self.mean is not None and self.mean.size != data.shape[1]:
+            raise ValueError(
+                f"{where}: data with {data.shape[1]} columns, but the layer has {self.mean.size}. Give as many columns."
+            )
+        self.set_statistics(*_mean_and_variance(data, where))
+        return self
+
+    def set_statistics(self, mean: ArrayLike, variance: ArrayLike) -> None:
+        """Set mean and variance, one number per column each; for a model that has read them from a file."""
+        m, v = np.array(mean, dtype=np.float64), np.array(variance, dtype=np.float64)
+        if m.ndim != 1 or m.shape != v.shape or not np.isfinite(m).all() or not (np.isfinite(v) & (v >= 0)).all():
+            raise ValueError(
+                f"Normalization: mean of shape {m.shape} and variance of shape {v.shape}. "
+                "Give two finite vectors of one length, the variance at least 0."
+            )
+        m.flags.writeable = v.flags.writeable = False
+        self.mean, self.variance = m, v
+
+    def lower(self) -> list[Config]:
+        return [{"kind": "normalization"}]
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        if self.mean is not None and self.mean.size != inputs:
+            raise ValueError(
+                f"Normalization: adapted to {self.mean.size} columns, but its input has {inputs}. "
+                "Call adapt with data of that width."
+            )
+        return [TensorSpec(name, (inputs,), False) for name in ("mean", "variance")]
+
+    def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
+        values = super().initial_values(inputs, draw)
+        return values if self.mean is None or self.variance is None else [self.mean.copy(), self.variance.copy()]
+
+
+def _mean_and_variance(data: NDArray[Any], where: str) -> tuple[Array, Array]:
+    """Return the mean and biased variance of each column.
+
+    The first row is subtracted before anything is summed, so that a constant column has variance exactly 0; pieces are
+    merged by the rule of Chan, Golub & LeVeque (1979).
+    """
+    xp = namespace_of(data)
+    rows, columns = data.shape
+    step = max(1, _CHUNK_ELEMENTS // columns)
+    origin = data[0].astype(np.float64)
+    mean, squares = xp.zeros(columns), xp.zeros(columns)
+    for start in range(0, rows, step):
+        piece = data[start : start + step].astype(np.float64)
+        finite = xp.isfinite(piece)
+        if not finite.all():
+            row, column = first_place(~finite)
+            raise ValueError(
+                f"{where}: data holds {piece[row, column].item()} at row {start + row}, column {column}. "
+                "Remove or fill such values first."
+            )
+        with np.errstate(over="ignore", invalid="ignore"):
+            piece -= origin
+            piece_mean = piece.mean(axis=0)
+            gap, done = piece_mean - mean, start + len(piece)
+            squares += xp.square(piece - piece_mean).sum(axis=0) + gap**2 * (start * len(piece) / done)
+            mean += gap * (len(piece) / done)
+    if not xp.isfinite(squares).all():
+        raise ValueError(f"{where}: the variance of the data overflows. Scale it down first.")
+    return to_host(origin + mean), to_host(squares / rows)
+
+
+class _Given(Initializer):
+    """The numbers that a layer was given, one for all columns or one per column."""
+
+    _random: ClassVar[str] = "no"
+
+    def __init__(self, numbers: float | list[float]) -> None:
+        self.numbers = numbers
+
+    def values(self, shape: tuple[int, ...], seed: int, index: int) -> Array:
+        made = np.empty(shape)
+        made[:] = self.numbers
+        return made
+
+
+class Rescaling(Layer, names=("rescaling",)):
+    """``x * scale + offset`` with fixed numbers, which training leaves alone. It may stand anywhere in a net.
+
+    At the end it undoes a scaling of the targets: ``[..., Dense(1), Rescaling(y.std(), y.mean())]`` takes and gives raw
+    targets while the layers before it work with numbers of about 1. ``Rescaling(1 / 255)`` at the front scales pixels.
+    softmax must end a net, so it cannot come before a Rescaling.
+
+    Scale and offset are tensors of the model, in its dtype.
+
+    Parameters
+    ----------
+    scale, offset : float or sequence of float
+        One number for all columns, or one per column. A scale of 0 is refused: nothing would be left of the column.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError, TypeError
+        If a number is not finite, a scale is 0, or (in a net) there are not as many numbers as columns.
+    """
+
+    def __init__(self, scale: ArrayLike, offset: ArrayLike = 0.0, name: str | None = None) -> None:
+        self.scale = _one_or_more("Rescaling: scale", scale)
+        self.offset = _one_or_more("Rescaling: offset", offset)
+        if 0.0 in np.atleast_1d(self.scale):
+            raise ValueError("Rescaling: scale holds 0, which leaves nothing of a column. Give numbers other than 0.")
+        self.name = optional_text("Rescaling: name", name)
+
+    def lower(self) -> list[Config]:
+        return [{"kind": "rescaling"}]
+
+    def tensors(self, inputs: int) -> list[TensorSpec]:
+        for name, numbers in (("scale", self.scale), ("offset", self.offset)):
+            if isinstance(numbers, list) and len(numbers) != inputs:
+                raise ValueError(
+                    f"Rescaling: {name} holds {len(numbers)} numbers, but its input has {inputs} columns. "
+                    "Give one number for all, or one per column."
+                )
+        return [TensorSpec(name, (inputs,), False) for name in ("scale", "offset")]
+
+    def _initializer(self, tensor: str) -> Initializer:
+        return _Given(self.scale if tensor == "scale" else self.offset)
+
+
+def _one_or_more(where: str, value: Any) -> float | list[float]:
+    """Return a number, or a list of numbers."""
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
+        return number(where, value)
+    if not value:
+        raise ValueError(f"{where} is empty. Give one number, or one per column.")
+    return [number(f"{where}[{i}]", item) for i, item in enumerate(value)]

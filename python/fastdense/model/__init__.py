@@ -1,0 +1,1 @@
+"""The model: its layers, weights, training, use, and files."""

@@ -1,0 +1,264 @@
+"""What a model is before anything is computed: its layers, their names and tensors, and the program for an engine."""
+
+from __future__ import annotations
+
+import copy
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .arguments import integer
+from .arrays import Array, check_memory
+from .initializers import Draws
+from .layers import Layer, Normalization, Rescaling, Residual, TensorSpec
+from .layers import get as get_layer
+
+DTYPES = ("float32", "float64", "bfloat16")
+PRECISIONS = {"tf32": ("float32",), "bfloat16": ("float32", "bfloat16")}  # and the dtypes that they go with
+
+
+@dataclass
+class Statistics:
+    """The `Normalization` that a net begins with, and where its mean and variance come from.
+
+    `given` is the object that the user handed over, `layer` the net's own copy, so that models built from the same
+    objects stay apart. `origin` is None before anything is known, "adapt" if `adapt`, `set_weights` or a file gave the
+    statistics, "fit" if the first fit took them. They are the net's first two tensors.
+    """
+
+    given: Normalization
+    layer: Normalization
+    origin: str | None = None
+    seen_given: Array | None = None
+    seen: Array | None = None
+
+    @classmethod
+    def of(cls, given: Normalization, layer: Normalization) -> Statistics:
+        """As both objects are when the net is made."""
+        return cls(given, layer, None if layer.mean is None else "adapt", given.mean, layer.mean)
+
+    def changed(self) -> bool:
+        """Whether `adapt` was called on either object since the last look; the net's copy then has the new values."""
+        if self.given.mean is not self.seen_given and self.given.mean is not None and self.given.variance is not None:
+            self.seen_given = self.given.mean
+            self.layer.set_statistics(self.given.mean, self.given.variance)
+        if self.layer.mean is self.seen:
+            return False
+        self.seen, self.origin = self.layer.mean, "adapt"
+        return True
+
+    def values(self) -> list[Array]:
+        """Mean and variance."""
+        assert self.layer.mean is not None and self.layer.variance is not None
+        return [self.layer.mean, self.layer.variance]
+
+    def take(self, mean: Array, variance: Array, origin: str | None) -> None:
+        """Take over statistics that are in the tensors already."""
+        if origin is not None:
+            self.layer.set_statistics(mean, variance)
+        self.seen, self.origin = self.layer.mean, origin
+
+
+class Net:
+    """Layers put together.
+
+    Parameters
+    ----------
+    layers : list
+        Layers, names of layers or their config dicts.
+    inputs : int
+    seed : int
+    dtype : {"float32", "float64", "bfloat16"}
+    precision : {None, "tf32", "bfloat16"}
+        To what matrix products round their operands: None is what `dtype` says; "bfloat16" makes that the dtype.
+
+    Attributes
+    ----------
+    layers : list of Layer
+    names : list of str
+        One name per layer, all different.
+    widths : list of int
+        Outputs of each layer.
+    ends : list of int
+        Number of the last op of each layer.
+    output_layer : int
+        Number of the layer that makes the outputs: the last one that is no `Rescaling`.
+    tensors : list of TensorSpec
+        All tensors in the engines' order, named "layer/tensor".
+    statistics : Statistics or None
+    ops : list of dict
+        The program's ops.
+    program : dict
+        The net as the engines take it.
+    """
+
+    def __init__(self, layers: Sequence[Any], inputs: int, seed: int, dtype: str, precision: str | None = None) -> None:
+        if isinstance(layers, (str, Layer)) or not isinstance(layers, Sequence):
+            raise TypeError(f"Model: layers is {layers!r}; a list of layers is needed: e.g. [fd.Dense(10)]")
+        if not layers:
+            raise ValueError("Model: layers is empty; a net needs at least one layer: e.g. [fd.Dense(10)]")
+        self.inputs = integer("Model: inputs", inputs, least=1)
+        self.seed = integer("Model: seed", seed, least=0, most=2**64 - 1)
+        if dtype not in DTYPES:
+            raise ValueError(f"Model: dtype is {dtype!r}; needed: 'float32', 'float64' or 'bfloat16'")
+        self.dtype, self.precision = _checked_precision(str(dtype), precision)
+        given = [get_layer(layer, f"Model: layers[{i}]") for i, layer in enumerate(layers)]
+        self.layers = [copy.deepcopy(layer) if isinstance(layer, Normalization) else layer for layer in given]
+        _check_normalizations(self.layers)
+        self.names = _unique_names(self.layers)
+        self.widths: list[int] = []
+        self.ends: list[int] = []
+        self.tensors: list[TensorSpec] = []
+        ops: list[dict[str, Any]] = []
+        width = self.inputs
+        for layer, name in zip(self.layers, self.names, strict=True):
+            ops += layer.lower()
+            self.tensors += [TensorSpec(f"{name}/{t.name}", t.shape, t.trainable) for t in layer.tensors(width)]
+            width = layer.output_width(width)
+            self.widths.append(width)
+            self.ends.append(len(ops) - 1)
+        self.outputs = width
+        made = [i for i, layer in enumerate(self.layers) if not isinstance(layer, Rescaling)]
+        self.output_layer = max(made, default=0)
+        user, own = given[0], self.layers[0]
+        self.statistics: Statistics | None = None
+        if isinstance(user, Normalization) and isinstance(own, Normalization):
+            self.statistics = Statistics.of(user, own)
+        for op in ops[:-1]:
+            if op.get("activation") == "softmax":
+                raise ValueError(
+                    "Model: softmax is used before the last layer; softmax must end a net: "
+                    "use another activation there, e.g. 'relu'"
+                )
+        self.ops = ops
+        lowered = self.precision or self.dtype
+        self.program: dict[str, Any] = {"inputs": self.inputs, "seed": self.seed, "dtype": lowered, "ops": ops}
+        self.itemsize = 8 if self.dtype == "float64" else 4
+        check_memory(
+            "Model",
+            3 * self.itemsize * self.count(),
+            f"a net of {self.count():,} parameters (with gradients and the first values)",
+            "use smaller layers",
+        )
+
+    def count(self, trainable: bool | None = None) -> int:
+        """Number of parameters: all, or only those that training changes by their gradient (or the others)."""
+        return _count(t for t in self.tensors if trainable is None or t.trainable == trainable)
+
+    def initial_values(self) -> list[Array]:
+        """First values of all tensors, float64."""
+        draws, width = Draws(self.seed), self.inputs
+        values: list[Array] = []
+        for layer, outputs in zip(self.layers, self.widths, strict=True):
+            values += layer.initial_values(width, draws)
+            width = outputs
+        return values
+
+    def initial_values_of(self, seeds: Array) -> list[Array]:
+        """First values of all tensors for nets like this one with other seeds, float64, one entry per seed in front."""
+        values: list[Array] = []
+        for layer, inputs in zip(self.layers, [self.inputs, *self.widths], strict=False):
+            made = layer.many_initial_values(inputs, seeds, len(values))
+            values += made
+        return values
+
+    def before_rescaling(self, y: Array, tensors: Sequence[Array]) -> Array:
+        """Targets (rows, outputs) taken back through the rescalings that end the net: those of `output_layer`."""
+        for layer in range(len(self.layers) - 1, self.output_layer, -1):
+            first = 2 * (layer - len(self.layers))
+            y = (y - tensors[first + 1]) / tensors[first]
+        return y
+
+    def config_layers(self) -> list[dict[str, Any]]:
+        """The layers as config dicts."""
+        return [layer.to_dict() for layer in self.layers]
+
+    def fresh_layers(self) -> list[Layer]:
+        """Layers for a clone: statistics that the user gave stay, those of the first fit are forgotten."""
+        layers = copy.deepcopy(self.layers)
+        if self.statistics is not None and self.statistics.origin != "adapt":
+            layers[0] = Normalization(layers[0].name)
+        return layers
+
+    def summary(self, title: str) -> str:
+        """The table that `Model.summary` prints."""
+        rows, inputs = [], self.inputs
+        for layer, name, width in zip(self.layers, self.names, self.widths, strict=True):
+            rows.append((f"{name} ({type(layer).__name__})", f"(rows, {width})", f"{_count(layer.tensors(inputs)):,}"))
+            inputs = width
+        heads = ("Layer (type)", "Output shape", "Param #")
+        sizes = [max(len(row[i]) for row in (heads, *rows)) + 3 for i in range(3)]
+        line = "-" * sum(sizes)
+
+        def text(row: tuple[str, str, str]) -> str:
+            return f"{row[0]:<{sizes[0]}}{row[1]:<{sizes[1]}}{row[2]:>{sizes[2]}}"
+
+        totals = [
+            f"{label}: {count:,} ({_bytes(count * self.itemsize)})"
+            for label, count in (
+                ("Total params", self.count()),
+                ("Trainable params", self.count(True)),
+                ("Non-trainable params", self.count(False)),
+            )
+        ]
+        body = [f'Model: "{title}" ({self.inputs} inputs)', line, text(heads), line, *map(text, rows), line, *totals]
+        return "\n".join(body)
+
+
+def _checked_precision(dtype: str, precision: object) -> tuple[str, str | None]:
+    """Both names of one and the same thing, as they fit together."""
+    if precision is None:
+        return dtype, "bfloat16" if dtype == "bfloat16" else None
+    if not isinstance(precision, str) or precision not in PRECISIONS:
+        raise ValueError(f"Model: precision is {precision!r}; needed: None, 'tf32' or 'bfloat16'")
+    if dtype not in PRECISIONS[precision]:
+        raise ValueError(
+            f"Model: precision is {precision!r} and dtype {dtype!r}; products round float32 operands: "
+            "use dtype='float32', or leave out precision"
+        )
+    return "bfloat16" if precision == "bfloat16" else dtype, precision
+
+
+def _count(tensors: Iterable[TensorSpec]) -> int:
+    return sum(math.prod(tensor.shape) for tensor in tensors)
+
+
+def _check_normalizations(layers: Sequence[Layer], where: str = "layers") -> None:
+    """Raise if a `Normalization` is anywhere but at the very beginning."""
+    for i, layer in enumerate(layers):
+        if isinstance(layer, Normalization) and (i > 0 or where != "layers"):
+            raise ValueError(
+                f"Model: {where}[{i}] is a Normalization; it must be the first layer, since it scales the data: "
+                "use BatchNorm or LayerNorm inside a net"
+            )
+        if isinstance(layer, Residual):
+            _check_normalizations(layer.layers, f"{where}[{i}].layers")
+
+
+def _unique_names(layers: Sequence[Layer]) -> list[str]:
+    """The name of each layer: its own, else that of its class with a number from the second on."""
+    taken: dict[str, int] = {}
+    for i, layer in enumerate(layers):
+        if layer.name is not None:
+            if layer.name in taken:
+                raise ValueError(
+                    f"Model: layers[{taken[layer.name]}] and layers[{i}] are both named {layer.name!r}; "
+                    "names must differ: give one of them another name="
+                )
+            taken[layer.name] = i
+    names: list[str] = []
+    for layer in layers:
+        plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(layer).__name__).lower()
+        number, name = 0, layer.name or plain
+        while layer.name is None and (name in taken or name in names):
+            number += 1
+            name = f"{plain}_{number}"
+        names.append(name)
+    return names
+
+
+def _bytes(count: int) -> str:
+    power = 0 if count < 1024 else min(3, int(math.log2(count)) // 10)
+    return f"{count} B" if power == 0 else f"{count / 1024**power:.2f} {('KiB', 'MiB', 'GiB')[power - 1]}"

@@ -1,0 +1,50 @@
+"""Optimizers: how a step changes the parameters, given the gradient.
+
+Formulas and defaults are those of Keras 3. In them ``w`` is a parameter, ``g`` its gradient (penalties included),
+``lr`` the learning rate of the step and ``t`` the step counted from 1. Before the update the gradient is clipped, if
+asked for, and then the weights decay.
+
+Arguments that every optimizer takes, by keyword:
+
+weight_decay : float, optional
+    Each step first makes every parameter smaller: ``w -= lr * weight_decay * w`` (decoupled, unlike an l2 penalty).
+clipnorm : float, optional
+    Scales the gradient of each tensor down to this norm.
+clipvalue : float, optional
+    Cuts each element of the gradient to [-clipvalue, clipvalue].
+global_clipnorm : float, optional
+    Scales all gradients together down to this norm. At most one of the three clips may be given.
+
+``learning_rate`` is a number or a `fastdense.schedules.Schedule`, and may be assigned at any time, also between two
+calls of ``fit``; everything else is fixed once the optimizer is made.
+
+The full-batch optimizers (LBFGS, LevenbergMarquardt, NewtonCG) take none of these arguments; see
+`fastdense.optimizers.full_batch`.
+"""
+
+from __future__ import annotations
+
+from .base import Optimizer, Rate, get
+from .first_order import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
+from .full_batch import LBFGS, LevenbergMarquardt, NewtonCG, Solver
+from .matrix import KFAC, Muon
+
+__all__ = [
+    "KFAC",
+    "LBFGS",
+    "SGD",
+    "Adadelta",
+    "Adagrad",
+    "Adam",
+    "AdamW",
+    "LevenbergMarquardt",
+    "Lion",
+    "Muon",
+    "Nadam",
+    "NewtonCG",
+    "Optimizer",
+    "RMSprop",
+    "Rate",
+    "Solver",
+    "get",
+]

@@ -1,0 +1,103 @@
+"""The base of all optimizers: the arguments they share, and the learning rates of steps."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..arguments import number, suggestion
+from ..schedules import Schedule
+from ..schedules import get as get_schedule
+from ..specs import Config, Spec, resolve
+
+Rate = float | Schedule
+_CLIPS = ("clipvalue", "clipnorm", "global_clipnorm")
+
+
+class Optimizer(Spec, family="optimizer"):
+    """Base of the optimizers."""
+
+    kind: ClassVar[str]
+    _hyperparameters: ClassVar[tuple[str, ...]]
+    learning_rate: Rate
+    full_batch: ClassVar[bool] = False  # whether a step takes all rows; see `fastdense.solvers`
+
+    def __init__(
+        self,
+        learning_rate: Rate,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        self.learning_rate = learning_rate
+        self.weight_decay = self._optional("weight_decay", weight_decay, least=0)
+        self.clipnorm = self._optional("clipnorm", clipnorm, above=0)
+        self.clipvalue = self._optional("clipvalue", clipvalue, above=0)
+        self.global_clipnorm = self._optional("global_clipnorm", global_clipnorm, above=0)
+        given = [f"{name}={getattr(self, name)}" for name in _CLIPS if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"{type(self).__name__}: {' and '.join(given)}. Give at most one kind of clipping.")
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if name == "learning_rate":
+            value = self._rate(value)
+        elif name not in self.__signature__.parameters:
+            near = suggestion(name, self.__signature__.parameters)
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{near}")
+        elif name in self.__dict__:
+            raise AttributeError(
+                f"{type(self).__name__}: {name} is fixed; only learning_rate may be assigned. "
+                f"Make a new {type(self).__name__}({name}=...) and compile again."
+            )
+        super().__setattr__(name, value)
+
+    def _rate(self, value: object) -> Rate:
+        where = f"{type(self).__name__}: learning_rate"
+        if isinstance(value, (Schedule, dict)):
+            return get_schedule(value, where)
+        return number(where, value, least=0)
+
+    def _number(self, name: str, value: object, **bounds: float) -> float:
+        return number(f"{type(self).__name__}: {name}", value, **bounds)
+
+    def _optional(self, name: str, value: object, **bounds: float) -> float | None:
+        return None if value is None else self._number(name, value, **bounds)
+
+    def _share(self, name: str, value: object) -> float:
+        return number(f"{type(self).__name__}: {name}", value, least=0, below=1)
+
+    def learning_rates(self, first_step: int, n: int) -> NDArray[np.float64]:
+        """Return the learning rates of `n` steps; `first_step` counts the steps done before them.
+
+        Raises
+        ------
+        ValueError
+            If a schedule gives a rate that is negative or not finite.
+        """
+        if not isinstance(self.learning_rate, Schedule):
+            return np.full(n, self.learning_rate, dtype=np.float64)
+        rates = self.learning_rate(np.arange(first_step, first_step + n, dtype=np.float64))
+        bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
+        if bad.size:
+            raise ValueError(
+                f"{type(self).__name__}: {self.learning_rate!r} gives {rates[bad[0]]} at step {first_step + bad[0]}. "
+                "Learning rates must be finite and at least 0; check the arguments of the schedule."
+            )
+        return rates
+
+    def lower(self) -> Config:
+        """Return the optimizer as the engines take it; learning rates go separately, step by step."""
+        return {
+            "kind": self.kind,
+            **{name: getattr(self, name) for name in self._hyperparameters},
+            "weight_decay": self.weight_decay or 0.0,
+            **{name: getattr(self, name) or 0.0 for name in _CLIPS},
+        }
+
+
+def get(value: Any, where: str = "optimizer") -> Optimizer:
+    """Return an optimizer from a name, an object, a class or a config dict; see `fastdense.specs.resolve`."""
+    return resolve(Optimizer, value, where)

@@ -1,0 +1,312 @@
+"""Optimizers: how a step changes the parameters, given the gradient.
+
+Formulas and defaults are those of Keras 3. In them ``w`` is a parameter, ``g`` its gradient (penalties included),
+``lr`` the learning rate of the step and ``t`` the step counted from 1. Before the update the gradient is clipped, if
+asked for, and then the weights decay.
+
+Arguments that every optimizer takes, by keyword:
+
+weight_decay : float, optional
+    Each step first makes every parameter smaller: ``w -= lr * weight_decay * w`` (decoupled, unlike an l2 penalty).
+clipnorm : float, optional
+    Scales the gradient of each tensor down to this norm.
+clipvalue : float, optional
+    Cuts each element of the gradient to [-clipvalue, clipvalue].
+global_clipnorm : float, optional
+    Scales all gradients together down to this norm. At most one of the three clips may be given.
+
+``learning_rate`` is a number or a `fastdense.schedules.Schedule`, and may be assigned at any time, also between two
+calls of ``fit``; everything else is fixed once the optimizer is made.
+
+The full-batch optimizers (LBFGS, LevenbergMarquardt, NewtonCG) take none of these arguments; see `fastdense.solvers`.
+"""
+
+from __future__ import annotations
+
+from ..arguments import flag
+from .base import Optimizer, Rate
+
+
+class SGD(Optimizer, names=("sgd",)):
+    """Gradient descent, with momentum if asked for.
+
+    ``m = momentum * m - lr * g; w += m``, or with Nesterov ``w += momentum * m - lr * g``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    momentum : float
+        0 for none, below 1.
+    nesterov : bool
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "sgd", ("momentum", "nesterov")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.01,
+        momentum: float = 0.0,
+        nesterov: bool = False,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.momentum = self._share("momentum", momentum)
+        self.nesterov = flag("SGD: nesterov", nesterov)
+
+
+class RMSprop(Optimizer, names=("rmsprop",)):
+    """Gradient divided by a running root mean square of itself (Tieleman & Hinton, 2012).
+
+    ``v = rho * v + (1 - rho) * g**2``; the step is ``lr * g / sqrt(v + epsilon)``, where the square of the running
+    mean of ``g`` is subtracted from ``v`` if `centered`; momentum sums steps, ``m = momentum * m + step; w -= m``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    rho : float
+    momentum : float
+    epsilon : float
+    centered : bool
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "rmsprop", ("rho", "momentum", "epsilon", "centered")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.9,
+        momentum: float = 0.0,
+        epsilon: float = 1e-7,
+        centered: bool = False,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.rho = self._share("rho", rho)
+        self.momentum = self._share("momentum", momentum)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+        self.centered = flag("RMSprop: centered", centered)
+
+
+class Adagrad(Optimizer, names=("adagrad",)):
+    """Gradient divided by the root of the sum of all its squares (Duchi et al., 2011).
+
+    ``v += g**2; w -= lr * g / sqrt(v + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    initial_accumulator_value : float
+        First value of ``v``.
+    epsilon : float
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "adagrad", ("initial_accumulator_value", "epsilon")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        initial_accumulator_value: float = 0.1,
+        epsilon: float = 1e-7,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.initial_accumulator_value = self._number("initial_accumulator_value", initial_accumulator_value, least=0)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+
+
+class Adadelta(Optimizer, names=("adadelta",)):
+    """Steps in the units of the parameter (Zeiler, 2012).
+
+    ``v = rho * v + (1 - rho) * g**2; u = g * sqrt(d + epsilon) / sqrt(v + epsilon); d = rho * d + (1 - rho) * u**2;
+    w -= lr * u``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+        1 is the method as published; Keras's default is slow.
+    rho : float
+    epsilon : float
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "adadelta", ("rho", "epsilon")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        rho: float = 0.95,
+        epsilon: float = 1e-7,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.rho = self._share("rho", rho)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+
+
+class Adam(Optimizer, names=("adam",)):
+    """Running means of the gradient and of its square, freed of their start at 0 (Kingma & Ba, 2014).
+
+    ``m = beta_1 * m + (1 - beta_1) * g; v = beta_2 * v + (1 - beta_2) * g**2;
+    w -= lr * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (sqrt(v) + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta_1, beta_2 : float
+    epsilon : float
+        Keras's; PyTorch and scikit-learn use 1e-8.
+    amsgrad : bool
+        Whether to divide by the largest ``v`` so far (Reddi et al., 2018).
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "adam", ("beta_1", "beta_2", "epsilon", "amsgrad")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.beta_1 = self._share("beta_1", beta_1)
+        self.beta_2 = self._share("beta_2", beta_2)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+        self.amsgrad = flag(f"{type(self).__name__}: amsgrad", amsgrad)
+
+
+class AdamW(Adam, names=("adamw",)):
+    """`Adam` with decoupled weight decay (Loshchilov & Hutter, 2017).
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    weight_decay : float
+    beta_1, beta_2, epsilon, amsgrad
+        As in `Adam`.
+    clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        weight_decay: float = 0.004,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        amsgrad: bool = False,
+        *,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(
+            learning_rate,
+            beta_1,
+            beta_2,
+            epsilon,
+            amsgrad,
+            weight_decay=self._number("weight_decay", weight_decay, least=0),
+            clipnorm=clipnorm,
+            clipvalue=clipvalue,
+            global_clipnorm=global_clipnorm,
+        )
+
+
+class Nadam(Optimizer, names=("nadam",)):
+    """`Adam` with Nesterov momentum (Dozat, 2015).
+
+    With ``u_t = beta_1 * (1 - 0.96**t / 2)`` and ``P_t`` the product of all ``u`` up to ``t``,
+    ``w -= lr * (u_{t+1} * m / (1 - P_{t+1}) + (1 - u_t) * g / (1 - P_t)) / (sqrt(v / (1 - beta_2**t)) + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta_1, beta_2 : float
+    epsilon : float
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "nadam", ("beta_1", "beta_2", "epsilon")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.beta_1 = self._share("beta_1", beta_1)
+        self.beta_2 = self._share("beta_2", beta_2)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+
+
+class Lion(Optimizer, names=("lion",)):
+    """Steps of equal size in the direction of the sign (Chen et al., 2023).
+
+    ``w -= lr * sign(beta_1 * m + (1 - beta_1) * g); m = beta_2 * m + (1 - beta_2) * g``. It wants a learning rate 3 to
+    10 times smaller than Adam's.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule
+    beta_1, beta_2 : float
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    """
+
+    kind, _hyperparameters = "lion", ("beta_1", "beta_2")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.99,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self.beta_1 = self._number("beta_1", beta_1, above=0, most=1)
+        self.beta_2 = self._share("beta_2", beta_2)

@@ -1,0 +1,218 @@
+"""Choosing settings: cross-validation of many of them in one call, and a learning-rate range test."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..arguments import integer
+from ..arrays import Array, as_array, fail
+from ..data.prepare import prepare
+from ..data.rows import Rows
+from ..metrics import Metric
+from ..model.model import Model
+from .fit import fit_many
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+CHUNK = 1 << 25  # predicted numbers held at once
+
+
+@dataclass(frozen=True)
+class CrossValidation:
+    """What `cross_validate` found.
+
+    Attributes
+    ----------
+    settings : dict of ndarray
+        "learning_rate" and "penalty", one number per setting; only those that were given.
+    scores : dict of ndarray, shape (settings, folds)
+        "loss" and the metrics of the model, on the rows of the fold that were left out.
+    train_loss : ndarray of shape (settings, folds)
+        Loss on the rows that were trained on.
+    best : int
+        Number of the setting with the smallest mean loss, or with the best mean of the first metric if there is one.
+    """
+
+    settings: dict[str, Array]
+    scores: dict[str, Array]
+    train_loss: Array
+    best: int
+
+    @property
+    def best_setting(self) -> dict[str, float]:
+        """The numbers of the best setting."""
+        return {name: float(values[self.best]) for name, values in self.settings.items()}
+
+    def __repr__(self) -> str:
+        found = ", ".join(f"{name} {np.nanmean(values[self.best]):.4g}" for name, values in self.scores.items())
+        chosen = ", ".join(f"{name}={value:.4g}" for name, value in self.best_setting.items()) or "the model's own"
+        count, folds = self.train_loss.shape
+        return f"<CrossValidation of {count} settings, {folds} folds: best {chosen} ({found})>"
+
+
+def folds_of(y: Array, folds: int, seed: int, stratified: bool) -> list[Array]:
+    """Rows of each fold, as equal in number as possible; stratified: and in classes."""
+    order = np.random.default_rng(seed).permutation(len(y))
+    if stratified:
+        order = order[np.argsort(np.asarray(y)[order], kind="stable")]  # then deal them out, class by class
+    return [np.sort(order[k::folds]) for k in range(folds)]
+
+
+def cross_validate(
+    model: Model,
+    x: Any,
+    y: Any,
+    *,
+    folds: int | Sequence[Any] = 5,
+    learning_rate: Any = None,
+    penalty: Any = None,
+    epochs: int = 1,
+    batch_size: int | None = 32,
+    sample_weight: Any = None,
+    seed: int = 0,
+    verbose: int | str = 0,
+    n_threads: int | None = None,
+) -> CrossValidation:
+    """Train every setting on all folds but one and score it on that one, for each fold: all settings at once.
+
+    Setting i on fold k scores what ``model.clone(seed=seed)`` scores that is compiled with this learning rate and these
+    penalties, fitted to the other rows and evaluated on the fold's: within rounding.
+
+    Parameters
+    ----------
+    model : Model
+        Compiled; its metrics are the scores.
+    x, y, epochs, batch_size, sample_weight, n_threads
+        As in `Model.fit`; arrays on a GPU are copied to the host, where the folds are cut.
+    folds : int or list of arrays of row numbers
+        An int deals out the rows at random, class ids evenly; a list says which rows each fold leaves out.
+    learning_rate : float or array of shape (settings,), optional
+    penalty : float or array of shape (settings,), optional
+        Factor of every penalty of the model. Two arrays are paired: for a grid give each combination.
+    seed : int
+        Of the nets and of the folds.
+    verbose : {"auto", 0, 1, 2}
+
+    Returns
+    -------
+    CrossValidation
+
+    Raises
+    ------
+    ValueError, TypeError
+        If anything is wrong with the data or an argument; nothing has happened then.
+    """
+    where = "cross_validate"
+    if not isinstance(model, Model):
+        raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
+    loss = model._compiled_loss(where)
+    data = prepare(where, x, y, sample_weight, model._shape, loss).on_host()
+    given = {"learning_rate": learning_rate, "penalty": penalty}
+    settings = {
+        name: np.atleast_1d(as_array(where, name, v)).astype(float) for name, v in given.items() if v is not None
+    }
+    count = max((len(values) for values in settings.values()), default=1)
+    for name, values in settings.items():
+        if values.ndim != 1 or len(values) not in (1, count):
+            fail(where, f"{name} has shape {values.shape}", f"one number or {count}, one per setting, are needed")
+        settings[name] = np.broadcast_to(values, count)
+    parts = _parts(where, folds, data, loss.sparse, seed)
+    scores = {name: np.empty((count, len(parts))) for name in model.metrics_names}
+    train_loss = np.empty((count, len(parts)))
+    for k, part in enumerate(parts):
+        rest = np.setdiff1d(np.arange(len(data)), part)
+        population = fit_many(
+            model, data.x[rest], data.y[rest], starts=count, epochs=epochs, batch_size=batch_size,
+            learning_rate=settings.get("learning_rate"), penalty=settings.get("penalty"),
+            sample_weight=None if data.w is None else data.w[rest], seed=np.full(count, seed, dtype=np.uint64),
+            verbose=verbose, n_threads=n_threads,
+        )  # fmt: skip
+        if population.interrupted:
+            raise KeyboardInterrupt
+        held = Rows(data.x[part], data.y[part], None if data.w is None else data.w[part])
+        train_loss[:, k] = population.losses
+        scores["loss"][:, k] = population._runner.losses(held, None, n_threads or 0)
+        for metric in model.metrics:
+            scores[metric.name][:, k] = _metric(model, metric, population._runner, held)
+    return CrossValidation(settings, scores, train_loss, _best(model, scores))
+
+
+def _parts(where: str, folds: Any, data: Rows, sparse: bool, seed: int) -> list[Array]:
+    if isinstance(folds, (list, tuple)):
+        parts = [np.unique(as_array(where, f"folds[{k}]", rows).astype(np.int64)) for k, rows in enumerate(folds)]
+        for k, part in enumerate(parts):
+            if not len(part) or part[0] < 0 or part[-1] >= len(data) or len(part) == len(data):
+                fail(where, f"folds[{k}] is empty, all rows, or names rows that are not there",
+                     f"row numbers from 0 to {len(data) - 1} are needed")  # fmt: skip
+        return parts
+    count = integer(f"{where}: folds", folds, least=2)
+    if count > len(data):
+        fail(where, f"there are {len(data)} rows for {count} folds", "each fold needs a row", "use fewer folds")
+    return folds_of(data.y, count, seed, sparse)
+
+
+def _metric(model: Model, metric: Metric, runner: Any, held: Rows) -> Array:
+    """One metric of each net of a runner."""
+    from ..reference import losses, metrics
+
+    lowered = metric.lower(model.loss, model.outputs)
+    weights = np.ones(len(held)) if held.w is None else held.w
+    found = np.empty(len(runner))
+    rows = runner.predict(held.x)
+    for i, outputs in enumerate(rows):
+        seen = losses.predictions(model.loss.lower(), np.asarray(outputs, dtype=np.float64))
+        found[i] = metric.result(metrics.state(lowered, held.y, seen, weights).ravel(), model.outputs)
+    return found
+
+
+def _best(model: Model, scores: dict[str, Array]) -> int:
+    """The setting with the best mean of the first metric, or the smallest loss."""
+    from ..callbacks.monitors import _Monitor
+
+    name = model.metrics[0].name if model.metrics else "loss"
+    mean = np.nanmean(np.where(np.isfinite(scores[name]), scores[name], np.nan), axis=1)
+    growing = _Monitor("cross_validate", name, "auto").growing
+    mean = np.where(np.isfinite(mean), mean, -np.inf if growing else np.inf)
+    return int(np.argmax(mean) if growing else np.argmin(mean))
+
+
+@dataclass(frozen=True)
+class LearningRateTest:
+    """What `learning_rate_test` found.
+
+    Attributes
+    ----------
+    learning_rates : ndarray of shape (rates,)
+    losses : ndarray of shape (rates,)
+        Median over the starts of the loss after training with each rate.
+    diverged : ndarray of shape (rates,)
+        Share of the starts whose loss is not a number, or twice what it was at the start.
+    suggestion : float
+        The rate with the smallest loss among those with which no start diverged.
+    """
+
+    learning_rates: Array
+    losses: Array
+    diverged: Array
+    suggestion: float
+
+    def __repr__(self) -> str:
+        low, high = self.learning_rates[0], self.learning_rates[-1]
+        return f"<LearningRateTest of {len(self.losses)} rates from {low:.3g} to {high:.3g}: {self.suggestion:.3g}>"
+
+    def plot(self) -> Figure:
+        """Draw the loss over the learning rate; needs matplotlib."""
+        from .plots import pyplot
+
+        figure, axis = pyplot("plot").subplots(figsize=(5.2, 3.6))
+        finite = np.isfinite(self.losses)
+        axis.plot(self.learning_rates[finite], self.losses[finite], marker=".")
+        axis.axvline(self.suggestion, linestyle=":", color="gray")
+        axis.set(xscale="log", xlabel="learning rate", ylabel="loss", title=f"suggested: {self.suggestion:.3g}")
+        made: Figure = figure
+        return made

@@ -1,0 +1,163 @@
+"""Many nets of one shape on engines: in the lanes of the compiled population, or one net to an engine.
+
+What `machine.py` is to one model, this is to a population: the only file that calls these engines. Data was checked
+before it comes here. Arrays have one entry per start in front.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array, empty_beside
+from ..data.rows import Rows
+from ..engine import cuda as cuda_engine
+from ..engine import gpu as cuda
+from ..engine.factory import value_dtype
+from ..engine.protocol import PopulationEngine, Share
+from ..engine.serial import SerialPopulation
+from ..network import Net
+
+
+class PopulationRunner:
+    """Nets of one shape, and which kind of engine trains them.
+
+    Parameters
+    ----------
+    net : Net
+        What they have in common.
+    device : {"cpu", "cuda", "reference"}
+    training : dict
+        What is optimised, as engines take it.
+    seeds : ndarray of uint64, shape (starts,)
+    penalties : ndarray of shape (starts,), optional
+    batch_rows : int
+        Rows of the largest batch.
+
+    Attributes
+    ----------
+    reason : str
+        Why the nets are trained one by one, or empty if they share lanes or a launch.
+    """
+
+    def __init__(
+        self, net: Net, device: str, training: dict[str, Any], seeds: Array, penalties: Array | None, batch_rows: int
+    ) -> None:
+        self.net, self.device, self.training, self.seeds, self.penalties = net, device, training, seeds, penalties
+        self.reason = "the reference trains one net at a time"
+        if device == "cpu":
+            from .._core import why_not_lanes
+
+            self.reason = why_not_lanes(net.program, training, batch_rows)
+        elif device == "cuda":
+            self.reason = cuda.require().why_not_fused(net.program, training, batch_rows)
+        self.nets = self._make(net.program, penalties)
+        self.nets.configure(training)
+
+    def _make(self, program: dict[str, Any], penalties: Array | None) -> PopulationEngine:
+        nets: PopulationEngine
+        if self.reason:
+            nets = SerialPopulation(self.device, program, self.seeds, penalties)
+        elif self.device == "cuda":
+            nets = cuda_engine.PopulationEngine(program, self.seeds, penalties)
+        else:
+            from .._core import Population
+
+            nets = Population(program, self.seeds, penalties)
+        return nets
+
+    def __len__(self) -> int:
+        return len(self.seeds)
+
+    def chosen(self, which: Array, step: int) -> PopulationRunner:
+        """Some of the nets as a runner of their own, with what their optimizers remember."""
+        penalties = None if self.penalties is None else self.penalties[which]
+        made = PopulationRunner.__new__(PopulationRunner)
+        made.net, made.device, made.training, made.reason = self.net, self.device, self.training, self.reason
+        made.seeds, made.penalties = self.seeds[which], penalties
+        made.nets = made._make(self.net.program, penalties)
+        made.nets.configure(self.training)
+        made.set_tensors([tensor[which] for tensor in self.tensors()])
+        slots = [[np.ascontiguousarray(array[which]) for array in slot] for slot in self.nets.get_slots()]
+        made.nets.set_slots(slots, step, self.nets.get_numbers()[which])
+        return made
+
+    @property
+    def value_dtype(self) -> np.dtype[Any]:
+        """Data type of tensors and results."""
+        return value_dtype(self.device, self.net.dtype)
+
+    def tensors(self) -> list[Array]:
+        """Copies of all tensors, (starts, ...)."""
+        return self.nets.get_tensors()
+
+    def set_tensors(self, tensors: list[Array]) -> None:
+        """Replace all tensors."""
+        self._write(self.nets, tensors)
+
+    def _write(self, nets: PopulationEngine, tensors: list[Array]) -> None:
+        made = [np.ascontiguousarray(tensor, self.value_dtype) for tensor in tensors]
+        if self.net.statistics is not None:  # of raw data: float64, the same for all nets
+            made[:2] = [np.ascontiguousarray(tensor[0], np.float64) for tensor in tensors[:2]]
+        nets.set_tensors(made)
+
+    def train(
+        self,
+        data: Rows,
+        weights: Array | None,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        order_seed: int | None,
+        epoch: int,
+        rates: Array,
+        factors: Array | None,
+        active: Array | None,
+        losses: Array,
+        progress: Share | None,
+        n_threads: int,
+    ) -> dict[str, Any]:
+        """Train whole epochs, one for each row of `losses`; see docs/architecture.md."""
+        return self.nets.train(
+            data.x,
+            data.y,
+            data.w if weights is None else weights,
+            batch_size=batch_size,
+            shuffle=shuffle,
+            order_seed=order_seed,
+            epoch=epoch,
+            epochs=len(losses),
+            learning_rates=rates,
+            factors=factors,
+            active=active,
+            losses=losses,
+            progress=progress,
+            n_threads=n_threads,
+        )
+
+    def losses(self, data: Rows, weights: Array | None, n_threads: int = 0) -> Array:
+        """Mean loss of each net in inference mode, penalties included: (starts,)."""
+        return self.nets.evaluate(data.x, data.y, data.w if weights is None else weights, n_threads=n_threads)
+
+    def predict(self, x: Array, n_threads: int = 0) -> Array:
+        """Outputs: (starts, rows, outputs)."""
+        out = empty_beside(x, (len(self), len(x), self.net.outputs), self.value_dtype)
+        self.nets.predict(x, out, n_threads=n_threads)
+        return out
+
+    def layer_outputs(self, x: Array, layer: int, tensors: list[Array] | None = None) -> Array:
+        """Outputs of one layer: (starts, rows, units), with other tensors if given.
+
+        It is a population of shorter nets that computes them.
+        """
+        end, ops = self.net.ends[layer] + 1, self.net.program["ops"]
+        count = sum(len(one.tensors(width)) for one, width in self._layers()[: layer + 1])
+        nets = self._make({**self.net.program, "ops": ops[:end]}, None)
+        self._write(nets, (self.tensors() if tensors is None else tensors)[:count])
+        out = empty_beside(x, (len(self), len(x), self.net.widths[layer]), self.value_dtype)
+        nets.predict(x, out, n_threads=0)
+        return out
+
+    def _layers(self) -> list[tuple[Any, int]]:
+        return list(zip(self.net.layers, [self.net.inputs, *self.net.widths], strict=False))

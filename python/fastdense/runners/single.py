@@ -1,0 +1,245 @@
+"""A net on an engine: the tensors, the state of training and everything that is computed. Only this file calls engines.
+
+Data was checked before it comes here and goes to the engine where it lies; arrays on a GPU come only for device "cuda".
+Results lie where x does. Methods may be called from several threads, which then wait for one another.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import threading
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array, empty_beside
+from ..data.rows import Rows
+from ..engine.factory import check_device, make_engine, value_dtype
+from ..engine.protocol import Engine, Progress
+from ..layers import Normalization
+from ..losses import Loss
+from ..metrics import Metric
+from ..network import Net
+from ..optimizers import Optimizer
+
+
+class Runner:
+    """A net on an engine.
+
+    Parameters
+    ----------
+    net : Net
+    device : {"cpu", "cuda", "reference"}
+
+    Attributes
+    ----------
+    step : int
+        Optimizer steps since the engine was configured.
+    epochs_trained : int
+        Whole epochs in the net's life: the key of the next shuffle.
+    """
+
+    def __init__(self, net: Net, device: str) -> None:
+        self.net, self.device = net, check_device(device)
+        self.step = self.epochs_trained = 0
+        self._lock = threading.RLock()
+        self._training: dict[str, Any] | None = None
+        self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
+        self._engine = make_engine(device, net.program)
+        self._write(self._engine, net.initial_values())
+
+    @property
+    def value_dtype(self) -> np.dtype[Any]:
+        """Data type of tensors and results."""
+        return value_dtype(self.device, self.net.dtype)
+
+    # ---- tensors and state -----------------------------------------------------------------------------------------
+
+    def _write(self, engine: Engine, tensors: Sequence[Array]) -> None:
+        with np.errstate(over="ignore"):
+            dtypes = [self.value_dtype] * len(tensors)
+            if self.net.statistics is not None:  # the mean and variance of raw data stay as precise as they were taken
+                dtypes[:2] = [np.dtype(np.float64)] * 2
+            engine.set_tensors([np.ascontiguousarray(tensor, d) for tensor, d in zip(tensors, dtypes, strict=True)])
+
+    def _ready(self) -> Engine:
+        """The engine, with the statistics of every layer that was adapted since the last look."""
+        statistics = self.net.statistics
+        if statistics is not None and statistics.changed():
+            self._write(self._engine, [*statistics.values(), *self._engine.get_tensors()[2:]])
+        return self._engine
+
+    def tensors(self) -> list[Array]:
+        """Copies of all tensors."""
+        with self._lock:
+            return list(self._ready().get_tensors())
+
+    def set_tensors(self, tensors: Sequence[Array]) -> None:
+        """Replace all tensors; statistics that thereby change count as known."""
+        with self._lock:
+            statistics, before = self.net.statistics, self._ready().get_tensors()[:2]
+            if statistics is not None and not all(map(np.array_equal, tensors[:2], before)):
+                statistics.take(tensors[0], tensors[1], "adapt")  # raises, before anything is changed, if they are none
+            self._write(self._engine, tensors)
+
+    def configure(self, optimizer: Optimizer, loss: Loss, metrics: Sequence[Metric]) -> None:
+        """Choose what is optimised and how; the optimizer's state starts afresh."""
+        training = {
+            "loss": loss.lower(),
+            "optimizer": optimizer.lower(),
+            "metrics": [metric.lower(loss, self.net.outputs) for metric in metrics],
+        }
+        with self._lock:
+            self._engine.configure(training)
+            self._training, self.step = training, 0
+
+    def slots(self) -> list[list[Array]]:
+        """Copies of the optimizer's state: for each slot one array per trainable tensor."""
+        with self._lock:
+            return [list(slot) for slot in self._engine.get_state()["slots"]] if self._training else []
+
+    def numbers(self) -> Array:
+        """The rest of the optimizer's state, float64; most optimizers have none."""
+        with self._lock:
+            return np.asarray(self._engine.get_state()["numbers"]) if self._training else np.zeros(0)
+
+    def set_slots(self, slots: Sequence[Sequence[Array]], step: int, numbers: Array | None = None) -> None:
+        """Replace the optimizer's state; first-order optimizers have no `numbers`."""
+        rest = np.zeros(0) if numbers is None else numbers
+        with self._lock:
+            self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": rest})
+            self.step = step
+
+    def move(self, device: str) -> None:
+        """Go on with another engine."""
+        check_device(device)
+        with self._lock:
+            if device == self.device:
+                return
+            engine, here = make_engine(device, self.net.program), self.device
+            tensors, slots, numbers = self._ready().get_tensors(), self.slots(), self.numbers()
+            try:
+                self.device = device
+                self._write(engine, tensors)
+                if self._training is not None:
+                    engine.configure(self._training)
+                    kept = [[np.asarray(array, dtype=self.value_dtype) for array in slot] for slot in slots]
+                    engine.set_state({"step": self.step, "slots": kept, "numbers": numbers})
+            except BaseException:
+                self.device = here
+                raise
+            self._engine = engine
+
+    # ---- training --------------------------------------------------------------------------------------------------
+
+    def train(
+        self,
+        optimizer: Optimizer,
+        data: Rows,
+        validation: Rows | None,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        steps: int,
+        first_batch: int = 0,
+        stop_on_nan: bool = False,
+        progress: Progress | None = None,
+        n_threads: int = 0,
+        whole_epochs: bool = True,
+        probe_level: int | None = None,
+        probe_first: bool = False,
+    ) -> dict[str, Any]:
+        """Make steps; `step` and `epochs_trained` are true afterwards, whatever happens.
+
+        `whole_epochs` False makes steps that belong to no epoch. The caller may not change what `data` holds before its
+        last call with this very object.
+        """
+        with self._lock:
+            engine, begun, done = self._ready(), self.step, 0
+            goes_on, self._last = self._last() is data, weakref.ref(data)
+            made: list[dict[str, Any]] = []
+            call = functools.partial(
+                engine.train,
+                y=data.y,
+                w=data.w,
+                val=None if validation is None else (validation.x, validation.y, validation.w),
+                batch_size=batch_size,
+                shuffle=shuffle,
+                epoch=self.epochs_trained,
+                first_batch=first_batch,
+                learning_rates=optimizer.learning_rates(begun, steps),
+                stop_on_nan=stop_on_nan,
+                progress=progress,
+                n_threads=n_threads,
+                goes_on=goes_on,
+                probe_level=probe_level,
+                probe_first=probe_first,
+            )
+            try:
+                made.extend(map(call, (data.x,)))  # an interrupt on the way back from the engine finds the result kept
+            except KeyboardInterrupt:
+                if not made:
+                    raise
+                made[0]["interrupted"] = True
+            finally:
+                done = int(made[0]["steps"] if made else engine.get_state()["step"] - begun)
+                self.step = begun + done
+                if whole_epochs:
+                    self.epochs_trained += (first_batch + done) // math.ceil(len(data) / batch_size)
+        return made[0]
+
+    def probe_period(self, rows: int, batch_size: int) -> int:
+        """After how many steps one more probe is cheap."""
+        return self._engine.probe_period(rows, batch_size)
+
+    def adapt(self, x: Array) -> None:
+        """Give a `Normalization` without statistics those of the rows `x`."""
+        with self._lock:
+            engine, statistics = self._ready(), self.net.statistics
+            if statistics is not None and statistics.origin is None:
+                layer = Normalization().adapt(x)
+                assert layer.mean is not None and layer.variance is not None
+                self._write(engine, [layer.mean, layer.variance, *engine.get_tensors()[2:]])
+                statistics.take(layer.mean, layer.variance, "fit")
+
+    # ---- use -------------------------------------------------------------------------------------------------------
+
+    def totals(self, data: Rows, n_threads: int) -> Array:
+        """Sums of an evaluation: loss times rows, rows, and the states of the metrics."""
+        with self._lock:
+            return self._ready().evaluate(data.x, data.y, data.w, n_threads=n_threads)
+
+    def predict_row(self, x: object) -> Array | None:
+        """Outputs (1, outputs) if `x` is one row as the engine holds numbers, else None.
+
+        It needs no checks before, and no lock: an engine that is busy answers None.
+        """
+        return (self._engine if self.net.statistics is None else self._ready()).predict_row(x)
+
+    def predict(self, x: Array, n_threads: int) -> Array:
+        """Outputs, (rows, outputs)."""
+        out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
+        with self._lock:
+            self._ready().predict(x, out, n_threads=n_threads)
+        return out
+
+    def loss_and_grad(self, data: Rows, training: bool, n_threads: int) -> tuple[float, list[Array]]:
+        """Loss of all rows as one batch, and its gradient for every trainable tensor."""
+        with self._lock:
+            engine = self._ready()
+            value, gradient = engine.loss_and_grad(data.x, data.y, data.w, training=training, n_threads=n_threads)
+        return float(value), list(gradient)
+
+    def solve_output(self, data: Rows, ridge: float, n_threads: int) -> tuple[Array, Array | None] | None:
+        """Kernel and bias of the last layer in closed form, float64; None if there is no solution."""
+        with self._lock:
+            return self._ready().solve_output(data.x, data.y, data.w, ridge=ridge, n_threads=n_threads)
+
+    def activations(self, x: Array, n_threads: int) -> list[Array]:
+        """Output of every layer."""
+        with self._lock:
+            every = self._ready().activations(x, n_threads=n_threads)
+        return [every[end] for end in self.net.ends]

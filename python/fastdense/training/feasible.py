@@ -1,0 +1,144 @@
+"""training.feasible."""
+
+from __future__ import annotations
+
+from ..arrays import check_memory, fail
+from ..losses import Loss
+from ..network import Net
+from ..optimizers import Optimizer
+from ..optimizers.full_batch import LBFGS, LevenbergMarquardt, NewtonCG, Solver
+
+DEFAULT_BATCH = 32  # of `fit`
+
+
+def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None:
+    """Raise if an optimizer cannot train this net for this loss: a full-batch one, or one whose memory is not there."""
+    if not isinstance(optimizer, Solver):
+        remedy = "use narrower layers, or e.g. optimizer='adam'"
+        check_memory(where, solver_bytes(optimizer, net), f"{type(optimizer).__name__} for layers so wide", remedy)
+        return
+    name = type(optimizer).__name__
+    if net.precision is not None:
+        fail(
+            where,
+            f"{name} was given for a net of precision {net.precision!r}",
+            f"it compares losses, whose differences {net.precision} does not show",
+            "use dtype='float32' or 'float64', and no precision",
+        )
+    for op in net.ops:
+        if op["kind"] == "dropout" and op["rate"] > 0:
+            fail(
+                where,
+                f"{name} was given for a net with Dropout, which makes the loss another function in every step",
+                "a full-batch optimizer needs one and the same function",
+                "remove the Dropout (an l2 penalty does its work), or use e.g. Adam",
+            )
+        if op["kind"] == "batch_norm":
+            fail(
+                where,
+                f"{name} was given for a net with BatchNorm, which ties all rows of a batch together",
+                "a full-batch optimizer takes rows in parts",
+                "use LayerNorm or Normalization, or e.g. Adam",
+            )
+    if isinstance(optimizer, LBFGS):
+        what = f"{name} with history_size={optimizer.history_size}"
+        check_memory(where, solver_bytes(optimizer, net), what, "use a smaller history_size")
+    if isinstance(optimizer, LevenbergMarquardt):
+        _check_least_squares(where, optimizer, loss, net)
+    if isinstance(optimizer, NewtonCG):
+        _check_curved(where, name, loss, net)
+
+
+LBFGS_INSTEAD = "use optimizer='lbfgs'"
+_SMOOTH = ("kernel_l2", "bias_l2")  # penalties whose curvature is exact
+
+
+def _check_least_squares(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None:
+    """Raise if a loss or a net has no Jacobian here, or one that cannot fit in memory."""
+    name = type(optimizer).__name__
+    if loss.kind != "mse":
+        fail(where, f"the loss is {loss.kind}", f"{name} is for least squares: loss='mse'", "or use optimizer='lbfgs'")
+    _check_jacobian(where, name, net, ("prelu", "softmax"))
+    n = net.count(True)
+    check_memory(
+        where,
+        solver_bytes(optimizer, net),
+        f"{name} for {n:,} parameters (two matrices of that many rows and columns)",
+        "use optimizer='lbfgs', or a smaller net",
+    )
+
+
+def _check_curved(where: str, name: str, loss: Loss, net: Net) -> None:
+    """Raise if a loss has no second derivative here, or a net no Jacobian."""
+    last, given = net.ops[-1].get("activation", ""), loss.lower()
+    needed = {"binary_crossentropy": "sigmoid"}.get(loss.kind, "softmax")
+    if loss.kind in ("mae", "mape", "quantile", "hinge"):
+        what = "has no curvature (it is piecewise linear)"
+        fail(where, f"the loss is {loss.kind}", f"{name} needs one that is curved; this one {what}", LBFGS_INSTEAD)
+    if "crossentropy" in loss.kind and not given["from_logits"] and last != needed:
+        what = f"the loss is {loss.kind} of an output that does not come from {needed}"
+        fail(where, what, f"{name} knows it with {needed} or from_logits=True", f"end with activation={needed!r}")
+    _check_jacobian(where, name, net, ("prelu",))
+
+
+def _check_jacobian(where: str, name: str, net: Net, without: tuple[str, ...]) -> None:
+    """Raise if a net holds what solvers cannot differentiate row by row."""
+    for op in net.ops:
+        what = ""
+        if op["kind"] == "layer_norm":
+            what = "LayerNorm"
+        elif op.get("activation") in without:
+            what = f"activation={op['activation']!r}"
+        else:
+            penalties = [key for key in op if key.split("_")[0] in ("kernel", "bias", "activity") and op[key]]
+            bad = [key for key in penalties if key not in (*_SMOOTH, "kernel_orthogonal_columns")]
+            what = f"the penalty {bad[0]}" if bad else ""
+        if what:
+            fail(
+                where,
+                f"{name} was given for a net with {what}",
+                "it knows no Jacobian of that",
+                LBFGS_INSTEAD,
+            )
+
+
+def check_rates(where: str, optimizer: Optimizer, learning_rate: object) -> None:
+    """Raise if nets are given learning rates of their own that the optimizer has no use for."""
+    if optimizer.full_batch and learning_rate is not None:
+        given = f"learning_rate is given and the optimizer is {type(optimizer).__name__}"
+        fail(where, given, "a full-batch optimizer has no learning rate", "leave it out, or use e.g. Adam")
+
+
+def solver_bytes(optimizer: Optimizer, net: Net) -> int:
+    """Memory that an optimizer takes for a net besides slots: of full-batch ones all of it."""
+    n = net.count(True)
+    if optimizer.kind == "kfac":  # factors in float64, inverses, and scratch
+        sides = [side for t in net.tensors if len(t.shape) == 2 for side in (t.shape[0] + 1, t.shape[1])]
+        return (8 + net.itemsize) * sum(side * side for side in sides) + 72 * max(sides, default=0) ** 2
+    if isinstance(optimizer, LBFGS):
+        return 16 * (optimizer.history_size + 3) * n
+    if isinstance(optimizer, LevenbergMarquardt):
+        return 16 * n * n
+    return 64 * n if isinstance(optimizer, NewtonCG) else 0
+
+
+def check_batch(where: str, optimizer: Optimizer, batch_size: int, rows: int) -> int:
+    """Return the rows of a step: all of them for a full-batch optimizer, which refuses fewer; 32 means all."""
+    if not optimizer.full_batch:
+        return batch_size
+    if batch_size < rows and batch_size != DEFAULT_BATCH:
+        fail(
+            where,
+            f"batch_size is {batch_size} for {rows} rows",
+            f"{type(optimizer).__name__} is a full-batch optimizer: each step takes all rows",
+            "leave batch_size out; memory does not grow with the rows",
+        )
+    return rows
+
+
+def check_batch_memory(where: str, net: Net, rows: int, device: str) -> None:
+    """Raise if a batch of `rows` rows cannot fit in memory; of a GPU's the engine says so itself."""
+    if device == "cuda":
+        return
+    needed = 2 * rows * (net.inputs + sum(net.widths)) * net.itemsize
+    check_memory(where, needed, f"a batch of {rows} rows", "use a smaller batch_size")

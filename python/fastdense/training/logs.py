@@ -1,0 +1,26 @@
+"""training.logs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..arrays import Array
+from ..metrics import Metric
+
+
+def columns(totals: Array, metrics: Sequence[Metric], outputs: int, prefix: str = "") -> dict[str, list[float]]:
+    """Turn the engine's sums (epochs, K) into one list of numbers per name: loss, then the metrics."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        found: dict[str, list[float]] = {f"{prefix}loss": (totals[:, 0] / totals[:, 1]).tolist()}
+        start = 2
+        for metric in metrics:
+            state = totals[:, start : start + metric.state_size(outputs)]
+            start += state.shape[1]
+            if type(metric).result is Metric.result:  # a plain ratio: all epochs at once
+                values: list[float] = (state[:, 0] / state[:, 1]).tolist()
+            else:
+                values = [metric.result(row, outputs) for row in state]
+            found[f"{prefix}{metric.name}"] = values
+    return found

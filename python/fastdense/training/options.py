@@ -1,0 +1,52 @@
+"""training.options."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from ..arguments import flag, integer
+from ..optimizers import Optimizer
+from .feasible import DEFAULT_BATCH, check_batch
+
+MOST_THREADS = 1 << 16  # that an engine is asked for; it takes fewer
+
+
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `fit` that say how to train, checked."""
+
+    batch_size: int
+    epochs: int
+    initial_epoch: int
+    shuffle: bool
+    n_threads: int
+    order_seed: int | None = None  # of `fit_many(shuffle="same")`: decides the order of the rows for all nets
+
+    @classmethod
+    def checked(
+        cls, batch_size: object, epochs: object, initial_epoch: object, shuffle: object, n_threads: object
+    ) -> Options:
+        """Return the options, or raise for the first that is no number of its kind."""
+        return cls(
+            check_batch_size("fit", batch_size) or DEFAULT_BATCH,
+            integer("fit: epochs", epochs, least=0),
+            integer("fit: initial_epoch", initial_epoch, least=0),
+            flag("fit: shuffle", shuffle),
+            check_threads("fit", n_threads),
+        )
+
+    def for_rows(self, optimizer: Optimizer, rows: int, where: str = "fit") -> Options:
+        """The options for this optimizer and so many rows."""
+        return replace(self, batch_size=check_batch(where, optimizer, self.batch_size, rows))
+
+
+def check_batch_size(where: str, batch_size: object) -> int | None:
+    """Return a batch size of at least 1, or None."""
+    return None if batch_size is None else integer(f"{where}: batch_size", batch_size, least=1)
+
+
+def check_threads(where: str, n_threads: object) -> int:
+    """Return a number of threads, 0 for None: the engine then looks at the machine."""
+    if n_threads is None:
+        return 0
+    return min(integer(f"{where}: n_threads", n_threads, least=1), MOST_THREADS)
