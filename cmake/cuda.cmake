@@ -38,11 +38,11 @@ endif()
 message(STATUS "fastdense: CUDA engine: ${FD_CUDA_VERSION}")
 
 set(FD_CUDA_KERNELS
-    csrc/cuda/elementwise.cu csrc/cuda/fused_f32.cu csrc/cuda/fused_f64.cu csrc/cuda/fused_mlp.cu csrc/cuda/gather.cu
-    csrc/cuda/gemm.cu csrc/cuda/gemm_mma.cu csrc/cuda/loss.cu csrc/cuda/norm.cu csrc/cuda/probe.cu csrc/cuda/update.cu)
+    csrc/cuda/layerwise/elementwise.cu csrc/cuda/wholenet/fused_f32.cu csrc/cuda/wholenet/fused_f64.cu csrc/cuda/fused_mlp/fused_mlp.cu csrc/cuda/layerwise/gather.cu
+    csrc/cuda/layerwise/gemm.cu csrc/cuda/layerwise/gemm_mma.cu csrc/cuda/layerwise/loss.cu csrc/cuda/layerwise/norm.cu csrc/cuda/layerwise/probe.cu csrc/cuda/layerwise/update.cu)
 set(FD_CUDA_HOST
-    csrc/cuda/backend.cpp csrc/cuda/data.cpp csrc/cuda/fused_mlp.cpp csrc/cuda/fused_plan.cpp csrc/cuda/layers.cpp
-    csrc/cuda/layers_backward.cpp csrc/cuda/lt.cpp csrc/cuda/population.cpp csrc/cuda/products.cpp csrc/cuda/runtime.cpp)
+    csrc/cuda/backend.cpp csrc/cuda/runtime/data.cpp csrc/cuda/fused_mlp/fused_mlp.cpp csrc/cuda/wholenet/fused_plan.cpp csrc/cuda/layerwise/layers.cpp
+    csrc/cuda/layerwise/layers_backward.cpp csrc/cuda/layerwise/lt.cpp csrc/cuda/population.cpp csrc/cuda/layerwise/products.cpp csrc/cuda/runtime/runtime.cpp)
 set(FD_EMULATOR tests/emulator/accesses.cpp tests/emulator/races.cpp tests/emulator/runtime.cpp)
 set(FD_CUDA_BINDINGS csrc/bindings/cuda_module.cpp csrc/bindings/bind_engine.cpp csrc/bindings/bind_population.cpp
                      csrc/bindings/lowered.cpp)
@@ -50,7 +50,7 @@ set(FD_CUDA_BINDINGS csrc/bindings/cuda_module.cpp csrc/bindings/bind_engine.cpp
 function(add_cuda_engine)
   if(FD_CUDA)
     # Small nets in double are rare, and their kernel is large: newer GPUs compile it from PTX at its first use.
-    set(doubles csrc/cuda/fused_f64.cu)
+    set(doubles csrc/cuda/wholenet/fused_f64.cu)
     set(kernels ${FD_CUDA_KERNELS})
     list(REMOVE_ITEM kernels ${doubles})
     add_library(fd_cuda_kernels OBJECT ${kernels})
@@ -70,7 +70,7 @@ function(add_cuda_engine)
       target_compile_options(${target} PRIVATE --expt-relaxed-constexpr ${compress} -Xptxas=-warn-spills
                                                $<$<BOOL:${FASTDENSE_WERROR}>:-Xptxas=-Werror>)
     endforeach()
-    pybind11_add_module(_cuda ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} csrc/cuda/lt_library.cpp)
+    pybind11_add_module(_cuda ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} csrc/cuda/layerwise/lt_library.cpp)
     target_include_directories(_cuda PRIVATE ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
     target_link_libraries(_cuda PRIVATE fd_cuda_kernels fd_cuda_doubles fd_base ${CMAKE_DL_LIBS})
     set_target_properties(_cuda PROPERTIES LINKER_LANGUAGE CXX)
@@ -140,7 +140,7 @@ endfunction()
 
 function(add_cuda_tests)
   # cuBLASLt by a fake that computes on the CPU: products on the emulated runtime; the search, for a library by itself
-  set(FD_EMULATED_LT csrc/cuda/lt.cpp tests/emulator/lt_library.cpp tests/emulator/fake_cublaslt.cpp
+  set(FD_EMULATED_LT csrc/cuda/layerwise/lt.cpp tests/emulator/lt_library.cpp tests/emulator/fake_cublaslt.cpp
                      ${FD_EMULATOR})
   add_executable(fastdense_lt_test tests/cpp/lt_test.cpp ${FD_EMULATED_LT})
   add_executable(fastdense_lt_device tests/cpp/lt_device.cpp ${FD_EMULATED_LT}) # made for a GPU; here it runs at all
@@ -154,7 +154,7 @@ function(add_cuda_tests)
   set_target_properties(
     fd_fake_cublaslt PROPERTIES OUTPUT_NAME cublasLt SUFFIX .so.13 CXX_VISIBILITY_PRESET default
                                 LIBRARY_OUTPUT_DIRECTORY "${FD_FAKE_CUBLASLT_FOLDER}")
-  add_executable(fastdense_lt_library_test tests/cpp/lt_library_test.cpp csrc/cuda/lt_library.cpp)
+  add_executable(fastdense_lt_library_test tests/cpp/lt_library_test.cpp csrc/cuda/layerwise/lt_library.cpp)
   target_link_libraries(fastdense_lt_library_test PRIVATE fd_baseline ${CMAKE_DL_LIBS})
   add_dependencies(fastdense_lt_library_test fd_fake_cublaslt)
   add_test(NAME lt COMMAND fastdense_lt_test)

@@ -3,8 +3,8 @@
 
 #include "bindings/arrays.h"
 #include "core/parallel.h"
-#include "cpu/gemm.h"
-#include "cpu/kernels.h"
+#include "cpu/blas/gemm.h"
+#include "cpu/simd/kernels.h"
 
 namespace fd::bindings {
 namespace {
@@ -159,7 +159,7 @@ py::tuple pairs_bf16(const std::string& isa, const Matrix<float>& a) {
     return py::make_tuple(by_row, pairs, panel);
 }
 
-// C = A · B by the team, column slices: what the wide path does; for the roofline.
+// C = A · B by the team, column slices: what the layerwise path does; for the roofline.
 void sgemm(const Matrix<float>& a, const Matrix<float>& b, Matrix<float> c, int threads, int repeats) {
     const int64_t m = a.shape(0), k = a.shape(1), n = b.shape(1);
     if (b.shape(0) != k || c.shape(0) != m || c.shape(1) != n) throw InvalidArgument("sgemm: shapes do not fit");

@@ -1,9 +1,9 @@
 // fastdense._cuda: the same engines on the GPU, loaded when somebody asks for one.
 #include "bindings/lowered.h"
-#include "cuda/fused.h"
-#include "cuda/fused_mlp.h"
-#include "cuda/lt_library.h"
-#include "cuda/products.h"
+#include "cuda/fused_mlp/fused_mlp.h"
+#include "cuda/layerwise/lt_library.h"
+#include "cuda/layerwise/products.h"
+#include "cuda/wholenet/fused.h"
 #ifdef FD_EMULATE
 #include "accesses.h"
 #endif

@@ -3,8 +3,8 @@
 
 #include "bindings/lowered.h"
 #include "core/parallel.h"
-#include "cpu/gemm.h"
-#include "cpu/kernels.h"
+#include "cpu/blas/gemm.h"
+#include "cpu/simd/kernels.h"
 #include "ops/rng.h"
 
 namespace fd::bindings {

@@ -89,7 +89,7 @@ public:
     virtual void predict(const View& x, int threads, const Poll&, void* out) = 0;
     virtual double loss_and_grad(const Dataset&, bool training, int threads, const Poll&, void* const* gradients) = 0;
     virtual void activations(const View& x, int threads, const Poll&, void* const* outputs) = 0;
-    // The last dense op in closed form, (in, out) and (out,) in double; see cpu/closed_form.h. False: there is no solution.
+    // The last dense op in closed form, (in, out) and (out,) in double; see cpu/second_order/closed_form.h. False: there is no solution.
     virtual bool solve_output(const Dataset&, double ridge, int threads, const Poll&, double* kernel, double* bias) = 0;
     virtual const Training* training() const = 0;  // null before configure
 };

@@ -105,7 +105,8 @@ inline constexpr const char* metric_names[] = {"binary_accuracy",
                                                "r2",
                                                "auc"};
 
-struct SolverOptions {  // of the optimizers that take the whole data set at once; core/solver.h tells what they mean
+struct
+    SolverOptions {  // of the optimizers that take the whole data set at once; core/solvers/solver.h tells what they mean
     double gtol = 0, ftol = 0, damping = 0, radius = 0;
     int64_t history_size = 0, line_search_steps = 0, cg_steps = 0;
 };

@@ -8,12 +8,12 @@
 
 #include "core/parallel.h"
 #include "core/trainer.h"
-#include "cpu/closed_form.h"
-#include "cpu/full_batch.h"
-#include "cpu/gemm.h"
-#include "cpu/narrow.h"
-#include "cpu/probe.h"
-#include "cpu/wide.h"
+#include "cpu/blas/gemm.h"
+#include "cpu/layerwise/layerwise.h"
+#include "cpu/layerwise/probe.h"
+#include "cpu/rowwise/rowwise.h"
+#include "cpu/second_order/closed_form.h"
+#include "cpu/second_order/full_batch.h"
 
 namespace fd::cpu {
 namespace {
@@ -22,8 +22,8 @@ template <class T>
 class CpuBackend final : public Backend {
 public:
     CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
-        : plan_(inputs, seed, std::move(ops), bf16), wide_(plan_, state_), narrow_(plan_, state_, wide_),
-          narrow_inference_(plan_, state_, wide_), probe_(plan_, state_, wide_) {
+        : plan_(inputs, seed, std::move(ops), bf16), layerwise_(plan_, state_), rowwise_(plan_, state_, layerwise_),
+          rowwise_inference_(plan_, state_, layerwise_), probe_(plan_, state_, layerwise_) {
         state_.parameters.reserve(plan_.parameters);
         state_.gradients.reserve(plan_.parameters);
         state_.statistics.reserve(plan_.statistics);
@@ -36,19 +36,19 @@ public:
     int slots() const override { return int(full_batch_ ? full_batch_->solver().vectors.size() : state_.slots.size()); }
     DType slot_dtype() const override { return full_batch_ ? DType::f64 : dtype(); }
     std::vector<double>& numbers() override {
-        if (wide_.kfac()) return wide_.kfac()->numbers;
+        if (layerwise_.kfac()) return layerwise_.kfac()->numbers;
         return full_batch_ ? full_batch_->solver().numbers : no_numbers_;
     }
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override {  // the last of a state that is being set
         state_.step = step;
-        if (wide_.kfac()) wide_.kfac()->numbers_changed();
+        if (layerwise_.kfac()) layerwise_.kfac()->numbers_changed();
     }
 
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
     void write_tensor(int tensor, const void* in) override {
         std::memcpy(place(tensor), in, bytes(tensor));
-        wide_.weights_changed();
+        layerwise_.weights_changed();
         if (full_batch_) full_batch_->solver().begin();
     }
     void read_slot(int slot, int tensor, void* out) const override {
@@ -71,12 +71,12 @@ public:
         for (Buffer<T>& slot : state_.slots) slot.reserve(plan_.parameters);
         if (training.rule() == ops::Rule::adagrad)
             std::fill_n(state_.slots[0].get(), plan_.parameters, T(training.hyper.initial_accumulator_value));
-        wide_.configure(&training_);
-        narrow_.configure(&training_);
-        narrow_inference_.configure(&training_);
+        layerwise_.configure(&training_);
+        rowwise_.configure(&training_);
+        rowwise_inference_.configure(&training_);
         running_.assign(size_t(width()), 0.0);
         full_batch_.reset();
-        if (training_.full_batch()) full_batch_ = std::make_unique<FullBatch<T>>(plan_, state_, wide_, training_);
+        if (training_.full_batch()) full_batch_ = std::make_unique<FullBatch<T>>(plan_, state_, layerwise_, training_);
     }
 
     TrainOutcome train(const TrainRequest& request) override {
@@ -84,10 +84,10 @@ public:
         pin_blas_to_one_thread();
         if (full_batch_) return train_full_batch(request);
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
-        const bool narrow = trains_narrow(batch_size);
-        const bool resident = batch_size == request.train.rows() && (!request.shuffle || narrow_.ignores_order());
-        if (narrow) narrow_.reserve(batch_size, true, resident), wide_.reserve_updates();
-        else wide_.reserve(batch_size, true);
+        const bool narrow = trains_rowwise(batch_size);
+        const bool resident = batch_size == request.train.rows() && (!request.shuffle || rowwise_.ignores_order());
+        if (narrow) rowwise_.reserve(batch_size, true, resident), layerwise_.reserve_updates();
+        else layerwise_.reserve(batch_size, true);
         if (request.validation) reserve_inference(request.validation->rows());
         ProbeRecords probes;
         const bool probing = request.probe_level.has_value();
@@ -97,45 +97,45 @@ public:
         double validation_penalty = 0;
         stopped_before_.store(-1, std::memory_order_relaxed);
         team_size_.resume(
-            narrow ? std::min(request.threads, narrow_.groups(batch_size)) : team(request.threads, batch_size),
+            narrow ? std::min(request.threads, rowwise_.groups(batch_size)) : team(request.threads, batch_size),
             double(batch_size));
         int64_t step = 0;
         bool stop = request.steps == 0, resize = false,
              probe_now = false;  // written by worker 0 only, before a barrier
         const bool long_steps = !narrow && request.poll && plan_.step_flops * double(batch_size) > 2e9;
-        wide_.watch(long_steps ? &request.poll : nullptr);
+        layerwise_.watch(long_steps ? &request.poll : nullptr);
         std::vector<T> statistics;  // of the last finished step
         // Gradients and update of one step. False: the poll said stop, and nothing was changed but moving statistics.
-        auto wide_step = [&](const Worker& w, int64_t rows, double& loss) {
-            const Batch<T> b = wide_.gather(w, request.train, rows, {0, &cursor});
-            if (!wide_.forward(w, b, Pass::train, true)) return false;
-            wide_.loss(w, b, Pass::train);
-            if (!wide_.backward(w, b, Pass::train, true)) return false;
-            wide_.observe(w, b);
-            wide_.update(w);
+        auto layerwise_step = [&](const Worker& w, int64_t rows, double& loss) {
+            const Batch<T> b = layerwise_.gather(w, request.train, rows, {0, &cursor});
+            if (!layerwise_.forward(w, b, Pass::train, true)) return false;
+            layerwise_.loss(w, b, Pass::train);
+            if (!layerwise_.backward(w, b, Pass::train, true)) return false;
+            layerwise_.observe(w, b);
+            layerwise_.update(w);
             w.sync();
-            if (w.first()) loss = wide_.add_to_totals(b, Pass::train, ledger.running()) + wide_.penalty_sum();
+            if (w.first()) loss = layerwise_.add_to_totals(b, Pass::train, ledger.running()) + layerwise_.penalty_sum();
             return true;
         };
-        auto narrow_step = [&](const Worker& w, int64_t rows, double& loss) {
-            narrow_.gradients(w, request.train, rows, {0, &cursor});
-            narrow_.update(w);
+        auto rowwise_step = [&](const Worker& w, int64_t rows, double& loss) {
+            rowwise_.gradients(w, request.train, rows, {0, &cursor});
+            rowwise_.update(w);
             w.sync();
-            if (w.first()) loss = narrow_.add_to_totals(rows, ledger.running()) + narrow_.penalty_sum();
+            if (w.first()) loss = rowwise_.add_to_totals(rows, ledger.running()) + rowwise_.penalty_sum();
             return true;
         };
         auto steps = [&](const Worker& w) {
             while (!stop && !resize) {
                 if (w.first()) {
                     if (cursor.starts_epoch()) ledger.start_epoch();
-                    wide_.begin_step(request.learning_rates[step]);
+                    layerwise_.begin_step(request.learning_rates[step]);
                     if (long_steps) statistics.assign(statistics_begin(), statistics_begin() + plan_.statistics);
                 }
                 const int64_t rows = cursor.rows();  // read now: worker 0 advances the cursor at the end of the step
                 const bool epoch_ends = cursor.ends_epoch();
                 double loss = 0;  // worker 0 knows it
                 if (probing && probe_.due()) probe_.keep(w);
-                if (!(narrow ? narrow_step(w, rows, loss) : wide_step(w, rows, loss))) {
+                if (!(narrow ? rowwise_step(w, rows, loss) : layerwise_step(w, rows, loss))) {
                     if (w.first()) {
                         std::copy(statistics.begin(), statistics.end(), statistics_begin());
                         ledger.interrupt(false);
@@ -179,7 +179,7 @@ public:
             resize = false;
             parallel(team_size_.now(), steps);
         }
-        wide_.watch(nullptr);
+        layerwise_.watch(nullptr);
         TrainOutcome outcome = ledger.finish();
         outcome.probes = std::move(probes);
         return outcome;
@@ -187,7 +187,7 @@ public:
 
     int64_t probe_period(int64_t rows, int64_t batch_size) const override {
         const int64_t batch = std::min(batch_size, rows);
-        return probe_.period(rows, batch, trains_narrow(batch));
+        return probe_.period(rows, batch, trains_rowwise(batch));
     }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
@@ -200,19 +200,19 @@ public:
     }
 
     bool predict_row(const void* x, void* out) override {
-        return narrow_inference_.covers() && narrow_inference_.takes(1) &&
-               narrow_inference_.one_row(static_cast<const T*>(x), static_cast<T*>(out));
+        return rowwise_inference_.covers() && rowwise_inference_.takes(1) &&
+               rowwise_inference_.one_row(static_cast<const T*>(x), static_cast<T*>(out));
     }
 
     void predict(const View& x, int threads, const Poll& poll, void* out) override {
         T* to = static_cast<T*>(out);
-        if (!narrow_inference_.takes(x.rows))
+        if (!rowwise_inference_.takes(x.rows))
             return forward_chunks(x, threads, poll, [&](const Worker& w, const Batch<T>& b, int64_t first) {
-                copy_rows(w, wide_.output(int(plan_.ops.size()) - 1, b.x, Pass::predict), b.rows, plan_.outputs,
+                copy_rows(w, layerwise_.output(int(plan_.ops.size()) - 1, b.x, Pass::predict), b.rows, plan_.outputs,
                           to + first * plan_.outputs);
             });
-        narrow_chunks(x, threads, poll, [&](const Worker& w, const Dataset& data, int64_t first, int64_t rows) {
-            narrow_inference_.infer(w, data, rows, {first}, Pass::predict, to + first * plan_.outputs);
+        rowwise_chunks(x, threads, poll, [&](const Worker& w, const Dataset& data, int64_t first, int64_t rows) {
+            rowwise_inference_.infer(w, data, rows, {first}, Pass::predict, to + first * plan_.outputs);
         });
     }
 
@@ -222,23 +222,24 @@ public:
         if (data.rows() < 1 || !data.y || data.y.rows != data.rows() || data.y.cols != plan_.outputs)
             throw InvalidArgument("y must be (rows >= 1, outputs)");
         pin_blas_to_one_thread();
-        ClosedForm<T> form(plan_, state_, wide_);
-        return form.solve(data, ridge, team(threads, std::min(wide_.chunk_rows(), data.rows())), poll, kernel, bias);
+        ClosedForm<T> form(plan_, state_, layerwise_);
+        return form.solve(data, ridge, team(threads, std::min(layerwise_.chunk_rows(), data.rows())), poll, kernel,
+                          bias);
     }
 
     void activations(const View& x, int threads, const Poll& poll, void* const* outputs) override {
-        if (narrow_inference_.takes(x.rows)) {  // the last is the prediction, to the last bit
-            narrow_chunks(x, threads, poll, [&](const Worker& w, const Dataset& data, int64_t first, int64_t rows) {
+        if (rowwise_inference_.takes(x.rows)) {  // the last is the prediction, to the last bit
+            rowwise_chunks(x, threads, poll, [&](const Worker& w, const Dataset& data, int64_t first, int64_t rows) {
                 std::vector<T*> at;
                 for (size_t i = 0; i < plan_.ops.size(); ++i)
                     at.push_back(static_cast<T*>(outputs[i]) + first * plan_.ops[i].out);
-                narrow_inference_.infer_all(w, data, rows, {first}, at.data());
+                rowwise_inference_.infer_all(w, data, rows, {first}, at.data());
             });
             return;
         }
         forward_chunks(x, threads, poll, [&](const Worker& w, const Batch<T>& b, int64_t first) {
             for (size_t i = 0; i < plan_.ops.size(); ++i)
-                copy_rows(w, wide_.output(int(i), b.x, Pass::predict), b.rows, plan_.ops[i].out,
+                copy_rows(w, layerwise_.output(int(i), b.x, Pass::predict), b.rows, plan_.ops[i].out,
                           static_cast<T*>(outputs[i]) + first * plan_.ops[i].out);
         });
     }
@@ -247,20 +248,20 @@ public:
                          void* const* gradients) override {
         require_training(data);
         pin_blas_to_one_thread();
-        wide_.reserve(data.rows(), true);
+        layerwise_.reserve(data.rows(), true);
         const Pass pass = training ? Pass::train : Pass::inference;
         std::vector<double> totals(static_cast<size_t>(width()));
         double loss = 0;
-        wide_.watch(poll ? &poll : nullptr);
+        layerwise_.watch(poll ? &poll : nullptr);
         parallel(team(threads, data.rows()), [&](const Worker& w) {
-            const Batch<T> b = wide_.gather(w, data, data.rows(), {});
-            if (!wide_.forward(w, b, pass, false)) return;
-            wide_.loss(w, b, pass);
-            if (!wide_.backward(w, b, pass, false)) return;
-            wide_.penalties(w, true);
-            if (w.first()) loss = wide_.add_to_totals(b, pass, totals.data()) + wide_.penalty_sum();
+            const Batch<T> b = layerwise_.gather(w, data, data.rows(), {});
+            if (!layerwise_.forward(w, b, pass, false)) return;
+            layerwise_.loss(w, b, pass);
+            if (!layerwise_.backward(w, b, pass, false)) return;
+            layerwise_.penalties(w, true);
+            if (w.first()) loss = layerwise_.add_to_totals(b, pass, totals.data()) + layerwise_.penalty_sum();
         });
-        wide_.watch(nullptr);
+        layerwise_.watch(nullptr);
         for (size_t k = 0; k < plan_.trainable.size(); ++k) {
             const Tensor& t = plan_.tensors[size_t(plan_.trainable[k])];
             std::memcpy(gradients[k], state_.gradients.get() + t.offset, size_t(t.size()) * sizeof(T));
@@ -285,8 +286,8 @@ private:
         if (t.float64) return state_.input_statistics.get() + t.offset;
         return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
     }
-    // K-FAC looks into the layers, which only the wide path keeps.
-    bool trains_narrow(int64_t rows) const { return narrow_.takes(rows) && !training_.kfac(); }
+    // K-FAC looks into the layers, which only the layerwise path keeps.
+    bool trains_rowwise(int64_t rows) const { return rowwise_.takes(rows) && !training_.kfac(); }
     T* statistics_begin() const { return state_.statistics.get(); }
     T* slot_place(int slot, int tensor) const {
         return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
@@ -299,14 +300,14 @@ private:
 
     // Makes room for evaluate_rows (and for a narrow predict); returns how many threads are worth it.
     int reserve_inference(int64_t rows) {
-        const int64_t chunk = std::min(wide_.chunk_rows(), rows);
-        if (!narrow_inference_.takes(rows)) {
-            wide_.reserve(chunk, false);
-            return team(Narrow<T>::most_groups, chunk);
+        const int64_t chunk = std::min(layerwise_.chunk_rows(), rows);
+        if (!rowwise_inference_.takes(rows)) {
+            layerwise_.reserve(chunk, false);
+            return team(Rowwise<T>::most_groups, chunk);
         }
-        narrow_inference_.reserve(chunk, false);
-        if (configured_) wide_.reserve_updates();
-        return narrow_inference_.groups(chunk);
+        rowwise_inference_.reserve(chunk, false);
+        if (configured_) layerwise_.reserve_updates();
+        return rowwise_inference_.groups(chunk);
     }
 
     void require_training(const Dataset& data) const {
@@ -322,23 +323,23 @@ private:
 
     // Totals of a whole data set in inference mode, chunk by chunk; false if the poll said stop. `penalty` is shared by the team.
     bool evaluate_rows(const Worker& w, const Dataset& data, double* totals, const Poll& poll, double& penalty) {
-        const bool narrow = narrow_inference_.takes(data.rows());
-        wide_.penalties(w, false);
-        if (w.first()) penalty = wide_.penalty_sum();
+        const bool narrow = rowwise_inference_.takes(data.rows());
+        layerwise_.penalties(w, false);
+        if (w.first()) penalty = layerwise_.penalty_sum();
         auto add = [&](double loss, int64_t rows) {
             totals[0] += (loss + penalty) * double(rows);
             totals[1] += double(rows);
         };
         return each_chunk(w, data.rows(), poll, [&](int64_t first, int64_t rows) {
             if (narrow) {
-                narrow_inference_.infer(w, data, rows, {first}, Pass::evaluate, nullptr);
-                if (w.first()) add(narrow_inference_.add_to_totals(rows, totals), rows);
+                rowwise_inference_.infer(w, data, rows, {first}, Pass::evaluate, nullptr);
+                if (w.first()) add(rowwise_inference_.add_to_totals(rows, totals), rows);
                 return true;
             }
-            const Batch<T> b = wide_.gather(w, data, rows, {first});
-            if (!wide_.forward(w, b, Pass::evaluate, false)) return false;
-            wide_.loss(w, b, Pass::evaluate);
-            if (w.first()) add(wide_.add_to_totals(b, Pass::evaluate, totals), rows);
+            const Batch<T> b = layerwise_.gather(w, data, rows, {first});
+            if (!layerwise_.forward(w, b, Pass::evaluate, false)) return false;
+            layerwise_.loss(w, b, Pass::evaluate);
+            if (w.first()) add(layerwise_.add_to_totals(b, Pass::evaluate, totals), rows);
             return true;
         });
     }
@@ -346,7 +347,7 @@ private:
     // body(first row, rows) over all rows, chunk by chunk; false if it or the poll, asked by worker 0, said stop.
     template <class F>
     bool each_chunk(const Worker& w, int64_t rows, const Poll& poll, F&& body) {
-        const int64_t chunk = std::min(wide_.chunk_rows(), rows);
+        const int64_t chunk = std::min(layerwise_.chunk_rows(), rows);
         for (int64_t first = 0; first < rows; first += chunk) {
             if (!body(first, std::min(chunk, rows - first))) return false;
             if (poll && w.first() && poll()) stopped_before_.store(first + chunk, std::memory_order_relaxed);
@@ -361,7 +362,7 @@ private:
     }
 
     template <class F>
-    void narrow_chunks(const View& x, int threads, const Poll& poll, F&& use) {
+    void rowwise_chunks(const View& x, int threads, const Poll& poll, F&& use) {
         require_inputs(x);
         if (x.rows == 0) return;
         const int most = reserve_inference(x.rows);
@@ -383,13 +384,13 @@ private:
         pin_blas_to_one_thread();
         Dataset data;
         data.x = x;
-        const int64_t chunk = std::min(wide_.chunk_rows(), x.rows);
-        wide_.reserve(chunk, false);
+        const int64_t chunk = std::min(layerwise_.chunk_rows(), x.rows);
+        layerwise_.reserve(chunk, false);
         stopped_before_.store(-1, std::memory_order_relaxed);
         parallel(team(threads, chunk), [&](const Worker& w) {
             each_chunk(w, x.rows, poll, [&](int64_t first, int64_t rows) {
-                const Batch<T> b = wide_.gather(w, data, rows, {first});
-                if (!wide_.forward(w, b, Pass::predict, false)) return false;
+                const Batch<T> b = layerwise_.gather(w, data, rows, {first});
+                if (!layerwise_.forward(w, b, Pass::predict, false)) return false;
                 use(w, b, first);
                 return true;
             });
@@ -407,13 +408,13 @@ private:
     State<T> state_;
     Training training_;
     bool configured_ = false;
-    Wide<T> wide_;
-    Narrow<T> narrow_, narrow_inference_;  // each keeps its own scratch: a validation comes between two epochs
+    Layerwise<T> layerwise_;
+    Rowwise<T> rowwise_, rowwise_inference_;  // each keeps its own scratch: a validation comes between two epochs
     Probe<T> probe_;
     TeamSize team_size_;
     std::unique_ptr<FullBatch<T>> full_batch_;  // if the optimizer is a solver
     std::vector<double> running_, no_numbers_;
-    // the row before which a poll stopped a pass over chunks; see Wide::stops
+    // the row before which a poll stopped a pass over chunks; see Layerwise::stops
     std::atomic<int64_t> stopped_before_{-1};
 };
 

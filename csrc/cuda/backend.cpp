@@ -9,11 +9,11 @@
 #include <optional>
 
 #include "core/trainer.h"
-#include "cuda/data.h"
-#include "cuda/fused_net.h"
-#include "cuda/layers.h"
-#include "cuda/rounds.h"
-#include "cuda/step_graphs.h"
+#include "cuda/layerwise/layers.h"
+#include "cuda/layerwise/rounds.h"
+#include "cuda/runtime/data.h"
+#include "cuda/runtime/step_graphs.h"
+#include "cuda/wholenet/fused_net.h"
 
 namespace fd::cuda {
 namespace {

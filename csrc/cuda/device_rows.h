@@ -3,8 +3,8 @@
 // lane looks at its own columns only, so that results may take the place of what they were made from.
 #pragma once
 #include "core/plan.h"
-#include "cuda/device_math.h"
 #include "cuda/kernels.h"
+#include "cuda/runtime/device_math.h"
 
 namespace fd::cuda {
 

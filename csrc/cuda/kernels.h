@@ -4,8 +4,8 @@
 #include <cstdint>
 
 #include "core/types.h"
-#include "cuda/runtime_api.h"
-#include "cuda/steps.h"
+#include "cuda/runtime/runtime_api.h"
+#include "cuda/runtime/steps.h"
 #include "ops/activations.h"
 #include "ops/losses.h"
 
@@ -196,7 +196,7 @@ void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
 
 // ---- whole matrices (matrix.cu) -------------------------------------------------------------------------------------
 
-// Orthogonality and repulsion; see cpu/matrix.cpp for the formulas. u: (units, length) scaled, inverse: (units,)
+// Orthogonality and repulsion; see cpu/layerwise/matrix.cpp for the formulas. u: (units, length) scaled, inverse: (units,)
 template <class T>
 void unit_rows(const T* kernel, int64_t in, int64_t out, bool columns, T* u, T* inverse, cudaStream_t);
 // gram(i, j) becomes the factor of u_j in unit i's gradient; value_parts[i] the unit's share of the penalty

@@ -7,8 +7,8 @@
 #include <cmath>
 #include <cstring>
 
-#include "cuda/data.h"
-#include "cuda/fused_net.h"
+#include "cuda/runtime/data.h"
+#include "cuda/wholenet/fused_net.h"
 #include "ops/rng.h"
 
 namespace fd::cuda {

@@ -1,5 +1,5 @@
 // The qualifier of every function in ops/, and the elementary functions that a value type must offer.
-// A value type V is double or float here, a SIMD pack in cpu/simd.h (found by argument-dependent lookup).
+// A value type V is double or float here, a SIMD pack in cpu/simd/simd.h (found by argument-dependent lookup).
 // Everything is forced inline: a shared out-of-line copy compiled for AVX-512 could be picked for every CPU.
 #pragma once
 #include <cmath>
@@ -38,7 +38,7 @@ FD_SCALAR_FUNCTION(vabs, std::fabs)
 FD_SCALAR_FUNCTION(verf, std::erf)
 #undef FD_SCALAR_FUNCTION
 
-// For optimizers: where a pack has something faster than the exact instructions (see cpu/simd.h), within 2 ulp.
+// For optimizers: where a pack has something faster than the exact instructions (see cpu/simd/simd.h), within 2 ulp.
 template <class V>
 FD_HD V quick_sqrt(V x) {
     return vsqrt(x);

@@ -1,6 +1,6 @@
 // Every loss, once. Elementwise losses give `value(p, y, c)` and `slope(p, y, c)` = d value/d p; c is the loss's parameter
 // (huber's delta, quantile's q). The factor w_i/(rows · outputs) is applied by the caller, in one place.
-// The categorical cross-entropies couple the outputs of a row; their row kernels live in cpu/kernels_loss.h.
+// The categorical cross-entropies couple the outputs of a row; their row kernels live in cpu/layerwise/kernels_loss.h.
 #pragma once
 #include "ops/hd.h"
 

@@ -2,7 +2,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "core/solver.h"
+#include "core/solvers/solver.h"
 
 namespace fd {
 namespace {

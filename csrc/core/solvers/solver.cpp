@@ -1,4 +1,4 @@
-#include "core/solver.h"
+#include "core/solvers/solver.h"
 
 #include <algorithm>
 #include <cmath>

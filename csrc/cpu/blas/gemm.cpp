@@ -1,4 +1,4 @@
-#include "cpu/gemm.h"
+#include "cpu/blas/gemm.h"
 
 #include <dlfcn.h>
 

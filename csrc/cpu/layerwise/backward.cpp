@@ -1,23 +1,23 @@
-// Wide: gradients and updates.
+// Layerwise: gradients and updates.
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
-#include "cpu/gemm.h"
-#include "cpu/matrix.h"
-#include "cpu/wide.h"
+#include "cpu/blas/gemm.h"
+#include "cpu/layerwise/layerwise.h"
+#include "cpu/layerwise/matrix.h"
 
 namespace fd::cpu {
 
 template <class T>
-const T* Wide<T>::stored(int i, const T* x, Pass pass) const {
+const T* Layerwise<T>::stored(int i, const T* x, Pass pass) const {
     const auto act = activation_of(i, pass);
     if (ops::activation_needs[int(act)] != ops::Needs::input) return out_[size_t(i)].get();
     return op(i).kind == OpKind::dense ? z_[size_t(i)].get() : output(i - 1, x, pass);
 }
 
 template <class T>
-bool Wide<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool update) {
+bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool update) {
     for (int i = last_; i >= 0 && trains_up_to_[size_t(i)]; --i) {
         const T* x = output(i - 1, b.x, pass);
         if (op(i).kind == OpKind::dense) {
@@ -40,7 +40,7 @@ bool Wide<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool updat
 // From the gradient of a dense op's output to that of its pre-activation, in place, and to the gradients of bias and
 // slope, for columns c0 … c1 and all rows.
 template <class T>
-void Wide<T>::dense_finish(int i, const T* x, int64_t rows, Pass pass, int64_t c0, int64_t c1) {
+void Layerwise<T>::dense_finish(int i, const T* x, int64_t rows, Pass pass, int64_t c0, int64_t c1) {
     const Op& o = op(i);
     const int64_t cols = c1 - c0;
     T* grad = d(i) + c0;
@@ -57,7 +57,7 @@ void Wide<T>::dense_finish(int i, const T* x, int64_t rows, Pass pass, int64_t c
 }
 
 template <class T>
-void Wide<T>::pack_backward(int i, const T* x, int64_t rows, int64_t c0, int64_t c1, int64_t s, int64_t runs) {
+void Layerwise<T>::pack_backward(int i, const T* x, int64_t rows, int64_t c0, int64_t c1, int64_t s, int64_t runs) {
     const int64_t cols = op(i).out;
     if (packs_rows_backward(i, rows)) pack_rows(i, d(i), rows, cols, 0, panels(rows), c0, c1);
     if (packs_columns_backward(i, rows)) pack_columns(i, d(i), rows, cols, c0, c1);
@@ -67,7 +67,8 @@ void Wide<T>::pack_backward(int i, const T* x, int64_t rows, int64_t c0, int64_t
 // A task owns rows i0 … i1 of the kernel: for them it makes the input's gradient, finishes and packs it for the dense op
 // below, makes the kernel's gradient and updates the kernel. Nobody else reads those rows, so there is no barrier in between.
 template <class T>
-void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, Pass pass, bool packed, bool update) {
+void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, Pass pass, bool packed,
+                                  bool update) {
     const Op& o = op(i);
     const T* x = output(i - 1, x0, pass);
     const bool passes = passes_on(i), finishes = passes && op(i - 1).kind == OpKind::dense;
@@ -116,7 +117,7 @@ void Wide<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, 
 }
 
 template <class T>
-void Wide<T>::update_tile(int i, int64_t r0, int64_t r1, const T* g, int part) {
+void Layerwise<T>::update_tile(int i, int64_t r0, int64_t r1, const T* g, int part) {
     const Op& o = op(i);
     const int64_t step = bf16_ ? 2 : r1 - r0;
     for (int64_t r = r0; r < r1; r += step, g += step * o.out) {
@@ -128,7 +129,7 @@ void Wide<T>::update_tile(int i, int64_t r0, int64_t r1, const T* g, int part) {
 }
 
 template <class T>
-void Wide<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
+void Layerwise<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
     const Op& o = op(i);
     const int64_t width = o.out;
     T *from = d(i), *to = d(i - 1);
@@ -203,7 +204,7 @@ void Wide<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, P
 }
 
 template <class T>
-void Wide<T>::observe(const Worker& w, const Batch<T>& b) {
+void Layerwise<T>::observe(const Worker& w, const Batch<T>& b) {
     if (!kfac_) return;
     const bool due = kfac_->due(state_.step), ready = kfac_->ready();
     for (int i = 0; i <= last_; ++i) {
@@ -216,14 +217,15 @@ void Wide<T>::observe(const Worker& w, const Batch<T>& b) {
 }
 
 template <class T>
-void Wide<T>::begin_step(double learning_rate) {
+void Layerwise<T>::begin_step(double learning_rate) {
     learning_rate_ = learning_rate;
     const ops::Hyper& h = training_->hyper;
     step_ = ops::prepare_step(rule_, h, learning_rate * (training_->muon() ? h.adam_lr_ratio : 1), state_.step + 1);
 }
 
 template <class T>
-void Wide<T>::update_run(int tensor, int64_t first, int64_t n, const T* g, int part, double scale, bool penalised) {
+void Layerwise<T>::update_run(int tensor, int64_t first, int64_t n, const T* g, int part, double scale,
+                              bool penalised) {
     const Tensor& t = plan_.tensors[size_t(tensor)];
     const ops::Hyper& h = training_->hyper;
     Update<T> u;
@@ -244,7 +246,7 @@ void Wide<T>::update_run(int tensor, int64_t first, int64_t n, const T* g, int p
 // body(first, elements, part) for the runs of a tensor: the same rows of a kernel that dense_backward cuts, or a whole vector.
 template <class T>
 template <class F>
-void Wide<T>::each_run(const Worker& w, int tensor, F&& body) {
+void Layerwise<T>::each_run(const Worker& w, int tensor, F&& body) {
     const Tensor& t = plan_.tensors[size_t(tensor)];
     if (t.vector) {
         if (w.first()) body(int64_t(0), t.size(), 0);
@@ -258,7 +260,7 @@ void Wide<T>::each_run(const Worker& w, int tensor, F&& body) {
 }
 
 template <class T>
-void Wide<T>::update(const Worker& w) {
+void Layerwise<T>::update(const Worker& w) {
     const auto& trainable = plan_.trainable;
     if (updates_early()) {  // kernels are done
         w.each(int64_t(trainable.size()), [&](int64_t k) {
@@ -274,7 +276,7 @@ void Wide<T>::update(const Worker& w) {
 }
 
 template <class T>
-double Wide<T>::update_elements(int64_t first, int64_t n, double l1, double l2) {
+double Layerwise<T>::update_elements(int64_t first, int64_t n, double l1, double l2) {
     Update<T> u;
     u.rule = rule_;
     u.step = step_;
@@ -289,7 +291,7 @@ double Wide<T>::update_elements(int64_t first, int64_t n, double l1, double l2) 
 }
 
 template <class T>
-void Wide<T>::update_all(const Worker& w) {
+void Layerwise<T>::update_all(const Worker& w) {
     const auto& trainable = plan_.trainable;
     penalties(w, true);
     if (kfac_) {
@@ -353,7 +355,7 @@ void Wide<T>::update_all(const Worker& w) {
 }
 
 template <class T>
-void Wide<T>::penalties(const Worker& w, bool add_gradients) {
+void Layerwise<T>::penalties(const Worker& w, bool add_gradients) {
     for (int tensor : plan_.trainable) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (t.l1 == 0 && t.l2 == 0) continue;
@@ -373,21 +375,21 @@ void Wide<T>::penalties(const Worker& w, bool add_gradients) {
 }
 
 template <class T>
-double Wide<T>::penalty_sum() const {
+double Layerwise<T>::penalty_sum() const {
     double sum = 0;
     for (int64_t i = 0; i < penalty_parts_.size(); ++i) sum += penalty_parts_[i];
     return sum;
 }
 
-#define FD_INSTANTIATE(T)                                                        \
-    template bool Wide<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
-    template void Wide<T>::observe(const Worker&, const Batch<T>&);              \
-    template void Wide<T>::begin_step(double);                                   \
-    template void Wide<T>::update(const Worker&);                                \
-    template void Wide<T>::update_all(const Worker&);                            \
-    template double Wide<T>::update_elements(int64_t, int64_t, double, double);  \
-    template void Wide<T>::penalties(const Worker&, bool);                       \
-    template double Wide<T>::penalty_sum() const;
+#define FD_INSTANTIATE(T)                                                             \
+    template bool Layerwise<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
+    template void Layerwise<T>::observe(const Worker&, const Batch<T>&);              \
+    template void Layerwise<T>::begin_step(double);                                   \
+    template void Layerwise<T>::update(const Worker&);                                \
+    template void Layerwise<T>::update_all(const Worker&);                            \
+    template double Layerwise<T>::update_elements(int64_t, int64_t, double, double);  \
+    template void Layerwise<T>::penalties(const Worker&, bool);                       \
+    template double Layerwise<T>::penalty_sum() const;
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)
 #undef FD_INSTANTIATE

@@ -4,8 +4,8 @@
 #include <vector>
 
 #include "core/plan.h"
-#include "cpu/kernels.h"
 #include "cpu/memory.h"
+#include "cpu/simd/kernels.h"
 
 namespace fd::cpu {
 

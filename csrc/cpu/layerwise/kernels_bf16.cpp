@@ -1,17 +1,17 @@
 // Products of bfloat16 pairs. Compiled once per instruction set, and once more for CPUs that have AVX512-BF16; elsewhere the
 // same roundings are made in plain code, at about the speed of float32. What differs: the instructions take subnormal
 // numbers for 0 and may round inside a pair.
-#include "cpu/isa.h"
-#include "cpu/kernels.h"
+#include "cpu/simd/isa.h"
+#include "cpu/simd/kernels.h"
 
 namespace fd::cpu {
 namespace FD_ISA_NAMESPACE {
 
-#include "cpu/simd.h"
+#include "cpu/simd/simd.h"
 
-#include "cpu/kernels_transpose.h"
+#include "cpu/layerwise/kernels_transpose.h"
 
-#include "cpu/kernels_product.h"
+#include "cpu/layerwise/kernels_product.h"
 
 #if defined(__AVX512BF16__)
 

@@ -1,4 +1,4 @@
-// Matrix products of the wide path. Part of kernels.cpp.
+// Matrix products of the layerwise path. Part of kernels.cpp.
 //
 // One side is read as scalars straight from where it lies (weights, so they are never repacked), the other as packed panels
 // of two vectors. out(a, v) = Σ_k s(a, k) · panel(k, v), each element one chain of multiply-adds in the order of k: how the

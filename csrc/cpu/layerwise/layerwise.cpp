@@ -1,13 +1,13 @@
-// Wide: set-up, gather, forward, loss. Backward and updates are in wide_backward.cpp.
-#include "cpu/wide.h"
+// Layerwise: set-up, gather, forward, loss. Backward and updates are in layerwise_backward.cpp.
+#include "cpu/layerwise/layerwise.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstring>
 
-#include "cpu/gemm.h"
-#include "cpu/matrix.h"
-#include "cpu/measure.h"
+#include "cpu/blas/gemm.h"
+#include "cpu/layerwise/matrix.h"
+#include "cpu/layerwise/measure.h"
 
 namespace fd::cpu {
 namespace {
@@ -53,7 +53,7 @@ int64_t label_at(const View& y, int64_t row) {
 }  // namespace
 
 template <class T>
-Wide<T>::Wide(const Plan& plan, State<T>& state)
+Layerwise<T>::Layerwise(const Plan& plan, State<T>& state)
     : plan_(plan), state_(state), k_(kernels_of<T>(isa())), last_(int(plan.ops.size()) - 1) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
@@ -69,7 +69,7 @@ Wide<T>::Wide(const Plan& plan, State<T>& state)
 }
 
 template <class T>
-void Wide<T>::configure(const Training* training) {
+void Layerwise<T>::configure(const Training* training) {
     training_ = training;
     const Training& t = *training;
     const LossForm form(plan_, t);
@@ -84,7 +84,7 @@ void Wide<T>::configure(const Training* training) {
 }
 
 template <class T>
-void Wide<T>::reserve(int64_t rows, bool backward, bool probe) {
+void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
     if (plan_.normalizes_input()) prepare_input();
     if (bf16_ && stale_) parallel(1, [&](const Worker& w) { refresh_bf16(w); });
     if (rows <= capacity_ && (backward_ready_ || !backward) && (probe_ready_ || !probe)) return;
@@ -127,13 +127,13 @@ void Wide<T>::reserve(int64_t rows, bool backward, bool probe) {
 }
 
 template <class T>
-void Wide<T>::prepare_input() {
+void Layerwise<T>::prepare_input() {
     const double* variance = state_.input_statistics.get() + plan_.tensors[size_t(op(0).variance)].offset;
     for (int64_t c = 0; c < plan_.inputs; ++c) input_inverse_[c] = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
 }
 
 template <class T>
-Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order) {
+Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order) {
     Batch<T> b;
     b.rows = rows;
     const bool direct = order.consecutive(), standardise = plan_.normalizes_input();
@@ -174,7 +174,7 @@ Batch<T> Wide<T>::gather(const Worker& w, const Dataset& data, int64_t rows, con
 }
 
 template <class T>
-const T* Wide<T>::output(int i, const T* x, Pass pass) const {
+const T* Layerwise<T>::output(int i, const T* x, Pass pass) const {
     for (; i >= 0; --i) {
         const OpKind kind = op(i).kind;
         const bool passes_through = kind == OpKind::normalization || kind == OpKind::residual_begin ||
@@ -185,13 +185,13 @@ const T* Wide<T>::output(int i, const T* x, Pass pass) const {
 }
 
 template <class T>
-const T* Wide<T>::pre_activation(int i, const T* x) const {
+const T* Layerwise<T>::pre_activation(int i, const T* x) const {
     if (op(i).kind == OpKind::activation) return output(i - 1, x, Pass::probe);
     return (activation_of(i, Pass::probe) == ops::Activation::linear ? out_ : z_)[size_t(i)].get();
 }
 
 template <class T>
-const T* Wide<T>::probed_output(const Worker& w, int i, const Batch<T>& b, T* room) const {
+const T* Layerwise<T>::probed_output(const Worker& w, int i, const Batch<T>& b, T* room) const {
     const T* a = output(i, b.x, Pass::probe);
     if (!skips_activation(i, Pass::probe)) return a;
     const Slices cut(b.rows, 4, 1);
@@ -204,7 +204,7 @@ const T* Wide<T>::probed_output(const Worker& w, int i, const Batch<T>& b, T* ro
 }
 
 template <class T>
-bool Wide<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update_statistics) {
+bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update_statistics) {
     for (int i = 0; i <= last_; ++i) {
         const T* x = output(i - 1, b.x, pass);
         const Op& o = op(i);
@@ -250,7 +250,7 @@ bool Wide<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update
 }
 
 template <class T>
-void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
+void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
     const Op& o = op(i);
     const auto act = activation_of(i, pass);
     const bool wants_z =
@@ -305,7 +305,7 @@ void Wide<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pa
 }
 
 template <class T>
-void Wide<T>::activation_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
+void Layerwise<T>::activation_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
     const Op& o = op(i);
     const auto act = activation_of(i, pass);
     const Slices cut(rows, 4, 1);
@@ -320,7 +320,7 @@ void Wide<T>::activation_forward(const Worker& w, int i, const T* x, int64_t row
 }
 
 template <class T>
-NormBlock<T> Wide<T>::norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const {
+NormBlock<T> Layerwise<T>::norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const {
     const Op& o = op(i);
     const bool by_column = o.kind == OpKind::batch_norm;
     NormBlock<T> b;
@@ -338,7 +338,8 @@ NormBlock<T> Wide<T>::norm_block(int i, const T* x, int64_t rows, Pass, int64_t 
 }
 
 template <class T>
-void Wide<T>::batch_norm_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass, bool update_statistics) {
+void Layerwise<T>::batch_norm_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass,
+                                      bool update_statistics) {
     const Op& o = op(i);
     T *moving_mean = statistic(o.mean), *moving_variance = statistic(o.variance);
     const Slices columns(o.out);
@@ -361,7 +362,7 @@ void Wide<T>::batch_norm_forward(const Worker& w, int i, const T* x, int64_t row
 }
 
 template <class T>
-void Wide<T>::layer_norm_forward(const Worker& w, int i, const T* x, int64_t rows) {
+void Layerwise<T>::layer_norm_forward(const Worker& w, int i, const T* x, int64_t rows) {
     const Slices cut(rows, 4, 1);
     w.each(cut.count, [&](int64_t s) {
         NormBlock<T> b = norm_block(i, x, cut.end(s) - cut.begin(s), Pass::predict, 0, op(i).out);
@@ -372,21 +373,21 @@ void Wide<T>::layer_norm_forward(const Worker& w, int i, const T* x, int64_t row
 }
 
 template <class T>
-void Wide<T>::loss(const Worker& w, const Batch<T>& b, Pass pass) {
+void Layerwise<T>::loss(const Worker& w, const Batch<T>& b, Pass pass) {
     const Slices cut(b.rows, 4, 1);
     w.each(cut.count, [&](int64_t s) { loss_of_rows(b, pass, cut.begin(s), cut.end(s)); });
     w.sync();
 }
 
 template <class T>
-void Wide<T>::probabilities_of(const T* logits, T* out, int64_t rows) const {
+void Layerwise<T>::probabilities_of(const T* logits, T* out, int64_t rows) const {
     const int64_t cols = plan_.outputs;
     if (training_->categorical()) return k_.softmax(logits, out, rows, cols);
     k_.bias_activation(ops::Activation::sigmoid, T(0), nullptr, nullptr, const_cast<T*>(logits), out, cols, rows, cols);
 }
 
 template <class T>
-void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1) {
+void Layerwise<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1) {
     const Training& t = *training_;
     const Op& top = op(last_);
     const int64_t cols = plan_.outputs, first = r0 * cols, rows = r1 - r0;
@@ -438,7 +439,7 @@ void Wide<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1)
 }
 
 template <class T>
-double Wide<T>::batch_loss(const Batch<T>& b, Pass pass) const {
+double Layerwise<T>::batch_loss(const Batch<T>& b, Pass pass) const {
     double loss = 0;
     for (int64_t r = 0; r < b.rows; ++r) loss += row_loss_[r];
     for (int i = 0; i <= last_; ++i) {
@@ -458,7 +459,7 @@ double Wide<T>::batch_loss(const Batch<T>& b, Pass pass) const {
 }
 
 template <class T>
-double Wide<T>::add_to_totals(const Batch<T>& b, Pass pass, double* totals) {
+double Layerwise<T>::add_to_totals(const Batch<T>& b, Pass pass, double* totals) {
     const Training& t = *training_;
     double weight = double(b.rows);
     if (b.weights) {
@@ -471,7 +472,7 @@ double Wide<T>::add_to_totals(const Batch<T>& b, Pass pass, double* totals) {
     return batch_loss(b, pass);
 }
 
-template class Wide<float>;
-template class Wide<double>;
+template class Layerwise<float>;
+template class Layerwise<double>;
 
 }  // namespace fd::cpu

@@ -1,4 +1,4 @@
-// The wide path: a net whose layers are worth a matrix product each. Every method that takes a Worker is run by the whole
+// The layerwise path: a net whose layers are worth a matrix product each. Every method that takes a Worker is run by the whole
 // team at once; work is cut by shapes alone (Slices) and the team meets at barriers, so the bits do not depend on its size.
 #pragma once
 #include <atomic>
@@ -8,11 +8,11 @@
 #include "core/backend.h"
 #include "core/parallel.h"
 #include "core/trainer.h"
-#include "cpu/kernels.h"
-#include "cpu/kfac.h"
-#include "cpu/matrix.h"
+#include "cpu/layerwise/bf16_operands.h"
+#include "cpu/layerwise/matrix.h"
 #include "cpu/memory.h"
-#include "cpu/wide_bf16.h"
+#include "cpu/second_order/kfac.h"
+#include "cpu/simd/kernels.h"
 
 namespace fd::cpu {
 
@@ -60,9 +60,9 @@ template <class T>
 class Curvature;
 
 template <class T>
-class Wide {
+class Layerwise {
 public:
-    Wide(const Plan& plan, State<T>& state);
+    Layerwise(const Plan& plan, State<T>& state);
 
     void configure(const Training* training);
     // Makes room for batches of `rows`, for backward and for Pass::probe if asked. The only method that allocates.

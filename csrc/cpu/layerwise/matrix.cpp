@@ -1,9 +1,9 @@
-#include "cpu/matrix.h"
+#include "cpu/layerwise/matrix.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/team.h"
+#include "cpu/layerwise/team.h"
 
 namespace fd::cpu {
 

@@ -1,9 +1,9 @@
-// What works on a whole kernel at once: penalties between units, and Muon. Run by the whole team, like Wide's methods.
+// What works on a whole kernel at once: penalties between units, and Muon. Run by the whole team, like Layerwise's methods.
 #pragma once
 #include "core/parallel.h"
 #include "core/plan.h"
-#include "cpu/kernels.h"
 #include "cpu/memory.h"
+#include "cpu/simd/kernels.h"
 
 namespace fd::cpu {
 

@@ -1,4 +1,4 @@
-#include "cpu/measure.h"
+#include "cpu/layerwise/measure.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,7 +1,7 @@
 // Metrics on the CPU. Per-row ones are vectorised or cheap; the others accumulate sums in one thread, in row order.
 #pragma once
 #include "core/plan.h"
-#include "cpu/kernels.h"
+#include "cpu/simd/kernels.h"
 
 namespace fd::cpu {
 

@@ -1,4 +1,4 @@
-#include "cpu/probe.h"
+#include "cpu/layerwise/probe.h"
 
 #include <algorithm>
 #include <cmath>
@@ -12,8 +12,8 @@ constexpr double none = std::numeric_limits<double>::quiet_NaN();
 }  // namespace
 
 template <class T>
-Probe<T>::Probe(const Plan& plan, State<T>& state, Wide<T>& wide)
-    : plan_(plan), state_(state), wide_(wide), k_(kernels_of<T>(isa())), width_(ProbeRecords::width_of(plan)) {}
+Probe<T>::Probe(const Plan& plan, State<T>& state, Layerwise<T>& wide)
+    : plan_(plan), state_(state), layerwise_(wide), k_(kernels_of<T>(isa())), width_(ProbeRecords::width_of(plan)) {}
 
 template <class T>
 int64_t Probe<T>::period(int64_t rows, int64_t batch, bool narrow) const {
@@ -29,7 +29,7 @@ int64_t Probe<T>::period(int64_t rows, int64_t batch, bool narrow) const {
 template <class T>
 void Probe<T>::begin(const TrainRequest& r, ProbeRecords& records) {
     rows_ = std::min(most_rows, r.train.rows());
-    wide_.reserve(rows_, true, true);
+    layerwise_.reserve(rows_, true, true);
     before_.reserve(plan_.parameters);
     top_.reserve(rows_ * plan_.outputs);
     schedule_.begin(r);
@@ -61,12 +61,12 @@ bool Probe<T>::follows(const Cursor& cursor, int64_t step, bool broken) {
 template <class T>
 bool Probe<T>::take(const Worker& w, const Dataset& data) {
     double* values = records_->values.data() + int64_t(records_->records.size()) * width_;
-    const Batch<T> b = wide_.gather(w, data, rows_, RowOrder::spread(data.rows(), rows_));
-    if (!wide_.forward(w, b, Pass::probe, false)) return false;
-    wide_.loss(w, b, Pass::probe);
-    if (!wide_.backward(w, b, Pass::probe, false)) return false;
-    wide_.penalties(w, true);
-    if (w.first()) next_.loss = wide_.batch_loss(b, Pass::probe) + wide_.penalty_sum();
+    const Batch<T> b = layerwise_.gather(w, data, rows_, RowOrder::spread(data.rows(), rows_));
+    if (!layerwise_.forward(w, b, Pass::probe, false)) return false;
+    layerwise_.loss(w, b, Pass::probe);
+    if (!layerwise_.backward(w, b, Pass::probe, false)) return false;
+    layerwise_.penalties(w, true);
+    if (w.first()) next_.loss = layerwise_.batch_loss(b, Pass::probe) + layerwise_.penalty_sum();
     summarise(w, b, values);
     w.sync();
     if (w.first()) {
@@ -81,8 +81,8 @@ template <class T>
 void Probe<T>::summarise(const Worker& w, const Batch<T>& b, double* to) {
     for (int i = 0; i < int(plan_.ops.size()); ++i) {
         const Op& o = plan_.ops[size_t(i)];
-        const T* z = o.has_activation() ? wide_.pre_activation(i, b.x) : nullptr;
-        const T* a = wide_.probed_output(w, i, b, top_.get());
+        const T* z = o.has_activation() ? layerwise_.pre_activation(i, b.x) : nullptr;
+        const T* a = layerwise_.probed_output(w, i, b, top_.get());
         const double limit = o.has_activation() ? saturation_limit(o.activation) : 0;
         const T *weights = nullptr, *before = nullptr, *gradient = nullptr;
         if (o.kind == OpKind::dense) {

@@ -3,7 +3,7 @@
 #pragma once
 #include "core/backend.h"
 #include "core/trainer.h"
-#include "cpu/wide.h"
+#include "cpu/layerwise/layerwise.h"
 
 namespace fd::cpu {
 
@@ -12,9 +12,9 @@ class Probe {
 public:
     static constexpr int64_t most_rows = 256;  // spread evenly over the data
 
-    Probe(const Plan& plan, State<T>& state, Wide<T>& wide);
+    Probe(const Plan& plan, State<T>& state, Layerwise<T>& wide);
 
-    // After how many steps of `batch` rows one probe has cost 1.5 % of their time; 4 % if a step is short (narrow path, below
+    // After how many steps of `batch` rows one probe has cost 1.5 % of their time; 4 % if a step is short (rowwise path, below
     // 0.1 ms). From the work alone, so that a seed gives the same probes on every machine.
     int64_t period(int64_t rows, int64_t batch, bool narrow) const;
 
@@ -30,7 +30,7 @@ private:
 
     const Plan& plan_;
     State<T>& state_;
-    Wide<T>& wide_;
+    Layerwise<T>& layerwise_;
     const Kernels<T>& k_;
     int64_t rows_ = 0, width_ = 0;  // width_: numbers of a record
     ProbeSchedule schedule_;

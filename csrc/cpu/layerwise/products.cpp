@@ -1,7 +1,7 @@
-// Wide: the products of our own, tile by tile, and the packing of their operands; in the net's type or in bfloat16.
+// Layerwise: the products of our own, tile by tile, and the packing of their operands; in the net's type or in bfloat16.
 #include <algorithm>
 
-#include "cpu/wide.h"
+#include "cpu/layerwise/layerwise.h"
 
 namespace fd::cpu {
 namespace {
@@ -23,7 +23,8 @@ Product<T, S> next_rows(Product<T, S> q, int64_t panel) {
 
 // Columns c0 … c1 of a (rows, cols) as panels whose lanes are rows, for the product of op i; and whose lanes are columns.
 template <class T>
-void Wide<T>::pack_rows(int i, const T* a, int64_t rows, int64_t cols, int64_t p0, int64_t p1, int64_t c0, int64_t c1) {
+void Layerwise<T>::pack_rows(int i, const T* a, int64_t rows, int64_t cols, int64_t p0, int64_t p1, int64_t c0,
+                             int64_t c1) {
     for (int64_t p = p0; p < p1; ++p) {
         const int64_t r = p * k_.panel, n = std::min<int64_t>(k_.panel, rows - r);
         const T* from = a + r * cols + c0;
@@ -37,7 +38,7 @@ void Wide<T>::pack_rows(int i, const T* a, int64_t rows, int64_t cols, int64_t p
     }
 }
 template <class T>
-void Wide<T>::pack_columns(int i, const T* a, int64_t rows, int64_t cols, int64_t c0, int64_t c1) {
+void Layerwise<T>::pack_columns(int i, const T* a, int64_t rows, int64_t cols, int64_t c0, int64_t c1) {
     for (int64_t c = c0, n; c < c1; c += n) {
         const int64_t lane = c % k_.panel;
         n = std::min(k_.panel - lane, c1 - c);
@@ -52,7 +53,7 @@ void Wide<T>::pack_columns(int i, const T* a, int64_t rows, int64_t cols, int64_
 }
 // Rows of the input of op i, two to a word, for its kernel's gradient: the share of run s.
 template <class T>
-void Wide<T>::pair_inputs(int i, const T* x, int64_t rows, int64_t s, int64_t runs) {
+void Layerwise<T>::pair_inputs(int i, const T* x, int64_t rows, int64_t s, int64_t runs) {
     if constexpr (sizeof(T) == 4) {
         const int64_t words = Bf16Operands::words(rows), cols = op(i).in, w0 = words * s / runs;
         const int64_t r0 = 2 * w0, r1 = std::min(rows, 2 * (words * (s + 1) / runs));
@@ -60,7 +61,7 @@ void Wide<T>::pair_inputs(int i, const T* x, int64_t rows, int64_t s, int64_t ru
     }
 }
 template <class T>
-void Wide<T>::refresh_bf16(const Worker& w) {
+void Layerwise<T>::refresh_bf16(const Worker& w) {
     if constexpr (sizeof(T) == 4)
         for (int i = 0; i <= last_; ++i)
             if (op(i).kind == OpKind::dense) {
@@ -74,7 +75,7 @@ void Wide<T>::refresh_bf16(const Worker& w) {
 
 // z = x W, its columns c0 … c1 for the rows of panel p.
 template <class T>
-void Wide<T>::output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p, T* z) {
+void Layerwise<T>::output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p, T* z) {
     const Op& o = op(i);
     const int64_t r = p * k_.panel, n = std::min<int64_t>(k_.panel, rows - r), words = Bf16Operands::words(o.in);
     T* out = z + r * o.out + c0;
@@ -91,7 +92,7 @@ void Wide<T>::output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p
 
 // below = d Wᵀ, its columns r0 … r1 for the rows of panel p.
 template <class T>
-void Wide<T>::input_gradient_tile(int i, int64_t rows, int64_t r0, int64_t r1, int64_t p, T* below) {
+void Layerwise<T>::input_gradient_tile(int i, int64_t rows, int64_t r0, int64_t r1, int64_t p, T* below) {
     const Op& o = op(i);
     const int64_t b = p * k_.panel, n = std::min<int64_t>(k_.panel, rows - b), words = Bf16Operands::words(o.out);
     T* out = below + b * o.in + r0;
@@ -108,7 +109,7 @@ void Wide<T>::input_gradient_tile(int i, int64_t rows, int64_t r0, int64_t r1, i
 
 // Rows r0 … r1 of the kernel's gradient. `fetch`: brings along what their update will need, two arrays at a time.
 template <class T>
-void Wide<T>::kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, T* out, bool fetch) {
+void Layerwise<T>::kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, T* out, bool fetch) {
     const Op& o = op(i);
     const int64_t count = panels(o.out), first = r0 * o.out, words = Bf16Operands::words(rows);
     const char* arrays[6];
@@ -159,14 +160,14 @@ void Wide<T>::kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64
     }
 }
 
-#define FD_INSTANTIATE(T)                                                                                  \
-    template void Wide<T>::pack_rows(int, const T*, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t); \
-    template void Wide<T>::pack_columns(int, const T*, int64_t, int64_t, int64_t, int64_t);                \
-    template void Wide<T>::pair_inputs(int, const T*, int64_t, int64_t, int64_t);                          \
-    template void Wide<T>::refresh_bf16(const Worker&);                                                    \
-    template void Wide<T>::output_tile(int, int64_t, int64_t, int64_t, int64_t, T*);                       \
-    template void Wide<T>::input_gradient_tile(int, int64_t, int64_t, int64_t, int64_t, T*);               \
-    template void Wide<T>::kernel_gradient(int, const T*, int64_t, int64_t, int64_t, T*, bool);
+#define FD_INSTANTIATE(T)                                                                                       \
+    template void Layerwise<T>::pack_rows(int, const T*, int64_t, int64_t, int64_t, int64_t, int64_t, int64_t); \
+    template void Layerwise<T>::pack_columns(int, const T*, int64_t, int64_t, int64_t, int64_t);                \
+    template void Layerwise<T>::pair_inputs(int, const T*, int64_t, int64_t, int64_t);                          \
+    template void Layerwise<T>::refresh_bf16(const Worker&);                                                    \
+    template void Layerwise<T>::output_tile(int, int64_t, int64_t, int64_t, int64_t, T*);                       \
+    template void Layerwise<T>::input_gradient_tile(int, int64_t, int64_t, int64_t, int64_t, T*);               \
+    template void Layerwise<T>::kernel_gradient(int, const T*, int64_t, int64_t, int64_t, T*, bool);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)
 #undef FD_INSTANTIATE

@@ -1,7 +1,7 @@
 // Work on whole matrices by the whole team. Run by every worker, with a barrier at the end.
 #pragma once
 #include "core/parallel.h"
-#include "cpu/gemm.h"
+#include "cpu/blas/gemm.h"
 
 namespace fd::cpu {
 

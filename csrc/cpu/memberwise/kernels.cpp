@@ -1,25 +1,25 @@
 // The kernels of the population path: one net in each lane of a vector. Compiled once per instruction set, each into its
 // own namespace, like kernels.cpp.
-#include "cpu/lanes.h"
+#include "cpu/memberwise/lanes.h"
 
-#include "cpu/isa.h"
-#include "cpu/kernels.h"
+#include "cpu/simd/isa.h"
+#include "cpu/simd/kernels.h"
 #include "ops/rng.h"
 
 namespace fd::cpu {
 namespace FD_ISA_NAMESPACE {
 
-#include "cpu/simd.h"
+#include "cpu/simd/simd.h"
 
-#include "cpu/lanes_product.h"
+#include "cpu/memberwise/lanes_product.h"
 
-#include "cpu/lanes_layers.h"
+#include "cpu/memberwise/lanes_layers.h"
 
-#include "cpu/lanes_loss.h"
+#include "cpu/memberwise/lanes_loss.h"
 
-#include "cpu/lanes_small.h"
+#include "cpu/memberwise/lanes_small.h"
 
-#include "cpu/lanes_update.h"
+#include "cpu/memberwise/lanes_update.h"
 
 // ---- rows ----------------------------------------------------------------------------------------------------------
 

@@ -14,7 +14,7 @@ FD_HD Pack<T> lane_sum(int64_t n, F&& term) {
     return total;
 }
 
-// Penalties between units, as in cpu/matrix.cpp: f/pairs · Σ_{i<j} q(u_i·u_j) over unit vectors u_i. scratch: the units,
+// Penalties between units, as in cpu/layerwise/matrix.cpp: f/pairs · Σ_{i<j} q(u_i·u_j) over unit vectors u_i. scratch: the units,
 // scaled, then one inverse length each.
 template <class T>
 void lane_matrix_penalty(const LaneUpdate<T>& u, const LaneTensor& t, double f, bool columns, bool repulsion) {

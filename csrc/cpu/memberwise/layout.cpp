@@ -2,8 +2,8 @@
 #include <algorithm>
 
 #include "core/population.h"
-#include "cpu/kernels.h"
-#include "cpu/population.h"
+#include "cpu/memberwise/population.h"
+#include "cpu/simd/kernels.h"
 
 namespace fd::cpu {
 

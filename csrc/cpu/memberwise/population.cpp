@@ -1,14 +1,14 @@
 // The population path: many nets of one shape, one in each lane of a vector. A group of nets is trained by one thread from
 // the first step of a call to the last, so its numbers stay in that core's caches and nobody waits at barriers.
-#include "cpu/population.h"
+#include "cpu/memberwise/population.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "core/parallel.h"
 #include "core/population.h"
-#include "cpu/kernels.h"
-#include "cpu/population_rows.h"
+#include "cpu/memberwise/rows.h"
+#include "cpu/simd/kernels.h"
 #include "ops/rng.h"
 
 namespace fd::cpu {

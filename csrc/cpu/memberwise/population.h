@@ -11,7 +11,7 @@
 #include <vector>
 
 #include "core/plan.h"
-#include "cpu/lanes.h"
+#include "cpu/memberwise/lanes.h"
 #include "cpu/memory.h"
 
 namespace fd::cpu {

@@ -6,8 +6,8 @@
 
 #include "core/backend.h"
 #include "core/plan.h"
-#include "cpu/kernels.h"
 #include "cpu/memory.h"
+#include "cpu/simd/kernels.h"
 #include "ops/rng.h"
 
 namespace fd::cpu {

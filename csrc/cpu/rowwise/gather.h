@@ -1,4 +1,4 @@
-// Rows of the caller's data into panels. Part of narrow_kernels.cpp.
+// Rows of the caller's data into panels. Part of rowwise_kernels.cpp.
 
 template <class T>
 inline constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;

@@ -1,22 +1,22 @@
-// The kernels of the narrow path, compiled once per instruction set like kernels.cpp.
-#include "cpu/narrow_kernels.h"
+// The kernels of the rowwise path, compiled once per instruction set like kernels.cpp.
+#include "cpu/rowwise/kernels.h"
 
-#include "cpu/isa.h"
+#include "cpu/simd/isa.h"
 
 namespace fd::cpu {
 namespace FD_ISA_NAMESPACE {
 
-#include "cpu/simd.h"
+#include "cpu/simd/simd.h"
 
-#include "cpu/kernels_gather.h"
-#include "cpu/kernels_transpose.h"
-#include "cpu/narrow_gather.h"
-#include "cpu/narrow_loss.h"
-#include "cpu/narrow_products.h"
+#include "cpu/layerwise/kernels_gather.h"
+#include "cpu/layerwise/kernels_transpose.h"
+#include "cpu/rowwise/gather.h"
+#include "cpu/rowwise/loss.h"
+#include "cpu/rowwise/products.h"
 
 // Calls body(unit, offset, parameter) for every vector of a panel; the parameter is alpha, or prelu's slope of the unit.
 template <int V, class T, class F>
-FD_HD void each_vector(const NarrowOp<T>& o, int64_t panels, F&& body) {
+FD_HD void each_vector(const RowwiseOp<T>& o, int64_t panels, F&& body) {
     constexpr int W = Pack<T>::width;
     if (!o.slope) {
         const Pack<T> alpha(o.alpha);
@@ -28,7 +28,7 @@ FD_HD void each_vector(const NarrowOp<T>& o, int64_t panels, F&& body) {
             for (int j = 0; j < V; ++j) body(((p * o.out + u) * V + j) * W, Pack<T>(o.slope[u]));
 }
 template <int V, class T>
-void activate(const NarrowOp<T>& o, const T* z, T* a, int64_t panels) {
+void activate(const RowwiseOp<T>& o, const T* z, T* a, int64_t panels) {
     switch (o.activation) {
 #define FD_CASE(name, functor)                                                  \
     case ops::Activation::name:                                                 \
@@ -44,7 +44,7 @@ void activate(const NarrowOp<T>& o, const T* z, T* a, int64_t panels) {
 }
 // d becomes the gradient of the pre-activation; also prelu's slope gradient.
 template <int V, class T>
-void activate_backward(const NarrowOp<T>& o, const T* stored, T* d, int64_t panels, bool accumulate) {
+void activate_backward(const RowwiseOp<T>& o, const T* stored, T* d, int64_t panels, bool accumulate) {
     constexpr int W = Pack<T>::width;
     if (o.dslope)
         for (int64_t u = 0; u < o.out; ++u) {
@@ -75,7 +75,7 @@ void activate_backward(const NarrowOp<T>& o, const T* stored, T* d, int64_t pane
 
 // out = x · scale + offset (or none), unit by unit.
 template <int V, class T>
-void rescale(const NarrowOp<T>& o, const T* x, const T* offset, T* out, int64_t panels) {
+void rescale(const RowwiseOp<T>& o, const T* x, const T* offset, T* out, int64_t panels) {
     for (int64_t p = 0; p < panels; ++p)
         for (int64_t u = 0; u < o.out; ++u) {
             const Pack<T> s(o.scale[u]);
@@ -86,7 +86,7 @@ void rescale(const NarrowOp<T>& o, const T* x, const T* offset, T* out, int64_t 
 
 // out = x where the row keeps the unit, scaled; the element of row r (in the batch) and unit c is number r · out + c.
 template <int V, class T>
-void dropout_panel(const NarrowOp<T>& o, const T* x, T* out, int64_t row, int rows) {
+void dropout_panel(const RowwiseOp<T>& o, const T* x, T* out, int64_t row, int rows) {
     constexpr int P = V * Pack<T>::width;
     const DropoutKey& key = o.dropout;
     const uint32_t below = uint32_t(key.rate * 4294967296.0);
@@ -124,9 +124,9 @@ template <int V, class T>
 struct Run {
     static constexpr int W = Pack<T>::width, P = V * W;
     static constexpr std::make_integer_sequence<int, most_rows> sizes{};
-    const NarrowJob<T>& job;
+    const RowwiseJob<T>& job;
 
-    FD_HD const NarrowOp<T>& top() const { return job.ops[job.count - 1]; }
+    FD_HD const RowwiseOp<T>& top() const { return job.ops[job.count - 1]; }
     FD_HD int rows_in(int64_t panel) const {
         const int64_t left = job.rows - panel * P;
         return int(left < P ? left : P);
@@ -163,7 +163,7 @@ struct Run {
         }
     }
     FD_HD void forward(int i, int64_t p0, int64_t n) const {
-        const NarrowOp<T>& o = job.ops[i];
+        const RowwiseOp<T>& o = job.ops[i];
         const T* x = input_of(i, p0);
         T *a = o.a + p0 * o.out * P, *z = o.z + p0 * o.out * P;
         if (o.kind == OpKind::dense) {
@@ -182,7 +182,7 @@ struct Run {
     }
     // From the gradient of op i's output to that of its input, which is the output of op i - 1.
     FD_HD void backward(int i, int64_t p0, int64_t n) const {
-        const NarrowOp<T>& o = job.ops[i];
+        const RowwiseOp<T>& o = job.ops[i];
         T* d = o.d + p0 * o.out * P;
         T* below = o.passes_on ? job.ops[i - 1].d + p0 * o.in * P : nullptr;
         const bool accumulate = job.accumulate || p0;
@@ -205,14 +205,14 @@ struct Run {
         }
     }
     FD_HD void gradient(int i) const {
-        const NarrowOp<T>& o = job.ops[i];
+        const RowwiseOp<T>& o = job.ops[i];
         if (o.kind != OpKind::dense) return;
         const Chunk<T> chunk{input_of(i, 0), job.rows, job.accumulate};
         if (o.by_row) kernel_gradient_by_rows(o, chunk, P);
         else kernel_gradient_in_lanes<V>(o, chunk);
     }
     FD_HD double loss(int64_t p0, int64_t n) const {
-        const NarrowOp<T>& o = top();
+        const RowwiseOp<T>& o = top();
         double total = 0;
         for (int64_t p = p0; p < p0 + n; ++p)
             total += double(
@@ -226,7 +226,7 @@ struct Run {
     }
     // What metrics see, or the prediction.
     void show(int64_t panel) const {
-        const NarrowOp<T>& o = top();
+        const RowwiseOp<T>& o = top();
         const T* a = o.a + panel * o.out * P;
         if (job.loss.probabilities) {
             if (job.loss.kind == ops::Loss::binary_crossentropy_logits)
@@ -266,7 +266,7 @@ struct Run {
     }
 };
 template <int V, class T>
-double run(const NarrowJob<T>& job) {
+double run(const RowwiseJob<T>& job) {
     return Run<V, T>{job}();
 }
 
@@ -308,7 +308,7 @@ FD_HD void one_row_in_tiles(const T* x, const T* kernel, int64_t in, int64_t uni
     }
 }
 template <class T>
-void one_row(const NarrowOp<T>& o, const T* x, T* z, T* a) {
+void one_row(const RowwiseOp<T>& o, const T* x, T* z, T* a) {
     if (o.kind == OpKind::rescaling)
         return for_vectors<T>(o.out, [&](int64_t c, auto n) {
             store(a + c, load(x + c, n) * load(o.scale + c, n) + load(o.offset + c, n), n);
@@ -359,13 +359,13 @@ void add_gradients(T* into, const T* const* parts, int count, int64_t n) {
 }
 
 template <class T>
-constexpr NarrowKernels<T> narrow_table() {
+constexpr RowwiseKernels<T> rowwise_table() {
     return {epoch_order, {run<1, T>, run<2, T>}, one_row<T>, finite<T>, add_gradients<T>, Pack<T>::width};
 }
-extern const NarrowKernels<float> narrow_f32;
-extern const NarrowKernels<double> narrow_f64;
-const NarrowKernels<float> narrow_f32 = narrow_table<float>();
-const NarrowKernels<double> narrow_f64 = narrow_table<double>();
+extern const RowwiseKernels<float> rowwise_f32;
+extern const RowwiseKernels<double> rowwise_f64;
+const RowwiseKernels<float> rowwise_f32 = rowwise_table<float>();
+const RowwiseKernels<double> rowwise_f64 = rowwise_table<double>();
 
 // clang-format off
 }  // namespace isa_...

@@ -1,4 +1,4 @@
-// The kernels of the narrow path (narrow.h): a chunk of rows through the whole net in one call.
+// The kernels of the rowwise path (narrow.h): a chunk of rows through the whole net in one call.
 //
 // Rows lie in lanes. A panel is V vectors of rows (V = 1 or 2), feature by feature: element (feature, row) at
 // feature · panel + row. Outputs of a layer are the next layer's input as they are; nothing is packed in between.
@@ -7,13 +7,13 @@
 
 #include "core/plan.h"
 #include "core/types.h"
-#include "cpu/kernels.h"
+#include "cpu/simd/kernels.h"
 #include "ops/rng.h"
 
 namespace fd::cpu {
 
 template <class T>
-struct NarrowOp {  // one op of the net, with the scratch of whoever runs it; panels follow each other
+struct RowwiseOp {  // one op of the net, with the scratch of whoever runs it; panels follow each other
     OpKind kind = OpKind::dense;
     int64_t in = 0, out = 0;
     ops::Activation activation = ops::Activation::linear;
@@ -31,7 +31,7 @@ struct NarrowOp {  // one op of the net, with the scratch of whoever runs it; pa
 };
 
 template <class T>
-struct NarrowLoss {
+struct RowwiseLoss {
     ops::Loss kind = ops::Loss::mse;
     T param = 0, label_smoothing = 0;
     bool from_logits = false;    // categorical kinds: the output holds logits, else probabilities
@@ -40,7 +40,7 @@ struct NarrowLoss {
 };
 
 template <class T>
-struct NarrowJob {  // one chunk: rows that are taken through the net together
+struct RowwiseJob {  // one chunk: rows that are taken through the net together
     const View* x = nullptr;
     const View* y = nullptr;               // targets or class ids, or none
     const double* data_weights = nullptr;  // by data row, or none
@@ -50,9 +50,9 @@ struct NarrowJob {  // one chunk: rows that are taken through the net together
     int64_t block = 1;                     // panels that go through an op in one call
     bool gathered = false;                 // input, targets, labels and weights are as an earlier call has left them
     const double *mean = nullptr, *inverse = nullptr;  // standardises x, or none
-    NarrowOp<T>* ops = nullptr;
+    RowwiseOp<T>* ops = nullptr;
     int count = 0, lowest = 0;  // lowest: the first op with parameters; backward ends there
-    NarrowLoss<T> loss;
+    RowwiseLoss<T> loss;
     bool train = false;       // dropout and gradients
     bool accumulate = false;  // gradients are added to those of the chunk before
     // The chunk, in panels
@@ -67,13 +67,13 @@ struct NarrowJob {  // one chunk: rows that are taken through the net together
 };
 
 template <class T>
-struct NarrowKernels {
+struct RowwiseKernels {
     // The rows at first … first + n - 1 of an epoch's order.
     void (*order)(const ops::Shuffle&, int64_t first, int64_t n, int64_t* rows);
     // Returns Σ weight · loss of the rows; [0]: panels of one vector, [1]: of two
-    double (*run[2])(const NarrowJob<T>&);
+    double (*run[2])(const RowwiseJob<T>&);
     // One row through one op in inference; z is scratch for the pre-activation, a may be z
-    void (*one_row)(const NarrowOp<T>&, const T* x, T* z, T* a);
+    void (*one_row)(const RowwiseOp<T>&, const T* x, T* z, T* a);
     bool (*finite)(const T* x, int64_t n);
     void (*add_gradients)(T* into, const T* const* parts, int count, int64_t n);  // into += parts[0] + …
     int lanes_per_vector;

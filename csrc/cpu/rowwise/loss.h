@@ -1,4 +1,4 @@
-// Losses of one panel: rows in lanes, so nothing crosses lanes but the final sum. Part of narrow_kernels.cpp.
+// Losses of one panel: rows in lanes, so nothing crosses lanes but the final sum. Part of rowwise_kernels.cpp.
 
 template <class T>
 struct PanelLoss {
@@ -10,7 +10,7 @@ struct PanelLoss {
 };
 
 template <int V, class Functor, class T>
-T elementwise_panel_loss(const NarrowLoss<T>& l, const PanelLoss<T>& b) {
+T elementwise_panel_loss(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
     constexpr int W = Pack<T>::width, P = V * W;
     const Pack<T> param(l.param), keep(1 - l.label_smoothing), shift(l.label_smoothing / 2);
     const Pack<T> share(T(1 / double(b.cols))), factor(T(l.factor / double(b.cols)));
@@ -35,7 +35,7 @@ struct LaneTargets {  // target of class c in these lanes, smoothed
     const T* y;
     Pack<T> label, keep, shift;
     template <int V>
-    static FD_HD LaneTargets of(const NarrowLoss<T>& l, const PanelLoss<T>& b, int j) {
+    static FD_HD LaneTargets of(const RowwiseLoss<T>& l, const PanelLoss<T>& b, int j) {
         constexpr int W = Pack<T>::width;
         const bool sparse = l.kind == ops::Loss::sparse_categorical_crossentropy;
         LaneTargets t{sparse ? nullptr : b.y + j * W, Pack<T>(T(-1)), Pack<T>(1 - l.label_smoothing),
@@ -57,7 +57,7 @@ struct LaneTargets {  // target of class c in these lanes, smoothed
 
 // -Σ t log softmax(z), with z - max(z) for z; gradient softmax(z) Σt - t.
 template <int V, class T>
-T crossentropy_panel_from_logits(const NarrowLoss<T>& l, const PanelLoss<T>& b) {
+T crossentropy_panel_from_logits(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
     constexpr int W = Pack<T>::width, P = V * W;
     Pack<T> total(T(0));
     for (int j = 0; j < V; ++j) {
@@ -91,7 +91,7 @@ T crossentropy_panel_from_logits(const NarrowLoss<T>& l, const PanelLoss<T>& b) 
 
 // Keras's form on probabilities: q = clip(p/Σp), loss -Σ t log q; nothing flows through a clipped element.
 template <int V, class T>
-T crossentropy_panel_from_probabilities(const NarrowLoss<T>& l, const PanelLoss<T>& b) {
+T crossentropy_panel_from_probabilities(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
     constexpr int W = Pack<T>::width, P = V * W;
     const Pack<T> low(ops::probability_floor), high(1 - ops::probability_floor), none(T(0));
     Pack<T> total(T(0));
@@ -121,7 +121,7 @@ T crossentropy_panel_from_probabilities(const NarrowLoss<T>& l, const PanelLoss<
 
 // Σ weight · loss of the panel's rows; fills d unless null.
 template <int V, class T>
-T panel_loss(const NarrowLoss<T>& l, const PanelLoss<T>& b) {
+T panel_loss(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
     switch (l.kind) {
 #define FD_CASE(name, functor) \
     case ops::Loss::name: return elementwise_panel_loss<V, ops::functor>(l, b);

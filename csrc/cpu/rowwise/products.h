@@ -1,4 +1,4 @@
-// Products of the narrow path: both operands lie as they are used. Part of narrow_kernels.cpp.
+// Products of the rowwise path: both operands lie as they are used. Part of rowwise_kernels.cpp.
 //
 // A tile keeps R rows × V vectors of the result in registers: acc(a, v) += Σ_k s(a, k) · vector(k), s read as scalars.
 
@@ -36,7 +36,7 @@ FD_HD void store_tile(const Pack<T> (&acc)[R][V], T* out, int64_t ld) {
 // Units c … c + R - 1 of a layer: z = bias + kernelᵀ x.
 template <int R, int V, class T>
 struct ForwardTile {
-    static void run(const NarrowOp<T>& o, int64_t c, const T* x, T* z, int64_t panels) {
+    static void run(const RowwiseOp<T>& o, int64_t c, const T* x, T* z, int64_t panels) {
         constexpr int P = V * Pack<T>::width;
         for (int64_t p = 0; p < panels; ++p, x += o.in * P, z += o.out * P) {
             const T* bias = o.bias ? o.bias + c : nullptr;
@@ -56,7 +56,7 @@ struct ForwardTile {
 // Inputs i … i + R - 1 of a layer: the gradient of its input, kernel · d.
 template <int R, int V, class T>
 struct BackwardTile {
-    static void run(const NarrowOp<T>& o, int64_t i, const T* d, T* below, int64_t panels) {
+    static void run(const RowwiseOp<T>& o, int64_t i, const T* d, T* below, int64_t panels) {
         constexpr int P = V * Pack<T>::width;
         for (int64_t p = 0; p < panels; ++p, d += o.out * P, below += o.in * P) {
             T* to = below + i * P;
@@ -73,8 +73,8 @@ struct BackwardTile {
 };
 // Runs f for 0 … n - 1 in tiles of about equal size, at most most_rows.
 template <template <int, int, class> class Tile, int V, class T, class... Args, int... R>
-FD_HD void in_tiles(int64_t n, std::integer_sequence<int, R...>, const NarrowOp<T>& o, Args... args) {
-    using Run = void (*)(const NarrowOp<T>&, int64_t, Args...);
+FD_HD void in_tiles(int64_t n, std::integer_sequence<int, R...>, const RowwiseOp<T>& o, Args... args) {
+    using Run = void (*)(const RowwiseOp<T>&, int64_t, Args...);
     static constexpr Run sizes[] = {Tile<R + 1, V, T>::run...};
     const int64_t tiles = (n + most_rows - 1) / most_rows, small = n / tiles, larger = n - small * tiles;
     int64_t at = 0;
@@ -93,7 +93,7 @@ struct Chunk {
     bool accumulate;
 };
 template <int R, int V, class T>
-FD_HD void gradient_tile(const NarrowOp<T>& o, int64_t i, int64_t c, const Chunk<T>& chunk, int64_t panel) {
+FD_HD void gradient_tile(const RowwiseOp<T>& o, int64_t i, int64_t c, const Chunk<T>& chunk, int64_t panel) {
     constexpr int W = Pack<T>::width;
     T* out = o.dkernel + i * o.out + c;
     const int64_t cols = o.out - c;
@@ -122,13 +122,13 @@ FD_HD void gradient_tile(const NarrowOp<T>& o, int64_t i, int64_t c, const Chunk
 }
 template <int R, int V, class T>
 struct GradientTile {
-    static void run(const NarrowOp<T>& o, int64_t i, int64_t c, const Chunk<T>* chunk, int64_t panel) {
+    static void run(const RowwiseOp<T>& o, int64_t i, int64_t c, const Chunk<T>* chunk, int64_t panel) {
         gradient_tile<R, V>(o, i, c, *chunk, panel);
     }
 };
 
 template <class T>
-void kernel_gradient_by_rows(const NarrowOp<T>& o, const Chunk<T>& chunk, int64_t panel) {
+void kernel_gradient_by_rows(const RowwiseOp<T>& o, const Chunk<T>& chunk, int64_t panel) {
     constexpr int W = Pack<T>::width;
     constexpr std::make_integer_sequence<int, most_rows> sizes{};
     for (int64_t c = 0; c < o.out; c += 2 * W)
@@ -149,7 +149,7 @@ void kernel_gradient_by_rows(const NarrowOp<T>& o, const Chunk<T>& chunk, int64_
 
 // Few units: every sum runs along the lanes, one accumulator per element; then as many are summed at once as fit a vector.
 template <int V, class T>
-void kernel_gradient_in_lanes(const NarrowOp<T>& o, const Chunk<T>& chunk) {
+void kernel_gradient_in_lanes(const RowwiseOp<T>& o, const Chunk<T>& chunk) {
     constexpr int W = Pack<T>::width, P = V * W;
     const int64_t panels = (chunk.rows + P - 1) / P;
     auto write = [&](T* out, int64_t first, int count, const Pack<T>* sums) __attribute__((always_inline)) {

@@ -1,9 +1,9 @@
-#include "cpu/narrow.h"
+#include "cpu/rowwise/rowwise.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/measure.h"
+#include "cpu/layerwise/measure.h"
 
 namespace fd::cpu {
 namespace {
@@ -18,8 +18,8 @@ bool summed_in_lanes(int64_t units, int lanes) { return units * 4 <= lanes; }
 }  // namespace
 
 template <class T>
-Narrow<T>::Narrow(const Plan& plan, State<T>& state, Wide<T>& wide)
-    : plan_(plan), state_(state), wide_(wide), kernels_(kernels_of<T>(isa())), k_(narrow_kernels_of<T>(isa())),
+Rowwise<T>::Rowwise(const Plan& plan, State<T>& state, Layerwise<T>& wide)
+    : plan_(plan), state_(state), layerwise_(wide), kernels_(kernels_of<T>(isa())), k_(rowwise_kernels_of<T>(isa())),
       last_(int(plan.ops.size()) - 1) {
     covers_ = true;
     bool any = false;
@@ -37,7 +37,7 @@ Narrow<T>::Narrow(const Plan& plan, State<T>& state, Wide<T>& wide)
 }
 
 template <class T>
-void Narrow<T>::configure(const Training* training) {
+void Rowwise<T>::configure(const Training* training) {
     training_ = training;
     const LossForm form(plan_, *training);
     fused_loss_ = form.fused;
@@ -55,7 +55,7 @@ void Narrow<T>::configure(const Training* training) {
 // Neighbours in the flat buffer that have equal penalties are updated in one go, padding included: it is 0 and stays so under
 // every rule, unless 0/0 appears: without an epsilon each tensor is a run.
 template <class T>
-void Narrow<T>::find_runs() {
+void Rowwise<T>::find_runs() {
     runs_.clear();
     for (int tensor : plan_.trainable) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
@@ -71,15 +71,15 @@ void Narrow<T>::find_runs() {
 }
 
 template <class T>
-bool Narrow<T>::takes(int64_t rows) const {
-    if (!covers_ || plan_.bf16 || forced_path("wide")) return false;
-    if (forced_path("narrow")) return true;
+bool Rowwise<T>::takes(int64_t rows) const {
+    if (!covers_ || plan_.bf16 || forced_path("layerwise")) return false;
+    if (forced_path("rowwise")) return true;
     // Each group has a gradient of its own, which must stay in the second-level cache beside the weights.
     return plan_.parameters * int64_t(sizeof(T)) <= int64_t(640) << 10 && rows * plan_.inputs < int64_t(1) << 40;
 }
 
 template <class T>
-int Narrow<T>::groups(int64_t rows) const {
+int Rowwise<T>::groups(int64_t rows) const {
     const int64_t panels = (rows + panel(rows) - 1) / panel(rows);
     const double worth = 0.5e6;  // flops: what a group must have to do to be worth its barriers
     const double by_work = std::min(plan_.step_flops * double(rows) / worth, double(most_groups));
@@ -87,7 +87,7 @@ int Narrow<T>::groups(int64_t rows) const {
 }
 
 template <class T>
-void Narrow<T>::reserve(int64_t rows, bool backward, bool resident) {
+void Rowwise<T>::reserve(int64_t rows, bool backward, bool resident) {
     if (plan_.normalizes_input()) {
         const double* variance = state_.input_statistics.get() + plan_.tensors[size_t(plan_.ops[0].variance)].offset;
         for (int64_t c = 0; c < plan_.inputs; ++c)
@@ -126,10 +126,10 @@ void Narrow<T>::reserve(int64_t rows, bool backward, bool resident) {
 }
 
 template <class T>
-NarrowOp<T> Narrow<T>::op_of(int i) const {
+RowwiseOp<T> Rowwise<T>::op_of(int i) const {
     const Op& op = plan_.ops[size_t(i)];
     auto parameter = [&](int t) { return t < 0 ? nullptr : state_.parameters.get() + plan_.tensors[size_t(t)].offset; };
-    NarrowOp<T> o;
+    RowwiseOp<T> o;
     o.kind = op.kind;
     o.in = op.in, o.out = op.out;
     o.activation = op.activation;
@@ -146,7 +146,7 @@ NarrowOp<T> Narrow<T>::op_of(int i) const {
 }
 
 template <class T>
-bool Narrow<T>::one_row(const T* x, T* out) {
+bool Rowwise<T>::one_row(const T* x, T* out) {
     if (!k_.finite(x, plan_.inputs)) return false;
     if (row_ops_.empty()) {
         for (int i = 0; i <= last_; ++i) {
@@ -174,9 +174,9 @@ bool Narrow<T>::one_row(const T* x, T* out) {
 }
 
 template <class T>
-void Narrow<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t panel, T* gradients) {
+void Rowwise<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t panel, T* gradients) {
     const int64_t rows = panels * panel, kept_rows = kept_panels * panel, lanes = k_.lanes_per_vector;
-    NarrowJob<T>& job = g.job;
+    RowwiseJob<T>& job = g.job;
     auto place = [&](T* base) {  // returns the size; places everything at base, if there is one
         int64_t end = 0;
         auto take = [&](int64_t n) {
@@ -195,7 +195,7 @@ void Narrow<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t p
         for (int i = 0; i <= last_; ++i) {
             const Op& op = plan_.ops[size_t(i)];
             if (op.kind == OpKind::normalization) continue;
-            NarrowOp<T> o = op_of(i);
+            RowwiseOp<T> o = op_of(i);
             auto gradient = [&](int t) {
                 return t < 0 || !gradients ? nullptr : gradients + plan_.tensors[size_t(t)].offset;
             };
@@ -226,8 +226,8 @@ void Narrow<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t p
 }
 
 template <class T>
-void Narrow<T>::run(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order, Pass pass, T* out,
-                    T* const* outputs) {
+void Rowwise<T>::run(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order, Pass pass, T* out,
+                     T* const* outputs) {
     const int64_t width = panel(capacity_), panels = (rows + width - 1) / width;
     const int64_t count = std::min<int64_t>(int64_t(groups_.size()), panels);
     const bool train = pass == Pass::train, scored = pass != Pass::predict;
@@ -239,7 +239,7 @@ void Narrow<T>::run(const Worker& w, const Dataset& data, int64_t rows, const Ro
         if (number >= count) return;
         const int64_t first = panels * number / count * width,
                       end = std::min(rows, panels * (number + 1) / count * width);
-        NarrowJob<T> job = g.job;
+        RowwiseJob<T> job = g.job;
         job.x = &data.x;
         job.order = g.order.get();
         job.train = train;
@@ -257,11 +257,11 @@ void Narrow<T>::run(const Worker& w, const Dataset& data, int64_t rows, const Ro
             }
         }
         const bool skips = scored && fused_loss_;  // the loss takes the pre-activation
-        NarrowOp<T>& top = g.ops.back();
+        RowwiseOp<T>& top = g.ops.back();
         top.activation = skips ? ops::Activation::linear : plan_.ops[size_t(last_)].activation;
         top.keeps_input = ops::activation_needs[int(top.activation)] == ops::Needs::input;
         if (has_dropout_)
-            for (NarrowOp<T>& o : g.ops) o.dropout.step = uint64_t(state_.step);
+            for (RowwiseOp<T>& o : g.ops) o.dropout.step = uint64_t(state_.step);
         const int64_t chunk = chunk_panels_ * width;
         for (int64_t r = first; r < end; r += chunk) {
             job.first = r;
@@ -289,7 +289,7 @@ void Narrow<T>::run(const Worker& w, const Dataset& data, int64_t rows, const Ro
 }
 
 template <class T>
-void Narrow<T>::measure(const Dataset& data, int64_t first, int64_t end) {
+void Rowwise<T>::measure(const Dataset& data, int64_t first, int64_t end) {
     LossRows<T> l;
     l.p = seen_.get() + first * plan_.outputs;
     l.y = training_->sparse() ? nullptr : targets_.get() + first * plan_.outputs;
@@ -305,17 +305,17 @@ void Narrow<T>::measure(const Dataset& data, int64_t first, int64_t end) {
 }
 
 template <class T>
-void Narrow<T>::gradients(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order) {
+void Rowwise<T>::gradients(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order) {
     run(w, data, rows, order, Pass::train, nullptr);
 }
 template <class T>
-void Narrow<T>::infer(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order, Pass pass, T* out) {
+void Rowwise<T>::infer(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order, Pass pass, T* out) {
     run(w, data, rows, order, pass, out);
 }
 
 template <class T>
-void Narrow<T>::infer_all(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order,
-                          T* const* outputs) {
+void Rowwise<T>::infer_all(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order,
+                           T* const* outputs) {
     // the kernels' first output is x as it enters the first op they know: that of a normalization
     std::vector<T*> all;
     if (!plan_.normalizes_input()) all.push_back(nullptr);
@@ -324,7 +324,7 @@ void Narrow<T>::infer_all(const Worker& w, const Dataset& data, int64_t rows, co
 }
 
 template <class T>
-void Narrow<T>::update(const Worker& w) {
+void Rowwise<T>::update(const Worker& w) {
     const int others = active_groups_ - 1;  // a short last batch may be too few rows for all
     const Slices cut(plan_.parameters, 4096, 16);
     w.each(cut.count, [&](int64_t s) {
@@ -340,16 +340,16 @@ void Narrow<T>::update(const Worker& w) {
             const int64_t first = std::max(begin, run.first), last = std::min(end, run.first + run.n);
             if (first < last)
                 penalty_parts_[int64_t(r) * Slices::most + s] =
-                    wide_.update_elements(first, last - first, run.l1, run.l2);
+                    layerwise_.update_elements(first, last - first, run.l1, run.l2);
         }
     });
     if (simple_update_) return;
     w.sync();
-    wide_.update_all(w);
+    layerwise_.update_all(w);
 }
 
 template <class T>
-double Narrow<T>::add_to_totals(int64_t rows, double* totals) {
+double Rowwise<T>::add_to_totals(int64_t rows, double* totals) {
     double loss = 0, weight = double(rows);
     for (const Group& g : groups_) loss += g.loss;
     const Training& t = *training_;
@@ -366,14 +366,14 @@ double Narrow<T>::add_to_totals(int64_t rows, double* totals) {
 }
 
 template <class T>
-double Narrow<T>::penalty_sum() const {
-    if (!simple_update_) return wide_.penalty_sum();
+double Rowwise<T>::penalty_sum() const {
+    if (!simple_update_) return layerwise_.penalty_sum();
     double sum = 0;
     for (int64_t i = 0; i < int64_t(runs_.size()) * Slices::most; ++i) sum += penalty_parts_[i];
     return sum;
 }
 
-template class Narrow<float>;
-template class Narrow<double>;
+template class Rowwise<float>;
+template class Rowwise<double>;
 
 }  // namespace fd::cpu

@@ -1,4 +1,4 @@
-// The narrow path: a net whose parameters stay in a core's cache. A thread takes rows of the batch through the whole net,
+// The rowwise path: a net whose parameters stay in a core's cache. A thread takes rows of the batch through the whole net,
 // forward and back, with no barrier in between; then the team adds up the gradients and updates. Work is cut by shapes alone,
 // so the bits do not depend on the number of threads.
 #pragma once
@@ -7,18 +7,18 @@
 #include "core/backend.h"
 #include "core/parallel.h"
 #include "core/trainer.h"
+#include "cpu/layerwise/layerwise.h"
 #include "cpu/memory.h"
-#include "cpu/narrow_kernels.h"
-#include "cpu/wide.h"
+#include "cpu/rowwise/kernels.h"
 
 namespace fd::cpu {
 
 template <class T>
-class Narrow {
+class Rowwise {
 public:
     static constexpr int most_groups = 8;
     // Updates that need whole gradients, and penalties, are `wide`'s.
-    Narrow(const Plan& plan, State<T>& state, Wide<T>& wide);
+    Rowwise(const Plan& plan, State<T>& state, Layerwise<T>& wide);
 
     void configure(const Training* training);
     bool takes(int64_t rows) const;  // whether this path is the faster one for batches of so many rows
@@ -36,17 +36,17 @@ public:
     bool covers() const { return covers_; }
     // The outputs for one row of finite numbers; false, and nothing else, if some are not. Needs no reserve().
     bool one_row(const T* x, T* out);
-    // By one worker: as Wide::add_to_totals.
+    // By one worker: as Layerwise::add_to_totals.
     double add_to_totals(int64_t rows, double* totals);
     double penalty_sum() const;  // by one worker, after update()
 
 private:
     struct Group {  // what one thread works on
-        std::vector<NarrowOp<T>> ops;
+        std::vector<RowwiseOp<T>> ops;
         Buffer<T> scratch, gradients;
         Buffer<int64_t> order;
         Buffer<int32_t> labels;
-        NarrowJob<T> job;  // where everything lies
+        RowwiseJob<T> job;  // where everything lies
         double loss = 0;
     };
     struct Run {  // parameters that are updated alike
@@ -55,7 +55,7 @@ private:
     };
     int vectors(int64_t rows) const { return rows <= k_.lanes_per_vector ? 1 : 2; }
     int64_t panel(int64_t rows) const { return vectors(rows) * int64_t(k_.lanes_per_vector); }
-    NarrowOp<T> op_of(int i) const;  // without scratch and gradients
+    RowwiseOp<T> op_of(int i) const;  // without scratch and gradients
     void lay_out(Group&, int64_t panels, int64_t resident_panels, int64_t panel, T* gradients);
     void run(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out, T* const* outputs = nullptr);
     void measure(const Dataset&, int64_t first, int64_t end);  // per-row metrics of some rows of the batch
@@ -63,13 +63,13 @@ private:
 
     const Plan& plan_;
     State<T>& state_;
-    Wide<T>& wide_;
+    Layerwise<T>& layerwise_;
     const Kernels<T>& kernels_;
-    const NarrowKernels<T>& k_;
+    const RowwiseKernels<T>& k_;
     const Training* training_ = nullptr;
     bool covers_ = false, fused_loss_ = false, simple_update_ = false;
     int last_ = 0;
-    NarrowLoss<T> loss_;
+    RowwiseLoss<T> loss_;
     int64_t capacity_ = 0, chunk_panels_ = 0, block_ = 1, width_ = 0;  // width_: of a row in the scratch
     bool backward_ready_ = false;
     std::vector<Group> groups_;
@@ -77,7 +77,7 @@ private:
     std::vector<const T*> parts_;
     Buffer<double> input_inverse_, row_weights_, row_metric_, penalty_parts_;
     Buffer<T> targets_, seen_, row_;
-    std::vector<NarrowOp<T>> row_ops_;
+    std::vector<RowwiseOp<T>> row_ops_;
     Buffer<int32_t> labels_;
     int active_groups_ = 0;  // that had rows in the batch at hand
     bool weighted_ = false, has_dropout_ = false;

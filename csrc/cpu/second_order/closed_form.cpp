@@ -1,16 +1,16 @@
-#include "cpu/closed_form.h"
+#include "cpu/second_order/closed_form.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/gemm.h"
-#include "cpu/gram.h"
+#include "cpu/blas/gemm.h"
+#include "cpu/second_order/gram.h"
 
 namespace fd::cpu {
 
 template <class T>
-ClosedForm<T>::ClosedForm(const Plan& plan, const State<T>& state, Wide<T>& wide)
-    : plan_(plan), wide_(wide), k_(kernels_of<T>(isa())), top_(plan.ops[size_t(plan.output_op)]), in_(top_.in),
+ClosedForm<T>::ClosedForm(const Plan& plan, const State<T>& state, Layerwise<T>& wide)
+    : plan_(plan), layerwise_(wide), k_(kernels_of<T>(isa())), top_(plan.ops[size_t(plan.output_op)]), in_(top_.in),
       out_(top_.out), width_(in_ + 1 + out_), limit_(in_ + 1), scale_(size_t(out_), 1.0), offset_(size_t(out_)),
       shift_(size_t(in_)) {
     if (top_.kind != OpKind::dense) throw InvalidArgument("solve_output: the last op must be dense");
@@ -35,9 +35,9 @@ template <class T>
 bool ClosedForm<T>::add_chunk(const Worker& w, const Dataset& data, int64_t first, int64_t rows) {
     Dataset inputs;  // without targets: what they mean to the loss does not matter here
     inputs.x = data.x;
-    const Batch<T> b = wide_.gather(w, inputs, rows, {first});
-    if (!wide_.forward(w, b, Pass::predict, false)) return false;
-    const T* h = wide_.output(plan_.output_op - 1, b.x, Pass::predict);
+    const Batch<T> b = layerwise_.gather(w, inputs, rows, {first});
+    if (!layerwise_.forward(w, b, Pass::predict, false)) return false;
+    const T* h = layerwise_.output(plan_.output_op - 1, b.x, Pass::predict);
     if (first == 0 && top_.bias >= 0) {
         if (w.first()) shift_by_mean(h, rows);
         w.sync();
@@ -64,12 +64,12 @@ bool ClosedForm<T>::add_chunk(const Worker& w, const Dataset& data, int64_t firs
 template <class T>
 bool ClosedForm<T>::solve(const Dataset& data, double ridge, int threads, const Poll& poll, double* kernel,
                           double* bias) {
-    const int64_t n = data.rows(), chunk = std::min(wide_.chunk_rows(), n);
-    wide_.reserve(chunk, false);
+    const int64_t n = data.rows(), chunk = std::min(layerwise_.chunk_rows(), n);
+    layerwise_.reserve(chunk, false);
     block_.resize(size_t(chunk * width_));
     targets_.resize(size_t(chunk * out_));
     sums_.assign(size_t(width_ * limit_), 0.0);
-    wide_.watch(poll ? &poll : nullptr);
+    layerwise_.watch(poll ? &poll : nullptr);
     std::atomic<bool> stopped{false};
     parallel(threads, [&](const Worker& w) {
         for (int64_t first = 0; first < n; first += chunk)
@@ -78,7 +78,7 @@ bool ClosedForm<T>::solve(const Dataset& data, double ridge, int threads, const 
                 return;
             }
     });
-    wide_.watch(nullptr);
+    layerwise_.watch(nullptr);
     if (stopped) return true;
 
     const double* ones = sums_.data() + in_ * limit_;  // Σ w h, and Σ w at its end

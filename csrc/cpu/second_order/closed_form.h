@@ -4,14 +4,14 @@
 #include <vector>
 
 #include "core/backend.h"
-#include "cpu/wide.h"
+#include "cpu/layerwise/layerwise.h"
 
 namespace fd::cpu {
 
 template <class T>
 class ClosedForm {
 public:
-    ClosedForm(const Plan& plan, const State<T>& state, Wide<T>& wide);
+    ClosedForm(const Plan& plan, const State<T>& state, Layerwise<T>& wide);
 
     // kernel (in, out) and, if it has one, bias (out,) of the output op that minimise Σ w |h W + b - t|² + ridge · d · Σ W²: h its
     // input, d the mean of Σ w (h - mean)² over the columns (without a bias of Σ w h²), t the targets taken back through the
@@ -24,7 +24,7 @@ private:
     void shift_by_mean(const T* h, int64_t rows);
 
     const Plan& plan_;
-    Wide<T>& wide_;
+    Layerwise<T>& layerwise_;
     const Kernels<T>& k_;
     const Op& top_;
     int64_t in_ = 0, out_ = 0, width_ = 0, limit_ = 0;

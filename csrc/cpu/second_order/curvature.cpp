@@ -1,16 +1,16 @@
-#include "cpu/curvature.h"
+#include "cpu/second_order/curvature.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/gemm.h"
-#include "cpu/measure.h"
+#include "cpu/blas/gemm.h"
+#include "cpu/layerwise/measure.h"
 
 namespace fd::cpu {
 
 template <class T>
-Curvature<T>::Curvature(const Plan& plan, const State<T>& state, const Wide<T>& wide, const Training& training)
-    : plan_(plan), state_(state), wide_(wide), training_(training), k_(kernels_of<T>(isa())),
+Curvature<T>::Curvature(const Plan& plan, const State<T>& state, const Layerwise<T>& wide, const Training& training)
+    : plan_(plan), state_(state), layerwise_(wide), training_(training), k_(kernels_of<T>(isa())),
       last_(int(plan.ops.size()) - 1), places_(plan.tensors.size(), -1) {
     for (int tensor : plan.trainable) {
         places_[size_t(tensor)] = size_;
@@ -53,9 +53,9 @@ void Curvature<T>::add(const Worker& w, const Batch<T>& b, double total, double*
 // values *= the slope of op i's activation in rows r0 … of the batch
 template <class T>
 void Curvature<T>::slope(int i, const Batch<T>& b, int64_t r0, int64_t rows, T* values) const {
-    const auto act = wide_.activation_of(i, Pass::inference);
+    const auto act = layerwise_.activation_of(i, Pass::inference);
     const int64_t out = op(i).out;
-    const T* kept = wide_.stored(i, b.x, Pass::inference) + r0 * out;
+    const T* kept = layerwise_.stored(i, b.x, Pass::inference) + r0 * out;
     if (act == ops::Activation::softmax) k_.softmax_backward(kept, values, rows, out);  // symmetric: the same both ways
     else k_.activation_backward(act, T(op(i).alpha), nullptr, kept, values, out, rows, out);
 }
@@ -71,7 +71,7 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
         const int64_t count = rows * o.out;
         switch (o.kind) {
             case OpKind::dense: {
-                const T *x = wide_.output(i - 1, b.x, Pass::inference) + r0 * o.in,
+                const T *x = layerwise_.output(i - 1, b.x, Pass::inference) + r0 * o.in,
                         *v = v_.data() + places_[size_t(o.kernel)];
                 gemm(Trans::no, Trans::no, rows, o.out, o.in, x, o.in, v, o.out, T(0), to, o.out);
                 if (tangent)
@@ -117,17 +117,17 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
     T *back = task.back.get(), *next = task.next.get();
     curve_loss(b, total, r0, r1, tangent, back);
     task.kept.clear();
-    for (int i = last_; i >= 0 && wide_.trains_up_to_[size_t(i)]; --i) {
+    for (int i = last_; i >= 0 && layerwise_.trains_up_to_[size_t(i)]; --i) {
         const Op& o = op(i);
         const int64_t count = rows * o.out;
         switch (o.kind) {
             case OpKind::dense: {
                 slope(i, b, r0, rows, back);
-                const T* x = wide_.output(i - 1, b.x, Pass::inference) + r0 * o.in;
+                const T* x = layerwise_.output(i - 1, b.x, Pass::inference) + r0 * o.in;
                 gemm(Trans::yes, Trans::no, o.in, o.out, rows, x, o.in, back, o.out, T(0),
                      task.result.get() + places_[size_t(o.kernel)], o.out);
                 if (o.bias >= 0) k_.column_sums(back, task.result.get() + places_[size_t(o.bias)], o.out, rows, o.out);
-                if (i > 0 && wide_.trains_up_to_[size_t(i - 1)]) {
+                if (i > 0 && layerwise_.trains_up_to_[size_t(i - 1)]) {
                     gemm(Trans::no, Trans::yes, rows, o.in, o.out, back, o.out, parameter(o.kernel), o.out, T(0), next,
                          o.in);
                     std::swap(back, next);
@@ -151,7 +151,7 @@ template <class T>
 void Curvature<T>::curve_loss(const Batch<T>& b, double total, int64_t r0, int64_t r1, const T* tangent, T* out) const {
     const int64_t cols = plan_.outputs;
     const LossForm form(plan_, training_);
-    const T* outputs = wide_.output(last_, b.x, Pass::inference);
+    const T* outputs = layerwise_.output(last_, b.x, Pass::inference);
     std::vector<T> share(static_cast<size_t>(cols));
     for (int64_t r = r0; r < r1; ++r, tangent += cols, out += cols) {
         const T *z = outputs + r * cols, *y = b.y ? b.y + r * cols : nullptr;

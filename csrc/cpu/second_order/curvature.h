@@ -3,17 +3,17 @@
 #pragma once
 #include <vector>
 
-#include "cpu/wide.h"
+#include "cpu/layerwise/layerwise.h"
 
 namespace fd::cpu {
 
 template <class T>
 class Curvature {
 public:
-    Curvature(const Plan& plan, const State<T>& state, const Wide<T>& wide, const Training& training);
+    Curvature(const Plan& plan, const State<T>& state, const Layerwise<T>& wide, const Training& training);
 
     void begin(int64_t rows, const double* v);  // for batches of at most so many rows; v: all trainable tensors, flat
-    // out += the product of a batch that has been through Wide::forward with Pass::inference, `total` rows in the data.
+    // out += the product of a batch that has been through Layerwise::forward with Pass::inference, `total` rows in the data.
     void add(const Worker& w, const Batch<T>& b, double total, double* out);
 
 private:
@@ -31,7 +31,7 @@ private:
 
     const Plan& plan_;
     const State<T>& state_;
-    const Wide<T>& wide_;
+    const Layerwise<T>& layerwise_;
     const Training& training_;
     const Kernels<T>& k_;
     int last_ = 0;

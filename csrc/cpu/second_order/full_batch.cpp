@@ -1,19 +1,19 @@
-#include "cpu/full_batch.h"
+#include "cpu/second_order/full_batch.h"
 
 #include <algorithm>
 #include <atomic>
 #include <cmath>
 
-#include "cpu/gemm.h"
-#include "cpu/gram.h"
+#include "cpu/blas/gemm.h"
+#include "cpu/second_order/gram.h"
 
 namespace fd::cpu {
 
 constexpr int64_t jacobian_numbers = int64_t(1) << 19;  // of the Jacobian at a time: 4 MiB, which stay in a cache
 
 template <class T>
-FullBatch<T>::FullBatch(const Plan& plan, State<T>& state, Wide<T>& wide, const Training& training)
-    : plan_(plan), state_(state), wide_(wide), training_(training), curvature_(plan, state, wide, training),
+FullBatch<T>::FullBatch(const Plan& plan, State<T>& state, Layerwise<T>& wide, const Training& training)
+    : plan_(plan), state_(state), layerwise_(wide), training_(training), curvature_(plan, state, wide, training),
       totals_(size_t(training.totals(plan.outputs))) {
     for (int tensor : plan.trainable) {
         const Tensor& t = plan.tensors[size_t(tensor)];
@@ -43,7 +43,7 @@ void FullBatch<T>::read(double* w) const {
 
 template <class T>
 void FullBatch<T>::write(double* w) {
-    wide_.weights_changed();
+    layerwise_.weights_changed();
     each_tensor([&](int64_t at, const Tensor& t) {
         T* to = state_.parameters.get() + t.offset;
         for (int64_t i = 0; i < t.size(); ++i) w[at + i] = to[i] = T(w[at + i]);
@@ -87,13 +87,13 @@ template <class F>
 bool FullBatch<T>::each_chunk(Pass pass, F&& body) {
     const int64_t n = data_->rows();
     std::atomic<bool> stopped{false};
-    wide_.watch(*poll_ ? poll_ : nullptr);
+    layerwise_.watch(*poll_ ? poll_ : nullptr);
     parallel(threads_, [&](const Worker& w) {
         for (int64_t first = 0; first < n; first += chunk_) {
-            const Batch<T> b = wide_.gather(w, *data_, std::min(chunk_, n - first), {first});
-            bool whole = wide_.forward(w, b, pass, false);  // false for all workers or none
+            const Batch<T> b = layerwise_.gather(w, *data_, std::min(chunk_, n - first), {first});
+            bool whole = layerwise_.forward(w, b, pass, false);  // false for all workers or none
             if (whole) {
-                wide_.loss(w, b, pass);
+                layerwise_.loss(w, b, pass);
                 whole = body(w, b, first);
             }
             if (!whole) {
@@ -102,7 +102,7 @@ bool FullBatch<T>::each_chunk(Pass pass, F&& body) {
             }
         }
     });
-    wide_.watch(nullptr);
+    layerwise_.watch(nullptr);
     return !stopped;
 }
 
@@ -115,10 +115,10 @@ bool FullBatch<T>::evaluate(double& loss, double* gradient) {
     if (gradient) std::fill_n(gradient, size_, 0.0);
     const bool whole = each_chunk(pass, [&](const Worker& w, const Batch<T>& b, int64_t) {
         if (gradient) {
-            if (!wide_.backward(w, b, pass, false)) return false;
+            if (!layerwise_.backward(w, b, pass, false)) return false;
             add_gradients(w, double(b.rows) / n, gradient);
         }
-        if (w.first()) sum += wide_.add_to_totals(b, pass, totals_.data()) * double(b.rows);
+        if (w.first()) sum += layerwise_.add_to_totals(b, pass, totals_.data()) * double(b.rows);
         w.sync();
         return true;
     });
@@ -134,9 +134,9 @@ void FullBatch<T>::add_penalties(double& loss, double* gradient) {
     if (!penalised_) return;
     if (gradient) std::fill_n(state_.gradients.get(), plan_.parameters, T(0));
     parallel(threads_, [&](const Worker& w) {
-        wide_.penalties(w, gradient != nullptr);
+        layerwise_.penalties(w, gradient != nullptr);
         if (gradient) add_gradients(w, 1, gradient);
-        if (w.first()) loss += wide_.penalty_sum();
+        if (w.first()) loss += layerwise_.penalty_sum();
     });
 }
 
@@ -152,17 +152,17 @@ bool FullBatch<T>::normal_equations(double& loss, double* matrix, double* gradie
     std::fill(totals_.begin(), totals_.end(), 0.0);
     const int last = int(plan_.ops.size()) - 1;
     const bool whole = each_chunk(pass, [&](const Worker& w, const Batch<T>& b, int64_t) {
-        if (w.first()) sum += wide_.add_to_totals(b, pass, totals_.data()) * double(b.rows);
+        if (w.first()) sum += layerwise_.add_to_totals(b, pass, totals_.data()) * double(b.rows);
         w.sync();
         for (int64_t k = 0; k < plan_.outputs; ++k) {
             const Slices rows(b.rows, 64, 1);
             w.each(rows.count, [&](int64_t s) {
-                T* seed = wide_.gradient_at(last);
+                T* seed = layerwise_.gradient_at(last);
                 for (int64_t r = rows.begin(s); r < rows.end(s); ++r)
                     for (int64_t c = 0; c < plan_.outputs; ++c) seed[r * plan_.outputs + c] = T(c == k);
             });
             w.sync();
-            if (!wide_.backward(w, b, pass, false)) return false;
+            if (!layerwise_.backward(w, b, pass, false)) return false;
             for (int64_t r = 0; r < b.rows; r += block) {
                 const int64_t end = std::min(b.rows, r + block);
                 fill_jacobian(w, b, r, end, k);
@@ -189,7 +189,7 @@ bool FullBatch<T>::normal_equations(double& loss, double* matrix, double* gradie
 template <class T>
 void FullBatch<T>::fill_jacobian(const Worker& w, const Batch<T>& b, int64_t r0, int64_t r1, int64_t output) {
     const int64_t width = size_ + 1, outputs = plan_.outputs;
-    const T* predicted = wide_.output(int(plan_.ops.size()) - 1, b.x, Pass::inference);
+    const T* predicted = layerwise_.output(int(plan_.ops.size()) - 1, b.x, Pass::inference);
     const Slices cut(r1 - r0, 8, 1);
     w.each(cut.count, [&](int64_t s) {
         for (int64_t r = r0 + cut.begin(s); r < r0 + cut.end(s); ++r) {
@@ -200,8 +200,8 @@ void FullBatch<T>::fill_jacobian(const Worker& w, const Batch<T>& b, int64_t r0,
             for (int i = 0; i < int(plan_.ops.size()); ++i) {
                 const Op& o = plan_.ops[size_t(i)];
                 if (o.kind != OpKind::dense) continue;
-                const T *x = wide_.output(i - 1, b.x, Pass::inference) + r * o.in,
-                        *d = wide_.gradient_at(i) + r * o.out;
+                const T *x = layerwise_.output(i - 1, b.x, Pass::inference) + r * o.in,
+                        *d = layerwise_.gradient_at(i) + r * o.out;
                 for (int64_t a = 0; a < o.in; ++a, to += o.out) {
                     const double factor = scale * double(x[a]);
                     for (int64_t u = 0; u < o.out; ++u) to[u] = factor * double(d[u]);
@@ -241,9 +241,9 @@ TrainOutcome FullBatch<T>::train(const TrainRequest& given, std::vector<double>&
     TrainRequest request = given;
     const int64_t n = request.train.rows();
     request.batch_size = n;  // an iteration is an epoch
-    const int64_t chunks = (n + wide_.chunk_rows() - 1) / wide_.chunk_rows();
+    const int64_t chunks = (n + layerwise_.chunk_rows() - 1) / layerwise_.chunk_rows();
     chunk_ = (n + chunks - 1) / chunks;
-    wide_.reserve(chunk_, true);
+    layerwise_.reserve(chunk_, true);
     threads_ = threads(chunk_);
     data_ = &request.train;
     poll_ = &request.poll;

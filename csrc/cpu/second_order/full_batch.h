@@ -5,16 +5,16 @@
 #include <vector>
 
 #include "core/backend.h"
-#include "core/solver.h"
-#include "cpu/curvature.h"
-#include "cpu/wide.h"
+#include "core/solvers/solver.h"
+#include "cpu/layerwise/layerwise.h"
+#include "cpu/second_order/curvature.h"
 
 namespace fd::cpu {
 
 template <class T>
 class FullBatch final : public Objective {
 public:
-    FullBatch(const Plan& plan, State<T>& state, Wide<T>& wide, const Training& training);
+    FullBatch(const Plan& plan, State<T>& state, Layerwise<T>& wide, const Training& training);
 
     // Iterations of the solver until it ends or request.steps are made. `validate(totals)` evaluates the validation data, on
     // the parameters as they are; false: stopped. `threads`: worth using on so many rows.
@@ -46,7 +46,7 @@ private:
 
     const Plan& plan_;
     State<T>& state_;
-    Wide<T>& wide_;
+    Layerwise<T>& layerwise_;
     const Training& training_;
     std::unique_ptr<Solver> solver_;
     Curvature<T> curvature_;

@@ -1,9 +1,9 @@
-#include "cpu/gram.h"
+#include "cpu/second_order/gram.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/gemm.h"
+#include "cpu/blas/gemm.h"
 
 namespace fd::cpu {
 

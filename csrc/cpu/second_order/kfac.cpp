@@ -1,10 +1,10 @@
-#include "cpu/kfac.h"
+#include "cpu/second_order/kfac.h"
 
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/gemm.h"
-#include "cpu/team.h"
+#include "cpu/blas/gemm.h"
+#include "cpu/layerwise/team.h"
 
 namespace fd::cpu {
 

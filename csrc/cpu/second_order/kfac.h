@@ -4,8 +4,8 @@
 
 #include "core/parallel.h"
 #include "core/plan.h"
-#include "cpu/kernels.h"
 #include "cpu/memory.h"
+#include "cpu/simd/kernels.h"
 
 namespace fd::cpu {
 

@@ -3,7 +3,7 @@
 #include <cstring>
 #include <string>
 
-#include "cpu/kernels.h"
+#include "cpu/simd/kernels.h"
 
 namespace fd::cpu {
 

@@ -1,23 +1,23 @@
 // The CPU kernels: loops over the ops/ functors. Compiled once per instruction set, each into its own namespace; the only
 // symbol that leaves is `table_<isa>`.
-#include "cpu/kernels.h"
+#include "cpu/simd/kernels.h"
 
-#include "cpu/isa.h"
+#include "cpu/simd/isa.h"
 #include "ops/rng.h"
 
 namespace fd::cpu {
 namespace FD_ISA_NAMESPACE {
 
-#include "cpu/simd.h"
+#include "cpu/simd/simd.h"
 
-#include "cpu/kernels_elementwise.h"
-#include "cpu/kernels_gather.h"
-#include "cpu/kernels_loss.h"
-#include "cpu/kernels_norm.h"
-#include "cpu/kernels_probe.h"
-#include "cpu/kernels_transpose.h"
+#include "cpu/layerwise/kernels_elementwise.h"
+#include "cpu/layerwise/kernels_gather.h"
+#include "cpu/layerwise/kernels_loss.h"
+#include "cpu/layerwise/kernels_norm.h"
+#include "cpu/layerwise/kernels_probe.h"
+#include "cpu/layerwise/kernels_transpose.h"
 
-#include "cpu/kernels_product.h"
+#include "cpu/layerwise/kernels_product.h"
 
 template <class T>
 constexpr Kernels<T> table() {
@@ -50,9 +50,9 @@ constexpr Kernels<T> table() {
             pack_rows<T>,
             pack_columns<T>};
 }
-extern const Bf16Kernels bf16;                 // kernels_bf16.cpp
-extern const NarrowKernels<float> narrow_f32;  // narrow_kernels.cpp
-extern const NarrowKernels<double> narrow_f64;
+extern const Bf16Kernels bf16;                   // kernels_bf16.cpp
+extern const RowwiseKernels<float> rowwise_f32;  // rowwise_kernels.cpp
+extern const RowwiseKernels<double> rowwise_f64;
 constexpr Kernels<float> f32 = table<float>();
 constexpr Kernels<double> f64 = table<double>();
 
@@ -80,8 +80,8 @@ const Isa FD_CAT(table_, FD_ISA) = {
 #endif
     &FD_ISA_NAMESPACE::f32,
     &FD_ISA_NAMESPACE::f64,
-    &FD_ISA_NAMESPACE::narrow_f32,
-    &FD_ISA_NAMESPACE::narrow_f64,
+    &FD_ISA_NAMESPACE::rowwise_f32,
+    &FD_ISA_NAMESPACE::rowwise_f64,
     &FD_ISA_NAMESPACE::bf16,
     FD_ISA_NAMESPACE::vector_bytes,
     &FD_ISA_NAMESPACE::lanes_f32,

@@ -4,7 +4,7 @@
 #include <cstdint>
 
 #include "core/types.h"
-#include "cpu/lanes.h"
+#include "cpu/memberwise/lanes.h"
 #include "ops/activations.h"
 #include "ops/losses.h"
 #include "ops/optimizers.h"
@@ -137,15 +137,15 @@ struct Bf16Kernels {
 };
 
 template <class T>
-struct NarrowKernels;  // narrow_kernels.h
+struct RowwiseKernels;  // rowwise_kernels.h
 
 struct Isa {
     const char* name;
     const char* blas_core;  // the OpenBLAS kernels to match, "" for its own choice
     const Kernels<float>* f32;
     const Kernels<double>* f64;
-    const NarrowKernels<float>* narrow_f32;
-    const NarrowKernels<double>* narrow_f64;
+    const RowwiseKernels<float>* rowwise_f32;
+    const RowwiseKernels<double>* rowwise_f64;
     const Bf16Kernels* bf16;
     int vector_bytes;
     const LaneKernels<float>* lanes_f32;
@@ -157,7 +157,7 @@ const Isa* find_isa(const char* name);  // null if this CPU or build lacks it
 int isa_count();                        // available ones are find_isa(isa_name(0)) … , narrowest first
 const char* isa_name(int i);
 
-// Whether FASTDENSE_CPU_PATH, for tests and benchmarks, asks for the "wide" or the "narrow" path.
+// Whether FASTDENSE_CPU_PATH, for tests and benchmarks, asks for the "layerwise" or the "rowwise" path.
 bool forced_path(const char* path);
 
 template <class T>
@@ -166,9 +166,9 @@ const Kernels<T>& kernels_of(const Isa& isa) {
     else return *isa.f64;
 }
 template <class T>
-const NarrowKernels<T>& narrow_kernels_of(const Isa& isa) {
-    if constexpr (sizeof(T) == 4) return *isa.narrow_f32;
-    else return *isa.narrow_f64;
+const RowwiseKernels<T>& rowwise_kernels_of(const Isa& isa) {
+    if constexpr (sizeof(T) == 4) return *isa.rowwise_f32;
+    else return *isa.rowwise_f64;
 }
 
 template <class T>

@@ -1,4 +1,4 @@
-#include "cuda/fused_mlp.h"
+#include "cuda/fused_mlp/fused_mlp.h"
 
 #include <algorithm>
 #include <atomic>

@@ -1,10 +1,10 @@
 // See fused_mlp.h. Products are cut into tiles of 16 x 16, dealt out to warps; what follows a product happens to a tile of sums
 // that its warp has put into its stage. Every sum has one owner and a fixed order.
-#include "cuda/fused_mlp.h"
+#include "cuda/fused_mlp/fused_mlp.h"
 
 #include "cuda/device_rows.h"
-#include "cuda/mma.h"
-#include "cuda/port.h"
+#include "cuda/layerwise/mma.h"
+#include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {

@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "core/plan.h"
-#include "cuda/products.h"
-#include "cuda/runtime.h"
+#include "cuda/layerwise/products.h"
+#include "cuda/runtime/runtime.h"
 
 namespace fd::cuda {
 

@@ -1,7 +1,7 @@
 // Activations, dropout and the like: each element by itself, or summed over the rows of a column.
-#include "cuda/device_math.h"
 #include "cuda/kernels.h"
-#include "cuda/port.h"
+#include "cuda/runtime/device_math.h"
+#include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {

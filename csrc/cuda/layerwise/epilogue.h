@@ -1,7 +1,7 @@
 // What follows a product, for the kernels that make products.
 #pragma once
-#include "cuda/device_math.h"
-#include "cuda/products.h"
+#include "cuda/layerwise/products.h"
+#include "cuda/runtime/device_math.h"
 
 namespace fd::cuda {
 

@@ -1,7 +1,7 @@
 // The rows of a batch, fetched in the order of the epoch, converted, standardised: one warp to a row.
-#include "cuda/device_data.h"
 #include "cuda/kernels.h"
-#include "cuda/port.h"
+#include "cuda/runtime/device_data.h"
+#include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {

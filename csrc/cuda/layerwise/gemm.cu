@@ -1,8 +1,8 @@
 // The hand-written product: tiles of shared memory, a block of outputs in the registers of each thread, the next tile on its
 // way while this one is worked on. Any shape, any layout; the epilogue sees the sums through shared memory, so it is compiled
 // once per kernel and writes whole rows.
-#include "cuda/epilogue.h"
-#include "cuda/port.h"
+#include "cuda/layerwise/epilogue.h"
+#include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {

@@ -1,9 +1,9 @@
 // Products on tensor cores: float32 in memory, operands rounded on their way into shared memory, sums in float32. Two buffers of
 // tiles: while one is worked on, the next comes from memory into registers and goes to the other. Any shape: what is missing of
 // a tile is zero.
-#include "cuda/epilogue.h"
-#include "cuda/mma.h"
-#include "cuda/port.h"
+#include "cuda/layerwise/epilogue.h"
+#include "cuda/layerwise/mma.h"
+#include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {

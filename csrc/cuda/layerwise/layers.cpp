@@ -1,5 +1,5 @@
 // Layers: set-up and the way forward. Backward and updates are in layers_backward.cpp.
-#include "cuda/layers.h"
+#include "cuda/layerwise/layers.h"
 
 #include <algorithm>
 

@@ -4,10 +4,10 @@
 #include <vector>
 
 #include "core/plan.h"
-#include "cuda/fused_mlp.h"
+#include "cuda/fused_mlp/fused_mlp.h"
 #include "cuda/kernels.h"
-#include "cuda/products.h"
-#include "cuda/runtime.h"
+#include "cuda/layerwise/products.h"
+#include "cuda/runtime/runtime.h"
 
 namespace fd::cuda {
 

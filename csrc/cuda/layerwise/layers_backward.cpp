@@ -3,8 +3,8 @@
 #include <cmath>
 
 #include "core/backend.h"
-#include "cuda/layers.h"
-#include "cuda/probe.h"
+#include "cuda/layerwise/layers.h"
+#include "cuda/layerwise/probe.h"
 
 namespace fd::cuda {
 
@@ -167,7 +167,7 @@ void Layers<T>::matrix_penalties(bool add_gradients) {
     }
 }
 
-// Newton-Schulz iterations bring the direction's singular values close to 1; see cpu/matrix.cpp.
+// Newton-Schulz iterations bring the direction's singular values close to 1; see cpu/layerwise/matrix.cpp.
 template <class T>
 void Layers<T>::muon(const Steps& steps) {
     const ops::Hyper& h = training_->hyper;

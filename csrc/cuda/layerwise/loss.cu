@@ -1,7 +1,7 @@
 // What looks at whole rows of outputs: softmax, losses with their gradients, activity penalties, metrics, and the end of a step.
 #include "cuda/device_rows.h"
 #include "cuda/kernels.h"
-#include "cuda/port.h"
+#include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {

@@ -1,4 +1,4 @@
-#include "cuda/lt.h"
+#include "cuda/layerwise/lt.h"
 
 #include <algorithm>
 #include <utility>

@@ -6,8 +6,8 @@
 #include <stdexcept>
 
 #include "core/types.h"
-#include "cuda/lt_library.h"
-#include "cuda/runtime_api.h"
+#include "cuda/layerwise/lt_library.h"
+#include "cuda/runtime/runtime_api.h"
 
 namespace fd::cuda::lt {
 

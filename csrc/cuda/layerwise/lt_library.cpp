@@ -1,4 +1,4 @@
-#include "cuda/lt_library.h"
+#include "cuda/layerwise/lt_library.h"
 
 #include <dlfcn.h>
 

@@ -3,8 +3,8 @@
 #pragma once
 #include <cstdint>
 
-#include "cuda/device_math.h"
-#include "cuda/port.h"
+#include "cuda/runtime/device_math.h"
+#include "cuda/runtime/port.h"
 #ifdef FD_EMULATE
 #include "wmma.h"
 #else

@@ -1,6 +1,6 @@
 // Batch and layer normalisation. A batch's statistics are taken in parts, each in two passes over its rows, then merged.
 #include "cuda/kernels.h"
-#include "cuda/port.h"
+#include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {

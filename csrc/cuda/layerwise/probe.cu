@@ -1,6 +1,6 @@
 // What a probe sums up: each column by itself, over all rows.
-#include "cuda/port.h"
-#include "cuda/probe.h"
+#include "cuda/layerwise/probe.h"
+#include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {

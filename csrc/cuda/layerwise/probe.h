@@ -1,8 +1,8 @@
-// Kernels of a probe; see cpu/probe.h for what it is.
+// Kernels of a probe; see cpu/layerwise/probe.h for what it is.
 #pragma once
 #include <cstdint>
 
-#include "cuda/runtime_api.h"
+#include "cuda/runtime/runtime_api.h"
 
 namespace fd::cuda {
 

@@ -1,4 +1,4 @@
-#include "cuda/products.h"
+#include "cuda/layerwise/products.h"
 
 #include <algorithm>
 #include <atomic>

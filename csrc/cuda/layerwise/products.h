@@ -3,8 +3,8 @@
 #include <cstdint>
 #include <memory>
 
-#include "cuda/lt.h"
-#include "cuda/runtime.h"
+#include "cuda/layerwise/lt.h"
+#include "cuda/runtime/runtime.h"
 #include "ops/activations.h"
 
 namespace fd::cuda {

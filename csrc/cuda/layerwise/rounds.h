@@ -3,7 +3,7 @@
 #include <vector>
 
 #include "cuda/kernels.h"
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
 
 namespace fd::cuda {
 

@@ -1,6 +1,6 @@
 // All tensors in one launch: gradients from their parts, penalties, clipping, weight decay, the rule.
 #include "cuda/kernels.h"
-#include "cuda/port.h"
+#include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {

@@ -1,4 +1,4 @@
-#include "cuda/data.h"
+#include "cuda/runtime/data.h"
 
 #include <algorithm>
 #include <cstring>

@@ -3,8 +3,8 @@
 #include <functional>
 
 #include "core/backend.h"
-#include "cuda/layers.h"
-#include "cuda/runtime.h"
+#include "cuda/layerwise/layers.h"
+#include "cuda/runtime/runtime.h"
 
 namespace fd::cuda {
 

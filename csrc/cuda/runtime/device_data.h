@@ -1,7 +1,7 @@
 // An element of a caller's array, whatever its type.
 #pragma once
 #include "core/types.h"
-#include "cuda/port.h"
+#include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 

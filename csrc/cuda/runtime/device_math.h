@@ -1,7 +1,7 @@
 // Formulas of csrc/ops chosen at run time. Every thread of a launch takes the same branch, and the switch is compiled once per
 // kernel instead of a kernel per activation.
 #pragma once
-#include "cuda/port.h"
+#include "cuda/runtime/port.h"
 #include "ops/activations.h"
 #include "ops/losses.h"
 

@@ -8,7 +8,7 @@
 #include <cooperative_groups.h>
 #include <cuda_runtime.h>
 
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
 #define FD_DYN_SHARED(T, name)                                   \
     extern __shared__ __align__(128) unsigned char fd_shared_[]; \
     T* name = reinterpret_cast<T*>(fd_shared_)

@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-#include "cuda/runtime_api.h"
+#include "cuda/runtime/runtime_api.h"
 
 namespace fd::cuda {
 

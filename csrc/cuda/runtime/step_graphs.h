@@ -5,8 +5,8 @@
 #include <set>
 #include <utility>
 
-#include "cuda/layers.h"
-#include "cuda/rounds.h"
+#include "cuda/layerwise/layers.h"
+#include "cuda/layerwise/rounds.h"
 
 namespace fd::cuda {
 

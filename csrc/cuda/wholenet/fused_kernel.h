@@ -1,8 +1,8 @@
 // The fused kernel: for each of many steps, fetch, forward, loss, backward tile by tile, then the update; see fused.h.
 #pragma once
-#include "cuda/device_data.h"
-#include "cuda/fused_layers.h"
-#include "cuda/runtime.h"
+#include "cuda/runtime/device_data.h"
+#include "cuda/runtime/runtime.h"
+#include "cuda/wholenet/fused_layers.h"
 
 namespace fd::cuda {
 namespace {

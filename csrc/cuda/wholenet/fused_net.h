@@ -2,9 +2,9 @@
 #pragma once
 #include <algorithm>
 
-#include "cuda/fused.h"
-#include "cuda/layers.h"
-#include "cuda/runtime.h"
+#include "cuda/layerwise/layers.h"
+#include "cuda/runtime/runtime.h"
+#include "cuda/wholenet/fused.h"
 
 namespace fd::cuda {
 

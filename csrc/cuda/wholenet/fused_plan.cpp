@@ -2,8 +2,8 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cuda/fused.h"
-#include "cuda/runtime.h"
+#include "cuda/runtime/runtime.h"
+#include "cuda/wholenet/fused.h"
 
 namespace fd::cuda {
 namespace {

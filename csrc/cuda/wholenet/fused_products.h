@@ -1,8 +1,8 @@
 // The three products of a dense layer over shared memory. Each thread makes a tile of 1 or 4 rows by 4 columns in registers and
 // reads quads of 16 bytes: per 64 multiply-adds 8 reads, most of them broadcasts. See fused.h for the layout.
 #pragma once
-#include "cuda/device_math.h"
-#include "cuda/fused.h"
+#include "cuda/runtime/device_math.h"
+#include "cuda/wholenet/fused.h"
 
 namespace fd::cuda {
 
