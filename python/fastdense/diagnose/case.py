@@ -13,7 +13,7 @@ from .subject import State, Subject
 from .trials import Run
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Case:
         return self.s.history.get("loss") or (self.run.losses if self.run is not None else [])
 
     @property
-    def trained(self) -> Model | None:
+    def trained(self) -> BaseModel | None:
         """The user's model if it was trained, else the one that was trained here."""
         return self.s.model if self.s.trained else self.run.model if self.run is not None else None
 

@@ -18,7 +18,7 @@ from .trials import Laboratory, Run
 from .verify import Verdict, Verifier
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # of trials, unless the caller says otherwise
 DEFAULT_STEPS = 3000  # of a training that nobody has described
@@ -28,7 +28,7 @@ FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # of a trial, unless the training itself w
 
 
 def diagnose(
-    model: Model,
+    model: BaseModel,
     x: Any,
     y: Any,
     history: Any,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..arrays import Array
@@ -15,7 +15,7 @@ from ..optimizers import Optimizer
 from ..specs import Spec
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 S = TypeVar("S", bound=Spec)
 Change = Callable[[Dense], Layer]
@@ -27,7 +27,7 @@ class FirstValues:
 
     tensors: tuple[Array, ...]
 
-    def give(self, model: Model) -> None:
+    def give(self, model: BaseModel) -> None:
         """Set them, counted from the end, as far as their shapes are still those of the model."""
         weights = model.get_weights()
         for i in range(1, min(len(weights), len(self.tensors)) + 1):
@@ -57,6 +57,8 @@ class Plan:
         Weights to begin with, where they are not those of the seed.
     loss_weights : float
         As in `Model.compile`.
+    factory : type
+        Class of the model that `build` makes.
     """
 
     layers: tuple[Layer, ...]
@@ -74,21 +76,23 @@ class Plan:
     starts: int = 1
     first_values: FirstValues | None = None
     loss_weights: float = 1.0
+    factory: type[BaseModel] = field(kw_only=True)
 
     @classmethod
-    def of(cls, model: Model, batch_size: int, epochs: int, shuffle: bool, first_values: list[Array] | None) -> Plan:
+    def of(
+        cls, model: BaseModel, batch_size: int, epochs: int, shuffle: bool, first_values: list[Array] | None
+    ) -> Plan:
         """The plan of a compiled model; `first_values` None for those of its seed."""
         return cls(
             tuple(model.net.fresh_layers()), model.optimizer, model.loss, tuple(model.metrics), model.inputs,
             model.seed, model.dtype, model.device, model.name, batch_size, epochs, shuffle, 1,
             None if first_values is None else FirstValues(tuple(first_values)), model.loss_weights,
+            factory=type(model),
         )  # fmt: skip
 
-    def build(self) -> Model:
+    def build(self) -> BaseModel:
         """Make the model, compiled, not trained."""
-        from ..model.model import Model
-
-        model = Model(
+        model = self.factory(
             copy.deepcopy(list(self.layers)),
             inputs=self.inputs,
             seed=self.seed,

@@ -17,7 +17,7 @@ from .subject import Subject
 from .verify import Verdict
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 WIDTH = 100
 COLOURS = {"error": "31;1", "warning": "33;1", "info": "36", "good": "32;1"}
@@ -37,7 +37,7 @@ class Treatment:
         What was changed, in words; empty if nothing needs to be, or nothing helps.
     """
 
-    model: Model
+    model: BaseModel
     fit_options: dict[str, Any]
     changes: list[str]
 

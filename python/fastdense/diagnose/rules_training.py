@@ -13,7 +13,7 @@ from .. import optimizers
 from ..arrays import Array
 from ..data.rows import Rows
 from ..layers import Dense, Dropout, Layer
-from ..model.model import Model
+from ..model.base import BaseModel
 from ..schedules import Schedule
 from . import remedies as do
 from .case import Case
@@ -66,7 +66,7 @@ def _penalties(c: Case) -> Part | None:
     return said, facts, [do.penalties(0.01), do.penalties(0.0)]
 
 
-def _forces(model: Model, plain: Model, probe: Rows) -> tuple[float, float, float, float]:
+def _forces(model: BaseModel, plain: BaseModel, probe: Rows) -> tuple[float, float, float, float]:
     """Norms of the gradients of the penalties and of the data, loss with and without penalties."""
     plain.set_weights(model.get_weights())
     whole, gradient = model.runner.loss_and_grad(probe, False, 0)

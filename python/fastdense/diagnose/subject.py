@@ -20,7 +20,7 @@ from .plan import output_activation, output_place
 from .task import Task, read_task
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 PROBE_ROWS = 1024
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # that decide about scales and repetitions
@@ -129,7 +129,7 @@ class Subject:
         Of the training that is to be explained, {} if there was none.
     """
 
-    def __init__(self, model: Model, x: Any, y: Any, sample_weight: Any, history: Any) -> None:
+    def __init__(self, model: BaseModel, x: Any, y: Any, sample_weight: Any, history: Any) -> None:
         self.model = model
         self.loss = model._compiled_loss("diagnose")
         self.x = _table("x", to_host(as_array("diagnose", "x", x, model.device)), model.inputs)
@@ -259,7 +259,7 @@ class Subject:
         return None if same else now
 
     @cached_property
-    def fresh(self) -> Model:
+    def fresh(self) -> BaseModel:
         """The model with its first values, its input statistics known."""
         made = self.model.clone()
         if self.given_values is not None:
@@ -278,7 +278,7 @@ class Subject:
         """The net as it is."""
         return self.state_of(self.model) if self.trained else self.start
 
-    def state_of(self, model: Model) -> State:
+    def state_of(self, model: BaseModel) -> State:
         """Measure a model on the probe rows."""
         x = sample(self.finite_x, PROBE_ROWS)
         with np.errstate(all="ignore"):
@@ -357,7 +357,7 @@ def _history_of(record: Any) -> dict[str, list[float]]:
     return {str(key): [float(value) for value in values] for key, values in found.items()}
 
 
-def _stages(model: Model, x: Array, outputs: list[Array], weights: dict[str, Array]) -> list[Stage]:
+def _stages(model: BaseModel, x: Array, outputs: list[Array], weights: dict[str, Array]) -> list[Stage]:
     """Every layer with an activation, and the last dense or activation layer whatever it has."""
     layers, names = model.layers, model.net.names
     places = [i for i, layer in enumerate(layers) if isinstance(layer, (Dense, Activation))]

@@ -21,7 +21,7 @@ from .plan import Plan
 from .subject import State, Subject, sample
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 LEAST_ROWS = 200  # that can tell noise from what may be learnt
 SCORED_ROWS = 5000
@@ -47,7 +47,7 @@ class Run:
     """
 
     plan: Plan
-    model: Model
+    model: BaseModel
     losses: list[float]
     error: float
     seconds: float
@@ -163,7 +163,7 @@ class Laboratory:
             self.x, self.y, self.rows = np.ascontiguousarray(self.x[chosen]), self.y[chosen], rows
             self.runs.clear()
 
-    def error_of(self, model: Model, plan: Plan) -> float:
+    def error_of(self, model: BaseModel, plan: Plan) -> float:
         """Error of a model's answers, see `Task.errors`."""
         predictions = model.predict(self._score_x)
         threshold = self.subject.threshold(plan.output_activation(), plan.loss)
