@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import fastdense as fd
 from fastdense.cli.diagnose import main
 from fastdense.data.baseline import constant_predictor
-from fastdense.diagnose.finding import CODES, Finding
+from fastdense.diagnose import CODES, Finding
 from fastdense.diagnose.plan import Plan
 from fastdense.diagnose.report import Diagnosis
 from fastdense.diagnose.subject import Subject

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from .finding import CODES, Finding
+from .finding import Finding
 from .report import Diagnosis, Treatment
+from .rules import CODES
 
 __all__ = ["CODES", "Diagnosis", "Finding", "Treatment"]

@@ -5,20 +5,19 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..model.base import BaseModel
 from .case import Case
-from .finding import DYNAMICS, SCALES, SEVERITIES, Finding, finding
+from .finding import SEVERITIES, Finding, finding
 from .plan import Plan
 from .report import Diagnosis
-from .rules import look
+from .result import Result
+from .rules import RULES, SCALES, check
 from .subject import Subject
 from .suspects import suspects
 from .trials import Laboratory, Run
 from .verify import Verdict, Verifier
-
-if TYPE_CHECKING:
-    from ..model.model import Model
 
 LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # of trials, unless the caller says otherwise
 DEFAULT_STEPS = 3000  # of a training that nobody has described
@@ -28,7 +27,7 @@ FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # of a trial, unless the training itself w
 
 
 def diagnose(
-    model: Model,
+    model: BaseModel,
     x: Any,
     y: Any,
     history: Any,
@@ -42,8 +41,8 @@ def diagnose(
     subject = Subject(model, x, y, sample_weight, history)
     plan = plan_of(subject)
     if not verify:
-        findings = look(Case(subject, plan, None))
-        return Diagnosis(subject, plan, order(findings, None), None, time.perf_counter() - began)
+        findings = check(Case(subject, plan, None))
+        return Diagnosis(Result(subject, plan, order(findings, None), None), time.perf_counter() - began)
     seconds = budget if budget is not None else min(
         MOST_SECONDS, max(LEAST_SECONDS, float(subject.options.get("seconds", 0.0)))
     )  # fmt: skip
@@ -62,7 +61,7 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
         run = laboratory.run(tried, most=laboratory.seconds / 3)
     cut = tried != plan or laboratory.rows < int(subject.good.sum())
     case = Case(subject, plan, run)
-    findings = look(case)
+    findings = check(case)
     blocked = not subject.finite or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
     verdict = None
     if not blocked:
@@ -73,7 +72,7 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
             findings = [f for f in findings if f.exact or f.code == "DEAD_RELU"]
     if verdict is not None and verdict.hopeless:
         findings = [hopeless_data(), *(f for f in findings if f.code != "BAD_DATA")]
-    return Diagnosis(subject, plan, order(findings, verdict), verdict, time.perf_counter() - began)
+    return Diagnosis(Result(subject, plan, order(findings, verdict), verdict), time.perf_counter() - began)
 
 
 def hopeless_data() -> Finding:
@@ -121,8 +120,8 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
         if verdict is not None and not verdict.healthy:
             gain = worth(f, verdict)
         first = f.exact and f.severity == "error"
-        follows = f.code in DYNAMICS
-        if needed & set(SCALES):  # steps explode and units die because of these
+        follows = RULES[f.code].consequence
+        if needed & SCALES:  # steps explode and units die because of these
             return (SEVERITIES.index(f.severity), not first, follows, -round(2 * gain), place[id(f)])
         return (SEVERITIES.index(f.severity), not first, -round(2 * gain), follows, place[id(f)])
 

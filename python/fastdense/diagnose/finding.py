@@ -10,34 +10,6 @@ from .remedies import Remedy
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
-# Every code, in the order in which causes are looked for: exact facts, scales, starts, dynamics; the symptom last.
-CODES = (
-    "BAD_DATA",
-    "TARGET_ENCODING",
-    "SOFTMAX_1",
-    "OUTPUT_RELU",
-    "OUTPUT_RANGE",
-    "LOSS_ACT",
-    "MAPE_ZERO",
-    "SYMMETRIC",
-    "OVER_REG",
-    "BATCHING",
-    "INPUT_SCALE",
-    "TARGET_SCALE",
-    "INIT_SCALE",
-    "DIVERGED",
-    "DEAD_RELU",
-    "SATURATED",
-    "VANISHING",
-    "NO_CAPACITY",
-    "DUPLICATE_UNITS",
-    "TOO_SLOW",
-    "BASELINE",
-)
-SCALES = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
-# What often follows from something else, and whose remedies must not be taken without a trial.
-DYNAMICS = ("DIVERGED", "DEAD_RELU", "SATURATED", "VANISHING", "DUPLICATE_UNITS", "TOO_SLOW")
-
 
 @dataclass(frozen=True)
 class Finding:
@@ -46,7 +18,7 @@ class Finding:
     Attributes
     ----------
     code : str
-        What kind of fault; one of `CODES`.
+        What kind of fault; one of `fastdense.diagnose.CODES`.
     severity : {"error", "warning", "info"}
         "error": the net cannot learn until this is changed; "warning": it hurts; "info": worth knowing.
     layer : str or None

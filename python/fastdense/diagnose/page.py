@@ -5,17 +5,14 @@ from __future__ import annotations
 import html
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..arrays import Array
-from .rules_net import reachable
+from .finding import Finding
+from .result import Result
 from .subject import RANGES, Stage, State
-from .words import compared, score
-
-if TYPE_CHECKING:
-    from .report import Diagnosis
+from .words import compared, headline, score
 
 WIDTH, HEIGHT = 420, 190
 LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 30
@@ -33,10 +30,10 @@ details{margin:.3em 0}code{font-size:.92em}
 """
 
 
-def page(report: Diagnosis, *, whole: bool = True) -> str:
+def page(result: Result, *, whole: bool = True) -> str:
     """The page; `whole` False leaves out the frame, for a notebook."""
     body = "\n".join(
-        [_head(report), *map(_finding, report.findings), _trials(report), _changes(report), _pictures(report)]
+        [_head(result), *map(_finding, result.findings), _trials(result), _changes(result), _pictures(result)]
     )
     body = f"<style>{STYLE}</style>\n{body}"
     if not whole:
@@ -47,15 +44,12 @@ def page(report: Diagnosis, *, whole: bool = True) -> str:
     )
 
 
-def _head(report: Diagnosis) -> str:
-    colour = INK["good" if report.healthy else "error" if report.causes else "warning"]
-    return f"<h1 style='color:{colour}'>{html.escape(report.headline)}</h1>"
+def _head(result: Result) -> str:
+    colour = INK["good" if result.healthy else "error" if result.causes else "warning"]
+    return f"<h1 style='color:{colour}'>{html.escape(headline(result))}</h1>"
 
 
-def _finding(found: object) -> str:
-    from .finding import Finding
-
-    assert isinstance(found, Finding)
+def _finding(found: Finding) -> str:
     where = f" in <code>{html.escape(found.layer)}</code>" if found.layer else ""
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(_short(value))}</td></tr>"
                    for name, value in found.evidence.items())  # fmt: skip
@@ -68,8 +62,8 @@ def _finding(found: object) -> str:
     )
 
 
-def _trials(report: Diagnosis) -> str:
-    verdict, s = report._verdict, report._subject
+def _trials(result: Result) -> str:
+    verdict, subject = result.verdict, result.subject
     if verdict is None or (verdict.healthy and not verdict.singles):
         return ""
     rows = compared(verdict)
@@ -80,13 +74,13 @@ def _trials(report: Diagnosis) -> str:
         rows.append(("all changes", verdict.after.error))
     rows.append(("a plain new net, for comparison", verdict.best_error))
     cells = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(score(s, error))}</td></tr>" for name, error in rows
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(score(subject, error))}</td></tr>" for name, error in rows
     )
     return f"<h2>Trials, trained alike</h2><table>{cells}</table>"
 
 
-def _changes(report: Diagnosis) -> str:
-    changes = report._treated()[1]
+def _changes(result: Result) -> str:
+    changes = result.treated()[1]
     if not changes:
         return ""
     items = "".join(f"<li>{html.escape(change)}</li>" for change in changes)
@@ -104,24 +98,27 @@ def _short(value: object) -> str:
 # ---- pictures --------------------------------------------------------------------------------------------------------
 
 
-def _pictures(report: Diagnosis) -> str:
-    s = report._subject
+def _pictures(result: Result) -> str:
+    subject = result.subject
     figures: list[tuple[str, str]] = []
-    losses = s.history.get("loss") or (
-        report._verdict.before.losses if report._verdict and report._verdict.before else []
+    losses = subject.history.get("loss") or (
+        result.verdict.before.losses if result.verdict and result.verdict.before else []
     )
     if len(losses) > 1:
-        after = report._verdict.after if report._verdict is not None else None
-        same = after is not None and (after.plan.loss, after.plan.loss_weights) == (s.loss, s.model.loss_weights)
-        figures.append((_loss_picture(losses, s.baseline, after.losses if after is not None and same else None),
-                        "Loss per epoch. Dashed: the best that a constant answer can do."))  # fmt: skip
-    if s.finite and not s.problem:
-        state = (
-            s.now
-            if s.trained or report._verdict is None or report._verdict.before is None
-            else report._verdict.before.state
+        after = result.verdict.after if result.verdict is not None else None
+        same = after is not None and (after.plan.loss, after.plan.loss_weights) == (
+            subject.loss,
+            subject.model.loss_weights,
         )
-        figures += _state_pictures(state, s.some_y)
+        figures.append((_loss_picture(losses, subject.baseline, after.losses if after is not None and same else None),
+                        "Loss per epoch. Dashed: the best that a constant answer can do."))  # fmt: skip
+    if subject.finite and not subject.problem:
+        state = (
+            subject.now
+            if subject.trained or result.verdict is None or result.verdict.before is None
+            else result.verdict.before.state
+        )
+        figures += _state_pictures(state, subject.some_y)
     if not figures:
         return ""
     drawn = "".join(f"<figure>{svg}<figcaption>{html.escape(words)}</figcaption></figure>" for svg, words in figures)
@@ -197,7 +194,7 @@ def _units(stage: Stage) -> str:
 
 def _targets(state: State, last: Stage, y: Array) -> str:
     p = last.a[np.isfinite(last.a)].ravel()
-    limits = reachable(state) or RANGES.get(last.activation)
+    limits = state.reachable or RANGES.get(last.activation)
     return _two_histograms(y.astype(np.float64).ravel(), p, limits)
 
 

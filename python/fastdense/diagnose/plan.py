@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from ..arrays import Array
 from ..layers import Activation, Dense, Dropout, Layer, Normalization, Residual
 from ..losses import Loss
 from ..metrics import Metric
+from ..model.base import BaseModel
 from ..optimizers import Optimizer
 from ..specs import Spec
-
-if TYPE_CHECKING:
-    from ..model.model import Model
 
 S = TypeVar("S", bound=Spec)
 Change = Callable[[Dense], Layer]
@@ -27,7 +25,7 @@ class FirstValues:
 
     tensors: tuple[Array, ...]
 
-    def give(self, model: Model) -> None:
+    def give(self, model: BaseModel) -> None:
         """Set them, counted from the end, as far as their shapes are still those of the model."""
         weights = model.get_weights()
         for i in range(1, min(len(weights), len(self.tensors)) + 1):
@@ -43,6 +41,8 @@ class Plan:
 
     Attributes
     ----------
+    factory : type
+        Class of the model.
     layers : tuple of Layer
     optimizer : Optimizer
     loss : Loss
@@ -59,6 +59,7 @@ class Plan:
         As in `Model.compile`.
     """
 
+    factory: type[BaseModel] = field(repr=False)
     layers: tuple[Layer, ...]
     optimizer: Optimizer
     loss: Loss
@@ -76,19 +77,32 @@ class Plan:
     loss_weights: float = 1.0
 
     @classmethod
-    def of(cls, model: Model, batch_size: int, epochs: int, shuffle: bool, first_values: list[Array] | None) -> Plan:
+    def of(
+        cls, model: BaseModel, batch_size: int, epochs: int, shuffle: bool, first_values: list[Array] | None
+    ) -> Plan:
         """The plan of a compiled model; `first_values` None for those of its seed."""
         return cls(
-            tuple(model.net.fresh_layers()), model.optimizer, model.loss, tuple(model.metrics), model.inputs,
-            model.seed, model.dtype, model.device, model.name, batch_size, epochs, shuffle, 1,
-            None if first_values is None else FirstValues(tuple(first_values)), model.loss_weights,
-        )  # fmt: skip
+            type(model),
+            tuple(model.net.fresh_layers()),
+            model.optimizer,
+            model.loss,
+            tuple(model.metrics),
+            model.inputs,
+            model.seed,
+            model.dtype,
+            model.device,
+            model.name,
+            batch_size,
+            epochs,
+            shuffle,
+            1,
+            None if first_values is None else FirstValues(tuple(first_values)),
+            model.loss_weights,
+        )
 
-    def build(self) -> Model:
+    def build(self) -> BaseModel:
         """Make the model, compiled, not trained."""
-        from ..model.model import Model
-
-        model = Model(
+        model = self.factory(
             copy.deepcopy(list(self.layers)),
             inputs=self.inputs,
             seed=self.seed,

@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,11 +16,9 @@ from ..data.checks import first_nonfinite
 from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..layers import Activation, Dense, Normalization
+from ..model.base import BaseModel
 from .plan import output_activation, output_place
 from .task import Task, read_task
-
-if TYPE_CHECKING:
-    from ..model.model import Model
 
 PROBE_ROWS = 1024
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # that decide about scales and repetitions
@@ -101,6 +99,21 @@ class State:
         return [stage for stage in self.stages if not stage.last]
 
     @property
+    def reachable(self) -> tuple[float, float] | None:
+        """Smallest and largest output if the last hidden layer is bounded: bias -+ sum |kernel|, over all units."""
+        last = self.stages[-1]
+        below = [stage for stage in self.stages if stage.layer == last.layer - 1]
+        if not below or below[0].activation not in BOUNDED or last.kernel is None or last.activation != "linear":
+            return None
+        low, high = BOUNDED[below[0].activation]
+        bias = 0.0 if last.bias is None else last.bias
+        up, down = np.maximum(last.kernel, 0), np.minimum(last.kernel, 0)
+        return (
+            float(np.min(bias + (up * low + down * high).sum(axis=0))),
+            float(np.max(bias + (up * high + down * low).sum(axis=0))),
+        )
+
+    @property
     def first_nonfinite(self) -> str | None:
         """Name of the first tensor or stage that holds NaN or infinity."""
         for name, value in self.weights.items():
@@ -117,7 +130,7 @@ class Subject:
 
     Attributes
     ----------
-    model : Model
+    model : BaseModel
         As the user left it; never changed.
     x, y : ndarray
         (rows, inputs) and (rows, columns), float64 or as given where large.
@@ -129,7 +142,7 @@ class Subject:
         Of the training that is to be explained, {} if there was none.
     """
 
-    def __init__(self, model: Model, x: Any, y: Any, sample_weight: Any, history: Any) -> None:
+    def __init__(self, model: BaseModel, x: Any, y: Any, sample_weight: Any, history: Any) -> None:
         self.model = model
         self.loss = model._compiled_loss("diagnose")
         self.x = _table("x", to_host(as_array("diagnose", "x", x, model.device)), model.inputs)
@@ -259,7 +272,7 @@ class Subject:
         return None if same else now
 
     @cached_property
-    def fresh(self) -> Model:
+    def fresh(self) -> BaseModel:
         """The model with its first values, its input statistics known."""
         made = self.model.clone()
         if self.given_values is not None:
@@ -278,7 +291,7 @@ class Subject:
         """The net as it is."""
         return self.state_of(self.model) if self.trained else self.start
 
-    def state_of(self, model: Model) -> State:
+    def state_of(self, model: BaseModel) -> State:
         """Measure a model on the probe rows."""
         x = sample(self.finite_x, PROBE_ROWS)
         with np.errstate(all="ignore"):
@@ -357,7 +370,7 @@ def _history_of(record: Any) -> dict[str, list[float]]:
     return {str(key): [float(value) for value in values] for key, values in found.items()}
 
 
-def _stages(model: Model, x: Array, outputs: list[Array], weights: dict[str, Array]) -> list[Stage]:
+def _stages(model: BaseModel, x: Array, outputs: list[Array], weights: dict[str, Array]) -> list[Stage]:
     """Every layer with an activation, and the last dense or activation layer whatever it has."""
     layers, names = model.layers, model.net.names
     places = [i for i, layer in enumerate(layers) if isinstance(layer, (Dense, Activation))]

@@ -10,18 +10,16 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..callbacks import Callback
 from ..callbacks.base import Columns
 from ..callbacks.progress import Bar, is_interactive, make_bar
+from ..model.base import BaseModel
 from .plan import Plan
 from .subject import State, Subject, sample
-
-if TYPE_CHECKING:
-    from ..model.model import Model
 
 LEAST_ROWS = 200  # that can tell noise from what may be learnt
 SCORED_ROWS = 5000
@@ -37,7 +35,7 @@ class Run:
     Attributes
     ----------
     plan : Plan
-    model : Model
+    model : BaseModel
         Trained.
     losses : list of float
         One per epoch.
@@ -47,7 +45,7 @@ class Run:
     """
 
     plan: Plan
-    model: Model
+    model: BaseModel
     losses: list[float]
     error: float
     seconds: float
@@ -163,7 +161,7 @@ class Laboratory:
             self.x, self.y, self.rows = np.ascontiguousarray(self.x[chosen]), self.y[chosen], rows
             self.runs.clear()
 
-    def error_of(self, model: Model, plan: Plan) -> float:
+    def error_of(self, model: BaseModel, plan: Plan) -> float:
         """Error of a model's answers, see `Task.errors`."""
         predictions = model.predict(self._score_x)
         threshold = self.subject.threshold(plan.output_activation(), plan.loss)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, field, replace
 
-from . import remedies as do
-from .finding import SCALES, Finding
+from . import remedies
+from .finding import Finding
 from .plan import Plan
 from .remedies import Remedy
+from .rules import RULES, SCALES
 from .subject import Subject
 from .trials import LEAST_ROWS, Laboratory, OutOfTime, Run
 
@@ -19,7 +20,6 @@ USELESS = 0.97  # no better than a constant
 COST = 0.004  # what a change must gain in error to be worth making
 NEW_NET = 0.03  # and a whole new net
 MOST_CHANGES = 4
-START_CODES = ("SYMMETRIC", "INIT_SCALE", "DEAD_RELU", "SATURATED", "DUPLICATE_UNITS")  # another start may do
 RECIPES = ((32, "tanh", 0.01, 1), (64, "relu", 0.003, 2), (64, "tanh", 0.01, 2))  # width, activation, rate, depth
 RECIPE_STEPS = 3000
 STAGES = ("found", "suspected", "last resort")  # what is tried: findings, what left no trace, what may hide a scale
@@ -130,7 +130,7 @@ class Verifier:
     def __init__(
         self, subject: Subject, laboratory: Laboratory, plan: Plan, findings: list[Finding], cut: bool = False
     ) -> None:
-        self.s, self.lab, self.plan, self.findings, self.cut = subject, laboratory, plan, findings, cut
+        self.subject, self.lab, self.plan, self.findings, self.cut = subject, laboratory, plan, findings, cut
         self._new: Run | None = None
         self._again: Run | None = None
         self._alternatives = 1  # of a finding's remedies that there is time for
@@ -140,10 +140,12 @@ class Verifier:
 
     def verdict(self) -> Verdict:
         """Make the trials."""
-        self._again = before = self._try(self.plan) if not self.s.problem else None
-        if before is not None and self.s.trained:  # what counts is the net that the user has
-            own = self.lab.error_of(self.s.model, self.plan)
-            before = Run(self.plan, self.s.model, self.s.history.get("loss", []), own, before.seconds, self.s)
+        self._again = before = self._try(self.plan) if not self.subject.problem else None
+        if before is not None and self.subject.trained:  # what counts is the net that the user has
+            own = self.lab.error_of(self.subject.model, self.plan)
+            before = Run(
+                self.plan, self.subject.model, self.subject.history.get("loss", []), own, before.seconds, self.subject
+            )
         found = Verdict(before, cut=self.cut, own_error=math.inf if before is None else before.error)
         try:
             floor = self._recipes(found)
@@ -157,7 +159,7 @@ class Verifier:
                 found.healthy = False
             found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
             again = self._again
-            comparable = self.s.trained and not self.cut
+            comparable = self.subject.trained and not self.cut
             self._lucky = comparable and again is not None and enough(again.error, found.best_error)
             if self.cut and not found.healthy:
                 found.before = again
@@ -179,7 +181,7 @@ class Verifier:
         split = self.lab.rows >= LEAST_ROWS
         floor = math.inf
         for recipe in RECIPES:
-            plan = do.recipe(self.s, *recipe).apply(self.plan)
+            plan = remedies.recipe(self.subject, *recipe).apply(self.plan)
             plan = replace(plan, epochs=max(min(self.plan.epochs, 200), min(2000, max(5, RECIPE_STEPS // steps))))
             run, unseen = self.lab.split_run(plan, split, most=self.lab.seconds / 8)
             floor = min(floor, unseen)
@@ -221,7 +223,7 @@ class Verifier:
         left = [f for f in self.findings if f.remedies and f.code != "BASELINE" and not any(f is d for d in done)]
         left = [f for f in left if silent or not f.silent]
         # The same training from the seed goes well: then it was the start, and any change would seem to help.
-        return [f for f in left if f.code in START_CODES] or left if self._lucky else left
+        return [f for f in left if RULES[f.code].restart] or left if self._lucky else left
 
     def _plan_of(self, steps: list[Step]) -> Plan:
         plan = self.plan
@@ -295,7 +297,7 @@ class Verifier:
                     continue
                 changed = remedy.apply(plan)
                 # The user's net may have begun elsewhere than its seed says: then that start is a remedy.
-                again = changed == plan and not taken and item.code in START_CODES and self.s.trained
+                again = changed == plan and not taken and RULES[item.code].restart and self.subject.trained
                 if changed == plan and not again:
                     continue
                 run = self._try(changed)
@@ -333,7 +335,7 @@ class Verifier:
             and not enough(found.after.error, found.best_error)
             and found.after.seconds * 4 < self.lab.left / 2
         ):
-            run = self._try(do.epochs(4).apply(found.after.plan))
+            run = self._try(remedies.epochs(4).apply(found.after.plan))
             if run is None or run.error > found.after.error - 2 * COST:
                 return
             found.after = run

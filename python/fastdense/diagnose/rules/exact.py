@@ -7,35 +7,40 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from .finding import Finding, Severity, finding
-from .remedies import Remedy, loss, matched_output
-from .subject import RANGES, Subject
-from .task import CLASS_LOSSES, Task
+from ...arrays import Array
+from .. import remedies
+from ..case import Case
+from ..finding import Finding, Severity, finding
+from ..remedies import Remedy
+from ..subject import RANGES, Subject
+from ..task import CLASS_LOSSES, Task
+from .registry import Group, rule
 
 FLOOR_FATAL, FLOOR_NOTED = 0.9, 0.2  # share of the targets' variance that no function of x explains
 TINY = 1e-6  # of the range, for rounding of targets at the end of an activation's range
 DISTANCES = ("mse", "mae", "huber", "log_cosh", "quantile", "mape")
 
 
-def bad_data(s: Subject) -> Finding | None:
+@rule("BAD_DATA", Group.FACTS)
+def bad_data(case: Case) -> Finding | None:
     """Values that are no numbers, targets or inputs that never change, equal rows with different targets."""
-    if not s.finite:
-        return _nonfinite(s)
-    if len(s.some_y) > 1 and bool((s.some_y == s.some_y[0]).all()):
+    subject = case.subject
+    if not subject.finite:
+        return _nonfinite(subject)
+    if len(subject.some_y) > 1 and bool((subject.some_y == subject.some_y[0]).all()):
         return finding(
-            "BAD_DATA", "error", f"Every target is {s.some_y[0].tolist()}: there is nothing to tell apart.",
+            "BAD_DATA", "error", f"Every target is {subject.some_y[0].tolist()}: there is nothing to tell apart.",
             remedy="look at how y was made", exact=True, target_sd=0.0,
         )  # fmt: skip
-    sd = s.column_scale[1]
+    sd = subject.column_scale[1]
     constant = np.flatnonzero(sd == 0)
-    constant = constant[(s.x[:, constant] == s.x[0, constant]).all(axis=0)] if len(constant) else constant
-    if len(constant) == s.x.shape[1] and len(s.x) > 1:
+    constant = constant[(subject.x[:, constant] == subject.x[0, constant]).all(axis=0)] if len(constant) else constant
+    if len(constant) == subject.x.shape[1] and len(subject.x) > 1:
         return finding(
             "BAD_DATA", "error", "All rows of x are the same, so nothing can be read off them.",
             remedy="look at how x was made", exact=True, constant_columns=len(constant),
         )  # fmt: skip
-    floor, rows = irreducible_share(s)
+    floor, rows = irreducible_share(subject)
     if floor > FLOOR_NOTED:
         severity: Severity = "error" if floor > FLOOR_FATAL else "warning"
         return finding(
@@ -56,13 +61,13 @@ def bad_data(s: Subject) -> Finding | None:
     return None
 
 
-def _nonfinite(s: Subject) -> Finding:
-    bad_x, bad_y = ~np.isfinite(s.x), ~np.isfinite(s.y)
+def _nonfinite(subject: Subject) -> Finding:
+    bad_x, bad_y = ~np.isfinite(subject.x), ~np.isfinite(subject.y)
     name, bad = ("x", bad_x) if bad_x.any() else ("y", bad_y)
     row, column = (int(i) for i in np.argwhere(bad)[0])
     columns = np.flatnonzero(bad.any(axis=0))
-    value = (s.x if name == "x" else s.y)[row, column]
-    count = int((~s.good).sum())
+    value = (subject.x if name == "x" else subject.y)[row, column]
+    count = int((~subject.good).sum())
     return finding(
         "BAD_DATA", "error",
         f"{name} holds {int(bad.sum()):,} values that are no numbers, the first ({value}) in row {row}, column {column}"
@@ -73,20 +78,20 @@ def _nonfinite(s: Subject) -> Finding:
     )  # fmt: skip
 
 
-def irreducible_share(s: Subject) -> tuple[float, int]:
+def irreducible_share(subject: Subject) -> tuple[float, int]:
     """Share of the targets' variation between rows of equal x, and how many rows have an equal.
 
     Equal rows are found by a random projection in float64: different rows collide with probability 0 but for rounding.
     """
-    x, y = s.some_x, s.some_y
+    x, y = subject.some_x, subject.some_y
     key = x @ np.random.default_rng(1).standard_normal(x.shape[1])
     _, group, counts = np.unique(key, return_inverse=True, return_counts=True)
     group = group.reshape(-1)
     repeated = int(counts[counts > 1].sum())
     if repeated < 2:
         return 0.0, 0
-    if s.task.classifies and s.task.kind != "multilabel":
-        truth = s.task.classes_of(y)
+    if subject.task.classifies and subject.task.kind != "multilabel":
+        truth = subject.task.classes_of(y)
         table = np.zeros((len(counts), int(truth.max()) + 1))
         np.add.at(table, (group, truth), 1)
         wrong = 1 - table.max(axis=1).sum() / len(y)
@@ -99,41 +104,56 @@ def irreducible_share(s: Subject) -> tuple[float, int]:
     return (float(within / total) if total > 0 else 0.0), repeated
 
 
-def target_encoding(s: Subject) -> Finding | None:
+@rule("TARGET_ENCODING", Group.FACTS)
+def target_encoding(case: Case) -> Finding | None:
     """Targets that the loss has no meaning for."""
-    if not s.finite:
+    subject = case.subject
+    if not subject.finite:
         return None
-    kind, y, outputs = s.loss.kind, s.some_y, s.model.outputs
+    kind, y, outputs = subject.loss.kind, subject.some_y, subject.model.outputs
     low, high = float(y.min()), float(y.max())
-    cure = matched_output(s.task)
+    cure = remedies.matched_output(subject.task)
     severity: Severity = "error"
     said = ""
-    labels = s.task.labels
-    if s.problem:
-        said = "fit refuses these targets: " + s.problem.removeprefix("fit: ") + "."
-    elif kind == "categorical_crossentropy" and s.task.kind != "classes" and outputs > 1:
+    labels = subject.task.labels
+    if subject.problem:
+        said = "fit refuses these targets: " + subject.problem.removeprefix("fit: ") + "."
+    elif kind == "categorical_crossentropy" and subject.task.kind != "classes" and outputs > 1:
         sums = y.sum(axis=1)
         share = float(np.mean(np.abs(sums - 1) > 1e-3))
         if share > 0:
             said = (f"The targets of {share:.0%} of the rows do not sum to 1 (from {sums.min():.3g} to "
                     f"{sums.max():.3g}), "
                     "so they are no probabilities of one class out of many.")  # fmt: skip
-    elif kind in CLASS_LOSSES and kind != "binary_crossentropy" and s.task.kind == "regression" and kind != "hinge":
+    elif (
+        kind in CLASS_LOSSES and kind != "binary_crossentropy" and subject.task.kind == "regression" and kind != "hinge"
+    ):
         said = f"{kind} is for classes, and the targets are measured values from {low:.4g} to {high:.4g}."
     elif kind == "poisson" and low < 0:
         said = f"poisson needs targets of 0 or more, and they go down to {low:.4g}."
-    elif s.task.encoding == "ids" and outputs == 1 and len(labels) > 2:
+    elif subject.task.encoding == "ids" and outputs == 1 and len(labels) > 2:
         said = (f"The targets are {len(labels)} class numbers and the net has one output: it is asked to say that "
                 f"class {labels[1]:g} lies between classes {labels[0]:g} and {labels[2]:g}.")  # fmt: skip
-    elif s.task.encoding == "signs" and s.activation in ("sigmoid", "softmax") and kind != "hinge" and outputs == 1:
-        said = f"The targets are -1 and 1, and {s.activation} gives numbers from 0 to 1."
-    elif kind in DISTANCES and outputs == 1 and (ids := _class_numbers(s)) is not None:
+    elif (
+        subject.task.encoding == "signs"
+        and subject.activation in ("sigmoid", "softmax")
+        and kind != "hinge"
+        and outputs == 1
+    ):
+        said = f"The targets are -1 and 1, and {subject.activation} gives numbers from 0 to 1."
+    elif kind in DISTANCES and outputs == 1 and (ids := _class_numbers(subject)) is not None:
         said = (f"The targets are the {len(ids.labels)} whole numbers {ids.labels[0]:g} to {ids.labels[-1]:g}, as "
                 "class "
                 f"numbers are; if they are, one output with {kind} puts class {ids.labels[1]:g} between its "
                 "neighbours.")  # fmt: skip
         return finding(
-            "TARGET_ENCODING", "warning", said, matched_output(ids), loss=kind, distinct=len(ids.labels), outputs=1
+            "TARGET_ENCODING",
+            "warning",
+            said,
+            remedies.matched_output(ids),
+            loss=kind,
+            distinct=len(ids.labels),
+            outputs=1,
         )
     if not said:
         return None
@@ -143,43 +163,52 @@ def target_encoding(s: Subject) -> Finding | None:
     )  # fmt: skip
 
 
-def _class_numbers(s: Subject) -> Task | None:
+def _class_numbers(subject: Subject) -> Task | None:
     """The task that one column of whole numbers asks for if they are class numbers, where they may well be."""
-    labels = s.task.labels
-    if s.task.kind != "regression" or not len(labels):
+    labels = subject.task.labels
+    if subject.task.kind != "regression" or not len(labels):
         return None
     return Task("classes", "ids", labels, int(labels[-1]) + 1)
 
 
-def softmax_1(s: Subject) -> Finding | None:
+@rule("SOFTMAX_1", Group.FACTS)
+def softmax_1(case: Case) -> Finding | None:
     """A softmax over a single unit is 1 whatever the net computes."""
-    if s.model.outputs != 1:
+    subject = case.subject
+    if subject.model.outputs != 1:
         return None
-    over_classes = s.loss.kind in ("categorical_crossentropy", "sparse_categorical_crossentropy")
-    if s.activation != "softmax" and not over_classes:
+    over_classes = subject.loss.kind in ("categorical_crossentropy", "sparse_categorical_crossentropy")
+    if subject.activation != "softmax" and not over_classes:
         return None
-    what = "softmax over one unit" if s.activation == "softmax" else f"{s.loss.kind} over one output"
+    what = "softmax over one unit" if subject.activation == "softmax" else f"{subject.loss.kind} over one output"
     return finding(
-        "SOFTMAX_1", "error",
+        "SOFTMAX_1",
+        "error",
         f"{what} is the same number for every input, whatever the weights are: the gradient is exactly 0.",
-        matched_output(s.task), layer=s.output_layer, exact=True, outputs=1, activation=s.activation,
-    )  # fmt: skip
+        remedies.matched_output(subject.task),
+        layer=subject.output_layer,
+        exact=True,
+        outputs=1,
+        activation=subject.activation,
+    )
 
 
-def output_relu(s: Subject) -> Finding | None:
+@rule("OUTPUT_RELU", Group.FACTS)
+def output_relu(case: Case) -> Finding | None:
     """A relu as the last activation: no negative answers, and no gradient where it is off."""
-    if s.activation not in ("relu", "relu6") or not s.finite:
+    subject = case.subject
+    if subject.activation not in ("relu", "relu6") or not subject.finite:
         return None
-    stage = s.now.stages[-1]
+    stage = subject.now.stages[-1]
     off, dead = float(np.mean((stage.z <= 0).all(axis=1))), np.flatnonzero((stage.z <= 0).all(axis=0))
-    negative = float(np.mean(s.some_y < 0))
-    cure = matched_output(s.task, s.loss if s.loss.kind in DISTANCES else None)
+    negative = float(np.mean(subject.some_y < 0))
+    cure = remedies.matched_output(subject.task, subject.loss if subject.loss.kind in DISTANCES else None)
     facts: dict[str, Any] = {"rows_with_all_outputs_off": off, "dead_outputs": len(dead), "negative_targets": negative}
     where: dict[str, Any] = {"layer": stage.name, "units": dead.tolist() or None, "exact": True}
-    if s.task.classifies:
+    if subject.task.classifies:
         return finding(
             "OUTPUT_RELU", "error",
-            f"The last layer's relu cuts every score below 0 to 0, and {s.loss.kind} gets no slope there"
+            f"The last layer's relu cuts every score below 0 to 0, and {subject.loss.kind} gets no slope there"
             f"{f': {len(dead)} of {len(stage.dead)} outputs are 0 for every row' if len(dead) else ''}.",
             cure, **where, **facts,
         )  # fmt: skip
@@ -189,8 +218,8 @@ def output_relu(s: Subject) -> Finding | None:
             f"{negative:.0%} of the targets are negative, and a relu output is never below 0.", cure, **where, **facts,
         )  # fmt: skip
     if len(dead) or off > 0.5:
-        unused = np.flatnonzero((s.some_y == 0).all(axis=0))
-        real = np.setdiff1d(dead, unused) if s.some_y.shape[1] == len(stage.dead) else dead
+        unused = np.flatnonzero((subject.some_y == 0).all(axis=0))
+        real = np.setdiff1d(dead, unused) if subject.some_y.shape[1] == len(stage.dead) else dead
         all_off = len(dead) == len(stage.dead)
         return finding(
             "OUTPUT_RELU", "error" if all_off or len(real) else "warning",
@@ -205,64 +234,78 @@ def output_relu(s: Subject) -> Finding | None:
     )  # fmt: skip
 
 
-def output_range(s: Subject) -> Finding | None:
+@rule("OUTPUT_RANGE", Group.FACTS)
+def output_range(case: Case) -> Finding | None:
     """Targets that the last activation cannot give."""
-    if not s.finite or s.activation in ("relu", "linear") or s.activation not in RANGES:
+    subject = case.subject
+    if not subject.finite or subject.activation in ("relu", "linear") or subject.activation not in RANGES:
         return None
-    if s.task.classifies and s.task.encoding != "signs" and s.loss.kind not in DISTANCES:
+    if subject.task.classifies and subject.task.encoding != "signs" and subject.loss.kind not in DISTANCES:
         return None
-    y = s.some_y
-    low, high = RANGES[s.activation]
+    y = subject.some_y
+    low, high = RANGES[subject.activation]
     slack = TINY * max(1.0, float(np.abs(y).max()))
     distance = np.maximum(np.maximum(low - y, y - high), 0.0)
     outside = float(np.mean(distance > slack))
     variance = float(y.var(axis=0).mean())
     floor = float(np.mean(np.square(distance)))
-    if s.task.classifies and s.task.encoding not in ("signs", "values", "ids"):
+    if subject.task.classifies and subject.task.encoding not in ("signs", "values", "ids"):
         return None
-    if s.activation == "softmax" and s.task.kind == "regression" and y.shape[1] > 1:
+    if subject.activation == "softmax" and subject.task.kind == "regression" and y.shape[1] > 1:
         off = float(np.mean(np.abs(y.sum(axis=1) - 1) > 1e-3))
         if off > 0 and not outside:
             return finding(
-                "OUTPUT_RANGE", "error",
+                "OUTPUT_RANGE",
+                "error",
                 f"softmax outputs sum to 1, and the targets of {off:.0%} of the rows do not.",
-                matched_output(s.task), layer=s.output_layer, exact=True, rows_not_summing_to_1=off,
-            )  # fmt: skip
+                remedies.matched_output(subject.task),
+                layer=subject.output_layer,
+                exact=True,
+                rows_not_summing_to_1=off,
+            )
     if outside == 0:
         return None
     share = floor / variance if variance > 0 else math.inf
     return finding(
-        "OUTPUT_RANGE", "error" if share > 0.02 or outside > 0.1 else "warning",
-        f"{outside:.0%} of the targets lie outside {_interval(low, high)}, all that {s.activation} can give "
+        "OUTPUT_RANGE",
+        "error" if share > 0.02 or outside > 0.1 else "warning",
+        f"{outside:.0%} of the targets lie outside {_interval(low, high)}, all that {subject.activation} can give "
         f"(they go from {y.min():.4g} to {y.max():.4g}): no weights bring the mean squared error below {floor:.3g}, "
         f"{share:.0%} of the targets' variance.",
-        matched_output(s.task, s.loss if s.loss.kind in DISTANCES else None), layer=s.output_layer, exact=True,
-        share_outside=outside, unreachable_mse=floor, target_variance=variance, lowest=float(y.min()),
+        remedies.matched_output(subject.task, subject.loss if subject.loss.kind in DISTANCES else None),
+        layer=subject.output_layer,
+        exact=True,
+        share_outside=outside,
+        unreachable_mse=floor,
+        target_variance=variance,
+        lowest=float(y.min()),
         highest=float(y.max()),
-    )  # fmt: skip
+    )
 
 
-def loss_act(s: Subject) -> Finding | None:
+@rule("LOSS_ACT", Group.FACTS)
+def loss_act(case: Case) -> Finding | None:
     """An output activation and a loss that do not belong together."""
-    if not s.finite:
+    subject = case.subject
+    if not subject.finite:
         return None
-    kind, act, outputs, task = s.loss.kind, s.activation, s.model.outputs, s.task
+    kind, act, outputs, task = subject.loss.kind, subject.activation, subject.model.outputs, subject.task
     over_classes = kind in ("categorical_crossentropy", "sparse_categorical_crossentropy")
     severity: Severity = "error"
     said = ""
-    cure: list[Remedy] = [matched_output(task)]
-    if s.from_logits and act != "linear":
+    cure: list[Remedy] = [remedies.matched_output(task)]
+    if subject.from_logits and act != "linear":
         twice = "softmax" if over_classes else "sigmoid"
         said = f"from_logits=True applies {twice} to the output, which has been through {act} already."
         severity = "error" if act in ("softmax", "sigmoid", "relu", "relu6") else "warning"
-    elif over_classes and not s.from_logits and act != "softmax" and outputs > 1:
+    elif over_classes and not subject.from_logits and act != "softmax" and outputs > 1:
         said = (f"{kind} takes the output as probabilities, and {act} outputs are none (they may be negative or sum to "
                 "anything).")  # fmt: skip
         if act == "sigmoid":
             said = (f"{kind} divides sigmoid outputs by their sum and looks at the true class alone: every output can "
                     "grow "
                     "towards 1 at no cost.")  # fmt: skip
-    elif kind == "binary_crossentropy" and not s.from_logits and act != "sigmoid":
+    elif kind == "binary_crossentropy" and not subject.from_logits and act != "sigmoid":
         softmax_fits = act == "softmax" and task.encoding == "one_hot"
         said = f"binary_crossentropy takes the output as a probability, and {act} "
         said += (
@@ -272,7 +315,7 @@ def loss_act(s: Subject) -> Finding | None:
         )
         severity = "warning" if softmax_fits else "error"
     elif task.kind == "multilabel" and act == "softmax":
-        per_row = float(s.some_y.sum(axis=1).mean())
+        per_row = float(subject.some_y.sum(axis=1).mean())
         said = (
             f"The rows have {per_row:.2g} labels on average, and softmax outputs sum to 1: they cannot all be near 1."
         )
@@ -296,18 +339,20 @@ def loss_act(s: Subject) -> Finding | None:
     if not said:
         return None
     return finding(
-        "LOSS_ACT", severity, said, *cure, layer=s.output_layer, exact=True, loss=kind, activation=act,
-        from_logits=s.from_logits, task=task.kind,
+        "LOSS_ACT", severity, said, *cure, layer=subject.output_layer, exact=True, loss=kind, activation=act,
+        from_logits=subject.from_logits, task=task.kind,
     )  # fmt: skip
 
 
-def mape_zero(s: Subject) -> Finding | None:
+@rule("MAPE_ZERO", Group.FACTS)
+def mape_zero(case: Case) -> Finding | None:
     """Percentage errors with targets at or near 0."""
-    if not s.finite:
+    subject = case.subject
+    if not subject.finite:
         return None
-    zeros = float(np.mean(s.some_y == 0))
-    if s.loss.kind != "mape":
-        watched = [m.name for m in s.model.metrics if m.kind == "mape"]
+    zeros = float(np.mean(subject.some_y == 0))
+    if subject.loss.kind != "mape":
+        watched = [m.name for m in subject.model.metrics if m.kind == "mape"]
         if watched and zeros > 0:
             return finding(
                 "MAPE_ZERO", "info",
@@ -316,7 +361,7 @@ def mape_zero(s: Subject) -> Finding | None:
                 remedy="watch 'mae'", exact=True, zero_targets=zeros,
             )  # fmt: skip
         return None
-    weight: Array = 1.0 / np.maximum(np.abs(s.some_y), 1e-7).ravel()
+    weight: Array = 1.0 / np.maximum(np.abs(subject.some_y), 1e-7).ravel()
     weight = np.sort(weight)[::-1]
     held = float(weight[: max(1, math.ceil(0.05 * len(weight)))].sum() / weight.sum())
     if zeros == 0 and held <= 0.5:
@@ -325,7 +370,7 @@ def mape_zero(s: Subject) -> Finding | None:
     return finding(
         "MAPE_ZERO", "error" if zeros or held > 0.8 else "warning",
         f"mape weighs every row by 1/|y|, and {what}: the net learns those rows and nothing else.",
-        loss("mae"), loss("mse"), exact=True, zero_targets=zeros, weight_of_smallest_5_percent=held,
+        remedies.loss("mae"), remedies.loss("mse"), exact=True, zero_targets=zeros, weight_of_smallest_5_percent=held,
     )  # fmt: skip
 
 

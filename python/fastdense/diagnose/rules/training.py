@@ -9,24 +9,26 @@ from typing import Any
 
 import numpy as np
 
-from .. import optimizers
-from ..arrays import Array
-from ..data.rows import Rows
-from ..layers import Dense, Dropout, Layer
-from ..model.model import Model
-from ..schedules import Schedule
-from . import remedies as do
-from .case import Case
-from .finding import Finding, finding
-from .plan import Plan, changed
-from .subject import Subject
+from ... import optimizers
+from ...arrays import Array
+from ...data.rows import Rows
+from ...layers import Dense, Dropout, Layer
+from ...model.base import BaseModel
+from ...schedules import Schedule
+from .. import remedies
+from ..case import Case
+from ..finding import Finding, finding
+from ..plan import Plan, changed
+from ..subject import Subject
+from .registry import Group, rule
 
 
-def over_reg(c: Case) -> Finding | None:
+@rule("OVER_REG", Group.SETTINGS)
+def over_reg(case: Case) -> Finding | None:
     """Penalties or dropout that outweigh the data."""
-    if c.s.probe is None:
+    if case.subject.probe is None:
         return None
-    parts = [found for look in (_penalties, _decay, _dropout) if (found := look(c)) is not None]
+    parts = [found for look in (_penalties, _decay, _dropout) if (found := look(case)) is not None]
     if not parts:
         return None
     reasons, facts = (
@@ -35,38 +37,38 @@ def over_reg(c: Case) -> Finding | None:
     )
     cures = [cure for _, _, found in parts for cure in found]
     if len(parts) > 1:
-        cures.append(do.together(do.penalties(0.0), do.dropout(0.0)))
+        cures.append(remedies.together(remedies.penalties(0.0), remedies.dropout(0.0)))
     return finding("OVER_REG", "warning", reasons, *cures, **facts)
 
 
-Part = tuple[str, dict[str, Any], list[do.Remedy]]
+Part = tuple[str, dict[str, Any], list[remedies.Remedy]]
 
 
 def _without_penalties(layer: Dense) -> Layer:
     return changed(layer, kernel_regularizer=None, bias_regularizer=None, activity_regularizer=None)
 
 
-def _penalties(c: Case) -> Part | None:
-    s, free = c.s, c.plan.each(_without_penalties)
-    if free == c.plan or s.probe is None:
+def _penalties(case: Case) -> Part | None:
+    subject, free = case.subject, case.plan.each(_without_penalties)
+    if free == case.plan or subject.probe is None:
         return None
     plain = free.build()
-    model = c.trained or s.fresh
-    first_pull, first_push, _, _ = _forces(s.fresh, plain, s.probe)
-    pull, push, whole, data = _forces(model, plain, s.probe)
+    model = case.trained or subject.fresh
+    first_pull, first_push, _, _ = _forces(subject.fresh, plain, subject.probe)
+    pull, push, whole, data = _forces(model, plain, subject.probe)
     penalty, ratio = whole - data, first_pull / max(first_push, 1e-30)
-    stuck = s.baseline is None or not data < 0.7 * s.baseline[1]
+    stuck = subject.baseline is None or not data < 0.7 * subject.baseline[1]
     if not (ratio > 1 or penalty > data or (stuck and (penalty > 0.3 * data or pull > 0.5 * push))):
         return None
     said = (
         f"At first the penalties pull on the weights {ratio:.2g} times as hard as the data; "
-        f"{'now' if s.trained else 'after a trial'} they are {penalty:.3g} of a loss of {whole:.3g}."
+        f"{'now' if subject.trained else 'after a trial'} they are {penalty:.3g} of a loss of {whole:.3g}."
     )
     facts = {"penalty": penalty, "data_loss": data, "first_pull_over_push": ratio}
-    return said, facts, [do.penalties(0.01), do.penalties(0.0)]
+    return said, facts, [remedies.penalties(0.01), remedies.penalties(0.0)]
 
 
-def _forces(model: Model, plain: Model, probe: Rows) -> tuple[float, float, float, float]:
+def _forces(model: BaseModel, plain: BaseModel, probe: Rows) -> tuple[float, float, float, float]:
     """Norms of the gradients of the penalties and of the data, loss with and without penalties."""
     plain.set_weights(model.get_weights())
     whole, gradient = model.runner.loss_and_grad(probe, False, 0)
@@ -76,60 +78,61 @@ def _forces(model: Model, plain: Model, probe: Rows) -> tuple[float, float, floa
     return pull, push, whole, data
 
 
-def _decay(c: Case) -> Part | None:
-    optimizer = c.plan.optimizer
+def _decay(case: Case) -> Part | None:
+    optimizer = case.plan.optimizer
     decay = 0.0 if optimizer.full_batch else optimizer.weight_decay or 0.0
-    rate = _rate(c.plan, len(c.s.x))
+    rate = _rate(case.plan, len(case.subject.x))
     if not decay or rate is None:
         return None
     each = decay * rate
-    if not (each > 0.01 or (decay >= 0.1 and each * _steps(c) > 0.3)):
+    if not (each > 0.01 or (decay >= 0.1 and each * _steps(case) > 0.3)):
         return None
     said = f"weight_decay={decay:g} shrinks every weight by {each:.2%} in each step."
-    return said, {"weight_decay": decay}, [do.penalties(0.01), do.penalties(0.0)]
+    return said, {"weight_decay": decay}, [remedies.penalties(0.01), remedies.penalties(0.0)]
 
 
-def _dropout(c: Case) -> Part | None:
-    rates = [layer.rate for layer in c.plan.layers if isinstance(layer, Dropout)]
+def _dropout(case: Case) -> Part | None:
+    rates = [layer.rate for layer in case.plan.layers if isinstance(layer, Dropout)]
     most = max(rates, default=0.0)
-    last = bool(c.plan.layers) and isinstance(c.plan.layers[-1], Dropout)
-    narrow = min(c.plan.hidden_widths(), default=0) * (1 - most) < 8
+    last = bool(case.plan.layers) and isinstance(case.plan.layers[-1], Dropout)
+    narrow = min(case.plan.hidden_widths(), default=0) * (1 - most) < 8
     if most < 0.5 or not (most >= 0.7 or narrow or last or len(rates) >= 3):
         return None
     said = f"Dropout takes {most:.0%} of {'the output' if last else 'the units'} away in every step"
     said += f", {len(rates)} times over." if len(rates) > 1 else "."
-    return said, {"dropout": most}, [do.dropout(0.2 if most < 0.7 else 0.1), do.dropout(0.0)]
+    return said, {"dropout": most}, [remedies.dropout(0.2 if most < 0.7 else 0.1), remedies.dropout(0.0)]
 
 
-def _steps(c: Case) -> int:
-    return max(1, c.plan.epochs * math.ceil(len(c.s.x) / c.plan.batch_size))
+def _steps(case: Case) -> int:
+    return max(1, case.plan.epochs * math.ceil(len(case.subject.x) / case.plan.batch_size))
 
 
-def batching(c: Case) -> Finding | None:
+@rule("BATCHING", Group.SETTINGS)
+def batching(case: Case) -> Finding | None:
     """Batches that do not look like the data: rows sorted and not shuffled."""
-    s, size = c.s, c.plan.batch_size
-    if not s.finite or c.plan.optimizer.full_batch or len(s.y) < 2 * size:
+    subject, size = case.subject, case.plan.batch_size
+    if not subject.finite or case.plan.optimizer.full_batch or len(subject.y) < 2 * size:
         return None
-    y = np.asarray(s.y if s.y.shape[1] <= 64 else s.y[:, :64], dtype=np.float64)
-    inside, whole = _spread_in_batches(s, y, size)
+    y = np.asarray(subject.y if subject.y.shape[1] <= 64 else subject.y[:, :64], dtype=np.float64)
+    inside, whole = _spread_in_batches(subject, y, size)
     ratio = inside / whole if whole > 0 else 1.0
-    if c.plan.shuffle or ratio >= 0.5:
-        return _rare_class(c)
+    if case.plan.shuffle or ratio >= 0.5:
+        return _rare_class(case)
     return finding(
         "BATCHING", "error" if ratio < 0.2 else "warning",
         f"shuffle=False, and the rows are sorted: inside a batch of {size} the targets vary by {ratio:.0%} of "
         "what they do "
         "in the data, so each batch teaches one answer and the next unteaches it.",
-        do.batches(None), spread_in_batches=ratio, batch_size=size,
+        remedies.batches(None), spread_in_batches=ratio, batch_size=size,
     )  # fmt: skip
 
 
-def _spread_in_batches(s: Subject, y: Array, size: int) -> tuple[float, float]:
+def _spread_in_batches(subject: Subject, y: Array, size: int) -> tuple[float, float]:
     """Mean entropy (classes) or variance of the targets inside batches, and of all."""
     count = len(y) // size
     y = y[: count * size]
-    if s.task.classifies and s.task.kind != "multilabel":
-        truth = s.task.classes_of(y)
+    if subject.task.classifies and subject.task.kind != "multilabel":
+        truth = subject.task.classes_of(y)
         classes = int(truth.max()) + 1
         table = np.zeros((count, classes))
         np.add.at(table, (np.repeat(np.arange(count), size), truth), 1.0 / size)
@@ -143,22 +146,24 @@ def _entropy(table: Array) -> Array:
         return np.asarray(-np.where(table > 0, table * np.log(table), 0.0).sum(axis=1))
 
 
-def _rare_class(c: Case) -> Finding | None:
+def _rare_class(case: Case) -> Finding | None:
     """A class that is rare and never predicted: worth knowing, no fault of the net."""
-    s = c.s
-    if c.end is None or not s.task.classifies or s.task.kind == "multilabel" or s.probe is None:
+    subject = case.subject
+    if case.end is None or not subject.task.classifies or subject.task.kind == "multilabel" or subject.probe is None:
         return None
-    y = s.some_y
-    truth = s.task.classes_of(y)
+    y = subject.some_y
+    truth = subject.task.classes_of(y)
     counts = np.bincount(truth)
     rare = np.flatnonzero((counts > 0) & (counts < 0.1 * len(y)))
     if not len(rare) or len(counts) > 20:
         return None
-    x = np.ascontiguousarray(s.some_x[:5000])
-    model = c.trained
-    if model is None or s.problem:
+    x = np.ascontiguousarray(subject.some_x[:5000])
+    model = case.trained
+    if model is None or subject.problem:
         return None
-    answers = s.task.answers(np.asarray(model.predict(x), dtype=np.float64), s.threshold(s.activation, s.loss))
+    answers = subject.task.answers(
+        np.asarray(model.predict(x), dtype=np.float64), subject.threshold(subject.activation, subject.loss)
+    )
     missed = [int(k) for k in rare if not np.any(answers == k)]
     if not missed or (len(counts) > 2 and len(np.unique(answers)) == 1):  # then rare classes are not the point
         return None
@@ -195,18 +200,24 @@ class Course:
     swing: float
 
     @classmethod
-    def of(cls, c: Case) -> Course | None:
+    def of(cls, case: Case) -> Course | None:
         """Look at the losses, and at the net after training."""
-        losses = np.asarray(c.losses, dtype=np.float64)
+        losses = np.asarray(case.losses, dtype=np.float64)
         finite = losses[np.isfinite(losses)]
-        where = c.end.first_nonfinite if c.end is not None else None
+        where = case.end.first_nonfinite if case.end is not None else None
         if not len(losses) and where is None:
             return None
         broken = ""
         if len(finite) < len(losses) or where is not None:
             epoch = int(np.argmax(~np.isfinite(losses))) + 1 if len(finite) < len(losses) else len(losses)
             broken = f"in epoch {epoch}{f', first seen in {where}' if where else ''}"
-        first = c.s.start.loss if math.isfinite(c.s.start.loss) else float(losses[0]) if len(losses) else math.nan
+        first = (
+            case.subject.start.loss
+            if math.isfinite(case.subject.start.loss)
+            else float(losses[0])
+            if len(losses)
+            else math.nan
+        )
         last, highest = (float(finite[-1]), float(finite.max())) if len(finite) else (math.nan, math.nan)
         rises = swing = 0.0
         if len(finite) > 4:
@@ -218,15 +229,16 @@ class Course:
         )
 
 
-def diverged(c: Case) -> Finding | None:
+@rule("DIVERGED", Group.STEPS, consequence=True)
+def diverged(case: Case) -> Finding | None:
     """Losses that explode, or bounce, because steps are too long."""
-    course, rate = Course.of(c), _rate(c.plan, len(c.s.x))
+    course, rate = Course.of(case), _rate(case.plan, len(case.subject.x))
     if course is None:
         return None
-    usual, name = _usual_rate(c.plan), type(c.plan.optimizer).__name__
-    momentum = getattr(c.plan.optimizer, "momentum", 0.0) if isinstance(c.plan.optimizer, optimizers.SGD) else 0.0
+    usual, name = _usual_rate(case.plan), type(case.plan.optimizer).__name__
+    momentum = getattr(case.plan.optimizer, "momentum", 0.0) if isinstance(case.plan.optimizer, optimizers.SGD) else 0.0
     reach = None if rate is None else rate / (1 - momentum)  # what steps in one direction add up to
-    died = _died(c)
+    died = _died(case)
     facts: dict[str, Any] = {"rises": course.rises, "swing": course.swing, "learning_rate": rate}
     large = reach is not None and reach > 20 * usual
     if course.broken:
@@ -242,8 +254,12 @@ def diverged(c: Case) -> Finding | None:
         said = f"A learning rate of {rate:g}{with_momentum} is far above the {usual:g} that {name} usually takes."
     else:
         return None
-    cures: list[do.Remedy] = []
-    curvature = largest_curvature(c.s) if c.run is not None and isinstance(c.plan.optimizer, optimizers.SGD) else None
+    cures: list[remedies.Remedy] = []
+    curvature = (
+        largest_curvature(case.subject)
+        if case.run is not None and isinstance(case.plan.optimizer, optimizers.SGD)
+        else None
+    )
     if curvature and rate:
         limit = 2 * (1 + momentum) / curvature
         facts |= {"curvature": curvature, "longest_stable_rate": limit}
@@ -253,19 +269,24 @@ def diverged(c: Case) -> Finding | None:
                 f"{limit:.2g}, and it is {rate:g}."
             )
             if limit > 1e-3 * usual:  # else the start itself is at fault
-                cures.append(do.rate(_round(0.5 * limit)))
+                cures.append(remedies.rate(_round(0.5 * limit)))
     if rate is not None and rate > 3 * usual:
-        cures.insert(0, do.rate(usual))
-    cures += [do.learning_rate(0.1), do.learning_rate(0.01), do.clipping(), do.optimizer(do.ADAM)]
+        cures.insert(0, remedies.rate(usual))
+    cures += [
+        remedies.learning_rate(0.1),
+        remedies.learning_rate(0.01),
+        remedies.clipping(),
+        remedies.optimizer(remedies.ADAM),
+    ]
     return finding("DIVERGED", "error" if course.broken or course.grown else "warning", said, *cures, **facts)
 
 
-def _died(c: Case) -> str | None:
+def _died(case: Case) -> str | None:
     """Name of a layer most of whose relu units died in training."""
-    if c.end is None or c.end.first_nonfinite is not None:
+    if case.end is None or case.end.first_nonfinite is not None:
         return None
-    at_start = {stage.layer: float(stage.dead.mean()) for stage in c.s.start.hidden}
-    for stage in c.end.hidden:
+    at_start = {stage.layer: float(stage.dead.mean()) for stage in case.subject.start.hidden}
+    for stage in case.end.hidden:
         if float(stage.dead.mean()) >= 0.5 > 2 * at_start.get(stage.layer, 1.0):
             return stage.name
     return None
@@ -294,16 +315,16 @@ def _round(value: float) -> float:
     return float(f"{value:.1e}")
 
 
-def largest_curvature(s: Subject, rounds: int = 12) -> float | None:
+def largest_curvature(subject: Subject, rounds: int = 12) -> float | None:
     """Largest eigenvalue of the Hessian at the start, by power iteration on differences of gradients (float64)."""
-    if s.probe is None:
+    if subject.probe is None:
         return None
-    exact = replace(Plan.of(s.fresh, 32, 1, True, None), dtype="float64").build()
-    exact.set_weights(s.fresh.get_weights())
+    exact = replace(Plan.of(subject.fresh, 32, 1, True, None), dtype="float64").build()
+    exact.set_weights(subject.fresh.get_weights())
     weights = exact.get_weights()
     names = exact.net.tensors
     trainable = [i for i, tensor in enumerate(names) if tensor.trainable]
-    rows = Rows(np.asarray(s.probe.x, dtype=np.float64), s.probe.y, s.probe.w)
+    rows = Rows(np.asarray(subject.probe.x, dtype=np.float64), subject.probe.y, subject.probe.w)
     generator = np.random.default_rng(0)
     v = [generator.standard_normal(weights[i].shape) for i in trainable]
     value = 0.0
@@ -327,29 +348,30 @@ def largest_curvature(s: Subject, rounds: int = 12) -> float | None:
     return value if math.isfinite(value) and value > 0 else None
 
 
-def too_slow(c: Case) -> Finding | None:
+@rule("TOO_SLOW", Group.PROGRESS, consequence=True)
+def too_slow(case: Case) -> Finding | None:
     """A loss that still falls when training ends, or steps too small to matter."""
-    losses = np.asarray(c.losses, dtype=np.float64)
-    rate = _rate(c.plan, len(c.s.x))
-    small = rate is not None and rate < 0.2 * _usual_rate(c.plan)
-    steps, falling = _steps(c), 0.0
+    losses = np.asarray(case.losses, dtype=np.float64)
+    rate = _rate(case.plan, len(case.subject.x))
+    small = rate is not None and rate < 0.2 * _usual_rate(case.plan)
+    steps, falling = _steps(case), 0.0
     if len(losses) >= 5 and np.isfinite(losses).all():
         tail = losses[-max(2, len(losses) // 10) - 1 :]
         falling = float((tail[0] - tail[-1]) / max(abs(tail[0]), 1e-30))
-        floor = c.s.baseline[1] if c.s.baseline else math.nan
+        floor = case.subject.baseline[1] if case.subject.baseline else math.nan
         moved = float((losses[0] - losses[-1]) / max(abs(losses[0]), 1e-30))
         calm = float(np.mean(np.diff(losses) <= 0)) > 0.7
         slow = falling > 0.02 or (calm and 0 <= moved < 0.02 and losses[-1] > 0.5 * floor)
     else:
         slow = len(losses) > 0
     few = steps < 300
-    course = Course.of(c)
+    course = Course.of(case)
     if course is not None and not course.highest <= 2 * max(course.first, losses[0]):
         slow, falling = False, 0.0  # what explodes is not slow, even if it comes down again
     if not (small or slow or few):
         return None
     said = ""
-    usual, name = _usual_rate(c.plan), type(c.plan.optimizer).__name__
+    usual, name = _usual_rate(case.plan), type(case.plan.optimizer).__name__
     if rate == 0:
         said = "The learning rate is 0. "
     elif small and rate is not None:
@@ -362,41 +384,42 @@ def too_slow(c: Case) -> Finding | None:
         said = f"The training has {len(losses)} epochs: too few to see where the loss is going. "
     said = said or "The loss hardly moves. "
     cures = [
-        do.learning_rate(10),
-        do.learning_rate(100),
-        do.optimizer(do.ADAM),
-        do.optimizer(do.QUICK_ADAM),
-        do.epochs(5),
-        do.epochs(20),
+        remedies.learning_rate(10),
+        remedies.learning_rate(100),
+        remedies.optimizer(remedies.ADAM),
+        remedies.optimizer(remedies.QUICK_ADAM),
+        remedies.epochs(5),
+        remedies.epochs(20),
     ]
     if small:
-        cures.insert(0, do.rate(usual))
-    if few and c.plan.batch_size > 64:
-        cures.insert(0, do.batches(32))
+        cures.insert(0, remedies.rate(usual))
+    if few and case.plan.batch_size > 64:
+        cures.insert(0, remedies.batches(32))
     return finding(
         "TOO_SLOW", "warning", said.strip(), *cures, still_falling=falling, steps=steps, learning_rate=rate,
     )  # fmt: skip
 
 
-def baseline(c: Case) -> Finding | None:
+@rule("BASELINE", Group.SYMPTOM)
+def baseline(case: Case) -> Finding | None:
     """A net that answers every row alike: the symptom behind all that it is stuck on."""
-    s = c.s
-    if s.baseline is None or c.end is None:
+    subject = case.subject
+    if subject.baseline is None or case.end is None:
         return None
-    constant, value = s.baseline
-    p = c.end.predictions.astype(np.float64)
+    constant, value = subject.baseline
+    p = case.end.predictions.astype(np.float64)
     if not np.isfinite(p).all():
         return None
-    reached = c.losses[-1] if c.losses and math.isfinite(c.losses[-1]) else c.end.loss
+    reached = case.losses[-1] if case.losses and math.isfinite(case.losses[-1]) else case.end.loss
     gain = (value - reached) / value if value else 0.0
     spread = float(np.sqrt(p.var(axis=0).mean()))
-    wanted = c.sd_y if not s.loss.sparse else float(np.sqrt(np.mean(constant * (1 - constant))))
+    wanted = case.sd_y if not subject.loss.sparse else float(np.sqrt(np.mean(constant * (1 - constant))))
     flat = spread < 0.05 * max(wanted, 1e-12)
     if not (flat or abs(gain) < 0.02):
         return None
     near = f"{abs(gain):.1%} {'below' if gain >= 0 else 'above'}" if math.isfinite(gain) else "not below"
-    what = {"mse": "the mean", "mae": "the median"}.get(s.loss.kind, "the best constant")
-    if s.loss.kind.endswith("crossentropy"):
+    what = {"mse": "the mean", "mae": "the median"}.get(subject.loss.kind, "the best constant")
+    if subject.loss.kind.endswith("crossentropy"):
         what = "the class frequencies"
     return finding(
         "BASELINE", "info",

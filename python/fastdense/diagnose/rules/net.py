@@ -8,32 +8,36 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..layers import BatchNorm, Dense, LayerNorm
-from . import remedies as do
-from .case import Case
-from .finding import Finding, Severity, finding
-from .subject import BOUNDED, Stage, State
+from ...arrays import Array
+from ...layers import BatchNorm, Dense, LayerNorm
+from .. import remedies
+from ..case import Case
+from ..finding import Finding, Severity, finding
+from ..subject import Stage
+from .registry import Group, rule
 
 RELUS = ("relu", "relu6")
 SMALL_LAYER = 8  # units: one that is dead or double counts
 
 
-def input_scale(c: Case) -> Finding | None:
+@rule("INPUT_SCALE", Group.SCALES)
+def input_scale(case: Case) -> Finding | None:
     """Columns far from mean 0 and deviation 1, or far from one another."""
     if (
-        not c.s.finite
-        or c.plan.normalized()
-        or (c.plan.layers and isinstance(c.plan.layers[0], (BatchNorm, LayerNorm)))
+        not case.subject.finite
+        or case.plan.normalized()
+        or (case.plan.layers and isinstance(case.plan.layers[0], (BatchNorm, LayerNorm)))
     ):
         return None
-    mean, sd = c.s.column_scale
+    mean, sd = case.subject.column_scale
     moving = sd > 0
     if not moving.any():
         return None
     size, sds, means = (np.abs(mean) + sd)[moving], sd[moving], np.abs(mean)[moving]
     largest, ratio, offset = float(size.max()), float(sds.max() / sds.min()), float((means / sds).max())
-    precision = float(np.max(np.spacing(means.astype(np.float32)) / sds)) if c.s.model.dtype != "float64" else 0.0
+    precision = (
+        float(np.max(np.spacing(means.astype(np.float32)) / sds)) if case.subject.model.dtype != "float64" else 0.0
+    )
     rare = float(np.mean(moving)) < 0.98 or len(sds) > 100  # pixels at the border: a large ratio means nothing
     reasons = []
     if largest > 10:
@@ -50,70 +54,66 @@ def input_scale(c: Case) -> Finding | None:
         return None
     column = int(np.flatnonzero(moving)[size.argmax()])
     return finding(
-        "INPUT_SCALE", "warning",
+        "INPUT_SCALE",
+        "warning",
         f"x has {', '.join(reasons)} (column {column}: mean {mean[column]:.4g}, deviation {sd[column]:.3g}): "
         "sums of such "
         "inputs swamp the first layer, and one learning rate cannot suit all its weights.",
-        do.standardize(c.s), largest=largest, ratio_of_deviations=ratio, mean_over_deviation=offset, column=column,
-    )  # fmt: skip
+        remedies.standardize(case.subject),
+        largest=largest,
+        ratio_of_deviations=ratio,
+        mean_over_deviation=offset,
+        column=column,
+    )
 
 
-def target_scale(c: Case) -> Finding | None:
+@rule("TARGET_SCALE", Group.SCALES)
+def target_scale(case: Case) -> Finding | None:
     """Measured targets far from the size of what a net gives at first."""
-    s = c.s
-    if not s.finite or s.task.kind != "regression":
+    subject = case.subject
+    if not subject.finite or subject.task.kind != "regression":
         return None
-    y = s.some_y
-    sd, mean = c.sd_y, float(np.abs(y.mean(axis=0)).max())
+    y = subject.some_y
+    sd, mean = case.sd_y, float(np.abs(y.mean(axis=0)).max())
     size = max(sd, mean)
     sds = y.std(axis=0)
     sds = sds[sds > 0]
-    if 1 < len(sds) <= do.FEW_COLUMNS and sds.max() > 100 * sds.min() and s.loss.kind != "mape":
+    if 1 < len(sds) <= remedies.FEW_COLUMNS and sds.max() > 100 * sds.min() and subject.loss.kind != "mape":
         return finding(
-            "TARGET_SCALE", "error",
-            f"The columns of y have deviations from {sds.min():.3g} to {sds.max():.3g}: {s.loss.kind} sees the large "
+            "TARGET_SCALE",
+            "error",
+            f"The columns of y have deviations from {sds.min():.3g} to {sds.max():.3g}: {subject.loss.kind} sees the large "
             "ones only, and what the small ones need is lost beside them.",
-            do.scale_targets(s), do.together(do.scale_targets(s), do.optimizer(do.QUICK_ADAM)),
-            exact=True, smallest_sd=float(sds.min()), largest_sd=float(sds.max()),
-        )  # fmt: skip
+            remedies.scale_targets(subject),
+            remedies.together(remedies.scale_targets(subject), remedies.optimizer(remedies.QUICK_ADAM)),
+            exact=True,
+            smallest_sd=float(sds.min()),
+            largest_sd=float(sds.max()),
+        )
     if sd == 0 or not (size > 10 or size < 0.01 or (sd < 0.01 and mean < 0.1) or mean > 20 * sd):
         return None
     said = f"The targets have mean {y.mean():.4g} and deviation {sd:.3g}"
-    reach = reachable(c.latest)
+    reach = case.latest.reachable
     facts: dict[str, Any] = {"target_sd": sd, "target_mean": float(y.mean())}
     if reach is not None and (y.max() > reach[1] or y.min() < reach[0]):
         said += (f", up to {y.max():.4g}; with its hidden units at their limits the net gives {reach[0]:.3g} to "
                  f"{reach[1]:.3g} "
-                 f"at most {'now' if s.trained else 'at its start'}")  # fmt: skip
+                 f"at most {'now' if subject.trained else 'at its start'}")  # fmt: skip
         facts |= {"reachable_low": reach[0], "reachable_high": reach[1]}
     said += ": steps of ordinary size take very long to get there, or the first errors are so large that steps explode."
     return finding(
         "TARGET_SCALE", "warning", said,
-        do.scale_targets(s),
+        remedies.scale_targets(subject),
         **facts,
     )  # fmt: skip
 
 
-def reachable(state: State) -> tuple[float, float] | None:
-    """Smallest and largest output of a net whose last hidden layer is bounded: bias -+ sum |kernel|, over all units."""
-    last = state.stages[-1]
-    below = [stage for stage in state.stages if stage.layer == last.layer - 1]
-    if not below or below[0].activation not in BOUNDED or last.kernel is None or last.activation != "linear":
-        return None
-    low, high = BOUNDED[below[0].activation]
-    bias = 0.0 if last.bias is None else last.bias
-    up, down = np.maximum(last.kernel, 0), np.minimum(last.kernel, 0)
-    return (
-        float(np.min(bias + (up * low + down * high).sum(axis=0))),
-        float(np.max(bias + (up * high + down * low).sum(axis=0))),
-    )
-
-
-def symmetric(c: Case) -> Finding | None:
+@rule("SYMMETRIC", Group.SETTINGS, restart=True)
+def symmetric(case: Case) -> Finding | None:
     """Units of a layer that start alike and therefore stay alike."""
-    stages = c.s.start.stages
-    weights = c.s.start.weights
-    kernels = c.s.start.kernels
+    stages = case.subject.start.stages
+    weights = case.subject.start.weights
+    kernels = case.subject.start.kernels
     for stage in stages:
         if stage.kernel is None or (stage.last and len(kernels) > 1):
             continue
@@ -134,18 +134,19 @@ def symmetric(c: Case) -> Finding | None:
             f"{'All' if distinct == 1 else f'All but {distinct}'} {units} units of {stage.name!r} start with "
             "the same weights"
             f"{f' ({value:g})' if flat else ''}, so they get the same gradient and stay one and the same unit.",
-            do.fresh_start(), layer=stage.name, exact=True, distinct_units=distinct, units_in_layer=units,
+            remedies.fresh_start(), layer=stage.name, exact=True, distinct_units=distinct, units_in_layer=units,
         )  # fmt: skip
     return None
 
 
-def init_scale(c: Case) -> Finding | None:
+@rule("INIT_SCALE", Group.SCALES, restart=True)
+def init_scale(case: Case) -> Finding | None:
     """First kernels that make signals vanish or explode from layer to layer, or biases that shut units."""
-    start, last = c.s.start, c.s.model.layers[-1]
+    start, last = case.subject.start, case.subject.model.layers[-1]
     gains: dict[str, float] = {}
     offsets: dict[str, float] = {}
     hidden: list[float] = []
-    for layer, name in zip(c.s.model.layers, c.s.model.net.names, strict=True):
+    for layer, name in zip(case.subject.model.layers, case.subject.model.net.names, strict=True):
         if isinstance(layer, Dense):
             kernel = start.weights[f"{name}/kernel"].astype(np.float64)
             ideal = math.sqrt(2.0) if layer.activation in (*RELUS, "leaky_relu", "prelu") else 1.0
@@ -167,19 +168,22 @@ def init_scale(c: Case) -> Finding | None:
         at = max(gains, key=lambda name: abs(math.log(gains[name])) if gains[name] > 0 else 0.0)
         said = f"The first kernel of {at!r} makes signals {gains[at]:.3g} times the size they should keep"
     said += f" (all layers together: {product:.3g})."
-    ratio = start.loss / c.s.baseline[1] if c.s.baseline and c.s.baseline[1] > 0 else math.nan
+    ratio = (
+        start.loss / case.subject.baseline[1] if case.subject.baseline and case.subject.baseline[1] > 0 else math.nan
+    )
     if ratio > 5:
         said += f" The first loss is {ratio:.3g} times that of the best constant."
     return finding(
-        "INIT_SCALE", "warning", said, do.fresh_start(), layer=at, gains=list(gains.values()), product=product,
+        "INIT_SCALE", "warning", said, remedies.fresh_start(), layer=at, gains=list(gains.values()), product=product,
         largest_bias=bias, first_loss_over_baseline=ratio,
     )  # fmt: skip
 
 
-def dead_relu(c: Case) -> Finding | None:
+@rule("DEAD_RELU", Group.UNITS, restart=True, consequence=True)
+def dead_relu(case: Case) -> Finding | None:
     """Hidden relu units that are off for every row."""
     found: list[tuple[Stage, Array, float]] = []
-    for stage in c.latest.hidden:
+    for stage in case.latest.hidden:
         if stage.activation in RELUS and len(stage.z):
             found.append((stage, np.flatnonzero(stage.dead), float(stage.dead.mean())))
     if not found:
@@ -188,7 +192,7 @@ def dead_relu(c: Case) -> Finding | None:
     small = stage.z.shape[1] <= SMALL_LAYER
     if share < (0.1 if small else 0.3):
         return None
-    when, extra = _deaths(c, stage, dead)
+    when, extra = _deaths(case, stage, dead)
     total = sum(len(d) for _, d, _ in found)
     severity: Severity = "error" if share == 1 else "warning" if share >= 0.5 or small else "info"
     said = (
@@ -200,18 +204,18 @@ def dead_relu(c: Case) -> Finding | None:
     )
     return finding(
         "DEAD_RELU", severity, said + when,
-        do.together(do.hidden_activation("leaky_relu"), do.fresh_start()),
-        do.together(do.optimizer(do.ADAM), do.fresh_start()),
-        do.learning_rate(0.1), do.starts(),
+        remedies.together(remedies.hidden_activation("leaky_relu"), remedies.fresh_start()),
+        remedies.together(remedies.optimizer(remedies.ADAM), remedies.fresh_start()),
+        remedies.learning_rate(0.1), remedies.starts(),
         layer=stage.name, units=dead.tolist(), dead_share=share, dead_in_all_layers=total, **extra,
     )  # fmt: skip
 
 
-def _deaths(c: Case, stage: Stage, dead: Array) -> tuple[str, dict[str, Any]]:
+def _deaths(case: Case, stage: Stage, dead: Array) -> tuple[str, dict[str, Any]]:
     """When units died, from the probes of the training."""
-    probes = getattr(c.s.record, "probes", None)
+    probes = getattr(case.subject.record, "probes", None)
     if probes is None or not len(dead):
-        born = [u for u in dead.tolist() if u in _dead_at_start(c, stage)]
+        born = [u for u in dead.tolist() if u in _dead_at_start(case, stage)]
         if born:
             return f" {len(born)} of them started dead.", {"dead_at_start": len(born)}
         return "", {}
@@ -229,32 +233,41 @@ def _deaths(c: Case, stage: Stage, dead: Array) -> tuple[str, dict[str, Any]]:
     )
 
 
-def _dead_at_start(c: Case, stage: Stage) -> set[int]:
-    for other in c.s.start.stages:
+def _dead_at_start(case: Case, stage: Stage) -> set[int]:
+    for other in case.subject.start.stages:
         if other.layer == stage.layer:
             return set(np.flatnonzero(other.dead).tolist())
     return set()
 
 
-def saturated(c: Case) -> Finding | None:
+@rule("SATURATED", Group.UNITS, restart=True, consequence=True)
+def saturated(case: Case) -> Finding | None:
     """Sigmoid or tanh units on their flat ends."""
-    stages = [stage for stage in (*c.latest.hidden, *c.s.start.hidden) if stage.saturated > 0.5]
+    stages = [stage for stage in (*case.latest.hidden, *case.subject.start.hidden) if stage.saturated > 0.5]
     if not stages:
         return None
     stage = max(stages, key=lambda item: item.saturated)
-    early = any(other.layer == stage.layer and other.saturated > 0.5 for other in c.s.start.hidden)
+    early = any(other.layer == stage.layer and other.saturated > 0.5 for other in case.subject.start.hidden)
     return finding(
-        "SATURATED", "warning",
+        "SATURATED",
+        "warning",
         f"{stage.saturated:.0%} of what {stage.name!r} gives lies on the flat ends of {stage.activation}"
         f"{', from the start on' if early else ''}: its gradient is next to 0 there.",
-        do.standardize(c.s), do.together(do.standardize(c.s), do.fresh_start(), do.optimizer(do.ADAM)),
-        do.hidden_activation("relu"), layer=stage.name, saturated_share=stage.saturated, at_start=early,
-    )  # fmt: skip
+        remedies.standardize(case.subject),
+        remedies.together(
+            remedies.standardize(case.subject), remedies.fresh_start(), remedies.optimizer(remedies.ADAM)
+        ),
+        remedies.hidden_activation("relu"),
+        layer=stage.name,
+        saturated_share=stage.saturated,
+        at_start=early,
+    )
 
 
-def vanishing(c: Case) -> Finding | None:
+@rule("VANISHING", Group.UNITS, consequence=True)
+def vanishing(case: Case) -> Finding | None:
     """Gradients that shrink from the last layer to the first."""
-    start = c.s.start
+    start = case.subject.start
     kernels = [name for name in start.kernels if name in start.gradient]
     if len(kernels) < 3:
         return None
@@ -264,19 +277,51 @@ def vanishing(c: Case) -> Finding | None:
     names = sorted({stage.activation for stage in start.hidden})
     depth = len(kernels)
     return finding(
-        "VANISHING", "warning",
+        "VANISHING",
+        "warning",
         f"The gradient of the first of {depth} layers is {first / last:.1e} times that of the last: each layer of "
         f"{' and '.join(names) or 'linear units'} takes a part of it, and the first layers hardly move.",
-        do.together(do.hidden_activation("relu"), do.fresh_start()),
-        do.together(do.hidden_activation("relu"), do.fresh_start(), do.optimizer(do.ADAM)),
-        do.together(do.hidden_activation("relu"), do.normalize_batches(), do.optimizer(do.ADAM)),
-        layer=kernels[0].rpartition("/")[0], first_over_last=first / last, depth=depth,
-    )  # fmt: skip
+        remedies.together(remedies.hidden_activation("relu"), remedies.fresh_start()),
+        remedies.together(
+            remedies.hidden_activation("relu"), remedies.fresh_start(), remedies.optimizer(remedies.ADAM)
+        ),
+        remedies.together(
+            remedies.hidden_activation("relu"), remedies.normalize_batches(), remedies.optimizer(remedies.ADAM)
+        ),
+        layer=kernels[0].rpartition("/")[0],
+        first_over_last=first / last,
+        depth=depth,
+    )
 
 
-def duplicate_units(c: Case) -> Finding | None:
+@rule("NO_CAPACITY", Group.UNITS)
+def no_capacity(case: Case) -> Finding | None:
+    """A net that can only draw straight lines, or hardly any bends."""
+    dense, hidden = case.plan.dense(), case.plan.hidden_activations()
+    widths = case.plan.hidden_widths()
+    no_bias = [layer for layer in dense if not layer.use_bias]
+    cures = [remedies.capacity(), remedies.together(remedies.capacity(64), remedies.optimizer(remedies.QUICK_ADAM))]
+    facts: dict[str, Any] = {"hidden_layers": len(widths), "smallest_width": min(widths, default=0)}
+    if not widths:
+        said = "The net has no hidden layer: it is a linear model, whatever it is trained with."
+    elif not hidden:
+        said = f"None of the {len(widths)} hidden layers has an activation: together they are one linear layer."
+    elif min(widths) <= SMALL_LAYER and min(widths) < max(
+        case.subject.task.width, 3 if case.subject.model.inputs > 1 else 9
+    ):
+        said = f"The narrowest hidden layer has {min(widths)} units: all that the net knows must pass through them."
+    elif no_bias and len(no_bias) == len(dense):
+        said = "No layer has a bias: every unit's bend goes through the origin, and x = 0 always gives the same output."
+        cures = [remedies.capacity(1), *cures]
+    else:
+        return None
+    return finding("NO_CAPACITY", "warning", said, *cures, **facts)
+
+
+@rule("DUPLICATE_UNITS", Group.UNITS, restart=True, consequence=True)
+def duplicate_units(case: Case) -> Finding | None:
     """Two units of a layer that compute the same function up to a factor."""
-    for stage in c.latest.hidden:
+    for stage in case.latest.hidden:
         live = np.flatnonzero(~stage.dead & ~stage.constant)
         if len(live) < 2 or stage.a.shape[1] > 512 or stage.kernel is None or len(stage.a) < 8:
             continue
@@ -294,30 +339,15 @@ def duplicate_units(c: Case) -> Finding | None:
         one, two = (int(live[i]) for i in pairs[0])
         same = float(np.abs(r[pairs[:, 0], pairs[:, 1]]).max()) > 1 - 1e-9
         return finding(
-            "DUPLICATE_UNITS", "warning" if small else "info",
+            "DUPLICATE_UNITS",
+            "warning" if small else "info",
             f"Units {one} and {two} of {stage.name!r} give the same answer up to a factor (correlation "
             f"{r[pairs[0][0], pairs[0][1]]:.5f}): the net works with one unit fewer than it has.",
-            do.starts(), do.fresh_start(), layer=stage.name, units=units, exact=same and small, pairs=len(pairs),
-        )  # fmt: skip
+            remedies.starts(),
+            remedies.fresh_start(),
+            layer=stage.name,
+            units=units,
+            exact=same and small,
+            pairs=len(pairs),
+        )
     return None
-
-
-def no_capacity(c: Case) -> Finding | None:
-    """A net that can only draw straight lines, or hardly any bends."""
-    dense, hidden = c.plan.dense(), c.plan.hidden_activations()
-    widths = c.plan.hidden_widths()
-    no_bias = [layer for layer in dense if not layer.use_bias]
-    cures = [do.capacity(), do.together(do.capacity(64), do.optimizer(do.QUICK_ADAM))]
-    facts: dict[str, Any] = {"hidden_layers": len(widths), "smallest_width": min(widths, default=0)}
-    if not widths:
-        said = "The net has no hidden layer: it is a linear model, whatever it is trained with."
-    elif not hidden:
-        said = f"None of the {len(widths)} hidden layers has an activation: together they are one linear layer."
-    elif min(widths) <= SMALL_LAYER and min(widths) < max(c.s.task.width, 3 if c.s.model.inputs > 1 else 9):
-        said = f"The narrowest hidden layer has {min(widths)} units: all that the net knows must pass through them."
-    elif no_bias and len(no_bias) == len(dense):
-        said = "No layer has a bias: every unit's bend goes through the origin, and x = 0 always gives the same output."
-        cures = [do.capacity(1), *cures]
-    else:
-        return None
-    return finding("NO_CAPACITY", "warning", said, *cures, **facts)
