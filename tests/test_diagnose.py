@@ -419,6 +419,6 @@ def test_first_values_that_a_user_gave_are_part_of_the_plan() -> None:
     model.compile("adam", "mse")
     model.set_weights([np.full_like(w, 0.5) for w in model.get_weights()])
     subject = Subject(model, x, y, None, None)
-    made = Plan.of(model, 32, 1, True, subject.given_values).build()
+    made = Plan.of(model, 32, 1, True, subject.given_weights).build()
     for a, b in zip(made.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

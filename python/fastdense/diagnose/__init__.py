@@ -1,4 +1,4 @@
-"""Why a net is stuck, proved by trials, and a repaired net. `fastdense.Model.diagnose` is the way in."""
+"""Diagnosis of nets that do not learn, verified by short trainings, with a repaired net: `fastdense.Model.diagnose`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the rules look at: a model with its data, and the training that is to be explained."""
+"""What the rules check: a model, its data, and the training to explain."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .trials import Run
 
 @dataclass
 class Case:
-    """A subject, the plan of its training, and that training once more if it was made.
+    """A subject, the plan of its training, and a repetition of that training if there is one.
 
     Attributes
     ----------
@@ -30,7 +30,7 @@ class Case:
 
     @cached_property
     def losses(self) -> list[float]:
-        """Losses of the training that is to be explained."""
+        """Losses of the training to explain."""
         return self.subject.history.get("loss") or (self.run.losses if self.run is not None else [])
 
     @property
@@ -47,10 +47,10 @@ class Case:
 
     @cached_property
     def latest(self) -> State:
-        """The net after training if there was any, else at its start."""
+        """The net after training if there was any, else with its initial weights."""
         return self.subject.start if self.end is None else self.end
 
     @cached_property
     def sd_y(self) -> float:
         """Root mean variance of the targets' columns."""
-        return float(np.sqrt(self.subject.some_y.var(axis=0).mean()))
+        return float(np.sqrt(self.subject.sample_y.var(axis=0).mean()))

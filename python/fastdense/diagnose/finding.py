@@ -1,4 +1,4 @@
-"""A finding: what was measured, what it means, what to do."""
+"""A finding: the evidence, its meaning and the remedy."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or worth knowing, about a net and its data.
+    """One fault of, or fact about, a net and its data.
 
     Attributes
     ----------
     code : str
-        What kind of fault; one of `fastdense.diagnose.CODES`.
+        Kind of fault; one of `fastdense.diagnose.CODES`.
     severity : {"error", "warning", "info"}
         "error": the net cannot learn until this is changed; "warning": it hurts; "info": worth knowing.
     layer : str or None
@@ -26,9 +26,9 @@ class Finding:
     units : list of int or None
         Units of that layer.
     evidence : dict
-        What was measured, by name; numbers, texts and lists of them.
+        Measured quantities by name: numbers, strings and lists of them.
     message : str
-        What it means, in a sentence or two.
+        What it means, in one or two sentences.
     remedy : str
         What to do.
     """
@@ -42,7 +42,7 @@ class Finding:
     remedy: str
     remedies: tuple[Remedy, ...] = field(default=(), repr=False, compare=False)
     exact: bool = field(default=False, repr=False, compare=False)
-    silent: bool = field(default=False, repr=False, compare=False)  # left out unless a trial proves it
+    silent: bool = field(default=False, repr=False, compare=False)  # reported only if a trial proves it
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON types."""

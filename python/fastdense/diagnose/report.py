@@ -1,4 +1,4 @@
-"""What `Model.diagnose` returns, and how it reads."""
+"""The report that `Model.diagnose` returns."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ class Treatment:
     Attributes
     ----------
     model : BaseModel
-        New, compiled, not trained; takes the user's x and y as they are.
+        New, compiled, not trained; accepts the user's x and y unchanged.
     fit_options : dict
         For ``model.fit(x, y, **fit_options)``.
     changes : list of str
-        What was changed, in words; empty if nothing needs to be, or nothing helps.
+        Descriptions of the changes; empty if none is needed or none helps.
     """
 
     model: BaseModel
@@ -41,18 +41,18 @@ class Treatment:
 
 
 class Diagnosis:
-    """Why a net is stuck.
+    """Report on why a net does not learn.
 
     Attributes
     ----------
     findings : list of Finding
         Worst first.
     headline : str
-        The answer in a sentence.
+        The conclusion in one sentence.
     healthy : bool or None
         Whether the net learns as well as can be expected; None without trials.
     seconds : float
-        What the diagnosis took.
+        Duration of the diagnosis.
     """
 
     def __init__(self, result: Result, seconds: float) -> None:
@@ -67,7 +67,7 @@ class Diagnosis:
 
     @property
     def headline(self) -> str:
-        """The answer in a sentence."""
+        """The conclusion in one sentence."""
         return headline(self._result)
 
     def treat(self) -> Treatment:

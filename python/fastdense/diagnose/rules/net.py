@@ -1,5 +1,7 @@
-"""Rules about a net on its data: scales, first values, units, capacity. Thresholds here only raise a suspicion; what a
-change does in a trial decides (`verify.py`)."""
+"""Rules about a net on its data: scales, initial values, units, capacity.
+
+A threshold here only makes a change worth a trial; the trials decide (`verify.py`).
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,12 @@ from ..subject import Stage
 from .registry import Group, rule
 
 RELUS = ("relu", "relu6")
-SMALL_LAYER = 8  # units: one that is dead or double counts
+SMALL_LAYER = 8  # units; in a layer this small every dead or duplicate unit matters
 
 
 @rule("INPUT_SCALE", Group.SCALES)
 def input_scale(case: Case) -> Finding | None:
-    """Columns far from mean 0 and deviation 1, or far from one another."""
+    """Columns far from mean 0 and standard deviation 1, or of very different scales."""
     if (
         not case.subject.finite
         or case.plan.normalized()
@@ -38,27 +40,26 @@ def input_scale(case: Case) -> Finding | None:
     precision = (
         float(np.max(np.spacing(means.astype(np.float32)) / sds)) if case.subject.model.dtype != "float64" else 0.0
     )
-    rare = float(np.mean(moving)) < 0.98 or len(sds) > 100  # pixels at the border: a large ratio means nothing
+    rare = float(np.mean(moving)) < 0.98 or len(sds) > 100  # e.g. pixels at the border: a large ratio is normal
     reasons = []
     if largest > 10:
         reasons.append(f"columns as large as {largest:.3g}")
     elif float(size.max()) < 0.01:
         reasons.append(f"no column larger than {largest:.2g}")
     if ratio > 100 and not rare:
-        reasons.append(f"deviations that differ by a factor of {ratio:.3g}")
+        reasons.append(f"standard deviations that differ by a factor of {ratio:.3g}")
     if offset > 10 and not rare:
-        reasons.append(f"a mean {offset:.3g} times the deviation")
+        reasons.append(f"a mean {offset:.3g} times the standard deviation")
     if precision > 1 / 16:
-        reasons.append("differences smaller than float32 can hold beside the mean")
+        reasons.append("differences below the float32 precision of the mean")
     if not reasons:
         return None
     column = int(np.flatnonzero(moving)[size.argmax()])
     return finding(
         "INPUT_SCALE",
         "warning",
-        f"x has {', '.join(reasons)} (column {column}: mean {mean[column]:.4g}, deviation {sd[column]:.3g}): "
-        "sums of such "
-        "inputs swamp the first layer, and one learning rate cannot suit all its weights.",
+        f"x has {', '.join(reasons)} (column {column}: mean {mean[column]:.4g}, standard deviation {sd[column]:.3g}): "
+        "such inputs dominate the first layer's pre-activations, and no learning rate suits all its weights.",
         remedies.standardize(case.subject),
         largest=largest,
         ratio_of_deviations=ratio,
@@ -69,11 +70,11 @@ def input_scale(case: Case) -> Finding | None:
 
 @rule("TARGET_SCALE", Group.SCALES)
 def target_scale(case: Case) -> Finding | None:
-    """Measured targets far from the size of what a net gives at first."""
+    """Regression targets whose scale is far from that of an untrained net's outputs."""
     subject = case.subject
     if not subject.finite or subject.task.kind != "regression":
         return None
-    y = subject.some_y
+    y = subject.sample_y
     sd, mean = case.sd_y, float(np.abs(y.mean(axis=0)).max())
     size = max(sd, mean)
     sds = y.std(axis=0)
@@ -82,8 +83,8 @@ def target_scale(case: Case) -> Finding | None:
         return finding(
             "TARGET_SCALE",
             "error",
-            f"The columns of y have deviations from {sds.min():.3g} to {sds.max():.3g}: {subject.loss.kind} sees the large "
-            "ones only, and what the small ones need is lost beside them.",
+            f"The columns of y have standard deviations from {sds.min():.3g} to {sds.max():.3g}: the large columns "
+            f"dominate {subject.loss.kind}, and the small ones hardly contribute.",
             remedies.scale_targets(subject),
             remedies.together(remedies.scale_targets(subject), remedies.optimizer(remedies.QUICK_ADAM)),
             exact=True,
@@ -92,17 +93,20 @@ def target_scale(case: Case) -> Finding | None:
         )
     if sd == 0 or not (size > 10 or size < 0.01 or (sd < 0.01 and mean < 0.1) or mean > 20 * sd):
         return None
-    said = f"The targets have mean {y.mean():.4g} and deviation {sd:.3g}"
+    message = f"The targets have mean {y.mean():.4g} and standard deviation {sd:.3g}"
     reach = case.latest.reachable
     facts: dict[str, Any] = {"target_sd": sd, "target_mean": float(y.mean())}
     if reach is not None and (y.max() > reach[1] or y.min() < reach[0]):
-        said += (f", up to {y.max():.4g}; with its hidden units at their limits the net gives {reach[0]:.3g} to "
-                 f"{reach[1]:.3g} "
-                 f"at most {'now' if subject.trained else 'at its start'}")  # fmt: skip
+        message += (
+            f", up to {y.max():.4g}; the bounded hidden units limit the outputs to {reach[0]:.3g} to "
+            f"{reach[1]:.3g} {'now' if subject.trained else 'at first'}"
+        )
         facts |= {"reachable_low": reach[0], "reachable_high": reach[1]}
-    said += ": steps of ordinary size take very long to get there, or the first errors are so large that steps explode."
+    message += (
+        ": steps of ordinary size take very long to get there, or the first errors are so large that training diverges."
+    )
     return finding(
-        "TARGET_SCALE", "warning", said,
+        "TARGET_SCALE", "warning", message,
         remedies.scale_targets(subject),
         **facts,
     )  # fmt: skip
@@ -110,7 +114,7 @@ def target_scale(case: Case) -> Finding | None:
 
 @rule("SYMMETRIC", Group.SETTINGS, restart=True)
 def symmetric(case: Case) -> Finding | None:
-    """Units of a layer that start alike and therefore stay alike."""
+    """Units of a layer with equal initial weights, which therefore stay equal."""
     stages = case.subject.start.stages
     weights = case.subject.start.weights
     kernels = case.subject.start.kernels
@@ -131,17 +135,17 @@ def symmetric(case: Case) -> Finding | None:
         flat = bool((stage.kernel == value).all())
         return finding(
             "SYMMETRIC", "error",
-            f"{'All' if distinct == 1 else f'All but {distinct}'} {units} units of {stage.name!r} start with "
-            "the same weights"
-            f"{f' ({value:g})' if flat else ''}, so they get the same gradient and stay one and the same unit.",
-            remedies.fresh_start(), layer=stage.name, exact=True, distinct_units=distinct, units_in_layer=units,
+            f"{'All' if distinct == 1 else f'All but {distinct}'} {units} units of {stage.name!r} have the "
+            "same initial weights"
+            f"{f' ({value:g})' if flat else ''}, so they get the same gradients and stay identical.",
+            remedies.reinitialize(), layer=stage.name, exact=True, distinct_units=distinct, units_in_layer=units,
         )  # fmt: skip
     return None
 
 
 @rule("INIT_SCALE", Group.SCALES, restart=True)
 def init_scale(case: Case) -> Finding | None:
-    """First kernels that make signals vanish or explode from layer to layer, or biases that shut units."""
+    """Initial kernels that make activations vanish or explode from layer to layer, or biases that switch units off."""
     start, last = case.subject.start, case.subject.model.layers[-1]
     gains: dict[str, float] = {}
     offsets: dict[str, float] = {}
@@ -163,25 +167,25 @@ def init_scale(case: Case) -> Finding | None:
     if scaled and bias <= 3:
         return None
     if min(hidden or live) >= 0.1 and max(live) <= 5 and bias > 3:
-        said = f"The biases of {at!r} start at up to {bias:.3g}"
+        message = f"The initial biases of {at!r} are as large as {bias:.3g}"
     else:
         at = max(gains, key=lambda name: abs(math.log(gains[name])) if gains[name] > 0 else 0.0)
-        said = f"The first kernel of {at!r} makes signals {gains[at]:.3g} times the size they should keep"
-    said += f" (all layers together: {product:.3g})."
+        message = f"The initial kernel of {at!r} scales its input by {gains[at]:.3g}, where about 1 is needed"
+    message += f" (all layers together: {product:.3g})."
     ratio = (
         start.loss / case.subject.baseline[1] if case.subject.baseline and case.subject.baseline[1] > 0 else math.nan
     )
     if ratio > 5:
-        said += f" The first loss is {ratio:.3g} times that of the best constant."
+        message += f" The initial loss is {ratio:.3g} times that of the best constant prediction."
     return finding(
-        "INIT_SCALE", "warning", said, remedies.fresh_start(), layer=at, gains=list(gains.values()), product=product,
-        largest_bias=bias, first_loss_over_baseline=ratio,
+        "INIT_SCALE", "warning", message, remedies.reinitialize(), layer=at, gains=list(gains.values()),
+        product=product, largest_bias=bias, first_loss_over_baseline=ratio,
     )  # fmt: skip
 
 
 @rule("DEAD_RELU", Group.UNITS, restart=True, consequence=True)
 def dead_relu(case: Case) -> Finding | None:
-    """Hidden relu units that are off for every row."""
+    """Hidden relu units that are 0 for every row."""
     found: list[tuple[Stage, Array, float]] = []
     for stage in case.latest.hidden:
         if stage.activation in RELUS and len(stage.z):
@@ -195,29 +199,29 @@ def dead_relu(case: Case) -> Finding | None:
     when, extra = _deaths(case, stage, dead)
     total = sum(len(d) for _, d, _ in found)
     severity: Severity = "error" if share == 1 else "warning" if share >= 0.5 or small else "info"
-    said = (
-        f"All {len(dead)} units of {stage.name!r} are off for every row: no gradient passes, and nothing "
-        "below it learns."
+    message = (
+        f"All {len(dead)} units of {stage.name!r} are 0 for every row: no gradient passes, and the "
+        "layers below it do not learn."
         if share == 1
-        else f"{len(dead)} of {stage.z.shape[1]} relu units of {stage.name!r} are off for every row looked at; their "
-        "gradient is exactly 0, so they never come back."
+        else f"{len(dead)} of {stage.z.shape[1]} relu units of {stage.name!r} are 0 for every row of the sample; "
+        "their gradient is exactly 0, so they cannot recover."
     )
     return finding(
-        "DEAD_RELU", severity, said + when,
-        remedies.together(remedies.hidden_activation("leaky_relu"), remedies.fresh_start()),
-        remedies.together(remedies.optimizer(remedies.ADAM), remedies.fresh_start()),
+        "DEAD_RELU", severity, message + when,
+        remedies.together(remedies.hidden_activation("leaky_relu"), remedies.reinitialize()),
+        remedies.together(remedies.optimizer(remedies.ADAM), remedies.reinitialize()),
         remedies.learning_rate(0.1), remedies.starts(),
         layer=stage.name, units=dead.tolist(), dead_share=share, dead_in_all_layers=total, **extra,
     )  # fmt: skip
 
 
 def _deaths(case: Case, stage: Stage, dead: Array) -> tuple[str, dict[str, Any]]:
-    """When units died, from the probes of the training."""
+    """When the units died, according to the probes of the training."""
     probes = getattr(case.subject.record, "probes", None)
     if probes is None or not len(dead):
         born = [u for u in dead.tolist() if u in _dead_at_start(case, stage)]
         if born:
-            return f" {len(born)} of them started dead.", {"dead_at_start": len(born)}
+            return f" {len(born)} of them were dead initially.", {"dead_at_start": len(born)}
         return "", {}
     try:
         moments = [(probes.first_death(stage.layer, unit), unit) for unit in dead.tolist()]
@@ -242,7 +246,7 @@ def _dead_at_start(case: Case, stage: Stage) -> set[int]:
 
 @rule("SATURATED", Group.UNITS, restart=True, consequence=True)
 def saturated(case: Case) -> Finding | None:
-    """Sigmoid or tanh units on their flat ends."""
+    """Hidden units in the flat part of a saturating activation."""
     stages = [stage for stage in (*case.latest.hidden, *case.subject.start.hidden) if stage.saturated > 0.5]
     if not stages:
         return None
@@ -251,11 +255,11 @@ def saturated(case: Case) -> Finding | None:
     return finding(
         "SATURATED",
         "warning",
-        f"{stage.saturated:.0%} of what {stage.name!r} gives lies on the flat ends of {stage.activation}"
-        f"{', from the start on' if early else ''}: its gradient is next to 0 there.",
+        f"{stage.saturated:.0%} of the outputs of {stage.name!r} are saturated {stage.activation}"
+        f"{' (already at initialization)' if early else ''}: the gradient is almost 0 there.",
         remedies.standardize(case.subject),
         remedies.together(
-            remedies.standardize(case.subject), remedies.fresh_start(), remedies.optimizer(remedies.ADAM)
+            remedies.standardize(case.subject), remedies.reinitialize(), remedies.optimizer(remedies.ADAM)
         ),
         remedies.hidden_activation("relu"),
         layer=stage.name,
@@ -266,7 +270,7 @@ def saturated(case: Case) -> Finding | None:
 
 @rule("VANISHING", Group.UNITS, consequence=True)
 def vanishing(case: Case) -> Finding | None:
-    """Gradients that shrink from the last layer to the first."""
+    """Gradients that vanish from the last layer to the first."""
     start = case.subject.start
     kernels = [name for name in start.kernels if name in start.gradient]
     if len(kernels) < 3:
@@ -280,10 +284,10 @@ def vanishing(case: Case) -> Finding | None:
         "VANISHING",
         "warning",
         f"The gradient of the first of {depth} layers is {first / last:.1e} times that of the last: each layer of "
-        f"{' and '.join(names) or 'linear units'} takes a part of it, and the first layers hardly move.",
-        remedies.together(remedies.hidden_activation("relu"), remedies.fresh_start()),
+        f"{' and '.join(names) or 'linear units'} shrinks it, and the first layers hardly learn.",
+        remedies.together(remedies.hidden_activation("relu"), remedies.reinitialize()),
         remedies.together(
-            remedies.hidden_activation("relu"), remedies.fresh_start(), remedies.optimizer(remedies.ADAM)
+            remedies.hidden_activation("relu"), remedies.reinitialize(), remedies.optimizer(remedies.ADAM)
         ),
         remedies.together(
             remedies.hidden_activation("relu"), remedies.normalize_batches(), remedies.optimizer(remedies.ADAM)
@@ -296,26 +300,31 @@ def vanishing(case: Case) -> Finding | None:
 
 @rule("NO_CAPACITY", Group.UNITS)
 def no_capacity(case: Case) -> Finding | None:
-    """A net that can only draw straight lines, or hardly any bends."""
+    """A net that is linear, or has too few units."""
     dense, hidden = case.plan.dense(), case.plan.hidden_activations()
     widths = case.plan.hidden_widths()
     no_bias = [layer for layer in dense if not layer.use_bias]
-    cures = [remedies.capacity(), remedies.together(remedies.capacity(64), remedies.optimizer(remedies.QUICK_ADAM))]
+    candidates = [
+        remedies.capacity(),
+        remedies.together(remedies.capacity(64), remedies.optimizer(remedies.QUICK_ADAM)),
+    ]
     facts: dict[str, Any] = {"hidden_layers": len(widths), "smallest_width": min(widths, default=0)}
     if not widths:
-        said = "The net has no hidden layer: it is a linear model, whatever it is trained with."
+        message = "The net has no hidden layer: it is a linear model."
     elif not hidden:
-        said = f"None of the {len(widths)} hidden layers has an activation: together they are one linear layer."
+        message = f"None of the {len(widths)} hidden layers has an activation: together they are one linear layer."
     elif min(widths) <= SMALL_LAYER and min(widths) < max(
         case.subject.task.width, 3 if case.subject.model.inputs > 1 else 9
     ):
-        said = f"The narrowest hidden layer has {min(widths)} units: all that the net knows must pass through them."
+        message = f"The narrowest hidden layer has {min(widths)} units, a bottleneck for all information."
     elif no_bias and len(no_bias) == len(dense):
-        said = "No layer has a bias: every unit's bend goes through the origin, and x = 0 always gives the same output."
-        cures = [remedies.capacity(1), *cures]
+        message = (
+            "No layer has a bias: every hidden unit's kink is at the origin, and x = 0 always gives the same output."
+        )
+        candidates = [remedies.capacity(1), *candidates]
     else:
         return None
-    return finding("NO_CAPACITY", "warning", said, *cures, **facts)
+    return finding("NO_CAPACITY", "warning", message, *candidates, **facts)
 
 
 @rule("DUPLICATE_UNITS", Group.UNITS, restart=True, consequence=True)
@@ -341,10 +350,10 @@ def duplicate_units(case: Case) -> Finding | None:
         return finding(
             "DUPLICATE_UNITS",
             "warning" if small else "info",
-            f"Units {one} and {two} of {stage.name!r} give the same answer up to a factor (correlation "
-            f"{r[pairs[0][0], pairs[0][1]]:.5f}): the net works with one unit fewer than it has.",
+            f"Units {one} and {two} of {stage.name!r} compute the same function up to a factor (correlation "
+            f"{r[pairs[0][0], pairs[0][1]]:.5f}): the layer has one effective unit fewer.",
             remedies.starts(),
-            remedies.fresh_start(),
+            remedies.reinitialize(),
             layer=stage.name,
             units=units,
             exact=same and small,

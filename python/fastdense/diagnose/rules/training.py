@@ -1,5 +1,7 @@
-"""Rules about a training: penalties, the order of the rows, steps, and what all this comes to. Thresholds only raise a
-suspicion here too."""
+"""Rules about a training run: penalties, batches, step sizes, and the loss it ended with.
+
+A threshold here only makes a change worth a trial; the trials decide (`verify.py`).
+"""
 
 from __future__ import annotations
 
@@ -25,20 +27,20 @@ from .registry import Group, rule
 
 @rule("OVER_REG", Group.SETTINGS)
 def over_reg(case: Case) -> Finding | None:
-    """Penalties or dropout that outweigh the data."""
+    """Penalties, weight decay or dropout that outweigh the data."""
     if case.subject.probe is None:
         return None
     parts = [found for look in (_penalties, _decay, _dropout) if (found := look(case)) is not None]
     if not parts:
         return None
     reasons, facts = (
-        " ".join(said for said, _, _ in parts),
+        " ".join(message for message, _, _ in parts),
         {name: v for _, found, _ in parts for name, v in found.items()},
     )
-    cures = [cure for _, _, found in parts for cure in found]
+    candidates = [remedy for _, _, found in parts for remedy in found]
     if len(parts) > 1:
-        cures.append(remedies.together(remedies.penalties(0.0), remedies.dropout(0.0)))
-    return finding("OVER_REG", "warning", reasons, *cures, **facts)
+        candidates.append(remedies.together(remedies.penalties(0.0), remedies.dropout(0.0)))
+    return finding("OVER_REG", "warning", reasons, *candidates, **facts)
 
 
 Part = tuple[str, dict[str, Any], list[remedies.Remedy]]
@@ -60,12 +62,12 @@ def _penalties(case: Case) -> Part | None:
     stuck = subject.baseline is None or not data < 0.7 * subject.baseline[1]
     if not (ratio > 1 or penalty > data or (stuck and (penalty > 0.3 * data or pull > 0.5 * push))):
         return None
-    said = (
-        f"At first the penalties pull on the weights {ratio:.2g} times as hard as the data; "
+    message = (
+        f"Initially the penalties' gradient is {ratio:.2g} times that of the data; "
         f"{'now' if subject.trained else 'after a trial'} they are {penalty:.3g} of a loss of {whole:.3g}."
     )
     facts = {"penalty": penalty, "data_loss": data, "first_pull_over_push": ratio}
-    return said, facts, [remedies.penalties(0.01), remedies.penalties(0.0)]
+    return message, facts, [remedies.penalties(0.01), remedies.penalties(0.0)]
 
 
 def _forces(model: BaseModel, plain: BaseModel, probe: Rows) -> tuple[float, float, float, float]:
@@ -87,8 +89,8 @@ def _decay(case: Case) -> Part | None:
     each = decay * rate
     if not (each > 0.01 or (decay >= 0.1 and each * _steps(case) > 0.3)):
         return None
-    said = f"weight_decay={decay:g} shrinks every weight by {each:.2%} in each step."
-    return said, {"weight_decay": decay}, [remedies.penalties(0.01), remedies.penalties(0.0)]
+    message = f"weight_decay={decay:g} shrinks every weight by {each:.2%} per step."
+    return message, {"weight_decay": decay}, [remedies.penalties(0.01), remedies.penalties(0.0)]
 
 
 def _dropout(case: Case) -> Part | None:
@@ -98,9 +100,9 @@ def _dropout(case: Case) -> Part | None:
     narrow = min(case.plan.hidden_widths(), default=0) * (1 - most) < 8
     if most < 0.5 or not (most >= 0.7 or narrow or last or len(rates) >= 3):
         return None
-    said = f"Dropout takes {most:.0%} of {'the output' if last else 'the units'} away in every step"
-    said += f", {len(rates)} times over." if len(rates) > 1 else "."
-    return said, {"dropout": most}, [remedies.dropout(0.2 if most < 0.7 else 0.1), remedies.dropout(0.0)]
+    message = f"Dropout zeroes {most:.0%} of {'the output' if last else 'the units'} in every step"
+    message += f", in {len(rates)} layers." if len(rates) > 1 else "."
+    return message, {"dropout": most}, [remedies.dropout(0.2 if most < 0.7 else 0.1), remedies.dropout(0.0)]
 
 
 def _steps(case: Case) -> int:
@@ -109,7 +111,7 @@ def _steps(case: Case) -> int:
 
 @rule("BATCHING", Group.SETTINGS)
 def batching(case: Case) -> Finding | None:
-    """Batches that do not look like the data: rows sorted and not shuffled."""
+    """Batches that do not represent the data: rows sorted and not shuffled."""
     subject, size = case.subject, case.plan.batch_size
     if not subject.finite or case.plan.optimizer.full_batch or len(subject.y) < 2 * size:
         return None
@@ -120,15 +122,14 @@ def batching(case: Case) -> Finding | None:
         return _rare_class(case)
     return finding(
         "BATCHING", "error" if ratio < 0.2 else "warning",
-        f"shuffle=False, and the rows are sorted: inside a batch of {size} the targets vary by {ratio:.0%} of "
-        "what they do "
-        "in the data, so each batch teaches one answer and the next unteaches it.",
+        f"shuffle=False, and the rows are sorted: within a batch of {size} the targets vary by only "
+        f"{ratio:.0%} of their variation in the data, so each step undoes the one before.",
         remedies.batches(None), spread_in_batches=ratio, batch_size=size,
     )  # fmt: skip
 
 
 def _spread_in_batches(subject: Subject, y: Array, size: int) -> tuple[float, float]:
-    """Mean entropy (classes) or variance of the targets inside batches, and of all."""
+    """Mean entropy (classes) or variance of the targets within batches, and over all rows."""
     count = len(y) // size
     y = y[: count * size]
     if subject.task.classifies and subject.task.kind != "multilabel":
@@ -147,17 +148,17 @@ def _entropy(table: Array) -> Array:
 
 
 def _rare_class(case: Case) -> Finding | None:
-    """A class that is rare and never predicted: worth knowing, no fault of the net."""
+    """A rare class that is never predicted: worth knowing, and not a fault of the net."""
     subject = case.subject
     if case.end is None or not subject.task.classifies or subject.task.kind == "multilabel" or subject.probe is None:
         return None
-    y = subject.some_y
+    y = subject.sample_y
     truth = subject.task.classes_of(y)
     counts = np.bincount(truth)
     rare = np.flatnonzero((counts > 0) & (counts < 0.1 * len(y)))
     if not len(rare) or len(counts) > 20:
         return None
-    x = np.ascontiguousarray(subject.some_x[:5000])
+    x = np.ascontiguousarray(subject.sample_x[:5000])
     model = case.trained
     if model is None or subject.problem:
         return None
@@ -169,8 +170,8 @@ def _rare_class(case: Case) -> Finding | None:
         return None
     return finding(
         "BATCHING", "info",
-        f"Class {missed[0]} makes up {counts[missed[0]] / len(y):.1%} of the rows and is never predicted; a net "
-        f"that is right {1 - counts[missed[0]] / len(y):.1%} of the time without it sees little reason to.",
+        f"Class {missed[0]} makes up {counts[missed[0]] / len(y):.1%} of the rows and is never predicted; "
+        f"without it a net can still reach an accuracy of {1 - counts[missed[0]] / len(y):.1%}.",
         remedy="fit(class_weight='balanced'), or predict the class below a lower threshold", exact=True, classes=missed,
         shares=[float(counts[k] / len(y)) for k in missed],
     )  # fmt: skip
@@ -178,16 +179,16 @@ def _rare_class(case: Case) -> Finding | None:
 
 @dataclass(frozen=True)
 class Course:
-    """How the losses of a training went.
+    """The loss curve of a training run, summarized.
 
     Attributes
     ----------
     first, last, highest : float
-        Of the losses that were numbers; `first` that of the first values.
+        Of the finite losses; `first` is that of the initial weights.
     broken : str
-        What stopped being a number, "" if nothing did.
+        When the loss or a tensor became NaN or infinite; "" if none did.
     grown, rough : bool
-        Whether it ended above ten times its beginning; whether it went up and down.
+        Whether it ended above ten times its initial value; whether it oscillated.
     """
 
     first: float
@@ -201,7 +202,7 @@ class Course:
 
     @classmethod
     def of(cls, case: Case) -> Course | None:
-        """Look at the losses, and at the net after training."""
+        """Summarize the losses and the net after training."""
         losses = np.asarray(case.losses, dtype=np.float64)
         finite = losses[np.isfinite(losses)]
         where = case.end.first_nonfinite if case.end is not None else None
@@ -231,30 +232,32 @@ class Course:
 
 @rule("DIVERGED", Group.STEPS, consequence=True)
 def diverged(case: Case) -> Finding | None:
-    """Losses that explode, or bounce, because steps are too long."""
+    """Losses that diverge or oscillate because steps are too large."""
     course, rate = Course.of(case), _rate(case.plan, len(case.subject.x))
     if course is None:
         return None
     usual, name = _usual_rate(case.plan), type(case.plan.optimizer).__name__
     momentum = getattr(case.plan.optimizer, "momentum", 0.0) if isinstance(case.plan.optimizer, optimizers.SGD) else 0.0
-    reach = None if rate is None else rate / (1 - momentum)  # what steps in one direction add up to
+    reach = None if rate is None else rate / (1 - momentum)  # the total of steps in one direction
     died = _died(case)
     facts: dict[str, Any] = {"rises": course.rises, "swing": course.swing, "learning_rate": rate}
     large = reach is not None and reach > 20 * usual
     if course.broken:
-        said = f"The loss stopped being a number {course.broken}."
+        message = f"The loss became NaN or infinite {course.broken}."
     elif course.grown:
-        said = f"The loss grew from {course.first:.4g} to {course.last:.4g}."
+        message = f"The loss grew from {course.first:.4g} to {course.last:.4g}."
     elif course.rough:
-        said = f"The loss rose in {course.rises:.0%} of the epochs, by {course.swing:.0%} of itself on average."
+        message = (
+            f"The loss rose in {course.rises:.0%} of the epochs and changed by {course.swing:.0%} per epoch on average."
+        )
     elif died:
-        said = f"Units of {died!r} were alive at the start and are dead now: steps were long enough to throw them off."
+        message = f"Units of {died!r} were active at initialization and are dead now: the steps were too large."
     elif large:
         with_momentum = f", {reach:g} with momentum {momentum:g}," if momentum else ""
-        said = f"A learning rate of {rate:g}{with_momentum} is far above the {usual:g} that {name} usually takes."
+        message = f"A learning rate of {rate:g}{with_momentum} is far above the usual {usual:g} of {name}."
     else:
         return None
-    cures: list[remedies.Remedy] = []
+    candidates: list[remedies.Remedy] = []
     curvature = (
         largest_curvature(case.subject)
         if case.run is not None and isinstance(case.plan.optimizer, optimizers.SGD)
@@ -264,25 +267,25 @@ def diverged(case: Case) -> Finding | None:
         limit = 2 * (1 + momentum) / curvature
         facts |= {"curvature": curvature, "longest_stable_rate": limit}
         if rate > limit:
-            said += (
-                f" At the start the loss curves by {curvature:.3g}: steps are stable up to a learning rate of "
-                f"{limit:.2g}, and it is {rate:g}."
+            message += (
+                f" The largest eigenvalue of the initial Hessian is {curvature:.3g}: steps are stable up to a "
+                f"learning rate of {limit:.2g}, and it is {rate:g}."
             )
-            if limit > 1e-3 * usual:  # else the start itself is at fault
-                cures.append(remedies.rate(_round(0.5 * limit)))
+            if limit > 1e-3 * usual:  # else the initial weights are at fault
+                candidates.append(remedies.rate(_round(0.5 * limit)))
     if rate is not None and rate > 3 * usual:
-        cures.insert(0, remedies.rate(usual))
-    cures += [
+        candidates.insert(0, remedies.rate(usual))
+    candidates += [
         remedies.learning_rate(0.1),
         remedies.learning_rate(0.01),
         remedies.clipping(),
         remedies.optimizer(remedies.ADAM),
     ]
-    return finding("DIVERGED", "error" if course.broken or course.grown else "warning", said, *cures, **facts)
+    return finding("DIVERGED", "error" if course.broken or course.grown else "warning", message, *candidates, **facts)
 
 
 def _died(case: Case) -> str | None:
-    """Name of a layer most of whose relu units died in training."""
+    """Name of a layer most of whose relu units died during training."""
     if case.end is None or case.end.first_nonfinite is not None:
         return None
     at_start = {stage.layer: float(stage.dead.mean()) for stage in case.subject.start.hidden}
@@ -316,7 +319,7 @@ def _round(value: float) -> float:
 
 
 def largest_curvature(subject: Subject, rounds: int = 12) -> float | None:
-    """Largest eigenvalue of the Hessian at the start, by power iteration on differences of gradients (float64)."""
+    """Largest eigenvalue of the initial Hessian, by power iteration on differences of gradients (float64)."""
     if subject.probe is None:
         return None
     exact = replace(Plan.of(subject.fresh, 32, 1, True, None), dtype="float64").build()
@@ -350,7 +353,7 @@ def largest_curvature(subject: Subject, rounds: int = 12) -> float | None:
 
 @rule("TOO_SLOW", Group.PROGRESS, consequence=True)
 def too_slow(case: Case) -> Finding | None:
-    """A loss that still falls when training ends, or steps too small to matter."""
+    """A loss that is still falling when training ends, or steps that are too small or too too_few."""
     losses = np.asarray(case.losses, dtype=np.float64)
     rate = _rate(case.plan, len(case.subject.x))
     small = rate is not None and rate < 0.2 * _usual_rate(case.plan)
@@ -364,26 +367,26 @@ def too_slow(case: Case) -> Finding | None:
         slow = falling > 0.02 or (calm and 0 <= moved < 0.02 and losses[-1] > 0.5 * floor)
     else:
         slow = len(losses) > 0
-    few = steps < 300
+    too_few = steps < 300
     course = Course.of(case)
     if course is not None and not course.highest <= 2 * max(course.first, losses[0]):
-        slow, falling = False, 0.0  # what explodes is not slow, even if it comes down again
-    if not (small or slow or few):
+        slow, falling = False, 0.0  # a loss that exploded is not slow, even if it came down again
+    if not (small or slow or too_few):
         return None
-    said = ""
+    message = ""
     usual, name = _usual_rate(case.plan), type(case.plan.optimizer).__name__
     if rate == 0:
-        said = "The learning rate is 0. "
+        message = "The learning rate is 0. "
     elif small and rate is not None:
-        said = f"A learning rate of {rate:g} is {usual / rate:.3g} times below what {name} usually takes. "
+        message = f"A learning rate of {rate:g} is {usual / rate:.3g} times below the usual one of {name}. "
     if falling > 0.02:
-        said += f"The loss still fell by {falling:.0%} in the last tenth of the training. "
-    if few:
-        said += f"The training has {steps} steps in all. "
-    if not said and len(losses) < 5:
-        said = f"The training has {len(losses)} epochs: too few to see where the loss is going. "
-    said = said or "The loss hardly moves. "
-    cures = [
+        message += f"The loss still fell by {falling:.0%} over the last tenth of the epochs. "
+    if too_few:
+        message += f"The training has only {steps} steps. "
+    if not message and len(losses) < 5:
+        message = f"The training has {len(losses)} epochs: too too_few to see a trend of the loss. "
+    message = message or "The loss hardly changes. "
+    candidates = [
         remedies.learning_rate(10),
         remedies.learning_rate(100),
         remedies.optimizer(remedies.ADAM),
@@ -392,17 +395,17 @@ def too_slow(case: Case) -> Finding | None:
         remedies.epochs(20),
     ]
     if small:
-        cures.insert(0, remedies.rate(usual))
-    if few and case.plan.batch_size > 64:
-        cures.insert(0, remedies.batches(32))
+        candidates.insert(0, remedies.rate(usual))
+    if too_few and case.plan.batch_size > 64:
+        candidates.insert(0, remedies.batches(32))
     return finding(
-        "TOO_SLOW", "warning", said.strip(), *cures, still_falling=falling, steps=steps, learning_rate=rate,
+        "TOO_SLOW", "warning", message.strip(), *candidates, still_falling=falling, steps=steps, learning_rate=rate,
     )  # fmt: skip
 
 
 @rule("BASELINE", Group.SYMPTOM)
 def baseline(case: Case) -> Finding | None:
-    """A net that answers every row alike: the symptom behind all that it is stuck on."""
+    """A net that predicts the same for every row: a symptom of other faults."""
     subject = case.subject
     if subject.baseline is None or case.end is None:
         return None
@@ -423,8 +426,8 @@ def baseline(case: Case) -> Finding | None:
         what = "the class frequencies"
     return finding(
         "BASELINE", "info",
-        f"The loss is {reached:.4g}; answering {what} for every row gives {value:.4g} ({near}). "
-        + ("All predictions are nearly the same." if flat else "The predictions vary, but to no use."),
+        f"The loss is {reached:.4g}; predicting {what} for every row gives {value:.4g} ({near}). "
+        + ("All predictions are almost equal." if flat else "The predictions vary, but do not reduce the loss."),
         remedy="see the causes above", baseline_loss=value, loss=reached, gain=gain, spread_of_predictions=spread,
         spread_of_targets=wanted, constant=constant[:10],
     )  # fmt: skip
