@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -75,6 +76,11 @@ def test_every_code_is_found_in_the_zoo() -> None:
     found = model.diagnose(x, y).findings
     assert found[-1].code == "BASELINE"
     assert found[-1].severity == "info"
+
+
+def test_docs_list_every_code_in_the_order_of_the_rules() -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| ([A-Z][A-Z0-9_]+) \|", docs, re.MULTILINE)) == CODES
 
 
 # ---- the interface ---------------------------------------------------------------------------------------------------
