@@ -17,7 +17,7 @@ import pytest
 PACKAGE = Path(__file__).parents[2] / "python" / "fastdense"
 
 FLOORS = (  # from the ground up
-    {"arguments", "arrays", "datasets"},
+    {"arguments", "arrays", "datasets", "plotting"},
     {"specs"},
     {"reference"},
     {"engine"},
@@ -33,14 +33,29 @@ FLOORS = (  # from the ground up
     {"model"},
     {"population", "diagnose"},
     {"_model"},
-    {"keras", "cli"},
-    {"__init__", "__main__"},
+    {"keras"},
+    {"__init__"},
+    {"cli"},  # the command line uses the public names as a user does
+    {"__main__"},
 )
 FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 COMPILED = {"_core", "_cuda"}
 
 # What does not hold yet: module -> what it imports. An entry that is no longer needed fails the test.
-EXCEPTIONS: dict[str, set[str]] = {}
+EXCEPTIONS = {
+    "callbacks.base": {"model.base"},
+    "callbacks.history": {"model.base"},
+    "data.checks": {"_core"},
+    "initial.closed_form": {"training.options", "model.base"},
+    "initial.placement": {"model.base"},
+    "initial.spread": {"_core"},
+    "initializers": {"_core"},
+    "runners.population": {"_core"},
+    "training.hints": {"diagnose.subject", "model.base"},
+    "training.loop": {"model.base"},
+    "versions": {"__init__", "_core"},
+}
+CIRCLES = {"keras", "model"}  # packages with a circle
 
 
 def modules() -> dict[str, Path]:
@@ -83,9 +98,12 @@ def imported(path: Path) -> Iterator[str]:
                 parts = folder[: len(folder) + 1 - node.level] + (node.module.split(".") if node.module else [])
             for alias in node.names:
                 yield target([*parts, alias.name]) or "__init__"
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-            if re.fullmatch(r"fastdense(\.\w+)+", node.value) and (name := target(node.value.split(".")[1:])):
-                yield name
+        elif (
+            isinstance(node, ast.Constant)
+            and re.fullmatch(r"fastdense(\.\w+)+", str(node.value))
+            and (name := target(node.value.split(".")[1:]))
+        ):
+            yield name
 
 
 def room(name: str) -> str:
@@ -112,8 +130,8 @@ def test_imports_go_down() -> None:
     assert wrong == EXCEPTIONS
 
 
-@pytest.mark.parametrize("package", sorted({room(name) for name in MODULES if "." in name}))
-def test_no_circle_in_a_package(package: str) -> None:
+def circle(package: str) -> list[str]:
+    """The modules of a circle inside a package, none if there is none."""
     inside = {
         name: {other for other in others if room(other) == package}
         for name, others in IMPORTS.items()
@@ -122,7 +140,14 @@ def test_no_circle_in_a_package(package: str) -> None:
     try:
         TopologicalSorter(inside).prepare()
     except CycleError as error:
-        pytest.fail(" -> ".join(reversed(error.args[1])))
+        return list(error.args[1])
+    return []
+
+
+def test_no_circle_in_a_package() -> None:
+    packages = {room(name) for name in MODULES if "." in name}
+    circles = {package: found for package in packages if (found := circle(package))}
+    assert set(circles) == CIRCLES, circles
 
 
 def test_the_search_sees_every_kind_of_import(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
