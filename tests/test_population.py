@@ -263,7 +263,7 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
      "fit_many: sample_weight has shape (4, 7); (50,) or (4, 50) is needed"),
     ({"seed": -1}, ValueError, "fit_many: seed=-1 is out of range."),
     ({"start": "clever"}, ValueError, "fit_many: start is 'clever'; needed: 'random' or 'data'"),
-    ({"callbacks": [History()]}, TypeError, "fit_many: callbacks holds a History, which looks at one model."),
+    ({"callbacks": [History()]}, TypeError, "fit_many: callbacks holds a History, which is for one model."),
     ({"callbacks": [EarlyStopping()]}, ValueError,
      "fit_many: EarlyStopping monitors 'val_loss' and there is no validation data; pass validation_data, or "
      "monitor='loss'"),

@@ -1,46 +1,17 @@
-"""Callbacks over many nets at once: what a callback does for one model, done for each net of a population."""
+"""Callbacks of a population: what a callback does for one model, done for each net."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
-from ..callbacks import EarlyStopping
-from ..data.rows import sample
+from ..callbacks import Callback, EarlyStopping, ReviveDeadUnits
+from ..data.rows import evenly_spaced_rows
 from ..initial.revival import revive_units
-
-if TYPE_CHECKING:
-    from .fit import PopulationFit
-
-
-class PopulationCallback:
-    """Looks at a population after each epoch.
-
-    Attributes
-    ----------
-    revived : ndarray of shape (starts,)
-        Units that were revived in each net.
-    """
-
-    every = 1  # epochs between two looks
-
-    def __init__(self, starts: int) -> None:
-        self.revived = np.zeros(starts, dtype=np.int64)
-
-    def begin(self, run: PopulationFit) -> None:
-        """Called before the first epoch."""
-
-    def epoch_end(self, run: PopulationFit, epoch: int, losses: Array, validated: Array | None) -> None:
-        """Called after each epoch with the losses (starts,); may change `run.active` and the tensors."""
-
-    def finish(self, run: PopulationFit) -> None:
-        """Called after the last epoch."""
-
-    def until_look(self, epoch: int) -> int:
-        """Epochs from `epoch` to the next look."""
-        return self.every - epoch % self.every
+from ..training.population_loop import PopulationCallback, PopulationLoop
 
 
 class StopEach(PopulationCallback):
@@ -55,12 +26,12 @@ class StopEach(PopulationCallback):
         self.best_epoch = np.zeros(starts, dtype=np.int64)
         self.kept = np.zeros(starts, dtype=bool)
 
-    def epoch_end(self, run: PopulationFit, epoch: int, losses: Array, validated: Array | None) -> None:
+    def epoch_end(self, loop: PopulationLoop, epoch: int, losses: Array, validated: Array | None) -> None:
         rule = self.rule
         if epoch < rule.start_from_epoch:
             return
         values = self.sign * (losses if rule.monitor == "loss" or validated is None else validated)
-        active, delta = run.active, rule._watch.min_delta
+        active, delta = loop.active, rule._watch.min_delta
         better = active & (values + delta < self.best)
         keep = (better | (active & ~self.kept)) if rule.restore_best_weights else np.zeros_like(active)
         self.best_epoch[better | keep] = epoch
@@ -72,39 +43,50 @@ class StopEach(PopulationCallback):
         if not rule.restore_best_weights:
             keep = stop
         if keep.any():
-            run.runner.nets.keep(keep)
+            loop.runner.nets.keep(keep)
             self.kept |= keep
-        run.active = active & ~stop
+        loop.active = active & ~stop
 
-    def finish(self, run: PopulationFit) -> None:
+    def finish(self, loop: PopulationLoop) -> None:
         if self.kept.any():
-            run.runner.nets.restore(self.kept)
+            loop.runner.nets.restore(self.kept)
         if self.rule.restore_best_weights:
-            run.active = run.active & ~self.kept
+            loop.active = loop.active & ~self.kept
 
 
 class ReviveEach(PopulationCallback):
     """`ReviveDeadUnits` for each net."""
 
-    def __init__(self, every: int | None, until: float, starts: int) -> None:
+    def __init__(self, rule: ReviveDeadUnits, starts: int) -> None:
         super().__init__(starts)
-        self.asked, self.until, self.last = every, until, 0
-        self.turn = 0
+        self.rule, self.last, self.turn = rule, 0, 0
 
-    def begin(self, run: PopulationFit) -> None:
-        self.every = self.asked or max(1, run.options.epochs // 20)
-        self.last = int(self.until * run.options.epochs)
+    def begin(self, loop: PopulationLoop) -> None:
+        self.every = self.rule.every or max(1, loop.options.epochs // 20)
+        self.last = int(self.rule.until * loop.options.epochs)
 
-    def epoch_end(self, run: PopulationFit, epoch: int, losses: Array, validated: Array | None) -> None:
+    def epoch_end(self, loop: PopulationLoop, epoch: int, losses: Array, validated: Array | None) -> None:
         if (epoch + 1) % self.every or epoch + 1 > self.last:
             return
-        runner, rows = run.runner, sample(run.data.x)
+        runner, rows = loop.runner, evenly_spaced_rows(loop.data.x)
         tensors = [np.array(tensor, dtype=np.float64) for tensor in runner.tensors()]
-        found = revive_units(
+        revived = revive_units(
             runner.net, tensors, rows, runner.seeds, self.turn,
-            lambda given, layer: runner.layer_outputs(rows, layer, given), run.active,
+            lambda given, layer: runner.layer_outputs(rows, layer, given), loop.active,
         )  # fmt: skip
         self.turn += 1
-        if found.any():
+        if revived.any():
             runner.set_tensors(tensors)
-            self.revived += found
+            self.revived += revived
+
+
+# For each callback that a population can have, what does the same for each of its nets.
+COUNTERPARTS: dict[type[Callback], Callable[[Any, int], PopulationCallback]] = {
+    EarlyStopping: StopEach,
+    ReviveDeadUnits: ReviveEach,
+}
+
+
+def population_callback(callback: object, starts: int) -> PopulationCallback | None:
+    """What does for each net of a population what `callback` does for one model; None if there is no such thing."""
+    return next((make(callback, starts) for kind, make in COUNTERPARTS.items() if isinstance(callback, kind)), None)

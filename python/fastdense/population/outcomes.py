@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Array
-from ..data.rows import sample
+from ..data.rows import evenly_spaced_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -106,7 +106,7 @@ def classify(population: Population, rtol: float, reference: float | None) -> Ou
     finite = np.isfinite(losses)
     best = float(losses[finite].min()) if finite.any() else float("nan")
     best = best if reference is None else float(reference)
-    rows = sample(population._data.x, ROWS)
+    rows = evenly_spaced_rows(population._data.x, ROWS)
     outputs = population._runner.predict(rows)
     spread = _spread(outputs).max(axis=1)
     dead, duplicates = _hidden_units(population, rows)

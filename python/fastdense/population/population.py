@@ -18,7 +18,7 @@ from ..model.base import BaseModel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .fit import PopulationFit
+    from ..training.population_loop import PopulationLoop
     from .outcomes import Outcomes
 
 
@@ -43,17 +43,17 @@ class Population:
         How many units `ReviveDeadUnits` has revived in each net.
     """
 
-    def __init__(self, run: PopulationFit, penalties: Array | None, batches: int, interrupted: bool) -> None:
-        self._model, self._runner, self._data, self._weights = run.model, run.runner, run.data, run.weights
-        self._rates, self._penalties, self._batches = run.rates, penalties, batches
-        self._changed = ~run.active  # their optimizers' state is not that of their weights
-        self.history, self.val_history, self.epochs = run.history, run.val_history, run.epochs
-        self.seeds, self.interrupted, self.why_one_by_one = run.runner.seeds, interrupted, run.runner.reason
-        self.revived = sum((w.revived for w in run.watchers), np.zeros(len(self.seeds), dtype=np.int64))
+    def __init__(self, model: BaseModel, loop: PopulationLoop, penalties: Array | None, interrupted: bool) -> None:
+        self._model, self._runner, self._data, self._weights = model, loop.runner, loop.data, loop.weights
+        self._rates, self._penalties, self._batches = loop.learning_rates, penalties, loop.steps
+        self._changed = ~loop.active  # their optimizers' state is not that of their weights
+        self.history, self.val_history, self.epochs = loop.history, loop.val_history, loop.epochs
+        self.seeds, self.interrupted, self.why_one_by_one = loop.runner.seeds, interrupted, loop.runner.reason
+        self.revived = sum((w.revived for w in loop.callbacks), np.zeros(len(self.seeds), dtype=np.int64))
         if interrupted:
             self._changed = np.ones(len(self), dtype=bool)
             self.history = self.history[: int(self.epochs.max(initial=0))]
-        self.losses = run.runner.losses(run.data, run.weights)
+        self.losses = loop.runner.losses(loop.data, loop.weights)
 
     def __len__(self) -> int:
         return len(self.seeds)
