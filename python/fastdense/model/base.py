@@ -35,7 +35,7 @@ from ..training.hints import hint
 from ..training.logs import columns
 from ..training.loop import Fit
 from ..training.options import Options, check_batch_size, check_threads
-from ..training.search import best_of_many
+from ..training.search import best_start
 from . import files
 
 M = TypeVar("M", bound="BaseModel")
@@ -345,9 +345,9 @@ class BaseModel:
 
     def _search(self, data: Rows, options: Options, starts: int) -> None:
         """Take over the best of many starts, after training each for a short time."""
-        best = best_of_many(self.runner, self.loss, self.optimizer, data, options, starts)
+        best = best_start(self.runner, self.optimizer, self.loss, data, options, starts)
         self.runner.set_tensors(best.tensors)
-        self.runner.set_slots(best.slots, best.step, best.numbers)
+        self.runner.set_slots(best.slots, best.steps, best.numbers)
         self.runner.epochs_trained = best.epochs
 
     def _new_history(self, data: Rows, options: Options, probed: bool) -> History:

@@ -1,37 +1,43 @@
-"""Callbacks of a population: what a callback does for one model, done for each net."""
+"""Population callbacks: what each supported callback of one model does for every member of a population."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, fail
 from ..callbacks import Callback, EarlyStopping, ReviveDeadUnits
 from ..data.rows import evenly_spaced_rows
 from ..initial.revival import revive_units
-from ..training.population_loop import PopulationCallback, PopulationLoop
+from ..training.population import PopulationCallback, PopulationFit
 
 
 class StopEach(PopulationCallback):
-    """`EarlyStopping` for each net: the same rule, with one counter and one best value per net."""
+    """`EarlyStopping` for each member: the same rule, with one counter and one best value per member."""
 
-    def __init__(self, rule: EarlyStopping, starts: int) -> None:
+    def __init__(self, callback: EarlyStopping, starts: int, where: str, validated: bool) -> None:
         super().__init__(starts)
-        self.rule = rule
-        self.sign = -1.0 if rule._watch.growing else 1.0
+        if callback.monitor not in ("loss", "val_loss"):
+            fail(where, f"EarlyStopping monitors {callback.monitor!r}", "'loss' or 'val_loss' is needed",
+                 "metrics are not computed here")  # fmt: skip
+        if callback.monitor == "val_loss" and not validated:
+            fail(where, "EarlyStopping monitors 'val_loss' and there is no validation data",
+                 "pass validation_data, or monitor='loss'")  # fmt: skip
+        self.callback = callback
+        self.sign = -1.0 if callback._watch.growing else 1.0
         self.best = np.full(starts, np.inf)
         self.wait = np.zeros(starts, dtype=np.int64)
         self.best_epoch = np.zeros(starts, dtype=np.int64)
         self.kept = np.zeros(starts, dtype=bool)
 
-    def epoch_end(self, loop: PopulationLoop, epoch: int, losses: Array, validated: Array | None) -> None:
-        rule = self.rule
+    def epoch_end(self, fit: PopulationFit, epoch: int, losses: Array, val_losses: Array | None) -> None:
+        rule = self.callback
         if epoch < rule.start_from_epoch:
             return
-        values = self.sign * (losses if rule.monitor == "loss" or validated is None else validated)
-        active, delta = loop.active, rule._watch.min_delta
+        values = self.sign * (losses if rule.monitor == "loss" or val_losses is None else val_losses)
+        active, delta = fit.active, rule._watch.min_delta
         better = active & (values + delta < self.best)
         keep = (better | (active & ~self.kept)) if rule.restore_best_weights else np.zeros_like(active)
         self.best_epoch[better | keep] = epoch
@@ -43,36 +49,36 @@ class StopEach(PopulationCallback):
         if not rule.restore_best_weights:
             keep = stop
         if keep.any():
-            loop.runner.nets.keep(keep)
+            fit.runner.nets.keep(keep)
             self.kept |= keep
-        loop.active = active & ~stop
+        fit.active = active & ~stop
 
-    def finish(self, loop: PopulationLoop) -> None:
+    def finish(self, fit: PopulationFit) -> None:
         if self.kept.any():
-            loop.runner.nets.restore(self.kept)
-        if self.rule.restore_best_weights:
-            loop.active = loop.active & ~self.kept
+            fit.runner.nets.restore(self.kept)
+        if self.callback.restore_best_weights:
+            fit.active = fit.active & ~self.kept
 
 
 class ReviveEach(PopulationCallback):
-    """`ReviveDeadUnits` for each net."""
+    """`ReviveDeadUnits` for each member."""
 
-    def __init__(self, rule: ReviveDeadUnits, starts: int) -> None:
+    def __init__(self, callback: ReviveDeadUnits, starts: int, where: str, validated: bool) -> None:
         super().__init__(starts)
-        self.rule, self.last, self.turn = rule, 0, 0
+        self.callback, self.last, self.turn = callback, 0, 0
 
-    def begin(self, loop: PopulationLoop) -> None:
-        self.every = self.rule.every or max(1, loop.options.epochs // 20)
-        self.last = int(self.rule.until * loop.options.epochs)
+    def begin(self, fit: PopulationFit) -> None:
+        self.every = self.callback.every or max(1, fit.options.epochs // 20)
+        self.last = int(self.callback.until * fit.options.epochs)
 
-    def epoch_end(self, loop: PopulationLoop, epoch: int, losses: Array, validated: Array | None) -> None:
+    def epoch_end(self, fit: PopulationFit, epoch: int, losses: Array, val_losses: Array | None) -> None:
         if (epoch + 1) % self.every or epoch + 1 > self.last:
             return
-        runner, rows = loop.runner, evenly_spaced_rows(loop.data.x)
+        runner, rows = fit.runner, evenly_spaced_rows(fit.data.x)
         tensors = [np.array(tensor, dtype=np.float64) for tensor in runner.tensors()]
         revived = revive_units(
             runner.net, tensors, rows, runner.seeds, self.turn,
-            lambda given, layer: runner.layer_outputs(rows, layer, given), loop.active,
+            lambda given, layer: runner.layer_outputs(rows, layer, given), fit.active,
         )  # fmt: skip
         self.turn += 1
         if revived.any():
@@ -80,13 +86,33 @@ class ReviveEach(PopulationCallback):
             self.revived += revived
 
 
-# For each callback that a population can have, what does the same for each of its nets.
-COUNTERPARTS: dict[type[Callback], Callable[[Any, int], PopulationCallback]] = {
-    EarlyStopping: StopEach,
-    ReviveDeadUnits: ReviveEach,
-}
+# What `fit_many` accepts, and the population callback that does it. To support another callback, add it here.
+POPULATION_CALLBACKS: dict[type[Callback], Any] = {EarlyStopping: StopEach, ReviveDeadUnits: ReviveEach}
 
 
-def population_callback(callback: object, starts: int) -> PopulationCallback | None:
-    """What does for each net of a population what `callback` does for one model; None if there is no such thing."""
-    return next((make(callback, starts) for kind, make in COUNTERPARTS.items() if isinstance(callback, kind)), None)
+def population_callbacks(where: str, callbacks: Any, validated: bool, starts: int) -> list[PopulationCallback]:
+    """The population callbacks for an argument `callbacks`, or raise.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function, for messages.
+    callbacks : callback or list of callbacks, optional
+    validated : bool
+        Whether there is validation data.
+    starts : int
+    """
+    given: Sequence[Any] = (
+        [] if callbacks is None else callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    )
+    made: list[PopulationCallback] = []
+    for callback in given:
+        kind = next((k for k in POPULATION_CALLBACKS if isinstance(callback, k)), None)
+        if kind is None:
+            names = " and ".join(k.__name__ for k in POPULATION_CALLBACKS)
+            raise TypeError(
+                f"{where}: callbacks holds a {type(callback).__name__}, which monitors a single model. "
+                f"{names} support populations; use fit on one model with the others."
+            )
+        made.append(POPULATION_CALLBACKS[kind](callback, starts, where, validated))
+    return made

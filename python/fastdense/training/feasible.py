@@ -142,12 +142,3 @@ def check_batch_memory(where: str, net: Net, rows: int, device: str) -> None:
         return
     needed = 2 * rows * (net.inputs + sum(net.widths)) * net.itemsize
     check_memory(where, needed, f"a batch of {rows} rows", "use a smaller batch_size")
-
-
-def check_population_memory(where: str, net: Net, optimizer: Optimizer, members: int, epochs: int, rows: int) -> None:
-    """Raise if training so many nets at once cannot fit in memory."""
-    size = net.itemsize * net.count() * (2 + 3) + 16 * epochs * (net.itemsize // 4)
-    size += solver_bytes(optimizer, net)
-    total = members * size + 2 * net.itemsize * rows * (net.inputs + net.outputs)
-    check_memory(where, total, f"training {members:,} nets of {net.count():,} parameters for {epochs:,} epochs",
-                 "use fewer starts at once, or fewer epochs")  # fmt: skip

@@ -1,0 +1,136 @@
+// Small nets trained whole, many steps in one launch: a team of threads keeps a net's weights and gradients in shared memory and
+// takes each batch in tiles of rows. A team is a warp (then a block holds several nets) or a block. Nothing is shared between
+// nets and every sum has a fixed order, so results depend neither on the other nets of a launch nor on where a launch ends.
+#pragma once
+#include <string>
+#include <vector>
+
+#include "core/plan.h"
+#include "cuda/kernels.h"
+
+namespace fd::cuda {
+
+// Activations whose slopes are worth keeping: they are made on the way forward.
+constexpr bool heavy_slope(ops::Activation a) {
+    return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish ||
+           a == ops::Activation::softplus;
+}
+
+// Nets of a warp each that a processor's registers hold, in blocks of four.
+template <class T>
+constexpr int warps_at_once = sizeof(T) == 4 ? 16 : 12;
+
+enum class FusedMode { train, evaluate, predict };
+
+// Where things lie, in elements of the net's type from the start of a team's shared memory. Matrices of rows have rows of
+// row_length() elements: whole quads, an odd number of them, so that lanes that read quads one below the other meet different
+// banks. The bias of a dense op is one more row of its kernel. Gradients take the place of the values they belong to.
+struct FusedOp {
+    OpKind kind = OpKind::dense;
+    ops::Activation activation = ops::Activation::linear;  // linear too where a fused loss skips it
+    int in = 0, out = 0, number = 0;
+    int from = 0, ld_from = 0, to = 0, ld_to = 0;
+    int keep = -1;   // like `to`: slopes of the activation, made on the way forward; prelu's input
+    int below = -1;  // the op whose values `from` holds, if a gradient has to go there
+    int kernel = -1, ld_kernel = 0, bias = -1, slope = -1;  // parameters; normalisations: gamma, beta in kernel, bias
+    int scale = -1, offset = -1, mean = -1, variance = -1;  // statistics
+    int cache = -1;                                         // of a normalisation
+    int skip = -1;                                          // residual_end: what it adds
+    int adds[2] = {-1, -1};                                 // gradients of residual_ends that read `to` as well
+    int forward_rows = 1, backward_rows = 1;                // that a thread works on at once: 1 or 4
+    int gradient_tile = 1, gradient_splits = 1, column_splits = 1;  // see products.h
+    double alpha = 0, rate = 0, momentum = 0, epsilon = 0, activity_l1 = 0, activity_l2 = 0;
+};
+struct FusedSegment {  // of the parameters
+    int first = 0, last = 0;
+    double l1 = 0, l2 = 0;
+};
+struct FusedTensor {  // from the plan's layout to that of shared memory
+    int64_t plan = 0;
+    int shared = 0, rows = 0, cols = 0, ld = 0;
+};
+
+constexpr int fused_state_bytes = 144, most_fused_ops = 20, most_fused_metrics = 4, most_team = 256;
+
+struct FusedProgram {
+    FusedOp ops[most_fused_ops];
+    int count = 0;
+    int inputs = 0, outputs = 0, targets = 0;  // targets: columns of y held as numbers; 0: class ids
+    int x = 0, ld_x = 0, y = 0, output = 0, ld_output = 0, top = -1;  // top: the op whose values `output` holds
+    int probabilities = -1, top_gradient = -1;      // of metrics; of a softmax that no loss is fused with
+    int parameters = 0, gradients = 0, slots = -1;  // slots: -1 if they stay in global memory
+    int parameter_count = 0, statistics = 0, statistic_count = 0, slot_count = 0;
+    int segment_count = 0, tensor_count = 0, statistic_tensors = 0;
+    bool segment_norms = false, penalties = false, normalizes = false, weighted = true;
+    int state = 0, scratch = 0, input_numbers = 0, weights = 0, row_ids = 0, numbers = 0,
+        labels = 0;  // bytes from the team's start
+    int tile_rows = 1, row_lanes = 1, team = 32, nets_per_block = 1, bytes = 0,
+        blocks = 1;  // bytes: of a team; blocks: that share one net
+    ops::Loss loss = ops::Loss::mse;
+    double loss_param = 0, label_smoothing = 0;
+    bool from_logits = false;
+    FusedMode mode = FusedMode::train;
+    int metric_count = 0;
+    MetricSpec metrics[most_fused_metrics];
+};
+struct FusedPlan {
+    std::string why_not;  // and then nothing else is set
+    FusedProgram program;
+    std::vector<FusedSegment> segments;
+    std::vector<FusedTensor> tensors;  // parameters, then statistics
+    double cycles = 0;                 // of a step, as guessed
+};
+struct FusedDevice {
+    int bytes = 0;        // of shared memory that a block may have
+    int blocks = 1;       // that may share a net
+    bool spread = false;  // over all of them
+};
+FusedDevice fused_device();
+// `alone`: one net, as fast as it goes; else many, as many at once as go. `training` may be null for FusedMode::predict.
+FusedPlan plan_fused(const Plan&, const Training* training, FusedMode, bool alone, int64_t batch, int item,
+                     FusedDevice);
+
+template <class T>
+struct FusedNets {  // all of a launch; net i's numbers lie i · stride further on
+    T *parameters = nullptr, *statistics = nullptr;
+    int64_t parameter_stride = 0, statistic_stride = 0;
+    T* slots[3] = {};
+    // of one net that blocks share: each block's gradients, (blocks, parameter_count), and sums, twice (blocks, 8)
+    T *block_gradients = nullptr, *new_parameters = nullptr;
+    double* block_sums = nullptr;
+    T* slot_work = nullptr;  // (nets, slot_count · parameter_count), if slots stay in global memory
+    const double *mean = nullptr, *variance = nullptr;  // of a normalization
+    const FusedSegment* segments = nullptr;
+    const FusedTensor* tensors = nullptr;
+    UpdateRule rule;
+    Source x, y;
+    bool weighted = false;
+
+    const StepRecord* records = nullptr;
+    int64_t count = 0;
+    uint64_t seed = 0;
+    // of one net alone
+    Control* control = nullptr;  // records begin there
+    double* totals = nullptr;    // (records, width)
+    int width = 2;
+    bool stop_on_nan = false;
+    // of many nets
+    const int32_t* which = nullptr;  // (nets,): the numbers of those that take part, or null: from `first_net` on
+    int64_t first_net = 0, nets = 1;
+    const uint64_t* seeds = nullptr;                        // per net, as all these; null: `seed`
+    const double *factors = nullptr, *penalties = nullptr;  // null: 1
+    const double* own_weights = nullptr;                    // (all nets, rows), in place of the records'
+    int64_t rows = 0;
+    double *epoch_sums = nullptr, *losses = nullptr;  // (nets,); (epochs, loss_stride)
+    int64_t loss_stride = 0;
+    T* out = nullptr;  // predict: (nets, rows, outputs), from first_net on
+};
+template <class T>
+void fused(const FusedPlan&, const FusedNets<T>&, cudaStream_t);
+
+// Which kernels train nets that more than one kind suits; for tests and benchmarks.
+enum class Path { automatic, layers, fused, blocks };  // fused: a net to a block; blocks: to as many as there are
+inline constexpr const char* path_names[] = {"auto", "layers", "fused", "blocks"};
+Path& path();
+
+}  // namespace fd::cuda
