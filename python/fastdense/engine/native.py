@@ -1,4 +1,4 @@
-"""Functions of the compiled module that need no engine: random numbers, a scan of data, what was built.
+"""What the compiled module for CPUs offers besides its engine: populations, random numbers, a scan of data.
 
 Importing this loads nothing compiled; each function does when it is called.
 """
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
+from .protocol import PopulationEngine
 
 
 def _core() -> Any:
@@ -59,3 +60,9 @@ def build_info() -> dict[str, str]:
 def why_not_lanes(program: dict[str, Any], training: dict[str, Any], batch_rows: int) -> str:
     """Why these nets cannot share the lanes of vectors; empty if they can."""
     return str(_core().why_not_lanes(program, training, batch_rows))
+
+
+def population(program: dict[str, Any], seeds: Array, penalties: Array | None) -> PopulationEngine:
+    """A population whose nets share the lanes of vectors."""
+    made: PopulationEngine = _core().Population(program, seeds, penalties)
+    return made
