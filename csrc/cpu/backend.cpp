@@ -14,7 +14,6 @@
 #include "cpu/rowwise/rowwise.h"
 #include "cpu/second_order/closed_form.h"
 #include "cpu/second_order/full_batch.h"
-#include "cpu/slots.h"
 
 namespace fd::cpu {
 namespace {
@@ -23,8 +22,9 @@ template <class T>
 class CpuBackend final : public Backend {
 public:
     CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
-        : plan_(inputs, seed, std::move(ops), bf16), layerwise_(plan_, state_), rowwise_(plan_, state_, layerwise_),
-          rowwise_inference_(plan_, state_, layerwise_), probe_(plan_, state_, layerwise_) {
+        : plan_(inputs, seed, std::move(ops), bf16), updater_(plan_, state_), layerwise_(plan_, state_, updater_),
+          rowwise_(plan_, state_, updater_), rowwise_inference_(plan_, state_, updater_),
+          probe_(plan_, state_, layerwise_, updater_) {
         state_.parameters.reserve(plan_.parameters);
         state_.gradients.reserve(plan_.parameters);
         state_.statistics.reserve(plan_.statistics);
@@ -37,13 +37,13 @@ public:
     int slots() const override { return int(full_batch_ ? full_batch_->solver().vectors.size() : state_.slots.size()); }
     DType slot_dtype() const override { return full_batch_ ? DType::f64 : dtype(); }
     std::vector<double>& numbers() override {
-        if (layerwise_.kfac()) return layerwise_.kfac()->numbers;
+        if (updater_.kfac()) return updater_.kfac()->numbers;
         return full_batch_ ? full_batch_->solver().numbers : no_numbers_;
     }
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override {  // the last of a state that is being set
         state_.step = step;
-        if (layerwise_.kfac()) layerwise_.kfac()->numbers_changed();
+        if (updater_.kfac()) updater_.kfac()->numbers_changed();
     }
 
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
@@ -66,12 +66,14 @@ public:
         configured_ = true;
         state_.step = 0;
         state_.slots = first_slots<T>(training, plan_.parameters);
+        updater_.configure(&training_);
         layerwise_.configure(&training_);
         rowwise_.configure(&training_);
         rowwise_inference_.configure(&training_);
         running_.assign(size_t(width()), 0.0);
         full_batch_.reset();
-        if (training_.full_batch()) full_batch_ = std::make_unique<FullBatch<T>>(plan_, state_, layerwise_, training_);
+        if (training_.full_batch())
+            full_batch_ = std::make_unique<FullBatch<T>>(plan_, state_, layerwise_, updater_, training_);
     }
 
     TrainOutcome train(const TrainRequest& request) override {
@@ -81,7 +83,7 @@ public:
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
         const bool narrow = trains_rowwise(batch_size);
         const bool resident = batch_size == request.train.rows() && !(request.shuffle && plan_.has_dropout());
-        if (narrow) rowwise_.reserve(batch_size, true, resident), layerwise_.reserve_updates();
+        if (narrow) rowwise_.reserve(batch_size, true, resident), updater_.reserve();
         else layerwise_.reserve(batch_size, true);
         if (request.validation) reserve_inference(request.validation->rows());
         ProbeRecords probes;
@@ -109,7 +111,7 @@ public:
             layerwise_.observe(w, b);
             layerwise_.update(w);
             w.sync();
-            if (w.first()) loss = layerwise_.add_to_totals(b, Pass::train, ledger.running()) + layerwise_.penalty_sum();
+            if (w.first()) loss = layerwise_.add_to_totals(b, Pass::train, ledger.running()) + updater_.penalty_sum();
             return true;
         };
         auto rowwise_step = [&](const Worker& w, int64_t rows, double& loss) {
@@ -123,7 +125,7 @@ public:
             while (!stop && !resize) {
                 if (w.first()) {
                     if (cursor.starts_epoch()) ledger.start_epoch();
-                    layerwise_.begin_step(request.learning_rates[step]);
+                    updater_.begin_step(request.learning_rates[step]);
                     if (long_steps) statistics.assign(statistics_begin(), statistics_begin() + plan_.statistics);
                 }
                 const int64_t rows = cursor.rows();  // read now: worker 0 advances the cursor at the end of the step
@@ -253,8 +255,8 @@ public:
             if (!layerwise_.forward(w, b, pass, false)) return;
             layerwise_.loss(w, b, pass);
             if (!layerwise_.backward(w, b, pass, false)) return;
-            layerwise_.penalties(w, true);
-            if (w.first()) loss = layerwise_.add_to_totals(b, pass, totals.data()) + layerwise_.penalty_sum();
+            updater_.penalties(w, true);
+            if (w.first()) loss = layerwise_.add_to_totals(b, pass, totals.data()) + updater_.penalty_sum();
         });
         layerwise_.watch(nullptr);
         for (size_t k = 0; k < plan_.trainable.size(); ++k) {
@@ -301,7 +303,7 @@ private:
             return team(Rowwise<T>::most_groups, chunk);
         }
         rowwise_inference_.reserve(chunk, false);
-        if (configured_) layerwise_.reserve_updates();
+        if (configured_) updater_.reserve();
         return rowwise_inference_.groups(chunk);
     }
 
@@ -319,8 +321,8 @@ private:
     // Totals of a whole data set in inference mode, chunk by chunk; false if the poll said stop. `penalty` is shared by the team.
     bool evaluate_rows(const Worker& w, const Dataset& data, double* totals, const Poll& poll, double& penalty) {
         const bool narrow = rowwise_inference_.takes(data.rows());
-        layerwise_.penalties(w, false);
-        if (w.first()) penalty = layerwise_.penalty_sum();
+        updater_.penalties(w, false);
+        if (w.first()) penalty = updater_.penalty_sum();
         auto add = [&](double loss, int64_t rows) {
             totals[0] += (loss + penalty) * double(rows);
             totals[1] += double(rows);
@@ -403,6 +405,7 @@ private:
     State<T> state_;
     Training training_;
     bool configured_ = false;
+    Updater<T> updater_;
     Layerwise<T> layerwise_;
     Rowwise<T> rowwise_, rowwise_inference_;  // each keeps its own scratch: a validation comes between two epochs
     Probe<T> probe_;

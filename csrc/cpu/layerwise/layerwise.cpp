@@ -6,7 +6,6 @@
 #include <cstring>
 
 #include "cpu/blas/gemm.h"
-#include "cpu/layerwise/matrix.h"
 #include "cpu/layerwise/measure.h"
 
 namespace fd::cpu {
@@ -53,8 +52,9 @@ int64_t label_at(const View& y, int64_t row) {
 }  // namespace
 
 template <class T>
-Layerwise<T>::Layerwise(const Plan& plan, State<T>& state)
-    : plan_(plan), state_(state), k_(kernels_of<T>(isa())), last_(int(plan.ops.size()) - 1) {
+Layerwise<T>::Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater)
+    : plan_(plan), state_(state), updater_(updater), k_(kernels_of<T>(isa())), tiles_(plan),
+      last_(int(plan.ops.size()) - 1) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
@@ -62,8 +62,6 @@ Layerwise<T>::Layerwise(const Plan& plan, State<T>& state)
     make_walks();
     // a chunk's activations should stay in the caches
     chunk_rows_ = std::clamp<int64_t>(131072 / plan.widest, 64, 4096);
-    penalty_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
-    norm_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
     if (plan.normalizes_input()) input_inverse_.reserve(plan.inputs);
 }
 
@@ -80,10 +78,6 @@ void Layerwise<T>::configure(const Training* training) {
     const Training& t = *training;
     make_walks();
     wants_probabilities_ = walk(Pass::train).form().logits && !t.metrics.empty();
-    rule_ = t.rule();
-    fused_update_ = !t.whole_gradients() && !plan_.has_matrix_penalties();
-    kfac_ = t.kfac() ? std::make_unique<Kfac<T>>(plan_, t) : nullptr;
-    std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
     capacity_ = 0;  // buffers for metrics may be missing
 }
 
@@ -102,8 +96,8 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
         for (Buffer<T>& side : column_panels_)
             if (backward) side.reserve(rows * panels(plan_.widest) * k_.panel);
     }
-    if (backward && kfac_) kfac_->reserve(rows);
-    if (backward) tile_gradients_.reserve(Tiles::most_runs * tile() * plan_.widest);
+    if (backward && updater_.kfac()) updater_.kfac()->reserve(rows);
+    if (backward) tile_gradients_.reserve(Tiles::most_runs * tiles_.tile() * plan_.widest);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
@@ -123,7 +117,7 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
         row_metric_.reserve(rows * int64_t(training_->metrics.size()));
         if (wants_probabilities_) probabilities_.reserve(rows * plan_.outputs);
         if (walk(Pass::train).form().fused && op(last_).has_activity()) activity_.reserve(2 * rows * plan_.outputs);
-        reserve_matrix_scratch(plan_, *training_, scratch_);  // penalties are part of every loss
+        updater_.reserve();  // penalties are part of every loss
     }
     capacity_ = rows;
     backward_ready_ = backward, probe_ready_ = probe;
@@ -287,7 +281,7 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
             w.each(panels(rows), [&](int64_t p) { pack_rows(i, x, rows, o.in, p, p + 1, 0, o.in); });
             w.sync();
         }
-        const Tiles cut = tiles(o.out);
+        const Tiles cut = tiles_(o.out);
         const int64_t groups = cut.runs >= 4 ? 1 : panels(rows);  // narrow layers are cut by rows too
         w.each(cut.runs * groups, [&](int64_t task) {
             const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);

@@ -65,7 +65,7 @@ void Layerwise<T>::refresh_bf16(const Worker& w) {
     if constexpr (sizeof(T) == 4)
         for (int i = 0; i <= last_; ++i)
             if (op(i).kind == OpKind::dense) {
-                const Tiles cut = tiles(op(i).in);
+                const Tiles cut = tiles_(op(i).in);
                 w.each(cut.runs, [&](int64_t s) {
                     bf16_->refresh(i, parameter(op(i).kernel), cut.begin(cut.run(s)), cut.begin(cut.run(s + 1)));
                 });

@@ -9,7 +9,7 @@
 #include "core/population.h"
 #include "cpu/memberwise/rows.h"
 #include "cpu/simd/kernels.h"
-#include "cpu/slots.h"
+#include "cpu/state.h"
 #include "ops/rng.h"
 
 namespace fd::cpu {

@@ -9,8 +9,9 @@
 namespace fd::cpu {
 
 template <class T>
-Curvature<T>::Curvature(const Plan& plan, const State<T>& state, const Layerwise<T>& wide, const Training& training)
-    : plan_(plan), state_(state), layerwise_(wide), training_(training), k_(kernels_of<T>(isa())),
+Curvature<T>::Curvature(const Plan& plan, const State<T>& state, const Layerwise<T>& layerwise,
+                        const Training& training)
+    : plan_(plan), state_(state), layerwise_(layerwise), training_(training), k_(kernels_of<T>(isa())),
       last_(int(plan.ops.size()) - 1), places_(plan.tensors.size(), -1) {
     for (int tensor : plan.trainable) {
         places_[size_t(tensor)] = size_;

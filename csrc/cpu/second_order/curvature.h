@@ -10,7 +10,7 @@ namespace fd::cpu {
 template <class T>
 class Curvature {
 public:
-    Curvature(const Plan& plan, const State<T>& state, const Layerwise<T>& wide, const Training& training);
+    Curvature(const Plan& plan, const State<T>& state, const Layerwise<T>& layerwise, const Training& training);
 
     void begin(int64_t rows, const double* v);  // for batches of at most so many rows; v: all trainable tensors, flat
     // out += the product of a batch that has been through Layerwise::forward with Pass::inference, `total` rows in the data.
