@@ -5,14 +5,20 @@
 
 #include "core/slots.h"
 #include "core/trainer.h"
+#include "cpu/input_statistics.h"
 #include "cpu/memory.h"
 
 namespace fd::cpu {
 
 template <class T>
 struct State {  // what a net is made of and what training has made of it
+    explicit State(const Plan& plan) : input_statistics(plan) {
+        parameters.reserve(plan.parameters);
+        gradients.reserve(plan.parameters);
+        statistics.reserve(plan.statistics);
+    }
     Buffer<T> parameters, statistics, gradients;
-    Buffer<double> input_statistics;
+    InputStatistics input_statistics;
     std::vector<Buffer<T>> slots;
     int64_t step = 0;
 };

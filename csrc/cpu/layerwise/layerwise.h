@@ -48,7 +48,6 @@ public:
     }
     // Of the op's output; of the pre-activation of a dense op once backward() has been through it.
     T* gradient_at(int op) const { return d(op); }
-    void prepare_input();  // by one worker, after the statistics were set
     void weights_changed() { stale_ = true; }
 
 private:
@@ -126,7 +125,6 @@ private:
     bool backward_ready_ = false, probe_ready_ = false;
     std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
     Buffer<T> x_, y_, probabilities_, activity_;
-    Buffer<double> input_inverse_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_;
     std::unique_ptr<Bf16Operands> bf16_;          // or none: products are in T

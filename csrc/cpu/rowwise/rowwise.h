@@ -69,7 +69,7 @@ private:
     bool backward_ready_ = false;
     std::vector<Group> groups_;
     std::vector<const T*> parts_;
-    Buffer<double> input_inverse_, row_weights_, row_metric_;
+    Buffer<double> row_weights_, row_metric_;
     Buffer<T> targets_, seen_, row_;
     std::vector<RowwiseOp<T>> row_ops_;
     Buffer<int32_t> labels_;
