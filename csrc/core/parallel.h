@@ -53,7 +53,7 @@ struct Worker {
 // for members that are not running and may be slower than one thread alone. Waiting that goes on for several windows is
 // reason to try; then the steps a second of both decide, and the team is tried again from time to time. One hiccup is no
 // reason: a virtual machine has many. Results do not depend on the team, so this changes nothing but the time.
-class TeamSize {
+class ThreadCount {
 public:
     // What was learned stays from one run to the next, which may be short; another team, or other steps, start afresh.
     void resume(int wanted, double work);

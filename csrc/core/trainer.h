@@ -10,6 +10,9 @@
 
 namespace fd {
 
+// How often a long run calls tick().
+inline constexpr std::chrono::milliseconds tick_interval{100};
+
 // Walks the batches of consecutive epochs.
 class Cursor {
 public:
@@ -48,6 +51,8 @@ struct Cadence {
 // When the probes of one call of train() are taken. Asked before every step, told after it.
 class ProbeSchedule {
 public:
+    static constexpr int64_t most_rows = 256;  // of a probe, spread evenly over the data
+    static constexpr double cost = 0.015;      // the fraction of a step's time that probes may add
     void begin(const TrainRequest&);
     int64_t most(int64_t steps) const { return cadence_.most(steps) + 2; }  // the first step's, and one of a broken one
     bool due() const { return until_ == 1; }                                // whether a probe follows the next step

@@ -13,8 +13,9 @@ bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool 
             const bool finished_above = i < last_ && op(i + 1).kind == OpKind::dense;
             if (!finished_above) {
                 const Slices columns(op(i).out);
-                w.each(columns.count,
-                       [&](int64_t s) { dense_finish(i, b.x, b.rows, pass, columns.begin(s), columns.end(s)); });
+                w.each(columns.count, [&](int64_t s) {
+                    apply_activation_gradient(i, b.x, b.rows, pass, columns.begin(s), columns.end(s));
+                });
                 w.sync();
             }
             dense_backward(w, i, b.x, b.rows, pass, finished_above, update && updates_early());
@@ -29,7 +30,7 @@ bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool 
 // From the gradient of a dense op's output to that of its pre-activation, in place, and to the gradients of bias and
 // slope, for columns c0 … c1 and all rows.
 template <class T>
-void Layerwise<T>::dense_finish(int i, const T* x, int64_t rows, Pass pass, int64_t c0, int64_t c1) {
+void Layerwise<T>::apply_activation_gradient(int i, const T* x, int64_t rows, Pass pass, int64_t c0, int64_t c1) {
     const Op& o = op(i);
     const int64_t cols = c1 - c0;
     T* grad = d(i) + c0;
@@ -45,14 +46,6 @@ void Layerwise<T>::dense_finish(int i, const T* x, int64_t rows, Pass pass, int6
     if (o.bias >= 0) k_.column_sums(grad, gradient(o.bias) + c0, o.out, rows, cols);
 }
 
-template <class T>
-void Layerwise<T>::pack_backward(int i, const T* x, int64_t rows, int64_t c0, int64_t c1, int64_t s, int64_t runs) {
-    const int64_t cols = op(i).out;
-    if (packs_rows_backward(i, rows)) pack_rows(i, d(i), rows, cols, 0, panels(rows), c0, c1);
-    if (packs_columns_backward(i, rows)) pack_columns(i, d(i), rows, cols, c0, c1);
-    if (bf16_) pair_inputs(i, x, rows, s, runs);
-}
-
 // A task owns rows i0 … i1 of the kernel: for them it makes the input's gradient, finishes and packs it for the dense op
 // below, makes the kernel's gradient and updates the kernel. Nobody else reads those rows, so there is no barrier in between.
 template <class T>
@@ -60,20 +53,20 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
                                   bool update) {
     const Op& o = op(i);
     const T* x = output(i - 1, x0, pass);
-    const bool passes = passes_gradient(i), finishes = passes && op(i - 1).kind == OpKind::dense;
+    const bool passes = walk(pass)[i].passes_gradient, finishes = passes && op(i - 1).kind == OpKind::dense;
     const T *weights = parameter(o.kernel), *grad = d(i);
-    const bool by_rows = packs_rows_backward(i, rows), by_columns = packs_columns_backward(i, rows);
+    const bool by_rows = products_.packs_rows_backward(i, rows), by_columns = products_.packs_columns_backward(i, rows);
     if (!packed && (by_rows || by_columns)) {
-        const Tiles columns = tiles_(o.out);
+        const Tiles columns = products_.tiles(o.out);
         w.each(columns.runs, [&](int64_t s) {
-            pack_backward(i, x, rows, columns.begin(columns.run(s)), columns.begin(columns.run(s + 1)), s,
-                          columns.runs);
+            products_.pack_backward(i, x, grad, rows, columns.begin(columns.run(s)), columns.begin(columns.run(s + 1)),
+                                    s, columns.runs);
         });
         w.sync();
     }
-    const Tiles cut = tiles_(o.in);
-    T* mine =
-        tile_gradients_.get() + cut.runs * w.id / w.team * tiles_.tile() * plan_.widest;  // of the worker's first run
+    const Tiles cut = products_.tiles(o.in);
+    T* mine = tile_gradients_.get() +
+              cut.runs * w.id / w.team * products_.tile() * plan_.widest;  // of the worker's first run
     w.each(cut.runs, [&](int64_t s) {
         const int64_t t0 = cut.run(s), t1 = cut.run(s + 1), i0 = cut.begin(t0), i1 = cut.begin(t1), n = i1 - i0;
         if (passes) {
@@ -83,11 +76,11 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
                      o.in);
             else
                 for (int64_t t = t0; t < t1; ++t)
-                    for (int64_t p = 0; p < panels(rows); ++p)
-                        input_gradient_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, below);
+                    for (int64_t p = 0; p < products_.panels(rows); ++p)
+                        products_.input_gradient_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, below);
             if (finishes) {
-                dense_finish(i - 1, x0, rows, pass, i0, i1);
-                pack_backward(i - 1, output(i - 2, x0, pass), rows, i0, i1, s, cut.runs);
+                apply_activation_gradient(i - 1, x0, rows, pass, i0, i1);
+                products_.pack_backward(i - 1, output(i - 2, x0, pass), below, rows, i0, i1, s, cut.runs);
             }
         }
         if (update) updater_.begin_part(o.kernel, s);
@@ -100,7 +93,7 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
         for (int64_t t = t0; t < t1; ++t) {
             const int64_t r0 = cut.begin(t), r1 = cut.begin(t + 1);
             T* g = update ? mine : gradient(o.kernel) + r0 * o.out;
-            kernel_gradient(i, x, rows, r0, r1, g, update);
+            products_.kernel_gradient(i, x, rows, r0, r1, g, update);
             if (update) update_tile(i, r0, r1, g, s);
         }
     });
@@ -109,12 +102,11 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
 template <class T>
 void Layerwise<T>::update_tile(int i, int64_t r0, int64_t r1, const T* g, int64_t part) {
     const Op& o = op(i);
-    const int64_t step = bf16_ ? 2 : r1 - r0;
+    const int64_t step = products_.has_copies() ? 2 : r1 - r0;
     for (int64_t r = r0; r < r1; r += step, g += step * o.out) {
         const int64_t n = std::min(step, r1 - r);
         updater_.update_part(o.kernel, r * o.out, n * o.out, g, part);
-        if constexpr (sizeof(T) == 4)
-            if (bf16_) bf16_->refresh(i, parameter(o.kernel), r, r + n);
+        products_.refresh(i, r, r + n);
     }
 }
 
@@ -211,9 +203,9 @@ template <class T>
 void Layerwise<T>::update(const Worker& w) {
     if (updates_early()) return updater_.update_vectors(w);  // kernels are done
     updater_.update_all(w);
-    if (!bf16_) return;
+    if (!products_.has_copies()) return;
     w.sync();
-    refresh_bf16(w);
+    products_.refresh(w);
 }
 
 #define FD_INSTANTIATE(T)                                                             \

@@ -28,12 +28,11 @@ int64_t label_at(const View& y, int64_t row) {
 
 template <class T>
 Layerwise<T>::Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater)
-    : plan_(plan), state_(state), updater_(updater), k_(kernels_of<T>(isa())), tiles_(plan),
+    : plan_(plan), state_(state), updater_(updater), k_(kernels_of<T>(isa())), products_(plan, state),
       last_(int(plan.ops.size()) - 1) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
-    if (plan.bf16) bf16_ = std::make_unique<Bf16Operands>(plan);
     make_walks();
     // a chunk's activations should stay in the caches
     chunk_rows_ = std::clamp<int64_t>(131072 / plan.widest, 64, 4096);
@@ -57,20 +56,14 @@ void Layerwise<T>::configure(const Training* training) {
 
 template <class T>
 void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
-    if (bf16_ && stale_) parallel(1, [&](const Worker& w) { refresh_bf16(w); });
+    if (products_.stale()) parallel(1, [&](const Worker& w) { products_.refresh(w); });
     if (rows <= capacity_ && (backward_ready_ || !backward) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);
     backward |= backward_ready_, probe |= probe_ready_;
     x_.reserve(rows * plan_.inputs);
-    if (bf16_) {
-        bf16_->reserve(rows, backward);
-    } else {
-        for (Buffer<T>& side : row_panels_) side.reserve(panels(rows) * k_.panel * plan_.widest);
-        for (Buffer<T>& side : column_panels_)
-            if (backward) side.reserve(rows * panels(plan_.widest) * k_.panel);
-    }
+    products_.reserve(rows, backward);
     if (backward && updater_.kfac()) updater_.kfac()->reserve(rows);
-    if (backward) tile_gradients_.reserve(Tiles::most_runs * tiles_.tile() * plan_.widest);
+    if (backward) tile_gradients_.reserve(Tiles::most_runs * products_.tile() * plan_.widest);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
@@ -229,7 +222,7 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
             k_.bias_activation(elementwise, T(o.alpha), slope ? slope + c0 : nullptr, b, z + at, a + at, o.out, r1 - r0,
                                c1 - c0);
     };
-    if (!packs_forward(i, rows)) {
+    if (!products_.packs_forward(i, rows)) {
         auto tile = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
             gemm(Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out, T(0),
                  z + r0 * o.out + c0, o.out);
@@ -242,19 +235,21 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
             else tile(cut.begin(s), cut.end(s), 0, o.out);
         });
     } else {
-        if (!packs_next(i - 1, rows)) {
-            w.each(panels(rows), [&](int64_t p) { pack_rows(i, x, rows, o.in, p, p + 1, 0, o.in); });
+        if (!products_.packs_next(i - 1, rows)) {
+            w.each(products_.panels(rows),
+                   [&](int64_t p) { products_.pack_rows(i, x, rows, o.in, p, p + 1, 0, o.in); });
             w.sync();
         }
-        const Tiles cut = tiles_(o.out);
-        const int64_t groups = cut.runs >= 4 ? 1 : panels(rows);  // narrow layers are cut by rows too
+        const Tiles cut = products_.tiles(o.out);
+        const int64_t groups = cut.runs >= 4 ? 1 : products_.panels(rows);  // narrow layers are cut by rows too
         w.each(cut.runs * groups, [&](int64_t task) {
             const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);
-            const int64_t p0 = task / cut.runs, p1 = groups == 1 ? panels(rows) : p0 + 1;
+            const int64_t p0 = task / cut.runs, p1 = groups == 1 ? products_.panels(rows) : p0 + 1;
             for (int64_t t = t0; t < t1; ++t)
-                for (int64_t p = p0; p < p1; ++p) output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
+                for (int64_t p = p0; p < p1; ++p) products_.output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
             finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
-            if (packs_next(i, rows)) pack_rows(i + 1, a, rows, o.out, p0, p1, cut.begin(t0), cut.begin(t1));
+            if (products_.packs_next(i, rows))
+                products_.pack_rows(i + 1, a, rows, o.out, p0, p1, cut.begin(t0), cut.begin(t1));
         });
     }
     if (act == ops::Activation::softmax) {
@@ -385,7 +380,7 @@ void Layerwise<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_
     } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !form.fused) {
         if (top.has_activity())
             k_.penalty(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
-        k_.softmax_backward(outputs, l.d, rows, cols);  // mixes columns, so it is not left to dense_finish
+        k_.softmax_backward(outputs, l.d, rows, cols);  // mixes columns, so it is not left to apply_activation_gradient
     }
     if (t.metrics.empty() || pass == Pass::probe) return;
     const T* seen = outputs;

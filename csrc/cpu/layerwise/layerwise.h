@@ -7,7 +7,7 @@
 
 #include "core/parallel.h"
 #include "core/walk.h"
-#include "cpu/layerwise/bf16_operands.h"
+#include "cpu/layerwise/products.h"
 #include "cpu/simd/kernels.h"
 #include "cpu/state.h"
 #include "cpu/updater.h"
@@ -48,7 +48,7 @@ public:
     }
     // Of the op's output; of the pre-activation of a dense op once backward() has been through it.
     T* gradient_at(int op) const { return d(op); }
-    void weights_changed() { stale_ = true; }
+    void weights_changed() { products_.weights_changed(); }
 
 private:
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
@@ -60,46 +60,19 @@ private:
     }
     T* d(int i) const { return d_[size_t(i + 1)].get(); }  // gradient of op i's output
 
-    // Whether a product of ours beats BLAS: its panels (columns of them) are well filled, packing is paid back by many
-    // `outputs` to a panel, and a panel (k long) stays in the second-level cache.
-    bool worth_packing(int64_t columns, int64_t outputs, int64_t k) const {
-        return bf16_ || (columns * 4 >= k_.panel && outputs >= 64 && k <= 2048);
-    }
-    int64_t panels(int64_t n) const { return (n + k_.panel - 1) / k_.panel; }
-    bool packs_forward(int i, int64_t rows) const { return worth_packing(rows, op(i).out, op(i).in); }
-    // Whether op i leaves its output packed for op i + 1, each worker the columns it has made.
-    bool packs_next(int i, int64_t rows) const {
-        return i >= 0 && i < last_ && op(i).kind == OpKind::dense && op(i + 1).kind == OpKind::dense &&
-               packs_forward(i, rows) && packs_forward(i + 1, rows);
-    }
-    bool passes_gradient(int i) const { return walk(Pass::train)[i].passes_gradient; }  // as in any pass
-    bool packs_rows_backward(int i, int64_t rows) const {
-        return passes_gradient(i) && worth_packing(rows, op(i).in, op(i).out);
-    }
     const T* values(int op, const T* x) const { return op < 0 ? x : out_[size_t(op)].get(); }  // of an op that computes
-    bool packs_columns_backward(int i, int64_t rows) const { return worth_packing(op(i).out, op(i).in, rows); }
     void make_walks();
-    void pack_rows(int i, const T* a, int64_t rows, int64_t cols, int64_t p0, int64_t p1, int64_t c0, int64_t c1);
-    void pack_columns(int i, const T* a, int64_t rows, int64_t cols, int64_t c0, int64_t c1);
-    void pair_inputs(int i, const T* x, int64_t rows, int64_t s, int64_t runs);
-    // What the backward products of op i read: of its output's gradient columns c0 … c1, of its input the share of a run.
-    void pack_backward(int i, const T* x, int64_t rows, int64_t c0, int64_t c1, int64_t s, int64_t runs);
     void update_tile(int i, int64_t r0, int64_t r1, const T* g, int64_t part);
-    void refresh_bf16(const Worker&);  // after the weights have changed outside of backward
-    // Parts of the three products: for columns (or rows) of the kernel from the first to the last given, and panel p.
-    void output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p, T* z);
-    void input_gradient_tile(int i, int64_t rows, int64_t r0, int64_t r1, int64_t p, T* below);
     void dense_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void batch_norm_forward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update_statistics);
     void layer_norm_forward(const Worker&, int i, const T* x, int64_t rows);
     void probabilities_of(const T* logits, T* out, int64_t rows) const;
     void loss_of_rows(const Batch<T>&, Pass, int64_t r0, int64_t r1);
-    void dense_finish(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1);
+    void apply_activation_gradient(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1);
     void dense_backward(const Worker&, int i, const T* x, int64_t rows, Pass, bool packed, bool update);
     void other_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
     NormBlock<T> norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const;
-    void kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, T* out, bool fetch);
 
     // A barrier at which worker 0 asks the poll; `place` tells the barriers of a step apart, so that a worker that is late
     // cannot take the next answer for this one's.
@@ -116,7 +89,7 @@ private:
     State<T>& state_;
     Updater<T>& updater_;
     const Kernels<T>& k_;
-    const Tiling<T> tiles_;
+    DenseProducts<T> products_;
     const Training* training_ = nullptr;
     int last_ = 0;
     std::vector<Walk> walks_;  // one a Pass
@@ -127,10 +100,7 @@ private:
     Buffer<T> x_, y_, probabilities_, activity_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_;
-    std::unique_ptr<Bf16Operands> bf16_;          // or none: products are in T
-    bool stale_ = true;                           // bf16_ lags behind the weights
-    Buffer<T> row_panels_[2], column_panels_[2];  // packed operands of the layer at work, and of the next
-    Buffer<T> tile_gradients_;                    // of the tile at work, for each run of tiles
+    Buffer<T> tile_gradients_;  // of the tile at work, for each run of tiles
 };
 
 }  // namespace fd::cpu

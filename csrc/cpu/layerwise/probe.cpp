@@ -19,17 +19,18 @@ Probe<T>::Probe(const Plan& plan, State<T>& state, Layerwise<T>& layerwise, Upda
 template <class T>
 int64_t Probe<T>::period(int64_t rows, int64_t batch, bool rowwise) const {
     // In nanoseconds, about: only the ratio counts. Fitted to one core (Zen 4, AVX-512).
-    const double taken = double(std::min(most_rows, rows)), units = double(width_) / ProbeRecords::numbers_per_unit;
+    const double taken = double(std::min(ProbeSchedule::most_rows, rows)),
+                 units = double(width_) / ProbeRecords::numbers_per_unit;
     const double parameters = double(plan_.parameters), flops = plan_.step_flops, work = flops * double(batch);
     const double step = rowwise ? 300 + work / 60 + parameters : 3000 + work / 90 + parameters;
     const double row = 60 + flops / 60 + 2.5 * units + 2 * double(plan_.inputs);
-    const double share = rowwise && step < 1e5 ? 0.04 : 0.015;
-    return int64_t(std::ceil((taken * row + 4 * parameters) / (step * share)));
+    const double fraction = rowwise && step < 1e5 ? 0.04 : ProbeSchedule::cost;
+    return int64_t(std::ceil((taken * row + 4 * parameters) / (step * fraction)));
 }
 
 template <class T>
 void Probe<T>::begin(const TrainRequest& r, ProbeRecords& records) {
-    rows_ = std::min(most_rows, r.train.rows());
+    rows_ = std::min(ProbeSchedule::most_rows, r.train.rows());
     layerwise_.reserve(rows_, true, true);
     before_.reserve(plan_.parameters);
     top_.reserve(rows_ * plan_.outputs);

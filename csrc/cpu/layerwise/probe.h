@@ -10,8 +10,6 @@ namespace fd::cpu {
 template <class T>
 class Probe {
 public:
-    static constexpr int64_t most_rows = 256;  // spread evenly over the data
-
     Probe(const Plan& plan, State<T>& state, Layerwise<T>& layerwise, Updater<T>& updater);
 
     // After how many steps of `batch` rows one probe has cost 1.5 % of their time; 4 % if a step is short (rowwise path, below

@@ -115,7 +115,7 @@ public:
         std::vector<int64_t> finished(static_cast<size_t>(groups_));
         LaneWatch watch(threads, groups_ * r.epochs, r.tick);
         parallel(threads, [&](const Worker& w) {
-            const NoSubnormals quick;
+            const FlushSubnormals flush;
             LaneScratch<T>& s = scratch[size_t(w.id)];
             for (int64_t g; (g = watch.next(groups_)) >= 0;) {
                 if (!any_active(r, g)) {
@@ -397,7 +397,7 @@ private:
         const std::function<bool(double)> tick = [&](double) { return poll && poll(); };
         LaneWatch watch(threads, groups_, tick);
         parallel(threads, [&](const Worker& w) {
-            const NoSubnormals quick;
+            const FlushSubnormals flush;
             LaneScratch<T>& s = scratch[size_t(w.id)];
             for (int64_t g; (g = watch.next(groups_)) >= 0;) {
                 LaneBlock<T> b = block_of(g, program, s);
