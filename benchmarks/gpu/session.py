@@ -240,9 +240,9 @@ def nets(session: Session) -> Found:
 def tests(session: Session) -> Found:
     """The tests of the CUDA engine, every skip a failure; on the emulator where there is no GPU."""
     report = session.out / "tests.xml"
-    chosen = [ROOT / "tests", "--ignore", ROOT / "tests" / "peers", "--require-cuda", "-k", "cuda"]
+    chosen = [ROOT / "tests", "--ignore", ROOT / "tests" / "peers", "--require-cuda", "-m", "cuda"]
     if session.dry:
-        emulated = (f"--emulated-cuda={session.emulated}", "-k", "cuda") if session.emulated else ()
+        emulated = (f"--emulated-cuda={session.emulated}", "-m", "cuda") if session.emulated else ()
         chosen = [ROOT / "tests" / "parity" / "test_parity_runs.py", *emulated]
     report.unlink(missing_ok=True)
     if installed("pytest-xdist") and not session.dry:
