@@ -1,4 +1,4 @@
-"""The GPU benchmark does on a CPU all that can be done there: the same work everywhere, and goals told as they are."""
+"""The GPU benchmark does on a CPU all that can be done there: the same work everywhere, and goals reported as they are."""
 
 from __future__ import annotations
 
@@ -184,7 +184,7 @@ def test_the_gate_is_before_the_clock(tmp_path: Path) -> None:
     assert "libraries" not in alone and alone["unavailable"]["fastdense"].startswith("nobody is there")
 
 
-def test_who_loses_its_process_takes_nobody_along(tmp_path: Path) -> None:
+def test_a_process_that_dies_ends_no_other(tmp_path: Path) -> None:
     crew, result = driven(tmp_path, {**AGREED, "torch-graph-16": 0.5}, lost=("torch-graph",))
     assert result["unavailable"]["torch-graph"] == "CUDA error in torch-graph"
     assert set(result["libraries"]) == {"fastdense", "torch", "torch-graph-16"}
@@ -328,7 +328,7 @@ def fake_result() -> dict[str, Any]:
     return {**found, "goals": report.goals(found)}
 
 
-def test_goals_are_told_by_their_worst_case() -> None:
+def test_goals_are_judged_by_their_worst_case() -> None:
     found = fake_result()["goals"]
     assert [(goal["rival"], goal["verdict"], len(goal["measured"]), goal["cases"]) for goal in found] == [
         ("torch-graph", "missed in 1 of 2", 2, 4),
