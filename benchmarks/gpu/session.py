@@ -280,7 +280,7 @@ def benchmark(session: Session, name: str, seconds: float, *options: str) -> Fou
     if not path.is_file():
         raise RuntimeError(done.last_line)
     result = json.loads(path.read_text(encoding="utf-8"))
-    verdicts = {f"{goal['text']}, {goal['rival']}": [goal["worst"], goal["verdict"]] for goal in result["goals"]}
+    verdicts = {f"{goal['text']}, {goal['baseline']}": [goal["worst"], goal["verdict"]] for goal in result["goals"]}
     found: Found = {"cases": len(result["cases"]), "not_run": result["not_run"], "goals": verdicts}
     if not done.ok:
         raise Trouble(f"exit code {done.code}: the log names what was left out", found)

@@ -20,9 +20,7 @@ pytestmark = pytest.mark.usefixtures("gpu")
 
 def emulated(gpu: Any) -> Any:
     if not gpu.EMULATED:
-        pytest.skip(
-            "only the emulator counts accesses, and only there can memory size and thread order be set"
-        )
+        pytest.skip("only the emulator counts accesses, and only there can memory size and thread order be set")
     return gpu
 
 

@@ -1,4 +1,4 @@
-"""In the host's process: nothing of it is changed, and fastdense works beside other libraries, in threads and after fork."""
+"""The host's process: nothing in it is changed, and fastdense works beside others, in threads and after fork."""
 
 from __future__ import annotations
 
