@@ -151,8 +151,9 @@ std::string described(const Access& a, const char* what) {
 void report(const Access& a, bool a_writes, const Access& b, bool b_writes, bool shared) {
     if (!race.empty()) return;
     race = std::string("race in ") + (shared ? "shared" : "device") +
-           " memory: " + described(a, a_writes ? "written" : "read") + ", then " + described(b, b_writes ? "written" : "read") +
-           (a.work == b.work ? "" : ", in another launch") + "; nothing puts the two in an order";
+           " memory: " + described(a, a_writes ? "written" : "read") + ", then " +
+           described(b, b_writes ? "written" : "read") + (a.work == b.work ? "" : ", in another launch") +
+           "; nothing puts the two in an order";
 }
 
 Access access_now(const void* place) {

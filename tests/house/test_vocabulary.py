@@ -66,9 +66,7 @@ NOT_YET: dict[str, set[str]] = {
         r"dealt out",
         r"shares? of",
     },
-    "docs": {r"told", r"dear", r"shares? of"},
-    "README.md": {r"(?:whoever|somebody(?:'s)?)"},
-    "CHANGELOG.md": {r"(?:whoever|somebody(?:'s)?)", r"shares? of"},
+    "docs": {r"shares? of"},
     "examples": {r"told", r"shares? of"},
 }
 
