@@ -91,7 +91,7 @@ EXCEPTIONS = {
 }
 
 
-# simd/kernels.cpp fills the table of kernels from the paths that have them; simd/kernels.h declares it, with their tasks.
+# simd/kernels.cpp fills the table of kernels from the paths that have them; simd/kernels.h declares it.
 TABLE = {"cpu/simd/kernels.cpp": "cpu/layerwise/kernels_", "cpu/simd/kernels.h": "cpu/memberwise/lanes.h"}
 
 
