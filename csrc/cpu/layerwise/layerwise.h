@@ -7,6 +7,7 @@
 
 #include "core/parallel.h"
 #include "core/walk.h"
+#include "cpu/layerwise/output_loss.h"
 #include "cpu/layerwise/products.h"
 #include "cpu/simd/kernels.h"
 #include "cpu/state.h"
@@ -20,7 +21,7 @@ public:
     Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater);
 
     void configure(const Training* training);
-    // Makes room for batches of `rows`, for backward and for Pass::probe if asked. The only method that allocates.
+    // Makes room for batches of `rows`, for backward and for Pass::probe if asked. No other method of a step allocates.
     void reserve(int64_t rows, bool backward, bool probe = false);
     int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
 
@@ -41,12 +42,12 @@ public:
     // After Pass::probe: what the activation of the op got, and what it gave; `room` is for the outputs if the loss is fused.
     const T* pre_activation(int op, const T* x) const;
     const T* probed_output(const Worker&, int op, const Batch<T>&, T* room) const;
-    // Asks `poll` (or nobody, if null) between ops. Steps that may be left half-way update nothing before all gradients are there.
+    // Calls `poll`, unless it is null, between ops. Steps that may be interrupted update nothing before all gradients are there.
     void watch(const Poll* poll) {
         poll_ = poll;
         stopped_at_.store(-1, std::memory_order_relaxed);
     }
-    // Of the op's output; of the pre-activation of a dense op once backward() has been through it.
+    // dL/d(output) of the op; after backward(), dL/d(pre-activation) for dense ops.
     T* gradient_at(int op) const { return d(op); }
     void weights_changed() { products_.weights_changed(); }
 
@@ -67,19 +68,17 @@ private:
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void batch_norm_forward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update_statistics);
     void layer_norm_forward(const Worker&, int i, const T* x, int64_t rows);
-    void probabilities_of(const T* logits, T* out, int64_t rows) const;
-    void loss_of_rows(const Batch<T>&, Pass, int64_t r0, int64_t r1);
     void apply_activation_gradient(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1);
     void dense_backward(const Worker&, int i, const T* x, int64_t rows, Pass, bool packed, bool update);
     void other_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
     NormBlock<T> norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const;
 
-    // A barrier at which worker 0 asks the poll; `place` tells the barriers of a step apart, so that a worker that is late
+    // A barrier at which worker 0 calls the poll; `point` distinguishes the barriers of a step, so that a worker that is late
     // cannot take the next answer for this one's.
-    bool stops(const Worker& w, int place) {
-        if (poll_ && w.first() && (*poll_)()) stopped_at_.store(place, std::memory_order_relaxed);
+    bool stops(const Worker& w, int point) {
+        if (poll_ && w.first() && (*poll_)()) stopped_at_.store(point, std::memory_order_relaxed);
         w.sync();
-        return stopped_at_.load(std::memory_order_relaxed) == place;
+        return stopped_at_.load(std::memory_order_relaxed) == point;
     }
     bool updates_early() const { return !updater_.needs_all_gradients() && !poll_; }
 
@@ -90,16 +89,16 @@ private:
     Updater<T>& updater_;
     const Kernels<T>& k_;
     DenseProducts<T> products_;
+    OutputLoss<T> loss_;
     const Training* training_ = nullptr;
     int last_ = 0;
     std::vector<Walk> walks_;  // one a Pass
-    bool wants_probabilities_ = false;
     int64_t capacity_ = 0, chunk_rows_ = 0;
     bool backward_ready_ = false, probe_ready_ = false;
     std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
-    Buffer<T> x_, y_, probabilities_, activity_;
+    Buffer<T> x_, y_;
     Buffer<int32_t> labels_;
-    Buffer<double> weights_, row_loss_, row_metric_;
+    Buffer<double> weights_;
     Buffer<T> tile_gradients_;  // of the tile at work, for each run of tiles
 };
 

@@ -32,7 +32,7 @@ public:
     }
     const T* by_row(int i, int64_t r) const {
         return by_column(i) + r * plan_.ops[size_t(i)].out;
-    }                                                     // along its columns
+    }  // along its columns
     const T* inputs(int, const T* x) const { return x; }  // of op i, for sums along the rows of the batch
     void pack_inputs(int, const T*, int64_t, int64_t, int64_t) const {}
     void pack_rows(const T* a, int64_t ld, int64_t rows, int64_t k, T* panel) const {

@@ -46,8 +46,8 @@ struct LaneScratch {
     LaneOrder order;
 };
 
-// Numbers below the normal range count as 0 in this thread while this lives: a net that has learned all there is has
-// gradients that small, and the processor takes many times as long for them.
+// While this lives, subnormal numbers count as 0 in this thread: a net that has converged has gradients that small, and they
+// cost the processor many times as long.
 class FlushSubnormals {
 public:
 #ifdef __SSE2__
@@ -63,7 +63,7 @@ private:
     unsigned before_ = 0;
 };
 
-// Groups are handed out one by one; worker 0 looks for the caller's wish to stop, also while it waits for the others.
+// Groups are handed out one by one; worker 0 calls tick(), also while it waits for the others.
 class LaneWatch {
 public:
     LaneWatch(int threads, int64_t total, const std::function<bool(double)>& tick)

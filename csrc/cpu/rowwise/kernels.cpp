@@ -356,19 +356,12 @@ void add_gradients(T* into, const T* const* parts, int count, int64_t n) {
 
 template <class T>
 constexpr RowwiseKernels<T> rowwise_table() {
-    RowwiseKernels<T> k{};
-    k.order = epoch_order;
-    k.run[0] = run<1, T>, k.run[1] = run<2, T>;
-    k.one_row = one_row<T>;
-    k.finite = finite<T>;
-    k.add_gradients = add_gradients<T>;
-    k.lanes_per_vector = Pack<T>::width;
-    return k;
+    return {epoch_order, {run<1, T>, run<2, T>}, one_row<T>, finite<T>, add_gradients<T>, Pack<T>::width};
 }
 extern const RowwiseKernels<float> rowwise_f32;
 extern const RowwiseKernels<double> rowwise_f64;
-constexpr RowwiseKernels<float> rowwise_f32 = rowwise_table<float>();
-constexpr RowwiseKernels<double> rowwise_f64 = rowwise_table<double>();
+const RowwiseKernels<float> rowwise_f32 = rowwise_table<float>();
+const RowwiseKernels<double> rowwise_f64 = rowwise_table<double>();
 
 // clang-format off
 }  // namespace isa_...

@@ -89,7 +89,7 @@ void Rowwise<T>::reserve(int64_t rows, bool backward, bool resident) {
         if (!training_->metrics.empty()) {
             if (training_->sparse()) labels_.reserve(rows);
             else targets_.reserve(rows * plan_.outputs);
-            seen_.reserve(rows * plan_.outputs);
+            predictions_.reserve(rows * plan_.outputs);
             row_metric_.reserve(rows * int64_t(training_->metrics.size()));
         }
     }
@@ -219,7 +219,7 @@ void Rowwise<T>::run(const Worker& w, const Dataset& data, int64_t rows, const R
             job.row_weights = row_weights_.get();
             if (metrics) {
                 job.row_labels = labels_.get(), job.row_targets = targets_.get();
-                job.seen = seen_.get();
+                job.seen = predictions_.get();
             }
         }
         RowwiseOp<T>& top = g.ops.back();
@@ -257,7 +257,7 @@ void Rowwise<T>::run(const Worker& w, const Dataset& data, int64_t rows, const R
 template <class T>
 void Rowwise<T>::measure(const Dataset& data, int64_t first, int64_t end) {
     LossRows<T> l;
-    l.p = seen_.get() + first * plan_.outputs;
+    l.p = predictions_.get() + first * plan_.outputs;
     l.y = training_->sparse() ? nullptr : targets_.get() + first * plan_.outputs;
     l.labels = training_->sparse() ? labels_.get() + first : nullptr;
     l.weights = data.weights ? row_weights_.get() + first : nullptr;
@@ -317,7 +317,7 @@ double Rowwise<T>::add_to_totals(int64_t rows, double* totals) {
             weight = 0;
             for (int64_t r = 0; r < rows; ++r) weight += row_weights_[r];
         }
-        add_metrics(t, seen_.get(), t.sparse() ? nullptr : targets_.get(), labels_.get(),
+        add_metrics(t, predictions_.get(), t.sparse() ? nullptr : targets_.get(), labels_.get(),
                     weighted_ ? row_weights_.get() : nullptr, rows, plan_.outputs, row_metric_.get(), capacity_, weight,
                     totals + 2);
     }

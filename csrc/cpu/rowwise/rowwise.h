@@ -22,7 +22,7 @@ public:
     bool takes(int64_t rows) const;  // whether this path is the faster one for batches of so many rows
     // Room for batches of `rows`. `resident`: until the next call every batch is the same whole data set.
     void reserve(int64_t rows, bool backward, bool resident = false);
-    int groups(int64_t rows) const;  // how many threads may share a batch
+    int groups(int64_t rows) const;  // the most threads that can work on a batch
 
     void gradients(const Worker&, const Dataset&, int64_t rows, const RowOrder&);  // of train_step, in each group
     void update(const Worker&);
@@ -70,10 +70,10 @@ private:
     std::vector<Group> groups_;
     std::vector<const T*> parts_;
     Buffer<double> row_weights_, row_metric_;
-    Buffer<T> targets_, seen_, row_;
+    Buffer<T> targets_, predictions_, row_;
     std::vector<RowwiseOp<T>> row_ops_;
     Buffer<int32_t> labels_;
-    int active_groups_ = 0;  // that had rows in the batch at hand
+    int active_groups_ = 0;  // that had rows in the current batch
     bool weighted_ = false;
     bool resident_ = false;  // the batch is the data set: its panels are made once and kept
 };

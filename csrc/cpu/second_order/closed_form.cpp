@@ -24,7 +24,7 @@ ClosedForm<T>::ClosedForm(const Plan& plan, const State<T>& state, Layerwise<T>&
     }
 }
 
-// Numbers near 0 lose no digits when the mean's part is taken off their products at the end.
+// Numbers near 0 lose no digits when the mean's part is subtracted from their products at the end.
 template <class T>
 void ClosedForm<T>::shift_by_mean(const T* h, int64_t rows) {
     for (int64_t r = 0; r < rows; ++r)

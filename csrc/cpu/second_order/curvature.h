@@ -24,7 +24,7 @@ private:
     };
     void run(Task& task, const Batch<T>& b, double total, int64_t r0, int64_t r1);
     void curve_loss(const Batch<T>& b, double total, int64_t r0, int64_t r1, const T* tangent, T* out) const;
-    void slope(int i, const Batch<T>& b, int64_t r0, int64_t rows, T* values) const;
+    void apply_derivative(int i, const Batch<T>& b, int64_t r0, int64_t rows, T* values) const;
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
     const T* statistic(int tensor) const { return state_.statistics.get() + plan_.tensors[size_t(tensor)].offset; }
     const T* parameter(int tensor) const { return state_.parameters.get() + plan_.tensors[size_t(tensor)].offset; }

@@ -37,7 +37,7 @@ public:
 
 private:
     template <class F>
-    void each_tensor(F&& body) const;  // body(its place in the flat vector, tensor)
+    void each_tensor(F&& body) const;  // body(its offset in the flat vector, tensor)
     // body(worker, batch, its first row) for every chunk, after forward and loss; false: the poll said stop
     template <class F>
     bool each_chunk(Pass pass, F&& body);
