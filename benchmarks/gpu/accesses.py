@@ -23,7 +23,7 @@ __all__ = ["NETS", "Net", "Place", "main", "places"]
 
 @dataclass(frozen=True)
 class Net:
-    """A net, its data and the way it is to take through the device."""
+    """A net, its data and its path through the engine."""
 
     widths: tuple[int, ...]
     rows: int
