@@ -69,7 +69,7 @@ def test_demo(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     shown = fastdense("demo", "--data", "digits", "--no-plot", cwd=tmp_path)
     assert "scikit-learn's handwritten digits: 1437 for training, 360 for testing" in shown
-    accuracy = float(re.findall(r"([\d.]+) % of the test digits are recognised", shown)[0])
+    accuracy = float(re.findall(r"([\d.]+) % of the test digits are classified correctly", shown)[0])
     assert accuracy >= 95
     rows = re.findall(
         r"^(fastdense|NumPy \S+|PyTorch \S+) +([\d.e+]+) +([\d.e+]+) ms +([\d.]+) % +([\d.]+)(.*)", shown, re.M
@@ -87,7 +87,7 @@ def test_demo(tmp_path: Path) -> None:
 def test_demo_writes_a_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     shown = fastdense("demo", "--data", "digits", "--epochs", "2", "--plot", "loss.png", cwd=tmp_path)
-    assert "The loss as a picture: loss.png" in shown
+    assert "Plot of the loss: loss.png" in shown
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
