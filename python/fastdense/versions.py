@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from .engine import native
+
 __all__ = ["build_config", "show_versions"]
 
 # Optional libraries that fastdense works with.
@@ -17,9 +19,7 @@ OPTIONAL = ("torch", "jax", "keras", "scikit-learn", "scipy", "pandas", "matplot
 
 def build_config() -> dict[str, str]:
     """Build of fastdense and its choices on this machine: instruction set, BLAS, threads, compiler flags, commit."""
-    from . import _core
-
-    return {"version": fastdense_version(), **_core.build_info()}
+    return {"version": fastdense_version(), **native.build_info()}
 
 
 def show_versions() -> None:
