@@ -108,7 +108,7 @@ def test_demo_without_the_data_says_so(tmp_path: Path) -> None:
     shown = fastdense(
         "demo", "--data", "mnist", cwd=tmp_path, code=1, FASTDENSE_DATA="", XDG_CACHE_HOME=str(tmp_path), **OFFLINE
     )
-    assert "\nfastdense demo: MNIST is not on this machine, and http" in shown and "\nWhat to do" in shown
+    assert "\nfastdense demo: MNIST is not on this machine, and http" in shown and "\nDo one of the following" in shown
     assert "Traceback" not in shown
 
 
