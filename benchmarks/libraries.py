@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-import fastdense as fd
 from fastdense.cli import baselines
 from fastdense.cli.baselines import Floats, Task
+from fastdense.cli.model import compile_model, make_model
 
 Orders = Sequence[NDArray[np.intp]]
 
