@@ -32,21 +32,6 @@ class Trainer(Protocol):
     def train(self, orders: Any) -> Sequence[float]: ...
 
 
-def make_model(task: Task, device: str = "cpu", **options: Any) -> fd.Model:
-    """The net of a task in fastdense, compiled; `options` are more arguments of `Model`."""
-    layers = [fd.Dense(units, activation=task.hidden) for units in task.widths[1:-1]]
-    layers.append(fd.Dense(task.widths[-1], activation=task.output if task.loss == "mse" else "softmax"))
-    model = fd.Model(layers, inputs=task.widths[0], seed=task.seed, dtype=task.dtype, device=device, **options)
-    compile_model(model, task)
-    return model
-
-
-def compile_model(model: fd.Model, task: Task) -> None:
-    """Set loss and optimizer, with a new optimizer state."""
-    optimizer = {"adam": fd.Adam, "rmsprop": fd.RMSprop, "sgd": fd.SGD}[task.optimizer](task.learning_rate)
-    model.compile(optimizer, "mse" if task.loss == "mse" else "sparse_categorical_crossentropy")
-
-
 class FastdenseTrainer:
     """One `fit` of as many epochs as asked for: what is timed is what a user calls. It makes the orders itself."""
 

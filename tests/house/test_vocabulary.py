@@ -64,8 +64,6 @@ NOT_YET: dict[str, set[str]] = {
         r"dealt out",
         r"shares? of",
     },
-    "docs": {r"shares? of"},
-    "examples": {r"told", r"shares? of"},
 }
 
 
