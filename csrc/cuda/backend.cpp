@@ -69,102 +69,9 @@ public:
     }
 
     TrainOutcome train(const TrainRequest& request) override {
-        require_training(request.train);
-        const int64_t batch = std::min(request.batch_size, request.train.rows());
-        const bool fuses = may_fuse_ && fused_.takes(plan_, training_, batch);
-        if (!fuses) layers_.reserve(batch, true);
-        if (request.validation) layers_.reserve(std::min(layers_.chunk_rows(), request.validation->rows()), false);
-        const Feed feed = feed_of(request.train, batch, train_data_, request.goes_on, request.threads);
-        Ledger ledger(request, width(), running_);
-        ProbeRecords probes;
-        ProbeSchedule schedule;
-        const bool probing = request.probe_level.has_value();
-        if (probing) {
-            schedule.begin(request);
-            probes.width = ProbeRecords::width_of(plan_);
-        }
-        Cursor cursor(request, plan_.seed), booked(request, plan_.seed);
-        bool stop = request.steps == 0, drain = false;  // drain: nothing new is started, what is under way counts
-        std::optional<ProbeRecord> broken;
-        auto book = [&](Round& round) {
-            const double* totals = rounds_.results(round);
-            for (int64_t i = 0; i < round.steps && !stop; ++i, totals += layers_.totals_width()) {
-                if (booked.starts_epoch()) ledger.start_epoch();
-                const double loss = add_to(ledger.running(), totals, booked.rows());
-                ++state_.step;
-                if (booked.ends_epoch()) ledger.finish_epoch();
-                const bool asked = ledger.step_done(loss);
-                if (request.stop_on_nan && !std::isfinite(loss)) {
-                    stop = true;  // later steps have changed nothing
-                    if (probing) broken = ProbeRecord{state_.step, booked.epoch(), ProbeRecord::always, 0, -1};
-                } else drain |= asked;
-                booked.advance();
-            }
-            round.steps = 0;
-        };
-        const int64_t first_step = state_.step;
-        int64_t issued = 0;
-        bool fresh = true, validated = false;
-        while (!stop && !drain && issued < request.steps) {
-            Round& round = rounds_.next();
-            book(round);
-            if (stop || drain) break;
-            bool validate = false;
-            std::optional<ProbeRecord> probe;
-            for (; round.steps < feed.steps && issued < request.steps && !validate && !probe; ++issued, ++round.steps) {
-                StepRecord r;
-                r.first = cursor.first(), r.rows = cursor.rows(), r.order = cursor.order(),
-                r.shuffled = !cursor.in_order();
-                r.step = first_step + issued;
-                r.learning_rate = request.learning_rates[issued];
-                const double rate = r.learning_rate * (training_.muon() ? training_.hyper.adam_lr_ratio : 1);
-                r.rule = ops::prepare_step(training_.rule(), training_.hyper, rate, r.step + 1);
-                round.records.get()[round.steps] = r;
-                round.rows[size_t(round.steps)] = cursor.rows();
-                validate = request.validation && cursor.ends_epoch();
-                if (probing) probe = schedule.follows(cursor, first_step + issued + 1, false);
-                cursor.advance();
-            }
-            feed.fill(round);
-            rounds_.begin(round, fresh);
-            fresh = false;
-            auto run = [&](int64_t from, int64_t to) {
-                if (from == to) return;
-                if (fuses)
-                    fused_.train(plan_, training_, state_, feed.shape, rounds_.steps(), to - from, request.stop_on_nan);
-                else graphs_.enqueue(round, from, to, feed.shape, batch, request.stop_on_nan);
-            };
-            run(0, round.steps - bool(probe));
-            if (probe) {
-                keep_weights();
-                run(round.steps - 1, round.steps);
-            }
-            rounds_.end(round);
-            if (!validate && !probe) continue;
-            book(rounds_.other());
-            book(round);
-            if (probe && state_.step == probe->step) take_probe(*probe, request, true, probes), broken.reset();
-            if (stop || drain) break;
-            if (!validate) continue;
-            if (!evaluate_rows(*request.validation, ledger.validation_row(), request.poll, validation_data_, validated,
-                               request.threads)) {
-                ledger.interrupt(true);
-                drain = true;
-            }
-            validated = true;  // its data is on the device now
-        }
-        if (!stop) {
-            Round& last = rounds_.next();
-            book(last);  // the older of the two
-            book(rounds_.other());
-        }
-        stream_.synchronize();
-        rounds_.forget();
-        if (broken) take_probe(*broken, request, false, probes);
-        if (drain) ledger.interrupt(false);
-        TrainOutcome outcome = ledger.finish();
-        outcome.probes = std::move(probes);
-        return outcome;
+        TrainingRun run(*this, request);
+        while (run.goes_on()) run.next_round();
+        return run.finish();
     }
 
     // So that probes take about 1.5 % of the time, from the work alone: a seed gives the same ones on every GPU. In microseconds,
@@ -228,6 +135,154 @@ private:
         BatchShape shape;
         int64_t steps = 1;                 // of a round, at most
         std::function<void(Round&)> fill;  // writes into the round's records where its rows lie
+    };
+    // One call of train(). A round's steps are booked (their totals added up, in order) when its turn comes again, while the
+    // other round is at work; a validation or a probe waits for all steps before it, so it ends its round.
+    class TrainingRun {
+    public:
+        TrainingRun(CudaBackend& backend, const TrainRequest& request)
+            : b_((backend.require_training(request.train), backend)), request_(request),
+              batch_(std::min(request.batch_size, request.train.rows())),
+              wholenet_(b_.may_fuse_ && b_.fused_.takes(b_.plan_, b_.training_, batch_)), feed_(reserve()),
+              ledger_(request, b_.width(), b_.running_), issued_(request, b_.plan_.seed),
+              booked_(request, b_.plan_.seed), first_step_(b_.state_.step), stopped_(request.steps == 0) {
+            if (!request.probe_level) return;
+            schedule_.begin(request);
+            probes_.width = ProbeRecords::width_of(b_.plan_);
+        }
+
+        bool goes_on() const { return !stopped_ && !draining_ && issued_steps_ < request_.steps; }
+
+        void next_round() {
+            Round& round = b_.rounds_.next();
+            book(round);
+            if (stopped_ || draining_) return;
+            const Pause pause = issue(round);
+            launch(round, pause);
+            if (!pause.validate && !pause.probe) return;
+            book(b_.rounds_.other());
+            book(round);
+            if (pause.probe && b_.state_.step == pause.probe->step) {
+                b_.take_probe(*pause.probe, request_, true, probes_);
+                broken_.reset();
+            }
+            if (pause.validate && !stopped_ && !draining_) validate();
+        }
+
+        TrainOutcome finish() {
+            if (!stopped_) {
+                Round& older = b_.rounds_.next();
+                book(older);
+                book(b_.rounds_.other());
+            }
+            b_.stream_.synchronize();
+            b_.rounds_.forget();
+            if (broken_) b_.take_probe(*broken_, request_, false, probes_);
+            if (draining_) ledger_.interrupt(false);
+            TrainOutcome outcome = ledger_.finish();
+            outcome.probes = std::move(probes_);
+            return outcome;
+        }
+
+    private:
+        struct Pause {  // what follows a round's last step
+            bool validate = false;
+            std::optional<ProbeRecord> probe;
+        };
+
+        Feed reserve() {
+            Layers<T>& layers = b_.layers_;
+            if (!wholenet_) layers.reserve(batch_, true);
+            if (request_.validation) layers.reserve(std::min(layers.chunk_rows(), request_.validation->rows()), false);
+            return b_.feed_of(request_.train, batch_, b_.train_data_, request_.goes_on, request_.threads);
+        }
+
+        // Writes the records of the round's steps.
+        Pause issue(Round& round) {
+            Pause pause;
+            const Training& training = b_.training_;
+            while (round.steps < feed_.steps && issued_steps_ < request_.steps && !pause.validate && !pause.probe) {
+                StepRecord r;
+                r.first = issued_.first(), r.rows = issued_.rows(), r.order = issued_.order(),
+                r.shuffled = !issued_.in_order();
+                r.step = first_step_ + issued_steps_;
+                r.learning_rate = request_.learning_rates[issued_steps_];
+                const double rate = r.learning_rate * (training.muon() ? training.hyper.adam_lr_ratio : 1);
+                r.rule = ops::prepare_step(training.rule(), training.hyper, rate, r.step + 1);
+                round.records.get()[round.steps] = r;
+                round.rows[size_t(round.steps)] = issued_.rows();
+                pause.validate = request_.validation && issued_.ends_epoch();
+                if (request_.probe_level) pause.probe = schedule_.follows(issued_, r.step + 1, false);
+                issued_.advance();
+                ++issued_steps_, ++round.steps;
+            }
+            feed_.fill(round);
+            return pause;
+        }
+
+        void launch(Round& round, const Pause& pause) {
+            b_.rounds_.begin(round, fresh_);
+            fresh_ = false;
+            auto steps = [&](int64_t from, int64_t to) {
+                if (from == to) return;
+                if (wholenet_)
+                    b_.fused_.train(b_.plan_, b_.training_, b_.state_, feed_.shape, b_.rounds_.steps(), to - from,
+                                    request_.stop_on_nan);
+                else b_.graphs_.enqueue(round, from, to, feed_.shape, batch_, request_.stop_on_nan);
+            };
+            steps(0, round.steps - bool(pause.probe));
+            if (pause.probe) {
+                b_.keep_weights();
+                steps(round.steps - 1, round.steps);
+            }
+            b_.rounds_.end(round);
+        }
+
+        void book(Round& round) {
+            const double* totals = b_.rounds_.results(round);
+            for (int64_t i = 0; i < round.steps && !stopped_; ++i, totals += b_.layers_.totals_width()) {
+                if (booked_.starts_epoch()) ledger_.start_epoch();
+                const double loss = b_.add_to(ledger_.running(), totals, booked_.rows());
+                ++b_.state_.step;
+                if (booked_.ends_epoch()) ledger_.finish_epoch();
+                const bool asked_to_stop = ledger_.step_done(loss);
+                if (request_.stop_on_nan && !std::isfinite(loss)) {
+                    stopped_ = true;
+                    if (request_.probe_level)
+                        broken_ = ProbeRecord{b_.state_.step, booked_.epoch(), ProbeRecord::always, 0, -1};
+                } else {
+                    draining_ |= asked_to_stop;
+                }
+                booked_.advance();
+            }
+            round.steps = 0;
+        }
+
+        void validate() {
+            if (!b_.evaluate_rows(*request_.validation, ledger_.validation_row(), request_.poll, b_.validation_data_,
+                                  validated_, request_.threads)) {
+                ledger_.interrupt(true);
+                draining_ = true;
+            }
+            validated_ = true;
+        }
+
+        CudaBackend& b_;
+        const TrainRequest& request_;
+        const int64_t batch_;
+        const bool wholenet_;  // one launch for many steps, else layer by layer
+        const Feed feed_;
+        Ledger ledger_;
+        ProbeRecords probes_;
+        ProbeSchedule schedule_;
+        Cursor issued_, booked_;
+        const int64_t first_step_;
+        int64_t issued_steps_ = 0;
+        std::optional<ProbeRecord> broken_;  // of the step whose loss was not finite
+        bool stopped_;                       // at that step: later ones have changed nothing
+        bool draining_ = false;              // no new steps are issued; those already issued count
+        bool fresh_ = true;                  // nothing was launched yet
+        bool validated_ = false;             // so the validation data is on the device
     };
     int64_t width() const { return training_.totals(plan_.outputs); }
 
