@@ -1,4 +1,4 @@
-// fastdense._cuda: the same engines on the GPU, loaded when somebody asks for one.
+// fastdense._cuda: the engines on the GPU, imported at the first use of a CUDA device.
 #include "bindings/lowered.h"
 #include "cuda/fused_mlp/fused_mlp.h"
 #include "cuda/layerwise/lt_library.h"
@@ -37,7 +37,7 @@ py::dict device_info() {
     return out;
 }
 
-// How the fused kernel would go about it, for tests and benchmarks.
+// The whole-net kernel's plan for a net, for tests and benchmarks.
 py::dict fused_plan(const py::dict& program, const py::dict& training, int64_t batch_rows, bool alone) {
     const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
     const Training t = training_of(training);

@@ -23,7 +23,7 @@ class CudaBackend final : public Backend {
 public:
     CudaBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, Precision precision)
         : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, precision, stream_),
-          fused_(stream_), may_fuse_(precision == Precision::full), loader_(stream_), rounds_(stream_),
+          wholenet_(stream_), may_use_wholenet_(precision == Precision::full), loader_(stream_), rounds_(stream_),
           probe_rounds_(stream_), graphs_(layers_, rounds_, stream_) {
         stream_.clear(state_.parameters, plan_.parameters);
         stream_.clear(state_.statistics, plan_.statistics);
@@ -64,7 +64,7 @@ public:
         state_.step = 0;
         configured_ = true;
         layers_.configure(&training_);
-        fused_.forget();
+        wholenet_.forget();
         running_.assign(size_t(width()), 0.0);
     }
 
@@ -131,7 +131,7 @@ public:
     }
 
 private:
-    struct Feed {  // how the rows of steps get to the device
+    struct Feed {  // how the rows of steps reach the device
         BatchShape shape;
         int64_t steps = 1;                 // of a round, at most
         std::function<void(Round&)> fill;  // writes into the round's records where its rows lie
@@ -143,8 +143,8 @@ private:
         TrainingRun(CudaBackend& backend, const TrainRequest& request)
             : b_((backend.require_training(request.train), backend)), request_(request),
               batch_(std::min(request.batch_size, request.train.rows())),
-              wholenet_(b_.may_fuse_ && b_.fused_.takes(b_.plan_, b_.training_, batch_)), feed_(reserve()),
-              ledger_(request, b_.width(), b_.running_), issued_(request, b_.plan_.seed),
+              uses_wholenet_(b_.may_use_wholenet_ && b_.wholenet_.suits(b_.plan_, b_.training_, batch_)),
+              feed_(reserve()), ledger_(request, b_.width(), b_.running_), issued_(request, b_.plan_.seed),
               booked_(request, b_.plan_.seed), first_step_(b_.state_.step), stopped_(request.steps == 0) {
             if (!request.probe_level) return;
             schedule_.begin(request);
@@ -192,7 +192,7 @@ private:
 
         Feed reserve() {
             Layers<T>& layers = b_.layers_;
-            if (!wholenet_) layers.reserve(batch_, true);
+            if (!uses_wholenet_) layers.reserve(batch_, true);
             if (request_.validation) layers.reserve(std::min(layers.chunk_rows(), request_.validation->rows()), false);
             return b_.feed_of(request_.train, batch_, b_.train_data_, request_.goes_on, request_.threads);
         }
@@ -225,9 +225,9 @@ private:
             fresh_ = false;
             auto steps = [&](int64_t from, int64_t to) {
                 if (from == to) return;
-                if (wholenet_)
-                    b_.fused_.train(b_.plan_, b_.training_, b_.state_, feed_.shape, b_.rounds_.steps(), to - from,
-                                    request_.stop_on_nan);
+                if (uses_wholenet_)
+                    b_.wholenet_.train(b_.plan_, b_.training_, b_.state_, feed_.shape, b_.rounds_.steps(), to - from,
+                                       request_.stop_on_nan);
                 else b_.graphs_.enqueue(round, from, to, feed_.shape, batch_, request_.stop_on_nan);
             };
             steps(0, round.steps - bool(pause.probe));
@@ -270,7 +270,7 @@ private:
         CudaBackend& b_;
         const TrainRequest& request_;
         const int64_t batch_;
-        const bool wholenet_;  // one launch for many steps, else layer by layer
+        const bool uses_wholenet_;  // one launch for many steps, else layer by layer
         const Feed feed_;
         Ledger ledger_;
         ProbeRecords probes_;
@@ -293,18 +293,16 @@ private:
         return std::clamp<int64_t>(int64_t(4e10 / flops), 1, std::min<int64_t>(by_totals, 1024));
     }
 
-    Feed feed_of(const Dataset& data, int64_t rows, Resident& home, bool may_be_there, int threads) {
+    Feed feed_of(const Dataset& data, int64_t rows, Resident& resident, bool unchanged, int threads) {
         Feed feed;
         feed.shape = shape_of(data, true);
         feed.steps = round_steps(rows);
-        const bool there = may_be_there && home.holds(data);
-        if (there || data.x.on_device || Resident::fits(data)) {
-            const Placed at = there ? home.where() : home.place(data, loader_, threads);
-            feed.fill = [at](Round& round) {
-                for (int64_t i = 0; i < round.steps; ++i) set(round.records.get()[i], at);
-            };
+        const bool reuse = unchanged && resident.holds(data);
+        if (reuse || data.x.on_device || Resident::fits(data)) {
+            const DeviceRows at_device = reuse ? resident.rows() : resident.load(data, loader_, threads);
+            feed.fill = [at_device](Round& round) { set(round, at_device); };
         } else {
-            home.free();
+            resident.free();
             const int64_t row_bytes =
                 Loader::bytes(data.x, 1) + (data.y ? Loader::bytes(data.y, 1) : 0) + (data.weights ? 8 : 0);
             const int64_t room = std::min(int64_t(32) << 20, free_memory() / 8);
@@ -318,16 +316,19 @@ private:
                     for (int64_t k = 0; k < round.rows[size_t(i)]; ++k) order.push_back(r.row(k));
                     r.first = first, r.shuffled = false;
                 }
-                const Placed at = blocks_.place(
+                const DeviceRows at_device = blocks_.load(
                     data, int64_t(order.size()), [&](int64_t i) { return order[size_t(i)]; }, rounds_.turn(), loader_,
                     threads);
-                for (int64_t i = 0; i < round.steps; ++i) set(round.records.get()[i], at);
+                set(round, at_device);
             };
         }
         rounds_.reserve(feed.steps, layers_.totals_width());
         return feed;
     }
-    static void set(StepRecord& r, const Placed& at) { r.x = at.x, r.y = at.y, r.weights = at.weights; }
+    static void set(StepRecord& r, const DeviceRows& at) { r.x = at.x, r.y = at.y, r.weights = at.weights; }
+    static void set(Round& round, const DeviceRows& at) {
+        for (int64_t i = 0; i < round.steps; ++i) set(round.records.get()[i], at);
+    }
 
     // Steps of `rows` rows in a row, in order.
     void prepare(Round& round, int64_t total, int64_t steps, int64_t rows, int64_t first = 0) {
@@ -362,11 +363,11 @@ private:
         StepRecord r;
         r.step = state_.step;
         if (train_data_.holds(request.train)) {
-            set(r, train_data_.where());
+            set(r, train_data_.rows());
             r.over = n, r.count = rows;
         } else {
             probe_blocks_.reserve(request.train, rows);
-            set(r, probe_blocks_.place(request.train, rows, [&](int64_t i) { return i * n / rows; }, 0, loader_, 1));
+            set(r, probe_blocks_.load(request.train, rows, [&](int64_t i) { return i * n / rows; }, 0, loader_, 1));
         }
         round.records.get()[0] = r;
         probe_rounds_.begin(round, true);
@@ -384,10 +385,10 @@ private:
     }
 
     // Totals of a whole data set in inference mode; false if the poll said stop.
-    bool evaluate_rows(const Dataset& data, double* totals, const Poll& poll, Resident& home, bool may_be_there,
+    bool evaluate_rows(const Dataset& data, double* totals, const Poll& poll, Resident& resident, bool unchanged,
                        int threads) {
         const int64_t n = data.rows(), chunk = std::min(layers_.chunk_rows(), n);
-        const Feed feed = feed_of(data, chunk, home, may_be_there, threads);
+        const Feed feed = feed_of(data, chunk, resident, unchanged, threads);
         for (int64_t first = 0; first < n; first += feed.steps * chunk) {
             Round& round = rounds_.next();
             prepare(round, n, feed.steps, chunk, first);
@@ -399,9 +400,9 @@ private:
                 layers_.evaluate_step(rounds_.steps(), shape);
             }
             rounds_.end(round);
-            const double* found = rounds_.results(round);
-            for (int64_t i = 0; i < round.steps; ++i, found += layers_.totals_width())
-                add_to(totals, found, round.rows[size_t(i)]);
+            const double* results = rounds_.results(round);
+            for (int64_t i = 0; i < round.steps; ++i, results += layers_.totals_width())
+                add_to(totals, results, round.rows[size_t(i)]);
             round.steps = 0;
             if (poll && poll()) return false;
         }
@@ -474,8 +475,8 @@ private:
     Training training_;
     bool configured_ = false;
     Layers<T> layers_;
-    FusedNet<T> fused_;
-    const bool may_fuse_;  // its products do not round their operands
+    FusedNet<T> wholenet_;
+    const bool may_use_wholenet_;  // its products do not round their operands
     Loader loader_;
     Rounds rounds_, probe_rounds_;
     DeviceBuffer<T> before_;  // weights before the step that is probed

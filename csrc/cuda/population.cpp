@@ -1,5 +1,5 @@
-// Many nets of one shape on the GPU, all in one launch of the fused kernel. Launches are cut by steps so that the caller can look
-// in; what a net learns does not depend on where.
+// A population on the GPU: all nets in one launch of the whole-net kernel. Launches are limited to some steps so that the caller
+// can interrupt; results do not depend on where.
 #include "core/population.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace fd::cuda {
 namespace {
 
-// How much work the next launch gets, so that one takes about `wanted` seconds.
+// Adapts the work of a launch so that it runs for about `wanted` seconds.
 class Pace {
 public:
     Pace(int64_t first, int64_t most) : count_(std::clamp<int64_t>(first, 1, most)), most_(most) {}
@@ -121,7 +121,7 @@ public:
         for (int64_t i = 0; i < starts_; ++i)
             if (!r.active || r.active[i]) which.push_back(int32_t(i));
         FusedTables<T>& tables = tables_for(FusedMode::train, batch);
-        const Placed at = resident(train_data_, r.train, r.threads);
+        const DeviceRows at = resident(train_data_, r.train, r.threads);
         FusedNets<T> nets = nets_for(r.train, r.start_weights);
         nets.nets = int64_t(which.size());
         tables.fill(nets, nets.nets);
@@ -185,7 +185,7 @@ public:
     void evaluate(const Dataset& data, const double* weights, int threads, const Poll& poll, double* losses) override {
         require_training(data);
         FusedTables<T>& tables = tables_for(FusedMode::evaluate, data.rows());
-        const Placed at = resident(once_, data, threads);
+        const DeviceRows at = resident(once_, data, threads);
         FusedNets<T> nets = nets_for(data, weights);
         losses_.reserve(starts_);
         nets.losses = losses_.get(), nets.loss_stride = starts_;
@@ -210,7 +210,7 @@ public:
         Dataset data;
         data.x = x;
         FusedTables<T>& tables = tables_for(FusedMode::predict, x.rows);
-        const Placed at = resident(once_, data, threads);
+        const DeviceRows at = resident(once_, data, threads);
         FusedNets<T> nets = nets_for(data, nullptr);
         const int64_t row_bytes = plan_.outputs * int64_t(sizeof(T)),
                       rows = std::clamp<int64_t>(most_output / row_bytes, 1, x.rows);
@@ -251,18 +251,18 @@ private:
             t.batch = -1;
             t.set(plan_fused(plan_, training, mode, false, batch, int(sizeof(T)), fused_device()), stream_);
             if (!t.plan.why_not.empty())
-                throw InvalidArgument("these nets cannot work together on the GPU: " + t.plan.why_not);
+                throw InvalidArgument("these nets cannot run together on the GPU: " + t.plan.why_not);
             t.batch = batch;
         }
         return t;
     }
 
-    Placed resident(Resident& home, const Dataset& data, int threads) {
+    DeviceRows resident(Resident& data_on_device, const Dataset& data, int threads) {
         if (!Resident::fits(data))
             throw OutOfMemory("the data of a population must fit in the GPU's memory; use fewer rows, or device='cpu'");
-        return home.place(data, loader_, threads);
+        return data_on_device.load(data, loader_, threads);
     }
-    static StepRecord record_of(const Placed& at, int64_t rows) {
+    static StepRecord record_of(const DeviceRows& at, int64_t rows) {
         StepRecord record;
         record.x = at.x, record.y = at.y, record.weights = at.weights;
         record.rows = rows;

@@ -18,7 +18,7 @@ struct Room {
     }
 };
 
-// Whether the sign and size of the rounded output tell the slope.
+// Whether the derivative can be computed from the rounded output.
 bool rounded_is_enough(ops::Activation a) {
     return a == ops::Activation::linear || a == ops::Activation::relu || a == ops::Activation::leaky_relu;
 }

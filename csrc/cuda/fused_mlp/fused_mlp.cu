@@ -25,8 +25,8 @@ __device__ __forceinline__ void activate_all(ops::Activation activation, float (
     }
 }
 template <int n>
-__device__ __forceinline__ void multiply_slopes(ops::Activation activation, float (&v)[n], const float (&stored)[n],
-                                                float p) {
+__device__ __forceinline__ void multiply_derivatives(ops::Activation activation, float (&v)[n],
+                                                     const float (&stored)[n], float p) {
     switch (activation) {
 #define FD_CASE(name, functor)                                                                   \
     case ops::Activation::name:                                                                  \
@@ -192,7 +192,7 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
                 l.factor = 1 / double(batch.rows);
                 const double loss = loss_row(kind, l, lanes, true, [&](int c, float g) {
                     const float stored = kept ? kept[r * 16 * last.out_tiles + c] : out[c];
-                    if (there) out[c] = g * activation_slope(last.activation, stored, last.alpha);
+                    if (there) out[c] = g * activation_derivative(last.activation, stored, last.alpha);
                 });
                 if (there && lanes.lane == 0) losses[r] += loss;
             }
@@ -244,16 +244,16 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
                     for (int half = 0; half < 16; half += 8) {
                         const int row = 16 * r + half + lane / 4, col = 16 * c + lane % 4 * 4;
                         float* const own = stage + (half + lane / 4) * stage_ld + lane % 4 * 4;
-                        E* const place = input + row * ld_in + col;
+                        E* const activation = input + row * ld_in + col;
                         float v[4], stored[4];
                         load4(own, v);
                         if (kept) load4(kept + row * 16 * layer.in_tiles + col, stored);
-                        else O::load4(place, stored);
-                        multiply_slopes(below.activation, v, stored, below.alpha);
+                        else O::load4(activation, stored);
+                        multiply_derivatives(below.activation, v, stored, below.alpha);
 #pragma unroll
                         for (int i = 0; i < 4; ++i)
                             if (row >= rows || col + i >= layer.in) v[i] = 0;
-                        O::store4(place, quad(v));
+                        O::store4(activation, quad(v));
                         *reinterpret_cast<float4*>(own) = quad(v);
                     }
                     __syncwarp();

@@ -1,4 +1,4 @@
-// Layers: gradients and updates.
+// Layers: backward pass, updates and probes.
 #include <algorithm>
 #include <cmath>
 
@@ -33,7 +33,7 @@ void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
             continue;
         }
         const bool from_product = i < last_ && op(i + 1).kind == OpKind::dense && finished_by_product(i, pass);
-        const bool as_it_is = finished_by_product(i, pass) && !stored(i, pass);  // nothing to multiply by
+        const bool as_it_is = finished_by_product(i, pass) && !stored(i, pass);  // the derivative is 1 everywhere
         if (!from_product && !as_it_is) finish(i, d(i), d(i), rows, pass);
         dense_backward(i, rows, pass);
     }
@@ -65,7 +65,7 @@ void Layers<T>::finish(int i, const T* from, T* to, int64_t rows, Pass pass) {
 template <class T>
 void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     const Op& o = op(i);
-    fork_.record(stream_);  // its output's gradient is there
+    fork_.record(stream_);  // dL/d(output) is complete
     FD_CUDA(cudaStreamWaitEvent(side_, fork_, 0));
     if (passes_on(i)) {
         const int below = i - 1;

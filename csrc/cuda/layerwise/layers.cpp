@@ -1,4 +1,4 @@
-// Layers: set-up and the way forward. Backward and updates are in backward.cpp.
+// Layers: set-up and forward pass. The backward pass and the updates are in backward.cpp.
 #include "cuda/layerwise/layers.h"
 
 #include <algorithm>
@@ -108,7 +108,8 @@ int64_t Layers<T>::chunk_rows() const {  // enough to fill the GPU, and not too 
 
 template <class T>
 void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
-    const bool fuses = probe ? fuses_ : backward && mlp_ && FusedMlp::worth_it(rows);  // a probe goes layer by layer
+    const bool fuses =
+        probe ? fuses_ : backward && mlp_ && FusedMlp::worth_it(rows);  // probes need every layer's outputs
     if (training_ && backward && !probe && (rows != split_rows_ || fuses != fuses_)) {
         fuses_ = fuses;
         set_splits(rows);

@@ -1,5 +1,5 @@
-// One net, layer by layer: a handful of launches for each op. Everything here only enqueues work, so that it can be captured;
-// sizes are fixed by reserve(), which comes first.
+// Trains one net layer by layer: a handful of kernel launches for each op. All methods only enqueue work, so that it can be
+// captured in a graph; reserve() fixes the sizes and must be called first.
 #pragma once
 #include <vector>
 
@@ -19,16 +19,17 @@ public:
 
     void configure(const Training* training);
     void reserve(int64_t rows, bool backward, bool probe = false);  // the only method that allocates
-    int64_t chunk_rows() const;                                     // rows that a pass without backward takes at once
+    int64_t chunk_rows() const;                                     // rows of a forward pass
     int totals_width() const { return totals_width_; }
-    int64_t generation() const { return generation_; }  // changes when captured work is of no use any more
+    int64_t generation() const { return generation_; }  // changes when captured graphs are invalid
 
-    // A whole step, whatever is asked for. `stop_on_nan` as in TrainRequest.
+    // One step each. `stop_on_nan`: as in TrainRequest.
     void train_step(const Steps&, const BatchShape&, bool stop_on_nan);
     void evaluate_step(const Steps&, const BatchShape&);
     void gradient_step(const Steps&, const BatchShape&, bool training);  // whole gradients, see gradient()
     void predict_step(const Steps&, const BatchShape&);  // see output(); end_step() is left to the caller
-    // A probe's way there and back, and its numbers (7 rows for each op), NaN where an op has none; `before`: weights, or null.
+    // Forward and backward pass of a probe, and its statistics (7 rows for each op), NaN where an op has none; `before`: the
+    // weights before the step, or null.
     void probe_step(const Steps&, const BatchShape&, const T* before, double* numbers);
     const T* output(int op, Pass) const;  // of the op, in the pass just made
     const T* gradient(int tensor) const { return at(gradients_, tensor); }
@@ -45,9 +46,9 @@ private:
     ops::Activation activation_of(int i, Pass pass) const {
         return skips_activation(i, pass) ? ops::Activation::linear : op(i).activation;
     }
-    const T* stored(int i, Pass pass) const;  // what the derivative of op i's activation needs; null: nothing
+    const T* stored(int i, Pass pass) const;  // the operand of the activation's derivative (see ops::Needs), or null
     bool passes_on(int i) const { return i > 0 && trains_up_to_[size_t(i - 1)]; }
-    // The product that makes the gradient of dense op i's output finishes it: nothing but the activation's slope is missing.
+    // Whether the product that computes dL/d(output of dense op i) can apply the activation's derivative in its epilogue.
     bool finished_by_product(int i, Pass pass) const;
     int splits(int tensor) const { return tensors_[size_t(tensor)].splits; }
 
@@ -78,7 +79,7 @@ private:
     const Precision precision_;
     const cudaStream_t stream_;
     Products products_;
-    // Gradients of kernels are nobody's next step, so they are made beside the way down.
+    // Weight gradients are off the critical path: they are computed on a side stream, concurrently with backpropagation.
     Stream side_;
     Products side_products_;
     Event fork_, join_;
@@ -88,7 +89,7 @@ private:
     bool combines_ = false, has_penalties_ = false, wants_probabilities_ = false;
     std::vector<bool> trains_up_to_;
     int64_t capacity_ = 0, split_rows_ = 0, generation_ = 0;
-    bool backward_ready_ = false, probe_ready_ = false, fuses_ = false;  // fuses_: gradients are made by mlp_
+    bool backward_ready_ = false, probe_ready_ = false, fuses_ = false;  // fuses_: mlp_ computes the gradients
     std::unique_ptr<FusedMlp> mlp_;                                      // or none
     int64_t losses_ = 0;  // of this step in row_loss_: one a row, or fewer
     std::vector<DeviceBuffer<T>> out_, z_, d_, mean_, inverse_;

@@ -1,5 +1,5 @@
-// Tensor cores by nvcuda::wmma, or by the emulator's stand-in: what operands look like in shared memory, and how float32 numbers
-// get there, rounded.
+// Tensor cores by nvcuda::wmma, or by the emulator's stand-in: the layout of operands in shared memory, and how float32 numbers
+// are rounded into it.
 #pragma once
 #include <cstdint>
 

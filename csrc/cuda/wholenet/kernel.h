@@ -1,4 +1,4 @@
-// The fused kernel: for each of many steps, fetch, forward, loss, backward tile by tile, then the update; see fused.h.
+// The whole-net kernel: for each of many steps, fetch, forward, loss, backward tile by tile, then the update; see plan.h.
 #pragma once
 #include "cuda/runtime/device_data.h"
 #include "cuda/runtime/runtime.h"
@@ -8,7 +8,7 @@ namespace fd::cuda {
 namespace {
 
 template <class T>
-struct Memory {  // of one team; few pointers, for registers are scarce
+struct Memory {  // of one team; few pointers, since registers are scarce
     const FusedProgram& p;
     char* base;
     T* numbers;
@@ -109,7 +109,7 @@ __device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>&
     const LossKind kind{p.loss, p.loss_param, p.label_smoothing, p.from_logits};
     const bool train = p.mode == FusedMode::train;
     Sink<T> top;
-    if (train) top = Sink<T>(p.ops[p.top], b.net->activity_slope);
+    if (train) top = Sink<T>(p.ops[p.top], b.net->activity_factor);
     double sum = 0;
     each_row(b.rows, p.row_lanes, team.thread, team.size, [&](int r, const RowLanes& lanes) {
         LossRow<T> row;
@@ -118,14 +118,14 @@ __device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>&
         else row.label = m.labels()[r];
         row.cols = p.outputs;
         if (weighted) row.weight = m.weights()[r];
-        row.factor = b.net->share;
+        row.factor = b.net->row_fraction;
         const double loss = loss_row(kind, row, lanes, train, [&](int c, T g) {
             if (p.top_gradient >= 0) s[p.top_gradient + r * p.ld_output + c] = g;
             else top.put(s, r, c, g);
         });
         if (lanes.lane == 0) sum += loss;
         if (p.top_gradient < 0) return;
-        // through a softmax that the loss did not take along
+        // through a softmax that is not fused with the loss
         T *a = s + p.output + r * p.ld_output, *d = s + p.top_gradient + r * p.ld_output, total = T(0);
         auto gradient = [&](int c) { return top.active ? d[c] + top.l1 * ops::vsign(a[c]) + top.l2 * a[c] : d[c]; };
         for (int c = lanes.lane; c < p.outputs; c += lanes.width) total += a[c] * gradient(c);
@@ -136,7 +136,7 @@ __device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>&
     return sum;
 }
 
-// What all gradients of a segment are multiplied by to keep to a norm.
+// Factor that clips a segment's gradient to a norm.
 __device__ __forceinline__ double norm_scale(double square, double limit) {
     const double norm = ops::vsqrt(square);
     return norm > limit ? limit / norm : norm == norm ? 1.0 : limit;  // as fmax does, which drops a NaN
@@ -222,19 +222,19 @@ __device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<
     return value;
 }
 
-enum class Shape { warp, block, grid };  // what works on a net
+enum class Shape { warp, block, grid };  // threads that work on a net
 
 template <class T, class Team>
 __device__ __forceinline__ void copy_numbers(T* to, const T* from, int begin, int end, const Team& team) {
     for (int e = begin + team.thread; e < end; e += team.size) to[e] = from[e];
 }
 
-// Blocks share a net: each has the gradient of its own rows, adds up everybody's for its share of the parameters, and
-// changes these. change(begin, end) does that and returns the penalties' value.
+// Blocks share a net: each has the gradient of its own rows, adds up all blocks' for its part of the parameters, and
+// updates these. change(begin, end) does that and returns the penalties' value.
 template <class T, class Team, class F>
-__device__ __forceinline__ void share_step(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m,
-                                           int64_t turn, double (&sums)[sum_count], double (&penalty)[1],
-                                           const Team& team, F change) {
+__device__ __forceinline__ void shared_step(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m,
+                                            int64_t turn, double (&sums)[sum_count], double (&penalty)[1],
+                                            const Team& team, F change) {
     static_assert(sum_count < 8, "a block has eight numbers");
     const int block = int(blockIdx.x), blocks = p.blocks, P = p.parameter_count;
     T *w = m.numbers + p.parameters, *g = m.numbers + p.gradients;
@@ -269,7 +269,7 @@ __device__ __forceinline__ void share_step(const FusedProgram& p, const FusedNet
     }
 }
 
-// The net's numbers between global memory and ours. Padding is 0 and stays so.
+// The net's state from global to shared memory. Padding is 0 and stays so.
 template <class T, class Team>
 __device__ __forceinline__ void bring_in(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots,
                                          int64_t net, bool leader, const Team& team) {
@@ -320,8 +320,8 @@ __device__ __forceinline__ void take_out(const FusedProgram& p, const FusedNets<
 template <class T>
 __device__ __forceinline__ void begin_step(const FusedNets<T>& n, FusedState& state, const StepRecord& step) {
     state.step = &step;
-    state.share = 1 / double(step.rows);
-    state.activity_slope = state.penalty * state.share;
+    state.row_fraction = 1 / double(step.rows);
+    state.activity_factor = state.penalty * state.row_fraction;
     if (!step.shuffled) return;
     if (!n.seeds || step.order.n) state.order = step.order;
     else if (state.order_epoch != step.epoch)
@@ -333,7 +333,7 @@ __device__ __forceinline__ void begin_step(const FusedNets<T>& n, FusedState& st
 template <class T, int N>
 __device__ __forceinline__ void write_losses(const FusedProgram& p, const FusedNets<T>& n, FusedState& state, int64_t i,
                                              const StepRecord& step, const double (&sums)[N], double penalty) {
-    const double loss = sums[0] * state.share;
+    const double loss = sums[0] * state.row_fraction;
     if (n.totals) {
         double* row = n.totals + (state.base + i) * n.width;
         row[0] = loss, row[1] = penalty;
@@ -403,7 +403,7 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
                 if (b.first_tile)  // no rows for this block
                     for (int e = team.thread; e < p.parameter_count; e += team.size) s[p.gradients + e] = T(0);
                 team.sync();
-                share_step(p, n, m, i, sums, penalty, team, changed);
+                shared_step(p, n, m, i, sums, penalty, team, changed);
             } else {
                 penalty[0] = changed(0, p.parameter_count);
             }
@@ -414,7 +414,7 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
                     penalty[0] += state.penalty * (f.l1 * double(ops::vabs(s[e])) + f.l2 * double(s[e]) * double(s[e]));
             }
         }
-        if constexpr (!grid) {  // else they were added up on the way
+        if constexpr (!grid) {  // else shared_step() has added them up
             if (warp || p.metric_count) {
                 team.sums(sums, m.scratch());
             } else {
@@ -424,7 +424,7 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
             }
             if (p.penalties) team.sums(penalty, m.scratch());
         }
-        const double whole = sums[0] * state.share + penalty[0];
+        const double whole = sums[0] * state.row_fraction + penalty[0];
         const bool halts = n.stop_on_nan && !(whole - whole == 0);
         team.sync();  // all have read the state
         if (leader && team.thread == 0) {

@@ -1,4 +1,4 @@
-// What is between the products of a dense layer, over shared memory: activations, normalisations, dropout, and the way through
+// The ops between the products of dense layers, over shared memory: activations, normalisations, dropout, and the passes through
 // all ops forward and backward.
 #pragma once
 #include "cuda/device_rows.h"
@@ -7,7 +7,7 @@
 
 namespace fd::cuda {
 
-// What a team remembers of its net from step to step: in shared memory, for registers are scarce.
+// State of a team's net from step to step: in shared memory, since registers are scarce.
 struct FusedState {
     ops::Shuffle order;
     const StepRecord* step;          // at work
@@ -15,7 +15,7 @@ struct FusedState {
     uint64_t seed;
     const double* own_weights;
     double factor, penalty, epoch_sum;
-    double share, activity_slope;  // of a step: 1 over rows, and that times `penalty`
+    double row_fraction, activity_factor;  // of a step: 1 over rows, and that times `penalty`
 };
 static_assert(sizeof(FusedState) <= fused_state_bytes, "the plan leaves less room");
 
@@ -35,8 +35,8 @@ __device__ __forceinline__ void each_element(int rows, int cols, int thread, int
     }
 }
 
-// to = activation(from), which may be the same place; what backward needs goes to o.keep. Rows are whole: what lies between
-// them is nobody's.
+// to = activation(from), which may be the same array; what backward needs goes to o.keep. Whole rows are
+// written, padding included.
 template <class T>
 __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, int rows, int thread, int size,
                                               bool keeps) {
@@ -57,7 +57,7 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
         for (int e = thread; e < n; e += size) {                                                                   \
             const T z = m[from + e], a = ops::functor::value(z, alpha);                                            \
             m[o.to + e] = a;                                                                                       \
-            if constexpr (heavy_slope(ops::Activation::name))                                                      \
+            if constexpr (expensive_derivative(ops::Activation::name))                                             \
                 if (keeps)                                                                                         \
                     m[o.keep + e] = ops::functor::slope(ops::functor::needs == ops::Needs::output ? a : z, alpha); \
         }                                                                                                          \
@@ -68,7 +68,7 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
     }
 }
 
-// Rows in turn for groups of lanes: f(row, lanes). Whole warps stay together; lanes without a row are beyond all columns.
+// Distributes rows over groups of lanes: f(row, lanes). Whole warps take part; lanes without a row are beyond all columns.
 template <class F>
 __device__ __forceinline__ void each_row(int rows, int width, int thread, int size, F f) {
     for (int base = (thread & ~31) / width; base < rows; base += size / width) {
@@ -120,9 +120,9 @@ __device__ __forceinline__ void batch_norm_forward(const FusedOp& o, T* m, int r
             if (!writes) return;
             T &moving_mean = m[o.mean + c], &moving_variance = m[o.variance + c];
             if (train) {
-                const T keep = T(o.momentum), take = T(1 - o.momentum);
-                moving_mean = take * T(average) + keep * moving_mean;
-                moving_variance = take * T(variance) + keep * moving_variance;
+                const T keep = T(o.momentum), update = T(1 - o.momentum);
+                moving_mean = update * T(average) + keep * moving_mean;
+                moving_variance = update * T(variance) + keep * moving_variance;
             } else {
                 average = double(moving_mean), variance = double(moving_variance);
             }
@@ -262,7 +262,7 @@ __device__ __forceinline__ void backward(const FusedProgram& p, T* m, const Fuse
     for (int i = p.top; i >= 0; --i) {
         const FusedOp& o = p.ops[i];
         const bool passes = o.below >= 0;
-        const Sink<T> below(p.ops[passes ? o.below : i], b.net->activity_slope);
+        const Sink<T> below(p.ops[passes ? o.below : i], b.net->activity_factor);
         auto pass = [&](auto&& f) {  // f(r, c, gradient of the output)
             if (passes)
                 each_element(b.rows, o.out, t, n, [&](int r, int c) { below.put(m, r, c, f(r * o.ld_to + c, c)); });

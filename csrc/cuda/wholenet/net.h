@@ -1,4 +1,4 @@
-// What host code keeps for the fused kernel: a plan, and its tables on the device.
+// Host state of the whole-net kernel: a plan, and its tables on the device.
 #pragma once
 #include <algorithm>
 
@@ -51,8 +51,8 @@ public:
     explicit FusedNet(cudaStream_t stream) : stream_(stream) {}
     void forget() { batch_ = -1; }
 
-    // Whether the fused kernel is the path to take, for batches of so many rows.
-    bool takes(const Plan& plan, const Training& training, int64_t batch) {
+    // Whether to use the whole-net kernel for batches of so many rows.
+    bool suits(const Plan& plan, const Training& training, int64_t batch) {
         if (path() == Path::layers) return false;
         if (path() != planned_) batch_ = -1;
         planned_ = path();

@@ -1,4 +1,4 @@
-// Which nets suit the fused kernel, where their numbers lie in shared memory, and how threads share the work.
+// Which nets suit the whole-net kernel, their layout in shared memory, and how the work is divided among threads.
 #include <algorithm>
 #include <cmath>
 
@@ -149,7 +149,7 @@ private:
             f.to = take(rows_ * f.ld_to);
             const bool prelu = f.activation == ops::Activation::prelu && f.slope >= 0;
             if (train() && prelu && o.kind == OpKind::activation) f.keep = f.from;
-            else if (train() && (prelu || heavy_slope(f.activation))) f.keep = take(rows_ * f.ld_to);
+            else if (train() && (prelu || expensive_derivative(f.activation))) f.keep = take(rows_ * f.ld_to);
             if (o.kind == OpKind::batch_norm) f.cache = take(4 * f.ld_to);
             if (o.kind == OpKind::layer_norm) f.cache = take(2 * rows_);
             if (o.kind == OpKind::residual_end) {
@@ -243,20 +243,20 @@ private:
 std::string why_not(const Plan& plan, const Training* training) {
     if (int(plan.ops.size()) > most_fused_ops) return "it has more than " + std::to_string(most_fused_ops) + " layers";
     if (plan.widest > widest) return "a layer is wider than " + std::to_string(widest);
-    if (plan.bf16) return "products of bfloat16 are made for wide layers";
+    if (plan.bf16) return "bfloat16 products need wide layers";
     for (const Op& o : plan.ops)
         if (o.kind == OpKind::dense && o.matrix_penalty())
             return "there is a penalty on whole matrices (orthogonal or repulsion)";
     if (!training) return "";
     if (plan.trainable.empty()) return "there is nothing to train";
-    if (training->muon()) return "Muon works on whole matrices";
-    if (training->kfac()) return "KFAC works on whole matrices";
-    if (training->full_batch()) return "a full-batch solver goes its own way with each net";
+    if (training->muon()) return "Muon needs whole matrices";
+    if (training->kfac()) return "KFAC needs whole matrices";
+    if (training->full_batch()) return "full-batch optimizers choose a different step for each member";
     const LossForm form(plan, *training);
     if (form.fused && plan.ops.back().has_activity()) return "there is a penalty on the probabilities of a fused loss";
     if (int(training->metrics.size()) > most_fused_metrics) return "there are more than four metrics";
     for (const Metric& m : training->metrics)
-        if (!m.per_row()) return "a metric looks at more than one row";
+        if (!m.per_row()) return "a metric is not a mean over rows";
     return "";
 }
 
@@ -300,7 +300,7 @@ FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode,
         if (score < 0 || !p.bytes || p.bytes > device.bytes) return;
         found.cycles = (mode == FusedMode::train ? found.cycles : double(p.tile_rows) / team) * double(tiles);
         if (!slots_here && p.slot_count) found.cycles += double(p.parameter_count) / team * 8 * p.slot_count / blocks;
-        if (blocks > 1) {  // two barriers, and everybody's gradients and weights through the second-level cache
+        if (blocks > 1) {  // two barriers, and all blocks' gradients and weights through the L2 cache
             const double numbers = double(p.parameter_count);
             found.cycles += 2 * (1500 + 8.0 * blocks) + 40 * numbers / team + 3 * numbers * item * blocks / 3000;
         }

@@ -1,6 +1,6 @@
-// Small nets trained whole, many steps in one launch: a team of threads keeps a net's weights and gradients in shared memory and
-// takes each batch in tiles of rows. A team is a warp (then a block holds several nets) or a block. Nothing is shared between
-// nets and every sum has a fixed order, so results depend neither on the other nets of a launch nor on where a launch ends.
+// Small nets trained by one kernel, many steps in one launch: a team of threads keeps a net's weights and gradients in shared
+// memory and processes each batch in tiles of rows. A team is a warp (then a block holds several nets) or a block. Nets share no
+// state and every sum has a fixed order, so results depend neither on the other nets of a launch nor on where a launch ends.
 #pragma once
 #include <string>
 #include <vector>
@@ -10,8 +10,8 @@
 
 namespace fd::cuda {
 
-// Activations whose slopes are worth keeping: they are made on the way forward.
-constexpr bool heavy_slope(ops::Activation a) {
+// Activations whose derivatives are computed in the forward pass and kept.
+constexpr bool expensive_derivative(ops::Activation a) {
     return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish ||
            a == ops::Activation::softplus;
 }
@@ -22,16 +22,16 @@ constexpr int warps_at_once = sizeof(T) == 4 ? 16 : 12;
 
 enum class FusedMode { train, evaluate, predict };
 
-// Where things lie, in elements of the net's type from the start of a team's shared memory. Matrices of rows have rows of
+// Offsets, in elements of the net's type from the start of a team's shared memory. Matrices of rows have rows of
 // row_length() elements: whole quads, an odd number of them, so that lanes that read quads one below the other meet different
-// banks. The bias of a dense op is one more row of its kernel. Gradients take the place of the values they belong to.
+// banks. The bias of a dense op is one more row of its kernel. Gradients overwrite the values they belong to.
 struct FusedOp {
     OpKind kind = OpKind::dense;
     ops::Activation activation = ops::Activation::linear;  // linear too where a fused loss skips it
     int in = 0, out = 0, number = 0;
     int from = 0, ld_from = 0, to = 0, ld_to = 0;
-    int keep = -1;   // like `to`: slopes of the activation, made on the way forward; prelu's input
-    int below = -1;  // the op whose values `from` holds, if a gradient has to go there
+    int keep = -1;   // like `to`: derivatives of the activation, from the forward pass; prelu's input
+    int below = -1;  // the op whose values `from` holds, if it needs a gradient
     int kernel = -1, ld_kernel = 0, bias = -1, slope = -1;  // parameters; normalisations: gamma, beta in kernel, bias
     int scale = -1, offset = -1, mean = -1, variance = -1;  // statistics
     int cache = -1;                                         // of a normalisation

@@ -1,5 +1,5 @@
 // The three products of a dense layer over shared memory. Each thread makes a tile of 1 or 4 rows by 4 columns in registers and
-// reads quads of 16 bytes: per 64 multiply-adds 8 reads, most of them broadcasts. See fused.h for the layout.
+// reads quads of 16 bytes: per 64 multiply-adds 8 reads, most of them broadcasts. See plan.h for the layout.
 #pragma once
 #include "cuda/runtime/device_math.h"
 #include "cuda/wholenet/plan.h"
@@ -34,30 +34,30 @@ struct Team {
     }
 };
 
-// The slopes that are worth less than keeping them; heavier ones come from op.keep. `stored` is what ops::Needs says.
+// Derivatives that are cheaper to recompute than to keep; the others come from op.keep. `stored`: see ops::Needs.
 template <class T>
-__device__ __forceinline__ T light_slope(ops::Activation a, T stored, T p) {
+__device__ __forceinline__ T cheap_derivative(ops::Activation a, T stored, T p) {
     switch (a) {
-#define FD_LIGHT(name, functor) \
+#define FD_CASE(name, functor) \
     case ops::Activation::name: return ops::functor::slope(stored, p);
-        FD_LIGHT(relu, Relu)
-        FD_LIGHT(leaky_relu, LeakyRelu)
-        FD_LIGHT(prelu, Prelu)
-        FD_LIGHT(relu6, Relu6)
-        FD_LIGHT(elu, Elu)
-        FD_LIGHT(selu, Selu)
-        FD_LIGHT(celu, Celu)
-        FD_LIGHT(softsign, Softsign)
-        FD_LIGHT(tanh, Tanh)
-        FD_LIGHT(sigmoid, Sigmoid)
-        FD_LIGHT(hard_sigmoid, HardSigmoid)
-        FD_LIGHT(exponential, Exponential)
-#undef FD_LIGHT
+        FD_CASE(relu, Relu)
+        FD_CASE(leaky_relu, LeakyRelu)
+        FD_CASE(prelu, Prelu)
+        FD_CASE(relu6, Relu6)
+        FD_CASE(elu, Elu)
+        FD_CASE(selu, Selu)
+        FD_CASE(celu, Celu)
+        FD_CASE(softsign, Softsign)
+        FD_CASE(tanh, Tanh)
+        FD_CASE(sigmoid, Sigmoid)
+        FD_CASE(hard_sigmoid, HardSigmoid)
+        FD_CASE(exponential, Exponential)
+#undef FD_CASE
         default: return T(1);
     }
 }
 
-// What finishes the gradient of an op's output, and puts it in the place of the value it belongs to.
+// Completes dL/d(output) of an op and writes it over the value it belongs to.
 template <class T>
 struct Sink {
     int to = 0, ld = 0, keep = -1, adds[2] = {-1, -1};
@@ -76,11 +76,11 @@ struct Sink {
         if (adds[0] >= 0) g += m[adds[0] + e];
         if (adds[1] >= 0) g += m[adds[1] + e];
         if (active) g += l1 * ops::vsign(v) + l2 * v;
-        if (activation == ops::Activation::prelu) {  // left to the op, which sums up its slope's gradient first
+        if (activation == ops::Activation::prelu) {  // left to the op, which sums up the gradient of its slope first
         } else if (keep >= 0) {
             g *= m[keep + e];
         } else {
-            g *= light_slope(activation, v, alpha);
+            g *= cheap_derivative(activation, v, alpha);
         }
         m[to + e] = g;
     }
@@ -133,7 +133,7 @@ __device__ __forceinline__ void dense_forward(const FusedOp& o, T* m, int rows, 
     }
 }
 
-// Gradient of `from`, = d · kernelᵀ, handed to the op below.
+// Gradient of `from`, = d · kernelᵀ, passed to the op below.
 template <int R, class T>
 __device__ __forceinline__ void dense_backward(const FusedOp& o, const Sink<T>& below, T* m, int rows, int thread,
                                                int size) {
@@ -148,7 +148,7 @@ __device__ __forceinline__ void dense_backward(const FusedOp& o, const Sink<T>& 
             d[i] = m + o.to + (r < rows ? r : rows - 1) * o.ld_to;
         }
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {  // far from each other, so that neighbours read neighbouring rows
+        for (int j = 0; j < 4; ++j) {  // spread out, so that neighbouring threads read neighbouring rows
             const int k = x + groups * j;
             w[j] = m + o.kernel + (k < o.in ? k : o.in - 1) * o.ld_kernel;
 #pragma unroll
