@@ -163,7 +163,7 @@ def test_best_members_and_success() -> None:
     assert population.success_rate(reference=0.0) == 0.0 and population.success_rate(1e9) == 1.0
     assert len(population[2:5]) == 3 and population[-1].seed == 11
     assert [model.seed for model in population] == list(range(12))
-    with pytest.raises(IndexError, match="start 12 was asked for, and there are 12 starts"):
+    with pytest.raises(IndexError, match="index 12 is out of range for 12 starts"):
         population[12]
     assert "12 starts of 3 -> 5 -> 1, 30 epochs" in repr(population)
 
@@ -256,14 +256,14 @@ def test_any_shape(starts: int, rows: int, batch: int, units: int, inputs: int, 
 ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"starts": 0}, ValueError, "fit_many: starts=0 is out of range. Give a whole number, at least 1."),
     ({"starts": 3, "learning_rate": [0.1, 0.2]}, ValueError,
-     "fit_many: the number of starts is not clear: starts says 3, learning_rate says 2; all must agree"),
+     "fit_many: the number of starts is ambiguous: starts implies 3, learning_rate implies 2; all must agree"),
     ({"learning_rate": [0.1, -1.0]}, ValueError, "fit_many: learning_rate[1] is -1; learning_rate must be 0 or more"),
     ({"penalty": [[1.0]]}, ValueError, "fit_many: penalty has shape (1, 1); one number, or one per start, is needed"),
     ({"sample_weight": np.ones((4, 7))}, ValueError,
      "fit_many: sample_weight has shape (4, 7); (50,) or (4, 50) is needed"),
     ({"seed": -1}, ValueError, "fit_many: seed=-1 is out of range."),
     ({"start": "clever"}, ValueError, "fit_many: start is 'clever'; needed: 'random' or 'data'"),
-    ({"callbacks": [History()]}, TypeError, "fit_many: callbacks holds a History, which looks at one model."),
+    ({"callbacks": [History()]}, TypeError, "fit_many: callbacks holds a History, which monitors a single model."),
     ({"callbacks": [EarlyStopping()]}, ValueError,
      "fit_many: EarlyStopping monitors 'val_loss' and there is no validation data; pass validation_data, or "
      "monitor='loss'"),

@@ -147,7 +147,7 @@ def test_folds_hold_every_row_once_and_classes_evenly() -> None:
 @pytest.mark.parametrize(("options", "message"), [
     ({"folds": 1}, "cross_validate: folds=1 is out of range"),
     ({"folds": 91}, "cross_validate: there are 90 rows for 91 folds; each fold needs a row: use fewer folds"),
-    ({"folds": [[0, 90]]}, r"cross_validate: folds\[0\] is empty, all rows, or names rows that are not there"),
+    ({"folds": [[0, 90]]}, r"cross_validate: folds\[0\] is empty, holds all rows, or has row numbers out of range"),
     ({"learning_rate": [0.1, 0.2], "penalty": [1.0, 2.0, 3.0]},
      r"cross_validate: learning_rate has shape \(2,\); one number or 3, one per setting, are needed"),
 ])  # fmt: skip
