@@ -75,7 +75,7 @@ PYBIND11_MODULE(_cuda, m) {
             cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path)));
         },
         "path"_a);
-    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a, "blocks"_a = 0);
+    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a = cuda::FusedMlp::default_least_rows, "blocks"_a = 0);
     m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
     m.def(
         "set_path",

@@ -7,7 +7,7 @@ namespace fd::cuda {
 namespace {
 
 constexpr int least_tile = 16;
-std::atomic<int64_t> least_rows{2048}, block_limit{0}, run_count{0};
+std::atomic<int64_t> least_rows{FusedMlp::default_least_rows}, block_limit{0}, run_count{0};
 
 struct Room {
     int64_t used = 0;

@@ -147,8 +147,7 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
 #pragma unroll 1
                     for (int half = 0; half < 16; half += 8) {  // a lane takes four numbers of a row
                         const int row = 16 * r + half + lane / 4, col = 16 * c + lane % 4 * 4;
-                        float v[4];
-                        load4(stage + (half + lane / 4) * stage_ld + lane % 4 * 4, v);
+                        auto [v] = read_quad(stage + (half + lane / 4) * stage_ld + lane % 4 * 4);
 #pragma unroll
                         for (int i = 0; i < 4; ++i)
                             if (bias && col + i < layer.out) v[i] += bias[col + i];
@@ -245,10 +244,9 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
                         const int row = 16 * r + half + lane / 4, col = 16 * c + lane % 4 * 4;
                         float* const own = stage + (half + lane / 4) * stage_ld + lane % 4 * 4;
                         E* const activation = input + row * ld_in + col;
-                        float v[4], stored[4];
-                        load4(own, v);
-                        if (kept) load4(kept + row * 16 * layer.in_tiles + col, stored);
-                        else O::load4(activation, stored);
+                        auto [v] = read_quad(own);
+                        const auto [stored] =
+                            kept ? read_quad(kept + row * 16 * layer.in_tiles + col) : O::read(activation);
                         multiply_derivatives(below.activation, v, stored, below.alpha);
 #pragma unroll
                         for (int i = 0; i < 4; ++i)

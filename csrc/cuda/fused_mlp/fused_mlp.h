@@ -57,6 +57,7 @@ public:
     static std::unique_ptr<FusedMlp> make(const Plan&, const Training&, const LossForm&, Precision);
     // The smallest batch that uses this kernel, and the most blocks of a launch (0: as many as the GPU holds at once): for tests
     // and benchmarks.
+    static constexpr int64_t default_least_rows = 2048;
     static void set_limits(int64_t rows, int64_t blocks);
     static bool worth_it(int64_t rows);
     static int64_t runs();  // of all nets, captured or not
