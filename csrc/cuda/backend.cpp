@@ -53,14 +53,8 @@ public:
     void configure(const Training& training) override {
         if (training.full_batch() || training.kfac())
             throw InvalidArgument("optimizer: '" + training.optimizer + "' has no CUDA version");
-        std::vector<DeviceBuffer<T>> slots(size_t(training.muon() ? 2 : ops::rule_slots[int(training.rule())]));
-        for (DeviceBuffer<T>& slot : slots) stream_.clear(slot, plan_.parameters);
-        if (training.rule() == ops::Rule::adagrad) {
-            const std::vector<T> start(size_t(plan_.parameters), T(training.hyper.initial_accumulator_value));
-            upload(slots[0].get(), start.data(), start.size() * sizeof(T));
-        }
+        state_.slots = first_slots<T>(training, plan_.parameters, 1, stream_);
         training_ = training;
-        state_.slots = std::move(slots);
         state_.step = 0;
         configured_ = true;
         layers_.configure(&training_);

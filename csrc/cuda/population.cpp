@@ -82,16 +82,8 @@ public:
         const std::string why =
             plan_fused(plan_, &training, FusedMode::train, false, 1, int(sizeof(T)), fused_device()).why_not;
         if (!why.empty()) throw InvalidArgument("these nets cannot be trained together on the GPU: " + why);
-        std::vector<DeviceBuffer<T>> slots(size_t(ops::rule_slots[int(training.rule())]));
-        for (DeviceBuffer<T>& slot : slots) stream_.clear(slot, starts_ * plan_.parameters);
-        if (training.rule() == ops::Rule::adagrad) {
-            const std::vector<T> start(size_t(plan_.parameters), T(training.hyper.initial_accumulator_value));
-            for (int64_t i = 0; i < starts_; ++i)
-                stream_.upload(slots[0].get() + i * plan_.parameters, start.data(), plan_.parameters);
-        }
-        stream_.synchronize();
+        slots_ = first_slots<T>(training, plan_.parameters, starts_, stream_);
         training_ = training;
-        slots_ = std::move(slots);
         step_ = 0;
         configured_ = true;
         for (Tables& t : tables_) t.batch = -1;
@@ -113,10 +105,7 @@ public:
         require_training(r.train);
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch,
                       steps = r.epochs * batches;
-        // In a full batch the order only changes the order of sums, unless dropout goes by the position of a row.
-        bool dropout = false;
-        for (const Op& o : plan_.ops) dropout |= o.kind == OpKind::dropout;
-        const bool shuffled = r.shuffle && (batch < n || dropout);
+        const bool shuffled = r.shuffle && plan_.order_matters(batch, n);
         std::vector<int32_t> which;
         for (int64_t i = 0; i < starts_; ++i)
             if (!r.active || r.active[i]) which.push_back(int32_t(i));

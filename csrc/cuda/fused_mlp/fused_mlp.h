@@ -4,7 +4,7 @@
 #pragma once
 #include <memory>
 
-#include "core/plan.h"
+#include "core/walk.h"
 #include "cuda/layerwise/products.h"
 #include "cuda/runtime/runtime.h"
 
@@ -54,7 +54,7 @@ struct MlpBatch {
 class FusedMlp {
 public:
     // Null if there is no such kernel for the net.
-    static std::unique_ptr<FusedMlp> make(const Plan&, const Training&, const LossForm&, Precision);
+    static std::unique_ptr<FusedMlp> make(const Plan&, const Training&, const Walk&, Precision);
     // The smallest batch that uses this kernel, and the most blocks of a launch (0: as many as the GPU holds at once): for tests
     // and benchmarks.
     static constexpr int64_t default_least_rows = 2048;

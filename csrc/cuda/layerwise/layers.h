@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "core/plan.h"
+#include "core/walk.h"
 #include "cuda/fused_mlp/fused_mlp.h"
 #include "cuda/kernels.h"
 #include "cuda/layerwise/products.h"
@@ -42,12 +43,12 @@ private:
     T* parameter(int tensor) const { return at(state_.parameters, tensor); }
     T* statistic(int tensor) const { return at(state_.statistics, tensor); }
     T* d(int i) const { return d_[size_t(i + 1)].get(); }  // gradient of op i's output
-    bool skips_activation(int i, Pass pass) const { return pass != Pass::predict && form_.fused && i == last_; }
-    ops::Activation activation_of(int i, Pass pass) const {
-        return skips_activation(i, pass) ? ops::Activation::linear : op(i).activation;
-    }
+    const Walk& walk(Pass pass) const { return walks_[size_t(pass)]; }
+    const LossForm& form() const { return walk(Pass::train).form(); }
+    bool skips_activation(int i, Pass pass) const { return walk(pass)[i].skips_activation; }
+    ops::Activation activation_of(int i, Pass pass) const { return walk(pass)[i].activation; }
     const T* stored(int i, Pass pass) const;  // the operand of the activation's derivative (see ops::Needs), or null
-    bool passes_on(int i) const { return i > 0 && trains_up_to_[size_t(i - 1)]; }
+    bool passes_gradient(int i) const { return walk(Pass::train)[i].passes_gradient; }
     // Whether the product that computes dL/d(output of dense op i) can apply the activation's derivative in its epilogue.
     bool finished_by_product(int i, Pass pass) const;
     int splits(int tensor) const { return tensors_[size_t(tensor)].splits; }
@@ -71,6 +72,7 @@ private:
     Update<T> updates() const;
     void matrix_penalties(bool add_gradients);
     void muon(const Steps&);
+    void set_walks();
     void lay_out_updates();
     void set_splits(int64_t rows);
 
@@ -84,10 +86,9 @@ private:
     Products side_products_;
     Event fork_, join_;
     const Training* training_ = nullptr;
-    LossForm form_;
+    std::vector<Walk> walks_;  // by pass
     int last_ = 0, totals_width_ = 2, most_parts_ = 1;
     bool combines_ = false, has_penalties_ = false, wants_probabilities_ = false;
-    std::vector<bool> trains_up_to_;
     int64_t capacity_ = 0, split_rows_ = 0, generation_ = 0;
     bool backward_ready_ = false, probe_ready_ = false, fuses_ = false;  // fuses_: mlp_ computes the gradients
     std::unique_ptr<FusedMlp> mlp_;                                      // or none

@@ -2,6 +2,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/slots.h"
+#include "core/walk.h"
 #include "cuda/runtime/runtime.h"
 #include "cuda/wholenet/plan.h"
 
@@ -24,7 +26,8 @@ class Builder {
 public:
     Builder(const Plan& plan, const Training* training, FusedMode mode, int item, int team, int tile_rows,
             bool slots_here)
-        : plan_(plan), training_(training), mode_(mode), item_(item), team_(team), rows_(tile_rows) {
+        : plan_(plan), training_(training), walk_(plan, training, pass_of(mode)), mode_(mode), item_(item), team_(team),
+          rows_(tile_rows) {
         FusedProgram& p = out.program;
         p.mode = mode, p.team = team, p.tile_rows = tile_rows;
         p.inputs = int(plan.inputs), p.outputs = int(plan.outputs), p.count = int(plan.ops.size());
@@ -40,13 +43,13 @@ public:
 
 private:
     bool train() const { return mode_ == FusedMode::train; }
-    bool passes(const Op& o) const {  // its values are those of the op below
-        return o.kind == OpKind::normalization || o.kind == OpKind::residual_begin ||
-               (o.kind == OpKind::dropout && !train());
-    }
-    int owner(int i) const {
-        while (i >= 0 && passes(plan_.ops[size_t(i)])) --i;
-        return i;
+    static Pass pass_of(FusedMode mode) {
+        switch (mode) {
+            case FusedMode::train: return Pass::train;
+            case FusedMode::evaluate: return Pass::evaluate;
+            case FusedMode::predict: return Pass::predict;
+        }
+        return Pass::predict;
     }
     int take(int n) {
         const int at = used_;
@@ -57,9 +60,8 @@ private:
     void loss() {
         FusedProgram& p = out.program;
         const Training& t = *training_;
-        form_ = LossForm(plan_, t);
-        p.loss = form_.kind, p.loss_param = t.loss_param, p.label_smoothing = t.label_smoothing,
-        p.from_logits = form_.logits;
+        p.loss = walk_.form().kind, p.loss_param = t.loss_param, p.label_smoothing = t.label_smoothing,
+        p.from_logits = walk_.form().logits;
         p.targets = t.sparse() ? 0 : p.outputs;
         int offset = 2;
         for (const Metric& m : t.metrics) {
@@ -70,7 +72,7 @@ private:
         p.row_lanes = 1;
         while (p.row_lanes < 32 && p.row_lanes * 4 < p.outputs) p.row_lanes *= 2;
         while (p.row_lanes < 32 && p.row_lanes < p.outputs && p.row_lanes * 2 * rows_ <= team_) p.row_lanes *= 2;
-        p.slot_count = train() ? ops::rule_slots[int(t.rule())] : 0;
+        p.slot_count = train() ? slot_count(t) : 0;
         p.segment_norms = t.hyper.clipnorm > 0 && !(t.hyper.global_clipnorm > 0);
     }
 
@@ -129,23 +131,19 @@ private:
         FusedProgram& p = out.program;
         p.ld_x = row_length(p.inputs);
         p.x = take(rows_ * p.ld_x);
-        std::vector<bool> trains;
-        bool any = false;
-        for (const Op& o : plan_.ops) trains.push_back(any |= o.kernel >= 0 || o.slope >= 0);
         for (int i = 0; i < p.count; ++i) {
             const Op& o = plan_.ops[size_t(i)];
             FusedOp& f = p.ops[i];
             f.kind = o.kind, f.in = int(o.in), f.out = int(o.out), f.number = i;
             f.alpha = o.alpha, f.rate = o.rate, f.momentum = o.momentum, f.epsilon = o.epsilon;
-            const bool skipped = i + 1 == p.count && form_.fused && mode_ != FusedMode::predict;
-            if (o.has_activation() && !skipped) f.activation = o.activation;
+            const OpWalk& w = walk_[i];
+            if (o.has_activation()) f.activation = w.activation;
             if (o.kind == OpKind::dense) f.activity_l1 = o.activity_l1, f.activity_l2 = o.activity_l2;
-            const int source = owner(i - 1);
-            f.from = source < 0 ? p.x : p.ops[source].to;
+            f.from = w.input < 0 ? p.x : p.ops[w.input].to;
             f.ld_from = row_length(f.in);
-            if (train() && source >= 0 && trains[size_t(source)]) f.below = source;
+            if (train() && w.passes_gradient) f.below = w.input;
             f.ld_to = row_length(f.out);
-            if (passes(o)) continue;
+            if (!w.computes) continue;
             f.to = take(rows_ * f.ld_to);
             const bool prelu = f.activation == ops::Activation::prelu && f.slope >= 0;
             if (train() && prelu && o.kind == OpKind::activation) f.keep = f.from;
@@ -153,21 +151,20 @@ private:
             if (o.kind == OpKind::batch_norm) f.cache = take(4 * f.ld_to);
             if (o.kind == OpKind::layer_norm) f.cache = take(2 * rows_);
             if (o.kind == OpKind::residual_end) {
-                const int other = owner(o.partner);
-                f.skip = other < 0 ? p.x : p.ops[other].to;
-                if (other >= 0 && train()) {
-                    int* adds = p.ops[other].adds;
+                f.skip = w.skip < 0 ? p.x : p.ops[w.skip].to;
+                if (w.skip >= 0 && train()) {
+                    int* adds = p.ops[w.skip].adds;
                     if (adds[0] >= 0 && adds[1] >= 0) out.why_not = "more than two residuals start at one layer";
                     adds[adds[0] >= 0] = f.to;
                 }
             }
         }
-        p.top = owner(p.count - 1);
+        p.top = walk_.output();
         p.output = p.top < 0 ? p.x : p.ops[p.top].to;
         p.ld_output = row_length(p.outputs);
         p.y = p.targets ? take(rows_ * p.targets) : -1;
         if (!train() || !training_) return;
-        if (form_.logits && p.metric_count) p.probabilities = take(rows_ * p.ld_output);
+        if (walk_.form().logits && p.metric_count) p.probabilities = take(rows_ * p.ld_output);
         if (p.top >= 0 && p.ops[p.top].activation == ops::Activation::softmax)
             p.top_gradient = take(rows_ * p.ld_output);
     }
@@ -234,9 +231,9 @@ private:
 
     const Plan& plan_;
     const Training* training_;
+    const Walk walk_;
     const FusedMode mode_;
     const int item_, team_, rows_;
-    LossForm form_;
     int used_ = 0;
 };
 
@@ -244,9 +241,7 @@ std::string why_not(const Plan& plan, const Training* training) {
     if (int(plan.ops.size()) > most_fused_ops) return "it has more than " + std::to_string(most_fused_ops) + " layers";
     if (plan.widest > widest) return "a layer is wider than " + std::to_string(widest);
     if (plan.bf16) return "bfloat16 products need wide layers";
-    for (const Op& o : plan.ops)
-        if (o.kind == OpKind::dense && o.matrix_penalty())
-            return "there is a penalty on whole matrices (orthogonal or repulsion)";
+    if (plan.has_matrix_penalties()) return "there is a penalty on whole matrices (orthogonal or repulsion)";
     if (!training) return "";
     if (plan.trainable.empty()) return "there is nothing to train";
     if (training->muon()) return "Muon needs whole matrices";
