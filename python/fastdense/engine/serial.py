@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays import Array
 from .factory import make_engine
+from .native import available_threads
 from .protocol import Engine, Share
 
 PENALTIES = ("kernel_l1", "kernel_l2", "kernel_orthogonal", "kernel_repulsion", "bias_l1", "bias_l2", "activity_l1",
@@ -147,8 +148,6 @@ class SerialPopulation:
         raises: bool = False,
     ) -> bool:
         """Do a task for each net; False if Ctrl-C came first, or, with `raises`, KeyboardInterrupt."""
-        from .._core import available_threads
-
         # an interrupt may come while the pool starts a thread, which it then does not know: each call has its own stop,
         # and waits until nobody is at work
         stop = self._stop = threading.Event()
