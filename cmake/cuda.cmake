@@ -37,10 +37,10 @@ if(FD_CUDA_WANTED)
 endif()
 message(STATUS "fastdense: CUDA engine: ${FD_CUDA_VERSION}")
 
-set(FD_CUDA_KERNELS
-    csrc/cuda/fused_mlp/fused_mlp.cu csrc/cuda/layerwise/elementwise.cu csrc/cuda/layerwise/gather.cu csrc/cuda/layerwise/gemm.cu
-    csrc/cuda/layerwise/gemm_mma.cu csrc/cuda/layerwise/loss.cu csrc/cuda/layerwise/norm.cu csrc/cuda/layerwise/probe.cu
-    csrc/cuda/layerwise/update.cu csrc/cuda/wholenet/kernel_f32.cu csrc/cuda/wholenet/kernel_f64.cu)
+set(FD_CUDA_KERNELS # those that take longest to compile come first, so that no core waits for the last one
+    csrc/cuda/wholenet/kernel_f32.cu csrc/cuda/wholenet/kernel_f64.cu csrc/cuda/fused_mlp/fused_mlp.cu
+    csrc/cuda/layerwise/gemm_mma.cu csrc/cuda/layerwise/update.cu csrc/cuda/layerwise/gemm.cu csrc/cuda/layerwise/loss.cu
+    csrc/cuda/layerwise/norm.cu csrc/cuda/layerwise/elementwise.cu csrc/cuda/layerwise/probe.cu csrc/cuda/layerwise/gather.cu)
 set(FD_CUDA_HOST
     csrc/cuda/backend.cpp csrc/cuda/fused_mlp/fused_mlp.cpp csrc/cuda/layerwise/backward.cpp csrc/cuda/layerwise/layers.cpp
     csrc/cuda/layerwise/lt.cpp csrc/cuda/layerwise/products.cpp csrc/cuda/population.cpp csrc/cuda/runtime/data.cpp
@@ -69,7 +69,7 @@ function(add_cuda_engine)
     endif()
     foreach(target fd_cuda_kernels fd_cuda_doubles)
       target_include_directories(${target} PRIVATE csrc)
-      target_compile_options(${target} PRIVATE --expt-relaxed-constexpr ${compress} -Xptxas=-warn-spills
+      target_compile_options(${target} PRIVATE --expt-relaxed-constexpr --threads=2 ${compress} -Xptxas=-warn-spills
                                                $<$<BOOL:${FASTDENSE_WERROR}>:-Xptxas=-Werror>)
     endforeach()
     pybind11_add_module(_cuda ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} csrc/cuda/layerwise/lt_library.cpp)
