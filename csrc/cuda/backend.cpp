@@ -41,13 +41,13 @@ public:
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override { state_.step = step; }
 
-    void read_tensor(int tensor, void* out) const override { download(out, place(tensor), bytes(tensor)); }
-    void write_tensor(int tensor, const void* in) override { upload(place(tensor), in, bytes(tensor)); }
+    void read_tensor(int tensor, void* out) const override { download(out, tensor_data(tensor), bytes(tensor)); }
+    void write_tensor(int tensor, const void* in) override { upload(tensor_data(tensor), in, bytes(tensor)); }
     void read_slot(int slot, int tensor, void* out) const override {
-        download(out, slot_place(slot, tensor), bytes(tensor));
+        download(out, slot_data(slot, tensor), bytes(tensor));
     }
     void write_slot(int slot, int tensor, const void* in) override {
-        upload(slot_place(slot, tensor), in, bytes(tensor));
+        upload(slot_data(slot, tensor), in, bytes(tensor));
     }
 
     void configure(const Training& training) override {
@@ -450,12 +450,12 @@ private:
         FD_CUDA(cudaMemcpyAsync(to, from, n, cudaMemcpyHostToDevice, stream_));
         stream_.synchronize();
     }
-    void* place(int tensor) const {
+    void* tensor_data(int tensor) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (t.float64) return state_.input_statistics.get() + t.offset;
         return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
     }
-    T* slot_place(int slot, int tensor) const {
+    T* slot_data(int slot, int tensor) const {
         return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
     }
     size_t bytes(int tensor) const {

@@ -59,7 +59,7 @@ public:
 
     void read_tensor(int tensor, void* out) const override {
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (!t.float64) return strided(out, place(tensor), tensor, true);
+        if (!t.float64) return strided(out, tensor_data(tensor), tensor, true);
         for (int64_t i = 0; i < starts_; ++i)  // the same for all nets
             stream_.download(static_cast<double*>(out) + i * t.size(),
                              static_cast<const double*>(input_.get() + t.offset), t.size());
@@ -67,15 +67,15 @@ public:
     }
     void write_tensor(int tensor, const void* in) override {
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (!t.float64) return strided(const_cast<void*>(in), place(tensor), tensor, false);
+        if (!t.float64) return strided(const_cast<void*>(in), tensor_data(tensor), tensor, false);
         stream_.upload(input_.get() + t.offset, static_cast<const double*>(in), t.size());
         stream_.synchronize();
     }
     void read_slot(int slot, int tensor, void* out) const override {
-        strided(out, slot_place(slot, tensor), tensor, true);
+        strided(out, slot_data(slot, tensor), tensor, true);
     }
     void write_slot(int slot, int tensor, const void* in) override {
-        strided(const_cast<void*>(in), slot_place(slot, tensor), tensor, false);
+        strided(const_cast<void*>(in), slot_data(slot, tensor), tensor, false);
     }
 
     void configure(const Training& training) override {
@@ -157,15 +157,15 @@ public:
             next = Clock::now() + std::chrono::milliseconds(100);
         }
         const int64_t epochs = batches ? done / batches : 0;
-        std::vector<double> found(size_t(epochs * starts_));
-        if (epochs) stream_.download(found.data(), static_cast<const double*>(losses_.get()), epochs * starts_);
+        std::vector<double> epoch_losses(size_t(epochs * starts_));
+        if (epochs) stream_.download(epoch_losses.data(), static_cast<const double*>(losses_.get()), epochs * starts_);
         stream_.synchronize();
         PopulationOutcome out;
         out.interrupted = stopped;
         out.epochs.assign(size_t(starts_), 0);
         for (const int32_t i : which) {
             out.epochs[size_t(i)] = epochs;
-            for (int64_t e = 0; e < epochs; ++e) r.losses[e * starts_ + i] = found[size_t(e * starts_ + i)];
+            for (int64_t e = 0; e < epochs; ++e) r.losses[e * starts_ + i] = epoch_losses[size_t(e * starts_ + i)];
         }
         step_ += steps;
         return out;
@@ -297,24 +297,24 @@ private:
         b.reserve(std::max<int64_t>(n, 1));
         FD_CUDA(cudaMemcpyAsync(b.get(), from, size_t(n) * sizeof(S), cudaMemcpyDefault, stream_));
     }
-    T* place(int tensor) const {
+    T* tensor_data(int tensor) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         return (t.trainable ? parameters_ : statistics_).get() + t.offset;
     }
-    T* slot_place(int slot, int tensor) const {
+    T* slot_data(int slot, int tensor) const {
         return slots_[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
     }
     // A tensor of all nets between the device and a dense (starts, size) array.
-    void strided(void* dense, T* there, int tensor, bool download) const {
+    void strided(void* dense, T* on_device, int tensor, bool download) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         const size_t width = size_t(t.size()) * sizeof(T),
                      pitch = size_t(t.trainable ? plan_.parameters : plan_.statistics) * sizeof(T);
         if (download)
-            FD_CUDA(
-                cudaMemcpy2DAsync(dense, width, there, pitch, width, size_t(starts_), cudaMemcpyDeviceToHost, stream_));
+            FD_CUDA(cudaMemcpy2DAsync(dense, width, on_device, pitch, width, size_t(starts_), cudaMemcpyDeviceToHost,
+                                      stream_));
         else
-            FD_CUDA(
-                cudaMemcpy2DAsync(there, pitch, dense, width, width, size_t(starts_), cudaMemcpyHostToDevice, stream_));
+            FD_CUDA(cudaMemcpy2DAsync(on_device, pitch, dense, width, width, size_t(starts_), cudaMemcpyHostToDevice,
+                                      stream_));
         stream_.synchronize();
     }
     void copy_nets(const uint8_t* which, const DeviceBuffer<T>& from, const DeviceBuffer<T>& to, int64_t size) const {
