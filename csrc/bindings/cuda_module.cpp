@@ -41,8 +41,8 @@ py::dict device_info() {
 py::dict fused_plan(const py::dict& program, const py::dict& training, int64_t batch_rows, bool alone) {
     const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
     const Training t = training_of(training);
-    const cuda::FusedPlan f = cuda::plan_fused(plan, &t, cuda::FusedMode::train, alone, batch_rows,
-                                               int(size_of(net_type(program))), cuda::fused_device());
+    const cuda::WholeNetPlan f = cuda::plan_wholenet(plan, &t, cuda::WholeNetMode::train, alone, batch_rows,
+                                                     int(size_of(net_type(program))), cuda::wholenet_device());
     py::dict out;
     out["why_not"] = f.why_not;
     out["blocks"] = f.program.blocks, out["threads"] = f.program.team, out["nets_per_block"] = f.program.nets_per_block;

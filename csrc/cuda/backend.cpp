@@ -469,7 +469,7 @@ private:
     Training training_;
     bool configured_ = false;
     Layers<T> layers_;
-    FusedNet<T> wholenet_;
+    WholeNet<T> wholenet_;
     const bool may_use_wholenet_;  // its products do not round their operands
     Loader loader_;
     Rounds rounds_, probe_rounds_;

@@ -80,7 +80,7 @@ public:
 
     void configure(const Training& training) override {
         const std::string why =
-            plan_fused(plan_, &training, FusedMode::train, false, 1, int(sizeof(T)), fused_device()).why_not;
+            plan_wholenet(plan_, &training, WholeNetMode::train, false, 1, int(sizeof(T)), wholenet_device()).why_not;
         if (!why.empty()) throw InvalidArgument("these nets cannot be trained together on the GPU: " + why);
         slots_ = first_slots<T>(training, plan_.parameters, starts_, stream_);
         training_ = training;
@@ -109,9 +109,9 @@ public:
         std::vector<int32_t> which;
         for (int64_t i = 0; i < starts_; ++i)
             if (!r.active || r.active[i]) which.push_back(int32_t(i));
-        FusedTables<T>& tables = tables_for(FusedMode::train, batch);
+        WholeNetTables<T>& tables = tables_for(WholeNetMode::train, batch);
         const DeviceRows at = resident(train_data_, r.train, r.threads);
-        FusedNets<T> nets = nets_for(r.train, r.start_weights);
+        WholeNetLaunch<T> nets = nets_for(r.train, r.start_weights);
         nets.nets = int64_t(which.size());
         tables.fill(nets, nets.nets);
         upload(which_, which.data(), nets.nets);
@@ -148,7 +148,7 @@ public:
             pace.timed([&] {
                 stream_.upload(records_.get(), static_cast<const StepRecord*>(host_records_.get()), count);
                 nets.count = count;
-                fused(tables.plan, nets, stream_);
+                run_wholenet(tables.plan, nets, stream_);
                 stream_.synchronize();
             });
             done += count;
@@ -173,9 +173,9 @@ public:
 
     void evaluate(const Dataset& data, const double* weights, int threads, const Poll& poll, double* losses) override {
         require_training(data);
-        FusedTables<T>& tables = tables_for(FusedMode::evaluate, data.rows());
+        WholeNetTables<T>& tables = tables_for(WholeNetMode::evaluate, data.rows());
         const DeviceRows at = resident(once_, data, threads);
-        FusedNets<T> nets = nets_for(data, weights);
+        WholeNetLaunch<T> nets = nets_for(data, weights);
         losses_.reserve(starts_);
         nets.losses = losses_.get(), nets.loss_stride = starts_;
         StepRecord record = record_of(at, data.rows());
@@ -185,7 +185,7 @@ public:
         each_group(data.rows(), starts_, poll, [&](int64_t first, int64_t count) {
             nets.first_net = first, nets.nets = count;
             tables.fill(nets, count);
-            fused(tables.plan, nets, stream_);
+            run_wholenet(tables.plan, nets, stream_);
             stream_.synchronize();
         });
         stream_.download(losses, static_cast<const double*>(losses_.get()), starts_);
@@ -198,9 +198,9 @@ public:
         if (x.rows == 0) return;
         Dataset data;
         data.x = x;
-        FusedTables<T>& tables = tables_for(FusedMode::predict, x.rows);
+        WholeNetTables<T>& tables = tables_for(WholeNetMode::predict, x.rows);
         const DeviceRows at = resident(once_, data, threads);
-        FusedNets<T> nets = nets_for(data, nullptr);
+        WholeNetLaunch<T> nets = nets_for(data, nullptr);
         const int64_t row_bytes = plan_.outputs * int64_t(sizeof(T)),
                       rows = std::clamp<int64_t>(most_output / row_bytes, 1, x.rows);
         const int64_t most = std::clamp<int64_t>(most_output / (row_bytes * rows), 1, starts_);
@@ -215,7 +215,7 @@ public:
                 upload(records_, &record, 1);
                 nets.records = records_.get();
                 nets.rows = record.rows;
-                fused(tables.plan, nets, stream_);
+                run_wholenet(tables.plan, nets, stream_);
                 const size_t width = size_t(record.rows * row_bytes);
                 FD_CUDA(cudaMemcpy2DAsync(static_cast<char*>(out) + (first * x.rows + r) * row_bytes,
                                           size_t(x.rows * row_bytes), outputs_.get(), width, width, size_t(count),
@@ -230,15 +230,15 @@ private:
     using Clock = std::chrono::steady_clock;
     static constexpr int64_t most_records = 4096, most_output = int64_t(64) << 20;
 
-    struct Tables : FusedTables<T> {
+    struct Tables : WholeNetTables<T> {
         int64_t batch = -1;
     };
-    FusedTables<T>& tables_for(FusedMode mode, int64_t batch) {
+    WholeNetTables<T>& tables_for(WholeNetMode mode, int64_t batch) {
         Tables& t = tables_[int(mode)];
         if (t.batch != batch) {
-            const Training* training = mode == FusedMode::predict ? nullptr : &training_;
+            const Training* training = mode == WholeNetMode::predict ? nullptr : &training_;
             t.batch = -1;
-            t.set(plan_fused(plan_, training, mode, false, batch, int(sizeof(T)), fused_device()), stream_);
+            t.set(plan_wholenet(plan_, training, mode, false, batch, int(sizeof(T)), wholenet_device()), stream_);
             if (!t.plan.why_not.empty())
                 throw InvalidArgument("these nets cannot run together on the GPU: " + t.plan.why_not);
             t.batch = batch;
@@ -257,8 +257,8 @@ private:
         record.rows = rows;
         return record;
     }
-    FusedNets<T> nets_for(const Dataset& data, const double* own_weights) {
-        FusedNets<T> n;
+    WholeNetLaunch<T> nets_for(const Dataset& data, const double* own_weights) {
+        WholeNetLaunch<T> n;
         n.parameters = parameters_.get(), n.statistics = statistics_.get();
         n.parameter_stride = plan_.parameters, n.statistic_stride = plan_.statistics;
         for (size_t k = 0; k < slots_.size(); ++k) n.slots[k] = slots_[k].get();
@@ -350,8 +350,8 @@ private:
 namespace fd {
 
 std::string why_not_fused(const Plan& plan, const Training& training, DType dtype, int64_t batch_rows) {
-    return cuda::plan_fused(plan, &training, cuda::FusedMode::train, false, std::max<int64_t>(batch_rows, 1),
-                            int(size_of(dtype)), cuda::fused_device())
+    return cuda::plan_wholenet(plan, &training, cuda::WholeNetMode::train, false, std::max<int64_t>(batch_rows, 1),
+                               int(size_of(dtype)), cuda::wholenet_device())
         .why_not;
 }
 

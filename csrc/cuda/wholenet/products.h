@@ -66,7 +66,7 @@ struct Sink {
     T alpha{0}, l1{0}, l2{0};
     Sink() = default;
     // activity: factor of activity penalties, over rows
-    __device__ __forceinline__ Sink(const FusedOp& o, double activity)
+    __device__ __forceinline__ Sink(const WholeNetOp& o, double activity)
         : to(o.to), ld(o.ld_to), keep(o.keep), adds{o.adds[0], o.adds[1]}, activation(o.activation),
           active(o.activity_l1 != 0 || o.activity_l2 != 0), alpha(T(o.alpha)), l1(T(o.activity_l1 * activity)),
           l2(T(2 * o.activity_l2 * activity)) {}
@@ -88,7 +88,7 @@ struct Sink {
 
 // to = from · kernel + bias, without the activation
 template <int R, class T>
-__device__ __forceinline__ void dense_forward(const FusedOp& o, T* m, int rows, int thread, int size) {
+__device__ __forceinline__ void dense_forward(const WholeNetOp& o, T* m, int rows, int thread, int size) {
     const int groups = (o.out + 3) >> 2, lines = (rows + R - 1) / R;
     for (int t = thread; t < groups * lines; t += size) {
         const int y = t / groups, u = 4 * (t - y * groups);
@@ -135,7 +135,7 @@ __device__ __forceinline__ void dense_forward(const FusedOp& o, T* m, int rows, 
 
 // Gradient of `from`, = d · kernelᵀ, passed to the op below.
 template <int R, class T>
-__device__ __forceinline__ void dense_backward(const FusedOp& o, const Sink<T>& below, T* m, int rows, int thread,
+__device__ __forceinline__ void dense_backward(const WholeNetOp& o, const Sink<T>& below, T* m, int rows, int thread,
                                                int size) {
     const int groups = (o.in + 3) >> 2, lines = (rows + R - 1) / R;
     for (int t = thread; t < groups * lines; t += size) {
@@ -210,7 +210,7 @@ __device__ __forceinline__ void add_gradient(T& at, T g, bool first) {
 // Gradient of the kernel, = fromᵀ · d, and of the bias; `first`: of the step, else it is added. `splits` lanes share the rows of
 // a tile and their sums are added up by shuffles: a small kernel would leave most threads idle.
 template <class T>
-__device__ __forceinline__ void kernel_gradient_tiles(const FusedOp& o, T* m, int to, int rows, int thread, int size,
+__device__ __forceinline__ void kernel_gradient_tiles(const WholeNetOp& o, T* m, int to, int rows, int thread, int size,
                                                       bool first) {
     const int groups = (o.out + 3) >> 2, tiles = groups * ((o.in + 3) >> 2), splits = o.gradient_splits;
     for (int base = thread & ~31; base < tiles * splits; base += size) {
@@ -250,7 +250,7 @@ __device__ __forceinline__ void kernel_gradient_tiles(const FusedOp& o, T* m, in
         });
 }
 template <class T>
-__device__ __forceinline__ void kernel_gradient_cells(const FusedOp& o, T* m, int to, int rows, int thread, int size,
+__device__ __forceinline__ void kernel_gradient_cells(const WholeNetOp& o, T* m, int to, int rows, int thread, int size,
                                                       bool first) {
     const int lines = o.in + (o.bias >= 0), cells = lines * o.out, splits = o.gradient_splits;
     for (int base = thread & ~31; base < cells * splits; base += size) {
