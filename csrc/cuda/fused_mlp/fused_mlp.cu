@@ -1,4 +1,4 @@
-// See fused_mlp.h. Products are cut into tiles of 16 x 16, dealt out to warps; what follows a product happens to a tile of sums
+// See fused_mlp.h. Products are cut into tiles of 16 x 16, divided among warps; the epilogue of a product is applied to a tile of sums
 // that its warp has put into its stage. Every sum has one owner and a fixed order.
 #include "cuda/fused_mlp/fused_mlp.h"
 
