@@ -85,7 +85,7 @@ def places(module: Any, net: Net) -> list[Place]:
     finally:
         module.record_accesses(False)
         module.set_path("auto")
-        module.set_fused_mlp(2048)
+        module.set_fused_mlp()
     sums: dict[tuple[str, bool], list[int]] = defaultdict(lambda: [0, 0, 0])
     for line, shared, *numbers in module.accesses():  # the compiler may have made several of one line
         key = line.partition(" (")[0], shared
