@@ -8,6 +8,8 @@
 #include <memory>
 #include <optional>
 
+#include "core/slots.h"
+#include "core/store.h"
 #include "core/trainer.h"
 #include "cuda/layerwise/layers.h"
 #include "cuda/layerwise/step_graphs.h"
@@ -41,19 +43,19 @@ public:
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override { state_.step = step; }
 
-    void read_tensor(int tensor, void* out) const override { download(out, place(tensor), bytes(tensor)); }
-    void write_tensor(int tensor, const void* in) override { upload(place(tensor), in, bytes(tensor)); }
+    void read_tensor(int tensor, void* out) const override { download(out, tensor_place<T>(plan_, state_, tensor)); }
+    void write_tensor(int tensor, const void* in) override { upload(tensor_place<T>(plan_, state_, tensor), in); }
     void read_slot(int slot, int tensor, void* out) const override {
-        download(out, slot_place(slot, tensor), bytes(tensor));
+        download(out, slot_place<T>(plan_, state_, slot, tensor));
     }
     void write_slot(int slot, int tensor, const void* in) override {
-        upload(slot_place(slot, tensor), in, bytes(tensor));
+        upload(slot_place<T>(plan_, state_, slot, tensor), in);
     }
 
     void configure(const Training& training) override {
         if (training.full_batch() || training.kfac())
             throw InvalidArgument("optimizer: '" + training.optimizer + "' has no CUDA version");
-        std::vector<DeviceBuffer<T>> slots(size_t(training.muon() ? 2 : ops::rule_slots[int(training.rule())]));
+        std::vector<DeviceBuffer<T>> slots(size_t(slot_count(training)));
         for (DeviceBuffer<T>& slot : slots) stream_.clear(slot, plan_.parameters);
         if (training.rule() == ops::Rule::adagrad) {
             const std::vector<T> start(size_t(plan_.parameters), T(training.hyper.initial_accumulator_value));
@@ -69,7 +71,7 @@ public:
     }
 
     TrainOutcome train(const TrainRequest& request) override {
-        require_training(request.train);
+        check_shapes(plan_, training(), request.train);
         const int64_t batch = std::min(request.batch_size, request.train.rows());
         const bool fuses = may_fuse_ && fused_.takes(plan_, training_, batch);
         if (!fuses) layers_.reserve(batch, true);
@@ -117,7 +119,7 @@ public:
                 r.shuffled = !cursor.in_order();
                 r.step = first_step + issued;
                 r.learning_rate = request.learning_rates[issued];
-                const double rate = r.learning_rate * (training_.muon() ? training_.hyper.adam_lr_ratio : 1);
+                const double rate = training_.rule_learning_rate(r.learning_rate);
                 r.rule = ops::prepare_step(training_.rule(), training_.hyper, rate, r.step + 1);
                 round.records.get()[round.steps] = r;
                 round.rows[size_t(round.steps)] = cursor.rows();
@@ -175,7 +177,7 @@ public:
     }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
-        require_training(data);
+        check_shapes(plan_, training(), data);
         layers_.reserve(std::min(layers_.chunk_rows(), data.rows()), false);
         evaluate_rows(data, totals, poll, once_, false, threads);
         once_.free();
@@ -198,7 +200,7 @@ public:
 
     double loss_and_grad(const Dataset& data, bool training, int threads, const Poll&,
                          void* const* gradients) override {
-        require_training(data);
+        check_shapes(plan_, this->training(), data);
         layers_.reserve(data.rows(), true);
         const Feed feed = feed_of(data, data.rows(), once_, false, threads);
         Round& round = rounds_.next();
@@ -212,8 +214,9 @@ public:
         const double* totals = rounds_.results(round);
         round.steps = 0;
         for (size_t k = 0; k < plan_.trainable.size(); ++k)
-            FD_CUDA(cudaMemcpyAsync(gradients[k], layers_.gradient(plan_.trainable[k]), bytes(plan_.trainable[k]),
-                                    cudaMemcpyDefault, stream_));
+            FD_CUDA(cudaMemcpyAsync(gradients[k], layers_.gradient(plan_.trainable[k]),
+                                    tensor_place<T>(plan_, state_, plan_.trainable[k]).bytes, cudaMemcpyDefault,
+                                    stream_));
         stream_.synchronize();
         once_.free();
         return totals[0] + totals[1];
@@ -387,11 +390,6 @@ private:
             cudaMemcpyAsync(to, layers_.output(op, Pass::predict), size_t(n) * sizeof(T), cudaMemcpyDefault, stream_));
     }
 
-    void require_training(const Dataset& data) const {
-        if (!configured_) throw InternalError("the engine was not configured before training or evaluation");
-        check_shapes(plan_, training_, data);
-    }
-
     void download(void* out, const void* from, size_t n) const {
         FD_CUDA(cudaMemcpyAsync(out, from, n, cudaMemcpyDeviceToHost, stream_));
         stream_.synchronize();
@@ -400,18 +398,8 @@ private:
         FD_CUDA(cudaMemcpyAsync(to, from, n, cudaMemcpyHostToDevice, stream_));
         stream_.synchronize();
     }
-    void* place(int tensor) const {
-        const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (t.float64) return state_.input_statistics.get() + t.offset;
-        return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
-    }
-    T* slot_place(int slot, int tensor) const {
-        return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
-    }
-    size_t bytes(int tensor) const {
-        const Tensor& t = plan_.tensors[size_t(tensor)];
-        return size_t(t.size()) * (t.float64 ? sizeof(double) : sizeof(T));
-    }
+    void download(void* out, const Place& from) const { download(out, from.data, from.bytes); }
+    void upload(const Place& to, const void* from) const { upload(to.data, from, to.bytes); }
 
     Plan plan_;
     Stream stream_;

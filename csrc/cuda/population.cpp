@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/slots.h"
 #include "cuda/runtime/data.h"
 #include "cuda/wholenet/net.h"
 #include "ops/rng.h"
@@ -82,7 +83,7 @@ public:
         const std::string why =
             plan_fused(plan_, &training, FusedMode::train, false, 1, int(sizeof(T)), fused_device()).why_not;
         if (!why.empty()) throw InvalidArgument("these nets cannot be trained together on the GPU: " + why);
-        std::vector<DeviceBuffer<T>> slots(size_t(ops::rule_slots[int(training.rule())]));
+        std::vector<DeviceBuffer<T>> slots(size_t(slot_count(training)));
         for (DeviceBuffer<T>& slot : slots) stream_.clear(slot, starts_ * plan_.parameters);
         if (training.rule() == ops::Rule::adagrad) {
             const std::vector<T> start(size_t(plan_.parameters), T(training.hyper.initial_accumulator_value));
@@ -110,7 +111,7 @@ public:
     }
 
     PopulationOutcome train(const PopulationRequest& r) override {
-        require_training(r.train);
+        check_shapes(plan_, training(), r.train);
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch,
                       steps = r.epochs * batches;
         // In a full batch the order only changes the order of sums, unless dropout goes by the position of a row.
@@ -183,7 +184,7 @@ public:
     }
 
     void evaluate(const Dataset& data, const double* weights, int threads, const Poll& poll, double* losses) override {
-        require_training(data);
+        check_shapes(plan_, training(), data);
         FusedTables<T>& tables = tables_for(FusedMode::evaluate, data.rows());
         const Placed at = resident(once_, data, threads);
         FusedNets<T> nets = nets_for(data, weights);
@@ -296,11 +297,6 @@ private:
             first += count;
             if (poll && poll()) return;
         }
-    }
-
-    void require_training(const Dataset& data) const {
-        if (!configured_) throw InternalError("the population was not configured before training or evaluation");
-        check_shapes(plan_, training_, data);
     }
 
     template <class S>
