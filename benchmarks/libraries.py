@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-import fastdense as fd
 from fastdense.cli import baselines
 from fastdense.cli.baselines import Floats, Task
+from fastdense.cli.model import compile_model, make_model
 
 Orders = Sequence[NDArray[np.intp]]
 
@@ -30,21 +30,6 @@ class Trainer(Protocol):
     def prepare(self, orders: Orders) -> Any: ...
 
     def train(self, orders: Any) -> Sequence[float]: ...
-
-
-def make_model(task: Task, device: str = "cpu", **options: Any) -> fd.Model:
-    """The net of a task in fastdense, compiled; `options` are more arguments of `Model`."""
-    layers = [fd.Dense(units, activation=task.hidden) for units in task.widths[1:-1]]
-    layers.append(fd.Dense(task.widths[-1], activation=task.output if task.loss == "mse" else "softmax"))
-    model = fd.Model(layers, inputs=task.widths[0], seed=task.seed, dtype=task.dtype, device=device, **options)
-    compile_model(model, task)
-    return model
-
-
-def compile_model(model: fd.Model, task: Task) -> None:
-    """Choose loss and optimizer; the optimizer starts afresh."""
-    optimizer = {"adam": fd.Adam, "rmsprop": fd.RMSprop, "sgd": fd.SGD}[task.optimizer](task.learning_rate)
-    model.compile(optimizer, "mse" if task.loss == "mse" else "sparse_categorical_crossentropy")
 
 
 class FastdenseTrainer:

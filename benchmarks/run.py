@@ -15,10 +15,10 @@ from statistics import median
 from typing import Any, Protocol
 
 from benchmarks.cases import EVERYWHERE, Case, load
-from benchmarks.libraries import make_model
 from benchmarks.machine import describe, sgemm_gflops
 from benchmarks.workers import Worker
 from fastdense.cli.baselines import write_task
+from fastdense.cli.model import make_model
 
 LIBRARIES = (*EVERYWHERE, "keras", "sklearn", "onnxruntime")
 RESULTS = Path(__file__).parent / "results"

@@ -17,6 +17,7 @@ import numpy as np
 
 import fastdense as fd
 from benchmarks.gpu.setting import use_emulated
+from fastdense.engine import gpu
 
 __all__ = ["NETS", "Net", "Place", "main", "places"]
 
@@ -100,7 +101,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--lines", type=int, metavar="N", default=8, help="lines shown for each net (default 8)")
     options = parser.parse_args(arguments)
     use_emulated(options.emulated)
-    module = fd.cuda.require()
+    module = gpu.require()
     for name, net in NETS.items():
         if options.only not in name:
             continue

@@ -47,8 +47,6 @@ NOT_YET: dict[str, set[str]] = {
     "python": {
         r"told",
         r"dear",
-        r"rivals?",
-        r"(?:what )?became of",
         r"nobody(?:'s)?",
         r"(?:whoever|somebody(?:'s)?)",
         r"bend",
