@@ -76,7 +76,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def measure(case: Case, library: str, count: int, turn: float) -> float:
-    """Seconds of an epoch in a process of its own: the best of a few turns, so that a disturbed one makes no cliff."""
+    """Seconds of an epoch in a process of its own: the best of a few turns, so that a disturbed one has no effect."""
     _, data = load(case.data, case.rows)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "task.npz"

@@ -1,6 +1,6 @@
-"""The same training in each library, the way its own guides advise; NumPy and PyTorch: `fastdense.cli.baselines`.
+"""The same training in each library, as its own guides recommend; NumPy and PyTorch: `fastdense.cli.baselines`.
 
-Each class takes the task, the data and the start weights, and has three methods: `restart` goes back to the start,
+Each class takes the task, the data and the initial weights, and has three methods: `restart` resets them,
 `prepare` turns the orders of the rows, one an epoch, into what the library wants (not timed), and `train` trains one
 epoch per order and returns the mean loss of each (timed).
 """
@@ -76,7 +76,7 @@ class EpochTrainer:
 class JaxTrainer:
     """All epochs in one jitted call: a scan over epochs of a scan over batches, which takes the rows on the device.
 
-    Parameters and optimizer state are donated. Which way of writing the scan is fastest depends on the net, so that
+    Parameters and optimizer state are donated. Which formulation of the scan is fastest depends on the net, so that
     small ones try several and keep the best; a whole epoch's rows gathered at once only pays where they fit the cache.
     """
 

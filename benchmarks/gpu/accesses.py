@@ -24,7 +24,7 @@ __all__ = ["NETS", "Net", "Place", "main", "places"]
 
 @dataclass(frozen=True)
 class Net:
-    """A net, its data and the way it is to take through the device."""
+    """A net, its data and its path through the engine."""
 
     widths: tuple[int, ...]
     rows: int
@@ -85,7 +85,7 @@ def places(module: Any, net: Net) -> list[Place]:
     finally:
         module.record_accesses(False)
         module.set_path("auto")
-        module.set_fused_mlp(2048)
+        module.set_fused_mlp()
     sums: dict[tuple[str, bool], list[int]] = defaultdict(lambda: [0, 0, 0])
     for line, shared, *numbers in module.accesses():  # the compiler may have made several of one line
         key = line.partition(" (")[0], shared

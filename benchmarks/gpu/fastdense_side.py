@@ -50,7 +50,7 @@ class Base:
         raise NotImplementedError
 
     def restart(self) -> None:
-        """Back to the start weights."""
+        """Reset to the initial weights."""
         self.model.set_weights(self.setting.weights)
         compile_model(self.model, self.setting.task)
 

@@ -71,7 +71,7 @@ class Crew:
 
 
 class Competitor:
-    """One way to train in a process."""
+    """One implementation of a training in a process."""
 
     def __init__(self, crew: Crew, name: str) -> None:
         self.crew, self.name = crew, name
