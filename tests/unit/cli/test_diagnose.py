@@ -48,7 +48,7 @@ def test_command_explains_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["none.py"], "none.py is not there; give a script or a saved model"),
+        (["none.py"], "none.py does not exist; pass a script or a saved model"),
         (["none.safetensors"], "none.safetensors needs one file of data: an .npz with x and y, or a .csv"),
     ],
 )
