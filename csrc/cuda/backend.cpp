@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "core/store.h"
 #include "core/trainer.h"
 #include "cuda/layerwise/layers.h"
 #include "cuda/layerwise/step_graphs.h"
@@ -41,13 +42,13 @@ public:
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override { state_.step = step; }
 
-    void read_tensor(int tensor, void* out) const override { download(out, tensor_data(tensor), bytes(tensor)); }
-    void write_tensor(int tensor, const void* in) override { upload(tensor_data(tensor), in, bytes(tensor)); }
+    void read_tensor(int tensor, void* out) const override { download(out, tensor_place<T>(plan_, state_, tensor)); }
+    void write_tensor(int tensor, const void* in) override { upload(tensor_place<T>(plan_, state_, tensor), in); }
     void read_slot(int slot, int tensor, void* out) const override {
-        download(out, slot_data(slot, tensor), bytes(tensor));
+        download(out, slot_place<T>(plan_, state_, slot, tensor));
     }
     void write_slot(int slot, int tensor, const void* in) override {
-        upload(slot_data(slot, tensor), in, bytes(tensor));
+        upload(slot_place<T>(plan_, state_, slot, tensor), in);
     }
 
     void configure(const Training& training) override {
@@ -76,7 +77,7 @@ public:
     }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
-        require_training(data);
+        check_shapes(plan_, this->training(), data);
         layers_.reserve(std::min(layers_.chunk_rows(), data.rows()), false);
         evaluate_rows(data, totals, poll, once_, false, threads);
         once_.free();
@@ -99,7 +100,7 @@ public:
 
     double loss_and_grad(const Dataset& data, bool training, int threads, const Poll&,
                          void* const* gradients) override {
-        require_training(data);
+        check_shapes(plan_, this->training(), data);
         layers_.reserve(data.rows(), true);
         const Feed feed = feed_of(data, data.rows(), once_, false, threads);
         Round& round = rounds_.next();
@@ -113,8 +114,9 @@ public:
         const double* totals = rounds_.results(round);
         round.steps = 0;
         for (size_t k = 0; k < plan_.trainable.size(); ++k)
-            FD_CUDA(cudaMemcpyAsync(gradients[k], layers_.gradient(plan_.trainable[k]), bytes(plan_.trainable[k]),
-                                    cudaMemcpyDefault, stream_));
+            FD_CUDA(cudaMemcpyAsync(gradients[k], layers_.gradient(plan_.trainable[k]),
+                                    tensor_place<T>(plan_, state_, plan_.trainable[k]).bytes, cudaMemcpyDefault,
+                                    stream_));
         stream_.synchronize();
         once_.free();
         return totals[0] + totals[1];
@@ -135,7 +137,7 @@ private:
     class TrainingRun {
     public:
         TrainingRun(CudaBackend& backend, const TrainRequest& request)
-            : b_((backend.require_training(request.train), backend)), request_(request),
+            : b_((check_shapes(backend.plan_, backend.training(), request.train), backend)), request_(request),
               batch_(std::min(request.batch_size, request.train.rows())),
               uses_wholenet_(b_.may_use_wholenet_ && b_.wholenet_.suits(b_.plan_, b_.training_, batch_)),
               feed_(reserve()), ledger_(request, b_.width(), b_.running_), issued_(request, b_.plan_.seed),
@@ -201,7 +203,7 @@ private:
                 r.shuffled = !issued_.in_order();
                 r.step = first_step_ + issued_steps_;
                 r.learning_rate = request_.learning_rates[issued_steps_];
-                const double rate = r.learning_rate * (training.muon() ? training.hyper.adam_lr_ratio : 1);
+                const double rate = training.rule_learning_rate(r.learning_rate);
                 r.rule = ops::prepare_step(training.rule(), training.hyper, rate, r.step + 1);
                 round.records.get()[round.steps] = r;
                 round.rows[size_t(round.steps)] = issued_.rows();
@@ -437,11 +439,6 @@ private:
             cudaMemcpyAsync(to, layers_.output(op, Pass::predict), size_t(n) * sizeof(T), cudaMemcpyDefault, stream_));
     }
 
-    void require_training(const Dataset& data) const {
-        if (!configured_) throw InternalError("the engine was not configured before training or evaluation");
-        check_shapes(plan_, training_, data);
-    }
-
     void download(void* out, const void* from, size_t n) const {
         FD_CUDA(cudaMemcpyAsync(out, from, n, cudaMemcpyDeviceToHost, stream_));
         stream_.synchronize();
@@ -450,18 +447,8 @@ private:
         FD_CUDA(cudaMemcpyAsync(to, from, n, cudaMemcpyHostToDevice, stream_));
         stream_.synchronize();
     }
-    void* tensor_data(int tensor) const {
-        const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (t.float64) return state_.input_statistics.get() + t.offset;
-        return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
-    }
-    T* slot_data(int slot, int tensor) const {
-        return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
-    }
-    size_t bytes(int tensor) const {
-        const Tensor& t = plan_.tensors[size_t(tensor)];
-        return size_t(t.size()) * (t.float64 ? sizeof(double) : sizeof(T));
-    }
+    void download(void* out, const Place& from) const { download(out, from.data, from.bytes); }
+    void upload(const Place& to, const void* from) const { upload(to.data, from, to.bytes); }
 
     Plan plan_;
     Stream stream_;

@@ -102,7 +102,7 @@ public:
     }
 
     PopulationOutcome train(const PopulationRequest& r) override {
-        require_training(r.train);
+        check_shapes(plan_, training(), r.train);
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch,
                       steps = r.epochs * batches;
         const bool shuffled = r.shuffle && plan_.order_matters(batch, n);
@@ -172,7 +172,7 @@ public:
     }
 
     void evaluate(const Dataset& data, const double* weights, int threads, const Poll& poll, double* losses) override {
-        require_training(data);
+        check_shapes(plan_, training(), data);
         WholeNetTables<T>& tables = tables_for(WholeNetMode::evaluate, data.rows());
         const DeviceRows at = resident(once_, data, threads);
         WholeNetLaunch<T> nets = nets_for(data, weights);
@@ -285,11 +285,6 @@ private:
             first += count;
             if (poll && poll()) return;
         }
-    }
-
-    void require_training(const Dataset& data) const {
-        if (!configured_) throw InternalError("the population was not configured before training or evaluation");
-        check_shapes(plan_, training_, data);
     }
 
     template <class S>

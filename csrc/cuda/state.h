@@ -35,7 +35,7 @@ std::vector<DeviceBuffer<T>> first_slots(const Training& training, int64_t param
 
 inline UpdateRule update_rule(const Training& t) {
     const ops::Hyper& h = t.hyper;
-    return {t.rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, t.muon() ? h.adam_weight_decay : h.weight_decay};
+    return {t.rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, t.rule_weight_decay()};
 }
 
 }  // namespace fd::cuda

@@ -54,7 +54,7 @@ void Layers<T>::lay_out_updates() {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         UpdateTensor& u = tensors_[size_t(tensor)];
         u.l1 = t.l1, u.l2 = t.l2, u.first_block = int32_t(blocks.size());
-        u.muon = training_->muon() && !t.vector;
+        u.muon = training_->takes_matrix_step(t);
         for (int64_t first = 0; first < t.size(); first += update_block)
             blocks.push_back({t.offset + first, int32_t(std::min<int64_t>(update_block, t.size() - first)), tensor});
         u.blocks = int32_t(blocks.size()) - u.first_block;
