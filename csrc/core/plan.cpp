@@ -72,40 +72,10 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
     outputs = width;
 }
 
-int64_t Metric::states(int64_t outputs) const {
-    if (per_row()) return 2;
-    if (kind == Kind::r2) return 4 * outputs;
-    if (kind == Kind::auc) return 2 * outputs * buckets;
-    return 3 * outputs;
-}
-
 int64_t Training::totals(int64_t outputs) const {
     int64_t n = 2;
     for (const Metric& m : metrics) n += m.states(outputs);
     return n;
-}
-
-ops::Rule Training::rule() const {
-    const ops::Hyper& h = hyper;
-    using ops::Rule;
-    if (kfac()) return Rule::sgd;  // of the steps that it makes of the gradients, momentum included
-    if (optimizer == "sgd") return h.momentum == 0 ? Rule::sgd : h.nesterov ? Rule::sgd_nesterov : Rule::sgd_momentum;
-    if (optimizer == "rmsprop") {
-        if (h.centered) return h.momentum != 0 ? Rule::rmsprop_centered_momentum : Rule::rmsprop_centered;
-        return h.momentum != 0 ? Rule::rmsprop_momentum : Rule::rmsprop;
-    }
-    if (optimizer == "adam") return h.amsgrad ? Rule::adam_amsgrad : Rule::adam;
-    if (optimizer == "muon") return Rule::adam;  // for every tensor that is not a kernel
-    if (optimizer == "adagrad") return Rule::adagrad;
-    if (optimizer == "adadelta") return Rule::adadelta;
-    if (optimizer == "nadam") return Rule::nadam;
-    if (optimizer == "lion") return Rule::lion;
-    if (full_batch()) return Rule::sgd;  // never used: a solver writes the parameters
-    throw InvalidArgument("optimizer: unknown kind '" + optimizer + "'");
-}
-
-double saturation_limit(ops::Activation a) {
-    return a == ops::Activation::sigmoid ? 5.0 : a == ops::Activation::tanh ? 2.5 : 0.0;
 }
 
 LossForm::LossForm(const Plan& plan, const Training& t) {

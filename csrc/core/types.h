@@ -6,7 +6,7 @@
 
 namespace fd {
 
-// The caller's mistake (ValueError in Python) against a bug of ours. Checks for users live in Python; these are the net below.
+// The caller's mistake (ValueError in Python) against a bug of ours. Checks for users live in Python; these are the second line of defence.
 struct InvalidArgument : std::invalid_argument {
     using std::invalid_argument::invalid_argument;
 };
@@ -15,16 +15,19 @@ struct InternalError : std::logic_error {
         : std::logic_error(what + " (this is a bug in fastdense: please report it with fastdense.show_versions())") {}
 };
 
-enum class OpKind {
-    dense,
-    activation,
-    batch_norm,
-    layer_norm,
-    dropout,
-    normalization,
-    rescaling,
-    residual_begin,
-    residual_end
+// clang-format off
+#define FD_OP_KINDS(X)                                                                                      \
+    X(dense) X(activation) X(batch_norm) X(layer_norm) X(dropout) X(normalization) X(rescaling) X(residual_begin) \
+    X(residual_end)
+// clang-format on
+#define FD_OP_ENUM(name) name,
+enum class OpKind { FD_OP_KINDS(FD_OP_ENUM) };
+#undef FD_OP_ENUM
+
+inline constexpr const char* op_names[] = {
+#define FD_OP_NAME(name) #name,
+    FD_OP_KINDS(FD_OP_NAME)
+#undef FD_OP_NAME
 };
 
 enum class Precision { full, tf32, bf16 };  // of the operands of dense products; others than full only with f32

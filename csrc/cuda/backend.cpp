@@ -52,7 +52,7 @@ public:
 
     void configure(const Training& training) override {
         if (training.full_batch() || training.kfac())
-            throw InvalidArgument("optimizer: '" + training.optimizer + "' has no CUDA version");
+            throw InvalidArgument("optimizer: '" + std::string(training.optimizer_name()) + "' has no CUDA version");
         std::vector<DeviceBuffer<T>> slots(size_t(training.muon() ? 2 : ops::rule_slots[int(training.rule())]));
         for (DeviceBuffer<T>& slot : slots) stream_.clear(slot, plan_.parameters);
         if (training.rule() == ops::Rule::adagrad) {

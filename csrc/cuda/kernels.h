@@ -132,7 +132,7 @@ void fused_activity(const T* a, bool categorical, double l1, double l2, double* 
                     int64_t cols, cudaStream_t);
 
 struct MetricSpec {
-    int kind = 0;  // Metric::Kind
+    Metric::Kind kind = Metric::Kind::mse;
     int64_t k = 0;
     double threshold = 0;
     int multiclass = 0, offset = 0;  // of its states in a row of totals

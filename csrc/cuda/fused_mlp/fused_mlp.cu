@@ -30,7 +30,7 @@ __device__ __forceinline__ void multiply_slopes(ops::Activation activation, floa
     switch (activation) {
 #define FD_CASE(name, functor)                                                                   \
     case ops::Activation::name:                                                                  \
-        _Pragma("unroll") for (int i = 0; i < n; ++i) v[i] *= ops::functor::slope(stored[i], p); \
+        _Pragma("unroll") for (int i = 0; i < n; ++i) v[i] *= ops::functor::derivative(stored[i], p); \
         break;
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE

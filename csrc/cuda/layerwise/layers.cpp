@@ -30,7 +30,7 @@ void Layers<T>::configure(const Training* training) {
     std::vector<MetricSpec> specs;
     totals_width_ = 2;
     for (const Metric& m : training->metrics) {
-        specs.push_back({int(m.kind), m.k, m.threshold, m.multiclass, totals_width_});
+        specs.push_back({m.kind, m.k, m.threshold, m.multiclass, totals_width_});
         totals_width_ += int(m.states(plan_.outputs));
     }
     metrics_.reserve(int64_t(specs.size()));

@@ -271,7 +271,7 @@ void Layers<T>::probe_step(const Steps& steps, const BatchShape& b, const T* bef
         if (o.kind == OpKind::activation) u.z = output(i - 1, pass);
         else if (o.kind == OpKind::dense)
             u.z = (activation_of(i, pass) == ops::Activation::linear ? out_ : z_)[size_t(i)].get();
-        u.limit = o.has_activation() ? saturation_limit(o.activation) : 0;
+        u.limit = o.has_activation() ? ops::activation_saturation[int(o.activation)] : 0;
         u.rows = b.rows, u.cols = o.out, u.out = numbers;
         FD_CUDA(cudaMemsetAsync(numbers, 0xff, size_t(ProbeRecords::numbers_per_unit * o.out) * sizeof(double),
                                 stream_));  // NaN

@@ -52,15 +52,16 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
         return;
     }
     switch (o.activation) {
-#define FD_CASE(name, functor)                                                                                     \
-    case ops::Activation::name:                                                                                    \
-        for (int e = thread; e < n; e += size) {                                                                   \
-            const T z = m[from + e], a = ops::functor::value(z, alpha);                                            \
-            m[o.to + e] = a;                                                                                       \
-            if constexpr (heavy_slope(ops::Activation::name))                                                      \
-                if (keeps)                                                                                         \
-                    m[o.keep + e] = ops::functor::slope(ops::functor::needs == ops::Needs::output ? a : z, alpha); \
-        }                                                                                                          \
+#define FD_CASE(name, functor)                                                                              \
+    case ops::Activation::name:                                                                             \
+        for (int e = thread; e < n; e += size) {                                                            \
+            const T z = m[from + e], a = ops::functor::value(z, alpha);                                     \
+            m[o.to + e] = a;                                                                                \
+            if constexpr (ops::functor::expensive_derivative)                                               \
+                if (keeps)                                                                                  \
+                    m[o.keep + e] =                                                                         \
+                        ops::functor::derivative(ops::functor::needs == ops::Needs::output ? a : z, alpha); \
+        }                                                                                                   \
         break;
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
@@ -283,7 +284,7 @@ __device__ __forceinline__ void backward(const FusedProgram& p, T* m, const Fuse
             team.sync();
         }
         auto through = [&](int e, int c) {
-            return m[o.to + e] * (prelu ? ops::Prelu::slope(m[o.keep + e], m[o.slope + c]) : T(1));
+            return m[o.to + e] * (prelu ? ops::Prelu::derivative(m[o.keep + e], m[o.slope + c]) : T(1));
         };
         switch (o.kind) {
             case OpKind::normalization:

@@ -64,7 +64,7 @@ private:
         int offset = 2;
         for (const Metric& m : t.metrics) {
             if (!train()) break;
-            p.metrics[p.metric_count++] = {int(m.kind), m.k, m.threshold, m.multiclass, offset};
+            p.metrics[p.metric_count++] = {m.kind, m.k, m.threshold, m.multiclass, offset};
             offset += 2;
         }
         p.row_lanes = 1;
@@ -149,7 +149,7 @@ private:
             f.to = take(rows_ * f.ld_to);
             const bool prelu = f.activation == ops::Activation::prelu && f.slope >= 0;
             if (train() && prelu && o.kind == OpKind::activation) f.keep = f.from;
-            else if (train() && (prelu || heavy_slope(f.activation))) f.keep = take(rows_ * f.ld_to);
+            else if (train() && (prelu || ops::expensive_derivative[int(f.activation)])) f.keep = take(rows_ * f.ld_to);
             if (o.kind == OpKind::batch_norm) f.cache = take(4 * f.ld_to);
             if (o.kind == OpKind::layer_norm) f.cache = take(2 * rows_);
             if (o.kind == OpKind::residual_end) {

@@ -39,7 +39,7 @@ template <class T>
 __device__ __forceinline__ T light_slope(ops::Activation a, T stored, T p) {
     switch (a) {
 #define FD_LIGHT(name, functor) \
-    case ops::Activation::name: return ops::functor::slope(stored, p);
+    case ops::Activation::name: return ops::functor::derivative(stored, p);
         FD_LIGHT(relu, Relu)
         FD_LIGHT(leaky_relu, LeakyRelu)
         FD_LIGHT(prelu, Prelu)
