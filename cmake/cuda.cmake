@@ -38,11 +38,13 @@ endif()
 message(STATUS "fastdense: CUDA engine: ${FD_CUDA_VERSION}")
 
 set(FD_CUDA_KERNELS
-    csrc/cuda/layerwise/elementwise.cu csrc/cuda/wholenet/fused_f32.cu csrc/cuda/wholenet/fused_f64.cu csrc/cuda/fused_mlp/fused_mlp.cu csrc/cuda/layerwise/gather.cu
-    csrc/cuda/layerwise/gemm.cu csrc/cuda/layerwise/gemm_mma.cu csrc/cuda/layerwise/loss.cu csrc/cuda/layerwise/norm.cu csrc/cuda/layerwise/probe.cu csrc/cuda/layerwise/update.cu)
+    csrc/cuda/fused_mlp/fused_mlp.cu csrc/cuda/layerwise/elementwise.cu csrc/cuda/layerwise/gather.cu csrc/cuda/layerwise/gemm.cu
+    csrc/cuda/layerwise/gemm_mma.cu csrc/cuda/layerwise/loss.cu csrc/cuda/layerwise/norm.cu csrc/cuda/layerwise/probe.cu
+    csrc/cuda/layerwise/update.cu csrc/cuda/wholenet/kernel_f32.cu csrc/cuda/wholenet/kernel_f64.cu)
 set(FD_CUDA_HOST
-    csrc/cuda/backend.cpp csrc/cuda/runtime/data.cpp csrc/cuda/fused_mlp/fused_mlp.cpp csrc/cuda/wholenet/fused_plan.cpp csrc/cuda/layerwise/layers.cpp
-    csrc/cuda/layerwise/layers_backward.cpp csrc/cuda/layerwise/lt.cpp csrc/cuda/population.cpp csrc/cuda/layerwise/products.cpp csrc/cuda/runtime/runtime.cpp)
+    csrc/cuda/backend.cpp csrc/cuda/fused_mlp/fused_mlp.cpp csrc/cuda/layerwise/backward.cpp csrc/cuda/layerwise/layers.cpp
+    csrc/cuda/layerwise/lt.cpp csrc/cuda/layerwise/products.cpp csrc/cuda/population.cpp csrc/cuda/runtime/data.cpp
+    csrc/cuda/runtime/runtime.cpp csrc/cuda/wholenet/plan.cpp)
 set(FD_EMULATOR tests/emulator/accesses.cpp tests/emulator/races.cpp tests/emulator/runtime.cpp)
 set(FD_CUDA_BINDINGS csrc/bindings/cuda_module.cpp csrc/bindings/bind_engine.cpp csrc/bindings/bind_population.cpp
                      csrc/bindings/lowered.cpp)
@@ -50,7 +52,7 @@ set(FD_CUDA_BINDINGS csrc/bindings/cuda_module.cpp csrc/bindings/bind_engine.cpp
 function(add_cuda_engine)
   if(FD_CUDA)
     # Small nets in double are rare, and their kernel is large: newer GPUs compile it from PTX at its first use.
-    set(doubles csrc/cuda/wholenet/fused_f64.cu)
+    set(doubles csrc/cuda/wholenet/kernel_f64.cu)
     set(kernels ${FD_CUDA_KERNELS})
     list(REMOVE_ITEM kernels ${doubles})
     add_library(fd_cuda_kernels OBJECT ${kernels})
@@ -89,8 +91,9 @@ function(add_emulated_engines)
   set(kernels tests/emulator/fake_cublaslt.cpp)
   foreach(source IN LISTS FD_CUDA_KERNELS)
     get_filename_component(name ${source} NAME_WE)
+    string(REGEX REPLACE "^csrc/" "" header ${source})
     set(wrapper ${CMAKE_BINARY_DIR}/emulated/${name}.cpp)
-    file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"cuda/${name}.cu\"\n")
+    file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"${header}\"\n")
     list(APPEND kernels ${wrapper})
   endforeach()
   # Calls what races.cpp defines, and needs no library. Four numbers that are moved at once are one access, as on a GPU.

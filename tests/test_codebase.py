@@ -62,7 +62,7 @@ EXCEPTIONS = {
     ("csrc/bindings/module.cpp", "ops/rng.h"),
     ("csrc/bindings/bind_kernels.cpp", "cpu/blas/gemm.h"),
     ("csrc/bindings/bind_kernels.cpp", "cpu/simd/kernels.h"),
-    ("csrc/bindings/cuda_module.cpp", "cuda/wholenet/fused.h"),
+    ("csrc/bindings/cuda_module.cpp", "cuda/wholenet/plan.h"),
     ("csrc/bindings/cuda_module.cpp", "cuda/fused_mlp/fused_mlp.h"),
     ("csrc/bindings/cuda_module.cpp", "cuda/layerwise/lt_library.h"),
     ("csrc/bindings/cuda_module.cpp", "cuda/layerwise/products.h"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from hypothesis import strategies as st
 import fastdense as fd
 from fastdense.cli.diagnose import main
 from fastdense.data.baseline import constant_predictor
-from fastdense.diagnose.finding import CODES, Finding
+from fastdense.diagnose import CODES, Finding
 from fastdense.diagnose.plan import Plan
 from fastdense.diagnose.report import Diagnosis
 from fastdense.diagnose.subject import Subject
@@ -75,6 +76,11 @@ def test_every_code_is_found_in_the_zoo() -> None:
     found = model.diagnose(x, y).findings
     assert found[-1].code == "BASELINE"
     assert found[-1].severity == "info"
+
+
+def test_docs_list_every_code_in_the_order_of_the_rules() -> None:
+    docs = (Path(__file__).parents[1] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    assert tuple(re.findall(r"^\| ([A-Z][A-Z0-9_]+) \|", docs, re.MULTILINE)) == CODES
 
 
 # ---- the interface ---------------------------------------------------------------------------------------------------
@@ -419,6 +425,6 @@ def test_first_values_that_a_user_gave_are_part_of_the_plan() -> None:
     model.compile("adam", "mse")
     model.set_weights([np.full_like(w, 0.5) for w in model.get_weights()])
     subject = Subject(model, x, y, None, None)
-    made = Plan.of(model, 32, 1, True, subject.given_values).build()
+    made = Plan.of(model, 32, 1, True, subject.given_weights).build()
     for a, b in zip(made.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

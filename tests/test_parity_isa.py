@@ -1,6 +1,6 @@
 """Parity of every instruction set and of both paths. The set is chosen once per process, so all but this process's own
 get a pytest of their own: the tests named core, which show every activation, loss, layer, optimizer, option and metric
-at least once. Their nets are small: all that the rowwise path covers take it, unless they are forced to the wide one."""
+at least once. Their nets are small: all that the rowwise path covers take it, unless forced to the wide one."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
 #include "cuda/fused_mlp/fused_mlp.h"
 #include "cuda/layerwise/lt_library.h"
 #include "cuda/layerwise/products.h"
-#include "cuda/wholenet/fused.h"
+#include "cuda/wholenet/plan.h"
 #ifdef FD_EMULATE
 #include "accesses.h"
 #endif

@@ -10,10 +10,10 @@
 
 #include "core/trainer.h"
 #include "cuda/layerwise/layers.h"
-#include "cuda/layerwise/rounds.h"
+#include "cuda/layerwise/step_graphs.h"
 #include "cuda/runtime/data.h"
-#include "cuda/runtime/step_graphs.h"
-#include "cuda/wholenet/fused_net.h"
+#include "cuda/runtime/rounds.h"
+#include "cuda/wholenet/net.h"
 
 namespace fd::cuda {
 namespace {

@@ -20,6 +20,14 @@ struct Source {  // an array on the device, whatever its type and strides (in by
         return dtype == o.dtype && cols == o.cols && row_stride == o.row_stride && col_stride == o.col_stride;
     }
 };
+struct BatchShape {  // how the rows of a step are fetched; where they lie is in the step's record
+    Source x, y;
+    bool targets = false, weighted = false;
+    int64_t rows = 0;
+    bool operator==(const BatchShape& o) const {
+        return x == o.x && y == o.y && targets == o.targets && weighted == o.weighted && rows == o.rows;
+    }
+};
 template <class T>
 struct Gather {  // the rows of this step's batch
     Source x, y;
@@ -194,7 +202,7 @@ void gradient_norms(const Update<T>&, cudaStream_t);  // squared, block by block
 template <class T>
 void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
 
-// ---- whole matrices (matrix.cu) -------------------------------------------------------------------------------------
+// ---- whole matrices (update.cu) -------------------------------------------------------------------------------------
 
 // Orthogonality and repulsion; see cpu/layerwise/matrix.cpp for the formulas. u: (units, length) scaled, inverse: (units,)
 template <class T>

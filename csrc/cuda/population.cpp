@@ -8,7 +8,7 @@
 #include <cstring>
 
 #include "cuda/runtime/data.h"
-#include "cuda/wholenet/fused_net.h"
+#include "cuda/wholenet/net.h"
 #include "ops/rng.h"
 
 namespace fd::cuda {

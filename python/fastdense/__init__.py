@@ -12,11 +12,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 from . import callbacks, initializers, layers, losses, metrics, optimizers, regularizers, schedules
+from ._model import Model, load
 from .callbacks import History
 from .engine import gpu as cuda
 from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Rescaling, Residual
-from .model.files import load
-from .model.model import Model
 from .optimizers import (
     KFAC,
     LBFGS,

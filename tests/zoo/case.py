@@ -15,6 +15,7 @@ from typing import Any
 from numpy.typing import NDArray
 
 import fastdense as fd
+from fastdense import diagnose
 
 from . import data
 from .goal import Goal
@@ -22,29 +23,8 @@ from .goal import Goal
 Array = NDArray[Any]
 Built = tuple[fd.Model, Array, Array]
 
-# Every code that is a cause, in the order in which the diagnosis tries them; BASELINE is a symptom.
-CODES = (
-    "BAD_DATA",
-    "TARGET_ENCODING",
-    "SOFTMAX_1",
-    "OUTPUT_RANGE",
-    "OUTPUT_RELU",
-    "LOSS_ACT",
-    "MAPE_ZERO",
-    "INPUT_SCALE",
-    "TARGET_SCALE",
-    "SYMMETRIC",
-    "INIT_SCALE",
-    "DEAD_RELU",
-    "SATURATED",
-    "VANISHING",
-    "DIVERGED",
-    "TOO_SLOW",
-    "OVER_REG",
-    "NO_CAPACITY",
-    "BATCHING",
-    "DUPLICATE_UNITS",
-)
+# Every code that is a cause; BASELINE is a symptom.
+CODES = tuple(code for code in diagnose.CODES if code != "BASELINE")
 WHEN = ("before", "after", "history")
 
 

@@ -1,4 +1,4 @@
-// Layers: set-up and the way forward. Backward and updates are in layers_backward.cpp.
+// Layers: set-up and the way forward. Backward and updates are in backward.cpp.
 #include "cuda/layerwise/layers.h"
 
 #include <algorithm>

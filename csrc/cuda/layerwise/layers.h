@@ -8,30 +8,9 @@
 #include "cuda/kernels.h"
 #include "cuda/layerwise/products.h"
 #include "cuda/runtime/runtime.h"
+#include "cuda/state.h"
 
 namespace fd::cuda {
-
-template <class T>
-struct State {  // what a net is made of and what training has made of it, on the device
-    DeviceBuffer<T> parameters, statistics;
-    DeviceBuffer<double> input_statistics;
-    std::vector<DeviceBuffer<T>> slots;
-    int64_t step = 0;
-};
-
-inline UpdateRule update_rule(const Training& t) {
-    const ops::Hyper& h = t.hyper;
-    return {t.rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, t.muon() ? h.adam_weight_decay : h.weight_decay};
-}
-
-struct BatchShape {  // how the rows of a step are fetched; where they lie is in the step's record
-    Source x, y;
-    bool targets = false, weighted = false;
-    int64_t rows = 0;
-    bool operator==(const BatchShape& o) const {
-        return x == o.x && y == o.y && targets == o.targets && weighted == o.weighted && rows == o.rows;
-    }
-};
 
 template <class T>
 class Layers {

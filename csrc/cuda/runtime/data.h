@@ -3,7 +3,7 @@
 #include <functional>
 
 #include "core/backend.h"
-#include "cuda/layerwise/layers.h"
+#include "cuda/kernels.h"
 #include "cuda/runtime/runtime.h"
 
 namespace fd::cuda {

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 Logs = dict[str, Any]
 Columns = Mapping[str, Sequence[float]]
@@ -36,13 +36,13 @@ class Callback:
     """
 
     deferred: ClassVar[bool] = False
-    model: Model
+    model: BaseModel
     params: dict[str, Any]
 
     def __init__(self) -> None:
         self.params = {}
 
-    def set_model(self, model: Model) -> None:
+    def set_model(self, model: BaseModel) -> None:
         """Take the model; called before training begins."""
         self.model = model
 
@@ -122,7 +122,7 @@ class CallbackList:
     params : dict
     """
 
-    def __init__(self, callbacks: list[Callback], model: Model, params: dict[str, Any]) -> None:
+    def __init__(self, callbacks: list[Callback], model: BaseModel, params: dict[str, Any]) -> None:
         self.callbacks = callbacks
         self.by_batch = any(overrides(c, hook) for c in callbacks for hook in _BATCH_HOOKS)
         self.sees_tests = any(overrides(c, hook) for c in callbacks for hook in _TEST_HOOKS)

@@ -10,7 +10,7 @@ from .base import Callback, Columns, Logs
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..model.model import Model
+    from ..model.base import BaseModel
     from .probes import Probes
 
 
@@ -38,7 +38,7 @@ class History(Callback):
         self.epoch: list[int] = []
         self.probes: Probes | None = None
 
-    def set_model(self, model: Model) -> None:
+    def set_model(self, model: BaseModel) -> None:
         """Do nothing: a record keeps no model alive."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

@@ -13,9 +13,8 @@ from typing import Any
 
 import numpy as np
 
+from .._model import Model, load
 from ..diagnose.report import Diagnosis
-from ..model.files import load
-from ..model.model import Model
 
 DESCRIPTION = """Say why a net is stuck. Give a Python script, which is run and whose last `fit` is explained, or a
 model that `model.save` wrote and its data: an .npz file with the arrays x and y, or a .csv file with the target
@@ -62,7 +61,7 @@ def _from_script(path: Path, arguments: list[str]) -> tuple[Model, dict[str, Any
 
     before = sys.argv, sys.path[:]
     sys.argv, sys.path[0:0] = [str(path), *arguments], [str(path.parent.resolve())]
-    Model.fit = watched  # type: ignore[method-assign]
+    Model.fit = watched  # type: ignore[assignment,method-assign]
     try:
         runpy.run_path(str(path), run_name="__main__")
     except (Exception, SystemExit) as error:

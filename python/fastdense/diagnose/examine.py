@@ -1,34 +1,33 @@
-"""`Model.diagnose`: rules first, then trials, then the order of what was found."""
+"""`Model.diagnose`: apply the rules, run trials, order the findings."""
 
 from __future__ import annotations
 
 import math
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from ..model.base import BaseModel
 from .case import Case
-from .finding import DYNAMICS, SCALES, SEVERITIES, Finding, finding
+from .finding import SEVERITIES, Finding, finding
 from .plan import Plan
 from .report import Diagnosis
-from .rules import look
+from .result import Result
+from .rules import RULES, SCALES, check
 from .subject import Subject
 from .suspects import suspects
 from .trials import Laboratory, Run
 from .verify import Verdict, Verifier
 
-if TYPE_CHECKING:
-    from ..model.model import Model
-
-LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # of trials, unless the caller says otherwise
-DEFAULT_STEPS = 3000  # of a training that nobody has described
-SERIOUS = 0.25  # of a constant's error: a net below it does learn, and nothing in it is an error unless it is a fact
-TRIALS = 14  # that the budget should be enough for
-FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # of a trial, unless the training itself was shorter
+LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # default time budget of trials
+DEFAULT_STEPS = 3000  # of a training about which nothing is known
+SERIOUS = 0.25  # relative error: below it a net does learn, and only exact faults are errors
+TRIALS = 14  # that the budget should suffice for
+FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # in a trial, unless the training itself was shorter
 
 
 def diagnose(
-    model: Model,
+    model: BaseModel,
     x: Any,
     y: Any,
     history: Any,
@@ -42,8 +41,8 @@ def diagnose(
     subject = Subject(model, x, y, sample_weight, history)
     plan = plan_of(subject)
     if not verify:
-        findings = look(Case(subject, plan, None))
-        return Diagnosis(subject, plan, order(findings, None), None, time.perf_counter() - began)
+        findings = check(Case(subject, plan, None))
+        return Diagnosis(Result(subject, plan, order(findings, None), None), time.perf_counter() - began)
     seconds = budget if budget is not None else min(
         MOST_SECONDS, max(LEAST_SECONDS, float(subject.options.get("seconds", 0.0)))
     )  # fmt: skip
@@ -62,32 +61,32 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
         run = laboratory.run(tried, most=laboratory.seconds / 3)
     cut = tried != plan or laboratory.rows < int(subject.good.sum())
     case = Case(subject, plan, run)
-    findings = look(case)
+    findings = check(case)
     blocked = not subject.finite or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
     verdict = None
     if not blocked:
         findings += suspects(case, findings)
         verdict = Verifier(subject, laboratory, tried, findings, cut).verdict()
         findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]
-        if verdict.healthy and subject.trained:  # what was only suspected is refuted
+        if verdict.healthy and subject.trained:  # the trials refute what is not exact
             findings = [f for f in findings if f.exact or f.code == "DEAD_RELU"]
     if verdict is not None and verdict.hopeless:
         findings = [hopeless_data(), *(f for f in findings if f.code != "BAD_DATA")]
-    return Diagnosis(subject, plan, order(findings, verdict), verdict, time.perf_counter() - began)
+    return Diagnosis(Result(subject, plan, order(findings, verdict), verdict), time.perf_counter() - began)
 
 
 def hopeless_data() -> Finding:
-    """What to say where x tells nothing about y."""
+    """The finding for data whose x holds no information about y."""
     return finding(
         "BAD_DATA", "error",
-        "On rows left out neither a plain new net nor the nearest rows answer better than a constant: as far as can be "
-        "seen, y does not depend on x.",
-        remedy="look at how x and y were put together (same order? the right columns?)", exact=True,
+        "On held-out rows neither a plain new net nor nearest neighbours predict better than a constant: apparently y "
+        "does not depend on x.",
+        remedy="check how x and y were assembled (same order? the right columns?)", exact=True,
     )  # fmt: skip
 
 
 def plan_of(subject: Subject) -> Plan:
-    """The training that is to be explained; where nobody has said, 3000 steps of 32 rows."""
+    """The training to explain; if nothing is known about it, 3000 steps of 32 rows."""
     options = subject.options
     rows = len(subject.x)
     size = int(options.get("batch_size", 32))
@@ -95,11 +94,11 @@ def plan_of(subject: Subject) -> Plan:
         size = rows
     steps = math.ceil(rows / size)
     epochs = int(options.get("epochs", min(1000, max(10, DEFAULT_STEPS // steps))))
-    return Plan.of(subject.model, size, epochs, bool(options.get("shuffle", True)), subject.given_values)
+    return Plan.of(subject.model, size, epochs, bool(options.get("shuffle", True)), subject.given_weights)
 
 
 def fitting(laboratory: Laboratory, plan: Plan) -> Plan:
-    """The plan, cut to what the budget allows to try many times: fewer epochs first, then fewer rows."""
+    """The plan, shortened so that the budget suffices for many trials: fewer epochs first, then fewer rows."""
     each = laboratory.seconds_per_epoch(plan)
     allowed = laboratory.seconds / TRIALS
     epochs = min(plan.epochs, max(FEWEST_EPOCHS, int(allowed / each)))
@@ -110,7 +109,7 @@ def fitting(laboratory: Laboratory, plan: Plan) -> Plan:
 
 
 def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
-    """Worst first: with trials, what made the difference; else severity and the order of the rules."""
+    """Worst first: with trials by what each finding explains, else by severity and the order of the rules."""
     if verdict is not None:
         findings = [weighed(f, verdict) for f in findings]
     needed = verdict.codes if verdict is not None else set()
@@ -121,8 +120,8 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
         if verdict is not None and not verdict.healthy:
             gain = worth(f, verdict)
         first = f.exact and f.severity == "error"
-        follows = f.code in DYNAMICS
-        if needed & set(SCALES):  # steps explode and units die because of these
+        follows = RULES[f.code].consequence
+        if needed & SCALES:  # these cause divergence and dead units
             return (SEVERITIES.index(f.severity), not first, follows, -round(2 * gain), place[id(f)])
         return (SEVERITIES.index(f.severity), not first, -round(2 * gain), follows, place[id(f)])
 
@@ -130,7 +129,7 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
 
 
 def worth(found: Finding, verdict: Verdict) -> float:
-    """How much of the error a finding explains: lost by the repaired net without its remedy, or gained by it alone."""
+    """How much of the error a finding explains: added if its remedy is left out, or removed by its remedy alone."""
     before, after = min(verdict.error_before, 2.0), min(verdict.error_after, 2.0)
     lost = min(verdict.without.get(found.code, after), 2.0) - after
     alone = before - min(verdict.singles.get(found.code, before), 2.0)
@@ -138,7 +137,7 @@ def worth(found: Finding, verdict: Verdict) -> float:
 
 
 def weighed(found: Finding, verdict: Verdict) -> Finding:
-    """A finding with the severity that trials give it."""
+    """A finding with the severity that follows from the trials."""
     if found.code == "BASELINE":
         return found
     severity = found.severity

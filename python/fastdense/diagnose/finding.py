@@ -1,4 +1,4 @@
-"""A finding: what was measured, what it means, what to do."""
+"""A finding: the evidence, its meaning and the remedy."""
 
 from __future__ import annotations
 
@@ -10,43 +10,15 @@ from .remedies import Remedy
 Severity = Literal["error", "warning", "info"]
 SEVERITIES: tuple[Severity, ...] = ("error", "warning", "info")
 
-# Every code, in the order in which causes are looked for: exact facts, scales, starts, dynamics; the symptom last.
-CODES = (
-    "BAD_DATA",
-    "TARGET_ENCODING",
-    "SOFTMAX_1",
-    "OUTPUT_RELU",
-    "OUTPUT_RANGE",
-    "LOSS_ACT",
-    "MAPE_ZERO",
-    "SYMMETRIC",
-    "OVER_REG",
-    "BATCHING",
-    "INPUT_SCALE",
-    "TARGET_SCALE",
-    "INIT_SCALE",
-    "DIVERGED",
-    "DEAD_RELU",
-    "SATURATED",
-    "VANISHING",
-    "NO_CAPACITY",
-    "DUPLICATE_UNITS",
-    "TOO_SLOW",
-    "BASELINE",
-)
-SCALES = ("INPUT_SCALE", "TARGET_SCALE", "INIT_SCALE")
-# What often follows from something else, and whose remedies must not be taken without a trial.
-DYNAMICS = ("DIVERGED", "DEAD_RELU", "SATURATED", "VANISHING", "DUPLICATE_UNITS", "TOO_SLOW")
-
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that is wrong, or worth knowing, about a net and its data.
+    """One fault of, or fact about, a net and its data.
 
     Attributes
     ----------
     code : str
-        What kind of fault; one of `CODES`.
+        Kind of fault; one of `fastdense.diagnose.CODES`.
     severity : {"error", "warning", "info"}
         "error": the net cannot learn until this is changed; "warning": it hurts; "info": worth knowing.
     layer : str or None
@@ -54,9 +26,9 @@ class Finding:
     units : list of int or None
         Units of that layer.
     evidence : dict
-        What was measured, by name; numbers, texts and lists of them.
+        Measured quantities by name: numbers, strings and lists of them.
     message : str
-        What it means, in a sentence or two.
+        What it means, in one or two sentences.
     remedy : str
         What to do.
     """
@@ -70,7 +42,7 @@ class Finding:
     remedy: str
     remedies: tuple[Remedy, ...] = field(default=(), repr=False, compare=False)
     exact: bool = field(default=False, repr=False, compare=False)
-    silent: bool = field(default=False, repr=False, compare=False)  # left out unless a trial proves it
+    silent: bool = field(default=False, repr=False, compare=False)  # reported only if a trial proves it
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON types."""

@@ -1,21 +1,18 @@
-"""A diagnosis as one self-contained HTML page: text, and the evidence drawn in SVG."""
+"""A diagnosis as a self-contained HTML page, with the evidence drawn in SVG."""
 
 from __future__ import annotations
 
 import html
 import math
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..arrays import Array
-from .rules_net import reachable
+from .finding import Finding
+from .result import Result
 from .subject import RANGES, Stage, State
-from .words import compared, score
-
-if TYPE_CHECKING:
-    from .report import Diagnosis
+from .words import compared, headline, score
 
 WIDTH, HEIGHT = 420, 190
 LEFT, RIGHT, TOP, BOTTOM = 66, 12, 12, 30
@@ -33,10 +30,10 @@ details{margin:.3em 0}code{font-size:.92em}
 """
 
 
-def page(report: Diagnosis, *, whole: bool = True) -> str:
-    """The page; `whole` False leaves out the frame, for a notebook."""
+def page(result: Result, *, whole: bool = True) -> str:
+    """The page; with `whole` False only its body, for a notebook."""
     body = "\n".join(
-        [_head(report), *map(_finding, report.findings), _trials(report), _changes(report), _pictures(report)]
+        [_head(result), *map(_finding, result.findings), _trials(result), _changes(result), _figures(result)]
     )
     body = f"<style>{STYLE}</style>\n{body}"
     if not whole:
@@ -47,15 +44,12 @@ def page(report: Diagnosis, *, whole: bool = True) -> str:
     )
 
 
-def _head(report: Diagnosis) -> str:
-    colour = INK["good" if report.healthy else "error" if report.causes else "warning"]
-    return f"<h1 style='color:{colour}'>{html.escape(report.headline)}</h1>"
+def _head(result: Result) -> str:
+    colour = INK["good" if result.healthy else "error" if result.causes else "warning"]
+    return f"<h1 style='color:{colour}'>{html.escape(headline(result))}</h1>"
 
 
-def _finding(found: object) -> str:
-    from .finding import Finding
-
-    assert isinstance(found, Finding)
+def _finding(found: Finding) -> str:
     where = f" in <code>{html.escape(found.layer)}</code>" if found.layer else ""
     rows = "".join(f"<tr><td>{html.escape(name)}</td><td>{html.escape(_short(value))}</td></tr>"
                    for name, value in found.evidence.items())  # fmt: skip
@@ -68,25 +62,27 @@ def _finding(found: object) -> str:
     )
 
 
-def _trials(report: Diagnosis) -> str:
-    verdict, s = report._verdict, report._subject
+def _trials(result: Result) -> str:
+    verdict, subject = result.verdict, result.subject
     if verdict is None or (verdict.healthy and not verdict.singles):
         return ""
     rows = compared(verdict)
     rows += [
-        (f"all changes but that for {code}", error) for code, error in verdict.without.items() if len(verdict.steps) > 1
+        (f"all changes except that for {code}", error)
+        for code, error in verdict.without.items()
+        if len(verdict.steps) > 1
     ]
     if verdict.after is not None:
         rows.append(("all changes", verdict.after.error))
     rows.append(("a plain new net, for comparison", verdict.best_error))
     cells = "".join(
-        f"<tr><td>{html.escape(name)}</td><td>{html.escape(score(s, error))}</td></tr>" for name, error in rows
+        f"<tr><td>{html.escape(name)}</td><td>{html.escape(score(subject, error))}</td></tr>" for name, error in rows
     )
-    return f"<h2>Trials, trained alike</h2><table>{cells}</table>"
+    return f"<h2>Trials, with equal training</h2><table>{cells}</table>"
 
 
-def _changes(report: Diagnosis) -> str:
-    changes = report._treated()[1]
+def _changes(result: Result) -> str:
+    changes = result.treated()[1]
     if not changes:
         return ""
     items = "".join(f"<li>{html.escape(change)}</li>" for change in changes)
@@ -101,41 +97,44 @@ def _short(value: object) -> str:
     return ", ".join(map(_short, value)) if isinstance(value, list) else str(value)
 
 
-# ---- pictures --------------------------------------------------------------------------------------------------------
+# ---- figures ---------------------------------------------------------------------------------------------------------
 
 
-def _pictures(report: Diagnosis) -> str:
-    s = report._subject
+def _figures(result: Result) -> str:
+    subject = result.subject
     figures: list[tuple[str, str]] = []
-    losses = s.history.get("loss") or (
-        report._verdict.before.losses if report._verdict and report._verdict.before else []
+    losses = subject.history.get("loss") or (
+        result.verdict.before.losses if result.verdict and result.verdict.before else []
     )
     if len(losses) > 1:
-        after = report._verdict.after if report._verdict is not None else None
-        same = after is not None and (after.plan.loss, after.plan.loss_weights) == (s.loss, s.model.loss_weights)
-        figures.append((_loss_picture(losses, s.baseline, after.losses if after is not None and same else None),
-                        "Loss per epoch. Dashed: the best that a constant answer can do."))  # fmt: skip
-    if s.finite and not s.problem:
-        state = (
-            s.now
-            if s.trained or report._verdict is None or report._verdict.before is None
-            else report._verdict.before.state
+        after = result.verdict.after if result.verdict is not None else None
+        same = after is not None and (after.plan.loss, after.plan.loss_weights) == (
+            subject.loss,
+            subject.model.loss_weights,
         )
-        figures += _state_pictures(state, s.some_y)
+        figures.append((_loss_figure(losses, subject.baseline, after.losses if after is not None and same else None),
+                        "Loss per epoch. Dashed: the best constant prediction."))  # fmt: skip
+    if subject.finite and not subject.problem:
+        state = (
+            subject.now
+            if subject.trained or result.verdict is None or result.verdict.before is None
+            else result.verdict.before.state
+        )
+        figures += _state_figures(state, subject.sample_y)
     if not figures:
         return ""
     drawn = "".join(f"<figure>{svg}<figcaption>{html.escape(words)}</figcaption></figure>" for svg, words in figures)
     return f"<h2>Evidence</h2>{drawn}"
 
 
-def _loss_picture(losses: Sequence[float], baseline: tuple[Array, float] | None, after: Sequence[float] | None) -> str:
+def _loss_figure(losses: Sequence[float], baseline: tuple[Array, float] | None, after: Sequence[float] | None) -> str:
     curves = [np.asarray(losses, dtype=np.float64)]
     if after is not None and len(after) > 1:
         curves.append(np.asarray(after, dtype=np.float64))
     level = baseline[1] if baseline is not None else math.nan
     finite = np.concatenate([c[np.isfinite(c)] for c in curves])
     if not len(finite):
-        return _text_picture("the loss was never a number")
+        return _text_figure("the loss was never finite")
     values = np.append(finite, level) if math.isfinite(level) else finite
     log = bool(values.min() > 0 and values.max() > 20 * values.min())
     frame = Frame(0, max(len(c) for c in curves) - 1, float(values.min()), float(values.max()), log)
@@ -143,21 +142,24 @@ def _loss_picture(losses: Sequence[float], baseline: tuple[Array, float] | None,
     for curve, colour in zip(curves, (INK["error"], INK["good"]), strict=False):
         parts.append(frame.line(np.arange(len(curve)), curve, colour))
     if math.isfinite(level):
-        parts.append(frame.level(level, "constant answer"))
+        parts.append(frame.level(level, "constant prediction"))
     return frame.svg(parts)
 
 
-def _state_pictures(state: State, y: Array) -> list[tuple[str, str]]:
+def _state_figures(state: State, y: Array) -> list[tuple[str, str]]:
     figures = []
     for stage in state.hidden[:MOST_LAYERS]:
-        words = f"{stage.name}: what {stage.activation} gets (grey) and gives (blue) on the probe rows."
+        words = f"{stage.name}: input (grey) and output (blue) of {stage.activation} on the probe rows."
         figures.append((_histogram(stage), words))
         if stage.activation in ("relu", "relu6"):
-            figures.append((_units(stage), f"{stage.name}: share of rows for which each unit is off; "
-                            f"{int(stage.dead.sum())} of {len(stage.dead)} are off for all (red)."))  # fmt: skip
+            figures.append((_units(stage), f"{stage.name}: fraction of rows for which each unit is 0; "
+                            f"{int(stage.dead.sum())} of {len(stage.dead)} are 0 for all rows (red)."))  # fmt: skip
     last = state.stages[-1]
     figures.append(
-        (_targets(state, last, y), "Targets (grey) and predictions (blue); dashed: the ends of what the net can give.")
+        (
+            _targets(state, last, y),
+            "Targets (grey) and predictions (blue); vertical lines: the limits of the net's outputs.",
+        )
     )
     return figures
 
@@ -170,14 +172,14 @@ def _histogram(stage: Stage) -> str:
 def _two_histograms(first: Array, second: Array, limits: tuple[float, float] | None) -> str:
     both = np.concatenate([first, second])
     if not len(both):
-        return _text_picture("no finite values")
+        return _text_figure("no finite values")
     low, high = (float(v) for v in np.quantile(both, (0.002, 0.998)))
     if high <= low:
         low, high = low - 1, high + 1
     edges = np.linspace(low, high, BINS + 1)
     heights = [np.histogram(np.clip(v, low, high), edges)[0] / max(1, len(v)) for v in (first, second)]
     frame = Frame(low, high, 0.0, float(max(h.max() for h in heights)), False)
-    parts = [frame.axes("value", "share")]
+    parts = [frame.axes("value", "fraction")]
     parts += [frame.bars(edges, h, colour) for h, colour in zip(heights, ("#9aa0a6", "#1f77b4"), strict=True)]
     if limits is not None:
         parts += [frame.mark(limit) for limit in limits if math.isfinite(limit) and low <= limit <= high]
@@ -188,7 +190,7 @@ def _units(stage: Stage) -> str:
     off = np.mean(stage.z <= 0, axis=0)
     order = np.argsort(off)[::-1][:MOST_UNITS]
     frame = Frame(0, len(order), 0.0, 1.0, False)
-    parts = [frame.axes("unit, sorted", "share off")]
+    parts = [frame.axes("unit, sorted", "fraction of rows at 0")]
     for i, unit in enumerate(order):
         colour = INK["error"] if stage.dead[unit] else "#1f77b4"
         parts.append(frame.bars(np.array([i, i + 1.0]), np.array([off[unit]]), colour))
@@ -197,21 +199,21 @@ def _units(stage: Stage) -> str:
 
 def _targets(state: State, last: Stage, y: Array) -> str:
     p = last.a[np.isfinite(last.a)].ravel()
-    limits = reachable(state) or RANGES.get(last.activation)
+    limits = state.reachable or RANGES.get(last.activation)
     return _two_histograms(y.astype(np.float64).ravel(), p, limits)
 
 
-def _text_picture(words: str) -> str:
+def _text_figure(words: str) -> str:
     return f"<svg width='{WIDTH}' height='40'><text x='10' y='25'>{html.escape(words)}</text></svg>"
 
 
 class Frame:
-    """Coordinates of a picture.
+    """Axes of a figure.
 
     Parameters
     ----------
     x0, x1, y0, y1 : float
-        What the axes span.
+        Limits of the axes.
     log : bool
         Whether the vertical axis is logarithmic.
     """
@@ -224,17 +226,17 @@ class Frame:
             self.y1 = self.y0 + 1
 
     def x(self, value: float) -> float:
-        """Horizontal place in pixels."""
+        """Horizontal position in pixels."""
         return LEFT + (value - self.x0) / (self.x1 - self.x0) * (WIDTH - LEFT - RIGHT)
 
     def y(self, value: float) -> float:
-        """Vertical place in pixels."""
+        """Vertical position in pixels."""
         v = math.log10(max(value, 1e-300)) if self.log else value
         share = min(max((v - self.y0) / (self.y1 - self.y0), 0.0), 1.0)
         return HEIGHT - BOTTOM - share * (HEIGHT - TOP - BOTTOM)
 
     def axes(self, across: str, up: str) -> str:
-        """Axes with their ends written down."""
+        """Axes with their limits and titles."""
         low, high = (10**self.y0, 10**self.y1) if self.log else (self.y0, self.y1)
         bottom = HEIGHT - BOTTOM
         return (
@@ -248,7 +250,7 @@ class Frame:
         )
 
     def line(self, x: Array, y: Array, colour: str) -> str:
-        """A curve; places that are no numbers are left out."""
+        """A curve; non-finite values are left out."""
         keep = np.isfinite(y)
         points = " ".join(
             f"{self.x(float(a)):.1f},{self.y(float(b)):.1f}" for a, b in zip(x[keep], y[keep], strict=True)
@@ -256,7 +258,7 @@ class Frame:
         return f"<polyline points='{points}' fill='none' stroke='{colour}' stroke-width='1.6'/>"
 
     def level(self, y: float, words: str) -> str:
-        """A dashed horizontal line with a name."""
+        """A dashed horizontal line with a label."""
         at = self.y(y)
         return (f"<path d='M{LEFT} {at:.1f}H{WIDTH - RIGHT}' stroke='#555' stroke-dasharray='5 4'/>"
                 f"<text x='{WIDTH - RIGHT}' y='{max(at - 4, TOP + 8):.1f}' "
@@ -278,5 +280,5 @@ class Frame:
         return "".join(drawn)
 
     def svg(self, parts: list[str]) -> str:
-        """The picture."""
+        """The figure."""
         return f"<svg width='{WIDTH}' height='{HEIGHT}' xmlns='http://www.w3.org/2000/svg'>{''.join(parts)}</svg>"

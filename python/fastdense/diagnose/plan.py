@@ -1,34 +1,32 @@
-"""A net and its training as a plan that can be changed: what remedies work on."""
+"""A plan: a net and its training as an immutable description, which remedies change."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeVar
 
 from ..arrays import Array
 from ..layers import Activation, Dense, Dropout, Layer, Normalization, Residual
 from ..losses import Loss
 from ..metrics import Metric
+from ..model.base import BaseModel
 from ..optimizers import Optimizer
 from ..specs import Spec
-
-if TYPE_CHECKING:
-    from ..model.model import Model
 
 S = TypeVar("S", bound=Spec)
 Change = Callable[[Dense], Layer]
 
 
 @dataclass(frozen=True, eq=False)
-class FirstValues:
-    """Weights that a user gave a net before training it; two are equal only if they are one object."""
+class InitialWeights:
+    """Initial weights set by the user; two are equal only if they are the same object."""
 
     tensors: tuple[Array, ...]
 
-    def give(self, model: Model) -> None:
-        """Set them, counted from the end, as far as their shapes are still those of the model."""
+    def set_on(self, model: BaseModel) -> None:
+        """Set them, from the last tensor backwards, as far as their shapes match the model."""
         weights = model.get_weights()
         for i in range(1, min(len(weights), len(self.tensors)) + 1):
             if weights[-i].shape != self.tensors[-i].shape:
@@ -39,10 +37,12 @@ class FirstValues:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything that decides how a net is made and trained; immutable, so that trials cannot disturb one another.
+    """Everything that determines a net and its training; immutable, so that trials cannot affect each other.
 
     Attributes
     ----------
+    factory : type
+        Class of the model.
     layers : tuple of Layer
     optimizer : Optimizer
     loss : Loss
@@ -53,12 +53,13 @@ class Plan:
     shuffle : bool
     starts : int
         As in `Model.fit`.
-    first_values : FirstValues or None
-        Weights to begin with, where they are not those of the seed.
+    initial_weights : InitialWeights or None
+        Initial weights, if they are not those of the seed.
     loss_weights : float
         As in `Model.compile`.
     """
 
+    factory: type[BaseModel] = field(repr=False)
     layers: tuple[Layer, ...]
     optimizer: Optimizer
     loss: Loss
@@ -72,23 +73,36 @@ class Plan:
     epochs: int = 1
     shuffle: bool = True
     starts: int = 1
-    first_values: FirstValues | None = None
+    initial_weights: InitialWeights | None = None
     loss_weights: float = 1.0
 
     @classmethod
-    def of(cls, model: Model, batch_size: int, epochs: int, shuffle: bool, first_values: list[Array] | None) -> Plan:
-        """The plan of a compiled model; `first_values` None for those of its seed."""
+    def of(
+        cls, model: BaseModel, batch_size: int, epochs: int, shuffle: bool, initial_weights: list[Array] | None
+    ) -> Plan:
+        """The plan of a compiled model; `initial_weights` None for those of the seed."""
         return cls(
-            tuple(model.net.fresh_layers()), model.optimizer, model.loss, tuple(model.metrics), model.inputs,
-            model.seed, model.dtype, model.device, model.name, batch_size, epochs, shuffle, 1,
-            None if first_values is None else FirstValues(tuple(first_values)), model.loss_weights,
-        )  # fmt: skip
+            type(model),
+            tuple(model.net.fresh_layers()),
+            model.optimizer,
+            model.loss,
+            tuple(model.metrics),
+            model.inputs,
+            model.seed,
+            model.dtype,
+            model.device,
+            model.name,
+            batch_size,
+            epochs,
+            shuffle,
+            1,
+            None if initial_weights is None else InitialWeights(tuple(initial_weights)),
+            model.loss_weights,
+        )
 
-    def build(self) -> Model:
+    def build(self) -> BaseModel:
         """Make the model, compiled, not trained."""
-        from ..model.model import Model
-
-        model = Model(
+        model = self.factory(
             copy.deepcopy(list(self.layers)),
             inputs=self.inputs,
             seed=self.seed,
@@ -99,12 +113,12 @@ class Plan:
         fitting = [m for m in copy.deepcopy(self.metrics) if _fits(m, self.loss, model.outputs)]
         optimizer, loss = copy.deepcopy((self.optimizer, self.loss))
         model.compile(optimizer, loss, metrics=fitting, loss_weights=self.loss_weights)
-        if self.first_values is not None:
-            self.first_values.give(model)
+        if self.initial_weights is not None:
+            self.initial_weights.set_on(model)
         return model
 
     def fit_options(self) -> dict[str, Any]:
-        """What `Model.fit` is to be given."""
+        """Keyword arguments for `Model.fit`."""
         options: dict[str, Any] = {"epochs": self.epochs, "shuffle": self.shuffle}
         if not self.optimizer.full_batch:
             options["batch_size"] = self.batch_size
@@ -119,19 +133,19 @@ class Plan:
         return [layer for layer in _flat(self.layers) if isinstance(layer, Dense)]
 
     def last_dense(self) -> int:
-        """Place of the last dense layer, -1 if there is none at the top level."""
+        """Index of the last dense layer, -1 if there is none at the top level."""
         places = [i for i, layer in enumerate(self.layers) if isinstance(layer, Dense)]
         return places[-1] if places else -1
 
     def output_activation(self) -> str:
-        """Name of the activation the net ends with; what follows it (a scaling) does not count."""
+        """Name of the output activation; a rescaling after it does not count."""
         return output_activation(self.layers)
 
     def hidden_activations(self) -> list[str]:
         """Names of the activations of everything but the output, "linear" left out."""
         names = [layer.activation for layer in _flat(self.layers) if isinstance(layer, (Dense, Activation))]
         if self.layers and isinstance(self.layers[-1], Activation) and len(names) >= 2:
-            names.pop(-2)  # the dense layer that only feeds the output activation
+            names.pop(-2)  # the dense layer before the output activation
         return [name for name in names[:-1] if name != "linear"]
 
     def hidden_widths(self) -> list[int]:
@@ -163,7 +177,7 @@ class Plan:
         return self.with_layers(walk(self.layers, True))
 
     def with_output(self, units: int, activation: str, loss: Loss) -> Plan:
-        """Replace the last layer's width and activation and the loss; what came after the last dense layer goes."""
+        """Replace the last layer's width and activation and the loss; layers after the last dense layer are removed."""
         end = self.last_dense()
         if end < 0:
             return replace(self, layers=(*self.layers, Dense(units, activation)), loss=loss, loss_weights=1.0)
@@ -171,7 +185,7 @@ class Plan:
         return replace(self, layers=tuple(layers), loss=loss, loss_weights=1.0)
 
     def with_activation(self, activation: str) -> Plan:
-        """Replace the hidden activations; kernels start as suits the new one."""
+        """Replace the hidden activations, with initial kernels that suit the new one."""
         end = max(self.last_dense(), 0)
 
         def change(layer: Layer) -> Layer:
@@ -191,7 +205,7 @@ class Plan:
         return self.with_layers([*map(change, self.layers[:end]), *self.layers[end:]])
 
     def with_dropout(self, change: Callable[[float], float]) -> Plan:
-        """Change the rate of every dropout layer; those of rate 0 go."""
+        """Change the rate of every dropout layer; those of rate 0 are removed."""
         layers: list[Layer] = []
         for layer in self.layers:
             if isinstance(layer, Dropout):
@@ -208,18 +222,18 @@ class Plan:
         return self.with_layers(layers)
 
     def normalized(self) -> bool:
-        """Whether the data are standardised at the entrance."""
+        """Whether the first layer standardizes the data."""
         return bool(self.layers) and isinstance(self.layers[0], Normalization)
 
 
-def output_place(layers: Sequence[Layer]) -> int:
-    """Place of the layer whose activation a net ends with, -1 if no layer has one."""
+def output_index(layers: Sequence[Layer]) -> int:
+    """Index of the layer with the output activation, -1 if there is none."""
     return max((i for i, layer in enumerate(layers) if isinstance(layer, (Dense, Activation))), default=-1)
 
 
 def output_activation(layers: Sequence[Layer]) -> str:
     """Name of that activation, "linear" if there is none."""
-    last = layers[output_place(layers)]
+    last = layers[output_index(layers)]
     return last.activation if isinstance(last, (Dense, Activation)) else "linear"
 
 

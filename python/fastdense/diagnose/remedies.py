@@ -1,4 +1,4 @@
-"""What can be done for a net that is stuck: named changes of its plan."""
+"""Remedies: named changes of a plan (layers, loss, optimizer, training) that may repair a net."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from .plan import Plan, changed
 from .subject import Subject
 from .task import Task
 
-WIDE = 32  # units of a layer that is added
+WIDE = 32  # units of an added layer
 MANY_STARTS = 64
 MOST_EPOCHS = 100_000
 FEW_COLUMNS = 16
-MOST_FOR_STARTS = 2000  # parameters of a net that may try many starts
+MOST_FOR_STARTS = 2000  # parameters of a net for which many restarts are tried
 ADAM, QUICK_ADAM = optimizers.Adam(0.001), optimizers.Adam(0.01)
 
 
@@ -30,11 +30,11 @@ class Remedy:
     Attributes
     ----------
     words : str
-        What is changed, as said to the user.
+        Description of the change, shown to the user.
     apply : callable
         Plan to plan; an equal plan if there is nothing to change.
     last_resort : bool
-        Whether it may hide a wrong scale rather than mend it, and is tried after all else where a scale is wrong.
+        Whether it may hide a wrong scale rather than correct it; then it is tried last if a scale is wrong.
     """
 
     words: str
@@ -64,16 +64,16 @@ def standardize(subject: Subject) -> Remedy:
             return plan
         return plan.with_layers([subject.normalization, *plan.layers])
 
-    return Remedy("standardise x inside the model: fd.Normalization() as first layer", apply)
+    return Remedy("standardize x inside the model: fd.Normalization() as first layer", apply)
 
 
 def scale_targets(subject: Subject) -> Remedy:
-    """Let the net learn targets of mean 0 and standard deviation 1; a last layer gives them their scale back."""
-    y = subject.some_y
+    """Let the net learn targets of mean 0 and standard deviation 1; a last layer restores their scale."""
+    y = subject.sample_y
     mean, sd = y.mean(axis=0), y.std(axis=0)
     sd = np.where(sd > 0, sd, 1.0)
     together_sd = float(np.sqrt(np.mean(np.square(sd))))
-    if y.shape[1] > FEW_COLUMNS:  # pixels that hardly ever change must not be blown up
+    if y.shape[1] > FEW_COLUMNS:  # almost constant pixels must not be amplified
         sd = np.where(sd > 1e-3 * together_sd, sd, together_sd)
 
     def apply(plan: Plan) -> Plan:
@@ -81,18 +81,17 @@ def scale_targets(subject: Subject) -> Remedy:
             return plan
         scale: Any = sd.tolist() if len(sd) > 1 else float(sd[0])
         offset: Any = mean.tolist() if len(mean) > 1 else float(mean[0])
-        # mse and, for small errors, log_cosh and huber grow with the scale twice, distances once.
+        # mse and, for small errors, log_cosh and huber are quadratic in the scale, the other distances linear.
         square = plan.loss.kind == "mse" or (plan.loss.kind in ("log_cosh", "huber") and together_sd < 1)
         weight = 1.0 if plan.loss.kind == "mape" else together_sd ** (-2 if square else -1)
         made = replace(plan.with_layers([*plan.layers, layers.Rescaling(scale, offset)]), loss_weights=weight)
         least = float(sd.min() / together_sd) ** 2
-        if least < 0.01 and hasattr(plan.optimizer, "epsilon"):  # else it outweighs the small columns' gradient
+        if least < 0.01 and hasattr(plan.optimizer, "epsilon"):  # else epsilon exceeds the small columns' gradient
             made = replace(made, optimizer=changed(plan.optimizer, epsilon=plan.optimizer.epsilon * least))
         return made
 
     return Remedy(
-        f"let the net learn targets of mean 0 and deviation 1: fd.Rescaling({together_sd:.3g}, ...) as last layer and "
-        "loss_weights to match",
+        f"standardize the targets: fd.Rescaling({together_sd:.3g}, ...) as last layer, with matching loss_weights",
         apply,
     )
 
@@ -143,16 +142,16 @@ def loss(kind: str) -> Remedy:
 # ---- layers ----------------------------------------------------------------------------------------------------------
 
 
-def fresh_start() -> Remedy:
-    """Random first values whose size suits the activations, biases 0."""
+def reinitialize() -> Remedy:
+    """Random initial kernels whose scale suits the activations, biases 0."""
 
     def change(layer: Dense) -> Layer:
         return changed(layer, kernel_initializer="auto", bias_initializer="zeros")
 
     return Remedy(
-        "start from random kernels of the right size (kernel_initializer='auto': He for relu, Glorot for tanh and "
+        "random initial kernels of the right scale (kernel_initializer='auto': He for relu, Glorot for tanh and "
         "sigmoid) and biases 0",
-        lambda plan: replace(plan.each(change), first_values=None),
+        lambda plan: replace(plan.each(change), initial_weights=None),
     )
 
 
@@ -160,12 +159,12 @@ def hidden_activation(name: str) -> Remedy:
     """Another activation in all hidden layers."""
     return Remedy(
         f"{name} in the hidden layers",
-        lambda plan: replace(plan.with_activation(name), first_values=None),
+        lambda plan: replace(plan.with_activation(name), initial_weights=None),
     )
 
 
 def capacity(units: int = WIDE, activation: str = "relu") -> Remedy:
-    """At least so many units in every hidden layer, with an activation and biases; one such layer if there is none."""
+    """At least this many units in every hidden layer, with activation and biases; one such layer if there is none."""
 
     def change(layer: Dense) -> Layer:
         new: dict[str, Any] = {"use_bias": True}
@@ -206,7 +205,7 @@ def normalize_batches() -> Remedy:
 
 
 def penalties(factor: float) -> Remedy:
-    """All penalties times a factor, 0 removes them."""
+    """All penalties multiplied by a factor; 0 removes them."""
 
     def scaled(spec: Any) -> Any:
         if spec is None or factor == 0:
@@ -234,7 +233,7 @@ def penalties(factor: float) -> Remedy:
 
 
 def dropout(most: float) -> Remedy:
-    """No dropout above a rate; 0 removes it."""
+    """Dropout rates of at most `most`; 0 removes dropout."""
     words = f"dropout of at most {most:g}" if most else "no dropout"
     return Remedy(words, lambda plan: plan.with_dropout(lambda rate: min(rate, most)))
 
@@ -248,7 +247,7 @@ def optimizer(made: optimizers.Optimizer) -> Remedy:
 
 
 def learning_rate(factor: float) -> Remedy:
-    """The same optimizer with a learning rate so many times as large."""
+    """The same optimizer with the learning rate multiplied by a factor."""
 
     def apply(plan: Plan) -> Plan:
         rate = plan.optimizer.learning_rate if not plan.optimizer.full_batch else None
@@ -271,7 +270,7 @@ def rate(value: float) -> Remedy:
 
 
 def clipping(norm: float = 1.0) -> Remedy:
-    """Gradients scaled down to a norm."""
+    """Gradients clipped to a global norm."""
 
     def apply(plan: Plan) -> Plan:
         if plan.optimizer.full_batch or plan.optimizer.global_clipnorm:
@@ -300,18 +299,18 @@ def batches(size: int | None) -> Remedy:
 
 
 def starts(count: int = MANY_STARTS) -> Remedy:
-    """Many short tries from starts spread over the data; the best is trained."""
+    """Many short trainings from random restarts spread over the data; the best is continued."""
 
     def apply(plan: Plan) -> Plan:
         if plan.optimizer.full_batch or plan.build().count_params() > MOST_FOR_STARTS:
             return plan
         return replace(plan, starts=count)
 
-    return Remedy(f"fit(starts={count}): begin from the best of many starts spread over the data", apply, True)
+    return Remedy(f"fit(starts={count}): train the best of many random restarts", apply, True)
 
 
 def recipe(subject: Subject, width: int, activation: str, rate: float, depth: int = 1) -> Remedy:
-    """The whole net anew: standardised data, a plain hidden layer or two, the matched output, Adam."""
+    """A plain new net: standardized data, one or two hidden layers, the matched output, Adam."""
 
     def apply(plan: Plan) -> Plan:
         hidden = [Dense(width, activation) for _ in range(depth)]
@@ -321,10 +320,10 @@ def recipe(subject: Subject, width: int, activation: str, rate: float, depth: in
             batch_size=min(32, plan.batch_size),
             shuffle=True,
             starts=1,
-            first_values=None,
+            initial_weights=None,
         )
         made = standardize(subject).apply(matched_output(subject.task).apply(made))
         return scale_targets(subject).apply(made) if subject.task.kind == "regression" else made
 
     sizes = " and ".join([f"{width} {activation} units"] * depth)
-    return Remedy(f"a plain net anew: standardised data, {sizes}, the matched output and loss, Adam({rate:g})", apply)
+    return Remedy(f"a plain new net: standardized data, {sizes}, the matched output and loss, Adam({rate:g})", apply)

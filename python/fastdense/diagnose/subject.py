@@ -1,4 +1,4 @@
-"""What is examined: a model with its data, and what can be measured on the two without training."""
+"""The subject of a diagnosis: a model with its data, and all that can be measured without training."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -16,14 +16,12 @@ from ..data.checks import first_nonfinite
 from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..layers import Activation, Dense, Normalization
-from .plan import output_activation, output_place
+from ..model.base import BaseModel
+from .plan import output_activation, output_index
 from .task import Task, read_task
 
-if TYPE_CHECKING:
-    from ..model.model import Model
-
 PROBE_ROWS = 1024
-STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # that decide about scales and repetitions
+STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
 BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softmax": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0),
            "softsign": (-1.0, 1.0), "relu6": (0.0, 6.0)}  # fmt: skip
 RANGES = {**BOUNDED, "relu": (0.0, math.inf), "softplus": (0.0, math.inf), "exponential": (0.0, math.inf),
@@ -33,7 +31,7 @@ RANGES = {**BOUNDED, "relu": (0.0, math.inf), "softplus": (0.0, math.inf), "expo
 
 @dataclass(frozen=True)
 class Stage:
-    """What a layer with an activation (or the last layer) does on the probe rows.
+    """Inputs and outputs of the activation of a layer (or the last layer) on the probe rows.
 
     Attributes
     ----------
@@ -42,7 +40,7 @@ class Stage:
     z, a : ndarray of shape (rows, units)
         Before and after the activation.
     kernel : ndarray of shape (inputs, units) or None
-        Of the dense layer itself.
+        Of the dense layer; None for an activation layer.
     last : bool
     """
 
@@ -77,11 +75,11 @@ class Stage:
 
 @dataclass(frozen=True)
 class State:
-    """A model at some moment: its stages, predictions and gradient on the probe rows."""
+    """A model at one point of its training: stages, predictions and gradient on the probe rows."""
 
     stages: list[Stage]
     predictions: Array
-    loss: float  # mean over the probe rows, penalties included; NaN if the data do not suit the loss
+    loss: float  # mean over the probe rows, penalties included; NaN if the loss does not accept the data
     gradient: dict[str, Array]  # by "layer/tensor"
     weights: dict[str, Array]
 
@@ -101,8 +99,23 @@ class State:
         return [stage for stage in self.stages if not stage.last]
 
     @property
+    def reachable(self) -> tuple[float, float] | None:
+        """Smallest and largest output if the last hidden layer is bounded: bias -+ sum |kernel|, over all units."""
+        last = self.stages[-1]
+        below = [stage for stage in self.stages if stage.layer == last.layer - 1]
+        if not below or below[0].activation not in BOUNDED or last.kernel is None or last.activation != "linear":
+            return None
+        low, high = BOUNDED[below[0].activation]
+        bias = 0.0 if last.bias is None else last.bias
+        up, down = np.maximum(last.kernel, 0), np.minimum(last.kernel, 0)
+        return (
+            float(np.min(bias + (up * low + down * high).sum(axis=0))),
+            float(np.max(bias + (up * high + down * low).sum(axis=0))),
+        )
+
+    @property
     def first_nonfinite(self) -> str | None:
-        """Name of the first tensor or stage that holds NaN or infinity."""
+        """Name of the first tensor or layer with NaN or infinity."""
         for name, value in self.weights.items():
             if not np.isfinite(value).all():
                 return name
@@ -113,23 +126,23 @@ class State:
 
 
 class Subject:
-    """A compiled model and its data, read leniently: nothing that is wrong with them raises here, it is a finding.
+    """A compiled model and its data. Faults of the data raise no error here: they become findings.
 
     Attributes
     ----------
-    model : Model
-        As the user left it; never changed.
+    model : BaseModel
+        The user's, never changed.
     x, y : ndarray
-        (rows, inputs) and (rows, columns), float64 or as given where large.
+        Of shape (rows, inputs) and (rows, columns).
     problem : str
-        What `fit` says about these data; "" if it takes them.
+        The error that `fit` raises for these data; "" if it accepts them.
     finite : bool
         Whether neither x nor y holds NaN or infinity.
     history : dict of lists
-        Of the training that is to be explained, {} if there was none.
+        Of the training to explain, {} if there was none.
     """
 
-    def __init__(self, model: Model, x: Any, y: Any, sample_weight: Any, history: Any) -> None:
+    def __init__(self, model: BaseModel, x: Any, y: Any, sample_weight: Any, history: Any) -> None:
         self.model = model
         self.loss = model._compiled_loss("diagnose")
         self.x = _table("x", to_host(as_array("diagnose", "x", x, model.device)), model.inputs)
@@ -155,26 +168,26 @@ class Subject:
 
     @cached_property
     def finite_x(self) -> Array:
-        """The good rows of x."""
+        """Rows of x without NaN and infinity."""
         return self._finite_rows(self.x)
 
     @cached_property
     def normalization(self) -> Normalization:
-        """A layer that standardises the good rows of x; one pass over all of them, so it is made once."""
+        """A layer that standardizes the finite rows of x."""
         return Normalization().adapt(np.ascontiguousarray(self.finite_x))
 
     @cached_property
-    def some_x(self) -> Array:
-        """Good rows of x, float64: not more than looking at them may take."""
-        return np.asarray(sample(self.finite_x, self._some), dtype=np.float64)
+    def sample_x(self) -> Array:
+        """A sample of the finite rows of x, float64."""
+        return np.asarray(sample(self.finite_x, self._sample_size), dtype=np.float64)
 
     @cached_property
-    def some_y(self) -> Array:
-        """The targets of `some_x`, float64."""
-        return np.asarray(sample(self._finite_rows(self.y), self._some), dtype=np.float64)
+    def sample_y(self) -> Array:
+        """The targets of `sample_x`, float64."""
+        return np.asarray(sample(self._finite_rows(self.y), self._sample_size), dtype=np.float64)
 
     @property
-    def _some(self) -> int:
+    def _sample_size(self) -> int:
         columns = int(self.x.shape[1] + self.y.shape[1])
         return max(PROBE_ROWS, min(STATISTICS_ROWS, STATISTICS_NUMBERS // columns))
 
@@ -183,8 +196,8 @@ class Subject:
 
     @cached_property
     def task(self) -> Task:
-        """What the targets ask for."""
-        y = self._finite_rows(self.y) if self.y.shape[1] == 1 else self.some_y  # a class may be rare
+        """The task, inferred from the targets."""
+        y = self._finite_rows(self.y) if self.y.shape[1] == 1 else self.sample_y  # all rows: a class may be rare
         return read_task(
             np.asarray(y, dtype=np.float64),
             self.loss,
@@ -195,21 +208,21 @@ class Subject:
 
     @cached_property
     def activation(self) -> str:
-        """Name of the activation that the net ends with."""
+        """Name of the output activation."""
         return output_activation(self.model.layers)
 
     @cached_property
     def output_layer(self) -> str:
-        """Name of the layer that the output activation belongs to."""
-        return self.model.net.names[output_place(self.model.layers)]
+        """Name of the layer with the output activation."""
+        return self.model.net.names[output_index(self.model.layers)]
 
     @property
     def from_logits(self) -> bool:
-        """Whether a cross-entropy takes the output as it is before softmax or sigmoid."""
+        """Whether the loss applies softmax or sigmoid itself."""
         return bool(getattr(self.loss, "from_logits", False))
 
     def threshold(self, activation: str, loss: Any) -> float:
-        """Where a single output of a net changes from one class to the other."""
+        """Decision threshold of a single output."""
         if loss.kind == "hinge" or getattr(loss, "from_logits", False):
             return 0.0
         if loss.kind == "binary_crossentropy" or not len(self.task.labels):
@@ -220,7 +233,7 @@ class Subject:
 
     @cached_property
     def baseline(self) -> tuple[Array, float] | None:
-        """The best constant output and its loss; None if the loss does not take the targets."""
+        """The best constant prediction and its loss; None if the loss does not accept the targets."""
         if self.rows is None:
             return None
         y, w = self.rows.y, self.rows.w
@@ -231,13 +244,13 @@ class Subject:
     @cached_property
     def column_scale(self) -> tuple[Array, Array]:
         """Mean and standard deviation of every column of x."""
-        return self.some_x.mean(axis=0), self.some_x.std(axis=0)
+        return self.sample_x.mean(axis=0), self.sample_x.std(axis=0)
 
     # ---- the net on the probe rows -----------------------------------------------------------------------------------
 
     @cached_property
     def probe(self) -> Rows | None:
-        """At most `PROBE_ROWS` rows, if the model takes them."""
+        """At most `PROBE_ROWS` rows; None if `fit` rejects the data."""
         if self.rows is None:
             return None
         w = None if self.rows.w is None else sample(self.rows.w, PROBE_ROWS)
@@ -245,12 +258,12 @@ class Subject:
 
     @property
     def trained(self) -> bool:
-        """Whether the model has made a step, or was loaded with a record of its training."""
+        """Whether the model has been trained, or was loaded with the history of its training."""
         return bool(self.model.runner.step or self.model.runner.epochs_trained or self.history)
 
     @cached_property
-    def given_values(self) -> list[Array] | None:
-        """The weights of an untrained model that are not those of its seed; None if they are."""
+    def given_weights(self) -> list[Array] | None:
+        """The weights of an untrained model; None if they are those of its seed."""
         if self.trained:
             return None
         now, then = self.model.get_weights(), self.model.clone().get_weights()
@@ -259,26 +272,26 @@ class Subject:
         return None if same else now
 
     @cached_property
-    def fresh(self) -> Model:
-        """The model with its first values, its input statistics known."""
+    def fresh(self) -> BaseModel:
+        """The model with its initial weights, input statistics adapted."""
         made = self.model.clone()
-        if self.given_values is not None:
-            made.set_weights(self.given_values)
+        if self.given_weights is not None:
+            made.set_weights(self.given_weights)
         if made.net.statistics is not None:
             made.runner.adapt(np.ascontiguousarray(self.finite_x))
         return made
 
     @cached_property
     def start(self) -> State:
-        """The net with its first values."""
+        """The net with its initial weights."""
         return self.state_of(self.fresh)
 
     @cached_property
     def now(self) -> State:
-        """The net as it is."""
+        """The net with its current weights."""
         return self.state_of(self.model) if self.trained else self.start
 
-    def state_of(self, model: Model) -> State:
+    def state_of(self, model: BaseModel) -> State:
         """Measure a model on the probe rows."""
         x = sample(self.finite_x, PROBE_ROWS)
         with np.errstate(all="ignore"):
@@ -292,11 +305,11 @@ class Subject:
                 gradient = dict(zip(trainable, parts, strict=True))
             return State(_stages(model, x, outputs, weights), np.asarray(outputs[-1]), loss, gradient, weights)
 
-    # ---- the training that is to be explained ------------------------------------------------------------------------
+    # ---- the training to explain -------------------------------------------------------------------------------------
 
     @cached_property
     def options(self) -> dict[str, Any]:
-        """batch_size, epochs, shuffle and seconds of that training, as far as they are known."""
+        """batch_size, epochs, shuffle and seconds of that training, as far as known."""
         params = getattr(self.record, "params", None)
         known = dict(params) if isinstance(params, Mapping) else {}
         losses = self.history.get("loss", [])
@@ -332,7 +345,7 @@ def _table(name: str, array: Array, inputs: int) -> Array:
         array = array.reshape(len(array), -1)
     if array.ndim != 2 or array.shape[1] != inputs or not len(array):
         fail("diagnose", f"{name} has shape {array.shape}", f"the model takes (rows, {inputs})",
-             f"pass {name} as you would pass it to fit")  # fmt: skip
+             f"pass {name} as to fit")  # fmt: skip
     return array
 
 
@@ -357,8 +370,8 @@ def _history_of(record: Any) -> dict[str, list[float]]:
     return {str(key): [float(value) for value in values] for key, values in found.items()}
 
 
-def _stages(model: Model, x: Array, outputs: list[Array], weights: dict[str, Array]) -> list[Stage]:
-    """Every layer with an activation, and the last dense or activation layer whatever it has."""
+def _stages(model: BaseModel, x: Array, outputs: list[Array], weights: dict[str, Array]) -> list[Stage]:
+    """Every dense or activation layer with an activation, and the last one in any case."""
     layers, names = model.layers, model.net.names
     places = [i for i, layer in enumerate(layers) if isinstance(layer, (Dense, Activation))]
     stages = []

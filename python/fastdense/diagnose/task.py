@@ -1,4 +1,4 @@
-"""What a user wants a net to learn, read off the targets, and one score for all nets that try."""
+"""The learning task, inferred from the targets, and one error measure for all nets."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from ..losses import Loss
 Kind = Literal["regression", "binary", "classes", "multilabel"]
 Encoding = Literal["values", "zero_one", "signs", "ids", "one_hot", "columns"]
 
-FEW_CLASSES = 20  # whole numbers from 0 or 1 on may be class numbers, though the loss takes them as values
-MOST_CLASSES = 1000  # whole numbers beyond are measurements
+FEW_CLASSES = 20  # whole numbers from 0 or 1 on may be class ids, even with a regression loss
+MOST_CLASSES = 1000  # more distinct whole numbers are continuous values
 CLASS_LOSSES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy", "hinge")
 
 
 @dataclass(frozen=True)
 class Task:
-    """What the targets ask for.
+    """A regression or classification task.
 
     Attributes
     ----------
     kind : {"regression", "binary", "classes", "multilabel"}
     encoding : {"values", "zero_one", "signs", "ids", "one_hot", "columns"}
-        How the targets say it: numbers; 0 and 1; -1 and 1; class numbers; one-hot rows; several columns of 0 and 1.
+        Encoding of the targets: numbers; 0 and 1; -1 and 1; class ids; one-hot rows; several columns of 0 and 1.
     labels : ndarray
-        The distinct targets of a one-column classification, or of values that may be class numbers, sorted; else empty.
+        The sorted distinct targets of a one-column classification, or of values that may be class ids; else empty.
     width : int
-        Outputs that a net for the task needs, with targets as they are.
+        Number of outputs that the task needs.
     """
 
     kind: Kind
@@ -40,7 +40,7 @@ class Task:
 
     @property
     def classifies(self) -> bool:
-        """Whether answers are classes."""
+        """Whether the task is a classification."""
         return self.kind != "regression"
 
     # ---- scores ------------------------------------------------------------------------------------------------
@@ -48,21 +48,21 @@ class Task:
     def errors(self, y: Array, predictions: Array, threshold: float) -> float:
         """Error of predictions relative to that of the best constant: 0 is perfect, 1 no better than a constant.
 
-        The share of wrong answers over that of always answering the commonest class; for measured values the sum of
-        squares over that around the mean (1 - R2), over all columns or of the median column, whichever is larger.
+        Classification: the error rate relative to that of the most frequent class. Regression: 1 - R2, over all columns
+        or of the median column, whichever is larger.
 
         Parameters
         ----------
         y : ndarray of shape (rows, columns)
         predictions : ndarray of shape (rows, outputs)
         threshold : float
-            Where a single output changes from one class to the other.
+            Decision threshold of a single output.
         """
         p = np.asarray(predictions, dtype=np.float64)
         if not np.isfinite(p).all():
             return np.inf
         if self.kind == "regression":
-            if y.shape[1] == 1 and p.shape[1] > 1:  # a class for every whole number
+            if y.shape[1] == 1 and p.shape[1] > 1:  # one class per whole number
                 p = np.argmax(p, axis=1).astype(np.float64)[:, None]
             if p.shape != y.shape:
                 return np.inf
@@ -70,12 +70,12 @@ class Task:
             varies = total > 0
             if not varies.any():
                 return float(missed.sum() > 0)
-            if len(self.labels):  # whole numbers that may be class numbers: as good as the better reading
+            if len(self.labels):  # values that may be class ids: the smaller of both errors
                 wrong = np.abs(p - self.labels).argmin(axis=1) != np.searchsorted(self.labels, y[:, 0])
                 _, counts = np.unique(y[:, 0], return_counts=True)
-                share = float(wrong.mean() / (1 - counts.max() / len(y)))
-                return min(share, float(missed.sum() / total.sum()))
-            # Large columns must not hide small ones, nor rare ones (pixels at the border) decide.
+                error_rate = float(wrong.mean() / (1 - counts.max() / len(y)))
+                return min(error_rate, float(missed.sum() / total.sum()))
+            # Large columns must not hide small ones, nor may rarely varying ones (pixels at the border) dominate.
             return float(max(missed.sum() / total.sum(), np.median(missed[varies] / total[varies])))
         if self.kind == "multilabel":
             if p.shape != y.shape:
@@ -96,7 +96,7 @@ class Task:
         return np.asarray(np.searchsorted(self.labels, y[:, 0]))
 
     def answers(self, p: Array, threshold: float) -> Array:
-        """The class that outputs mean, numbered as `classes_of` does."""
+        """Predicted class of every row, numbered as by `classes_of`."""
         if self.encoding == "one_hot":
             return np.argmax(p, axis=1) if p.shape[1] > 1 else np.zeros(len(p), np.intp)
         if p.shape[1] > 1:  # output j stands for label j
@@ -106,21 +106,21 @@ class Task:
             return np.where(known, place, -1)
         if self.kind == "binary":
             return (p[:, 0] > threshold).astype(np.intp)
-        return np.asarray(np.abs(p - self.labels).argmin(axis=1))  # a single output for class numbers: the nearest one
+        return np.asarray(np.abs(p - self.labels).argmin(axis=1))  # one output for class ids: the nearest one
 
 
 def read_task(y: Array, loss: Loss, activation: str, outputs: int, metrics: list[str]) -> Task:
-    """Read the task off the targets, and off the loss where they leave it open.
+    """Infer the task from the targets, and from the loss where they are ambiguous.
 
     Parameters
     ----------
     y : ndarray of shape (rows, columns), finite
     loss : Loss
     activation : str
-        Of the last layer.
+        The output activation.
     outputs : int
     metrics : list of str
-        Names of the metrics the user watches.
+        Names of the model's metrics.
     """
     none = np.zeros(0)
     classes_wanted = (

@@ -1,4 +1,4 @@
-"""Short trainings of plans: the proof of a remedy."""
+"""Trials: short trainings of changed plans within a time budget."""
 
 from __future__ import annotations
 
@@ -10,34 +10,32 @@ import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 import numpy as np
 
 from ..callbacks import Callback
 from ..callbacks.base import Columns
 from ..callbacks.progress import Bar, is_interactive, make_bar
+from ..model.base import BaseModel
 from .plan import Plan
 from .subject import State, Subject, sample
 
-if TYPE_CHECKING:
-    from ..model.model import Model
-
-LEAST_ROWS = 200  # that can tell noise from what may be learnt
+LEAST_ROWS = 200  # needed to tell noise from signal
 SCORED_ROWS = 5000
 NEIGHBOUR_ROWS = 2000
-QUIET_SECONDS = 2.0  # before a bar appears
-FIRST_EPOCHS = 2  # that are timed before the rest is planned
+QUIET_SECONDS = 2.0  # before a progress bar appears
+FIRST_EPOCHS = 2  # timed to plan the rest
 
 
 @dataclass(frozen=True)
 class Run:
-    """What came of a training.
+    """Result of one training.
 
     Attributes
     ----------
     plan : Plan
-    model : Model
+    model : BaseModel
         Trained.
     losses : list of float
         One per epoch.
@@ -47,7 +45,7 @@ class Run:
     """
 
     plan: Plan
-    model: Model
+    model: BaseModel
     losses: list[float]
     error: float
     seconds: float
@@ -61,18 +59,18 @@ class Run:
 
 @contextlib.contextmanager
 def _quietly() -> Iterator[None]:
-    """Trainings that fail are what trials are for: no warnings about them."""
+    """No warnings: trials are expected to fail."""
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         yield
 
 
 class OutOfTime(Exception):
-    """The budget is used up."""
+    """The time budget is spent."""
 
 
 class _TrialBar:
-    """A bar over the time that trials take, from the third second on, where somebody is looking."""
+    """A progress bar over the time budget, shown after two seconds on an interactive terminal."""
 
     def __init__(self, laboratory: Laboratory, verbose: int | str) -> None:
         self.laboratory = laboratory
@@ -81,7 +79,7 @@ class _TrialBar:
         self._drawn = time.perf_counter()
 
     def draw(self) -> None:
-        """Show how much of the time is used, at most ten times a second."""
+        """Show the fraction of time used, at most ten times a second."""
         now, lab = time.perf_counter(), self.laboratory
         if not self._wanted or now - lab.began < QUIET_SECONDS or now - self._drawn < 0.1:
             return
@@ -94,14 +92,14 @@ class _TrialBar:
             self._bar.draw(round(100 * used), "diagnose", f"trial {lab.trials + 1}")
 
     def close(self) -> None:
-        """Leave the terminal tidy."""
+        """Remove the bar."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None
 
 
 class _Deadline(Callback):
-    """Stops a training at a time."""
+    """Stops a training at a deadline, or when the loss is not finite."""
 
     deferred: ClassVar[bool] = True
 
@@ -111,7 +109,7 @@ class _Deadline(Callback):
         self.losses: list[float] = []
 
     def on_epochs_end(self, first_epoch: int, logs: Columns) -> None:
-        """Look at the clock and the loss."""
+        """Check the clock and the loss."""
         self.losses += logs["loss"]
         self.bar.draw()
         bad = not all(map(math.isfinite, logs["loss"]))
@@ -125,13 +123,13 @@ class _Deadline(Callback):
 
 
 class Laboratory:
-    """Trains plans on a subject's data within a budget of time, and remembers what came out.
+    """Trains plans on a subject's data within a time budget, and caches the results.
 
     Parameters
     ----------
     subject : Subject
     seconds : float
-        For everything.
+        Time budget of all trials.
     verbose : {"auto", 0, 1, 2}
         Whether to show a bar, as in `Model.fit`.
     """
@@ -153,24 +151,24 @@ class Laboratory:
 
     @property
     def left(self) -> float:
-        """Seconds that are left."""
+        """Seconds left."""
         return self.seconds - (time.perf_counter() - self.began)
 
     def use_rows(self, rows: int) -> None:
-        """Train on fewer rows from now on; runs so far are forgotten."""
+        """Train on fewer rows from now on; cached runs are dropped."""
         if rows < self.rows:
             chosen = np.sort(np.random.default_rng(3).choice(len(self.x), rows, replace=False))
             self.x, self.y, self.rows = np.ascontiguousarray(self.x[chosen]), self.y[chosen], rows
             self.runs.clear()
 
-    def error_of(self, model: Model, plan: Plan) -> float:
-        """Error of a model's answers, see `Task.errors`."""
+    def error_of(self, model: BaseModel, plan: Plan) -> float:
+        """Error of a model's predictions, see `Task.errors`."""
         predictions = model.predict(self._score_x)
         threshold = self.subject.threshold(plan.output_activation(), plan.loss)
         return self.subject.task.errors(self._score_y, predictions, threshold)
 
     def run(self, plan: Plan, most: float = math.inf) -> Run:
-        """Train a plan, for at most so many seconds.
+        """Train a plan, for at most `most` seconds.
 
         Raises
         ------
@@ -197,9 +195,9 @@ class Laboratory:
         return made
 
     def split_run(self, plan: Plan, split: bool, most: float) -> tuple[Run, float]:
-        """Train a plan on three quarters of the rows; also its error on the others, the smallest on the way.
+        """Train a plan on three quarters of the rows; also the smallest error on the others during training.
 
-        With `split` False it is trained on all rows, and that error is 0.
+        If `split` is False, train on all rows; that error is then 0.
         """
         if not split:
             return self.run(plan, most), 0.0
@@ -226,10 +224,10 @@ class Laboratory:
         return Run(plan, model, deadline.losses, error, time.perf_counter() - began, self.subject), smallest
 
     def neighbour_error(self) -> float:
-        """Error of answering as the nearest rows do (five of them, in standardised columns), on rows left out."""
+        """Error of 5-nearest-neighbours prediction (standardized columns) on held-out rows."""
         subject = self.subject
-        x = sample(subject.some_x, NEIGHBOUR_ROWS)
-        y = sample(subject.some_y, NEIGHBOUR_ROWS)
+        x = sample(subject.sample_x, NEIGHBOUR_ROWS)
+        y = sample(subject.sample_y, NEIGHBOUR_ROWS)
         mean, sd = subject.column_scale
         x = (x - mean) / np.where(sd > 0, sd, 1.0)
         order = np.random.default_rng(4).permutation(len(x))
@@ -244,7 +242,7 @@ class Laboratory:
         return task.errors(y[asked], task.labels[votes][:, None], float(task.labels.mean()))
 
     def seconds_per_epoch(self, plan: Plan) -> float:
-        """Time of an epoch of a plan on all rows, measured on a few."""
+        """Time of an epoch of a plan on all rows, estimated from a part of them."""
         part = min(self.rows, max(2 * plan.batch_size, 2048))
         model, x, y = plan.build(), self.x[:part], self.y[:part]
         best = math.inf

@@ -1,33 +1,37 @@
-"""Proof by training: which findings are causes, and which changes repair the net."""
+"""Verification by short trainings: which findings are causes, and which changes repair the net."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
 
-from . import remedies as do
-from .finding import SCALES, Finding
+from . import remedies
+from .finding import Finding
 from .plan import Plan
 from .remedies import Remedy
+from .rules import RULES, SCALES
 from .subject import Subject
 from .trials import LEAST_ROWS, Laboratory, OutOfTime, Run
 
-HEALTHY = 0.05  # an error this small needs no repair, whatever else could be reached
+HEALTHY = 0.05  # an error this small needs no repair, even if a smaller one could be reached
 CLOSE, SLACK = 1.3, 0.03  # errors up to CLOSE * best + SLACK count as equal to the best
 ENOUGH = 0.03  # and a repair is done when the error is this small, or within 1.1 * best + 0.01
 USELESS = 0.97  # no better than a constant
-COST = 0.004  # what a change must gain in error to be worth making
-NEW_NET = 0.03  # and a whole new net
+COST = 0.004  # what a change must reduce the error by to be kept
+NEW_NET = 0.03  # what a whole new net must reduce it by
 MOST_CHANGES = 4
-START_CODES = ("SYMMETRIC", "INIT_SCALE", "DEAD_RELU", "SATURATED", "DUPLICATE_UNITS")  # another start may do
 RECIPES = ((32, "tanh", 0.01, 1), (64, "relu", 0.003, 2), (64, "tanh", 0.01, 2))  # width, activation, rate, depth
 RECIPE_STEPS = 3000
-STAGES = ("found", "suspected", "last resort")  # what is tried: findings, what left no trace, what may hide a scale
+STAGES = (
+    "found",
+    "suspected",
+    "last resort",
+)  # what is tried: findings, then causes that cannot be measured, then remedies that may hide a scale
 
 
 @dataclass(frozen=True)
 class Step:
-    """A finding, and the remedy of it that was taken."""
+    """A finding and the remedy for it that was applied."""
 
     finding: Finding
     remedy: Remedy
@@ -35,7 +39,7 @@ class Step:
 
 @dataclass
 class Verdict:
-    """What trials showed.
+    """Result of the trials.
 
     Attributes
     ----------
@@ -44,24 +48,24 @@ class Verdict:
     after : Run or None
         The best plan that was found; None if nothing beats `before`.
     steps : list of Step
-        What leads from the one to the other.
+        The changes that lead from `before` to `after`.
     singles : dict
-        Error with only this one changed, by code.
+        Error with only this finding treated, by code.
     without : dict
-        Error of the repaired net with this one left out, by code.
+        Error of the repaired net without this treatment, by code.
     healthy : bool
     hopeless : bool
-        Whether neither a new net nor the nearest rows answer better than a constant on rows left out.
+        Whether neither a new net nor nearest neighbours beat a constant on held-out rows.
     complete : bool
-        Whether time sufficed for all trials.
+        Whether there was time for all trials.
     best_error : float
-        Of a plain new net, or of the user's own if that is smaller.
+        Error of a plain new net, or of the user's own if that is smaller.
     new_net : bool
         Whether `after` is that new net.
     cut : bool
         Whether trials were shorter than the user's own training; `before` is then such a short one.
     own_error : float
-        Of the net as the user has it.
+        Error of the net as the user has it.
     """
 
     before: Run | None
@@ -79,12 +83,12 @@ class Verdict:
 
     @property
     def codes(self) -> set[str]:
-        """Codes of the findings that were acted on."""
+        """Codes of the findings that were treated."""
         return {step.finding.code for step in self.steps}
 
     @property
     def inconclusive(self) -> bool:
-        """Whether trials were too short to prove anything; what rules say then stands unproved."""
+        """Whether trials were too short to prove anything; the findings are then unproved."""
         return self.after is None and not (self.healthy or self.hopeless) and (self.cut or not self.complete)
 
     @property
@@ -99,22 +103,22 @@ class Verdict:
 
 
 def good(error: float, best: float) -> bool:
-    """Whether an error is as small as can be asked for."""
+    """Whether an error is close to the best that is known to be possible."""
     return error < USELESS and error <= max(HEALTHY, CLOSE * best + SLACK)
 
 
 def enough(error: float, best: float) -> bool:
-    """Whether a repair has reached what can be reached."""
+    """Whether a repair needs no further improvement."""
     return error < USELESS and error <= max(ENOUGH, 1.1 * best + 0.01)
 
 
 class Verifier:
     """Searches for the smallest set of changes that repairs a net.
 
-    Exact faults are mended first, for nothing can be learnt with them. Then every finding's remedies are tried alone;
-    the best is kept and the others are tried on top of it, until the error is as small as that of a plain new net.
-    Where trials are dear, all are made at once. At last each change is taken out again, and stays out if nothing gets
-    worse. Whenever time is up, the best so far stands.
+    Exact faults are repaired first, for nothing can be learned with them. Then every finding's remedies are tried
+    alone; the best is kept and the others are added to it, until the error is as small as that of a plain new net. If
+    trials are expensive, all changes are applied at once, then ablated. Finally each change is removed again, and stays
+    out if the error does not grow. When time is up, the best result so far is kept.
 
     Parameters
     ----------
@@ -130,20 +134,22 @@ class Verifier:
     def __init__(
         self, subject: Subject, laboratory: Laboratory, plan: Plan, findings: list[Finding], cut: bool = False
     ) -> None:
-        self.s, self.lab, self.plan, self.findings, self.cut = subject, laboratory, plan, findings, cut
+        self.subject, self.lab, self.plan, self.findings, self.cut = subject, laboratory, plan, findings, cut
         self._new: Run | None = None
         self._again: Run | None = None
-        self._alternatives = 1  # of a finding's remedies that there is time for
+        self._alternatives = 1  # remedies per finding that there is time for
         self._lucky = False
-        # Starts spread over the data make up for scales: no remedy then, but a way to hide the cause.
+        # Restarts spread over the data compensate for wrong scales: they would hide the cause.
         self._scales_wrong = any(f.code in SCALES and f.severity != "info" for f in findings)
 
     def verdict(self) -> Verdict:
-        """Make the trials."""
-        self._again = before = self._try(self.plan) if not self.s.problem else None
-        if before is not None and self.s.trained:  # what counts is the net that the user has
-            own = self.lab.error_of(self.s.model, self.plan)
-            before = Run(self.plan, self.s.model, self.s.history.get("loss", []), own, before.seconds, self.s)
+        """Run the trials."""
+        self._again = before = self._try(self.plan) if not self.subject.problem else None
+        if before is not None and self.subject.trained:  # judge the net that the user has
+            own = self.lab.error_of(self.subject.model, self.plan)
+            before = Run(
+                self.plan, self.subject.model, self.subject.history.get("loss", []), own, before.seconds, self.subject
+            )
         found = Verdict(before, cut=self.cut, own_error=math.inf if before is None else before.error)
         try:
             floor = self._recipes(found)
@@ -153,11 +159,11 @@ class Verifier:
                 good(found.error_before, found.best_error)
                 or (found.error_before < USELESS and found.error_before <= 1.1 * floor + 0.02)
             )
-            if flawed and found.error_before > HEALTHY:  # a fact forbids what is missing, whatever a new net reaches
+            if flawed and found.error_before > HEALTHY:  # an exact fault is in the way, whatever a new net reaches
                 found.healthy = False
             found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
             again = self._again
-            comparable = self.s.trained and not self.cut
+            comparable = self.subject.trained and not self.cut
             self._lucky = comparable and again is not None and enough(again.error, found.best_error)
             if self.cut and not found.healthy:
                 found.before = again
@@ -174,12 +180,12 @@ class Verifier:
             return None
 
     def _recipes(self, found: Verdict) -> float:
-        """Train plain new nets: what can be reached. Returns their error on rows left out: what is left is noise."""
+        """Train plain new nets, to see what is possible. Returns their smallest error on held-out rows."""
         steps = max(1, math.ceil(self.lab.rows / min(32, self.plan.batch_size)))
         split = self.lab.rows >= LEAST_ROWS
         floor = math.inf
         for recipe in RECIPES:
-            plan = do.recipe(self.s, *recipe).apply(self.plan)
+            plan = remedies.recipe(self.subject, *recipe).apply(self.plan)
             plan = replace(plan, epochs=max(min(self.plan.epochs, 200), min(2000, max(5, RECIPE_STEPS // steps))))
             run, unseen = self.lab.split_run(plan, split, most=self.lab.seconds / 8)
             floor = min(floor, unseen)
@@ -212,16 +218,16 @@ class Verifier:
         except OutOfTime:
             found.complete = False
         self._compare_with_new(found)
-        if found.after is not None and found.after.error > USELESS:  # less wrong, and no better than a constant
+        if found.after is not None and found.after.error > USELESS:  # better than before, but no better than a constant
             found.after, found.steps = None, []
 
     def _open(self, taken: list[Step], silent: bool = False) -> list[Finding]:
-        """Findings that may still be acted on; with `silent`, mere suspicions too."""
+        """Findings not treated yet; with `silent`, those that no measurement supports too."""
         done = [step.finding for step in taken]
         left = [f for f in self.findings if f.remedies and f.code != "BASELINE" and not any(f is d for d in done)]
         left = [f for f in left if silent or not f.silent]
-        # The same training from the seed goes well: then it was the start, and any change would seem to help.
-        return [f for f in left if f.code in START_CODES] or left if self._lucky else left
+        # Training again from the seed succeeds: then the initial weights were bad, and any change would seem to help.
+        return [f for f in left if RULES[f.code].restart] or left if self._lucky else left
 
     def _plan_of(self, steps: list[Step]) -> Plan:
         plan = self.plan
@@ -230,7 +236,7 @@ class Verifier:
         return plan
 
     def _keep(self, found: Verdict, steps: list[Step], run: Run | None) -> None:
-        """Remember a plan if it is the best so far."""
+        """Keep a plan if it is the best so far."""
         if run is not None and (run.error < found.error_after - COST or run.error < found.error_after == math.inf):
             found.after, found.steps = run, list(steps)
 
@@ -244,7 +250,7 @@ class Verifier:
         return steps
 
     def _exact(self, found: Verdict) -> list[Step]:
-        """Mend what is wrong beyond doubt."""
+        """Repair all exact faults."""
         taken = self._first_remedies([], [f for f in self._open([]) if f.exact and f.severity == "error"])
         if taken:
             run = self._try(self._plan_of(taken))
@@ -254,7 +260,7 @@ class Verifier:
         return taken
 
     def _scales(self, found: Verdict, taken: list[Step]) -> list[Step]:
-        """Mend all scales together, if several are wrong: each hides what the other is worth."""
+        """Correct all scales together if several are wrong: each hides what correcting the other gains."""
         wrong = [f for f in self._open(taken) if f.code in SCALES and f.severity != "info"]
         if len(wrong) < 2:
             return taken
@@ -264,23 +270,23 @@ class Verifier:
         return steps if run is not None and enough(run.error, found.best_error) else taken
 
     def _all_at_once(self, found: Verdict, taken: list[Step]) -> list[Step]:
-        """Everything that is suspected, with its first remedy."""
+        """Apply the first remedy of every finding."""
         steps = self._first_remedies(taken, [f for f in self._open(taken) if f.severity != "info"])
         run = self._try(self._plan_of(steps))
         self._keep(found, steps, run)
         return list(found.steps) if found.after is not None else taken
 
     def _one_by_one(self, found: Verdict, taken: list[Step], stage: str) -> None:
-        """Add the change that helps most, again and again."""
+        """Add the change that helps most, repeatedly."""
         while len(taken) < MOST_CHANGES and not enough(found.error_after, found.best_error):
-            # A change must help what was taken so far, though that alone may be no better than the net as it was.
+            # A change must improve on the changes so far, though these alone may be no better than the original net.
             run = self._try(self._plan_of(taken)) if taken else found.before
             error = run.error if run is not None else math.inf
             trials = self._round(self._plan_of(taken), taken, found, stage)
             trials = [t for t in trials if t[1].error < error - COST or (math.isinf(error) and t[1].error < math.inf)]
             if not trials:
                 return
-            # Of those that suffice the first in the order of the rules, else the one that helps most.
+            # The first sufficient one in the order of the rules, else the one that helps most.
             done = [t for t in trials if enough(t[1].error, found.best_error)]
             step, run = done[0] if done else min(trials, key=lambda t: t[1].error)
             taken = [*taken, step]
@@ -294,8 +300,8 @@ class Verifier:
                 if remedy.last_resort and stage != "last resort" and self._scales_wrong:
                     continue
                 changed = remedy.apply(plan)
-                # The user's net may have begun elsewhere than its seed says: then that start is a remedy.
-                again = changed == plan and not taken and item.code in START_CODES and self.s.trained
+                # The user's initial weights may not be those of the seed: then training from the seed is a remedy.
+                again = changed == plan and not taken and RULES[item.code].restart and self.subject.trained
                 if changed == plan and not again:
                     continue
                 run = self._try(changed)
@@ -315,7 +321,7 @@ class Verifier:
     # ---- afterwards ------------------------------------------------------------------------------------------------
 
     def _prune(self, found: Verdict) -> None:
-        """Take out what is not needed, and measure what each of the others is worth."""
+        """Remove changes that are not needed, and measure what each of the others gains."""
         for step in list(found.steps):
             others = [other for other in found.steps if other is not step]
             run = found.before if not others else self._try(self._plan_of(others))
@@ -327,13 +333,13 @@ class Verifier:
                 found.without[step.finding.code] = error
 
     def _prolong(self, found: Verdict) -> None:
-        """Train longer while that helps and the error is not small yet."""
+        """Train longer while that helps and the error is not small enough."""
         while (
             found.after is not None
             and not enough(found.after.error, found.best_error)
             and found.after.seconds * 4 < self.lab.left / 2
         ):
-            run = self._try(do.epochs(4).apply(found.after.plan))
+            run = self._try(remedies.epochs(4).apply(found.after.plan))
             if run is None or run.error > found.after.error - 2 * COST:
                 return
             found.after = run

@@ -1,106 +1,113 @@
-"""How a diagnosis reads on a terminal."""
+"""Text of a diagnosis, for the terminal."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+import textwrap
 
 import numpy as np
 
-from .finding import Finding
+from .result import Result
 from .subject import Subject
 from .verify import Verdict
 
-if TYPE_CHECKING:
-    from .report import Diagnosis
+WIDTH = 100
+COLOURS = {"error": "31;1", "warning": "33;1", "info": "36", "good": "32;1"}  # of a terminal
 
 
-def headline(s: Subject, findings: list[Finding], verdict: Verdict | None) -> str:
-    """The answer in a sentence."""
-    causes = [f for f in findings if f.severity == "error"]
+def headline(result: Result) -> str:
+    """The conclusion in one sentence."""
+    subject, verdict, causes = result.subject, result.verdict, result.causes
     if verdict is None:
         if causes:
             return (
                 f"{_listed([f.code for f in causes])}: the net cannot learn until this is changed (no trials were "
                 "made)."
             )
-        return "Nothing that keeps the net from learning was found by looking; trials (verify=True) would tell more."
+        return "No fault that keeps the net from learning was found without trials; verify=True runs them."
     if verdict.healthy:
         assert verdict.before is not None
-        return f"Healthy: the net learns ({score(s, verdict.before.error)})."
+        return f"Healthy: the net learns ({score(subject, verdict.before.error)})."
     if verdict.hopeless:
-        return "No change helps: x seems to tell nothing about y. Look at the data."
+        return "No change helps: x seems to hold no information about y. Check the data."
     before = verdict.own_error
-    start = "The data do not suit the net" if s.problem else f"The net does not learn ({score(s, before)})"
-    if not s.problem and before < 0.5:
-        start = f"The net learns less than it could ({score(s, before)})"
+    start = (
+        "The data do not match the model" if subject.problem else f"The net does not learn ({score(subject, before)})"
+    )
+    if not subject.problem and before < 0.5:
+        start = f"The net learns less than it could ({score(subject, before)})"
     if verdict.inconclusive:
-        return f"{start}; there was no time to prove why (budget= gives more)."
+        return f"{start}; there was not enough time to prove why; pass a larger budget."
     if verdict.after is None:
-        return f"{start}; no change that was tried helps."
+        return f"{start}; none of the changes tried helps."
     reason = _listed([f.code for f in causes[:3]])
     because = f" because of {reason}" if reason else ""
     if verdict.cut:
-        lead = f"from {score(s, verdict.error_before)} to {score(s, verdict.after.error)}"
-        return f"{start}{because}; trials, shorter than the training, lead {lead}."
-    return f"{start}{because}; repaired it reaches {score(s, verdict.after.error)}."
+        lead = f"from {score(subject, verdict.error_before)} to {score(subject, verdict.after.error)}"
+        return f"{start}{because}; trials, shorter than the training, went {lead}."
+    return f"{start}{because}; repaired, it reaches {score(subject, verdict.after.error)}."
 
 
-def score(s: Subject, error: float) -> str:
-    """An error as people say it: R2, or the share of right answers."""
+def score(subject: Subject, error: float) -> str:
+    """An error as R2 (regression) or accuracy (classification)."""
     if not math.isfinite(error):
         return "it diverges"
-    if s.task.kind == "regression":
-        return f"R2 {max(1 - error, -9.99):.3f}" if error < 100 else "worse than a constant by far"
-    y = s.some_y
-    if s.task.kind == "multilabel":
+    if subject.task.kind == "regression":
+        return f"R2 {max(1 - error, -9.99):.3f}" if error < 100 else "far worse than a constant"
+    y = subject.sample_y
+    if subject.task.kind == "multilabel":
         constant = float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
     else:
-        counts = np.bincount(s.task.classes_of(y))
+        counts = np.bincount(subject.task.classes_of(y))
         constant = 1 - float(counts.max() / counts.sum())
-    return f"{max(0.0, 1 - error * constant):.1%} right, {1 - constant:.1%} by always saying the same"
+    return f"accuracy {max(0.0, 1 - error * constant):.1%}, constant prediction {1 - constant:.1%}"
 
 
-def text(report: Diagnosis, colour: bool) -> str:
+def text(result: Result, colour: bool) -> str:
     """The report as text."""
-    from .report import COLOURS, wrapped
 
     def paint(words: str, kind: str) -> str:
         return f"\033[{COLOURS[kind]}m{words}\033[0m" if colour else words
 
-    lines = [paint(report.headline, "good" if report.healthy else "error" if report.causes else "warning")]
-    for found in report.findings:
+    lines = [paint(headline(result), "good" if result.healthy else "error" if result.causes else "warning")]
+    for found in result.findings:
         where = f" in {found.layer}" if found.layer else ""
         lines.append("")
         lines.append(f"{paint(found.severity, found.severity)} {found.code}{where}")
-        lines.append(wrapped(found.message, 4))
+        lines.append(_wrapped(found.message, 4))
         if found.remedy:
-            lines.append(wrapped(f"-> {found.remedy}", 4))
-    verdict = report._verdict
+            lines.append(_wrapped(f"-> {found.remedy}", 4))
+    verdict = result.verdict
     if verdict is not None and not verdict.healthy and (verdict.singles or verdict.after):
-        lines += ["", *_trials(report, verdict)]
-    changes = report._treated()[1]
+        lines += ["", *_trials(result, verdict)]
+    changes = result.treated()[1]
     if changes:
         lines += ["", "report.treat() makes a new, compiled model with:"]
-        lines += [wrapped(f"{i}. {change}", 2) for i, change in enumerate(changes, 1)]
+        lines += [_wrapped(f"{i}. {change}", 2) for i, change in enumerate(changes, 1)]
     return "\n".join(lines)
 
 
-def _trials(report: Diagnosis, verdict: Verdict) -> list[str]:
-    s = report._subject
+def _trials(result: Result, verdict: Verdict) -> list[str]:
+    subject = result.subject
     rows = compared(verdict)[:5]
     if verdict.after is not None:
         rows.append(("all changes below", verdict.after.error))
     width = max(len(name) for name, _ in rows)
-    return ["Trials, trained alike:", *(f"  {name:<{width}}  {score(s, error)}" for name, error in rows)]
+    return ["Trials, with equal training:", *(f"  {name:<{width}}  {score(subject, error)}" for name, error in rows)]
 
 
 def compared(verdict: Verdict) -> list[tuple[str, float]]:
-    """What was tried, and its error: the net as it is, then each single change, the best first."""
+    """What was tried and its error: the net unchanged, then each single change, the best first."""
     singles = sorted(verdict.singles.items(), key=lambda item: item[1])
-    first = ("as it is, trained as short" if verdict.cut else "as it is", verdict.error_before)
-    return [first, *((f"only {code} mended", error) for code, error in singles)]
+    first = ("unchanged, trained as briefly" if verdict.cut else "unchanged", verdict.error_before)
+    return [first, *((f"only {code} treated", error) for code, error in singles)]
 
 
 def _listed(codes: list[str]) -> str:
     return " and ".join([", ".join(codes[:-1]), codes[-1]] if len(codes) > 1 else codes)
+
+
+def _wrapped(text: str, indent: int) -> str:
+    """Text in lines of `WIDTH`."""
+    pad = " " * indent
+    return textwrap.fill(text, WIDTH, initial_indent=pad, subsequent_indent=pad)

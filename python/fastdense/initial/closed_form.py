@@ -14,10 +14,10 @@ from ..losses import MeanSquaredError
 from ..training.options import check_threads
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 
-def solve_output(model: Model, x: Any, y: Any, ridge: object, sample_weight: Any, n_threads: object) -> Model:
+def solve_output(model: BaseModel, x: Any, y: Any, ridge: object, sample_weight: Any, n_threads: object) -> None:
     """Solve for the last layer; see `Model.solve_output`."""
     where = "solve_output"
     ridge, threads = number(f"{where}: ridge", ridge, least=0), check_threads(where, n_threads)
@@ -48,4 +48,3 @@ def solve_output(model: Model, x: Any, y: Any, ridge: object, sample_weight: Any
     if solved[1] is not None:
         tensors[kernel + 1] = solved[1]
     model.runner.set_tensors(tensors)
-    return model

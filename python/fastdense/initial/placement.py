@@ -20,7 +20,7 @@ from ..layers import Dense
 from ..losses import MeanSquaredError
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 ROWS = 2048  # that decide where units go
 MARGIN = 0.5  # of their range, for rows that were not seen
@@ -36,7 +36,7 @@ _OPEN: dict[str, tuple[float, float | None]] = {
 }
 
 
-def place(model: Model, x: Any, y: Any = None) -> Model:
+def place(model: BaseModel, x: Any, y: Any = None) -> None:
     """Place the hidden units; see `Model.place`."""
     rows = check_x("place", x, model._shape)
     if y is not None:
@@ -68,7 +68,6 @@ def place(model: Model, x: Any, y: Any = None) -> Model:
         scale = float(np.sqrt(y.var(axis=0).mean() / (z.var(axis=0).mean() or 1.0))) or 1.0
         tensors[-2], tensors[-1] = scale * tensors[-2], y.mean(axis=0) + scale * (tensors[-1] - z.mean(axis=0))
         model.runner.set_tensors(tensors)
-    return model
 
 
 def _whitener(x: Array) -> Array:

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
+from .._model import Model as Trained
 from ..arguments import suggestion
 from ..arrays import Array
 from ..callbacks import History
-from ..model.model import Model as Trained
 from . import backend, utils
 from .layer import InputLayer, KerasTensor, Layer, Shape, own_name, through
 from .table import table

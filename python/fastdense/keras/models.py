@@ -10,14 +10,14 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from .._model import Model as Trained
+from .._model import load
 from ..arguments import keywords_checked, nearest, number, shorten
 from ..arrays import Array
 from ..callbacks import History
 from ..callbacks.base import check_callbacks
 from ..callbacks.progress import check_verbose
 from ..metrics import CategoricalAccuracy, get_list
-from ..model import files as saving
-from ..model.model import Model as Trained
 from ..training.feasible import DEFAULT_BATCH
 from . import losses, optimizers
 from .chain import Chain
@@ -428,7 +428,7 @@ def load_model(filepath: str | os.PathLike[str], custom_objects: Any = None, com
 
     A file written by Keras itself is not read: ``fastdense.from_keras`` takes a model that Keras has loaded.
     """
-    made = saving.load(filepath)
+    made = load(filepath)
     model = Sequential(name=made.name)
     model._source = InputLayer((made.inputs,))
     model.layers = [layer_of(layer) for layer in made.layers]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..model.model import Model
+from .._model import Model
 from .layer import Layer, Shape
 
 

@@ -1,6 +1,6 @@
-"""Model files: the safetensors format, with everything that is not a tensor as JSON in its metadata.
+"""The codec of model files: the safetensors format, with everything that is not a tensor as JSON in its metadata.
 
-A file is 8 bytes (length of the header, little-endian), the header (JSON: dtype, shape and place of every tensor) and
+A file is 8 bytes (length of the header, little-endian), the header (JSON: dtype, shape and offset of every tensor) and
 the tensors one after another. Reading parses JSON and copies numbers; nothing in a file is ever run. The format is
 simple enough to be written here, so that NumPy suffices; the `safetensors` library reads and writes the same files.
 """
@@ -13,20 +13,11 @@ import math
 import os
 import zlib
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import Any
 
 import numpy as np
 
-from .. import layers, losses, metrics, optimizers
-from ..arguments import integer
 from ..arrays import Array
-from ..engine.factory import check_device
-from ..engine.gpu import is_available
-from ..specs import resolve
-
-if TYPE_CHECKING:
-    from .base import BaseModel
-    from .model import Model
 
 Path = str | os.PathLike[str]
 FORMAT = 1
@@ -132,121 +123,35 @@ def _entry(name: str, entry: Any) -> tuple[str, np.dtype[Any], tuple[int, ...], 
     return name, _DTYPES[str(entry["dtype"])], tuple(shape), int(offsets[0]), int(offsets[1])
 
 
-# ---- models --------------------------------------------------------------------------------------------------------
+# ---- what fastdense keeps in one -----------------------------------------------------------------------------------
 
 
-def save(model: BaseModel, path: Path, include_optimizer: bool = True) -> None:
-    """Write a model; see `Model.save`."""
-    config, tensors = describe(model, include_optimizer)
-    _check_own(model)
+def write(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
+    """Write the description of a model (JSON types) and its tensors, with a checksum of each."""
     text = json.dumps(config)
     sums = {name: zlib.crc32(_bytes(tensor)) for name, tensor in tensors.items()}
     sums["config"] = zlib.crc32(text.encode())
     write_tensors(path, tensors, {"fastdense": text, "crc32": json.dumps(sums)})
 
 
-def describe(model: BaseModel, include_optimizer: bool = True) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Everything a model is, as JSON data and named tensors."""
-    from ..versions import package_version  # importlib.metadata is slow to import
-
-    tensors = dict(zip(_weight_names(model), model.get_weights(), strict=True))
-    slots = model.runner.slots() if include_optimizer else []
-    numbers = model.runner.numbers()
-    if include_optimizer and len(numbers):
-        tensors[_NUMBERS] = numbers
-    tensors.update({_slot_name(s, i): array for s, slot in enumerate(slots) for i, array in enumerate(slot)})
-    config = {
-        "format": FORMAT,
-        "version": package_version("fastdense"),
-        "model": model.get_config(),
-        "compile": model.get_compile_config(),
-        "step": model.runner.step if include_optimizer else 0,
-        "slots": len(slots) if include_optimizer else None,
-        "epochs_trained": model.runner.epochs_trained,
-        "statistics": model.net.statistics.origin if model.net.statistics else None,
-    }
-    return config, tensors
-
-
-def restore(config: Mapping[str, Any], tensors: Mapping[str, Array], device: str | None) -> Model:
-    """Make the model that `describe` described."""
-    from .model import Model
-
-    given = {**config["model"], **({} if device is None else {"device": device})}
-    if device is None and given.get("device") == "cuda" and not is_available():
-        given["device"] = "cpu"
-    model = Model.from_config(given)
-    model.set_weights([tensors[name] for name in _weight_names(model)])
-    if model.net.statistics is not None:
-        mean, variance = model.get_weights()[:2]
-        model.net.statistics.take(mean, variance, config["statistics"])
-    if config["compile"] is not None:
-        model.compile(**config["compile"])
-        if config["slots"] is not None:
-            trainable = sum(tensor.trainable for tensor in model.net.tensors)
-            slots = [[tensors[_slot_name(s, i)] for i in range(trainable)] for s in range(config["slots"])]
-            model.runner.set_slots(slots, _count(config, "step"), tensors.get(_NUMBERS))
-    model.runner.epochs_trained = _count(config, "epochs_trained")
-    return model
-
-
-def _count(config: Mapping[str, Any], key: str) -> int:
-    return integer(key, config[key], least=0, most=2**62)
-
-
-def snapshot(model: BaseModel) -> dict[str, Any]:
-    """What pickle and copy keep of a model: `describe` with the objects themselves, also those of your own classes."""
-    config, tensors = describe(model)
-    config["model"]["layers"] = model.layers
-    if model.compiled:
-        parts = {"optimizer": model.optimizer, "loss": model.loss, "metrics": model.metrics}
-        config["compile"] = {**parts, "loss_weights": model.loss_weights}
-    return {"config": config, "tensors": tensors}
-
-
-def revive(state: Mapping[str, Any]) -> Model:
-    """Make the model of a `snapshot`."""
-    return restore(state["config"], state["tensors"], None)
-
-
-def load(path: Path, *, device: str | None = None) -> Model:
-    """Read a model that `Model.save` wrote.
-
-    The model goes on exactly where it was saved: the same bits as if it had never been away, optimizer included.
-    Nothing in the file is run, so files of unknown origin are safe to load.
-
-    Parameters
-    ----------
-    path : str or path
-    device : {"cpu", "cuda", "reference"}, optional
-        By default the device the model was on; for one that was on a GPU the CPU, where there is none.
-
-    Returns
-    -------
-    Model
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged, cut short, no fastdense model, or written by a newer version.
-    FileNotFoundError
-        If there is no such file.
-    """
-    if device is not None:
-        check_device(device)
+def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Read what `write` wrote; ValueError if a byte of it is wrong, or a newer version wrote it."""
     try:
         tensors, metadata = read_tensors(path)
-        config = _checked_config(tensors, metadata)
+        return _checked_config(tensors, metadata), tensors
     except _Damaged as problem:
-        _fail(path, problem)
-    try:
-        return restore(config, tensors, device)
-    except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
-        _fail(path, _Damaged(f"it does not describe a model ({error})"), error)
+        raise unreadable(path, *problem.args) from None
+
+
+def unreadable(
+    path: Path, problem: str, remedy: str = "give a file that model.save wrote, or save it again"
+) -> ValueError:
+    """The error to raise for a file that holds no model that can be made."""
+    return ValueError(f"load: {os.fspath(path)!r} cannot be loaded: {problem}; {remedy}")
 
 
 def _checked_config(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> dict[str, Any]:
-    """The description of the model, once every checksum agrees."""
+    """The description of the model, after every checksum was verified."""
     if "fastdense" not in metadata:
         raise _Damaged("it holds tensors, but no fastdense model")
     sums = {name: zlib.crc32(_bytes(tensor)) for name, tensor in tensors.items()}
@@ -266,35 +171,3 @@ def _checked_config(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -
         )
     checked: dict[str, Any] = config
     return checked
-
-
-def _fail(path: Path, problem: _Damaged, cause: BaseException | None = None) -> NoReturn:
-    remedy = problem.args[1] if len(problem.args) > 1 else "give a file that model.save wrote, or save it again"
-    raise ValueError(f"load: {os.fspath(path)!r} cannot be loaded: {problem.args[0]}; {remedy}") from cause
-
-
-def _weight_names(model: BaseModel) -> list[str]:
-    return [f"weights.{i}.{tensor.name.replace('/', '.')}" for i, tensor in enumerate(model.net.tensors)]
-
-
-_NUMBERS = "optimizer.numbers"
-
-
-def _slot_name(slot: int, tensor: int) -> str:
-    return f"optimizer.{slot}.{tensor}"
-
-
-def _check_own(model: BaseModel) -> None:
-    """Raise if the model holds an object that a file cannot bring back."""
-    parts: list[tuple[type[Any], Any]] = [(layers.Layer, layer) for layer in model.net.layers]
-    if model.compiled:
-        parts += [(optimizers.Optimizer, model.optimizer), (losses.Loss, model.loss)]
-        parts += [(metrics.Metric, metric) for metric in model.metrics]
-    for base, part in parts:
-        try:
-            resolve(base, part.to_dict(), "save")
-        except (TypeError, ValueError) as error:
-            raise ValueError(
-                f"save: {part!r} holds an object of a class of your own ({error}), which a file cannot bring back; "
-                "fastdense's own classes are needed: keep the weights alone with np.savez(path, *model.get_weights())"
-            ) from error

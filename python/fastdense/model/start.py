@@ -13,10 +13,10 @@ from ..data.rows import Rows, sample
 from ..initial.spread import asks_for_data, spread_over_data
 
 if TYPE_CHECKING:
-    from .model import Model
+    from .base import BaseModel
 
 
-def start_on_data(model: Model, x: Any, y: Any) -> Model:
+def start_on_data(model: BaseModel, x: Any, y: Any) -> BaseModel:
     """Give a model first values that suit the data; the optimizer starts afresh.
 
     Each hidden unit gets a direction as different as possible from its neighbours', varies by 1 over the data, and its
@@ -45,7 +45,7 @@ def start_on_data(model: Model, x: Any, y: Any) -> Model:
     return model
 
 
-def place_untouched(model: Model, data: Rows) -> None:
+def place_untouched(model: BaseModel, data: Rows) -> None:
     """Before the first fit: place the layers with ``kernel_initializer="data"`` whose tensors are still the first."""
     asking = asks_for_data(model.net) if model.runner.step == 0 and model.runner.epochs_trained == 0 else []
     if not asking:
@@ -61,7 +61,7 @@ def place_untouched(model: Model, data: Rows) -> None:
         _spread(model, data, [np.asarray(tensor, dtype=np.float64)[None] for tensor in now], which)
 
 
-def _spread(model: Model, data: Rows, tensors: list[Array], which: Sequence[int] | None) -> None:
+def _spread(model: BaseModel, data: Rows, tensors: list[Array], which: Sequence[int] | None) -> None:
     few = Rows(sample(data.x), sample(data.y), None)
     if model.net.statistics is not None:
         tensors[:2] = [tensor[None] for tensor in model.get_weights()[:2]]

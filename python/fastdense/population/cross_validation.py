@@ -13,7 +13,7 @@ from ..arrays import Array, as_array, fail
 from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..metrics import Metric
-from ..model.model import Model
+from ..model.base import BaseModel
 from .fit import fit_many
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def folds_of(y: Array, folds: int, seed: int, stratified: bool) -> list[Array]:
 
 
 def cross_validate(
-    model: Model,
+    model: BaseModel,
     x: Any,
     y: Any,
     *,
@@ -108,7 +108,7 @@ def cross_validate(
         If anything is wrong with the data or an argument; nothing has happened then.
     """
     where = "cross_validate"
-    if not isinstance(model, Model):
+    if not isinstance(model, BaseModel):
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
     loss = model._compiled_loss(where)
     data = prepare(where, x, y, sample_weight, model._shape, loss).on_host()
@@ -156,7 +156,7 @@ def _parts(where: str, folds: Any, data: Rows, sparse: bool, seed: int) -> list[
     return folds_of(data.y, count, seed, sparse)
 
 
-def _metric(model: Model, metric: Metric, runner: Any, held: Rows) -> Array:
+def _metric(model: BaseModel, metric: Metric, runner: Any, held: Rows) -> Array:
     """One metric of each net of a runner."""
     from ..reference import losses, metrics
 
@@ -170,7 +170,7 @@ def _metric(model: Model, metric: Metric, runner: Any, held: Rows) -> Array:
     return found
 
 
-def _best(model: Model, scores: dict[str, Array]) -> int:
+def _best(model: BaseModel, scores: dict[str, Array]) -> int:
     """The setting with the best mean of the first metric, or the smallest loss."""
     from ..callbacks.monitors import _Monitor
 

@@ -21,7 +21,7 @@ from ..data.prepare import prepare, prepare_validation
 from ..data.rows import Rows, Shape, sample
 from ..initial.spread import Outputs, asks_for_data, spread_over_data
 from ..layers import Normalization
-from ..model.model import Model
+from ..model.base import BaseModel
 from ..runners.population import PopulationRunner
 from ..training.feasible import check_rates, solver_bytes
 from ..training.options import Options
@@ -36,7 +36,7 @@ MAX_SEED = 2**64 - 1
 
 
 def fit_many(
-    model: Model,
+    model: BaseModel,
     x: Any,
     y: Any,
     *,
@@ -113,7 +113,7 @@ def fit_many(
         If the nets cannot fit in memory (also a ValueError).
     """
     where = "fit_many"
-    if not isinstance(model, Model):
+    if not isinstance(model, BaseModel):
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
     loss = model._compiled_loss(where)
     together = isinstance(shuffle, str) and shuffle == "same"
@@ -160,7 +160,7 @@ def fit_many(
 
 
 def best_start(
-    model: Model, data: Rows, options: Options, starts: int
+    model: BaseModel, data: Rows, options: Options, starts: int
 ) -> tuple[list[Array], list[list[Array]], Array, int, int]:
     """The search of ``fit(starts=...)``: tensors, optimizer slots and numbers, steps and epochs of the best of many."""
     _check_memory("fit", model, starts, replace(options, epochs=rounds(options.epochs, starts)[-1][0]), len(data))
@@ -174,7 +174,7 @@ def best_start(
 
 
 def _make_runner(
-    template: Model,
+    template: BaseModel,
     device: str,
     data: Rows,
     options: Options,
@@ -198,7 +198,7 @@ def _make_runner(
     return runner
 
 
-def _outputs(template: Model, runner: PopulationRunner, few: Rows) -> Outputs:
+def _outputs(template: BaseModel, runner: PopulationRunner, few: Rows) -> Outputs:
     """Outputs of a layer; of layers that are the same for all nets only once."""
 
     def of(tensors: list[Array], layer: int) -> Array:
@@ -210,7 +210,7 @@ def _outputs(template: Model, runner: PopulationRunner, few: Rows) -> Outputs:
 
 
 def _best_tries(
-    template: Model,
+    template: BaseModel,
     runner: PopulationRunner,
     data: Rows,
     weights: Array | None,
@@ -326,7 +326,7 @@ def _watchers(where: str, callbacks: Any, validated: bool, starts: int) -> list[
     return made
 
 
-def _check_memory(where: str, model: Model, starts: int, options: Options, rows: int) -> None:
+def _check_memory(where: str, model: BaseModel, starts: int, options: Options, rows: int) -> None:
     net = model.net
     size = net.itemsize * net.count() * (2 + 3) + 16 * options.epochs * (net.itemsize // 4)
     size += solver_bytes(model.optimizer, net)
@@ -335,7 +335,7 @@ def _check_memory(where: str, model: Model, starts: int, options: Options, rows:
                  "use fewer starts at once, or fewer epochs")  # fmt: skip
 
 
-def _first_weights(where: str, model: Model, given: Any, starts: int) -> list[Array]:
+def _first_weights(where: str, model: BaseModel, given: Any, starts: int) -> list[Array]:
     specs = model.net.tensors
     if len(given) != len(specs):
         names = ", ".join(f"{spec.name} {(starts, *spec.shape)}" for spec in specs)
@@ -355,7 +355,7 @@ class PopulationFit:
 
     def __init__(
         self,
-        model: Model,
+        model: BaseModel,
         runner: PopulationRunner,
         data: Rows,
         weights: Array | None,

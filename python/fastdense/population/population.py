@@ -13,7 +13,7 @@ from ..arguments import number
 from ..arrays import Array, check_memory
 from ..data.checks import check_x
 from ..data.prepare import prepare
-from ..model.model import Model
+from ..model.base import BaseModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -75,7 +75,7 @@ class Population:
         return int(np.argmin(np.where(np.isfinite(self.losses), self.losses, np.inf)))
 
     @property
-    def best(self) -> Model:
+    def best(self) -> BaseModel:
         """The net with the smallest loss, as a model of its own."""
         return self[self.best_index]
 
@@ -85,12 +85,12 @@ class Population:
         return self._runner.tensors()
 
     @overload
-    def __getitem__(self, index: int) -> Model: ...
+    def __getitem__(self, index: int) -> BaseModel: ...
 
     @overload
-    def __getitem__(self, index: slice) -> list[Model]: ...
+    def __getitem__(self, index: slice) -> list[BaseModel]: ...
 
-    def __getitem__(self, index: int | slice) -> Model | list[Model]:
+    def __getitem__(self, index: int | slice) -> BaseModel | list[BaseModel]:
         """Net number `index` as a compiled model of its own, which can be trained on; a slice gives a list."""
         if isinstance(index, slice):
             return [self[i] for i in range(*index.indices(len(self)))]
@@ -100,16 +100,16 @@ class Population:
         i %= len(self)
         return self._member(i, self._runner.tensors(), self._runner.nets.get_slots(), self._runner.nets.get_numbers())
 
-    def __iter__(self) -> Iterator[Model]:
+    def __iter__(self) -> Iterator[BaseModel]:
         nets = self._runner.nets
         tensors, slots, numbers = self._runner.tensors(), nets.get_slots(), nets.get_numbers()
         return (self._member(i, tensors, slots, numbers) for i in range(len(self)))
 
-    def _member(self, i: int, tensors: list[Array], slots: list[list[Array]], numbers: Array) -> Model:
+    def _member(self, i: int, tensors: list[Array], slots: list[list[Array]], numbers: Array) -> BaseModel:
         config = {**self._model.get_config(), "seed": int(self.seeds[i])}
         if self._penalties is not None:
             config["layers"] = [_scaled_penalties(layer, float(self._penalties[i])) for layer in config["layers"]]
-        made = Model.from_config(config)
+        made = type(self._model).from_config(config)
         optimizer = copy.deepcopy(self._model.optimizer)
         if self._rates is not None:
             optimizer.learning_rate = float(self._rates[i])

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from ..arguments import integer, number
-from ..model.model import Model
+from ..model.base import BaseModel
 from .cross_validation import LearningRateTest
 from .fit import fit_many
 
 
 def learning_rate_test(
-    model: Model,
+    model: BaseModel,
     x: Any,
     y: Any,
     *,

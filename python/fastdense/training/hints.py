@@ -11,7 +11,7 @@ from ..data.rows import Rows
 from ..layers import Activation, Dense
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 ROWS = 256  # that are looked at
 FLAT = 0.05  # of the targets' deviation: predictions that vary less are one and the same
@@ -19,7 +19,7 @@ NEAR = 0.02  # of the best constant's loss
 ASK = "model.diagnose(x, y) says why and what to do"
 
 
-def hint(model: Model, data: Rows, losses: list[float]) -> str | None:
+def hint(model: BaseModel, data: Rows, losses: list[float]) -> str | None:
     """Say what is plainly wrong after a training: a loss that is no number, a dead layer, a constant answer.
 
     Parameters

@@ -21,7 +21,7 @@ from .options import Options
 from .pacing import _Budget
 
 if TYPE_CHECKING:
-    from ..model.model import Model
+    from ..model.base import BaseModel
 
 
 class Fit:
@@ -41,7 +41,7 @@ class Fit:
 
     def __init__(
         self,
-        model: Model,
+        model: BaseModel,
         data: Rows,
         validation: Rows | None,
         options: Options,

@@ -3,7 +3,7 @@
 #include <cmath>
 
 #include "cuda/runtime/runtime.h"
-#include "cuda/wholenet/fused.h"
+#include "cuda/wholenet/plan.h"
 
 namespace fd::cuda {
 namespace {
@@ -280,8 +280,7 @@ FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode,
                                : "its weights do not fit in a processor's shared memory";
     double score = 1e300;
     auto consider = [&](int blocks, int team, bool slots_here) {
-        if (team == 32 && training && mode == FusedMode::train && !training->metrics.empty())
-            return;  // see fused_kernel.h
+        if (team == 32 && training && mode == FusedMode::train && !training->metrics.empty()) return;  // see kernel.h
         // the most rows that fit, in tiles of about equal size
         const int most = team == 32 ? 32 : team == 64 ? 64 : 128;
         const int64_t rows = (batch + blocks - 1) / blocks;  // of a block

@@ -2,7 +2,7 @@
 // all ops forward and backward.
 #pragma once
 #include "cuda/device_rows.h"
-#include "cuda/wholenet/fused_products.h"
+#include "cuda/wholenet/products.h"
 #include "ops/rng.h"
 
 namespace fd::cuda {

@@ -32,7 +32,7 @@ struct FusedOp {
     int skip = -1;                                          // residual_end: what it adds
     int adds[2] = {-1, -1};                                 // gradients of residual_ends that read `to` as well
     int forward_rows = 1, backward_rows = 1;                // that a thread works on at once: 1 or 4
-    int gradient_tile = 1, gradient_splits = 1, column_splits = 1;  // see fused_products.h
+    int gradient_tile = 1, gradient_splits = 1, column_splits = 1;  // see products.h
     double alpha = 0, rate = 0, momentum = 0, epsilon = 0, activity_l1 = 0, activity_l2 = 0;
 };
 struct FusedSegment {  // of the parameters

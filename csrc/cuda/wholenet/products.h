@@ -2,7 +2,7 @@
 // reads quads of 16 bytes: per 64 multiply-adds 8 reads, most of them broadcasts. See fused.h for the layout.
 #pragma once
 #include "cuda/runtime/device_math.h"
-#include "cuda/wholenet/fused.h"
+#include "cuda/wholenet/plan.h"
 
 namespace fd::cuda {
 

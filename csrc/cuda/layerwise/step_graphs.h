@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "cuda/layerwise/layers.h"
-#include "cuda/layerwise/rounds.h"
+#include "cuda/runtime/rounds.h"
 
 namespace fd::cuda {
 

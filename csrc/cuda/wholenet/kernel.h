@@ -2,7 +2,7 @@
 #pragma once
 #include "cuda/runtime/device_data.h"
 #include "cuda/runtime/runtime.h"
-#include "cuda/wholenet/fused_layers.h"
+#include "cuda/wholenet/layers.h"
 
 namespace fd::cuda {
 namespace {

@@ -2,9 +2,9 @@
 #pragma once
 #include <algorithm>
 
-#include "cuda/layerwise/layers.h"
 #include "cuda/runtime/runtime.h"
-#include "cuda/wholenet/fused.h"
+#include "cuda/state.h"
+#include "cuda/wholenet/plan.h"
 
 namespace fd::cuda {
 

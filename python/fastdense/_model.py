@@ -1,0 +1,134 @@
+"""`Model`, the class users make: a `BaseModel` that can also be diagnosed."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any
+
+from .arguments import flag, keywords_checked, number
+from .callbacks.progress import check_verbose
+from .model.base import BaseModel
+
+if TYPE_CHECKING:
+    from .diagnose.report import Diagnosis
+
+
+class Model(BaseModel):
+    """A dense net: layers one after another.
+
+    The parameters exist from here on; `compile` says how to train, `fit` trains. A model may be pickled and copied; it
+    may be used from several threads, which then wait for one another.
+
+    Parameters
+    ----------
+    layers : list
+        Layers, names of layers ("batch_norm") or their config dicts.
+    inputs : int
+        Columns of the data.
+    seed : int
+        Decides the first values, the shuffling and the dropout: same seed, same bits, at any number of threads.
+    dtype : {"float32", "float64", "bfloat16"}
+        In which parameters are kept and results are computed; "bfloat16" is float32 with ``precision="bfloat16"``.
+    precision : {None, "tf32", "bfloat16"}
+        Mixed precision for float32 nets: parameters, optimizer, inputs, outputs and sums are float32, but the layers'
+        matrix products multiply numbers rounded to bfloat16 (8 significant bits) or TF32 (11 bits). bfloat16 is about
+        twice as fast for wide nets on CPUs with AVX512-BF16; correct, not faster, on others. "tf32" lets GPUs use their
+        tensor cores; a CPU computes in plain float32, the reference rounds. None rounds no operand.
+    device : {"cpu", "cuda", "reference"}
+        "cuda" is an NVIDIA GPU (docs/cuda.md); "reference" is plain NumPy in float64, slow and easy to read.
+    name : str, optional
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is wrong, widths do not fit, or softmax is used before the end.
+    MemoryError
+        If the parameters cannot fit in memory (also a ValueError).
+
+    Attributes
+    ----------
+    history : History or None
+        That of the last `fit`, also of one that was interrupted.
+    stop_training : bool
+        Set to True in a callback to end training.
+    """
+
+    @keywords_checked
+    def diagnose(
+        self,
+        x: Any,
+        y: Any,
+        *,
+        history: Any = None,
+        sample_weight: Any = None,
+        verify: bool = True,
+        budget: float | None = None,
+        verbose: int | str = "auto",
+    ) -> Diagnosis:
+        """Say why the net is stuck, or that it is not, and what repairs it.
+
+        Rules look at the data, the net before and after training, and the losses; what they suspect is then tried:
+        copies of the net are trained alike with one thing changed, then several, and what made the difference is the
+        cause. The model itself is not changed, and x and y may be such as `fit` refuses.
+
+        Parameters
+        ----------
+        x, y, sample_weight
+            What the model was, or is to be, trained on. Arrays on a GPU are copied to the host first.
+        history : History or dict of lists, optional
+            Of the training to be explained; `self.history` by default. How long and with what batches to train is
+            read off it, else 3000 steps of 32 rows are assumed.
+        verify : bool
+            Whether to make trials. Without them it takes no more than about one epoch, and causes are not told from
+            symptoms.
+        budget : float, optional
+            Seconds for the trials; by default those of the training that is explained, at least 2 and at most 20.
+        verbose : {"auto", 0, 1, 2}
+            "auto" and 1 show a bar on a terminal when trials take longer than 2 s.
+
+        Returns
+        -------
+        Diagnosis
+            `print` it; `.findings`, worst first; `.treat()` makes the repaired model.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the model is not compiled, x and y are no tables of numbers, x has another width than the model, or their
+            numbers of rows differ.
+        """
+        from .diagnose.examine import diagnose
+
+        verify = flag("diagnose: verify", verify)
+        seconds = None if budget is None else number("diagnose: budget", budget, above=0)
+        shown = check_verbose("diagnose", verbose)
+        return diagnose(self, x, y, history, sample_weight, verify, seconds, shown)
+
+
+Model.__module__ = "fastdense"  # its public path, which files of pickle name
+
+
+def load(path: str | os.PathLike[str], *, device: str | None = None) -> Model:
+    """Read a model that `Model.save` wrote.
+
+    The model goes on exactly where it was saved: the same bits as if it had never been away, optimizer included.
+    Nothing in the file is run, so files of unknown origin are safe to load.
+
+    Parameters
+    ----------
+    path : str or path
+    device : {"cpu", "cuda", "reference"}, optional
+        By default the device the model was on; for one that was on a GPU the CPU, where there is none.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged, cut short, no fastdense model, or written by a newer version.
+    FileNotFoundError
+        If there is no such file.
+    """
+    return Model.from_file(path, device=device)

@@ -1,0 +1,83 @@
+"""All that a diagnosis found: what the report, its text and its page are made from."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass, replace
+
+from ..model.base import BaseModel
+from .finding import Finding
+from .plan import Plan
+from .rules import RULES
+from .subject import Subject
+from .verify import Verdict
+
+
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What was examined and what was found.
+
+    Attributes
+    ----------
+    subject : Subject
+    plan : Plan
+        The training that was explained.
+    findings : list of Finding
+        Worst first.
+    verdict : Verdict or None
+        What trials showed, None if there were none.
+    """
+
+    subject: Subject
+    plan: Plan
+    findings: list[Finding]
+    verdict: Verdict | None
+
+    @property
+    def healthy(self) -> bool | None:
+        """Whether the net learns as well as can be expected; None without trials."""
+        return None if self.verdict is None else self.verdict.healthy
+
+    @property
+    def causes(self) -> list[Finding]:
+        """The findings of severity "error"."""
+        return [f for f in self.findings if f.severity == "error"]
+
+    def treated(self) -> tuple[Plan, list[str]]:
+        """The plan with the remedies that trials proved (without trials, those of all errors), and what was changed."""
+        verdict = self.verdict
+        if verdict is None or verdict.inconclusive:
+            plan = self.plan
+            words: list[str] = []
+            for found in self.findings:
+                applied = found.severity == "error" or (
+                    found.severity == "warning" and not RULES[found.code].consequence
+                )
+                if applied and found.remedies:
+                    changed = found.remedies[0].apply(plan)
+                    if changed != plan:
+                        plan, words = changed, [*words, f"{found.code}: {found.remedies[0].words}"]
+            return plan, words
+        if verdict.after is None:
+            return self.plan, []
+        plan = self._full_length(verdict.after.plan)
+        if verdict.new_net:
+            hidden = ", ".join(f"{layer.units} {layer.activation}" for layer in plan.dense()[:-1])
+            words = [
+                f"no single change repaired it: a plain new net ({hidden} units, standardized data, {plan.optimizer!r})"
+            ]
+        else:
+            words = [f"{step.finding.code}: {step.remedy.words}" for step in verdict.steps]
+        if plan.epochs != self.plan.epochs:
+            words.append(f"{plan.epochs} epochs instead of {self.plan.epochs}")
+        return plan, words
+
+    def treated_model(self) -> tuple[BaseModel, Plan, list[str]]:
+        """A new model after that plan, or a copy of the user's if nothing is to be changed."""
+        plan, changes = self.treated()
+        return plan.build() if changes else copy.deepcopy(self.subject.model), plan, changes
+
+    def _full_length(self, plan: Plan) -> Plan:
+        """A plan whose epochs were cut to fit trials gets back those of the training that it replaces."""
+        asked = int(self.subject.options.get("epochs", 0))
+        return replace(plan, epochs=max(plan.epochs, asked))
