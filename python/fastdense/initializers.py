@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .activations import TABLE
 from .arguments import integer, number
 from .specs import Spec, resolve
 
@@ -52,8 +53,6 @@ MAX_SEED = 2**64 - 1
 
 # Standard deviation of a standard normal cut off at two standard deviations.
 _TRUNCATED_SD = 0.87962566103423978
-
-_RELU_LIKE = frozenset({"relu", "leaky_relu", "prelu", "relu6", "elu", "celu", "gelu", "silu", "mish"})
 
 
 class Draw(NamedTuple):
@@ -407,9 +406,9 @@ class Auto(Initializer, names=("auto",)):
         self._set_seed(seed)
 
     def for_activation(self, activation: str) -> Initializer:
-        if activation in _RELU_LIKE:
-            return HeNormal(self.seed)
-        return LecunNormal(self.seed) if activation == "selu" else GlorotUniform(self.seed)
+        return resolve(
+            Initializer, {"class_name": TABLE[activation].initializer, "config": {"seed": self.seed}}, "activation"
+        )
 
     _random = "elementwise"
 

@@ -89,7 +89,7 @@ class Metric(Spec, family="metric"):
 
     def _need_classes(self, loss: Loss) -> None:
         remedy = "loss 'binary_crossentropy' with targets 0 and 1"
-        self._need(loss.kind != "hinge", loss, "needs targets 0 and 1, but this loss takes -1 and 1", remedy)
+        self._need(loss.targets != "signs", loss, "needs targets 0 and 1, but this loss takes -1 and 1", remedy)
 
     def _op(self, kind: str, *, k: int = 0, threshold: float = 0.5, multiclass: bool = False) -> Config:
         return {"kind": kind, "k": k, "threshold": threshold, "multiclass": multiclass}
@@ -207,7 +207,7 @@ class Accuracy(Metric, names=("accuracy", "acc")):
         self._need_classes(loss)
         if loss.sparse:
             return self._op("sparse_categorical_accuracy")
-        binary = outputs == 1 or loss.kind == "binary_crossentropy"
+        binary = outputs == 1 or loss.targets == "probabilities"
         return self._op("binary_accuracy" if binary else "categorical_accuracy")
 
 
@@ -289,7 +289,7 @@ class _Counts(Metric):
 
     def lower(self, loss: Loss, outputs: int) -> Config:
         self._need_classes(loss)
-        multiclass = loss.crossentropy and loss.kind != "binary_crossentropy"
+        multiclass = loss.over_classes
         return self._op(self.kind, threshold=self.threshold, multiclass=multiclass)
 
     def state_size(self, outputs: int) -> int:

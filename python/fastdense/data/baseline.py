@@ -1,4 +1,4 @@
-"""The best answer that ignores its input: what a net must beat before one can say that it learns."""
+"""The best constant predictor, which any trained net must beat."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def constant_predictor(loss: Loss, y: Array, weights: Array | None, outputs: int
     t = np.asarray(y, dtype=np.float64)
     kind, total = loss.kind, w.sum()
     mean = (w[:, None] * t).sum(axis=0) / total
-    if kind == "categorical_crossentropy":
+    if loss.targets == "distribution":
         return _checked(spec, mean / max(float(mean.sum()), 1e-300), t, w)
     if kind in ("mse", "poisson", "binary_crossentropy"):
         return _checked(spec, mean, t, w)

@@ -13,6 +13,7 @@ from ..arrays import Array
 from ..data.rows import Rows
 from ..initializers import Data
 from ..layers import Dense
+from ..losses import DISTANCES
 from ..network import Net
 
 FIRST_INDEX = 1 << 20  # of the random numbers
@@ -20,7 +21,6 @@ INSIDE = (0.05, 0.95)  # the share of the data between which a unit's hyperplane
 RIDGE = 1e-3  # of the mean diagonal, for the last layer
 SMALL = 64  # kernels up to this size have their directions pushed apart
 CHUNK = 1 << 24  # numbers worked on at once
-SOLVABLE = ("mse", "mae", "huber", "log_cosh", "quantile", "mape")
 Outputs = Callable[[list[Array], int], Array]  # (tensors, layer) -> outputs of that layer (starts or 1, rows, units)
 
 
@@ -69,7 +69,7 @@ def spread_over_data(
                 tensors[place] = kernel
                 if layer.use_bias:
                     tensors[place + 1] = bias
-            elif layer.activation == "linear" and loss_kind in SOLVABLE:
+            elif layer.activation == "linear" and loss_kind in DISTANCES:
                 y = net.before_rescaling(np.asarray(data.y, dtype=np.float64), [tensor[0] for tensor in tensors])
                 solved = _least_squares(below, y, layer.use_bias, len(seeds))
                 tensors[place : place + len(solved)] = solved

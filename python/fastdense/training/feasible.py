@@ -71,11 +71,11 @@ def _check_least_squares(where: str, optimizer: Optimizer, loss: Loss, net: Net)
 def _check_curved(where: str, name: str, loss: Loss, net: Net) -> None:
     """Raise if a loss has no second derivative here, or a net no Jacobian."""
     last, given = net.ops[-1].get("activation", ""), loss.lower()
-    needed = {"binary_crossentropy": "sigmoid"}.get(loss.kind, "softmax")
-    if loss.kind in ("mae", "mape", "quantile", "hinge"):
+    needed = "softmax" if loss.over_classes else "sigmoid"
+    if not loss.curved:
         what = "has no curvature (it is piecewise linear)"
         fail(where, f"the loss is {loss.kind}", f"{name} needs one that is curved; this one {what}", LBFGS_INSTEAD)
-    if "crossentropy" in loss.kind and not given["from_logits"] and last != needed:
+    if loss.crossentropy and not given["from_logits"] and last != needed:
         what = f"the loss is {loss.kind} of an output that does not come from {needed}"
         fail(where, what, f"{name} knows it with {needed} or from_logits=True", f"end with activation={needed!r}")
     _check_jacobian(where, name, net, ("prelu",))

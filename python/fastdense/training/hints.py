@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..activations import TABLE
 from ..data.rows import Rows
 from ..layers import Activation, Dense
 
@@ -46,7 +47,7 @@ def hint(model: BaseModel, data: Rows, losses: list[float]) -> str | None:
     x, y = sample(data.x, ROWS), sample(data.y, ROWS)
     outputs = model.runner.activations(x, 0)
     for layer, name, output in zip(model.layers[:-1], model.net.names, outputs, strict=False):
-        dead = isinstance(layer, (Dense, Activation)) and layer.activation in ("relu", "relu6") and not output.any()
+        dead = isinstance(layer, (Dense, Activation)) and TABLE[layer.activation].dead_below_zero and not output.any()
         if dead:
             return f"fit: every unit of {name!r} is 0 for every row, so nothing below it learns; {ASK}"
     if data.w is not None:
