@@ -6,8 +6,9 @@ from collections.abc import Generator
 from importlib.util import find_spec
 from typing import Any
 
-import devices
 import pytest
+
+from tests.helpers import devices
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

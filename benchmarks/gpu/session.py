@@ -243,7 +243,7 @@ def tests(session: Session) -> Found:
     chosen = [ROOT / "tests", "--ignore", ROOT / "tests" / "peers", "--require-cuda", "-k", "cuda"]
     if session.dry:
         emulated = (f"--emulated-cuda={session.emulated}", "-k", "cuda") if session.emulated else ()
-        chosen = [ROOT / "tests" / "test_parity_runs.py", *emulated]
+        chosen = [ROOT / "tests" / "parity" / "test_parity_runs.py", *emulated]
     report.unlink(missing_ok=True)
     if installed("pytest-xdist") and not session.dry:
         chosen += ["-n", "8"]

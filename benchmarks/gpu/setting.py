@@ -54,6 +54,6 @@ def first_line(error: BaseException) -> str:
 
 def use_emulated(file: str) -> None:
     """Let "cuda" be the emulated module of the tests, from here on in this process."""
-    from tests.devices import load_emulated
+    from tests.helpers.devices import load_emulated
 
     load_emulated(file)

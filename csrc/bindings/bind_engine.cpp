@@ -1,4 +1,4 @@
-// fastdense._core.Engine: the engine interface of docs/architecture.md over core/backend.h.
+// fastdense._core.Engine: the engine interface of docs/design/interface.md over core/backend.h.
 #include <atomic>
 #include <cstdlib>
 #include <optional>

@@ -1,5 +1,5 @@
 // Counter-based random numbers (Salmon et al. 2011, Philox4x32-10): the same stream on every engine and thread.
-// Who uses which counter is written in docs/architecture.md, "Random numbers".
+// Who uses which counter is written in docs/design/random.md.
 #pragma once
 #include <cmath>
 #include <cstdint>

@@ -1,4 +1,4 @@
-"""The compiled module; what the methods mean is written in docs/architecture.md, "The engine interface"."""
+"""The compiled module; what the methods mean is written in docs/design/interface.md."""
 
 from collections.abc import Callable
 from types import ModuleType

@@ -1,5 +1,5 @@
 // The C++ core by itself, without Python or a test framework: made for the sanitizers, and for compilers that lack Python.
-// Numbers are compared with the reference engine in tests/*.py; here they are compared with themselves: threads, repeats,
+// Numbers are compared with the reference engine in tests/parity; here they are compared with themselves: threads, repeats,
 // finite differences, counts.
 #include <atomic>
 
@@ -143,7 +143,7 @@ void finite_differences(const std::string& what, const Net& ops, const Training&
     Subject<double> s(4, ops, t);
     const Data<double> d(9, 4, s.plan().outputs, t.sparse(), 5);
     std::vector<std::vector<double>> gradient, ignored;
-    const double loss = s.gradients(d.set, train, 1, gradient), h = 6e-6;  // h: see tests/tolerances.py
+    const double loss = s.gradients(d.set, train, 1, gradient), h = 6e-6;  // h: see tests/helpers/tolerances.py
     bool ok = std::isfinite(loss);
     for (size_t i = 0; i < gradient.size(); ++i) {
         const int k = s.plan().trainable[i];

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from problem import TOLERANCE, Agree, difference
+
+from tests.peers.problem import TOLERANCE, Agree, difference
 
 HERE = Path(__file__).resolve().parent
 _FOUND = pytest.StashKey[dict[str, float]]()

@@ -24,9 +24,8 @@ keras.config.set_floatx("float64")
 dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 assert dtypes.result_type("float64", "float32") == "float64"
 
-from problem import Array  # noqa: E402
-
 import fastdense as fd  # noqa: E402
+from tests.peers.problem import Array  # noqa: E402
 
 
 def twin(model: fd.Model) -> keras.Model:

@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras64 import keras, twin
-from problem import BATCH, EPOCHS, STEPS, Agree, model, rows, targets, train, weights_of
 
 import fastdense as fd
+from tests.peers.keras64 import keras, twin
+from tests.peers.problem import BATCH, EPOCHS, STEPS, Agree, model, rows, targets, train, weights_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's __array__
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from keras64 import keras, loss_and_grad, np_array, twin
-from problem import BATCH, OUTPUTS, TOLERANCE, Agree, model, rows, targets, train, weights_of
 
 import fastdense as fd
 from fastdense.activations import ACTIVATIONS
+from tests.peers.keras64 import keras, loss_and_grad, np_array, twin
+from tests.peers.problem import BATCH, OUTPUTS, TOLERANCE, Agree, model, rows, targets, train, weights_of
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's __array__
 

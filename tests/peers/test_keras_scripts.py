@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from keras64 import keras
-from problem import Agree, Array
 
 from fastdense import keras as ours
+from tests.peers.keras64 import keras
+from tests.peers.problem import Agree, Array
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's __array__
 

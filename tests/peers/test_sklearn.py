@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from problem import Agree, Array, targets, weights_of
 
 import fastdense as fd
+from tests.peers.problem import Agree, Array, targets, weights_of
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")

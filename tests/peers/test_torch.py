@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from problem import BATCH, STEPS, Agree, model, rows, train
-from torch_twin import Twin, torch
 
 import fastdense as fd
+from tests.peers.problem import BATCH, STEPS, Agree, model, rows, train
+from tests.peers.torch_twin import Twin, torch
 
 optim = torch.optim
 BeforeStep = Callable[[Any, int], None]

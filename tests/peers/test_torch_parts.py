@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from problem import BATCH, OUTPUTS, STEPS, TOLERANCE, Agree, model, rows, targets, train, weights_of
-from torch_twin import ACTIVATIONS, Twin, torch
 
 import fastdense as fd
+from tests.peers.problem import BATCH, OUTPUTS, STEPS, TOLERANCE, Agree, model, rows, targets, train, weights_of
+from tests.peers.torch_twin import ACTIVATIONS, Twin, torch
 
 F = torch.nn.functional
 Loss = Callable[..., Any]

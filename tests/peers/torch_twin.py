@@ -13,9 +13,8 @@ with warnings.catch_warnings():
     import torch
     from torch import nn
 
-from problem import Array
-
 import fastdense as fd
+from tests.peers.problem import Array
 
 __all__ = ["ACTIVATIONS", "Twin", "torch"]
 torch.set_default_dtype(torch.float64)  # of the optimizers' scalars too

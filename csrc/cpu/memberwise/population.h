@@ -17,7 +17,7 @@
 namespace fd::cpu {
 
 // Weights and gradients of a group (and the activations, if a batch must be there as a whole) beyond which one net at a
-// time is faster: see docs/architecture.md, "Population".
+// time is faster: see docs/design/population.md.
 inline constexpr int64_t most_lane_bytes = int64_t(384) << 10;
 
 enum class LaneMode { train, evaluate, predict };

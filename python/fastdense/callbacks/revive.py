@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
 from ..arguments import integer, keywords_checked, number
@@ -33,12 +31,6 @@ class ReviveDeadUnits(Callback):
         self.every = None if every is None else integer("ReviveDeadUnits: every", every, least=1)
         self.until = number("ReviveDeadUnits: until", until, least=0, most=1)
         self.rows: Array | None = None
-
-    def watcher(self, starts: int) -> Any:
-        """What does the same for many nets."""
-        from ..population.callbacks import ReviveEach
-
-        return ReviveEach(self.every, self.until, starts)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Count the looks anew."""

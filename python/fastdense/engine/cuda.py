@@ -34,7 +34,7 @@ class Engine:
     Parameters
     ----------
     program : dict
-        What the net is, as docs/architecture.md describes it.
+        What the net is, as docs/design/interface.md describes it.
 
     Raises
     ------

@@ -35,7 +35,7 @@ def make_engine(device: str, program: dict[str, Any]) -> Engine:
     ----------
     device : {"cpu", "cuda", "reference"}
     program : dict
-        What the net is, as docs/architecture.md describes it.
+        What the net is, as docs/design/interface.md describes it.
 
     Raises
     ------

@@ -11,7 +11,7 @@ Share = Callable[[float], None]
 
 
 class PopulationEngine(Protocol):
-    """The methods of both kinds of engine; docs/architecture.md, "Population", gives their meaning."""
+    """The methods of both kinds of engine; docs/design/interface.md, "Populations", gives their meaning."""
 
     def configure(self, training: dict[str, Any], /) -> None: ...
 
@@ -59,7 +59,7 @@ Validation = tuple[Array, Array, "Array | None"]
 
 
 class Engine(Protocol):
-    """The methods every engine has; docs/architecture.md gives their meaning.
+    """The methods every engine has; docs/design/interface.md gives their meaning.
 
     Arrays handed over were checked by `fastdense.data`; arrays handed back are copies. `n_threads` 0 leaves the number
     to the engine. Data for the engine of "cuda" may be CuPy arrays, each on its own: it reads them when the stream that

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import numpy as np
@@ -173,6 +172,8 @@ class SerialPopulation:
                     if progress is not None:
                         progress(finished / len(todo))
                 return True
+            from concurrent.futures import ThreadPoolExecutor, wait  # slow to import, and seldom needed
+
             with ThreadPoolExecutor(threads) as pool:
                 try:
                     futures = [pool.submit(unless_stopped, i) for i in todo]

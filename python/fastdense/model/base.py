@@ -34,6 +34,7 @@ from ..training.feasible import check_batch_memory, check_solver
 from ..training.logs import columns
 from ..training.loop import Fit
 from ..training.options import Options, check_batch_size, check_threads
+from ..training.search import best_start
 from . import files
 from .start import place_untouched
 
@@ -333,12 +334,10 @@ class BaseModel:
         return history
 
     def _take_best_start(self, data: Rows, options: Options, starts: int) -> None:
-        from ..population.fit import best_start
-
-        weights, slots, numbers, step, epochs = best_start(self, data, options, starts)
-        self.runner.set_tensors(weights)
-        self.runner.set_slots(slots, step, numbers)
-        self.runner.epochs_trained = epochs
+        best = best_start(self.runner, self.optimizer, self.loss, data, options, self.seed, starts)
+        self.runner.set_tensors(best.tensors)
+        self.runner.set_slots(best.slots, best.steps, best.numbers)
+        self.runner.epochs_trained = best.epochs
 
     @keywords_checked
     def train_on_batch(

@@ -1,1 +1,1 @@
-"""Populations: many nets of one shape trained at once, and their results."""
+"""Populations: many nets of one shape, trained at once, and their results."""

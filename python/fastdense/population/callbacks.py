@@ -1,66 +1,43 @@
-"""Callbacks over many nets at once: what a callback does for one model, done for each net of a population."""
+"""Population callbacks: what each supported callback of one model does for every member of a population."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
-from ..arrays import Array
-from ..callbacks import EarlyStopping
+from ..arrays import Array, fail
+from ..callbacks import Callback, EarlyStopping, ReviveDeadUnits
 from ..data.rows import sample
 from ..initial.revival import revive_units
-
-if TYPE_CHECKING:
-    from .fit import PopulationFit
-
-
-class PopulationCallback:
-    """Looks at a population after each epoch.
-
-    Attributes
-    ----------
-    revived : ndarray of shape (starts,)
-        Units that were revived in each net.
-    """
-
-    every = 1  # epochs between two looks
-
-    def __init__(self, starts: int) -> None:
-        self.revived = np.zeros(starts, dtype=np.int64)
-
-    def begin(self, run: PopulationFit) -> None:
-        """Called before the first epoch."""
-
-    def epoch_end(self, run: PopulationFit, epoch: int, losses: Array, validated: Array | None) -> None:
-        """Called after each epoch with the losses (starts,); may change `run.active` and the tensors."""
-
-    def finish(self, run: PopulationFit) -> None:
-        """Called after the last epoch."""
-
-    def until_look(self, epoch: int) -> int:
-        """Epochs from `epoch` to the next look."""
-        return self.every - epoch % self.every
+from ..training.population import PopulationCallback, PopulationFit
 
 
 class StopEach(PopulationCallback):
-    """`EarlyStopping` for each net: the same rule, with one counter and one best value per net."""
+    """`EarlyStopping` for each member: the same rule, with one counter and one best value per member."""
 
-    def __init__(self, rule: EarlyStopping, starts: int) -> None:
+    def __init__(self, callback: EarlyStopping, starts: int, where: str, validated: bool) -> None:
         super().__init__(starts)
-        self.rule = rule
-        self.sign = -1.0 if rule._watch.growing else 1.0
+        if callback.monitor not in ("loss", "val_loss"):
+            fail(where, f"EarlyStopping monitors {callback.monitor!r}", "'loss' or 'val_loss' is needed",
+                 "metrics are not computed here")  # fmt: skip
+        if callback.monitor == "val_loss" and not validated:
+            fail(where, "EarlyStopping monitors 'val_loss' and there is no validation data",
+                 "pass validation_data, or monitor='loss'")  # fmt: skip
+        self.callback = callback
+        self.sign = -1.0 if callback._watch.growing else 1.0
         self.best = np.full(starts, np.inf)
         self.wait = np.zeros(starts, dtype=np.int64)
         self.best_epoch = np.zeros(starts, dtype=np.int64)
         self.kept = np.zeros(starts, dtype=bool)
 
-    def epoch_end(self, run: PopulationFit, epoch: int, losses: Array, validated: Array | None) -> None:
-        rule = self.rule
+    def epoch_end(self, fit: PopulationFit, epoch: int, losses: Array, val_losses: Array | None) -> None:
+        rule = self.callback
         if epoch < rule.start_from_epoch:
             return
-        values = self.sign * (losses if rule.monitor == "loss" or validated is None else validated)
-        active, delta = run.active, rule._watch.min_delta
+        values = self.sign * (losses if rule.monitor == "loss" or val_losses is None else val_losses)
+        active, delta = fit.active, rule._watch.min_delta
         better = active & (values + delta < self.best)
         keep = (better | (active & ~self.kept)) if rule.restore_best_weights else np.zeros_like(active)
         self.best_epoch[better | keep] = epoch
@@ -72,39 +49,70 @@ class StopEach(PopulationCallback):
         if not rule.restore_best_weights:
             keep = stop
         if keep.any():
-            run.runner.nets.keep(keep)
+            fit.runner.nets.keep(keep)
             self.kept |= keep
-        run.active = active & ~stop
+        fit.active = active & ~stop
 
-    def finish(self, run: PopulationFit) -> None:
+    def finish(self, fit: PopulationFit) -> None:
         if self.kept.any():
-            run.runner.nets.restore(self.kept)
-        if self.rule.restore_best_weights:
-            run.active = run.active & ~self.kept
+            fit.runner.nets.restore(self.kept)
+        if self.callback.restore_best_weights:
+            fit.active = fit.active & ~self.kept
 
 
 class ReviveEach(PopulationCallback):
-    """`ReviveDeadUnits` for each net."""
+    """`ReviveDeadUnits` for each member."""
 
-    def __init__(self, every: int | None, until: float, starts: int) -> None:
+    def __init__(self, callback: ReviveDeadUnits, starts: int, where: str, validated: bool) -> None:
         super().__init__(starts)
-        self.asked, self.until, self.last = every, until, 0
-        self.turn = 0
+        self.callback, self.last, self.turn = callback, 0, 0
 
-    def begin(self, run: PopulationFit) -> None:
-        self.every = self.asked or max(1, run.options.epochs // 20)
-        self.last = int(self.until * run.options.epochs)
+    def begin(self, fit: PopulationFit) -> None:
+        self.every = self.callback.every or max(1, fit.options.epochs // 20)
+        self.last = int(self.callback.until * fit.options.epochs)
 
-    def epoch_end(self, run: PopulationFit, epoch: int, losses: Array, validated: Array | None) -> None:
+    def epoch_end(self, fit: PopulationFit, epoch: int, losses: Array, val_losses: Array | None) -> None:
         if (epoch + 1) % self.every or epoch + 1 > self.last:
             return
-        runner, rows = run.runner, sample(run.data.x)
+        runner, rows = fit.runner, sample(fit.data.x)
         tensors = [np.array(tensor, dtype=np.float64) for tensor in runner.tensors()]
-        found = revive_units(
+        revived = revive_units(
             runner.net, tensors, rows, runner.seeds, self.turn,
-            lambda given, layer: runner.layer_outputs(rows, layer, given), run.active,
+            lambda given, layer: runner.layer_outputs(rows, layer, given), fit.active,
         )  # fmt: skip
         self.turn += 1
-        if found.any():
+        if revived.any():
             runner.set_tensors(tensors)
-            self.revived += found
+            self.revived += revived
+
+
+# What `fit_many` accepts, and the population callback that does it. To support another callback, add it here.
+POPULATION_CALLBACKS: dict[type[Callback], Any] = {EarlyStopping: StopEach, ReviveDeadUnits: ReviveEach}
+
+
+def population_callbacks(where: str, callbacks: Any, validated: bool, starts: int) -> list[PopulationCallback]:
+    """The population callbacks for an argument `callbacks`, or raise.
+
+    Parameters
+    ----------
+    where : str
+        Name of the function, for messages.
+    callbacks : callback or list of callbacks, optional
+    validated : bool
+        Whether there is validation data.
+    starts : int
+    """
+    given: Sequence[Any] = (
+        [] if callbacks is None else callbacks if isinstance(callbacks, (list, tuple)) else [callbacks]
+    )
+    made: list[PopulationCallback] = []
+    for callback in given:
+        kind = next((k for k in POPULATION_CALLBACKS if isinstance(callback, k)), None)
+        if kind is None:
+            names = " and ".join(k.__name__ for k in POPULATION_CALLBACKS)
+            raise TypeError(
+                f"{where}: callbacks holds a {type(callback).__name__}, which monitors a single model. "
+                f"{names} support populations; use fit on one model with the others."
+            )
+        made.append(POPULATION_CALLBACKS[kind](callback, starts, where, validated))
+    return made

@@ -1,41 +1,38 @@
-"""Choosing settings: cross-validation of many of them in one call, and a learning-rate range test."""
+"""Cross-validation of many settings in one call."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ..arguments import integer
 from ..arrays import Array, as_array, fail
+from ..callbacks.monitors import _Monitor
 from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..metrics import Metric
 from ..model.base import BaseModel
+from ..reference import losses, metrics
 from .fit import fit_many
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-CHUNK = 1 << 25  # predicted numbers held at once
 
 
 @dataclass(frozen=True)
 class CrossValidation:
-    """What `cross_validate` found.
+    """Result of `cross_validate`.
 
     Attributes
     ----------
     settings : dict of ndarray
-        "learning_rate" and "penalty", one number per setting; only those that were given.
+        "learning_rate" and "penalty", one value per setting; only those that were passed.
     scores : dict of ndarray, shape (settings, folds)
-        "loss" and the metrics of the model, on the rows of the fold that were left out.
+        "loss" and the metrics of the model on the held-out rows of each fold.
     train_loss : ndarray of shape (settings, folds)
-        Loss on the rows that were trained on.
+        Loss on the training rows.
     best : int
-        Number of the setting with the smallest mean loss, or with the best mean of the first metric if there is one.
+        Index of the setting with the best mean of the first metric, or with the smallest mean loss if there is none.
     """
 
     settings: dict[str, Array]
@@ -45,7 +42,7 @@ class CrossValidation:
 
     @property
     def best_setting(self) -> dict[str, float]:
-        """The numbers of the best setting."""
+        """The values of the best setting."""
         return {name: float(values[self.best]) for name, values in self.settings.items()}
 
     def __repr__(self) -> str:
@@ -56,10 +53,10 @@ class CrossValidation:
 
 
 def folds_of(y: Array, folds: int, seed: int, stratified: bool) -> list[Array]:
-    """Rows of each fold, as equal in number as possible; stratified: and in classes."""
+    """Row numbers of each fold, of equal size and, if stratified, with equal class frequencies, as far as possible."""
     order = np.random.default_rng(seed).permutation(len(y))
     if stratified:
-        order = order[np.argsort(np.asarray(y)[order], kind="stable")]  # then deal them out, class by class
+        order = order[np.argsort(np.asarray(y)[order], kind="stable")]  # then distribute them class by class
     return [np.sort(order[k::folds]) for k in range(folds)]
 
 
@@ -78,10 +75,10 @@ def cross_validate(
     verbose: int | str = 0,
     n_threads: int | None = None,
 ) -> CrossValidation:
-    """Train every setting on all folds but one and score it on that one, for each fold: all settings at once.
+    """K-fold cross-validation of many settings, trained at once.
 
-    Setting i on fold k scores what ``model.clone(seed=seed)`` scores that is compiled with this learning rate and these
-    penalties, fitted to the other rows and evaluated on the fold's: within rounding.
+    Up to rounding, setting i on fold k gets the scores of ``model.clone(seed=seed)``, compiled with its learning rate
+    and penalties, fitted on the other folds and evaluated on fold k.
 
     Parameters
     ----------
@@ -90,12 +87,12 @@ def cross_validate(
     x, y, epochs, batch_size, sample_weight, n_threads
         As in `Model.fit`; arrays on a GPU are copied to the host, where the folds are cut.
     folds : int or list of arrays of row numbers
-        An int deals out the rows at random, class ids evenly; a list says which rows each fold leaves out.
+        An int splits the rows at random, stratified for class ids; a list gives the held-out rows of each fold.
     learning_rate : float or array of shape (settings,), optional
     penalty : float or array of shape (settings,), optional
-        Factor of every penalty of the model. Two arrays are paired: for a grid give each combination.
+        Factor of all penalties of the model. Two arrays are paired: for a grid, pass all combinations.
     seed : int
-        Of the nets and of the folds.
+        Seed of the nets and of the folds.
     verbose : {"auto", 0, 1, 2}
 
     Returns
@@ -105,7 +102,7 @@ def cross_validate(
     Raises
     ------
     ValueError, TypeError
-        If anything is wrong with the data or an argument; nothing has happened then.
+        If the data or an argument is invalid; nothing is trained then.
     """
     where = "cross_validate"
     if not isinstance(model, BaseModel):
@@ -147,7 +144,7 @@ def _parts(where: str, folds: Any, data: Rows, sparse: bool, seed: int) -> list[
         parts = [np.unique(as_array(where, f"folds[{k}]", rows).astype(np.int64)) for k, rows in enumerate(folds)]
         for k, part in enumerate(parts):
             if not len(part) or part[0] < 0 or part[-1] >= len(data) or len(part) == len(data):
-                fail(where, f"folds[{k}] is empty, all rows, or names rows that are not there",
+                fail(where, f"folds[{k}] is empty, holds all rows, or has row numbers out of range",
                      f"row numbers from 0 to {len(data) - 1} are needed")  # fmt: skip
         return parts
     count = integer(f"{where}: folds", folds, least=2)
@@ -157,62 +154,21 @@ def _parts(where: str, folds: Any, data: Rows, sparse: bool, seed: int) -> list[
 
 
 def _metric(model: BaseModel, metric: Metric, runner: Any, held: Rows) -> Array:
-    """One metric of each net of a runner."""
-    from ..reference import losses, metrics
-
+    """One metric of each member."""
     lowered = metric.lower(model.loss, model.outputs)
     weights = np.ones(len(held)) if held.w is None else held.w
     found = np.empty(len(runner))
     rows = runner.predict(held.x)
     for i, outputs in enumerate(rows):
-        seen = losses.predictions(model.loss.lower(), np.asarray(outputs, dtype=np.float64))
-        found[i] = metric.result(metrics.state(lowered, held.y, seen, weights).ravel(), model.outputs)
+        predictions = losses.predictions(model.loss.lower(), np.asarray(outputs, dtype=np.float64))
+        found[i] = metric.result(metrics.state(lowered, held.y, predictions, weights).ravel(), model.outputs)
     return found
 
 
 def _best(model: BaseModel, scores: dict[str, Array]) -> int:
-    """The setting with the best mean of the first metric, or the smallest loss."""
-    from ..callbacks.monitors import _Monitor
-
+    """Index of the setting with the best mean of the first metric, or the smallest loss."""
     name = model.metrics[0].name if model.metrics else "loss"
     mean = np.nanmean(np.where(np.isfinite(scores[name]), scores[name], np.nan), axis=1)
     growing = _Monitor("cross_validate", name, "auto").growing
     mean = np.where(np.isfinite(mean), mean, -np.inf if growing else np.inf)
     return int(np.argmax(mean) if growing else np.argmin(mean))
-
-
-@dataclass(frozen=True)
-class LearningRateTest:
-    """What `learning_rate_test` found.
-
-    Attributes
-    ----------
-    learning_rates : ndarray of shape (rates,)
-    losses : ndarray of shape (rates,)
-        Median over the starts of the loss after training with each rate.
-    diverged : ndarray of shape (rates,)
-        Share of the starts whose loss is not a number, or twice what it was at the start.
-    suggestion : float
-        The rate with the smallest loss among those with which no start diverged.
-    """
-
-    learning_rates: Array
-    losses: Array
-    diverged: Array
-    suggestion: float
-
-    def __repr__(self) -> str:
-        low, high = self.learning_rates[0], self.learning_rates[-1]
-        return f"<LearningRateTest of {len(self.losses)} rates from {low:.3g} to {high:.3g}: {self.suggestion:.3g}>"
-
-    def plot(self) -> Figure:
-        """Draw the loss over the learning rate; needs matplotlib."""
-        from .plots import pyplot
-
-        figure, axis = pyplot("plot").subplots(figsize=(5.2, 3.6))
-        finite = np.isfinite(self.losses)
-        axis.plot(self.learning_rates[finite], self.losses[finite], marker=".")
-        axis.axvline(self.suggestion, linestyle=":", color="gray")
-        axis.set(xscale="log", xlabel="learning rate", ylabel="loss", title=f"suggested: {self.suggestion:.3g}")
-        made: Figure = figure
-        return made

@@ -1,64 +1,66 @@
-"""Pictures of populations; matplotlib is needed only here, when something is drawn."""
+"""Figures of a population's outcomes."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..arrays import to_host
+from ..arrays import Array
+from ..model.base import BaseModel
+from ..plotting import pyplot
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .outcomes import Outcomes
-
 MESH = 41
-MOST = 6  # functions drawn
+MAX_FUNCTIONS = 6
 
 
-def pyplot(where: str) -> Any:
-    """matplotlib's pyplot, or an ImportError that says how to get it."""
-    try:
-        from matplotlib import pyplot as module
-    except ImportError as error:
-        raise ImportError(f"{where}: matplotlib is not installed; install it with pip install matplotlib") from error
-    return module
+def draw_outcomes(
+    losses: Array, labels: Array, representatives: dict[str, int], x: Array, member: Callable[[int], BaseModel]
+) -> Figure:
+    """Histogram of the losses by outcome, and the function of a representative of each.
 
-
-def draw_outcomes(outcomes: Outcomes) -> Figure:
-    """Losses by outcome, and the function of a typical start of each."""
+    Parameters
+    ----------
+    losses, labels : ndarray of shape (starts,)
+    representatives : dict
+        Index of a member by outcome.
+    x : ndarray of shape (rows, inputs)
+        Data, over whose range functions of one or two inputs are drawn.
+    member : callable
+        Index to model.
+    """
     plt = pyplot("plot")
-    population = outcomes.population
-    inputs = population._model.inputs
-    typical = dict(list(outcomes.representatives.items())[:MOST]) if inputs <= 2 else {}
-    figure = plt.figure(figsize=(5.2 + 3.2 * len(typical), 3.8))
-    grid = figure.add_gridspec(1, 1 + len(typical), width_ratios=[1.6] + [1] * len(typical))
-    _losses(figure.add_subplot(grid[0]), outcomes)
-    for place, (kind, start) in enumerate(typical.items(), 1):
-        title = f"{kind}\nstart {start}, loss {outcomes.losses[start]:.3g}"
-        _function(figure, grid[place], population, start, title)
+    shown = dict(list(representatives.items())[:MAX_FUNCTIONS]) if x.shape[1] <= 2 else {}
+    figure = plt.figure(figsize=(5.2 + 3.2 * len(shown), 3.8))
+    grid = figure.add_gridspec(1, 1 + len(shown), width_ratios=[1.6] + [1] * len(shown))
+    _losses(figure.add_subplot(grid[0]), losses, labels, list(representatives))
+    for position, (kind, index) in enumerate(shown.items(), 1):
+        title = f"{kind}\nstart {index}, loss {losses[index]:.3g}"
+        _function(figure, grid[position], x, member(index), title)
     figure.tight_layout()
-    made: Figure = figure
-    return made
+    drawn: Figure = figure
+    return drawn
 
 
-def _losses(axis: Any, outcomes: Outcomes) -> None:
-    finite = np.isfinite(outcomes.losses)
-    values = outcomes.losses[finite]
+def _losses(axis: Any, losses: Array, labels: Array, kinds: list[str]) -> None:
+    finite = np.isfinite(losses)
+    values = losses[finite]
     log = bool(len(values)) and values.min() > 0 and values.max() > 10 * values.min()
     if len(values):
         low, high = float(values.min()), float(values.max())
         edges = np.geomspace(low, high, 41) if log else np.linspace(low, high if high > low else low + 1, 41)
-        kinds = list(outcomes.counts)
-        parts = [outcomes.losses[finite & (outcomes.labels == kind)] for kind in kinds]
-        axis.hist(parts, bins=edges, stacked=True, label=[f"{kind} ({outcomes.counts[kind]:,})" for kind in kinds])
+        parts = [losses[finite & (labels == kind)] for kind in kinds]
+        names = [f"{kind} ({int(np.count_nonzero(labels == kind)):,})" for kind in kinds]
+        axis.hist(parts, bins=edges, stacked=True, label=names)
         axis.legend(fontsize="small")
-    axis.set(xlabel="loss", ylabel="starts", xscale="log" if log else "linear", title=f"{len(outcomes):,} starts")
+    axis.set(xlabel="loss", ylabel="starts", xscale="log" if log else "linear", title=f"{len(losses):,} starts")
 
 
-def _function(figure: Any, cell: Any, population: Any, start: int, title: str) -> None:
-    x, model = to_host(population._data.x).astype(np.float64), population[start]
+def _function(figure: Any, cell: Any, x: Array, model: BaseModel, title: str) -> None:
     lines = [np.linspace(column.min(), column.max(), MESH) for column in x.T]
     if len(lines) == 1:
         axis = figure.add_subplot(cell)

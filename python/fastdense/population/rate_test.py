@@ -1,16 +1,56 @@
-"""population.rate_test."""
+"""Learning-rate range test."""
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arguments import integer, number
+from ..arrays import Array
 from ..model.base import BaseModel
-from .cross_validation import LearningRateTest
+from ..plotting import pyplot
 from .fit import fit_many
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+@dataclass(frozen=True)
+class LearningRateTest:
+    """Result of `learning_rate_test`.
+
+    Attributes
+    ----------
+    learning_rates : ndarray of shape (rates,)
+    losses : ndarray of shape (rates,)
+        Median over the starts of the loss after training with each rate.
+    diverged : ndarray of shape (rates,)
+        Fraction of the starts whose loss is not finite, or more than twice the initial one.
+    suggestion : float
+        The rate with the smallest loss among those for which no start diverged.
+    """
+
+    learning_rates: Array
+    losses: Array
+    diverged: Array
+    suggestion: float
+
+    def __repr__(self) -> str:
+        low, high = self.learning_rates[0], self.learning_rates[-1]
+        return f"<LearningRateTest of {len(self.losses)} rates from {low:.3g} to {high:.3g}: {self.suggestion:.3g}>"
+
+    def plot(self) -> Figure:
+        """Draw the loss over the learning rate; needs matplotlib."""
+        figure, axis = pyplot("plot").subplots(figsize=(5.2, 3.6))
+        finite = np.isfinite(self.losses)
+        axis.plot(self.learning_rates[finite], self.losses[finite], marker=".")
+        axis.axvline(self.suggestion, linestyle=":", color="gray")
+        axis.set(xscale="log", xlabel="learning rate", ylabel="loss", title=f"suggested: {self.suggestion:.3g}")
+        drawn: Figure = figure
+        return drawn
 
 
 def learning_rate_test(
@@ -27,7 +67,7 @@ def learning_rate_test(
     seed: int = 0,
     n_threads: int | None = None,
 ) -> LearningRateTest:
-    """Train a few starts with each of many learning rates, all at once, and say which rate learns fastest.
+    """Train a few starts with each of many learning rates at once, and suggest the rate that learns fastest.
 
     Parameters
     ----------
@@ -36,11 +76,11 @@ def learning_rate_test(
     x, y, epochs, batch_size, n_threads
         As in `Model.fit`.
     low, high : float
-        The smallest and the largest rate; the others lie evenly between their logarithms.
+        The smallest and the largest rate; the rates are spaced evenly on a logarithmic scale.
     rates, starts : int
-        How many rates, and nets for each.
+        Number of rates, and of nets for each.
     seed : int
-        Of the first net of each rate.
+        Seed of the first net of each rate.
 
     Returns
     -------
@@ -59,11 +99,11 @@ def learning_rate_test(
     if population.interrupted:
         raise KeyboardInterrupt
     ended = population.losses.reshape(rates, starts)
-    first = population.history[0].reshape(rates, starts)[0]  # with the smallest rate: as good as before any step
+    first = population.history[0].reshape(rates, starts)[0]  # with the smallest rate: almost the initial loss
     with np.errstate(invalid="ignore"):
         bad = ~(np.isfinite(ended) & (ended <= 2 * first))
     losses = np.median(np.where(np.isfinite(ended), ended, np.inf), axis=1)
-    share = bad.mean(axis=1)
-    usable = np.where(share == 0, losses, np.inf)
+    diverged = bad.mean(axis=1)
+    usable = np.where(diverged == 0, losses, np.inf)
     best = int(np.argmin(usable if np.isfinite(usable).any() else losses))
-    return LearningRateTest(each, losses, share, float(each[best]))
+    return LearningRateTest(each, losses, diverged, float(each[best]))

@@ -56,7 +56,7 @@ class Engine:
     Parameters
     ----------
     program : {"inputs", "seed", "dtype", "ops"}
-        The net as plain data; see docs/architecture.md.
+        The net as plain data; see docs/design/interface.md.
 
     Raises
     ------

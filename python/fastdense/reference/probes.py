@@ -46,7 +46,7 @@ def numbers(
     passes: Sequence[Forward],
     gradients: Sequence[list[Array]],
 ) -> Array:
-    """Seven numbers of every unit of every op, flat: see docs/architecture.md, "Probes"."""
+    """Seven numbers of every unit of every op, flat: see docs/design/interface.md, "Probes"."""
     found: list[Array] = []
     for i, (op, done) in enumerate(zip(ops, passes, strict=True)):
         block = np.full((7, op.width), np.nan)

@@ -118,7 +118,7 @@ class PopulationRunner:
         progress: Share | None,
         n_threads: int,
     ) -> dict[str, Any]:
-        """Train whole epochs, one for each row of `losses`; see docs/architecture.md."""
+        """Train whole epochs, one for each row of `losses`; see docs/design/interface.md."""
         return self.nets.train(
             data.x,
             data.y,

@@ -1,12 +1,21 @@
-"""training.search."""
+"""Best of many random restarts by successive halving: train many briefly, keep the best quarter, and so on."""
 
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..arrays import Array
+from ..callbacks import ProgressBar
+from ..data.rows import Rows
+from ..losses import Loss
+from ..optimizers import Optimizer
+from ..runners.population import PopulationRunner
+from ..runners.single import Runner
+from .options import Options
+from .population import PopulationFit, check_population_memory, make_population
 
 GOLDEN = 0x9E3779B97F4A7C15  # seeds of further tries lie this far apart
 
@@ -32,3 +41,73 @@ def rounds(epochs: int, tries: int) -> list[tuple[int, int]]:
         found.append((until, tries))
         until = min(2 * until, max(1, epochs))
     return found
+
+
+def best_of_tries(
+    optimizer: Optimizer,
+    runner: PopulationRunner,
+    data: Rows,
+    weights: Array | None,
+    options: Options,
+    learning_rates: Array | None,
+    tries: int,
+) -> tuple[PopulationRunner, Array]:
+    """Train all tries of all starts by successive halving, until one try per start is left.
+
+    Parameters
+    ----------
+    optimizer, data, options
+    runner : PopulationRunner
+        All tries, those of one start next to each other.
+    weights, learning_rates : ndarray, optional
+        Of each start, as in `PopulationFit`.
+    tries : int
+
+    Returns
+    -------
+    PopulationRunner, ndarray of shape (epochs, starts)
+        The best try of every start, and its losses so far.
+    """
+    losses_so_far = None
+    for epochs, kept in rounds(options.epochs, tries):
+        own_weights = None if weights is None else weights.repeat(tries, axis=0)
+        own_rates = None if learning_rates is None else np.repeat(learning_rates, tries)
+        until = replace(options, epochs=epochs)
+        fit = PopulationFit(
+            runner, optimizer, data, own_weights, None, until, own_rates, [], ProgressBar(0), losses_so_far
+        )
+        fit.run()
+        if fit.interrupted:
+            raise KeyboardInterrupt
+        losses = runner.losses(data, own_weights, options.n_threads).reshape(-1, tries)
+        best = np.argsort(np.where(np.isfinite(losses), losses, np.inf), axis=1, kind="stable")[:, :kept]
+        chosen = (np.arange(len(losses))[:, None] * tries + np.sort(best, axis=1)).ravel()
+        runner = runner.chosen(chosen, epochs * fit.batches)
+        losses_so_far, tries = fit.history[:, chosen], kept
+    assert losses_so_far is not None
+    return runner, losses_so_far
+
+
+@dataclass(frozen=True)
+class BestStart:
+    """State of the best of many restarts after its short training."""
+
+    tensors: list[Array]
+    slots: list[list[Array]]
+    numbers: Array
+    steps: int
+    epochs: int
+
+
+def best_start(
+    single: Runner, optimizer: Optimizer, loss: Loss, data: Rows, options: Options, seed: int, starts: int
+) -> BestStart:
+    """The search of ``fit(starts=...)``, from units spread over the data."""
+    epochs = rounds(options.epochs, starts)[-1][0]
+    check_population_memory("fit", single.net, optimizer, starts, replace(options, epochs=epochs), len(data))
+    seeds = tries_of(np.array([seed], dtype=np.uint64), starts).ravel()
+    runner = make_population(single, optimizer, loss, data, options, seeds, on_data=True)
+    best, _ = best_of_tries(optimizer, runner, data, None, options, None, starts)
+    steps = epochs * math.ceil(len(data) / min(options.batch_size, len(data)))
+    slots = [[array[0] for array in slot] for slot in best.nets.get_slots()]
+    return BestStart([tensor[0] for tensor in best.tensors()], slots, best.nets.get_numbers()[0], steps, epochs)

@@ -1,0 +1,256 @@
+"""The training loop of a population: how many epochs each engine call runs, and which callbacks run between calls."""
+
+from __future__ import annotations
+
+import math
+import time
+
+import numpy as np
+
+from ..arrays import Array, check_memory
+from ..callbacks import ProgressBar
+from ..data.rows import Rows, sample
+from ..initial.spread import Outputs, asks_for_data, spread_over_data
+from ..layers import Normalization
+from ..losses import Loss
+from ..network import Net
+from ..optimizers import Optimizer
+from ..runners.population import PopulationRunner
+from ..runners.single import Runner
+from .feasible import solver_bytes
+from .options import Options
+from .pacing import CALL_SECONDS
+
+CALL_STEPS = 1 << 17  # the most steps of a call, since the learning rates of all of them are passed
+
+
+class PopulationCallback:
+    """Base of population callbacks: a callback's work, done for every member separately.
+
+    Attributes
+    ----------
+    every : int
+        Epochs between two checks.
+    revived : ndarray of shape (starts,)
+        Units that were reinitialized in each member.
+    """
+
+    every = 1
+
+    def __init__(self, starts: int) -> None:
+        self.revived = np.zeros(starts, dtype=np.int64)
+
+    def begin(self, fit: PopulationFit) -> None:
+        """Called before the first epoch."""
+
+    def epoch_end(self, fit: PopulationFit, epoch: int, losses: Array, val_losses: Array | None) -> None:
+        """Called after each epoch with the losses (starts,); may change `fit.active` and the tensors."""
+
+    def finish(self, fit: PopulationFit) -> None:
+        """Called after the last epoch."""
+
+    def epochs_to_check(self, epoch: int) -> int:
+        """Epochs from `epoch` to the next check."""
+        return self.every - epoch % self.every
+
+
+class PopulationFit:
+    """One training of a population; all arguments were checked before.
+
+    Parameters
+    ----------
+    runner : PopulationRunner
+    optimizer : Optimizer
+    data : Rows
+    weights : ndarray of shape (starts, rows), optional
+        Sample weights of each member.
+    validation : Rows, optional
+    options : Options
+    learning_rates : ndarray of shape (starts,), optional
+        Learning rate of each member, instead of the optimizer's.
+    callbacks : list of PopulationCallback
+    bar : ProgressBar
+    previous_losses : ndarray of shape (epochs, starts), optional
+        Losses of the epochs that the members were trained already.
+
+    Attributes
+    ----------
+    history, val_history : ndarray of shape (epochs, starts)
+    active : ndarray of bool, shape (starts,)
+        Members that are still being trained.
+    epochs : ndarray of int, shape (starts,)
+        Epochs that each member was trained.
+    interrupted : bool
+        Whether Ctrl-C ended the training.
+    """
+
+    def __init__(
+        self,
+        runner: PopulationRunner,
+        optimizer: Optimizer,
+        data: Rows,
+        weights: Array | None,
+        validation: Rows | None,
+        options: Options,
+        learning_rates: Array | None,
+        callbacks: list[PopulationCallback],
+        bar: ProgressBar,
+        previous_losses: Array | None = None,
+    ) -> None:
+        self.runner, self.optimizer, self.options = runner, optimizer, options
+        self.data, self.weights, self.validation = data, weights, validation
+        self.learning_rates, self.callbacks, self.bar = learning_rates, callbacks, bar
+        starts = len(runner)
+        self.history = np.full((options.epochs, starts), np.nan, runner.value_dtype)
+        self.val_history = None if validation is None else self.history.copy()
+        self.active = np.ones(starts, dtype=bool)
+        self.epochs = np.zeros(starts, dtype=np.int64)
+        if previous_losses is not None:
+            self.history[: len(previous_losses)] = previous_losses
+            self.epochs[:] = len(previous_losses)
+        self.first_epoch = int(self.epochs[0])
+        self.batch_size = min(options.batch_size, len(data))
+        self.batches = math.ceil(len(data) / self.batch_size)
+        self.interrupted = False
+
+    def run(self) -> int:
+        """Train to the end, or to Ctrl-C; returns the epoch that was reached."""
+        options, bar = self.options, self.bar
+        bar.set_params({"epochs": options.epochs, "steps": self.batches, "verbose": bar.verbose, "initial_epoch": 0})
+        epoch, count = self.first_epoch, 1
+        bar.on_train_begin()
+        for callback in self.callbacks:
+            callback.begin(self)
+        try:
+            while epoch < options.epochs and self.active.any():
+                count = min([count, options.epochs - epoch, *(c.epochs_to_check(epoch) for c in self.callbacks)])
+                count = 1 if self.validation is not None else count
+                began = time.perf_counter()
+                self._train_epochs(epoch, count)
+                seconds = time.perf_counter() - began
+                if self.interrupted:
+                    break
+                epoch += count
+                fitting = int(CALL_SECONDS * count / max(seconds, 1e-9))
+                count = max(1, min(fitting, 16 * count, CALL_STEPS // self.batches))
+        except KeyboardInterrupt:  # outside of the engine
+            self.interrupted = True
+        finally:
+            bar.close()
+        for callback in self.callbacks:
+            callback.finish(self)
+        return epoch
+
+    def _train_epochs(self, epoch: int, count: int) -> None:
+        losses = np.full((count, len(self.runner)), np.nan)
+        steps = count * self.batches
+
+        def progress(fraction: float) -> None:
+            self.bar.running(epoch, fraction * count, math.nan)
+
+        if self.learning_rates is None:
+            step_rates, member_scale = self.optimizer.learning_rates(epoch * self.batches, steps), None
+        else:
+            step_rates, member_scale = np.ones(steps), self.learning_rates
+        try:
+            result = self.runner.train(
+                self.data,
+                self.weights,
+                batch_size=self.batch_size,
+                shuffle=self.options.shuffle,
+                order_seed=self.options.order_seed,
+                epoch=epoch,
+                rates=step_rates,
+                factors=member_scale,
+                active=None if self.active.all() else self.active,
+                losses=losses,
+                progress=progress if self.bar.wants_progress else None,
+                n_threads=self.options.n_threads,
+            )
+            self.history[epoch : epoch + count] = losses
+            self.epochs += np.where(self.active, result["epochs"], 0)
+            trained, self.active = self.active, self.active & np.logical_not(result["ended"])
+            if result["interrupted"]:
+                self.interrupted = True
+                return
+            val_losses = None
+            if self.validation is not None and self.val_history is not None:
+                val_losses = self.runner.losses(self.validation, None, self.options.n_threads)
+                self.val_history[epoch] = np.where(trained, val_losses, np.nan)
+            for callback in self.callbacks:
+                callback.epoch_end(self, epoch + count - 1, losses[-1], val_losses)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return
+        self._show(epoch, losses)
+
+    def _show(self, epoch: int, losses: Array) -> None:
+        if self.bar.verbose == 0:
+            return
+        finite = np.where(np.isfinite(losses), losses, np.inf)
+        columns = {"best": finite.min(axis=1).tolist(), "median": np.median(finite, axis=1).tolist()}
+        self.bar.on_epochs_end(epoch, columns)
+
+
+def make_population(
+    single: Runner,
+    optimizer: Optimizer,
+    loss: Loss,
+    data: Rows,
+    options: Options,
+    seeds: Array,
+    *,
+    on_data: bool = False,
+    initial_weights: list[Array] | None = None,
+    penalties: Array | None = None,
+) -> PopulationRunner:
+    """Members with their initial weights, ready to be trained.
+
+    Parameters
+    ----------
+    single : Runner
+        One net of the same shape on the same device, whose input statistics are known.
+    optimizer, loss, data, options
+        How the members will be trained.
+    seeds : ndarray of uint64, shape (starts,)
+    on_data : bool
+        Whether all units are spread over the data; otherwise only those of layers that ask for it.
+    initial_weights : list of ndarray, optional
+        Instead of those of the seeds.
+    penalties : ndarray of shape (starts,), optional
+        Factor of the penalties of each member.
+    """
+    net = single.net
+    training = {"loss": loss.lower(), "optimizer": optimizer.lower(), "metrics": []}
+    runner = PopulationRunner(net, single.device, training, seeds, penalties, min(options.batch_size, len(data)))
+    tensors = net.initial_values_of(seeds) if initial_weights is None else initial_weights
+    if net.statistics is not None:  # those of the data, the same for all members
+        tensors[:2] = [np.broadcast_to(t, (len(runner), *t.shape)) for t in single.tensors()[:2]]
+    layers = None if on_data else asks_for_data(net)
+    if initial_weights is None and (on_data or layers):
+        part = Rows(sample(data.x), sample(data.y), None)
+        spread_over_data(net, part, loss.kind, seeds, tensors, _layer_outputs(single, runner, part.x), layers)
+    runner.set_tensors(tensors)
+    return runner
+
+
+def _layer_outputs(single: Runner, runner: PopulationRunner, x: Array) -> Outputs:
+    """A function for the outputs of a layer; layers that are the same for all members are computed once."""
+
+    def outputs(tensors: list[Array], layer: int) -> Array:
+        if all(isinstance(one, Normalization) for one in single.net.layers[: layer + 1]):
+            return np.asarray(single.activations(x, 0)[layer], dtype=np.float64)[None]
+        return runner.layer_outputs(x, layer, tensors)
+
+    return outputs
+
+
+def check_population_memory(
+    where: str, net: Net, optimizer: Optimizer, starts: int, options: Options, rows: int
+) -> None:
+    """Raise if a population cannot fit in memory."""
+    size = net.itemsize * net.count() * (2 + 3) + 16 * options.epochs * (net.itemsize // 4)
+    size += solver_bytes(optimizer, net)
+    total = starts * size + 2 * net.itemsize * rows * (net.inputs + net.outputs)
+    check_memory(where, total, f"training {starts:,} nets of {net.count():,} parameters for {options.epochs:,} epochs",
+                 "use fewer starts at once, or fewer epochs")  # fmt: skip

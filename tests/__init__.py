@@ -1,0 +1,1 @@
+"""The tests; pytest finds them, and they import their helpers from here."""
