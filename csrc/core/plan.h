@@ -90,10 +90,10 @@ struct Metric {
 };
 
 // Options of the full-batch optimizers, as X(type, name); core/solvers/solver.h says what they mean.
-#define FD_SOLVER_OPTIONS(X)                                                                                    \
-    X(double, gtol)                                                                                             \
-    X(double, ftol) X(double, damping) X(double, radius) X(int64_t, history_size) X(int64_t, line_search_steps) \
-        X(int64_t, cg_steps)
+#define FD_SOLVER_OPTIONS(X) \
+    X(double, gtol)          \
+    X(double, ftol)          \
+    X(double, damping) X(double, radius) X(int64_t, history_size) X(int64_t, line_search_steps) X(int64_t, cg_steps)
 struct SolverOptions {
 #define FD_SOLVER_FIELD(type, name) type name = 0;
     FD_SOLVER_OPTIONS(FD_SOLVER_FIELD)

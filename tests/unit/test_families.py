@@ -107,7 +107,9 @@ def test_optimizers_are_those_of_the_core_and_the_reference() -> None:
 
 def test_penalties_are_those_of_the_core() -> None:
     op = next(op for op in fd.Model([layers.Dense(2)], inputs=2).net.ops if op["kind"] == "dense")
-    names = {key for key, value in op.items() if key.startswith(("kernel_", "bias_", "activity_")) and value is not False}
+    names = {
+        key for key, value in op.items() if key.startswith(("kernel_", "bias_", "activity_")) and value is not False
+    }
     assert names == set(_core.PENALTIES)
     assert set(regularizers.Terms._fields) >= {name.removeprefix("kernel_") for name in names if "kernel" in name}
 
