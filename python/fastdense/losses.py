@@ -52,10 +52,10 @@ class Loss(Spec, family="loss"):
     curved: ClassVar[bool]
 
     def __init_subclass__(cls, *, names: tuple[str, ...] = (), **kwargs: Any) -> None:
-        super().__init_subclass__(names=names, **kwargs)
         for attribute in ("kind", "name", "targets", "curved") if names else ():
             if not hasattr(cls, attribute):
                 raise TypeError(f"{cls.__name__}: a loss must state its {attribute}; see fastdense.losses.Loss")
+        super().__init_subclass__(names=names, **kwargs)
 
     @property
     def sparse(self) -> bool:
