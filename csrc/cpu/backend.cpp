@@ -14,6 +14,7 @@
 #include "cpu/rowwise/rowwise.h"
 #include "cpu/second_order/closed_form.h"
 #include "cpu/second_order/full_batch.h"
+#include "cpu/slots.h"
 
 namespace fd::cpu {
 namespace {
@@ -61,16 +62,10 @@ public:
     }
 
     void configure(const Training& training) override {
-        const int count = training.muon()   ? 2
-                          : training.kfac() ? int(training.hyper.momentum != 0)
-                                            : ops::rule_slots[int(training.rule())];
         training_ = training;
         configured_ = true;
         state_.step = 0;
-        state_.slots = std::vector<Buffer<T>>(size_t(count));
-        for (Buffer<T>& slot : state_.slots) slot.reserve(plan_.parameters);
-        if (training.rule() == ops::Rule::adagrad)
-            std::fill_n(state_.slots[0].get(), plan_.parameters, T(training.hyper.initial_accumulator_value));
+        state_.slots = first_slots<T>(training, plan_.parameters);
         layerwise_.configure(&training_);
         rowwise_.configure(&training_);
         rowwise_inference_.configure(&training_);
@@ -85,7 +80,7 @@ public:
         if (full_batch_) return train_full_batch(request);
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
         const bool narrow = trains_rowwise(batch_size);
-        const bool resident = batch_size == request.train.rows() && (!request.shuffle || rowwise_.ignores_order());
+        const bool resident = batch_size == request.train.rows() && !(request.shuffle && plan_.has_dropout());
         if (narrow) rowwise_.reserve(batch_size, true, resident), layerwise_.reserve_updates();
         else layerwise_.reserve(batch_size, true);
         if (request.validation) reserve_inference(request.validation->rows());

@@ -10,9 +10,7 @@ tensor. Two layers never get the same values from one seed, since their tensors 
 
 from __future__ import annotations
 
-import importlib
 import math
-from types import ModuleType
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 
 from .activations import TABLE
 from .arguments import integer, number
+from .engine import native
 from .specs import Spec, resolve
 
 __all__ = [
@@ -82,26 +81,20 @@ class Draws:
         return draw
 
 
-def _core() -> ModuleType:
-    return importlib.import_module("fastdense._core")
-
-
 def _stack(seeds: Seeds, index: int, shape: Shape, kind: str) -> Array:
-    values = _core().random_many(seeds, index, math.prod(shape), kind)
-    return np.asarray(values, dtype=np.float64).reshape(len(seeds), *shape)
+    return native.random_many(seeds, index, math.prod(shape), kind).reshape(len(seeds), *shape)
 
 
 def _uniform(seed: int | Seeds, index: int, shape: Shape) -> Array:
     if not isinstance(seed, int):
         return _stack(seed, index, shape, "uniform")
-    return np.asarray(_core().random_uniform(seed, index, math.prod(shape)), dtype=np.float64).reshape(shape)
+    return native.random_uniform(seed, index, math.prod(shape)).reshape(shape)
 
 
 def _normal(seed: int | Seeds, index: int, shape: Shape, truncated: bool) -> Array:
     if not isinstance(seed, int):
         return _stack(seed, index, shape, "truncated" if truncated else "normal")
-    values = _core().random_normal(seed, index, math.prod(shape), truncated)
-    return np.asarray(values, dtype=np.float64).reshape(shape)
+    return native.random_normal(seed, index, math.prod(shape), truncated).reshape(shape)
 
 
 def _matrix(shape: Shape, name: str) -> tuple[int, int]:

@@ -87,6 +87,8 @@ class Net:
         Number of the layer that makes the outputs: the last one that is no `Rescaling`.
     tensors : list of TensorSpec
         All tensors in the engines' order, named "layer/tensor".
+    slices : list of slice
+        Where the tensors of each layer are in `tensors`.
     statistics : Statistics or None
     ops : list of dict
         The program's ops.
@@ -111,11 +113,14 @@ class Net:
         self.widths: list[int] = []
         self.ends: list[int] = []
         self.tensors: list[TensorSpec] = []
+        self.slices: list[slice] = []
         ops: list[dict[str, Any]] = []
         width = self.inputs
         for layer, name in zip(self.layers, self.names, strict=True):
             ops += layer.lower()
+            first = len(self.tensors)
             self.tensors += [TensorSpec(f"{name}/{t.name}", t.shape, t.trainable) for t in layer.tensors(width)]
+            self.slices.append(slice(first, len(self.tensors)))
             width = layer.output_width(width)
             self.widths.append(width)
             self.ends.append(len(ops) - 1)

@@ -9,6 +9,8 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from .engine import native
+
 __all__ = ["build_config", "show_versions"]
 
 # Libraries that fastdense works with but does not need.
@@ -17,9 +19,7 @@ OPTIONAL = ("torch", "jax", "keras", "scikit-learn", "scipy", "pandas", "matplot
 
 def build_config() -> dict[str, str]:
     """How fastdense was built and what it chose on this machine: instruction set, BLAS, threads, flags, commit."""
-    from fastdense import __version__, _core
-
-    return {"version": __version__, **_core.build_info()}
+    return {"version": package_version("fastdense") or "0+unknown", **native.build_info()}
 
 
 def show_versions() -> None:

@@ -42,20 +42,8 @@ FLOOR = {room: floor for floor, rooms in enumerate(FLOORS) for room in rooms}
 COMPILED = {"_core", "_cuda"}
 
 # What does not hold yet: module -> what it imports. An entry that is no longer needed fails the test.
-EXCEPTIONS = {
-    "callbacks.base": {"model.base"},
-    "callbacks.history": {"model.base"},
-    "data.checks": {"_core"},
-    "initial.closed_form": {"training.options", "model.base"},
-    "initial.placement": {"model.base"},
-    "initial.spread": {"_core"},
-    "initializers": {"_core"},
-    "runners.population": {"_core"},
-    "training.hints": {"diagnose.subject", "model.base"},
-    "training.loop": {"model.base"},
-    "versions": {"__init__", "_core"},
-}
-CIRCLES = {"keras", "model"}  # packages with a circle
+EXCEPTIONS: dict[str, set[str]] = {}
+CIRCLES = {"keras"}  # packages with a circle
 
 
 def modules() -> dict[str, Path]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from fastdense import initializers, losses, metrics, reference, schedules
+from fastdense.engine import native
 from fastdense.initializers import Draws
 from fastdense.layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Rescaling, Residual
 
@@ -25,7 +26,7 @@ NUMBERS = SimpleNamespace(
 
 @pytest.fixture(autouse=True)
 def _numbers_of_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(initializers, "_core", lambda: NUMBERS)
+    monkeypatch.setattr(native, "_core", lambda: NUMBERS)
 
 
 # --- initializers -----------------------------------------------------------------------------------------------------

@@ -59,8 +59,7 @@ Layerwise<T>::Layerwise(const Plan& plan, State<T>& state)
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
     if (plan.bf16) bf16_ = std::make_unique<Bf16Operands>(plan);
-    bool trains = false;
-    for (const Op& o : plan.ops) trains_up_to_.push_back(trains |= o.kernel >= 0 || o.slope >= 0);
+    make_walks();
     // a chunk's activations should stay in the caches
     chunk_rows_ = std::clamp<int64_t>(131072 / plan.widest, 64, 4096);
     penalty_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
@@ -69,16 +68,21 @@ Layerwise<T>::Layerwise(const Plan& plan, State<T>& state)
 }
 
 template <class T>
+void Layerwise<T>::make_walks() {
+    walks_.clear();
+    for (Pass pass : {Pass::predict, Pass::evaluate, Pass::inference, Pass::probe, Pass::train})
+        walks_.emplace_back(plan_, training_, pass);
+}
+
+template <class T>
 void Layerwise<T>::configure(const Training* training) {
     training_ = training;
     const Training& t = *training;
-    const LossForm form(plan_, t);
-    fused_loss_ = form.fused, logits_ = form.logits, loss_kind_ = form.kind;
-    wants_probabilities_ = logits_ && !t.metrics.empty();
+    make_walks();
+    wants_probabilities_ = walk(Pass::train).form().logits && !t.metrics.empty();
     rule_ = t.rule();
-    fused_update_ = !t.whole_gradients();
+    fused_update_ = !t.whole_gradients() && !plan_.has_matrix_penalties();
     kfac_ = t.kfac() ? std::make_unique<Kfac<T>>(plan_, t) : nullptr;
-    for (const Op& o : plan_.ops) fused_update_ &= !(o.kind == OpKind::dense && o.matrix_penalty());
     std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
     capacity_ = 0;  // buffers for metrics may be missing
 }
@@ -103,12 +107,11 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
-        if (o.kind != OpKind::normalization && o.kind != OpKind::residual_begin) out_[i].reserve(size);
+        if (walk(Pass::train)[i].computes) out_[i].reserve(size);
         if (o.kind == OpKind::batch_norm) mean_[i].reserve(o.out), inverse_[i].reserve(o.out);
         if (o.kind == OpKind::layer_norm) mean_[i].reserve(rows), inverse_[i].reserve(rows);
         if (!backward) continue;
-        if (o.kind == OpKind::dense && (probe || ops::activation_needs[int(o.activation)] == ops::Needs::input))
-            z_[i].reserve(size);
+        if (walk(probe ? Pass::probe : Pass::train)[i].keeps_pre_activation) z_[i].reserve(size);
         d_[size_t(i) + 1].reserve(size);
     }
     if (backward && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
@@ -119,7 +122,7 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
         row_loss_.reserve(rows);
         row_metric_.reserve(rows * int64_t(training_->metrics.size()));
         if (wants_probabilities_) probabilities_.reserve(rows * plan_.outputs);
-        if (fused_loss_ && op(last_).has_activity()) activity_.reserve(2 * rows * plan_.outputs);
+        if (walk(Pass::train).form().fused && op(last_).has_activity()) activity_.reserve(2 * rows * plan_.outputs);
         reserve_matrix_scratch(plan_, *training_, scratch_);  // penalties are part of every loss
     }
     capacity_ = rows;
@@ -175,25 +178,27 @@ Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows
 
 template <class T>
 const T* Layerwise<T>::output(int i, const T* x, Pass pass) const {
-    for (; i >= 0; --i) {
-        const OpKind kind = op(i).kind;
-        const bool passes_through = kind == OpKind::normalization || kind == OpKind::residual_begin ||
-                                    (kind == OpKind::dropout && pass != Pass::train);
-        if (!passes_through) return out_[size_t(i)].get();
-    }
-    return x;
+    return values(walk(pass).output_of(i), x);
 }
 
 template <class T>
 const T* Layerwise<T>::pre_activation(int i, const T* x) const {
-    if (op(i).kind == OpKind::activation) return output(i - 1, x, Pass::probe);
-    return (activation_of(i, Pass::probe) == ops::Activation::linear ? out_ : z_)[size_t(i)].get();
+    const OpWalk& o = walk(Pass::probe)[i];
+    if (op(i).kind == OpKind::activation) return values(o.input, x);
+    return (o.keeps_pre_activation ? z_ : out_)[size_t(i)].get();
+}
+
+template <class T>
+const T* Layerwise<T>::activation_operand(int i, const T* x, Pass pass) const {
+    const OpWalk& o = walk(pass)[i];
+    if (!o.derivative_at_input) return out_[size_t(i)].get();
+    return op(i).kind == OpKind::dense ? z_[size_t(i)].get() : values(o.input, x);
 }
 
 template <class T>
 const T* Layerwise<T>::probed_output(const Worker& w, int i, const Batch<T>& b, T* room) const {
     const T* a = output(i, b.x, Pass::probe);
-    if (!skips_activation(i, Pass::probe)) return a;
+    if (!walk(Pass::probe)[i].skips_activation) return a;
     const Slices cut(b.rows, 4, 1);
     w.each(cut.count, [&](int64_t s) {
         const int64_t first = cut.begin(s) * plan_.outputs;
@@ -206,7 +211,9 @@ const T* Layerwise<T>::probed_output(const Worker& w, int i, const Batch<T>& b, 
 template <class T>
 bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update_statistics) {
     for (int i = 0; i <= last_; ++i) {
-        const T* x = output(i - 1, b.x, pass);
+        const OpWalk& step = walk(pass)[i];
+        if (!step.computes) continue;
+        const T* x = values(step.input, b.x);
         const Op& o = op(i);
         switch (o.kind) {
             case OpKind::dense: dense_forward(w, i, x, b.rows, pass); break;
@@ -214,7 +221,6 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
             case OpKind::batch_norm: batch_norm_forward(w, i, x, b.rows, pass, update_statistics); break;
             case OpKind::layer_norm: layer_norm_forward(w, i, x, b.rows); break;
             case OpKind::dropout: {
-                if (pass != Pass::train) continue;
                 const DropoutKey key{plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate};
                 const Slices rows(b.rows, 4, 1);
                 w.each(rows.count, [&](int64_t s) {
@@ -233,7 +239,7 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
                 break;
             }
             case OpKind::residual_end: {
-                const T* skip = output(o.partner, b.x, pass);
+                const T* skip = values(step.skip, b.x);
                 const Slices rows(b.rows, 4, 1);
                 w.each(rows.count, [&](int64_t s) {
                     const int64_t first = rows.begin(s) * o.out;
@@ -241,8 +247,8 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
                 });
                 break;
             }
-            case OpKind::normalization:  // done while gathering
-            case OpKind::residual_begin: continue;
+            case OpKind::normalization:
+            case OpKind::residual_begin: break;  // compute nothing
         }
         if (stops(w, i)) return false;
     }
@@ -252,11 +258,9 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
 template <class T>
 void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
     const Op& o = op(i);
-    const auto act = activation_of(i, pass);
-    const bool wants_z =
-        pass == Pass::probe ? act != ops::Activation::linear : ops::activation_needs[int(act)] == ops::Needs::input;
-    const bool keeps_z = pass >= Pass::inference && wants_z;
-    T *a = out_[i].get(), *z = keeps_z ? z_[i].get() : a;
+    const OpWalk& step = walk(pass)[i];
+    const auto act = step.activation;
+    T *a = out_[i].get(), *z = step.keeps_pre_activation ? z_[i].get() : a;
     const T *kernel = parameter(o.kernel), *bias = parameter(o.bias), *slope = parameter(o.slope);
     const auto elementwise = act == ops::Activation::softmax ? ops::Activation::linear : act;
     auto finish = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
@@ -307,7 +311,7 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
 template <class T>
 void Layerwise<T>::activation_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
     const Op& o = op(i);
-    const auto act = activation_of(i, pass);
+    const auto act = walk(pass)[i].activation;
     const Slices cut(rows, 4, 1);
     w.each(cut.count, [&](int64_t s) {
         const int64_t first = cut.begin(s) * o.out, n = cut.end(s) - cut.begin(s);
@@ -393,10 +397,11 @@ void Layerwise<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_
     const int64_t cols = plan_.outputs, first = r0 * cols, rows = r1 - r0;
     const T* outputs = output(last_, b.x, pass) + first;
     LossRows<T> l;
-    l.loss = loss_kind_;
+    const LossForm& form = walk(pass).form();
+    l.loss = form.kind;
     l.param = t.loss_param;
     l.label_smoothing = t.label_smoothing;
-    l.from_logits = logits_;
+    l.from_logits = form.logits;
     l.p = outputs;
     l.y = b.y ? b.y + first : nullptr;
     l.labels = b.labels ? b.labels + r0 : nullptr;
@@ -408,7 +413,7 @@ void Layerwise<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_
     l.cols = cols;
     k_.loss_rows(l);
 
-    if (top.has_activity() && fused_loss_) {  // the penalty is on the activation that the fused loss skipped
+    if (top.has_activity() && form.fused) {  // the penalty is on the activation that the fused loss skipped
         T *a = activity_.get() + 2 * first, *grad = a + rows * cols;
         probabilities_of(outputs, a, rows);
         if (l.d) {
@@ -418,7 +423,7 @@ void Layerwise<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_
             else k_.activation_backward(ops::Activation::sigmoid, T(0), nullptr, a, grad, cols, rows, cols);
             k_.add(l.d, grad, l.d, rows * cols);
         }
-    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !fused_loss_) {
+    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !form.fused) {
         if (top.has_activity())
             k_.penalty(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
         k_.softmax_backward(outputs, l.d, rows, cols);  // mixes columns, so it is not left to dense_finish
@@ -446,7 +451,7 @@ double Layerwise<T>::batch_loss(const Batch<T>& b, Pass pass) const {
         const Op& o = op(i);
         if (o.kind != OpKind::dense || !o.has_activity()) continue;
         const int64_t n = b.rows * o.out;
-        if (i == last_ && fused_loss_) {  // stored slice by slice, beside its gradient
+        if (walk(pass)[i].skips_activation) {  // stored slice by slice, beside its gradient
             const Slices cut(b.rows, 4, 1);
             for (int s = 0; s < cut.count; ++s)
                 loss += k_.penalty(activity_.get() + 2 * cut.begin(s) * o.out, nullptr, o.activity_l1, o.activity_l2,

@@ -1,17 +1,55 @@
-"""What a callback is, and the list of them that a run calls."""
+"""The base class of callbacks, and the list of callbacks of a run."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
-if TYPE_CHECKING:
-    from ..model.base import BaseModel
+from ..arrays import Array
+from ..layers import Layer
+from ..losses import Loss
+from ..metrics import Metric
+from ..network import Net
+from ..optimizers import Optimizer
 
 Logs = dict[str, Any]
 Columns = Mapping[str, Sequence[float]]
 _BATCH_HOOKS = ("on_train_batch_begin", "on_train_batch_end", "on_batch_begin", "on_batch_end")
 _TEST_HOOKS = ("on_test_begin", "on_test_end", "on_test_batch_begin", "on_test_batch_end")
+
+
+class TrainedModel(Protocol):
+    """What callbacks may rely on of the model that is being trained; see `fastdense.Model`."""
+
+    net: Net
+    stop_training: bool
+
+    @property
+    def layers(self) -> list[Layer]: ...
+
+    @property
+    def seed(self) -> int: ...
+
+    @property
+    def optimizer(self) -> Optimizer: ...
+
+    @property
+    def loss(self) -> Loss: ...
+
+    @property
+    def metrics(self) -> list[Metric]: ...
+
+    def get_weights(self) -> list[Array]: ...
+
+    def set_weights(self, weights: Sequence[Any]) -> None: ...
+
+    def evaluate(self, x: Any, y: Any) -> Any: ...
+
+    def predict(self, x: Any) -> Array: ...
+
+    def activations(self, x: Any) -> list[Array]: ...
+
+    def save(self, path: str, *, include_optimizer: bool = True) -> None: ...
 
 
 class Callback:
@@ -36,18 +74,18 @@ class Callback:
     """
 
     deferred: ClassVar[bool] = False
-    model: BaseModel
+    model: TrainedModel
     params: dict[str, Any]
 
     def __init__(self) -> None:
         self.params = {}
 
-    def set_model(self, model: BaseModel) -> None:
-        """Take the model; called before training begins."""
+    def set_model(self, model: TrainedModel) -> None:
+        """Receive the model; called before training begins."""
         self.model = model
 
     def set_params(self, params: dict[str, Any]) -> None:
-        """Take the parameters of the run; called before training begins."""
+        """Receive the parameters of the run; called before training begins."""
         self.params = params
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
@@ -122,8 +160,8 @@ class CallbackList:
     params : dict
     """
 
-    def __init__(self, callbacks: list[Callback], model: BaseModel, params: dict[str, Any]) -> None:
-        self.callbacks = callbacks
+    def __init__(self, callbacks: list[Callback], model: TrainedModel, params: dict[str, Any]) -> None:
+        self.callbacks, self.model = callbacks, model
         self.by_batch = any(overrides(c, hook) for c in callbacks for hook in _BATCH_HOOKS)
         self.sees_tests = any(overrides(c, hook) for c in callbacks for hook in _TEST_HOOKS)
         self.by_epoch = self.by_batch or self.sees_tests or any(map(_needs_each_epoch, callbacks))
@@ -131,13 +169,22 @@ class CallbackList:
             callback.set_params(params)
             callback.set_model(model)
 
+    @property
+    def stop_training(self) -> bool:
+        """The model's flag that ends training, which callbacks set."""
+        return self.model.stop_training
+
+    @stop_training.setter
+    def stop_training(self, stop: bool) -> None:
+        self.model.stop_training = stop
+
     def call(self, hook: str, *arguments: Any) -> None:
         """Call a hook of every callback, in order."""
         for callback in self.callbacks:
             getattr(callback, hook)(*arguments)
 
     def epochs_end(self, first_epoch: int, columns: dict[str, list[float]]) -> Logs:
-        """Tell of finished epochs, one at a time only if a callback needs that; return the logs of the last one."""
+        """Call the hooks for finished epochs, one at a time only if a callback needs that; return the last logs."""
         count = len(next(iter(columns.values()), ()))
         if not count:
             return {}

@@ -1,16 +1,15 @@
-"""What `fit` returns: the record of a run."""
+"""`History`: the record of a training run, which `fit` returns."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..arguments import suggestion
-from .base import Callback, Columns, Logs
+from .base import Callback, Columns, Logs, TrainedModel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from ..model.base import BaseModel
     from .probes import Probes
 
 
@@ -21,13 +20,13 @@ class History(Callback):
     ----------
     history : dict of lists
         One number per epoch under "loss", each metric's name, and "val_" and these if there is validation data. The
-        loss is the mean over the rows of the number that is optimised, penalties included.
+        loss is the training objective: the mean over the rows, penalties included.
     epoch : list of int
         Number of each epoch; the first is `initial_epoch`.
     params : dict
         "epochs", "steps" (batches per epoch) and "verbose"; "ended" if a full-batch optimizer stopped early: why.
     probes : Probes or None
-        What every layer did, if ``fit(..., probes=True)`` was asked for it.
+        Statistics of every layer during training, after ``fit(..., probes=True)``; else None.
     """
 
     deferred: ClassVar[bool] = True
@@ -38,7 +37,7 @@ class History(Callback):
         self.epoch: list[int] = []
         self.probes: Probes | None = None
 
-    def set_model(self, model: BaseModel) -> None:
+    def set_model(self, model: TrainedModel) -> None:
         """Do nothing: a record keeps no model alive."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:

@@ -16,6 +16,7 @@ from typing import NoReturn
 import numpy as np
 
 from ..arrays import Array, as_array, fail, first_place, namespace_of, position_of
+from ..engine import native
 from ..losses import Loss
 from .rows import Shape
 
@@ -68,10 +69,9 @@ def first_nonfinite(x: Array) -> int:
     if not isinstance(x, np.ndarray):
         return _first_nonfinite(x)
     try:
-        from .._core import first_nonfinite as scan
+        return native.first_nonfinite(x)
     except ImportError:  # only the reference engine is there
-        scan = _first_nonfinite
-    return int(scan(x))
+        return _first_nonfinite(x)
 
 
 def _first_nonfinite(x: Array) -> int:

@@ -1,4 +1,4 @@
-"""data.rows."""
+"""Checked data, what checks need to know about a net, and samples of rows."""
 
 from __future__ import annotations
 
@@ -8,13 +8,27 @@ import numpy as np
 
 from ..arrays import Array, beside, to_host
 
-ROWS = 256  # that decide where units go
+SAMPLE_ROWS = 256  # from which first values are computed
 
 
-def sample(x: Array, rows: int = ROWS) -> Array:
-    """At most so many rows, evenly from the whole, in the host's memory."""
+def evenly_spaced_rows(x: Array, rows: int = SAMPLE_ROWS) -> Array:
+    """At most so many rows at equal distances, first and last included, in the host's memory.
+
+    Initial values depend on these very rows.
+    """
     chosen = np.unique(np.linspace(0, len(x) - 1, min(rows, len(x))).astype(np.int64))
     return np.ascontiguousarray(to_host(x[beside(chosen, x)]))
+
+
+def random_rows(array: Array, rows: int) -> Array:
+    """At most so many rows, in order, chosen at random but always the same ones, in the host's memory.
+
+    For estimates: data that repeat with some period would bias rows at equal distances.
+    """
+    if len(array) > rows:
+        chosen = np.sort(np.random.default_rng(0).choice(len(array), rows, replace=False))
+        array = array[beside(chosen, array)]
+    return np.ascontiguousarray(to_host(array))
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ import numpy as np
 
 from ..arrays import Array
 from .factory import make_engine
+from .native import available_threads
 from .protocol import Engine, Share
 
 PENALISED = ("kernel_", "bias_", "activity_")  # how the names of an op's penalties begin
@@ -146,8 +147,6 @@ class SerialPopulation:
         raises: bool = False,
     ) -> bool:
         """Do a task for each net; False if Ctrl-C came first, or, with `raises`, KeyboardInterrupt."""
-        from .._core import available_threads
-
         # an interrupt may come while the pool starts a thread, which it then does not know: each call has its own stop,
         # and waits until nobody is at work
         stop = self._stop = threading.Event()

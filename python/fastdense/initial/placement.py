@@ -1,72 +1,68 @@
-"""Starts that cannot be stuck: hidden units placed so that all data pass through, and the last layer in closed form.
+"""Data-dependent initialization without dead or saturated units.
 
-A ReLU that is off for a row forgets what it saw of it, and a saturated unit nearly so. `place` puts each unit where the
-data keep it on (or in its steep part), with kernels that keep directions apart, so that the layers together lose
-nothing where they are wide enough; `solve_output` then reads off whatever the last layer can.
+A ReLU that is off for a row loses what it was given there, and a saturated unit nearly so. `place` chooses biases with
+which the data keep each unit on (or in the steep part of its activation), and kernels whose columns are orthogonal, so
+that no layer loses information where it is at least as wide as the one below; `closed_form.solve_output` then fits the
+last layer.
 """
 
 from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..activations import TABLE
 from ..arrays import Array, fail
-from ..data.checks import check_x
-from ..data.prepare import prepare
-from ..data.rows import sample
+from ..data.rows import evenly_spaced_rows
 from ..initializers import Orthogonal
 from ..layers import Dense
-from ..losses import MeanSquaredError
+from ..network import Net
+from ..runners.single import Runner
 
-if TYPE_CHECKING:
-    from ..model.base import BaseModel
-
-ROWS = 2048  # that decide where units go
-MARGIN = 0.5  # of their range, for rows that were not seen
+ROWS = 2048  # from which kernels and biases are computed
+MARGIN = 0.5  # of the range of the rows, for rows that were not among them
 SHRINKAGE = 0.1  # of the mean variance, added to all of them before correlations are taken out
 
 
-def place(model: BaseModel, x: Any, y: Any = None) -> None:
-    """Place the hidden units; see `Model.place`."""
-    rows = check_x("place", x, model._shape)
-    if y is not None:
-        last = model.layers[-1]
-        if not (isinstance(last, Dense) and last.activation == "linear" and last.use_bias):
-            fail("place", "y is given", "a linear last Dense layer with a bias is needed", "leave y out")
-        y = sample(prepare("place", x, y, None, model._shape, MeanSquaredError()).y, ROWS).astype(np.float64)
-    model.runner.adapt(rows)
-    few = sample(rows, ROWS)
-    tensors, at, first = model.get_weights(), 0, True
-    for i, layer in enumerate(model.layers):
-        width = model.net.widths[i - 1] if i else model.inputs
-        count = len(layer.tensors(width))
-        if isinstance(layer, Dense) and i < model.net.output_layer:
-            below = few if i == 0 else model.runner.activations(few, 0)[i - 1]
-            below = np.asarray(below, dtype=np.float64)
-            kernel = Orthogonal()((width, layer.units), model.seed, at)
-            if first:
-                kernel, first = _whitener(below) @ kernel, False
-            z = below @ kernel
-            scale, bias = _fit(z, layer.activation, layer.use_bias)
-            tensors[at] = kernel * scale
-            if layer.use_bias:
-                tensors[at + 1] = bias
-            model.runner.set_tensors(tensors)
-        at += count
-    if y is not None:
-        z = np.asarray(model.predict(few), dtype=np.float64)
-        scale = float(np.sqrt(y.var(axis=0).mean() / (z.var(axis=0).mean() or 1.0))) or 1.0
-        tensors[-2], tensors[-1] = scale * tensors[-2], y.mean(axis=0) + scale * (tensors[-1] - z.mean(axis=0))
-        model.runner.set_tensors(tensors)
+def check_last_layer(net: Net) -> None:
+    """Raise unless the last layer can be scaled to targets."""
+    last = net.layers[-1]
+    if not (isinstance(last, Dense) and last.activation == "linear" and last.use_bias):
+        fail("place", "y is given", "a linear last Dense layer with a bias is needed", "leave y out")
+
+
+def place(runner: Runner, x: Array, y: Array | None = None) -> None:
+    """Place the hidden units of a net; see `Model.place`. x and y were checked and are of any number of rows."""
+    net = runner.net
+    targets = None if y is None else evenly_spaced_rows(y, ROWS).astype(np.float64)
+    runner.adapt(x)
+    sample = evenly_spaced_rows(x, ROWS)
+    tensors, first = runner.tensors(), True
+    for i, (layer, part) in enumerate(zip(net.layers, net.slices, strict=True)):
+        if not isinstance(layer, Dense) or i >= net.output_layer:
+            continue
+        width, index = (net.widths[i - 1] if i else net.inputs), part.start
+        below = np.asarray(sample if i == 0 else runner.activations(sample, 0)[i - 1], dtype=np.float64)
+        kernel = Orthogonal()((width, layer.units), net.seed, index)
+        if first:
+            kernel, first = _whitener(below) @ kernel, False
+        z = below @ kernel
+        scale, bias = _fit(z, layer.activation, layer.use_bias)
+        tensors[index] = kernel * scale
+        if layer.use_bias:
+            tensors[index + 1] = bias
+        runner.set_tensors(tensors)
+    if targets is not None:
+        z = np.asarray(runner.predict(sample, 0), dtype=np.float64)
+        scale = float(np.sqrt(targets.var(axis=0).mean() / (z.var(axis=0).mean() or 1.0))) or 1.0
+        tensors[-2], tensors[-1] = scale * tensors[-2], targets.mean(axis=0) + scale * (tensors[-1] - z.mean(axis=0))
+        runner.set_tensors(tensors)
 
 
 def _whitener(x: Array) -> Array:
-    """The matrix (columns, columns) that takes the correlations out of rows, but for directions that hardly vary.
+    """The matrix (columns, columns) that removes the correlations of rows, but for directions that hardly vary.
 
-    (C + s I)^(-1/2), C the covariance and s a share of its mean diagonal: a direction that few of the rows seen know
-    must not be blown up when others use it.
+    (C + s I)^(-1/2), C the covariance and s a fraction of its mean diagonal: a direction in which few of these rows
+    vary must not be amplified for others.
     """
     x = x - x.mean(axis=0)
     covariance = x.T @ x / len(x)
@@ -76,7 +72,7 @@ def _whitener(x: Array) -> Array:
 
 
 def _fit(z: Array, activation: str, use_bias: bool) -> tuple[float, Array]:
-    """One factor for a layer, so that directions stay apart, and each unit's bias."""
+    """One factor for the kernel of a layer, and the bias of each unit."""
     low, high = z.min(axis=0), z.max(axis=0)
     spread = float(np.sqrt(np.mean(z.var(axis=0)))) or 1.0
     begin, end = TABLE[activation].passes or (0.0, np.inf)

@@ -20,25 +20,25 @@ from ..callbacks.probes import Probes
 from ..callbacks.progress import check_verbose, say, text_of
 from ..data.checks import check_x
 from ..data.prepare import prepare, prepare_validation, rows_to_train_on
-from ..data.rows import Rows, Shape, sample
+from ..data.rows import Rows, Shape, evenly_spaced_rows
 from ..data.weights import class_weights
 from ..engine.factory import check_device
 from ..engine.gpu import is_available
-from ..initial.closed_form import solve_output
-from ..initial.placement import place
+from ..initial import closed_form, placement
+from ..initial.spread import spread_one, untouched_data_layers
 from ..layers import Layer
 from ..network import Net
 from ..runners.single import Runner
 from ..specs import resolve
 from ..training.feasible import check_batch_memory, check_solver
+from ..training.hints import hint
 from ..training.logs import columns
 from ..training.loop import Fit
 from ..training.options import Options, check_batch_size, check_threads
 from ..training.search import best_start
 from . import files
-from .start import place_untouched
 
-B = TypeVar("B", bound="BaseModel")
+M = TypeVar("M", bound="BaseModel")
 _NUMBERS = "optimizer.numbers"  # name in a file of the few numbers that an optimizer keeps
 
 
@@ -67,7 +67,7 @@ class BaseModel:
         self._loss_weight = 1.0
         self.stop_training = False
         self.history: History | None = None
-        self.hinted = False  # whether `fit` has said that something is wrong
+        self.hinted = False  # whether `fit` has printed its hint
 
     # ---- what it is ------------------------------------------------------------------------------------------------
 
@@ -289,6 +289,7 @@ class BaseModel:
             On Ctrl-C, within 0.2 s: the model is that of the last finished step, `model.history` holds the finished
             epochs, and `fit` can go on.
         """
+        # check
         loss = self._compiled_loss("fit")
         options = Options.checked(batch_size, epochs, initial_epoch, shuffle, n_threads)
         bar = ProgressBar(check_verbose("fit", verbose))
@@ -306,38 +307,65 @@ class BaseModel:
             check_batch_memory("fit", self.net, min(options.batch_size, len(data)), self.device)
         starts = integer("fit: starts", starts, least=1)
         probed = flag("fit: probes", probes) and not self.optimizer.full_batch
+        # prepare first values
         self.runner.adapt(data.x)
-        place_untouched(self, data)
+        self._place_untouched_layers(data)
         if starts > 1:
-            self._take_best_start(data, options, starts)
-        for callback in users:
-            if isinstance(callback, ReviveDeadUnits):
-                callback.rows = sample(data.x)
-        history, steps = History(), math.ceil(len(data) / options.batch_size)
+            self._search(data, options, starts)
+        # train
+        history = self._new_history(data, options, probed)
         params = {
             "epochs": options.epochs,
-            "steps": steps,
+            "steps": math.ceil(len(data) / options.batch_size),
             "verbose": bar.verbose,
             "initial_epoch": options.initial_epoch,
             "batch_size": options.batch_size,
             "shuffle": options.shuffle,
         }
-        if probed:
-            period = self.runner.probe_period(len(data), options.batch_size)
-            history.probes = Probes(self.net, period, steps, options.epochs - options.initial_epoch)
+        for callback in users:
+            if isinstance(callback, ReviveDeadUnits):
+                callback.rows = evenly_spaced_rows(data.x)
         self.history = history
+        listeners = CallbackList([*users, history, bar], self, params)
         began = time.perf_counter()
         try:
-            Fit(self, data, validation, options, [*users, history, bar], params).run()
+            run = Fit(self.runner, self.optimizer, self._metrics, data, validation, options, listeners)
+            run.run()
+            self._hint(data, history, run.bars)
         finally:
             history.params["seconds"] = time.perf_counter() - began
         return history
 
-    def _take_best_start(self, data: Rows, options: Options, starts: int) -> None:
-        best = best_start(self.runner, self.optimizer, self.loss, data, options, self.seed, starts)
+    def _place_untouched_layers(self, data: Rows) -> None:
+        """Before the first fit: place the units of layers with ``kernel_initializer="data"`` over the data."""
+        layers = untouched_data_layers(self.runner)
+        if layers:
+            tensors = [np.asarray(tensor, dtype=np.float64)[None] for tensor in self.get_weights()]
+            spread_one(self.runner, data, self.loss.kind, tensors, layers)
+
+    def _search(self, data: Rows, options: Options, starts: int) -> None:
+        """Take over the best of many starts, after training each for a short time."""
+        best = best_start(self.runner, self.optimizer, self.loss, data, options, starts)
         self.runner.set_tensors(best.tensors)
         self.runner.set_slots(best.slots, best.steps, best.numbers)
         self.runner.epochs_trained = best.epochs
+
+    def _new_history(self, data: Rows, options: Options, probed: bool) -> History:
+        history = History()
+        if probed:
+            period = self.runner.probe_period(len(data), options.batch_size)
+            steps = math.ceil(len(data) / options.batch_size)
+            history.probes = Probes(self.net, period, steps, options.epochs - options.initial_epoch)
+        return history
+
+    def _hint(self, data: Rows, history: History, bars: list[ProgressBar]) -> None:
+        """Print one line if the training plainly failed, once for a model."""
+        if self.hinted or all(bar.verbose == 0 for bar in bars):
+            return
+        line = hint(self.runner, self.loss, data, history.history.get("loss", []))
+        if line is not None:
+            self.hinted = True
+            print(line)
 
     @keywords_checked
     def train_on_batch(
@@ -497,7 +525,7 @@ class BaseModel:
     # ---- closed forms ----------------------------------------------------------------------------------------------
 
     @keywords_checked
-    def place(self: B, x: Any, y: Any = None) -> B:
+    def place(self: M, x: Any, y: Any = None) -> M:
         """Place the hidden units on the data: none is off or saturated, no two look the same way.
 
         Every hidden `Dense` gets an orthogonal kernel (from the model's seed), scaled as a whole, and biases with which
@@ -522,13 +550,17 @@ class BaseModel:
         ValueError, TypeError
             If anything is wrong with the data, or with the last layer where `y` is given; nothing has happened then.
         """
-        place(self, x, y)
+        rows, targets = check_x("place", x, self._shape), None
+        if y is not None:
+            placement.check_last_layer(self.net)
+            targets = prepare("place", x, y, None, self._shape, losses.MeanSquaredError()).y
+        placement.place(self.runner, rows, targets)
         return self
 
     @keywords_checked
     def solve_output(
-        self: B, x: Any, y: Any, *, ridge: float = 1e-6, sample_weight: Any = None, n_threads: int | None = None
-    ) -> B:
+        self: M, x: Any, y: Any, *, ridge: float = 1e-6, sample_weight: Any = None, n_threads: int | None = None
+    ) -> M:
         """Give the last layer the weights that fit the targets best, in one pass over the data (ridge regression).
 
         With h the input of the last layer they minimise ``sum w |h W + b - y|**2 + ridge * d * |W|**2``, where d is the
@@ -558,7 +590,11 @@ class BaseModel:
             If the last layer is no `Dense` with activation linear or relu (whose linear part is fitted, so targets must
             not be negative), or there is no single solution.
         """
-        solve_output(self, x, y, ridge, sample_weight, n_threads)
+        where = "solve_output"
+        ridge, threads = number(f"{where}: ridge", ridge, least=0), check_threads(where, n_threads)
+        closed_form.check_output_layer(where, self.net)
+        data = prepare(where, x, y, sample_weight, self._shape, losses.MeanSquaredError())
+        closed_form.solve_output(where, self.runner, data, ridge, threads)
         return self
 
     # ---- weights, copies, files ------------------------------------------------------------------------------------
@@ -594,7 +630,7 @@ class BaseModel:
                 fail("set_weights", given, f"{tensor.name} needs {tensor.shape}", "see model.summary()")
         self.runner.set_tensors(checked)
 
-    def to(self: B, device: str) -> B:
+    def to(self: M, device: str) -> M:
         """Go on with another engine, in place.
 
         Parameters
@@ -622,7 +658,7 @@ class BaseModel:
         }
 
     @classmethod
-    def from_config(cls: type[B], config: Mapping[str, Any]) -> B:
+    def from_config(cls: type[M], config: Mapping[str, Any]) -> M:
         """Make the model that `get_config` described, not compiled and with its first values."""
         return cls(**config)
 
@@ -637,7 +673,7 @@ class BaseModel:
         }
         return config if self.loss_weights == 1 else {**config, "loss_weights": self.loss_weights}
 
-    def clone(self: B, seed: int | None = None) -> B:
+    def clone(self: M, seed: int | None = None) -> M:
         """A new model like this one, compiled likewise, with first values of its own: nothing that was learned.
 
         Parameters
@@ -676,7 +712,7 @@ class BaseModel:
         files.write(path, config, tensors)
 
     @classmethod
-    def from_file(cls: type[B], path: str | os.PathLike[str], *, device: str | None = None) -> B:
+    def from_file(cls: type[M], path: str | os.PathLike[str], *, device: str | None = None) -> M:
         """Make the model that `save` wrote; see `fastdense.load`."""
         if device is not None:
             check_device(device)
@@ -725,7 +761,7 @@ class BaseModel:
         return config, tensors
 
     @classmethod
-    def _restore(cls: type[B], config: Mapping[str, Any], tensors: Mapping[str, Array], device: str | None) -> B:
+    def _restore(cls: type[M], config: Mapping[str, Any], tensors: Mapping[str, Array], device: str | None) -> M:
         """Make the model that `_describe` described, on its own device if `device` is None."""
         given = {**config["model"], **({} if device is None else {"device": device})}
         if device is None and given.get("device") == "cuda" and not is_available():

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..arrays import Array, fail
 from ..callbacks import Callback, EarlyStopping, ReviveDeadUnits
-from ..data.rows import sample
+from ..data.rows import evenly_spaced_rows
 from ..initial.revival import revive_units
 from ..training.population import PopulationCallback, PopulationFit
 
@@ -74,7 +74,7 @@ class ReviveEach(PopulationCallback):
     def epoch_end(self, fit: PopulationFit, epoch: int, losses: Array, val_losses: Array | None) -> None:
         if (epoch + 1) % self.every or epoch + 1 > self.last:
             return
-        runner, rows = fit.runner, sample(fit.data.x)
+        runner, rows = fit.runner, evenly_spaced_rows(fit.data.x)
         tensors = [np.array(tensor, dtype=np.float64) for tensor in runner.tensors()]
         revived = revive_units(
             runner.net, tensors, rows, runner.seeds, self.turn,

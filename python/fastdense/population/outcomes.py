@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Array, to_host
-from ..data.rows import Rows, sample
+from ..data.rows import Rows, evenly_spaced_rows
 from ..losses import Loss
 from ..model.base import BaseModel
 from ..runners.population import PopulationRunner
@@ -130,7 +130,7 @@ def classify(
     finite = np.isfinite(losses)
     best = float(losses[finite].min()) if finite.any() else float("nan")
     best = best if reference is None else float(reference)
-    rows = sample(data.x, ROWS)
+    rows = evenly_spaced_rows(data.x, ROWS)
     deviation = _deviation(runner.predict(rows)).max(axis=1)
     target_deviation = 1.0 if loss.sparse else float(data.y.std(axis=0, dtype=np.float64).max())
     dead, duplicates = _count_units(runner, rows)

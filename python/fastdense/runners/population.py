@@ -1,7 +1,6 @@
-"""Many nets of one shape on engines: in the lanes of the compiled population, or one net to an engine.
+"""`PopulationRunner`: many nets of one shape on the engine of a population.
 
-What `machine.py` is to one model, this is to a population: the only file that calls these engines. Data was checked
-before it comes here. Arrays have one entry per start in front.
+Data was checked before it comes here. Arrays have one entry per start in front.
 """
 
 from __future__ import annotations
@@ -12,11 +11,9 @@ import numpy as np
 
 from ..arrays import Array, empty_beside
 from ..data.rows import Rows
-from ..engine import cuda as cuda_engine
-from ..engine import gpu as cuda
 from ..engine.factory import value_dtype
+from ..engine.population import make_population_engine, why_one_by_one
 from ..engine.protocol import PopulationEngine, Share
-from ..engine.serial import SerialPopulation
 from ..network import Net
 
 
@@ -45,27 +42,12 @@ class PopulationRunner:
         self, net: Net, device: str, training: dict[str, Any], seeds: Array, penalties: Array | None, batch_rows: int
     ) -> None:
         self.net, self.device, self.training, self.seeds, self.penalties = net, device, training, seeds, penalties
-        self.reason = "the reference trains one net at a time"
-        if device == "cpu":
-            from .._core import why_not_lanes
-
-            self.reason = why_not_lanes(net.program, training, batch_rows)
-        elif device == "cuda":
-            self.reason = cuda.require().why_not_fused(net.program, training, batch_rows)
+        self.reason = why_one_by_one(device, net.program, training, batch_rows)
         self.nets = self._make(net.program, penalties)
         self.nets.configure(training)
 
     def _make(self, program: dict[str, Any], penalties: Array | None) -> PopulationEngine:
-        nets: PopulationEngine
-        if self.reason:
-            nets = SerialPopulation(self.device, program, self.seeds, penalties)
-        elif self.device == "cuda":
-            nets = cuda_engine.PopulationEngine(program, self.seeds, penalties)
-        else:
-            from .._core import Population
-
-            nets = Population(program, self.seeds, penalties)
-        return nets
+        return make_population_engine(self.device, program, self.seeds, penalties, one_by_one=bool(self.reason))
 
     def __len__(self) -> int:
         return len(self.seeds)

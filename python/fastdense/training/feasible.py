@@ -1,4 +1,4 @@
-"""training.feasible."""
+"""Whether an optimizer can train a net: solvers' requirements, memory, batch sizes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ DEFAULT_BATCH = 32  # of `fit`
 
 
 def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None:
-    """Raise if an optimizer cannot train this net for this loss: a full-batch one, or one whose memory is not there."""
+    """Raise if an optimizer cannot train this net for this loss, or its state cannot fit in memory."""
     if not isinstance(optimizer, Solver):
         remedy = "use narrower layers, or e.g. optimizer='adam'"
         check_memory(where, solver_bytes(optimizer, net), f"{type(optimizer).__name__} for layers so wide", remedy)
@@ -82,7 +82,7 @@ def _check_curved(where: str, name: str, loss: Loss, net: Net) -> None:
 
 
 def _check_jacobian(where: str, name: str, net: Net, without: tuple[str, ...]) -> None:
-    """Raise if a net holds what solvers cannot differentiate row by row."""
+    """Raise if a net has a layer, activation or penalty that solvers cannot differentiate row by row."""
     for op in net.ops:
         what = ""
         if op["kind"] == "layer_norm":
@@ -103,14 +103,14 @@ def _check_jacobian(where: str, name: str, net: Net, without: tuple[str, ...]) -
 
 
 def check_rates(where: str, optimizer: Optimizer, learning_rate: object) -> None:
-    """Raise if nets are given learning rates of their own that the optimizer has no use for."""
+    """Raise if members are given learning rates of their own that the optimizer does not use."""
     if optimizer.full_batch and learning_rate is not None:
         given = f"learning_rate is given and the optimizer is {type(optimizer).__name__}"
         fail(where, given, "a full-batch optimizer has no learning rate", "leave it out, or use e.g. Adam")
 
 
 def solver_bytes(optimizer: Optimizer, net: Net) -> int:
-    """Memory that an optimizer takes for a net besides slots: of full-batch ones all of it."""
+    """Bytes that an optimizer needs for a net besides slots; of a full-batch one, all of its state."""
     n = net.count(True)
     if optimizer.kind == "kfac":  # factors in float64, inverses, and scratch
         sides = [side for t in net.tensors if len(t.shape) == 2 for side in (t.shape[0] + 1, t.shape[1])]

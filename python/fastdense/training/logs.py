@@ -1,4 +1,4 @@
-"""training.logs."""
+"""From the sums that engines return to the loss and metrics that callbacks see."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ..metrics import Metric
 def columns(totals: Array, metrics: Sequence[Metric], outputs: int, prefix: str = "") -> dict[str, list[float]]:
     """Turn the engine's sums (epochs, K) into one list of numbers per name: loss, then the metrics."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        found: dict[str, list[float]] = {f"{prefix}loss": (totals[:, 0] / totals[:, 1]).tolist()}
+        logs: dict[str, list[float]] = {f"{prefix}loss": (totals[:, 0] / totals[:, 1]).tolist()}
         start = 2
         for metric in metrics:
             state = totals[:, start : start + metric.state_size(outputs)]
@@ -22,5 +22,5 @@ def columns(totals: Array, metrics: Sequence[Metric], outputs: int, prefix: str 
                 values: list[float] = (state[:, 0] / state[:, 1]).tolist()
             else:
                 values = [metric.result(row, outputs) for row in state]
-            found[f"{prefix}{metric.name}"] = values
-    return found
+            logs[f"{prefix}{metric.name}"] = values
+    return logs

@@ -1,4 +1,4 @@
-"""training.options."""
+"""The arguments of `fit` that say how to train, checked."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def check_batch_size(where: str, batch_size: object) -> int | None:
 
 
 def check_threads(where: str, n_threads: object) -> int:
-    """Return a number of threads, 0 for None: the engine then looks at the machine."""
+    """Return a number of threads, 0 for None: the engine then uses all that the process may."""
     if n_threads is None:
         return 0
     return min(integer(f"{where}: n_threads", n_threads, least=1), MOST_THREADS)

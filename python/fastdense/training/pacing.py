@@ -1,22 +1,30 @@
-"""training.pacing."""
+"""How many epochs one call of an engine runs, where no callback needs to see every epoch."""
 
 from __future__ import annotations
 
-CALL_SECONDS = 0.1  # how long a call lasts at least where no callback needs every epoch
-CALL_STEPS = 1 << 20  # and the most steps it makes, since the learning rates of all of them are handed over
+CALL_SECONDS = 0.1  # how long a call should last: often enough for progress, rarely enough to cost nothing
 
 
-class _Budget:
-    """How many epochs to ask for, so that a call lasts about CALL_SECONDS."""
+class Pacing:
+    """Chooses the number of epochs per call so that a call lasts about CALL_SECONDS.
 
-    def __init__(self, steps_per_epoch: int) -> None:
-        self._most = max(1, CALL_STEPS // steps_per_epoch)
+    Parameters
+    ----------
+    steps_per_epoch : int
+    most_steps : int
+        Steps of the longest call: a learning rate for each of them is passed to the engine.
+    """
+
+    def __init__(self, steps_per_epoch: int, most_steps: int) -> None:
+        self._most = max(1, most_steps // steps_per_epoch)
         self._count = 1
 
-    def next(self, remaining: int) -> int:
-        return min(self._count, remaining)
+    def next(self, *limits: int) -> int:
+        """Epochs of the next call, no more than any of the limits."""
+        return min(self._count, *limits)
 
     def learn(self, count: int, seconds: float) -> None:
+        """Take into account how long a call took for `count` epochs."""
         if count:
             fitting = int(CALL_SECONDS * count / max(seconds, 1e-9))
             self._count = min(max(1, fitting), 16 * self._count, self._most)

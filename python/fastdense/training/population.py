@@ -9,8 +9,8 @@ import numpy as np
 
 from ..arrays import Array, check_memory
 from ..callbacks import ProgressBar
-from ..data.rows import Rows, sample
-from ..initial.spread import Outputs, asks_for_data, spread_over_data
+from ..data.rows import Rows, evenly_spaced_rows
+from ..initial.spread import LayerOutputs, data_layers, spread_over_data
 from ..layers import Normalization
 from ..losses import Loss
 from ..network import Net
@@ -19,7 +19,7 @@ from ..runners.population import PopulationRunner
 from ..runners.single import Runner
 from .feasible import solver_bytes
 from .options import Options
-from .pacing import CALL_SECONDS
+from .pacing import Pacing
 
 CALL_STEPS = 1 << 17  # the most steps of a call, since the learning rates of all of them are passed
 
@@ -117,22 +117,20 @@ class PopulationFit:
         """Train to the end, or to Ctrl-C; returns the epoch that was reached."""
         options, bar = self.options, self.bar
         bar.set_params({"epochs": options.epochs, "steps": self.batches, "verbose": bar.verbose, "initial_epoch": 0})
-        epoch, count = self.first_epoch, 1
+        epoch, pacing = self.first_epoch, Pacing(self.batches, CALL_STEPS)
         bar.on_train_begin()
         for callback in self.callbacks:
             callback.begin(self)
         try:
             while epoch < options.epochs and self.active.any():
-                count = min([count, options.epochs - epoch, *(c.epochs_to_check(epoch) for c in self.callbacks)])
-                count = 1 if self.validation is not None else count
+                checks = (callback.epochs_to_check(epoch) for callback in self.callbacks)
+                count = 1 if self.validation is not None else pacing.next(options.epochs - epoch, *checks)
                 began = time.perf_counter()
                 self._train_epochs(epoch, count)
-                seconds = time.perf_counter() - began
                 if self.interrupted:
                     break
+                pacing.learn(count, time.perf_counter() - began)
                 epoch += count
-                fitting = int(CALL_SECONDS * count / max(seconds, 1e-9))
-                count = max(1, min(fitting, 16 * count, CALL_STEPS // self.batches))
         except KeyboardInterrupt:  # outside of the engine
             self.interrupted = True
         finally:
@@ -226,15 +224,15 @@ def make_population(
     tensors = net.initial_values_of(seeds) if initial_weights is None else initial_weights
     if net.statistics is not None:  # those of the data, the same for all members
         tensors[:2] = [np.broadcast_to(t, (len(runner), *t.shape)) for t in single.tensors()[:2]]
-    layers = None if on_data else asks_for_data(net)
+    layers = None if on_data else data_layers(net)
     if initial_weights is None and (on_data or layers):
-        part = Rows(sample(data.x), sample(data.y), None)
+        part = Rows(evenly_spaced_rows(data.x), evenly_spaced_rows(data.y), None)
         spread_over_data(net, part, loss.kind, seeds, tensors, _layer_outputs(single, runner, part.x), layers)
     runner.set_tensors(tensors)
     return runner
 
 
-def _layer_outputs(single: Runner, runner: PopulationRunner, x: Array) -> Outputs:
+def _layer_outputs(single: Runner, runner: PopulationRunner, x: Array) -> LayerOutputs:
     """A function for the outputs of a layer; layers that are the same for all members are computed once."""
 
     def outputs(tensors: list[Array], layer: int) -> Array:

@@ -17,30 +17,30 @@ from ..runners.single import Runner
 from .options import Options
 from .population import PopulationFit, check_population_memory, make_population
 
-GOLDEN = 0x9E3779B97F4A7C15  # seeds of further tries lie this far apart
+SEED_STEP = 0x9E3779B97F4A7C15  # between the seeds of two tries
 
 
 def tries_of(seeds: Array, tries: int) -> Array:
     """Seeds of every try of every start, (starts, tries); the first is the start's own."""
     with np.errstate(over="ignore"):
-        steps = np.arange(tries, dtype=np.uint64) * np.uint64(GOLDEN)
+        steps = np.arange(tries, dtype=np.uint64) * np.uint64(SEED_STEP)
         made: Array = np.asarray(seeds, dtype=np.uint64)[:, None] + steps
     return made
 
 
 def rounds(epochs: int, tries: int) -> list[tuple[int, int]]:
-    """How the best of many tries is found: (epoch to train to, tries to keep then), until one is left.
+    """The rounds of the search: (epoch to train to, tries to keep then), until one is left.
 
     The first round lasts a twentieth of the epochs, at least ten, and keeps the best quarter; each further round ends
-    at twice the epoch, because the fewer are left the longer it takes to tell them apart.
+    at twice the epoch, because the tries that are left differ less, and later.
     """
-    found = []
+    schedule = []
     until = min(max(10, math.ceil(epochs / 20)), max(1, epochs))
     while tries > 1:
         tries = -(-tries // 4)
-        found.append((until, tries))
+        schedule.append((until, tries))
         until = min(2 * until, max(1, epochs))
-    return found
+    return schedule
 
 
 def best_of_tries(
@@ -68,13 +68,13 @@ def best_of_tries(
     PopulationRunner, ndarray of shape (epochs, starts)
         The best try of every start, and its losses so far.
     """
-    losses_so_far = None
+    previous_losses = None
     for epochs, kept in rounds(options.epochs, tries):
         own_weights = None if weights is None else weights.repeat(tries, axis=0)
         own_rates = None if learning_rates is None else np.repeat(learning_rates, tries)
         until = replace(options, epochs=epochs)
         fit = PopulationFit(
-            runner, optimizer, data, own_weights, None, until, own_rates, [], ProgressBar(0), losses_so_far
+            runner, optimizer, data, own_weights, None, until, own_rates, [], ProgressBar(0), previous_losses
         )
         fit.run()
         if fit.interrupted:
@@ -83,9 +83,9 @@ def best_of_tries(
         best = np.argsort(np.where(np.isfinite(losses), losses, np.inf), axis=1, kind="stable")[:, :kept]
         chosen = (np.arange(len(losses))[:, None] * tries + np.sort(best, axis=1)).ravel()
         runner = runner.chosen(chosen, epochs * fit.batches)
-        losses_so_far, tries = fit.history[:, chosen], kept
-    assert losses_so_far is not None
-    return runner, losses_so_far
+        previous_losses, tries = fit.history[:, chosen], kept
+    assert previous_losses is not None
+    return runner, previous_losses
 
 
 @dataclass(frozen=True)
@@ -100,12 +100,12 @@ class BestStart:
 
 
 def best_start(
-    single: Runner, optimizer: Optimizer, loss: Loss, data: Rows, options: Options, seed: int, starts: int
+    single: Runner, optimizer: Optimizer, loss: Loss, data: Rows, options: Options, starts: int
 ) -> BestStart:
     """The search of ``fit(starts=...)``, from units spread over the data."""
     epochs = rounds(options.epochs, starts)[-1][0]
     check_population_memory("fit", single.net, optimizer, starts, replace(options, epochs=epochs), len(data))
-    seeds = tries_of(np.array([seed], dtype=np.uint64), starts).ravel()
+    seeds = tries_of(np.array([single.net.seed], dtype=np.uint64), starts).ravel()
     runner = make_population(single, optimizer, loss, data, options, seeds, on_data=True)
     best, _ = best_of_tries(optimizer, runner, data, None, options, None, starts)
     steps = epochs * math.ceil(len(data) / min(options.batch_size, len(data)))

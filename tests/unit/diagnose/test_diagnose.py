@@ -268,7 +268,7 @@ def test_page_is_whole_and_needs_nothing_from_elsewhere(report: Diagnosis, tmp_p
 
 # ---- hints -----------------------------------------------------------------------------------------------------------
 
-SAME = "fit: the net answers nearly the same for every row (loss "
+SAME = "fit: the predictions are nearly the same for every row (loss "
 DEAD = "fit: every unit of 'dense' is 0 for every row, so nothing below it learns; model.diagnose(x, y) says why"
 
 

@@ -1,0 +1,68 @@
+"""What the compiled module for CPUs offers besides its engine: populations, random numbers, a scan of data.
+
+Importing this loads nothing compiled; each function does when it is called.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array
+from .protocol import PopulationEngine
+
+
+def _core() -> Any:
+    """The compiled module; ImportError if this installation has none."""
+    return import_module("fastdense._core")
+
+
+def first_nonfinite(x: Array) -> int:
+    """Offset of the first NaN or infinity in C order, -1 if there is none."""
+    return int(_core().first_nonfinite(x))
+
+
+def random_many(seeds: Array, index: int, n: int, kind: str) -> Array:
+    """Random numbers (seeds, n), float64, of stream `index` of each seed.
+
+    Parameters
+    ----------
+    seeds : ndarray of uint64
+    index : int
+    n : int
+    kind : {"uniform", "normal", "truncated"}
+    """
+    return np.asarray(_core().random_many(seeds, index, n, kind))
+
+
+def random_uniform(seed: int, index: int, n: int) -> Array:
+    """Numbers from 0 to 1, float64, of stream `index`."""
+    return np.asarray(_core().random_uniform(seed, index, n))
+
+
+def random_normal(seed: int, index: int, n: int, truncated: bool) -> Array:
+    """Normal numbers, float64, of stream `index`; `truncated`: none beyond two standard deviations."""
+    return np.asarray(_core().random_normal(seed, index, n, truncated))
+
+
+def available_threads() -> int:
+    """How many threads this process may use."""
+    return int(_core().available_threads())
+
+
+def build_info() -> dict[str, str]:
+    """How the compiled module was built, and the instruction set in use."""
+    return dict(_core().build_info())
+
+
+def why_not_lanes(program: dict[str, Any], training: dict[str, Any], batch_rows: int) -> str:
+    """Why these nets cannot share the lanes of vectors; empty if they can."""
+    return str(_core().why_not_lanes(program, training, batch_rows))
+
+
+def population(program: dict[str, Any], seeds: Array, penalties: Array | None) -> PopulationEngine:
+    """A population whose nets share the lanes of vectors."""
+    made: PopulationEngine = _core().Population(program, seeds, penalties)
+    return made
