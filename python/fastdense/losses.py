@@ -88,14 +88,28 @@ class Loss(Spec, family="loss"):
 
 
 class MeanSquaredError(Loss, names=("mse", "mean_squared_error", "squared_error")):
-    """Mean of ``(y - p)**2``."""
+    """Mean of ``(y - p)**2``.
+
+    Examples
+    --------
+    >>> from fastdense.losses import MeanSquaredError
+    >>> MeanSquaredError().curved
+    True
+    """
 
     kind, name = "mse", "mean_squared_error"
     targets, curved = "values", True
 
 
 class MeanAbsoluteError(Loss, names=("mae", "mean_absolute_error", "absolute_error")):
-    """Mean of ``|y - p|``; its derivative at 0 is 0."""
+    """Mean of ``|y - p|``; its derivative at 0 is 0.
+
+    Examples
+    --------
+    >>> from fastdense.losses import MeanAbsoluteError
+    >>> MeanAbsoluteError().curved
+    False
+    """
 
     kind, name = "mae", "mean_absolute_error"
     targets, curved = "values", False
@@ -106,8 +120,14 @@ class Huber(Loss, names=("huber", "huber_loss")):
 
     Parameters
     ----------
-    delta : float
+    delta : float, default 1.0
         Where the loss turns from quadratic to linear; above 0.
+
+    Examples
+    --------
+    >>> from fastdense.losses import Huber
+    >>> Huber(delta=2.0)
+    Huber(delta=2.0)
     """
 
     kind, name = "huber", "huber_loss"
@@ -121,21 +141,42 @@ class Huber(Loss, names=("huber", "huber_loss")):
 
 
 class LogCosh(Loss, names=("log_cosh",)):
-    """Mean of ``log(cosh(y - p))``: quadratic near 0, linear far away, smooth everywhere."""
+    """Mean of ``log(cosh(y - p))``: quadratic near 0, linear far away, smooth everywhere.
+
+    Examples
+    --------
+    >>> from fastdense.losses import LogCosh
+    >>> LogCosh()
+    LogCosh()
+    """
 
     kind, name = "log_cosh", "log_cosh"
     targets, curved = "values", True
 
 
 class MeanAbsolutePercentageError(Loss, names=("mape", "mean_absolute_percentage_error")):
-    """Mean of ``100 |y - p| / max(|y|, 1e-7)``."""
+    """Mean of ``100 |y - p| / max(|y|, 1e-7)``.
+
+    Examples
+    --------
+    >>> from fastdense.losses import MeanAbsolutePercentageError
+    >>> MeanAbsolutePercentageError()
+    MeanAbsolutePercentageError()
+    """
 
     kind, name = "mape", "mean_absolute_percentage_error"
     targets, curved = "values", False
 
 
 class Poisson(Loss, names=("poisson",)):
-    """Mean of ``p - y log(p + 1e-7)``, for counts; the outputs must be positive, as softplus or exponential give."""
+    """Mean of ``p - y log(p + 1e-7)``, for counts; the outputs must be positive, as softplus or exponential give.
+
+    Examples
+    --------
+    >>> from fastdense.losses import Poisson
+    >>> Poisson().targets
+    'counts'
+    """
 
     kind, name = "poisson", "poisson"
     targets, curved = "counts", True
@@ -146,8 +187,14 @@ class Quantile(Loss, names=("quantile", "pinball")):
 
     Parameters
     ----------
-    q : float
+    q : float, default 0.5
         The quantile to learn, between 0 and 1; 0.5 is the median.
+
+    Examples
+    --------
+    >>> from fastdense.losses import Quantile
+    >>> Quantile(q=0.9)
+    Quantile(q=0.9)
     """
 
     kind, name = "quantile", "quantile"
@@ -161,7 +208,14 @@ class Quantile(Loss, names=("quantile", "pinball")):
 
 
 class Hinge(Loss, names=("hinge",)):
-    """Mean of ``max(0, 1 - y p)``, with targets -1 and 1 (not 0 and 1)."""
+    """Mean of ``max(0, 1 - y p)``, with targets -1 and 1 (not 0 and 1).
+
+    Examples
+    --------
+    >>> from fastdense.losses import Hinge
+    >>> Hinge().targets
+    'signs'
+    """
 
     kind, name = "hinge", "hinge"
     targets, curved = "signs", False
@@ -185,10 +239,16 @@ class BinaryCrossentropy(_Crossentropy, names=("binary_crossentropy", "bce", "lo
 
     Parameters
     ----------
-    from_logits : bool
+    from_logits : bool, default False
         Whether the output is the value before a sigmoid.
-    label_smoothing : float
+    label_smoothing : float, default 0.0
         Moves each target towards 1/2: ``y (1 - s) + s / 2``; from 0 to 1.
+
+    Examples
+    --------
+    >>> from fastdense.losses import BinaryCrossentropy
+    >>> BinaryCrossentropy(label_smoothing=0.1)
+    BinaryCrossentropy(label_smoothing=0.1)
     """
 
     kind, name = "binary_crossentropy", "binary_crossentropy"
@@ -203,10 +263,16 @@ class CategoricalCrossentropy(_Crossentropy, names=("categorical_crossentropy",)
 
     Parameters
     ----------
-    from_logits : bool
+    from_logits : bool, default False
         Whether the outputs are the values before a softmax.
-    label_smoothing : float
+    label_smoothing : float, default 0.0
         Shares this part of each target evenly: ``y (1 - s) + s / classes``; from 0 to 1.
+
+    Examples
+    --------
+    >>> from fastdense.losses import CategoricalCrossentropy
+    >>> CategoricalCrossentropy(from_logits=True)
+    CategoricalCrossentropy(from_logits=True)
     """
 
     kind, name = "categorical_crossentropy", "categorical_crossentropy"
@@ -218,10 +284,16 @@ class SparseCategoricalCrossentropy(_Crossentropy, names=("sparse_categorical_cr
 
     Parameters
     ----------
-    from_logits : bool
+    from_logits : bool, default False
         Whether the outputs are the values before a softmax.
-    label_smoothing : float
+    label_smoothing : float, default 0.0
         As in `CategoricalCrossentropy`; Keras offers it there only.
+
+    Examples
+    --------
+    >>> from fastdense.losses import SparseCategoricalCrossentropy
+    >>> SparseCategoricalCrossentropy().targets
+    'classes'
     """
 
     kind, name = "sparse_categorical_crossentropy", "sparse_categorical_crossentropy"

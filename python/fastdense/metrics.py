@@ -110,6 +110,13 @@ class MeanSquaredError(Metric, names=("mse", "mean_squared_error")):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import MeanSquaredError
+    >>> MeanSquaredError().name
+    'mean_squared_error'
     """
 
     kind, default_name = "mse", "mean_squared_error"
@@ -121,6 +128,13 @@ class MeanAbsoluteError(Metric, names=("mae", "mean_absolute_error")):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import MeanAbsoluteError
+    >>> MeanAbsoluteError().name
+    'mean_absolute_error'
     """
 
     kind, default_name = "mae", "mean_absolute_error"
@@ -132,6 +146,13 @@ class MeanAbsolutePercentageError(Metric, names=("mape", "mean_absolute_percenta
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import MeanAbsolutePercentageError
+    >>> MeanAbsolutePercentageError(name="percent").name
+    'percent'
     """
 
     kind, default_name = "mape", "mean_absolute_percentage_error"
@@ -142,8 +163,16 @@ class BinaryAccuracy(Metric, names=("binary_accuracy",)):
 
     Parameters
     ----------
-    threshold : float
+    threshold : float, default 0.5
+        Outputs above it count as positive.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import BinaryAccuracy
+    >>> BinaryAccuracy(threshold=0.3)
+    BinaryAccuracy(threshold=0.3)
     """
 
     kind, default_name = "binary_accuracy", "binary_accuracy"
@@ -164,6 +193,13 @@ class CategoricalAccuracy(Metric, names=("categorical_accuracy",)):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import CategoricalAccuracy
+    >>> CategoricalAccuracy().name
+    'categorical_accuracy'
     """
 
     kind, default_name = "categorical_accuracy", "categorical_accuracy"
@@ -179,6 +215,13 @@ class SparseCategoricalAccuracy(Metric, names=("sparse_categorical_accuracy",)):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import SparseCategoricalAccuracy
+    >>> SparseCategoricalAccuracy().name
+    'sparse_categorical_accuracy'
     """
 
     kind, default_name = "sparse_categorical_accuracy", "sparse_categorical_accuracy"
@@ -199,6 +242,13 @@ class Accuracy(Metric, names=("accuracy", "acc")):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import Accuracy
+    >>> Accuracy(name="acc").name
+    'acc'
     """
 
     kind, default_name = "accuracy", "accuracy"
@@ -216,8 +266,16 @@ class TopKAccuracy(Metric, names=("top_k_accuracy",)):
 
     Parameters
     ----------
-    k : int
+    k : int, default 5
+        Number of highest scores among which the true class must be; at least 1.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import TopKAccuracy
+    >>> TopKAccuracy(k=3)
+    TopKAccuracy(k=3)
     """
 
     kind, default_name = "top_k", "top_k_accuracy"
@@ -236,8 +294,16 @@ class TopKCategoricalAccuracy(TopKAccuracy, names=("top_k_categorical_accuracy",
 
     Parameters
     ----------
-    k : int
+    k : int, default 5
+        Number of highest scores among which the true class must be; at least 1.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import TopKCategoricalAccuracy
+    >>> TopKCategoricalAccuracy(k=3)
+    TopKCategoricalAccuracy(k=3)
     """
 
     default_name = "top_k_categorical_accuracy"
@@ -248,8 +314,16 @@ class SparseTopKCategoricalAccuracy(TopKAccuracy, names=("sparse_top_k_categoric
 
     Parameters
     ----------
-    k : int
+    k : int, default 5
+        Number of highest scores among which the true class must be; at least 1.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import SparseTopKCategoricalAccuracy
+    >>> SparseTopKCategoricalAccuracy(k=3)
+    SparseTopKCategoricalAccuracy(k=3)
     """
 
     default_name = "sparse_top_k_categorical_accuracy"
@@ -263,6 +337,13 @@ class R2Score(Metric, names=("r2", "r2_score")):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import R2Score
+    >>> R2Score().name
+    'r2_score'
     """
 
     kind, default_name = "r2", "r2_score"
@@ -317,9 +398,16 @@ class Precision(_Counts, names=("precision",)):
 
     Parameters
     ----------
-    threshold : float
+    threshold : float, default 0.5
         An output above it says positive, where several may at a time.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import Precision
+    >>> Precision(threshold=0.8)
+    Precision(threshold=0.8)
     """
 
     kind, default_name = "precision", "precision"
@@ -333,8 +421,16 @@ class Recall(_Counts, names=("recall",)):
 
     Parameters
     ----------
-    threshold : float
+    threshold : float, default 0.5
+        Outputs above it count as positive.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import Recall
+    >>> Recall(threshold=0.2)
+    Recall(threshold=0.2)
     """
 
     kind, default_name = "recall", "recall"
@@ -348,8 +444,16 @@ class F1Score(_Counts, names=("f1", "f1_score")):
 
     Parameters
     ----------
-    threshold : float
+    threshold : float, default 0.5
+        Outputs above it count as positive.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import F1Score
+    >>> F1Score(name="f1").name
+    'f1'
     """
 
     kind, default_name, _numerator = "f1", "f1_score", 2.0
@@ -368,6 +472,13 @@ class AUC(Metric, names=("auc",)):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import AUC
+    >>> AUC().name
+    'auc'
     """
 
     kind, default_name = "auc", "auc"

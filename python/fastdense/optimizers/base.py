@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +15,7 @@ from ..schedules import get as get_schedule
 from ..specs import Config, Spec, resolve
 
 Rate = float | Schedule
+Shapes = Sequence[tuple[int, ...]]  # of the trainable tensors
 _CLIPS = ("clipvalue", "clipnorm", "global_clipnorm")
 
 
@@ -88,6 +91,18 @@ class Optimizer(Spec, family="optimizer"):
             )
         return rates
 
+    def working_bytes(self, shapes: Shapes, itemsize: int) -> int:
+        """Return the bytes of memory that training takes besides slots; of a full-batch optimizer, all of its state.
+
+        Parameters
+        ----------
+        shapes : sequence of tuple of int
+            Of the trainable tensors.
+        itemsize : int
+            Bytes of a parameter.
+        """
+        return 0
+
     def lower(self) -> Config:
         """Return the optimizer as the engines take it; learning rates go separately, step by step."""
         return {
@@ -96,6 +111,11 @@ class Optimizer(Spec, family="optimizer"):
             "weight_decay": self.weight_decay or 0.0,
             **{name: getattr(self, name) or 0.0 for name in _CLIPS},
         }
+
+
+def parameters(shapes: Shapes) -> int:
+    """Return the number of parameters in tensors of these shapes."""
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def get(value: Any, where: str = "optimizer") -> Optimizer:

@@ -1,10 +1,12 @@
-"""optimizers.matrix."""
+"""First-order optimizers that work on whole kernels: Muon and K-FAC."""
 
 from __future__ import annotations
 
 from ..arguments import flag, integer
 from ..specs import Config
-from .base import Optimizer, Rate
+from .base import Optimizer, Rate, Shapes
+
+__all__ = ["KFAC", "Muon"]
 
 
 class Muon(Optimizer, names=("muon",)):
@@ -16,17 +18,21 @@ class Muon(Optimizer, names=("muon",)):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-    adam_beta_1, adam_beta_2, epsilon : float
+    learning_rate : float or Schedule, default 0.001
+        Step size, or a schedule of it.
+    adam_beta_1, adam_beta_2, epsilon : float, default 0.9, 0.999 and 1e-07
         Of Adam.
     adam_weight_decay : float, optional
         Weight decay of the tensors trained by Adam.
-    adam_lr_ratio : float
+    adam_lr_ratio : float, default 1.0
         Learning rate of Adam divided by the one of the kernels.
-    momentum : float
-    nesterov : bool
-    ns_steps : int
-    muon_a, muon_b, muon_c : float
+    momentum : float, default 0.95
+        Fraction of the previous step that is added to the next; 0 for none, below 1.
+    nesterov : bool, default True
+        Whether the gradient counts a second time, after the momentum step.
+    ns_steps : int, default 5
+        Number of Newton-Schulz iterations.
+    muon_a, muon_b, muon_c : float, default 3.4445, -4.775 and 2.0315
         The a, b and c above.
     rms_rate : float, optional
         None leaves the factor ``rms_rate * sqrt(max(rows, columns))`` out.
@@ -34,6 +40,12 @@ class Muon(Optimizer, names=("muon",)):
         Weight decay of the kernels.
     clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import Muon
+    >>> Muon(0.02)
+    Muon(learning_rate=0.02)
     """
 
     kind, _hyperparameters = "muon", ("momentum", "nesterov", "ns_steps", "adam_lr_ratio", "epsilon")
@@ -104,16 +116,17 @@ class KFAC(Optimizer, names=("kfac",)):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
+    learning_rate : float or Schedule, default 0.01
         0.003 to 0.1.
-    momentum : float
+    momentum : float, default 0.9
         0 for none, below 1.
-    nesterov : bool
-    rho : float
+    nesterov : bool, default False
+        Whether the gradient counts a second time, after the momentum step.
+    rho : float, default 0.8
         Share of C and G that is kept when a batch is taken in.
-    input_damping, output_damping : float
+    input_damping, output_damping : float, default 0.1 and 1.0
         More of them makes steps more like those of `SGD`.
-    interval : int
+    interval : int, default 10
         Steps between two batches that are taken in, and so between two inversions; the first steps take all in.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module; clipping looks at the steps for learning rate 1.
@@ -122,6 +135,12 @@ class KFAC(Optimizer, names=("kfac",)):
     -----
     Memory: 12 (n^2 + u^2) bytes for a layer from n to u in float32, and 72 bytes times the square of the widest
     side; `compile` raises if that is not there. Files hold C and G too.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import KFAC
+    >>> KFAC(0.03)
+    KFAC(learning_rate=0.03)
     """
 
     kind, _hyperparameters = (
@@ -151,3 +170,8 @@ class KFAC(Optimizer, names=("kfac",)):
         self.input_damping = self._number("input_damping", input_damping, above=0)
         self.output_damping = self._number("output_damping", output_damping, above=0)
         self.interval = integer("KFAC: interval", interval, least=1)
+
+    def working_bytes(self, shapes: Shapes, itemsize: int) -> int:
+        # factors in float64, inverses, and scratch
+        sides = [side for shape in shapes if len(shape) == 2 for side in (shape[0] + 1, shape[1])]
+        return (8 + itemsize) * sum(side * side for side in sides) + 72 * max(sides, default=0) ** 2
