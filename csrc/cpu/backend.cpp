@@ -23,16 +23,12 @@ template <class T>
 class CpuBackend final : public Backend {
 public:
     CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
-        : plan_(inputs, seed, std::move(ops), bf16), layerwise_(plan_, state_), rowwise_(plan_, state_, layerwise_),
-          rowwise_inference_(plan_, state_, layerwise_), probe_(plan_, state_, layerwise_) {
-        state_.parameters.reserve(plan_.parameters);
-        state_.gradients.reserve(plan_.parameters);
-        state_.statistics.reserve(plan_.statistics);
-        state_.input_statistics.reserve(plan_.input_statistics);
-    }
+        : plan_(inputs, seed, std::move(ops), bf16), state_(plan_), layerwise_(plan_, state_),
+          rowwise_(plan_, state_, layerwise_), rowwise_inference_(plan_, state_, layerwise_),
+          probe_(plan_, state_, layerwise_) {}
 
     const Plan& plan() const override { return plan_; }
-    DType dtype() const override { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
+    DType dtype() const override { return dtype_of<T>; }
     const Training* training() const override { return configured_ ? &training_ : nullptr; }
     int slots() const override { return int(full_batch_ ? full_batch_->solver().vectors.size() : state_.slots.size()); }
     DType slot_dtype() const override { return full_batch_ ? DType::f64 : dtype(); }
@@ -49,6 +45,7 @@ public:
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
     void write_tensor(int tensor, const void* in) override {
         std::memcpy(place(tensor), in, bytes(tensor));
+        state_.input_statistics.changed();
         layerwise_.weights_changed();
         if (full_batch_) full_batch_->solver().begin();
     }

@@ -173,8 +173,8 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
                     std::copy_n(from + first, n, to + first);
                     return;
                 }
-                const DropoutKey key{plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate};
-                k_.dropout(key, from + first, to + first, uint64_t(first), n);
+                const ops::DropoutMask mask(plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate);
+                k_.dropout(mask, from + first, to + first, uint64_t(first), n);
             });
             break;
         case OpKind::rescaling:

@@ -12,16 +12,6 @@
 namespace fd::cpu {
 namespace {
 
-template <class T>
-constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
-
-// The caller's memory is what the net would gather: nothing to convert or to move.
-template <class T>
-bool usable_as_is(const View& v, int64_t cols) {
-    return v.dtype == dtype_of<T> && v.cols == cols && (v.col_stride == int64_t(sizeof(T)) || cols == 1) &&
-           v.row_stride == cols * int64_t(sizeof(T)) && reinterpret_cast<uintptr_t>(v.data) % sizeof(T) == 0;
-}
-
 void fetch_row(const View& v, int64_t row) {
     const char *from = v.row(row), *end = from + v.cols * v.col_stride;
     if (end - from <= 16384)
@@ -29,25 +19,10 @@ void fetch_row(const View& v, int64_t row) {
 }
 
 int64_t label_at(const View& y, int64_t row) {
-    const char* p = y.row(row);
-    auto read = [p](auto zero) {
-        std::memcpy(&zero, p, sizeof(zero));
-        return int64_t(zero);
-    };
-    switch (y.dtype) {
-        case DType::boolean:
-        case DType::u8: return read(uint8_t(0));
-        case DType::i8: return read(int8_t(0));
-        case DType::i16: return read(int16_t(0));
-        case DType::u16: return read(uint16_t(0));
-        case DType::i32: return read(int32_t(0));
-        case DType::u32: return read(uint32_t(0));
-        case DType::i64: return read(int64_t(0));
-        case DType::u64: return read(uint64_t(0));
-        case DType::f32: return read(float(0));
-        case DType::f64: return read(double(0));
-    }
-    return 0;
+    return visit(y.dtype, [p = y.row(row)](auto label) {
+        std::memcpy(&label, p, sizeof(label));
+        return int64_t(label);
+    });
 }
 
 }  // namespace
@@ -64,7 +39,6 @@ Layerwise<T>::Layerwise(const Plan& plan, State<T>& state)
     chunk_rows_ = std::clamp<int64_t>(131072 / plan.widest, 64, 4096);
     penalty_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
     norm_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
-    if (plan.normalizes_input()) input_inverse_.reserve(plan.inputs);
 }
 
 template <class T>
@@ -89,7 +63,6 @@ void Layerwise<T>::configure(const Training* training) {
 
 template <class T>
 void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
-    if (plan_.normalizes_input()) prepare_input();
     if (bf16_ && stale_) parallel(1, [&](const Worker& w) { refresh_bf16(w); });
     if (rows <= capacity_ && (backward_ready_ || !backward) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);
@@ -130,24 +103,16 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
 }
 
 template <class T>
-void Layerwise<T>::prepare_input() {
-    const double* variance = state_.input_statistics.get() + plan_.tensors[size_t(op(0).variance)].offset;
-    for (int64_t c = 0; c < plan_.inputs; ++c) input_inverse_[c] = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
-}
-
-template <class T>
 Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order) {
     Batch<T> b;
     b.rows = rows;
     const bool direct = order.consecutive(), standardise = plan_.normalizes_input();
     const int64_t first = order(0);
-    const bool x_direct = direct && !standardise && usable_as_is<T>(data.x, plan_.inputs);
+    const bool x_direct = direct && !standardise && data.x.is_matrix_of<T>();
     const bool with_labels = training_ && training_->sparse(), with_targets = bool(data.y) && !with_labels;
     const bool y_is_x = with_targets && !standardise && data.y.same_as(data.x);  // an autoencoder: gathered once
-    const bool y_direct = with_targets && ((direct && usable_as_is<T>(data.y, plan_.outputs)) || y_is_x);
-    // mean is the first of the input statistics
-    const double* mean = standardise ? state_.input_statistics.get() : nullptr;
-    const double* inverse = standardise ? input_inverse_.get() : nullptr;
+    const bool y_direct = with_targets && ((direct && data.y.is_matrix_of<T>()) || y_is_x);
+    const double *mean = state_.input_statistics.mean(), *inverse = state_.input_statistics.inverse();
     const bool weights_copied = data.weights && !direct;
     if (!x_direct || (with_targets && !y_direct) || (data.y && with_labels) || weights_copied) {
         const Slices slices(rows, 4, 1);
@@ -221,11 +186,11 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
             case OpKind::batch_norm: batch_norm_forward(w, i, x, b.rows, pass, update_statistics); break;
             case OpKind::layer_norm: layer_norm_forward(w, i, x, b.rows); break;
             case OpKind::dropout: {
-                const DropoutKey key{plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate};
+                const ops::DropoutMask mask(plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate);
                 const Slices rows(b.rows, 4, 1);
                 w.each(rows.count, [&](int64_t s) {
                     const int64_t first = rows.begin(s) * o.out;
-                    k_.dropout(key, x + first, out_[i].get() + first, uint64_t(first), rows.end(s) * o.out - first);
+                    k_.dropout(mask, x + first, out_[i].get() + first, uint64_t(first), rows.end(s) * o.out - first);
                 });
                 break;
             }

@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "core/trainer.h"
 #include "core/walk.h"
+#include "cpu/input_statistics.h"
 #include "cpu/layerwise/bf16_operands.h"
 #include "cpu/layerwise/matrix.h"
 #include "cpu/memory.h"
@@ -19,8 +20,13 @@ namespace fd::cpu {
 
 template <class T>
 struct State {  // what a net is made of and what training has made of it
+    explicit State(const Plan& plan) : input_statistics(plan) {
+        parameters.reserve(plan.parameters);
+        gradients.reserve(plan.parameters);
+        statistics.reserve(plan.statistics);
+    }
     Buffer<T> parameters, statistics, gradients;
-    Buffer<double> input_statistics;
+    InputStatistics input_statistics;
     std::vector<Buffer<T>> slots;
     int64_t step = 0;
 };
@@ -98,7 +104,6 @@ public:
     }
     // Of the op's output; of the pre-activation of a dense op once backward() has been through it.
     T* gradient_at(int op) const { return d(op); }
-    void prepare_input();  // by one worker, after the statistics were set
     void weights_changed() { stale_ = true; }
     Kfac<T>* kfac() const { return kfac_.get(); }  // or none
 
@@ -186,7 +191,6 @@ private:
     bool backward_ready_ = false, probe_ready_ = false;
     std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
     Buffer<T> x_, y_, probabilities_, activity_;
-    Buffer<double> input_inverse_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_, penalty_parts_, norm_parts_;
     std::unique_ptr<Bf16Operands> bf16_;          // or none: products are in T

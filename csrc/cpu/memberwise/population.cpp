@@ -21,7 +21,7 @@ public:
     Population(int64_t inputs, std::vector<uint64_t> seeds, const double* penalties, std::vector<Op> ops)
         : plan_(inputs, 0, std::move(ops)), layout_(plan_), lanes_(lanes_of<T>(isa())), kernels_(kernels_of<T>(isa())),
           starts_(int64_t(seeds.size())), width_(lanes_.width), groups_((starts_ + width_ - 1) / width_),
-          seeds_(std::move(seeds)) {
+          seeds_(std::move(seeds)), input_(plan_) {
         if (starts_ < 1) throw InvalidArgument("a population needs at least one start");
         penalties_.reserve(groups_ * width_);
         for (int64_t i = 0; i < groups_ * width_; ++i) {
@@ -31,11 +31,10 @@ public:
         }
         parameters_.reserve(groups_ * layout_.parameters * width_);
         statistics_.reserve(groups_ * layout_.statistics * width_);
-        input_.reserve(plan_.input_statistics);
     }
 
     const Plan& plan() const override { return plan_; }
-    DType dtype() const override { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
+    DType dtype() const override { return dtype_of<T>; }
     int64_t starts() const override { return starts_; }
     const Training* training() const override { return configured_ ? &training_ : nullptr; }
     int slots() const override { return int(slots_.size()); }
@@ -62,6 +61,7 @@ public:
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (t.float64) {
             std::copy_n(static_cast<const double*>(in), t.size(), input_.get() + t.offset);
+            input_.changed();
             return;
         }
         each_number(tensor, trainable(tensor) ? parameters_ : statistics_, static_cast<T*>(const_cast<void*>(in)),
@@ -186,9 +186,7 @@ public:
     }
 
 private:
-    HeldRows<T> rows_of(const Dataset& data) const {
-        return HeldRows<T>(data, plan_, input_.get(), kernels_, dtype(), width_);
-    }
+    HeldRows<T> rows_of(const Dataset& data) const { return HeldRows<T>(data, input_, kernels_, width_); }
     bool trainable(int tensor) const { return plan_.tensors[size_t(tensor)].trainable; }
     int64_t place(int tensor, int64_t element, int64_t start) const {
         const int64_t size = trainable(tensor) ? layout_.parameters : layout_.statistics;
@@ -424,7 +422,7 @@ private:
     int64_t starts_, width_, groups_, step_ = 0;
     std::vector<uint64_t> seeds_;  // one a lane
     Buffer<T> parameters_, statistics_, penalties_, kept_[2];
-    Buffer<double> input_;
+    InputStatistics input_;
     std::vector<Buffer<T>> slots_;
     Training training_;
     LossForm form_;

@@ -88,19 +88,15 @@ void rescale(const RowwiseOp<T>& o, const T* x, const T* offset, T* out, int64_t
 template <int V, class T>
 void dropout_panel(const RowwiseOp<T>& o, const T* x, T* out, int64_t row, int rows) {
     constexpr int P = V * Pack<T>::width;
-    const DropoutKey& key = o.dropout;
-    const uint32_t below = uint32_t(key.rate * 4294967296.0);
-    const T scale = T(1 / (1 - key.rate));
-    const uint32_t tail = key.op | (uint32_t(key.step >> 32) << 16);
+    const T scale = T(o.dropout.scale);
+    const uint64_t n = uint64_t(o.out);
     for (int r = 0; r < P; ++r) {
-        uint64_t e = uint64_t(row + r) * uint64_t(o.out);
-        for (int64_t c = 0; c < o.out;) {
-            ops::Words words{};
-            if (r < rows)
-                words = ops::philox(uint32_t(e >> 2), uint32_t(key.step), tail, ops::stream_dropout, key.seed);
-            for (int lane = int(e & 3); lane < 4 && c < o.out; ++lane, ++c, ++e)
-                out[c * P + r] = words.w[lane] >= below ? x[c * P + r] * scale : T(0);
-        }
+        if (r < rows)
+            o.dropout.each(uint64_t(row + r) * n, n, [=](uint64_t c, bool kept) {
+                out[c * P + uint64_t(r)] = kept ? x[c * P + uint64_t(r)] * scale : T(0);
+            });
+        else
+            for (uint64_t c = 0; c < n; ++c) out[c * P + uint64_t(r)] = T(0);
     }
 }
 

@@ -27,7 +27,7 @@ struct RowwiseOp {  // one op of the net, with the scratch of whoever runs it; p
     T* by_row = nullptr;  // (rows, ld): d with units in lanes, for the kernel's gradient; null: summed in lanes
     int64_t ld = 0;
     bool passes_gradient = false;  // an op before it has parameters
-    DropoutKey dropout{};
+    ops::DropoutMask dropout{};
 };
 
 template <class T>

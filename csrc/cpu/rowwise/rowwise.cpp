@@ -31,7 +31,6 @@ Rowwise<T>::Rowwise(const Plan& plan, State<T>& state, Layerwise<T>& wide)
     }
     covers_ &= any;
     has_dropout_ = plan.has_dropout();
-    if (plan.normalizes_input()) input_inverse_.reserve(plan.inputs);
     width_ = plan.inputs;
     for (const Op& o : plan.ops) width_ += 4 * o.out;
 }
@@ -86,11 +85,6 @@ int Rowwise<T>::groups(int64_t rows) const {
 
 template <class T>
 void Rowwise<T>::reserve(int64_t rows, bool backward, bool resident) {
-    if (plan_.normalizes_input()) {
-        const double* variance = state_.input_statistics.get() + plan_.tensors[size_t(plan_.ops[0].variance)].offset;
-        for (int64_t c = 0; c < plan_.inputs; ++c)
-            input_inverse_[c] = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
-    }
     resident = resident && rows * (plan_.inputs + plan_.outputs + 2) * int64_t(sizeof(T)) <= most_resident;
     for (Group& g : groups_) g.job.gathered = false;
     if (rows == capacity_ && (backward_ready_ || !backward) && resident == resident_) return;
@@ -154,13 +148,9 @@ bool Rowwise<T>::one_row(const T* x, T* out) {
         row_.reserve(3 * (plan_.widest + 16));
     }
     T *z = row_.get(), *next = z + plan_.widest + 16, *other = next + plan_.widest + 16;
-    if (plan_.normalizes_input()) {
-        const double* mean = state_.input_statistics.get();
-        const double* variance = mean + plan_.tensors[size_t(plan_.ops[0].variance)].offset;
-        for (int64_t c = 0; c < plan_.inputs; ++c) {
-            const double inverse = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
-            other[c] = T((x[c] - T(mean[c])) * T(inverse));
-        }
+    if (const double* mean = state_.input_statistics.mean()) {
+        const double* inverse = state_.input_statistics.inverse();
+        for (int64_t c = 0; c < plan_.inputs; ++c) other[c] = T((x[c] - T(mean[c])) * T(inverse[c]));
         x = other;
     }
     for (size_t i = 0; i < row_ops_.size(); ++i) {
@@ -217,7 +207,7 @@ void Rowwise<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t 
     job.first_gradient = train_.first_gradient() - int(plan_.normalizes_input());
     job.order = g.order.get();
     job.block = block_;
-    if (plan_.normalizes_input()) job.mean = state_.input_statistics.get(), job.inverse = input_inverse_.get();
+    job.mean = state_.input_statistics.mean(), job.inverse = state_.input_statistics.inverse();
 }
 
 template <class T>

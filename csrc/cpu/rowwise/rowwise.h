@@ -76,7 +76,7 @@ private:
     std::vector<Group> groups_;
     std::vector<Run> runs_;
     std::vector<const T*> parts_;
-    Buffer<double> input_inverse_, row_weights_, row_metric_, penalty_parts_;
+    Buffer<double> row_weights_, row_metric_, penalty_parts_;
     Buffer<T> targets_, seen_, row_;
     std::vector<RowwiseOp<T>> row_ops_;
     Buffer<int32_t> labels_;
