@@ -15,6 +15,9 @@ Op op_of(const py::dict& d) {
 #define FD_READ(name) read(d, #name, op.name);
     FD_PENALTIES(FD_READ)
 #undef FD_READ
+#define FD_READ(name, functor) read(d, "kernel_" #name, op.kernel_##name);
+    FD_UNIT_PENALTIES(FD_READ)
+#undef FD_READ
     return op;
 }
 

@@ -102,6 +102,12 @@ void check_shapes(const Plan& plan, const Training& training, const Dataset& dat
         throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
 }
 
+std::string unknown_op(const Plan& plan, unsigned path) {
+    for (const Op& o : plan.ops)
+        if (!is_known_to(path, o.kind)) return std::string("it has a layer of kind ") + op_names[int(o.kind)];
+    return "";
+}
+
 int find_name(const char* family, const char* const* names, int count, const std::string& name) {
     for (int i = 0; i < count; ++i)
         if (name == names[i]) return i;

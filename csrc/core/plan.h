@@ -9,17 +9,19 @@
 #include "ops/losses.h"
 #include "ops/metrics.h"
 #include "ops/optimizers.h"
+#include "ops/penalties.h"
 
 namespace fd {
 
-// Factors of the penalties of a dense op, as X(name): l1 and l2 of its kernel, bias and outputs, and those between units.
-#define FD_PENALTIES(X) \
-    X(kernel_l1)        \
-    X(kernel_l2) X(bias_l1) X(bias_l2) X(activity_l1) X(activity_l2) X(kernel_orthogonal) X(kernel_repulsion)
+// Factors of the elementwise penalties of a dense op, as X(name); those between units are in ops/penalties.h.
+#define FD_PENALTIES(X) X(kernel_l1) X(kernel_l2) X(bias_l1) X(bias_l2) X(activity_l1) X(activity_l2)
 
 inline constexpr const char* penalty_names[] = {
 #define FD_PENALTY_NAME(name) #name,
     FD_PENALTIES(FD_PENALTY_NAME)
+#undef FD_PENALTY_NAME
+#define FD_PENALTY_NAME(name, functor) "kernel_" #name,
+        FD_UNIT_PENALTIES(FD_PENALTY_NAME)
 #undef FD_PENALTY_NAME
 };
 
@@ -32,6 +34,9 @@ struct Op {
 #define FD_PENALTY_FIELD(name) double name = 0;
     FD_PENALTIES(FD_PENALTY_FIELD)
 #undef FD_PENALTY_FIELD
+#define FD_PENALTY_FIELD(name, functor) double kernel_##name = 0;
+    FD_UNIT_PENALTIES(FD_PENALTY_FIELD)
+#undef FD_PENALTY_FIELD
     bool kernel_orthogonal_columns = false;
     // filled by Plan
     int64_t in = 0, out = 0;
@@ -41,7 +46,22 @@ struct Op {
     int partner = -1;             // of residual_begin: its residual_end, and the other way round
 
     bool has_activity() const { return activity_l1 != 0 || activity_l2 != 0; }
-    bool matrix_penalty() const { return kernel_orthogonal != 0 || kernel_repulsion != 0; }
+    // Calls f(penalty, factor, whether units are columns) for each penalty between units that is on.
+    template <class F>
+    void each_unit_penalty(F&& f) const {
+#define FD_UNIT_PENALTY(name, functor) \
+    if (kernel_##name != 0) f(ops::UnitPenalty::name, kernel_##name, penalises_columns(ops::UnitPenalty::name));
+        FD_UNIT_PENALTIES(FD_UNIT_PENALTY)
+#undef FD_UNIT_PENALTY
+    }
+    bool penalises_columns(ops::UnitPenalty p) const {
+        return p != ops::UnitPenalty::orthogonal || kernel_orthogonal_columns;
+    }
+    bool matrix_penalty() const {
+        bool any = false;
+        each_unit_penalty([&](ops::UnitPenalty, double, bool) { any = true; });
+        return any;
+    }
     bool has_activation() const { return kind == OpKind::dense || kind == OpKind::activation; }
 };
 
@@ -136,6 +156,9 @@ struct LossForm {
 
 // InvalidArgument unless the net can be trained on, or judged by, these rows.
 void check_shapes(const Plan&, const Training&, const Dataset&);
+
+// Why a path cannot run a net: the first op that it does not know; "" if there is none.
+std::string unknown_op(const Plan&, unsigned path);
 
 // The number of `name` in a list of names; InvalidArgument naming `family` if it is not there.
 int find_name(const char* family, const char* const* names, int count, const std::string& name);

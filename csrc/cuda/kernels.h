@@ -204,12 +204,12 @@ void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
 
 // ---- whole matrices (update.cu) -------------------------------------------------------------------------------------
 
-// Orthogonality and repulsion; see cpu/layerwise/matrix.cpp for the formulas. u: (units, length) scaled, inverse: (units,)
+// Penalties between units; see cpu/layerwise/matrix.cpp for the formulas. u: (units, length) scaled, inverse: (units,)
 template <class T>
 void unit_rows(const T* kernel, int64_t in, int64_t out, bool columns, T* u, T* inverse, cudaStream_t);
 // gram(i, j) becomes the factor of u_j in unit i's gradient; value_parts[i] the unit's share of the penalty
 template <class T>
-void similarity(T* gram, int64_t units, double factor, bool repulsion, double* value_parts, cudaStream_t);
+void similarity(T* gram, int64_t units, double factor, ops::UnitPenalty, double* value_parts, cudaStream_t);
 template <class T>
 void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient,
                    cudaStream_t);

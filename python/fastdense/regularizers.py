@@ -198,14 +198,10 @@ class Sum(Regularizer, names=("sum",)):
             raise ValueError("Sum: orthogonal rows and orthogonal columns in one layer. Keep one of them.")
 
     def terms(self) -> Terms:
-        parts = [part.terms() for part in self.regularizers]
-        return Terms(
-            sum(part.l1 for part in parts),
-            sum(part.l2 for part in parts),
-            sum(part.orthogonal for part in parts),
-            any(part.orthogonal_columns for part in parts),
-            sum(part.repulsion for part in parts),
-        )
+        parts = [part.terms()._asdict() for part in self.regularizers]
+        total = {name: sum(part[name] for part in parts) for name in Terms._fields}
+        total["orthogonal_columns"] = bool(total["orthogonal_columns"])
+        return Terms(**total)
 
 
 def l1(l1: float = 0.01) -> L1:
@@ -249,7 +245,7 @@ def for_weights_or_outputs(value: Any, where: str) -> Regularizer | None:
         return None
     made = get(value, where)
     terms = made.terms()
-    if terms.orthogonal or terms.repulsion:
+    if terms._replace(l1=0.0, l2=0.0) != Terms():
         raise ValueError(f"{where}: {made!r} compares the columns or rows of a kernel. Use l1, l2 or l1_l2 here.")
     return made
 

@@ -68,8 +68,9 @@ struct LaneGather {  // (rows, cols) numbers to (rows, cols) packs
 
 struct LaneTensor {
     int64_t offset, size, rows, cols;
-    double l1, l2, orthogonal, repulsion;
-    bool orthogonal_columns;
+    double l1, l2;
+    double unit_factor[ops::unit_penalties];  // of each penalty between units
+    bool unit_columns[ops::unit_penalties];
 };
 
 template <class T>

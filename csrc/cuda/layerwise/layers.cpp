@@ -62,7 +62,7 @@ void Layers<T>::lay_out_updates() {
         const Op& o = plan_.ops[i];
         if (o.kind != OpKind::dense || !o.matrix_penalty()) continue;
         matrix_parts_[i] = penalty_count_;
-        penalty_count_ += o.in + 2 * o.out;  // orthogonal rows or columns, repulsion
+        penalty_count_ += o.in + ops::unit_penalties * o.out;  // one number a unit; one penalty may take rows
     }
     if (penalty_parts_.reserve(penalty_count_ + 1))
         FD_CUDA(cudaMemsetAsync(penalty_parts_.get(), 0, size_t(penalty_parts_.size()) * sizeof(double), stream_));

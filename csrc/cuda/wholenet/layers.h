@@ -209,7 +209,8 @@ __device__ __forceinline__ void forward(const FusedProgram& p, T* m, const Fused
         const FusedOp& o = p.ops[i];
         switch (o.kind) {
             case OpKind::normalization:  // done while fetching
-            case OpKind::residual_begin: continue;
+            case OpKind::residual_begin:
+            default: continue;  // why_not() refuses what is not known here
             case OpKind::dense:
                 if (o.forward_rows == 4) dense_forward<4>(o, m, b.rows, t, n);
                 else dense_forward<1>(o, m, b.rows, t, n);
@@ -287,7 +288,8 @@ __device__ __forceinline__ void backward(const FusedProgram& p, T* m, const Fuse
         };
         switch (o.kind) {
             case OpKind::normalization:
-            case OpKind::residual_begin: continue;
+            case OpKind::residual_begin:
+            default: continue;
             case OpKind::dense:
                 if (prelu) {
                     each_element(b.rows, o.out, t, n,

@@ -243,6 +243,7 @@ private:
 std::string why_not(const Plan& plan, const Training* training) {
     if (int(plan.ops.size()) > most_fused_ops) return "it has more than " + std::to_string(most_fused_ops) + " layers";
     if (plan.widest > widest) return "a layer is wider than " + std::to_string(widest);
+    if (const std::string op = unknown_op(plan, paths::wholenet); !op.empty()) return op;
     if (plan.bf16) return "products of bfloat16 are made for wide layers";
     for (const Op& o : plan.ops)
         if (o.kind == OpKind::dense && o.matrix_penalty())

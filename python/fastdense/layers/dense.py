@@ -1,8 +1,4 @@
-"""Layers: what a net is made of.
-
-A layer is a description: it checks its arguments, knows its tensors and turns itself into the plain ops of the engines.
-It holds no weights; those are the model's.
-"""
+"""`Dense`, and the layers that act on what it gives: `Activation`, `Dropout`, `Residual`."""
 
 from __future__ import annotations
 
@@ -14,6 +10,8 @@ from ..activations import ALPHA, NAMES
 from ..arguments import flag, integer, number, optional_text, shorten
 from ..specs import Config, resolve
 from .base import Array, DrawFor, Layer, TensorSpec, get
+
+__all__ = ["Activation", "Dense", "Dropout", "Residual"]
 
 
 class Activation(Layer, names=("activation",)):

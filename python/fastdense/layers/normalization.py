@@ -6,6 +6,8 @@ from ..arguments import number, optional_text
 from ..specs import Config
 from .base import Layer, TensorSpec
 
+__all__ = ["BatchNorm", "LayerNorm"]
+
 
 class BatchNorm(Layer, names=("batch_norm", "BatchNormalization")):
     """Scales each unit to mean 0, variance 1 over the batch, then by a learned gamma and beta (Ioffe & Szegedy, 2015).

@@ -13,6 +13,8 @@ from ..initializers import Initializer
 from ..specs import Config
 from .base import Array, DrawFor, Layer, TensorSpec
 
+__all__ = ["Normalization", "Rescaling"]
+
 # Rows times columns that `Normalization.adapt` holds as float64 at a time.
 _CHUNK_ELEMENTS = 1 << 20
 
