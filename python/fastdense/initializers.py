@@ -489,9 +489,9 @@ class LecunNormal(_Scaled, names=("lecun_normal",)):
 class Auto(Initializer, names=("auto",)):
     """What suits the activation of the layer, the default of `Dense`; Keras always takes Glorot.
 
-    `HeNormal` before relu and the activations that are close to it, `LecunNormal` before selu, `GlorotUniform` otherwise;
-    `fastdense.activations.TABLE` has the list. Only the layer's own ``activation`` counts, not an `Activation` layer
-    after it.
+    `HeNormal` before relu and the activations that are close to it, `LecunNormal` before selu, `GlorotUniform`
+    otherwise; `fastdense.activations.TABLE` has the list. Only the layer's own ``activation`` counts, not an
+    `Activation` layer after it.
 
     Parameters
     ----------
