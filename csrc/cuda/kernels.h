@@ -8,6 +8,8 @@
 #include "cuda/runtime/steps.h"
 #include "ops/activations.h"
 #include "ops/losses.h"
+#include "ops/metrics.h"
+#include "ops/penalties.h"
 
 namespace fd::cuda {
 
@@ -140,7 +142,7 @@ void fused_activity(const T* a, bool categorical, double l1, double l2, double* 
                     int64_t cols, cudaStream_t);
 
 struct MetricSpec {
-    Metric::Kind kind = Metric::Kind::mse;
+    ops::MetricKind kind = ops::MetricKind::mse;
     int64_t k = 0;
     double threshold = 0;
     int multiclass = 0, offset = 0;  // of its states in a row of totals

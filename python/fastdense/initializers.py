@@ -62,7 +62,7 @@ class Draw(NamedTuple):
 
 
 class Draws:
-    """Hands out the random source of each tensor of a model in order.
+    """Gives the random source of each tensor of a model in order.
 
     Parameters
     ----------
@@ -487,7 +487,7 @@ class LecunNormal(_Scaled, names=("lecun_normal",)):
 
 
 class Auto(Initializer, names=("auto",)):
-    """What suits the activation of the layer, the default of `Dense`; Keras always takes Glorot.
+    """The initializer that suits the activation of the layer, the default of `Dense`; Keras always takes Glorot.
 
     `HeNormal` before relu and the activations that are close to it, `LecunNormal` before selu, `GlorotUniform`
     otherwise; `fastdense.activations.TABLE` has the list. Only the layer's own ``activation`` counts, not an

@@ -83,7 +83,7 @@ class Loss(Spec, family="loss"):
         return self.targets == "values"
 
     def lower(self) -> Config:
-        """Return the loss as the engines take it."""
+        """Return the loss in the form that engines accept."""
         return {"kind": self.kind, "from_logits": False, "label_smoothing": 0.0, "param": 0.0}
 
 
@@ -266,7 +266,7 @@ class CategoricalCrossentropy(_Crossentropy, names=("categorical_crossentropy",)
     from_logits : bool, default False
         Whether the outputs are the values before a softmax.
     label_smoothing : float, default 0.0
-        Shares this part of each target evenly: ``y (1 - s) + s / classes``; from 0 to 1.
+        Spreads this part of each target evenly over the classes: ``y (1 - s) + s / classes``; from 0 to 1.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""Metrics: numbers to watch, which training does not optimise.
+"""Metrics: numbers that are reported but not optimised.
 
 An engine adds up sums over the batches of an epoch (`Metric.state_size` of them), and `Metric.result` turns the sums
 into the number, so a metric is that of all rows, not a mean over batches. With a cross-entropy, metrics see
@@ -62,12 +62,12 @@ class Metric(Spec, family="metric"):
         return value == self.default_name if name == "name" else super()._is_default(name, value)
 
     def lower(self, loss: Loss, outputs: int) -> Config:
-        """Return the metric as the engines take it.
+        """Return the metric in the form that engines accept.
 
         Parameters
         ----------
         loss : Loss
-            What the model is trained with; it says what the targets are.
+            What the model is trained with; it determines what the targets are.
         outputs : int
             Number of outputs of the model.
 
@@ -159,7 +159,7 @@ class MeanAbsolutePercentageError(Metric, names=("mape", "mean_absolute_percenta
 
 
 class BinaryAccuracy(Metric, names=("binary_accuracy",)):
-    """Share of outputs for which ``p > threshold`` agrees with the target, 0 or 1.
+    """Fraction of outputs for which ``p > threshold`` agrees with the target, 0 or 1.
 
     Parameters
     ----------
@@ -188,7 +188,7 @@ class BinaryAccuracy(Metric, names=("binary_accuracy",)):
 
 
 class CategoricalAccuracy(Metric, names=("categorical_accuracy",)):
-    """Share of rows whose largest output is the class of the one-hot target.
+    """Fraction of rows whose largest output is the class of the one-hot target.
 
     Parameters
     ----------
@@ -210,7 +210,7 @@ class CategoricalAccuracy(Metric, names=("categorical_accuracy",)):
 
 
 class SparseCategoricalAccuracy(Metric, names=("sparse_categorical_accuracy",)):
-    """Share of rows whose largest output is the class that the target numbers.
+    """Fraction of rows whose largest output is the class whose number is the target.
 
     Parameters
     ----------
@@ -233,7 +233,7 @@ class SparseCategoricalAccuracy(Metric, names=("sparse_categorical_accuracy",)):
 
 
 class Accuracy(Metric, names=("accuracy", "acc")):
-    """Share of right answers, in the form that suits the model.
+    """Fraction of correct answers, in the form that suits the model.
 
     `SparseCategoricalAccuracy` with a sparse loss, `BinaryAccuracy` with binary cross-entropy or a single output, and
     `CategoricalAccuracy` otherwise. (Keras goes by shapes alone, and so takes the last for binary cross-entropy with
@@ -262,7 +262,7 @@ class Accuracy(Metric, names=("accuracy", "acc")):
 
 
 class TopKAccuracy(Metric, names=("top_k_accuracy",)):
-    """Share of rows in which fewer than k classes score higher than the true one; targets one-hot or class numbers.
+    """Fraction of rows in which fewer than k classes score higher than the true one; targets one-hot or class numbers.
 
     Parameters
     ----------
@@ -357,8 +357,8 @@ class R2Score(Metric, names=("r2", "r2_score")):
             return float("nan")
         spread = second - first**2 / weight
         constant = spread <= 1e-13 * second  # what rounding leaves of 0
-        shares = np.where(constant, errors > 0, errors / np.where(constant, 1.0, spread))
-        return float(np.mean(1.0 - shares))
+        fractions = np.where(constant, errors > 0, errors / np.where(constant, 1.0, spread))
+        return float(np.mean(1.0 - fractions))
 
 
 class _Counts(Metric):
@@ -391,7 +391,7 @@ class _Counts(Metric):
 
 
 class Precision(_Counts, names=("precision",)):
-    """Share of right ones among the rows said to be positive; 0 if there are none.
+    """Fraction of correct ones among the predicted positives, ``tp / (tp + fp)``; 0 if there are none.
 
     With several outputs, the mean over those that occur as a target or as a prediction (macro average, as in
     scikit-learn). With a categorical or sparse cross-entropy the prediction is the largest output.
@@ -399,7 +399,7 @@ class Precision(_Counts, names=("precision",)):
     Parameters
     ----------
     threshold : float, default 0.5
-        An output above it says positive, where several may at a time.
+        Outputs above it count as positive, where several may at a time.
     name : str, optional
         Key in ``History``; None uses the metric's own name.
 
@@ -417,7 +417,7 @@ class Precision(_Counts, names=("precision",)):
 
 
 class Recall(_Counts, names=("recall",)):
-    """Share of the positive rows that are found; averaged as `Precision`.
+    """Fraction of the positive rows that are predicted as positive, ``tp / (tp + fn)``; averaged as `Precision`.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""What a model is before anything is computed: its layers, their names and tensors, and the program for an engine."""
+"""The network of a model, without values: layers, names, tensors, and the program that engines run."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ PRECISIONS = {"tf32": ("float32",), "bfloat16": ("float32", "bfloat16")}  # and 
 class Statistics:
     """The `Normalization` that a net begins with, and where its mean and variance come from.
 
-    `given` is the object that the user handed over, `layer` the net's own copy, so that models built from the same
+    `given` is the object that the user passed, `layer` the net's own copy, so that models built from the same
     objects stay apart. `origin` is None before anything is known, "adapt" if `adapt`, `set_weights` or a file gave the
     statistics, "fit" if the first fit took them. They are the net's first two tensors.
     """
@@ -40,7 +40,7 @@ class Statistics:
         return cls(given, layer, None if layer.mean is None else "adapt", given.mean, layer.mean)
 
     def changed(self) -> bool:
-        """Whether `adapt` was called on either object since the last look; the net's copy then has the new values."""
+        """Whether `adapt` was called on either object since the last check; the net's copy then has the new values."""
         if self.given.mean is not self.seen_given and self.given.mean is not None and self.given.variance is not None:
             self.seen_given = self.given.mean
             self.layer.set_statistics(self.given.mean, self.given.variance)
@@ -93,7 +93,7 @@ class Net:
     ops : list of dict
         The program's ops.
     program : dict
-        The net as the engines take it.
+        The net in the form that engines accept.
     """
 
     def __init__(self, layers: Sequence[Any], inputs: int, seed: int, dtype: str, precision: str | None = None) -> None:

@@ -129,7 +129,7 @@ class OrthogonalRegularizer(Regularizer, names=("orthogonal", "orthogonal_regula
     factor : float, default 0.01
         Factor of the penalty, at least 0.
     mode : {"rows", "columns"}, default "rows"
-        A column is what one unit looks for in the input.
+        A column is the weight vector of one unit.
 
     Examples
     --------
@@ -251,6 +251,6 @@ def for_weights_or_outputs(value: Any, where: str) -> Regularizer | None:
 
 
 def lower(prefix: str, regularizer: Regularizer | None) -> Config:
-    """Return the penalties as keys of an op: "kernel" takes all of them, "bias" and "activity" l1 and l2."""
+    """Return the penalties as keys of an op: "kernel" accepts all of them, "bias" and "activity" l1 and l2."""
     terms = (regularizer.terms() if regularizer is not None else Terms())._asdict()
     return {f"{prefix}_{name}": terms[name] for name in (terms if prefix == "kernel" else ("l1", "l2"))}

@@ -1,4 +1,4 @@
-"""CONTRIBUTING.md's table "Room for a change" is true: the files that it names are those that mention a known member."""
+"""CONTRIBUTING.md's table "Room for a change" is true: it names the files that mention a known member."""
 
 from __future__ import annotations
 

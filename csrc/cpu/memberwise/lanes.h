@@ -8,6 +8,7 @@
 #include "ops/activations.h"
 #include "ops/losses.h"
 #include "ops/optimizers.h"
+#include "ops/penalties.h"
 
 namespace fd::cpu {
 

@@ -1,4 +1,4 @@
-"""Layers: what a net is made of.
+"""Layers.
 
 A layer is a description: it checks its arguments, knows its tensors and turns itself into the plain ops of the engines.
 It holds no weights; those are the model's.

@@ -185,12 +185,12 @@ def _activation(value: Any) -> Activation:
 
 
 class Dropout(Layer, names=("dropout",)):
-    """In training sets a random share of the units to 0 and scales the others by ``1 / (1 - rate)``.
+    """In training sets a random fraction of the units to 0 and scales the others by ``1 / (1 - rate)``.
 
     Parameters
     ----------
     rate : float
-        The share that is dropped, from 0 to below 1.
+        The fraction that is dropped, from 0 to below 1.
     name : str, optional
         Name of the layer in tables and files; None lets the model number it.
 

@@ -1,4 +1,4 @@
-"""The base of all optimizers: the arguments they share, and the learning rates of steps."""
+"""Base class of the optimizers: common arguments, and the learning rate of each step."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Optimizer(Spec, family="optimizer"):
     kind: ClassVar[str]
     _hyperparameters: ClassVar[tuple[str, ...]]
     learning_rate: Rate
-    full_batch: ClassVar[bool] = False  # whether a step takes all rows; see `fastdense.solvers`
+    full_batch: ClassVar[bool] = False  # whether a step takes all rows; see `fastdense.optimizers.full_batch`
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Optimizer(Spec, family="optimizer"):
     def _optional(self, name: str, value: object, **bounds: float) -> float | None:
         return None if value is None else self._number(name, value, **bounds)
 
-    def _share(self, name: str, value: object) -> float:
+    def _fraction(self, name: str, value: object) -> float:
         return number(f"{type(self).__name__}: {name}", value, least=0, below=1)
 
     def learning_rates(self, first_step: int, n: int) -> NDArray[np.float64]:
@@ -104,7 +104,7 @@ class Optimizer(Spec, family="optimizer"):
         return 0
 
     def lower(self) -> Config:
-        """Return the optimizer as the engines take it; learning rates go separately, step by step."""
+        """Return the optimizer in the form that engines accept; learning rates go separately, step by step."""
         return {
             "kind": self.kind,
             **{name: getattr(self, name) for name in self._hyperparameters},

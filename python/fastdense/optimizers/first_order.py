@@ -45,7 +45,7 @@ class SGD(Optimizer, names=("sgd",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.momentum = self._share("momentum", momentum)
+        self.momentum = self._fraction("momentum", momentum)
         self.nesterov = flag("SGD: nesterov", nesterov)
 
 
@@ -93,8 +93,8 @@ class RMSprop(Optimizer, names=("rmsprop",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.rho = self._share("rho", rho)
-        self.momentum = self._share("momentum", momentum)
+        self.rho = self._fraction("rho", rho)
+        self.momentum = self._fraction("momentum", momentum)
         self.epsilon = self._number("epsilon", epsilon, above=0)
         self.centered = flag("RMSprop: centered", centered)
 
@@ -178,12 +178,12 @@ class Adadelta(Optimizer, names=("adadelta",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.rho = self._share("rho", rho)
+        self.rho = self._fraction("rho", rho)
         self.epsilon = self._number("epsilon", epsilon, above=0)
 
 
 class Adam(Optimizer, names=("adam",)):
-    """Running means of the gradient and of its square, freed of their start at 0 (Kingma & Ba, 2014).
+    """Running means of the gradient and of its square, corrected for their start at 0 (Kingma & Ba, 2014).
 
     ``m = beta_1 * m + (1 - beta_1) * g; v = beta_2 * v + (1 - beta_2) * g**2;
     w -= lr * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (sqrt(v) + epsilon)``.
@@ -224,8 +224,8 @@ class Adam(Optimizer, names=("adam",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.beta_1 = self._share("beta_1", beta_1)
-        self.beta_2 = self._share("beta_2", beta_2)
+        self.beta_1 = self._fraction("beta_1", beta_1)
+        self.beta_2 = self._fraction("beta_2", beta_2)
         self.epsilon = self._number("epsilon", epsilon, above=0)
         self.amsgrad = flag(f"{type(self).__name__}: amsgrad", amsgrad)
 
@@ -316,8 +316,8 @@ class Nadam(Optimizer, names=("nadam",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.beta_1 = self._share("beta_1", beta_1)
-        self.beta_2 = self._share("beta_2", beta_2)
+        self.beta_1 = self._fraction("beta_1", beta_1)
+        self.beta_2 = self._fraction("beta_2", beta_2)
         self.epsilon = self._number("epsilon", epsilon, above=0)
 
 
@@ -358,4 +358,4 @@ class Lion(Optimizer, names=("lion",)):
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
         self.beta_1 = self._number("beta_1", beta_1, above=0, most=1)
-        self.beta_2 = self._share("beta_2", beta_2)
+        self.beta_2 = self._fraction("beta_2", beta_2)

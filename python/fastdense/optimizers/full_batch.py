@@ -64,7 +64,7 @@ class Solver(Optimizer):
         return np.ones(n)
 
     def lower(self) -> Config:
-        """Return the optimizer as the engines take it."""
+        """Return the optimizer in the form that engines accept."""
         return {"kind": self.kind, **{name: getattr(self, name) for name in self._hyperparameters}}
 
 
@@ -84,7 +84,7 @@ class LBFGS(Solver, names=("lbfgs", "l_bfgs")):
     gtol : float, default 1e-05
         Ends training once every element of the gradient is at most this.
     ftol : float, default 1e-09
-        Ends training once an iteration lowers the loss by less than this share of it.
+        Ends training once an iteration lowers the loss by less than this fraction of it.
 
     Notes
     -----

@@ -72,15 +72,15 @@ class Muon(Optimizer, names=("muon",)):
         rms_rate: float | None = 0.2,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.adam_beta_1 = self._share("adam_beta_1", adam_beta_1)
-        self.adam_beta_2 = self._share("adam_beta_2", adam_beta_2)
+        self.adam_beta_1 = self._fraction("adam_beta_1", adam_beta_1)
+        self.adam_beta_2 = self._fraction("adam_beta_2", adam_beta_2)
         self.adam_weight_decay = self._optional("adam_weight_decay", adam_weight_decay, least=0)
         self.epsilon = self._number("epsilon", epsilon, above=0)
         self.muon_a, self.muon_b, self.muon_c = (
             self._number(f"muon_{name}", value) for name, value in zip("abc", (muon_a, muon_b, muon_c), strict=True)
         )
         self.adam_lr_ratio = self._number("adam_lr_ratio", adam_lr_ratio, least=0)
-        self.momentum = self._share("momentum", momentum)
+        self.momentum = self._fraction("momentum", momentum)
         self.ns_steps = integer("Muon: ns_steps", ns_steps, least=0)
         self.nesterov = flag("Muon: nesterov", nesterov)
         self.rms_rate = self._optional("rms_rate", rms_rate, above=0)
@@ -99,20 +99,20 @@ class Muon(Optimizer, names=("muon",)):
 
 
 class KFAC(Optimizer, names=("kfac",)):
-    """Steps that know how a layer's inputs and gradients hang together: Kronecker factors (Martens & Grosse, 2015).
+    """Preconditions gradients with a Kronecker-factored curvature estimate, K-FAC (Martens & Grosse, 2015).
 
     For each dense layer ``z = x W + b``, C is a moving average of the covariance of its inputs, and G one of the second
     moments of the gradient of z, scaled to a mean diagonal of 1. Inputs count from their mean over the batch at hand.
     The gradient g of the kernel, after momentum (``m = momentum * m + g``, taken for g, or with Nesterov
     ``g + momentum * m``), becomes ``u = (C + a I)^-1 g (G + output_damping I)^-1``, a being `input_damping` times the
     mean diagonal of C, and ``u`` is scaled so that it would change z by as much as z varies over the rows:
-    ``learning_rate`` is the share of that which one step goes, in every layer, whatever the scale of data, weights and
-    loss. Inputs with a large mean or strong correlations, which slow all other first-order optimizers down, make no
+    ``learning_rate`` is the fraction of that which one step changes, in every layer, whatever the scale of data,
+    weights and loss. Inputs with a large mean or strong correlations, which slow all other first-order optimizers down, make no
     difference. Every other tensor's gradient is divided by its root mean square. Then ``w -= lr * u``.
 
     Steps do not get smaller by themselves near a minimum: let the learning rate fall, e.g. by
     `fastdense.schedules.CosineDecay`. A step costs three more products per layer and, every `interval` steps, two
-    inversions; small batches make that dear and the factors poor: take 256 rows or more.
+    inversions; small batches make that expensive and the factors inaccurate: use 256 rows or more.
 
     Parameters
     ----------
@@ -123,13 +123,13 @@ class KFAC(Optimizer, names=("kfac",)):
     nesterov : bool, default False
         Whether the gradient counts a second time, after the momentum step.
     rho : float, default 0.8
-        Share of C and G that is kept when a batch is taken in.
+        Decay of the moving averages C and G: the fraction that is kept when they are updated.
     input_damping, output_damping : float, default 0.1 and 1.0
         More of them makes steps more like those of `SGD`.
     interval : int, default 10
-        Steps between two batches that are taken in, and so between two inversions; the first steps take all in.
+        Steps between two updates of C and G, and so between two inversions; the first steps update them every time.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
-        See the module; clipping looks at the steps for learning rate 1.
+        See the module; clipping applies to the steps for learning rate 1.
 
     Notes
     -----
@@ -164,9 +164,9 @@ class KFAC(Optimizer, names=("kfac",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.momentum = self._share("momentum", momentum)
+        self.momentum = self._fraction("momentum", momentum)
         self.nesterov = flag("KFAC: nesterov", nesterov)
-        self.rho = self._share("rho", rho)
+        self.rho = self._fraction("rho", rho)
         self.input_damping = self._number("input_damping", input_damping, above=0)
         self.output_damping = self._number("output_damping", output_damping, above=0)
         self.interval = integer("KFAC: interval", interval, least=1)

@@ -1,4 +1,4 @@
-"""What the layers do while a net trains: numbers of every unit, for a few rows, at the weights of the moment."""
+"""Statistics of every unit during training, for a sample of the rows, at the current weights."""
 
 from __future__ import annotations
 
