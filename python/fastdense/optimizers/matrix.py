@@ -107,8 +107,8 @@ class KFAC(Optimizer, names=("kfac",)):
     ``g + momentum * m``), becomes ``u = (C + a I)^-1 g (G + output_damping I)^-1``, a being `input_damping` times the
     mean diagonal of C, and ``u`` is scaled so that it would change z by as much as z varies over the rows:
     ``learning_rate`` is the fraction of that which one step changes, in every layer, whatever the scale of data,
-    weights and loss. Inputs with a large mean or strong correlations, which slow all other first-order optimizers down, make no
-    difference. Every other tensor's gradient is divided by its root mean square. Then ``w -= lr * u``.
+    weights and loss. Inputs with a large mean or strong correlations, which slow all other first-order optimizers down,
+    make no difference. Every other tensor's gradient is divided by its root mean square. Then ``w -= lr * u``.
 
     Steps do not get smaller by themselves near a minimum: let the learning rate fall, e.g. by
     `fastdense.schedules.CosineDecay`. A step costs three more products per layer and, every `interval` steps, two
