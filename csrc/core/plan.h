@@ -141,6 +141,10 @@ struct Training {  // what is optimised
     bool kfac() const { return works_on() == ops::Works::factors; }
     bool full_batch() const { return works_on() == ops::Works::all_rows; }
     const char* optimizer_name() const { return ops::optimizer_names[int(optimizer)]; }
+    // Muon takes steps of its own with kernels; its element-wise rule, Adam, has a learning rate and a decay of its own.
+    bool takes_matrix_step(const Tensor& t) const { return muon() && !t.vector; }
+    double rule_learning_rate(double rate) const { return rate * (muon() ? hyper.adam_lr_ratio : 1); }
+    double rule_weight_decay() const { return muon() ? hyper.adam_weight_decay : hyper.weight_decay; }
     bool whole_gradients() const { return muon() || kfac() || hyper.clipnorm != 0 || hyper.global_clipnorm != 0; }
     ops::Rule rule() const { return ops::rule_of(optimizer, hyper); }
     int64_t totals(int64_t outputs) const;  // Σ loss, Σ rows, metric states
@@ -155,7 +159,7 @@ struct LossForm {
 };
 
 // InvalidArgument unless the net can be trained on, or judged by, these rows.
-void check_shapes(const Plan&, const Training&, const Dataset&);
+void check_shapes(const Plan&, const Training*, const Dataset&);
 
 // Why a path cannot run a net: the first op that it does not know; "" if there is none.
 std::string unknown_op(const Plan&, unsigned path);

@@ -64,7 +64,7 @@ class Model(BaseModel):
         verify: bool = True,
         budget: float | None = None,
         verbose: int | str = "auto",
-    ) -> Diagnosis:
+    ) -> Diagnosis[Model]:
         """Say why the net is stuck, or that it is not, and what repairs it.
 
         Rules look at the data, the net before and after training, and the losses; what they suspect is then tried:

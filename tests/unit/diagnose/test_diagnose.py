@@ -79,7 +79,7 @@ def test_every_code_is_found_in_the_zoo() -> None:
 
 
 def test_docs_list_every_code_in_the_order_of_the_rules() -> None:
-    docs = (Path(__file__).parents[1] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
+    docs = (Path(__file__).parents[3] / "docs" / "diagnosis.md").read_text(encoding="utf-8")
     assert tuple(re.findall(r"^\| ([A-Z][A-Z0-9_]+) \|", docs, re.MULTILINE)) == CODES
 
 
@@ -347,7 +347,7 @@ def test_command_explains_a_saved_model(tmp_path: Path, capsys: pytest.CaptureFi
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["none.py"], "none.py is not there; give a script or a saved model"),
+        (["none.py"], "none.py does not exist; pass a script or a saved model"),
         (["none.safetensors"], "none.safetensors needs one file of data: an .npz with x and y, or a .csv"),
     ],
 )
