@@ -28,9 +28,10 @@ from . import first_order, full_batch, matrix
 from .base import Optimizer, Rate, get
 from .first_order import *  # noqa: F403
 from .full_batch import *  # noqa: F403
+from .full_batch import Solver
 from .matrix import *  # noqa: F403
 
-__all__ = ["Optimizer", "Rate", "get"]
+__all__ = ["Optimizer", "Rate", "Solver", "get"]
 __all__ += first_order.__all__
 __all__ += full_batch.__all__
 __all__ += matrix.__all__

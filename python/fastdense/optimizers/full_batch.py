@@ -21,7 +21,7 @@ from ..arguments import integer, number
 from ..specs import Config
 from .base import Optimizer, Shapes, parameters
 
-__all__ = ["LBFGS", "LevenbergMarquardt", "NewtonCG", "Solver"]
+__all__ = ["LBFGS", "LevenbergMarquardt", "NewtonCG"]
 
 ENDINGS = {
     "gradient": "every element of the gradient is at most gtol",
