@@ -46,10 +46,8 @@ RIGHT = (
 NOT_YET: dict[str, set[str]] = {
     "python": {
         r"told",
-        r"dear",
         r"nobody(?:'s)?",
         r"(?:whoever|somebody(?:'s)?)",
-        r"bend",
         r"handed|hands? (?:it |them |over)",
         r"shares? of",
     },
@@ -57,7 +55,6 @@ NOT_YET: dict[str, set[str]] = {
         r"told",
         r"nobody(?:'s)?",
         r"(?:whoever|somebody(?:'s)?)",
-        r"bend",
         r"handed|hands? (?:it |them |over)",
         r"shares? of",
     },
