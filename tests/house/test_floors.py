@@ -19,10 +19,10 @@ PACKAGE = Path(__file__).parents[2] / "python" / "fastdense"
 FLOORS = (  # from the ground up
     {"arguments", "arrays", "datasets", "plotting", "text"},
     {"specs"},
-    {"reference"},
+    {"activations", "reference"},
     {"engine"},
     {"cuda", "versions"},
-    {"activations", "initializers", "regularizers", "schedules", "losses"},
+    {"initializers", "regularizers", "schedules", "losses"},
     {"metrics", "layers", "optimizers"},
     {"network"},
     {"data"},

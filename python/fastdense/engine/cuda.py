@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from .._core import CPU_OPTIMIZERS
 from ..arrays import Array, beside, empty_beside, on_gpu, to_host
 from .gpu import require
 
 if TYPE_CHECKING:
     from .protocol import Validation
-
-HOST_OPTIMIZERS = ("kfac", "lbfgs", "newton_cg", "levenberg_marquardt")
 
 
 def _wait_for(module: Any, arrays: Iterable[Array | None]) -> None:
@@ -61,7 +60,7 @@ class Engine:
 
     def configure(self, training: dict[str, Any]) -> None:
         optimizer = training["optimizer"]
-        on_host = optimizer["kind"] in HOST_OPTIMIZERS
+        on_host = optimizer["kind"] in CPU_OPTIMIZERS
         if on_host:  # loss and metrics stay on the GPU
             self._twin().configure(training)
             kept = {

@@ -276,7 +276,7 @@ class Engine:
         return -(-20 * min(probes.ROWS, rows) // min(batch_size, rows))
 
     def _probe(self, x: Data, y: Data, w: Array | None, before: list[list[Array]] | None) -> dict[str, Any]:
-        """What the layers do with a few rows of the data; `before`: the tensors before the last step."""
+        """Statistics of the layers for a sample of the rows; `before`: the tensors before the last step."""
         rows = probes.rows_of(len(x))
         batch = self._batch(x[rows], y[rows], None if w is None else w[rows], training=False)
         values = probes.numbers(self._ops, self._live.tensors, before, batch.passes, self._backward(batch))
@@ -424,8 +424,8 @@ class Engine:
         learning_rates : (steps,)
         stop_on_nan : stop after the first step whose batch loss is not finite
         goes_on : whether the last call had the same data; nothing is kept here, so it does not matter
-        probe_level : how often to look at what the layers do (`probes.is_due`), or None; solvers never do
-        probe_first : look after the first step too
+        probe_level : how often to record probes (`probes.is_due`), or None; solvers never do
+        probe_first : record after the first step too
         progress : called with (steps done, loss sum and rows of the running epoch) at most ten times a second
 
         Returns
