@@ -128,7 +128,7 @@ public:
             while (!stop && !resize) {
                 if (w.first()) {
                     if (cursor.starts_epoch()) ledger.start_epoch();
-                    layerwise_.begin_step(request.learning_rates[step]);
+                    layerwise_.begin_step(request.step_rates[step]);
                     if (long_steps) statistics.assign(statistics_begin(), statistics_begin() + plan_.statistics);
                 }
                 const int64_t rows = cursor.rows();  // read now: worker 0 advances the cursor at the end of the step

@@ -116,7 +116,7 @@ public:
                 r.first = cursor.first(), r.rows = cursor.rows(), r.order = cursor.order(),
                 r.shuffled = !cursor.in_order();
                 r.step = first_step + issued;
-                r.learning_rate = request.learning_rates[issued];
+                r.learning_rate = request.step_rates[issued];
                 const double rate = r.learning_rate * (training_.muon() ? training_.hyper.adam_lr_ratio : 1);
                 r.rule = ops::prepare_step(training_.rule(), training_.hyper, rate, r.step + 1);
                 round.records.get()[round.steps] = r;

@@ -14,7 +14,7 @@ struct FusedState {
     int64_t order_epoch, net, base;  // base: of the records
     uint64_t seed;
     const double* own_weights;
-    double factor, penalty, epoch_sum;
+    double member_scale, penalty, epoch_sum;
     double share, activity_slope;  // of a step: 1 over rows, and that times `penalty`
 };
 static_assert(sizeof(FusedState) <= fused_state_bytes, "the plan leaves less room");

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, empty_beside
+from ..calls import PopulationCall
 from ..data.rows import Rows
 from ..engine.factory import value_dtype
 from ..engine.population import make_population_engine, why_one_by_one
-from ..engine.protocol import PopulationEngine, Share
+from ..engine.protocol import PopulationEngine
 from ..network import Net
 
 
@@ -84,39 +85,16 @@ class PopulationRunner:
             made[:2] = [np.ascontiguousarray(tensor[0], np.float64) for tensor in tensors[:2]]
         nets.set_tensors(made)
 
-    def train(
-        self,
-        data: Rows,
-        weights: Array | None,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        order_seed: int | None,
-        epoch: int,
-        rates: Array,
-        factors: Array | None,
-        active: Array | None,
-        losses: Array,
-        progress: Share | None,
-        n_threads: int,
-    ) -> dict[str, Any]:
-        """Train whole epochs, one for each row of `losses`; see docs/design/interface.md."""
-        return self.nets.train(
-            data.x,
-            data.y,
-            data.w if weights is None else weights,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            order_seed=order_seed,
-            epoch=epoch,
-            epochs=len(losses),
-            learning_rates=rates,
-            factors=factors,
-            active=active,
-            losses=losses,
-            progress=progress,
-            n_threads=n_threads,
-        )
+    def train(self, call: PopulationCall) -> dict[str, Any]:
+        """Train whole epochs, one for each row of `call.losses`.
+
+        Returns
+        -------
+        dict
+            "epochs" (starts,): how many each net finished; "interrupted": whether Ctrl-C ended the call; "ended"
+            (starts,) or False: nets whose full-batch optimizer has converged.
+        """
+        return self.nets.train(call)
 
     def losses(self, data: Rows, weights: Array | None, n_threads: int = 0) -> Array:
         """Mean loss of each net in inference mode, penalties included: (starts,)."""
