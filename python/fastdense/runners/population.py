@@ -16,18 +16,19 @@ from ..engine.factory import value_dtype
 from ..engine.population import make_population_engine, why_one_by_one
 from ..engine.protocol import PopulationEngine
 from ..network import Net
+from .tensors import engine_tensors
 
 
 class PopulationRunner:
-    """Nets of one shape, and which kind of engine trains them.
+    """A population on an engine.
 
     Parameters
     ----------
     net : Net
-        What they have in common.
+        What the members have in common.
     device : {"cpu", "cuda", "reference"}
     training : dict
-        What is optimised, as engines take it.
+        Loss, optimizer and metrics, as engines take them.
     seeds : ndarray of uint64, shape (starts,)
     penalties : ndarray of shape (starts,), optional
     batch_rows : int
@@ -36,7 +37,7 @@ class PopulationRunner:
     Attributes
     ----------
     reason : str
-        Why the nets are trained one by one, or empty if they share lanes or a launch.
+        Why the members are trained one by one; empty if one call of a compiled engine trains them all.
     """
 
     def __init__(
@@ -54,7 +55,7 @@ class PopulationRunner:
         return len(self.seeds)
 
     def chosen(self, which: Array, step: int) -> PopulationRunner:
-        """Some of the nets as a runner of their own, with what their optimizers remember."""
+        """A runner of some of the members, with the state of their optimizers."""
         penalties = None if self.penalties is None else self.penalties[which]
         made = PopulationRunner.__new__(PopulationRunner)
         made.net, made.device, made.training, made.reason = self.net, self.device, self.training, self.reason
@@ -80,10 +81,9 @@ class PopulationRunner:
         self._write(self.nets, tensors)
 
     def _write(self, nets: PopulationEngine, tensors: list[Array]) -> None:
-        made = [np.ascontiguousarray(tensor, self.value_dtype) for tensor in tensors]
-        if self.net.statistics is not None:  # of raw data: float64, the same for all nets
-            made[:2] = [np.ascontiguousarray(tensor[0], np.float64) for tensor in tensors[:2]]
-        nets.set_tensors(made)
+        if self.net.statistics is not None:  # the same for all nets
+            tensors = [*(tensor[0] for tensor in tensors[:2]), *tensors[2:]]
+        nets.set_tensors(engine_tensors(self.net, self.value_dtype, tensors))
 
     def train(self, call: PopulationCall) -> dict[str, Any]:
         """Train whole epochs, one for each row of `call.losses`.
@@ -109,15 +109,11 @@ class PopulationRunner:
     def layer_outputs(self, x: Array, layer: int, tensors: list[Array] | None = None) -> Array:
         """Outputs of one layer: (starts, rows, units), with other tensors if given.
 
-        It is a population of shorter nets that computes them.
+        They are the outputs of a population of nets that end with this layer.
         """
         end, ops = self.net.ends[layer] + 1, self.net.program["ops"]
-        count = sum(len(one.tensors(width)) for one, width in self._layers()[: layer + 1])
         nets = self._make({**self.net.program, "ops": ops[:end]}, None)
-        self._write(nets, (self.tensors() if tensors is None else tensors)[:count])
+        self._write(nets, (self.tensors() if tensors is None else tensors)[: self.net.slices[layer].stop])
         out = empty_beside(x, (len(self), len(x), self.net.widths[layer]), self.value_dtype)
         nets.predict(x, out, n_threads=0)
         return out
-
-    def _layers(self) -> list[tuple[Any, int]]:
-        return list(zip(self.net.layers, [self.net.inputs, *self.net.widths], strict=False))

@@ -24,6 +24,7 @@ from ..losses import Loss
 from ..metrics import Metric
 from ..network import Net
 from ..optimizers import Optimizer
+from .tensors import engine_tensors
 
 
 class Runner:
@@ -59,11 +60,7 @@ class Runner:
     # ---- tensors and state -----------------------------------------------------------------------------------------
 
     def _write(self, engine: Engine, tensors: Sequence[Array]) -> None:
-        with np.errstate(over="ignore"):
-            dtypes = [self.value_dtype] * len(tensors)
-            if self.net.statistics is not None:  # the mean and variance of raw data stay as precise as they were taken
-                dtypes[:2] = [np.dtype(np.float64)] * 2
-            engine.set_tensors([np.ascontiguousarray(tensor, d) for tensor, d in zip(tensors, dtypes, strict=True)])
+        engine.set_tensors(engine_tensors(self.net, self.value_dtype, tensors))
 
     def _ready(self) -> Engine:
         """The engine, with the statistics of a layer that was adapted since the last call."""
