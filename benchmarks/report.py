@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -189,8 +190,8 @@ def caption(result: Result) -> str:
         f"{title} {versions[name].split('+')[0]}" for name, title in TITLES.items() if name in used and name in versions
     ]
     return (
-        "Time of an epoch (all rows once), float32, median ± median deviation, and how many times as fast as others "
-        f"fastdense is, with the goal in brackets; {machine['processor']}, {machine['processors']} processors, "
+        "Time per epoch, float32, median ± median absolute deviation, and the speedup of fastdense over each baseline, "
+        f"with the goal in brackets; {machine['processor']}, {machine['processors']} processors, "
         f"{', '.join(libraries)}, commit {result['commit']}, {result['date'][:10]}."
     )
 
@@ -199,7 +200,7 @@ def markdown(result: Result) -> str:
     """The table for README.md."""
     header, *body = rows(result)
     lines = [header, ["---"] * len(header), *body]
-    return "\n".join([caption(result), "", *("| " + " | ".join(row) + " |" for row in lines)])
+    return "\n".join([textwrap.fill(caption(result), 120), "", *("| " + " | ".join(row) + " |" for row in lines)])
 
 
 def read(path: Path) -> Result:

@@ -29,17 +29,26 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Parity tests run on every compiled engine that can run here."""
+    names = ["cpu", *devices.CUDA] if metafunc.config.getoption("--require-cuda") else devices.available()
+    marks = {"cpu": [], "cuda": [pytest.mark.cuda], "cuda fused": [pytest.mark.cuda, pytest.mark.fused]}
     if "compiled" in metafunc.fixturenames:
-        required = metafunc.config.getoption("--require-cuda")
-        metafunc.parametrize("compiled", ["cpu", *devices.CUDA] if required else devices.available(), indirect=True)
+        cases = [pytest.param(name, marks=marks[name]) for name in names]
+        metafunc.parametrize("compiled", cases, indirect=True)
     if "together" in metafunc.fixturenames:
-        required = metafunc.config.getoption("--require-cuda")
-        metafunc.parametrize("together", ["cpu", "cuda"] if required else devices.available()[:2], indirect=True)
+        cases = [pytest.param(name, marks=marks[name]) for name in names[:2]]
+        metafunc.parametrize("together", cases, indirect=True)
     if "rounding" in metafunc.fixturenames:
-        required = metafunc.config.getoption("--require-cuda")
-        names = ["cpu", "cuda"] if required else devices.available()[:2]
-        cases = [(name, dtype) for name in names for dtype in ("bfloat16", "tf32") if (name, dtype) != ("cpu", "tf32")]
-        metafunc.parametrize("rounding", cases, indirect=True, ids=["-".join(case) for case in cases])
+        pairs = [
+            (name, dtype) for name in names[:2] for dtype in ("bfloat16", "tf32") if (name, dtype) != ("cpu", "tf32")
+        ]
+        cases = [pytest.param(pair, marks=marks[pair[0]], id="-".join(pair)) for pair in pairs]
+        metafunc.parametrize("rounding", cases, indirect=True)
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """A test that asks for the module of the engine for GPUs is one of that engine."""
+    if "gpu" in getattr(item, "fixturenames", ()):
+        item.add_marker(pytest.mark.cuda)
 
 
 @pytest.fixture

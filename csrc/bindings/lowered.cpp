@@ -19,30 +19,15 @@ Op op_of(const py::dict& d) {
     return op;
 }
 
-template <class S>
-int64_t first_outside(const View& y, int64_t classes) {
-    for (int64_t r = 0; r < y.rows; ++r) {
-        S v;
-        std::memcpy(&v, y.row(r), sizeof(S));
-        if (!(v >= S(0)) || uint64_t(v) >= uint64_t(classes)) return r;
-    }
-    return -1;
-}
-int64_t out_of_range(const View& y, int64_t classes) {
-    switch (y.dtype) {
-        case DType::boolean:
-        case DType::u8: return first_outside<uint8_t>(y, classes);
-        case DType::i8: return first_outside<int8_t>(y, classes);
-        case DType::i16: return first_outside<int16_t>(y, classes);
-        case DType::u16: return first_outside<uint16_t>(y, classes);
-        case DType::i32: return first_outside<int32_t>(y, classes);
-        case DType::u32: return first_outside<uint32_t>(y, classes);
-        case DType::i64: return first_outside<int64_t>(y, classes);
-        case DType::u64: return first_outside<uint64_t>(y, classes);
-        case DType::f32:
-        case DType::f64: break;
-    }
-    throw InvalidArgument("class ids must be integers");
+int64_t out_of_range(const View& y, int64_t classes) {  // the first row whose class id is none, or -1
+    return visit(y.dtype, [&](auto id) -> int64_t {
+        if constexpr (!std::is_integral_v<decltype(id)>) throw InvalidArgument("class ids must be integers");
+        for (int64_t r = 0; r < y.rows; ++r) {
+            std::memcpy(&id, y.row(r), sizeof(id));
+            if (!(id >= decltype(id)(0)) || uint64_t(id) >= uint64_t(classes)) return r;
+        }
+        return -1;
+    });
 }
 
 }  // namespace

@@ -72,6 +72,15 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
     outputs = width;
 }
 
+bool Plan::has_dropout() const {
+    return std::any_of(ops.begin(), ops.end(), [](const Op& o) { return o.kind == OpKind::dropout; });
+}
+
+bool Plan::has_matrix_penalties() const {
+    return std::any_of(ops.begin(), ops.end(),
+                       [](const Op& o) { return o.kind == OpKind::dense && o.matrix_penalty(); });
+}
+
 int64_t Metric::states(int64_t outputs) const {
     if (per_row()) return 2;
     if (kind == Kind::r2) return 4 * outputs;

@@ -59,6 +59,10 @@ struct Plan {
     static constexpr int64_t alignment = 16;  // elements: a tensor starts on a cache line in float32
     static int64_t padded(int64_t n) { return (n + alignment - 1) / alignment * alignment; }
     bool normalizes_input() const { return !ops.empty() && ops[0].kind == OpKind::normalization; }
+    bool has_dropout() const;
+    bool has_matrix_penalties() const;
+    // Whether the order of the rows of an epoch shows in more than the order of sums: dropout goes by the position of a row.
+    bool order_matters(int64_t batch, int64_t rows) const { return batch < rows || has_dropout(); }
 };
 
 enum class Pass {  // what a way through the layers is for

@@ -4,6 +4,8 @@
 #include <stdexcept>
 #include <string>
 
+#include "ops/hd.h"
+
 namespace fd {
 
 // The caller's mistake (ValueError in Python) against a bug of ours. Checks for users live in Python; these are the net below.
@@ -29,22 +31,29 @@ enum class OpKind {
 
 enum class Precision { full, tf32, bf16 };  // of the operands of dense products; others than full only with f32
 enum class DType { boolean, i8, u8, i16, u16, i32, u32, i64, u64, f32, f64 };
-inline int64_t size_of(DType t) {
+// f(zero) with a zero of the C++ type that elements of `t` have in memory.
+template <class F>
+FD_HD decltype(auto) visit(DType t, F&& f) {
     switch (t) {
         case DType::boolean:
-        case DType::i8:
-        case DType::u8: return 1;
-        case DType::i16:
-        case DType::u16: return 2;
-        case DType::i32:
-        case DType::u32:
-        case DType::f32: return 4;
-        case DType::i64:
-        case DType::u64:
-        case DType::f64: return 8;
+        case DType::u8: return f(uint8_t(0));
+        case DType::i8: return f(int8_t(0));
+        case DType::i16: return f(int16_t(0));
+        case DType::u16: return f(uint16_t(0));
+        case DType::i32: return f(int32_t(0));
+        case DType::u32: return f(uint32_t(0));
+        case DType::i64: return f(int64_t(0));
+        case DType::u64: return f(uint64_t(0));
+        case DType::f32: return f(float(0));
+        case DType::f64: break;
     }
-    return 0;
+    return f(double(0));
 }
+inline int64_t size_of(DType t) {
+    return visit(t, [](auto zero) { return int64_t(sizeof(zero)); });
+}
+template <class T>
+inline constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;  // of the two types that nets have
 
 // A two-dimensional array in the caller's memory; strides in bytes. It is read in place, whatever its type and order.
 struct View {
@@ -59,6 +68,17 @@ struct View {
                col_stride == v.col_stride;
     }
     const char* row(int64_t r) const { return data + r * row_stride; }
+    // Rows that can be read as T where they lie, each without gaps.
+    template <class T>
+    FD_HD bool has_rows_of() const {
+        return dtype == dtype_of<T> && (col_stride == int64_t(sizeof(T)) || cols == 1) &&
+               row_stride % int64_t(sizeof(T)) == 0 && reinterpret_cast<uintptr_t>(data) % sizeof(T) == 0;
+    }
+    // The same, with no gap between rows: nothing to convert or to move.
+    template <class T>
+    FD_HD bool is_matrix_of() const {
+        return has_rows_of<T>() && row_stride == cols * int64_t(sizeof(T));
+    }
 };
 
 struct Dataset {

@@ -14,6 +14,7 @@
 #include "cpu/rowwise/rowwise.h"
 #include "cpu/second_order/closed_form.h"
 #include "cpu/second_order/full_batch.h"
+#include "cpu/slots.h"
 
 namespace fd::cpu {
 namespace {
@@ -22,16 +23,12 @@ template <class T>
 class CpuBackend final : public Backend {
 public:
     CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
-        : plan_(inputs, seed, std::move(ops), bf16), layerwise_(plan_, state_), rowwise_(plan_, state_, layerwise_),
-          rowwise_inference_(plan_, state_, layerwise_), probe_(plan_, state_, layerwise_) {
-        state_.parameters.reserve(plan_.parameters);
-        state_.gradients.reserve(plan_.parameters);
-        state_.statistics.reserve(plan_.statistics);
-        state_.input_statistics.reserve(plan_.input_statistics);
-    }
+        : plan_(inputs, seed, std::move(ops), bf16), state_(plan_), layerwise_(plan_, state_),
+          rowwise_(plan_, state_, layerwise_), rowwise_inference_(plan_, state_, layerwise_),
+          probe_(plan_, state_, layerwise_) {}
 
     const Plan& plan() const override { return plan_; }
-    DType dtype() const override { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
+    DType dtype() const override { return dtype_of<T>; }
     const Training* training() const override { return configured_ ? &training_ : nullptr; }
     int slots() const override { return int(full_batch_ ? full_batch_->solver().vectors.size() : state_.slots.size()); }
     DType slot_dtype() const override { return full_batch_ ? DType::f64 : dtype(); }
@@ -48,6 +45,7 @@ public:
     void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
     void write_tensor(int tensor, const void* in) override {
         std::memcpy(place(tensor), in, bytes(tensor));
+        state_.input_statistics.changed();
         layerwise_.weights_changed();
         if (full_batch_) full_batch_->solver().begin();
     }
@@ -61,16 +59,10 @@ public:
     }
 
     void configure(const Training& training) override {
-        const int count = training.muon()   ? 2
-                          : training.kfac() ? int(training.hyper.momentum != 0)
-                                            : ops::rule_slots[int(training.rule())];
         training_ = training;
         configured_ = true;
         state_.step = 0;
-        state_.slots = std::vector<Buffer<T>>(size_t(count));
-        for (Buffer<T>& slot : state_.slots) slot.reserve(plan_.parameters);
-        if (training.rule() == ops::Rule::adagrad)
-            std::fill_n(state_.slots[0].get(), plan_.parameters, T(training.hyper.initial_accumulator_value));
+        state_.slots = first_slots<T>(training, plan_.parameters);
         layerwise_.configure(&training_);
         rowwise_.configure(&training_);
         rowwise_inference_.configure(&training_);
@@ -85,7 +77,7 @@ public:
         if (full_batch_) return train_full_batch(request);
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
         const bool narrow = trains_rowwise(batch_size);
-        const bool resident = batch_size == request.train.rows() && (!request.shuffle || rowwise_.ignores_order());
+        const bool resident = batch_size == request.train.rows() && !(request.shuffle && plan_.has_dropout());
         if (narrow) rowwise_.reserve(batch_size, true, resident), layerwise_.reserve_updates();
         else layerwise_.reserve(batch_size, true);
         if (request.validation) reserve_inference(request.validation->rows());

@@ -32,7 +32,7 @@ public:
     ~CudaBackend() override { (void)cudaStreamSynchronize(stream_); }
 
     const Plan& plan() const override { return plan_; }
-    DType dtype() const override { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
+    DType dtype() const override { return dtype_of<T>; }
     bool on_gpu() const override { return true; }
     const Training* training() const override { return configured_ ? &training_ : nullptr; }
     int slots() const override { return int(state_.slots.size()); }

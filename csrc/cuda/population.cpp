@@ -50,7 +50,7 @@ public:
     ~Population() override { (void)cudaStreamSynchronize(stream_); }
 
     const Plan& plan() const override { return plan_; }
-    DType dtype() const override { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
+    DType dtype() const override { return dtype_of<T>; }
     int64_t starts() const override { return starts_; }
     bool on_gpu() const override { return true; }
     const Training* training() const override { return configured_ ? &training_ : nullptr; }

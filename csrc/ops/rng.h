@@ -83,6 +83,30 @@ FD_HD double normal(uint64_t seed, uint32_t tensor, uint64_t e, bool truncated) 
     return normal_quantile(truncated ? below + u * (1 - 2 * below) : u);
 }
 
+// Which elements dropout keeps, and what the kept ones are multiplied by. Element e of a batch (row · width + column) goes by
+// word e % 4 of counter e / 4, in the stream of the net's seed, the step and the op's number.
+struct DropoutMask {
+    uint64_t seed = 0, step = 0;
+    uint32_t op = 0, below = 0;  // words below it drop their element
+    double scale = 1;
+
+    DropoutMask() = default;
+    FD_HD DropoutMask(uint64_t seed, uint64_t step, uint32_t op, double rate)
+        : seed(seed), step(step), op(op), below(uint32_t(rate * 4294967296.0)), scale(1 / (1 - rate)) {}
+    FD_HD Words words(uint64_t quad) const {
+        return philox(uint32_t(quad), uint32_t(step), op | (uint32_t(step >> 32) << 16), stream_dropout, seed);
+    }
+    FD_HD bool keeps(uint32_t word) const { return word >= below; }
+    // f(i, whether element first + i is kept) for each i < n
+    template <class F>
+    FD_HD void each(uint64_t first, uint64_t n, F&& f) const {
+        for (uint64_t i = 0; i < n;) {
+            const Words r = words((first + i) >> 2);
+            for (int lane = int((first + i) & 3); lane < 4 && i < n; ++lane, ++i) f(i, keeps(r.w[lane]));
+        }
+    }
+};
+
 // Visits every one of n positions once, in an order fixed by (seed, epoch), without storing a permutation:
 // a six-round Feistel network on h + h bits, walked until it lands below n.
 struct Shuffle {

@@ -80,6 +80,8 @@ def test_probes_leave_no_trace() -> None:
     assert np.isnan(probes["values"][-1].reshape(-1)[6 * 5 : 7 * 5]).all(), "nobody kept the weights before that step"
 
 
+@pytest.mark.races
+@pytest.mark.checked
 def test_the_order_of_threads_changes_no_bit(gpu: Any) -> None:
     emulated(gpu)
     in_order = run(25)
@@ -88,6 +90,8 @@ def test_the_order_of_threads_changes_no_bit(gpu: Any) -> None:
         assert same(in_order, run(25)), f"thread order {seed}"
 
 
+@pytest.mark.races
+@pytest.mark.checked
 @pytest.mark.parametrize("bad", [0, 7, 40, 89])
 def test_stops_at_the_first_loss_that_is_not_finite(bad: int) -> None:
     """Steps that were under way behind it have changed nothing."""
@@ -171,6 +175,8 @@ def test_steps_from_several_threads() -> None:
     assert all(same(alone, one) for one in found)
 
 
+@pytest.mark.races
+@pytest.mark.checked
 @pytest.mark.parametrize("dtype", ["uint8", "int64", "bool", "float64", "float32"])
 def test_data_of_any_type_and_order(dtype: str) -> None:
     problem = Problem([dense(3)], rows=30, inputs=5)
@@ -219,6 +225,8 @@ def test_a_model_goes_from_device_to_device() -> None:
     assert model.device == "cuda" and "on cuda" in repr(model)
 
 
+@pytest.mark.races
+@pytest.mark.checked
 def test_metrics_of_more_rows_than_a_block_has_threads() -> None:
     """What is shared in a block is used again for the next rows."""
     rng = np.random.default_rng(0)
@@ -231,6 +239,8 @@ def test_metrics_of_more_rows_than_a_block_has_threads() -> None:
     np.testing.assert_allclose(*found, rtol=1e-12)
 
 
+@pytest.mark.races
+@pytest.mark.checked
 def test_accesses_are_counted_by_line(gpu: Any) -> None:
     """Where kernels announce them: lines of ours are there, and none costs less than it could."""
     found = accesses.places(emulated(gpu), accesses.NETS["odd"])

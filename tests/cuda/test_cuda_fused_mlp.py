@@ -17,6 +17,7 @@ from tests.parity.test_parity import HIDDEN, LOSSES
 from tests.parity.test_parity_runs import METRICS, OPTIONS, run
 from tests.parity.test_rounding import close_beside_the_rounding, gradients
 
+pytestmark = pytest.mark.races
 DTYPES = ("bfloat16", "tf32")
 
 

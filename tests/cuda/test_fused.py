@@ -26,7 +26,10 @@ from tests.helpers.programs import (
 )
 from tests.helpers.tolerances import UNIT
 
-pytestmark = pytest.mark.skipif("cuda" not in devices.available(), reason="there is no GPU, and no emulated one")
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif("cuda" not in devices.available(), reason="there is no GPU, and no emulated one"),
+]
 
 CLASSES = loss_spec("sparse_categorical_crossentropy")
 NETS: dict[str, Problem] = {  # a warp each in a population; whole blocks alone
@@ -106,6 +109,8 @@ def same(a: list[Any], b: list[Any]) -> None:
         np.testing.assert_array_equal(one, other)
 
 
+@pytest.mark.races
+@pytest.mark.checked
 @pytest.mark.parametrize("name", NETS)
 def test_results_do_not_depend_on_the_order_of_threads(name: str, module: Any) -> None:
     if not module.EMULATED:
@@ -180,6 +185,7 @@ SHARED: dict[str, Problem] = {
 }  # fmt: skip
 
 
+@pytest.mark.races
 @pytest.mark.parametrize("name", SHARED)
 def test_blocks_that_share_a_net(name: str, module: Any) -> None:
     """The same numbers as from one block, within rounding, whatever the order of threads; and to the bit each time."""

@@ -32,7 +32,8 @@ def upper_half(x: Array) -> Array:
     return (to_bfloat16(x.astype(np.float64)).astype(np.float32).view(np.uint32) >> 16).astype(np.uint16)
 
 
-def test_the_references_rounding_core() -> None:
+@pytest.mark.core
+def test_the_references_rounding() -> None:
     """To nearest, ties to even, over the whole range of float32; NaN and infinity stay what they are."""
     one, step = 1.0, 2.0**-7
     given = [one + 0.5 * step, one + 1.5 * step, one + 0.5001 * step, one + 0.4999 * step, -one - 1.5 * step, 0.0]
@@ -166,7 +167,7 @@ def test_model(tmp_path: Path, capsys: Any) -> None:
 @pytest.mark.parametrize("isa", [isa for isa in ISAS if isa != _core.build_info()["isa"]])
 def test_every_instruction_set(isa: str) -> None:
     """It is chosen once per process; those that lack the instructions make the same roundings without them."""
-    command = [sys.executable, "-m", "pytest", "-q", "-k", "core", "-p", "no:cacheprovider", __file__]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "core", "-p", "no:cacheprovider", __file__]
     command.append(str(Path(__file__).with_name("test_rounding.py")))
     environment = os.environ | {"FASTDENSE_ISA": isa}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)

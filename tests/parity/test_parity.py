@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -105,20 +106,22 @@ def evaluation(engine: Any, problem: Problem, noise: Any) -> Results:
     return {f"total {i}": np.array(total) for i, total in enumerate(totals)}
 
 
-def core(items: Any, *others: Any) -> list[Any]:
-    """Parameters: the product of all; those that show every item once are named core, for test_parity_isa.py."""
+def core(items: Any, *others: Any, marks: Sequence[Any] = ()) -> list[Any]:
+    """Parameters: the product of all; those that show every item once are marked core, for test_parity_isa.py."""
     lists = [list(items), *map(list, others)]
     every = list(itertools.product(*lists))
     shown = {tuple(one[i % len(one)] for one in lists) for i in range(max(map(len, lists)))}
-    return [pytest.param(*p, id="-".join(map(str, p)) + ("-core" if p in shown else "")) for p in every]
+    marks = (pytest.mark.core, *marks)
+    return [pytest.param(*p, id="-".join(map(str, p)), marks=marks if p in shown else ()) for p in every]
 
 
-def test_the_instruction_set_is_the_one_asked_for_core() -> None:
+@pytest.mark.core
+def test_the_instruction_set_is_the_one_asked_for() -> None:
     available = _core.build_info()["isa_available"].split(", ")
     assert _core.build_info()["isa"] == os.environ.get("FASTDENSE_ISA", available[-1])
 
 
-@pytest.mark.parametrize(("loss", "net"), core(LOSSES, NETS))
+@pytest.mark.parametrize(("loss", "net"), core(LOSSES, NETS, marks=(pytest.mark.races, pytest.mark.checked)))
 def test_every_loss_and_layer(loss: str, net: str) -> None:
     spec, last = LOSSES[loss]
     hidden = HIDDEN[(list(LOSSES).index(loss) + 5 * NETS.index(net)) % len(HIDDEN)]
@@ -136,8 +139,8 @@ def suited() -> list[Any]:
     found = []
     for (i, loss), (k, last) in itertools.product(enumerate(LOSSES), enumerate(_core.ACTIVATIONS)):
         if last in SUITED.get(loss, (last,)):
-            shown = "-core" if k == i or last == LOSSES[loss][1] else ""
-            found.append(pytest.param(loss, last, HIDDEN[(i + k) % len(HIDDEN)], id=f"{loss}-{last}{shown}"))
+            marks = [pytest.mark.core] if k == i or last == LOSSES[loss][1] else []
+            found.append(pytest.param(loss, last, HIDDEN[(i + k) % len(HIDDEN)], id=f"{loss}-{last}", marks=marks))
     return found
 
 
@@ -146,8 +149,10 @@ def test_every_activation_and_loss(loss: str, last: str, hidden: str) -> None:
     compare(Problem([dense(7, hidden), dense(3, last)], LOSSES[loss][0]), gradients)
 
 
+@pytest.mark.core
+@pytest.mark.races
 @pytest.mark.parametrize("weighted", [True, False])
-@pytest.mark.parametrize("loss", [pytest.param(loss, id=f"{loss}-core") for loss in LOSSES])
+@pytest.mark.parametrize("loss", LOSSES)
 def test_every_metric(loss: str, weighted: bool) -> None:
     spec, last = LOSSES[loss]
     compare(
@@ -155,8 +160,9 @@ def test_every_metric(loss: str, weighted: bool) -> None:
     )
 
 
+@pytest.mark.core
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("loss", [pytest.param(loss, id=f"{loss}-core") for loss in ("classes", "ids", "binary")])
+@pytest.mark.parametrize("loss", ["classes", "ids", "binary"])
 def test_cross_entropy_at_huge_logits(loss: str, dtype: str) -> None:
     """Logits of 1e4 and -1e4: the loss is exact, not the logarithm of a probability that has become 0."""
     spec, last = LOSSES[loss]
@@ -215,7 +221,8 @@ def gradients_and_totals(engine: Any, problem: Problem, noise: Any) -> Results:
 BATCHES = (*range(1, 131), *range(131, 301, 7))
 
 
-@pytest.mark.parametrize("part", [pytest.param(i, id=f"{i}-core" if i == 3 else str(i)) for i in range(8)])
+@pytest.mark.thorough
+@pytest.mark.parametrize("part", [pytest.param(i, marks=[pytest.mark.core] if i == 3 else []) for i in range(8)])
 def test_batch_sizes(part: int) -> None:
     for rows in BATCHES[part::8]:
         compare(wide(rows), gradients_and_totals)
@@ -248,17 +255,20 @@ def central_differences(problem: Problem, training: bool, fixed: tuple[int, ...]
             )
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize(("loss", "last", "hidden"), suited())
 def test_gradient_by_central_differences(loss: str, last: str, hidden: str) -> None:
     central_differences(Problem([dense(4, hidden), dense(3, last)], LOSSES[loss][0], rows=6), training=False)
 
 
+@pytest.mark.thorough
 @pytest.mark.parametrize("training", [True, False])
 @pytest.mark.parametrize("net", ["dropout", "layer_norm", "residual", "penalties", "no_bias", "residual_first"])
 def test_gradient_of_layers_by_central_differences(net: str, training: bool) -> None:
     central_differences(Problem(nets("silu", "linear")[net], rows=6), training)
 
 
+@pytest.mark.thorough
 def test_gradient_of_a_rescaled_net_by_central_differences() -> None:
     central_differences(Problem(nets("silu", "linear")["rescaling"], rows=6), True, (0, 1, 4, 5, 8, 9))
 

@@ -1,5 +1,5 @@
 """Parity of every instruction set and of both paths. The set is chosen once per process, so all but this process's own
-get a pytest of their own: the tests named core, which show every activation, loss, layer, optimizer, option and metric
+get a pytest of their own: the tests marked core, which show every activation, loss, layer, optimizer, option and metric
 at least once. Their nets are small: all that the rowwise path covers take it, unless forced to the wide one."""
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def test_parity_of_every_instruction_set(isa: str, path: str) -> None:
     if isa not in AVAILABLE:
         pytest.skip(f"this CPU has {', '.join(AVAILABLE)}")
     files = [str(HERE / name) for name in ("test_parity.py", "test_parity_runs.py", "test_probes.py")]
-    command = [sys.executable, "-m", "pytest", "-q", "-k", "core", "-p", "no:cacheprovider", *files]
+    command = [sys.executable, "-m", "pytest", "-q", "-m", "core", "-p", "no:cacheprovider", *files]
     done = subprocess.run(
         command,
         env=os.environ | {"FASTDENSE_ISA": isa, "FASTDENSE_CPU_PATH": path},

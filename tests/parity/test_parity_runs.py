@@ -75,13 +75,15 @@ def design() -> list[tuple[str, str, str, str, str, bool]]:
 
 
 def cases() -> list[Any]:
-    """The design; a row that shows something for the first time is named core. See test_parity_isa.py."""
+    """The design; a row that shows something for the first time is marked core. See test_parity_isa.py."""
     seen: set[Any] = set()
     found = []
     for row in design():
-        core = "-core" if not seen.issuperset(row) else ""
-        seen |= set(row) if core else set()
-        found.append(pytest.param(*row, id="-".join(map(str, row[:5])) + core))
+        marks = []
+        if not seen.issuperset(row):
+            marks = [pytest.mark.core, pytest.mark.races] if "penalties" in row else [pytest.mark.core]
+            seen |= set(row)
+        found.append(pytest.param(*row, id="-".join(map(str, row[:5])), marks=marks))
     return found
 
 
@@ -107,7 +109,7 @@ def test_fifty_steps(hidden: str, optimizer: str, loss: str, net: str, options: 
 @pytest.mark.parametrize(
     ("widths", "rows", "batch_size", "optimizer"),
     [
-        pytest.param((200, 130, 10), 40, 32, "adam", id="adam-core"),
+        pytest.param((200, 130, 10), 40, 32, "adam", marks=pytest.mark.core),
         ((17, 160, 128), 70, 64, "sgd"),
         ((3, 127, 16), 100, 100, "nesterov"),
         ((48, 130, 3), 33, 17, "muon"),

@@ -67,8 +67,11 @@ def by_op(values: Any, problem: Problem) -> list[Any]:
     return [part.reshape(len(values), len(KINDS), -1) for part in np.split(values, cuts, axis=1)]
 
 
+@pytest.mark.core
+@pytest.mark.races
+@pytest.mark.checked
 @pytest.mark.usefixtures("compiled")
-@pytest.mark.parametrize("name", [pytest.param(name, id=f"{name}-core") for name in NETS])
+@pytest.mark.parametrize("name", NETS)
 def test_the_numbers_are_the_reference_s(name: str) -> None:
     ops, loss = NETS[name]
     compare(Problem(ops, loss, "momentum", {}, (metric("mse"),), rows=300, smooth=True), probed)

@@ -52,9 +52,10 @@ def cases() -> list[Any]:
     """Every loss and every kind of net; hidden activations are dealt out."""
     rows = [(loss, NETS[i % len(NETS)]) for i, loss in enumerate(LOSSES)]
     rows += [("mse", net) for net in NETS if ("mse", net) not in rows]
-    return [pytest.param(*row, id="-".join(row) + "-core") for row in rows]
+    return [pytest.param(*row, id="-".join(row)) for row in rows]
 
 
+@pytest.mark.core
 @pytest.mark.parametrize(("loss", "net"), cases())
 def test_outputs_and_gradients(rounding: str, loss: str, net: str) -> None:
     """As close as float32 nets are to theirs, where no operand is on the edge of being rounded the other way.
@@ -100,7 +101,8 @@ def close_beside_the_rounding(found: Results, rounded: Results, exact: Results, 
         assert off <= share * max(effect, typical), (name, off, effect, typical)
 
 
-@pytest.mark.parametrize("optimizer", [pytest.param(name, id=f"{name}-core") for name in OPTIMIZERS])
+@pytest.mark.core
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_fifty_steps(rounding: str, optimizer: str) -> None:
     """All in one net, every optimizer, every way of clipping: the update must refresh what products read."""
     ops = [dense(23, "tanh", kernel_l2=1e-3), layers_between(), dense(17, "silu"), dense(3)]
@@ -138,7 +140,8 @@ def test_large_tiles(rounding: str) -> None:
     test_shapes(rounding, (270, 260, 140), 520)
 
 
-def test_operands_are_rounded_and_nothing_else_core(rounding: str) -> None:
+@pytest.mark.core
+def test_operands_are_rounded_and_nothing_else(rounding: str) -> None:
     x, w = np.float32(1 + 2**-13), np.float32(3 - 2**-12)
     engine = compiled_engine({"inputs": 1, "seed": 0, "dtype": rounding, "ops": [dense(1)]})
     engine.set_tensors([np.array([[w]]), np.array([x])])

@@ -315,7 +315,7 @@ class Passing:
         return getattr(self.engine, name)
 
 
-@pytest.fixture(params=["passing", "cuda"])
+@pytest.fixture(params=["passing", pytest.param("cuda", marks=pytest.mark.cuda)])
 def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes equal models, on the GPU or not: with the engine above, and with the real one where it can be had."""
     from fastdense.engine import serial

@@ -10,16 +10,8 @@
 namespace fd::cpu {
 
 template <class T>
-const T* Layerwise<T>::stored(int i, const T* x, Pass pass) const {
-    const auto act = activation_of(i, pass);
-    if (ops::activation_needs[int(act)] != ops::Needs::input) return out_[size_t(i)].get();
-    return op(i).kind == OpKind::dense ? z_[size_t(i)].get() : output(i - 1, x, pass);
-}
-
-template <class T>
 bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool update) {
-    for (int i = last_; i >= 0 && trains_up_to_[size_t(i)]; --i) {
-        const T* x = output(i - 1, b.x, pass);
+    for (int i = last_; i >= walk(pass).first_gradient(); --i) {
         if (op(i).kind == OpKind::dense) {
             const bool finished_above = i < last_ && op(i + 1).kind == OpKind::dense;
             if (!finished_above) {
@@ -30,7 +22,7 @@ bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool 
             }
             dense_backward(w, i, b.x, b.rows, pass, finished_above, update && updates_early());
         } else {
-            other_backward(w, i, x, b.rows, pass);
+            other_backward(w, i, b.x, b.rows, pass);
         }
         if (stops(w, int(plan_.ops.size()) + i)) return false;
     }
@@ -45,14 +37,14 @@ void Layerwise<T>::dense_finish(int i, const T* x, int64_t rows, Pass pass, int6
     const int64_t cols = c1 - c0;
     T* grad = d(i) + c0;
     const bool whole_row = o.activation == ops::Activation::softmax;  // then loss() has done all of it
-    if (o.has_activity() && !whole_row && !skips_activation(i, pass))
+    if (o.has_activity() && !whole_row && !walk(pass)[i].skips_activation)
         for (int64_t r = 0; r < rows; ++r)
             k_.penalty(out_[i].get() + r * o.out + c0, grad + r * o.out, o.activity_l1 / double(rows),
                        o.activity_l2 / double(rows), cols);
     const T* slope = o.slope >= 0 ? parameter(o.slope) + c0 : nullptr;
-    const T* kept = stored(i, x, pass) + c0;
-    if (slope) k_.prelu_slope_gradient(kept, grad, gradient(o.slope) + c0, o.out, rows, cols);
-    k_.activation_backward(activation_of(i, pass), T(o.alpha), slope, kept, grad, o.out, rows, cols);
+    const T* operand = activation_operand(i, x, pass) + c0;
+    if (slope) k_.prelu_slope_gradient(operand, grad, gradient(o.slope) + c0, o.out, rows, cols);
+    k_.activation_backward(walk(pass)[i].activation, T(o.alpha), slope, operand, grad, o.out, rows, cols);
     if (o.bias >= 0) k_.column_sums(grad, gradient(o.bias) + c0, o.out, rows, cols);
 }
 
@@ -71,7 +63,7 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
                                   bool update) {
     const Op& o = op(i);
     const T* x = output(i - 1, x0, pass);
-    const bool passes = passes_on(i), finishes = passes && op(i - 1).kind == OpKind::dense;
+    const bool passes = passes_gradient(i), finishes = passes && op(i - 1).kind == OpKind::dense;
     const T *weights = parameter(o.kernel), *grad = d(i);
     const bool by_rows = packs_rows_backward(i, rows), by_columns = packs_columns_backward(i, rows);
     if (!packed && (by_rows || by_columns)) {
@@ -129,11 +121,12 @@ void Layerwise<T>::update_tile(int i, int64_t r0, int64_t r1, const T* g, int pa
 }
 
 template <class T>
-void Layerwise<T>::other_backward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
+void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t rows, Pass pass) {
     const Op& o = op(i);
     const int64_t width = o.out;
     T *from = d(i), *to = d(i - 1);
-    const bool passes_on = i > 0 && trains_up_to_[size_t(i - 1)];
+    const OpWalk& step = walk(pass)[i];
+    const T* x = values(step.input, x0);
     const Slices columns(width), by_rows(rows, 4, 1);
     auto row_slices = [&](auto&& body) {  // body(first element, elements)
         w.each(by_rows.count, [&](int64_t s) {
@@ -143,14 +136,13 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x, int64_t ro
     };
     switch (o.kind) {
         case OpKind::activation: {
-            const auto act = activation_of(i, pass);
             w.each(columns.count, [&](int64_t s) {
                 const int64_t c0 = columns.begin(s), n = columns.end(s) - c0;
                 const T* slope = o.slope >= 0 ? parameter(o.slope) + c0 : nullptr;
-                if (slope)
-                    k_.prelu_slope_gradient(stored(i, x, pass) + c0, from + c0, gradient(o.slope) + c0, width, rows, n);
+                const T* operand = activation_operand(i, x0, pass) + c0;
+                if (slope) k_.prelu_slope_gradient(operand, from + c0, gradient(o.slope) + c0, width, rows, n);
                 for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * width + c0, n, to + r * width + c0);
-                k_.activation_backward(act, T(o.alpha), slope, stored(i, x, pass) + c0, to + c0, width, rows, n);
+                k_.activation_backward(step.activation, T(o.alpha), slope, operand, to + c0, width, rows, n);
             });
             break;
         }
@@ -175,14 +167,14 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x, int64_t ro
             });
             break;
         case OpKind::dropout:
-            if (!passes_on) break;
+            if (!step.passes_gradient) break;
             row_slices([&](int64_t first, int64_t n) {
                 if (pass != Pass::train) {
                     std::copy_n(from + first, n, to + first);
                     return;
                 }
-                const DropoutKey key{plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate};
-                k_.dropout(key, from + first, to + first, uint64_t(first), n);
+                const ops::DropoutMask mask(plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate);
+                k_.dropout(mask, from + first, to + first, uint64_t(first), n);
             });
             break;
         case OpKind::rescaling:
@@ -194,7 +186,7 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x, int64_t ro
             row_slices([&](int64_t first, int64_t n) { std::copy_n(from + first, n, to + first); });
             break;
         case OpKind::residual_begin:
-            if (passes_on)
+            if (step.passes_gradient)
                 row_slices(
                     [&](int64_t first, int64_t n) { k_.add(from + first, d(o.partner) + first, to + first, n); });
             break;

@@ -165,13 +165,7 @@ double update(const Update<T>& u) {
 }
 
 template <class T>
-void dropout(const DropoutKey& key, const T* x, T* out, uint64_t first, int64_t n) {
-    const uint32_t below = uint32_t(key.rate * 4294967296.0);
-    const T scale = T(1 / (1 - key.rate));
-    const uint32_t tail = key.op | (uint32_t(key.step >> 32) << 16);
-    for (int64_t i = 0; i < n;) {
-        const uint64_t e = first + uint64_t(i);
-        const ops::Words r = ops::philox(uint32_t(e >> 2), uint32_t(key.step), tail, ops::stream_dropout, key.seed);
-        for (int lane = int(e & 3); lane < 4 && i < n; ++lane, ++i) out[i] = r.w[lane] >= below ? x[i] * scale : T(0);
-    }
+void dropout(const ops::DropoutMask& mask, const T* x, T* out, uint64_t first, int64_t n) {
+    const T scale = T(mask.scale);
+    mask.each(first, uint64_t(n), [=](uint64_t i, bool kept) { out[i] = kept ? x[i] * scale : T(0); });
 }

@@ -25,17 +25,6 @@ FD_HD void gather_typed(const View& x, int64_t row, const double* mean, const do
 }
 template <class T>
 void gather_row(const View& x, int64_t row, const double* mean, const double* inverse, T* out) {
-    switch (x.dtype) {
-        case DType::boolean:
-        case DType::u8: return gather_typed<T, uint8_t>(x, row, mean, inverse, out);
-        case DType::i8: return gather_typed<T, int8_t>(x, row, mean, inverse, out);
-        case DType::i16: return gather_typed<T, int16_t>(x, row, mean, inverse, out);
-        case DType::u16: return gather_typed<T, uint16_t>(x, row, mean, inverse, out);
-        case DType::i32: return gather_typed<T, int32_t>(x, row, mean, inverse, out);
-        case DType::u32: return gather_typed<T, uint32_t>(x, row, mean, inverse, out);
-        case DType::i64: return gather_typed<T, int64_t>(x, row, mean, inverse, out);
-        case DType::u64: return gather_typed<T, uint64_t>(x, row, mean, inverse, out);
-        case DType::f32: return gather_typed<T, float>(x, row, mean, inverse, out);
-        case DType::f64: return gather_typed<T, double>(x, row, mean, inverse, out);
-    }
+    visit(x.dtype, [&](auto zero)
+                       __attribute__((always_inline)) { gather_typed<T, decltype(zero)>(x, row, mean, inverse, out); });
 }

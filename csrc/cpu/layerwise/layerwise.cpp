@@ -12,16 +12,6 @@
 namespace fd::cpu {
 namespace {
 
-template <class T>
-constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
-
-// The caller's memory is what the net would gather: nothing to convert or to move.
-template <class T>
-bool usable_as_is(const View& v, int64_t cols) {
-    return v.dtype == dtype_of<T> && v.cols == cols && (v.col_stride == int64_t(sizeof(T)) || cols == 1) &&
-           v.row_stride == cols * int64_t(sizeof(T)) && reinterpret_cast<uintptr_t>(v.data) % sizeof(T) == 0;
-}
-
 void fetch_row(const View& v, int64_t row) {
     const char *from = v.row(row), *end = from + v.cols * v.col_stride;
     if (end - from <= 16384)
@@ -29,25 +19,10 @@ void fetch_row(const View& v, int64_t row) {
 }
 
 int64_t label_at(const View& y, int64_t row) {
-    const char* p = y.row(row);
-    auto read = [p](auto zero) {
-        std::memcpy(&zero, p, sizeof(zero));
-        return int64_t(zero);
-    };
-    switch (y.dtype) {
-        case DType::boolean:
-        case DType::u8: return read(uint8_t(0));
-        case DType::i8: return read(int8_t(0));
-        case DType::i16: return read(int16_t(0));
-        case DType::u16: return read(uint16_t(0));
-        case DType::i32: return read(int32_t(0));
-        case DType::u32: return read(uint32_t(0));
-        case DType::i64: return read(int64_t(0));
-        case DType::u64: return read(uint64_t(0));
-        case DType::f32: return read(float(0));
-        case DType::f64: return read(double(0));
-    }
-    return 0;
+    return visit(y.dtype, [p = y.row(row)](auto label) {
+        std::memcpy(&label, p, sizeof(label));
+        return int64_t(label);
+    });
 }
 
 }  // namespace
@@ -59,33 +34,35 @@ Layerwise<T>::Layerwise(const Plan& plan, State<T>& state)
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
     if (plan.bf16) bf16_ = std::make_unique<Bf16Operands>(plan);
-    bool trains = false;
-    for (const Op& o : plan.ops) trains_up_to_.push_back(trains |= o.kernel >= 0 || o.slope >= 0);
+    make_walks();
     // a chunk's activations should stay in the caches
     chunk_rows_ = std::clamp<int64_t>(131072 / plan.widest, 64, 4096);
     penalty_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
     norm_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
-    if (plan.normalizes_input()) input_inverse_.reserve(plan.inputs);
+}
+
+template <class T>
+void Layerwise<T>::make_walks() {
+    walks_.clear();
+    for (Pass pass : {Pass::predict, Pass::evaluate, Pass::inference, Pass::probe, Pass::train})
+        walks_.emplace_back(plan_, training_, pass);
 }
 
 template <class T>
 void Layerwise<T>::configure(const Training* training) {
     training_ = training;
     const Training& t = *training;
-    const LossForm form(plan_, t);
-    fused_loss_ = form.fused, logits_ = form.logits, loss_kind_ = form.kind;
-    wants_probabilities_ = logits_ && !t.metrics.empty();
+    make_walks();
+    wants_probabilities_ = walk(Pass::train).form().logits && !t.metrics.empty();
     rule_ = t.rule();
-    fused_update_ = !t.whole_gradients();
+    fused_update_ = !t.whole_gradients() && !plan_.has_matrix_penalties();
     kfac_ = t.kfac() ? std::make_unique<Kfac<T>>(plan_, t) : nullptr;
-    for (const Op& o : plan_.ops) fused_update_ &= !(o.kind == OpKind::dense && o.matrix_penalty());
     std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
     capacity_ = 0;  // buffers for metrics may be missing
 }
 
 template <class T>
 void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
-    if (plan_.normalizes_input()) prepare_input();
     if (bf16_ && stale_) parallel(1, [&](const Worker& w) { refresh_bf16(w); });
     if (rows <= capacity_ && (backward_ready_ || !backward) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);
@@ -103,12 +80,11 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
-        if (o.kind != OpKind::normalization && o.kind != OpKind::residual_begin) out_[i].reserve(size);
+        if (walk(Pass::train)[i].computes) out_[i].reserve(size);
         if (o.kind == OpKind::batch_norm) mean_[i].reserve(o.out), inverse_[i].reserve(o.out);
         if (o.kind == OpKind::layer_norm) mean_[i].reserve(rows), inverse_[i].reserve(rows);
         if (!backward) continue;
-        if (o.kind == OpKind::dense && (probe || ops::activation_needs[int(o.activation)] == ops::Needs::input))
-            z_[i].reserve(size);
+        if (walk(probe ? Pass::probe : Pass::train)[i].keeps_pre_activation) z_[i].reserve(size);
         d_[size_t(i) + 1].reserve(size);
     }
     if (backward && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
@@ -119,17 +95,11 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
         row_loss_.reserve(rows);
         row_metric_.reserve(rows * int64_t(training_->metrics.size()));
         if (wants_probabilities_) probabilities_.reserve(rows * plan_.outputs);
-        if (fused_loss_ && op(last_).has_activity()) activity_.reserve(2 * rows * plan_.outputs);
+        if (walk(Pass::train).form().fused && op(last_).has_activity()) activity_.reserve(2 * rows * plan_.outputs);
         reserve_matrix_scratch(plan_, *training_, scratch_);  // penalties are part of every loss
     }
     capacity_ = rows;
     backward_ready_ = backward, probe_ready_ = probe;
-}
-
-template <class T>
-void Layerwise<T>::prepare_input() {
-    const double* variance = state_.input_statistics.get() + plan_.tensors[size_t(op(0).variance)].offset;
-    for (int64_t c = 0; c < plan_.inputs; ++c) input_inverse_[c] = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
 }
 
 template <class T>
@@ -138,13 +108,11 @@ Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows
     b.rows = rows;
     const bool direct = order.consecutive(), standardise = plan_.normalizes_input();
     const int64_t first = order(0);
-    const bool x_direct = direct && !standardise && usable_as_is<T>(data.x, plan_.inputs);
+    const bool x_direct = direct && !standardise && data.x.is_matrix_of<T>();
     const bool with_labels = training_ && training_->sparse(), with_targets = bool(data.y) && !with_labels;
     const bool y_is_x = with_targets && !standardise && data.y.same_as(data.x);  // an autoencoder: gathered once
-    const bool y_direct = with_targets && ((direct && usable_as_is<T>(data.y, plan_.outputs)) || y_is_x);
-    // mean is the first of the input statistics
-    const double* mean = standardise ? state_.input_statistics.get() : nullptr;
-    const double* inverse = standardise ? input_inverse_.get() : nullptr;
+    const bool y_direct = with_targets && ((direct && data.y.is_matrix_of<T>()) || y_is_x);
+    const double *mean = state_.input_statistics.mean(), *inverse = state_.input_statistics.inverse();
     const bool weights_copied = data.weights && !direct;
     if (!x_direct || (with_targets && !y_direct) || (data.y && with_labels) || weights_copied) {
         const Slices slices(rows, 4, 1);
@@ -175,25 +143,27 @@ Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows
 
 template <class T>
 const T* Layerwise<T>::output(int i, const T* x, Pass pass) const {
-    for (; i >= 0; --i) {
-        const OpKind kind = op(i).kind;
-        const bool passes_through = kind == OpKind::normalization || kind == OpKind::residual_begin ||
-                                    (kind == OpKind::dropout && pass != Pass::train);
-        if (!passes_through) return out_[size_t(i)].get();
-    }
-    return x;
+    return values(walk(pass).output_of(i), x);
 }
 
 template <class T>
 const T* Layerwise<T>::pre_activation(int i, const T* x) const {
-    if (op(i).kind == OpKind::activation) return output(i - 1, x, Pass::probe);
-    return (activation_of(i, Pass::probe) == ops::Activation::linear ? out_ : z_)[size_t(i)].get();
+    const OpWalk& o = walk(Pass::probe)[i];
+    if (op(i).kind == OpKind::activation) return values(o.input, x);
+    return (o.keeps_pre_activation ? z_ : out_)[size_t(i)].get();
+}
+
+template <class T>
+const T* Layerwise<T>::activation_operand(int i, const T* x, Pass pass) const {
+    const OpWalk& o = walk(pass)[i];
+    if (!o.derivative_at_input) return out_[size_t(i)].get();
+    return op(i).kind == OpKind::dense ? z_[size_t(i)].get() : values(o.input, x);
 }
 
 template <class T>
 const T* Layerwise<T>::probed_output(const Worker& w, int i, const Batch<T>& b, T* room) const {
     const T* a = output(i, b.x, Pass::probe);
-    if (!skips_activation(i, Pass::probe)) return a;
+    if (!walk(Pass::probe)[i].skips_activation) return a;
     const Slices cut(b.rows, 4, 1);
     w.each(cut.count, [&](int64_t s) {
         const int64_t first = cut.begin(s) * plan_.outputs;
@@ -206,7 +176,9 @@ const T* Layerwise<T>::probed_output(const Worker& w, int i, const Batch<T>& b, 
 template <class T>
 bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool update_statistics) {
     for (int i = 0; i <= last_; ++i) {
-        const T* x = output(i - 1, b.x, pass);
+        const OpWalk& step = walk(pass)[i];
+        if (!step.computes) continue;
+        const T* x = values(step.input, b.x);
         const Op& o = op(i);
         switch (o.kind) {
             case OpKind::dense: dense_forward(w, i, x, b.rows, pass); break;
@@ -214,12 +186,11 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
             case OpKind::batch_norm: batch_norm_forward(w, i, x, b.rows, pass, update_statistics); break;
             case OpKind::layer_norm: layer_norm_forward(w, i, x, b.rows); break;
             case OpKind::dropout: {
-                if (pass != Pass::train) continue;
-                const DropoutKey key{plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate};
+                const ops::DropoutMask mask(plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate);
                 const Slices rows(b.rows, 4, 1);
                 w.each(rows.count, [&](int64_t s) {
                     const int64_t first = rows.begin(s) * o.out;
-                    k_.dropout(key, x + first, out_[i].get() + first, uint64_t(first), rows.end(s) * o.out - first);
+                    k_.dropout(mask, x + first, out_[i].get() + first, uint64_t(first), rows.end(s) * o.out - first);
                 });
                 break;
             }
@@ -233,7 +204,7 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
                 break;
             }
             case OpKind::residual_end: {
-                const T* skip = output(o.partner, b.x, pass);
+                const T* skip = values(step.skip, b.x);
                 const Slices rows(b.rows, 4, 1);
                 w.each(rows.count, [&](int64_t s) {
                     const int64_t first = rows.begin(s) * o.out;
@@ -241,8 +212,8 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
                 });
                 break;
             }
-            case OpKind::normalization:  // done while gathering
-            case OpKind::residual_begin: continue;
+            case OpKind::normalization:
+            case OpKind::residual_begin: break;  // compute nothing
         }
         if (stops(w, i)) return false;
     }
@@ -252,11 +223,9 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
 template <class T>
 void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
     const Op& o = op(i);
-    const auto act = activation_of(i, pass);
-    const bool wants_z =
-        pass == Pass::probe ? act != ops::Activation::linear : ops::activation_needs[int(act)] == ops::Needs::input;
-    const bool keeps_z = pass >= Pass::inference && wants_z;
-    T *a = out_[i].get(), *z = keeps_z ? z_[i].get() : a;
+    const OpWalk& step = walk(pass)[i];
+    const auto act = step.activation;
+    T *a = out_[i].get(), *z = step.keeps_pre_activation ? z_[i].get() : a;
     const T *kernel = parameter(o.kernel), *bias = parameter(o.bias), *slope = parameter(o.slope);
     const auto elementwise = act == ops::Activation::softmax ? ops::Activation::linear : act;
     auto finish = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
@@ -307,7 +276,7 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
 template <class T>
 void Layerwise<T>::activation_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
     const Op& o = op(i);
-    const auto act = activation_of(i, pass);
+    const auto act = walk(pass)[i].activation;
     const Slices cut(rows, 4, 1);
     w.each(cut.count, [&](int64_t s) {
         const int64_t first = cut.begin(s) * o.out, n = cut.end(s) - cut.begin(s);
@@ -393,10 +362,11 @@ void Layerwise<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_
     const int64_t cols = plan_.outputs, first = r0 * cols, rows = r1 - r0;
     const T* outputs = output(last_, b.x, pass) + first;
     LossRows<T> l;
-    l.loss = loss_kind_;
+    const LossForm& form = walk(pass).form();
+    l.loss = form.kind;
     l.param = t.loss_param;
     l.label_smoothing = t.label_smoothing;
-    l.from_logits = logits_;
+    l.from_logits = form.logits;
     l.p = outputs;
     l.y = b.y ? b.y + first : nullptr;
     l.labels = b.labels ? b.labels + r0 : nullptr;
@@ -408,7 +378,7 @@ void Layerwise<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_
     l.cols = cols;
     k_.loss_rows(l);
 
-    if (top.has_activity() && fused_loss_) {  // the penalty is on the activation that the fused loss skipped
+    if (top.has_activity() && form.fused) {  // the penalty is on the activation that the fused loss skipped
         T *a = activity_.get() + 2 * first, *grad = a + rows * cols;
         probabilities_of(outputs, a, rows);
         if (l.d) {
@@ -418,7 +388,7 @@ void Layerwise<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_
             else k_.activation_backward(ops::Activation::sigmoid, T(0), nullptr, a, grad, cols, rows, cols);
             k_.add(l.d, grad, l.d, rows * cols);
         }
-    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !fused_loss_) {
+    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !form.fused) {
         if (top.has_activity())
             k_.penalty(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
         k_.softmax_backward(outputs, l.d, rows, cols);  // mixes columns, so it is not left to dense_finish
@@ -446,7 +416,7 @@ double Layerwise<T>::batch_loss(const Batch<T>& b, Pass pass) const {
         const Op& o = op(i);
         if (o.kind != OpKind::dense || !o.has_activity()) continue;
         const int64_t n = b.rows * o.out;
-        if (i == last_ && fused_loss_) {  // stored slice by slice, beside its gradient
+        if (walk(pass)[i].skips_activation) {  // stored slice by slice, beside its gradient
             const Slices cut(b.rows, 4, 1);
             for (int s = 0; s < cut.count; ++s)
                 loss += k_.penalty(activity_.get() + 2 * cut.begin(s) * o.out, nullptr, o.activity_l1, o.activity_l2,

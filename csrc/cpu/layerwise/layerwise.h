@@ -8,6 +8,8 @@
 #include "core/backend.h"
 #include "core/parallel.h"
 #include "core/trainer.h"
+#include "core/walk.h"
+#include "cpu/input_statistics.h"
 #include "cpu/layerwise/bf16_operands.h"
 #include "cpu/layerwise/matrix.h"
 #include "cpu/memory.h"
@@ -18,8 +20,13 @@ namespace fd::cpu {
 
 template <class T>
 struct State {  // what a net is made of and what training has made of it
+    explicit State(const Plan& plan) : input_statistics(plan) {
+        parameters.reserve(plan.parameters);
+        gradients.reserve(plan.parameters);
+        statistics.reserve(plan.statistics);
+    }
     Buffer<T> parameters, statistics, gradients;
-    Buffer<double> input_statistics;
+    InputStatistics input_statistics;
     std::vector<Buffer<T>> slots;
     int64_t step = 0;
 };
@@ -57,9 +64,6 @@ struct Tiles {
 };
 
 template <class T>
-class Curvature;
-
-template <class T>
 class Layerwise {
 public:
     Layerwise(const Plan& plan, State<T>& state);
@@ -85,8 +89,11 @@ public:
     double penalty_sum() const;                         // by one worker
     // By one worker, after loss(): metrics are added to `totals`; returns the batch's loss without parameter penalties.
     double add_to_totals(const Batch<T>&, Pass, double* totals);
-    double batch_loss(const Batch<T>&, Pass) const;   // the same without metrics
+    double batch_loss(const Batch<T>&, Pass) const;  // the same without metrics
+    const Walk& walk(Pass pass) const { return walks_[size_t(pass)]; }
     const T* output(int op, const T* x, Pass) const;  // of the op, in the pass just made; op -1: the input
+    // What the derivative of the op's activation is computed from: its output or its input.
+    const T* activation_operand(int op, const T* x, Pass) const;
     // After Pass::probe: what the activation of the op got, and what it gave; `room` is for the outputs if the loss is fused.
     const T* pre_activation(int op, const T* x) const;
     const T* probed_output(const Worker&, int op, const Batch<T>&, T* room) const;
@@ -97,13 +104,10 @@ public:
     }
     // Of the op's output; of the pre-activation of a dense op once backward() has been through it.
     T* gradient_at(int op) const { return d(op); }
-    void prepare_input();  // by one worker, after the statistics were set
     void weights_changed() { stale_ = true; }
     Kfac<T>* kfac() const { return kfac_.get(); }  // or none
 
 private:
-    template <class>
-    friend class Curvature;
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
     T* parameter(int tensor) const { return at(state_.parameters, tensor); }
     T* gradient(int tensor) const { return at(state_.gradients, tensor); }
@@ -112,11 +116,6 @@ private:
         return tensor < 0 ? nullptr : flat.get() + plan_.tensors[size_t(tensor)].offset;
     }
     T* d(int i) const { return d_[size_t(i + 1)].get(); }  // gradient of op i's output
-    bool skips_activation(int i, Pass pass) const { return pass != Pass::predict && fused_loss_ && i == last_; }
-    ops::Activation activation_of(int i, Pass pass) const {
-        return skips_activation(i, pass) ? ops::Activation::linear : op(i).activation;
-    }
-    const T* stored(int i, const T* x, Pass pass) const;  // what the derivative of op i's activation needs
     double* parts(int tensor) const { return penalty_parts_.get() + tensor * parts_per_tensor; }
 
     // Whether a product of ours beats BLAS: its panels (columns of them) are well filled, packing is paid back by many
@@ -133,11 +132,13 @@ private:
         return i >= 0 && i < last_ && op(i).kind == OpKind::dense && op(i + 1).kind == OpKind::dense &&
                packs_forward(i, rows) && packs_forward(i + 1, rows);
     }
-    bool passes_on(int i) const { return i > 0 && trains_up_to_[size_t(i - 1)]; }
+    bool passes_gradient(int i) const { return walk(Pass::train)[i].passes_gradient; }  // as in any pass
     bool packs_rows_backward(int i, int64_t rows) const {
-        return passes_on(i) && worth_packing(rows, op(i).in, op(i).out);
+        return passes_gradient(i) && worth_packing(rows, op(i).in, op(i).out);
     }
+    const T* values(int op, const T* x) const { return op < 0 ? x : out_[size_t(op)].get(); }  // of an op that computes
     bool packs_columns_backward(int i, int64_t rows) const { return worth_packing(op(i).out, op(i).in, rows); }
+    void make_walks();
     void pack_rows(int i, const T* a, int64_t rows, int64_t cols, int64_t p0, int64_t p1, int64_t c0, int64_t c1);
     void pack_columns(int i, const T* a, int64_t rows, int64_t cols, int64_t c0, int64_t c1);
     void pair_inputs(int i, const T* x, int64_t rows, int64_t s, int64_t runs);
@@ -181,17 +182,15 @@ private:
     const Kernels<T>& k_;
     const Training* training_ = nullptr;
     int last_ = 0;
-    bool fused_loss_ = false, logits_ = false, wants_probabilities_ = false, fused_update_ = false;
-    ops::Loss loss_kind_ = ops::Loss::mse;
+    std::vector<Walk> walks_;  // one a Pass
+    bool wants_probabilities_ = false, fused_update_ = false;
     ops::Rule rule_ = ops::Rule::sgd;
     ops::Step<double> step_;
     double learning_rate_ = 0;
     int64_t capacity_ = 0, chunk_rows_ = 0;
     bool backward_ready_ = false, probe_ready_ = false;
     std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
-    std::vector<bool> trains_up_to_;                       // per op: it or one below it has parameters
     Buffer<T> x_, y_, probabilities_, activity_;
-    Buffer<double> input_inverse_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_, row_loss_, row_metric_, penalty_parts_, norm_parts_;
     std::unique_ptr<Bf16Operands> bf16_;          // or none: products are in T

@@ -217,16 +217,12 @@ void lane_layer_norm_backward(const LaneBlock<T>& b, const LaneOp& op, const T* 
 template <class T>
 void lane_dropout(const LaneBlock<T>& b, const LaneOp& op, const T* x) {
     T *out = b.work + op.to * W<T>, *mask = b.work + op.kept * W<T>;
-    const uint32_t below = uint32_t(op.rate * 4294967296.0), tail = op.number | (uint32_t(b.step >> 32) << 16);
-    const T scale = T(1 / (1 - op.rate));
-    const uint64_t first = uint64_t(b.first * op.out), n = uint64_t(b.rows * op.out);
-    for (int k = 0; k < W<T>; ++k)
-        for (uint64_t i = 0; i < n;) {
-            const uint64_t e = first + i;
-            const ops::Words words =
-                ops::philox(uint32_t(e >> 2), uint32_t(b.step), tail, ops::stream_dropout, b.seeds[k]);
-            for (uint64_t word = e & 3; word < 4 && i < n; ++word, ++i)
-                mask[i * W<T> + uint64_t(k)] = words.w[word] >= below ? scale : T(0);
-        }
+    const uint64_t n = uint64_t(b.rows * op.out);
+    for (int k = 0; k < W<T>; ++k) {
+        const ops::DropoutMask own(b.seeds[k], b.step, op.number, op.rate);
+        const T scale = T(own.scale);
+        own.each(uint64_t(b.first * op.out), n,
+                 [=](uint64_t i, bool kept) { mask[i * W<T> + uint64_t(k)] = kept ? scale : T(0); });
+    }
     for (uint64_t i = 0; i < n; ++i) store(out + i * W<T>, load(x + i * W<T>) * load(mask + i * W<T>));
 }

@@ -26,10 +26,10 @@ LaneLayout::LaneLayout(const Plan& plan) : offset(plan.tensors.size(), -1) {
     }
 }
 
-LaneProgram::LaneProgram(const Plan& plan, LaneMode mode, bool fused, int64_t rows) {
+LaneProgram::LaneProgram(const Plan& plan, const Training* training, Pass pass, int64_t rows) {
     const LaneLayout layout(plan);
-    const int last = int(plan.ops.size()) - 1;
-    const bool train = mode == LaneMode::train;
+    const Walk walk(plan, training, pass);
+    const bool train = pass == Pass::train;
     auto at = [&](int tensor) { return tensor < 0 ? -1 : layout.offset[size_t(tensor)]; };
     auto take = [&](int64_t packs) {
         const int64_t start = work;
@@ -37,25 +37,15 @@ LaneProgram::LaneProgram(const Plan& plan, LaneMode mode, bool fused, int64_t ro
         return start;
     };
     std::vector<int64_t> value(plan.ops.size(), -1), gradient(plan.ops.size(), -1);
-    auto passes = [&](const Op& o) {
-        return o.kind == OpKind::normalization || o.kind == OpKind::residual_begin ||
-               (o.kind == OpKind::dropout && !train);
-    };
-    auto source = [&](int i) -> int64_t {  // the values that op i + 1 reads
-        for (; i >= 0; --i)
-            if (!passes(plan.ops[size_t(i)])) return value[size_t(i)];
-        return -1;
-    };
-    bool trains = false;
+    auto values_of = [&](int i) { return i < 0 ? -1 : value[size_t(i)]; };
     int readers = 0;
-    for (int i = 0; i <= last; ++i) {
+    for (int i = 0; i <= walk.last(); ++i) {
         const Op& o = plan.ops[size_t(i)];
-        trains |= o.kernel >= 0 || o.slope >= 0;
-        if (train && trains) gradient[size_t(i)] = take(rows * o.out);
+        const OpWalk& step = walk[i];
+        if (train && step.wants_gradient) gradient[size_t(i)] = take(rows * o.out);
         LaneOp lane{};
         lane.kind = o.kind;
-        lane.activation = o.activation;
-        if (fused && i == last && mode != LaneMode::predict) lane.activation = ops::Activation::linear;
+        lane.activation = step.activation;
         lane.alpha = o.alpha, lane.rate = o.rate, lane.epsilon = o.epsilon, lane.momentum = o.momentum;
         lane.activity_l1 = o.activity_l1, lane.activity_l2 = o.activity_l2;
         lane.in = o.in, lane.out = o.out;
@@ -63,30 +53,29 @@ LaneProgram::LaneProgram(const Plan& plan, LaneMode mode, bool fused, int64_t ro
         lane.mean = o.kind == OpKind::normalization ? -1 : at(o.mean);
         lane.variance = o.kind == OpKind::normalization ? -1 : at(o.variance);
         lane.scale = at(o.scale), lane.offset = at(o.offset);
-        lane.from = source(i - 1);
+        lane.from = values_of(step.input);
         lane.kept = lane.cache = lane.skip = lane.to = -1;
         lane.d_to = gradient[size_t(i)];
         lane.d_from = i > 0 ? gradient[size_t(i - 1)] : -1;
         lane.d_other = -1;
         lane.number = uint32_t(i);
-        if (!passes(o)) lane.to = value[size_t(i)] = take(rows * o.out);
-        lane.by_input = ops::activation_needs[int(lane.activation)] == ops::Needs::input;
-        if (train && ((o.kind == OpKind::dense && lane.by_input) || o.kind == OpKind::dropout))
-            lane.kept = take(rows * o.out);
+        if (step.computes) lane.to = value[size_t(i)] = take(rows * o.out);
+        lane.by_input = step.derivative_at_input;
+        if (train && (step.keeps_pre_activation || step.keeps_mask)) lane.kept = take(rows * o.out);
         if (o.kind == OpKind::batch_norm) lane.cache = take(2 * o.out);
         if (o.kind == OpKind::layer_norm) lane.cache = take(2 * rows);
-        if (o.kind == OpKind::residual_end) lane.skip = source(o.partner);
-        if (lane.from < 0 && !passes(o)) {
+        if (o.kind == OpKind::residual_end) lane.skip = values_of(step.skip);
+        if (lane.from < 0 && step.computes) {
             ++readers;
             may_share_input &= o.kind == OpKind::dense;
         }
         if (o.kind == OpKind::residual_end && lane.skip < 0) may_share_input = false;
-        if (!passes(o) || (train && o.kind == OpKind::residual_begin)) ops.push_back(lane);
+        if (step.computes || (train && o.kind == OpKind::residual_begin)) ops.push_back(lane);
     }
     for (LaneOp& lane : ops)
         if (lane.kind == OpKind::residual_begin) lane.d_other = gradient[size_t(plan.ops[lane.number].partner)];
-    output = source(last);
-    d_output = gradient[size_t(last)];
+    output = values_of(walk.output());
+    d_output = gradient[size_t(walk.last())];
     may_share_input &= readers == 1 && output >= 0;
 }
 
@@ -97,7 +86,7 @@ namespace fd {
 std::string why_not_lanes(const Plan& plan, const Training& training, DType dtype, int64_t rows) {
     const bool fused = LossForm(plan, training).fused;
     if (training.muon()) return "Muon works on whole matrices";
-    if (training.full_batch()) return "a full-batch solver goes its own way with each net";
+    if (training.full_batch()) return "full-batch optimizers choose a different step for each member";
     if (training.kfac()) return "KFAC works on whole matrices";
     if (fused && plan.ops.back().has_activity()) return "there is a penalty on the probabilities of a fused loss";
     const int64_t width = dtype == DType::f32 ? cpu::isa().lanes_f32->width : cpu::isa().lanes_f64->width;
@@ -106,7 +95,7 @@ std::string why_not_lanes(const Plan& plan, const Training& training, DType dtyp
     int64_t work = 0;
     for (const Op& o : plan.ops)
         if (o.kind == OpKind::batch_norm)
-            work = cpu::LaneProgram(plan, cpu::LaneMode::train, fused, rows).work;  // the whole batch at once
+            work = cpu::LaneProgram(plan, &training, Pass::train, rows).work;  // the whole batch at once
     const int64_t bytes = (layout.parameters * 2 + work) * width * item;
     if (bytes > cpu::most_lane_bytes) return "the weights of a group of nets would outgrow the caches";
     return "";

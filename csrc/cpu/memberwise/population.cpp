@@ -9,6 +9,7 @@
 #include "core/population.h"
 #include "cpu/memberwise/rows.h"
 #include "cpu/simd/kernels.h"
+#include "cpu/slots.h"
 #include "ops/rng.h"
 
 namespace fd::cpu {
@@ -20,7 +21,7 @@ public:
     Population(int64_t inputs, std::vector<uint64_t> seeds, const double* penalties, std::vector<Op> ops)
         : plan_(inputs, 0, std::move(ops)), layout_(plan_), lanes_(lanes_of<T>(isa())), kernels_(kernels_of<T>(isa())),
           starts_(int64_t(seeds.size())), width_(lanes_.width), groups_((starts_ + width_ - 1) / width_),
-          seeds_(std::move(seeds)) {
+          seeds_(std::move(seeds)), input_(plan_) {
         if (starts_ < 1) throw InvalidArgument("a population needs at least one start");
         penalties_.reserve(groups_ * width_);
         for (int64_t i = 0; i < groups_ * width_; ++i) {
@@ -30,24 +31,20 @@ public:
         }
         parameters_.reserve(groups_ * layout_.parameters * width_);
         statistics_.reserve(groups_ * layout_.statistics * width_);
-        input_.reserve(plan_.input_statistics);
     }
 
     const Plan& plan() const override { return plan_; }
-    DType dtype() const override { return sizeof(T) == 4 ? DType::f32 : DType::f64; }
+    DType dtype() const override { return dtype_of<T>; }
     int64_t starts() const override { return starts_; }
     const Training* training() const override { return configured_ ? &training_ : nullptr; }
-    int slots() const override { return configured_ ? ops::rule_slots[int(training_.rule())] : 0; }
+    int slots() const override { return int(slots_.size()); }
 
     void configure(const Training& training) override {
         training_ = training;
         configured_ = true;
-        fused_ = LossForm(plan_, training).fused;
+        form_ = LossForm(plan_, training);
         step_ = 0;
-        slots_ = std::vector<Buffer<T>>(size_t(slots()));
-        for (Buffer<T>& slot : slots_) slot.reserve(groups_ * layout_.parameters * width_);
-        if (training.rule() == ops::Rule::adagrad)
-            std::fill_n(slots_[0].get(), slots_[0].size(), T(training.hyper.initial_accumulator_value));
+        slots_ = first_slots<T>(training, groups_ * layout_.parameters * width_);
     }
 
     void read_tensor(int tensor, void* out) const override {
@@ -64,6 +61,7 @@ public:
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (t.float64) {
             std::copy_n(static_cast<const double*>(in), t.size(), input_.get() + t.offset);
+            input_.changed();
             return;
         }
         each_number(tensor, trainable(tensor) ? parameters_ : statistics_, static_cast<T*>(const_cast<void*>(in)),
@@ -94,12 +92,9 @@ public:
         require_training(r.train);
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch;
         const HeldRows<T> data = rows_of(r.train);
-        // In a full batch the order only changes the order of sums, unless dropout goes by the position of a row.
-        bool dropout = false;
-        for (const Op& o : plan_.ops) dropout |= o.kind == OpKind::dropout;
-        const bool shuffled = r.shuffle && (batch < n || dropout), ordered = shuffled && !r.one_order;
-        const int64_t block = block_rows(LaneMode::train, batch);
-        const LaneProgram program(plan_, LaneMode::train, fused_, block);
+        const bool shuffled = r.shuffle && plan_.order_matters(batch, n), ordered = shuffled && !r.one_order;
+        const int64_t block = block_rows(Pass::train, batch);
+        const LaneProgram program(plan_, training(), Pass::train, block);
         const bool shared = !ordered && program.may_share_input;
         std::vector<ops::Step<double>> steps;
         for (int64_t s = 0; s < r.epochs * batches; ++s)
@@ -149,7 +144,7 @@ public:
         require_training(data);
         const HeldRows<T> rows = rows_of(data);
         const int64_t n = data.rows();
-        each_group(LaneMode::evaluate, n, threads, poll, weights ? n : 0,
+        each_group(Pass::evaluate, n, threads, poll, weights ? n : 0,
                    [&](int64_t g, LaneBlock<T>& b, LaneScratch<T>& s, auto&& blocks) {
                        double sums[LaneOrder::most] = {}, penalties[LaneOrder::most] = {};
                        if (weights) spread_weights(weights, n, g, s.start_weights.get());
@@ -177,7 +172,7 @@ public:
         if (x.rows == 0) return;
         const HeldRows<T> rows = rows_of(data);
         T* to = static_cast<T*>(out);
-        each_group(LaneMode::predict, x.rows, threads, poll, 0,
+        each_group(Pass::predict, x.rows, threads, poll, 0,
                    [&](int64_t g, LaneBlock<T>& b, LaneScratch<T>& s, auto&& blocks) {
                        return blocks([&](int64_t first) {
                            set_input(b, s, rows, first, nullptr);
@@ -191,9 +186,7 @@ public:
     }
 
 private:
-    HeldRows<T> rows_of(const Dataset& data) const {
-        return HeldRows<T>(data, plan_, input_.get(), kernels_, dtype(), width_);
-    }
+    HeldRows<T> rows_of(const Dataset& data) const { return HeldRows<T>(data, input_, kernels_, width_); }
     bool trainable(int tensor) const { return plan_.tensors[size_t(tensor)].trainable; }
     int64_t place(int tensor, int64_t element, int64_t start) const {
         const int64_t size = trainable(tensor) ? layout_.parameters : layout_.statistics;
@@ -229,10 +222,10 @@ private:
 
     // Rows that go through the net together: few enough for the first-level cache, enough to be worth the loops around
     // them; all of a batch where statistics of the batch are needed.
-    int64_t block_rows(LaneMode mode, int64_t rows) const {
+    int64_t block_rows(Pass pass, int64_t rows) const {
         for (const Op& o : plan_.ops)
-            if (o.kind == OpKind::batch_norm && mode == LaneMode::train) return rows;
-        const int64_t bytes = LaneProgram(plan_, mode, fused_, 1).work * width_ * int64_t(sizeof(T));
+            if (o.kind == OpKind::batch_norm && pass == Pass::train) return rows;
+        const int64_t bytes = LaneProgram(plan_, training(), pass, 1).work * width_ * int64_t(sizeof(T));
         const int64_t fitting = std::clamp<int64_t>(24576 / std::max<int64_t>(bytes, 1), 16, 64) / 4 * 4;
         return std::min(rows, fitting);
     }
@@ -266,11 +259,10 @@ private:
         b.outputs = plan_.outputs;
         b.x_shared = program.may_share_input;
         if (configured_) {
-            b.loss = training_.loss;
-            if (training_.binary() && (fused_ || training_.from_logits)) b.loss = ops::Loss::binary_crossentropy_logits;
+            b.loss = form_.kind;
             b.param = training_.loss_param;
             b.smoothing = training_.label_smoothing;
-            b.logits = fused_ || training_.from_logits;
+            b.logits = form_.logits;
             b.sparse = training_.sparse();
         }
         b.output = program.output;
@@ -393,9 +385,9 @@ private:
     // A forward-only pass: body(group, block, scratch, blocks) for each group, where blocks(use) calls use(first row) for
     // each block of rows and is false if the poll said stop.
     template <class F>
-    void each_group(LaneMode mode, int64_t n, int threads, const Poll& poll, int64_t own_weights, F&& body) {
-        const int64_t block = block_rows(mode, n);
-        const LaneProgram program(plan_, mode, fused_, block);
+    void each_group(Pass pass, int64_t n, int threads, const Poll& poll, int64_t own_weights, F&& body) {
+        const int64_t block = block_rows(pass, n);
+        const LaneProgram program(plan_, training(), pass, block);
         threads = int(std::max<int64_t>(1, std::min<int64_t>({threads, 64, groups_})));
         std::vector<LaneScratch<T>> scratch(static_cast<size_t>(threads));
         for (LaneScratch<T>& s : scratch) {
@@ -430,10 +422,11 @@ private:
     int64_t starts_, width_, groups_, step_ = 0;
     std::vector<uint64_t> seeds_;  // one a lane
     Buffer<T> parameters_, statistics_, penalties_, kept_[2];
-    Buffer<double> input_;
+    InputStatistics input_;
     std::vector<Buffer<T>> slots_;
     Training training_;
-    bool configured_ = false, fused_ = false;
+    LossForm form_;
+    bool configured_ = false;
 };
 
 }  // namespace

@@ -10,7 +10,7 @@
 #include <thread>
 #include <vector>
 
-#include "core/plan.h"
+#include "core/walk.h"
 #include "cpu/memberwise/lanes.h"
 #include "cpu/memory.h"
 
@@ -20,11 +20,9 @@ namespace fd::cpu {
 // time is faster: see docs/design/population.md.
 inline constexpr int64_t most_lane_bytes = int64_t(384) << 10;
 
-enum class LaneMode { train, evaluate, predict };
-
 // A program laid out for the lanes, for blocks of `rows` rows. Parameters lie densely: offsets count packs.
 struct LaneProgram {
-    LaneProgram(const Plan&, LaneMode, bool fused, int64_t rows);
+    LaneProgram(const Plan&, const Training*, Pass, int64_t rows);  // for train, evaluate or predict
     std::vector<LaneOp> ops;
     int64_t work = 0;                    // packs
     int64_t output = -1, d_output = -1;  // of the last op

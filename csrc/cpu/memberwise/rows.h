@@ -1,11 +1,9 @@
 // The rows that a population is trained on, as its kernels read them.
 #pragma once
 #include <algorithm>
-#include <cmath>
-#include <vector>
 
 #include "core/backend.h"
-#include "core/plan.h"
+#include "cpu/input_statistics.h"
 #include "cpu/memory.h"
 #include "cpu/simd/kernels.h"
 #include "ops/rng.h"
@@ -23,18 +21,11 @@ struct RowPointers {
 template <class T>
 struct HeldRows : RowPointers<T> {
     Buffer<T> held[3];
-    HeldRows(const Dataset& d, const Plan& plan, const double* input, const Kernels<T>& kernels, DType dtype,
-             int64_t width) {
-        std::vector<double> inverse(size_t(plan.normalizes_input() ? plan.inputs : 0));
-        const double* mean = plan.normalizes_input() ? input : nullptr;
-        if (mean) {
-            const double* variance = mean + plan.tensors[size_t(plan.ops[0].variance)].offset;
-            for (size_t c = 0; c < inverse.size(); ++c) inverse[c] = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
-        }
-        this->x = numbers(d.x, mean, inverse.data(), kernels, dtype, held[0]);
+    HeldRows(const Dataset& d, const InputStatistics& input, const Kernels<T>& kernels, int64_t width) {
+        this->x = numbers(d.x, input.mean(), input.inverse(), kernels, held[0]);
         this->targets = d.y ? d.y.cols : 0;
         this->small = d.rows() * std::max({d.x.cols, this->targets, width}) < int64_t(1) << 31;
-        if (d.y) this->y = numbers(d.y, nullptr, nullptr, kernels, dtype, held[1]);
+        if (d.y) this->y = numbers(d.y, nullptr, nullptr, kernels, held[1]);
         if (d.weights) {
             held[2].reserve(d.rows());
             for (int64_t r = 0; r < d.rows(); ++r) held[2][r] = T(d.weights[r]);
@@ -44,11 +35,8 @@ struct HeldRows : RowPointers<T> {
 
 private:
     static const T* numbers(const View& v, const double* mean, const double* inverse, const Kernels<T>& kernels,
-                            DType dtype, Buffer<T>& held) {
-        const int64_t item = int64_t(sizeof(T));
-        if (!mean && v.dtype == dtype && v.row_stride == v.cols * item && (v.col_stride == item || v.cols == 1) &&
-            reinterpret_cast<uintptr_t>(v.data) % sizeof(T) == 0)
-            return reinterpret_cast<const T*>(v.data);
+                            Buffer<T>& held) {
+        if (!mean && v.is_matrix_of<T>()) return reinterpret_cast<const T*>(v.data);
         held.reserve(v.rows * v.cols);
         for (int64_t r = 0; r < v.rows; ++r) kernels.gather_row(v, r, mean, inverse, held.get() + r * v.cols);
         return held.get();

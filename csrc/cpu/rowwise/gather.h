@@ -1,14 +1,5 @@
 // Rows of the caller's data into panels. Part of rowwise_kernels.cpp.
 
-template <class T>
-inline constexpr DType dtype_of = sizeof(T) == 4 ? DType::f32 : DType::f64;
-
-template <class T>
-FD_HD bool rows_usable(const View& v) {
-    return v.dtype == dtype_of<T> && (v.col_stride == int64_t(sizeof(T)) || v.cols == 1) &&
-           v.row_stride % int64_t(sizeof(T)) == 0 && reinterpret_cast<uintptr_t>(v.data) % sizeof(T) == 0;
-}
-
 // n rows of cols numbers, row r at from(r), as one panel; lanes without a row are 0.
 template <int V, class T, class From>
 FD_HD void panel_of_rows(int n, int64_t cols, T* panel, From&& from) {
@@ -59,7 +50,7 @@ FD_HD void panel_of_rows(int n, int64_t cols, T* panel, From&& from) {
 template <int V, class T>
 void gather_panel(const View& v, const int64_t* order, int n, const double* mean, const double* inverse, T* staging,
                   T* panel) {
-    if (!mean && rows_usable<T>(v)) {
+    if (!mean && v.has_rows_of<T>()) {
         const T* data = reinterpret_cast<const T*>(v.data);
         const int64_t ld = v.row_stride / int64_t(sizeof(T));
         return panel_of_rows<V>(n, v.cols, panel, [=](int r) { return data + order[r] * ld; });
@@ -68,28 +59,13 @@ void gather_panel(const View& v, const int64_t* order, int n, const double* mean
     panel_of_rows<V>(n, v.cols, panel, [=](int r) { return staging + r * v.cols; });
 }
 
-template <class S>
-FD_HD void gather_labels_of(const View& v, const int64_t* order, int64_t n, int32_t* out) {
-    for (int64_t r = 0; r < n; ++r) {
-        S value;
-        __builtin_memcpy(&value, v.row(order[r]), sizeof(S));
-        out[r] = int32_t(value);
-    }
-}
 static void gather_labels(const View& v, const int64_t* order, int64_t n, int32_t* out) {
-    switch (v.dtype) {
-        case DType::boolean:
-        case DType::u8: return gather_labels_of<uint8_t>(v, order, n, out);
-        case DType::i8: return gather_labels_of<int8_t>(v, order, n, out);
-        case DType::i16: return gather_labels_of<int16_t>(v, order, n, out);
-        case DType::u16: return gather_labels_of<uint16_t>(v, order, n, out);
-        case DType::i32: return gather_labels_of<int32_t>(v, order, n, out);
-        case DType::u32: return gather_labels_of<uint32_t>(v, order, n, out);
-        case DType::i64: return gather_labels_of<int64_t>(v, order, n, out);
-        case DType::u64: return gather_labels_of<uint64_t>(v, order, n, out);
-        case DType::f32: return gather_labels_of<float>(v, order, n, out);
-        case DType::f64: return gather_labels_of<double>(v, order, n, out);
-    }
+    visit(v.dtype, [&](auto value) __attribute__((always_inline)) {
+        for (int64_t r = 0; r < n; ++r) {
+            __builtin_memcpy(&value, v.row(order[r]), sizeof(value));
+            out[r] = int32_t(value);
+        }
+    });
 }
 
 // The keyed bijection of ops::Shuffle on as many positions at once as a vector has 32-bit lanes, twice.

@@ -88,19 +88,15 @@ void rescale(const RowwiseOp<T>& o, const T* x, const T* offset, T* out, int64_t
 template <int V, class T>
 void dropout_panel(const RowwiseOp<T>& o, const T* x, T* out, int64_t row, int rows) {
     constexpr int P = V * Pack<T>::width;
-    const DropoutKey& key = o.dropout;
-    const uint32_t below = uint32_t(key.rate * 4294967296.0);
-    const T scale = T(1 / (1 - key.rate));
-    const uint32_t tail = key.op | (uint32_t(key.step >> 32) << 16);
+    const T scale = T(o.dropout.scale);
+    const uint64_t n = uint64_t(o.out);
     for (int r = 0; r < P; ++r) {
-        uint64_t e = uint64_t(row + r) * uint64_t(o.out);
-        for (int64_t c = 0; c < o.out;) {
-            ops::Words words{};
-            if (r < rows)
-                words = ops::philox(uint32_t(e >> 2), uint32_t(key.step), tail, ops::stream_dropout, key.seed);
-            for (int lane = int(e & 3); lane < 4 && c < o.out; ++lane, ++c, ++e)
-                out[c * P + r] = words.w[lane] >= below ? x[c * P + r] * scale : T(0);
-        }
+        if (r < rows)
+            o.dropout.each(uint64_t(row + r) * n, n, [=](uint64_t c, bool kept) {
+                out[c * P + uint64_t(r)] = kept ? x[c * P + uint64_t(r)] * scale : T(0);
+            });
+        else
+            for (uint64_t c = 0; c < n; ++c) out[c * P + uint64_t(r)] = T(0);
     }
 }
 
@@ -184,16 +180,16 @@ struct Run {
     FD_HD void backward(int i, int64_t p0, int64_t n) const {
         const RowwiseOp<T>& o = job.ops[i];
         T* d = o.d + p0 * o.out * P;
-        T* below = o.passes_on ? job.ops[i - 1].d + p0 * o.in * P : nullptr;
+        T* below = o.passes_gradient ? job.ops[i - 1].d + p0 * o.in * P : nullptr;
         const bool accumulate = job.accumulate || p0;
         if (o.kind == OpKind::dense) {
-            activate_backward<V>(o, (o.keeps_input ? o.z : o.a) + p0 * o.out * P, d, n, accumulate);
+            activate_backward<V>(o, (o.derivative_at_input ? o.z : o.a) + p0 * o.out * P, d, n, accumulate);
             if (o.by_row)
                 for (int64_t p = 0; p < n; ++p)
                     rows_of_panel<V>(d + p * o.out * P, o.out, o.by_row + (p0 + p) * P * o.ld, o.ld);
             if (below) in_tiles<BackwardTile, V>(o.in, sizes, o, static_cast<const T*>(d), below, n);
         } else if (o.kind == OpKind::activation) {
-            activate_backward<V>(o, o.keeps_input ? input_of(i, p0) : o.a + p0 * o.out * P, d, n, accumulate);
+            activate_backward<V>(o, o.derivative_at_input ? input_of(i, p0) : o.a + p0 * o.out * P, d, n, accumulate);
             if (below)
                 for (int64_t at = 0; at < n * o.out * P; at += W) store(below + at, load(d + at));
         } else if (o.kind == OpKind::rescaling) {
@@ -258,10 +254,10 @@ struct Run {
             if (job.outputs)
                 for (int64_t k = p; k < p + n; ++k) show_all(k);
             if (job.train)
-                for (int i = job.count - 1; i >= job.lowest; --i) backward(i, p, n);
+                for (int i = job.count - 1; i >= job.first_gradient; --i) backward(i, p, n);
         }
         if (job.train)
-            for (int i = job.count - 1; i >= job.lowest; --i) gradient(i);
+            for (int i = job.count - 1; i >= job.first_gradient; --i) gradient(i);
         return total;
     }
 };

@@ -17,7 +17,7 @@ struct RowwiseOp {  // one op of the net, with the scratch of whoever runs it; p
     OpKind kind = OpKind::dense;
     int64_t in = 0, out = 0;
     ops::Activation activation = ops::Activation::linear;
-    bool keeps_input = false;  // the derivative needs the pre-activation: it is kept in z
+    bool derivative_at_input = false;  // of the activation; a dense op then keeps its pre-activation in z
     T alpha = 0;
     const T *kernel = nullptr, *bias = nullptr, *slope = nullptr;
     const T *scale = nullptr, *offset = nullptr;  // of a rescaling
@@ -26,8 +26,8 @@ struct RowwiseOp {  // one op of the net, with the scratch of whoever runs it; p
     T* d = nullptr;                // (out, panel): the gradient of the output, then of the pre-activation
     T* by_row = nullptr;  // (rows, ld): d with units in lanes, for the kernel's gradient; null: summed in lanes
     int64_t ld = 0;
-    bool passes_on = false;  // an op below has parameters
-    DropoutKey dropout{};
+    bool passes_gradient = false;  // an op before it has parameters
+    ops::DropoutMask dropout{};
 };
 
 template <class T>
@@ -51,7 +51,7 @@ struct RowwiseJob {  // one chunk: rows that are taken through the net together
     bool gathered = false;                 // input, targets, labels and weights are as an earlier call has left them
     const double *mean = nullptr, *inverse = nullptr;  // standardises x, or none
     RowwiseOp<T>* ops = nullptr;
-    int count = 0, lowest = 0;  // lowest: the first op with parameters; backward ends there
+    int count = 0, first_gradient = 0;  // the first op with parameters: backward ends there
     RowwiseLoss<T> loss;
     bool train = false;       // dropout and gradients
     bool accumulate = false;  // gradients are added to those of the chunk before

@@ -20,7 +20,7 @@ bool summed_in_lanes(int64_t units, int lanes) { return units * 4 <= lanes; }
 template <class T>
 Rowwise<T>::Rowwise(const Plan& plan, State<T>& state, Layerwise<T>& wide)
     : plan_(plan), state_(state), layerwise_(wide), kernels_(kernels_of<T>(isa())), k_(rowwise_kernels_of<T>(isa())),
-      last_(int(plan.ops.size()) - 1) {
+      predict_(plan, nullptr, Pass::predict), train_(plan, nullptr, Pass::train), last_(int(plan.ops.size()) - 1) {
     covers_ = true;
     bool any = false;
     for (const Op& o : plan.ops) {
@@ -28,10 +28,9 @@ Rowwise<T>::Rowwise(const Plan& plan, State<T>& state, Layerwise<T>& wide)
                            o.kind == OpKind::normalization || o.kind == OpKind::rescaling;
         covers_ &= known && !o.has_activity();
         any |= o.kind == OpKind::dense;
-        has_dropout_ |= o.kind == OpKind::dropout;
     }
     covers_ &= any;
-    if (plan.normalizes_input()) input_inverse_.reserve(plan.inputs);
+    has_dropout_ = plan.has_dropout();
     width_ = plan.inputs;
     for (const Op& o : plan.ops) width_ += 4 * o.out;
 }
@@ -39,15 +38,14 @@ Rowwise<T>::Rowwise(const Plan& plan, State<T>& state, Layerwise<T>& wide)
 template <class T>
 void Rowwise<T>::configure(const Training* training) {
     training_ = training;
-    const LossForm form(plan_, *training);
-    fused_loss_ = form.fused;
+    train_ = Walk(plan_, training, Pass::train);
+    const LossForm& form = train_.form();
     loss_.kind = form.kind;
     loss_.param = T(training->loss_param);
     loss_.label_smoothing = T(training->label_smoothing);
     loss_.from_logits = form.logits;
     loss_.probabilities = form.logits && !training->metrics.empty();
-    simple_update_ = !training->whole_gradients();
-    for (const Op& o : plan_.ops) simple_update_ &= !(o.kind == OpKind::dense && o.matrix_penalty());
+    simple_update_ = !training->whole_gradients() && !plan_.has_matrix_penalties();
     find_runs();
     capacity_ = 0;
 }
@@ -88,11 +86,6 @@ int Rowwise<T>::groups(int64_t rows) const {
 
 template <class T>
 void Rowwise<T>::reserve(int64_t rows, bool backward, bool resident) {
-    if (plan_.normalizes_input()) {
-        const double* variance = state_.input_statistics.get() + plan_.tensors[size_t(plan_.ops[0].variance)].offset;
-        for (int64_t c = 0; c < plan_.inputs; ++c)
-            input_inverse_[c] = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
-    }
     resident = resident && rows * (plan_.inputs + plan_.outputs + 2) * int64_t(sizeof(T)) <= most_resident;
     for (Group& g : groups_) g.job.gathered = false;
     if (rows == capacity_ && (backward_ready_ || !backward) && resident == resident_) return;
@@ -132,8 +125,8 @@ RowwiseOp<T> Rowwise<T>::op_of(int i) const {
     RowwiseOp<T> o;
     o.kind = op.kind;
     o.in = op.in, o.out = op.out;
-    o.activation = op.activation;
-    o.keeps_input = ops::activation_needs[int(op.activation)] == ops::Needs::input;
+    o.activation = predict_[i].activation;
+    o.derivative_at_input = predict_[i].derivative_at_input;
     o.alpha = T(op.alpha);
     o.kernel = parameter(op.kernel), o.bias = parameter(op.bias), o.slope = parameter(op.slope);
     if (op.kind == OpKind::rescaling) {
@@ -156,13 +149,9 @@ bool Rowwise<T>::one_row(const T* x, T* out) {
         row_.reserve(3 * (plan_.widest + 16));
     }
     T *z = row_.get(), *next = z + plan_.widest + 16, *other = next + plan_.widest + 16;
-    if (plan_.normalizes_input()) {
-        const double* mean = state_.input_statistics.get();
-        const double* variance = mean + plan_.tensors[size_t(plan_.ops[0].variance)].offset;
-        for (int64_t c = 0; c < plan_.inputs; ++c) {
-            const double inverse = variance[c] > 0 ? 1 / std::sqrt(variance[c]) : 1.0;
-            other[c] = T((x[c] - T(mean[c])) * T(inverse));
-        }
+    if (const double* mean = state_.input_statistics.mean()) {
+        const double* inverse = state_.input_statistics.inverse();
+        for (int64_t c = 0; c < plan_.inputs; ++c) other[c] = T((x[c] - T(mean[c])) * T(inverse[c]));
         x = other;
     }
     for (size_t i = 0; i < row_ops_.size(); ++i) {
@@ -190,8 +179,6 @@ void Rowwise<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t 
         job.staging = take(panel * std::max(plan_.inputs, plan_.outputs));
         job.shown = take(panel * plan_.outputs);
         g.ops.clear();
-        job.lowest = -1;
-        bool trains = false;
         for (int i = 0; i <= last_; ++i) {
             const Op& op = plan_.ops[size_t(i)];
             if (op.kind == OpKind::normalization) continue;
@@ -200,16 +187,14 @@ void Rowwise<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t 
                 return t < 0 || !gradients ? nullptr : gradients + plan_.tensors[size_t(t)].offset;
             };
             o.dkernel = gradient(op.kernel), o.dbias = gradient(op.bias), o.dslope = gradient(op.slope);
-            o.passes_on = trains;
-            trains |= op.kernel >= 0 || op.slope >= 0;
+            o.passes_gradient = train_[i].passes_gradient;
             o.a = take(rows * op.out);
-            o.z = op.kind == OpKind::dense && o.keeps_input ? take(rows * op.out) : o.a;
+            o.z = train_[i].keeps_pre_activation ? take(rows * op.out) : o.a;
             o.d = take(rows * op.out);
             if (op.kind == OpKind::dense && !summed_in_lanes(op.out, int(lanes))) {
                 o.ld = (op.out + lanes - 1) / lanes * lanes + lanes;  // a second vector may be read beyond the units
                 o.by_row = take(rows * o.ld);
             }
-            if (trains && job.lowest < 0) job.lowest = int(g.ops.size());
             g.ops.push_back(o);
         }
         return end;
@@ -220,9 +205,10 @@ void Rowwise<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t 
     job.labels = g.labels.get();
     job.ops = g.ops.data();
     job.count = int(g.ops.size());
+    job.first_gradient = train_.first_gradient() - int(plan_.normalizes_input());
     job.order = g.order.get();
     job.block = block_;
-    if (plan_.normalizes_input()) job.mean = state_.input_statistics.get(), job.inverse = input_inverse_.get();
+    job.mean = state_.input_statistics.mean(), job.inverse = state_.input_statistics.inverse();
 }
 
 template <class T>
@@ -256,10 +242,10 @@ void Rowwise<T>::run(const Worker& w, const Dataset& data, int64_t rows, const R
                 job.seen = seen_.get();
             }
         }
-        const bool skips = scored && fused_loss_;  // the loss takes the pre-activation
         RowwiseOp<T>& top = g.ops.back();
-        top.activation = skips ? ops::Activation::linear : plan_.ops[size_t(last_)].activation;
-        top.keeps_input = ops::activation_needs[int(top.activation)] == ops::Needs::input;
+        const OpWalk& top_walk = (scored ? train_ : predict_)[last_];
+        top.activation = top_walk.activation;
+        top.derivative_at_input = top_walk.derivative_at_input;
         if (has_dropout_)
             for (RowwiseOp<T>& o : g.ops) o.dropout.step = uint64_t(state_.step);
         const int64_t chunk = chunk_panels_ * width;

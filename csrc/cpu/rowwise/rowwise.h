@@ -7,6 +7,7 @@
 #include "core/backend.h"
 #include "core/parallel.h"
 #include "core/trainer.h"
+#include "core/walk.h"
 #include "cpu/layerwise/layerwise.h"
 #include "cpu/memory.h"
 #include "cpu/rowwise/kernels.h"
@@ -24,8 +25,7 @@ public:
     bool takes(int64_t rows) const;  // whether this path is the faster one for batches of so many rows
     // Room for batches of `rows`. `resident`: until the next call every batch is the same whole data set.
     void reserve(int64_t rows, bool backward, bool resident = false);
-    bool ignores_order() const { return !has_dropout_; }  // of the rows within a batch
-    int groups(int64_t rows) const;                       // how many threads may share a batch
+    int groups(int64_t rows) const;  // how many threads may share a batch
 
     void gradients(const Worker&, const Dataset&, int64_t rows, const RowOrder&);  // of train_step, in each group
     void update(const Worker&);
@@ -67,7 +67,8 @@ private:
     const Kernels<T>& kernels_;
     const RowwiseKernels<T>& k_;
     const Training* training_ = nullptr;
-    bool covers_ = false, fused_loss_ = false, simple_update_ = false;
+    bool covers_ = false, has_dropout_ = false, simple_update_ = false;
+    Walk predict_, train_;  // train_ serves evaluation too: the same activations
     int last_ = 0;
     RowwiseLoss<T> loss_;
     int64_t capacity_ = 0, chunk_panels_ = 0, block_ = 1, width_ = 0;  // width_: of a row in the scratch
@@ -75,12 +76,12 @@ private:
     std::vector<Group> groups_;
     std::vector<Run> runs_;
     std::vector<const T*> parts_;
-    Buffer<double> input_inverse_, row_weights_, row_metric_, penalty_parts_;
+    Buffer<double> row_weights_, row_metric_, penalty_parts_;
     Buffer<T> targets_, seen_, row_;
     std::vector<RowwiseOp<T>> row_ops_;
     Buffer<int32_t> labels_;
     int active_groups_ = 0;  // that had rows in the batch at hand
-    bool weighted_ = false, has_dropout_ = false;
+    bool weighted_ = false;
     bool resident_ = false;  // the batch is the data set: its panels are made once and kept
 };
 

@@ -53,11 +53,12 @@ void Curvature<T>::add(const Worker& w, const Batch<T>& b, double total, double*
 // values *= the slope of op i's activation in rows r0 … of the batch
 template <class T>
 void Curvature<T>::slope(int i, const Batch<T>& b, int64_t r0, int64_t rows, T* values) const {
-    const auto act = layerwise_.activation_of(i, Pass::inference);
+    const auto act = layerwise_.walk(Pass::inference)[i].activation;
     const int64_t out = op(i).out;
-    const T* kept = layerwise_.stored(i, b.x, Pass::inference) + r0 * out;
-    if (act == ops::Activation::softmax) k_.softmax_backward(kept, values, rows, out);  // symmetric: the same both ways
-    else k_.activation_backward(act, T(op(i).alpha), nullptr, kept, values, out, rows, out);
+    const T* operand = layerwise_.activation_operand(i, b.x, Pass::inference) + r0 * out;
+    if (act == ops::Activation::softmax)
+        k_.softmax_backward(operand, values, rows, out);  // symmetric: its own transpose
+    else k_.activation_backward(act, T(op(i).alpha), nullptr, operand, values, out, rows, out);
 }
 
 template <class T>
@@ -117,7 +118,7 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
     T *back = task.back.get(), *next = task.next.get();
     curve_loss(b, total, r0, r1, tangent, back);
     task.kept.clear();
-    for (int i = last_; i >= 0 && layerwise_.trains_up_to_[size_t(i)]; --i) {
+    for (int i = last_; i >= layerwise_.walk(Pass::inference).first_gradient(); --i) {
         const Op& o = op(i);
         const int64_t count = rows * o.out;
         switch (o.kind) {
@@ -127,7 +128,7 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
                 gemm(Trans::yes, Trans::no, o.in, o.out, rows, x, o.in, back, o.out, T(0),
                      task.result.get() + places_[size_t(o.kernel)], o.out);
                 if (o.bias >= 0) k_.column_sums(back, task.result.get() + places_[size_t(o.bias)], o.out, rows, o.out);
-                if (i > 0 && layerwise_.trains_up_to_[size_t(i - 1)]) {
+                if (layerwise_.walk(Pass::inference)[i].passes_gradient) {
                     gemm(Trans::no, Trans::yes, rows, o.in, o.out, back, o.out, parameter(o.kernel), o.out, T(0), next,
                          o.in);
                     std::swap(back, next);
@@ -150,7 +151,7 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
 template <class T>
 void Curvature<T>::curve_loss(const Batch<T>& b, double total, int64_t r0, int64_t r1, const T* tangent, T* out) const {
     const int64_t cols = plan_.outputs;
-    const LossForm form(plan_, training_);
+    const LossForm& form = layerwise_.walk(Pass::inference).form();
     const T* outputs = layerwise_.output(last_, b.x, Pass::inference);
     std::vector<T> share(static_cast<size_t>(cols));
     for (int64_t r = r0; r < r1; ++r, tangent += cols, out += cols) {

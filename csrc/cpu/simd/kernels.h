@@ -8,6 +8,7 @@
 #include "ops/activations.h"
 #include "ops/losses.h"
 #include "ops/optimizers.h"
+#include "ops/rng.h"
 
 namespace fd::cpu {
 
@@ -72,12 +73,6 @@ struct UnitStatistics {  // of columns, over rows: shares of rows, mean and (bia
     double limit = 0;  // saturated: |z| is above it
 };
 
-struct DropoutKey {
-    uint64_t seed, step;
-    uint32_t op;
-    double rate;
-};
-
 template <class T>
 struct Kernels {
     // z += bias (or none), a = f(z); a may be z, and z is written only if it differs from a. prelu reads slope per column.
@@ -108,7 +103,7 @@ struct Kernels {
     void (*layer_norm_backward)(const NormBlock<T>&, const T* d, T* dx);
     void (*layer_norm_parameters)(const NormBlock<T>&, const T* d, T* dgamma, T* dbeta);  // overwrites both
     // elements first .. first + n of the (rows, width) matrix, flat
-    void (*dropout)(const DropoutKey&, const T* x, T* out, uint64_t first, int64_t n);
+    void (*dropout)(const ops::DropoutMask&, const T* x, T* out, uint64_t first, int64_t n);
     // one row: out = x, or (x - mean)·inverse
     void (*gather_row)(const View&, int64_t row, const double* mean, const double* inverse, T* out);
     // of a block: off and saturated from z (left alone if null), mean and variance from a

@@ -24,18 +24,17 @@ __global__ void activation_kernel(ops::Activation activation, T alpha, const T* 
 
 template <class T>
 __global__ void dropout_kernel(Steps steps, DropoutKey key, const T* x, T* out, int64_t n) {
-    const uint64_t step = uint64_t(steps.now().step);
-    const uint32_t below = uint32_t(key.rate * 4294967296.0), tail = key.op | (uint32_t(step >> 32) << 16);
-    const T scale = T(1 / (1 - key.rate));
+    const ops::DropoutMask mask(key.seed, uint64_t(steps.now().step), key.op, key.rate);
+    const T scale = T(mask.scale);
     for (int64_t q = first_element(); q * 4 < n; q += element_stride()) {
-        const ops::Words r = ops::philox(uint32_t(q), uint32_t(step), tail, ops::stream_dropout, key.seed);
+        const ops::Words r = mask.words(uint64_t(q));
         const int64_t i = q * 4;
         if (i + 4 <= n) {
             Quad<T> v = read_quad(x + i);
-            for (int lane = 0; lane < 4; ++lane) v.v[lane] = r.w[lane] >= below ? v.v[lane] * scale : T(0);
+            for (int lane = 0; lane < 4; ++lane) v.v[lane] = mask.keeps(r.w[lane]) ? v.v[lane] * scale : T(0);
             write_quad(out + i, v.v);
         } else {
-            for (int lane = 0; i + lane < n; ++lane) out[i + lane] = r.w[lane] >= below ? x[i + lane] * scale : T(0);
+            for (int lane = 0; i + lane < n; ++lane) out[i + lane] = mask.keeps(r.w[lane]) ? x[i + lane] * scale : T(0);
         }
     }
 }

@@ -2,6 +2,7 @@
 #include "cuda/kernels.h"
 #include "cuda/runtime/device_data.h"
 #include "cuda/runtime/port.h"
+#include "ops/standardization.h"
 
 namespace fd::cuda {
 namespace {
@@ -21,7 +22,7 @@ __global__ void gather_kernel(Steps steps, Gather<T> g, int chunks_x) {
         for (int64_t c = first + lane; c < last; c += 32) {
             const char* p = from + c * g.x.col_stride;
             if (g.mean) {  // in double: an offset may dwarf the spread
-                const double v = g.variance[c], inverse = v > 0 ? 1 / ops::vsqrt(v) : 1.0;
+                const double inverse = ops::inverse_standard_deviation(g.variance[c]);
                 g.x_out[r * g.x.cols + c] = T((read<double>(p, g.x.dtype) - g.mean[c]) * inverse);
             } else {
                 g.x_out[r * g.x.cols + c] = read<T>(p, g.x.dtype);

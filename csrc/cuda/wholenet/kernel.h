@@ -3,6 +3,7 @@
 #include "cuda/runtime/device_data.h"
 #include "cuda/runtime/runtime.h"
 #include "cuda/wholenet/layers.h"
+#include "ops/standardization.h"
 
 namespace fd::cuda {
 namespace {
@@ -282,7 +283,7 @@ __device__ __forceinline__ void bring_in(const FusedProgram& p, const FusedNets<
     if (p.normalizes)
         for (int c = team.thread; c < p.inputs; c += team.size) {
             m.mean()[c] = n.mean[c];
-            m.inverse()[c] = n.variance[c] > 0 ? 1 / ops::vsqrt(n.variance[c]) : 1.0;
+            m.inverse()[c] = ops::inverse_standard_deviation(n.variance[c]);
         }
     if (team.thread == 0) {
         FusedState& state = m.state();

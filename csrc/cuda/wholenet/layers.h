@@ -84,20 +84,19 @@ __device__ __forceinline__ void softmax_rows(const Team& team, T* m, int from, i
              [&](int r, const RowLanes& lanes) { softmax_row(m + from + r * ld, m + to + r * ld, cols, lanes); });
 }
 
-// The same numbers as the layer path's: element i of the batch is word i & 3 of counter i / 4.
+// f(row, column, whether dropout keeps it), in the batch's numbering of elements: the same numbers as the layer path's.
 template <class F>
 __device__ __forceinline__ void each_kept(const FusedOp& o, const FusedBatch& b, int thread, int size, F f) {
-    const uint64_t step = uint64_t(b.net->step->step), seed = b.net->seed;
-    const uint32_t below = uint32_t(o.rate * 4294967296.0), tail = uint32_t(o.number) | (uint32_t(step >> 32) << 16);
+    const ops::DropoutMask mask(b.net->seed, uint64_t(b.net->step->step), uint32_t(o.number), o.rate);
     const int64_t first = int64_t(b.first) * o.out, last = first + int64_t(b.rows) * o.out;
     for (int64_t q = (first >> 2) + thread; 4 * q < last; q += size) {
-        const ops::Words w = ops::philox(uint32_t(q), uint32_t(step), tail, ops::stream_dropout, seed);
+        const ops::Words w = mask.words(uint64_t(q));
 #pragma unroll
         for (int k = 0; k < 4; ++k) {
             const int64_t i = 4 * q + k;
             if (i < first || i >= last) continue;
             const int e = int(i - first), r = e / o.out;
-            f(r, e - r * o.out, w.w[k] >= below);
+            f(r, e - r * o.out, mask.keeps(w.w[k]));
         }
     }
 }
