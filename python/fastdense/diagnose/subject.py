@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, as_array, beside, fail, to_host
+from ..arrays import Array, as_array, fail, to_host
 from ..data.baseline import constant_predictor
 from ..data.checks import first_nonfinite
 from ..data.prepare import prepare
-from ..data.rows import Rows
+from ..data.rows import Rows, random_rows
+from ..initial.revival import constant_units
 from ..layers import Activation, Dense, Normalization
 from ..model.base import BaseModel
 from .plan import output_activation, output_index
@@ -63,8 +64,8 @@ class Stage:
     @cached_property
     def constant(self) -> Array:
         """Units (bool) whose output is the same for every row."""
-        spread = self.a.max(axis=0) - self.a.min(axis=0)
-        return np.asarray(spread <= 1e-6 * np.maximum(np.abs(self.a).max(axis=0), 1e-30))
+        mean, deviation = self.a.mean(axis=0), self.a.std(axis=0)
+        return np.asarray(np.isfinite(mean) & constant_units(mean, deviation))
 
     @cached_property
     def saturated(self) -> float:
@@ -179,12 +180,12 @@ class Subject:
     @cached_property
     def sample_x(self) -> Array:
         """A sample of the finite rows of x, float64."""
-        return np.asarray(sample(self.finite_x, self._sample_size), dtype=np.float64)
+        return np.asarray(random_rows(self.finite_x, self._sample_size), dtype=np.float64)
 
     @cached_property
     def sample_y(self) -> Array:
         """The targets of `sample_x`, float64."""
-        return np.asarray(sample(self._finite_rows(self.y), self._sample_size), dtype=np.float64)
+        return np.asarray(random_rows(self._finite_rows(self.y), self._sample_size), dtype=np.float64)
 
     @property
     def _sample_size(self) -> int:
@@ -237,7 +238,7 @@ class Subject:
         if self.rows is None:
             return None
         y, w = self.rows.y, self.rows.w
-        y, w = sample(y, STATISTICS_ROWS), None if w is None else sample(w, STATISTICS_ROWS)
+        y, w = random_rows(y, STATISTICS_ROWS), None if w is None else random_rows(w, STATISTICS_ROWS)
         constant, value = constant_predictor(self.loss, y, w, self.model.outputs)
         return (constant, value) if np.isfinite(value) else None
 
@@ -253,8 +254,8 @@ class Subject:
         """At most `PROBE_ROWS` rows; None if `fit` rejects the data."""
         if self.rows is None:
             return None
-        w = None if self.rows.w is None else sample(self.rows.w, PROBE_ROWS)
-        return Rows(sample(self.rows.x, PROBE_ROWS), sample(self.rows.y, PROBE_ROWS), w)
+        w = None if self.rows.w is None else random_rows(self.rows.w, PROBE_ROWS)
+        return Rows(random_rows(self.rows.x, PROBE_ROWS), random_rows(self.rows.y, PROBE_ROWS), w)
 
     @property
     def trained(self) -> bool:
@@ -293,7 +294,7 @@ class Subject:
 
     def state_of(self, model: BaseModel) -> State:
         """Measure a model on the probe rows."""
-        x = sample(self.finite_x, PROBE_ROWS)
+        x = random_rows(self.finite_x, PROBE_ROWS)
         with np.errstate(all="ignore"):
             outputs = model.runner.activations(np.ascontiguousarray(x), 0)
             names = [tensor.name for tensor in model.net.tensors]
@@ -325,17 +326,6 @@ class Subject:
             if name in known:
                 found[name] = known[name]
         return found
-
-
-def sample(array: Array, rows: int) -> Array:
-    """At most so many rows, in order, chosen at random but always the same: data may well repeat with some period.
-
-    They are in the host's memory.
-    """
-    if len(array) > rows:
-        chosen = np.sort(np.random.default_rng(0).choice(len(array), rows, replace=False))
-        array = array[beside(chosen, array)]
-    return np.ascontiguousarray(to_host(array))
 
 
 def _table(name: str, array: Array, inputs: int) -> Array:

@@ -19,7 +19,7 @@ from ..callbacks.base import Columns
 from ..callbacks.progress import Bar, is_interactive, make_bar
 from ..model.base import BaseModel
 from .plan import Plan
-from .subject import State, Subject, sample
+from .subject import State, Subject
 
 LEAST_ROWS = 200  # needed to tell noise from signal
 SCORED_ROWS = 5000
@@ -226,8 +226,8 @@ class Laboratory:
     def neighbour_error(self) -> float:
         """Error of 5-nearest-neighbours prediction (standardized columns) on held-out rows."""
         subject = self.subject
-        x = sample(subject.sample_x, NEIGHBOUR_ROWS)
-        y = sample(subject.sample_y, NEIGHBOUR_ROWS)
+        x = random_rows(subject.sample_x, NEIGHBOUR_ROWS)
+        y = random_rows(subject.sample_y, NEIGHBOUR_ROWS)
         mean, sd = subject.column_scale
         x = (x - mean) / np.where(sd > 0, sd, 1.0)
         order = np.random.default_rng(4).permutation(len(x))

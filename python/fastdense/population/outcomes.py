@@ -10,6 +10,7 @@ import numpy as np
 
 from ..arrays import Array, to_host
 from ..data.rows import Rows, evenly_spaced_rows
+from ..initial.revival import constant_units
 from ..losses import Loss
 from ..model.base import BaseModel
 from ..runners.population import PopulationRunner
@@ -30,7 +31,6 @@ KINDS = {
 }
 ROWS = 256  # for which outputs are compared
 CHUNK = 1 << 26  # elements of a temporary array, at most
-CONSTANT = 1e-6  # relative variation over the rows up to which a unit's output counts as constant: the unit is dead
 CORRELATED = 0.999  # correlation of two units' outputs above which they are duplicates
 MOVING = 0.02  # relative decrease of the loss over the last tenth of the epochs
 
@@ -190,8 +190,7 @@ def _count_in_layer(values: Array) -> tuple[Array, Array]:
         mean = a.mean(axis=1, keepdims=True)
         a = a - mean
         deviation = np.sqrt((a * a).mean(axis=1))
-        size = np.abs(mean[:, 0]) + deviation
-        dead = ~(deviation > CONSTANT * size)
+        dead = constant_units(mean[:, 0], deviation)
         standardized = a / np.where(dead, np.inf, deviation)[:, None]
         correlation: Any = np.matmul(standardized.transpose(0, 2, 1), standardized) / a.shape[1]
         duplicate = np.tril(np.abs(correlation) > CORRELATED, k=-1).any(axis=2)
