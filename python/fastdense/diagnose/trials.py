@@ -17,6 +17,7 @@ import numpy as np
 from ..callbacks import Callback
 from ..callbacks.base import Columns
 from ..callbacks.progress import Bar, is_interactive, make_bar
+from ..data.rows import random_rows
 from ..model.base import BaseModel
 from .plan import Plan
 from .subject import State, Subject

@@ -135,7 +135,7 @@ class SerialPopulation:
     ) -> bool:
         """Do a task for each net; False if Ctrl-C came first, or, with `raises`, KeyboardInterrupt."""
         # an interrupt may come while the pool starts a thread, which it then does not know: each call has its own stop,
-        # and waits until nobody is at work
+        # and waits until no thread is at work
         stop = self._stop = threading.Event()
         busy: set[int] = set()
         todo = list(items)
