@@ -1,8 +1,8 @@
-"""Sessions for work on fastdense: `nox -l` lists them, `nox -s lint` runs one."""
+"""Sessions for work on fastdense: `nox -l` lists them, `nox -s "ci(lint)"` runs one."""
 
 import nox
 
-nox.options.sessions = ["lint", "tests"]
+nox.options.sessions = ["ci(lint)", "tests"]
 nox.options.default_venv_backend = "venv"
 
 
@@ -21,24 +21,10 @@ def oldest_numpy(session: nox.Session) -> None:
 
 
 @nox.session
-def peers(session: nox.Session) -> None:
-    """The same formulas in PyTorch and Keras, compared number by number."""
-    session.install(".[test,peers]")
-    session.run("pytest", "--no-skip", "tests/peers", *session.posargs)
-
-
-@nox.session
-def lint(session: nox.Session) -> None:
-    """Formatting, lint and types: what .ci/run checks."""
-    session.install(".[dev]")
-    session.run("bash", ".ci/run", "lint", external=True, env={"VENV": session.virtualenv.location})
-
-
-@nox.session
-def sanitize(session: nox.Session) -> None:
-    """The C++ core under ASan and UBSan."""
-    session.install(".[dev]")
-    session.run("bash", ".ci/run", "sanitize", external=True, env={"VENV": session.virtualenv.location})
+@nox.parametrize("part", [nox.param(name, id=name) for name in ("lint", "wheel", "cuda", "sanitize", "peers")])
+def ci(session: nox.Session, part: str) -> None:
+    """One part of .ci/run, which installs what it needs."""
+    session.run("bash", ".ci/run", part, external=True, env={"VENV": session.virtualenv.location})
 
 
 @nox.session

@@ -6,7 +6,7 @@ import sys
 
 
 def main(arguments: list[str]) -> int:
-    """Hand over; a session on a GPU begins where fastdense is not built yet, so that nothing is imported before."""
+    """Call the command; a GPU session starts before fastdense is built, so nothing is imported until then."""
     if arguments[:1] == ["gpu-session"]:
         from benchmarks.gpu import session
 

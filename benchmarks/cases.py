@@ -20,7 +20,7 @@ EVERYWHERE = ("fastdense", "torch", "jax", "numpy")
 class Case:
     """One row: its name, the net and its training, what is to be reached, its data and who takes part.
 
-    `goals` tells how many times as fast as a library fastdense should be and, under "limit", which share of sgemm's
+    `goals` tells how many times as fast as a library fastdense should be and, under "limit", which fraction of sgemm's
     rate it should reach ("rising": at least that of the row before). `also` are libraries beyond `EVERYWHERE`.
     `tolerance` is how far the libraries' mean training losses may differ, relatively, in each of the first `gate`
     epochs. Equal formulas in another order of sums end the first epoch 0.01 % apart; PyTorch, whose epsilon stands
@@ -40,7 +40,7 @@ class Case:
 
     @property
     def flops(self) -> int:
-        """Multiply-adds times two of one epoch's (one call's) matrix products; nobody needs the gradient of x."""
+        """Multiply-adds times two of one epoch's (one call's) matrix products; the gradient of x is not needed."""
         products = [n * u for n, u in zip(self.task.widths, self.task.widths[1:], strict=False)]
         return 2 * sum(products) if self.kind == "predict" else 2 * self.rows * (3 * sum(products) - products[0])
 

@@ -14,7 +14,7 @@ from fastdense.versions import build_config, package_version, processor_name
 
 LIBRARIES = ("numpy", "torch", "jax", "keras", "scikit-learn", "onnxruntime")
 BUSY = 0.5  # load before the start from which on times cannot be trusted
-DISTURBED = 0.85  # share of the best sgemm rate below which a round is called disturbed
+DISTURBED = 0.85  # fraction of the best sgemm rate below which a round is called disturbed
 
 SGEMM = """
 import time, numpy as np

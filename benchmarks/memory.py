@@ -55,7 +55,7 @@ def train_map(path: str, rows: int) -> float:
 def child(*arguments: str) -> tuple[float, float]:
     """Run one of the above; gives its peak, and the peak of what is not a page of a mapped file, both in MB.
 
-    Pages of the file count as the process's as long as nobody needs the memory; they can go at any time.
+    Pages of the file count as the process's as long as no process needs the memory; they can go at any time.
     """
     command = [sys.executable, "-m", "benchmarks.memory", "--child", *arguments]
     anonymous = 0.0

@@ -175,8 +175,8 @@ def main() -> None:
                 seconds[library].append(in_a_process(library, case))
         ours, theirs = median(seconds["fastdense"]), median(seconds["jax"])
         result["cases"].append({**asdict(case), "seconds": seconds, "times": theirs / ours})
-        told = f"fastdense {ours:.3g} s, JAX {theirs:.3g} s: {theirs / ours:.3g} times as fast (goal {case.goal:g})"
-        print(f"{case.name:8} {case.starts} nets: {told}", flush=True)
+        line = f"fastdense {ours:.3g} s, JAX {theirs:.3g} s: {theirs / ours:.3g} times as fast (goal {case.goal:g})"
+        print(f"{case.name:8} {case.starts} nets: {line}", flush=True)
     if len(options.cases) == len(CASES):
         result["nanoseconds_per_net_row"] = {str(n): cost_per_net(n) for n in SIZES}
         print("ns per net and row:", {n: round(ns, 3) for n, ns in result["nanoseconds_per_net_row"].items()})

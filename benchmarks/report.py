@@ -28,7 +28,7 @@ USUAL = {"hidden": "relu", "dtype": "float32"}  # not worth a word
 
 @dataclass(frozen=True)
 class Figure:
-    """A number of a case that may have a goal: how many times as fast as a library, or the share of sgemm's rate."""
+    """A number of a case that may have a goal: how many times as fast as a library, or the fraction of sgemm's rate."""
 
     value: float
     goal: float | None = None
@@ -60,7 +60,7 @@ def share(case: Result) -> float:
 
 
 def shares(result: Result) -> list[Figure | None]:
-    """That share for every case; the goal "rising" is the share of the case before, if that has the same goal."""
+    """That fraction for every case; the goal "rising" is the fraction of the case before, if that has the same goal."""
     found: list[Figure | None] = []
     before: float | None = None
     for case in result["cases"]:

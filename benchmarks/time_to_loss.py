@@ -35,7 +35,7 @@ FIRST_ORDER: dict[str, tuple[Any, tuple[float, float]]] = {
     "Muon": (fd.Muon, USUAL),
     "KFAC": (fd.KFAC, LARGE),
 }
-LARGER_BATCHES = {"Muon": 4, "KFAC": 4}  # what they do once a step is dear: so many times the rows
+LARGER_BATCHES = {"Muon": 4, "KFAC": 4}  # their steps are expensive: so many times the rows
 RESULTS = Path(__file__).parent / "results"
 
 

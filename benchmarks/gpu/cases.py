@@ -53,7 +53,7 @@ class GpuCase(Case):
         return max(1, self.rows // self.task.batch_size)
 
     @property
-    def rivals(self) -> tuple[str, ...]:
+    def baselines(self) -> tuple[str, ...]:
         return tuple(name for name in TITLES if name.startswith("vmap") == (self.starts > 1))
 
     @property
@@ -64,10 +64,10 @@ class GpuCase(Case):
 
 @dataclass(frozen=True)
 class Goal:
-    """For all cases that `holds` picks: `least` times as fast as the rival (and where parity is meant, `most`)."""
+    """For all cases that `holds` picks: `least` times as fast as the baseline (and where parity is meant, `most`)."""
 
     text: str
-    rival: str
+    baseline: str
     least: float
     holds: Callable[[GpuCase], bool]
     most: float | None = None
@@ -106,8 +106,8 @@ GOALS = (
 
 
 def goals_of(case: GpuCase) -> dict[str, cpu.Goal]:
-    """What the goals ask of this case, rival by rival."""
-    return {goal.rival: goal.least for goal in GOALS if goal.holds(case)}
+    """What the goals ask of this case, baseline by baseline."""
+    return {goal.baseline: goal.least for goal in GOALS if goal.holds(case)}
 
 
 def _classifier(

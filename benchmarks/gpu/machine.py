@@ -81,7 +81,7 @@ def copy_rate(device: str, size: int) -> float:
 
 
 def launch_floors(device: str) -> dict[str, float]:
-    """Microseconds nobody can save: of an eager kernel, of a graph with one kernel, of each further kernel in it."""
+    """Least microseconds: of an eager kernel, of a graph with one kernel, of each further kernel in it."""
     import torch
 
     from benchmarks.gpu.torch_side import synchronise

@@ -21,9 +21,9 @@ def step(case: Result, name: str) -> float | None:
     return None if library is None else library["median"] / case["steps_per_epoch"]
 
 
-def ratio(case: Result, rival: str) -> float | None:
-    """How many times as fast as the rival fastdense is."""
-    mine, theirs = step(case, "fastdense"), step(case, rival)
+def ratio(case: Result, baseline: str) -> float | None:
+    """How many times as fast as the baseline fastdense is."""
+    mine, theirs = step(case, "fastdense"), step(case, baseline)
     return None if mine is None or theirs is None else theirs / mine
 
 
@@ -36,13 +36,13 @@ def goals(result: Result) -> list[Result]:
         ratios = {
             case["name"]: value
             for case in result["cases"]
-            if goal.holds(known[case["name"]]) and (value := ratio(case, goal.rival)) is not None
+            if goal.holds(known[case["name"]]) and (value := ratio(case, goal.baseline)) is not None
         }
         worst = min(ratios.values(), default=None)
         found.append(
             {
                 "text": goal.text,
-                "rival": goal.rival,
+                "baseline": goal.baseline,
                 "least": goal.least,
                 "most": goal.most,
                 "cases": len(wanted),
@@ -91,8 +91,8 @@ def _mine(case: Result) -> str:
     return f"{report.duration(seconds)} ± {100 * library['mad'] / library['median']:.0f} %"
 
 
-def _rival(case: Result, name: str) -> str:
-    """The ratio and its goal; without fastdense, the rival's own time."""
+def _baseline(case: Result, name: str) -> str:
+    """The ratio and its goal; without fastdense, the baseline's own time."""
     value, seconds = ratio(case, name), step(case, name)
     if value is not None:
         return report.with_goal(report.times(value), Figure(value, case["goals"].get(name)), "")
@@ -117,7 +117,7 @@ def rows(result: Result) -> list[list[str]]:
     head = ["case", "net", "training", "fastdense, a step", *(f"× {TITLES[name]}" for name in shown)]
     table = [[*head, "of peak", "launches a step, ours / graph"]]
     for case in result["cases"]:
-        cells = [case["name"], _net(case), _training(case), _mine(case), *(_rival(case, name) for name in shown)]
+        cells = [case["name"], _net(case), _training(case), _mine(case), *(_baseline(case, name) for name in shown)]
         table.append([*cells, _share(result, case), _launches(case)])
     return table
 
@@ -129,7 +129,7 @@ def goal_rows(found: Sequence[Result]) -> list[list[str]]:
         needed = f"≥ {goal['least']:g}" if goal["most"] is None else f"{goal['least']:g} to {goal['most']:g}"
         worst = "–" if goal["worst"] is None else report.times(goal["worst"])
         counted = f"{len(goal['measured'])} of {goal['cases']}"
-        table.append([goal["text"], TITLES[goal["rival"]], needed, worst, counted, goal["verdict"]])
+        table.append([goal["text"], TITLES[goal["baseline"]], needed, worst, counted, goal["verdict"]])
     return table
 
 

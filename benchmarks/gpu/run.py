@@ -79,14 +79,14 @@ class Competitor:
 
     def make(self, case: GpuCase) -> Result:
         """Get it ready; the answer holds "notes", or "unavailable" and the reason."""
-        request = {"case": case.name, "rival": self.name, "starts": case.starts, "precision": case.precision}
+        request = {"case": case.name, "baseline": self.name, "starts": case.starts, "precision": case.precision}
         return self.crew.ask(self.library, COMPILING, do="make", **request)
 
     def train(self, epochs: int) -> Result:
-        return self.crew.ask(self.library, do="train", rival=self.name, epochs=epochs)
+        return self.crew.ask(self.library, do="train", baseline=self.name, epochs=epochs)
 
     def launches(self) -> int | None:
-        found: int | None = self.crew.ask(self.library, do="launches", rival=self.name)["launches"]
+        found: int | None = self.crew.ask(self.library, do="launches", baseline=self.name)["launches"]
         return found
 
 
@@ -104,7 +104,7 @@ def start_weights(case: GpuCase) -> list[Floats]:
 def assemble(crew: Crew, case: GpuCase, result: Result) -> dict[str, Competitor]:
     """All that can take part; the others are named with the reason. Who lost a process is not tried again in it."""
     made: dict[str, Competitor] = {}
-    for name in ("fastdense", *case.rivals):
+    for name in ("fastdense", *case.baselines):
         one = Competitor(crew, name)
         try:
             answer = one.make(case)
@@ -124,11 +124,11 @@ def assemble(crew: Crew, case: GpuCase, result: Result) -> dict[str, Competitor]
 
 
 def close_gate(case: GpuCase, losses: dict[str, Sequence[float]], result: Result) -> list[str]:
-    """Who reached the loss of the plainest rival that is there; the others are left out, since they did other work."""
-    standard = next((name for name in case.rivals if name in losses), None)
+    """Who reached the loss of the plainest baseline; the others are left out, since they did other work."""
+    standard = next((name for name in case.baselines if name in losses), None)
     if standard is None:
         result["gate"] = {"epochs": 0, "difference": None, "tolerance": case.tolerance, "passed": False}
-        result["unavailable"] |= dict.fromkeys(losses, "nobody is there to compare its loss with")
+        result["unavailable"] |= dict.fromkeys(losses, "no baseline is there to compare its loss with")
         return []
     found = {name: gate(case, {standard: losses[standard], name: losses[name]}) for name in losses}
     differences = {name: one["difference"] for name, one in found.items()}
@@ -204,7 +204,7 @@ def run(
     """
     end = time.monotonic() + seconds
     result = describe()
-    result |= {"device": device, "nvidia_smi": nvidia_smi(), "rivals": MEANINGS, "cases": [], "not_run": []}
+    result |= {"device": device, "nvidia_smi": nvidia_smi(), "baselines": MEANINGS, "cases": [], "not_run": []}
 
     taken = {case["name"]: case for case in before.get("cases", []) if report.sound(case)}
 

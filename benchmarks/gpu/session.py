@@ -240,9 +240,9 @@ def nets(session: Session) -> Found:
 def tests(session: Session) -> Found:
     """The tests of the CUDA engine, every skip a failure; on the emulator where there is no GPU."""
     report = session.out / "tests.xml"
-    chosen = [ROOT / "tests", "--ignore", ROOT / "tests" / "peers", "--require-cuda", "-k", "cuda"]
+    chosen = [ROOT / "tests", "--ignore", ROOT / "tests" / "peers", "--require-cuda", "-m", "cuda"]
     if session.dry:
-        emulated = (f"--emulated-cuda={session.emulated}", "-k", "cuda") if session.emulated else ()
+        emulated = (f"--emulated-cuda={session.emulated}", "-m", "cuda") if session.emulated else ()
         chosen = [ROOT / "tests" / "parity" / "test_parity_runs.py", *emulated]
     report.unlink(missing_ok=True)
     if installed("pytest-xdist") and not session.dry:
@@ -280,7 +280,7 @@ def benchmark(session: Session, name: str, seconds: float, *options: str) -> Fou
     if not path.is_file():
         raise RuntimeError(done.last_line)
     result = json.loads(path.read_text(encoding="utf-8"))
-    verdicts = {f"{goal['text']}, {goal['rival']}": [goal["worst"], goal["verdict"]] for goal in result["goals"]}
+    verdicts = {f"{goal['text']}, {goal['baseline']}": [goal["worst"], goal["verdict"]] for goal in result["goals"]}
     found: Found = {"cases": len(result["cases"]), "not_run": result["not_run"], "goals": verdicts}
     if not done.ok:
         raise Trouble(f"exit code {done.code}: the log names what was left out", found)

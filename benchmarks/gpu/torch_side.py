@@ -1,7 +1,7 @@
 """PyTorch's ways to train the same net on a GPU, from the plainest to the one that leaves least to be saved.
 
 What is trained (`Net`, `Nets`) and how its steps are issued (`Eager`, `Body`, `Graph`) are apart. Data, batches and
-losses stay on the device; nobody waits for the device before the end of a turn.
+losses stay on the device; no step waits for the device before the end of a turn.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.cases import ORDERS, STEPS
 from benchmarks.gpu.setting import Setting, Trainer, first_line
-from fastdense.cli import baselines as rivals
+from fastdense.cli import baselines
 from fastdense.reference.rng import shuffle_indices
 
 
@@ -94,11 +94,11 @@ class Problem(torch.nn.Module):
 
 
 class Net(Problem):
-    """One net by autograd: `fastdense.rivals.TorchNet` on the device; bfloat16 by autocast."""
+    """One net by autograd: `fastdense.cli.baselines.TorchNet` on the device; bfloat16 by autocast."""
 
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
-        plain = rivals.TorchNet(setting.task, setting.x, setting.y, setting.weights)
+        plain = baselines.TorchNet(setting.task, setting.x, setting.y, setting.weights)
         self.device, self.mixed = setting.device, setting.task.dtype == "bfloat16"
         self.net, self.criterion = plain.net.to(setting.device), plain.loss
         y = None if setting.task.target == "x" else plain.y.to(setting.device)
@@ -257,7 +257,7 @@ BASELINES: dict[str, Callable[[Setting], Trainer]] = {
 
 
 def make(name: str, setting: Setting) -> Trainer:
-    """The rival `name`, ready for its first turn."""
+    """The baseline `name`, ready for its first turn."""
     torch.backends.cuda.matmul.allow_tf32 = setting.precision == "tf32"
     return BASELINES[name](setting)
 
@@ -279,7 +279,7 @@ def synchronise(device: str) -> None:
 def kernels(train: Callable[[int], object]) -> int | None:
     """Kernels, copies and fills that one epoch more launches; None without a GPU.
 
-    The profiler sees those of the whole process, whoever launches them.
+    The profiler sees those of the whole process, whichever library launches them.
     """
     if not torch.cuda.is_available():
         return None

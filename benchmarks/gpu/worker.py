@@ -17,14 +17,14 @@ from typing import Any
 
 from benchmarks.gpu.setting import Setting, Trainer, first_line, use_emulated
 from benchmarks.workers import KEPT, Worker
-from fastdense.cli import baselines as rivals
+from fastdense.cli import baselines
 
 
 class GpuWorker(Worker):
     """The process of a library, stopped when it is not its turn. One that does not answer in time is ended."""
 
     def __init__(self, library: str, device: str, folder: Path, emulated: str = "") -> None:
-        rivals.Baseline.__init__(self, library, folder, ("benchmarks.gpu.worker", device, emulated))
+        baselines.Baseline.__init__(self, library, folder, ("benchmarks.gpu.worker", device, emulated))
         self.seconds = 300.0
 
     def answer(self) -> dict[str, Any]:
@@ -60,7 +60,7 @@ class Server:
 
         return {"gpu": properties() if self.library == "torch" else {}}
 
-    def make(self, case: str, rival: str, starts: int, precision: str) -> dict[str, Any]:
+    def make(self, case: str, baseline: str, starts: int, precision: str) -> dict[str, Any]:
         """Read the task, if the case is a new one, and make a trainer for it."""
         if case != self.case:
             self.trainers.clear()
@@ -69,13 +69,13 @@ class Server:
 
                 forget()
             self.case = case
-            task, (x, y), _, weights = rivals.read_task(self.folder / f"{case}.npz")
+            task, (x, y), _, weights = baselines.read_task(self.folder / f"{case}.npz")
             self.setting = Setting(task, x, y, weights, self.device, starts, precision)
         try:
             if self.library == "torch":
                 from benchmarks.gpu import torch_side
 
-                made: Trainer = torch_side.make(rival, self.setting)
+                made: Trainer = torch_side.make(baseline, self.setting)
             else:
                 from benchmarks.gpu import fastdense_side
 
@@ -87,7 +87,7 @@ class Server:
             if not self.healthy():
                 raise
             return {"unavailable": first_line(error)}
-        self.trainers[rival] = made
+        self.trainers[baseline] = made
         return {"notes": made.notes}
 
     def healthy(self) -> bool:
@@ -102,9 +102,9 @@ class Server:
             return False
         return True
 
-    def train(self, rival: str, epochs: int) -> dict[str, Any]:
+    def train(self, baseline: str, epochs: int) -> dict[str, Any]:
         """Seconds of so many epochs from the start, less what a turn costs once."""
-        trainer = self.trainers[rival]
+        trainer = self.trainers[baseline]
         seconds, losses = timed(trainer, epochs)
         answer = {"seconds": seconds, "losses": losses[:KEPT]}
         if trainer.one_off and epochs > 1:
@@ -112,11 +112,11 @@ class Server:
             answer |= {"seconds": (seconds - one) * epochs / (epochs - 1), "whole": seconds}
         return answer
 
-    def launches(self, rival: str) -> dict[str, Any]:
+    def launches(self, baseline: str) -> dict[str, Any]:
         """Kernels, copies and fills of one epoch."""
         from benchmarks.gpu.torch_side import kernels
 
-        return {"launches": kernels(lambda epochs: timed(self.trainers[rival], epochs))}
+        return {"launches": kernels(lambda epochs: timed(self.trainers[baseline], epochs))}
 
     def reach(self) -> dict[str, Any]:
         """The device's peaks."""

@@ -120,12 +120,12 @@ def test_a_waiting_library_is_stopped(tmp_path: Path) -> None:
             worker.train(1)
 
 
-def test_a_rival_that_dies_is_an_error(tmp_path: Path) -> None:
+def test_a_baseline_that_dies_is_an_error(tmp_path: Path) -> None:
     with (
-        baselines.Baseline("numpy", tmp_path / "missing.npz") as rival,
+        baselines.Baseline("numpy", tmp_path / "missing.npz") as baseline,
         pytest.raises(RuntimeError, match="the numpy process ended with exit code 1"),
     ):
-        rival.epoch()
+        baseline.epoch()
 
 
 def test_the_gate_closes() -> None:

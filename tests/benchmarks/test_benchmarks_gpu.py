@@ -1,4 +1,4 @@
-"""The GPU benchmark does on a CPU all that can be done there: the same work everywhere, and goals told as they are."""
+"""The GPU benchmark on a CPU: all that can be done there, the same work everywhere, and goals reported as they are."""
 
 from __future__ import annotations
 
@@ -153,13 +153,13 @@ class FakeCrew(Crew):
     def ask(self, library: str, seconds: float = 0.0, **request: Any) -> dict[str, Any]:
         if request["do"] == "rate":
             return {"gflops": 100.0}
-        rival = request["rival"]
-        self.asked.append((request["do"], rival))
+        baseline = request["baseline"]
+        self.asked.append((request["do"], baseline))
         if request["do"] == "make":
-            if rival in self.lost:
-                raise RuntimeError(f"CUDA error in {rival}")
-            return {"unavailable": "not here"} if rival not in self.losses else {"notes": ["noted"]}
-        return {"seconds": 0.5, "losses": [self.losses[rival]] * request["epochs"]}
+            if baseline in self.lost:
+                raise RuntimeError(f"CUDA error in {baseline}")
+            return {"unavailable": "not here"} if baseline not in self.losses else {"notes": ["noted"]}
+        return {"seconds": 0.5, "losses": [self.losses[baseline]] * request["epochs"]}
 
 
 def driven(tmp_path: Path, losses: dict[str, float], **options: Any) -> tuple[FakeCrew, dict[str, Any]]:
@@ -181,14 +181,14 @@ def test_the_gate_is_before_the_clock(tmp_path: Path) -> None:
     _, wild = driven(tmp_path, {**AGREED, "fastdense": float("nan")})
     assert wild["unavailable"]["fastdense"].startswith("its losses are not finite") and not wild["gate"]["passed"]
     _, alone = driven(tmp_path, {"fastdense": 0.5})
-    assert "libraries" not in alone and alone["unavailable"]["fastdense"].startswith("nobody is there")
+    assert "libraries" not in alone and alone["unavailable"]["fastdense"].startswith("no baseline is there")
 
 
-def test_who_loses_its_process_takes_nobody_along(tmp_path: Path) -> None:
+def test_a_process_that_dies_ends_no_other(tmp_path: Path) -> None:
     crew, result = driven(tmp_path, {**AGREED, "torch-graph-16": 0.5}, lost=("torch-graph",))
     assert result["unavailable"]["torch-graph"] == "CUDA error in torch-graph"
     assert set(result["libraries"]) == {"fastdense", "torch", "torch-graph-16"}
-    made = [rival for do, rival in crew.asked if do == "make"]
+    made = [baseline for do, baseline in crew.asked if do == "make"]
     assert made == ["fastdense", "torch", "torch-compile", "torch-graph", "torch", "torch-graph-16"]
 
 
@@ -328,9 +328,9 @@ def fake_result() -> dict[str, Any]:
     return {**found, "goals": report.goals(found)}
 
 
-def test_goals_are_told_by_their_worst_case() -> None:
+def test_goals_are_judged_by_their_worst_case() -> None:
     found = fake_result()["goals"]
-    assert [(goal["rival"], goal["verdict"], len(goal["measured"]), goal["cases"]) for goal in found] == [
+    assert [(goal["baseline"], goal["verdict"], len(goal["measured"]), goal["cases"]) for goal in found] == [
         ("torch-graph", "missed in 1 of 2", 2, 4),
         ("torch", "reached", 1, 4),
         ("torch-graph", "not measured", 0, 12),

@@ -190,7 +190,7 @@ void dropout() {  // one row, one linear output of 0: the kernel's gradient show
     }
     check(g[0] == g[1] && g[0] != g[2] && g[0] != g[3], "dropout: the mask follows the step");
     const double kept = double(std::count_if(g[0][0].begin(), g[0][0].end(), [](double e) { return e != 0; }));
-    check(std::fabs(kept - 0.6 * double(n)) < 5 * std::sqrt(0.24 * double(n)), "dropout: share of the kept");
+    check(std::fabs(kept - 0.6 * double(n)) < 5 * std::sqrt(0.24 * double(n)), "dropout: fraction kept");
     const double p = kept / 0.6, slope = 2 * p / 0.6;  // d p²/dw of a kept input
     check(std::all_of(g[0][0].begin(), g[0][0].end(),
                       [&](double e) { return e == 0 || std::fabs(e - slope) < 1e-9 * slope; }),

@@ -20,9 +20,7 @@ pytestmark = pytest.mark.usefixtures("gpu")
 
 def emulated(gpu: Any) -> Any:
     if not gpu.EMULATED:
-        pytest.skip(
-            "only the emulator counts accesses, and is told how much memory it has and how its threads are ordered"
-        )
+        pytest.skip("only the emulator counts accesses, and only there can memory size and thread order be set")
     return gpu
 
 
@@ -77,7 +75,7 @@ def test_probes_leave_no_trace() -> None:
     assert same(*map(state_of, engines)) and results[0]["steps"] == results[1]["steps"] == 4
     probes = results[1]["probes"]
     assert probes["step"].tolist() == [3, 4] and probes["rank"].tolist()[-1] == -64
-    assert np.isnan(probes["values"][-1].reshape(-1)[6 * 5 : 7 * 5]).all(), "nobody kept the weights before that step"
+    assert np.isnan(probes["values"][-1].reshape(-1)[6 * 5 : 7 * 5]).all(), "the weights before that step were not kept"
 
 
 @pytest.mark.races
@@ -160,7 +158,7 @@ def test_an_interrupt_keeps_whole_steps() -> None:
 
 
 def test_steps_from_several_threads() -> None:
-    """Each with a model of its own; nobody's stream or graph gets into another's."""
+    """Each with a model of its own; no stream or graph is shared."""
     alone = run(40)
     found: list[Any] = [None] * 4
 

@@ -48,7 +48,7 @@ def compare(gpu: Any, problem: Problem, dtype: str) -> None:
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("loss", LOSSES)
 def test_losses_and_activations(gpu: Any, loss: str, dtype: str) -> None:
-    """Every loss; hidden activations are dealt out, each of the smooth ones at least once."""
+    """Every loss; hidden activations are distributed over them, each of the smooth ones at least once."""
     spec, last = LOSSES[loss]
     kinks = ("relu", "relu6", "leaky_relu", "elu", "selu", "celu", "hard_sigmoid", "prelu")
     smooth = [name for name in HIDDEN if name not in kinks]

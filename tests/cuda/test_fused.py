@@ -236,7 +236,7 @@ def test_what_was_kept_is_put_back() -> None:
             assert (old != new).any()
 
 
-def test_whoever_looks_in_may_stop_all_nets() -> None:
+def test_a_callback_may_stop_all_nets() -> None:
     def stop(share: float) -> None:
         raise KeyboardInterrupt
 

@@ -1,5 +1,5 @@
 // Test-only: the words of CUDA that our kernels and our host code use, over fibers (kernels) and plain memory (the runtime).
-// Streams are lazy: what was enqueued happens when somebody waits for it, so host code that reads results too early, or writes
+// Streams are lazy: what was enqueued happens when the host waits for it, so host code that reads results too early, or writes
 // into a pinned buffer that is still to be copied, is found out.
 #pragma once
 #include <cmath>

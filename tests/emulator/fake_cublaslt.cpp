@@ -116,7 +116,8 @@ struct Work {
                 T v = alpha * sum + (beta != 0 ? beta * c[i + j * lc.ld] : T(0));
                 if (o.epilogue == EpilogueCode::bias || o.epilogue == EpilogueCode::relu_bias)
                     v += static_cast<const T*>(o.bias)[i];
-                if (o.epilogue == EpilogueCode::relu_bias) v = v > 0 ? v : T(0);  // NaN is lost: nobody promises better
+                if (o.epilogue == EpilogueCode::relu_bias)
+                    v = v > 0 ? v : T(0);  // NaN is lost: cuBLAS promises no better
                 d[i + j * ld.ld] = v;
             }
         }

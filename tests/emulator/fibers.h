@@ -231,7 +231,7 @@ inline unsigned ballot(unsigned mask, bool vote, int line) {
     return result;
 }
 
-// Lets go whoever has all partners waiting beside it; returns whether there was somebody.
+// Resumes the fibers whose partners are all waiting; returns whether there were any.
 inline bool release_block(Machine& m, Block& b) {
     int live = 0, waiting = 0, line = 0, votes = 0;
     for (const Thread& t : b.threads) {

@@ -22,9 +22,9 @@ enum class Spread : uint8_t { thread, warp, block, grid };  // how many took par
 
 struct Access {
     const void* place = nullptr;  // in the program; null: a copy or fill
-    uint32_t work = 0;            // 0: nobody yet
+    uint32_t work = 0;            // 0: none yet
     uint32_t block = 0, barriers = 0, warp_barriers = 0, grid_barriers = 0;
-    uint16_t thread = 0;  // whole_warp + its number: some lanes of it, nobody knows which
+    uint16_t thread = 0;  // whole_warp + its number: some lanes of it, unknown which
     Spread spread = Spread::thread;
 };
 constexpr uint16_t whole_warp = 0x8000;
@@ -141,7 +141,7 @@ std::string place_of(const void* place) {
 
 namespace {
 
-std::string told(const Access& a, const char* what) {
+std::string described(const Access& a, const char* what) {
     std::string who = a.thread & whole_warp ? "warp " + std::to_string(warp(a)) : "thread " + std::to_string(a.thread);
     who += " of block " + std::to_string(a.block);
     if (a.spread != Spread::thread) who += " and others";
@@ -151,8 +151,9 @@ std::string told(const Access& a, const char* what) {
 void report(const Access& a, bool a_writes, const Access& b, bool b_writes, bool shared) {
     if (!race.empty()) return;
     race = std::string("race in ") + (shared ? "shared" : "device") +
-           " memory: " + told(a, a_writes ? "written" : "read") + ", then " + told(b, b_writes ? "written" : "read") +
-           (a.work == b.work ? "" : ", in another launch") + "; nothing puts the two in an order";
+           " memory: " + described(a, a_writes ? "written" : "read") + ", then " +
+           described(b, b_writes ? "written" : "read") + (a.work == b.work ? "" : ", in another launch") +
+           "; nothing puts the two in an order";
 }
 
 Access access_now(const void* place) {

@@ -1,5 +1,5 @@
-// Test-only: nvcuda::wmma and bfloat16 for the emulator. As on a GPU, the numbers of a tile are dealt out to the 32 lanes in an
-// order nobody may rely on; all lanes of a warp must call together; pointers and strides must be aligned as the GPU wants them.
+// Test-only: nvcuda::wmma and bfloat16 for the emulator. As on a GPU, the numbers of a tile are distributed over the 32 lanes in an
+// order no caller may rely on; all lanes of a warp must call together; pointers and strides must be aligned as the GPU wants them.
 #pragma once
 #include <cstdint>
 #include <type_traits>
@@ -138,7 +138,7 @@ void mma_sync(fragment<accumulator, M, N, K, float>& d, const fragment<matrix_a,
             sum += double(detail::element<A>(as, e / N, k)) * double(detail::element<B>(bs, k, e % N));
         d.x[i] = float(sum);
     }
-    emulator::warp_barrier(~0u, line, "mma_sync");  // nobody needs the operands any more
+    emulator::warp_barrier(~0u, line, "mma_sync");  // the operands are no longer needed
 }
 
 }  // namespace wmma

@@ -121,7 +121,7 @@ class ndarray:
     def __setitem__(self, key: Any, value: Any) -> None:
         self._array[_inside(key)] = _inside(value)
 
-    # -- NumPy's functions, which hand over to CuPy's ----------------------------------------------------------------
+    # -- NumPy's functions, which call CuPy's ------------------------------------------------------------------------
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
         return _outside(getattr(ufunc, method)(*map(_inside, inputs), **options))

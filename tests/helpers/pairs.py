@@ -36,7 +36,7 @@ class Problem:
     rows: int = 20
     weighted: bool = True
     seed: int = 0
-    smooth: bool = False  # by its author's word: then nobody looks for kinks
+    smooth: bool = False  # has no kinks, so clearances are not checked
 
     @property
     def training(self) -> Spec:

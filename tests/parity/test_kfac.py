@@ -1,4 +1,4 @@
-"""What K-FAC promises: steps that are shares of a layer's spread, whatever the scale and the mean of what goes in."""
+"""What K-FAC promises: steps that are fractions of a layer's spread, whatever the scale and mean of the inputs."""
 
 from __future__ import annotations
 

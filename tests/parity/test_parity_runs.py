@@ -58,7 +58,7 @@ def run(engine: Any, problem: Problem, noise: Any, batch_size: int = 8) -> Resul
 
 
 def design() -> list[tuple[str, str, str, str, str, bool]]:
-    """Every hidden activation with every optimizer; losses, nets and options are dealt out so that pairs meet."""
+    """Every hidden activation with every optimizer; losses, nets and options are distributed so that pairs meet."""
     every = itertools.product(enumerate(HIDDEN), enumerate(OPTIMIZERS))
     losses, options = list(LOSSES), list(OPTIONS)
     return [
@@ -105,7 +105,7 @@ def test_fifty_steps(hidden: str, optimizer: str, loss: str, net: str, options: 
 
 
 # Wide enough for column and row slices; one op of every kind. Few of them: the reference takes a second for each. Among
-# so many gradients some are as small as epsilon and rounding, where adam and its kin jump; a large epsilon helps.
+# so many gradients some are as small as epsilon and rounding, where adam and similar rules jump; a large epsilon helps.
 @pytest.mark.parametrize(
     ("widths", "rows", "batch_size", "optimizer"),
     [
@@ -134,7 +134,7 @@ def test_a_bias_before_batch_norm(optimizer: str) -> None:
     """Its gradient is 0: batch norm takes the mean away again. What an engine finds is rounding.
 
     sgd keeps it small. An optimizer that divides by the gradient's size makes whole steps of it, in any direction: then
-    the bias and the moving mean that follows it are nobody's to predict, nor is validation, which uses the latter.
+    the bias and the moving mean that follows it cannot be predicted, nor is validation, which uses the latter.
     """
     ops = [dense(6, "linear"), BATCH_NORM, dense(3, "tanh")]
     problem = Problem(ops, optimizer=optimizer, metrics=metrics())

@@ -47,7 +47,7 @@ NETS: dict[str, tuple[list[Spec], Spec]] = {
 
 
 def probed(engine: Any, problem: Problem, noise: Any, level: int = 1, batch_size: int = 64) -> Results:
-    """All numbers of the records but the shares of rows, which jump."""
+    """All numbers of the records but the fractions of rows, which jump."""
     x, y, w = inputs(problem, noise)
     found = train(engine, x, y, w, batch_size=batch_size, learning_rates=np.full(12, 0.02), n_threads=2,
                   probe_level=level, probe_first=True)["probes"]  # fmt: skip
@@ -293,7 +293,7 @@ def test_layers_of_more_than_one_op() -> None:
 
 
 def recorded(losses: list[float], **columns: Any) -> Probes:
-    """Probes of a small net that were handed these losses."""
+    """Probes of a small net that got these losses."""
     probes, count = Probes(model_of().net, 1, 1, len(losses)), len(losses)
     found = {"step": np.arange(count), "epoch": np.arange(count), "rank": np.zeros(count, int)}
     found |= {"loss": np.array(losses), "nonfinite_op": np.full(count, -1), "values": np.zeros((count, 91))}

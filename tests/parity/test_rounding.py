@@ -49,7 +49,7 @@ def closest_rounding() -> Iterator[list[float]]:
 
 
 def cases() -> list[Any]:
-    """Every loss and every kind of net; hidden activations are dealt out."""
+    """Every loss and every kind of net; hidden activations are distributed over them."""
     rows = [(loss, NETS[i % len(NETS)]) for i, loss in enumerate(LOSSES)]
     rows += [("mse", net) for net in NETS if ("mse", net) not in rows]
     return [pytest.param(*row, id="-".join(row)) for row in rows]
@@ -93,7 +93,7 @@ def rms(x: Array) -> float:
 
 
 def close_beside_the_rounding(found: Results, rounded: Results, exact: Results, share: float) -> None:
-    """The compiled net is off the reference's rounding one by at most a share of what that is off its exact one."""
+    """The compiled net is off the reference's rounding one by at most a fraction of what that is off its exact one."""
     effects = {name: rms(rounded[name] - exact[name]) / max(rms(exact[name]), 1e-30) for name in exact}
     typical = float(np.median([effect for effect in effects.values() if effect > 0]))
     for name, effect in effects.items():

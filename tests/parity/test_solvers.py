@@ -212,8 +212,10 @@ def test_history_is_of_the_parameters_after_the_iteration(device: str, optimizer
     seen = []
     watch = fd.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: seen.append(model.evaluate(x, y, verbose=0)))
     history = model.fit(x, y, epochs=5, validation_data=(x[:50], y[:50]), callbacks=[watch], verbose=0).history
-    told = np.array([history["loss"], history["mean_absolute_error" if "mean_absolute_error" in history else "mae"]])
-    np.testing.assert_allclose(told.T, seen, rtol=200 * UNIT["float64"])
+    recorded = np.array(
+        [history["loss"], history["mean_absolute_error" if "mean_absolute_error" in history else "mae"]]
+    )
+    np.testing.assert_allclose(recorded.T, seen, rtol=200 * UNIT["float64"])
     np.testing.assert_allclose(history["val_loss"][-1], model.evaluate(x[:50], y[:50], verbose=0)[0], rtol=1e-14)
 
 

@@ -61,7 +61,7 @@ def test_loss(name: str, weighted: bool, agree: Agree) -> None:
 
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activation(name: str, agree: Agree) -> None:
-    """Default slopes and scales included: Keras is not told them here."""
+    """Default slopes and scales included: Keras's own are used here."""
     hidden = [] if name == "softmax" else [fd.Dense(8, activation=name)]
     gradient_agrees(agree, [*hidden, fd.Dense(OUTPUTS), fd.Activation(name)])
     if name != "prelu":

@@ -1,4 +1,4 @@
-"""A good guest: nothing of the host's process is changed, and it works beside others, in threads and after fork."""
+"""The host's process: nothing in it is changed, and fastdense works beside others, in threads and after fork."""
 
 from __future__ import annotations
 
@@ -205,6 +205,6 @@ def test_a_wrong_instruction_set_is_named() -> None:
     pytest.importorskip("fastdense._core")
     code = "import fastdense as fd; fd.Model([fd.Dense(1)], inputs=1)"
     environment = os.environ | {"FASTDENSE_ISA": "sse9"}
-    told = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stderr
-    assert "device: 'cpu' cannot be used: FASTDENSE_ISA='sse9' is not available here; choose one of" in told
-    assert "reinstall" not in told.splitlines()[-1]
+    stderr = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stderr
+    assert "device: 'cpu' cannot be used: FASTDENSE_ISA='sse9' is not available here; choose one of" in stderr
+    assert "reinstall" not in stderr.splitlines()[-1]

@@ -19,7 +19,7 @@ class NoDevice(RuntimeError):
     """As the compiled module's."""
 
 
-def module(devices: int, told: list[Any]) -> Any:
+def module(devices: int, folders: list[Any]) -> Any:
     """A stand-in for the compiled module."""
 
     def device_count(raise_if_none: bool) -> int:
@@ -29,12 +29,12 @@ def module(devices: int, told: list[Any]) -> Any:
 
     made: Any = types.ModuleType("fastdense._cuda")
     made.CudaUnavailable, made.device_count = NoDevice, device_count
-    made.device_info, made.set_library_folders = lambda: {"name": "GPU"}, told.append
+    made.device_info, made.set_library_folders = lambda: {"name": "GPU"}, folders.append
     return made
 
 
 @pytest.fixture
-def told() -> list[Any]:
+def folders() -> list[Any]:
     return []
 
 
@@ -62,8 +62,8 @@ def test_a_build_without_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
             call()
 
 
-def test_no_driver(monkeypatch: pytest.MonkeyPatch, told: list[Any]) -> None:
-    install(monkeypatch, module(0, told))
+def test_no_driver(monkeypatch: pytest.MonkeyPatch, folders: list[Any]) -> None:
+    install(monkeypatch, module(0, folders))
     assert not cuda.is_available() and issubclass(cuda.CudaUnavailable, RuntimeError)
     message = r"^no usable CUDA device: no NVIDIA driver is loaded; use device='cpu' \(the default\)$"
     with pytest.raises(cuda.CudaUnavailable, match=message):
@@ -82,10 +82,10 @@ def test_a_model_from_a_gpu_is_read_anywhere(monkeypatch: pytest.MonkeyPatch, tm
         fd.load(tmp_path / "net.safetensors", device="cuda")
 
 
-def test_a_device(monkeypatch: pytest.MonkeyPatch, told: list[Any]) -> None:
-    install(monkeypatch, module(1, told))
+def test_a_device(monkeypatch: pytest.MonkeyPatch, folders: list[Any]) -> None:
+    install(monkeypatch, module(1, folders))
     assert cuda.is_available() and cuda.device_info() == {"name": "GPU"} and cuda.is_available()
-    assert told == [cuda.library_folders()]  # once
+    assert folders == [cuda.library_folders()]  # once
 
 
 def test_where_cublas_may_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

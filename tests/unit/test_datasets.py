@@ -1,4 +1,4 @@
-"""Data sets: where they are looked for, what is checked, and what a user is told when they are not there."""
+"""Data sets: where they are looked for, what is checked, and the error when they are not there."""
 
 from __future__ import annotations
 

@@ -87,7 +87,7 @@ def test_nothing_is_copied(dtype: Any) -> None:
 
 
 def test_the_owners_stream_comes_first() -> None:
-    """DLPack: the owner is told CuPy's current stream; the array interface: CuPy waits for the stream it names."""
+    """DLPack: the owner gets CuPy's current stream; the array interface: CuPy waits for the stream it names."""
     x = np.ones((2, 4), np.float32)
     tensor, foreign = Tensor(x), Foreign(x, stream=7)
     check_x("fit", tensor, GPU)
@@ -419,7 +419,7 @@ def test_what_the_cpu_does_in_place_of_the_gpu(make: Any, optimizer: str) -> Non
 
 
 def test_each_array_is_where_it_is(make: Any) -> None:
-    """x on the GPU and targets on the host, or the other way: nobody moves them, results lie where x does."""
+    """x on the GPU and targets on the host, or the other way: none is moved, results lie where x does."""
     x, y, w = problem()
     expected = make("cpu").fit(x, y, sample_weight=w, verbose=0).history["loss"]
     for given in ((on_gpu(x), y, w), (x, on_gpu(y), w), (x, y, on_gpu(w)), (Tensor(x), Foreign(y), w)):

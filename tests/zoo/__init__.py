@@ -1,4 +1,4 @@
-"""The zoo: nets that somebody could not get to learn, and nets that learn, for the diagnosis to be judged by.
+"""The zoo: nets that did not learn, and nets that learn, for the diagnosis to be judged by.
 
 `SICK` and `HEALTHY` map names to `Case`; ``python -m tests.zoo.score`` runs the diagnosis over all of them,
 ``python -m tests.zoo.check`` shows that the sick ones fail, the healthy ones learn, and the sick ones can be repaired.

@@ -26,7 +26,7 @@ class Goal:
     ----------
     metric : {"r2", "each", "accuracy", "recall", "labels"}
         "r2": 1 - squared error / variance, over all outputs, each with its own mean. "each": the worst output's r2.
-        "accuracy": share of rows with the right class. "recall": the worst class's share of rows that are found.
+        "accuracy": fraction of rows with the right class. "recall": the worst class's fraction of rows that are found.
         "labels": the worst output's accuracy, with several yes-or-no questions per row.
     at_least : float
     truth : callable, optional
@@ -68,7 +68,7 @@ class Goal:
 
 
 def accuracy(at_least: float = 0.9) -> Goal:
-    """Share of rows whose class is right."""
+    """Fraction of rows whose class is right."""
     return Goal("accuracy", at_least)
 
 

@@ -197,7 +197,7 @@ def four_rows_of_exclusive_or() -> Built:
 
 @healthy(goal=fit_of(), fit={"epochs": 60}, trap=True, when="before")
 def softmax_for_shares_that_sum_to_one() -> Built:
-    """Softmax with squared error, for three shares of a whole."""
+    """Softmax with squared error, for three parts of a whole."""
     x, _ = data.surface()
     shares = np.exp(np.column_stack([x[:, 0], x[:, 1] * x[:, 2], np.sin(2 * x[:, 2])]))
     y = shares / shares.sum(axis=1, keepdims=True)

@@ -117,7 +117,7 @@ def identity_of_pixels_with_relu_output() -> Built:
 
 @sick("SOFTMAX_1", goal=accuracy(0.95), fit={"epochs": 40}, when="before")
 def softmax_of_one_unit() -> Built:
-    """Two classes, Dense(1, softmax), binary cross-entropy: always 1, accuracy exactly the share of ones."""
+    """Two classes, Dense(1, softmax), binary cross-entropy: always 1, accuracy exactly the fraction of ones."""
     x, y = data.moons()
     return net([fd.Dense(16, "relu"), fd.Dense(1, "softmax")], x, fd.Adam(0.01), "bce"), x, y
 

@@ -36,7 +36,7 @@ def make(device: str, optimizer: Any = "adam", metrics: Any = None) -> fd.Model:
     return model
 
 
-class Told(Callback):
+class Recorder(Callback):
     """Notes every hook that is called."""
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class Told(Callback):
 
 
 def _noting(hook: str) -> Callable[..., None]:
-    def note(self: Told, *arguments: Any) -> None:
+    def note(self: Recorder, *arguments: Any) -> None:
         *number, logs = arguments
         self.calls.append((hook.removeprefix("on_"), number[0] if number else None, sorted(logs or {})))
 
@@ -55,16 +55,16 @@ def _noting(hook: str) -> Callable[..., None]:
 HOOKS = [name for name in vars(Callback) if name.startswith("on_") and name != "on_epochs_end"]
 
 
-def told(*hooks: str) -> Told:
+def recorder(*hooks: str) -> Recorder:
     """A callback that overrides just these hooks."""
-    return type("Chosen", (Told,), {hook: _noting(hook) for hook in hooks})()  # type: ignore[no-any-return]
+    return type("Chosen", (Recorder,), {hook: _noting(hook) for hook in hooks})()  # type: ignore[no-any-return]
 
 
 # ---- hooks ---------------------------------------------------------------------------------------------------------
 
 
 def test_every_hook_in_order(device: str) -> None:
-    callback = told(*(hook for hook in HOOKS if hook not in ("on_batch_begin", "on_batch_end")))
+    callback = recorder(*(hook for hook in HOOKS if hook not in ("on_batch_begin", "on_batch_end")))
     model = make(device, metrics=["mae"])
     model.fit(X, Y, epochs=2, batch_size=10, validation_data=(X, Y), callbacks=[callback], verbose=0)
     names, val = ["loss", "mae"], ["loss", "mae", "val_loss", "val_mae"]
@@ -87,7 +87,7 @@ def test_every_hook_in_order(device: str) -> None:
 
 
 def test_hooks_of_evaluate_and_predict(device: str) -> None:
-    callback = told(*HOOKS)
+    callback = recorder(*HOOKS)
     model = make(device)
     model.evaluate(X, Y, callbacks=[callback])
     model.predict(X, callbacks=callback)
@@ -119,7 +119,7 @@ def test_hooks_decide_how_often_training_returns(device: str, hooks: tuple[str, 
         return original(*args, **kwargs)
 
     model.runner.train = counting  # type: ignore[method-assign]
-    model.fit(X, Y, epochs=8, batch_size=5, verbose=0, callbacks=[told(*hooks)])
+    model.fit(X, Y, epochs=8, batch_size=5, verbose=0, callbacks=[recorder(*hooks)])
     assert sum(steps) == 32
     if calls == "many":
         assert len(steps) < 8
@@ -128,7 +128,7 @@ def test_hooks_decide_how_often_training_returns(device: str, hooks: tuple[str, 
 
 
 def test_older_names_of_the_batch_hooks(device: str) -> None:
-    callback = told("on_batch_begin", "on_batch_end")
+    callback = recorder("on_batch_begin", "on_batch_end")
     make(device).fit(X, Y, batch_size=10, callbacks=callback, verbose=0)
     assert [call[:2] for call in callback.calls] == [(f"batch_{n}", k) for k in (0, 1) for n in ("begin", "end")]
 
@@ -275,7 +275,7 @@ def test_auto_mode(name: str) -> None:
     ],
 )
 @pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau])
-def test_a_missing_number_is_told_once(kind: Any, monitor: str, data: dict[str, Any], message: str) -> None:
+def test_missing_monitor_warns_once(kind: Any, monitor: str, data: dict[str, Any], message: str) -> None:
     model = make("reference", metrics=["mae"])
     with pytest.warns(RuntimeWarning) as warned:
         model.fit(X, Y, epochs=3, callbacks=[kind(monitor)], verbose=0, **data)
@@ -395,7 +395,7 @@ def test_model_checkpoint_by_batches(device: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("others", [(), ("on_epoch_end",), ("on_train_batch_end",)])
 def test_terminate_on_nan(device: str, others: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     model = make(device, fd.SGD(1e30))
-    callbacks = [TerminateOnNaN(), told(*others)]
+    callbacks = [TerminateOnNaN(), recorder(*others)]
     history = model.fit(X, Y, epochs=10**6, batch_size=5, validation_data=(X, Y), callbacks=callbacks, verbose=0)
     steps = model.runner.step
     assert 1 < steps < 8 and len(history.epoch) == -(-steps // 4)

@@ -75,7 +75,7 @@ def test_demo(tmp_path: Path) -> None:
         r"^(fastdense|NumPy \S+|PyTorch \S+) +([\d.e+]+) +([\d.e+]+) ms +([\d.]+) % +([\d.]+)(.*)", shown, re.M
     )
     assert [row[0].split()[0] for row in rows[:2]] == ["fastdense", "NumPy"]
-    for row in rows:  # the same net learned the same, wherever it was trained; a rival that is slow is cut short
+    for row in rows:  # the same net learned the same, wherever it was trained; a baseline that is slow is cut short
         assert abs(float(row[3]) - accuracy) < 1.5 or "to save time" in row[5]
     difference = float(re.findall(r"differ by at most ([\d.e+-]+) %", shown)[0])
     assert difference < 10

@@ -1,4 +1,4 @@
-"""Model files: nothing is lost, nothing is run, nothing half-written, and damage is told in one sentence."""
+"""Model files: nothing is lost, nothing is run, nothing half-written, and damage is reported in one sentence."""
 
 from __future__ import annotations
 

@@ -334,7 +334,7 @@ def test_the_learning_rate_may_be_assigned(device: str) -> None:
     assert not same(model.get_weights(), weights)
 
 
-def test_a_loss_that_blows_up_is_told(device: str) -> None:
+def test_nonfinite_loss_warns(device: str) -> None:
     model = make(device, fd.Dense(2), optimizer=fd.SGD(1e30))
     with pytest.warns(RuntimeWarning, match=r"fit: the loss became (nan|inf) in epoch \d; .*TerminateOnNaN") as warned:
         history = model.fit(X, Y, epochs=20, batch_size=10, verbose=0)

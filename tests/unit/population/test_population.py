@@ -195,7 +195,7 @@ def test_outcomes_say_what_is_wrong() -> None:
     assert "6 starts, best loss" in table and "duplicate units" in table and "16.7%" in table
 
 
-def test_moving_is_told_from_stuck() -> None:
+def test_moving_and_stuck_members_are_distinguished() -> None:
     x, y = data()
     slow = fd.fit_many(net(optimizer=fd.SGD(0.05)), x, y, starts=8, epochs=20, batch_size=50, verbose=0)
     assert slow.outcomes(reference=0.0).counts["moving"] >= 6
