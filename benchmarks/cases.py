@@ -18,14 +18,14 @@ EVERYWHERE = ("fastdense", "torch", "jax", "numpy")
 
 @dataclass(frozen=True)
 class Case:
-    """One row: its name, the net and its training, what is to be reached, its data and who takes part.
+    """One row: its name, the net and its training, its goals, its data and the libraries.
 
     `goals` tells how many times as fast as a library fastdense should be and, under "limit", which fraction of sgemm's
     rate it should reach ("rising": at least that of the row before). `also` are libraries beyond `EVERYWHERE`.
     `tolerance` is how far the libraries' mean training losses may differ, relatively, in each of the first `gate`
-    epochs. Equal formulas in another order of sums end the first epoch 0.01 % apart; PyTorch, whose epsilon stands
-    elsewhere, up to 0.14 %.
-    Kind "predict" times single rows on their way through the net; its loss is that of the first 64 rows.
+    epochs. Equal formulas in another order of sums end the first epoch 0.01 % apart; PyTorch, whose epsilon has another
+    position, up to 0.14 %.
+    Kind "predict" times predictions of single rows; its loss is that of the first 64 rows.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""The suite on the CPU: time fastdense beside other libraries."""
+"""The suite on the CPU: time fastdense and other libraries."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Time per epoch, library by library.",
-        epilog="gpu and gpu-session, as the first word, are programs of their own; --help after them tells the rest.",
+        epilog="gpu and gpu-session, as the first word, are separate programs with their own --help.",
     )
     names = [case.name for case in CASES]
     found.add_argument("--case", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))
     found.add_argument("--library", nargs="+", choices=LIBRARIES, help="default: all installed (curves: fastdense)")
     found.add_argument("--threads", type=int, help="use so many processors (default: all)")
-    found.add_argument("--rows", type=int, help="at most so many training rows, for a quick look")
+    found.add_argument("--rows", type=int, help="at most so many training rows, for a quick check")
     found.add_argument("--rounds", type=int, default=plan.rounds, help="at least so many (default: %(default)s)")
     found.add_argument("--max-rounds", type=int, default=plan.most, help="at most so many (default: %(default)s)")
     found.add_argument(
@@ -43,14 +43,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def installed(libraries: list[str]) -> list[str]:
-    """Those that are there; the others are named."""
+    """Those that are installed; the others are reported."""
     missing = [name for name in libraries if find_spec(name) is None]
     if missing:
         print(f"not installed, left out: {', '.join(missing)}", file=sys.stderr)
     return [name for name in libraries if name not in missing]
 
 
-def tell(path: Path) -> None:
+def report_path(path: Path) -> None:
     """Where a file was written."""
     print(f"written to {path.relative_to(RESULTS.parents[1])}")
 
@@ -79,8 +79,8 @@ def main(arguments: Sequence[str]) -> int:
         result = run(cases, libraries, plan)
         print(report.terminal(result))
         path, draw = save(result, options.name), pictures.draw_cases
-    tell(path)
+    report_path(path)
     if pictures.have_matplotlib():
         draw(result, path.with_suffix(".png"))
-        tell(path.with_suffix(".png"))
+        report_path(path.with_suffix(".png"))
     return 0 if all(case["gate"]["passed"] for case in result.get("cases", []) if "gate" in case) else 1

@@ -14,11 +14,11 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case, load
-from benchmarks.libraries import make_model
 from benchmarks.machine import describe, processors, use_processors
 from benchmarks.run import epochs_per_turn
 from benchmarks.workers import Worker
 from fastdense.cli.baselines import Task, write_task
+from fastdense.cli.model import make_model
 
 Result = dict[str, Any]
 CLIFF = 1.3  # time per FLOP may rise so much between neighbouring widths up to CLIFF_WIDTH
@@ -76,7 +76,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def measure(case: Case, library: str, count: int, turn: float) -> float:
-    """Seconds of an epoch in a process of its own: the best of a few turns, so that a disturbed one makes no cliff."""
+    """Seconds of an epoch in a process of its own: the best of a few turns, so that a disturbed one has no effect."""
     _, data = load(case.data, case.rows)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "task.npz"

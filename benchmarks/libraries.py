@@ -1,6 +1,6 @@
-"""The same training in each library, the way its own guides advise; NumPy and PyTorch: `fastdense.cli.baselines`.
+"""The same training in each library, as its own guides recommend; NumPy and PyTorch: `fastdense.cli.baselines`.
 
-Each class takes the task, the data and the start weights, and has three methods: `restart` goes back to the start,
+Each class takes the task, the data and the initial weights, and has three methods: `restart` resets them,
 `prepare` turns the orders of the rows, one an epoch, into what the library wants (not timed), and `train` trains one
 epoch per order and returns the mean loss of each (timed).
 """
@@ -15,9 +15,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-import fastdense as fd
 from fastdense.cli import baselines
 from fastdense.cli.baselines import Floats, Task
+from fastdense.cli.model import compile_model, make_model
 
 Orders = Sequence[NDArray[np.intp]]
 
@@ -30,21 +30,6 @@ class Trainer(Protocol):
     def prepare(self, orders: Orders) -> Any: ...
 
     def train(self, orders: Any) -> Sequence[float]: ...
-
-
-def make_model(task: Task, device: str = "cpu", **options: Any) -> fd.Model:
-    """The net of a task in fastdense, compiled; `options` are more arguments of `Model`."""
-    layers = [fd.Dense(units, activation=task.hidden) for units in task.widths[1:-1]]
-    layers.append(fd.Dense(task.widths[-1], activation=task.output if task.loss == "mse" else "softmax"))
-    model = fd.Model(layers, inputs=task.widths[0], seed=task.seed, dtype=task.dtype, device=device, **options)
-    compile_model(model, task)
-    return model
-
-
-def compile_model(model: fd.Model, task: Task) -> None:
-    """Choose loss and optimizer; the optimizer starts afresh."""
-    optimizer = {"adam": fd.Adam, "rmsprop": fd.RMSprop, "sgd": fd.SGD}[task.optimizer](task.learning_rate)
-    model.compile(optimizer, "mse" if task.loss == "mse" else "sparse_categorical_crossentropy")
 
 
 class FastdenseTrainer:
@@ -91,7 +76,7 @@ class EpochTrainer:
 class JaxTrainer:
     """All epochs in one jitted call: a scan over epochs of a scan over batches, which takes the rows on the device.
 
-    Parameters and optimizer state are donated. Which way of writing the scan is fastest depends on the net, so that
+    Parameters and optimizer state are donated. Which formulation of the scan is fastest depends on the net, so that
     small ones try several and keep the best; a whole epoch's rows gathered at once only pays where they fit the cache.
     """
 

@@ -1,4 +1,4 @@
-"""The machine: what it is, how fast it can be, and how quiet it is at the moment."""
+"""The machine: its description, its peak rate and its load."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastdense.cli.baselines import untuned
 from fastdense.versions import build_config, package_version, processor_name
 
 LIBRARIES = ("numpy", "torch", "jax", "keras", "scikit-learn", "onnxruntime")
-BUSY = 0.5  # load before the start from which on times cannot be trusted
+BUSY = 0.5  # load before the run above which times are not reliable
 DISTURBED = 0.85  # fraction of the best sgemm rate below which a round is called disturbed
 
 SGEMM = """

@@ -1,4 +1,4 @@
-"""Thousands of small nets: fastdense's populations against JAX's vmap and scan, in turn on the same processors.
+"""Thousands of small nets: fastdense's populations against JAX's vmap and scan, alternating on the same processors.
 
     python -m benchmarks.population              # every case; writes benchmarks/results/local-population.json
     python -m benchmarks.population pyramid      # one

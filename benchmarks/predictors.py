@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.libraries import make_model
 from fastdense.cli.baselines import Floats, NumpyNet, Task, TorchNet
+from fastdense.cli.model import make_model
 
 
 class Predictor:

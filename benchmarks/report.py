@@ -1,4 +1,4 @@
-"""Turn a result file into a table, and keep the one in README.md equal to it."""
+"""Convert a result file to a table, and update the one in README.md."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TITLES = {
     "onnxruntime": "onnxruntime",
 }
 MAIN = ("torch", "jax")  # have columns of their own
-USUAL = {"hidden": "relu", "dtype": "float32"}  # not worth a word
+USUAL = {"hidden": "relu", "dtype": "float32"}  # not printed
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ def measured(case: Result) -> bool:
 
 
 def ratios(case: Result) -> dict[str, Figure]:
-    """How many times as fast as each other library."""
+    """Speedup over each other library."""
     libraries, goals = case["libraries"], case.get("goals", {})
     mine = libraries["fastdense"]["median"]
     return {
@@ -132,7 +132,7 @@ def rows(result: Result) -> list[list[str]]:
 
 
 def percent(value: float) -> str:
-    """A share in per cent, without the sign."""
+    """A fraction in per cent, without the sign."""
     return f"{100 * value:.0f}" if value >= 0.0095 else f"{100 * value:.1g}"
 
 

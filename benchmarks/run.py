@@ -1,4 +1,4 @@
-"""Time the cases: one process per library, rounds in turn, a gate on the results, median and spread."""
+"""Time the cases: one process per library, alternating rounds, a gate on the results, median and spread."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from statistics import median
 from typing import Any, Protocol
 
 from benchmarks.cases import EVERYWHERE, Case, load
-from benchmarks.libraries import make_model
 from benchmarks.machine import describe, sgemm_gflops
 from benchmarks.workers import Worker
 from fastdense.cli.baselines import write_task
+from fastdense.cli.model import make_model
 
 LIBRARIES = (*EVERYWHERE, "keras", "sklearn", "onnxruntime")
 RESULTS = Path(__file__).parent / "results"
@@ -38,7 +38,7 @@ class Plan:
     seconds: float = 40.0
     spread: float = 0.02
     turn: float = 0.2
-    sideshow: int = 3  # rounds of those libraries that a case has no goal for
+    rounds_without_goal: int = 3  # rounds of those libraries that a case has no goal for
 
 
 class Trains(Protocol):
@@ -69,7 +69,7 @@ def epochs_per_turn(worker: Trains, epochs: int, least: float) -> tuple[Result, 
 
 
 def gate(case: Case, losses: Mapping[str, Sequence[float]]) -> Result:
-    """How far the libraries' losses are apart, relatively, in the worst of the first epochs."""
+    """Largest relative difference of the libraries' losses in the first epochs."""
     epochs = list(zip(*losses.values(), strict=True))
     difference = max(max(epoch) / min(epoch) - 1 for epoch in epochs)
     learned = all(math.isfinite(value) for epoch in epochs for value in epoch)
@@ -116,7 +116,7 @@ def summaries(
 
 
 def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
-    """Time one case. In every round each library trains for one turn from the start weights, the order changing."""
+    """Time one case. In every round each library trains for one turn from the initial weights, in changing order."""
     title, (x, y) = load(case.data, case.rows)
     result = about(case, title)
     begin = time.perf_counter()
@@ -155,15 +155,15 @@ def timed_rounds(
     """Seconds per epoch of every library, and before every round a rate of the machine, by default sgemm's."""
     times: dict[str, list[float]] = {name: [] for name in workers}
     rates: list[float] = []
-    stars = [name for name in workers if name == "fastdense" or name in case.goals]
+    with_goals = [name for name in workers if name == "fastdense" or name in case.goals]
     begin = time.perf_counter()
     for number in range(plan.most):
         rates.append((rate or sgemm_gflops)())
-        names = list(workers) if number < plan.sideshow else stars
+        names = list(workers) if number < plan.rounds_without_goal else with_goals
         turn = number % len(names)
         for name in (*names[turn:], *names[:turn]):
             times[name].append(workers[name].train(epochs[name])["seconds"] / epochs[name])
-        steady = all(mad(times[name]) <= plan.spread * median(times[name]) for name in stars)
+        steady = all(mad(times[name]) <= plan.spread * median(times[name]) for name in with_goals)
         if number + 1 >= plan.rounds and (steady or time.perf_counter() - begin > plan.seconds):
             break
     return times, rates

@@ -1,7 +1,7 @@
 """One library in a process of its own, `python -m benchmarks.workers KIND LIBRARY TASK`, and the handle on it.
 
 The process says on its first line whether it can do the task. Then it answers each request {"epochs": k} with the
-seconds that k epochs took from the start weights on (of the kind "predict": k calls), and the first losses.
+seconds that k epochs took from the initial weights (of the kind "predict": k calls), and the first losses.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ KEPT = 10  # losses per answer
 
 
 class Worker(baselines.Baseline):
-    """A library's process, stopped (SIGSTOP) whenever it is not its turn.
+    """A library's process, stopped (SIGSTOP) while other libraries run.
 
-    Threads that wait for work spin for a while (OpenMP's, OpenBLAS's, XLA's), some for longer than a turn takes: they
-    would steal the cores from the library that is being timed.
+    Waiting threads of OpenMP, OpenBLAS and XLA spin for a while, some for longer than a turn takes, and would use the
+    cores that the timed library needs.
     """
 
     def __init__(self, name: str, task: Path, kind: str = "train") -> None:
@@ -52,7 +52,7 @@ class Worker(baselines.Baseline):
         return answer
 
     def train(self, epochs: int) -> dict[str, Any]:
-        """Train that many epochs from the start; gives the seconds of all together, and the losses of the first."""
+        """Train from the initial weights; returns the seconds of all epochs, and the losses of the first ones."""
         return self.ask(epochs=epochs)
 
 

@@ -37,10 +37,10 @@ if(FD_CUDA_WANTED)
 endif()
 message(STATUS "fastdense: CUDA engine: ${FD_CUDA_VERSION}")
 
-set(FD_CUDA_KERNELS
-    csrc/cuda/fused_mlp/fused_mlp.cu csrc/cuda/layerwise/elementwise.cu csrc/cuda/layerwise/gather.cu csrc/cuda/layerwise/gemm.cu
-    csrc/cuda/layerwise/gemm_mma.cu csrc/cuda/layerwise/loss.cu csrc/cuda/layerwise/norm.cu csrc/cuda/layerwise/probe.cu
-    csrc/cuda/layerwise/update.cu csrc/cuda/wholenet/kernel_f32.cu csrc/cuda/wholenet/kernel_f64.cu)
+set(FD_CUDA_KERNELS # those that take longest to compile come first, so that no core waits for the last one
+    csrc/cuda/wholenet/kernel_f32.cu csrc/cuda/wholenet/kernel_f64.cu csrc/cuda/fused_mlp/fused_mlp.cu
+    csrc/cuda/layerwise/gemm_mma.cu csrc/cuda/layerwise/update.cu csrc/cuda/layerwise/gemm.cu csrc/cuda/layerwise/loss.cu
+    csrc/cuda/layerwise/norm.cu csrc/cuda/layerwise/elementwise.cu csrc/cuda/layerwise/probe.cu csrc/cuda/layerwise/gather.cu)
 set(FD_CUDA_HOST
     csrc/cuda/backend.cpp csrc/cuda/fused_mlp/fused_mlp.cpp csrc/cuda/layerwise/backward.cpp csrc/cuda/layerwise/layers.cpp
     csrc/cuda/layerwise/lt.cpp csrc/cuda/layerwise/products.cpp csrc/cuda/population.cpp csrc/cuda/runtime/data.cpp
@@ -69,7 +69,7 @@ function(add_cuda_engine)
     endif()
     foreach(target fd_cuda_kernels fd_cuda_doubles)
       target_include_directories(${target} PRIVATE csrc)
-      target_compile_options(${target} PRIVATE --expt-relaxed-constexpr ${compress} -Xptxas=-warn-spills
+      target_compile_options(${target} PRIVATE --expt-relaxed-constexpr --threads=2 ${compress} -Xptxas=-warn-spills
                                                $<$<BOOL:${FASTDENSE_WERROR}>:-Xptxas=-Werror>)
     endforeach()
     pybind11_add_module(_cuda ${FD_CUDA_BINDINGS} ${FD_CUDA_HOST} csrc/cuda/layerwise/lt_library.cpp)
@@ -80,9 +80,24 @@ function(add_cuda_engine)
     target_link_libraries(_cuda PRIVATE cudart_static rt pthread)
     install(TARGETS _cuda LIBRARY DESTINATION fastdense)
   endif()
+  if(FASTDENSE_EMULATOR OR FASTDENSE_TESTS)
+    add_emulator()
+  endif()
   if(FASTDENSE_EMULATOR)
     add_emulated_engines()
   endif()
+endfunction()
+
+# The CUDA runtime on the CPU, compiled once for everything that runs on it.
+function(add_emulator)
+  add_library(fd_emulated INTERFACE)
+  target_compile_definitions(fd_emulated INTERFACE FD_EMULATE)
+  target_include_directories(fd_emulated INTERFACE tests/emulator)
+  # longjmp between stacks is what fibers are made of; nvcc's pragmas mean nothing here
+  target_compile_options(fd_emulated INTERFACE -U_FORTIFY_SOURCE -Wno-unknown-pragmas)
+  target_link_libraries(fd_emulated INTERFACE fd_baseline)
+  add_library(fd_emulator OBJECT ${FD_EMULATOR})
+  target_link_libraries(fd_emulator PRIVATE fd_emulated)
 endfunction()
 
 # The engine as plain C++, for pytest --emulated-cuda: as it is, with its kernels' accesses checked for races, and with address and
@@ -100,58 +115,57 @@ function(add_emulated_engines)
   set(announce -fsanitize=thread $<$<CXX_COMPILER_ID:GNU>:-fno-tree-sra> -g1)
   set(check -fsanitize=address,undefined -fno-omit-frame-pointer -O1 -g1)
 
-  add_library(fd_emulated INTERFACE)
-  target_compile_definitions(fd_emulated INTERFACE FD_EMULATE)
-  target_include_directories(fd_emulated INTERFACE tests/emulator)
-  # longjmp between stacks is what fibers are made of; nvcc's pragmas mean nothing here
-  target_compile_options(fd_emulated INTERFACE -U_FORTIFY_SOURCE -Wno-unknown-pragmas)
-  target_link_libraries(fd_emulated INTERFACE fd_baseline)
+  # Bindings do no arithmetic, and their templates are most of a build's time: not optimised, without debug information.
   add_library(fd_emulated_bindings OBJECT ${FD_CUDA_BINDINGS} tests/emulator/lt_library.cpp)
   target_link_libraries(fd_emulated_bindings PRIVATE pybind11::module)
+  target_compile_options(fd_emulated_bindings PRIVATE -O0 -g0)
   foreach(name plain checked)
-    add_library(fd_engine_${name} OBJECT ${FD_CUDA_HOST} ${FD_EMULATOR})
+    add_library(fd_engine_${name} OBJECT ${FD_CUDA_HOST})
   endforeach()
+  add_library(fd_emulator_checked OBJECT ${FD_EMULATOR})
   foreach(name plain races checked)
     add_library(fd_kernels_${name} OBJECT ${kernels})
   endforeach()
   add_library(fd_emulator_test OBJECT tests/cpp/emulator_test.cpp)
   target_compile_options(fd_kernels_races PRIVATE ${announce})
   target_compile_options(fd_emulator_test PRIVATE ${announce})
-  target_compile_options(fd_kernels_checked PRIVATE ${check})
-  target_compile_options(fd_engine_checked PRIVATE ${check})
-  foreach(target fd_emulated_bindings fd_engine_plain fd_engine_checked fd_kernels_plain fd_kernels_races fd_kernels_checked
-                 fd_emulator_test)
+  foreach(target fd_kernels_checked fd_engine_checked fd_emulator_checked)
+    target_compile_options(${target} PRIVATE ${check})
+  endforeach()
+  foreach(target fd_emulated_bindings fd_engine_plain fd_engine_checked fd_emulator_checked fd_kernels_plain
+                 fd_kernels_races fd_kernels_checked fd_emulator_test)
     target_link_libraries(${target} PRIVATE fd_emulated)
   endforeach()
 
   foreach(name plain races checked)
     set(engine plain)
+    set(emulator fd_emulator)
     if(name STREQUAL checked)
       set(engine checked)
+      set(emulator fd_emulator_checked)
     endif()
     pybind11_add_module(_cuda_${name} $<TARGET_OBJECTS:fd_emulated_bindings> $<TARGET_OBJECTS:fd_engine_${engine}>
-                        $<TARGET_OBJECTS:fd_kernels_${name}>)
+                        $<TARGET_OBJECTS:fd_kernels_${name}> $<TARGET_OBJECTS:${emulator}>)
     set_target_properties(_cuda_${name} PROPERTIES OUTPUT_NAME _cuda
                           LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/emulated/${name})
     target_link_libraries(_cuda_${name} PRIVATE fd_base ${CMAKE_DL_LIBS})
   endforeach()
   target_link_options(_cuda_checked PRIVATE -fsanitize=address,undefined)
-  add_executable(fastdense_emulator_test $<TARGET_OBJECTS:fd_emulator_test> ${FD_EMULATOR})
+  add_executable(fastdense_emulator_test $<TARGET_OBJECTS:fd_emulator_test> $<TARGET_OBJECTS:fd_emulator>)
   target_link_libraries(fastdense_emulator_test PRIVATE fd_emulated ${CMAKE_DL_LIBS})
   add_custom_target(emulated DEPENDS _cuda_plain _cuda_races _cuda_checked fastdense_emulator_test)
 endfunction()
 
 function(add_cuda_tests)
   # cuBLASLt by a fake that computes on the CPU: products on the emulated runtime; the search, for a library by itself
-  set(FD_EMULATED_LT csrc/cuda/layerwise/lt.cpp tests/emulator/lt_library.cpp tests/emulator/fake_cublaslt.cpp
-                     ${FD_EMULATOR})
-  add_executable(fastdense_lt_test tests/cpp/lt_test.cpp ${FD_EMULATED_LT})
-  add_executable(fastdense_lt_device tests/cpp/lt_device.cpp ${FD_EMULATED_LT}) # made for a GPU; here it runs at all
-  add_library(fd_fake_cublaslt SHARED tests/emulator/fake_cublaslt.cpp ${FD_EMULATOR})
-  foreach(target fastdense_lt_test fastdense_lt_device fd_fake_cublaslt)
-    target_compile_definitions(${target} PRIVATE FD_EMULATE)
-    target_include_directories(${target} PRIVATE tests/emulator)
-    target_link_libraries(${target} PRIVATE fd_baseline)
+  add_library(fd_fake_lt OBJECT tests/emulator/fake_cublaslt.cpp)
+  add_library(fd_emulated_lt OBJECT csrc/cuda/layerwise/lt.cpp tests/emulator/lt_library.cpp)
+  set(lt $<TARGET_OBJECTS:fd_emulated_lt> $<TARGET_OBJECTS:fd_fake_lt> $<TARGET_OBJECTS:fd_emulator>)
+  add_executable(fastdense_lt_test tests/cpp/lt_test.cpp ${lt})
+  add_executable(fastdense_lt_device tests/cpp/lt_device.cpp ${lt}) # made for a GPU; here it runs at all
+  add_library(fd_fake_cublaslt SHARED tests/emulator/fake_cublaslt.cpp $<TARGET_OBJECTS:fd_emulator>)
+  foreach(target fd_fake_lt fd_emulated_lt fastdense_lt_test fastdense_lt_device fd_fake_cublaslt)
+    target_link_libraries(${target} PRIVATE fd_emulated)
   endforeach()
   set(FD_FAKE_CUBLASLT_FOLDER "${CMAKE_CURRENT_BINARY_DIR}/fake_cublaslt")
   set_target_properties(

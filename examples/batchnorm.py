@@ -1,8 +1,8 @@
 """Batch normalization before the activation, after it, or not at all: measured.
 
-Papers, books and forums disagree about where it belongs. Here three dense nets are trained in each of the three ways
-from thirty starts, which is one call for each; what is left to argue about is the size of the interval. Start i draws
-the same first weights for all three ways, so their differences are taken start by start, which makes them sharper.
+Papers, books and forums disagree about its position. Here three dense nets are trained with each of the three variants
+from thirty random initializations, with one call per variant, and compared with confidence intervals. Restart i has
+the same initial weights in all variants, so the differences are paired, which makes their intervals narrower.
 
     python examples/batchnorm.py
 """
@@ -33,20 +33,22 @@ x, y, x_test = pooled(x[:rows]), y[:rows], pooled(x_test)
 nets = {"32": [32], "32, 16": [32, 16], "24, 24, 24": [24, 24, 24]}
 
 
-def block(units, way):
+def block(units, variant):
     dense, relu = fd.Dense(units, kernel_initializer="he_normal"), fd.Activation("relu")
-    return {"none": [dense, relu], "before": [dense, fd.BatchNorm(), relu], "after": [dense, relu, fd.BatchNorm()]}[way]
+    return {"none": [dense, relu], "before": [dense, fd.BatchNorm(), relu], "after": [dense, relu, fd.BatchNorm()]}[
+        variant
+    ]
 
 
-print(f"{len(x)} digits of {x.shape[1]} pixels, {starts} starts, {epochs} epochs of Adam")
+print(f"{len(x)} digits of {x.shape[1]} pixels, {starts} restarts, {epochs} epochs of Adam")
 began, accuracy = time.perf_counter(), {}
 for name, widths in nets.items():
-    for way in ("none", "before", "after"):
-        layers = [layer for units in widths for layer in block(units, way)]
+    for variant in ("none", "before", "after"):
+        layers = [layer for units in widths for layer in block(units, variant)]
         model = fd.Model([*layers, fd.Dense(10, activation="softmax")], inputs=x.shape[1])
         model.compile(fd.Adam(0.003), "sparse_categorical_crossentropy")
         pop = fd.fit_many(model, x, y, starts=starts, epochs=epochs, batch_size=32, verbose=0)
-        accuracy[name, way] = 100 * np.mean(pop.predict(x_test).argmax(axis=2) == y_test, axis=1)
+        accuracy[name, variant] = 100 * np.mean(pop.predict(x_test).argmax(axis=2) == y_test, axis=1)
 print(f"{len(accuracy) * starts} nets in {time.perf_counter() - began:.1f} s")
 
 
@@ -60,19 +62,19 @@ def text(values):
     return f"{mean:.2f} ± {half:.2f}"
 
 
-print(f"\n{'':16}test accuracy in %, mean of {starts} starts ± 95 % interval{'':12}difference, start by start")
+print(f"\n{'':16}test accuracy in %, mean of {starts} restarts ± 95 % interval{'':9}paired difference")
 print(f"{'hidden layers':16}{'none':18}{'before':18}{'after':22}{'after - before':20}before - none")
 verdicts = []
 for name in nets:
-    none, before, after = (accuracy[name, way] for way in ("none", "before", "after"))
+    none, before, after = (accuracy[name, variant] for variant in ("none", "before", "after"))
     print(f"{name:16}{text(none):18}{text(before):18}{text(after):22}{text(after - before):20}{text(before - none)}")
     mean, half = interval(after - before)
-    verdicts.append("after" if mean > half else "before" if mean < -half else "no difference seen")
+    verdicts.append("after" if mean > half else "before" if mean < -half else "no significant difference")
 
 print(f"""
                               reported by its owner                     reproduced here
 which of the two is better    before (the paper), after (others)        {"; ".join(f"{n}: {v}" for n, v in zip(nets, verdicts, strict=True))}
-largest difference            opinion against opinion                   {max(abs(interval(accuracy[n, "after"] - accuracy[n, "before"])[0]) for n in nets):.2f} percentage points
+largest difference            opinions differ                           {max(abs(interval(accuracy[n, "after"] - accuracy[n, "before"])[0]) for n in nets):.2f} percentage points
 """)  # noqa: E501
 
 try:
@@ -81,21 +83,21 @@ except ImportError:
     print("no picture: matplotlib is not installed (pip install matplotlib)")
 else:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 3.8), layout="constrained", width_ratios=[1.5, 1])
-    for j, way in enumerate(("none", "before", "after")):
+    for j, variant in enumerate(("none", "before", "after")):
         for i, name in enumerate(nets):
-            place = i + 0.25 * (j - 1) + np.linspace(-0.07, 0.07, starts)
-            mean, half = interval(accuracy[name, way])
-            left.plot(place, accuracy[name, way], ".", color=f"C{j}", alpha=0.4)
+            offsets = i + 0.25 * (j - 1) + np.linspace(-0.07, 0.07, starts)
+            mean, half = interval(accuracy[name, variant])
+            left.plot(offsets, accuracy[name, variant], ".", color=f"C{j}", alpha=0.4)
             left.errorbar(i + 0.25 * (j - 1), mean, half, fmt="_", color="black", capsize=6, linewidth=1.5)
-        left.plot([], [], ".", color=f"C{j}", label={"none": "none"}.get(way, f"{way} the ReLU"))
+        left.plot([], [], ".", color=f"C{j}", label={"none": "none"}.get(variant, f"{variant} the ReLU"))
     left.set_xticks(range(len(nets)), nets)
-    left.set(xlabel="hidden layers", ylabel="%", title=f"test accuracy of {starts} starts, means with intervals")
+    left.set(xlabel="hidden layers", ylabel="%", title=f"test accuracy of {starts} restarts, means with intervals")
     left.legend()
     for i, name in enumerate(nets):
         mean, half = interval(accuracy[name, "after"] - accuracy[name, "before"])
         right.errorbar(mean, i, xerr=half, fmt="o", color="black", capsize=6)
     right.axvline(0, color="grey", linewidth=0.8)
     right.set_yticks(range(len(nets)), nets)
-    right.set(xlabel="percentage points", title="after minus before, start by start", ylim=(len(nets) - 0.5, -0.5))
+    right.set(xlabel="percentage points", title="after minus before, paired", ylim=(len(nets) - 0.5, -0.5))
     figure.savefig("batchnorm.png", dpi=120)
     print("picture: batchnorm.png")

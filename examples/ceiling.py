@@ -1,9 +1,9 @@
-"""A regression net whose predictions have a ceiling, or are all the same.
+"""A regression net whose predictions have an upper limit, or are all the same.
 
-Its owner's net had tanh (or sigmoid) units inside and a linear output, and never predicted more than some number.
-Tanh stays between -1 and 1, so a linear output cannot leave bias - sum |kernel| to bias + sum |kernel|: a small net
-on large targets has a low ceiling, and raises it slowly. With ReLU, Adam and an L2 penalty the ceiling was gone, and
-so was everything else: the penalty pulled all weights to 0.
+The net had tanh (or sigmoid) hidden units and a linear output, and its predictions never exceeded some number. Tanh is
+between -1 and 1, so a linear output is between bias - sum |kernel| and bias + sum |kernel|: a small net on large
+targets has a low upper limit, which training raises slowly. With ReLU, Adam and an L2 penalty there was no limit, but
+all predictions were equal, because the penalty shrank all weights to 0.
 
     python examples/ceiling.py
 """
@@ -22,7 +22,7 @@ random = np.random.default_rng(0)
 
 
 def prices(rows):
-    """Eight features, and something like prices: always positive, a few of them very large."""
+    """Eight features, and targets distributed like prices: positive, a few of them very large."""
     x = random.normal(size=(rows, 8))
     return x, 20 * np.exp(0.8 * x[:, :1] + 0.4 * x[:, 1:2]) + 5 * np.abs(x[:, 2:3])
 
@@ -32,11 +32,11 @@ x_test, y_test = prices(rows)
 
 
 def r2(model):
-    """Share of the variance of new targets that is explained."""
+    """Coefficient of determination on the test data."""
     return 1 - np.mean((model.predict(x_test) - y_test) ** 2) / y_test.var()
 
 
-# ---- 1. The ceiling ------------------------------------------------------------------------------
+# ---- 1. The upper limit --------------------------------------------------------------------------
 
 tanh = fd.Model([fd.Dense(16, "tanh"), fd.Dense(16, "tanh"), fd.Dense(1)], inputs=8, seed=0)
 tanh.compile(fd.SGD(1e-4), "mse")
@@ -45,12 +45,12 @@ kernel, bias = tanh.get_weights()[-2:]
 ceiling = bias[0] + np.abs(kernel).sum()
 above = np.mean(y > ceiling)
 print(f"bias + sum |kernel| = {ceiling:.1f}; largest prediction {tanh.predict(x_test).max():.1f}; "
-      f"targets go up to {y.max():.0f}, {above:.0%} of them are above the ceiling")  # fmt: skip
+      f"targets go up to {y.max():.0f}, {above:.0%} of them are above it")  # fmt: skip
 print("\ntanh.diagnose(x, y):\n")
 tanh_report = tanh.diagnose(x, y)
 print(tanh_report)
 
-# ---- 2. One value for every input ----------------------------------------------------------------
+# ---- 2. One prediction for every input -----------------------------------------------------------
 
 l2 = fd.regularizers.l2(1.0)
 layers = [fd.Dense(16, "relu", kernel_regularizer=l2), fd.Dense(16, "relu", kernel_regularizer=l2)]
@@ -66,7 +66,7 @@ print(flat_report)
 
 # ---- 3. Repaired ---------------------------------------------------------------------------------
 
-# ReLU units have no ceiling; the net learns targets of about 1, and its output is scaled back; no penalty.
+# ReLU units have no upper limit; the net learns standardized targets, which Rescaling scales back; there is no penalty.
 repaired = fd.Model(
     [fd.Dense(16, "relu"), fd.Dense(16, "relu"), fd.Dense(1), fd.Rescaling(y.std(), y.mean())], inputs=8, seed=0
 )
@@ -94,7 +94,7 @@ else:
     shown = (
         ("tanh, as reported", tanh.predict(x_test)),
         ("ReLU, Adam, L2, as reported", flat.predict(x_test) * y.std() + y.mean()),
-        ("ReLU, targets scaled inside the net", repaired.predict(x_test)),
+        ("ReLU, targets scaled in the net", repaired.predict(x_test)),
     )
     for axis, (title, predicted) in zip(axes, shown, strict=True):
         axis.plot([0, y_test.max()], [0, y_test.max()], color="grey", linewidth=0.8)

@@ -1,9 +1,9 @@
-"""Fine with sigmoid; with ReLU it learns for some epochs and then collapses to 10 %.
+"""Works with sigmoid; with ReLU it learns for some epochs and then collapses to 10 %.
 
-A library written at home, 500 digits of MNIST. Its owner suspected the numerics of the ReLU. They are in order: steps
-that the flat sigmoid forgives are too large for ReLU units, and a bad step throws a unit to where no digit reaches
-it. There its gradient is exactly 0 and it never comes back. When the last one has gone, the net says the same for
-all.
+A self-written library, 500 digits of MNIST. The author suspected the implementation of the ReLU, which was correct.
+Steps that sigmoid units tolerate are too large for ReLU units: a single large step can make a unit 0 for all digits.
+Then its gradient is exactly 0 and it never recovers. When all units of a layer are dead, the net gives the same output
+for every digit.
 
     python examples/collapse.py
 """
@@ -15,7 +15,7 @@ import numpy as np
 import fastdense as fd
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-parser.add_argument("--quick", action="store_true", help="25 epochs in place of 50, for a test")
+parser.add_argument("--quick", action="store_true", help="25 epochs instead of 50, for a test")
 options = parser.parse_args()
 epochs = 25 if options.quick else 50
 
@@ -29,8 +29,8 @@ def net(activation):
     return fd.Model([*layers, fd.Dense(10, activation="softmax")], inputs=x.shape[1], seed=0)
 
 
-class CountTheDead(fd.callbacks.Callback):
-    """Notes after each epoch how many hidden units are off for all digits."""
+class DeadUnitCounter(fd.callbacks.Callback):
+    """Records after each epoch how many hidden units are 0 for all digits."""
 
     def __init__(self):
         super().__init__()
@@ -43,9 +43,9 @@ class CountTheDead(fd.callbacks.Callback):
 
 def train(model, optimizer):
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
-    count = CountTheDead()
-    history = model.fit(x, y, batch_size=32, epochs=epochs, verbose=0, callbacks=[count]).history
-    return 100 * np.array(history["accuracy"]), count.dead
+    counter = DeadUnitCounter()
+    history = model.fit(x, y, batch_size=32, epochs=epochs, verbose=0, callbacks=[counter]).history
+    return 100 * np.array(history["accuracy"]), counter.dead
 
 
 sigmoid_accuracy, _ = train(net("sigmoid"), fd.SGD(0.2, momentum=0.9))
@@ -60,20 +60,20 @@ print("\nmodel.diagnose(x, y):\n")
 report = model.diagnose(x, y)
 print(report)
 
-# The cause is the size of the steps. How large may they be? Try a range of them, and take one well inside.
+# The cause is the step size. Try a range of learning rates, and choose one well inside the working range.
 rates = [0.2, 0.1, 0.05, 0.02, 0.01]
-ends = {}
+results = {}
 for rate in rates:
-    ends[rate] = train(net("relu"), fd.SGD(rate, momentum=0.9))
+    results[rate] = train(net("relu"), fd.SGD(rate, momentum=0.9))
 print(f"\n{'learning rate':>14}{'accuracy at the end':>22}{'dead units':>13}")
-for rate, (accuracy, gone) in ends.items():
-    print(f"{rate:>14}{accuracy[-1]:>20.0f} %{gone[-1]:>13}")
+for rate, (accuracy, counts) in results.items():
+    print(f"{rate:>14}{accuracy[-1]:>20.0f} %{counts[-1]:>13}")
 
 treatment = report.treat()
 treated = treatment.model
 treated.fit(x, y, **treatment.fit_options, verbose=0)
-treated_right = np.mean(treated.predict(x_test).argmax(axis=1) == y_test)
-repaired_accuracy, repaired_dead = ends[0.02]
+treated_accuracy = np.mean(treated.predict(x_test).argmax(axis=1) == y_test)
+repaired_accuracy, repaired_dead = results[0.02]
 
 print(f"""
                           reported by its owner       reproduced here              repaired: learning rate / 10
@@ -81,7 +81,7 @@ with sigmoid              works                       {sigmoid_accuracy[-1]:.0f}
 with ReLU, at the end     about 10 %                  {relu_accuracy[-1]:<3.0f}%{"":26}{repaired_accuracy[-1]:.0f} %
 collapse                  after about 8 epochs        after {last_good:2} epochs               none
 dead units                                            {dead[-1]} of 150                   {repaired_dead[-1]} of 150
-by report.treat(): {treated_right:.0%} of the test digits
+by report.treat(): {treated_accuracy:.0%} of the test digits
 """)
 
 try:

@@ -1,9 +1,9 @@
-"""A course's exercise, 400 -> 25 -> 10 sigmoid units on small digits, stays at 10 % in Keras.
+"""A course exercise, 400 -> 25 -> 10 sigmoid units on small digits, stays at 10 % in Keras.
 
-The course minimises the cross-entropy summed over ten sigmoid outputs, averaged over the rows, plus lambda / (2 rows)
-* (sum of squared kernels) with lambda = 1, by a truncated Newton method, and gets about 95 % of its training set. Its
-student wrote l2(1) into every layer (10 000 times that penalty), categorical cross-entropy (which looks at the true
-class alone, so sigmoid outputs may all grow) and 100 steps of plain gradient descent.
+The course minimizes the cross-entropy summed over ten sigmoid outputs, averaged over the rows, plus lambda / (2 rows)
+* (sum of squared kernels) with lambda = 1, by a truncated Newton method, and reaches about 95 % on its training set. A
+student used l2(1) in every layer (10 000 times that penalty), categorical cross-entropy (which depends on the output of
+the true class only, so that all sigmoid outputs may grow) and 100 steps of plain gradient descent.
 
     python examples/exercise4.py
 """
@@ -24,7 +24,7 @@ options = parser.parse_args()
 
 (images, labels), _ = fd.datasets.load_mnist(fallback="digits")
 rows = min(5000, len(images))
-small = images[:rows, 4:24, 4:24] if images.shape[1] == 28 else images[:rows]  # MNIST: 20 x 20, as the course has them
+small = images[:rows, 4:24, 4:24] if images.shape[1] == 28 else images[:rows]  # MNIST: 20 x 20 pixels, as in the course
 x = small.reshape(rows, -1) / images.max()
 y = keras.utils.to_categorical(labels[:rows], 10)
 print(f"{rows} digits of {x.shape[1]} pixels")
@@ -51,12 +51,12 @@ treated = treatment.model
 treated.fit(x, y, **treatment.fit_options, verbose=0)
 treated_right = np.mean(treated.predict(x).argmax(axis=1) == labels[:rows])
 
-# ---- 2. The course's own cost, by several optimizers ---------------------------------------------
+# ---- 2. The cost function of the course, several optimizers --------------------------------------
 
-# binary_crossentropy is the mean over the ten outputs, the course's cost their sum: hence the penalty / 10 as well.
+# binary_crossentropy is the mean over the ten outputs, the course's cost the sum: so the penalty is divided by 10 too.
 penalty = fd.regularizers.l2(1.0 / (2 * rows) / 10)
 curves = {}
-print(f"\n{'cost of the course, by':24}{'cost':>8}{'right':>9}{'seconds':>10}     95 % reached")
+print(f"\n{'optimizer':24}{'cost':>8}{'accuracy':>9}{'seconds':>10}     95 % reached")
 for optimizer in (fd.NewtonCG(), fd.LBFGS(), fd.Adam(0.01), fd.SGD(0.01)):
     net = fd.Model([fd.Dense(units, "sigmoid", kernel_regularizer=penalty) for units in (25, 10)], inputs=x.shape[1])
     net.compile(optimizer, "binary_crossentropy", metrics=["categorical_accuracy"])
@@ -66,7 +66,7 @@ for optimizer in (fd.NewtonCG(), fd.LBFGS(), fd.Adam(0.01), fd.SGD(0.01)):
     seconds, accuracy = time.perf_counter() - began, history["categorical_accuracy"]
     name = type(optimizer).__name__
     curves[name] = accuracy
-    reached = next((f"after {i + 1} steps" for i, share in enumerate(accuracy) if share >= 0.95), "no")
+    reached = next((f"after {i + 1} steps" for i, value in enumerate(accuracy) if value >= 0.95), "no")
     print(f"{name:24}{10 * history['loss'][-1]:>8.3f}{accuracy[-1]:>9.2%}{seconds:>10.2f}     {reached}")
 
 print(f"""

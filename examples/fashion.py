@@ -1,9 +1,8 @@
-"""Fashion-MNIST by two layers: the loss falls, and the net does not learn.
+"""Fashion-MNIST by two layers: the loss decreases, but the accuracy stays low.
 
-There is a ReLU before the softmax: the loss takes the softmax of what the last layer gives. If that layer ends with a
-ReLU, a class whose unit is off for all pictures gets the score 0 and no gradient, for good: it can never be told from
-the others. Its owner saw the loss fall and the accuracy stay behind; how far behind depends on the start, so here are
-many starts.
+There is a ReLU before the softmax, which is part of the loss. If the last layer ends with a ReLU, a class whose unit is
+0 for all images has the score 0 and no gradient, permanently: it is never predicted. The loss decreased and the
+accuracy stayed low; how low depends on the initialization, so many restarts are shown here.
 
     python examples/fashion.py
 """
@@ -15,18 +14,18 @@ import numpy as np
 import fastdense as fd
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-parser.add_argument("--quick", action="store_true", help="fewer pictures, epochs and starts, for a test")
+parser.add_argument("--quick", action="store_true", help="fewer images, epochs and restarts, for a test")
 options = parser.parse_args()
 starts, epochs, rows = (4, 2, 3000) if options.quick else (12, 5, 20000)
 
 (x, y), (x_test, y_test) = fd.datasets.load_fashion_mnist(fallback="digits")
 x, y = x[:rows].reshape(len(x[:rows]), -1) / x.max(), y[:rows]
 x_test = x_test.reshape(len(x_test), -1) / x_test.max()
-print(f"{len(x)} pictures of {x.shape[1]} pixels, {starts} starts of each net, {epochs} epochs")
+print(f"{len(x)} images of {x.shape[1]} pixels, {starts} restarts of each net, {epochs} epochs")
 
 
 def train(activation):
-    """All starts of 784 -> 128 ReLU -> 10 with this activation at the end, and the test accuracy of each."""
+    """Train 784 -> 128 ReLU -> 10 with this last activation from all restarts; also the test accuracy of each."""
     layers = [
         fd.Dense(128, activation="relu"),
         fd.Dense(10, activation=activation, kernel_initializer="glorot_uniform"),
@@ -34,21 +33,23 @@ def train(activation):
     model = fd.Model(layers, inputs=x.shape[1])
     model.compile("adam", fd.losses.SparseCategoricalCrossentropy(from_logits=True))
     pop = fd.fit_many(model, x, y, starts=starts, epochs=epochs, batch_size=128, verbose=0)
-    scores = pop.predict(x_test)  # (starts, pictures, classes)
+    scores = pop.predict(x_test)  # (restarts, images, classes)
     return pop, scores, np.mean(scores.argmax(axis=2) == y_test, axis=1)
 
 
 relu, relu_scores, relu_accuracy = train("relu")
 linear, linear_scores, linear_accuracy = train("linear")
-lost = np.array([10 - len(np.unique(scores.argmax(axis=1))) for scores in relu_scores])  # classes never named
+lost = np.array(
+    [10 - len(np.unique(scores.argmax(axis=1))) for scores in relu_scores]
+)  # classes that are never predicted
 
-print(f"\n{'start':>5}{'loss: first, last epoch':>26}{'test accuracy':>15}{'classes lost':>14}     without ReLU")
+print(f"\n{'seed':>5}{'loss: first, last epoch':>26}{'test accuracy':>15}{'classes lost':>14}     without ReLU")
 for i in range(starts):
     losses = f"{relu.history[0, i]:.3f} -> {relu.history[-1, i]:.3f}"
     print(f"{i:>5}{losses:>26}{relu_accuracy[i]:>15.1%}{lost[i]:>14}{linear_accuracy[i]:>17.1%}")
 
-worst = relu[int(np.argmin(relu_accuracy))]  # a Model of its own
-print("\nthe worst of them, worst.diagnose(x, y):\n")
+worst = relu[int(np.argmin(relu_accuracy))]  # a separate Model
+print("\nthe one with the lowest accuracy, worst.diagnose(x, y):\n")
 print(worst.diagnose(x, y, budget=3 if options.quick else 15))
 
 
@@ -56,17 +57,17 @@ def span(accuracy):
     return f"{accuracy.min():.0%} to {accuracy.max():.0%}"
 
 
-def falls(pop):
+def losses_of(pop):
     return f"{pop.history[0].mean():.2f} -> {pop.history[-1].mean():.2f}"
 
 
-named = f"{lost.mean():.1f} of 10, {lost.max()} at most"
+lost_classes = f"{lost.mean():.1f} of 10, {lost.max()} at most"
 linear_lost = max(10 - len(np.unique(scores.argmax(axis=1))) for scores in linear_scores)
 print(f"""
                      reported by its owner     reproduced here           repaired: linear last layer
-loss                 falls                     {falls(relu):26}{falls(linear)}
+loss                 decreases                 {losses_of(relu):26}{losses_of(linear)}
 test accuracy        does not learn            {span(relu_accuracy):26}{span(linear_accuracy)}
-classes never named                            {named:26}{linear_lost} at most
+never predicted                                {lost_classes:26}{linear_lost} at most
 """)
 
 try:
@@ -78,13 +79,13 @@ else:
     for pop, colour, label in ((relu, "tab:red", "ReLU, then softmax"), (linear, "tab:green", "softmax alone")):
         left.plot(np.arange(1, epochs + 1), pop.history, color=colour, linewidth=0.8)
         left.plot([], [], color=colour, label=label)
-    left.set(xlabel="epoch", title=f"training loss, {starts} starts each")
+    left.set(xlabel="epoch", title=f"training loss, {starts} restarts each")
     left.set_xticks(range(1, epochs + 1))
     left.legend()
     right.plot(lost, 100 * relu_accuracy, "o", color="tab:red", label="ReLU, then softmax")
     right.plot(np.zeros(starts), 100 * linear_accuracy, "o", color="tab:green", label="softmax alone")
     right.plot([0, lost.max()], [100 * linear_accuracy.mean(), 100 * linear_accuracy.mean() - 10 * lost.max()], "k:")
-    right.set(xlabel="classes never named", ylabel="%", title="test accuracy: each lost class costs its tenth")
+    right.set(xlabel="classes never predicted", ylabel="%", title="test accuracy: each lost class costs 10 %")
     right.legend()
     figure.savefig("fashion.png", dpi=120)
     print("picture: fashion.png")

@@ -1,7 +1,8 @@
 """A FIR filter and a Fourier transform, learnt by one linear layer from signals.
 
-Signals before and after are given. Both are linear, so one `Dense` layer without activation and bias can be either:
-its kernel is the filter's taps, or the transform's matrix. Its owner had both working; here is how exactly.
+Signals before and after are given. Both operations are linear, so one `Dense` layer without activation and bias can
+represent them: its kernel is the filter's taps, or the matrix of the transform. The author had both working; here the
+errors are measured.
 
     python examples/fir.py
 """
@@ -29,11 +30,11 @@ signals = random.normal(size=(rows, 32))
 spectra = np.fft.rfft(signals)
 parts = np.concatenate([spectra.real, spectra.imag], axis=1)
 unit = np.fft.rfft(np.eye(32))
-matrix = np.concatenate([unit.real, unit.imag], axis=1)  # (32, 34): what must come out
+matrix = np.concatenate([unit.real, unit.imag], axis=1)  # (32, 34): the expected kernel
 
 
 def learn(x, y, outputs):
-    """The kernel of a linear layer after 40 epochs of Adam whose steps shrink to nothing, and by least squares."""
+    """The kernel of a linear layer after 40 epochs of Adam with a decaying learning rate, and by least squares."""
     model = fd.Model([fd.Dense(outputs, use_bias=False)], inputs=32, dtype="float64", seed=0)
     steps = 40 * -(-len(x) // 32)
     model.compile(fd.Adam(fd.schedules.CosineDecay(0.05, steps)), "mse")

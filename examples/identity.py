@@ -1,17 +1,19 @@
 """Can a net of four ReLU layers learn to copy its input?
 
-MNIST digits in raw pixels, 784 -> 784, once or four times. The script of the question, in Keras: ReLU in every layer,
-RMSprop with its defaults, mean squared error, the mean absolute percentage error to watch, batches of 128, 20 epochs.
-A solution without any error exists. After 20 epochs its owner's loss was 457 with four layers and 181 with one. Why?
+MNIST digits in raw pixels, 784 -> 784, by one or four layers. The script in the question, in Keras: ReLU in every
+layer, RMSprop with its defaults, mean squared error, the mean absolute percentage error as a metric, batches of 128,
+20 epochs. An exact solution exists. After 20 epochs the loss in the question was 457 with four layers and 181 with
+one. Why?
 
-- A ReLU that is off for a digit forgets what it saw of it. Half of them are, in each layer, and what the first layers
-  have lost no last layer brings back. `place` starts each hidden unit where all digits keep it on.
-- What remains is a least-squares problem for the last layer. `solve_output` solves it in one pass, where gradient steps
-  crawl: neighbouring pixels are so alike that the problem is ill-conditioned.
+- A ReLU unit that is 0 for a digit loses information about it. Half of the units are 0, in each layer, and the last
+  layer cannot recover what the first layers have lost. `place` initializes the hidden units so that they are active for
+  all digits.
+- What remains is a least-squares problem for the last layer. `solve_output` solves it in one pass, while gradient
+  descent is slow: neighbouring pixels are so strongly correlated that the problem is ill-conditioned.
 
-Neither is told that the targets are the inputs.
+Neither method uses the fact that the targets are the inputs.
 
-    python examples/identity.py             # two epochs of the owner's training, then the repair
+    python examples/identity.py             # two epochs of the training in the question, then the repair
     python examples/identity.py --full      # all 20 epochs, as in the question: about two minutes
 """
 
@@ -37,7 +39,7 @@ if options.quick:
 x, x_test = x.reshape(len(x), -1), x_test.reshape(len(x_test), -1)
 pixels = x.shape[1]
 
-# ---- 1. As reported ---------------------------------------------------------------------------------
+# ---- 1. As reported ------------------------------------------------------------------------------
 
 
 def train(layers):
@@ -57,15 +59,15 @@ _, one, _ = train(1)
 print("\nfour layers")
 model, four, seconds = train(4)
 
-# ---- 2. Why? ------------------------------------------------------------------------------------------
+# ---- 2. Why? -------------------------------------------------------------------------------------
 
 print("\nmodel.diagnose(x, x):\n")
 print(model.diagnose(x, x))
 
 off = [np.mean(values <= 0) for values in model.fastdense.activations(x_test[:1000])]
-print("\nshare of the units that are off for a digit, layer by layer:", *(f"{share:.0%}" for share in off))
+print("\nfraction of inactive units per digit, layer by layer:", *(f"{fraction:.0%}" for fraction in off))
 
-# ---- 3. The same four layers, from a random start that loses nothing, and the last one in closed form --------
+# ---- 3. The same four layers, with data-dependent initialization, and the last one in closed form
 
 repaired = fd.Model([fd.Dense(pixels, activation="relu") for _ in range(4)], inputs=pixels, seed=0)
 repaired.compile("adam", "mse")
@@ -75,7 +77,7 @@ repaired.solve_output(x, x)
 solved = time.perf_counter() - began
 loss = repaired.evaluate(x_test, x_test, verbose=0)
 off = [np.mean(values <= 0) for values in repaired.activations(x_test[:1000])[:-1]]
-print("after place:", *(f"{share:.0%}" for share in off))
+print("after place:", *(f"{fraction:.0%}" for fraction in off))
 
 mape = four["val_mean_absolute_percentage_error"][-1]
 print(f"""
@@ -83,8 +85,8 @@ print(f"""
 1 layer: test loss        168                    {one["val_loss"][-1]:<28.1f}
 4 layers: training loss   457                    {four["loss"][-1]:<28.1f}
 4 layers: test loss       524                    {four["val_loss"][-1]:<28.1f}{loss:.2g}
-4 layers: test MAPE       500 million %          {mape / 1e6:.0f} million %{"":14}(means nothing: most pixels are 0)
-time                      50 s an epoch          {seconds:.1f} s an epoch{"":15}{solved:.1f} s in all
+4 layers: test MAPE       500 million %          {mape / 1e6:.0f} million %{"":14}(not meaningful: most pixels are 0)
+time                      50 s per epoch         {seconds:.1f} s per epoch{"":14}{solved:.1f} s in all
 """)
 
 try:
@@ -99,11 +101,11 @@ else:
         (f"trained\n(mse {four['val_loss'][-1]:.0f})", model.predict(shown, verbose=0)),
         (f"repaired\n(mse {loss:.1g})", repaired.predict(shown)),
     )
-    for line, (title, images) in zip(axes, rows, strict=True):
-        for axis, image in zip(line, images, strict=True):
+    for row, (title, images) in zip(axes, rows, strict=True):
+        for axis, image in zip(row, images, strict=True):
             axis.imshow(image.reshape(side, side), cmap="gray_r", vmin=0, vmax=x.max())
             axis.set_xticks([])
             axis.set_yticks([])
-        line[0].set_ylabel(title)
+        row[0].set_ylabel(title)
     figure.savefig("identity.png", dpi=120)
     print("picture: identity.png")

@@ -1,15 +1,17 @@
-"""The identity found by gradient steps alone: MNIST digits in raw pixels through four layers of 784 units.
+"""The identity by gradient descent only: MNIST digits in raw pixels through four layers of 784 units.
 
-`identity_solved.py` solves for the last layer; here nothing is solved, and nothing knows that the target is the input.
-What keeps gradient steps from finding it has three parts, and each has its remedy:
+`identity.py` solves for the last layer; here nothing is solved in closed form, and no method uses the fact that the
+targets are the inputs. Gradient descent fails for three reasons, and each has a remedy:
 
-1. A ReLU that is off forgets. `place` gives hidden layers orthogonal kernels and biases with which the data keep every
-   unit on. Adam from such a start still ends at a loss of hundreds, because
-2. what goes into each layer then has a mean far larger than its spread, and pixels hang together: one direction of the
-   weights is thousands of times as steep as another. `KFAC` divides that out: by the second moments of each layer's
-   inputs, a constant included, so that means do not matter, and by those of its gradients.
-3. Outputs have to grow from about 1 to 255. `place` gives them the mean and the spread of the targets (no more of
-   them), and a step of `KFAC` is a share of what a layer's outputs vary by; a falling rate lets them settle.
+1. A ReLU unit that is 0 loses information. `place` gives hidden layers orthogonal kernels, and biases with which every
+   unit is active for all data. Adam from these initial values still ends at a loss of hundreds, because
+2. the inputs of each layer then have a mean far larger than their standard deviation, and pixels are correlated, so the
+   curvature differs by a factor of thousands between directions of the weights. `KFAC` preconditions the gradient: with
+   the inverse second moments of each layer's inputs, a constant included, so that means have no effect, and of its
+   gradients.
+3. Outputs must grow from about 1 to 255. `place` gives them the mean and the standard deviation of the targets (it
+   uses nothing else of them), and the step length of `KFAC` is a fraction of the variation of a layer's outputs; a
+   decaying learning rate makes it converge.
 
     python examples/identity_by_gradients.py
     python examples/identity_by_gradients.py --epochs 1
@@ -21,7 +23,7 @@ import time
 import fastdense as fd
 
 parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-parser.add_argument("--rows", type=int, default=60000, help="use only so many training images")
+parser.add_argument("--rows", type=int, default=60000, help="number of training images")
 parser.add_argument("--epochs", type=int, default=3)
 parser.add_argument("--seed", type=int, default=0)
 options = parser.parse_args()

@@ -1,9 +1,9 @@
-"""The amplitude spectrum, learnt by a small net.
+"""The amplitude spectrum of a signal, learnt by a small net.
 
-16 samples go in, the sizes of their 9 frequencies come out. A linear layer can be the Fourier transform (`fir.py`),
-but not the root of real part² + imaginary part² after it. ReLU units can come near, each frequency as a pyramid of
-many sides: `pyramid.py` shows what becomes of it with three sides. Here all 9 pyramids and the transform are learnt
-at once, from signals and their spectra.
+The inputs are 16 samples, the outputs the amplitudes of their 9 frequencies. A linear layer can represent the Fourier
+transform (`fir.py`), but not the square root of real part² + imaginary part² after it. ReLU units approximate that, for
+each frequency by a pyramid of many sides; `pyramid.py` shows the result for three units. Here all 9 pyramids and the
+transform are learnt at once, from signals and their spectra.
 
     python examples/spectrum.py
 """
@@ -40,7 +40,7 @@ def train(layers):
 
 
 def error(model):
-    """Relative error: the size of all errors together, as a share of the size of all amplitudes."""
+    """Relative error: the norm of all errors over the norm of all amplitudes."""
     return np.linalg.norm(model.predict(x_test) - y_test) / np.linalg.norm(y_test)
 
 
@@ -63,7 +63,7 @@ try:
 except ImportError:
     print("no picture: matplotlib is not installed (pip install matplotlib)")
 else:
-    # Signals that the nets never saw the like of: two sine waves and a little noise.
+    # A signal unlike the training data: two sine waves and a little noise.
     time_axis = np.arange(samples) / samples
     waves = 1.2 * np.sin(2 * np.pi * 2 * time_axis) + 0.7 * np.cos(2 * np.pi * 5.5 * time_axis)
     wave = (waves + 0.1 * random.normal(size=samples))[None]

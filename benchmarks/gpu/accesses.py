@@ -17,13 +17,14 @@ import numpy as np
 
 import fastdense as fd
 from benchmarks.gpu.setting import use_emulated
+from fastdense.engine import gpu
 
 __all__ = ["NETS", "Net", "Place", "main", "places"]
 
 
 @dataclass(frozen=True)
 class Net:
-    """A net, its data and the way it is to take through the device."""
+    """A net, its data and its path through the engine."""
 
     widths: tuple[int, ...]
     rows: int
@@ -84,7 +85,7 @@ def places(module: Any, net: Net) -> list[Place]:
     finally:
         module.record_accesses(False)
         module.set_path("auto")
-        module.set_fused_mlp(2048)
+        module.set_fused_mlp()
     sums: dict[tuple[str, bool], list[int]] = defaultdict(lambda: [0, 0, 0])
     for line, shared, *numbers in module.accesses():  # the compiler may have made several of one line
         key = line.partition(" (")[0], shared
@@ -100,7 +101,7 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--lines", type=int, metavar="N", default=8, help="lines shown for each net (default 8)")
     options = parser.parse_args(arguments)
     use_emulated(options.emulated)
-    module = fd.cuda.require()
+    module = gpu.require()
     for name, net in NETS.items():
         if options.only not in name:
             continue

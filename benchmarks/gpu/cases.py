@@ -64,7 +64,7 @@ class GpuCase(Case):
 
 @dataclass(frozen=True)
 class Goal:
-    """For all cases that `holds` picks: `least` times as fast as the baseline (and where parity is meant, `most`)."""
+    """For cases selected by `holds`: a speedup of at least `least` over the baseline (for parity, at most `most`)."""
 
     text: str
     baseline: str
@@ -106,7 +106,7 @@ GOALS = (
 
 
 def goals_of(case: GpuCase) -> dict[str, cpu.Goal]:
-    """What the goals ask of this case, baseline by baseline."""
+    """The goals of this case, by baseline."""
     return {goal.baseline: goal.least for goal in GOALS if goal.holds(case)}
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import fastdense as fd
 from benchmarks.gpu.setting import Setting, first_line
-from benchmarks.libraries import compile_model, make_model
+from fastdense.cli.model import compile_model, make_model
 
 
 def on_device(x: Any) -> Any:
@@ -50,7 +50,7 @@ class Base:
         raise NotImplementedError
 
     def restart(self) -> None:
-        """Back to the start weights."""
+        """Reset to the initial weights."""
         self.model.set_weights(self.setting.weights)
         compile_model(self.model, self.setting.task)
 

@@ -1,4 +1,4 @@
-"""Small nets on every way through a device: `python -m benchmarks.gpu.probe DEVICE` prints what they became.
+"""Small nets on every path of an engine: `python -m benchmarks.gpu.probe DEVICE` prints their results.
 
 One line of JSON: by net, a hash of all its bits, its loss, and how far from the CPU's that is. Small enough for
 compute-sanitizer; two runs must print the same.

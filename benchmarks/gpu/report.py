@@ -22,7 +22,7 @@ def step(case: Result, name: str) -> float | None:
 
 
 def ratio(case: Result, baseline: str) -> float | None:
-    """How many times as fast as the baseline fastdense is."""
+    """Speedup over the baseline."""
     mine, theirs = step(case, "fastdense"), step(case, baseline)
     return None if mine is None or theirs is None else theirs / mine
 
@@ -55,7 +55,7 @@ def goals(result: Result) -> list[Result]:
 
 
 def verdict(least: float, most: float | None, ratios: Sequence[float]) -> str:
-    """In a word or two. Beyond parity is no failure, but asks whether the same work was done."""
+    """In a word or two. Beyond parity is no failure, but a reason to check that the same work was done."""
     if not ratios:
         return "not measured"
     reached = sum(value >= least for value in ratios)
@@ -104,7 +104,7 @@ def _launches(case: Result) -> str:
     return " / ".join("–" if count is None else f"{count:.3g}" for count in counts)
 
 
-def _share(result: Result, case: Result) -> str:
+def _peak_fraction(result: Result, case: Result) -> str:
     seconds, most = step(case, "fastdense"), peak(result, case)
     if seconds is None or most is None:
         return "–"
@@ -118,7 +118,7 @@ def rows(result: Result) -> list[list[str]]:
     table = [[*head, "of peak", "launches a step, ours / graph"]]
     for case in result["cases"]:
         cells = [case["name"], _net(case), _training(case), _mine(case), *(_baseline(case, name) for name in shown)]
-        table.append([*cells, _share(result, case), _launches(case)])
+        table.append([*cells, _peak_fraction(result, case), _launches(case)])
     return table
 
 
@@ -140,14 +140,14 @@ def caption(result: Result) -> str:
     driver = result.get("nvidia_smi", {}).get("driver_version")
     words = [where, *([f"driver {driver}"] if driver else []), f"PyTorch {result['versions']['torch']}"]
     return (
-        "Time of a step, median ± median deviation, and how many times as fast as PyTorch fastdense is, the goal in "
+        "Time per step, median ± median absolute deviation, and the speedup over PyTorch, with the goal in "
         f"brackets (without fastdense: PyTorch's own time); {', '.join(words)}, commit {result['commit']}, "
         f"{result['date'][:10]}."
     )
 
 
 def peaks(result: Result) -> list[str]:
-    """What the device reaches by itself."""
+    """Peak rates and launch times of the device."""
     if "peaks" not in result:
         return []
     found = result["peaks"]

@@ -23,10 +23,10 @@ from benchmarks.gpu.cases import CASES, MEANINGS, GpuCase
 from benchmarks.gpu.machine import nvidia_smi
 from benchmarks.gpu.setting import first_line
 from benchmarks.gpu.worker import GpuWorker
-from benchmarks.libraries import make_model
 from benchmarks.machine import describe
 from benchmarks.run import RESULTS, Plan, Result, about, epochs_per_turn, gate, summaries, timed_rounds
 from fastdense.cli.baselines import Floats, write_task
+from fastdense.cli.model import make_model
 
 QUICK = Plan(rounds=3, most=3, seconds=5.0, spread=0.05, turn=0.1)
 FULL = Plan(rounds=5, most=7, seconds=10.0, spread=0.02, turn=0.15)
@@ -71,7 +71,7 @@ class Crew:
 
 
 class Competitor:
-    """One way to train in a process."""
+    """One implementation of a training in a process."""
 
     def __init__(self, crew: Crew, name: str) -> None:
         self.crew, self.name = crew, name

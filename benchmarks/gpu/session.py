@@ -223,7 +223,7 @@ def products(session: Session) -> Found:
 
 
 def nets(session: Session) -> Found:
-    """Small nets on every way through the device: two runs give the same bits, and nearly the CPU's loss."""
+    """Small nets on every path of the engine: two runs give the same bits, and nearly the CPU's loss."""
     where = ("cuda", "--emulated", session.emulated) if session.emulated else (session.device,)
     first, second = (session.python("-m", "benchmarks.gpu.probe", *where, seconds=120).json() for _ in range(2))
     failed = {name: one["error"] for name, one in first.items() if "error" in one}

@@ -13,7 +13,7 @@ from fastdense.cli.baselines import Floats, Task
 
 @dataclass(frozen=True)
 class Setting:
-    """A case's task with its data and start weights (of many starts: stacked), and where it is trained."""
+    """A case's task with its data and initial weights (of a population: stacked), and its device."""
 
     task: Task
     x: Floats
@@ -35,10 +35,10 @@ class Setting:
 
 
 class Trainer(Protocol):
-    """What the process of a library drives: turns of so many epochs, each from the start."""
+    """What the process of a library drives: turns of so many epochs, each from the initial weights."""
 
     notes: list[str]  # what a reader of its times should know
-    one_off: bool  # whether every turn has costs of its own, which a turn of one epoch tells
+    one_off: bool  # whether every turn has one-off costs, measured by a turn of one epoch
 
     def restart(self) -> None: ...
 

@@ -72,7 +72,7 @@ class Problem(torch.nn.Module):
         return self.forward(None if self.batches is None else self.batches.index_select(0, slot).reshape(-1))
 
     def restart(self) -> None:
-        """Back to the start weights, in place."""
+        """Reset to the initial weights, in place."""
         with torch.no_grad():
             for p, start in zip(self.learned(), self.start, strict=True):
                 p.copy_(start)

@@ -21,7 +21,7 @@ from fastdense.cli import baselines
 
 
 class GpuWorker(Worker):
-    """The process of a library, stopped when it is not its turn. One that does not answer in time is ended."""
+    """The process of a library, stopped while the other runs. One that does not answer in time is terminated."""
 
     def __init__(self, library: str, device: str, folder: Path, emulated: str = "") -> None:
         baselines.Baseline.__init__(self, library, folder, ("benchmarks.gpu.worker", device, emulated))
@@ -55,7 +55,7 @@ class Server:
         self.trainers: dict[str, Trainer] = {}
 
     def hello(self) -> dict[str, Any]:
-        """Tell that it has started, and on what."""
+        """Report that it has started, and on which device."""
         from benchmarks.gpu.machine import properties
 
         return {"gpu": properties() if self.library == "torch" else {}}
@@ -103,7 +103,7 @@ class Server:
         return True
 
     def train(self, baseline: str, epochs: int) -> dict[str, Any]:
-        """Seconds of so many epochs from the start, less what a turn costs once."""
+        """Seconds of so many epochs from the initial weights, less the one-off costs of a turn."""
         trainer = self.trainers[baseline]
         seconds, losses = timed(trainer, epochs)
         answer = {"seconds": seconds, "losses": losses[:KEPT]}
@@ -145,7 +145,7 @@ class Server:
 
 
 def timed(trainer: Trainer, epochs: int) -> tuple[float, list[float]]:
-    """Seconds of so many epochs from the start, and their losses."""
+    """Seconds of so many epochs from the initial weights, and their losses."""
     trainer.restart()
     begin = time.perf_counter()
     losses = trainer.train(epochs)

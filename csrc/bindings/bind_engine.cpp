@@ -1,39 +1,26 @@
 // fastdense._core.Engine: the engine interface of docs/design/interface.md over core/backend.h.
-#include <atomic>
 #include <cstdlib>
 #include <optional>
 
-#include "bindings/lowered.h"
-#include "core/parallel.h"
+#include "bindings/net_binding.h"
 
 namespace fd::bindings {
 namespace {
 
-class Engine {
+class Engine : NetBinding<Backend> {
 public:
-    explicit Engine(std::unique_ptr<Backend> net) : net_(std::move(net)) {}
+    explicit Engine(std::unique_ptr<Backend> net) : NetBinding(std::move(net)) {}
 
     py::list get_tensors() const {
         const InUse use(busy_);
-        py::list out;
-        for (size_t i = 0; i < plan().tensors.size(); ++i) {
-            py::array a = empty_array(dtype_of(plan().tensors[i], net_->dtype()), shape_of(plan().tensors[i]));
-            net_->read_tensor(int(i), a.mutable_data());
-            out.append(a);
-        }
-        return out;
+        return read_tensors(shape_of);
     }
 
     void set_tensors(const py::list& given) {
         const InUse use(busy_);
-        if (given.size() != plan().tensors.size())
-            throw InvalidArgument("set_tensors: " + std::to_string(given.size()) + " arrays given, " +
-                                  std::to_string(plan().tensors.size()) + " needed");
-        std::vector<py::array> checked;  // all of them before the first is written
-        for (size_t i = 0; i < given.size(); ++i)
-            checked.push_back(as_tensor(given[i], plan().tensors[i], dtype_of(plan().tensors[i], net_->dtype()),
-                                        "set_tensors: array " + std::to_string(i)));
-        for (size_t i = 0; i < checked.size(); ++i) net_->write_tensor(int(i), checked[i].data());
+        write_tensors(given, [&](const py::handle& a, const Tensor& t, size_t i) {
+            return as_tensor(a, t, dtype_of(t, net_->dtype()), "set_tensors: array " + std::to_string(i));
+        });
     }
 
     void configure(const py::dict& training) {
@@ -43,19 +30,9 @@ public:
 
     py::dict get_state() const {
         const InUse use(busy_);
-        py::list slots;
-        for (int s = 0; s < net_->slots(); ++s) {
-            py::list slot;
-            for (int tensor : plan().trainable) {
-                py::array a = empty_array(net_->slot_dtype(), shape_of(plan().tensors[size_t(tensor)]));
-                net_->read_slot(s, tensor, a.mutable_data());
-                slot.append(a);
-            }
-            slots.append(slot);
-        }
         py::dict state;
         state["step"] = net_->step();
-        state["slots"] = slots;
+        state["slots"] = read_slots(net_->slot_dtype(), shape_of);
         const std::vector<double>& numbers = net_->numbers();
         state["numbers"] = py::array_t<double>(py::ssize_t(numbers.size()), numbers.data());
         return state;
@@ -63,26 +40,14 @@ public:
 
     void set_state(const py::dict& state) {
         const InUse use(busy_);
-        const auto slots = field<py::list>(state, "slots");
-        if (int(slots.size()) != net_->slots())
-            throw InvalidArgument("set_state: wrong number of slots for this optimizer");
+        const auto slots = checked_slots(
+            field<py::list>(state, "slots"), "set_state",
+            [&](const py::handle& a, const Tensor& t) { return as_tensor(a, t, net_->slot_dtype(), "set_state"); });
         std::vector<double> numbers;
         read(state, "numbers", numbers);
         if (numbers.size() != net_->numbers().size())
             throw InvalidArgument("set_state: wrong count of numbers for this optimizer");
-        std::vector<std::vector<py::array>> checked;
-        for (const py::handle& item : slots) {
-            const auto slot = py::cast<py::list>(item);
-            if (slot.size() != plan().trainable.size())
-                throw InvalidArgument("set_state: wrong number of arrays in a slot");
-            checked.emplace_back();
-            for (size_t k = 0; k < slot.size(); ++k)
-                checked.back().push_back(
-                    as_tensor(slot[k], plan().tensors[size_t(plan().trainable[k])], net_->slot_dtype(), "set_state"));
-        }
-        for (size_t s = 0; s < checked.size(); ++s)
-            for (size_t k = 0; k < checked[s].size(); ++k)
-                net_->write_slot(int(s), plan().trainable[k], checked[s][k].data());
+        write_slots(slots);
         net_->numbers() = numbers;
         net_->set_step(field<int64_t>(state, "step"));
     }
@@ -115,7 +80,7 @@ public:
         r.step_rates = step_rates.data();
         r.steps = step_rates.size();
         r.stop_on_nan = py::cast<bool>(call.attr("stop_on_nan"));
-        r.threads = threads(py::cast<int>(call.attr("n_threads")));
+        r.threads = thread_count(py::cast<int>(call.attr("n_threads")));
         const py::object progress = call.attr("progress");
         const int64_t batch = std::min(r.batch_size, std::max<int64_t>(r.train.rows(), 1));
         if (r.epoch < 0 || r.first_batch < 0 || r.first_batch * batch >= r.train.rows())
@@ -127,14 +92,7 @@ public:
             });
         };
         r.poll = [&] { return signals(); };
-        TrainOutcome out;
-        {
-            const WithoutGil unlocked;
-            out = net_->train(r);
-        }
-        signals.look([] {});  // a Ctrl-C that came after the last look must not cost the result
-        if (signals.is_interrupt()) out.interrupted = true;
-        else signals.rethrow();
+        const TrainOutcome out = train_without_gil(*net_, r, signals);
         const py::ssize_t k = net_->training()->totals(plan().outputs);
         auto table = [&](const std::vector<double>& v) {
             py::array_t<double> a({py::ssize_t(v.size()) / k, k});
@@ -160,12 +118,7 @@ public:
         const Dataset d = data_of(x, y, weights);
         check_labels(d);
         std::vector<double> totals(size_t(net_->training()->totals(plan().outputs)));
-        Signals signals;
-        {
-            const WithoutGil unlocked;
-            net_->evaluate(d, threads(n_threads), [&] { return signals(); }, totals.data());
-        }
-        signals.rethrow();
+        without_gil([&](const Poll& poll) { net_->evaluate(d, thread_count(n_threads), poll, totals.data()); });
         return py::array_t<double>(py::ssize_t(totals.size()), totals.data());
     }
 
@@ -189,12 +142,7 @@ public:
         const InUse use(busy_);
         const View v = input_of(x);
         void* to = room(out, v.rows, plan().outputs, "predict: out");
-        Signals signals;
-        {
-            const WithoutGil unlocked;
-            net_->predict(v, threads(n_threads), [&] { return signals(); }, to);
-        }
-        signals.rethrow();
+        without_gil([&](const Poll& poll) { net_->predict(v, thread_count(n_threads), poll, to); });
     }
 
     // `empty`: makes an array for a result of the given shape; None: NumPy's.
@@ -210,12 +158,9 @@ public:
             to.push_back(new_room(empty, shape_of(t), t.rows, t.cols, gradients));
         }
         double loss = 0;
-        Signals signals;
-        {
-            const WithoutGil unlocked;
-            loss = net_->loss_and_grad(d, training, threads(n_threads), [&] { return signals(); }, to.data());
-        }
-        signals.rethrow();
+        without_gil([&](const Poll& poll) {
+            loss = net_->loss_and_grad(d, training, thread_count(n_threads), poll, to.data());
+        });
         return py::make_tuple(loss, gradients);
     }
 
@@ -227,14 +172,10 @@ public:
         const Op& top = plan().ops[size_t(plan().output_op)];
         py::array kernel = empty_array(DType::f64, {top.in, top.out}), bias = empty_array(DType::f64, {top.out});
         auto *to = static_cast<double*>(kernel.mutable_data()), *shift = static_cast<double*>(bias.mutable_data());
-        bool solved;
-        Signals signals;
-        {
-            const WithoutGil unlocked;
-            solved = net_->solve_output(
-                d, ridge, threads(n_threads), [&] { return signals(); }, to, top.bias < 0 ? nullptr : shift);
-        }
-        signals.rethrow();
+        bool solved = false;
+        without_gil([&](const Poll& poll) {
+            solved = net_->solve_output(d, ridge, thread_count(n_threads), poll, to, top.bias < 0 ? nullptr : shift);
+        });
         if (!solved) return py::none();
         return py::make_tuple(kernel, top.bias < 0 ? py::object(py::none()) : py::object(bias));
     }
@@ -245,12 +186,7 @@ public:
         py::list out;
         std::vector<void*> to;
         for (const Op& op : plan().ops) to.push_back(new_room(empty, {v.rows, op.out}, v.rows, op.out, out));
-        Signals signals;
-        {
-            const WithoutGil unlocked;
-            net_->activations(v, threads(n_threads), [&] { return signals(); }, to.data());
-        }
-        signals.rethrow();
+        without_gil([&](const Poll& poll) { net_->activations(v, thread_count(n_threads), poll, to.data()); });
         return out;
     }
 
@@ -272,19 +208,7 @@ private:
         return out;
     }
 
-    const Plan& plan() const { return net_->plan(); }
-    // The GPU's memory is of use to an engine on the GPU only; Python has told the user so.
-    View mine(const View& v) const {
-        if (v.on_device && !net_->on_gpu())
-            throw InvalidArgument("array: it is in a GPU's memory, but the engine is not on the GPU");
-        return v;
-    }
     View input_of(const py::object& x) const { return mine(view_of(x)); }
-    Dataset data_of(const py::object& x, const py::object& y, const py::object& weights) const {
-        const Dataset d = dataset_of(x, y, weights);
-        mine(d.x), mine(d.y);
-        return d;
-    }
     // Where to write a (rows, cols) result; the caller keeps the array.
     void* room(const py::object& out, int64_t rows, int64_t cols, const std::string& where) const {
         View v;
@@ -312,13 +236,6 @@ private:
         keep.append(a);
         return room(a, rows, cols, "empty: its result");
     }
-    static int threads(int n) { return n > 0 ? n : available_threads(); }
-
-    // Class ids index memory, so they are checked even if Python has done so.
-    void check_labels(const Dataset& d) const { check_class_ids(d, net_->training(), plan().outputs); }
-
-    std::unique_ptr<Backend> net_;
-    mutable std::atomic<bool> busy_{false};
 };
 
 }  // namespace

@@ -1,6 +1,5 @@
 // Population of fastdense._core and fastdense._cuda: many nets of one shape over core/population.h. Arrays have one entry per start in front.
-#include "bindings/lowered.h"
-#include "core/parallel.h"
+#include "bindings/net_binding.h"
 #include "core/population.h"
 
 namespace fd::bindings {
@@ -8,80 +7,46 @@ namespace {
 
 using Numbers = py::array_t<double, py::array::c_style>;
 
-class Population {
+class Population : NetBinding<PopulationBackend> {
 public:
     Population(MakePopulation make, const py::dict& program, const py::array_t<uint64_t, py::array::c_style>& seeds,
-               const std::optional<Numbers>& penalties) {
-        if (seeds.ndim() != 1) throw InvalidArgument("seeds must be (starts,)");
-        if (penalties && penalties->size() != seeds.size()) throw InvalidArgument("penalties must be (starts,)");
-        nets_ = make(field<int64_t>(program, "inputs"), {seeds.data(), seeds.data() + seeds.size()},
-                     penalties ? penalties->data() : nullptr, ops_of(program), net_type(program));
-    }
+               const std::optional<Numbers>& penalties)
+        : NetBinding(made(make, program, seeds, penalties)) {}
 
     void configure(const py::dict& training) {
         const InUse use(busy_);
-        nets_->configure(training_of(training));
+        net_->configure(training_of(training));
     }
 
     py::list get_tensors() const {
         const InUse use(busy_);
-        py::list out;
-        for (size_t i = 0; i < plan().tensors.size(); ++i) {
-            py::array a = empty_array(dtype_of(plan().tensors[i], nets_->dtype()), shape(plan().tensors[i]));
-            nets_->read_tensor(int(i), a.mutable_data());
-            out.append(a);
-        }
-        return out;
+        return read_tensors([&](const Tensor& t) { return shape(t); });
     }
 
     void set_tensors(const py::list& given) {
         const InUse use(busy_);
-        if (given.size() != plan().tensors.size()) throw InvalidArgument("set_tensors: wrong number of arrays");
-        std::vector<py::array> checked;
-        for (size_t i = 0; i < given.size(); ++i) {
-            const Tensor& t = plan().tensors[i];
-            const auto wanted = t.float64 ? shape_of(t) : shape(t);  // statistics of raw data: one for all
-            checked.push_back(exact(given[i], dtype_of(t, nets_->dtype()), wanted));
-        }
-        for (size_t i = 0; i < checked.size(); ++i) nets_->write_tensor(int(i), checked[i].data());
+        write_tensors(given, [&](const py::handle& a, const Tensor& t, size_t) {
+            return exact(a, dtype_of(t, net_->dtype()),
+                         t.float64 ? shape_of(t) : shape(t));  // statistics of raw data: one for all
+        });
     }
 
     py::list get_slots() const {
         const InUse use(busy_);
-        py::list slots;
-        for (int s = 0; s < nets_->slots(); ++s) {
-            py::list slot;
-            for (int tensor : plan().trainable) {
-                py::array a = empty_array(nets_->dtype(), shape(plan().tensors[size_t(tensor)]));
-                nets_->read_slot(s, tensor, a.mutable_data());
-                slot.append(a);
-            }
-            slots.append(slot);
-        }
-        return slots;
+        return read_slots(net_->dtype(), [&](const Tensor& t) { return shape(t); });
     }
 
     // What optimizers remember besides slots: nothing, of those that lanes know.
     py::array_t<double> get_numbers() const {
-        return py::array_t<double>(std::vector<py::ssize_t>{py::ssize_t(nets_->starts()), 0});
+        return py::array_t<double>(std::vector<py::ssize_t>{py::ssize_t(net_->starts()), 0});
     }
 
     void set_slots(const py::list& slots, int64_t step, const py::array_t<double>&) {
         const InUse use(busy_);
-        if (int(slots.size()) != nets_->slots()) throw InvalidArgument("set_slots: wrong number of slots");
-        std::vector<std::vector<py::array>> checked;
-        for (const py::handle& item : slots) {
-            const auto slot = py::cast<py::list>(item);
-            if (slot.size() != plan().trainable.size()) throw InvalidArgument("set_slots: wrong number of arrays");
-            checked.emplace_back();
-            for (size_t k = 0; k < slot.size(); ++k)
-                checked.back().push_back(
-                    exact(slot[k], nets_->dtype(), shape(plan().tensors[size_t(plan().trainable[k])])));
-        }
-        for (size_t s = 0; s < checked.size(); ++s)
-            for (size_t k = 0; k < checked[s].size(); ++k)
-                nets_->write_slot(int(s), plan().trainable[k], checked[s][k].data());
-        nets_->set_step(step);
+        write_slots(checked_slots(slots, "set_slots", [&](const py::handle& a, const Tensor& t) {
+            return exact(a, net_->dtype(), shape(t));
+        }));
+        net_->set_step(step);
     }
 
     // `call`: a fastdense.calls.PopulationCall.
@@ -92,14 +57,14 @@ public:
         const py::object x = call.attr("x"), y = call.attr("y"), weights = call.attr("w");
         r.start_weights = own_weights(weights, py::ssize_t(view_of(x).rows));
         r.train = data_of(x, y, r.start_weights ? py::none() : weights);
-        check_class_ids(r.train, nets_->training(), plan().outputs);
+        check_labels(r.train);
         const auto batch_size = py::cast<int64_t>(call.attr("batch_size"));
         auto losses = py::cast<py::array_t<double>>(call.attr("losses"));
         r.epoch = py::cast<int64_t>(call.attr("epoch"));
         r.epochs = losses.ndim() ? losses.shape(0) : 0;
         if (batch_size < 1 || r.epoch < 0) throw InvalidArgument("batch_size or epoch too small");
         r.batch_size = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
-        const int64_t starts = nets_->starts();
+        const int64_t starts = net_->starts();
         const int64_t steps = r.epochs * ((r.train.rows() + r.batch_size - 1) / r.batch_size);
         const auto step_rates = py::cast<Numbers>(call.attr("step_rates"));
         const auto member_scale = py::cast<std::optional<Numbers>>(call.attr("member_scale"));
@@ -118,7 +83,7 @@ public:
         r.member_scale = member_scale ? member_scale->data() : nullptr;
         r.active = active ? reinterpret_cast<const uint8_t*>(active->data()) : nullptr;
         r.losses = losses.mutable_data();
-        r.threads = threads(py::cast<int>(call.attr("n_threads")));
+        r.threads = thread_count(py::cast<int>(call.attr("n_threads")));
         const py::object progress = call.attr("progress");
         Signals signals;
         r.tick = [&](double share) {
@@ -126,14 +91,7 @@ public:
                 if (!progress.is_none()) progress(share);
             });
         };
-        PopulationOutcome out;
-        {
-            const WithoutGil unlocked;
-            out = nets_->train(r);
-        }
-        signals.look([] {});  // a Ctrl-C that came after the last look must not cost the result
-        if (signals.is_interrupt()) out.interrupted = true;
-        else signals.rethrow();
+        const PopulationOutcome out = train_without_gil(*net_, r, signals);
         py::dict result;
         result["epochs"] = py::array_t<int64_t>(py::ssize_t(out.epochs.size()), out.epochs.data());
         result["interrupted"] = out.interrupted;
@@ -145,58 +103,44 @@ public:
         const InUse use(busy_);
         const double* own = own_weights(weights, py::ssize_t(view_of(x).rows));
         const Dataset d = data_of(x, y, own ? py::none() : weights);
-        check_class_ids(d, nets_->training(), plan().outputs);
-        Numbers losses(nets_->starts());
+        check_labels(d);
+        Numbers losses(net_->starts());
         double* to = losses.mutable_data();
-        Signals signals;
-        {
-            const WithoutGil unlocked;
-            nets_->evaluate(d, own, threads(n_threads), [&] { return signals(); }, to);
-        }
-        signals.rethrow();
+        without_gil([&](const Poll& poll) { net_->evaluate(d, own, thread_count(n_threads), poll, to); });
         return losses;
     }
 
     void predict(const py::object& x, py::array out, int n_threads) {
         const InUse use(busy_);
         const View v = mine(view_of(x));
-        if (out.ndim() != 3 || out.shape(0) != nets_->starts() || out.shape(1) != v.rows ||
-            out.shape(2) != plan().outputs || dtype_of(out) != nets_->dtype() || !(out.flags() & py::array::c_style) ||
+        if (out.ndim() != 3 || out.shape(0) != net_->starts() || out.shape(1) != v.rows ||
+            out.shape(2) != plan().outputs || dtype_of(out) != net_->dtype() || !(out.flags() & py::array::c_style) ||
             !out.writeable())
             throw InvalidArgument(
                 "predict: out must be writeable, C-ordered (starts, rows, outputs) of the nets' dtype");
         void* to = out.mutable_data();
-        Signals signals;
-        {
-            const WithoutGil unlocked;
-            nets_->predict(v, threads(n_threads), [&] { return signals(); }, to);
-        }
-        signals.rethrow();
+        without_gil([&](const Poll& poll) { net_->predict(v, thread_count(n_threads), poll, to); });
     }
 
-    void keep(const py::array_t<bool, py::array::c_style>& which) { nets_->keep(mask(which)); }
-    void restore(const py::array_t<bool, py::array::c_style>& which) { nets_->restore(mask(which)); }
+    void keep(const py::array_t<bool, py::array::c_style>& which) { net_->keep(mask(which)); }
+    void restore(const py::array_t<bool, py::array::c_style>& which) { net_->restore(mask(which)); }
 
 private:
-    const Plan& plan() const { return nets_->plan(); }
-    View mine(const View& v) const {
-        if (v.on_device && !nets_->on_gpu())
-            throw InvalidArgument("array: it is in a GPU's memory, but the nets are not on the GPU");
-        return v;
+    static std::unique_ptr<PopulationBackend> made(MakePopulation make, const py::dict& program,
+                                                   const py::array_t<uint64_t, py::array::c_style>& seeds,
+                                                   const std::optional<Numbers>& penalties) {
+        if (seeds.ndim() != 1) throw InvalidArgument("seeds must be (starts,)");
+        if (penalties && penalties->size() != seeds.size()) throw InvalidArgument("penalties must be (starts,)");
+        return make(field<int64_t>(program, "inputs"), {seeds.data(), seeds.data() + seeds.size()},
+                    penalties ? penalties->data() : nullptr, ops_of(program), net_type(program));
     }
-    Dataset data_of(const py::object& x, const py::object& y, const py::object& weights) const {
-        const Dataset d = dataset_of(x, y, weights);
-        mine(d.x), mine(d.y);
-        return d;
-    }
-    static int threads(int n) { return n > 0 ? n : available_threads(); }
     std::vector<py::ssize_t> shape(const Tensor& t) const {
         auto s = shape_of(t);
-        s.insert(s.begin(), nets_->starts());
+        s.insert(s.begin(), net_->starts());
         return s;
     }
     const uint8_t* mask(const py::array_t<bool, py::array::c_style>& which) const {
-        if (which.size() != nets_->starts()) throw InvalidArgument("which must be (starts,)");
+        if (which.size() != net_->starts()) throw InvalidArgument("which must be (starts,)");
         return reinterpret_cast<const uint8_t*>(which.data());
     }
     static py::array exact(const py::handle& given, DType dtype, const std::vector<py::ssize_t>& shape) {
@@ -211,7 +155,7 @@ private:
         if (weights.is_none()) return nullptr;
         if (is_on_device(weights)) {
             const View v = mine(device_view_of(weights));
-            if (v.rows != nets_->starts() || v.cols != rows || (v.rows == rows && v.cols == 1)) return nullptr;
+            if (v.rows != net_->starts() || v.cols != rows || (v.rows == rows && v.cols == 1)) return nullptr;
             if (v.dtype != DType::f64 || (v.cols > 1 && v.col_stride != 8) ||
                 (v.rows > 1 && v.row_stride != 8 * v.cols))
                 throw InvalidArgument("weights must be C-ordered float64 (starts, rows)");
@@ -219,14 +163,11 @@ private:
         }
         const auto w = py::cast<py::array>(weights);
         if (w.ndim() != 2) return nullptr;
-        if (w.shape(0) != nets_->starts() || w.shape(1) != rows || dtype_of(w) != DType::f64 ||
+        if (w.shape(0) != net_->starts() || w.shape(1) != rows || dtype_of(w) != DType::f64 ||
             !(w.flags() & py::array::c_style))
             throw InvalidArgument("weights must be C-ordered float64 (starts, rows)");
         return static_cast<const double*>(w.data());
     }
-
-    std::unique_ptr<PopulationBackend> nets_;
-    mutable std::atomic<bool> busy_{false};
 };
 
 }  // namespace

@@ -1,4 +1,4 @@
-// fastdense._cuda: the same engines on the GPU, loaded when somebody asks for one.
+// fastdense._cuda: the engines on the GPU, imported at the first use of a CUDA device.
 #include "bindings/lowered.h"
 #include "cuda/fused_mlp/fused_mlp.h"
 #include "cuda/layerwise/lt_library.h"
@@ -37,12 +37,12 @@ py::dict device_info() {
     return out;
 }
 
-// How the fused kernel would go about it, for tests and benchmarks.
+// The whole-net kernel's plan for a net, for tests and benchmarks.
 py::dict fused_plan(const py::dict& program, const py::dict& training, int64_t batch_rows, bool alone) {
     const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
     const Training t = training_of(training);
-    const cuda::FusedPlan f = cuda::plan_fused(plan, &t, cuda::FusedMode::train, alone, batch_rows,
-                                               int(size_of(net_type(program))), cuda::fused_device());
+    const cuda::WholeNetPlan f = cuda::plan_wholenet(plan, &t, cuda::WholeNetMode::train, alone, batch_rows,
+                                                     int(size_of(net_type(program))), cuda::wholenet_device());
     py::dict out;
     out["why_not"] = f.why_not;
     out["blocks"] = f.program.blocks, out["threads"] = f.program.team, out["nets_per_block"] = f.program.nets_per_block;
@@ -75,7 +75,7 @@ PYBIND11_MODULE(_cuda, m) {
             cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path)));
         },
         "path"_a);
-    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a, "blocks"_a = 0);
+    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a = cuda::FusedMlp::default_least_rows, "blocks"_a = 0);
     m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
     m.def(
         "set_path",

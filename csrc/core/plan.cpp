@@ -126,9 +126,10 @@ LossForm::LossForm(const Plan& plan, const Training& t) {
     kind = t.binary() && logits ? ops::Loss::binary_crossentropy_logits : t.loss;
 }
 
-void check_shapes(const Plan& plan, const Training& training, const Dataset& data) {
+void check_shapes(const Plan& plan, const Training* training, const Dataset& data) {
+    if (!training) throw InternalError("configure() must come before training or evaluation");
     if (data.rows() < 1 || data.x.cols != plan.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
-    if (!data.y || data.y.rows != data.rows() || data.y.cols != (training.sparse() ? 1 : plan.outputs))
+    if (!data.y || data.y.rows != data.rows() || data.y.cols != (training->sparse() ? 1 : plan.outputs))
         throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
 }
 

@@ -127,6 +127,10 @@ struct Training {  // what is optimised
     bool sparse() const { return loss == ops::Loss::sparse_categorical_crossentropy; }
     bool categorical() const { return sparse() || loss == ops::Loss::categorical_crossentropy; }
     bool binary() const { return loss == ops::Loss::binary_crossentropy; }
+    // Muon takes steps of its own with kernels; its element-wise rule, Adam, has a learning rate and a decay of its own.
+    bool takes_matrix_step(const Tensor& t) const { return muon() && !t.vector; }
+    double rule_learning_rate(double rate) const { return rate * (muon() ? hyper.adam_lr_ratio : 1); }
+    double rule_weight_decay() const { return muon() ? hyper.adam_weight_decay : hyper.weight_decay; }
     bool muon() const { return optimizer == "muon"; }
     bool kfac() const { return optimizer == "kfac"; }
     bool whole_gradients() const { return muon() || kfac() || hyper.clipnorm != 0 || hyper.global_clipnorm != 0; }
@@ -149,7 +153,7 @@ struct LossForm {
 };
 
 // InvalidArgument unless the net can be trained on, or judged by, these rows.
-void check_shapes(const Plan&, const Training&, const Dataset&);
+void check_shapes(const Plan&, const Training*, const Dataset&);
 
 // The number of `name` in a list of names; InvalidArgument naming `family` if it is not there.
 int find_name(const char* family, const char* const* names, int count, const std::string& name);

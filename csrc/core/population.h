@@ -60,7 +60,7 @@ std::string why_not_lanes(const Plan&, const Training&, DType, int64_t batch_row
 std::unique_ptr<PopulationBackend> make_cpu_population(int64_t inputs, std::vector<uint64_t> seeds,
                                                        const double* penalties, std::vector<Op> ops, DType dtype);
 
-// The same of the GPU's kernel for many nets, and its population.
+// Why the GPU's whole-net kernel cannot train these nets, and its population.
 std::string why_not_fused(const Plan&, const Training&, DType, int64_t batch_rows);
 std::unique_ptr<PopulationBackend> make_cuda_population(int64_t inputs, std::vector<uint64_t> seeds,
                                                         const double* penalties, std::vector<Op> ops, DType dtype);

@@ -7,6 +7,7 @@
 #include <cstring>
 
 #include "core/parallel.h"
+#include "core/store.h"
 #include "core/trainer.h"
 #include "cpu/blas/gemm.h"
 #include "cpu/layerwise/layerwise.h"
@@ -42,20 +43,20 @@ public:
         if (layerwise_.kfac()) layerwise_.kfac()->numbers_changed();
     }
 
-    void read_tensor(int tensor, void* out) const override { std::memcpy(out, place(tensor), bytes(tensor)); }
+    void read_tensor(int tensor, void* out) const override { read(tensor_place<T>(plan_, state_, tensor), out); }
     void write_tensor(int tensor, const void* in) override {
-        std::memcpy(place(tensor), in, bytes(tensor));
+        write(tensor_place<T>(plan_, state_, tensor), in);
         state_.input_statistics.changed();
         layerwise_.weights_changed();
         if (full_batch_) full_batch_->solver().begin();
     }
     void read_slot(int slot, int tensor, void* out) const override {
         if (full_batch_) return full_batch_->read_slot(slot, tensor, static_cast<double*>(out));
-        std::memcpy(out, slot_place(slot, tensor), bytes(tensor));
+        read(slot_place<T>(plan_, state_, slot, tensor), out);
     }
     void write_slot(int slot, int tensor, const void* in) override {
         if (full_batch_) return full_batch_->write_slot(slot, tensor, static_cast<const double*>(in));
-        std::memcpy(slot_place(slot, tensor), in, bytes(tensor));
+        write(slot_place<T>(plan_, state_, slot, tensor), in);
     }
 
     void configure(const Training& training) override {
@@ -72,7 +73,7 @@ public:
     }
 
     TrainOutcome train(const TrainRequest& request) override {
-        require_training(request.train);
+        check_shapes(plan_, training(), request.train);
         pin_blas_to_one_thread();
         if (full_batch_) return train_full_batch(request);
         const int64_t batch_size = std::min(request.batch_size, request.train.rows());
@@ -183,7 +184,7 @@ public:
     }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
-        require_training(data);
+        check_shapes(plan_, training(), data);
         pin_blas_to_one_thread();
         const int most = reserve_inference(data.rows());
         double penalty = 0;
@@ -238,7 +239,7 @@ public:
 
     double loss_and_grad(const Dataset& data, bool training, int threads, const Poll& poll,
                          void* const* gradients) override {
-        require_training(data);
+        check_shapes(plan_, this->training(), data);
         pin_blas_to_one_thread();
         layerwise_.reserve(data.rows(), true);
         const Pass pass = training ? Pass::train : Pass::inference;
@@ -273,21 +274,11 @@ private:
         return full_batch_->train(request, running_, threads, validate);
     }
 
-    void* place(int tensor) const {
-        const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (t.float64) return state_.input_statistics.get() + t.offset;
-        return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
-    }
+    static void read(const Place& from, void* out) { std::memcpy(out, from.data, from.bytes); }
+    static void write(const Place& to, const void* in) { std::memcpy(to.data, in, to.bytes); }
     // K-FAC looks into the layers, which only the layerwise path keeps.
     bool trains_rowwise(int64_t rows) const { return rowwise_.takes(rows) && !training_.kfac(); }
     T* statistics_begin() const { return state_.statistics.get(); }
-    T* slot_place(int slot, int tensor) const {
-        return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
-    }
-    size_t bytes(int tensor) const {
-        const Tensor& t = plan_.tensors[size_t(tensor)];
-        return size_t(t.size()) * (t.float64 ? sizeof(double) : sizeof(T));
-    }
     int64_t width() const { return training_.totals(plan_.outputs); }
 
     // Makes room for evaluate_rows (and for a narrow predict); returns how many threads are worth it.
@@ -300,11 +291,6 @@ private:
         rowwise_inference_.reserve(chunk, false);
         if (configured_) layerwise_.reserve_updates();
         return rowwise_inference_.groups(chunk);
-    }
-
-    void require_training(const Dataset& data) const {
-        if (!configured_) throw InternalError("the engine was not configured before training or evaluation");
-        check_shapes(plan_, training_, data);
     }
 
     // A thread must have enough to do to be worth the barriers of a step (five a layer, about 1 µs each).

@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 
+#include "core/store.h"
 #include "core/trainer.h"
 #include "cuda/layerwise/layers.h"
 #include "cuda/layerwise/step_graphs.h"
@@ -23,7 +24,7 @@ class CudaBackend final : public Backend {
 public:
     CudaBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, Precision precision)
         : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, precision, stream_),
-          fused_(stream_), may_fuse_(precision == Precision::full), loader_(stream_), rounds_(stream_),
+          wholenet_(stream_), may_use_wholenet_(precision == Precision::full), loader_(stream_), rounds_(stream_),
           probe_rounds_(stream_), graphs_(layers_, rounds_, stream_) {
         stream_.clear(state_.parameters, plan_.parameters);
         stream_.clear(state_.statistics, plan_.statistics);
@@ -41,130 +42,31 @@ public:
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override { state_.step = step; }
 
-    void read_tensor(int tensor, void* out) const override { download(out, place(tensor), bytes(tensor)); }
-    void write_tensor(int tensor, const void* in) override { upload(place(tensor), in, bytes(tensor)); }
+    void read_tensor(int tensor, void* out) const override { download(out, tensor_place<T>(plan_, state_, tensor)); }
+    void write_tensor(int tensor, const void* in) override { upload(tensor_place<T>(plan_, state_, tensor), in); }
     void read_slot(int slot, int tensor, void* out) const override {
-        download(out, slot_place(slot, tensor), bytes(tensor));
+        download(out, slot_place<T>(plan_, state_, slot, tensor));
     }
     void write_slot(int slot, int tensor, const void* in) override {
-        upload(slot_place(slot, tensor), in, bytes(tensor));
+        upload(slot_place<T>(plan_, state_, slot, tensor), in);
     }
 
     void configure(const Training& training) override {
         if (training.full_batch() || training.kfac())
             throw InvalidArgument("optimizer: '" + training.optimizer + "' has no CUDA version");
-        std::vector<DeviceBuffer<T>> slots(size_t(training.muon() ? 2 : ops::rule_slots[int(training.rule())]));
-        for (DeviceBuffer<T>& slot : slots) stream_.clear(slot, plan_.parameters);
-        if (training.rule() == ops::Rule::adagrad) {
-            const std::vector<T> start(size_t(plan_.parameters), T(training.hyper.initial_accumulator_value));
-            upload(slots[0].get(), start.data(), start.size() * sizeof(T));
-        }
+        state_.slots = first_slots<T>(training, plan_.parameters, 1, stream_);
         training_ = training;
-        state_.slots = std::move(slots);
         state_.step = 0;
         configured_ = true;
         layers_.configure(&training_);
-        fused_.forget();
+        wholenet_.forget();
         running_.assign(size_t(width()), 0.0);
     }
 
     TrainOutcome train(const TrainRequest& request) override {
-        require_training(request.train);
-        const int64_t batch = std::min(request.batch_size, request.train.rows());
-        const bool fuses = may_fuse_ && fused_.takes(plan_, training_, batch);
-        if (!fuses) layers_.reserve(batch, true);
-        if (request.validation) layers_.reserve(std::min(layers_.chunk_rows(), request.validation->rows()), false);
-        const Feed feed = feed_of(request.train, batch, train_data_, request.goes_on, request.threads);
-        Ledger ledger(request, width(), running_);
-        ProbeRecords probes;
-        ProbeSchedule schedule;
-        const bool probing = request.probe_level.has_value();
-        if (probing) {
-            schedule.begin(request);
-            probes.width = ProbeRecords::width_of(plan_);
-        }
-        Cursor cursor(request, plan_.seed), booked(request, plan_.seed);
-        bool stop = request.steps == 0, drain = false;  // drain: nothing new is started, what is under way counts
-        std::optional<ProbeRecord> broken;
-        auto book = [&](Round& round) {
-            const double* totals = rounds_.results(round);
-            for (int64_t i = 0; i < round.steps && !stop; ++i, totals += layers_.totals_width()) {
-                if (booked.starts_epoch()) ledger.start_epoch();
-                const double loss = add_to(ledger.running(), totals, booked.rows());
-                ++state_.step;
-                if (booked.ends_epoch()) ledger.finish_epoch();
-                const bool asked = ledger.step_done(loss);
-                if (request.stop_on_nan && !std::isfinite(loss)) {
-                    stop = true;  // later steps have changed nothing
-                    if (probing) broken = ProbeRecord{state_.step, booked.epoch(), ProbeRecord::always, 0, -1};
-                } else drain |= asked;
-                booked.advance();
-            }
-            round.steps = 0;
-        };
-        const int64_t first_step = state_.step;
-        int64_t issued = 0;
-        bool fresh = true, validated = false;
-        while (!stop && !drain && issued < request.steps) {
-            Round& round = rounds_.next();
-            book(round);
-            if (stop || drain) break;
-            bool validate = false;
-            std::optional<ProbeRecord> probe;
-            for (; round.steps < feed.steps && issued < request.steps && !validate && !probe; ++issued, ++round.steps) {
-                StepRecord r;
-                r.first = cursor.first(), r.rows = cursor.rows(), r.order = cursor.order(),
-                r.shuffled = !cursor.in_order();
-                r.step = first_step + issued;
-                r.learning_rate = request.step_rates[issued];
-                const double rate = r.learning_rate * (training_.muon() ? training_.hyper.adam_lr_ratio : 1);
-                r.rule = ops::prepare_step(training_.rule(), training_.hyper, rate, r.step + 1);
-                round.records.get()[round.steps] = r;
-                round.rows[size_t(round.steps)] = cursor.rows();
-                validate = request.validation && cursor.ends_epoch();
-                if (probing) probe = schedule.follows(cursor, first_step + issued + 1, false);
-                cursor.advance();
-            }
-            feed.fill(round);
-            rounds_.begin(round, fresh);
-            fresh = false;
-            auto run = [&](int64_t from, int64_t to) {
-                if (from == to) return;
-                if (fuses)
-                    fused_.train(plan_, training_, state_, feed.shape, rounds_.steps(), to - from, request.stop_on_nan);
-                else graphs_.enqueue(round, from, to, feed.shape, batch, request.stop_on_nan);
-            };
-            run(0, round.steps - bool(probe));
-            if (probe) {
-                keep_weights();
-                run(round.steps - 1, round.steps);
-            }
-            rounds_.end(round);
-            if (!validate && !probe) continue;
-            book(rounds_.other());
-            book(round);
-            if (probe && state_.step == probe->step) take_probe(*probe, request, true, probes), broken.reset();
-            if (stop || drain) break;
-            if (!validate) continue;
-            if (!evaluate_rows(*request.validation, ledger.validation_row(), request.poll, validation_data_, validated,
-                               request.threads)) {
-                ledger.interrupt(true);
-                drain = true;
-            }
-            validated = true;  // its data is on the device now
-        }
-        if (!stop) {
-            Round& last = rounds_.next();
-            book(last);  // the older of the two
-            book(rounds_.other());
-        }
-        stream_.synchronize();
-        rounds_.forget();
-        if (broken) take_probe(*broken, request, false, probes);
-        if (drain) ledger.interrupt(false);
-        TrainOutcome outcome = ledger.finish();
-        outcome.probes = std::move(probes);
-        return outcome;
+        TrainingRun run(*this, request);
+        while (run.goes_on()) run.next_round();
+        return run.finish();
     }
 
     // So that probes take about 1.5 % of the time, from the work alone: a seed gives the same ones on every GPU. In microseconds,
@@ -175,7 +77,7 @@ public:
     }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
-        require_training(data);
+        check_shapes(plan_, this->training(), data);
         layers_.reserve(std::min(layers_.chunk_rows(), data.rows()), false);
         evaluate_rows(data, totals, poll, once_, false, threads);
         once_.free();
@@ -198,7 +100,7 @@ public:
 
     double loss_and_grad(const Dataset& data, bool training, int threads, const Poll&,
                          void* const* gradients) override {
-        require_training(data);
+        check_shapes(plan_, this->training(), data);
         layers_.reserve(data.rows(), true);
         const Feed feed = feed_of(data, data.rows(), once_, false, threads);
         Round& round = rounds_.next();
@@ -212,8 +114,9 @@ public:
         const double* totals = rounds_.results(round);
         round.steps = 0;
         for (size_t k = 0; k < plan_.trainable.size(); ++k)
-            FD_CUDA(cudaMemcpyAsync(gradients[k], layers_.gradient(plan_.trainable[k]), bytes(plan_.trainable[k]),
-                                    cudaMemcpyDefault, stream_));
+            FD_CUDA(cudaMemcpyAsync(gradients[k], layers_.gradient(plan_.trainable[k]),
+                                    tensor_place<T>(plan_, state_, plan_.trainable[k]).bytes, cudaMemcpyDefault,
+                                    stream_));
         stream_.synchronize();
         once_.free();
         return totals[0] + totals[1];
@@ -224,10 +127,158 @@ public:
     }
 
 private:
-    struct Feed {  // how the rows of steps get to the device
+    struct Feed {  // how the rows of steps reach the device
         BatchShape shape;
         int64_t steps = 1;                 // of a round, at most
         std::function<void(Round&)> fill;  // writes into the round's records where its rows lie
+    };
+    // One call of train(). A round's steps are booked (their totals added up, in order) when its turn comes again, while the
+    // other round is at work; a validation or a probe waits for all steps before it, so it ends its round.
+    class TrainingRun {
+    public:
+        TrainingRun(CudaBackend& backend, const TrainRequest& request)
+            : b_((check_shapes(backend.plan_, backend.training(), request.train), backend)), request_(request),
+              batch_(std::min(request.batch_size, request.train.rows())),
+              uses_wholenet_(b_.may_use_wholenet_ && b_.wholenet_.suits(b_.plan_, b_.training_, batch_)),
+              feed_(reserve()), ledger_(request, b_.width(), b_.running_), issued_(request, b_.plan_.seed),
+              booked_(request, b_.plan_.seed), first_step_(b_.state_.step), stopped_(request.steps == 0) {
+            if (!request.probe_level) return;
+            schedule_.begin(request);
+            probes_.width = ProbeRecords::width_of(b_.plan_);
+        }
+
+        bool goes_on() const { return !stopped_ && !draining_ && issued_steps_ < request_.steps; }
+
+        void next_round() {
+            Round& round = b_.rounds_.next();
+            book(round);
+            if (stopped_ || draining_) return;
+            const Pause pause = issue(round);
+            launch(round, pause);
+            if (!pause.validate && !pause.probe) return;
+            book(b_.rounds_.other());
+            book(round);
+            if (pause.probe && b_.state_.step == pause.probe->step) {
+                b_.take_probe(*pause.probe, request_, true, probes_);
+                broken_.reset();
+            }
+            if (pause.validate && !stopped_ && !draining_) validate();
+        }
+
+        TrainOutcome finish() {
+            if (!stopped_) {
+                Round& older = b_.rounds_.next();
+                book(older);
+                book(b_.rounds_.other());
+            }
+            b_.stream_.synchronize();
+            b_.rounds_.forget();
+            if (broken_) b_.take_probe(*broken_, request_, false, probes_);
+            if (draining_) ledger_.interrupt(false);
+            TrainOutcome outcome = ledger_.finish();
+            outcome.probes = std::move(probes_);
+            return outcome;
+        }
+
+    private:
+        struct Pause {  // what follows a round's last step
+            bool validate = false;
+            std::optional<ProbeRecord> probe;
+        };
+
+        Feed reserve() {
+            Layers<T>& layers = b_.layers_;
+            if (!uses_wholenet_) layers.reserve(batch_, true);
+            if (request_.validation) layers.reserve(std::min(layers.chunk_rows(), request_.validation->rows()), false);
+            return b_.feed_of(request_.train, batch_, b_.train_data_, request_.goes_on, request_.threads);
+        }
+
+        // Writes the records of the round's steps.
+        Pause issue(Round& round) {
+            Pause pause;
+            const Training& training = b_.training_;
+            while (round.steps < feed_.steps && issued_steps_ < request_.steps && !pause.validate && !pause.probe) {
+                StepRecord r;
+                r.first = issued_.first(), r.rows = issued_.rows(), r.order = issued_.order(),
+                r.shuffled = !issued_.in_order();
+                r.step = first_step_ + issued_steps_;
+                r.learning_rate = request_.step_rates[issued_steps_];
+                const double rate = training.rule_learning_rate(r.learning_rate);
+                r.rule = ops::prepare_step(training.rule(), training.hyper, rate, r.step + 1);
+                round.records.get()[round.steps] = r;
+                round.rows[size_t(round.steps)] = issued_.rows();
+                pause.validate = request_.validation && issued_.ends_epoch();
+                if (request_.probe_level) pause.probe = schedule_.follows(issued_, r.step + 1, false);
+                issued_.advance();
+                ++issued_steps_, ++round.steps;
+            }
+            feed_.fill(round);
+            return pause;
+        }
+
+        void launch(Round& round, const Pause& pause) {
+            b_.rounds_.begin(round, fresh_);
+            fresh_ = false;
+            auto steps = [&](int64_t from, int64_t to) {
+                if (from == to) return;
+                if (uses_wholenet_)
+                    b_.wholenet_.train(b_.plan_, b_.training_, b_.state_, feed_.shape, b_.rounds_.steps(), to - from,
+                                       request_.stop_on_nan);
+                else b_.graphs_.enqueue(round, from, to, feed_.shape, batch_, request_.stop_on_nan);
+            };
+            steps(0, round.steps - bool(pause.probe));
+            if (pause.probe) {
+                b_.keep_weights();
+                steps(round.steps - 1, round.steps);
+            }
+            b_.rounds_.end(round);
+        }
+
+        void book(Round& round) {
+            const double* totals = b_.rounds_.results(round);
+            for (int64_t i = 0; i < round.steps && !stopped_; ++i, totals += b_.layers_.totals_width()) {
+                if (booked_.starts_epoch()) ledger_.start_epoch();
+                const double loss = b_.add_to(ledger_.running(), totals, booked_.rows());
+                ++b_.state_.step;
+                if (booked_.ends_epoch()) ledger_.finish_epoch();
+                const bool asked_to_stop = ledger_.step_done(loss);
+                if (request_.stop_on_nan && !std::isfinite(loss)) {
+                    stopped_ = true;
+                    if (request_.probe_level)
+                        broken_ = ProbeRecord{b_.state_.step, booked_.epoch(), ProbeRecord::always, 0, -1};
+                } else {
+                    draining_ |= asked_to_stop;
+                }
+                booked_.advance();
+            }
+            round.steps = 0;
+        }
+
+        void validate() {
+            if (!b_.evaluate_rows(*request_.validation, ledger_.validation_row(), request_.poll, b_.validation_data_,
+                                  validated_, request_.threads)) {
+                ledger_.interrupt(true);
+                draining_ = true;
+            }
+            validated_ = true;
+        }
+
+        CudaBackend& b_;
+        const TrainRequest& request_;
+        const int64_t batch_;
+        const bool uses_wholenet_;  // one launch for many steps, else layer by layer
+        const Feed feed_;
+        Ledger ledger_;
+        ProbeRecords probes_;
+        ProbeSchedule schedule_;
+        Cursor issued_, booked_;
+        const int64_t first_step_;
+        int64_t issued_steps_ = 0;
+        std::optional<ProbeRecord> broken_;  // of the step whose loss was not finite
+        bool stopped_;                       // at that step: later ones have changed nothing
+        bool draining_ = false;              // no new steps are issued; those already issued count
+        bool fresh_ = true;                  // nothing was launched yet
+        bool validated_ = false;             // so the validation data is on the device
     };
     int64_t width() const { return training_.totals(plan_.outputs); }
 
@@ -238,18 +289,16 @@ private:
         return std::clamp<int64_t>(int64_t(4e10 / flops), 1, std::min<int64_t>(by_totals, 1024));
     }
 
-    Feed feed_of(const Dataset& data, int64_t rows, Resident& home, bool may_be_there, int threads) {
+    Feed feed_of(const Dataset& data, int64_t rows, Resident& resident, bool unchanged, int threads) {
         Feed feed;
         feed.shape = shape_of(data, true);
         feed.steps = round_steps(rows);
-        const bool there = may_be_there && home.holds(data);
-        if (there || data.x.on_device || Resident::fits(data)) {
-            const Placed at = there ? home.where() : home.place(data, loader_, threads);
-            feed.fill = [at](Round& round) {
-                for (int64_t i = 0; i < round.steps; ++i) set(round.records.get()[i], at);
-            };
+        const bool reuse = unchanged && resident.holds(data);
+        if (reuse || data.x.on_device || Resident::fits(data)) {
+            const DeviceRows at_device = reuse ? resident.rows() : resident.load(data, loader_, threads);
+            feed.fill = [at_device](Round& round) { set(round, at_device); };
         } else {
-            home.free();
+            resident.free();
             const int64_t row_bytes =
                 Loader::bytes(data.x, 1) + (data.y ? Loader::bytes(data.y, 1) : 0) + (data.weights ? 8 : 0);
             const int64_t room = std::min(int64_t(32) << 20, free_memory() / 8);
@@ -263,16 +312,19 @@ private:
                     for (int64_t k = 0; k < round.rows[size_t(i)]; ++k) order.push_back(r.row(k));
                     r.first = first, r.shuffled = false;
                 }
-                const Placed at = blocks_.place(
+                const DeviceRows at_device = blocks_.load(
                     data, int64_t(order.size()), [&](int64_t i) { return order[size_t(i)]; }, rounds_.turn(), loader_,
                     threads);
-                for (int64_t i = 0; i < round.steps; ++i) set(round.records.get()[i], at);
+                set(round, at_device);
             };
         }
         rounds_.reserve(feed.steps, layers_.totals_width());
         return feed;
     }
-    static void set(StepRecord& r, const Placed& at) { r.x = at.x, r.y = at.y, r.weights = at.weights; }
+    static void set(StepRecord& r, const DeviceRows& at) { r.x = at.x, r.y = at.y, r.weights = at.weights; }
+    static void set(Round& round, const DeviceRows& at) {
+        for (int64_t i = 0; i < round.steps; ++i) set(round.records.get()[i], at);
+    }
 
     // Steps of `rows` rows in a row, in order.
     void prepare(Round& round, int64_t total, int64_t steps, int64_t rows, int64_t first = 0) {
@@ -307,11 +359,11 @@ private:
         StepRecord r;
         r.step = state_.step;
         if (train_data_.holds(request.train)) {
-            set(r, train_data_.where());
+            set(r, train_data_.rows());
             r.over = n, r.count = rows;
         } else {
             probe_blocks_.reserve(request.train, rows);
-            set(r, probe_blocks_.place(request.train, rows, [&](int64_t i) { return i * n / rows; }, 0, loader_, 1));
+            set(r, probe_blocks_.load(request.train, rows, [&](int64_t i) { return i * n / rows; }, 0, loader_, 1));
         }
         round.records.get()[0] = r;
         probe_rounds_.begin(round, true);
@@ -329,10 +381,10 @@ private:
     }
 
     // Totals of a whole data set in inference mode; false if the poll said stop.
-    bool evaluate_rows(const Dataset& data, double* totals, const Poll& poll, Resident& home, bool may_be_there,
+    bool evaluate_rows(const Dataset& data, double* totals, const Poll& poll, Resident& resident, bool unchanged,
                        int threads) {
         const int64_t n = data.rows(), chunk = std::min(layers_.chunk_rows(), n);
-        const Feed feed = feed_of(data, chunk, home, may_be_there, threads);
+        const Feed feed = feed_of(data, chunk, resident, unchanged, threads);
         for (int64_t first = 0; first < n; first += feed.steps * chunk) {
             Round& round = rounds_.next();
             prepare(round, n, feed.steps, chunk, first);
@@ -344,9 +396,9 @@ private:
                 layers_.evaluate_step(rounds_.steps(), shape);
             }
             rounds_.end(round);
-            const double* found = rounds_.results(round);
-            for (int64_t i = 0; i < round.steps; ++i, found += layers_.totals_width())
-                add_to(totals, found, round.rows[size_t(i)]);
+            const double* results = rounds_.results(round);
+            for (int64_t i = 0; i < round.steps; ++i, results += layers_.totals_width())
+                add_to(totals, results, round.rows[size_t(i)]);
             round.steps = 0;
             if (poll && poll()) return false;
         }
@@ -387,11 +439,6 @@ private:
             cudaMemcpyAsync(to, layers_.output(op, Pass::predict), size_t(n) * sizeof(T), cudaMemcpyDefault, stream_));
     }
 
-    void require_training(const Dataset& data) const {
-        if (!configured_) throw InternalError("the engine was not configured before training or evaluation");
-        check_shapes(plan_, training_, data);
-    }
-
     void download(void* out, const void* from, size_t n) const {
         FD_CUDA(cudaMemcpyAsync(out, from, n, cudaMemcpyDeviceToHost, stream_));
         stream_.synchronize();
@@ -400,18 +447,8 @@ private:
         FD_CUDA(cudaMemcpyAsync(to, from, n, cudaMemcpyHostToDevice, stream_));
         stream_.synchronize();
     }
-    void* place(int tensor) const {
-        const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (t.float64) return state_.input_statistics.get() + t.offset;
-        return (t.trainable ? state_.parameters : state_.statistics).get() + t.offset;
-    }
-    T* slot_place(int slot, int tensor) const {
-        return state_.slots[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
-    }
-    size_t bytes(int tensor) const {
-        const Tensor& t = plan_.tensors[size_t(tensor)];
-        return size_t(t.size()) * (t.float64 ? sizeof(double) : sizeof(T));
-    }
+    void download(void* out, const Place& from) const { download(out, from.data, from.bytes); }
+    void upload(const Place& to, const void* from) const { upload(to.data, from, to.bytes); }
 
     Plan plan_;
     Stream stream_;
@@ -419,8 +456,8 @@ private:
     Training training_;
     bool configured_ = false;
     Layers<T> layers_;
-    FusedNet<T> fused_;
-    const bool may_fuse_;  // its products do not round their operands
+    WholeNet<T> wholenet_;
+    const bool may_use_wholenet_;  // its products do not round their operands
     Loader loader_;
     Rounds rounds_, probe_rounds_;
     DeviceBuffer<T> before_;  // weights before the step that is probed

@@ -1,6 +1,6 @@
-// What looks at whole rows of outputs, row by row: softmax, losses with their gradients, metrics. The lanes of a warp, or a
-// power of two of them, share a row; all lanes of the warp must come along, `beyond` all columns where there is no row left. A
-// lane looks at its own columns only, so that results may take the place of what they were made from.
+// Functions of whole rows of outputs: softmax, losses and their gradients, metrics. The lanes of a warp, or a power of two of
+// them, work on one row; all lanes of the warp must take part, those without a row with a lane number `beyond` all columns. A lane
+// reads its own columns only, so results may overwrite their operands.
 #pragma once
 #include "core/plan.h"
 #include "cuda/kernels.h"
@@ -47,7 +47,7 @@ __device__ __forceinline__ void softmax_row(const T* z, T* out, int cols, const 
 }
 
 template <class T>
-__device__ __forceinline__ T activity_slope(T a, double l1, double l2) {
+__device__ __forceinline__ T activity_derivative(T a, double l1, double l2) {
     return T(l1) * ops::vsign(a) + T(2 * l2) * a;
 }
 
@@ -69,8 +69,8 @@ struct LossRow {
     double weight = 1, factor = 1;  // factor: of gradients, beside the weight
 };
 
-// Each of these returns weight · loss, in the row's first lane at least, and puts the gradient if asked for. A row's gradient may
-// take the place of p.
+// Each of these returns weight · loss, in the row's first lane at least, and calls put(column, gradient) if asked for. A row's gradient may
+// overwrite p.
 template <class T, class Put>
 __device__ __forceinline__ double elementwise_row(const LossKind& l, const LossRow<T>& row, const RowLanes& lanes,
                                                   bool wants_gradient, Put put) {
@@ -81,7 +81,7 @@ __device__ __forceinline__ double elementwise_row(const LossKind& l, const LossR
     for (int c = lanes.lane; c < row.cols; c += lanes.width) {
         const LossTerm<T> t = loss_term(l.loss, row.p[c], row.y[c] * keep + shift, param);
         sum += t.value;
-        if (wants_gradient) put(c, t.slope * scale);
+        if (wants_gradient) put(c, t.derivative * scale);
     }
     return row.weight * double(lanes.sum(sum)) * share;
 }

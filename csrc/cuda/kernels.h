@@ -1,5 +1,5 @@
-// Everything between the products: launch functions in plain C++, so that host code needs no nvcc. Matrices are row-major and
-// dense, (rows, cols). Sums over rows are cut into `splits` parts that are added up in order by whoever reads them.
+// Launch functions of the kernels between the products, in plain C++, so that host code needs no nvcc. Matrices are row-major and
+// dense, (rows, cols). Sums over rows are cut into `splits` parts, which the reader adds up in order.
 #pragma once
 #include <cstdint>
 
@@ -20,7 +20,7 @@ struct Source {  // an array on the device, whatever its type and strides (in by
         return dtype == o.dtype && cols == o.cols && row_stride == o.row_stride && col_stride == o.col_stride;
     }
 };
-struct BatchShape {  // how the rows of a step are fetched; where they lie is in the step's record
+struct BatchShape {  // layout of a step's rows; their addresses are in the step's record
     Source x, y;
     bool targets = false, weighted = false;
     int64_t rows = 0;
@@ -59,12 +59,12 @@ void rescale(const T* x, const T* scale, const T* offset, T* out, int64_t rows, 
 template <class T>
 void add(const T* a, const T* b, T* out, int64_t n, cudaStream_t);
 
-// From the gradient of an op's output to that of its input, for activations: `to` may be `from`, or null if sums are all.
+// Activation gradient: from dL/d(output) to dL/d(input). `to` may be `from`, or null if only the sums are wanted.
 template <class T>
 struct Finish {
     const T* from = nullptr;
     T* to = nullptr;
-    const T* stored = nullptr;  // what the activation's Needs says
+    const T* stored = nullptr;  // see ops::Needs
     const T* output = nullptr;  // of the op, for the activity penalty
     ops::Activation activation = ops::Activation::linear;
     T alpha = T(0);
@@ -156,7 +156,7 @@ struct Metrics {
 };
 template <class T>
 void measure(const Steps&, const Metrics<T>&, cudaStream_t);
-// Writes loss and penalties of this step into its row of totals and goes on to the next.
+// Writes loss and penalties of this step into its row of totals and advances to the next record.
 struct StepEnd {
     const double* losses = nullptr;  // of rows, or sums of some
     int64_t count = 0, rows = 0;     // of losses, of the batch
@@ -176,7 +176,7 @@ struct UpdateBlock {  // elements that one block of threads works on
 constexpr int update_block = 1024;
 struct UpdateTensor {
     double l1 = 0, l2 = 0;
-    int32_t splits = 1, first_block = 0, blocks = 0, muon = 0;  // muon: the kernel is updated elsewhere
+    int32_t splits = 1, first_block = 0, blocks = 0, muon = 0;  // muon: updated by muon_apply()
 };
 struct UpdateRule {
     ops::Rule rule = ops::Rule::sgd;
@@ -198,7 +198,7 @@ template <class T>
 void combine(const Update<T>&, bool add_gradients, cudaStream_t);
 template <class T>
 void gradient_norms(const Update<T>&, cudaStream_t);  // squared, block by block, of combined gradients; for clipping
-// `combined`: combine() was called; else this does its work on the way
+// `combined`: combine() was called; else this kernel adds up the parts and penalties itself
 template <class T>
 void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
 
@@ -207,7 +207,7 @@ void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
 // Orthogonality and repulsion; see cpu/layerwise/matrix.cpp for the formulas. u: (units, length) scaled, inverse: (units,)
 template <class T>
 void unit_rows(const T* kernel, int64_t in, int64_t out, bool columns, T* u, T* inverse, cudaStream_t);
-// gram(i, j) becomes the factor of u_j in unit i's gradient; value_parts[i] the unit's share of the penalty
+// gram(i, j) becomes the factor of u_j in unit i's gradient; value_parts[i] the unit's part of the penalty
 template <class T>
 void similarity(T* gram, int64_t units, double factor, bool repulsion, double* value_parts, cudaStream_t);
 template <class T>

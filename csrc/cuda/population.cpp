@@ -1,5 +1,5 @@
-// Many nets of one shape on the GPU, all in one launch of the fused kernel. Launches are cut by steps so that the caller can look
-// in; what a net learns does not depend on where.
+// A population on the GPU: all nets in one launch of the whole-net kernel. Launches are limited to some steps so that the caller
+// can interrupt; results do not depend on where.
 #include "core/population.h"
 
 #include <algorithm>
@@ -14,7 +14,7 @@
 namespace fd::cuda {
 namespace {
 
-// How much work the next launch gets, so that one takes about `wanted` seconds.
+// Adapts the work of a launch so that it runs for about `wanted` seconds.
 class Pace {
 public:
     Pace(int64_t first, int64_t most) : count_(std::clamp<int64_t>(first, 1, most)), most_(most) {}
@@ -59,7 +59,7 @@ public:
 
     void read_tensor(int tensor, void* out) const override {
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (!t.float64) return strided(out, place(tensor), tensor, true);
+        if (!t.float64) return strided(out, tensor_data(tensor), tensor, true);
         for (int64_t i = 0; i < starts_; ++i)  // the same for all nets
             stream_.download(static_cast<double*>(out) + i * t.size(),
                              static_cast<const double*>(input_.get() + t.offset), t.size());
@@ -67,31 +67,23 @@ public:
     }
     void write_tensor(int tensor, const void* in) override {
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (!t.float64) return strided(const_cast<void*>(in), place(tensor), tensor, false);
+        if (!t.float64) return strided(const_cast<void*>(in), tensor_data(tensor), tensor, false);
         stream_.upload(input_.get() + t.offset, static_cast<const double*>(in), t.size());
         stream_.synchronize();
     }
     void read_slot(int slot, int tensor, void* out) const override {
-        strided(out, slot_place(slot, tensor), tensor, true);
+        strided(out, slot_data(slot, tensor), tensor, true);
     }
     void write_slot(int slot, int tensor, const void* in) override {
-        strided(const_cast<void*>(in), slot_place(slot, tensor), tensor, false);
+        strided(const_cast<void*>(in), slot_data(slot, tensor), tensor, false);
     }
 
     void configure(const Training& training) override {
         const std::string why =
-            plan_fused(plan_, &training, FusedMode::train, false, 1, int(sizeof(T)), fused_device()).why_not;
+            plan_wholenet(plan_, &training, WholeNetMode::train, false, 1, int(sizeof(T)), wholenet_device()).why_not;
         if (!why.empty()) throw InvalidArgument("these nets cannot be trained together on the GPU: " + why);
-        std::vector<DeviceBuffer<T>> slots(size_t(ops::rule_slots[int(training.rule())]));
-        for (DeviceBuffer<T>& slot : slots) stream_.clear(slot, starts_ * plan_.parameters);
-        if (training.rule() == ops::Rule::adagrad) {
-            const std::vector<T> start(size_t(plan_.parameters), T(training.hyper.initial_accumulator_value));
-            for (int64_t i = 0; i < starts_; ++i)
-                stream_.upload(slots[0].get() + i * plan_.parameters, start.data(), plan_.parameters);
-        }
-        stream_.synchronize();
+        slots_ = first_slots<T>(training, plan_.parameters, starts_, stream_);
         training_ = training;
-        slots_ = std::move(slots);
         step_ = 0;
         configured_ = true;
         for (Tables& t : tables_) t.batch = -1;
@@ -110,19 +102,16 @@ public:
     }
 
     PopulationOutcome train(const PopulationRequest& r) override {
-        require_training(r.train);
+        check_shapes(plan_, training(), r.train);
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch,
                       steps = r.epochs * batches;
-        // In a full batch the order only changes the order of sums, unless dropout goes by the position of a row.
-        bool dropout = false;
-        for (const Op& o : plan_.ops) dropout |= o.kind == OpKind::dropout;
-        const bool shuffled = r.shuffle && (batch < n || dropout);
+        const bool shuffled = r.shuffle && plan_.order_matters(batch, n);
         std::vector<int32_t> which;
         for (int64_t i = 0; i < starts_; ++i)
             if (!r.active || r.active[i]) which.push_back(int32_t(i));
-        FusedTables<T>& tables = tables_for(FusedMode::train, batch);
-        const Placed at = resident(train_data_, r.train, r.threads);
-        FusedNets<T> nets = nets_for(r.train, r.start_weights);
+        WholeNetTables<T>& tables = tables_for(WholeNetMode::train, batch);
+        const DeviceRows at = resident(train_data_, r.train, r.threads);
+        WholeNetLaunch<T> nets = nets_for(r.train, r.start_weights);
         nets.nets = int64_t(which.size());
         tables.fill(nets, nets.nets);
         upload(which_, which.data(), nets.nets);
@@ -159,7 +148,7 @@ public:
             pace.timed([&] {
                 stream_.upload(records_.get(), static_cast<const StepRecord*>(host_records_.get()), count);
                 nets.count = count;
-                fused(tables.plan, nets, stream_);
+                run_wholenet(tables.plan, nets, stream_);
                 stream_.synchronize();
             });
             done += count;
@@ -168,25 +157,25 @@ public:
             next = Clock::now() + std::chrono::milliseconds(100);
         }
         const int64_t epochs = batches ? done / batches : 0;
-        std::vector<double> found(size_t(epochs * starts_));
-        if (epochs) stream_.download(found.data(), static_cast<const double*>(losses_.get()), epochs * starts_);
+        std::vector<double> epoch_losses(size_t(epochs * starts_));
+        if (epochs) stream_.download(epoch_losses.data(), static_cast<const double*>(losses_.get()), epochs * starts_);
         stream_.synchronize();
         PopulationOutcome out;
         out.interrupted = stopped;
         out.epochs.assign(size_t(starts_), 0);
         for (const int32_t i : which) {
             out.epochs[size_t(i)] = epochs;
-            for (int64_t e = 0; e < epochs; ++e) r.losses[e * starts_ + i] = found[size_t(e * starts_ + i)];
+            for (int64_t e = 0; e < epochs; ++e) r.losses[e * starts_ + i] = epoch_losses[size_t(e * starts_ + i)];
         }
         step_ += steps;
         return out;
     }
 
     void evaluate(const Dataset& data, const double* weights, int threads, const Poll& poll, double* losses) override {
-        require_training(data);
-        FusedTables<T>& tables = tables_for(FusedMode::evaluate, data.rows());
-        const Placed at = resident(once_, data, threads);
-        FusedNets<T> nets = nets_for(data, weights);
+        check_shapes(plan_, training(), data);
+        WholeNetTables<T>& tables = tables_for(WholeNetMode::evaluate, data.rows());
+        const DeviceRows at = resident(once_, data, threads);
+        WholeNetLaunch<T> nets = nets_for(data, weights);
         losses_.reserve(starts_);
         nets.losses = losses_.get(), nets.loss_stride = starts_;
         StepRecord record = record_of(at, data.rows());
@@ -196,7 +185,7 @@ public:
         each_group(data.rows(), starts_, poll, [&](int64_t first, int64_t count) {
             nets.first_net = first, nets.nets = count;
             tables.fill(nets, count);
-            fused(tables.plan, nets, stream_);
+            run_wholenet(tables.plan, nets, stream_);
             stream_.synchronize();
         });
         stream_.download(losses, static_cast<const double*>(losses_.get()), starts_);
@@ -209,9 +198,9 @@ public:
         if (x.rows == 0) return;
         Dataset data;
         data.x = x;
-        FusedTables<T>& tables = tables_for(FusedMode::predict, x.rows);
-        const Placed at = resident(once_, data, threads);
-        FusedNets<T> nets = nets_for(data, nullptr);
+        WholeNetTables<T>& tables = tables_for(WholeNetMode::predict, x.rows);
+        const DeviceRows at = resident(once_, data, threads);
+        WholeNetLaunch<T> nets = nets_for(data, nullptr);
         const int64_t row_bytes = plan_.outputs * int64_t(sizeof(T)),
                       rows = std::clamp<int64_t>(most_output / row_bytes, 1, x.rows);
         const int64_t most = std::clamp<int64_t>(most_output / (row_bytes * rows), 1, starts_);
@@ -226,7 +215,7 @@ public:
                 upload(records_, &record, 1);
                 nets.records = records_.get();
                 nets.rows = record.rows;
-                fused(tables.plan, nets, stream_);
+                run_wholenet(tables.plan, nets, stream_);
                 const size_t width = size_t(record.rows * row_bytes);
                 FD_CUDA(cudaMemcpy2DAsync(static_cast<char*>(out) + (first * x.rows + r) * row_bytes,
                                           size_t(x.rows * row_bytes), outputs_.get(), width, width, size_t(count),
@@ -241,35 +230,35 @@ private:
     using Clock = std::chrono::steady_clock;
     static constexpr int64_t most_records = 4096, most_output = int64_t(64) << 20;
 
-    struct Tables : FusedTables<T> {
+    struct Tables : WholeNetTables<T> {
         int64_t batch = -1;
     };
-    FusedTables<T>& tables_for(FusedMode mode, int64_t batch) {
+    WholeNetTables<T>& tables_for(WholeNetMode mode, int64_t batch) {
         Tables& t = tables_[int(mode)];
         if (t.batch != batch) {
-            const Training* training = mode == FusedMode::predict ? nullptr : &training_;
+            const Training* training = mode == WholeNetMode::predict ? nullptr : &training_;
             t.batch = -1;
-            t.set(plan_fused(plan_, training, mode, false, batch, int(sizeof(T)), fused_device()), stream_);
+            t.set(plan_wholenet(plan_, training, mode, false, batch, int(sizeof(T)), wholenet_device()), stream_);
             if (!t.plan.why_not.empty())
-                throw InvalidArgument("these nets cannot work together on the GPU: " + t.plan.why_not);
+                throw InvalidArgument("these nets cannot run together on the GPU: " + t.plan.why_not);
             t.batch = batch;
         }
         return t;
     }
 
-    Placed resident(Resident& home, const Dataset& data, int threads) {
+    DeviceRows resident(Resident& data_on_device, const Dataset& data, int threads) {
         if (!Resident::fits(data))
             throw OutOfMemory("the data of a population must fit in the GPU's memory; use fewer rows, or device='cpu'");
-        return home.place(data, loader_, threads);
+        return data_on_device.load(data, loader_, threads);
     }
-    static StepRecord record_of(const Placed& at, int64_t rows) {
+    static StepRecord record_of(const DeviceRows& at, int64_t rows) {
         StepRecord record;
         record.x = at.x, record.y = at.y, record.weights = at.weights;
         record.rows = rows;
         return record;
     }
-    FusedNets<T> nets_for(const Dataset& data, const double* own_weights) {
-        FusedNets<T> n;
+    WholeNetLaunch<T> nets_for(const Dataset& data, const double* own_weights) {
+        WholeNetLaunch<T> n;
         n.parameters = parameters_.get(), n.statistics = statistics_.get();
         n.parameter_stride = plan_.parameters, n.statistic_stride = plan_.statistics;
         for (size_t k = 0; k < slots_.size(); ++k) n.slots[k] = slots_[k].get();
@@ -298,34 +287,29 @@ private:
         }
     }
 
-    void require_training(const Dataset& data) const {
-        if (!configured_) throw InternalError("the population was not configured before training or evaluation");
-        check_shapes(plan_, training_, data);
-    }
-
     template <class S>
     void upload(DeviceBuffer<S>& b, const S* from, int64_t n) {  // from the host, or from the device
         b.reserve(std::max<int64_t>(n, 1));
         FD_CUDA(cudaMemcpyAsync(b.get(), from, size_t(n) * sizeof(S), cudaMemcpyDefault, stream_));
     }
-    T* place(int tensor) const {
+    T* tensor_data(int tensor) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         return (t.trainable ? parameters_ : statistics_).get() + t.offset;
     }
-    T* slot_place(int slot, int tensor) const {
+    T* slot_data(int slot, int tensor) const {
         return slots_[size_t(slot)].get() + plan_.tensors[size_t(tensor)].offset;
     }
     // A tensor of all nets between the device and a dense (starts, size) array.
-    void strided(void* dense, T* there, int tensor, bool download) const {
+    void strided(void* dense, T* on_device, int tensor, bool download) const {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         const size_t width = size_t(t.size()) * sizeof(T),
                      pitch = size_t(t.trainable ? plan_.parameters : plan_.statistics) * sizeof(T);
         if (download)
-            FD_CUDA(
-                cudaMemcpy2DAsync(dense, width, there, pitch, width, size_t(starts_), cudaMemcpyDeviceToHost, stream_));
+            FD_CUDA(cudaMemcpy2DAsync(dense, width, on_device, pitch, width, size_t(starts_), cudaMemcpyDeviceToHost,
+                                      stream_));
         else
-            FD_CUDA(
-                cudaMemcpy2DAsync(there, pitch, dense, width, width, size_t(starts_), cudaMemcpyHostToDevice, stream_));
+            FD_CUDA(cudaMemcpy2DAsync(on_device, pitch, dense, width, width, size_t(starts_), cudaMemcpyHostToDevice,
+                                      stream_));
         stream_.synchronize();
     }
     void copy_nets(const uint8_t* which, const DeviceBuffer<T>& from, const DeviceBuffer<T>& to, int64_t size) const {
@@ -361,8 +345,8 @@ private:
 namespace fd {
 
 std::string why_not_fused(const Plan& plan, const Training& training, DType dtype, int64_t batch_rows) {
-    return cuda::plan_fused(plan, &training, cuda::FusedMode::train, false, std::max<int64_t>(batch_rows, 1),
-                            int(size_of(dtype)), cuda::fused_device())
+    return cuda::plan_wholenet(plan, &training, cuda::WholeNetMode::train, false, std::max<int64_t>(batch_rows, 1),
+                               int(size_of(dtype)), cuda::wholenet_device())
         .why_not;
 }
 

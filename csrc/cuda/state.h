@@ -2,7 +2,7 @@
 #pragma once
 #include <vector>
 
-#include "core/plan.h"
+#include "core/slots.h"
 #include "cuda/kernels.h"
 #include "cuda/runtime/runtime.h"
 
@@ -16,9 +16,26 @@ struct State {
     int64_t step = 0;
 };
 
+// The optimizer's slots of `nets` nets before the first step.
+template <class T>
+std::vector<DeviceBuffer<T>> first_slots(const Training& training, int64_t parameters, int64_t nets,
+                                         const Stream& stream) {
+    std::vector<DeviceBuffer<T>> slots(static_cast<size_t>(slot_count(training)));
+    for (int k = 0; k < int(slots.size()); ++k) {
+        DeviceBuffer<T>& slot = slots[size_t(k)];
+        stream.clear(slot, nets * parameters);
+        const double value = first_slot_value(training, k);
+        if (value == 0) continue;
+        const std::vector<T> first(static_cast<size_t>(parameters), T(value));
+        for (int64_t i = 0; i < nets; ++i) stream.upload(slot.get() + i * parameters, first.data(), parameters);
+        stream.synchronize();
+    }
+    return slots;
+}
+
 inline UpdateRule update_rule(const Training& t) {
     const ops::Hyper& h = t.hyper;
-    return {t.rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, t.muon() ? h.adam_weight_decay : h.weight_decay};
+    return {t.rule(), h.clipvalue, h.clipnorm, h.global_clipnorm, t.rule_weight_decay()};
 }
 
 }  // namespace fd::cuda

@@ -1,4 +1,4 @@
-"""fastdense: dense neural nets, trained at the speed of the machine.
+"""fastdense: fast training of dense neural nets.
 
 >>> import fastdense as fd
 >>> model = fd.Model([fd.Dense(64, activation="relu"), fd.Dense(10, activation="softmax")], inputs=784)
@@ -11,30 +11,17 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import callbacks, initializers, layers, losses, metrics, optimizers, regularizers, schedules
+from . import callbacks, cuda, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from ._model import Model, load
 from .callbacks import History
-from .engine import gpu as cuda
 from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Rescaling, Residual
-from .optimizers import (
-    KFAC,
-    LBFGS,
-    SGD,
-    Adadelta,
-    Adagrad,
-    Adam,
-    AdamW,
-    LevenbergMarquardt,
-    Lion,
-    Muon,
-    Nadam,
-    NewtonCG,
-    RMSprop,
-)
+from .model.start import start_on_data
+from .optimizers import *  # noqa: F403  (every optimizer, so that a new one needs no line here)
+
+del get, Optimizer, Rate, Solver  # noqa: F821  (they stay in fastdense.optimizers)
 
 if TYPE_CHECKING:
     from . import datasets, keras
-    from .model.start import start_on_data
     from .population.cross_validation import cross_validate
     from .population.fit import fit_many
     from .population.population import Population
@@ -43,41 +30,28 @@ if TYPE_CHECKING:
 
     __version__: str
 
-# What takes time to import, or is seldom needed: the module that holds it.
+# Names that are seldom needed and take time to import, and the module of each; "" for the modules themselves.
 _LAZY = {
     "Population": "population.population",
     "build_config": "versions",
     "cross_validate": "population.cross_validation",
+    "datasets": "",
     "fit_many": "population.fit",
+    "keras": "",
     "learning_rate_test": "population.rate_test",
     "show_versions": "versions",
-    "start_on_data": "model.start",
 }
-_MODULES = ("datasets", "keras")
 
 __all__ = [
-    "KFAC",
-    "LBFGS",
-    "SGD",
     "Activation",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
     "BatchNorm",
     "Dense",
     "Dropout",
     "History",
     "LayerNorm",
-    "LevenbergMarquardt",
-    "Lion",
     "Model",
-    "Muon",
-    "Nadam",
-    "NewtonCG",
     "Normalization",
     "Population",
-    "RMSprop",
     "Rescaling",
     "Residual",
     "__version__",
@@ -100,22 +74,27 @@ __all__ = [
     "show_versions",
     "start_on_data",
 ]
+__all__ += optimizers.__all__
+__all__.remove("get")
+__all__.remove("Optimizer")
+__all__.remove("Rate")
+__all__.remove("Solver")
 
 
 def __getattr__(name: str) -> Any:
-    if name in _LAZY:
-        value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    elif name in _MODULES:
-        value = importlib.import_module(f".{name}", __name__)
-    elif name == "__version__":
-        from .versions import package_version
+    if name == "__version__":
+        from .versions import fastdense_version
 
-        value = package_version("fastdense") or "0+unknown"
-    else:
+        value: Any = fastdense_version()
+    elif name not in _LAZY:
         raise AttributeError(f"module 'fastdense' has no attribute {name!r}")
+    elif _LAZY[name]:
+        value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
+    else:
+        value = importlib.import_module(f".{name}", __name__)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return __all__
+    return sorted(__all__)

@@ -1,4 +1,4 @@
-"""The GPU for ``device="cuda"``. Importing this module never fails and loads nothing of CUDA; calling it does.
+"""GPU support: whether ``device="cuda"`` can be used, and on which GPU. Importing this module loads nothing of CUDA.
 
 >>> import fastdense as fd
 >>> device = "cuda" if fd.cuda.is_available() else "cpu"

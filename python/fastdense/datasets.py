@@ -1,12 +1,12 @@
-"""Data sets to try things on: MNIST, Fashion-MNIST and small handwritten digits.
+"""Data sets for experiments: MNIST, Fashion-MNIST and small handwritten digits.
 
-MNIST and Fashion-MNIST are looked for in this order:
+MNIST and Fashion-MNIST are searched for in this order:
 
 1. the folder named by the environment variable ``FASTDENSE_DATA`` (``mnist.npz``, ``fashion_mnist.npz``);
 2. fastdense's download cache (``cache_folder()``);
 3. the set's public address, through pooch (``pip install 'fastdense[data]'``).
 
-Every file is checked against a known checksum before it is read.
+Every file is verified against a known checksum before it is read.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ DigitsSource = Literal["auto", "sklearn", "synthetic"]
 
 
 class DatasetError(RuntimeError):
-    """A data set is not there, cannot be downloaded, or is not what it should be."""
+    """A data set is missing, cannot be downloaded, or is damaged."""
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class _Remote:
 
 @dataclass(frozen=True)
 class _Source:
-    """Where a data set comes from. ``npz_checksums`` are the archives known to hold it."""
+    """Sources of a data set. ``npz_checksums`` are those of archives known to contain it."""
 
     title: str
     npz: str
@@ -65,7 +65,7 @@ _SOURCES = {
         npz="mnist.npz",
         npz_checksums=(
             _KERAS_MNIST,
-            "sha256:06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64",  # rebuilt, the same arrays
+            "sha256:06af5dfe73b70e3bc1c36439982b18a8d76803db9b544f6fdf838a37fbb01b64",  # rebuilt, with the same arrays
         ),
         remote=(
             _Remote("mnist.npz", "https://storage.googleapis.com/tensorflow/tf-keras-datasets/mnist.npz", _KERAS_MNIST),
@@ -76,7 +76,7 @@ _SOURCES = {
         npz="fashion_mnist.npz",
         npz_checksums=("sha256:5b6d2c4c694a91887af8ab7d039c04f80af3c29378d731c93a538d2e831aa469",),
         remote=tuple(
-            _Remote(f"fashion-{name}", _FASHION_URL + name, f"md5:{digest}")  # MD5 is what its authors publish
+            _Remote(f"fashion-{name}", _FASHION_URL + name, f"md5:{digest}")  # its authors publish MD5 only
             for name, digest in (
                 ("train-images-idx3-ubyte.gz", "8d4fb7e6c68d591d4c3dfef9ec88bf0d"),
                 ("train-labels-idx1-ubyte.gz", "25c81989df183df01b3e8a0aad5dffbe"),
@@ -97,9 +97,9 @@ def load_mnist(
     """The 70 000 handwritten digits, ``((x_train, y_train), (x_test, y_test))``, as Keras returns them.
 
     Images are (n, 28, 28) uint8, labels (n,) uint8. ``download=False`` never touches the network. ``verify=False``
-    takes a file from ``FASTDENSE_DATA`` whose checksum is unknown; keys, shapes and types are checked all the same.
-    With ``fallback="digits"`` the small digits of :func:`load_digits` take the place of a set that cannot be had, with
-    a warning that says so.
+    accepts a file from ``FASTDENSE_DATA`` with an unknown checksum; keys, shapes and types are checked anyway.
+    With ``fallback="digits"`` a data set that is not available is replaced by the small digits of :func:`load_digits`,
+    with a warning.
     """
     return _load_or("mnist", download, verify, fallback)
 
@@ -114,9 +114,9 @@ def load_fashion_mnist(
 def load_digits(source: DigitsSource = "auto") -> tuple[Split, Split]:
     """1797 small handwritten digits, ``((x_train, y_train), (x_test, y_test))``: (n, 8, 8) uint8 in 0..16.
 
-    ``source`` is "sklearn" (the real digits that come with scikit-learn), "synthetic" (drawn on the spot from a
-    small font, the same every time; easier than the real ones) or "auto": the real ones when scikit-learn is
-    installed, else the synthetic ones, with a warning. 1437 images are for training, 360 for testing.
+    ``source`` is "sklearn" (the real digits of scikit-learn), "synthetic" (generated from a small font,
+    deterministic; easier than the real ones) or "auto": the real ones if scikit-learn is installed, else the synthetic
+    ones, with a warning. 1437 images are for training, 360 for testing.
     """
     if source not in ("auto", "sklearn", "synthetic"):
         raise ValueError(f"load_digits: source is {source!r}; it must be 'auto', 'sklearn' or 'synthetic'")
@@ -133,7 +133,7 @@ def load_digits(source: DigitsSource = "auto") -> tuple[Split, Split]:
             stacklevel=2,
         )
     x, y = _sklearn_digits() if installed and source != "synthetic" else _synthetic_digits(1797)
-    order = np.random.RandomState(0).permutation(len(x))  # own generator; this stream never changes between releases
+    order = np.random.RandomState(0).permutation(len(x))  # RandomState: its stream never changes between releases
     x, y = x[order], y[order]
     return (x[:1437], y[:1437]), (x[1437:], y[1437:])
 
@@ -145,7 +145,7 @@ def has_local(name: str) -> bool:
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept: ``$XDG_CACHE_HOME/fastdense``, or ``~/.cache/fastdense``."""
+    """Folder of downloads: ``$XDG_CACHE_HOME/fastdense``, or ``~/.cache/fastdense``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "fastdense"
 
 
@@ -164,7 +164,7 @@ def _load_or(name: str, download: bool, verify: bool, fallback: str | None) -> t
         if fallback is None:
             raise
         reason = str(error).partition("\n")[0].rstrip(".")
-        warnings.warn(f"{reason}. Small digits (8 x 8 pixels) take its place.", stacklevel=3)
+        warnings.warn(f"{reason}. Small digits (8 x 8 pixels) are used instead.", stacklevel=3)
         return load_digits()
 
 
@@ -173,12 +173,12 @@ def _load(name: str, download: bool, verify: bool) -> tuple[Split, Split]:
     own = _in_data_folder(source)
     if own is not None:
         if verify:
-            _check_file(own, source.npz_checksums, f"replace the file, or load_{name}(verify=False) to use it as it is")
+            _check_file(own, source.npz_checksums, f"replace the file, or use load_{name}(verify=False) to accept it")
         return _read([own])
     cached = _cached(source)
     if not all(path.is_file() for path in cached):
         if not download:
-            raise DatasetError(f"{source.title} is not on this machine.{_what_to_do(source)}")
+            raise DatasetError(f"{source.title} is not on this machine.{_remedies(source)}")
         _download(source)
     for path, remote in zip(cached, source.remote, strict=True):
         _check_file(path, (remote.checksum,), "delete it, and it will be downloaded again")
@@ -195,12 +195,12 @@ def _cached(source: _Source) -> list[Path]:
     return [cache_folder() / remote.name for remote in source.remote]
 
 
-def _what_to_do(source: _Source) -> str:
+def _remedies(source: _Source) -> str:
     folder = os.environ.get("FASTDENSE_DATA")
-    looked = f" (it is {folder!r} now, and there is no {source.npz} in it)" if folder else ""
+    looked = f" (it is {folder!r} now, which has no {source.npz})" if folder else ""
     return (
-        "\nWhat to do, one of:"
-        "\n- on a machine with a network: pip install 'fastdense[data]', and try again;"
+        "\nDo one of the following:"
+        "\n- with network access: pip install 'fastdense[data]', and try again;"
         f"\n- put {source.npz} (arrays {', '.join(_KEYS)}) into a folder and set FASTDENSE_DATA to that folder{looked};"
         f"\n- do the first on another machine and copy its cache folder to {cache_folder()} on this one."
     )
@@ -211,8 +211,8 @@ def _download(source: _Source) -> None:
         import pooch
     except ImportError:
         raise DatasetError(
-            f"{source.title} is not on this machine, and pooch, which downloads it, is not installed."
-            + _what_to_do(source)
+            f"{source.title} is not on this machine, and pooch, which is needed to download it, is not installed."
+            + _remedies(source)
         ) from None
     for remote in source.remote:
         try:
@@ -223,11 +223,11 @@ def _download(source: _Source) -> None:
                 path=cache_folder(),
                 downloader=pooch.HTTPDownloader(timeout=30),
             )
-        except (OSError, ValueError) as error:  # no network, refused, or a checksum that does not match
+        except (OSError, ValueError) as error:  # no network, access denied, or a wrong checksum
             reason = str(error) if isinstance(error, ValueError) else type(error).__name__
             raise DatasetError(
                 f"{source.title} is not on this machine, and {remote.url} could not be downloaded: {reason}."
-                + _what_to_do(source)
+                + _remedies(source)
             ) from error
 
 
@@ -236,7 +236,9 @@ def _check_file(path: Path, known: Sequence[str], remedy: str) -> None:
     digest = hashlib.new(algorithm, path.read_bytes(), usedforsecurity=False).hexdigest()
     if f"{algorithm}:{digest}" not in known:
         expected = " or ".join(known)
-        raise DatasetError(f"{path} is damaged or another file: {algorithm}:{digest}, expected {expected}; {remedy}")
+        raise DatasetError(
+            f"{path} is damaged or a different file: {algorithm}:{digest}, expected {expected}; {remedy}"
+        )
 
 
 def _read(files: Sequence[Path]) -> tuple[Split, Split]:
@@ -305,7 +307,7 @@ def _synthetic_digits(count: int) -> Split:
     u = (column - 3.5 - random.uniform(-0.7, 0.7, (count, 1, 1)) - slant * (row - 3.5)) / width + 1.0
     ink = np.zeros((count, 8, 8))
     for i in range(5):
-        for j in range(3):  # a cell spreads its ink over about one pixel around its centre
+        for j in range(3):  # a cell spreads its ink over about one pixel around its center
             ink += font[labels, i, j][:, None, None] * np.exp(-2.0 * ((v - i) ** 2 + (u - j) ** 2))
     ink = 16.0 * np.minimum(ink, 1.0) + random.normal(0.0, 1.0, ink.shape)
     return np.clip(np.rint(ink), 0, 16).astype(np.uint8), labels.astype(np.uint8)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import math
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,6 +13,7 @@ from .arrays import Array, check_memory
 from .initializers import Draws
 from .layers import Layer, Normalization, Rescaling, Residual, TensorSpec
 from .layers import get as get_layer
+from .text import bytes_text, snake_case
 
 DTYPES = ("float32", "float64", "bfloat16")
 PRECISIONS = {"tf32": ("float32",), "bfloat16": ("float32", "bfloat16")}  # and the dtypes that they go with
@@ -201,7 +201,7 @@ class Net:
             return f"{row[0]:<{sizes[0]}}{row[1]:<{sizes[1]}}{row[2]:>{sizes[2]}}"
 
         totals = [
-            f"{label}: {count:,} ({_bytes(count * self.itemsize)})"
+            f"{label}: {count:,} ({bytes_text(count * self.itemsize)})"
             for label, count in (
                 ("Total params", self.count()),
                 ("Trainable params", self.count(True)),
@@ -255,15 +255,10 @@ def _unique_names(layers: Sequence[Layer]) -> list[str]:
             taken[layer.name] = i
     names: list[str] = []
     for layer in layers:
-        plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", type(layer).__name__).lower()
+        plain = snake_case(type(layer).__name__)
         number, name = 0, layer.name or plain
         while layer.name is None and (name in taken or name in names):
             number += 1
             name = f"{plain}_{number}"
         names.append(name)
     return names
-
-
-def _bytes(count: int) -> str:
-    power = 0 if count < 1024 else min(3, int(math.log2(count)) // 10)
-    return f"{count} B" if power == 0 else f"{count / 1024**power:.2f} {('KiB', 'MiB', 'GiB')[power - 1]}"

@@ -1,4 +1,4 @@
-"""What this copy of fastdense is and where it runs: for bug reports, benchmark files and the test header."""
+"""Versions of fastdense and of what it runs on: for bug reports, benchmark files and the test header."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from .engine import native
 
 __all__ = ["build_config", "show_versions"]
 
-# Libraries that fastdense works with but does not need.
+# Optional libraries that fastdense works with.
 OPTIONAL = ("torch", "jax", "keras", "scikit-learn", "scipy", "pandas", "matplotlib", "pooch")
 
 
 def build_config() -> dict[str, str]:
-    """How fastdense was built and what it chose on this machine: instruction set, BLAS, threads, flags, commit."""
-    return {"version": package_version("fastdense") or "0+unknown", **native.build_info()}
+    """Build of fastdense and its choices on this machine: instruction set, BLAS, threads, compiler flags, commit."""
+    return {"version": fastdense_version(), **native.build_info()}
 
 
 def show_versions() -> None:
-    """Print `build_config()`, Python, NumPy, the platform and the optional libraries: put it into a bug report."""
+    """Print `build_config()` and the versions of Python, NumPy and optional libraries, for a bug report."""
     sections = {
         "fastdense": build_config(),
         "system": {
@@ -41,8 +41,13 @@ def show_versions() -> None:
             print(f"  {key:{width}}  {value}")
 
 
+def fastdense_version() -> str:
+    """The version of this package."""
+    return package_version("fastdense") or "0+unknown"
+
+
 def package_version(name: str) -> str | None:
-    """The version of an installed distribution, found without importing it; None when it is not installed."""
+    """The version of an installed distribution, without importing it; None if it is not installed."""
     try:
         return version(name)
     except PackageNotFoundError:
@@ -51,7 +56,7 @@ def package_version(name: str) -> str | None:
 
 @cache
 def processor_name() -> str:
-    """The processor's own name where the system tells it, else its architecture."""
+    """The processor's model name if the system reports it, else its architecture."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as lines:
             for line in lines:

@@ -295,7 +295,7 @@ def test_slots_stay_in_global_memory_where_shared_memory_is_full() -> None:
         ([dense(129), dense(1)], "sgd", "a layer is wider than 128"),
         ([dense(2)] * 21, "sgd", "it has more than 20 layers"),
         ([dense(3, kernel_repulsion=0.1)], "sgd", "there is a penalty on whole matrices (orthogonal or repulsion)"),
-        ([dense(3)], "muon", "Muon works on whole matrices"),
+        ([dense(3)], "muon", "Muon needs whole matrices"),
     ],
 )
 def test_why_not(ops: list[Any], optimizer: str, reason: str) -> None:

@@ -62,7 +62,7 @@ def test_pyramid(tmp_path: Path) -> None:
     assert before < 30 and after > 90 and low > 85
     before, _, _, after, *_ = numbers(shown, "stuck with a dead unit")
     assert before > 30 and after == 0
-    assert numbers(shown, "data")[0] > 2 * numbers(shown, "Glorot")[0]  # the start, three units ...
+    assert numbers(shown, "data")[0] > 2 * numbers(shown, "Glorot")[0]  # the initialization, three units ...
     sgd, adam = numbers(shown, "SGD"), numbers(shown, "Adam")  # ... makes a larger difference than the optimizer
     assert max(sgd[0], adam[0]) < 2 * min(sgd[0], adam[0])
 
@@ -125,7 +125,7 @@ def test_fashion(tmp_path: Path) -> None:
     shown = run("fashion", tmp_path)
     low, high, least, _ = numbers(shown, "test accuracy")
     assert low < 75 and low < high and least > 70
-    lost = numbers(shown, "classes never named")
+    lost = numbers(shown, "never predicted")
     assert lost[0] > 0 and lost[-1] == 0
 
 

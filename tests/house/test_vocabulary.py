@@ -47,8 +47,6 @@ NOT_YET: dict[str, set[str]] = {
     "python": {
         r"told",
         r"dear",
-        r"rivals?",
-        r"(?:what )?became of",
         r"nobody(?:'s)?",
         r"(?:whoever|somebody(?:'s)?)",
         r"bend",
@@ -57,17 +55,12 @@ NOT_YET: dict[str, set[str]] = {
     },
     "csrc": {
         r"told",
-        r"(?:on the |s? )?way down",
-        r"way (?:up|there)",
         r"nobody(?:'s)?",
         r"(?:whoever|somebody(?:'s)?)",
         r"bend",
         r"handed|hands? (?:it |them |over)",
-        r"dealt out",
         r"shares? of",
     },
-    "docs": {r"shares? of"},
-    "examples": {r"told", r"shares? of"},
 }
 
 

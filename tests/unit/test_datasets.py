@@ -88,7 +88,7 @@ def test_unknown_file_is_refused_unless_asked_for(
 ) -> None:
     np.savez(tmp_path / "mnist.npz", **small)
     monkeypatch.setenv("FASTDENSE_DATA", str(tmp_path))
-    with pytest.raises(DatasetError, match=r"mnist\.npz is damaged or another file: sha256:.*verify=False"):
+    with pytest.raises(DatasetError, match=r"mnist\.npz is damaged or a different file: sha256:.*verify=False"):
         load_mnist()
     assert load_mnist(verify=False)[0][0].shape == (2, 28, 28)
 
@@ -130,7 +130,7 @@ def test_download_cache_and_damage(
     np.testing.assert_array_equal(load_fashion_mnist(download=False)[1][0], small["x_test"])
     cached = datasets.cache_folder() / "fashion-t10k-images-idx3-ubyte.gz"
     cached.write_bytes(cached.read_bytes()[:-1])
-    with pytest.raises(DatasetError, match="t10k-images.* is damaged or another file: md5:.*delete it"):
+    with pytest.raises(DatasetError, match="t10k-images.* is damaged or a different file: md5:.*delete it"):
         load_fashion_mnist()
 
 
@@ -155,12 +155,12 @@ def test_offline_says_what_to_do(monkeypatch: pytest.MonkeyPatch, tmp_path: Path
         load_mnist()
     message = str(caught.value)
     assert "MNIST is not on this machine, and http://127.0.0.1:9/mnist.npz could not be downloaded" in message
-    assert "set FASTDENSE_DATA to that folder" in message and "there is no mnist.npz in it" in message
+    assert "set FASTDENSE_DATA to that folder" in message and "which has no mnist.npz" in message
     assert str(datasets.cache_folder()) in message
 
 
 def test_no_download_when_not_wanted() -> None:
-    with pytest.raises(DatasetError, match=r"Fashion-MNIST is not on this machine\.\nWhat to do"):
+    with pytest.raises(DatasetError, match=r"Fashion-MNIST is not on this machine\.\nDo one of the following"):
         load_fashion_mnist(download=False)
 
 

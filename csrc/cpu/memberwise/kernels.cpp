@@ -11,6 +11,8 @@ namespace FD_ISA_NAMESPACE {
 
 #include "cpu/simd/simd.h"
 
+#include "cpu/simd/softmax_in_lanes.h"
+
 #include "cpu/memberwise/lanes_product.h"
 
 #include "cpu/memberwise/lanes_layers.h"

@@ -13,20 +13,7 @@ FD_HD void lane_activation_with(const LaneOp& op, const T* slope, const T* z, T*
 }
 template <class T>
 void lane_softmax(const T* z, T* a, int64_t rows, int64_t n) {
-    for (int64_t r = 0; r < rows; ++r, z += n * W<T>, a += n * W<T>) {
-        Pack<T> m = load(z), s(0);
-        for (int64_t u = 1; u < n; ++u) {
-            const Pack<T> x = load(z + u * W<T>);
-            m = select(x > m, x, m);
-        }
-        for (int64_t u = 0; u < n; ++u) {
-            const Pack<T> e = vexp(load(z + u * W<T>) - m);
-            s = s + e;
-            store(a + u * W<T>, e);
-        }
-        s = Pack<T>(1) / s;
-        for (int64_t u = 0; u < n; ++u) store(a + u * W<T>, load(a + u * W<T>) * s);
-    }
+    for (int64_t r = 0; r < rows; ++r) softmax_in_lanes<W<T>>(z + r * n * W<T>, a + r * n * W<T>, n);
 }
 template <class T>
 void lane_activation(const LaneOp& op, const T* slope, const T* z, T* a, int64_t rows) {
@@ -50,11 +37,8 @@ FD_HD void lane_slope_with(const LaneOp& op, const T* slope, const T* stored, co
 }
 template <class T>
 void lane_softmax_backward(const T* a, const T* d, T* to, int64_t rows, int64_t n) {
-    for (int64_t r = 0; r < rows; ++r, a += n * W<T>, d += n * W<T>, to += n * W<T>) {
-        Pack<T> mean(0);
-        for (int64_t u = 0; u < n; ++u) mean = mean + load(a + u * W<T>) * load(d + u * W<T>);
-        for (int64_t u = 0; u < n; ++u) store(to + u * W<T>, load(a + u * W<T>) * (load(d + u * W<T>) - mean));
-    }
+    for (int64_t r = 0; r < rows; ++r)
+        softmax_backward_in_lanes<W<T>>(a + r * n * W<T>, d + r * n * W<T>, to + r * n * W<T>, n);
 }
 template <class T>
 void lane_slope(const LaneOp& op, const T* slope, const T* stored, const T* d, T* to, int64_t rows) {

@@ -44,62 +44,23 @@ FD_HD void lane_elementwise_loss(const LaneBlock<T>& b, const T* p, T* d) {
     add_to_lanes(b.losses, total);
 }
 
-// (Σ t)·logsumexp(z) − Σ t z
 template <class T>
-void lane_crossentropy_logits(const LaneBlock<T>& b, const T* z, T* d) {
-    const LaneTarget<T> target(b, double(b.outputs));
+void lane_crossentropy(const LaneBlock<T>& b, const T* p, T* d) {
+    const LaneTarget<T> targets(b, double(b.outputs));
     const int64_t n = b.outputs;
     const Pack<T> scale(1 / double(b.batch_rows));
     Pack<T> total(0);
-    for (int64_t r = 0; r < b.rows; ++r, z += n * W<T>) {
-        Pack<T> m = load(z), sum(0), mass(0), agreement(0);
-        for (int64_t c = 1; c < n; ++c) {
-            const Pack<T> x = load(z + c * W<T>);
-            m = select(x > m, x, m);
-        }
-        for (int64_t c = 0; c < n; ++c) {
-            const Pack<T> x = load(z + c * W<T>) - m, e = vexp(x), t = target(r, c);
-            sum = sum + e;
-            mass = mass + t;
-            agreement = agreement + select(t > Pack<T>(0), t * x, Pack<T>(0));  // 0 · -inf is 0
-            if (d) store(d + (r * n + c) * W<T>, e);
-        }
-        const Pack<T> value = mass * vlog(sum) - agreement;
-        total = total + (b.w ? value * target.weight(r) : value);
-        if (!d) continue;
-        const Pack<T> weighted = b.w ? scale * target.weight(r) : scale, share = mass / sum;
-        for (int64_t c = 0; c < n; ++c) {
-            T* at = d + (r * n + c) * W<T>;
-            store(at, (load(at) * share - target(r, c)) * weighted);
-        }
-    }
-    add_to_lanes(b.losses, total);
-}
-
-// q = clip(p/Σp), −Σ t log q; nothing flows through a clipped element
-template <class T>
-void lane_crossentropy_probabilities(const LaneBlock<T>& b, const T* p, T* d) {
-    const LaneTarget<T> target(b, double(b.outputs));
-    const int64_t n = b.outputs;
-    const Pack<T> scale(1 / double(b.batch_rows)), low(ops::probability_floor), high(1 - ops::probability_floor);
-    Pack<T> total(0);
-    for (int64_t r = 0; r < b.rows; ++r, p += n * W<T>) {
-        Pack<T> sum(0), value(0), through(0);
-        for (int64_t c = 0; c < n; ++c) sum = sum + load(p + c * W<T>);
-        for (int64_t c = 0; c < n; ++c) {
-            const Pack<T> q = load(p + c * W<T>) / sum, t = target(r, c), clipped = vmin(vmax(q, low), high);
-            value = value - t * vlog(clipped);
-            const Pack<T> flows = select(q < low, Pack<T>(0), select(q > high, Pack<T>(0), t));
-            through = through + flows;
-            if (d) store(d + (r * n + c) * W<T>, -flows / clipped);
-        }
-        total = total + (b.w ? value * target.weight(r) : value);
-        if (!d) continue;
-        const Pack<T> weighted = b.w ? scale * target.weight(r) : scale;
-        for (int64_t c = 0; c < n; ++c) {
-            T* at = d + (r * n + c) * W<T>;
-            store(at, (load(at) + through) / sum * weighted);
-        }
+    for (int64_t r = 0; r < b.rows; ++r) {
+        auto target = [&](int64_t c) __attribute__((always_inline)) { return targets(r, c); };
+        auto add = [&](Pack<T> loss)
+                       __attribute__((always_inline)) { total = total + (b.w ? loss * targets.weight(r) : loss); };
+        const Pack<T> weighted = b.w ? scale * targets.weight(r) : scale;
+        auto put = [&](T* place, Pack<T> gradient)
+                       __attribute__((always_inline)) { store(place, gradient * weighted); };
+        const T* row = p + r * n * W<T>;
+        T* to = d ? d + r * n * W<T> : nullptr;
+        if (b.logits) logits_crossentropy_in_lanes<W<T>>(row, to, n, target, add, put);
+        else probabilities_crossentropy_in_lanes<W<T>>(row, to, n, target, add, put);
     }
     add_to_lanes(b.losses, total);
 }
@@ -114,7 +75,6 @@ void lane_loss(const LaneBlock<T>& b) {
         FD_ELEMENTWISE_LOSSES(FD_CASE)
 #undef FD_CASE
         case ops::Loss::categorical_crossentropy:
-        case ops::Loss::sparse_categorical_crossentropy:
-            return b.logits ? lane_crossentropy_logits(b, p, d) : lane_crossentropy_probabilities(b, p, d);
+        case ops::Loss::sparse_categorical_crossentropy: return lane_crossentropy(b, p, d);
     }
 }

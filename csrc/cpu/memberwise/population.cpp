@@ -215,8 +215,7 @@ private:
     }
 
     void require_training(const Dataset& data) const {
-        if (!configured_) throw InternalError("the population was not configured before training or evaluation");
-        check_shapes(plan_, training_, data);
+        check_shapes(plan_, training(), data);
         if (data.rows() >= int64_t(1) << 31) throw InvalidArgument("a population takes at most 2^31 - 1 rows");
     }
 

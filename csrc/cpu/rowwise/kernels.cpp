@@ -10,6 +10,8 @@ namespace FD_ISA_NAMESPACE {
 
 #include "cpu/layerwise/kernels_gather.h"
 #include "cpu/layerwise/kernels_transpose.h"
+#include "cpu/simd/softmax_in_lanes.h"
+
 #include "cpu/rowwise/gather.h"
 #include "cpu/rowwise/loss.h"
 #include "cpu/rowwise/products.h"

@@ -55,66 +55,21 @@ struct LaneTargets {  // target of class c in these lanes, smoothed
     }
 };
 
-// -Σ t log softmax(z), with z - max(z) for z; gradient softmax(z) Σt - t.
 template <int V, class T>
-T crossentropy_panel_from_logits(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
+T crossentropy_panel_loss(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
     constexpr int W = Pack<T>::width, P = V * W;
     Pack<T> total(T(0));
     for (int j = 0; j < V; ++j) {
-        const T* z = b.p + j * W;
-        const auto target = LaneTargets<T>::template of<V>(l, b, j);
-        const Pack<T> weight = load(b.weights + j * W), none(T(0));
-        Pack<T> m = load(z);
-        for (int64_t c = 1; c < b.cols; ++c) {
-            const Pack<T> x = load(z + c * P);
-            m = select(x > m, x, m);
-        }
-        Pack<T> exponentials(T(0)), targets(T(0)), agreement(T(0));
+        const auto targets = LaneTargets<T>::template of<V>(l, b, j);
+        const Pack<T> weight = load(b.weights + j * W), scale = weight * Pack<T>(T(l.factor)), none(T(0));
+        auto target = [&](int64_t c) __attribute__((always_inline)) { return targets.template at<P>(c); };
+        auto add = [&](Pack<T> loss)
+                       __attribute__((always_inline)) { total = total + select(weight <= none, none, weight * loss); };
+        auto put = [&](T* place, Pack<T> gradient)
+                       __attribute__((always_inline)) { store(place, select(weight <= none, none, gradient * scale)); };
         T* d = b.d ? b.d + j * W : nullptr;
-        for (int64_t c = 0; c < b.cols; ++c) {
-            const Pack<T> x = load(z + c * P) - m, e = vexp(x), t = target.template at<P>(c);
-            exponentials = exponentials + e;
-            targets = targets + t;
-            agreement = agreement + select(t > none, t * x, none);  // 0 · -inf is 0
-            if (d) store(d + c * P, e);
-        }
-        total = total + select(weight <= none, none, weight * (targets * vlog(exponentials) - agreement));
-        if (!d) continue;
-        const Pack<T> scale = weight * Pack<T>(T(l.factor)), share = targets / exponentials;
-        for (int64_t c = 0; c < b.cols; ++c) {
-            const Pack<T> g = (load(d + c * P) * share - target.template at<P>(c)) * scale;
-            store(d + c * P, select(weight <= none, none, g));
-        }
-    }
-    return sum(total);
-}
-
-// Keras's form on probabilities: q = clip(p/Σp), loss -Σ t log q; nothing flows through a clipped element.
-template <int V, class T>
-T crossentropy_panel_from_probabilities(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
-    constexpr int W = Pack<T>::width, P = V * W;
-    const Pack<T> low(ops::probability_floor), high(1 - ops::probability_floor), none(T(0));
-    Pack<T> total(T(0));
-    for (int j = 0; j < V; ++j) {
-        const T* p = b.p + j * W;
-        const auto target = LaneTargets<T>::template of<V>(l, b, j);
-        const Pack<T> weight = load(b.weights + j * W);
-        Pack<T> mass(T(0)), value(T(0)), through(T(0));
-        for (int64_t c = 0; c < b.cols; ++c) mass = mass + load(p + c * P);
-        T* d = b.d ? b.d + j * W : nullptr;
-        for (int64_t c = 0; c < b.cols; ++c) {
-            const Pack<T> q = load(p + c * P) / mass, t = target.template at<P>(c);
-            const Pack<T> clipped = ops::vmin(ops::vmax(q, low), high);
-            value = value - t * vlog(clipped);
-            const Pack<T> flows = select(q < low, none, select(q > high, none, t));
-            through = through + flows;
-            if (d) store(d + c * P, -flows / clipped);
-        }
-        total = total + select(weight <= none, none, weight * value);
-        if (!d) continue;
-        const Pack<T> scale = weight * Pack<T>(T(l.factor));
-        for (int64_t c = 0; c < b.cols; ++c)
-            store(d + c * P, select(weight <= none, none, (load(d + c * P) + through) / mass * scale));
+        if (l.from_logits) logits_crossentropy_in_lanes<P>(b.p + j * W, d, b.cols, target, add, put);
+        else probabilities_crossentropy_in_lanes<P>(b.p + j * W, d, b.cols, target, add, put);
     }
     return sum(total);
 }
@@ -128,42 +83,18 @@ T panel_loss(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
         FD_ELEMENTWISE_LOSSES(FD_CASE)
 #undef FD_CASE
         case ops::Loss::categorical_crossentropy:
-        case ops::Loss::sparse_categorical_crossentropy:
-            return l.from_logits ? crossentropy_panel_from_logits<V>(l, b)
-                                 : crossentropy_panel_from_probabilities<V>(l, b);
+        case ops::Loss::sparse_categorical_crossentropy: return crossentropy_panel_loss<V>(l, b);
     }
     return T(0);
 }
 
 template <int V, class T>
 void softmax_panel(const T* z, T* a, int64_t cols) {
-    constexpr int W = Pack<T>::width, P = V * W;
-    for (int j = 0; j < V; ++j) {
-        const T* from = z + j * W;
-        T* to = a + j * W;
-        Pack<T> m = load(from), s(T(0));
-        for (int64_t c = 1; c < cols; ++c) {
-            const Pack<T> x = load(from + c * P);
-            m = select(x > m, x, m);
-        }
-        for (int64_t c = 0; c < cols; ++c) {
-            const Pack<T> e = vexp(load(from + c * P) - m);
-            s = s + e;
-            store(to + c * P, e);
-        }
-        const Pack<T> scale = Pack<T>(T(1)) / s;
-        for (int64_t c = 0; c < cols; ++c) store(to + c * P, load(to + c * P) * scale);
-    }
+    constexpr int W = Pack<T>::width;
+    for (int j = 0; j < V; ++j) softmax_in_lanes<V * W>(z + j * W, a + j * W, cols);
 }
 template <int V, class T>
-void softmax_panel_backward(const T* a, T* d, int64_t cols) {  // d = a (d - Σ a d)
-    constexpr int W = Pack<T>::width, P = V * W;
-    for (int j = 0; j < V; ++j) {
-        Pack<T> s(T(0));
-        for (int64_t c = 0; c < cols; ++c) s = s + load(a + c * P + j * W) * load(d + c * P + j * W);
-        for (int64_t c = 0; c < cols; ++c) {
-            T* at = d + c * P + j * W;
-            store(at, load(a + c * P + j * W) * (load(at) - s));
-        }
-    }
+void softmax_panel_backward(const T* a, T* d, int64_t cols) {
+    constexpr int W = Pack<T>::width;
+    for (int j = 0; j < V; ++j) softmax_backward_in_lanes<V * W>(a + j * W, d + j * W, d + j * W, cols);
 }

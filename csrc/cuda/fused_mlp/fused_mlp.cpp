@@ -7,7 +7,7 @@ namespace fd::cuda {
 namespace {
 
 constexpr int least_tile = 16;
-std::atomic<int64_t> least_rows{2048}, block_limit{0}, run_count{0};
+std::atomic<int64_t> least_rows{FusedMlp::default_least_rows}, block_limit{0}, run_count{0};
 
 struct Room {
     int64_t used = 0;
@@ -18,7 +18,7 @@ struct Room {
     }
 };
 
-// Whether the sign and size of the rounded output tell the slope.
+// Whether the derivative can be computed from the rounded output.
 bool rounded_is_enough(ops::Activation a) {
     return a == ops::Activation::linear || a == ops::Activation::relu || a == ops::Activation::leaky_relu;
 }
@@ -64,16 +64,14 @@ void FusedMlp::set_limits(int64_t rows, int64_t blocks) { least_rows = rows, blo
 bool FusedMlp::worth_it(int64_t rows) { return rows >= least_rows; }
 int64_t FusedMlp::runs() { return run_count; }
 
-std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& training, const LossForm& form,
+std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& training, const Walk& walk,
                                          Precision precision) {
     if (precision == Precision::full) return nullptr;
     MlpProgram p;
     int64_t widest = 0;
-    const int last = int(plan.ops.size()) - 1;
-    for (int i = plan.normalizes_input() ? 1 : 0; i <= last; ++i) {
+    for (int i = plan.normalizes_input() ? 1 : 0; i <= walk.last(); ++i) {
         const Op& o = plan.ops[size_t(i)];
-        const bool skips = form.fused && i == last;  // its activation is part of the loss
-        const bool mixes = o.activation == ops::Activation::softmax && !skips;
+        const bool mixes = walk[i].activation == ops::Activation::softmax;
         if (o.kind != OpKind::dense || o.in > 128 || o.out > 128 || o.slope >= 0 || o.has_activity() || mixes)
             return nullptr;
         if (p.count == most_mlp_layers) return nullptr;
@@ -82,12 +80,12 @@ std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& train
         layer.in_tiles = int(o.in + 15) / 16, layer.out_tiles = int(o.out + 15) / 16;
         layer.kernel = plan.tensors[size_t(o.kernel)].offset;
         if (o.bias >= 0) layer.bias = plan.tensors[size_t(o.bias)].offset;
-        layer.activation = skips ? ops::Activation::linear : o.activation;
+        layer.activation = walk[i].activation;
         layer.alpha = float(o.alpha);
         widest = std::max({widest, o.in, o.out});
     }
     if (!p.count) return nullptr;
-    p.loss = form.kind, p.from_logits = form.logits;
+    p.loss = walk.form().kind, p.from_logits = walk.form().logits;
     p.loss_param = training.loss_param, p.label_smoothing = training.label_smoothing;
     p.wide = widest > 64;
     auto made = std::make_unique<FusedMlp>();

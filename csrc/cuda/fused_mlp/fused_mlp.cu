@@ -1,4 +1,4 @@
-// See fused_mlp.h. Products are cut into tiles of 16 x 16, dealt out to warps; what follows a product happens to a tile of sums
+// See fused_mlp.h. Products are cut into tiles of 16 x 16, divided among warps; the epilogue of a product is applied to a tile of sums
 // that its warp has put into its stage. Every sum has one owner and a fixed order.
 #include "cuda/fused_mlp/fused_mlp.h"
 
@@ -25,8 +25,8 @@ __device__ __forceinline__ void activate_all(ops::Activation activation, float (
     }
 }
 template <int n>
-__device__ __forceinline__ void multiply_slopes(ops::Activation activation, float (&v)[n], const float (&stored)[n],
-                                                float p) {
+__device__ __forceinline__ void multiply_derivatives(ops::Activation activation, float (&v)[n],
+                                                     const float (&stored)[n], float p) {
     switch (activation) {
 #define FD_CASE(name, functor)                                                                   \
     case ops::Activation::name:                                                                  \
@@ -147,8 +147,7 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
 #pragma unroll 1
                     for (int half = 0; half < 16; half += 8) {  // a lane takes four numbers of a row
                         const int row = 16 * r + half + lane / 4, col = 16 * c + lane % 4 * 4;
-                        float v[4];
-                        load4(stage + (half + lane / 4) * stage_ld + lane % 4 * 4, v);
+                        auto [v] = read_quad(stage + (half + lane / 4) * stage_ld + lane % 4 * 4);
 #pragma unroll
                         for (int i = 0; i < 4; ++i)
                             if (bias && col + i < layer.out) v[i] += bias[col + i];
@@ -192,7 +191,7 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
                 l.factor = 1 / double(batch.rows);
                 const double loss = loss_row(kind, l, lanes, true, [&](int c, float g) {
                     const float stored = kept ? kept[r * 16 * last.out_tiles + c] : out[c];
-                    if (there) out[c] = g * activation_slope(last.activation, stored, last.alpha);
+                    if (there) out[c] = g * activation_derivative(last.activation, stored, last.alpha);
                 });
                 if (there && lanes.lane == 0) losses[r] += loss;
             }
@@ -244,16 +243,15 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
                     for (int half = 0; half < 16; half += 8) {
                         const int row = 16 * r + half + lane / 4, col = 16 * c + lane % 4 * 4;
                         float* const own = stage + (half + lane / 4) * stage_ld + lane % 4 * 4;
-                        E* const place = input + row * ld_in + col;
-                        float v[4], stored[4];
-                        load4(own, v);
-                        if (kept) load4(kept + row * 16 * layer.in_tiles + col, stored);
-                        else O::load4(place, stored);
-                        multiply_slopes(below.activation, v, stored, below.alpha);
+                        E* const activation = input + row * ld_in + col;
+                        auto [v] = read_quad(own);
+                        const auto [stored] =
+                            kept ? read_quad(kept + row * 16 * layer.in_tiles + col) : O::read(activation);
+                        multiply_derivatives(below.activation, v, stored, below.alpha);
 #pragma unroll
                         for (int i = 0; i < 4; ++i)
                             if (row >= rows || col + i >= layer.in) v[i] = 0;
-                        O::store4(place, quad(v));
+                        O::store4(activation, quad(v));
                         *reinterpret_cast<float4*>(own) = quad(v);
                     }
                     __syncwarp();

@@ -1,10 +1,10 @@
-// Nets of dense layers, none wider than 128, at large batches: one kernel takes its rows forward, through the loss and back, and
-// sums up the gradients of all layers. Only rows of the batch are read and sums of gradients written; weights and activations
+// Nets of dense layers, none wider than 128, at large batches: one kernel runs forward pass, loss and backward pass on its rows,
+// and sums up the gradients of all layers. Only rows of the batch are read and sums of gradients written; weights and activations
 // stay in shared memory, as operands of tensor cores. Blocks go on from one tile of rows to the next.
 #pragma once
 #include <memory>
 
-#include "core/plan.h"
+#include "core/walk.h"
 #include "cuda/layerwise/products.h"
 #include "cuda/runtime/runtime.h"
 
@@ -12,7 +12,7 @@ namespace fd::cuda {
 
 constexpr int most_mlp_layers = 8, mlp_warps = 8;
 
-// Places in shared memory, and in the memory of a block that takes what shared memory cannot hold, in bytes from their start.
+// Byte offsets into shared memory, or into the block's global memory for what does not fit there.
 struct MlpLayer {
     int in = 0, out = 0, in_tiles = 0, out_tiles = 0;  // tiles of 16
     int64_t kernel = 0, bias = -1;                     // elements into parameters and gradients
@@ -23,7 +23,7 @@ struct MlpLayer {
     bool sums_in_shared = true;
     int64_t kernel_sums = 0;
     int64_t kept =
-        -1;  // in the block's memory: what the activation's slope needs, where the rounded output is not enough
+        -1;  // in the block's memory: what the activation's derivative needs, where the rounded output is not enough
     bool keeps_input = false;
 };
 constexpr int mlp_stage = 16 * 16;  // numbers of shared memory that a warp has for a tile of sums
@@ -54,9 +54,10 @@ struct MlpBatch {
 class FusedMlp {
 public:
     // Null if there is no such kernel for the net.
-    static std::unique_ptr<FusedMlp> make(const Plan&, const Training&, const LossForm&, Precision);
-    // The smallest batch that goes this way, and the most blocks of a launch (0: as many as the GPU holds at once): for tests
+    static std::unique_ptr<FusedMlp> make(const Plan&, const Training&, const Walk&, Precision);
+    // The smallest batch that uses this kernel, and the most blocks of a launch (0: as many as the GPU holds at once): for tests
     // and benchmarks.
+    static constexpr int64_t default_least_rows = 2048;
     static void set_limits(int64_t rows, int64_t blocks);
     static bool worth_it(int64_t rows);
     static int64_t runs();  // of all nets, captured or not

@@ -1,4 +1,4 @@
-// Layers: gradients and updates.
+// Layers: backward pass, updates and probes.
 #include <algorithm>
 #include <cmath>
 
@@ -11,9 +11,8 @@ namespace fd::cuda {
 template <class T>
 const T* Layers<T>::stored(int i, Pass pass) const {
     const auto act = activation_of(i, pass);
-    const ops::Needs needs = ops::activation_needs[int(act)];
-    if (needs == ops::Needs::nothing || act == ops::Activation::softmax) return nullptr;
-    if (needs == ops::Needs::output) return out_[size_t(i)].get();
+    if (ops::activation_needs[int(act)] == ops::Needs::nothing || act == ops::Activation::softmax) return nullptr;
+    if (!walk(pass)[i].derivative_at_input) return out_[size_t(i)].get();
     return op(i).kind == OpKind::dense ? z_[size_t(i)].get() : output(i - 1, pass);
 }
 
@@ -27,13 +26,13 @@ template <class T>
 void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
     fork_.record(stream_);
     FD_CUDA(cudaStreamWaitEvent(side_, fork_, 0));  // also where no dense layer follows: a capture must see it join
-    for (int i = last_; i >= 0 && trains_up_to_[size_t(i)]; --i) {
+    for (int i = last_; i >= walk(pass).first_gradient(); --i) {
         if (op(i).kind != OpKind::dense) {
             other_backward(steps, i, rows, pass);
             continue;
         }
         const bool from_product = i < last_ && op(i + 1).kind == OpKind::dense && finished_by_product(i, pass);
-        const bool as_it_is = finished_by_product(i, pass) && !stored(i, pass);  // nothing to multiply by
+        const bool as_it_is = finished_by_product(i, pass) && !stored(i, pass);  // the derivative is 1 everywhere
         if (!from_product && !as_it_is) finish(i, d(i), d(i), rows, pass);
         dense_backward(i, rows, pass);
     }
@@ -65,9 +64,9 @@ void Layers<T>::finish(int i, const T* from, T* to, int64_t rows, Pass pass) {
 template <class T>
 void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     const Op& o = op(i);
-    fork_.record(stream_);  // its output's gradient is there
+    fork_.record(stream_);  // dL/d(output) is complete
     FD_CUDA(cudaStreamWaitEvent(side_, fork_, 0));
-    if (passes_on(i)) {
+    if (passes_gradient(i)) {
         const int below = i - 1;
         Product<T> p;
         p.m = rows, p.n = o.in, p.k = o.out;
@@ -107,7 +106,7 @@ void Layers<T>::other_backward(const Steps& steps, int i, int64_t rows, Pass pas
                                 splits(o.kernel), plan_.parameters, stream_);
             break;
         case OpKind::dropout:
-            if (!passes_on(i)) break;
+            if (!passes_gradient(i)) break;
             if (pass == Pass::train) dropout(steps, {plan_.seed, uint32_t(i), o.rate}, from, to, n, stream_);
             else copy();
             break;
@@ -116,7 +115,7 @@ void Layers<T>::other_backward(const Steps& steps, int i, int64_t rows, Pass pas
             break;
         case OpKind::residual_end: copy(); break;
         case OpKind::residual_begin:
-            if (passes_on(i)) add(from, static_cast<const T*>(d(o.partner)), to, n, stream_);
+            if (passes_gradient(i)) add(from, static_cast<const T*>(d(o.partner)), to, n, stream_);
             break;
         case OpKind::dense:
         case OpKind::normalization: break;

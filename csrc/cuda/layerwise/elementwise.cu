@@ -1,4 +1,4 @@
-// Activations, dropout and the like: each element by itself, or summed over the rows of a column.
+// Activations, dropout and other elementwise kernels, and sums over the rows of each column.
 #include "cuda/kernels.h"
 #include "cuda/runtime/device_math.h"
 #include "cuda/runtime/port.h"
@@ -71,7 +71,7 @@ __global__ void finish_kernel(Finish<T> f) {
             }
             const T s = f.stored ? f.stored[i] : T(0);
             if (f.slope && !(s > T(0))) slope_sum += s * g;
-            if (f.stored) g *= activation_slope(f.activation, s, p);
+            if (f.stored) g *= activation_derivative(f.activation, s, p);
             if (f.to) f.to[i] = g;
             bias += g;
         }

@@ -1,4 +1,4 @@
-// What follows a product, for the kernels that make products.
+// The epilogue of the hand-written product kernels.
 #pragma once
 #include "cuda/layerwise/products.h"
 #include "cuda/runtime/device_math.h"
@@ -13,7 +13,7 @@ __device__ T finished(const Epilogue<T>& e, T sum, int64_t at, int64_t col) {
     if (e.pre_activation) e.pre_activation[at] = v;
     const T p = e.slope ? e.slope[col] : e.alpha;
     v = activate(e.activation, v, p);
-    if (e.stored) v *= activation_slope(e.backward, e.stored[at], p);
+    if (e.stored) v *= activation_derivative(e.backward, e.stored[at], p);
     return v;
 }
 

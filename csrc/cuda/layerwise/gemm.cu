@@ -1,5 +1,5 @@
-// The hand-written product: tiles of shared memory, a block of outputs in the registers of each thread, the next tile on its
-// way while this one is worked on. Any shape, any layout; the epilogue sees the sums through shared memory, so it is compiled
+// The hand-written product: tiles of shared memory, a block of outputs in the registers of each thread, the next tile
+// prefetched while this one is computed. Any shape, any layout; the epilogue sees the sums through shared memory, so it is compiled
 // once per kernel and writes whole rows.
 #include "cuda/layerwise/epilogue.h"
 #include "cuda/runtime/port.h"
@@ -25,7 +25,7 @@ struct Tile {
         size_t(BK * (lda + ldb) > (BM / TM) * BN ? BK * (lda + ldb) : (BM / TM) * BN) * sizeof(T);
 };
 
-// Element e of a tile: its row (of the outputs) and its place along k, so that neighbours in memory go to neighbouring threads.
+// Element e of a tile: its row (of the outputs) and its offset along k, so that neighbours in memory go to neighbouring threads.
 template <int rows, int BK, bool along_rows>
 __device__ __forceinline__ void place(int e, int& row, int& k) {
     row = along_rows ? e % rows : e / BK;

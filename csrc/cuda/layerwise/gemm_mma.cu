@@ -1,6 +1,6 @@
-// Products on tensor cores: float32 in memory, operands rounded on their way into shared memory, sums in float32. Two buffers of
-// tiles: while one is worked on, the next comes from memory into registers and goes to the other. Any shape: what is missing of
-// a tile is zero.
+// Products on tensor cores: float32 in memory, operands rounded when copied to shared memory, sums in float32. Two buffers of
+// tiles: while one is used, the next is loaded through registers into the other. Any shape: elements beyond
+// the matrix are zero.
 #include "cuda/layerwise/epilogue.h"
 #include "cuda/layerwise/mma.h"
 #include "cuda/runtime/port.h"

@@ -1,4 +1,4 @@
-// Layers: set-up and the way forward. Backward and updates are in backward.cpp.
+// Layers: set-up and forward pass. The backward pass and the updates are in backward.cpp.
 #include "cuda/layerwise/layers.h"
 
 #include <algorithm>
@@ -12,21 +12,25 @@ Layers<T>::Layers(const Plan& plan, State<T>& state, Precision precision, cudaSt
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<DeviceBuffer<T>>(n);
     d_ = std::vector<DeviceBuffer<T>>(n + 1);
-    bool trains = false;
-    for (const Op& o : plan.ops) trains_up_to_.push_back(trains |= o.kernel >= 0 || o.slope >= 0);
+    set_walks();
+}
+
+template <class T>
+void Layers<T>::set_walks() {
+    walks_.clear();
+    for (Pass pass : {Pass::predict, Pass::evaluate, Pass::inference, Pass::probe, Pass::train})
+        walks_.emplace_back(plan_, training_, pass);
 }
 
 template <class T>
 void Layers<T>::configure(const Training* training) {
     training_ = training;
-    form_ = LossForm(plan_, *training);
-    wants_probabilities_ = form_.logits && !training->metrics.empty();
-    if constexpr (sizeof(T) == 4) mlp_ = FusedMlp::make(plan_, *training, form_, precision_);
-    combines_ = training->whole_gradients();
-    has_penalties_ = false;
-    for (const Op& o : plan_.ops) combines_ |= o.kind == OpKind::dense && o.matrix_penalty();
+    set_walks();
+    wants_probabilities_ = form().logits && !training->metrics.empty();
+    if constexpr (sizeof(T) == 4) mlp_ = FusedMlp::make(plan_, *training, walk(Pass::train), precision_);
+    combines_ = training->whole_gradients() || plan_.has_matrix_penalties();
+    has_penalties_ = plan_.has_matrix_penalties();
     for (const Tensor& t : plan_.tensors) has_penalties_ |= t.trainable && (t.l1 != 0 || t.l2 != 0);
-    for (const Op& o : plan_.ops) has_penalties_ |= o.kind == OpKind::dense && o.matrix_penalty();
     std::vector<MetricSpec> specs;
     totals_width_ = 2;
     for (const Metric& m : training->metrics) {
@@ -50,7 +54,7 @@ void Layers<T>::lay_out_updates() {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         UpdateTensor& u = tensors_[size_t(tensor)];
         u.l1 = t.l1, u.l2 = t.l2, u.first_block = int32_t(blocks.size());
-        u.muon = training_->muon() && !t.vector;
+        u.muon = training_->takes_matrix_step(t);
         for (int64_t first = 0; first < t.size(); first += update_block)
             blocks.push_back({t.offset + first, int32_t(std::min<int64_t>(update_block, t.size() - first)), tensor});
         u.blocks = int32_t(blocks.size()) - u.first_block;
@@ -108,7 +112,8 @@ int64_t Layers<T>::chunk_rows() const {  // enough to fill the GPU, and not too 
 
 template <class T>
 void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
-    const bool fuses = probe ? fuses_ : backward && mlp_ && FusedMlp::worth_it(rows);  // a probe goes layer by layer
+    const bool fuses =
+        probe ? fuses_ : backward && mlp_ && FusedMlp::worth_it(rows);  // probes need every layer's outputs
     if (training_ && backward && !probe && (rows != split_rows_ || fuses != fuses_)) {
         fuses_ = fuses;
         set_splits(rows);
@@ -128,13 +133,12 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
-        if (o.kind != OpKind::normalization && o.kind != OpKind::residual_begin) out_[size_t(i)].reserve(size);
+        if (walk(Pass::train)[i].computes) out_[size_t(i)].reserve(size);
         if (o.kind == OpKind::batch_norm) mean_[size_t(i)].reserve(o.out), inverse_[size_t(i)].reserve(o.out);
         if (o.kind == OpKind::batch_norm) widest_norm = std::max(widest_norm, o.out);
         if (o.kind == OpKind::layer_norm) mean_[size_t(i)].reserve(rows), inverse_[size_t(i)].reserve(rows);
         if (!layered) continue;
-        if (o.kind == OpKind::dense && (probe || ops::activation_needs[int(o.activation)] == ops::Needs::input))
-            z_[size_t(i)].reserve(size);
+        if (walk(probe ? Pass::probe : Pass::train)[i].keeps_pre_activation) z_[size_t(i)].reserve(size);
         d_[size_t(i) + 1].reserve(size);
     }
     if (layered && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
@@ -144,7 +148,7 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
         else y_.reserve(rows * plan_.outputs);
         weights_.reserve(rows);
         row_loss_.reserve(rows);
-        if (wants_probabilities_ || probe || (form_.fused && op(last_).has_activity()))
+        if (wants_probabilities_ || probe || (form().fused && op(last_).has_activity()))
             probabilities_.reserve(rows * plan_.outputs);
         int64_t kernel = 0, square = 0;
         for (const Op& o : plan_.ops) {
@@ -164,13 +168,8 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
 
 template <class T>
 const T* Layers<T>::output(int i, Pass pass) const {
-    for (; i >= 0; --i) {
-        const OpKind kind = op(i).kind;
-        const bool passes_through = kind == OpKind::normalization || kind == OpKind::residual_begin ||
-                                    (kind == OpKind::dropout && pass != Pass::train);
-        if (!passes_through) return out_[size_t(i)].get();
-    }
-    return x_.get();
+    const int holder = walk(pass).output_of(i);
+    return holder < 0 ? x_.get() : out_[size_t(holder)].get();
 }
 
 template <class T>
@@ -230,10 +229,7 @@ void Layers<T>::dense_forward(int i, const T* x, int64_t rows, Pass pass) {
     p.a = x, p.b = parameter(o.kernel), p.out = out;
     p.precision = precision_;
     p.epilogue.bias = parameter(o.bias);
-    const bool wants_z = pass == Pass::probe
-                             ? act != ops::Activation::linear
-                             : pass >= Pass::inference && ops::activation_needs[int(act)] == ops::Needs::input;
-    if (wants_z) p.epilogue.pre_activation = z_[size_t(i)].get();
+    if (walk(pass)[i].keeps_pre_activation) p.epilogue.pre_activation = z_[size_t(i)].get();
     p.epilogue.activation = act == ops::Activation::softmax ? ops::Activation::linear : act;
     p.epilogue.alpha = T(o.alpha);
     p.epilogue.slope = parameter(o.slope);
@@ -280,9 +276,9 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
     const int64_t cols = plan_.outputs;
     const T* outputs = output(last_, pass);
     LossRows<T> l;
-    l.loss = form_.kind;
+    l.loss = form().kind;
     l.param = t.loss_param, l.label_smoothing = t.label_smoothing;
-    l.from_logits = form_.logits;
+    l.from_logits = form().logits;
     l.p = outputs;
     l.y = t.sparse() ? nullptr : y_.get();
     l.labels = t.sparse() ? labels_.get() : nullptr;
@@ -298,11 +294,11 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
         if (o.kind == OpKind::dense && o.has_activity() && !skips_activation(i, pass))
             activity_value(output(i, pass), o.activity_l1, o.activity_l2, row_loss_.get(), b.rows, o.out, stream_);
     }
-    if (top.has_activity() && form_.fused) {  // the penalty is on the activation that the fused loss skipped
+    if (top.has_activity() && form().fused) {  // the penalty is on the activation that the fused loss skipped
         probabilities_of(outputs, probabilities_.get(), b.rows);
         fused_activity(probabilities_.get(), t.categorical(), top.activity_l1, top.activity_l2, row_loss_.get(), l.d,
                        b.rows, cols, stream_);
-    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !form_.fused) {
+    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !form().fused) {
         softmax_backward(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, b.rows, cols, stream_);
     }
     measure(steps, b, pass);

@@ -1,9 +1,10 @@
-// One net, layer by layer: a handful of launches for each op. Everything here only enqueues work, so that it can be captured;
-// sizes are fixed by reserve(), which comes first.
+// Trains one net layer by layer: a handful of kernel launches for each op. All methods only enqueue work, so that it can be
+// captured in a graph; reserve() fixes the sizes and must be called first.
 #pragma once
 #include <vector>
 
 #include "core/plan.h"
+#include "core/walk.h"
 #include "cuda/fused_mlp/fused_mlp.h"
 #include "cuda/kernels.h"
 #include "cuda/layerwise/products.h"
@@ -19,16 +20,17 @@ public:
 
     void configure(const Training* training);
     void reserve(int64_t rows, bool backward, bool probe = false);  // the only method that allocates
-    int64_t chunk_rows() const;                                     // rows that a pass without backward takes at once
+    int64_t chunk_rows() const;                                     // rows of a forward pass
     int totals_width() const { return totals_width_; }
-    int64_t generation() const { return generation_; }  // changes when captured work is of no use any more
+    int64_t generation() const { return generation_; }  // changes when captured graphs are invalid
 
-    // A whole step, whatever is asked for. `stop_on_nan` as in TrainRequest.
+    // One step each. `stop_on_nan`: as in TrainRequest.
     void train_step(const Steps&, const BatchShape&, bool stop_on_nan);
     void evaluate_step(const Steps&, const BatchShape&);
     void gradient_step(const Steps&, const BatchShape&, bool training);  // whole gradients, see gradient()
     void predict_step(const Steps&, const BatchShape&);  // see output(); end_step() is left to the caller
-    // A probe's way there and back, and its numbers (7 rows for each op), NaN where an op has none; `before`: weights, or null.
+    // Forward and backward pass of a probe, and its statistics (7 rows for each op), NaN where an op has none; `before`: the
+    // weights before the step, or null.
     void probe_step(const Steps&, const BatchShape&, const T* before, double* numbers);
     const T* output(int op, Pass) const;  // of the op, in the pass just made
     const T* gradient(int tensor) const { return at(gradients_, tensor); }
@@ -41,13 +43,13 @@ private:
     T* parameter(int tensor) const { return at(state_.parameters, tensor); }
     T* statistic(int tensor) const { return at(state_.statistics, tensor); }
     T* d(int i) const { return d_[size_t(i + 1)].get(); }  // gradient of op i's output
-    bool skips_activation(int i, Pass pass) const { return pass != Pass::predict && form_.fused && i == last_; }
-    ops::Activation activation_of(int i, Pass pass) const {
-        return skips_activation(i, pass) ? ops::Activation::linear : op(i).activation;
-    }
-    const T* stored(int i, Pass pass) const;  // what the derivative of op i's activation needs; null: nothing
-    bool passes_on(int i) const { return i > 0 && trains_up_to_[size_t(i - 1)]; }
-    // The product that makes the gradient of dense op i's output finishes it: nothing but the activation's slope is missing.
+    const Walk& walk(Pass pass) const { return walks_[size_t(pass)]; }
+    const LossForm& form() const { return walk(Pass::train).form(); }
+    bool skips_activation(int i, Pass pass) const { return walk(pass)[i].skips_activation; }
+    ops::Activation activation_of(int i, Pass pass) const { return walk(pass)[i].activation; }
+    const T* stored(int i, Pass pass) const;  // the operand of the activation's derivative (see ops::Needs), or null
+    bool passes_gradient(int i) const { return walk(Pass::train)[i].passes_gradient; }
+    // Whether the product that computes dL/d(output of dense op i) can apply the activation's derivative in its epilogue.
     bool finished_by_product(int i, Pass pass) const;
     int splits(int tensor) const { return tensors_[size_t(tensor)].splits; }
 
@@ -70,6 +72,7 @@ private:
     Update<T> updates() const;
     void matrix_penalties(bool add_gradients);
     void muon(const Steps&);
+    void set_walks();
     void lay_out_updates();
     void set_splits(int64_t rows);
 
@@ -78,17 +81,16 @@ private:
     const Precision precision_;
     const cudaStream_t stream_;
     Products products_;
-    // Gradients of kernels are nobody's next step, so they are made beside the way down.
+    // Weight gradients are off the critical path: they are computed on a side stream, concurrently with backpropagation.
     Stream side_;
     Products side_products_;
     Event fork_, join_;
     const Training* training_ = nullptr;
-    LossForm form_;
+    std::vector<Walk> walks_;  // by pass
     int last_ = 0, totals_width_ = 2, most_parts_ = 1;
     bool combines_ = false, has_penalties_ = false, wants_probabilities_ = false;
-    std::vector<bool> trains_up_to_;
     int64_t capacity_ = 0, split_rows_ = 0, generation_ = 0;
-    bool backward_ready_ = false, probe_ready_ = false, fuses_ = false;  // fuses_: gradients are made by mlp_
+    bool backward_ready_ = false, probe_ready_ = false, fuses_ = false;  // fuses_: mlp_ computes the gradients
     std::unique_ptr<FusedMlp> mlp_;                                      // or none
     int64_t losses_ = 0;  // of this step in row_loss_: one a row, or fewer
     std::vector<DeviceBuffer<T>> out_, z_, d_, mean_, inverse_;

@@ -1,4 +1,4 @@
-// What looks at whole rows of outputs: softmax, losses with their gradients, activity penalties, metrics, and the end of a step.
+// Kernels over whole rows of outputs: softmax, losses and their gradients, activity penalties, metrics; and the end of a step.
 #include "cuda/device_rows.h"
 #include "cuda/kernels.h"
 #include "cuda/runtime/port.h"
@@ -26,9 +26,9 @@ __global__ void softmax_backward_kernel(const T* a, T* d, double l1, double l2, 
     if (r >= rows) return;
     a += r * cols, d += r * cols;
     T sum = T(0);
-    for (int64_t c = lane; c < cols; c += 32) sum += a[c] * (d[c] + activity_slope(a[c], l1, l2));
+    for (int64_t c = lane; c < cols; c += 32) sum += a[c] * (d[c] + activity_derivative(a[c], l1, l2));
     sum = warp_sum(sum);
-    for (int64_t c = lane; c < cols; c += 32) d[c] = a[c] * (d[c] + activity_slope(a[c], l1, l2) - sum);
+    for (int64_t c = lane; c < cols; c += 32) d[c] = a[c] * (d[c] + activity_derivative(a[c], l1, l2) - sum);
 }
 
 template <class T>
@@ -74,10 +74,10 @@ __global__ void fused_activity_kernel(const T* a, bool categorical, double l1, d
     d += r * cols;
     l1 /= double(rows), l2 /= double(rows);
     T sum = T(0);
-    for (int64_t c = lane; c < cols; c += 32) sum += a[c] * activity_slope(a[c], l1, l2);
+    for (int64_t c = lane; c < cols; c += 32) sum += a[c] * activity_derivative(a[c], l1, l2);
     sum = warp_sum(sum);
     for (int64_t c = lane; c < cols; c += 32) {
-        const T g = activity_slope(a[c], l1, l2);
+        const T g = activity_derivative(a[c], l1, l2);
         d[c] += categorical ? a[c] * (g - sum) : g * a[c] * (T(1) - a[c]);
     }
 }
@@ -142,11 +142,11 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
                     sums[0] += w, sums[1] += w * y, sums[2] += w * y * y, sums[3] += w * (y - p) * (y - p);
                 } else if (auc) {
                     if (!(p == p)) continue;
-                    const double place = p * double(Metric::buckets - 1);
-                    int64_t bucket = place >= double(Metric::buckets - 1) ? Metric::buckets - 1
-                                     : place <= 1                         ? 1
-                                                                          : int64_t(place);
-                    if (place > double(bucket)) ++bucket;  // upwards
+                    const double position = p * double(Metric::buckets - 1);
+                    int64_t bucket = position >= double(Metric::buckets - 1) ? Metric::buckets - 1
+                                     : position <= 1                         ? 1
+                                                                             : int64_t(position);
+                    if (position > double(bucket)) ++bucket;  // upwards
                     if (bucket > Metric::buckets - 1) bucket = Metric::buckets - 1;
                     state[((y > 0.5 ? 0 : cols) + c) * Metric::buckets + bucket] += w;
                 } else {

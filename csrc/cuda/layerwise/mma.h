@@ -1,5 +1,5 @@
-// Tensor cores by nvcuda::wmma, or by the emulator's stand-in: what operands look like in shared memory, and how float32 numbers
-// get there, rounded.
+// Tensor cores by nvcuda::wmma, or by the emulator's stand-in: the layout of operands in shared memory, and how float32 numbers
+// are rounded into it.
 #pragma once
 #include <cstdint>
 
@@ -16,11 +16,6 @@ namespace fd::cuda {
 
 namespace wmma = nvcuda::wmma;
 
-__device__ __forceinline__ void load4(const float* from, float (&v)[4]) {
-    const float4 a = *reinterpret_cast<const float4*>(from);
-    v[0] = a.x, v[1] = a.y, v[2] = a.z, v[3] = a.w;
-}
-
 // `pad`: what a row of a matrix in shared memory is longer, so that its rows start in different banks.
 struct Bf16Operand {
     using type = __nv_bfloat16;
@@ -32,10 +27,10 @@ struct Bf16Operand {
     static __device__ __forceinline__ void store4(type* to, float4 v) {
         *reinterpret_cast<Four*>(to) = Four{__floats2bfloat162_rn(v.x, v.y), __floats2bfloat162_rn(v.z, v.w)};
     }
-    static __device__ __forceinline__ void load4(const type* from, float (&v)[4]) {
+    static __device__ __forceinline__ Quad<float> read(const type* from) {
         const Four f = *reinterpret_cast<const Four*>(from);
-        v[0] = __bfloat162float(f.low.x), v[1] = __bfloat162float(f.low.y);
-        v[2] = __bfloat162float(f.high.x), v[3] = __bfloat162float(f.high.y);
+        return {{__bfloat162float(f.low.x), __bfloat162float(f.low.y), __bfloat162float(f.high.x),
+                 __bfloat162float(f.high.y)}};
     }
 };
 struct Tf32Operand {
@@ -49,7 +44,7 @@ struct Tf32Operand {
     static __device__ __forceinline__ void store4(type* to, float4 v) {
         *reinterpret_cast<float4*>(to) = float4{rounded(v.x), rounded(v.y), rounded(v.z), rounded(v.w)};
     }
-    static __device__ __forceinline__ void load4(const type* from, float (&v)[4]) { cuda::load4(from, v); }
+    static __device__ __forceinline__ Quad<float> read(const type* from) { return read_quad(from); }
 };
 
 template <bool transposed>  // as it lies in memory

@@ -56,9 +56,9 @@ __global__ void batch_norm_kernel(Steps steps, BatchNorm<T> b, int splits) {
         }
         variance = square / double(b.rows);
         if (writer && b.update_statistics && !steps.control->halted) {
-            const T keep = T(b.momentum), take = T(1 - b.momentum);
-            b.moving_mean[c] = take * T(mean) + keep * b.moving_mean[c];
-            b.moving_variance[c] = take * T(variance) + keep * b.moving_variance[c];
+            const T keep = T(b.momentum), update = T(1 - b.momentum);
+            b.moving_mean[c] = update * T(mean) + keep * b.moving_mean[c];
+            b.moving_variance[c] = update * T(variance) + keep * b.moving_variance[c];
         }
     } else {
         mean = double(b.moving_mean[c]);
@@ -100,8 +100,8 @@ __global__ void batch_norm_backward_kernel(BatchNorm<T> b, const T* d, T* dx, T*
         product += b.parts[(int64_t(most_splits) + s) * b.cols + c];
     }
     if (blockIdx.y == 0 && threadIdx.y == 0) dbeta[c] = T(sum), dgamma[c] = T(product);
-    const double share = b.batch_statistics ? 1 / double(b.rows) : 0;
-    const T mean_d = T(sum * share), mean_product = T(product * share), scale = b.gamma[c] * b.inverse[c];
+    const double fraction = b.batch_statistics ? 1 / double(b.rows) : 0;
+    const T mean_d = T(sum * fraction), mean_product = T(product * fraction), scale = b.gamma[c] * b.inverse[c];
     const Rows rows = part_of(b.rows, splits, int(blockIdx.y));
     for (int64_t r = rows.first + int(threadIdx.y); r < rows.last; r += lanes_of_rows) {
         const int64_t i = r * b.cols + c;

@@ -1,4 +1,4 @@
-// What a probe sums up: each column by itself, over all rows.
+// Statistics of a probe: of each column (unit) over all rows.
 #include "cuda/layerwise/probe.h"
 #include "cuda/runtime/port.h"
 

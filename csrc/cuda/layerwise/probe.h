@@ -8,10 +8,10 @@ namespace fd::cuda {
 
 template <class T>
 struct UnitNumbers {
-    const T *z = nullptr, *a = nullptr;  // (rows, cols): what the activation got, or none, and what the op gave
+    const T *z = nullptr, *a = nullptr;  // (rows, cols): pre-activations, or null, and outputs
     double limit = 0;                    // of saturation, or 0
     int64_t rows = 0, cols = 0;
-    double* out = nullptr;  // rows of cols numbers, in ProbeRecords' order: the first four, those that there are
+    double* out = nullptr;  // rows of cols numbers, in ProbeRecords' order: the first four, where they exist
 };
 template <class T>
 void unit_numbers(const UnitNumbers<T>&, cudaStream_t);

@@ -82,7 +82,7 @@ bool Products::by_library(const Product<T>& p) {
         if (library_->run(q, stream_)) return true;
         q.epilogue = lt::Epilogue::none, q.bias_gradient = nullptr;
     }
-    // Its relu may drop a NaN, so what is more than a bias is left to a kernel of ours.
+    // cuBLASLt's relu may drop a NaN, so anything more than a bias is left to our own kernel.
     const bool more = e.pre_activation || e.stored || e.add || e.scale != 1 || e.activation != ops::Activation::linear;
     if (e.bias && !more) {
         q.epilogue = lt::Epilogue::bias, q.bias = e.bias;

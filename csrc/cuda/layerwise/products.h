@@ -1,4 +1,4 @@
-// Matrix products, row-major, with what follows them done before the result is written.
+// Row-major matrix products with a fused epilogue (bias, activation, activation derivative).
 #pragma once
 #include <cstdint>
 #include <memory>
@@ -69,7 +69,7 @@ private:
 template <class T>
 void hand_product(const Product<T>&, int processors, cudaStream_t);     // gemm.cu
 void mma_product(const Product<float>&, int processors, cudaStream_t);  // gemm_mma.cu: of rounded operands
-// out becomes what the epilogue makes of the sums in it
+// Applies the epilogue to the sums in out.
 template <class T>
 void finish_product(const Product<T>&, cudaStream_t);  // gemm.cu
 

@@ -1,4 +1,4 @@
-// Steps layer by layer, captured in graphs once they have run as they are, and launched by the graph from then on.
+// Training steps captured in CUDA graphs after they have run once; later steps launch the graphs.
 #pragma once
 #include <map>
 #include <memory>
@@ -60,7 +60,7 @@ private:
     Rounds& rounds_;
     const cudaStream_t stream_;
     std::map<std::pair<int64_t, int64_t>, std::unique_ptr<Graph>> graphs_;  // by rows of a step and steps
-    std::set<int64_t> ran_;                                                 // rows of steps that have run as they are
+    std::set<int64_t> ran_;                                                 // batch sizes that have run uncaptured
     Signature captured_;
 };
 

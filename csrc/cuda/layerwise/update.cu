@@ -1,4 +1,5 @@
-// All tensors in one launch: gradients from their parts, penalties, clipping, weight decay, the rule.
+// Updates of all tensors in one launch: sums of partial gradients, penalties, clipping, weight decay, the optimizer's rule. And
+// penalties and Muon, which need whole matrices.
 #include "cuda/kernels.h"
 #include "cuda/runtime/port.h"
 
@@ -14,7 +15,7 @@ __device__ T whole_gradient(const Update<T>& u, const UpdateTensor& t, int64_t i
     return g;
 }
 
-// What all gradients of a tensor are multiplied by to keep to a norm; every thread has it.
+// Factor that clips a tensor's gradient to a norm; every thread has it.
 __device__ double norm_scale(const UpdateRule& rule, const UpdateTensor& t, const double* norm_parts, int block_count,
                              double* scratch) {
     const bool global = rule.global_clipnorm > 0;

@@ -75,7 +75,7 @@ bool Resident::holds(const Dataset& d) const {
            data_.weights == d.weights;
 }
 
-Placed Resident::place(const Dataset& d, Loader& loader, int threads) {
+DeviceRows Resident::load(const Dataset& d, Loader& loader, int threads) {
     const auto same = [](int64_t i) { return i; };
     const int64_t n = d.rows();
     data_ = {};
@@ -86,17 +86,17 @@ Placed Resident::place(const Dataset& d, Loader& loader, int threads) {
         loader.load(v, n, same, room.get(), threads);
         return room.get();
     };
-    at_ = {};
-    at_.x = put(d.x, x_);
-    at_.y = d.y && d.y.same_as(d.x) ? at_.x : put(d.y, y_);  // an autoencoder's: once
-    if (d.weights_on_device) at_.weights = d.weights;
+    rows_ = {};
+    rows_.x = put(d.x, x_);
+    rows_.y = d.y && d.y.same_as(d.x) ? rows_.x : put(d.y, y_);  // an autoencoder's: once
+    if (d.weights_on_device) rows_.weights = d.weights;
     else if (d.weights) {
         weights_.reserve(n);
         loader.load(column_of(d.weights, n), n, same, reinterpret_cast<char*>(weights_.get()), threads);
-        at_.weights = weights_.get();
+        rows_.weights = weights_.get();
     }
     data_ = d;
-    return at_;
+    return rows_;
 }
 
 void Blocks::reserve(const Dataset& d, int64_t rows) {
@@ -107,9 +107,9 @@ void Blocks::reserve(const Dataset& d, int64_t rows) {
     }
 }
 
-Placed Blocks::place(const Dataset& d, int64_t n, const std::function<int64_t(int64_t)>& row, int half, Loader& loader,
-                     int threads) {
-    Placed p;
+DeviceRows Blocks::load(const Dataset& d, int64_t n, const std::function<int64_t(int64_t)>& row, int half,
+                        Loader& loader, int threads) {
+    DeviceRows p;
     loader.load(d.x, n, row, x_[half].get(), threads);
     p.x = x_[half].get();
     if (d.y) {

@@ -1,4 +1,4 @@
-// From the caller's arrays to the device: as a whole, if they are used again and again and fit, or block by block.
+// Copies of the caller's arrays on the device: whole, if they are reused and fit, or block by block.
 #pragma once
 #include <functional>
 
@@ -8,14 +8,14 @@
 
 namespace fd::cuda {
 
-struct Placed {  // rows on the device
+struct DeviceRows {  // addresses of rows on the device
     const char *x = nullptr, *y = nullptr;
     const double* weights = nullptr;
 };
 
 BatchShape shape_of(const Dataset&, bool packed);  // packed: rows were copied here densely; rows are left at 0
 
-// Copies rows, packed, through two pinned buffers: while one is on its way the next is filled, by all threads.
+// Copies rows, packed, through two pinned buffers: while one is being transferred, all threads fill the next.
 class Loader {
 public:
     explicit Loader(cudaStream_t stream) : stream_(stream) {}
@@ -31,13 +31,13 @@ private:
     int next_ = 0;
 };
 
-// A data set on the device. What is there already stays where it is.
+// A data set on the device. Arrays that are in its memory already are not copied.
 class Resident {
 public:
     static bool fits(const Dataset&);
-    Placed place(const Dataset&, Loader&, int threads);
+    DeviceRows load(const Dataset&, Loader&, int threads);
     bool holds(const Dataset& d) const;
-    const Placed& where() const { return at_; }
+    const DeviceRows& rows() const { return rows_; }
     void free() {
         data_ = {};
         x_.free(), y_.free(), weights_.free();
@@ -47,14 +47,15 @@ private:
     Dataset data_;
     DeviceBuffer<char> x_, y_;
     DeviceBuffer<double> weights_;
-    Placed at_;
+    DeviceRows rows_;
 };
 
-// Blocks of rows that follow one another; two of them, so that one can be filled while the other is at work.
+// Consecutive blocks of rows; two buffers, so that one can be filled while the other is in use.
 class Blocks {
 public:
     void reserve(const Dataset&, int64_t rows);
-    Placed place(const Dataset&, int64_t n, const std::function<int64_t(int64_t)>& row, int half, Loader&, int threads);
+    DeviceRows load(const Dataset&, int64_t n, const std::function<int64_t(int64_t)>& row, int half, Loader&,
+                    int threads);
 
 private:
     DeviceBuffer<char> x_[2], y_[2];

@@ -19,7 +19,7 @@ __device__ inline T activate(ops::Activation activation, T z, T p) {
     return z;
 }
 template <class T>
-__device__ inline T activation_slope(ops::Activation activation, T stored, T p) {
+__device__ inline T activation_derivative(ops::Activation activation, T stored, T p) {
     switch (activation) {
 #define FD_CASE(name, functor) \
     case ops::Activation::name: return ops::functor::slope(stored, p);
@@ -31,7 +31,7 @@ __device__ inline T activation_slope(ops::Activation activation, T stored, T p) 
 }
 template <class T>
 struct LossTerm {
-    T value, slope;
+    T value, derivative;
 };
 template <class T>
 __device__ inline LossTerm<T> loss_term(ops::Loss loss, T p, T y, T c) {
@@ -54,8 +54,7 @@ __device__ __forceinline__ float round_mantissa(float v, int dropped) {
     return __uint_as_float((u + half) >> dropped << dropped);
 }
 
-// Four neighbours at once, from an address that is a multiple of 16 bytes: lanes that did it number by number would get in each
-// other's way.
+// Four neighbours at once, from an address that is a multiple of 16 bytes: element-wise loads of the lanes would conflict.
 template <class T>
 struct Quad {
     T v[4];

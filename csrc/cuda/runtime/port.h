@@ -1,4 +1,4 @@
-// What a file of kernels includes for CUDA itself: nvcc's, or the emulator of tests/emulator. Kernels are launched by FD_LAUNCH
+// CUDA for kernel files: nvcc's, or the emulator of tests/emulator. Kernels are launched by FD_LAUNCH
 // only, have full warp masks, take dynamic shared memory by FD_DYN_SHARED, and add no floating-point numbers with atomics: the
 // same seed must give the same bits.
 #pragma once
@@ -65,7 +65,7 @@ __device__ __forceinline__ T block_sum(T v, T* scratch) {
     return v;
 }
 
-// Blocks that sum columns: 32 of them, and so many threads that share the rows of each.
+// Blocks that sum columns: 32 of them, and so many threads for the rows of each.
 constexpr int lanes_of_rows = 8;
 // Sum of `v` over the threads of a column; all of them have it.
 __device__ inline double over_rows(double v, double (*scratch)[33]) {

@@ -1,4 +1,4 @@
-// Steps are prepared and enqueued in rounds. There are two, so that the host can prepare one while the device works on the other.
+// Steps are prepared and enqueued in rounds. There are two buffers, so that the host prepares one while the device runs the other.
 #pragma once
 #include <vector>
 
@@ -8,7 +8,7 @@
 namespace fd::cuda {
 
 struct Round {
-    int64_t steps = 0;          // under way
+    int64_t steps = 0;          // enqueued, not yet booked
     std::vector<int64_t> rows;  // of each step
     PinnedBuffer<StepRecord> records;
     PinnedBuffer<double> totals;  // (steps, width), once results() was called
@@ -19,7 +19,7 @@ class Rounds {
 public:
     explicit Rounds(cudaStream_t stream) : stream_(stream) { control_.reserve(1); }
 
-    // Room for so many steps a round. Nothing may be under way.
+    // Room for so many steps a round. No steps may be enqueued.
     void reserve(int64_t steps, int64_t width) {
         if (steps <= capacity_ && width == width_) return;
         ++generation_;
@@ -38,7 +38,7 @@ public:
     int turn() const { return turn_; }
     Steps steps() const { return {records_.get(), control_.get(), totals_.get(), int(width_)}; }
 
-    // Uploads the records and puts the device in front of the first. `fresh`: the start of a run.
+    // Uploads the records and sets the device's position to the first. `fresh`: the start of a run.
     void begin(Round& r, bool fresh) {
         FD_CUDA(cudaMemcpyAsync(records_.get() + base(r), r.records.get(), size_t(r.steps) * sizeof(StepRecord),
                                 cudaMemcpyHostToDevice, stream_));

@@ -100,7 +100,7 @@ void* allocate_pinned(size_t bytes) {
     FD_CUDA(cudaHostAlloc(&p, bytes, cudaHostAllocDefault));
     return p;
 }
-// At the end of the process the driver may be gone already; nobody can be told.
+// At the end of the process the driver may be unloaded already, and no error can be reported.
 void release(void* p) noexcept {
     if (p) (void)cudaFree(p);
 }

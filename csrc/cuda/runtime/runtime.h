@@ -36,7 +36,7 @@ DeviceInfo device_info();
 const DeviceInfo& device();  // the same, asked once; memory is that of then
 
 int64_t free_memory();                   // of the device, in bytes; asking takes a while
-void wait_for_stream(uintptr_t stream);  // somebody else's; 1 and 2 are the default streams
+void wait_for_stream(uintptr_t stream);  // of another library; 1 and 2 are the default streams
 
 void* allocate(size_t bytes);         // on the device
 void* allocate_pinned(size_t bytes);  // on the host

@@ -1,5 +1,5 @@
-// What changes from step to step lies in device memory, written by the host for many steps ahead: so whole runs of steps can be
-// captured in a graph, and the order of rows, the learning rates and the optimizer's constants are the host's, to the bit.
+// Records of what changes from step to step, in device memory, written by the host for many steps ahead: so whole runs of steps
+// can be captured in a graph, and the order of rows, learning rates and optimizer constants are the host's, to the bit.
 #pragma once
 #include <cstdint>
 
@@ -27,12 +27,12 @@ struct StepRecord {
     }
 };
 
-struct Control {     // of a run of steps, on the device
+struct Control {     // state of a run of steps, on the device
     int at = 0;      // the record of this step
     int halted = 0;  // a loss was not finite and the caller wants to stop there: nothing is updated any more
 };
 
-struct Steps {  // handed to kernels
+struct Steps {  // an argument of kernels
     const StepRecord* records = nullptr;
     Control* control = nullptr;
     double* totals = nullptr;  // (records, width): loss without penalties, penalties, states of metrics

@@ -1,4 +1,4 @@
-// The fused kernel: for each of many steps, fetch, forward, loss, backward tile by tile, then the update; see fused.h.
+// The whole-net kernel: for each of many steps, fetch, forward, loss, backward tile by tile, then the update; see plan.h.
 #pragma once
 #include "cuda/runtime/device_data.h"
 #include "cuda/runtime/runtime.h"
@@ -9,11 +9,11 @@ namespace fd::cuda {
 namespace {
 
 template <class T>
-struct Memory {  // of one team; few pointers, for registers are scarce
-    const FusedProgram& p;
+struct Memory {  // of one team; few pointers, since registers are scarce
+    const WholeNetProgram& p;
     char* base;
     T* numbers;
-    __device__ __forceinline__ Memory(const FusedProgram& program, char* at)
+    __device__ __forceinline__ Memory(const WholeNetProgram& program, char* at)
         : p(program), base(at), numbers(reinterpret_cast<T*>(at + program.numbers)) {}
     template <class S>
     __device__ __forceinline__ S* at(int bytes) const {
@@ -25,15 +25,15 @@ struct Memory {  // of one team; few pointers, for registers are scarce
     __device__ __forceinline__ double* weights() const { return at<double>(p.weights); }
     __device__ __forceinline__ int64_t* row_ids() const { return at<int64_t>(p.row_ids); }
     __device__ __forceinline__ int32_t* labels() const { return at<int32_t>(p.labels); }
-    __device__ __forceinline__ FusedState& state() const { return *at<FusedState>(p.state); }
+    __device__ __forceinline__ WholeNetState& state() const { return *at<WholeNetState>(p.state); }
 };
 
 // Tensors between global memory in the plan's layout and ours.
 template <class T, bool Load, class Team>
-__device__ __forceinline__ void copy_tensors(const FusedTensor* tensors, int count, T* ours, T* theirs,
+__device__ __forceinline__ void copy_tensors(const WholeNetTensor* tensors, int count, T* ours, T* theirs,
                                              const Team& team) {
     for (int i = 0; i < count; ++i) {
-        const FusedTensor f = tensors[i];
+        const WholeNetTensor f = tensors[i];
         each_element(f.rows, f.cols, team.thread, team.size, [&](int r, int c) {
             T &a = ours[f.shared + r * f.ld + c], &b = theirs[f.plan + r * f.cols + c];
             if (Load) a = b;
@@ -43,11 +43,11 @@ __device__ __forceinline__ void copy_tensors(const FusedTensor* tensors, int cou
 }
 
 template <class T, class Team>
-__device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m,
-                                      const FusedBatch& b, const Team& team) {
+__device__ __forceinline__ void fetch(const WholeNetProgram& p, const WholeNetLaunch<T>& n, const Memory<T>& m,
+                                      const WholeNetBatch& b, const Team& team) {
     const StepRecord& step = *b.net->step;
     const double* own_weights = b.net->own_weights;
-    const bool targets = p.mode != FusedMode::predict;
+    const bool targets = p.mode != WholeNetMode::predict;
     for (int r = team.thread; r < b.rows; r += team.size) {
         const int64_t at = step.first + b.first + r, row = step.shuffled ? int64_t(b.net->order(uint64_t(at))) : at;
         m.row_ids()[r] = row;
@@ -75,10 +75,10 @@ __device__ __forceinline__ void fetch(const FusedProgram& p, const FusedNets<T>&
 }
 
 // Sums of losses and metrics of a thread's rows: loss, weights, then metrics. A warp has no registers for the latter.
-constexpr int sum_count = 2 + most_fused_metrics;
+constexpr int sum_count = 2 + most_wholenet_metrics;
 
 template <class T, class Team>
-__device__ __forceinline__ void measure(const FusedProgram& p, const Memory<T>& m, bool weighted, int rows,
+__device__ __forceinline__ void measure(const WholeNetProgram& p, const Memory<T>& m, bool weighted, int rows,
                                         double (&sums)[sum_count], const Team& team) {
     T* s = m.numbers;
     int from = p.output;
@@ -97,20 +97,20 @@ __device__ __forceinline__ void measure(const FusedProgram& p, const Memory<T>& 
         const double w = weighted ? m.weights()[r] : 1;
         sums[1] += w;
 #pragma unroll
-        for (int k = 0; k < most_fused_metrics; ++k)
+        for (int k = 0; k < most_wholenet_metrics; ++k)
             if (k < p.metric_count) sums[2 + k] += w * row_value(p.metrics[k], row);
     }
     team.sync();
 }
 
 template <class T, class Team>
-__device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>& m, bool weighted, const FusedBatch& b,
-                                         const Team& team) {
+__device__ __forceinline__ double losses(const WholeNetProgram& p, const Memory<T>& m, bool weighted,
+                                         const WholeNetBatch& b, const Team& team) {
     T* s = m.numbers;
     const LossKind kind{p.loss, p.loss_param, p.label_smoothing, p.from_logits};
-    const bool train = p.mode == FusedMode::train;
+    const bool train = p.mode == WholeNetMode::train;
     Sink<T> top;
-    if (train) top = Sink<T>(p.ops[p.top], b.net->activity_slope);
+    if (train) top = Sink<T>(p.ops[p.top], b.net->activity_factor);
     double sum = 0;
     each_row(b.rows, p.row_lanes, team.thread, team.size, [&](int r, const RowLanes& lanes) {
         LossRow<T> row;
@@ -119,14 +119,14 @@ __device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>&
         else row.label = m.labels()[r];
         row.cols = p.outputs;
         if (weighted) row.weight = m.weights()[r];
-        row.factor = b.net->share;
+        row.factor = b.net->row_fraction;
         const double loss = loss_row(kind, row, lanes, train, [&](int c, T g) {
             if (p.top_gradient >= 0) s[p.top_gradient + r * p.ld_output + c] = g;
             else top.put(s, r, c, g);
         });
         if (lanes.lane == 0) sum += loss;
         if (p.top_gradient < 0) return;
-        // through a softmax that the loss did not take along
+        // through a softmax that is not fused with the loss
         T *a = s + p.output + r * p.ld_output, *d = s + p.top_gradient + r * p.ld_output, total = T(0);
         auto gradient = [&](int c) { return top.active ? d[c] + top.l1 * ops::vsign(a[c]) + top.l2 * a[c] : d[c]; };
         for (int c = lanes.lane; c < p.outputs; c += lanes.width) total += a[c] * gradient(c);
@@ -137,7 +137,7 @@ __device__ __forceinline__ double losses(const FusedProgram& p, const Memory<T>&
     return sum;
 }
 
-// What all gradients of a segment are multiplied by to keep to a norm.
+// Factor that clips a segment's gradient to a norm.
 __device__ __forceinline__ double norm_scale(double square, double limit) {
     const double norm = ops::vsqrt(square);
     return norm > limit ? limit / norm : norm == norm ? 1.0 : limit;  // as fmax does, which drops a NaN
@@ -150,11 +150,11 @@ struct Change {  // of a step
     double penalty;
 };
 template <class T>
-__device__ __forceinline__ T penalised(T g, T w, const FusedSegment& s, double factor) {
+__device__ __forceinline__ T penalised(T g, T w, const WholeNetSegment& s, double factor) {
     return g + T(s.l1 * factor) * ops::vsign(w) + T(2 * s.l2 * factor) * w;
 }
 template <class Rule, class T>
-__device__ __forceinline__ void update_segment(const FusedSegment& s, T* w, const T* g, T* slots, int stride,
+__device__ __forceinline__ void update_segment(const WholeNetSegment& s, T* w, const T* g, T* slots, int stride,
                                                bool add_penalty, T scale, const Change<T>& change, int thread,
                                                int size) {
     for (int e = s.first + thread; e < s.last; e += size) {
@@ -173,21 +173,21 @@ __device__ __forceinline__ void update_segment(const FusedSegment& s, T* w, cons
 
 // Penalties' values, clipping, the rule, for parameters begin … end - 1.
 template <class T, class Team>
-__device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots,
-                                         int begin, int end, const Change<T>& change, const Team& team) {
+__device__ __forceinline__ double update(const WholeNetProgram& p, const WholeNetLaunch<T>& n, const Memory<T>& m,
+                                         T* slots, int begin, int end, const Change<T>& change, const Team& team) {
     T *w = m.numbers, *g = m.numbers + p.gradients - p.parameters;
     const UpdateRule& rule = n.rule;
     const bool clips = rule.global_clipnorm > 0 || rule.clipnorm > 0;
     double value = 0, square[1] = {0};
     auto segment = [&](int i) {
-        FusedSegment s = n.segments[i];
+        WholeNetSegment s = n.segments[i];
         if (s.first < begin) s.first = begin;
         if (s.last > end) s.last = end;
         return s;
     };
     if (p.penalties || clips)
         for (int i = 0; i < p.segment_count; ++i) {
-            const FusedSegment s = segment(i);
+            const WholeNetSegment s = segment(i);
             if (!clips && s.l1 == 0 && s.l2 == 0) continue;
             for (int e = s.first + team.thread; e < s.last; e += team.size) {
                 value += s.l1 * double(ops::vabs(w[e])) + s.l2 * double(w[e]) * double(w[e]);
@@ -202,7 +202,7 @@ __device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<
         scale = T(norm_scale(square[0], rule.global_clipnorm));
     }
     for (int i = 0; i < p.segment_count; ++i) {
-        const FusedSegment s = segment(i);
+        const WholeNetSegment s = segment(i);
         if (clips && p.segment_norms) {
             square[0] = 0;
             for (int e = s.first + team.thread; e < s.last; e += team.size) square[0] += double(g[e]) * double(g[e]);
@@ -223,19 +223,19 @@ __device__ __forceinline__ double update(const FusedProgram& p, const FusedNets<
     return value;
 }
 
-enum class Shape { warp, block, grid };  // what works on a net
+enum class Shape { warp, block, grid };  // threads that work on a net
 
 template <class T, class Team>
 __device__ __forceinline__ void copy_numbers(T* to, const T* from, int begin, int end, const Team& team) {
     for (int e = begin + team.thread; e < end; e += team.size) to[e] = from[e];
 }
 
-// Blocks share a net: each has the gradient of its own rows, adds up everybody's for its share of the parameters, and
-// changes these. change(begin, end) does that and returns the penalties' value.
+// Blocks share a net: each has the gradient of its own rows, adds up all blocks' for its part of the parameters, and
+// updates these. change(begin, end) does that and returns the penalties' value.
 template <class T, class Team, class F>
-__device__ __forceinline__ void share_step(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m,
-                                           int64_t turn, double (&sums)[sum_count], double (&penalty)[1],
-                                           const Team& team, F change) {
+__device__ __forceinline__ void shared_step(const WholeNetProgram& p, const WholeNetLaunch<T>& n, const Memory<T>& m,
+                                            int64_t turn, double (&sums)[sum_count], double (&penalty)[1],
+                                            const Team& team, F change) {
     static_assert(sum_count < 8, "a block has eight numbers");
     const int block = int(blockIdx.x), blocks = p.blocks, P = p.parameter_count;
     T *w = m.numbers + p.parameters, *g = m.numbers + p.gradients;
@@ -270,14 +270,14 @@ __device__ __forceinline__ void share_step(const FusedProgram& p, const FusedNet
     }
 }
 
-// The net's numbers between global memory and ours. Padding is 0 and stays so.
+// The net's state from global to shared memory. Padding is 0 and stays so.
 template <class T, class Team>
-__device__ __forceinline__ void bring_in(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots,
-                                         int64_t net, bool leader, const Team& team) {
+__device__ __forceinline__ void bring_in(const WholeNetProgram& p, const WholeNetLaunch<T>& n, const Memory<T>& m,
+                                         T* slots, int64_t net, bool leader, const Team& team) {
     const int P = p.parameter_count;
     T* s = m.numbers;
     for (int e = team.thread; e < P; e += team.size) s[p.parameters + e] = T(0);
-    if (p.mode == FusedMode::train)
+    if (p.mode == WholeNetMode::train)
         for (int e = team.thread; e < P; e += team.size) s[p.gradients + e] = T(0);
     for (int e = team.thread; leader && e < p.slot_count * P; e += team.size) slots[e] = T(0);
     if (p.normalizes)
@@ -286,7 +286,7 @@ __device__ __forceinline__ void bring_in(const FusedProgram& p, const FusedNets<
             m.inverse()[c] = ops::inverse_standard_deviation(n.variance[c]);
         }
     if (team.thread == 0) {
-        FusedState& state = m.state();
+        WholeNetState& state = m.state();
         state.net = net, state.order_epoch = -1;
         state.base = n.control ? n.control->at : 0;
         state.seed = n.seeds ? n.seeds[net] : n.seed;
@@ -305,8 +305,8 @@ __device__ __forceinline__ void bring_in(const FusedProgram& p, const FusedNets<
     team.sync();
 }
 template <class T, class Team>
-__device__ __forceinline__ void take_out(const FusedProgram& p, const FusedNets<T>& n, const Memory<T>& m, T* slots,
-                                         const Team& team) {
+__device__ __forceinline__ void take_out(const WholeNetProgram& p, const WholeNetLaunch<T>& n, const Memory<T>& m,
+                                         T* slots, const Team& team) {
     const int64_t net = m.state().net;
     T* s = m.numbers;
     if (n.epoch_sums && team.thread == 0) n.epoch_sums[net] = m.state().epoch_sum;
@@ -320,10 +320,10 @@ __device__ __forceinline__ void take_out(const FusedProgram& p, const FusedNets<
 }
 
 template <class T>
-__device__ __forceinline__ void begin_step(const FusedNets<T>& n, FusedState& state, const StepRecord& step) {
+__device__ __forceinline__ void begin_step(const WholeNetLaunch<T>& n, WholeNetState& state, const StepRecord& step) {
     state.step = &step;
-    state.share = 1 / double(step.rows);
-    state.activity_slope = state.penalty * state.share;
+    state.row_fraction = 1 / double(step.rows);
+    state.activity_factor = state.penalty * state.row_fraction;
     if (!step.shuffled) return;
     if (!n.seeds || step.order.n) state.order = step.order;
     else if (state.order_epoch != step.epoch)
@@ -333,9 +333,10 @@ __device__ __forceinline__ void begin_step(const FusedNets<T>& n, FusedState& st
 
 // By one thread. Whether to go on is for all to know: the loss is theirs, too.
 template <class T, int N>
-__device__ __forceinline__ void write_losses(const FusedProgram& p, const FusedNets<T>& n, FusedState& state, int64_t i,
-                                             const StepRecord& step, const double (&sums)[N], double penalty) {
-    const double loss = sums[0] * state.share;
+__device__ __forceinline__ void write_losses(const WholeNetProgram& p, const WholeNetLaunch<T>& n, WholeNetState& state,
+                                             int64_t i, const StepRecord& step, const double (&sums)[N],
+                                             double penalty) {
+    const double loss = sums[0] * state.row_fraction;
     if (n.totals) {
         double* row = n.totals + (state.base + i) * n.width;
         row[0] = loss, row[1] = penalty;
@@ -351,7 +352,7 @@ __device__ __forceinline__ void write_losses(const FusedProgram& p, const FusedN
 
 template <class T, Shape S>
 __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape::warp ? warps_at_once<T> / 4 : 1)
-    fused_kernel(const __grid_constant__ FusedProgram p, const __grid_constant__ FusedNets<T> n) {
+    wholenet_kernel(const __grid_constant__ WholeNetProgram p, const __grid_constant__ WholeNetLaunch<T> n) {
     FD_DYN_SHARED(char, shared);
     constexpr bool grid = S == Shape::grid, warp = S == Shape::warp;
     const Team<warp> team{int(threadIdx.x), int(blockDim.x)};
@@ -360,18 +361,18 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
     if (at >= n.nets || (n.control && n.control->halted)) return;
     const Memory<T> m(p, shared + threadIdx.y * p.bytes);
     T* s = m.numbers;
-    const bool train = p.mode == FusedMode::train;
+    const bool train = p.mode == WholeNetMode::train;
     auto slots = [&] {  // made anew each time: registers are scarce
         return p.slots >= 0 ? s + p.slots : n.slot_work + int64_t(at) * p.slot_count * p.parameter_count;
     };
     bring_in(p, n, m, slots(), n.which ? n.which[at] : n.first_net + at, leader, team);
-    FusedState& state = m.state();
+    WholeNetState& state = m.state();
     for (int i = 0; i < int(n.count); ++i) {
         if (team.thread == 0) begin_step(n, state, n.records[state.base + i]);
         team.sync();
         const bool weighted = state.own_weights || n.weighted;
         double sums[warp ? 1 : sum_count] = {}, penalty[1] = {0};
-        FusedBatch b;
+        WholeNetBatch b;
         b.net = &state;
         const int rows = int(state.step->rows), stride = p.tile_rows * (grid ? p.blocks : 1);
         for (b.first = grid ? int(blockIdx.x) * p.tile_rows : 0; b.first < rows;
@@ -379,7 +380,7 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
             b.rows = rows - b.first < p.tile_rows ? rows - b.first : p.tile_rows;
             fetch(p, n, m, b, team);
             forward(p, s, b, sums[0], team);
-            if (p.mode == FusedMode::predict) {
+            if (p.mode == WholeNetMode::predict) {
                 T* out = n.out + (int64_t(at) * n.rows + b.first) * p.outputs;
                 each_element(b.rows, p.outputs, team.thread, team.size,
                              [&](int r, int c) { out[r * p.outputs + c] = s[p.output + r * p.ld_output + c]; });
@@ -391,7 +392,7 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
             sums[0] += losses(p, m, weighted, b, team);
             if (train) backward(p, s, b, team);
         }
-        if (p.mode == FusedMode::predict) continue;
+        if (p.mode == WholeNetMode::predict) continue;
         if (train) {
             const ops::Step<double>& c = state.step->rule;
             const Change<T> change{{T(c.lr * state.member_scale), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)},
@@ -405,18 +406,18 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
                 if (b.first_tile)  // no rows for this block
                     for (int e = team.thread; e < p.parameter_count; e += team.size) s[p.gradients + e] = T(0);
                 team.sync();
-                share_step(p, n, m, i, sums, penalty, team, changed);
+                shared_step(p, n, m, i, sums, penalty, team, changed);
             } else {
                 penalty[0] = changed(0, p.parameter_count);
             }
         } else if (p.penalties) {
             for (int k = 0; k < p.segment_count; ++k) {
-                const FusedSegment f = n.segments[k];
+                const WholeNetSegment f = n.segments[k];
                 for (int e = f.first + team.thread; e < f.last; e += team.size)
                     penalty[0] += state.penalty * (f.l1 * double(ops::vabs(s[e])) + f.l2 * double(s[e]) * double(s[e]));
             }
         }
-        if constexpr (!grid) {  // else they were added up on the way
+        if constexpr (!grid) {  // else shared_step() has added them up
             if (warp || p.metric_count) {
                 team.sums(sums, m.scratch());
             } else {
@@ -426,7 +427,7 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
             }
             if (p.penalties) team.sums(penalty, m.scratch());
         }
-        const double whole = sums[0] * state.share + penalty[0];
+        const double whole = sums[0] * state.row_fraction + penalty[0];
         const bool halts = n.stop_on_nan && !(whole - whole == 0);
         team.sync();  // all have read the state
         if (leader && team.thread == 0) {
@@ -440,23 +441,23 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
 }
 
 template <class T, Shape S>
-void launch(const FusedProgram& p, const FusedNets<T>& n, cudaStream_t stream) {
+void launch(const WholeNetProgram& p, const WholeNetLaunch<T>& n, cudaStream_t stream) {
     const int bytes = p.bytes * p.nets_per_block;
     const dim3 team(unsigned(p.team), unsigned(p.nets_per_block));
-    FD_CUDA(cudaFuncSetAttribute(fused_kernel<T, S>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    FD_CUDA(cudaFuncSetAttribute(wholenet_kernel<T, S>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
     if constexpr (S == Shape::grid) {
-        FD_LAUNCH_COOPERATIVE((fused_kernel<T, S>), unsigned(p.blocks), team, size_t(bytes), stream, p, n);
+        FD_LAUNCH_COOPERATIVE((wholenet_kernel<T, S>), unsigned(p.blocks), team, size_t(bytes), stream, p, n);
     } else {
         const unsigned blocks = unsigned((n.nets + p.nets_per_block - 1) / p.nets_per_block);
-        FD_LAUNCH((fused_kernel<T, S>), blocks, team, size_t(bytes), stream, p, n);
+        FD_LAUNCH((wholenet_kernel<T, S>), blocks, team, size_t(bytes), stream, p, n);
     }
 }
 
 }  // namespace
 
 template <class T>
-void fused(const FusedPlan& plan, const FusedNets<T>& n, cudaStream_t stream) {
-    const FusedProgram& p = plan.program;
+void run_wholenet(const WholeNetPlan& plan, const WholeNetLaunch<T>& n, cudaStream_t stream) {
+    const WholeNetProgram& p = plan.program;
     if (p.blocks > 1) launch<T, Shape::grid>(p, n, stream);
     else if (p.team == 32) launch<T, Shape::warp>(p, n, stream);
     else launch<T, Shape::block>(p, n, stream);

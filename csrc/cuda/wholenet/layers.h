@@ -1,4 +1,4 @@
-// What is between the products of a dense layer, over shared memory: activations, normalisations, dropout, and the way through
+// The ops between the products of dense layers, over shared memory: activations, normalisations, dropout, and the passes through
 // all ops forward and backward.
 #pragma once
 #include "cuda/device_rows.h"
@@ -7,20 +7,20 @@
 
 namespace fd::cuda {
 
-// What a team remembers of its net from step to step: in shared memory, for registers are scarce.
-struct FusedState {
+// State of a team's net from step to step: in shared memory, since registers are scarce.
+struct WholeNetState {
     ops::Shuffle order;
     const StepRecord* step;          // at work
     int64_t order_epoch, net, base;  // base: of the records
     uint64_t seed;
     const double* own_weights;
     double member_scale, penalty, epoch_sum;
-    double share, activity_slope;  // of a step: 1 over rows, and that times `penalty`
+    double row_fraction, activity_factor;  // of a step: 1 over rows, and that times `penalty`
 };
-static_assert(sizeof(FusedState) <= fused_state_bytes, "the plan leaves less room");
+static_assert(sizeof(WholeNetState) <= wholenet_state_bytes, "the plan leaves less room");
 
-struct FusedBatch {  // where a tile of rows is in a step
-    const FusedState* net = nullptr;
+struct WholeNetBatch {  // where a tile of rows is in a step
+    const WholeNetState* net = nullptr;
     int rows = 0;   // of the tile
     int first = 0;  // position of its first row in the batch
     bool first_tile = true;
@@ -35,10 +35,10 @@ __device__ __forceinline__ void each_element(int rows, int cols, int thread, int
     }
 }
 
-// to = activation(from), which may be the same place; what backward needs goes to o.keep. Rows are whole: what lies between
-// them is nobody's.
+// to = activation(from), which may be the same array; what backward needs goes to o.keep. Whole rows are
+// written, padding included.
 template <class T>
-__device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, int rows, int thread, int size,
+__device__ __forceinline__ void activate_rows(const WholeNetOp& o, T* m, int from, int rows, int thread, int size,
                                               bool keeps) {
     const int n = rows * o.ld_to;
     const T alpha = T(o.alpha);
@@ -57,7 +57,7 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
         for (int e = thread; e < n; e += size) {                                                                   \
             const T z = m[from + e], a = ops::functor::value(z, alpha);                                            \
             m[o.to + e] = a;                                                                                       \
-            if constexpr (heavy_slope(ops::Activation::name))                                                      \
+            if constexpr (expensive_derivative(ops::Activation::name))                                             \
                 if (keeps)                                                                                         \
                     m[o.keep + e] = ops::functor::slope(ops::functor::needs == ops::Needs::output ? a : z, alpha); \
         }                                                                                                          \
@@ -68,7 +68,7 @@ __device__ __forceinline__ void activate_rows(const FusedOp& o, T* m, int from, 
     }
 }
 
-// Rows in turn for groups of lanes: f(row, lanes). Whole warps stay together; lanes without a row are beyond all columns.
+// Distributes rows over groups of lanes: f(row, lanes). Whole warps take part; lanes without a row are beyond all columns.
 template <class F>
 __device__ __forceinline__ void each_row(int rows, int width, int thread, int size, F f) {
     for (int base = (thread & ~31) / width; base < rows; base += size / width) {
@@ -86,7 +86,7 @@ __device__ __forceinline__ void softmax_rows(const Team& team, T* m, int from, i
 
 // f(row, column, whether dropout keeps it), in the batch's numbering of elements: the same numbers as the layer path's.
 template <class F>
-__device__ __forceinline__ void each_kept(const FusedOp& o, const FusedBatch& b, int thread, int size, F f) {
+__device__ __forceinline__ void each_kept(const WholeNetOp& o, const WholeNetBatch& b, int thread, int size, F f) {
     const ops::DropoutMask mask(b.net->seed, uint64_t(b.net->step->step), uint32_t(o.number), o.rate);
     const int64_t first = int64_t(b.first) * o.out, last = first + int64_t(b.rows) * o.out;
     for (int64_t q = (first >> 2) + thread; 4 * q < last; q += size) {
@@ -102,7 +102,7 @@ __device__ __forceinline__ void each_kept(const FusedOp& o, const FusedBatch& b,
 }
 
 template <class T, class Team>
-__device__ __forceinline__ void batch_norm_forward(const FusedOp& o, T* m, int rows, bool train, const Team& team) {
+__device__ __forceinline__ void batch_norm_forward(const WholeNetOp& o, T* m, int rows, bool train, const Team& team) {
     T *mean = m + o.cache, *inverse = mean + o.ld_to;
     over_columns<double>(
         o.out, o.column_splits, rows, team.thread, team.size,
@@ -119,9 +119,9 @@ __device__ __forceinline__ void batch_norm_forward(const FusedOp& o, T* m, int r
             if (!writes) return;
             T &moving_mean = m[o.mean + c], &moving_variance = m[o.variance + c];
             if (train) {
-                const T keep = T(o.momentum), take = T(1 - o.momentum);
-                moving_mean = take * T(average) + keep * moving_mean;
-                moving_variance = take * T(variance) + keep * moving_variance;
+                const T keep = T(o.momentum), update = T(1 - o.momentum);
+                moving_mean = update * T(average) + keep * moving_mean;
+                moving_variance = update * T(variance) + keep * moving_variance;
             } else {
                 average = double(moving_mean), variance = double(moving_variance);
             }
@@ -136,8 +136,8 @@ __device__ __forceinline__ void batch_norm_forward(const FusedOp& o, T* m, int r
 
 // Σ d and Σ d·x̂ of each column: the gradients of beta and gamma; done(c, both) as well.
 template <class T, class Team, class Normal, class Done>
-__device__ __forceinline__ void norm_gradients(const FusedOp& o, T* m, int to, const FusedBatch& b, const Team& team,
-                                               Normal normal, Done done) {
+__device__ __forceinline__ void norm_gradients(const WholeNetOp& o, T* m, int to, const WholeNetBatch& b,
+                                               const Team& team, Normal normal, Done done) {
     auto d = [&](int r, int c) { return m[o.to + r * o.ld_to + c]; };
     over_columns<double>(
         o.out, o.column_splits, b.rows, team.thread, team.size, [&](int r, int c) { return double(d(r, c)); },
@@ -153,8 +153,8 @@ __device__ __forceinline__ void norm_gradients(const FusedOp& o, T* m, int to, c
     team.sync();
 }
 template <class T, class Team>
-__device__ __forceinline__ void batch_norm_backward(const FusedOp& o, bool passes, const Sink<T>& below, T* m, int to,
-                                                    const FusedBatch& b, const Team& team) {
+__device__ __forceinline__ void batch_norm_backward(const WholeNetOp& o, bool passes, const Sink<T>& below, T* m,
+                                                    int to, const WholeNetBatch& b, const Team& team) {
     const T *mean = m + o.cache, *inverse = mean + o.ld_to;
     T* sums = m + o.cache + 2 * o.ld_to;
     auto normal = [&](int r, int c) { return (m[o.from + r * o.ld_from + c] - mean[c]) * inverse[c]; };
@@ -169,7 +169,8 @@ __device__ __forceinline__ void batch_norm_backward(const FusedOp& o, bool passe
 }
 
 template <class T, class Team>
-__device__ __forceinline__ void layer_norm_forward(const FusedOp& o, T* m, int rows, int tile_rows, const Team& team) {
+__device__ __forceinline__ void layer_norm_forward(const WholeNetOp& o, T* m, int rows, int tile_rows,
+                                                   const Team& team) {
     each_row(rows, 4, team.thread, team.size, [&](int r, const RowLanes& lanes) {
         const T* x = m + o.from + r * o.ld_from;
         T sum = T(0), square = T(0);
@@ -183,8 +184,8 @@ __device__ __forceinline__ void layer_norm_forward(const FusedOp& o, T* m, int r
     });
 }
 template <class T, class Team>
-__device__ __forceinline__ void layer_norm_backward(const FusedOp& o, bool passes, const Sink<T>& below, T* m, int to,
-                                                    const FusedBatch& b, int tile_rows, const Team& team) {
+__device__ __forceinline__ void layer_norm_backward(const WholeNetOp& o, bool passes, const Sink<T>& below, T* m,
+                                                    int to, const WholeNetBatch& b, int tile_rows, const Team& team) {
     const T *mean = m + o.cache, *inverse = mean + tile_rows;
     auto normal = [&](int r, int c) { return (m[o.from + r * o.ld_from + c] - mean[r]) * inverse[r]; };
     norm_gradients(o, m, to, b, team, normal, [](int, int, double) {});
@@ -200,12 +201,12 @@ __device__ __forceinline__ void layer_norm_backward(const FusedOp& o, bool passe
 }
 
 template <class T, class Team>
-__device__ __forceinline__ void forward(const FusedProgram& p, T* m, const FusedBatch& b, double& penalty,
+__device__ __forceinline__ void forward(const WholeNetProgram& p, T* m, const WholeNetBatch& b, double& penalty,
                                         const Team& team) {
     const int t = team.thread, n = team.size;
-    const bool train = p.mode == FusedMode::train;
+    const bool train = p.mode == WholeNetMode::train;
     for (int i = 0; i < p.count; ++i) {
-        const FusedOp& o = p.ops[i];
+        const WholeNetOp& o = p.ops[i];
         switch (o.kind) {
             case OpKind::normalization:  // done while fetching
             case OpKind::residual_begin: continue;
@@ -246,7 +247,7 @@ __device__ __forceinline__ void forward(const FusedProgram& p, T* m, const Fused
                 break;
         }
         team.sync();
-        if ((o.activity_l1 != 0 || o.activity_l2 != 0) && p.mode != FusedMode::predict)
+        if ((o.activity_l1 != 0 || o.activity_l2 != 0) && p.mode != WholeNetMode::predict)
             each_element(b.rows, o.out, t, n, [&](int r, int c) {
                 const T a = m[o.to + r * o.ld_to + c];
                 penalty +=
@@ -256,12 +257,12 @@ __device__ __forceinline__ void forward(const FusedProgram& p, T* m, const Fused
 }
 
 template <class T, class Team>
-__device__ __forceinline__ void backward(const FusedProgram& p, T* m, const FusedBatch& b, const Team& team) {
+__device__ __forceinline__ void backward(const WholeNetProgram& p, T* m, const WholeNetBatch& b, const Team& team) {
     const int t = team.thread, n = team.size, to = p.gradients - p.parameters;
     for (int i = p.top; i >= 0; --i) {
-        const FusedOp& o = p.ops[i];
+        const WholeNetOp& o = p.ops[i];
         const bool passes = o.below >= 0;
-        const Sink<T> below(p.ops[passes ? o.below : i], b.net->activity_slope);
+        const Sink<T> below(p.ops[passes ? o.below : i], b.net->activity_factor);
         auto pass = [&](auto&& f) {  // f(r, c, gradient of the output)
             if (passes)
                 each_element(b.rows, o.out, t, n, [&](int r, int c) { below.put(m, r, c, f(r * o.ld_to + c, c)); });

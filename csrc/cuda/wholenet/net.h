@@ -1,4 +1,4 @@
-// What host code keeps for the fused kernel: a plan, and its tables on the device.
+// Host state of the whole-net kernel: a plan, and its tables on the device.
 #pragma once
 #include <algorithm>
 
@@ -9,26 +9,26 @@
 namespace fd::cuda {
 
 template <class T>
-class FusedTables {
+class WholeNetTables {
 public:
-    FusedPlan plan;
+    WholeNetPlan plan;
 
-    void set(FusedPlan p, cudaStream_t stream) {
+    void set(WholeNetPlan p, cudaStream_t stream) {
         plan = std::move(p);
         if (!plan.why_not.empty()) return;
         segments_.reserve(std::max<int64_t>(int64_t(plan.segments.size()), 1));
         tensors_.reserve(std::max<int64_t>(int64_t(plan.tensors.size()), 1));
         // pageable memory: read before the call returns
-        FD_CUDA(cudaMemcpyAsync(segments_.get(), plan.segments.data(), plan.segments.size() * sizeof(FusedSegment),
+        FD_CUDA(cudaMemcpyAsync(segments_.get(), plan.segments.data(), plan.segments.size() * sizeof(WholeNetSegment),
                                 cudaMemcpyHostToDevice, stream));
-        FD_CUDA(cudaMemcpyAsync(tensors_.get(), plan.tensors.data(), plan.tensors.size() * sizeof(FusedTensor),
+        FD_CUDA(cudaMemcpyAsync(tensors_.get(), plan.tensors.data(), plan.tensors.size() * sizeof(WholeNetTensor),
                                 cudaMemcpyHostToDevice, stream));
     }
     // Fills in what follows from the plan, for launches of up to so many nets.
-    void fill(FusedNets<T>& n, int64_t nets) {
-        const FusedProgram& p = plan.program;
+    void fill(WholeNetLaunch<T>& n, int64_t nets) {
+        const WholeNetProgram& p = plan.program;
         n.segments = segments_.get(), n.tensors = tensors_.get();
-        if (p.mode == FusedMode::train && p.slots < 0) slot_work_.reserve(nets * p.slot_count * p.parameter_count);
+        if (p.mode == WholeNetMode::train && p.slots < 0) slot_work_.reserve(nets * p.slot_count * p.parameter_count);
         n.slot_work = slot_work_.get();
         if (p.blocks == 1) return;
         block_gradients_.reserve(int64_t(p.blocks + 1) * p.parameter_count);
@@ -38,27 +38,28 @@ public:
     }
 
 private:
-    DeviceBuffer<FusedSegment> segments_;
-    DeviceBuffer<FusedTensor> tensors_;
+    DeviceBuffer<WholeNetSegment> segments_;
+    DeviceBuffer<WholeNetTensor> tensors_;
     DeviceBuffer<T> slot_work_, block_gradients_;
     DeviceBuffer<double> block_sums_;
 };
 
 // One net that is trained alone.
 template <class T>
-class FusedNet {
+class WholeNet {
 public:
-    explicit FusedNet(cudaStream_t stream) : stream_(stream) {}
+    explicit WholeNet(cudaStream_t stream) : stream_(stream) {}
     void forget() { batch_ = -1; }
 
-    // Whether the fused kernel is the path to take, for batches of so many rows.
-    bool takes(const Plan& plan, const Training& training, int64_t batch) {
+    // Whether to use the whole-net kernel for batches of so many rows.
+    bool suits(const Plan& plan, const Training& training, int64_t batch) {
         if (path() == Path::layers) return false;
         if (path() != planned_) batch_ = -1;
         planned_ = path();
         if (batch != batch_)
-            tables_.set(plan_fused(plan, &training, FusedMode::train, true, batch, int(sizeof(T)), fused_device()),
-                        stream_);
+            tables_.set(
+                plan_wholenet(plan, &training, WholeNetMode::train, true, batch, int(sizeof(T)), wholenet_device()),
+                stream_);
         batch_ = batch;
         if (!tables_.plan.why_not.empty()) return false;
         if (path() != Path::automatic) return true;
@@ -68,7 +69,7 @@ public:
 
     void train(const Plan& plan, const Training& training, State<T>& state, const BatchShape& shape, const Steps& steps,
                int64_t count, bool stop_on_nan) {
-        FusedNets<T> n;
+        WholeNetLaunch<T> n;
         tables_.fill(n, 1);
         n.parameters = state.parameters.get(), n.statistics = state.statistics.get();
         for (size_t k = 0; k < state.slots.size() && k < 3; ++k) n.slots[k] = state.slots[k].get();
@@ -80,14 +81,14 @@ public:
         n.x = shape.x, n.y = shape.y, n.weighted = shape.weighted;
         n.records = steps.records, n.count = count, n.seed = plan.seed;
         n.control = steps.control, n.totals = steps.totals, n.width = steps.width, n.stop_on_nan = stop_on_nan;
-        fused(tables_.plan, n, stream_);
+        run_wholenet(tables_.plan, n, stream_);
     }
 
 private:
     const cudaStream_t stream_;
     int64_t batch_ = -1;
     Path planned_ = Path::automatic;
-    FusedTables<T> tables_;
+    WholeNetTables<T> tables_;
 };
 
 }  // namespace fd::cuda

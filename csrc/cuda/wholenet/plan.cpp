@@ -1,7 +1,9 @@
-// Which nets suit the fused kernel, where their numbers lie in shared memory, and how threads share the work.
+// Which nets suit the whole-net kernel, their layout in shared memory, and how the work is divided among threads.
 #include <algorithm>
 #include <cmath>
 
+#include "core/slots.h"
+#include "core/walk.h"
 #include "cuda/runtime/runtime.h"
 #include "cuda/wholenet/plan.h"
 
@@ -22,10 +24,11 @@ double phase(double items, int team, double instructions) {
 
 class Builder {
 public:
-    Builder(const Plan& plan, const Training* training, FusedMode mode, int item, int team, int tile_rows,
+    Builder(const Plan& plan, const Training* training, WholeNetMode mode, int item, int team, int tile_rows,
             bool slots_here)
-        : plan_(plan), training_(training), mode_(mode), item_(item), team_(team), rows_(tile_rows) {
-        FusedProgram& p = out.program;
+        : plan_(plan), training_(training), walk_(plan, training, pass_of(mode)), mode_(mode), item_(item), team_(team),
+          rows_(tile_rows) {
+        WholeNetProgram& p = out.program;
         p.mode = mode, p.team = team, p.tile_rows = tile_rows;
         p.inputs = int(plan.inputs), p.outputs = int(plan.outputs), p.count = int(plan.ops.size());
         p.normalizes = plan.normalizes_input();
@@ -33,20 +36,20 @@ public:
         parameters(slots_here);
         statistics();
         regions();
-        if (mode == FusedMode::train) gradients();
+        if (mode == WholeNetMode::train) gradients();
         bytes();
     }
-    FusedPlan out;
+    WholeNetPlan out;
 
 private:
-    bool train() const { return mode_ == FusedMode::train; }
-    bool passes(const Op& o) const {  // its values are those of the op below
-        return o.kind == OpKind::normalization || o.kind == OpKind::residual_begin ||
-               (o.kind == OpKind::dropout && !train());
-    }
-    int owner(int i) const {
-        while (i >= 0 && passes(plan_.ops[size_t(i)])) --i;
-        return i;
+    bool train() const { return mode_ == WholeNetMode::train; }
+    static Pass pass_of(WholeNetMode mode) {
+        switch (mode) {
+            case WholeNetMode::train: return Pass::train;
+            case WholeNetMode::evaluate: return Pass::evaluate;
+            case WholeNetMode::predict: return Pass::predict;
+        }
+        return Pass::predict;
     }
     int take(int n) {
         const int at = used_;
@@ -55,11 +58,10 @@ private:
     }
 
     void loss() {
-        FusedProgram& p = out.program;
+        WholeNetProgram& p = out.program;
         const Training& t = *training_;
-        form_ = LossForm(plan_, t);
-        p.loss = form_.kind, p.loss_param = t.loss_param, p.label_smoothing = t.label_smoothing,
-        p.from_logits = form_.logits;
+        p.loss = walk_.form().kind, p.loss_param = t.loss_param, p.label_smoothing = t.label_smoothing,
+        p.from_logits = walk_.form().logits;
         p.targets = t.sparse() ? 0 : p.outputs;
         int offset = 2;
         for (const Metric& m : t.metrics) {
@@ -70,18 +72,18 @@ private:
         p.row_lanes = 1;
         while (p.row_lanes < 32 && p.row_lanes * 4 < p.outputs) p.row_lanes *= 2;
         while (p.row_lanes < 32 && p.row_lanes < p.outputs && p.row_lanes * 2 * rows_ <= team_) p.row_lanes *= 2;
-        p.slot_count = train() ? ops::rule_slots[int(t.rule())] : 0;
+        p.slot_count = train() ? slot_count(t) : 0;
         p.segment_norms = t.hyper.clipnorm > 0 && !(t.hyper.global_clipnorm > 0);
     }
 
     void parameters(bool slots_here) {
-        FusedProgram& p = out.program;
+        WholeNetProgram& p = out.program;
         p.parameters = used_;
         auto piece = [&](int tensor, int rows, int cols, int ld) {
             const Tensor& t = plan_.tensors[size_t(tensor)];
             const int at = take(rows * ld);
             out.tensors.push_back({t.offset, at, rows, cols, ld});
-            std::vector<FusedSegment>& s = out.segments;
+            std::vector<WholeNetSegment>& s = out.segments;
             if (!s.empty() && s.back().l1 == t.l1 && s.back().l2 == t.l2 && !p.segment_norms) s.back().last = used_;
             else s.push_back({at, used_, t.l1, t.l2});
             p.penalties |= t.l1 != 0 || t.l2 != 0;
@@ -89,7 +91,7 @@ private:
         };
         for (int i = 0; i < p.count; ++i) {
             const Op& o = plan_.ops[size_t(i)];
-            FusedOp& f = p.ops[i];
+            WholeNetOp& f = p.ops[i];
             if (o.kind == OpKind::dense) {
                 f.ld_kernel = row_length(int(o.out));
                 f.kernel = piece(o.kernel, int(o.in), int(o.out), f.ld_kernel);
@@ -108,7 +110,7 @@ private:
     }
 
     void statistics() {
-        FusedProgram& p = out.program;
+        WholeNetProgram& p = out.program;
         p.statistics = used_;
         auto piece = [&](int tensor) {
             const Tensor& t = plan_.tensors[size_t(tensor)];
@@ -126,60 +128,55 @@ private:
     }
 
     void regions() {
-        FusedProgram& p = out.program;
+        WholeNetProgram& p = out.program;
         p.ld_x = row_length(p.inputs);
         p.x = take(rows_ * p.ld_x);
-        std::vector<bool> trains;
-        bool any = false;
-        for (const Op& o : plan_.ops) trains.push_back(any |= o.kernel >= 0 || o.slope >= 0);
         for (int i = 0; i < p.count; ++i) {
             const Op& o = plan_.ops[size_t(i)];
-            FusedOp& f = p.ops[i];
+            WholeNetOp& f = p.ops[i];
             f.kind = o.kind, f.in = int(o.in), f.out = int(o.out), f.number = i;
             f.alpha = o.alpha, f.rate = o.rate, f.momentum = o.momentum, f.epsilon = o.epsilon;
-            const bool skipped = i + 1 == p.count && form_.fused && mode_ != FusedMode::predict;
-            if (o.has_activation() && !skipped) f.activation = o.activation;
+            const OpWalk& w = walk_[i];
+            if (o.has_activation()) f.activation = w.activation;
             if (o.kind == OpKind::dense) f.activity_l1 = o.activity_l1, f.activity_l2 = o.activity_l2;
-            const int source = owner(i - 1);
-            f.from = source < 0 ? p.x : p.ops[source].to;
+            f.from = w.input < 0 ? p.x : p.ops[w.input].to;
             f.ld_from = row_length(f.in);
-            if (train() && source >= 0 && trains[size_t(source)]) f.below = source;
+            if (train() && w.passes_gradient) f.below = w.input;
             f.ld_to = row_length(f.out);
-            if (passes(o)) continue;
+            if (!w.computes) continue;
             f.to = take(rows_ * f.ld_to);
             const bool prelu = f.activation == ops::Activation::prelu && f.slope >= 0;
             if (train() && prelu && o.kind == OpKind::activation) f.keep = f.from;
-            else if (train() && (prelu || heavy_slope(f.activation))) f.keep = take(rows_ * f.ld_to);
+            else if (train() && (prelu || expensive_derivative(f.activation))) f.keep = take(rows_ * f.ld_to);
             if (o.kind == OpKind::batch_norm) f.cache = take(4 * f.ld_to);
             if (o.kind == OpKind::layer_norm) f.cache = take(2 * rows_);
             if (o.kind == OpKind::residual_end) {
-                const int other = owner(o.partner);
-                f.skip = other < 0 ? p.x : p.ops[other].to;
-                if (other >= 0 && train()) {
-                    int* adds = p.ops[other].adds;
+                f.skip = w.skip < 0 ? p.x : p.ops[w.skip].to;
+                if (w.skip >= 0 && train()) {
+                    int* adds = p.ops[w.skip].adds;
                     if (adds[0] >= 0 && adds[1] >= 0) out.why_not = "more than two residuals start at one layer";
                     adds[adds[0] >= 0] = f.to;
                 }
             }
         }
-        p.top = owner(p.count - 1);
+        p.top = walk_.output();
         p.output = p.top < 0 ? p.x : p.ops[p.top].to;
         p.ld_output = row_length(p.outputs);
         p.y = p.targets ? take(rows_ * p.targets) : -1;
         if (!train() || !training_) return;
-        if (form_.logits && p.metric_count) p.probabilities = take(rows_ * p.ld_output);
+        if (walk_.form().logits && p.metric_count) p.probabilities = take(rows_ * p.ld_output);
         if (p.top >= 0 && p.ops[p.top].activation == ops::Activation::softmax)
             p.top_gradient = take(rows_ * p.ld_output);
     }
 
     // Tiles and splits by the same guess that chooses the team.
     void gradients() {
-        FusedProgram& p = out.program;
+        WholeNetProgram& p = out.program;
         const double sync = team_ > 32 ? 40 : 10;
         double cycles = 600 + 4 * sync + phase(rows_ * p.ld_x, team_, 40) +
                         phase(rows_ * p.row_lanes, team_, 100 + 30.0 * p.outputs / p.row_lanes);
         for (int i = 0; i < p.count; ++i) {
-            FusedOp& f = p.ops[i];
+            WholeNetOp& f = p.ops[i];
             const double cells = double(rows_) * f.out;
             f.column_splits = 1;
             while (f.column_splits < 32 && f.column_splits * 2 * f.out <= team_ && f.column_splits < rows_)
@@ -215,14 +212,14 @@ private:
     }
 
     void bytes() {
-        FusedProgram& p = out.program;
+        WholeNetProgram& p = out.program;
         int at = 0;
         auto room = [&](int n) {
             const int start = at;
             at += (n + 15) / 16 * 16;
             return start;
         };
-        p.state = room(fused_state_bytes);
+        p.state = room(wholenet_state_bytes);
         p.scratch = room(team_ > 32 ? 8 * 8 * 8 : 0);
         p.input_numbers = room(p.normalizes ? 16 * p.inputs : 0);
         p.weights = room(8 * rows_);
@@ -234,57 +231,57 @@ private:
 
     const Plan& plan_;
     const Training* training_;
-    const FusedMode mode_;
+    const Walk walk_;
+    const WholeNetMode mode_;
     const int item_, team_, rows_;
-    LossForm form_;
     int used_ = 0;
 };
 
 std::string why_not(const Plan& plan, const Training* training) {
-    if (int(plan.ops.size()) > most_fused_ops) return "it has more than " + std::to_string(most_fused_ops) + " layers";
+    if (int(plan.ops.size()) > most_wholenet_ops)
+        return "it has more than " + std::to_string(most_wholenet_ops) + " layers";
     if (plan.widest > widest) return "a layer is wider than " + std::to_string(widest);
-    if (plan.bf16) return "products of bfloat16 are made for wide layers";
-    for (const Op& o : plan.ops)
-        if (o.kind == OpKind::dense && o.matrix_penalty())
-            return "there is a penalty on whole matrices (orthogonal or repulsion)";
+    if (plan.bf16) return "bfloat16 products need wide layers";
+    if (plan.has_matrix_penalties()) return "there is a penalty on whole matrices (orthogonal or repulsion)";
     if (!training) return "";
     if (plan.trainable.empty()) return "there is nothing to train";
-    if (training->muon()) return "Muon works on whole matrices";
-    if (training->kfac()) return "KFAC works on whole matrices";
-    if (training->full_batch()) return "a full-batch solver goes its own way with each net";
+    if (training->muon()) return "Muon needs whole matrices";
+    if (training->kfac()) return "KFAC needs whole matrices";
+    if (training->full_batch()) return "full-batch optimizers choose a different step for each member";
     const LossForm form(plan, *training);
     if (form.fused && plan.ops.back().has_activity()) return "there is a penalty on the probabilities of a fused loss";
-    if (int(training->metrics.size()) > most_fused_metrics) return "there are more than four metrics";
+    if (int(training->metrics.size()) > most_wholenet_metrics) return "there are more than four metrics";
     for (const Metric& m : training->metrics)
-        if (!m.per_row()) return "a metric looks at more than one row";
+        if (!m.per_row()) return "a metric is not a mean over rows";
     return "";
 }
 
 }  // namespace
 
-FusedDevice fused_device() {
+WholeNetDevice wholenet_device() {
     const DeviceInfo& d = device();
     const bool spread = path() == Path::blocks;
     return {d.shared_bytes, path() == Path::fused || !d.cooperative ? 1 : d.processors, spread};
 }
 
-FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode, bool alone, int64_t batch, int item,
-                     FusedDevice device) {
-    FusedPlan best;
+WholeNetPlan plan_wholenet(const Plan& plan, const Training* training, WholeNetMode mode, bool alone, int64_t batch,
+                           int item, WholeNetDevice device) {
+    WholeNetPlan best;
     best.why_not = why_not(plan, training);
     if (batch > INT32_MAX - 65536) best.why_not = "a batch has more than 2^31 rows";
     if (!best.why_not.empty()) return best;
     bool whole_batch = false;
-    for (const Op& o : plan.ops) whole_batch |= o.kind == OpKind::batch_norm && mode == FusedMode::train;
+    for (const Op& o : plan.ops) whole_batch |= o.kind == OpKind::batch_norm && mode == WholeNetMode::train;
     best.why_not = whole_batch ? "BatchNormalization needs the whole batch in a processor's shared memory"
                                : "its weights do not fit in a processor's shared memory";
     double score = 1e300;
     auto consider = [&](int blocks, int team, bool slots_here) {
-        if (team == 32 && training && mode == FusedMode::train && !training->metrics.empty()) return;  // see kernel.h
+        if (team == 32 && training && mode == WholeNetMode::train && !training->metrics.empty())
+            return;  // see kernel.h
         // the most rows that fit, in tiles of about equal size
         const int most = team == 32 ? 32 : team == 64 ? 64 : 128;
         const int64_t rows = (batch + blocks - 1) / blocks;  // of a block
-        FusedPlan found;
+        WholeNetPlan found;
         int64_t tiles = whole_batch ? 1 : (rows + most - 1) / most;
         for (; tiles <= rows; tiles = std::max(tiles + 1, 2 * tiles)) {
             const int64_t tile = (rows + tiles - 1) / tiles;
@@ -295,12 +292,12 @@ FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode,
             found = Builder(plan, training, mode, item, team, int(tile), slots_here).out;
             if (!found.why_not.empty() || found.program.bytes <= device.bytes || whole_batch) break;
         }
-        FusedProgram& p = found.program;
+        WholeNetProgram& p = found.program;
         if (!found.why_not.empty()) best = found, score = -1;  // whatever the sizes
         if (score < 0 || !p.bytes || p.bytes > device.bytes) return;
-        found.cycles = (mode == FusedMode::train ? found.cycles : double(p.tile_rows) / team) * double(tiles);
+        found.cycles = (mode == WholeNetMode::train ? found.cycles : double(p.tile_rows) / team) * double(tiles);
         if (!slots_here && p.slot_count) found.cycles += double(p.parameter_count) / team * 8 * p.slot_count / blocks;
-        if (blocks > 1) {  // two barriers, and everybody's gradients and weights through the second-level cache
+        if (blocks > 1) {  // two barriers, and all blocks' gradients and weights through the L2 cache
             const double numbers = double(p.parameter_count);
             found.cycles += 2 * (1500 + 8.0 * blocks) + 40 * numbers / team + 3 * numbers * item * blocks / 3000;
         }
@@ -317,7 +314,7 @@ FusedPlan plan_fused(const Plan& plan, const Training* training, FusedMode mode,
         p.blocks = blocks;
         if (cost < score) score = cost, best = found;
     };
-    bool shares = alone && mode == FusedMode::train && !whole_batch;
+    bool shares = alone && mode == WholeNetMode::train && !whole_batch;
     if (training) shares &= training->hyper.clipnorm == 0 && training->hyper.global_clipnorm == 0;
     const int most = shares ? int(std::min<int64_t>(device.blocks, batch)) : 1;
     for (int blocks = most > 1 && device.spread ? most : 1; blocks <= most; blocks *= 2)

@@ -1,6 +1,6 @@
-// Small nets trained whole, many steps in one launch: a team of threads keeps a net's weights and gradients in shared memory and
-// takes each batch in tiles of rows. A team is a warp (then a block holds several nets) or a block. Nothing is shared between
-// nets and every sum has a fixed order, so results depend neither on the other nets of a launch nor on where a launch ends.
+// Small nets trained by one kernel, many steps in one launch: a team of threads keeps a net's weights and gradients in shared
+// memory and processes each batch in tiles of rows. A team is a warp (then a block holds several nets) or a block. Nets share no
+// state and every sum has a fixed order, so results depend neither on the other nets of a launch nor on where a launch ends.
 #pragma once
 #include <string>
 #include <vector>
@@ -10,8 +10,8 @@
 
 namespace fd::cuda {
 
-// Activations whose slopes are worth keeping: they are made on the way forward.
-constexpr bool heavy_slope(ops::Activation a) {
+// Activations whose derivatives are computed in the forward pass and kept.
+constexpr bool expensive_derivative(ops::Activation a) {
     return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish ||
            a == ops::Activation::softplus;
 }
@@ -20,18 +20,18 @@ constexpr bool heavy_slope(ops::Activation a) {
 template <class T>
 constexpr int warps_at_once = sizeof(T) == 4 ? 16 : 12;
 
-enum class FusedMode { train, evaluate, predict };
+enum class WholeNetMode { train, evaluate, predict };
 
-// Where things lie, in elements of the net's type from the start of a team's shared memory. Matrices of rows have rows of
+// Offsets, in elements of the net's type from the start of a team's shared memory. Matrices of rows have rows of
 // row_length() elements: whole quads, an odd number of them, so that lanes that read quads one below the other meet different
-// banks. The bias of a dense op is one more row of its kernel. Gradients take the place of the values they belong to.
-struct FusedOp {
+// banks. The bias of a dense op is one more row of its kernel. Gradients overwrite the values they belong to.
+struct WholeNetOp {
     OpKind kind = OpKind::dense;
     ops::Activation activation = ops::Activation::linear;  // linear too where a fused loss skips it
     int in = 0, out = 0, number = 0;
     int from = 0, ld_from = 0, to = 0, ld_to = 0;
-    int keep = -1;   // like `to`: slopes of the activation, made on the way forward; prelu's input
-    int below = -1;  // the op whose values `from` holds, if a gradient has to go there
+    int keep = -1;   // like `to`: derivatives of the activation, from the forward pass; prelu's input
+    int below = -1;  // the op whose values `from` holds, if it needs a gradient
     int kernel = -1, ld_kernel = 0, bias = -1, slope = -1;  // parameters; normalisations: gamma, beta in kernel, bias
     int scale = -1, offset = -1, mean = -1, variance = -1;  // statistics
     int cache = -1;                                         // of a normalisation
@@ -41,19 +41,19 @@ struct FusedOp {
     int gradient_tile = 1, gradient_splits = 1, column_splits = 1;  // see products.h
     double alpha = 0, rate = 0, momentum = 0, epsilon = 0, activity_l1 = 0, activity_l2 = 0;
 };
-struct FusedSegment {  // of the parameters
+struct WholeNetSegment {  // of the parameters
     int first = 0, last = 0;
     double l1 = 0, l2 = 0;
 };
-struct FusedTensor {  // from the plan's layout to that of shared memory
+struct WholeNetTensor {  // from the plan's layout to that of shared memory
     int64_t plan = 0;
     int shared = 0, rows = 0, cols = 0, ld = 0;
 };
 
-constexpr int fused_state_bytes = 144, most_fused_ops = 20, most_fused_metrics = 4, most_team = 256;
+constexpr int wholenet_state_bytes = 144, most_wholenet_ops = 20, most_wholenet_metrics = 4, most_team = 256;
 
-struct FusedProgram {
-    FusedOp ops[most_fused_ops];
+struct WholeNetProgram {
+    WholeNetOp ops[most_wholenet_ops];
     int count = 0;
     int inputs = 0, outputs = 0, targets = 0;  // targets: columns of y held as numbers; 0: class ids
     int x = 0, ld_x = 0, y = 0, output = 0, ld_output = 0, top = -1;  // top: the op whose values `output` holds
@@ -69,29 +69,29 @@ struct FusedProgram {
     ops::Loss loss = ops::Loss::mse;
     double loss_param = 0, label_smoothing = 0;
     bool from_logits = false;
-    FusedMode mode = FusedMode::train;
+    WholeNetMode mode = WholeNetMode::train;
     int metric_count = 0;
-    MetricSpec metrics[most_fused_metrics];
+    MetricSpec metrics[most_wholenet_metrics];
 };
-struct FusedPlan {
+struct WholeNetPlan {
     std::string why_not;  // and then nothing else is set
-    FusedProgram program;
-    std::vector<FusedSegment> segments;
-    std::vector<FusedTensor> tensors;  // parameters, then statistics
-    double cycles = 0;                 // of a step, as guessed
+    WholeNetProgram program;
+    std::vector<WholeNetSegment> segments;
+    std::vector<WholeNetTensor> tensors;  // parameters, then statistics
+    double cycles = 0;                    // of a step, as guessed
 };
-struct FusedDevice {
+struct WholeNetDevice {
     int bytes = 0;        // of shared memory that a block may have
     int blocks = 1;       // that may share a net
     bool spread = false;  // over all of them
 };
-FusedDevice fused_device();
-// `alone`: one net, as fast as it goes; else many, as many at once as go. `training` may be null for FusedMode::predict.
-FusedPlan plan_fused(const Plan&, const Training* training, FusedMode, bool alone, int64_t batch, int item,
-                     FusedDevice);
+WholeNetDevice wholenet_device();
+// `alone`: one net, as fast as it goes; else many, as many at once as go. `training` may be null for WholeNetMode::predict.
+WholeNetPlan plan_wholenet(const Plan&, const Training* training, WholeNetMode, bool alone, int64_t batch, int item,
+                           WholeNetDevice);
 
 template <class T>
-struct FusedNets {  // all of a launch; net i's numbers lie i · stride further on
+struct WholeNetLaunch {  // all of a launch; net i's numbers lie i · stride further on
     T *parameters = nullptr, *statistics = nullptr;
     int64_t parameter_stride = 0, statistic_stride = 0;
     T* slots[3] = {};
@@ -100,8 +100,8 @@ struct FusedNets {  // all of a launch; net i's numbers lie i · stride further 
     double* block_sums = nullptr;
     T* slot_work = nullptr;  // (nets, slot_count · parameter_count), if slots stay in global memory
     const double *mean = nullptr, *variance = nullptr;  // of a normalization
-    const FusedSegment* segments = nullptr;
-    const FusedTensor* tensors = nullptr;
+    const WholeNetSegment* segments = nullptr;
+    const WholeNetTensor* tensors = nullptr;
     UpdateRule rule;
     Source x, y;
     bool weighted = false;
@@ -126,7 +126,7 @@ struct FusedNets {  // all of a launch; net i's numbers lie i · stride further 
     T* out = nullptr;  // predict: (nets, rows, outputs), from first_net on
 };
 template <class T>
-void fused(const FusedPlan&, const FusedNets<T>&, cudaStream_t);
+void run_wholenet(const WholeNetPlan&, const WholeNetLaunch<T>&, cudaStream_t);
 
 // Which kernels train nets that more than one kind suits; for tests and benchmarks.
 enum class Path { automatic, layers, fused, blocks };  // fused: a net to a block; blocks: to as many as there are

@@ -1,5 +1,5 @@
 // The three products of a dense layer over shared memory. Each thread makes a tile of 1 or 4 rows by 4 columns in registers and
-// reads quads of 16 bytes: per 64 multiply-adds 8 reads, most of them broadcasts. See fused.h for the layout.
+// reads quads of 16 bytes: per 64 multiply-adds 8 reads, most of them broadcasts. See plan.h for the layout.
 #pragma once
 #include "cuda/runtime/device_math.h"
 #include "cuda/wholenet/plan.h"
@@ -34,30 +34,30 @@ struct Team {
     }
 };
 
-// The slopes that are worth less than keeping them; heavier ones come from op.keep. `stored` is what ops::Needs says.
+// Derivatives that are cheaper to recompute than to keep; the others come from op.keep. `stored`: see ops::Needs.
 template <class T>
-__device__ __forceinline__ T light_slope(ops::Activation a, T stored, T p) {
+__device__ __forceinline__ T cheap_derivative(ops::Activation a, T stored, T p) {
     switch (a) {
-#define FD_LIGHT(name, functor) \
+#define FD_CASE(name, functor) \
     case ops::Activation::name: return ops::functor::slope(stored, p);
-        FD_LIGHT(relu, Relu)
-        FD_LIGHT(leaky_relu, LeakyRelu)
-        FD_LIGHT(prelu, Prelu)
-        FD_LIGHT(relu6, Relu6)
-        FD_LIGHT(elu, Elu)
-        FD_LIGHT(selu, Selu)
-        FD_LIGHT(celu, Celu)
-        FD_LIGHT(softsign, Softsign)
-        FD_LIGHT(tanh, Tanh)
-        FD_LIGHT(sigmoid, Sigmoid)
-        FD_LIGHT(hard_sigmoid, HardSigmoid)
-        FD_LIGHT(exponential, Exponential)
-#undef FD_LIGHT
+        FD_CASE(relu, Relu)
+        FD_CASE(leaky_relu, LeakyRelu)
+        FD_CASE(prelu, Prelu)
+        FD_CASE(relu6, Relu6)
+        FD_CASE(elu, Elu)
+        FD_CASE(selu, Selu)
+        FD_CASE(celu, Celu)
+        FD_CASE(softsign, Softsign)
+        FD_CASE(tanh, Tanh)
+        FD_CASE(sigmoid, Sigmoid)
+        FD_CASE(hard_sigmoid, HardSigmoid)
+        FD_CASE(exponential, Exponential)
+#undef FD_CASE
         default: return T(1);
     }
 }
 
-// What finishes the gradient of an op's output, and puts it in the place of the value it belongs to.
+// Completes dL/d(output) of an op and writes it over the value it belongs to.
 template <class T>
 struct Sink {
     int to = 0, ld = 0, keep = -1, adds[2] = {-1, -1};
@@ -66,7 +66,7 @@ struct Sink {
     T alpha{0}, l1{0}, l2{0};
     Sink() = default;
     // activity: factor of activity penalties, over rows
-    __device__ __forceinline__ Sink(const FusedOp& o, double activity)
+    __device__ __forceinline__ Sink(const WholeNetOp& o, double activity)
         : to(o.to), ld(o.ld_to), keep(o.keep), adds{o.adds[0], o.adds[1]}, activation(o.activation),
           active(o.activity_l1 != 0 || o.activity_l2 != 0), alpha(T(o.alpha)), l1(T(o.activity_l1 * activity)),
           l2(T(2 * o.activity_l2 * activity)) {}
@@ -76,11 +76,11 @@ struct Sink {
         if (adds[0] >= 0) g += m[adds[0] + e];
         if (adds[1] >= 0) g += m[adds[1] + e];
         if (active) g += l1 * ops::vsign(v) + l2 * v;
-        if (activation == ops::Activation::prelu) {  // left to the op, which sums up its slope's gradient first
+        if (activation == ops::Activation::prelu) {  // left to the op, which sums up the gradient of its slope first
         } else if (keep >= 0) {
             g *= m[keep + e];
         } else {
-            g *= light_slope(activation, v, alpha);
+            g *= cheap_derivative(activation, v, alpha);
         }
         m[to + e] = g;
     }
@@ -88,7 +88,7 @@ struct Sink {
 
 // to = from · kernel + bias, without the activation
 template <int R, class T>
-__device__ __forceinline__ void dense_forward(const FusedOp& o, T* m, int rows, int thread, int size) {
+__device__ __forceinline__ void dense_forward(const WholeNetOp& o, T* m, int rows, int thread, int size) {
     const int groups = (o.out + 3) >> 2, lines = (rows + R - 1) / R;
     for (int t = thread; t < groups * lines; t += size) {
         const int y = t / groups, u = 4 * (t - y * groups);
@@ -133,9 +133,9 @@ __device__ __forceinline__ void dense_forward(const FusedOp& o, T* m, int rows, 
     }
 }
 
-// Gradient of `from`, = d · kernelᵀ, handed to the op below.
+// Gradient of `from`, = d · kernelᵀ, passed to the op below.
 template <int R, class T>
-__device__ __forceinline__ void dense_backward(const FusedOp& o, const Sink<T>& below, T* m, int rows, int thread,
+__device__ __forceinline__ void dense_backward(const WholeNetOp& o, const Sink<T>& below, T* m, int rows, int thread,
                                                int size) {
     const int groups = (o.in + 3) >> 2, lines = (rows + R - 1) / R;
     for (int t = thread; t < groups * lines; t += size) {
@@ -148,7 +148,7 @@ __device__ __forceinline__ void dense_backward(const FusedOp& o, const Sink<T>& 
             d[i] = m + o.to + (r < rows ? r : rows - 1) * o.ld_to;
         }
 #pragma unroll
-        for (int j = 0; j < 4; ++j) {  // far from each other, so that neighbours read neighbouring rows
+        for (int j = 0; j < 4; ++j) {  // spread out, so that neighbouring threads read neighbouring rows
             const int k = x + groups * j;
             w[j] = m + o.kernel + (k < o.in ? k : o.in - 1) * o.ld_kernel;
 #pragma unroll
@@ -210,7 +210,7 @@ __device__ __forceinline__ void add_gradient(T& at, T g, bool first) {
 // Gradient of the kernel, = fromᵀ · d, and of the bias; `first`: of the step, else it is added. `splits` lanes share the rows of
 // a tile and their sums are added up by shuffles: a small kernel would leave most threads idle.
 template <class T>
-__device__ __forceinline__ void kernel_gradient_tiles(const FusedOp& o, T* m, int to, int rows, int thread, int size,
+__device__ __forceinline__ void kernel_gradient_tiles(const WholeNetOp& o, T* m, int to, int rows, int thread, int size,
                                                       bool first) {
     const int groups = (o.out + 3) >> 2, tiles = groups * ((o.in + 3) >> 2), splits = o.gradient_splits;
     for (int base = thread & ~31; base < tiles * splits; base += size) {
@@ -250,7 +250,7 @@ __device__ __forceinline__ void kernel_gradient_tiles(const FusedOp& o, T* m, in
         });
 }
 template <class T>
-__device__ __forceinline__ void kernel_gradient_cells(const FusedOp& o, T* m, int to, int rows, int thread, int size,
+__device__ __forceinline__ void kernel_gradient_cells(const WholeNetOp& o, T* m, int to, int rows, int thread, int size,
                                                       bool first) {
     const int lines = o.in + (o.bias >= 0), cells = lines * o.out, splits = o.gradient_splits;
     for (int base = thread & ~31; base < cells * splits; base += size) {

@@ -1,8 +1,8 @@
-"""The same net in plain NumPy and in PyTorch, for comparisons: same start, same batches, same formulas.
+"""Baselines: the same net in plain NumPy and in PyTorch, with the same initial weights, batches and formulas.
 
-A baseline runs in a process of its own (`python -m fastdense.cli.baselines NAME TASK`), so that no library's threads
-wait beside another's. It answers every line "epoch" on its standard input with one line of JSON: seconds, loss and
-accuracy.
+A baseline runs in its own process (`python -m fastdense.cli.baselines NAME TASK`), so that no library's threads
+disturb another's. For every line "epoch" on its standard input it trains one epoch and prints one line of JSON:
+seconds, loss and accuracy.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from typing import Any, Literal, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from ..reference.rng import shuffle_indices
+
 Floats = NDArray[np.float32]
 
 
@@ -30,7 +32,7 @@ class Task:
     """Dense layers, trained with Keras's Adam, RMSprop or plain SGD.
 
     `loss` is "crossentropy" (softmax over the last layer, labels are class numbers) or "mse" (with `output` as the
-    activation of the last layer). A batch that holds all rows takes them as they lie: nobody need shuffle those.
+    activation of the last layer). A batch that holds all rows is not shuffled.
     """
 
     widths: tuple[int, ...]
@@ -38,12 +40,12 @@ class Task:
     optimizer: Literal["adam", "rmsprop", "sgd"]
     learning_rate: float
     batch_size: int
-    scale: float  # x is multiplied by it once, when the data is read
+    scale: float  # factor of x, applied once when the data is read
     seed: int = 0
     hidden: Literal["relu", "sigmoid"] = "relu"
     output: Literal["relu", "linear"] = "linear"
     target: Literal["x", "y"] = "y"
-    dtype: Literal["float32", "bfloat16"] = "float32"  # fastdense's; a rival always computes in float32
+    dtype: Literal["float32", "bfloat16"] = "float32"  # of fastdense; baselines always compute in float32
 
     @property
     def activations(self) -> list[str]:
@@ -54,7 +56,7 @@ class Task:
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch took and gave: mean training loss, and after it the accuracy on the test rows (nan for mse)."""
+    """Result of one epoch: time, mean training loss, and accuracy on the test rows afterwards (nan for mse)."""
 
     seconds: float
     loss: float
@@ -62,7 +64,7 @@ class Epoch:
 
 
 class BaselineNet(Protocol):
-    """A net in some library: trains one epoch over the rows in this order and returns the mean loss."""
+    """A net in another library; `train` runs one epoch over the rows in this order and returns the mean loss."""
 
     def train(self, order: NDArray[np.intp]) -> float: ...
 
@@ -96,8 +98,8 @@ class NumpyNet:
         return outputs
 
     @staticmethod
-    def apply_slope(activation: str, output: Floats, delta: Floats) -> None:
-        """Multiply a gradient by the activation's derivative, which its output tells."""
+    def apply_derivative(activation: str, output: Floats, delta: Floats) -> None:
+        """Multiply a gradient by the activation's derivative, computed from its output."""
         if activation == "relu":
             delta *= output > 0
         elif activation == "sigmoid":
@@ -105,12 +107,12 @@ class NumpyNet:
             delta *= 1.0 - output
 
     def loss_and_delta(self, z: Floats, y: NDArray[Any]) -> tuple[float, Floats]:
-        """The batch's mean loss and its gradient with respect to the last layer's sums."""
+        """The batch's mean loss and its gradient with respect to the last layer's pre-activations."""
         rows = len(z)
         if self.task.loss == "mse":
             delta = z - y
             loss = float(np.vdot(delta, delta)) / z.size
-            self.apply_slope(self.task.output, z, delta)
+            self.apply_derivative(self.task.output, z, delta)
             delta *= 2.0 / z.size
             return loss, delta
         z = z - z.max(axis=1, keepdims=True)
@@ -137,7 +139,7 @@ class NumpyNet:
                 gradients[:0] = [outputs[layer].T @ delta, delta.sum(axis=0)]
                 if layer:
                     delta = delta @ self.weights[2 * layer].T
-                    self.apply_slope(self.task.hidden, outputs[layer], delta)
+                    self.apply_derivative(self.task.hidden, outputs[layer], delta)
             self.update(gradients)
         return total / len(order)
 
@@ -180,7 +182,7 @@ class NumpyNet:
 class TorchNet:
     """The same net in eager PyTorch the way its guides advise: batches by indexing, fused Adam, no DataLoader.
 
-    PyTorch adds epsilon outside the root: Adam's 1e-7 changes nothing visible, RMSprop's becomes sqrt(1e-7), so that
+    PyTorch adds epsilon outside the square root: negligible for Adam's 1e-7; RMSprop's becomes sqrt(1e-7), so that
     the smallest divisor is the same as Keras's.
     """
 
@@ -232,14 +234,14 @@ BASELINES: dict[str, type[NumpyNet] | type[TorchNet]] = {"numpy": NumpyNet, "tor
 
 
 def untuned() -> dict[str, str]:
-    """The environment without OpenBLAS's switches: one meant for another program may forbid NumPy its best kernels."""
+    """The environment without OpenBLAS's variables, which could disable NumPy's best kernels."""
     return {name: value for name, value in os.environ.items() if not name.startswith("OPENBLAS_")}
 
 
 class Baseline:
-    """A rival's process. `epoch()` trains one more epoch there; use it in a `with` statement.
+    """Process of a baseline. `epoch()` trains one more epoch in it; use it in a `with` statement.
 
-    `module` is the one that it runs, with its first arguments.
+    `module` is the module that it runs, with its first arguments.
     """
 
     def __init__(self, name: str, task: Path, module: Sequence[str] = ("fastdense.cli.baselines",)) -> None:
@@ -259,7 +261,7 @@ class Baseline:
     def say(self, line: str) -> None:
         """Send one line to the process."""
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # `answer` will tell
+        with suppress(BrokenPipeError):  # `answer` raises then
             self.process.stdin.write(line + "\n")
             self.process.stdin.flush()
 
@@ -286,7 +288,7 @@ class Baseline:
 def write_task(
     path: Path, task: Task, train: tuple[Any, Any], test: tuple[Any, Any], weights: Sequence[NDArray[Any]]
 ) -> None:
-    """Write what a rival needs into one npz file. Data is (x, y) as it was loaded; x need not be 2-D."""
+    """Write the task, data and weights into one npz file. Data is (x, y) as loaded; x need not be 2-D."""
     arrays: dict[str, Any] = {f"w{i}": w for i, w in enumerate(weights)}
     arrays.update(x_train=train[0], y_train=train[1], x_test=test[0], y_test=test[1])
     np.savez(path, task=json.dumps(asdict(task)), **arrays)
@@ -298,7 +300,7 @@ def as_rows(x: NDArray[Any], scale: float) -> Floats:
 
 
 def read_task(path: Path) -> tuple[Task, tuple[Floats, NDArray[Any]], tuple[Floats, NDArray[Any]], list[Floats]]:
-    """What `write_task` wrote, with x prepared."""
+    """Read what `write_task` wrote, with x scaled."""
     with np.load(path) as file:
         fields = json.loads(str(file["task"]))
         task = Task(**{**fields, "widths": tuple(fields["widths"])})
@@ -308,9 +310,7 @@ def read_task(path: Path) -> tuple[Task, tuple[Floats, NDArray[Any]], tuple[Floa
 
 
 def serve(name: str, path: Path) -> None:
-    """Be the rival `name`: read the task, then one epoch per line of standard input."""
-    from fastdense.reference.rng import shuffle_indices
-
+    """Run the baseline `name`: read the task, then train one epoch per line of standard input."""
     task, (x, y), (x_test, y_test), weights = read_task(path)
     net: BaselineNet = BASELINES[name](task, x, y, weights)
     for epoch, _ in enumerate(sys.stdin):

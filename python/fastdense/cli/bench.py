@@ -13,16 +13,15 @@ from statistics import median
 
 import numpy as np
 
-import fastdense as fd
-
 from ..versions import build_config
 from .baselines import BASELINES, Baseline, Task, as_rows, write_task
-from .demo import make_model, three_digits
+from .demo import three_digits
+from .model import make_model
 
 __all__ = ["main"]
 ROWS = 12800
 ROUNDS = 5
-# Short, since the suite is what measures: a net that lives on matrix products, and one that lives on everything else.
+# One net dominated by matrix products, and one dominated by everything else; the suite has many more.
 TASKS = (
     Task((784, 128, 10), "crossentropy", "adam", 1e-3, batch_size=128, scale=1.0),
     Task((10, 64, 64, 10), "crossentropy", "adam", 1e-3, batch_size=128, scale=1.0),
@@ -30,7 +29,7 @@ TASKS = (
 
 
 def compare(task: Task, rows: int, rounds: int) -> dict[str, float]:
-    """Seconds per epoch of fastdense and of each installed rival, on random data.
+    """Seconds per epoch of fastdense and of each installed baseline, on random data.
 
     Parameters
     ----------
@@ -51,8 +50,8 @@ def compare(task: Task, rows: int, rounds: int) -> dict[str, float]:
         path = Path(folder) / "task.npz"
         write_task(path, task, (x, y), (x[:1], y[:1]), model.get_weights())
         for name in (name for name in BASELINES if find_spec(name) is not None):
-            with Baseline(name, path) as rival:  # one at a time: its threads would spin beside another's
-                times[name] = [rival.epoch().seconds for _ in range(1 + rounds)][1:]
+            with Baseline(name, path) as baseline:  # one at a time, so that its threads do not disturb another's
+                times[name] = [baseline.epoch().seconds for _ in range(1 + rounds)][1:]
     for _ in range(1 + rounds):
         start = time.perf_counter()
         model.fit(data, y, batch_size=task.batch_size, epochs=1, verbose=0)
@@ -62,7 +61,7 @@ def compare(task: Task, rows: int, rounds: int) -> dict[str, float]:
 
 
 def suite(folder: Path) -> Path | None:
-    """The checkout that `folder` lies in, None if it lies in none."""
+    """The checkout that contains `folder`, or None."""
     for parent in (folder, *folder.parents):
         if (parent / "benchmarks" / "cases.py").is_file() and (parent / "python" / "fastdense").is_dir():
             return parent
@@ -81,10 +80,10 @@ def main(arguments: Sequence[str]) -> int:
     if checkout is not None:
         return subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=checkout).returncode
     if arguments:
-        print(f"fastdense bench: {' '.join(arguments)}: only the suite knows options. {HINT}", file=sys.stderr)
+        print(f"fastdense bench: {' '.join(arguments)}: only the suite has options. {HINT}", file=sys.stderr)
         return 2
     config = build_config()
-    print(f"fastdense {fd.__version__}, {config['isa']} kernels, {config['threads']} threads; epochs of {ROWS} rows")
+    print(f"fastdense {config['version']}, {config['isa']} kernels, {config['threads']} threads; epochs of {ROWS} rows")
     for task in TASKS:
         found = compare(task, ROWS, ROUNDS)
         print(f"\n{' -> '.join(map(str, task.widths))}, Adam, batches of {task.batch_size}")

@@ -16,20 +16,22 @@ import numpy as np
 from .._model import Model, load
 from ..diagnose.report import Diagnosis
 
-DESCRIPTION = """Say why a net is stuck. Give a Python script, which is run and whose last `fit` is explained, or a
-model that `model.save` wrote and its data: an .npz file with the arrays x and y, or a .csv file with the target
-last."""
+DESCRIPTION = """Find out why a net does not learn. Pass a Python script, which is run and whose last `fit` is
+diagnosed, or a model written by `model.save` and its data: an .npz file with the arrays x and y, or a .csv file with
+the target in the last column."""
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the command; 0 if nothing keeps the net from learning, 1 if something does, 2 if it could not be told."""
+    """Run the command; 0 if the net has no error, 1 if it has, 2 if the diagnosis failed."""
     parser = argparse.ArgumentParser(prog="fastdense diagnose", description=DESCRIPTION)
     parser.add_argument("what", type=Path, help="script.py, or a saved model")
-    parser.add_argument("data", nargs="*", help="of a model: data.npz or data.csv; of a script: its own arguments")
-    parser.add_argument("--html", type=Path, metavar="FILE", help="also write the report as a page")
+    parser.add_argument("data", nargs="*", help="for a model: data.npz or data.csv; for a script: its arguments")
+    parser.add_argument("--html", type=Path, metavar="FILE", help="also write the report as an HTML page")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
-    parser.add_argument("--budget", type=float, metavar="SECONDS", help="time for trials (default: 2 to 20 s)")
-    parser.add_argument("--no-trials", action="store_true", help="only look: at most about one epoch")
+    parser.add_argument(
+        "--budget", type=float, metavar="SECONDS", help="time budget of the trials (default: 2 to 20 s)"
+    )
+    parser.add_argument("--no-trials", action="store_true", help="apply the rules only; takes at most about one epoch")
     options = parser.parse_args(list(arguments))
     try:
         given = _from_script(options.what, options.data) if options.what.suffix == ".py" else _from_files(options)
@@ -49,31 +51,31 @@ def _report(given: tuple[Model, dict[str, Any]], options: argparse.Namespace) ->
 
 
 def _from_script(path: Path, arguments: list[str]) -> tuple[Model, dict[str, Any]]:
-    """Run a script as `python script.py` would, and take the model and data of its last `fit`."""
+    """Run a script as `python script.py` does, and return the model and data of its last `fit`."""
     if not path.is_file():
-        raise FileNotFoundError(f"{path} is not there; give a script or a saved model")
-    seen: list[tuple[Model, dict[str, Any]]] = []
+        raise FileNotFoundError(f"{path} does not exist; pass a script or a saved model")
+    fits: list[tuple[Model, dict[str, Any]]] = []
     fit = Model.fit
 
-    def watched(self: Model, x: Any, y: Any, **options: Any) -> Any:
-        seen.append((self, {"x": x, "y": y, "sample_weight": options.get("sample_weight")}))
+    def recorded(self: Model, x: Any, y: Any, **options: Any) -> Any:
+        fits.append((self, {"x": x, "y": y, "sample_weight": options.get("sample_weight")}))
         return fit(self, x, y, **options)
 
     before = sys.argv, sys.path[:]
     sys.argv, sys.path[0:0] = [str(path), *arguments], [str(path.parent.resolve())]
-    Model.fit = watched  # type: ignore[assignment,method-assign]
+    Model.fit = recorded  # type: ignore[assignment,method-assign]
     try:
         runpy.run_path(str(path), run_name="__main__")
     except (Exception, SystemExit) as error:
         if not isinstance(error, SystemExit):
             traceback.print_exc()
-            print(f"fastdense diagnose: {path} ended with an error; its last fit is explained", file=sys.stderr)
+            print(f"fastdense diagnose: {path} ended with an error; its last fit is diagnosed", file=sys.stderr)
     finally:
         Model.fit = fit  # type: ignore[method-assign]
         sys.argv, sys.path[:] = before
-    if not seen:
-        raise ValueError(f"{path} calls fit on no fastdense model; there is nothing to explain")
-    return seen[-1]
+    if not fits:
+        raise ValueError(f"{path} does not call fit on a fastdense model; there is nothing to diagnose")
+    return fits[-1]
 
 
 def _from_files(options: argparse.Namespace) -> tuple[Model, dict[str, Any]]:

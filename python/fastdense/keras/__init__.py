@@ -1,18 +1,18 @@
-"""What a dense-net script imports from Keras: such a script runs with only its import lines changed.
+"""Keras-compatible modules: a script for dense nets runs with only its import lines changed.
 
 >>> from fastdense.keras.models import Sequential
 >>> from fastdense.keras.layers import Dense
 >>> model = Sequential([Dense(10, activation="softmax", input_shape=(4,))])
 
-Names, arguments and their order, defaults and printed lines are Keras's; ``docs/keras.md`` tells what differs. What is
-not there raises an error that names the nearest thing there is.
+Names, arguments and their order, defaults and printed lines are Keras's; ``docs/keras.md`` lists the differences. A
+name that is not offered raises an error that suggests the nearest alternative.
 """
 
 from __future__ import annotations
 
 import sys
 
-from ..versions import package_version
+from ..versions import fastdense_version
 from . import (
     activations,
     backend,
@@ -50,10 +50,10 @@ __all__ = [
     "utils",
 ]
 
-__version__ = package_version("fastdense") or "0+unknown"  # scripts print it
+__version__ = fastdense_version()  # which scripts print
 config = backend  # Keras 3 has set_floatx and the like here
 
-# Modules of older Keras, so that `from fastdense.keras.layers.core import Dense` finds its way.
+# Modules of older versions of Keras: `from fastdense.keras.layers.core import Dense`.
 for _old, _module in {
     "layers.core": layers,
     "layers.normalization": layers,
@@ -70,10 +70,10 @@ __getattr__ = not_offered(
     {
         "preprocessing": "Scale and split the data with NumPy or scikit-learn; keras.layers.Normalization scales them "
         "inside the net.",
-        "applications": "fastdense trains dense nets only, so there are no ready convolutional nets.",
-        "wrappers": "fastdense.sklearn has estimators of its own: DenseClassifier and DenseRegressor.",
-        "constraints": "keras.regularizers keeps weights small.",
-        "^ops$|random": "Use NumPy on arrays; losses and layers of your own are not offered.",
+        "applications": "fastdense trains dense nets only; there are no pretrained convolutional nets.",
+        "wrappers": "Estimators for scikit-learn are not offered; call fit and predict of the model.",
+        "constraints": "Constraints are not offered; keras.regularizers keeps weights small.",
+        "^ops$|random": "Use NumPy for arrays; custom losses and layers are not offered.",
         "engine|engine.training": "Import from keras.models and keras.layers.",
     },
 )

@@ -1,4 +1,4 @@
-"""What dense-net scripts use of Keras's backend: settings that hold for the models made from now on."""
+"""The part of Keras's backend that scripts for dense nets use: settings for the models made from now on."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def set_floatx(value: str) -> None:
 
 
 def epsilon() -> float:
-    """The small number that losses are kept away from 0 by: 1e-7."""
+    """The fuzz factor of losses: 1e-7."""
     return float(_state["epsilon"])
 
 
 def image_data_format() -> str:
-    """Where the channels of an image are: "channels_last"; images are flattened as they lie in memory."""
+    """Always "channels_last"; images are flattened in memory order."""
     return "channels_last"
 
 
@@ -41,7 +41,7 @@ def backend() -> str:
 
 
 def clear_session() -> None:
-    """Start the numbers of layers' names afresh; there is nothing else to clear."""
+    """Reset the numbers in layers' names; there is no other state."""
     forget_names()
 
 
@@ -49,10 +49,10 @@ __getattr__ = not_offered(
     "backend",
     __all__,
     {
-        "set_value|get_value": "Write model.optimizer.learning_rate = value, and read it the same way.",
+        "set_value|get_value": "Use the attribute: model.optimizer.learning_rate = value.",
         "^(mean|sum|square|sqrt|abs|exp|log|max|min|dot|clip|cast|variable|constant|function|gradients)$": "There are "
-        "no operations for losses or layers of your own: the losses are those of keras.losses; for arrays use NumPy, "
-        "for gradients model.fastdense.loss_and_grad(x, y).",
+        "no operations for custom losses or layers: the losses are those of keras.losses; for arrays use NumPy, for "
+        "gradients model.fastdense.loss_and_grad(x, y).",
         "session|Session": "There is no session; leave the line out.",
     },
 )

@@ -1,40 +1,18 @@
 """Callbacks by Keras's names: those of `fastdense.callbacks`. ``self.model`` is the `fastdense.Model` inside."""
 
-from ..callbacks import (
-    Callback,
-    CallbackList,
-    CSVLogger,
-    EarlyStopping,
-    History,
-    LambdaCallback,
-    LearningRateScheduler,
-    ModelCheckpoint,
-    ReduceLROnPlateau,
-    ReviveDeadUnits,
-    TerminateOnNaN,
-)
+from .. import callbacks as core_callbacks
+from ..callbacks import *  # noqa: F403  (all of them, so that a new one needs no line here)
 from .names import not_offered
 
-__all__ = [
-    "CSVLogger",
-    "Callback",
-    "CallbackList",
-    "EarlyStopping",
-    "History",
-    "LambdaCallback",
-    "LearningRateScheduler",
-    "ModelCheckpoint",
-    "ReduceLROnPlateau",
-    "ReviveDeadUnits",
-    "TerminateOnNaN",
-]
+del ProgressBar  # noqa: F821  (fit(verbose=1) prints Keras's lines)
+__all__ = [name for name in core_callbacks.__all__ if name != "ProgressBar"]
 
 __getattr__ = not_offered(
     "callbacks",
     __all__,
     {
         "TensorBoard|RemoteMonitor": "CSVLogger('log.csv') writes the numbers to a file, History.plot() draws them.",
-        "BackupAndRestore": "ModelCheckpoint(path) saves every epoch; load_model(path) goes on from there.",
+        "BackupAndRestore": "ModelCheckpoint(path) saves every epoch; load_model(path) resumes from there.",
         "ProgbarLogger": "fit(verbose=1) prints the progress lines.",
     },
 )

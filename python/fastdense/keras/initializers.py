@@ -1,51 +1,16 @@
-"""Initializers by Keras's names, as classes and as functions; those of `fastdense.initializers`."""
+"""Initializers by Keras's names, as classes and as functions: those of `fastdense.initializers`."""
 
-from ..initializers import (
-    Constant,
-    GlorotNormal,
-    GlorotUniform,
-    HeNormal,
-    HeUniform,
-    Identity,
-    Initializer,
-    LecunNormal,
-    LecunUniform,
-    Ones,
-    Orthogonal,
-    RandomNormal,
-    RandomUniform,
-    TruncatedNormal,
-    Zeros,
-    get,
-)
+from .. import initializers as core_initializers
+from ..initializers import *  # noqa: F403  (all of them, so that a new one needs no line here)
+from ..text import snake_case
 from .names import not_offered
 
-constant, identity, ones, orthogonal, zeros = Constant, Identity, Ones, Orthogonal, Zeros
-glorot_normal, glorot_uniform = GlorotNormal, GlorotUniform
-he_normal, he_uniform = HeNormal, HeUniform
-lecun_normal, lecun_uniform = LecunNormal, LecunUniform
-normal = random_normal = RandomNormal
-uniform = random_uniform = RandomUniform
-truncated_normal = TruncatedNormal
+del Auto, Data, Draw, Draws  # noqa: F821  (which Keras does not have)
+__all__ = [name for name in core_initializers.__all__ if name not in ("Auto", "Data", "Draw", "Draws")]
 
-__all__ = [
-    "Constant",
-    "GlorotNormal",
-    "GlorotUniform",
-    "HeNormal",
-    "HeUniform",
-    "Identity",
-    "Initializer",
-    "LecunNormal",
-    "LecunUniform",
-    "Ones",
-    "Orthogonal",
-    "RandomNormal",
-    "RandomUniform",
-    "TruncatedNormal",
-    "Zeros",
-    "get",
-]
+# Keras's functions are the classes by other names: HeNormal is he_normal too.
+globals().update({snake_case(name): globals()[name] for name in __all__ if name not in ("Initializer", "get")})
+normal, uniform = core_initializers.RandomNormal, core_initializers.RandomUniform  # Keras 1
 
 __getattr__ = not_offered(
     "initializers",

@@ -1,26 +1,23 @@
-"""What all layers share: names, the shape of a row, weights that the model holds, and chains of layers."""
+"""Base of the layers: names, shapes, weights (held by the model), and calls on symbolic tensors."""
 
 from __future__ import annotations
 
 import inspect
-import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from .. import layers as ours
+from .. import layers as core_layers
 from ..arguments import shorten, suggestion
 from ..arrays import Array
-
-if TYPE_CHECKING:
-    from .chain import Chain
+from ..text import snake_case
 
 Shape = tuple[int, ...]
 
-_names: dict[str, int] = {}  # how many layers of each class were made, for their names
+_names: dict[str, int] = {}  # number of layers made of each class, for unique names
 _SHAPES = ("input_shape", "input_dim", "batch_input_shape", "batch_shape")
-_OLD = {  # of Keras 1
+_OLD = {  # arguments of Keras 1
     "output_dim": "units",
     "init": "kernel_initializer",
     "W_regularizer": "kernel_regularizer",
@@ -31,37 +28,55 @@ _OLD = {  # of Keras 1
 
 
 def forget_names() -> None:
-    """Number layers from the beginning again."""
+    """Restart the numbers in names."""
     _names.clear()
 
 
-def own_name(kind: str) -> str:
-    """A name that no other layer or model of this process has: dense, dense_1, ..."""
-    plain = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", kind).lower()
+def unique_name(kind: str) -> str:
+    """A name that is unique in this process: dense, dense_1, ..."""
+    plain = snake_case(kind)
     number = _names[plain] = _names.get(plain, -1) + 1
     return f"{plain}_{number}" if number else plain
 
 
 class KerasTensor:
-    """What a layer gives when it is called on `Input`: the layers that the data have gone through so far."""
+    """Symbolic tensor, the result of calling a layer on `Input`: the layers applied so far."""
 
     def __init__(self, source: InputLayer, layers: tuple[Layer, ...]) -> None:
         self.source, self.layers = source, layers
 
     @property
     def shape(self) -> tuple[int | None, ...]:
-        """Shape with None in place of the rows."""
-        return (None, *through(self.layers, self.source.input_shape))
+        """Shape, with None for the number of rows."""
+        return (None, *output_shape(self.layers, self.source.input_shape))
 
     def __repr__(self) -> str:
         return f"<KerasTensor of shape {self.shape}>"
 
 
-def through(layers: Sequence[Layer], shape: Shape) -> Shape:
+def output_shape(layers: Sequence[Layer], shape: Shape) -> Shape:
     """Shape of a row after these layers."""
     for layer in layers:
         shape = layer.output_shape_of(shape)
     return shape
+
+
+class Owner(Protocol):
+    """What a layer needs of the model that it is part of."""
+
+    layers: list[Layer]
+
+    @property
+    def shape_known(self) -> bool: ...
+
+    @property
+    def source(self) -> InputLayer: ...
+
+    def build(self) -> None: ...
+
+    def weights_of(self, layer: Layer) -> list[Array]: ...
+
+    def set_weights_of(self, layer: Layer, weights: Sequence[Any]) -> None: ...
 
 
 class Layer:
@@ -71,36 +86,36 @@ class Layer:
     ----------
     name : str
     spec : fastdense.layers.Layer or None
-        The layer that computes; None if it only shapes the data.
+        The inner layer; None if it only reshapes the data.
     owner : Chain or None
         The model that holds its weights, once there is one.
     """
 
-    flat: ClassVar[bool] = True  # whether it needs rows of numbers rather than images
+    flat: ClassVar[bool] = True  # whether it needs flat rows rather than images
 
-    def __init__(self, spec: ours.Layer | None, options: dict[str, Any]) -> None:
+    def __init__(self, spec: core_layers.Layer | None, options: dict[str, Any]) -> None:
         kind = type(self).__name__
         for name in options:
             if name in _OLD:
-                raise TypeError(f"{kind}: {name} is of an older Keras. Write {_OLD[name]}=....")
+                raise TypeError(f"{kind}: {name} belongs to an older version of Keras. Use {_OLD[name]}=....")
             if name not in (*_SHAPES, "name", "weights", "dtype", "trainable", "batch_size"):
                 known = [n for n in _arguments(type(self)) if n != "options"]
                 raise TypeError(
                     f"{kind}: unknown argument {name!r}.{suggestion(name, known)} "
-                    f"It takes {', '.join([*known, 'input_shape', 'input_dim', 'weights', 'name'])}."
+                    f"It accepts {', '.join([*known, 'input_shape', 'input_dim', 'weights', 'name'])}."
                 )
         if options.get("dtype") not in (None, "float32"):
             raise TypeError(
-                f"{kind}: dtype={options['dtype']!r}; a net has one dtype: keras.backend.set_floatx(...) before it."
+                f"{kind}: dtype={options['dtype']!r}; all layers share one dtype: use keras.backend.set_floatx(...)."
             )
-        self.name = str(options.get("name") or own_name(kind))
+        self.name = str(options.get("name") or unique_name(kind))
         self.spec, self.owner, self.chain = spec, None, None
         self.first_weights: Sequence[Any] | None = options.get("weights")
         self.input_shape_given = _given_shape(kind, options)
         self.trainable = options.get("trainable", True)
 
-    owner: Chain | None
-    chain: Chain | None  # the model it was put into, which makes the weights when they are asked for
+    owner: Owner | None
+    chain: Owner | None  # the model it was added to, which makes the weights when they are needed
 
     @property
     def trainable(self) -> bool:
@@ -111,8 +126,8 @@ class Layer:
     def trainable(self, value: Any) -> None:
         if not value:
             raise ValueError(
-                f"{self.name}: trainable=False is not offered. Compute what the frozen layers give once, with "
-                "predict, and train a net on that."
+                f"{self.name}: trainable=False is not offered. Compute the outputs of the frozen layers once, with "
+                "predict, and train a net on them."
             )
 
     def output_shape_of(self, shape: Shape) -> Shape:
@@ -121,28 +136,28 @@ class Layer:
             return shape
         if len(shape) != 1:
             raise ValueError(
-                f"{self.name}: a row has shape {shape} here, and {type(self).__name__} takes rows of numbers. "
-                f"Put keras.layers.Flatten() before it."
+                f"{self.name}: a row has shape {shape} here, and {type(self).__name__} needs flat rows. "
+                f"Insert keras.layers.Flatten() before it."
             )
         return (self.spec.output_width(shape[0]),)
 
-    def made(self, shape: Shape) -> ours.Layer | None:
-        """The layer that computes, for rows of this shape."""
+    def made(self, shape: Shape) -> core_layers.Layer | None:
+        """The inner layer, for rows of this shape."""
         if self.spec is not None:
             self.spec.name = self.name
         return self.spec
 
     def __call__(self, x: Any) -> Any:
-        """Put the layer behind others: `x` is what `Input` or a layer gave."""
+        """Apply the layer to a symbolic tensor, the result of `Input` or of another layer."""
         if not isinstance(x, KerasTensor):
             raise TypeError(
-                f"{self.name}: called on {shorten(x)}. A layer is called on keras.Input(shape=...) or on what another "
-                "layer gave; to compute with arrays use model.predict(x)."
+                f"{self.name}: called on {shorten(x)}. A layer is called on keras.Input(shape=...) or on the output of "
+                "another layer; for arrays use model.predict(x)."
             )
-        self.output_shape_of(through(x.layers, x.source.input_shape))
+        self.output_shape_of(output_shape(x.layers, x.source.input_shape))
         return KerasTensor(x.source, (*x.layers, self))
 
-    # ---- weights, which are the model's ---------------------------------------------------------------------------
+    # ---- weights, held by the model -------------------------------------------------------------------------------
 
     def get_weights(self) -> list[Array]:
         """Copies of its tensors; empty before the model has built them."""
@@ -150,7 +165,7 @@ class Layer:
         return [] if self.owner is None else self.owner.weights_of(self)
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Replace its tensors; before the model can build them, they are what it begins with."""
+        """Replace its tensors; before the model is built, set its initial weights."""
         self._ask_for_weights()
         if self.owner is None:
             self.first_weights = list(weights)
@@ -168,10 +183,10 @@ class Layer:
 
     @property
     def output(self) -> KerasTensor:
-        """What it gives, for a model that ends here: ``Model(model.input, model.layers[0].output)``."""
+        """Its output, for a model that ends here: ``Model(model.input, model.layers[0].output)``."""
         chain = self.owner or self.chain
         if chain is None:
-            raise ValueError(f"{self.name}: it is in no model yet. Put it into one first.")
+            raise ValueError(f"{self.name}: it does not belong to a model yet. Add it to one first.")
         return KerasTensor(chain.source, tuple(chain.layers[: chain.layers.index(self) + 1]))
 
     def count_params(self) -> int:
@@ -205,7 +220,7 @@ def _given_shape(kind: str, options: dict[str, Any]) -> Shape | None:
         shape = shape[1:] if name.startswith("batch") else shape
         if not shape or not all(isinstance(n, (int, np.integer)) and n > 0 for n in shape):
             raise ValueError(
-                f"{kind}: {name}={options[name]!r}. The shape of one row is needed, in known numbers: e.g. "
+                f"{kind}: {name}={options[name]!r}. The shape of one row is needed, without None: e.g. "
                 "input_shape=(784,) or (28, 28)."
             )
         return tuple(int(n) for n in shape)
@@ -213,7 +228,7 @@ def _given_shape(kind: str, options: dict[str, Any]) -> Shape | None:
 
 
 class InputLayer(Layer):
-    """Where a net begins; it says the shape of a row."""
+    """The input of a net, with the shape of a row."""
 
     def __init__(self, input_shape: Any = None, batch_size: Any = None, **options: Any) -> None:
         if "shape" in options:
@@ -225,5 +240,5 @@ class InputLayer(Layer):
 
 
 def Input(shape: Any = None, batch_size: Any = None, dtype: Any = None, name: str | None = None) -> KerasTensor:
-    """Where a net begins: ``Input(shape=(784,))``, to call layers on or to put first into a `Sequential`."""
+    """The input of a net: ``Input(shape=(784,))``, to call layers on or as the first item of a `Sequential`."""
     return KerasTensor(InputLayer(shape, name=name, dtype=dtype), ())

@@ -1,7 +1,7 @@
-"""Layers with Keras's arguments and defaults. A layer here holds one of `fastdense.layers`, or only shapes the data.
+"""Layers with Keras's arguments and defaults. Each holds one of `fastdense.layers`, or only reshapes the data.
 
-Beside their own arguments all take ``input_shape=``, ``input_dim=`` and ``batch_input_shape=`` (where a net begins),
-``name=``, ``weights=`` (first values, as ``get_weights`` gives them) and ``dtype=``.
+All also accept ``input_shape=``, ``input_dim=`` and ``batch_input_shape=`` (for the first layer), ``name=``,
+``weights=`` (initial weights, in the form of ``get_weights``) and ``dtype=``.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import layers as ours
+from .. import layers as core_layers
 from ..arguments import shorten
 from . import activations
-from .layer import Input, InputLayer, KerasTensor, Layer, Shape, through
+from .layer import Input, InputLayer, KerasTensor, Layer, Shape, output_shape
 from .names import not_offered
 
 __all__ = [
@@ -42,32 +42,32 @@ __all__ = [
 
 
 def _off(kind: str, **switched: tuple[Any, Any]) -> None:
-    """Raise for an option of Keras's that is not offered, unless it has its default."""
+    """Raise for options of Keras that are not offered, unless they have their defaults."""
     for name, (value, default) in switched.items():
         if value != default:
             raise ValueError(f"{kind}: {name}={shorten(value)} is not offered, only {default!r}. Leave it out.")
 
 
-def activation_of(where: str, value: Any) -> str | ours.Activation | None:
-    """What `fastdense` takes as activation, from a name, a function of `keras.activations` or a layer."""
-    if value is None or isinstance(value, (str, ours.Activation)):
+def activation_of(where: str, value: Any) -> str | core_layers.Activation | None:
+    """The activation for `fastdense`, from a name, a function of `keras.activations` or a layer."""
+    if value is None or isinstance(value, (str, core_layers.Activation)):
         return value
     if isinstance(value, activations.Function):
         return value.__name__
-    if isinstance(value, Layer) and isinstance(value.spec, ours.Activation):
+    if isinstance(value, Layer) and isinstance(value.spec, core_layers.Activation):
         return value.spec
     raise TypeError(
-        f"{where}: activation={shorten(value)}. Functions of your own are not offered: give a name such as 'relu', "
-        f"or one of keras.activations. Names are {', '.join(sorted(_functions()))}."
+        f"{where}: activation={shorten(value)}. Custom functions are not offered: pass a name such as 'relu', "
+        f"or one of keras.activations. The names are {', '.join(sorted(_functions()))}."
     )
 
 
 def _functions() -> list[str]:
-    return [name for name, value in vars(activations).items() if isinstance(value, activations.Function)]
+    return [*activations.FUNCTIONS, "swish"]
 
 
 class Dense(Layer):
-    """``activation(x @ kernel + bias)``; the kernel starts as Glorot's uniform distribution whatever the activation."""
+    """``activation(x @ kernel + bias)``; the kernel is initialized by `glorot_uniform` whatever the activation."""
 
     def __init__(
         self,
@@ -84,8 +84,8 @@ class Dense(Layer):
         **options: Any,
     ) -> None:
         if kernel_constraint is not None or bias_constraint is not None:
-            raise ValueError("Dense: constraints are not offered. kernel_regularizer keeps weights small.")
-        spec = ours.Dense(
+            raise ValueError("Dense: constraints are not offered. Use kernel_regularizer to keep weights small.")
+        spec = core_layers.Dense(
             units,
             activation_of("Dense", activation),
             use_bias,
@@ -103,7 +103,9 @@ class Activation(Layer):
 
     def __init__(self, activation: Any, **options: Any) -> None:
         given = activation_of("Activation", activation)
-        super().__init__(given if isinstance(given, ours.Activation) else ours.Activation(given or "linear"), options)
+        super().__init__(
+            given if isinstance(given, core_layers.Activation) else core_layers.Activation(given or "linear"), options
+        )
 
 
 class ReLU(Layer):
@@ -119,14 +121,16 @@ class ReLU(Layer):
                 "max_value may be 6 or None, without a slope if it is 6."
             )
         alpha = negative_slope or None
-        super().__init__(ours.Activation("relu6" if max_value else "leaky_relu" if alpha else "relu", alpha), options)
+        super().__init__(
+            core_layers.Activation("relu6" if max_value else "leaky_relu" if alpha else "relu", alpha), options
+        )
 
 
 class LeakyReLU(Layer):
     """``max(x, negative_slope * x)``; the slope is 0.3 unless given (and 0.2 for ``activation="leaky_relu"``)."""
 
     def __init__(self, negative_slope: float = 0.3, **options: Any) -> None:
-        super().__init__(ours.Activation("leaky_relu", options.pop("alpha", negative_slope)), options)
+        super().__init__(core_layers.Activation("leaky_relu", options.pop("alpha", negative_slope)), options)
 
 
 class PReLU(Layer):
@@ -134,30 +138,30 @@ class PReLU(Layer):
 
     def __init__(self, alpha_initializer: Any = "zeros", alpha_regularizer: Any = None, **options: Any) -> None:
         _off("PReLU", alpha_initializer=(alpha_initializer, "zeros"), alpha_regularizer=(alpha_regularizer, None))
-        super().__init__(ours.Activation("prelu"), options)
+        super().__init__(core_layers.Activation("prelu"), options)
 
 
 class ELU(Layer):
     """``x`` above 0, ``alpha * (exp(x) - 1)`` below."""
 
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
-        super().__init__(ours.Activation("elu", alpha), options)
+        super().__init__(core_layers.Activation("elu", alpha), options)
 
 
 class Softmax(Layer):
-    """Shares that sum to 1; it can only end a net."""
+    """Softmax over the units; only as the last layer."""
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         _off("Softmax", axis=(axis, -1))
-        super().__init__(ours.Activation("softmax"), options)
+        super().__init__(core_layers.Activation("softmax"), options)
 
 
 class Dropout(Layer):
-    """In training sets a random share `rate` of the units to 0; the random numbers are those of the model's seed."""
+    """Sets a random fraction `rate` of the units to 0 during training; the model's seed decides which."""
 
     def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **options: Any) -> None:
         _off("Dropout", noise_shape=(noise_shape, None))
-        super().__init__(ours.Dropout(rate), options)
+        super().__init__(core_layers.Dropout(rate), options)
 
 
 class BatchNormalization(Layer):
@@ -173,7 +177,7 @@ class BatchNormalization(Layer):
         **options: Any,
     ) -> None:
         _off("BatchNormalization", axis=(1 if axis in (-1, 1) else axis, 1), center=(center, True), scale=(scale, True))
-        super().__init__(ours.BatchNorm(momentum, epsilon), options)
+        super().__init__(core_layers.BatchNorm(momentum, epsilon), options)
 
 
 class LayerNormalization(Layer):
@@ -183,26 +187,26 @@ class LayerNormalization(Layer):
         self, axis: int = -1, epsilon: float = 1e-3, center: bool = True, scale: bool = True, **options: Any
     ) -> None:
         _off("LayerNormalization", axis=(1 if axis in (-1, 1) else axis, 1), center=(center, True), scale=(scale, True))
-        super().__init__(ours.LayerNorm(epsilon), options)
+        super().__init__(core_layers.LayerNorm(epsilon), options)
 
 
 class Normalization(Layer):
     """Scales each column by a mean and variance: those given, those of `adapt`, or else those of the first ``fit``."""
 
-    spec: ours.Normalization
+    spec: core_layers.Normalization
 
     def __init__(self, axis: int = -1, mean: Any = None, variance: Any = None, **options: Any) -> None:
         _off("Normalization", axis=(1 if axis in (-1, 1) else axis, 1))
-        super().__init__(ours.Normalization(), options)
+        super().__init__(core_layers.Normalization(), options)
         if (mean is None) != (variance is None):
-            raise ValueError("Normalization: mean and variance go together. Give both, or neither.")
+            raise ValueError("Normalization: mean and variance belong together. Pass both, or neither.")
         self._given = None if mean is None else (np.asarray(mean), np.asarray(variance))
 
     def adapt(self, data: Any) -> None:
-        """Take mean and variance of each column from data of shape (rows, columns)."""
+        """Compute mean and variance of each column of data of shape (rows, columns)."""
         self.spec.adapt(data)
 
-    def made(self, shape: Shape) -> ours.Layer | None:
+    def made(self, shape: Shape) -> core_layers.Layer | None:
         if self._given is not None:
             self.spec.set_statistics(*(np.broadcast_to(value, shape) for value in self._given))
         return super().made(shape)
@@ -214,11 +218,11 @@ class Rescaling(Layer):
     flat = False
 
     def __init__(self, scale: Any, offset: Any = 0.0, **options: Any) -> None:
-        super().__init__(ours.Rescaling(scale, offset), options)
+        super().__init__(core_layers.Rescaling(scale, offset), options)
 
 
 class Flatten(Layer):
-    """Turns each image into a row of numbers; they lie in memory that way already."""
+    """Flattens each image into a row, in memory order."""
 
     def __init__(self, data_format: Any = None, **options: Any) -> None:
         super().__init__(None, options)
@@ -228,7 +232,7 @@ class Flatten(Layer):
 
 
 class Reshape(Layer):
-    """Gives each row another shape; one -1 stands for what is left."""
+    """Reshapes each row; one dimension may be -1, to be inferred."""
 
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
         super().__init__(None, options)
@@ -238,12 +242,12 @@ class Reshape(Layer):
         size, known = math.prod(shape), math.prod(n for n in self.target_shape if n != -1)
         made = tuple(size // known if n == -1 else n for n in self.target_shape)
         if self.target_shape.count(-1) > 1 or math.prod(made) != size:
-            raise ValueError(f"{self.name}: a row of shape {shape} cannot have shape {self.target_shape}.")
+            raise ValueError(f"{self.name}: a row of shape {shape} cannot be reshaped to {self.target_shape}.")
         return made
 
 
 class Add(Layer):
-    """Adds what a branch gives to what it got: ``Add()([x, Dense(64)(x)])``, a residual connection."""
+    """Adds the output of a branch to its input: ``Add()([x, Dense(64)(x)])``, a residual connection."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(None, options)
@@ -253,18 +257,18 @@ class Add(Layer):
             short, long = sorted(x, key=lambda one: len(one.layers))
             branch = long.layers[len(short.layers) :]
             if short.source is long.source and branch and long.layers[: len(short.layers)] == short.layers:
-                width = through(short.layers, short.source.input_shape)
+                width = output_shape(short.layers, short.source.input_shape)
                 inner, shape = [], width
                 for layer in branch:
                     made = layer.made(shape)
                     inner += [] if made is None else [made]
                     shape = layer.output_shape_of(shape)
-                self.spec = ours.Residual(inner)
+                self.spec = core_layers.Residual(inner)
                 self.output_shape_of(width)
                 return KerasTensor(short.source, (*short.layers, self))
         raise ValueError(
-            f"{self.name}: it adds the two ends of one branch, Add()([x, layers(x)]). "
-            "Other sums, and nets that are no chain, are not offered."
+            f"{self.name}: only the input and the output of one branch can be added: Add()([x, layers(x)]). "
+            "Other sums, and nets that are not a chain of layers, are not offered."
         )
 
 
@@ -273,20 +277,20 @@ def add(inputs: Sequence[KerasTensor], **options: Any) -> KerasTensor:
     return Add(**options)(inputs)
 
 
-_CLASSES: dict[type[ours.Layer], type[Layer]] = {
-    ours.Dense: Dense,
-    ours.Activation: Activation,
-    ours.Dropout: Dropout,
-    ours.BatchNorm: BatchNormalization,
-    ours.LayerNorm: LayerNormalization,
-    ours.Normalization: Normalization,
-    ours.Rescaling: Rescaling,
-    ours.Residual: Add,
+_CLASSES: dict[type[core_layers.Layer], type[Layer]] = {
+    core_layers.Dense: Dense,
+    core_layers.Activation: Activation,
+    core_layers.Dropout: Dropout,
+    core_layers.BatchNorm: BatchNormalization,
+    core_layers.LayerNorm: LayerNormalization,
+    core_layers.Normalization: Normalization,
+    core_layers.Rescaling: Rescaling,
+    core_layers.Residual: Add,
 }
 
 
-def layer_of(spec: ours.Layer) -> Layer:
-    """The layer around one of `fastdense.layers`, as a model has it that was read from a file."""
+def layer_of(spec: core_layers.Layer) -> Layer:
+    """The layer around one of `fastdense.layers`, for models read from a file."""
     cls = _CLASSES[type(spec)]
     layer = object.__new__(cls)
     Layer.__init__(layer, spec, {"name": spec.name})
@@ -297,16 +301,16 @@ def layer_of(spec: ours.Layer) -> Layer:
 
 _DENSE_ONLY = "fastdense trains dense nets only"
 _HINTS = {
-    "Conv|Pool|UpSampling|ZeroPadding|Cropping": f"{_DENSE_ONLY}, without convolutions: Flatten() and Dense.",
+    "Conv|Pool|UpSampling|ZeroPadding|Cropping": f"{_DENSE_ONLY}, without convolutions: use Flatten() and Dense.",
     "LSTM|GRU|RNN|Attention|Embedding|TimeDistributed|Bidirectional|Masking|StringLookup|TextVector": f"{_DENSE_ONLY}"
     ", without sequences: give rows of one length to Dense.",
     "Concatenate|concatenate|Multiply|multiply|Subtract|subtract|Average|average|Dot|dot|Maximum|maximum": "A net is "
-    "one chain of layers; only Add()([x, layers(x)]) joins.",
+    "one chain of layers; the only join is Add()([x, layers(x)]).",
     "Lambda": "Apply the function to the data before fit, or use Activation with a name.",
-    "GaussianNoise|GaussianDropout|AlphaDropout|SpatialDropout": "Dropout is the nearest.",
-    "ActivityRegularization": "Dense(activity_regularizer=...) is the same.",
-    "ThresholdedReLU": "ReLU is the nearest.",
-    "Random|Resizing|CenterCrop": "Change the images before fit.",
+    "GaussianNoise|GaussianDropout|AlphaDropout|SpatialDropout": "Dropout is the nearest alternative.",
+    "ActivityRegularization": "Use Dense(activity_regularizer=...), which does the same.",
+    "ThresholdedReLU": "ReLU is the nearest alternative.",
+    "Random|Resizing|CenterCrop": "Transform the images before fit.",
     "^experimental$": "Rescaling and Normalization are in keras.layers itself.",
 }
 __getattr__ = not_offered("layers", __all__, _HINTS)

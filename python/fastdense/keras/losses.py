@@ -1,4 +1,4 @@
-"""Losses as Keras's scripts name them: classes, and functions to be given to `compile` or called on arrays."""
+"""Losses by Keras's names: classes, and functions to be passed to `compile` or called on arrays."""
 
 from __future__ import annotations
 
@@ -7,42 +7,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..losses import (
-    BinaryCrossentropy,
-    CategoricalCrossentropy,
-    Hinge,
-    Huber,
-    LogCosh,
-    Loss,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    Poisson,
-    SparseCategoricalCrossentropy,
-)
+from .. import losses as core_losses
+from ..losses import Loss
 from ..losses import get as get_loss
+from ..reference.losses import row_losses
+from ..text import snake_case
 from .names import not_offered
 
-__all__ = [
-    "BinaryCrossentropy",
-    "CategoricalCrossentropy",
-    "Function",
-    "Hinge",
-    "Huber",
-    "LogCosh",
-    "Loss",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "Poisson",
-    "SparseCategoricalCrossentropy",
-]
+_CLASSES = [name for name in core_losses.__all__ if name not in ("Loss", "Quantile", "get")]  # Keras has no Quantile
+globals().update({name: getattr(core_losses, name) for name in _CLASSES})
+__all__ = [*_CLASSES, "Function", "Loss"]
 
 
 class Function:
     """A loss as a function: ``loss=keras.losses.mean_squared_error`` means the same as its name.
 
-    Called as ``f(y_true, y_pred)`` it gives the loss of each row, in float64.
+    Called as ``f(y_true, y_pred)`` it returns the loss of each row, in float64.
     """
 
     def __init__(self, name: str) -> None:
@@ -50,8 +30,6 @@ class Function:
 
     def __call__(self, y_true: Any, y_pred: Any) -> NDArray[np.float64]:
         """Loss of each row: ``(rows,)``."""
-        from ..reference.losses import row_losses
-
         p = np.asarray(y_pred, dtype=np.float64)
         p = p.reshape(-1, 1) if p.ndim < 2 else p
         loss, y = get_loss(self.__name__), np.asarray(y_true)
@@ -62,16 +40,12 @@ class Function:
         return f"<loss function {self.__name__}>"
 
 
-mean_squared_error = mse = MSE = Function("mean_squared_error")
-mean_absolute_error = mae = MAE = Function("mean_absolute_error")
-mean_absolute_percentage_error = mape = MAPE = Function("mean_absolute_percentage_error")
-huber = Function("huber")
-log_cosh = logcosh = Function("log_cosh")
-poisson = Function("poisson")
-hinge = Function("hinge")
-binary_crossentropy = Function("binary_crossentropy")
-categorical_crossentropy = Function("categorical_crossentropy")
-sparse_categorical_crossentropy = Function("sparse_categorical_crossentropy")
+# The loss as a function of every class: mean_squared_error of MeanSquaredError.
+globals().update({snake_case(name): Function(snake_case(name)) for name in _CLASSES})
+mse = MSE = globals()["mean_squared_error"]
+mae = MAE = globals()["mean_absolute_error"]
+mape = MAPE = globals()["mean_absolute_percentage_error"]
+logcosh = globals()["log_cosh"]
 
 
 def get(identifier: Any) -> Loss:

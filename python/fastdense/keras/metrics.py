@@ -1,71 +1,28 @@
 """Metrics by Keras's names; those of `fastdense.metrics`, and the losses as functions."""
 
-from ..metrics import (
-    AUC,
-    Accuracy,
-    BinaryAccuracy,
-    CategoricalAccuracy,
-    F1Score,
-    MeanAbsoluteError,
-    MeanAbsolutePercentageError,
-    MeanSquaredError,
-    Metric,
-    Precision,
-    R2Score,
-    Recall,
-    SparseCategoricalAccuracy,
-    SparseTopKCategoricalAccuracy,
-    TopKCategoricalAccuracy,
-    get,
-)
-from .losses import (
-    MAE,
-    MAPE,
-    MSE,
-    mae,
-    mape,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    mse,
-)
+from .. import metrics as core_metrics
+from ..metrics import *  # noqa: F403  (all of them, so that a new one needs no line here)
+from . import losses
 from .names import not_offered
 
+del TopKAccuracy, get_list  # noqa: F821  (the classes of Keras's names are there for each form of the targets)
+_FUNCTIONS = ("mean_squared_error", "mse", "MSE", "mean_absolute_error", "mae", "MAE",
+              "mean_absolute_percentage_error", "mape", "MAPE")  # fmt: skip
+globals().update({name: getattr(losses, name) for name in _FUNCTIONS})
+
+# As values for compile(metrics=[...]): a class without arguments stands for itself.
+binary_accuracy, categorical_accuracy = core_metrics.BinaryAccuracy, core_metrics.CategoricalAccuracy
+sparse_categorical_accuracy = core_metrics.SparseCategoricalAccuracy
+top_k_categorical_accuracy = core_metrics.TopKCategoricalAccuracy
+
 __all__ = [
-    "AUC",
-    "MAE",
-    "MAPE",
-    "MSE",
-    "Accuracy",
-    "BinaryAccuracy",
-    "CategoricalAccuracy",
-    "F1Score",
-    "MeanAbsoluteError",
-    "MeanAbsolutePercentageError",
-    "MeanSquaredError",
-    "Metric",
-    "Precision",
-    "R2Score",
-    "Recall",
-    "SparseCategoricalAccuracy",
-    "SparseTopKCategoricalAccuracy",
-    "TopKCategoricalAccuracy",
+    *(name for name in core_metrics.__all__ if name not in ("TopKAccuracy", "get_list")),
+    *_FUNCTIONS,
     "binary_accuracy",
     "categorical_accuracy",
-    "get",
-    "mae",
-    "mape",
-    "mean_absolute_error",
-    "mean_absolute_percentage_error",
-    "mean_squared_error",
-    "mse",
     "sparse_categorical_accuracy",
     "top_k_categorical_accuracy",
 ]
-
-# As values for compile(metrics=[...]): a class without arguments stands for itself.
-binary_accuracy, categorical_accuracy = BinaryAccuracy, CategoricalAccuracy
-sparse_categorical_accuracy, top_k_categorical_accuracy = SparseCategoricalAccuracy, TopKCategoricalAccuracy
 
 __getattr__ = not_offered(
     "metrics",

@@ -1,4 +1,4 @@
-"""`Sequential` and `Model` as Keras's scripts use them, around a `fastdense.Model` that is made when it is needed."""
+"""`Sequential` and `Model` with Keras's methods, around a `fastdense.Model` that is created when it is needed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from .._model import Model as Trained
+from .._model import Model as CoreModel
 from .._model import load
 from ..arguments import keywords_checked, nearest, number, shorten
 from ..arrays import Array
@@ -21,7 +21,7 @@ from ..metrics import CategoricalAccuracy, get_list
 from ..training.feasible import DEFAULT_BATCH
 from . import losses, optimizers
 from .chain import Chain
-from .layer import InputLayer, KerasTensor, Layer, through
+from .layer import InputLayer, KerasTensor, Layer, output_shape
 from .layers import layer_of
 from .names import not_offered
 from .progress import Lines, line
@@ -32,13 +32,13 @@ _HINTS = {
     "fit_generator": "fit takes arrays; a np.memmap may be larger than memory.",
     "to_json": "save(path) keeps layers, weights and optimizer in one file.",
     "to_yaml": "save(path) keeps layers, weights and optimizer in one file.",
-    "predict_proba": "predict gives the probabilities.",
-    "add_loss": "Losses of your own are not offered; kernel_regularizer and activity_regularizer add penalties.",
+    "predict_proba": "predict returns the probabilities.",
+    "add_loss": "Custom losses are not offered; kernel_regularizer and activity_regularizer add penalties.",
 }
 
 
 class Network(Chain):
-    """What `Sequential` and `Model` share: a `Chain` that is trained and used as in Keras."""
+    """Base of `Sequential` and `Model`: a `Chain` with Keras's methods."""
 
     # ---- how to train ----------------------------------------------------------------------------------------------
 
@@ -178,15 +178,15 @@ class Network(Chain):
             ``history.history["loss"]`` and so on, one number per epoch.
         """
         if nb_epoch is not None:
-            raise TypeError("fit: nb_epoch is of an older Keras. Write epochs=....")
+            raise TypeError("fit: nb_epoch belongs to an older version of Keras. Use epochs=....")
         if steps_per_epoch is not None or validation_steps is not None or validation_freq != 1:
             raise ValueError(
-                "fit: steps_per_epoch, validation_steps and validation_freq are not offered: an epoch is all rows "
-                "once. Leave them out, and give fewer rows or epochs."
+                "fit: steps_per_epoch, validation_steps and validation_freq are not offered: an epoch is one pass "
+                "over all rows. Leave them out, and pass fewer rows or epochs."
             )
         self._need_compiled("fit")
         if y is None:
-            raise TypeError(f"fit: y is missing beside x, a {type(x).__name__}. Arrays x and y are needed.")
+            raise TypeError(f"fit: y is missing; x is a {type(x).__name__}. Arrays x and y are needed.")
         x, y = self._rows("fit", x), self._targets(y)
         if isinstance(validation_data, (tuple, list)) and len(validation_data) in (2, 3):
             vx, vy, *vw = validation_data
@@ -221,7 +221,7 @@ class Network(Chain):
     # ---- use -------------------------------------------------------------------------------------------------------
 
     def __call__(self, x: Any, training: bool = False) -> Any:
-        """Its layers behind others (`keras.Input`), or its outputs for an array, as a NumPy array."""
+        """Apply its layers to a symbolic tensor (`keras.Input`), or compute its outputs for an array."""
         if isinstance(x, KerasTensor):
             for layer in self.layers:
                 x = layer(x)
@@ -242,7 +242,7 @@ class Network(Chain):
         callbacks: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics over all rows: a list, a number if there are no metrics, or a dict if asked for."""
+        """Loss and metrics over all rows: a list, a number if there are no metrics, or a dict if `return_dict`."""
         self._need_compiled("evaluate")
         began, verbose = time.perf_counter(), _verbosity("evaluate", verbose)
         x = self._rows("evaluate", x)
@@ -253,7 +253,7 @@ class Network(Chain):
         return found if return_dict else list(found.values()) if len(found) > 1 else found["loss"]
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
-        """As `evaluate`, printing nothing."""
+        """As `evaluate`, without output."""
         return self.evaluate(x, y, sample_weight=sample_weight, verbose=0, return_dict=return_dict)
 
     @keywords_checked
@@ -270,29 +270,29 @@ class Network(Chain):
         x = self._rows("predict", x)
         out = self.fastdense.predict(x, callbacks=callbacks)
         _say(verbose, len(x), batch_size, began, {})
-        return out.reshape(len(out), *through(self.layers, self.source.input_shape))
+        return out.reshape(len(out), *output_shape(self.layers, self.source.input_shape))
 
     def predict_on_batch(self, x: Any) -> Array:
-        """As `predict`, printing nothing."""
+        """As `predict`, without output."""
         return self.predict(x, verbose=0)
 
     def predict_classes(self, x: Any, batch_size: int | None = None, verbose: int | str = 0) -> Array:
-        """The likeliest class of each row, or 0 or 1 for each output where there is one; Keras had it up to 2.5."""
+        """The most probable class of each row, or 0 or 1 for a single output; as in Keras up to 2.5."""
         out = self.predict(x, batch_size, verbose)
         classes: Array = np.argmax(out, axis=-1) if out.shape[-1] > 1 else (out > 0.5).astype(np.int32)
         return classes
 
     def diagnose(self, x: Any, y: Any, **options: Any) -> Any:
-        """Why it is stuck: `fastdense.Model.diagnose`. What its ``treat()`` gives is a `fastdense.Model`."""
+        """Find out why it does not learn: `fastdense.Model.diagnose`; ``treat()`` returns a `fastdense.Model`."""
         self._need_compiled("diagnose")
         x = self._rows("diagnose", x)
         model: Any = self.fastdense
         return model.diagnose(x, self._targets(y), **options)
 
     def _rows(self, where: str, x: Any) -> Any:
-        """Data as rows of numbers, and the net built for them."""
+        """Data as flat rows; an unknown input shape is taken from them."""
         if isinstance(x, dict) or (isinstance(x, list) and x and hasattr(x[0], "ndim") and x[0].ndim > 1):
-            raise ValueError(f"{where}: x is a {type(x).__name__} of arrays; a net has one input. Give one array.")
+            raise ValueError(f"{where}: x is a {type(x).__name__} of arrays; a net has one input. Pass one array.")
         if not hasattr(x, "shape") and not hasattr(x, "__array__") and not isinstance(x, (list, tuple)):
             raise TypeError(
                 f"{where}: x is a {type(x).__name__}. Arrays are needed: generators and data set pipelines are not "
@@ -304,7 +304,7 @@ class Network(Chain):
         if len(array.shape) > 2:
             if tuple(array.shape[1:]) != shape and math.prod(array.shape[1:]) != shape[0]:
                 raise ValueError(
-                    f"{where}: x has shape {tuple(array.shape)}, and {self.name} begins with rows of shape {shape}. "
+                    f"{where}: x has shape {tuple(array.shape)}, and {self.name} expects rows of shape {shape}. "
                     f"Rows of that shape are needed: x.reshape(len(x), {', '.join(map(str, shape))})."
                 )
             return array.reshape(len(array), -1)
@@ -316,7 +316,7 @@ class Network(Chain):
     def __getattr__(self, name: str) -> NoReturn:
         if name in _HINTS:
             raise AttributeError(f"{type(self).__name__} has no {name}. {_HINTS[name]}")
-        if not name.startswith("_") and hasattr(Trained, name):
+        if not name.startswith("_") and hasattr(CoreModel, name):
             raise AttributeError(f"{type(self).__name__} has no {name}, but the net inside has: model.fastdense.{name}")
         near = nearest(name, [n for n in dir(type(self)) if not n.startswith("_")])
         raise AttributeError(f"{type(self).__name__} has no {name!r}.{f' Did you mean {near!r}?' if near else ''}")
@@ -336,12 +336,12 @@ def _say(verbose: int, rows: int, batch_size: int | None, began: float, logs: di
 
 
 class Sequential(Network):
-    """Layers one after another: ``Sequential([Dense(10, input_shape=(4,)), ...])``, or empty and then `add`.
+    """A linear stack of layers: ``Sequential([Dense(10, input_shape=(4,)), ...])``, or `add` one by one.
 
     Parameters
     ----------
     layers : list of layers, optional
-        May begin with ``keras.Input(shape=...)``; may hold models, whose layers are taken.
+        May begin with ``keras.Input(shape=...)``; may contain models, whose layers are added.
     name : str, optional
     """
 
@@ -351,37 +351,37 @@ class Sequential(Network):
             self.add(layer)
 
     def add(self, layer: Any) -> None:
-        """Put a layer (or the layers of a model) at the end; weights that exist stay."""
+        """Append a layer (or the layers of a model); existing weights are kept."""
         if isinstance(layer, KerasTensor) and not layer.layers:
             layer = layer.source
         if isinstance(layer, InputLayer):
             if self.layers or self._source is not None:
-                raise ValueError(f"{self.name}: {layer.name} comes behind other layers. An input is the first.")
+                raise ValueError(f"{self.name}: {layer.name} comes after other layers. An input must be the first.")
             self._source = layer
             return
         if isinstance(layer, type) and issubclass(layer, Layer):
-            raise TypeError(f"{self.name}: add got the class {layer.__name__}. Write {layer.__name__}(...).")
+            raise TypeError(f"{self.name}: add got the class {layer.__name__}. Pass {layer.__name__}(...).")
         if not isinstance(layer, (Layer, Network)):
             raise TypeError(f"{self.name}: add got {shorten(layer)}. A layer is needed: e.g. keras.layers.Dense(10).")
         if isinstance(layer, Network) and not self.layers and self._source is None:
             self._source = layer._source
         new = layer.layers if isinstance(layer, Network) else [layer]
         if any(one in self.layers for one in new):
-            raise ValueError(f"{self.name}: {new[0].name} is in it already; a layer has its place once. Make another.")
+            raise ValueError(f"{self.name}: {new[0].name} is in it already; a layer can be added once. Create another.")
         self._grow([*self.layers, *new])
 
     def pop(self) -> None:
-        """Take the last layer away."""
+        """Remove the last layer."""
         if not self.layers:
-            raise ValueError(f"{self.name}: pop, and there is no layer.")
+            raise ValueError(f"{self.name}: pop: there is no layer.")
         gone = self.layers[-1]
         self._grow(self.layers[:-1])
         gone.owner = gone.chain = None
 
     def _grow(self, layers: list[Layer]) -> None:
         if self._source is not None or (layers and layers[0].input_shape_given):
-            through(layers, self._source.input_shape if self._source else layers[0].input_shape_given or ())
-        if self._built is not None:  # keep what was learned
+            output_shape(layers, self._source.input_shape if self._source else layers[0].input_shape_given or ())
+        if self._built is not None:  # keep trained weights
             for layer in self.layers:
                 if layer.owner is self:
                     layer.first_weights = layer.get_weights()
@@ -397,8 +397,10 @@ class Model(Network):
 
     Parameters
     ----------
-    inputs : what `keras.Input` gave, or ``other.input``
-    outputs : what a layer gave for it, or ``other.layers[i].output``
+    inputs : KerasTensor
+        The result of `keras.Input`, or ``other.input``.
+    outputs : KerasTensor
+        The result of calling layers on it, or ``other.layers[i].output``.
     name : str, optional
     """
 
@@ -407,18 +409,18 @@ class Model(Network):
         if not isinstance(inputs, KerasTensor) or not isinstance(outputs, KerasTensor):
             raise TypeError(
                 f"Model: inputs={shorten(inputs)}, outputs={shorten(outputs)}. One keras.Input(...) and one output are "
-                "needed; nets with several are not offered."
+                "needed; nets with several inputs or outputs are not offered."
             )
         behind = outputs.layers[: len(inputs.layers)] == inputs.layers
         if inputs.source is not outputs.source or not behind or len(outputs.layers) == len(inputs.layers):
-            raise ValueError("Model: outputs does not come from inputs. Call layers on inputs: Dense(10)(inputs).")
+            raise ValueError("Model: outputs is not computed from inputs. Call layers on inputs: Dense(10)(inputs).")
         layers = outputs.layers[len(inputs.layers) :]
         source = inputs.source if not inputs.layers else InputLayer(inputs.shape[1:])
         super().__init__(layers, source, name)
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         raise TypeError(
-            f"{cls.__name__}: models with a call() of their own are not offered. Use Sequential([...]), or "
+            f"{cls.__name__}: models with a custom call() are not offered. Use Sequential([...]), or "
             "Model(inputs, outputs) for a chain of layers."
         )
 
@@ -426,7 +428,7 @@ class Model(Network):
 def load_model(filepath: str | os.PathLike[str], custom_objects: Any = None, compile: bool = True) -> Sequential:
     """Read a model that `save` wrote: layers, weights, optimizer.
 
-    A file written by Keras itself is not read: ``fastdense.from_keras`` takes a model that Keras has loaded.
+    Files written by Keras itself cannot be read.
     """
     made = load(filepath)
     model = Sequential(name=made.name)
@@ -445,7 +447,7 @@ __getattr__ = not_offered(
     "models",
     __all__,
     {
-        "model_from|clone_model": "Make the model by the function that made the first one; model.save and load_model "
-        "keep it in a file.",
+        "model_from|clone_model": "Create the model by the function that created the first one; model.save and "
+        "load_model store it in a file.",
     },
 )

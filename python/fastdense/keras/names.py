@@ -1,4 +1,4 @@
-"""What a name of Keras that is not offered answers: the nearest thing there is."""
+"""Errors for names of Keras that are not offered, with the nearest alternative."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from ..arguments import suggestion
 class NotOffered(ImportError):
     """A name of Keras that `fastdense.keras` does not have.
 
-    It is an ImportError, so that ``from fastdense.keras.layers import Conv2D`` shows its message; an AttributeError
-    would be replaced by Python's own.
+    It is an ImportError, so that ``from fastdense.keras.layers import Conv2D`` shows its message; Python replaces the
+    message of an AttributeError.
     """
 
 
@@ -23,21 +23,21 @@ def not_offered(module: str, offered: Iterable[str], hints: Mapping[str, str] | 
     Parameters
     ----------
     module : str
-        Its name in Keras, as in "layers".
+        Its name in Keras, such as "layers".
     offered : iterable of str
-        The names it has.
+        The names that it offers.
     hints : mapping, optional
-        What to do instead, by a regular expression for the names that are not there.
+        Alternatives, by a regular expression for the missing names.
     """
-    known = sorted(offered)
+    known, path = sorted(offered), ".".join(filter(None, (__package__, module)))
 
     def __getattr__(name: str) -> Any:
-        if name.startswith("_"):  # Python and its tools ask for such names to find out what a module can do
-            raise AttributeError(f"module 'fastdense.keras.{module}' has no attribute {name!r}")
+        if name.startswith("_"):  # Python and its tools look up such names to inspect a module
+            raise AttributeError(f"module {path!r} has no attribute {name!r}")
         for pattern, hint in (hints or {}).items():
             if re.search(pattern, name):
-                raise NotOffered(f"fastdense.keras{module and '.'}{module} has no {name}. {hint}")
+                raise NotOffered(f"{path} has no {name}. {hint}")
         near = suggestion(name, known) or f" It has {', '.join(known)}."
-        raise NotOffered(f"fastdense.keras{module and '.'}{module} has no {name}.{near}")
+        raise NotOffered(f"{path} has no {name}.{near}")
 
     return __getattr__

@@ -1,4 +1,4 @@
-"""Optimizers by Keras's names. They are those of `fastdense.optimizers`, and take the arguments of older Keras too.
+"""Optimizers by Keras's names. They are those of `fastdense.optimizers`, and accept the arguments of older Keras too.
 
 ``lr=`` is ``learning_rate=``; ``decay=d`` is the schedule ``InverseTimeDecay(learning_rate, 1, d)``, which is what it
 meant; ``epsilon=None`` is the default.
@@ -11,13 +11,13 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from .. import optimizers as ours
+from .. import optimizers as core_optimizers
 from .. import schedules
 from ..schedules import InverseTimeDecay
 from .names import not_offered
 
 _IGNORED = ("name", "jit_compile")
-_OFF: dict[str, Any] = {  # accepted while they are switched off
+_OFF: dict[str, Any] = {  # accepted with the values that switch them off
     "use_ema": False,
     "ema_momentum": 0.99,
     "ema_overwrite_frequency": None,
@@ -27,12 +27,12 @@ _OFF: dict[str, Any] = {  # accepted while they are switched off
 }
 
 
-def _as_in_keras(cls: type[ours.Optimizer]) -> Callable[..., Any]:
+def _as_in_keras(cls: type[core_optimizers.Optimizer]) -> Callable[..., Any]:
     @functools.wraps(cls, assigned=("__name__", "__qualname__", "__doc__"), updated=())
-    def make(*args: Any, **kwargs: Any) -> ours.Optimizer:
+    def make(*args: Any, **kwargs: Any) -> core_optimizers.Optimizer:
         if "lr" in kwargs:
             if args or "learning_rate" in kwargs:
-                raise TypeError(f"{cls.__name__}: lr and learning_rate are one thing. Write learning_rate=... once.")
+                raise TypeError(f"{cls.__name__}: lr is another name of learning_rate. Pass learning_rate only.")
             kwargs["learning_rate"] = kwargs.pop("lr")
         for name in _IGNORED:
             kwargs.pop(name, None)
@@ -46,7 +46,7 @@ def _as_in_keras(cls: type[ours.Optimizer]) -> Callable[..., Any]:
         made = cls(*args, **kwargs)
         if decay:
             if isinstance(made.learning_rate, schedules.Schedule):
-                raise TypeError(f"{cls.__name__}: decay beside a schedule. Leave decay out, the schedule decides.")
+                raise TypeError(f"{cls.__name__}: decay is given together with a schedule. Leave decay out.")
             made.learning_rate = InverseTimeDecay(made.learning_rate, decay_steps=1, decay_rate=decay)
         return made
 
@@ -54,51 +54,34 @@ def _as_in_keras(cls: type[ours.Optimizer]) -> Callable[..., Any]:
     return make
 
 
-SGD = _as_in_keras(ours.SGD)
-RMSprop = _as_in_keras(ours.RMSprop)
-Adagrad = _as_in_keras(ours.Adagrad)
-Adadelta = _as_in_keras(ours.Adadelta)
-Adam = _as_in_keras(ours.Adam)
-AdamW = _as_in_keras(ours.AdamW)
-Nadam = _as_in_keras(ours.Nadam)
-Lion = _as_in_keras(ours.Lion)
-Muon = _as_in_keras(ours.Muon)
-# Not in Keras, and wanted there: they take all rows a step.
-LBFGS, NewtonCG, LevenbergMarquardt = ours.LBFGS, ours.NewtonCG, ours.LevenbergMarquardt
-Optimizer = ours.Optimizer
-
-__all__ = [
-    "LBFGS",
-    "SGD",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "LevenbergMarquardt",
-    "Lion",
-    "Muon",
-    "Nadam",
-    "NewtonCG",
-    "Optimizer",
-    "RMSprop",
-    "get",
-    "schedules",
-]
+def _offered() -> dict[str, Any]:
+    """Those of `fastdense.optimizers`: first-order ones with Keras's arguments, full-batch ones unchanged."""
+    offered: dict[str, Any] = {"Optimizer": core_optimizers.Optimizer}
+    for name in core_optimizers.__all__:
+        value = getattr(core_optimizers, name)
+        if isinstance(value, type) and issubclass(value, core_optimizers.Optimizer) and name not in _LEFT_OUT:
+            offered[name] = value if value.full_batch else _as_in_keras(value)
+    return offered
 
 
-def get(identifier: Any) -> ours.Optimizer:
+_LEFT_OUT = ("KFAC", "Optimizer", "Solver")  # classes of `fastdense.optimizers` that are not here
+globals().update(_offered())
+__all__ = [*_offered(), "get", "schedules"]
+
+
+def get(identifier: Any) -> core_optimizers.Optimizer:
     """The optimizer of a name, a class, a config dict or an object."""
-    return ours.get(getattr(identifier, "__wrapped__", identifier))
+    return core_optimizers.get(getattr(identifier, "__wrapped__", identifier))
 
 
-_adam = "Adam(amsgrad=True) and Nadam are the nearest."
+_adam = "Adam(amsgrad=True) and Nadam are the nearest alternatives."
 __getattr__ = not_offered(
     "optimizers",
     __all__,
     {
         "Adamax": _adam,
-        "Ftrl": "Adagrad is the nearest.",
-        "Adafactor|Lamb": "Adam and Muon are the nearest.",
-        "legacy": "There is one form of each optimizer: use keras.optimizers.Adam and so on.",
+        "Ftrl": "Adagrad is the nearest alternative.",
+        "Adafactor|Lamb": "Adam and Muon are the nearest alternatives.",
+        "legacy": "There is one version of each optimizer: use keras.optimizers.Adam etc.",
     },
 )

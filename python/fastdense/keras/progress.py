@@ -1,4 +1,4 @@
-"""The lines that Keras prints while it trains."""
+"""Progress lines in the format of Keras."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ WIDTH = 20
 
 
 def per_step(seconds: float) -> str:
-    """The time of a step, as Keras writes it."""
+    """The time of a step, in the format of Keras."""
     if seconds >= 1:
         return f"{seconds:.0f}s"
     return f"{1e3 * seconds:.0f}ms" if seconds >= 1e-3 else f"{1e6 * seconds:.0f}us"
 
 
 def numbers(logs: Logs | dict[str, Any]) -> str:
-    """The numbers of an epoch, as Keras writes them."""
+    """Loss and metrics, in the format of Keras."""
     return "".join(
         f" - {key}: {value:.4f}" if abs(value) > 1e-3 or value == 0 else f" - {key}: {value:.4e}"
         for key, value in logs.items()
@@ -29,16 +29,16 @@ def numbers(logs: Logs | dict[str, Any]) -> str:
 
 
 def line(verbose: int, steps: int, seconds: float, logs: Logs | dict[str, Any]) -> str:
-    """What is printed when an epoch, an evaluation or a prediction is over."""
+    """The line printed at the end of an epoch, an evaluation or a prediction."""
     if verbose == 2:
         return f"{steps}/{steps} - {seconds:.0f}s - {per_step(seconds / steps)}/step{numbers(logs)}\n"
     return f"{steps}/{steps} {bar(1.0)} {seconds:.0f}s {per_step(seconds / steps)}/step{numbers(logs)}\n"
 
 
-def bar(share: float) -> str:
+def bar(fraction: float) -> str:
     """A bar of WIDTH characters."""
     full, empty = ("━", "─") if _can_print("━─") else ("=", ".")
-    done = round(share * WIDTH)
+    done = round(fraction * WIDTH)
     return full * done + empty * (WIDTH - done)
 
 
@@ -51,10 +51,10 @@ def _can_print(text: str) -> bool:
 
 
 class Lines(ProgressBar):
-    """Keras's progress: "Epoch 1/20", then steps, time and numbers; on a terminal the line grows while it trains."""
+    """Keras's progress: "Epoch 1/20", then steps, time and numbers; on a terminal the line is updated meanwhile."""
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
-        """Note where the run begins."""
+        """Reset for a new run."""
         self._epochs, self._steps = int(self.params["epochs"]), int(self.params["steps"])
         self._stream = None if self.verbose == 0 else sys.stdout
         self._live = self._stream is not None and self.verbose == 1 and is_interactive(self._stream)
@@ -67,7 +67,7 @@ class Lines(ProgressBar):
         return self._live
 
     def running(self, epoch: int, share: float, loss: float) -> None:
-        """Draw how far the running epoch is."""
+        """Draw the progress of the running epoch."""
         now = time.monotonic()
         if now - self._drawn < 0.9 * SECONDS:
             return

@@ -1,35 +1,11 @@
-"""Regularizers by Keras's names; those of `fastdense.regularizers`."""
+"""Regularizers by Keras's names: those of `fastdense.regularizers`."""
 
-from ..regularizers import (
-    L1,
-    L1L2,
-    L2,
-    OrthogonalRegularizer,
-    Regularizer,
-    RepulsionRegularizer,
-    get,
-    l1,
-    l1_l2,
-    l2,
-    orthogonal,
-    repulsion,
-)
+from .. import regularizers as core_regularizers
+from ..regularizers import *  # noqa: F403  (all of them, so that a new one needs no line here)
 from .names import not_offered
 
-__all__ = [
-    "L1",
-    "L1L2",
-    "L2",
-    "OrthogonalRegularizer",
-    "Regularizer",
-    "RepulsionRegularizer",
-    "get",
-    "l1",
-    "l1_l2",
-    "l2",
-    "orthogonal",
-    "repulsion",
-]
+del Sum  # noqa: F821  (a sum of penalties, which Keras does not have)
+__all__ = [name for name in core_regularizers.__all__ if name != "Sum"]
 
-l1l2 = l1_l2  # Keras 1
+l1l2 = core_regularizers.l1_l2  # Keras 1
 __getattr__ = not_offered("regularizers", __all__)

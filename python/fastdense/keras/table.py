@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from .._model import Model
+from ..text import bytes_text
 from .layer import Layer, Shape
+
+UNITS = ("B", "KB", "MB", "GB")
 
 
 def table(name: str, layers: Sequence[Layer], shape: Shape, model: Model, width: int) -> str:
@@ -21,7 +24,7 @@ def table(name: str, layers: Sequence[Layer], shape: Shape, model: Model, width:
     text = [f" {a:<{first}}{b:<{second}}{c:>{width - first - second - 2}}" for a, b, c in rows]
     size = model.net.itemsize
     totals = [
-        f"{title} params: {count:,} ({_bytes(count * size)})"
+        f"{title} params: {count:,} ({bytes_text(count * size, UNITS, whole=False)})"
         for title, count in (
             ("Total", model.net.count()),
             ("Trainable", model.net.count(True)),
@@ -31,10 +34,3 @@ def table(name: str, layers: Sequence[Layer], shape: Shape, model: Model, width:
     return "\n".join(
         [f'Model: "{name}"', "_" * width, text[0], "=" * width, *text[1:], "=" * width, *totals, "_" * width]
     )
-
-
-def _bytes(count: int) -> str:
-    size, units = float(count), ["B", "KB", "MB", "GB"]
-    while size >= 1024 and len(units) > 1:
-        size, units = size / 1024, units[1:]
-    return f"{size:.2f} {units[0]}"

@@ -1,4 +1,4 @@
-"""Helpers of Keras that dense-net scripts use."""
+"""Utilities of Keras that scripts for dense nets use."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def to_categorical(x: Any, num_classes: int | None = None, dtype: str = "float32
     x : array of ints
         Class numbers from 0, of any shape; a last axis of length 1 is dropped.
     num_classes : int, optional
-        The largest number and one more by default.
+        By default the largest class number plus 1.
     dtype : str
 
     Returns
@@ -49,17 +49,17 @@ def to_categorical(x: Any, num_classes: int | None = None, dtype: str = "float32
 
 
 def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
-    """Divide by the norm along an axis; what has norm 0 stays 0."""
+    """Divide by the norm along an axis; vectors of norm 0 are unchanged."""
     a = np.asarray(x)
     norm = np.linalg.norm(a, order, axis, keepdims=True)
     return np.asarray(a / np.where(norm == 0, 1.0, norm))
 
 
 def set_random_seed(seed: int) -> None:
-    """Let the models made from now on have the seeds ``seed``, ``seed + 1``, ...: the same script, the same bits.
+    """Give the models made from now on the seeds ``seed``, ``seed + 1``, ...: the same script gives the same results.
 
-    Without it each model has a seed of its own, another one every time, as in Keras. NumPy's random numbers are left
-    alone: scripts that use them seed them with ``np.random.seed``.
+    Without it each model gets a random seed, as in Keras. NumPy's global generator is not touched: seed it with
+    ``np.random.seed``.
     """
     _state["seeds"] = itertools.count(int(seed))
 

@@ -69,7 +69,7 @@ def test_demo(tmp_path: Path) -> None:
     pytest.importorskip("sklearn")
     shown = fastdense("demo", "--data", "digits", "--no-plot", cwd=tmp_path)
     assert "scikit-learn's handwritten digits: 1437 for training, 360 for testing" in shown
-    accuracy = float(re.findall(r"([\d.]+) % of the test digits are recognised", shown)[0])
+    accuracy = float(re.findall(r"([\d.]+) % of the test digits are classified correctly", shown)[0])
     assert accuracy >= 95
     rows = re.findall(
         r"^(fastdense|NumPy \S+|PyTorch \S+) +([\d.e+]+) +([\d.e+]+) ms +([\d.]+) % +([\d.]+)(.*)", shown, re.M
@@ -87,7 +87,7 @@ def test_demo(tmp_path: Path) -> None:
 def test_demo_writes_a_picture(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     shown = fastdense("demo", "--data", "digits", "--epochs", "2", "--plot", "loss.png", cwd=tmp_path)
-    assert "The loss as a picture: loss.png" in shown
+    assert "Plot of the loss: loss.png" in shown
     assert (tmp_path / "loss.png").read_bytes().startswith(b"\x89PNG")
 
 
@@ -108,7 +108,7 @@ def test_demo_without_the_data_says_so(tmp_path: Path) -> None:
     shown = fastdense(
         "demo", "--data", "mnist", cwd=tmp_path, code=1, FASTDENSE_DATA="", XDG_CACHE_HOME=str(tmp_path), **OFFLINE
     )
-    assert "\nfastdense demo: MNIST is not on this machine, and http" in shown and "\nWhat to do" in shown
+    assert "\nfastdense demo: MNIST is not on this machine, and http" in shown and "\nDo one of the following" in shown
     assert "Traceback" not in shown
 
 

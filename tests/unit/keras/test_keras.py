@@ -81,7 +81,7 @@ def test_imports(module: str, name: str) -> None:
 @pytest.mark.parametrize(
     ("statement", "says"),
     [
-        ("from fastdense.keras.layers import Conv2D", "Flatten() and Dense"),
+        ("from fastdense.keras.layers import Conv2D", "use Flatten() and Dense"),
         ("from fastdense.keras.layers import LSTM", "give rows of one length to Dense"),
         ("from fastdense.keras.layers import Dens", "Did you mean 'Dense'?"),
         ("from fastdense.keras.optimizers import Adamax", "Nadam"),
@@ -176,9 +176,9 @@ def test_shape_is_that_of_the_first_data() -> None:
 
 
 def test_images_without_flatten() -> None:
-    with pytest.raises(ValueError, match=r"a row has shape \(6, 5\) here, and Dense takes rows of numbers.*Flatten"):
+    with pytest.raises(ValueError, match=r"a row has shape \(6, 5\) here, and Dense needs flat rows.*Flatten"):
         Sequential([Dense(3, input_shape=(6, 5))]).summary()
-    with pytest.raises(ValueError, match=r"x has shape \(40, 6, 5\), and \S+ begins with rows of shape \(4,\)"):
+    with pytest.raises(ValueError, match=r"x has shape \(40, 6, 5\), and \S+ expects rows of shape \(4,\)"):
         Sequential([Dense(3, input_shape=(4,))]).predict(IMAGES)
 
 
@@ -268,7 +268,7 @@ def test_old_arguments_of_optimizers() -> None:
     np.testing.assert_allclose(rates, [0.1, 0.1 / 1.5, 0.1 / 2])
     assert keras.optimizers.Adam(lr=0.1, epsilon=None) == fd.Adam(0.1)
     assert keras.optimizers.get(keras.optimizers.Adam) == fd.Adam()
-    with pytest.raises(TypeError, match="lr and learning_rate are one thing"):
+    with pytest.raises(TypeError, match="lr is another name of learning_rate"):
         keras.optimizers.Adam(0.1, lr=0.1)
     with pytest.raises(TypeError, match="use_ema=True is not offered"):
         keras.optimizers.Adam(use_ema=True)
@@ -379,33 +379,36 @@ def test_file(tmp_path: Path) -> None:
     ("do", "says"),
     [
         (lambda: Dense(3, actvation="relu"), "unknown argument 'actvation'. Did you mean 'activation'?"),
-        (lambda: Dense(3, W_regularizer="l2"), "W_regularizer is of an older Keras. Write kernel_regularizer=..."),
+        (
+            lambda: Dense(3, W_regularizer="l2"),
+            "W_regularizer belongs to an older version of Keras. Use kernel_regularizer=...",
+        ),
         (lambda: Dense(3, activation="rleu"), "Did you mean 'relu'?"),
-        (lambda: Dense(3, activation=lambda x: x), "Functions of your own are not offered"),
+        (lambda: Dense(3, activation=lambda x: x), "Custom functions are not offered"),
         (lambda: Dense(3, kernel_constraint="max_norm"), "constraints are not offered"),
         (lambda: Dense(3, trainable=False), "trainable=False is not offered"),
-        (lambda: Dense(3, input_shape=(None, 3)), "The shape of one row is needed, in known numbers"),
+        (lambda: Dense(3, input_shape=(None, 3)), "The shape of one row is needed, without None"),
         (lambda: Dense(3)(np.ones(3)), "model.predict(x)"),
         (lambda: BatchNormalization(center=False), "center=False is not offered"),
         (lambda: ReLU(max_value=4), "max_value may be 6 or None"),
-        (lambda: Sequential([Dense]), "Write Dense(...)"),
+        (lambda: Sequential([Dense]), "Pass Dense(...)"),
         (lambda: Sequential([3]), "A layer is needed"),
-        (lambda: Sequential([]).build((None, 3)), "it has no layer that computes"),
-        (lambda: Model(Input((2,)), Dense(1)(Input((2,)))), "outputs does not come from inputs"),
-        (lambda: type("Mine", (Model,), {}), "models with a call() of their own are not offered"),
+        (lambda: Sequential([]).build((None, 3)), "it has no layer with computations"),
+        (lambda: Model(Input((2,)), Dense(1)(Input((2,)))), "outputs is not computed from inputs"),
+        (lambda: type("Mine", (Model,), {}), "models with a custom call() are not offered"),
         (lambda: Sequential([Dense(1, input_dim=2)]).fit(X, Y), "is not compiled"),
         (lambda: simple().fit(iter([1])), "y is missing"),
         (lambda: simple().fit([X, X], Y), "a net has one input"),
-        (lambda: simple().fit(X, Y, nb_epoch=3), "Write epochs=..."),
+        (lambda: simple().fit(X, Y, nb_epoch=3), "Use epochs=..."),
         (lambda: simple().fit(X, Y, epoch=3), "Did you mean 'epochs'?"),
-        (lambda: simple().fit(X, Y, steps_per_epoch=3), "an epoch is all rows once"),
+        (lambda: simple().fit(X, Y, steps_per_epoch=3), "an epoch is one pass over all rows"),
         (lambda: simple().compile("adm", "mse"), "Did you mean 'adam'?"),
         (lambda: simple().compile("adam", lambda y, p: 0), "Give the loss as a name"),
         (lambda: simple().compile("adam", "mse", metrics=["acuracy"]), "Did you mean 'accuracy'?"),
         (lambda: simple().predct(X), "Did you mean 'predict'?"),
         (lambda: simple().place(X), "model.fastdense.place"),
         (lambda: simple().to_json(), "save(path)"),
-        (lambda: simple().get_layer("dens"), "there is no 'dens'"),
+        (lambda: simple().get_layer("dens"), "no layer is named 'dens'"),
         (lambda: simple().layers[0].set_weights([np.ones((2, 3))]), "1 arrays of weights were given, and it has 2"),
     ],
 )

@@ -19,7 +19,7 @@ class Group(IntEnum):
     SETTINGS = 2  # first values, penalties and batches that defeat training
     SCALES = 3  # of data and weights; a wrong one hides what other changes are worth
     STEPS = 4  # too long
-    UNITS = 5  # what became of them, and whether there are enough
+    UNITS = 5  # dead, saturated, duplicate or too few
     PROGRESS = 6  # too slow
     SYMPTOM = 7  # never a cause
 

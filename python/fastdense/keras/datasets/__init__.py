@@ -1,4 +1,4 @@
-"""Data sets with Keras's ``load_data()``; see `fastdense.datasets` for where the files come from."""
+"""Data sets with Keras's ``load_data()``; see `fastdense.datasets` for the sources of the files."""
 
 from ..names import not_offered
 from . import fashion_mnist, mnist
@@ -9,8 +9,8 @@ __getattr__ = not_offered(
     "datasets",
     __all__,
     {
-        "cifar|imdb|reuters": "mnist and fashion_mnist are there; other data come as arrays, e.g. from "
+        "cifar|imdb|reuters": "Only mnist and fashion_mnist are offered; load other data as arrays, e.g. from "
         "sklearn.datasets or np.load.",
-        "boston_housing|california_housing": "sklearn.datasets.fetch_california_housing() is the usual one.",
+        "boston_housing|california_housing": "Use sklearn.datasets.fetch_california_housing().",
     },
 )
