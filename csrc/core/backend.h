@@ -11,8 +11,8 @@
 
 namespace fd {
 
-// Asked by one worker between parts of a long call: true if the caller wants to stop (Ctrl-C). The call then returns early and
-// what it was to return is meaningless; the net is that of the last finished step.
+// Called by one worker between parts of a long call: true if the caller wants to stop (Ctrl-C). The call then returns early and
+// its results are meaningless; the net is that of the last finished step.
 using Poll = std::function<bool()>;
 
 struct ProbeRecord {  // what a probe found after a step; its numbers of each unit are in ProbeRecords
@@ -24,7 +24,7 @@ struct ProbeRecord {  // what a probe found after a step; its numbers of each un
 };
 
 struct ProbeRecords {
-    // One row of numbers for all units of an op each: share of rows with pre-activation <= 0, share of rows where sigmoid or tanh
+    // One row of numbers for all units of an op each: fraction of rows with pre-activation <= 0, and of rows where sigmoid or tanh
     // is saturated, mean and variance of the output; norm of the unit's kernel column, in the gradient, in the weights, and in
     // the change that the last step made. NaN where an op has no such thing.
     static constexpr int numbers_per_unit = 7;

@@ -99,19 +99,19 @@ void Barrier::wait_long(uint32_t turn, bool first) {
     if (first) waited_ += std::chrono::duration<double>(Clock::now() - began).count();
 }
 
-void TeamSize::resume(int wanted, double work) {
-    if (wanted != wanted_ || work != work_) *this = TeamSize();
+void ThreadCount::resume(int wanted, double work) {
+    if (wanted != wanted_ || work != work_) *this = ThreadCount();
     wanted_ = wanted;
     work_ = work;
     since_ = Clock::now();
 }
 
-void TeamSize::leave(double waited) {
+void ThreadCount::leave(double waited) {
     spent_ += std::chrono::duration<double>(Clock::now() - since_).count();
     waited_before_ -= waited;  // the next run's barrier counts from 0
 }
 
-bool TeamSize::reconsider(double waited) {
+bool ThreadCount::reconsider(double waited) {
     if (wanted_ == 1) return false;
     ++steps_;
     const auto time = Clock::now();

@@ -41,7 +41,7 @@ struct Worker {
     int id = 0, team = 1;
     Barrier* barrier = nullptr;
     void sync() const { barrier->wait(team, id == 0); }
-    // Runs body(task) for this worker's share of `tasks`. What a task computes never depends on the team.
+    // Runs body(task) for this worker's part of `tasks`. What a task computes never depends on the team.
     template <class F>
     void each(int64_t tasks, F&& body) const {
         for (int64_t t = tasks * id / team; t < tasks * (id + 1) / team; ++t) body(t);
@@ -53,9 +53,9 @@ struct Worker {
 // for members that are not running and may be slower than one thread alone. Waiting that goes on for several windows is
 // reason to try; then the steps a second of both decide, and the team is tried again from time to time. One hiccup is no
 // reason: a virtual machine has many. Results do not depend on the team, so this changes nothing but the time.
-class TeamSize {
+class ThreadCount {
 public:
-    // What was learned stays from one run to the next, which may be short; another team, or other steps, start afresh.
+    // What was measured stays from one run to the next, which may be short; another team, or other steps, start anew.
     void resume(int wanted, double work);
     void leave(double waited);  // at the end of a run, with its last barrier's waited()
     int now() const { return alone_ ? 1 : wanted_; }
@@ -69,7 +69,7 @@ private:
     int wanted_ = 1, strikes_ = 0, steps_ = 0;
     bool alone_ = false;
     double pause_ = shortest_pause, waited_before_ = 0, alone_rate_ = 0;  // of the last try alone, steps a second
-    double work_ = 0, spent_ = 0;  // of a step; seconds of the window at hand that passed in earlier runs
+    double work_ = 0, spent_ = 0;  // of a step; seconds of the current window that passed in earlier runs
     Clock::time_point since_ = Clock::now();
 };
 

@@ -65,7 +65,7 @@ struct Plan {
     bool order_matters(int64_t batch, int64_t rows) const { return batch < rows || has_dropout(); }
 };
 
-enum class Pass {  // what a way through the layers is for
+enum class Pass {  // what a pass through the layers is for
     predict,       // the net's outputs
     evaluate,      // outputs for the loss: logits if it is fused
     inference,     // as evaluate, and keeps what backward needs

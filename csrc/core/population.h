@@ -1,4 +1,4 @@
-// The device interface for many nets of one shape, trained side by side: the second of two, beside backend.h.
+// The device interface for a population, nets of one shape that are trained side by side: the second of two, beside backend.h.
 #pragma once
 #include <memory>
 #include <string>
@@ -10,7 +10,7 @@ namespace fd {
 
 struct PopulationRequest {
     Dataset train;                          // seen by every net
-    const double* start_weights = nullptr;  // (starts, rows): takes the place of train.weights
+    const double* start_weights = nullptr;  // (starts, rows): used instead of train.weights
     int64_t batch_size = 32;
     bool shuffle = true;     // by each net's own seed,
     bool one_order = false;  // or by one seed for all of them
@@ -20,7 +20,7 @@ struct PopulationRequest {
     const double* member_scale = nullptr;  // (starts,): each net's learning rate is this times the step's; null: 1
     const uint8_t* active = nullptr;       // (starts,): nets that train; null: all
     double* losses = nullptr;              // (epochs, starts): mean loss of each epoch; entries of other nets stay
-    std::function<bool(double)> tick;      // a few times a second, with the share that is done. True: stop
+    std::function<bool(double)> tick;      // a few times a second, with the fraction that is done. True: stop
     int threads = 1;
 };
 

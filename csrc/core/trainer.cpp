@@ -71,7 +71,7 @@ std::optional<ProbeRecord> ProbeSchedule::follows(const Cursor& cursor, int64_t 
 }
 
 Ledger::Ledger(const TrainRequest& r, int64_t width, std::vector<double>& running)
-    : request_(r), width_(width), running_(running), next_tick_(Clock::now() + std::chrono::milliseconds(100)),
+    : request_(r), width_(width), running_(running), next_tick_(Clock::now() + tick_interval),
       last_look_(Clock::now()) {
     const int64_t batch = std::min(r.batch_size, r.train.rows());
     const int64_t batches = (r.train.rows() + batch - 1) / batch;
@@ -107,7 +107,7 @@ bool Ledger::step_done(double batch_loss) {
     last_look_ = now;
     left_ = stride_;
     if (now < next_tick_) return false;
-    next_tick_ = now + std::chrono::milliseconds(100);
+    next_tick_ = now + tick_interval;
     return outcome_.interrupted = request_.tick(outcome_.steps, running_[0], running_[1]);
 }
 

@@ -10,6 +10,9 @@
 
 namespace fd {
 
+// How often a long run calls tick().
+inline constexpr std::chrono::milliseconds tick_interval{100};
+
 // Walks the batches of consecutive epochs.
 class Cursor {
 public:
@@ -39,15 +42,17 @@ private:
 struct Cadence {
     int level = 0;
     int64_t batches = 1;  // an epoch
-    // How many steps on, counting that of `batch` as the first.
+    // After how many steps, counting that of `batch` as the first.
     int64_t steps_to_next(int64_t epoch, int64_t batch) const;
     int rank(int64_t epoch, int64_t batch) const;  // the lowest level at which one is due after it; level + 1: none is
     int64_t most(int64_t steps) const;             // that are due in so many steps
 };
 
-// When the probes of one call of train() are taken. Asked before every step, told after it.
+// When the probes of one call of train() are taken. due() is called before every step, follows() after it.
 class ProbeSchedule {
 public:
+    static constexpr int64_t most_rows = 256;  // of a probe, spread evenly over the data
+    static constexpr double cost = 0.015;      // the fraction of a step's time that probes may add
     void begin(const TrainRequest&);
     int64_t most(int64_t steps) const { return cadence_.most(steps) + 2; }  // the first step's, and one of a broken one
     bool due() const { return until_ == 1; }                                // whether a probe follows the next step
@@ -69,7 +74,7 @@ public:
     void finish_epoch();
     void interrupt(bool drop_epoch);  // outside of step_done; drop: the epoch's validation is not finished
     double* validation_row() { return outcome_.validation.data() + (outcome_.epochs - 1) * width_; }
-    // After every step: counts it and lets the caller look in. True: stop.
+    // After every step: counts it and calls tick() if it is time. True: stop.
     bool step_done(double batch_loss);
     TrainOutcome finish();
 
@@ -80,7 +85,7 @@ private:
     std::vector<double>& running_;
     TrainOutcome outcome_;
     Clock::time_point next_tick_, last_look_;
-    int64_t stride_ = 1, left_ = 1;  // the clock is looked at every stride_ steps, about once a millisecond
+    int64_t stride_ = 1, left_ = 1;  // the clock is read every stride_ steps, about once a millisecond
 };
 
 }  // namespace fd

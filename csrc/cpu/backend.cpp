@@ -15,7 +15,6 @@
 #include "cpu/rowwise/rowwise.h"
 #include "cpu/second_order/closed_form.h"
 #include "cpu/second_order/full_batch.h"
-#include "cpu/slots.h"
 
 namespace fd::cpu {
 namespace {
@@ -24,9 +23,9 @@ template <class T>
 class CpuBackend final : public Backend {
 public:
     CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
-        : plan_(inputs, seed, std::move(ops), bf16), state_(plan_), layerwise_(plan_, state_),
-          rowwise_(plan_, state_, layerwise_), rowwise_inference_(plan_, state_, layerwise_),
-          probe_(plan_, state_, layerwise_) {}
+        : plan_(inputs, seed, std::move(ops), bf16), state_(plan_), updater_(plan_, state_),
+          layerwise_(plan_, state_, updater_), rowwise_(plan_, state_, updater_),
+          rowwise_inference_(plan_, state_, updater_), probe_(plan_, state_, layerwise_, updater_) {}
 
     const Plan& plan() const override { return plan_; }
     DType dtype() const override { return dtype_of<T>; }
@@ -34,13 +33,13 @@ public:
     int slots() const override { return int(full_batch_ ? full_batch_->solver().vectors.size() : state_.slots.size()); }
     DType slot_dtype() const override { return full_batch_ ? DType::f64 : dtype(); }
     std::vector<double>& numbers() override {
-        if (layerwise_.kfac()) return layerwise_.kfac()->numbers;
+        if (updater_.kfac()) return updater_.kfac()->numbers;
         return full_batch_ ? full_batch_->solver().numbers : no_numbers_;
     }
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override {  // the last of a state that is being set
         state_.step = step;
-        if (layerwise_.kfac()) layerwise_.kfac()->numbers_changed();
+        if (updater_.kfac()) updater_.kfac()->numbers_changed();
     }
 
     void read_tensor(int tensor, void* out) const override { read(tensor_place<T>(plan_, state_, tensor), out); }
@@ -64,118 +63,21 @@ public:
         configured_ = true;
         state_.step = 0;
         state_.slots = first_slots<T>(training, plan_.parameters);
+        updater_.configure(&training_);
         layerwise_.configure(&training_);
         rowwise_.configure(&training_);
         rowwise_inference_.configure(&training_);
         running_.assign(size_t(width()), 0.0);
         full_batch_.reset();
-        if (training_.full_batch()) full_batch_ = std::make_unique<FullBatch<T>>(plan_, state_, layerwise_, training_);
+        if (training_.full_batch())
+            full_batch_ = std::make_unique<FullBatch<T>>(plan_, state_, layerwise_, updater_, training_);
     }
 
     TrainOutcome train(const TrainRequest& request) override {
         check_shapes(plan_, training(), request.train);
         pin_blas_to_one_thread();
         if (full_batch_) return train_full_batch(request);
-        const int64_t batch_size = std::min(request.batch_size, request.train.rows());
-        const bool narrow = trains_rowwise(batch_size);
-        const bool resident = batch_size == request.train.rows() && !(request.shuffle && plan_.has_dropout());
-        if (narrow) rowwise_.reserve(batch_size, true, resident), layerwise_.reserve_updates();
-        else layerwise_.reserve(batch_size, true);
-        if (request.validation) reserve_inference(request.validation->rows());
-        ProbeRecords probes;
-        const bool probing = request.probe_level.has_value();
-        if (probing) probe_.begin(request, probes);
-        Ledger ledger(request, width(), running_);
-        Cursor cursor(request, plan_.seed);
-        double validation_penalty = 0;
-        stopped_before_.store(-1, std::memory_order_relaxed);
-        team_size_.resume(
-            narrow ? std::min(request.threads, rowwise_.groups(batch_size)) : team(request.threads, batch_size),
-            double(batch_size));
-        int64_t step = 0;
-        bool stop = request.steps == 0, resize = false,
-             probe_now = false;  // written by worker 0 only, before a barrier
-        const bool long_steps = !narrow && request.poll && plan_.step_flops * double(batch_size) > 2e9;
-        layerwise_.watch(long_steps ? &request.poll : nullptr);
-        std::vector<T> statistics;  // of the last finished step
-        // Gradients and update of one step. False: the poll said stop, and nothing was changed but moving statistics.
-        auto layerwise_step = [&](const Worker& w, int64_t rows, double& loss) {
-            const Batch<T> b = layerwise_.gather(w, request.train, rows, {0, &cursor});
-            if (!layerwise_.forward(w, b, Pass::train, true)) return false;
-            layerwise_.loss(w, b, Pass::train);
-            if (!layerwise_.backward(w, b, Pass::train, true)) return false;
-            layerwise_.observe(w, b);
-            layerwise_.update(w);
-            w.sync();
-            if (w.first()) loss = layerwise_.add_to_totals(b, Pass::train, ledger.running()) + layerwise_.penalty_sum();
-            return true;
-        };
-        auto rowwise_step = [&](const Worker& w, int64_t rows, double& loss) {
-            rowwise_.gradients(w, request.train, rows, {0, &cursor});
-            rowwise_.update(w);
-            w.sync();
-            if (w.first()) loss = rowwise_.add_to_totals(rows, ledger.running()) + rowwise_.penalty_sum();
-            return true;
-        };
-        auto steps = [&](const Worker& w) {
-            while (!stop && !resize) {
-                if (w.first()) {
-                    if (cursor.starts_epoch()) ledger.start_epoch();
-                    layerwise_.begin_step(request.step_rates[step]);
-                    if (long_steps) statistics.assign(statistics_begin(), statistics_begin() + plan_.statistics);
-                }
-                const int64_t rows = cursor.rows();  // read now: worker 0 advances the cursor at the end of the step
-                const bool epoch_ends = cursor.ends_epoch();
-                double loss = 0;  // worker 0 knows it
-                if (probing && probe_.due()) probe_.keep(w);
-                if (!(narrow ? rowwise_step(w, rows, loss) : layerwise_step(w, rows, loss))) {
-                    if (w.first()) {
-                        std::copy(statistics.begin(), statistics.end(), statistics_begin());
-                        ledger.interrupt(false);
-                        stop = true;
-                    }
-                    return;  // every worker sees it
-                }
-                if (w.first()) {
-                    double* totals = ledger.running();
-                    totals[0] += loss * double(rows);
-                    totals[1] += double(rows);
-                    ++state_.step;
-                    if (epoch_ends) ledger.finish_epoch();
-                    stop = ledger.step_done(loss) || ++step == request.steps;
-                    if (probing)
-                        probe_now = probe_.follows(cursor, state_.step, request.stop_on_nan && !std::isfinite(loss));
-                    resize = team_size_.reconsider(w.barrier->waited());
-                    if (stop) team_size_.leave(w.barrier->waited());
-                    cursor.advance();
-                }
-                w.sync();
-                if (probe_now && !probe_.take(w, request.train)) {
-                    if (w.first()) {
-                        ledger.interrupt(epoch_ends && request.validation);
-                        stop = true;
-                    }
-                    return;
-                }
-                if (epoch_ends && request.validation) {
-                    const bool whole = evaluate_rows(w, *request.validation, ledger.validation_row(), request.poll,
-                                                     validation_penalty);
-                    if (!whole && w.first()) {
-                        ledger.interrupt(true);
-                        stop = true;
-                    }
-                    w.sync();
-                }
-            }
-        };
-        while (!stop) {
-            resize = false;
-            parallel(team_size_.now(), steps);
-        }
-        layerwise_.watch(nullptr);
-        TrainOutcome outcome = ledger.finish();
-        outcome.probes = std::move(probes);
-        return outcome;
+        return TrainLoop(*this, request).run();
     }
 
     int64_t probe_period(int64_t rows, int64_t batch_size) const override {
@@ -251,8 +153,8 @@ public:
             if (!layerwise_.forward(w, b, pass, false)) return;
             layerwise_.loss(w, b, pass);
             if (!layerwise_.backward(w, b, pass, false)) return;
-            layerwise_.penalties(w, true);
-            if (w.first()) loss = layerwise_.add_to_totals(b, pass, totals.data()) + layerwise_.penalty_sum();
+            updater_.penalties(w, true);
+            if (w.first()) loss = layerwise_.add_to_totals(b, pass, totals.data()) + updater_.penalty_sum();
         });
         layerwise_.watch(nullptr);
         for (size_t k = 0; k < plan_.trainable.size(); ++k) {
@@ -263,6 +165,137 @@ public:
     }
 
 private:
+    // One train() of the layerwise or the rowwise path, run by the whole team. What steers it is written by worker 0 alone,
+    // before a barrier.
+    class TrainLoop {
+    public:
+        TrainLoop(CpuBackend& net, const TrainRequest& request)
+            : net_(net), request_(request), batch_size_(std::min(request.batch_size, request.train.rows())),
+              rowwise_(net.trains_rowwise(batch_size_)), probing_(request.probe_level.has_value()),
+              long_steps_(!rowwise_ && request.poll && net.plan_.step_flops * double(batch_size_) > 2e9),
+              next_(request.steps ? Next::step : Next::end), ledger_(request, net.width(), net.running_),
+              cursor_(request, net.plan_.seed) {
+            const bool resident = batch_size_ == request.train.rows() && !(request.shuffle && net.plan_.has_dropout());
+            if (rowwise_) net.rowwise_.reserve(batch_size_, true, resident), net.updater_.reserve();
+            else net.layerwise_.reserve(batch_size_, true);
+            if (request.validation) net.reserve_inference(request.validation->rows());
+            if (probing_) net.probe_.begin(request, probes_);
+            net.stopped_before_.store(-1, std::memory_order_relaxed);
+            net.layerwise_.watch(long_steps_ ? &request.poll : nullptr);
+            const int useful = net.rowwise_.groups(batch_size_);
+            net.thread_count_.resume(
+                rowwise_ ? std::min(request.threads, useful) : net.team(request.threads, batch_size_),
+                double(batch_size_));
+        }
+        TrainOutcome run() {
+            while (next_ != Next::end) {
+                next_ = Next::step;
+                parallel(net_.thread_count_.now(), [this](const Worker& w) {
+                    while (next_ == Next::step && iterate(w)) {}
+                });
+            }
+            net_.layerwise_.watch(nullptr);
+            TrainOutcome outcome = ledger_.finish();
+            outcome.probes = std::move(probes_);
+            return outcome;
+        }
+
+    private:
+        enum class Next { step, change_threads, end };
+
+        // A step, and the probe and the validation that follow it. False, for every worker: left half-way.
+        bool iterate(const Worker& w) {
+            const int64_t rows = cursor_.rows();  // read now: worker 0 advances the cursor at the end of the step
+            const bool epoch_ends = cursor_.ends_epoch();
+            if (w.first()) begin_step();
+            if (probing_ && net_.probe_.due()) net_.probe_.keep(w);
+            double loss = 0;  // worker 0 knows it
+            if (!(rowwise_ ? rowwise_step(w, rows, loss) : layerwise_step(w, rows, loss))) {
+                if (w.first()) {
+                    std::copy(statistics_.begin(), statistics_.end(), net_.statistics_begin());
+                    interrupt(false);
+                }
+                return false;
+            }
+            if (w.first()) end_step(rows, loss, w.barrier->waited());
+            w.sync();
+            if (probe_follows_ && !net_.probe_.take(w, request_.train)) {
+                if (w.first()) interrupt(epoch_ends && request_.validation);
+                return false;
+            }
+            if (epoch_ends && request_.validation) {
+                const bool whole = net_.evaluate_rows(w, *request_.validation, ledger_.validation_row(), request_.poll,
+                                                      validation_penalty_);
+                if (!whole && w.first()) interrupt(true);
+                w.sync();
+            }
+            return true;
+        }
+        void begin_step() {
+            if (cursor_.starts_epoch()) ledger_.start_epoch();
+            net_.updater_.begin_step(request_.step_rates[step_]);
+            if (long_steps_)
+                statistics_.assign(net_.statistics_begin(), net_.statistics_begin() + net_.plan_.statistics);
+        }
+        // Gradients and update. False: the poll said stop, and nothing was changed but moving statistics.
+        bool layerwise_step(const Worker& w, int64_t rows, double& loss) {
+            Layerwise<T>& layers = net_.layerwise_;
+            const Batch<T> b = layers.gather(w, request_.train, rows, {0, &cursor_});
+            if (!layers.forward(w, b, Pass::train, true)) return false;
+            layers.loss(w, b, Pass::train);
+            if (!layers.backward(w, b, Pass::train, true)) return false;
+            layers.observe(w, b);
+            layers.update(w);
+            w.sync();
+            if (w.first()) loss = layers.add_to_totals(b, Pass::train, ledger_.running()) + net_.updater_.penalty_sum();
+            return true;
+        }
+        bool rowwise_step(const Worker& w, int64_t rows, double& loss) {
+            Rowwise<T>& net = net_.rowwise_;
+            net.gradients(w, request_.train, rows, {0, &cursor_});
+            net.update(w);
+            w.sync();
+            if (w.first()) loss = net.add_to_totals(rows, ledger_.running()) + net.penalty_sum();
+            return true;
+        }
+        void end_step(int64_t rows, double loss, double waited) {
+            double* totals = ledger_.running();
+            totals[0] += loss * double(rows);
+            totals[1] += double(rows);
+            ++net_.state_.step;
+            if (cursor_.ends_epoch()) ledger_.finish_epoch();
+            const bool ends = ledger_.step_done(loss) || ++step_ == request_.steps;
+            if (probing_) {
+                const bool broken = request_.stop_on_nan && !std::isfinite(loss);
+                probe_follows_ = net_.probe_.follows(cursor_, net_.state_.step, broken);
+            }
+            if (net_.thread_count_.reconsider(waited)) next_ = Next::change_threads;
+            if (ends) {
+                net_.thread_count_.leave(waited);
+                next_ = Next::end;
+            }
+            cursor_.advance();
+        }
+        void interrupt(bool drop_epoch) {
+            ledger_.interrupt(drop_epoch);
+            next_ = Next::end;
+        }
+
+        CpuBackend& net_;
+        const TrainRequest& request_;
+        const int64_t batch_size_;
+        const bool rowwise_, probing_;
+        const bool long_steps_;  // then the poll is asked within a step too
+        Next next_;
+        bool probe_follows_ = false;  // the step at hand
+        int64_t step_ = 0;            // of this call
+        ProbeRecords probes_;
+        Ledger ledger_;
+        Cursor cursor_;
+        double validation_penalty_ = 0;
+        std::vector<T> statistics_;  // of the last finished step, if a step may be left half-way
+    };
+
     TrainOutcome train_full_batch(const TrainRequest& request) {
         auto threads = [&](int64_t rows) { return team(request.threads, rows); };
         auto validate = [&](double* totals) {
@@ -281,7 +314,7 @@ private:
     T* statistics_begin() const { return state_.statistics.get(); }
     int64_t width() const { return training_.totals(plan_.outputs); }
 
-    // Makes room for evaluate_rows (and for a narrow predict); returns how many threads are worth it.
+    // Makes room for evaluate_rows (and for a rowwise predict); returns how many threads are worth it.
     int reserve_inference(int64_t rows) {
         const int64_t chunk = std::min(layerwise_.chunk_rows(), rows);
         if (!rowwise_inference_.takes(rows)) {
@@ -289,7 +322,7 @@ private:
             return team(Rowwise<T>::most_groups, chunk);
         }
         rowwise_inference_.reserve(chunk, false);
-        if (configured_) layerwise_.reserve_updates();
+        if (configured_) updater_.reserve();
         return rowwise_inference_.groups(chunk);
     }
 
@@ -301,15 +334,15 @@ private:
 
     // Totals of a whole data set in inference mode, chunk by chunk; false if the poll said stop. `penalty` is shared by the team.
     bool evaluate_rows(const Worker& w, const Dataset& data, double* totals, const Poll& poll, double& penalty) {
-        const bool narrow = rowwise_inference_.takes(data.rows());
-        layerwise_.penalties(w, false);
-        if (w.first()) penalty = layerwise_.penalty_sum();
+        const bool rowwise = rowwise_inference_.takes(data.rows());
+        updater_.penalties(w, false);
+        if (w.first()) penalty = updater_.penalty_sum();
         auto add = [&](double loss, int64_t rows) {
             totals[0] += (loss + penalty) * double(rows);
             totals[1] += double(rows);
         };
         return each_chunk(w, data.rows(), poll, [&](int64_t first, int64_t rows) {
-            if (narrow) {
+            if (rowwise) {
                 rowwise_inference_.infer(w, data, rows, {first}, Pass::evaluate, nullptr);
                 if (w.first()) add(rowwise_inference_.add_to_totals(rows, totals), rows);
                 return true;
@@ -386,10 +419,11 @@ private:
     State<T> state_;
     Training training_;
     bool configured_ = false;
+    Updater<T> updater_;
     Layerwise<T> layerwise_;
     Rowwise<T> rowwise_, rowwise_inference_;  // each keeps its own scratch: a validation comes between two epochs
     Probe<T> probe_;
-    TeamSize team_size_;
+    ThreadCount thread_count_;
     std::unique_ptr<FullBatch<T>> full_batch_;  // if the optimizer is a solver
     std::vector<double> running_, no_numbers_;
     // the row before which a poll stopped a pass over chunks; see Layerwise::stops

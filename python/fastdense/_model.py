@@ -64,7 +64,7 @@ class Model(BaseModel):
         verify: bool = True,
         budget: float | None = None,
         verbose: int | str = "auto",
-    ) -> Diagnosis:
+    ) -> Diagnosis[Model]:
         """Explain why training has failed or stalled, if it has, and what repairs it.
 
         Rules examine the data, the net before and after training, and the losses; what they suspect is then tested:

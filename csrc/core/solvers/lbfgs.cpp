@@ -17,7 +17,7 @@ struct Point {
     bool finite = true;
 };
 
-// Minimum of the cubic through two points with their slopes, kept inside the interval between them.
+// Minimum of the cubic through two points with their derivatives, kept inside the interval between them.
 double between(const Point& lo, const Point& hi) {
     const double width = hi.step - lo.step;
     double at = 0.5;

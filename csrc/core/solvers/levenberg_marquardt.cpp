@@ -48,8 +48,8 @@ private:
                 loss_ = before;
                 return back(f, Result::interrupted);
             }
-            const double bend = 2 * gain - 1;
-            mu() = std::max(damping * std::max(1.0 / 3, 1 - bend * bend * bend), floor * most);
+            const double excess = 2 * gain - 1;
+            mu() = std::max(damping * std::max(1.0 / 3, 1 - excess * excess * excess), floor * most);
             nu() = 2;
             return Result::moved;
         }

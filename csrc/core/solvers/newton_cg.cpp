@@ -59,9 +59,9 @@ private:
         const double norm = std::sqrt(squared), enough = std::min(0.5, std::sqrt(norm)) * norm;
         for (int64_t k = 0; k < options.cg_steps && std::sqrt(squared) > enough; ++k) {
             if (!f.product(d_.data(), hd_.data())) return false;
-            const double bend = dot(d_, hd_), step = squared / bend;
+            const double curvature = dot(d_, hd_), step = squared / curvature;
             add_scaled(step, d_, p_, trial_);
-            on_boundary = !(bend > 0) || dot(trial_, trial_) >= region * region;
+            on_boundary = !(curvature > 0) || dot(trial_, trial_) >= region * region;
             if (on_boundary) {
                 const double to = to_boundary(region);
                 add_scaled(to, d_, p_, p_), add_scaled(to, hd_, hp_, hp_);

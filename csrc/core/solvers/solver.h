@@ -38,13 +38,13 @@ public:
     // parameters and the state are as before.
     bool iterate(Objective&);
     double loss() const { return loss_; }
-    // Why going on is of no use: "gradient" (all of it is below gtol), "loss" (it fell by less than ftol of itself), "stuck"
+    // Why more iterations are of no use: "gradient" (all of it is below gtol), "loss" (it fell by less than ftol of itself), "stuck"
     // (no step makes it smaller: what is left is rounding), "nonfinite" (it is no number where training began), or "".
     const std::string& ended() const { return ended_; }
 
     const SolverOptions options;
     const int64_t size;  // of the vector of parameters
-    // What a file must hold to go on: vectors as long as the parameters (empty: zeros), and a few numbers.
+    // What a file must hold to continue: vectors as long as the parameters (empty: zeros), and a few numbers.
     std::vector<std::vector<double>> vectors;
     std::vector<double> numbers;
 

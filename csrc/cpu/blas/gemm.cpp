@@ -76,13 +76,15 @@ bool solve_positive(int64_t n, double* a, int64_t columns, double* b) {
 
 void load_blas(const std::string& path, const std::string& core) {
     if (blas.sgemm) return;
-    int flags = RTLD_NOW | RTLD_LOCAL;  // a copy of our own: nobody else's OpenBLAS is touched, ours is seen by nobody
+    int flags =
+        RTLD_NOW |
+        RTLD_LOCAL;  // a private copy: neither does it touch another OpenBLAS of the process, nor is it visible to others
 #ifdef RTLD_DEEPBIND
     if (!dlsym(RTLD_DEFAULT, "__asan_init")) flags |= RTLD_DEEPBIND;  // a sanitizer in the process refuses it
 #endif
     const ScopedEnvironment threads("OPENBLAS_NUM_THREADS", "1");
     // This copy is ours alone, so its kernels follow our instruction set (FASTDENSE_ISA), not OpenBLAS's table of CPU models
-    // or a setting made for somebody else's copy.
+    // or a setting made for another copy.
     std::optional<ScopedEnvironment> kernels;
     if (!core.empty()) kernels.emplace("OPENBLAS_CORETYPE", core.c_str());
     void* library = dlopen(path.c_str(), flags);

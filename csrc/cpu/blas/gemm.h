@@ -14,7 +14,7 @@ void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, 
           int64_t ldb, double beta, double* c, int64_t ldc);
 
 // Solves A X = B by Cholesky for a symmetric positive definite A (n, n), of which the lower triangle is read and overwritten;
-// X takes the place of B, (columns, n): each row one right-hand side. False if A is not positive definite.
+// X overwrites B, (columns, n): each row one right-hand side. False if A is not positive definite.
 bool solve_positive(int64_t n, double* a, int64_t columns, double* b);
 
 // Opens the library once. `path`: of the file shipped in the wheel; `core`: OpenBLAS's name of the kernels to use, or "".

@@ -1,4 +1,4 @@
-// Layerwise: set-up, gather, forward, loss. Backward and updates are in layerwise_backward.cpp.
+// Layerwise: set-up, gather, forward. Backward is in backward.cpp.
 #include "cpu/layerwise/layerwise.h"
 
 #include <algorithm>
@@ -6,8 +6,6 @@
 #include <cstring>
 
 #include "cpu/blas/gemm.h"
-#include "cpu/layerwise/matrix.h"
-#include "cpu/layerwise/measure.h"
 
 namespace fd::cpu {
 namespace {
@@ -28,17 +26,15 @@ int64_t label_at(const View& y, int64_t row) {
 }  // namespace
 
 template <class T>
-Layerwise<T>::Layerwise(const Plan& plan, State<T>& state)
-    : plan_(plan), state_(state), k_(kernels_of<T>(isa())), last_(int(plan.ops.size()) - 1) {
+Layerwise<T>::Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater)
+    : plan_(plan), state_(state), updater_(updater), k_(kernels_of<T>(isa())), products_(plan, state), loss_(plan),
+      last_(int(plan.ops.size()) - 1) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
-    if (plan.bf16) bf16_ = std::make_unique<Bf16Operands>(plan);
     make_walks();
     // a chunk's activations should stay in the caches
     chunk_rows_ = std::clamp<int64_t>(131072 / plan.widest, 64, 4096);
-    penalty_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
-    norm_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
 }
 
 template <class T>
@@ -51,32 +47,21 @@ void Layerwise<T>::make_walks() {
 template <class T>
 void Layerwise<T>::configure(const Training* training) {
     training_ = training;
-    const Training& t = *training;
     make_walks();
-    wants_probabilities_ = walk(Pass::train).form().logits && !t.metrics.empty();
-    rule_ = t.rule();
-    fused_update_ = !t.whole_gradients() && !plan_.has_matrix_penalties();
-    kfac_ = t.kfac() ? std::make_unique<Kfac<T>>(plan_, t) : nullptr;
-    std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
+    loss_.configure(training);
     capacity_ = 0;  // buffers for metrics may be missing
 }
 
 template <class T>
 void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
-    if (bf16_ && stale_) parallel(1, [&](const Worker& w) { refresh_bf16(w); });
+    if (products_.stale()) parallel(1, [&](const Worker& w) { products_.refresh(w); });
     if (rows <= capacity_ && (backward_ready_ || !backward) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);
     backward |= backward_ready_, probe |= probe_ready_;
     x_.reserve(rows * plan_.inputs);
-    if (bf16_) {
-        bf16_->reserve(rows, backward);
-    } else {
-        for (Buffer<T>& side : row_panels_) side.reserve(panels(rows) * k_.panel * plan_.widest);
-        for (Buffer<T>& side : column_panels_)
-            if (backward) side.reserve(rows * panels(plan_.widest) * k_.panel);
-    }
-    if (backward && kfac_) kfac_->reserve(rows);
-    if (backward) tile_gradients_.reserve(Tiles::most_runs * tile() * plan_.widest);
+    products_.reserve(rows, backward);
+    if (backward && updater_.kfac()) updater_.kfac()->reserve(rows);
+    if (backward) tile_gradients_.reserve(Tiles::most_runs * products_.tile() * plan_.widest);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
@@ -92,11 +77,8 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
         if (training_->sparse()) labels_.reserve(rows);
         else y_.reserve(rows * plan_.outputs);
         weights_.reserve(rows);
-        row_loss_.reserve(rows);
-        row_metric_.reserve(rows * int64_t(training_->metrics.size()));
-        if (wants_probabilities_) probabilities_.reserve(rows * plan_.outputs);
-        if (walk(Pass::train).form().fused && op(last_).has_activity()) activity_.reserve(2 * rows * plan_.outputs);
-        reserve_matrix_scratch(plan_, *training_, scratch_);  // penalties are part of every loss
+        loss_.reserve(rows);
+        updater_.reserve();  // penalties are part of every loss
     }
     capacity_ = rows;
     backward_ready_ = backward, probe_ready_ = probe;
@@ -120,7 +102,7 @@ Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows
             int64_t next = order(slices.begin(s));
             for (int64_t r = slices.begin(s); r < slices.end(s); ++r) {
                 const int64_t row = next;
-                if (r + 1 < slices.end(s)) {  // rows lie anywhere in the data: the next one is on its way
+                if (r + 1 < slices.end(s)) {  // rows lie anywhere in the data: prefetch the next one
                     next = order(r + 1);
                     fetch_row(data.x, next);
                     if (with_targets && !y_direct) fetch_row(data.y, next);
@@ -167,7 +149,7 @@ const T* Layerwise<T>::probed_output(const Worker& w, int i, const Batch<T>& b, 
     const Slices cut(b.rows, 4, 1);
     w.each(cut.count, [&](int64_t s) {
         const int64_t first = cut.begin(s) * plan_.outputs;
-        probabilities_of(a + first, room + first, cut.end(s) - cut.begin(s));
+        loss_.probabilities(a + first, room + first, cut.end(s) - cut.begin(s));
     });
     w.sync();
     return room;
@@ -235,7 +217,7 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
             k_.bias_activation(elementwise, T(o.alpha), slope ? slope + c0 : nullptr, b, z + at, a + at, o.out, r1 - r0,
                                c1 - c0);
     };
-    if (!packs_forward(i, rows)) {
+    if (!products_.packs_forward(i, rows)) {
         auto tile = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
             gemm(Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out, T(0),
                  z + r0 * o.out + c0, o.out);
@@ -248,19 +230,21 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
             else tile(cut.begin(s), cut.end(s), 0, o.out);
         });
     } else {
-        if (!packs_next(i - 1, rows)) {
-            w.each(panels(rows), [&](int64_t p) { pack_rows(i, x, rows, o.in, p, p + 1, 0, o.in); });
+        if (!products_.packs_next(i - 1, rows)) {
+            w.each(products_.panels(rows),
+                   [&](int64_t p) { products_.pack_rows(i, x, rows, o.in, p, p + 1, 0, o.in); });
             w.sync();
         }
-        const Tiles cut = tiles(o.out);
-        const int64_t groups = cut.runs >= 4 ? 1 : panels(rows);  // narrow layers are cut by rows too
+        const Tiles cut = products_.tiles(o.out);
+        const int64_t groups = cut.runs >= 4 ? 1 : products_.panels(rows);  // layers of few units are cut by rows too
         w.each(cut.runs * groups, [&](int64_t task) {
             const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);
-            const int64_t p0 = task / cut.runs, p1 = groups == 1 ? panels(rows) : p0 + 1;
+            const int64_t p0 = task / cut.runs, p1 = groups == 1 ? products_.panels(rows) : p0 + 1;
             for (int64_t t = t0; t < t1; ++t)
-                for (int64_t p = p0; p < p1; ++p) output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
+                for (int64_t p = p0; p < p1; ++p) products_.output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
             finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
-            if (packs_next(i, rows)) pack_rows(i + 1, a, rows, o.out, p0, p1, cut.begin(t0), cut.begin(t1));
+            if (products_.packs_next(i, rows))
+                products_.pack_rows(i + 1, a, rows, o.out, p0, p1, cut.begin(t0), cut.begin(t1));
         });
     }
     if (act == ops::Activation::softmax) {
@@ -343,102 +327,29 @@ void Layerwise<T>::layer_norm_forward(const Worker& w, int i, const T* x, int64_
 
 template <class T>
 void Layerwise<T>::loss(const Worker& w, const Batch<T>& b, Pass pass) {
+    const T* outputs = output(last_, b.x, pass);
+    T* gradient = pass == Pass::evaluate ? nullptr : d(last_);
     const Slices cut(b.rows, 4, 1);
-    w.each(cut.count, [&](int64_t s) { loss_of_rows(b, pass, cut.begin(s), cut.end(s)); });
+    w.each(cut.count,
+           [&](int64_t s) { loss_.rows(b, outputs, gradient, pass != Pass::probe, cut.begin(s), cut.end(s)); });
     w.sync();
 }
 
 template <class T>
-void Layerwise<T>::probabilities_of(const T* logits, T* out, int64_t rows) const {
-    const int64_t cols = plan_.outputs;
-    if (training_->categorical()) return k_.softmax(logits, out, rows, cols);
-    k_.bias_activation(ops::Activation::sigmoid, T(0), nullptr, nullptr, const_cast<T*>(logits), out, cols, rows, cols);
-}
-
-template <class T>
-void Layerwise<T>::loss_of_rows(const Batch<T>& b, Pass pass, int64_t r0, int64_t r1) {
-    const Training& t = *training_;
-    const Op& top = op(last_);
-    const int64_t cols = plan_.outputs, first = r0 * cols, rows = r1 - r0;
-    const T* outputs = output(last_, b.x, pass) + first;
-    LossRows<T> l;
-    const LossForm& form = walk(pass).form();
-    l.loss = form.kind;
-    l.param = t.loss_param;
-    l.label_smoothing = t.label_smoothing;
-    l.from_logits = form.logits;
-    l.p = outputs;
-    l.y = b.y ? b.y + first : nullptr;
-    l.labels = b.labels ? b.labels + r0 : nullptr;
-    l.weights = b.weights ? b.weights + r0 : nullptr;
-    l.factor = 1 / double(b.rows);
-    l.row_loss = row_loss_.get() + r0;
-    l.d = pass == Pass::evaluate ? nullptr : d(last_) + first;
-    l.rows = rows;
-    l.cols = cols;
-    k_.loss_rows(l);
-
-    if (top.has_activity() && form.fused) {  // the penalty is on the activation that the fused loss skipped
-        T *a = activity_.get() + 2 * first, *grad = a + rows * cols;
-        probabilities_of(outputs, a, rows);
-        if (l.d) {
-            std::fill_n(grad, rows * cols, T(0));
-            k_.penalty(a, grad, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
-            if (t.categorical()) k_.softmax_backward(a, grad, rows, cols);
-            else k_.activation_backward(ops::Activation::sigmoid, T(0), nullptr, a, grad, cols, rows, cols);
-            k_.add(l.d, grad, l.d, rows * cols);
-        }
-    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !form.fused) {
-        if (top.has_activity())
-            k_.penalty(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
-        k_.softmax_backward(outputs, l.d, rows, cols);  // mixes columns, so it is not left to dense_finish
-    }
-    if (t.metrics.empty() || pass == Pass::probe) return;
-    const T* seen = outputs;
-    if (wants_probabilities_) {
-        probabilities_of(outputs, probabilities_.get() + first, rows);
-        seen = probabilities_.get() + first;
-    }
-    l.p = seen;
-    l.d = nullptr;
-    for (size_t m = 0; m < t.metrics.size(); ++m)
-        if (t.metrics[m].per_row()) {
-            l.row_loss = row_metric_.get() + int64_t(m) * capacity_ + r0;
-            measure_rows(k_, t.metrics[m], l);
-        }
-}
-
-template <class T>
 double Layerwise<T>::batch_loss(const Batch<T>& b, Pass pass) const {
-    double loss = 0;
-    for (int64_t r = 0; r < b.rows; ++r) loss += row_loss_[r];
+    double loss = loss_.row_sum(b.rows);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         if (o.kind != OpKind::dense || !o.has_activity()) continue;
-        const int64_t n = b.rows * o.out;
-        if (walk(pass)[i].skips_activation) {  // stored slice by slice, beside its gradient
-            const Slices cut(b.rows, 4, 1);
-            for (int s = 0; s < cut.count; ++s)
-                loss += k_.penalty(activity_.get() + 2 * cut.begin(s) * o.out, nullptr, o.activity_l1, o.activity_l2,
-                                   (cut.end(s) - cut.begin(s)) * o.out);
-        } else {
-            loss += k_.penalty(output(i, b.x, pass), nullptr, o.activity_l1, o.activity_l2, n);
-        }
+        if (walk(pass)[i].skips_activation) loss_.add_activity_to(loss, b.rows);
+        else loss += k_.penalty(output(i, b.x, pass), nullptr, o.activity_l1, o.activity_l2, b.rows * o.out);
     }
     return loss / double(b.rows);
 }
 
 template <class T>
 double Layerwise<T>::add_to_totals(const Batch<T>& b, Pass pass, double* totals) {
-    const Training& t = *training_;
-    double weight = double(b.rows);
-    if (b.weights) {
-        weight = 0;
-        for (int64_t r = 0; r < b.rows; ++r) weight += b.weights[r];
-    }
-    const T* seen = wants_probabilities_ ? probabilities_.get() : output(last_, b.x, pass);
-    add_metrics(t, seen, b.y, b.labels, b.weights, b.rows, plan_.outputs, row_metric_.get(), capacity_, weight,
-                totals + 2);
+    loss_.add_metrics_to(totals + 2, b, output(last_, b.x, pass));
     return batch_loss(b, pass);
 }
 

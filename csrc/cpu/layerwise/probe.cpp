@@ -12,23 +12,25 @@ constexpr double none = std::numeric_limits<double>::quiet_NaN();
 }  // namespace
 
 template <class T>
-Probe<T>::Probe(const Plan& plan, State<T>& state, Layerwise<T>& wide)
-    : plan_(plan), state_(state), layerwise_(wide), k_(kernels_of<T>(isa())), width_(ProbeRecords::width_of(plan)) {}
+Probe<T>::Probe(const Plan& plan, State<T>& state, Layerwise<T>& layerwise, Updater<T>& updater)
+    : plan_(plan), state_(state), layerwise_(layerwise), updater_(updater), k_(kernels_of<T>(isa())),
+      width_(ProbeRecords::width_of(plan)) {}
 
 template <class T>
-int64_t Probe<T>::period(int64_t rows, int64_t batch, bool narrow) const {
+int64_t Probe<T>::period(int64_t rows, int64_t batch, bool rowwise) const {
     // In nanoseconds, about: only the ratio counts. Fitted to one core (Zen 4, AVX-512).
-    const double taken = double(std::min(most_rows, rows)), units = double(width_) / ProbeRecords::numbers_per_unit;
+    const double taken = double(std::min(ProbeSchedule::most_rows, rows)),
+                 units = double(width_) / ProbeRecords::numbers_per_unit;
     const double parameters = double(plan_.parameters), flops = plan_.step_flops, work = flops * double(batch);
-    const double step = narrow ? 300 + work / 60 + parameters : 3000 + work / 90 + parameters;
+    const double step = rowwise ? 300 + work / 60 + parameters : 3000 + work / 90 + parameters;
     const double row = 60 + flops / 60 + 2.5 * units + 2 * double(plan_.inputs);
-    const double share = narrow && step < 1e5 ? 0.04 : 0.015;
-    return int64_t(std::ceil((taken * row + 4 * parameters) / (step * share)));
+    const double fraction = rowwise && step < 1e5 ? 0.04 : ProbeSchedule::cost;
+    return int64_t(std::ceil((taken * row + 4 * parameters) / (step * fraction)));
 }
 
 template <class T>
 void Probe<T>::begin(const TrainRequest& r, ProbeRecords& records) {
-    rows_ = std::min(most_rows, r.train.rows());
+    rows_ = std::min(ProbeSchedule::most_rows, r.train.rows());
     layerwise_.reserve(rows_, true, true);
     before_.reserve(plan_.parameters);
     top_.reserve(rows_ * plan_.outputs);
@@ -65,8 +67,8 @@ bool Probe<T>::take(const Worker& w, const Dataset& data) {
     if (!layerwise_.forward(w, b, Pass::probe, false)) return false;
     layerwise_.loss(w, b, Pass::probe);
     if (!layerwise_.backward(w, b, Pass::probe, false)) return false;
-    layerwise_.penalties(w, true);
-    if (w.first()) next_.loss = layerwise_.batch_loss(b, Pass::probe) + layerwise_.penalty_sum();
+    updater_.penalties(w, true);
+    if (w.first()) next_.loss = layerwise_.batch_loss(b, Pass::probe) + updater_.penalty_sum();
     summarise(w, b, values);
     w.sync();
     if (w.first()) {

@@ -10,13 +10,11 @@ namespace fd::cpu {
 template <class T>
 class Probe {
 public:
-    static constexpr int64_t most_rows = 256;  // spread evenly over the data
-
-    Probe(const Plan& plan, State<T>& state, Layerwise<T>& wide);
+    Probe(const Plan& plan, State<T>& state, Layerwise<T>& layerwise, Updater<T>& updater);
 
     // After how many steps of `batch` rows one probe has cost 1.5 % of their time; 4 % if a step is short (rowwise path, below
     // 0.1 ms). From the work alone, so that a seed gives the same probes on every machine.
-    int64_t period(int64_t rows, int64_t batch, bool narrow) const;
+    int64_t period(int64_t rows, int64_t batch, bool rowwise) const;
 
     void begin(const TrainRequest&, ProbeRecords&);  // before the first step; allocates everything
     bool due() const { return schedule_.due(); }     // whether the next step is to be followed by a probe
@@ -31,6 +29,7 @@ private:
     const Plan& plan_;
     State<T>& state_;
     Layerwise<T>& layerwise_;
+    Updater<T>& updater_;
     const Kernels<T>& k_;
     int64_t rows_ = 0, width_ = 0;  // width_: numbers of a record
     ProbeSchedule schedule_;

@@ -1,5 +1,5 @@
 // The population path: many nets of one shape, one in each lane of a vector. A group of nets is trained by one thread from
-// the first step of a call to the last, so its numbers stay in that core's caches and nobody waits at barriers.
+// the first step of a call to the last, so its numbers stay in that core's caches and no thread waits at a barrier.
 #include "cpu/memberwise/population.h"
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 #include "core/population.h"
 #include "cpu/memberwise/rows.h"
 #include "cpu/simd/kernels.h"
-#include "cpu/slots.h"
+#include "cpu/state.h"
 #include "ops/rng.h"
 
 namespace fd::cpu {
@@ -115,7 +115,7 @@ public:
         std::vector<int64_t> finished(static_cast<size_t>(groups_));
         LaneWatch watch(threads, groups_ * r.epochs, r.tick);
         parallel(threads, [&](const Worker& w) {
-            const NoSubnormals quick;
+            const FlushSubnormals flush;
             LaneScratch<T>& s = scratch[size_t(w.id)];
             for (int64_t g; (g = watch.next(groups_)) >= 0;) {
                 if (!any_active(r, g)) {
@@ -340,7 +340,7 @@ private:
         u.member_scale = member_scale;
         u.clipvalue = h.clipvalue, u.clipnorm = h.clipnorm, u.global_clipnorm = h.global_clipnorm;
         b.y_shared = !ordered;
-        if (r.start_weights || data.w) b.w = s.work.get();  // only tells that there are weights
+        if (r.start_weights || data.w) b.w = s.work.get();  // not null: there are weights
         const bool small = lanes_.small(b);
         if (small) block = batch;
         for (int64_t step = 0; step < batches; ++step) {
@@ -396,7 +396,7 @@ private:
         const std::function<bool(double)> tick = [&](double) { return poll && poll(); };
         LaneWatch watch(threads, groups_, tick);
         parallel(threads, [&](const Worker& w) {
-            const NoSubnormals quick;
+            const FlushSubnormals flush;
             LaneScratch<T>& s = scratch[size_t(w.id)];
             for (int64_t g; (g = watch.next(groups_)) >= 0;) {
                 LaneBlock<T> b = block_of(g, program, s);

@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/trainer.h"
 #include "core/walk.h"
 #include "cpu/memberwise/lanes.h"
 #include "cpu/memory.h"
@@ -45,29 +46,29 @@ struct LaneScratch {
     LaneOrder order;
 };
 
-// Numbers below the normal range count as 0 in this thread while this lives: a net that has learned all there is has
-// gradients that small, and the processor takes many times as long for them.
-class NoSubnormals {
+// While this lives, subnormal numbers count as 0 in this thread: a net that has converged has gradients that small, and they
+// cost the processor many times as long.
+class FlushSubnormals {
 public:
 #ifdef __SSE2__
-    NoSubnormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040u); }
-    ~NoSubnormals() { _mm_setcsr(before_); }
+    FlushSubnormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040u); }
+    ~FlushSubnormals() { _mm_setcsr(before_); }
 #else
-    NoSubnormals() = default;
+    FlushSubnormals() = default;
 #endif
-    NoSubnormals(const NoSubnormals&) = delete;
-    NoSubnormals& operator=(const NoSubnormals&) = delete;
+    FlushSubnormals(const FlushSubnormals&) = delete;
+    FlushSubnormals& operator=(const FlushSubnormals&) = delete;
 
 private:
     unsigned before_ = 0;
 };
 
-// Groups are handed out one by one; worker 0 looks for the caller's wish to stop, also while it waits for the others.
+// Groups are handed out one by one; worker 0 calls tick(), also while it waits for the others.
 class LaneWatch {
 public:
     LaneWatch(int threads, int64_t total, const std::function<bool(double)>& tick)
         : busy_(threads), total_(double(std::max<int64_t>(total, 1))), tick_(tick),
-          next_(std::chrono::steady_clock::now() + std::chrono::milliseconds(100)) {}
+          next_(std::chrono::steady_clock::now() + tick_interval) {}
     int64_t next(int64_t groups) {
         const int64_t g = group_.fetch_add(1, std::memory_order_relaxed);
         return g < groups && !stopped() ? g : -1;
@@ -76,7 +77,7 @@ public:
     bool stopped() const { return stop_.load(std::memory_order_relaxed); }
     bool stop(bool first) {
         if (first && tick_ && Clock::now() >= next_) {
-            next_ = Clock::now() + std::chrono::milliseconds(100);
+            next_ = Clock::now() + tick_interval;
             if (tick_(double(done_.load(std::memory_order_relaxed)) / total_)) stop_ = true;
         }
         return stopped();

@@ -44,7 +44,7 @@ private:
 };
 
 // The rows of a batch one after another in `to` (x, y, w, own_w), in an order that is the same for all nets: they are then
-// shared as rows are that nobody shuffles.
+// shared, like rows that are not shuffled.
 template <class T>
 RowPointers<T> rearrange(const RowPointers<T>& rows, const ops::Shuffle& order, int64_t begin, int64_t count,
                          int64_t inputs, int64_t width, Buffer<T> (&to)[4]) {

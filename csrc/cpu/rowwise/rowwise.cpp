@@ -18,8 +18,8 @@ bool summed_in_lanes(int64_t units, int lanes) { return units * 4 <= lanes; }
 }  // namespace
 
 template <class T>
-Rowwise<T>::Rowwise(const Plan& plan, State<T>& state, Layerwise<T>& wide)
-    : plan_(plan), state_(state), layerwise_(wide), kernels_(kernels_of<T>(isa())), k_(rowwise_kernels_of<T>(isa())),
+Rowwise<T>::Rowwise(const Plan& plan, State<T>& state, Updater<T>& updater)
+    : plan_(plan), state_(state), updater_(updater), kernels_(kernels_of<T>(isa())), k_(rowwise_kernels_of<T>(isa())),
       predict_(plan, nullptr, Pass::predict), train_(plan, nullptr, Pass::train), last_(int(plan.ops.size()) - 1) {
     covers_ = true;
     bool any = false;
@@ -45,27 +45,7 @@ void Rowwise<T>::configure(const Training* training) {
     loss_.label_smoothing = T(training->label_smoothing);
     loss_.from_logits = form.logits;
     loss_.probabilities = form.logits && !training->metrics.empty();
-    simple_update_ = !training->whole_gradients() && !plan_.has_matrix_penalties();
-    find_runs();
     capacity_ = 0;
-}
-
-// Neighbours in the flat buffer that have equal penalties are updated in one go, padding included: it is 0 and stays so under
-// every rule, unless 0/0 appears: without an epsilon each tensor is a run.
-template <class T>
-void Rowwise<T>::find_runs() {
-    runs_.clear();
-    for (int tensor : plan_.trainable) {
-        const Tensor& t = plan_.tensors[size_t(tensor)];
-        const bool whole =
-            training_->hyper.epsilon > 0 || training_->optimizer == "sgd" || training_->optimizer == "lion";
-        const int64_t size = whole ? Plan::padded(t.size()) : t.size();
-        if (whole && !runs_.empty() && runs_.back().l1 == t.l1 && runs_.back().l2 == t.l2)
-            runs_.back().n = t.offset + size - runs_.back().first;
-        else runs_.push_back({t.offset, size, t.l1, t.l2});
-    }
-    penalty_parts_.reserve(int64_t(plan_.trainable.size()) * Slices::most);
-    std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
 }
 
 template <class T>
@@ -109,7 +89,7 @@ void Rowwise<T>::reserve(int64_t rows, bool backward, bool resident) {
         if (!training_->metrics.empty()) {
             if (training_->sparse()) labels_.reserve(rows);
             else targets_.reserve(rows * plan_.outputs);
-            seen_.reserve(rows * plan_.outputs);
+            predictions_.reserve(rows * plan_.outputs);
             row_metric_.reserve(rows * int64_t(training_->metrics.size()));
         }
     }
@@ -239,7 +219,7 @@ void Rowwise<T>::run(const Worker& w, const Dataset& data, int64_t rows, const R
             job.row_weights = row_weights_.get();
             if (metrics) {
                 job.row_labels = labels_.get(), job.row_targets = targets_.get();
-                job.seen = seen_.get();
+                job.seen = predictions_.get();
             }
         }
         RowwiseOp<T>& top = g.ops.back();
@@ -277,7 +257,7 @@ void Rowwise<T>::run(const Worker& w, const Dataset& data, int64_t rows, const R
 template <class T>
 void Rowwise<T>::measure(const Dataset& data, int64_t first, int64_t end) {
     LossRows<T> l;
-    l.p = seen_.get() + first * plan_.outputs;
+    l.p = predictions_.get() + first * plan_.outputs;
     l.y = training_->sparse() ? nullptr : targets_.get() + first * plan_.outputs;
     l.labels = training_->sparse() ? labels_.get() + first : nullptr;
     l.weights = data.weights ? row_weights_.get() + first : nullptr;
@@ -320,18 +300,11 @@ void Rowwise<T>::update(const Worker& w) {
             for (int k = 0; k < others; ++k) parts[k] = parts_[size_t(k) + 1] + begin;
             k_.add_gradients(state_.gradients.get() + begin, parts, others, end - begin);
         }
-        if (!simple_update_) return;
-        for (size_t r = 0; r < runs_.size(); ++r) {
-            const Run& run = runs_[r];
-            const int64_t first = std::max(begin, run.first), last = std::min(end, run.first + run.n);
-            if (first < last)
-                penalty_parts_[int64_t(r) * Slices::most + s] =
-                    layerwise_.update_elements(first, last - first, run.l1, run.l2);
-        }
+        if (!updater_.needs_all_gradients()) updater_.update_slice(begin, end, s);
     });
-    if (simple_update_) return;
+    if (!updater_.needs_all_gradients()) return;
     w.sync();
-    layerwise_.update_all(w);
+    updater_.update_all(w);
 }
 
 template <class T>
@@ -344,19 +317,11 @@ double Rowwise<T>::add_to_totals(int64_t rows, double* totals) {
             weight = 0;
             for (int64_t r = 0; r < rows; ++r) weight += row_weights_[r];
         }
-        add_metrics(t, seen_.get(), t.sparse() ? nullptr : targets_.get(), labels_.get(),
+        add_metrics(t, predictions_.get(), t.sparse() ? nullptr : targets_.get(), labels_.get(),
                     weighted_ ? row_weights_.get() : nullptr, rows, plan_.outputs, row_metric_.get(), capacity_, weight,
                     totals + 2);
     }
     return loss / double(rows);
-}
-
-template <class T>
-double Rowwise<T>::penalty_sum() const {
-    if (!simple_update_) return layerwise_.penalty_sum();
-    double sum = 0;
-    for (int64_t i = 0; i < int64_t(runs_.size()) * Slices::most; ++i) sum += penalty_parts_[i];
-    return sum;
 }
 
 template class Rowwise<float>;

@@ -4,13 +4,11 @@
 #pragma once
 #include <vector>
 
-#include "core/backend.h"
 #include "core/parallel.h"
-#include "core/trainer.h"
 #include "core/walk.h"
-#include "cpu/layerwise/layerwise.h"
-#include "cpu/memory.h"
 #include "cpu/rowwise/kernels.h"
+#include "cpu/state.h"
+#include "cpu/updater.h"
 
 namespace fd::cpu {
 
@@ -18,14 +16,13 @@ template <class T>
 class Rowwise {
 public:
     static constexpr int most_groups = 8;
-    // Updates that need whole gradients, and penalties, are `wide`'s.
-    Rowwise(const Plan& plan, State<T>& state, Layerwise<T>& wide);
+    Rowwise(const Plan& plan, State<T>& state, Updater<T>& updater);
 
     void configure(const Training* training);
     bool takes(int64_t rows) const;  // whether this path is the faster one for batches of so many rows
     // Room for batches of `rows`. `resident`: until the next call every batch is the same whole data set.
     void reserve(int64_t rows, bool backward, bool resident = false);
-    int groups(int64_t rows) const;  // how many threads may share a batch
+    int groups(int64_t rows) const;  // the most threads that can work on a batch
 
     void gradients(const Worker&, const Dataset&, int64_t rows, const RowOrder&);  // of train_step, in each group
     void update(const Worker&);
@@ -38,7 +35,9 @@ public:
     bool one_row(const T* x, T* out);
     // By one worker: as Layerwise::add_to_totals.
     double add_to_totals(int64_t rows, double* totals);
-    double penalty_sum() const;  // by one worker, after update()
+    double penalty_sum() const {  // by one worker, after update()
+        return updater_.needs_all_gradients() ? updater_.penalty_sum() : updater_.slice_penalty_sum();
+    }
 
 private:
     struct Group {  // what one thread works on
@@ -49,38 +48,32 @@ private:
         RowwiseJob<T> job;  // where everything lies
         double loss = 0;
     };
-    struct Run {  // parameters that are updated alike
-        int64_t first, n;
-        double l1, l2;
-    };
     int vectors(int64_t rows) const { return rows <= k_.lanes_per_vector ? 1 : 2; }
     int64_t panel(int64_t rows) const { return vectors(rows) * int64_t(k_.lanes_per_vector); }
     RowwiseOp<T> op_of(int i) const;  // without scratch and gradients
     void lay_out(Group&, int64_t panels, int64_t resident_panels, int64_t panel, T* gradients);
     void run(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out, T* const* outputs = nullptr);
     void measure(const Dataset&, int64_t first, int64_t end);  // per-row metrics of some rows of the batch
-    void find_runs();
 
     const Plan& plan_;
     State<T>& state_;
-    Layerwise<T>& layerwise_;
+    Updater<T>& updater_;
     const Kernels<T>& kernels_;
     const RowwiseKernels<T>& k_;
     const Training* training_ = nullptr;
-    bool covers_ = false, has_dropout_ = false, simple_update_ = false;
+    bool covers_ = false, has_dropout_ = false;
     Walk predict_, train_;  // train_ serves evaluation too: the same activations
     int last_ = 0;
     RowwiseLoss<T> loss_;
     int64_t capacity_ = 0, chunk_panels_ = 0, block_ = 1, width_ = 0;  // width_: of a row in the scratch
     bool backward_ready_ = false;
     std::vector<Group> groups_;
-    std::vector<Run> runs_;
     std::vector<const T*> parts_;
-    Buffer<double> row_weights_, row_metric_, penalty_parts_;
-    Buffer<T> targets_, seen_, row_;
+    Buffer<double> row_weights_, row_metric_;
+    Buffer<T> targets_, predictions_, row_;
     std::vector<RowwiseOp<T>> row_ops_;
     Buffer<int32_t> labels_;
-    int active_groups_ = 0;  // that had rows in the batch at hand
+    int active_groups_ = 0;  // that had rows in the current batch
     bool weighted_ = false;
     bool resident_ = false;  // the batch is the data set: its panels are made once and kept
 };

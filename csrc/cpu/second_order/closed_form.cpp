@@ -9,10 +9,10 @@
 namespace fd::cpu {
 
 template <class T>
-ClosedForm<T>::ClosedForm(const Plan& plan, const State<T>& state, Layerwise<T>& wide)
-    : plan_(plan), layerwise_(wide), k_(kernels_of<T>(isa())), top_(plan.ops[size_t(plan.output_op)]), in_(top_.in),
-      out_(top_.out), width_(in_ + 1 + out_), limit_(in_ + 1), scale_(size_t(out_), 1.0), offset_(size_t(out_)),
-      shift_(size_t(in_)) {
+ClosedForm<T>::ClosedForm(const Plan& plan, const State<T>& state, Layerwise<T>& layerwise)
+    : plan_(plan), layerwise_(layerwise), k_(kernels_of<T>(isa())), top_(plan.ops[size_t(plan.output_op)]),
+      in_(top_.in), out_(top_.out), width_(in_ + 1 + out_), limit_(in_ + 1), scale_(size_t(out_), 1.0),
+      offset_(size_t(out_)), shift_(size_t(in_)) {
     if (top_.kind != OpKind::dense) throw InvalidArgument("solve_output: the last op must be dense");
     for (size_t i = size_t(plan.output_op) + 1; i < plan.ops.size(); ++i) {
         auto numbers = [&](int tensor) { return state.statistics.get() + plan.tensors[size_t(tensor)].offset; };
@@ -24,7 +24,7 @@ ClosedForm<T>::ClosedForm(const Plan& plan, const State<T>& state, Layerwise<T>&
     }
 }
 
-// Numbers near 0 lose no digits when the mean's part is taken off their products at the end.
+// Numbers near 0 lose no digits when the mean's part is subtracted from their products at the end.
 template <class T>
 void ClosedForm<T>::shift_by_mean(const T* h, int64_t rows) {
     for (int64_t r = 0; r < rows; ++r)

@@ -11,10 +11,10 @@ namespace fd::cpu {
 template <class T>
 class ClosedForm {
 public:
-    ClosedForm(const Plan& plan, const State<T>& state, Layerwise<T>& wide);
+    ClosedForm(const Plan& plan, const State<T>& state, Layerwise<T>& layerwise);
 
     // kernel (in, out) and, if it has one, bias (out,) of the output op that minimise Σ w |h W + b - t|² + ridge · d · Σ W²: h its
-    // input, d the mean of Σ w (h - mean)² over the columns (without a bias of Σ w h²), t the targets taken back through the
+    // input, d the mean of Σ w (h - mean)² over the columns (without a bias of Σ w h²), t the targets mapped back through the
     // rescalings that follow. Stopped by the poll, they mean nothing. False: the system is not positive definite, even with the
     // ridge.
     bool solve(const Dataset& data, double ridge, int threads, const Poll& poll, double* kernel, double* bias);

@@ -9,8 +9,9 @@
 namespace fd::cpu {
 
 template <class T>
-Curvature<T>::Curvature(const Plan& plan, const State<T>& state, const Layerwise<T>& wide, const Training& training)
-    : plan_(plan), state_(state), layerwise_(wide), training_(training), k_(kernels_of<T>(isa())),
+Curvature<T>::Curvature(const Plan& plan, const State<T>& state, const Layerwise<T>& layerwise,
+                        const Training& training)
+    : plan_(plan), state_(state), layerwise_(layerwise), training_(training), k_(kernels_of<T>(isa())),
       last_(int(plan.ops.size()) - 1), places_(plan.tensors.size(), -1) {
     for (int tensor : plan.trainable) {
         places_[size_t(tensor)] = size_;
@@ -50,9 +51,9 @@ void Curvature<T>::add(const Worker& w, const Batch<T>& b, double total, double*
     w.sync();
 }
 
-// values *= the slope of op i's activation in rows r0 … of the batch
+// values *= the derivative of op i's activation in rows r0 … of the batch
 template <class T>
-void Curvature<T>::slope(int i, const Batch<T>& b, int64_t r0, int64_t rows, T* values) const {
+void Curvature<T>::apply_derivative(int i, const Batch<T>& b, int64_t r0, int64_t rows, T* values) const {
     const auto act = layerwise_.walk(Pass::inference)[i].activation;
     const int64_t out = op(i).out;
     const T* operand = layerwise_.activation_operand(i, b.x, Pass::inference) + r0 * out;
@@ -83,14 +84,14 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
                     for (int64_t r = 0; r < rows; ++r)
                         for (int64_t c = 0; c < o.out; ++c) to[r * o.out + c] += shift[c];
                 }
-                slope(i, b, r0, rows, to);
+                apply_derivative(i, b, r0, rows, to);
                 tangent = to;
                 break;
             }
             case OpKind::activation:
                 if (!tangent) break;
                 std::copy_n(tangent, count, to);
-                slope(i, b, r0, rows, to);
+                apply_derivative(i, b, r0, rows, to);
                 tangent = to;
                 break;
             case OpKind::rescaling:
@@ -123,7 +124,7 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
         const int64_t count = rows * o.out;
         switch (o.kind) {
             case OpKind::dense: {
-                slope(i, b, r0, rows, back);
+                apply_derivative(i, b, r0, rows, back);
                 const T* x = layerwise_.output(i - 1, b.x, Pass::inference) + r0 * o.in;
                 gemm(Trans::yes, Trans::no, o.in, o.out, rows, x, o.in, back, o.out, T(0),
                      task.result.get() + places_[size_t(o.kernel)], o.out);
@@ -135,7 +136,7 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
                 }
                 break;
             }
-            case OpKind::activation: slope(i, b, r0, rows, back); break;
+            case OpKind::activation: apply_derivative(i, b, r0, rows, back); break;
             case OpKind::rescaling: k_.rescale(back, statistic(o.scale), nullptr, back, rows, o.out); break;
             case OpKind::residual_end: task.kept.emplace_back(back, back + count); break;
             case OpKind::residual_begin:

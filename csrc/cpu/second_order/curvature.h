@@ -10,7 +10,7 @@ namespace fd::cpu {
 template <class T>
 class Curvature {
 public:
-    Curvature(const Plan& plan, const State<T>& state, const Layerwise<T>& wide, const Training& training);
+    Curvature(const Plan& plan, const State<T>& state, const Layerwise<T>& layerwise, const Training& training);
 
     void begin(int64_t rows, const double* v);  // for batches of at most so many rows; v: all trainable tensors, flat
     // out += the product of a batch that has been through Layerwise::forward with Pass::inference, `total` rows in the data.
@@ -24,7 +24,7 @@ private:
     };
     void run(Task& task, const Batch<T>& b, double total, int64_t r0, int64_t r1);
     void curve_loss(const Batch<T>& b, double total, int64_t r0, int64_t r1, const T* tangent, T* out) const;
-    void slope(int i, const Batch<T>& b, int64_t r0, int64_t rows, T* values) const;
+    void apply_derivative(int i, const Batch<T>& b, int64_t r0, int64_t rows, T* values) const;
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
     const T* statistic(int tensor) const { return state_.statistics.get() + plan_.tensors[size_t(tensor)].offset; }
     const T* parameter(int tensor) const { return state_.parameters.get() + plan_.tensors[size_t(tensor)].offset; }

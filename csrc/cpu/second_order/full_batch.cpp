@@ -12,9 +12,10 @@ namespace fd::cpu {
 constexpr int64_t jacobian_numbers = int64_t(1) << 19;  // of the Jacobian at a time: 4 MiB, which stay in a cache
 
 template <class T>
-FullBatch<T>::FullBatch(const Plan& plan, State<T>& state, Layerwise<T>& wide, const Training& training)
-    : plan_(plan), state_(state), layerwise_(wide), training_(training), curvature_(plan, state, wide, training),
-      totals_(size_t(training.totals(plan.outputs))) {
+FullBatch<T>::FullBatch(const Plan& plan, State<T>& state, Layerwise<T>& layerwise, Updater<T>& updater,
+                        const Training& training)
+    : plan_(plan), state_(state), layerwise_(layerwise), updater_(updater), training_(training),
+      curvature_(plan, state, layerwise, training), totals_(size_t(training.totals(plan.outputs))) {
     for (int tensor : plan.trainable) {
         const Tensor& t = plan.tensors[size_t(tensor)];
         size_ += t.size();
@@ -134,9 +135,9 @@ void FullBatch<T>::add_penalties(double& loss, double* gradient) {
     if (!penalised_) return;
     if (gradient) std::fill_n(state_.gradients.get(), plan_.parameters, T(0));
     parallel(threads_, [&](const Worker& w) {
-        layerwise_.penalties(w, gradient != nullptr);
+        updater_.penalties(w, gradient != nullptr);
         if (gradient) add_gradients(w, 1, gradient);
-        if (w.first()) loss += layerwise_.penalty_sum();
+        if (w.first()) loss += updater_.penalty_sum();
     });
 }
 

@@ -14,7 +14,8 @@ namespace fd::cpu {
 template <class T>
 class FullBatch final : public Objective {
 public:
-    FullBatch(const Plan& plan, State<T>& state, Layerwise<T>& wide, const Training& training);
+    FullBatch(const Plan& plan, State<T>& state, Layerwise<T>& layerwise, Updater<T>& updater,
+              const Training& training);
 
     // Iterations of the solver until it ends or request.steps are made. `validate(totals)` evaluates the validation data, on
     // the parameters as they are; false: stopped. `threads`: worth using on so many rows.
@@ -36,7 +37,7 @@ public:
 
 private:
     template <class F>
-    void each_tensor(F&& body) const;  // body(its place in the flat vector, tensor)
+    void each_tensor(F&& body) const;  // body(its offset in the flat vector, tensor)
     // body(worker, batch, its first row) for every chunk, after forward and loss; false: the poll said stop
     template <class F>
     bool each_chunk(Pass pass, F&& body);
@@ -47,6 +48,7 @@ private:
     const Plan& plan_;
     State<T>& state_;
     Layerwise<T>& layerwise_;
+    Updater<T>& updater_;
     const Training& training_;
     std::unique_ptr<Solver> solver_;
     Curvature<T> curvature_;

@@ -55,7 +55,7 @@ void Kfac<T>::observe(const Worker& w, const Op& op, const T* x, const T* d, int
     double *covariance = c(l), *g = this->g(l);
     const int64_t n = l.in, out = l.out;
     const bool first = *spread(l) == 0;  // never again
-    w.sync();                            // everybody has seen it
+    w.sync();                            // all workers have read it
     team_gemm(w, Trans::yes, Trans::no, n, n, rows, x, n, x, n, T(0), sums, n);
     auto moment = [&](int64_t i, int64_t j) {
         return double(sums[i * n + j]) / double(rows) - double(means[i]) * double(means[j]);
@@ -170,7 +170,7 @@ void Kfac<T>::precondition(const Worker& w, const Op& op, T* kernel_gradient, T*
 template <class T>
 void Kfac<T>::scale(const Worker& w, T* gradient, int64_t n) const {
     const double square = k_.dot(gradient, gradient, n) / double(n);
-    w.sync();  // everybody has it
+    w.sync();  // all workers have it
     if (w.first()) k_.axpby(T(0), gradient, T(square <= 0 ? 0.0 : 1 / std::sqrt(square)), gradient, n);
     w.sync();
 }

@@ -10,8 +10,8 @@
 namespace fd::cpu {
 
 // For every dense op z = x W + b, two factors: C, the covariance of its inputs, and G, the second moments of the gradient of
-// z, scaled to a mean diagonal of 1. Inputs count from their mean over the batch at hand, z = (x - m) W + c, so that a mean
-// that moves, or is large, makes no difference. A step changes z by the learning rate's share of its spread over the rows,
+// z, scaled to a mean diagonal of 1. Inputs count from their mean over the current batch, z = (x - m) W + c, so that a mean
+// that moves, or is large, makes no difference. A step changes z by the learning rate times its standard deviation over the rows,
 // whatever the size of the gradient.
 template <class T>
 class Kfac {
@@ -21,7 +21,7 @@ public:
     void reserve(int64_t rows) { change_.reserve(rows * widest_); }  // of a batch
     bool due(int64_t step) const { return step < interval_ || step % interval_ == 0; }
     void centre(const Worker&, const Op&, const T* x, int64_t rows);  // every step: the means of an op's inputs
-    // Then takes the batch into the factors: x (rows, in), the gradient d (rows, out) of z.
+    // Then updates the factors by the batch: x (rows, in), the gradient d (rows, out) of z.
     void observe(const Worker&, const Op&, const T* x, const T* d, int64_t rows, const T* kernel);
     void invert(const Worker&);  // after the last observe() of a step, and before a step if !ready()
     void centre_gradient(const Worker&, const Op&, T* kernel_gradient,
@@ -40,7 +40,7 @@ private:
     struct Layer {
         int64_t in = 0, out = 0;
         int64_t place = 0;                             // in numbers
-        const T* x = nullptr;                          // of the batch at hand
+        const T* x = nullptr;                          // of the current batch
         Buffer<T> inverse_c, inverse_g, means, shift;  // shift: of c by the mean, or what a mean without a bias needs
     };
     Layer& layer(const Op& op) { return layers_[size_t(at_[size_t(op.kernel)])]; }
@@ -57,7 +57,7 @@ private:
     bool ready_ = false;
     std::vector<int> at_;  // per tensor: which layer has it as its kernel
     std::vector<Layer> layers_;
-    int64_t widest_ = 0, rows_ = 0;  // rows of the batch at hand
+    int64_t widest_ = 0, rows_ = 0;  // rows of the current batch
     Buffer<T> left_, right_, square_, change_;
     Buffer<double> work_[runs];
 };

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..arguments import suggestion
+from ..plotting import pyplot
 from .base import Callback, Columns, Logs, TrainedModel
 
 if TYPE_CHECKING:
@@ -95,15 +96,8 @@ class History(Callback):
                 if known
                 else "plot: no epoch was recorded; train for at least one epoch first"
             )
-        try:
-            from matplotlib import pyplot
-        except ImportError as error:
-            raise ImportError(
-                "plot: matplotlib is not installed; install it with pip install matplotlib, "
-                "or use the numbers in history.history"
-            ) from error
         figure: Figure
-        figure, axes = pyplot.subplots(1, len(chosen), figsize=(4.8 * len(chosen), 3.6), squeeze=False)
+        figure, axes = pyplot("plot").subplots(1, len(chosen), figsize=(4.8 * len(chosen), 3.6), squeeze=False)
         epochs = [epoch + 1 for epoch in self.epoch]
         for axis, key in zip(axes[0], chosen, strict=True):
             curves: dict[str, list[float]] = {"training": self.history[key]}

@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     return 1 if report.causes else 0
 
 
-def _report(given: tuple[Model, dict[str, Any]], options: argparse.Namespace) -> Diagnosis:
+def _report(given: tuple[Model, dict[str, Any]], options: argparse.Namespace) -> Diagnosis[Model]:
     model, data = given
     return model.diagnose(**data, verify=not options.no_trials, budget=options.budget)
 

@@ -7,11 +7,10 @@ import time
 from dataclasses import replace
 from typing import Any
 
-from ..model.base import BaseModel
 from .case import Case
 from .finding import SEVERITIES, Finding, finding
 from .plan import Plan
-from .report import Diagnosis
+from .report import Diagnosis, M
 from .result import Result
 from .rules import RULES, SCALES, check
 from .subject import Subject
@@ -27,7 +26,7 @@ FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # in a trial, unless the training itself w
 
 
 def diagnose(
-    model: BaseModel,
+    model: M,
     x: Any,
     y: Any,
     history: Any,
@@ -35,7 +34,7 @@ def diagnose(
     verify: bool,
     budget: float | None,
     verbose: int | str,
-) -> Diagnosis:
+) -> Diagnosis[M]:
     """See `Model.diagnose`."""
     began = time.perf_counter()
     subject = Subject(model, x, y, sample_weight, history)
@@ -53,7 +52,7 @@ def diagnose(
         laboratory.bar.close()
 
 
-def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: float) -> Diagnosis:
+def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: float) -> Diagnosis[Any]:
     run: Run | None = None
     tried = plan
     if not subject.problem:

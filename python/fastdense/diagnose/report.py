@@ -6,7 +6,7 @@ import math
 import os
 import sys
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar, cast
 
 from ..callbacks.progress import is_interactive
 from ..model.base import BaseModel
@@ -15,9 +15,11 @@ from .page import page
 from .result import Result
 from .words import headline, text
 
+M = TypeVar("M", bound=BaseModel)
+
 
 @dataclass(frozen=True)
-class Treatment:
+class Treatment(Generic[M]):
     """A repaired net.
 
     Attributes
@@ -30,7 +32,7 @@ class Treatment:
         Descriptions of the changes; empty if none is needed or none helps.
     """
 
-    model: BaseModel
+    model: M
     fit_options: dict[str, Any]
     changes: list[str]
 
@@ -40,7 +42,7 @@ class Treatment:
         return "\n".join(f"{i}. {change}" for i, change in enumerate(self.changes, 1))
 
 
-class Diagnosis:
+class Diagnosis(Generic[M]):
     """Report on why a net does not learn.
 
     Attributes
@@ -70,7 +72,7 @@ class Diagnosis:
         """The conclusion in one sentence."""
         return headline(self._result)
 
-    def treat(self) -> Treatment:
+    def treat(self) -> Treatment[M]:
         """Make a new, compiled model with the remedies that trials proved, or, without trials, those of all errors.
 
         Returns
@@ -79,7 +81,7 @@ class Diagnosis:
             With a copy of the model as it is if nothing is to be changed.
         """
         model, plan, changes = self._result.treated_model()
-        return Treatment(model, plan.fit_options(), changes)
+        return Treatment(cast(M, model), plan.fit_options(), changes)
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types."""

@@ -15,7 +15,6 @@ from ..data.baseline import constant_predictor
 from ..data.checks import first_nonfinite
 from ..data.prepare import prepare
 from ..data.rows import Rows, random_rows
-from ..initial.revival import constant_units
 from ..layers import Activation, Dense, Normalization
 from ..model.base import BaseModel
 from .plan import output_activation, output_index
@@ -56,7 +55,10 @@ class Stage:
 
     @cached_property
     def dead(self) -> Array:
-        """Units (bool) that are off for every row: only a relu (or relu6) can be."""
+        """Units (bool) whose relu or relu6 is 0 for every row, so that their gradient is exactly 0.
+
+        Unlike `initial.revival.constant_units`, which finds units of any activation by what they output.
+        """
         if self.activation not in ("relu", "relu6"):
             return np.zeros(self.z.shape[1], bool)
         return np.asarray((self.z <= 0).all(axis=0))
@@ -64,8 +66,8 @@ class Stage:
     @cached_property
     def constant(self) -> Array:
         """Units (bool) whose output is the same for every row."""
-        mean, deviation = self.a.mean(axis=0), self.a.std(axis=0)
-        return np.asarray(np.isfinite(mean) & constant_units(mean, deviation))
+        spread = self.a.max(axis=0) - self.a.min(axis=0)
+        return np.asarray(spread <= 1e-6 * np.maximum(np.abs(self.a).max(axis=0), 1e-30))
 
     @cached_property
     def saturated(self) -> float:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import math
 import re
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,9 +57,6 @@ HOOKS = [name for name in vars(Callback) if name.startswith("on_") and name != "
 def recorder(*hooks: str) -> Recorder:
     """A callback that overrides just these hooks."""
     return type("Chosen", (Recorder,), {hook: _noting(hook) for hook in hooks})()  # type: ignore[no-any-return]
-
-
-# ---- hooks ---------------------------------------------------------------------------------------------------------
 
 
 def test_every_hook_in_order(device: str) -> None:
@@ -199,9 +195,6 @@ def test_lambda_callback() -> None:
         LambdaCallback(on_epoch_end=3)  # type: ignore[arg-type]
 
 
-# ---- early stopping ------------------------------------------------------------------------------------------------
-
-
 class Script(Callback):
     """Puts given numbers into the logs, one per epoch."""
 
@@ -283,9 +276,6 @@ def test_missing_monitor_warns_once(kind: Any, monitor: str, data: dict[str, Any
     assert message in str(warned[0].message)
 
 
-# ---- learning rates ------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize(
     ("values", "options", "rates"),
     [
@@ -338,9 +328,6 @@ def test_a_schedule_and_a_callback_do_not_mix(callback: Callback) -> None:
     assert model.runner.step == 0
 
 
-# ---- files ---------------------------------------------------------------------------------------------------------
-
-
 def test_csv_logger(device: str, tmp_path: Path) -> None:
     path = tmp_path / "log.csv"
     model = make(device, metrics=["mae"])
@@ -389,9 +376,6 @@ def test_model_checkpoint_by_batches(device: str, tmp_path: Path) -> None:
         ModelCheckpoint("x", save_freq=0)
 
 
-# ---- not a number --------------------------------------------------------------------------------------------------
-
-
 @pytest.mark.parametrize("others", [(), ("on_epoch_end",), ("on_train_batch_end",)])
 def test_terminate_on_nan(device: str, others: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
     model = make(device, fd.SGD(1e30))
@@ -418,36 +402,6 @@ def test_csv_goes_on_in_the_columns_of_the_file(tmp_path: Path) -> None:
     first, second = csv.DictReader(path.read_text().splitlines())
     assert list(first) == ["epoch", "loss", "mae", "val_loss", "val_mae"] and "NA" not in first.values()
     assert float(second["mae"]) == again.history["mae"][0] and second["val_loss"] == second["val_mae"] == "NA"
-
-
-# ---- history -------------------------------------------------------------------------------------------------------
-
-
-def test_plot(monkeypatch: pytest.MonkeyPatch) -> None:
-    pyplot = pytest.importorskip("matplotlib.pyplot")
-    pyplot.switch_backend("Agg")
-    history = make("reference", metrics=["mae"]).fit(X, Y, epochs=3, validation_split=0.2, verbose=0)
-    figure = history.plot()
-    assert [axis.get_title() for axis in figure.axes] == ["loss", "mae"]
-    for axis, key in zip(figure.axes, ("loss", "mae"), strict=True):
-        for line, name in zip(axis.lines, (key, f"val_{key}"), strict=True):
-            assert list(line.get_ydata()) == history.history[name] and list(line.get_xdata()) == [1, 2, 3]
-    assert history.plot(["mae"], log=True).axes[0].get_yscale() == "log"
-    assert all(tick == int(tick) for tick in figure.axes[0].get_xticks())  # there is no epoch 1.5
-    pyplot.close("all")
-    with pytest.raises(ValueError, match="plot: 'val_mae' is drawn beside its training values; ask for one of loss, m"):
-        history.plot(["val_mae"])
-    with pytest.raises(ValueError, match="plot: keys is empty; name what to draw"):
-        history.plot([])
-    with pytest.raises(ValueError, match=r"plot: 'mea' is not in the history; it holds loss, mae\. Did you mean 'mae'"):
-        history.plot(["mea"])
-    with pytest.raises(ValueError, match="plot: 'acc' is not in the history; it holds loss, mae"):
-        history.plot(["acc"])
-    with pytest.raises(ValueError, match="plot: no epoch was recorded"):
-        fd.History().plot()
-    monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match="plot: matplotlib is not installed; install it with pip install matplotlib"):
-        history.plot()
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import copy
 import gc
 import inspect
@@ -9,6 +10,7 @@ import pickle
 import subprocess
 import sys
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -51,6 +53,13 @@ def test_public_names() -> None:
         assert getattr(fd, name) is getattr(fd.optimizers, name)
     with pytest.raises(AttributeError, match="module 'fastdense' has no attribute 'Dence'"):
         fd.Dence  # type: ignore[attr-defined]  # noqa: B018
+
+
+def test_type_checkers_know_the_lazy_names() -> None:
+    tree = ast.parse(Path(fd.__file__).read_text(encoding="utf-8"))
+    block = next(node for node in tree.body if isinstance(node, ast.If))
+    imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
+    assert {alias.name: node.module or "" for node in imports for alias in node.names} == fd._LAZY
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import signal
 import threading
 import time
@@ -15,36 +14,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastdense as fd
-from fastdense.callbacks import EarlyStopping, History, ReviveDeadUnits
+from fastdense.callbacks import EarlyStopping, History
 from fastdense.engine.serial import SerialPopulation
 from fastdense.reference.rng import shuffle_indices
 from fastdense.runners.population import PopulationRunner
+from tests.helpers.populations import CLOSE, data, net, same
 
 Array = Any
-# float64 rounds at 1e-16; twenty steps of these small, smooth nets make that 1e-12 at most, another seed or another
-# order of the rows makes 1e-3
-CLOSE = {"rtol": 1e-9, "atol": 1e-10}
-
-
-def data(rows: int = 50, inputs: int = 3, seed: int = 0) -> tuple[Array, Array]:
-    rng = np.random.default_rng(seed)
-    x = rng.normal(size=(rows, inputs))
-    return x, np.tanh(x.sum(axis=1, keepdims=True)) + 0.1 * rng.normal(size=(rows, 1))
-
-
-def net(*layers: Any, inputs: int = 3, optimizer: Any = None, loss: str = "mse", **options: Any) -> fd.Model:
-    model = fd.Model(list(layers) or [fd.Dense(5, "tanh"), fd.Dense(1)], inputs=inputs, dtype="float64", **options)
-    model.compile(fd.Adam(0.01) if optimizer is None else optimizer, loss)
-    return model
-
-
-def same(population: fd.Population, i: int, model: fd.Model, history: History) -> None:
-    """Start i is what its own fit gave, also when both go on."""
-    for ours, theirs in zip(population[i].get_weights(), model.get_weights(), strict=True):
-        np.testing.assert_allclose(ours, theirs, **CLOSE)
-    np.testing.assert_allclose(population.history[:, i], history.history["loss"], **CLOSE)
-    x, y = data()
-    np.testing.assert_allclose(population.predict(x)[i], model.predict(x), **CLOSE)
 
 
 def test_each_start_is_its_own_fit() -> None:
@@ -131,29 +107,6 @@ def test_any_number_of_threads_gives_the_same_bits() -> None:
         assert all((a == b).all() for a, b in zip(found[0], other, strict=True))
 
 
-@pytest.mark.parametrize("restore", [False, True])
-@pytest.mark.parametrize("validate", [False, True])
-def test_early_stopping_of_each(restore: bool, validate: bool) -> None:
-    x, y = data(40)
-    held = data(20, seed=5)
-    monitor = "val_loss" if validate else "loss"
-    stop = EarlyStopping(monitor, patience=2, min_delta=2e-3, restore_best_weights=restore, start_from_epoch=1)
-    model = net(optimizer=fd.SGD(0.2))
-    extra: dict[str, Any] = {"validation_data": held} if validate else {}
-    population = fd.fit_many(model, x, y, starts=20, epochs=40, batch_size=8, callbacks=[stop], verbose=0, **extra)
-    assert len(set(population.epochs)) > 3, "the starts should stop at different times"
-    for i in range(0, 20, 3):
-        alone, rule = model.clone(seed=i), copy.deepcopy(stop)
-        history = alone.fit(x, y, batch_size=8, epochs=40, callbacks=[rule], verbose=0, **extra)
-        epochs = len(history.epoch)
-        assert population.epochs[i] == epochs
-        np.testing.assert_allclose(population.history[:epochs, i], history.history["loss"], **CLOSE)
-        assert np.isnan(population.history[epochs:, i]).all()
-        np.testing.assert_allclose(population[i].get_weights()[0], alone.get_weights()[0], **CLOSE)
-        if validate:
-            np.testing.assert_allclose(population.val_history[:epochs, i], history.history["val_loss"], **CLOSE)
-
-
 def test_best_members_and_success() -> None:
     x, y = data()
     population = fd.fit_many(net(), x, y, starts=12, epochs=30, verbose=0)
@@ -166,61 +119,6 @@ def test_best_members_and_success() -> None:
     with pytest.raises(IndexError, match="index 12 is out of range for 12 starts"):
         population[12]
     assert "12 starts of 3 -> 5 -> 1, 30 epochs" in repr(population)
-
-
-def test_outcomes_say_what_is_wrong() -> None:
-    """Nets made to fail in a known way: dead, duplicate, constant, diverged."""
-    rng = np.random.default_rng(0)
-    x = rng.uniform(-1, 1, (200, 2))
-    y = np.abs(x[:, :1]) + np.abs(x[:, 1:])
-    model = net(fd.Dense(4, "relu"), fd.Dense(1), inputs=2, optimizer=fd.SGD(0.0))
-    kernel = np.array([[1.0, -1.0, 0.0, 0.0], [0.0, 0.0, 1.0, -1.0]])
-    good = [kernel, np.zeros(4), np.ones((4, 1)), np.zeros(1)]
-    dead = [kernel, np.array([-9.0, 0, 0, 0]), np.ones((4, 1)), np.ones(1) * 0.3]
-    twins = [kernel[:, [0, 0, 2, 3]], np.zeros(4), np.ones((4, 1)), np.ones(1) * 0.3]
-    constant = [kernel, np.full(4, -9.0), np.ones((4, 1)), np.ones(1)]
-    broken = [kernel, np.zeros(4), np.full((4, 1), np.inf), np.zeros(1)]
-    other = [kernel * [1.0, 1.0, 0.1, 0.2], np.zeros(4), np.ones((4, 1)), np.zeros(1)]
-    with np.errstate(all="ignore"):
-        stacked = [np.stack(tensors) for tensors in zip(good, dead, twins, constant, broken, other, strict=True)]
-        population = fd.fit_many(model, x, y, epochs=30, batch_size=200, initial_weights=stacked, verbose=0)
-    outcomes = population.outcomes()
-    expected = ["converged", "dead units", "duplicate units", "constant", "diverged", "plateau"]
-    assert outcomes.labels.tolist() == expected
-    assert outcomes.dead.tolist()[:4] == [0, 1, 0, 4] and outcomes.duplicates.tolist()[:3] == [0, 0, 1]
-    assert outcomes.counts == dict.fromkeys(["diverged", "converged", "constant", "dead units", "duplicate units",
-                                             "plateau"], 1)  # fmt: skip
-    assert outcomes.representatives["dead units"] == 1
-    table = repr(outcomes)
-    assert "6 starts, best loss" in table and "duplicate units" in table and "16.7%" in table
-
-
-def test_moving_and_stuck_members_are_distinguished() -> None:
-    x, y = data()
-    slow = fd.fit_many(net(optimizer=fd.SGD(0.05)), x, y, starts=8, epochs=20, batch_size=50, verbose=0)
-    assert slow.outcomes(reference=0.0).counts["moving"] >= 6
-    still = fd.fit_many(net(optimizer=fd.SGD(0.0)), x, y, starts=8, epochs=20, batch_size=50, verbose=0)
-    assert "moving" not in still.outcomes(reference=0.0).counts
-
-
-@pytest.mark.parametrize("inputs", [1, 2, 3])
-def test_plot(inputs: int) -> None:
-    matplotlib = pytest.importorskip("matplotlib")
-    matplotlib.use("Agg")
-    x, y = data(inputs=inputs)
-    population = fd.fit_many(net(inputs=inputs), x, y, starts=10, epochs=3, verbose=0)
-    figure = population.plot()
-    assert len(figure.axes) == 1 + (len(population.outcomes().counts) if inputs < 3 else 0)
-    from matplotlib import pyplot
-
-    pyplot.close(figure)
-
-
-def test_progress_shows_best_and_median(capsys: pytest.CaptureFixture[str]) -> None:
-    x, y = data()
-    fd.fit_many(net(), x, y, starts=4, epochs=3, verbose=2)
-    lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 3 and "best" in lines[0] and "median" in lines[0]
 
 
 @pytest.mark.parametrize("optimizer", [fd.Adam(0.01), fd.Muon(0.01)])
@@ -289,37 +187,6 @@ def test_a_model_must_be_compiled() -> None:
         fd.fit_many("model", *data())  # type: ignore[arg-type]
 
 
-def test_revival_in_both() -> None:
-    """A net whose units are all dead learns nothing; revived, it learns, and the history tells."""
-    x, y = data(200)
-    model = net(fd.Dense(6, "relu"), fd.Dense(1))
-    weights = model.get_weights()
-    weights[1][:] = -50.0
-    model.set_weights(weights)
-    plain, revived = copy.deepcopy(model), copy.deepcopy(model)
-    assert plain.fit(x, y, epochs=60, verbose=0).history["loss"][-1] > 0.3
-    history = revived.fit(x, y, epochs=60, callbacks=[ReviveDeadUnits()], verbose=0).history
-    assert history["loss"][-1] < 0.1 and sum(history["revived"]) == 6
-    first = [np.stack([w, w]) for w in weights]
-    population = fd.fit_many(model, x, y, epochs=60, initial_weights=first, seed=[model.seed, model.seed + 1],
-                             callbacks=[ReviveDeadUnits()], verbose=0)  # fmt: skip
-    assert population.revived.tolist() == [6, 6] and (population.losses < 0.1).all()
-    np.testing.assert_allclose(population[0].get_weights()[0], revived.get_weights()[0], **CLOSE)
-
-
-def test_revival_changes_nothing_at_that_moment() -> None:
-    x, y = data(100)
-    model = net(fd.Dense(6, "relu"), fd.Dense(4, "relu"), fd.Dense(1), optimizer=fd.SGD(0.0))
-    weights = model.get_weights()
-    weights[1][:3] = -50.0
-    weights[3][1] = -50.0
-    model.set_weights(weights)
-    before = model.predict(x)
-    history = model.fit(x, y, epochs=2, callbacks=[ReviveDeadUnits(every=1, until=1.0)], verbose=0)
-    assert history.history["revived"] == [4, 0]
-    np.testing.assert_allclose(model.predict(x), before, rtol=1e-12, atol=1e-12)
-
-
 def test_the_loop_hands_errors_on() -> None:
     model = net(optimizer=fd.Muon(0.01))
     training = {"loss": model.loss.lower(), "optimizer": model.optimizer.lower(), "metrics": []}
@@ -327,9 +194,6 @@ def test_the_loop_hands_errors_on() -> None:
     assert isinstance(runner.nets, SerialPopulation)
     with warnings.catch_warnings(), pytest.raises(ValueError, match="x must be"):
         runner.nets.evaluate(np.zeros((3, 9)), np.zeros((3, 1)), None, n_threads=2)
-
-
-# ---- one order for all -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("weighted", [False, True])

@@ -1,0 +1,136 @@
+// Operands of the products of dense ops as the kernels take them: numbers of the net's own type, or of bfloat16, two to a
+// word. Both classes have the same members, so that each product is written once.
+#pragma once
+#include <vector>
+
+#include "core/plan.h"
+#include "cpu/memory.h"
+#include "cpu/simd/kernels.h"
+#include "cpu/state.h"
+
+namespace fd::cpu {
+
+// Weights and inputs are read where they lie; only the operands whose rows, or columns, are the product's lanes are packed.
+// Two of each: while a layer is at work, the next one's are made.
+template <class T>
+class PlainOperands {
+public:
+    using Word = T;
+    PlainOperands(const Plan& plan, const State<T>& state) : k_(kernels_of<T>(isa())), plan_(plan), state_(state) {}
+    static int64_t words(int64_t n) { return n; }  // that n numbers take
+
+    void reserve(int64_t rows, bool backward) {
+        auto full = [this](int64_t n) { return (n + k_.panel - 1) / k_.panel * k_.panel; };
+        for (Buffer<T>& side : row_panels_) side.reserve(full(rows) * plan_.widest);
+        for (Buffer<T>& side : column_panels_)
+            if (backward) side.reserve(rows * full(plan_.widest));
+    }
+    T* row_panels(int i) const { return row_panels_[i % 2].get(); }
+    T* column_panels(int i) const { return column_panels_[i % 2].get(); }
+    const T* by_column(int i) const {  // op i's kernel for sums along its rows: (in, out)
+        return state_.parameters.get() + plan_.tensors[size_t(plan_.ops[size_t(i)].kernel)].offset;
+    }
+    const T* by_row(int i, int64_t r) const {
+        return by_column(i) + r * plan_.ops[size_t(i)].out;
+    }  // along its columns
+    const T* inputs(int, const T* x) const { return x; }  // of op i, for sums along the rows of the batch
+    void pack_inputs(int, const T*, int64_t, int64_t, int64_t) const {}
+    void pack_rows(const T* a, int64_t ld, int64_t rows, int64_t k, T* panel) const {
+        k_.pack_rows(a, ld, rows, k, panel);
+    }
+    void pack_columns(const T* a, int64_t ld, int64_t cols, int64_t k, T* panel) const {
+        k_.pack_columns(a, ld, cols, k, panel);
+    }
+    void product(const Product<T>& q) const { k_.product(q); }
+    void refresh(int, int64_t, int64_t) const {}
+    template <class F>
+    void each_copy(int, int64_t, F&&) const {}
+
+private:
+    const Kernels<T>& k_;
+    const Plan& plan_;
+    const State<T>& state_;
+    Buffer<T> row_panels_[2], column_panels_[2];
+};
+
+// Beside its float32 weights a bfloat16 net keeps both packed forms of every kernel; updates refresh them row by row while the
+// weights are in cache.
+class Bf16Operands {
+public:
+    using Word = Pair;
+    Bf16Operands(const Plan& plan, const State<float>& state) : k_(*isa().bf16), plan_(plan), state_(state) {
+        int64_t size = 0;
+        auto place = [&](int64_t n) {
+            const int64_t at = size;
+            size += (n + line - 1) / line * line;
+            return at;
+        };
+        for (const Op& o : plan.ops) {
+            const bool dense = o.kind == OpKind::dense;
+            const int64_t pairs = place(dense ? words(o.in) * o.out : 0);
+            places_.push_back({pairs, place(dense ? o.in * words(o.out) : 0)});
+        }
+        weights_.reserve(size);  // all in one: large buffers get large pages
+    }
+    static int64_t words(int64_t n) { return (n + 1) / 2; }  // that n numbers take
+
+    void reserve(int64_t rows, bool backward) {
+        auto full = [this](int64_t n) { return (n + k_.panel - 1) / k_.panel * k_.panel; };
+        const int64_t widest = plan_.widest, first = full(rows) * words(widest), second = words(rows) * full(widest);
+        const int64_t side = first + (backward ? second + words(rows) * widest : 0);
+        operands_.reserve(2 * side);
+        for (int i = 0; i < 2; ++i) {
+            row_panels_[i] = operands_.get() + i * side;
+            column_panels_[i] = row_panels_[i] + first;
+            inputs_[i] = column_panels_[i] + second;
+        }
+    }
+    Pair* row_panels(int i) const { return row_panels_[i % 2]; }
+    Pair* column_panels(int i) const { return column_panels_[i % 2]; }
+    Pair* by_column(int i) const {  // (j, c): weights (2j, c), (2j + 1, c)
+        return weights_.get() + places_[size_t(i)].pairs;
+    }
+    Pair* by_row(int i, int64_t r) const {  // (r, j): weights (r, 2j), (r, 2j + 1)
+        return weights_.get() + places_[size_t(i)].by_row + r * words(plan_.ops[size_t(i)].out);
+    }
+    const Pair* inputs(int i, const float*) const {
+        return inputs_[i % 2];
+    }  // (j, c): rows 2j and 2j + 1 of op i's input
+    // The part of run s of `runs`.
+    void pack_inputs(int i, const float* x, int64_t rows, int64_t s, int64_t runs) const {
+        const int64_t n = words(rows), cols = plan_.ops[size_t(i)].in, w0 = n * s / runs;
+        const int64_t r0 = 2 * w0, r1 = std::min(rows, 2 * (n * (s + 1) / runs));
+        k_.pair_rows(x + r0 * cols, cols, r1 - r0, cols, inputs_[i % 2] + w0 * cols, cols);
+    }
+    void pack_rows(const float* a, int64_t ld, int64_t rows, int64_t k, Pair* panel) const {
+        k_.pack_rows(a, ld, rows, k, panel);
+    }
+    void pack_columns(const float* a, int64_t ld, int64_t cols, int64_t k, Pair* panel) const {
+        k_.pair_rows(a, ld, k, cols, panel, k_.panel);
+    }
+    void product(const Product<float, Pair>& q) const { k_.product(q); }
+    // Rows r0 … r1 (r0 even) of op i's kernel have changed.
+    void refresh(int i, int64_t r0, int64_t r1) const {
+        const Op& o = plan_.ops[size_t(i)];
+        const float* w = state_.parameters.get() + plan_.tensors[size_t(o.kernel)].offset;
+        k_.pair_weights(w + r0 * o.out, r1 - r0, o.out, by_column(i) + r0 / 2 * o.out, by_row(i, r0));
+    }
+    template <class F>
+    void each_copy(int i, int64_t r, F&& body) const {  // body(address) of row r (even) of op i's kernel in both forms
+        body(by_column(i) + r / 2 * plan_.ops[size_t(i)].out), body(by_row(i, r));
+    }
+
+private:
+    static constexpr int64_t line = 16;
+    struct Place {
+        int64_t pairs, by_row;
+    };
+    const Bf16Kernels& k_;
+    const Plan& plan_;
+    const State<float>& state_;
+    std::vector<Place> places_;
+    Buffer<Pair> weights_, operands_;
+    Pair *row_panels_[2] = {}, *column_panels_[2] = {}, *inputs_[2] = {};
+};
+
+}  // namespace fd::cpu

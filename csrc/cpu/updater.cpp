@@ -1,0 +1,220 @@
+#include "cpu/updater.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "cpu/layerwise/matrix.h"
+
+namespace fd::cpu {
+
+template <class T>
+Updater<T>::Updater(const Plan& plan, State<T>& state)
+    : plan_(plan), state_(state), k_(kernels_of<T>(isa())), tiles_(plan) {
+    penalty_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
+    norm_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
+}
+
+template <class T>
+void Updater<T>::configure(const Training* training) {
+    training_ = training;
+    rule_ = training->rule();
+    needs_all_gradients_ = training->whole_gradients() || plan_.has_matrix_penalties();
+    kfac_ = training->kfac() ? std::make_unique<Kfac<T>>(plan_, *training) : nullptr;
+    std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
+    find_runs();
+}
+
+template <class T>
+void Updater<T>::reserve() {
+    reserve_matrix_scratch(plan_, *training_, scratch_);
+}
+
+// Tensors that have equal penalties are updated in one go, padding included: it is 0 and stays so under every rule, unless 0/0
+// appears: without an epsilon each tensor is a run.
+template <class T>
+void Updater<T>::find_runs() {
+    runs_.clear();
+    for (int tensor : plan_.trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        const bool whole =
+            training_->hyper.epsilon > 0 || training_->optimizer == "sgd" || training_->optimizer == "lion";
+        const int64_t size = whole ? Plan::padded(t.size()) : t.size();
+        if (whole && !runs_.empty() && runs_.back().l1 == t.l1 && runs_.back().l2 == t.l2)
+            runs_.back().n = t.offset + size - runs_.back().first;
+        else runs_.push_back({t.offset, size, t.l1, t.l2});
+    }
+    run_parts_.reserve(int64_t(plan_.trainable.size()) * Slices::most);
+    std::fill_n(run_parts_.get(), run_parts_.size(), 0.0);
+}
+
+template <class T>
+void Updater<T>::begin_step(double learning_rate) {
+    const ops::Hyper& h = training_->hyper;
+    const bool muon = training_->muon();  // what is left to the rule then is Adam's
+    learning_rate_ = learning_rate;
+    step_ = ops::prepare_step(rule_, h, learning_rate * (muon ? h.adam_lr_ratio : 1), state_.step + 1);
+    decay_ = learning_rate * (muon ? h.adam_weight_decay : h.weight_decay);
+}
+
+template <class T>
+double Updater<T>::update_elements(int64_t first, int64_t n, const T* g, double l1, double l2, double scale) {
+    Update<T> u;
+    u.rule = rule_;
+    u.step = step_;
+    u.w = state_.parameters.get() + first;
+    u.g = g;
+    for (size_t k = 0; k < state_.slots.size() && k < 3; ++k) u.slot[k] = state_.slots[k].get() + first;
+    u.n = n;
+    u.l1 = l1, u.l2 = l2;
+    u.scale = scale;
+    u.clipvalue = training_->hyper.clipvalue;
+    u.decay = decay_;
+    return k_.update(u);
+}
+
+template <class T>
+void Updater<T>::update_part(int tensor, int64_t first, int64_t n, const T* g, int64_t part) {
+    const Tensor& t = plan_.tensors[size_t(tensor)];
+    parts(tensor)[part] += update_elements(t.offset + first, n, g, t.l1, t.l2, 1);
+}
+
+template <class T>
+void Updater<T>::update_vectors(const Worker& w) {
+    w.each(int64_t(plan_.trainable.size()), [&](int64_t k) {
+        const int tensor = plan_.trainable[size_t(k)];
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (!t.vector) return;
+        begin_part(tensor, 0);
+        update_part(tensor, 0, t.size(), gradient(tensor), 0);
+    });
+}
+
+template <class T>
+void Updater<T>::update_slice(int64_t begin, int64_t end, int64_t slice) {
+    for (size_t r = 0; r < runs_.size(); ++r) {
+        const Run& run = runs_[r];
+        const int64_t first = std::max(begin, run.first), last = std::min(end, run.first + run.n);
+        if (first < last)
+            run_parts_[int64_t(r) * Slices::most + slice] =
+                update_elements(first, last - first, state_.gradients.get() + first, run.l1, run.l2, 1);
+    }
+}
+
+template <class T>
+double Updater<T>::slice_penalty_sum() const {
+    double sum = 0;
+    for (int64_t i = 0; i < int64_t(runs_.size()) * Slices::most; ++i) sum += run_parts_[i];
+    return sum;
+}
+
+// body(first, elements, part) for the parts of a tensor: the same rows of a kernel that backward passes cut, or a whole vector.
+template <class T>
+template <class F>
+void Updater<T>::each_part(const Worker& w, int tensor, F&& body) {
+    const Tensor& t = plan_.tensors[size_t(tensor)];
+    if (t.vector) {
+        if (w.first()) body(int64_t(0), t.size(), 0);
+        return;
+    }
+    const Tiles cut = tiles_(t.rows);
+    w.each(cut.runs, [&](int64_t s) {
+        const int64_t r0 = cut.begin(cut.run(s)), r1 = cut.begin(cut.run(s + 1));
+        body(r0 * t.cols, (r1 - r0) * t.cols, int(s));
+    });
+}
+
+template <class T>
+void Updater<T>::precondition(const Worker& w) {
+    for (const Op& o : plan_.ops)
+        if (o.kind == OpKind::dense)
+            kfac_->centre_gradient(w, o, gradient(o.kernel), o.bias < 0 ? nullptr : gradient(o.bias));
+    const T momentum = T(training_->hyper.momentum);
+    const Slices cut(plan_.parameters, 4096, 16);
+    w.each(momentum != 0 ? cut.count : 0, [&](int64_t s) {
+        const int64_t first = cut.begin(s), n = cut.end(s) - first;
+        T *g = state_.gradients.get() + first, *m = state_.slots[0].get() + first;
+        k_.axpby(T(1), g, momentum, m, n);
+        if (training_->hyper.nesterov) k_.axpby(momentum, m, T(1), g, n);
+        else std::copy_n(m, n, g);
+    });
+    w.sync();
+    for (const Op& o : plan_.ops)
+        if (o.kind == OpKind::dense)
+            kfac_->precondition(w, o, gradient(o.kernel), o.bias < 0 ? nullptr : gradient(o.bias));
+    for (int tensor : plan_.trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        const Op& o = plan_.ops[size_t(t.op)];
+        if (o.kind != OpKind::dense || tensor == o.slope) kfac_->scale(w, gradient(tensor), t.size());
+    }
+}
+
+template <class T>
+void Updater<T>::update_all(const Worker& w) {
+    penalties(w, true);
+    if (kfac_) precondition(w);
+    const ops::Hyper& h = training_->hyper;
+    if (h.clipnorm > 0 || h.global_clipnorm > 0) {
+        for (int tensor : plan_.trainable)
+            each_part(w, tensor, [&](int64_t first, int64_t n, int part) {
+                const T* g = gradient(tensor) + first;
+                norm_parts_[tensor * parts_per_tensor + part] = k_.dot(g, g, n);
+            });
+        w.sync();
+    }
+    auto squared_norm = [&](int tensor) {
+        double sum = 0;
+        for (int p = 0; p < parts_per_tensor; ++p) sum += norm_parts_[tensor * parts_per_tensor + p];
+        return sum;
+    };
+    double global = 0;
+    if (h.global_clipnorm > 0)
+        for (int tensor : plan_.trainable) global += squared_norm(tensor);
+    auto scale_of = [&](int tensor) {
+        if (h.global_clipnorm > 0) return h.global_clipnorm / std::fmax(std::sqrt(global), h.global_clipnorm);
+        if (h.clipnorm > 0) return h.clipnorm / std::fmax(std::sqrt(squared_norm(tensor)), h.clipnorm);
+        return 1.0;
+    };
+    for (int tensor : plan_.trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        const double scale = scale_of(tensor);
+        if (training_->muon() && !t.vector)
+            muon_update(w, k_, h, learning_rate_, scale, t.rows, t.cols, parameter(tensor), gradient(tensor),
+                        at(state_.slots[0], tensor), scratch_);
+        else
+            each_part(w, tensor, [&](int64_t first, int64_t n, int) {
+                update_elements(t.offset + first, n, gradient(tensor) + first, 0, 0, scale);  // penalties() came before
+            });
+    }
+}
+
+template <class T>
+void Updater<T>::penalties(const Worker& w, bool add_gradients) {
+    for (int tensor : plan_.trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (t.l1 == 0 && t.l2 == 0) continue;
+        each_part(w, tensor, [&](int64_t first, int64_t n, int part) {
+            T* g = add_gradients ? gradient(tensor) + first : nullptr;
+            parts(tensor)[part] = k_.penalty(parameter(tensor) + first, g, t.l1, t.l2, n);
+        });
+    }
+    w.sync();
+    double matrix = 0;
+    for (const Op& o : plan_.ops)
+        if (o.kind == OpKind::dense && o.matrix_penalty())
+            matrix +=
+                matrix_penalty(w, k_, o, parameter(o.kernel), add_gradients ? gradient(o.kernel) : nullptr, scratch_);
+    if (w.first()) parts(int(plan_.tensors.size()))[0] = matrix;
+    w.sync();
+}
+
+template <class T>
+double Updater<T>::penalty_sum() const {
+    double sum = 0;
+    for (int64_t i = 0; i < penalty_parts_.size(); ++i) sum += penalty_parts_[i];
+    return sum;
+}
+
+template class Updater<float>;
+template class Updater<double>;
+
+}  // namespace fd::cpu

@@ -1,0 +1,121 @@
+"""Metrics: what they lower to, their names, and results from the engine's sums."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastdense import losses, metrics
+
+MSE, HINGE = losses.get("mse"), losses.get("hinge")
+BINARY, CATEGORICAL = losses.get("binary_crossentropy"), losses.get("categorical_crossentropy")
+SPARSE = losses.get("sparse_categorical_crossentropy")
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "outputs", "expected"),
+    [
+        ("accuracy", MSE, 1, {"kind": "binary_accuracy"}),
+        ("accuracy", MSE, 3, {"kind": "categorical_accuracy"}),
+        ("accuracy", BINARY, 3, {"kind": "binary_accuracy"}),
+        ("accuracy", CATEGORICAL, 3, {"kind": "categorical_accuracy"}),
+        ("accuracy", SPARSE, 3, {"kind": "sparse_categorical_accuracy"}),
+        ("top_k_accuracy", SPARSE, 9, {"kind": "top_k", "k": 5}),
+        ("mean_absolute_error", MSE, 1, {"kind": "mae"}),
+        ("f1", BINARY, 3, {"kind": "f1"}),
+        ("f1", CATEGORICAL, 3, {"kind": "f1", "multiclass": True}),
+        ("precision", SPARSE, 3, {"kind": "precision", "multiclass": True}),
+        ("recall", MSE, 1, {"kind": "recall"}),
+        ("auc", SPARSE, 3, {"kind": "auc"}),
+        ("r2", MSE, 2, {"kind": "r2"}),
+    ],
+)
+def test_metrics_lower(name: str, loss: losses.Loss, outputs: int, expected: dict[str, Any]) -> None:
+    metric = metrics.get(name)
+    assert metric.name == name
+    assert metric.lower(loss, outputs) == {"k": 0, "threshold": 0.5, "multiclass": False, **expected}
+
+
+@pytest.mark.parametrize(
+    ("name", "loss", "outputs", "message"),
+    [
+        (
+            "mse",
+            SPARSE,
+            3,
+            r"^compile: metric 'mse' needs one target per output, but this loss takes class numbers \(los",
+        ),
+        ("binary_accuracy", SPARSE, 3, r"Use 'accuracy' instead"),
+        ("sparse_categorical_accuracy", CATEGORICAL, 3, r"needs class numbers as targets.*Use 'accuracy' instead"),
+        ("categorical_accuracy", MSE, 1, r"needs one output per class, but the model has 1.*Use 'binary_accuracy'"),
+        ("accuracy", HINGE, 1, r"needs targets 0 and 1, but this loss takes -1 and 1 \(loss 'hinge'\)"),
+    ],
+)
+def test_metrics_refuse_what_has_no_meaning(name: str, loss: losses.Loss, outputs: int, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        metrics.get(name).lower(loss, outputs)
+
+
+def test_names_in_the_history() -> None:
+    made = metrics.get_list(["mape", "acc", metrics.TopKAccuracy(3), metrics.F1Score(), metrics.AUC(name="area")])
+    assert [metric.name for metric in made] == ["mape", "acc", "top_k_accuracy", "f1_score", "area"]
+    assert metrics.get_list(None) == [] and metrics.get_list("mae") == [metrics.get("mae")]
+
+
+def _result(name: str, y: Any, p: Any, loss: losses.Loss = BINARY, w: Any = None) -> float:
+    """The metric by way of the reference engine's sums."""
+    from fastdense.reference import metrics as sums
+
+    metric, y, p = metrics.get(name), np.asarray(y), np.asarray(p, dtype=float)
+    w = np.ones(len(y)) if w is None else np.asarray(w, dtype=float)
+    state = sums.state(metric.lower(loss, p.shape[1]), y, p, w)
+    assert state.size == metric.state_size(p.shape[1])
+    return metric.result(state, p.shape[1])
+
+
+def test_row_means_are_weighted() -> None:
+    y, p = np.array([[0.0], [0.0]]), np.array([[1.0], [3.0]])
+    assert _result("mae", y, p, MSE) == 2 and _result("mae", y, p, MSE, [3, 1]) == 1.5
+    assert math.isnan(_result("mae", y, p, MSE, [0, 0]))
+
+
+def test_counts_of_one_output() -> None:
+    y, p = [[1.0], [1.0], [1.0], [0.0], [0.0]], [[0.9], [0.8], [0.1], [0.7], [0.2]]
+    assert _result("precision", y, p) == pytest.approx(2 / 3)
+    assert _result("recall", y, p) == pytest.approx(2 / 3)
+    assert _result("f1", y, p, w=[1, 1, 4, 1, 1]) == pytest.approx(4 / 9)
+    assert _result("precision", [[1.0]], [[0.1]]) == 0.0
+
+
+def test_counts_are_averaged_over_the_classes_that_occur() -> None:
+    p = np.eye(4)[[0, 0, 1, 1]]  # class 2 is never predicted, class 3 does not occur at all
+    assert _result("precision", np.array([0, 1, 1, 2]), p, SPARSE) == pytest.approx((1 / 2 + 1 / 2 + 0) / 3)
+    assert _result("recall", np.array([0, 1, 1, 2]), p, SPARSE) == pytest.approx((1 + 1 / 2 + 0) / 3)
+    assert _result("f1", np.array([0, 1, 1, 2]), p, SPARSE) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+    assert _result("f1", np.eye(4)[[0, 1, 1, 2]], p, CATEGORICAL) == pytest.approx((2 / 3 + 1 / 2 + 0) / 3)
+
+
+def test_r2() -> None:
+    y = np.array([[1.0, 5.0], [2.0, 5.0], [3.0, 5.0]])
+    assert _result("r2", y, y, MSE) == 1.0
+    assert _result("r2", y, np.array([[2.0, 5.0]] * 3), MSE) == pytest.approx(0.5)
+    assert _result("r2", y, np.array([[1.0, 5.1], [2.0, 5.0], [3.0, 5.0]]), MSE) == pytest.approx(0.5)
+    assert _result("r2", y[:, :1], [[1.0], [2.0], [4.0]], MSE) == pytest.approx(1 - 1 / 2)
+    assert _result("r2", np.full((1000, 1), 0.1), np.full((1000, 1), 0.1), MSE) == 1.0
+
+
+def test_auc() -> None:
+    # Keras's own example: thresholds 0, 0.5, 1 there, but these scores are ranked the same at 200.
+    assert _result("auc", [[0.0], [0.0], [1.0], [1.0]], [[0.0], [0.5], [0.3], [0.9]]) == pytest.approx(0.75)
+    assert _result("auc", [[0.0], [1.0]], [[0.4], [0.4]]) == pytest.approx(0.5)
+    rng = np.random.default_rng(0)
+    y = (rng.random((400, 1)) < 0.4).astype(float)
+    p = np.clip(0.3 * y + 0.7 * rng.random((400, 1)), 0, 1)
+    wins = (p[y == 1][:, None] > p[y == 0]).mean()  # the area is how often a positive scores higher
+    assert _result("auc", y, p) == pytest.approx(wins, abs=2e-3)
+    assert math.isnan(_result("auc", [[1.0]], [[0.5]]))
+    one_sided = np.hstack([y, np.zeros_like(y)])
+    assert _result("auc", one_sided, np.hstack([p, p])) == pytest.approx(_result("auc", y, p))
