@@ -12,13 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from .._core import CPU_OPTIMIZERS
 from ..arrays import Array, beside, empty_beside, on_gpu, to_host
 from ..calls import PopulationCall, TrainCall
 from . import native
 from .gpu import require
-
-HOST_OPTIMIZERS = ("kfac", "lbfgs", "newton_cg", "levenberg_marquardt")
 
 
 def _wait_for(module: Any, arrays: Iterable[Array | None]) -> None:
@@ -66,7 +63,7 @@ class Engine:
 
     def configure(self, training: dict[str, Any]) -> None:
         optimizer = training["optimizer"]
-        on_host = optimizer["kind"] in CPU_OPTIMIZERS
+        on_host = optimizer["kind"] in native.cpu_optimizers()
         if on_host:  # loss and metrics stay on the GPU
             self._twin().configure(training)
             kept = {
