@@ -138,7 +138,7 @@ class MeanAbsolutePercentageError(Metric, names=("mape", "mean_absolute_percenta
 
 
 class BinaryAccuracy(Metric, names=("binary_accuracy",)):
-    """Share of outputs for which ``p > threshold`` agrees with the target, 0 or 1.
+    """Fraction of outputs for which ``p > threshold`` agrees with the target, 0 or 1.
 
     Parameters
     ----------
@@ -159,7 +159,7 @@ class BinaryAccuracy(Metric, names=("binary_accuracy",)):
 
 
 class CategoricalAccuracy(Metric, names=("categorical_accuracy",)):
-    """Share of rows whose largest output is the class of the one-hot target.
+    """Fraction of rows whose largest output is the class of the one-hot target.
 
     Parameters
     ----------
@@ -174,7 +174,7 @@ class CategoricalAccuracy(Metric, names=("categorical_accuracy",)):
 
 
 class SparseCategoricalAccuracy(Metric, names=("sparse_categorical_accuracy",)):
-    """Share of rows whose largest output is the class that the target numbers.
+    """Fraction of rows whose largest output is the class that the target numbers.
 
     Parameters
     ----------
@@ -190,7 +190,7 @@ class SparseCategoricalAccuracy(Metric, names=("sparse_categorical_accuracy",)):
 
 
 class Accuracy(Metric, names=("accuracy", "acc")):
-    """Share of right answers, in the form that suits the model.
+    """Fraction of right answers, in the form that suits the model.
 
     `SparseCategoricalAccuracy` with a sparse loss, `BinaryAccuracy` with binary cross-entropy or a single output, and
     `CategoricalAccuracy` otherwise. (Keras goes by shapes alone, and so takes the last for binary cross-entropy with
@@ -212,7 +212,7 @@ class Accuracy(Metric, names=("accuracy", "acc")):
 
 
 class TopKAccuracy(Metric, names=("top_k_accuracy",)):
-    """Share of rows in which fewer than k classes score higher than the true one; targets one-hot or class numbers.
+    """Fraction of rows in which fewer than k classes score higher than the true one; targets one-hot or class numbers.
 
     Parameters
     ----------
@@ -310,7 +310,7 @@ class _Counts(Metric):
 
 
 class Precision(_Counts, names=("precision",)):
-    """Share of right ones among the rows said to be positive; 0 if there are none.
+    """``tp / (tp + fp)``: fraction of the predicted positives that are correct; 0 if there are none.
 
     With several outputs, the mean over those that occur as a target or as a prediction (macro average, as in
     scikit-learn). With a categorical or sparse cross-entropy the prediction is the largest output.
@@ -329,7 +329,7 @@ class Precision(_Counts, names=("precision",)):
 
 
 class Recall(_Counts, names=("recall",)):
-    """Share of the positive rows that are found; averaged as `Precision`.
+    """Fraction of the positive rows that are found; averaged as `Precision`.
 
     Parameters
     ----------

@@ -23,7 +23,7 @@ PRECISIONS = {"tf32": ("float32",), "bfloat16": ("float32", "bfloat16")}  # and 
 class Statistics:
     """The `Normalization` that a net begins with, and where its mean and variance come from.
 
-    `given` is the object that the user handed over, `layer` the net's own copy, so that models built from the same
+    `given` is the object that the user passed, `layer` the net's own copy, so that models built from the same
     objects stay apart. `origin` is None before anything is known, "adapt" if `adapt`, `set_weights` or a file gave the
     statistics, "fit" if the first fit took them. They are the net's first two tensors.
     """

@@ -191,7 +191,7 @@ class CosineDecay(Schedule, names=("cosine_decay",)):
     decay_steps : int
         Steps of the decay, not counting the warm-up.
     alpha : float
-        The last rate, as a share of the one that the decay starts from.
+        The last rate, as a fraction of the one that the decay starts from.
     warmup_target : float, optional
         None means no warm-up.
     warmup_steps : int
@@ -232,7 +232,7 @@ class CosineDecayRestarts(Schedule, names=("cosine_decay_restarts",)):
     """Cosine decay that starts again and again (SGDR; Loshchilov & Hutter, 2016).
 
     Period ``i`` is ``first_decay_steps * t_mul**i`` steps long and its decay starts at ``m_mul**i`` times the initial
-    rate: ``initial * ((1 - alpha) m_mul**i (1 + cos(pi p)) / 2 + alpha)``, with ``p`` the share of the period done.
+    rate: ``initial * ((1 - alpha) m_mul**i (1 + cos(pi p)) / 2 + alpha)``, with ``p`` the fraction of the period done.
 
     Parameters
     ----------
@@ -242,7 +242,7 @@ class CosineDecayRestarts(Schedule, names=("cosine_decay_restarts",)):
         At least 1.
     m_mul : float
     alpha : float
-        The lowest rate, as a share of the initial one.
+        The lowest rate, as a fraction of the initial one.
     """
 
     def __init__(

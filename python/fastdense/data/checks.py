@@ -1,4 +1,4 @@
-"""Checks and conversions of everything a user hands over as data, before any work is done.
+"""Checks and conversions of everything a user passes as data, before any work is done.
 
 What passes goes to the engines as it is: no array that an engine can read (bool, integer, float32, float64, any
 strides, read-only, memory-mapped) is copied. Messages say where, what was given, what is needed and what to do.

@@ -71,7 +71,7 @@ class Stage:
 
     @cached_property
     def saturated(self) -> float:
-        """Share of (row, unit) pairs on the flat part of a sigmoid or tanh."""
+        """Fraction of (row, unit) pairs on the flat part of a sigmoid or tanh."""
         limit = {"sigmoid": 5.0, "tanh": 2.5, "hard_sigmoid": 3.0, "softsign": 10.0}.get(self.activation)
         return float(np.mean(np.abs(self.z) > limit)) if limit else 0.0
 

@@ -172,7 +172,7 @@ def _activation(value: Any) -> Activation:
 
 
 class Dropout(Layer, names=("dropout",)):
-    """In training sets a random share of the units to 0 and scales the others by ``1 / (1 - rate)``.
+    """In training sets a random fraction of the units to 0 and scales the others by ``1 / (1 - rate)``.
 
     Parameters
     ----------

@@ -74,7 +74,7 @@ class LBFGS(Solver, names=("lbfgs", "l_bfgs")):
     gtol : float
         Ends training once every element of the gradient is at most this.
     ftol : float
-        Ends training once an iteration lowers the loss by less than this share of it.
+        Ends training once an iteration lowers the loss by less than this fraction of it.
 
     Notes
     -----

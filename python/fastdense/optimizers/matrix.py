@@ -94,13 +94,13 @@ class KFAC(Optimizer, names=("kfac",)):
     The gradient g of the kernel, after momentum (``m = momentum * m + g``, taken for g, or with Nesterov
     ``g + momentum * m``), becomes ``u = (C + a I)^-1 g (G + output_damping I)^-1``, a being `input_damping` times the
     mean diagonal of C, and ``u`` is scaled so that it would change z by as much as z varies over the rows:
-    ``learning_rate`` is the share of that which one step goes, in every layer, whatever the scale of data, weights and
+    ``learning_rate`` is the fraction of that which a step goes, in every layer, whatever the scale of data, weights and
     loss. Inputs with a large mean or strong correlations, which slow all other first-order optimizers down, make no
     difference. Every other tensor's gradient is divided by its root mean square. Then ``w -= lr * u``.
 
     Steps do not get smaller by themselves near a minimum: let the learning rate fall, e.g. by
     `fastdense.schedules.CosineDecay`. A step costs three more products per layer and, every `interval` steps, two
-    inversions; small batches make that dear and the factors poor: take 256 rows or more.
+    inversions; small batches make that expensive and the factors poor: take 256 rows or more.
 
     Parameters
     ----------
@@ -110,7 +110,7 @@ class KFAC(Optimizer, names=("kfac",)):
         0 for none, below 1.
     nesterov : bool
     rho : float
-        Share of C and G that is kept when a batch is taken in.
+        Fraction of C and G that is kept when a batch is taken in.
     input_damping, output_damping : float
         More of them makes steps more like those of `SGD`.
     interval : int

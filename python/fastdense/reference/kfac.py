@@ -3,7 +3,7 @@
 For a layer z = x W + b, C is the covariance of its inputs, G the second moment of the gradient of z, scaled to a mean
 diagonal of 1: only its shape counts. Inputs count from their mean m over the batch: z = (x - m) W + c with c = b + m W.
 The step (C + a I)^-1 g (G + o I)^-1 of W, and g (G + o I)^-1 of c, is scaled so that it changes z, in the rows of the
-batch, by the spread that z has over the rows: the learning rate is the share of it that is wanted. Gradients of other
+batch, by the spread that z has over the rows: the learning rate is the wanted fraction of it. Gradients of other
 tensors are scaled to a mean square of 1.
 """
 

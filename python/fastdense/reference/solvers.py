@@ -224,12 +224,12 @@ def steihaug(matrix: Array, g: Array, region: float, most: int) -> tuple[Array, 
         if math.sqrt(squared) <= enough:
             break
         hd = matrix @ d
-        bend = float(d @ hd)
-        further = p + (squared / bend) * d if bend > 0.0 else p
-        if not bend > 0.0 or further @ further >= region * region:
+        curvature = float(d @ hd)
+        further = p + (squared / curvature) * d if curvature > 0.0 else p
+        if not curvature > 0.0 or further @ further >= region * region:
             a, b, c = float(d @ d), float(p @ d), float(p @ p) - region * region
             return p + (-b + math.sqrt(max(b * b - a * c, 0.0))) / a * d, True
-        p, r = further, r + (squared / bend) * hd
+        p, r = further, r + (squared / curvature) * hd
         d = float(r @ r) / squared * d - r
     return p, False
 
