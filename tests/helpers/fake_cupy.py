@@ -283,3 +283,6 @@ class Foreign:
 
     def copy_to_host(self) -> Any:
         return self.array
+
+
+Tensor.__module__ = "fake_cupy"  # messages name the package of an array

@@ -318,19 +318,18 @@ class Passing:
 @pytest.fixture(params=["passing", pytest.param("cuda", marks=pytest.mark.cuda)])
 def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """Makes equal models, on the GPU or not: with the engine above, and with the real one where it can be had."""
-    from fastdense.engine import serial
+    from fastdense.engine import population, serial
     from fastdense.engine.factory import make_engine
-    from fastdense.runners import population as runner
-    from fastdense.runners import single as machine
+    from fastdense.runners import single
 
     def engine(device: str, program: dict[str, Any]) -> Any:
         return Passing(program) if device == "cuda" else make_engine(device, program)
 
     if request.param == "passing":
-        monkeypatch.setattr(machine, "make_engine", engine)
+        monkeypatch.setattr(single, "make_engine", engine)
         monkeypatch.setattr(serial, "make_engine", engine)
         one_by_one = SimpleNamespace(why_not_fused=lambda *_: "this engine takes one net at a time")
-        monkeypatch.setattr(runner.cuda, "require", lambda: one_by_one)
+        monkeypatch.setattr(population, "require", lambda: one_by_one)
     elif not getattr(sys.modules.get("fastdense._cuda"), "EMULATED", False):
         pytest.skip("the emulated engine, whose memory is NumPy's too, is not in use")
 
