@@ -79,7 +79,7 @@ class Model(BaseModel):
             Of the training to be explained; `self.history` by default. How long and with what batches to train is
             read off it, else 3000 steps of 32 rows are assumed.
         verify : bool
-            Whether to make trials. Without them it takes no more than about one epoch, and causes are not told from
+            Whether to make trials. Without them it takes about one epoch at most, and causes are not separated from
             symptoms.
         budget : float, optional
             Seconds for the trials; by default those of the training that is explained, at least 2 and at most 20.

@@ -32,9 +32,9 @@ class LayerProbes:
     activation : str
         "" if the layer has none.
     off : ndarray or None
-        Share of the rows for which the unit's pre-activation is at most 0; for layers with an activation.
+        Fraction of the rows for which the unit's pre-activation is at most 0; for layers with an activation.
     saturated : ndarray or None
-        Share of the rows for which it is beyond 5 (sigmoid) or 2.5 (tanh), on either side; for these two.
+        Fraction of the rows for which it is beyond 5 (sigmoid) or 2.5 (tanh), on either side; for these two.
     mean, variance : ndarray
         Of the unit's output over the rows.
     gradient, weight, update : ndarray or None

@@ -25,7 +25,7 @@ def check_verbose(where: str, verbose: object) -> int | str:
 
 
 def is_interactive(stream: TextIO | None) -> bool:
-    """Whether somebody is looking: a terminal, or a notebook."""
+    """Whether output is watched: a terminal, or a notebook."""
     if stream is None:
         return False
     return bool(getattr(stream, "isatty", lambda: False)()) or type(stream).__module__.startswith("ipykernel")
@@ -45,7 +45,7 @@ def text_of(logs: Logs | dict[str, Any]) -> str:
 
 
 def say(verbose: int | str, text: str) -> None:
-    """Print a line, if `verbose` asks for it or somebody is looking."""
+    """Print a line, if `verbose` asks for it or the output is watched."""
     if verbose in (1, 2) or (verbose == "auto" and is_interactive(sys.stdout)):
         print(text)
 
@@ -108,7 +108,7 @@ class ProgressBar(Callback):
     """Shows how training goes; `fit` adds one itself, as `verbose` asks.
 
     On a terminal or in a notebook a bar over all epochs, redrawn at most ten times a second, if tqdm or rich is
-    installed (``pip install 'fastdense[progress]'``); otherwise one line per epoch. With "auto", where nobody is
+    installed (``pip install 'fastdense[progress]'``); otherwise one line per epoch. With "auto", where no one is
     looking or no bar can be drawn, a run of more than 20 epochs gets 20 evenly spaced lines.
 
     Parameters

@@ -61,7 +61,7 @@ Validation = tuple[Array, Array, "Array | None"]
 class Engine(Protocol):
     """The methods every engine has; docs/design/interface.md gives their meaning.
 
-    Arrays handed over were checked by `fastdense.data`; arrays handed back are copies. `n_threads` 0 leaves the number
+    Arrays passed in were checked by `fastdense.data`; returned arrays are copies. `n_threads` 0 leaves the number
     to the engine. Data for the engine of "cuda" may be CuPy arrays, each on its own: it reads them when the stream that
     their interface names has done its work, is done with them when it returns, and its answers lie where x does.
     """

@@ -35,7 +35,7 @@ class SerialPopulation:
             make_engine(device, {**program, "seed": int(seed), "ops": [_scaled(op, factor) for op in program["ops"]]})
             for seed, factor in zip(seeds, factors, strict=True)
         ]
-        # mean and variance of raw data are the same for all nets, and handed over once
+        # mean and variance of raw data are the same for all nets, and passed once
         self._shared = 2 if program["ops"][0]["kind"] == "normalization" else 0
         self._parallel = device == "cpu"  # the reference holds Python's lock
         self._kept: list[list[Array]] = [[] for _ in self._engines]
@@ -148,7 +148,7 @@ class SerialPopulation:
     ) -> bool:
         """Do a task for each net; False if Ctrl-C came first, or, with `raises`, KeyboardInterrupt."""
         # an interrupt may come while the pool starts a thread, which it then does not know: each call has its own stop,
-        # and waits until nobody is at work
+        # and waits until no thread is at work
         stop = self._stop = threading.Event()
         busy: set[int] = set()
         todo = list(items)

@@ -253,7 +253,7 @@ class BaseModel:
             0 is silent, 1 a progress bar, 2 one line per epoch; "auto" a bar on a terminal, else at most 20 lines.
         callbacks : list of Callback, optional
         validation_split : float
-            Share of the rows, from 0 to below 1, to validate on: the *last* ones, before any shuffling, as in Keras.
+            Fraction of the rows, from 0 to below 1, to validate on: the *last* ones, before any shuffling, as in Keras.
         validation_data : (x, y) or (x, y, sample_weight), optional
             Evaluated after each epoch; takes the place of `validation_split`.
         shuffle : bool
