@@ -52,39 +52,38 @@ public:
         net_->set_step(field<int64_t>(state, "step"));
     }
 
-    py::dict train(const py::object& x, const py::object& y, const py::object& weights, const py::object& val,
-                   int64_t batch_size, bool shuffle, int64_t epoch, int64_t first_batch,
-                   const py::array_t<double, py::array::c_style>& learning_rates, bool stop_on_nan,
-                   const py::object& progress, int n_threads, bool goes_on, const std::optional<int>& probe_level,
-                   bool probe_first) {
+    // `call`: a fastdense.calls.TrainCall.
+    py::dict train(const py::object& call) {
         const InUse use(busy_);
         TrainRequest r;
-        r.goes_on = goes_on;
-        r.probe_level = probe_level;
-        r.probe_first = probe_first;
-        if (probe_level && std::abs(*probe_level) > 30) throw InvalidArgument("probe_level must be from -30 to 30");
+        r.train = data_of(call.attr("x"), call.attr("y"), call.attr("w"));
+        r.goes_on = py::cast<bool>(call.attr("goes_on"));
+        r.probe_level = py::cast<std::optional<int>>(call.attr("probe_level"));
+        r.probe_first = py::cast<bool>(call.attr("probe_first"));
+        if (r.probe_level && std::abs(*r.probe_level) > 30) throw InvalidArgument("probe_level must be from -30 to 30");
         Dataset validation;
-        r.train = data_of(x, y, weights);
-        py::tuple held;  // keeps the validation arrays alive
+        const py::object val = call.attr("val");
         if (!val.is_none()) {
-            held = py::cast<py::tuple>(val);
-            if (held.size() != 3) throw InvalidArgument("val must be (x, y, weights)");
-            validation = data_of(held[0], held[1], held[2]);
+            const auto given = py::cast<py::tuple>(val);
+            if (given.size() != 3) throw InvalidArgument("val must be (x, y, w)");
+            validation = data_of(given[0], given[1], given[2]);
             check_labels(validation);
             r.validation = &validation;
         }
         check_labels(r.train);
-        if (batch_size < 1) throw InvalidArgument("batch_size must be at least 1");
-        r.batch_size = batch_size;
-        r.shuffle = shuffle;
-        r.epoch = epoch;
-        r.first_batch = first_batch;
-        r.learning_rates = learning_rates.data();
-        r.steps = learning_rates.size();
-        r.stop_on_nan = stop_on_nan;
-        r.threads = thread_count(n_threads);
-        const int64_t batch = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
-        if (epoch < 0 || first_batch < 0 || first_batch * batch >= r.train.rows())
+        r.batch_size = py::cast<int64_t>(call.attr("batch_size"));
+        if (r.batch_size < 1) throw InvalidArgument("batch_size must be at least 1");
+        r.shuffle = py::cast<bool>(call.attr("shuffle"));
+        r.epoch = py::cast<int64_t>(call.attr("epoch"));
+        r.first_batch = py::cast<int64_t>(call.attr("first_batch"));
+        const auto step_rates = py::cast<py::array_t<double, py::array::c_style>>(call.attr("step_rates"));
+        r.step_rates = step_rates.data();
+        r.steps = step_rates.size();
+        r.stop_on_nan = py::cast<bool>(call.attr("stop_on_nan"));
+        r.threads = thread_count(py::cast<int>(call.attr("n_threads")));
+        const py::object progress = call.attr("progress");
+        const int64_t batch = std::min(r.batch_size, std::max<int64_t>(r.train.rows(), 1));
+        if (r.epoch < 0 || r.first_batch < 0 || r.first_batch * batch >= r.train.rows())
             throw InvalidArgument("epoch and first_batch must name an existing batch");
         Signals signals;
         r.tick = [&](int64_t steps, double loss, double rows) {
@@ -250,9 +249,7 @@ void bind_engine(py::module_& m, MakeNet make) {
         .def("configure", &Engine::configure, "training"_a)
         .def("get_state", &Engine::get_state)
         .def("set_state", &Engine::set_state, "state"_a)
-        .def("train", &Engine::train, "x"_a, "y"_a, "w"_a, "val"_a, py::kw_only(), "batch_size"_a, "shuffle"_a,
-             "epoch"_a, "first_batch"_a, "learning_rates"_a, "stop_on_nan"_a, "progress"_a, "n_threads"_a,
-             "goes_on"_a = false, "probe_level"_a = py::none(), "probe_first"_a = false)
+        .def("train", &Engine::train, "call"_a)
         .def("probe_period", &Engine::probe_period, "rows"_a, "batch_size"_a)
         .def("evaluate", &Engine::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
         .def("predict_row", &Engine::predict_row, "x"_a)

@@ -49,36 +49,42 @@ public:
         net_->set_step(step);
     }
 
-    py::dict train(const py::object& x, const py::object& y, const py::object& weights, int64_t batch_size,
-                   bool shuffle, std::optional<uint64_t> order_seed, int64_t epoch, int64_t epochs,
-                   const Numbers& learning_rates, const std::optional<Numbers>& factors,
-                   const std::optional<py::array_t<bool, py::array::c_style>>& active, py::array_t<double> losses,
-                   const py::object& progress, int n_threads) {
+    // `call`: a fastdense.calls.PopulationCall.
+    py::dict train(const py::object& call) {
+        using Mask = py::array_t<bool, py::array::c_style>;
         const InUse use(busy_);
         PopulationRequest r;
+        const py::object x = call.attr("x"), y = call.attr("y"), weights = call.attr("w");
         r.start_weights = own_weights(weights, py::ssize_t(view_of(x).rows));
         r.train = data_of(x, y, r.start_weights ? py::none() : weights);
         check_labels(r.train);
-        if (batch_size < 1 || epoch < 0 || epochs < 0) throw InvalidArgument("batch_size, epoch or epochs too small");
-        const int64_t batch = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
-        const int64_t starts = net_->starts(), steps = epochs * ((r.train.rows() + batch - 1) / batch);
-        if (learning_rates.size() != steps) throw InvalidArgument("one learning rate a step is needed");
-        if (factors && factors->size() != starts) throw InvalidArgument("factors must be (starts,)");
+        const auto batch_size = py::cast<int64_t>(call.attr("batch_size"));
+        auto losses = py::cast<py::array_t<double>>(call.attr("losses"));
+        r.epoch = py::cast<int64_t>(call.attr("epoch"));
+        r.epochs = losses.ndim() ? losses.shape(0) : 0;
+        if (batch_size < 1 || r.epoch < 0) throw InvalidArgument("batch_size or epoch too small");
+        r.batch_size = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
+        const int64_t starts = net_->starts();
+        const int64_t steps = r.epochs * ((r.train.rows() + r.batch_size - 1) / r.batch_size);
+        const auto step_rates = py::cast<Numbers>(call.attr("step_rates"));
+        const auto member_scale = py::cast<std::optional<Numbers>>(call.attr("member_scale"));
+        const auto active = py::cast<std::optional<Mask>>(call.attr("active"));
+        if (step_rates.size() != steps) throw InvalidArgument("step_rates must have one number a step");
+        if (member_scale && member_scale->size() != starts) throw InvalidArgument("member_scale must be (starts,)");
         if (active && active->size() != starts) throw InvalidArgument("active must be (starts,)");
-        if (losses.ndim() != 2 || losses.shape(0) != epochs || losses.shape(1) != starts ||
-            !(losses.flags() & py::array::c_style) || !losses.writeable())
+        if (losses.ndim() != 2 || losses.shape(1) != starts || !(losses.flags() & py::array::c_style) ||
+            !losses.writeable())
             throw InvalidArgument("losses must be writeable, C-ordered (epochs, starts)");
-        r.batch_size = batch;
-        r.shuffle = shuffle;
+        const auto order_seed = py::cast<std::optional<uint64_t>>(call.attr("order_seed"));
+        r.shuffle = py::cast<bool>(call.attr("shuffle"));
         r.one_order = order_seed.has_value();
         r.order_seed = order_seed.value_or(0);
-        r.epoch = epoch;
-        r.epochs = epochs;
-        r.rates = learning_rates.data();
-        r.factors = factors ? factors->data() : nullptr;
+        r.step_rates = step_rates.data();
+        r.member_scale = member_scale ? member_scale->data() : nullptr;
         r.active = active ? reinterpret_cast<const uint8_t*>(active->data()) : nullptr;
         r.losses = losses.mutable_data();
-        r.threads = thread_count(n_threads);
+        r.threads = thread_count(py::cast<int>(call.attr("n_threads")));
+        const py::object progress = call.attr("progress");
         Signals signals;
         r.tick = [&](double share) {
             return signals.look([&] {
@@ -180,9 +186,7 @@ void bind_population(py::module_& m, MakePopulation make, const char* why_name, 
         .def("get_slots", &Population::get_slots)
         .def("get_numbers", &Population::get_numbers)
         .def("set_slots", &Population::set_slots, "slots"_a, "step"_a, "numbers"_a)
-        .def("train", &Population::train, "x"_a, "y"_a, "w"_a, py::kw_only(), "batch_size"_a, "shuffle"_a,
-             "order_seed"_a = py::none(), "epoch"_a, "epochs"_a, "learning_rates"_a, "factors"_a, "active"_a,
-             "losses"_a, "progress"_a, "n_threads"_a)
+        .def("train", &Population::train, "call"_a)
         .def("evaluate", &Population::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
         .def("predict", &Population::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
         .def("keep", &Population::keep, "which"_a)

@@ -40,8 +40,8 @@ struct TrainRequest {
     const Dataset* validation = nullptr;
     int64_t batch_size = 32;
     bool shuffle = true;
-    int64_t epoch = 0, first_batch = 0;      // where the first step starts
-    const double* learning_rates = nullptr;  // one a step
+    int64_t epoch = 0, first_batch = 0;  // where the first step starts
+    const double* step_rates = nullptr;  // the learning rate of each step
     int64_t steps = 0;
     bool stop_on_nan = false;
     std::optional<int> probe_level;  // none: no probes; see Cadence

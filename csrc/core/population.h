@@ -15,12 +15,12 @@ struct PopulationRequest {
     bool shuffle = true;     // by each net's own seed,
     bool one_order = false;  // or by one seed for all of them
     uint64_t order_seed = 0;
-    int64_t epoch = 0, epochs = 0;     // whole epochs, counted over the nets' life
-    const double* rates = nullptr;     // one a step
-    const double* factors = nullptr;   // (starts,): each net's learning rate is this times the step's; null: 1
-    const uint8_t* active = nullptr;   // (starts,): nets that train; null: all
-    double* losses = nullptr;          // (epochs, starts): mean loss of each epoch; entries of other nets stay
-    std::function<bool(double)> tick;  // a few times a second, with the fraction that is done. True: stop
+    int64_t epoch = 0, epochs = 0;         // whole epochs, counted over the nets' life
+    const double* step_rates = nullptr;    // the learning rate of each step
+    const double* member_scale = nullptr;  // (starts,): each net's learning rate is this times the step's; null: 1
+    const uint8_t* active = nullptr;       // (starts,): nets that train; null: all
+    double* losses = nullptr;              // (epochs, starts): mean loss of each epoch; entries of other nets stay
+    std::function<bool(double)> tick;      // a few times a second, with the fraction that is done. True: stop
     int threads = 1;
 };
 

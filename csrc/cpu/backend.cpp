@@ -233,7 +233,7 @@ private:
         }
         void begin_step() {
             if (cursor_.starts_epoch()) ledger_.start_epoch();
-            net_.updater_.begin_step(request_.learning_rates[step_]);
+            net_.updater_.begin_step(request_.step_rates[step_]);
             if (long_steps_)
                 statistics_.assign(net_.statistics_begin(), net_.statistics_begin() + net_.plan_.statistics);
         }

@@ -202,7 +202,7 @@ private:
                 r.first = issued_.first(), r.rows = issued_.rows(), r.order = issued_.order(),
                 r.shuffled = !issued_.in_order();
                 r.step = first_step_ + issued_steps_;
-                r.learning_rate = request_.learning_rates[issued_steps_];
+                r.learning_rate = request_.step_rates[issued_steps_];
                 const double rate = training.rule_learning_rate(r.learning_rate);
                 r.rule = ops::prepare_step(training.rule(), training.hyper, rate, r.step + 1);
                 round.records.get()[round.steps] = r;

@@ -116,7 +116,7 @@ public:
         tables.fill(nets, nets.nets);
         upload(which_, which.data(), nets.nets);
         nets.which = which_.get();
-        if (r.factors) upload(factors_, r.factors, starts_), nets.factors = factors_.get();
+        if (r.member_scale) upload(member_scale_, r.member_scale, starts_), nets.member_scale = member_scale_.get();
         losses_.reserve(std::max<int64_t>(r.epochs * starts_, 1));
         stream_.clear(epoch_sums_, starts_);
         nets.losses = losses_.get(), nets.loss_stride = starts_, nets.epoch_sums = epoch_sums_.get();
@@ -137,8 +137,8 @@ public:
                 record.first = b * batch, record.rows = std::min(batch, n - b * batch);
                 record.step = step_ + s, record.epoch = r.epoch + epoch;
                 if (b + 1 == batches) record.epoch_ends = epoch;
-                record.learning_rate = r.rates[s];
-                record.rule = ops::prepare_step(training_.rule(), training_.hyper, r.rates[s], record.step + 1);
+                record.learning_rate = r.step_rates[s];
+                record.rule = ops::prepare_step(training_.rule(), training_.hyper, r.step_rates[s], record.step + 1);
                 record.shuffled = shuffled;
                 if (shuffled && r.one_order) {
                     if (!i || b == 0) order = ops::Shuffle(uint64_t(n), r.order_seed, uint32_t(record.epoch));
@@ -330,7 +330,7 @@ private:
     int64_t step_ = 0;
     DeviceBuffer<T> parameters_, statistics_, kept_[2], outputs_;
     std::vector<DeviceBuffer<T>> slots_;
-    DeviceBuffer<double> input_, penalties_, factors_, own_weights_, epoch_sums_, losses_;
+    DeviceBuffer<double> input_, penalties_, member_scale_, own_weights_, epoch_sums_, losses_;
     DeviceBuffer<uint64_t> seeds_;
     DeviceBuffer<int32_t> which_;
     DeviceBuffer<StepRecord> records_;

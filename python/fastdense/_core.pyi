@@ -1,11 +1,12 @@
 """The compiled module; what the methods mean is written in docs/design/interface.md."""
 
-from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
 from numpy import bool_, float64, int64, uint64
 from numpy.typing import NDArray
+
+from .calls import PopulationCall, TrainCall
 
 ACTIVATIONS: list[str]
 LOSSES: list[str]
@@ -29,25 +30,7 @@ class Engine:
     def configure(self, training: dict[str, Any]) -> None: ...
     def get_state(self) -> dict[str, Any]: ...
     def set_state(self, state: dict[str, Any]) -> None: ...
-    def train(
-        self,
-        x: NDArray[Any],
-        y: NDArray[Any],
-        w: NDArray[float64] | None,
-        val: tuple[NDArray[Any], NDArray[Any], NDArray[float64] | None] | None,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        epoch: int,
-        first_batch: int,
-        learning_rates: NDArray[float64],
-        stop_on_nan: bool,
-        progress: Callable[[int, float, float], None] | None,
-        n_threads: int,
-        goes_on: bool = False,
-        probe_level: int | None = None,
-        probe_first: bool = False,
-    ) -> dict[str, Any]: ...
+    def train(self, call: TrainCall) -> dict[str, Any]: ...
     def probe_period(self, rows: int, batch_size: int) -> int: ...
     def evaluate(
         self, x: NDArray[Any], y: NDArray[Any], w: NDArray[float64] | None, *, n_threads: int
@@ -70,24 +53,7 @@ class Population:
     def get_slots(self) -> list[list[NDArray[Any]]]: ...
     def get_numbers(self) -> NDArray[float64]: ...
     def set_slots(self, slots: list[list[NDArray[Any]]], step: int, numbers: NDArray[float64], /) -> None: ...
-    def train(
-        self,
-        x: NDArray[Any],
-        y: NDArray[Any],
-        w: NDArray[float64] | None,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        order_seed: int | None = None,
-        epoch: int,
-        epochs: int,
-        learning_rates: NDArray[float64],
-        factors: NDArray[float64] | None,
-        active: NDArray[bool_] | None,
-        losses: NDArray[float64],
-        progress: Callable[[float], None] | None,
-        n_threads: int,
-    ) -> dict[str, Any]: ...
+    def train(self, call: PopulationCall) -> dict[str, Any]: ...
     def evaluate(
         self, x: NDArray[Any], y: NDArray[Any], w: NDArray[float64] | None, *, n_threads: int
     ) -> NDArray[float64]: ...

@@ -65,9 +65,9 @@ class Model(BaseModel):
         budget: float | None = None,
         verbose: int | str = "auto",
     ) -> Diagnosis[Model]:
-        """Say why the net is stuck, or that it is not, and what repairs it.
+        """Explain why training has failed or stalled, if it has, and what repairs it.
 
-        Rules look at the data, the net before and after training, and the losses; what they suspect is then tried:
+        Rules examine the data, the net before and after training, and the losses; what they suspect is then tested:
         copies of the net are trained alike with one thing changed, then several, and what made the difference is the
         cause. The model itself is not changed, and x and y may be such as `fit` refuses.
 
@@ -79,8 +79,8 @@ class Model(BaseModel):
             Of the training to be explained; `self.history` by default. How long and with what batches to train is
             read off it, else 3000 steps of 32 rows are assumed.
         verify : bool
-            Whether to make trials. Without them it takes about one epoch at most, and causes are not separated from
-            symptoms.
+            Whether to make trials. Without them it lasts no longer than about one epoch, and causes are not
+            distinguished from symptoms.
         budget : float, optional
             Seconds for the trials; by default those of the training that is explained, at least 2 and at most 20.
         verbose : {"auto", 0, 1, 2}
@@ -111,7 +111,7 @@ Model.__module__ = "fastdense"  # its public path, which files of pickle name
 def load(path: str | os.PathLike[str], *, device: str | None = None) -> Model:
     """Read a model that `Model.save` wrote.
 
-    The model goes on exactly where it was saved: the same bits as if it had never been away, optimizer included.
+    Training continues exactly where it was: the same bits as without saving, the optimizer's state included.
     Nothing in the file is run, so files of unknown origin are safe to load.
 
     Parameters

@@ -222,7 +222,7 @@ void order() {
         s.write(0, {1.0}), s.write(1, {0.0});
         const std::vector<double> rates(200, 0.0);
         TrainRequest r;
-        r.train = d, r.batch_size = batch, r.learning_rates = rates.data();
+        r.train = d, r.batch_size = batch, r.step_rates = rates.data();
         r.steps = 2 * ((100 + batch - 1) / batch);
         const TrainOutcome run = s.net->train(r);
         check(run.epochs == 2 && run.totals[0] == 328350 && run.totals[1] == 100 && run.totals[2] == 328350, "epoch");
@@ -234,7 +234,7 @@ void order() {
     s.write(0, {0.0}), s.write(1, {0.0});
     const std::vector<double> rates(1 << 22, 0.0);
     TrainRequest r;
-    r.train = d, r.learning_rates = rates.data(), r.steps = int64_t(rates.size());
+    r.train = d, r.step_rates = rates.data(), r.steps = int64_t(rates.size());
     r.tick = [](int64_t, double, double) { return true; };
     const TrainOutcome ticked = s.net->train(r);
     check(ticked.interrupted && ticked.steps > 0 && ticked.steps < r.steps, "tick stops the run");
@@ -290,7 +290,7 @@ void poll() {  // whatever asks too long is left at once; the net is that of the
     const Data<float> many(2000, 300, 12, false, 1), few(200, 300, 12, false, 2);
     const std::vector<double> rates(8, 0.01);
     TrainRequest r;
-    r.learning_rates = rates.data(), r.steps = 8, r.threads = 4;
+    r.step_rates = rates.data(), r.steps = 8, r.threads = 4;
     for (int patience : {0, 1, 2, 5, 7}) {  // steps of 2.2 Gflop are left between two ops: 8 questions a step
         Subject<float> left(300, ops, training(ops::Loss::mse, "adam")),
             fresh(300, ops, training(ops::Loss::mse, "adam"));

@@ -169,7 +169,7 @@ struct Subject {
         r.validation = validation;
         r.batch_size = batch;
         r.shuffle = shuffle;
-        r.learning_rates = rates.data();
+        r.step_rates = rates.data();
         r.steps = steps;
         r.stop_on_nan = stop_on_nan;
         r.probe_level = probe_level;

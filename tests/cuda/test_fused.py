@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from fastdense.calls import PopulationCall
 from fastdense.engine import gpu as cuda
 from tests.helpers import devices
 from tests.helpers.pairs import Problem
@@ -96,11 +97,9 @@ class Many:
         x, y, own = self.problem.data()
         batch = batch_of(self.problem)
         losses = np.full((epochs, self.starts), -1.0)
-        given = {"factors": None, "active": None, "shuffle": True, "progress": None} | options
         rates = np.linspace(0.02, 0.01, epochs * -(-len(x) // batch))
-        result = nets.train(x, y, own if w is None else w, batch_size=batch, epoch=1, epochs=epochs,
-                            learning_rates=rates, losses=losses, n_threads=1, **given)  # fmt: skip
-        self.result = result
+        call = PopulationCall(x, y, own if w is None else w, rates, losses, batch, epoch=1, n_threads=1, **options)
+        self.result = nets.train(call)
         slots = [array for slot in nets.get_slots() for array in slot]
         return nets, [*nets.get_tensors(), *slots, losses.T.copy()]
 
@@ -149,7 +148,7 @@ PER_START: dict[str, dict[str, Any]] = {
     "orders of their own": {},
     "one order": {"order_seed": 3},
     "in order": {"shuffle": False},
-    "factors": {"factors": np.array([0.5, 2.0, 1.0, 0.0, 1.5])},
+    "scale": {"member_scale": np.array([0.5, 2.0, 1.0, 0.0, 1.5])},
     "active": {"active": np.array([True, False, False, True, True])},
     "weights": {"w": np.random.default_rng(0).uniform(0.5, 2.0, (5, 20))},
 }
@@ -227,8 +226,7 @@ def test_what_was_kept_is_put_back() -> None:
     before = nets.get_tensors()
     nets.keep(np.array([True, True, False, True, False, True]))
     x, y, w = many.problem.data()
-    nets.train(x, y, w, batch_size=8, shuffle=True, epoch=4, epochs=1, learning_rates=np.full(3, 0.1), factors=None,
-               active=None, losses=np.empty((1, 6)), progress=None, n_threads=1)  # fmt: skip
+    nets.train(PopulationCall(x, y, w, np.full(3, 0.1), np.empty((1, 6)), 8, epoch=4, n_threads=1))
     after = nets.get_tensors()
     chosen = np.array([True, False, False, False, False, True])
     nets.restore(chosen)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastdense.calls import TrainCall
 from fastdense.reference.engine import Engine
 
 Spec = dict[str, Any]
@@ -80,6 +81,7 @@ def make(
 
 
 def train(engine: Engine, x: Any, y: Any, w: Any = None, val: Any = None, **options: Any) -> dict[str, Any]:
-    """Call `train` with defaults: 4 rows a batch, shuffled, from the start."""
-    defaults: Spec = {"batch_size": 4, "shuffle": True, "epoch": 0, "first_batch": 0, "learning_rates": [0.01]}
-    return engine.train(x, y, w, val, **(defaults | {"stop_on_nan": False, "progress": None, "n_threads": 1} | options))
+    """Call `train` with defaults: 4 rows a batch, shuffled, from the start, one step."""
+    rates = np.asarray(options.pop("learning_rates", [0.01]), np.float64)
+    options = {"batch_size": 4, "n_threads": 1} | options
+    return engine.train(TrainCall(x, y, w, rates, val=val, **options))

@@ -18,6 +18,7 @@ PACKAGE = Path(__file__).parents[2] / "python" / "fastdense"
 
 FLOORS = (  # from the ground up
     {"arguments", "arrays", "datasets", "plotting", "text"},
+    {"calls"},
     {"specs"},
     {"activations", "reference"},
     {"engine"},

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fastdense import _core
+from fastdense.calls import PopulationCall, TrainCall
 from fastdense.engine import gpu as cuda
 from tests.helpers import devices
 from tests.helpers.pairs import Problem, inputs, noisy_results, remembered_orders, settle
@@ -53,13 +54,11 @@ class Lanes:
     def configure(self, training: Spec) -> None:
         self.nets.configure(training)
 
-    def train(self, x: Any, y: Any, w: Any, val: None, *, learning_rates: Any, **options: Any) -> Spec:
-        losses = np.zeros((EPOCHS, STARTS))
-        options = {key: options[key] for key in ("batch_size", "shuffle", "epoch", "n_threads")}
-        rates = np.asarray(learning_rates, dtype=np.float64)
-        self.nets.train(x, y, w, epochs=EPOCHS, learning_rates=rates, factors=None, active=None, losses=losses,
-                        progress=None, **options)  # fmt: skip
-        return {"totals": np.stack([losses[:, self.which] * len(x), np.full(EPOCHS, len(x))], axis=1)}
+    def train(self, call: TrainCall) -> Spec:
+        losses, rows = np.zeros((EPOCHS, STARTS)), len(call.x)
+        options = {key: getattr(call, key) for key in ("batch_size", "shuffle", "epoch", "n_threads")}
+        self.nets.train(PopulationCall(call.x, call.y, call.w, call.step_rates, losses, **options))
+        return {"totals": np.stack([losses[:, self.which] * rows, np.full(EPOCHS, rows)], axis=1)}
 
     def evaluate(self, x: Any, y: Any, w: Any, *, n_threads: int) -> Any:
         return np.array([self.nets.evaluate(x, y, w, n_threads=n_threads)[self.which] * len(x), len(x)])
@@ -75,8 +74,7 @@ def ask(engine: Any, problem: Problem, noise: Any, batch: int = 7, shuffle: bool
     w = w if problem.weighted else None
     batches = -(-len(x) // batch)
     rates = np.linspace(0.02, 0.01, EPOCHS * batches)
-    result = engine.train(x, y, w, None, batch_size=batch, shuffle=shuffle, epoch=1, first_batch=0,
-                          learning_rates=rates, stop_on_nan=False, progress=None, n_threads=2)  # fmt: skip
+    result = engine.train(TrainCall(x, y, w, rates, batch, shuffle, epoch=1, n_threads=2))
     found = {"losses": result["totals"][:, 0] / result["totals"][:, 1]}
     found |= {f"tensor {i}": tensor for i, tensor in enumerate(engine.get_tensors())}
     found["evaluate"] = engine.evaluate(x, y, w, n_threads=1)[:1]

@@ -14,6 +14,7 @@ import pytest
 
 import fastdense as fd
 from fastdense import _core, reference
+from fastdense.calls import TrainCall
 from fastdense.optimizers import Solver
 from fastdense.optimizers.full_batch import ENDINGS
 from tests.helpers.pairs import Problem, Results, compare, inputs
@@ -42,10 +43,7 @@ STEPS = 4  # few enough that rounding has not yet grown by the curvature's condi
 def run(steps: int = STEPS) -> Any:
     def ask(engine: Any, problem: Problem, noise: Any) -> Results:
         x, y, w = inputs(problem, noise)
-        done = engine.train(
-            x, y, w, None, batch_size=len(x), shuffle=False, epoch=0, first_batch=0, learning_rates=np.ones(steps),
-            stop_on_nan=False, progress=None, n_threads=1,
-        )  # fmt: skip
+        done = engine.train(TrainCall(x, y, w, np.ones(steps), len(x), shuffle=False, n_threads=1))
         assert (done["steps"], done["ended"]) == (steps, "")
         state = engine.get_state()
         found = {f"tensor {i}": tensor for i, tensor in enumerate(engine.get_tensors())}
@@ -143,10 +141,7 @@ def test_same_bits_at_any_thread_count(spec: Any, dtype: str) -> None:
     seen = set()
     for threads in (1, 2, 4):
         engine = problem.engine(_core.Engine, dtype)
-        done = engine.train(
-            x, y, w, None, batch_size=len(x), shuffle=False, epoch=0, first_batch=0, learning_rates=np.ones(3),
-            stop_on_nan=False, progress=None, n_threads=threads,
-        )  # fmt: skip
+        done = engine.train(TrainCall(x, y, w, np.ones(3), len(x), shuffle=False, n_threads=threads))
         seen.add(b"".join(tensor.tobytes() for tensor in engine.get_tensors()) + done["totals"].tobytes())
     assert len(seen) == 1
 

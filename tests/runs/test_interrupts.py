@@ -15,6 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdense as fd
+from fastdense.calls import TrainCall
 from fastdense.data.prepare import prepare
 
 Array = NDArray[Any]
@@ -117,18 +118,7 @@ def test_ctrl_c_inside_a_long_pass(call: str) -> None:
     signal.setitimer(signal.ITIMER_REAL, 0.15)
     try:
         if call == "validation":
-            rates, options = np.full(2, 0.1), {"shuffle": True, "epoch": 1, "first_batch": 0, "n_threads": 0}
-            result = engine.train(
-                X,
-                Y,
-                None,
-                (x, y, None),
-                batch_size=50,
-                learning_rates=rates,
-                stop_on_nan=False,
-                progress=None,
-                **options,
-            )
+            result = engine.train(TrainCall(X, Y, None, np.full(2, 0.1), 50, epoch=1, val=(x, y, None)))
             assert result["interrupted"] and result["steps"] == 1  # the step counts, its validation does not
             assert result["totals"].shape[0] == result["val_totals"].shape[0] == 0
         else:

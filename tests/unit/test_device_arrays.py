@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -18,6 +19,7 @@ import pytest
 import fastdense as fd
 from fastdense import _core
 from fastdense.arrays import beside
+from fastdense.calls import TrainCall
 from fastdense.data import checks as data
 from fastdense.data.checks import check_x, check_y
 from fastdense.data.prepare import prepare
@@ -286,9 +288,9 @@ class Passing:
 
         return np.asarray(View())
 
-    def train(self, x: Any, y: Any, w: Any, val: Any, **options: Any) -> Any:
-        val = None if val is None else tuple(map(self._read, val))
-        return self.engine.train(self._read(x), self._read(y), self._read(w), val, **options)
+    def train(self, call: TrainCall) -> Any:
+        x, y, w, *val = map(self._read, (call.x, call.y, call.w, *(call.val or ())))
+        return self.engine.train(replace(call, x=x, y=y, w=w, val=tuple(val) or None))
 
     def evaluate(self, x: Any, y: Any, w: Any, **options: Any) -> Any:
         return self.engine.evaluate(self._read(x), self._read(y), self._read(w), **options)

@@ -81,9 +81,9 @@ struct LaneUpdate {
     T *parameters = nullptr, *gradients = nullptr;
     T* slot[3] = {};
     ops::Rule rule = ops::Rule::sgd;
-    ops::Step<double> step;         // for a learning rate of 1
-    const double* rates = nullptr;  // (lanes,)
-    const T* penalty = nullptr;     // (lanes,) factors of the penalties
+    ops::Step<double> step;                // for a learning rate of 1
+    const double* member_scale = nullptr;  // (lanes,): factor of the step's learning rate
+    const T* penalty = nullptr;            // (lanes,) factors of the penalties
     double weight_decay = 0, clipvalue = 0, clipnorm = 0, global_clipnorm = 0;
     double* losses = nullptr;  // (lanes,): penalties are added
     T* scratch = nullptr;

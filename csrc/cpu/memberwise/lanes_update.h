@@ -83,8 +83,8 @@ FD_HD void lane_update_with(const LaneUpdate<T>& u) {
     using P = Pack<T>;
     T rate[W<T>], keep[W<T>];
     for (int k = 0; k < W<T>; ++k) {
-        rate[k] = T(u.step.lr * u.rates[k]);
-        keep[k] = T(1 - u.rates[k] * u.weight_decay);
+        rate[k] = T(u.step.lr * u.member_scale[k]);
+        keep[k] = T(1 - u.member_scale[k] * u.weight_decay);
     }
     ops::Step<P> s;
     s.lr = load(rate), s.a = P(u.step.a), s.b = P(u.step.b), s.c = P(u.step.c), s.d = P(u.step.d);

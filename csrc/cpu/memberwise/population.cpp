@@ -98,7 +98,7 @@ public:
         const bool shared = !ordered && program.may_share_input;
         std::vector<ops::Step<double>> steps;
         for (int64_t s = 0; s < r.epochs * batches; ++s)
-            steps.push_back(ops::prepare_step(training_.rule(), training_.hyper, r.rates[s], step_ + s + 1));
+            steps.push_back(ops::prepare_step(training_.rule(), training_.hyper, r.step_rates[s], step_ + s + 1));
         const int threads = int(std::max<int64_t>(1, std::min<int64_t>({r.threads, 64, groups_})));
         std::vector<LaneScratch<T>> scratch(static_cast<size_t>(threads));
         for (LaneScratch<T>& s : scratch) {
@@ -329,7 +329,7 @@ private:
             }
         double sums[LaneOrder::most] = {}, penalties[LaneOrder::most], member_scale[LaneOrder::most];
         for (int64_t k = 0; k < width_; ++k)
-            member_scale[k] = r.factors ? r.factors[std::min(g * width_ + k, starts_ - 1)] : 1.0;
+            member_scale[k] = r.member_scale ? r.member_scale[std::min(g * width_ + k, starts_ - 1)] : 1.0;
         LaneBlock<T> b = block_of(g, program, s);
         b.training = true;
         b.x_shared = shared;
@@ -337,7 +337,7 @@ private:
         LaneUpdate<T> u = update_of(g, s, s.gradients.get(), penalties);
         const ops::Hyper& h = training_.hyper;
         u.rule = training_.rule();
-        u.rates = member_scale;
+        u.member_scale = member_scale;
         u.clipvalue = h.clipvalue, u.clipnorm = h.clipnorm, u.global_clipnorm = h.global_clipnorm;
         b.y_shared = !ordered;
         if (r.start_weights || data.w) b.w = s.work.get();  // not null: there are weights
@@ -370,7 +370,7 @@ private:
             std::fill_n(penalties, width_, 0.0);
             lanes_.penalties(u);
             u.step = steps[step];
-            u.weight_decay = h.weight_decay * r.rates[e * batches + step];
+            u.weight_decay = h.weight_decay * r.step_rates[e * batches + step];
             lanes_.update(u);
             for (int64_t k = 0; k < width_; ++k) sums[k] += penalties[k] * double(rows);
         }

@@ -291,7 +291,8 @@ __device__ __forceinline__ void bring_in(const WholeNetProgram& p, const WholeNe
         state.base = n.control ? n.control->at : 0;
         state.seed = n.seeds ? n.seeds[net] : n.seed;
         state.own_weights = n.own_weights ? n.own_weights + net * n.rows : nullptr;
-        state.factor = n.factors ? n.factors[net] : 1, state.penalty = n.penalties ? n.penalties[net] : 1;
+        state.member_scale = n.member_scale ? n.member_scale[net] : 1,
+        state.penalty = n.penalties ? n.penalties[net] : 1;
         state.epoch_sum = n.epoch_sums ? n.epoch_sums[net] : 0;
     }
     team.sync();
@@ -394,8 +395,8 @@ __global__ void __launch_bounds__(S == Shape::warp ? 128 : most_team, S == Shape
         if (p.mode == WholeNetMode::predict) continue;
         if (train) {
             const ops::Step<double>& c = state.step->rule;
-            const Change<T> change{{T(c.lr * state.factor), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)},
-                                   T(1 - state.step->learning_rate * state.factor * n.rule.weight_decay),
+            const Change<T> change{{T(c.lr * state.member_scale), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)},
+                                   T(1 - state.step->learning_rate * state.member_scale * n.rule.weight_decay),
                                    T(n.rule.clipvalue),
                                    state.penalty};
             auto changed = [&](int begin, int end) {

@@ -14,7 +14,7 @@ struct WholeNetState {
     int64_t order_epoch, net, base;  // base: of the records
     uint64_t seed;
     const double* own_weights;
-    double factor, penalty, epoch_sum;
+    double member_scale, penalty, epoch_sum;
     double row_fraction, activity_factor;  // of a step: 1 over rows, and that times `penalty`
 };
 static_assert(sizeof(WholeNetState) <= wholenet_state_bytes, "the plan leaves less room");

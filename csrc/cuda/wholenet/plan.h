@@ -111,9 +111,9 @@ struct WholeNetLaunch {  // all of a launch; net i's numbers lie i · stride fur
     // of many nets
     const int32_t* which = nullptr;  // (nets,): the numbers of those that take part, or null: from `first_net` on
     int64_t first_net = 0, nets = 1;
-    const uint64_t* seeds = nullptr;                        // per net, as all these; null: `seed`
-    const double *factors = nullptr, *penalties = nullptr;  // null: 1
-    const double* own_weights = nullptr;                    // (all nets, rows), in place of the records'
+    const uint64_t* seeds = nullptr;                             // per net, as all these; null: `seed`
+    const double *member_scale = nullptr, *penalties = nullptr;  // null: 1
+    const double* own_weights = nullptr;                         // (all nets, rows), in place of the records'
     int64_t rows = 0;
     double *epoch_sums = nullptr, *losses = nullptr;  // (nets,); (epochs, loss_stride)
     int64_t loss_stride = 0;

@@ -1,4 +1,4 @@
-"""Callbacks: code that runs while a model trains, with Keras's names, arguments and meaning.
+"""Callbacks: objects whose hooks are called during training, with Keras's names, arguments and meaning.
 
 A callback with a batch hook makes training return to Python after every batch, one with an epoch hook after every
 epoch; without either it stays in compiled code.

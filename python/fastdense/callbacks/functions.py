@@ -1,4 +1,4 @@
-"""callbacks.functions."""
+"""Callbacks made from functions: `LambdaCallback` and `LearningRateScheduler`."""
 
 from __future__ import annotations
 
@@ -19,8 +19,9 @@ class LearningRateScheduler(Callback):
     Parameters
     ----------
     schedule : callable
-        Called with the epoch (from 0) and the present rate, or the epoch alone; returns the rate.
-    verbose : {0, 1}
+        Called with the epoch (from 0) and the current rate, or the epoch alone; returns the rate.
+    verbose : {0, 1}, default 0
+        1 prints the rate.
     """
 
     @keywords_checked

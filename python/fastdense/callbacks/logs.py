@@ -1,4 +1,4 @@
-"""callbacks.logs."""
+"""`CSVLogger`: write the logs of every epoch to a file."""
 
 from __future__ import annotations
 

@@ -1,8 +1,4 @@
-"""Callbacks: code that runs while a model trains, with Keras's names, arguments and meaning.
-
-A callback with a batch hook makes training return to Python after every batch, one with an epoch hook after every
-epoch; without either it stays in compiled code.
-"""
+"""Callbacks that act on a monitored quantity: early stopping, checkpoints, learning rates, non-finite losses."""
 
 from __future__ import annotations
 
@@ -22,7 +18,7 @@ _GROWING = ("acc", "auc", "precision", "recall", "f1", "r2", "fmeasure")
 
 
 class _Monitor:
-    """Watches one number of the logs: its best value so far, and whether a new one is better."""
+    """Keeps the best value so far of one quantity of the logs, and says whether a new value is better."""
 
     def __init__(self, owner: str, key: str, mode: str, min_delta: float = 0.0) -> None:
         if mode not in ("auto", "min", "max"):
@@ -64,25 +60,26 @@ class _Monitor:
 
 
 class EarlyStopping(Callback):
-    """Stop when a monitored number no longer gets better.
+    """Stop training when a monitored quantity has stopped improving.
 
     Parameters
     ----------
-    monitor : str
-    min_delta : float
-        A smaller change does not count as better.
-    patience : int
-        Epochs without improvement that are waited for.
-    verbose : {0, 1}
+    monitor : str, default "val_loss"
+        Name of the quantity in the logs.
+    min_delta : float, default 0
+        A smaller change does not count as an improvement.
+    patience : int, default 0
+        Epochs without improvement after which training stops.
+    verbose : {0, 1}, default 0
         1 prints when it stops.
-    mode : {"auto", "min", "max"}
-        "auto" takes max for accuracies, auc, precision, recall, f1 and r2, and min for all else.
+    mode : {"auto", "min", "max"}, default "auto"
+        "auto" is "max" for accuracies, auc, precision, recall, f1 and r2, and "min" for everything else.
     baseline : float, optional
-        Until the number is better than this, epochs count as waiting.
-    restore_best_weights : bool
+        Epochs count as without improvement until the quantity is better than this.
+    restore_best_weights : bool, default False
         Whether to end with the weights of the best epoch, however training ends.
-    start_from_epoch : int
-        Earlier epochs are not looked at.
+    start_from_epoch : int, default 0
+        Earlier epochs are ignored.
     """
 
     @keywords_checked
@@ -104,18 +101,18 @@ class EarlyStopping(Callback):
         self.baseline = None if baseline is None else number(f"{where}: baseline", baseline)
         self.restore_best_weights = flag(f"{where}: restore_best_weights", restore_best_weights)
         self.start_from_epoch = integer(f"{where}: start_from_epoch", start_from_epoch, least=0)
-        self._watch = _Monitor("EarlyStopping", monitor, mode, min_delta)
+        self._monitor = _Monitor("EarlyStopping", monitor, mode, min_delta)
         self._begin()
 
     def _begin(self) -> None:
         self.wait = self.stopped_epoch = self.best_epoch = 0
         self.best_weights: list[Array] | None = None
-        self._watch.restart()
+        self._monitor.restart()
 
     @property
     def best(self) -> float:
         """Best value so far."""
-        return self._watch.best
+        return self._monitor.best
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Forget the run before."""
@@ -123,17 +120,17 @@ class EarlyStopping(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Look at the number, and stop if there was enough patience."""
-        value = self._watch.read(logs)
+        value = self._monitor.read(logs)
         if value is None or epoch < self.start_from_epoch:
             return
         if self.restore_best_weights and self.best_weights is None:
             self.best_weights, self.best_epoch = self.model.get_weights(), epoch
         self.wait += 1
-        if self._watch.better(value):
-            self._watch.best, self.best_epoch = value, epoch
+        if self._monitor.better(value):
+            self._monitor.best, self.best_epoch = value, epoch
             if self.restore_best_weights:
                 self.best_weights = self.model.get_weights()
-            if self.baseline is None or self._watch.better(value, self.baseline):
+            if self.baseline is None or self._monitor.better(value, self.baseline):
                 self.wait = 0
         elif self.wait >= self.patience and epoch > 0:
             self.stopped_epoch = epoch
@@ -150,20 +147,23 @@ class EarlyStopping(Callback):
 
 
 class ModelCheckpoint(Callback):
-    """Save the model while it trains.
+    """Save the model during training.
 
     Parameters
     ----------
     filepath : str or path
-        May hold fields: ``"net-{epoch:02d}-{val_loss:.3f}.safetensors"``; epochs count from 1 here.
-    monitor : str
-    verbose : {0, 1}
-    save_best_only : bool
-        Whether to save only when the monitored number is better than ever before.
-    save_weights_only : bool
-        Whether to leave out the optimizer's state; the file can be loaded by `fastdense.load` either way.
-    mode : {"auto", "min", "max"}
-    save_freq : "epoch" or int
+        May contain fields: ``"net-{epoch:02d}-{val_loss:.3f}.safetensors"``; epochs count from 1 here.
+    monitor : str, default "val_loss"
+        Name of the quantity in the logs that says which model is best.
+    verbose : {0, 1}, default 0
+        1 prints when it saves.
+    save_best_only : bool, default False
+        Whether to save only when the monitored quantity is better than ever before.
+    save_weights_only : bool, default False
+        Whether to leave out the optimizer's state; `fastdense.load` reads both kinds of file.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether smaller or larger is better; see `EarlyStopping`.
+    save_freq : "epoch" or int, default "epoch"
         Save after every epoch, or after so many batches (which makes training return to Python after every batch).
     initial_value_threshold : float, optional
         The value that the first save must beat.
@@ -184,8 +184,8 @@ class ModelCheckpoint(Callback):
         super().__init__()
         self.filepath, self.monitor, self.verbose = os.fspath(filepath), monitor, verbose
         self.save_best_only, self.save_weights_only, self.save_freq = save_best_only, save_weights_only, save_freq
-        self._watch = _Monitor("ModelCheckpoint", monitor, mode)
-        self._watch.restart(initial_value_threshold)
+        self._monitor = _Monitor("ModelCheckpoint", monitor, mode)
+        self._monitor.restart(initial_value_threshold)
         self._batches = self._epoch = 0
         if save_freq != "epoch":
             if not isinstance(save_freq, int) or save_freq < 1:
@@ -210,10 +210,10 @@ class ModelCheckpoint(Callback):
 
     def _save(self, epoch: int, logs: Logs | None) -> None:
         if self.save_best_only:
-            value = self._watch.read(logs)
-            if value is None or not self._watch.better(value):
+            value = self._monitor.read(logs)
+            if value is None or not self._monitor.better(value):
                 return
-            self._watch.best = value
+            self._monitor.best = value
         try:
             path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
         except KeyError as error:
@@ -238,23 +238,26 @@ def _number_rate(owner: str, model: Any) -> float:
 
 
 class ReduceLROnPlateau(Callback):
-    """Make the learning rate smaller when a monitored number no longer gets better.
+    """Reduce the learning rate when a monitored quantity has stopped improving.
 
     Parameters
     ----------
-    monitor : str
-    factor : float
+    monitor : str, default "val_loss"
+        Name of the quantity in the logs.
+    factor : float, default 0.1
         The new rate is `factor` times the old one; below 1.
-    patience : int
-        Epochs without improvement that are waited for.
-    verbose : {0, 1}
-    mode : {"auto", "min", "max"}
-    min_delta : float
-        A smaller change does not count as better.
-    cooldown : int
-        Epochs after a reduction that are not looked at.
-    min_lr : float
-        The rate never gets smaller than this.
+    patience : int, default 10
+        Epochs without improvement after which the rate is reduced.
+    verbose : {0, 1}, default 0
+        1 prints when it reduces the rate.
+    mode : {"auto", "min", "max"}, default "auto"
+        Whether smaller or larger is better; see `EarlyStopping`.
+    min_delta : float, default 1e-4
+        A smaller change does not count as an improvement.
+    cooldown : int, default 0
+        Epochs after a reduction that are ignored.
+    min_lr : float, default 0
+        Lower bound of the rate.
     """
 
     @keywords_checked
@@ -276,19 +279,19 @@ class ReduceLROnPlateau(Callback):
         self.patience = integer(f"{where}: patience", patience, least=0)
         self.cooldown = integer(f"{where}: cooldown", cooldown, least=0)
         self.min_lr = number(f"{where}: min_lr", min_lr, least=0)
-        self._watch = _Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
+        self._monitor = _Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
         self.wait = self.cooldown_counter = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Forget the run before."""
         _number_rate("ReduceLROnPlateau", self.model)
-        self._watch.restart()
+        self._monitor.restart()
         self.wait = self.cooldown_counter = 0
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Look at the number, and reduce the rate if there was enough patience."""
         rate = _number_rate("ReduceLROnPlateau", self.model)
-        value = self._watch.read(logs)
+        value = self._monitor.read(logs)
         if logs is not None:
             logs["learning_rate"] = rate
         if value is None:
@@ -297,8 +300,8 @@ class ReduceLROnPlateau(Callback):
         if resting:
             self.cooldown_counter -= 1
             self.wait = 0
-        if self._watch.better(value):
-            self._watch.best, self.wait = value, 0
+        if self._monitor.better(value):
+            self._monitor.best, self.wait = value, 0
         elif self.cooldown_counter == 0:
             self.wait += 1
             if self.wait >= self.patience and rate > self.min_lr:
@@ -310,4 +313,4 @@ class ReduceLROnPlateau(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """Stop at the first step whose loss is NaN or infinite. It costs nothing: the engine itself looks."""
+    """Stop at the first step whose loss is NaN or infinite. It costs nothing: the engine checks."""

@@ -1,4 +1,4 @@
-"""What the layers did while a net was trained: the record that ``fit(..., probes=True)`` leaves in the history."""
+"""Statistics of every layer during training, which ``fit(..., probes=True)`` records in the history."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from ..network import Net
 
 MOST_RECORDS, MOST_BYTES = 256, 1 << 26  # whichever is reached first, but at least FEWEST_RECORDS are kept
 FEWEST_RECORDS = 16
-SHORT_FIT = 2  # probes that even the shortest fit gets, beside that after its first step
+SHORT_FIT = 2  # probes of the shortest fit, besides that after its first step
 KINDS = ("off", "saturated", "mean", "variance", "gradient", "weight", "update")  # as engines return them
 SPREAD = 1.4826  # of the median absolute deviation of normal numbers: their standard deviation
 
 
 @dataclass(frozen=True)
 class LayerProbes:
-    """What one layer did: arrays of shape (probes, units), or None where it has no such thing.
+    """Statistics of one layer: arrays of shape (probes, units), or None where they are not defined for it.
 
     Attributes
     ----------
@@ -58,7 +58,7 @@ class LayerProbes:
 
     @property
     def ratio(self) -> Array | None:
-        """How large a step is beside what it changes: update / weight; about 1e-3 is usual. NaN where both are 0."""
+        """Size of a step relative to the weights: update / weight; about 1e-3 is usual. NaN where both are 0."""
         if self.update is None or self.weight is None:
             return None
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -76,19 +76,19 @@ class _Place:
 
 
 class Probes:
-    """What the layers did, every so many steps of a training run.
+    """Statistics of the layers, every so many steps of a training run.
 
-    A probe takes at most 256 rows, spread evenly over the training data, forward and back in inference mode, at the
+    A probe is a forward and a backward pass of at most 256 evenly spaced training rows, in inference mode, with the
     weights after a step: once after the first step, then evenly over an epoch and after its last step, or after the
     last step of every second, fourth, ... epoch. How often follows from the work of a step and of a probe alone, so
-    that it costs a few per cent and the same seed gives the same records. At most 256 records are kept (fewer of huge
+    that it costs a few per cent and the same seed gives the same records. At most 256 records are kept (fewer for huge
     nets): when there are more, every second one is dropped and probes become half as frequent.
 
     Parameters
     ----------
     net : Net
     period : int
-        Steps after which one more probe is cheap.
+        Number of steps between probes that makes their cost small.
     batches : int
         Steps of an epoch.
     epochs : int
@@ -107,7 +107,7 @@ class Probes:
 
     Notes
     -----
-    ``off`` of 1 means dead for the rows of the probe; others may still wake the unit.
+    ``off`` of 1 means dead for the rows of the probe; other rows may still activate the unit.
     """
 
     def __init__(self, net: Net, period: int, batches: int, epochs: int) -> None:
@@ -125,11 +125,11 @@ class Probes:
     # ---- recording -------------------------------------------------------------------------------------------------
 
     def request(self) -> dict[str, Any]:
-        """What the next call of the engine is asked for."""
+        """The arguments for the next call of the engine."""
         return {"probe_level": self._level, "probe_first": not self._begun}
 
     def add(self, found: dict[str, Array] | None, epochs_later: int) -> None:
-        """Take over what a call of the engine returned; its epochs count from another beginning."""
+        """Add what a call of the engine returned; `epochs_later` is added to its numbers of epochs."""
         if found is None:
             return
         columns = (found[name].tolist() for name in ("step", "epoch", "rank", "loss", "nonfinite_op"))

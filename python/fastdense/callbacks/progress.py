@@ -1,4 +1,4 @@
-"""What `fit` shows while it runs: a bar on a terminal, lines in a log, nothing at all if asked."""
+"""The progress of `fit`: a bar on a terminal, lines in a log, or nothing."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def check_verbose(where: str, verbose: object) -> int | str:
 
 
 def is_interactive(stream: TextIO | None) -> bool:
-    """Whether output is watched: a terminal, or a notebook."""
+    """Whether a stream is a terminal or a notebook."""
     if stream is None:
         return False
     return bool(getattr(stream, "isatty", lambda: False)()) or type(stream).__module__.startswith("ipykernel")
@@ -45,7 +45,7 @@ def text_of(logs: Logs | dict[str, Any]) -> str:
 
 
 def say(verbose: int | str, text: str) -> None:
-    """Print a line, if `verbose` asks for it or the output is watched."""
+    """Print a line, if `verbose` asks for it, or if it is "auto" and the output is interactive."""
     if verbose in (1, 2) or (verbose == "auto" and is_interactive(sys.stdout)):
         print(text)
 
@@ -105,11 +105,11 @@ def make_bar(stream: TextIO, first: int, total: int) -> Bar | None:
 
 
 class ProgressBar(Callback):
-    """Shows how training goes; `fit` adds one itself, as `verbose` asks.
+    """Shows the progress of training; `fit` adds one itself, according to `verbose`.
 
     On a terminal or in a notebook a bar over all epochs, redrawn at most ten times a second, if tqdm or rich is
-    installed (``pip install 'fastdense[progress]'``); otherwise one line per epoch. With "auto", where no one is
-    looking or no bar can be drawn, a run of more than 20 epochs gets 20 evenly spaced lines.
+    installed (``pip install 'fastdense[progress]'``); otherwise one line per epoch. With "auto", where the output
+    is not interactive or no bar can be drawn, a run of more than 20 epochs gets 20 evenly spaced lines.
 
     Parameters
     ----------
@@ -170,10 +170,10 @@ class ProgressBar(Callback):
             self._write("".join(lines))
         self._time = now
 
-    def running(self, epoch: int, share: float, loss: float) -> None:
-        """Show how far the running epoch is (`share` of it) and its mean loss so far."""
+    def running(self, epoch: int, fraction: float, loss: float) -> None:
+        """Show the fraction of the running epoch that is done, and its mean loss so far."""
         if self._bar is not None and time.monotonic() - self._drawn >= 0.9 * SECONDS:
-            self._draw(epoch + share, epoch + 1, self._latest or f"loss {loss:.4g}")
+            self._draw(epoch + fraction, epoch + 1, self._latest or f"loss {loss:.4g}")
 
     @property
     def wants_progress(self) -> bool:
@@ -185,7 +185,7 @@ class ProgressBar(Callback):
         self.close()
 
     def close(self) -> None:
-        """Leave the terminal tidy, also after an interrupt."""
+        """Close the bar, also after an interrupt."""
         if self._bar is not None:
             self._bar.close()
             self._bar = None

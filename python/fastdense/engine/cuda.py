@@ -1,26 +1,25 @@
-"""The engine of device "cuda": the compiled one on the GPU, and beside it one on the CPU for what has no GPU version.
+"""The engines of device "cuda": the compiled ones on the GPU, and one on the CPU for what has no GPU version.
 
 Full-batch optimizers, K-FAC and the closed form of the last layer are computed by the CPU's engine on the same tensors:
-right, at the CPU's speed.
+correct, at the CPU's speed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
-from .._core import CPU_OPTIMIZERS
 from ..arrays import Array, beside, empty_beside, on_gpu, to_host
+from ..calls import PopulationCall, TrainCall
+from . import native
 from .gpu import require
-
-if TYPE_CHECKING:
-    from .protocol import Validation
 
 
 def _wait_for(module: Any, arrays: Iterable[Array | None]) -> None:
-    """Wait for whatever still writes these arrays: work on the stream that their interface names."""
+    """Wait for the streams that the interfaces of these arrays name: they may still be written."""
     for array in arrays:
         if array is not None and on_gpu(array):
             stream = array.__cuda_array_interface__.get("stream")  # type: ignore[attr-defined]
@@ -28,8 +27,12 @@ def _wait_for(module: Any, arrays: Iterable[Array | None]) -> None:
                 module.wait_for_stream(stream)
 
 
+def _on_host(array: Array | None) -> Array | None:
+    return None if array is None else to_host(array)
+
+
 class Engine:
-    """See `fastdense.engine.Engine`.
+    """One net; see `fastdense.engine.protocol.Engine`.
 
     Parameters
     ----------
@@ -60,7 +63,7 @@ class Engine:
 
     def configure(self, training: dict[str, Any]) -> None:
         optimizer = training["optimizer"]
-        on_host = optimizer["kind"] in CPU_OPTIMIZERS
+        on_host = optimizer["kind"] in native.cpu_optimizers()
         if on_host:  # loss and metrics stay on the GPU
             self._twin().configure(training)
             kept = {
@@ -81,10 +84,8 @@ class Engine:
 
     def _twin(self) -> Any:
         """The CPU's engine with the tensors of this moment."""
-        from .. import _core
-
         if self._host is None:
-            self._host = _core.Engine(self._program)
+            self._host = native.engine(self._program)
         self._host.set_tensors(self._gpu.get_tensors())
         return self._host
 
@@ -94,18 +95,19 @@ class Engine:
         _wait_for(self._module, arrays)
 
     def _room(self, x: Array) -> Any:
-        """Makes an array for results beside `x`; None lets the engine make NumPy's."""
+        """What makes an array for results on the device of `x`; None lets the engine make NumPy's."""
         return None if not on_gpu(x) else lambda shape: empty_beside(x, shape, self._dtype)
 
     # ---- training and use ------------------------------------------------------------------------------------------
 
-    def train(self, x: Array, y: Array, w: Array | None, val: Validation | None, **options: Any) -> dict[str, Any]:
-        engine, data = self._gpu, [x, y, w, *(val or ())]
+    def train(self, call: TrainCall) -> dict[str, Any]:
+        engine, data = self._gpu, (call.x, call.y, call.w, *(call.val or ()))
         self._ready(*data)
         if self._trains_on_host:
-            engine = self._host if options.get("goes_on") else self._twin()
-            data = [None if a is None else to_host(a) for a in data]
-        result: dict[str, Any] = engine.train(*data[:3], tuple(data[3:]) or None, **options)
+            engine = self._host if call.goes_on else self._twin()
+            val = None if call.val is None else (to_host(call.val[0]), to_host(call.val[1]), _on_host(call.val[2]))
+            call = replace(call, x=to_host(call.x), y=to_host(call.y), w=_on_host(call.w), val=val)
+        result: dict[str, Any] = engine.train(call)
         if self._trains_on_host:
             self._gpu.set_tensors(engine.get_tensors())
         return result
@@ -130,27 +132,27 @@ class Engine:
         self, x: Array, y: Array, w: Array | None, *, training: bool, n_threads: int
     ) -> tuple[float, list[Array]]:
         self._ready(x, y, w)
-        found: tuple[float, list[Array]] = self._gpu.loss_and_grad(
+        result: tuple[float, list[Array]] = self._gpu.loss_and_grad(
             x, y, w, training=training, n_threads=n_threads, empty=self._room(x)
         )
-        return found
+        return result
 
     def solve_output(
         self, x: Array, y: Array, w: Array | None, *, ridge: float, n_threads: int
     ) -> tuple[Array, Array | None] | None:
         self._ready(x, y, w)
         data = (None if a is None else to_host(a) for a in (x, y, w))
-        found: tuple[Array, Array | None] | None = self._twin().solve_output(*data, ridge=ridge, n_threads=n_threads)
-        return found
+        solved: tuple[Array, Array | None] | None = self._twin().solve_output(*data, ridge=ridge, n_threads=n_threads)
+        return solved
 
     def activations(self, x: Array, *, n_threads: int) -> list[Array]:
         self._ready(x)
-        found: list[Array] = self._gpu.activations(x, n_threads=n_threads, empty=self._room(x))
-        return found
+        outputs: list[Array] = self._gpu.activations(x, n_threads=n_threads, empty=self._room(x))
+        return outputs
 
 
 class PopulationEngine:
-    """See `fastdense.runner.PopulationEngine`: many nets in one kernel.
+    """A population whose nets are trained by one kernel; see `fastdense.engine.protocol.PopulationEngine`.
 
     Parameters
     ----------
@@ -188,9 +190,9 @@ class PopulationEngine:
     def set_slots(self, slots: list[list[Array]], step: int, numbers: Array) -> None:
         self._nets.set_slots(slots, step, numbers)
 
-    def train(self, x: Array, y: Array, w: Array | None, **options: Any) -> dict[str, Any]:
-        _wait_for(self._module, (x, y, w))
-        result: dict[str, Any] = self._nets.train(x, y, w, **options)
+    def train(self, call: PopulationCall) -> dict[str, Any]:
+        _wait_for(self._module, (call.x, call.y, call.w))
+        result: dict[str, Any] = self._nets.train(call)
         return result
 
     def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:

@@ -1,4 +1,4 @@
-"""The one door to computing: what an engine must offer, and the choice of one by device name."""
+"""The choice of an engine by the name of a device."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 
 from ..arguments import suggestion
+from . import cuda, native
+from .gpu import CudaUnavailable
 from .protocol import Engine
 
 DEVICES = ("cpu", "cuda", "reference")
 
 
 def check_device(device: object) -> str:
-    """Return `device` if it names a device, else raise with the nearest name."""
+    """Return `device` if it names a device, else raise and suggest the nearest name."""
     if isinstance(device, str) and device in DEVICES:
         return device
     near = suggestion("cuda" if device == "gpu" else str(device), DEVICES)
@@ -52,16 +54,13 @@ def make_engine(device: str, program: dict[str, Any]) -> Engine:
         engine = reference.Engine(program)
         return engine
     if device == "cuda":
-        from . import cuda as cuda_engine
-        from . import gpu as cuda
-
         try:
-            engine = cuda_engine.Engine(program)
-        except cuda.CudaUnavailable as error:
-            raise cuda.CudaUnavailable(f"device: 'cuda' was asked for, but {error}") from error
+            engine = cuda.Engine(program)
+        except CudaUnavailable as error:
+            raise CudaUnavailable(f"device: 'cuda' was asked for, but {error}") from error
         return engine
     try:
-        from .. import _core
+        engine = native.engine(program)
     except ImportError as error:
         if "FASTDENSE_ISA" in str(error):
             raise RuntimeError(f"device: 'cpu' cannot be used: {error}; or unset FASTDENSE_ISA") from error
@@ -69,5 +68,4 @@ def make_engine(device: str, program: dict[str, Any]) -> Engine:
             f"device: 'cpu' needs the compiled part of fastdense, which cannot be loaded ({error}); "
             "reinstall with pip install --force-reinstall fastdense, or use device='reference' (slow, NumPy only)"
         ) from error
-    engine = _core.Engine(program)
     return engine

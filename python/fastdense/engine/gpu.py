@@ -1,4 +1,4 @@
-"""What GPU there is, for ``device="cuda"``. Importing this never fails and loads nothing of CUDA; asking does.
+"""The GPU of ``device="cuda"``: whether there is one, and what it is. Importing this loads nothing of CUDA.
 
 >>> import fastdense as fd
 >>> device = "cuda" if fd.cuda.is_available() else "cpu"
@@ -50,8 +50,8 @@ def device_info() -> dict[str, Any]:
     CudaUnavailable
         If there is none.
     """
-    found: dict[str, Any] = require().device_info()
-    return found
+    info: dict[str, Any] = require().device_info()
+    return info
 
 
 def require() -> Any:
@@ -81,12 +81,12 @@ def _module() -> Any:
             f"the CUDA engine of fastdense cannot be loaded ({error}); use device='cpu' (the default), or "
             "pip install --force-reinstall fastdense"
         ) from error
-    _tell_folders(module)
+    _set_library_folders(module)
     return module
 
 
 @functools.cache
-def _tell_folders(module: Any) -> None:
+def _set_library_folders(module: Any) -> None:
     module.set_library_folders(library_folders())
 
 
@@ -99,6 +99,6 @@ def library_folders() -> list[str]:
         Absolute paths of folders that exist. cuBLASLt is opened from the first that has it, unless it is loaded.
     """
     spec = find_spec("nvidia")
-    places = [] if spec is None else list(spec.submodule_search_locations or [])
-    folders = [os.path.join(os.path.abspath(p), *part) for p in places for part in (("cu13", "lib"), ("cublas", "lib"))]
+    roots = [] if spec is None else list(spec.submodule_search_locations or [])
+    folders = [os.path.join(os.path.abspath(p), *part) for p in roots for part in (("cu13", "lib"), ("cublas", "lib"))]
     return [folder for folder in folders if os.path.isdir(folder)]

@@ -11,12 +11,24 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from .protocol import PopulationEngine
+from .protocol import Engine, PopulationEngine
 
 
 def _core() -> Any:
     """The compiled module; ImportError if this installation has none."""
     return import_module("fastdense._core")
+
+
+def engine(program: dict[str, Any]) -> Engine:
+    """The engine of a net on the CPU."""
+    made: Engine = _core().Engine(program)
+    return made
+
+
+def cpu_optimizers() -> list[str]:
+    """Kinds of the optimizers that have no GPU version."""
+    kinds: list[str] = _core().CPU_OPTIMIZERS
+    return kinds
 
 
 def first_nonfinite(x: Array) -> int:

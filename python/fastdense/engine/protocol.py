@@ -1,69 +1,19 @@
-"""engine.protocol."""
+"""The engine protocol: what every engine of a net, and of a population, must offer."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any, Protocol
 
-from numpy.typing import NDArray
-
-Share = Callable[[float], None]
-
-
-class PopulationEngine(Protocol):
-    """The methods of both kinds of engine; docs/design/interface.md, "Populations", gives their meaning."""
-
-    def configure(self, training: dict[str, Any], /) -> None: ...
-
-    def get_tensors(self) -> list[Array]: ...
-
-    def set_tensors(self, tensors: list[Array], /) -> None: ...
-
-    def get_slots(self) -> list[list[Array]]: ...
-
-    def get_numbers(self) -> Array: ...
-
-    def set_slots(self, slots: list[list[Array]], step: int, numbers: Array, /) -> None: ...
-
-    def train(
-        self,
-        x: Array,
-        y: Array,
-        w: Array | None,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        order_seed: int | None,
-        epoch: int,
-        epochs: int,
-        learning_rates: Array,
-        factors: Array | None,
-        active: Array | None,
-        losses: Array,
-        progress: Share | None,
-        n_threads: int,
-    ) -> dict[str, Any]: ...
-
-    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array: ...
-
-    def predict(self, x: Array, out: Array, *, n_threads: int) -> None: ...
-
-    def keep(self, which: Array, /) -> None: ...
-
-    def restore(self, which: Array, /) -> None: ...
-
-
-Array = NDArray[Any]
-Progress = Callable[[int, float, float], None]
-Validation = tuple[Array, Array, "Array | None"]
+from ..arrays import Array
+from ..calls import PopulationCall, TrainCall
 
 
 class Engine(Protocol):
     """The methods every engine has; docs/design/interface.md gives their meaning.
 
-    Arrays passed in were checked by `fastdense.data`; returned arrays are copies. `n_threads` 0 leaves the number
-    to the engine. Data for the engine of "cuda" may be CuPy arrays, each on its own: it reads them when the stream that
-    their interface names has done its work, is done with them when it returns, and its answers lie where x does.
+    Arguments were checked by `fastdense.data`; arrays that are returned are copies. `n_threads` 0 leaves the number to
+    the engine. Data for the engine of "cuda" may be CuPy arrays, each independently: it reads them after the stream
+    that their interface names has finished, does not use them after it returns, and its results are on the GPU if x is.
     """
 
     def get_tensors(self) -> list[Array]: ...
@@ -76,25 +26,7 @@ class Engine(Protocol):
 
     def set_state(self, state: dict[str, Any], /) -> None: ...
 
-    def train(
-        self,
-        x: Array,
-        y: Array,
-        w: Array | None,
-        val: Validation | None,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        epoch: int,
-        first_batch: int,
-        learning_rates: Array,
-        stop_on_nan: bool,
-        progress: Progress | None,
-        n_threads: int,
-        goes_on: bool = False,
-        probe_level: int | None = None,
-        probe_first: bool = False,
-    ) -> dict[str, Any]: ...
+    def train(self, call: TrainCall) -> dict[str, Any]: ...
 
     def probe_period(self, rows: int, batch_size: int) -> int: ...
 
@@ -113,3 +45,32 @@ class Engine(Protocol):
     ) -> tuple[Array, Array | None] | None: ...
 
     def activations(self, x: Array, *, n_threads: int) -> list[Array]: ...
+
+
+class PopulationEngine(Protocol):
+    """The methods every engine of a population has; docs/design/interface.md, "Populations", gives their meaning.
+
+    Arrays have one entry per start in front.
+    """
+
+    def configure(self, training: dict[str, Any], /) -> None: ...
+
+    def get_tensors(self) -> list[Array]: ...
+
+    def set_tensors(self, tensors: list[Array], /) -> None: ...
+
+    def get_slots(self) -> list[list[Array]]: ...
+
+    def get_numbers(self) -> Array: ...
+
+    def set_slots(self, slots: list[list[Array]], step: int, numbers: Array, /) -> None: ...
+
+    def train(self, call: PopulationCall) -> dict[str, Any]: ...
+
+    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array: ...
+
+    def predict(self, x: Array, out: Array, *, n_threads: int) -> None: ...
+
+    def keep(self, which: Array, /) -> None: ...
+
+    def restore(self, which: Array, /) -> None: ...

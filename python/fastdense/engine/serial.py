@@ -1,4 +1,4 @@
-"""engine.serial."""
+"""A population as one engine per net, several of them at a time in threads."""
 
 from __future__ import annotations
 
@@ -10,15 +10,16 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
+from ..calls import Fraction, PopulationCall, TrainCall
 from .factory import make_engine
 from .native import available_threads
-from .protocol import Engine, Share
+from .protocol import Engine
 
 PENALISED = ("kernel_", "bias_", "activity_")  # how the names of an op's penalties begin
 
 
 class SerialPopulation:
-    """One engine per net, several at a time in threads: for nets too large for lanes, and for the reference.
+    """One engine per net, several at a time in threads: for nets too large to share lanes, and for the reference.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class SerialPopulation:
             make_engine(device, {**program, "seed": int(seed), "ops": [_scaled(op, factor) for op in program["ops"]]})
             for seed, factor in zip(seeds, factors, strict=True)
         ]
-        # mean and variance of raw data are the same for all nets, and passed once
+        # input mean and variance are the same for all nets, and passed once
         self._shared = 2 if program["ops"][0]["kind"] == "normalization" else 0
         self._parallel = device == "cpu"  # the reference holds Python's lock
         self._kept: list[list[Array]] = [[] for _ in self._engines]
@@ -67,49 +68,34 @@ class SerialPopulation:
             own = [[np.ascontiguousarray(array[i]) for array in slot] for slot in slots]
             engine.set_state({"step": step, "slots": own, "numbers": numbers[i]})
 
-    def train(
-        self,
-        x: Array,
-        y: Array,
-        w: Array | None,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        order_seed: int | None,
-        epoch: int,
-        epochs: int,
-        learning_rates: Array,
-        factors: Array | None,
-        active: Array | None,
-        losses: Array,
-        progress: Share | None,
-        n_threads: int,
-    ) -> dict[str, Any]:
+    def train(self, call: PopulationCall) -> dict[str, Any]:
         done = np.zeros(len(self._engines), dtype=np.int64)
         ended = np.zeros(len(self._engines), dtype=bool)
-        if order_seed is not None:
+        if call.order_seed is not None:
             raise ValueError(
                 "fit_many: shuffle='same' was asked for, and these nets are trained one at a time "
                 "(they are too large to share lanes or a GPU, or the device is the reference); use shuffle=True"
             )
 
         def one(i: int) -> bool:
-            def look(steps: int, loss: float, rows: float) -> None:
+            def check(steps: int, loss: float, rows: float) -> None:
                 if self._stop.is_set():
                     raise KeyboardInterrupt
 
-            result = self._engines[i].train(
-                x, y, w if w is None or w.ndim == 1 else w[i], None, batch_size=batch_size, shuffle=shuffle,
-                epoch=epoch, first_batch=0, stop_on_nan=False, progress=look, n_threads=1,
-                learning_rates=learning_rates if factors is None else learning_rates * factors[i],
+            w, rates = call.w, call.step_rates
+            own = TrainCall(
+                call.x, call.y, w if w is None or w.ndim == 1 else w[i],
+                rates if call.member_scale is None else rates * call.member_scale[i],
+                call.batch_size, call.shuffle, call.epoch, progress=check, n_threads=1,
             )  # fmt: skip
+            result = self._engines[i].train(own)
             totals = result["totals"]
             done[i], ended[i] = len(totals), bool(result["ended"])
-            losses[: len(totals), i] = totals[:, 0] / totals[:, 1]
+            call.losses[: len(totals), i] = totals[:, 0] / totals[:, 1]
             return not result["interrupted"]
 
-        chosen = range(len(self._engines)) if active is None else np.flatnonzero(active)
-        whole = self._each(one, map(int, chosen), n_threads, progress)
+        chosen = range(len(self._engines)) if call.active is None else np.flatnonzero(call.active)
+        whole = self._each(one, map(int, chosen), call.n_threads, call.progress)
         return {"epochs": done, "interrupted": not whole, "ended": ended}
 
     def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
@@ -143,7 +129,7 @@ class SerialPopulation:
         task: Callable[[int], bool],
         items: Iterable[int],
         n_threads: int,
-        progress: Share | None,
+        progress: Fraction | None,
         raises: bool = False,
     ) -> bool:
         """Do a task for each net; False if Ctrl-C came first, or, with `raises`, KeyboardInterrupt."""

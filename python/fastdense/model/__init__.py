@@ -1,1 +1,1 @@
-"""The model: its layers, weights, training, use, and files."""
+"""The model: layers and weights, training, evaluation, prediction, and files."""

@@ -43,7 +43,7 @@ _NUMBERS = "optimizer.numbers"  # name in a file of the few numbers that an opti
 
 
 class BaseModel:
-    """Layers, a machine that computes, and how to train; see `fastdense.Model`."""
+    """A net, the runner that computes it, and how it is trained; see `fastdense.Model`."""
 
     @keywords_checked
     def __init__(
@@ -98,12 +98,12 @@ class BaseModel:
 
     @property
     def precision(self) -> str | None:
-        """To what matrix products round their operands: "tf32", "bfloat16", or None if they do not."""
+        """The precision of matrix products' operands: "tf32", "bfloat16", or None for that of `dtype`."""
         return self.net.precision
 
     @property
     def device(self) -> str:
-        """Where it is computed; `to` changes it."""
+        """The device that computes the model; `to` changes it."""
         return self.runner.device
 
     @property
@@ -130,7 +130,7 @@ class BaseModel:
 
     @property
     def _shape(self) -> Shape:
-        """What checks of data need to know."""
+        """What the checks of data need to know."""
         return Shape(self.net.inputs, self.net.outputs, self.net.dtype, self._loss_weight, self.device)
 
     @property
@@ -158,7 +158,7 @@ class BaseModel:
         Parameters
         ----------
         print_fn : callable, optional
-            Gets the table as one string, in place of `print`.
+            Called with the table as one string; `print` by default.
         """
         (print if print_fn is None else print_fn)(self.net.summary(self.name))
 
@@ -173,16 +173,17 @@ class BaseModel:
     def compile(
         self, optimizer: Any = "rmsprop", loss: Any = None, *, metrics: Any = None, loss_weights: float | None = None
     ) -> None:
-        """Choose how to train. The optimizer starts afresh; the parameters stay.
+        """Configure the model for training. The optimizer's state is reset; the parameters stay.
 
         Parameters
         ----------
-        optimizer : str or Optimizer
+        optimizer : str or Optimizer, default "rmsprop"
         loss : str or Loss
         metrics : str, Metric or list of these, optional
-        loss_weights : float, optional
-            Factor of the loss, not of penalties and metrics; above 0. One over the targets' variance makes the mse
-            of targets of any size a number about 1, and its gradient likewise.
+            What `fit` and `evaluate` report besides the loss.
+        loss_weights : float, default 1
+            Factor of the loss, not of penalties and metrics; above 0. The reciprocal of the targets' variance scales
+            the mse, and its gradient, to about 1.
 
         Raises
         ------
@@ -233,14 +234,14 @@ class BaseModel:
         probes: bool = False,
         n_threads: int | None = None,
     ) -> History:
-        """Train. Called again, it goes on with the optimizer's state and a new order of the rows.
+        """Train the model. Called again, it continues with the optimizer's state and a new order of the rows.
 
         Parameters
         ----------
         x : array of shape (rows, inputs)
             NumPy of any real dtype (also read-only, in Fortran order, or memory-mapped and larger than memory), lists,
             data frames, tensors. float32, float64, integers and bools are used in place, never copied as a whole.
-            A model on "cuda" takes arrays that lie on the GPU as well: CuPy's and whatever offers DLPack or
+            A model on "cuda" also accepts arrays on the GPU: CuPy's and whatever offers DLPack or
             ``__cuda_array_interface__``; so for y and weights, each where it is (docs/cuda.md).
         y : array of shape (rows, outputs), or class ids (rows,) for a sparse loss
             (rows,) also means one column if the net has one output; nothing else is broadcast.
@@ -255,9 +256,9 @@ class BaseModel:
         validation_split : float
             Fraction of the rows, from 0 to below 1, to validate on: the *last* ones, before any shuffling, as in Keras.
         validation_data : (x, y) or (x, y, sample_weight), optional
-            Evaluated after each epoch; takes the place of `validation_split`.
+            Evaluated after each epoch; replaces `validation_split`.
         shuffle : bool
-            Whether each epoch takes the rows in a new random order, the same at any number of threads.
+            Whether each epoch uses a new random order of the rows, the same at any number of threads.
         class_weight : dict or "balanced", optional
             Weight of each class id, 1 for those not named; "balanced" gives all classes the same total weight.
             Multiplies `sample_weight`; validation is not weighted.
@@ -270,9 +271,9 @@ class BaseModel:
             ``fit_many(..., start="data", tries=starts)`` does; take over weights and optimizer state of the best, then
             train it for all epochs. Later calls of ``fit`` should leave it out: it forgets what was learned.
         probes : bool
-            Record now and then what every unit does (off, saturated, mean and variance, norms of gradient, weights and
-            steps) in ``history.probes``, a `fastdense.probes.Probes`. It costs a few per cent and changes no bit of the
-            training. Full-batch optimizers (`LBFGS`) record nothing.
+            Record statistics of every unit (off, saturated, mean and variance, norms of gradient, weights and steps)
+            in ``history.probes``, a `fastdense.callbacks.probes.Probes`. It costs a few per cent and changes no bit of
+            the training. Full-batch optimizers (`LBFGS`) record nothing.
         n_threads : int, optional
             By default as many as this process may use.
 
@@ -284,7 +285,7 @@ class BaseModel:
         Raises
         ------
         ValueError, TypeError
-            If anything is wrong with the data or an argument; nothing has happened then.
+            If the data or an argument are invalid; the model is unchanged then.
         KeyboardInterrupt
             On Ctrl-C, within 0.2 s: the model is that of the last finished step, `model.history` holds the finished
             epochs, and `fit` can go on.
@@ -371,7 +372,7 @@ class BaseModel:
     def train_on_batch(
         self, x: Any, y: Any, sample_weight: Any = None, class_weight: Any = None, *, return_dict: bool = False
     ) -> Any:
-        """Make one step with all rows as one batch.
+        """Make one optimizer step with all rows as one batch.
 
         Parameters
         ----------
@@ -494,7 +495,7 @@ class BaseModel:
     def loss_and_grad(
         self, x: Any, y: Any, *, sample_weight: Any = None, training: bool = False, n_threads: int | None = None
     ) -> tuple[float, list[Array]]:
-        """The number that training makes small, with all rows as one batch, and its exact gradient.
+        """The training objective, with all rows as one batch, and its exact gradient.
 
         Parameters
         ----------
@@ -526,7 +527,7 @@ class BaseModel:
 
     @keywords_checked
     def place(self: M, x: Any, y: Any = None) -> M:
-        """Place the hidden units on the data: none is off or saturated, no two look the same way.
+        """Initialize the hidden units from the data: none is off or saturated, all directions are different.
 
         Every hidden `Dense` gets an orthogonal kernel (from the model's seed), scaled as a whole, and biases with which
         the rows of `x` keep each unit in the part where its activation passes on what it gets: a ReLU always on, a tanh
@@ -548,7 +549,7 @@ class BaseModel:
         Raises
         ------
         ValueError, TypeError
-            If anything is wrong with the data, or with the last layer where `y` is given; nothing has happened then.
+            If the data are invalid, or the last layer where `y` is given; the model is unchanged then.
         """
         rows, targets = check_x("place", x, self._shape), None
         if y is not None:
@@ -631,11 +632,12 @@ class BaseModel:
         self.runner.set_tensors(checked)
 
     def to(self: M, device: str) -> M:
-        """Go on with another engine, in place.
+        """Move the model to another device, in place.
 
         Parameters
         ----------
         device : {"cpu", "cuda", "reference"}
+            See `fastdense.Model`.
 
         Returns
         -------
@@ -700,7 +702,7 @@ class BaseModel:
         ----------
         path : str or path
         include_optimizer : bool
-            Whether to keep the optimizer's state, so that training goes on exactly where it was.
+            Whether to keep the optimizer's state, so that training continues exactly where it was.
 
         Raises
         ------
@@ -723,7 +725,7 @@ class BaseModel:
             raise files.unreadable(path, f"it does not describe a model ({error})") from error
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Take the weights out of a file that `save` wrote; the shapes must be those of this model."""
+        """Load only the weights from a file that `save` wrote; the shapes must be those of this model."""
         self.set_weights(type(self).from_file(path, device="reference").get_weights())
 
     def __getstate__(self) -> dict[str, Any]:

@@ -10,10 +10,10 @@ from .base import M
 
 
 def start_on_data(model: M, x: Any, y: Any) -> M:
-    """Give a model first values that suit the data; the optimizer starts afresh.
+    """Give a model first values that suit the data; the optimizer's state is reset.
 
     Each hidden unit gets a direction as different as possible from its neighbours', varies by 1 over the data, and its
-    hyperplane (where a ReLU bends) cuts the data, each unit's at another place: no unit starts dead, no two start
+    hyperplane (where a ReLU bends) cuts the data, each unit's at another quantile: no unit starts dead, no two start
     alike. A linear last layer starts as the least-squares fit of its inputs to the targets, if the loss is a distance.
     Everything follows from the model's seed.
 

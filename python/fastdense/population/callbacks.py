@@ -26,7 +26,7 @@ class StopEach(PopulationCallback):
             fail(where, "EarlyStopping monitors 'val_loss' and there is no validation data",
                  "pass validation_data, or monitor='loss'")  # fmt: skip
         self.callback = callback
-        self.sign = -1.0 if callback._watch.growing else 1.0
+        self.sign = -1.0 if callback._monitor.growing else 1.0
         self.best = np.full(starts, np.inf)
         self.wait = np.zeros(starts, dtype=np.int64)
         self.best_epoch = np.zeros(starts, dtype=np.int64)
@@ -37,7 +37,7 @@ class StopEach(PopulationCallback):
         if epoch < rule.start_from_epoch:
             return
         values = self.sign * (losses if rule.monitor == "loss" or val_losses is None else val_losses)
-        active, delta = fit.active, rule._watch.min_delta
+        active, delta = fit.active, rule._monitor.min_delta
         better = active & (values + delta < self.best)
         keep = (better | (active & ~self.kept)) if rule.restore_best_weights else np.zeros_like(active)
         self.best_epoch[better | keep] = epoch

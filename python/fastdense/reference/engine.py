@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -18,6 +18,9 @@ from .jacobian import jacobian
 from .layers import Context, Forward, build_ops
 from .optimizers import Slots, apply_updates, initial_slots
 from .rng import shuffle_indices
+
+if TYPE_CHECKING:
+    from ..calls import TrainCall
 
 Data = NDArray[Any]
 CHUNK_ROWS = 4096  # rows per pass where nothing depends on the batch: bounds the memory of evaluate and predict
@@ -327,16 +330,9 @@ class Engine:
                 parts.append(np.full(shape, 2.0 * l2))
         return flat(parts)
 
-    def _train_full_batch(
-        self,
-        x: Data,
-        y: Data,
-        w: Array | None,
-        val: Any,
-        steps: int,
-        progress: Callable[[int, float, int], object] | None,
-    ) -> dict[str, Any]:
-        """Make at most `steps` iterations of a solver, each an epoch; as `train`."""
+    def _train_full_batch(self, call: TrainCall) -> dict[str, Any]:
+        """Make at most as many iterations of a solver as there are steps, each an epoch; as `train`."""
+        x, y, w, val, steps, progress = call.x, call.y, call.w, call.val, len(call.step_rates), call.progress
         spec, size, first_step = self._configured()["optimizer"], len(self._live.running), self._live.step
         shapes = [shape for op in self._ops for shape in op.shapes[: op.trainable]]
         totals: list[Array] = []
@@ -393,40 +389,13 @@ class Engine:
             "probes": None,
         }
 
-    def train(
-        self,
-        x: Data,
-        y: Data,
-        w: Array | None,
-        val: tuple[Data, Data, Array | None] | None,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        epoch: int,
-        first_batch: int,
-        learning_rates: ArrayLike,
-        stop_on_nan: bool,
-        progress: Callable[[int, float, int], object] | None,
-        n_threads: int | None = None,
-        goes_on: bool = False,
-        probe_level: int | None = None,
-        probe_first: bool = False,
-    ) -> dict[str, Any]:
+    def train(self, call: TrainCall) -> dict[str, Any]:
         """Make one optimizer step per learning rate.
 
         Parameters
         ----------
-        x, y, w : (n, inputs), targets (n, outputs) or class ids (n,), weights (n,) or None
-        val : the same three to evaluate after every finished epoch, or None
-        batch_size : rows per step; the last batch of an epoch may be short
-        shuffle : shuffle the rows anew in every epoch
-        epoch, first_batch : where in the data to start; running past the last batch goes on with the next epoch
-        learning_rates : (steps,)
-        stop_on_nan : stop after the first step whose batch loss is not finite
-        goes_on : whether the last call had the same data; nothing is kept here, so it does not matter
-        probe_level : how often to record probes (`probes.is_due`), or None; solvers never do
-        probe_first : record after the first step too
-        progress : called with (steps done, loss sum and rows of the running epoch) at most ten times a second
+        call : TrainCall
+            Nothing is kept from one call to the next, so `goes_on` does not matter; solvers are never probed.
 
         Returns
         -------
@@ -442,23 +411,24 @@ class Engine:
         ValueError
             If the engine is not configured or `first_batch` is past the end of an epoch.
         """
+        x, y, w, batch_size = call.x, call.y, call.w, call.batch_size
         if self._configured()["optimizer"]["kind"] in solvers.KINDS:
-            return self._train_full_batch(x, y, w, val, len(as_float(learning_rates)), progress)
+            return self._train_full_batch(call)
         n, size = len(x), len(self._live.running)
         batches = -(-n // batch_size)
-        if not 0 <= first_batch < batches:
-            raise ValueError(f"first_batch is {first_batch}, but an epoch has {batches} batches")
-        first_step, batch = self._live.step, first_batch
+        if not 0 <= call.first_batch < batches:
+            raise ValueError(f"first_batch is {call.first_batch}, but an epoch has {batches} batches")
+        first_step, epoch, batch = self._live.step, call.epoch, call.first_batch
         totals: list[Array] = []
         val_totals: list[Array] = []
-        nonfinite, interrupted = -1, False
+        nonfinite, interrupted, level = -1, False, call.probe_level
         records = probes.Records(7 * sum(op.width for op in self._ops))
         reported = time.monotonic()
         try:
             with np.errstate(all="ignore"):
-                for i, lr in enumerate(as_float(learning_rates)):
+                for i, lr in enumerate(as_float(call.step_rates)):
                     rows = np.arange(batch * batch_size, min((batch + 1) * batch_size, n))
-                    if shuffle:
+                    if call.shuffle:
                         rows = shuffle_indices(n, self._seed, epoch, rows)
                     running = np.zeros(size) if batch == 0 else self._live.running
                     part = None if w is None else w[rows]
@@ -466,24 +436,24 @@ class Engine:
                     self._live, loss = self._step(x[rows], y[rows], part, float(lr), running)
                     if nonfinite < 0 and not np.isfinite(loss):
                         nonfinite = i
-                    if probe_level is not None:
-                        due = (probe_first and i == 0) or probes.is_due(probe_level, epoch, batch, batches)
-                        rank = probes.rank_of(probe_level, epoch, batch, batches)
-                        if due or (stop_on_nan and nonfinite >= 0):
-                            rank = probes.ALWAYS if probe_first and i == 0 else rank
+                    if level is not None:
+                        due = (call.probe_first and i == 0) or probes.is_due(level, epoch, batch, batches)
+                        rank = probes.rank_of(level, epoch, batch, batches)
+                        if due or (call.stop_on_nan and nonfinite >= 0):
+                            rank = probes.ALWAYS if call.probe_first and i == 0 else rank
                             found = self._probe(x, y, w, before if due else None)
                             records.add(step=self._live.step, epoch=epoch, rank=rank, **found)
                     batch += 1
                     if batch == batches:
-                        if val is not None:
-                            val_totals.append(self.evaluate(*val))
+                        if call.val is not None:
+                            val_totals.append(self.evaluate(*call.val))
                         totals.append(self._live.running)
                         batch, epoch = 0, epoch + 1
                     now = time.monotonic()
-                    if progress is not None and now - reported >= PROGRESS_SECONDS:
+                    if call.progress is not None and now - reported >= PROGRESS_SECONDS:
                         reported = now
-                        progress(i + 1, float(self._live.running[0]), int(self._live.running[1]))
-                    if stop_on_nan and nonfinite >= 0:
+                        call.progress(i + 1, float(self._live.running[0]), int(self._live.running[1]))
+                    if call.stop_on_nan and nonfinite >= 0:
                         break
         except KeyboardInterrupt:
             interrupted = True
@@ -495,5 +465,5 @@ class Engine:
             "nonfinite_step": nonfinite,
             "interrupted": interrupted,
             "ended": "",
-            "probes": None if probe_level is None else records.result(),
+            "probes": None if level is None else records.result(),
         }

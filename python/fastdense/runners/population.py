@@ -10,23 +10,25 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, empty_beside
+from ..calls import PopulationCall
 from ..data.rows import Rows
 from ..engine.factory import value_dtype
 from ..engine.population import make_population_engine, why_one_by_one
-from ..engine.protocol import PopulationEngine, Share
+from ..engine.protocol import PopulationEngine
 from ..network import Net
+from .tensors import engine_tensors
 
 
 class PopulationRunner:
-    """Nets of one shape, and which kind of engine trains them.
+    """A population on an engine.
 
     Parameters
     ----------
     net : Net
-        What they have in common.
+        What the members have in common.
     device : {"cpu", "cuda", "reference"}
     training : dict
-        What is optimised, as engines take it.
+        Loss, optimizer and metrics, as engines take them.
     seeds : ndarray of uint64, shape (starts,)
     penalties : ndarray of shape (starts,), optional
     batch_rows : int
@@ -35,7 +37,7 @@ class PopulationRunner:
     Attributes
     ----------
     reason : str
-        Why the nets are trained one by one, or empty if they share lanes or a launch.
+        Why the members are trained one by one; empty if one call of a compiled engine trains them all.
     """
 
     def __init__(
@@ -53,7 +55,7 @@ class PopulationRunner:
         return len(self.seeds)
 
     def chosen(self, which: Array, step: int) -> PopulationRunner:
-        """Some of the nets as a runner of their own, with what their optimizers remember."""
+        """A runner of some of the members, with the state of their optimizers."""
         penalties = None if self.penalties is None else self.penalties[which]
         made = PopulationRunner.__new__(PopulationRunner)
         made.net, made.device, made.training, made.reason = self.net, self.device, self.training, self.reason
@@ -79,44 +81,20 @@ class PopulationRunner:
         self._write(self.nets, tensors)
 
     def _write(self, nets: PopulationEngine, tensors: list[Array]) -> None:
-        made = [np.ascontiguousarray(tensor, self.value_dtype) for tensor in tensors]
-        if self.net.statistics is not None:  # of raw data: float64, the same for all nets
-            made[:2] = [np.ascontiguousarray(tensor[0], np.float64) for tensor in tensors[:2]]
-        nets.set_tensors(made)
+        if self.net.statistics is not None:  # the same for all nets
+            tensors = [*(tensor[0] for tensor in tensors[:2]), *tensors[2:]]
+        nets.set_tensors(engine_tensors(self.net, self.value_dtype, tensors))
 
-    def train(
-        self,
-        data: Rows,
-        weights: Array | None,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        order_seed: int | None,
-        epoch: int,
-        rates: Array,
-        factors: Array | None,
-        active: Array | None,
-        losses: Array,
-        progress: Share | None,
-        n_threads: int,
-    ) -> dict[str, Any]:
-        """Train whole epochs, one for each row of `losses`; see docs/design/interface.md."""
-        return self.nets.train(
-            data.x,
-            data.y,
-            data.w if weights is None else weights,
-            batch_size=batch_size,
-            shuffle=shuffle,
-            order_seed=order_seed,
-            epoch=epoch,
-            epochs=len(losses),
-            learning_rates=rates,
-            factors=factors,
-            active=active,
-            losses=losses,
-            progress=progress,
-            n_threads=n_threads,
-        )
+    def train(self, call: PopulationCall) -> dict[str, Any]:
+        """Train whole epochs, one for each row of `call.losses`.
+
+        Returns
+        -------
+        dict
+            "epochs" (starts,): how many each net finished; "interrupted": whether Ctrl-C ended the call; "ended"
+            (starts,) or False: nets whose full-batch optimizer has converged.
+        """
+        return self.nets.train(call)
 
     def losses(self, data: Rows, weights: Array | None, n_threads: int = 0) -> Array:
         """Mean loss of each net in inference mode, penalties included: (starts,)."""
@@ -131,15 +109,11 @@ class PopulationRunner:
     def layer_outputs(self, x: Array, layer: int, tensors: list[Array] | None = None) -> Array:
         """Outputs of one layer: (starts, rows, units), with other tensors if given.
 
-        It is a population of shorter nets that computes them.
+        They are the outputs of a population of nets that end with this layer.
         """
         end, ops = self.net.ends[layer] + 1, self.net.program["ops"]
-        count = sum(len(one.tensors(width)) for one, width in self._layers()[: layer + 1])
         nets = self._make({**self.net.program, "ops": ops[:end]}, None)
-        self._write(nets, (self.tensors() if tensors is None else tensors)[:count])
+        self._write(nets, (self.tensors() if tensors is None else tensors)[: self.net.slices[layer].stop])
         out = empty_beside(x, (len(self), len(x), self.net.widths[layer]), self.value_dtype)
         nets.predict(x, out, n_threads=0)
         return out
-
-    def _layers(self) -> list[tuple[Any, int]]:
-        return list(zip(self.net.layers, [self.net.inputs, *self.net.widths], strict=False))

@@ -1,12 +1,11 @@
-"""A net on an engine: the tensors, the state of training and everything that is computed. Only this file calls engines.
+"""`Runner`: a net on an engine, with its tensors and the state of its training.
 
-Data was checked before it comes here and goes to the engine where it lies; arrays on a GPU come only for device "cuda".
-Results lie where x does. Methods may be called from several threads, which then wait for one another.
+Data was checked before it comes here and is passed to the engine without a copy; arrays on a GPU come only for device
+"cuda". Results are on the GPU if x is. Methods may be called from several threads, which then wait for one another.
 """
 
 from __future__ import annotations
 
-import functools
 import math
 import threading
 import weakref
@@ -16,14 +15,16 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, empty_beside
+from ..calls import Progress, TrainCall
 from ..data.rows import Rows
 from ..engine.factory import check_device, make_engine, value_dtype
-from ..engine.protocol import Engine, Progress
+from ..engine.protocol import Engine
 from ..layers import Normalization
 from ..losses import Loss
 from ..metrics import Metric
 from ..network import Net
 from ..optimizers import Optimizer
+from .tensors import engine_tensors
 
 
 class Runner:
@@ -59,14 +60,10 @@ class Runner:
     # ---- tensors and state -----------------------------------------------------------------------------------------
 
     def _write(self, engine: Engine, tensors: Sequence[Array]) -> None:
-        with np.errstate(over="ignore"):
-            dtypes = [self.value_dtype] * len(tensors)
-            if self.net.statistics is not None:  # the mean and variance of raw data stay as precise as they were taken
-                dtypes[:2] = [np.dtype(np.float64)] * 2
-            engine.set_tensors([np.ascontiguousarray(tensor, d) for tensor, d in zip(tensors, dtypes, strict=True)])
+        engine.set_tensors(engine_tensors(self.net, self.value_dtype, tensors))
 
     def _ready(self) -> Engine:
-        """The engine, with the statistics of every layer that was adapted since the last look."""
+        """The engine, with the statistics of a layer that was adapted since the last call."""
         statistics = self.net.statistics
         if statistics is not None and statistics.changed():
             self._write(self._engine, [*statistics.values(), *self._engine.get_tensors()[2:]])
@@ -86,7 +83,7 @@ class Runner:
             self._write(self._engine, tensors)
 
     def configure(self, optimizer: Optimizer, loss: Loss, metrics: Sequence[Metric]) -> None:
-        """Choose what is optimised and how; the optimizer's state starts afresh."""
+        """Choose loss, optimizer and metrics; the optimizer's state is reset."""
         training = {
             "loss": loss.lower(),
             "optimizer": optimizer.lower(),
@@ -114,7 +111,7 @@ class Runner:
             self.step = step
 
     def move(self, device: str) -> None:
-        """Go on with another engine."""
+        """Change the device."""
         check_device(device)
         with self._lock:
             if device == self.device:
@@ -152,25 +149,35 @@ class Runner:
         probe_level: int | None = None,
         probe_first: bool = False,
     ) -> dict[str, Any]:
-        """Make steps; `step` and `epochs_trained` are true afterwards, whatever happens.
+        """Make steps; `step` and `epochs_trained` are correct afterwards, also after an exception.
 
-        `whole_epochs` False makes steps that belong to no epoch. The caller may not change what `data` holds before its
-        last call with this very object.
+        Parameters
+        ----------
+        optimizer : Optimizer
+            Gives the learning rates.
+        data : Rows
+            The caller may not change what it holds before its last call with this very object.
+        validation : Rows or None
+        steps : int
+        whole_epochs : bool
+            False makes steps that belong to no epoch.
+        batch_size, shuffle, first_batch, stop_on_nan, progress, n_threads, probe_level, probe_first
+            As in `TrainCall`.
         """
         with self._lock:
             engine, begun, done = self._ready(), self.step, 0
             goes_on, self._last = self._last() is data, weakref.ref(data)
             made: list[dict[str, Any]] = []
-            call = functools.partial(
-                engine.train,
-                y=data.y,
-                w=data.w,
-                val=None if validation is None else (validation.x, validation.y, validation.w),
-                batch_size=batch_size,
-                shuffle=shuffle,
+            call = TrainCall(
+                data.x,
+                data.y,
+                data.w,
+                optimizer.learning_rates(begun, steps),
+                batch_size,
+                shuffle,
                 epoch=self.epochs_trained,
                 first_batch=first_batch,
-                learning_rates=optimizer.learning_rates(begun, steps),
+                val=None if validation is None else (validation.x, validation.y, validation.w),
                 stop_on_nan=stop_on_nan,
                 progress=progress,
                 n_threads=n_threads,
@@ -179,7 +186,7 @@ class Runner:
                 probe_first=probe_first,
             )
             try:
-                made.extend(map(call, (data.x,)))  # an interrupt on the way back from the engine finds the result kept
+                made.extend(map(engine.train, (call,)))  # keeps the result if an interrupt follows
             except KeyboardInterrupt:
                 if not made:
                     raise
@@ -192,7 +199,7 @@ class Runner:
         return made[0]
 
     def probe_period(self, rows: int, batch_size: int) -> int:
-        """After how many steps one more probe is cheap."""
+        """Number of steps between probes that makes their cost small."""
         return self._engine.probe_period(rows, batch_size)
 
     def adapt(self, x: Array) -> None:

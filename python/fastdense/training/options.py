@@ -8,7 +8,7 @@ from ..arguments import flag, integer
 from ..optimizers import Optimizer
 from .feasible import DEFAULT_BATCH, check_batch
 
-MOST_THREADS = 1 << 16  # that an engine is asked for; it takes fewer
+MOST_THREADS = 1 << 16  # larger numbers are reduced to this; an engine uses fewer
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..arrays import Array, check_memory
 from ..callbacks import ProgressBar
+from ..calls import PopulationCall
 from ..data.rows import Rows, evenly_spaced_rows
 from ..initial.spread import LayerOutputs, data_layers, spread_over_data
 from ..layers import Normalization
@@ -151,20 +152,22 @@ class PopulationFit:
         else:
             step_rates, member_scale = np.ones(steps), self.learning_rates
         try:
-            result = self.runner.train(
-                self.data,
-                self.weights,
-                batch_size=self.batch_size,
-                shuffle=self.options.shuffle,
-                order_seed=self.options.order_seed,
-                epoch=epoch,
-                rates=step_rates,
-                factors=member_scale,
+            call = PopulationCall(
+                self.data.x,
+                self.data.y,
+                self.data.w if self.weights is None else self.weights,
+                step_rates,
+                losses,
+                self.batch_size,
+                member_scale,
+                self.options.shuffle,
+                self.options.order_seed,
+                epoch,
                 active=None if self.active.all() else self.active,
-                losses=losses,
                 progress=progress if self.bar.wants_progress else None,
                 n_threads=self.options.n_threads,
             )
+            result = self.runner.train(call)
             self.history[epoch : epoch + count] = losses
             self.epochs += np.where(self.active, result["epochs"], 0)
             trained, self.active = self.active, self.active & np.logical_not(result["ended"])

@@ -1,0 +1,115 @@
+"""What an engine is asked for when it trains: one object for one call, the same for every engine."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from .arrays import Array
+
+Progress = Callable[[int, float, float], object]  # (steps done, loss sum, rows of the running epoch)
+Fraction = Callable[[float], object]  # (fraction of the call that is done)
+Validation = tuple[Array, Array, "Array | None"]  # x, y, w
+
+
+@dataclass(frozen=True, eq=False)
+class TrainCall:
+    """Training steps of one net; docs/design/interface.md says what an engine does with them.
+
+    Attributes
+    ----------
+    x : array of shape (rows, inputs)
+    y : array of shape (rows, outputs), or (rows,) class ids
+    w : float64 array of shape (rows,) or None
+        Weights of the rows.
+    step_rates : float64 ndarray of shape (steps,)
+        Learning rate of each step: as many steps are made.
+    batch_size : int
+        Rows of a step; the last batch of an epoch may be short.
+    shuffle : bool
+        Whether each epoch takes the rows in a new random order.
+    epoch, first_batch : int
+        Where the first step is. Epochs are counted over the net's life: they are part of the key of the shuffle.
+    val : (x, y, w) or None
+        Data to evaluate after every finished epoch.
+    stop_on_nan : bool
+        Whether to stop after the first step whose loss is not finite.
+    progress : callable or None
+        Called a few times a second with the steps done, and the loss sum and the rows of the running epoch.
+    n_threads : int
+        0 leaves the number to the engine.
+    goes_on : bool
+        Whether the last call had the same, unchanged data, so that a full-batch solver may reuse what it computed.
+    probe_level : int or None
+        How often layers are probed; None: never.
+    probe_first : bool
+        Whether to probe after the first step, too.
+    """
+
+    x: Array
+    y: Array
+    w: Array | None
+    step_rates: Array
+    batch_size: int
+    shuffle: bool = True
+    epoch: int = 0
+    first_batch: int = 0
+    val: Validation | None = None
+    stop_on_nan: bool = False
+    progress: Progress | None = None
+    n_threads: int = 0
+    goes_on: bool = False
+    probe_level: int | None = None
+    probe_first: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class PopulationCall:
+    """Whole epochs of a population; docs/design/interface.md says what an engine does with them.
+
+    Attributes
+    ----------
+    x : array of shape (rows, inputs)
+    y : array of shape (rows, outputs), or (rows,) class ids
+    w : float64 array of shape (rows,) or (starts, rows), or None
+        Weights of the rows, for all members or for each.
+    step_rates : float64 ndarray of shape (epochs * steps per epoch,)
+        Learning rate of each step.
+    member_scale : float64 ndarray of shape (starts,) or None
+        The learning rate of a member is that of the step times this factor; None: 1.
+    losses : ndarray of shape (epochs, starts)
+        Filled with the mean loss of each epoch; entries of members that are not trained stay.
+    batch_size : int
+        Rows of a step; the last batch of an epoch may be short.
+    shuffle : bool
+        Whether each epoch takes the rows in a new random order.
+    order_seed : int or None
+        Seed of that order for all members; None: each has its own.
+    epoch : int
+        Number of the first epoch, counted over the members' life.
+    active : ndarray of bool, shape (starts,) or None
+        Members that are trained; None: all.
+    progress : callable or None
+        Called a few times a second with the fraction of the call that is done.
+    n_threads : int
+        0 leaves the number to the engine.
+    """
+
+    x: Array
+    y: Array
+    w: Array | None
+    step_rates: Array
+    losses: Array
+    batch_size: int
+    member_scale: Array | None = None
+    shuffle: bool = True
+    order_seed: int | None = None
+    epoch: int = 0
+    active: Array | None = None
+    progress: Fraction | None = None
+    n_threads: int = 0
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are trained."""
+        return len(self.losses)
