@@ -228,6 +228,7 @@ class CosineDecay(Schedule, names=("cosine_decay",)):
     warmup_target : float, optional
         None means no warm-up.
     warmup_steps : int, default 0
+        Number of steps before the decay in which the rate rises to `warmup_target`.
 
     Examples
     --------
@@ -279,9 +280,11 @@ class CosineDecayRestarts(Schedule, names=("cosine_decay_restarts",)):
     initial_learning_rate : float
         Learning rate at step 0.
     first_decay_steps : int
+        Number of steps of the first period.
     t_mul : float, default 2.0
         At least 1.
     m_mul : float, default 1.0
+        Factor of the learning rate from one period to the next.
     alpha : float, default 0.0
         The lowest rate, as a fraction of the initial one.
 

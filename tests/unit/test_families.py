@@ -64,6 +64,19 @@ def test_curved_losses_are_those_of_the_core(loss: type[losses.Loss]) -> None:
 
 
 @pytest.mark.parametrize("kind", loss_formulas.ELEMENTWISE)
+def test_the_second_derivative_is_that_of_the_derivative(kind: str) -> None:
+    y, p, h = np.array([[0.5], [1.0], [2.0]]), np.array([[0.9], [0.7], [2.9]]), 1e-6
+    spec = {"kind": kind, "from_logits": False, "label_smoothing": 0.0, "param": 0.5}
+    if not losses.get(kind).curved:
+        with pytest.raises(ValueError, match="no curvature"):
+            loss_formulas.curvature(spec, y, p, None, "")
+        return
+    derivative = [loss_formulas.ELEMENTWISE[kind](y, p + step, 0.5)[1] for step in (-h, h)]
+    second = loss_formulas.curvature(spec, y, p, None, "").matrices[:, :, 0]
+    np.testing.assert_allclose(second, (derivative[1] - derivative[0]) / (2 * h), rtol=1e-6, atol=1e-8)
+
+
+@pytest.mark.parametrize("kind", loss_formulas.ELEMENTWISE)
 def test_a_loss_is_curved_if_its_derivative_is_not_piecewise_constant(kind: str) -> None:
     y, p = np.full((4001, 1), 1.0), np.linspace(0.01, 3.0, 4001)[:, None]
     derivative = loss_formulas.ELEMENTWISE[kind](y, p, 0.5)[1]

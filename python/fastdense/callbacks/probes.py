@@ -34,7 +34,8 @@ class LayerProbes:
     off : ndarray or None
         Fraction of the rows for which the unit's pre-activation is at most 0; for layers with an activation.
     saturated : ndarray or None
-        Fraction of the rows for which it is beyond 5 (sigmoid) or 2.5 (tanh), on either side; for these two.
+        Fraction of the rows for which it is beyond the saturation limit of the activation, on either side: 5 (sigmoid),
+        2.5 (tanh), 3 (hard_sigmoid), 10 (softsign).
     mean, variance : ndarray
         Of the unit's output over the rows.
     gradient, weight, update : ndarray or None
