@@ -25,12 +25,6 @@ def engine(program: dict[str, Any]) -> Engine:
     return made
 
 
-def cpu_optimizers() -> list[str]:
-    """Kinds of the optimizers that have no GPU version."""
-    kinds: list[str] = _core().CPU_OPTIMIZERS
-    return kinds
-
-
 def first_nonfinite(x: Array) -> int:
     """Offset of the first NaN or infinity in C order, -1 if there is none."""
     return int(_core().first_nonfinite(x))
