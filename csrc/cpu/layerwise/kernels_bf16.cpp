@@ -123,9 +123,18 @@ void pair_weights(const float* a, int64_t rows, int64_t cols, Pair* pairs, Pair*
 
 #endif
 
+constexpr Bf16Kernels bf16_table() {
+    Bf16Kernels k{};
+    k.panel = panel_width<float>;
+    k.tile = Operand<Pair>::rows;
+    k.product = product<float, Pair>;
+    k.pack_rows = pack_rows;
+    k.pair_rows = pair_rows;
+    k.pair_weights = pair_weights;
+    return k;
+}
 extern const Bf16Kernels bf16;
-const Bf16Kernels bf16 = {panel_width<float>, Operand<Pair>::rows, product<float, Pair>,
-                          pack_rows,          pair_rows,           pair_weights};
+constexpr Bf16Kernels bf16 = bf16_table();
 
 // clang-format off
 }  // namespace isa_...

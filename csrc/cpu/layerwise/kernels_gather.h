@@ -3,7 +3,7 @@
 template <class T, class S>
 FD_HD void gather_typed(const View& x, int64_t row, const double* mean, const double* inverse, T* out) {
     const char* from = x.row(row);
-    // wide integers and doubles are centred before they are rounded to T, or a large offset would eat their digits
+    // wide integers and doubles are centred before they are rounded to T, or a large offset would cost their digits
     using C = std::conditional_t<(sizeof(S) > 4 || (sizeof(S) == 4 && std::is_integral_v<S>)), double, T>;
     if (x.col_stride == int64_t(sizeof(S))) {
         auto element = [from](int64_t c) __attribute__((always_inline)) {

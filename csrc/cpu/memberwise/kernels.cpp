@@ -251,8 +251,17 @@ void lane_backward(const LaneBlock<T>& b) {
 
 template <class T>
 constexpr LaneKernels<T> lane_table() {
-    return {int(W<T>),    lane_order<T>,    lane_gather<T>,    lane_small<T>, lane_forward<T>,
-            lane_loss<T>, lane_backward<T>, lane_penalties<T>, lane_update<T>};
+    LaneKernels<T> k{};
+    k.width = int(W<T>);
+    k.order = lane_order<T>;
+    k.gather = lane_gather<T>;
+    k.small = lane_small<T>;
+    k.forward = lane_forward<T>;
+    k.loss = lane_loss<T>;
+    k.backward = lane_backward<T>;
+    k.penalties = lane_penalties<T>;
+    k.update = lane_update<T>;
+    return k;
 }
 extern const LaneKernels<float> lanes_f32;
 extern const LaneKernels<double> lanes_f64;

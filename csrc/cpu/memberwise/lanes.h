@@ -1,6 +1,6 @@
 // What the lanes run: one net of a group in each lane of a vector ("pack"), so that parameter p of all nets of a group
-// lies in one vector. Offsets count packs. The engine (population.cpp) fills these; the kernels are compiled once per
-// instruction set (population_kernels.cpp).
+// lies in one vector. Offsets count packs. population.cpp fills these; the kernels are compiled once per
+// instruction set (kernels.cpp).
 #pragma once
 #include <cstdint>
 
@@ -14,7 +14,7 @@ namespace fd::cpu {
 
 struct LaneOp {
     OpKind kind;
-    ops::Activation activation;  // linear where the loss takes its place
+    ops::Activation activation;  // linear where the loss includes it
     double alpha, rate, epsilon, momentum, activity_l1, activity_l2;
     int64_t in, out;
     int64_t kernel, bias, slope;    // in the parameters (normalisations: gamma, beta in kernel, bias); -1: none
@@ -22,9 +22,9 @@ struct LaneOp {
     int64_t scale, offset;          // of a rescaling, in the statistics too
     int64_t from, to;               // values, in the work space; from -1: the input
     int64_t kept;                   // what backward needs beside the output: pre-activations, or a dropout mask
-    int64_t cache;                  // means and inverse deviations of a normalisation
+    int64_t cache;                  // means and inverse standard deviations of a normalisation
     int64_t skip;                   // residual_end: values of the other input; -1: the input
-    int64_t d_from, d_to, d_other;  // gradients; d_from -1: nobody wants it; d_other: see residual_begin
+    int64_t d_from, d_to, d_other;  // gradients; d_from -1: not needed; d_other: see residual_begin
     uint32_t number;                // in the program
     bool by_input;                  // the derivative of the activation is taken at its input
 };
@@ -94,7 +94,7 @@ struct LaneKernels {
     int width;  // nets in a group
     void (*order)(const LaneOrder&, int64_t first, int64_t rows, int32_t* index);
     void (*gather)(const LaneGather<T>&);
-    // All three below for one of the smallest nets, whatever the rows; false if it is none. With 0 rows it only tells.
+    // All three below for one of the smallest nets, whatever the rows; false if it is none. With 0 rows nothing else is done.
     bool (*small)(const LaneBlock<T>&);
     void (*forward)(const LaneBlock<T>&);
     void (*loss)(const LaneBlock<T>&);  // and the gradient of the outputs, if training

@@ -1,4 +1,4 @@
-// Layers other than products, on packs. Part of population_kernels.cpp (inside the namespace of one instruction set).
+// Layers other than products, on packs. Part of memberwise/kernels.cpp (inside the namespace of one instruction set).
 // Values are (rows, width) packs; a block's row r, unit u lies at (r·width + u)·W.
 
 template <class T>
@@ -92,7 +92,7 @@ void lane_activity(const LaneBlock<T>& b, const LaneOp& op) {
     for (int k = 0; k < W<T>; ++k) b.losses[k] += double(lane[k]);
 }
 
-// cache: mean (width) and inverse deviation (width)
+// cache: mean (width) and inverse standard deviation (width)
 template <class T>
 void lane_batch_norm(const LaneBlock<T>& b, const LaneOp& op, const T* x) {
     T *out = b.work + op.to * W<T>, *cache = b.work + op.cache * W<T>;
@@ -148,7 +148,7 @@ void lane_batch_norm_backward(const LaneBlock<T>& b, const LaneOp& op, const T* 
     }
 }
 
-// cache: mean (rows) and inverse deviation (rows)
+// cache: mean (rows) and inverse standard deviation (rows)
 template <class T>
 void lane_layer_norm(const LaneBlock<T>& b, const LaneOp& op, const T* x) {
     T *out = b.work + op.to * W<T>, *cache = b.work + op.cache * W<T>;

@@ -1,7 +1,7 @@
 // Losses of all nets of a group, row by row: value and gradient in one pass.
-// Part of population_kernels.cpp (inside the namespace of one instruction set).
+// Part of memberwise/kernels.cpp (inside the namespace of one instruction set).
 
-// What a row is to be: targets, smoothed, and its weight; numbers of each net, or numbers that all share.
+// A row's targets, smoothed, and its weight: each net's own numbers, or numbers that all nets share.
 template <class T>
 struct LaneTarget {
     const LaneBlock<T>& b;

@@ -1,5 +1,5 @@
 // Products of matrices of packs: the three products of a dense layer, for all nets of a group at once.
-// Part of population_kernels.cpp (inside the namespace of one instruction set).
+// Part of memberwise/kernels.cpp (inside the namespace of one instruction set).
 
 // C(i, j) = Σ_l A(i, l)·B(l, j), + bias(j) if given, + C(i, j) if `add`. Strides count elements of A, B and C, which are
 // packs; A may be plain numbers that all nets share.

@@ -1,10 +1,10 @@
 // The smallest nets, in registers from the input to the gradient: one hidden layer of a few relu units, one output, mean
-// squared error, every net on the same rows. Part of population_kernels.cpp (inside the namespace of one instruction set).
+// squared error, every net on the same rows. Part of memberwise/kernels.cpp (inside the namespace of one instruction set).
 //
 // A unit that is on for a row has a = w·x + b, so all its gradients follow from three kinds of sums over those rows,
 // S = Σ e, S_k = Σ e·x_k with the error e: dv = w·S_k + b·S for its output weight v, dw_k = v·S_k, db = v·S.
 
-// A product that is not to be melted into the sums it goes to: those run on the adders, which are idle, and the multipliers
+// A product that must not be contracted with the sums it goes to: those run on the adders, which are idle, and the multipliers
 // are what a row waits for.
 FD_PACK Pack<T> product_alone(Pack<T> x) {
 #if defined(__AVX512F__)

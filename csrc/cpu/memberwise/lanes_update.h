@@ -1,4 +1,4 @@
-// Penalties, clipping and updates of all nets of a group. Part of population_kernels.cpp (inside the namespace of one
+// Penalties, clipping and updates of all nets of a group. Part of memberwise/kernels.cpp (inside the namespace of one
 // instruction set).
 
 // Σ of term(i) over packs, in short stretches so that rounding errors stay small.

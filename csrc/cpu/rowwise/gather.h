@@ -1,4 +1,4 @@
-// Rows of the caller's data into panels. Part of rowwise_kernels.cpp.
+// Rows of the caller's data into panels. Part of rowwise/kernels.cpp.
 
 // n rows of cols numbers, row r at from(r), as one panel; lanes without a row are 0.
 template <int V, class T, class From>

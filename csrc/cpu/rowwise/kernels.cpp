@@ -228,11 +228,12 @@ struct Run {
         const T* a = o.a + panel * o.out * P;
         if (job.loss.probabilities) {
             if (job.loss.kind == ops::Loss::binary_crossentropy_logits)
-                for (int64_t at = 0; at < o.out * P; at += W) store(job.shown + at, ops::vsigmoid(load(a + at)));
-            else softmax_panel<V>(a, job.shown, o.out);
-            a = job.shown;
+                for (int64_t at = 0; at < o.out * P; at += W)
+                    store(job.probabilities + at, ops::vsigmoid(load(a + at)));
+            else softmax_panel<V>(a, job.probabilities, o.out);
+            a = job.probabilities;
         }
-        rows_out(a, o.out, rows_in(panel), job.seen + (job.first + panel * P) * o.out);
+        rows_out(a, o.out, rows_in(panel), job.predictions + (job.first + panel * P) * o.out);
     }
 
     void show_all(int64_t panel) const {
@@ -251,7 +252,7 @@ struct Run {
             const int64_t n = panels - p < job.block ? panels - p : job.block;
             for (int i = 0; i < job.count; ++i) forward(i, p, n);
             if (job.y) total += loss(p, n);
-            if (job.seen)
+            if (job.predictions)
                 for (int64_t k = p; k < p + n; ++k) show(k);
             if (job.outputs)
                 for (int64_t k = p; k < p + n; ++k) show_all(k);
@@ -358,12 +359,19 @@ void add_gradients(T* into, const T* const* parts, int count, int64_t n) {
 
 template <class T>
 constexpr RowwiseKernels<T> rowwise_table() {
-    return {epoch_order, {run<1, T>, run<2, T>}, one_row<T>, finite<T>, add_gradients<T>, Pack<T>::width};
+    RowwiseKernels<T> k{};
+    k.order = epoch_order;
+    k.run[0] = run<1, T>, k.run[1] = run<2, T>;
+    k.one_row = one_row<T>;
+    k.finite = finite<T>;
+    k.add_gradients = add_gradients<T>;
+    k.lanes_per_vector = Pack<T>::width;
+    return k;
 }
 extern const RowwiseKernels<float> rowwise_f32;
 extern const RowwiseKernels<double> rowwise_f64;
-const RowwiseKernels<float> rowwise_f32 = rowwise_table<float>();
-const RowwiseKernels<double> rowwise_f64 = rowwise_table<double>();
+constexpr RowwiseKernels<float> rowwise_f32 = rowwise_table<float>();
+constexpr RowwiseKernels<double> rowwise_f64 = rowwise_table<double>();
 
 // clang-format off
 }  // namespace isa_...

@@ -1,4 +1,4 @@
-// The kernels of the rowwise path (narrow.h): a chunk of rows through the whole net in one call.
+// The kernels of the rowwise path (rowwise.h): a chunk of rows through the whole net in one call.
 //
 // Rows lie in lanes. A panel is V vectors of rows (V = 1 or 2), feature by feature: element (feature, row) at
 // feature · panel + row. Outputs of a layer are the next layer's input as they are; nothing is packed in between.
@@ -13,7 +13,7 @@
 namespace fd::cpu {
 
 template <class T>
-struct RowwiseOp {  // one op of the net, with the scratch of whoever runs it; panels follow each other
+struct RowwiseOp {  // one op of the net, with a thread's scratch for it; panels follow each other
     OpKind kind = OpKind::dense;
     int64_t in = 0, out = 0;
     ops::Activation activation = ops::Activation::linear;
@@ -36,17 +36,17 @@ struct RowwiseLoss {
     T param = 0, label_smoothing = 0;
     bool from_logits = false;    // categorical kinds: the output holds logits, else probabilities
     double factor = 1;           // 1/rows of the batch
-    bool probabilities = false;  // what metrics see: softmax or sigmoid of the output
+    bool probabilities = false;  // metrics read the softmax or sigmoid of the output
 };
 
 template <class T>
-struct RowwiseJob {  // one chunk: rows that are taken through the net together
+struct RowwiseJob {  // one chunk: rows that go through the net together
     const View* x = nullptr;
     const View* y = nullptr;               // targets or class ids, or none
     const double* data_weights = nullptr;  // by data row, or none
-    const int64_t* order = nullptr;        // the data rows to take
+    const int64_t* order = nullptr;        // the rows of the data
     int64_t rows = 0;                      // how many: at most the panels that the scratch holds
-    int64_t first = 0;                     // the first one's place in the batch
+    int64_t first = 0;                     // the first one's position in the batch
     int64_t block = 1;                     // panels that go through an op in one call
     bool gathered = false;                 // input, targets, labels and weights are as an earlier call has left them
     const double *mean = nullptr, *inverse = nullptr;  // standardises x, or none
@@ -58,9 +58,10 @@ struct RowwiseJob {  // one chunk: rows that are taken through the net together
     // The chunk, in panels
     T *input = nullptr, *targets = nullptr, *weights = nullptr;  // weights: 0 where a panel has no row
     int32_t* labels = nullptr;
-    T *staging = nullptr, *shown = nullptr;  // scratch: one panel of rows as they come; what metrics see
-    // The whole batch, by place: filled where they are not null
-    T *row_targets = nullptr, *seen = nullptr;  // (rows, outputs): targets; what metrics see, or the prediction
+    T *staging = nullptr, *probabilities = nullptr;  // scratch: one panel of rows as they come; of outputs, for metrics
+    // The whole batch, by position: filled where they are not null
+    T *row_targets = nullptr,
+      *predictions = nullptr;  // (rows, outputs); predictions: as metrics read them, or as predict() returns them
     int32_t* row_labels = nullptr;
     double* row_weights = nullptr;  // needed with data_weights
     T* const* outputs = nullptr;    // x as it enters (or null), then the output of every op

@@ -1,4 +1,4 @@
-// Losses of one panel: rows in lanes, so nothing crosses lanes but the final sum. Part of rowwise_kernels.cpp.
+// Losses of one panel: rows in lanes, so nothing crosses lanes but the final sum. Part of rowwise/kernels.cpp.
 
 template <class T>
 struct PanelLoss {

@@ -1,4 +1,4 @@
-// Products of the rowwise path: both operands lie as they are used. Part of rowwise_kernels.cpp.
+// Products of the rowwise path: both operands lie as they are used. Part of rowwise/kernels.cpp.
 //
 // A tile keeps R rows × V vectors of the result in registers: acc(a, v) += Σ_k s(a, k) · vector(k), s read as scalars.
 

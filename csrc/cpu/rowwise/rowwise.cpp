@@ -155,7 +155,7 @@ void Rowwise<T>::lay_out(Group& g, int64_t panels, int64_t kept_panels, int64_t 
         job.targets = take(kept_rows * plan_.outputs);
         job.weights = take(kept_rows);
         job.staging = take(panel * std::max(plan_.inputs, plan_.outputs));
-        job.shown = take(panel * plan_.outputs);
+        job.probabilities = take(panel * plan_.outputs);
         g.ops.clear();
         for (int i = 0; i <= last_; ++i) {
             const Op& op = plan_.ops[size_t(i)];
@@ -207,7 +207,7 @@ void Rowwise<T>::run(const Worker& w, const Dataset& data, int64_t rows, const R
         job.x = &data.x;
         job.order = g.order.get();
         job.train = train;
-        job.seen = out;
+        job.predictions = out;
         job.outputs = outputs;
         if (scored) {
             job.y = &data.y;
@@ -217,7 +217,7 @@ void Rowwise<T>::run(const Worker& w, const Dataset& data, int64_t rows, const R
             job.row_weights = row_weights_.get();
             if (metrics) {
                 job.row_labels = labels_.get(), job.row_targets = targets_.get();
-                job.seen = predictions_.get();
+                job.predictions = predictions_.get();
             }
         }
         RowwiseOp<T>& top = g.ops.back();

@@ -51,7 +51,7 @@ struct NormBlock {  // batch or layer normalisation of one block
 };
 
 // out(a, v) = Σ_k s(a, k) · panel(k, v) for a < rows, v < cols: s is read in place, panel was packed (see Kernels::panel).
-struct Fetch {  // with every k a cache line is brought close, each so many bytes after the last
+struct Fetch {  // with every k one cache line is prefetched, each so many bytes after the last
     const void* from = nullptr;
     int64_t step = 64;
 };
@@ -65,10 +65,10 @@ struct Product {
     T* out = nullptr;  // overwritten: out[a · ld + v], or out[v · ld + a] if transposed
     int64_t ld = 0;
     bool transposed = false;
-    Fetch fetch[2] = {};  // for whoever comes next
+    Fetch fetch[2] = {};  // prefetch addresses for the next tile
 };
 
-struct UnitStatistics {  // of columns, over rows: shares of rows, mean and (biased) variance
+struct UnitStatistics {  // of columns, over rows: fractions of rows, mean and (biased) variance
     double *off = nullptr, *saturated = nullptr, *mean = nullptr, *variance = nullptr;
     double limit = 0;  // saturated: |z| is above it
 };
@@ -132,7 +132,7 @@ struct Bf16Kernels {
 };
 
 template <class T>
-struct RowwiseKernels;  // rowwise_kernels.h
+struct RowwiseKernels;  // cpu/rowwise/kernels.h
 
 struct Isa {
     const char* name;
