@@ -150,7 +150,7 @@ def test_without_mnist_small_digits_take_its_place(tmp_path: Path) -> None:
         env={**os.environ, "MPLBACKEND": "Agg", "FASTDENSE_DATA": "", "XDG_CACHE_HOME": str(tmp_path), **offline},
     )
     assert done.returncode == 0, done.stderr
-    assert "Small digits (8 x 8 pixels) take its place" in done.stderr
+    assert "Small digits (8 x 8 pixels) are used instead" in done.stderr
     assert "picture: collapse.png" in done.stdout
 
 
