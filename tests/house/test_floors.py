@@ -111,6 +111,12 @@ def test_every_room_has_its_floor() -> None:
     assert {room(name) for name in MODULES} == set(FLOOR)
 
 
+def test_the_design_page_lists_the_floors() -> None:
+    page = (PACKAGE.parents[1] / "docs" / "design" / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"(?m)^\d+\. ((?:`\w+/?`(?:, )?)+)", page)
+    assert [set(re.findall(r"\w+", row)) for row in rows] == [set(rooms) for rooms in FLOORS]
+
+
 def test_imports_go_down() -> None:
     wrong = {
         name: up for name, others in IMPORTS.items() if (up := {other for other in others if not allowed(name, other)})
