@@ -77,7 +77,7 @@ void bind_for(py::module_& m) {
         [](const std::string& isa, const std::string& optimizer, const std::array<double, 6>& c, Matrix<T> w,
            const Matrix<T>& g, const std::vector<Matrix<T>>& slots) {
             Training training;
-            training.optimizer = optimizer;
+            training.optimizer = ops::Optimizer(find_name("optimizer", ops::optimizer_names, optimizer));
             cpu::Update<T> u;
             u.rule = training.rule();
             u.step = {c[0], c[1], c[2], c[3], c[4], c[5]};

@@ -11,11 +11,13 @@ Op op_of(const py::dict& d) {
             ops::Activation(find_name("activation", ops::activation_names, field<std::string>(d, "activation")));
     read(d, "units", op.units), read(d, "use_bias", op.use_bias), read(d, "alpha", op.alpha), read(d, "rate", op.rate);
     read(d, "momentum", op.momentum), read(d, "epsilon", op.epsilon);
-    read(d, "kernel_l1", op.kernel_l1), read(d, "kernel_l2", op.kernel_l2);
-    read(d, "kernel_orthogonal", op.kernel_orthogonal),
-        read(d, "kernel_orthogonal_columns", op.kernel_orthogonal_columns);
-    read(d, "kernel_repulsion", op.kernel_repulsion), read(d, "bias_l1", op.bias_l1), read(d, "bias_l2", op.bias_l2);
-    read(d, "activity_l1", op.activity_l1), read(d, "activity_l2", op.activity_l2);
+    read(d, "kernel_orthogonal_columns", op.kernel_orthogonal_columns);
+#define FD_READ(name) read(d, #name, op.name);
+    FD_PENALTIES(FD_READ)
+#undef FD_READ
+#define FD_READ(name, functor) read(d, "kernel_" #name, op.kernel_##name);
+    FD_UNIT_PENALTIES(FD_READ)
+#undef FD_READ
     return op;
 }
 
@@ -53,28 +55,17 @@ Training training_of(const py::dict& d) {
     read(loss, "from_logits", t.from_logits), read(loss, "label_smoothing", t.label_smoothing),
         read(loss, "param", t.loss_param);
     const auto o = field<py::dict>(d, "optimizer");
-    t.optimizer = field<std::string>(o, "kind");
-    ops::Hyper& h = t.hyper;
-    read(o, "momentum", h.momentum), read(o, "nesterov", h.nesterov), read(o, "rho", h.rho),
-        read(o, "centered", h.centered);
-    read(o, "beta_1", h.beta_1), read(o, "beta_2", h.beta_2), read(o, "epsilon", h.epsilon),
-        read(o, "amsgrad", h.amsgrad);
-    read(o, "initial_accumulator_value", h.initial_accumulator_value), read(o, "weight_decay", h.weight_decay);
-    read(o, "clipvalue", h.clipvalue), read(o, "clipnorm", h.clipnorm), read(o, "global_clipnorm", h.global_clipnorm);
-    read(o, "ns_steps", h.ns_steps), read(o, "ns_a", h.ns_a), read(o, "ns_b", h.ns_b), read(o, "ns_c", h.ns_c);
-    read(o, "rms_rate", h.rms_rate), read(o, "adam_lr_ratio", h.adam_lr_ratio);
-    read(o, "adam_weight_decay", h.adam_weight_decay);
-    read(o, "input_damping", h.input_damping), read(o, "output_damping", h.output_damping);
-    read(o, "interval", h.interval);
-    SolverOptions& s = t.solver;
-    read(o, "gtol", s.gtol), read(o, "ftol", s.ftol), read(o, "damping", s.damping), read(o, "radius", s.radius);
-    read(o, "history_size", s.history_size), read(o, "line_search_steps", s.line_search_steps);
-    read(o, "cg_steps", s.cg_steps);
-    t.rule();  // an unknown kind is an error here
+    t.optimizer = ops::Optimizer(find_name("optimizer", ops::optimizer_names, field<std::string>(o, "kind")));
+#define FD_READ(type, name) read(o, #name, t.hyper.name);
+    FD_HYPERPARAMETERS(FD_READ)
+#undef FD_READ
+#define FD_READ(type, name) read(o, #name, t.solver.name);
+    FD_SOLVER_OPTIONS(FD_READ)
+#undef FD_READ
     for (const py::handle& item : field<py::list>(d, "metrics")) {
         const auto m = py::cast<py::dict>(item);
         Metric metric;
-        metric.kind = Metric::Kind(find_name("metric", metric_names, field<std::string>(m, "kind")));
+        metric.kind = Metric::Kind(find_name("metric", ops::metric_names, field<std::string>(m, "kind")));
         read(m, "k", metric.k), read(m, "threshold", metric.threshold), read(m, "multiclass", metric.multiclass);
         t.metrics.push_back(metric);
     }

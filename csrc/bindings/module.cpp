@@ -117,6 +117,34 @@ std::vector<std::string> list_of(const char* const (&names)[N]) {
     return {names, names + N};
 }
 
+// |z| beyond which an activation counts as saturated, for those that do.
+py::dict saturation() {
+    py::dict d;
+    for (size_t i = 0; i < std::size(ops::activation_saturation); ++i)
+        if (ops::activation_saturation[i] > 0) d[ops::activation_names[i]] = ops::activation_saturation[i];
+    return d;
+}
+py::list curved_losses() {
+    py::list names;
+    for (size_t i = 0; i < std::size(ops::loss_curved); ++i)
+        if (ops::loss_curved[i]) names.append(ops::loss_names[i]);
+    return names;
+}
+py::list optimizers_on(std::initializer_list<ops::Works> wanted) {
+    py::list names;
+    for (size_t i = 0; i < std::size(ops::optimizer_works_on); ++i)
+        for (ops::Works works : wanted)
+            if (ops::optimizer_works_on[i] == works) names.append(ops::optimizer_names[i]);
+    return names;
+}
+// Sums that a metric keeps for each output; 0 for a weighted mean of one value a row.
+py::dict metric_sums() {
+    py::dict d;
+    for (size_t i = 0; i < std::size(ops::metric_names); ++i)
+        d[ops::metric_names[i]] = ops::metric_sums(ops::MetricKind(i));
+    return d;
+}
+
 }  // namespace
 }  // namespace fd::bindings
 
@@ -131,7 +159,15 @@ PYBIND11_MODULE(_core, m) {
     bind_population(m, make_cpu_population, "why_not_lanes", why_not_lanes);
     m.attr("ACTIVATIONS") = list_of(ops::activation_names);
     m.attr("LOSSES") = list_of(ops::loss_names);
-    m.attr("METRICS") = list_of(metric_names);
+    m.attr("METRICS") = list_of(ops::metric_names);
+    m.attr("PENALTIES") = list_of(penalty_names);
+    m.attr("OPS") = list_of(op_names);
+    m.attr("SATURATION") = saturation();
+    m.attr("CURVED_LOSSES") = curved_losses();
+    m.attr("OPTIMIZERS") = list_of(ops::optimizer_names);
+    m.attr("FULL_BATCH_OPTIMIZERS") = optimizers_on({ops::Works::all_rows});
+    m.attr("CPU_OPTIMIZERS") = optimizers_on({ops::Works::all_rows, ops::Works::factors});
+    m.attr("METRIC_SUMS") = metric_sums();
     m.def("random_uniform", &random_uniform, "seed"_a, "index"_a, "n"_a);
     m.def("random_normal", &random_normal, "seed"_a, "index"_a, "n"_a, "truncated"_a);
     m.def("random_many", &random_many, "seeds"_a, "index"_a, "n"_a, "kind"_a);

@@ -81,40 +81,10 @@ bool Plan::has_matrix_penalties() const {
                        [](const Op& o) { return o.kind == OpKind::dense && o.matrix_penalty(); });
 }
 
-int64_t Metric::states(int64_t outputs) const {
-    if (per_row()) return 2;
-    if (kind == Kind::r2) return 4 * outputs;
-    if (kind == Kind::auc) return 2 * outputs * buckets;
-    return 3 * outputs;
-}
-
 int64_t Training::totals(int64_t outputs) const {
     int64_t n = 2;
     for (const Metric& m : metrics) n += m.states(outputs);
     return n;
-}
-
-ops::Rule Training::rule() const {
-    const ops::Hyper& h = hyper;
-    using ops::Rule;
-    if (kfac()) return Rule::sgd;  // of the steps that it makes of the gradients, momentum included
-    if (optimizer == "sgd") return h.momentum == 0 ? Rule::sgd : h.nesterov ? Rule::sgd_nesterov : Rule::sgd_momentum;
-    if (optimizer == "rmsprop") {
-        if (h.centered) return h.momentum != 0 ? Rule::rmsprop_centered_momentum : Rule::rmsprop_centered;
-        return h.momentum != 0 ? Rule::rmsprop_momentum : Rule::rmsprop;
-    }
-    if (optimizer == "adam") return h.amsgrad ? Rule::adam_amsgrad : Rule::adam;
-    if (optimizer == "muon") return Rule::adam;  // for every tensor that is not a kernel
-    if (optimizer == "adagrad") return Rule::adagrad;
-    if (optimizer == "adadelta") return Rule::adadelta;
-    if (optimizer == "nadam") return Rule::nadam;
-    if (optimizer == "lion") return Rule::lion;
-    if (full_batch()) return Rule::sgd;  // never used: a solver writes the parameters
-    throw InvalidArgument("optimizer: unknown kind '" + optimizer + "'");
-}
-
-double saturation_limit(ops::Activation a) {
-    return a == ops::Activation::sigmoid ? 5.0 : a == ops::Activation::tanh ? 2.5 : 0.0;
 }
 
 LossForm::LossForm(const Plan& plan, const Training& t) {
@@ -131,6 +101,12 @@ void check_shapes(const Plan& plan, const Training* training, const Dataset& dat
     if (data.rows() < 1 || data.x.cols != plan.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
     if (!data.y || data.y.rows != data.rows() || data.y.cols != (training->sparse() ? 1 : plan.outputs))
         throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
+}
+
+std::string unknown_op(const Plan& plan, unsigned path) {
+    for (const Op& o : plan.ops)
+        if (!is_known_to(path, o.kind)) return std::string("it has a layer of kind ") + op_names[int(o.kind)];
+    return "";
 }
 
 int find_name(const char* family, const char* const* names, int count, const std::string& name) {

@@ -7,12 +7,23 @@
 #include "core/types.h"
 #include "ops/activations.h"
 #include "ops/losses.h"
+#include "ops/metrics.h"
 #include "ops/optimizers.h"
+#include "ops/penalties.h"
 
 namespace fd {
 
-inline constexpr const char* op_names[] = {"dense",         "activation", "batch_norm",     "layer_norm",  "dropout",
-                                           "normalization", "rescaling",  "residual_begin", "residual_end"};
+// Factors of the elementwise penalties of a dense op, as X(name); those between units are in ops/penalties.h.
+#define FD_PENALTIES(X) X(kernel_l1) X(kernel_l2) X(bias_l1) X(bias_l2) X(activity_l1) X(activity_l2)
+
+inline constexpr const char* penalty_names[] = {
+#define FD_PENALTY_NAME(name) #name,
+    FD_PENALTIES(FD_PENALTY_NAME)
+#undef FD_PENALTY_NAME
+#define FD_PENALTY_NAME(name, functor) "kernel_" #name,
+        FD_UNIT_PENALTIES(FD_PENALTY_NAME)
+#undef FD_PENALTY_NAME
+};
 
 struct Op {
     OpKind kind = OpKind::dense;
@@ -20,9 +31,13 @@ struct Op {
     bool use_bias = true;
     ops::Activation activation = ops::Activation::linear;
     double alpha = 0, rate = 0, momentum = 0, epsilon = 0;
-    double kernel_l1 = 0, kernel_l2 = 0, kernel_orthogonal = 0, kernel_repulsion = 0;
+#define FD_PENALTY_FIELD(name) double name = 0;
+    FD_PENALTIES(FD_PENALTY_FIELD)
+#undef FD_PENALTY_FIELD
+#define FD_PENALTY_FIELD(name, functor) double kernel_##name = 0;
+    FD_UNIT_PENALTIES(FD_PENALTY_FIELD)
+#undef FD_PENALTY_FIELD
     bool kernel_orthogonal_columns = false;
-    double bias_l1 = 0, bias_l2 = 0, activity_l1 = 0, activity_l2 = 0;
     // filled by Plan
     int64_t in = 0, out = 0;
     int kernel = -1, bias = -1, slope = -1;  // tensor numbers; normalisations: gamma, beta in kernel, bias
@@ -31,7 +46,22 @@ struct Op {
     int partner = -1;             // of residual_begin: its residual_end, and the other way round
 
     bool has_activity() const { return activity_l1 != 0 || activity_l2 != 0; }
-    bool matrix_penalty() const { return kernel_orthogonal != 0 || kernel_repulsion != 0; }
+    // Calls f(penalty, factor, whether units are columns) for each penalty between units that is on.
+    template <class F>
+    void each_unit_penalty(F&& f) const {
+#define FD_UNIT_PENALTY(name, functor) \
+    if (kernel_##name != 0) f(ops::UnitPenalty::name, kernel_##name, penalises_columns(ops::UnitPenalty::name));
+        FD_UNIT_PENALTIES(FD_UNIT_PENALTY)
+#undef FD_UNIT_PENALTY
+    }
+    bool penalises_columns(ops::UnitPenalty p) const {
+        return p != ops::UnitPenalty::orthogonal || kernel_orthogonal_columns;
+    }
+    bool matrix_penalty() const {
+        bool any = false;
+        each_unit_penalty([&](ops::UnitPenalty, double, bool) { any = true; });
+        return any;
+    }
     bool has_activation() const { return kind == OpKind::dense || kind == OpKind::activation; }
 };
 
@@ -74,52 +104,31 @@ enum class Pass {  // what a pass through the layers is for
 };
 
 struct Metric {
-    enum class Kind {
-        binary_accuracy,
-        categorical_accuracy,
-        sparse_categorical_accuracy,
-        top_k,
-        mse,
-        mae,
-        mape,
-        precision,
-        recall,
-        f1,
-        r2,
-        auc
-    };
+    using Kind = ops::MetricKind;
     Kind kind = Kind::mse;
     int64_t k = 0;
     double threshold = 0.5;
     bool multiclass = false;
-    static constexpr int64_t buckets = 200;
-    bool per_row() const { return kind <= Kind::mape; }  // a weighted mean of one value a row
-    int64_t states(int64_t outputs) const;
+    bool per_row() const { return ops::metric_sums(kind) == 0; }  // a weighted mean of one value a row
+    int64_t states(int64_t outputs) const { return per_row() ? 2 : ops::metric_sums(kind) * outputs; }
 };
-inline constexpr const char* metric_names[] = {"binary_accuracy",
-                                               "categorical_accuracy",
-                                               "sparse_categorical_accuracy",
-                                               "top_k",
-                                               "mse",
-                                               "mae",
-                                               "mape",
-                                               "precision",
-                                               "recall",
-                                               "f1",
-                                               "r2",
-                                               "auc"};
 
-struct
-    SolverOptions {  // of the optimizers that take the whole data set at once; core/solvers/solver.h tells what they mean
-    double gtol = 0, ftol = 0, damping = 0, radius = 0;
-    int64_t history_size = 0, line_search_steps = 0, cg_steps = 0;
+// Options of the full-batch optimizers, as X(type, name); core/solvers/solver.h says what they mean.
+#define FD_SOLVER_OPTIONS(X) \
+    X(double, gtol)          \
+    X(double, ftol)          \
+    X(double, damping) X(double, radius) X(int64_t, history_size) X(int64_t, line_search_steps) X(int64_t, cg_steps)
+struct SolverOptions {
+#define FD_SOLVER_FIELD(type, name) type name = 0;
+    FD_SOLVER_OPTIONS(FD_SOLVER_FIELD)
+#undef FD_SOLVER_FIELD
 };
 
 struct Training {  // what is optimised
     ops::Loss loss = ops::Loss::mse;
     bool from_logits = false;
     double label_smoothing = 0, loss_param = 0;
-    std::string optimizer;
+    ops::Optimizer optimizer = ops::Optimizer::sgd;
     ops::Hyper hyper;
     SolverOptions solver;
     std::vector<Metric> metrics;
@@ -127,22 +136,19 @@ struct Training {  // what is optimised
     bool sparse() const { return loss == ops::Loss::sparse_categorical_crossentropy; }
     bool categorical() const { return sparse() || loss == ops::Loss::categorical_crossentropy; }
     bool binary() const { return loss == ops::Loss::binary_crossentropy; }
+    ops::Works works_on() const { return ops::optimizer_works_on[int(optimizer)]; }
+    bool muon() const { return works_on() == ops::Works::kernels; }
+    bool kfac() const { return works_on() == ops::Works::factors; }
+    bool full_batch() const { return works_on() == ops::Works::all_rows; }
+    const char* optimizer_name() const { return ops::optimizer_names[int(optimizer)]; }
     // Muon takes steps of its own with kernels; its element-wise rule, Adam, has a learning rate and a decay of its own.
     bool takes_matrix_step(const Tensor& t) const { return muon() && !t.vector; }
     double rule_learning_rate(double rate) const { return rate * (muon() ? hyper.adam_lr_ratio : 1); }
     double rule_weight_decay() const { return muon() ? hyper.adam_weight_decay : hyper.weight_decay; }
-    bool muon() const { return optimizer == "muon"; }
-    bool kfac() const { return optimizer == "kfac"; }
     bool whole_gradients() const { return muon() || kfac() || hyper.clipnorm != 0 || hyper.global_clipnorm != 0; }
-    bool full_batch() const {
-        return optimizer == "lbfgs" || optimizer == "newton_cg" || optimizer == "levenberg_marquardt";
-    }
-    ops::Rule rule() const;
+    ops::Rule rule() const { return ops::rule_of(optimizer, hyper); }
     int64_t totals(int64_t outputs) const;  // Σ loss, Σ rows, metric states
 };
-
-// |pre-activation| beyond which an activation counts as saturated; 0: it does not on both sides.
-double saturation_limit(ops::Activation);
 
 // How the loss is computed: softmax or sigmoid fused with their cross-entropy, from the pre-activation.
 struct LossForm {
@@ -154,6 +160,9 @@ struct LossForm {
 
 // InvalidArgument unless the net can be trained on, or judged by, these rows.
 void check_shapes(const Plan&, const Training*, const Dataset&);
+
+// Why a path cannot run a net: the first op that it does not know; "" if there is none.
+std::string unknown_op(const Plan&, unsigned path);
 
 // The number of `name` in a list of names; InvalidArgument naming `family` if it is not there.
 int find_name(const char* family, const char* const* names, int count, const std::string& name);

@@ -8,7 +8,7 @@
 
 namespace fd {
 
-// The caller's mistake (ValueError in Python) against a bug of ours. Checks for users live in Python; these are the net below.
+// The caller's mistake (ValueError in Python) against a bug of ours. Checks for users live in Python; these are the second line of defence.
 struct InvalidArgument : std::invalid_argument {
     using std::invalid_argument::invalid_argument;
 };
@@ -17,17 +17,37 @@ struct InternalError : std::logic_error {
         : std::logic_error(what + " (this is a bug in fastdense: please report it with fastdense.show_versions())") {}
 };
 
-enum class OpKind {
-    dense,
-    activation,
-    batch_norm,
-    layer_norm,
-    dropout,
-    normalization,
-    rescaling,
-    residual_begin,
-    residual_end
+// The paths through a net besides layer by layer, which knows every kind of op; each refuses a net with an op it does not know.
+namespace paths {
+enum : unsigned { none = 0, rowwise = 1, memberwise = 2, wholenet = 4, jacobian = 8, all = 15 };
+}
+// X(name, the paths that know it)
+// clang-format off
+#define FD_OP_KINDS(X)                                                                                       \
+    X(dense, all) X(activation, all) X(batch_norm, memberwise | wholenet) X(layer_norm, memberwise | wholenet) \
+    X(dropout, rowwise | memberwise | wholenet) X(normalization, all) X(rescaling, all)                       \
+    X(residual_begin, memberwise | wholenet | jacobian) X(residual_end, memberwise | wholenet | jacobian)
+// clang-format on
+#define FD_OP_ENUM(name, known_to) name,
+enum class OpKind { FD_OP_KINDS(FD_OP_ENUM) };
+#undef FD_OP_ENUM
+
+inline constexpr const char* op_names[] = {
+#define FD_OP_NAME(name, known_to) #name,
+    FD_OP_KINDS(FD_OP_NAME)
+#undef FD_OP_NAME
 };
+
+// Whether a path knows a kind of op.
+inline bool is_known_to(unsigned path, OpKind kind) {
+    using namespace paths;
+    constexpr unsigned known[] = {
+#define FD_OP_PATHS(name, known_to) known_to,
+        FD_OP_KINDS(FD_OP_PATHS)
+#undef FD_OP_PATHS
+    };
+    return (known[int(kind)] & path) != 0;
+}
 
 enum class Precision { full, tf32, bf16 };  // of the operands of dense products; others than full only with f32
 enum class DType { boolean, i8, u8, i16, u16, i32, u32, i64, u64, f32, f64 };

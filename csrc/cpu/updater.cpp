@@ -36,8 +36,7 @@ void Updater<T>::find_runs() {
     runs_.clear();
     for (int tensor : plan_.trainable) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        const bool whole =
-            training_->hyper.epsilon > 0 || training_->optimizer == "sgd" || training_->optimizer == "lion";
+        const bool whole = training_->hyper.epsilon > 0 || !ops::rule_divides[int(training_->rule())];
         const int64_t size = whole ? Plan::padded(t.size()) : t.size();
         if (whole && !runs_.empty() && runs_.back().l1 == t.l1 && runs_.back().l2 == t.l2)
             runs_.back().n = t.offset + size - runs_.back().first;

@@ -53,7 +53,7 @@ public:
 
     void configure(const Training& training) override {
         if (training.full_batch() || training.kfac())
-            throw InvalidArgument("optimizer: '" + training.optimizer + "' has no CUDA version");
+            throw InvalidArgument("optimizer: '" + std::string(training.optimizer_name()) + "' has no CUDA version");
         state_.slots = first_slots<T>(training, plan_.parameters, 1, stream_);
         training_ = training;
         state_.step = 0;

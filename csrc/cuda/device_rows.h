@@ -162,51 +162,9 @@ __device__ __forceinline__ double loss_row(const LossKind& l, const LossRow<T>& 
 
 // ---- metrics of one value a row -------------------------------------------------------------------------------------
 
-using Kind = Metric::Kind;
-
 template <class T>
-__device__ int64_t argmax(const T* row, int64_t n) {
-    int64_t best = 0;
-    for (int64_t c = 1; c < n; ++c)
-        if (row[best] < row[c]) best = c;
-    return best;
-}
-template <class T>
-struct RowView {
-    const T *p, *y;
-    int32_t label;
-    int64_t cols;
-    __device__ double target(int64_t c) const { return y ? double(y[c]) : double(c == label); }
-    __device__ int64_t truth() const { return y ? argmax(y, cols) : label; }
-};
-
-template <class T>
-__device__ double row_value(const MetricSpec& m, const RowView<T>& v) {
-    switch (Kind(m.kind)) {
-        case Kind::binary_accuracy: {
-            int64_t right = 0;
-            for (int64_t c = 0; c < v.cols; ++c) right += (double(v.p[c]) > m.threshold ? 1.0 : 0.0) == v.target(c);
-            return double(right) / double(v.cols);
-        }
-        case Kind::categorical_accuracy:
-        case Kind::sparse_categorical_accuracy: return argmax(v.p, v.cols) == v.truth();
-        case Kind::top_k: {
-            const int64_t truth = v.truth();
-            if (!(v.p[truth] - v.p[truth] == T(0))) return 0;
-            int64_t above = 0;
-            for (int64_t c = 0; c < v.cols; ++c) above += v.p[c] > v.p[truth];
-            return above < m.k;
-        }
-        default: break;
-    }
-    double sum = 0;
-    for (int64_t c = 0; c < v.cols; ++c) {
-        const double y = v.target(c), e = double(v.p[c]) - y, size = e < 0 ? -e : e, whole = y < 0 ? -y : y;
-        sum += Kind(m.kind) == Kind::mse   ? e * e
-               : Kind(m.kind) == Kind::mae ? size
-                                           : 100 * size / (whole > 1e-7 ? whole : 1e-7);
-    }
-    return sum / double(v.cols);
+__device__ double row_value(const MetricSpec& m, const ops::MetricRow<T>& row) {
+    return ops::metric_row_value(m.kind, m.k, m.threshold, row);
 }
 
 }  // namespace fd::cuda

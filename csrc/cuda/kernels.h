@@ -8,6 +8,8 @@
 #include "cuda/runtime/steps.h"
 #include "ops/activations.h"
 #include "ops/losses.h"
+#include "ops/metrics.h"
+#include "ops/penalties.h"
 
 namespace fd::cuda {
 
@@ -140,7 +142,7 @@ void fused_activity(const T* a, bool categorical, double l1, double l2, double* 
                     int64_t cols, cudaStream_t);
 
 struct MetricSpec {
-    int kind = 0;  // Metric::Kind
+    ops::MetricKind kind = ops::MetricKind::mse;
     int64_t k = 0;
     double threshold = 0;
     int multiclass = 0, offset = 0;  // of its states in a row of totals
@@ -204,12 +206,12 @@ void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
 
 // ---- whole matrices (update.cu) -------------------------------------------------------------------------------------
 
-// Orthogonality and repulsion; see cpu/layerwise/matrix.cpp for the formulas. u: (units, length) scaled, inverse: (units,)
+// Penalties between units; see cpu/layerwise/matrix.cpp for the formulas. u: (units, length) scaled, inverse: (units,)
 template <class T>
 void unit_rows(const T* kernel, int64_t in, int64_t out, bool columns, T* u, T* inverse, cudaStream_t);
 // gram(i, j) becomes the factor of u_j in unit i's gradient; value_parts[i] the unit's part of the penalty
 template <class T>
-void similarity(T* gram, int64_t units, double factor, bool repulsion, double* value_parts, cudaStream_t);
+void similarity(T* gram, int64_t units, double factor, ops::UnitPenalty, double* value_parts, cudaStream_t);
 template <class T>
 void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient,
                    cudaStream_t);

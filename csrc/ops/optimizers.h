@@ -1,5 +1,6 @@
 // Every first-order optimizer, once, as Keras defines them. A rule updates one element w with gradient g and up to three
 // state slots; what is the same for all elements (bias corrections, learning rate) is in `Step`, made once a step in double.
+// A rule that `divides` by its slots keeps an element whose gradient is always 0 at 0 only if epsilon is not 0.
 #pragma once
 #include <cmath>
 #include <cstdint>
@@ -8,13 +9,21 @@
 
 namespace fd::ops {
 
+// clang-format off
+// Every number that an optimizer may be given, as X(type, name); 0 or false means off.
+#define FD_HYPERPARAMETERS(X)                                                                                    \
+    X(double, momentum) X(double, rho) X(double, beta_1) X(double, beta_2) X(double, epsilon)                    \
+    X(double, initial_accumulator_value) X(bool, nesterov) X(bool, centered) X(bool, amsgrad)                    \
+    X(double, weight_decay) X(double, clipvalue) X(double, clipnorm) X(double, global_clipnorm)                  \
+    /* muon */ X(double, ns_steps) X(double, ns_a) X(double, ns_b) X(double, ns_c) X(double, rms_rate)           \
+    X(double, adam_lr_ratio) X(double, adam_weight_decay)                                                        \
+    /* kfac */ X(double, input_damping) X(double, output_damping) X(int64_t, interval)
+// clang-format on
+
 struct Hyper {  // the optimizer as configured
-    double momentum = 0, rho = 0, beta_1 = 0, beta_2 = 0, epsilon = 0, initial_accumulator_value = 0;
-    bool nesterov = false, centered = false, amsgrad = false;
-    double weight_decay = 0, clipvalue = 0, clipnorm = 0, global_clipnorm = 0;  // 0: off
-    double ns_steps = 0, ns_a = 0, ns_b = 0, ns_c = 0, rms_rate = 0, adam_lr_ratio = 0, adam_weight_decay = 0;  // muon
-    double input_damping = 0, output_damping = 0;                                                               // kfac
-    int64_t interval = 0;
+#define FD_HYPER_FIELD(type, name) type name{};
+    FD_HYPERPARAMETERS(FD_HYPER_FIELD)
+#undef FD_HYPER_FIELD
 };
 
 template <class T>
@@ -24,11 +33,13 @@ struct Step {  // one step's constants; a, b, c, d mean what the rule's `prepare
 
 struct Sgd {
     static constexpr int slots = 0;
+    static constexpr bool divides = false;
     static Step<double> prepare(const Hyper&, double lr, int64_t) { return {lr}; }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V*) { w = w - s.lr * g; }
 };
 struct SgdMomentum {
     static constexpr int slots = 1;
+    static constexpr bool divides = false;
     static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, h.momentum}; }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = s.a * m[0] - s.lr * g;
@@ -37,6 +48,7 @@ struct SgdMomentum {
 };
 struct SgdNesterov {
     static constexpr int slots = 1;
+    static constexpr bool divides = false;
     static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, h.momentum}; }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = s.a * m[0] - s.lr * g;
@@ -46,6 +58,7 @@ struct SgdNesterov {
 template <bool Momentum, bool Centered>
 struct RmsPropRule {
     static constexpr int slots = 1 + Momentum + Centered;
+    static constexpr bool divides = true;
     static Step<double> prepare(const Hyper& h, double lr, int64_t) {
         return {lr, h.rho, 1 - h.rho, h.momentum, 0, h.epsilon};
     }
@@ -71,6 +84,7 @@ using RmsPropCentered = RmsPropRule<false, true>;
 using RmsPropCenteredMomentum = RmsPropRule<true, true>;
 struct Adagrad {
     static constexpr int slots = 1;
+    static constexpr bool divides = true;
     static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, 0, 0, 0, 0, h.epsilon}; }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = m[0] + g * g;
@@ -79,6 +93,7 @@ struct Adagrad {
 };
 struct Adadelta {
     static constexpr int slots = 2;
+    static constexpr bool divides = true;
     static Step<double> prepare(const Hyper& h, double lr, int64_t) { return {lr, h.rho, 1 - h.rho, 0, 0, h.epsilon}; }
     template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
         m[0] = s.a * m[0] + s.b * g * g;
@@ -95,6 +110,7 @@ inline double bias_correction(double beta, int64_t t) {
 template <bool Amsgrad>
 struct AdamRule {  // Kingma & Ba 2015, section 2's efficient form; amsgrad: Reddi et al. 2018
     static constexpr int slots = 2 + Amsgrad;
+    static constexpr bool divides = true;
     static Step<double> prepare(const Hyper& h, double lr, int64_t t) {
         const double correction = std::sqrt(bias_correction(h.beta_2, t)) / bias_correction(h.beta_1, t);
         return {lr * correction, 1 - h.beta_1, 1 - h.beta_2, 0, 0, h.epsilon};
@@ -111,6 +127,7 @@ using Adam = AdamRule<false>;
 using AdamAmsgrad = AdamRule<true>;
 struct Nadam {  // Dozat 2015
     static constexpr int slots = 2;
+    static constexpr bool divides = true;
     static double schedule(const Hyper& h, int64_t t) { return h.beta_1 * (1 - 0.5 * std::pow(0.96, double(t))); }
     static Step<double> prepare(const Hyper& h, double lr, int64_t t) {
         double product = 1, decay = 1;  // Π u_i up to t, until it no longer shows beside 1
@@ -129,6 +146,7 @@ struct Nadam {  // Dozat 2015
 };
 struct Lion {  // Chen et al. 2023
     static constexpr int slots = 1;
+    static constexpr bool divides = false;
     static Step<double> prepare(const Hyper& h, double lr, int64_t) {
         return {lr, h.beta_1, 1 - h.beta_1, h.beta_2, 1 - h.beta_2};
     }
@@ -157,6 +175,12 @@ inline constexpr int rule_slots[] = {
 #undef FD_RULE_SLOTS
 };
 
+inline constexpr bool rule_divides[] = {
+#define FD_RULE_DIVIDES(name, functor) functor::divides,
+    FD_UPDATE_RULES(FD_RULE_DIVIDES)
+#undef FD_RULE_DIVIDES
+};
+
 inline Step<double> prepare_step(Rule rule, const Hyper& h, double lr, int64_t t) {
     switch (rule) {
 #define FD_RULE_PREPARE(name, functor) \
@@ -165,6 +189,54 @@ inline Step<double> prepare_step(Rule rule, const Hyper& h, double lr, int64_t t
 #undef FD_RULE_PREPARE
     }
     return {};
+}
+
+// What one update of an optimizer works on: single elements, whole kernels, the Kronecker factors of layers (its rule then
+// gets the preconditioned gradients), or all rows at once (a solver of core/solvers writes the parameters; no rule is used).
+enum class Works { elements, kernels, factors, all_rows };
+
+inline Rule sgd_rule(const Hyper& h) {
+    return h.momentum == 0 ? Rule::sgd : h.nesterov ? Rule::sgd_nesterov : Rule::sgd_momentum;
+}
+inline Rule rmsprop_rule(const Hyper& h) {
+    if (h.centered) return h.momentum != 0 ? Rule::rmsprop_centered_momentum : Rule::rmsprop_centered;
+    return h.momentum != 0 ? Rule::rmsprop_momentum : Rule::rmsprop;
+}
+inline Rule adam_rule(const Hyper& h) { return h.amsgrad ? Rule::adam_amsgrad : Rule::adam; }
+
+// X(name, what it works on, its rule for a Hyper h). muon: the rule of every tensor that is not a kernel.
+// clang-format off
+#define FD_OPTIMIZERS(X)                                                                                      \
+    X(sgd, elements, sgd_rule(h)) X(rmsprop, elements, rmsprop_rule(h)) X(adagrad, elements, Rule::adagrad)   \
+    X(adadelta, elements, Rule::adadelta) X(adam, elements, adam_rule(h)) X(nadam, elements, Rule::nadam)     \
+    X(lion, elements, Rule::lion) X(muon, kernels, Rule::adam) X(kfac, factors, Rule::sgd)                    \
+    X(lbfgs, all_rows, Rule::sgd) X(newton_cg, all_rows, Rule::sgd) X(levenberg_marquardt, all_rows, Rule::sgd)
+// clang-format on
+
+#define FD_OPTIMIZER_ENUM(name, works, rule) name,
+enum class Optimizer { FD_OPTIMIZERS(FD_OPTIMIZER_ENUM) };
+#undef FD_OPTIMIZER_ENUM
+
+inline constexpr const char* optimizer_names[] = {
+#define FD_OPTIMIZER_NAME(name, works, rule) #name,
+    FD_OPTIMIZERS(FD_OPTIMIZER_NAME)
+#undef FD_OPTIMIZER_NAME
+};
+
+inline constexpr Works optimizer_works_on[] = {
+#define FD_OPTIMIZER_WORKS(name, works, rule) Works::works,
+    FD_OPTIMIZERS(FD_OPTIMIZER_WORKS)
+#undef FD_OPTIMIZER_WORKS
+};
+
+inline Rule rule_of(Optimizer optimizer, [[maybe_unused]] const Hyper& h) {
+    switch (optimizer) {
+#define FD_OPTIMIZER_RULE(name, works, rule) \
+    case Optimizer::name: return rule;
+        FD_OPTIMIZERS(FD_OPTIMIZER_RULE)
+#undef FD_OPTIMIZER_RULE
+    }
+    return Rule::sgd;
 }
 
 }  // namespace fd::ops

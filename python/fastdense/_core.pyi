@@ -11,6 +11,14 @@ from .calls import PopulationCall, TrainCall
 ACTIVATIONS: list[str]
 LOSSES: list[str]
 METRICS: list[str]
+METRIC_SUMS: dict[str, int]
+OPS: list[str]
+OPTIMIZERS: list[str]
+FULL_BATCH_OPTIMIZERS: list[str]
+CPU_OPTIMIZERS: list[str]
+PENALTIES: list[str]
+SATURATION: dict[str, float]
+CURVED_LOSSES: list[str]
 kernels: ModuleType  # private: single kernels, for tests and benchmarks
 
 class InternalError(RuntimeError): ...

@@ -1,4 +1,4 @@
-"""arguments."""
+"""Checks of arguments, and messages that suggest the nearest name for a misspelt one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ import numpy as np
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def _key(name: str) -> str:
+def spelling_key(name: str) -> str:
     """Spelling reduced to what matters, so that mean_squared_error and MeanSquaredError are one name."""
     return name.lower().replace("_", "").replace("-", "").replace(" ", "")
 
 
-def _quoted(names: Iterable[str]) -> str:
+def quoted(names: Iterable[str]) -> str:
     return ", ".join(repr(name) for name in names)
 
 
@@ -33,12 +33,12 @@ def nearest(name: str, names: Iterable[str]) -> str | None:
     """Return the name that a misspelt or abbreviated one most likely means, or None if none is near."""
     import difflib  # for messages only, so not worth its time at every import
 
-    names, wanted = list(names), _key(name)
+    names, wanted = list(names), spelling_key(name)
     for candidate in names:
         words = candidate.split("_")
         if len(words) > 1 and wanted == "".join(word[:1] for word in words):
             return candidate  # lr for learning_rate
-    by_key = {_key(candidate): candidate for candidate in reversed(names)}  # of several spellings the first
+    by_key = {spelling_key(candidate): candidate for candidate in reversed(names)}  # of several spellings the first
     found = difflib.get_close_matches(wanted, by_key, n=3, cutoff=0.6)
     found.sort(key=lambda candidate: sorted(candidate) != sorted(wanted))  # swapped letters first
     return by_key[found[0]] if found else None

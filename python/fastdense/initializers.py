@@ -16,6 +16,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .activations import TABLE
 from .arguments import integer, number
 from .engine import native
 from .specs import Spec, resolve
@@ -52,8 +53,6 @@ MAX_SEED = 2**64 - 1
 # Standard deviation of a standard normal cut off at two standard deviations.
 _TRUNCATED_SD = 0.87962566103423978
 
-_RELU_LIKE = frozenset({"relu", "leaky_relu", "prelu", "relu6", "elu", "celu", "gelu", "silu", "mish"})
-
 
 class Draw(NamedTuple):
     """The random source of one tensor: the model's seed and the tensor's number."""
@@ -63,7 +62,7 @@ class Draw(NamedTuple):
 
 
 class Draws:
-    """Hands out the random source of each tensor of a model in order.
+    """Gives the random source of each tensor of a model in order.
 
     Parameters
     ----------
@@ -173,7 +172,14 @@ class Initializer(Spec, family="initializer"):
 
 
 class Zeros(Initializer, names=("zeros", "zero")):
-    """All 0."""
+    """All 0.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import Zeros
+    >>> Zeros()((2,)).tolist()
+    [0.0, 0.0]
+    """
 
     _random = "no"
 
@@ -182,7 +188,14 @@ class Zeros(Initializer, names=("zeros", "zero")):
 
 
 class Ones(Initializer, names=("ones", "one")):
-    """All 1."""
+    """All 1.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import Ones
+    >>> Ones()((2,)).tolist()
+    [1.0, 1.0]
+    """
 
     _random = "no"
 
@@ -195,7 +208,14 @@ class Constant(Initializer, names=("constant",)):
 
     Parameters
     ----------
-    value : float
+    value : float, default 0.0
+        The number.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import Constant
+    >>> Constant(0.5)((2,)).tolist()
+    [0.5, 0.5]
     """
 
     _random = "no"
@@ -212,7 +232,14 @@ class Identity(Initializer, names=("identity",)):
 
     Parameters
     ----------
-    gain : float
+    gain : float, default 1.0
+        Factor of all values.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import Identity
+    >>> Identity()((2, 2)).tolist()
+    [[1.0, 0.0], [0.0, 1.0]]
     """
 
     _random = "no"
@@ -232,8 +259,16 @@ class Orthogonal(Initializer, names=("orthogonal",)):
 
     Parameters
     ----------
-    gain : float
+    gain : float, default 1.0
+        Factor of all values.
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import Orthogonal
+    >>> Orthogonal(seed=1)((4, 3)).shape
+    (4, 3)
     """
 
     def __init__(self, gain: float = 1.0, seed: int | None = None) -> None:
@@ -252,8 +287,16 @@ class RandomUniform(Initializer, names=("random_uniform", "uniform")):
 
     Parameters
     ----------
-    minval, maxval : float
+    minval, maxval : float, default -0.05 and 0.05
+        Bounds of the values.
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import RandomUniform
+    >>> RandomUniform(-1.0, 1.0, seed=1)((4, 3)).shape
+    (4, 3)
     """
 
     _random = "elementwise"
@@ -272,8 +315,16 @@ class RandomNormal(Initializer, names=("random_normal", "normal")):
 
     Parameters
     ----------
-    mean, stddev : float
+    mean, stddev : float, default 0.0 and 0.05
+        Mean and standard deviation of the values.
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import RandomNormal
+    >>> RandomNormal(stddev=0.1, seed=1)((4, 3)).shape
+    (4, 3)
     """
 
     _truncated: ClassVar[bool] = False
@@ -293,8 +344,16 @@ class TruncatedNormal(RandomNormal, names=("truncated_normal",)):
 
     Parameters
     ----------
-    mean, stddev : float
+    mean, stddev : float, default 0.0 and 0.05
+        Mean and standard deviation of the values.
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import TruncatedNormal
+    >>> TruncatedNormal(stddev=0.1, seed=1)((4, 3)).shape
+    (4, 3)
     """
 
     _truncated = True
@@ -325,6 +384,13 @@ class GlorotUniform(_Scaled, names=("glorot_uniform", "xavier_uniform")):
     Parameters
     ----------
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import GlorotUniform
+    >>> GlorotUniform(seed=1)((4, 3)).shape
+    (4, 3)
     """
 
     gain, fan, normal = 1.0, "average", False
@@ -336,6 +402,13 @@ class GlorotNormal(_Scaled, names=("glorot_normal", "xavier_normal")):
     Parameters
     ----------
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import GlorotNormal
+    >>> GlorotNormal(seed=1)((4, 3)).shape
+    (4, 3)
     """
 
     gain, fan, normal = 1.0, "average", True
@@ -347,6 +420,13 @@ class HeUniform(_Scaled, names=("he_uniform", "kaiming_uniform")):
     Parameters
     ----------
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import HeUniform
+    >>> HeUniform(seed=1)((4, 3)).shape
+    (4, 3)
     """
 
     gain, fan, normal = 2.0, "in", False
@@ -358,6 +438,13 @@ class HeNormal(_Scaled, names=("he_normal", "kaiming_normal")):
     Parameters
     ----------
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import HeNormal
+    >>> HeNormal(seed=1)((4, 3)).shape
+    (4, 3)
     """
 
     gain, fan, normal = 2.0, "in", True
@@ -369,6 +456,13 @@ class LecunUniform(_Scaled, names=("lecun_uniform",)):
     Parameters
     ----------
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import LecunUniform
+    >>> LecunUniform(seed=1)((4, 3)).shape
+    (4, 3)
     """
 
     gain, fan, normal = 1.0, "in", False
@@ -380,29 +474,44 @@ class LecunNormal(_Scaled, names=("lecun_normal",)):
     Parameters
     ----------
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import LecunNormal
+    >>> LecunNormal(seed=1)((4, 3)).shape
+    (4, 3)
     """
 
     gain, fan, normal = 1.0, "in", True
 
 
 class Auto(Initializer, names=("auto",)):
-    """What suits the activation of the layer, the default of `Dense`; Keras always takes Glorot.
+    """The initializer that suits the activation of the layer, the default of `Dense`; Keras always takes Glorot.
 
-    `HeNormal` before relu, leaky_relu, prelu, relu6, elu, celu, gelu, silu and mish; `LecunNormal` before selu;
-    `GlorotUniform` otherwise. Only the layer's own ``activation`` counts, not an `Activation` layer after it.
+    `HeNormal` before relu and the activations that are close to it, `LecunNormal` before selu, `GlorotUniform`
+    otherwise; `fastdense.activations.TABLE` has the list. Only the layer's own ``activation`` counts, not an
+    `Activation` layer after it.
 
     Parameters
     ----------
     seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import Auto
+    >>> Auto().for_activation("relu")
+    HeNormal()
     """
 
     def __init__(self, seed: int | None = None) -> None:
         self._set_seed(seed)
 
     def for_activation(self, activation: str) -> Initializer:
-        if activation in _RELU_LIKE:
-            return HeNormal(self.seed)
-        return LecunNormal(self.seed) if activation == "selu" else GlorotUniform(self.seed)
+        return resolve(
+            Initializer, {"class_name": TABLE[activation].initializer, "config": {"seed": self.seed}}, "activation"
+        )
 
     _random = "elementwise"
 
@@ -422,6 +531,12 @@ class Data(Auto, names=("data",)):
     ----------
     seed : int, optional
         Of the values until then; where units go follows from the model's seed.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import Data
+    >>> Data()
+    Data()
     """
 
 

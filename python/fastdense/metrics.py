@@ -1,4 +1,4 @@
-"""Metrics: numbers to watch, which training does not optimise.
+"""Metrics: numbers that are reported but not optimised.
 
 An engine adds up sums over the batches of an epoch (`Metric.state_size` of them), and `Metric.result` turns the sums
 into the number, so a metric is that of all rows, not a mean over batches. With a cross-entropy, metrics see
@@ -62,12 +62,12 @@ class Metric(Spec, family="metric"):
         return value == self.default_name if name == "name" else super()._is_default(name, value)
 
     def lower(self, loss: Loss, outputs: int) -> Config:
-        """Return the metric as the engines take it.
+        """Return the metric in the form that engines accept.
 
         Parameters
         ----------
         loss : Loss
-            What the model is trained with; it says what the targets are.
+            What the model is trained with; it determines what the targets are.
         outputs : int
             Number of outputs of the model.
 
@@ -89,7 +89,7 @@ class Metric(Spec, family="metric"):
 
     def _need_classes(self, loss: Loss) -> None:
         remedy = "loss 'binary_crossentropy' with targets 0 and 1"
-        self._need(loss.kind != "hinge", loss, "needs targets 0 and 1, but this loss takes -1 and 1", remedy)
+        self._need(loss.targets != "signs", loss, "needs targets 0 and 1, but this loss takes -1 and 1", remedy)
 
     def _op(self, kind: str, *, k: int = 0, threshold: float = 0.5, multiclass: bool = False) -> Config:
         return {"kind": kind, "k": k, "threshold": threshold, "multiclass": multiclass}
@@ -110,6 +110,13 @@ class MeanSquaredError(Metric, names=("mse", "mean_squared_error")):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import MeanSquaredError
+    >>> MeanSquaredError().name
+    'mean_squared_error'
     """
 
     kind, default_name = "mse", "mean_squared_error"
@@ -121,6 +128,13 @@ class MeanAbsoluteError(Metric, names=("mae", "mean_absolute_error")):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import MeanAbsoluteError
+    >>> MeanAbsoluteError().name
+    'mean_absolute_error'
     """
 
     kind, default_name = "mae", "mean_absolute_error"
@@ -132,6 +146,13 @@ class MeanAbsolutePercentageError(Metric, names=("mape", "mean_absolute_percenta
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import MeanAbsolutePercentageError
+    >>> MeanAbsolutePercentageError(name="percent").name
+    'percent'
     """
 
     kind, default_name = "mape", "mean_absolute_percentage_error"
@@ -142,8 +163,16 @@ class BinaryAccuracy(Metric, names=("binary_accuracy",)):
 
     Parameters
     ----------
-    threshold : float
+    threshold : float, default 0.5
+        Outputs above it count as positive.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import BinaryAccuracy
+    >>> BinaryAccuracy(threshold=0.3)
+    BinaryAccuracy(threshold=0.3)
     """
 
     kind, default_name = "binary_accuracy", "binary_accuracy"
@@ -164,6 +193,13 @@ class CategoricalAccuracy(Metric, names=("categorical_accuracy",)):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import CategoricalAccuracy
+    >>> CategoricalAccuracy().name
+    'categorical_accuracy'
     """
 
     kind, default_name = "categorical_accuracy", "categorical_accuracy"
@@ -174,11 +210,18 @@ class CategoricalAccuracy(Metric, names=("categorical_accuracy",)):
 
 
 class SparseCategoricalAccuracy(Metric, names=("sparse_categorical_accuracy",)):
-    """Fraction of rows whose largest output is the class that the target numbers.
+    """Fraction of rows whose largest output is the class whose number is the target.
 
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import SparseCategoricalAccuracy
+    >>> SparseCategoricalAccuracy().name
+    'sparse_categorical_accuracy'
     """
 
     kind, default_name = "sparse_categorical_accuracy", "sparse_categorical_accuracy"
@@ -190,7 +233,7 @@ class SparseCategoricalAccuracy(Metric, names=("sparse_categorical_accuracy",)):
 
 
 class Accuracy(Metric, names=("accuracy", "acc")):
-    """Fraction of right answers, in the form that suits the model.
+    """Fraction of correct answers, in the form that suits the model.
 
     `SparseCategoricalAccuracy` with a sparse loss, `BinaryAccuracy` with binary cross-entropy or a single output, and
     `CategoricalAccuracy` otherwise. (Keras goes by shapes alone, and so takes the last for binary cross-entropy with
@@ -199,6 +242,13 @@ class Accuracy(Metric, names=("accuracy", "acc")):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import Accuracy
+    >>> Accuracy(name="acc").name
+    'acc'
     """
 
     kind, default_name = "accuracy", "accuracy"
@@ -207,7 +257,7 @@ class Accuracy(Metric, names=("accuracy", "acc")):
         self._need_classes(loss)
         if loss.sparse:
             return self._op("sparse_categorical_accuracy")
-        binary = outputs == 1 or loss.kind == "binary_crossentropy"
+        binary = outputs == 1 or loss.targets == "probabilities"
         return self._op("binary_accuracy" if binary else "categorical_accuracy")
 
 
@@ -216,8 +266,16 @@ class TopKAccuracy(Metric, names=("top_k_accuracy",)):
 
     Parameters
     ----------
-    k : int
+    k : int, default 5
+        Number of highest scores among which the true class must be; at least 1.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import TopKAccuracy
+    >>> TopKAccuracy(k=3)
+    TopKAccuracy(k=3)
     """
 
     kind, default_name = "top_k", "top_k_accuracy"
@@ -236,8 +294,16 @@ class TopKCategoricalAccuracy(TopKAccuracy, names=("top_k_categorical_accuracy",
 
     Parameters
     ----------
-    k : int
+    k : int, default 5
+        Number of highest scores among which the true class must be; at least 1.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import TopKCategoricalAccuracy
+    >>> TopKCategoricalAccuracy(k=3)
+    TopKCategoricalAccuracy(k=3)
     """
 
     default_name = "top_k_categorical_accuracy"
@@ -248,8 +314,16 @@ class SparseTopKCategoricalAccuracy(TopKAccuracy, names=("sparse_top_k_categoric
 
     Parameters
     ----------
-    k : int
+    k : int, default 5
+        Number of highest scores among which the true class must be; at least 1.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import SparseTopKCategoricalAccuracy
+    >>> SparseTopKCategoricalAccuracy(k=3)
+    SparseTopKCategoricalAccuracy(k=3)
     """
 
     default_name = "sparse_top_k_categorical_accuracy"
@@ -263,6 +337,13 @@ class R2Score(Metric, names=("r2", "r2_score")):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import R2Score
+    >>> R2Score().name
+    'r2_score'
     """
 
     kind, default_name = "r2", "r2_score"
@@ -276,8 +357,8 @@ class R2Score(Metric, names=("r2", "r2_score")):
             return float("nan")
         spread = second - first**2 / weight
         constant = spread <= 1e-13 * second  # what rounding leaves of 0
-        shares = np.where(constant, errors > 0, errors / np.where(constant, 1.0, spread))
-        return float(np.mean(1.0 - shares))
+        fractions = np.where(constant, errors > 0, errors / np.where(constant, 1.0, spread))
+        return float(np.mean(1.0 - fractions))
 
 
 class _Counts(Metric):
@@ -289,7 +370,7 @@ class _Counts(Metric):
 
     def lower(self, loss: Loss, outputs: int) -> Config:
         self._need_classes(loss)
-        multiclass = loss.crossentropy and loss.kind != "binary_crossentropy"
+        multiclass = loss.over_classes
         return self._op(self.kind, threshold=self.threshold, multiclass=multiclass)
 
     def state_size(self, outputs: int) -> int:
@@ -310,16 +391,23 @@ class _Counts(Metric):
 
 
 class Precision(_Counts, names=("precision",)):
-    """``tp / (tp + fp)``: fraction of the predicted positives that are correct; 0 if there are none.
+    """Fraction of correct ones among the predicted positives, ``tp / (tp + fp)``; 0 if there are none.
 
     With several outputs, the mean over those that occur as a target or as a prediction (macro average, as in
     scikit-learn). With a categorical or sparse cross-entropy the prediction is the largest output.
 
     Parameters
     ----------
-    threshold : float
-        An output above it says positive, where several may at a time.
+    threshold : float, default 0.5
+        Outputs above it count as positive, where several may at a time.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import Precision
+    >>> Precision(threshold=0.8)
+    Precision(threshold=0.8)
     """
 
     kind, default_name = "precision", "precision"
@@ -329,12 +417,20 @@ class Precision(_Counts, names=("precision",)):
 
 
 class Recall(_Counts, names=("recall",)):
-    """Fraction of the positive rows that are found; averaged as `Precision`.
+    """Fraction of the positive rows that are predicted as positive, ``tp / (tp + fn)``; averaged as `Precision`.
 
     Parameters
     ----------
-    threshold : float
+    threshold : float, default 0.5
+        Outputs above it count as positive.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import Recall
+    >>> Recall(threshold=0.2)
+    Recall(threshold=0.2)
     """
 
     kind, default_name = "recall", "recall"
@@ -348,8 +444,16 @@ class F1Score(_Counts, names=("f1", "f1_score")):
 
     Parameters
     ----------
-    threshold : float
+    threshold : float, default 0.5
+        Outputs above it count as positive.
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import F1Score
+    >>> F1Score(name="f1").name
+    'f1'
     """
 
     kind, default_name, _numerator = "f1", "f1_score", 2.0
@@ -368,6 +472,13 @@ class AUC(Metric, names=("auc",)):
     Parameters
     ----------
     name : str, optional
+        Key in ``History``; None uses the metric's own name.
+
+    Examples
+    --------
+    >>> from fastdense.metrics import AUC
+    >>> AUC().name
+    'auc'
     """
 
     kind, default_name = "auc", "auc"

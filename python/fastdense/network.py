@@ -1,4 +1,4 @@
-"""What a model is before anything is computed: its layers, their names and tensors, and the program for an engine."""
+"""The network of a model, without values: layers, names, tensors, and the program that engines run."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Statistics:
         return cls(given, layer, None if layer.mean is None else "adapt", given.mean, layer.mean)
 
     def changed(self) -> bool:
-        """Whether `adapt` was called on either object since the last look; the net's copy then has the new values."""
+        """Whether `adapt` was called on either object since the last check; the net's copy then has the new values."""
         if self.given.mean is not self.seen_given and self.given.mean is not None and self.given.variance is not None:
             self.seen_given = self.given.mean
             self.layer.set_statistics(self.given.mean, self.given.variance)
@@ -93,7 +93,7 @@ class Net:
     ops : list of dict
         The program's ops.
     program : dict
-        The net as the engines take it.
+        The net in the form that engines accept.
     """
 
     def __init__(self, layers: Sequence[Any], inputs: int, seed: int, dtype: str, precision: str | None = None) -> None:

@@ -59,7 +59,14 @@ class L1(Regularizer, names=("l1",)):
 
     Parameters
     ----------
-    l1 : float
+    l1 : float, default 0.01
+        Factor of the sum of magnitudes, at least 0.
+
+    Examples
+    --------
+    >>> from fastdense.regularizers import L1
+    >>> L1(0.001)
+    L1(l1=0.001)
     """
 
     def __init__(self, l1: float = 0.01) -> None:
@@ -74,7 +81,14 @@ class L2(Regularizer, names=("l2",)):
 
     Parameters
     ----------
-    l2 : float
+    l2 : float, default 0.01
+        Factor of the sum of squares, at least 0.
+
+    Examples
+    --------
+    >>> from fastdense.regularizers import L2
+    >>> L2(0.001)
+    L2(l2=0.001)
     """
 
     def __init__(self, l2: float = 0.01) -> None:
@@ -89,8 +103,14 @@ class L1L2(Regularizer, names=("l1_l2",)):
 
     Parameters
     ----------
-    l1, l2 : float
+    l1, l2 : float, default 0.0
         Both 0 unless given, as in Keras; the name "l1_l2" stands for 0.01 and 0.01.
+
+    Examples
+    --------
+    >>> from fastdense.regularizers import L1L2
+    >>> L1L2(l1=0.001, l2=0.01)
+    L1L2(l1=0.001, l2=0.01)
     """
 
     def __init__(self, l1: float = 0.0, l2: float = 0.0) -> None:
@@ -106,9 +126,16 @@ class OrthogonalRegularizer(Regularizer, names=("orthogonal", "orthogonal_regula
 
     Parameters
     ----------
-    factor : float
-    mode : {"rows", "columns"}
-        A column is what one unit looks for in the input.
+    factor : float, default 0.01
+        Factor of the penalty, at least 0.
+    mode : {"rows", "columns"}, default "rows"
+        A column is the weight vector of one unit.
+
+    Examples
+    --------
+    >>> from fastdense.regularizers import OrthogonalRegularizer
+    >>> OrthogonalRegularizer(0.1, mode="columns")
+    OrthogonalRegularizer(factor=0.1, mode='columns')
     """
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
@@ -129,7 +156,14 @@ class RepulsionRegularizer(Regularizer, names=("repulsion",)):
 
     Parameters
     ----------
-    factor : float
+    factor : float, default 0.01
+        Factor of the penalty, at least 0.
+
+    Examples
+    --------
+    >>> from fastdense.regularizers import RepulsionRegularizer
+    >>> RepulsionRegularizer(0.1)
+    RepulsionRegularizer(factor=0.1)
     """
 
     def __init__(self, factor: float = 0.01) -> None:
@@ -146,6 +180,12 @@ class Sum(Regularizer, names=("sum",)):
     ----------
     regularizers : list
         Names, objects or config dicts; orthogonal rows and orthogonal columns cannot be had together.
+
+    Examples
+    --------
+    >>> from fastdense.regularizers import Sum
+    >>> Sum(["l1", "l2"])
+    Sum([L1(), L2()])
     """
 
     def __init__(self, regularizers: Sequence[Any]) -> None:
@@ -158,14 +198,10 @@ class Sum(Regularizer, names=("sum",)):
             raise ValueError("Sum: orthogonal rows and orthogonal columns in one layer. Keep one of them.")
 
     def terms(self) -> Terms:
-        parts = [part.terms() for part in self.regularizers]
-        return Terms(
-            sum(part.l1 for part in parts),
-            sum(part.l2 for part in parts),
-            sum(part.orthogonal for part in parts),
-            any(part.orthogonal_columns for part in parts),
-            sum(part.repulsion for part in parts),
-        )
+        parts = [part.terms()._asdict() for part in self.regularizers]
+        total = {name: sum(part[name] for part in parts) for name in Terms._fields}
+        total["orthogonal_columns"] = bool(total["orthogonal_columns"])
+        return Terms(**total)
 
 
 def l1(l1: float = 0.01) -> L1:
@@ -209,12 +245,12 @@ def for_weights_or_outputs(value: Any, where: str) -> Regularizer | None:
         return None
     made = get(value, where)
     terms = made.terms()
-    if terms.orthogonal or terms.repulsion:
+    if terms._replace(l1=0.0, l2=0.0) != Terms():
         raise ValueError(f"{where}: {made!r} compares the columns or rows of a kernel. Use l1, l2 or l1_l2 here.")
     return made
 
 
 def lower(prefix: str, regularizer: Regularizer | None) -> Config:
-    """Return the penalties as keys of an op: "kernel" takes all of them, "bias" and "activity" l1 and l2."""
+    """Return the penalties as keys of an op: "kernel" accepts all of them, "bias" and "activity" l1 and l2."""
     terms = (regularizer.terms() if regularizer is not None else Terms())._asdict()
     return {f"{prefix}_{name}": terms[name] for name in (terms if prefix == "kernel" else ("l1", "l2"))}

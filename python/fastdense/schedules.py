@@ -61,11 +61,19 @@ class ExponentialDecay(Schedule, names=("exponential_decay",)):
     Parameters
     ----------
     initial_learning_rate : float
+        Learning rate at step 0.
     decay_steps : int
         Steps over which the rate is multiplied by `decay_rate` once.
     decay_rate : float
-    staircase : bool
+        How much it decays over `decay_steps`.
+    staircase : bool, default False
         Whether the exponent is rounded down, so that the rate falls in steps.
+
+    Examples
+    --------
+    >>> from fastdense.schedules import ExponentialDecay
+    >>> ExponentialDecay(0.1, decay_steps=10, decay_rate=0.5)(20)
+    0.025
     """
 
     def __init__(
@@ -89,10 +97,19 @@ class InverseTimeDecay(Schedule, names=("inverse_time_decay",)):
     Parameters
     ----------
     initial_learning_rate : float
+        Learning rate at step 0.
     decay_steps : int
+        Number of steps over which the rate decays once.
     decay_rate : float
-    staircase : bool
+        How much it decays over `decay_steps`.
+    staircase : bool, default False
         Whether ``step / decay_steps`` is rounded down.
+
+    Examples
+    --------
+    >>> from fastdense.schedules import InverseTimeDecay
+    >>> InverseTimeDecay(0.1, decay_steps=10, decay_rate=1.0)(10)
+    0.05
     """
 
     def __init__(
@@ -116,13 +133,22 @@ class PolynomialDecay(Schedule, names=("polynomial_decay",)):
     Parameters
     ----------
     initial_learning_rate : float
+        Learning rate at step 0.
     decay_steps : int
-    end_learning_rate : float
-    power : float
+        Number of steps over which the rate decays once.
+    end_learning_rate : float, default 0.0001
+        Learning rate at the end.
+    power : float, default 1.0
         1 gives a straight line.
-    cycle : bool
+    cycle : bool, default False
         Whether to start again, each time `decay_steps` longer in all, in place of staying at the end: ``decay_steps``
         is then multiplied by ``ceil(step / decay_steps)``.
+
+    Examples
+    --------
+    >>> from fastdense.schedules import PolynomialDecay
+    >>> PolynomialDecay(0.1, decay_steps=10, end_learning_rate=0.0)(5)
+    0.05
     """
 
     def __init__(
@@ -158,6 +184,12 @@ class PiecewiseConstantDecay(Schedule, names=("piecewise_constant_decay", "piece
         Steps, strictly increasing.
     values : list of float
         One more than the boundaries.
+
+    Examples
+    --------
+    >>> from fastdense.schedules import PiecewiseConstantDecay
+    >>> PiecewiseConstantDecay([10], [0.1, 0.01])(20)
+    0.01
     """
 
     def __init__(self, boundaries: Sequence[int], values: Sequence[float]) -> None:
@@ -188,13 +220,21 @@ class CosineDecay(Schedule, names=("cosine_decay",)):
     Parameters
     ----------
     initial_learning_rate : float
+        Learning rate at step 0.
     decay_steps : int
         Steps of the decay, not counting the warm-up.
-    alpha : float
+    alpha : float, default 0.0
         The last rate, as a fraction of the one that the decay starts from.
     warmup_target : float, optional
         None means no warm-up.
-    warmup_steps : int
+    warmup_steps : int, default 0
+        Number of steps before the decay in which the rate rises to `warmup_target`.
+
+    Examples
+    --------
+    >>> from fastdense.schedules import CosineDecay
+    >>> CosineDecay(0.1, decay_steps=10)(5)
+    0.05
     """
 
     def __init__(
@@ -232,17 +272,27 @@ class CosineDecayRestarts(Schedule, names=("cosine_decay_restarts",)):
     """Cosine decay that starts again and again (SGDR; Loshchilov & Hutter, 2016).
 
     Period ``i`` is ``first_decay_steps * t_mul**i`` steps long and its decay starts at ``m_mul**i`` times the initial
-    rate: ``initial * ((1 - alpha) m_mul**i (1 + cos(pi p)) / 2 + alpha)``, with ``p`` the fraction of the period done.
+    rate: ``initial * ((1 - alpha) m_mul**i (1 + cos(pi p)) / 2 + alpha)``, with ``p`` the fraction of the period that
+    is done.
 
     Parameters
     ----------
     initial_learning_rate : float
+        Learning rate at step 0.
     first_decay_steps : int
-    t_mul : float
+        Number of steps of the first period.
+    t_mul : float, default 2.0
         At least 1.
-    m_mul : float
-    alpha : float
+    m_mul : float, default 1.0
+        Factor of the learning rate from one period to the next.
+    alpha : float, default 0.0
         The lowest rate, as a fraction of the initial one.
+
+    Examples
+    --------
+    >>> from fastdense.schedules import CosineDecayRestarts
+    >>> CosineDecayRestarts(0.1, first_decay_steps=10)(5)
+    0.05
     """
 
     def __init__(

@@ -12,7 +12,7 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeVar, cast
 
-from .arguments import _key, _quoted, check_keywords, shorten, suggestion
+from .arguments import check_keywords, quoted, shorten, spelling_key, suggestion
 
 Config = dict[str, Any]
 S = TypeVar("S", bound="Spec")
@@ -37,17 +37,17 @@ class Names:
         """Add a name and other spellings of it; a spelling that means something else already is an error."""
         self.shown.append(canonical)
         for spelling in (canonical, *aliases):
-            if self._canonical.setdefault(_key(spelling), canonical) != canonical:
+            if self._canonical.setdefault(spelling_key(spelling), canonical) != canonical:
                 raise RuntimeError(f"the {self.noun} name {spelling!r} is taken")
             self._spellings.append(spelling)
 
     def find(self, name: str, where: str) -> str:
         """Return the canonical name of any spelling; ValueError with the nearest name if unknown."""
-        canonical = self._canonical.get(_key(name))
+        canonical = self._canonical.get(spelling_key(name))
         if canonical is None:
             near = suggestion(name, self._spellings)
             raise ValueError(
-                f"{where}={shorten(name)} is not a known {self.noun}.{near} Use one of {_quoted(self.shown)}."
+                f"{where}={shorten(name)} is not a known {self.noun}.{near} Use one of {quoted(self.shown)}."
             )
         return canonical
 
@@ -148,6 +148,11 @@ def _make(member: type[S], where: str) -> S:
     return member()
 
 
+def members(base: type[S]) -> list[type[S]]:
+    """Return the members of a family that have names, in the order of their definition."""
+    return [cast("type[S]", member) for member in base._members.values()]
+
+
 def find_class(base: type[S], name: str, where: str) -> type[S]:
     """Return the member of a family with this name, in any spelling."""
     return cast("type[S]", base._members[base.family.find(name, where)])
@@ -183,7 +188,7 @@ def resolve(base: type[S], value: object, where: str) -> S:
         class_name, config = value.get("class_name"), value.get("config")
         if isinstance(class_name, str) and isinstance(config, Mapping) and len(value) == 2:
             return find_class(base, class_name, where).from_config(config)
-    noun, example = base.family.noun, _quoted(base.family.shown[:3])
+    noun, example = base.family.noun, quoted(base.family.shown[:3])
     raise TypeError(
         f"{where}={shorten(value)} is of type {type(value).__name__}. "
         f"Give the {noun} as a name such as {example}, as an object, or as the dict of its to_dict()."

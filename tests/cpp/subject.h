@@ -61,11 +61,11 @@ Training training(ops::Loss loss = ops::Loss::mse, const std::string& optimizer 
     Training t;
     t.loss = loss;
     t.loss_param = 0.3;
-    t.optimizer = optimizer;
+    t.optimizer = ops::Optimizer(find_name("optimizer", ops::optimizer_names, optimizer));
     ops::Hyper& h = t.hyper;
     h.rho = 0.9, h.beta_1 = 0.9, h.beta_2 = 0.99, h.epsilon = 1e-4, h.initial_accumulator_value = 0.1;
     h.ns_steps = 5, h.ns_a = 3.4445, h.ns_b = -4.775, h.ns_c = 2.0315, h.rms_rate = 0.2, h.adam_lr_ratio = 0.5;
-    for (int k = 0; all_metrics && k < int(std::size(metric_names)); ++k)
+    for (int k = 0; all_metrics && k < int(std::size(ops::metric_names)); ++k)
         for (bool multiclass : {false, true}) t.metrics.push_back({Metric::Kind(k), 2, 0.5, multiclass});
     return t;
 }

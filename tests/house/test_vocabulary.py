@@ -48,7 +48,6 @@ NOT_YET: dict[str, set[str]] = {
         r"told",
         r"nobody(?:'s)?",
         r"(?:whoever|somebody(?:'s)?)",
-        r"bend",
         r"handed|hands? (?:it |them |over)",
         r"shares? of",
     },

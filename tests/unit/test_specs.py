@@ -92,7 +92,7 @@ def test_objects_classes_and_dicts_resolve() -> None:
 def test_a_name_cannot_be_taken_twice() -> None:
     with pytest.raises(RuntimeError, match="loss name 'mse' is taken"):
 
-        class _Double(Loss, names=("double", "mse")):
+        class _Double(losses.MeanSquaredError, names=("double", "mse")):
             pass
 
 

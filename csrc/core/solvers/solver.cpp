@@ -62,10 +62,12 @@ void Solver::finish(double before) {
 }
 
 std::unique_ptr<Solver> make_solver(const Training& t, int64_t size) {
-    if (t.optimizer == "lbfgs") return make_lbfgs(t.solver, size);
-    if (t.optimizer == "levenberg_marquardt") return make_levenberg_marquardt(t.solver, size);
-    if (t.optimizer == "newton_cg") return make_newton_cg(t.solver, size);
-    throw InvalidArgument("optimizer: '" + t.optimizer + "' is no full-batch solver");
+    switch (t.optimizer) {
+        case ops::Optimizer::lbfgs: return make_lbfgs(t.solver, size);
+        case ops::Optimizer::levenberg_marquardt: return make_levenberg_marquardt(t.solver, size);
+        case ops::Optimizer::newton_cg: return make_newton_cg(t.solver, size);
+        default: throw InvalidArgument("optimizer: '" + std::string(t.optimizer_name()) + "' is no full-batch solver");
+    }
 }
 
 }  // namespace fd

@@ -32,7 +32,7 @@ FD_HD void activation_backward_with(T alpha, const T* slope, const T* stored, T*
         for (int64_t r = 0; r < rows; ++r, stored += ld, d += ld)
             for_vectors<T>(cols, [&](int64_t c, auto n) {
                 const Pack<T> p = slope ? load(slope + c, n) : Pack<T>(alpha);
-                store(d + c, load(d + c, n) * Functor::slope(load(stored + c, n), p), n);
+                store(d + c, load(d + c, n) * Functor::derivative(load(stored + c, n), p), n);
             });
 }
 template <class T>

@@ -52,7 +52,7 @@ FD_HD void elementwise_loss(const LossRows<T>& l) {
         for_vectors<T>(l.cols, [&](int64_t c, auto n) {
             const Pack<T> pred = load(p + c, n), target = load(y + c, n) * keep + shift;
             s = s + head(Functor::value(pred, target, param), n);
-            if (l.d) store(l.d + r * l.cols + c, Functor::slope(pred, target, param) * scale, n);
+            if (l.d) store(l.d + r * l.cols + c, Functor::derivative(pred, target, param) * scale, n);
         });
         l.row_loss[r] = weight * double(sum(s)) / double(l.cols);
     }

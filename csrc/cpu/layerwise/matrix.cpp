@@ -12,10 +12,8 @@ void reserve_matrix_scratch(const Plan& plan, const Training& training, Buffer<T
     int64_t kernel = 0, square = 0;
     for (const Op& o : plan.ops) {
         if (o.kind != OpKind::dense || !(o.matrix_penalty() || training.muon())) continue;
-        const int64_t side = training.muon() ? std::min(o.in, o.out) : 0;
-        const int64_t units = o.kernel_repulsion != 0 || o.kernel_orthogonal_columns ? o.out : 0;
-        const int64_t rows = o.kernel_orthogonal != 0 && !o.kernel_orthogonal_columns ? o.in : 0;
-        const int64_t k = std::max({side, units, rows});
+        int64_t k = training.muon() ? std::min(o.in, o.out) : 0;
+        o.each_unit_penalty([&](ops::UnitPenalty, double, bool columns) { k = std::max(k, columns ? o.out : o.in); });
         kernel = std::max(kernel, o.in * o.out + k);  // + k: one norm a unit
         square = std::max(square, k * k);
     }
@@ -24,16 +22,16 @@ void reserve_matrix_scratch(const Plan& plan, const Training& training, Buffer<T
     scratch[2].reserve(square);
 }
 
-// Units are the rows or columns of the kernel, scaled to length 1: u_i. The penalty is f/pairs · Σ_{i<j} q(u_i·u_j), q = |·|
-// (orthogonal) or max(0, ·)² (repulsion). With C_ij = q'(u_i·u_j), dp/du_i = f/pairs · Σ_j C_ij u_j = P_i, and through the
+// Units are the rows or columns of the kernel, scaled to length 1: u_i. The penalty is f/pairs · Σ_{i<j} q(u_i·u_j), q being one of
+// ops/penalties.h. With C_ij = q'(u_i·u_j), dp/du_i = f/pairs · Σ_j C_ij u_j = P_i, and through the
 // scaling dp/dw_i = (P_i - (P_i·u_i) u_i)/|w_i|.
 template <class T>
 double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const T* kernel, T* gradient,
                       Buffer<T> (&scratch)[3]) {
     double total = 0;
-    auto one = [&](double factor, bool columns, bool repulsion) {
+    op.each_unit_penalty([&](ops::UnitPenalty penalty, double factor, bool columns) {
         const int64_t units = columns ? op.out : op.in, length = columns ? op.in : op.out;
-        if (factor == 0 || units < 2) return;
+        if (units < 2) return;
         factor /= 0.5 * double(units) * double(units - 1);
         T *u = scratch[0].get(), *inverse = u + units * length, *gram = scratch[2].get(), *p = scratch[1].get();
         each_row(w, units, [&](int64_t i) {
@@ -46,19 +44,15 @@ double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const 
         team_gemm(w, Trans::no, Trans::yes, units, units, length, u, length, u, length, T(0), gram, units);
         if (w.first()) {
             for (int64_t i = 0; i < units; ++i)
-                for (int64_t j = 0; j < i; ++j) {
-                    const double cosine = double(gram[i * units + j]), positive = std::max(cosine, 0.0);
-                    total += factor * (repulsion ? positive * positive : std::fabs(cosine));
-                }
+                for (int64_t j = 0; j < i; ++j)
+                    total += factor * ops::unit_penalty_value(penalty, double(gram[i * units + j]));
         }
         w.sync();
         if (!gradient) return;
         each_row(w, units, [&](int64_t i) {
             T* row = gram + i * units;
             for (int64_t j = 0; j < units; ++j) {
-                const double cosine = double(row[j]);
-                const double slope = repulsion ? 2 * std::max(cosine, 0.0) : double((cosine > 0) - (cosine < 0));
-                row[j] = i == j ? T(0) : T(factor * slope);
+                row[j] = i == j ? T(0) : T(factor * ops::unit_penalty_derivative(penalty, double(row[j])));
             }
         });
         team_gemm(w, Trans::no, Trans::no, units, length, units, gram, units, u, length, T(0), p, length);
@@ -70,9 +64,7 @@ double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const 
             for (int64_t j = 0; j < length; ++j)
                 gradient[columns ? j * op.out + i : i * length + j] += inverse[i] * (pull[j] - along * row[j]);
         });
-    };
-    one(op.kernel_orthogonal, op.kernel_orthogonal_columns, false);
-    one(op.kernel_repulsion, true, true);
+    });
     return total;  // worker 0 has it; the others return 0
 }
 

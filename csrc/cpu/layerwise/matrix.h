@@ -11,7 +11,7 @@ namespace fd::cpu {
 template <class T>
 void reserve_matrix_scratch(const Plan& plan, const Training& training, Buffer<T> (&scratch)[3]);
 
-// Orthogonal and repulsion penalties of a kernel (op.in, op.out): returns their sum (to every worker), adds their gradient
+// Penalties between the units of a kernel (op.in, op.out): returns their sum (to every worker), adds their gradient
 // to `gradient` unless it is null.
 template <class T>
 double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const T* kernel, T* gradient,

@@ -1,93 +1,54 @@
 #include "cpu/layerwise/measure.h"
 
-#include <algorithm>
-#include <cmath>
-
 namespace fd::cpu {
 namespace {
 
 using Kind = Metric::Kind;
-
-template <class T>
-int64_t argmax(const T* row, int64_t n) {
-    return std::max_element(row, row + n) - row;
-}
-
-template <class T>
-double row_value(const Metric& m, const T* p, const T* y, int32_t label, int64_t cols) {
-    auto target = [&](int64_t c) { return y ? double(y[c]) : double(c == label); };
-    switch (m.kind) {
-        case Kind::binary_accuracy: {
-            int64_t right = 0;
-            for (int64_t c = 0; c < cols; ++c) right += (double(p[c]) > m.threshold ? 1.0 : 0.0) == target(c);
-            return double(right) / double(cols);
-        }
-        case Kind::categorical_accuracy:
-        case Kind::sparse_categorical_accuracy: return argmax(p, cols) == (y ? argmax(y, cols) : label);
-        case Kind::top_k: {
-            const int64_t truth = y ? argmax(y, cols) : label;
-            if (!std::isfinite(double(p[truth]))) return 0;
-            return std::count_if(p, p + cols, [&](T v) { return v > p[truth]; }) < m.k;
-        }
-        default: {  // mse, mae, mape of class ids: against the one-hot row
-            double sum = 0;
-            for (int64_t c = 0; c < cols; ++c) {
-                const double e = double(p[c]) - target(c);
-                sum += m.kind == Kind::mse   ? e * e
-                       : m.kind == Kind::mae ? std::fabs(e)
-                                             : 100 * std::fabs(e) / std::max(std::fabs(target(c)), 1e-7);
-            }
-            return sum / double(cols);
-        }
-    }
-}
 
 // Adds rows to the state of a metric that is not per row.
 template <class T>
 void accumulate(const Metric& m, const T* p, const T* y, const int32_t* labels, const double* weights, int64_t rows,
                 int64_t cols, double* state) {
     for (int64_t r = 0; r < rows; ++r, p += cols) {
-        const T* targets = y ? y + r * cols : nullptr;
+        const ops::MetricRow<T> row{p, y ? y + r * cols : nullptr, labels ? labels[r] : -1, cols};
         const double weight = weights ? weights[r] : 1;
-        const int64_t chosen = m.multiclass ? argmax(p, cols) : -1;
-        const int64_t truth = m.multiclass && targets ? argmax(targets, cols) : -1;
+        const int64_t chosen = m.multiclass ? ops::argmax(p, cols) : -1, truth = m.multiclass ? row.truth() : -1;
         for (int64_t c = 0; c < cols; ++c) {
-            const double target = targets ? double(targets[c]) : double(labels[r] == c), value = double(p[c]);
-            if (m.kind == Kind::r2) {
-                const double terms[4] = {weight, weight * target, weight * target * target,
-                                         weight * (target - value) * (target - value)};
-                for (int k = 0; k < 4; ++k) state[k * cols + c] += terms[k];
-            } else if (m.kind == Kind::auc) {
+            const double target = row.target(c), value = double(p[c]);
+            if (m.kind == Kind::auc) {
                 if (!(value == value)) continue;
-                const int64_t bucket = int64_t(
-                    std::clamp(std::ceil(value * double(Metric::buckets - 1)), 1.0, double(Metric::buckets - 1)));
-                state[((target > 0.5 ? 0 : cols) + c) * Metric::buckets + bucket] += weight;
-            } else {
-                const bool positive = m.multiclass ? chosen == c : value > m.threshold;
-                const bool is = m.multiclass && targets ? truth == c : target > 0.5;
-                if (positive && is) state[c] += weight;
-                if (positive && !is) state[cols + c] += weight;
-                if (!positive && is) state[2 * cols + c] += weight;
+                state[((target > 0.5 ? 0 : cols) + c) * ops::auc_buckets + ops::auc_bucket(value)] += weight;
+                continue;
             }
+            double terms[4];
+            ops::metric_terms(m.kind, weight, value, target, m.multiclass ? chosen == c : value > m.threshold,
+                              m.multiclass ? truth == c : target > 0.5, terms);
+            for (int64_t k = 0; k < ops::metric_sums(m.kind); ++k) state[k * cols + c] += terms[k];
         }
     }
+}
+
+// Computes a metric that is a loss too by its vectorised kernel.
+template <class T>
+bool measured_as_loss(const Kernels<T>& kernels, Kind kind, LossRows<T> l) {
+    if (kind == Kind::mse) l.loss = ops::Loss::mse;
+    else if (kind == Kind::mae) l.loss = ops::Loss::mae;
+    else if (kind == Kind::mape) l.loss = ops::Loss::mape;
+    else return false;
+    l.label_smoothing = 0;
+    kernels.loss_rows(l);
+    return true;
 }
 
 }  // namespace
 
 template <class T>
 void measure_rows(const Kernels<T>& kernels, const Metric& metric, LossRows<T> l) {
-    if (metric.kind >= Kind::mse && l.y) {
-        l.loss = metric.kind == Kind::mse   ? ops::Loss::mse
-                 : metric.kind == Kind::mae ? ops::Loss::mae
-                                            : ops::Loss::mape;
-        l.label_smoothing = 0;
-        kernels.loss_rows(l);
-        return;
-    }
+    if (l.y && measured_as_loss(kernels, metric.kind, l)) return;
     for (int64_t r = 0; r < l.rows; ++r) {
-        const double value = row_value(metric, l.p + r * l.cols, l.labels ? nullptr : l.y + r * l.cols,
-                                       l.labels ? l.labels[r] : -1, l.cols);
+        const ops::MetricRow<T> row{l.p + r * l.cols, l.labels ? nullptr : l.y + r * l.cols,
+                                    l.labels ? l.labels[r] : -1, l.cols};
+        const double value = ops::metric_row_value(metric.kind, metric.k, metric.threshold, row);
         l.row_loss[r] = (l.weights ? l.weights[r] : 1) * value;
     }
 }

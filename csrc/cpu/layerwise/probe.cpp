@@ -85,7 +85,7 @@ void Probe<T>::summarise(const Worker& w, const Batch<T>& b, double* to) {
         const Op& o = plan_.ops[size_t(i)];
         const T* z = o.has_activation() ? layerwise_.pre_activation(i, b.x) : nullptr;
         const T* a = layerwise_.probed_output(w, i, b, top_.get());
-        const double limit = o.has_activation() ? saturation_limit(o.activation) : 0;
+        const double limit = o.has_activation() ? ops::activation_saturation[int(o.activation)] : 0;
         const T *weights = nullptr, *before = nullptr, *gradient = nullptr;
         if (o.kind == OpKind::dense) {
             const int64_t offset = plan_.tensors[size_t(o.kernel)].offset;

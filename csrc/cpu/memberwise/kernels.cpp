@@ -179,7 +179,8 @@ void lane_forward(const LaneBlock<T>& b) {
                 break;
             }
             case OpKind::normalization:
-            case OpKind::residual_begin: break;
+            case OpKind::residual_begin:
+            default: break;  // why_not_lanes() refuses what is not known here
         }
         if (op.kind == OpKind::dense && b.losses && !b.training && (op.activity_l1 != 0 || op.activity_l2 != 0))
             lane_activity(b, op);
@@ -242,7 +243,8 @@ void lane_backward(const LaneBlock<T>& b) {
                     for (int64_t j = 0; j < n; j += W<T>) store(below + j, load(d + j) + load(other + j));
                 break;
             }
-            case OpKind::normalization: break;
+            case OpKind::normalization:
+            default: break;
         }
     }
 }

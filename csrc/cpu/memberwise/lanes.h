@@ -8,6 +8,7 @@
 #include "ops/activations.h"
 #include "ops/losses.h"
 #include "ops/optimizers.h"
+#include "ops/penalties.h"
 
 namespace fd::cpu {
 
@@ -68,8 +69,9 @@ struct LaneGather {  // (rows, cols) numbers to (rows, cols) packs
 
 struct LaneTensor {
     int64_t offset, size, rows, cols;
-    double l1, l2, orthogonal, repulsion;
-    bool orthogonal_columns;
+    double l1, l2;
+    double unit_factor[ops::unit_penalties];  // of each penalty between units
+    bool unit_columns[ops::unit_penalties];
 };
 
 template <class T>

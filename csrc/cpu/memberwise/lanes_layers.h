@@ -33,7 +33,7 @@ FD_HD void lane_slope_with(const LaneOp& op, const T* slope, const T* stored, co
     const Pack<T> alpha(op.alpha);
     for (int64_t r = 0; r < rows; ++r)
         for (int64_t u = 0; u < op.out; ++u, stored += W<T>, d += W<T>, to += W<T>)
-            store(to, load(d) * Functor::slope(load(stored), slope ? load(slope + u * W<T>) : alpha));
+            store(to, load(d) * Functor::derivative(load(stored), slope ? load(slope + u * W<T>) : alpha));
 }
 template <class T>
 void lane_softmax_backward(const T* a, const T* d, T* to, int64_t rows, int64_t n) {

@@ -36,7 +36,7 @@ FD_HD void lane_elementwise_loss(const LaneBlock<T>& b, const T* p, T* d) {
         for (int64_t c = 0; c < b.outputs; ++c, p += W<T>) {
             const Pack<T> x = load(p), y = target(r, c);
             s = s + Functor::value(x, y, param);
-            if (d) store(d + (r * b.outputs + c) * W<T>, Functor::slope(x, y, param) * weighted);
+            if (d) store(d + (r * b.outputs + c) * W<T>, Functor::derivative(x, y, param) * weighted);
         }
         s = s * share;
         total = total + (b.w ? s * target.weight(r) : s);

@@ -17,7 +17,9 @@ FD_HD Pack<T> lane_sum(int64_t n, F&& term) {
 // Penalties between units, as in cpu/layerwise/matrix.cpp: f/pairs · Σ_{i<j} q(u_i·u_j) over unit vectors u_i. scratch: the units,
 // scaled, then one inverse length each.
 template <class T>
-void lane_matrix_penalty(const LaneUpdate<T>& u, const LaneTensor& t, double f, bool columns, bool repulsion) {
+void lane_matrix_penalty(const LaneUpdate<T>& u, const LaneTensor& t, ops::UnitPenalty penalty) {
+    const double f = t.unit_factor[int(penalty)];
+    const bool columns = t.unit_columns[int(penalty)];
     const int64_t units = columns ? t.cols : t.rows, length = columns ? t.rows : t.cols;
     if (f == 0 || units < 2) return;
     const Pack<T> factor = load(u.penalty) * Pack<T>(f / (0.5 * double(units) * double(units - 1)));
@@ -40,12 +42,11 @@ void lane_matrix_penalty(const LaneUpdate<T>& u, const LaneTensor& t, double f, 
             const T* other = unit + j * length * W<T>;
             const Pack<T> cosine =
                 lane_sum<T>(length, [&](int64_t k) { return load(mine + k * W<T>) * load(other + k * W<T>); });
-            const Pack<T> positive = select(cosine < Pack<T>(0), Pack<T>(0), cosine);
-            if (j < i) total = total + (repulsion ? positive * positive : vabs(cosine));
+            if (j < i) total = total + ops::unit_penalty_value(penalty, cosine);
             if (!g) continue;
-            const Pack<T> slope = factor * (repulsion ? positive + positive : ops::vsign(cosine));
+            const Pack<T> pull_factor = factor * ops::unit_penalty_derivative(penalty, cosine);
             for (int64_t k = 0; k < length; ++k)
-                store(pull + k * W<T>, load(pull + k * W<T>) + slope * load(other + k * W<T>));
+                store(pull + k * W<T>, load(pull + k * W<T>) + pull_factor * load(other + k * W<T>));
         }
         if (!g) continue;
         const Pack<T> scale = load(inverse + i * W<T>);
@@ -73,8 +74,7 @@ void lane_penalties(const LaneUpdate<T>& u) {
                              return l1 * vabs(x) + l2 * x * x;
                          }));
         }
-        lane_matrix_penalty(u, t, t.orthogonal, t.orthogonal_columns, false);
-        lane_matrix_penalty(u, t, t.repulsion, true, true);
+        for (int k = 0; k < ops::unit_penalties; ++k) lane_matrix_penalty(u, t, ops::UnitPenalty(k));
     }
 }
 

@@ -16,9 +16,11 @@ LaneLayout::LaneLayout(const Plan& plan) : offset(plan.tensors.size(), -1) {
         end += t.size();
         if (!t.trainable) continue;
         const Op& o = plan.ops[size_t(t.op)];
-        LaneTensor lane{offset[i], t.size(), t.rows, t.cols, t.l1, t.l2, 0, 0, o.kernel_orthogonal_columns};
+        LaneTensor lane{offset[i], t.size(), t.rows, t.cols, t.l1, t.l2, {}, {}};
         if (o.kind == OpKind::dense && o.kernel == int(i)) {
-            lane.orthogonal = o.kernel_orthogonal, lane.repulsion = o.kernel_repulsion;
+            o.each_unit_penalty([&](ops::UnitPenalty penalty, double factor, bool columns) {
+                lane.unit_factor[int(penalty)] = factor, lane.unit_columns[int(penalty)] = columns;
+            });
             if (o.matrix_penalty())
                 penalty_scratch = std::max(penalty_scratch, t.size() + 2 * std::max(t.rows, t.cols));
         }
@@ -85,6 +87,7 @@ namespace fd {
 
 std::string why_not_lanes(const Plan& plan, const Training& training, DType dtype, int64_t rows) {
     const bool fused = LossForm(plan, training).fused;
+    if (const std::string op = unknown_op(plan, paths::memberwise); !op.empty()) return op;
     if (training.muon()) return "Muon works on whole matrices";
     if (training.full_batch()) return "full-batch optimizers choose a different step for each member";
     if (training.kfac()) return "KFAC works on whole matrices";

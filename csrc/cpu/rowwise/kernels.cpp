@@ -60,12 +60,12 @@ void activate_backward(const RowwiseOp<T>& o, const T* stored, T* d, int64_t pan
             o.dslope[u] = sum(s) + (accumulate ? o.dslope[u] : T(0));
         }
     switch (o.activation) {
-#define FD_CASE(name, functor)                                                           \
-    case ops::Activation::name:                                                          \
-        if constexpr (ops::functor::needs != ops::Needs::nothing)                        \
-            each_vector<V>(o, panels, [&](int64_t at, Pack<T> p) {                       \
-                store(d + at, load(d + at) * ops::functor::slope(load(stored + at), p)); \
-            });                                                                          \
+#define FD_CASE(name, functor)                                                                \
+    case ops::Activation::name:                                                               \
+        if constexpr (ops::functor::needs != ops::Needs::nothing)                             \
+            each_vector<V>(o, panels, [&](int64_t at, Pack<T> p) {                            \
+                store(d + at, load(d + at) * ops::functor::derivative(load(stored + at), p)); \
+            });                                                                               \
         return;
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE

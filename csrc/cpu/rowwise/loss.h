@@ -23,7 +23,7 @@ T elementwise_panel_loss(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
             const int64_t at = c * P + j * W;
             const Pack<T> p = load(b.p + at), y = load(b.y + at) * keep + shift;
             s = s + Functor::value(p, y, param);
-            if (b.d) store(b.d + at, select(weight <= none, none, Functor::slope(p, y, param) * scale));
+            if (b.d) store(b.d + at, select(weight <= none, none, Functor::derivative(p, y, param) * scale));
         }
         total = total + select(weight <= none, none, s * share * weight);
     }

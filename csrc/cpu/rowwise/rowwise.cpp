@@ -24,9 +24,7 @@ Rowwise<T>::Rowwise(const Plan& plan, State<T>& state, Updater<T>& updater)
     covers_ = true;
     bool any = false;
     for (const Op& o : plan.ops) {
-        const bool known = o.kind == OpKind::dense || o.kind == OpKind::activation || o.kind == OpKind::dropout ||
-                           o.kind == OpKind::normalization || o.kind == OpKind::rescaling;
-        covers_ &= known && !o.has_activity();
+        covers_ &= is_known_to(paths::rowwise, o.kind) && !o.has_activity();
         any |= o.kind == OpKind::dense;
     }
     covers_ &= any;

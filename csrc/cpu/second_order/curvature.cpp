@@ -170,19 +170,8 @@ void Curvature<T>::curve_loss(const Batch<T>& b, double total, int64_t r0, int64
             continue;
         }
         for (int64_t c = 0; c < cols; ++c) {
-            const double p = double(z[c]), e = p - double(y[c]);
-            double bend = 2;  // mse
-            if (form.kind == ops::Loss::binary_crossentropy_logits) {
-                const double s = 1 / (1 + std::exp(-std::fabs(p)));
-                bend = s * (1 - s);
-            } else if (form.kind == ops::Loss::huber) {
-                bend = std::fabs(e) <= training_.loss_param ? 1 : 0;
-            } else if (form.kind == ops::Loss::log_cosh) {
-                bend = 1 - std::tanh(e) * std::tanh(e);
-            } else if (form.kind == ops::Loss::poisson) {
-                bend = double(y[c]) / ((p + 1e-7) * (p + 1e-7));
-            }
-            out[c] = T(weight / double(cols) * bend * double(tangent[c]));
+            const double second = ops::second_derivative(form.kind, double(z[c]), double(y[c]), training_.loss_param);
+            out[c] = T(weight / double(cols) * second * double(tangent[c]));
         }
     }
 }

@@ -22,6 +22,14 @@ FullBatch<T>::FullBatch(const Plan& plan, State<T>& state, Layerwise<T>& layerwi
         penalised_ |= t.l1 != 0 || t.l2 != 0;
     }
     for (const Op& o : plan.ops) penalised_ |= o.kind == OpKind::dense && o.matrix_penalty();
+    const std::string unknown = unknown_op(plan, paths::jacobian);
+    if (training.optimizer != ops::Optimizer::lbfgs && !unknown.empty())
+        throw InvalidArgument(std::string(training.optimizer_name()) + ": no Jacobian of this net; " + unknown);
+    const LossForm form(plan, training);
+    const bool curved = ops::loss_curved[int(form.kind)] && (form.logits || !training.categorical());
+    if (training.optimizer == ops::Optimizer::newton_cg && !curved)
+        throw InvalidArgument(std::string("newton_cg: the loss ") + ops::loss_names[int(form.kind)] +
+                              " has no second derivative here");
     solver_ = make_solver(training, size_);
 }
 

@@ -28,9 +28,9 @@ template <int n>
 __device__ __forceinline__ void multiply_derivatives(ops::Activation activation, float (&v)[n],
                                                      const float (&stored)[n], float p) {
     switch (activation) {
-#define FD_CASE(name, functor)                                                                   \
-    case ops::Activation::name:                                                                  \
-        _Pragma("unroll") for (int i = 0; i < n; ++i) v[i] *= ops::functor::slope(stored[i], p); \
+#define FD_CASE(name, functor)                                                                        \
+    case ops::Activation::name:                                                                       \
+        _Pragma("unroll") for (int i = 0; i < n; ++i) v[i] *= ops::functor::derivative(stored[i], p); \
         break;
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE

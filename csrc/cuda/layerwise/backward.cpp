@@ -140,9 +140,9 @@ void Layers<T>::matrix_penalties(bool add_gradients) {
         const Op& o = op(i);
         if (o.kind != OpKind::dense || !o.matrix_penalty()) continue;
         double* values = penalty_parts_.get() + matrix_parts_[size_t(i)];
-        auto one = [&](double factor, bool columns, bool repulsion) {
+        o.each_unit_penalty([&](ops::UnitPenalty penalty, double factor, bool columns) {
             const int64_t units = columns ? o.out : o.in, length = columns ? o.in : o.out;
-            if (factor == 0 || units < 2) return;
+            if (units < 2) return;
             factor /= 0.5 * double(units) * double(units - 1);
             T *u = scratch_[0].get(), *inverse = u + units * length, *pull = scratch_[1].get(),
               *gram = scratch_[2].get();
@@ -151,7 +151,7 @@ void Layers<T>::matrix_penalties(bool add_gradients) {
             p.m = units, p.n = units, p.k = length;
             p.a = u, p.b = u, p.transpose_b = true, p.out = gram;
             products_.run(p);
-            similarity(gram, units, factor, repulsion, values, stream_);
+            similarity(gram, units, factor, penalty, values, stream_);
             values += units;
             if (!add_gradients) return;
             Product<T> q;
@@ -160,9 +160,7 @@ void Layers<T>::matrix_penalties(bool add_gradients) {
             products_.run(q);
             pull_gradient(static_cast<const T*>(u), static_cast<const T*>(inverse), static_cast<const T*>(pull), o.in,
                           o.out, columns, at(gradients_, o.kernel), stream_);
-        };
-        one(o.kernel_orthogonal, o.kernel_orthogonal_columns, false);
-        one(o.kernel_repulsion, true, true);
+        });
     }
 }
 
@@ -270,7 +268,7 @@ void Layers<T>::probe_step(const Steps& steps, const BatchShape& b, const T* bef
         if (o.kind == OpKind::activation) u.z = output(i - 1, pass);
         else if (o.kind == OpKind::dense)
             u.z = (activation_of(i, pass) == ops::Activation::linear ? out_ : z_)[size_t(i)].get();
-        u.limit = o.has_activation() ? saturation_limit(o.activation) : 0;
+        u.limit = o.has_activation() ? ops::activation_saturation[int(o.activation)] : 0;
         u.rows = b.rows, u.cols = o.out, u.out = numbers;
         FD_CUDA(cudaMemsetAsync(numbers, 0xff, size_t(ProbeRecords::numbers_per_unit * o.out) * sizeof(double),
                                 stream_));  // NaN

@@ -34,7 +34,7 @@ void Layers<T>::configure(const Training* training) {
     std::vector<MetricSpec> specs;
     totals_width_ = 2;
     for (const Metric& m : training->metrics) {
-        specs.push_back({int(m.kind), m.k, m.threshold, m.multiclass, totals_width_});
+        specs.push_back({m.kind, m.k, m.threshold, m.multiclass, totals_width_});
         totals_width_ += int(m.states(plan_.outputs));
     }
     metrics_.reserve(int64_t(specs.size()));
@@ -66,7 +66,7 @@ void Layers<T>::lay_out_updates() {
         const Op& o = plan_.ops[i];
         if (o.kind != OpKind::dense || !o.matrix_penalty()) continue;
         matrix_parts_[i] = penalty_count_;
-        penalty_count_ += o.in + 2 * o.out;  // orthogonal rows or columns, repulsion
+        penalty_count_ += o.in + ops::unit_penalties * o.out;  // one number a unit; one penalty may take rows
     }
     if (penalty_parts_.reserve(penalty_count_ + 1))
         FD_CUDA(cudaMemsetAsync(penalty_parts_.get(), 0, size_t(penalty_parts_.size()) * sizeof(double), stream_));

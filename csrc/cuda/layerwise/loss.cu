@@ -87,7 +87,7 @@ __global__ void fused_activity_kernel(const T* a, bool categorical, double l1, d
 constexpr int threads = 256;
 
 template <class T>
-__device__ RowView<T> view(const Metrics<T>& m, int64_t r) {
+__device__ ops::MetricRow<T> view(const Metrics<T>& m, int64_t r) {
     return {m.p + r * m.cols, m.y ? m.y + r * m.cols : nullptr, m.labels ? m.labels[r] : -1, m.cols};
 }
 
@@ -99,7 +99,7 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
     double* state = steps.row() + m.offset;
     const int t = int(threadIdx.x);
     const int64_t rows = all.rows, cols = all.cols;
-    if (Kind(m.kind) <= Kind::mape) {
+    if (ops::metric_sums(m.kind) == 0) {
         double value = 0, weight = 0;
         for (int64_t r = t; r < rows; r += threads) {
             const double w = all.weights ? all.weights[r] : 1;
@@ -111,9 +111,9 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
         if (t == 0) state[0] = value, state[1] = weight;
         return;
     }
-    const bool auc = Kind(m.kind) == Kind::auc, r2 = Kind(m.kind) == Kind::r2;
+    const bool auc = m.kind == Metric::Kind::auc;
     if (auc) {
-        for (int64_t i = t; i < 2 * cols * Metric::buckets; i += threads) state[i] = 0;
+        for (int64_t i = t; i < 2 * cols * ops::auc_buckets; i += threads) state[i] = 0;
         __syncthreads();
     }
     // Threads are laid out as columns times lanes of rows; a histogram is filled by one lane alone.
@@ -127,9 +127,9 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
             if (m.multiclass) {
                 __syncthreads();
                 if (r0 + t < rows) {
-                    const RowView<T> v = view(all, r0 + t);
-                    chosen[t] = argmax(v.p, cols);
-                    truth[t] = v.y ? argmax(v.y, cols) : v.label;
+                    const ops::MetricRow<T> v = view(all, r0 + t);
+                    chosen[t] = ops::argmax(v.p, cols);
+                    truth[t] = v.truth();
                 }
                 __syncthreads();
             }
@@ -138,30 +138,21 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
                 const int64_t r = r0 + i;
                 const double w = all.weights ? all.weights[r] : 1, p = double(all.p[r * cols + c]);
                 const double y = view(all, r).target(c);
-                if (r2) {
-                    sums[0] += w, sums[1] += w * y, sums[2] += w * y * y, sums[3] += w * (y - p) * (y - p);
-                } else if (auc) {
-                    if (!(p == p)) continue;
-                    const double position = p * double(Metric::buckets - 1);
-                    int64_t bucket = position >= double(Metric::buckets - 1) ? Metric::buckets - 1
-                                     : position <= 1                         ? 1
-                                                                             : int64_t(position);
-                    if (position > double(bucket)) ++bucket;  // upwards
-                    if (bucket > Metric::buckets - 1) bucket = Metric::buckets - 1;
-                    state[((y > 0.5 ? 0 : cols) + c) * Metric::buckets + bucket] += w;
-                } else {
-                    const bool positive = m.multiclass ? chosen[i] == c : p > m.threshold;
-                    const bool is = m.multiclass ? truth[i] == c : y > 0.5;
-                    if (positive) sums[is ? 0 : 1] += w;
-                    else if (is) sums[2] += w;
+                if (auc) {
+                    if (p == p) state[((y > 0.5 ? 0 : cols) + c) * ops::auc_buckets + ops::auc_bucket(p)] += w;
+                    continue;
                 }
+                double terms[4];
+                ops::metric_terms(m.kind, w, p, y, m.multiclass ? chosen[i] == c : p > m.threshold,
+                                  m.multiclass ? truth[i] == c : y > 0.5, terms);
+                for (int k = 0; k < 4; ++k) sums[k] += terms[k];
             }
         }
         if (auc) continue;
         for (int k = 0; k < 4; ++k) scratch[t][k] = sums[k];
         __syncthreads();
         if (lane == 0 && c < cols)
-            for (int k = 0; k < (r2 ? 4 : 3); ++k) {
+            for (int64_t k = 0; k < ops::metric_sums(m.kind); ++k) {
                 double total = 0;
                 for (int l = 0; l < lanes; ++l) total += scratch[l * width + column][k];
                 state[k * cols + c] = total;

@@ -152,17 +152,16 @@ __global__ void unit_rows_kernel(const T* kernel, int64_t in, int64_t out, bool 
     for (int64_t j = threadIdx.x; j < length; j += threads) u[i * length + j] = scale * at(j);
 }
 template <class T>
-__global__ void similarity_kernel(T* gram, int64_t units, double factor, bool repulsion, double* value_parts) {
+__global__ void similarity_kernel(T* gram, int64_t units, double factor, ops::UnitPenalty penalty,
+                                  double* value_parts) {
     __shared__ double scratch[33];
     const int64_t i = blockIdx.x;
     T* row = gram + i * units;
     double value = 0;
     for (int64_t j = threadIdx.x; j < units; j += threads) {
-        const double cosine = double(row[j]), positive = cosine > 0 ? cosine : 0.0,
-                     size = cosine < 0 ? -cosine : cosine;
-        if (j < i) value += repulsion ? positive * positive : size;
-        const double slope = repulsion ? 2 * positive : double((cosine > 0) - (cosine < 0));
-        row[j] = i == j ? T(0) : T(factor * slope);
+        const double cosine = double(row[j]);
+        if (j < i) value += ops::unit_penalty_value(penalty, cosine);
+        row[j] = i == j ? T(0) : T(factor * ops::unit_penalty_derivative(penalty, cosine));
     }
     value = block_sum(value, scratch);
     if (threadIdx.x == 0) value_parts[i] = factor * value;
@@ -228,8 +227,9 @@ void unit_rows(const T* kernel, int64_t in, int64_t out, bool columns, T* u, T* 
               inverse);
 }
 template <class T>
-void similarity(T* gram, int64_t units, double factor, bool repulsion, double* value_parts, cudaStream_t stream) {
-    FD_LAUNCH((similarity_kernel<T>), unsigned(units), threads, 0, stream, gram, units, factor, repulsion, value_parts);
+void similarity(T* gram, int64_t units, double factor, ops::UnitPenalty penalty, double* value_parts,
+                cudaStream_t stream) {
+    FD_LAUNCH((similarity_kernel<T>), unsigned(units), threads, 0, stream, gram, units, factor, penalty, value_parts);
 }
 template <class T>
 void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int64_t out, bool columns, T* gradient,
@@ -247,7 +247,7 @@ void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int6
     template void muon_start<T>(const MuonStep&, const T*, const double*, T*, cudaStream_t);                        \
     template void muon_apply<T>(const Steps&, const MuonStep&, const T*, T*, cudaStream_t);                         \
     template void unit_rows<T>(const T*, int64_t, int64_t, bool, T*, T*, cudaStream_t);                             \
-    template void similarity<T>(T*, int64_t, double, bool, double*, cudaStream_t);                                  \
+    template void similarity<T>(T*, int64_t, double, ops::UnitPenalty, double*, cudaStream_t);                      \
     template void pull_gradient<T>(const T*, const T*, const T*, int64_t, int64_t, bool, T*, cudaStream_t);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)

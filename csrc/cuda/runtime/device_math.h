@@ -22,7 +22,7 @@ template <class T>
 __device__ inline T activation_derivative(ops::Activation activation, T stored, T p) {
     switch (activation) {
 #define FD_CASE(name, functor) \
-    case ops::Activation::name: return ops::functor::slope(stored, p);
+    case ops::Activation::name: return ops::functor::derivative(stored, p);
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
         case ops::Activation::softmax: break;
@@ -37,7 +37,7 @@ template <class T>
 __device__ inline LossTerm<T> loss_term(ops::Loss loss, T p, T y, T c) {
     switch (loss) {
 #define FD_CASE(name, functor) \
-    case ops::Loss::name: return {ops::functor::value(p, y, c), ops::functor::slope(p, y, c)};
+    case ops::Loss::name: return {ops::functor::value(p, y, c), ops::functor::derivative(p, y, c)};
         FD_ELEMENTWISE_LOSSES(FD_CASE)
 #undef FD_CASE
         case ops::Loss::categorical_crossentropy:

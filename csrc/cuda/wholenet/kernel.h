@@ -92,8 +92,8 @@ __device__ __forceinline__ void measure(const WholeNetProgram& p, const Memory<T
         team.sync();
     }
     for (int r = team.thread; r < rows; r += team.size) {
-        const RowView<T> row{s + from + r * p.ld_output, p.targets ? s + p.y + r * p.targets : nullptr,
-                             p.targets ? -1 : m.labels()[r], p.outputs};
+        const ops::MetricRow<T> row{s + from + r * p.ld_output, p.targets ? s + p.y + r * p.targets : nullptr,
+                                    p.targets ? -1 : m.labels()[r], p.outputs};
         const double w = weighted ? m.weights()[r] : 1;
         sums[1] += w;
 #pragma unroll

@@ -52,15 +52,16 @@ __device__ __forceinline__ void activate_rows(const WholeNetOp& o, T* m, int fro
         return;
     }
     switch (o.activation) {
-#define FD_CASE(name, functor)                                                                                     \
-    case ops::Activation::name:                                                                                    \
-        for (int e = thread; e < n; e += size) {                                                                   \
-            const T z = m[from + e], a = ops::functor::value(z, alpha);                                            \
-            m[o.to + e] = a;                                                                                       \
-            if constexpr (expensive_derivative(ops::Activation::name))                                             \
-                if (keeps)                                                                                         \
-                    m[o.keep + e] = ops::functor::slope(ops::functor::needs == ops::Needs::output ? a : z, alpha); \
-        }                                                                                                          \
+#define FD_CASE(name, functor)                                                                              \
+    case ops::Activation::name:                                                                             \
+        for (int e = thread; e < n; e += size) {                                                            \
+            const T z = m[from + e], a = ops::functor::value(z, alpha);                                     \
+            m[o.to + e] = a;                                                                                \
+            if constexpr (ops::functor::expensive_derivative)                                               \
+                if (keeps)                                                                                  \
+                    m[o.keep + e] =                                                                         \
+                        ops::functor::derivative(ops::functor::needs == ops::Needs::output ? a : z, alpha); \
+        }                                                                                                   \
         break;
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
@@ -209,7 +210,8 @@ __device__ __forceinline__ void forward(const WholeNetProgram& p, T* m, const Wh
         const WholeNetOp& o = p.ops[i];
         switch (o.kind) {
             case OpKind::normalization:  // done while fetching
-            case OpKind::residual_begin: continue;
+            case OpKind::residual_begin:
+            default: continue;  // why_not() refuses what is not known here
             case OpKind::dense:
                 if (o.forward_rows == 4) dense_forward<4>(o, m, b.rows, t, n);
                 else dense_forward<1>(o, m, b.rows, t, n);
@@ -283,11 +285,12 @@ __device__ __forceinline__ void backward(const WholeNetProgram& p, T* m, const W
             team.sync();
         }
         auto through = [&](int e, int c) {
-            return m[o.to + e] * (prelu ? ops::Prelu::slope(m[o.keep + e], m[o.slope + c]) : T(1));
+            return m[o.to + e] * (prelu ? ops::Prelu::derivative(m[o.keep + e], m[o.slope + c]) : T(1));
         };
         switch (o.kind) {
             case OpKind::normalization:
-            case OpKind::residual_begin: continue;
+            case OpKind::residual_begin:
+            default: continue;
             case OpKind::dense:
                 if (prelu) {
                     each_element(b.rows, o.out, t, n,

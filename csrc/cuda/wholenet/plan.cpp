@@ -66,7 +66,7 @@ private:
         int offset = 2;
         for (const Metric& m : t.metrics) {
             if (!train()) break;
-            p.metrics[p.metric_count++] = {int(m.kind), m.k, m.threshold, m.multiclass, offset};
+            p.metrics[p.metric_count++] = {m.kind, m.k, m.threshold, m.multiclass, offset};
             offset += 2;
         }
         p.row_lanes = 1;
@@ -147,7 +147,7 @@ private:
             f.to = take(rows_ * f.ld_to);
             const bool prelu = f.activation == ops::Activation::prelu && f.slope >= 0;
             if (train() && prelu && o.kind == OpKind::activation) f.keep = f.from;
-            else if (train() && (prelu || expensive_derivative(f.activation))) f.keep = take(rows_ * f.ld_to);
+            else if (train() && (prelu || ops::expensive_derivative[int(f.activation)])) f.keep = take(rows_ * f.ld_to);
             if (o.kind == OpKind::batch_norm) f.cache = take(4 * f.ld_to);
             if (o.kind == OpKind::layer_norm) f.cache = take(2 * rows_);
             if (o.kind == OpKind::residual_end) {
@@ -241,6 +241,7 @@ std::string why_not(const Plan& plan, const Training* training) {
     if (int(plan.ops.size()) > most_wholenet_ops)
         return "it has more than " + std::to_string(most_wholenet_ops) + " layers";
     if (plan.widest > widest) return "a layer is wider than " + std::to_string(widest);
+    if (const std::string op = unknown_op(plan, paths::wholenet); !op.empty()) return op;
     if (plan.bf16) return "bfloat16 products need wide layers";
     if (plan.has_matrix_penalties()) return "there is a penalty on whole matrices (orthogonal or repulsion)";
     if (!training) return "";

@@ -10,12 +10,6 @@
 
 namespace fd::cuda {
 
-// Activations whose derivatives are computed in the forward pass and kept.
-constexpr bool expensive_derivative(ops::Activation a) {
-    return a == ops::Activation::gelu || a == ops::Activation::silu || a == ops::Activation::mish ||
-           a == ops::Activation::softplus;
-}
-
 // Nets of a warp each that a processor's registers hold, in blocks of four.
 template <class T>
 constexpr int warps_at_once = sizeof(T) == 4 ? 16 : 12;

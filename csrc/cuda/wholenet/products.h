@@ -38,23 +38,15 @@ struct Team {
 template <class T>
 __device__ __forceinline__ T cheap_derivative(ops::Activation a, T stored, T p) {
     switch (a) {
-#define FD_CASE(name, functor) \
-    case ops::Activation::name: return ops::functor::slope(stored, p);
-        FD_CASE(relu, Relu)
-        FD_CASE(leaky_relu, LeakyRelu)
-        FD_CASE(prelu, Prelu)
-        FD_CASE(relu6, Relu6)
-        FD_CASE(elu, Elu)
-        FD_CASE(selu, Selu)
-        FD_CASE(celu, Celu)
-        FD_CASE(softsign, Softsign)
-        FD_CASE(tanh, Tanh)
-        FD_CASE(sigmoid, Sigmoid)
-        FD_CASE(hard_sigmoid, HardSigmoid)
-        FD_CASE(exponential, Exponential)
+#define FD_CASE(name, functor)                                                                         \
+    case ops::Activation::name:                                                                        \
+        if constexpr (!ops::functor::expensive_derivative) return ops::functor::derivative(stored, p); \
+        break;
+        FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
-        default: return T(1);
+        case ops::Activation::softmax: break;
     }
+    return T(1);
 }
 
 // Completes dL/d(output) of an op and writes it over the value it belongs to.

@@ -6,25 +6,16 @@ epoch; without either it stays in compiled code.
 
 from __future__ import annotations
 
+from . import functions, logs, monitors
 from .base import Callback, CallbackList
-from .functions import LambdaCallback, LearningRateScheduler
+from .functions import *  # noqa: F403
 from .history import History
-from .logs import CSVLogger
-from .monitors import EarlyStopping, ModelCheckpoint, ReduceLROnPlateau, TerminateOnNaN
+from .logs import *  # noqa: F403
+from .monitors import *  # noqa: F403
 from .progress import ProgressBar
 from .revive import ReviveDeadUnits
 
-__all__ = [
-    "CSVLogger",
-    "Callback",
-    "CallbackList",
-    "EarlyStopping",
-    "History",
-    "LambdaCallback",
-    "LearningRateScheduler",
-    "ModelCheckpoint",
-    "ProgressBar",
-    "ReduceLROnPlateau",
-    "ReviveDeadUnits",
-    "TerminateOnNaN",
-]
+__all__ = ["Callback", "CallbackList", "History", "ProgressBar", "ReviveDeadUnits"]
+__all__ += functions.__all__
+__all__ += logs.__all__
+__all__ += monitors.__all__

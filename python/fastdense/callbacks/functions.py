@@ -10,6 +10,8 @@ from ..arguments import keywords_checked, suggestion
 from .base import Callback, Logs
 from .monitors import _number_rate
 
+__all__ = ["LambdaCallback", "LearningRateScheduler"]
+
 
 class LearningRateScheduler(Callback):
     """Set the learning rate at the beginning of each epoch.

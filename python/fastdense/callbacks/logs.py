@@ -9,6 +9,8 @@ from typing import IO, ClassVar
 from ..arguments import keywords_checked
 from .base import Callback, Logs
 
+__all__ = ["CSVLogger"]
+
 
 class CSVLogger(Callback):
     """Write the numbers of each epoch to a text file, one row per epoch.

@@ -12,6 +12,8 @@ from ..arrays import Array
 from ..schedules import Schedule
 from .base import Callback, Logs
 
+__all__ = ["EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TerminateOnNaN"]
+
 _GROWING = ("acc", "auc", "precision", "recall", "f1", "r2", "fmeasure")
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ..activations import TABLE
 from ..arguments import suggestion
 from ..arrays import Array
 from ..layers import Activation, Dense, Layer, Residual
@@ -33,7 +34,8 @@ class LayerProbes:
     off : ndarray or None
         Fraction of the rows for which the unit's pre-activation is at most 0; for layers with an activation.
     saturated : ndarray or None
-        Fraction of the rows for which it is beyond 5 (sigmoid) or 2.5 (tanh), on either side; for these two.
+        Fraction of the rows for which it is beyond the saturation limit of the activation, on either side: 5 (sigmoid),
+        2.5 (tanh), 3 (hard_sigmoid), 10 (softsign).
     mean, variance : ndarray
         Of the unit's output over the rows.
     gradient, weight, update : ndarray or None
@@ -198,7 +200,7 @@ class Probes:
             which alone pass nothing on when they are off.
         """
         probes = self.layers[layer]
-        if probes.off is None or probes.activation not in ("relu", "relu6"):
+        if probes.off is None or not TABLE[probes.activation].dead_below_zero:
             return None
         alive = np.flatnonzero(probes.off[:, unit] < 1)
         first = int(alive[-1]) + 1 if len(alive) else 0
@@ -279,7 +281,7 @@ def _of(place: _Place, ops: list[Array]) -> LayerProbes:
     layer, kept = place.layer, {"mean", "variance"}
     activation = layer.activation if isinstance(layer, (Dense, Activation)) else ""
     kept |= {"off"} if activation else set()
-    kept |= {"saturated"} if activation in ("sigmoid", "tanh") else set()
+    kept |= {"saturated"} if activation and TABLE[activation].saturation else set()
     kept |= {"gradient", "weight", "update"} if isinstance(layer, Dense) else set()
     own: dict[str, Any] = {kind: numbers[kind] for kind in kept}
     return LayerProbes(name=place.name, activation=activation, layers=[_of(one, ops) for one in place.inside], **own)

@@ -1,4 +1,4 @@
-"""The best answer that ignores its input: what a net must beat before one can say that it learns."""
+"""The best constant predictor, which any trained net must beat."""
 
 from __future__ import annotations
 
@@ -42,14 +42,14 @@ def constant_predictor(loss: Loss, y: Array, weights: Array | None, outputs: int
     t = np.asarray(y, dtype=np.float64)
     kind, total = loss.kind, w.sum()
     mean = (w[:, None] * t).sum(axis=0) / total
-    if kind == "categorical_crossentropy":
+    if loss.targets == "distribution":
         return _checked(spec, mean / max(float(mean.sum()), 1e-300), t, w)
     if kind in ("mse", "poisson", "binary_crossentropy"):
         return _checked(spec, mean, t, w)
     if kind in ("mae", "quantile", "mape"):
-        share = spec["param"] if kind == "quantile" else 0.5
+        quantile = spec["param"] if kind == "quantile" else 0.5
         scale = 1.0 / np.maximum(np.abs(t), 1e-7) if kind == "mape" else np.ones_like(t)
-        columns = [_quantile(t[:, j], w * scale[:, j], share) for j in range(t.shape[1])]
+        columns = [_quantile(t[:, j], w * scale[:, j], quantile) for j in range(t.shape[1])]
         return _checked(spec, np.array(columns), t, w)
     return _checked(spec, _search(spec, t, w), t, w)
 
@@ -64,10 +64,10 @@ def _checked(spec: dict[str, Any], constant: Array, y: Array, w: Array) -> tuple
     return constant, float((w * values).sum() / len(y))
 
 
-def _quantile(values: Array, weights: Array, share: float) -> float:
+def _quantile(values: Array, weights: Array, quantile: float) -> float:
     order = np.argsort(values)
     reached = np.cumsum(weights[order])
-    return float(values[order[np.searchsorted(reached, share * reached[-1])]])
+    return float(values[order[np.searchsorted(reached, quantile * reached[-1])]])
 
 
 def _search(spec: dict[str, Any], t: Array, w: Array) -> Array:

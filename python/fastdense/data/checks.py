@@ -1,4 +1,4 @@
-"""Checks and conversions of everything a user passes as data, before any work is done.
+"""Checks and conversions of user data, before any work is done.
 
 What passes goes to the engines as it is: no array that an engine can read (bool, integer, float32, float64, any
 strides, read-only, memory-mapped) is copied. Messages say where, what was given, what is needed and what to do.
@@ -147,9 +147,9 @@ def check_y(where: str, y: object, rows: int, net: Shape, loss: Loss, *, name: s
     elif array.ndim != 2 or array.shape[1] != net.outputs:
         _fail_target_shape(where, name, array, net, loss)
     check_finite(where, name, array, net.dtype)
-    if loss.kind == "binary_crossentropy":
+    if loss.targets == "probabilities":
         _check_probabilities(where, name, array, loss)
-    if loss.kind == "hinge":
+    if loss.targets == "signs":
         return _signs(where, name, array, loss)
     return array
 
@@ -160,7 +160,7 @@ def _fail_target_shape(where: str, name: str, array: Array, net: Shape, loss: Lo
         f"loss='{loss.kind}' with {net.outputs} outputs needs (rows, {net.outputs})",
     )
     single = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1)
-    if loss.kind == "categorical_crossentropy" and single and _whole(array):
+    if loss.targets == "distribution" and single and _whole(array):
         fail(where, f"{given}, class ids", needed, "use loss='sparse_categorical_crossentropy' for class ids")
     if array.ndim > 2 and math.prod(array.shape[1:]) == net.outputs:
         fail(where, given, needed, f"pass {name}.reshape(len({name}), -1)")

@@ -51,15 +51,15 @@ def prepare_validation(where: str, validation_data: object, net: Shape, loss: Lo
 
 def rows_to_train_on(where: str, rows: int, fraction: object) -> int:
     """Rows before the cut: validation takes the last `fraction` of them, before any shuffling, as in Keras."""
-    share = number(f"{where}: validation_split", fraction, least=0, below=1)
-    if share == 0:
+    part = number(f"{where}: validation_split", fraction, least=0, below=1)
+    if part == 0:
         return rows
-    cut = math.floor(rows * (1 - share) + 1e-9 * rows)  # 1 - 0.9 is a little less than 0.1
+    cut = math.floor(rows * (1 - part) + 1e-9 * rows)  # 1 - 0.9 is a little less than 0.1
     if cut in (0, rows):
         side = "training" if cut == 0 else "validation"
         fail(
             where,
-            f"validation_split={share:g} of {rows} rows leaves none for {side}",
+            f"validation_split={part:g} of {rows} rows leaves none for {side}",
             "both parts need a row",
             "change validation_split or pass validation_data",
         )

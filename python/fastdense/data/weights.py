@@ -1,4 +1,4 @@
-"""data.weights."""
+"""Weights of rows: sample weights as given, and those that class weights mean."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: 
         for key, weight in class_weight.items():
             number = _class_key(key, loss)
             if number is None or not 0 <= number < classes:
-                known = "-1 and 1, or 0 and 1" if loss.kind == "hinge" else f"0..{classes - 1}"
+                known = "-1 and 1, or 0 and 1" if loss.targets == "signs" else f"0..{classes - 1}"
                 fail(where, f"class_weight names class {key!r}", f"the classes are {known}", "leave it out")
             try:
                 table[number] = float(weight)
@@ -80,17 +80,17 @@ def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: 
 def _class_key(key: object, loss: Loss) -> int | None:
     if not isinstance(key, (int, float, np.integer, np.floating)) or not np.isfinite(key) or key != int(key):
         return None
-    return 0 if loss.kind == "hinge" and key == -1 else int(key)
+    return 0 if loss.targets == "signs" and key == -1 else int(key)
 
 
 def _classes_of(where: str, y: Array, net: Shape, loss: Loss) -> tuple[Array, int]:
     """Class id of every row, and the number of classes."""
     if loss.sparse:
         return y.astype(np.intp), net.outputs
-    if loss.kind == "categorical_crossentropy" and net.outputs > 1:
+    if loss.targets == "distribution" and net.outputs > 1:
         return y.argmax(axis=1), net.outputs
-    if net.outputs == 1 and loss.kind in ("binary_crossentropy", "hinge"):
-        if loss.kind == "binary_crossentropy" and not bool(((y == 0) | (y == 1)).all()):
+    if net.outputs == 1 and loss.targets in ("probabilities", "signs"):
+        if loss.targets == "probabilities" and not bool(((y == 0) | (y == 1)).all()):
             fail(
                 where,
                 "class_weight was given and y holds probabilities",

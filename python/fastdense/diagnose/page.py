@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from ..activations import TABLE
 from ..arrays import Array
 from .finding import Finding
 from .result import Result
@@ -151,7 +152,7 @@ def _state_figures(state: State, y: Array) -> list[tuple[str, str]]:
     for stage in state.hidden[:MOST_LAYERS]:
         words = f"{stage.name}: input (grey) and output (blue) of {stage.activation} on the probe rows."
         figures.append((_histogram(stage), words))
-        if stage.activation in ("relu", "relu6"):
+        if TABLE[stage.activation].dead_below_zero:
             figures.append((_units(stage), f"{stage.name}: fraction of rows for which each unit is 0; "
                             f"{int(stage.dead.sum())} of {len(stage.dead)} are 0 for all rows (red)."))  # fmt: skip
     last = state.stages[-1]

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ..activations import TABLE
 from ..arrays import Array, as_array, fail, to_host
 from ..data.baseline import constant_predictor
 from ..data.checks import first_nonfinite
@@ -22,11 +23,7 @@ from .task import Task, read_task
 
 PROBE_ROWS = 1024
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
-BOUNDED = {"sigmoid": (0.0, 1.0), "tanh": (-1.0, 1.0), "softmax": (0.0, 1.0), "hard_sigmoid": (0.0, 1.0),
-           "softsign": (-1.0, 1.0), "relu6": (0.0, 6.0)}  # fmt: skip
-RANGES = {**BOUNDED, "relu": (0.0, math.inf), "softplus": (0.0, math.inf), "exponential": (0.0, math.inf),
-          "elu": (-1.0, math.inf), "celu": (-1.0, math.inf), "selu": (-1.7581, math.inf),
-          "gelu": (-0.17, math.inf), "silu": (-0.2785, math.inf), "mish": (-0.3088, math.inf)}  # fmt: skip
+RANGES = {name: (one.low, one.high) for name, one in TABLE.items() if one.half_bounded}
 
 
 @dataclass(frozen=True)
@@ -55,11 +52,11 @@ class Stage:
 
     @cached_property
     def dead(self) -> Array:
-        """Units (bool) whose relu or relu6 is 0 for every row, so that their gradient is exactly 0.
+        """Units (bool) that are off for every row, with an activation that is constant below 0: their gradient is 0.
 
         Unlike `initial.revival.constant_units`, which finds units of any activation by what they output.
         """
-        if self.activation not in ("relu", "relu6"):
+        if not TABLE[self.activation].dead_below_zero:
             return np.zeros(self.z.shape[1], bool)
         return np.asarray((self.z <= 0).all(axis=0))
 
@@ -71,8 +68,8 @@ class Stage:
 
     @cached_property
     def saturated(self) -> float:
-        """Fraction of (row, unit) pairs on the flat part of a sigmoid or tanh."""
-        limit = {"sigmoid": 5.0, "tanh": 2.5, "hard_sigmoid": 3.0, "softsign": 10.0}.get(self.activation)
+        """Fraction of (row, unit) pairs beyond the saturation limit of the activation; 0 if it has none."""
+        limit = TABLE[self.activation].saturation
         return float(np.mean(np.abs(self.z) > limit)) if limit else 0.0
 
 
@@ -106,9 +103,9 @@ class State:
         """Smallest and largest output if the last hidden layer is bounded: bias -+ sum |kernel|, over all units."""
         last = self.stages[-1]
         below = [stage for stage in self.stages if stage.layer == last.layer - 1]
-        if not below or below[0].activation not in BOUNDED or last.kernel is None or last.activation != "linear":
+        if not below or not TABLE[below[0].activation].bounded or last.kernel is None or last.activation != "linear":
             return None
-        low, high = BOUNDED[below[0].activation]
+        low, high = RANGES[below[0].activation]
         bias = 0.0 if last.bias is None else last.bias
         up, down = np.maximum(last.kernel, 0), np.minimum(last.kernel, 0)
         return (

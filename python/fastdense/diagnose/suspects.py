@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from ..activations import TABLE
 from ..layers import BatchNorm, Dropout
 from . import remedies
 from .case import Case
@@ -54,7 +55,7 @@ def _all(case: Case) -> list[tuple[str, str, list[Remedy]]]:
             )
         )
     suspected.append(("DIVERGED", "The steps are too large.", [remedies.learning_rate(0.1), remedies.clipping()]))
-    if any(name in ("sigmoid", "tanh", "hard_sigmoid", "softsign") for name in hidden) and len(hidden) > 2:
+    if any(TABLE[name].saturation for name in hidden) and len(hidden) > 2:
         suspected.append(
             ("VANISHING", "The gradient vanishes through the layers.", [remedies.hidden_activation("relu")])
         )

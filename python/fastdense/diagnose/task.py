@@ -15,7 +15,6 @@ Encoding = Literal["values", "zero_one", "signs", "ids", "one_hot", "columns"]
 
 FEW_CLASSES = 20  # whole numbers from 0 or 1 on may be class ids, even with a regression loss
 MOST_CLASSES = 1000  # more distinct whole numbers are continuous values
-CLASS_LOSSES = ("binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy", "hinge")
 
 
 @dataclass(frozen=True)
@@ -124,7 +123,7 @@ def read_task(y: Array, loss: Loss, activation: str, outputs: int, metrics: list
     """
     none = np.zeros(0)
     classes_wanted = (
-        loss.kind in CLASS_LOSSES
+        loss.classifies
         or activation == "softmax"
         or any("accuracy" in name or name in ("precision", "recall", "f1", "auc") for name in metrics)
     )

@@ -17,8 +17,6 @@ from ..calls import PopulationCall, TrainCall
 from . import native
 from .gpu import require
 
-HOST_OPTIMIZERS = ("kfac", "lbfgs", "newton_cg", "levenberg_marquardt")
-
 
 def _wait_for(module: Any, arrays: Iterable[Array | None]) -> None:
     """Wait for the streams that the interfaces of these arrays name: they may still be written."""
@@ -65,7 +63,7 @@ class Engine:
 
     def configure(self, training: dict[str, Any]) -> None:
         optimizer = training["optimizer"]
-        on_host = optimizer["kind"] in HOST_OPTIMIZERS
+        on_host = optimizer["kind"] in native.cpu_optimizers()
         if on_host:  # loss and metrics stay on the GPU
             self._twin().configure(training)
             kept = {

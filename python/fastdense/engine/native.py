@@ -63,6 +63,11 @@ def build_info() -> dict[str, str]:
     return dict(_core().build_info())
 
 
+def cpu_optimizers() -> list[str]:
+    """Kinds of the optimizers that only the CPU's engine has: full-batch ones and K-FAC."""
+    return list(_core().CPU_OPTIMIZERS)
+
+
 def why_not_lanes(program: dict[str, Any], training: dict[str, Any], batch_rows: int) -> str:
     """Why these nets cannot share the lanes of vectors; empty if they can."""
     return str(_core().why_not_lanes(program, training, batch_rows))

@@ -15,8 +15,7 @@ from .factory import make_engine
 from .native import available_threads
 from .protocol import Engine
 
-PENALTIES = ("kernel_l1", "kernel_l2", "kernel_orthogonal", "kernel_repulsion", "bias_l1", "bias_l2", "activity_l1",
-             "activity_l2")  # fmt: skip
+PENALISED = ("kernel_", "bias_", "activity_")  # how the names of an op's penalties begin
 
 
 class SerialPopulation:
@@ -184,4 +183,7 @@ class SerialPopulation:
 
 
 def _scaled(op: dict[str, Any], factor: float) -> dict[str, Any]:
-    return {key: value * float(factor) if key in PENALTIES else value for key, value in op.items()}
+    return {
+        key: value * float(factor) if key.startswith(PENALISED) and not isinstance(value, bool) else value
+        for key, value in op.items()
+    }

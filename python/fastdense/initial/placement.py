@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..activations import TABLE
 from ..arrays import Array, fail
 from ..data.rows import evenly_spaced_rows
 from ..initializers import Orthogonal
@@ -20,15 +21,6 @@ from ..runners.single import Runner
 ROWS = 2048  # from which kernels and biases are computed
 MARGIN = 0.5  # of the range of the rows, for rows that were not among them
 SHRINKAGE = 0.1  # of the mean variance, added to all of them before correlations are taken out
-# The range of inputs where the derivative of each activation is not small: from, to (None: no end).
-_OPEN: dict[str, tuple[float, float | None]] = {
-    **dict.fromkeys(("relu", "leaky_relu", "prelu", "elu", "selu", "celu"), (0.0, None)),
-    **dict.fromkeys(("gelu", "silu", "mish", "softplus"), (3.0, None)),
-    **dict.fromkeys(("tanh", "softsign", "exponential"), (-1.0, 1.0)),
-    "relu6": (0.0, 6.0),
-    "sigmoid": (-2.0, 2.0),
-    "hard_sigmoid": (-3.0, 3.0),
-}
 
 
 def check_last_layer(net: Net) -> None:
@@ -83,12 +75,12 @@ def _fit(z: Array, activation: str, use_bias: bool) -> tuple[float, Array]:
     """One factor for the kernel of a layer, and the bias of each unit."""
     low, high = z.min(axis=0), z.max(axis=0)
     spread = float(np.sqrt(np.mean(z.var(axis=0)))) or 1.0
-    begin, end = _OPEN.get(activation, (0.0, None))
-    if end is None:
+    begin, end = TABLE[activation].passes or (0.0, np.inf)
+    if end == np.inf:
         scale = 1.0 / spread
         bias = begin - scale * (low - MARGIN * (high - low))
     else:
         reach = (0.5 + MARGIN) * (high - low) if use_bias else np.maximum(np.abs(low), np.abs(high)) * (1.0 + MARGIN)
         scale = 0.5 * (end - begin) / (float(reach.max()) or 1.0)
         bias = 0.5 * (begin + end) - 0.5 * scale * (low + high)
-    return scale, np.where(_OPEN.get(activation) is None, 0.0, bias)
+    return scale, np.where(TABLE[activation].passes is None, 0.0, bias)

@@ -15,6 +15,7 @@ from ..data.rows import Rows, evenly_spaced_rows
 from ..engine import native
 from ..initializers import Data
 from ..layers import Dense
+from ..losses import DISTANCES
 from ..network import Net
 from ..runners.single import Runner
 
@@ -23,7 +24,6 @@ INSIDE = (0.05, 0.95)  # the quantiles of the data between which a unit's hyperp
 RIDGE = 1e-3  # of the mean diagonal, for the last layer
 SMALL = 64  # kernels up to this size have their directions pushed apart
 CHUNK = 1 << 24  # elements of a temporary array, at most
-SOLVABLE = ("mse", "mae", "huber", "log_cosh", "quantile", "mape")
 LayerOutputs = Callable[[list[Array], int], Array]  # (tensors, layer) -> its outputs, (starts or 1, rows, units)
 
 
@@ -113,7 +113,7 @@ def spread_over_data(
             tensors[part.start] = kernel
             if layer.use_bias:
                 tensors[part.start + 1] = bias
-        elif layer.activation == "linear" and loss_kind in SOLVABLE:
+        elif layer.activation == "linear" and loss_kind in DISTANCES:
             y = net.before_rescaling(np.asarray(data.y, dtype=np.float64), [tensor[0] for tensor in tensors])
             solved = _least_squares(below, y, layer.use_bias, len(seeds))
             tensors[part.start : part.start + len(solved)] = solved

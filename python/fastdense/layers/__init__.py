@@ -1,4 +1,4 @@
-"""Layers: what a net is made of.
+"""Layers.
 
 A layer is a description: it checks its arguments, knows its tensors and turns itself into the plain ops of the engines.
 It holds no weights; those are the model's.
@@ -6,21 +6,13 @@ It holds no weights; those are the model's.
 
 from __future__ import annotations
 
+from . import dense, normalization, scaling
 from .base import Layer, TensorSpec, get
-from .dense import Activation, Dense, Dropout, Residual
-from .normalization import BatchNorm, LayerNorm
-from .scaling import Normalization, Rescaling
+from .dense import *  # noqa: F403
+from .normalization import *  # noqa: F403
+from .scaling import *  # noqa: F403
 
-__all__ = [
-    "Activation",
-    "BatchNorm",
-    "Dense",
-    "Dropout",
-    "Layer",
-    "LayerNorm",
-    "Normalization",
-    "Rescaling",
-    "Residual",
-    "TensorSpec",
-    "get",
-]
+__all__ = ["Layer", "TensorSpec", "get"]
+__all__ += dense.__all__
+__all__ += normalization.__all__
+__all__ += scaling.__all__

@@ -1,4 +1,4 @@
-"""The base of the layers."""
+"""Base class of the layers."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Layer(Spec, family="layer"):
         return inputs
 
     def lower(self) -> list[Config]:
-        """Return the ops of the layer as the engines take them."""
+        """Return the ops of the layer in the form that engines accept."""
         raise NotImplementedError
 
     def tensors(self, inputs: int) -> list[TensorSpec]:

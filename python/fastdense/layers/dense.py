@@ -1,8 +1,4 @@
-"""Layers: what a net is made of.
-
-A layer is a description: it checks its arguments, knows its tensors and turns itself into the plain ops of the engines.
-It holds no weights; those are the model's.
-"""
+"""`Dense`, and the layers that act on what it gives: `Activation`, `Dropout`, `Residual`."""
 
 from __future__ import annotations
 
@@ -15,6 +11,8 @@ from ..arguments import flag, integer, number, optional_text, shorten
 from ..specs import Config, resolve
 from .base import Array, DrawFor, Layer, TensorSpec, get
 
+__all__ = ["Activation", "Dense", "Dropout", "Residual"]
+
 
 class Activation(Layer, names=("activation",)):
     """Applies an activation function.
@@ -26,11 +24,18 @@ class Activation(Layer, names=("activation",)):
     alpha : float, optional
         Slope of leaky_relu below 0 (0.2 unless given), or scale of elu and celu (1 unless given); the others take none.
     name : str, optional
+        Name of the layer in tables and files; None lets the model number it.
 
     Raises
     ------
     ValueError
         If the name is unknown, or `alpha` is given to an activation that has none.
+
+    Examples
+    --------
+    >>> from fastdense.layers import Activation
+    >>> Activation("leaky_relu", alpha=0.1)
+    Activation('leaky_relu', alpha=0.1)
     """
 
     def __init__(self, activation: str, alpha: float | None = None, name: str | None = None) -> None:
@@ -70,11 +75,13 @@ class Dense(Layer, names=("dense",)):
     activation : str or Activation, optional
         None is linear. Give ``Activation("leaky_relu", alpha=0.1)`` to choose a slope. After construction
         ``layer.activation`` is the name and ``layer.alpha`` the slope or None.
-    use_bias : bool
-    kernel_initializer : str or Initializer
+    use_bias : bool, default True
+        Whether a bias is added.
+    kernel_initializer : str or Initializer, default "auto"
         "auto" suits the activation (`fastdense.initializers.Auto`); Keras's default is "glorot_uniform"; "data" places
         the units on the data of the first fit, biases too (`fastdense.initializers.Data`).
-    bias_initializer : str or Initializer
+    bias_initializer : str or Initializer, default "zeros"
+        First values of the bias.
     kernel_regularizer : str, Regularizer or list, optional
     bias_regularizer, activity_regularizer : str, Regularizer or list, optional
         l1 and l2 only.
@@ -85,6 +92,12 @@ class Dense(Layer, names=("dense",)):
     ------
     ValueError, TypeError
         If an argument is out of range, of the wrong type, or an unknown name.
+
+    Examples
+    --------
+    >>> from fastdense.layers import Dense
+    >>> Dense(8, activation="relu")
+    Dense(8, activation='relu')
     """
 
     def __init__(
@@ -177,8 +190,15 @@ class Dropout(Layer, names=("dropout",)):
     Parameters
     ----------
     rate : float
-        The share that is dropped, from 0 to below 1.
+        The fraction that is dropped, from 0 to below 1.
     name : str, optional
+        Name of the layer in tables and files; None lets the model number it.
+
+    Examples
+    --------
+    >>> from fastdense.layers import Dropout
+    >>> Dropout(0.2)
+    Dropout(0.2)
     """
 
     def __init__(self, rate: float, name: str | None = None) -> None:
@@ -197,6 +217,13 @@ class Residual(Layer, names=("residual",)):
     layers : list of Layer
         Together they must give as many outputs as they get inputs.
     name : str, optional
+        Name of the layer in tables and files; None lets the model number it.
+
+    Examples
+    --------
+    >>> from fastdense.layers import Residual
+    >>> Residual(["batch_norm"])
+    Residual([BatchNorm()])
     """
 
     def __init__(self, layers: Sequence[Any], name: str | None = None) -> None:

@@ -1,10 +1,12 @@
-"""layers.normalization."""
+"""Layers that normalize over the batch or over the units: `BatchNorm` and `LayerNorm`."""
 
 from __future__ import annotations
 
 from ..arguments import number, optional_text
 from ..specs import Config
 from .base import Layer, TensorSpec
+
+__all__ = ["BatchNorm", "LayerNorm"]
 
 
 class BatchNorm(Layer, names=("batch_norm", "BatchNormalization")):
@@ -14,11 +16,18 @@ class BatchNorm(Layer, names=("batch_norm", "BatchNormalization")):
 
     Parameters
     ----------
-    momentum : float
+    momentum : float, default 0.99
         ``moving = momentum * moving + (1 - momentum) * batch``; 0.99 is PyTorch's 0.01.
-    epsilon : float
+    epsilon : float, default 0.001
         Added to the variance; PyTorch's default is 1e-5.
     name : str, optional
+        Name of the layer in tables and files; None lets the model number it.
+
+    Examples
+    --------
+    >>> from fastdense.layers import BatchNorm
+    >>> BatchNorm(momentum=0.9)
+    BatchNorm(momentum=0.9)
     """
 
     def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, name: str | None = None) -> None:
@@ -39,9 +48,16 @@ class LayerNorm(Layer, names=("layer_norm", "LayerNormalization")):
 
     Parameters
     ----------
-    epsilon : float
+    epsilon : float, default 0.001
         Added to the variance.
     name : str, optional
+        Name of the layer in tables and files; None lets the model number it.
+
+    Examples
+    --------
+    >>> from fastdense.layers import LayerNorm
+    >>> LayerNorm()
+    LayerNorm()
     """
 
     def __init__(self, epsilon: float = 1e-3, name: str | None = None) -> None:

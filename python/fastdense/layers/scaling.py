@@ -13,6 +13,8 @@ from ..initializers import Initializer
 from ..specs import Config
 from .base import Array, DrawFor, Layer, TensorSpec
 
+__all__ = ["Normalization", "Rescaling"]
+
 # Rows times columns that `Normalization.adapt` holds as float64 at a time.
 _CHUNK_ELEMENTS = 1 << 20
 
@@ -29,6 +31,13 @@ class Normalization(Layer, names=("normalization",)):
     Parameters
     ----------
     name : str, optional
+        Name of the layer in tables and files; None lets the model number it.
+
+    Examples
+    --------
+    >>> from fastdense.layers import Normalization
+    >>> Normalization().adapt([[1.0], [3.0]]).mean.tolist()
+    [2.0]
     """
 
     def __init__(self, name: str | None = None) -> None:
@@ -158,11 +167,18 @@ class Rescaling(Layer, names=("rescaling",)):
     scale, offset : float or sequence of float
         One number for all columns, or one per column. A scale of 0 is refused: nothing would be left of the column.
     name : str, optional
+        Name of the layer in tables and files; None lets the model number it.
 
     Raises
     ------
     ValueError, TypeError
         If a number is not finite, a scale is 0, or (in a net) there are not as many numbers as columns.
+
+    Examples
+    --------
+    >>> from fastdense.layers import Rescaling
+    >>> Rescaling(1 / 255)
+    Rescaling(0.00392156862745098)
     """
 
     def __init__(self, scale: ArrayLike, offset: ArrayLike = 0.0, name: str | None = None) -> None:

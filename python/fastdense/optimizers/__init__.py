@@ -24,27 +24,14 @@ The full-batch optimizers (LBFGS, LevenbergMarquardt, NewtonCG) take none of the
 
 from __future__ import annotations
 
+from . import first_order, full_batch, matrix
 from .base import Optimizer, Rate, get
-from .first_order import SGD, Adadelta, Adagrad, Adam, AdamW, Lion, Nadam, RMSprop
-from .full_batch import LBFGS, LevenbergMarquardt, NewtonCG, Solver
-from .matrix import KFAC, Muon
+from .first_order import *  # noqa: F403
+from .full_batch import *  # noqa: F403
+from .full_batch import Solver
+from .matrix import *  # noqa: F403
 
-__all__ = [
-    "KFAC",
-    "LBFGS",
-    "SGD",
-    "Adadelta",
-    "Adagrad",
-    "Adam",
-    "AdamW",
-    "LevenbergMarquardt",
-    "Lion",
-    "Muon",
-    "Nadam",
-    "NewtonCG",
-    "Optimizer",
-    "RMSprop",
-    "Rate",
-    "Solver",
-    "get",
-]
+__all__ = ["Optimizer", "Rate", "Solver", "get"]
+__all__ += first_order.__all__
+__all__ += full_batch.__all__
+__all__ += matrix.__all__

@@ -1,7 +1,9 @@
-"""The base of all optimizers: the arguments they share, and the learning rates of steps."""
+"""Base class of the optimizers: common arguments, and the learning rate of each step."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -13,6 +15,7 @@ from ..schedules import get as get_schedule
 from ..specs import Config, Spec, resolve
 
 Rate = float | Schedule
+Shapes = Sequence[tuple[int, ...]]  # of the trainable tensors
 _CLIPS = ("clipvalue", "clipnorm", "global_clipnorm")
 
 
@@ -22,7 +25,7 @@ class Optimizer(Spec, family="optimizer"):
     kind: ClassVar[str]
     _hyperparameters: ClassVar[tuple[str, ...]]
     learning_rate: Rate
-    full_batch: ClassVar[bool] = False  # whether a step takes all rows; see `fastdense.solvers`
+    full_batch: ClassVar[bool] = False  # whether a step takes all rows; see `fastdense.optimizers.full_batch`
 
     def __init__(
         self,
@@ -66,7 +69,7 @@ class Optimizer(Spec, family="optimizer"):
     def _optional(self, name: str, value: object, **bounds: float) -> float | None:
         return None if value is None else self._number(name, value, **bounds)
 
-    def _share(self, name: str, value: object) -> float:
+    def _fraction(self, name: str, value: object) -> float:
         return number(f"{type(self).__name__}: {name}", value, least=0, below=1)
 
     def learning_rates(self, first_step: int, n: int) -> NDArray[np.float64]:
@@ -88,14 +91,31 @@ class Optimizer(Spec, family="optimizer"):
             )
         return rates
 
+    def working_bytes(self, shapes: Shapes, itemsize: int) -> int:
+        """Return the bytes of memory that training takes besides slots; of a full-batch optimizer, all of its state.
+
+        Parameters
+        ----------
+        shapes : sequence of tuple of int
+            Of the trainable tensors.
+        itemsize : int
+            Bytes of a parameter.
+        """
+        return 0
+
     def lower(self) -> Config:
-        """Return the optimizer as the engines take it; learning rates go separately, step by step."""
+        """Return the optimizer in the form that engines accept; learning rates go separately, step by step."""
         return {
             "kind": self.kind,
             **{name: getattr(self, name) for name in self._hyperparameters},
             "weight_decay": self.weight_decay or 0.0,
             **{name: getattr(self, name) or 0.0 for name in _CLIPS},
         }
+
+
+def parameters(shapes: Shapes) -> int:
+    """Return the number of parameters in tensors of these shapes."""
+    return sum(math.prod(shape) for shape in shapes)
 
 
 def get(value: Any, where: str = "optimizer") -> Optimizer:

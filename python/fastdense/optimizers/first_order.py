@@ -1,30 +1,11 @@
-"""Optimizers: how a step changes the parameters, given the gradient.
-
-Formulas and defaults are those of Keras 3. In them ``w`` is a parameter, ``g`` its gradient (penalties included),
-``lr`` the learning rate of the step and ``t`` the step counted from 1. Before the update the gradient is clipped, if
-asked for, and then the weights decay.
-
-Arguments that every optimizer takes, by keyword:
-
-weight_decay : float, optional
-    Each step first makes every parameter smaller: ``w -= lr * weight_decay * w`` (decoupled, unlike an l2 penalty).
-clipnorm : float, optional
-    Scales the gradient of each tensor down to this norm.
-clipvalue : float, optional
-    Cuts each element of the gradient to [-clipvalue, clipvalue].
-global_clipnorm : float, optional
-    Scales all gradients together down to this norm. At most one of the three clips may be given.
-
-``learning_rate`` is a number or a `fastdense.schedules.Schedule`, and may be assigned at any time, also between two
-calls of ``fit``; everything else is fixed once the optimizer is made.
-
-The full-batch optimizers (LBFGS, LevenbergMarquardt, NewtonCG) take none of these arguments; see `fastdense.solvers`.
-"""
+"""First-order optimizers whose update of an element depends on its own gradients only; see `fastdense.optimizers`."""
 
 from __future__ import annotations
 
 from ..arguments import flag
 from .base import Optimizer, Rate
+
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSprop"]
 
 
 class SGD(Optimizer, names=("sgd",)):
@@ -34,12 +15,20 @@ class SGD(Optimizer, names=("sgd",)):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-    momentum : float
+    learning_rate : float or Schedule, default 0.01
+        Step size, or a schedule of it.
+    momentum : float, default 0.0
         0 for none, below 1.
-    nesterov : bool
+    nesterov : bool, default False
+        Whether the gradient counts a second time, after the momentum step.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import SGD
+    >>> SGD(0.1, momentum=0.9)
+    SGD(learning_rate=0.1, momentum=0.9)
     """
 
     kind, _hyperparameters = "sgd", ("momentum", "nesterov")
@@ -56,7 +45,7 @@ class SGD(Optimizer, names=("sgd",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.momentum = self._share("momentum", momentum)
+        self.momentum = self._fraction("momentum", momentum)
         self.nesterov = flag("SGD: nesterov", nesterov)
 
 
@@ -68,13 +57,24 @@ class RMSprop(Optimizer, names=("rmsprop",)):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-    rho : float
-    momentum : float
-    epsilon : float
-    centered : bool
+    learning_rate : float or Schedule, default 0.001
+        Step size, or a schedule of it.
+    rho : float, default 0.9
+        Decay of the running mean of squared gradients, below 1: larger means longer memory.
+    momentum : float, default 0.0
+        Fraction of the previous step that is added to the next; 0 for none, below 1.
+    epsilon : float, default 1e-07
+        Small constant that keeps divisions finite; above 0.
+    centered : bool, default False
+        Whether the squared running mean of the gradient is subtracted, as an estimate of its variance.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import RMSprop
+    >>> RMSprop(0.01)
+    RMSprop(learning_rate=0.01)
     """
 
     kind, _hyperparameters = "rmsprop", ("rho", "momentum", "epsilon", "centered")
@@ -93,8 +93,8 @@ class RMSprop(Optimizer, names=("rmsprop",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.rho = self._share("rho", rho)
-        self.momentum = self._share("momentum", momentum)
+        self.rho = self._fraction("rho", rho)
+        self.momentum = self._fraction("momentum", momentum)
         self.epsilon = self._number("epsilon", epsilon, above=0)
         self.centered = flag("RMSprop: centered", centered)
 
@@ -106,12 +106,20 @@ class Adagrad(Optimizer, names=("adagrad",)):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-    initial_accumulator_value : float
+    learning_rate : float or Schedule, default 0.001
+        Step size, or a schedule of it.
+    initial_accumulator_value : float, default 0.1
         First value of ``v``.
-    epsilon : float
+    epsilon : float, default 1e-07
+        Small constant that keeps divisions finite; above 0.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import Adagrad
+    >>> Adagrad(0.01)
+    Adagrad(learning_rate=0.01)
     """
 
     kind, _hyperparameters = "adagrad", ("initial_accumulator_value", "epsilon")
@@ -140,12 +148,20 @@ class Adadelta(Optimizer, names=("adadelta",)):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
+    learning_rate : float or Schedule, default 0.001
         1 is the method as published; Keras's default is slow.
-    rho : float
-    epsilon : float
+    rho : float, default 0.95
+        Decay of the running mean of squared gradients, below 1: larger means longer memory.
+    epsilon : float, default 1e-07
+        Small constant that keeps divisions finite; above 0.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import Adadelta
+    >>> Adadelta(1.0)
+    Adadelta(learning_rate=1.0)
     """
 
     kind, _hyperparameters = "adadelta", ("rho", "epsilon")
@@ -162,26 +178,34 @@ class Adadelta(Optimizer, names=("adadelta",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.rho = self._share("rho", rho)
+        self.rho = self._fraction("rho", rho)
         self.epsilon = self._number("epsilon", epsilon, above=0)
 
 
 class Adam(Optimizer, names=("adam",)):
-    """Running means of the gradient and of its square, freed of their start at 0 (Kingma & Ba, 2014).
+    """Running means of the gradient and of its square, corrected for their start at 0 (Kingma & Ba, 2014).
 
     ``m = beta_1 * m + (1 - beta_1) * g; v = beta_2 * v + (1 - beta_2) * g**2;
     w -= lr * sqrt(1 - beta_2**t) / (1 - beta_1**t) * m / (sqrt(v) + epsilon)``.
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-    beta_1, beta_2 : float
-    epsilon : float
+    learning_rate : float or Schedule, default 0.001
+        Step size, or a schedule of it.
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        Decay of the running means of the gradient and of its square, below 1.
+    epsilon : float, default 1e-07
         Keras's; PyTorch and scikit-learn use 1e-8.
-    amsgrad : bool
+    amsgrad : bool, default False
         Whether to divide by the largest ``v`` so far (Reddi et al., 2018).
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import Adam
+    >>> Adam(0.01, clipnorm=1.0)
+    Adam(learning_rate=0.01, clipnorm=1.0)
     """
 
     kind, _hyperparameters = "adam", ("beta_1", "beta_2", "epsilon", "amsgrad")
@@ -200,8 +224,8 @@ class Adam(Optimizer, names=("adam",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.beta_1 = self._share("beta_1", beta_1)
-        self.beta_2 = self._share("beta_2", beta_2)
+        self.beta_1 = self._fraction("beta_1", beta_1)
+        self.beta_2 = self._fraction("beta_2", beta_2)
         self.epsilon = self._number("epsilon", epsilon, above=0)
         self.amsgrad = flag(f"{type(self).__name__}: amsgrad", amsgrad)
 
@@ -211,12 +235,20 @@ class AdamW(Adam, names=("adamw",)):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-    weight_decay : float
+    learning_rate : float or Schedule, default 0.001
+        Step size, or a schedule of it.
+    weight_decay : float, default 0.004
+        Decoupled weight decay of each step, relative to the learning rate.
     beta_1, beta_2, epsilon, amsgrad
         As in `Adam`.
     clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import AdamW
+    >>> AdamW(0.01)
+    AdamW(learning_rate=0.01)
     """
 
     def __init__(
@@ -253,11 +285,20 @@ class Nadam(Optimizer, names=("nadam",)):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-    beta_1, beta_2 : float
-    epsilon : float
+    learning_rate : float or Schedule, default 0.001
+        Step size, or a schedule of it.
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        Decay of the running means of the gradient and of its square, below 1.
+    epsilon : float, default 1e-07
+        Small constant that keeps divisions finite; above 0.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import Nadam
+    >>> Nadam(0.01)
+    Nadam(learning_rate=0.01)
     """
 
     kind, _hyperparameters = "nadam", ("beta_1", "beta_2", "epsilon")
@@ -275,8 +316,8 @@ class Nadam(Optimizer, names=("nadam",)):
         global_clipnorm: float | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
-        self.beta_1 = self._share("beta_1", beta_1)
-        self.beta_2 = self._share("beta_2", beta_2)
+        self.beta_1 = self._fraction("beta_1", beta_1)
+        self.beta_2 = self._fraction("beta_2", beta_2)
         self.epsilon = self._number("epsilon", epsilon, above=0)
 
 
@@ -288,10 +329,18 @@ class Lion(Optimizer, names=("lion",)):
 
     Parameters
     ----------
-    learning_rate : float or Schedule
-    beta_1, beta_2 : float
+    learning_rate : float or Schedule, default 0.001
+        Step size, or a schedule of it.
+    beta_1, beta_2 : float, default 0.9 and 0.99
+        Decay of the running means of the gradient and of its square, below 1.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import Lion
+    >>> Lion(0.0003)
+    Lion(learning_rate=0.0003)
     """
 
     kind, _hyperparameters = "lion", ("beta_1", "beta_2")
@@ -309,4 +358,4 @@ class Lion(Optimizer, names=("lion",)):
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
         self.beta_1 = self._number("beta_1", beta_1, above=0, most=1)
-        self.beta_2 = self._share("beta_2", beta_2)
+        self.beta_2 = self._fraction("beta_2", beta_2)

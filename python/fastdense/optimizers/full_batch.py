@@ -12,14 +12,16 @@ BatchNorm, which ties the rows of a batch together, are therefore refused.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..arguments import integer, number
 from ..specs import Config
-from .base import Optimizer
+from .base import Optimizer, Shapes, parameters
+
+__all__ = ["LBFGS", "LevenbergMarquardt", "NewtonCG"]
 
 ENDINGS = {
     "gradient": "every element of the gradient is at most gtol",
@@ -30,9 +32,17 @@ ENDINGS = {
 
 
 class Solver(Optimizer):
-    """Base of the full-batch optimizers."""
+    """Base of the full-batch optimizers.
+
+    Attributes
+    ----------
+    needs : {"gradient", "least_squares", "curvature"}
+        What it computes of the loss: its gradient; the Jacobian of the outputs, for the mean squared error; or the
+        Jacobian and the second derivative of the loss.
+    """
 
     full_batch = True
+    needs: ClassVar[Literal["gradient", "least_squares", "curvature"]]
     _FIXED: ClassVar[str] = "a full-batch optimizer has no learning rate"
 
     def __init__(self, gtol: float, ftol: float) -> None:
@@ -54,7 +64,7 @@ class Solver(Optimizer):
         return np.ones(n)
 
     def lower(self) -> Config:
-        """Return the optimizer as the engines take it."""
+        """Return the optimizer in the form that engines accept."""
         return {"kind": self.kind, **{name: getattr(self, name) for name in self._hyperparameters}}
 
 
@@ -67,21 +77,28 @@ class LBFGS(Solver, names=("lbfgs", "l_bfgs")):
 
     Parameters
     ----------
-    history_size : int
+    history_size : int, default 10
         Pairs of vectors that are remembered, each 16 bytes a parameter; 0 is steepest descent.
-    line_search_steps : int
+    line_search_steps : int, default 25
         Most evaluations of loss and gradient in one iteration.
-    gtol : float
+    gtol : float, default 1e-05
         Ends training once every element of the gradient is at most this.
-    ftol : float
+    ftol : float, default 1e-09
         Ends training once an iteration lowers the loss by less than this fraction of it.
 
     Notes
     -----
     Its state: 2 `history_size` vectors and two numbers.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import LBFGS
+    >>> LBFGS(history_size=20)
+    LBFGS(history_size=20)
     """
 
     kind, _hyperparameters = "lbfgs", ("history_size", "line_search_steps", "gtol", "ftol")
+    needs = "gradient"
 
     def __init__(
         self, history_size: int = 10, line_search_steps: int = 25, gtol: float = 1e-5, ftol: float = 1e-9
@@ -89,6 +106,9 @@ class LBFGS(Solver, names=("lbfgs", "l_bfgs")):
         super().__init__(gtol, ftol)
         self.history_size = integer("LBFGS: history_size", history_size, least=0, most=1000)
         self.line_search_steps = integer("LBFGS: line_search_steps", line_search_steps, least=1)
+
+    def working_bytes(self, shapes: Shapes, itemsize: int) -> int:
+        return 16 * (self.history_size + 3) * parameters(shapes)
 
 
 class LevenbergMarquardt(Solver, names=("levenberg_marquardt", "lm")):
@@ -100,9 +120,9 @@ class LevenbergMarquardt(Solver, names=("levenberg_marquardt", "lm")):
 
     Parameters
     ----------
-    damping : float
+    damping : float, default 0.001
         First `mu`, relative to the largest diagonal element of A.
-    gtol, ftol : float
+    gtol, ftol : float, default 1e-10 and 1e-09
         As in `LBFGS`.
 
     Raises
@@ -116,13 +136,23 @@ class LevenbergMarquardt(Solver, names=("levenberg_marquardt", "lm")):
     Notes
     -----
     Memory: 16 bytes times the square of the number of parameters, whatever the number of rows. Its state: two numbers.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import LevenbergMarquardt
+    >>> LevenbergMarquardt(damping=0.01)
+    LevenbergMarquardt(damping=0.01)
     """
 
     kind, _hyperparameters = "levenberg_marquardt", ("damping", "gtol", "ftol")
+    needs = "least_squares"
 
     def __init__(self, damping: float = 1e-3, gtol: float = 1e-10, ftol: float = 1e-9) -> None:
         super().__init__(gtol, ftol)
         self.damping = number("LevenbergMarquardt: damping", damping, above=0)
+
+    def working_bytes(self, shapes: Shapes, itemsize: int) -> int:
+        return 16 * parameters(shapes) ** 2
 
 
 class NewtonCG(Solver, names=("newton_cg", "truncated_newton", "tnc")):
@@ -134,11 +164,11 @@ class NewtonCG(Solver, names=("newton_cg", "truncated_newton", "tnc")):
 
     Parameters
     ----------
-    radius : float
+    radius : float, default 10.0
         First length that a step may have.
-    cg_steps : int
+    cg_steps : int, default 50
         Most products in one try. They end earlier, once the residual is ``min(1/2, sqrt(|g|)) * |g|``.
-    gtol, ftol : float
+    gtol, ftol : float, default 1e-05 and 1e-09
         As in `LBFGS`.
 
     Raises
@@ -150,11 +180,21 @@ class NewtonCG(Solver, names=("newton_cg", "truncated_newton", "tnc")):
     Notes
     -----
     Its state: one number.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import NewtonCG
+    >>> NewtonCG(cg_steps=20)
+    NewtonCG(cg_steps=20)
     """
 
     kind, _hyperparameters = "newton_cg", ("radius", "cg_steps", "gtol", "ftol")
+    needs = "curvature"
 
     def __init__(self, radius: float = 10.0, cg_steps: int = 50, gtol: float = 1e-5, ftol: float = 1e-9) -> None:
         super().__init__(gtol, ftol)
         self.radius = number("NewtonCG: radius", radius, above=0)
         self.cg_steps = integer("NewtonCG: cg_steps", cg_steps, least=1)
+
+    def working_bytes(self, shapes: Shapes, itemsize: int) -> int:
+        return 64 * parameters(shapes)

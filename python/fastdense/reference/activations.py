@@ -96,6 +96,7 @@ ELEMENTWISE: dict[str, tuple[Function, Function]] = {
 }
 
 NAMES = (*ELEMENTWISE, "prelu", "softmax")
+SATURATION = {"sigmoid": 5.0, "tanh": 2.5, "hard_sigmoid": 3.0, "softsign": 10.0}  # saturated beyond this |x|
 
 
 class Activation:

@@ -279,7 +279,7 @@ class Engine:
         return -(-20 * min(probes.ROWS, rows) // min(batch_size, rows))
 
     def _probe(self, x: Data, y: Data, w: Array | None, before: list[list[Array]] | None) -> dict[str, Any]:
-        """What the layers do with a few rows of the data; `before`: the tensors before the last step."""
+        """Statistics of the layers for a sample of the rows; `before`: the tensors before the last step."""
         rows = probes.rows_of(len(x))
         batch = self._batch(x[rows], y[rows], None if w is None else w[rows], training=False)
         values = probes.numbers(self._ops, self._live.tensors, before, batch.passes, self._backward(batch))

@@ -3,8 +3,8 @@
 For a layer z = x W + b, C is the covariance of its inputs, G the second moment of the gradient of z, scaled to a mean
 diagonal of 1: only its shape counts. Inputs count from their mean m over the batch: z = (x - m) W + c with c = b + m W.
 The step (C + a I)^-1 g (G + o I)^-1 of W, and g (G + o I)^-1 of c, is scaled so that it changes z, in the rows of the
-batch, by the spread that z has over the rows: the learning rate is the wanted fraction of it. Gradients of other
-tensors are scaled to a mean square of 1.
+batch, by the spread that z has over the rows: the learning rate is the fraction of it that a step changes. Gradients of
+other tensors are scaled to a mean square of 1.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ LEAST_VARIANCE = 1e-3  # of the mean square: what damping refers to where inputs
 
 
 class Factors(NamedTuple):
-    """What is remembered of a dense op; a spread of 0 says that nothing is."""
+    """State of a dense op; a spread of 0 means that there is none yet."""
 
     spread: float  # of z
     variance: float  # that damping refers to

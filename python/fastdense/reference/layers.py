@@ -217,7 +217,7 @@ class LayerNorm(Op):
 
 
 class Dropout(Op):
-    """Zero a share `rate` of the elements in training and scale the rest by 1/(1 - rate)."""
+    """Zero a fraction `rate` of the elements in training and scale the rest by 1/(1 - rate)."""
 
     def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
         """Apply this step's mask in training, nothing otherwise."""

@@ -31,7 +31,7 @@ Update = Callable[[Step, Array, Array, list[Array]], tuple[Array, list[Array]]]
 
 
 def _average(old: Array, new: Array, keep: float) -> Array:
-    """Mix the share `keep` of the old with the rest of the new."""
+    """Mix the fraction `keep` of the old with the rest of the new."""
     return keep * old + (1.0 - keep) * new
 
 

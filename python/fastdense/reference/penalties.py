@@ -33,10 +33,10 @@ def _similarity(v: Array, kind: str) -> Penalty:
     np.fill_diagonal(cosine, 0.0)
     pairs = k * (k - 1) / 2.0
     if kind == "orthogonal":
-        value, slope = np.abs(cosine), np.sign(cosine)
+        value, derivative = np.abs(cosine), np.sign(cosine)
     else:
-        value, slope = np.maximum(cosine, 0.0) ** 2, 2.0 * np.maximum(cosine, 0.0)
-    grad_unit = slope @ unit / pairs
+        value, derivative = np.maximum(cosine, 0.0) ** 2, 2.0 * np.maximum(cosine, 0.0)
+    grad_unit = derivative @ unit / pairs
     # Moving v along itself does not turn it: that part of the gradient drops out, unless the length is the floor.
     along = as_float(squared > NORM_FLOOR) * (grad_unit * unit).sum(axis=1, keepdims=True)
     return 0.5 * float(value.sum()) / pairs, (grad_unit - along * unit) / length

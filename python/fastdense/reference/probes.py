@@ -1,4 +1,4 @@
-"""What the layers do while a net trains: numbers of every unit, for a few rows, at the weights of the moment."""
+"""Statistics of every unit during training, for a sample of the rows, at the current weights."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
+from .activations import SATURATION
 from .arrays import Array
 from .layers import Dense, Forward, Op
 
 ROWS = 256  # at most, spread evenly over the data
-SATURATED = {"sigmoid": 5.0, "tanh": 2.5}  # beyond this |z|
 ALWAYS = -64  # rank of a record that belongs to every level
 DEEPEST = -40
 
@@ -52,8 +52,8 @@ def numbers(
         block = np.full((7, op.width), np.nan)
         if op.activation and done.z is not None:
             block[0] = (done.z <= 0).mean(axis=0)
-            if op.activation in SATURATED:
-                block[1] = (np.abs(done.z) > SATURATED[op.activation]).mean(axis=0)
+            if op.activation in SATURATION:
+                block[1] = (np.abs(done.z) > SATURATION[op.activation]).mean(axis=0)
         block[2], block[3] = done.output.mean(axis=0), done.output.var(axis=0)
         if isinstance(op, Dense):
             kernel = tensors[i][0]

@@ -1,4 +1,4 @@
-"""Full-batch solvers, from the formulas: one iteration takes a point and a memory to the next, and changes neither.
+"""Full-batch solvers, from the formulas: one iteration computes the next point and memory, and changes neither.
 
 All vectors are flat: every trainable tensor of the net, one after another, (n,). The memory is what a file holds:
 vectors and a few numbers.
@@ -16,7 +16,7 @@ import numpy as np
 from .arrays import Array, Spec
 
 UNIT = 2.0**-53  # of float64, in which this engine works
-ARMIJO, WOLFE = 1e-4, 0.9  # the constants of sufficient decrease and of the slope
+ARMIJO, WOLFE = 1e-4, 0.9  # the constants of sufficient decrease and of the derivative
 MOST_REGIONS, LEAST_GAIN, LARGEST_RADIUS = 30, 1e-4, 1e6  # of the trust region: tries, gain of a step that is taken
 MOST_DAMPINGS = 40  # tried in one iteration
 FLOOR = 1e-16  # of the damping, relative to the largest diagonal element
@@ -61,29 +61,29 @@ Step = Callable[[Spec, Point, Memory, Problem], "tuple[Point, Memory] | None"]  
 class _Trial(NamedTuple):
     step: float
     loss: float
-    slope: float
+    derivative: float
     point: Point | None
 
     @property
     def finite(self) -> bool:
-        return math.isfinite(self.loss) and math.isfinite(self.slope)
+        return math.isfinite(self.loss) and math.isfinite(self.derivative)
 
 
 def _between(lo: _Trial, hi: _Trial) -> float:
-    """Minimum of the cubic through both ends and their slopes (3.59), kept away from the ends."""
-    share = 0.5
+    """Minimum of the cubic through both ends and their derivatives (3.59), kept away from the ends."""
+    fraction = 0.5
     if not hi.finite:
-        share = EDGE
+        fraction = EDGE
     else:
         width = hi.step - lo.step
-        d1 = lo.slope + hi.slope - 3.0 * (lo.loss - hi.loss) / (lo.step - hi.step)
-        square = d1 * d1 - lo.slope * hi.slope
+        d1 = lo.derivative + hi.derivative - 3.0 * (lo.loss - hi.loss) / (lo.step - hi.step)
+        square = d1 * d1 - lo.derivative * hi.derivative
         if square >= 0.0:
             d2 = math.copysign(math.sqrt(square), width)
-            below = hi.slope - lo.slope + 2.0 * d2
-            found = 1.0 - (hi.slope + d2 - d1) / below if below else math.nan
-            share = min(max(found, EDGE), 1.0 - EDGE) if math.isfinite(found) else 0.5
-    return lo.step + share * (hi.step - lo.step)
+            below = hi.derivative - lo.derivative + 2.0 * d2
+            found = 1.0 - (hi.derivative + d2 - d1) / below if below else math.nan
+            fraction = min(max(found, EDGE), 1.0 - EDGE) if math.isfinite(found) else 0.5
+    return lo.step + fraction * (hi.step - lo.step)
 
 
 def line_search(at: Point, p: Array, first: float, most: int, problem: Problem) -> Point | None:
@@ -91,24 +91,24 @@ def line_search(at: Point, p: Array, first: float, most: int, problem: Problem) 
 
     `lo` always has sufficient decrease and the lowest loss so far, and the wanted step lies between it and `hi`.
     """
-    slope = float(at.gradient @ p)
+    derivative = float(at.gradient @ p)
     noise = 2.0 * UNIT * abs(at.loss)
-    lo, hi = _Trial(0.0, at.loss, slope, None), None
+    lo, hi = _Trial(0.0, at.loss, derivative, None), None
     step = first
     for _ in range(most):
         point = problem.evaluate(at.w + step * p)
         now = _Trial(step, point.loss, float(point.gradient @ p), point)
         too_far = (
             not now.finite
-            or now.loss > at.loss + ARMIJO * step * slope + noise
+            or now.loss > at.loss + ARMIJO * step * derivative + noise
             or (lo.step > 0.0 and now.loss >= lo.loss)
         )
-        if not too_far and abs(now.slope) <= -WOLFE * slope:
+        if not too_far and abs(now.derivative) <= -WOLFE * derivative:
             return point
         if too_far:
             hi = now
         else:
-            if now.slope * (1.0 if hi is None else hi.step - lo.step) >= 0.0:
+            if now.derivative * (1.0 if hi is None else hi.step - lo.step) >= 0.0:
                 hi = lo
             lo = now
         step = GROWTH * step if hi is None else _between(lo, hi)

@@ -6,7 +6,7 @@ from ..arrays import check_memory, fail
 from ..losses import Loss
 from ..network import Net
 from ..optimizers import Optimizer
-from ..optimizers.full_batch import LBFGS, LevenbergMarquardt, NewtonCG, Solver
+from ..optimizers.full_batch import LBFGS, Solver
 
 DEFAULT_BATCH = 32  # of `fit`
 
@@ -43,14 +43,14 @@ def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None
     if isinstance(optimizer, LBFGS):
         what = f"{name} with history_size={optimizer.history_size}"
         check_memory(where, solver_bytes(optimizer, net), what, "use a smaller history_size")
-    if isinstance(optimizer, LevenbergMarquardt):
+    if optimizer.needs == "least_squares":
         _check_least_squares(where, optimizer, loss, net)
-    if isinstance(optimizer, NewtonCG):
+    if optimizer.needs == "curvature":
         _check_curved(where, name, loss, net)
 
 
 LBFGS_INSTEAD = "use optimizer='lbfgs'"
-_SMOOTH = ("kernel_l2", "bias_l2")  # penalties whose curvature is exact
+SMOOTH = ("kernel_l2", "bias_l2")  # the penalties whose second derivative the solvers know
 
 
 def _check_least_squares(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None:
@@ -71,11 +71,11 @@ def _check_least_squares(where: str, optimizer: Optimizer, loss: Loss, net: Net)
 def _check_curved(where: str, name: str, loss: Loss, net: Net) -> None:
     """Raise if a loss has no second derivative here, or a net no Jacobian."""
     last, given = net.ops[-1].get("activation", ""), loss.lower()
-    needed = {"binary_crossentropy": "sigmoid"}.get(loss.kind, "softmax")
-    if loss.kind in ("mae", "mape", "quantile", "hinge"):
+    needed = "softmax" if loss.over_classes else "sigmoid"
+    if not loss.curved:
         what = "has no curvature (it is piecewise linear)"
         fail(where, f"the loss is {loss.kind}", f"{name} needs one that is curved; this one {what}", LBFGS_INSTEAD)
-    if "crossentropy" in loss.kind and not given["from_logits"] and last != needed:
+    if loss.crossentropy and not given["from_logits"] and last != needed:
         what = f"the loss is {loss.kind} of an output that does not come from {needed}"
         fail(where, what, f"{name} knows it with {needed} or from_logits=True", f"end with activation={needed!r}")
     _check_jacobian(where, name, net, ("prelu",))
@@ -91,7 +91,7 @@ def _check_jacobian(where: str, name: str, net: Net, without: tuple[str, ...]) -
             what = f"activation={op['activation']!r}"
         else:
             penalties = [key for key in op if key.split("_")[0] in ("kernel", "bias", "activity") and op[key]]
-            bad = [key for key in penalties if key not in (*_SMOOTH, "kernel_orthogonal_columns")]
+            bad = [key for key in penalties if key not in (*SMOOTH, "kernel_orthogonal_columns")]
             what = f"the penalty {bad[0]}" if bad else ""
         if what:
             fail(
@@ -111,15 +111,7 @@ def check_rates(where: str, optimizer: Optimizer, learning_rate: object) -> None
 
 def solver_bytes(optimizer: Optimizer, net: Net) -> int:
     """Bytes that an optimizer needs for a net besides slots; of a full-batch one, all of its state."""
-    n = net.count(True)
-    if optimizer.kind == "kfac":  # factors in float64, inverses, and scratch
-        sides = [side for t in net.tensors if len(t.shape) == 2 for side in (t.shape[0] + 1, t.shape[1])]
-        return (8 + net.itemsize) * sum(side * side for side in sides) + 72 * max(sides, default=0) ** 2
-    if isinstance(optimizer, LBFGS):
-        return 16 * (optimizer.history_size + 3) * n
-    if isinstance(optimizer, LevenbergMarquardt):
-        return 16 * n * n
-    return 64 * n if isinstance(optimizer, NewtonCG) else 0
+    return optimizer.working_bytes([tensor.shape for tensor in net.tensors if tensor.trainable], net.itemsize)
 
 
 def check_batch(where: str, optimizer: Optimizer, batch_size: int, rows: int) -> int:

@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..activations import TABLE
 from ..data.baseline import constant_predictor
 from ..data.rows import Rows, random_rows
 from ..layers import Activation, Dense
@@ -44,7 +45,7 @@ def hint(runner: Runner, loss: Loss, data: Rows, losses: list[float]) -> str | N
     x, y = random_rows(data.x, ROWS), random_rows(data.y, ROWS)
     outputs = runner.activations(x, 0)
     for layer, name, output in zip(net.layers[:-1], net.names, outputs, strict=False):
-        dead = isinstance(layer, (Dense, Activation)) and layer.activation in ("relu", "relu6") and not output.any()
+        dead = isinstance(layer, (Dense, Activation)) and TABLE[layer.activation].dead_below_zero and not output.any()
         if dead:
             return f"fit: every unit of {name!r} is 0 for every row, so nothing below it learns; {ASK}"
     if data.w is not None:

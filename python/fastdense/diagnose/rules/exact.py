@@ -7,18 +7,18 @@ from typing import Any
 
 import numpy as np
 
+from ...activations import TABLE
 from ...arrays import Array
 from .. import remedies
 from ..case import Case
 from ..finding import Finding, Severity, finding
 from ..remedies import Remedy
 from ..subject import RANGES, Subject
-from ..task import CLASS_LOSSES, Task
+from ..task import Task
 from .registry import Group, rule
 
 FLOOR_FATAL, FLOOR_NOTED = 0.9, 0.2  # fraction of the targets' variance that no function of x explains
 TINY = 1e-6  # relative tolerance for targets rounded at the end of an activation's range
-DISTANCES = ("mse", "mae", "huber", "log_cosh", "quantile", "mape")
 
 
 @rule("BAD_DATA", Group.FACTS)
@@ -127,9 +127,7 @@ def target_encoding(case: Case) -> Finding | None:
                 f"{sums.max():.3g}), "
                 "so they are not class probabilities."
             )
-    elif (
-        kind in CLASS_LOSSES and kind != "binary_crossentropy" and subject.task.kind == "regression" and kind != "hinge"
-    ):
+    elif subject.loss.over_classes and subject.task.kind == "regression":
         message = (
             f"{kind} is a classification loss, and the targets are continuous values from {low:.4g} to {high:.4g}."
         )
@@ -147,7 +145,7 @@ def target_encoding(case: Case) -> Finding | None:
         and outputs == 1
     ):
         message = f"The targets are -1 and 1, and {subject.activation} outputs lie between 0 and 1."
-    elif kind in DISTANCES and outputs == 1 and (ids := _class_numbers(subject)) is not None:
+    elif subject.loss.measures_distance and outputs == 1 and (ids := _class_numbers(subject)) is not None:
         message = (
             f"The targets are the {len(ids.labels)} whole numbers {ids.labels[0]:g} to {ids.labels[-1]:g}, "
             f"which look like class ids; if they are, one output with {kind} treats class {ids.labels[1]:g} as lying "
@@ -184,7 +182,7 @@ def softmax_1(case: Case) -> Finding | None:
     subject = case.subject
     if subject.model.outputs != 1:
         return None
-    over_classes = subject.loss.kind in ("categorical_crossentropy", "sparse_categorical_crossentropy")
+    over_classes = subject.loss.over_classes
     if subject.activation != "softmax" and not over_classes:
         return None
     what = "softmax over one unit" if subject.activation == "softmax" else f"{subject.loss.kind} over one output"
@@ -204,12 +202,12 @@ def softmax_1(case: Case) -> Finding | None:
 def output_relu(case: Case) -> Finding | None:
     """A relu as the output activation: no negative outputs, and no gradient where it is 0."""
     subject = case.subject
-    if subject.activation not in ("relu", "relu6") or not subject.finite:
+    if not TABLE[subject.activation].dead_below_zero or not subject.finite:
         return None
     stage = subject.now.stages[-1]
     off, dead = float(np.mean((stage.z <= 0).all(axis=1))), np.flatnonzero((stage.z <= 0).all(axis=0))
     negative = float(np.mean(subject.sample_y < 0))
-    remedy = remedies.matched_output(subject.task, subject.loss if subject.loss.kind in DISTANCES else None)
+    remedy = remedies.matched_output(subject.task, subject.loss if subject.loss.measures_distance else None)
     facts: dict[str, Any] = {"rows_with_all_outputs_off": off, "dead_outputs": len(dead), "negative_targets": negative}
     where: dict[str, Any] = {"layer": stage.name, "units": dead.tolist() or None, "exact": True}
     if subject.task.classifies:
@@ -249,7 +247,7 @@ def output_range(case: Case) -> Finding | None:
     subject = case.subject
     if not subject.finite or subject.activation in ("relu", "linear") or subject.activation not in RANGES:
         return None
-    if subject.task.classifies and subject.task.encoding != "signs" and subject.loss.kind not in DISTANCES:
+    if subject.task.classifies and subject.task.encoding != "signs" and not subject.loss.measures_distance:
         return None
     y = subject.sample_y
     low, high = RANGES[subject.activation]
@@ -281,7 +279,7 @@ def output_range(case: Case) -> Finding | None:
         f"{outside:.0%} of the targets lie outside {_interval(low, high)}, the range of {subject.activation} "
         f"(they go from {y.min():.4g} to {y.max():.4g}): no weights bring the mean squared error below {floor:.3g}, "
         f"{share:.0%} of the targets' variance.",
-        remedies.matched_output(subject.task, subject.loss if subject.loss.kind in DISTANCES else None),
+        remedies.matched_output(subject.task, subject.loss if subject.loss.measures_distance else None),
         layer=subject.output_layer,
         exact=True,
         share_outside=outside,
@@ -299,7 +297,7 @@ def loss_act(case: Case) -> Finding | None:
     if not subject.finite:
         return None
     kind, act, outputs, task = subject.loss.kind, subject.activation, subject.model.outputs, subject.task
-    over_classes = kind in ("categorical_crossentropy", "sparse_categorical_crossentropy")
+    over_classes = subject.loss.over_classes
     severity: Severity = "error"
     message = ""
     candidates: list[Remedy] = [remedies.matched_output(task)]
@@ -332,13 +330,18 @@ def loss_act(case: Case) -> Finding | None:
         )
     elif kind == "hinge" and act in ("sigmoid", "softmax", "relu", "softplus"):
         message = f"hinge needs scores below -1 and above 1, and {act} outputs are never negative."
-    elif task.classifies and kind in DISTANCES and act in ("sigmoid", "softmax") and task.encoding != "signs":
+    elif (
+        task.classifies
+        and subject.loss.measures_distance
+        and act in ("sigmoid", "softmax")
+        and task.encoding != "signs"
+    ):
         message = (
             f"{kind} on a {act} output: where a prediction is confident and wrong, the derivative of {act} is "
             "almost 0, so the net hardly learns from its worst errors."
         )
         severity = "warning"
-    elif task.kind == "classes" and kind in ("mae", "huber", "log_cosh", "mape", "quantile") and outputs > 1:
+    elif task.kind == "classes" and subject.loss.measures_distance and kind != "mse" and outputs > 1:
         message = f"{kind} on one-hot targets: the best constant prediction is 0 for every class rarer than one half."
         severity = "warning"
     elif kind == "poisson" and act in ("linear", "tanh", "leaky_relu", "elu", "selu", "gelu", "silu"):
@@ -346,7 +349,7 @@ def loss_act(case: Case) -> Finding | None:
         candidates = [Remedy("end with softplus", lambda plan: plan.with_output(outputs, "softplus", plan.loss)),
                 Remedy("end with exponential", lambda plan: plan.with_output(outputs, "exponential", plan.loss)),
         ]  # fmt: skip
-    elif task.kind == "regression" and kind in DISTANCES and act == "softmax" and outputs > 1:
+    elif task.kind == "regression" and subject.loss.measures_distance and act == "softmax" and outputs > 1:
         message = "softmax makes the outputs compete for a sum of 1, and the targets are continuous values."
     if not message:
         return None

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from ...activations import TABLE
 from ...arrays import Array
 from ...layers import BatchNorm, Dense, LayerNorm
 from .. import remedies
@@ -18,7 +19,6 @@ from ..finding import Finding, Severity, finding
 from ..subject import Stage
 from .registry import Group, rule
 
-RELUS = ("relu", "relu6")
 SMALL_LAYER = 8  # units; in a layer this small every dead or duplicate unit matters
 
 
@@ -153,7 +153,7 @@ def init_scale(case: Case) -> Finding | None:
     for layer, name in zip(case.subject.model.layers, case.subject.model.net.names, strict=True):
         if isinstance(layer, Dense):
             kernel = start.weights[f"{name}/kernel"].astype(np.float64)
-            ideal = math.sqrt(2.0) if layer.activation in (*RELUS, "leaky_relu", "prelu") else 1.0
+            ideal = math.sqrt(2.0) if layer.activation in ("relu", "relu6", "leaky_relu", "prelu") else 1.0
             gains[name] = float(np.sqrt(np.mean(np.square(kernel)) * len(kernel))) / ideal
             offsets[name] = float(np.abs(start.weights.get(f"{name}/bias", np.zeros(1))).max())
             if gains[name] > 0 and layer is not last:
@@ -188,7 +188,7 @@ def dead_relu(case: Case) -> Finding | None:
     """Hidden relu units that are 0 for every row."""
     found: list[tuple[Stage, Array, float]] = []
     for stage in case.latest.hidden:
-        if stage.activation in RELUS and len(stage.z):
+        if TABLE[stage.activation].dead_below_zero and len(stage.z):
             found.append((stage, np.flatnonzero(stage.dead), float(stage.dead.mean())))
     if not found:
         return None
