@@ -53,7 +53,7 @@ inline View view_of(const py::array& a) {
 inline bool is_on_device(const py::handle& a) {
     return !py::isinstance<py::array>(a) && py::hasattr(a, "__cuda_array_interface__");
 }
-// An array in the GPU's memory, by the CUDA array interface. Whoever made it has waited until it was written.
+// An array in the GPU's memory, by the CUDA array interface. Its owner has waited until it was written.
 inline View device_view_of(const py::handle& a, bool writeable = false) {
     const auto d = py::cast<py::dict>(a.attr("__cuda_array_interface__"));
     const auto shape = py::cast<py::tuple>(d["shape"]), data = py::cast<py::tuple>(d["data"]);

@@ -132,7 +132,7 @@ public:
         if (x.ndim() != 2 || x.shape(0) != 1 || x.shape(1) != plan().inputs ||
             reinterpret_cast<uintptr_t>(x.data()) % size_t(x.itemsize()))
             return py::none();
-        if (busy_) return py::none();  // nobody can begin while this thread holds the GIL
+        if (busy_) return py::none();  // no call can begin while this thread holds the GIL
         py::array out = empty_array(net_->dtype(), {1, plan().outputs});
         if (!net_->predict_row(x.data(), out.mutable_data())) return py::none();
         return out;

@@ -61,7 +61,7 @@ protected:
     const Plan& plan() const { return net_->plan(); }
     const Tensor& tensor(int number) const { return plan().tensors[size_t(number)]; }
 
-    // The GPU's memory is of use to an engine on the GPU only; Python has told the user so.
+    // The GPU's memory is of use to an engine on the GPU only; Python has said so to the user.
     View mine(const View& v) const {
         if (v.on_device && !net_->on_gpu())
             throw InvalidArgument("array: it is in a GPU's memory, but the engine is not on the GPU");

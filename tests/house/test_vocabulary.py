@@ -42,18 +42,6 @@ RIGHT = (
 )
 
 
-# Places that still use a word: they may only become fewer.
-NOT_YET: dict[str, set[str]] = {
-    "csrc": {
-        r"told",
-        r"nobody(?:'s)?",
-        r"(?:whoever|somebody(?:'s)?)",
-        r"handed|hands? (?:it |them |over)",
-        r"shares? of",
-    },
-}
-
-
 def texts(place: str) -> Iterator[tuple[str, str]]:
     top = ROOT / place
     for path in [top] if top.is_file() else sorted(top.rglob("*")):
@@ -75,6 +63,4 @@ def uses(place: str) -> dict[str, list[str]]:
 @pytest.mark.parametrize("place", PLACES)
 def test_vocabulary(place: str) -> None:
     found = uses(place)
-    new = {f"{word} -> {WORDS[word]}": lines for word, lines in found.items() if word not in NOT_YET.get(place, set())}
-    assert not new
-    assert not NOT_YET.get(place, set()) - set(found), "this place no longer uses these words"
+    assert not {f"{word} -> {WORDS[word]}": lines for word, lines in found.items()}

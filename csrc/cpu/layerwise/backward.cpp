@@ -47,7 +47,7 @@ void Layerwise<T>::apply_activation_gradient(int i, const T* x, int64_t rows, Pa
 }
 
 // A task owns rows i0 … i1 of the kernel: for them it makes the input's gradient, finishes and packs it for the dense op
-// below, makes the kernel's gradient and updates the kernel. Nobody else reads those rows, so there is no barrier in between.
+// below, makes the kernel's gradient and updates the kernel. No other task reads those rows, so there is no barrier.
 template <class T>
 void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t rows, Pass pass, bool packed,
                                   bool update) {

@@ -63,7 +63,7 @@ private:
     unsigned before_ = 0;
 };
 
-// Groups are handed out one by one; worker 0 calls tick(), also while it waits for the others.
+// Workers take groups one by one; worker 0 calls tick(), also while it waits for the others.
 class LaneWatch {
 public:
     LaneWatch(int threads, int64_t total, const std::function<bool(double)>& tick)
