@@ -35,7 +35,7 @@ def test_start_i_is_the_net_fitted_alone(name: str, device: str) -> None:
     x, y = sine()
     model = net(SOLVERS[name](gtol=0.0, ftol=0.0), device=device)
     population = fd.fit_many(model, x, y, starts=3, epochs=6, seed=4, verbose=0)
-    assert "solver" in population.why_one_by_one or device == "reference"
+    assert "full-batch" in population.why_one_by_one or device == "reference"
     assert population.history.shape == (6, 3) and (population.epochs == 6).all()
     for i in range(3):
         alone = model.clone(seed=4 + i)
