@@ -1,4 +1,4 @@
-"""data.prepare."""
+"""The data of one call, checked: `x`, `y` and weights together, validation data, and the split of rows."""
 
 from __future__ import annotations
 
