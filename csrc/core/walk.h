@@ -38,4 +38,12 @@ private:
     int first_gradient_;
 };
 
+// One for each pass, in the order of Pass.
+inline std::vector<Walk> walks_of(const Plan& plan, const Training* training) {
+    std::vector<Walk> walks;
+    for (Pass pass : {Pass::predict, Pass::evaluate, Pass::inference, Pass::probe, Pass::train})
+        walks.emplace_back(plan, training, pass);
+    return walks;
+}
+
 }  // namespace fd

@@ -32,22 +32,15 @@ Layerwise<T>::Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater)
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
-    make_walks();
+    walks_ = walks_of(plan_, training_);
     // a chunk's activations should stay in the caches
     chunk_rows_ = std::clamp<int64_t>(131072 / plan.widest, 64, 4096);
 }
 
 template <class T>
-void Layerwise<T>::make_walks() {
-    walks_.clear();
-    for (Pass pass : {Pass::predict, Pass::evaluate, Pass::inference, Pass::probe, Pass::train})
-        walks_.emplace_back(plan_, training_, pass);
-}
-
-template <class T>
 void Layerwise<T>::configure(const Training* training) {
     training_ = training;
-    make_walks();
+    walks_ = walks_of(plan_, training_);
     loss_.configure(training);
     capacity_ = 0;  // buffers for metrics may be missing
 }

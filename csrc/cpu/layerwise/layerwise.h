@@ -62,7 +62,6 @@ private:
     T* d(int i) const { return d_[size_t(i + 1)].get(); }  // gradient of op i's output
 
     const T* values(int op, const T* x) const { return op < 0 ? x : out_[size_t(op)].get(); }  // of an op that computes
-    void make_walks();
     void update_tile(int i, int64_t r0, int64_t r1, const T* g, int64_t part);
     void dense_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);

@@ -12,20 +12,13 @@ Layers<T>::Layers(const Plan& plan, State<T>& state, Precision precision, cudaSt
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<DeviceBuffer<T>>(n);
     d_ = std::vector<DeviceBuffer<T>>(n + 1);
-    set_walks();
-}
-
-template <class T>
-void Layers<T>::set_walks() {
-    walks_.clear();
-    for (Pass pass : {Pass::predict, Pass::evaluate, Pass::inference, Pass::probe, Pass::train})
-        walks_.emplace_back(plan_, training_, pass);
+    walks_ = walks_of(plan_, training_);
 }
 
 template <class T>
 void Layers<T>::configure(const Training* training) {
     training_ = training;
-    set_walks();
+    walks_ = walks_of(plan_, training_);
     wants_probabilities_ = form().logits && !training->metrics.empty();
     if constexpr (sizeof(T) == 4) mlp_ = FusedMlp::make(plan_, *training, walk(Pass::train), precision_);
     combines_ = training->whole_gradients() || plan_.has_matrix_penalties();

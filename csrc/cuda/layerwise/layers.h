@@ -72,7 +72,6 @@ private:
     Update<T> updates() const;
     void matrix_penalties(bool add_gradients);
     void muon(const Steps&);
-    void set_walks();
     void lay_out_updates();
     void set_splits(int64_t rows);
 
