@@ -4,10 +4,7 @@
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
 
-#include <chrono>
-#include <optional>
 #include <string>
-#include <thread>
 #include <vector>
 
 #include "core/population.h"
@@ -122,70 +119,6 @@ inline py::array as_tensor(const py::handle& given, const Tensor& t, DType dtype
     if (!fits) throw InvalidArgument(where + ": wrong shape");
     return a;
 }
-
-inline bool python_is_ending() {
-#if PY_VERSION_HEX >= 0x030D0000
-    return Py_IsFinalizing();
-#else
-    return _Py_IsFinalizing();
-#endif
-}
-
-// Python ends a thread that asks for the GIL while it shuts down by unwinding its stack, which C++ may not allow. A daemon
-// thread that is still training then stays here instead, until the process is gone.
-inline void stay_if_python_ends() {
-    while (python_is_ending()) std::this_thread::sleep_for(std::chrono::seconds(1));
-}
-
-// Releases the GIL for its lifetime.
-class WithoutGil {
-public:
-    WithoutGil() : state_(PyEval_SaveThread()) {}
-    ~WithoutGil() {
-        stay_if_python_ends();
-        PyEval_RestoreThread(state_);
-    }
-    WithoutGil(const WithoutGil&) = delete;
-    WithoutGil& operator=(const WithoutGil&) = delete;
-
-private:
-    PyThreadState* state_;
-};
-
-// Looks for signals from a thread without the GIL. What a handler raises is kept, and raised by `rethrow` with the GIL.
-class Signals {
-public:
-    // True: stop. `also` runs with the GIL and may raise, too.
-    template <class F>
-    bool look(F&& also) {
-        stay_if_python_ends();
-        py::gil_scoped_acquire gil;
-        try {
-            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-            also();
-        } catch (py::error_already_set& e) {
-            raised_.emplace(std::move(e));
-            return true;
-        }
-        return false;
-    }
-    // As a Poll: looks at most every 50 ms.
-    bool operator()() {
-        if (raised_) return true;
-        const auto now = std::chrono::steady_clock::now();
-        if (now < next_) return false;
-        next_ = now + std::chrono::milliseconds(50);
-        return look([] {});
-    }
-    bool is_interrupt() const { return raised_ && raised_->matches(PyExc_KeyboardInterrupt); }
-    void rethrow() {
-        if (raised_) throw py::error_already_set(std::move(*raised_));
-    }
-
-private:
-    std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
-    std::optional<py::error_already_set> raised_;
-};
 
 // What a module's engines are: makes the net that a program describes, on the module's device.
 using MakeNet = std::unique_ptr<Backend> (*)(const py::dict& program);

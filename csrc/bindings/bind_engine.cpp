@@ -244,20 +244,20 @@ void bind_engine(py::module_& m, MakeNet make) {
     using namespace py::literals;
     py::class_<Engine>(m, "Engine", py::module_local())  // each device's module has its own
         .def(py::init([make](const py::dict& program) { return std::make_unique<Engine>(make(program)); }), "program"_a)
-        .def("get_tensors", &Engine::get_tensors)
-        .def("set_tensors", &Engine::set_tensors, "tensors"_a)
-        .def("configure", &Engine::configure, "training"_a)
-        .def("get_state", &Engine::get_state)
-        .def("set_state", &Engine::set_state, "state"_a)
-        .def("train", &Engine::train, "call"_a)
-        .def("probe_period", &Engine::probe_period, "rows"_a, "batch_size"_a)
-        .def("evaluate", &Engine::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
-        .def("predict_row", &Engine::predict_row, "x"_a)
-        .def("predict", &Engine::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
-        .def("loss_and_grad", &Engine::loss_and_grad, "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a, "n_threads"_a,
+        .def("get_tensors", bound(&Engine::get_tensors))
+        .def("set_tensors", bound(&Engine::set_tensors), "tensors"_a)
+        .def("configure", bound(&Engine::configure), "training"_a)
+        .def("get_state", bound(&Engine::get_state))
+        .def("set_state", bound(&Engine::set_state), "state"_a)
+        .def("train", bound(&Engine::train), "call"_a)
+        .def("probe_period", bound(&Engine::probe_period), "rows"_a, "batch_size"_a)
+        .def("evaluate", bound(&Engine::evaluate), "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
+        .def("predict_row", bound(&Engine::predict_row), "x"_a)
+        .def("predict", bound(&Engine::predict), "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
+        .def("loss_and_grad", bound(&Engine::loss_and_grad), "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a, "n_threads"_a,
              "empty"_a = py::none())
-        .def("solve_output", &Engine::solve_output, "x"_a, "y"_a, "w"_a, py::kw_only(), "ridge"_a, "n_threads"_a)
-        .def("activations", &Engine::activations, "x"_a, py::kw_only(), "n_threads"_a, "empty"_a = py::none());
+        .def("solve_output", bound(&Engine::solve_output), "x"_a, "y"_a, "w"_a, py::kw_only(), "ridge"_a, "n_threads"_a)
+        .def("activations", bound(&Engine::activations), "x"_a, py::kw_only(), "n_threads"_a, "empty"_a = py::none());
 }
 
 }  // namespace fd::bindings

@@ -2,6 +2,7 @@
 #include <array>
 
 #include "bindings/arrays.h"
+#include "bindings/gil.h"
 #include "core/parallel.h"
 #include "cpu/blas/gemm.h"
 #include "cpu/simd/kernels.h"
@@ -165,8 +166,8 @@ void sgemm(const Matrix<float>& a, const Matrix<float>& b, Matrix<float> c, int 
     if (b.shape(0) != k || c.shape(0) != m || c.shape(1) != n) throw InvalidArgument("sgemm: shapes do not fit");
     const float *pa = a.data(), *pb = b.data();
     float* pc = c.mutable_data();
-    py::gil_scoped_release release;
-    cpu::pin_blas_to_one_thread();
+    const WithoutGil unlocked;
+    const cpu::BlasUse blas(threads);
     for (int i = 0; i < repeats; ++i)
         parallel(threads, [&](const Worker& w) {
             const int64_t first = n * w.id / w.team, last = n * (w.id + 1) / w.team;

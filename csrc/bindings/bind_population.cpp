@@ -180,17 +180,17 @@ void bind_population(py::module_& m, MakePopulation make, const char* why_name, 
                  return std::make_unique<Population>(make, program, seeds, penalties);
              }),
              "program"_a, "seeds"_a, "penalties"_a)
-        .def("configure", &Population::configure, "training"_a)
-        .def("get_tensors", &Population::get_tensors)
-        .def("set_tensors", &Population::set_tensors, "tensors"_a)
-        .def("get_slots", &Population::get_slots)
-        .def("get_numbers", &Population::get_numbers)
-        .def("set_slots", &Population::set_slots, "slots"_a, "step"_a, "numbers"_a)
-        .def("train", &Population::train, "call"_a)
-        .def("evaluate", &Population::evaluate, "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
-        .def("predict", &Population::predict, "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
-        .def("keep", &Population::keep, "which"_a)
-        .def("restore", &Population::restore, "which"_a);
+        .def("configure", bound(&Population::configure), "training"_a)
+        .def("get_tensors", bound(&Population::get_tensors))
+        .def("set_tensors", bound(&Population::set_tensors), "tensors"_a)
+        .def("get_slots", bound(&Population::get_slots))
+        .def("get_numbers", bound(&Population::get_numbers))
+        .def("set_slots", bound(&Population::set_slots), "slots"_a, "step"_a, "numbers"_a)
+        .def("train", bound(&Population::train), "call"_a)
+        .def("evaluate", bound(&Population::evaluate), "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
+        .def("predict", bound(&Population::predict), "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
+        .def("keep", bound(&Population::keep), "which"_a)
+        .def("restore", bound(&Population::restore), "which"_a);
     m.def(
         why_name,
         [why](const py::dict& program, const py::dict& training, int64_t batch_rows) -> std::string {

@@ -1,6 +1,7 @@
 // The module's entry: loads the BLAS that lies beside it and lists what there is.
 #include <dlfcn.h>
 
+#include "bindings/gil.h"
 #include "bindings/lowered.h"
 #include "core/parallel.h"
 #include "cpu/blas/gemm.h"
@@ -21,14 +22,14 @@ std::string folder_of_this_file() {
 py::array_t<double> random_uniform(uint64_t seed, uint32_t index, int64_t n) {
     py::array_t<double> out(n);
     double* to = out.mutable_data();
-    py::gil_scoped_release release;
+    const WithoutGil unlocked;
     for (int64_t i = 0; i < n; ++i) to[i] = ops::uniform(seed, index, uint64_t(i));
     return out;
 }
 py::array_t<double> random_normal(uint64_t seed, uint32_t index, int64_t n, bool truncated) {
     py::array_t<double> out(n);
     double* to = out.mutable_data();
-    py::gil_scoped_release release;
+    const WithoutGil unlocked;
     for (int64_t i = 0; i < n; ++i) to[i] = ops::normal(seed, index, uint64_t(i), truncated);
     return out;
 }
@@ -40,7 +41,7 @@ py::array_t<double> random_many(const py::array_t<uint64_t, py::array::c_style>&
     double* to = out.mutable_data();
     const uint64_t* seed = seeds.data();
     const bool uniform = kind == "uniform", truncated = kind == "truncated";
-    py::gil_scoped_release release;
+    const WithoutGil unlocked;
     parallel(int(std::min<int64_t>(available_threads(), 1 + count * n / 4096)), [&](const Worker& w) {
         w.each(count, [&](int64_t s) {
             for (int64_t i = 0; i < n; ++i)
@@ -83,7 +84,7 @@ int64_t first_nonfinite_of(const View& v) {
 // Flat index (row · cols + col) of the first NaN or infinity, or -1.
 int64_t first_nonfinite(const py::array& x) {
     const View v = view_of(x);
-    py::gil_scoped_release release;
+    const WithoutGil unlocked;
     if (v.dtype == DType::f32) return first_nonfinite_of<float>(v);
     if (v.dtype == DType::f64) return first_nonfinite_of<double>(v);
     return -1;

@@ -6,6 +6,7 @@
 #include <utility>
 #include <vector>
 
+#include "bindings/gil.h"
 #include "bindings/lowered.h"
 #include "core/parallel.h"
 
@@ -52,6 +53,16 @@ auto train_without_gil(Net& net, const Request& request, Signals& signals) {
     if (signals.is_interrupt()) outcome.interrupted = true;
     else signals.rethrow();
     return outcome;
+}
+
+// A method as a function that Python calls: with an object that `__init__` never made, the call is a TypeError.
+template <class R, class C, class... A>
+auto bound(R (C::*method)(A...)) {
+    return [method](C& self, A... arguments) -> R { return (self.*method)(std::forward<A>(arguments)...); };
+}
+template <class R, class C, class... A>
+auto bound(R (C::*method)(A...) const) {
+    return [method](const C& self, A... arguments) -> R { return (self.*method)(std::forward<A>(arguments)...); };
 }
 
 template <class Net>  // Backend or PopulationBackend

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
+#include <mutex>
 #include <sstream>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <vector>
 #ifdef __linux__
@@ -143,6 +145,35 @@ bool ThreadCount::reconsider(double waited) {
     return alone_;
 }
 
+int startable_threads(int wanted) {
+    std::vector<std::thread> started;
+    std::mutex gate;
+    {
+        const std::lock_guard<std::mutex> closed(gate);
+        try {
+            while (int(started.size()) < wanted)
+                started.emplace_back([&gate] { const std::lock_guard<std::mutex> passed(gate); });
+        } catch (const std::system_error&) {  // no more of them
+        } catch (const std::bad_alloc&) {
+        }
+    }
+    for (std::thread& one : started) one.join();
+    return int(started.size());
+}
+
+#ifdef _OPENMP
+namespace {
+
+// A team of at most so many, with the calling thread. libgomp keeps the threads of a caller's last team, and ends the process if
+// the system refuses it another one: so that a larger team is tried first.
+int obtainable_team(int wanted) {
+    thread_local int kept = 1;
+    return kept = wanted > kept ? 1 + startable_threads(wanted - 1) : wanted;
+}
+
+}  // namespace
+#endif
+
 void run_team(int threads, void (*body)(void*, const Worker&), void* context) {
     Barrier barrier;
 #if defined(_OPENMP) && defined(FD_SANITIZED)  // libgomp is not instrumented: every region would look like a race
@@ -154,6 +185,7 @@ void run_team(int threads, void (*body)(void*, const Worker&), void* context) {
     return;
 #elif defined(_OPENMP)
     if (threads > 1 && !forked && !omp_in_parallel()) {
+        threads = obtainable_team(threads);
 #pragma omp parallel num_threads(threads)
         body(context, Worker{omp_get_thread_num(), omp_get_num_threads(), &barrier});
         return;

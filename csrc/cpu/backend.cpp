@@ -75,7 +75,7 @@ public:
 
     TrainOutcome train(const TrainRequest& request) override {
         check_shapes(plan_, training(), request.train);
-        pin_blas_to_one_thread();
+        if (request.validation) check_shapes(plan_, training(), *request.validation);
         if (full_batch_) return train_full_batch(request);
         return TrainLoop(*this, request).run();
     }
@@ -87,11 +87,11 @@ public:
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
         check_shapes(plan_, training(), data);
-        pin_blas_to_one_thread();
-        const int most = reserve_inference(data.rows());
+        const int team = std::min(threads, reserve_inference(data.rows()));
+        const BlasUse blas(rowwise_inference_.takes(data.rows()) ? 0 : team);
         double penalty = 0;
         stopped_before_.store(-1, std::memory_order_relaxed);
-        parallel(std::min(threads, most), [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty); });
+        parallel(team, [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty); });
     }
 
     bool predict_row(const void* x, void* out) override {
@@ -116,10 +116,10 @@ public:
         require_inputs(data.x);
         if (data.rows() < 1 || !data.y || data.y.rows != data.rows() || data.y.cols != plan_.outputs)
             throw InvalidArgument("y must be (rows >= 1, outputs)");
-        pin_blas_to_one_thread();
+        threads = team(threads, std::min(layerwise_.chunk_rows(), data.rows()));
+        const BlasUse blas(threads);
         ClosedForm<T> form(plan_, state_, layerwise_);
-        return form.solve(data, ridge, team(threads, std::min(layerwise_.chunk_rows(), data.rows())), poll, kernel,
-                          bias);
+        return form.solve(data, ridge, threads, poll, kernel, bias);
     }
 
     void activations(const View& x, int threads, const Poll& poll, void* const* outputs) override {
@@ -142,13 +142,14 @@ public:
     double loss_and_grad(const Dataset& data, bool training, int threads, const Poll& poll,
                          void* const* gradients) override {
         check_shapes(plan_, this->training(), data);
-        pin_blas_to_one_thread();
+        threads = team(threads, data.rows());
+        const BlasUse blas(threads);
         layerwise_.reserve(data.rows(), true);
         const Pass pass = training ? Pass::train : Pass::inference;
         std::vector<double> totals(static_cast<size_t>(width()));
         double loss = 0;
         layerwise_.watch(poll ? &poll : nullptr);
-        parallel(team(threads, data.rows()), [&](const Worker& w) {
+        parallel(threads, [&](const Worker& w) {
             const Batch<T> b = layerwise_.gather(w, data, data.rows(), {});
             if (!layerwise_.forward(w, b, pass, false)) return;
             layerwise_.loss(w, b, pass);
@@ -173,8 +174,8 @@ private:
             : net_(net), request_(request), batch_size_(std::min(request.batch_size, request.train.rows())),
               rowwise_(net.trains_rowwise(batch_size_)), probing_(request.probe_level.has_value()),
               long_steps_(!rowwise_ && request.poll && net.plan_.step_flops * double(batch_size_) > 2e9),
-              next_(request.steps ? Next::step : Next::end), ledger_(request, net.width(), net.running_),
-              cursor_(request, net.plan_.seed) {
+              next_(request.steps ? Next::step : Next::end), blas_(net.blas_threads(request, rowwise_)),
+              ledger_(request, net.width(), net.running_), cursor_(request, net.plan_.seed) {
             const bool resident = batch_size_ == request.train.rows() && !(request.shuffle && net.plan_.has_dropout());
             if (rowwise_) net.rowwise_.reserve(batch_size_, true, resident), net.updater_.reserve();
             else net.layerwise_.reserve(batch_size_, true);
@@ -289,6 +290,7 @@ private:
         Next next_;
         bool probe_follows_ = false;  // the step at hand
         int64_t step_ = 0;            // of this call
+        const BlasUse blas_;
         ProbeRecords probes_;
         Ledger ledger_;
         Cursor cursor_;
@@ -304,7 +306,15 @@ private:
             evaluate(*request.validation, request.threads, poll, totals);
             return !stopped;
         };
+        const BlasUse blas(team(request.threads, request.train.rows()));
         return full_batch_->train(request, running_, threads, validate);
+    }
+    // Threads that may make products in one train().
+    int blas_threads(const TrainRequest& request, bool rowwise) const {
+        if (!rowwise) return team(request.threads, std::min(request.batch_size, request.train.rows()));
+        const Dataset* later = request.validation;
+        const bool layerwise_later = request.probe_level || (later && !rowwise_inference_.takes(later->rows()));
+        return layerwise_later ? std::min(request.threads, Rowwise<T>::most_groups) : 0;
     }
 
     static void read(const Place& from, void* out) { std::memcpy(out, from.data, from.bytes); }
@@ -392,13 +402,14 @@ private:
     void forward_chunks(const View& x, int threads, const Poll& poll, F&& use) {
         require_inputs(x);
         if (x.rows == 0) return;
-        pin_blas_to_one_thread();
         Dataset data;
         data.x = x;
         const int64_t chunk = std::min(layerwise_.chunk_rows(), x.rows);
+        threads = team(threads, chunk);
+        const BlasUse blas(threads);
         layerwise_.reserve(chunk, false);
         stopped_before_.store(-1, std::memory_order_relaxed);
-        parallel(team(threads, chunk), [&](const Worker& w) {
+        parallel(threads, [&](const Worker& w) {
             each_chunk(w, x.rows, poll, [&](int64_t first, int64_t rows) {
                 const Batch<T> b = layerwise_.gather(w, data, rows, {first});
                 if (!layerwise_.forward(w, b, Pass::predict, false)) return false;

@@ -67,6 +67,7 @@ FD_HD double metric_row_value(MetricKind kind, int64_t k, double threshold, cons
         case MetricKind::sparse_categorical_accuracy: return argmax(row.p, cols) == row.truth();
         case MetricKind::top_k: {
             const int64_t truth = row.truth();
+            if (truth < 0 || truth >= cols) return 0;  // checked before, but the caller may change labels meanwhile
             if (!(row.p[truth] - row.p[truth] == T(0))) return 0;
             int64_t above = 0;
             for (int64_t c = 0; c < cols; ++c) above += row.p[c] > row.p[truth];

@@ -12,6 +12,7 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 F = TypeVar("F", bound=Callable[..., Any])
+LARGEST = 2**62  # of integers that the compiled engines get
 
 
 def spelling_key(name: str) -> str:
@@ -25,7 +26,10 @@ def quoted(names: Iterable[str]) -> str:
 
 def shorten(value: object) -> str:
     """Return the repr of a value that is given back in a message, cut to a readable length."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        text = f"a {type(value).__name__} of more digits than Python writes"
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -115,7 +119,10 @@ def number(
     need = " ".join(["a finite number", " and ".join(bounds)]).strip()
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise _wrong_type(where, value, need)
-    x = float(value)
+    try:
+        x = float(value)
+    except OverflowError:  # an integer or a fraction beyond the largest float
+        x = math.inf
     if (
         not math.isfinite(x)
         or (above is not None and not x > above)
@@ -123,12 +130,14 @@ def number(
         or (below is not None and not x < below)
         or (most is not None and not x <= most)
     ):
-        raise ValueError(f"{where}={value!r} is out of range. Give {need}.")
+        raise ValueError(f"{where}={shorten(value)} is out of range. Give {need}.")
     return x
 
 
 def integer(where: str, value: object, *, least: int, most: int | None = None) -> int:
     """Return an int inside the bounds; a float that is whole is refused, so that 12.0 is never taken for a count.
+
+    Without `most`, the largest is what the compiled engines can count.
 
     Raises
     ------
@@ -141,8 +150,9 @@ def integer(where: str, value: object, *, least: int, most: int | None = None) -
     if isinstance(value, bool) or not isinstance(value, numbers.Integral):
         raise _wrong_type(where, value, need)
     n = int(value)
-    if n < least or (most is not None and n > most):
-        raise ValueError(f"{where}={value!r} is out of range. Give {need}.")
+    if n < least or n > (LARGEST if most is None else most):
+        need += f" and at most {LARGEST}" if most is None and n > LARGEST else ""
+        raise ValueError(f"{where}={shorten(value)} is out of range. Give {need}.")
     return n
 
 
@@ -154,7 +164,17 @@ def flag(where: str, value: object) -> bool:
 
 
 def optional_text(where: str, value: object) -> str | None:
-    """Return a non-empty string or None."""
+    """Return a non-empty string or None; it can be shown anywhere, on a terminal and in a file.
+
+    Raises
+    ------
+    TypeError
+        If the value is neither, or an empty string.
+    ValueError
+        If the string has characters that cannot be printed: control characters, line ends, half surrogate pairs.
+    """
     if value is None or (isinstance(value, str) and value):
+        if value is not None and not value.isprintable():
+            raise ValueError(f"{where}={ascii(value)} has characters that cannot be printed. Give a name without them.")
         return value
     raise _wrong_type(where, value, "a non-empty string, or None for a default")

@@ -63,7 +63,7 @@ def as_array(where: str, name: str, value: object, device: str | None = None) ->
             array: Array = np.from_dlpack(value)
         else:
             array = np.asarray(value)
-    except (ValueError, TypeError, RuntimeError, BufferError) as error:
+    except (ValueError, TypeError, RuntimeError, BufferError, OverflowError) as error:
         fail(
             where,
             f"{name} ({type(value).__name__}) cannot be read as an array ({_reason(error)})",
@@ -172,7 +172,10 @@ def _as_numbers(where: str, name: str, value: object, array: Array) -> Array:
             if isinstance(item, str) and array.ndim == 1:
                 remedy = _label_remedy(name)
             fail(
-                where, f"{given}: {position}{column} is {item!r} ({type(item).__name__})", "numbers are needed", remedy
+                where,
+                f"{given}: {position}{column} is {_shown(item)} ({type(item).__name__})",
+                "numbers are needed",
+                remedy,
             )
         if isinstance(given_dtype, np.dtype) and given_dtype.hasobject:
             fail(where, given, "a numeric dtype is needed", f"pass np.asarray({name}, dtype='float32')")
@@ -225,10 +228,18 @@ def _first_not_a_number(array: Array) -> tuple[int, ...] | None:
             if not isinstance(item, str):
                 float(item)
                 continue
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             pass
         return tuple(int(k) for k in np.unravel_index(i, array.shape))
     return None
+
+
+def _shown(item: object) -> str:
+    try:
+        text = repr(item)
+    except ValueError:  # Python writes no integer of more than 4300 digits
+        return "an integer beyond float64"
+    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _column_name(value: object, place: tuple[int, ...]) -> str:

@@ -254,11 +254,13 @@ def _unique_names(layers: Sequence[Layer]) -> list[str]:
                 )
             taken[layer.name] = i
     names: list[str] = []
-    for layer in layers:
+    next_number: dict[str, int] = {}  # for each class, so that many layers cost no search
+    for i, layer in enumerate(layers):
         plain = snake_case(type(layer).__name__)
-        number, name = 0, layer.name or plain
-        while layer.name is None and (name in taken or name in names):
-            number += 1
-            name = f"{plain}_{number}"
+        name = layer.name or plain
+        while layer.name is None and name in taken:
+            next_number[plain] = next_number.get(plain, 0) + 1
+            name = f"{plain}_{next_number[plain]}"
+        taken[name] = i
         names.append(name)
     return names

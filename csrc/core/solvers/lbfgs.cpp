@@ -52,6 +52,8 @@ private:
         const size_t n = size_t(size);
         f_unit_ = f.unit();
         p_.resize(n), trial_.resize(n), trial_g_.resize(n);
+        if (options.history_size > 0)  // the pair to be remembered: nothing is allocated once the parameters have moved
+            for (size_t i : {0, 1}) vectors[size_t(2 * next()) + i].resize(n);
         for (;;) {
             direction();
             const double slope = dot(g_, p_);
@@ -128,7 +130,7 @@ private:
     void remember(const std::vector<double>& s, const std::vector<double>& y) {
         if (options.history_size == 0) return;
         if (!(dot(s, y) > f_unit_ * std::sqrt(dot(s, s) * dot(y, y)))) return;  // no curvature beyond rounding
-        vectors[size_t(2 * next())] = s, vectors[size_t(2 * next() + 1)] = y;
+        vectors[size_t(2 * next())] = s, vectors[size_t(2 * next()) + 1] = y;
         next() = double((int64_t(next()) + 1) % options.history_size);
         pairs() = std::min(pairs() + 1, double(options.history_size));
     }

@@ -42,7 +42,17 @@ bool Solver::iterate(Objective& f) {
         return true;
     }
     const double before = loss_;
-    switch (step(f)) {
+    first_x_ = x_, first_numbers_ = numbers;
+    Result result;
+    try {
+        result = step(f);
+    } catch (...) {  // no memory: the iteration was not made
+        x_ = first_x_, numbers = first_numbers_;
+        f.write(x_.data());
+        known_ = false;
+        throw;
+    }
+    switch (result) {
         case Result::moved: finish(before); break;
         case Result::stuck: ended_ = largest(g_) <= options.gtol ? "gradient" : "stuck"; break;
         case Result::interrupted: known_ = false; return false;

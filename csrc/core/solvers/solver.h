@@ -34,8 +34,8 @@ public:
         : options(options), size(size), vectors(size_t(vectors)), numbers(size_t(numbers)) {}
     virtual ~Solver() = default;
     void begin() { known_ = false; }  // data or parameters may be others than before
-    // One iteration. Afterwards the objective's last evaluation was at its parameters. False: stopped half-way, and the
-    // parameters and the state are as before.
+    // One iteration. Afterwards the objective's last evaluation was at its parameters. False, or an exception: stopped half-way,
+    // and the parameters and the state are as before.
     bool iterate(Objective&);
     double loss() const { return loss_; }
     // Why more iterations are of no use: "gradient" (all of it is below gtol), "loss" (it fell by less than ftol of itself), "stuck"
@@ -61,6 +61,7 @@ protected:
 
 private:
     bool known_ = false;
+    std::vector<double> first_x_, first_numbers_;  // as they were before the current iteration
 };
 
 std::unique_ptr<Solver> make_lbfgs(const SolverOptions&, int64_t size);

@@ -1,10 +1,22 @@
 #include "cpu/blas/gemm.h"
 
 #include <dlfcn.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <pthread.h>
+#endif
 
+#include <atomic>
 #include <cstdlib>
+#include <fstream>
+#include <mutex>
+#include <new>
 #include <optional>
 #include <stdexcept>
+#include <system_error>
+#include <thread>
+#include <vector>
 
 #include "core/types.h"
 
@@ -54,6 +66,80 @@ void call(Gemm<T> f, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const 
     f(row_major, int(ta), int(tb), int(m), int(n), int(k), T(1), a, int(lda), b, int(ldb), beta, c, int(ldc));
 }
 
+// OpenBLAS takes a buffer for every product that runs, keeps it for later ones, and ends the process if it cannot have the memory.
+// So they are made before the products that need them, when that can still be refused.
+constexpr size_t buffer_bytes = size_t(32) << 20;
+struct Buffers {
+    std::mutex lock;
+    int users = 0, made = 0;  // threads that may make products now, and for how many there are buffers
+} buffers;
+
+struct ForkHandler {
+    ForkHandler() {
+#ifdef __linux__
+        pthread_atfork(nullptr, nullptr, [] { new (&buffers.lock) std::mutex; });  // its owner may be in the parent only
+#endif
+    }
+} const fork_handler;
+
+int64_t mapped_bytes() {  // of this process's address space; -1 if unknown
+    int64_t pages = -1;
+    std::ifstream("/proc/self/statm") >> pages;
+    return pages < 0 ? -1 : pages * int64_t(sysconf(_SC_PAGESIZE));
+}
+
+bool can_map(size_t bytes) {
+    void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (at == MAP_FAILED) return false;
+    munmap(at, bytes);
+    return true;
+}
+
+// One product of (n, n) matrices by each of `count` threads at the same time; the growth of the address space meanwhile.
+int64_t multiply_at_once(int count, int64_t n) {
+    const size_t size = size_t(n * n);
+    std::vector<float> a(size), c(size * size_t(count));
+    std::vector<std::thread> others;
+    std::atomic<int> waiting{0}, finished{0};
+    std::atomic<bool> go{false}, end{false};
+    const auto wait_for = [](const auto& what) {
+        while (!what()) std::this_thread::yield();
+    };
+    const auto multiply = [&](int id) {
+        gemm(Trans::no, Trans::no, n, n, n, a.data(), n, a.data(), n, 0.0f, c.data() + size_t(id) * size, n);
+    };
+    try {
+        while (int(others.size()) + 1 < count)
+            others.emplace_back([&, id = int(others.size()) + 1] {
+                ++waiting;
+                wait_for([&] { return go.load(); });
+                multiply(id);
+                ++finished;
+                wait_for([&] { return end.load(); });
+            });
+    } catch (const std::system_error&) {  // the system refuses threads: as many as there are
+    }
+    wait_for([&] { return waiting == int(others.size()); });
+    const int64_t before = mapped_bytes();
+    go = true;
+    multiply(0);
+    wait_for([&] { return finished == int(others.size()); });
+    const int64_t after = mapped_bytes();
+    end = true;
+    for (std::thread& other : others) other.join();
+    return before < 0 ? -1 : after - before;
+}
+
+// Buffers for so many products at a time; std::bad_alloc if there is no memory.
+void make_buffers(int count) {
+    const int64_t needed = int64_t(count - buffers.made) * int64_t(buffer_bytes);
+    if (!can_map(size_t(needed) + buffer_bytes)) throw std::bad_alloc();
+    int64_t grown = 0;
+    for (int64_t n = 256; n <= 1024 && grown >= 0 && grown < needed; n *= 2)  // longer ones, until all of them overlap
+        grown += multiply_at_once(count, n);
+    buffers.made = count;
+}
+
 }  // namespace
 
 void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const float* a, int64_t lda, const float* b, int64_t ldb,
@@ -66,6 +152,7 @@ void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, 
 }
 
 bool solve_positive(int64_t n, double* a, int64_t columns, double* b) {
+    if (n == 0) return true;
     const int size = int(n), many = int(columns);
     int info = 0;
     blas.dpotrf("U", &size, a, &size, &info);  // columns there are rows here: its upper triangle is our lower one
@@ -98,13 +185,23 @@ void load_blas(const std::string& path, const std::string& core) {
     bind(library, b.config, "scipy_openblas_get_config");
     bind(library, b.core, "scipy_openblas_get_corename");
     blas = b;
-    pin_blas_to_one_thread();
-}
-
-void pin_blas_to_one_thread() {
-    if (!blas.set_threads) throw InternalError("OpenBLAS has not been loaded");
     blas.set_threads(1);
 }
+
+BlasUse::BlasUse(int threads) : threads_(threads) {
+    if (threads == 0) return;
+    if (!blas.set_threads) throw InternalError("OpenBLAS has not been loaded");
+    blas.set_threads(1);
+    const std::lock_guard<std::mutex> locked(buffers.lock);
+    if (buffers.users + threads > buffers.made) make_buffers(buffers.users + threads);
+    buffers.users += threads;
+}
+BlasUse::~BlasUse() {
+    if (threads_ == 0) return;
+    const std::lock_guard<std::mutex> locked(buffers.lock);
+    buffers.users -= threads_;
+}
+
 std::string blas_config() { return blas.config ? blas.config() : ""; }
 std::string blas_core() { return blas.core ? blas.core() : ""; }
 

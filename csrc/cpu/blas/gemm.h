@@ -19,7 +19,20 @@ bool solve_positive(int64_t n, double* a, int64_t columns, double* b);
 
 // Opens the library once. `path`: of the file shipped in the wheel; `core`: OpenBLAS's name of the kernels to use, or "".
 void load_blas(const std::string& path, const std::string& core);
-void pin_blas_to_one_thread();  // again at the start of every run: threadpoolctl can raise it by name
+
+// For the time in which `threads` threads of one caller may make products. The constructor throws std::bad_alloc if there is no
+// memory for what OpenBLAS needs then, and sets it to one thread each, which threadpoolctl can raise by name.
+class BlasUse {
+public:
+    explicit BlasUse(int threads);
+    ~BlasUse();
+    BlasUse(const BlasUse&) = delete;
+    BlasUse& operator=(const BlasUse&) = delete;
+
+private:
+    const int threads_;
+};
+
 std::string blas_config();
 std::string blas_core();
 

@@ -15,7 +15,10 @@ from ..specs import Config, Spec, resolve
 
 def get(value: Any, where: str = "layer") -> Layer:
     """Return a layer from an object, a name, a class or a config dict; see `fastdense.specs.resolve`."""
-    return resolve(Layer, value, where)
+    try:
+        return resolve(Layer, value, where)
+    except RecursionError:
+        raise ValueError(f"{where}: layers are nested too deeply. Give at most 64 in one another.") from None
 
 
 Array = NDArray[np.float64]

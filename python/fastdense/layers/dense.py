@@ -13,6 +13,8 @@ from .base import Array, DrawFor, Layer, TensorSpec, get
 
 __all__ = ["Activation", "Dense", "Dropout", "Residual"]
 
+_DEEPEST = 64  # residuals in one another, far more than is of use: the work of nesting grows with its square
+
 
 class Activation(Layer, names=("activation",)):
     """Applies an activation function.
@@ -231,18 +233,22 @@ class Residual(Layer, names=("residual",)):
             raise TypeError(f"Residual: layers={shorten(layers)}. Give a list of at least one layer.")
         self.layers = [get(layer, f"Residual: layers[{i}]") for i, layer in enumerate(layers)]
         self.name = optional_text("Residual: name", name)
+        self._depth = 1 + max(layer._depth if isinstance(layer, Residual) else 0 for layer in self.layers)
+        if self._depth > _DEEPEST:
+            raise ValueError(f"Residual: {self._depth} of them are nested. Give at most {_DEEPEST}, one in another.")
 
     def _walk(self, inputs: int) -> list[tuple[Layer, int]]:
         """Each layer with the width of its input."""
         steps = []
         for layer in self.layers:
             steps.append((layer, inputs))
-            inputs = layer.output_width(inputs)
+            inputs = layer.output_width(inputs) if layer is not self.layers[-1] else inputs
         return steps
 
     def output_width(self, inputs: int) -> int:
-        last, width = self._walk(inputs)[-1]
-        outputs = last.output_width(width)
+        outputs = inputs
+        for layer in self.layers:
+            outputs = layer.output_width(outputs)
         if outputs != inputs:
             raise ValueError(
                 f"Residual: its layers turn {inputs} inputs into {outputs} outputs, so they cannot be added. "

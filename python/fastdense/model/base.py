@@ -28,6 +28,7 @@ from ..initial import closed_form, placement
 from ..initial.spread import spread_one, untouched_data_layers
 from ..layers import Layer
 from ..network import Net
+from ..runners.lock import CallLock
 from ..runners.single import Runner
 from ..specs import resolve
 from ..training.feasible import check_batch_memory, check_solver
@@ -68,6 +69,8 @@ class BaseModel:
         self.stop_training = False
         self.history: History | None = None
         self.hinted = False  # whether `fit` has printed its hint
+        self._fitting = CallLock()  # what a running fit relies on, `compile` and `to` change only before or after it
+        self._fits = 0  # that the thread which holds this lock is inside of
 
     # ---- what it is ------------------------------------------------------------------------------------------------
 
@@ -188,7 +191,8 @@ class BaseModel:
         Raises
         ------
         ValueError, TypeError
-            If a name is unknown, or a metric has no meaning for this loss and this number of outputs.
+            If a name is unknown, a metric has no meaning for this loss and this number of outputs, or a callback of
+            `fit` calls this.
         """
         if loss is None:
             fail(
@@ -202,9 +206,14 @@ class BaseModel:
         chosen_metrics = _metric_list(metrics)
         weight = 1.0 if loss_weights is None else number("compile: loss_weights", loss_weights, above=0)
         check_solver("compile", chosen_optimizer, chosen_loss, self.net)
-        self.runner.configure(chosen_optimizer, chosen_loss, chosen_metrics)
-        self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
-        self._loss_weight = weight
+        with self._fitting:
+            if self._fits:
+                fail("compile", "a callback of fit called it", "it cannot change a training that runs",
+                     "set model.optimizer.learning_rate there, or call compile after fit")  # fmt: skip
+            with self.runner.lock:
+                self.runner.configure(chosen_optimizer, chosen_loss, chosen_metrics)
+                self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
+                self._loss_weight = weight
 
     def _compiled_loss(self, where: str) -> losses.Loss:
         if self._loss is None:
@@ -385,16 +394,19 @@ class BaseModel:
         float, list of float or dict
             Loss and metrics of this batch, before the step, in the form of `evaluate`.
         """
-        loss = self._compiled_loss("train_on_batch")
-        data = prepare("train_on_batch", x, y, sample_weight, self._shape, loss)
-        data = data.weighted(class_weights("train_on_batch", class_weight, data.y, self._shape, loss))
-        check_batch_memory("train_on_batch", self.net, len(data), self.device)
-        result = self.runner.train(
-            self.optimizer, data, None, batch_size=len(data), shuffle=False, steps=1, whole_epochs=False
-        )
-        if result["interrupted"]:
-            raise KeyboardInterrupt
-        return self._results(result["partial"], flag("train_on_batch: return_dict", return_dict))
+        return_dict = flag("train_on_batch: return_dict", return_dict)
+        with self.runner.lock:
+            loss = self._compiled_loss("train_on_batch")
+            data = prepare("train_on_batch", x, y, sample_weight, self._shape, loss)
+            data = data.weighted(class_weights("train_on_batch", class_weight, data.y, self._shape, loss))
+            check_batch_memory("train_on_batch", self.net, len(data), self.device)
+            result = self.runner.train(
+                self.optimizer, data, None, batch_size=len(data), shuffle=False, steps=1, whole_epochs=False
+            )
+            if result["interrupted"]:
+                raise KeyboardInterrupt
+            logs = self._results(result["partial"])
+        return logs if return_dict else _in_a_list(logs)
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
@@ -429,7 +441,7 @@ class BaseModel:
         float, list of float or dict
             The loss if there are no metrics, else the loss and the metrics in the order of `metrics_names`.
         """
-        loss, began = self._compiled_loss("evaluate"), time.perf_counter()
+        loss, device, began = self._compiled_loss("evaluate"), self.device, time.perf_counter()
         check_batch_size("evaluate", batch_size)
         verbose, threads = check_verbose("evaluate", verbose), check_threads("evaluate", n_threads)
         return_dict = flag("evaluate: return_dict", return_dict)
@@ -437,12 +449,15 @@ class BaseModel:
         data = prepare("evaluate", x, y, sample_weight, self._shape, loss)
         listeners.call("on_test_begin", {})
         listeners.call("on_test_batch_begin", 0, {})
-        totals = self.runner.totals(data, threads)
-        logs = self._results(totals, True)
+        with self.runner.lock:
+            if (self._loss, self.device) != (loss, device):  # another thread has changed it meanwhile
+                data = prepare("evaluate", x, y, sample_weight, self._shape, self._compiled_loss("evaluate"))
+            totals = self.runner.totals(data, threads)
+            logs = self._results(totals)
         listeners.call("on_test_batch_end", 0, logs)
         listeners.call("on_test_end", logs)
         say(verbose, f"evaluate: {text_of(logs)} ({len(data)} rows, {time.perf_counter() - began:.2g} s)")
-        return self._results(totals, return_dict)
+        return logs if return_dict else _in_a_list(logs)
 
     @keywords_checked
     def predict(
@@ -511,11 +526,12 @@ class BaseModel:
         gradient : list of ndarray
             One per trainable tensor, in the order of `get_weights`; CuPy arrays if x is on a GPU.
         """
-        loss = self._compiled_loss("loss_and_grad")
         training, threads = flag("loss_and_grad: training", training), check_threads("loss_and_grad", n_threads)
-        data = prepare("loss_and_grad", x, y, sample_weight, self._shape, loss)
-        check_batch_memory("loss_and_grad", self.net, len(data), self.device)
-        return self.runner.loss_and_grad(data, training, threads)
+        with self.runner.lock:
+            loss = self._compiled_loss("loss_and_grad")
+            data = prepare("loss_and_grad", x, y, sample_weight, self._shape, loss)
+            check_batch_memory("loss_and_grad", self.net, len(data), self.device)
+            return self.runner.loss_and_grad(data, training, threads)
 
     def activations(self, x: Any, *, n_threads: int | None = None) -> list[Array]:
         """Output of every layer, one array of shape (rows, width) each, as `predict` computes and returns them."""
@@ -555,7 +571,8 @@ class BaseModel:
         if y is not None:
             placement.check_last_layer(self.net)
             targets = prepare("place", x, y, None, self._shape, losses.MeanSquaredError()).y
-        placement.place(self.runner, rows, targets)
+        with self.runner.lock:
+            placement.place(self.runner, rows, targets)
         return self
 
     @keywords_checked
@@ -595,7 +612,8 @@ class BaseModel:
         ridge, threads = number(f"{where}: ridge", ridge, least=0), check_threads(where, n_threads)
         closed_form.check_output_layer(where, self.net)
         data = prepare(where, x, y, sample_weight, self._shape, losses.MeanSquaredError())
-        closed_form.solve_output(where, self.runner, data, ridge, threads)
+        with self.runner.lock:
+            closed_form.solve_output(where, self.runner, data, ridge, threads)
         return self
 
     # ---- weights, copies, files ------------------------------------------------------------------------------------
@@ -644,7 +662,9 @@ class BaseModel:
         Model
             The model itself.
         """
-        self.runner.move(device)
+        check_device(device)
+        with self._fitting:
+            self.runner.move(device)
         return self
 
     def get_config(self) -> dict[str, Any]:
@@ -666,14 +686,15 @@ class BaseModel:
 
     def get_compile_config(self) -> dict[str, Any] | None:
         """The arguments of `compile` as JSON types; None before `compile`."""
-        if self._optimizer is None or self._loss is None:
-            return None
-        config = {
-            "optimizer": self._optimizer.to_dict(),
-            "loss": self._loss.to_dict(),
-            "metrics": [metric.to_dict() for metric in self._metrics],
-        }
-        return config if self.loss_weights == 1 else {**config, "loss_weights": self.loss_weights}
+        with self.runner.lock:
+            if self._optimizer is None or self._loss is None:
+                return None
+            config = {
+                "optimizer": self._optimizer.to_dict(),
+                "loss": self._loss.to_dict(),
+                "metrics": [metric.to_dict() for metric in self._metrics],
+            }
+            return config if self.loss_weights == 1 else {**config, "loss_weights": self.loss_weights}
 
     def clone(self: M, seed: int | None = None) -> M:
         """A new model like this one, compiled likewise, with first values of its own: nothing that was learned.
@@ -683,14 +704,13 @@ class BaseModel:
         seed : int, optional
             That of this model by default.
         """
-        config = {**self.get_config(), "layers": self.net.fresh_layers()}
+        with self.runner.lock:
+            config = {**self.get_config(), "layers": self.net.fresh_layers()}
+            optimizer, loss, chosen = copy.deepcopy((self._optimizer, self._loss, self._metrics))
+            weight = self._loss_weight
         made = type(self).from_config({**config, "seed": self.seed if seed is None else seed})
-        if self.compiled:
-            made.compile(
-                *copy.deepcopy((self._optimizer, self._loss)),
-                metrics=copy.deepcopy(self._metrics),
-                loss_weights=self.loss_weights,
-            )
+        if loss is not None:
+            made.compile(optimizer, loss, metrics=chosen, loss_weights=weight)
         return made
 
     def save(self, path: str | os.PathLike[str], *, include_optimizer: bool = True) -> None:
@@ -709,8 +729,9 @@ class BaseModel:
         ValueError
             If the model holds an object of a class of your own.
         """
-        config, tensors = self._describe(include_optimizer)
-        self._check_saveable()
+        with self.runner.lock:
+            self._check_saveable()
+            config, tensors = self._describe(include_optimizer)
         files.write(path, config, tensors)
 
     @classmethod
@@ -730,20 +751,25 @@ class BaseModel:
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy keep: what a file holds, with the objects themselves."""
-        config, tensors = self._describe()
-        config["model"]["layers"] = self.layers
-        if self.compiled:
-            parts = {"optimizer": self.optimizer, "loss": self.loss, "metrics": self.metrics}
-            config["compile"] = {**parts, "loss_weights": self.loss_weights}
+        with self.runner.lock:
+            config, tensors = self._describe()
+            config["model"]["layers"] = self.layers
+            if self.compiled:
+                parts = {"optimizer": self.optimizer, "loss": self.loss, "metrics": self.metrics}
+                config["compile"] = {**parts, "loss_weights": self.loss_weights}
         return {"config": config, "tensors": tensors}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(self._restore(state["config"], state["tensors"], None).__dict__)
 
     def _describe(self, include_optimizer: bool = True) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Everything the model is, as JSON types and named tensors."""
+        """Everything the model is at one moment, as JSON types and named tensors."""
         from ..versions import package_version  # importlib.metadata is slow to import
 
+        with self.runner.lock:
+            return self._description(include_optimizer, package_version("fastdense"))
+
+    def _description(self, include_optimizer: bool, version: str) -> tuple[dict[str, Any], dict[str, Array]]:
         tensors = dict(zip(_weight_names(self.net), self.get_weights(), strict=True))
         slots = self.runner.slots() if include_optimizer else []
         numbers = self.runner.numbers()
@@ -752,7 +778,7 @@ class BaseModel:
         tensors.update({_slot_name(s, i): array for s, slot in enumerate(slots) for i, array in enumerate(slot)})
         config = {
             "format": files.FORMAT,
-            "version": package_version("fastdense"),
+            "version": version,
             "model": self.get_config(),
             "compile": self.get_compile_config(),
             "step": self.runner.step if include_optimizer else 0,
@@ -798,9 +824,13 @@ class BaseModel:
                     "np.savez(path, *model.get_weights())"
                 ) from error
 
-    def _results(self, totals: Array, return_dict: bool) -> Any:
-        logs = {key: values[0] for key, values in columns(totals[None], self._metrics, self.outputs).items()}
-        return logs if return_dict else logs["loss"] if len(logs) == 1 else list(logs.values())
+    def _results(self, totals: Array) -> dict[str, float]:
+        return {key: values[0] for key, values in columns(totals[None], self._metrics, self.outputs).items()}
+
+
+def _in_a_list(logs: dict[str, float]) -> float | list[float]:
+    """As `evaluate` returns them: the loss alone, or a list if there are metrics too."""
+    return logs["loss"] if len(logs) == 1 else list(logs.values())
 
 
 def _metric_list(values: Any) -> list[metrics.Metric]:

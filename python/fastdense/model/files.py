@@ -8,12 +8,19 @@ simple enough to be written here, so that NumPy suffices; the `safetensors` libr
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import math
 import os
+import stat
 import zlib
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
 
 import numpy as np
 
@@ -45,25 +52,79 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[st
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
     path = os.path.realpath(path)
-    folder, name = os.path.split(path)
-    temporary = os.path.join(folder, f".{name}.{os.urandom(8).hex()}.tmp")
     try:
-        with open(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666), "wb") as file:
+        with _replacement(path) as file:
             file.write(len(text).to_bytes(8, "little") + text)
             for block in blocks:
                 file.write(_bytes(block))
+    except OSError as error:  # name the file that was asked for
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, f"save: {error.strerror}", path) from error
+
+
+@contextlib.contextmanager
+def _replacement(path: str) -> Iterator[BinaryIO]:
+    """A new file that takes the place of `path` at the end of the block, or vanishes if the block raises."""
+    mode = _mode_of(path)
+    folder, name = os.path.split(path)
+    mark = f".fastdense-{zlib.crc32(os.fsencode(name)):08x}-"  # short: `name` may be as long as a file system allows
+    _remove_abandoned(folder, mark)
+    file, temporary = _locked_file(folder, mark, 0o666 if mode is None else 0o600)
+    try:
+        with file:
+            if mode is not None and hasattr(os, "fchmod"):
+                os.fchmod(file.fileno(), mode)  # before the first byte, so that a private file stays private
+            yield file
             file.flush()
             os.fsync(file.fileno())
-        with contextlib.suppress(FileNotFoundError):
-            os.chmod(temporary, os.stat(path).st_mode & 0o777)
-        os.replace(temporary, path)
-    except BaseException as error:
+            if fcntl is not None:
+                os.replace(temporary, path)
+        if fcntl is None:  # Windows moves no open file
+            os.replace(temporary, path)
+    except BaseException:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
-        if isinstance(error, OSError) and error.errno is not None:  # name the file that was asked for
-            raise OSError(error.errno, f"save: {error.strerror}", path) from error
         raise
     _sync_folder(folder)
+
+
+def _mode_of(path: str) -> int | None:
+    """Permissions of the file that is there, None if there is none; raises unless it is a regular file."""
+    try:
+        status = os.stat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), path)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "there is a device, a pipe or a socket, which is not replaced; give another path")
+    return status.st_mode & 0o777
+
+
+def _locked_file(folder: str, mark: str, mode: int) -> tuple[BinaryIO, str]:
+    """A new file, and its path; it is locked until it is closed, or its process has ended."""
+    while True:
+        path = os.path.join(folder, f"{mark}{os.urandom(8).hex()}.tmp")
+        file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+        if fcntl is None:
+            return file, path
+        with contextlib.suppress(OSError):  # not every file system has locks
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
+        if os.fstat(file.fileno()).st_nlink:
+            return file, path
+        file.close()  # another writer took it for abandoned before it was locked
+
+
+def _remove_abandoned(folder: str, mark: str) -> None:
+    """Delete what writers of the same file have left that were killed: theirs alone are not locked."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder or "."):
+            if name.startswith(mark) and name.endswith(".tmp"):
+                with contextlib.suppress(OSError), open(os.path.join(folder, name), "rb") as file:
+                    if fcntl is not None:
+                        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if its writer lives
+                    os.unlink(file.name)  # raises on Windows if its writer lives
 
 
 def _bytes(array: Array) -> memoryview:
@@ -81,8 +142,14 @@ def _sync_folder(folder: str) -> None:
 
 def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     """Read a safetensors file of float32 and float64 tensors; raises _Damaged unless every byte is where it must be."""
-    with open(path, "rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    # without waiting, which opening a pipe would do
+    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+        status = os.fstat(file.fileno())
+        if stat.S_ISDIR(status.st_mode):
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
+        if not stat.S_ISREG(status.st_mode):
+            raise _Damaged("it is a device, a pipe or a socket")
+        size = status.st_size
         head = file.read(8)
         length = int.from_bytes(head, "little")
         if len(head) < 8 or not 2 <= length <= min(_MOST_HEADER, size - 8):
@@ -101,12 +168,20 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         for name, dtype, shape, begin, stop in entries:
             if begin != end or stop - begin != dtype.itemsize * math.prod(shape) or stop > size - 8 - length:
                 raise _Damaged(f"tensor {name!r} is not where its header says")
-            values = np.fromfile(file, dtype, math.prod(shape)) if math.prod(shape) else np.empty(0, dtype)
-            tensors[name] = values.reshape(shape).astype(dtype.newbyteorder("="), copy=False)
+            values = np.empty(shape, dtype)
+            if file.readinto(_bytes(values)) != values.nbytes:
+                raise _Damaged("it has become shorter while it was read")
+            tensors[name] = values.astype(dtype.newbyteorder("="), copy=False)
             end = stop
         if end != size - 8 - length:
             raise _Damaged("it is longer or shorter than its header says")
-    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+    try:
+        text = isinstance(metadata, dict) and all(
+            isinstance(v, str) and v.encode() is not None for v in metadata.values()
+        )
+    except UnicodeEncodeError:  # half of a surrogate pair
+        text = False
+    if not text:
         raise _Damaged("its metadata is not text")
     return tensors, metadata
 
@@ -117,6 +192,8 @@ def _entry(name: str, entry: Any) -> tuple[str, np.dtype[Any], tuple[int, ...], 
     shape, offsets = entry["shape"], entry["data_offsets"]
     numbers = [*shape, *offsets]
     if len(offsets) != 2 or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
+        raise ValueError(name)
+    if len(shape) > 32 or math.prod(max(n, 1) for n in shape) >= 2**62:  # more than any NumPy can hold
         raise ValueError(name)
     if entry["dtype"] not in _DTYPES:
         raise _Damaged(f"tensor {name!r} has dtype {entry['dtype']!r}, not F32 or F64")
@@ -159,7 +236,9 @@ def _checked_config(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -
     try:
         config = json.loads(metadata["fastdense"])
         good = json.loads(metadata["crc32"]) == sums
-        version, number = config["version"], int(config["format"])
+        version, number = config["version"], config["format"]
+        if type(number) is not int or number < 1:
+            raise ValueError(number)
     except (KeyError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise _Damaged("its metadata is damaged") from error
     if not good:

@@ -105,7 +105,7 @@ class LBFGS(Solver, names=("lbfgs", "l_bfgs")):
     ) -> None:
         super().__init__(gtol, ftol)
         self.history_size = integer("LBFGS: history_size", history_size, least=0, most=1000)
-        self.line_search_steps = integer("LBFGS: line_search_steps", line_search_steps, least=1)
+        self.line_search_steps = integer("LBFGS: line_search_steps", line_search_steps, least=1, most=1_000_000)
 
     def working_bytes(self, shapes: Shapes, itemsize: int) -> int:
         return 16 * (self.history_size + 3) * parameters(shapes)
@@ -194,7 +194,7 @@ class NewtonCG(Solver, names=("newton_cg", "truncated_newton", "tnc")):
     def __init__(self, radius: float = 10.0, cg_steps: int = 50, gtol: float = 1e-5, ftol: float = 1e-9) -> None:
         super().__init__(gtol, ftol)
         self.radius = number("NewtonCG: radius", radius, above=0)
-        self.cg_steps = integer("NewtonCG: cg_steps", cg_steps, least=1)
+        self.cg_steps = integer("NewtonCG: cg_steps", cg_steps, least=1, most=1_000_000)
 
     def working_bytes(self, shapes: Shapes, itemsize: int) -> int:
         return 64 * parameters(shapes)

@@ -81,7 +81,7 @@ class Muon(Optimizer, names=("muon",)):
         )
         self.adam_lr_ratio = self._number("adam_lr_ratio", adam_lr_ratio, least=0)
         self.momentum = self._fraction("momentum", momentum)
-        self.ns_steps = integer("Muon: ns_steps", ns_steps, least=0)
+        self.ns_steps = integer("Muon: ns_steps", ns_steps, least=0, most=1000)
         self.nesterov = flag("Muon: nesterov", nesterov)
         self.rms_rate = self._optional("rms_rate", rms_rate, above=0)
 

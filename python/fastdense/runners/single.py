@@ -7,7 +7,6 @@ Data was checked before it comes here and is passed to the engine without a copy
 from __future__ import annotations
 
 import math
-import threading
 import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -24,6 +23,7 @@ from ..losses import Loss
 from ..metrics import Metric
 from ..network import Net
 from ..optimizers import Optimizer
+from .lock import CallLock
 from .tensors import engine_tensors
 
 
@@ -41,12 +41,14 @@ class Runner:
         Optimizer steps since the engine was configured.
     epochs_trained : int
         Whole epochs in the net's life: the key of the next shuffle.
+    lock : CallLock
+        Held by each method; hold it around several of them that must see one and the same state.
     """
 
     def __init__(self, net: Net, device: str) -> None:
         self.net, self.device = net, check_device(device)
         self.step = self.epochs_trained = 0
-        self._lock = threading.RLock()
+        self.lock = CallLock()
         self._training: dict[str, Any] | None = None
         self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
         self._engine = make_engine(device, net.program)
@@ -71,12 +73,12 @@ class Runner:
 
     def tensors(self) -> list[Array]:
         """Copies of all tensors."""
-        with self._lock:
+        with self.lock:
             return list(self._ready().get_tensors())
 
     def set_tensors(self, tensors: Sequence[Array]) -> None:
         """Replace all tensors; statistics that thereby change count as known."""
-        with self._lock:
+        with self.lock:
             statistics, before = self.net.statistics, self._ready().get_tensors()[:2]
             if statistics is not None and not all(map(np.array_equal, tensors[:2], before)):
                 statistics.take(tensors[0], tensors[1], "adapt")  # raises, before anything is changed, if they are none
@@ -89,31 +91,31 @@ class Runner:
             "optimizer": optimizer.lower(),
             "metrics": [metric.lower(loss, self.net.outputs) for metric in metrics],
         }
-        with self._lock:
+        with self.lock:
             self._engine.configure(training)
             self._training, self.step = training, 0
 
     def slots(self) -> list[list[Array]]:
         """Copies of the optimizer's state: for each slot one array per trainable tensor."""
-        with self._lock:
+        with self.lock:
             return [list(slot) for slot in self._engine.get_state()["slots"]] if self._training else []
 
     def numbers(self) -> Array:
         """The rest of the optimizer's state, float64; most optimizers have none."""
-        with self._lock:
+        with self.lock:
             return np.asarray(self._engine.get_state()["numbers"]) if self._training else np.zeros(0)
 
     def set_slots(self, slots: Sequence[Sequence[Array]], step: int, numbers: Array | None = None) -> None:
         """Replace the optimizer's state; first-order optimizers have no `numbers`."""
         rest = np.zeros(0) if numbers is None else numbers
-        with self._lock:
+        with self.lock:
             self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": rest})
             self.step = step
 
     def move(self, device: str) -> None:
         """Change the device."""
         check_device(device)
-        with self._lock:
+        with self.lock:
             if device == self.device:
                 return
             engine, here = make_engine(device, self.net.program), self.device
@@ -129,6 +131,7 @@ class Runner:
                 self.device = here
                 raise
             self._engine = engine
+            self._last = lambda: None  # the new engine has seen no data
 
     # ---- training --------------------------------------------------------------------------------------------------
 
@@ -164,7 +167,7 @@ class Runner:
         batch_size, shuffle, first_batch, stop_on_nan, progress, n_threads, probe_level, probe_first
             As in `TrainCall`.
         """
-        with self._lock:
+        with self.lock:
             engine, begun, done = self._ready(), self.step, 0
             goes_on, self._last = self._last() is data, weakref.ref(data)
             made: list[dict[str, Any]] = []
@@ -204,7 +207,7 @@ class Runner:
 
     def adapt(self, x: Array) -> None:
         """Give a `Normalization` without statistics those of the rows `x`."""
-        with self._lock:
+        with self.lock:
             engine, statistics = self._ready(), self.net.statistics
             if statistics is not None and statistics.origin is None:
                 layer = Normalization().adapt(x)
@@ -216,7 +219,7 @@ class Runner:
 
     def totals(self, data: Rows, n_threads: int) -> Array:
         """Sums of an evaluation: loss times rows, rows, and the states of the metrics."""
-        with self._lock:
+        with self.lock:
             return self._ready().evaluate(data.x, data.y, data.w, n_threads=n_threads)
 
     def predict_row(self, x: object) -> Array | None:
@@ -228,25 +231,25 @@ class Runner:
 
     def predict(self, x: Array, n_threads: int) -> Array:
         """Outputs, (rows, outputs)."""
-        out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
-        with self._lock:
+        with self.lock:
+            out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
             self._ready().predict(x, out, n_threads=n_threads)
         return out
 
     def loss_and_grad(self, data: Rows, training: bool, n_threads: int) -> tuple[float, list[Array]]:
         """Loss of all rows as one batch, and its gradient for every trainable tensor."""
-        with self._lock:
+        with self.lock:
             engine = self._ready()
             value, gradient = engine.loss_and_grad(data.x, data.y, data.w, training=training, n_threads=n_threads)
         return float(value), list(gradient)
 
     def solve_output(self, data: Rows, ridge: float, n_threads: int) -> tuple[Array, Array | None] | None:
         """Kernel and bias of the last layer in closed form, float64; None if there is no solution."""
-        with self._lock:
+        with self.lock:
             return self._ready().solve_output(data.x, data.y, data.w, ridge=ridge, n_threads=n_threads)
 
     def activations(self, x: Array, n_threads: int) -> list[Array]:
         """Output of every layer."""
-        with self._lock:
+        with self.lock:
             every = self._ready().activations(x, n_threads=n_threads)
         return [every[end] for end in self.net.ends]

@@ -1,0 +1,97 @@
+// Python's lock (GIL): released while the core computes, taken for a moment to look for signals.
+#pragma once
+#include <pybind11/pybind11.h>
+
+#include <chrono>
+#include <optional>
+#include <thread>
+
+namespace fd::bindings {
+
+namespace py = pybind11;
+
+inline bool python_is_ending() {
+#if PY_VERSION_HEX >= 0x030D0000
+    return Py_IsFinalizing();
+#else
+    return _Py_IsFinalizing();
+#endif
+}
+
+// take(), which waits for the GIL. A daemon thread that asks for it while Python shuts down never gets it: before 3.14 Python
+// ends the thread by unwinding its stack, at any moment of the wait. Neither destructors nor the rest of C++ may meet that, so
+// the thread stays here until the process is gone.
+template <class F>
+auto take_gil(F&& take) noexcept {
+    const auto stay = [] {
+        for (;;) std::this_thread::sleep_for(std::chrono::hours(1));
+    };
+    if (python_is_ending()) stay();
+    try {
+        return take();
+    } catch (...) {  // the unwinding itself: no function called here throws
+        for (;;) stay();
+    }
+}
+
+// Releases the GIL for its lifetime.
+class WithoutGil {
+public:
+    WithoutGil() : state_(PyEval_SaveThread()) {}
+    ~WithoutGil() {
+        take_gil([this] { PyEval_RestoreThread(state_); });
+    }
+    WithoutGil(const WithoutGil&) = delete;
+    WithoutGil& operator=(const WithoutGil&) = delete;
+
+private:
+    PyThreadState* state_;
+};
+
+// Takes the GIL for its lifetime.
+class WithGil {
+public:
+    WithGil() : state_(take_gil([] { return PyGILState_Ensure(); })) {}
+    ~WithGil() { PyGILState_Release(state_); }
+    WithGil(const WithGil&) = delete;
+    WithGil& operator=(const WithGil&) = delete;
+
+private:
+    PyGILState_STATE state_;
+};
+
+// Looks for signals from a thread without the GIL. What a handler raises is kept, and raised by `rethrow` with the GIL.
+class Signals {
+public:
+    // True: stop. `also` runs with the GIL and may raise, too.
+    template <class F>
+    bool look(F&& also) {
+        const WithGil locked;
+        try {
+            if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            also();
+        } catch (py::error_already_set& e) {
+            raised_.emplace(std::move(e));
+            return true;
+        }
+        return false;
+    }
+    // As a Poll: looks at most every 50 ms.
+    bool operator()() {
+        if (raised_) return true;
+        const auto now = std::chrono::steady_clock::now();
+        if (now < next_) return false;
+        next_ = now + std::chrono::milliseconds(50);
+        return look([] {});
+    }
+    bool is_interrupt() const { return raised_ && raised_->matches(PyExc_KeyboardInterrupt); }
+    void rethrow() {
+        if (raised_) throw py::error_already_set(std::move(*raised_));
+    }
+
+private:
+    std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
+    std::optional<py::error_already_set> raised_;
+};
+
+}  // namespace fd::bindings
