@@ -6,6 +6,8 @@
 #include <optional>
 #include <thread>
 
+#include "core/backend.h"
+
 namespace fd::bindings {
 
 namespace py = pybind11;
@@ -93,5 +95,16 @@ private:
     std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
     std::optional<py::error_already_set> raised_;
 };
+
+// f(poll) without the GIL. What a signal's handler raised meanwhile is raised after it.
+template <class F>
+void without_gil(F&& f) {
+    Signals signals;
+    {
+        const WithoutGil unlocked;
+        f(Poll([&] { return signals(); }));
+    }
+    signals.rethrow();
+}
 
 }  // namespace fd::bindings

@@ -19,19 +19,23 @@ std::string folder_of_this_file() {
     return file.substr(0, file.rfind('/') + 1);
 }
 
-py::array_t<double> random_uniform(uint64_t seed, uint32_t index, int64_t n) {
+// to[i] = draw(i) for n numbers, unless a signal's handler raises.
+template <class F>
+py::array_t<double> drawn(int64_t n, F&& draw) {
     py::array_t<double> out(n);
     double* to = out.mutable_data();
-    const WithoutGil unlocked;
-    for (int64_t i = 0; i < n; ++i) to[i] = ops::uniform(seed, index, uint64_t(i));
+    without_gil([&](const Poll& poll) {
+        constexpr int64_t part = 1 << 18;  // a few milliseconds
+        for (int64_t first = 0; first < n && !(first && poll()); first += part)
+            for (int64_t i = first; i < std::min(n, first + part); ++i) to[i] = draw(uint64_t(i));
+    });
     return out;
 }
+py::array_t<double> random_uniform(uint64_t seed, uint32_t index, int64_t n) {
+    return drawn(n, [=](uint64_t i) { return ops::uniform(seed, index, i); });
+}
 py::array_t<double> random_normal(uint64_t seed, uint32_t index, int64_t n, bool truncated) {
-    py::array_t<double> out(n);
-    double* to = out.mutable_data();
-    const WithoutGil unlocked;
-    for (int64_t i = 0; i < n; ++i) to[i] = ops::normal(seed, index, uint64_t(i), truncated);
-    return out;
+    return drawn(n, [=](uint64_t i) { return ops::normal(seed, index, i, truncated); });
 }
 // The same for many seeds: (seeds, n).
 py::array_t<double> random_many(const py::array_t<uint64_t, py::array::c_style>& seeds, uint32_t index, int64_t n,
@@ -59,8 +63,10 @@ py::array_t<int64_t> shuffle_indices(int64_t n, uint64_t seed, uint32_t epoch) {
 }
 
 template <class S>
-int64_t first_nonfinite_of(const View& v) {
+int64_t first_nonfinite_of(const View& v, const Poll& poll) {
+    const int64_t rows_between = 1 + (1 << 20) / std::max<int64_t>(v.cols, 1);  // looks at signals: about a millisecond
     for (int64_t r = 0; r < v.rows; ++r) {
+        if (r % rows_between == 0 && poll()) return -1;
         const char* row = v.row(r);
         if (v.col_stride == int64_t(sizeof(S))) {  // x·0 is 0 unless x is not finite: a sum the compiler can vectorise
             const S* p = reinterpret_cast<const S*>(row);
@@ -84,10 +90,12 @@ int64_t first_nonfinite_of(const View& v) {
 // Flat index (row · cols + col) of the first NaN or infinity, or -1.
 int64_t first_nonfinite(const py::array& x) {
     const View v = view_of(x);
-    const WithoutGil unlocked;
-    if (v.dtype == DType::f32) return first_nonfinite_of<float>(v);
-    if (v.dtype == DType::f64) return first_nonfinite_of<double>(v);
-    return -1;
+    int64_t found = -1;
+    without_gil([&](const Poll& poll) {
+        if (v.dtype == DType::f32) found = first_nonfinite_of<float>(v, poll);
+        if (v.dtype == DType::f64) found = first_nonfinite_of<double>(v, poll);
+    });
+    return found;
 }
 
 std::unique_ptr<Backend> make_net(const py::dict& program) {

@@ -31,17 +31,6 @@ private:
 
 inline int thread_count(int n) { return n > 0 ? n : available_threads(); }
 
-// f(poll) without the GIL. What a signal's handler raised meanwhile is raised after it.
-template <class F>
-void without_gil(F&& f) {
-    Signals signals;
-    {
-        const WithoutGil unlocked;
-        f(Poll([&] { return signals(); }));
-    }
-    signals.rethrow();
-}
-
 // The same for training, whose result a Ctrl-C must not cost: it is marked as interrupted. The request calls `signals`.
 template <class Net, class Request>
 auto train_without_gil(Net& net, const Request& request, Signals& signals) {
@@ -55,14 +44,22 @@ auto train_without_gil(Net& net, const Request& request, Signals& signals) {
     return outcome;
 }
 
-// A method as a function that Python calls: with an object that `__init__` never made, the call is a TypeError.
+// The C++ object of one that `__init__` has made; pybind11 gives memory without an object for C.__new__(C).
+template <class C>
+C& made(const py::object& self) {
+    if (!py::isinstance<C>(self) ||
+        !reinterpret_cast<py::detail::instance*>(self.ptr())->get_value_and_holder().holder_constructed())
+        throw py::type_error("the object was not made by __init__");
+    return py::cast<C&>(self);
+}
+// A method as a function that Python calls.
 template <class R, class C, class... A>
 auto bound(R (C::*method)(A...)) {
-    return [method](C& self, A... arguments) -> R { return (self.*method)(std::forward<A>(arguments)...); };
+    return [method](const py::object& self, A... a) -> R { return (made<C>(self).*method)(std::forward<A>(a)...); };
 }
 template <class R, class C, class... A>
 auto bound(R (C::*method)(A...) const) {
-    return [method](const C& self, A... arguments) -> R { return (self.*method)(std::forward<A>(arguments)...); };
+    return [method](const py::object& self, A... a) -> R { return (made<C>(self).*method)(std::forward<A>(a)...); };
 }
 
 template <class Net>  // Backend or PopulationBackend

@@ -8,31 +8,63 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <utility>
 
 namespace fd::cpu {
+
+// Memory of zeros that begins on a cache line, or, if it is large, on a huge page: products walk weights across many small pages.
+// Large memory comes from the system as zeros and is not written here, which would take seconds for some gigabytes.
+class ZeroedMemory {
+public:
+    ZeroedMemory() = default;
+    explicit ZeroedMemory(size_t wanted) {
+#ifdef MADV_HUGEPAGE
+        if (wanted >= huge_page) {
+            mapped_ = wanted + huge_page;
+            base_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            if (base_ == MAP_FAILED) throw std::bad_alloc();
+            const uintptr_t first = reinterpret_cast<uintptr_t>(base_);
+            begin_ = reinterpret_cast<void*>((first + huge_page - 1) / huge_page * huge_page);
+            madvise(begin_, wanted, MADV_HUGEPAGE);
+            return;
+        }
+#endif
+        const size_t bytes = (wanted + 63) / 64 * 64;
+        begin_ = base_ = std::aligned_alloc(64, bytes);
+        if (!base_) throw std::bad_alloc();
+        std::memset(base_, 0, bytes);
+    }
+    ~ZeroedMemory() {
+#ifdef MADV_HUGEPAGE
+        if (mapped_) {
+            munmap(base_, mapped_);
+            return;
+        }
+#endif
+        std::free(base_);
+    }
+    ZeroedMemory(const ZeroedMemory&) = delete;
+    ZeroedMemory& operator=(const ZeroedMemory&) = delete;
+    void swap(ZeroedMemory& other) noexcept {
+        std::swap(base_, other.base_), std::swap(begin_, other.begin_), std::swap(mapped_, other.mapped_);
+    }
+    void* begin() const { return begin_; }
+
+private:
+    static constexpr size_t huge_page = size_t(2) << 20;
+    void *base_ = nullptr, *begin_ = nullptr;
+    size_t mapped_ = 0;  // 0: from the heap
+};
 
 template <class T>
 class Buffer {
 public:
-    Buffer() = default;
-    Buffer(const Buffer&) = delete;
-    Buffer& operator=(const Buffer&) = delete;
-    ~Buffer() { std::free(data_); }
-
     // At least n elements; old contents are lost when it grows. New memory is zero.
     void reserve(int64_t n) {
         if (n <= size_) return;
-        const size_t wanted = size_t(n) * sizeof(T), alignment = wanted >= huge_page ? huge_page : 64;
-        const size_t bytes = (wanted + alignment - 1) / alignment * alignment;
-        void* fresh = std::aligned_alloc(alignment, bytes);
-        if (!fresh) throw std::bad_alloc();
-#ifdef MADV_HUGEPAGE
-        if (alignment == huge_page)
-            madvise(fresh, bytes, MADV_HUGEPAGE);  // products walk weights across many small pages
-#endif
-        std::memset(fresh, 0, bytes);
-        std::free(data_);
-        data_ = static_cast<T*>(fresh);
+        ZeroedMemory fresh(size_t(n) * sizeof(T));
+        memory_.swap(fresh);
+        data_ = static_cast<T*>(memory_.begin());
         size_ = n;
     }
     T* get() const { return data_; }
@@ -40,7 +72,7 @@ public:
     int64_t size() const { return size_; }
 
 private:
-    static constexpr size_t huge_page = size_t(2) << 20;
+    ZeroedMemory memory_;
     T* data_ = nullptr;
     int64_t size_ = 0;
 };

@@ -178,3 +178,73 @@ sys.kept = Slow()
 def test_exit_while_a_daemon_thread_trains() -> None:
     done = subprocess.run([sys.executable, "-c", DAEMON], capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
+
+
+EXIT = """
+import sys, threading, time
+import numpy as np
+import fastdense as fd
+
+call, width, delay = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+model = fd.Model([fd.Dense(width, "relu"), fd.Dense(4)], inputs=width)
+model.compile("adam", "mse")
+x, y = np.ones((500, width), np.float32), np.ones((500, 4), np.float32)
+calls = {
+    "predict": lambda: model.predict(x),
+    "evaluate": lambda: model.evaluate(x, y, verbose=0),
+    "fit": lambda: model.fit(x, y, verbose=0),
+    "fit_many": lambda: fd.fit_many(model, x[:64], y[:64], starts=4, verbose=0),
+}
+begun = threading.Event()
+
+def work():
+    while True:
+        calls[call]()
+        begun.set()
+
+threading.Thread(target=work, daemon=True).start()
+begun.wait()
+time.sleep(delay)
+"""
+
+
+@pytest.mark.parametrize("width", [8, 256], ids=["small", "wide"])
+@pytest.mark.parametrize("call", ["predict", "evaluate", "fit", "fit_many"])
+def test_exit_while_a_daemon_thread_is_inside_a_call(call: str, width: int) -> None:
+    """Python takes the thread away while it waits for the GIL, which is most of its time in calls as short as these."""
+    for moment in range(4):
+        command = [sys.executable, "-c", EXIT, call, str(width), str(0.003 * moment)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("call", ["first values", "scan", "large product"])
+def test_ctrl_c_inside_one_operation(call: str) -> None:
+    """Draws, scans of data and single products are left half-way too: each would go on for many seconds."""
+    wide = np.broadcast_to(np.ones((1, 1), np.float32), (1 << 40, 1))
+    model = fd.Model([fd.Dense(1)], inputs=1)
+    model.compile("sgd", "mse")
+    rows = np.broadcast_to(np.ones((1, 1000), np.float32), (12_000, 1000))
+    large = fd.Model([fd.Dense(8000, "relu"), fd.Dense(1)], inputs=1000)
+    large.compile("sgd", "mse")
+    calls = {
+        "first values": lambda: fd.Model([fd.Dense(20_000)], inputs=20_000),
+        "scan": lambda: model.evaluate(wide, wide, verbose=0),
+        "large product": lambda: large.loss_and_grad(rows, rows[:, :1]),
+    }
+    raised: list[float] = []
+
+    def press(*_: object) -> None:
+        raised.append(time.monotonic())
+        raise KeyboardInterrupt
+
+    handler = signal.signal(signal.SIGALRM, press)
+    sent = time.monotonic() + 0.3
+    signal.setitimer(signal.ITIMER_REAL, 0.3)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            calls[call]()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+    assert raised[0] - sent < 3  # 0.2 s on an idle machine; the whole operation takes many seconds

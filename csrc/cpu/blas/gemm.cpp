@@ -130,10 +130,16 @@ int64_t multiply_at_once(int count, int64_t n) {
     return before < 0 ? -1 : after - before;
 }
 
-// Buffers for so many products at a time; std::bad_alloc if there is no memory.
+struct NoBuffer : std::bad_alloc {
+    const char* what() const noexcept override {
+        return "the system refuses the memory for matrix products, 32 MiB for each thread: use fewer threads";
+    }
+};
+
+// Buffers for so many products at a time.
 void make_buffers(int count) {
     const int64_t needed = int64_t(count - buffers.made) * int64_t(buffer_bytes);
-    if (!can_map(size_t(needed) + buffer_bytes)) throw std::bad_alloc();
+    if (!can_map(size_t(needed) + buffer_bytes)) throw NoBuffer();
     int64_t grown = 0;
     for (int64_t n = 256; n <= 1024 && grown >= 0 && grown < needed; n *= 2)  // longer ones, until all of them overlap
         grown += multiply_at_once(count, n);

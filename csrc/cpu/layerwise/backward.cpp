@@ -1,7 +1,6 @@
 // Layerwise: gradients and updates.
 #include <algorithm>
 
-#include "cpu/blas/gemm.h"
 #include "cpu/layerwise/layerwise.h"
 
 namespace fd::cpu {
@@ -72,10 +71,10 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
         if (passes) {
             T* below = d(i - 1);
             if (!by_rows)
-                gemm(Trans::no, Trans::yes, rows, n, o.out, grad, o.out, weights + i0 * o.out, o.out, T(0), below + i0,
-                     o.in);
+                product(w, Trans::no, Trans::yes, rows, n, o.out, grad, o.out, weights + i0 * o.out, o.out, below + i0,
+                        o.in);
             else
-                for (int64_t t = t0; t < t1; ++t)
+                for (int64_t t = t0; t < t1 && !asks_to_stop(w); ++t)
                     for (int64_t p = 0; p < products_.panels(rows); ++p)
                         products_.input_gradient_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, below);
             if (finishes) {
@@ -86,11 +85,11 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
         if (update) updater_.begin_part(o.kernel, s);
         if (!by_columns) {
             T* g = gradient(o.kernel) + i0 * o.out;
-            gemm(Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, grad, o.out, T(0), g, o.out);
+            product(w, Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, grad, o.out, g, o.out);
             if (update) updater_.update_part(o.kernel, i0 * o.out, n * o.out, g, s);
             return;
         }
-        for (int64_t t = t0; t < t1; ++t) {
+        for (int64_t t = t0; t < t1 && !asks_to_stop(w); ++t) {
             const int64_t r0 = cut.begin(t), r1 = cut.begin(t + 1);
             T* g = update ? mine : gradient(o.kernel) + r0 * o.out;
             products_.kernel_gradient(i, x, rows, r0, r1, g, update);

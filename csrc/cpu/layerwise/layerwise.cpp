@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 
-#include "cpu/blas/gemm.h"
 
 namespace fd::cpu {
 namespace {
@@ -92,6 +91,7 @@ Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows
     if (!x_direct || (with_targets && !y_direct) || (data.y && with_labels) || weights_copied) {
         const Slices slices(rows, 4, 1);
         w.each(slices.count, [&](int64_t s) {
+            if (asks_to_stop(w)) return;
             int64_t next = order(slices.begin(s));
             for (int64_t r = slices.begin(s); r < slices.end(s); ++r) {
                 const int64_t row = next;
@@ -196,6 +196,17 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
 }
 
 template <class T>
+void Layerwise<T>::product(const Worker& w, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a,
+                           int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc) {
+    constexpr int64_t unit = 64;  // rows: whole tiles of every kernel
+    const int64_t most = poll_ ? int64_t(5e8 / (double(n) * double(k))) : m;  // 1e9 operations
+    const int64_t part = std::max(unit, most / unit * unit);
+    for (int64_t r = 0; r < m && !(r && asks_to_stop(w)); r += part)
+        gemm(ta, tb, std::min(part, m - r), n, k, ta == Trans::no ? a + r * lda : a + r, lda, b, ldb, T(0), c + r * ldc,
+             ldc);
+}
+
+template <class T>
 void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t rows, Pass pass) {
     const Op& o = op(i);
     const OpWalk& step = walk(pass)[i];
@@ -212,8 +223,8 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
     };
     if (!products_.packs_forward(i, rows)) {
         auto tile = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
-            gemm(Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out, T(0),
-                 z + r0 * o.out + c0, o.out);
+            product(w, Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out,
+                    z + r0 * o.out + c0, o.out);
             finish(r0, r1, c0, c1);
         };
         const bool by_columns = o.out >= 128;
@@ -233,7 +244,7 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
         w.each(cut.runs * groups, [&](int64_t task) {
             const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);
             const int64_t p0 = task / cut.runs, p1 = groups == 1 ? products_.panels(rows) : p0 + 1;
-            for (int64_t t = t0; t < t1; ++t)
+            for (int64_t t = t0; t < t1 && !asks_to_stop(w); ++t)
                 for (int64_t p = p0; p < p1; ++p) products_.output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
             finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
             if (products_.packs_next(i, rows))

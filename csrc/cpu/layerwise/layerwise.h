@@ -7,6 +7,7 @@
 
 #include "core/parallel.h"
 #include "core/walk.h"
+#include "cpu/blas/gemm.h"
 #include "cpu/layerwise/output_loss.h"
 #include "cpu/layerwise/products.h"
 #include "cpu/simd/kernels.h"
@@ -42,10 +43,11 @@ public:
     // After Pass::probe: what the activation of the op got, and what it gave; `room` is for the outputs if the loss is fused.
     const T* pre_activation(int op, const T* x) const;
     const T* probed_output(const Worker&, int op, const Batch<T>&, T* room) const;
-    // Calls `poll`, unless it is null, between ops. Steps that may be interrupted update nothing before all gradients are there.
+    // Calls `poll`, unless it is null, between ops and between the parts of long products. Steps that may be interrupted update nothing before all gradients are there.
     void watch(const Poll* poll) {
         poll_ = poll;
         stopped_at_.store(-1, std::memory_order_relaxed);
+        stopping_.store(false, std::memory_order_relaxed);
     }
     // dL/d(output) of the op; after backward(), dL/d(pre-activation) for dense ops.
     T* gradient_at(int op) const { return d(op); }
@@ -75,14 +77,24 @@ private:
     // A barrier at which worker 0 calls the poll; `point` distinguishes the barriers of a step, so that a worker that is late
     // cannot take the next answer for this one's.
     bool stops(const Worker& w, int point) {
-        if (poll_ && w.first() && (*poll_)()) stopped_at_.store(point, std::memory_order_relaxed);
+        if (asks_to_stop(w) && w.first()) stopped_at_.store(point, std::memory_order_relaxed);
         w.sync();
         return stopped_at_.load(std::memory_order_relaxed) == point;
     }
+    // Whether what is being computed will not be used. Worker 0 asks the poll.
+    bool asks_to_stop(const Worker& w) {
+        if (!poll_) return false;
+        if (w.first() && (*poll_)()) stopping_.store(true, std::memory_order_relaxed);
+        return stopping_.load(std::memory_order_relaxed);
+    }
+    // C (m, n) = op(A) op(B), by rows in parts that take about 20 ms each, where the poll is asked.
+    void product(const Worker& w, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
+                 const T* b, int64_t ldb, T* c, int64_t ldc);
     bool updates_early() const { return !updater_.needs_all_gradients() && !poll_; }
 
     const Poll* poll_ = nullptr;
     std::atomic<int> stopped_at_{-1};  // a late worker may still read the last answer while worker 0 gives the next
+    std::atomic<bool> stopping_{false};
     const Plan& plan_;
     State<T>& state_;
     Updater<T>& updater_;
