@@ -254,8 +254,8 @@ void bind_engine(py::module_& m, MakeNet make) {
         .def("evaluate", bound(&Engine::evaluate), "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
         .def("predict_row", bound(&Engine::predict_row), "x"_a)
         .def("predict", bound(&Engine::predict), "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
-        .def("loss_and_grad", bound(&Engine::loss_and_grad), "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a, "n_threads"_a,
-             "empty"_a = py::none())
+        .def("loss_and_grad", bound(&Engine::loss_and_grad), "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a,
+             "n_threads"_a, "empty"_a = py::none())
         .def("solve_output", bound(&Engine::solve_output), "x"_a, "y"_a, "w"_a, py::kw_only(), "ridge"_a, "n_threads"_a)
         .def("activations", bound(&Engine::activations), "x"_a, py::kw_only(), "n_threads"_a, "empty"_a = py::none());
 }

@@ -154,8 +154,7 @@ int startable_threads(int wanted) {
             while (int(started.size()) < wanted)
                 started.emplace_back([&gate] { const std::lock_guard<std::mutex> passed(gate); });
         } catch (const std::system_error&) {  // no more of them
-        } catch (const std::bad_alloc&) {
-        }
+        } catch (const std::bad_alloc&) {}
     }
     for (std::thread& one : started) one.join();
     return int(started.size());

@@ -84,6 +84,7 @@ PAIRS = [(library, task) for library in ("fastdense", "torch", "jax", "keras") f
 ]
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize(("library", "name"), PAIRS)
 def test_libraries_learn_the_same(library: str, name: str, tmp_path: Path) -> None:
     need(library, *(["jax"] if library == "keras" else []))
@@ -94,6 +95,7 @@ def test_libraries_learn_the_same(library: str, name: str, tmp_path: Path) -> No
     np.testing.assert_allclose(theirs, ours, rtol=tolerance)
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("library", ["fastdense", "torch", "jax", "onnxruntime"])
 def test_libraries_predict_the_same(library: str, tmp_path: Path) -> None:
     need(library, *(["onnx"] if library == "onnxruntime" else []))

@@ -52,6 +52,7 @@ def trained(trainer: Any, epochs: int = 3) -> list[float]:
     return found[0]
 
 
+@pytest.mark.peers
 @pytest.mark.parametrize("task", TASKS.values(), ids=TASKS)
 def test_what_a_graph_holds_is_a_step(task: Task) -> None:
     """The step without a word from the host is that of the plain loop, and its net is fastdense's."""
@@ -67,6 +68,7 @@ def test_what_a_graph_holds_is_a_step(task: Task) -> None:
     np.testing.assert_allclose(ours.train(3), eager, rtol=0.05 if loose else 1e-3)
 
 
+@pytest.mark.peers
 def test_many_nets_train_as_one_by_one() -> None:
     pytest.importorskip("torch")
     from benchmarks.gpu import fastdense_side, torch_side
@@ -79,6 +81,7 @@ def test_many_nets_train_as_one_by_one() -> None:
     np.testing.assert_allclose(fastdense_side.make(many).train(3), expected, rtol=1e-3)
 
 
+@pytest.mark.peers
 def test_turns_longer_than_the_orders() -> None:
     pytest.importorskip("torch")
     from benchmarks.gpu import torch_side
@@ -100,6 +103,7 @@ class FakeGraph:
             call()
 
 
+@pytest.mark.peers
 def test_graphs_replay_every_step_once(monkeypatch: pytest.MonkeyPatch) -> None:
     torch = pytest.importorskip("torch")
     from benchmarks.gpu import torch_side
@@ -192,6 +196,7 @@ def test_a_process_that_dies_ends_no_other(tmp_path: Path) -> None:
     assert made == ["fastdense", "torch", "torch-compile", "torch-graph", "torch", "torch-graph-16"]
 
 
+@pytest.mark.peers
 def test_no_gpu_is_said_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     torch = pytest.importorskip("torch")
     if torch.cuda.is_available():
@@ -236,6 +241,7 @@ def test_what_a_turn_costs_once_is_not_counted(monkeypatch: pytest.MonkeyPatch) 
     assert server.train("fastdense", 10)["seconds"] == 23.0
 
 
+@pytest.mark.peers
 def test_the_smallest_case(tmp_path: Path) -> None:
     """From the command line to the file, on the CPU, compiled baselines too."""
     pytest.importorskip("torch")

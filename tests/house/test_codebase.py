@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import importlib.metadata
+import importlib.util
 import io
 import re
 import shutil
@@ -242,6 +244,22 @@ def tool(name: str, *arguments: str) -> str:
     if shutil.which(name) is None:
         pytest.skip(f"{name} is not installed")
     return subprocess.run([name, *arguments], check=True, capture_output=True, text=True).stdout
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the flags are those of Linux")
+def test_the_module_is_hardened() -> None:
+    """Full RELRO, stack protector and FORTIFY."""
+    core = importlib.util.find_spec("fastdense._core")
+    assert core is not None and core.origin is not None
+    assert "BIND_NOW" in tool("readelf", "--dynamic", core.origin)
+    assert "GNU_RELRO" in tool("readelf", "--segments", "--wide", core.origin)
+    imported = tool("nm", "--dynamic", "--undefined-only", core.origin)
+    assert "__stack_chk_fail" in imported and "_chk@" in imported
+
+
+def test_the_package_names_the_licences_of_what_it_holds() -> None:
+    files = importlib.metadata.metadata("fastdense").get_all("License-File") or []
+    assert sorted(Path(file).name for file in files) == ["LICENSE", "openblas.txt", "pybind11.txt"]
 
 
 def test_kernels_share_no_symbol() -> None:

@@ -186,7 +186,13 @@ SKLEARN = "from sklearn.linear_model import Ridge; Ridge().fit(np.eye(200), np.a
 TORCH = "import torch; a = torch.rand(300, 300, requires_grad=True); (a @ a).sum().backward()"
 
 
-@pytest.mark.parametrize(("module", "other"), [("sklearn", SKLEARN), ("torch", TORCH)], ids=["sklearn", "torch"])
+@pytest.mark.parametrize(
+    ("module", "other"),
+    [
+        pytest.param("sklearn", SKLEARN, id="sklearn"),
+        pytest.param("torch", TORCH, id="torch", marks=pytest.mark.peers),
+    ],
+)
 @pytest.mark.parametrize("order", ["before", "after", "both"])
 def test_works_beside(module: str, other: str, order: str) -> None:
     pytest.importorskip(module)

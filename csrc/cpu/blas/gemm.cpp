@@ -77,7 +77,8 @@ struct Buffers {
 struct ForkHandler {
     ForkHandler() {
 #ifdef __linux__
-        pthread_atfork(nullptr, nullptr, [] { new (&buffers.lock) std::mutex; });  // its owner may be in the parent only
+        pthread_atfork(nullptr, nullptr,
+                       [] { new (&buffers.lock) std::mutex; });  // its owner may be in the parent only
 #endif
     }
 } const fork_handler;

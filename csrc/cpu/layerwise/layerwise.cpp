@@ -5,7 +5,6 @@
 #include <cmath>
 #include <cstring>
 
-
 namespace fd::cpu {
 namespace {
 
@@ -198,7 +197,7 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
 template <class T>
 void Layerwise<T>::product(const Worker& w, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a,
                            int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc) {
-    constexpr int64_t unit = 64;  // rows: whole tiles of every kernel
+    constexpr int64_t unit = 64;                                              // rows: whole tiles of every kernel
     const int64_t most = poll_ ? int64_t(5e8 / (double(n) * double(k))) : m;  // 1e9 operations
     const int64_t part = std::max(unit, most / unit * unit);
     for (int64_t r = 0; r < m && !(r && asks_to_stop(w)); r += part)

@@ -233,7 +233,8 @@ class Residual(Layer, names=("residual",)):
             raise TypeError(f"Residual: layers={shorten(layers)}. Give a list of at least one layer.")
         self.layers = [get(layer, f"Residual: layers[{i}]") for i, layer in enumerate(layers)]
         self.name = optional_text("Residual: name", name)
-        self._depth = 1 + max(layer._depth if isinstance(layer, Residual) else 0 for layer in self.layers)
+        inner = [layer._depth for layer in self.layers if isinstance(layer, Residual)]
+        self._depth: int = 1 + max(inner, default=0)
         if self._depth > _DEEPEST:
             raise ValueError(f"Residual: {self._depth} of them are nested. Give at most {_DEEPEST}, one in another.")
 

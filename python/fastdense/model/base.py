@@ -769,7 +769,7 @@ class BaseModel:
         with self.runner.lock:
             return self._description(include_optimizer, package_version("fastdense"))
 
-    def _description(self, include_optimizer: bool, version: str) -> tuple[dict[str, Any], dict[str, Array]]:
+    def _description(self, include_optimizer: bool, version: str | None) -> tuple[dict[str, Any], dict[str, Array]]:
         tensors = dict(zip(_weight_names(self.net), self.get_weights(), strict=True))
         slots = self.runner.slots() if include_optimizer else []
         numbers = self.runner.numbers()

@@ -106,7 +106,7 @@ def _locked_file(folder: str, mark: str, mode: int) -> tuple[BinaryIO, str]:
     """A new file, and its path; it is locked until it is closed, or its process has ended."""
     while True:
         path = os.path.join(folder, f"{mark}{os.urandom(8).hex()}.tmp")
-        file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")
+        file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")  # noqa: SIM115 - the caller closes it
         if fcntl is None:
             return file, path
         with contextlib.suppress(OSError):  # not every file system has locks
