@@ -124,11 +124,9 @@ public:
 
     void activations(const View& x, int threads, const Poll& poll, void* const* outputs) override {
         if (rowwise_inference_.takes(x.rows)) {  // the last is the prediction, to the last bit
+            const std::vector<T*> places = rowwise_inference_.places(outputs);
             rowwise_chunks(x, threads, poll, [&](const Worker& w, const Dataset& data, int64_t first, int64_t rows) {
-                std::vector<T*> at;
-                for (size_t i = 0; i < plan_.ops.size(); ++i)
-                    at.push_back(static_cast<T*>(outputs[i]) + first * plan_.ops[i].out);
-                rowwise_inference_.infer_all(w, data, rows, {first}, at.data());
+                rowwise_inference_.infer_all(w, data, rows, first, places.data());
             });
             return;
         }

@@ -5,7 +5,6 @@
 #endif
 
 #include <cstdint>
-#include <cstdlib>
 #include <cstring>
 #include <new>
 #include <utility>
@@ -29,9 +28,8 @@ public:
             return;
         }
 #endif
-        const size_t bytes = (wanted + 63) / 64 * 64;
-        begin_ = base_ = std::aligned_alloc(64, bytes);
-        if (!base_) throw std::bad_alloc();
+        const size_t bytes = (wanted + 63) / 64 * 64;  // whole vectors may be read and written
+        begin_ = base_ = ::operator new(bytes, line);
         std::memset(base_, 0, bytes);
     }
     ~ZeroedMemory() {
@@ -41,7 +39,7 @@ public:
             return;
         }
 #endif
-        std::free(base_);
+        ::operator delete(base_, line);
     }
     ZeroedMemory(const ZeroedMemory&) = delete;
     ZeroedMemory& operator=(const ZeroedMemory&) = delete;
@@ -51,6 +49,7 @@ public:
     void* begin() const { return begin_; }
 
 private:
+    static constexpr std::align_val_t line{64};
     static constexpr size_t huge_page = size_t(2) << 20;
     void *base_ = nullptr, *begin_ = nullptr;
     size_t mapped_ = 0;  // 0: from the heap

@@ -5,7 +5,7 @@
 
 #include "subject.h"
 
-extern std::atomic<int64_t> allocations;
+extern std::atomic<int64_t> allocations, allocations_of_teams, refused_allocation;
 
 namespace {
 
@@ -331,12 +331,103 @@ void no_allocation_inside_a_step() {  // more steps, not one allocation more
     }
 }
 
+// Every allocation of every call fails once: the net is as before, or at the end of a whole step, and the call can be made again.
+template <class T>
+void every_allocation_fails_once() {
+    const Data<T> d(60, 7, 3, false, 1), v(20, 7, 3, false, 2);
+    const Net small{dense(5, Activation::tanh), dense(3)};
+    const Net every = all_ops(32, 3, Activation::gelu, Activation::softmax);
+    struct Case {
+        const char* optimizer;
+        const Net& ops;
+        int64_t batch;
+    };
+    for (const Case& c :
+         {Case{"adam", every, 16}, Case{"muon", every, 16}, Case{"kfac", small, 16}, Case{"lbfgs", small, 60},
+          Case{"levenberg_marquardt", small, 60}, Case{"newton_cg", small, 60}}) {
+        Training t = training(ops::Loss::mse, c.optimizer);
+        t.solver = {1e-12, 0, 1e-3, 1, 10, 25, 20};
+        t.hyper.interval = 2;
+        const int64_t steps = 4;
+        using Answer = std::vector<double>;
+        using Call = Answer (*)(Subject<T>&, const Data<T>&, const Data<T>&, int64_t batch, int64_t steps);
+        const std::pair<const char*, Call> calls[] = {
+            {"train",
+             [](Subject<T>& s, const Data<T>& d, const Data<T>& v, int64_t batch, int64_t n) {
+                 s.train(d.set, &v.set, batch, n, 1, true, false,
+                         s.net->slot_dtype() == s.net->dtype() ? std::optional<int>(3) : std::nullopt);
+                 return Answer();
+             }},
+            {"evaluate",
+             [](Subject<T>& s, const Data<T>& d, const Data<T>&, int64_t, int64_t) {
+                 Answer totals(size_t(s.net->training()->totals(s.plan().outputs)));
+                 s.net->evaluate(d.set, 1, {}, totals.data());
+                 return totals;
+             }},
+            {"predict",
+             [](Subject<T>& s, const Data<T>& d, const Data<T>&, int64_t, int64_t) {
+                 std::vector<T> out(size_t(d.set.rows() * s.plan().outputs));
+                 s.net->predict(d.set.x, 1, {}, out.data());
+                 return Answer(out.begin(), out.end());
+             }},
+            {"activations",
+             [](Subject<T>& s, const Data<T>& d, const Data<T>&, int64_t, int64_t) {
+                 std::vector<std::vector<T>> per_op;
+                 std::vector<void*> places;
+                 for (const Op& o : s.plan().ops) per_op.emplace_back(size_t(d.set.rows() * o.out));
+                 for (auto& a : per_op) places.push_back(a.data());
+                 s.net->activations(d.set.x, 1, {}, places.data());
+                 return Answer(per_op.back().begin(), per_op.back().end());
+             }},
+            {"loss_and_grad", [](Subject<T>& s, const Data<T>& d, const Data<T>&, int64_t, int64_t) {
+                 std::vector<std::vector<T>> gradient;
+                 return Answer{s.gradients(d.set, true, 1, gradient)};
+             }}};
+        for (const auto& [name, call] : calls) {
+            Subject<T> clean(7, c.ops, t);
+            const Answer expected = call(clean, d, v, c.batch, steps);
+            std::vector<double> end;
+            clean.state(end);
+            for (int64_t k = 0;; ++k) {
+                Subject<T> s(7, c.ops, t);
+                std::vector<double> before, after;
+                s.state(before);
+                refused_allocation = k;
+                bool refused = false;
+                Answer answer;
+                try {
+                    answer = call(s, d, v, c.batch, steps);
+                } catch (const std::bad_alloc&) {
+                    refused = true;
+                }
+                refused_allocation = -1;
+                const std::string what =
+                    std::string(c.optimizer) + " " + name + " without allocation " + std::to_string(k);
+                if (!refused) {
+                    check(k > 0, what);
+                    break;
+                }
+                s.state(after);
+                const int64_t made = s.net->step();
+                check(made > 0 || same(before, after), what + ": nothing changed");
+                if (made < steps) answer = call(s, d, v, c.batch, steps - made);
+                after.clear();
+                s.state(after);
+                check(answer == expected, what + ": the same answer afterwards");
+                if (made == 0 || made == steps) check(same(end, after), what + ": the same state afterwards");
+            }
+        }
+    }
+}
+
 }  // namespace
 
 int main() {
     cpu::load_blas(FD_OPENBLAS_PATH, cpu::isa().blas_core);
     std::printf("instruction set %s\n", cpu::isa().name);
     plans();
+    every_allocation_fails_once<float>();
+    every_allocation_fails_once<double>();
     everything<float>();
     everything<double>();
     updates<float>();
@@ -350,6 +441,8 @@ int main() {
     gather<float>(DType::f32), gather<double>(DType::f64);
     poll();
     no_allocation_inside_a_step();
+    check(allocations_of_teams == 0,
+          "no allocation by a team, whose threads could not pass on that there is no memory");
     std::printf("%d passed, %d failed\n", passed, failed);
     return failed != 0;
 }

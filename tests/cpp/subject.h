@@ -147,10 +147,13 @@ struct Subject {
         }
         for (int s = 0; s < net->slots(); ++s)
             for (int k : plan().trainable) {
-                std::vector<T> v(size_t(plan().tensors[size_t(k)].size()));
-                net->read_slot(s, k, v.data());
-                net->write_slot(s, k, v.data());
-                to.insert(to.end(), v.begin(), v.end());
+                const size_t n = size_t(plan().tensors[size_t(k)].size());
+                const auto append = [&](auto v) {
+                    net->read_slot(s, k, v.data());
+                    net->write_slot(s, k, v.data());
+                    to.insert(to.end(), v.begin(), v.end());
+                };
+                net->slot_dtype() == DType::f64 ? append(std::vector<double>(n)) : append(std::vector<float>(n));
             }
         to.push_back(double(net->step()));
     }

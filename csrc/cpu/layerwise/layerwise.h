@@ -84,6 +84,7 @@ private:
     // Whether what is being computed will not be used. Worker 0 asks the poll.
     bool asks_to_stop(const Worker& w) {
         if (!poll_) return false;
+        if (stopping_.load(std::memory_order_relaxed)) return true;
         if (w.first() && (*poll_)()) stopping_.store(true, std::memory_order_relaxed);
         return stopping_.load(std::memory_order_relaxed);
     }

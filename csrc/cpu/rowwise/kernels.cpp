@@ -240,7 +240,8 @@ struct Run {
         for (int i = 0; i <= job.count; ++i) {
             const int64_t cols = i ? job.ops[i - 1].out : job.ops[0].in;
             if (job.outputs[i])
-                rows_out(input_of(i, panel), cols, rows_in(panel), job.outputs[i] + (job.first + panel * P) * cols);
+                rows_out(input_of(i, panel), cols, rows_in(panel),
+                         job.outputs[i] + (job.first_output + job.first + panel * P) * cols);
         }
     }
 

@@ -65,6 +65,7 @@ struct RowwiseJob {  // one chunk: rows that go through the net together
     int32_t* row_labels = nullptr;
     double* row_weights = nullptr;  // needed with data_weights
     T* const* outputs = nullptr;    // x as it enters (or null), then the output of every op
+    int64_t first_output = 0;       // the row of them that row 0 of the batch is
 };
 
 template <class T>

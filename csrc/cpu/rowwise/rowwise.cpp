@@ -209,6 +209,7 @@ void Rowwise<T>::run(const Worker& w, const Dataset& data, int64_t rows, const R
         job.train = train;
         job.predictions = out;
         job.outputs = outputs;
+        job.first_output = outputs ? order(0) : 0;
         if (scored) {
             job.y = &data.y;
             job.data_weights = data.weights;
@@ -278,13 +279,16 @@ void Rowwise<T>::infer(const Worker& w, const Dataset& data, int64_t rows, const
 }
 
 template <class T>
-void Rowwise<T>::infer_all(const Worker& w, const Dataset& data, int64_t rows, const RowOrder& order,
-                           T* const* outputs) {
+std::vector<T*> Rowwise<T>::places(void* const* outputs) const {
     // the kernels' first output is x as it enters the first op they know: that of a normalization
     std::vector<T*> all;
     if (!plan_.normalizes_input()) all.push_back(nullptr);
-    all.insert(all.end(), outputs, outputs + plan_.ops.size());
-    run(w, data, rows, order, Pass::predict, nullptr, all.data());
+    for (size_t i = 0; i < plan_.ops.size(); ++i) all.push_back(static_cast<T*>(outputs[i]));
+    return all;
+}
+template <class T>
+void Rowwise<T>::infer_all(const Worker& w, const Dataset& data, int64_t rows, int64_t first, T* const* places) {
+    run(w, data, rows, {first}, Pass::predict, nullptr, places);
 }
 
 template <class T>

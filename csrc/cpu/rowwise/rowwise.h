@@ -28,8 +28,10 @@ public:
     void update(const Worker&);
     // Forward; the loss too for Pass::evaluate. For Pass::predict the outputs go to `out`, (rows, outputs).
     void infer(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out);
-    // Forward; the outputs of every op of the plan go to `outputs`, (rows, width of the op) each.
-    void infer_all(const Worker&, const Dataset&, int64_t rows, const RowOrder&, T* const* outputs);
+    // Forward; the outputs of every op of the plan, (rows of the data, width of the op) each, for rows `first` … of the data.
+    // `places`: places(outputs), which allocates and is called before.
+    void infer_all(const Worker&, const Dataset&, int64_t rows, int64_t first, T* const* places);
+    std::vector<T*> places(void* const* outputs) const;
     bool covers() const { return covers_; }
     // The outputs for one row of finite numbers; false, and nothing else, if some are not. Needs no reserve().
     bool one_row(const T* x, T* out);

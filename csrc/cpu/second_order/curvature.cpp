@@ -17,6 +17,7 @@ Curvature<T>::Curvature(const Plan& plan, const State<T>& state, const Layerwise
         places_[size_t(tensor)] = size_;
         size_ += plan.tensors[size_t(tensor)].size();
     }
+    for (const Op& o : plan.ops) residuals_ += o.kind == OpKind::residual_begin;
     v_.resize(size_t(size_));
 }
 
@@ -33,6 +34,10 @@ void Curvature<T>::begin(int64_t rows, const double* v) {
         for (size_t i = 0; i < plan_.ops.size(); ++i) task.tangents[i].reserve(most * plan_.ops[i].out);
         task.back.reserve(most * plan_.widest), task.next.reserve(most * plan_.widest);
         task.result.reserve(size_);
+        task.share.reserve(plan_.outputs);
+        if (int64_t(task.kept.size()) < residuals_) task.kept = std::vector<Buffer<T>>(size_t(residuals_));
+        task.open.reserve(size_t(residuals_));
+        for (Buffer<T>& kept : task.kept) kept.reserve(most * plan_.widest);
     }
 }
 
@@ -66,7 +71,7 @@ template <class T>
 void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, int64_t r1) {
     const int64_t rows = r1 - r0;
     const T* tangent = nullptr;  // of what goes into op i; none before the first parameters
-    std::vector<const T*> open;
+    task.open.clear();
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         T* to = task.tangents[size_t(i)].get();
@@ -99,10 +104,10 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
                 k_.rescale(tangent, statistic(o.scale), nullptr, to, rows, o.out);
                 tangent = to;
                 break;
-            case OpKind::residual_begin: open.push_back(tangent); break;
+            case OpKind::residual_begin: task.open.push_back(tangent); break;
             case OpKind::residual_end: {
-                const T* skip = open.back();
-                open.pop_back();
+                const T* skip = task.open.back();
+                task.open.pop_back();
                 if (!tangent || !skip) {
                     if (!tangent) tangent = skip;
                     break;
@@ -117,8 +122,8 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
     std::fill_n(task.result.get(), size_, T(0));
     if (!tangent) return;
     T *back = task.back.get(), *next = task.next.get();
-    curve_loss(b, total, r0, r1, tangent, back);
-    task.kept.clear();
+    curve_loss(b, total, r0, r1, tangent, task.share.get(), back);
+    size_t kept = 0;
     for (int i = last_; i >= layerwise_.walk(Pass::inference).first_gradient(); --i) {
         const Op& o = op(i);
         const int64_t count = rows * o.out;
@@ -138,11 +143,12 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
             }
             case OpKind::activation: apply_derivative(i, b, r0, rows, back); break;
             case OpKind::rescaling: k_.rescale(back, statistic(o.scale), nullptr, back, rows, o.out); break;
-            case OpKind::residual_end: task.kept.emplace_back(back, back + count); break;
-            case OpKind::residual_begin:
-                for (int64_t k = 0; k < count; ++k) back[k] += task.kept.back()[size_t(k)];
-                task.kept.pop_back();
+            case OpKind::residual_end: std::copy_n(back, count, task.kept[kept++].get()); break;
+            case OpKind::residual_begin: {
+                const Buffer<T>& skip = task.kept[--kept];
+                for (int64_t k = 0; k < count; ++k) back[k] += skip[k];
                 break;
+            }
             default: break;
         }
     }
@@ -150,11 +156,11 @@ void Curvature<T>::run(Task& task, const Batch<T>& b, double total, int64_t r0, 
 
 // out = the second derivative of the loss at the outputs, times a change of them.
 template <class T>
-void Curvature<T>::curve_loss(const Batch<T>& b, double total, int64_t r0, int64_t r1, const T* tangent, T* out) const {
+void Curvature<T>::curve_loss(const Batch<T>& b, double total, int64_t r0, int64_t r1, const T* tangent, T* share,
+                              T* out) const {
     const int64_t cols = plan_.outputs;
     const LossForm& form = layerwise_.walk(Pass::inference).form();
     const T* outputs = layerwise_.output(last_, b.x, Pass::inference);
-    std::vector<T> share(static_cast<size_t>(cols));
     for (int64_t r = r0; r < r1; ++r, tangent += cols, out += cols) {
         const T *z = outputs + r * cols, *y = b.y ? b.y + r * cols : nullptr;
         const double weight = (b.weights ? b.weights[r] : 1) / total;
@@ -163,10 +169,10 @@ void Curvature<T>::curve_loss(const Batch<T>& b, double total, int64_t r0, int64
             if (y)
                 for (int64_t c = 0; c < cols; ++c) mass += double(y[c]);
             mass = mass * (1 - training_.label_smoothing) + training_.label_smoothing;
-            k_.softmax(z, share.data(), 1, cols);
-            for (int64_t c = 0; c < cols; ++c) mean += double(share[size_t(c)]) * double(tangent[c]);
+            k_.softmax(z, share, 1, cols);
+            for (int64_t c = 0; c < cols; ++c) mean += double(share[c]) * double(tangent[c]);
             for (int64_t c = 0; c < cols; ++c)
-                out[c] = T(weight * mass * double(share[size_t(c)]) * (double(tangent[c]) - mean));
+                out[c] = T(weight * mass * double(share[c]) * (double(tangent[c]) - mean));
             continue;
         }
         for (int64_t c = 0; c < cols; ++c) {

@@ -19,11 +19,12 @@ public:
 private:
     struct Task {  // some rows, from the input to the outputs and back
         std::vector<Buffer<T>> tangents;
-        std::vector<std::vector<T>> kept;  // of open residuals
-        Buffer<T> back, next, result;
+        std::vector<const T*> open;   // tangents of open residuals
+        std::vector<Buffer<T>> kept;  // gradients of open residuals
+        Buffer<T> back, next, result, share;
     };
     void run(Task& task, const Batch<T>& b, double total, int64_t r0, int64_t r1);
-    void curve_loss(const Batch<T>& b, double total, int64_t r0, int64_t r1, const T* tangent, T* out) const;
+    void curve_loss(const Batch<T>& b, double total, int64_t r0, int64_t r1, const T* tangent, T* share, T* out) const;
     void apply_derivative(int i, const Batch<T>& b, int64_t r0, int64_t rows, T* values) const;
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
     const T* statistic(int tensor) const { return state_.statistics.get() + plan_.tensors[size_t(tensor)].offset; }
@@ -35,7 +36,7 @@ private:
     const Training& training_;
     const Kernels<T>& k_;
     int last_ = 0;
-    int64_t size_ = 0;
+    int64_t size_ = 0, residuals_ = 0;
     std::vector<int64_t> places_;  // of each tensor in the flat vector
     std::vector<T> v_;
     std::vector<Task> tasks_;
