@@ -233,17 +233,16 @@ class Residual(Layer, names=("residual",)):
             raise TypeError(f"Residual: layers={shorten(layers)}. Give a list of at least one layer.")
         self.layers = [get(layer, f"Residual: layers[{i}]") for i, layer in enumerate(layers)]
         self.name = optional_text("Residual: name", name)
-        self._depth = 1 + max(layer._depth if isinstance(layer, Residual) else 0 for layer in self.layers)
+        self._depth: int = 1 + max(layer._depth if isinstance(layer, Residual) else 0 for layer in self.layers)
         if self._depth > _DEEPEST:
             raise ValueError(f"Residual: {self._depth} of them are nested. Give at most {_DEEPEST}, one in another.")
 
     def _walk(self, inputs: int) -> list[tuple[Layer, int]]:
         """Each layer with the width of its input."""
-        steps = []
-        for layer in self.layers:
-            steps.append((layer, inputs))
-            inputs = layer.output_width(inputs) if layer is not self.layers[-1] else inputs
-        return steps
+        widths = [inputs]
+        for layer in self.layers[:-1]:
+            widths.append(layer.output_width(widths[-1]))
+        return list(zip(self.layers, widths, strict=True))
 
     def output_width(self, inputs: int) -> int:
         outputs = inputs

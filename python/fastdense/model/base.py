@@ -26,7 +26,7 @@ from ..engine.factory import check_device
 from ..engine.gpu import is_available
 from ..initial import closed_form, placement
 from ..initial.spread import spread_one, untouched_data_layers
-from ..layers import Layer
+from ..layers import Layer, TensorSpec
 from ..network import Net
 from ..runners.lock import CallLock
 from ..runners.single import Runner
@@ -58,10 +58,13 @@ class BaseModel:
         device: str = "cpu",
         name: str | None = None,
     ) -> None:
-        self.name = optional_text("Model: name", name) or "model"
         check_device(device)
-        self.net = Net(layers, inputs, seed, dtype, precision)
-        self.runner = Runner(self.net, device)
+        self._begin(Net(layers, inputs, seed, dtype, precision), device, name)
+
+    def _begin(self, net: Net, device: str, name: str | None, values: Sequence[Array] | None = None) -> None:
+        """Become the model of a net, with its first values or with those given, and not compiled."""
+        self.name = optional_text("Model: name", name) or "model"
+        self.net, self.runner = net, Runner(net, device, values)
         self._optimizer: optimizers.Optimizer | None = None
         self._loss: losses.Loss | None = None
         self._metrics: list[metrics.Metric] = []
@@ -769,7 +772,7 @@ class BaseModel:
         with self.runner.lock:
             return self._description(include_optimizer, package_version("fastdense"))
 
-    def _description(self, include_optimizer: bool, version: str) -> tuple[dict[str, Any], dict[str, Array]]:
+    def _description(self, include_optimizer: bool, version: str | None) -> tuple[dict[str, Any], dict[str, Array]]:
         tensors = dict(zip(_weight_names(self.net), self.get_weights(), strict=True))
         slots = self.runner.slots() if include_optimizer else []
         numbers = self.runner.numbers()
@@ -791,19 +794,24 @@ class BaseModel:
     @classmethod
     def _restore(cls: type[M], config: Mapping[str, Any], tensors: Mapping[str, Array], device: str | None) -> M:
         """Make the model that `_describe` described, on its own device if `device` is None."""
-        given = {**config["model"], **({} if device is None else {"device": device})}
-        if device is None and given.get("device") == "cuda" and not is_available():
-            given["device"] = "cpu"
-        model = cls.from_config(given)
-        model.set_weights([tensors[name] for name in _weight_names(model.net)])
-        if model.net.statistics is not None:
-            mean, variance = model.get_weights()[:2]
-            model.net.statistics.take(mean, variance, config["statistics"])
+        given = dict(config["model"])
+        name, own = given.pop("name"), given.pop("device")
+        net = Net(
+            **given
+        )  # which makes no values: however large it says it is, the file's tensors must have its shapes
+        values = [_tensor(tensors, *needed) for needed in zip(_weight_names(net), net.tensors, strict=True)]
+        model = cls.__new__(cls)
+        model._begin(net, device or ("cpu" if own == "cuda" and not is_available() else own), name, values)
+        if net.statistics is not None:
+            net.statistics.take(values[0], values[1], config["statistics"])
         if config["compile"] is not None:
             model.compile(**config["compile"])
             if config["slots"] is not None:
-                trainable = sum(tensor.trainable for tensor in model.net.tensors)
-                slots = [[tensors[_slot_name(s, i)] for i in range(trainable)] for s in range(config["slots"])]
+                trainable = [spec for spec in net.tensors if spec.trainable]
+                slots = [
+                    [_tensor(tensors, _slot_name(s, i), spec) for i, spec in enumerate(trainable)]
+                    for s in range(_count(config, "slots", most=10_000))
+                ]
                 model.runner.set_slots(slots, _count(config, "step"), tensors.get(_NUMBERS))
         model.runner.epochs_trained = _count(config, "epochs_trained")
         return model
@@ -845,5 +853,14 @@ def _slot_name(slot: int, tensor: int) -> str:
     return f"optimizer.{slot}.{tensor}"
 
 
-def _count(config: Mapping[str, Any], key: str) -> int:
-    return integer(key, config[key], least=0, most=2**62)
+def _tensor(tensors: Mapping[str, Array], name: str, needed: TensorSpec) -> Array:
+    """A tensor of a file, which must have the shape that a net needs."""
+    if name not in tensors:
+        raise ValueError(f"there is no tensor {name!r}; {needed.name} needs {needed.shape}")
+    if tensors[name].shape != needed.shape:
+        raise ValueError(f"tensor {name!r} has shape {tensors[name].shape}; {needed.name} needs {needed.shape}")
+    return tensors[name]
+
+
+def _count(config: Mapping[str, Any], key: str, most: int | None = None) -> int:
+    return integer(key, config[key], least=0, most=most)
