@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -121,6 +121,9 @@ def check_own_weights(where: str, array: Array, starts: int, rows: int, shape: S
 def check_initial_weights(where: str, net: Net, given: Any, starts: int) -> list[Array]:
     """Check initial weights of every member."""
     specs = net.tensors
+    if not isinstance(given, (Sequence, np.ndarray)):
+        fail(where, f"initial_weights is of type {type(given).__name__}", "a list of arrays is needed",
+             "one for each tensor, the starts in front")  # fmt: skip
     if len(given) != len(specs):
         names = ", ".join(f"{spec.name} {(starts, *spec.shape)}" for spec in specs)
         fail(where, f"initial_weights holds {len(given)} arrays", f"{len(specs)} are needed", names)
