@@ -26,7 +26,7 @@ from ..engine.factory import check_device
 from ..engine.gpu import is_available
 from ..initial import closed_form, placement
 from ..initial.spread import spread_one, untouched_data_layers
-from ..layers import Layer, TensorSpec
+from ..layers import Layer
 from ..network import Net
 from ..runners.lock import CallLock
 from ..runners.single import Runner
@@ -799,7 +799,7 @@ class BaseModel:
         net = Net(
             **given
         )  # which makes no values: however large it says it is, the file's tensors must have its shapes
-        values = [_tensor(tensors, *needed) for needed in zip(_weight_names(net), net.tensors, strict=True)]
+        values = [files.tensor(tensors, *needed) for needed in zip(_weight_names(net), net.tensors, strict=True)]
         model = cls.__new__(cls)
         model._begin(net, device or ("cpu" if own == "cuda" and not is_available() else own), name, values)
         if net.statistics is not None:
@@ -809,11 +809,11 @@ class BaseModel:
             if config["slots"] is not None:
                 trainable = [spec for spec in net.tensors if spec.trainable]
                 slots = [
-                    [_tensor(tensors, _slot_name(s, i), spec) for i, spec in enumerate(trainable)]
-                    for s in range(_count(config, "slots", most=10_000))
+                    [files.tensor(tensors, _slot_name(s, i), spec) for i, spec in enumerate(trainable)]
+                    for s in range(files.count(config, "slots", most=10_000))
                 ]
-                model.runner.set_slots(slots, _count(config, "step"), tensors.get(_NUMBERS))
-        model.runner.epochs_trained = _count(config, "epochs_trained")
+                model.runner.set_slots(slots, files.count(config, "step"), tensors.get(_NUMBERS))
+        model.runner.epochs_trained = files.count(config, "epochs_trained")
         return model
 
     def _check_saveable(self) -> None:
@@ -851,16 +851,3 @@ def _weight_names(net: Net) -> list[str]:
 
 def _slot_name(slot: int, tensor: int) -> str:
     return f"optimizer.{slot}.{tensor}"
-
-
-def _tensor(tensors: Mapping[str, Array], name: str, needed: TensorSpec) -> Array:
-    """A tensor of a file, which must have the shape that a net needs."""
-    if name not in tensors:
-        raise ValueError(f"there is no tensor {name!r}; {needed.name} needs {needed.shape}")
-    if tensors[name].shape != needed.shape:
-        raise ValueError(f"tensor {name!r} has shape {tensors[name].shape}; {needed.name} needs {needed.shape}")
-    return tensors[name]
-
-
-def _count(config: Mapping[str, Any], key: str, most: int | None = None) -> int:
-    return integer(key, config[key], least=0, most=most)

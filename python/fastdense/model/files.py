@@ -25,7 +25,9 @@ except ImportError:  # Windows
 
 import numpy as np
 
+from ..arguments import integer
 from ..arrays import Array
+from ..layers import TensorSpec
 
 Path = str | os.PathLike[str]
 FORMAT = 1
@@ -249,3 +251,17 @@ def _checked_config(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -
         )
     checked: dict[str, Any] = config
     return checked
+
+
+def tensor(tensors: Mapping[str, Array], name: str, needed: TensorSpec) -> Array:
+    """A tensor of a file, which must have the shape that a net needs."""
+    if name not in tensors:
+        raise ValueError(f"there is no tensor {name!r}; {needed.name} needs {needed.shape}")
+    if tensors[name].shape != needed.shape:
+        raise ValueError(f"tensor {name!r} has shape {tensors[name].shape}; {needed.name} needs {needed.shape}")
+    return tensors[name]
+
+
+def count(config: Mapping[str, Any], key: str, most: int | None = None) -> int:
+    """An integer of a description, at least 0."""
+    return integer(key, config[key], least=0, most=most)

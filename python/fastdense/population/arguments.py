@@ -61,6 +61,9 @@ def read_starts(
         sizes["seed"] = len(seed)
     if sample_weight is not None and is_per_start(sample_weight):
         sizes["sample_weight"] = len(sample_weight)
+    if not (initial_weights is None or isinstance(initial_weights, (Sequence, np.ndarray))):
+        fail(where, f"initial_weights is of type {type(initial_weights).__name__}", "a list of arrays is needed",
+             "one for each tensor, the starts in front")  # fmt: skip
     if initial_weights is not None and len(initial_weights):
         sizes["initial_weights"] = len(initial_weights[0])
     if len(set(sizes.values())) > 1:
@@ -121,9 +124,6 @@ def check_own_weights(where: str, array: Array, starts: int, rows: int, shape: S
 def check_initial_weights(where: str, net: Net, given: Any, starts: int) -> list[Array]:
     """Check initial weights of every member."""
     specs = net.tensors
-    if not isinstance(given, (Sequence, np.ndarray)):
-        fail(where, f"initial_weights is of type {type(given).__name__}", "a list of arrays is needed",
-             "one for each tensor, the starts in front")  # fmt: skip
     if len(given) != len(specs):
         names = ", ".join(f"{spec.name} {(starts, *spec.shape)}" for spec in specs)
         fail(where, f"initial_weights holds {len(given)} arrays", f"{len(specs)} are needed", names)
