@@ -29,7 +29,7 @@ def shorten(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:  # Python writes no integer of more than 4300 digits
-        text = f"a {type(value).__name__} of more digits than Python writes"
+        text = f"<{type(value).__name__} of more digits than Python writes>"
     return text if len(text) <= 80 else text[:77] + "..."
 
 

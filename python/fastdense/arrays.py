@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from importlib import import_module
+from numbers import Real
 from typing import Any, NoReturn
 
 import numpy as np
@@ -168,14 +169,14 @@ def _as_numbers(where: str, name: str, value: object, array: Array) -> Array:
         place = _first_not_a_number(array)
         if place is not None:
             item, position, column = array[place], position_of(name, place), _column_name(value, place)
+            if isinstance(item, Real):  # an integer or a fraction
+                text = f"{given}: {position}{column} is beyond the largest float64"
+                fail(where, text, "numbers that float64 holds are needed", "use another unit, or drop such rows")
             remedy = "turn categories into numbers (one column each) and fill what is missing"
             if isinstance(item, str) and array.ndim == 1:
                 remedy = _label_remedy(name)
             fail(
-                where,
-                f"{given}: {position}{column} is {_shown(item)} ({type(item).__name__})",
-                "numbers are needed",
-                remedy,
+                where, f"{given}: {position}{column} is {item!r} ({type(item).__name__})", "numbers are needed", remedy
             )
         if isinstance(given_dtype, np.dtype) and given_dtype.hasobject:
             fail(where, given, "a numeric dtype is needed", f"pass np.asarray({name}, dtype='float32')")
@@ -232,14 +233,6 @@ def _first_not_a_number(array: Array) -> tuple[int, ...] | None:
             pass
         return tuple(int(k) for k in np.unravel_index(i, array.shape))
     return None
-
-
-def _shown(item: object) -> str:
-    try:
-        text = repr(item)
-    except ValueError:  # Python writes no integer of more than 4300 digits
-        return "an integer beyond float64"
-    return text if len(text) <= 80 else text[:77] + "..."
 
 
 def _column_name(value: object, place: tuple[int, ...]) -> str:

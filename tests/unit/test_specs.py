@@ -193,7 +193,7 @@ _number = st.floats(1e-6, 1e3)
 _share = st.floats(0, 0.999)
 _seed = st.none() | st.integers(0, 2**64 - 1)
 _steps = st.integers(1, 10**6)
-_name = st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=8)
+_name = st.none() | st.text(st.characters(codec="utf-8"), min_size=1, max_size=8).filter(str.isprintable)
 
 _initializers = st.one_of(
     st.builds(initializers.Constant, _number),

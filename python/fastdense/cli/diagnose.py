@@ -7,6 +7,7 @@ import json
 import runpy
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,11 +37,11 @@ def main(arguments: Sequence[str]) -> int:
     try:
         given = _from_script(options.what, options.data) if options.what.suffix == ".py" else _from_files(options)
         report = _report(given, options)
+        if options.html is not None:
+            report.save(options.html)
     except (OSError, ValueError, TypeError, KeyError) as error:
         print(f"fastdense diagnose: {error}", file=sys.stderr)
         return 2
-    if options.html is not None:
-        report.save(options.html)
     print(json.dumps(report.to_dict(), indent=2) if options.json else report)
     return 1 if report.causes else 0
 
@@ -83,15 +84,41 @@ def _from_files(options: argparse.Namespace) -> tuple[Model, dict[str, Any]]:
         raise ValueError(f"{options.what} needs one file of data: an .npz with x and y, or a .csv with the target last")
     model = load(options.what)
     path = Path(options.data[0])
-    if path.suffix == ".npz":
-        with np.load(path) as file:
-            missing = [name for name in ("x", "y") if name not in file]
-            if missing:
-                raise ValueError(f"{path} holds {', '.join(file)}; it needs x and y: np.savez({path.name!r}, x=x, y=y)")
-            return model, {"x": file["x"], "y": file["y"]}
-    if path.suffix == ".csv":
-        table = np.genfromtxt(path, delimiter=",", ndmin=2)
-        if np.isnan(table[0]).all():  # the names of the columns
-            table = table[1:]
-        return model, {"x": table[:, :-1], "y": table[:, -1]}
-    raise ValueError(f"{path} is of a kind that is not read; give an .npz with x and y, or a .csv with the target last")
+    if path.suffix not in (".npz", ".csv"):
+        raise ValueError(
+            f"{path} is of a kind that is not read; give an .npz with x and y, or a .csv with the target last"
+        )
+    return model, _from_npz(path) if path.suffix == ".npz" else _from_csv(path)
+
+
+def _from_npz(path: Path) -> dict[str, Any]:
+    needed = f"it needs x and y: np.savez({path.name!r}, x=x, y=y)"
+    try:
+        with open(path, "rb") as raw, np.load(raw) as file:
+            arrays = dict(file)
+    except OSError:
+        raise
+    except Exception as error:  # of many classes: no zip file, a damaged one, or one of pickled objects
+        raise ValueError(f"{path} cannot be read as an .npz file ({_first_line(error)}); {needed}") from error
+    if not arrays.keys() >= {"x", "y"}:
+        raise ValueError(f"{path} holds {', '.join(arrays) or 'nothing'}; {needed}")
+    return {"x": arrays["x"], "y": arrays["y"]}
+
+
+def _from_csv(path: Path) -> dict[str, Any]:
+    needed = "it needs rows of numbers with commas between them, the target last"
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that it is empty
+            table = np.genfromtxt(path, delimiter=",", ndmin=2)
+    except ValueError as error:
+        raise ValueError(f"{path} cannot be read as a .csv file ({_first_line(error)}); {needed}") from error
+    if len(table) and np.isnan(table[0]).all():  # the names of the columns
+        table = table[1:]
+    if not len(table) or table.shape[1] < 2:
+        raise ValueError(f"{path} holds {'only one column' if len(table) else 'no rows'}; {needed}")
+    return {"x": table[:, :-1], "y": table[:, -1]}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [""])[0] or type(error).__name__

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from ..arguments import shorten
 from ..arrays import Array, as_array, beside, fail, first_place, namespace_of, to_host
 from ..losses import Loss
 from .checks import check_finite
@@ -62,13 +63,13 @@ def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: 
             number = _class_key(key, loss)
             if number is None or not 0 <= number < classes:
                 known = "-1 and 1, or 0 and 1" if loss.targets == "signs" else f"0..{classes - 1}"
-                fail(where, f"class_weight names class {key!r}", f"the classes are {known}", "leave it out")
+                fail(where, f"class_weight names class {shorten(key)}", f"the classes are {known}", "leave it out")
             try:
                 table[number] = float(weight)
-            except (TypeError, ValueError):
+            except (TypeError, ValueError, OverflowError):
                 table[number] = np.nan
             if not (np.isfinite(table[number]) and table[number] >= 0):
-                fail(where, f"class_weight[{key!r}] is {weight!r}", "weights must be finite and 0 or more")
+                fail(where, f"class_weight[{key!r}] is {shorten(weight)}", "weights must be finite and 0 or more")
     else:
         counts = to_host(namespace_of(ids).bincount(ids, minlength=classes))
         present = counts > 0
@@ -78,7 +79,8 @@ def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: 
 
 
 def _class_key(key: object, loss: Loss) -> int | None:
-    if not isinstance(key, (int, float, np.integer, np.floating)) or not np.isfinite(key) or key != int(key):
+    whole = isinstance(key, (int, np.integer)) or (isinstance(key, (float, np.floating)) and float(key).is_integer())
+    if not isinstance(key, (int, float, np.integer, np.floating)) or not whole:
         return None
     return 0 if loss.targets == "signs" and key == -1 else int(key)
 

@@ -353,10 +353,13 @@ def _history_of(record: Any) -> dict[str, list[float]]:
     if record is None:
         return {}
     found = record if isinstance(record, Mapping) else getattr(record, "history", None)
+    needed, remedy = "what fit returned is needed", "pass history=model.fit(...), or its .history dict"
     if not isinstance(found, Mapping):
-        fail("diagnose", f"history is a {type(record).__name__}", "what fit returned is needed",
-             "pass history=model.fit(...), or its .history dict")  # fmt: skip
-    return {str(key): [float(value) for value in values] for key, values in found.items()}
+        fail("diagnose", f"history is a {type(record).__name__}", needed, remedy)
+    try:
+        return {str(key): [float(value) for value in values] for key, values in found.items()}
+    except (TypeError, ValueError, OverflowError) as error:
+        fail("diagnose", f"history holds something else than lists of floats ({error})", needed, remedy)
 
 
 def _stages(model: BaseModel, x: Array, outputs: list[Array], weights: dict[str, Array]) -> list[Stage]:

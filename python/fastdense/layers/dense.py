@@ -240,11 +240,10 @@ class Residual(Layer, names=("residual",)):
 
     def _walk(self, inputs: int) -> list[tuple[Layer, int]]:
         """Each layer with the width of its input."""
-        steps = []
-        for layer in self.layers:
-            steps.append((layer, inputs))
-            inputs = layer.output_width(inputs) if layer is not self.layers[-1] else inputs
-        return steps
+        widths = [inputs]
+        for layer in self.layers[:-1]:
+            widths.append(layer.output_width(widths[-1]))
+        return list(zip(self.layers, widths, strict=True))
 
     def output_width(self, inputs: int) -> int:
         outputs = inputs

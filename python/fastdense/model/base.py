@@ -58,10 +58,13 @@ class BaseModel:
         device: str = "cpu",
         name: str | None = None,
     ) -> None:
-        self.name = optional_text("Model: name", name) or "model"
         check_device(device)
-        self.net = Net(layers, inputs, seed, dtype, precision)
-        self.runner = Runner(self.net, device)
+        self._begin(Net(layers, inputs, seed, dtype, precision), device, name)
+
+    def _begin(self, net: Net, device: str, name: str | None, values: Sequence[Array] | None = None) -> None:
+        """Become the model of a net, with its first values or with those given, and not compiled."""
+        self.name = optional_text("Model: name", name) or "model"
+        self.net, self.runner = net, Runner(net, device, values)
         self._optimizer: optimizers.Optimizer | None = None
         self._loss: losses.Loss | None = None
         self._metrics: list[metrics.Metric] = []
@@ -791,21 +794,26 @@ class BaseModel:
     @classmethod
     def _restore(cls: type[M], config: Mapping[str, Any], tensors: Mapping[str, Array], device: str | None) -> M:
         """Make the model that `_describe` described, on its own device if `device` is None."""
-        given = {**config["model"], **({} if device is None else {"device": device})}
-        if device is None and given.get("device") == "cuda" and not is_available():
-            given["device"] = "cpu"
-        model = cls.from_config(given)
-        model.set_weights([tensors[name] for name in _weight_names(model.net)])
-        if model.net.statistics is not None:
-            mean, variance = model.get_weights()[:2]
-            model.net.statistics.take(mean, variance, config["statistics"])
+        given = dict(config["model"])
+        name, own = given.pop("name"), given.pop("device")
+        net = Net(
+            **given
+        )  # which makes no values: however large it says it is, the file's tensors must have its shapes
+        values = [files.tensor(tensors, *needed) for needed in zip(_weight_names(net), net.tensors, strict=True)]
+        model = cls.__new__(cls)
+        model._begin(net, device or ("cpu" if own == "cuda" and not is_available() else own), name, values)
+        if net.statistics is not None:
+            net.statistics.take(values[0], values[1], config["statistics"])
         if config["compile"] is not None:
             model.compile(**config["compile"])
             if config["slots"] is not None:
-                trainable = sum(tensor.trainable for tensor in model.net.tensors)
-                slots = [[tensors[_slot_name(s, i)] for i in range(trainable)] for s in range(config["slots"])]
-                model.runner.set_slots(slots, _count(config, "step"), tensors.get(_NUMBERS))
-        model.runner.epochs_trained = _count(config, "epochs_trained")
+                trainable = [spec for spec in net.tensors if spec.trainable]
+                slots = [
+                    [files.tensor(tensors, _slot_name(s, i), spec) for i, spec in enumerate(trainable)]
+                    for s in range(files.count(config, "slots", most=10_000))
+                ]
+                model.runner.set_slots(slots, files.count(config, "step"), tensors.get(_NUMBERS))
+        model.runner.epochs_trained = files.count(config, "epochs_trained")
         return model
 
     def _check_saveable(self) -> None:
@@ -843,7 +851,3 @@ def _weight_names(net: Net) -> list[str]:
 
 def _slot_name(slot: int, tensor: int) -> str:
     return f"optimizer.{slot}.{tensor}"
-
-
-def _count(config: Mapping[str, Any], key: str) -> int:
-    return integer(key, config[key], least=0, most=2**62)

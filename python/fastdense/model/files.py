@@ -15,6 +15,7 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator, Mapping
+from io import BufferedReader
 from typing import Any, BinaryIO
 
 try:
@@ -24,7 +25,9 @@ except ImportError:  # Windows
 
 import numpy as np
 
+from ..arguments import integer
 from ..arrays import Array
+from ..layers import TensorSpec
 
 Path = str | os.PathLike[str]
 FORMAT = 1
@@ -70,9 +73,9 @@ def _replacement(path: str) -> Iterator[BinaryIO]:
     folder, name = os.path.split(path)
     mark = f".fastdense-{zlib.crc32(os.fsencode(name)):08x}-"  # short: `name` may be as long as a file system allows
     _remove_abandoned(folder, mark)
-    file, temporary = _locked_file(folder, mark, 0o666 if mode is None else 0o600)
+    descriptor, temporary = _locked_file(folder, mark, 0o666 if mode is None else 0o600)
     try:
-        with file:
+        with os.fdopen(descriptor, "wb") as file:
             if mode is not None and hasattr(os, "fchmod"):
                 os.fchmod(file.fileno(), mode)  # before the first byte, so that a private file stays private
             yield file
@@ -102,18 +105,18 @@ def _mode_of(path: str) -> int | None:
     return status.st_mode & 0o777
 
 
-def _locked_file(folder: str, mark: str, mode: int) -> tuple[BinaryIO, str]:
-    """A new file, and its path; it is locked until it is closed, or its process has ended."""
+def _locked_file(folder: str, mark: str, mode: int) -> tuple[int, str]:
+    """Descriptor and path of a new file; it is locked until it is closed, or its process has ended."""
     while True:
         path = os.path.join(folder, f"{mark}{os.urandom(8).hex()}.tmp")
-        file = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode), "wb")  # noqa: SIM115 - the caller closes it
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         if fcntl is None:
-            return file, path
+            return descriptor, path
         with contextlib.suppress(OSError):  # not every file system has locks
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX)
-        if os.fstat(file.fileno()).st_nlink:
-            return file, path
-        file.close()  # another writer took it for abandoned before it was locked
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        if os.path.exists(path):
+            return descriptor, path
+        os.close(descriptor)  # another writer took it for abandoned before it was locked
 
 
 def _remove_abandoned(folder: str, mark: str) -> None:
@@ -121,10 +124,15 @@ def _remove_abandoned(folder: str, mark: str) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(folder or "."):
             if name.startswith(mark) and name.endswith(".tmp"):
-                with contextlib.suppress(OSError), open(os.path.join(folder, name), "rb") as file:
+                with contextlib.suppress(OSError), _opened(os.path.join(folder, name)) as file:
                     if fcntl is not None:
                         fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)  # raises if its writer lives
                     os.unlink(file.name)  # raises on Windows if its writer lives
+
+
+def _opened(path: Path) -> BufferedReader:
+    """The file to be read; a pipe is not waited for."""
+    return open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
 
 
 def _bytes(array: Array) -> memoryview:
@@ -142,11 +150,8 @@ def _sync_folder(folder: str) -> None:
 
 def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
     """Read a safetensors file of float32 and float64 tensors; raises _Damaged unless every byte is where it must be."""
-    # without waiting, which opening a pipe would do
-    with open(os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)), "rb") as file:
+    with _opened(path) as file:
         status = os.fstat(file.fileno())
-        if stat.S_ISDIR(status.st_mode):
-            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), os.fspath(path))
         if not stat.S_ISREG(status.st_mode):
             raise _Damaged("it is a device, a pipe or a socket")
         size = status.st_size
@@ -176,13 +181,9 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         if end != size - 8 - length:
             raise _Damaged("it is longer or shorter than its header says")
     try:
-        text = isinstance(metadata, dict) and all(
-            isinstance(v, str) and v.encode() is not None for v in metadata.values()
-        )
-    except UnicodeEncodeError:  # half of a surrogate pair
-        text = False
-    if not text:
-        raise _Damaged("its metadata is not text")
+        "".join(metadata.values()).encode()
+    except (AttributeError, TypeError, UnicodeEncodeError) as error:  # the last for half a surrogate pair
+        raise _Damaged("its metadata is not text") from error
     return tensors, metadata
 
 
@@ -193,7 +194,7 @@ def _entry(name: str, entry: Any) -> tuple[str, np.dtype[Any], tuple[int, ...], 
     numbers = [*shape, *offsets]
     if len(offsets) != 2 or not all(type(n) is int and 0 <= n < 2**62 for n in numbers):
         raise ValueError(name)
-    if len(shape) > 32 or math.prod(max(n, 1) for n in shape) >= 2**62:  # more than any NumPy can hold
+    if len(shape) > 32 or math.prod(max(n, 1) for n in shape) >= 2**60:  # more than NumPy has, even of an empty array
         raise ValueError(name)
     if entry["dtype"] not in _DTYPES:
         raise _Damaged(f"tensor {name!r} has dtype {entry['dtype']!r}, not F32 or F64")
@@ -250,3 +251,17 @@ def _checked_config(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -
         )
     checked: dict[str, Any] = config
     return checked
+
+
+def tensor(tensors: Mapping[str, Array], name: str, needed: TensorSpec) -> Array:
+    """A tensor of a file, which must have the shape that a net needs."""
+    if name not in tensors:
+        raise ValueError(f"there is no tensor {name!r}; {needed.name} needs {needed.shape}")
+    if tensors[name].shape != needed.shape:
+        raise ValueError(f"tensor {name!r} has shape {tensors[name].shape}; {needed.name} needs {needed.shape}")
+    return tensors[name]
+
+
+def count(config: Mapping[str, Any], key: str, most: int | None = None) -> int:
+    """An integer of a description, at least 0."""
+    return integer(key, config[key], least=0, most=most)

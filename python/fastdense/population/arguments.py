@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -61,6 +61,9 @@ def read_starts(
         sizes["seed"] = len(seed)
     if sample_weight is not None and is_per_start(sample_weight):
         sizes["sample_weight"] = len(sample_weight)
+    if not (initial_weights is None or isinstance(initial_weights, (Sequence, np.ndarray))):
+        fail(where, f"initial_weights is of type {type(initial_weights).__name__}", "a list of arrays is needed",
+             "one for each tensor, the starts in front")  # fmt: skip
     if initial_weights is not None and len(initial_weights):
         sizes["initial_weights"] = len(initial_weights[0])
     if len(set(sizes.values())) > 1:

@@ -16,6 +16,7 @@ from ..data.rows import Rows
 from ..metrics import Metric
 from ..model.base import BaseModel
 from ..reference import losses, metrics
+from .arguments import MAX_SEED
 from .fit import fit_many
 
 
@@ -107,7 +108,7 @@ def cross_validate(
     where = "cross_validate"
     if not isinstance(model, BaseModel):
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
-    loss = model._compiled_loss(where)
+    loss, seed = model._compiled_loss(where), integer(f"{where}: seed", seed, least=0, most=MAX_SEED)
     data = prepare(where, x, y, sample_weight, model._shape, loss).on_host()
     given = {"learning_rate": learning_rate, "penalty": penalty}
     settings = {

@@ -12,6 +12,7 @@ from ..arguments import integer, number
 from ..arrays import Array
 from ..model.base import BaseModel
 from ..plotting import pyplot
+from .arguments import MAX_SEED
 from .fit import fit_many
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def learning_rate_test(
     low = number(f"{where}: low", low, above=0)
     high = number(f"{where}: high", high, above=low)
     rates, starts = integer(f"{where}: rates", rates, least=2), integer(f"{where}: starts", starts, least=1)
+    seed = integer(f"{where}: seed", seed, least=0, most=MAX_SEED)
     each = np.exp(np.linspace(math.log(low), math.log(high), rates))
     seeds = np.tile(np.arange(starts, dtype=np.uint64) + np.uint64(seed), rates)
     population = fit_many(

@@ -34,6 +34,8 @@ class Runner:
     ----------
     net : Net
     device : {"cpu", "cuda", "reference"}
+    values : sequence of ndarray, optional
+        All tensors, instead of the net's first values.
 
     Attributes
     ----------
@@ -45,14 +47,14 @@ class Runner:
         Held by each method; hold it around several of them that must see one and the same state.
     """
 
-    def __init__(self, net: Net, device: str) -> None:
+    def __init__(self, net: Net, device: str, values: Sequence[Array] | None = None) -> None:
         self.net, self.device = net, check_device(device)
         self.step = self.epochs_trained = 0
         self.lock = CallLock()
         self._training: dict[str, Any] | None = None
         self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
         self._engine = make_engine(device, net.program)
-        self._write(self._engine, net.initial_values())
+        self._write(self._engine, net.initial_values() if values is None else values)
 
     @property
     def value_dtype(self) -> np.dtype[Any]:

@@ -23,7 +23,7 @@ from .logs import columns
 from .options import Options
 from .pacing import Pacing
 
-CALL_STEPS = 1 << 20  # the most steps of a call
+CALL_STEPS = 1 << 22  # the most steps of a call, since the learning rates of all of them are passed
 
 
 class Fit:
@@ -159,7 +159,22 @@ class Fit:
         return self._notify(epoch, values)
 
     def _train(self, epoch: int, first_batch: int, steps: int, validation: Rows | None) -> dict[str, Any]:
-        """Make steps in one call of the engine."""
+        """Make steps in one call of the engine, or in several that go on with a long epoch, as if it were one.
+
+        The engine keeps the totals of an epoch from one call to the next.
+        """
+        made = 0
+        while True:
+            asked = min(steps - made, CALL_STEPS)
+            result = self._call(epoch, first_batch + made, asked, validation)
+            broken = self.stop_on_nan and result["nonfinite_step"] >= 0
+            if broken:
+                result["nonfinite_step"] += made
+            made += result["steps"]
+            if broken or made == steps or result["steps"] < asked or result["interrupted"]:
+                return {**result, "steps": made}
+
+    def _call(self, epoch: int, first_batch: int, steps: int, validation: Rows | None) -> dict[str, Any]:
         bars = [bar for bar in self.bars if bar.wants_progress]
 
         def progress(steps_done: int, loss_sum: float, rows: float) -> None:

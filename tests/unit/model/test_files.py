@@ -6,7 +6,12 @@ import copy
 import json
 import os
 import pickle
+import signal
+import socket
 import stat
+import subprocess
+import sys
+import tracemalloc
 import zlib
 from pathlib import Path
 from typing import Any
@@ -17,6 +22,7 @@ from numpy.typing import NDArray
 
 import fastdense as fd
 from fastdense.model import files as saving
+from fastdense.network import Net
 
 RNG = np.random.RandomState(0)
 X = RNG.rand(30, 4).astype(np.float32)
@@ -244,6 +250,116 @@ def test_permissions_and_links(tmp_path: Path) -> None:
     assert fd.load(path).runner.step == model.runner.step
 
 
+def test_a_private_file_stays_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model, path = make("reference"), tmp_path / "net"
+    model.save(path)
+    path.chmod(0o600)
+    seen, sync = [], os.fsync
+
+    def synced(descriptor: int) -> None:
+        seen.append(os.fstat(descriptor))
+        sync(descriptor)
+
+    change = os.fchmod
+
+    def changed(descriptor: int, mode: int) -> None:
+        seen.append(os.fstat(descriptor))
+        change(descriptor, mode)
+
+    monkeypatch.setattr(os, "fsync", synced)
+    monkeypatch.setattr(os, "fchmod", changed)
+    model.save(path)
+    files = [status for status in seen if stat.S_ISREG(status.st_mode)]
+    assert [stat.S_IMODE(status.st_mode) for status in files] == [0o600, 0o600]
+    assert files[0].st_size == 0 < files[1].st_size
+
+
+@pytest.mark.parametrize("length", [1, 232, 233, 255])
+def test_a_name_may_be_as_long_as_the_file_system_allows(length: int, tmp_path: Path) -> None:
+    model, path = make("reference"), tmp_path / ("n" * length)
+    for _ in range(2):
+        model.save(path)
+    assert everything(fd.load(path)) == everything(model)
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+def test_what_a_killed_writer_left_is_removed(tmp_path: Path) -> None:
+    pytest.importorskip("fcntl")
+    path = tmp_path / "net"
+    killed = (
+        "import os, signal, sys\nimport fastdense as fd\n"
+        "model = fd.Model([fd.Dense(2)], inputs=4, device='reference')\n"
+        "os.fsync = lambda descriptor: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "model.save(sys.argv[1])\n"
+    )
+    for name in ("net", "other"):
+        assert subprocess.run([sys.executable, "-c", killed, str(tmp_path / name)]).returncode == -signal.SIGKILL
+    left = {p.name for p in tmp_path.iterdir()}
+    assert len(left) == 2 and all(name.startswith(".fastdense-") for name in left)
+    make("reference").save(path)
+    names = {p.name for p in tmp_path.iterdir()}
+    assert "net" in names and len(names) == 2 and len(names & left) == 1  # that of the other file
+    make("reference").save(tmp_path / "other")
+    assert {p.name for p in tmp_path.iterdir()} == {"net", "other"}
+
+
+def test_what_another_writer_is_writing_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fcntl")
+    path, sync = tmp_path / "net", os.fsync
+    first, second = make("reference"), make("reference")
+    second.fit(X, Y, verbose=0)
+    writing: list[set[str]] = []
+
+    def meanwhile(descriptor: int) -> None:
+        """While the first model is being written, the second one is, as a whole."""
+        if not writing:
+            writing.append({p.name for p in tmp_path.iterdir()})
+            second.save(path)
+            assert fd.load(path).runner.step == second.runner.step
+            assert {p.name for p in tmp_path.iterdir()} == writing[0] | {"net"}
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", meanwhile)
+    first.save(path)
+    assert len(writing[0]) == 1 and [p.name for p in tmp_path.iterdir()] == ["net"]
+    assert fd.load(path).runner.step == first.runner.step == 0
+
+
+@pytest.mark.parametrize("kind", ["pipe", "socket", "link to a pipe"])
+def test_only_files_are_replaced_and_read(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = made = tmp_path / "there"
+    if kind == "socket":
+        monkeypatch.chdir(tmp_path)  # the whole path may be too long for a socket
+        with socket.socket(socket.AF_UNIX) as end:
+            end.bind("there")
+    else:
+        os.mkfifo(path)
+    if kind.startswith("link"):
+        path = tmp_path / "link"
+        path.symlink_to(made)
+    before = made.stat()
+    with pytest.raises(
+        OSError, match="save: there is a device, a pipe or a socket, which is not replaced; give ano"
+    ) as info:
+        make("reference").save(path)
+    assert info.value.filename == str(made)
+    after = made.stat()
+    assert (after.st_ino, after.st_mode) == (before.st_ino, before.st_mode)
+    if kind != "socket":  # which cannot be opened at all
+        with pytest.raises(ValueError, match="cannot be loaded: it is a device, a pipe or a socket; give a file that"):
+            fd.load(path)
+    assert set(tmp_path.iterdir()) == {path, made}
+
+
+def test_folders_are_named(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError) as info:
+        fd.load(tmp_path)
+    assert info.value.filename == str(tmp_path)
+    with pytest.raises(IsADirectoryError, match="save: Is a directory") as info:
+        make("reference").save(tmp_path)
+    assert info.value.filename == str(tmp_path)
+
+
 def test_a_copy_is_compiled_likewise() -> None:
     model = fd.Model([fd.Dense(1)], inputs=4)
     model.compile("sgd", "mse", metrics=["mae"], loss_weights=0.25)
@@ -341,6 +457,20 @@ def rewritten(good: bytes, path: Path, change: Any) -> bytes:
     return path.read_bytes()
 
 
+def nested(depth: int) -> dict[str, Any]:
+    """Config of residuals in one another."""
+    layer = fd.Dense(4).to_dict()
+    for _ in range(depth):
+        layer = {"class_name": "Residual", "config": {"layers": [layer], "name": None}}
+    return layer
+
+
+def kfac(interval: int) -> dict[str, Any]:
+    config = fd.KFAC().to_dict()
+    config["config"]["interval"] = interval
+    return config
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -352,17 +482,31 @@ def rewritten(good: bytes, path: Path, change: Any) -> bytes:
         (lambda c: c["model"]["layers"][0].update(class_name="os.system"), "does not describe a model"),
         (
             lambda c: c["model"].update(inputs=5),
-            r"set_weights: weights\[0\] has shape \(4, 3\); dense/kernel needs \(5, 3",
+            r"tensor 'weights.0.dense.kernel' has shape \(4, 3\); dense/kernel needs \(5, 3\)\); give a file",
         ),
         (lambda c: c["model"].update(inputs=10**15), "does not describe a model"),
         (lambda c: c["model"].update(surprise=1), "does not describe a model .*surprise"),
         (lambda c: c["model"].pop("layers") and None, "does not describe a model"),
         (lambda c: c["compile"].update(loss="msee"), "does not describe a model .*msee"),
-        (lambda c: c.update(slots=3), "does not describe a model"),
+        (lambda c: c.update(slots=3), r"there is no tensor 'optimizer.2.0'; dense/kernel needs \(4, 3\)"),
         (lambda c: c.update(step="soon"), "does not describe a model"),
         (lambda c: c.update(step=10**30), "does not describe a model .*step=1000"),
         (lambda c: c.update(epochs_trained=-1), "does not describe a model .*epochs_trained=-1"),
         (lambda c: c.update(format=float("inf")), "its metadata is damaged"),
+        (lambda c: c.update(format=0.5), "its metadata is damaged"),
+        (lambda c: c.update(format=0), "its metadata is damaged"),
+        (lambda c: c.update(format=-1), "its metadata is damaged"),
+        (lambda c: c.update(format=True), "its metadata is damaged"),
+        (lambda c: c.update(format="1"), "its metadata is damaged"),
+        (lambda c: c["model"].update(name="a\ud800"), r"Model: name='a\\ud800' has characters that cannot be printed"),
+        (
+            lambda c: c["model"]["layers"].append(c["model"]["layers"][1]),
+            r"there is no tensor 'weights.4.dense_2.kernel'; dense_2/kernel needs \(2, 2\)",
+        ),
+        (lambda c: c.update(slots=10**9), "does not describe a model .*slots=1000000000 is out of range"),
+        (lambda c: c["compile"].update(optimizer=kfac(2**63)), "KFAC: interval=9223372036854775808 is out of range"),
+        (lambda c: c["model"]["layers"].insert(0, nested(65)), "65 of them are nested. Give at most 64"),
+        (lambda c: c["model"]["layers"].insert(0, nested(300)), "nested"),
         (lambda c: c.pop("epochs_trained") and None, "does not describe a model"),
         (lambda c: [1], "its metadata is damaged"),
     ],
@@ -382,3 +526,70 @@ def test_rewriting_alone_does_no_harm(good: bytes, tmp_path: Path) -> None:
     path = tmp_path / "net"
     rewritten(good, path, lambda config: None)
     assert fd.load(path).runner.step == 1
+
+
+def test_a_huge_net_is_refused_before_it_is_made(good: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def huge(config: dict[str, Any]) -> None:
+        for layer in config["model"]["layers"]:
+            layer["config"]["units"] = 12_000
+        config["model"]["inputs"] = 12_000
+
+    monkeypatch.setattr("fastdense.network.check_memory", lambda *arguments: None)  # whatever machine this is
+    raw = rewritten(good, tmp_path / "damaged", huge)
+    tracemalloc.start()
+    try:
+        message = refused(raw, tmp_path / "damaged")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    assert message == (
+        f"load: {str(tmp_path / 'damaged')!r} cannot be loaded: it does not describe a model (tensor "
+        "'weights.0.dense.kernel' has shape (4, 3); dense/kernel needs (12000, 12000)); "
+        "give a file that model.save wrote, or save it again"
+    )
+
+
+def test_no_first_values_are_drawn_for_a_file(device: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = make(device)
+    model.save(tmp_path / "net")
+
+    def drawn(self: Net) -> Any:
+        raise AssertionError("first values were drawn")
+
+    monkeypatch.setattr(Net, "initial_values", drawn)
+    assert everything(fd.load(tmp_path / "net")) == everything(model)
+    assert everything(pickle.loads(pickle.dumps(model))) == everything(model)
+
+
+def file_of(header: dict[str, Any], data: bytes = b"") -> bytes:
+    text = json.dumps(header).encode()
+    return len(text).to_bytes(8, "little") + text + data
+
+
+@pytest.mark.parametrize(
+    ("header", "message"),
+    [
+        ({"a": {"dtype": "F32", "shape": [0, 2**61, 2**61], "data_offsets": [0, 0]}}, "its header is not that of a"),
+        ({"a": {"dtype": "F64", "shape": [0, 2**60], "data_offsets": [0, 0]}}, "its header is not that of a safetens"),
+        ({"a": {"dtype": "F64", "shape": [0] + [1] * 64, "data_offsets": [0, 0]}}, "its header is not that of a safe"),
+        ({"a": {"dtype": "F64", "shape": [0, 2**59], "data_offsets": [0, 0]}}, "it holds tensors, but no fastdense"),
+        ({"__metadata__": {"fastdense": "\ud800"}}, "its metadata is not text"),
+        ({"__metadata__": {"\ud800": "a", "fastdense": 1}}, "its metadata is not text"),
+        ({"__metadata__": "fastdense"}, "its metadata is not text"),
+    ],
+)
+def test_headers_that_make_no_sense(header: dict[str, Any], message: str, tmp_path: Path) -> None:
+    assert f"cannot be loaded: {message}" in refused(file_of(header), tmp_path / "damaged")
+
+
+def test_a_file_that_becomes_shorter_while_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, parse = tmp_path / "damaged", json.loads
+    fd.Model([fd.Dense(1000)], inputs=1000, device="reference").save(path)  # more than a buffer holds
+
+    def shortened(text: str) -> Any:
+        os.truncate(path, 1_000_000)
+        return parse(text)
+
+    monkeypatch.setattr("fastdense.model.files.json.loads", shortened)
+    with pytest.raises(ValueError, match="cannot be loaded: it has become shorter while it was read; give a file"):
+        fd.load(path)
