@@ -181,6 +181,7 @@ private:
             if (probing_) net.probe_.begin(request, probes_);
             net.stopped_before_.store(-1, std::memory_order_relaxed);
             net.layerwise_.watch(long_steps_ ? &request.poll : nullptr);
+            if (long_steps_) statistics_.resize(size_t(net.plan_.statistics));
             const int useful = net.rowwise_.groups(batch_size_);
             net.thread_count_.resume(
                 rowwise_ ? std::min(request.threads, useful) : net.team(request.threads, batch_size_),
@@ -234,7 +235,7 @@ private:
             if (cursor_.starts_epoch()) ledger_.start_epoch();
             net_.updater_.begin_step(request_.step_rates[step_]);
             if (long_steps_)
-                statistics_.assign(net_.statistics_begin(), net_.statistics_begin() + net_.plan_.statistics);
+                std::copy_n(net_.statistics_begin(), net_.plan_.statistics, statistics_.begin());
         }
         // Gradients and update. False: the poll said stop, and nothing was changed but moving statistics.
         bool layerwise_step(const Worker& w, int64_t rows, double& loss) {
