@@ -197,12 +197,13 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
 template <class T>
 void Layerwise<T>::product(const Worker& w, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a,
                            int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc) {
-    constexpr int64_t unit = 64;                                              // rows: whole tiles of every kernel
-    const int64_t most = poll_ ? int64_t(5e8 / (double(n) * double(k))) : m;  // 1e9 operations
-    const int64_t part = std::max(unit, most / unit * unit);
-    for (int64_t r = 0; r < m && !(r && asks_to_stop(w)); r += part)
-        gemm(ta, tb, std::min(part, m - r), n, k, ta == Trans::no ? a + r * lda : a + r, lda, b, ldb, T(0), c + r * ldc,
-             ldc);
+    constexpr int64_t unit = 64;  // rows: whole tiles of every kernel
+    const double flops = 2 * double(m) * double(n) * double(k);
+    const int64_t most = (m + unit - 1) / unit, parts = poll_ ? std::clamp(int64_t(flops / 1e9), int64_t(1), most) : 1;
+    for (int64_t p = 0; p < parts && !(p && asks_to_stop(w)); ++p) {
+        const int64_t r = most * p / parts * unit, end = std::min(m, most * (p + 1) / parts * unit);
+        gemm(ta, tb, end - r, n, k, ta == Trans::no ? a + r * lda : a + r, lda, b, ldb, T(0), c + r * ldc, ldc);
+    }
 }
 
 template <class T>
