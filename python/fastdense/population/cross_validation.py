@@ -103,6 +103,8 @@ def cross_validate(
     ------
     ValueError, TypeError
         If the data or an argument is invalid; nothing is trained then.
+    KeyboardInterrupt
+        On Ctrl-C, as in `fit_many`: of the running fold.
     """
     where = "cross_validate"
     if not isinstance(model, BaseModel):
@@ -129,8 +131,6 @@ def cross_validate(
             sample_weight=None if data.w is None else data.w[rest], seed=np.full(count, seed, dtype=np.uint64),
             verbose=verbose, n_threads=n_threads,
         )  # fmt: skip
-        if population.interrupted:
-            raise KeyboardInterrupt
         held = Rows(data.x[part], data.y[part], None if data.w is None else data.w[part])
         train_loss[:, k] = population.losses
         scores["loss"][:, k] = population._runner.losses(held, None, n_threads or 0)

@@ -25,7 +25,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Population(Generic[M]):
-    """Result of training a population; `fit_many` returns it.
+    """Result of training a population; `fit_many` returns it, and a `PopulationInterrupt` holds it.
 
     Attributes
     ----------
@@ -210,6 +210,28 @@ class Population(Generic[M]):
     def plot(self, *, reference: float | None = None) -> Figure:
         """Draw the distribution of the losses and the functions that were learned; see `Outcomes.plot`."""
         return self.outcomes(reference=reference).plot()
+
+
+class PopulationInterrupt(KeyboardInterrupt):
+    """Ctrl-C during `fit_many`. Nothing that was trained is lost:
+
+    >>> try:
+    ...     population = fd.fit_many(model, x, y, epochs=10_000)  # doctest: +SKIP
+    ... except fd.PopulationInterrupt as stopped:
+    ...     population = stopped.population
+
+    Attributes
+    ----------
+    population : Population
+        The members as trained by then; its `interrupted` is True.
+    """
+
+    def __init__(self, message: str, population: Population[Any]) -> None:
+        super().__init__(message, population)
+        self.population = population
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def _scaled_penalties(config: Any, factor: float, inside: bool = False) -> Any:
