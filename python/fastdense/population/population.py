@@ -74,6 +74,15 @@ class Population(Generic[M]):
     def __len__(self) -> int:
         return len(self.seeds)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy keep: everything, the data too, with arrays in place of what an engine holds."""
+        return {**vars(self), "_data": self._data.on_host(), "_runner": self._runner.state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        steps = int(state["epochs"].max(initial=0)) * state["_batches"]
+        runner = PopulationRunner.from_state(state["_model"].net, state["_runner"], steps)
+        self.__dict__.update(state, _runner=runner)
+
     def __repr__(self) -> str:
         best = self.losses[self.best_index]
         widths = " -> ".join(map(str, (self._model.inputs, *self._model.net.widths)))
