@@ -297,7 +297,8 @@ class BaseModel:
             If the data or an argument are invalid; the model is unchanged then.
         KeyboardInterrupt
             On Ctrl-C, within 0.2 s: the model is that of the last finished step, or of the best epoch with
-            ``EarlyStopping(restore_best_weights=True)``; `model.history` holds the finished epochs, and `fit` can go on.
+            ``EarlyStopping(restore_best_weights=True)``; `model.history` holds the finished epochs, and `fit` can go
+            on.
         """
         # check
         loss = self._compiled_loss("fit")

@@ -128,8 +128,8 @@ def test_ctrl_c_keeps_what_is_done(optimizer: Any) -> None:
     threading.Timer(0.6, signal.raise_signal, [signal.SIGINT]).start()
     began = time.perf_counter()
     message = (
-        r"^fit_many: interrupted in epoch \d+ of 20000; the population as trained by then is the attribute `population` "
-        r"of this exception \(in an interactive session: sys.last_value.population\)$"
+        r"^fit_many: interrupted in epoch \d+ of 20000; the population as trained by then is the attribute "
+        r"`population` of this exception \(in an interactive session: sys.last_value.population\)$"
     )
     with pytest.raises(KeyboardInterrupt, match=message) as stopped:
         fd.fit_many(model, x, y, starts=64, epochs=20_000, verbose=0)
