@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 import fastdense as fd
 from fastdense.calls import TrainCall
 from fastdense.data.prepare import prepare
+from fastdense.engine import loading
 
 Array = NDArray[Any]
 
@@ -188,6 +189,75 @@ def test_ctrl_c_inside_a_step() -> None:
         model.fit(x, y, batch_size=rows, epochs=1, verbose=0)
     assert model.runner.step == step
     assert same(model.get_weights(), before)
+
+
+LOADS = """
+import itertools, os, signal, sys
+from _lsprof import Profiler
+from functools import partial
+import fastdense as fd
+
+def make():
+    return fd.Model([fd.Dense(2)], inputs=2).predict([[1.0, 2.0]])
+
+if sys.argv[1] == "count":  # the calls before the compiled module's own code runs
+    events = []
+    sys.setprofile(lambda _, event, arg: events.append(getattr(arg, "__name__", "") if event == "c_call" else event))
+    make()
+    sys.setprofile(None)
+    print(events.index("exec_dynamic"))
+else:  # a clock in C sends the signal, so that no Python code runs between it and the next call, which then sees it
+    press = map(os.killpg, [os.getpgid(0)], [signal.SIGINT])
+    ticks = itertools.chain(itertools.repeat(1.0, int(sys.argv[1])), press, itertools.repeat(1.0))
+    profiler = Profiler(partial(next, filter(None, ticks)), 0.0, True, True)
+    try:
+        profiler.enable()
+        make()
+    except KeyboardInterrupt:
+        profiler.disable()
+        make()
+        print("good")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs groups of processes")
+def test_ctrl_c_while_the_compiled_module_is_loaded() -> None:
+    def child(argument: object) -> str:
+        command = [sys.executable, "-c", LOADS, str(argument)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    calls = int(child("count"))
+    assert [child(calls + offset) for offset in (-1, 0, 1)] == ["good"] * 3
+
+
+def test_ctrl_c_waits_for_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ctrl-C does, it does once, when the module is whole; a thread that is not the main one sees none."""
+    done: list[str] = []
+
+    def load(name: str) -> str:
+        if threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGINT)
+        done.append("loaded")
+        return name
+
+    monkeypatch.setattr(loading, "import_module", load)
+    for handler in (signal.default_int_handler, lambda *_: done.append("handled"), signal.SIG_IGN):
+        before = signal.signal(signal.SIGINT, handler)
+        try:
+            if handler is signal.default_int_handler:
+                with pytest.raises(KeyboardInterrupt):
+                    loading.compiled_module("fastdense.a")
+            else:
+                assert loading.compiled_module("fastdense.a") == "fastdense.a"
+            assert signal.getsignal(signal.SIGINT) is handler
+        finally:
+            signal.signal(signal.SIGINT, before)
+    thread = threading.Thread(target=loading.compiled_module, args=("fastdense.a",))
+    thread.start()
+    thread.join()
+    assert done == ["loaded", "loaded", "handled", "loaded", "loaded"]
 
 
 DAEMON = """
