@@ -51,13 +51,23 @@ class Runner:
         self.lock = CallLock()
         self._training: dict[str, Any] | None = None
         self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
-        self._engine = make_engine(device, net.program)
+        self._own_engine = make_engine(device, net.program)
         self._write(self._engine, net.initial_values())
 
     @property
     def value_dtype(self) -> np.dtype[Any]:
         """Data type of tensors and results."""
         return value_dtype(self.device, self.net.dtype)
+
+    @property
+    def _engine(self) -> Engine:
+        if self.lock.lost:
+            raise RuntimeError(
+                "this process was forked while another thread used the model, whose copy here is an unfinished one; "
+                "fork when no thread uses it, or start processes by multiprocessing.get_context('spawn'), which get "
+                "the model pickled"
+            )
+        return self._own_engine
 
     # ---- tensors and state -----------------------------------------------------------------------------------------
 
@@ -130,7 +140,7 @@ class Runner:
             except BaseException:
                 self.device = here
                 raise
-            self._engine = engine
+            self._own_engine = engine
             self._last = lambda: None  # the new engine has seen no data
 
     # ---- training --------------------------------------------------------------------------------------------------

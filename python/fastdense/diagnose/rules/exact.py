@@ -84,7 +84,10 @@ def unusable(subject: Subject) -> Finding:
         )
         remedy = f"scale {name} to about 1, or drop the {count:,} affected rows if these values are wrong"
     else:
-        message = f"{name} holds {int(bad.sum()):,} NaN or infinite values, {place}: a single one turns every weight into NaN."
+        message = (
+            f"{name} holds {int(bad.sum()):,} NaN or infinite values, {place}: a single one turns every weight into "
+            "NaN."
+        )
         remedy = f"drop or impute the {count:,} affected rows: good = np.isfinite({name}).all(axis=1)"
     return finding(
         "BAD_DATA", "error", message, remedy=remedy,
