@@ -321,7 +321,7 @@ class BaseModel:
             probed = flag("fit: probes", probes) and not self.optimizer.full_batch
             # prepare first values
             self.runner.adapt(data.x)
-            self._place_untouched_layers(data)
+            self._place_untouched_layers(data, options.n_threads)
             if starts > 1:
                 self._search(data, options, starts)
             # train
@@ -336,24 +336,24 @@ class BaseModel:
             }
             for callback in users:
                 if isinstance(callback, ReviveDeadUnits):
-                    callback.rows = evenly_spaced_rows(data.x)
+                    callback.rows, callback.n_threads = evenly_spaced_rows(data.x), n_threads
             self.history = history
             listeners = CallbackList([*users, history, bar], self, params)
             began = time.perf_counter()
             try:
                 run = Fit(self.runner, self.optimizer, self._metrics, data, validation, options, listeners)
                 run.run()
-                self._hint(data, history, run.bars)
+                self._hint(data, history, run.bars, options.n_threads)
             finally:
                 history.params["seconds"] = time.perf_counter() - began
             return history
 
-    def _place_untouched_layers(self, data: Rows) -> None:
+    def _place_untouched_layers(self, data: Rows, n_threads: int) -> None:
         """Before the first fit: place the units of layers with ``kernel_initializer="data"`` over the data."""
         layers = untouched_data_layers(self.runner)
         if layers:
             tensors = [np.asarray(tensor, dtype=np.float64)[None] for tensor in self.get_weights()]
-            spread_one(self.runner, data, self.loss.kind, tensors, layers)
+            spread_one(self.runner, data, self.loss.kind, tensors, layers, n_threads)
 
     def _search(self, data: Rows, options: Options, starts: int) -> None:
         """Take over the best of many starts, after training each for a short time."""
@@ -370,11 +370,11 @@ class BaseModel:
             history.probes = Probes(self.net, period, steps, options.epochs - options.initial_epoch)
         return history
 
-    def _hint(self, data: Rows, history: History, bars: list[ProgressBar]) -> None:
+    def _hint(self, data: Rows, history: History, bars: list[ProgressBar], n_threads: int) -> None:
         """Print one line if the training plainly failed, once for a model."""
         if self.hinted or all(bar.verbose == 0 for bar in bars):
             return
-        line = hint(self.runner, self.loss, data, history.history.get("loss", []))
+        line = hint(self.runner, self.loss, data, history.history.get("loss", []), n_threads)
         if line is not None:
             self.hinted = True
             print(line)

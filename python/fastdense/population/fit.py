@@ -157,7 +157,7 @@ def fit_many(
     population = Population(
         template, runner, data,
         history=fit.history, val_history=fit.val_history, epochs=fit.epochs, batches=fit.batches,
-        losses=runner.losses(data, own_weights),
+        losses=runner.losses(data, own_weights, options.n_threads),
         learning_rates=members.learning_rates, penalties=members.penalties,
         revived=sum((callback.revived for callback in fit.callbacks), np.zeros(members.count, dtype=np.int64)),
         stopped=~fit.active, interrupted=fit.interrupted,

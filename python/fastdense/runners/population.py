@@ -127,7 +127,7 @@ class PopulationRunner:
         self.nets.predict(x, out, n_threads=n_threads)
         return out
 
-    def layer_outputs(self, x: Array, layer: int, tensors: list[Array] | None = None) -> Array:
+    def layer_outputs(self, x: Array, layer: int, tensors: list[Array] | None = None, n_threads: int = 0) -> Array:
         """Outputs of one layer: (starts, rows, units), with other tensors if given.
 
         They are the outputs of a population of nets that end with this layer.
@@ -136,5 +136,5 @@ class PopulationRunner:
         nets = self._make({**self.net.program, "ops": ops[:end]}, None)
         self._write(nets, (self.tensors() if tensors is None else tensors)[: self.net.slices[layer].stop])
         out = empty_beside(x, (len(self), len(x), self.net.widths[layer]), self.value_dtype)
-        nets.predict(x, out, n_threads=0)
+        nets.predict(x, out, n_threads=n_threads)
         return out
