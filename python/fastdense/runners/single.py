@@ -37,8 +37,6 @@ class Runner:
 
     Attributes
     ----------
-    step : int
-        Optimizer steps since the engine was configured.
     epochs_trained : int
         Whole epochs in the net's life: the key of the next shuffle.
     lock : CallLock
@@ -47,8 +45,9 @@ class Runner:
 
     def __init__(self, net: Net, device: str) -> None:
         self.net, self.device = net, check_device(device)
-        self.step = self.epochs_trained = 0
+        self.epochs_trained = 0
         self.lock = CallLock()
+        self._step: int | None = 0
         self._training: dict[str, Any] | None = None
         self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
         self._own_engine = make_engine(device, net.program)
@@ -68,6 +67,14 @@ class Runner:
                 "the model pickled"
             )
         return self._own_engine
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps since the engine was configured."""
+        with self.lock:
+            if self._step is None:
+                self._step = int(self._engine.get_state()["step"])
+            return self._step
 
     # ---- tensors and state -----------------------------------------------------------------------------------------
 
@@ -103,7 +110,7 @@ class Runner:
         }
         with self.lock:
             self._engine.configure(training)
-            self._training, self.step = training, 0
+            self._training, self._step = training, 0
 
     def slots(self) -> list[list[Array]]:
         """Copies of the optimizer's state: for each slot one array per trainable tensor."""
@@ -120,7 +127,7 @@ class Runner:
         rest = np.zeros(0) if numbers is None else numbers
         with self.lock:
             self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": rest})
-            self.step = step
+            self._step = step
 
     def move(self, device: str) -> None:
         """Change the device."""
@@ -205,8 +212,9 @@ class Runner:
                     raise
                 made[0]["interrupted"] = True
             finally:
-                done = int(made[0]["steps"] if made else engine.get_state()["step"] - begun)
-                self.step = begun + done
+                self._step = None  # unless the next lines find out: there may be no memory for the engine's state
+                done = int(made[0]["steps"]) if made else self.step - begun
+                self._step = begun + done
                 if whole_epochs:
                     self.epochs_trained += (first_batch + done) // math.ceil(len(data) / batch_size)
         return made[0]
