@@ -1,4 +1,4 @@
-"""Memory that ends in the middle of a training: the model is that of the last finished step, and its counters say so."""
+"""Memory that ends in the middle of a training: the model is that of the last finished step, and says so."""
 
 from __future__ import annotations
 
