@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from . import datasets, keras
     from .population.cross_validation import cross_validate
     from .population.fit import fit_many
-    from .population.population import Population
+    from .population.population import Population, PopulationInterrupt
     from .population.rate_test import learning_rate_test
     from .versions import build_config, show_versions
 
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 # Names that are seldom needed and take time to import, and the module of each; "" for the modules themselves.
 _LAZY = {
     "Population": "population.population",
+    "PopulationInterrupt": "population.population",
     "build_config": "versions",
     "cross_validate": "population.cross_validation",
     "datasets": "",
@@ -52,6 +53,7 @@ __all__ = [
     "Model",
     "Normalization",
     "Population",
+    "PopulationInterrupt",
     "Rescaling",
     "Residual",
     "__version__",

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from .activations import TABLE
 from .arguments import integer, number
 from .engine import native
+from .engine.blas import one_numpy_thread
 from .specs import Spec, resolve
 
 __all__ = [
@@ -275,6 +276,7 @@ class Orthogonal(Initializer, names=("orthogonal",)):
         self.gain = number("Orthogonal: gain", gain)
         self._set_seed(seed)
 
+    @one_numpy_thread()
     def values(self, shape: Shape, seed: int, index: int) -> Array:
         rows, columns = _matrix(shape, "Orthogonal")
         q, r = np.linalg.qr(_normal(seed, index, (max(rows, columns), min(rows, columns)), truncated=False))

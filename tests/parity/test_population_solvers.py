@@ -101,6 +101,7 @@ def test_ctrl_c() -> None:
     model = fd.Model([fd.Dense(40, "tanh"), fd.Dense(1)], inputs=8)
     model.compile(fd.LBFGS(gtol=0.0, ftol=0.0), "mse")
     threading.Timer(0.6, signal.raise_signal, [signal.SIGINT]).start()
-    with pytest.warns(RuntimeWarning, match="^fit_many: interrupted in epoch"):
-        population = fd.fit_many(model, x, np.sin(3.0 * x[:, :1]) * x[:, 1:2], starts=64, epochs=10**5, verbose=0)
+    with pytest.raises(fd.PopulationInterrupt, match="^fit_many: interrupted in epoch") as stopped:
+        fd.fit_many(model, x, np.sin(3.0 * x[:, :1]) * x[:, 1:2], starts=64, epochs=10**5, verbose=0)
+    population = stopped.value.population
     assert population.interrupted and np.isfinite(population.losses).all()

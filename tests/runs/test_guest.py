@@ -13,6 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdense as fd
+from fastdense.engine import blas
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 
@@ -214,3 +215,87 @@ def test_a_wrong_instruction_set_is_named() -> None:
     stderr = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True).stderr
     assert "device: 'cpu' cannot be used: FASTDENSE_ISA='sse9' is not available here; choose one of" in stderr
     assert "reinstall" not in stderr.splitlines()[-1]
+
+
+numpy_threads = pytest.mark.skipif(blas._thread_functions() is None, reason="NumPy has another BLAS")
+
+
+@numpy_threads
+def test_one_numpy_thread_inside() -> None:
+    """Nested, beside another thread and after an exception: outside, NumPy has as many threads as before."""
+    get, set_to = blas._thread_functions() or (None, None)
+    assert get is not None and set_to is not None
+    before, inside, leave = get(), threading.Event(), threading.Event()
+
+    def other() -> None:
+        with blas.one_numpy_thread():
+            inside.set()
+            leave.wait(60)
+
+    set_to(2)
+    try:
+        thread = threading.Thread(target=other)
+        with pytest.raises(KeyError), blas.one_numpy_thread(), blas.one_numpy_thread():
+            assert get() == 1
+            thread.start()
+            assert inside.wait(60)
+            raise KeyError
+        assert get() == 1  # the other one is inside
+        leave.set()
+        thread.join()
+        assert get() == 2
+    finally:
+        leave.set()
+        set_to(before)
+
+
+MANY = """
+    import sys, time
+    import numpy as np
+    import fastdense as fd
+
+    x = np.random.RandomState(0).normal(size=(512, 300))
+    def net(initializer, units=500):
+        layers = [fd.Dense(units, "relu", kernel_initializer=initializer) for _ in range(2)]
+        model = fd.Model([*layers, fd.Dense(1)], inputs=300, dtype="float64")
+        model.compile("adam", "mse")
+        return model
+"""
+
+
+@numpy_threads
+def test_one_thread_is_one_thread_of_numpy_too() -> None:
+    """Before: half of the time was that of other threads."""
+    found = python(
+        MANY
+        + """
+    options = dict(epochs=1, batch_size=512, verbose=0, n_threads=1)
+    calls = [
+        lambda: fd.fit_many(net("orthogonal"), x, x[:, :1], starts=2, **options),
+        lambda: fd.fit_many(net("glorot_uniform"), x, x[:, :1], starts=2, start="data", **options),
+        lambda: net("data").fit(x, x[:, :1], **options),
+        lambda: net("glorot_uniform", 200).fit(x, x[:, :1], starts=4, **options),
+    ]
+    for call in calls:
+        all_threads, this_thread = time.process_time(), time.thread_time()
+        call()
+        all_threads, this_thread = time.process_time() - all_threads, time.thread_time() - this_thread
+        print((all_threads - this_thread) / all_threads)
+"""
+    )
+    assert max(map(float, found.split())) < 0.3, found
+
+
+@numpy_threads
+def test_initial_values_do_not_depend_on_numpys_threads() -> None:
+    script = (
+        MANY
+        + """
+    import hashlib
+    orthogonal, spread = net("orthogonal"), fd.start_on_data(net("glorot_uniform"), x, x[:, :1])
+    placed = net("glorot_uniform").place(x, x[:, :1])
+    for model in (orthogonal, spread, placed):
+        print(hashlib.sha256(b"".join(w.tobytes() for w in model.get_weights())).hexdigest())
+"""
+    )
+    assert python(script, OPENBLAS_NUM_THREADS="1") == python(script, OPENBLAS_NUM_THREADS="2")

@@ -8,6 +8,8 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -17,6 +19,7 @@ from numpy.typing import NDArray
 import fastdense as fd
 from fastdense.calls import TrainCall
 from fastdense.data.prepare import prepare
+from fastdense.engine import loading
 
 Array = NDArray[Any]
 
@@ -80,6 +83,54 @@ def test_an_exception_in_a_callback(device: str, hook: str) -> None:
     model.fit(X, Y, verbose=0)
 
 
+def raise_interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@contextmanager
+def alarm(seconds: float) -> Iterator[None]:
+    """KeyboardInterrupt after so many seconds."""
+    handler = signal.signal(signal.SIGALRM, raise_interrupt)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, handler)
+
+
+@pytest.mark.parametrize("hook", ["on_test_end", "on_train_batch_end"])
+def test_ctrl_c_in_validation(device: str, hook: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The epoch is not finished, neither for the history nor for the order of the next epoch's rows."""
+    model, passes = make(device), []
+    totals = model.runner.totals
+
+    def interrupted(*args: Any) -> Array:
+        passes.append(args)
+        if len(passes) == 2:
+            raise KeyboardInterrupt
+        return totals(*args)
+
+    monkeypatch.setattr(model.runner, "totals", interrupted)
+    callback = fd.callbacks.LambdaCallback(**{hook: lambda *_: None})
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=5, batch_size=25, validation_data=(X, Y), verbose=0, callbacks=[callback])
+    assert model.history is not None and model.runner.step == 4
+    assert model.runner.epochs_trained == len(model.history.epoch) == 1
+    assert {key: len(values) for key, values in model.history.history.items()} == {"loss": 1, "val_loss": 1}
+
+
+def test_ctrl_c_in_a_validation_that_the_engine_makes() -> None:
+    rows = 20_000_000  # a pass of seconds out of no memory, as below
+    x, y = np.broadcast_to(X[:1], (rows, 4)), np.broadcast_to(Y[:1], (rows, 2))
+    model = make("cpu", fd.Dense(64, "tanh"), fd.Dense(2))
+    model.fit(X, Y, verbose=0)
+    with alarm(0.3), pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=5, batch_size=25, validation_data=(x, y), verbose=0)
+    assert model.history is not None and model.runner.step == 2 + 2
+    assert model.runner.epochs_trained == 1 and len(model.history.epoch) == 0
+
+
 def test_threads_share_a_model(device: str) -> None:
     model = make(device, fd.Dense(16, "tanh"), fd.Dense(2))
     expected = model.predict(X)
@@ -100,10 +151,6 @@ def test_threads_share_a_model(device: str) -> None:
     np.testing.assert_array_equal(wrong, [])
 
 
-def raise_interrupt(*_: object) -> None:
-    raise KeyboardInterrupt
-
-
 @pytest.mark.parametrize("call", ["predict", "evaluate", "validation"])
 def test_ctrl_c_inside_a_long_pass(call: str) -> None:
     """The engine looks between chunks of rows. A stride of 0 makes a pass of seconds out of no memory."""
@@ -114,9 +161,7 @@ def test_ctrl_c_inside_a_long_pass(call: str) -> None:
     model.fit(X, Y, verbose=0)
     engine, before = model.runner._engine, model.get_weights()
     out = np.full((rows, 2), np.nan, np.float32)
-    handler = signal.signal(signal.SIGALRM, raise_interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.15)
-    try:
+    with alarm(0.15):
         if call == "validation":
             result = engine.train(TrainCall(X, Y, None, np.full(2, 0.1), 50, epoch=1, val=(x, y, None)))
             assert result["interrupted"] and result["steps"] == 1  # the step counts, its validation does not
@@ -129,9 +174,6 @@ def test_ctrl_c_inside_a_long_pass(call: str) -> None:
                     engine.evaluate(x, y, None, n_threads=0)
             assert same(model.get_weights(), before)
             assert call != "predict" or np.isnan(out[-1]).all()  # it did not go on to the end
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
 
 
 def test_ctrl_c_inside_a_step() -> None:
@@ -143,16 +185,79 @@ def test_ctrl_c_inside_a_step() -> None:
     model.compile("adam", "mse")
     model.fit(np.ones((1, 256), np.float32), Y[:1], verbose=0)
     before, step = model.get_weights(), model.runner.step
-    handler = signal.signal(signal.SIGALRM, raise_interrupt)
-    signal.setitimer(signal.ITIMER_REAL, 0.05)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            model.fit(x, y, batch_size=rows, epochs=1, verbose=0)
-    finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, handler)
+    with alarm(0.05), pytest.raises(KeyboardInterrupt):
+        model.fit(x, y, batch_size=rows, epochs=1, verbose=0)
     assert model.runner.step == step
     assert same(model.get_weights(), before)
+
+
+LOADS = """
+import itertools, os, signal, sys
+from _lsprof import Profiler
+from functools import partial
+import fastdense as fd
+
+def make():
+    return fd.Model([fd.Dense(2)], inputs=2).predict([[1.0, 2.0]])
+
+if sys.argv[1] == "count":  # the calls before the compiled module's own code runs
+    events = []
+    sys.setprofile(lambda _, event, arg: events.append(getattr(arg, "__name__", "") if event == "c_call" else event))
+    make()
+    sys.setprofile(None)
+    print(events.index("exec_dynamic"))
+else:  # a clock in C sends the signal, so that no Python code runs between it and the next call, which then sees it
+    press = map(os.killpg, [os.getpgid(0)], [signal.SIGINT])
+    ticks = itertools.chain(itertools.repeat(1.0, int(sys.argv[1])), press, itertools.repeat(1.0))
+    profiler = Profiler(partial(next, filter(None, ticks)), 0.0, True, True)
+    try:
+        profiler.enable()
+        make()
+    except KeyboardInterrupt:
+        profiler.disable()
+        make()
+        print("good")
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs groups of processes")
+def test_ctrl_c_while_the_compiled_module_is_loaded() -> None:
+    def child(argument: object) -> str:
+        command = [sys.executable, "-c", LOADS, str(argument)]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, start_new_session=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    calls = int(child("count"))
+    assert [child(calls + offset) for offset in (-1, 0, 1)] == ["good"] * 3
+
+
+def test_ctrl_c_waits_for_a_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What Ctrl-C does, it does once, when the module is whole; a thread that is not the main one sees none."""
+    done: list[str] = []
+
+    def load(name: str) -> str:
+        if threading.current_thread() is threading.main_thread():
+            signal.raise_signal(signal.SIGINT)
+        done.append("loaded")
+        return name
+
+    monkeypatch.setattr(loading, "import_module", load)
+    for handler in (signal.default_int_handler, lambda *_: done.append("handled"), signal.SIG_IGN):
+        before = signal.signal(signal.SIGINT, handler)
+        try:
+            if handler is signal.default_int_handler:
+                with pytest.raises(KeyboardInterrupt):
+                    loading.compiled_module("fastdense.a")
+            else:
+                assert loading.compiled_module("fastdense.a") == "fastdense.a"
+            assert signal.getsignal(signal.SIGINT) is handler
+        finally:
+            signal.signal(signal.SIGINT, before)
+    thread = threading.Thread(target=loading.compiled_module, args=("fastdense.a",))
+    thread.start()
+    thread.join()
+    assert done == ["loaded", "loaded", "handled", "loaded", "loaded"]
 
 
 DAEMON = """

@@ -47,7 +47,7 @@ class TrainedModel(Protocol):
 
     def predict(self, x: Any) -> Array: ...
 
-    def activations(self, x: Any) -> list[Array]: ...
+    def activations(self, x: Any, *, n_threads: int | None = None) -> list[Array]: ...
 
     def save(self, path: str, *, include_optimizer: bool = True) -> None: ...
 
@@ -93,6 +93,12 @@ class Callback:
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Called once, after the last epoch; `logs` are those of the last epoch."""
+
+    def on_train_exception(self, error: BaseException) -> None:
+        """Called once, in place of `on_train_end`, if an exception ends training: Ctrl-C or any other.
+
+        The history has all finished epochs then; the exception is raised again afterwards.
+        """
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Called before each epoch, counted from 0."""

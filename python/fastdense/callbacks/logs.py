@@ -61,6 +61,10 @@ class CSVLogger(Callback):
         """Close the file."""
         self._close()
 
+    def on_train_exception(self, error: BaseException) -> None:
+        """Close the file."""
+        self._close()
+
     def _close(self) -> None:
         if self._file is not None:
             self._file.close()

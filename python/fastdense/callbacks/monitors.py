@@ -77,7 +77,7 @@ class EarlyStopping(Callback):
     baseline : float, optional
         Epochs count as without improvement until the quantity is better than this.
     restore_best_weights : bool, default False
-        Whether to end with the weights of the best epoch, however training ends.
+        Whether to end with the weights of the best epoch, however training ends: also by Ctrl-C or another exception.
     start_from_epoch : int, default 0
         Earlier epochs are ignored.
     """
@@ -144,6 +144,10 @@ class EarlyStopping(Callback):
             if self.verbose:
                 print(f"EarlyStopping: weights of epoch {self.best_epoch + 1}, {self.monitor} {self.best:.6g}")
             self.model.set_weights(self.best_weights)
+
+    def on_train_exception(self, error: BaseException) -> None:
+        """Put the best weights back, also after Ctrl-C."""
+        self.on_train_end()
 
 
 class ModelCheckpoint(Callback):

@@ -32,6 +32,7 @@ class ReviveDeadUnits(Callback):
         self.every = None if every is None else integer("ReviveDeadUnits: every", every, least=1)
         self.until = number("ReviveDeadUnits: until", until, least=0, most=1)
         self.rows: Array | None = None  # a sample of the training data, which `fit` sets
+        self.n_threads: int | None = None  # that of `fit`
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Count the checks anew."""
@@ -46,7 +47,7 @@ class ReviveDeadUnits(Callback):
             assert rows is not None
             tensors = [np.array(tensor, dtype=np.float64)[None] for tensor in model.get_weights()]
             # a dead unit changes nothing above it, so the outputs before any change serve for all layers
-            values = model.activations(rows)
+            values = model.activations(rows, n_threads=self.n_threads)
             seeds, active = np.array([model.seed], dtype=np.uint64), np.ones(1, dtype=bool)
             counts = revive_units(
                 model.net, tensors, rows, seeds, self._turn, lambda _, layer: values[layer][None], active

@@ -7,12 +7,15 @@ import time
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from .case import Case
 from .finding import SEVERITIES, Finding, finding
 from .plan import Plan
 from .report import Diagnosis, M
 from .result import Result
 from .rules import RULES, SCALES, check
+from .rules.exact import unusable
 from .subject import Subject
 from .suspects import suspects
 from .trials import Laboratory, Run
@@ -36,9 +39,25 @@ def diagnose(
     verbose: int | str,
 ) -> Diagnosis[M]:
     """See `Model.diagnose`."""
+    with np.errstate(all="ignore"):  # what overflows or is not finite becomes a finding
+        return _diagnose(model, x, y, history, sample_weight, verify, budget, verbose)
+
+
+def _diagnose(
+    model: M,
+    x: Any,
+    y: Any,
+    history: Any,
+    sample_weight: Any,
+    verify: bool,
+    budget: float | None,
+    verbose: int | str,
+) -> Diagnosis[M]:
     began = time.perf_counter()
     subject = Subject(model, x, y, sample_weight, history)
     plan = plan_of(subject)
+    if not subject.good.any():  # there is nothing else to measure
+        return Diagnosis(Result(subject, plan, [unusable(subject)], None), time.perf_counter() - began)
     if not verify:
         findings = check(Case(subject, plan, None))
         return Diagnosis(Result(subject, plan, order(findings, None), None), time.perf_counter() - began)
@@ -55,13 +74,13 @@ def diagnose(
 def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: float) -> Diagnosis[Any]:
     run: Run | None = None
     tried = plan
-    if not subject.problem:
+    if subject.usable and not subject.problem:
         tried = fitting(laboratory, plan)
         run = laboratory.run(tried, most=laboratory.seconds / 3)
     cut = tried != plan or laboratory.rows < int(subject.good.sum())
     case = Case(subject, plan, run)
     findings = check(case)
-    blocked = not subject.finite or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
+    blocked = not subject.usable or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
     verdict = None
     if not blocked:
         findings += suspects(case, findings)

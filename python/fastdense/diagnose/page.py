@@ -115,7 +115,7 @@ def _figures(result: Result) -> str:
         )
         figures.append((_loss_figure(losses, subject.baseline, after.losses if after is not None and same else None),
                         "Loss per epoch. Dashed: the best constant prediction."))  # fmt: skip
-    if subject.finite and not subject.problem:
+    if subject.usable and not subject.problem:
         state = (
             subject.now
             if subject.trained or result.verdict is None or result.verdict.before is None

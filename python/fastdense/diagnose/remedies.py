@@ -41,6 +41,17 @@ class Remedy:
     apply: Callable[[Plan], Plan]
     last_resort: bool = False
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle keeps the words; a diagnosis keeps the plan that it changed."""
+        return Remedy, (self.words, _not_kept, self.last_resort)
+
+
+def _not_kept(plan: Plan) -> Plan:
+    raise RuntimeError(
+        "diagnose: this remedy was pickled or copied, which keeps its words alone; report.treat() still applies those "
+        "of the diagnosis"
+    )
+
 
 def together(*remedies: Remedy) -> Remedy:
     """Several changes as one."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
 
 from ..model.base import BaseModel
 from .finding import Finding
@@ -45,6 +47,15 @@ class Result:
 
     def treated(self) -> tuple[Plan, list[str]]:
         """The plan with the remedies that trials proved (without trials, those of all errors), and what was changed."""
+        plan, words = self._treated
+        return plan, list(words)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle keeps: with the treated plan, since remedies are functions, which pickle cannot keep."""
+        return {**vars(self), "_treated": self._treated}
+
+    @cached_property
+    def _treated(self) -> tuple[Plan, list[str]]:
         verdict = self.verdict
         if verdict is None or verdict.inconclusive:
             plan = self.plan

@@ -13,7 +13,7 @@ import numpy as np
 from ..activations import TABLE
 from ..arrays import Array, as_array, fail, to_host
 from ..data.baseline import constant_predictor
-from ..data.checks import first_nonfinite
+from ..data.checks import FLOAT32_MAX, first_nonfinite
 from ..data.prepare import prepare
 from ..data.rows import Rows, random_rows
 from ..layers import Activation, Dense, Normalization
@@ -23,6 +23,7 @@ from .task import Task, read_task
 
 PROBE_ROWS = 1024
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
+LARGEST = 1e150  # of numbers whose squares can be summed in float64
 RANGES = {name: (one.low, one.high) for name, one in TABLE.items() if one.half_bounded}
 
 
@@ -136,8 +137,12 @@ class Subject:
         Of shape (rows, inputs) and (rows, columns).
     problem : str
         The error that `fit` raises for these data; "" if it accepts them.
-    finite : bool
-        Whether neither x nor y holds NaN or infinity.
+    weights_refused : bool
+        Whether `fit` would accept x and y without the sample weights.
+    largest : float
+        The largest number that the net's data type and the statistics of a diagnosis can hold.
+    usable : bool
+        Whether neither x nor y holds NaN, infinity or a larger number.
     history : dict of lists
         Of the training to explain, {} if there was none.
     """
@@ -150,36 +155,45 @@ class Subject:
         self.y = _columns(self.raw_y, len(self.x))
         self.record = history if history is not None else model.history
         self.history: dict[str, list[float]] = _history_of(self.record)
-        self.problem, self.rows = "", None
+        self.problem, self.rows, self.weights_refused = "", None, False
         try:
-            self.rows = prepare("fit", self.x, self.raw_y, sample_weight, model._shape, self.loss).on_host()
+            self.rows = prepare("fit", self.x, self.raw_y, None, model._shape, self.loss).on_host()
+            if sample_weight is not None:
+                self.weights_refused = True
+                self.rows = prepare("fit", self.x, self.raw_y, sample_weight, model._shape, self.loss).on_host()
+                self.weights_refused = False
         except ValueError as error:
-            self.problem = str(error)
-        self.finite = bool(_finite(self.x) and _finite(self.y))
+            self.problem, self.rows = str(error), None
+        self.largest = LARGEST if model.dtype == "float64" else FLOAT32_MAX
+        self.usable = _is_usable(self.x, self.largest) and _is_usable(self.y, self.largest)
 
     # ---- data ------------------------------------------------------------------------------------------------------
 
     @cached_property
     def good(self) -> Array:
-        """Rows (bool) without NaN and infinity."""
-        if self.finite:
+        """Rows (bool) of usable numbers alone."""
+        if self.usable:
             return np.ones(len(self.x), bool)
-        return np.asarray(np.isfinite(self.x).all(axis=1) & np.isfinite(self.y).all(axis=1))
+        return np.asarray(~(self.bad(self.x).any(axis=1) | self.bad(self.y).any(axis=1)))
+
+    def bad(self, array: Array) -> Array:
+        """Which numbers (bool) are NaN, infinite or too large."""
+        return np.asarray(~(np.abs(array) <= self.largest))
 
     @cached_property
-    def finite_x(self) -> Array:
-        """Rows of x without NaN and infinity."""
+    def good_x(self) -> Array:
+        """Rows of x whose numbers, and whose targets, are usable."""
         return self._finite_rows(self.x)
 
     @cached_property
     def normalization(self) -> Normalization:
-        """A layer that standardizes the finite rows of x."""
-        return Normalization().adapt(np.ascontiguousarray(self.finite_x))
+        """A layer that standardizes the usable rows of x."""
+        return Normalization().adapt(np.ascontiguousarray(self.good_x))
 
     @cached_property
     def sample_x(self) -> Array:
-        """A sample of the finite rows of x, float64."""
-        return np.asarray(random_rows(self.finite_x, self._sample_size), dtype=np.float64)
+        """A sample of the usable rows of x, float64."""
+        return np.asarray(random_rows(self.good_x, self._sample_size), dtype=np.float64)
 
     @cached_property
     def sample_y(self) -> Array:
@@ -192,7 +206,7 @@ class Subject:
         return max(PROBE_ROWS, min(STATISTICS_ROWS, STATISTICS_NUMBERS // columns))
 
     def _finite_rows(self, array: Array) -> Array:
-        return array if self.finite else array[self.good]
+        return array if self.usable else array[self.good]
 
     @cached_property
     def task(self) -> Task:
@@ -278,7 +292,7 @@ class Subject:
         if self.given_weights is not None:
             made.set_weights(self.given_weights)
         if made.net.statistics is not None:
-            made.runner.adapt(np.ascontiguousarray(self.finite_x))
+            made.runner.adapt(np.ascontiguousarray(self.good_x))
         return made
 
     @cached_property
@@ -293,7 +307,7 @@ class Subject:
 
     def state_of(self, model: BaseModel) -> State:
         """Measure a model on the probe rows."""
-        x = random_rows(self.finite_x, PROBE_ROWS)
+        x = random_rows(self.good_x, PROBE_ROWS)
         with np.errstate(all="ignore"):
             outputs = model.runner.activations(np.ascontiguousarray(x), 0)
             names = [tensor.name for tensor in model.net.tensors]
@@ -345,8 +359,10 @@ def _columns(array: Array, rows: int) -> Array:
     return array.reshape(rows, -1)
 
 
-def _finite(array: Array) -> bool:
-    return array.dtype.kind != "f" or first_nonfinite(array) < 0
+def _is_usable(array: Array, largest: float) -> bool:
+    if array.dtype.kind != "f" or not array.size:
+        return True
+    return first_nonfinite(array) < 0 and bool(array.max() <= largest and array.min() >= -largest)
 
 
 def _history_of(record: Any) -> dict[str, list[float]]:

@@ -140,14 +140,14 @@ class Laboratory:
         self.bar = _TrialBar(self, verbose)
         self.runs: dict[str, Run] = {}
         self.trials = 0
-        self.x = subject.finite_x
-        self.y = subject.raw_y[subject.good] if not subject.finite else subject.raw_y
+        self.x = subject.good_x
+        self.y = subject.raw_y[subject.good] if not subject.usable else subject.raw_y
         self.rows = len(self.x)
         scored = np.arange(self.rows)
         if self.rows > SCORED_ROWS:
             scored = np.sort(np.random.default_rng(2).choice(self.rows, SCORED_ROWS, replace=False))
         self._score_x = np.ascontiguousarray(self.x[scored])
-        columns = subject.y[subject.good] if not subject.finite else subject.y
+        columns = subject.y[subject.good] if not subject.usable else subject.y
         self._score_y = np.asarray(columns[scored], dtype=np.float64)
 
     @property

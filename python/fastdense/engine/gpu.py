@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import functools
 import os
-from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+
+from .loading import compiled_module
 
 NOT_BUILT = (
     "this build of fastdense has no CUDA engine; use device='cpu' (the default), or install one that has: a wheel for "
@@ -73,7 +74,7 @@ def require() -> Any:
 def _module() -> Any:
     """The compiled module, whether there is a device or not."""
     try:
-        module = import_module("fastdense._cuda")
+        module = compiled_module("fastdense._cuda")
     except ModuleNotFoundError as error:
         raise CudaUnavailable(NOT_BUILT) from error
     except ImportError as error:

@@ -5,18 +5,18 @@ Importing this loads nothing compiled; each function does when it is called.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any
 
 import numpy as np
 
 from ..arrays import Array
+from .loading import compiled_module
 from .protocol import Engine, PopulationEngine
 
 
 def _core() -> Any:
     """The compiled module; ImportError if this installation has none."""
-    return import_module("fastdense._core")
+    return compiled_module("fastdense._core")
 
 
 def engine(program: dict[str, Any]) -> Engine:

@@ -13,6 +13,7 @@ import numpy as np
 from ..activations import TABLE
 from ..arrays import Array, fail
 from ..data.rows import evenly_spaced_rows
+from ..engine.blas import one_numpy_thread
 from ..initializers import Orthogonal
 from ..layers import Dense
 from ..network import Net
@@ -30,6 +31,7 @@ def check_last_layer(net: Net) -> None:
         fail("place", "y is given", "a linear last Dense layer with a bias is needed", "leave y out")
 
 
+@one_numpy_thread()
 def place(runner: Runner, x: Array, y: Array | None = None) -> None:
     """Place the hidden units of a net; see `Model.place`. x and y were checked and are of any number of rows."""
     net = runner.net

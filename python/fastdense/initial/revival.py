@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ..arrays import Array
+from ..engine.blas import one_numpy_thread
 from ..layers import Dense
 from ..network import Net
 from .spread import LayerOutputs, random_numbers, through_data
@@ -17,6 +18,7 @@ def constant_units(mean: Array, deviation: Array) -> Array:
     return np.asarray(~(deviation > CONSTANT * (np.abs(mean) + deviation)))
 
 
+@one_numpy_thread()
 def revive_units(
     net: Net, tensors: list[Array], rows: Array, seeds: Array, turn: int, layer_outputs: LayerOutputs, active: Array
 ) -> Array:

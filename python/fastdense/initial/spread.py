@@ -13,6 +13,7 @@ import numpy as np
 from ..arrays import Array
 from ..data.rows import Rows, evenly_spaced_rows
 from ..engine import native
+from ..engine.blas import one_numpy_thread
 from ..initializers import Data
 from ..layers import Dense
 from ..losses import DISTANCES
@@ -48,7 +49,12 @@ def untouched_data_layers(runner: Runner) -> list[int]:
 
 
 def spread_one(
-    runner: Runner, data: Rows, loss_kind: str, tensors: list[Array], layers: Sequence[int] | None = None
+    runner: Runner,
+    data: Rows,
+    loss_kind: str,
+    tensors: list[Array],
+    layers: Sequence[int] | None = None,
+    n_threads: int = 0,
 ) -> None:
     """Place the hidden units of one net over the data; the net gets the resulting tensors.
 
@@ -62,6 +68,8 @@ def spread_one(
         First values of all tensors, (1, ...) each.
     layers : sequence of int, optional
         As for `spread_over_data`.
+    n_threads : int
+        Of the engine; 0 leaves the number to it.
     """
     net = runner.net
     sample = Rows(evenly_spaced_rows(data.x), evenly_spaced_rows(data.y), None)
@@ -70,12 +78,13 @@ def spread_one(
 
     def layer_outputs(given: list[Array], layer: int) -> Array:
         runner.set_tensors([tensor[0] for tensor in given])
-        return np.asarray(runner.activations(sample.x, 0)[layer], dtype=np.float64)[None]
+        return np.asarray(runner.activations(sample.x, n_threads)[layer], dtype=np.float64)[None]
 
     spread_over_data(net, sample, loss_kind, np.array([net.seed], dtype=np.uint64), tensors, layer_outputs, layers)
     runner.set_tensors([tensor[0] for tensor in tensors])
 
 
+@one_numpy_thread()
 def spread_over_data(
     net: Net,
     data: Rows,

@@ -73,7 +73,6 @@ class BaseModel:
         self.history: History | None = None
         self.hinted = False  # whether `fit` has printed its hint
         self._fitting = CallLock()  # what a running fit relies on, `compile` and `to` change only before or after it
-        self._fits = 0  # that the thread which holds this lock is inside of
 
     # ---- what it is ------------------------------------------------------------------------------------------------
 
@@ -181,6 +180,8 @@ class BaseModel:
     ) -> None:
         """Configure the model for training. The optimizer's state is reset; the parameters stay.
 
+        While another thread is inside of `fit`, this waits for its end; so does `to`.
+
         Parameters
         ----------
         optimizer : str or Optimizer, default "rmsprop"
@@ -209,14 +210,13 @@ class BaseModel:
         chosen_metrics = _metric_list(metrics)
         weight = 1.0 if loss_weights is None else number("compile: loss_weights", loss_weights, above=0)
         check_solver("compile", chosen_optimizer, chosen_loss, self.net)
-        with self._fitting:
-            if self._fits:
-                fail("compile", "a callback of fit called it", "it cannot change a training that runs",
-                     "set model.optimizer.learning_rate there, or call compile after fit")  # fmt: skip
-            with self.runner.lock:
-                self.runner.configure(chosen_optimizer, chosen_loss, chosen_metrics)
-                self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
-                self._loss_weight = weight
+        if self._fitting.mine:
+            fail("compile", "a callback of fit called it", "it cannot change a training that runs",
+                 "set model.optimizer.learning_rate there, or call compile after fit")  # fmt: skip
+        with self._fitting, self.runner.lock:
+            self.runner.configure(chosen_optimizer, chosen_loss, chosen_metrics)
+            self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
+            self._loss_weight = weight
 
     def _compiled_loss(self, where: str) -> losses.Loss:
         if self._loss is None:
@@ -299,62 +299,64 @@ class BaseModel:
         ValueError, TypeError
             If the data or an argument are invalid; the model is unchanged then.
         KeyboardInterrupt
-            On Ctrl-C, within 0.2 s: the model is that of the last finished step, `model.history` holds the finished
-            epochs, and `fit` can go on.
+            On Ctrl-C, within 0.2 s: the model is that of the last finished step, or of the best epoch with
+            ``EarlyStopping(restore_best_weights=True)``; `model.history` holds the finished epochs, and `fit` can go
+            on.
         """
-        # check
-        loss = self._compiled_loss("fit")
-        options = Options.checked(batch_size, epochs, initial_epoch, shuffle, n_threads)
-        bar = ProgressBar(check_verbose("fit", verbose))
-        users = check_callbacks("fit", callbacks)
-        data = prepare("fit", x, y, sample_weight, self._shape, loss)
-        validation = None
-        cut = rows_to_train_on("fit", len(data), validation_split)
-        if validation_data is not None:
-            validation = prepare_validation("fit", validation_data, self._shape, loss)
-        elif cut < len(data):
-            data, validation = data.part(slice(0, cut)), data.part(slice(cut, None))
-        data = data.weighted(class_weights("fit", class_weight, data.y, self._shape, loss))
-        options = options.for_rows(self.optimizer, len(data))
-        if not self.optimizer.full_batch:
-            check_batch_memory("fit", self.net, min(options.batch_size, len(data)), self.device)
-        starts = integer("fit: starts", starts, least=1)
-        probed = flag("fit: probes", probes) and not self.optimizer.full_batch
-        # prepare first values
-        self.runner.adapt(data.x)
-        self._place_untouched_layers(data)
-        if starts > 1:
-            self._search(data, options, starts)
-        # train
-        history = self._new_history(data, options, probed)
-        params = {
-            "epochs": options.epochs,
-            "steps": math.ceil(len(data) / options.batch_size),
-            "verbose": bar.verbose,
-            "initial_epoch": options.initial_epoch,
-            "batch_size": options.batch_size,
-            "shuffle": options.shuffle,
-        }
-        for callback in users:
-            if isinstance(callback, ReviveDeadUnits):
-                callback.rows = evenly_spaced_rows(data.x)
-        self.history = history
-        listeners = CallbackList([*users, history, bar], self, params)
-        began = time.perf_counter()
-        try:
-            run = Fit(self.runner, self.optimizer, self._metrics, data, validation, options, listeners)
-            run.run()
-            self._hint(data, history, run.bars)
-        finally:
-            history.params["seconds"] = time.perf_counter() - began
-        return history
+        with self._fitting:
+            # check
+            loss = self._compiled_loss("fit")
+            options = Options.checked(batch_size, epochs, initial_epoch, shuffle, n_threads)
+            bar = ProgressBar(check_verbose("fit", verbose))
+            users = check_callbacks("fit", callbacks)
+            data = prepare("fit", x, y, sample_weight, self._shape, loss)
+            validation = None
+            cut = rows_to_train_on("fit", len(data), validation_split)
+            if validation_data is not None:
+                validation = prepare_validation("fit", validation_data, self._shape, loss)
+            elif cut < len(data):
+                data, validation = data.part(slice(0, cut)), data.part(slice(cut, None))
+            data = data.weighted(class_weights("fit", class_weight, data.y, self._shape, loss))
+            options = options.for_rows(self.optimizer, len(data))
+            if not self.optimizer.full_batch:
+                check_batch_memory("fit", self.net, min(options.batch_size, len(data)), self.device)
+            starts = integer("fit: starts", starts, least=1)
+            probed = flag("fit: probes", probes) and not self.optimizer.full_batch
+            # prepare first values
+            self.runner.adapt(data.x)
+            self._place_untouched_layers(data, options.n_threads)
+            if starts > 1:
+                self._search(data, options, starts)
+            # train
+            history = self._new_history(data, options, probed)
+            params = {
+                "epochs": options.epochs,
+                "steps": math.ceil(len(data) / options.batch_size),
+                "verbose": bar.verbose,
+                "initial_epoch": options.initial_epoch,
+                "batch_size": options.batch_size,
+                "shuffle": options.shuffle,
+            }
+            for callback in users:
+                if isinstance(callback, ReviveDeadUnits):
+                    callback.rows, callback.n_threads = evenly_spaced_rows(data.x), n_threads
+            self.history = history
+            listeners = CallbackList([*users, history, bar], self, params)
+            began = time.perf_counter()
+            try:
+                run = Fit(self.runner, self.optimizer, self._metrics, data, validation, options, listeners)
+                run.run()
+                self._hint(data, history, run.bars, options.n_threads)
+            finally:
+                history.params["seconds"] = time.perf_counter() - began
+            return history
 
-    def _place_untouched_layers(self, data: Rows) -> None:
+    def _place_untouched_layers(self, data: Rows, n_threads: int) -> None:
         """Before the first fit: place the units of layers with ``kernel_initializer="data"`` over the data."""
         layers = untouched_data_layers(self.runner)
         if layers:
             tensors = [np.asarray(tensor, dtype=np.float64)[None] for tensor in self.get_weights()]
-            spread_one(self.runner, data, self.loss.kind, tensors, layers)
+            spread_one(self.runner, data, self.loss.kind, tensors, layers, n_threads)
 
     def _search(self, data: Rows, options: Options, starts: int) -> None:
         """Take over the best of many starts, after training each for a short time."""
@@ -371,11 +373,11 @@ class BaseModel:
             history.probes = Probes(self.net, period, steps, options.epochs - options.initial_epoch)
         return history
 
-    def _hint(self, data: Rows, history: History, bars: list[ProgressBar]) -> None:
+    def _hint(self, data: Rows, history: History, bars: list[ProgressBar], n_threads: int) -> None:
         """Print one line if the training plainly failed, once for a model."""
         if self.hinted or all(bar.verbose == 0 for bar in bars):
             return
-        line = hint(self.runner, self.loss, data, history.history.get("loss", []))
+        line = hint(self.runner, self.loss, data, history.history.get("loss", []), n_threads)
         if line is not None:
             self.hinted = True
             print(line)
@@ -444,16 +446,16 @@ class BaseModel:
         float, list of float or dict
             The loss if there are no metrics, else the loss and the metrics in the order of `metrics_names`.
         """
-        loss, device, began = self._compiled_loss("evaluate"), self.device, time.perf_counter()
+        loss, shape, began = self._compiled_loss("evaluate"), self._shape, time.perf_counter()
         check_batch_size("evaluate", batch_size)
         verbose, threads = check_verbose("evaluate", verbose), check_threads("evaluate", n_threads)
         return_dict = flag("evaluate: return_dict", return_dict)
         listeners = CallbackList(check_callbacks("evaluate", callbacks), self, {"steps": 1, "verbose": verbose})
-        data = prepare("evaluate", x, y, sample_weight, self._shape, loss)
+        data = prepare("evaluate", x, y, sample_weight, shape, loss)
         listeners.call("on_test_begin", {})
         listeners.call("on_test_batch_begin", 0, {})
         with self.runner.lock:
-            if (self._loss, self.device) != (loss, device):  # another thread has changed it meanwhile
+            if (self._loss, self._shape) != (loss, shape):  # another thread has changed it meanwhile
                 data = prepare("evaluate", x, y, sample_weight, self._shape, self._compiled_loss("evaluate"))
             totals = self.runner.totals(data, threads)
             logs = self._results(totals)

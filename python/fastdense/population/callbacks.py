@@ -78,7 +78,7 @@ class ReviveEach(PopulationCallback):
         tensors = [np.array(tensor, dtype=np.float64) for tensor in runner.tensors()]
         revived = revive_units(
             runner.net, tensors, rows, runner.seeds, self.turn,
-            lambda given, layer: runner.layer_outputs(rows, layer, given), fit.active,
+            lambda given, layer: runner.layer_outputs(rows, layer, given, fit.options.n_threads), fit.active,
         )  # fmt: skip
         self.turn += 1
         if revived.any():

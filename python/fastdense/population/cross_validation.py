@@ -104,6 +104,8 @@ def cross_validate(
     ------
     ValueError, TypeError
         If the data or an argument is invalid; nothing is trained then.
+    KeyboardInterrupt
+        On Ctrl-C, as in `fit_many`: of the running fold.
     """
     where = "cross_validate"
     if not isinstance(model, BaseModel):
@@ -130,13 +132,11 @@ def cross_validate(
             sample_weight=None if data.w is None else data.w[rest], seed=np.full(count, seed, dtype=np.uint64),
             verbose=verbose, n_threads=n_threads,
         )  # fmt: skip
-        if population.interrupted:
-            raise KeyboardInterrupt
         held = Rows(data.x[part], data.y[part], None if data.w is None else data.w[part])
         train_loss[:, k] = population.losses
         scores["loss"][:, k] = population._runner.losses(held, None, n_threads or 0)
         for metric in model.metrics:
-            scores[metric.name][:, k] = _metric(model, metric, population._runner, held)
+            scores[metric.name][:, k] = _metric(model, metric, population._runner, held, n_threads or 0)
     return CrossValidation(settings, scores, train_loss, _best(model, scores))
 
 
@@ -154,12 +154,12 @@ def _parts(where: str, folds: Any, data: Rows, sparse: bool, seed: int) -> list[
     return folds_of(data.y, count, seed, sparse)
 
 
-def _metric(model: BaseModel, metric: Metric, runner: Any, held: Rows) -> Array:
+def _metric(model: BaseModel, metric: Metric, runner: Any, held: Rows, n_threads: int) -> Array:
     """One metric of each member."""
     lowered = metric.lower(model.loss, model.outputs)
     weights = np.ones(len(held)) if held.w is None else held.w
     found = np.empty(len(runner))
-    rows = runner.predict(held.x)
+    rows = runner.predict(held.x, n_threads)
     for i, outputs in enumerate(rows):
         predictions = losses.predictions(model.loss.lower(), np.asarray(outputs, dtype=np.float64))
         found[i] = metric.result(metrics.state(lowered, held.y, predictions, weights).ravel(), model.outputs)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import warnings
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -21,7 +20,7 @@ from ..training.population import PopulationFit, check_population_memory, make_p
 from ..training.search import best_of_tries, tries_of
 from .arguments import check_initial_weights, check_own_weights, is_per_start, read_starts
 from .callbacks import population_callbacks
-from .population import Population
+from .population import Population, PopulationInterrupt
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -95,7 +94,6 @@ def fit_many(
     Returns
     -------
     Population
-        Also after Ctrl-C: then with the weights reached by then, and a warning.
 
     Raises
     ------
@@ -103,6 +101,9 @@ def fit_many(
         If the data or an argument is invalid; nothing is trained then.
     MemoryError
         If the population does not fit in memory (also a ValueError).
+    PopulationInterrupt
+        On Ctrl-C while the members are trained: a KeyboardInterrupt whose `population` has the weights reached by then.
+        Before that, and during `tries`, it is a plain KeyboardInterrupt.
     """
     where = "fit_many"
     if not isinstance(model, BaseModel):
@@ -153,17 +154,18 @@ def fit_many(
         previous_losses,
     )  # fmt: skip
     epoch = fit.run()
-    if fit.interrupted:
-        warnings.warn(
-            f"{where}: interrupted in epoch {epoch + 1} of {options.epochs}; the population is as trained by then",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-    return Population(
+    population = Population(
         template, runner, data,
         history=fit.history, val_history=fit.val_history, epochs=fit.epochs, batches=fit.batches,
-        losses=runner.losses(data, own_weights),
+        losses=runner.losses(data, own_weights, options.n_threads),
         learning_rates=members.learning_rates, penalties=members.penalties,
         revived=sum((callback.revived for callback in fit.callbacks), np.zeros(members.count, dtype=np.int64)),
         stopped=~fit.active, interrupted=fit.interrupted,
     )  # fmt: skip
+    if fit.interrupted:
+        raise PopulationInterrupt(
+            f"{where}: interrupted in epoch {epoch + 1} of {options.epochs}; the population as trained by then is the "
+            "attribute `population` of this exception (in an interactive session: sys.last_value.population)",
+            population,
+        )
+    return population

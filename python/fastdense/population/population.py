@@ -25,7 +25,7 @@ M = TypeVar("M", bound=BaseModel)
 
 
 class Population(Generic[M]):
-    """Result of training a population; `fit_many` returns it.
+    """Result of training a population; `fit_many` returns it, and a `PopulationInterrupt` holds it.
 
     Attributes
     ----------
@@ -73,6 +73,15 @@ class Population(Generic[M]):
 
     def __len__(self) -> int:
         return len(self.seeds)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy keep: everything, the data too, with arrays in place of what an engine holds."""
+        return {**vars(self), "_data": self._data.on_host(), "_runner": self._runner.state()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        steps = int(state["epochs"].max(initial=0)) * state["_batches"]
+        runner = PopulationRunner.from_state(state["_model"].net, state["_runner"], steps)
+        self.__dict__.update(state, _runner=runner)
 
     def __repr__(self) -> str:
         best = self.losses[self.best_index]
@@ -210,6 +219,28 @@ class Population(Generic[M]):
     def plot(self, *, reference: float | None = None) -> Figure:
         """Draw the distribution of the losses and the functions that were learned; see `Outcomes.plot`."""
         return self.outcomes(reference=reference).plot()
+
+
+class PopulationInterrupt(KeyboardInterrupt):
+    """Ctrl-C during `fit_many`. Nothing that was trained is lost:
+
+    >>> try:
+    ...     population = fd.fit_many(model, x, y, epochs=10_000)  # doctest: +SKIP
+    ... except fd.PopulationInterrupt as stopped:
+    ...     population = stopped.population
+
+    Attributes
+    ----------
+    population : Population
+        The members as trained by then; its `interrupted` is True.
+    """
+
+    def __init__(self, message: str, population: Population[Any]) -> None:
+        super().__init__(message, population)
+        self.population = population
+
+    def __str__(self) -> str:
+        return str(self.args[0])
 
 
 def _scaled_penalties(config: Any, factor: float, inside: bool = False) -> Any:

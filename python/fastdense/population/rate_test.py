@@ -98,8 +98,6 @@ def learning_rate_test(
         model, x, y, epochs=epochs, batch_size=batch_size, learning_rate=np.repeat(each, starts), seed=seeds, verbose=0,
         n_threads=n_threads,
     )  # fmt: skip
-    if population.interrupted:
-        raise KeyboardInterrupt
     ended = population.losses.reshape(rates, starts)
     first = population.history[0].reshape(rates, starts)[0]  # with the smallest rate: almost the initial loss
     with np.errstate(invalid="ignore"):

@@ -13,6 +13,7 @@ from ..arrays import Array, empty_beside
 from ..calls import PopulationCall
 from ..data.rows import Rows
 from ..engine.factory import value_dtype
+from ..engine.gpu import is_available
 from ..engine.population import make_population_engine, why_one_by_one
 from ..engine.protocol import PopulationEngine
 from ..network import Net
@@ -44,6 +45,7 @@ class PopulationRunner:
         self, net: Net, device: str, training: dict[str, Any], seeds: Array, penalties: Array | None, batch_rows: int
     ) -> None:
         self.net, self.device, self.training, self.seeds, self.penalties = net, device, training, seeds, penalties
+        self.batch_rows = batch_rows
         self.reason = why_one_by_one(device, net.program, training, batch_rows)
         self.nets = self._make(net.program, penalties)
         self.nets.configure(training)
@@ -56,15 +58,34 @@ class PopulationRunner:
 
     def chosen(self, which: Array, step: int) -> PopulationRunner:
         """A runner of some of the members, with the state of their optimizers."""
-        penalties = None if self.penalties is None else self.penalties[which]
-        made = PopulationRunner.__new__(PopulationRunner)
-        made.net, made.device, made.training, made.reason = self.net, self.device, self.training, self.reason
-        made.seeds, made.penalties = self.seeds[which], penalties
-        made.nets = made._make(self.net.program, penalties)
-        made.nets.configure(self.training)
-        made.set_tensors([tensor[which] for tensor in self.tensors()])
-        slots = [[np.ascontiguousarray(array[which]) for array in slot] for slot in self.nets.get_slots()]
-        made.nets.set_slots(slots, step, self.nets.get_numbers()[which])
+        state = self.state()
+        for key in ("seeds", "penalties", "numbers"):
+            state[key] = None if state[key] is None else state[key][which]
+        state["tensors"] = [tensor[which] for tensor in state["tensors"]]
+        state["slots"] = [[array[which] for array in slot] for slot in state["slots"]]
+        return PopulationRunner.from_state(self.net, state, step)
+
+    def state(self) -> dict[str, Any]:
+        """Everything but the net and the step, as arrays and plain types; see `from_state`."""
+        return {
+            "device": self.device,
+            "training": self.training,
+            "seeds": self.seeds,
+            "penalties": self.penalties,
+            "batch_rows": self.batch_rows,
+            "tensors": self.tensors(),
+            "slots": self.nets.get_slots(),
+            "numbers": self.nets.get_numbers(),
+        }
+
+    @classmethod
+    def from_state(cls, net: Net, state: dict[str, Any], step: int) -> PopulationRunner:
+        """The runner that `state` described; on "cpu" where it was on a GPU and there is none."""
+        device = "cpu" if state["device"] == "cuda" and not is_available() else state["device"]
+        made = cls(net, device, state["training"], state["seeds"], state["penalties"], state["batch_rows"])
+        made.set_tensors(state["tensors"])
+        slots = [[np.ascontiguousarray(array, made.value_dtype) for array in slot] for slot in state["slots"]]
+        made.nets.set_slots(slots, step, state["numbers"])
         return made
 
     @property
@@ -106,7 +127,7 @@ class PopulationRunner:
         self.nets.predict(x, out, n_threads=n_threads)
         return out
 
-    def layer_outputs(self, x: Array, layer: int, tensors: list[Array] | None = None) -> Array:
+    def layer_outputs(self, x: Array, layer: int, tensors: list[Array] | None = None, n_threads: int = 0) -> Array:
         """Outputs of one layer: (starts, rows, units), with other tensors if given.
 
         They are the outputs of a population of nets that end with this layer.
@@ -115,5 +136,5 @@ class PopulationRunner:
         nets = self._make({**self.net.program, "ops": ops[:end]}, None)
         self._write(nets, (self.tensors() if tensors is None else tensors)[: self.net.slices[layer].stop])
         out = empty_beside(x, (len(self), len(x), self.net.widths[layer]), self.value_dtype)
-        nets.predict(x, out, n_threads=0)
+        nets.predict(x, out, n_threads=n_threads)
         return out

@@ -39,8 +39,6 @@ class Runner:
 
     Attributes
     ----------
-    step : int
-        Optimizer steps since the engine was configured.
     epochs_trained : int
         Whole epochs in the net's life: the key of the next shuffle.
     lock : CallLock
@@ -49,17 +47,36 @@ class Runner:
 
     def __init__(self, net: Net, device: str, values: Sequence[Array] | None = None) -> None:
         self.net, self.device = net, check_device(device)
-        self.step = self.epochs_trained = 0
+        self.epochs_trained = 0
         self.lock = CallLock()
+        self._step: int | None = 0
         self._training: dict[str, Any] | None = None
         self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
-        self._engine = make_engine(device, net.program)
+        self._own_engine = make_engine(device, net.program)
         self._write(self._engine, net.initial_values() if values is None else values)
 
     @property
     def value_dtype(self) -> np.dtype[Any]:
         """Data type of tensors and results."""
         return value_dtype(self.device, self.net.dtype)
+
+    @property
+    def _engine(self) -> Engine:
+        if self.lock.lost:
+            raise RuntimeError(
+                "this process was forked while another thread used the model, whose copy here is an unfinished one; "
+                "fork when no thread uses it, or start processes by multiprocessing.get_context('spawn'), which get "
+                "the model pickled"
+            )
+        return self._own_engine
+
+    @property
+    def step(self) -> int:
+        """Optimizer steps since the engine was configured."""
+        with self.lock:
+            if self._step is None:
+                self._step = int(self._engine.get_state()["step"])
+            return self._step
 
     # ---- tensors and state -----------------------------------------------------------------------------------------
 
@@ -95,7 +112,7 @@ class Runner:
         }
         with self.lock:
             self._engine.configure(training)
-            self._training, self.step = training, 0
+            self._training, self._step = training, 0
 
     def slots(self) -> list[list[Array]]:
         """Copies of the optimizer's state: for each slot one array per trainable tensor."""
@@ -112,7 +129,7 @@ class Runner:
         rest = np.zeros(0) if numbers is None else numbers
         with self.lock:
             self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": rest})
-            self.step = step
+            self._step = step
 
     def move(self, device: str) -> None:
         """Change the device."""
@@ -132,7 +149,7 @@ class Runner:
             except BaseException:
                 self.device = here
                 raise
-            self._engine = engine
+            self._own_engine = engine
             self._last = lambda: None  # the new engine has seen no data
 
     # ---- training --------------------------------------------------------------------------------------------------
@@ -197,8 +214,9 @@ class Runner:
                     raise
                 made[0]["interrupted"] = True
             finally:
-                done = int(made[0]["steps"] if made else engine.get_state()["step"] - begun)
-                self.step = begun + done
+                self._step = None  # unless the next lines find out: there may be no memory for the engine's state
+                done = int(made[0]["steps"]) if made else self.step - begun
+                self._step = begun + done
                 if whole_epochs:
                     self.epochs_trained += (first_batch + done) // math.ceil(len(data) / batch_size)
         return made[0]

@@ -19,7 +19,7 @@ NEAR = 0.02  # of the best constant's loss
 ASK = "model.diagnose(x, y) says why and what to do"
 
 
-def hint(runner: Runner, loss: Loss, data: Rows, losses: list[float]) -> str | None:
+def hint(runner: Runner, loss: Loss, data: Rows, losses: list[float], n_threads: int = 0) -> str | None:
     """Say what is plainly wrong after a training: a loss that is not finite, a dead layer, a constant prediction.
 
     Parameters
@@ -31,6 +31,7 @@ def hint(runner: Runner, loss: Loss, data: Rows, losses: list[float]) -> str | N
         What it was trained on.
     losses : list of float
         One per epoch.
+    n_threads : int
 
     Returns
     -------
@@ -43,7 +44,7 @@ def hint(runner: Runner, loss: Loss, data: Rows, losses: list[float]) -> str | N
         return f"fit: the loss is {losses[-1]}; {ASK}"
     net = runner.net
     x, y = random_rows(data.x, ROWS), random_rows(data.y, ROWS)
-    outputs = runner.activations(x, 0)
+    outputs = runner.activations(x, n_threads)
     for layer, name, output in zip(net.layers[:-1], net.names, outputs, strict=False):
         dead = isinstance(layer, (Dense, Activation)) and TABLE[layer.activation].dead_below_zero and not output.any()
         if dead:

@@ -60,30 +60,36 @@ class Fit:
         self.steps = math.ceil(len(data) / self.batch_size)  # per epoch
         self.finite = True
         self.latest: tuple[int, dict[str, Any]] | None = None  # first epoch and result of the last call of the engine
+        self.counted = 0  # epochs that the runner has counted in this run
 
     def run(self) -> None:
-        """Train; on an exception the net is that of the last finished step and the history has all finished epochs."""
+        """Train; on an exception the net is that of the last finished step and the history has all finished epochs.
+
+        An epoch is finished when it was validated, too: the runner counts those that the history has.
+        """
         callbacks, pacing = self.callbacks, Pacing(self.steps, CALL_STEPS)
         epoch, logs = self.options.initial_epoch, {}
         callbacks.stop_training = False
         try:
             callbacks.call("on_train_begin", {})
-            while epoch < self.options.epochs and not callbacks.stop_training:
-                if callbacks.by_epoch:
-                    callbacks.call("on_epoch_begin", epoch, {})
-                if callbacks.by_batch:
-                    logs = self._one_epoch_by_batches(epoch)
-                    epoch += 1
-                    continue
-                count = 1 if callbacks.by_epoch else pacing.next(self.options.epochs - epoch)
-                began = time.perf_counter()
-                done, logs = self._epochs(epoch, count)
-                pacing.learn(done, time.perf_counter() - began)
-                epoch += done
-            callbacks.call("on_train_end", logs)
-        except BaseException:
-            self._record_the_rest()
-            raise
+            try:
+                while epoch < self.options.epochs and not callbacks.stop_training:
+                    if callbacks.by_epoch:
+                        callbacks.call("on_epoch_begin", epoch, {})
+                    if callbacks.by_batch:
+                        logs = self._one_epoch_by_batches(epoch)
+                        epoch += 1
+                        continue
+                    count = 1 if callbacks.by_epoch else pacing.next(self.options.epochs - epoch)
+                    began = time.perf_counter()
+                    done, logs = self._epochs(epoch, count)
+                    pacing.learn(done, time.perf_counter() - began)
+                    epoch += done
+                callbacks.call("on_train_end", logs)
+            except BaseException as error:
+                self._record_the_rest()
+                callbacks.call("on_train_exception", error)
+                raise
         finally:
             for bar in self.bars:
                 bar.close()
@@ -98,16 +104,15 @@ class Fit:
             result["totals"] = np.concatenate([result["totals"], result["partial"][None]])
             if inside is not None:
                 result["val_totals"] = np.concatenate([result["val_totals"], self._evaluate(inside)[None]])
-        values = self._values(result)
         if self.validation is not None and inside is None and not result["interrupted"]:
-            values.update(self._tested_validation())
+            result["val_totals"] = self._tested_validation()
         if cut_short:
             self._terminate(result["nonfinite_step"] % self.steps)
-        logs = self._notify(epoch, values)
+        done, logs = self._notify(epoch, result)
         if result["interrupted"]:
             raise KeyboardInterrupt
-        self._end(result["ended"], epoch + len(values["loss"]))
-        return len(values["loss"]), logs
+        self._end(result["ended"], epoch + done)
+        return done, logs
 
     def _end(self, ended: str, epochs: int) -> None:
         """Stop where a full-batch optimizer has converged, and print why."""
@@ -120,21 +125,21 @@ class Fit:
             say(bar.verbose, f"{type(self.optimizer).__name__} ends after epoch {epochs}: {ENDINGS[ended]}")
 
     def _values(self, result: dict[str, Any]) -> dict[str, list[float]]:
-        """Loss and metrics of the epochs that a call of the engine finished."""
-        if not len(result["val_totals"]):
+        """Loss and metrics of the epochs that a call of the engine finished, their validation included."""
+        if self.validation is None:
             return self._columns(result["totals"])
         whole = min(len(result["totals"]), len(result["val_totals"]))  # an interrupt may come between the two
         return self._columns(result["totals"][:whole]) | self._columns(result["val_totals"][:whole], "val_")
 
     def _record_the_rest(self) -> None:
-        """After an exception: record finished epochs that callbacks have not seen."""
-        if self.latest is None:
-            return
-        epoch, values = self.latest[0], self._values(self.latest[1])
-        if not self.history.epoch or self.history.epoch[-1] < epoch:
-            count = len(values["loss"])
-            missing = {key: [math.nan] * count for key in self.history.history if key not in values}
+        """After an exception: record finished epochs that callbacks have not seen, and count no others."""
+        recorded = self.history.epoch
+        if self.latest is not None and (not recorded or recorded[-1] < self.latest[0]):
+            epoch, values = self.latest[0], self._values(self.latest[1])
+            missing = {key: [math.nan] * len(values["loss"]) for key in self.history.history if key not in values}
             self.history.on_epochs_end(epoch, values | missing)
+        self.runner.epochs_trained -= max(0, self.counted - len(recorded))
+        self.counted = min(self.counted, len(recorded))
 
     def _one_epoch_by_batches(self, epoch: int) -> Logs:
         """Train one epoch with one batch per call of the engine."""
@@ -153,10 +158,8 @@ class Fit:
             self._end(result["ended"], epoch + 1)
             if callbacks.stop_training:
                 break
-        values = self._columns(totals)
-        if self.validation is not None:
-            values.update(self._tested_validation())
-        return self._notify(epoch, values)
+        val_totals = np.zeros((0, 2)) if self.validation is None else self._tested_validation()
+        return self._notify(epoch, {"totals": totals, "val_totals": val_totals})[1]
 
     def _train(self, epoch: int, first_batch: int, steps: int, validation: Rows | None) -> dict[str, Any]:
         """Make steps in one call of the engine, or in several that go on with a long epoch, as if it were one.
@@ -183,19 +186,22 @@ class Fit:
                 bar.running(epoch + ahead, batch / self.steps, loss_sum / rows if rows else math.nan)
 
         probes, trained = self.history.probes, self.runner.epochs_trained
-        result = self.runner.train(
-            self.optimizer,
-            self.data,
-            validation,
-            batch_size=self.batch_size,
-            shuffle=self.options.shuffle,
-            first_batch=first_batch,
-            steps=steps,
-            stop_on_nan=self.stop_on_nan,
-            progress=progress if bars else None,
-            n_threads=self.options.n_threads,
-            **({} if probes is None else probes.request()),
-        )
+        try:
+            result = self.runner.train(
+                self.optimizer,
+                self.data,
+                validation,
+                batch_size=self.batch_size,
+                shuffle=self.options.shuffle,
+                first_batch=first_batch,
+                steps=steps,
+                stop_on_nan=self.stop_on_nan,
+                progress=progress if bars else None,
+                n_threads=self.options.n_threads,
+                **({} if probes is None else probes.request()),
+            )
+        finally:
+            self.counted += self.runner.epochs_trained - trained
         if probes is not None:
             probes.add(result["probes"], epoch - trained)
         return result
@@ -206,20 +212,25 @@ class Fit:
     def _evaluate(self, rows: Rows) -> Array:
         return self.runner.totals(rows, self.options.n_threads)
 
-    def _tested_validation(self) -> dict[str, list[float]]:
-        """Evaluate the validation data, with the test hooks around it."""
+    def _tested_validation(self) -> Array:
+        """Totals (1, K) of an evaluation of the validation data, with the test hooks around it."""
         assert self.validation is not None
         call = self.callbacks.call
         call("on_test_begin", {})
         call("on_test_batch_begin", 0, {})
-        tested = self._columns(self._evaluate(self.validation)[None])
-        logs = {key: values[0] for key, values in tested.items()}
+        totals = self._evaluate(self.validation)[None]
+        logs = {key: values[0] for key, values in self._columns(totals).items()}
         call("on_test_batch_end", 0, logs)
         call("on_test_end", logs)
-        return {f"val_{key}": values for key, values in tested.items()}
+        return totals
 
-    def _notify(self, epoch: int, values: dict[str, list[float]]) -> Logs:
-        """Call the callbacks for finished epochs; warn, once, if the loss is not finite any more."""
+    def _notify(self, epoch: int, result: dict[str, Any]) -> tuple[int, Logs]:
+        """Call the callbacks for finished epochs; return how many these are, and the last logs.
+
+        Warns, once, if the loss is not finite any more.
+        """
+        self.latest = (epoch, result)
+        values = self._values(result)
         logs = self.callbacks.epochs_end(epoch, values)
         bad = next((i for i, loss in enumerate(values["loss"]) if not math.isfinite(loss)), None)
         if bad is not None and self.finite:
@@ -232,7 +243,7 @@ class Fit:
                     RuntimeWarning,
                     stacklevel=6,
                 )
-        return logs
+        return len(values["loss"]), logs
 
     def _terminate(self, batch: int) -> None:
         print(f"TerminateOnNaN: the loss of batch {batch} is not finite; training stops")

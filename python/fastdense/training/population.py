@@ -230,18 +230,19 @@ def make_population(
     layers = None if on_data else data_layers(net)
     if initial_weights is None and (on_data or layers):
         part = Rows(evenly_spaced_rows(data.x), evenly_spaced_rows(data.y), None)
-        spread_over_data(net, part, loss.kind, seeds, tensors, _layer_outputs(single, runner, part.x), layers)
+        outputs = _layer_outputs(single, runner, part.x, options.n_threads)
+        spread_over_data(net, part, loss.kind, seeds, tensors, outputs, layers)
     runner.set_tensors(tensors)
     return runner
 
 
-def _layer_outputs(single: Runner, runner: PopulationRunner, x: Array) -> LayerOutputs:
+def _layer_outputs(single: Runner, runner: PopulationRunner, x: Array, n_threads: int) -> LayerOutputs:
     """A function for the outputs of a layer; layers that are the same for all members are computed once."""
 
     def outputs(tensors: list[Array], layer: int) -> Array:
         if all(isinstance(one, Normalization) for one in single.net.layers[: layer + 1]):
-            return np.asarray(single.activations(x, 0)[layer], dtype=np.float64)[None]
-        return runner.layer_outputs(x, layer, tensors)
+            return np.asarray(single.activations(x, n_threads)[layer], dtype=np.float64)[None]
+        return runner.layer_outputs(x, layer, tensors, n_threads)
 
     return outputs
 

@@ -123,6 +123,50 @@ def test_hooks_decide_how_often_training_returns(device: str, hooks: tuple[str, 
         assert steps == ([4] * 8 if calls == "epoch" else [1] * 32)
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), ValueError("mine")])
+def test_the_hook_of_an_exception(device: str, error: BaseException) -> None:
+    """It comes in place of on_train_end, when the history is whole, and only if training had begun."""
+    model, seen = make(device), []
+
+    def fail(*_: Any) -> None:
+        raise error
+
+    def note(given: BaseException) -> None:
+        assert model.history is not None
+        seen.append((given, list(model.history.epoch)))
+
+    ends = LambdaCallback(on_train_end=lambda *_: seen.append("end"), on_train_exception=note)
+    with pytest.raises(type(error)):
+        model.fit(X, Y, epochs=3, verbose=0, callbacks=[ends, LambdaCallback(on_epoch_end=fail)])
+    assert seen == [(error, [0])]
+    with pytest.raises(type(error)):
+        model.fit(X, Y, verbose=0, callbacks=[ends, LambdaCallback(on_train_begin=fail)])
+    assert len(seen) == 1
+
+
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_best_weights_are_restored_after_an_exception(
+    device: str, verbose: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, best = make(device), []
+    stop = EarlyStopping("loss", patience=9, restore_best_weights=True, verbose=verbose)
+
+    def interrupt(epoch: int, logs: Any) -> None:
+        if epoch == 1:
+            best.extend(model.get_weights())
+            model.optimizer.learning_rate = 1e3  # worse from here on
+        if epoch == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, epochs=9, verbose=0, callbacks=[stop, LambdaCallback(on_epoch_end=interrupt)])
+    assert stop.best_epoch < 3 and model.history is not None and len(model.history.epoch) == 4
+    assert stop.best_weights is not None
+    for now, kept in zip(model.get_weights(), stop.best_weights, strict=True):
+        np.testing.assert_array_equal(now, kept)
+    assert ("weights of epoch" in capsys.readouterr().out) == bool(verbose)
+
+
 def test_older_names_of_the_batch_hooks(device: str) -> None:
     callback = recorder("on_batch_begin", "on_batch_end")
     make(device).fit(X, Y, batch_size=10, callbacks=callback, verbose=0)

@@ -172,6 +172,41 @@ def test_data_that_fit_refuses() -> None:
     assert report.findings[0].evidence["row"] == 7
 
 
+@pytest.mark.parametrize("verify", [True, False])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("value", [1e39, -1e200, 1e308, np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("name", "where"), [("x", (5, 1)), ("x", (..., 1)), ("x", ...), ("y", (5, 0)), ("y", ...), ("weights", 3)]
+)
+def test_unusable_numbers_are_bad_data(name: str, where: Any, value: float, dtype: str, verify: bool) -> None:
+    """Also where all rows have one, and whatever statistics would overflow: neither an error nor a NumPy warning."""
+    rng = np.random.default_rng(0)
+    x, weights = rng.normal(size=(60, 3)), np.ones(60)
+    y = x.sum(axis=1, keepdims=True)
+    data = {"x": x, "y": y, "weights": weights}
+    data[name][where] = value
+    model = fd.Model([fd.Dense(8, "relu"), fd.Dense(1)], inputs=3, dtype=dtype)
+    model.compile("adam", "mse")
+    accepted = np.isfinite(value) and dtype == "float64" and (abs(value) < 1e150 or name == "weights")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = model.diagnose(x, y, sample_weight=weights, verify=verify, budget=0.2)
+        assert str(report) and report._repr_html_() and report.to_dict() and report.treat().model.compiled
+    codes = [finding.code for finding in report.causes]
+    assert (codes[:1] == ["BAD_DATA"]) or accepted
+    if not accepted:
+        message = report.causes[0].message
+        if name == "weights":
+            assert message.startswith("fit rejects the sample weights: sample_weight[3] is ")
+        elif np.isfinite(value):
+            count = data[name][where].size
+            largest = "1e+150" if dtype == "float64" else "3.4e+38"
+            assert f"holds {count} values that {dtype} cannot compute with, the first ({value:g}) in row" in message
+            assert message.endswith(f": numbers beyond {largest} overflow.")
+        else:
+            assert f"NaN or infinite values, the first ({value})" in message
+
+
 def test_errors_of_the_call_itself() -> None:
     x, y = wave()
     model = fd.Model([fd.Dense(1)], inputs=1)

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import json
+import pickle
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from fastdense.diagnose.report import Diagnosis
@@ -35,6 +40,28 @@ def test_to_dict_is_json(report: Diagnosis) -> None:
     found = json.loads(json.dumps(report.to_dict()))
     assert found["findings"][0]["code"] == "OUTPUT_RELU"
     assert found["trials"]["error_before"] > 0.3 > found["trials"]["error_after"]
+
+
+@pytest.mark.parametrize("twin", [lambda value: pickle.loads(pickle.dumps(value)), copy.deepcopy])
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_copy_is_the_same_report(
+    report: Diagnosis, verify: bool, twin: Callable[[Any], Diagnosis], tmp_path: Path
+) -> None:
+    if not verify:
+        model, x, y = stuck()
+        report = model.diagnose(x, y, verify=False)
+    copied = twin(report)
+    assert str(copied) == str(report) and copied.to_dict() == report.to_dict() and copied.findings == report.findings
+    for name, one in (("a", report), ("b", copied)):
+        one.save(tmp_path / name)
+    assert (tmp_path / "a").read_text() == (tmp_path / "b").read_text()
+    treated, ours = copied.treat(), report.treat()
+    assert treated.changes == ours.changes != [] and treated.fit_options == ours.fit_options
+    for now, then in zip(treated.model.get_weights(), ours.model.get_weights(), strict=True):
+        np.testing.assert_array_equal(now, then)
+    remedy = next(remedy for finding in copied.findings for remedy in finding.remedies)
+    with pytest.raises(RuntimeError, match=r"^diagnose: this remedy was pickled or copied, .*; report.treat\(\) still"):
+        remedy.apply(report._result.plan)
 
 
 def test_page_is_whole_and_needs_nothing_from_elsewhere(report: Diagnosis, tmp_path: Path) -> None:

@@ -127,13 +127,36 @@ def test_ctrl_c_keeps_what_is_done(optimizer: Any) -> None:
     model = net(fd.Dense(30, "tanh"), fd.Dense(1), optimizer=optimizer)
     threading.Timer(0.6, signal.raise_signal, [signal.SIGINT]).start()
     began = time.perf_counter()
-    with pytest.warns(RuntimeWarning, match="interrupted in epoch"):
-        population = fd.fit_many(model, x, y, starts=64, epochs=20_000, verbose=0)
+    message = (
+        r"^fit_many: interrupted in epoch \d+ of 20000; the population as trained by then is the attribute "
+        r"`population` of this exception \(in an interactive session: sys.last_value.population\)$"
+    )
+    with pytest.raises(KeyboardInterrupt, match=message) as stopped:
+        fd.fit_many(model, x, y, starts=64, epochs=20_000, verbose=0)
     assert time.perf_counter() - began < 10  # of a machine that may be busy; 0.2 s when it is not
+    assert isinstance(stopped.value, fd.PopulationInterrupt)
+    population = stopped.value.population
     assert population.interrupted and len(population) == 64
     assert len(population.history) == population.epochs.max() > 0
     assert population.predict(x[:3]).shape == (64, 3, 1) and np.isfinite(population.losses).all()
     population.best.fit(x, y, verbose=0)  # can go on
+
+
+def test_ctrl_c_ends_a_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of `fit_many`, and of what is made of it."""
+    x, y = data()
+    calls: list[Any] = []
+
+    def interrupted(self: PopulationRunner, call: Any) -> dict[str, Any]:
+        calls.append(call)
+        return {"epochs": np.zeros(len(self), dtype=int), "interrupted": True, "ended": False}
+
+    monkeypatch.setattr(PopulationRunner, "train", interrupted)
+    for task in (fd.fit_many, fd.cross_validate, fd.learning_rate_test):
+        with pytest.raises(KeyboardInterrupt):
+            for _ in range(3):
+                task(net(), x, y)
+    assert len(calls) == 3
 
 
 @settings(max_examples=20, deadline=None)

@@ -23,10 +23,15 @@ TINY = 1e-6  # relative tolerance for targets rounded at the end of an activatio
 
 @rule("BAD_DATA", Group.FACTS)
 def bad_data(case: Case) -> Finding | None:
-    """NaN or infinite values, constant targets or inputs, equal rows with different targets."""
+    """NaN, infinite or too large values, refused sample weights, constant targets or inputs, contradictory rows."""
     subject = case.subject
-    if not subject.finite:
-        return _nonfinite(subject)
+    if not subject.usable:
+        return unusable(subject)
+    if subject.weights_refused:
+        return finding(
+            "BAD_DATA", "error", f"fit rejects the sample weights: {subject.problem.removeprefix('fit: ')}.",
+            remedy="check how sample_weight was made", exact=True,
+        )  # fmt: skip
     if len(subject.sample_y) > 1 and bool((subject.sample_y == subject.sample_y[0]).all()):
         return finding(
             "BAD_DATA", "error", f"Every target is {subject.sample_y[0].tolist()}: there is nothing to learn.",
@@ -61,18 +66,31 @@ def bad_data(case: Case) -> Finding | None:
     return None
 
 
-def _nonfinite(subject: Subject) -> Finding:
-    bad_x, bad_y = ~np.isfinite(subject.x), ~np.isfinite(subject.y)
+def unusable(subject: Subject) -> Finding:
+    """The finding for data with NaN, infinity or numbers that are too large."""
+    bad_x, bad_y = subject.bad(subject.x), subject.bad(subject.y)
     name, bad = ("x", bad_x) if bad_x.any() else ("y", bad_y)
     row, column = (int(i) for i in np.argwhere(bad)[0])
     columns = np.flatnonzero(bad.any(axis=0))
     value = (subject.x if name == "x" else subject.y)[row, column]
     count = int((~subject.good).sum())
+    place = f"the first ({value:g}) in row {row}, column {column}" + (
+        f"; columns {_some(columns)}" if len(columns) > 1 else ""
+    )
+    if np.isfinite(value):
+        message = (
+            f"{name} holds {int(bad.sum()):,} values that {subject.model.dtype} cannot compute with, {place}: numbers "
+            f"beyond {subject.largest:.2g} overflow."
+        )
+        remedy = f"scale {name} to about 1, or drop the {count:,} affected rows if these values are wrong"
+    else:
+        message = (
+            f"{name} holds {int(bad.sum()):,} NaN or infinite values, {place}: a single one turns every weight into "
+            "NaN."
+        )
+        remedy = f"drop or impute the {count:,} affected rows: good = np.isfinite({name}).all(axis=1)"
     return finding(
-        "BAD_DATA", "error",
-        f"{name} holds {int(bad.sum()):,} NaN or infinite values, the first ({value}) in row {row}, column {column}"
-        f"{'; columns ' + _some(columns) if len(columns) > 1 else ''}: a single one turns every weight into NaN.",
-        remedy=f"drop or impute the {count:,} affected rows: good = np.isfinite(x).all(axis=1)",
+        "BAD_DATA", "error", message, remedy=remedy,
         exact=True, nonfinite_x=int(bad_x.sum()), nonfinite_y=int(bad_y.sum()), row=row, column=column,
         columns=columns[:20],
     )  # fmt: skip
@@ -108,7 +126,7 @@ def irreducible_share(subject: Subject) -> tuple[float, int]:
 def target_encoding(case: Case) -> Finding | None:
     """Targets outside the domain of the loss."""
     subject = case.subject
-    if not subject.finite:
+    if not subject.usable or subject.weights_refused:
         return None
     kind, y, outputs = subject.loss.kind, subject.sample_y, subject.model.outputs
     low, high = float(y.min()), float(y.max())
@@ -202,7 +220,7 @@ def softmax_1(case: Case) -> Finding | None:
 def output_relu(case: Case) -> Finding | None:
     """A relu as the output activation: no negative outputs, and no gradient where it is 0."""
     subject = case.subject
-    if not TABLE[subject.activation].dead_below_zero or not subject.finite:
+    if not TABLE[subject.activation].dead_below_zero or not subject.usable:
         return None
     stage = subject.now.stages[-1]
     off, dead = float(np.mean((stage.z <= 0).all(axis=1))), np.flatnonzero((stage.z <= 0).all(axis=0))
@@ -245,7 +263,7 @@ def output_relu(case: Case) -> Finding | None:
 def output_range(case: Case) -> Finding | None:
     """Targets outside the range of the output activation."""
     subject = case.subject
-    if not subject.finite or subject.activation in ("relu", "linear") or subject.activation not in RANGES:
+    if not subject.usable or subject.activation in ("relu", "linear") or subject.activation not in RANGES:
         return None
     if subject.task.classifies and subject.task.encoding != "signs" and not subject.loss.measures_distance:
         return None
@@ -294,7 +312,7 @@ def output_range(case: Case) -> Finding | None:
 def loss_act(case: Case) -> Finding | None:
     """An output activation and a loss that do not match."""
     subject = case.subject
-    if not subject.finite:
+    if not subject.usable:
         return None
     kind, act, outputs, task = subject.loss.kind, subject.activation, subject.model.outputs, subject.task
     over_classes = subject.loss.over_classes
@@ -363,7 +381,7 @@ def loss_act(case: Case) -> Finding | None:
 def mape_zero(case: Case) -> Finding | None:
     """Percentage errors with targets at or near 0."""
     subject = case.subject
-    if not subject.finite:
+    if not subject.usable:
         return None
     zeros = float(np.mean(subject.sample_y == 0))
     if subject.loss.kind != "mape":

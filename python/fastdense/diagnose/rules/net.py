@@ -26,7 +26,7 @@ SMALL_LAYER = 8  # units; in a layer this small every dead or duplicate unit mat
 def input_scale(case: Case) -> Finding | None:
     """Columns far from mean 0 and standard deviation 1, or of very different scales."""
     if (
-        not case.subject.finite
+        not case.subject.usable
         or case.plan.normalized()
         or (case.plan.layers and isinstance(case.plan.layers[0], (BatchNorm, LayerNorm)))
     ):
@@ -72,7 +72,7 @@ def input_scale(case: Case) -> Finding | None:
 def target_scale(case: Case) -> Finding | None:
     """Regression targets whose scale is far from that of an untrained net's outputs."""
     subject = case.subject
-    if not subject.finite or subject.task.kind != "regression":
+    if not subject.usable or subject.task.kind != "regression":
         return None
     y = subject.sample_y
     sd, mean = case.sd_y, float(np.abs(y.mean(axis=0)).max())

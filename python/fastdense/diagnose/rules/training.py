@@ -113,7 +113,7 @@ def _steps(case: Case) -> int:
 def batching(case: Case) -> Finding | None:
     """Batches that do not represent the data: rows sorted and not shuffled."""
     subject, size = case.subject, case.plan.batch_size
-    if not subject.finite or case.plan.optimizer.full_batch or len(subject.y) < 2 * size:
+    if not subject.usable or case.plan.optimizer.full_batch or len(subject.y) < 2 * size:
         return None
     y = np.asarray(subject.y if subject.y.shape[1] <= 64 else subject.y[:, :64], dtype=np.float64)
     inside, whole = _spread_in_batches(subject, y, size)

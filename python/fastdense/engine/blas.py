@@ -1,0 +1,71 @@
+"""The BLAS of NumPy, bounded to one thread while it computes initial values.
+
+`n_threads` of fastdense's functions holds for its own engines; NumPy's products and factorizations use all cores of
+their own accord. Initial values need few of these, so that one thread does, whatever `n_threads` is: the values then do
+not depend on the number of cores either.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import functools
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FOLDERS = ("../numpy.libs", ".dylibs")  # where NumPy's wheels keep their libraries
+NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_",
+         "openblas_{}_num_threads")  # fmt: skip
+
+
+class _Users:
+    """How many callers need one thread now, and how many threads there were before the first of them."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.count = self.threads_before = 0
+
+
+_users = _Users()
+
+
+@contextlib.contextmanager
+def one_numpy_thread() -> Iterator[None]:
+    """NumPy's OpenBLAS computes with one thread inside; a NumPy that was built with another BLAS is left as it is."""
+    functions, entered = _thread_functions(), False
+    if functions is None:
+        yield
+        return
+    get, set_to = functions
+    try:
+        with _users.lock:
+            if not _users.count:
+                _users.threads_before = get()
+                set_to(1)
+            _users.count += 1
+            entered = True
+        yield
+    finally:
+        if entered:
+            with _users.lock:
+                _users.count -= 1
+                if not _users.count:
+                    set_to(_users.threads_before)
+
+
+@functools.cache
+def _thread_functions() -> tuple[Any, Any] | None:
+    """The functions of NumPy's OpenBLAS that get and set its number of threads."""
+    here = Path(np.__file__).parent
+    for folder in FOLDERS:
+        for path in sorted((here / folder).glob("*openblas*")):
+            with contextlib.suppress(OSError):
+                library = ctypes.CDLL(str(path))  # NumPy has loaded it
+                for name in NAMES:
+                    if hasattr(library, name.format("set")) and hasattr(library, name.format("get")):
+                        return library[name.format("get")], library[name.format("set")]
+    return None
