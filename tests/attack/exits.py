@@ -91,6 +91,7 @@ def forks(tries: Tries) -> None:
     """Forks while a thread fits: the new process can use the model, and ends"""
     model = make("relu")
     model.fit(X, Y, verbose=0)
+    refused = 0
     done = threading.Event()
 
     def work() -> None:
@@ -115,7 +116,9 @@ def forks(tries: Tries) -> None:
             tries.given(f"{name} in a process forked while another thread fits with n_threads={threads}")
             time.sleep(float(tries.rng().uniform(0, 0.01)))
             ended: Ended = in_child(child, name, seconds=8)
-            if ended.how != "returned" or ended.value is not True:
+            if "is busy in another call" in str(ended) and name != "another model":
+                refused += 1  # words instead of a net in the middle of a step
+            elif ended.how != "returned" or ended.value is not True:
                 tries.fail(str(ended))
         tries.first, tries.size = first, size
         done.set()
@@ -123,3 +126,4 @@ def forks(tries: Tries) -> None:
         if thread.is_alive():
             tries.fail("the thread of the first process does not go on")
             return
+    tries.note(f"{refused} new processes were refused the model that was in the middle of a step")

@@ -55,7 +55,7 @@ def checkpoints(tries: Tries) -> None:
     states: dict[int, tuple[int, str]] = {}
     last = 0
     for i in tries:
-        moment = float(tries.rng().uniform(0, 0.12))
+        moment = float(tries.rng().uniform(0, 0.25))
         tries.given(f"killed after {moment * 1000:.1f} ms")
         child = Child(train_on, seconds=60)
         time.sleep(moment)
