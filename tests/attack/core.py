@@ -8,6 +8,7 @@ import faulthandler
 import json
 import os
 import pickle
+import resource
 import signal
 import tempfile
 import time
@@ -53,7 +54,8 @@ class Ended:
 class Child:
     """A function that runs in a forked process with a time limit.
 
-    The process that forks should not have computed anything, so that the child starts like a new one.
+    The process that forks should not have made a model, so that the child starts like a new one: after the compiled core
+    is loaded, forked processes compute on one thread.
     """
 
     def __init__(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> None:
@@ -131,6 +133,11 @@ def in_child(function: Callable[..., Any], *arguments: Any, seconds: float = 20)
     return Child(function, *arguments, seconds=seconds).wait()
 
 
+def limit_memory(byte_count: int = 8 << 30) -> None:
+    """Let this process have no more, so that a bomb harms no one else."""
+    resource.setrlimit(resource.RLIMIT_AS, (byte_count, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
 def _picklable(error: BaseException) -> BaseException:
     try:
         pickle.loads(pickle.dumps(error))
@@ -141,7 +148,7 @@ def _picklable(error: BaseException) -> BaseException:
 
 def shortened(text: str, length: int = 160) -> str:
     """A text in one line that is not too long to be read."""
-    line = " ".join(text.split())
+    line = " ".join(text.encode("utf-8", "backslashreplace").decode().split())
     return line if len(line) <= length else line[: length - 3] + "..."
 
 

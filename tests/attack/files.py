@@ -22,7 +22,7 @@ import numpy as np
 import fastdense as fd
 from fastdense.model import files
 
-from .core import Tries, attack, in_child
+from .core import Tries, attack, in_child, limit_memory
 from .subjects import INPUTS, OUTPUTS, ROWS, Array, X, goes_on, make, targets
 
 MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30  # of a call for a file of a few kilobytes
@@ -116,11 +116,6 @@ def used(model: fd.Model) -> str:
         except Exception as error:
             return f"then {type(error).__name__}: {error}"
     return ""
-
-
-def limit_memory(byte_count: int = 8 << 30) -> None:
-    """Let this process have no more, so that a bomb harms no one else."""
-    resource.setrlimit(resource.RLIMIT_AS, (byte_count, resource.getrlimit(resource.RLIMIT_AS)[1]))
 
 
 @attack("lengths", short=10**6, long=10**6, seconds=(15, 120))
