@@ -38,7 +38,8 @@ def surroundings(seed: int, long: bool) -> str:
     """Versions and machine, for the report."""
     config = fd.build_config()
     return (
-        f"fastdense {config['version']} ({config['commit']}), Python {platform.python_version()}, NumPy {np.__version__}, "
+        f"fastdense {config['version']} ({config['commit']}), "
+        f"Python {platform.python_version()}, NumPy {np.__version__}, "
         f"{platform.system()} {platform.machine()} ({config['isa']}), {config['threads']} processors, "
         f"{'long' if long else 'short'} form, seed {seed}"
     )

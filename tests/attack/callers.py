@@ -207,5 +207,3 @@ def changed_arrays(tries: Tries) -> None:
         else:
             total += ended.value
     tries.note(f"{total} calls")
-
-

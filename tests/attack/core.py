@@ -54,13 +54,13 @@ class Ended:
 class Child:
     """A function that runs in a forked process with a time limit.
 
-    The process that forks should not have made a model, so that the child starts like a new one: after the compiled core
-    is loaded, forked processes compute on one thread.
+    The process that forks should not have made a model, so that the child starts like a new one: after the compiled
+    core is loaded, forked processes compute on one thread.
     """
 
     def __init__(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> None:
         self.limit, self.began = seconds, time.monotonic()
-        self._report, self._output = (tempfile.TemporaryFile() for _ in range(2))
+        self._report, self._output = (tempfile.TemporaryFile() for _ in range(2))  # noqa: SIM115  (closed in `poll`)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)  # NumPy's threads are asleep and survive a fork
             self.pid = os.fork()
@@ -90,12 +90,19 @@ class Child:
             os._exit(0)
 
     def poll(self) -> Ended | None:
-        """How it ended; None while it runs. Ends it when its time is over."""
+        """How it ended, once; None while it runs. Ends it when its time is over."""
+        ended = self._ended()
+        if ended is not None:
+            self._report.close()
+            self._output.close()
+        return ended
+
+    def _ended(self) -> Ended | None:
         pid, status = os.waitpid(self.pid, os.WNOHANG)
         if pid == 0:
             if time.monotonic() - self.began < self.limit:
                 return None
-            self.kill()
+            self._kill()
             return Ended("hung", round(self.limit, 1), self._text())
         if os.WIFSIGNALED(status):
             number = os.WTERMSIG(status)
@@ -109,6 +116,11 @@ class Child:
 
     def kill(self) -> None:
         """End the process and what it started."""
+        self._kill()
+        self._report.close()
+        self._output.close()
+
+    def _kill(self) -> None:
         with contextlib.suppress(OSError):
             os.killpg(self.pid, signal.SIGKILL)
         os.waitpid(self.pid, 0)
@@ -123,8 +135,6 @@ class Child:
         while (ended := self.poll()) is None:
             time.sleep(pause)
             pause = min(2 * pause, 0.02)
-        self._report.close()
-        self._output.close()
         return ended
 
 
@@ -211,7 +221,7 @@ class Tries:
     def __init__(self, path: Path, folder: Path, seed: int, size: int, seconds: float, first: int = 0) -> None:
         self.folder, self.seed, self.size, self.first = folder, seed, size, first
         self._end = time.monotonic() + seconds
-        self._journal = open(path, "a", encoding="utf-8")
+        self._journal = open(path, "a", encoding="utf-8")  # noqa: SIM115  (closed in `close`)
         self._now = os.open(f"{path}.now", os.O_RDWR | os.O_CREAT)
         self._number, self._input, self._tried = first, "", 0
 
@@ -254,6 +264,11 @@ class Tries:
         """Add a line to the report."""
         self._add("note", text)
 
+    def close(self) -> None:
+        """Close the files, in the process that only reads them."""
+        self._journal.close()
+        os.close(self._now)
+
     def _add(self, kind: str, value: Any) -> None:
         self._journal.write(json.dumps({kind: value}) + "\n")
         self._journal.flush()
@@ -293,6 +308,7 @@ class Running:
         size, seconds = (attack.long, attack.seconds[1]) if long else (attack.short, attack.seconds[0])
         tries = Tries(self._path, work, seed, first + 1 if only else size, seconds, first)
         self._child = Child(_run, attack, tries, seconds=seconds + 40)
+        tries.close()
 
     def poll(self) -> Result | None:
         """The result; None while it runs."""
@@ -302,9 +318,7 @@ class Running:
         result = Result(self.attack, seconds=time.monotonic() - self._child.began)
         for line in self._path.read_text(encoding="utf-8").splitlines():
             for kind, value in json.loads(line).items():
-                (result.notes if kind == "note" else result.failures).append(
-                    value if kind == "note" else tuple(value)
-                )
+                (result.notes if kind == "note" else result.failures).append(value if kind == "note" else tuple(value))
         now = Path(f"{self._path}.now").read_bytes()
         result.tried, number, given = json.loads(now) if now else (0, 0, "")
         if ended.how == "raised" and isinstance(ended.value, Skipped):

@@ -272,7 +272,9 @@ def bombs() -> dict[str, Callable[[Config, Tensors], bytes]]:
         found[f"{n} unnamed layers"] = layered(lambda config, n=n: [dense(config, name=None) for _ in range(n)])
         found[f"{n} layers of one name"] = layered(lambda config, n=n: [dense(config, name="a") for _ in range(n)])
     for n in (12_000, 100_000, 2**31, 2**40, 2**62, 2**63, 10**400):
-        found[f"a layer of {float(min(n, 10**300)):.1e} units"] = layered(lambda config, n=n: [dense(config, units=n)] * 2)
+        found[f"a layer of {float(min(n, 10**300)):.1e} units"] = layered(
+            lambda config, n=n: [dense(config, units=n)] * 2
+        )
         found[f"{float(min(n, 10**300)):.1e} inputs"] = lambda config, tensors, n=n: encoded(
             {**config, "model": {**config["model"], "inputs": n}}, tensors
         )
@@ -291,9 +293,7 @@ def bombs() -> dict[str, Callable[[Config, Tensors], bytes]]:
     found["a description nested 100 000 deep"] = lambda config, tensors: encoded("[" * 100_000, tensors)
     found["a description that is a number"] = lambda config, tensors: encoded("1", tensors)
     found["a number of 10 000 digits"] = lambda config, tensors: encoded("1" * 10_000, tensors)
-    found["a header nested 100 000 deep"] = lambda config, tensors: (
-        struct.pack("<Q", 100_000) + b"[" * 100_000
-    )
+    found["a header nested 100 000 deep"] = lambda config, tensors: struct.pack("<Q", 100_000) + b"[" * 100_000
     found["a header of 2**63 bytes"] = lambda config, tensors: struct.pack("<Q", 2**63) + b"{}" * 50
     found[f"{first} alone"] = lambda config, tensors: encoded(config, {first: np.zeros((1, 1), np.float32)})
     return found

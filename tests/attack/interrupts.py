@@ -97,7 +97,8 @@ PATHS: dict[str, Path] = {
                          lambda: make("classes", metrics=["accuracy"]), y=BIG_IDS),
     "fit, BatchNorm": Path(lambda m: m.fit(BIG, BIG_Y, epochs=3, verbose=0), "steps", lambda: make("norm")),
     "fit, one line per epoch": Path(lambda m: m.fit(X, Y, epochs=50, verbose=2), "steps", x=X, y=Y),
-    "fit, validation": Path(lambda m: m.fit(X, Y, epochs=9, validation_data=(BIG, BIG_Y), verbose=0), "steps", x=X, y=Y),
+    "fit, validation": Path(lambda m: m.fit(X, Y, epochs=9, validation_data=(BIG, BIG_Y), verbose=0), "steps",
+                            x=X, y=Y),
     "fit, probes": Path(lambda m: m.fit(BIG, BIG_Y, epochs=3, probes=True, verbose=0), "steps"),
     "fit, checkpoints": Path(lambda m: m.fit(X, Y, epochs=20, verbose=0, callbacks=[
         fd.callbacks.ModelCheckpoint("saved.safetensors")]), "steps", x=X, y=Y),
@@ -107,8 +108,8 @@ PATHS: dict[str, Path] = {
     "fit, levenberg_marquardt": Path(lambda m: m.fit(BIG, BIG_Y, epochs=4, verbose=0), "steps",
                                      solver("levenberg_marquardt"), len(BIG)),
     "fit, starts": Path(lambda m: m.fit(BIG, BIG_Y, epochs=2, starts=8, verbose=0), "any"),
-    "fit, restore_best_weights": Path(lambda m: m.fit(X, Y, epochs=400, verbose=0, callbacks=[fd.callbacks.EarlyStopping(
-        "loss", patience=1000, restore_best_weights=True)]), "any"),
+    "fit, restore_best_weights": Path(lambda m: m.fit(X, Y, epochs=400, verbose=0, callbacks=[
+        fd.callbacks.EarlyStopping("loss", patience=1000, restore_best_weights=True)]), "any"),
     "train_on_batch": Path(lambda m: m.train_on_batch(BIG, BIG_Y), "steps", batch_size=len(BIG)),
     "evaluate": Path(lambda m: m.evaluate(BIG, BIG_Y, verbose=0)),
     "predict": Path(lambda m: m.predict(BIG)),
@@ -130,7 +131,8 @@ PATHS: dict[str, Path] = {
     "summary": Path(lambda m: [m.summary(print_fn=lambda text: None) for _ in range(5)]),
     "fit_many": Path(lambda m: quiet(m, starts=16, epochs=2)),
     "fit_many, tries": Path(lambda m: quiet(m, starts=4, epochs=3, tries=4, start="data")),
-    "Population": Path(lambda m: [quiet(m, starts=4).outcomes(), quiet(m, starts=3).predict(X), quiet(m, starts=2).best]),
+    "Population": Path(lambda m: [quiet(m, starts=4).outcomes(), quiet(m, starts=3).predict(X),
+                                  quiet(m, starts=2).best]),
     "cross_validate": Path(lambda m: fd.cross_validate(m, BIG, BIG_Y, folds=3)),
     "learning_rate_test": Path(lambda m: fd.learning_rate_test(m, X, Y, rates=8, epochs=9)),
     "start_on_data": Path(lambda m: fd.start_on_data(m, BIG, BIG_Y), "any"),
@@ -157,7 +159,10 @@ def interrupt(name: str, moment: float) -> tuple[str, float | None]:
         path.call(whole)
         allowed = {before, state(whole)}
     if after not in allowed:
-        return f"the weights after step {after[0]} are not those of {'a whole step' if after[0] else 'before or after'}", latency
+        return (
+            f"the weights after step {after[0]} are not those of {'a whole step' if after[0] else 'before or after'}",
+            latency,
+        )
     history = model.history
     if history is not None and len(history.epoch) != model.runner.epochs_trained and name != "fit, starts":
         return f"epochs_trained is {model.runner.epochs_trained}, the history has {len(history.epoch)} epochs", latency
@@ -212,7 +217,8 @@ HEAVY: dict[str, Callable[[], Callable[[], object]]] = {
     "activations of 100 GFLOP": lambda: _bound(wide(1000, 2000), lambda m: m.activations(rows(30_000, 1000))),
     "predict of 2**36 rows' check": lambda: _bound(wide(4, 8), lambda m: m.fit(
         rows(2**36, 4), rows(2**36, 2), batch_size=1024, verbose=0)),
-    "evaluate of 2**36 rows": lambda: _bound(wide(4, 8), lambda m: m.evaluate(rows(2**36, 4), rows(2**36, 2), verbose=0)),
+    "evaluate of 2**36 rows": lambda: _bound(wide(4, 8), lambda m: m.evaluate(
+        rows(2**36, 4), rows(2**36, 2), verbose=0)),
     "Muon with 10**7 iterations": lambda: _bound(wide(64, 64, optimizer=fd.Muon(ns_steps=10**7)), lambda m: m.fit(
         rows(64, 64), rows(64, 2), verbose=0)),
     "Model of 12 000 x 12 000": lambda: lambda: fd.Model([fd.Dense(12_000)], inputs=12_000),
@@ -223,7 +229,8 @@ HEAVY: dict[str, Callable[[], Callable[[], object]]] = {
     "place of 4000 units": lambda: _bound(wide(4000, 4000), lambda m: m.place(rows(2000, 4000))),
     "kfac of 3000 units": lambda: _bound(wide(3000, 3000, optimizer="kfac"), lambda m: m.fit(
         rows(256, 3000), rows(256, 2), batch_size=256, verbose=0)),
-    "levenberg_marquardt of 3000 parameters": lambda: _bound(wide(8, 300, optimizer="levenberg_marquardt"), lambda m: m.fit(
+    "levenberg_marquardt of 3000 parameters": lambda: _bound(
+        wide(8, 300, optimizer="levenberg_marquardt"), lambda m: m.fit(
         rows(20_000, 8), rows(20_000, 2), epochs=3, verbose=0)),
     "fit_many of wide nets": lambda: _bound(wide(1000, 1000), lambda m: quiet_rows(m)),
     "Normalization.adapt of 2**30 rows": lambda: lambda: fd.Normalization().adapt(rows(2**30, 8)),
@@ -381,5 +388,3 @@ def storm(tries: Tries) -> None:
     tries.note(f"{raised} of {sent[0]} were raised, some of them two as one, in {number} calls")
     if problem := goes_on(model):
         tries.fail(problem)
-
-

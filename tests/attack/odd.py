@@ -53,12 +53,16 @@ ARRAYS: dict[str, Any] = {
     "dates": np.zeros((ROWS, INPUTS), "M8[s]"), "records": np.zeros(ROWS, [("a", "f4")]),
     "big-endian": np.ones((ROWS, INPUTS), ">f4"), "Fortran": np.asfortranarray(X), "reversed": X[::-1, ::-1],
     "stride 0": np.broadcast_to(np.float32(1), (ROWS, INPUTS)),
-    "2**60 rows": np.broadcast_to(np.float32(1), (2**60, 1)), "read-only": np.frombuffer(X.tobytes(), np.float32).reshape(X.shape),
+    "2**60 rows": np.broadcast_to(np.float32(1), (2**60, 1)),
+    "read-only": np.frombuffer(X.tobytes(), np.float32).reshape(X.shape),
     "misaligned": np.frombuffer(b"x" + X.tobytes(), np.uint8)[1:].view(np.float32).reshape(X.shape),
-    "masked": np.ma.masked_invalid(np.full((ROWS, INPUTS), NAN)), "subnormal": np.full((ROWS, INPUTS), 1e-45, np.float32),
-    "labels too large": np.full(ROWS, OUTPUTS), "labels below 0": np.full(ROWS, -1), "labels 2**62": np.full(ROWS, 2**62),
+    "masked": np.ma.masked_invalid(np.full((ROWS, INPUTS), NAN)),
+    "subnormal": np.full((ROWS, INPUTS), 1e-45, np.float32),
+    "labels too large": np.full(ROWS, OUTPUTS), "labels below 0": np.full(ROWS, -1),
+    "labels 2**62": np.full(ROWS, 2**62),
     "labels 0.5": np.full(ROWS, 0.5), "labels of bool": np.ones(ROWS, bool), "float rows": list(map(list, X.tolist())),
-    "ragged lists": [[1.0], [1.0, 2.0]], "10**400 in lists": [[10**400] * INPUTS] * ROWS, "a generator": (i for i in range(3)),
+    "ragged lists": [[1.0], [1.0, 2.0]], "10**400 in lists": [[10**400] * INPUTS] * ROWS,
+    "a generator": (i for i in range(3)),
 }  # fmt: skip
 
 
@@ -89,11 +93,21 @@ def constructors() -> dict[str, Target]:
     """Every public class with its required arguments."""
     good = {
         "units": 2, "activation": "relu", "rate": 0.5, "scale": 2.0, "layers": ["batch_norm"], "decay_rate": 0.5,
-        "initial_learning_rate": 0.1, "decay_steps": 10, "first_decay_steps": 10, "boundaries": [1], "values": [0.1, 0.2],
+        "initial_learning_rate": 0.1, "decay_steps": 10, "first_decay_steps": 10,
+        "boundaries": [1], "values": [0.1, 0.2],
         "schedule": lambda epoch: 0.1, "filepath": "x.safetensors", "filename": "x.csv", "regularizers": ["l2"],
     }  # fmt: skip
     found: dict[str, Target] = {}
-    places = (fd.layers, fd.optimizers, fd.losses, fd.metrics, fd.regularizers, fd.schedules, fd.callbacks, fd.initializers)
+    places = (
+        fd.layers,
+        fd.optimizers,
+        fd.losses,
+        fd.metrics,
+        fd.regularizers,
+        fd.schedules,
+        fd.callbacks,
+        fd.initializers,
+    )
     for place in places:
         for name in sorted(place.__all__):
             made = getattr(place, name)
@@ -115,6 +129,7 @@ def methods() -> dict[str, Target]:
         return lambda **options: getattr(make(kind), name)(**options)
 
     labels = {"x": X, "y": IDS}
+    weights = [np.zeros((INPUTS, 6)), np.zeros(6), np.zeros((6, OUTPUTS)), np.zeros(OUTPUTS)]
     return {
         "Model": (lambda **options: fd.Model([fd.Dense(2)], **options), {"inputs": 2}, SCALARS),
         "Model(layers)": (lambda layers: fd.Model(layers, inputs=2), {"layers": [fd.Dense(2)]}, both),
@@ -129,7 +144,7 @@ def methods() -> dict[str, Target]:
         "activations": (of("activations"), {"x": X}, both),
         "place": (of("place"), data, both),
         "solve_output": (of("solve_output"), data, both),
-        "set_weights": (of("set_weights"), {"weights": [np.zeros((INPUTS, 6)), np.zeros(6), np.zeros((6, OUTPUTS)), np.zeros(OUTPUTS)]}, both),
+        "set_weights": (of("set_weights"), {"weights": weights}, both),
         "to": (of("to"), {"device": "cpu"}, SCALARS),
         "clone": (of("clone"), {"seed": 1}, SCALARS),
         "diagnose": (of("diagnose"), {**data, "verify": False, "verbose": 0}, both),

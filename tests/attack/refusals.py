@@ -128,7 +128,9 @@ def memory(tries: Tries) -> None:
     for i in tries:
         rng = tries.rng()
         name, warm = names[i % len(names)], bool(rng.integers(2))
-        extra = LEVELS[int(rng.integers(len(LEVELS)))] if i >= len(names) * len(LEVELS) else LEVELS[(7 * i) % len(LEVELS)]
+        extra = (
+            LEVELS[int(rng.integers(len(LEVELS)))] if i >= len(names) * len(LEVELS) else LEVELS[(7 * i) % len(LEVELS)]
+        )
         tries.given(f"{name}, {extra / 2**20:.2f} MB more{', not its first call' if warm else ''}")
         ended = in_child(without_memory, name, extra, warm, seconds=30)
         if ended.how == "returned" and not ended.value:

@@ -37,7 +37,9 @@ def layers(kind: str = "plain") -> list[Any]:
     }[kind]
 
 
-def make(kind: str = "plain", optimizer: Any = "adam", loss: Any = "mse", metrics: Any = None, **options: Any) -> fd.Model:
+def make(
+    kind: str = "plain", optimizer: Any = "adam", loss: Any = "mse", metrics: Any = None, **options: Any
+) -> fd.Model:
     """A compiled small net."""
     if kind == "classes" and loss == "mse":
         loss = "sparse_categorical_crossentropy"
@@ -59,7 +61,9 @@ def state(model: fd.Model) -> tuple[int, str]:
         return model.runner.step, sums
 
 
-def after_steps(twin: fd.Model, steps: int, x: Array, y: Array, batch_size: int, shuffle: bool = True) -> tuple[int, str]:
+def after_steps(
+    twin: fd.Model, steps: int, x: Array, y: Array, batch_size: int, shuffle: bool = True
+) -> tuple[int, str]:
     """State of a model after so many steps from where it is."""
     if steps:
         data = prepare("attack", x, y, None, twin._shape, twin.loss)
@@ -70,9 +74,13 @@ def after_steps(twin: fd.Model, steps: int, x: Array, y: Array, batch_size: int,
 
 def goes_on(model: fd.Model) -> str:
     """What is wrong if a model cannot be trained and used; an empty string if it can."""
-    model.fit(X, targets(model), epochs=model.runner.epochs_trained + 1, initial_epoch=model.runner.epochs_trained, verbose=0)
+    model.fit(
+        X, targets(model), epochs=model.runner.epochs_trained + 1, initial_epoch=model.runner.epochs_trained, verbose=0
+    )
     out = model.predict(X)
-    return "" if out.shape == (ROWS, OUTPUTS) and np.isfinite(out).all() else "predict returns numbers that are not finite"
+    return (
+        "" if out.shape == (ROWS, OUTPUTS) and np.isfinite(out).all() else "predict returns numbers that are not finite"
+    )
 
 
 @contextmanager
