@@ -44,7 +44,7 @@ def snapshots_of(way: str, seconds: float, threads: int) -> tuple[int, list[str]
     return count, wrong
 
 
-@attack("copies", short=10**6, long=10**6, seconds=(12, 200))
+@attack("copies", short=10**6, long=10**6, seconds=(10, 200))
 def snapshots(tries: Tries) -> None:
     """Copies (save, pickle, deepcopy) of a model while another thread fits: each is that of one step"""
     turn = total = 0
@@ -115,7 +115,7 @@ def together(names: list[str], seconds: float) -> tuple[int, list[str]]:
     return count[0], [f"{type(error).__name__}: {error}" for error in raised] + list(filter(None, [goes_on(model)]))
 
 
-@attack("calls", short=10**6, long=10**7, seconds=(25, 400))
+@attack("calls", short=10**6, long=10**7, seconds=(20, 400))
 def mixed(tries: Tries) -> None:
     """Two to five threads that call one model: each call does what it does alone"""
     turn = total = 0
@@ -193,7 +193,7 @@ def with_changed_arrays(name: str, how: str, also_x: bool, seconds: float) -> in
     return count
 
 
-@attack("calls", short=len(CHANGED) * len(HOW), long=len(CHANGED) * len(HOW) * 2, seconds=(25, 300))
+@attack("calls", short=len(CHANGED) * len(HOW), long=len(CHANGED) * len(HOW) * 2, seconds=(16, 300))
 def changed_arrays(tries: Tries) -> None:
     """Labels, rows and weights that another thread overwrites during a call: no crash"""
     total = 0
@@ -201,7 +201,7 @@ def changed_arrays(tries: Tries) -> None:
         name, how = list(CHANGED)[i % len(CHANGED)], HOW[i % len(HOW)]
         also_x = i // 2 % 2 == 1
         tries.given(f"{name}{', x and weights' if also_x else ''}; {how}")
-        ended = in_child(with_changed_arrays, name, how, also_x, 0.5 if tries.size < 60 else 3.0, seconds=30)
+        ended = in_child(with_changed_arrays, name, how, also_x, 0.3 if tries.size < 60 else 3.0, seconds=30)
         if ended.how != "returned":
             tries.fail(str(ended))
         else:

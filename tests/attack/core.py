@@ -380,7 +380,7 @@ def table(results: list[Result]) -> str:
     return "\n".join(lines)
 
 
-def details(results: list[Result], seed: int, most: int = 3) -> str:
+def details(results: list[Result], seed: int, most: int) -> str:
     """Notes and the first failures of each attack, those with the smallest input first."""
     lines = []
     for result in results:

@@ -20,7 +20,7 @@ import numpy as np
 import fastdense as fd
 
 from .core import Tries, attack, in_child, shortened
-from .subjects import IDS, Array, X, Y, after_steps, goes_on, make, state, timed
+from .subjects import IDS, Array, X, Y, after_steps, goes_on, import_all, make, state, timed
 
 SLOWEST = 1.0  # seconds from Ctrl-C to its exception: 0.2 is promised, the rest is patience for a busy machine
 BIG = np.tile(X, (400, 1))
@@ -177,9 +177,10 @@ def interrupt(name: str, moment: float) -> tuple[str, float | None]:
     return problem or goes_on(model) or (f"Ctrl-C took {took:.2f} s" if took > SLOWEST else ""), latency
 
 
-@attack("interrupts", short=246, long=3000, seconds=(50, 900))
+@attack("interrupts", short=246, long=3000, seconds=(40, 700))
 def calls(tries: Tries) -> None:
     """Ctrl-C at a random moment of every public call: weights of a whole step, the model goes on"""
+    import_all()
     slowest, inside = (0.0, ""), 0
     for i in tries:
         name = list(PATHS)[i % len(PATHS)]
@@ -255,7 +256,7 @@ def press_once(name: str, delay: float) -> tuple[bool, float]:
     return latency is None, took
 
 
-@attack("interrupts", short=len(HEAVY), long=10 * len(HEAVY), seconds=(70, 900))
+@attack("interrupts", short=len(HEAVY), long=10 * len(HEAVY), seconds=(40, 400))
 def heavy(tries: Tries) -> None:
     """Ctrl-C inside of single steps, scans and closed forms that take seconds"""
     slowest = (0.0, "")
@@ -263,7 +264,7 @@ def heavy(tries: Tries) -> None:
         name = list(HEAVY)[i % len(HEAVY)]
         delay = float(tries.rng().uniform(0.1, 0.6))
         tries.given(f"{name} after {delay:.2f} s")
-        ended = in_child(press_once, name, delay, seconds=6)
+        ended = in_child(press_once, name, delay, seconds=4)
         if ended.how != "returned":
             tries.fail(str(ended))
             continue
@@ -293,7 +294,7 @@ print("good")
 """
 
 
-@attack("interrupts", short=25, long=500, seconds=(20, 200))
+@attack("interrupts", short=25, long=500, seconds=(12, 200))
 def first_use(tries: Tries) -> None:
     """Ctrl-C while the compiled core is loaded: KeyboardInterrupt, and a second try works"""
     for _ in tries:

@@ -49,7 +49,7 @@ def left_over() -> list[str]:
     return sorted(set(os.listdir(".")) - {PATH.name})
 
 
-@attack("kills", short=100, long=1500, seconds=(30, 500))
+@attack("kills", short=100, long=1500, seconds=(20, 500))
 def checkpoints(tries: Tries) -> None:
     """Kills during fit with ModelCheckpoint: the file loads, and is a state of the run that nothing disturbs"""
     states: dict[int, tuple[int, str]] = {}
@@ -91,7 +91,7 @@ def save_for_ever() -> None:
             model.save(PATH)
 
 
-@attack("loads", short=300, long=5000, seconds=(10, 100))
+@attack("loads", short=300, long=5000, seconds=(5, 60))
 def readers(tries: Tries) -> None:
     """Loads while another process saves: one of its models, whole"""
     good = in_child(lambda: [state(make("plain", seed=seed)) for seed in (1, 2)]).value

@@ -78,6 +78,8 @@ def answer(call: Callable[[], object], names: list[str]) -> str:
             return ""
         if not any(name in str(error) for name in names):
             return f"the message names no argument: {type(error).__name__}: {error}"
+    except OSError as error:
+        return "" if error.filename is not None else f"raw {type(error).__name__}: {error}"
     except Exception as error:
         if isinstance(error, KeyError) and "on purpose" in str(error):
             return ""
@@ -208,7 +210,7 @@ def try_arguments(tries: Tries, every: dict[str, Target]) -> None:
     for i in tries:
         name, argument = some[i]
         tries.given(f"{name}({argument}=...)")
-        ended = in_child(try_all, every[name], argument, all_names(name, every, argument), seconds=30)
+        ended = in_child(try_all, every[name], argument, all_names(name, every, argument), seconds=10)
         if ended.how != "returned":
             last = ended.text.strip().splitlines()
             tries.fail(f"{shortened(' '.join(last[:3]))} ... {ended}")
@@ -221,13 +223,13 @@ def try_arguments(tries: Tries, every: dict[str, Target]) -> None:
     tries.note(f"{total} values")
 
 
-@attack("arguments", short=1000, long=1000, seconds=(20, 100))
+@attack("arguments", short=1000, long=1000, seconds=(12, 100))
 def classes(tries: Tries) -> None:
     """Odd values at every argument of every public class: accepted, or an error that names the argument"""
     try_arguments(tries, constructors())
 
 
-@attack("arguments", short=1000, long=1000, seconds=(40, 300))
+@attack("arguments", short=1000, long=1000, seconds=(25, 300))
 def calls(tries: Tries) -> None:
     """Odd numbers, arrays and objects at every argument of every call: accepted, or an error that names the argument"""
     try_arguments(tries, methods())

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import copy
-import importlib
 import os
 import pickle
-import pkgutil
 import resource
 import signal
 import subprocess
@@ -22,7 +20,7 @@ import numpy as np
 import fastdense as fd
 
 from .core import Skipped, Tries, attack, in_child
-from .subjects import IDS, X, Y, after_steps, goes_on, make, state
+from .subjects import IDS, X, Y, after_steps, goes_on, import_all, make, state
 
 BIG, BIG_Y = np.tile(X, (200, 1)), np.tile(Y, (200, 1))
 BIG_IDS = np.tile(IDS, 200)
@@ -97,7 +95,6 @@ LEVELS = [0, 1 << 16, 1 << 18, 1 << 20, 1 << 21, 1 << 22, 1 << 23, 1 << 24, 3 <<
 
 def without_memory(name: str, extra: int, warm: bool) -> str:
     """In a child: make a call with so many bytes more than there are now; what is wrong afterwards."""
-    import_all()
     make_model, call, batch_size = calls()[name]
     model, twin = make_model(), make_model()
     if warm:
@@ -121,9 +118,10 @@ def without_memory(name: str, extra: int, warm: bool) -> str:
     return "" if name in ("diagnose",) else goes_on(model)
 
 
-@attack("limits", short=200, long=25 * len(LEVELS) * 4, seconds=(35, 400))
+@attack("limits", short=200, long=25 * len(LEVELS) * 4, seconds=(25, 400))
 def memory(tries: Tries) -> None:
     """Memory limits at every level: MemoryError or completion, weights of a whole step"""
+    import_all()
     names = list(calls())
     for i in tries:
         rng = tries.rng()
@@ -138,14 +136,6 @@ def memory(tries: Tries) -> None:
         if ended.how == "returned" and "failed to map segment" in ended.value:
             continue  # a library that Python loads only now
         tries.fail(str(ended.value if ended.how == "returned" else ended))
-
-
-def import_all() -> None:
-    """Import every module of the package but the compiled ones, which another user may not be able to read later."""
-    importlib.import_module("importlib.metadata")
-    for module in pkgutil.walk_packages(fd.__path__, "fastdense."):
-        if not module.name.rpartition(".")[2].startswith("_") and "examples" not in module.name:
-            importlib.import_module(module.name)
 
 
 def no_more_threads() -> bool:
@@ -178,7 +168,7 @@ def without_threads(name: str, threads: int, warm: bool) -> str:
     return goes_on(model)
 
 
-@attack("calls", short=30, long=400, seconds=(15, 100))
+@attack("calls", short=30, long=400, seconds=(12, 100))
 def threads(tries: Tries) -> None:
     """Threads that the system refuses: calls go on with fewer, or raise"""
     os.chmod(".", 0o777)
@@ -289,7 +279,7 @@ def without_descriptors(free: int) -> str:
     return f"left in the folder: {left}" if left else goes_on(fd.load(path))
 
 
-@attack("limits", short=8, long=8)
+@attack("limits", short=8, long=8, seconds=(5, 30))
 def descriptors(tries: Tries) -> None:
     """Saves, loads and fits with few free file descriptors"""
     for i in tries:

@@ -56,7 +56,7 @@ def threads_and_descriptors() -> tuple[int, int]:
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
 
 
-@attack("fits", short=4000, long=100_000, seconds=(10, 300))
+@attack("fits", short=8000, long=100_000, seconds=(10, 300))
 def fits(tries: Tries) -> None:
     """Fits of new and of old models: less than 1 kB of memory per fit, no thread and no descriptor left"""
     old = [make(kind, metrics=["mae"]) for kind in ("plain", "relu", "norm")]
@@ -76,7 +76,7 @@ def saves(tries: Tries) -> None:
     loop(tries, [lambda: model.save("net.safetensors"), lambda: fd.load("net.safetensors")] if tries.size else [])
 
 
-@attack("calls", short=1500, long=200_000, seconds=(15, 500))
+@attack("calls", short=2000, long=200_000, seconds=(10, 400))
 def mixed(tries: Tries) -> None:
     """Calls of every kind by turns, refused ones and exceptions included"""
     model = make("relu", metrics=["mae"])

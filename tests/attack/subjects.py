@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import pkgutil
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -23,6 +25,14 @@ X = _RNG.uniform(-1, 1, (ROWS, INPUTS)).astype(np.float32)
 Y = np.tanh(X[:, :OUTPUTS] - X[:, 1:]).astype(np.float32)
 IDS = Y.argmax(1)
 PROBABLE = ((Y + 1) / 2).astype(np.float32)
+
+
+def import_all() -> None:
+    """Import every module of the package but the compiled ones, which another user may not be able to read later."""
+    importlib.import_module("importlib.metadata")
+    for module in pkgutil.walk_packages(fd.__path__, "fastdense."):
+        if not module.name.rpartition(".")[2].startswith("_") and "examples" not in module.name:
+            importlib.import_module(module.name)
 
 
 def layers(kind: str = "plain") -> list[Any]:
