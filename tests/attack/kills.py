@@ -49,7 +49,7 @@ def left_over() -> list[str]:
     return sorted(set(os.listdir(".")) - {PATH.name})
 
 
-@attack("kills", short=100, long=1500, seconds=(20, 500))
+@attack("kills", short=100, long=1500, seconds=(20, 400))
 def checkpoints(tries: Tries) -> None:
     """Kills during fit with ModelCheckpoint: the file loads, and is a state of the run that nothing disturbs"""
     states: dict[int, tuple[int, str]] = {}
