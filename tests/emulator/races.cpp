@@ -59,6 +59,7 @@ struct Work {
     uint32_t known = 0;  // the latest work that is known to come after it
 };
 std::vector<Work> history(1);
+uint32_t past = 0;  // works before this one come before all that follow
 Clock now;
 bool announced = false;  // there is code that announces its accesses
 bool working = false;
@@ -96,6 +97,7 @@ int warp(const Access& a) { return a.thread & whole_warp ? a.thread & ~whole_war
 bool before(const Access& a, const Access& b, bool shared) {
     if (a.work != b.work) {
         if (shared) return true;  // another block's memory
+        if (a.work < past) return true;
         Work& w = history[a.work];
         if (w.known == b.work) return true;
         auto it = now.find(w.stream);
@@ -219,6 +221,7 @@ void begin_work(int stream, const Clock& clock) {
     race.clear();
     working = true;
 }
+void forget_the_past() { past = uint32_t(history.size()); }
 void end_work() {
     working = false;
     accesses::end_launch();

@@ -92,6 +92,14 @@ void wait(Stream& s) {
 void wait_for_all() {
     for (Stream* s : streams) wait(*s);
 }
+// All work has been waited for, so that all that follows comes after it, and nothing needs to be known of it: what is known goes
+// with every piece of work, and tests make thousands of streams.
+void forget_the_past() {
+    wait(default_stream);
+    host.clear(), default_stream.clock.clear();
+    default_stream.id = fresh_id();
+    races::forget_the_past();
+}
 
 }  // namespace
 
@@ -260,6 +268,7 @@ cudaError_t cudaStreamDestroy(cudaStream_t s) {
     wait(*s);
     streams.erase(std::find(streams.begin(), streams.end(), s));
     delete s;
+    if (streams.size() == 1 && !default_stream.capture) forget_the_past();
     return cudaSuccess;
 }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {

@@ -37,11 +37,6 @@ def under_test() -> str:
     return _under_test
 
 
-def is_emulated() -> bool:
-    """Whether the engine under test runs kernels on the emulator, about a hundred times slower than compiled code."""
-    return _under_test != "cpu" and bool(cuda.require().EMULATED)
-
-
 @contextmanager
 def testing(device: str) -> Iterator[None]:
     global _under_test

@@ -1,7 +1,4 @@
-"""The compiled engine against the reference over 50 training steps: every part of a step in every optimizer's hands.
-
-On the emulator 20 steps, seven epochs: they have all that a run has, and the emulator takes most of their time.
-"""
+"""The compiled engine against the reference over 50 training steps: every part of a step in every optimizer's hands."""
 
 from __future__ import annotations
 
@@ -20,6 +17,8 @@ from tests.helpers.tolerances import ADAM_STRIDE, ROUNDINGS, UNIT
 from tests.parity.test_parity import HIDDEN, LOSSES, NETS, nets
 
 pytestmark = pytest.mark.usefixtures("compiled")
+
+STEPS = 50
 RATES = dict.fromkeys(OPTIMIZERS, 0.01) | {"sgd": 0.05, "adagrad": 0.05, "adadelta": 1.0, "lion": 0.003, "muon": 0.02}
 OPTIONS: dict[str, Spec] = {
     "none": {},
@@ -32,10 +31,6 @@ OPTIONS: dict[str, Spec] = {
 METRICS = (metric("mse"), metric("mae"), metric("mape"), metric("r2"))
 
 
-def steps() -> int:
-    return 20 if devices.is_emulated() else 50
-
-
 def metrics() -> tuple[Spec, ...]:
     """Those that the device under test has on the path under test: the fused kernel knows values of single rows."""
     return METRICS[:3] if devices.under_test() in ("cuda fused", "cuda blocks") else METRICS
@@ -43,16 +38,16 @@ def metrics() -> tuple[Spec, ...]:
 
 def run(engine: Any, problem: Problem, noise: Any, batch_size: int = 8) -> Results:
     """20 rows in batches of 8, so every third is short; 13 rows to validate on; a falling rate."""
-    rates = np.geomspace(1.0, 0.3, steps()) * RATES[problem.optimizer]
+    rates = np.geomspace(1.0, 0.3, STEPS) * RATES[problem.optimizer]
     rates *= 0.1 if problem.loss["kind"] == "mape" else 1.0  # a hundred times mae: plain momentum would diverge
     x, y, w = inputs(problem, noise)
     val, options = inputs(problem, noise, 13, 5), {"batch_size": batch_size, "learning_rates": rates, "n_threads": 2}
     result = train(engine, x, y, w, val, **options)
-    epochs = steps() // -(-len(x) // batch_size)
-    assert result["steps"] == steps() and result["nonfinite_step"] == -1 and result["interrupted"] is False
+    epochs = STEPS // -(-len(x) // batch_size)
+    assert result["steps"] == STEPS and result["nonfinite_step"] == -1 and result["interrupted"] is False
     assert len(result["totals"]) == len(result["val_totals"]) == epochs
     state = engine.get_state()
-    assert state["step"] == steps()
+    assert state["step"] == STEPS
     found: Results = {f"tensor {i}": tensor for i, tensor in enumerate(engine.get_tensors())}
     for i, slot in enumerate(state["slots"]):
         found |= {f"slot {i} of tensor {k}": array for k, array in enumerate(slot)}
@@ -153,4 +148,4 @@ def test_a_bias_before_batch_norm(optimizer: str) -> None:
         apart = np.abs(found[f"tensor {bias}"] - exact[f"tensor {bias}"]).max()
         # A step is the rate times: for adam at most ADAM_STRIDE; for sgd the rounding of a sum of 8 rows of the signal.
         noise = ADAM_STRIDE if optimizer == "adam" else 8 * ROUNDINGS * u * (signal + 1)
-        assert apart <= 2 * steps() * RATES[optimizer] * noise
+        assert apart <= 2 * STEPS * RATES[optimizer] * noise
