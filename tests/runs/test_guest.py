@@ -134,6 +134,28 @@ def test_fork_after_fit_trains_serially_and_does_not_hang() -> None:
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
+def test_a_team_smaller_than_planned_trains_a_population() -> None:
+    """In a forked child there is one thread, whatever was asked for."""
+    python(
+        TRAIN
+        + """
+    import os, signal, warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    train(n_threads=2)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(60)
+        model = fd.Model([fd.Dense(4, "tanh"), fd.Dense(1)], inputs=3)
+        model.compile("adam", "mse")
+        x = np.random.RandomState(0).rand(64, 3)
+        nets = fd.fit_many(model, x, x[:, :1], starts=64, epochs=2, verbose=0, n_threads=4)
+        os._exit(0 if not nets.why_one_by_one and len(nets.predict(x)) == 64 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    """
+    )
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 def test_fork_before_the_first_fit() -> None:
     python(
         TRAIN

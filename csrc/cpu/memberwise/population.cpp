@@ -113,7 +113,7 @@ public:
             s.gradients.reserve(layout_.parameters * width_);
         }
         std::vector<int64_t> finished(static_cast<size_t>(groups_));
-        LaneWatch watch(threads, groups_ * r.epochs, r.tick);
+        LaneWatch watch(groups_ * r.epochs, r.tick);
         parallel(threads, [&](const Worker& w) {
             const FlushSubnormals flush;
             LaneScratch<T>& s = scratch[size_t(w.id)];
@@ -131,7 +131,7 @@ public:
                     watch.advance(1);
                 }
             }
-            watch.leave(w.first());
+            watch.leave(w);
         });
         PopulationOutcome out;
         out.interrupted = watch.stopped();
@@ -394,7 +394,7 @@ private:
             if (own_weights) s.start_weights.reserve(own_weights * width_);
         }
         const std::function<bool(double)> tick = [&](double) { return poll && poll(); };
-        LaneWatch watch(threads, groups_, tick);
+        LaneWatch watch(groups_, tick);
         parallel(threads, [&](const Worker& w) {
             const FlushSubnormals flush;
             LaneScratch<T>& s = scratch[size_t(w.id)];
@@ -410,7 +410,7 @@ private:
                 });
                 if (!whole) break;
             }
-            watch.leave(w.first());
+            watch.leave(w);
         });
     }
 

@@ -66,8 +66,8 @@ private:
 // Workers take groups one by one; worker 0 calls tick(), also while it waits for the others.
 class LaneWatch {
 public:
-    LaneWatch(int threads, int64_t total, const std::function<bool(double)>& tick)
-        : busy_(threads), total_(double(std::max<int64_t>(total, 1))), tick_(tick),
+    LaneWatch(int64_t total, const std::function<bool(double)>& tick)
+        : total_(double(std::max<int64_t>(total, 1))), tick_(tick),
           next_(std::chrono::steady_clock::now() + tick_interval) {}
     int64_t next(int64_t groups) {
         const int64_t g = group_.fetch_add(1, std::memory_order_relaxed);
@@ -82,9 +82,9 @@ public:
         }
         return stopped();
     }
-    void leave(bool first) {
-        busy_.fetch_sub(1, std::memory_order_relaxed);
-        while (first && busy_.load(std::memory_order_relaxed) > 0) {
+    void leave(const Worker& w) {  // a team may be smaller than the one that was asked for
+        left_.fetch_add(1, std::memory_order_relaxed);
+        while (w.first() && left_.load(std::memory_order_relaxed) < w.team) {
             stop(true);
             std::this_thread::sleep_for(std::chrono::microseconds(200));
         }
@@ -93,7 +93,7 @@ public:
 private:
     using Clock = std::chrono::steady_clock;
     std::atomic<int64_t> group_{0}, done_{0};
-    std::atomic<int> busy_;
+    std::atomic<int> left_{0};
     std::atomic<bool> stop_{false};
     double total_;
     const std::function<bool(double)>& tick_;

@@ -577,7 +577,12 @@ class BaseModel:
             placement.check_last_layer(self.net)
             targets = prepare("place", x, y, None, self._shape, losses.MeanSquaredError()).y
         with self.runner.lock:
-            placement.place(self.runner, rows, targets)
+            before = self.runner.tensors()
+            try:
+                placement.place(self.runner, rows, targets)
+            except BaseException:  # it goes layer by layer
+                self.runner.set_tensors(before)
+                raise
         return self
 
     @keywords_checked

@@ -91,7 +91,7 @@ def learning_rate_test(
     low = number(f"{where}: low", low, above=0)
     high = number(f"{where}: high", high, above=low)
     rates, starts = integer(f"{where}: rates", rates, least=2), integer(f"{where}: starts", starts, least=1)
-    seed = integer(f"{where}: seed", seed, least=0, most=MAX_SEED)
+    seed, epochs = integer(f"{where}: seed", seed, least=0, most=MAX_SEED), integer(f"{where}: epochs", epochs, least=1)
     each = np.exp(np.linspace(math.log(low), math.log(high), rates))
     seeds = np.tile(np.arange(starts, dtype=np.uint64) + np.uint64(seed), rates)
     population = fit_many(
