@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/parallel.h"
 #include "core/trainer.h"
 #include "core/walk.h"
 #include "cpu/memberwise/lanes.h"
