@@ -88,7 +88,8 @@ public:
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
         check_shapes(plan_, training(), data);
         const int team = std::min(threads, reserve_inference(data.rows()));
-        const BlasUse blas(rowwise_inference_.takes(data.rows()) ? 0 : team);
+        const bool rowwise = rowwise_inference_.takes(data.rows()) && !plan_.has_matrix_penalties();
+        const BlasUse blas(rowwise ? 0 : team);
         double penalty = 0;
         stopped_before_.store(-1, std::memory_order_relaxed);
         parallel(team, [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty); });
@@ -313,7 +314,8 @@ private:
         if (!rowwise) return team(request.threads, std::min(request.batch_size, request.train.rows()));
         const Dataset* later = request.validation;
         const bool layerwise_later = request.probe_level || (later && !rowwise_inference_.takes(later->rows()));
-        return layerwise_later ? std::min(request.threads, Rowwise<T>::most_groups) : 0;
+        const bool update = training_.muon() || plan_.has_matrix_penalties();  // products of whole kernels
+        return layerwise_later || update ? std::min(request.threads, Rowwise<T>::most_groups) : 0;
     }
 
     static void read(const Place& from, void* out) { std::memcpy(out, from.data, from.bytes); }

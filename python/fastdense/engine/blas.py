@@ -22,6 +22,9 @@ NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "o
          "openblas_{}_num_threads")  # fmt: skip
 
 
+_BUFFER = 64 << 20  # bytes, twice what OpenBLAS takes for each thread
+
+
 class _Users:
     """How many callers need one thread now, and how many threads there were before the first of them."""
 
@@ -35,7 +38,14 @@ _users = _Users()
 
 @contextlib.contextmanager
 def one_numpy_thread() -> Iterator[None]:
-    """NumPy's OpenBLAS computes with one thread inside; a NumPy that was built with another BLAS is left as it is."""
+    """NumPy's OpenBLAS computes with one thread inside; a NumPy that was built with another BLAS is left as it is.
+
+    Raises
+    ------
+    MemoryError
+        If there is no memory for the buffer of a product: OpenBLAS would end the process.
+    """
+    np.empty(_BUFFER, np.uint8)  # only reserved, and given back
     functions, entered = _thread_functions(), False
     if functions is None:
         yield

@@ -219,6 +219,10 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         return _checked_config(tensors, metadata), tensors
     except _Damaged as problem:
         raise unreadable(path, *problem.args) from None
+    except OSError as error:
+        if error.filename is not None or error.errno is None:
+            raise
+        raise OSError(error.errno, f"load: {error.strerror}", os.fspath(path)) from error
 
 
 def unreadable(
