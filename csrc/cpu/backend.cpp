@@ -235,8 +235,7 @@ private:
         void begin_step() {
             if (cursor_.starts_epoch()) ledger_.start_epoch();
             net_.updater_.begin_step(request_.step_rates[step_]);
-            if (long_steps_)
-                std::copy_n(net_.statistics_begin(), net_.plan_.statistics, statistics_.begin());
+            if (long_steps_) std::copy_n(net_.statistics_begin(), net_.plan_.statistics, statistics_.begin());
         }
         // Gradients and update. False: the poll said stop, and nothing was changed but moving statistics.
         bool layerwise_step(const Worker& w, int64_t rows, double& loss) {
