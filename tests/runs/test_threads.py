@@ -90,7 +90,8 @@ def test_a_copy_beside_a_fit_is_of_one_moment(
     model, other = make(device), make(device)
     # with a batch hook the lock is free after every step
     every_step = LambdaCallback(on_train_batch_end=lambda *_: None)
-    fit = started(model.fit, X, Y, epochs=10**8, batch_size=8, verbose=0, callbacks=[every_step])
+    # all steps are made once more, so there may not be too many; a thread may wait for the lock for long
+    fit = started(model.fit, X, Y, epochs=200, batch_size=8, verbose=0, callbacks=[every_step])
     copies = [twin(model, tmp_path) for _ in range(15)]
     model.stop_training = True
     ended(fit)
