@@ -121,7 +121,7 @@ def test_a_copy_beside_compile_is_of_one_moment(twin: Callable[[fd.Model, Path],
                 model.compile(optimizer, "mse")
 
     thread = started(compile_on)
-    for _ in range(60):
+    for _ in range(20):
         made = twin(model, tmp_path)
         assert len(made.runner.slots()) == (2 if type(made.optimizer) is fd.Adam else 0)
     stop.set()
