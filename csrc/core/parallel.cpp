@@ -160,7 +160,7 @@ int startable_threads(int wanted) {
     return int(started.size());
 }
 
-#ifdef _OPENMP
+#if defined(_OPENMP) && !defined(FD_SANITIZED)
 namespace {
 
 // A team of at most so many, with the calling thread. libgomp keeps the threads of a caller's last team, and ends the process if
