@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <fstream>
 #include <mutex>
+#include <new>
 #include <sstream>
 #include <string>
 #include <system_error>
@@ -145,6 +146,10 @@ bool ThreadCount::reconsider(double waited) {
     return alone_;
 }
 
+#if defined(_OPENMP) && !defined(FD_SANITIZED)
+namespace {
+
+// How many of so many more threads the system lets this process have at a time.
 int startable_threads(int wanted) {
     std::vector<std::thread> started;
     std::mutex gate;
@@ -159,9 +164,6 @@ int startable_threads(int wanted) {
     for (std::thread& one : started) one.join();
     return int(started.size());
 }
-
-#if defined(_OPENMP) && !defined(FD_SANITIZED)
-namespace {
 
 // A team of at most so many, with the calling thread. libgomp keeps the threads of a caller's last team, and ends the process if
 // the system refuses it another one: so that a larger team is tried first.

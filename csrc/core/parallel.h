@@ -73,9 +73,6 @@ private:
     Clock::time_point since_ = Clock::now();
 };
 
-// How many of so many more threads the system lets this process have at a time.
-int startable_threads(int wanted);
-
 void run_team(int threads, void (*body)(void*, const Worker&), void* context);
 
 // body(worker) on up to `threads` threads. It must not throw.

@@ -7,14 +7,15 @@ import pickle
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import count, takewhile
 from typing import Any
 
 import numpy as np
 
 import fastdense as fd
 
-from .core import Tries, attack, in_child
+from .core import Ended, Tries, attack, in_child
 from .subjects import IDS, PROBABLE, ROWS, Array, X, Y, beside, goes_on, make, state
 
 FULL: dict[str, Any] = {"batch_size": ROWS, "shuffle": False, "verbose": 0}
@@ -44,21 +45,30 @@ def snapshots_of(way: str, seconds: float, threads: int) -> tuple[int, list[str]
     return count, wrong
 
 
+def turns(tries: Tries) -> Iterator[int]:
+    """0, 1, 2 ... until the time of the attack is over."""
+    return takewhile(lambda _: not tries.out_of_time(), count())
+
+
+def counted_by(tries: Tries, ended: Ended) -> int:
+    """What a child counted; each problem that it returns, or an end of another kind, is a failure."""
+    if ended.how != "returned":
+        tries.fail(str(ended))
+        return 0
+    found, problems = ended.value
+    for problem in problems:
+        tries.fail(problem)
+    return int(found)
+
+
 @attack("copies", short=10**6, long=10**6, seconds=(10, 200))
 def snapshots(tries: Tries) -> None:
     """Copies (save, pickle, deepcopy) of a model while another thread fits: each is that of one step"""
-    turn = total = 0
-    while not tries.out_of_time():
+    total = 0
+    for turn in turns(tries):
         way, threads = ("save", "pickle", "deepcopy")[turn % 3], 1 + turn // 3 % 2
         tries.begin(turn, f"{way}, fit with n_threads={threads}")
-        ended = in_child(snapshots_of, way, 1.0, threads, seconds=60)
-        if ended.how == "returned":
-            total += ended.value[0]
-            for problem in ended.value[1]:
-                tries.fail(problem)
-        else:
-            tries.fail(str(ended))
-        turn += 1
+        total += counted_by(tries, in_child(snapshots_of, way, 1.0, threads, seconds=60))
     tries.count(total)
 
 
@@ -118,19 +128,12 @@ def together(names: list[str], seconds: float) -> tuple[int, list[str]]:
 @attack("calls", short=10**6, long=10**7, seconds=(20, 400))
 def mixed(tries: Tries) -> None:
     """Two to five threads that call one model: each call does what it does alone"""
-    turn = total = 0
-    while not tries.out_of_time():
+    total = 0
+    for turn in turns(tries):
         rng = tries.rng(turn)
         some = [str(name) for name in rng.choice(USES, int(rng.integers(2, 6)), replace=False)]
         tries.begin(turn, " beside ".join(some))
-        ended = in_child(together, some, 0.3, seconds=60)
-        if ended.how == "returned":
-            total += ended.value[0]
-            for problem in ended.value[1]:
-                tries.fail(problem)
-        else:
-            tries.fail(str(ended))
-        turn += 1
+        total += counted_by(tries, in_child(together, some, 0.3, seconds=60))
     tries.count(total)
 
 

@@ -28,6 +28,7 @@ TRIALS = 14  # that the budget should suffice for
 FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # in a trial, unless the training itself was shorter
 
 
+@np.errstate(all="ignore")  # what overflows or is not finite becomes a finding
 def diagnose(
     model: M,
     x: Any,
@@ -39,20 +40,6 @@ def diagnose(
     verbose: int | str,
 ) -> Diagnosis[M]:
     """See `Model.diagnose`."""
-    with np.errstate(all="ignore"):  # what overflows or is not finite becomes a finding
-        return _diagnose(model, x, y, history, sample_weight, verify, budget, verbose)
-
-
-def _diagnose(
-    model: M,
-    x: Any,
-    y: Any,
-    history: Any,
-    sample_weight: Any,
-    verify: bool,
-    budget: float | None,
-    verbose: int | str,
-) -> Diagnosis[M]:
     began = time.perf_counter()
     subject = Subject(model, x, y, sample_weight, history)
     plan = plan_of(subject)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -157,17 +158,21 @@ class Subject:
         self.history: dict[str, list[float]] = _history_of(self.record)
         self.problem, self.rows, self.weights_refused = "", None, False
         try:
-            self.rows = prepare("fit", self.x, self.raw_y, None, model._shape, self.loss).on_host()
-            if sample_weight is not None:
-                self.weights_refused = True
-                self.rows = prepare("fit", self.x, self.raw_y, sample_weight, model._shape, self.loss).on_host()
-                self.weights_refused = False
+            self.rows = self._prepared(sample_weight)
         except ValueError as error:
-            self.problem, self.rows = str(error), None
+            self.problem = str(error)
+            if sample_weight is not None:
+                with suppress(ValueError):
+                    self._prepared(None)
+                    self.weights_refused = True
         self.largest = LARGEST if model.dtype == "float64" else FLOAT32_MAX
         self.usable = _is_usable(self.x, self.largest) and _is_usable(self.y, self.largest)
 
     # ---- data ------------------------------------------------------------------------------------------------------
+
+    def _prepared(self, sample_weight: Any) -> Rows:
+        """What `fit` would train on; it raises what `fit` would."""
+        return prepare("fit", self.x, self.raw_y, sample_weight, self.model._shape, self.loss).on_host()
 
     @cached_property
     def good(self) -> Array:
@@ -183,7 +188,7 @@ class Subject:
     @cached_property
     def good_x(self) -> Array:
         """Rows of x whose numbers, and whose targets, are usable."""
-        return self._finite_rows(self.x)
+        return self._good_rows(self.x)
 
     @cached_property
     def normalization(self) -> Normalization:
@@ -198,20 +203,20 @@ class Subject:
     @cached_property
     def sample_y(self) -> Array:
         """The targets of `sample_x`, float64."""
-        return np.asarray(random_rows(self._finite_rows(self.y), self._sample_size), dtype=np.float64)
+        return np.asarray(random_rows(self._good_rows(self.y), self._sample_size), dtype=np.float64)
 
     @property
     def _sample_size(self) -> int:
         columns = int(self.x.shape[1] + self.y.shape[1])
         return max(PROBE_ROWS, min(STATISTICS_ROWS, STATISTICS_NUMBERS // columns))
 
-    def _finite_rows(self, array: Array) -> Array:
+    def _good_rows(self, array: Array) -> Array:
         return array if self.usable else array[self.good]
 
     @cached_property
     def task(self) -> Task:
         """The task, inferred from the targets."""
-        y = self._finite_rows(self.y) if self.y.shape[1] == 1 else self.sample_y  # all rows: a class may be rare
+        y = self._good_rows(self.y) if self.y.shape[1] == 1 else self.sample_y  # all rows: a class may be rare
         return read_task(
             np.asarray(y, dtype=np.float64),
             self.loss,

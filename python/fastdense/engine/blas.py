@@ -20,9 +20,7 @@ import numpy as np
 FOLDERS = ("../numpy.libs", ".dylibs")  # where NumPy's wheels keep their libraries
 NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_",
          "openblas_{}_num_threads")  # fmt: skip
-
-
-_BUFFER = 64 << 20  # bytes, twice what OpenBLAS takes for each thread
+BUFFER = 64 << 20  # bytes, twice what OpenBLAS takes for each thread
 
 
 class _Users:
@@ -45,12 +43,12 @@ def one_numpy_thread() -> Iterator[None]:
     MemoryError
         If there is no memory for the buffer of a product: OpenBLAS would end the process.
     """
-    np.empty(_BUFFER, np.uint8)  # only reserved, and given back
     functions, entered = _thread_functions(), False
     if functions is None:
         yield
         return
     get, set_to = functions
+    np.empty(BUFFER, np.uint8)  # only reserved, and given back
     try:
         with _users.lock:
             if not _users.count:

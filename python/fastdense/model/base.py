@@ -773,13 +773,9 @@ class BaseModel:
         self.__dict__.update(self._restore(state["config"], state["tensors"], None).__dict__)
 
     def _describe(self, include_optimizer: bool = True) -> tuple[dict[str, Any], dict[str, Array]]:
-        """Everything the model is at one moment, as JSON types and named tensors."""
+        """Everything the model is, as JSON types and named tensors: at one moment, since the caller holds the lock."""
         from ..versions import package_version  # importlib.metadata is slow to import
 
-        with self.runner.lock:
-            return self._description(include_optimizer, package_version("fastdense"))
-
-    def _description(self, include_optimizer: bool, version: str | None) -> tuple[dict[str, Any], dict[str, Array]]:
         tensors = dict(zip(_weight_names(self.net), self.get_weights(), strict=True))
         slots = self.runner.slots() if include_optimizer else []
         numbers = self.runner.numbers()
@@ -788,7 +784,7 @@ class BaseModel:
         tensors.update({_slot_name(s, i): array for s, slot in enumerate(slots) for i, array in enumerate(slot)})
         config = {
             "format": files.FORMAT,
-            "version": version,
+            "version": package_version("fastdense"),
             "model": self.get_config(),
             "compile": self.get_compile_config(),
             "step": self.runner.step if include_optimizer else 0,
@@ -803,9 +799,7 @@ class BaseModel:
         """Make the model that `_describe` described, on its own device if `device` is None."""
         given = dict(config["model"])
         name, own = given.pop("name"), given.pop("device")
-        net = Net(
-            **given
-        )  # which makes no values: however large it says it is, the file's tensors must have its shapes
+        net = Net(**given)  # makes no values: however large it says it is, the tensors must have its shapes
         values = [files.tensor(tensors, *needed) for needed in zip(_weight_names(net), net.tensors, strict=True)]
         model = cls.__new__(cls)
         model._begin(net, device or ("cpu" if own == "cuda" and not is_available() else own), name, values)
