@@ -19,39 +19,35 @@ std::string folder_of_this_file() {
     return file.substr(0, file.rfind('/') + 1);
 }
 
-// to[i] = draw(i) for n numbers, unless a signal's handler raises.
+// to[i] = draw(i) for n numbers, unless a signal's handler raises. By one thread: initial values are few, and n_threads is not known.
 template <class F>
-py::array_t<double> drawn(int64_t n, F&& draw) {
-    py::array_t<double> out(n);
-    double* to = out.mutable_data();
+void draw_numbers(int64_t n, double* to, F&& draw) {
     without_gil([&](const Poll& poll) {
         constexpr int64_t part = 1 << 18;  // a few milliseconds
         for (int64_t first = 0; first < n && !(first && poll()); first += part)
-            for (int64_t i = first; i < std::min(n, first + part); ++i) to[i] = draw(uint64_t(i));
+            for (int64_t i = first; i < std::min(n, first + part); ++i) to[i] = draw(i);
     });
-    return out;
 }
 py::array_t<double> random_uniform(uint64_t seed, uint32_t index, int64_t n) {
-    return drawn(n, [=](uint64_t i) { return ops::uniform(seed, index, i); });
+    py::array_t<double> out(n);
+    draw_numbers(n, out.mutable_data(), [=](int64_t i) { return ops::uniform(seed, index, uint64_t(i)); });
+    return out;
 }
 py::array_t<double> random_normal(uint64_t seed, uint32_t index, int64_t n, bool truncated) {
-    return drawn(n, [=](uint64_t i) { return ops::normal(seed, index, i, truncated); });
+    py::array_t<double> out(n);
+    draw_numbers(n, out.mutable_data(), [=](int64_t i) { return ops::normal(seed, index, uint64_t(i), truncated); });
+    return out;
 }
 // The same for many seeds: (seeds, n).
 py::array_t<double> random_many(const py::array_t<uint64_t, py::array::c_style>& seeds, uint32_t index, int64_t n,
                                 const std::string& kind) {
-    const py::ssize_t count = seeds.size();
-    py::array_t<double> out({count, py::ssize_t(n)});
-    double* to = out.mutable_data();
+    const int64_t count = seeds.size();
+    py::array_t<double> out({py::ssize_t(count), py::ssize_t(n)});
     const uint64_t* seed = seeds.data();
     const bool uniform = kind == "uniform", truncated = kind == "truncated";
-    const WithoutGil unlocked;
-    parallel(int(std::min<int64_t>(available_threads(), 1 + count * n / 4096)), [&](const Worker& w) {
-        w.each(count, [&](int64_t s) {
-            for (int64_t i = 0; i < n; ++i)
-                to[s * n + i] = uniform ? ops::uniform(seed[s], index, uint64_t(i))
-                                        : ops::normal(seed[s], index, uint64_t(i), truncated);
-        });
+    draw_numbers(count * n, out.mutable_data(), [=](int64_t i) {
+        const uint64_t of = seed[i / n], at = uint64_t(i % n);
+        return uniform ? ops::uniform(of, index, at) : ops::normal(of, index, at, truncated);
     });
     return out;
 }

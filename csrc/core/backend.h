@@ -7,13 +7,10 @@
 #include <vector>
 
 #include "core/plan.h"
+#include "core/stop.h"
 #include "core/types.h"
 
 namespace fd {
-
-// Called by one worker between parts of a long call: true if the caller wants to stop (Ctrl-C). The call then returns early and
-// its results are meaningless; the net is that of the last finished step.
-using Poll = std::function<bool()>;
 
 struct ProbeRecord {  // what a probe found after a step; its numbers of each unit are in ProbeRecords
     static constexpr int always = -64;

@@ -92,12 +92,19 @@ void Barrier::pause() {
 #endif
 }
 
-void Barrier::wait_long(uint32_t turn, bool first) {
+void Barrier::wait_long(uint32_t turn, bool first, const std::function<void()>* meanwhile) {
     using Clock = std::chrono::steady_clock;
     const auto began = first ? Clock::now() : Clock::time_point();
+    auto last = began;
     for (int spins = 0; turn_.load(std::memory_order_acquire) == turn; ++spins) {
-        if (spins < 2000) pause();
-        else sched_yield();
+        if (spins < 2000) {
+            pause();
+            continue;
+        }
+        sched_yield();
+        if (!first || !meanwhile || Clock::now() - last < std::chrono::milliseconds(10)) continue;
+        (*meanwhile)();
+        last = Clock::now();
     }
     if (first) waited_ += std::chrono::duration<double>(Clock::now() - began).count();
 }

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <type_traits>
 
 namespace fd {
@@ -13,7 +14,8 @@ int available_threads();
 // All threads of a team run the same body and meet here; spins briefly, then yields.
 class Barrier {
 public:
-    void wait(int team, bool first) {
+    // `meanwhile`: what worker 0 does every 10 ms while it waits, or null.
+    void wait(int team, bool first, const std::function<void()>* meanwhile = nullptr) {
         if (team == 1) return;
         const uint32_t turn = turn_.load(std::memory_order_relaxed);
         if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == team) {
@@ -25,13 +27,13 @@ public:
             if (turn_.load(std::memory_order_acquire) != turn) return;
             pause();
         }
-        wait_long(turn, first);
+        wait_long(turn, first, meanwhile);
     }
     double waited() const { return waited_; }  // seconds that worker 0 has lost in long waits; for worker 0
 
 private:
     static void pause();
-    void wait_long(uint32_t turn, bool first);
+    void wait_long(uint32_t turn, bool first, const std::function<void()>* meanwhile);
     alignas(64) std::atomic<int> arrived_{0};
     alignas(64) std::atomic<uint32_t> turn_{0};
     alignas(64) double waited_ = 0;
@@ -41,6 +43,7 @@ struct Worker {
     int id = 0, team = 1;
     Barrier* barrier = nullptr;
     void sync() const { barrier->wait(team, id == 0); }
+    void sync(const std::function<void()>& meanwhile) const { barrier->wait(team, id == 0, &meanwhile); }
     // Runs body(task) for this worker's part of `tasks`. What a task computes never depends on the team.
     template <class F>
     void each(int64_t tasks, F&& body) const {

@@ -23,8 +23,8 @@ template <class T>
 class CpuBackend final : public Backend {
 public:
     CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
-        : plan_(inputs, seed, std::move(ops), bf16), state_(plan_), updater_(plan_, state_),
-          layerwise_(plan_, state_, updater_), rowwise_(plan_, state_, updater_),
+        : plan_(inputs, seed, std::move(ops), bf16), state_(plan_), updater_(plan_, state_, stop_),
+          layerwise_(plan_, state_, updater_, stop_), rowwise_(plan_, state_, updater_),
           rowwise_inference_(plan_, state_, updater_), probe_(plan_, state_, layerwise_, updater_) {}
 
     const Plan& plan() const override { return plan_; }
@@ -147,7 +147,7 @@ public:
         const Pass pass = training ? Pass::train : Pass::inference;
         std::vector<double> totals(static_cast<size_t>(width()));
         double loss = 0;
-        layerwise_.watch(poll ? &poll : nullptr);
+        const Watch watch(stop_, poll);
         parallel(threads, [&](const Worker& w) {
             const Batch<T> b = layerwise_.gather(w, data, data.rows(), {});
             if (!layerwise_.forward(w, b, pass, false)) return;
@@ -156,7 +156,6 @@ public:
             updater_.penalties(w, true);
             if (w.first()) loss = layerwise_.add_to_totals(b, pass, totals.data()) + updater_.penalty_sum();
         });
-        layerwise_.watch(nullptr);
         for (size_t k = 0; k < plan_.trainable.size(); ++k) {
             const Tensor& t = plan_.tensors[size_t(plan_.trainable[k])];
             std::memcpy(gradients[k], state_.gradients.get() + t.offset, size_t(t.size()) * sizeof(T));
@@ -165,6 +164,54 @@ public:
     }
 
 private:
+    // What a step that may be left half-way changes before it is finished, as it was.
+    class Before {
+    public:
+        void reserve(CpuBackend& net) {
+            statistics_.reserve(net.plan_.statistics);
+            if (!(updates_ = net.updater_.makes_products())) return;
+            parameters_.reserve(net.plan_.parameters);
+            slots_ = std::vector<Buffer<T>>(net.state_.slots.size());
+            for (Buffer<T>& slot : slots_) slot.reserve(net.plan_.parameters);
+            if (Kfac<T>* kfac = net.updater_.kfac()) numbers_.reserve(int64_t(kfac->numbers.size()));
+        }
+        // By worker 0. Stopped meanwhile, it is not whole, but then the step changes nothing but statistics.
+        void take(const Worker& w, CpuBackend& net) {
+            whole_ = true;
+            each(net, [&](const auto* from, auto* to, int64_t n) {
+                constexpr int64_t part = 1 << 20;  // the first copy is into memory that the system has yet to clear
+                for (int64_t i = 0; i < n && whole_; i += part) {
+                    std::copy_n(from + i, std::min(part, n - i), to + i);
+                    whole_ = !(n > part && net.stop_.asked(w));
+                }
+            });
+        }
+        void put_back(CpuBackend& net) {
+            each(net, [&](auto* to, const auto* from, int64_t n) { std::copy_n(from, n, to); });
+            if (updates_ && net.updater_.kfac()) net.updater_.kfac()->numbers_changed();
+        }
+
+    private:
+        template <class F>
+        void each(CpuBackend& net, F&& copy) {  // copy(in the net, here, numbers)
+            State<T>& s = net.state_;
+            copy(s.statistics.get(), statistics_.get(), net.plan_.statistics);
+            const auto unless_stopped = [&](auto* inside, auto* here, int64_t n) {
+                if (updates_ && whole_) copy(inside, here, n);
+            };
+            unless_stopped(s.parameters.get(), parameters_.get(), net.plan_.parameters);
+            for (size_t k = 0; k < slots_.size(); ++k)
+                unless_stopped(s.slots[k].get(), slots_[k].get(), net.plan_.parameters);
+            if (Kfac<T>* kfac = net.updater_.kfac())
+                unless_stopped(kfac->numbers.data(), numbers_.get(), int64_t(kfac->numbers.size()));
+        }
+        bool updates_ = false;  // the update may be left half-way too
+        bool whole_ = false;
+        Buffer<T> statistics_, parameters_;
+        std::vector<Buffer<T>> slots_;
+        Buffer<double> numbers_;
+    };
+
     // One train() of the layerwise or the rowwise path, run by the whole team. What steers it is written by worker 0 alone,
     // before a barrier.
     class TrainLoop {
@@ -172,17 +219,17 @@ private:
         TrainLoop(CpuBackend& net, const TrainRequest& request)
             : net_(net), request_(request), batch_size_(std::min(request.batch_size, request.train.rows())),
               rowwise_(net.trains_rowwise(batch_size_)), probing_(request.probe_level.has_value()),
-              long_steps_(!rowwise_ && request.poll && net.plan_.step_flops * double(batch_size_) > 2e9),
+              long_steps_(request.poll && net.step_flops(rowwise_ ? 0 : batch_size_) > 2e9),
               next_(request.steps ? Next::step : Next::end), blas_(net.blas_threads(request, rowwise_)),
-              ledger_(request, net.width(), net.running_), cursor_(request, net.plan_.seed) {
+              watch_(net.stop_, long_steps_ ? request.poll : no_poll), ledger_(request, net.width(), net.running_),
+              cursor_(request, net.plan_.seed) {
             const bool resident = batch_size_ == request.train.rows() && !(request.shuffle && net.plan_.has_dropout());
             if (rowwise_) net.rowwise_.reserve(batch_size_, true, resident), net.updater_.reserve();
             else net.layerwise_.reserve(batch_size_, true);
             if (request.validation) net.reserve_inference(request.validation->rows());
             if (probing_) net.probe_.begin(request, probes_);
             net.stopped_before_.store(-1, std::memory_order_relaxed);
-            net.layerwise_.watch(long_steps_ ? &request.poll : nullptr);
-            if (long_steps_) statistics_.resize(size_t(net.plan_.statistics));
+            if (long_steps_) before_.reserve(net);
             const int useful = net.rowwise_.groups(batch_size_);
             net.thread_count_.resume(
                 rowwise_ ? std::min(request.threads, useful) : net.team(request.threads, batch_size_),
@@ -195,7 +242,6 @@ private:
                     while (next_ == Next::step && iterate(w)) {}
                 });
             }
-            net_.layerwise_.watch(nullptr);
             TrainOutcome outcome = ledger_.finish();
             outcome.probes = std::move(probes_);
             return outcome;
@@ -208,12 +254,12 @@ private:
         bool iterate(const Worker& w) {
             const int64_t rows = cursor_.rows();  // read now: worker 0 advances the cursor at the end of the step
             const bool epoch_ends = cursor_.ends_epoch();
-            if (w.first()) begin_step();
+            if (w.first()) begin_step(w);
             if (probing_ && net_.probe_.due()) net_.probe_.keep(w);
             double loss = 0;  // worker 0 knows it
             if (!(rowwise_ ? rowwise_step(w, rows, loss) : layerwise_step(w, rows, loss))) {
                 if (w.first()) {
-                    std::copy(statistics_.begin(), statistics_.end(), net_.statistics_begin());
+                    before_.put_back(net_);
                     interrupt(false);
                 }
                 return false;
@@ -232,12 +278,12 @@ private:
             }
             return true;
         }
-        void begin_step() {
+        void begin_step(const Worker& w) {
             if (cursor_.starts_epoch()) ledger_.start_epoch();
             net_.updater_.begin_step(request_.step_rates[step_]);
-            if (long_steps_) std::copy_n(net_.statistics_begin(), net_.plan_.statistics, statistics_.begin());
+            if (long_steps_) before_.take(w, net_);
         }
-        // Gradients and update. False: the poll said stop, and nothing was changed but moving statistics.
+        // Gradients and update. False: the poll said stop, and what has been changed is in before_.
         bool layerwise_step(const Worker& w, int64_t rows, double& loss) {
             Layerwise<T>& layers = net_.layerwise_;
             const Batch<T> b = layers.gather(w, request_.train, rows, {0, &cursor_});
@@ -245,7 +291,7 @@ private:
             layers.loss(w, b, Pass::train);
             if (!layers.backward(w, b, Pass::train, true)) return false;
             layers.observe(w, b);
-            layers.update(w);
+            if (!layers.update(w)) return false;
             w.sync();
             if (w.first()) loss = layers.add_to_totals(b, Pass::train, ledger_.running()) + net_.updater_.penalty_sum();
             return true;
@@ -253,7 +299,7 @@ private:
         bool rowwise_step(const Worker& w, int64_t rows, double& loss) {
             Rowwise<T>& net = net_.rowwise_;
             net.gradients(w, request_.train, rows, {0, &cursor_});
-            net.update(w);
+            if (!net.update(w)) return false;
             w.sync();
             if (w.first()) loss = net.add_to_totals(rows, ledger_.running()) + net.penalty_sum();
             return true;
@@ -286,15 +332,17 @@ private:
         const int64_t batch_size_;
         const bool rowwise_, probing_;
         const bool long_steps_;  // then the poll is asked within a step too
+        inline static const Poll no_poll;
         Next next_;
         bool probe_follows_ = false;  // the step at hand
         int64_t step_ = 0;            // of this call
         const BlasUse blas_;
+        const Watch watch_;
         ProbeRecords probes_;
         Ledger ledger_;
         Cursor cursor_;
         double validation_penalty_ = 0;
-        std::vector<T> statistics_;  // of the last finished step, if a step may be left half-way
+        Before before_;
     };
 
     TrainOutcome train_full_batch(const TrainRequest& request) {
@@ -321,7 +369,7 @@ private:
     static void write(const Place& to, const void* in) { std::memcpy(to.data, in, to.bytes); }
     // K-FAC looks into the layers, which only the layerwise path keeps.
     bool trains_rowwise(int64_t rows) const { return rowwise_.takes(rows) && !training_.kfac(); }
-    T* statistics_begin() const { return state_.statistics.get(); }
+    double step_flops(int64_t rows) const { return plan_.step_flops * double(rows) + updater_.flops(); }
     int64_t width() const { return training_.totals(plan_.outputs); }
 
     // Makes room for evaluate_rows (and for a rowwise predict); returns how many threads are worth it.
@@ -430,6 +478,7 @@ private:
     State<T> state_;
     Training training_;
     bool configured_ = false;
+    Stop stop_;
     Updater<T> updater_;
     Layerwise<T> layerwise_;
     Rowwise<T> rowwise_, rowwise_inference_;  // each keeps its own scratch: a validation comes between two epochs
@@ -437,7 +486,7 @@ private:
     ThreadCount thread_count_;
     std::unique_ptr<FullBatch<T>> full_batch_;  // if the optimizer is a solver
     std::vector<double> running_, no_numbers_;
-    // the row before which a poll stopped a pass over chunks; see Layerwise::stops
+    // the row before which a poll stopped a pass over chunks; see Stop::agreed
     std::atomic<int64_t> stopped_before_{-1};
 };
 

@@ -8,8 +8,8 @@
 namespace fd::cpu {
 
 template <class T>
-Updater<T>::Updater(const Plan& plan, State<T>& state)
-    : plan_(plan), state_(state), k_(kernels_of<T>(isa())), tiles_(plan) {
+Updater<T>::Updater(const Plan& plan, State<T>& state, Stop& stop)
+    : plan_(plan), state_(state), stop_(stop), k_(kernels_of<T>(isa())), tiles_(plan) {
     penalty_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
     norm_parts_.reserve(int64_t(plan.tensors.size() + 1) * parts_per_tensor);
 }
@@ -27,6 +27,25 @@ void Updater<T>::configure(const Training* training) {
 template <class T>
 void Updater<T>::reserve() {
     reserve_matrix_scratch(plan_, *training_, scratch_);
+}
+
+template <class T>
+bool Updater<T>::makes_products() const {
+    return training_->muon() || kfac_ || plan_.has_matrix_penalties();
+}
+
+template <class T>
+double Updater<T>::flops() const {
+    double sum = 0;
+    for (const Op& o : plan_.ops) {
+        if (o.kind != OpKind::dense) continue;
+        const double in = double(o.in), out = double(o.out), small = std::min(in, out);
+        if (training_->muon()) sum += training_->hyper.ns_steps * 2 * small * small * (2 * std::max(in, out) + small);
+        if (kfac_) sum += 3 * (in * in * in + out * out * out) + 4 * in * out * (in + out);
+        o.each_unit_penalty(
+            [&](ops::UnitPenalty, double, bool columns) { sum += 4 * in * out * (columns ? out : in); });
+    }
+    return sum;
 }
 
 // Tensors that have equal penalties are updated in one go, padding included: it is 0 and stays so under every rule, unless 0/0
@@ -123,7 +142,7 @@ void Updater<T>::each_part(const Worker& w, int tensor, F&& body) {
 }
 
 template <class T>
-void Updater<T>::precondition(const Worker& w) {
+bool Updater<T>::precondition(const Worker& w) {
     for (const Op& o : plan_.ops)
         if (o.kind == OpKind::dense)
             kfac_->centre_gradient(w, o, gradient(o.kernel), o.bias < 0 ? nullptr : gradient(o.bias));
@@ -139,18 +158,19 @@ void Updater<T>::precondition(const Worker& w) {
     w.sync();
     for (const Op& o : plan_.ops)
         if (o.kind == OpKind::dense)
-            kfac_->precondition(w, o, gradient(o.kernel), o.bias < 0 ? nullptr : gradient(o.bias));
+            kfac_->precondition(stop_, w, o, gradient(o.kernel), o.bias < 0 ? nullptr : gradient(o.bias));
     for (int tensor : plan_.trainable) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         const Op& o = plan_.ops[size_t(t.op)];
         if (o.kind != OpKind::dense || tensor == o.slope) kfac_->scale(w, gradient(tensor), t.size());
     }
+    return !stop_.watching() || !stop_.agreed(w, first_point());
 }
 
 template <class T>
-void Updater<T>::update_all(const Worker& w) {
+bool Updater<T>::update_all(const Worker& w) {
     penalties(w, true);
-    if (kfac_) precondition(w);
+    if (kfac_ && !precondition(w)) return false;
     const ops::Hyper& h = training_->hyper;
     if (h.clipnorm > 0 || h.global_clipnorm > 0) {
         for (int tensor : plan_.trainable)
@@ -176,14 +196,17 @@ void Updater<T>::update_all(const Worker& w) {
     for (int tensor : plan_.trainable) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         const double scale = scale_of(tensor);
-        if (training_->muon() && !t.vector)
-            muon_update(w, k_, h, learning_rate_, scale, t.rows, t.cols, parameter(tensor), gradient(tensor),
-                        at(state_.slots[0], tensor), scratch_);
-        else
+        if (training_->muon() && !t.vector) {
+            if (!muon_update(stop_, first_point() + 2 * tensor, w, k_, h, learning_rate_, scale, t.rows, t.cols,
+                             parameter(tensor), gradient(tensor), at(state_.slots[0], tensor), scratch_))
+                return false;
+        } else
             each_part(w, tensor, [&](int64_t first, int64_t n, int) {
                 update_elements(t.offset + first, n, gradient(tensor) + first, 0, 0, scale);  // penalties() came before
             });
     }
+    if (!makes_products() || !stop_.watching()) return true;
+    return !stop_.agreed(w, first_point() + 2 * int(plan_.tensors.size()));
 }
 
 template <class T>
@@ -200,8 +223,8 @@ void Updater<T>::penalties(const Worker& w, bool add_gradients) {
     double matrix = 0;
     for (const Op& o : plan_.ops)
         if (o.kind == OpKind::dense && o.matrix_penalty())
-            matrix +=
-                matrix_penalty(w, k_, o, parameter(o.kernel), add_gradients ? gradient(o.kernel) : nullptr, scratch_);
+            matrix += matrix_penalty(stop_, w, k_, o, parameter(o.kernel), add_gradients ? gradient(o.kernel) : nullptr,
+                                     scratch_);
     if (w.first()) parts(int(plan_.tensors.size()))[0] = matrix;
     w.sync();
 }

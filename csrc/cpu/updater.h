@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/parallel.h"
+#include "core/stop.h"
 #include "cpu/second_order/kfac.h"
 #include "cpu/simd/kernels.h"
 #include "cpu/state.h"
@@ -15,13 +16,15 @@ namespace fd::cpu {
 template <class T>
 class Updater {
 public:
-    Updater(const Plan& plan, State<T>& state);
+    Updater(const Plan& plan, State<T>& state, Stop& stop);
 
     void configure(const Training* training);
     void reserve();  // scratch for penalties and updates of whole matrices
     // Whether an update needs all gradients first. If not, any part of the parameters may be updated as soon as its gradient
     // is there, by update_part() or update_slice().
     bool needs_all_gradients() const { return needs_all_gradients_; }
+    bool makes_products() const;            // of whole matrices
+    double flops() const;                   // of these, in an update
     void begin_step(double learning_rate);  // by one worker: this step's constants
 
     // Part of a tensor, from element `first` on, with gradients g; the value of its penalties is added to `part` of
@@ -33,7 +36,9 @@ public:
     void update_slice(int64_t begin, int64_t end, int64_t slice);
     double slice_penalty_sum() const;  // by one worker
 
-    void update_all(const Worker&);                     // everything, from whole gradients
+    // Everything, from whole gradients. False, for all workers: the poll said stop; parameters, slots and K-FAC's numbers may be
+    // half updated, if makes_products(), and the caller puts back what they were.
+    bool update_all(const Worker&);
     void penalties(const Worker&, bool add_gradients);  // fills what penalty_sum() adds up
     double penalty_sum() const;                         // by one worker
     Kfac<T>* kfac() const { return kfac_.get(); }       // or none
@@ -47,16 +52,18 @@ private:
     T* gradient(int tensor) const { return at(state_.gradients, tensor); }
     T* at(const Buffer<T>& flat, int tensor) const { return flat.get() + plan_.tensors[size_t(tensor)].offset; }
     double* parts(int tensor) const { return penalty_parts_.get() + tensor * parts_per_tensor; }
+    int first_point() const { return 2 * int(plan_.ops.size()); }  // for Stop::agreed, after those of the passes
     void find_runs();
     // n elements of the flat buffers from `first` on; returns the value of their penalties before the update.
     double update_elements(int64_t first, int64_t n, const T* g, double l1, double l2, double scale);
-    void precondition(const Worker&);  // K-FAC: gradients become steps
+    bool precondition(const Worker&);  // K-FAC: gradients become steps; false: stopped
     template <class F>
     void each_part(const Worker&, int tensor, F&& body);
 
     static constexpr int parts_per_tensor = Tiles::most_runs;
     const Plan& plan_;
     State<T>& state_;
+    Stop& stop_;
     const Kernels<T>& k_;
     const Tiling<T> tiles_;
     const Training* training_ = nullptr;

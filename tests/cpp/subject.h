@@ -155,6 +155,7 @@ struct Subject {
                 };
                 net->slot_dtype() == DType::f64 ? append(std::vector<double>(n)) : append(std::vector<float>(n));
             }
+        to.insert(to.end(), net->numbers().begin(), net->numbers().end());
         to.push_back(double(net->step()));
     }
     double gradients(const Dataset& d, bool train, int threads, std::vector<std::vector<T>>& to) {

@@ -33,7 +33,9 @@ private:
         for (int k = 0; k < most_dampings && damping <= 1e12 * most; ++k, damping *= rise, rise *= 2) {
             std::copy(matrix_.begin(), matrix_.end(), factor_.begin());
             for (size_t i = 0; i < n; ++i) factor_[i * n + i] += damping, h_[i] = -g_[i];
-            if (!f.solve(factor_.data(), h_.data())) continue;
+            const Solved solved = f.solve(factor_.data(), h_.data());
+            if (solved == Solved::stopped) return back(f, Result::interrupted);
+            if (solved == Solved::not_positive_definite) continue;
             add_scaled(1, h_, x_, trial_);
             f.write(trial_.data());
             double loss = 0;

@@ -10,6 +10,8 @@
 
 namespace fd {
 
+enum class Solved { yes, not_positive_definite, stopped };
+
 class Objective {
 public:
     virtual ~Objective() = default;
@@ -22,8 +24,8 @@ public:
     // The same, and the Gauss-Newton matrix of the mean squared error, curvature of l2 penalties included: (size, size),
     // row-major, of which the lower triangle counts.
     virtual bool normal_equations(double& loss, double* matrix, double* gradient) = 0;
-    // Solves matrix · h = h in place, by Cholesky, which overwrites the matrix; false if it is not positive definite.
-    virtual bool solve(double* matrix, double* h) = 0;
+    // Solves matrix · h = h in place, by Cholesky, which overwrites the matrix.
+    virtual Solved solve(double* matrix, double* h) = 0;
     // out = the Gauss-Newton matrix of the loss, curvature of l2 penalties included, at the parameters, times v.
     virtual bool product(const double* v, double* out) = 0;
 };

@@ -7,6 +7,7 @@
 #include <pthread.h>
 #endif
 
+#include <algorithm>
 #include <atomic>
 #include <cstdlib>
 #include <fstream>
@@ -27,10 +28,14 @@ template <class T>
 using Gemm = void (*)(int order, int ta, int tb, int m, int n, int k, T alpha, const T* a, int lda, const T* b, int ldb,
                       T beta, T* c, int ldc);
 
+constexpr int row_major = 101;  // the value of CBLAS
+
 struct Blas {
     Gemm<float> sgemm = nullptr;
     Gemm<double> dgemm = nullptr;
     void (*dpotrf)(const char*, const int*, double*, const int*, int*) = nullptr;
+    void (*dtrsm)(int order, int side, int triangle, int transposed, int unit, int m, int n, double alpha,
+                  const double* a, int lda, double* b, int ldb) = nullptr;
     void (*dpotrs)(const char*, const int*, const int*, const double*, const int*, double*, const int*, int*) = nullptr;
     void (*set_threads)(int) = nullptr;
     char* (*config)() = nullptr;
@@ -62,7 +67,6 @@ void bind(void* library, F& function, const char* symbol) {
 template <class T>
 void call(Gemm<T> f, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda, const T* b,
           int64_t ldb, T beta, T* c, int64_t ldc) {
-    constexpr int row_major = 101;
     f(row_major, int(ta), int(tb), int(m), int(n), int(k), T(1), a, int(lda), b, int(ldb), beta, c, int(ldc));
 }
 
@@ -158,14 +162,40 @@ void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, 
     call(blas.dgemm, ta, tb, m, n, k, a, lda, b, ldb, beta, c, ldc);
 }
 
-bool solve_positive(int64_t n, double* a, int64_t columns, double* b) {
-    if (n == 0) return true;
-    const int size = int(n), many = int(columns);
+// Columns of LAPACK are rows here: its upper triangle is our lower one, A = L Lᵀ. Block columns of L from left to right; what the
+// finished ones take from the next is a product of its rows by its diagonal block's, in parts.
+Solved solve_positive(Stop& stop, const Worker& w, int64_t n, double* a, int64_t columns, double* b) {
+    constexpr int64_t block = 1024;
+    constexpr double most_flops = 1e9;  // at once
+    const auto at = [&](int64_t r, int64_t c) { return a + r * n + c; };
+    const int size = int(n);
     int info = 0;
-    blas.dpotrf("U", &size, a, &size, &info);  // columns there are rows here: its upper triangle is our lower one
-    if (info) return false;
-    blas.dpotrs("U", &size, &many, a, &size, b, &size, &info);
-    return info == 0;
+    for (int64_t k = 0; k < n; k += block) {
+        const int64_t count = std::min(block, n - k), end = k + count;
+        const auto step = std::max(int64_t(16), int64_t(most_flops / (2 * double(count) * double(end))));
+        for (int64_t r = k; k > 0 && r < n; r += step) {
+            if (stop.asked(w)) return Solved::stopped;
+            blas.dgemm(row_major, int(Trans::no), int(Trans::yes), int(std::min(step, n - r)), int(count), int(k), -1,
+                       at(r, 0), size, at(k, 0), size, 1, at(r, k), size);
+        }
+        if (stop.asked(w)) return Solved::stopped;
+        const int diagonal = int(count);
+        blas.dpotrf("U", &diagonal, at(k, k), &size, &info);
+        if (info) return Solved::not_positive_definite;
+        for (int64_t r = end; r < n; r += step) {
+            if (stop.asked(w)) return Solved::stopped;
+            constexpr int right = 142, lower = 122, non_unit = 131;  // the values of CBLAS
+            blas.dtrsm(row_major, right, lower, int(Trans::yes), non_unit, int(std::min(step, n - r)), diagonal, 1,
+                       at(k, k), size, at(r, k), size);
+        }
+    }
+    const auto step = std::max(int64_t(8), int64_t(most_flops / (2 * double(n) * double(n))));
+    for (int64_t c = 0; n > 0 && c < columns; c += step) {
+        if (c > 0 && stop.asked(w)) return Solved::stopped;
+        const int many = int(std::min(step, columns - c));
+        blas.dpotrs("U", &size, &many, a, &size, b + c * n, &size, &info);
+    }
+    return Solved::yes;
 }
 
 void load_blas(const std::string& path, const std::string& core) {
@@ -187,6 +217,7 @@ void load_blas(const std::string& path, const std::string& core) {
     bind(library, b.sgemm, "scipy_cblas_sgemm");
     bind(library, b.dgemm, "scipy_cblas_dgemm");
     bind(library, b.dpotrf, "scipy_dpotrf_");
+    bind(library, b.dtrsm, "scipy_cblas_dtrsm");
     bind(library, b.dpotrs, "scipy_dpotrs_");
     bind(library, b.set_threads, "scipy_openblas_set_num_threads");
     bind(library, b.config, "scipy_openblas_get_config");

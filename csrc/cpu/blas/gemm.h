@@ -3,6 +3,9 @@
 #include <cstdint>
 #include <string>
 
+#include "core/solvers/solver.h"
+#include "core/stop.h"
+
 namespace fd::cpu {
 
 enum class Trans { no = 111, yes = 112 };  // the values of CBLAS
@@ -14,8 +17,9 @@ void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, 
           int64_t ldb, double beta, double* c, int64_t ldc);
 
 // Solves A X = B by Cholesky for a symmetric positive definite A (n, n), of which the lower triangle is read and overwritten;
-// X overwrites B, (columns, n): each row one right-hand side. False if A is not positive definite.
-bool solve_positive(int64_t n, double* a, int64_t columns, double* b);
+// X overwrites B, (columns, n): each row one right-hand side. By one worker of a team, in parts of about 20 ms, where it may be
+// stopped.
+Solved solve_positive(Stop& stop, const Worker& w, int64_t n, double* a, int64_t columns, double* b);
 
 // Opens the library once. `path`: of the file shipped in the wheel; `core`: OpenBLAS's name of the kernels to use, or "".
 void load_blas(const std::string& path, const std::string& core);

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "cpu/layerwise/layerwise.h"
+#include "cpu/layerwise/team.h"
 
 namespace fd::cpu {
 
@@ -21,7 +22,7 @@ bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool 
         } else {
             other_backward(w, i, b.x, b.rows, pass);
         }
-        if (stops(w, int(plan_.ops.size()) + i)) return false;
+        if (stop_.agreed(w, int(plan_.ops.size()) + i)) return false;
     }
     return true;
 }
@@ -71,10 +72,10 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
         if (passes) {
             T* below = d(i - 1);
             if (!by_rows)
-                product(w, Trans::no, Trans::yes, rows, n, o.out, grad, o.out, weights + i0 * o.out, o.out, below + i0,
-                        o.in);
+                stoppable_gemm(stop_, w, Trans::no, Trans::yes, rows, n, o.out, grad, o.out, weights + i0 * o.out,
+                               o.out, T(0), below + i0, o.in);
             else
-                for (int64_t t = t0; t < t1 && !asks_to_stop(w); ++t)
+                for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t)
                     for (int64_t p = 0; p < products_.panels(rows); ++p)
                         products_.input_gradient_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, below);
             if (finishes) {
@@ -85,11 +86,11 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
         if (update) updater_.begin_part(o.kernel, s);
         if (!by_columns) {
             T* g = gradient(o.kernel) + i0 * o.out;
-            product(w, Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, grad, o.out, g, o.out);
+            stoppable_gemm(stop_, w, Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, grad, o.out, T(0), g, o.out);
             if (update) updater_.update_part(o.kernel, i0 * o.out, n * o.out, g, s);
             return;
         }
-        for (int64_t t = t0; t < t1 && !asks_to_stop(w); ++t) {
+        for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t) {
             const int64_t r0 = cut.begin(t), r1 = cut.begin(t + 1);
             T* g = update ? mine : gradient(o.kernel) + r0 * o.out;
             products_.kernel_gradient(i, x, rows, r0, r1, g, update);
@@ -193,24 +194,28 @@ void Layerwise<T>::observe(const Worker& w, const Batch<T>& b) {
         if (op(i).kind != OpKind::dense) continue;
         const T* x = output(i - 1, b.x, Pass::train);
         kfac->centre(w, op(i), x, b.rows);
-        if (due) kfac->observe(w, op(i), x, d(i), b.rows, parameter(op(i).kernel));
+        if (due) kfac->observe(stop_, w, op(i), x, d(i), b.rows, parameter(op(i).kernel));
     }
-    if (due || !ready) kfac->invert(w);
+    if (due || !ready) kfac->invert(stop_, w);
 }
 
 template <class T>
-void Layerwise<T>::update(const Worker& w) {
-    if (updates_early()) return updater_.update_vectors(w);  // kernels are done
-    updater_.update_all(w);
-    if (!products_.has_copies()) return;
+bool Layerwise<T>::update(const Worker& w) {
+    if (updates_early()) {  // kernels are done
+        updater_.update_vectors(w);
+        return true;
+    }
+    if (!updater_.update_all(w)) return false;
+    if (!products_.has_copies()) return true;
     w.sync();
     products_.refresh(w);
+    return true;
 }
 
 #define FD_INSTANTIATE(T)                                                             \
     template bool Layerwise<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
     template void Layerwise<T>::observe(const Worker&, const Batch<T>&);              \
-    template void Layerwise<T>::update(const Worker&);
+    template bool Layerwise<T>::update(const Worker&);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)
 #undef FD_INSTANTIATE

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <cstring>
 
+#include "cpu/layerwise/team.h"
+
 namespace fd::cpu {
 namespace {
 
@@ -24,9 +26,9 @@ int64_t label_at(const View& y, int64_t row) {
 }  // namespace
 
 template <class T>
-Layerwise<T>::Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater)
-    : plan_(plan), state_(state), updater_(updater), k_(kernels_of<T>(isa())), products_(plan, state), loss_(plan),
-      last_(int(plan.ops.size()) - 1) {
+Layerwise<T>::Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater, Stop& stop)
+    : plan_(plan), state_(state), updater_(updater), stop_(stop), k_(kernels_of<T>(isa())), products_(plan, state),
+      loss_(plan), last_(int(plan.ops.size()) - 1) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
@@ -90,7 +92,7 @@ Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows
     if (!x_direct || (with_targets && !y_direct) || (data.y && with_labels) || weights_copied) {
         const Slices slices(rows, 4, 1);
         w.each(slices.count, [&](int64_t s) {
-            if (asks_to_stop(w)) return;
+            if (stop_.asked(w)) return;
             int64_t next = order(slices.begin(s));
             for (int64_t r = slices.begin(s); r < slices.end(s); ++r) {
                 const int64_t row = next;
@@ -189,21 +191,9 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
             case OpKind::normalization:
             case OpKind::residual_begin: break;  // compute nothing
         }
-        if (stops(w, i)) return false;
+        if (stop_.agreed(w, i)) return false;
     }
     return true;
-}
-
-template <class T>
-void Layerwise<T>::product(const Worker& w, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a,
-                           int64_t lda, const T* b, int64_t ldb, T* c, int64_t ldc) {
-    constexpr int64_t unit = 64;  // rows: whole tiles of every kernel
-    const double flops = 2 * double(m) * double(n) * double(k);
-    const int64_t most = (m + unit - 1) / unit, parts = poll_ ? std::clamp(int64_t(flops / 1e9), int64_t(1), most) : 1;
-    for (int64_t p = 0; p < parts && !(p && asks_to_stop(w)); ++p) {
-        const int64_t r = most * p / parts * unit, end = std::min(m, most * (p + 1) / parts * unit);
-        gemm(ta, tb, end - r, n, k, ta == Trans::no ? a + r * lda : a + r, lda, b, ldb, T(0), c + r * ldc, ldc);
-    }
 }
 
 template <class T>
@@ -223,8 +213,8 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
     };
     if (!products_.packs_forward(i, rows)) {
         auto tile = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
-            product(w, Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0, o.out,
-                    z + r0 * o.out + c0, o.out);
+            stoppable_gemm(stop_, w, Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0,
+                           o.out, T(0), z + r0 * o.out + c0, o.out);
             finish(r0, r1, c0, c1);
         };
         const bool by_columns = o.out >= 128;
@@ -244,7 +234,7 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
         w.each(cut.runs * groups, [&](int64_t task) {
             const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);
             const int64_t p0 = task / cut.runs, p1 = groups == 1 ? products_.panels(rows) : p0 + 1;
-            for (int64_t t = t0; t < t1 && !asks_to_stop(w); ++t)
+            for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t)
                 for (int64_t p = p0; p < p1; ++p) products_.output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
             finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
             if (products_.packs_next(i, rows))

@@ -1,7 +1,6 @@
 // The layerwise path: a net whose layers are worth a matrix product each. Every method that takes a Worker is run by the whole
 // team at once; work is cut by shapes alone (Slices) and the team meets at barriers, so the bits do not depend on its size.
 #pragma once
-#include <atomic>
 #include <memory>
 #include <vector>
 
@@ -19,7 +18,7 @@ namespace fd::cpu {
 template <class T>
 class Layerwise {
 public:
-    Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater);
+    Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater, Stop& stop);
 
     void configure(const Training* training);
     // Makes room for batches of `rows`, for backward and for Pass::probe if asked. No other method of a step allocates.
@@ -32,7 +31,8 @@ public:
     // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there. False: the poll said stop.
     bool backward(const Worker&, const Batch<T>&, Pass, bool update);
     void observe(const Worker&, const Batch<T>&);  // after backward(): shows the batch to K-FAC, if it is the optimizer
-    void update(const Worker&);                    // whatever backward has not updated
+    // Whatever backward has not updated. False: the poll said stop, and the update is half made (Updater::update_all).
+    bool update(const Worker&);
     // By one worker, after loss(): metrics are added to `totals`; returns the batch's loss without parameter penalties.
     double add_to_totals(const Batch<T>&, Pass, double* totals);
     double batch_loss(const Batch<T>&, Pass) const;  // the same without metrics
@@ -43,12 +43,9 @@ public:
     // After Pass::probe: what the activation of the op got, and what it gave; `room` is for the outputs if the loss is fused.
     const T* pre_activation(int op, const T* x) const;
     const T* probed_output(const Worker&, int op, const Batch<T>&, T* room) const;
-    // Calls `poll`, unless it is null, between ops and between the parts of long products. Steps that may be interrupted update nothing before all gradients are there.
-    void watch(const Poll* poll) {
-        poll_ = poll;
-        stopped_at_.store(-1, std::memory_order_relaxed);
-        stopping_.store(false, std::memory_order_relaxed);
-    }
+    // While it watches a poll, that is asked between ops and between the parts of long products, and steps update nothing before
+    // all gradients are there.
+    Stop& stop() { return stop_; }
     // dL/d(output) of the op; after backward(), dL/d(pre-activation) for dense ops.
     T* gradient_at(int op) const { return d(op); }
     void weights_changed() { products_.weights_changed(); }
@@ -74,31 +71,12 @@ private:
     void other_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
     NormBlock<T> norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const;
 
-    // A barrier at which worker 0 calls the poll; `point` distinguishes the barriers of a step, so that a worker that is late
-    // cannot take the next answer for this one's.
-    bool stops(const Worker& w, int point) {
-        if (asks_to_stop(w) && w.first()) stopped_at_.store(point, std::memory_order_relaxed);
-        w.sync();
-        return stopped_at_.load(std::memory_order_relaxed) == point;
-    }
-    // Whether what is being computed will not be used. Worker 0 asks the poll.
-    bool asks_to_stop(const Worker& w) {
-        if (!poll_) return false;
-        if (stopping_.load(std::memory_order_relaxed)) return true;
-        if (w.first() && (*poll_)()) stopping_.store(true, std::memory_order_relaxed);
-        return stopping_.load(std::memory_order_relaxed);
-    }
-    // C (m, n) = op(A) op(B), by rows in parts that take about 20 ms each, where the poll is asked.
-    void product(const Worker& w, Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const T* a, int64_t lda,
-                 const T* b, int64_t ldb, T* c, int64_t ldc);
-    bool updates_early() const { return !updater_.needs_all_gradients() && !poll_; }
+    bool updates_early() const { return !updater_.needs_all_gradients() && !stop_.watching(); }
 
-    const Poll* poll_ = nullptr;
-    std::atomic<int> stopped_at_{-1};  // a late worker may still read the last answer while worker 0 gives the next
-    std::atomic<bool> stopping_{false};
     const Plan& plan_;
     State<T>& state_;
     Updater<T>& updater_;
+    Stop& stop_;
     const Kernels<T>& k_;
     DenseProducts<T> products_;
     OutputLoss<T> loss_;

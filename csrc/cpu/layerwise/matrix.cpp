@@ -26,7 +26,7 @@ void reserve_matrix_scratch(const Plan& plan, const Training& training, Buffer<T
 // ops/penalties.h. With C_ij = q'(u_i·u_j), dp/du_i = f/pairs · Σ_j C_ij u_j = P_i, and through the
 // scaling dp/dw_i = (P_i - (P_i·u_i) u_i)/|w_i|.
 template <class T>
-double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const T* kernel, T* gradient,
+double matrix_penalty(Stop& stop, const Worker& w, const Kernels<T>& k, const Op& op, const T* kernel, T* gradient,
                       Buffer<T> (&scratch)[3]) {
     double total = 0;
     op.each_unit_penalty([&](ops::UnitPenalty penalty, double factor, bool columns) {
@@ -41,7 +41,7 @@ double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const 
             inverse[i] = T(1 / std::sqrt(std::max(square, 1e-12)));
             k.axpby(T(0), row, inverse[i], row, length);
         });
-        team_gemm(w, Trans::no, Trans::yes, units, units, length, u, length, u, length, T(0), gram, units);
+        team_gemm(stop, w, Trans::no, Trans::yes, units, units, length, u, length, u, length, T(0), gram, units);
         if (w.first()) {
             for (int64_t i = 0; i < units; ++i)
                 for (int64_t j = 0; j < i; ++j)
@@ -55,7 +55,7 @@ double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const 
                 row[j] = i == j ? T(0) : T(factor * ops::unit_penalty_derivative(penalty, double(row[j])));
             }
         });
-        team_gemm(w, Trans::no, Trans::no, units, length, units, gram, units, u, length, T(0), p, length);
+        team_gemm(stop, w, Trans::no, Trans::no, units, length, units, gram, units, u, length, T(0), p, length);
         // a unit's gradient goes to its own row or column, so units can be shared out
         each_row(w, units, [&](int64_t i) {
             const T *row = u + i * length, *pull = p + i * length;
@@ -69,8 +69,9 @@ double matrix_penalty(const Worker& w, const Kernels<T>& k, const Op& op, const 
 }
 
 template <class T>
-void muon_update(const Worker& w, const Kernels<T>& k, const ops::Hyper& h, double learning_rate, double scale,
-                 int64_t rows, int64_t cols, T* kernel, T* gradient, T* momentum, Buffer<T> (&scratch)[3]) {
+bool muon_update(Stop& stop, int point, const Worker& w, const Kernels<T>& k, const ops::Hyper& h, double learning_rate,
+                 double scale, int64_t rows, int64_t cols, T* kernel, T* gradient, T* momentum,
+                 Buffer<T> (&scratch)[3]) {
     const int64_t n = rows * cols, small = std::min(rows, cols), large = std::max(rows, cols);
     const T m = T(h.momentum);
     const Slices flat(n, 4096);
@@ -95,18 +96,19 @@ void muon_update(const Worker& w, const Kernels<T>& k, const ops::Hyper& h, doub
     });
     T* next = gradient;
     for (int step = 0; step < int(h.ns_steps); ++step) {  // X ← a X + (b A + c A²) X
-        team_gemm(w, Trans::no, Trans::yes, small, small, large, x, large, x, large, T(0), a, small);
+        team_gemm(stop, w, Trans::no, Trans::yes, small, small, large, x, large, x, large, T(0), a, small);
         each_row(w, small, [&](int64_t i) {
             for (int64_t j = 0; j < small; ++j) b[i * small + j] = T(h.ns_b / h.ns_c) * a[i * small + j];
         });
-        team_gemm(w, Trans::no, Trans::no, small, small, small, a, small, a, small, T(1), b, small);
+        team_gemm(stop, w, Trans::no, Trans::no, small, small, small, a, small, a, small, T(1), b, small);
         each_row(w, small, [&](int64_t i) {
             for (int64_t j = 0; j < large; ++j) next[i * large + j] = T(h.ns_a / h.ns_c) * x[i * large + j];
         });
-        team_gemm(w, Trans::no, Trans::no, small, large, small, b, small, x, large, T(1), next, large);
+        team_gemm(stop, w, Trans::no, Trans::no, small, large, small, b, small, x, large, T(1), next, large);
         each_row(w, small, [&](int64_t i) {
             for (int64_t j = 0; j < large; ++j) x[i * large + j] = T(h.ns_c) * next[i * large + j];
         });
+        if (stop.watching() && stop.agreed(w, point + step % 2)) return false;
     }
     const double adjust = h.rms_rate > 0 ? h.rms_rate * std::sqrt(double(large)) : 1;
     const T rate = T(learning_rate * adjust), keep = T(1 - learning_rate * h.weight_decay);
@@ -114,13 +116,15 @@ void muon_update(const Worker& w, const Kernels<T>& k, const ops::Hyper& h, doub
         for (int64_t c = 0; c < cols; ++c)
             kernel[r * cols + c] = keep * kernel[r * cols + c] - rate * (flip ? x[c * large + r] : x[r * large + c]);
     });
+    return true;
 }
 
-#define FD_INSTANTIATE(T)                                                                                          \
-    template void reserve_matrix_scratch<T>(const Plan&, const Training&, Buffer<T>(&)[3]);                        \
-    template double matrix_penalty<T>(const Worker&, const Kernels<T>&, const Op&, const T*, T*, Buffer<T>(&)[3]); \
-    template void muon_update<T>(const Worker&, const Kernels<T>&, const ops::Hyper&, double, double, int64_t,     \
-                                 int64_t, T*, T*, T*, Buffer<T>(&)[3]);
+#define FD_INSTANTIATE(T)                                                                                         \
+    template void reserve_matrix_scratch<T>(const Plan&, const Training&, Buffer<T>(&)[3]);                       \
+    template double matrix_penalty<T>(Stop&, const Worker&, const Kernels<T>&, const Op&, const T*, T*,           \
+                                      Buffer<T>(&)[3]);                                                           \
+    template bool muon_update<T>(Stop&, int, const Worker&, const Kernels<T>&, const ops::Hyper&, double, double, \
+                                 int64_t, int64_t, T*, T*, T*, Buffer<T>(&)[3]);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)
 #undef FD_INSTANTIATE

@@ -70,7 +70,7 @@ bool Probe<T>::take(const Worker& w, const Dataset& data) {
     updater_.penalties(w, true);
     if (w.first()) next_.loss = layerwise_.batch_loss(b, Pass::probe) + updater_.penalty_sum();
     summarise(w, b, values);
-    w.sync();
+    if (layerwise_.stop().agreed(w, 2 * int(plan_.ops.size()))) return false;
     if (w.first()) {
         next_.nonfinite_op = ProbeRecords::first_nonfinite(plan_, values);
         records_->records.push_back(next_);

@@ -292,7 +292,7 @@ void Rowwise<T>::infer_all(const Worker& w, const Dataset& data, int64_t rows, i
 }
 
 template <class T>
-void Rowwise<T>::update(const Worker& w) {
+bool Rowwise<T>::update(const Worker& w) {
     const int others = active_groups_ - 1;  // a short last batch may be too few rows for all
     const Slices cut(plan_.parameters, 4096, 16);
     w.each(cut.count, [&](int64_t s) {
@@ -304,9 +304,9 @@ void Rowwise<T>::update(const Worker& w) {
         }
         if (!updater_.needs_all_gradients()) updater_.update_slice(begin, end, s);
     });
-    if (!updater_.needs_all_gradients()) return;
+    if (!updater_.needs_all_gradients()) return true;
     w.sync();
-    updater_.update_all(w);
+    return updater_.update_all(w);
 }
 
 template <class T>

@@ -25,7 +25,7 @@ public:
     int groups(int64_t rows) const;  // the most threads that can work on a batch
 
     void gradients(const Worker&, const Dataset&, int64_t rows, const RowOrder&);  // of train_step, in each group
-    void update(const Worker&);
+    bool update(const Worker&);                                                    // false: as Updater::update_all
     // Forward; the loss too for Pass::evaluate. For Pass::predict the outputs go to `out`, (rows, outputs).
     void infer(const Worker&, const Dataset&, int64_t rows, const RowOrder&, Pass, T* out);
     // Forward; the outputs of every op of the plan, (rows of the data, width of the op) each, for rows `first` … of the data.

@@ -69,7 +69,8 @@ bool ClosedForm<T>::solve(const Dataset& data, double ridge, int threads, const 
     block_.resize(size_t(chunk * width_));
     targets_.resize(size_t(chunk * out_));
     sums_.assign(size_t(width_ * limit_), 0.0);
-    layerwise_.watch(poll ? &poll : nullptr);
+    Stop& stop = layerwise_.stop();
+    const Watch watch(stop, poll);
     std::atomic<bool> stopped{false};
     parallel(threads, [&](const Worker& w) {
         for (int64_t first = 0; first < n; first += chunk)
@@ -78,7 +79,6 @@ bool ClosedForm<T>::solve(const Dataset& data, double ridge, int threads, const 
                 return;
             }
     });
-    layerwise_.watch(nullptr);
     if (stopped) return true;
 
     const double* ones = sums_.data() + in_ * limit_;  // Σ w h, and Σ w at its end
@@ -97,8 +97,10 @@ bool ClosedForm<T>::solve(const Dataset& data, double ridge, int threads, const 
         const double* y = sums_.data() + (limit_ + k) * limit_;  // Σ w y h, and Σ w y at its end
         for (int64_t i = 0; i < in_; ++i) right[size_t(k * in_ + i)] = y[i] - mean_part(y[in_], i);
     }
+    Solved solved = Solved::yes;
     if (diagonal == 0) std::fill(right.begin(), right.end(), 0.0);  // nothing varies: the mean is all there is
-    else if (!solve_positive(in_, matrix.data(), out_, right.data())) return false;
+    else solved = solve_positive(stop, Worker{}, in_, matrix.data(), out_, right.data());
+    if (solved == Solved::not_positive_definite) return false;
     for (int64_t k = 0; k < out_; ++k) {
         double at_mean = 0;
         for (int64_t i = 0; i < in_; ++i) {

@@ -96,7 +96,7 @@ template <class F>
 bool FullBatch<T>::each_chunk(Pass pass, F&& body) {
     const int64_t n = data_->rows();
     std::atomic<bool> stopped{false};
-    layerwise_.watch(*poll_ ? poll_ : nullptr);
+    const Watch watch(layerwise_.stop(), *poll_);
     parallel(threads_, [&](const Worker& w) {
         for (int64_t first = 0; first < n; first += chunk_) {
             const Batch<T> b = layerwise_.gather(w, *data_, std::min(chunk_, n - first), {first});
@@ -111,7 +111,6 @@ bool FullBatch<T>::each_chunk(Pass pass, F&& body) {
             }
         }
     });
-    layerwise_.watch(nullptr);
     return !stopped;
 }
 
@@ -225,8 +224,9 @@ void FullBatch<T>::fill_jacobian(const Worker& w, const Batch<T>& b, int64_t r0,
 }
 
 template <class T>
-bool FullBatch<T>::solve(double* matrix, double* h) {
-    return solve_positive(size_, matrix, 1, h);
+Solved FullBatch<T>::solve(double* matrix, double* h) {
+    const Watch watch(layerwise_.stop(), *poll_);
+    return solve_positive(layerwise_.stop(), Worker{}, size_, matrix, 1, h);
 }
 
 template <class T>

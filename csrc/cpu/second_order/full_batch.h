@@ -32,7 +32,7 @@ public:
     void write(double* w) override;
     bool evaluate(double& loss, double* gradient) override;
     bool normal_equations(double& loss, double* matrix, double* gradient) override;
-    bool solve(double* matrix, double* h) override;
+    Solved solve(double* matrix, double* h) override;
     bool product(const double* v, double* out) override;
 
 private:

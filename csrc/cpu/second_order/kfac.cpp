@@ -49,14 +49,15 @@ void Kfac<T>::centre(const Worker& w, const Op& op, const T* x, int64_t rows) {
 }
 
 template <class T>
-void Kfac<T>::observe(const Worker& w, const Op& op, const T* x, const T* d, int64_t rows, const T* kernel) {
+void Kfac<T>::observe(Stop& stop, const Worker& w, const Op& op, const T* x, const T* d, int64_t rows,
+                      const T* kernel) {
     Layer& l = layer(op);
     T *sums = square_.get(), *means = l.means.get();
     double *covariance = c(l), *g = this->g(l);
     const int64_t n = l.in, out = l.out;
     const bool first = *spread(l) == 0;  // never again
     w.sync();                            // all workers have read it
-    team_gemm(w, Trans::yes, Trans::no, n, n, rows, x, n, x, n, T(0), sums, n);
+    team_gemm(stop, w, Trans::yes, Trans::no, n, n, rows, x, n, x, n, T(0), sums, n);
     auto moment = [&](int64_t i, int64_t j) {
         return double(sums[i * n + j]) / double(rows) - double(means[i]) * double(means[j]);
     };
@@ -70,7 +71,7 @@ void Kfac<T>::observe(const Worker& w, const Op& op, const T* x, const T* d, int
             covariance[i * n + j] = keep_ * old + (1 - keep_) * moment(i, j);
         }
     });
-    team_gemm(w, Trans::yes, Trans::no, out, out, rows, d, out, d, out, T(0), sums, out);
+    team_gemm(stop, w, Trans::yes, Trans::no, out, out, rows, d, out, d, out, T(0), sums, out);
     for (int64_t i = 0; i < out; ++i) size += double(sums[i * out + i]) / double(out);
     each_row(w, out, [&](int64_t i) {
         for (int64_t j = 0; j < out; ++j) {
@@ -81,7 +82,7 @@ void Kfac<T>::observe(const Worker& w, const Op& op, const T* x, const T* d, int
     each_row(w, n, [&](int64_t i) {
         for (int64_t j = 0; j < n; ++j) sums[i * n + j] = T(covariance[i * n + j]);
     });
-    team_gemm(w, Trans::no, Trans::no, n, out, n, sums, n, kernel, out, T(0), left_.get(), out);
+    team_gemm(stop, w, Trans::no, Trans::no, n, out, n, sums, n, kernel, out, T(0), left_.get(), out);
     if (w.first()) {
         double own = 0, raw = 0;
         for (int64_t i = 0; i < n; ++i) {
@@ -96,26 +97,30 @@ void Kfac<T>::observe(const Worker& w, const Op& op, const T* x, const T* d, int
 }
 
 template <class T>
-void Kfac<T>::invert_factor(const double* factor, int64_t n, double ridge, double* work, T* out) {
+void Kfac<T>::invert_factor(Stop& stop, const Worker& w, const double* factor, int64_t n, double ridge, double* work,
+                            T* out) {
     double* unit = work + n * n;
-    std::copy_n(factor, n * n, work);
-    std::fill_n(unit, n * n, 0.0);
-    for (int64_t i = 0; i < n; ++i) work[i * n + i] += ridge, unit[i * n + i] = 1;
-    solve_positive(n, work, n, unit);  // if it fails, numbers are not finite and the net is lost
+    for (int64_t i = 0; i < n; ++i) {
+        if (i % 256 == 255 && stop.asked(w)) return;  // the system may have to clear the memory first, which takes time
+        std::copy_n(factor + i * n, n, work + i * n);
+        std::fill_n(unit + i * n, n, 0.0);
+        work[i * n + i] += ridge, unit[i * n + i] = 1;
+    }
+    solve_positive(stop, w, n, work, n, unit);  // if it fails, numbers are not finite and the net is lost
     for (int64_t i = 0; i < n * n; ++i) out[i] = T(unit[i]);
 }
 
 template <class T>
-void Kfac<T>::invert(const Worker& w) {
+void Kfac<T>::invert(Stop& stop, const Worker& w) {
     w.each(runs, [&](int64_t run) {
         for (size_t f = size_t(run); f < 2 * layers_.size(); f += runs) {
             Layer& l = layers_[f / 2];
             double* work = work_[run].get();
-            if (f % 2) invert_factor(g(l), l.out, output_damping_, work, l.inverse_g.get());
-            else invert_factor(c(l), l.in, input_damping_ * *variance(l), work, l.inverse_c.get());
+            if (f % 2) invert_factor(stop, w, g(l), l.out, output_damping_, work, l.inverse_g.get());
+            else invert_factor(stop, w, c(l), l.in, input_damping_ * *variance(l), work, l.inverse_c.get());
         }
     });
-    w.sync();
+    stop.wait(w);
     if (w.first()) ready_ = true;
     w.sync();
 }
@@ -129,14 +134,14 @@ void Kfac<T>::centre_gradient(const Worker& w, const Op& op, T* kernel_gradient,
 }
 
 template <class T>
-void Kfac<T>::precondition(const Worker& w, const Op& op, T* kernel_gradient, T* bias_gradient) {
+void Kfac<T>::precondition(Stop& stop, const Worker& w, const Op& op, T* kernel_gradient, T* bias_gradient) {
     Layer& l = layer(op);
     const int64_t n = l.in, out = l.out, rows = n + (bias_gradient != nullptr);
     T *left = left_.get(), *right = right_.get(), *shift = l.shift.get(), *means = l.means.get();
     auto row = [&](int64_t i) { return i < n ? kernel_gradient + i * out : bias_gradient; };
     each_row(w, rows, [&](int64_t i) { std::copy_n(row(i), out, left + i * out); });
-    team_gemm(w, Trans::no, Trans::no, rows, out, out, left, out, l.inverse_g.get(), out, T(0), right, out);
-    team_gemm(w, Trans::no, Trans::no, n, out, n, l.inverse_c.get(), n, right, out, T(0), left, out);
+    team_gemm(stop, w, Trans::no, Trans::no, rows, out, out, left, out, l.inverse_g.get(), out, T(0), right, out);
+    team_gemm(stop, w, Trans::no, Trans::no, n, out, n, l.inverse_c.get(), n, right, out, T(0), left, out);
     if (bias_gradient) {
         if (w.first()) std::copy_n(right + n * out, out, left + n * out);
     } else {  // the mean stays in z: (C + m mᵀ)⁻¹ by Sherman and Morrison
@@ -151,7 +156,7 @@ void Kfac<T>::precondition(const Worker& w, const Op& op, T* kernel_gradient, T*
     w.sync();
     // The change of z that this makes, in the rows of the batch: (x - m) W + c.
     T* change = change_.get();
-    team_gemm(w, Trans::no, Trans::no, rows_, out, n, l.x, n, left, out, T(0), change, out);
+    team_gemm(stop, w, Trans::no, Trans::no, rows_, out, n, l.x, n, left, out, T(0), change, out);
     if (bias_gradient) {
         if (w.first()) gemm(Trans::no, Trans::no, 1, out, n, means, n, left, out, T(0), shift, out);  // m W
         w.sync();

@@ -4,6 +4,7 @@
 
 #include "core/parallel.h"
 #include "core/plan.h"
+#include "core/stop.h"
 #include "cpu/memory.h"
 #include "cpu/simd/kernels.h"
 
@@ -12,7 +13,8 @@ namespace fd::cpu {
 // For every dense op z = x W + b, two factors: C, the covariance of its inputs, and G, the second moments of the gradient of
 // z, scaled to a mean diagonal of 1. Inputs count from their mean over the current batch, z = (x - m) W + c, so that a mean
 // that moves, or is large, makes no difference. A step changes z by the learning rate times its standard deviation over the rows,
-// whatever the size of the gradient.
+// whatever the size of the gradient. Stopped by `stop`, what a method leaves means nothing: the caller puts `numbers` back, and calls
+// numbers_changed().
 template <class T>
 class Kfac {
 public:
@@ -22,13 +24,13 @@ public:
     bool due(int64_t step) const { return step < interval_ || step % interval_ == 0; }
     void centre(const Worker&, const Op&, const T* x, int64_t rows);  // every step: the means of an op's inputs
     // Then updates the factors by the batch: x (rows, in), the gradient d (rows, out) of z.
-    void observe(const Worker&, const Op&, const T* x, const T* d, int64_t rows, const T* kernel);
-    void invert(const Worker&);  // after the last observe() of a step, and before a step if !ready()
+    void observe(Stop&, const Worker&, const Op&, const T* x, const T* d, int64_t rows, const T* kernel);
+    void invert(Stop&, const Worker&);  // after the last observe() of a step, and before a step if !ready()
     void centre_gradient(const Worker&, const Op&, T* kernel_gradient,
                          const T* bias_gradient);  // to that of W at fixed c
     // Centred gradients become steps, for learning rate 1: of a dense op, and of any other tensor (scaled to a mean square
     // of 1).
-    void precondition(const Worker&, const Op&, T* kernel_gradient, T* bias_gradient);
+    void precondition(Stop&, const Worker&, const Op&, T* kernel_gradient, T* bias_gradient);
     void scale(const Worker&, T* gradient, int64_t n) const;
 
     bool ready() const { return ready_; }
@@ -48,7 +50,7 @@ private:
     double* variance(const Layer& l) { return spread(l) + 1; }
     double* c(const Layer& l) { return spread(l) + 2; }
     double* g(const Layer& l) { return c(l) + l.in * l.in; }
-    void invert_factor(const double* factor, int64_t n, double ridge, double* work, T* out);
+    void invert_factor(Stop&, const Worker&, const double* factor, int64_t n, double ridge, double* work, T* out);
 
     static constexpr int runs = 4;  // of inversions: each has its own scratch
     const Kernels<T>& k_;
