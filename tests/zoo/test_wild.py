@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,11 +10,11 @@ import numpy as np
 import pytest
 
 import fastdense as fd
-from tests.zoo import data, wild, wild_develop, wild_reported
+from tests.zoo import data, wild, wild_develop, wild_reported, wild_untouched
 from tests.zoo.goal import Goal
 from tests.zoo.wild_case import Register, Wild
 
-FILES = (wild_reported, wild_develop)
+FILES = (wild_reported, wild_develop, wild_untouched)
 CASES = {case.name: case for file in FILES for case in file.CASES.values()}
 
 
@@ -36,6 +37,12 @@ def test_repairs_by_hand_reach_the_goal(name: str) -> None:
 def test_what_is_only_named_and_what_is_healthy_has_no_repair() -> None:
     for case in CASES.values():
         assert (case.build().repaired is None) == (case.named or not case.causes), case.name
+
+
+def test_both_halves_have_the_same_causes() -> None:
+    kinds = [Counter((case.causes[:1], case.named) for case in half.CASES.values()) for half in FILES[1:]]
+    assert kinds[0] == kinds[1]
+    assert [len(half.CASES) for half in FILES[1:]] == [20, 20]
 
 
 def test_another_draw_has_other_data_and_weights() -> None:
