@@ -2,7 +2,8 @@
 
 `SICK` and `HEALTHY` map names to `Case`; ``python -m tests.zoo.score`` runs the diagnosis over all of them,
 ``python -m tests.zoo.check`` shows that the sick ones fail, the healthy ones learn, and the sick ones can be repaired.
-A case is one decorated function: see `case.py`.
+A case is one decorated function: see `case.py`. Wild cases, which hold how `fit` was called and rows kept out, have a
+score of their own: ``python -m tests.zoo.wild``.
 """
 
 from . import (
