@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from .finding import SEVERITIES, Finding
 from .rules import RULES, SCALES
-from .verify import MOST, Verdict
+from .verify import MOST, Verdict, enough
 
 SERIOUS = 0.25  # relative error: below it a net does learn, and only exact faults are errors
 WORTHLESS = 0.05  # of the error: what a change must remove for its finding to be a cause
@@ -63,12 +63,26 @@ def weighed(found: Finding, verdict: Verdict) -> Finding:
     elif verdict.before is not None or not found.exact:
         gain = verdict.worth(found.code)
         before = min(verdict.error_before, MOST)
-        fact = found.exact and found.severity == "error"
+        fact = found.exact and found.severity == "error" and not refuted(found, verdict)
         if found.code in verdict.codes or gain > 0.5 * before:
             severity = "error" if fact or (gain > 0.3 * before and before > SERIOUS) else "warning"
-        elif found.severity == "error" and not found.exact:
+        elif found.severity == "error" and not fact and found.remedies:
             severity = "warning"
         elif found.severity == "warning" and not found.exact and found.code in verdict.singles:
             severity = "info" if gain < WORTHLESS * before else "warning"
     taken = [step.remedy.words for step in verdict.steps if step.finding.code == found.code]
-    return replace(found, severity=severity, remedy=taken[0] if taken else found.remedy)
+    note = verdict.notes.get(found.code)
+    return replace(
+        found,
+        severity=severity,
+        remedy=taken[0] if taken else found.remedy,
+        message=f"{found.message} {note}" if note else found.message,
+    )
+
+
+def refuted(found: Finding, verdict: Verdict) -> bool:
+    """Whether a net with this fault learns well: the repaired one still has it."""
+    after = verdict.after
+    if after is None or not found.remedies or found.code in verdict.codes or not enough(after.error, verdict.best_error):
+        return False
+    return found.remedies[0].apply(after.plan) != after.plan

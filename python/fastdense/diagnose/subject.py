@@ -21,10 +21,11 @@ from ..layers import Activation, Dense, Normalization
 from ..model.base import BaseModel
 from .plan import output_activation, output_index
 from .task import Task, read_task
-from .work import Work, affordable_rows, numbers, sizes_of
+from .work import Work, affordable_rows, numbers, products, sizes_of
 
 PROBE_ROWS, FEWEST_PROBED, PROBE_SECONDS = 1024, 128, 0.05  # at most, at least; in between as the work allows
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
+MOST_CORRELATED = 1024  # columns
 LARGEST = 1e150  # of numbers whose squares can be summed in float64
 RANGES = {name: (one.low, one.high) for name, one in TABLE.items() if one.half_bounded}
 
@@ -197,6 +198,34 @@ class Subject:
     def good_x(self) -> Array:
         """Rows of x whose numbers, and whose targets, are usable."""
         return self._good_rows(self.x)
+
+    @cached_property
+    def good_y(self) -> Array:
+        """The targets of `good_x`, as they were given."""
+        return self._good_rows(self.raw_y)
+
+    @cached_property
+    def good_columns(self) -> Array:
+        """The targets of `good_x`, of shape (rows, columns)."""
+        return self._good_rows(self.y)
+
+    @cached_property
+    def conditioning(self) -> float:
+        """Largest eigenvalue of the correlations of x over that below which a tenth of them lie.
+
+        So many times longer do gradient steps take along some directions of the first layer's weights than along others,
+        even with standardized columns. Infinite if that tenth is 0.
+        """
+        mean, sd = self.column_scale
+        moving = np.flatnonzero(sd > 0)[:MOST_CORRELATED]
+        x = random_rows(self.sample_x, max(PROBE_ROWS, 4 * len(moving)))[:, moving]
+        if not len(moving):
+            return 1.0
+        self.work.charge(products(len(x) * len(moving) ** 2 + 10 * len(moving) ** 3))
+        x = (x - mean[moving]) / sd[moving]
+        values = np.linalg.eigvalsh(x.T @ x / len(x))
+        tenth = float(values[len(values) // 10])
+        return float(values[-1]) / tenth if tenth > 1e-12 else math.inf
 
     @cached_property
     def normalization(self) -> Normalization:

@@ -176,14 +176,12 @@ class Laboratory:
         self.bar = _TrialBar(self, verbose)
         self.runs: dict[str, Run] = {}
         self.trials, self.epochs = 0, 1
-        self.x = subject.good_x
-        self.y = subject.raw_y if subject.usable else subject.raw_y[subject.good]
-        self.w = None if subject.weights is None else subject.weights[subject.good]
+        self.x, self.y = subject.good_x, subject.good_y
+        self.w = self.all_w = None if subject.weights is None else subject.weights[subject.good]
         self.rows = len(self.x)
-        columns = subject.y if subject.usable else subject.y[subject.good]
         scored = self._sample(self.rows, 2)
         self._score_x = np.ascontiguousarray(self.x[scored])
-        self._score_y = np.asarray(columns[scored], dtype=np.float64)
+        self._score_y = np.asarray(subject.good_columns[scored], dtype=np.float64)
 
     def _sample(self, rows: int, seed: int) -> Array:
         """Numbers of the rows that errors are measured on: fewer for a large net."""
@@ -213,14 +211,15 @@ class Laboratory:
 
     # ---- errors ------------------------------------------------------------------------------------------------------
 
-    def _errors(self, model: BaseModel, plan: Plan, x: Array, y: Array) -> float:
+    def error_on(self, model: BaseModel, plan: Plan, x: Array, y: Array) -> float:
+        """Error of a model's predictions for these rows, see `Task.errors`."""
         self.work.charge(work.sizes_of(model).forward(len(x)))
         threshold = self.subject.threshold(plan.output_activation(), plan.loss)
         return self.subject.task.errors(y, model.predict(x), threshold)
 
     def error_of(self, model: BaseModel, plan: Plan) -> float:
-        """Error of a model's predictions, see `Task.errors`."""
-        return self._errors(model, plan, self._score_x, self._score_y)
+        """Error of a model's predictions for the rows that all trials are compared on."""
+        return self.error_on(model, plan, self._score_x, self._score_y)
 
     def sampling_error(self, model: BaseModel, plan: Plan) -> float:
         """Standard error of `error_of` for being measured on a sample of rows (jackknife over groups); 0 if on all."""
@@ -272,7 +271,7 @@ class Laboratory:
         self.runs[key] = self.runs[short]
         return self.runs[key]
 
-    def held_run(self, plan: Plan, most: float = math.inf) -> tuple[Run, Unseen]:
+    def split_run(self, plan: Plan, most: float = math.inf) -> tuple[Run, Unseen]:
         """Train a plan on three quarters of the rows, with as many epochs as `most` seconds of work allow.
 
         Returns
@@ -301,6 +300,35 @@ class Laboratory:
         smallest = min(errors)
         converged = made == plan and (errors[-1] > smallest or len(errors) < 2 or errors[-2] - errors[-1] < FALLING)
         return replace(run, error=error), Unseen(smallest, converged)
+
+    def solve(self, plan: Plan, share: float) -> Run:
+        """Solve for the last layer of a plan, without training: on as many rows as a share of the work left allows.
+
+        Its error is the larger one of that on the rows solved for and that on others.
+
+        Raises
+        ------
+        OutOfWork
+            If the rows are too few for the number of weights.
+        """
+        subject = self.subject
+        known = len(subject.good_x)
+        fixed, each = work.solving_seconds(plan, 0), work.solving_seconds(plan, 1000) / 1000
+        rows = work.affordable_rows(share * self.left - fixed, each - fixed / 1000, 0, known)
+        if rows < max(LEAST_ROWS, 3 * work.sizes_of(plan).shapes[-1][0]):
+            raise OutOfWork
+        before = self.work.spent
+        self.work.charge(work.solving_seconds(plan, rows))
+        chosen = np.random.default_rng(7).choice(known, rows, replace=False)
+        train, test = np.sort(chosen[rows // 4 :]), chosen[: rows // 4]
+        test = np.sort(test[self._sample(len(test), 6)])
+        x, y, columns, w = subject.good_x, subject.good_y, subject.good_columns, self.all_w
+        with _quietly():
+            model = plan.solve(plan.build(), np.ascontiguousarray(x[train]), y[train], None if w is None else w[train])
+            seen = self.error_of(model, plan)
+            unseen = self.error_on(model, plan, np.ascontiguousarray(x[test]), np.asarray(columns[test], np.float64))
+        self.trials += 1
+        return Run(plan, model, [], max(seen, unseen), self.work.spent - before, subject)
 
     def _affordable(self, plan: Plan, seconds: float, least: int) -> Plan:
         """The plan with as many epochs as so much work allows, at least `least`."""
@@ -335,7 +363,7 @@ class Laboratory:
                     raise OutOfTime
                 done += epochs
                 self.work.charge(epochs * work.epoch_seconds(plan, len(x)))
-                errors.append(math.inf if watch.broken else self._errors(model, plan, score_x, score_y))
+                errors.append(math.inf if watch.broken else self.error_on(model, plan, score_x, score_y))
                 if watch.broken:
                     break
         self.trials += 1

@@ -17,6 +17,8 @@ HEALTHY = 0.05  # an error this small needs no repair, even if a smaller one cou
 CLOSE, SLACK = 1.3, 0.03  # errors up to CLOSE * best + SLACK count as equal to the best
 ENOUGH = 0.03  # and a repair is done when the error is this small, or within 1.1 * best + 0.01
 MOST = 2.0  # errors above it are all the same
+ILL_CONDITIONED, FAR_BETTER = 100.0, 0.1  # a closed form is tried, and kept if the error becomes so small a part
+SOLVING = 0.5  # of the work left, for a closed form
 USELESS = 0.97  # no better than a constant
 COST = 0.004  # what a change must reduce the error by to be kept
 NEW_NET = 0.03  # what a whole new net must reduce it by
@@ -54,6 +56,8 @@ class Verdict:
         Error with only this finding treated, by code.
     without : dict
         Error of the repaired net without this treatment, by code.
+    notes : dict
+        What the trials add to the message of a finding, by code.
     again_error : float
         Error of the same training made again, with which trials are compared; infinite if that is no comparison.
     healthy : bool
@@ -75,6 +79,8 @@ class Verdict:
         Error of the net as the user has it.
     sampling_error : float
         Standard error of the errors if they are measured on a sample of the rows, else 0.
+    rows : int
+        Number of rows that trials were trained on.
     loss_before, loss_after : float
         The user's loss, in the user's units, of the net that the user has and of `after`; NaN if it has another one.
     """
@@ -84,6 +90,7 @@ class Verdict:
     steps: list[Step] = field(default_factory=list)
     singles: dict[str, float] = field(default_factory=dict)
     without: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     healthy: bool = False
     hopeless: bool = False
     complete: bool = True
@@ -95,6 +102,7 @@ class Verdict:
     own_error: float = math.inf
     again_error: float = math.inf
     sampling_error: float = 0.0
+    rows: int = 0
     loss_before: float = math.nan
     loss_after: float = math.nan
 
@@ -172,6 +180,7 @@ class Verifier:
     ) -> None:
         self.subject, self.lab, self.plan, self.findings, self.cut = subject, laboratory, plan, findings, cut
         self._new: Run | None = None
+        self._own: Run | None = None
         self._again: Run | None = None
         self._complete, self._reserved = True, 0.0  # work that is kept for leaving changes out again
         self._alternatives = 1  # remedies per finding that the budget suffices for
@@ -181,13 +190,15 @@ class Verifier:
 
     def verdict(self) -> Verdict:
         """Run the trials."""
-        found = Verdict(None, cut=self.cut)
+        found = Verdict(None, cut=self.cut, rows=self.lab.rows)
         try:
             self._judge_own(found)
             floor = self._recipes(found)
             self._decide(found, floor)
             if not (found.healthy or found.hopeless):
+                solved = self._closed_form(found)
                 self._search(found)
+                self._compare_with_solved(found, solved)
             self._measure(found)
         except OutOfTime:
             self._complete, found.clocked = False, True
@@ -212,6 +223,7 @@ class Verifier:
             seconds = self.lab.seconds(self.plan)
             losses = self.subject.history.get("loss", [])
             before = Run(self.plan, self.subject.model, losses, own, seconds, self.subject)
+        self._own = before
         found.before, found.own_error = before, math.inf if before is None else before.error
         if self.subject.trained and not self.cut and self._again is not None:
             found.again_error = self._again.error
@@ -242,7 +254,7 @@ class Verifier:
             plan = remedies.recipe(self.subject, *recipe).apply(self.plan)
             plan = replace(plan, epochs=max(min(self.plan.epochs, 200), min(2000, max(5, RECIPE_STEPS // steps))))
             try:
-                run, unseen = self.lab.held_run(plan, most=budget / 8)
+                run, unseen = self.lab.split_run(plan, most=budget / 8)
             except OutOfWork:
                 found.converged, self._complete = False, False
                 break
@@ -259,11 +271,8 @@ class Verifier:
         shown = found.after or found.before
         if shown is not None and math.isfinite(shown.error):
             found.sampling_error = self.lab.sampling_error(shown.model, shown.plan)
-        if self.subject.trained and not self.subject.problem:
-            found.loss_before = self.lab.loss_of(self.subject.model, self.plan)
-        elif found.before is not None:
+        if found.before is not None and found.after is not None:
             found.loss_before = self.lab.loss_of(found.before.model, found.before.plan)
-        if found.after is not None:
             found.loss_after = self.lab.loss_of(found.after.model, found.after.plan)
 
     # ---- the search ------------------------------------------------------------------------------------------------
@@ -418,6 +427,36 @@ class Verifier:
             if run is None or run.error > found.after.error - 2 * COST:
                 return
             found.after = run
+
+    def _closed_form(self, found: Verdict) -> Run | None:
+        """Where gradient steps are ill-conditioned: the net as it is, with its last layer in closed form."""
+        own = remedies.closed_form(self.subject).apply(self.plan)
+        if not own.closed_form or self.subject.problem or self.subject.conditioning < ILL_CONDITIONED:
+            return None
+        try:
+            return self.lab.solve(own, SOLVING)
+        except OutOfWork:
+            self._complete = False
+        except ValueError:  # a singular system
+            pass
+        return None
+
+    def _compare_with_solved(self, found: Verdict, solved: Run | None) -> None:
+        """Take the closed form if its error is so much smaller that training would not get there."""
+        steps = [f for code in ("TOO_SLOW", "DIVERGED") for f in self.findings if f.code == code]
+        if solved is None or not steps or solved.error > FAR_BETTER * min(found.error_after, found.own_error):
+            return
+        if found.cut:  # it is compared with the user's own training, which shortened trials cannot be
+            found.before, found.cut, found.rows, found.singles = self._own, False, 0, {}
+        found.after, found.new_net = solved, False
+        found.steps = [Step(steps[0], remedies.closed_form(self.subject))]
+        code, ratio = steps[0].code, self.subject.conditioning
+        found.singles[code], found.without = solved.error, {code: found.reference(code)}
+        times = f"{ratio:.2g} times" if math.isfinite(ratio) else "infinitely many times"
+        found.notes[code] = (
+            f"The columns of x are strongly correlated: their variance is {times} as large in some directions as in "
+            "others, where gradient steps are slower by that factor. A least-squares solution of the last layer is not."
+        )
 
     def _compare_with_new(self, found: Verdict) -> None:
         if self._new is None or enough(found.error_after, self._new.error):

@@ -377,7 +377,7 @@ def largest_curvature(subject: Subject, rounds: int = 12) -> float | None:
 
 @rule("TOO_SLOW", Group.PROGRESS, consequence=True)
 def too_slow(case: Case) -> Finding | None:
-    """A loss that is still falling when training ends, or steps that are too small or too too_few."""
+    """A loss that is still falling when training ends, or steps that are too small or too few."""
     losses = np.asarray(case.losses, dtype=np.float64)
     rate = _rate(case.plan, len(case.subject.x))
     small = rate is not None and rate < 0.2 * _usual_rate(case.plan)
@@ -410,7 +410,7 @@ def too_slow(case: Case) -> Finding | None:
     if too_few:
         message += f"The training has only {steps} steps. "
     if not message and len(losses) < 5:
-        message = f"The training has {len(losses)} epochs: too too_few to see a trend of the loss. "
+        message = f"The training has {len(losses)} epochs: too few to see a trend of the loss. "
     message = message or "The loss hardly changes. "
     candidates = [
         remedies.learning_rate(10),
