@@ -22,7 +22,7 @@ from .rules import check
 from .rules.exact import unusable
 from .subject import Subject
 from .suspects import suspects
-from .trials import Laboratory, OutOfWork, Run
+from .trials import Laboratory, OutOfTime, OutOfWork, Run
 from .verify import Verifier
 
 DEFAULT_STEPS = 3000  # of a training about which nothing is known
@@ -65,7 +65,7 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
     if subject.usable and not subject.problem:
         tried = fitting(laboratory, plan)
         laboratory.epochs = tried.epochs
-        with suppress(OutOfWork):
+        with suppress(OutOfWork, OutOfTime):
             run = laboratory.run(tried)
     cut = tried != plan or laboratory.rows < int(subject.good.sum())
     case = Case(subject, plan, run)

@@ -455,7 +455,7 @@ class Verifier:
         times = f"{ratio:.2g} times" if math.isfinite(ratio) else "infinitely many times"
         found.notes[code] = (
             f"The columns of x are strongly correlated: their variance is {times} as large in some directions as in "
-            "others, where gradient steps are slower by that factor. A least-squares solution of the last layer is not."
+            "others, where gradient steps are slower by that factor; a least-squares solution of the last layer is exact."
         )
 
     def _compare_with_new(self, found: Verdict) -> None:
