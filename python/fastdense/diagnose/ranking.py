@@ -6,7 +6,7 @@ from dataclasses import replace
 
 from .finding import SEVERITIES, Finding
 from .rules import RULES, SCALES
-from .verify import MOST, Verdict, enough
+from .verify import EARNED, MOST, Verdict, enough
 
 SERIOUS = 0.25  # relative error: below it a net does learn, and only exact faults are errors
 WORTHLESS = 0.05  # of the error: what a change must remove for its finding to be a cause
@@ -65,7 +65,7 @@ def weighed(found: Finding, verdict: Verdict) -> Finding:
         before = min(verdict.error_before, MOST)
         fact = found.exact and found.severity == "error" and not refuted(found, verdict)
         if found.code in verdict.codes or gain > 0.5 * before:
-            severity = "error" if fact or (gain > 0.3 * before and before > SERIOUS) else "warning"
+            severity = "error" if fact or (gain > EARNED * before and before > SERIOUS) else "warning"
         elif found.severity == "error" and not fact and found.remedies:
             severity = "warning"
         elif found.severity == "warning" and not found.exact and found.code in verdict.singles:

@@ -16,6 +16,7 @@ from .trials import LEAST_ROWS, Laboratory, OutOfTime, OutOfWork, Run, Unseen
 HEALTHY = 0.05  # an error this small needs no repair, even if a smaller one could be reached
 CLOSE, SLACK = 1.3, 0.03  # errors up to CLOSE * best + SLACK count as equal to the best
 ENOUGH = 0.03  # and a repair is done when the error is this small, or within 1.1 * best + 0.01
+EARNED = 0.3  # of the error: what a cause explains
 MOST = 2.0  # errors above it are all the same
 ILL_CONDITIONED, FAR_BETTER = 100.0, 0.1  # a closed form is tried, and kept if the error becomes so small a part
 SOLVING = 0.5  # of the work left, for a closed form
@@ -139,6 +140,12 @@ class Verdict:
         reference = self.reference(code)
         alone = min(reference, MOST) - min(self.singles.get(code, reference), MOST)
         return max(lost, alone)
+
+    @property
+    def earned(self) -> list[str]:
+        """Codes of the findings whose treatment removed a good part of the error."""
+        least = EARNED * min(self.error_before, MOST)
+        return [code for code in dict.fromkeys(step.finding.code for step in self.steps) if self.worth(code) > least]
 
     @property
     def error_after(self) -> float:

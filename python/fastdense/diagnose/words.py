@@ -43,7 +43,7 @@ def headline(result: Result) -> str:
         return f"{start}; the budget did not suffice to prove why; pass a larger one, e.g. budget={_larger(subject)}."
     if verdict.after is None:
         return f"{start}; none of the changes tried helps."
-    reason = _listed([f.code for f in causes[:SHOWN]])
+    reason = _listed([f.code for f in causes[:SHOWN]] or verdict.earned)
     because = f" because of {reason}" if reason else ""
     if verdict.new_net and not causes:
         reached = score(subject, verdict.after.error)

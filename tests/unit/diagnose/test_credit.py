@@ -125,7 +125,8 @@ def test_an_autoencoder_of_correlated_columns_is_solved(output: str) -> None:
     model = trained(layers, x, x, "rmsprop", epochs=5 if output == "relu" else 1)
     before = np.mean((model.predict(x) - x) ** 2)
     report = model.diagnose(x, x)
-    slow = next(f for f in report.causes if f.code == "TOO_SLOW")
+    slow = next(f for f in report.findings if f.code == "TOO_SLOW")
+    assert "because of" in report.headline and "TOO_SLOW" in report.headline
     assert "strongly correlated" in slow.message
     cure = report.treat()
     assert "solve_output" in cure.changes[0]
