@@ -82,7 +82,8 @@ class Model(BaseModel):
             Whether to make trials. Without them it lasts no longer than about one epoch, and causes are not
             distinguished from symptoms.
         budget : float, optional
-            Seconds for the trials; by default those of the training that is explained, at least 2 and at most 20.
+            Work allowed, in seconds of one core of a server of 2023, computed and not measured: the report does not
+            depend on the machine. By default that of the training that is explained, at least 2 and at most 20.
         verbose : {"auto", 0, 1, 2}
             "auto" and 1 show a bar on a terminal when trials take longer than 2 s.
 

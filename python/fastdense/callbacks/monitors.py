@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import warnings
-from typing import Any
+from typing import Any, ClassVar
 
 from ..arguments import flag, integer, keywords_checked, number, suggestion
 from ..arrays import Array
@@ -317,4 +317,12 @@ class ReduceLROnPlateau(Callback):
 
 
 class TerminateOnNaN(Callback):
-    """Stop at the first step whose loss is NaN or infinite. It costs nothing: the engine checks."""
+    """Stop at the first step whose loss is NaN or infinite. It costs nothing: the engine checks.
+
+    Attributes
+    ----------
+    silent : bool
+        Whether nothing is printed then.
+    """
+
+    silent: ClassVar[bool] = False

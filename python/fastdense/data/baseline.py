@@ -54,6 +54,11 @@ def constant_predictor(loss: Loss, y: Array, weights: Array | None, outputs: int
     return _checked(spec, _search(spec, t, w), t, w)
 
 
+def mean_loss(loss: Loss, y: Array, outputs: Array) -> float:
+    """Mean loss of a net's outputs (rows, outputs) over the rows, without weights and penalties."""
+    return float(row_losses(loss.lower(), y, outputs, None, "").values.mean())
+
+
 def _checked(spec: dict[str, Any], constant: Array, y: Array, w: Array) -> tuple[Array, float]:
     if spec["label_smoothing"] and spec["kind"] == "binary_crossentropy":
         constant = constant * (1 - spec["label_smoothing"]) + spec["label_smoothing"] / 2

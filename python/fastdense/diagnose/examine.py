@@ -4,30 +4,33 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
+from ..engine.blas import one_numpy_thread
+from . import work
 from .case import Case
-from .finding import SEVERITIES, Finding, finding
+from .finding import Finding, finding
 from .plan import Plan
+from .ranking import order, without_contradictions
 from .report import Diagnosis, M
 from .result import Result
-from .rules import RULES, SCALES, check
+from .rules import check
 from .rules.exact import unusable
 from .subject import Subject
 from .suspects import suspects
-from .trials import Laboratory, Run
-from .verify import Verdict, Verifier
+from .trials import Laboratory, OutOfTime, OutOfWork, Run
+from .verify import Verifier
 
-LEAST_SECONDS, MOST_SECONDS = 2.0, 20.0  # default time budget of trials
 DEFAULT_STEPS = 3000  # of a training about which nothing is known
-SERIOUS = 0.25  # relative error: below it a net does learn, and only exact faults are errors
-TRIALS = 14  # that the budget should suffice for
+TRIALS, FEWEST_TRIALS = 14, 4  # that the budget should suffice for; must, if there are few rows and epochs already
 FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # in a trial, unless the training itself was shorter
 
 
+@one_numpy_thread()  # sums then do not depend on the number of cores
 @np.errstate(all="ignore")  # what overflows or is not finite becomes a finding
 def diagnose(
     model: M,
@@ -48,10 +51,8 @@ def diagnose(
     if not verify:
         findings = check(Case(subject, plan, None))
         return Diagnosis(Result(subject, plan, order(findings, None), None), time.perf_counter() - began)
-    seconds = budget if budget is not None else min(
-        MOST_SECONDS, max(LEAST_SECONDS, float(subject.options.get("seconds", 0.0)))
-    )  # fmt: skip
-    laboratory = Laboratory(subject, seconds, verbose)
+    subject.work.budget = work.default_budget(plan, len(subject.x)) if budget is None else budget
+    laboratory = Laboratory(subject, verbose)
     try:
         return _with_trials(subject, plan, laboratory, began)
     finally:
@@ -63,10 +64,12 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
     tried = plan
     if subject.usable and not subject.problem:
         tried = fitting(laboratory, plan)
-        run = laboratory.run(tried, most=laboratory.seconds / 3)
+        laboratory.epochs = tried.epochs
+        with suppress(OutOfWork, OutOfTime):
+            run = laboratory.run(tried)
     cut = tried != plan or laboratory.rows < int(subject.good.sum())
     case = Case(subject, plan, run)
-    findings = check(case)
+    findings = without_contradictions(check(case))
     blocked = not subject.usable or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
     verdict = None
     if not blocked:
@@ -104,59 +107,20 @@ def plan_of(subject: Subject) -> Plan:
 
 def fitting(laboratory: Laboratory, plan: Plan) -> Plan:
     """The plan, shortened so that the budget suffices for many trials: fewer epochs first, then fewer rows."""
-    each = laboratory.seconds_per_epoch(plan)
-    allowed = laboratory.seconds / TRIALS
-    epochs = min(plan.epochs, max(FEWEST_EPOCHS, int(allowed / each)))
-    if each * epochs > allowed:
-        rows = max(FEWEST_ROWS, 4 * min(plan.batch_size, FEWEST_ROWS), int(laboratory.rows * allowed / (each * epochs)))
+    allowed = laboratory.left / TRIALS
+    each, once = epochs_and_rest(laboratory, plan)
+    epochs = min(plan.epochs, max(FEWEST_EPOCHS, int((allowed - once) / each)))
+    if once + each * epochs > allowed:
+        share = max(allowed - once, 0.0) / (each * epochs)
+        rows = max(FEWEST_ROWS, 4 * min(plan.batch_size, FEWEST_ROWS), int(laboratory.rows * share))
         laboratory.use_rows(rows)
+        each, once = epochs_and_rest(laboratory, plan)
+        epochs = max(1, min(epochs, int((laboratory.left / FEWEST_TRIALS - once) / each)))
     return replace(plan, epochs=epochs)
 
 
-def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
-    """Worst first: with trials by what each finding explains, else by severity and the order of the rules."""
-    if verdict is not None:
-        findings = [weighed(f, verdict) for f in findings]
-    needed = verdict.codes if verdict is not None else set()
-    place = {id(f): i for i, f in enumerate(findings)}
+def epochs_and_rest(laboratory: Laboratory, plan: Plan) -> tuple[float, float]:
+    """Work of an epoch of a trial, and of all else in it."""
+    each = work.epoch_seconds(plan, laboratory.rows)
+    return each, laboratory.seconds(plan) - plan.epochs * each
 
-    def key(f: Finding) -> tuple[float, ...]:
-        gain = 0.0
-        if verdict is not None and not verdict.healthy:
-            gain = worth(f, verdict)
-        first = f.exact and f.severity == "error"
-        follows = RULES[f.code].consequence
-        if needed & SCALES:  # these cause divergence and dead units
-            return (SEVERITIES.index(f.severity), not first, follows, -round(2 * gain), place[id(f)])
-        return (SEVERITIES.index(f.severity), not first, -round(2 * gain), follows, place[id(f)])
-
-    return sorted(findings, key=key)
-
-
-def worth(found: Finding, verdict: Verdict) -> float:
-    """How much of the error a finding explains: added if its remedy is left out, or removed by its remedy alone."""
-    before, after = min(verdict.error_before, 2.0), min(verdict.error_after, 2.0)
-    lost = min(verdict.without.get(found.code, after), 2.0) - after
-    alone = before - min(verdict.singles.get(found.code, before), 2.0)
-    return max(lost if found.code in verdict.codes else 0.0, alone)
-
-
-def weighed(found: Finding, verdict: Verdict) -> Finding:
-    """A finding with the severity that follows from the trials."""
-    if found.code == "BASELINE":
-        return found
-    severity = found.severity
-    if verdict.healthy:
-        severity = "info" if found.severity != "warning" or not found.exact else "warning"
-    elif verdict.before is not None or not found.exact:
-        gain = worth(found, verdict)
-        before = min(verdict.error_before, 2.0)
-        fact = found.exact and found.severity == "error"
-        if found.code in verdict.codes or gain > 0.5 * before:
-            severity = "error" if fact or (gain > 0.3 * before and before > SERIOUS) else "warning"
-        elif found.severity == "error" and not found.exact:
-            severity = "warning"
-        elif found.severity == "warning" and not found.exact and found.code in verdict.singles:
-            severity = "info" if gain < 0.05 * before else "warning"
-    taken = [step.remedy.words for step in verdict.steps if step.finding.code == found.code]
-    return replace(found, severity=severity, remedy=taken[0] if taken else found.remedy)

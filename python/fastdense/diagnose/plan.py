@@ -57,6 +57,8 @@ class Plan:
         Initial weights, if they are not those of the seed.
     loss_weights : float
         As in `Model.compile`.
+    closed_form : bool
+        Whether hidden units are placed on the data and the last layer is solved for, before the first epoch.
     """
 
     factory: type[BaseModel] = field(repr=False)
@@ -75,6 +77,7 @@ class Plan:
     starts: int = 1
     initial_weights: InitialWeights | None = None
     loss_weights: float = 1.0
+    closed_form: bool = False
 
     @classmethod
     def of(
@@ -115,6 +118,13 @@ class Plan:
         model.compile(optimizer, loss, metrics=fitting, loss_weights=self.loss_weights)
         if self.initial_weights is not None:
             self.initial_weights.set_on(model)
+        return model
+
+    def solve(self, model: BaseModel, x: Array, y: Array, weights: Array | None) -> BaseModel:
+        """Give a model built from this plan what it has before the first epoch."""
+        if self.closed_form:
+            model.place(x)
+            model.solve_output(x, y, sample_weight=weights)
         return model
 
     def fit_options(self) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import layers, losses, optimizers
+from .. import layers, losses, metrics, optimizers
 from ..layers import BatchNorm, Dense, Layer, LayerNorm
 from ..schedules import Schedule
 from .plan import Plan, changed
@@ -95,16 +95,27 @@ def scale_targets(subject: Subject) -> Remedy:
         # mse and, for small errors, log_cosh and huber are quadratic in the scale, the other distances linear.
         square = plan.loss.kind == "mse" or (plan.loss.kind in ("log_cosh", "huber") and together_sd < 1)
         weight = 1.0 if plan.loss.kind == "mape" else together_sd ** (-2 if square else -1)
-        made = replace(plan.with_layers([*plan.layers, layers.Rescaling(scale, offset)]), loss_weights=weight)
+        made = replace(
+            plan.with_layers([*plan.layers, layers.Rescaling(scale, offset)]),
+            loss_weights=weight,
+            metrics=_with_own_units(plan),
+        )
         least = float(sd.min() / together_sd) ** 2
         if least < 0.01 and hasattr(plan.optimizer, "epsilon"):  # else epsilon exceeds the small columns' gradient
             made = replace(made, optimizer=changed(plan.optimizer, epsilon=plan.optimizer.epsilon * least))
         return made
 
     return Remedy(
-        f"standardize the targets: fd.Rescaling({together_sd:.3g}, ...) as last layer, with matching loss_weights",
+        f"standardize the targets: fd.Rescaling({together_sd:.3g}, ...) as last layer, with matching loss_weights "
+        "(a metric shows the error in the units of y)",
         apply,
     )
+
+
+def _with_own_units(plan: Plan) -> tuple[metrics.Metric, ...]:
+    """The metrics, with the loss (or the absolute error) among them: loss_weights change the units of what fit prints."""
+    wanted = metrics.get(plan.loss.kind if plan.loss.kind in ("mse", "mape") else "mae")
+    return plan.metrics if any(one.kind == wanted.kind for one in plan.metrics) else (*plan.metrics, wanted)
 
 
 def matched_output(task: Task, loss: losses.Loss | None = None) -> Remedy:
@@ -297,6 +308,21 @@ def epochs(factor: float) -> Remedy:
         f"{factor:g} times as many epochs",
         lambda plan: replace(plan, epochs=min(MOST_EPOCHS, max(plan.epochs + 1, round(plan.epochs * factor)))),
     )
+
+
+def closed_form(subject: Subject) -> Remedy:
+    """Hidden units that lose nothing, and the last layer by least squares; nothing is left to train."""
+
+    def apply(plan: Plan) -> Plan:
+        activation = plan.output_activation()
+        fits = plan.loss.kind == "mse" and plan.last_dense() >= 0 and not isinstance(plan.layers[-1], layers.Activation)
+        reaches = activation == "linear" or (activation == "relu" and float(subject.sample_y.min()) >= 0)
+        if plan.closed_form or not (fits and reaches):
+            return plan
+        return replace(plan, closed_form=True, epochs=0, starts=1, initial_weights=None)
+
+    words = "hidden units placed on the data, and the last layer in closed form: model.place(x).solve_output(x, y)"
+    return Remedy(words, apply)
 
 
 def batches(size: int | None) -> Remedy:

@@ -92,6 +92,11 @@ class Diagnosis(Generic[M]):
                 "healthy": verdict.healthy,
                 "hopeless": verdict.hopeless,
                 "complete": verdict.complete,
+                "stopped_by_the_clock": verdict.clocked,
+                "rows": verdict.rows,
+                "sampling_error": _number(verdict.sampling_error),
+                "loss_before": _number(verdict.loss_before),
+                "loss_after": _number(verdict.loss_after),
                 "error_before": _number(verdict.before.error) if verdict.before is not None else None,
                 "error_after": _number(verdict.after.error) if verdict.after is not None else None,
                 "error_of_a_new_net": _number(verdict.best_error),
@@ -104,6 +109,7 @@ class Diagnosis(Generic[M]):
             "findings": [f.to_dict() for f in self.findings],
             "changes": self._result.treated()[1],
             "trials": trials,
+            "work": self._result.subject.work.spent,
             "seconds": self.seconds,
         }
 

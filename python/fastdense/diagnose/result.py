@@ -79,16 +79,24 @@ class Result:
             ]
         else:
             words = [f"{step.finding.code}: {step.remedy.words}" for step in verdict.steps]
-        if plan.epochs != self.plan.epochs:
+        if plan.closed_form:
+            words.append("nothing is left to train: fit_options say 0 epochs")
+        elif plan.epochs != self.plan.epochs:
             words.append(f"{plan.epochs} epochs instead of {self.plan.epochs}")
         return plan, words
 
     def treated_model(self) -> tuple[BaseModel, Plan, list[str]]:
         """A new model after that plan, or a copy of the user's if nothing is to be changed."""
         plan, changes = self.treated()
-        return plan.build() if changes else copy.deepcopy(self.subject.model), plan, changes
+        if not changes:
+            return copy.deepcopy(self.subject.model), plan, changes
+        subject = self.subject
+        weights = None if subject.weights is None else subject.weights[subject.good]
+        return plan.solve(plan.build(), subject.good_x, subject.good_y, weights), plan, changes
 
     def _full_length(self, plan: Plan) -> Plan:
         """A plan whose epochs were cut to fit trials gets back those of the training that it replaces."""
+        if plan.closed_form:
+            return plan
         asked = int(self.subject.options.get("epochs", 0))
         return replace(plan, epochs=max(plan.epochs, asked))

@@ -21,9 +21,11 @@ from ..layers import Activation, Dense, Normalization
 from ..model.base import BaseModel
 from .plan import output_activation, output_index
 from .task import Task, read_task
+from .work import Work, affordable_rows, numbers, products, sizes_of
 
-PROBE_ROWS = 1024
+PROBE_ROWS, FEWEST_PROBED, PROBE_SECONDS = 1024, 128, 0.05  # at most, at least; in between as the work allows
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
+MOST_CORRELATED = 1024  # columns
 LARGEST = 1e150  # of numbers whose squares can be summed in float64
 RANGES = {name: (one.low, one.high) for name, one in TABLE.items() if one.half_bounded}
 
@@ -146,6 +148,10 @@ class Subject:
         Whether neither x nor y holds NaN, infinity or a larger number.
     history : dict of lists
         Of the training to explain, {} if there was none.
+    weights : ndarray of shape (rows,) or None
+        Sample weights.
+    work : Work
+        The budget of the diagnosis, and what was used of it.
     """
 
     def __init__(self, model: BaseModel, x: Any, y: Any, sample_weight: Any, history: Any) -> None:
@@ -156,6 +162,7 @@ class Subject:
         self.y = _columns(self.raw_y, len(self.x))
         self.record = history if history is not None else model.history
         self.history: dict[str, list[float]] = _history_of(self.record)
+        self.weights = None if sample_weight is None else np.asarray(to_host(sample_weight))
         self.problem, self.rows, self.weights_refused = "", None, False
         try:
             self.rows = self._prepared(sample_weight)
@@ -167,6 +174,8 @@ class Subject:
                     self.weights_refused = True
         self.largest = LARGEST if model.dtype == "float64" else FLOAT32_MAX
         self.usable = _is_usable(self.x, self.largest) and _is_usable(self.y, self.largest)
+        self.work = Work()
+        self.work.charge(numbers(8 * (self.x.size + self.y.size)))  # checks and statistics
 
     # ---- data ------------------------------------------------------------------------------------------------------
 
@@ -189,6 +198,34 @@ class Subject:
     def good_x(self) -> Array:
         """Rows of x whose numbers, and whose targets, are usable."""
         return self._good_rows(self.x)
+
+    @cached_property
+    def good_y(self) -> Array:
+        """The targets of `good_x`, as they were given."""
+        return self._good_rows(self.raw_y)
+
+    @cached_property
+    def good_columns(self) -> Array:
+        """The targets of `good_x`, of shape (rows, columns)."""
+        return self._good_rows(self.y)
+
+    @cached_property
+    def conditioning(self) -> float:
+        """Largest eigenvalue of the correlations of x over that below which a tenth of them lie.
+
+        So many times longer do gradient steps take along some directions of the first layer's weights than along others,
+        even with standardized columns. Infinite if that tenth is 0.
+        """
+        mean, sd = self.column_scale
+        moving = np.flatnonzero(sd > 0)[:MOST_CORRELATED]
+        x = random_rows(self.sample_x, max(PROBE_ROWS, 4 * len(moving)))[:, moving]
+        if not len(moving):
+            return 1.0
+        self.work.charge(products(len(x) * len(moving) ** 2 + 10 * len(moving) ** 3))
+        x = (x - mean[moving]) / sd[moving]
+        values = np.linalg.eigvalsh(x.T @ x / len(x))
+        tenth = float(values[len(values) // 10])
+        return float(values[-1]) / tenth if tenth > 1e-12 else math.inf
 
     @cached_property
     def normalization(self) -> Normalization:
@@ -268,12 +305,18 @@ class Subject:
     # ---- the net on the probe rows -----------------------------------------------------------------------------------
 
     @cached_property
+    def probe_rows(self) -> int:
+        """How many rows the net is examined on: fewer for a large net."""
+        return affordable_rows(PROBE_SECONDS, sizes_of(self.model).gradient(1), FEWEST_PROBED, PROBE_ROWS)
+
+    @cached_property
     def probe(self) -> Rows | None:
-        """At most `PROBE_ROWS` rows; None if `fit` rejects the data."""
+        """At most `probe_rows` rows; None if `fit` rejects the data."""
         if self.rows is None:
             return None
-        w = None if self.rows.w is None else random_rows(self.rows.w, PROBE_ROWS)
-        return Rows(random_rows(self.rows.x, PROBE_ROWS), random_rows(self.rows.y, PROBE_ROWS), w)
+        count = self.probe_rows
+        w = None if self.rows.w is None else random_rows(self.rows.w, count)
+        return Rows(random_rows(self.rows.x, count), random_rows(self.rows.y, count), w)
 
     @property
     def trained(self) -> bool:
@@ -293,6 +336,7 @@ class Subject:
     @cached_property
     def fresh(self) -> BaseModel:
         """The model with its initial weights, input statistics adapted."""
+        self.work.charge(sizes_of(self.model).made)
         made = self.model.clone()
         if self.given_weights is not None:
             made.set_weights(self.given_weights)
@@ -312,7 +356,9 @@ class Subject:
 
     def state_of(self, model: BaseModel) -> State:
         """Measure a model on the probe rows."""
-        x = random_rows(self.good_x, PROBE_ROWS)
+        x = random_rows(self.good_x, self.probe_rows)
+        net = sizes_of(model)
+        self.work.charge(2 * net.forward(len(x)) + net.gradient(len(x)) + numbers(4 * net.parameters))
         with np.errstate(all="ignore"):
             outputs = model.runner.activations(np.ascontiguousarray(x), 0)
             names = [tensor.name for tensor in model.net.tensors]
@@ -390,15 +436,17 @@ def _stages(model: BaseModel, x: Array, outputs: list[Array], weights: dict[str,
     stages = []
     for i in places:
         layer = layers[i]
-        below = np.asarray(x if i == 0 else outputs[i - 1], dtype=np.float64)
+        below = np.asarray(x if i == 0 else outputs[i - 1])
         last = i == places[-1]
         kernel = bias = None
         if isinstance(layer, Dense):
-            kernel = np.asarray(weights[f"{names[i]}/kernel"], dtype=np.float64)
-            bias = np.asarray(weights[f"{names[i]}/bias"], dtype=np.float64) if layer.use_bias else None
-            z = below @ kernel if bias is None else below @ kernel + bias
+            kernel = weights[f"{names[i]}/kernel"]
+            bias = weights[f"{names[i]}/bias"] if layer.use_bias else None
+            z = below.astype(kernel.dtype) @ kernel  # in the net's own precision: a large kernel is not copied
+            z = z if bias is None else z + bias
         else:
             z = below
+        z = np.asarray(z, dtype=np.float64)
         assert isinstance(layer, (Dense, Activation))
         if last or layer.activation != "linear":
             a = np.asarray(outputs[i], dtype=np.float64)

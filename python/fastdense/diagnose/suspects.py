@@ -9,6 +9,7 @@ from ..layers import BatchNorm, Dropout
 from . import remedies
 from .case import Case
 from .finding import Finding, finding
+from .ranking import OPPOSITES
 from .remedies import Remedy
 
 FEW_ROWS, MANY_ROWS = 8, 256  # in a batch
@@ -17,6 +18,7 @@ FEW_ROWS, MANY_ROWS = 8, 256  # in a batch
 def suspects(case: Case, found: list[Finding]) -> list[Finding]:
     """Findings that are reported only if a trial proves them."""
     known = {f.code for f in found if f.severity != "info"}
+    known |= {code for pair in OPPOSITES for code in pair if known & set(pair)}
     findings = [_suspect(code, message, *candidates) for code, message, candidates in _all(case) if code not in known]
     return [one for one in findings if any(remedy.apply(case.plan) != case.plan for remedy in one.remedies)]
 

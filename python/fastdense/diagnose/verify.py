@@ -11,11 +11,15 @@ from .plan import Plan
 from .remedies import Remedy
 from .rules import RULES, SCALES
 from .subject import Subject
-from .trials import LEAST_ROWS, Laboratory, OutOfTime, Run
+from .trials import LEAST_ROWS, Laboratory, OutOfTime, OutOfWork, Run, Unseen
 
 HEALTHY = 0.05  # an error this small needs no repair, even if a smaller one could be reached
 CLOSE, SLACK = 1.3, 0.03  # errors up to CLOSE * best + SLACK count as equal to the best
 ENOUGH = 0.03  # and a repair is done when the error is this small, or within 1.1 * best + 0.01
+EARNED = 0.3  # of the error: what a cause explains
+MOST = 2.0  # errors above it are all the same
+ILL_CONDITIONED, FAR_BETTER = 100.0, 0.1  # a closed form is tried, and kept if the error becomes so small a part
+SOLVING = 0.5  # of the work left, for a closed form
 USELESS = 0.97  # no better than a constant
 COST = 0.004  # what a change must reduce the error by to be kept
 NEW_NET = 0.03  # what a whole new net must reduce it by
@@ -53,11 +57,19 @@ class Verdict:
         Error with only this finding treated, by code.
     without : dict
         Error of the repaired net without this treatment, by code.
+    notes : dict
+        What the trials add to the message of a finding, by code.
+    again_error : float
+        Error of the same training made again, with which trials are compared; infinite if that is no comparison.
     healthy : bool
     hopeless : bool
         Whether neither a new net nor nearest neighbours beat a constant on held-out rows.
     complete : bool
-        Whether there was time for all trials.
+        Whether the budget sufficed for all trials.
+    clocked : bool
+        Whether the clock stopped them, as a last resort: on another machine the verdict may differ.
+    converged : bool
+        Whether the plain new nets were trained until more training did not help.
     best_error : float
         Error of a plain new net, or of the user's own if that is smaller.
     new_net : bool
@@ -66,6 +78,12 @@ class Verdict:
         Whether trials were shorter than the user's own training; `before` is then such a short one.
     own_error : float
         Error of the net as the user has it.
+    sampling_error : float
+        Standard error of the errors if they are measured on a sample of the rows, else 0.
+    rows : int
+        Number of rows that trials were trained on.
+    loss_before, loss_after : float
+        The user's loss, in the user's units, of the net that the user has and of `after`; NaN if it has another one.
     """
 
     before: Run | None
@@ -73,13 +91,21 @@ class Verdict:
     steps: list[Step] = field(default_factory=list)
     singles: dict[str, float] = field(default_factory=dict)
     without: dict[str, float] = field(default_factory=dict)
+    notes: dict[str, str] = field(default_factory=dict)
     healthy: bool = False
     hopeless: bool = False
     complete: bool = True
+    clocked: bool = False
+    converged: bool = True
     best_error: float = math.inf
     new_net: bool = False
     cut: bool = False
     own_error: float = math.inf
+    again_error: float = math.inf
+    sampling_error: float = 0.0
+    rows: int = 0
+    loss_before: float = math.nan
+    loss_after: float = math.nan
 
     @property
     def codes(self) -> set[str]:
@@ -95,6 +121,31 @@ class Verdict:
     def error_before(self) -> float:
         """Error of the user's own net, infinite if it cannot be trained."""
         return self.before.error if self.before is not None else math.inf
+
+    def reference(self, code: str) -> float:
+        """Error of the training without any change, by which a change of one finding is measured.
+
+        If the same training made again does better than the user's net, a change earns only what it adds to that,
+        unless training again is itself the remedy.
+        """
+        return self.error_before if RULES[code].restart else min(self.error_before, self.again_error)
+
+    def worth(self, code: str) -> float:
+        """How much of the error a finding explains.
+
+        What its remedy removed in a trial of that change alone, or what leaving it out of the repaired net cost.
+        """
+        after = min(self.error_after, MOST)
+        lost = min(self.without.get(code, after), MOST) - after
+        reference = self.reference(code)
+        alone = min(reference, MOST) - min(self.singles.get(code, reference), MOST)
+        return max(lost, alone)
+
+    @property
+    def earned(self) -> list[str]:
+        """Codes of the findings whose treatment removed a good part of the error."""
+        least = EARNED * min(self.error_before, MOST)
+        return [code for code in dict.fromkeys(step.finding.code for step in self.steps) if self.worth(code) > least]
 
     @property
     def error_after(self) -> float:
@@ -118,7 +169,7 @@ class Verifier:
     Exact faults are repaired first, for nothing can be learned with them. Then every finding's remedies are tried
     alone; the best is kept and the others are added to it, until the error is as small as that of a plain new net. If
     trials are expensive, all changes are applied at once, then ablated. Finally each change is removed again, and stays
-    out if the error does not grow. When time is up, the best result so far is kept.
+    out if the error does not grow. A trial that the budget does not suffice for is left out.
 
     Parameters
     ----------
@@ -136,87 +187,117 @@ class Verifier:
     ) -> None:
         self.subject, self.lab, self.plan, self.findings, self.cut = subject, laboratory, plan, findings, cut
         self._new: Run | None = None
+        self._own: Run | None = None
         self._again: Run | None = None
-        self._alternatives = 1  # remedies per finding that there is time for
+        self._complete, self._reserved = True, 0.0  # work that is kept for leaving changes out again
+        self._alternatives = 1  # remedies per finding that the budget suffices for
         self._lucky = False
         # Restarts spread over the data compensate for wrong scales: they would hide the cause.
         self._scales_wrong = any(f.code in SCALES and f.severity != "info" for f in findings)
 
     def verdict(self) -> Verdict:
         """Run the trials."""
-        self._again = before = self._try(self.plan) if not self.subject.problem else None
-        if before is not None and self.subject.trained:  # judge the net that the user has
-            own = self.lab.error_of(self.subject.model, self.plan)
-            before = Run(
-                self.plan, self.subject.model, self.subject.history.get("loss", []), own, before.seconds, self.subject
-            )
-        found = Verdict(before, cut=self.cut, own_error=math.inf if before is None else before.error)
+        found = Verdict(None, cut=self.cut, rows=self.lab.rows)
         try:
+            self._judge_own(found)
             floor = self._recipes(found)
-            found.best_error = min(found.best_error, found.error_before)
-            flawed = any(f.exact and f.severity == "error" for f in self.findings)
-            found.healthy = before is not None and bool(
-                good(found.error_before, found.best_error)
-                or (found.error_before < USELESS and found.error_before <= 1.1 * floor + 0.02)
-            )
-            if flawed and found.error_before > HEALTHY:  # an exact fault is in the way, whatever a new net reaches
-                found.healthy = False
-            found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
-            again = self._again
-            comparable = self.subject.trained and not self.cut
-            self._lucky = comparable and again is not None and enough(again.error, found.best_error)
-            if self.cut and not found.healthy:
-                found.before = again
+            self._decide(found, floor)
             if not (found.healthy or found.hopeless):
+                solved = self._closed_form(found)
                 self._search(found)
+                self._compare_with_solved(found, solved)
+            self._measure(found)
         except OutOfTime:
-            found.complete = False
+            self._complete, found.clocked = False, True
+        found.complete = found.complete and self._complete
         return found
 
     def _try(self, plan: Plan) -> Run | None:
+        """Train a plan; None if it cannot be trained, or the budget does not suffice."""
         try:
-            return self.lab.run(plan)
+            return self.lab.run(plan, self.lab.left - self._reserved)
+        except OutOfWork:
+            self._complete = False
         except (ValueError, TypeError, MemoryError):
-            return None
+            pass
+        return None
+
+    def _judge_own(self, found: Verdict) -> None:
+        """Measure the net that the user has, and the same training made again."""
+        self._again = before = self._try(self.plan) if not self.subject.problem else None
+        if self.subject.trained and not self.subject.problem:
+            own = self.lab.error_of(self.subject.model, self.plan)
+            seconds = self.lab.seconds(self.plan)
+            losses = self.subject.history.get("loss", [])
+            before = Run(self.plan, self.subject.model, losses, own, seconds, self.subject)
+        self._own = before
+        found.before, found.own_error = before, math.inf if before is None else before.error
+        if self.subject.trained and not self.cut and self._again is not None:
+            found.again_error = self._again.error
+
+    def _decide(self, found: Verdict, floor: float) -> None:
+        """Whether the net is healthy, or nothing can be learnt."""
+        before, again = found.before, self._again
+        found.best_error = min(found.best_error, found.error_before)
+        flawed = any(f.exact and f.severity == "error" for f in self.findings)
+        found.healthy = before is not None and bool(
+            good(found.error_before, found.best_error)
+            or (found.error_before < USELESS and found.error_before <= 1.1 * floor + 0.02)
+        )
+        if flawed and found.error_before > HEALTHY:  # an exact fault is in the way, whatever a new net reaches
+            found.healthy = False
+        if floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS:
+            found.hopeless = found.converged
+            found.complete = found.converged
+        self._lucky = again is not None and enough(found.again_error, found.best_error)
+        if self.cut and not found.healthy and again is not None:
+            found.before = again
 
     def _recipes(self, found: Verdict) -> float:
         """Train plain new nets, to see what is possible. Returns their smallest error on held-out rows."""
         steps = max(1, math.ceil(self.lab.rows / min(32, self.plan.batch_size)))
-        split = self.lab.rows >= LEAST_ROWS
-        floor = math.inf
+        floor, budget = math.inf, self.lab.work.budget
         for recipe in RECIPES:
             plan = remedies.recipe(self.subject, *recipe).apply(self.plan)
             plan = replace(plan, epochs=max(min(self.plan.epochs, 200), min(2000, max(5, RECIPE_STEPS // steps))))
-            run, unseen = self.lab.split_run(plan, split, most=self.lab.seconds / 8)
-            floor = min(floor, unseen)
+            try:
+                run, unseen = self.lab.split_run(plan, most=budget / 8)
+            except OutOfWork:
+                found.converged, self._complete = False, False
+                break
+            found.converged = found.converged and unseen.converged
+            floor = min(floor, unseen.error)
             if run.error < found.best_error:
                 found.best_error, self._new = run.error, run
-            if found.best_error < 0.02 or self.lab.left < self.lab.seconds / 2:
+            if found.best_error < 0.02 or self.lab.left < budget / 2:
                 break
-        return floor if split else 0.0
+        return floor if self.lab.rows >= LEAST_ROWS else 0.0
+
+    def _measure(self, found: Verdict) -> None:
+        """The sampling error, and losses in the user's units."""
+        shown = found.after or found.before
+        if shown is not None and math.isfinite(shown.error):
+            found.sampling_error = self.lab.sampling_error(shown.model, shown.plan)
+        if found.before is not None and found.after is not None:
+            found.loss_before = self.lab.loss_of(found.before.model, found.before.plan)
+            found.loss_after = self.lab.loss_of(found.after.model, found.after.plan)
 
     # ---- the search ------------------------------------------------------------------------------------------------
 
     def _search(self, found: Verdict) -> None:
-        try:
-            taken = self._exact(found)
-            if not enough(found.error_after, found.best_error):
-                taken = self._scales(found, taken)
-            each = found.before.seconds if found.before is not None else 0.0
-            affordable = 0.6 * self.lab.left / max(each * len(self._open(taken)), 1e-9)
-            if affordable < 1:
-                taken = self._all_at_once(found, taken)
-            self._alternatives = max(1, int(affordable))
-            for stage in STAGES:
-                self._one_by_one(found, taken, stage)
-                taken = found.steps if found.after is not None else taken
-        except OutOfTime:
-            found.complete = False
-        try:
-            self._prune(found)
-            self._prolong(found)
-        except OutOfTime:
-            found.complete = False
+        taken = self._exact(found)
+        if not enough(found.error_after, found.best_error):
+            taken = self._scales(found, taken)
+        affordable = 0.6 * self.lab.left / max(self.lab.seconds(self.plan) * len(self._open(taken)), 1e-9)
+        if affordable < 1:
+            taken = self._all_at_once(found, taken)
+        self._alternatives = max(1, int(affordable))
+        for stage in STAGES:
+            self._one_by_one(found, taken, stage)
+            taken = found.steps if found.after is not None else taken
+        self._reserved = 0.0
+        self._prune(found)
+        self._prolong(found)
         self._compare_with_new(found)
         if found.after is not None and found.after.error > USELESS:  # better than before, but no better than a constant
             found.after, found.steps = None, []
@@ -291,6 +372,7 @@ class Verifier:
             step, run = done[0] if done else min(trials, key=lambda t: t[1].error)
             taken = [*taken, step]
             self._keep(found, taken, run)
+            self._reserved = min(len(taken) * run.seconds, self.lab.left / 2) if len(taken) > 1 else 0.0
 
     def _round(self, plan: Plan, taken: list[Step], found: Verdict, stage: str) -> list[tuple[Step, Run]]:
         made = []
@@ -324,13 +406,22 @@ class Verifier:
         """Remove changes that are not needed, and measure what each of the others gains."""
         for step in list(found.steps):
             others = [other for other in found.steps if other is not step]
-            run = found.before if not others else self._try(self._plan_of(others))
+            code = step.finding.code
+            if not others:
+                found.without[code] = found.reference(code)
+                continue
+            try:
+                run = self.lab.run(self._plan_of(others))
+            except OutOfWork:  # not measured, so nothing is credited
+                self._complete = False
+                continue
+            except (ValueError, TypeError, MemoryError):
+                run = None
             error = run.error if run is not None else math.inf
-            needless = bool(others) and run is not None and error <= found.error_after + COST
-            if needless and not (step.finding.exact and step.finding.severity == "error"):
+            if error <= found.error_after + COST and not (step.finding.exact and step.finding.severity == "error"):
                 found.steps, found.after = others, run
             else:
-                found.without[step.finding.code] = error
+                found.without[code] = error
 
     def _prolong(self, found: Verdict) -> None:
         """Train longer while that helps and the error is not small enough."""
@@ -344,8 +435,40 @@ class Verifier:
                 return
             found.after = run
 
+    def _closed_form(self, found: Verdict) -> Run | None:
+        """Where gradient steps are ill-conditioned: the net as it is, with its last layer in closed form."""
+        own = remedies.closed_form(self.subject).apply(self.plan)
+        if not own.closed_form or self.subject.problem or self.subject.conditioning < ILL_CONDITIONED:
+            return None
+        try:
+            return self.lab.solve(own, SOLVING)
+        except OutOfWork:
+            self._complete = False
+        except ValueError:  # a singular system
+            pass
+        return None
+
+    def _compare_with_solved(self, found: Verdict, solved: Run | None) -> None:
+        """Take the closed form if its error is so much smaller that training would not get there."""
+        steps = [f for code in ("TOO_SLOW", "DIVERGED") for f in self.findings if f.code == code]
+        if solved is None or not steps or solved.error > FAR_BETTER * min(found.error_after, found.own_error):
+            return
+        if found.cut:  # it is compared with the user's own training, which shortened trials cannot be
+            found.before, found.cut, found.rows, found.singles = self._own, False, 0, {}
+        found.after, found.new_net = solved, False
+        found.steps = [Step(steps[0], remedies.closed_form(self.subject))]
+        code, ratio = steps[0].code, self.subject.conditioning
+        found.singles[code], found.without = solved.error, {code: found.reference(code)}
+        times = f"{ratio:.2g} times" if math.isfinite(ratio) else "infinitely many times"
+        found.notes[code] = (
+            f"The columns of x are strongly correlated: their variance is {times} as large in some directions as in "
+            "others, where gradient steps are slower by that factor; a least-squares solution of the last layer is exact."
+        )
+
     def _compare_with_new(self, found: Verdict) -> None:
         if self._new is None or enough(found.error_after, self._new.error):
             return
         if self._new.error + NEW_NET < min(found.error_after, found.own_error):
-            found.after, found.new_net = self._new, True
+            # What the changes so far did is no part of what the new net does: nothing is credited to them for it.
+            found.after, found.new_net, found.steps, found.without = self._new, True, [], {}
+

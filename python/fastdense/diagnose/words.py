@@ -12,6 +12,7 @@ from .subject import Subject
 from .verify import Verdict
 
 WIDTH = 100
+SHOWN = 3  # errors in the headline and the text; the others are named in one line
 COLOURS = {"error": "31;1", "warning": "33;1", "info": "36", "good": "32;1"}  # of a terminal
 
 
@@ -37,15 +38,24 @@ def headline(result: Result) -> str:
     if not subject.problem and before < 0.5:
         start = f"The net learns less than it could ({score(subject, before)})"
     if verdict.inconclusive:
-        return f"{start}; there was not enough time to prove why; pass a larger budget."
+        if verdict.clocked:
+            return f"{start}; the clock stopped the trials before they proved why; the machine is too busy."
+        return f"{start}; the budget did not suffice to prove why; pass a larger one, e.g. budget={_larger(subject)}."
     if verdict.after is None:
         return f"{start}; none of the changes tried helps."
-    reason = _listed([f.code for f in causes[:3]])
+    reason = _listed([f.code for f in causes[:SHOWN]] or verdict.earned)
     because = f" because of {reason}" if reason else ""
+    if verdict.new_net and not causes:
+        reached = score(subject, verdict.after.error)
+        return f"{start}; a plain new net learns it ({reached}); why this one does not was not isolated in the budget."
     if verdict.cut:
         lead = f"from {score(subject, verdict.error_before)} to {score(subject, verdict.after.error)}"
         return f"{start}{because}; trials, shorter than the training, went {lead}."
     return f"{start}{because}; repaired, it reaches {score(subject, verdict.after.error)}."
+
+
+def _larger(subject: Subject) -> str:
+    return f"{float(f'{10 * subject.work.budget:.1g}'):g}"
 
 
 def score(subject: Subject, error: float) -> str:
@@ -54,13 +64,17 @@ def score(subject: Subject, error: float) -> str:
         return "it diverges"
     if subject.task.kind == "regression":
         return f"R2 {max(1 - error, -9.99):.3f}" if error < 100 else "far worse than a constant"
+    right = constant_share(subject)
+    return f"accuracy {max(0.0, 1 - error * (1 - right)):.1%}, constant prediction {right:.1%}"
+
+
+def constant_share(subject: Subject) -> float:
+    """The accuracy of the best constant prediction."""
     y = subject.sample_y
     if subject.task.kind == "multilabel":
-        constant = float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
-    else:
-        counts = np.bincount(subject.task.classes_of(y))
-        constant = 1 - float(counts.max() / counts.sum())
-    return f"accuracy {max(0.0, 1 - error * constant):.1%}, constant prediction {1 - constant:.1%}"
+        return 1 - float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
+    counts = np.bincount(subject.task.classes_of(y))
+    return float(counts.max() / counts.sum())
 
 
 def text(result: Result, colour: bool) -> str:
@@ -70,13 +84,18 @@ def text(result: Result, colour: bool) -> str:
         return f"\033[{COLOURS[kind]}m{words}\033[0m" if colour else words
 
     lines = [paint(headline(result), "good" if result.healthy else "error" if result.causes else "warning")]
+    folded = result.causes[SHOWN:]
     for found in result.findings:
+        if any(found is other for other in folded):
+            continue
         where = f" in {found.layer}" if found.layer else ""
         lines.append("")
         lines.append(f"{paint(found.severity, found.severity)} {found.code}{where}")
         lines.append(_wrapped(found.message, 4))
         if found.remedy:
             lines.append(_wrapped(f"-> {found.remedy}", 4))
+    if folded:
+        lines += ["", _wrapped(f"Less important: {_listed([f.code for f in folded])}; see report.findings.", 0)]
     verdict = result.verdict
     if verdict is not None and not verdict.healthy and (verdict.singles or verdict.after):
         lines += ["", *_trials(result, verdict)]
@@ -93,7 +112,28 @@ def _trials(result: Result, verdict: Verdict) -> list[str]:
     if verdict.after is not None:
         rows.append(("all changes below", verdict.after.error))
     width = max(len(name) for name, _ in rows)
-    return ["Trials, with equal training:", *(f"  {name:<{width}}  {score(subject, error)}" for name, error in rows)]
+    lines = [f"  {name:<{width}}  {score(subject, error)}" for name, error in rows]
+    if verdict.sampling_error:
+        lines.append(f"  Errors are measured on a sample of the rows: {_uncertainty(subject, verdict.sampling_error)}.")
+    if math.isfinite(verdict.loss_before) and math.isfinite(verdict.loss_after):
+        kind = subject.loss.kind
+        lines.append(f"  The loss ({kind}) of y goes from {verdict.loss_before:.4g} to {verdict.loss_after:.4g}.")
+    return [f"Trials, with equal training{_few(result)}:", *lines]
+
+
+def _few(result: Result) -> str:
+    """On how many of the rows, if not all."""
+    verdict, rows = result.verdict, int(result.subject.good.sum())
+    if verdict is None or not 0 < verdict.rows < rows:
+        return ""
+    return f", on {verdict.rows:,} of {rows:,} rows"
+
+
+def _uncertainty(subject: Subject, error: float) -> str:
+    """Two standard errors, as R2 or accuracy."""
+    if subject.task.kind == "regression":
+        return f"R2 is uncertain by {2 * error:.2g}"
+    return f"the accuracy is uncertain by {2 * error * (1 - constant_share(subject)):.1%}"
 
 
 def compared(verdict: Verdict) -> list[tuple[str, float]]:

@@ -54,7 +54,9 @@ class Fit:
         self.runner, self.optimizer, self.metrics, self.callbacks = runner, optimizer, metrics, callbacks
         self.data, self.validation, self.options = data, validation, options
         self.bars = [callback for callback in callbacks.callbacks if isinstance(callback, ProgressBar)]
-        self.stop_on_nan = any(isinstance(callback, TerminateOnNaN) for callback in callbacks.callbacks)
+        watches = [callback for callback in callbacks.callbacks if isinstance(callback, TerminateOnNaN)]
+        self.stop_on_nan = bool(watches)
+        self.says_so = any(not callback.silent for callback in watches)
         self.history = next(callback for callback in callbacks.callbacks if isinstance(callback, History))
         self.batch_size = min(options.batch_size, len(data))
         self.steps = math.ceil(len(data) / self.batch_size)  # per epoch
@@ -246,5 +248,6 @@ class Fit:
         return len(values["loss"]), logs
 
     def _terminate(self, batch: int) -> None:
-        print(f"TerminateOnNaN: the loss of batch {batch} is not finite; training stops")
+        if self.says_so:
+            print(f"TerminateOnNaN: the loss of batch {batch} is not finite; training stops")
         self.callbacks.stop_training = True

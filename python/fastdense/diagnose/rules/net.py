@@ -123,11 +123,11 @@ def symmetric(case: Case) -> Finding | None:
             continue
         columns = stage.kernel if stage.bias is None else np.vstack([stage.kernel, stage.bias])
         units = columns.shape[1]
-        distinct = len(np.unique(columns, axis=1).T)
+        distinct = _distinct(columns.T)
         if units < 2 or distinct > units / 2 or stage.last:
             continue
         after = kernels[kernels.index(f"{stage.name}/kernel") + 1]
-        rows = len(np.unique(weights[after], axis=0))
+        rows = _distinct(weights[after])
         zero = not stage.kernel.any()
         if rows > len(weights[after]) / 2 and not zero:
             continue
@@ -143,6 +143,11 @@ def symmetric(case: Case) -> Finding | None:
     return None
 
 
+def _distinct(rows: Array) -> int:
+    """How many different rows there are; by their bytes, for sorting the rows of a large kernel takes seconds."""
+    return len({row.tobytes() for row in np.ascontiguousarray(rows) + 0.0})  # no -0.0
+
+
 @rule("INIT_SCALE", Group.SCALES, restart=True)
 def init_scale(case: Case) -> Finding | None:
     """Initial kernels that make activations vanish or explode from layer to layer, or biases that switch units off."""
@@ -152,9 +157,10 @@ def init_scale(case: Case) -> Finding | None:
     hidden: list[float] = []
     for layer, name in zip(case.subject.model.layers, case.subject.model.net.names, strict=True):
         if isinstance(layer, Dense):
-            kernel = start.weights[f"{name}/kernel"].astype(np.float64)
+            kernel = start.weights[f"{name}/kernel"]
+            squares = float(np.einsum("ij,ij->", kernel, kernel, dtype=np.float64))
             ideal = math.sqrt(2.0) if layer.activation in ("relu", "relu6", "leaky_relu", "prelu") else 1.0
-            gains[name] = float(np.sqrt(np.mean(np.square(kernel)) * len(kernel))) / ideal
+            gains[name] = math.sqrt(squares / kernel.shape[1]) / ideal
             offsets[name] = float(np.abs(start.weights.get(f"{name}/bias", np.zeros(1))).max())
             if gains[name] > 0 and layer is not last:
                 hidden.append(gains[name])

@@ -13,7 +13,7 @@ import numpy as np
 
 from ... import optimizers
 from ...arrays import Array
-from ...data.rows import Rows
+from ...data.rows import Rows, random_rows
 from ...layers import Dense, Dropout, Layer
 from ...model.base import BaseModel
 from ...schedules import Schedule
@@ -22,7 +22,13 @@ from ..case import Case
 from ..finding import Finding, finding
 from ..plan import Plan, changed
 from ..subject import Subject
+from ..work import LONGEST, affordable_rows, numbers, sizes_of
 from .registry import Group, rule
+
+
+CURVATURE_SHARE, FEWEST_FOR_CURVATURE = 0.1, 32  # of the budget; rows
+PREDICTED_SECONDS, FEWEST_PREDICTED = 0.05, 500  # for a look at the predictions of a rare class; rows
+LARGE = 20.0  # times the usual learning rate
 
 
 @rule("OVER_REG", Group.SETTINGS)
@@ -56,6 +62,7 @@ def _penalties(case: Case) -> Part | None:
         return None
     plain = free.build()
     model = case.trained or subject.fresh
+    subject.work.charge(sizes_of(model).made + 4 * sizes_of(model).gradient(len(subject.probe)))
     first_pull, first_push, _, _ = _forces(subject.fresh, plain, subject.probe)
     pull, push, whole, data = _forces(model, plain, subject.probe)
     penalty, ratio = whole - data, first_pull / max(first_push, 1e-30)
@@ -158,10 +165,12 @@ def _rare_class(case: Case) -> Finding | None:
     rare = np.flatnonzero((counts > 0) & (counts < 0.1 * len(y)))
     if not len(rare) or len(counts) > 20:
         return None
-    x = np.ascontiguousarray(subject.sample_x[:5000])
     model = case.trained
     if model is None or subject.problem:
         return None
+    net = sizes_of(model)
+    x = random_rows(subject.sample_x, affordable_rows(PREDICTED_SECONDS, net.forward(1), FEWEST_PREDICTED, 5000))
+    subject.work.charge(net.forward(len(x)))
     answers = subject.task.answers(
         np.asarray(model.predict(x), dtype=np.float64), subject.threshold(subject.activation, subject.loss)
     )
@@ -237,11 +246,10 @@ def diverged(case: Case) -> Finding | None:
     if course is None:
         return None
     usual, name = _usual_rate(case.plan), type(case.plan.optimizer).__name__
-    momentum = getattr(case.plan.optimizer, "momentum", 0.0) if isinstance(case.plan.optimizer, optimizers.SGD) else 0.0
-    reach = None if rate is None else rate / (1 - momentum)  # the total of steps in one direction
+    reach, momentum = _reach(case.plan, rate)
     died = _died(case)
     facts: dict[str, Any] = {"rises": course.rises, "swing": course.swing, "learning_rate": rate}
-    large = reach is not None and reach > 20 * usual
+    large = reach is not None and reach > LARGE * usual
     if course.broken:
         message = f"The loss became NaN or infinite {course.broken}."
     elif course.grown:
@@ -284,6 +292,12 @@ def diverged(case: Case) -> Finding | None:
     return finding("DIVERGED", "error" if course.broken or course.grown else "warning", message, *candidates, **facts)
 
 
+def _reach(plan: Plan, rate: float | None) -> tuple[float | None, float]:
+    """The total of steps in one direction per gradient, and the momentum."""
+    momentum = getattr(plan.optimizer, "momentum", 0.0) if isinstance(plan.optimizer, optimizers.SGD) else 0.0
+    return (None if rate is None else rate / (1 - momentum)), momentum
+
+
 def _died(case: Case) -> str | None:
     """Name of a layer most of whose relu units died during training."""
     if case.end is None or case.end.first_nonfinite is not None:
@@ -319,15 +333,25 @@ def _round(value: float) -> float:
 
 
 def largest_curvature(subject: Subject, rounds: int = 12) -> float | None:
-    """Largest eigenvalue of the initial Hessian, by power iteration on differences of gradients (float64)."""
+    """Largest eigenvalue of the initial Hessian, by power iteration on differences of gradients (float64).
+
+    On as many of the probe rows as a small part of the budget allows; None if that does not suffice.
+    """
     if subject.probe is None:
         return None
+    net = sizes_of(subject.fresh)
+    allowed = CURVATURE_SHARE * min(subject.work.budget, LONGEST) - net.made - 8 * rounds * numbers(net.parameters)
+    count = affordable_rows(allowed, 4 * rounds * net.gradient(1), 0, len(subject.probe))
+    if count < min(len(subject.probe), FEWEST_FOR_CURVATURE):
+        return None
+    subject.work.charge(net.made + 4 * rounds * net.gradient(count) + 8 * rounds * numbers(net.parameters))
     exact = replace(Plan.of(subject.fresh, 32, 1, True, None), dtype="float64").build()
     exact.set_weights(subject.fresh.get_weights())
     weights = exact.get_weights()
     names = exact.net.tensors
     trainable = [i for i, tensor in enumerate(names) if tensor.trainable]
-    rows = Rows(np.asarray(subject.probe.x, dtype=np.float64), subject.probe.y, subject.probe.w)
+    probe, w = subject.probe, None if subject.probe.w is None else random_rows(subject.probe.w, count)
+    rows = Rows(np.asarray(random_rows(probe.x, count), dtype=np.float64), random_rows(probe.y, count), w)
     generator = np.random.default_rng(0)
     v = [generator.standard_normal(weights[i].shape) for i in trainable]
     value = 0.0
@@ -353,7 +377,7 @@ def largest_curvature(subject: Subject, rounds: int = 12) -> float | None:
 
 @rule("TOO_SLOW", Group.PROGRESS, consequence=True)
 def too_slow(case: Case) -> Finding | None:
-    """A loss that is still falling when training ends, or steps that are too small or too too_few."""
+    """A loss that is still falling when training ends, or steps that are too small or too few."""
     losses = np.asarray(case.losses, dtype=np.float64)
     rate = _rate(case.plan, len(case.subject.x))
     small = rate is not None and rate < 0.2 * _usual_rate(case.plan)
@@ -371,7 +395,9 @@ def too_slow(case: Case) -> Finding | None:
     course = Course.of(case)
     if course is not None and not course.highest <= 2 * max(course.first, losses[0]):
         slow, falling = False, 0.0  # a loss that exploded is not slow, even if it came down again
-    if not (small or slow or too_few):
+    reach, _ = _reach(case.plan, rate)
+    too_large = reach is not None and reach > LARGE * _usual_rate(case.plan)
+    if too_large or not (small or slow or too_few):
         return None
     message = ""
     usual, name = _usual_rate(case.plan), type(case.plan.optimizer).__name__
@@ -384,7 +410,7 @@ def too_slow(case: Case) -> Finding | None:
     if too_few:
         message += f"The training has only {steps} steps. "
     if not message and len(losses) < 5:
-        message = f"The training has {len(losses)} epochs: too too_few to see a trend of the loss. "
+        message = f"The training has {len(losses)} epochs: too few to see a trend of the loss. "
     message = message or "The loss hardly changes. "
     candidates = [
         remedies.learning_rate(10),
