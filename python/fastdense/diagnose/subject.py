@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,8 @@ from ..data.baseline import constant_predictor
 from ..data.checks import FLOAT32_MAX, first_nonfinite
 from ..data.prepare import prepare
 from ..data.rows import Rows, random_rows
-from ..layers import Activation, Dense, Normalization
+from ..layers import Activation, Dense, Normalization, Preprocessing
+from ..layers.preprocessing import encoded
 from ..model.base import BaseModel
 from .plan import output_activation, output_index
 from .task import Task, read_task
@@ -194,6 +195,12 @@ class Subject:
     def normalization(self) -> Normalization:
         """A layer that standardizes the usable rows of x."""
         return Normalization().adapt(np.ascontiguousarray(self.good_x))
+
+    def normalization_after(self, front: Sequence[Preprocessing]) -> Normalization:
+        """A layer that standardizes the usable rows of x once these layers have encoded them."""
+        if not front:
+            return self.normalization
+        return Normalization().adapt(encoded(front, random_rows(self.good_x, self._sample_size)))
 
     @cached_property
     def sample_x(self) -> Array:

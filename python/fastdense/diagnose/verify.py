@@ -153,6 +153,8 @@ class Verifier:
         found = Verdict(before, cut=self.cut, own_error=math.inf if before is None else before.error)
         try:
             floor = self._recipes(found)
+            for shown in (f.reachable for f in self.findings if f.reachable is not None):
+                floor, found.best_error = min(floor, shown), min(found.best_error, shown)
             found.best_error = min(found.best_error, found.error_before)
             flawed = any(f.exact and f.severity == "error" for f in self.findings)
             found.healthy = before is not None and bool(

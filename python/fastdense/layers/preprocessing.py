@@ -8,7 +8,7 @@ or 8 bytes during the call (`predict` needs no more than a block of it).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -74,21 +74,19 @@ class Preprocessing(Layer):
                 f"{name}: columns holds {chosen[-1]}, but its input has {inputs} columns. "
                 f"Give numbers from 0 to {inputs - 1}."
             )
-        given = self._given()
-        if given is not None and len(given) != len(chosen):
-            raise ValueError(
-                f"{name}: {self._per_column} are given for {len(given)} columns, and {len(chosen)} are encoded. "
-                "Give as many, or one for all."
-            )
+        for given, count in self._given().items():
+            if count != len(chosen):
+                raise ValueError(
+                    f"{name}: {given} is given for {count} columns, but the layer encodes {len(chosen)}. "
+                    "Give it for each of them, or once for all."
+                )
         widths = [1] * inputs
         for i, column in enumerate(chosen):
             widths[column] = self._width(i)
         return chosen, widths
 
-    _per_column: ClassVar[str] = ""  # the parameter that may be given for each column
-
-    def _given(self) -> Sequence[Any] | None:
-        """The values of that parameter, one per chosen column; None if one is for all."""
+    def _given(self) -> dict[str, int]:
+        """For how many columns each parameter is given; without those that are given once for all."""
         raise NotImplementedError
 
     def _width(self, i: int) -> int:
@@ -142,9 +140,9 @@ def blocks(rows: int, width: int) -> list[slice]:
 
 
 class Log1p(Preprocessing, names=("log1p",)):
-    """``sign(x) * log(1 + |x| / scale)`` of columns: for amounts, counts and others whose tails reach far.
+    """``sign(x - offset) * log(1 + |x - offset| / scale)`` of columns: for amounts and others whose tails reach far.
 
-    Nearly linear up to `scale`, a logarithm beyond; it keeps the sign and has no trouble with 0.
+    Nearly linear up to `scale` from `offset`, a logarithm beyond; it keeps the sign and has no trouble with 0.
 
     Parameters
     ----------
@@ -152,6 +150,8 @@ class Log1p(Preprocessing, names=("log1p",)):
         Where the logarithm begins, above 0: one for all columns, or one for each of `columns`.
     columns : int or sequence of int, optional
         The columns that are replaced, all by default; the others pass unchanged.
+    offset : float or sequence of float, default 0.0
+        What counts as 0, e.g. the least value of a column that was standardized before; as `scale` for several columns.
     name : str, optional
         Name of the layer in tables and files; None lets the model number it.
 
@@ -168,17 +168,21 @@ class Log1p(Preprocessing, names=("log1p",)):
     >>> model = fd.Model([fd.Log1p(columns=[0, 2]), fd.Normalization(), fd.Dense(1)], inputs=3)
     """
 
-    _per_column = "scale"
-
     def __init__(
-        self, scale: ArrayLike = 1.0, columns: int | Sequence[int] | None = None, name: str | None = None
+        self,
+        scale: ArrayLike = 1.0,
+        columns: int | Sequence[int] | None = None,
+        offset: ArrayLike = 0.0,
+        name: str | None = None,
     ) -> None:
         self.scale = one_or_more("Log1p: scale", scale, above=0.0)
         self.columns = _columns("Log1p: columns", columns)
+        self.offset = one_or_more("Log1p: offset", offset)
         self.name = optional_text("Log1p: name", name)
 
-    def _given(self) -> Sequence[float] | None:
-        return self.scale if isinstance(self.scale, list) else None
+    def _given(self) -> dict[str, int]:
+        given = {"scale": self.scale, "offset": self.offset}
+        return {name: len(one) for name, one in given.items() if isinstance(one, list)}
 
     def _width(self, i: int) -> int:
         return 1
@@ -186,8 +190,9 @@ class Log1p(Preprocessing, names=("log1p",)):
     def _features(self, values: Array) -> Array:
         xp = namespace_of(values)
         with np.errstate(over="ignore"):
-            size = xp.minimum(xp.abs(values) / xp.asarray(self.scale), np.finfo(np.float64).max)
-        made: Array = xp.copysign(xp.log1p(size), values)
+            away = values - xp.asarray(self.offset)
+            size = xp.minimum(xp.abs(away) / xp.asarray(self.scale), np.finfo(np.float64).max)
+        made: Array = xp.copysign(xp.log1p(size), away)
         return made
 
 
@@ -219,8 +224,6 @@ class OneHot(Preprocessing, names=("one_hot",)):
     [[2.0, 7.0]]
     >>> model = fd.Model([layer, fd.Dense(1)], inputs=2)  # 3 columns reach the Dense layer
     """
-
-    _per_column = "codes"
 
     def __init__(self, columns: int | Sequence[int] | None = None, codes: Any = None, name: str | None = None) -> None:
         self.columns = _columns("OneHot: columns", columns)
@@ -280,10 +283,10 @@ class OneHot(Preprocessing, names=("one_hot",)):
         self.codes = [(one + 0.0).tolist() for one in found]
         return self
 
-    def _given(self) -> Sequence[Any] | None:
+    def _given(self) -> dict[str, int]:
         if self.codes is None:
             raise ValueError("OneHot: its codes are not known. Call adapt(x) before the model is made, or give codes=.")
-        return self.codes if len(self.codes) > 1 else None
+        return {"codes": len(self.codes)} if len(self.codes) > 1 else {}
 
     def _width(self, i: int) -> int:
         return len(self._codes_of(i))
@@ -337,8 +340,6 @@ class Periodic(Preprocessing, names=("periodic",)):
     >>> model = fd.Model([fd.Periodic([1, 2, 4, 8]), fd.Dense(64, "relu"), fd.Dense(1)], inputs=1)
     """
 
-    _per_column = "frequencies"
-
     def __init__(
         self,
         frequencies: Any,
@@ -351,8 +352,8 @@ class Periodic(Preprocessing, names=("periodic",)):
         self.keep = flag("Periodic: keep", keep)
         self.name = optional_text("Periodic: name", name)
 
-    def _given(self) -> Sequence[Any] | None:
-        return self.frequencies if len(self.frequencies) > 1 else None
+    def _given(self) -> dict[str, int]:
+        return {"frequencies": len(self.frequencies)} if len(self.frequencies) > 1 else {}
 
     def _width(self, i: int) -> int:
         return self.keep + 2 * len(self._frequencies_of(i))
