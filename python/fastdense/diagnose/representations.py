@@ -21,7 +21,7 @@ from ..data.rows import random_rows
 from ..engine.blas import one_numpy_thread
 from ..layers import Log1p, OneHot, Periodic
 from ..layers.preprocessing import Preprocessing, encoded
-from .task import Task
+from .task import DECADE, LEAST_NONZERO, Task
 
 ROWS = 3000  # that are looked at
 KERNEL_ROWS = 500  # of these, to which a kernel model is fitted
@@ -236,7 +236,22 @@ def heavy_tails(x: Array) -> list[int]:
     away = np.abs(x - middle)
     sd, farthest, usual = x.std(axis=0), away.max(axis=0), np.quantile(away, 0.9, axis=0)
     many = np.array([len(np.unique(column)) > LEAST_CODES for column in x[:500].T])
-    return [int(j) for j in np.flatnonzero(many & (sd > 0) & (farthest > FAR * sd) & (farthest > TAILS * usual))]
+    alone = (farthest > FAR * sd) & (farthest > TAILS * usual)
+    return [int(j) for j in np.flatnonzero(many & (sd > 0)) if alone[j] or _over_decades(x[:, j])]
+
+
+def _over_decades(column: Array) -> bool:
+    """Whether the values of a column go over decades from one of its ends."""
+    size = np.abs(column - _end(column))
+    size = size[size > 0]
+    usual, large = np.quantile(size, (0.5, 0.95))
+    return bool(len(size) > LEAST_NONZERO * len(column) and large > DECADE * usual)
+
+
+def _end(column: Array) -> float:
+    """The least or the largest value, whichever is nearer to the median."""
+    low, middle, high = float(column.min()), float(np.median(column)), float(column.max())
+    return low if middle - low < high - middle else high
 
 
 def _logarithms(x: Array, columns: list[int]) -> list[dict[int, tuple[float, float]]]:
@@ -247,11 +262,9 @@ def _logarithms(x: Array, columns: list[int]) -> list[dict[int, tuple[float, flo
     made: list[dict[int, tuple[float, float]]] = [{}, {}]
     for j in columns:
         column = x[:, j]
-        low, middle, high = float(column.min()), float(np.median(column)), float(column.max())
-        short, far = sorted((middle - low, high - middle))
-        end = low if middle - low < high - middle else high
-        one_sided = short < 0.1 * far and not 0 <= end / (middle or 1.0) < 0.5
-        offset = end if one_sided else 0.0
+        end, middle = _end(column), float(np.median(column))
+        one_sided = abs(middle - end) < 0.1 * np.ptp(column)
+        offset = end if one_sided and not 0 <= end / (middle or 1.0) < 0.5 else 0.0
         size = np.abs(column - offset)
         for tried, quantile in zip(made, (0.05, 0.5), strict=True):
             tried[j] = (offset, float(np.quantile(size[size > 0], quantile)))

@@ -25,6 +25,7 @@ from .task import Task, read_task
 
 PROBE_ROWS = 1024
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
+ORDERED, FITTED = 0.5, 0.05  # errors of the logarithms, and of the targets, of a net that fits both
 LARGEST = 1e150  # of numbers whose squares can be summed in float64
 RANGES = {name: (one.low, one.high) for name, one in TABLE.items() if one.half_bounded}
 
@@ -224,13 +225,19 @@ class Subject:
     def task(self) -> Task:
         """The task, inferred from the targets."""
         y = self._good_rows(self.y) if self.y.shape[1] == 1 else self.sample_y  # all rows: a class may be rare
-        return read_task(
+        task = read_task(
             np.asarray(y, dtype=np.float64),
             self.loss,
             self.activation,
             self.model.outputs,
             [metric.name for metric in self.model.metrics],
         )
+        return task.unscaled() if task.scale and self.trained and self._fits_decades(task) else task
+
+    def _fits_decades(self, task: Task) -> bool:
+        """Whether the net fits targets over decades as they are, and not the largest alone."""
+        p = self.model.predict(np.ascontiguousarray(self.sample_x))
+        return task.errors(self.sample_y, p, 0.5) < ORDERED and task.unscaled().errors(self.sample_y, p, 0.5) < FITTED
 
     @cached_property
     def activation(self) -> str:

@@ -15,7 +15,7 @@ Encoding = Literal["values", "zero_one", "signs", "ids", "one_hot", "columns"]
 
 FEW_CLASSES = 20  # whole numbers from 0 or 1 on may be class ids, even with a regression loss
 MOST_CLASSES = 1000  # more distinct whole numbers are continuous values
-DECADE, HELD = 10.0, 0.8  # targets over decades: their 95 % quantile over the median; share of the largest twentieth
+DECADE, HELD = 20.0, 0.9  # targets over decades: their 95 % quantile over the median; share of the largest twentieth
 LEAST_FOR_DECADES, LEAST_NONZERO = 60, 0.2  # how many, and which share, must not be 0
 
 
@@ -54,7 +54,7 @@ class Task:
 
         Classification: the error rate relative to that of the most frequent class. Regression: 1 - R2, over all columns
         or of the median column, whichever is larger. Where a few rows hold nearly all of the variance because the
-        targets go over decades: also 1 - R2 of their logarithms, whichever is smaller.
+        targets go over decades it is 1 - R2 of their logarithms.
 
         Parameters
         ----------
@@ -72,7 +72,7 @@ class Task:
             if p.shape != y.shape:
                 return np.inf
             if self.scale:
-                return min(replace(self, scale=0.0).errors(each(y), each(p), threshold) for each in (np.array, self.logarithm))
+                return self.unscaled().errors(self.logarithm(y), self.logarithm(p), threshold)
             missed, total = np.square(y - p).sum(axis=0), np.square(y - y.mean(axis=0)).sum(axis=0)
             varies = total > 0
             if not varies.any():
@@ -95,6 +95,10 @@ class Task:
         _, counts = np.unique(truth, return_counts=True)
         constant = 1 - counts.max() / counts.sum()
         return float(wrong / constant) if constant > 0 else float(wrong > 0)
+
+    def unscaled(self) -> Task:
+        """The task with targets that are not compared by their logarithms."""
+        return replace(self, scale=0.0)
 
     def logarithm(self, y: Array) -> Array:
         """log(1 + y / scale) of targets over decades, 0 for those of the other sign."""

@@ -18,7 +18,7 @@ LEARNT = 0.05  # a net with a smaller error needs no other representation
 LINEAR_OUTPUTS = ("linear", "relu", "leaky_relu", "elu", "softplus")
 
 
-@rule("REPRESENTATION", Group.UNITS)
+@rule("REPRESENTATION", Group.SETTINGS)
 def representation(case: Case) -> Finding | None:
     """Simple models predict far more with logarithms, one column per code, or sines of columns, or a log target."""
     subject = case.subject
@@ -102,7 +102,7 @@ def _of_target(case: Case) -> list[str]:
     few = int(np.searchsorted(np.cumsum(largest), 0.9 * largest.sum())) + 1
     return [
         f"The targets go over decades: {few} of {len(y)} rows hold 90 % of their variance, so that a squared error sees "
-        "no others; learn their logarithm. (Errors here are the smaller of those of the targets and of their logarithms.)"
+        "no others; learn their logarithm, by which nets are compared here."
     ]
 
 
