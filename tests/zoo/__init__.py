@@ -7,6 +7,7 @@ A case is one decorated function: see `case.py`.
 
 from . import (
     healthy,
+    healthy_representation,
     healthy_traps,
     sick_capacity,
     sick_data,
@@ -14,6 +15,7 @@ from . import (
     sick_loss,
     sick_output,
     sick_pairs,
+    sick_representation,
     sick_scale,
     sick_start,
     sick_units,
@@ -26,6 +28,7 @@ __all__ = [
     "SICK",
     "Case",
     "healthy",
+    "healthy_representation",
     "healthy_traps",
     "sick_capacity",
     "sick_data",
@@ -33,6 +36,7 @@ __all__ = [
     "sick_loss",
     "sick_output",
     "sick_pairs",
+    "sick_representation",
     "sick_scale",
     "sick_start",
     "sick_units",

@@ -22,7 +22,7 @@ WIDE = 32  # units of an added layer
 MANY_STARTS = 64
 MOST_EPOCHS = 100_000
 FEW_COLUMNS = 16
-MANY_ZEROS = 0.3  # of the targets: the median, which mae learns, says too little then
+LEAST_FOR_MAPE = 1e-5  # a smaller target is next to the number by which mape divides at least
 MOST_FOR_STARTS = 2000  # parameters of a net for which many restarts are tried
 ADAM, QUICK_ADAM = optimizers.Adam(0.001), optimizers.Adam(0.01)
 
@@ -101,21 +101,29 @@ def represented(subject: Subject, choice: Choice, front: tuple[Preprocessing, ..
     return Remedy(words, apply)
 
 
-def log_target(subject: Subject) -> Remedy:
-    """Let the net learn the logarithm of targets over decades: its last layer gives scale * exp(z)."""
-    scale = subject.task.scale
-    zeros = float(np.mean(subject.sample_y == 0))
-    kind = "poisson" if zeros > MANY_ZEROS and scale > 0 else "mae"
+def log_target(subject: Subject) -> list[Remedy]:
+    """Let the net learn the logarithm of targets over decades: its last layer gives scale * exp(z).
 
-    def apply(plan: Plan) -> Plan:
-        made = plan.with_output(1, "exponential", losses.get(kind))
-        return replace(made.with_layers([*made.layers, layers.Rescaling(scale)]), loss_weights=1 / abs(scale))
+    The loss is one whose gradient of z is of about the same size for all rows, or another if targets are too near 0.
+    """
+    scale, size = subject.task.scale, np.abs(subject.sample_y)
+    first = "mape" if size.min() > LEAST_FOR_MAPE else "poisson" if scale > 0 else "mae"
+    kinds = ["mae"] if abs(scale) < LEAST_FOR_MAPE else list(dict.fromkeys([first, "mae"]))
 
-    return Remedy(
-        f"learn the logarithm of the target: end with one exponential unit and fd.Rescaling({scale:.3g}), loss={kind!r}, "
-        f"loss_weights={1 / abs(scale):.3g}",
-        apply,
-    )
+    def remedy(kind: str) -> Remedy:
+        weight = 0.01 if kind == "mape" else 1 / abs(scale)
+
+        def apply(plan: Plan) -> Plan:
+            made = plan.with_output(1, "exponential", losses.get(kind))
+            return replace(made.with_layers([*made.layers, layers.Rescaling(scale)]), loss_weights=weight)
+
+        return Remedy(
+            f"learn the logarithm of the target: end with one exponential unit and fd.Rescaling({scale:.3g}), "
+            f"loss={kind!r}, loss_weights={weight:.3g}",
+            apply,
+        )
+
+    return [remedy(kind) for kind in kinds]
 
 
 def scale_targets(subject: Subject) -> Remedy:

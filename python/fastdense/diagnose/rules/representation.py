@@ -10,7 +10,6 @@ from ...layers.preprocessing import encoded
 from .. import remedies
 from ..case import Case
 from ..finding import Finding, finding
-from ..remedies import Remedy
 from ..representations import BETTER, LEAST_GAIN, Choice, Sample, search
 from .registry import Group, rule
 
@@ -37,14 +36,11 @@ def representation(case: Case) -> Finding | None:
         return None
     log_target = bool(subject.task.scale) and case.plan.loss.measures_distance
     log_target = log_target and case.plan.output_activation() in LINEAR_OUTPUTS
-    parts: list[Remedy] = []
-    if choice.columns:
-        parts.append(remedies.represented(subject, choice, case.plan.front))
-    if log_target:
-        parts.append(remedies.log_target(subject))
-    if not parts:
+    columns = [remedies.represented(subject, choice, case.plan.front)] if choice.columns else []
+    target = remedies.log_target(subject) if log_target else []
+    if not (columns or target):
         return None
-    candidates = [remedies.together(*parts), *parts] if len(parts) > 1 else parts
+    both = [remedies.together(*columns, one) for one in target] if columns else []
     says = [*_of_columns(choice), *(_of_target(case) if log_target else [])]
     before = f" (with the columns as they are {sample.score(found.as_given)})" if choice.columns else ""
     return finding(
@@ -52,7 +48,9 @@ def representation(case: Case) -> Finding | None:
         "warning",
         f"{' '.join(says)} So represented, models as simple as ridge regression reach {sample.score(reached)} on rows "
         f"kept out{before}.",
-        *candidates,
+        *both,
+        *target,
+        *columns,
         reachable=reached,
         held_out_error_as_given=found.as_given if choice.columns else None,
         held_out_error=reached,
