@@ -25,6 +25,7 @@ from fastdense.data.checks import check_x, check_y
 from fastdense.data.prepare import prepare
 from fastdense.data.rows import Rows, Shape
 from fastdense.data.weights import check_weights, class_weights
+from fastdense.layers.preprocessing import encoded
 from tests.helpers import fake_cupy
 from tests.helpers.fake_cupy import Foreign, Tensor
 
@@ -264,6 +265,17 @@ def test_statistics_are_taken_on_the_gpu() -> None:
     x[17, 3] = np.inf
     with pytest.raises(ValueError, match=r"Normalization.adapt: data holds inf at row 17, column 3"):
         fd.Normalization().adapt(on_gpu(x))
+
+
+def test_rows_are_encoded_on_the_gpu() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 3)).round()
+    layers = [fd.Log1p(columns=2), fd.Periodic([1.0, 3.0], columns=1), fd.OneHot(columns=0).adapt(on_gpu(x))]
+    made = encoded(layers, on_gpu(x))
+    assert isinstance(made, fake_cupy.ndarray)
+    np.testing.assert_array_equal(on_host(made), encoded(layers, x))
+    x[17, 0] = np.inf
+    with pytest.raises(ValueError, match=r"OneHot.adapt: data holds inf at row 17, column 0"):
+        fd.OneHot(columns=0).adapt(on_gpu(x))
 
 
 # ---- a model ---------------------------------------------------------------------------------------------------------

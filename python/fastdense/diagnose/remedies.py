@@ -374,7 +374,7 @@ def recipe(subject: Subject, width: int, activation: str, rate: float, depth: in
     def apply(plan: Plan) -> Plan:
         hidden = [Dense(width, activation) for _ in range(depth)]
         made = replace(
-            plan.with_layers([*hidden, Dense(1)]),
+            plan.with_layers([*plan.front, *hidden, Dense(1)]),
             optimizer=optimizers.Adam(rate),
             batch_size=min(32, plan.batch_size),
             shuffle=True,

@@ -277,7 +277,12 @@ class Subject:
     @cached_property
     def column_scale(self) -> tuple[Array, Array]:
         """Mean and standard deviation of every column of x."""
-        return self.sample_x.mean(axis=0), self.sample_x.std(axis=0)
+        return self.scale_after(())
+
+    def scale_after(self, front: Sequence[Preprocessing]) -> tuple[Array, Array]:
+        """The same of the columns that these layers make of x."""
+        x = encoded(front, self.sample_x)
+        return x.mean(axis=0), x.std(axis=0)
 
     # ---- the net on the probe rows -----------------------------------------------------------------------------------
 

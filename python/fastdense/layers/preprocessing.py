@@ -264,18 +264,18 @@ class OneHot(Preprocessing, names=("one_hot",)):
         columns = list(range(data.shape[1])) if self.columns is None else self.columns
         if columns[-1] >= data.shape[1]:
             raise ValueError(f"{where}: data with {data.shape[1]} columns, and there is no column {columns[-1]}.")
-        found = [np.zeros(0)] * len(columns)
+        xp, found = namespace_of(data), [np.zeros(0)] * len(columns)
         for part in blocks(len(data), data.shape[1]):
-            block = to_host(data[part]).astype(np.float64)
-            bad = ~np.isfinite(block[:, columns])
-            if bad.any():
-                row, i = first_place(bad)
-                raise ValueError(
-                    f"{where}: data holds {block[row, columns[i]]} at row {part.start + row}, column {columns[i]}. "
-                    "Remove or fill such values first."
-                )
             for i, column in enumerate(columns):
-                found[i] = np.union1d(found[i], block[:, column])
+                values = data[part, column].astype(np.float64)
+                bad = ~xp.isfinite(values)
+                if bad.any():
+                    (row,) = first_place(bad)
+                    raise ValueError(
+                        f"{where}: data holds {values[row].item()} at row {part.start + row}, column {column}. "
+                        "Remove or fill such values first."
+                    )
+                found[i] = np.union1d(found[i], to_host(xp.unique(values)))
                 if len(found[i]) > MOST_CODES:
                     raise ValueError(
                         f"{where}: column {column} holds more than {MOST_CODES:,} values. Give columns= of codes alone."
@@ -397,14 +397,14 @@ def _lists(where: str, value: Any, above: float | None = None) -> list[list[floa
     """Return lists of numbers, one per column; a number or a list of numbers is one list for all columns."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
-    if not isinstance(value, (list, tuple)):
-        value = [value]
+    value = list(value) if isinstance(value, (list, tuple, range)) else [value]
     if not value:
         raise ValueError(f"{where} is empty. Give at least one number.")
-    if not isinstance(value[0], (list, tuple, np.ndarray)):
+    if not isinstance(value[0], (list, tuple, range, np.ndarray)):
         value = [value]
     made = []
     for i, one in enumerate(value):
+        one = list(one) if isinstance(one, range) else one
         numbers = one_or_more(f"{where}[{i}]" if len(value) > 1 else where, one, above)
         made.append(numbers if isinstance(numbers, list) else [numbers])
     return made
