@@ -359,6 +359,19 @@ def model(make: Any) -> Any:
     return make()
 
 
+def test_a_model_with_layers_in_front(make: Any) -> None:
+    x, y, _ = problem()
+    front = [fd.Log1p(columns=0), fd.Periodic(1.0, columns=1), fd.Normalization(), fd.Dense(8, "tanh"), fd.Dense(3)]
+    there, here = make(layers=front), make("cpu", layers=front)
+    assert there.fit(on_gpu(x), on_gpu(y), epochs=2, verbose=0).history["loss"] == pytest.approx(
+        here.fit(x, y, epochs=2, verbose=0).history["loss"], rel=1e-6
+    )
+    outputs = there.predict(on_gpu(x))
+    assert isinstance(outputs, fake_cupy.ndarray)
+    np.testing.assert_allclose(on_host(outputs), here.predict(x), rtol=1e-5, atol=1e-6)
+    assert all(isinstance(out, fake_cupy.ndarray) for out in there.activations(on_gpu(x)))
+
+
 def problem(rows: int = 40) -> tuple[Array, Array, Array]:
     rng = np.random.default_rng(5)
     x = rng.normal(size=(rows, 4)).astype(np.float32)
