@@ -252,7 +252,9 @@ def _front(layers: Sequence[Layer]) -> list[Preprocessing]:
             return front
         front.append(layer)
     kind = type(front[-1]).__name__
-    raise ValueError(f"Model: layers holds no layer after its {kind}; a net needs at least one, e.g. [..., fd.Dense(10)]")
+    raise ValueError(
+        f"Model: layers holds no layer after its {kind}; a net needs at least one, e.g. [..., fd.Dense(10)]"
+    )
 
 
 def _check_places(layers: Sequence[Layer], front: int, where: str = "layers") -> None:
@@ -261,8 +263,7 @@ def _check_places(layers: Sequence[Layer], front: int, where: str = "layers") ->
         name = f"Model: {where}[{i}] is a {type(layer).__name__}"
         if isinstance(layer, Normalization) and (i != front or where != "layers"):
             raise ValueError(
-                f"{name}; it must be the first layer, since it scales the data: "
-                "use BatchNorm or LayerNorm inside a net"
+                f"{name}; it must be the first layer, since it scales the data: use BatchNorm or LayerNorm inside a net"
             )
         if isinstance(layer, Preprocessing) and (i >= front or where != "layers"):
             raise ValueError(f"{name}; it encodes columns of the data, so it must stand before all other layers")

@@ -117,7 +117,7 @@ def towns_with_a_few_cities() -> Built:
     ),
 )  # fmt: skip
 def claims_over_decades() -> Built:
-    """Squared error on amounts from ten to millions: a handful of claims decides, and the others are not told apart."""
+    """Squared error on amounts from ten to millions: a handful of claims decides the fit, not the many others."""
     x, y = claims()
     y = y / y.std()
     return net([*stack(2, 32, "relu"), fd.Dense(1)], x, "adam", "mse"), x, y

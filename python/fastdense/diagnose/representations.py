@@ -31,12 +31,13 @@ TARGETS = 16  # columns of y, or classes
 MOST_COLUMNS = 100  # of a table whose columns are examined for codes and periods; pixels and words are neither
 FAR = 8.0  # standard deviations from the median to the farthest value: a heavy tail
 TAILS = 4.0  # and how many times farther than the 90 % quantile it is
+SEVERAL = 3  # equal values in a tail
 CODES, ROWS_PER_CODE = 400, 4  # the most codes of all columns together, and the fewest rows per code on average
 LEAST_CODES = 5
 BINS = 4096  # of the range of a column, for its spectrum
 MOST_FREQUENCIES = 6
 SIGNIFICANT = 12.0  # a peak's share of the variance, times rows / 2, above the logarithm of the number of frequencies
-WORTH = 0.02  # share of the unexplained variance that one column, or one frequency, must explain to be suspected
+WORTH = 0.02  # fraction of the unexplained variance that one column, or one frequency, must explain to be suspected
 RIDGES = (1e-3, 1.0)
 KERNEL_RIDGE = 0.01
 BETTER, LEAST_GAIN = 0.7, 0.05  # what a representation must reduce the squared held-out error to, and by
@@ -237,7 +238,10 @@ def heavy_tails(x: Array) -> list[int]:
     sd, farthest, usual = x.std(axis=0), away.max(axis=0), np.quantile(away, 0.9, axis=0)
     many = np.array([len(np.unique(column)) > LEAST_CODES for column in x[:500].T])
     alone = (farthest > FAR * sd) & (farthest > TAILS * usual)
-    return [int(j) for j in np.flatnonzero(many & (sd > 0)) if alone[j] or _over_decades(x[:, j])]
+    candidates = [int(j) for j in np.flatnonzero(many & (sd > 0)) if alone[j] or _over_decades(x[:, j])]
+    far = [x[away[:, j] > 0.5 * farthest[j], j] for j in candidates]
+    # one number for all that is missing, such as -9999, is no tail
+    return [j for j, values in zip(candidates, far, strict=True) if len(values) < SEVERAL or np.ptp(values) > 0]
 
 
 def _over_decades(column: Array) -> bool:

@@ -15,7 +15,10 @@ Encoding = Literal["values", "zero_one", "signs", "ids", "one_hot", "columns"]
 
 FEW_CLASSES = 20  # whole numbers from 0 or 1 on may be class ids, even with a regression loss
 MOST_CLASSES = 1000  # more distinct whole numbers are continuous values
-DECADE, HELD = 20.0, 0.9  # targets over decades: their 95 % quantile over the median; share of the largest twentieth
+DECADE, HELD = (
+    20.0,
+    0.9,
+)  # targets over decades: their 95 % quantile over the median; fraction that the largest 5 % hold
 LEAST_FOR_DECADES, LEAST_NONZERO = 60, 0.2  # how many, and which share, must not be 0
 
 

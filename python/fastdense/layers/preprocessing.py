@@ -33,6 +33,12 @@ class Preprocessing(Layer):
     columns : list of int or None
         The columns that the layer encodes, in order; None for all. The others pass unchanged. What is made from a
         column takes its place, so that columns after it move where it becomes several.
+
+    Examples
+    --------
+    >>> from fastdense.layers import Log1p, Preprocessing
+    >>> isinstance(Log1p(), Preprocessing)
+    True
     """
 
     columns: list[int] | None
@@ -42,7 +48,10 @@ class Preprocessing(Layer):
         return []
 
     def output_width(self, inputs: int) -> int:
-        return sum(self._places(inputs)[1])
+        chosen = self._chosen(inputs)
+        if self._given():
+            return inputs - len(chosen) + sum(map(self._width, range(len(chosen))))
+        return inputs + len(chosen) * (self._width(0) - 1)  # no list: a damaged file may ask for any number of inputs
 
     def encode(self, x: Array) -> Array:
         """Encode rows; this is all that the layer does.
@@ -56,19 +65,20 @@ class Preprocessing(Layer):
         -------
         float64 array of shape (rows, output_width(columns))
         """
-        xp, (chosen, widths) = namespace_of(x), self._places(x.shape[1])
+        xp, chosen = namespace_of(x), np.array(self._chosen(x.shape[1]))
+        widths = np.ones(x.shape[1], dtype=np.int64)
+        widths[chosen] = [self._width(i) for i in range(len(chosen))]
         ends = np.cumsum(widths)
         made: Array = xp.empty((len(x), int(ends[-1])), dtype=np.float64)
         rest = np.setdiff1d(np.arange(x.shape[1]), chosen)
         made[:, xp.asarray(ends[rest] - 1)] = x[:, xp.asarray(rest)]
         where = np.concatenate([np.arange(ends[j] - widths[j], ends[j]) for j in chosen])
-        made[:, xp.asarray(where)] = self._features(x[:, xp.asarray(np.asarray(chosen))])
+        made[:, xp.asarray(where)] = self._features(x[:, xp.asarray(chosen)])
         return made
 
-    def _places(self, inputs: int) -> tuple[list[int], list[int]]:
-        """The chosen columns, and the number of outputs of every column."""
-        chosen = list(range(inputs)) if self.columns is None else self.columns
-        name = type(self).__name__
+    def _chosen(self, inputs: int) -> Sequence[int]:
+        """The columns that are encoded, of so many."""
+        name, chosen = type(self).__name__, range(inputs) if self.columns is None else self.columns
         if chosen[-1] >= inputs:
             raise ValueError(
                 f"{name}: columns holds {chosen[-1]}, but its input has {inputs} columns. "
@@ -80,10 +90,7 @@ class Preprocessing(Layer):
                     f"{name}: {given} is given for {count} columns, but the layer encodes {len(chosen)}. "
                     "Give it for each of them, or once for all."
                 )
-        widths = [1] * inputs
-        for i, column in enumerate(chosen):
-            widths[column] = self._width(i)
-        return chosen, widths
+        return chosen
 
     def _given(self) -> dict[str, int]:
         """For how many columns each parameter is given; without those that are given once for all."""
@@ -310,7 +317,7 @@ class OneHot(Preprocessing, names=("one_hot",)):
 
 
 class Periodic(Preprocessing, names=("periodic",)):
-    """``sin(2 pi f x)`` and ``cos(2 pi f x)`` of columns: for angles and times of day, and for functions that oscillate.
+    """``sin(2 pi f x)`` and ``cos(2 pi f x)`` of columns: for angles, times of day, and functions that oscillate.
 
     With the frequency 1/24, hours 23.9 and 0.1 become neighbours. Many frequencies let a small net learn a function of
     many periods, which it would hardly learn from x itself: ``numpy.geomspace(0.5, 32, 7)`` spaces them evenly by

@@ -202,4 +202,3 @@ class Rescaling(Layer, names=("rescaling",)):
 
     def _initializer(self, tensor: str) -> Initializer:
         return _Given(self.scale if tensor == "scale" else self.offset)
-

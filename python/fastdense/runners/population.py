@@ -119,7 +119,9 @@ class PopulationRunner:
 
     def losses(self, data: Rows, weights: Array | None, n_threads: int = 0) -> Array:
         """Mean loss of each net in inference mode, penalties included: (starts,)."""
-        return self.nets.evaluate(data.encoded(self.net), data.y, data.w if weights is None else weights, n_threads=n_threads)
+        return self.nets.evaluate(
+            data.encoded(self.net), data.y, data.w if weights is None else weights, n_threads=n_threads
+        )
 
     def predict(self, x: Array, n_threads: int = 0) -> Array:
         """Outputs: (starts, rows, outputs)."""

@@ -1,4 +1,4 @@
-"""Layers that encode columns of the data in front of a net: values, places, adapt, and all that a model does with them."""
+"""Layers that encode columns of the data in front of a net: values, places, adapt, and what a model does with them."""
 
 from __future__ import annotations
 
@@ -153,6 +153,11 @@ def test_messages(make: Any, message: str) -> None:
         make()
 
 
+def test_any_number_of_inputs_costs_no_list() -> None:
+    assert fd.Log1p().output_width(10**15) == 10**15
+    assert fd.Periodic(1.0).output_width(10**15) == 3 * 10**15
+
+
 def test_more_than_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("fastdense.arrays.memory_limit", lambda: 10**6)
     with pytest.raises(TooLargeError, match=r"x after encoding, 1000 rows of 600 takes 0\.00\d+ GiB"):
@@ -164,7 +169,9 @@ def test_more_than_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def data(rows: int = 200) -> tuple[Array, Array]:
     random = np.random.default_rng(1)
-    x = np.column_stack([random.integers(0, 9, rows) * 5, random.normal(size=rows), np.exp(2 * random.normal(size=rows))])
+    x = np.column_stack(
+        [random.integers(0, 9, rows) * 5, random.normal(size=rows), np.exp(2 * random.normal(size=rows))]
+    )
     return x, np.sin(x[:, :1]) + np.cos(2 * np.pi * x[:, 1:2]) + np.log(x[:, 2:])
 
 

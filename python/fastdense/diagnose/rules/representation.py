@@ -82,14 +82,13 @@ def _of_columns(choice: Choice) -> list[str]:
     if choice.codes:
         count = sum(map(len, choice.codes.values()))
         says.append(
-            f"{_columns(choice.codes)} codes ({count}) whose order as numbers means little; use "
-            "one column per code."
+            f"{_columns(choice.codes)} codes ({count}) whose order as numbers means little; use one column per code."
         )
     if choice.periods:
         j, some = next(iter(choice.periods.items()))
         says.append(
-            f"{_columns(choice.periods)} many periods of the targets (one every {1 / some[0]:.4g} in column {j}), more than "
-            "a net learns soon; use sines and cosines."
+            f"{_columns(choice.periods)} many periods of the targets (one every {1 / some[0]:.4g} in column {j}), more "
+            "than a net learns soon; use sines and cosines."
         )
     return says
 
@@ -99,8 +98,8 @@ def _of_target(case: Case) -> list[str]:
     largest = np.sort(np.square(y - y.mean()).ravel())[::-1]
     few = int(np.searchsorted(np.cumsum(largest), 0.9 * largest.sum())) + 1
     return [
-        f"The targets go over decades: {few} of {len(y)} rows hold 90 % of their variance, so that a squared error sees "
-        "no others; learn their logarithm, by which nets are compared here."
+        f"The targets go over decades: {few} of {len(y)} rows hold 90 % of their variance, so that a squared error "
+        "sees no others; learn their logarithm, by which nets are compared here."
     ]
 
 
