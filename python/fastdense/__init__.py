@@ -14,7 +14,19 @@ from typing import TYPE_CHECKING, Any
 from . import callbacks, cuda, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from ._model import Model, load
 from .callbacks import History
-from .layers import Activation, BatchNorm, Dense, Dropout, LayerNorm, Normalization, Rescaling, Residual
+from .layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    LayerNorm,
+    Log1p,
+    Normalization,
+    OneHot,
+    Periodic,
+    Rescaling,
+    Residual,
+)
 from .model.start import start_on_data
 from .optimizers import *  # noqa: F403  (every optimizer, so that a new one needs no line here)
 
@@ -50,8 +62,11 @@ __all__ = [
     "Dropout",
     "History",
     "LayerNorm",
+    "Log1p",
     "Model",
     "Normalization",
+    "OneHot",
+    "Periodic",
     "Population",
     "PopulationInterrupt",
     "Rescaling",

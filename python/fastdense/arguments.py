@@ -134,6 +134,17 @@ def number(
     return x
 
 
+def one_or_more(where: str, value: Any, above: float | None = None) -> float | list[float]:
+    """Return a finite float, or a list of them where a sequence or an array was given."""
+    if hasattr(value, "tolist"):
+        value = value.tolist()
+    if not isinstance(value, (list, tuple)):
+        return number(where, value, above=above)
+    if not value:
+        raise ValueError(f"{where} is empty. Give one number, or one per column.")
+    return [number(f"{where}[{i}]", item, above=above) for i, item in enumerate(value)]
+
+
 def integer(where: str, value: object, *, least: int, most: int | None = None) -> int:
     """Return an int inside the bounds; a float that is whole is refused, so that 12.0 is never taken for a count.
 

@@ -11,8 +11,9 @@ from typing import Any
 from .arguments import integer
 from .arrays import Array, check_memory
 from .initializers import Draws
-from .layers import Layer, Normalization, Rescaling, Residual, TensorSpec
+from .layers import Layer, Normalization, Preprocessing, Rescaling, Residual, TensorSpec
 from .layers import get as get_layer
+from .layers.preprocessing import encoded
 from .text import bytes_text, snake_case
 
 DTYPES = ("float32", "float64", "bfloat16")
@@ -21,7 +22,7 @@ PRECISIONS = {"tf32": ("float32",), "bfloat16": ("float32", "bfloat16")}  # and 
 
 @dataclass
 class Statistics:
-    """The `Normalization` that a net begins with, and where its mean and variance come from.
+    """The `Normalization` that a net's ops begin with, and where its mean and variance come from.
 
     `given` is the object that the user passed, `layer` the net's own copy, so that models built from the same
     objects stay apart. `origin` is None before anything is known, "adapt" if `adapt`, `set_weights` or a file gave the
@@ -82,7 +83,9 @@ class Net:
     widths : list of int
         Outputs of each layer.
     ends : list of int
-        Number of the last op of each layer.
+        Number of the last op of each layer; -1 for those of `front`, which have none.
+    front : list of Preprocessing
+        The layers before all others that encode the rows, which engines get encoded.
     output_layer : int
         Number of the layer that makes the outputs: the last one that is no `Rescaling`.
     tensors : list of TensorSpec
@@ -107,8 +110,10 @@ class Net:
             raise ValueError(f"Model: dtype is {dtype!r}; needed: 'float32', 'float64' or 'bfloat16'")
         self.dtype, self.precision = _checked_precision(str(dtype), precision)
         given = [get_layer(layer, f"Model: layers[{i}]") for i, layer in enumerate(layers)]
-        self.layers = [copy.deepcopy(layer) if isinstance(layer, Normalization) else layer for layer in given]
-        _check_normalizations(self.layers)
+        own_copy = (Normalization, Preprocessing)  # their `adapt` may be called on the user's object later
+        self.layers = [copy.deepcopy(layer) if isinstance(layer, own_copy) else layer for layer in given]
+        self.front = _front(self.layers)
+        _check_places(self.layers, len(self.front))
         self.names = _unique_names(self.layers)
         self.widths: list[int] = []
         self.ends: list[int] = []
@@ -127,7 +132,7 @@ class Net:
         self.outputs = width
         made = [i for i, layer in enumerate(self.layers) if not isinstance(layer, Rescaling)]
         self.output_layer = max(made, default=0)
-        user, own = given[0], self.layers[0]
+        user, own = given[len(self.front)], self.layers[len(self.front)]
         self.statistics: Statistics | None = None
         if isinstance(user, Normalization) and isinstance(own, Normalization):
             self.statistics = Statistics.of(user, own)
@@ -139,7 +144,8 @@ class Net:
                 )
         self.ops = ops
         lowered = self.precision or self.dtype
-        self.program: dict[str, Any] = {"inputs": self.inputs, "seed": self.seed, "dtype": lowered, "ops": ops}
+        engine_inputs = self.widths[len(self.front) - 1] if self.front else self.inputs
+        self.program: dict[str, Any] = {"inputs": engine_inputs, "seed": self.seed, "dtype": lowered, "ops": ops}
         self.itemsize = 8 if self.dtype == "float64" else 4
         check_memory(
             "Model",
@@ -169,6 +175,14 @@ class Net:
             values += made
         return values
 
+    def encoded(self, x: Array) -> Array:
+        """Rows as engines get them: after the layers of `front`, and x itself if there are none."""
+        return encoded(self.front, x)
+
+    def front_outputs(self, x: Array) -> list[Array]:
+        """Outputs of every layer of `front`."""
+        return [encoded(self.front[: i + 1], x) for i in range(len(self.front))]
+
     def before_rescaling(self, y: Array, tensors: Sequence[Array]) -> Array:
         """Targets (rows, outputs) taken back through the rescalings that end the net: those of `output_layer`."""
         for layer in range(len(self.layers) - 1, self.output_layer, -1):
@@ -184,7 +198,7 @@ class Net:
         """Layers for a clone: statistics that the user gave stay, those of the first fit are forgotten."""
         layers = copy.deepcopy(self.layers)
         if self.statistics is not None and self.statistics.origin != "adapt":
-            layers[0] = Normalization(layers[0].name)
+            layers[len(self.front)] = Normalization(layers[len(self.front)].name)
         return layers
 
     def summary(self, title: str) -> str:
@@ -230,16 +244,31 @@ def _count(tensors: Iterable[TensorSpec]) -> int:
     return sum(math.prod(tensor.shape) for tensor in tensors)
 
 
-def _check_normalizations(layers: Sequence[Layer], where: str = "layers") -> None:
-    """Raise if a `Normalization` is anywhere but at the very beginning."""
+def _front(layers: Sequence[Layer]) -> list[Preprocessing]:
+    """The preprocessing layers that a net begins with."""
+    front: list[Preprocessing] = []
+    for layer in layers:
+        if not isinstance(layer, Preprocessing):
+            return front
+        front.append(layer)
+    kind = type(front[-1]).__name__
+    raise ValueError(
+        f"Model: layers holds no layer after its {kind}; a net needs at least one, e.g. [..., fd.Dense(10)]"
+    )
+
+
+def _check_places(layers: Sequence[Layer], front: int, where: str = "layers") -> None:
+    """Raise if a layer that works on the data is anywhere but in front: preprocessing first, then a Normalization."""
     for i, layer in enumerate(layers):
-        if isinstance(layer, Normalization) and (i > 0 or where != "layers"):
+        name = f"Model: {where}[{i}] is a {type(layer).__name__}"
+        if isinstance(layer, Normalization) and (i != front or where != "layers"):
             raise ValueError(
-                f"Model: {where}[{i}] is a Normalization; it must be the first layer, since it scales the data: "
-                "use BatchNorm or LayerNorm inside a net"
+                f"{name}; it must be the first layer, since it scales the data: use BatchNorm or LayerNorm inside a net"
             )
+        if isinstance(layer, Preprocessing) and (i >= front or where != "layers"):
+            raise ValueError(f"{name}; it encodes columns of the data, so it must stand before all other layers")
         if isinstance(layer, Residual):
-            _check_normalizations(layer.layers, f"{where}[{i}].layers")
+            _check_places(layer.layers, front, f"{where}[{i}].layers")
 
 
 def _unique_names(layers: Sequence[Layer]) -> list[str]:

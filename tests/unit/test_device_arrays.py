@@ -25,6 +25,7 @@ from fastdense.data.checks import check_x, check_y
 from fastdense.data.prepare import prepare
 from fastdense.data.rows import Rows, Shape
 from fastdense.data.weights import check_weights, class_weights
+from fastdense.layers.preprocessing import encoded
 from tests.helpers import fake_cupy
 from tests.helpers.fake_cupy import Foreign, Tensor
 
@@ -266,6 +267,17 @@ def test_statistics_are_taken_on_the_gpu() -> None:
         fd.Normalization().adapt(on_gpu(x))
 
 
+def test_rows_are_encoded_on_the_gpu() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 3)).round()
+    layers = [fd.Log1p(columns=2), fd.Periodic([1.0, 3.0], columns=1), fd.OneHot(columns=0).adapt(on_gpu(x))]
+    made = encoded(layers, on_gpu(x))
+    assert isinstance(made, fake_cupy.ndarray)
+    np.testing.assert_array_equal(on_host(made), encoded(layers, x))
+    x[17, 0] = np.inf
+    with pytest.raises(ValueError, match=r"OneHot.adapt: data holds inf at row 17, column 0"):
+        fd.OneHot(columns=0).adapt(on_gpu(x))
+
+
 # ---- a model ---------------------------------------------------------------------------------------------------------
 
 
@@ -345,6 +357,19 @@ def make(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any
 @pytest.fixture
 def model(make: Any) -> Any:
     return make()
+
+
+def test_a_model_with_layers_in_front(make: Any) -> None:
+    x, y, _ = problem()
+    front = [fd.Log1p(columns=0), fd.Periodic(1.0, columns=1), fd.Normalization(), fd.Dense(8, "tanh"), fd.Dense(3)]
+    there, here = make(layers=front), make("cpu", layers=front)
+    assert there.fit(on_gpu(x), on_gpu(y), epochs=2, verbose=0).history["loss"] == pytest.approx(
+        here.fit(x, y, epochs=2, verbose=0).history["loss"], rel=1e-6
+    )
+    outputs = there.predict(on_gpu(x))
+    assert isinstance(outputs, fake_cupy.ndarray)
+    np.testing.assert_allclose(on_host(outputs), here.predict(x), rtol=1e-5, atol=1e-6)
+    assert all(isinstance(out, fake_cupy.ndarray) for out in there.activations(on_gpu(x)))
 
 
 def problem(rows: int = 40) -> tuple[Array, Array, Array]:

@@ -15,7 +15,20 @@ from fastdense import initializers, layers, losses, metrics, optimizers, regular
 from fastdense.activations import ACTIVATIONS
 from fastdense.arguments import nearest
 from fastdense.initializers import Initializer
-from fastdense.layers import Activation, BatchNorm, Dense, Dropout, Layer, LayerNorm, Normalization, Rescaling, Residual
+from fastdense.layers import (
+    Activation,
+    BatchNorm,
+    Dense,
+    Dropout,
+    Layer,
+    LayerNorm,
+    Log1p,
+    Normalization,
+    OneHot,
+    Periodic,
+    Rescaling,
+    Residual,
+)
 from fastdense.losses import Loss
 from fastdense.metrics import Metric
 from fastdense.optimizers import Adam, Optimizer
@@ -240,6 +253,9 @@ _flat_layers = st.one_of(
     st.builds(Normalization, _name),
     st.builds(Rescaling, _number | st.lists(_number, min_size=1), _number, _name),
     st.builds(Activation, st.sampled_from(ACTIVATIONS), name=_name),
+    st.builds(Log1p, _number | st.lists(_number, min_size=1), st.none() | st.integers(0, 9), _number, _name),
+    st.builds(OneHot, st.none() | st.just([0, 3]), st.none() | st.lists(_number, min_size=1, unique=True), _name),
+    st.builds(Periodic, _number | st.lists(_number, min_size=1), st.none() | st.just([2]), st.booleans(), _name),
 )
 _specs = st.one_of(
     st.recursive(_flat_layers, lambda inner: st.builds(Residual, st.lists(inner, min_size=1)), max_leaves=4),
@@ -355,6 +371,7 @@ _DENSE = {
         (Dropout(0.25), [{"kind": "dropout", "rate": 0.25}]),
         (Normalization(), [{"kind": "normalization"}]),
         (Rescaling(2.0), [{"kind": "rescaling"}]),
+        (Log1p(), []),
         (
             Residual([Residual([LayerNorm()]), Dense(4)]),
             [

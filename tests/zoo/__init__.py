@@ -8,6 +8,7 @@ score of their own: ``python -m tests.zoo.wild``.
 
 from . import (
     healthy,
+    healthy_representation,
     healthy_traps,
     sick_capacity,
     sick_data,
@@ -15,6 +16,7 @@ from . import (
     sick_loss,
     sick_output,
     sick_pairs,
+    sick_representation,
     sick_scale,
     sick_start,
     sick_units,
@@ -27,6 +29,7 @@ __all__ = [
     "SICK",
     "Case",
     "healthy",
+    "healthy_representation",
     "healthy_traps",
     "sick_capacity",
     "sick_data",
@@ -34,6 +37,7 @@ __all__ = [
     "sick_loss",
     "sick_output",
     "sick_pairs",
+    "sick_representation",
     "sick_scale",
     "sick_start",
     "sick_units",

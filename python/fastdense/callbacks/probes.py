@@ -12,7 +12,7 @@ import numpy as np
 from ..activations import TABLE
 from ..arguments import suggestion
 from ..arrays import Array
-from ..layers import Activation, Dense, Layer, Residual
+from ..layers import Activation, Dense, Layer, Preprocessing, Residual
 from ..network import Net
 
 MOST_RECORDS, MOST_BYTES = 256, 1 << 26  # whichever is reached first, but at least FEWEST_RECORDS are kept
@@ -260,6 +260,8 @@ class Probes:
 
 def _places(layers: Sequence[Layer], names: Sequence[str], first: int) -> Iterator[_Place]:
     for layer, name in zip(layers, names, strict=True):
+        if isinstance(layer, Preprocessing):  # it has no op
+            continue
         inside: list[_Place] = []
         if isinstance(layer, Residual):
             inside = list(_places(layer.layers, [f"{name}.{i}" for i in range(len(layer.layers))], first + 1))
@@ -269,7 +271,7 @@ def _places(layers: Sequence[Layer], names: Sequence[str], first: int) -> Iterat
 
 def _op_widths(net: Net) -> list[int]:
     """Outputs of each op."""
-    widths, width = [], net.inputs
+    widths, width = [], net.program["inputs"]
     for op in net.ops:
         width = op.get("units", width)
         widths.append(width)

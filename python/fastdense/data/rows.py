@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..arrays import Array, beside, to_host
+from ..network import Net
 
 SAMPLE_ROWS = 256  # from which first values are computed
 
@@ -52,6 +53,15 @@ class Rows:
     x: Array
     y: Array
     w: Array | None
+    _encoded: list[tuple[Net, Array]] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def encoded(self, net: Net) -> Array:
+        """x as the engine of a net gets it; encoded once for all calls with these rows."""
+        if not net.front:
+            return self.x
+        if not self._encoded or self._encoded[0][0] is not net:
+            self._encoded[:] = [(net, net.encoded(self.x))]
+        return self._encoded[0][1]
 
     def __len__(self) -> int:
         return len(self.x)

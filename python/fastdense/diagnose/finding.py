@@ -43,6 +43,7 @@ class Finding:
     remedies: tuple[Remedy, ...] = field(default=(), repr=False, compare=False)
     exact: bool = field(default=False, repr=False, compare=False)
     silent: bool = field(default=False, repr=False, compare=False)  # reported only if a trial proves it
+    reachable: float | None = field(default=None, repr=False, compare=False)  # held-out error that its remedy allows
 
     def to_dict(self) -> dict[str, Any]:
         """The finding as JSON types."""
@@ -61,12 +62,13 @@ def finding(
     units: list[int] | None = None,
     remedy: str = "",
     exact: bool = False,
+    reachable: float | None = None,
     **evidence: Any,
 ) -> Finding:
     """Make a finding; `remedies` are alternatives, the most likely first."""
     plain = {name: _plain(value) for name, value in evidence.items()}
     words = remedy or " or ".join(r.words for r in remedies[:2])
-    return Finding(code, severity, layer, units, plain, message, words, remedies, exact)
+    return Finding(code, severity, layer, units, plain, message, words, remedies, exact, reachable=reachable)
 
 
 def _plain(value: Any) -> Any:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from ..arrays import Array
-from ..layers import Activation, Dense, Dropout, Layer, Normalization, Residual
+from ..layers import Activation, Dense, Dropout, Layer, Normalization, Preprocessing, Residual
 from ..losses import Loss
 from ..metrics import Metric
 from ..model.base import BaseModel
@@ -231,9 +232,14 @@ class Plan:
                 layers.append(layer)
         return self.with_layers(layers)
 
+    @property
+    def front(self) -> tuple[Preprocessing, ...]:
+        """The layers in front that encode columns of the data."""
+        return tuple(itertools.takewhile(lambda layer: isinstance(layer, Preprocessing), self.layers))  # type: ignore[arg-type]
+
     def normalized(self) -> bool:
-        """Whether the first layer standardizes the data."""
-        return bool(self.layers) and isinstance(self.layers[0], Normalization)
+        """Whether the first layer, after those that encode columns, standardizes the data."""
+        return isinstance(next(iter(self.layers[len(self.front) :]), None), Normalization)
 
 
 def output_index(layers: Sequence[Layer]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -9,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from .. import layers, losses, metrics, optimizers
-from ..layers import BatchNorm, Dense, Layer, LayerNorm
+from ..layers import BatchNorm, Dense, Layer, LayerNorm, Normalization, Preprocessing
+from ..layers.preprocessing import encoded
 from ..schedules import Schedule
 from .plan import Plan, changed
+from .representations import Choice
 from .subject import Subject
 from .task import Task
 
@@ -19,6 +22,7 @@ WIDE = 32  # units of an added layer
 MANY_STARTS = 64
 MOST_EPOCHS = 100_000
 FEW_COLUMNS = 16
+LEAST_FOR_MAPE = 1e-5  # a smaller target is next to the number by which mape divides at least
 MOST_FOR_STARTS = 2000  # parameters of a net for which many restarts are tried
 ADAM, QUICK_ADAM = optimizers.Adam(0.001), optimizers.Adam(0.01)
 
@@ -73,9 +77,53 @@ def standardize(subject: Subject) -> Remedy:
     def apply(plan: Plan) -> Plan:
         if plan.normalized():
             return plan
-        return plan.with_layers([subject.normalization, *plan.layers])
+        front = plan.front
+        return plan.with_layers([*front, subject.normalization_after(front), *plan.layers[len(front) :]])
 
     return Remedy("standardize x inside the model: fd.Normalization() as first layer", apply)
+
+
+def represented(subject: Subject, choice: Choice, front: tuple[Preprocessing, ...] = ()) -> Remedy:
+    """Columns encoded as `choice` says, after the layers `front`, and standardized, inside the model."""
+    made = choice.layers_for(encoded(front, subject.good_x))
+
+    def apply(plan: Plan) -> Plan:
+        if plan.front != front:
+            return plan
+        rest = itertools.dropwhile(
+            lambda layer: isinstance(layer, (Normalization, layers.Rescaling)), plan.layers[len(front) :]
+        )
+        return plan.with_layers([*front, *made, subject.normalization_after((*front, *made)), *rest])
+
+    kinds = " and ".join(f"fd.{type(layer).__name__}" for layer in made)
+    where = ", ".join(map(str, sorted(choice.columns)[:5])) + (", ..." if len(choice.columns) > 5 else "")
+    words = f"{kinds} for column{'s' * (len(choice.columns) > 1)} {where}, then fd.Normalization(), in front of the net"
+    return Remedy(words, apply)
+
+
+def log_target(subject: Subject) -> list[Remedy]:
+    """Let the net learn the logarithm of targets over decades: its last layer gives scale * exp(z).
+
+    The loss is one whose gradient of z is of about the same size for all rows, or another if targets are too near 0.
+    """
+    scale, size = subject.task.scale, np.abs(subject.sample_y)
+    first = "mape" if size.min() > LEAST_FOR_MAPE else "poisson" if scale > 0 else "mae"
+    kinds = ["mae"] if abs(scale) < LEAST_FOR_MAPE else list(dict.fromkeys([first, "mae"]))
+
+    def remedy(kind: str) -> Remedy:
+        weight = 0.01 if kind == "mape" else 1 / abs(scale)
+
+        def apply(plan: Plan) -> Plan:
+            made = plan.with_output(1, "exponential", losses.get(kind))
+            return replace(made.with_layers([*made.layers, layers.Rescaling(scale)]), loss_weights=weight)
+
+        return Remedy(
+            f"learn the logarithm of the target: end with one exponential unit and fd.Rescaling({scale:.3g}), "
+            f"loss={kind!r}, loss_weights={weight:.3g}",
+            apply,
+        )
+
+    return [remedy(kind) for kind in kinds]
 
 
 def scale_targets(subject: Subject) -> Remedy:
@@ -352,7 +400,7 @@ def recipe(subject: Subject, width: int, activation: str, rate: float, depth: in
     def apply(plan: Plan) -> Plan:
         hidden = [Dense(width, activation) for _ in range(depth)]
         made = replace(
-            plan.with_layers([*hidden, Dense(1)]),
+            plan.with_layers([*plan.front, *hidden, Dense(1)]),
             optimizer=optimizers.Adam(rate),
             batch_size=min(32, plan.batch_size),
             shuffle=True,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +17,8 @@ from ..data.baseline import constant_predictor
 from ..data.checks import FLOAT32_MAX, first_nonfinite
 from ..data.prepare import prepare
 from ..data.rows import Rows, random_rows
-from ..layers import Activation, Dense, Normalization
+from ..layers import Activation, Dense, Normalization, Preprocessing
+from ..layers.preprocessing import encoded
 from ..model.base import BaseModel
 from .plan import output_activation, output_index
 from .task import Task, read_task
@@ -26,6 +27,7 @@ from .work import Work, affordable_rows, numbers, products, sizes_of
 PROBE_ROWS, FEWEST_PROBED, PROBE_SECONDS = 1024, 128, 0.05  # at most, at least; in between as the work allows
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
 MOST_CORRELATED = 1024  # columns
+ORDERED, FITTED = 0.5, 0.05  # errors of the logarithms, and of the targets, of a net that fits both
 LARGEST = 1e150  # of numbers whose squares can be summed in float64
 RANGES = {name: (one.low, one.high) for name, one in TABLE.items() if one.half_bounded}
 
@@ -232,6 +234,12 @@ class Subject:
         """A layer that standardizes the usable rows of x."""
         return Normalization().adapt(np.ascontiguousarray(self.good_x))
 
+    def normalization_after(self, front: Sequence[Preprocessing]) -> Normalization:
+        """A layer that standardizes the usable rows of x once these layers have encoded them."""
+        if not front:
+            return self.normalization
+        return Normalization().adapt(encoded(front, random_rows(self.good_x, self._sample_size)))
+
     @cached_property
     def sample_x(self) -> Array:
         """A sample of the usable rows of x, float64."""
@@ -254,13 +262,19 @@ class Subject:
     def task(self) -> Task:
         """The task, inferred from the targets."""
         y = self._good_rows(self.y) if self.y.shape[1] == 1 else self.sample_y  # all rows: a class may be rare
-        return read_task(
+        task = read_task(
             np.asarray(y, dtype=np.float64),
             self.loss,
             self.activation,
             self.model.outputs,
             [metric.name for metric in self.model.metrics],
         )
+        return task.unscaled() if task.scale and self.trained and self._fits_decades(task) else task
+
+    def _fits_decades(self, task: Task) -> bool:
+        """Whether the net fits targets over decades as they are, and not the largest alone."""
+        p = self.model.predict(np.ascontiguousarray(self.sample_x))
+        return task.errors(self.sample_y, p, 0.5) < ORDERED and task.unscaled().errors(self.sample_y, p, 0.5) < FITTED
 
     @cached_property
     def activation(self) -> str:
@@ -300,7 +314,12 @@ class Subject:
     @cached_property
     def column_scale(self) -> tuple[Array, Array]:
         """Mean and standard deviation of every column of x."""
-        return self.sample_x.mean(axis=0), self.sample_x.std(axis=0)
+        return self.scale_after(())
+
+    def scale_after(self, front: Sequence[Preprocessing]) -> tuple[Array, Array]:
+        """The same of the columns that these layers make of x."""
+        x = encoded(front, self.sample_x)
+        return x.mean(axis=0), x.std(axis=0)
 
     # ---- the net on the probe rows -----------------------------------------------------------------------------------
 

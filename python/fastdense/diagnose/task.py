@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +15,11 @@ Encoding = Literal["values", "zero_one", "signs", "ids", "one_hot", "columns"]
 
 FEW_CLASSES = 20  # whole numbers from 0 or 1 on may be class ids, even with a regression loss
 MOST_CLASSES = 1000  # more distinct whole numbers are continuous values
+DECADE, HELD = (
+    20.0,
+    0.9,
+)  # targets over decades: their 95 % quantile over the median; fraction that the largest 5 % hold
+LEAST_FOR_DECADES, LEAST_NONZERO = 60, 0.2  # how many, and which share, must not be 0
 
 
 @dataclass(frozen=True)
@@ -30,12 +35,15 @@ class Task:
         The sorted distinct targets of a one-column classification, or of values that may be class ids; else empty.
     width : int
         Number of outputs that the task needs.
+    scale : float
+        Of targets of one sign over several decades: their usual size, with their sign; 0 for all others.
     """
 
     kind: Kind
     encoding: Encoding
     labels: Array
     width: int
+    scale: float = 0.0
 
     @property
     def classifies(self) -> bool:
@@ -48,7 +56,8 @@ class Task:
         """Error of predictions relative to that of the best constant: 0 is perfect, 1 no better than a constant.
 
         Classification: the error rate relative to that of the most frequent class. Regression: 1 - R2, over all columns
-        or of the median column, whichever is larger.
+        or of the median column, whichever is larger. Where a few rows hold nearly all of the variance because the
+        targets go over decades it is 1 - R2 of their logarithms.
 
         Parameters
         ----------
@@ -65,6 +74,8 @@ class Task:
                 p = np.argmax(p, axis=1).astype(np.float64)[:, None]
             if p.shape != y.shape:
                 return np.inf
+            if self.scale:
+                return self.unscaled().errors(self.logarithm(y), self.logarithm(p), threshold)
             missed, total = np.square(y - p).sum(axis=0), np.square(y - y.mean(axis=0)).sum(axis=0)
             varies = total > 0
             if not varies.any():
@@ -87,6 +98,14 @@ class Task:
         _, counts = np.unique(truth, return_counts=True)
         constant = 1 - counts.max() / counts.sum()
         return float(wrong / constant) if constant > 0 else float(wrong > 0)
+
+    def unscaled(self) -> Task:
+        """The task with targets that are not compared by their logarithms."""
+        return replace(self, scale=0.0)
+
+    def logarithm(self, y: Array) -> Array:
+        """log(1 + y / scale) of targets over decades, 0 for those of the other sign."""
+        return np.asarray(np.log1p(np.maximum(y / self.scale, 0.0)))
 
     def classes_of(self, y: Array) -> Array:
         """Class of every row, as an index into `labels` (one column) or a column number (one-hot)."""
@@ -140,8 +159,9 @@ def read_task(y: Array, loss: Loss, activation: str, outputs: int, metrics: list
         if loss.kind == "categorical_crossentropy" and y.min() >= 0 and bool(np.abs(sums - 1).max() < 1e-3):
             return Task("classes", "one_hot", none, y.shape[1])  # soft classes
         return Task("regression", "values", none, y.shape[1])
+    scale = _decades(y[:, 0])
     if not whole:
-        return Task("regression", "values", none, 1)
+        return Task("regression", "values", none, 1, scale)
     labels = np.unique(y)
     if len(labels) == 2 and (zero_one or bool((np.abs(y) == 1).all())):
         return Task("binary", "zero_one" if zero_one else "signs", labels, 1)
@@ -151,4 +171,18 @@ def read_task(y: Array, loss: Loss, activation: str, outputs: int, metrics: list
     if classes_wanted and len(labels) == 2:
         return Task("binary", "values", labels, 1)
     counted = 3 <= len(labels) <= FEW_CLASSES and labels[0] in (0, 1) and labels[-1] - labels[0] == len(labels) - 1
-    return Task("regression", "values", labels if counted and len(y) >= 10 * len(labels) else none, 1)
+    return Task("regression", "values", labels if counted and len(y) >= 10 * len(labels) else none, 1, scale)
+
+
+def _decades(y: Array) -> float:
+    """The usual size, with its sign, of targets of one sign whose largest twentieth holds nearly all of their variance.
+
+    0 if they are not like that.
+    """
+    size = np.sort(np.abs(y[y != 0]))
+    if len(size) < max(LEAST_FOR_DECADES, LEAST_NONZERO * len(y)) or (y.min() < 0 < y.max()):
+        return 0.0
+    usual, large = np.quantile(size, (0.5, 0.95))
+    away = np.sort(np.square(y - y.mean()))
+    held = float(away[-max(1, len(y) // 20) :].sum() / (away.sum() or 1.0))
+    return float(np.copysign(usual, y.sum())) if large > DECADE * usual and held > HELD else 0.0

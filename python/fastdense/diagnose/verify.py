@@ -201,6 +201,8 @@ class Verifier:
         try:
             self._judge_own(found)
             floor = self._recipes(found)
+            for shown in (f.reachable for f in self.findings if f.reachable is not None):
+                floor, found.best_error = min(floor, shown), min(found.best_error, shown)
             self._decide(found, floor)
             if not (found.healthy or found.hopeless):
                 solved = self._closed_form(found)

@@ -63,7 +63,8 @@ def score(subject: Subject, error: float) -> str:
     if not math.isfinite(error):
         return "it diverges"
     if subject.task.kind == "regression":
-        return f"R2 {max(1 - error, -9.99):.3f}" if error < 100 else "far worse than a constant"
+        what = "R2 of the logarithms" if subject.task.scale else "R2"
+        return f"{what} {max(1 - error, -9.99):.3f}" if error < 100 else "far worse than a constant"
     right = constant_share(subject)
     return f"accuracy {max(0.0, 1 - error * (1 - right)):.1%}, constant prediction {right:.1%}"
 

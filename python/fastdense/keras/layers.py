@@ -291,6 +291,11 @@ _CLASSES: dict[type[core_layers.Layer], type[Layer]] = {
 
 def layer_of(spec: core_layers.Layer) -> Layer:
     """The layer around one of `fastdense.layers`, for models read from a file."""
+    if isinstance(spec, core_layers.Preprocessing):
+        raise ValueError(
+            f"load_model: the model holds a {type(spec).__name__} layer, which has no counterpart here. Read the file "
+            "with fastdense.load."
+        )
     cls = _CLASSES[type(spec)]
     layer = object.__new__(cls)
     Layer.__init__(layer, spec, {"name": spec.name})
@@ -311,6 +316,9 @@ _HINTS = {
     "ActivityRegularization": "Use Dense(activity_regularizer=...), which does the same.",
     "ThresholdedReLU": "ReLU is the nearest alternative.",
     "Random|Resizing|CenterCrop": "Transform the images before fit.",
+    "CategoryEncoding|IntegerLookup|Hashing": "fastdense.OneHot does this in a fastdense.Model; or encode the columns "
+    "with NumPy before fit.",
+    "Discretization": "Encode the columns with NumPy before fit.",
     "^experimental$": "Rescaling and Normalization are in keras.layers itself.",
 }
 __getattr__ = not_offered("layers", __all__, _HINTS)

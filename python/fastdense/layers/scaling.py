@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from ..arguments import number, optional_text
+from ..arguments import one_or_more, optional_text
 from ..arrays import as_array, first_place, namespace_of, on_gpu, to_host
 from ..initializers import Initializer
 from ..specs import Config
@@ -182,8 +182,8 @@ class Rescaling(Layer, names=("rescaling",)):
     """
 
     def __init__(self, scale: ArrayLike, offset: ArrayLike = 0.0, name: str | None = None) -> None:
-        self.scale = _one_or_more("Rescaling: scale", scale)
-        self.offset = _one_or_more("Rescaling: offset", offset)
+        self.scale = one_or_more("Rescaling: scale", scale)
+        self.offset = one_or_more("Rescaling: offset", offset)
         if 0.0 in np.atleast_1d(self.scale):
             raise ValueError("Rescaling: scale holds 0, which leaves nothing of a column. Give numbers other than 0.")
         self.name = optional_text("Rescaling: name", name)
@@ -202,14 +202,3 @@ class Rescaling(Layer, names=("rescaling",)):
 
     def _initializer(self, tensor: str) -> Initializer:
         return _Given(self.scale if tensor == "scale" else self.offset)
-
-
-def _one_or_more(where: str, value: Any) -> float | list[float]:
-    """Return a number, or a list of numbers."""
-    if isinstance(value, np.ndarray):
-        value = value.tolist()
-    if not isinstance(value, (list, tuple)):
-        return number(where, value)
-    if not value:
-        raise ValueError(f"{where} is empty. Give one number, or one per column.")
-    return [number(f"{where}[{i}]", item) for i, item in enumerate(value)]

@@ -119,22 +119,26 @@ class PopulationRunner:
 
     def losses(self, data: Rows, weights: Array | None, n_threads: int = 0) -> Array:
         """Mean loss of each net in inference mode, penalties included: (starts,)."""
-        return self.nets.evaluate(data.x, data.y, data.w if weights is None else weights, n_threads=n_threads)
+        return self.nets.evaluate(
+            data.encoded(self.net), data.y, data.w if weights is None else weights, n_threads=n_threads
+        )
 
     def predict(self, x: Array, n_threads: int = 0) -> Array:
         """Outputs: (starts, rows, outputs)."""
         out = empty_beside(x, (len(self), len(x), self.net.outputs), self.value_dtype)
-        self.nets.predict(x, out, n_threads=n_threads)
+        self.nets.predict(self.net.encoded(x), out, n_threads=n_threads)
         return out
 
     def layer_outputs(self, x: Array, layer: int, tensors: list[Array] | None = None, n_threads: int = 0) -> Array:
-        """Outputs of one layer: (starts, rows, units), with other tensors if given.
+        """Outputs of one layer: (starts, rows, units), with other tensors if given; (1, rows, units) of one in front.
 
         They are the outputs of a population of nets that end with this layer.
         """
+        if layer < len(self.net.front):
+            return self.net.front_outputs(x)[layer][None]
         end, ops = self.net.ends[layer] + 1, self.net.program["ops"]
         nets = self._make({**self.net.program, "ops": ops[:end]}, None)
         self._write(nets, (self.tensors() if tensors is None else tensors)[: self.net.slices[layer].stop])
         out = empty_beside(x, (len(self), len(x), self.net.widths[layer]), self.value_dtype)
-        nets.predict(x, out, n_threads=n_threads)
+        nets.predict(self.net.encoded(x), out, n_threads=n_threads)
         return out

@@ -19,6 +19,7 @@ from ..data.rows import Rows
 from ..engine.factory import check_device, make_engine, value_dtype
 from ..engine.protocol import Engine
 from ..layers import Normalization
+from ..layers.preprocessing import blocks
 from ..losses import Loss
 from ..metrics import Metric
 from ..network import Net
@@ -191,7 +192,7 @@ class Runner:
             goes_on, self._last = self._last() is data, weakref.ref(data)
             made: list[dict[str, Any]] = []
             call = TrainCall(
-                data.x,
+                data.encoded(self.net),
                 data.y,
                 data.w,
                 optimizer.learning_rates(begun, steps),
@@ -199,7 +200,7 @@ class Runner:
                 shuffle,
                 epoch=self.epochs_trained,
                 first_batch=first_batch,
-                val=None if validation is None else (validation.x, validation.y, validation.w),
+                val=None if validation is None else (validation.encoded(self.net), validation.y, validation.w),
                 stop_on_nan=stop_on_nan,
                 progress=progress,
                 n_threads=n_threads,
@@ -230,7 +231,7 @@ class Runner:
         with self.lock:
             engine, statistics = self._ready(), self.net.statistics
             if statistics is not None and statistics.origin is None:
-                layer = Normalization().adapt(x)
+                layer = Normalization().adapt(self.net.encoded(x))
                 assert layer.mean is not None and layer.variance is not None
                 self._write(engine, [layer.mean, layer.variance, *engine.get_tensors()[2:]])
                 statistics.take(layer.mean, layer.variance, "fit")
@@ -240,36 +241,43 @@ class Runner:
     def totals(self, data: Rows, n_threads: int) -> Array:
         """Sums of an evaluation: loss times rows, rows, and the states of the metrics."""
         with self.lock:
-            return self._ready().evaluate(data.x, data.y, data.w, n_threads=n_threads)
+            return self._ready().evaluate(data.encoded(self.net), data.y, data.w, n_threads=n_threads)
 
     def predict_row(self, x: object) -> Array | None:
         """Outputs (1, outputs) if `x` is one row as the engine holds numbers, else None.
 
         It needs no checks before, and no lock: an engine that is busy answers None.
         """
+        if self.net.front:
+            return None
         return (self._engine if self.net.statistics is None else self._ready()).predict_row(x)
 
     def predict(self, x: Array, n_threads: int) -> Array:
         """Outputs, (rows, outputs)."""
         with self.lock:
             out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
-            self._ready().predict(x, out, n_threads=n_threads)
+            engine = self._ready()
+            for part in blocks(len(x), self.net.program["inputs"]) if self.net.front else [slice(None)]:
+                engine.predict(self.net.encoded(x[part]), out[part], n_threads=n_threads)
         return out
 
     def loss_and_grad(self, data: Rows, training: bool, n_threads: int) -> tuple[float, list[Array]]:
         """Loss of all rows as one batch, and its gradient for every trainable tensor."""
         with self.lock:
             engine = self._ready()
-            value, gradient = engine.loss_and_grad(data.x, data.y, data.w, training=training, n_threads=n_threads)
+            value, gradient = engine.loss_and_grad(
+                data.encoded(self.net), data.y, data.w, training=training, n_threads=n_threads
+            )
         return float(value), list(gradient)
 
     def solve_output(self, data: Rows, ridge: float, n_threads: int) -> tuple[Array, Array | None] | None:
         """Kernel and bias of the last layer in closed form, float64; None if there is no solution."""
         with self.lock:
-            return self._ready().solve_output(data.x, data.y, data.w, ridge=ridge, n_threads=n_threads)
+            return self._ready().solve_output(data.encoded(self.net), data.y, data.w, ridge=ridge, n_threads=n_threads)
 
     def activations(self, x: Array, n_threads: int) -> list[Array]:
         """Output of every layer."""
         with self.lock:
-            every = self._ready().activations(x, n_threads=n_threads)
-        return [every[end] for end in self.net.ends]
+            every = self._ready().activations(self.net.encoded(x), n_threads=n_threads)
+        front = [made.astype(self.value_dtype) for made in self.net.front_outputs(x)]
+        return [*front, *(every[end] for end in self.net.ends[len(front) :])]

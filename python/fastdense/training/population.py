@@ -12,7 +12,7 @@ from ..callbacks import ProgressBar
 from ..calls import PopulationCall
 from ..data.rows import Rows, evenly_spaced_rows
 from ..initial.spread import LayerOutputs, data_layers, spread_over_data
-from ..layers import Normalization
+from ..layers import Normalization, Preprocessing
 from ..losses import Loss
 from ..network import Net
 from ..optimizers import Optimizer
@@ -153,7 +153,7 @@ class PopulationFit:
             step_rates, member_scale = np.ones(steps), self.learning_rates
         try:
             call = PopulationCall(
-                self.data.x,
+                self.data.encoded(self.runner.net),
                 self.data.y,
                 self.data.w if self.weights is None else self.weights,
                 step_rates,
@@ -240,7 +240,7 @@ def _layer_outputs(single: Runner, runner: PopulationRunner, x: Array, n_threads
     """A function for the outputs of a layer; layers that are the same for all members are computed once."""
 
     def outputs(tensors: list[Array], layer: int) -> Array:
-        if all(isinstance(one, Normalization) for one in single.net.layers[: layer + 1]):
+        if all(isinstance(one, (Normalization, Preprocessing)) for one in single.net.layers[: layer + 1]):
             return np.asarray(single.activations(x, n_threads)[layer], dtype=np.float64)[None]
         return runner.layer_outputs(x, layer, tensors, n_threads)
 
@@ -253,6 +253,6 @@ def check_population_memory(
     """Raise if a population cannot fit in memory."""
     size = net.itemsize * net.count() * (2 + 3) + 16 * options.epochs * (net.itemsize // 4)
     size += solver_bytes(optimizer, net)
-    total = starts * size + 2 * net.itemsize * rows * (net.inputs + net.outputs)
+    total = starts * size + 2 * net.itemsize * rows * (net.program["inputs"] + net.outputs)
     check_memory(where, total, f"training {starts:,} nets of {net.count():,} parameters for {options.epochs:,} epochs",
                  "use fewer starts at once, or fewer epochs")  # fmt: skip

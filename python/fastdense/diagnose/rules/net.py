@@ -25,13 +25,11 @@ SMALL_LAYER = 8  # units; in a layer this small every dead or duplicate unit mat
 @rule("INPUT_SCALE", Group.SCALES)
 def input_scale(case: Case) -> Finding | None:
     """Columns far from mean 0 and standard deviation 1, or of very different scales."""
-    if (
-        not case.subject.usable
-        or case.plan.normalized()
-        or (case.plan.layers and isinstance(case.plan.layers[0], (BatchNorm, LayerNorm)))
-    ):
+    front = case.plan.front
+    first = next(iter(case.plan.layers[len(front) :]), None)
+    if not case.subject.usable or case.plan.normalized() or isinstance(first, (BatchNorm, LayerNorm)):
         return None
-    mean, sd = case.subject.column_scale
+    mean, sd = case.subject.scale_after(front)
     moving = sd > 0
     if not moving.any():
         return None

@@ -16,7 +16,7 @@ class Group(IntEnum):
     """The order in which causes are checked and, if equally likely, reported; within a group that of the functions."""
 
     FACTS = 1  # hold or do not hold, whatever training does
-    SETTINGS = 2  # first values, penalties and batches that defeat training
+    SETTINGS = 2  # first values, penalties, batches and forms of columns that defeat training
     SCALES = 3  # of data and weights; a wrong one hides what other changes are worth
     STEPS = 4  # too long
     UNITS = 5  # dead, saturated, duplicate or too few

@@ -1,0 +1,110 @@
+"""REPRESENTATION: columns, or targets, whose form hides what they say from a net."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from ...layers.preprocessing import encoded
+from .. import remedies
+from ..case import Case
+from ..finding import Finding, finding
+from ..representations import BETTER, LEAST_GAIN, Choice, Sample, search
+from .registry import Group, rule
+
+LEARNT = 0.05  # a net with a smaller error needs no other representation
+LINEAR_OUTPUTS = ("linear", "relu", "leaky_relu", "elu", "softplus")
+
+
+@rule("REPRESENTATION", Group.SETTINGS)
+def representation(case: Case) -> Finding | None:
+    """Simple models predict far more with logarithms, one column per code, or sines of columns, or a log target."""
+    subject = case.subject
+    if not subject.usable or subject.problem:
+        return None
+    own = _own_error(case)
+    if own is not None and own < LEARNT:
+        return None
+    sample = Sample.of(subject.task, encoded(case.plan.front, subject.sample_x), subject.sample_y)
+    if sample is None:
+        return None
+    found = search(sample)
+    choice, reached = found.choice, found.error
+    limit = BETTER * own if own is not None else np.inf
+    if reached > min(limit, 1.0 - LEAST_GAIN) or (own is not None and own - reached < LEAST_GAIN):
+        return None
+    log_target = bool(subject.task.scale) and case.plan.loss.measures_distance
+    log_target = log_target and case.plan.output_activation() in LINEAR_OUTPUTS
+    columns = [remedies.represented(subject, choice, case.plan.front)] if choice.columns else []
+    target = remedies.log_target(subject) if log_target else []
+    if not (columns or target):
+        return None
+    both = [remedies.together(*columns, one) for one in target] if columns else []
+    says = [*_of_columns(choice), *(_of_target(case) if log_target else [])]
+    before = f" (with the columns as they are {sample.score(found.as_given)})" if choice.columns else ""
+    return finding(
+        "REPRESENTATION",
+        "warning",
+        f"{' '.join(says)} So represented, models as simple as ridge regression reach {sample.score(reached)} on rows "
+        f"kept out{before}.",
+        *both,
+        *target,
+        *columns,
+        reachable=reached,
+        held_out_error_as_given=found.as_given if choice.columns else None,
+        held_out_error=reached,
+        columns_with_tails=list(choice.tails),
+        columns_of_codes=list(choice.codes),
+        frequencies={str(j): f for j, f in choice.periods.items()},
+        target_scale=subject.task.scale if log_target else None,
+    )
+
+
+def _own_error(case: Case) -> float | None:
+    """Error of the net as it is, on a sample of the rows; None if it is not trained."""
+    subject = case.subject
+    if not subject.trained:
+        return case.run.error if case.run is not None else None
+    predictions = subject.model.predict(np.ascontiguousarray(subject.sample_x))
+    threshold = subject.threshold(case.plan.output_activation(), case.plan.loss)
+    return subject.task.errors(subject.sample_y, predictions, threshold)
+
+
+def _of_columns(choice: Choice) -> list[str]:
+    """A sentence for each kind of column."""
+    says = []
+    if choice.tails:
+        says.append(
+            f"{_columns(choice.tails)} a long tail: a few values lie so far out that all others "
+            "look alike; take the logarithm."
+        )
+    if choice.codes:
+        count = sum(map(len, choice.codes.values()))
+        says.append(
+            f"{_columns(choice.codes)} codes ({count}) whose order as numbers means little; use one column per code."
+        )
+    if choice.periods:
+        j, some = next(iter(choice.periods.items()))
+        says.append(
+            f"{_columns(choice.periods)} many periods of the targets (one every {1 / some[0]:.4g} in column {j}), more "
+            "than a net learns soon; use sines and cosines."
+        )
+    return says
+
+
+def _of_target(case: Case) -> list[str]:
+    y = case.subject.sample_y
+    largest = np.sort(np.square(y - y.mean()).ravel())[::-1]
+    few = int(np.searchsorted(np.cumsum(largest), 0.9 * largest.sum())) + 1
+    return [
+        f"The targets go over decades: {few} of {len(y)} rows hold 90 % of their variance, so that a squared error "
+        "sees no others; learn their logarithm, by which nets are compared here."
+    ]
+
+
+def _columns(columns: Iterable[int]) -> str:
+    """The columns as the subject of a sentence, and its verb."""
+    some = list(columns)
+    shown = ", ".join(map(str, some[:5])) + (", ..." if len(some) > 5 else "")
+    return f"Column {shown} has" if len(some) == 1 else f"Columns {shown} have"
