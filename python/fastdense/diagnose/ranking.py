@@ -83,6 +83,11 @@ def weighed(found: Finding, verdict: Verdict) -> Finding:
 def refuted(found: Finding, verdict: Verdict) -> bool:
     """Whether a net with this fault learns well: the repaired one still has it."""
     after = verdict.after
-    if after is None or not found.remedies or found.code in verdict.codes or not enough(after.error, verdict.best_error):
+    if (
+        after is None
+        or not found.remedies
+        or found.code in verdict.codes
+        or not enough(after.error, verdict.best_error)
+    ):
         return False
     return found.remedies[0].apply(after.plan) != after.plan
