@@ -30,7 +30,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write the report as an HTML page")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
-        "--budget", type=float, metavar="SECONDS", help="work allowed, in nominal seconds (default: those of the training, 2 to 20)"
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="work allowed, in nominal seconds (default: those of the training, 2 to 20)",
     )
     parser.add_argument("--no-trials", action="store_true", help="apply the rules only; takes at most about one epoch")
     options = parser.parse_args(list(arguments))

@@ -123,4 +123,3 @@ def epochs_and_rest(laboratory: Laboratory, plan: Plan) -> tuple[float, float]:
     """Work of an epoch of a trial, and of all else in it."""
     each = work.epoch_seconds(plan, laboratory.rows)
     return each, laboratory.seconds(plan) - plan.epochs * each
-

@@ -19,6 +19,7 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
         findings = [weighed(f, verdict) for f in findings]
     findings = without_contradictions(findings, verdict)
     needed = verdict.codes if verdict is not None else set()
+    earned = verdict.earned if verdict is not None and not verdict.healthy else []
     place = {id(f): i for i, f in enumerate(findings)}
 
     def key(f: Finding) -> tuple[float, ...]:
@@ -29,7 +30,8 @@ def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
         follows = RULES[f.code].consequence
         if needed & SCALES:  # these cause divergence and dead units
             return (SEVERITIES.index(f.severity), not first, follows, -round(2 * gain), place[id(f)])
-        return (SEVERITIES.index(f.severity), not first, -round(2 * gain), follows, place[id(f)])
+        unearned = f.severity == "warning" and f.code not in earned
+        return (SEVERITIES.index(f.severity), not first, unearned, -round(2 * gain), follows, place[id(f)])
 
     return sorted(findings, key=key)
 
@@ -83,6 +85,11 @@ def weighed(found: Finding, verdict: Verdict) -> Finding:
 def refuted(found: Finding, verdict: Verdict) -> bool:
     """Whether a net with this fault learns well: the repaired one still has it."""
     after = verdict.after
-    if after is None or not found.remedies or found.code in verdict.codes or not enough(after.error, verdict.best_error):
+    if (
+        after is None
+        or not found.remedies
+        or found.code in verdict.codes
+        or not enough(after.error, verdict.best_error)
+    ):
         return False
     return found.remedies[0].apply(after.plan) != after.plan

@@ -29,7 +29,10 @@ LEAST_ROWS = 200  # needed to tell noise from signal
 SCORED_ROWS, FEWEST_SCORED, SCORED_SECONDS = 5000, 500, 0.05  # at most, at least; in between as the budget allows
 NEIGHBOUR_ROWS = 2000
 QUIET_SECONDS = 2.0  # before a progress bar appears
-CLOCK_SECONDS, CLOCK_FACTOR = 60.0, 20.0  # after so long, and so many times the budget, trials stop whatever they are at
+CLOCK_SECONDS, CLOCK_FACTOR = (
+    60.0,
+    20.0,
+)  # after so long, and so many times the budget, trials stop whatever they are at
 CHECKS = (0.1, 0.4, 1.0)  # when the error on held-out rows is measured, as fractions of a training
 FALLING = 0.02  # of the constant's error: what still falls faster between two checks has not converged
 GROUPS = 10  # of rows, for the sampling error
@@ -301,8 +304,8 @@ class Laboratory:
         converged = made == plan and (errors[-1] > smallest or len(errors) < 2 or errors[-2] - errors[-1] < FALLING)
         return replace(run, error=error), Unseen(smallest, converged)
 
-    def solve(self, plan: Plan, share: float) -> Run:
-        """Solve for the last layer of a plan, without training: on as many rows as a share of the work left allows.
+    def solve(self, plan: Plan, fraction: float) -> Run:
+        """Solve for the last layer of a plan, without training: on the rows that a fraction of the work left allows.
 
         Its error is the larger one of that on the rows solved for and that on others.
 
@@ -314,8 +317,8 @@ class Laboratory:
         subject = self.subject
         known = len(subject.good_x)
         fixed, each = work.solving_seconds(plan, 0), work.solving_seconds(plan, 1000) / 1000
-        rows = work.affordable_rows(share * self.left - fixed, each - fixed / 1000, 0, known)
-        if rows < max(LEAST_ROWS, 3 * work.sizes_of(plan).shapes[-1][0]):
+        rows = work.affordable_rows(fraction * self.left - fixed, each - fixed / 1000, 0, known)
+        if rows < max(LEAST_ROWS, 3 * work.sizes_of(plan).matrices[-1][0]):
             raise OutOfWork
         before = self.work.spent
         self.work.charge(work.solving_seconds(plan, rows))

@@ -11,7 +11,7 @@ from .plan import Plan
 from .remedies import Remedy
 from .rules import RULES, SCALES
 from .subject import Subject
-from .trials import LEAST_ROWS, Laboratory, OutOfTime, OutOfWork, Run, Unseen
+from .trials import LEAST_ROWS, Laboratory, OutOfTime, OutOfWork, Run
 
 HEALTHY = 0.05  # an error this small needs no repair, even if a smaller one could be reached
 CLOSE, SLACK = 1.3, 0.03  # errors up to CLOSE * best + SLACK count as equal to the best
@@ -463,8 +463,9 @@ class Verifier:
         found.singles[code], found.without = solved.error, {code: found.reference(code)}
         times = f"{ratio:.2g} times" if math.isfinite(ratio) else "infinitely many times"
         found.notes[code] = (
-            f"The columns of x are strongly correlated: their variance is {times} as large in some directions as in "
-            "others, where gradient steps are slower by that factor; a least-squares solution of the last layer is exact."
+            f"The columns of x are strongly correlated: their variance is {times} as large in some directions as "
+            "in others, where gradient steps are slower by that factor; a least-squares solution of the last layer is "
+            "exact."
         )
 
     def _compare_with_new(self, found: Verdict) -> None:
@@ -473,4 +474,3 @@ class Verifier:
         if self._new.error + NEW_NET < min(found.error_after, found.own_error):
             # What the changes so far did is no part of what the new net does: nothing is credited to them for it.
             found.after, found.new_net, found.steps, found.without = self._new, True, [], {}
-

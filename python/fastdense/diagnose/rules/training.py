@@ -25,7 +25,6 @@ from ..subject import Subject
 from ..work import LONGEST, affordable_rows, numbers, sizes_of
 from .registry import Group, rule
 
-
 CURVATURE_SHARE, FEWEST_FOR_CURVATURE = 0.1, 32  # of the budget; rows
 PREDICTED_SECONDS, FEWEST_PREDICTED = 0.05, 500  # for a look at the predictions of a rare class; rows
 LARGE = 20.0  # times the usual learning rate
