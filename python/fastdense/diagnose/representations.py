@@ -89,7 +89,7 @@ class Sample:
         classes = self.task.classes_of(truth)
         columns = _classes_of_columns(self.task, self.raw_y)
         wrong = float(np.mean(columns[np.argmax(predictions, axis=1)] != classes))
-        constant = 1 - np.bincount(classes).max() / len(classes)
+        constant = 1 - float(np.bincount(classes).max()) / len(classes)
         return wrong / constant if constant > 0 else float(wrong > 0)
 
 

@@ -285,7 +285,8 @@ class OneHot(Preprocessing, names=("one_hot",)):
                 found[i] = np.union1d(found[i], to_host(xp.unique(values)))
                 if len(found[i]) > MOST_CODES:
                     raise ValueError(
-                        f"{where}: column {column} of x holds more than {MOST_CODES:,} values. Give columns= of codes alone."
+                        f"{where}: column {column} of x holds more than {MOST_CODES:,} values. "
+                        "Give columns= of codes alone."
                     )
         self.codes = [(one + 0.0).tolist() for one in found]
         return self
