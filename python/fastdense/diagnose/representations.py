@@ -33,6 +33,8 @@ MOST_COLUMNS = 100  # of a table whose columns are examined for codes and period
 FAR = 8.0  # standard deviations from the median to the farthest value: a heavy tail
 TAILS = 4.0  # and how many times farther than the 90 % quantile it is
 SEVERAL = 3  # equal values in a tail
+RATIO = 3.0  # of the median to the quarter, counted from one end, of a column over decades
+TAIL_NUMBERS = 1 << 19  # rows times columns in which tails are looked for
 CODES, ROWS_PER_CODE = 400, 4  # the most codes of all columns together, and the fewest rows per code on average
 LEAST_CODES = 5
 BINS = 4096  # of the range of a column, for its spectrum
@@ -235,12 +237,13 @@ def _parts(choice: Choice) -> tuple[dict[int, Any], ...]:
 
 def heavy_tails(x: Array) -> list[int]:
     """Columns whose largest values are so far out that they hide the others."""
+    x = random_rows(x, max(KERNEL_ROWS, TAIL_NUMBERS // x.shape[1]))
     middle, end = np.median(x, axis=0), _ends(x)
     away, size = np.abs(x - middle), np.abs(x - end)
     sd, farthest = x.std(axis=0), away.max(axis=0)
     alone = (farthest > FAR * sd) & (farthest > TAILS * np.quantile(away, 0.9, axis=0))
-    usual, large = np.quantile(size, (0.5, 0.95), axis=0)
-    decades = (usual > 0) & (large > DECADE * usual)
+    small, usual, large = np.quantile(size, (0.25, 0.5, 0.95), axis=0)
+    decades = (small > 0) & (usual > RATIO * small) & (large > DECADE * usual)
     varied = (sd > 0) & ((away > 0).mean(axis=0) > LEAST_NONZERO)
     found = []
     for j in np.flatnonzero(varied & (alone | decades)):
@@ -388,8 +391,11 @@ class Representation:
 
 
 @one_numpy_thread()
-def search(sample: Sample) -> Representation:
-    """The encoding of columns that reduces the held-out error of simple models most."""
+def search(sample: Sample) -> Representation | None:
+    """The encoding of columns that reduces the held-out error of simple models most; None if there is none to try."""
+    tails, wide = heavy_tails(sample.x), sample.x.shape[1] > MOST_COLUMNS
+    if wide and not tails and not sample.task.scale:
+        return None
     spread = sample.y.std(axis=0)
     y = sample.y / np.where(spread > 0, spread, 1.0)
     base, predicted = _best(sample, sample.x, y)
@@ -404,8 +410,8 @@ def search(sample: Sample) -> Representation:
         if error < KEEP * best:
             best, predicted, choice = error, p, one
 
-    consider(*map(Choice, _logarithms(sample.x, heavy_tails(sample.x))))
-    if sample.x.shape[1] <= MOST_COLUMNS and best > SMALL:
+    consider(*map(Choice, _logarithms(sample.x, tails)))
+    if not wide and best > SMALL:
         left = _left(sample, encoded(choice.layers(), sample.x), y)
         consider(Choice(codes=_codes(sample.x, left)))
         found = {j: _periods(column, left) for j, column in enumerate(sample.x.T) if j not in choice.codes}
