@@ -102,8 +102,8 @@ def fit_many(
     MemoryError
         If the population does not fit in memory (also a ValueError).
     PopulationInterrupt
-        On Ctrl-C while the members are trained: a KeyboardInterrupt whose `population` has the weights reached by then.
-        Before that, and during `tries`, it is a plain KeyboardInterrupt.
+        On Ctrl-C from the first epoch on: a KeyboardInterrupt whose `population` has the weights reached by then, and
+        of several `tries` the best. Before that, it is a plain KeyboardInterrupt.
     """
     where = "fit_many"
     if not isinstance(model, BaseModel):
@@ -144,27 +144,25 @@ def fit_many(
         on_data=start == "data", initial_weights=first,
         penalties=None if members.penalties is None else np.repeat(members.penalties, tries),
     )  # fmt: skip
-    previous_losses = None
-    if tries > 1:
-        runner, previous_losses = best_of_tries(
-            optimizer, runner, data, own_weights, options, members.learning_rates, tries
-        )
+    begun = best_of_tries(optimizer, runner, data, own_weights, options, members.learning_rates, tries)
     fit = PopulationFit(
-        runner, optimizer, data, own_weights, validation, options, members.learning_rates, checked_callbacks, bar,
-        previous_losses,
+        begun, optimizer, data, own_weights, validation, options, members.learning_rates, checked_callbacks, bar
     )  # fmt: skip
-    epoch = fit.run()
+    epoch, unfinished = fit.run(), fit.interrupted
+    losses = fit.final_losses()
     population = Population(
-        template, runner, data,
+        template, fit.runner, data,
         history=fit.history, val_history=fit.val_history, epochs=fit.epochs, batches=fit.batches,
-        losses=runner.losses(data, own_weights, options.n_threads),
+        losses=losses,
         learning_rates=members.learning_rates, penalties=members.penalties,
         revived=sum((callback.revived for callback in fit.callbacks), np.zeros(members.count, dtype=np.int64)),
-        stopped=~fit.active, interrupted=fit.interrupted,
+        stopped=~fit.active | unfinished, interrupted=fit.interrupted,
     )  # fmt: skip
     if fit.interrupted:
+        when = f"in epoch {epoch + 1} of {options.epochs}" if unfinished else "in the evaluation after the last epoch"
+        when += " of the tries" if begun.interrupted else ""
         raise PopulationInterrupt(
-            f"{where}: interrupted in epoch {epoch + 1} of {options.epochs}; the population as trained by then is the "
+            f"{where}: interrupted {when}; the population as trained by then is the "
             "attribute `population` of this exception (in an interactive session: sys.last_value.population)",
             population,
         )

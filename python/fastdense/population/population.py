@@ -31,7 +31,8 @@ class Population(Generic[M]):
     Attributes
     ----------
     losses : ndarray of shape (starts,)
-        Final loss of each member on the data of `fit_many`, penalties included: what `Model.evaluate` returns.
+        Final loss of each member on the data of `fit_many`, penalties included: what `Model.evaluate` returns. Where
+        Ctrl-C came while it was computed, that of the last epoch in `history`.
     history : ndarray of shape (epochs, starts)
         Mean training loss of each epoch, as `fit` reports it; NaN where a member was no longer trained.
     val_history : ndarray of shape (epochs, starts), or None
@@ -66,7 +67,7 @@ class Population(Generic[M]):
         self._model, self._runner, self._data, self._batches = model, runner, data, batches
         self._learning_rates, self._penalties = learning_rates, penalties
         # Of these members the optimizer's state is not that of their weights.
-        self._without_state = np.ones(len(runner), dtype=bool) if interrupted else stopped
+        self._without_state = stopped
         self.losses, self.val_history, self.epochs = losses, val_history, epochs
         self.history = history[: int(epochs.max(initial=0))] if interrupted else history
         self.seeds, self.interrupted, self.why_one_by_one = runner.seeds, interrupted, runner.reason
