@@ -254,7 +254,7 @@ def test_who_comes_first_is_first() -> None:
         assert line.finish() == ["a", "b", "c", "again"]
 
 
-def test_a_thread_that_gives_up_keeps_nobody_waiting() -> None:
+def test_a_thread_that_gives_up_keeps_no_other_waiting() -> None:
     """Ctrl-C while the main thread waits; who came after it does not overtake who came before, and the lock is free."""
     line, held, go_on = Line(), threading.Event(), threading.Event()
 
@@ -283,6 +283,19 @@ def test_a_thread_that_gives_up_keeps_nobody_waiting() -> None:
     assert line.finish()[-1] == "main" and not line.lock.mine
 
 
+def test_an_exception_in_the_block_keeps_no_place() -> None:
+    """Nor does its traceback, though a thread that has a place keeps others waiting."""
+    lock, kept = CallLock(), list[BaseException]()
+    for _ in range(2):
+        try:
+            with lock, lock:
+                assert lock.mine and lock._last() is not None
+                raise KeyError
+        except KeyError as error:
+            kept.append(error)
+        assert lock._last() is None and not lock.mine
+
+
 def give_up(*_: object) -> None:
     raise TimeoutError("the main thread still waits")
 
@@ -300,8 +313,9 @@ def test_a_signal_handler_that_calls_while_its_thread_waits() -> None:
 
     try:
         with line.lock:
+            last = line.lock._last
             line.threads.append(started(hold))
-            line.until(lambda: line.lock._last() is not None)
+            line.until(lambda: line.lock._last is not last)
             before = line.lock._last
         signal.alarm(int(PATIENCE))
         line.take("main")
@@ -388,8 +402,9 @@ os._exit(0)
 FORK_WHILE_ANOTHER_WAITS = """
 line = model.runner.lock
 with line:
+    last = line._last
     threading.Thread(target=model.get_weights, daemon=True).start()
-    while line._last() is None:
+    while line._last is last:
         pass
     print(*(in_a_child(call) for call in CALLS))
 """

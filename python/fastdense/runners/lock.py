@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 import queue
 import threading
 import weakref
 from collections.abc import Callable
-from operator import attrgetter
 from typing import Any
 
+PAUSE = 0.1  # seconds: Ctrl-C that comes just before a thread begins to wait is heard when it has waited so long
 _locks: weakref.WeakSet[CallLock] = weakref.WeakSet()
 
 
 class _Place:
-    """A place in the queue before a lock: it lasts until its thread has the lock, or has given up.
+    """A place in the queue for a lock: it lasts until its thread has released the lock, or has given up before.
 
     A place keeps the next one: who is behind a thread that gave up does not come before those in front of it.
     """
@@ -29,14 +30,14 @@ class _Place:
 Found = Callable[[], "_Place | None"]
 
 
-def _nobody() -> _Place | None:
+def _no_place() -> _Place | None:
     return None
 
 
 class _Own(threading.local):
     """The place of each thread."""
 
-    place: Found = staticmethod(_nobody)
+    place: Found = staticmethod(_no_place)
 
 
 class CallLock:
@@ -60,18 +61,16 @@ class CallLock:
     def _free_queue(self) -> None:
         self._arrival = threading.Lock()
         self._own = _Own()
-        self._last: Found = _nobody  # the place at the end of the queue
+        self._last: Found = _no_place  # the place at the end of the queue
 
-    def _turn(self) -> Callable[[], bool]:
-        """Wait until nobody is in front, and return what takes the lock.
-
-        That holds the place of this thread, which so ends with it; its end lets the next thread go on.
-        """
+    def _entry(self) -> Callable[[], bool]:
+        """Wait until no thread is in front, and return what takes the lock and holds the place of this thread."""
         lock, own = self._lock, self._own
         if lock._is_owned() or own.place() is not None:  # again, or in a signal handler while this thread waits
             return lock.__enter__  # type: ignore[no-any-return]
         take: Any = functools.partial(lock.__enter__)
-        place = _Place()
+        place: _Place | None = _Place()
+        front: _Place | None = None
         try:
             mine = own.place = weakref.ref(place)
             with self._arrival:
@@ -79,21 +78,32 @@ class CallLock:
                 if front is not None:
                     front.behind = place
             if front is not None:
-                come = queue.SimpleQueue[Any]()
-                told = weakref.ref(front, come.put)  # called in C, by the thread that ends the place
-                del front
-                come.get()
-                del told
+                ends = queue.SimpleQueue[Any]()
+                ahead = weakref.ref(front, ends.put)
+                front = None
+                while ahead() is not None:
+                    with contextlib.suppress(queue.Empty):
+                        ends.get(timeout=PAUSE)
             take.place = place
         except BaseException:
-            del place  # the traceback keeps this frame
+            take = place = front = None  # the traceback keeps this frame
             raise
         return take  # type: ignore[no-any-return]
 
-    # `with` gets both before it takes the lock, and then calls what is written in C: Ctrl-C can neither come between
-    # taking the lock and the block that it guards, nor keep it from being released
-    __enter__: Any = property(_turn)
-    __exit__: Any = property(attrgetter("_lock.__exit__"))
+    def _exit(self) -> Callable[..., None]:
+        """Return what releases the lock, and holds the place of this thread until then."""
+        lock, place = self._lock, self._own.place()
+        if lock._is_owned() or place is None:
+            return lock.__exit__  # type: ignore[no-any-return]
+        release: Any = functools.partial(lock.__exit__)
+        release.place = place
+        return release  # type: ignore[no-any-return]
+
+    # `with` gets both before it calls the first, and both are written in C: Ctrl-C can neither come between taking the
+    # lock and the block that it guards, nor keep it from being released. They alone keep the place, which ends with the
+    # second one.
+    __enter__: Any = property(_entry)
+    __exit__: Any = property(_exit)
 
     @property
     def mine(self) -> bool:
