@@ -15,7 +15,7 @@ PAUSE = 0.1  # seconds: Ctrl-C that comes just before a thread begins to wait is
 _locks: weakref.WeakSet[CallLock] = weakref.WeakSet()
 
 
-class _Place:
+class _QueuePlace:
     """A place in the queue for a lock: it lasts until its thread has released the lock, or has given up before.
 
     A place keeps the next one: who is behind a thread that gave up does not come before those in front of it.
@@ -24,13 +24,13 @@ class _Place:
     __slots__ = ("__weakref__", "behind")
 
     def __init__(self) -> None:
-        self.behind: _Place | None = None
+        self.behind: _QueuePlace | None = None
 
 
-Found = Callable[[], "_Place | None"]
+Found = Callable[[], "_QueuePlace | None"]
 
 
-def _no_place() -> _Place | None:
+def _no_place() -> _QueuePlace | None:
     return None
 
 
@@ -69,8 +69,8 @@ class CallLock:
         if lock._is_owned() or own.place() is not None:  # again, or in a signal handler while this thread waits
             return lock.__enter__  # type: ignore[no-any-return]
         take: Any = functools.partial(lock.__enter__)
-        place: _Place | None = _Place()
-        front: _Place | None = None
+        place: _QueuePlace | None = _QueuePlace()
+        front: _QueuePlace | None = None
         try:
             mine = own.place = weakref.ref(place)
             with self._arrival:
