@@ -6,7 +6,8 @@ import functools
 import inspect
 import math
 import numbers
-from collections.abc import Callable, Iterable
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar, cast
 
 import numpy as np
@@ -28,8 +29,9 @@ def shorten(value: object) -> str:
     """Return the repr of a value that is given back in a message, cut to a readable length."""
     try:
         text = repr(value)
-    except ValueError:  # Python writes no integer of more than 4300 digits
+    except ValueError:  # Python writes no integer of more than 4300 digits, in a list or alone
         text = f"<{type(value).__name__} of more digits than Python writes>"
+    text = " ".join(text.split())  # NumPy writes arrays in several lines
     return text if len(text) <= 80 else text[:77] + "..."
 
 
@@ -172,6 +174,67 @@ def flag(where: str, value: object) -> bool:
     if isinstance(value, (bool, np.bool_)):
         return bool(value)
     raise _wrong_type(where, value, "True or False")
+
+
+def choice(
+    where: str, value: object, names: Sequence[str], *, other: str = "", meant: Mapping[str, str] | None = None
+) -> str:
+    """Return one of a few names.
+
+    For messages, `other` says what the caller takes besides, and `meant` has other words for the names.
+
+    Raises
+    ------
+    TypeError
+        If the value is not a string.
+    ValueError
+        If it is another one.
+    """
+    one_of = " or ".join(filter(None, (quoted(names[:-1]), repr(names[-1])))) + (f", or {other}" if other else "")
+    if not isinstance(value, str):
+        raise _wrong_type(where, value, one_of)
+    if value not in names:
+        near = suggestion((meant or {}).get(value, value), names)
+        raise ValueError(f"{where}={shorten(value)} is not known.{near} Use {one_of}.")
+    return str(value)
+
+
+def items(where: str, value: object, need: str) -> list[Any]:
+    """Return what a list, a tuple, an array or another iterable holds; text and dicts are none.
+
+    Raises
+    ------
+    TypeError
+        If the value is not iterable.
+    """
+    if not isinstance(value, (str, bytes, Mapping)):
+        try:
+            return list(cast("Iterable[Any]", value))
+        except TypeError as error:  # an array without axes too
+            raise _wrong_type(where, value, need) from error
+    raise _wrong_type(where, value, need)
+
+
+def file_path(where: str, value: object) -> str:
+    """Return the path of a file as a string.
+
+    Raises
+    ------
+    TypeError
+        If the value is neither a string nor a path; the number of an open file is none.
+    ValueError
+        If no file can have this name.
+    """
+    if not isinstance(value, (str, bytes, os.PathLike)):
+        raise _wrong_type(where, value, "a path, as a string or a pathlib.Path")
+    try:
+        path = os.fsdecode(value)
+        os.fsencode(path)
+    except UnicodeError as error:
+        raise ValueError(f"{where}={ascii(value)} cannot be the name of a file. Give a path without it.") from error
+    if "\0" in path:
+        raise ValueError(f"{where}={ascii(path)} cannot be the name of a file. Give a path without the NUL character.")
+    return path
 
 
 def optional_text(where: str, value: object) -> str | None:

@@ -26,6 +26,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import choice
+
 __all__ = ["DatasetError", "cache_folder", "has_local", "load_digits", "load_fashion_mnist", "load_mnist"]
 
 Images = NDArray[np.uint8]
@@ -118,8 +120,7 @@ def load_digits(source: DigitsSource = "auto") -> tuple[Split, Split]:
     deterministic; easier than the real ones) or "auto": the real ones if scikit-learn is installed, else the synthetic
     ones, with a warning. 1437 images are for training, 360 for testing.
     """
-    if source not in ("auto", "sklearn", "synthetic"):
-        raise ValueError(f"load_digits: source is {source!r}; it must be 'auto', 'sklearn' or 'synthetic'")
+    choice("load_digits: source", source, ("auto", "sklearn", "synthetic"))
     installed = find_spec("sklearn") is not None
     if source == "sklearn" and not installed:
         raise DatasetError(
@@ -156,8 +157,8 @@ def _source(name: str) -> _Source:
 
 
 def _load_or(name: str, download: bool, verify: bool, fallback: str | None) -> tuple[Split, Split]:
-    if fallback not in (None, "digits"):
-        raise ValueError(f"load_{name}: fallback is {fallback!r}; it must be None or 'digits'")
+    if fallback is not None:
+        choice(f"load_{name}: fallback", fallback, ("digits",), other="None")
     try:
         return _load(name, download, verify)
     except DatasetError as error:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .arguments import integer
+from .arguments import choice, integer, shorten
 from .arrays import Array, check_memory
 from .initializers import Draws
 from .layers import Layer, Normalization, Preprocessing, Rescaling, Residual, TensorSpec
@@ -101,14 +101,12 @@ class Net:
 
     def __init__(self, layers: Sequence[Any], inputs: int, seed: int, dtype: str, precision: str | None = None) -> None:
         if isinstance(layers, (str, Layer)) or not isinstance(layers, Sequence):
-            raise TypeError(f"Model: layers is {layers!r}; a list of layers is needed: e.g. [fd.Dense(10)]")
+            raise TypeError(f"Model: layers is {shorten(layers)}; a list of layers is needed: e.g. [fd.Dense(10)]")
         if not layers:
             raise ValueError("Model: layers is empty; a net needs at least one layer: e.g. [fd.Dense(10)]")
         self.inputs = integer("Model: inputs", inputs, least=1)
         self.seed = integer("Model: seed", seed, least=0, most=2**64 - 1)
-        if dtype not in DTYPES:
-            raise ValueError(f"Model: dtype is {dtype!r}; needed: 'float32', 'float64' or 'bfloat16'")
-        self.dtype, self.precision = _checked_precision(str(dtype), precision)
+        self.dtype, self.precision = _checked_precision(choice("Model: dtype", dtype, DTYPES), precision)
         given = [get_layer(layer, f"Model: layers[{i}]") for i, layer in enumerate(layers)]
         own_copy = (Normalization, Preprocessing)  # their `adapt` may be called on the user's object later
         self.layers = [copy.deepcopy(layer) if isinstance(layer, own_copy) else layer for layer in given]
@@ -230,8 +228,7 @@ def _checked_precision(dtype: str, precision: object) -> tuple[str, str | None]:
     """Both names of one and the same thing, as they fit together."""
     if precision is None:
         return dtype, "bfloat16" if dtype == "bfloat16" else None
-    if not isinstance(precision, str) or precision not in PRECISIONS:
-        raise ValueError(f"Model: precision is {precision!r}; needed: None, 'tf32' or 'bfloat16'")
+    precision = choice("Model: precision", precision, tuple(PRECISIONS), other="None")
     if dtype not in PRECISIONS[precision]:
         raise ValueError(
             f"Model: precision is {precision!r} and dtype {dtype!r}; products round float32 operands: "

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from .arguments import number
+from .arguments import choice, items, number
 from .specs import Config, Spec, resolve
 
 __all__ = [
@@ -140,9 +140,7 @@ class OrthogonalRegularizer(Regularizer, names=("orthogonal", "orthogonal_regula
 
     def __init__(self, factor: float = 0.01, mode: str = "rows") -> None:
         self.factor = number("OrthogonalRegularizer: factor", factor, least=0)
-        if mode not in ("rows", "columns"):
-            raise ValueError(f"OrthogonalRegularizer: mode={mode!r} is not known. Use 'rows' or 'columns'.")
-        self.mode = mode
+        self.mode = choice("OrthogonalRegularizer: mode", mode, ("rows", "columns"))
 
     def terms(self) -> Terms:
         return Terms(orthogonal=self.factor, orthogonal_columns=self.mode == "columns")
@@ -190,8 +188,9 @@ class Sum(Regularizer, names=("sum",)):
 
     def __init__(self, regularizers: Sequence[Any]) -> None:
         self.regularizers: list[Regularizer] = []
-        for item in regularizers:
-            part = get(item, "Sum")
+        parts = items("Sum: regularizers", regularizers, "a list of regularizers, such as ['l1', 'l2']")
+        for i, item in enumerate(parts):
+            part = get(item, f"Sum: regularizers[{i}]")
             self.regularizers += part.regularizers if isinstance(part, Sum) else [part]
         modes = {part.mode for part in self.regularizers if isinstance(part, OrthogonalRegularizer)}
         if len(modes) > 1:

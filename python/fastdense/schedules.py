@@ -16,7 +16,7 @@ from typing import Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import flag, integer, number
+from .arguments import flag, integer, items, number
 from .specs import Spec, resolve
 
 __all__ = [
@@ -194,8 +194,10 @@ class PiecewiseConstantDecay(Schedule, names=("piecewise_constant_decay", "piece
 
     def __init__(self, boundaries: Sequence[int], values: Sequence[float]) -> None:
         where = "PiecewiseConstantDecay"
-        self.boundaries = [integer(f"{where}: boundaries[{i}]", b, least=0) for i, b in enumerate(boundaries)]
-        self.values = [number(f"{where}: values[{i}]", v, least=0) for i, v in enumerate(values)]
+        steps = items(f"{where}: boundaries", boundaries, "a list of steps")
+        rates = items(f"{where}: values", values, "a list of learning rates")
+        self.boundaries = [integer(f"{where}: boundaries[{i}]", b, least=0) for i, b in enumerate(steps)]
+        self.values = [number(f"{where}: values[{i}]", v, least=0) for i, v in enumerate(rates)]
         if len(self.values) != len(self.boundaries) + 1:
             raise ValueError(
                 f"{where}: {len(self.boundaries)} boundaries and {len(self.values)} values. "

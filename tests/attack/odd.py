@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import dis
 import fractions
+import functools
 import inspect
+import os
+import re
 import time
 from collections.abc import Callable
+from numbers import Integral, Real
+from pathlib import Path
+from types import TracebackType
 from typing import Any
 
 import numpy as np
@@ -31,9 +38,10 @@ class _Hostile:
 
 
 SCALARS: dict[str, Any] = {
-    "10**400": 10**400, "-10**400": -(10**400), "2**31": 2**31, "2**62": 2**62, "2**63": 2**63, "2**64": 2**64,
-    "-1": -1, "0": 0, "0.5": 0.5, "NaN": NAN, "inf": float("inf"), "-inf": float("-inf"), "1e308": 1e308,
-    "5e-324": 5e-324, "1e39": 1e39, "True": True, "None": None, "1j": 1j, "a Fraction": fractions.Fraction(10**400, 3),
+    "10**400": 10**400, "-10**400": -(10**400), "10**5000": 10**5000, "a list of 10**5000": [10**5000],
+    "2**31": 2**31, "2**62": 2**62, "2**63": 2**63, "2**64": 2**64, "-1": -1, "0": 0, "0.5": 0.5, "NaN": NAN,
+    "inf": float("inf"), "-inf": float("-inf"), "1e308": 1e308, "5e-324": 5e-324, "1e39": 1e39, "True": True,
+    "None": None, "1j": 1j, "a Fraction": fractions.Fraction(10**400, 3),
     "text": "abc", "empty text": "", "a surrogate": "\ud800", "bytes": b"abc", "a NUL": "a\0b",
     "np.float16": np.float16(0.1), "np.int8": np.int8(-3), "np.uint64": np.uint64(2**64 - 1), "np.bool_": np.bool_(1),
     "np.str_": np.str_("relu"), "NaT": np.datetime64("NaT"), "np.longdouble": np.longdouble(10) ** 400,
@@ -66,18 +74,23 @@ ARRAYS: dict[str, Any] = {
 }  # fmt: skip
 
 
-def answer(call: Callable[[], object], names: list[str]) -> str:
-    """What is wrong with how a call answers: a result, or one of three errors whose message names an argument."""
+def answer(call: Callable[[], object], names: list[str], fits: bool = True) -> str:
+    """What is wrong with how a call answers: a result, or one of three errors whose message names an argument.
+
+    `fits` is False if the value is none of the types that the signature names: then no result is right.
+    """
     began = time.monotonic()
     try:
         call()
-    except (ValueError, TypeError, MemoryError) as error:
-        if isinstance(error, UnicodeError):
-            return f"raw {type(error).__name__}: {error}"
-        if isinstance(error, MemoryError) or "os.PathLike" in str(error) or "validation" in str(error):
-            return ""
-        if not any(name in str(error) for name in names):
+        if not fits:
+            return "accepted"
+    except MemoryError:
+        pass
+    except (ValueError, TypeError) as error:
+        if not any(re.search(rf"\b{re.escape(name)}\b", str(error)) for name in names):
             return f"the message names no argument: {type(error).__name__}: {error}"
+        if not raised_by_the_package(error.__traceback__):
+            return f"raw {type(error).__name__}: {error}"
     except OSError as error:
         return "" if error.filename is not None else f"raw {type(error).__name__}: {error}"
     except Exception as error:
@@ -86,6 +99,40 @@ def answer(call: Callable[[], object], names: list[str]) -> str:
         return f"raw {type(error).__name__}: {error}"
     seconds = time.monotonic() - began
     return f"it took {seconds:.1f} s" if seconds > 5 else ""
+
+
+TYPES = {
+    "bool": (bool, np.bool_), "int": Integral, "float": Real, "str": str, "None": type(None),
+    "str | os.PathLike[str]": (str, bytes, os.PathLike),
+}  # fmt: skip
+
+
+def fitting(of: Callable[..., object], argument: str) -> Callable[[object], bool]:
+    """Whether a value is of a type that the signature names, where that is a plain one; a bool is no number."""
+    parameters = inspect.signature(of).parameters
+    annotation = parameters[argument].annotation if argument in parameters else Any
+    if not isinstance(annotation, str) or not {*annotation.split(" | ")} <= {*TYPES, "os.PathLike[str]"}:
+        return lambda value: True
+    flags = "bool" in annotation or argument == "verbose"
+    types = [TYPES[name] for name in TYPES if set(name.split(" | ")) <= set(annotation.split(" | "))]
+
+    def fits(value: object) -> bool:
+        if isinstance(value, (bool, np.bool_)):
+            return flags
+        return any(isinstance(value, one) for one in types)  # type: ignore[arg-type]
+
+    return fits
+
+
+def raised_by_the_package(where: TracebackType | None) -> bool:
+    """Whether an error comes from a `raise` of the package: Python's and NumPy's own messages do not."""
+    assert where is not None
+    while where.tb_next is not None:
+        where = where.tb_next
+    code = where.tb_frame.f_code
+    return code.co_code[where.tb_lasti] == dis.opmap["RAISE_VARARGS"] and Path(code.co_filename).is_relative_to(
+        Path(fd.__file__).parent
+    )
 
 
 Target = tuple[Callable[..., object], dict[str, Any], dict[str, Any]]  # a callable, good arguments, the odd values
@@ -119,6 +166,12 @@ def constructors() -> dict[str, Target]:
                     required = {n: good[n] for n, p in signature.items() if p.default is p.empty}
                     found[f"{place.__name__[10:]}.{name}"] = (made, required, SCALARS)
     return found
+
+
+@functools.cache
+def population() -> fd.Population[fd.Model]:
+    """A small one, the same for all values."""
+    return fd.fit_many(make(), X, Y, starts=3, verbose=0)
 
 
 def methods() -> dict[str, Target]:
@@ -155,7 +208,14 @@ def methods() -> dict[str, Target]:
         "cross_validate": (lambda **o: fd.cross_validate(make(), **o), {**data, "folds": 2}, both),
         "learning_rate_test": (lambda **o: fd.learning_rate_test(make(), **o), {**data, "rates": 3, "starts": 1}, both),
         "start_on_data": (lambda **o: fd.start_on_data(make(), **o), data, both),
+        "Population.predict": (lambda **o: population().predict(**o), {"x": X}, both),
+        "Population.evaluate": (lambda **o: population().evaluate(**o), data, both),
+        "Population.success_rate": (lambda **o: population().success_rate(**o), {}, SCALARS),
+        "Population.outcomes": (lambda **o: population().outcomes(**o), {}, SCALARS),
         "load": (fd.load, {"path": "nothing.safetensors"}, SCALARS),
+        "save": (of("save"), {"path": "odd.safetensors"}, SCALARS),
+        "load_weights": (of("load_weights"), {"path": "nothing.safetensors"}, SCALARS),
+        "load_digits": (fd.datasets.load_digits, {}, SCALARS),
         "Normalization.adapt": (lambda **o: fd.Normalization().adapt(**o), {next(iter(
             inspect.signature(fd.Normalization.adapt).parameters.keys() - {"self"})): X}, finite),
         "OneHot.adapt": (lambda **o: fd.OneHot(columns=[0, 2]).adapt(**o), {"x": X}, finite),
@@ -167,6 +227,9 @@ SIGNATURES: dict[str, Callable[..., object]] = {
     "Model": fd.Model.__init__, "fit": fd.Model.fit, "train_on_batch": fd.Model.train_on_batch,
     "evaluate": fd.Model.evaluate, "predict": fd.Model.predict, "loss_and_grad": fd.Model.loss_and_grad,
     "solve_output": fd.Model.solve_output, "compile": fd.Model.compile, "diagnose": fd.Model.diagnose,
+    "to": fd.Model.to, "clone": fd.Model.clone, "save": fd.Model.save, "load_weights": fd.Model.load_weights,
+    "Population.predict": fd.Population.predict, "Population.evaluate": fd.Population.evaluate,
+    "Population.success_rate": fd.Population.success_rate, "Population.outcomes": fd.Population.outcomes,
     "fit_many": fd.fit_many, "cross_validate": fd.cross_validate, "learning_rate_test": fd.learning_rate_test,
 }  # fmt: skip
 # Counts that are right however large: a run that lasts for ever, which an interrupt ends.
@@ -187,32 +250,41 @@ def pairs(every: dict[str, Target]) -> list[tuple[str, str]]:
 def all_names(name: str, every: dict[str, Target], argument: str) -> list[str]:
     """What a message about this argument may name: it, or one that must fit to it."""
     names = [other for one, other in pairs({name: every[name]}) if one == name]
-    return [argument, argument.replace("_", " "), *(other for other in names if len(other) > 3 or other == argument)]
+    parts = ["validation"] * (argument == "validation_data")  # "validation x"
+    return [
+        argument,
+        argument.replace("_", " "),
+        *parts,
+        *(other for other in names if len(other) > 3 or other == argument),
+    ]
 
 
-def try_all(target: Target, argument: str, names: list[str]) -> tuple[int, list[tuple[str, str]]]:
+def try_all(name: str, target: Target, argument: str, names: list[str]) -> tuple[int, list[tuple[str, str]]]:
     """In a child: every odd value at one argument; how many, and what was given where something is wrong."""
     limit_memory()
     call, good, values = target
     wrong, tried = [], 0
+    fits = fitting(SIGNATURES.get(name, call), argument)
     for label, value in values.items():
         if (argument, label) not in LONG:
             print(label, flush=True)
             tried += 1
-            if problem := answer(lambda value=value: call(**{**good, argument: value}), names):  # type: ignore[misc]
+            made = functools.partial(call, **{**good, argument: value})
+            if problem := answer(made, names, fits(value)):
                 wrong.append((label, problem))
     return tried, wrong
 
 
 def try_arguments(tries: Tries, every: dict[str, Target]) -> None:
-    """Each argument of each callable, in a process of its own."""
+    """Each argument of each callable, in a process of its own; in another order with each seed, as time may end."""
     some = pairs(every)
+    tries.rng(0).shuffle(some)
     tries.size = min(tries.size, len(some))
     total = 0
     for i in tries:
         name, argument = some[i]
         tries.given(f"{name}({argument}=...)")
-        ended = in_child(try_all, every[name], argument, all_names(name, every, argument), seconds=10)
+        ended = in_child(try_all, name, every[name], argument, all_names(name, every, argument), seconds=10)
         if ended.how != "returned":
             last = ended.text.strip().splitlines()
             tries.fail(f"{shortened(' '.join(last[:3]))} ... {ended}")
@@ -225,13 +297,13 @@ def try_arguments(tries: Tries, every: dict[str, Target]) -> None:
     tries.note(f"{total} values")
 
 
-@attack("arguments", short=1000, long=1000, seconds=(12, 100))
+@attack("arguments", short=1000, long=1000, seconds=(20, 100))
 def classes(tries: Tries) -> None:
     """Odd values at every argument of every public class: accepted, or an error that names the argument"""
     try_arguments(tries, constructors())
 
 
-@attack("arguments", short=1000, long=1000, seconds=(25, 300))
+@attack("arguments", short=1000, long=1000, seconds=(35, 300))
 def calls(tries: Tries) -> None:
     """Odd numbers, arrays and objects at every argument of every call: accepted, or an error that names the argument"""
     try_arguments(tries, methods())

@@ -13,7 +13,7 @@ import fastdense as fd
 from fastdense.model import files
 
 from . import __main__ as command
-from . import core, state_machine
+from . import core, odd, state_machine
 from .core import ATTACKS, Skipped, Tries, attack, in_child
 
 
@@ -100,6 +100,19 @@ def test_a_reader_that_checks_nothing_is_found(
         "files.flips", ATTACKS["files.flips"].run, "files", 60, 60, (20, 20)))  # fmt: skip
     assert command.main(["--only", "files.flips"]) == 1
     assert "a damaged file is loaded" in capsys.readouterr().out
+
+
+def test_answers_to_odd_values() -> None:
+    """Only a result that may be, or an error of the package that names the argument, is right."""
+    fits = odd.fitting(fd.Model.save, "include_optimizer")
+    assert fits(True) and not fits(1) and not fits("yes") and odd.fitting(fd.Model.predict, "x")(None)
+    assert odd.fitting(fd.load, "path")(b"a") and not odd.fitting(fd.load, "path")(0)
+    assert odd.answer(lambda: 5, ["rate"]) == "" and odd.answer(lambda: 5, ["rate"], fits=False) == "accepted"
+    assert odd.answer(lambda: fd.Dropout("a"), ["rate"]) == ""  # type: ignore[arg-type]
+    assert "names no argument" in odd.answer(lambda: fd.Dropout("a"), ["x"])  # type: ignore[arg-type]
+    assert odd.answer(lambda: int("text"), ["text"]).startswith("raw ValueError")  # Python's own
+    assert odd.answer(lambda: {}["rate"], ["rate"]).startswith("raw KeyError")
+    assert odd.answer(lambda: os.read(-1, 1), ["rate"]).startswith("raw OSError")
 
 
 def test_every_attack_has_a_name_and_words(register: Any) -> None:

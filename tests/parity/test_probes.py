@@ -328,8 +328,8 @@ def test_full_batch_optimizers_record_nothing() -> None:
 def test_errors() -> None:
     with pytest.raises(TypeError, match=r"^fit: probes=1 "):
         model_of().fit(X, Y, probes=1, verbose=0)
-    kinds = "off, saturated, mean, variance, gradient, weight, update, ratio"
-    text = f"layer_rms: 'gradiant' is not recorded; ask for one of {kinds}. Did you mean 'gradient'?"
+    kinds = "'off', 'saturated', 'mean', 'variance', 'gradient', 'weight', 'update' or 'ratio'"
+    text = f"layer_rms: kind='gradiant' is not known. Did you mean 'gradient'? Use {kinds}."
     with pytest.raises(ValueError, match=f"^{re.escape(text)}$"):
         recorded([1.0]).layer_rms("gradiant")
     with pytest.raises(ValueError, match="^probe_level must be from -30 to 30$"):

@@ -5,9 +5,11 @@ from __future__ import annotations
 import copy
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -90,7 +92,7 @@ def test_a_copy_beside_a_fit_is_of_one_moment(
     model, other = make(device), make(device)
     # with a batch hook the lock is free after every step
     every_step = LambdaCallback(on_train_batch_end=lambda *_: None)
-    # all steps are made once more, so there may not be too many; a thread may wait for the lock for long
+    # all steps are made once more, so there may not be too many
     fit = started(model.fit, X, Y, epochs=200, batch_size=8, verbose=0, callbacks=[every_step])
     copies = [twin(model, tmp_path) for _ in range(15)]
     model.stop_training = True
@@ -121,7 +123,7 @@ def test_a_copy_beside_compile_is_of_one_moment(twin: Callable[[fd.Model, Path],
                 model.compile(optimizer, "mse")
 
     thread = started(compile_on)
-    for _ in range(20):
+    for _ in range(60):
         made = twin(model, tmp_path)
         assert len(made.runner.slots()) == (2 if type(made.optimizer) is fd.Adam else 0)
     stop.set()
@@ -209,14 +211,134 @@ def test_compile_in_a_callback_of_fit(device: str, hook: str) -> None:
     model.fit(X, Y, verbose=0)
 
 
+# ---- the lock ------------------------------------------------------------------------------------------------------
+
+
+class Line:
+    """Threads that come to a lock one after another, and the order in which they get it."""
+
+    def __init__(self) -> None:
+        self.lock, self.order = CallLock(), list[str]()
+        self.threads: list[threading.Thread] = []
+
+    def come(self, name: str) -> None:
+        """Start a thread that wants the lock; returns when it waits."""
+        last = self.lock._last
+        self.threads.append(started(self.take, name))
+        self.until(lambda: self.lock._last is not last)
+
+    def take(self, name: str) -> None:
+        with self.lock:
+            self.order.append(name)
+
+    @staticmethod
+    def until(true: Callable[[], bool]) -> None:
+        end = time.monotonic() + PATIENCE
+        while not true():
+            assert time.monotonic() < end
+
+    def finish(self) -> list[str]:
+        for thread in self.threads:
+            ended(thread)
+        return self.order
+
+
+def test_who_comes_first_is_first() -> None:
+    """Also before the one that had the lock until now and wants it again at once, as in a loop of calls."""
+    for _ in range(20):  # a lock that lets others pass may keep the order by chance
+        line = Line()
+        with line.lock:
+            for name in "abc":
+                line.come(name)
+        line.take("again")
+        assert line.finish() == ["a", "b", "c", "again"]
+
+
+def test_a_thread_that_gives_up_keeps_no_other_waiting() -> None:
+    """Ctrl-C while the main thread waits; who came after it does not overtake who came before, and the lock is free."""
+    line, held, go_on = Line(), threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with line.lock:
+            held.set()
+            assert go_on.wait(PATIENCE)
+
+    def press() -> None:
+        line.until(lambda: line.lock._last is not before)
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+    line.threads.append(started(hold))
+    assert held.wait(PATIENCE)
+    line.come("a")
+    before = line.lock._last
+    line.threads.append(started(press))
+    with pytest.raises(KeyboardInterrupt) as kept:  # with its traceback, whose frames hold what they held
+        line.take("main")
+    assert line.lock._last() is not None  # "a" is still there, and "b" is to come after it
+    line.come("b")
+    go_on.set()
+    assert line.finish() == ["a", "b"] and kept.value.__traceback__ is not None
+    assert line.lock._last() is None
+    line.take("main")
+    assert line.finish()[-1] == "main" and not line.lock.mine
+
+
+def test_an_exception_in_the_block_keeps_no_place() -> None:
+    """Nor does its traceback, though a thread that has a place keeps others waiting."""
+    lock, kept = CallLock(), list[BaseException]()
+    for _ in range(2):
+        try:
+            with lock, lock:
+                assert lock.mine and lock._last() is not None
+                raise KeyError
+        except KeyError as error:
+            kept.append(error)
+        assert lock._last() is None and not lock.mine
+
+
+def give_up(*_: object) -> None:
+    raise TimeoutError("the main thread still waits")
+
+
+def test_a_signal_handler_that_calls_while_its_thread_waits() -> None:
+    """The handler runs before the call that it interrupts goes on, and so may not wait for it."""
+    line = Line()
+    handlers = [(number, signal.signal(number, call)) for number, call in (
+        (signal.SIGUSR1, lambda *_: line.take("handler")), (signal.SIGALRM, give_up))]  # fmt: skip
+
+    def hold() -> None:
+        with line.lock:
+            line.until(lambda: line.lock._last is not before)
+            signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGUSR1)
+
+    try:
+        with line.lock:
+            last = line.lock._last
+            line.threads.append(started(hold))
+            line.until(lambda: line.lock._last is not last)
+            before = line.lock._last
+        signal.alarm(int(PATIENCE))
+        line.take("main")
+        assert sorted(line.finish()) == ["handler", "main"]
+    finally:
+        signal.alarm(0)
+        for number, handler in handlers:
+            signal.signal(number, handler)
+
+
 def test_no_python_runs_between_a_lock_and_its_block() -> None:
     """There Ctrl-C would leave it locked."""
     lock, calls = CallLock(), []
-    sys.setprofile(lambda frame, event, _: calls.append(frame.f_code.co_name) if event == "call" else None)
+
+    def note(frame: Any, event: str, _: Any) -> None:
+        if event == "call":
+            calls.append((frame.f_code.co_name, lock._lock._is_owned()))
+
+    sys.setprofile(note)
     with lock:
         mine = lock._lock._is_owned()
     sys.setprofile(None)
-    assert mine and calls == [] and not lock.mine
+    assert mine and calls and not any(owned for _, owned in calls) and not lock.mine
 
 
 # ---- forks ---------------------------------------------------------------------------------------------------------
@@ -277,6 +399,16 @@ print(*(in_a_child(call) for call in CALLS))
 os._exit(0)
 """
 
+FORK_WHILE_ANOTHER_WAITS = """
+line = model.runner.lock
+with line:
+    last = line._last
+    threading.Thread(target=model.get_weights, daemon=True).start()
+    while line._last is last:
+        pass
+    print(*(in_a_child(call) for call in CALLS))
+"""
+
 FORK_IN_A_CALLBACK = """
 children = []
 
@@ -304,9 +436,10 @@ print(code, all(np.array_equal(found[name], array) for name, array in zip(found.
     [
         (FORK_IN_A_STEP, {"0", "7"}),  # values, or the error that says why there are none
         (FORK_BETWEEN_STEPS, {"0"}),
+        (FORK_WHILE_ANOTHER_WAITS, {"0"}),
         (FORK_IN_A_CALLBACK, {"0", "True"}),
     ],
-    ids=["in a step", "between steps", "in a callback"],
+    ids=["in a step", "between steps", "while another waits", "in a callback"],
 )
 def test_fork_beside_a_fit(script: str, found: set[str]) -> None:
     done = subprocess.run([sys.executable, "-c", FORK + script], capture_output=True, text=True, timeout=300)

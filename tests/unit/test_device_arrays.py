@@ -263,7 +263,7 @@ def test_statistics_are_taken_on_the_gpu() -> None:
         np.testing.assert_allclose(found.mean, wanted.mean, rtol=1e-14)
         np.testing.assert_allclose(found.variance, wanted.variance, rtol=1e-14)
     x[17, 3] = np.inf
-    with pytest.raises(ValueError, match=r"Normalization.adapt: data holds inf at row 17, column 3"):
+    with pytest.raises(ValueError, match=r"Normalization.adapt: x holds inf at row 17, column 3"):
         fd.Normalization().adapt(on_gpu(x))
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
+from ..arguments import items
 from ..arrays import Array
 from ..layers import Layer
 from ..losses import Loss
@@ -216,10 +217,10 @@ def check_callbacks(where: str, callbacks: object) -> list[Callback]:
         return list(callbacks.callbacks)
     if isinstance(callbacks, Callback):
         return [callbacks]
-    if not isinstance(callbacks, Iterable) or isinstance(callbacks, (str, Mapping)):
-        raise TypeError(f"{where}: callbacks is {callbacks!r}; a list of callbacks is needed: e.g. [EarlyStopping()]")
     checked: list[Callback] = []
-    for i, callback in enumerate(callbacks):
+    for i, callback in enumerate(
+        items(f"{where}: callbacks", callbacks, "a list of callbacks, e.g. [EarlyStopping()]")
+    ):
         if isinstance(callback, type) and issubclass(callback, Callback):
             raise TypeError(
                 f"{where}: callbacks[{i}] is the class {callback.__name__}; an object is needed: {callback.__name__}()"

@@ -6,9 +6,9 @@ import inspect
 from collections.abc import Callable
 from typing import Any
 
-from ..arguments import keywords_checked, suggestion
+from ..arguments import keywords_checked, shorten, suggestion
 from .base import Callback, Logs
-from .monitors import _number_rate
+from .monitors import _number_rate, prints
 
 __all__ = ["LambdaCallback", "LearningRateScheduler"]
 
@@ -28,8 +28,10 @@ class LearningRateScheduler(Callback):
     def __init__(self, schedule: Callable[..., float], verbose: int = 0) -> None:
         super().__init__()
         if not callable(schedule):
-            raise TypeError(f"LearningRateScheduler: schedule is {schedule!r}; a function of the epoch is needed")
-        self.schedule, self.verbose = schedule, verbose
+            raise TypeError(
+                f"LearningRateScheduler: schedule is {shorten(schedule)}; a function of the epoch is needed"
+            )
+        self.schedule, self.verbose = schedule, prints("LearningRateScheduler", verbose)
         try:
             inspect.signature(schedule).bind(0, 0.1)
             self._takes_rate = True
@@ -81,5 +83,5 @@ class LambdaCallback(Callback):
                 raise TypeError(f"LambdaCallback: {name!r} is not a hook.{suggestion(name, known)}")
             if function is not None:
                 if not callable(function):
-                    raise TypeError(f"LambdaCallback: {name} is {function!r}; a function is needed")
+                    raise TypeError(f"LambdaCallback: {name} is {shorten(function)}; a function is needed")
                 self.__dict__[name] = function

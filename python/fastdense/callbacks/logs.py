@@ -6,7 +6,7 @@ import csv
 import os
 from typing import IO, ClassVar
 
-from ..arguments import keywords_checked
+from ..arguments import file_path, flag, keywords_checked, shorten
 from .base import Callback, Logs
 
 __all__ = ["CSVLogger"]
@@ -19,6 +19,7 @@ class CSVLogger(Callback):
     ----------
     filename : str or path
     separator : str
+        One character.
     append : bool
         Whether to go on with a file that is there already, in the columns that it has.
     """
@@ -28,7 +29,10 @@ class CSVLogger(Callback):
     @keywords_checked
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:
         super().__init__()
-        self.filename, self.separator, self.append = os.fspath(filename), separator, append
+        self.filename = file_path("CSVLogger: filename", filename)
+        if not isinstance(separator, str) or len(separator) != 1 or separator in "\r\n\0":
+            raise ValueError(f"CSVLogger: separator={shorten(separator)} separates no columns. Give one character.")
+        self.separator, self.append = separator, flag("CSVLogger: append", append)
         self._file: IO[str] | None = None
         self._writer: csv.DictWriter[str] | None = None
 

@@ -7,7 +7,7 @@ import os
 import warnings
 from typing import Any, ClassVar
 
-from ..arguments import flag, integer, keywords_checked, number, suggestion
+from ..arguments import choice, file_path, flag, integer, keywords_checked, number, shorten, suggestion
 from ..arrays import Array
 from ..schedules import Schedule
 from .base import Callback, Logs
@@ -21,10 +21,9 @@ class _Monitor:
     """Keeps the best value so far of one quantity of the logs, and says whether a new value is better."""
 
     def __init__(self, owner: str, key: str, mode: str, min_delta: float = 0.0) -> None:
-        if mode not in ("auto", "min", "max"):
-            raise ValueError(f"{owner}: mode is {mode!r}; needed: 'auto', 'min' or 'max'")
+        mode = choice(f"{owner}: mode", mode, ("auto", "min", "max"))
         if not isinstance(key, str):
-            raise TypeError(f"{owner}: monitor is {key!r}; a name from the logs is needed, such as 'val_loss'")
+            raise TypeError(f"{owner}: monitor is {shorten(key)}; a name from the logs is needed, such as 'val_loss'")
         name = key.removeprefix("val_")
         self.owner, self.key, self.min_delta = owner, key, abs(number(f"{owner}: min_delta", min_delta))
         self.growing = mode == "max" or (mode == "auto" and any(part in name for part in _GROWING))
@@ -57,6 +56,11 @@ class _Monitor:
         """Whether a value is better than the best (or another) by more than `min_delta`; NaN never is."""
         best = self.best if than is None else than
         return value - self.min_delta > best if self.growing else value + self.min_delta < best
+
+
+def prints(where: str, verbose: object) -> int:
+    """Return the argument `verbose` of a callback that prints a line now and then, or nothing: 0 to 2, or a bool."""
+    return int(verbose) if isinstance(verbose, bool) else integer(f"{where}: verbose", verbose, least=0, most=2)
 
 
 class EarlyStopping(Callback):
@@ -96,7 +100,7 @@ class EarlyStopping(Callback):
     ) -> None:
         super().__init__()
         where = type(self).__name__
-        self.monitor, self.verbose = monitor, verbose
+        self.monitor, self.verbose = monitor, prints(where, verbose)
         self.patience = integer(f"{where}: patience", patience, least=0)
         self.baseline = None if baseline is None else number(f"{where}: baseline", baseline)
         self.restore_best_weights = flag(f"{where}: restore_best_weights", restore_best_weights)
@@ -186,16 +190,19 @@ class ModelCheckpoint(Callback):
         initial_value_threshold: float | None = None,
     ) -> None:
         super().__init__()
-        self.filepath, self.monitor, self.verbose = os.fspath(filepath), monitor, verbose
-        self.save_best_only, self.save_weights_only, self.save_freq = save_best_only, save_weights_only, save_freq
-        self._monitor = _Monitor("ModelCheckpoint", monitor, mode)
-        self._monitor.restart(initial_value_threshold)
+        where, best = "ModelCheckpoint", initial_value_threshold
+        self.filepath, self.monitor = file_path(f"{where}: filepath", filepath), monitor
+        self.verbose = prints(where, verbose)
+        self.save_best_only = flag(f"{where}: save_best_only", save_best_only)
+        self.save_weights_only = flag(f"{where}: save_weights_only", save_weights_only)
+        self._monitor = _Monitor(where, monitor, mode)
+        self._monitor.restart(None if best is None else number(f"{where}: initial_value_threshold", best))
         self._batches = self._epoch = 0
-        if save_freq != "epoch":
-            if not isinstance(save_freq, int) or save_freq < 1:
-                raise ValueError(
-                    f"ModelCheckpoint: save_freq is {save_freq!r}; needed: 'epoch' or a number of batches, at least 1"
-                )
+        self.save_freq: str | int
+        if isinstance(save_freq, str):
+            self.save_freq = choice(f"{where}: save_freq", save_freq, ("epoch",), other="a number of batches")
+        else:
+            self.save_freq = integer(f"{where}: save_freq", save_freq, least=1)
             self.__dict__["on_train_batch_end"] = self._count_batch  # a batch hook only where one is needed
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
@@ -278,7 +285,7 @@ class ReduceLROnPlateau(Callback):
     ) -> None:
         super().__init__()
         where = type(self).__name__
-        self.monitor, self.verbose = monitor, verbose
+        self.monitor, self.verbose = monitor, prints(where, verbose)
         self.factor = number(f"{where}: factor", factor, least=0, below=1)
         self.patience = integer(f"{where}: patience", patience, least=0)
         self.cooldown = integer(f"{where}: cooldown", cooldown, least=0)

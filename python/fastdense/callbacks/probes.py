@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from ..activations import TABLE
-from ..arguments import suggestion
+from ..arguments import choice
 from ..arrays import Array
 from ..layers import Activation, Dense, Layer, Preprocessing, Residual
 from ..network import Net
@@ -219,11 +219,7 @@ class Probes:
         ndarray of shape (probes, layers)
             NaN for layers that have no such numbers.
         """
-        if kind not in (*KINDS, "ratio"):
-            raise ValueError(
-                f"layer_rms: {kind!r} is not recorded; ask for one of {', '.join((*KINDS, 'ratio'))}."
-                f"{suggestion(kind, KINDS)}"
-            )
+        choice("layer_rms: kind", kind, (*KINDS, "ratio"))
         out = np.full((len(self), len(self._places)), np.nan)
         for i, layer in enumerate(self.layers):
             values = getattr(layer, kind)

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from typing import Any, ClassVar, Protocol, TextIO
 
+from ..arguments import shorten
 from .base import Callback, Columns, Logs
 
 SECONDS = 0.1  # between two drawings of a bar
@@ -21,7 +22,8 @@ def check_verbose(where: str, verbose: object) -> int | str:
         return "auto"
     if isinstance(verbose, int) and verbose in (0, 1, 2):
         return int(verbose)
-    raise ValueError(f"{where}: verbose is {verbose!r}; needed: 'auto', 0 (silent), 1 (bar) or 2 (one line per epoch)")
+    needed = "'auto', 0 (silent), 1 (bar) or 2 (one line per epoch)"
+    raise ValueError(f"{where}: verbose is {shorten(verbose)}; needed: {needed}")
 
 
 def is_interactive(stream: TextIO | None) -> bool:

@@ -52,7 +52,7 @@ def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: 
     if not isinstance(class_weight, Mapping) and not (isinstance(class_weight, str) and class_weight == "balanced"):
         fail(
             where,
-            f"class_weight is {class_weight!r}",
+            f"class_weight is {shorten(class_weight)}",
             "a dict from class id to weight, or 'balanced', is needed",
             "e.g. class_weight={0: 1.0, 1: 5.0}",
         )
@@ -69,7 +69,9 @@ def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: 
             except (TypeError, ValueError, OverflowError):
                 table[number] = np.nan
             if not (np.isfinite(table[number]) and table[number] >= 0):
-                fail(where, f"class_weight[{key!r}] is {shorten(weight)}", "weights must be finite and 0 or more")
+                fail(
+                    where, f"class_weight[{shorten(key)}] is {shorten(weight)}", "weights must be finite and 0 or more"
+                )
     else:
         counts = to_host(namespace_of(ids).bincount(ids, minlength=classes))
         present = counts > 0

@@ -423,7 +423,7 @@ def _table(name: str, array: Array, inputs: int) -> Array:
 
 
 def _columns(array: Array, rows: int) -> Array:
-    if array.ndim == 0 or len(array) != rows:
+    if array.ndim == 0 or len(array) != rows or not array.size:
         given = f"y has shape {array.shape}"
         fail("diagnose", f"x has {rows} rows and {given}", "one target per row is needed", "cut both from one table")
     return array.reshape(rows, -1)

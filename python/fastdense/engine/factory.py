@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import suggestion
+from ..arguments import choice
 from . import cuda, native
 from .gpu import CudaUnavailable
 from .protocol import Engine
@@ -16,10 +16,7 @@ DEVICES = ("cpu", "cuda", "reference")
 
 def check_device(device: object) -> str:
     """Return `device` if it names a device, else raise and suggest the nearest name."""
-    if isinstance(device, str) and device in DEVICES:
-        return device
-    near = suggestion("cuda" if device == "gpu" else str(device), DEVICES)
-    raise ValueError(f"device: {device!r} is not a device; needed: one of {', '.join(map(repr, DEVICES))}.{near}")
+    return choice("device", device, DEVICES, meant={"gpu": "cuda"})
 
 
 def value_dtype(device: str, dtype: str) -> np.dtype[Any]:

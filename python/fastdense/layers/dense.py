@@ -52,7 +52,7 @@ class Activation(Layer, names=("activation",)):
             self.alpha = ALPHA[self.activation] if alpha is None else number("Activation: alpha", alpha, above=0)
         elif alpha is not None:
             raise ValueError(
-                f"Activation: {self.activation} takes no alpha, got {alpha!r}. "
+                f"Activation: {self.activation} takes no alpha, got {shorten(alpha)}. "
                 f"Leave it out; {', '.join(ALPHA)} have one."
             )
         self.name = optional_text("Activation: name", name)

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import one_or_more, optional_text
-from ..arrays import as_array, first_place, namespace_of, on_gpu, to_host
+from ..arrays import as_array, first_place, namespace_of, to_host
 from ..initializers import Initializer
 from ..specs import Config
 from .base import Array, DrawFor, Layer, TensorSpec
@@ -69,14 +69,12 @@ class Normalization(Layer, names=("normalization",)):
             If the data is empty, not two-dimensional, not numeric, or holds NaN or infinity.
         """
         where = "Normalization.adapt"
-        data = as_array(where, "x", x, "cuda") if on_gpu(x) else np.asarray(x)
+        data = as_array(where, "x", x, "cuda")
         if data.ndim != 2 or 0 in data.shape:
-            raise ValueError(f"{where}: data of shape {data.shape}. Give an array of shape (rows, columns), not empty.")
-        if data.dtype.kind not in "biuf":
-            raise ValueError(f"{where}: data of dtype {data.dtype}. Convert it to numbers, for example float32.")
+            raise ValueError(f"{where}: x has shape {data.shape}. Give an array of shape (rows, columns), not empty.")
         if self.mean is not None and self.mean.size != data.shape[1]:
             raise ValueError(
-                f"{where}: data with {data.shape[1]} columns, but the layer has {self.mean.size}. Give as many columns."
+                f"{where}: x has {data.shape[1]} columns, but the layer has {self.mean.size}. Give as many columns."
             )
         self.set_statistics(*_mean_and_variance(data, where))
         return self
@@ -125,7 +123,7 @@ def _mean_and_variance(data: NDArray[Any], where: str) -> tuple[Array, Array]:
         if not finite.all():
             row, column = first_place(~finite)
             raise ValueError(
-                f"{where}: data holds {piece[row, column].item()} at row {start + row}, column {column}. "
+                f"{where}: x holds {piece[row, column].item()} at row {start + row}, column {column}. "
                 "Remove or fill such values first."
             )
         with np.errstate(over="ignore", invalid="ignore"):
@@ -135,7 +133,7 @@ def _mean_and_variance(data: NDArray[Any], where: str) -> tuple[Array, Array]:
             squares += xp.square(piece - piece_mean).sum(axis=0) + gap**2 * (start * len(piece) / done)
             mean += gap * (len(piece) / done)
     if not xp.isfinite(squares).all():
-        raise ValueError(f"{where}: the variance of the data overflows. Scale it down first.")
+        raise ValueError(f"{where}: the variance of x overflows. Scale it down first.")
     return to_host(origin + mean), to_host(squares / rows)
 
 

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import losses, metrics, optimizers
-from ..arguments import flag, integer, keywords_checked, number, optional_text
+from ..arguments import file_path, flag, integer, items, keywords_checked, number, optional_text
 from ..arrays import Array, as_array, check_memory, fail
 from ..callbacks import CallbackList, History, ProgressBar, ReviveDeadUnits
 from ..callbacks.base import check_callbacks
@@ -306,7 +306,7 @@ class BaseModel:
         with self._fitting:
             # check
             loss = self._compiled_loss("fit")
-            options = Options.checked(batch_size, epochs, initial_epoch, shuffle, n_threads)
+            options = Options.checked("fit", batch_size, epochs, initial_epoch, shuffle, n_threads)
             bar = ProgressBar(check_verbose("fit", verbose))
             users = check_callbacks("fit", callbacks)
             data = prepare("fit", x, y, sample_weight, self._shape, loss)
@@ -646,12 +646,10 @@ class BaseModel:
             If their number or a shape is wrong; nothing is changed then.
         """
         needed = self.net.tensors
-        if not isinstance(weights, (Sequence, np.ndarray)) or isinstance(weights, str):
-            given = f"weights is of type {type(weights).__name__}"
-            fail("set_weights", given, "a list of arrays is needed", "as get_weights() gives them")
+        weights = items("set_weights: weights", weights, "a list of arrays, as get_weights() gives them")
         if len(weights) != len(needed):
             names = ", ".join(f"{tensor.name} {tensor.shape}" for tensor in needed)
-            fail("set_weights", f"{len(weights)} arrays were given", f"{len(needed)} are needed", names or "none")
+            fail("set_weights", f"weights holds {len(weights)} arrays", f"{len(needed)} are needed", names or "none")
         checked = [as_array("set_weights", f"weights[{i}]", weight) for i, weight in enumerate(weights)]
         for i, (array, tensor) in enumerate(zip(checked, needed, strict=True)):
             if array.shape != tensor.shape:
@@ -739,6 +737,8 @@ class BaseModel:
         ValueError
             If the model holds an object of a class of your own.
         """
+        path = file_path("save: path", path)
+        include_optimizer = flag("save: include_optimizer", include_optimizer)
         with self.runner.lock:
             self._check_saveable()
             config, tensors = self._describe(include_optimizer)
@@ -749,6 +749,7 @@ class BaseModel:
         """Make the model that `save` wrote; see `fastdense.load`."""
         if device is not None:
             check_device(device)
+        path = file_path("load: path", path)
         config, tensors = files.read(path)
         try:
             return cls._restore(config, tensors, device)

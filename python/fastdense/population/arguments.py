@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
+from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
 
-from ..arguments import integer, number
-from ..arrays import Array, as_array, fail, first_place, namespace_of
+from ..arguments import integer, items, number
+from ..arrays import Array, as_array, check_memory, fail, first_place, namespace_of
 from ..data.checks import check_finite
 from ..data.rows import Shape
 from ..network import Net
@@ -41,11 +42,13 @@ def read_starts(
     seed: Any,
     learning_rate: Any,
     penalty: Any,
-    sample_weight: Array | None,
+    own_weights: Array | None,
     initial_weights: Any,
     check_size: Callable[[int], None],
 ) -> Starts:
     """The number of starts and the values of each; `check_size` may reject the number.
+
+    `own_weights` are sample weights of each start.
 
     Raises
     ------
@@ -57,15 +60,17 @@ def read_starts(
         sizes["starts"] = integer(f"{where}: starts", starts, least=1)
     rates = _per_start(where, "learning_rate", learning_rate, sizes)
     penalties = _per_start(where, "penalty", penalty, sizes)
-    if np.ndim(seed) > 0:
+    if not isinstance(seed, Integral):
+        seed = items(f"{where}: seed", seed, "a whole number, or a list of one per start")
         sizes["seed"] = len(seed)
-    if sample_weight is not None and is_per_start(sample_weight):
-        sizes["sample_weight"] = len(sample_weight)
-    if not (initial_weights is None or isinstance(initial_weights, (Sequence, np.ndarray))):
-        fail(where, f"initial_weights is of type {type(initial_weights).__name__}", "a list of arrays is needed",
-             "one for each tensor, the starts in front")  # fmt: skip
+    if own_weights is not None:
+        sizes["sample_weight"] = len(own_weights)
     if initial_weights is not None and len(initial_weights):
-        sizes["initial_weights"] = len(initial_weights[0])
+        first = as_array(where, "initial_weights[0]", initial_weights[0])
+        sizes |= {"initial_weights": len(first)} if first.ndim else {}
+    if 0 in sizes.values():
+        name = next(name for name, size in sizes.items() if size == 0)
+        fail(where, f"{name} is empty", "one entry per start is needed")
     if len(set(sizes.values())) > 1:
         given = ", ".join(f"{name} implies {size}" for name, size in sizes.items())
         fail(where, f"the number of starts is ambiguous: {given}", "all must agree",
@@ -79,11 +84,9 @@ def _per_start(where: str, name: str, value: Any, sizes: dict[str, int]) -> Arra
     """A number (0-d) or one number per start, whose length is entered into `sizes`."""
     if value is None:
         return None
-    if np.ndim(value) == 0:
+    if isinstance(value, Real):
         return np.array(number(f"{where}: {name}", value, least=0))
-    array = as_array(where, name, value).astype(np.float64)
-    if array.ndim != 1 or not len(array):
-        fail(where, f"{name} has shape {array.shape}", "one number, or one per start, is needed")
+    array = one_per(where, name, value, "start")
     check_finite(where, name, array)
     if (array < 0).any():
         (i,) = first_place(array < 0)
@@ -92,12 +95,21 @@ def _per_start(where: str, name: str, value: Any, sizes: dict[str, int]) -> Arra
     return array
 
 
+def one_per(where: str, name: str, value: Any, what: str) -> Array:
+    """Numbers in a vector of float64, one for each start or setting."""
+    array = as_array(where, name, value)
+    if array.ndim != 1 or not len(array):
+        fail(where, f"{name} has shape {array.shape}", f"one number, or one per {what}, is needed")
+    check_memory(where, 8 * len(array), f"{name} with {len(array)} numbers", "give fewer")
+    return array.astype(np.float64)
+
+
 def _filled(values: Array | None, count: int) -> Array | None:
     return np.full(count, float(values)) if values is not None and values.ndim == 0 else values
 
 
 def _seeds(where: str, seed: Any, count: int) -> Array:
-    if np.ndim(seed) == 0:
+    if isinstance(seed, Integral):
         begin = integer(f"{where}: seed", seed, least=0, most=MAX_SEED - count + 1)
         return np.asarray(np.arange(count, dtype=np.uint64) + np.uint64(begin))
     seeds = [integer(f"{where}: seed[{i}]", one, least=0, most=MAX_SEED) for i, one in enumerate(seed)]
@@ -121,7 +133,7 @@ def check_own_weights(where: str, array: Array, starts: int, rows: int, shape: S
     return contiguous
 
 
-def check_initial_weights(where: str, net: Net, given: Any, starts: int) -> list[Array]:
+def check_initial_weights(where: str, net: Net, given: list[Any], starts: int) -> list[Array]:
     """Check initial weights of every member."""
     specs = net.tensors
     if len(given) != len(specs):

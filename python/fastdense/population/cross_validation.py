@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,8 @@ from ..data.rows import Rows
 from ..metrics import Metric
 from ..model.base import BaseModel
 from ..reference import losses, metrics
-from .arguments import MAX_SEED
+from ..training.options import check_threads
+from .arguments import MAX_SEED, one_per
 from .fit import fit_many
 
 
@@ -114,11 +116,14 @@ def cross_validate(
     data = prepare(where, x, y, sample_weight, model._shape, loss).on_host()
     given = {"learning_rate": learning_rate, "penalty": penalty}
     settings = {
-        name: np.atleast_1d(as_array(where, name, v)).astype(float) for name, v in given.items() if v is not None
+        name: one_per(where, name, [v] if isinstance(v, Real) else v, "setting")
+        for name, v in given.items()
+        if v is not None
     }
     count = max((len(values) for values in settings.values()), default=1)
+    threads = check_threads(where, n_threads)
     for name, values in settings.items():
-        if values.ndim != 1 or len(values) not in (1, count):
+        if len(values) not in (1, count):
             fail(where, f"{name} has shape {values.shape}", f"one number or {count}, one per setting, are needed")
         settings[name] = np.broadcast_to(values, count)
     parts = _parts(where, folds, data, loss.sparse, seed)
@@ -134,9 +139,9 @@ def cross_validate(
         )  # fmt: skip
         held = Rows(data.x[part], data.y[part], None if data.w is None else data.w[part])
         train_loss[:, k] = population.losses
-        scores["loss"][:, k] = population._runner.losses(held, None, n_threads or 0)
+        scores["loss"][:, k] = population._runner.losses(held, None, threads)
         for metric in model.metrics:
-            scores[metric.name][:, k] = _metric(model, metric, population._runner, held, n_threads or 0)
+            scores[metric.name][:, k] = _metric(model, metric, population._runner, held, threads)
     return CrossValidation(settings, scores, train_loss, _best(model, scores))
 
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from ..arguments import integer
+from ..arguments import choice, integer, items
 from ..arrays import as_array, fail
 from ..callbacks import ProgressBar
 from ..callbacks.progress import check_verbose
@@ -102,38 +102,38 @@ def fit_many(
     MemoryError
         If the population does not fit in memory (also a ValueError).
     PopulationInterrupt
-        On Ctrl-C while the members are trained: a KeyboardInterrupt whose `population` has the weights reached by then.
-        Before that, and during `tries`, it is a plain KeyboardInterrupt.
+        On Ctrl-C from the first epoch on: a KeyboardInterrupt whose `population` has the weights reached by then, and
+        of several `tries` the best. Before that, it is a plain KeyboardInterrupt.
     """
     where = "fit_many"
     if not isinstance(model, BaseModel):
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
     loss, optimizer, net, shape = model._compiled_loss(where), model.optimizer, model.net, model._shape
-    same_order = isinstance(shuffle, str) and shuffle == "same"
-    if isinstance(shuffle, str) and not same_order:
-        raise ValueError(f"{where}: shuffle is {shuffle!r}; needed: True, False or 'same'")
-    options = Options.checked(batch_size, epochs, 0, True if same_order else shuffle, n_threads)
+    same_order = isinstance(shuffle, str)
+    if isinstance(shuffle, str):
+        choice(f"{where}: shuffle", shuffle, ("same",), other="True or False")
+    options = Options.checked(where, batch_size, epochs, 0, same_order or shuffle, n_threads)
     bar = ProgressBar(check_verbose(where, verbose))
     if sample_weight is not None:
         sample_weight = as_array(where, "sample_weight", sample_weight, model.device)
-    rows = len(x) if hasattr(x, "__len__") else 0
-    check_size = functools.partial(check_population_memory, where, net, optimizer, options=options, rows=rows)
-    members = read_starts(where, starts, seed, learning_rate, penalty, sample_weight, initial_weights, check_size)
-    check_rates(where, optimizer, learning_rate)
-    if same_order:
-        options = replace(options, order_seed=int(members.seeds[0]))
     own_weights = None
     if is_per_start(sample_weight):
         own_weights, sample_weight = sample_weight, None
     data = prepare(where, x, y, sample_weight, shape, loss)
+    if initial_weights is not None:
+        initial_weights = items(f"{where}: initial_weights", initial_weights, "a list of arrays, one for each tensor")
+    check_size = functools.partial(check_population_memory, where, net, optimizer, options=options, rows=len(data))
+    members = read_starts(where, starts, seed, learning_rate, penalty, own_weights, initial_weights, check_size)
+    check_rates(where, optimizer, learning_rate)
+    if same_order:
+        options = replace(options, order_seed=int(members.seeds[0]))
     if own_weights is not None:
         own_weights = shape.loss_weight * check_own_weights(where, own_weights, members.count, len(data), shape)
     options = options.for_rows(optimizer, len(data), where)
     validation = None if validation_data is None else prepare_validation(where, validation_data, shape, loss)
     checked_callbacks = population_callbacks(where, callbacks, validation is not None, members.count)
     tries = integer(f"{where}: tries", tries, least=1)
-    if start not in ("random", "data"):
-        raise ValueError(f"{where}: start is {start!r}; needed: 'random' or 'data'")
+    start = choice(f"{where}: start", start, ("random", "data"))
     if initial_weights is not None and (tries > 1 or start == "data"):
         fail(where, "initial_weights is given together with tries or start='data'", "they are alternatives", "drop one")
     template = model.clone()
@@ -144,27 +144,25 @@ def fit_many(
         on_data=start == "data", initial_weights=first,
         penalties=None if members.penalties is None else np.repeat(members.penalties, tries),
     )  # fmt: skip
-    previous_losses = None
-    if tries > 1:
-        runner, previous_losses = best_of_tries(
-            optimizer, runner, data, own_weights, options, members.learning_rates, tries
-        )
+    begun = best_of_tries(optimizer, runner, data, own_weights, options, members.learning_rates, tries)
     fit = PopulationFit(
-        runner, optimizer, data, own_weights, validation, options, members.learning_rates, checked_callbacks, bar,
-        previous_losses,
+        begun, optimizer, data, own_weights, validation, options, members.learning_rates, checked_callbacks, bar
     )  # fmt: skip
-    epoch = fit.run()
+    epoch, unfinished = fit.run(), fit.interrupted
+    losses = fit.final_losses()
     population = Population(
-        template, runner, data,
+        template, fit.runner, data,
         history=fit.history, val_history=fit.val_history, epochs=fit.epochs, batches=fit.batches,
-        losses=runner.losses(data, own_weights, options.n_threads),
+        losses=losses,
         learning_rates=members.learning_rates, penalties=members.penalties,
         revived=sum((callback.revived for callback in fit.callbacks), np.zeros(members.count, dtype=np.int64)),
-        stopped=~fit.active, interrupted=fit.interrupted,
+        stopped=~fit.active | unfinished, interrupted=fit.interrupted,
     )  # fmt: skip
     if fit.interrupted:
+        when = f"in epoch {epoch + 1} of {options.epochs}" if unfinished else "in the evaluation after the last epoch"
+        when += " of the tries" if begun.interrupted else ""
         raise PopulationInterrupt(
-            f"{where}: interrupted in epoch {epoch + 1} of {options.epochs}; the population as trained by then is the "
+            f"{where}: interrupted {when}; the population as trained by then is the "
             "attribute `population` of this exception (in an interactive session: sys.last_value.population)",
             population,
         )

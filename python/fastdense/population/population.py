@@ -16,6 +16,7 @@ from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..model.base import BaseModel
 from ..runners.population import PopulationRunner
+from ..training.options import check_threads
 from .outcomes import Outcomes, classify
 
 if TYPE_CHECKING:
@@ -30,7 +31,8 @@ class Population(Generic[M]):
     Attributes
     ----------
     losses : ndarray of shape (starts,)
-        Final loss of each member on the data of `fit_many`, penalties included: what `Model.evaluate` returns.
+        Final loss of each member on the data of `fit_many`, penalties included: what `Model.evaluate` returns. Where
+        Ctrl-C came while it was computed, that of the last epoch in `history`.
     history : ndarray of shape (epochs, starts)
         Mean training loss of each epoch, as `fit` reports it; NaN where a member was no longer trained.
     val_history : ndarray of shape (epochs, starts), or None
@@ -65,7 +67,7 @@ class Population(Generic[M]):
         self._model, self._runner, self._data, self._batches = model, runner, data, batches
         self._learning_rates, self._penalties = learning_rates, penalties
         # Of these members the optimizer's state is not that of their weights.
-        self._without_state = np.ones(len(runner), dtype=bool) if interrupted else stopped
+        self._without_state = stopped
         self.losses, self.val_history, self.epochs = losses, val_history, epochs
         self.history = history[: int(epochs.max(initial=0))] if interrupted else history
         self.seeds, self.interrupted, self.why_one_by_one = runner.seeds, interrupted, runner.reason
@@ -167,11 +169,12 @@ class Population(Generic[M]):
         ndarray of shape (starts, rows, outputs)
             A CuPy array if x is on a GPU.
         """
+        threads = check_threads("predict", n_threads)
         rows = check_x("predict", x, self._model._shape)
         size = len(self) * len(rows) * self._model.outputs * self._runner.value_dtype.itemsize
         if isinstance(rows, np.ndarray):
             check_memory("predict", size, f"the outputs of {len(self):,} nets for {len(rows):,} rows", "use fewer rows")
-        return self._runner.predict(rows, n_threads or 0)
+        return self._runner.predict(rows, threads)
 
     def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None, n_threads: int | None = None) -> Array:
         """Loss of every member on other data, penalties included: (starts,).
@@ -181,8 +184,9 @@ class Population(Generic[M]):
         x, y, sample_weight, n_threads
             As in `Model.evaluate`.
         """
+        threads = check_threads("evaluate", n_threads)
         data = prepare("evaluate", x, y, sample_weight, self._model._shape, self._model.loss)
-        return self._runner.losses(data, None, n_threads or 0)
+        return self._runner.losses(data, None, threads)
 
     def success_rate(self, rtol: float = 0.1, *, reference: float | None = None) -> float:
         """Fraction of the members whose loss is at most ``(1 + rtol)`` times the best.
@@ -193,7 +197,8 @@ class Population(Generic[M]):
         reference : float, optional
             Loss to compare with instead of the best of this population.
         """
-        best = float(self.losses[self.best_index]) if reference is None else reference
+        given = None if reference is None else number("success_rate: reference", reference)
+        best = float(self.losses[self.best_index]) if given is None else given
         limit = best + number("success_rate: rtol", rtol, least=0) * abs(best)
         return float(np.mean(self.losses <= limit))
 
@@ -212,6 +217,7 @@ class Population(Generic[M]):
         Outcomes
         """
         rtol = number("outcomes: rtol", rtol, least=0)
+        reference = None if reference is None else number("outcomes: reference", reference)
         return classify(
             self._runner, self._data, self._model.loss, self.losses, self.history, rtol, reference, self.__getitem__
         )

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arguments import integer, number
-from ..arrays import Array
+from ..arrays import Array, check_memory
 from ..model.base import BaseModel
 from ..plotting import pyplot
 from .arguments import MAX_SEED
@@ -92,6 +92,7 @@ def learning_rate_test(
     high = number(f"{where}: high", high, above=low)
     rates, starts = integer(f"{where}: rates", rates, least=2), integer(f"{where}: starts", starts, least=1)
     seed, epochs = integer(f"{where}: seed", seed, least=0, most=MAX_SEED), integer(f"{where}: epochs", epochs, least=1)
+    check_memory(where, 8 * rates * starts, f"training {rates} rates with {starts} starts", "use fewer")
     each = np.exp(np.linspace(math.log(low), math.log(high), rates))
     seeds = np.tile(np.arange(starts, dtype=np.uint64) + np.uint64(seed), rates)
     population = fit_many(

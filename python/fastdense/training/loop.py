@@ -67,7 +67,8 @@ class Fit:
     def run(self) -> None:
         """Train; on an exception the net is that of the last finished step and the history has all finished epochs.
 
-        An epoch is finished when it was validated, too: the runner counts those that the history has.
+        An epoch is finished when it was validated, too: the runner counts those that the history has. The epochs of one
+        call of the engine are missing from both if that call raises, as for want of memory; Ctrl-C ends it without.
         """
         callbacks, pacing = self.callbacks, Pacing(self.steps, CALL_STEPS)
         epoch, logs = self.options.initial_epoch, {}

@@ -24,15 +24,15 @@ class Options:
 
     @classmethod
     def checked(
-        cls, batch_size: object, epochs: object, initial_epoch: object, shuffle: object, n_threads: object
+        cls, where: str, batch_size: object, epochs: object, initial_epoch: object, shuffle: object, n_threads: object
     ) -> Options:
         """Return the options, or raise for the first that is no number of its kind."""
         return cls(
-            check_batch_size("fit", batch_size) or DEFAULT_BATCH,
-            integer("fit: epochs", epochs, least=0),
-            integer("fit: initial_epoch", initial_epoch, least=0),
-            flag("fit: shuffle", shuffle),
-            check_threads("fit", n_threads),
+            check_batch_size(where, batch_size) or DEFAULT_BATCH,
+            integer(f"{where}: epochs", epochs, least=0),
+            integer(f"{where}: initial_epoch", initial_epoch, least=0),
+            flag(f"{where}: shuffle", shuffle),
+            check_threads(where, n_threads),
         )
 
     def for_rows(self, optimizer: Optimizer, rows: int, where: str = "fit") -> Options:

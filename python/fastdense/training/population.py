@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -22,7 +23,8 @@ from .feasible import solver_bytes
 from .options import Options
 from .pacing import Pacing
 
-CALL_STEPS = 1 << 17  # the most steps of a call, since the learning rates of all of them are passed
+CALL_STEPS = 1 << 17  # the most steps of a call, or those of one epoch: the learning rates of all of them are passed
+STEP_BYTES = 64  # for each of these steps: its learning rate, and what an engine makes of that
 
 
 class PopulationCallback:
@@ -55,12 +57,38 @@ class PopulationCallback:
         return self.every - epoch % self.every
 
 
+@dataclass(frozen=True)
+class Trained:
+    """Members that were trained for some epochs, or not yet.
+
+    Attributes
+    ----------
+    runner : PopulationRunner
+    losses : ndarray of shape (epochs, starts)
+        Of each epoch so far.
+    epochs : ndarray of int, shape (starts,)
+        Epochs that each member was trained.
+    interrupted : bool
+        Whether Ctrl-C ended the training.
+    """
+
+    runner: PopulationRunner
+    losses: Array
+    epochs: Array
+    interrupted: bool
+
+    @classmethod
+    def not_yet(cls, runner: PopulationRunner) -> Trained:
+        """Members before their first epoch."""
+        return cls(runner, np.zeros((0, len(runner))), np.zeros(len(runner), dtype=np.int64), False)
+
+
 class PopulationFit:
     """One training of a population; all arguments were checked before.
 
     Parameters
     ----------
-    runner : PopulationRunner
+    members : Trained
     optimizer : Optimizer
     data : Rows
     weights : ndarray of shape (starts, rows), optional
@@ -71,8 +99,6 @@ class PopulationFit:
         Learning rate of each member, instead of the optimizer's.
     callbacks : list of PopulationCallback
     bar : ProgressBar
-    previous_losses : ndarray of shape (epochs, starts), optional
-        Losses of the epochs that the members were trained already.
 
     Attributes
     ----------
@@ -87,7 +113,7 @@ class PopulationFit:
 
     def __init__(
         self,
-        runner: PopulationRunner,
+        members: Trained,
         optimizer: Optimizer,
         data: Rows,
         weights: Array | None,
@@ -96,23 +122,20 @@ class PopulationFit:
         learning_rates: Array | None,
         callbacks: list[PopulationCallback],
         bar: ProgressBar,
-        previous_losses: Array | None = None,
     ) -> None:
-        self.runner, self.optimizer, self.options = runner, optimizer, options
+        self.runner, self.interrupted = members.runner, members.interrupted
+        self.optimizer, self.options = optimizer, options
         self.data, self.weights, self.validation = data, weights, validation
         self.learning_rates, self.callbacks, self.bar = learning_rates, callbacks, bar
-        starts = len(runner)
-        self.history = np.full((options.epochs, starts), np.nan, runner.value_dtype)
-        self.val_history = None if validation is None else self.history.copy()
+        starts = len(self.runner)
+        self.history = np.full((options.epochs, starts), np.nan, self.runner.value_dtype)
+        self.history[: len(members.losses)] = members.losses
+        self.val_history = None if validation is None else np.full_like(self.history, np.nan)
         self.active = np.ones(starts, dtype=bool)
-        self.epochs = np.zeros(starts, dtype=np.int64)
-        if previous_losses is not None:
-            self.history[: len(previous_losses)] = previous_losses
-            self.epochs[:] = len(previous_losses)
-        self.first_epoch = int(self.epochs[0])
+        self.epochs = members.epochs.copy()
+        self.first_epoch = int(self.epochs.max(initial=0))
         self.batch_size = min(options.batch_size, len(data))
         self.batches = math.ceil(len(data) / self.batch_size)
-        self.interrupted = False
 
     def run(self) -> int:
         """Train to the end, or to Ctrl-C; returns the epoch that was reached."""
@@ -123,7 +146,7 @@ class PopulationFit:
         for callback in self.callbacks:
             callback.begin(self)
         try:
-            while epoch < options.epochs and self.active.any():
+            while epoch < options.epochs and self.active.any() and not self.interrupted:
                 checks = (callback.epochs_to_check(epoch) for callback in self.callbacks)
                 count = 1 if self.validation is not None else pacing.next(options.epochs - epoch, *checks)
                 began = time.perf_counter()
@@ -184,6 +207,20 @@ class PopulationFit:
             self.interrupted = True
             return
         self._show(epoch, losses)
+
+    def final_losses(self) -> Array:
+        """Loss of each member on all rows; if Ctrl-C interrupts that, `last_losses`."""
+        try:
+            return self.runner.losses(self.data, self.weights, self.options.n_threads)
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return self.last_losses()
+
+    def last_losses(self) -> Array:
+        """Loss of each member in its last epoch, NaN before the first."""
+        before = np.full((1, len(self.runner)), np.nan)
+        losses: Array = np.vstack([before, self.history])[self.epochs, np.arange(len(self.runner))]
+        return losses
 
     def _show(self, epoch: int, losses: Array) -> None:
         if self.bar.verbose == 0:
@@ -254,5 +291,6 @@ def check_population_memory(
     size = net.itemsize * net.count() * (2 + 3) + 16 * options.epochs * (net.itemsize // 4)
     size += solver_bytes(optimizer, net)
     total = starts * size + 2 * net.itemsize * rows * (net.program["inputs"] + net.outputs)
+    total += STEP_BYTES * math.ceil(rows / options.batch_size)  # of an epoch, or of few steps
     check_memory(where, total, f"training {starts:,} nets of {net.count():,} parameters for {options.epochs:,} epochs",
-                 "use fewer starts at once, or fewer epochs")  # fmt: skip
+                 "use fewer starts at once, fewer epochs or larger batches")  # fmt: skip

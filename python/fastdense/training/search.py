@@ -15,7 +15,7 @@ from ..optimizers import Optimizer
 from ..runners.population import PopulationRunner
 from ..runners.single import Runner
 from .options import Options
-from .population import PopulationFit, check_population_memory, make_population
+from .population import PopulationFit, Trained, check_population_memory, make_population
 
 SEED_STEP = 0x9E3779B97F4A7C15  # between the seeds of two tries
 
@@ -51,7 +51,7 @@ def best_of_tries(
     options: Options,
     learning_rates: Array | None,
     tries: int,
-) -> tuple[PopulationRunner, Array]:
+) -> Trained:
     """Train all tries of all starts by successive halving, until one try per start is left.
 
     Parameters
@@ -65,27 +65,26 @@ def best_of_tries(
 
     Returns
     -------
-    PopulationRunner, ndarray of shape (epochs, starts)
-        The best try of every start, and its losses so far.
+    Trained
+        The best try of every start; where Ctrl-C ended the search, the best by then.
     """
-    previous_losses = None
+    members = Trained.not_yet(runner)
     for epochs, kept in rounds(options.epochs, tries):
+        if members.interrupted:
+            break
         own_weights = None if weights is None else weights.repeat(tries, axis=0)
         own_rates = None if learning_rates is None else np.repeat(learning_rates, tries)
         until = replace(options, epochs=epochs)
-        fit = PopulationFit(
-            runner, optimizer, data, own_weights, None, until, own_rates, [], ProgressBar(0), previous_losses
-        )
+        fit = PopulationFit(members, optimizer, data, own_weights, None, until, own_rates, [], ProgressBar(0))
         fit.run()
-        if fit.interrupted:
-            raise KeyboardInterrupt
-        losses = runner.losses(data, own_weights, options.n_threads).reshape(-1, tries)
-        best = np.argsort(np.where(np.isfinite(losses), losses, np.inf), axis=1, kind="stable")[:, :kept]
+        losses = (fit.last_losses() if fit.interrupted else fit.final_losses()).reshape(-1, tries)
+        tries_left = 1 if fit.interrupted else kept
+        best = np.argsort(np.where(np.isfinite(losses), losses, np.inf), axis=1, kind="stable")[:, :tries_left]
         chosen = (np.arange(len(losses))[:, None] * tries + np.sort(best, axis=1)).ravel()
-        runner = runner.chosen(chosen, epochs * fit.batches)
-        previous_losses, tries = fit.history[:, chosen], kept
-    assert previous_losses is not None
-    return runner, previous_losses
+        runner = fit.runner.chosen(chosen, epochs * fit.batches)
+        members = Trained(runner, fit.history[:, chosen], fit.epochs[chosen], fit.interrupted)
+        tries = tries_left
+    return members
 
 
 @dataclass(frozen=True)
@@ -107,7 +106,10 @@ def best_start(
     check_population_memory("fit", single.net, optimizer, starts, replace(options, epochs=epochs), len(data))
     seeds = tries_of(np.array([single.net.seed], dtype=np.uint64), starts).ravel()
     runner = make_population(single, optimizer, loss, data, options, seeds, on_data=True)
-    best, _ = best_of_tries(optimizer, runner, data, None, options, None, starts)
+    kept = best_of_tries(optimizer, runner, data, None, options, None, starts)
+    if kept.interrupted:
+        raise KeyboardInterrupt
+    best = kept.runner
     steps = epochs * math.ceil(len(data) / min(options.batch_size, len(data)))
     slots = [[array[0] for array in slot] for slot in best.nets.get_slots()]
     return BestStart([tensor[0] for tensor in best.tensors()], slots, best.nets.get_numbers()[0], steps, epochs)

@@ -291,7 +291,7 @@ def test_early_stopping_defaults(device: str, capsys: pytest.CaptureFixture[str]
 def test_auto_mode(name: str) -> None:
     assert EarlyStopping(name).best == -math.inf
     assert EarlyStopping("val_loss").best == EarlyStopping("mae").best == math.inf
-    with pytest.raises(ValueError, match="EarlyStopping: mode is 'most'; needed: 'auto', 'min' or 'max'"):
+    with pytest.raises(ValueError, match="EarlyStopping: mode='most' is not known. Use 'auto', 'min' or 'max'."):
         EarlyStopping(mode="most")
 
 
@@ -416,7 +416,7 @@ def test_model_checkpoint_by_batches(device: str, tmp_path: Path) -> None:
     model.fit(X, Y, epochs=2, batch_size=5, callbacks=[checkpoint], verbose=0)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["1", "2"]
     assert fd.load(tmp_path / "2").runner.step == 6
-    with pytest.raises(ValueError, match="save_freq is 0; needed: 'epoch' or a number of batches"):
+    with pytest.raises(ValueError, match="save_freq=0 is out of range. Give a whole number, at least 1"):
         ModelCheckpoint("x", save_freq=0)
 
 

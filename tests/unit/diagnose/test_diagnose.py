@@ -207,6 +207,20 @@ def test_unusable_numbers_are_bad_data(name: str, where: Any, value: float, dtyp
             assert f"NaN or infinite values, the first ({value})" in message
 
 
+@pytest.mark.parametrize("value", [1e39, -1e200, 1e308])
+def test_statistics_that_overflow_are_bad_data(value: float) -> None:
+    """A net that begins with a Normalization takes them of x itself."""
+    x = np.random.default_rng(0).normal(size=(60, 3))
+    y = x.sum(axis=1, keepdims=True)
+    x[5, 1] = value
+    model = fd.Model([fd.Normalization(), fd.Dense(8, "relu"), fd.Dense(1)], inputs=3)
+    model.compile("adam", "mse")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        report = model.diagnose(x, y, budget=0.2)
+    assert report.causes[0].code == "BAD_DATA" and f"the first ({value:g}) in row 5" in report.causes[0].message
+
+
 def test_errors_of_the_call_itself() -> None:
     x, y = wave()
     model = fd.Model([fd.Dense(1)], inputs=1)

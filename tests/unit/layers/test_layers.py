@@ -84,12 +84,12 @@ def test_adapt_keeps_its_digits_far_from_zero() -> None:
     [
         (
             np.zeros(3),
-            r"^Normalization\.adapt: data of shape \(3,\)\. Give an array of shape \(rows, columns\), not empty",
+            r"^Normalization\.adapt: x has shape \(3,\)\. Give an array of shape \(rows, columns\), not empty",
         ),
-        (np.zeros((0, 3)), r"data of shape \(0, 3\)"),
-        ([["a", "b"]], r"data of dtype <U1\. Convert it to numbers"),
-        ([[1.0, 2.0], [3.0, np.nan]], r"data holds nan at row 1, column 1\. Remove or fill"),
-        ([[1e300], [-1e300]], r"the variance of the data overflows\. Scale it down"),
+        (np.zeros((0, 3)), r"x has shape \(0, 3\)"),
+        ([["a", "b"]], r"x has dtype <U1 \(text"),
+        ([[1.0, 2.0], [3.0, np.nan]], r"x holds nan at row 1, column 1\. Remove or fill"),
+        ([[1e300], [-1e300]], r"the variance of x overflows\. Scale it down"),
     ],
 )
 def test_adapt_refuses(x: Any, message: str) -> None:
@@ -103,7 +103,7 @@ def test_adapted_width_must_fit() -> None:
     layer = Normalization().adapt([[1.0, 2.0]])
     with pytest.raises(ValueError, match=r"adapted to 2 columns, but its input has 3\. Call adapt with data of that"):
         layer.tensors(3)
-    with pytest.raises(ValueError, match=r"data with 1 columns, but the layer has 2"):
+    with pytest.raises(ValueError, match=r"x has 1 columns, but the layer has 2"):
         layer.adapt([[1.0]])
     with pytest.raises(ValueError, match="Give two finite vectors of one length"):
         layer.set_statistics([0.0], [-1.0])

@@ -263,7 +263,11 @@ def test_class_weight(make: Make, loss: str, outputs: int, y: Array, weights: An
         ({"validation_split": 0.99}, ValueError, "fit: validation_split=0.99 of 12 rows leaves none for training"),
         ({"callbacks": [fd.callbacks.EarlyStopping]}, TypeError, "callbacks[0] is the class EarlyStopping; an object"),
         ({"callbacks": [print]}, TypeError, "callbacks[0] is a builtin_function_or_method; a fastdense.callbacks"),
-        ({"callbacks": "stop"}, TypeError, "callbacks is 'stop'; a list of callbacks is needed"),
+        (
+            {"callbacks": "stop"},
+            TypeError,
+            "fit: callbacks='stop' is of type str. Give a list of callbacks, e.g. [EarlyStopping()].",
+        ),
         ({"batchsize": 3}, TypeError, "batchsize"),
     ],
 )
@@ -349,9 +353,14 @@ def test_compile(make: Make, kwargs: dict[str, Any], error: type[Exception], mes
             [fd.Dense(1)],
             {"dtype": "float16"},
             ValueError,
-            "Model: dtype is 'float16'; needed: 'float32', 'float64' or 'bfloat16'",
+            "Model: dtype='float16' is not known. Did you mean 'bfloat16'? Use 'float32', 'float64' or 'bfloat16'.",
         ),
-        ([fd.Dense(1)], {"device": "cpuu"}, ValueError, "device: 'cpuu' is not a device"),
+        (
+            [fd.Dense(1)],
+            {"device": "cpuu"},
+            ValueError,
+            "device='cpuu' is not known. Did you mean 'cpu'? Use 'cpu', 'cuda' or 'reference'.",
+        ),
         ([fd.Dense(1)], {"device": "gpu"}, ValueError, "Did you mean 'cuda'?"),
         ([fd.Dense(3, "softmax"), fd.Dense(1)], {}, ValueError, "softmax is used before the last layer"),
         ([fd.Dense(1, name="a"), fd.Dense(1, name="a")], {}, ValueError, "layers[0] and layers[1] are both named 'a'"),
@@ -423,7 +432,7 @@ def test_set_weights(make: Make) -> None:
     model = make()
     weights = model.get_weights()
     with pytest.raises(
-        ValueError, match=r"set_weights: 3 arrays were given; 4 are needed: dense/kernel \(4, 5\), dense/"
+        ValueError, match=r"set_weights: weights holds 3 arrays; 4 are needed: dense/kernel \(4, 5\), dense/"
     ):
         model.set_weights(weights[:3])
     with pytest.raises(ValueError, match=r"weights\[3\] has shape \(2,\); dense_1/bias needs \(1,\)"):
@@ -471,8 +480,8 @@ def test_a_schedule_that_fails_stops_before_the_step(make: Make) -> None:
         (lambda m: m.predict(X, bach_size=3), "predict: unknown argument 'bach_size'. Did you mean 'batch_size'?"),
         (lambda m: fd.Model([fd.Dense(1)], input=4), "Model: unknown argument 'input'. Did you mean 'inputs'?"),
         (lambda m: fd.Model([fd.Dense(1)]), "Model: the argument 'inputs' is missing. Give inputs=...."),
-        (lambda m: m.set_weights(5), "set_weights: weights is of type int; a list of arrays is needed"),
-        (lambda m: m.set_weights({0: X}), "set_weights: weights is of type dict; a list of arrays is needed"),
+        (lambda m: m.set_weights(5), "set_weights: weights=5 is of type int. Give a list of arrays, as get_weights"),
+        (lambda m: m.set_weights({0: X}), "set_weights: weights={0: array([["),
         (
             lambda m: m.fit(X, COLUMN, sample_weight=np.full(N, 1e300)),
             "sample_weight[0] is 1e+300, too large",

@@ -139,7 +139,7 @@ def test_load_weights(device: str, tmp_path: Path) -> None:
     other = make(device)
     other.load_weights(tmp_path / "net")
     assert bits(other.get_weights()) == bits(model.get_weights())
-    with pytest.raises(ValueError, match="set_weights: .* arrays were given; 2 are needed"):
+    with pytest.raises(ValueError, match="set_weights: weights holds .* arrays; 2 are needed"):
         fd.Model([fd.Dense(2)], inputs=4, device=device).load_weights(tmp_path / "net")
 
 
@@ -151,7 +151,7 @@ def test_another_device(tmp_path: Path) -> None:
     loaded = fd.load(tmp_path / "net", device="reference")
     assert loaded.device == "reference"
     np.testing.assert_allclose(loaded.predict(X), model.predict(X), rtol=1e-4, atol=1e-6)
-    with pytest.raises(ValueError, match="device: 'cpuu' is not a device"):
+    with pytest.raises(ValueError, match="device='cpuu' is not known"):
         fd.load(tmp_path / "net", device="cpuu")
 
 

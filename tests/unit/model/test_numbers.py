@@ -58,7 +58,6 @@ def sparse(device: str) -> fd.Model:
         (lambda m: m.diagnose(X, IDS, history={"loss": [HUGE]}), "diagnose: history holds something else than lists"),
         (lambda m: fd.fit_many(m, X, IDS, starts=2, learning_rate=[HUGE, 1]), "fit_many: learning_rate has dtype obj"),
         (lambda m: fd.fit_many(m, X, IDS, starts=HUGE), "fit_many: starts" + OUT_OF_RANGE),
-        (lambda m: fd.fit_many(m, X, IDS, initial_weights=HUGE), "fit_many: initial_weights is of type int; a list of"),
         (lambda m: fd.cross_validate(m, X, IDS, seed=HUGE), "cross_validate: seed" + OUT_OF_RANGE),
         (lambda m: fd.cross_validate(m, X, IDS, seed=-1), "cross_validate: seed=-1 is out of range"),
         (lambda m: fd.learning_rate_test(m, X, IDS, seed=HUGE), "learning_rate_test: seed" + OUT_OF_RANGE),

@@ -183,7 +183,7 @@ ERRORS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"sample_weight": np.ones((4, 7))}, ValueError,
      "fit_many: sample_weight has shape (4, 7); (50,) or (4, 50) is needed"),
     ({"seed": -1}, ValueError, "fit_many: seed=-1 is out of range."),
-    ({"start": "clever"}, ValueError, "fit_many: start is 'clever'; needed: 'random' or 'data'"),
+    ({"start": "clever"}, ValueError, "fit_many: start='clever' is not known. Use 'random' or 'data'."),
     ({"callbacks": [History()]}, TypeError, "fit_many: callbacks holds a History, which monitors a single model."),
     ({"callbacks": [EarlyStopping()]}, ValueError,
      "fit_many: EarlyStopping monitors 'val_loss' and there is no validation data; pass validation_data, or "
@@ -242,5 +242,5 @@ def test_one_order_is_refused_where_nets_are_trained_one_by_one() -> None:
     x, y = data()
     with pytest.raises(ValueError, match="shuffle='same' was asked for, and these nets are trained one at a time"):
         fd.fit_many(net(device="reference"), x, y, starts=2, shuffle="same", verbose=0)
-    with pytest.raises(ValueError, match="fit_many: shuffle is 'all'; needed: True, False or 'same'"):
+    with pytest.raises(ValueError, match="fit_many: shuffle='all' is not known. Use 'same', or True or False."):
         fd.fit_many(net(), x, y, starts=2, shuffle="all", verbose=0)
