@@ -11,12 +11,12 @@ import numpy as np
 
 from .case import Case
 from .finding import SEVERITIES, Finding, finding
-from .plan import Plan
+from .plan import Plan, changed
 from .report import Diagnosis, M
 from .result import Result
 from .rules import RULES, SCALES, check
 from .rules.exact import unusable
-from .subject import Subject
+from .subject import Given, Subject
 from .suspects import suspects
 from .trials import Laboratory, Run
 from .verify import Verdict, Verifier
@@ -31,17 +31,14 @@ FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # in a trial, unless the training itself w
 @np.errstate(all="ignore")  # what overflows or is not finite becomes a finding
 def diagnose(
     model: M,
-    x: Any,
-    y: Any,
-    history: Any,
-    sample_weight: Any,
+    given: Given,
     verify: bool,
     budget: float | None,
     verbose: int | str,
 ) -> Diagnosis[M]:
     """See `Model.diagnose`."""
     began = time.perf_counter()
-    subject = Subject(model, x, y, sample_weight, history)
+    subject = Subject(model, given)
     plan = plan_of(subject)
     if not subject.good.any():  # there is nothing else to measure
         return Diagnosis(Result(subject, plan, [unusable(subject)], None), time.perf_counter() - began)
@@ -99,7 +96,11 @@ def plan_of(subject: Subject) -> Plan:
         size = rows
     steps = math.ceil(rows / size)
     epochs = int(options.get("epochs", min(1000, max(10, DEFAULT_STEPS // steps))))
-    return Plan.of(subject.model, size, epochs, bool(options.get("shuffle", True)), subject.given_weights)
+    plan = Plan.of(subject.model, size, epochs, bool(options.get("shuffle", True)), subject.given_weights)
+    rate = subject.fitted.learning_rate if subject.fitted is not None else None
+    if rate is not None and rate != plan.optimizer.learning_rate:  # a callback has changed it
+        plan = replace(plan, optimizer=changed(plan.optimizer, learning_rate=rate))
+    return replace(plan, class_weight=subject.class_weight)
 
 
 def fitting(laboratory: Laboratory, plan: Plan) -> Plan:

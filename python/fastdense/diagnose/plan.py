@@ -57,6 +57,8 @@ class Plan:
         Initial weights, if they are not those of the seed.
     loss_weights : float
         As in `Model.compile`.
+    class_weight : dict, "balanced" or None
+        As in `Model.fit`; without effect on a loss that has no classes.
     """
 
     factory: type[BaseModel] = field(repr=False)
@@ -75,6 +77,7 @@ class Plan:
     starts: int = 1
     initial_weights: InitialWeights | None = None
     loss_weights: float = 1.0
+    class_weight: Any = None
 
     @classmethod
     def of(
@@ -124,6 +127,8 @@ class Plan:
             options["batch_size"] = self.batch_size
         if self.starts > 1:
             options["starts"] = self.starts
+        if self.class_weight is not None and self.loss.targets != "values":
+            options["class_weight"] = self.class_weight
         return options
 
     # ---- reading ---------------------------------------------------------------------------------------------------

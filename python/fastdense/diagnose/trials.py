@@ -142,6 +142,7 @@ class Laboratory:
         self.trials = 0
         self.x = subject.good_x
         self.y = subject.raw_y[subject.good] if not subject.usable else subject.raw_y
+        self.w = None if subject.weights is None else subject.weights[subject.good]
         self.rows = len(self.x)
         scored = np.arange(self.rows)
         if self.rows > SCORED_ROWS:
@@ -160,6 +161,7 @@ class Laboratory:
         if rows < self.rows:
             chosen = np.sort(np.random.default_rng(3).choice(len(self.x), rows, replace=False))
             self.x, self.y, self.rows = np.ascontiguousarray(self.x[chosen]), self.y[chosen], rows
+            self.w = None if self.w is None else self.w[chosen]
             self.runs.clear()
 
     def error_of(self, model: BaseModel, plan: Plan) -> float:
@@ -186,7 +188,7 @@ class Laboratory:
         deadline = _Deadline(until, self.bar)
         model = plan.build()
         with _quietly():
-            model.fit(self.x, self.y, verbose=0, callbacks=[deadline], **plan.fit_options())
+            model.fit(self.x, self.y, verbose=0, sample_weight=self.w, callbacks=[deadline], **plan.fit_options())
             error = self.error_of(model, plan)
         if not all(map(math.isfinite, deadline.losses)):
             error = math.inf
@@ -205,6 +207,7 @@ class Laboratory:
         order = np.random.default_rng(4).permutation(self.rows)
         train, test = np.sort(order[self.rows // 4 :]), np.sort(order[: self.rows // 4][:SCORED_ROWS])
         x, y = np.ascontiguousarray(self.x[train]), self.y[train]
+        w = None if self.w is None else self.w[train]
         unseen_x = np.ascontiguousarray(self.x[test])
         unseen_y = np.asarray(np.asarray(self.y[test]).reshape(len(test), -1), dtype=np.float64)
         if self.left <= 0:
@@ -216,7 +219,7 @@ class Laboratory:
         with _quietly():
             for share in (0.1, 0.3, 0.6):
                 options = {**plan.fit_options(), "epochs": max(1, round(share * plan.epochs))}
-                model.fit(x, y, verbose=0, callbacks=[deadline], **options)
+                model.fit(x, y, verbose=0, sample_weight=w, callbacks=[deadline], **options)
                 error = self.subject.task.errors(unseen_y, model.predict(unseen_x), threshold)
                 smallest = min(smallest, error)
                 if deadline.hit:

@@ -14,7 +14,7 @@ import fastdense as fd
 from fastdense.diagnose import CODES, Finding
 from fastdense.diagnose.plan import Plan
 from fastdense.diagnose.report import Diagnosis
-from fastdense.diagnose.subject import Subject
+from fastdense.diagnose.subject import Given, Subject
 from fastdense.diagnose.task import read_task
 from tests.helpers.diagnosed import stuck, wave
 from tests.zoo import HEALTHY, SICK, Case
@@ -275,7 +275,7 @@ def test_first_values_that_a_user_gave_are_part_of_the_plan() -> None:
     model = fd.Model([fd.Dense(4, "tanh"), fd.Dense(1)], inputs=1)
     model.compile("adam", "mse")
     model.set_weights([np.full_like(w, 0.5) for w in model.get_weights()])
-    subject = Subject(model, x, y, None, None)
+    subject = Subject(model, Given(x, y))
     made = Plan.of(model, 32, 1, True, subject.given_weights).build()
     for a, b in zip(made.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)

@@ -1,0 +1,91 @@
+"""What a `fit` was given and how it ended, without the data: for a later diagnosis."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..arrays import Array, beside, to_host
+from ..optimizers import Optimizer
+from .base import Callback
+
+FEW_ROWS = 64  # of x, whose mean and range tell these data from others
+
+
+@dataclass
+class Fitted:
+    """What a `fit` was given and how it ended.
+
+    Attributes
+    ----------
+    rows, validation_rows : int
+        Rows that it trained on, and that it was validated on.
+    validation_split : float
+        Fraction of the rows that were kept for validation, 0 if validation data were passed or there were none.
+    class_weight : dict, "balanced" or None
+    weighted : bool
+        Whether there were sample weights.
+    callbacks : tuple of str
+        Class names of the callbacks.
+    learning_rate : float or None
+        Before the training; None for a schedule or a full-batch optimizer.
+    columns : tuple of ndarray
+        Mean, standard deviation, smallest and largest value of every column of `FEW_ROWS` rows at equal distances.
+    stopped_by : str
+        Class name of the callback that ended the training before its last epoch, else "".
+    stopped_epoch : int
+        Epochs that were finished then.
+    monitor, patience
+        Of that callback, if it has such attributes.
+    """
+
+    rows: int
+    validation_rows: int
+    validation_split: float
+    class_weight: Any
+    weighted: bool
+    callbacks: tuple[str, ...]
+    learning_rate: float | None
+    columns: tuple[Array, Array, Array, Array]
+    stopped_by: str = ""
+    stopped_epoch: int = 0
+    monitor: str = ""
+    patience: int = 0
+
+    @classmethod
+    def of(
+        cls,
+        x: Array,
+        validation_rows: int,
+        split: float,
+        class_weight: Any,
+        weighted: bool,
+        callbacks: Sequence[Callback],
+        optimizer: Optimizer,
+    ) -> Fitted:
+        """The record of a training that begins."""
+        rate = None if optimizer.full_batch else optimizer.learning_rate
+        weights = dict(class_weight) if isinstance(class_weight, Mapping) else class_weight
+        names = tuple(type(callback).__name__ for callback in callbacks)
+        number = float(rate) if isinstance(rate, (int, float)) else None
+        return cls(len(x), validation_rows, split, weights, weighted, names, number, columns_of(x))
+
+    def ended_by(self, callback: Callback | None, epochs: int) -> None:
+        """Note the callback that ended the training, if one did."""
+        if callback is not None:
+            self.stopped_by, self.stopped_epoch = type(callback).__name__, epochs
+            self.monitor = str(getattr(callback, "monitor", ""))
+            patience = getattr(callback, "patience", 0)
+            self.patience = patience if isinstance(patience, int) else 0
+
+
+def columns_of(x: Array) -> tuple[Array, Array, Array, Array]:
+    """Mean, standard deviation, smallest and largest value of every column, of a few rows at equal distances."""
+    step = max(1, len(x) // FEW_ROWS)
+    chosen = np.arange(0, len(x), step)[:FEW_ROWS]
+    few = np.asarray(to_host(x[beside(chosen, x)]), dtype=np.float64)
+    with np.errstate(all="ignore"):
+        return few.mean(axis=0), few.std(axis=0), few.min(axis=0), few.max(axis=0)
