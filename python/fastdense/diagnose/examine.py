@@ -11,6 +11,7 @@ import numpy as np
 
 from .case import Case
 from .finding import SEVERITIES, Finding, finding
+from .heldout import Outlook, look
 from .plan import Plan, changed
 from .report import Diagnosis, M
 from .result import Result
@@ -65,24 +66,28 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
     case = Case(subject, plan, run)
     findings = check(case)
     blocked = not subject.usable or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
-    verdict = None
+    verdict, outlook = None, None
     if not blocked:
         findings += suspects(case, findings)
-        verdict = Verifier(subject, laboratory, tried, findings, cut).verdict()
+        verdict = Verifier(subject, laboratory, tried, findings, cut, case.bounds).verdict()
         findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]
-        if verdict.healthy and subject.trained:  # the trials refute what is not exact
+        outlook, more = look(case, laboratory, verdict, findings)
+        refuted = verdict.healthy or (outlook is not None and bool(outlook.code))
+        if refuted and subject.trained:  # the trials refute what is not exact
             findings = [f for f in findings if f.exact or f.code == "DEAD_RELU"]
+        new = {f.code for f in more}
+        findings = [*more, *(f for f in findings if f.code not in new)]
     if verdict is not None and verdict.hopeless:
-        findings = [hopeless_data(), *(f for f in findings if f.code != "BAD_DATA")]
-    return Diagnosis(Result(subject, plan, order(findings, verdict), verdict), time.perf_counter() - began)
+        findings = [*(f for f in findings if f.code != "BAD_DATA"), mismatched_rows()]
+    made = Result(subject, plan, order(findings, verdict, outlook), verdict, outlook)
+    return Diagnosis(made, time.perf_counter() - began)
 
 
-def hopeless_data() -> Finding:
-    """The finding for data whose x holds no information about y."""
+def mismatched_rows() -> Finding:
+    """The finding that goes with targets that nothing predicts."""
     return finding(
-        "BAD_DATA", "error",
-        "On held-out rows neither a plain new net nor nearest neighbours predict better than a constant: apparently y "
-        "does not depend on x.",
+        "BAD_DATA", "warning",
+        "If y should depend on x, its rows may be in another order than those of x, or columns may be missing.",
         remedy="check how x and y were assembled (same order? the right columns?)", exact=True,
     )  # fmt: skip
 
@@ -100,7 +105,7 @@ def plan_of(subject: Subject) -> Plan:
     rate = subject.fitted.learning_rate if subject.fitted is not None else None
     if rate is not None and rate != plan.optimizer.learning_rate:  # a callback has changed it
         plan = replace(plan, optimizer=changed(plan.optimizer, learning_rate=rate))
-    return replace(plan, class_weight=subject.class_weight)
+    return replace(plan, class_weight=subject.class_weight, validation_split=subject.validation_split)
 
 
 def fitting(laboratory: Laboratory, plan: Plan) -> Plan:
@@ -114,10 +119,10 @@ def fitting(laboratory: Laboratory, plan: Plan) -> Plan:
     return replace(plan, epochs=epochs)
 
 
-def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
+def order(findings: list[Finding], verdict: Verdict | None, outlook: Outlook | None = None) -> list[Finding]:
     """Worst first: with trials by what each finding explains, else by severity and the order of the rules."""
     if verdict is not None:
-        findings = [weighed(f, verdict) for f in findings]
+        findings = [weighed(f, verdict, outlook) for f in findings]
     needed = verdict.codes if verdict is not None else set()
     place = {id(f): i for i, f in enumerate(findings)}
 
@@ -142,19 +147,22 @@ def worth(found: Finding, verdict: Verdict) -> float:
     return max(lost if found.code in verdict.codes else 0.0, alone)
 
 
-def weighed(found: Finding, verdict: Verdict) -> Finding:
+def weighed(found: Finding, verdict: Verdict, outlook: Outlook | None = None) -> Finding:
     """A finding with the severity that follows from the trials."""
     if found.code == "BASELINE":
         return found
+    if outlook is not None and found.code == outlook.code:  # rows kept out have proved it
+        return replace(found, severity="error")
     severity = found.severity
     if verdict.healthy:
         severity = "info" if found.severity != "warning" or not found.exact else "warning"
     elif verdict.before is not None or not found.exact:
         gain = worth(found, verdict)
-        before = min(verdict.error_before, 2.0)
+        best = min(verdict.error_after, verdict.best_error)
+        before = max(min(verdict.error_before, 2.0) - best, 0.0) or min(verdict.error_before, 2.0)  # to be gained
         fact = found.exact and found.severity == "error"
         if found.code in verdict.codes or gain > 0.5 * before:
-            severity = "error" if fact or (gain > 0.3 * before and before > SERIOUS) else "warning"
+            severity = "error" if fact or (gain > 0.3 * before and verdict.error_before > SERIOUS) else "warning"
         elif found.severity == "error" and not found.exact:
             severity = "warning"
         elif found.severity == "warning" and not found.exact and found.code in verdict.singles:

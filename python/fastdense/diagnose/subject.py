@@ -25,6 +25,8 @@ from .plan import output_activation, output_index
 from .task import Task, read_task
 
 PROBE_ROWS = 1024
+FAR = 20.0  # from the median, in deviations of the ordinary targets: an outlier
+HELD_BY_FEW = 0.3  # share of the variance that outliers must hold to matter
 FEW_HELD = 10  # rows kept out that say anything
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
 LARGEST = 1e150  # of numbers whose squares can be summed in float64
@@ -185,7 +187,7 @@ class Subject:
     """
 
     def __init__(self, model: BaseModel, given: Given) -> None:
-        self.model = model
+        self.model, self.given = model, given
         self.loss = model._compiled_loss("diagnose")
         self.record = given.history if given.history is not None else model.history
         self.history: dict[str, list[float]] = _history_of(self.record)
@@ -276,6 +278,31 @@ class Subject:
         """The targets of `sample_x`, float64."""
         return np.asarray(random_rows(self._good_rows(self.y), self._sample_size), dtype=np.float64)
 
+    @cached_property
+    def outliers(self) -> Array:
+        """Numbers, among the usable rows, of the few whose targets are far from all others and hold much variance."""
+        return self._outliers[0]
+
+    @property
+    def outliers_share(self) -> float:
+        """Share of the variance of a column of y that they hold."""
+        return self._outliers[1]
+
+    @cached_property
+    def _outliers(self) -> tuple[Array, float]:
+        none = np.zeros(0, np.intp), 0.0
+        if self.task.kind != "regression" or self.y.shape[1] > FEW_HELD or len(self.y) < PROBE_ROWS // 32:
+            return none
+        y = np.asarray(self._good_rows(self.y), dtype=np.float64)
+        distance = np.abs(y - np.median(y, axis=0))
+        spread = np.array([1.4826 * np.median(column[column > 0]) if column.any() else 1.0 for column in distance.T])
+        odd = np.flatnonzero((distance > FAR * spread).any(axis=1))
+        if not 0 < len(odd) <= max(3, len(y) // 100):
+            return none
+        square = np.square(y - y.mean(axis=0))
+        share = float(np.max(square[odd].sum(axis=0) / np.maximum(square.sum(axis=0), 1e-300)))
+        return (odd, share) if share > HELD_BY_FEW else none
+
     @property
     def _sample_size(self) -> int:
         columns = int(self.x.shape[1] + self.y.shape[1])
@@ -288,6 +315,8 @@ class Subject:
     def task(self) -> Task:
         """The task, inferred from the targets."""
         y = self._good_rows(self.y) if self.y.shape[1] == 1 else self.sample_y  # all rows: a class may be rare
+        if self.held is not None and self.held.usable and self.held.y.shape[1] == y.shape[1]:
+            y = np.concatenate([np.asarray(y, dtype=np.float64), self.held.y])
         return read_task(
             np.asarray(y, dtype=np.float64),
             self.loss,

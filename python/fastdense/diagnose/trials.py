@@ -14,17 +14,17 @@ from typing import ClassVar
 
 import numpy as np
 
+from ..arrays import Array
 from ..callbacks import Callback
 from ..callbacks.base import Columns
 from ..callbacks.progress import Bar, is_interactive, make_bar
-from ..data.rows import random_rows
 from ..model.base import BaseModel
 from .plan import Plan
 from .subject import State, Subject
+from .witnesses import split
 
 LEAST_ROWS = 200  # needed to tell noise from signal
 SCORED_ROWS = 5000
-NEIGHBOUR_ROWS = 2000
 QUIET_SECONDS = 2.0  # before a progress bar appears
 FIRST_EPOCHS = 2  # timed to plan the rest
 
@@ -144,9 +144,9 @@ class Laboratory:
         self.y = subject.raw_y[subject.good] if not subject.usable else subject.raw_y
         self.w = None if subject.weights is None else subject.weights[subject.good]
         self.rows = len(self.x)
-        scored = np.arange(self.rows)
-        if self.rows > SCORED_ROWS:
-            scored = np.sort(np.random.default_rng(2).choice(self.rows, SCORED_ROWS, replace=False))
+        scored = np.setdiff1d(np.arange(self.rows), subject.outliers)
+        if len(scored) > SCORED_ROWS:
+            scored = np.sort(np.random.default_rng(2).choice(scored, SCORED_ROWS, replace=False))
         self._score_x = np.ascontiguousarray(self.x[scored])
         columns = subject.y[subject.good] if not subject.usable else subject.y
         self._score_y = np.asarray(columns[scored], dtype=np.float64)
@@ -188,7 +188,7 @@ class Laboratory:
         deadline = _Deadline(until, self.bar)
         model = plan.build()
         with _quietly():
-            model.fit(self.x, self.y, verbose=0, sample_weight=self.w, callbacks=[deadline], **plan.fit_options())
+            model.fit(self.x, self.y, verbose=0, sample_weight=self.w if plan.weighted else None, callbacks=[deadline], **plan.fit_options())
             error = self.error_of(model, plan)
         if not all(map(math.isfinite, deadline.losses)):
             error = math.inf
@@ -219,7 +219,7 @@ class Laboratory:
         with _quietly():
             for share in (0.1, 0.3, 0.6):
                 options = {**plan.fit_options(), "epochs": max(1, round(share * plan.epochs))}
-                model.fit(x, y, verbose=0, sample_weight=w, callbacks=[deadline], **options)
+                model.fit(x, y, verbose=0, sample_weight=w if plan.weighted else None, callbacks=[deadline], **options)
                 error = self.subject.task.errors(unseen_y, model.predict(unseen_x), threshold)
                 smallest = min(smallest, error)
                 if deadline.hit:
@@ -227,23 +227,50 @@ class Laboratory:
             error = self.error_of(model, plan)
         return Run(plan, model, deadline.losses, error, time.perf_counter() - began, self.subject), smallest
 
-    def neighbour_error(self) -> float:
-        """Error of 5-nearest-neighbours prediction (standardized columns) on held-out rows."""
-        subject = self.subject
-        x = random_rows(subject.sample_x, NEIGHBOUR_ROWS)
-        y = random_rows(subject.sample_y, NEIGHBOUR_ROWS)
-        mean, sd = subject.column_scale
-        x = (x - mean) / np.where(sd > 0, sd, 1.0)
-        order = np.random.default_rng(4).permutation(len(x))
-        known, asked = order[len(x) // 4 :], order[: len(x) // 4]
-        square = np.square(x).sum(axis=1)
-        distance = square[asked, None] + square[None, known] - 2 * x[asked] @ x[known].T
-        nearest = known[np.argsort(distance, axis=1)[:, :5]]
-        task = subject.task
-        if task.kind == "regression" or task.encoding in ("one_hot", "columns"):
-            return task.errors(y[asked], y[nearest].mean(axis=1), 0.5)
-        votes = np.apply_along_axis(lambda row: np.bincount(row).argmax(), 1, task.classes_of(y)[nearest])
-        return task.errors(y[asked], task.labels[votes][:, None], float(task.labels.mean()))
+    def held_run(self, plan: Plan, *, reshuffled: bool = False) -> Run:
+        """Train a plan on part of the rows; the run's error is that on rows kept out.
+
+        The user's validation rows are kept out, where there are any; with `reshuffled`, a quarter of those and the
+        training rows together, and without any, a quarter of the training rows.
+        """
+        key = f"{'reshuffled' if reshuffled else 'kept out'} {plan!r}"
+        if key in self.runs:
+            return self.runs[key]
+        if self.left <= 0:
+            raise OutOfTime
+        began = time.perf_counter()
+        deadline = _Deadline(began + max(0.05, self.left), self.bar)
+        (x, y, w), (other_x, other_y) = self._sides(reshuffled)
+        model = plan.build()
+        with _quietly():
+            weights = w if plan.weighted else None
+            model.fit(x, y, verbose=0, sample_weight=weights, callbacks=[deadline], **plan.fit_options())
+            error = self.error_on(model, plan, other_x, other_y)
+        if deadline.hit:
+            raise OutOfTime
+        made = Run(plan, model, deadline.losses, error, time.perf_counter() - began, self.subject)
+        self.runs[key] = made
+        self.trials += 1
+        return made
+
+    def _sides(self, reshuffled: bool) -> tuple[tuple[Array, Array, Array | None], tuple[Array, Array]]:
+        """Rows to train on, with their weights, and rows kept out."""
+        held = self.subject.held
+        x, y, w = self.x, self.y, self.w
+        if held is not None and held.usable and not reshuffled:
+            return (x, y, w), (held.x, held.y)
+        if held is not None and held.usable:
+            x, w = np.concatenate([x, held.x]), None
+            y = np.concatenate([y, held.y.astype(y.dtype).reshape((len(held.y), *y.shape[1:]))])
+        known, asked = split(len(x))
+        asked = asked if reshuffled else np.setdiff1d(asked, self.subject.outliers)
+        columns = np.asarray(y[asked].reshape(len(asked), -1), dtype=np.float64)
+        return (np.ascontiguousarray(x[known]), y[known], None if w is None else w[known]), (x[asked], columns)
+
+    def error_on(self, model: BaseModel, plan: Plan, x: Array, y: Array) -> float:
+        """Error of a model's predictions for other rows."""
+        threshold = self.subject.threshold(plan.output_activation(), plan.loss)
+        return self.subject.task.errors(y, model.predict(np.ascontiguousarray(x)), threshold)
 
     def seconds_per_epoch(self, plan: Plan) -> float:
         """Time of an epoch of a plan on all rows, estimated from a part of them."""

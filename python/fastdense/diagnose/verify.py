@@ -12,6 +12,7 @@ from .remedies import Remedy
 from .rules import RULES, SCALES
 from .subject import Subject
 from .trials import LEAST_ROWS, Laboratory, OutOfTime, Run
+from .witnesses import Bounds
 
 HEALTHY = 0.05  # an error this small needs no repair, even if a smaller one could be reached
 CLOSE, SLACK = 1.3, 0.03  # errors up to CLOSE * best + SLACK count as equal to the best
@@ -66,6 +67,8 @@ class Verdict:
         Whether trials were shorter than the user's own training; `before` is then such a short one.
     own_error : float
         Error of the net as the user has it.
+    unseen : float
+        Smallest error of a plain new net on rows kept out; infinite if there are too few rows.
     """
 
     before: Run | None
@@ -80,6 +83,7 @@ class Verdict:
     new_net: bool = False
     cut: bool = False
     own_error: float = math.inf
+    unseen: float = math.inf
 
     @property
     def codes(self) -> set[str]:
@@ -129,12 +133,21 @@ class Verifier:
     findings : list of Finding
     cut : bool
         Whether it is shorter, or on fewer rows, than the user's own, which then cannot be compared with trials.
+    bounds : Bounds or None
+        What witnesses reach on rows kept out: a net need not be better, and must not be far worse.
     """
 
     def __init__(
-        self, subject: Subject, laboratory: Laboratory, plan: Plan, findings: list[Finding], cut: bool = False
+        self,
+        subject: Subject,
+        laboratory: Laboratory,
+        plan: Plan,
+        findings: list[Finding],
+        cut: bool = False,
+        bounds: Bounds | None = None,
     ) -> None:
         self.subject, self.lab, self.plan, self.findings, self.cut = subject, laboratory, plan, findings, cut
+        self.bounds = bounds
         self._new: Run | None = None
         self._again: Run | None = None
         self._alternatives = 1  # remedies per finding that there is time for
@@ -153,6 +166,10 @@ class Verifier:
         found = Verdict(before, cut=self.cut, own_error=math.inf if before is None else before.error)
         try:
             floor = self._recipes(found)
+            witness = 1.0 if self.bounds is None else self.bounds.best.error
+            if self.bounds is not None:
+                found.unseen, floor = floor if floor > 0 else math.inf, min(floor, witness)
+                found.best_error = min(found.best_error, witness)
             found.best_error = min(found.best_error, found.error_before)
             flawed = any(f.exact and f.severity == "error" for f in self.findings)
             found.healthy = before is not None and bool(
@@ -161,7 +178,7 @@ class Verifier:
             )
             if flawed and found.error_before > HEALTHY:  # an exact fault is in the way, whatever a new net reaches
                 found.healthy = False
-            found.hopeless = floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS
+            found.hopeless = floor > USELESS and not found.healthy and self.bounds is not None
             again = self._again
             comparable = self.subject.trained and not self.cut
             self._lucky = comparable and again is not None and enough(again.error, found.best_error)

@@ -7,11 +7,13 @@ import textwrap
 
 import numpy as np
 
+from .heldout import Outlook
 from .result import Result
 from .subject import Subject
 from .verify import Verdict
 
 WIDTH = 100
+MUCH = 0.1  # error of a healthy net that needs an explanation
 COLOURS = {"error": "31;1", "warning": "33;1", "info": "36", "good": "32;1"}  # of a terminal
 
 
@@ -27,9 +29,11 @@ def headline(result: Result) -> str:
         return "No fault that keeps the net from learning was found without trials; verify=True runs them."
     if verdict.healthy:
         assert verdict.before is not None
-        return f"Healthy: the net learns ({score(subject, verdict.before.error)})."
+        return f"Healthy: the net learns ({score(subject, verdict.before.error)}{_elsewhere(result)})."
+    if result.outlook is not None and result.outlook.code:
+        return _on_rows_kept_out(result, result.outlook)
     if verdict.hopeless:
-        return "No change helps: x seems to hold no information about y. Check the data."
+        return "No change helps: nothing predicts y from x better than a constant. Check the data."
     before = verdict.own_error
     start = (
         "The data do not match the model" if subject.problem else f"The net does not learn ({score(subject, before)})"
@@ -40,12 +44,50 @@ def headline(result: Result) -> str:
         return f"{start}; there was not enough time to prove why; pass a larger budget."
     if verdict.after is None:
         return f"{start}; none of the changes tried helps."
-    reason = _listed([f.code for f in causes[:3]])
+    reason = _listed([f.code for f in causes[:3]] or [step.finding.code for step in verdict.steps[:3]])
     because = f" because of {reason}" if reason else ""
     if verdict.cut:
         lead = f"from {score(subject, verdict.error_before)} to {score(subject, verdict.after.error)}"
         return f"{start}{because}; trials, shorter than the training, went {lead}."
     return f"{start}{because}; repaired, it reaches {score(subject, verdict.after.error)}."
+
+
+def _elsewhere(result: Result) -> str:
+    """What a healthy net reaches on rows kept out, and that nothing tried does better there."""
+    outlook = result.outlook
+    if outlook is None or not math.isfinite(outlook.kept_out):
+        return ""
+    words = f"; on {outlook.rows:,} rows kept out {score(result.subject, outlook.kept_out)}"
+    if min(outlook.kept_out, outlook.own) > MUCH:
+        words += f", and no predictor tried does better than {score(result.subject, outlook.best)}"
+    return words
+
+
+def _on_rows_kept_out(result: Result, outlook: Outlook) -> str:
+    """The conclusion that rows kept out gave."""
+    subject = result.subject
+    there = score(subject, outlook.kept_out)
+    if outlook.code == "NOISE":
+        own = f" (its own rows: {score(subject, outlook.own)})" if math.isfinite(outlook.own) else ""
+        return (
+            f"Nothing to learn: on {outlook.rows:,} rows kept out no predictor and no net does better than a "
+            f"constant{own}. Look for better columns, not for a better net."
+        )
+    if outlook.code == "OVERFIT":
+        after = f"; changed as below, {score(subject, outlook.after)}" if math.isfinite(outlook.after) else ""
+        return (
+            f"The net overfits: {score(subject, outlook.own)} on its own rows, {there} on {outlook.rows:,} rows kept "
+            f"out, where {outlook.name} reaches {score(subject, outlook.best)}{after}."
+        )
+    if outlook.code == "SPLIT":
+        return (
+            f"The validation rows are unlike the rows trained on ({there} there): the rows are sorted. Shuffled before "
+            f"the split, the same net reaches {score(subject, outlook.after)} on rows kept out."
+        )
+    return (
+        f"The rows of validation_data are prepared in another way than x ({there} there); with the mean and deviation "
+        f"of x the same net reaches {score(subject, outlook.after)}."
+    )
 
 
 def score(subject: Subject, error: float) -> str:

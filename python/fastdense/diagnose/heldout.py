@@ -1,0 +1,238 @@
+"""How a net does on rows kept out, beside what witnesses learn there: healthy, overfitted, or nothing to learn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from . import remedies
+from .case import Case
+from .finding import Finding, finding
+from .plan import Plan
+from .remedies import Remedy
+from .trials import LEAST_ROWS, Laboratory, OutOfTime, Run
+from .verify import CLOSE, HEALTHY, SLACK, USELESS, Step, Verdict, good
+
+BETTER = 0.03  # what a remedy must gain on rows kept out
+WORTH = 0.1  # smallest gap between a net and what can be reached that is called overfitting
+MIXED = 0.5  # part of the gap that shuffling the rows must close
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A net on rows kept out.
+
+    Attributes
+    ----------
+    code : str
+        What stands between the net and what can be reached there: "OVERFIT", "NOISE", "SPLIT",
+        "TRAIN_TEST_MISMATCH"; "" if nothing does.
+    rows : int
+        Rows kept out.
+    own : float
+        Error of the net on its own rows.
+    kept_out : float
+        Its error on rows kept out; NaN if it was not measured.
+    best : float
+        The smallest error there that anything reached, and `name`: what did.
+    name : str
+    after : float
+        Error there with the remedy.
+    """
+
+    code: str
+    rows: int
+    own: float
+    kept_out: float
+    best: float
+    name: str
+    after: float = math.nan
+
+
+def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) -> tuple[Outlook | None, list[Finding]]:
+    """Judge a net on rows kept out after the trials on its own rows; findings to add.
+
+    It changes the verdict where rows kept out say otherwise, and gives it the steps that help there.
+    """
+    bounds, subject = case.bounds, case.subject
+    held = subject.held
+    measured = held is not None and held.usable
+    if bounds is None or (not measured and len(subject.x) < LEAST_ROWS):
+        return None, []
+    rows = len(held.x) if held is not None and measured else bounds.rows
+    best, name = bounds.best.error, bounds.best.name
+    if verdict.unseen < best:
+        best, name = verdict.unseen, "a plain new net"
+    codes = {f.code for f in found if f.severity != "info"}
+    if verdict.hopeless:
+        return _nothing(case, verdict, Outlook("NOISE", rows, verdict.own_error, math.nan, best, name), codes)
+    if not verdict.healthy:
+        return None, []
+    try:
+        kept_out = _kept_out(case, lab, verdict)
+    except OutOfTime:
+        return None, []
+    outlook = Outlook("", rows, verdict.own_error, kept_out, best, name)
+    if measured and kept_out > CLOSE * verdict.own_error + WORTH and codes & {"SPLIT", "TRAIN_TEST_MISMATCH"}:
+        made = _other_rows(case, lab, verdict, outlook, found)
+        if made is not None:
+            return made, []
+    if not bounds.signal and best > _chance(rows) and not good(kept_out, min(best, 1.0)):
+        return _nothing(case, verdict, replace(outlook, code="NOISE"), codes)
+    if good(kept_out, best) or kept_out < max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + 2 / math.sqrt(rows)):
+        return outlook, []
+    if kept_out < CLOSE * verdict.own_error + WORTH:  # as bad on its own rows: it does not overfit
+        return outlook, []
+    return _overfit(case, lab, verdict, outlook)
+
+
+def _chance(rows: int) -> float:
+    """The error that a predictor may reach on so many rows by chance, where there is nothing to learn."""
+    return USELESS - 1 / math.sqrt(rows)
+
+
+def _kept_out(case: Case, lab: Laboratory, verdict: Verdict) -> float:
+    held, plan = case.subject.held, case.plan
+    if held is not None and held.usable and case.subject.trained:
+        return lab.error_on(case.subject.model, plan, held.x, held.y)
+    trained = verdict.before.plan if verdict.before is not None else plan
+    return lab.held_run(trained).error
+
+
+# ---- nothing to learn ------------------------------------------------------------------------------------------------
+
+
+def _nothing(
+    case: Case, verdict: Verdict, outlook: Outlook, codes: set[str]
+) -> tuple[Outlook | None, list[Finding]]:
+    bounds = case.bounds
+    assert bounds is not None
+    if "REPRESENTATION" in codes:  # x does hold it, in another form
+        return None, []
+    verdict.healthy, verdict.hopeless = False, True
+    figures = ", ".join(f"{one.name} {_share(one.error)}" for one in bounds.witnesses)
+    own = f" The net explains {_share(outlook.own)} of its own rows" if math.isfinite(outlook.own) else ""
+    if own and math.isfinite(outlook.kept_out):
+        own += f" and {_share(outlook.kept_out)} of rows kept out: what it has learnt is noise."
+    elif own:
+        own += "."
+    noise = finding(
+        "NOISE", "error",
+        f"Nothing predicts y from x better than a constant on {outlook.rows:,} rows kept out (share explained: {figures}, "
+        f"new nets at best {_share(verdict.unseen)}).{own} No change of the net can help.",
+        remedy="other or more informative columns, more rows, or a target with less noise", exact=True,
+        rows_kept_out=outlook.rows, error_on_own_rows=outlook.own, error_kept_out=outlook.kept_out,
+        errors_of_witnesses={one.name: one.error for one in bounds.witnesses},
+    )  # fmt: skip
+    return outlook, [noise]
+
+
+def _share(error: float) -> str:
+    return f"{1 - error:.0%}" if math.isfinite(error) and error < 10 else "nothing"
+
+
+# ---- rows kept out that are unlike the others ------------------------------------------------------------------------
+
+
+def _other_rows(
+    case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, found: list[Finding]
+) -> Outlook | None:
+    """Prove that the rows kept out are unlike those trained on; None if they are not the reason."""
+    for one in found:
+        if one.code == "SPLIT":
+            plan = one.remedies[0].apply(verdict.before.plan if verdict.before is not None else case.plan)
+            try:
+                run = lab.held_run(plan, reshuffled=True)
+            except OutOfTime:
+                return None
+            if run.error < MIXED * outlook.kept_out:
+                _take(verdict, one, one.remedies[0], run)
+                return replace(outlook, code="SPLIT", after=run.error)
+        if one.code == "TRAIN_TEST_MISMATCH":
+            after = _aligned(case, lab)
+            if after < MIXED * outlook.kept_out:
+                verdict.healthy = False
+                return replace(outlook, code="TRAIN_TEST_MISMATCH", after=after)
+    return None
+
+
+def _aligned(case: Case, lab: Laboratory) -> float:
+    """Error on the rows kept out if their columns are given the mean and deviation of those trained on."""
+    subject = case.subject
+    held = subject.held
+    assert held is not None
+    mean, sd = subject.column_scale
+    other, spread = held.x.mean(axis=0), held.x.std(axis=0)
+    x = (np.asarray(held.x, np.float64) - other) / np.where(spread > 0, spread, 1.0) * sd + mean
+    return lab.error_on(subject.model, case.plan, x.astype(np.float32), held.y)
+
+
+# ---- overfitting -----------------------------------------------------------------------------------------------------
+
+
+def _overfit(case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook) -> tuple[Outlook | None, list[Finding]]:
+    plan = verdict.before.plan if verdict.before is not None else case.plan
+    tried: list[tuple[Remedy, Run]] = []
+    try:
+        for remedy in _candidates(case, plan):
+            if (changed := remedy.apply(plan)) == plan:
+                continue
+            tried.append((remedy, lab.held_run(changed)))
+            if good(tried[-1][1].error, outlook.best):
+                break
+    except OutOfTime:
+        verdict.complete = False
+    history = case.subject.history
+    facts = {}
+    curve = ""
+    val = history.get("val_loss", [])
+    if len(val) > 4 and np.isfinite(val).all() and val[-1] > 1.1 * min(val):
+        at = int(np.argmin(val))
+        curve = (
+            f" val_loss was smallest in epoch {at + 1} ({val[at]:.4g}) and is {val[-1]:.4g} now, while the loss fell to "
+            f"{history['loss'][-1]:.4g}."
+        )
+        facts = {"epoch_of_smallest_val_loss": at + 1, "smallest_val_loss": val[at], "val_loss": val[-1]}
+    words = case.subject
+    message = (
+        f"The net has learnt its own rows by heart: it explains {_share(outlook.own)} of them and "
+        f"{_share(outlook.kept_out)} of {outlook.rows:,} rows kept out, where {outlook.name} explains "
+        f"{_share(outlook.best)}.{curve}"
+    )
+    weights, count = words.model.count_params(), len(words.x)
+    if weights > count:
+        message += f" It has {weights:,} parameters for {count:,} rows."
+    made = finding(
+        "OVERFIT", "error", message, *[remedy for remedy, _ in tried],
+        remedy="more rows; fewer epochs, a penalty on the weights, dropout or a smaller net", exact=True,
+        rows_kept_out=outlook.rows, error_on_own_rows=outlook.own, error_kept_out=outlook.kept_out,
+        smallest_error_kept_out=outlook.best, reached_by=outlook.name, parameters=weights, rows=count,
+        errors_with_remedies={remedy.words: run.error for remedy, run in tried}, **facts,
+    )  # fmt: skip
+    verdict.healthy = False
+    remedy, run = min(tried, key=lambda one: one[1].error, default=(None, None))
+    if remedy is None or run is None or run.error > outlook.kept_out - BETTER or run.error > USELESS:
+        return replace(outlook, code="OVERFIT"), [made]
+    _take(verdict, made, remedy, run)
+    return replace(outlook, code="OVERFIT", after=run.error), [made]
+
+
+def _candidates(case: Case, plan: Plan) -> list[Remedy]:
+    """What may help against overfitting, the cheapest and mildest first."""
+    subject = case.subject
+    val = subject.history.get("val_loss", [])
+    made = []
+    if len(val) > 4 and np.isfinite(val).all():
+        made.append(remedies.shorter(int(np.argmin(val)) + 1))
+    made += [remedies.shorter(max(1, round(share * plan.epochs))) for share in (0.3, 0.1)]
+    made += [remedies.shrink(0.001, subject), remedies.shrink(0.01, subject), remedies.shrink(0.01, subject, "l1")]
+    made += [remedies.shrink(0.1, subject), remedies.thin_out(0.5)]
+    if len(plan.dense()) > 1:
+        made += [remedies.linear(), remedies.together(remedies.linear(), remedies.shrink(0.01, subject, "l1"))]
+    return made
+
+
+def _take(verdict: Verdict, made: Finding, remedy: Remedy, run: Run) -> None:
+    verdict.healthy, verdict.after, verdict.steps = False, run, [Step(made, remedy)]
