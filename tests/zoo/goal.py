@@ -24,10 +24,10 @@ class Goal:
 
     Attributes
     ----------
-    metric : {"r2", "each", "accuracy", "recall", "labels"}
+    metric : {"r2", "each", "rank", "accuracy", "recall", "labels"}
         "r2": 1 - squared error / variance, over all outputs, each with its own mean. "each": the worst output's r2.
         "accuracy": fraction of rows with the right class. "recall": the worst class's fraction of rows that are found.
-        "labels": the worst output's accuracy, with several yes-or-no questions per row.
+        "labels": the worst output's accuracy, with several yes-or-no questions per row. "rank": Spearman's correlation.
     at_least : float
     truth : callable, optional
         What should be predicted, from ``(x, y)``, where that is not `y`.
@@ -55,6 +55,8 @@ class Goal:
             return r2(p, columns(truth))
         if self.metric == "each":
             return min(map(r2, p.T, columns(truth).T)) if p.shape == columns(truth).shape else -np.inf
+        if self.metric == "rank":
+            return rank_correlation(p, columns(truth))
         if self.metric == "labels":
             hits = (p > threshold) == (columns(truth) > 0.5) if p.shape == columns(truth).shape else None
             return -np.inf if hits is None else float(hits.mean(axis=0).min())
@@ -95,6 +97,23 @@ def r2(p: Array, y: Array) -> float:
     spread = float(((y - y.mean(axis=0)) ** 2).sum())
     with np.errstate(over="ignore"):
         return 1.0 - float(((p - y) ** 2).sum()) / spread if spread > 0 else -np.inf
+
+
+def rank_correlation(p: Array, y: Array) -> float:
+    """Spearman's correlation of one column with another; 0 for a constant prediction."""
+    if p.shape != y.shape or p.shape[1] != 1:
+        return -np.inf
+    a, b = (_ranks(table[:, 0]) for table in (p, y))
+    spread = float(np.sqrt((a**2).sum() * (b**2).sum()))
+    return float(a @ b) / spread if spread > 0 else 0.0
+
+
+def _ranks(values: Array) -> Array:
+    """Ranks minus their mean; equal values share one."""
+    _, where, counts = np.unique(values, return_inverse=True, return_counts=True)
+    middle = np.cumsum(counts) - (counts - 1) / 2
+    ranks: Array = middle[where.reshape(-1)] - (len(values) + 1) / 2
+    return ranks
 
 
 def class_numbers(y: Array) -> Array:

@@ -71,11 +71,11 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
     if not verdict.healthy:
         return None, []
     try:
-        kept_out = _kept_out(case, lab, verdict)
+        own, kept_out = _errors(case, lab, verdict)
     except OutOfTime:
         return None, []
-    outlook = Outlook("", rows, verdict.own_error, kept_out, best, name)
-    if measured and kept_out > CLOSE * verdict.own_error + WORTH and codes & {"SPLIT", "TRAIN_TEST_MISMATCH"}:
+    outlook = Outlook("", rows, own, kept_out, best, name)
+    if measured and kept_out > CLOSE * own + WORTH and codes & {"SPLIT", "TRAIN_TEST_MISMATCH"}:
         made = _other_rows(case, lab, verdict, outlook, found)
         if made is not None:
             return made, []
@@ -83,7 +83,7 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
         return _nothing(case, verdict, replace(outlook, code="NOISE"), codes)
     if good(kept_out, best) or kept_out < max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + 2 / math.sqrt(rows)):
         return outlook, []
-    if kept_out < CLOSE * verdict.own_error + WORTH:  # as bad on its own rows: it does not overfit
+    if kept_out < CLOSE * own + WORTH:  # as bad on its own rows: it does not overfit
         return outlook, []
     return _overfit(case, lab, verdict, outlook)
 
@@ -93,12 +93,16 @@ def _chance(rows: int) -> float:
     return USELESS - 1 / math.sqrt(rows)
 
 
-def _kept_out(case: Case, lab: Laboratory, verdict: Verdict) -> float:
+def _errors(case: Case, lab: Laboratory, verdict: Verdict) -> tuple[float, float]:
+    """Error of a net on the rows that it was trained on, and on those kept out."""
     held, plan = case.subject.held, case.plan
     if held is not None and held.usable and case.subject.trained:
-        return lab.error_on(case.subject.model, plan, held.x, held.y)
-    trained = verdict.before.plan if verdict.before is not None else plan
-    return lab.held_run(trained).error
+        return verdict.own_error, lab.error_on(case.subject.model, plan, held.x, held.y)
+    run = lab.held_run(verdict.before.plan if verdict.before is not None else plan)
+    if held is not None and held.usable:
+        return lab.error_of(run.model, run.plan), run.error
+    mixed = lab.error_of(run.model, run.plan)  # a quarter of these rows were kept out
+    return max(0.0, (4 * mixed - run.error) / 3), run.error
 
 
 # ---- nothing to learn ------------------------------------------------------------------------------------------------
