@@ -32,8 +32,10 @@ class Fitted:
         Class names of the callbacks.
     learning_rate : float or None
         Before the training; None for a schedule or a full-batch optimizer.
-    columns : tuple of ndarray
-        Mean, standard deviation, smallest and largest value of every column of `FEW_ROWS` rows at equal distances.
+    columns : ndarray of shape (3, columns)
+        Quartiles of every column of `FEW_ROWS` rows of x at equal distances.
+    effective_rows : float
+        Rows of equal weight that would count as much as the weighted ones: (sum w)**2 / sum w**2.
     stopped_by : str
         Class name of the callback that ended the training before its last epoch, else "".
     stopped_epoch : int
@@ -49,7 +51,8 @@ class Fitted:
     weighted: bool
     callbacks: tuple[str, ...]
     learning_rate: float | None
-    columns: tuple[Array, Array, Array, Array]
+    columns: Array
+    effective_rows: float
     stopped_by: str = ""
     stopped_epoch: int = 0
     monitor: str = ""
@@ -59,6 +62,7 @@ class Fitted:
     def of(
         cls,
         x: Array,
+        w: Array | None,
         validation_rows: int,
         split: float,
         class_weight: Any,
@@ -71,7 +75,8 @@ class Fitted:
         weights = dict(class_weight) if isinstance(class_weight, Mapping) else class_weight
         names = tuple(type(callback).__name__ for callback in callbacks)
         number = float(rate) if isinstance(rate, (int, float)) else None
-        return cls(len(x), validation_rows, split, weights, weighted, names, number, columns_of(x))
+        effective = float(len(x)) if w is None else float(w.sum()) ** 2 / max(float((w * w).sum()), 1e-300)
+        return cls(len(x), validation_rows, split, weights, weighted, names, number, columns_of(x), effective)
 
     def ended_by(self, callback: Callback | None, epochs: int) -> None:
         """Note the callback that ended the training, if one did."""
@@ -82,10 +87,9 @@ class Fitted:
             self.patience = patience if isinstance(patience, int) else 0
 
 
-def columns_of(x: Array) -> tuple[Array, Array, Array, Array]:
-    """Mean, standard deviation, smallest and largest value of every column, of a few rows at equal distances."""
+def columns_of(x: Array) -> Array:
+    """Quartiles of every column, of a few rows at equal distances."""
     step = max(1, len(x) // FEW_ROWS)
     chosen = np.arange(0, len(x), step)[:FEW_ROWS]
-    few = np.asarray(to_host(x[beside(chosen, x)]), dtype=np.float64)
-    with np.errstate(all="ignore"):
-        return few.mean(axis=0), few.std(axis=0), few.min(axis=0), few.max(axis=0)
+    few = np.sort(np.asarray(to_host(x[beside(chosen, x)]), dtype=np.float64), axis=0)
+    return few[[len(few) // 4, len(few) // 2, 3 * len(few) // 4]]

@@ -67,7 +67,11 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
     findings = check(case)
     blocked = not subject.usable or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
     verdict, outlook = None, None
-    if not blocked:
+    if any(f.code == "TRAIN_TEST_MISMATCH" and f.severity == "error" for f in findings):  # trials on these say nothing
+        own = laboratory.error_of(subject.model, plan)
+        outlook = Outlook("TRAIN_TEST_MISMATCH", len(subject.x), own, math.nan, math.nan, "")
+        findings = [f for f in findings if f.exact]
+    elif not blocked:
         findings += suspects(case, findings)
         verdict = Verifier(subject, laboratory, tried, findings, cut, case.bounds).verdict()
         findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]

@@ -8,13 +8,15 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from . import remedies
-from .case import Case
+from .case import FEWEST, Case
 from .finding import Finding, finding
 from .plan import Plan
 from .remedies import Remedy
-from .trials import LEAST_ROWS, Laboratory, OutOfTime, Run
+from .trials import Laboratory, OutOfTime, Run
 from .verify import CLOSE, HEALTHY, SLACK, USELESS, Step, Verdict, good
+from .witnesses import FOLDS
 
+FEW, FEW_HELD = 400, 30  # rows below which all folds are used, and validation rows that are too few
 BETTER = 0.03  # what a remedy must gain on rows kept out
 WORTH = 0.1  # smallest gap between a net and what can be reached that is called overfitting
 MIXED = 0.5  # part of the gap that shuffling the rows must close
@@ -51,41 +53,79 @@ class Outlook:
     after: float = math.nan
 
 
+@dataclass(frozen=True)
+class Kept:
+    """Which rows are kept out.
+
+    Attributes
+    ----------
+    folds : tuple of int, or None
+        Folds of a cross-validation; None for the user's own validation rows.
+    together : bool
+        Whether the folds are of the training and validation rows together.
+    rows : int
+        Rows kept out, of all folds.
+    """
+
+    folds: tuple[int, ...] | None
+    together: bool
+    rows: int
+
+    @classmethod
+    def of(cls, case: Case) -> Kept | None:
+        """The user's validation rows if there are enough; else folds, all of them where rows are few."""
+        held, count = case.subject.held, len(case.subject.x)
+        usable = held is not None and held.usable
+        if held is not None and usable and len(held.x) >= FEW_HELD:
+            return cls(None, False, len(held.x))
+        together = held is not None and usable and case.subject.validation_data is None
+        count += len(held.x) if held is not None and together else 0
+        if count < FEWEST:
+            return None
+        return cls(tuple(range(FOLDS)), together, count) if count < FEW else cls((0,), together, count // FOLDS)
+
+    def run(self, lab: Laboratory, plan: Plan) -> Run:
+        """Train a plan and measure its error on the rows kept out."""
+        if self.folds is None:
+            return lab.held_run(plan)
+        runs = [lab.held_run(plan, fold, together=self.together) for fold in self.folds]
+        return replace(runs[-1], error=float(np.mean([run.error for run in runs])))
+
+
 def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) -> tuple[Outlook | None, list[Finding]]:
     """Judge a net on rows kept out after the trials on its own rows; findings to add.
 
     It changes the verdict where rows kept out say otherwise, and gives it the steps that help there.
     """
-    bounds, subject = case.bounds, case.subject
-    held = subject.held
-    measured = held is not None and held.usable
-    if bounds is None or (not measured and len(subject.x) < LEAST_ROWS):
+    known, kept = case.bounds, Kept.of(case)
+    if known is None or kept is None:
         return None, []
-    rows = len(held.x) if held is not None and measured else bounds.rows
-    best, name = bounds.best.error, bounds.best.name
+    best, name = known.best.error, known.best.name
     if verdict.unseen < best:
         best, name = verdict.unseen, "a plain new net"
     codes = {f.code for f in found if f.severity != "info"}
-    if verdict.hopeless:
-        return _nothing(case, verdict, Outlook("NOISE", rows, verdict.own_error, math.nan, best, name), codes)
-    if not verdict.healthy:
+    fits = verdict.healthy or verdict.own_error <= HEALTHY
+    if not fits and not verdict.hopeless:
         return None, []
+    outlook = Outlook("", kept.rows, verdict.own_error, math.nan, best, name)
+    if verdict.hopeless:
+        return _nothing(case, verdict, outlook, codes)
     try:
-        own, kept_out = _errors(case, lab, verdict)
+        own, kept_out = _errors(case, lab, verdict, kept)
     except OutOfTime:
         return None, []
-    outlook = Outlook("", rows, own, kept_out, best, name)
-    if measured and kept_out > CLOSE * own + WORTH and codes & {"SPLIT", "TRAIN_TEST_MISMATCH"}:
+    outlook = replace(outlook, own=own, kept_out=kept_out)
+    gap = kept_out > CLOSE * own + WORTH
+    if kept.folds is None and gap and codes & {"SPLIT", "TRAIN_TEST_MISMATCH"}:
         made = _other_rows(case, lab, verdict, outlook, found)
         if made is not None:
             return made, []
-    if not bounds.signal and best > _chance(rows) and not good(kept_out, min(best, 1.0)):
-        return _nothing(case, verdict, replace(outlook, code="NOISE"), codes)
-    if good(kept_out, best) or kept_out < max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + 2 / math.sqrt(rows)):
+    if not known.signal and min(best, kept_out) > _chance(kept.rows):
+        return _nothing(case, verdict, outlook, codes)
+    near = max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + 2 / math.sqrt(kept.rows))
+    if kept_out <= near or not gap:  # if it is as bad on its own rows, it does not overfit
         return outlook, []
-    if kept_out < CLOSE * own + WORTH:  # as bad on its own rows: it does not overfit
-        return outlook, []
-    return _overfit(case, lab, verdict, outlook)
+    return _overfit(case, lab, verdict, outlook, kept)
 
 
 def _chance(rows: int) -> float:
@@ -93,13 +133,13 @@ def _chance(rows: int) -> float:
     return USELESS - 1 / math.sqrt(rows)
 
 
-def _errors(case: Case, lab: Laboratory, verdict: Verdict) -> tuple[float, float]:
+def _errors(case: Case, lab: Laboratory, verdict: Verdict, kept: Kept) -> tuple[float, float]:
     """Error of a net on the rows that it was trained on, and on those kept out."""
     held, plan = case.subject.held, case.plan
-    if held is not None and held.usable and case.subject.trained:
+    if kept.folds is None and held is not None and case.subject.trained:
         return verdict.own_error, lab.error_on(case.subject.model, plan, held.x, held.y)
-    run = lab.held_run(verdict.before.plan if verdict.before is not None else plan)
-    if held is not None and held.usable:
+    run = kept.run(lab, verdict.before.plan if verdict.before is not None else plan)
+    if kept.folds is None:
         return lab.error_of(run.model, run.plan), run.error
     mixed = lab.error_of(run.model, run.plan)  # a quarter of these rows were kept out
     return max(0.0, (4 * mixed - run.error) / 3), run.error
@@ -111,12 +151,14 @@ def _errors(case: Case, lab: Laboratory, verdict: Verdict) -> tuple[float, float
 def _nothing(
     case: Case, verdict: Verdict, outlook: Outlook, codes: set[str]
 ) -> tuple[Outlook | None, list[Finding]]:
-    bounds = case.bounds
-    assert bounds is not None
-    if "REPRESENTATION" in codes:  # x does hold it, in another form
-        return None, []
+    known = case.bounds
+    assert known is not None
     verdict.healthy, verdict.hopeless = False, True
-    figures = ", ".join(f"{one.name} {_share(one.error)}" for one in bounds.witnesses)
+    if codes & {"REPRESENTATION", "OUTLIERS"}:  # x does hold it, in another form, or y does
+        verdict.hopeless = False
+        return None, []
+    outlook = replace(outlook, code="NOISE", rows=max(outlook.rows, known.rows))
+    figures = ", ".join(f"{one.name} {_share(one.error)}" for one in known.witnesses)
     own = f" The net explains {_share(outlook.own)} of its own rows" if math.isfinite(outlook.own) else ""
     if own and math.isfinite(outlook.kept_out):
         own += f" and {_share(outlook.kept_out)} of rows kept out: what it has learnt is noise."
@@ -128,7 +170,7 @@ def _nothing(
         f"new nets at best {_share(verdict.unseen)}).{own} No change of the net can help.",
         remedy="other or more informative columns, more rows, or a target with less noise", exact=True,
         rows_kept_out=outlook.rows, error_on_own_rows=outlook.own, error_kept_out=outlook.kept_out,
-        errors_of_witnesses={one.name: one.error for one in bounds.witnesses},
+        errors_of_witnesses={one.name: one.error for one in known.witnesses},
     )  # fmt: skip
     return outlook, [noise]
 
@@ -148,7 +190,7 @@ def _other_rows(
         if one.code == "SPLIT":
             plan = one.remedies[0].apply(verdict.before.plan if verdict.before is not None else case.plan)
             try:
-                run = lab.held_run(plan, reshuffled=True)
+                run = lab.held_run(plan, 0, together=True)
             except OutOfTime:
                 return None
             if run.error < MIXED * outlook.kept_out:
@@ -176,14 +218,16 @@ def _aligned(case: Case, lab: Laboratory) -> float:
 # ---- overfitting -----------------------------------------------------------------------------------------------------
 
 
-def _overfit(case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook) -> tuple[Outlook | None, list[Finding]]:
+def _overfit(
+    case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, kept: Kept
+) -> tuple[Outlook | None, list[Finding]]:
     plan = verdict.before.plan if verdict.before is not None else case.plan
     tried: list[tuple[Remedy, Run]] = []
     try:
         for remedy in _candidates(case, plan):
             if (changed := remedy.apply(plan)) == plan:
                 continue
-            tried.append((remedy, lab.held_run(changed)))
+            tried.append((remedy, kept.run(lab, changed)))
             if good(tried[-1][1].error, outlook.best):
                 break
     except OutOfTime:

@@ -42,7 +42,9 @@ class Result:
     @property
     def healthy(self) -> bool | None:
         """Whether the net learns as well as can be expected; None without trials."""
-        return None if self.verdict is None else self.verdict.healthy
+        if self.verdict is None:
+            return None if self.outlook is None else False
+        return self.verdict.healthy
 
     @property
     def causes(self) -> list[Finding]:
@@ -61,6 +63,8 @@ class Result:
     @cached_property
     def _treated(self) -> tuple[Plan, list[str]]:
         verdict = self.verdict
+        if verdict is None and self.outlook is not None:  # other rows were given than fit's
+            return self.plan, []
         if verdict is None or verdict.inconclusive:
             plan = self.plan
             words: list[str] = []

@@ -21,7 +21,7 @@ from ..callbacks.progress import Bar, is_interactive, make_bar
 from ..model.base import BaseModel
 from .plan import Plan
 from .subject import State, Subject
-from .witnesses import split
+from .witnesses import folds
 
 LEAST_ROWS = 200  # needed to tell noise from signal
 SCORED_ROWS = 5000
@@ -227,20 +227,20 @@ class Laboratory:
             error = self.error_of(model, plan)
         return Run(plan, model, deadline.losses, error, time.perf_counter() - began, self.subject), smallest
 
-    def held_run(self, plan: Plan, *, reshuffled: bool = False) -> Run:
+    def held_run(self, plan: Plan, fold: int | None = None, *, together: bool = False) -> Run:
         """Train a plan on part of the rows; the run's error is that on rows kept out.
 
-        The user's validation rows are kept out, where there are any; with `reshuffled`, a quarter of those and the
-        training rows together, and without any, a quarter of the training rows.
+        Those are the user's validation rows (`fold` None), or a quarter of the training rows, one of `FOLDS`; with
+        `together`, of the training and the validation rows.
         """
-        key = f"{'reshuffled' if reshuffled else 'kept out'} {plan!r}"
+        key = f"kept out {fold} {together} {plan!r}"
         if key in self.runs:
             return self.runs[key]
         if self.left <= 0:
             raise OutOfTime
         began = time.perf_counter()
         deadline = _Deadline(began + max(0.05, self.left), self.bar)
-        (x, y, w), (other_x, other_y) = self._sides(reshuffled)
+        (x, y, w), (other_x, other_y) = self._sides(fold, together)
         model = plan.build()
         with _quietly():
             weights = w if plan.weighted else None
@@ -253,17 +253,18 @@ class Laboratory:
         self.trials += 1
         return made
 
-    def _sides(self, reshuffled: bool) -> tuple[tuple[Array, Array, Array | None], tuple[Array, Array]]:
+    def _sides(self, fold: int | None, together: bool) -> tuple[tuple[Array, Array, Array | None], tuple[Array, Array]]:
         """Rows to train on, with their weights, and rows kept out."""
         held = self.subject.held
         x, y, w = self.x, self.y, self.w
-        if held is not None and held.usable and not reshuffled:
+        if held is not None and fold is None:
             return (x, y, w), (held.x, held.y)
-        if held is not None and held.usable:
+        if held is not None and together:
             x, w = np.concatenate([x, held.x]), None
             y = np.concatenate([y, held.y.astype(y.dtype).reshape((len(held.y), *y.shape[1:]))])
-        known, asked = split(len(x))
-        asked = asked if reshuffled else np.setdiff1d(asked, self.subject.outliers)
+        known, asked = folds(len(x))[fold or 0]
+        if not together:
+            asked = np.setdiff1d(asked, self.subject.outliers)
         columns = np.asarray(y[asked].reshape(len(asked), -1), dtype=np.float64)
         return (np.ascontiguousarray(x[known]), y[known], None if w is None else w[known]), (x[asked], columns)
 

@@ -21,6 +21,8 @@ def headline(result: Result) -> str:
     """The conclusion in one sentence."""
     subject, verdict, causes = result.subject, result.verdict, result.causes
     if verdict is None:
+        if result.outlook is not None:
+            return f"The rows given are not like those that fit was given (here: {score(subject, result.outlook.own)})."
         if causes:
             return (
                 f"{_listed([f.code for f in causes])}: the net cannot learn until this is changed (no trials were "
@@ -130,16 +132,19 @@ def text(result: Result, colour: bool) -> str:
 
 
 def _trials(result: Result, verdict: Verdict) -> list[str]:
-    subject = result.subject
-    rows = compared(verdict)[:5]
+    subject, outlook = result.subject, result.outlook
+    rows = compared(verdict, outlook)[:5]
     if verdict.after is not None:
         rows.append(("all changes below", verdict.after.error))
     width = max(len(name) for name, _ in rows)
-    return ["Trials, with equal training:", *(f"  {name:<{width}}  {score(subject, error)}" for name, error in rows)]
+    where = ", on rows kept out" if outlook is not None and outlook.code else ""
+    return [f"Trials, with equal training{where}:", *(f"  {name:<{width}}  {score(subject, error)}" for name, error in rows)]
 
 
-def compared(verdict: Verdict) -> list[tuple[str, float]]:
+def compared(verdict: Verdict, outlook: Outlook | None = None) -> list[tuple[str, float]]:
     """What was tried and its error: the net unchanged, then each single change, the best first."""
+    if outlook is not None and outlook.code:
+        return [("unchanged", outlook.kept_out), (outlook.name, outlook.best)]
     singles = sorted(verdict.singles.items(), key=lambda item: item[1])
     first = ("unchanged, trained as briefly" if verdict.cut else "unchanged", verdict.error_before)
     return [first, *((f"only {code} treated", error) for code, error in singles)]

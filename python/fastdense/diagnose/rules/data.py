@@ -8,20 +8,25 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array
+from ...callbacks.fitted import columns_of
 from ...layers import BatchNorm, Dense, LayerNorm
 from .. import remedies
 from ..case import Case
 from ..finding import Finding, Severity, finding
 from ..subject import Held, Subject
 from ..trials import LEAST_ROWS
+from ..witnesses import bounds as all_bounds
 from .registry import Group, rule
 
+HELD_BY_TAIL = 0.5  # share of the variance that the largest hundredth of the targets must hold
+ORDERED = 0.7  # error for the ranks of the targets below which their order counts as known
 CHANCE = 0.9  # smallest error that may still be chance
 RISEN = 1.2  # of a val_loss, from its smallest value
-MOVED, STRETCHED = 3.0, 5.0  # of a column: means apart in standard deviations, factor between deviations
+MOVED, STRETCHED = 2.5, 5.0  # of a column: medians apart in distances of the quartiles, factor between those distances
 OUTSIDE = 0.2  # share of rows beyond the range that was trained on
 UNSETTLED = 0.05  # weight that the first values still have in a moving average
 FEW_FEATURES = 4
+FEW_COUNT = 0.1  # share of the rows that the weights leave
 EXTREME = 0.97  # share of the total weight for one class
 
 
@@ -31,7 +36,7 @@ def noise(case: Case) -> Finding | None:
     if case.run is None or case.bounds is None or len(case.subject.x) < LEAST_ROWS:
         return None
     bounds = case.bounds
-    if bounds.signal or bounds.best.error < CHANCE:
+    if bounds.signal or bounds.best.error < CHANCE or _tail(case) is not None:
         return None
     figures = {one.name: one.error for one in bounds.witnesses}
     return finding(
@@ -66,7 +71,7 @@ def outliers(case: Case) -> Finding | None:
     subject = case.subject
     odd, share = subject.outliers, subject.outliers_share
     if not len(odd):
-        return None
+        return _tail(case)
     y = np.asarray(subject.y[subject.good], dtype=np.float64)
     square = np.square(y - y.mean(axis=0))
     rows = np.flatnonzero(subject.good)[odd]
@@ -84,6 +89,32 @@ def outliers(case: Case) -> Finding | None:
         remedies.robust(subject),
         remedy=f"check {'that row' if one else 'those rows'}; if they are right, loss='huber' on standardized targets",
         rows=rows[order][:20], values=values[order][:20], share_of_variance=share,
+    )  # fmt: skip
+
+
+def _tail(case: Case) -> Finding | None:
+    """Targets whose order can be predicted, though their values cannot, because few hold all of the variance."""
+    subject, bounds = case.subject, case.bounds
+    if subject.task.kind != "regression" or len(subject.task.labels) or bounds is None or bounds.signal:
+        return None
+    y = subject.sample_y
+    square = np.sort(np.square(y - y.mean(axis=0)).sum(axis=1))
+    few = max(1, len(y) // 100)
+    share = float(square[-few:].sum() / max(float(square.sum()), 1e-300))
+    if share < HELD_BY_TAIL:
+        return None
+    ranks = np.argsort(np.argsort(y, axis=0, kind="stable"), axis=0, kind="stable").astype(np.float64)
+    ordered = all_bounds(subject.task, subject.sample_x, ranks)
+    if not (ordered.signal and ordered.best.error < ORDERED):
+        return None
+    return finding(
+        "OUTLIERS", "error",
+        f"The {few} largest of {len(y):,} targets hold {share:.0%} of the variance of y, which hides all others from a "
+        f"squared error: {ordered.best.name} predicts the order of the targets on rows kept out (it explains "
+        f"{1 - ordered.best.error:.0%} of their ranks), and not their values.",
+        remedy="learn log(y), or log1p(y - min), if y is positive; else loss='huber' on y divided by its median distance "
+        "from the median",
+        share_of_variance=share, rows=few, error_of_ranks=ordered.best.error, exact=True,
     )  # fmt: skip
 
 
@@ -140,43 +171,41 @@ def train_test_mismatch(case: Case) -> Finding | None:
         return None
     held = subject.held
     if held is not None and held.usable and subject.validation_data is not None:
-        mean, sd = subject.column_scale
-        moved = _moved(mean, sd, held.x.mean(axis=0), held.x.std(axis=0))
-        facts = (mean, sd, held.x.mean(axis=0), held.x.std(axis=0))
+        then, now = columns_of(subject.x), columns_of(held.x)
         where, other = "validation_data", "x"
     elif subject.fitted is not None:
-        mean, sd = subject.fitted.columns[:2]
-        now, spread = subject.column_scale
-        moved = _moved(mean, sd, now, spread)
-        facts = (mean, sd, now, spread)
+        then, now = subject.fitted.columns, columns_of(subject.x)
         where, other = "this x", "the x of the last fit"
     else:
         return None
+    moved = _moved(then, now)
     if not moved.any():
         return None
+    column = int(np.argmax(moved * np.abs(now - then).max(axis=0) / _positive(then[2] - then[0])))
+    a, b, c, d = (float(one[column]) for one in (then[1], then[2] - then[0], now[1], now[2] - now[0]))
+    count = int(moved.sum())
     end, losses = case.end, subject.history.get("loss", [])
     worse = where == "this x" and end is not None and bool(losses) and not end.loss < 2 * losses[-1]
-    column = int(np.argmax(moved * (np.abs(facts[2] - facts[0]) + np.abs(facts[3] - facts[1])) / _positive(facts[1])))
-    a, b, c, d = (float(one[column]) for one in facts)
-    count = int(moved.sum())
     return finding(
         "TRAIN_TEST_MISMATCH", "error" if worse else "warning",
         f"{count} of {len(moved)} columns of {where} {'differs' if count == 1 else 'differ'} from {other}: column "
-        f"{column} has mean {c:.4g} and standard deviation {d:.3g}, it was {a:.4g} and {b:.3g} in training. The net was "
+        f"{column} has median {c:.4g} and quartiles {d:.3g} apart, it was {a:.4g} and {b:.3g} in training. The net was "
         "never trained on such numbers."
         + (f" The loss was {losses[-1]:.4g} at the end of fit and is {end.loss:.4g} here." if worse and end else ""),
         remedy="prepare both in the same way: the scaling computed from the training rows, applied to all; "
         "fd.Normalization() inside the model does that",
-        exact=True, columns=np.flatnonzero(moved)[:20], mean_trained=a, sd_trained=b, mean_here=c, sd_here=d,
+        exact=True, columns=np.flatnonzero(moved)[:20], median_trained=a,
+        quartiles_apart_trained=b, median_here=c, quartiles_apart_here=d,
     )  # fmt: skip
 
 
-def _moved(mean: Array, sd: Array, other_mean: Array, other_sd: Array) -> Array:
-    """Columns (bool) whose mean is far away, or whose deviation is another one, for both of the two."""
-    far = np.abs(other_mean - mean) > MOVED * np.maximum(sd, other_sd)
-    wide = (sd > 0) & (other_sd > 0) & (np.maximum(other_sd / _positive(sd), sd / _positive(other_sd)) > STRETCHED)
-    rare = (sd == 0) | (other_sd == 0)  # a pixel that a few rows do not show
-    return np.asarray((far & ~rare) | (wide & (float(np.mean(wide)) > 0.5 or len(sd) <= 8)))
+def _moved(then: Array, now: Array) -> Array:
+    """Columns (bool) whose median is far away, whose spread is another one, or that vary no more; given quartiles."""
+    spread, other = then[2] - then[0], now[2] - now[0]
+    both = (spread > 0) & (other > 0)
+    far = both & (np.abs(now[1] - then[1]) > MOVED * np.maximum(spread, other))
+    wide = both & (np.maximum(other / _positive(spread), spread / _positive(other)) > STRETCHED)
+    return np.asarray(far | wide | ((spread > 0) & (other == 0)))
 
 
 def _positive(values: Array) -> Array:
@@ -197,8 +226,16 @@ def norm_layer(case: Case) -> Finding | None:
     averages = [layer for layer in case.plan.layers if isinstance(layer, BatchNorm)]
     if not averages or case.plan.optimizer.full_batch:
         return None
+    if case.plan.batch_size == 1 and len(case.subject.x) > 1:
+        return finding(
+            "NORM_LAYER", "error",
+            "BatchNorm with batches of one row: a number minus its own mean is 0, so in training the layers above see a "
+            "constant, and predict uses averages of what they have never seen.",
+            remedies.batches(32), remedies.together(remedies.batches(32), remedies.batch_momentum(_steps(case, 32))),
+            exact=True, batch_size=1,
+        )  # fmt: skip
     momentum = max(layer.momentum for layer in averages)
-    steps = max(1, case.plan.epochs * math.ceil(len(case.subject.x) / case.plan.batch_size))
+    steps = _steps(case, case.plan.batch_size)
     left = momentum**steps
     if left < UNSETTLED:
         return None
@@ -210,6 +247,10 @@ def norm_layer(case: Case) -> Finding | None:
         remedies.batch_momentum(steps), remedies.epochs(10), exact=True, momentum=momentum, steps=steps,
         weight_of_first_values=left,
     )  # fmt: skip
+
+
+def _steps(case: Case, size: int) -> int:
+    return max(1, case.plan.epochs * math.ceil(len(case.subject.x) / size))
 
 
 def _few_features(width: int, name: str) -> Finding:
@@ -224,13 +265,13 @@ def _few_features(width: int, name: str) -> Finding:
     )  # fmt: skip
 
 
-@rule("CLASS_WEIGHT", Group.SETTINGS)
+@rule("CLASS_WEIGHT", Group.SETTINGS, restart=True)
 def class_weight(case: Case) -> Finding | None:
     """Class or sample weights that leave one class, or a few rows, with nearly all the weight."""
     subject = case.subject
-    if not subject.usable or subject.rows is None or subject.rows.w is None:
+    if not subject.usable or subject.rows is None:
         return None
-    w = np.asarray(subject.rows.w, dtype=np.float64)
+    w = np.ones(len(subject.x)) if subject.rows.w is None else np.asarray(subject.rows.w, dtype=np.float64)
     if subject.class_weight is not None and subject.task.kind in ("binary", "classes"):
         truth = subject.task.classes_of(np.asarray(subject.y, dtype=np.float64))
         rows, total = np.bincount(truth), np.bincount(truth, weights=w)
@@ -247,16 +288,19 @@ def class_weight(case: Case) -> Finding | None:
                 remedies.class_weights("balanced"), remedies.class_weights(None),
                 weight_shares=share, row_shares=usual,
             )  # fmt: skip
-    if subject.weights is None or not w.sum() > 0:
+    if subject.weights is not None:
+        rows, count = len(w), float(w.sum()) ** 2 / max(float(np.square(w).sum()), 1e-300)
+    elif subject.fitted is not None and subject.fitted.weighted:  # of weights that were not passed on
+        rows, count = subject.fitted.rows, subject.fitted.effective_rows
+    else:
         return None
-    count = float(w.sum() ** 2 / np.square(w).sum())
-    if count > max(10.0, 0.02 * len(w)):
+    if count > max(10.0, FEW_COUNT * rows):
         return None
     return finding(
-        "CLASS_WEIGHT", "error",
-        f"The sample weights go up to {w.max() / max(np.median(w), 1e-300):.3g} times their median: they have the effect "
-        f"of {count:.3g} rows in place of {len(w):,}, so the others are hardly learnt.",
-        remedies.unweighted(), exact=True, effective_rows=count, rows=len(w),
+        "CLASS_WEIGHT", "warning",
+        f"The sample weights are so unequal that {rows:,} rows have the effect of {count:.3g}: the others are hardly "
+        "learnt.",
+        remedies.unweighted(), effective_rows=count, rows=rows,
     )  # fmt: skip
 
 
