@@ -14,7 +14,7 @@ from .plan import Plan
 from .remedies import Remedy
 from .trials import Laboratory, OutOfTime, Run
 from .verify import CLOSE, HEALTHY, SLACK, USELESS, Step, Verdict, good
-from .witnesses import FOLDS
+from .witnesses import FOLDS, RIDGE, SELECTION
 
 FEW, FEW_HELD = 400, 30  # rows below which all folds are used, and validation rows that are too few
 BETTER = 0.03  # what a remedy must gain on rows kept out
@@ -224,7 +224,7 @@ def _overfit(
     plan = verdict.before.plan if verdict.before is not None else case.plan
     tried: list[tuple[Remedy, Run]] = []
     try:
-        for remedy in _candidates(case, plan):
+        for remedy in _candidates(case, plan, outlook.name):
             if (changed := remedy.apply(plan)) == plan:
                 continue
             tried.append((remedy, kept.run(lab, changed)))
@@ -267,19 +267,20 @@ def _overfit(
     return replace(outlook, code="OVERFIT", after=run.error), [made]
 
 
-def _candidates(case: Case, plan: Plan) -> list[Remedy]:
-    """What may help against overfitting, the cheapest and mildest first."""
+def _candidates(case: Case, plan: Plan, name: str) -> list[Remedy]:
+    """What may help against overfitting, what resembles the best witness first."""
     subject = case.subject
     val = subject.history.get("val_loss", [])
-    made = []
-    if len(val) > 4 and np.isfinite(val).all():
-        made.append(remedies.shorter(int(np.argmin(val)) + 1))
-    made += [remedies.shorter(max(1, round(share * plan.epochs))) for share in (0.3, 0.1)]
-    made += [remedies.shrink(0.001, subject), remedies.shrink(0.01, subject), remedies.shrink(0.01, subject, "l1")]
-    made += [remedies.shrink(0.1, subject), remedies.thin_out(0.5)]
+    short = [remedies.shorter(int(np.argmin(val)) + 1)] if len(val) > 4 and np.isfinite(val).all() else []
+    short += [remedies.shorter(max(1, round(share * plan.epochs))) for share in (0.3, 0.1)]
+    sparse = [remedies.shrink(0.01, subject, "l1")]
+    small = [remedies.shrink(0.01, subject), remedies.shrink(0.1, subject), remedies.shrink(0.001, subject)]
+    straight = []
     if len(plan.dense()) > 1:
-        made += [remedies.linear(), remedies.together(remedies.linear(), remedies.shrink(0.01, subject, "l1"))]
-    return made
+        straight = [remedies.together(remedies.linear(), remedies.shrink(0.01, subject, kind)) for kind in ("l1", "l2")]
+    order = {SELECTION: [sparse, straight, small, short], RIDGE: [straight[::-1], small, short, sparse]}
+    usual = [short, small, sparse, straight, [remedies.thin_out(0.5)]]
+    return [remedy for group in order.get(name, usual) for remedy in group]
 
 
 def _take(verdict: Verdict, made: Finding, remedy: Remedy, run: Run) -> None:

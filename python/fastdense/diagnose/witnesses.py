@@ -21,6 +21,7 @@ PENALTIES = (1e-4, 1e-2, 0.1, 1.0, 10.0)  # times the number of rows, for standa
 NEIGHBOURS = (1, 5, 20)
 MANY_COLUMNS, SELECTED, MOST_OUTPUTS = 30, 32, 20  # for a selection of columns
 FEATURES = 256  # random tanh units
+RIDGE, SELECTION = "ridge regression", "least squares on selected columns"  # names of witnesses
 SURE = 3.0  # standard errors by which a witness beats a constant
 
 Predictor = Callable[[Array, Array, Array], Array]  # known x, known y, asked x -> scores of the asked rows
@@ -249,9 +250,9 @@ def _equal_rows(x: Array, y: Array, asked: Array) -> Array:
 
 
 WITNESSES: dict[str, Predictor] = {
-    "ridge regression": _ridge,
+    RIDGE: _ridge,
     "random features with ridge regression": _features,
-    "least squares on selected columns": _few_columns,
+    SELECTION: _few_columns,
     "nearest neighbours": _neighbours,
     "mean of equal rows": _equal_rows,
 }
