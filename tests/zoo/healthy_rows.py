@@ -1,4 +1,4 @@
-"""Healthy twins of `sick_rows.py` and `sick_fit.py`, and traps: nets that only look as if rows or `fit` were at fault."""
+"""Healthy twins of `sick_rows.py` and `sick_fit.py`, and traps: neither the rows nor `fit` are at fault."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def mse_and_mostly_zeros() -> Built:
 
 @healthy(
     goal=fit_of(0.9), trap=True,
-    fit={"epochs": 300, "validation_split": 0.2, "callbacks": [EarlyStopping(monitor="loss", patience=5, min_delta=1e-3)]},
+    fit={"epochs": 300, "validation_split": 0.2, "callbacks": [EarlyStopping("loss", 1e-3, 5)]},
 )  # fmt: skip
 def stopped_long_before_the_last_epoch() -> Built:
     """Stopped by a callback after a part of the epochs, when it had learnt."""

@@ -1,4 +1,4 @@
-"""NORM_LAYER, CLASS_WEIGHT, STOPPED_EARLY, LOSS_CHOICE: how the net normalizes, and what `fit` and `compile` were given."""
+"""NORM_LAYER, CLASS_WEIGHT, STOPPED_EARLY, LOSS_CHOICE: the layers, and what `fit` and `compile` were given."""
 
 from __future__ import annotations
 

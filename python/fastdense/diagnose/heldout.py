@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -13,8 +14,8 @@ from .finding import Finding, finding
 from .plan import Plan
 from .remedies import Remedy
 from .trials import Laboratory, OutOfTime, Run
-from .verify import CLOSE, HEALTHY, SLACK, USELESS, Step, Verdict, good
-from .witnesses import FOLDS, RIDGE, SELECTION
+from .verify import CLOSE, HEALTHY, SLACK, Step, Verdict, good
+from .witnesses import FOLDS, RIDGE, SELECTION, USELESS, chance
 
 FEW, FEW_HELD = 400, 30  # rows below which all folds are used, and validation rows that are too few
 BETTER = 0.03  # what a remedy must gain on rows kept out
@@ -120,17 +121,18 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
         made = _other_rows(case, lab, verdict, outlook, found)
         if made is not None:
             return made, []
-    if not known.signal and min(best, kept_out) > _chance(kept.rows):
+    if not known.signal and min(best, kept_out) > chance(kept.rows):
         return _nothing(case, verdict, outlook, codes)
-    near = max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + 2 / math.sqrt(kept.rows))
-    if kept_out <= near or not gap:  # if it is as bad on its own rows, it does not overfit
+    near = max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + _deviation(kept_out, kept.rows))
+    shorter = verdict.cut and kept.folds is not None  # a shorter training than the user's may end elsewhere
+    if kept_out <= near or not gap or shorter:  # if it is as bad on its own rows, it does not overfit
         return outlook, []
     return _overfit(case, lab, verdict, outlook, kept)
 
 
-def _chance(rows: int) -> float:
-    """The error that a predictor may reach on so many rows by chance, where there is nothing to learn."""
-    return USELESS - 1 / math.sqrt(rows)
+def _deviation(error: float, rows: int) -> float:
+    """Two standard errors of an error on so many rows, as those of a rate relative to a half."""
+    return 2 * math.sqrt(2 * min(error, 1.0) / rows)
 
 
 def _errors(case: Case, lab: Laboratory, verdict: Verdict, kept: Kept) -> tuple[float, float]:
@@ -148,9 +150,7 @@ def _errors(case: Case, lab: Laboratory, verdict: Verdict, kept: Kept) -> tuple[
 # ---- nothing to learn ------------------------------------------------------------------------------------------------
 
 
-def _nothing(
-    case: Case, verdict: Verdict, outlook: Outlook, codes: set[str]
-) -> tuple[Outlook | None, list[Finding]]:
+def _nothing(case: Case, verdict: Verdict, outlook: Outlook, codes: set[str]) -> tuple[Outlook | None, list[Finding]]:
     known = case.bounds
     assert known is not None
     verdict.healthy, verdict.hopeless = False, True
@@ -166,7 +166,7 @@ def _nothing(
         own += "."
     noise = finding(
         "NOISE", "error",
-        f"Nothing predicts y from x better than a constant on {outlook.rows:,} rows kept out (share explained: {figures}, "
+        f"Nothing predicts y from x better than a constant on {outlook.rows:,} rows kept out (explained: {figures}, "
         f"new nets at best {_share(verdict.unseen)}).{own} No change of the net can help.",
         remedy="other or more informative columns, more rows, or a target with less noise", exact=True,
         rows_kept_out=outlook.rows, error_on_own_rows=outlook.own, error_kept_out=outlook.kept_out,
@@ -233,23 +233,22 @@ def _overfit(
     except OutOfTime:
         verdict.complete = False
     history = case.subject.history
-    facts = {}
+    facts: dict[str, Any] = {}
     curve = ""
     val = history.get("val_loss", [])
     if len(val) > 4 and np.isfinite(val).all() and val[-1] > 1.1 * min(val):
         at = int(np.argmin(val))
         curve = (
-            f" val_loss was smallest in epoch {at + 1} ({val[at]:.4g}) and is {val[-1]:.4g} now, while the loss fell to "
-            f"{history['loss'][-1]:.4g}."
+            f" val_loss was smallest in epoch {at + 1} ({val[at]:.4g}) and is {val[-1]:.4g} now, while the loss fell "
+            f"to {history['loss'][-1]:.4g}."
         )
         facts = {"epoch_of_smallest_val_loss": at + 1, "smallest_val_loss": val[at], "val_loss": val[-1]}
-    words = case.subject
     message = (
         f"The net has learnt its own rows by heart: it explains {_share(outlook.own)} of them and "
         f"{_share(outlook.kept_out)} of {outlook.rows:,} rows kept out, where {outlook.name} explains "
         f"{_share(outlook.best)}.{curve}"
     )
-    weights, count = words.model.count_params(), len(words.x)
+    weights, count = case.subject.model.count_params(), len(case.subject.x)
     if weights > count:
         message += f" It has {weights:,} parameters for {count:,} rows."
     made = finding(
@@ -260,8 +259,10 @@ def _overfit(
         errors_with_remedies={remedy.words: run.error for remedy, run in tried}, **facts,
     )  # fmt: skip
     verdict.healthy = False
-    remedy, run = min(tried, key=lambda one: one[1].error, default=(None, None))
-    if remedy is None or run is None or run.error > outlook.kept_out - BETTER or run.error > USELESS:
+    if not tried:
+        return replace(outlook, code="OVERFIT"), [made]
+    remedy, run = min(tried, key=lambda one: one[1].error)
+    if run.error > min(outlook.kept_out - BETTER, USELESS):
         return replace(outlook, code="OVERFIT"), [made]
     _take(verdict, made, remedy, run)
     return replace(outlook, code="OVERFIT", after=run.error), [made]

@@ -369,7 +369,7 @@ def whole() -> Remedy:
     )
 
 
-def class_weights(value: Any) -> Remedy:
+def weigh_classes(value: Any) -> Remedy:
     """Other class weights, or none."""
     words = "no class_weight" if value is None else f"class_weight={value!r}"
     return Remedy(words, lambda plan: replace(plan, class_weight=value))
@@ -382,7 +382,9 @@ def unweighted() -> Remedy:
 
 def all_epochs(count: int) -> Remedy:
     """At least so many epochs, with no callback that ends them."""
-    return Remedy(f"all {count} epochs, without that callback", lambda plan: replace(plan, epochs=max(plan.epochs, count)))
+    return Remedy(
+        f"all {count} epochs, without that callback", lambda plan: replace(plan, epochs=max(plan.epochs, count))
+    )
 
 
 def constant_rate(rate: float) -> Remedy:
@@ -395,7 +397,9 @@ def batch_momentum(steps: int) -> Remedy:
     momentum = max(0.5, min(0.99, round(1 - 10 / max(steps, 11), 2)))
 
     def change(layer: Layer) -> Layer:
-        return changed(layer, momentum=momentum) if isinstance(layer, BatchNorm) and layer.momentum > momentum else layer
+        return (
+            changed(layer, momentum=momentum) if isinstance(layer, BatchNorm) and layer.momentum > momentum else layer
+        )
 
     return Remedy(
         f"fd.BatchNorm(momentum={momentum:g})", lambda plan: plan.with_layers([change(layer) for layer in plan.layers])

@@ -26,7 +26,7 @@ from .task import Task, read_task
 
 PROBE_ROWS = 1024
 FAR = 20.0  # from the median, in deviations of the ordinary targets: an outlier
-HELD_BY_FEW = 0.3  # share of the variance that outliers must hold to matter
+HELD_BY_FEW = 0.3  # fraction of the variance that outliers must hold to matter
 FEW_HELD = 10  # rows kept out that say anything
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
 LARGEST = 1e150  # of numbers whose squares can be summed in float64
@@ -285,7 +285,7 @@ class Subject:
 
     @property
     def outliers_share(self) -> float:
-        """Share of the variance of a column of y that they hold."""
+        """Fraction of the variance of a column of y that they hold."""
         return self._outliers[1]
 
     @cached_property

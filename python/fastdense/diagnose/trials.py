@@ -188,7 +188,14 @@ class Laboratory:
         deadline = _Deadline(until, self.bar)
         model = plan.build()
         with _quietly():
-            model.fit(self.x, self.y, verbose=0, sample_weight=self.w if plan.weighted else None, callbacks=[deadline], **plan.fit_options())
+            model.fit(
+                self.x,
+                self.y,
+                verbose=0,
+                sample_weight=self.w if plan.weighted else None,
+                callbacks=[deadline],
+                **plan.fit_options(),
+            )
             error = self.error_of(model, plan)
         if not all(map(math.isfinite, deadline.losses)):
             error = math.inf

@@ -12,12 +12,11 @@ from .remedies import Remedy
 from .rules import RULES, SCALES
 from .subject import Subject
 from .trials import LEAST_ROWS, Laboratory, OutOfTime, Run
-from .witnesses import Bounds
+from .witnesses import FOLDS, USELESS, Bounds, chance
 
 HEALTHY = 0.05  # an error this small needs no repair, even if a smaller one could be reached
 CLOSE, SLACK = 1.3, 0.03  # errors up to CLOSE * best + SLACK count as equal to the best
 ENOUGH = 0.03  # and a repair is done when the error is this small, or within 1.1 * best + 0.01
-USELESS = 0.97  # no better than a constant
 COST = 0.004  # what a change must reduce the error by to be kept
 NEW_NET = 0.03  # what a whole new net must reduce it by
 MOST_CHANGES = 4
@@ -178,7 +177,8 @@ class Verifier:
             )
             if flawed and found.error_before > HEALTHY:  # an exact fault is in the way, whatever a new net reaches
                 found.healthy = False
-            found.hopeless = floor > USELESS and not found.healthy and self.bounds is not None
+            nothing = self.bounds is not None and not self.bounds.signal and floor > chance(self.lab.rows // FOLDS)
+            found.hopeless = nothing and not found.healthy
             again = self._again
             comparable = self.subject.trained and not self.cut
             self._lucky = comparable and again is not None and enough(again.error, found.best_error)

@@ -22,6 +22,7 @@ NEIGHBOURS = (1, 5, 20)
 MANY_COLUMNS, SELECTED, MOST_OUTPUTS = 30, 32, 20  # for a selection of columns
 FEATURES = 256  # random tanh units
 RIDGE, SELECTION = "ridge regression", "least squares on selected columns"  # names of witnesses
+USELESS = 0.97  # error that is no better than a constant's
 SURE = 3.0  # standard errors by which a witness beats a constant
 
 Predictor = Callable[[Array, Array, Array], Array]  # known x, known y, asked x -> scores of the asked rows
@@ -54,7 +55,7 @@ class Bounds:
     ----------
     witnesses : tuple of Witness
     floor : float
-        Share of the targets' variation among rows of equal x: no function of x explains it.
+        Fraction of the targets' variation among rows of equal x: no function of x explains it.
     rows : int
         Rows kept out on which the errors were measured.
     """
@@ -83,7 +84,7 @@ def bounds(task: Task, x: Array, y: Array, floor: float = 0.0) -> Bounds:
     x, y : ndarray of shape (rows, columns), float64, finite
         At most `ROWS` of them are used, always the same ones.
     floor : float
-        Share of the variation that no function of x explains.
+        Fraction of the variation that no function of x explains.
     """
     x, y = _few(x, y)
     parts = folds(len(x), FOLDS if min(x.shape[1], len(x)) <= LARGE else 1)
@@ -97,7 +98,7 @@ def bounds_of(task: Task, x: Array, y: Array, other_x: Array, other_y: Array, fl
     return _measured(task, np.concatenate([x, other_x]), np.concatenate([y, other_y]), [(known, asked)], floor)
 
 
-def split(rows: int) -> Fold:
+def known_and_asked(rows: int) -> Fold:
     """Three quarters of the rows to learn from, and one to be asked for; always the same ones."""
     return folds(rows, 1)[0]
 
@@ -153,10 +154,22 @@ def _error(task: Task, x: Array, y: Array, parts: list[Fold], predictor: Predict
         done += len(others)
     predictions, threshold = answers(task, scores)
     base, _ = answers(task, constant)
-    gain = row_errors(task, y[asked], base) - row_errors(task, y[asked], predictions)
-    deviation = float(gain.std()) / np.sqrt(max(1, len(gain)))
-    sure = float(gain.mean() / deviation) if deviation > 0 else np.inf if gain.mean() > 0 else 0.0
+    nearer = np.square(wanted[asked] - constant).sum(axis=1) - np.square(wanted[asked] - scores).sum(axis=1)
+    sure = _beyond_chance(nearer)
+    if task.classifies:  # of a rare class the scores say more than the answers, of many classes the answers
+        sure = max(sure, _beyond_chance(row_errors(task, y[asked], base) - row_errors(task, y[asked], predictions)))
     return rounded(task.errors(y[asked], predictions, threshold)), rounded(sure)
+
+
+def _beyond_chance(gain: Array) -> float:
+    """Mean of a gain per row, in standard errors."""
+    deviation = float(gain.std()) / np.sqrt(max(1, len(gain)))
+    return float(gain.mean() / deviation) if deviation > 0 else np.inf if gain.mean() > 0 else 0.0
+
+
+def chance(rows: int) -> float:
+    """The error that a predictor may reach on so many rows by chance, where there is nothing to learn."""
+    return float(USELESS - 1 / np.sqrt(max(1, rows)))
 
 
 def rounded(value: float) -> float:
@@ -208,7 +221,7 @@ def _few_columns(x: Array, y: Array, asked: Array) -> Array:
     """Forward selection of columns, as many as serve best on a quarter of the rows, then least squares on them."""
     x, asked = _standardized(x, asked)
     mean = y.mean(axis=0)
-    known, others = split(len(x))
+    known, others = known_and_asked(len(x))
     chosen = _forward(x[known], y[known] - y[known].mean(axis=0))
     best, count = np.inf, 1
     for k in sorted({1, 2, 4, 8, 16, len(chosen)}):
@@ -275,7 +288,7 @@ def _standardized(x: Array, asked: Array) -> tuple[Array, Array]:
 
 def _best_penalty(x: Array, y: Array) -> float:
     """The penalty with the smallest error on a quarter of these rows, learnt from the others."""
-    known, asked = split(len(x))
+    known, asked = known_and_asked(len(x))
     mean = y[known].mean(axis=0)
     errors = [
         float(np.square(y[asked] - mean - _solved(x[known], y[known] - mean, x[asked], penalty)).sum())
@@ -297,7 +310,7 @@ def _solved(x: Array, y: Array, asked: Array, penalty: float) -> Array:
 
 
 def _nearest(x: Array, asked: Array, own: bool = False) -> Array:
-    """Indices of the nearest rows of x for every row asked for, nearest first; `own`: a row is not its own neighbour."""
+    """Indices of the nearest rows of x for every row asked for, nearest first; `own`: other rows than itself."""
     square = np.square(x).sum(axis=1)
     distance = np.square(asked).sum(axis=1)[:, None] + square - 2 * asked @ x.T
     if own:

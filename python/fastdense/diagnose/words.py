@@ -138,7 +138,10 @@ def _trials(result: Result, verdict: Verdict) -> list[str]:
         rows.append(("all changes below", verdict.after.error))
     width = max(len(name) for name, _ in rows)
     where = ", on rows kept out" if outlook is not None and outlook.code else ""
-    return [f"Trials, with equal training{where}:", *(f"  {name:<{width}}  {score(subject, error)}" for name, error in rows)]
+    return [
+        f"Trials, with equal training{where}:",
+        *(f"  {name:<{width}}  {score(subject, error)}" for name, error in rows),
+    ]
 
 
 def compared(verdict: Verdict, outlook: Outlook | None = None) -> list[tuple[str, float]]:

@@ -1,4 +1,4 @@
-"""Rules about the data as `fit` was given them: odd targets, the split, rows unlike others, weights, callbacks, loss."""
+"""Rules about what `fit` and `compile` were given: targets, split, other rows, weights, callbacks, loss."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..trials import LEAST_ROWS
 from ..witnesses import bounds as all_bounds
 from .registry import Group, rule
 
-HELD_BY_TAIL = 0.5  # share of the variance that the largest hundredth of the targets must hold
+HELD_BY_TAIL = 0.5  # fraction of the variance that the largest hundredth of the targets must hold
 ORDERED = 0.7  # error for the ranks of the targets below which their order counts as known
 CHANCE = 0.9  # smallest error that may still be chance
 RISEN = 1.2  # of a val_loss, from its smallest value
@@ -26,8 +26,8 @@ MOVED, STRETCHED = 2.5, 5.0  # of a column: medians apart in distances of the qu
 OUTSIDE = 0.2  # share of rows beyond the range that was trained on
 UNSETTLED = 0.05  # weight that the first values still have in a moving average
 FEW_FEATURES = 4
-FEW_COUNT = 0.1  # share of the rows that the weights leave
-EXTREME = 0.97  # share of the total weight for one class
+FEW_COUNT = 0.1  # fraction of the rows that the weights leave
+EXTREME = 0.97  # fraction of the total weight for one class
 
 
 @rule("NOISE", Group.FACTS)
@@ -58,8 +58,8 @@ def overfit(case: Case) -> Finding | None:
         return None
     return finding(
         "OVERFIT", "warning",
-        f"val_loss was smallest in epoch {at + 1} of {len(val)} ({val[at]:.4g}) and rose to {val[-1]:.4g}, while the loss "
-        f"fell from {losses[at]:.4g} to {losses[-1]:.4g}.",
+        f"val_loss was smallest in epoch {at + 1} of {len(val)} ({val[at]:.4g}) and rose to {val[-1]:.4g}, while the "
+        f"loss fell from {losses[at]:.4g} to {losses[-1]:.4g}.",
         remedy="EarlyStopping(restore_best_weights=True), a penalty on the weights, dropout, or more rows",
         epoch=at + 1, smallest_val_loss=val[at], val_loss=val[-1], loss=losses[-1],
     )  # fmt: skip
@@ -112,14 +112,14 @@ def _tail(case: Case) -> Finding | None:
         f"The {few} largest of {len(y):,} targets hold {share:.0%} of the variance of y, which hides all others from a "
         f"squared error: {ordered.best.name} predicts the order of the targets on rows kept out (it explains "
         f"{1 - ordered.best.error:.0%} of their ranks), and not their values.",
-        remedy="learn log(y), or log1p(y - min), if y is positive; else loss='huber' on y divided by its median distance "
-        "from the median",
+        remedy="learn log(y), or log1p(y - min), if y is positive; else loss='huber' on y divided by its median "
+        "distance from the median",
         share_of_variance=share, rows=few, error_of_ranks=ordered.best.error, exact=True,
     )  # fmt: skip
 
 
 @rule("SPLIT", Group.FACTS)
-def split(case: Case) -> Finding | None:
+def unlike_validation_rows(case: Case) -> Finding | None:
     """Validation rows that are unlike the training rows because the rows are sorted."""
     subject = case.subject
     held = subject.held
@@ -140,7 +140,7 @@ def split(case: Case) -> Finding | None:
 
 
 def _unlike(subject: Subject, held: Held) -> tuple[float, str]:
-    """Share of the rows kept out whose class, target or input was not in the range trained on, and words for it."""
+    """Fraction of the rows kept out whose class, target or input was not in the range trained on, and words for it."""
     y = np.asarray(subject.y, dtype=np.float64)
     task = subject.task
     if task.classifies and task.kind != "multilabel" and held.y.shape[1] == y.shape[1]:
@@ -229,8 +229,8 @@ def norm_layer(case: Case) -> Finding | None:
     if case.plan.batch_size == 1 and len(case.subject.x) > 1:
         return finding(
             "NORM_LAYER", "error",
-            "BatchNorm with batches of one row: a number minus its own mean is 0, so in training the layers above see a "
-            "constant, and predict uses averages of what they have never seen.",
+            "BatchNorm with batches of one row: a number minus its own mean is 0, so in training the layers above see "
+            "a constant, and predict uses averages of what they have never seen.",
             remedies.batches(32), remedies.together(remedies.batches(32), remedies.batch_momentum(_steps(case, 32))),
             exact=True, batch_size=1,
         )  # fmt: skip
@@ -266,7 +266,7 @@ def _few_features(width: int, name: str) -> Finding:
 
 
 @rule("CLASS_WEIGHT", Group.SETTINGS, restart=True)
-def class_weight(case: Case) -> Finding | None:
+def unequal_weights(case: Case) -> Finding | None:
     """Class or sample weights that leave one class, or a few rows, with nearly all the weight."""
     subject = case.subject
     if not subject.usable or subject.rows is None:
@@ -274,18 +274,18 @@ def class_weight(case: Case) -> Finding | None:
     w = np.ones(len(subject.x)) if subject.rows.w is None else np.asarray(subject.rows.w, dtype=np.float64)
     if subject.class_weight is not None and subject.task.kind in ("binary", "classes"):
         truth = subject.task.classes_of(np.asarray(subject.y, dtype=np.float64))
-        rows, total = np.bincount(truth), np.bincount(truth, weights=w)
-        share, usual = total / max(total.sum(), 1e-300), rows / rows.sum()
+        counts, total = np.bincount(truth), np.bincount(truth, weights=w)
+        share, usual = total / max(total.sum(), 1e-300), counts / counts.sum()
         heavy = int(share.argmax())
-        unseen = [int(k) for k in np.flatnonzero((rows > 0) & (share < 0.002) & (share < 0.05 * usual))]
+        unseen = [int(k) for k in np.flatnonzero((counts > 0) & (share < 0.002) & (share < 0.05 * usual))]
         if share[heavy] > max(EXTREME, usual[heavy] + 0.5 * (1 - usual[heavy])) or unseen:
-            light = int(np.where(rows > 0, share, np.inf).argmin())
+            light = int(np.where(counts > 0, share, np.inf).argmin())
             return finding(
                 "CLASS_WEIGHT", "error",
-                f"With these class weights class {heavy} holds {share[heavy]:.1%} of the total weight ({usual[heavy]:.0%} "
-                f"of the rows), and class {light} {share[light]:.2%} ({usual[light]:.0%} of the rows): always answering "
-                f"class {heavy} is nearly the best for this loss.",
-                remedies.class_weights("balanced"), remedies.class_weights(None),
+                f"With these class weights class {heavy} holds {share[heavy]:.1%} of the total weight "
+                f"({usual[heavy]:.0%} of the rows), and class {light} {share[light]:.2%} ({usual[light]:.0%} of the rows): always "
+                f"answering class {heavy} is nearly the best for this loss.",
+                remedies.weigh_classes("balanced"), remedies.weigh_classes(None),
                 weight_shares=share, row_shares=usual,
             )  # fmt: skip
     if subject.weights is not None:
@@ -327,8 +327,8 @@ def stopped_early(case: Case) -> Finding | None:
         if epoch < 0.7 * len(rates):
             return finding(
                 "STOPPED_EARLY", "warning",
-                f"A callback had lowered the learning rate from {fitted.learning_rate:g} to {rates[epoch]:.2g} by epoch "
-                f"{epoch + 1} of {len(rates)}: from there on the net hardly moved.",
+                f"A callback had lowered the learning rate from {fitted.learning_rate:g} to {rates[epoch]:.2g} by "
+                f"epoch {epoch + 1} of {len(rates)}: from there on the net hardly moved.",
                 remedies.constant_rate(fitted.learning_rate), remedies.all_epochs(3 * len(rates)),
                 remedy="a larger patience, a min_lr, or no ReduceLROnPlateau",
                 epoch=epoch + 1, first_rate=fitted.learning_rate, last_rate=rates[-1],
@@ -351,8 +351,8 @@ def loss_choice(case: Case) -> Finding | None:
             value = float(middle[int(np.mean(y == middle, axis=0).argmax())])
             return finding(
                 "LOSS_CHOICE", "error",
-                f"{share:.0%} of the targets are {value:g}, so their median is {value:g}, and the median is what {kind} "
-                f"asks for: always predicting {value:g} is the best constant, and the other rows cannot outvote it.",
+                f"{share:.0%} of the targets are {value:g}, so their median is {value:g}, and the median is what "
+                f"{kind} asks for: always predicting {value:g} is the best constant, and the other rows cannot outvote it.",
                 remedies.loss("mse"), remedies.together(remedies.loss("mse"), remedies.optimizer(remedies.QUICK_ADAM)),
                 share_equal_to_median=share, median=value, **facts,
             )  # fmt: skip
@@ -365,8 +365,6 @@ def loss_choice(case: Case) -> Finding | None:
             remedy="metrics=['mae'] or R2 for a regression; classes need one output each and a cross-entropy",
             exact=True, metric=watched[0], **facts,
         )  # fmt: skip
-    if kind == "mse" and len(subject.outliers):
-        return None  # OUTLIERS says it
     return None
 
 
