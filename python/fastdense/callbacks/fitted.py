@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, beside, to_host
+from ..arrays import Array
 from ..optimizers import Optimizer
 from .base import Callback
 
@@ -32,8 +32,8 @@ class Fitted:
         Class names of the callbacks.
     learning_rate : float or None
         Before the training; None for a schedule or a full-batch optimizer.
-    columns : ndarray of shape (3, columns)
-        Quartiles of every column of `FEW_ROWS` rows of x at equal distances.
+    columns : ndarray of shape (3, columns) or None
+        Quartiles of every column of `FEW_ROWS` rows of x at equal distances; None for x on a GPU, which is not copied.
     effective_rows : float
         Rows of equal weight that would count as much as the weighted ones: (sum w)**2 / sum w**2.
     stopped_by : str
@@ -51,7 +51,7 @@ class Fitted:
     weighted: bool
     callbacks: tuple[str, ...]
     learning_rate: float | None
-    columns: Array
+    columns: Array | None
     effective_rows: float
     stopped_by: str = ""
     stopped_epoch: int = 0
@@ -75,8 +75,9 @@ class Fitted:
         weights = dict(class_weight) if isinstance(class_weight, Mapping) else class_weight
         names = tuple(type(callback).__name__ for callback in callbacks)
         number = float(rate) if isinstance(rate, (int, float)) else None
-        effective = float(len(x)) if w is None else float(w.sum()) ** 2 / max(float((w * w).sum()), 1e-300)
-        return cls(len(x), validation_rows, split, weights, weighted, names, number, columns_of(x), effective)
+        quartiles = columns_of(x) if isinstance(x, np.ndarray) else None
+        effective = float(len(x)) if w is None else effective_rows(w)
+        return cls(len(x), validation_rows, split, weights, weighted, names, number, quartiles, effective)
 
     def ended_by(self, callback: Callback | None, epochs: int) -> None:
         """Note the callback that ended the training, if one did."""
@@ -87,9 +88,18 @@ class Fitted:
             self.patience = patience if isinstance(patience, int) else 0
 
 
+def effective_rows(w: Array) -> float:
+    """Rows of equal weight that count as much as weighted ones: (sum w)**2 / sum w**2."""
+    largest = float(w.max())
+    if not largest > 0:
+        return 0.0
+    w = w / largest
+    return float(w.sum()) ** 2 / float((w * w).sum())
+
+
 def columns_of(x: Array) -> Array:
     """Quartiles of every column, of a few rows at equal distances."""
     step = max(1, len(x) // FEW_ROWS)
     chosen = np.arange(0, len(x), step)[:FEW_ROWS]
-    few = np.sort(np.asarray(to_host(x[beside(chosen, x)]), dtype=np.float64), axis=0)
+    few = np.sort(np.asarray(x[chosen], dtype=np.float64), axis=0)
     return few[[len(few) // 4, len(few) // 2, 3 * len(few) // 4]]

@@ -143,11 +143,15 @@ def matched_output(task: Task, loss: losses.Loss | None = None) -> Remedy:
 
 
 def loss(kind: str) -> Remedy:
-    """Another loss."""
+    """Another loss, for targets that are numbers."""
     made = losses.get(kind)
-    return Remedy(
-        f"loss={kind!r}", lambda plan: plan if plan.loss == made else replace(plan, loss=made, loss_weights=1.0)
-    )
+
+    def apply(plan: Plan) -> Plan:
+        if plan.loss == made or not plan.loss.measures_distance:
+            return plan
+        return replace(plan, loss=made, loss_weights=1.0)
+
+    return Remedy(f"loss={kind!r}", apply)
 
 
 # ---- layers ----------------------------------------------------------------------------------------------------------

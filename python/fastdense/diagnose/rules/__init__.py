@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..case import Case
 from ..finding import Finding
-from . import data, exact, net, training
+from . import exact, net, training, usage
 from .registry import REGISTERED, Group, Rule
 
-__all__ = ["CODES", "RULES", "Group", "Rule", "check", "data", "exact", "net", "training"]
+__all__ = ["CODES", "RULES", "Group", "Rule", "check", "exact", "net", "training", "usage"]
 
 RULES = {rule.code: rule for rule in sorted(REGISTERED, key=lambda rule: rule.group)}  # stable: order of the functions
 CODES = tuple(RULES)

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array
-from ...callbacks.fitted import columns_of
+from ...callbacks.fitted import columns_of, effective_rows
 from ...layers import BatchNorm, Dense, LayerNorm
 from .. import remedies
 from ..case import Case
@@ -173,7 +173,7 @@ def train_test_mismatch(case: Case) -> Finding | None:
     if held is not None and held.usable and subject.validation_data is not None:
         then, now = columns_of(subject.x), columns_of(held.x)
         where, other = "validation_data", "x"
-    elif subject.fitted is not None:
+    elif subject.fitted is not None and subject.fitted.columns is not None:
         then, now = subject.fitted.columns, columns_of(subject.x)
         where, other = "this x", "the x of the last fit"
     else:
@@ -274,7 +274,7 @@ def unequal_weights(case: Case) -> Finding | None:
     w = np.ones(len(subject.x)) if subject.rows.w is None else np.asarray(subject.rows.w, dtype=np.float64)
     if subject.class_weight is not None and subject.task.kind in ("binary", "classes"):
         truth = subject.task.classes_of(np.asarray(subject.y, dtype=np.float64))
-        counts, total = np.bincount(truth), np.bincount(truth, weights=w)
+        counts, total = np.bincount(truth), np.bincount(truth, weights=w / max(float(w.max()), 1e-300))
         share, usual = total / max(total.sum(), 1e-300), counts / counts.sum()
         heavy = int(share.argmax())
         unseen = [int(k) for k in np.flatnonzero((counts > 0) & (share < 0.002) & (share < 0.05 * usual))]
@@ -283,13 +283,13 @@ def unequal_weights(case: Case) -> Finding | None:
             return finding(
                 "CLASS_WEIGHT", "error",
                 f"With these class weights class {heavy} holds {share[heavy]:.1%} of the total weight "
-                f"({usual[heavy]:.0%} of the rows), and class {light} {share[light]:.2%} ({usual[light]:.0%} of the rows): always "
-                f"answering class {heavy} is nearly the best for this loss.",
+                f"({usual[heavy]:.0%} of the rows), and class {light} {share[light]:.2%} ({usual[light]:.0%} of the "
+                f"rows): always answering class {heavy} is nearly the best for this loss.",
                 remedies.weigh_classes("balanced"), remedies.weigh_classes(None),
                 weight_shares=share, row_shares=usual,
             )  # fmt: skip
     if subject.weights is not None:
-        rows, count = len(w), float(w.sum()) ** 2 / max(float(np.square(w).sum()), 1e-300)
+        rows, count = len(w), effective_rows(w)
     elif subject.fitted is not None and subject.fitted.weighted:  # of weights that were not passed on
         rows, count = subject.fitted.rows, subject.fitted.effective_rows
     else:
@@ -352,7 +352,7 @@ def loss_choice(case: Case) -> Finding | None:
             return finding(
                 "LOSS_CHOICE", "error",
                 f"{share:.0%} of the targets are {value:g}, so their median is {value:g}, and the median is what "
-                f"{kind} asks for: always predicting {value:g} is the best constant, and the other rows cannot outvote it.",
+                f"{kind} asks for: always predicting {value:g} is the best constant.",
                 remedies.loss("mse"), remedies.together(remedies.loss("mse"), remedies.optimizer(remedies.QUICK_ADAM)),
                 share_equal_to_median=share, median=value, **facts,
             )  # fmt: skip
