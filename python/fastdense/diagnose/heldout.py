@@ -115,7 +115,7 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
         own, kept_out = _errors(case, lab, verdict, kept)
     except OutOfTime:
         return None, []
-    outlook = replace(outlook, own=own, kept_out=kept_out)
+    outlook = replace(outlook, kept_out=kept_out)
     gap = kept_out > CLOSE * own + WORTH
     if kept.folds is None and gap and codes & {"SPLIT", "TRAIN_TEST_MISMATCH"}:
         made = _other_rows(case, lab, verdict, outlook, found)
@@ -125,7 +125,9 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
         return _nothing(case, verdict, outlook, codes)
     near = max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + _deviation(kept_out, kept.rows))
     shorter = verdict.cut and kept.folds is not None  # a shorter training than the user's may end elsewhere
-    if kept_out <= near or not gap or shorter:  # if it is as bad on its own rows, it does not overfit
+    if shorter and kept_out > near:
+        return replace(outlook, kept_out=math.nan), []
+    if kept_out <= near or not gap:  # if it is as bad on its own rows, it does not overfit
         return outlook, []
     return _overfit(case, lab, verdict, outlook, kept)
 
@@ -191,8 +193,9 @@ def _other_rows(
             plan = one.remedies[0].apply(verdict.before.plan if verdict.before is not None else case.plan)
             try:
                 run = lab.held_run(plan, 0, together=True)
-            except OutOfTime:
-                return None
+            except OutOfTime:  # that the rows are unlike is a fact all the same
+                verdict.healthy = verdict.complete = False
+                return replace(outlook, code="SPLIT")
             if run.error < MIXED * outlook.kept_out:
                 _take(verdict, one, one.remedies[0], run)
                 return replace(outlook, code="SPLIT", after=run.error)

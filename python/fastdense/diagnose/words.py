@@ -60,8 +60,8 @@ def _elsewhere(result: Result) -> str:
     if outlook is None or not math.isfinite(outlook.kept_out):
         return ""
     words = f"; on {outlook.rows:,} rows kept out {score(result.subject, outlook.kept_out)}"
-    if min(outlook.kept_out, outlook.own) > MUCH:
-        words += f", and no predictor tried does better than {score(result.subject, outlook.best)}"
+    if min(outlook.kept_out, outlook.own) > MUCH and outlook.kept_out < outlook.best + MUCH:
+        words += f", where the best of all predictors tried reaches {score(result.subject, outlook.best)}"
     return words
 
 
@@ -82,9 +82,10 @@ def _on_rows_kept_out(result: Result, outlook: Outlook) -> str:
             f"out, where {outlook.name} reaches {score(subject, outlook.best)}{after}."
         )
     if outlook.code == "SPLIT":
+        after = f", and then the same net reaches {score(subject, outlook.after)} on rows kept out"
         return (
-            f"The validation rows are unlike the rows trained on ({there} there): the rows are sorted. Shuffled before "
-            f"the split, the same net reaches {score(subject, outlook.after)} on rows kept out."
+            f"The validation rows are unlike the rows trained on ({there} there): the rows are sorted. Shuffle them "
+            f"before the split{after if math.isfinite(outlook.after) else ''}."
         )
     return (
         f"The rows of validation_data are prepared in another way than x ({there} there); with the mean and deviation "

@@ -23,7 +23,7 @@ ORDERED = 0.7  # error for the ranks of the targets below which their order coun
 CHANCE = 0.9  # smallest error that may still be chance
 RISEN = 1.2  # of a val_loss, from its smallest value
 MOVED, STRETCHED = 2.5, 5.0  # of a column: medians apart in distances of the quartiles, factor between those distances
-OUTSIDE = 0.2  # share of rows beyond the range that was trained on
+OUTSIDE = 0.2  # fraction of rows beyond the range that was trained on
 UNSETTLED = 0.05  # weight that the first values still have in a moving average
 FEW_FEATURES = 4
 FEW_COUNT = 0.1  # fraction of the rows that the weights leave
@@ -243,10 +243,19 @@ def norm_layer(case: Case) -> Finding | None:
         "NORM_LAYER", "warning",
         f"BatchNorm's moving averages have not settled: after {steps} steps with momentum {momentum:g} their first "
         f"values (mean 0, variance 1) still weigh {momentum:g}^{steps} = {left:.0%}. Training uses the batches' own "
-        "statistics, so fit reports another net than predict and evaluate use.",
+        "statistics, so fit reports another net than predict and evaluate use."
+        + _gap(case),
         remedies.batch_momentum(steps), remedies.epochs(10), exact=True, momentum=momentum, steps=steps,
         weight_of_first_values=left,
     )  # fmt: skip
+
+
+def _gap(case: Case) -> str:
+    """The loss that fit ended with and the one of the same net in evaluate, where they differ."""
+    losses = case.subject.history.get("loss", [])
+    if not losses or case.end is None or not case.end.loss > 1.5 * losses[-1]:
+        return ""
+    return f" The loss was {losses[-1]:.4g} at the end of fit and is {case.end.loss:.4g} in evaluate."
 
 
 def _steps(case: Case, size: int) -> int:
