@@ -37,11 +37,10 @@ def headline(result: Result) -> str:
     if verdict.hopeless:
         return "No change helps: nothing predicts y from x better than a constant. Check the data."
     before = verdict.own_error
-    start = (
-        "The data do not match the model" if subject.problem else f"The net does not learn ({score(subject, before)})"
-    )
+    figure = score(subject, before) + (", without outliers" if len(subject.outliers) else "")
+    start = "The data do not match the model" if subject.problem else f"The net does not learn ({figure})"
     if not subject.problem and before < 0.5:
-        start = f"The net learns less than it could ({score(subject, before)})"
+        start = f"The net learns less than it could ({figure})"
     if verdict.inconclusive:
         return f"{start}; there was not enough time to prove why; pass a larger budget."
     if verdict.after is None:
