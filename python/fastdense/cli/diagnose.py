@@ -30,7 +30,10 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--html", type=Path, metavar="FILE", help="also write the report as an HTML page")
     parser.add_argument("--json", action="store_true", help="print the report as JSON")
     parser.add_argument(
-        "--budget", type=float, metavar="SECONDS", help="work allowed, in nominal seconds (default: those of the training, 2 to 20)"
+        "--budget",
+        type=float,
+        metavar="SECONDS",
+        help="work allowed, in nominal seconds (default: those of the training, 2 to 20)",
     )
     parser.add_argument("--no-trials", action="store_true", help="apply the rules only; takes at most about one epoch")
     options = parser.parse_args(list(arguments))
@@ -59,7 +62,8 @@ def _from_script(path: Path, arguments: list[str]) -> tuple[Model, dict[str, Any
     fit = Model.fit
 
     def recorded(self: Model, x: Any, y: Any, **options: Any) -> Any:
-        fits.append((self, {"x": x, "y": y, "sample_weight": options.get("sample_weight")}))
+        given = {name: options.get(name) for name in ("sample_weight", "validation_data")}
+        fits.append((self, {"x": x, "y": y, **given}))
         return fit(self, x, y, **options)
 
     before = sys.argv, sys.path[:]

@@ -159,7 +159,9 @@ def training_seconds(plan: Plan, rows: int) -> float:
 def solving_seconds(plan: Plan, rows: int) -> float:
     """Seconds in which hidden units are placed and the last layer is solved for."""
     net = sizes_of(plan)
-    factors = sum(20 * max(a, b) * min(a, b) ** 2 for a, b in net.shapes) + 20 * (net.shapes[0][0] if net.shapes else 0) ** 3
+    factors = (
+        sum(20 * max(a, b) * min(a, b) ** 2 for a, b in net.shapes) + 20 * (net.shapes[0][0] if net.shapes else 0) ** 3
+    )
     width, outputs = net.shapes[-1] if net.shapes else (1, 1)
     sums = 2 * rows * width * (width + outputs) + width**3
     return net.made + products(factors + sums) + net.forward(rows) + len(net.shapes) * net.forward(2048)
