@@ -15,6 +15,7 @@ from .trials import Run
 from .witnesses import ROWS, Bounds, bounds, flops
 from .work import products
 
+PART = 0.1  # of the work left, for witnesses
 FEWEST = 40  # rows of which a quarter says anything about the others
 
 
@@ -62,10 +63,15 @@ class Case:
         if not subject.usable or len(subject.x) < FEWEST:
             return None
         keep = np.setdiff1d(np.arange(len(subject.x)), subject.outliers)
-        x, y = (np.asarray(random_rows(array[keep], ROWS), dtype=np.float64) for array in (subject.x, subject.y))
+        rows = min(ROWS, len(keep))
+        while (price := products(flops(rows, subject.x.shape[1], subject.y.shape[1]))) > PART * subject.work.left:
+            rows //= 2
+            if rows < FEWEST:
+                return None
+        x, y = (np.asarray(random_rows(array[keep], rows), dtype=np.float64) for array in (subject.x, subject.y))
         if bool((y == y[0]).all()):
             return None
-        subject.work.charge(products(flops(len(x), x.shape[1], y.shape[1])))
+        subject.work.charge(price)
         return bounds(subject.task, x, y)
 
     @cached_property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -368,6 +368,8 @@ class Subject:
             self.model.outputs,
             [metric.name for metric in self.model.metrics],
         )
+        if self.class_weight is not None and task.kind in ("binary", "classes"):
+            return replace(task, balanced=True)
         return task.unscaled() if task.scale and self.trained and self._fits_decades(task) else task
 
     def _fits_decades(self, task: Task) -> bool:

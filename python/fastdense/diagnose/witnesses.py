@@ -96,10 +96,10 @@ def flops(rows: int, columns: int, outputs: int) -> float:
     rows = int(min(rows, ROWS, np.sqrt(DISTANCES / columns)))
     wide, smaller = columns + FEATURES, min(rows, columns)
     parts = FOLDS if smaller <= LARGE else 1
-    systems = sum(
-        len(PENALTIES) * (2 * rows * n * min(rows, n) + min(rows, n) ** 3 + 2 * rows * n * outputs)
-        for n in (columns, wide)
-    )
+    systems = 0.0
+    for n in (columns, wide):
+        less = min(rows, n)
+        systems += 4 * rows * n * less + (len(PENALTIES) + 1) * (2 * less**3 / 3 + 4 * less**2 * outputs)
     return float(parts * (systems + 4 * rows**2 * columns + SELECTED * 4 * rows * columns * outputs))
 
 
@@ -302,23 +302,28 @@ def _best_penalty(x: Array, y: Array) -> float:
     """The penalty with the smallest error on a quarter of these rows, learnt from the others."""
     known, asked = known_and_asked(len(x))
     mean = y[known].mean(axis=0)
-    errors = [
-        float(np.square(y[asked] - mean - _solved(x[known], y[known] - mean, x[asked], penalty)).sum())
-        for penalty in PENALTIES
-    ]
+    guesses = _all_solved(x[known], y[known] - mean, x[asked], PENALTIES)
+    errors = [float(np.square(y[asked] - mean - guess).sum()) for guess in guesses]
     return PENALTIES[int(np.argmin(errors))]
 
 
 def _solved(x: Array, y: Array, asked: Array, penalty: float) -> Array:
-    """Predictions of the ridge solution, by whichever of the two systems is smaller."""
+    """Predictions of the ridge solution."""
+    return _all_solved(x, y, asked, (penalty,))[0]
+
+
+def _all_solved(x: Array, y: Array, asked: Array, penalties: tuple[float, ...]) -> list[Array]:
+    """Predictions of the ridge solutions, by whichever of the two linear systems is smaller."""
     rows, columns = x.shape
-    if columns <= rows:
-        system = x.T @ x
-        system.flat[:: columns + 1] += penalty * rows
-        return np.asarray(asked @ np.linalg.solve(system, x.T @ y))
-    system = x @ x.T
-    system.flat[:: rows + 1] += penalty * rows
-    return np.asarray((asked @ x.T) @ np.linalg.solve(system, y))
+    wide = columns > rows
+    system = x @ x.T if wide else x.T @ x
+    right, left = (y, asked @ x.T) if wide else (x.T @ y, asked)
+    diagonal = system.diagonal().copy()
+    made = []
+    for penalty in penalties:
+        np.fill_diagonal(system, diagonal + penalty * rows)
+        made.append(np.asarray(left @ np.linalg.solve(system, right)))
+    return made
 
 
 def _nearest(x: Array, asked: Array, own: bool = False) -> Array:

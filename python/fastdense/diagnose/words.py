@@ -110,7 +110,8 @@ def score(subject: Subject, error: float) -> str:
         what = "R2 of the logarithms" if subject.task.scale else "R2"
         return f"{what} {max(1 - error, -9.99):.3f}" if error < 100 else "far worse than a constant"
     right = constant_share(subject)
-    return f"accuracy {max(0.0, 1 - error * (1 - right)):.1%}, constant prediction {right:.1%}"
+    what = "balanced accuracy" if subject.task.balanced else "accuracy"
+    return f"{what} {max(0.0, 1 - error * (1 - right)):.1%}, constant prediction {right:.1%}"
 
 
 def constant_share(subject: Subject) -> float:
@@ -119,7 +120,7 @@ def constant_share(subject: Subject) -> float:
     if subject.task.kind == "multilabel":
         return 1 - float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
     counts = np.bincount(subject.task.classes_of(y))
-    return float(counts.max() / counts.sum())
+    return 1 / int(np.count_nonzero(counts)) if subject.task.balanced else float(counts.max() / counts.sum())
 
 
 def text(result: Result, colour: bool) -> str:
