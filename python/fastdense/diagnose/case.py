@@ -12,7 +12,7 @@ from ..model.base import BaseModel
 from .plan import Plan
 from .subject import State, Subject
 from .trials import Run
-from .witnesses import ROWS, Bounds, bounds, flops
+from .witnesses import FOLDS, ROWS, Bounds, bounds, flops
 from .work import products
 
 PART = 0.1  # of the work left, for witnesses
@@ -63,16 +63,16 @@ class Case:
         if not subject.usable or len(subject.x) < FEWEST:
             return None
         keep = np.setdiff1d(np.arange(len(subject.x)), subject.outliers)
-        rows = min(ROWS, len(keep))
-        while (price := products(flops(rows, subject.x.shape[1], subject.y.shape[1]))) > PART * subject.work.left:
-            rows //= 2
+        rows, count, columns = min(ROWS, len(keep)), FOLDS, (subject.x.shape[1], subject.y.shape[1])
+        while (price := products(flops(rows, *columns, count))) > PART * subject.work.left:
+            rows, count = (rows, 1) if count > 1 else (rows // 2, 1)
             if rows < FEWEST:
                 return None
         x, y = (np.asarray(random_rows(array[keep], rows), dtype=np.float64) for array in (subject.x, subject.y))
         if bool((y == y[0]).all()):
             return None
         subject.work.charge(price)
-        return bounds(subject.task, x, y)
+        return bounds(subject.task, x, y, count=count)
 
     @cached_property
     def sd_y(self) -> float:

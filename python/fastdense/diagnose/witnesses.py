@@ -75,7 +75,7 @@ class Bounds:
         return any(one.sure > SURE for one in self.witnesses)
 
 
-def bounds(task: Task, x: Array, y: Array, floor: float = 0.0) -> Bounds:
+def bounds(task: Task, x: Array, y: Array, floor: float = 0.0, count: int = FOLDS) -> Bounds:
     """Errors of all witnesses by cross-validation.
 
     Parameters
@@ -85,17 +85,19 @@ def bounds(task: Task, x: Array, y: Array, floor: float = 0.0) -> Bounds:
         At most `ROWS` of them are used, always the same ones.
     floor : float
         Fraction of the variation that no function of x explains.
+    count : int
+        Folds at most.
     """
     x, y = _few(x, y)
-    parts = folds(len(x), FOLDS if min(x.shape[1], len(x)) <= LARGE else 1)
+    parts = folds(len(x), count if min(x.shape[1], len(x)) <= LARGE else 1)
     return _measured(task, x, y, parts, floor)
 
 
-def flops(rows: int, columns: int, outputs: int) -> float:
-    """Products of all witnesses for so many rows."""
+def flops(rows: int, columns: int, outputs: int, count: int = FOLDS) -> float:
+    """Products of all witnesses for so many rows and folds."""
     rows = int(min(rows, ROWS, np.sqrt(DISTANCES / columns)))
     wide, smaller = columns + FEATURES, min(rows, columns)
-    parts = FOLDS if smaller <= LARGE else 1
+    parts = count if smaller <= LARGE else 1
     systems = 0.0
     for n in (columns, wide):
         less = min(rows, n)
