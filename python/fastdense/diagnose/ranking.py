@@ -20,6 +20,7 @@ def order(findings: list[Finding], verdict: Verdict | None, outlook: Outlook | N
         findings = [weighed(f, verdict, outlook) for f in findings]
     findings = without_contradictions(findings, verdict)
     needed = verdict.codes if verdict is not None else set()
+    earned = verdict.earned if verdict is not None and not verdict.healthy else []
     place = {id(f): i for i, f in enumerate(findings)}
 
     def key(f: Finding) -> tuple[float, ...]:
@@ -30,7 +31,8 @@ def order(findings: list[Finding], verdict: Verdict | None, outlook: Outlook | N
         follows = RULES[f.code].consequence
         if needed & SCALES:  # these cause divergence and dead units
             return (SEVERITIES.index(f.severity), not first, follows, -round(2 * gain), place[id(f)])
-        return (SEVERITIES.index(f.severity), not first, -round(2 * gain), follows, place[id(f)])
+        unearned = f.severity == "warning" and f.code not in earned
+        return (SEVERITIES.index(f.severity), not first, unearned, -round(2 * gain), follows, place[id(f)])
 
     return sorted(findings, key=key)
 

@@ -161,7 +161,7 @@ def scale_targets(subject: Subject) -> Remedy:
 
 
 def _with_own_units(plan: Plan) -> tuple[metrics.Metric, ...]:
-    """The metrics, with the loss (or the absolute error) among them: loss_weights change the units of the loss."""
+    """The metrics, with the loss (or the absolute error) among them: loss_weights change its units."""
     wanted = metrics.get(plan.loss.kind if plan.loss.kind in ("mse", "mape") else "mae")
     return plan.metrics if any(one.kind == wanted.kind for one in plan.metrics) else (*plan.metrics, wanted)
 

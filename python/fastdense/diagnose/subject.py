@@ -287,8 +287,8 @@ class Subject:
     def conditioning(self) -> float:
         """Largest eigenvalue of the correlations of x over that below which a tenth of them lie.
 
-        So many times longer do gradient steps take along some directions of the first layer's weights than others,
-        even with standardized columns. Infinite if that tenth is 0.
+        Gradient steps take so many times longer along some directions of the first layer's weights than along others,
+        also with standardized columns. Infinite if that tenth is 0.
         """
         mean, sd = self.column_scale
         moving = np.flatnonzero(sd > 0)[:MOST_CORRELATED]

@@ -304,8 +304,8 @@ class Laboratory:
         converged = made == plan and (errors[-1] > smallest or len(errors) < 2 or errors[-2] - errors[-1] < FALLING)
         return replace(run, error=error), Unseen(smallest, converged)
 
-    def solve(self, plan: Plan, share: float) -> Run:
-        """Solve for the last layer of a plan, without training: on as many rows as a share of the work left allows.
+    def solve(self, plan: Plan, fraction: float) -> Run:
+        """Solve for the last layer of a plan, without training: on the rows that a fraction of the work left allows.
 
         Its error is the larger one of that on the rows solved for and that on others.
 
@@ -317,8 +317,8 @@ class Laboratory:
         subject = self.subject
         known = len(subject.good_x)
         fixed, each = work.solving_seconds(plan, 0), work.solving_seconds(plan, 1000) / 1000
-        rows = work.affordable_rows(share * self.left - fixed, each - fixed / 1000, 0, known)
-        if rows < max(LEAST_ROWS, 3 * work.sizes_of(plan).shapes[-1][0]):
+        rows = work.affordable_rows(fraction * self.left - fixed, each - fixed / 1000, 0, known)
+        if rows < max(LEAST_ROWS, 3 * work.sizes_of(plan).matrices[-1][0]):
             raise OutOfWork
         before = self.work.spent
         self.work.charge(work.solving_seconds(plan, rows))

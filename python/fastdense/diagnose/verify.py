@@ -476,8 +476,9 @@ class Verifier:
         found.singles[code], found.without = solved.error, {code: found.reference(code)}
         times = f"{ratio:.2g} times" if math.isfinite(ratio) else "infinitely many times"
         found.notes[code] = (
-            f"The columns of x are strongly correlated: their variance is {times} as large in some directions as in "
-            "others, where gradient steps are slower by that factor; least squares for the last layer are exact."
+            f"The columns of x are strongly correlated: their variance is {times} as large in some directions as "
+            "in others, where gradient steps are slower by that factor; a least-squares solution of the last layer is "
+            "exact."
         )
 
     def _compare_with_new(self, found: Verdict) -> None:

@@ -11,8 +11,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from .. import optimizers
-from ..layers import BatchNorm, Dropout, Layer, LayerNorm, Residual
+from ..layers import Layer, Residual
 from ..model.base import BaseModel
 from ..training.search import rounds
 from .plan import Plan
@@ -21,9 +20,6 @@ PRODUCTS = 70e9  # floating-point operations of matrix products per second, floa
 NUMBERS = 1.5e9  # numbers that an element-wise operation reads or writes per second
 DRAWS = 9e6  # initial weights drawn per second
 STEP, CALL, TRIAL = 1e-6, 1e-4, 2e-3  # of a step of an optimizer, a call of the engine, a model made and fitted
-PER_OUTPUT = 2  # element-wise operations per output of a layer, in training
-COSTLY = {BatchNorm: 6, LayerNorm: 6, Dropout: 14}
-GRADIENTS = {optimizers.LBFGS: 3, optimizers.NewtonCG: 25, optimizers.LevenbergMarquardt: 2}  # per iteration
 DEVICES = {"reference": 30.0}  # how much slower than the engine of the CPU
 SHORTEST, LONGEST = 2.0, 20.0  # default budget
 
@@ -56,8 +52,8 @@ class Sizes:
     numbers : int
         Element-wise operations of one row in training.
     parameters : int
-    shapes : tuple of (int, int)
-        Of the matrices.
+    shapes : tuple of tuples of int
+        Of the trainable tensors.
     slower : float
         Factor of the data type and the device.
     """
@@ -65,23 +61,29 @@ class Sizes:
     products: int
     numbers: int
     parameters: int
-    shapes: tuple[tuple[int, int], ...]
+    shapes: tuple[tuple[int, ...], ...]
     slower: float
 
     @classmethod
     def of(cls, layers: Sequence[Layer], inputs: int, dtype: str, device: str) -> Sizes:
         """The sizes of a net of these layers."""
-        shapes: list[tuple[int, int]] = []
+        shapes: list[tuple[int, ...]] = []
         numbers, parameters, width = inputs, 0, inputs
         for layer in layers:
             tensors = layer.tensors(width)
             parameters += sum(math.prod(one.shape) for one in tensors)
-            shapes += [(one.shape[0], one.shape[1]) for one in tensors if len(one.shape) == 2]
+            shapes += [one.shape for one in tensors if one.trainable]
             width = layer.output_width(width)
             inner = layer.layers if isinstance(layer, Residual) else [layer]
-            numbers += width * sum(COSTLY.get(type(one), PER_OUTPUT) for one in inner)
+            numbers += width * sum(one.operations for one in inner)
         slower = (2.0 if dtype == "float64" else 1.0) * DEVICES.get(device, 1.0)
-        return cls(sum(a * b for a, b in shapes), numbers, parameters, tuple(shapes), slower)
+        products = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
+        return cls(products, numbers, parameters, tuple(shapes), slower)
+
+    @property
+    def matrices(self) -> list[tuple[int, int]]:
+        """Shapes of the kernels, first to last."""
+        return [(shape[0], shape[1]) for shape in self.shapes if len(shape) == 2] or [(1, 1)]
 
     def gradient(self, rows: int) -> float:
         """Seconds of a forward and a backward pass."""
@@ -115,30 +117,10 @@ def numbers(count: float) -> float:
 def epoch_seconds(plan: Plan, rows: int) -> float:
     """Seconds of one epoch of a plan, without its search for a start."""
     net, optimizer = sizes_of(plan), plan.optimizer
-    if optimizer.full_batch:
-        times = next((n for kind, n in GRADIENTS.items() if isinstance(optimizer, kind)), 3)
-        seconds = STEP + times * (net.gradient(rows) + net.parameters / NUMBERS)
-        if isinstance(optimizer, optimizers.LevenbergMarquardt):
-            outputs = net.shapes[-1][1] if net.shapes else 1
-            squares = net.parameters**2
-            seconds += products(rows * outputs * squares + squares * net.parameters)
-        return seconds
-    size = max(1, min(plan.batch_size, rows))
-    steps = math.ceil(rows / size)
-    each = STEP + net.slower * net.parameters / NUMBERS + _extra(plan, net, size)
-    return steps * each + net.gradient(rows)
-
-
-def _extra(plan: Plan, net: Sizes, size: int) -> float:
-    """What a step of an optimizer of matrices computes beside the gradient."""
-    if isinstance(plan.optimizer, optimizers.KFAC):
-        sums = sum(2 * size * (a * a + b * b) for a, b in net.shapes)
-        step = sum(2 * a * b * (a + b) for a, b in net.shapes)
-        inverses = sum(10 * (a**3 + b**3) for a, b in net.shapes) / plan.optimizer.interval
-        return (sums + step + inverses) / PRODUCTS
-    if isinstance(plan.optimizer, optimizers.Muon):
-        return sum(30 * a * b * min(a, b) for a, b in net.shapes) / PRODUCTS
-    return 0.0
+    size = rows if optimizer.full_batch else max(1, min(plan.batch_size, rows))
+    extra = optimizer.operations(net.shapes, size) / PRODUCTS
+    each = STEP + net.slower * net.parameters / NUMBERS + extra
+    return math.ceil(rows / size) * each + optimizer.gradients * net.gradient(rows)
 
 
 def start_seconds(plan: Plan, rows: int) -> float:
@@ -159,12 +141,11 @@ def training_seconds(plan: Plan, rows: int) -> float:
 def solving_seconds(plan: Plan, rows: int) -> float:
     """Seconds in which hidden units are placed and the last layer is solved for."""
     net = sizes_of(plan)
-    factors = (
-        sum(20 * max(a, b) * min(a, b) ** 2 for a, b in net.shapes) + 20 * (net.shapes[0][0] if net.shapes else 0) ** 3
-    )
-    width, outputs = net.shapes[-1] if net.shapes else (1, 1)
+    factors = 20 * sum(max(a, b) * min(a, b) ** 2 for a, b in net.matrices)
+    factors += 20 * net.matrices[0][0] ** 3 if net.matrices else 0
+    width, outputs = net.matrices[-1] if net.matrices else (1, 1)
     sums = 2 * rows * width * (width + outputs) + width**3
-    return net.made + products(factors + sums) + net.forward(rows) + len(net.shapes) * net.forward(2048)
+    return net.made + products(factors + sums) + net.forward(rows) + len(net.matrices) * net.forward(2048)
 
 
 def default_budget(plan: Plan, rows: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,9 +34,17 @@ class TensorSpec(NamedTuple):
 
 
 class Layer(Spec, family="layer"):
-    """Base of the layers."""
+    """Base of the layers.
+
+    Attributes
+    ----------
+    name : str or None
+    operations : int
+        Element-wise ones per row and output in a training step, for estimates of work.
+    """
 
     name: str | None = None
+    operations: ClassVar[int] = 2
 
     def output_width(self, inputs: int) -> int:
         """Return the number of outputs for this number of inputs."""

@@ -203,6 +203,8 @@ class Dropout(Layer, names=("dropout",)):
     Dropout(0.2)
     """
 
+    operations = 14
+
     def __init__(self, rate: float, name: str | None = None) -> None:
         self.rate = number("Dropout: rate", rate, least=0, below=1)
         self.name = optional_text("Dropout: name", name)

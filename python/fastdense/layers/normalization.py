@@ -30,6 +30,8 @@ class BatchNorm(Layer, names=("batch_norm", "BatchNormalization")):
     BatchNorm(momentum=0.9)
     """
 
+    operations = 6
+
     def __init__(self, momentum: float = 0.99, epsilon: float = 1e-3, name: str | None = None) -> None:
         self.momentum = number("BatchNorm: momentum", momentum, least=0, most=1)
         self.epsilon = number("BatchNorm: epsilon", epsilon, above=0)
@@ -59,6 +61,8 @@ class LayerNorm(Layer, names=("layer_norm", "LayerNormalization")):
     >>> LayerNorm()
     LayerNorm()
     """
+
+    operations = 6
 
     def __init__(self, epsilon: float = 1e-3, name: str | None = None) -> None:
         self.epsilon = number("LayerNorm: epsilon", epsilon, above=0)

@@ -20,12 +20,21 @@ _CLIPS = ("clipvalue", "clipnorm", "global_clipnorm")
 
 
 class Optimizer(Spec, family="optimizer"):
-    """Base of the optimizers."""
+    """Base of the optimizers.
+
+    Attributes
+    ----------
+    full_batch : bool
+        Whether a step takes all rows; see `fastdense.optimizers.full_batch`.
+    gradients : int
+        How many gradients a step costs about, for estimates of work.
+    """
 
     kind: ClassVar[str]
     _hyperparameters: ClassVar[tuple[str, ...]]
     learning_rate: Rate
-    full_batch: ClassVar[bool] = False  # whether a step takes all rows; see `fastdense.optimizers.full_batch`
+    full_batch: ClassVar[bool] = False
+    gradients: ClassVar[int] = 1
 
     def __init__(
         self,
@@ -102,6 +111,18 @@ class Optimizer(Spec, family="optimizer"):
             Bytes of a parameter.
         """
         return 0
+
+    def operations(self, shapes: Shapes, rows: int) -> float:
+        """Return about how many floating-point operations of matrix products a step makes besides its gradients.
+
+        Parameters
+        ----------
+        shapes : sequence of tuple of int
+            Of the trainable tensors.
+        rows : int
+            Of the batch.
+        """
+        return 0.0
 
     def lower(self) -> Config:
         """Return the optimizer in the form that engines accept; learning rates go separately, step by step."""

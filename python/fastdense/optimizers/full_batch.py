@@ -42,6 +42,7 @@ class Solver(Optimizer):
     """
 
     full_batch = True
+    gradients = 3
     needs: ClassVar[Literal["gradient", "least_squares", "curvature"]]
     _FIXED: ClassVar[str] = "a full-batch optimizer has no learning rate"
 
@@ -154,6 +155,10 @@ class LevenbergMarquardt(Solver, names=("levenberg_marquardt", "lm")):
     def working_bytes(self, shapes: Shapes, itemsize: int) -> int:
         return 16 * parameters(shapes) ** 2
 
+    def operations(self, shapes: Shapes, rows: int) -> float:
+        outputs, count = max((shape[-1] for shape in shapes[-2:]), default=1), parameters(shapes)
+        return 2.0 * count**2 * (rows * outputs + count)  # float64
+
 
 class NewtonCG(Solver, names=("newton_cg", "truncated_newton", "tnc")):
     """Truncated Newton: conjugate gradients in a trust region (Steihaug, 1983; Nocedal & Wright, 2006, ch. 4 and 7).
@@ -190,6 +195,7 @@ class NewtonCG(Solver, names=("newton_cg", "truncated_newton", "tnc")):
 
     kind, _hyperparameters = "newton_cg", ("radius", "cg_steps", "gtol", "ftol")
     needs = "curvature"
+    gradients = 25
 
     def __init__(self, radius: float = 10.0, cg_steps: int = 50, gtol: float = 1e-5, ftol: float = 1e-9) -> None:
         super().__init__(gtol, ftol)

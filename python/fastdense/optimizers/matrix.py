@@ -85,6 +85,9 @@ class Muon(Optimizer, names=("muon",)):
         self.nesterov = flag("Muon: nesterov", nesterov)
         self.rms_rate = self._optional("rms_rate", rms_rate, above=0)
 
+    def operations(self, shapes: Shapes, rows: int) -> float:
+        return float(sum(6 * self.ns_steps * a * b * min(a, b) for a, b in _matrices(shapes)))
+
     def lower(self) -> Config:
         return {
             **super().lower(),
@@ -171,7 +174,15 @@ class KFAC(Optimizer, names=("kfac",)):
         self.output_damping = self._number("output_damping", output_damping, above=0)
         self.interval = integer("KFAC: interval", interval, least=1)
 
+    def operations(self, shapes: Shapes, rows: int) -> float:
+        sums = sum(2 * rows * (a * a + b * b) + 2 * a * b * (a + b) for a, b in _matrices(shapes))
+        return sums + 10 * sum(a**3 + b**3 for a, b in _matrices(shapes)) / self.interval
+
     def working_bytes(self, shapes: Shapes, itemsize: int) -> int:
         # factors in float64, inverses, and scratch
         sides = [side for shape in shapes if len(shape) == 2 for side in (shape[0] + 1, shape[1])]
         return (8 + itemsize) * sum(side * side for side in sides) + 72 * max(sides, default=0) ** 2
+
+
+def _matrices(shapes: Shapes) -> list[tuple[int, int]]:
+    return [(shape[0], shape[1]) for shape in shapes if len(shape) == 2]

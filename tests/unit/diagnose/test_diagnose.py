@@ -21,7 +21,7 @@ from tests.zoo import HEALTHY, SICK, Case
 from tests.zoo.check import available
 from tests.zoo.score import judge
 
-BUDGET = 60.0  # seconds that no case comes near: what is found must not depend on how busy the machine is
+BUDGET = 60.0  # work that no case comes near
 
 
 def skip_without_data(case: Case) -> None:

@@ -15,7 +15,7 @@ import pytest
 from fastdense.diagnose.report import Diagnosis
 from tests.helpers.diagnosed import stuck
 
-BUDGET = 60.0  # seconds that no case comes near: what is found must not depend on how busy the machine is
+BUDGET = 60.0  # work that no case comes near
 
 
 @pytest.fixture(scope="module")

@@ -42,7 +42,7 @@ def nets() -> list[tuple[fd.Model, Any, Any]]:
     rows = rng.normal(size=(600, 40)) * 50 + 300
     classes = np.argmax(rows[:, :3], axis=1)
     return [
-        net([*(fd.Dense(16, "relu") for _ in range(2)), fd.Dense(1, "relu")], 100 * x, 30 * y, fd.SGD(0.01), epochs=30),
+        net([fd.Dense(16, "relu"), fd.Dense(16, "relu"), fd.Dense(1, "relu")], 100 * x, 30 * y, "sgd", epochs=30),
         net([fd.Dense(256, "relu"), fd.Dense(256, "relu"), fd.Dense(3, "softmax")], rows, classes, fd.SGD(0.1),
             "sparse_categorical_crossentropy", epochs=3),
         net([fd.Dense(16, "tanh"), fd.Dense(1)], x, y, fd.SGD(100.0), epochs=20),
