@@ -96,7 +96,7 @@ def constructors() -> dict[str, Target]:
     good = {
         "units": 2, "activation": "relu", "rate": 0.5, "scale": 2.0, "layers": ["batch_norm"], "decay_rate": 0.5,
         "initial_learning_rate": 0.1, "decay_steps": 10, "first_decay_steps": 10,
-        "boundaries": [1], "values": [0.1, 0.2],
+        "boundaries": [1], "values": [0.1, 0.2], "frequencies": 2.0,
         "schedule": lambda epoch: 0.1, "filepath": "x.safetensors", "filename": "x.csv", "regularizers": ["l2"],
     }  # fmt: skip
     found: dict[str, Target] = {}
@@ -158,6 +158,7 @@ def methods() -> dict[str, Target]:
         "load": (fd.load, {"path": "nothing.safetensors"}, SCALARS),
         "Normalization.adapt": (lambda **o: fd.Normalization().adapt(**o), {next(iter(
             inspect.signature(fd.Normalization.adapt).parameters.keys() - {"self"})): X}, finite),
+        "OneHot.adapt": (lambda **o: fd.OneHot(columns=[0, 2]).adapt(**o), {"x": X}, finite),
     }  # fmt: skip
 
 

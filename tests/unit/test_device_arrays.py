@@ -274,7 +274,7 @@ def test_rows_are_encoded_on_the_gpu() -> None:
     assert isinstance(made, fake_cupy.ndarray)
     np.testing.assert_array_equal(on_host(made), encoded(layers, x))
     x[17, 0] = np.inf
-    with pytest.raises(ValueError, match=r"OneHot.adapt: data holds inf at row 17, column 0"):
+    with pytest.raises(ValueError, match=r"OneHot.adapt: x holds inf at row 17, column 0"):
         fd.OneHot(columns=0).adapt(on_gpu(x))
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,10 +95,15 @@ def represented(subject: Subject, choice: Choice, front: tuple[Preprocessing, ..
         )
         return plan.with_layers([*front, *made, subject.normalization_after((*front, *made)), *rest])
 
-    kinds = " and ".join(f"fd.{type(layer).__name__}" for layer in made)
-    where = ", ".join(map(str, sorted(choice.columns)[:5])) + (", ..." if len(choice.columns) > 5 else "")
-    words = f"{kinds} for column{'s' * (len(choice.columns) > 1)} {where}, then fd.Normalization(), in front of the net"
+    parts = (("Log1p", choice.tails), ("Periodic", choice.periods), ("OneHot", choice.codes))
+    kinds = " and ".join(f"fd.{name} for column{_columns(columns)}" for name, columns in parts if columns)
+    words = f"{kinds}, then fd.Normalization(), in front of the net"
     return Remedy(words, apply)
+
+
+def _columns(columns: Iterable[int]) -> str:
+    some = list(columns)
+    return f"{'s' * (len(some) > 1)} {', '.join(map(str, some[:5]))}{', ...' * (len(some) > 5)}"
 
 
 def log_target(subject: Subject) -> list[Remedy]:

@@ -26,12 +26,15 @@ from .task import DECADE, LEAST_NONZERO, Task
 ROWS = 3000  # that are looked at
 KERNEL_ROWS = 500  # of these, to which a kernel model is fitted
 KERNEL_COLUMNS = 300
+RIDGE_NUMBERS = 400_000  # rows times columns to which a linear model is fitted, but no fewer rows than KERNEL_ROWS
 LEAST_ROWS = 60
 TARGETS = 16  # columns of y, or classes
 MOST_COLUMNS = 100  # of a table whose columns are examined for codes and periods; pixels and words are neither
 FAR = 8.0  # standard deviations from the median to the farthest value: a heavy tail
 TAILS = 4.0  # and how many times farther than the 90 % quantile it is
 SEVERAL = 3  # equal values in a tail
+RATIO = 3.0  # of the median to the quarter, counted from one end, of a column over decades
+TAIL_NUMBERS = 1 << 19  # rows times columns in which tails are looked for
 CODES, ROWS_PER_CODE = 400, 4  # the most codes of all columns together, and the fewest rows per code on average
 LEAST_CODES = 5
 BINS = 4096  # of the range of a column, for its spectrum
@@ -89,7 +92,7 @@ class Sample:
         classes = self.task.classes_of(truth)
         columns = _classes_of_columns(self.task, self.raw_y)
         wrong = float(np.mean(columns[np.argmax(predictions, axis=1)] != classes))
-        constant = 1 - np.bincount(classes).max() / len(classes)
+        constant = 1 - float(np.bincount(classes).max()) / len(classes)
         return wrong / constant if constant > 0 else float(wrong > 0)
 
 
@@ -120,7 +123,8 @@ def _standard(x: Array, known: Array) -> Array:
 
 
 def _ridge(x: Array, y: Array, known: Array, asked: Array, penalty: float) -> Array:
-    """Predictions of ridge regression for the rows `asked`; penalty is relative to the rows."""
+    """Predictions of ridge regression for the rows `asked`, fitted to fewer of the others where columns are many."""
+    known = known[: max(KERNEL_ROWS, RIDGE_NUMBERS // x.shape[1])]
     mean = y[known].mean(axis=0)
     a, b = x[known], y[known] - mean
     if x.shape[1] <= len(known):
@@ -233,29 +237,27 @@ def _parts(choice: Choice) -> tuple[dict[int, Any], ...]:
 
 def heavy_tails(x: Array) -> list[int]:
     """Columns whose largest values are so far out that they hide the others."""
-    middle = np.median(x, axis=0)
-    away = np.abs(x - middle)
-    sd, farthest, usual = x.std(axis=0), away.max(axis=0), np.quantile(away, 0.9, axis=0)
-    many = np.array([len(np.unique(column)) > LEAST_CODES for column in x[:500].T])
-    alone = (farthest > FAR * sd) & (farthest > TAILS * usual)
-    candidates = [int(j) for j in np.flatnonzero(many & (sd > 0)) if alone[j] or _over_decades(x[:, j])]
-    far = [x[away[:, j] > 0.5 * farthest[j], j] for j in candidates]
-    # one number for all that is missing, such as -9999, is no tail
-    return [j for j, values in zip(candidates, far, strict=True) if len(values) < SEVERAL or np.ptp(values) > 0]
+    x = random_rows(x, max(KERNEL_ROWS, TAIL_NUMBERS // x.shape[1]))
+    middle, end = np.median(x, axis=0), _ends(x)
+    away, size = np.abs(x - middle), np.abs(x - end)
+    sd, farthest = x.std(axis=0), away.max(axis=0)
+    alone = (farthest > FAR * sd) & (farthest > TAILS * np.quantile(away, 0.9, axis=0))
+    small, usual, large = np.quantile(size, (0.25, 0.5, 0.95), axis=0)
+    decades = (small > 0) & (usual > RATIO * small) & (large > DECADE * usual)
+    varied = (sd > 0) & ((away > 0).mean(axis=0) > LEAST_NONZERO)
+    found = []
+    for j in np.flatnonzero(varied & (alone | decades)):
+        far = x[away[:, j] > 0.5 * farthest[j], j]
+        one_number = len(far) >= SEVERAL and np.ptp(far) == 0  # for all that is missing, such as -9999
+        if not one_number and len(np.unique(x[:, j])) > LEAST_CODES:
+            found.append(int(j))
+    return found
 
 
-def _over_decades(column: Array) -> bool:
-    """Whether the values of a column go over decades from one of its ends."""
-    size = np.abs(column - _end(column))
-    size = size[size > 0]
-    usual, large = np.quantile(size, (0.5, 0.95))
-    return bool(len(size) > LEAST_NONZERO * len(column) and large > DECADE * usual)
-
-
-def _end(column: Array) -> float:
-    """The least or the largest value, whichever is nearer to the median."""
-    low, middle, high = float(column.min()), float(np.median(column)), float(column.max())
-    return low if middle - low < high - middle else high
+def _ends(x: Array) -> Array:
+    """The least or the largest value of every column, whichever is nearer to the median."""
+    low, middle, high = x.min(axis=0), np.median(x, axis=0), x.max(axis=0)
+    return np.where(middle - low < high - middle, low, high)
 
 
 def _logarithms(x: Array, columns: list[int]) -> list[dict[int, tuple[float, float]]]:
@@ -264,9 +266,10 @@ def _logarithms(x: Array, columns: list[int]) -> list[dict[int, tuple[float, flo
     The offset is 0, or the end of a column with one tail only if that is not at 0.
     """
     made: list[dict[int, tuple[float, float]]] = [{}, {}]
+    ends = _ends(x)
     for j in columns:
         column = x[:, j]
-        end, middle = _end(column), float(np.median(column))
+        end, middle = float(ends[j]), float(np.median(column))
         one_sided = abs(middle - end) < 0.1 * np.ptp(column)
         offset = end if one_sided and not 0 <= end / (middle or 1.0) < 0.5 else 0.0
         size = np.abs(column - offset)
@@ -388,8 +391,11 @@ class Representation:
 
 
 @one_numpy_thread()
-def search(sample: Sample) -> Representation:
-    """The encoding of columns that reduces the held-out error of simple models most."""
+def search(sample: Sample) -> Representation | None:
+    """The encoding of columns that reduces the held-out error of simple models most; None if there is none to try."""
+    tails, wide = heavy_tails(sample.x), sample.x.shape[1] > MOST_COLUMNS
+    if wide and not tails and not sample.task.scale:
+        return None
     spread = sample.y.std(axis=0)
     y = sample.y / np.where(spread > 0, spread, 1.0)
     base, predicted = _best(sample, sample.x, y)
@@ -404,8 +410,8 @@ def search(sample: Sample) -> Representation:
         if error < KEEP * best:
             best, predicted, choice = error, p, one
 
-    consider(*map(Choice, _logarithms(sample.x, heavy_tails(sample.x))))
-    if sample.x.shape[1] <= MOST_COLUMNS and best > SMALL:
+    consider(*map(Choice, _logarithms(sample.x, tails)))
+    if not wide and best > SMALL:
         left = _left(sample, encoded(choice.layers(), sample.x), y)
         consider(Choice(codes=_codes(sample.x, left)))
         found = {j: _periods(column, left) for j, column in enumerate(sample.x.T) if j not in choice.codes}

@@ -267,10 +267,10 @@ class OneHot(Preprocessing, names=("one_hot",)):
         where = "OneHot.adapt"
         data = as_array(where, "x", x, "cuda" if on_gpu(x) else None)
         if data.ndim != 2 or 0 in data.shape:
-            raise ValueError(f"{where}: data of shape {data.shape}. Give an array of shape (rows, columns), not empty.")
+            raise ValueError(f"{where}: x has shape {data.shape}. Give an array of shape (rows, columns), not empty.")
         columns = list(range(data.shape[1])) if self.columns is None else self.columns
         if columns[-1] >= data.shape[1]:
-            raise ValueError(f"{where}: data with {data.shape[1]} columns, and there is no column {columns[-1]}.")
+            raise ValueError(f"{where}: x has {data.shape[1]} columns, and there is no column {columns[-1]}.")
         xp, found = namespace_of(data), [np.zeros(0)] * len(columns)
         for part in blocks(len(data), data.shape[1]):
             for i, column in enumerate(columns):
@@ -279,13 +279,14 @@ class OneHot(Preprocessing, names=("one_hot",)):
                 if bad.any():
                     (row,) = first_place(bad)
                     raise ValueError(
-                        f"{where}: data holds {values[row].item()} at row {part.start + row}, column {column}. "
+                        f"{where}: x holds {values[row].item()} at row {part.start + row}, column {column}. "
                         "Remove or fill such values first."
                     )
                 found[i] = np.union1d(found[i], to_host(xp.unique(values)))
                 if len(found[i]) > MOST_CODES:
                     raise ValueError(
-                        f"{where}: column {column} holds more than {MOST_CODES:,} values. Give columns= of codes alone."
+                        f"{where}: column {column} of x holds more than {MOST_CODES:,} values. "
+                        "Give columns= of codes alone."
                     )
         self.codes = [(one + 0.0).tolist() for one in found]
         return self

@@ -19,7 +19,9 @@ def found(x: Array, y: Array, loss: str = "mse") -> Representation:
     y = y.reshape(len(y), -1)
     sample = Sample.of(read_task(y, fd.losses.get(loss), "linear", y.shape[1], []), x, y)
     assert sample is not None
-    return search(sample)
+    made = search(sample)
+    assert made is not None
+    return made
 
 
 def rng() -> np.random.Generator:
@@ -124,10 +126,16 @@ def test_nothing_where_nothing_is_gained(kind: str) -> None:
         x[:, 0] = random.permutation(np.repeat(np.arange(600), 2))
         y = random.normal(size=600)[x[:, 0].astype(int)]
     elif kind == "wide":
-        x = random.integers(0, 256, (1200, 200)).astype(float)
-        y = x[:, :50].sum(axis=1) + 100 * random.normal(size=1200)
+        x = np.column_stack([random.normal(size=(1200, 150)), np.exp(3 * random.normal(size=1200))])
+        y = x[:, :50].sum(axis=1) + random.normal(size=1200)
     made = found(x, y)
     assert made.choice == Choice() and made.error == made.as_given
+
+
+def test_pixels_are_not_searched() -> None:
+    x = np.where(rng().random((800, 200)) < 0.4, rng().integers(0, 256, (800, 200)), 0).astype(float)
+    sample = Sample.of(read_task(x[:, :1] / 7, fd.losses.MeanSquaredError(), "linear", 1, []), x, x[:, :1] / 7)
+    assert sample is not None and search(sample) is None
 
 
 def test_few_rows_are_not_judged() -> None:

@@ -106,16 +106,16 @@ def test_blocks_give_the_same_bits(monkeypatch: pytest.MonkeyPatch, tmp_path: Pa
         (lambda: fd.Periodic(0), "Periodic: frequencies[0]=0 is out of range. Give a finite number above 0."),
         (
             lambda: fd.OneHot().adapt(np.zeros(3)),
-            "OneHot.adapt: data of shape (3,). Give an array of shape (rows, columns), not empty.",
+            "OneHot.adapt: x has shape (3,). Give an array of shape (rows, columns), not empty.",
         ),
-        (lambda: fd.OneHot(2).adapt([[1, 2]]), "OneHot.adapt: data with 2 columns, and there is no column 2."),
+        (lambda: fd.OneHot(2).adapt([[1, 2]]), "OneHot.adapt: x has 2 columns, and there is no column 2."),
         (
             lambda: fd.OneHot(1).adapt([[np.nan, 2], [3, np.inf]]),
-            "OneHot.adapt: data holds inf at row 1, column 1. Remove or fill such values first.",
+            "OneHot.adapt: x holds inf at row 1, column 1. Remove or fill such values first.",
         ),
         (
             lambda: fd.OneHot(1).adapt(np.arange(30_000).reshape(-1, 2)),
-            "OneHot.adapt: column 1 holds more than 10,000 values. Give columns= of codes alone.",
+            "OneHot.adapt: column 1 of x holds more than 10,000 values. Give columns= of codes alone.",
         ),
         (
             lambda: fd.Model([fd.OneHot(), fd.Dense(1)], inputs=2),

@@ -27,9 +27,9 @@ def representation(case: Case) -> Finding | None:
     if own is not None and own < LEARNT:
         return None
     sample = Sample.of(subject.task, encoded(case.plan.front, subject.sample_x), subject.sample_y)
-    if sample is None:
+    found = None if sample is None else search(sample)
+    if sample is None or found is None:
         return None
-    found = search(sample)
     choice, reached = found.choice, found.error
     limit = BETTER * own if own is not None else np.inf
     if reached > min(limit, 1.0 - LEAST_GAIN) or (own is not None and own - reached < LEAST_GAIN):
