@@ -61,6 +61,9 @@ class Model(BaseModel):
         *,
         history: Any = None,
         sample_weight: Any = None,
+        class_weight: Any = None,
+        validation_data: Any = None,
+        validation_split: float | None = None,
         verify: bool = True,
         budget: float | None = None,
         verbose: int | str = "auto",
@@ -74,10 +77,15 @@ class Model(BaseModel):
         Parameters
         ----------
         x, y, sample_weight
-            What the model was, or is to be, trained on. Arrays on a GPU are copied to the host first.
+            What the model was, or is to be, trained on, as they were passed to `fit`. Arrays on a GPU are copied to the
+            host first.
         history : History or dict of lists, optional
             Of the training to be explained; `self.history` by default. How long and with what batches to train is
             read off it, else 3000 steps of 32 rows are assumed.
+        class_weight, validation_split
+            As to `fit`; by default those of the last `fit`. Rows that it kept for validation count as rows kept out.
+        validation_data : (x, y), optional
+            Rows that the model was not trained on. Without them, part of x is kept out in trials.
         verify : bool
             Whether to make trials. Without them it lasts no longer than about one epoch, and causes are not
             distinguished from symptoms.
@@ -99,11 +107,13 @@ class Model(BaseModel):
             numbers of rows differ.
         """
         from .diagnose.examine import diagnose
+        from .diagnose.subject import Given
 
         verify = flag("diagnose: verify", verify)
         seconds = None if budget is None else number("diagnose: budget", budget, above=0)
         shown = check_verbose("diagnose", verbose)
-        return diagnose(self, x, y, history, sample_weight, verify, seconds, shown)
+        given = Given(x, y, sample_weight, history, validation_data, validation_split, class_weight)
+        return diagnose(self, given, verify, seconds, shown)
 
 
 Model.__module__ = "fastdense"  # its public path, which files of pickle name

@@ -62,6 +62,8 @@ class Case:
         Of a healthy net: the sick one that it differs from by the smallest change.
     mnist : bool
         Whether the files of MNIST and Fashion-MNIST are needed.
+    given : callable or None
+        Returns further arguments of `diagnose`, such as validation data.
     """
 
     name: str
@@ -78,6 +80,7 @@ class Case:
     trap: bool = False
     twin: str = ""
     mnist: bool = False
+    given: Callable[[], dict[str, Any]] | None = None
 
     @property
     def kind(self) -> str:

@@ -31,11 +31,14 @@ class Goal:
     at_least : float
     truth : callable, optional
         What should be predicted, from ``(x, y)``, where that is not `y`.
+    fresh : callable, optional
+        Returns the rows ``(x, y)`` to judge by, where they are not those that the net was trained on.
     """
 
     metric: str
     at_least: float
     truth: Callable[[Array, Array], Array] | None = None
+    fresh: Callable[[], tuple[Array, Array]] | None = None
 
     def __call__(self, model: Any, x: Array, y: Array) -> bool:
         """Whether `model` reaches the goal."""
@@ -43,6 +46,7 @@ class Goal:
 
     def value(self, model: Any, x: Array, y: Array) -> float:
         """The metric for `model`; minus infinity if its predictions are not finite or cannot be read."""
+        x, y = (x, y) if self.fresh is None else self.fresh()
         truth = y if self.truth is None else self.truth(x, y)
         return self.of(model.predict(x), truth, decision_point(model, truth))
 

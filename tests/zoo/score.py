@@ -79,6 +79,7 @@ def judge(case: Case, budget: float | None = None) -> Verdict:
         Seconds given to `diagnose`; its own default otherwise.
     """
     options: dict[str, Any] = {} if budget is None else {"budget": budget}
+    options |= {} if case.given is None else case.given()
     began, seconds = time.perf_counter(), 0.0
     try:
         model, x, y = case.build() if case.when == "before" else case.train()
@@ -105,7 +106,7 @@ def _treated(case: Case, report: Any, x: Any, y: Any) -> bool:
     treatment = report.treat()
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="fit: the loss became", category=RuntimeWarning)
-        treatment.model.fit(x, y, verbose=0, **{**case.fit, **treatment.fit_options})
+        treatment.model.fit(x, y, verbose=0, **treatment.fit_options)
     return case.goal(treatment.model, x, y)
 
 

@@ -165,10 +165,16 @@ class CallbackList:
     callbacks : list of Callback
     model : Model
     params : dict
+
+    Attributes
+    ----------
+    stopper : Callback or None
+        The callback that ended the training, if one did.
     """
 
     def __init__(self, callbacks: list[Callback], model: TrainedModel, params: dict[str, Any]) -> None:
         self.callbacks, self.model = callbacks, model
+        self.stopper: Callback | None = None
         self.by_batch = any(overrides(c, hook) for c in callbacks for hook in _BATCH_HOOKS)
         self.sees_tests = any(overrides(c, hook) for c in callbacks for hook in _TEST_HOOKS)
         self.by_epoch = self.by_batch or self.sees_tests or any(map(_needs_each_epoch, callbacks))
@@ -188,7 +194,9 @@ class CallbackList:
     def call(self, hook: str, *arguments: Any) -> None:
         """Call a hook of every callback, in order."""
         for callback in self.callbacks:
+            stopped = self.model.stop_training
             getattr(callback, hook)(*arguments)
+            self._note(callback, stopped)
 
     def epochs_end(self, first_epoch: int, columns: dict[str, list[float]]) -> Logs:
         """Call the hooks for finished epochs, one at a time only if a callback needs that; return the last logs."""
@@ -201,8 +209,14 @@ class CallbackList:
             return logs
         for callback in self.callbacks:
             if overrides(callback, "on_epochs_end") or overrides(callback, "on_epoch_end"):
+                stopped = self.model.stop_training
                 callback.on_epochs_end(first_epoch, columns)
+                self._note(callback, stopped)
         return {key: values[-1] for key, values in columns.items()}
+
+    def _note(self, callback: Callback, stopped_before: bool) -> None:
+        if self.model.stop_training and not stopped_before:
+            self.stopper = callback
 
 
 def _needs_each_epoch(callback: Callback) -> bool:

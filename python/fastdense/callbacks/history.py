@@ -11,6 +11,7 @@ from .base import Callback, Columns, Logs, TrainedModel
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+    from .fitted import Fitted
     from .probes import Probes
 
 
@@ -28,6 +29,8 @@ class History(Callback):
         "epochs", "steps" (batches per epoch) and "verbose"; "ended" if a full-batch optimizer stopped early: why.
     probes : Probes or None
         Statistics of every layer during training, after ``fit(..., probes=True)``; else None.
+    fitted : Fitted or None
+        What `fit` was given, without the data, and which callback ended it: read by `Model.diagnose`.
     """
 
     deferred: ClassVar[bool] = True
@@ -37,6 +40,7 @@ class History(Callback):
         self.history: dict[str, list[float]] = {}
         self.epoch: list[int] = []
         self.probes: Probes | None = None
+        self.fitted: Fitted | None = None
 
     def set_model(self, model: TrainedModel) -> None:
         """Do nothing: a record keeps no model alive."""

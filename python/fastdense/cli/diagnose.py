@@ -62,7 +62,8 @@ def _from_script(path: Path, arguments: list[str]) -> tuple[Model, dict[str, Any
     fit = Model.fit
 
     def recorded(self: Model, x: Any, y: Any, **options: Any) -> Any:
-        fits.append((self, {"x": x, "y": y, "sample_weight": options.get("sample_weight")}))
+        given = {name: options.get(name) for name in ("sample_weight", "validation_data")}
+        fits.append((self, {"x": x, "y": y, **given}))
         return fit(self, x, y, **options)
 
     before = sys.argv, sys.path[:]

@@ -7,10 +7,16 @@ from functools import cached_property
 
 import numpy as np
 
+from ..data.rows import random_rows
 from ..model.base import BaseModel
 from .plan import Plan
 from .subject import State, Subject
 from .trials import Run
+from .witnesses import FOLDS, ROWS, Bounds, bounds, flops
+from .work import products
+
+PART = 0.1  # of the work left, for witnesses
+FEWEST = 40  # rows of which a quarter says anything about the others
 
 
 @dataclass
@@ -49,6 +55,24 @@ class Case:
     def latest(self) -> State:
         """The net after training if there was any, else with its initial weights."""
         return self.subject.start if self.end is None else self.end
+
+    @cached_property
+    def bounds(self) -> Bounds | None:
+        """What witnesses learn from x, on rows kept out; None where there are too few rows or the data are refused."""
+        subject = self.subject
+        if not subject.usable or len(subject.x) < FEWEST:
+            return None
+        keep = np.setdiff1d(np.arange(len(subject.x)), subject.outliers)
+        rows, count, columns = min(ROWS, len(keep)), FOLDS, (subject.x.shape[1], subject.y.shape[1])
+        while (price := products(flops(rows, *columns, count))) > PART * subject.work.left:
+            rows, count = (rows, 1) if count > 1 else (rows // 2, 1)
+            if rows < FEWEST:
+                return None
+        x, y = (np.asarray(random_rows(array[keep], rows), dtype=np.float64) for array in (subject.x, subject.y))
+        if bool((y == y[0]).all()):
+            return None
+        subject.work.charge(price)
+        return bounds(subject.task, x, y, count=count)
 
     @cached_property
     def sd_y(self) -> float:

@@ -14,13 +14,14 @@ from ..engine.blas import one_numpy_thread
 from . import work
 from .case import Case
 from .finding import Finding, finding
-from .plan import Plan
+from .heldout import Outlook, look
+from .plan import Plan, changed
 from .ranking import order, without_contradictions
 from .report import Diagnosis, M
 from .result import Result
 from .rules import check
 from .rules.exact import unusable
-from .subject import Subject
+from .subject import Given, Subject
 from .suspects import suspects
 from .trials import Laboratory, OutOfTime, OutOfWork, Run
 from .verify import Verifier
@@ -34,17 +35,14 @@ FEWEST_EPOCHS, FEWEST_ROWS = 10, 500  # in a trial, unless the training itself w
 @np.errstate(all="ignore")  # what overflows or is not finite becomes a finding
 def diagnose(
     model: M,
-    x: Any,
-    y: Any,
-    history: Any,
-    sample_weight: Any,
+    given: Given,
     verify: bool,
     budget: float | None,
     verbose: int | str,
 ) -> Diagnosis[M]:
     """See `Model.diagnose`."""
     began = time.perf_counter()
-    subject = Subject(model, x, y, sample_weight, history)
+    subject = Subject(model, given)
     plan = plan_of(subject)
     if not subject.good.any():  # there is nothing else to measure
         return Diagnosis(Result(subject, plan, [unusable(subject)], None), time.perf_counter() - began)
@@ -71,24 +69,32 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
     case = Case(subject, plan, run)
     findings = without_contradictions(check(case))
     blocked = not subject.usable or any(f.code == "BAD_DATA" and f.exact and f.severity == "error" for f in findings)
-    verdict = None
-    if not blocked:
+    verdict, outlook = None, None
+    if any(f.code == "TRAIN_TEST_MISMATCH" and f.severity == "error" for f in findings):  # trials on these say nothing
+        own = laboratory.error_of(subject.model, plan)
+        outlook = Outlook("TRAIN_TEST_MISMATCH", len(subject.x), own, math.nan, math.nan, "")
+        findings = [f for f in findings if f.exact]
+    elif not blocked:
         findings += suspects(case, findings)
-        verdict = Verifier(subject, laboratory, tried, findings, cut).verdict()
+        verdict = Verifier(subject, laboratory, tried, findings, cut, case.bounds).verdict()
         findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]
-        if verdict.healthy and subject.trained:  # the trials refute what is not exact
+        outlook, more = look(case, laboratory, verdict, findings)
+        refuted = verdict.healthy or (outlook is not None and bool(outlook.code))
+        if refuted and subject.trained:  # the trials refute what is not exact
             findings = [f for f in findings if f.exact or f.code == "DEAD_RELU"]
+        new = {f.code for f in more}
+        findings = [*more, *(f for f in findings if f.code not in new)]
     if verdict is not None and verdict.hopeless:
-        findings = [hopeless_data(), *(f for f in findings if f.code != "BAD_DATA")]
-    return Diagnosis(Result(subject, plan, order(findings, verdict), verdict), time.perf_counter() - began)
+        findings = [*(f for f in findings if f.code != "BAD_DATA"), mismatched_rows()]
+    made = Result(subject, plan, order(findings, verdict, outlook), verdict, outlook)
+    return Diagnosis(made, time.perf_counter() - began)
 
 
-def hopeless_data() -> Finding:
-    """The finding for data whose x holds no information about y."""
+def mismatched_rows() -> Finding:
+    """The finding that goes with targets that nothing predicts."""
     return finding(
-        "BAD_DATA", "error",
-        "On held-out rows neither a plain new net nor nearest neighbours predict better than a constant: apparently y "
-        "does not depend on x.",
+        "BAD_DATA", "warning",
+        "If y should depend on x, its rows may be in another order than those of x, or columns may be missing.",
         remedy="check how x and y were assembled (same order? the right columns?)", exact=True,
     )  # fmt: skip
 
@@ -102,7 +108,11 @@ def plan_of(subject: Subject) -> Plan:
         size = rows
     steps = math.ceil(rows / size)
     epochs = int(options.get("epochs", min(1000, max(10, DEFAULT_STEPS // steps))))
-    return Plan.of(subject.model, size, epochs, bool(options.get("shuffle", True)), subject.given_weights)
+    plan = Plan.of(subject.model, size, epochs, bool(options.get("shuffle", True)), subject.given_weights)
+    rate = subject.fitted.learning_rate if subject.fitted is not None else None
+    if rate is not None and rate != plan.optimizer.learning_rate:  # a callback has changed it
+        plan = replace(plan, optimizer=changed(plan.optimizer, learning_rate=rate))
+    return replace(plan, class_weight=subject.class_weight, validation_split=subject.validation_split)
 
 
 def fitting(laboratory: Laboratory, plan: Plan) -> Plan:

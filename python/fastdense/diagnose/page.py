@@ -67,7 +67,7 @@ def _trials(result: Result) -> str:
     verdict, subject = result.verdict, result.subject
     if verdict is None or (verdict.healthy and not verdict.singles):
         return ""
-    rows = compared(verdict)
+    rows = compared(verdict, result.outlook)
     rows += [
         (f"all changes except that for {code}", error)
         for code, error in verdict.without.items()

@@ -60,6 +60,12 @@ class Plan:
         As in `Model.compile`.
     closed_form : bool
         Whether hidden units are placed on the data and the last layer is solved for, before the first epoch.
+    class_weight : dict, "balanced" or None
+        As in `Model.fit`; without effect on a loss that has no classes.
+    weighted : bool
+        Whether the subject's sample weights are used.
+    validation_split : float
+        Of the user's `fit`; trials have the rows of either side apart.
     """
 
     factory: type[BaseModel] = field(repr=False)
@@ -79,6 +85,9 @@ class Plan:
     initial_weights: InitialWeights | None = None
     loss_weights: float = 1.0
     closed_form: bool = False
+    class_weight: Any = None
+    weighted: bool = True
+    validation_split: float = 0.0
 
     @classmethod
     def of(
@@ -135,6 +144,9 @@ class Plan:
             options["batch_size"] = self.batch_size
         if self.starts > 1:
             options["starts"] = self.starts
+        one = len(self.dense()) > 0 and self.dense()[-1].units == 1
+        if self.class_weight is not None and (self.loss.over_classes or (self.loss.classifies and one)):
+            options["class_weight"] = self.class_weight
         return options
 
     # ---- reading ---------------------------------------------------------------------------------------------------

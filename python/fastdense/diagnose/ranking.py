@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from .finding import SEVERITIES, Finding
+from .heldout import Outlook
 from .rules import RULES, SCALES
 from .verify import EARNED, MOST, Verdict, enough
 
@@ -13,10 +14,10 @@ WORTHLESS = 0.05  # of the error: what a change must remove for its finding to b
 OPPOSITES = (("DIVERGED", "TOO_SLOW"),)  # findings that ask for opposite changes
 
 
-def order(findings: list[Finding], verdict: Verdict | None) -> list[Finding]:
+def order(findings: list[Finding], verdict: Verdict | None, outlook: Outlook | None = None) -> list[Finding]:
     """Worst first: with trials by what each finding explains, else by severity and the order of the rules."""
     if verdict is not None:
-        findings = [weighed(f, verdict) for f in findings]
+        findings = [weighed(f, verdict, outlook) for f in findings]
     findings = without_contradictions(findings, verdict)
     needed = verdict.codes if verdict is not None else set()
     earned = verdict.earned if verdict is not None and not verdict.healthy else []
@@ -55,19 +56,22 @@ def without_contradictions(findings: list[Finding], verdict: Verdict | None = No
     return findings
 
 
-def weighed(found: Finding, verdict: Verdict) -> Finding:
+def weighed(found: Finding, verdict: Verdict, outlook: Outlook | None = None) -> Finding:
     """A finding with the severity that follows from the trials."""
     if found.code == "BASELINE":
         return found
+    if outlook is not None and found.code == outlook.code:  # rows kept out have proved it
+        return replace(found, severity="error")
     severity = found.severity
     if verdict.healthy:
         severity = "info" if found.severity != "warning" or not found.exact else "warning"
     elif verdict.before is not None or not found.exact:
         gain = verdict.worth(found.code)
-        before = min(verdict.error_before, MOST)
+        best = min(verdict.error_after, verdict.best_error)
+        before = max(min(verdict.error_before, MOST) - best, 0.0) or min(verdict.error_before, MOST)  # to be gained
         fact = found.exact and found.severity == "error" and not refuted(found, verdict)
         if found.code in verdict.codes or gain > 0.5 * before:
-            severity = "error" if fact or (gain > EARNED * before and before > SERIOUS) else "warning"
+            severity = "error" if fact or (gain > EARNED * before and verdict.error_before > SERIOUS) else "warning"
         elif found.severity == "error" and not fact and found.remedies:
             severity = "warning"
         elif found.severity == "warning" and not found.exact and found.code in verdict.singles:

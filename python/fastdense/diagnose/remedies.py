@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .. import layers, losses, metrics, optimizers
+from .. import layers, losses, metrics, optimizers, regularizers
 from ..layers import BatchNorm, Dense, Layer, LayerNorm, Normalization, Preprocessing
 from ..layers.preprocessing import encoded
 from ..schedules import Schedule
@@ -207,11 +207,15 @@ def matched_output(task: Task, loss: losses.Loss | None = None) -> Remedy:
 
 
 def loss(kind: str) -> Remedy:
-    """Another loss."""
+    """Another loss, for targets that are numbers."""
     made = losses.get(kind)
-    return Remedy(
-        f"loss={kind!r}", lambda plan: plan if plan.loss == made else replace(plan, loss=made, loss_weights=1.0)
-    )
+
+    def apply(plan: Plan) -> Plan:
+        if plan.loss == made or not plan.loss.measures_distance:
+            return plan
+        return replace(plan, loss=made, loss_weights=1.0)
+
+    return Remedy(f"loss={kind!r}", apply)
 
 
 # ---- layers ----------------------------------------------------------------------------------------------------------
@@ -417,3 +421,122 @@ def recipe(subject: Subject, width: int, activation: str, rate: float, depth: in
 
     sizes = " and ".join([f"{width} {activation} units"] * depth)
     return Remedy(f"a plain new net: standardized data, {sizes}, the matched output and loss, Adam({rate:g})", apply)
+
+
+# ---- how fit is called -----------------------------------------------------------------------------------------------
+
+
+def robust(subject: Subject) -> Remedy:
+    """Huber's loss, in units of the spread of the ordinary targets."""
+    y = np.delete(np.asarray(subject.y[subject.good], np.float64), subject.outliers, axis=0)
+    middle = np.median(y, axis=0)
+    spread = float(np.sqrt(np.mean(np.square(1.4826 * np.median(np.abs(y - middle), axis=0))))) or float(y.std()) or 1.0
+
+    def apply(plan: Plan) -> Plan:
+        if plan.output_activation() != "linear" or plan.loss.kind == "huber":
+            return plan
+        scaled = isinstance(plan.layers[-1], layers.Rescaling)
+        far = not 0.1 <= spread <= 10 or float(np.abs(middle).max()) > 10 * spread
+        offset: Any = middle.tolist() if len(middle) > 1 else float(middle[0])
+        made = plan.with_layers([*plan.layers, layers.Rescaling(spread, offset)]) if far and not scaled else plan
+        return replace(made, loss=losses.Huber(delta=1.345 * spread), loss_weights=spread**-2)
+
+    return Remedy(f"loss=fd.losses.Huber(delta={1.345 * spread:.3g}), which large errors pull only linearly", apply)
+
+
+def whole() -> Remedy:
+    """No rows kept for validation."""
+    return Remedy(
+        "train on all rows, validation_split=0 (to validate, shuffle the rows before the split)",
+        lambda plan: replace(plan, validation_split=0.0),
+    )
+
+
+def weigh_classes(value: Any) -> Remedy:
+    """Other class weights, or none."""
+    words = "no class_weight" if value is None else f"class_weight={value!r}"
+    return Remedy(words, lambda plan: replace(plan, class_weight=value))
+
+
+def unweighted() -> Remedy:
+    """No sample weights."""
+    return Remedy("no sample_weight", lambda plan: replace(plan, weighted=False))
+
+
+def all_epochs(count: int) -> Remedy:
+    """At least so many epochs, with no callback that ends them."""
+    return Remedy(
+        f"all {count} epochs, without that callback", lambda plan: replace(plan, epochs=max(plan.epochs, count))
+    )
+
+
+def constant_rate(rate: float) -> Remedy:
+    """The learning rate as it was before callbacks changed it; trials have none."""
+    return Remedy(f"learning_rate={rate:g} throughout, without that callback", lambda plan: plan)
+
+
+def batch_momentum(steps: int) -> Remedy:
+    """Moving averages of batch normalization that settle within the training."""
+    momentum = max(0.5, min(0.99, round(1 - 10 / max(steps, 11), 2)))
+
+    def change(layer: Layer) -> Layer:
+        return (
+            changed(layer, momentum=momentum) if isinstance(layer, BatchNorm) and layer.momentum > momentum else layer
+        )
+
+    return Remedy(
+        f"fd.BatchNorm(momentum={momentum:g})", lambda plan: plan.with_layers([change(layer) for layer in plan.layers])
+    )
+
+
+def without_layer_norm() -> Remedy:
+    """No layer normalization; standardized data where it was the first layer."""
+    return Remedy(
+        "take LayerNorm out",
+        lambda plan: plan.with_layers([layer for layer in plan.layers if not isinstance(layer, LayerNorm)]),
+    )
+
+
+# ---- against overfitting ---------------------------------------------------------------------------------------------
+
+
+def shorter(epochs: int) -> Remedy:
+    """Fewer epochs."""
+    return Remedy(
+        f"{epochs} epochs (EarlyStopping(restore_best_weights=True) on rows kept out finds the number)",
+        lambda plan: replace(plan, epochs=min(plan.epochs, epochs)),
+    )
+
+
+def shrink(factor: float, subject: Subject, kind: str = "l2") -> Remedy:
+    """A penalty on every kernel, relative to the scale of the loss."""
+    scale = float(subject.sample_y.var(axis=0).mean()) if subject.task.kind == "regression" else 1.0
+    value = float(f"{factor * (scale if subject.loss.kind == 'mse' else 1.0):.2g}")
+    penalty = regularizers.L1(value) if kind == "l1" else regularizers.L2(value)
+
+    def apply(plan: Plan) -> Plan:
+        return plan.each(lambda layer: changed(layer, kernel_regularizer=penalty))
+
+    return Remedy(f"kernel_regularizer=fd.regularizers.{penalty!r} in every dense layer", apply)
+
+
+def thin_out(rate: float) -> Remedy:
+    """Dropout before the last dense layer."""
+
+    def apply(plan: Plan) -> Plan:
+        end = plan.last_dense()
+        if end < 1 or any(isinstance(layer, layers.Dropout) for layer in plan.layers):
+            return plan
+        return plan.with_layers([*plan.layers[:end], layers.Dropout(rate), *plan.layers[end:]])
+
+    return Remedy(f"fd.Dropout({rate:g}) before the last layer", apply)
+
+
+def linear() -> Remedy:
+    """No hidden layers."""
+
+    def apply(plan: Plan) -> Plan:
+        kept = [layer for i, layer in enumerate(plan.layers) if i >= plan.last_dense()]
+        return plan.with_layers(([plan.layers[0]] if plan.normalized() and plan.last_dense() else []) + kept)
+
+    return Remedy("no hidden layers: a linear model", apply)

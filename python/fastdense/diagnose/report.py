@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
 from ..callbacks.progress import is_interactive
@@ -30,16 +30,20 @@ class Treatment(Generic[M]):
         For ``model.fit(x, y, **fit_options)``.
     changes : list of str
         Descriptions of the changes; empty if none is needed or none helps.
+    dropped : list of str
+        Options of the last `fit` that `fit_options` does not hold: pass them again if they are wanted.
     """
 
     model: M
     fit_options: dict[str, Any]
     changes: list[str]
+    dropped: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         if not self.changes:
             return "nothing was changed"
-        return "\n".join(f"{i}. {change}" for i, change in enumerate(self.changes, 1))
+        lines = [f"{i}. {change}" for i, change in enumerate(self.changes, 1)]
+        return "\n".join([*lines, *(f"not kept: {option}" for option in self.dropped)])
 
 
 class Diagnosis(Generic[M]):
@@ -81,7 +85,7 @@ class Diagnosis(Generic[M]):
             With a copy of the model as it is if nothing is to be changed.
         """
         model, plan, changes = self._result.treated_model()
-        return Treatment(cast(M, model), plan.fit_options(), changes)
+        return Treatment(cast(M, model), self._result.fit_options(plan), changes, self._result.dropped(plan))
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON types."""
@@ -100,6 +104,7 @@ class Diagnosis(Generic[M]):
                 "error_before": _number(verdict.before.error) if verdict.before is not None else None,
                 "error_after": _number(verdict.after.error) if verdict.after is not None else None,
                 "error_of_a_new_net": _number(verdict.best_error),
+                "kept_out": self._kept_out(),
                 "alone": {code: _number(error) for code, error in verdict.singles.items()},
                 "left_out": {code: _number(error) for code, error in verdict.without.items()},
             }
@@ -112,6 +117,15 @@ class Diagnosis(Generic[M]):
             "work": self._result.subject.work.spent,
             "seconds": self.seconds,
         }
+
+    def _kept_out(self) -> dict[str, Any] | None:
+        outlook = self._result.outlook
+        if outlook is None:
+            return None
+        return {
+            "rows": outlook.rows, "error": _number(outlook.kept_out), "smallest_error": _number(outlook.best),
+            "reached_by": outlook.name, "error_after": _number(outlook.after),
+        }  # fmt: skip
 
     def __str__(self) -> str:
         return text(self._result, _colours())

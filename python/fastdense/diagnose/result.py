@@ -9,6 +9,7 @@ from typing import Any
 
 from ..model.base import BaseModel
 from .finding import Finding
+from .heldout import Outlook
 from .plan import Plan
 from .rules import RULES
 from .subject import Subject
@@ -28,17 +29,22 @@ class Result:
         Worst first.
     verdict : Verdict or None
         What trials showed, None if there were none.
+    outlook : Outlook or None
+        How the net does on rows kept out, as far as it was looked at.
     """
 
     subject: Subject
     plan: Plan
     findings: list[Finding]
     verdict: Verdict | None
+    outlook: Outlook | None = None
 
     @property
     def healthy(self) -> bool | None:
         """Whether the net learns as well as can be expected; None without trials."""
-        return None if self.verdict is None else self.verdict.healthy
+        if self.verdict is None:
+            return None if self.outlook is None else False
+        return self.verdict.healthy
 
     @property
     def causes(self) -> list[Finding]:
@@ -57,6 +63,8 @@ class Result:
     @cached_property
     def _treated(self) -> tuple[Plan, list[str]]:
         verdict = self.verdict
+        if verdict is None and self.outlook is not None:  # other rows were given than fit's
+            return self.plan, []
         if verdict is None or verdict.inconclusive:
             plan = self.plan
             words: list[str] = []
@@ -71,7 +79,8 @@ class Result:
             return plan, words
         if verdict.after is None:
             return self.plan, []
-        plan = self._full_length(verdict.after.plan)
+        proved_elsewhere = self.outlook is not None and bool(self.outlook.code)  # there fewer epochs may be the remedy
+        plan = verdict.after.plan if proved_elsewhere else self._full_length(verdict.after.plan)
         if verdict.new_net:
             hidden = ", ".join(f"{layer.units} {layer.activation}" for layer in plan.dense()[:-1])
             words = [
@@ -93,6 +102,31 @@ class Result:
         subject = self.subject
         weights = None if subject.weights is None else subject.weights[subject.good]
         return plan.solve(plan.build(), subject.good_x, subject.good_y, weights), plan, changes
+
+    def fit_options(self, plan: Plan) -> dict[str, Any]:
+        """Options for `fit`: those of a plan, and those that the user gave and the plan does not change."""
+        options, given = plan.fit_options(), self.subject.given
+        if given.validation_data is not None:
+            options["validation_data"] = given.validation_data
+        elif plan.validation_split:
+            options["validation_split"] = plan.validation_split
+        if given.sample_weight is not None and plan.weighted and not self.subject.weights_refused:
+            options["sample_weight"] = given.sample_weight
+        return options
+
+    def dropped(self, plan: Plan) -> list[str]:
+        """Options of the last `fit` that are not among those."""
+        fitted, subject = self.subject.fitted, self.subject
+        if fitted is None:
+            return []
+        words = [f"callbacks ({', '.join(fitted.callbacks)})"] if fitted.callbacks else []
+        if fitted.weighted and subject.given.sample_weight is None:
+            words.append("sample_weight, which was not passed to diagnose")
+        if fitted.validation_rows and not fitted.validation_split and subject.given.validation_data is None:
+            words.append("validation_data, which was not passed to diagnose")
+        if subject.class_weight is not None and "class_weight" not in plan.fit_options():
+            words.append("class_weight")
+        return words
 
     def _full_length(self, plan: Plan) -> Plan:
         """A plan whose epochs were cut to fit trials gets back those of the training that it replaces."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -13,10 +13,12 @@ import numpy as np
 
 from ..activations import TABLE
 from ..arrays import Array, as_array, fail, to_host
+from ..callbacks.fitted import Fitted
 from ..data.baseline import constant_predictor
 from ..data.checks import FLOAT32_MAX, first_nonfinite
-from ..data.prepare import prepare
+from ..data.prepare import prepare, rows_to_train_on
 from ..data.rows import Rows, random_rows
+from ..data.weights import check_weights, class_weights
 from ..layers import Activation, Dense, Normalization, Preprocessing
 from ..layers.preprocessing import encoded
 from ..model.base import BaseModel
@@ -25,6 +27,9 @@ from .task import Task, read_task
 from .work import Work, affordable_rows, numbers, products, sizes_of
 
 PROBE_ROWS, FEWEST_PROBED, PROBE_SECONDS = 1024, 128, 0.05  # at most, at least; in between as the work allows
+FAR = 20.0  # from the median, in deviations of the ordinary targets: an outlier
+HELD_BY_FEW = 0.3  # fraction of the variance that outliers must hold to matter
+FEW_HELD = 10  # rows kept out that say anything
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
 MOST_CORRELATED = 1024  # columns
 ORDERED, FITTED = 0.5, 0.05  # errors of the logarithms, and of the targets, of a net that fits both
@@ -131,6 +136,32 @@ class State:
         return None
 
 
+@dataclass(frozen=True)
+class Given:
+    """What `diagnose` was given, as to `fit`; None means as in the last `fit`."""
+
+    x: Any
+    y: Any
+    sample_weight: Any = None
+    history: Any = None
+    validation_data: Any = None
+    validation_split: float | None = None
+    class_weight: Any = None
+
+
+@dataclass(frozen=True)
+class Held:
+    """Rows that the user's net was not trained on: `x` (rows, inputs) and `y` (rows, columns), float64."""
+
+    x: Array
+    y: Array
+
+    @cached_property
+    def usable(self) -> bool:
+        """Whether there are at least a few rows, all of finite numbers."""
+        return len(self.x) >= FEW_HELD and _is_usable(self.x, LARGEST) and _is_usable(self.y, LARGEST)
+
+
 class Subject:
     """A compiled model and its data. Faults of the data raise no error here: they become findings.
 
@@ -139,7 +170,14 @@ class Subject:
     model : BaseModel
         The user's, never changed.
     x, y : ndarray
-        Of shape (rows, inputs) and (rows, columns).
+        What it was trained on: of shape (rows, inputs) and (rows, columns), without the rows kept for validation.
+    weights : ndarray of shape (rows,) or None
+        Their sample weights.
+    class_weight : dict, "balanced" or None
+    held : Held or None
+        Rows that it was not trained on: those of `validation_data` or `validation_split`.
+    fitted : Fitted or None
+        What its last `fit` was given.
     problem : str
         The error that `fit` raises for these data; "" if it accepts them.
     weights_refused : bool
@@ -156,24 +194,35 @@ class Subject:
         The budget of the diagnosis, and what was used of it.
     """
 
-    def __init__(self, model: BaseModel, x: Any, y: Any, sample_weight: Any, history: Any) -> None:
-        self.model = model
+    def __init__(self, model: BaseModel, given: Given) -> None:
+        self.model, self.given = model, given
         self.loss = model._compiled_loss("diagnose")
-        self.x = _table("x", to_host(as_array("diagnose", "x", x, model.device)), model.inputs)
-        self.raw_y = to_host(as_array("diagnose", "y", y, model.device))
-        self.y = _columns(self.raw_y, len(self.x))
-        self.record = history if history is not None else model.history
+        self.record = given.history if given.history is not None else model.history
         self.history: dict[str, list[float]] = _history_of(self.record)
-        self.weights = None if sample_weight is None else np.asarray(to_host(sample_weight))
+        fitted = getattr(self.record, "fitted", None)
+        self.fitted: Fitted | None = fitted if isinstance(fitted, Fitted) else None
+        whole = _table("x", to_host(as_array("diagnose", "x", given.x, model.device)), model.inputs)
+        raw_y = to_host(as_array("diagnose", "y", given.y, model.device))
+        y = _columns(raw_y, len(whole))
+        self.validation_split = self._split(given, len(whole))
+        cut = rows_to_train_on("diagnose", len(whole), self.validation_split)
+        self.x, self.raw_y, self.y = whole[:cut], raw_y[:cut], y[:cut]
+        self.class_weight = given.class_weight
+        if self.class_weight is None and self.fitted is not None:
+            self.class_weight = self.fitted.class_weight
+        self.weights: Array | None = None
         self.problem, self.rows, self.weights_refused = "", None, False
         try:
-            self.rows = self._prepared(sample_weight)
+            self.weights = _weights(given.sample_weight, len(whole), cut, model)
+            self.rows = self._prepared(self.weights, self.class_weight)
         except ValueError as error:
             self.problem = str(error)
-            if sample_weight is not None:
+            if given.sample_weight is not None or self.class_weight is not None:
                 with suppress(ValueError):
-                    self._prepared(None)
+                    self._prepared(None, None)
                     self.weights_refused = True
+        self.validation_data = given.validation_data
+        self.held = self._kept_out(whole, y, cut)
         self.largest = LARGEST if model.dtype == "float64" else FLOAT32_MAX
         self.usable = _is_usable(self.x, self.largest) and _is_usable(self.y, self.largest)
         self.work = Work()
@@ -181,9 +230,32 @@ class Subject:
 
     # ---- data ------------------------------------------------------------------------------------------------------
 
-    def _prepared(self, sample_weight: Any) -> Rows:
+    def _prepared(self, weights: Array | None, class_weight: Any) -> Rows:
         """What `fit` would train on; it raises what `fit` would."""
-        return prepare("fit", self.x, self.raw_y, sample_weight, self.model._shape, self.loss).on_host()
+        data = prepare("fit", self.x, self.raw_y, weights, self.model._shape, self.loss)
+        return data.weighted(class_weights("fit", class_weight, data.y, self.model._shape, self.loss)).on_host()
+
+    def _split(self, given: Given, rows: int) -> float:
+        """The fraction of the rows given that was kept for validation."""
+        if given.validation_data is not None:
+            return 0.0
+        if given.validation_split is not None:
+            return float(given.validation_split)
+        known = self.fitted
+        same = known is not None and rows == known.rows + known.validation_rows
+        return known.validation_split if known is not None and same else 0.0
+
+    def _kept_out(self, x: Array, y: Array, cut: int) -> Held | None:
+        """The rows that `fit` did not train on."""
+        if self.validation_data is None:
+            return Held(x[cut:], np.asarray(y[cut:], np.float64)) if cut < len(x) else None
+        if not isinstance(self.validation_data, (tuple, list)) or len(self.validation_data) not in (2, 3):
+            fail("diagnose", f"validation_data is a {type(self.validation_data).__name__}",
+                 "a tuple (x, y) or (x, y, sample_weight) is needed", "pass it as to fit")  # fmt: skip
+        name, device = "validation x", self.model.device
+        other = _table(name, to_host(as_array("diagnose", name, self.validation_data[0], device)), self.model.inputs)
+        targets = to_host(as_array("diagnose", "validation y", self.validation_data[1], device))
+        return Held(other, np.asarray(_columns(targets, len(other)), dtype=np.float64))
 
     @cached_property
     def good(self) -> Array:
@@ -250,6 +322,31 @@ class Subject:
         """The targets of `sample_x`, float64."""
         return np.asarray(random_rows(self._good_rows(self.y), self._sample_size), dtype=np.float64)
 
+    @cached_property
+    def outliers(self) -> Array:
+        """Numbers, among the usable rows, of the few whose targets are far from all others and hold much variance."""
+        return self._outliers[0]
+
+    @property
+    def outliers_share(self) -> float:
+        """Fraction of the variance of a column of y that they hold."""
+        return self._outliers[1]
+
+    @cached_property
+    def _outliers(self) -> tuple[Array, float]:
+        none = np.zeros(0, np.intp), 0.0
+        if self.task.kind != "regression" or self.y.shape[1] > FEW_HELD or len(self.y) < PROBE_ROWS // 32:
+            return none
+        y = np.asarray(self._good_rows(self.y), dtype=np.float64)
+        distance = np.abs(y - np.median(y, axis=0))
+        spread = np.array([1.4826 * np.median(column[column > 0]) if column.any() else 1.0 for column in distance.T])
+        odd = np.flatnonzero((distance > FAR * spread).any(axis=1))
+        if not 0 < len(odd) <= max(3, len(y) // 100):
+            return none
+        square = np.square(y - y.mean(axis=0))
+        share = float(np.max(square[odd].sum(axis=0) / np.maximum(square.sum(axis=0), 1e-300)))
+        return (odd, share) if share > HELD_BY_FEW else none
+
     @property
     def _sample_size(self) -> int:
         columns = int(self.x.shape[1] + self.y.shape[1])
@@ -262,6 +359,8 @@ class Subject:
     def task(self) -> Task:
         """The task, inferred from the targets."""
         y = self._good_rows(self.y) if self.y.shape[1] == 1 else self.sample_y  # all rows: a class may be rare
+        if self.held is not None and self.held.usable and self.held.y.shape[1] == y.shape[1]:
+            y = np.concatenate([np.asarray(y, dtype=np.float64), self.held.y])
         task = read_task(
             np.asarray(y, dtype=np.float64),
             self.loss,
@@ -269,6 +368,8 @@ class Subject:
             self.model.outputs,
             [metric.name for metric in self.model.metrics],
         )
+        if self.class_weight is not None and task.kind in ("binary", "classes"):
+            return replace(task, balanced=True)
         return task.unscaled() if task.scale and self.trained and self._fits_decades(task) else task
 
     def _fits_decades(self, task: Task) -> bool:
@@ -420,6 +521,15 @@ def _table(name: str, array: Array, inputs: int) -> Array:
         fail("diagnose", f"{name} has shape {array.shape}", f"the model takes (rows, {inputs})",
              f"pass {name} as to fit")  # fmt: skip
     return array
+
+
+def _weights(weights: Any, rows: int, cut: int, model: BaseModel) -> Array | None:
+    """Sample weights of the rows before the cut, given for all rows or for those."""
+    if weights is None:
+        return None
+    count = cut if cut < rows and getattr(weights, "shape", (len(weights),))[0] == cut else rows
+    checked = check_weights("fit", weights, count, dtype=model.dtype, device=model.device)
+    return None if checked is None else np.asarray(to_host(checked))[:cut]
 
 
 def _columns(array: Array, rows: int) -> Array:

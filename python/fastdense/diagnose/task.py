@@ -37,6 +37,8 @@ class Task:
         Number of outputs that the task needs.
     scale : float
         Of targets of one sign over several decades: their usual size, with their sign; 0 for all others.
+    balanced : bool
+        Whether all classes count alike, however many rows they have: for a net that is trained with class weights.
     """
 
     kind: Kind
@@ -44,6 +46,7 @@ class Task:
     labels: Array
     width: int
     scale: float = 0.0
+    balanced: bool = False
 
     @property
     def classifies(self) -> bool:
@@ -55,7 +58,8 @@ class Task:
     def errors(self, y: Array, predictions: Array, threshold: float) -> float:
         """Error of predictions relative to that of the best constant: 0 is perfect, 1 no better than a constant.
 
-        Classification: the error rate relative to that of the most frequent class. Regression: 1 - R2, over all columns
+        Classification: the error rate relative to that of the most frequent class; if `balanced`, both are means over
+        the classes. Regression: 1 - R2, over all columns
         or of the median column, whichever is larger. Where a few rows hold nearly all of the variance because the
         targets go over decades it is 1 - R2 of their logarithms.
 
@@ -94,9 +98,13 @@ class Task:
             constant = float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
             return float(wrong / constant) if constant > 0 else float(wrong > 0)
         truth = self.classes_of(y)
-        wrong = float(np.mean(self.answers(p, threshold) != truth))
-        _, counts = np.unique(truth, return_counts=True)
-        constant = 1 - counts.max() / counts.sum()
+        missed = self.answers(p, threshold) != truth
+        _, place, counts = np.unique(truth, return_inverse=True, return_counts=True)
+        if self.balanced:
+            wrong = float(np.mean(np.bincount(place.reshape(-1), weights=missed) / counts))
+            constant = 1 - 1 / len(counts)
+        else:
+            wrong, constant = float(np.mean(missed)), 1 - counts.max() / counts.sum()
         return float(wrong / constant) if constant > 0 else float(wrong > 0)
 
     def unscaled(self) -> Task:

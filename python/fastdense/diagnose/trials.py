@@ -19,15 +19,14 @@ from ..callbacks import TerminateOnNaN
 from ..callbacks.base import Columns
 from ..callbacks.progress import Bar, is_interactive, make_bar
 from ..data.baseline import mean_loss
-from ..data.rows import random_rows
 from ..model.base import BaseModel
 from . import work
 from .plan import Plan
 from .subject import State, Subject
+from .witnesses import folds
 
 LEAST_ROWS = 200  # needed to tell noise from signal
 SCORED_ROWS, FEWEST_SCORED, SCORED_SECONDS = 5000, 500, 0.05  # at most, at least; in between as the budget allows
-NEIGHBOUR_ROWS = 2000
 QUIET_SECONDS = 2.0  # before a progress bar appears
 CLOCK_SECONDS, CLOCK_FACTOR = (
     60.0,
@@ -182,7 +181,8 @@ class Laboratory:
         self.x, self.y = subject.good_x, subject.good_y
         self.w = self.all_w = None if subject.weights is None else subject.weights[subject.good]
         self.rows = len(self.x)
-        scored = self._sample(self.rows, 2)
+        scored = np.setdiff1d(np.arange(self.rows), subject.outliers)
+        scored = scored[self._sample(len(scored), 2)]
         self._score_x = np.ascontiguousarray(self.x[scored])
         self._score_y = np.asarray(subject.good_columns[scored], dtype=np.float64)
 
@@ -227,7 +227,7 @@ class Laboratory:
     def sampling_error(self, model: BaseModel, plan: Plan) -> float:
         """Standard error of `error_of` for being measured on a sample of rows (jackknife over groups); 0 if on all."""
         rows = len(self._score_x)
-        if rows == int(self.subject.good.sum()):
+        if rows == int(self.subject.good.sum()) - len(self.subject.outliers):
             return 0.0
         self.work.charge(work.sizes_of(model).forward(rows) + work.numbers(4 * GROUPS * self._score_y.size))
         predictions = model.predict(self._score_x)
@@ -361,7 +361,7 @@ class Laboratory:
                 options = {**plan.fit_options(), "epochs": epochs}
                 if done:
                     options.pop("starts", None)
-                model.fit(x, y, verbose=0, sample_weight=w, callbacks=[watch], **options)
+                model.fit(x, y, verbose=0, sample_weight=w if plan.weighted else None, callbacks=[watch], **options)
                 if watch.late:
                     raise OutOfTime
                 done += epochs
@@ -373,21 +373,36 @@ class Laboratory:
         seconds = self.work.spent - before
         return Run(plan, model, watch.losses, errors[-1], seconds, self.subject), errors
 
-    def neighbour_error(self) -> float:
-        """Error of 5-nearest-neighbours prediction (standardized columns) on held-out rows."""
-        subject = self.subject
-        x = random_rows(subject.sample_x, NEIGHBOUR_ROWS)
-        y = random_rows(subject.sample_y, NEIGHBOUR_ROWS)
-        mean, sd = subject.column_scale
-        x = (x - mean) / np.where(sd > 0, sd, 1.0)
-        order = np.random.default_rng(4).permutation(len(x))
-        known, asked = order[len(x) // 4 :], order[: len(x) // 4]
-        self.work.charge(work.products(2 * len(known) * len(asked) * x.shape[1]))
-        square = np.square(x).sum(axis=1)
-        distance = square[asked, None] + square[None, known] - 2 * x[asked] @ x[known].T
-        nearest = known[np.argsort(distance, axis=1)[:, :5]]
-        task = subject.task
-        if task.kind == "regression" or task.encoding in ("one_hot", "columns"):
-            return task.errors(y[asked], y[nearest].mean(axis=1), 0.5)
-        votes = np.apply_along_axis(lambda row: np.bincount(row).argmax(), 1, task.classes_of(y)[nearest])
-        return task.errors(y[asked], task.labels[votes][:, None], float(task.labels.mean()))
+    def held_run(self, plan: Plan, fold: int | None = None, *, together: bool = False) -> Run:
+        """Train a plan on part of the rows; the run's error is that on rows kept out.
+
+        Those are the user's validation rows (`fold` None), or a quarter of the training rows, one of `FOLDS`; with
+        `together`, of the training and the validation rows.
+
+        Raises
+        ------
+        OutOfWork
+            If the budget does not suffice for all epochs.
+        OutOfTime
+        """
+        key = f"kept out {fold} {together} {plan!r}"
+        if key not in self.runs:
+            made = self._affordable(plan, self.left, plan.epochs)
+            (x, y, w), (other_x, other_y) = self._sides(fold, together)
+            self.runs[key] = self._train(made, x, y, w, np.ascontiguousarray(other_x), other_y)[0]
+        return self.runs[key]
+
+    def _sides(self, fold: int | None, together: bool) -> tuple[tuple[Array, Array, Array | None], tuple[Array, Array]]:
+        """Rows to train on, with their weights, and rows kept out."""
+        held = self.subject.held
+        x, y, w = self.x, self.y, self.w
+        if held is not None and fold is None:
+            return (x, y, w), (held.x, held.y)
+        if held is not None and together:
+            x, w = np.concatenate([x, held.x]), None
+            y = np.concatenate([y, held.y.astype(y.dtype).reshape((len(held.y), *y.shape[1:]))])
+        known, asked = folds(len(x))[fold or 0]
+        if not together:
+            asked = np.setdiff1d(asked, self.subject.outliers)
+        columns = np.asarray(y[asked].reshape(len(asked), -1), dtype=np.float64)
+        return (np.ascontiguousarray(x[known]), y[known], None if w is None else w[known]), (x[asked], columns)

@@ -12,6 +12,7 @@ from .remedies import Remedy
 from .rules import RULES, SCALES
 from .subject import Subject
 from .trials import LEAST_ROWS, Laboratory, OutOfTime, OutOfWork, Run
+from .witnesses import FOLDS, USELESS, Bounds, chance
 
 HEALTHY = 0.05  # an error this small needs no repair, even if a smaller one could be reached
 CLOSE, SLACK = 1.3, 0.03  # errors up to CLOSE * best + SLACK count as equal to the best
@@ -20,7 +21,6 @@ EARNED = 0.3  # of the error: what a cause explains
 MOST = 2.0  # errors above it are all the same
 ILL_CONDITIONED, FAR_BETTER = 100.0, 0.1  # a closed form is tried, and kept if the error becomes so small a part
 SOLVING = 0.5  # of the work left, for a closed form
-USELESS = 0.97  # no better than a constant
 COST = 0.004  # what a change must reduce the error by to be kept
 NEW_NET = 0.03  # what a whole new net must reduce it by
 MOST_CHANGES = 4
@@ -84,6 +84,8 @@ class Verdict:
         Number of rows that trials were trained on.
     loss_before, loss_after : float
         The user's loss, in the user's units, of the net that the user has and of `after`; NaN if it has another one.
+    unseen : float
+        Smallest error of a plain new net on rows kept out; infinite if there are too few rows.
     """
 
     before: Run | None
@@ -106,6 +108,7 @@ class Verdict:
     rows: int = 0
     loss_before: float = math.nan
     loss_after: float = math.nan
+    unseen: float = math.inf
 
     @property
     def codes(self) -> set[str]:
@@ -180,12 +183,21 @@ class Verifier:
     findings : list of Finding
     cut : bool
         Whether it is shorter, or on fewer rows, than the user's own, which then cannot be compared with trials.
+    bounds : Bounds or None
+        What witnesses reach on rows kept out: a net need not be better, and must not be far worse.
     """
 
     def __init__(
-        self, subject: Subject, laboratory: Laboratory, plan: Plan, findings: list[Finding], cut: bool = False
+        self,
+        subject: Subject,
+        laboratory: Laboratory,
+        plan: Plan,
+        findings: list[Finding],
+        cut: bool = False,
+        bounds: Bounds | None = None,
     ) -> None:
         self.subject, self.lab, self.plan, self.findings, self.cut = subject, laboratory, plan, findings, cut
+        self.bounds = bounds
         self._new: Run | None = None
         self._own: Run | None = None
         self._again: Run | None = None
@@ -201,8 +213,10 @@ class Verifier:
         try:
             self._judge_own(found)
             floor = self._recipes(found)
-            for shown in (f.reachable for f in self.findings if f.reachable is not None):
-                floor, found.best_error = min(floor, shown), min(found.best_error, shown)
+            found.unseen = floor if floor > 0 else math.inf
+            shown = [f.reachable for f in self.findings if f.reachable is not None]
+            for error in shown if self.bounds is None else [*shown, self.bounds.best.error]:
+                floor, found.best_error = min(floor, error), min(found.best_error, error)
             self._decide(found, floor)
             if not (found.healthy or found.hopeless):
                 solved = self._closed_form(found)
@@ -248,9 +262,8 @@ class Verifier:
         )
         if flawed and found.error_before > HEALTHY:  # an exact fault is in the way, whatever a new net reaches
             found.healthy = False
-        if floor > USELESS and not found.healthy and self.lab.neighbour_error() > USELESS:
-            found.hopeless = found.converged
-            found.complete = found.converged
+        if self.bounds is not None and not self.bounds.signal and floor > chance(self.lab.rows // FOLDS):
+            found.hopeless = not found.healthy
         self._lucky = again is not None and enough(found.again_error, found.best_error)
         if self.cut and not found.healthy and again is not None:
             found.before = again

@@ -7,12 +7,14 @@ import textwrap
 
 import numpy as np
 
+from .heldout import Outlook
 from .result import Result
 from .subject import Subject
 from .verify import Verdict
 
 WIDTH = 100
 SHOWN = 3  # errors in the headline and the text; the others are named in one line
+MUCH = 0.1  # error of a healthy net that needs an explanation
 COLOURS = {"error": "31;1", "warning": "33;1", "info": "36", "good": "32;1"}  # of a terminal
 
 
@@ -20,6 +22,8 @@ def headline(result: Result) -> str:
     """The conclusion in one sentence."""
     subject, verdict, causes = result.subject, result.verdict, result.causes
     if verdict is None:
+        if result.outlook is not None:
+            return f"The rows given are not like those that fit was given (here: {score(subject, result.outlook.own)})."
         if causes:
             return (
                 f"{_listed([f.code for f in causes])}: the net cannot learn until this is changed (no trials were "
@@ -28,15 +32,16 @@ def headline(result: Result) -> str:
         return "No fault that keeps the net from learning was found without trials; verify=True runs them."
     if verdict.healthy:
         assert verdict.before is not None
-        return f"Healthy: the net learns ({score(subject, verdict.before.error)})."
+        return f"Healthy: the net learns ({score(subject, verdict.before.error)}{_elsewhere(result)})."
+    if result.outlook is not None and result.outlook.code:
+        return _on_rows_kept_out(result, result.outlook)
     if verdict.hopeless:
-        return "No change helps: x seems to hold no information about y. Check the data."
+        return "No change helps: nothing predicts y from x better than a constant. Check the data."
     before = verdict.own_error
-    start = (
-        "The data do not match the model" if subject.problem else f"The net does not learn ({score(subject, before)})"
-    )
+    figure = score(subject, before) + (", without outliers" if len(subject.outliers) else "")
+    start = "The data do not match the model" if subject.problem else f"The net does not learn ({figure})"
     if not subject.problem and before < 0.5:
-        start = f"The net learns less than it could ({score(subject, before)})"
+        start = f"The net learns less than it could ({figure})"
     if verdict.inconclusive:
         if verdict.clocked:
             return f"{start}; the clock stopped the trials before they proved why; the machine is too busy."
@@ -58,6 +63,45 @@ def _larger(subject: Subject) -> str:
     return f"{float(f'{10 * subject.work.budget:.1g}'):g}"
 
 
+def _elsewhere(result: Result) -> str:
+    """What a healthy net reaches on rows kept out, and that nothing tried does better there."""
+    outlook = result.outlook
+    if outlook is None or not math.isfinite(outlook.kept_out):
+        return ""
+    words = f"; on {outlook.rows:,} rows kept out {score(result.subject, outlook.kept_out)}"
+    if min(outlook.kept_out, outlook.own) > MUCH and outlook.kept_out < outlook.best + MUCH:
+        words += f", where the best of all predictors tried reaches {score(result.subject, outlook.best)}"
+    return words
+
+
+def _on_rows_kept_out(result: Result, outlook: Outlook) -> str:
+    """The conclusion that rows kept out gave."""
+    subject = result.subject
+    there = score(subject, outlook.kept_out)
+    if outlook.code == "NOISE":
+        own = f" (its own rows: {score(subject, outlook.own)})" if math.isfinite(outlook.own) else ""
+        return (
+            f"Nothing to learn: on {outlook.rows:,} rows kept out no predictor and no net does better than a "
+            f"constant{own}. Look for better columns, not for a better net."
+        )
+    if outlook.code == "OVERFIT":
+        after = f"; changed as below, {score(subject, outlook.after)}" if math.isfinite(outlook.after) else ""
+        return (
+            f"The net overfits: {score(subject, outlook.own)} on its own rows, {there} on {outlook.rows:,} rows kept "
+            f"out, where {outlook.name} reaches {score(subject, outlook.best)}{after}."
+        )
+    if outlook.code == "SPLIT":
+        after = f", and then the same net reaches {score(subject, outlook.after)} on rows kept out"
+        return (
+            f"The validation rows are unlike the rows trained on ({there} there): the rows are sorted. Shuffle them "
+            f"before the split{after if math.isfinite(outlook.after) else ''}."
+        )
+    return (
+        f"The rows of validation_data are prepared in another way than x ({there} there); with the mean and deviation "
+        f"of x the same net reaches {score(subject, outlook.after)}."
+    )
+
+
 def score(subject: Subject, error: float) -> str:
     """An error as R2 (regression) or accuracy (classification)."""
     if not math.isfinite(error):
@@ -66,7 +110,8 @@ def score(subject: Subject, error: float) -> str:
         what = "R2 of the logarithms" if subject.task.scale else "R2"
         return f"{what} {max(1 - error, -9.99):.3f}" if error < 100 else "far worse than a constant"
     right = constant_share(subject)
-    return f"accuracy {max(0.0, 1 - error * (1 - right)):.1%}, constant prediction {right:.1%}"
+    what = "balanced accuracy" if subject.task.balanced else "accuracy"
+    return f"{what} {max(0.0, 1 - error * (1 - right)):.1%}, constant prediction {right:.1%}"
 
 
 def constant_share(subject: Subject) -> float:
@@ -75,7 +120,7 @@ def constant_share(subject: Subject) -> float:
     if subject.task.kind == "multilabel":
         return 1 - float(np.minimum(y.mean(axis=0), 1 - y.mean(axis=0)).mean())
     counts = np.bincount(subject.task.classes_of(y))
-    return float(counts.max() / counts.sum())
+    return 1 / int(np.count_nonzero(counts)) if subject.task.balanced else float(counts.max() / counts.sum())
 
 
 def text(result: Result, colour: bool) -> str:
@@ -108,12 +153,14 @@ def text(result: Result, colour: bool) -> str:
 
 
 def _trials(result: Result, verdict: Verdict) -> list[str]:
-    subject = result.subject
-    rows = compared(verdict)[:5]
+    subject, outlook = result.subject, result.outlook
+    rows = compared(verdict, outlook)[:5]
     if verdict.after is not None:
         rows.append(("all changes below", verdict.after.error))
     width = max(len(name) for name, _ in rows)
     lines = [f"  {name:<{width}}  {score(subject, error)}" for name, error in rows]
+    if outlook is not None and outlook.code:
+        return ["Trials, with equal training, on rows kept out:", *lines]
     if verdict.sampling_error:
         lines.append(f"  Errors are measured on a sample of the rows: {_uncertainty(subject, verdict.sampling_error)}.")
     if math.isfinite(verdict.loss_before) and math.isfinite(verdict.loss_after):
@@ -137,8 +184,10 @@ def _uncertainty(subject: Subject, error: float) -> str:
     return f"the accuracy is uncertain by {2 * error * (1 - constant_share(subject)):.1%}"
 
 
-def compared(verdict: Verdict) -> list[tuple[str, float]]:
+def compared(verdict: Verdict, outlook: Outlook | None = None) -> list[tuple[str, float]]:
     """What was tried and its error: the net unchanged, then each single change, the best first."""
+    if outlook is not None and outlook.code:
+        return [("unchanged", outlook.kept_out), (outlook.name, outlook.best)]
     singles = sorted(verdict.singles.items(), key=lambda item: item[1])
     first = ("unchanged, trained as briefly" if verdict.cut else "unchanged", verdict.error_before)
     return [first, *((f"only {code} treated", error) for code, error in singles)]

@@ -141,7 +141,8 @@ def training_seconds(plan: Plan, rows: int) -> float:
 def solving_seconds(plan: Plan, rows: int) -> float:
     """Seconds in which hidden units are placed and the last layer is solved for."""
     net = sizes_of(plan)
-    factors = 20 * (net.matrices[0][0] ** 3 + sum(max(a, b) * min(a, b) ** 2 for a, b in net.matrices))
+    factors = 20 * sum(max(a, b) * min(a, b) ** 2 for a, b in net.matrices)
+    factors += 20 * net.matrices[0][0] ** 3
     width, outputs = net.matrices[-1]
     sums = 2 * rows * width * (width + outputs) + width**3
     return net.made + products(factors + sums) + net.forward(rows) + len(net.matrices) * net.forward(2048)

@@ -16,6 +16,7 @@ from ..arguments import file_path, flag, integer, items, keywords_checked, numbe
 from ..arrays import Array, as_array, check_memory, fail
 from ..callbacks import CallbackList, History, ProgressBar, ReviveDeadUnits
 from ..callbacks.base import check_callbacks
+from ..callbacks.fitted import Fitted
 from ..callbacks.probes import Probes
 from ..callbacks.progress import check_verbose, say, text_of
 from ..data.checks import check_x
@@ -316,6 +317,7 @@ class BaseModel:
                 validation = prepare_validation("fit", validation_data, self._shape, loss)
             elif cut < len(data):
                 data, validation = data.part(slice(0, cut)), data.part(slice(cut, None))
+            split = 0.0 if validation_data is not None else float(validation_split)
             data = data.weighted(class_weights("fit", class_weight, data.y, self._shape, loss))
             options = options.for_rows(self.optimizer, len(data))
             if not self.optimizer.full_batch:
@@ -329,6 +331,9 @@ class BaseModel:
                 self._search(data, options, starts)
             # train
             history = self._new_history(data, options, probed)
+            weighted, validated = sample_weight is not None, 0 if validation is None else len(validation)
+            fitted = Fitted.of(data.x, data.w, validated, split, class_weight, weighted, users, self.optimizer)
+            history.fitted = fitted
             params = {
                 "epochs": options.epochs,
                 "steps": math.ceil(len(data) / options.batch_size),
@@ -349,6 +354,7 @@ class BaseModel:
                 self._hint(data, history, run.bars, options.n_threads)
             finally:
                 history.params["seconds"] = time.perf_counter() - began
+                fitted.ended_by(listeners.stopper, len(history.epoch))
             return history
 
     def _place_untouched_layers(self, data: Rows, n_threads: int) -> None:

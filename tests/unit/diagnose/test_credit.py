@@ -13,7 +13,7 @@ from fastdense.diagnose import remedies
 from fastdense.diagnose.finding import Finding, finding
 from fastdense.diagnose.plan import Plan
 from fastdense.diagnose.ranking import order, refuted, without_contradictions
-from fastdense.diagnose.subject import Subject
+from fastdense.diagnose.subject import Given, Subject
 from fastdense.diagnose.trials import Run
 from fastdense.diagnose.verify import Verdict
 from fastdense.diagnose.words import SHOWN, text
@@ -31,7 +31,7 @@ def trained(layers: list[Any], x: Any, y: Any, optimizer: Any, **fit: Any) -> fd
 
 def run(error: float) -> Run:
     model, x, y = stuck()
-    return Run(Plan.of(model, 32, 1, True, None), model, [], error, 0.0, Subject(model, x, y, None, None))
+    return Run(Plan.of(model, 32, 1, True, None), model, [], error, 0.0, Subject(model, Given(x, y)))
 
 
 # ---- credit ----------------------------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def test_history_of_scaled_targets_shows_the_error_in_their_units(loss: str) -> 
     y = 1000 * y
     model = fd.Model([fd.Dense(16, "tanh"), fd.Dense(1)], inputs=1)
     model.compile(fd.Adam(0.01), loss)
-    subject = Subject(model, x, y, None, None)
+    subject = Subject(model, Given(x, y))
     plan = remedies.scale_targets(subject).apply(Plan.of(model, 32, 20, True, None))
     treated = plan.build()
     history = treated.fit(x, y, verbose=0, **plan.fit_options()).history

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from ..case import Case
 from ..finding import Finding
-from . import exact, net, representation, training
+from . import exact, net, representation, training, usage
 from .registry import REGISTERED, Group, Rule
 
-__all__ = ["CODES", "RULES", "Group", "Rule", "check", "exact", "net", "representation", "training"]
+__all__ = ["CODES", "RULES", "Group", "Rule", "check", "exact", "net", "representation", "training", "usage"]
 
 RULES = {rule.code: rule for rule in sorted(REGISTERED, key=lambda rule: rule.group)}  # stable: order of the functions
 CODES = tuple(RULES)

@@ -1,0 +1,294 @@
+"""How a net does on rows kept out, beside what witnesses learn there: healthy, overfitted, or nothing to learn."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from . import remedies
+from .case import FEWEST, Case
+from .finding import Finding, finding
+from .plan import Plan
+from .remedies import Remedy
+from .trials import Laboratory, OutOfTime, OutOfWork, Run
+from .verify import CLOSE, HEALTHY, SLACK, Step, Verdict, good
+from .witnesses import FOLDS, RIDGE, SELECTION, USELESS, chance
+
+FEW, FEW_HELD = 400, 30  # rows below which all folds are used, and validation rows that are too few
+BETTER = 0.03  # what a remedy must gain on rows kept out
+WORTH = 0.1  # smallest gap between a net and what can be reached that is called overfitting
+MIXED = 0.5  # part of the gap that shuffling the rows must close
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """A net on rows kept out.
+
+    Attributes
+    ----------
+    code : str
+        What stands between the net and what can be reached there: "OVERFIT", "NOISE", "SPLIT",
+        "TRAIN_TEST_MISMATCH"; "" if nothing does.
+    rows : int
+        Rows kept out.
+    own : float
+        Error of the net on its own rows.
+    kept_out : float
+        Its error on rows kept out; NaN if it was not measured.
+    best : float
+        The smallest error there that anything reached, and `name`: what did.
+    name : str
+    after : float
+        Error there with the remedy.
+    """
+
+    code: str
+    rows: int
+    own: float
+    kept_out: float
+    best: float
+    name: str
+    after: float = math.nan
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Which rows are kept out.
+
+    Attributes
+    ----------
+    folds : tuple of int, or None
+        Folds of a cross-validation; None for the user's own validation rows.
+    together : bool
+        Whether the folds are of the training and validation rows together.
+    rows : int
+        Rows kept out, of all folds.
+    """
+
+    folds: tuple[int, ...] | None
+    together: bool
+    rows: int
+
+    @classmethod
+    def of(cls, case: Case) -> Kept | None:
+        """The user's validation rows if there are enough; else folds, all of them where rows are few."""
+        held, count = case.subject.held, len(case.subject.x)
+        usable = held is not None and held.usable
+        if held is not None and usable and len(held.x) >= FEW_HELD:
+            return cls(None, False, len(held.x))
+        together = held is not None and usable and case.subject.validation_data is None
+        count += len(held.x) if held is not None and together else 0
+        if count < FEWEST:
+            return None
+        return cls(tuple(range(FOLDS)), together, count) if count < FEW else cls((0,), together, count // FOLDS)
+
+    def run(self, lab: Laboratory, plan: Plan) -> Run:
+        """Train a plan and measure its error on the rows kept out."""
+        if self.folds is None:
+            return lab.held_run(plan)
+        runs = [lab.held_run(plan, fold, together=self.together) for fold in self.folds]
+        return replace(runs[-1], error=float(np.mean([run.error for run in runs])))
+
+
+def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) -> tuple[Outlook | None, list[Finding]]:
+    """Judge a net on rows kept out after the trials on its own rows; findings to add.
+
+    It changes the verdict where rows kept out say otherwise, and gives it the steps that help there.
+    """
+    known, kept = case.bounds, Kept.of(case)
+    if known is None or kept is None:
+        return None, []
+    best, name = known.best.error, known.best.name
+    if verdict.unseen < best:
+        best, name = verdict.unseen, "a plain new net"
+    codes = {f.code for f in found if f.severity != "info"}
+    fits = verdict.healthy or verdict.own_error <= HEALTHY
+    if not fits and not verdict.hopeless:
+        return None, []
+    outlook = Outlook("", kept.rows, verdict.own_error, math.nan, best, name)
+    if verdict.hopeless:
+        return _nothing(case, verdict, outlook, codes)
+    try:
+        own, kept_out, plan = _errors(case, lab, verdict, kept)
+    except (OutOfTime, OutOfWork):
+        return None, []
+    outlook = replace(outlook, kept_out=kept_out)
+    gap = kept_out > CLOSE * own + WORTH
+    if kept.folds is None and gap and codes & {"SPLIT", "TRAIN_TEST_MISMATCH"}:
+        made = _other_rows(case, lab, verdict, outlook, found)
+        if made is not None:
+            return made, []
+    if not known.signal and min(best, kept_out) > chance(kept.rows):
+        return _nothing(case, verdict, outlook, codes)
+    near = max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + _deviation(kept_out, kept.rows))
+    shorter = plan != case.plan and kept.folds is not None  # a shorter training than the user's may end elsewhere
+    if shorter and kept_out > near:
+        return replace(outlook, kept_out=math.nan), []
+    if kept_out <= near or not gap:  # if it is as bad on its own rows, it does not overfit
+        return outlook, []
+    return _overfit(case, lab, verdict, outlook, kept, plan)
+
+
+def _deviation(error: float, rows: int) -> float:
+    """Two standard errors of an error on so many rows, as those of a rate relative to a half."""
+    return 2 * math.sqrt(2 * min(error, 1.0) / rows)
+
+
+def _errors(case: Case, lab: Laboratory, verdict: Verdict, kept: Kept) -> tuple[float, float, Plan]:
+    """Error of a net on the rows that it was trained on, and on those kept out, and how it was trained."""
+    held, plan = case.subject.held, case.plan
+    if kept.folds is None and held is not None and case.subject.trained:
+        return verdict.own_error, lab.error_on(case.subject.model, plan, held.x, held.y), plan
+    try:
+        run = kept.run(lab, plan)
+    except OutOfWork:  # trials may be shorter
+        plan = verdict.before.plan if verdict.before is not None else plan
+        run = kept.run(lab, plan)
+    mixed = lab.error_of(run.model, run.plan)
+    if kept.folds is None:
+        return mixed, run.error, plan
+    return max(0.0, (4 * mixed - run.error) / 3), run.error, plan  # a quarter of the rows were kept out
+
+
+# ---- nothing to learn ------------------------------------------------------------------------------------------------
+
+
+def _nothing(case: Case, verdict: Verdict, outlook: Outlook, codes: set[str]) -> tuple[Outlook | None, list[Finding]]:
+    known = case.bounds
+    assert known is not None
+    verdict.healthy, verdict.hopeless = False, True
+    if codes & {"REPRESENTATION", "OUTLIERS"}:  # x does hold it, in another form, or y does
+        verdict.hopeless = False
+        return None, []
+    outlook = replace(outlook, code="NOISE", rows=max(outlook.rows, known.rows))
+    figures = ", ".join(f"{one.name} {_share(one.error)}" for one in known.witnesses)
+    own = f" The net explains {_share(outlook.own)} of its own rows" if math.isfinite(outlook.own) else ""
+    if own and math.isfinite(outlook.kept_out):
+        own += f" and {_share(outlook.kept_out)} of rows kept out: what it has learnt is noise."
+    elif own:
+        own += "."
+    noise = finding(
+        "NOISE", "error",
+        f"Nothing predicts y from x better than a constant on {outlook.rows:,} rows kept out (explained: {figures}, "
+        f"new nets at best {_share(verdict.unseen)}).{own} No change of the net can help.",
+        remedy="other or more informative columns, more rows, or a target with less noise", exact=True,
+        rows_kept_out=outlook.rows, error_on_own_rows=outlook.own, error_kept_out=outlook.kept_out,
+        errors_of_witnesses={one.name: one.error for one in known.witnesses},
+    )  # fmt: skip
+    return outlook, [noise]
+
+
+def _share(error: float) -> str:
+    return f"{1 - error:.0%}" if math.isfinite(error) and error < 10 else "nothing"
+
+
+# ---- rows kept out that are unlike the others ------------------------------------------------------------------------
+
+
+def _other_rows(
+    case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, found: list[Finding]
+) -> Outlook | None:
+    """Prove that the rows kept out are unlike those trained on; None if they are not the reason."""
+    for one in found:
+        if one.code == "SPLIT":
+            plan = one.remedies[0].apply(verdict.before.plan if verdict.before is not None else case.plan)
+            try:
+                run = lab.held_run(plan, 0, together=True)
+            except (OutOfTime, OutOfWork):  # that the rows are unlike is a fact all the same
+                verdict.healthy = verdict.complete = False
+                return replace(outlook, code="SPLIT")
+            if run.error < MIXED * outlook.kept_out:
+                _take(verdict, one, one.remedies[0], run)
+                return replace(outlook, code="SPLIT", after=run.error)
+        if one.code == "TRAIN_TEST_MISMATCH":
+            after = _aligned(case, lab)
+            if after < MIXED * outlook.kept_out:
+                verdict.healthy = False
+                return replace(outlook, code="TRAIN_TEST_MISMATCH", after=after)
+    return None
+
+
+def _aligned(case: Case, lab: Laboratory) -> float:
+    """Error on the rows kept out if their columns are given the mean and deviation of those trained on."""
+    subject = case.subject
+    held = subject.held
+    assert held is not None
+    mean, sd = subject.column_scale
+    other, spread = held.x.mean(axis=0), held.x.std(axis=0)
+    x = (np.asarray(held.x, np.float64) - other) / np.where(spread > 0, spread, 1.0) * sd + mean
+    return lab.error_on(subject.model, case.plan, x.astype(np.float32), held.y)
+
+
+# ---- overfitting -----------------------------------------------------------------------------------------------------
+
+
+def _overfit(
+    case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, kept: Kept, plan: Plan
+) -> tuple[Outlook | None, list[Finding]]:
+    tried: list[tuple[Remedy, Run]] = []
+    try:
+        for remedy in _candidates(case, plan, outlook.name):
+            if (changed := remedy.apply(plan)) == plan:
+                continue
+            tried.append((remedy, kept.run(lab, changed)))
+            if good(tried[-1][1].error, outlook.best):
+                break
+    except (OutOfTime, OutOfWork):
+        verdict.complete = False
+    history = case.subject.history
+    facts: dict[str, Any] = {}
+    curve = ""
+    val = history.get("val_loss", [])
+    if len(val) > 4 and np.isfinite(val).all() and val[-1] > 1.1 * min(val):
+        at = int(np.argmin(val))
+        curve = (
+            f" val_loss was smallest in epoch {at + 1} ({val[at]:.4g}) and is {val[-1]:.4g} now, while the loss fell "
+            f"to {history['loss'][-1]:.4g}."
+        )
+        facts = {"epoch_of_smallest_val_loss": at + 1, "smallest_val_loss": val[at], "val_loss": val[-1]}
+    message = (
+        f"The net has learnt its own rows by heart: it explains {_share(outlook.own)} of them and "
+        f"{_share(outlook.kept_out)} of {outlook.rows:,} rows kept out, where {outlook.name} explains "
+        f"{_share(outlook.best)}.{curve}"
+    )
+    weights, count = case.subject.model.count_params(), len(case.subject.x)
+    if weights > count:
+        message += f" It has {weights:,} parameters for {count:,} rows."
+    made = finding(
+        "OVERFIT", "error", message, *[remedy for remedy, _ in tried],
+        remedy="more rows; fewer epochs, a penalty on the weights, dropout or a smaller net", exact=True,
+        rows_kept_out=outlook.rows, error_on_own_rows=outlook.own, error_kept_out=outlook.kept_out,
+        smallest_error_kept_out=outlook.best, reached_by=outlook.name, parameters=weights, rows=count,
+        errors_with_remedies={remedy.words: run.error for remedy, run in tried}, **facts,
+    )  # fmt: skip
+    verdict.healthy = False
+    if not tried:
+        return replace(outlook, code="OVERFIT"), [made]
+    remedy, run = min(tried, key=lambda one: one[1].error)
+    if run.error > min(outlook.kept_out - BETTER, USELESS):
+        return replace(outlook, code="OVERFIT"), [made]
+    _take(verdict, made, remedy, run)
+    return replace(outlook, code="OVERFIT", after=run.error), [made]
+
+
+def _candidates(case: Case, plan: Plan, name: str) -> list[Remedy]:
+    """What may help against overfitting, what resembles the best witness first."""
+    subject = case.subject
+    val = subject.history.get("val_loss", [])
+    short = [remedies.shorter(int(np.argmin(val)) + 1)] if len(val) > 4 and np.isfinite(val).all() else []
+    short += [remedies.shorter(max(1, round(share * plan.epochs))) for share in (0.3, 0.1)]
+    sparse = [remedies.shrink(0.01, subject, "l1")]
+    small = [remedies.shrink(0.01, subject), remedies.shrink(0.1, subject), remedies.shrink(0.001, subject)]
+    straight = []
+    if len(plan.dense()) > 1:
+        straight = [remedies.together(remedies.linear(), remedies.shrink(0.01, subject, kind)) for kind in ("l1", "l2")]
+    order = {SELECTION: [sparse, straight, small, short], RIDGE: [straight[::-1], small, short, sparse]}
+    usual = [short, small, sparse, straight, [remedies.thin_out(0.5)]]
+    return [remedy for group in order.get(name, usual) for remedy in group]
+
+
+def _take(verdict: Verdict, made: Finding, remedy: Remedy, run: Run) -> None:
+    verdict.healthy, verdict.after, verdict.steps = False, run, [Step(made, remedy)]
