@@ -257,7 +257,7 @@ def heavy_tails(x: Array) -> list[int]:
 def _ends(x: Array) -> Array:
     """The least or the largest value of every column, whichever is nearer to the median."""
     low, middle, high = x.min(axis=0), np.median(x, axis=0), x.max(axis=0)
-    return np.where(middle - low < high - middle, low, high)
+    return np.asarray(np.where(middle - low < high - middle, low, high))
 
 
 def _logarithms(x: Array, columns: list[int]) -> list[dict[int, tuple[float, float]]]:
