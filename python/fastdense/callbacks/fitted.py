@@ -12,6 +12,8 @@ from ..arrays import Array
 from ..optimizers import Optimizer
 from .base import Callback
 
+MANY_ROWS = 50_000
+MOST_CLASSES = 1000  # more different targets are no classes
 FEW_ROWS = 64  # of x, whose mean and range tell these data from others
 
 
@@ -36,6 +38,8 @@ class Fitted:
         Quartiles of every column of `FEW_ROWS` rows of x at equal distances; None for x on a GPU, which is not copied.
     effective_rows : float
         Rows of equal weight that would count as much as the weighted ones: (sum w)**2 / sum w**2.
+    by_class : bool
+        Whether the weights of the rows are weights of their classes: equal within each class, and not all alike.
     stopped_by : str
         Class name of the callback that ended the training before its last epoch, else "".
     stopped_epoch : int
@@ -53,6 +57,7 @@ class Fitted:
     learning_rate: float | None
     columns: Array | None
     effective_rows: float
+    by_class: bool
     stopped_by: str = ""
     stopped_epoch: int = 0
     monitor: str = ""
@@ -62,6 +67,7 @@ class Fitted:
     def of(
         cls,
         x: Array,
+        y: Array,
         w: Array | None,
         validation_rows: int,
         split: float,
@@ -77,7 +83,8 @@ class Fitted:
         number = float(rate) if isinstance(rate, (int, float)) else None
         quartiles = columns_of(x) if isinstance(x, np.ndarray) else None
         effective = float(len(x)) if w is None else effective_rows(w)
-        return cls(len(x), validation_rows, split, weights, weighted, names, number, quartiles, effective)
+        return cls(len(x), validation_rows, split, weights, weighted, names, number, quartiles, effective,
+                   w is not None and are_class_weights(y, w))  # fmt: skip
 
     def ended_by(self, callback: Callback | None, epochs: int) -> None:
         """Note the callback that ended the training, if one did."""
@@ -95,6 +102,25 @@ def effective_rows(w: Array) -> float:
         return 0.0
     w = w / largest
     return float(w.sum()) ** 2 / float((w * w).sum())
+
+
+def are_class_weights(y: Array, w: Array) -> bool:
+    """Whether weights are equal within each class of y, (rows,), (rows, 1) or one-hot, and not all alike.
+
+    Of many rows some at equal distances are looked at.
+    """
+    step = max(1, len(w) // MANY_ROWS)
+    y, w = y[::step], w[::step]
+    if not isinstance(y, np.ndarray) or w.min() == w.max():
+        return False
+    ids = y.reshape(-1) if y.size == len(y) else np.argmax(y, axis=1)
+    classes, place = np.unique(ids, return_inverse=True)
+    if len(classes) > MOST_CLASSES:
+        return False
+    low, high = np.full(len(classes), np.inf), np.zeros(len(classes))
+    np.minimum.at(low, place, w)
+    np.maximum.at(high, place, w)
+    return bool(np.all(high <= (1 + 1e-6) * low))
 
 
 def columns_of(x: Array) -> Array:

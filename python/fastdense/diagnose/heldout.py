@@ -20,6 +20,10 @@ from .witnesses import FOLDS, RIDGE, SELECTION, USELESS, chance
 FEW, FEW_HELD = 400, 30  # rows below which all folds are used, and validation rows that are too few
 BETTER = 0.03  # what a remedy must gain on rows kept out
 WORTH = 0.1  # smallest gap between a net and what can be reached that is called overfitting
+WELL_FITTED, CLEARLY_WORSE = (
+    0.5,
+    1.2,
+)  # times the loss of a constant prediction: the loss, and a val_loss that says overfitting
 MIXED = 0.5  # part of the gap that shuffling the rows must close
 
 
@@ -127,9 +131,20 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
     shorter = plan != case.plan and kept.folds is not None  # a shorter training than the user's may end elsewhere
     if shorter and kept_out > near:
         return replace(outlook, kept_out=math.nan), []
+    if kept.folds is None and gap and _val_loss_says_so(case):  # sure of answers that are wrong, however many are right
+        return _overfit(case, lab, verdict, outlook, kept, plan)
     if kept_out <= near or not gap:  # if it is as bad on its own rows, it does not overfit
         return outlook, []
     return _overfit(case, lab, verdict, outlook, kept, plan)
+
+
+def _val_loss_says_so(case: Case) -> bool:
+    """Whether the net fits its own rows, but its last val_loss is worse than the loss of a constant prediction."""
+    history, baseline = case.subject.history, case.subject.baseline
+    loss, val = history.get("loss", []), history.get("val_loss", [])
+    if not (case.subject.trained and loss and val and baseline):
+        return False
+    return bool(loss[-1] < WELL_FITTED * baseline[1] and val[-1] > CLEARLY_WORSE * baseline[1])
 
 
 def _deviation(error: float, rows: int) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 
 from ..activations import TABLE
 from ..arrays import Array, as_array, fail, to_host
-from ..callbacks.fitted import Fitted
+from ..callbacks.fitted import Fitted, are_class_weights
 from ..data.baseline import constant_predictor
 from ..data.checks import FLOAT32_MAX, first_nonfinite
 from ..data.prepare import prepare, rows_to_train_on
@@ -368,9 +368,15 @@ class Subject:
             self.model.outputs,
             [metric.name for metric in self.model.metrics],
         )
-        if self.class_weight is not None and task.kind in ("binary", "classes"):
+        if task.kind in ("binary", "classes") and (self.class_weight is not None or self._by_class()):
             return replace(task, balanced=True)
         return task.unscaled() if task.scale and self.trained and self._fits_decades(task) else task
+
+    def _by_class(self) -> bool:
+        """Whether the rows were weighed by their classes, as with class weights."""
+        if self.weights is None:
+            return self.fitted is not None and self.fitted.by_class
+        return are_class_weights(self.y, self.weights)
 
     def _fits_decades(self, task: Task) -> bool:
         """Whether the net fits targets over decades as they are, and not the largest alone."""

@@ -332,7 +332,7 @@ class BaseModel:
             # train
             history = self._new_history(data, options, probed)
             weighted, validated = sample_weight is not None, 0 if validation is None else len(validation)
-            fitted = Fitted.of(data.x, data.w, validated, split, class_weight, weighted, users, self.optimizer)
+            fitted = Fitted.of(data.x, data.y, data.w, validated, split, class_weight, weighted, users, self.optimizer)
             history.fitted = fitted
             params = {
                 "epochs": options.epochs,
