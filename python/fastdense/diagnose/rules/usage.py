@@ -245,7 +245,8 @@ def norm_layer(case: Case) -> Finding | None:
         f"values (mean 0, variance 1) still weigh {momentum:g}^{steps} = {left:.0%}. Training uses the batches' own "
         "statistics, so fit reports another net than predict and evaluate use."
         + _gap(case),
-        remedies.batch_momentum(steps), remedies.epochs(10), brief="BatchNorm's averages have not settled", exact=True, momentum=momentum, steps=steps,
+        remedies.batch_momentum(steps), remedies.epochs(10), brief="BatchNorm's averages have not settled",
+        exact=True, momentum=momentum, steps=steps,
         weight_of_first_values=left,
     )  # fmt: skip
 
@@ -270,7 +271,8 @@ def _few_features(width: int, name: str) -> Finding:
     severity: Severity = "error" if width <= 2 else "warning"
     return finding(
         "NORM_LAYER", severity, f"LayerNorm over {width} feature{'s' * (width > 1)}: {what}.",
-        remedies.without_layer_norm(), brief=f"LayerNorm over {width} feature{'s' * (width > 1)} removes the signal", layer=name, exact=width <= 2, features=width,
+        remedies.without_layer_norm(), brief=f"LayerNorm over {width} feature{'s' * (width > 1)} removes the signal",
+        layer=name, exact=width <= 2, features=width,
     )  # fmt: skip
 
 
@@ -364,7 +366,8 @@ def loss_choice(case: Case) -> Finding | None:
                 f"{share:.0%} of the targets are {value:g}, so their median is {value:g}, and the median is what "
                 f"{kind} asks for: always predicting {value:g} is the best constant.",
                 remedies.loss("mse"), remedies.together(remedies.loss("mse"), remedies.optimizer(remedies.QUICK_ADAM)),
-                brief=f"most targets are {value:g}, and so is the best constant for {kind}", share_equal_to_median=share, median=value, **facts,
+                brief=f"most targets are {value:g}, and so is the best constant for {kind}",
+                share_equal_to_median=share, median=value, **facts,
             )  # fmt: skip
     watched = [m.name for m in subject.model.metrics if "accuracy" in m.name]
     if watched:
