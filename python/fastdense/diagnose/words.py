@@ -23,7 +23,7 @@ SHOWN = 3  # errors in the headline and the text; the others are named in one li
 LONG = 160  # characters of changes that fit in the headline
 NOTHING = 0.95  # error from which on a net is no better than a constant
 SLOW = 0.02  # fall of the loss in the last tenth of the epochs that counts as none
-NO_GRADIENT = ("BAD_DATA", "SOFTMAX_1", "OUTPUT_RELU", "DEAD_RELU", "SATURATED", "SYMMETRIC")
+NO_GRADIENT = ("SOFTMAX_1", "OUTPUT_RELU", "DEAD_RELU", "SATURATED", "SYMMETRIC")
 MUCH = 0.1  # error of a healthy net that needs an explanation
 COLOURS = {"error": "31;1", "warning": "33;1", "info": "36", "good": "32;1"}  # of a terminal
 
@@ -128,17 +128,22 @@ def worded(result: Result) -> Result:
     verdict = result.verdict
     done, codes = repaired(result)
     taken = dict(zip(codes, done, strict=False))
-    no_gradient = any(f.severity == "error" and f.code in NO_GRADIENT for f in result.findings)
+    no_gradient = any(f.severity != "info" and f.code in NO_GRADIENT for f in result.findings)
+    unusable = any(f.code == "BAD_DATA" and f.severity == "error" for f in result.findings)
+    elsewhere = result.outlook.code if result.outlook is not None else ""
     findings = []
     for found in result.findings:
         code, message = found.code, found.message
         proved = verdict is not None and code in verdict.codes
-        if code == "TOO_SLOW" and no_gradient and not proved and found.evidence.get("still_falling", 0.0) <= SLOW:
+        flat = no_gradient and found.evidence.get("still_falling", 0.0) <= SLOW
+        if code == "TOO_SLOW" and not proved and (unusable or flat):
             continue  # no rate helps where the gradient is 0
         shares = found.evidence.get("shares") if code == "BATCHING" else None
         if shares and verdict is not None and verdict.after is not None and verdict.after.error < min(shares):
             continue  # the repaired net predicts the rare class
         remedy = taken.get(code) or found.remedy or offered(found, result.plan)
+        if code == elsewhere == "SPLIT":
+            remedy = found.remedy
         tried = verdict.singles.get(code) if verdict is not None else None
         if verdict is not None and verdict.healthy and found.severity == "info" and found.remedies:
             remedy, message = "", f"{message} This does no harm here."
@@ -223,10 +228,10 @@ def score(subject: Subject, error: float, *, constant: bool = True) -> str:
         return "it diverges"
     if subject.task.kind == "regression":
         what = "R2 of the logarithms" if subject.task.scale else "R2"
-        if error > 1.005:
+        if error > 2 - NOTHING:
             return "far worse than a constant prediction" if error >= 100 else f"{what} < 0"
         digits = 2 if error >= 0.01 else 3
-        return f"{what} {abs(round(1 - error, digits)):.{digits}f}"
+        return f"{what} {round(1 - error, digits) + 0.0:.{digits}f}"
     right = constant_share(subject)
     what = "balanced accuracy" if subject.task.balanced else "accuracy"
     reached = f"{what} {max(0.0, 1 - error * (1 - right)):.1%}"
