@@ -77,7 +77,7 @@ def test_the_headline_says_what_is_wrong_and_what_to_do() -> None:
     report: Diagnosis[fd.Model] = model.diagnose(x, y, budget=BUDGET)
     words = report.headline
     assert words.endswith(" in a trial.") and "Remedy: end with 1 linear unit; it reached R2 0." in words
-    assert "a relu as output is never negative and has no gradient where it is 0 (OUTPUT_RELU)" in words
+    assert "targets are negative, and a relu output never is (OUTPUT_RELU)" in words
     assert "-> see the causes above" not in str(report)
 
 

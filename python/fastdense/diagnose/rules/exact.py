@@ -240,7 +240,7 @@ def output_relu(case: Case) -> Finding | None:
         return finding(
             "OUTPUT_RELU", "error",
             f"{negative:.0%} of the targets are negative, and a relu output is never negative.",
-            remedy, **where, **facts,
+            remedy, brief="targets are negative, and a relu output never is", **where, **facts,
         )  # fmt: skip
     if len(dead) or off > 0.5:
         unused = np.flatnonzero((subject.sample_y == 0).all(axis=0))
@@ -253,7 +253,7 @@ def output_relu(case: Case) -> Finding | None:
              f"{len(dead)} of {len(stage.dead)} relu outputs are 0 for every row: their gradient is exactly 0 and they "
              "stay 0.")
             + ("" if all_off else f" For {len(real)} of them the targets are not always 0."),
-            remedy, **where, **facts,
+            remedy, brief="relu outputs are 0 for every row", **where, **facts,
         )  # fmt: skip
     return finding(
         "OUTPUT_RELU", "info",
@@ -326,12 +326,13 @@ def loss_act(case: Case) -> Finding | None:
     kind, act, outputs, task = subject.loss.kind, subject.activation, subject.model.outputs, subject.task
     over_classes = subject.loss.over_classes
     severity: Severity = "error"
-    message = ""
+    message = brief = ""
     candidates: list[Remedy] = [remedies.matched_output(task)]
     if subject.from_logits and act != "linear":
         twice = "softmax" if over_classes else "sigmoid"
         message = f"from_logits=True applies {twice} to the output, which {act} was already applied to."
         severity = "error" if act in ("softmax", "sigmoid", "relu", "relu6") else "warning"
+        brief = f"{twice} is applied twice" if act == twice else ""
     elif over_classes and not subject.from_logits and act != "softmax" and outputs > 1:
         message = (
             f"{kind} expects probabilities, and {act} outputs are not (they may be negative, and need not sum to 1)."
@@ -381,8 +382,8 @@ def loss_act(case: Case) -> Finding | None:
     if not message:
         return None
     return finding(
-        "LOSS_ACT", severity, message, *candidates, layer=subject.output_layer, exact=True, loss=kind, activation=act,
-        from_logits=subject.from_logits, task=task.kind,
+        "LOSS_ACT", severity, message, *candidates, brief=brief, layer=subject.output_layer, exact=True,
+        loss=kind, activation=act, from_logits=subject.from_logits, task=task.kind,
     )  # fmt: skip
 
 
