@@ -25,6 +25,7 @@ from .subject import Given, Subject
 from .suspects import suspects
 from .trials import Laboratory, OutOfTime, OutOfWork, Run
 from .verify import Verifier
+from .words import worded
 
 DEFAULT_STEPS = 3000  # of a training about which nothing is known
 TRIALS, FEWEST_TRIALS = 14, 4  # that the budget should suffice for; must, if there are few rows and epochs already
@@ -48,7 +49,7 @@ def diagnose(
         return Diagnosis(Result(subject, plan, [unusable(subject)], None), time.perf_counter() - began)
     if not verify:
         findings = check(Case(subject, plan, None))
-        return Diagnosis(Result(subject, plan, order(findings, None), None), time.perf_counter() - began)
+        return Diagnosis(worded(Result(subject, plan, order(findings, None), None)), time.perf_counter() - began)
     subject.work.budget = work.default_budget(plan, len(subject.x)) if budget is None else budget
     laboratory = Laboratory(subject, verbose)
     try:
@@ -87,7 +88,7 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
     if verdict is not None and verdict.hopeless:
         findings = [*(f for f in findings if f.code != "BAD_DATA"), mismatched_rows()]
     made = Result(subject, plan, order(findings, verdict, outlook), verdict, outlook)
-    return Diagnosis(made, time.perf_counter() - began)
+    return Diagnosis(worded(made), time.perf_counter() - began)
 
 
 def mismatched_rows() -> Finding:

@@ -43,6 +43,7 @@ class Finding:
     remedies: tuple[Remedy, ...] = field(default=(), repr=False, compare=False)
     exact: bool = field(default=False, repr=False, compare=False)
     silent: bool = field(default=False, repr=False, compare=False)  # reported only if a trial proves it
+    brief: str = field(default="", repr=False, compare=False)  # what is wrong, more precisely than the rule's words
     reachable: float | None = field(default=None, repr=False, compare=False)  # held-out error that its remedy allows
 
     def to_dict(self) -> dict[str, Any]:
@@ -62,13 +63,18 @@ def finding(
     units: list[int] | None = None,
     remedy: str = "",
     exact: bool = False,
+    brief: str = "",
     reachable: float | None = None,
     **evidence: Any,
 ) -> Finding:
-    """Make a finding; `remedies` are alternatives, the most likely first."""
+    """Make a finding; `remedies` are alternatives, the most likely first.
+
+    Its text `remedy` is left to the report (`words.worded`) unless it is given here.
+    """
     plain = {name: _plain(value) for name, value in evidence.items()}
-    words = remedy or " or ".join(r.words for r in remedies[:2])
-    return Finding(code, severity, layer, units, plain, message, words, remedies, exact, reachable=reachable)
+    return Finding(
+        code, severity, layer, units, plain, message, remedy, remedies, exact, brief=brief, reachable=reachable
+    )
 
 
 def _plain(value: Any) -> Any:

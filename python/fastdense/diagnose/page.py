@@ -67,7 +67,7 @@ def _trials(result: Result) -> str:
     verdict, subject = result.verdict, result.subject
     if verdict is None or (verdict.healthy and not verdict.singles):
         return ""
-    rows = compared(verdict, result.outlook)
+    rows = compared(result)
     rows += [
         (f"all changes except that for {code}", error)
         for code, error in verdict.without.items()
@@ -79,7 +79,7 @@ def _trials(result: Result) -> str:
     cells = "".join(
         f"<tr><td>{html.escape(name)}</td><td>{html.escape(score(subject, error))}</td></tr>" for name, error in rows
     )
-    return f"<h2>Trials, with equal training</h2><table>{cells}</table>"
+    return f"<h2>Trials: copies trained as long as the net, with one change</h2><table>{cells}</table>"
 
 
 def _changes(result: Result) -> str:

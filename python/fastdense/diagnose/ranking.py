@@ -76,12 +76,10 @@ def weighed(found: Finding, verdict: Verdict, outlook: Outlook | None = None) ->
             severity = "warning"
         elif found.severity == "warning" and not found.exact and found.code in verdict.singles:
             severity = "info" if gain < WORTHLESS * before else "warning"
-    taken = [step.remedy.words for step in verdict.steps if step.finding.code == found.code]
     note = verdict.notes.get(found.code)
     return replace(
         found,
         severity=severity,
-        remedy=taken[0] if taken else found.remedy,
         message=f"{found.message} {note}" if note else found.message,
     )
 

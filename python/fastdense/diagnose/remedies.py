@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ MOST_EPOCHS = 100_000
 FEW_COLUMNS = 16
 LEAST_FOR_MAPE = 1e-5  # a smaller target is next to the number by which mape divides at least
 MOST_FOR_STARTS = 2000  # parameters of a net for which many restarts are tried
+NEW_WEIGHTS = "train again from new random initial weights"
 ADAM, QUICK_ADAM = optimizers.Adam(0.001), optimizers.Adam(0.01)
 
 
@@ -34,16 +36,38 @@ class Remedy:
     Attributes
     ----------
     words : str
-        Description of the change, shown to the user.
+        Description of the change.
     apply : callable
         Plan to plan; an equal plan if there is nothing to change.
     last_resort : bool
         Whether it may hide a wrong scale rather than correct it; then it is tried last if a scale is wrong.
+    describe : callable or None
+        Words for the difference of two plans, before and after; `words` if None.
+    parts : tuple of Remedy
+        The changes that it consists of, if several.
+    outside : bool
+        Whether it changes something that is in no plan, such as a callback.
     """
 
     words: str
     apply: Callable[[Plan], Plan]
     last_resort: bool = False
+    describe: Callable[[Plan, Plan], str] | None = None
+    parts: tuple[Remedy, ...] = ()
+    outside: bool = False
+
+    def says(self, plan: Plan) -> str:
+        """What it changes in a plan, "" if that is nothing: never what the plan has already."""
+        said = []
+        for part in self.parts:
+            said.append(part.says(plan))
+            plan = part.apply(plan)
+        if self.parts:
+            return "; ".join(filter(None, said))
+        after = self.apply(plan)
+        if after == plan and not self.outside:
+            return ""
+        return self.words if self.describe is None else self.describe(plan, after)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle keeps the words; a diagnosis keeps the plan that it changed."""
@@ -65,7 +89,7 @@ def together(*remedies: Remedy) -> Remedy:
             plan = remedy.apply(plan)
         return plan
 
-    return Remedy("; ".join(remedy.words for remedy in remedies), apply)
+    return Remedy("; ".join(remedy.words for remedy in remedies), apply, parts=remedies)
 
 
 # ---- data in and out -------------------------------------------------------------------------------------------------
@@ -80,7 +104,14 @@ def standardize(subject: Subject) -> Remedy:
         front = plan.front
         return plan.with_layers([*front, subject.normalization_after(front), *plan.layers[len(front) :]])
 
-    return Remedy("standardize x inside the model: fd.Normalization() as first layer", apply)
+    def describe(before: Plan, after: Plan) -> str:
+        mean, sd = subject.scale_after(before.front)
+        moving = sd > 0
+        near = bool((np.abs(mean[moving]) < 0.2).all() and (np.abs(sd[moving] - 1) < 0.2).all())
+        return "" if near else words  # the columns are standardized already
+
+    words = "standardize x inside the model: fd.Normalization() as first layer"
+    return Remedy(words, apply, describe=describe)
 
 
 def represented(subject: Subject, choice: Choice, front: tuple[Preprocessing, ...] = ()) -> Remedy:
@@ -158,8 +189,11 @@ def scale_targets(subject: Subject) -> Remedy:
             made = replace(made, optimizer=changed(plan.optimizer, epsilon=plan.optimizer.epsilon * least))
         return made
 
+    scales = (
+        f"{sd[0]:.3g}" if len(sd) == 1 else f"[{', '.join(f'{one:.3g}' for one in sd[:3])}{', ...' * (len(sd) > 3)}]"
+    )
     return Remedy(
-        f"standardize the targets: fd.Rescaling({together_sd:.3g}, ...) as last layer, with matching loss_weights "
+        f"standardize the targets: fd.Rescaling({scales}, ...) as last layer, with matching loss_weights "
         "(a metric shows the error in the units of y)",
         apply,
     )
@@ -173,25 +207,26 @@ def _with_own_units(plan: Plan) -> tuple[metrics.Metric, ...]:
 
 def matched_output(task: Task, loss: losses.Loss | None = None) -> Remedy:
     """The output activation and loss that belong to the task."""
+    several = "s" * (task.width > 1)
+    chosen: losses.Loss = losses.MeanSquaredError()
     if task.kind == "regression":
-        units, activation, chosen = task.width, "linear", loss or losses.MeanSquaredError()
-        words = f"end with {units} linear unit{'s' * (units > 1)} and loss={chosen.kind!r}"
+        units, activation, chosen = task.width, "linear", loss or chosen
+        ending = f"{units} linear unit{several}"
     elif task.encoding == "signs":
-        units, activation, chosen = 1, "tanh", losses.MeanSquaredError()
-        words = "end with one tanh unit and loss='mse' for targets -1 and 1"
+        units, activation, ending = 1, "tanh", "one tanh unit, for targets -1 and 1,"
     elif task.kind == "multilabel" or (task.kind == "binary" and task.encoding == "zero_one"):
         units, activation, chosen = task.width, "sigmoid", losses.BinaryCrossentropy()
-        words = f"end with {units} sigmoid unit{'s' * (units > 1)} and loss='binary_crossentropy'"
+        ending = f"{units} sigmoid unit{several}"
     elif task.encoding == "one_hot":
         units, activation, chosen = task.width, "softmax", losses.CategoricalCrossentropy()
-        words = f"end with softmax over {units} units and loss='categorical_crossentropy'"
+        ending = f"softmax over {units} units"
     elif task.labels[0] >= 0 and task.labels[-1] <= 10 * len(task.labels):
-        units = int(task.labels[-1]) + 1
-        activation, chosen = "softmax", losses.SparseCategoricalCrossentropy()
-        words = f"end with softmax over {units} units and loss='sparse_categorical_crossentropy'"
+        units, activation, chosen = int(task.labels[-1]) + 1, "softmax", losses.SparseCategoricalCrossentropy()
+        ending = f"softmax over {units} units"
+        if task.labels[0] == 1 and units == len(task.labels) + 1:  # labels from 1
+            ending += f" (or over {units - 1}, and pass y - 1, so that labels start at 0)"
     else:
-        units, activation, chosen = 1, "linear", losses.MeanSquaredError()
-        words = "end with one linear unit and loss='mse'"
+        units, activation, ending = 1, "linear", "one linear unit"
 
     def apply(plan: Plan) -> Plan:
         end = plan.last_dense()
@@ -203,7 +238,17 @@ def matched_output(task: Task, loss: losses.Loss | None = None) -> Remedy:
         )
         return plan if same else plan.with_output(units, activation, chosen)
 
-    return Remedy(words, apply)
+    def describe(before: Plan, after: Plan) -> str:
+        said = []
+        if (before.layers[-1], before.dense()[-1:]) != (after.layers[-1], after.dense()[-1:]):
+            said.append(f"end with {ending}")
+        if before.loss != after.loss:
+            said.append(f"loss={chosen.kind!r}")
+            if before.loss.kind == chosen.kind:  # then its options differ
+                said[-1] += " without from_logits"
+        return " and ".join(said)
+
+    return Remedy(f"end with {ending} and loss={chosen.kind!r}", apply, describe=describe)
 
 
 def loss(kind: str) -> Remedy:
@@ -227,19 +272,27 @@ def reinitialize() -> Remedy:
     def change(layer: Dense) -> Layer:
         return changed(layer, kernel_initializer="auto", bias_initializer="zeros")
 
-    return Remedy(
-        "random initial kernels of the right scale (kernel_initializer='auto': He for relu, Glorot for tanh and "
-        "sigmoid) and biases 0",
-        lambda plan: replace(plan.each(change), initial_weights=None),
-    )
+    def describe(before: Plan, after: Plan) -> str:
+        pairs = list(zip(before.dense(), after.dense(), strict=True))
+        said = []
+        if any(a.kernel_initializer != b.kernel_initializer for a, b in pairs):
+            said.append("random initial kernels of the right scale (kernel_initializer='auto')")
+        if any(a.bias_initializer != b.bias_initializer for a, b in pairs):
+            said.append("initial biases of 0")
+        return " and ".join(said) or NEW_WEIGHTS
+
+    words = "random initial kernels of the right scale (kernel_initializer='auto') and initial biases of 0"
+    return Remedy(words, lambda plan: replace(plan.each(change), initial_weights=None), describe=describe)
 
 
 def hidden_activation(name: str) -> Remedy:
     """Another activation in all hidden layers."""
-    return Remedy(
-        f"{name} in the hidden layers",
-        lambda plan: replace(plan.with_activation(name), initial_weights=None),
-    )
+    words = f"{name} in the hidden layers"
+
+    def describe(before: Plan, after: Plan) -> str:
+        return words if before.hidden_activations() != after.hidden_activations() else NEW_WEIGHTS
+
+    return Remedy(words, lambda plan: replace(plan.with_activation(name), initial_weights=None), describe=describe)
 
 
 def capacity(units: int = WIDE, activation: str = "relu") -> Remedy:
@@ -264,7 +317,20 @@ def capacity(units: int = WIDE, activation: str = "relu") -> Remedy:
             made = plan.each(change, last=False)
         return made.each(lambda layer: changed(layer, use_bias=True), hidden=False)
 
-    return Remedy(f"hidden layers of at least {units} units with {activation} and biases", apply)
+    def describe(before: Plan, after: Plan) -> str:
+        if len(after.dense()) > len(before.dense()):
+            return f"a hidden layer of {units} {activation} units"
+        pairs = list(zip(before.dense(), after.dense(), strict=True))
+        said = []
+        if any(a.units != b.units for a, b in pairs):
+            said.append(f"at least {units} units in every hidden layer")
+        if any(a.activation != b.activation for a, b in pairs):
+            said.append(f"{activation} as activation of the hidden layers")
+        if any(a.use_bias != b.use_bias for a, b in pairs):
+            said.append("biases (use_bias=True)")
+        return " and ".join(said)
+
+    return Remedy(f"hidden layers of at least {units} units with {activation} and biases", apply, describe=describe)
 
 
 def normalize_batches() -> Remedy:
@@ -307,8 +373,32 @@ def penalties(factor: float) -> Remedy:
             made = replace(made, optimizer=changed(plan.optimizer, weight_decay=decay * factor))
         return made
 
-    words = "no weight penalties" if factor == 0 else f"weight penalties times {factor:g}"
-    return Remedy(words, apply)
+    def describe(before: Plan, after: Plan) -> str:
+        said: list[str] = []
+        for a, b in zip(before.dense(), after.dense(), strict=True):
+            for name in ("kernel_regularizer", "bias_regularizer", "activity_regularizer"):
+                old, new = getattr(a, name), getattr(b, name)
+                if old != new and new is None:
+                    said.append(f"no {'activity' if name == 'activity_regularizer' else 'weight'} penalty")
+                elif old != new:
+                    said.append(f"{_penalty(new)} instead of {_penalty(old)}")
+        if before.optimizer != after.optimizer:
+            said.append(_argument("weight_decay", before, after))
+        return ", ".join(dict.fromkeys(said))
+
+    words = "no penalties" if factor == 0 else f"penalties times {factor:g}"
+    return Remedy(words, apply, describe=describe)
+
+
+def _penalty(spec: Any) -> str:
+    numbers = [v for v in spec.get_config().values() if isinstance(v, float)]
+    return f"{type(spec).__name__}({', '.join(f'{v:.3g}' for v in numbers)})"
+
+
+def _argument(name: str, before: Plan, after: Plan) -> str:
+    """An argument of the optimizer, and what it was."""
+    old, new = (getattr(plan.optimizer, name) for plan in (before, after))
+    return f"{name}={new:.3g} instead of {old if isinstance(old, Schedule) else f'{old:.3g}'}"
 
 
 def dropout(most: float) -> Remedy:
@@ -322,7 +412,13 @@ def dropout(most: float) -> Remedy:
 
 def optimizer(made: optimizers.Optimizer) -> Remedy:
     """Another optimizer."""
-    return Remedy(f"optimizer=fd.{made!r}", lambda plan: replace(plan, optimizer=made))
+
+    def describe(before: Plan, after: Plan) -> str:
+        if type(before.optimizer) is type(made) and changed(before.optimizer, learning_rate=made.learning_rate) == made:
+            return _argument("learning_rate", before, after)
+        return f"optimizer=fd.{made!r}"
+
+    return Remedy(f"optimizer=fd.{made!r}", lambda plan: replace(plan, optimizer=made), describe=describe)
 
 
 def learning_rate(factor: float) -> Remedy:
@@ -334,7 +430,8 @@ def learning_rate(factor: float) -> Remedy:
             return plan
         return replace(plan, optimizer=changed(plan.optimizer, learning_rate=rate * factor))
 
-    return Remedy(f"learning rate {'times' if factor >= 1 else 'divided by'} {max(factor, 1 / factor):g}", apply)
+    words = f"learning rate {'times' if factor >= 1 else 'divided by'} {max(factor, 1 / factor):g}"
+    return Remedy(words, apply, describe=partial(_argument, "learning_rate"))
 
 
 def rate(value: float) -> Remedy:
@@ -345,7 +442,7 @@ def rate(value: float) -> Remedy:
             return plan
         return replace(plan, optimizer=changed(plan.optimizer, learning_rate=value))
 
-    return Remedy(f"learning_rate={value:.3g}", apply)
+    return Remedy(f"learning_rate={value:.3g}", apply, describe=partial(_argument, "learning_rate"))
 
 
 def clipping(norm: float = 1.0) -> Remedy:
@@ -364,6 +461,7 @@ def epochs(factor: float) -> Remedy:
     return Remedy(
         f"{factor:g} times as many epochs",
         lambda plan: replace(plan, epochs=min(MOST_EPOCHS, max(plan.epochs + 1, round(plan.epochs * factor)))),
+        describe=lambda before, after: f"{after.epochs} epochs instead of {before.epochs}",
     )
 
 
@@ -388,8 +486,12 @@ def batches(size: int | None) -> Remedy:
     def apply(plan: Plan) -> Plan:
         return replace(plan, batch_size=size or plan.batch_size, shuffle=True)
 
-    words = "shuffle the rows in every epoch" if size is None else f"batch_size={size}, shuffled"
-    return Remedy(words, apply)
+    def describe(before: Plan, after: Plan) -> str:
+        said = [f"batch_size={size} instead of {before.batch_size}"] if before.batch_size != after.batch_size else []
+        return " and ".join([*said, *(["fit(shuffle=True)"] if not before.shuffle else [])])
+
+    words = "fit(shuffle=True)" if size is None else f"batch_size={size}, shuffled"
+    return Remedy(words, apply, describe=describe)
 
 
 def starts(count: int = MANY_STARTS) -> Remedy:
@@ -465,14 +567,13 @@ def unweighted() -> Remedy:
 
 def all_epochs(count: int) -> Remedy:
     """At least so many epochs, with no callback that ends them."""
-    return Remedy(
-        f"all {count} epochs, without that callback", lambda plan: replace(plan, epochs=max(plan.epochs, count))
-    )
+    words = f"all {count} epochs, without that callback"
+    return Remedy(words, lambda plan: replace(plan, epochs=max(plan.epochs, count)), outside=True)
 
 
 def constant_rate(rate: float) -> Remedy:
     """The learning rate as it was before callbacks changed it; trials have none."""
-    return Remedy(f"learning_rate={rate:g} throughout, without that callback", lambda plan: plan)
+    return Remedy(f"learning_rate={rate:g} throughout, without that callback", lambda plan: plan, outside=True)
 
 
 def batch_momentum(steps: int) -> Remedy:

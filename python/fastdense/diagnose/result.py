@@ -11,6 +11,7 @@ from ..model.base import BaseModel
 from .finding import Finding
 from .heldout import Outlook
 from .plan import Plan
+from .remedies import NEW_WEIGHTS
 from .rules import RULES
 from .subject import Subject
 from .verify import Verdict
@@ -75,7 +76,8 @@ class Result:
                 if applied and found.remedies:
                     changed = found.remedies[0].apply(plan)
                     if changed != plan:
-                        plan, words = changed, [*words, f"{found.code}: {found.remedies[0].words}"]
+                        words.append(f"{found.code}: {found.remedies[0].says(plan) or found.remedies[0].words}")
+                        plan = changed
             return plan, words
         if verdict.after is None:
             return self.plan, []
@@ -87,12 +89,24 @@ class Result:
                 f"no single change repaired it: a plain new net ({hidden} units, standardized data, {plan.optimizer!r})"
             ]
         else:
-            words = [f"{step.finding.code}: {step.remedy.words}" for step in verdict.steps]
+            words = self._steps(verdict, plan)
         if plan.closed_form:
             words.append("nothing is left to train: fit_options say 0 epochs")
-        elif plan.epochs != self.plan.epochs:
+        elif plan.epochs != self.plan.epochs and not any(f"{plan.epochs} epochs" in said for said in words):
             words.append(f"{plan.epochs} epochs instead of {self.plan.epochs}")
         return plan, words
+
+    def _steps(self, verdict: Verdict, made: Plan) -> list[str]:
+        """What each step of the repair changes; `made` has the epochs, which were fewer in trials."""
+        words, plan = [], self.plan
+        for step in verdict.steps:
+            changed = step.remedy.apply(plan)
+            said = step.remedy.says(plan) or (NEW_WEIGHTS if RULES[step.finding.code].restart else step.remedy.words)
+            if changed != plan and replace(changed, epochs=plan.epochs) == plan and not step.remedy.outside:
+                said = f"{made.epochs} epochs instead of {self.plan.epochs}"
+            words.append(f"{step.finding.code}: {said}")
+            plan = changed
+        return words
 
     def treated_model(self) -> tuple[BaseModel, Plan, list[str]]:
         """A new model after that plan, or a copy of the user's if nothing is to be changed."""

@@ -24,7 +24,7 @@ def suspects(case: Case, found: list[Finding]) -> list[Finding]:
 
 
 def _suspect(code: str, message: str, *candidates: Remedy) -> Finding:
-    findings = finding(code, "info", f"{message} No measurement showed this; trials did.", *candidates)
+    findings = finding(code, "info", message, *candidates)
     return replace(findings, silent=True)
 
 

@@ -21,7 +21,7 @@ FLOOR_FATAL, FLOOR_NOTED = 0.9, 0.2  # fraction of the targets' variance that no
 TINY = 1e-6  # relative tolerance for targets rounded at the end of an activation's range
 
 
-@rule("BAD_DATA", Group.FACTS)
+@rule("BAD_DATA", Group.FACTS, "the data are unusable or contradict themselves")
 def bad_data(case: Case) -> Finding | None:
     """NaN, infinite or too large values, refused sample weights, constant targets or inputs, contradictory rows."""
     subject = case.subject
@@ -33,8 +33,10 @@ def bad_data(case: Case) -> Finding | None:
             remedy="check how sample_weight was made", exact=True,
         )  # fmt: skip
     if len(subject.sample_y) > 1 and bool((subject.sample_y == subject.sample_y[0]).all()):
+        constant_y = subject.sample_y[0]
+        which = f"All targets are {constant_y[0]:g}" if len(constant_y) == 1 else "All rows of y are equal"
         return finding(
-            "BAD_DATA", "error", f"Every target is {subject.sample_y[0].tolist()}: there is nothing to learn.",
+            "BAD_DATA", "error", f"{which}: there is nothing to learn.",
             remedy="check how y was made", exact=True, target_sd=0.0,
         )  # fmt: skip
     sd = subject.column_scale[1]
@@ -59,9 +61,8 @@ def bad_data(case: Case) -> Finding | None:
         share = len(constant) / len(sd)
         return finding(
             "BAD_DATA", "info",
-            f"{len(constant)} of {len(sd)} columns of x are constant and carry no information: {_some(constant)}.",
-            remedy="drop them, or keep them: they only cost time", exact=True,
-            constant_columns=constant[:20], constant_share=share,
+            f"{len(constant)} of {len(sd)} columns of x are constant and can be dropped: {_some(constant)}.",
+            exact=True, constant_columns=constant[:20], constant_share=share,
         )  # fmt: skip
     return None
 
@@ -122,7 +123,7 @@ def irreducible_share(subject: Subject) -> tuple[float, int]:
     return (float(within / total) if total > 0 else 0.0), repeated
 
 
-@rule("TARGET_ENCODING", Group.FACTS)
+@rule("TARGET_ENCODING", Group.FACTS, "the targets are not what the loss expects")
 def target_encoding(case: Case) -> Finding | None:
     """Targets outside the domain of the loss."""
     subject = case.subject
@@ -194,7 +195,7 @@ def _class_numbers(subject: Subject) -> Task | None:
     return Task("classes", "ids", labels, int(labels[-1]) + 1)
 
 
-@rule("SOFTMAX_1", Group.FACTS)
+@rule("SOFTMAX_1", Group.FACTS, "the output is always 1, a softmax over one unit")
 def softmax_1(case: Case) -> Finding | None:
     """A softmax over a single unit, which is always 1."""
     subject = case.subject
@@ -216,7 +217,7 @@ def softmax_1(case: Case) -> Finding | None:
     )
 
 
-@rule("OUTPUT_RELU", Group.FACTS)
+@rule("OUTPUT_RELU", Group.FACTS, "a relu as output is never negative and has no gradient where it is 0")
 def output_relu(case: Case) -> Finding | None:
     """A relu as the output activation: no negative outputs, and no gradient where it is 0."""
     subject = case.subject
@@ -232,14 +233,14 @@ def output_relu(case: Case) -> Finding | None:
         return finding(
             "OUTPUT_RELU", "error",
             f"The output relu sets every negative score to 0, where {subject.loss.kind} gets no gradient"
-            f"{f': {len(dead)} of {len(stage.dead)} outputs are 0 for every row' if len(dead) else ''}.",
+            f"{_zero_outputs(len(dead), len(stage.dead))}.",
             remedy, **where, **facts,
         )  # fmt: skip
     if negative > 0:
         return finding(
             "OUTPUT_RELU", "error",
             f"{negative:.0%} of the targets are negative, and a relu output is never negative.",
-            remedy, **where, **facts,
+            remedy, brief="targets are negative, and a relu output never is", **where, **facts,
         )  # fmt: skip
     if len(dead) or off > 0.5:
         unused = np.flatnonzero((subject.sample_y == 0).all(axis=0))
@@ -247,10 +248,12 @@ def output_relu(case: Case) -> Finding | None:
         all_off = len(dead) == len(stage.dead)
         return finding(
             "OUTPUT_RELU", "error" if all_off or len(real) else "warning",
-            f"{len(dead)} of {len(stage.dead)} relu outputs are 0 for every row of the sample: their "
-            "gradient is exactly 0 and they stay 0."
+            ("The relu output is 0 for every row: its gradient is exactly 0 and it stays 0."
+             if all_off and len(dead) == 1 else
+             f"{len(dead)} of {len(stage.dead)} relu outputs are 0 for every row: their gradient is exactly 0 and they "
+             "stay 0.")
             + ("" if all_off else f" For {len(real)} of them the targets are not always 0."),
-            remedy, **where, **facts,
+            remedy, brief="relu outputs are 0 for every row", **where, **facts,
         )  # fmt: skip
     return finding(
         "OUTPUT_RELU", "info",
@@ -259,7 +262,13 @@ def output_relu(case: Case) -> Finding | None:
     )  # fmt: skip
 
 
-@rule("OUTPUT_RANGE", Group.FACTS)
+def _zero_outputs(dead: int, outputs: int) -> str:
+    if not dead:
+        return ""
+    return ": the output is 0 for every row" if outputs == 1 else f": {dead} of {outputs} outputs are 0 for every row"
+
+
+@rule("OUTPUT_RANGE", Group.FACTS, "targets lie outside the range of the output activation")
 def output_range(case: Case) -> Finding | None:
     """Targets outside the range of the output activation."""
     subject = case.subject
@@ -308,7 +317,7 @@ def output_range(case: Case) -> Finding | None:
     )
 
 
-@rule("LOSS_ACT", Group.FACTS)
+@rule("LOSS_ACT", Group.FACTS, "the output activation and the loss do not match")
 def loss_act(case: Case) -> Finding | None:
     """An output activation and a loss that do not match."""
     subject = case.subject
@@ -317,12 +326,13 @@ def loss_act(case: Case) -> Finding | None:
     kind, act, outputs, task = subject.loss.kind, subject.activation, subject.model.outputs, subject.task
     over_classes = subject.loss.over_classes
     severity: Severity = "error"
-    message = ""
+    message = brief = ""
     candidates: list[Remedy] = [remedies.matched_output(task)]
     if subject.from_logits and act != "linear":
         twice = "softmax" if over_classes else "sigmoid"
         message = f"from_logits=True applies {twice} to the output, which {act} was already applied to."
         severity = "error" if act in ("softmax", "sigmoid", "relu", "relu6") else "warning"
+        brief = f"{twice} is applied twice" if act == twice else ""
     elif over_classes and not subject.from_logits and act != "softmax" and outputs > 1:
         message = (
             f"{kind} expects probabilities, and {act} outputs are not (they may be negative, and need not sum to 1)."
@@ -372,12 +382,12 @@ def loss_act(case: Case) -> Finding | None:
     if not message:
         return None
     return finding(
-        "LOSS_ACT", severity, message, *candidates, layer=subject.output_layer, exact=True, loss=kind, activation=act,
-        from_logits=subject.from_logits, task=task.kind,
+        "LOSS_ACT", severity, message, *candidates, brief=brief, layer=subject.output_layer, exact=True,
+        loss=kind, activation=act, from_logits=subject.from_logits, task=task.kind,
     )  # fmt: skip
 
 
-@rule("MAPE_ZERO", Group.FACTS)
+@rule("MAPE_ZERO", Group.FACTS, "targets at or near 0 dominate the percentage error")
 def mape_zero(case: Case) -> Finding | None:
     """Percentage errors with targets at or near 0."""
     subject = case.subject

@@ -22,7 +22,7 @@ from .registry import Group, rule
 SMALL_LAYER = 8  # units; in a layer this small every dead or duplicate unit matters
 
 
-@rule("INPUT_SCALE", Group.SCALES)
+@rule("INPUT_SCALE", Group.SCALES, "the columns of x are badly scaled")
 def input_scale(case: Case) -> Finding | None:
     """Columns far from mean 0 and standard deviation 1, or of very different scales."""
     front = case.plan.front
@@ -39,25 +39,27 @@ def input_scale(case: Case) -> Finding | None:
         float(np.max(np.spacing(means.astype(np.float32)) / sds)) if case.subject.model.dtype != "float64" else 0.0
     )
     rare = float(np.mean(moving)) < 0.98 or len(sds) > 100  # e.g. pixels at the border: a large ratio is normal
-    reasons = []
-    if largest > 10:
-        reasons.append(f"columns as large as {largest:.3g}")
-    elif float(size.max()) < 0.01:
-        reasons.append(f"no column larger than {largest:.2g}")
-    if ratio > 100 and not rare:
-        reasons.append(f"standard deviations that differ by a factor of {ratio:.3g}")
-    if offset > 10 and not rare:
-        reasons.append(f"a mean {offset:.3g} times the standard deviation")
-    if precision > 1 / 16:
-        reasons.append("differences below the float32 precision of the mean")
-    if not reasons:
-        return None
     column = int(np.flatnonzero(moving)[size.argmax()])
+    shown = f"Column {column} of x has mean {_number(mean[column], sd[column])} and standard deviation {sd[column]:.3g}"
+    if precision > 1 / 16:
+        message = f"{shown}: float32 does not resolve such differences."
+    elif ratio > 100 and not rare:
+        message = (
+            f"The columns of x have standard deviations from {sds.min():.3g} to {sds.max():.3g}: columns of so "
+            "different size need different learning rates."
+        )
+    elif offset > 10 and not rare:
+        message = f"{shown}: next to so large a mean the differences hardly move the net."
+    elif largest > 10:
+        message = f"{shown}: so large inputs need a smaller learning rate than the other weights."
+    elif largest < 0.01:
+        message = f"{shown}, the largest of all: so small inputs hardly move the net."
+    else:
+        return None
     return finding(
         "INPUT_SCALE",
         "warning",
-        f"x has {', '.join(reasons)} (column {column}: mean {mean[column]:.4g}, standard deviation {sd[column]:.3g}): "
-        "such inputs dominate the first layer's pre-activations, and no learning rate suits all its weights.",
+        message,
         remedies.standardize(case.subject),
         largest=largest,
         ratio_of_deviations=ratio,
@@ -66,7 +68,12 @@ def input_scale(case: Case) -> Finding | None:
     )
 
 
-@rule("TARGET_SCALE", Group.SCALES)
+def _number(mean: float, sd: float) -> str:
+    """A mean, as 0 where it is nothing next to the standard deviation."""
+    return "0" if abs(mean) < 1e-6 * sd else f"{mean:.4g}"
+
+
+@rule("TARGET_SCALE", Group.SCALES, "the targets are badly scaled")
 def target_scale(case: Case) -> Finding | None:
     """Regression targets whose scale is far from that of an untrained net's outputs."""
     subject = case.subject
@@ -91,7 +98,7 @@ def target_scale(case: Case) -> Finding | None:
         )
     if sd == 0 or not (size > 10 or size < 0.01 or (sd < 0.01 and mean < 0.1) or mean > 20 * sd):
         return None
-    message = f"The targets have mean {y.mean():.4g} and standard deviation {sd:.3g}"
+    message = f"The targets have mean {_number(float(y.mean()), sd)} and standard deviation {sd:.3g}"
     reach = case.latest.reachable
     facts: dict[str, Any] = {"target_sd": sd, "target_mean": float(y.mean())}
     if reach is not None and (y.max() > reach[1] or y.min() < reach[0]):
@@ -100,9 +107,12 @@ def target_scale(case: Case) -> Finding | None:
             f"{reach[1]:.3g} {'now' if subject.trained else 'at first'}"
         )
         facts |= {"reachable_low": reach[0], "reachable_high": reach[1]}
-    message += (
-        ": steps of ordinary size take very long to get there, or the first errors are so large that training diverges."
-    )
+    if size < 0.1:
+        message += ": errors so small give gradients that hardly move the weights."
+    elif mean > 20 * sd:
+        message += ": the outputs start near 0, and what varies in the targets is small next to their mean."
+    else:
+        message += ": the outputs start near 0, far away, and errors so large make large gradients."
     return finding(
         "TARGET_SCALE", "warning", message,
         remedies.scale_targets(subject),
@@ -110,7 +120,7 @@ def target_scale(case: Case) -> Finding | None:
     )  # fmt: skip
 
 
-@rule("SYMMETRIC", Group.SETTINGS, restart=True)
+@rule("SYMMETRIC", Group.SETTINGS, "units start with equal weights and stay equal", restart=True)
 def symmetric(case: Case) -> Finding | None:
     """Units of a layer with equal initial weights, which therefore stay equal."""
     stages = case.subject.start.stages
@@ -146,7 +156,7 @@ def _distinct(rows: Array) -> int:
     return len({row.tobytes() for row in np.ascontiguousarray(rows) + 0.0})  # no -0.0
 
 
-@rule("INIT_SCALE", Group.SCALES, restart=True)
+@rule("INIT_SCALE", Group.SCALES, "the initial weights have a wrong scale", restart=True)
 def init_scale(case: Case) -> Finding | None:
     """Initial kernels that make activations vanish or explode from layer to layer, or biases that switch units off."""
     start, last = case.subject.start, case.subject.model.layers[-1]
@@ -171,11 +181,13 @@ def init_scale(case: Case) -> Finding | None:
     if scaled and bias <= 3:
         return None
     if min(hidden or live) >= 0.1 and max(live) <= 5 and bias > 3:
-        message = f"The initial biases of {at!r} are as large as {bias:.3g}"
+        message = f"The initial biases of {at!r} are as large as {bias:.3g}."
     else:
         at = max(gains, key=lambda name: abs(math.log(gains[name])) if gains[name] > 0 else 0.0)
-        message = f"The initial kernel of {at!r} scales its input by {gains[at]:.3g}, where about 1 is needed"
-    message += f" (all layers together: {product:.3g})."
+        message = (
+            f"The initial kernel of {at!r} multiplies the standard deviation of its input by {gains[at]:.2g} (all "
+            f"layers: {product:.2g}), where about 1 keeps it."
+        )
     ratio = (
         start.loss / case.subject.baseline[1] if case.subject.baseline and case.subject.baseline[1] > 0 else math.nan
     )
@@ -187,7 +199,7 @@ def init_scale(case: Case) -> Finding | None:
     )  # fmt: skip
 
 
-@rule("DEAD_RELU", Group.UNITS, restart=True, consequence=True)
+@rule("DEAD_RELU", Group.UNITS, "relu units are dead", restart=True, consequence=True)
 def dead_relu(case: Case) -> Finding | None:
     """Hidden relu units that are 0 for every row."""
     found: list[tuple[Stage, Array, float]] = []
@@ -207,7 +219,7 @@ def dead_relu(case: Case) -> Finding | None:
         f"All {len(dead)} units of {stage.name!r} are 0 for every row: no gradient passes, and the "
         "layers below it do not learn."
         if share == 1
-        else f"{len(dead)} of {stage.z.shape[1]} relu units of {stage.name!r} are 0 for every row of the sample; "
+        else f"{len(dead)} of {stage.z.shape[1]} relu units of {stage.name!r} are 0 for every row; "
         "their gradient is exactly 0, so they cannot recover."
     )
     return finding(
@@ -225,7 +237,10 @@ def _deaths(case: Case, stage: Stage, dead: Array) -> tuple[str, dict[str, Any]]
     if probes is None or not len(dead):
         born = [u for u in dead.tolist() if u in _dead_at_start(case, stage)]
         if born:
-            return f" {len(born)} of them were dead initially.", {"dead_at_start": len(born)}
+            words = f" {len(dead) - len(born)} died in training, {len(born)} were dead at the start."
+            if len(born) == len(dead):
+                words = " All of them were dead at the start."
+            return words, {"dead_at_start": len(born)}
         return "", {}
     try:
         moments = [(probes.first_death(stage.layer, unit), unit) for unit in dead.tolist()]
@@ -248,7 +263,7 @@ def _dead_at_start(case: Case, stage: Stage) -> set[int]:
     return set()
 
 
-@rule("SATURATED", Group.UNITS, restart=True, consequence=True)
+@rule("SATURATED", Group.UNITS, "hidden units are saturated", restart=True, consequence=True)
 def saturated(case: Case) -> Finding | None:
     """Hidden units in the flat part of a saturating activation."""
     stages = [stage for stage in (*case.latest.hidden, *case.subject.start.hidden) if stage.saturated > 0.5]
@@ -272,7 +287,7 @@ def saturated(case: Case) -> Finding | None:
     )
 
 
-@rule("VANISHING", Group.UNITS, consequence=True)
+@rule("VANISHING", Group.UNITS, "the gradient vanishes towards the first layers", consequence=True)
 def vanishing(case: Case) -> Finding | None:
     """Gradients that vanish from the last layer to the first."""
     start = case.subject.start
@@ -302,7 +317,7 @@ def vanishing(case: Case) -> Finding | None:
     )
 
 
-@rule("NO_CAPACITY", Group.UNITS)
+@rule("NO_CAPACITY", Group.UNITS, "the net has too few units, or no activation or bias")
 def no_capacity(case: Case) -> Finding | None:
     """A net that is linear, or has too few units."""
     dense, hidden = case.plan.dense(), case.plan.hidden_activations()
@@ -314,24 +329,27 @@ def no_capacity(case: Case) -> Finding | None:
     ]
     facts: dict[str, Any] = {"hidden_layers": len(widths), "smallest_width": min(widths, default=0)}
     if not widths:
-        message = "The net has no hidden layer: it is a linear model."
+        message, brief = "The net has no hidden layer: it is a linear model.", "the net has no hidden layer"
     elif not hidden:
         message = f"None of the {len(widths)} hidden layers has an activation: together they are one linear layer."
+        brief = "no hidden layer has an activation"
     elif min(widths) <= SMALL_LAYER and min(widths) < max(
         case.subject.task.width, 3 if case.subject.model.inputs > 1 else 9
     ):
-        message = f"The narrowest hidden layer has {min(widths)} units, a bottleneck for all information."
+        units, many = min(widths), "s" * (min(widths) > 1)
+        message = f"A hidden layer of {units} unit{many}, a bottleneck, passes on at most {units} number{many}."
+        brief = "a hidden layer is a bottleneck"
     elif no_bias and len(no_bias) == len(dense):
         message = (
             "No layer has a bias: every hidden unit's kink is at the origin, and x = 0 always gives the same output."
         )
-        candidates = [remedies.capacity(1), *candidates]
+        candidates, brief = [remedies.capacity(1), *candidates], "no layer has a bias"
     else:
         return None
-    return finding("NO_CAPACITY", "warning", message, *candidates, **facts)
+    return finding("NO_CAPACITY", "warning", message, *candidates, brief=brief, **facts)
 
 
-@rule("DUPLICATE_UNITS", Group.UNITS, restart=True, consequence=True)
+@rule("DUPLICATE_UNITS", Group.UNITS, "hidden units are redundant", restart=True, consequence=True)
 def duplicate_units(case: Case) -> Finding | None:
     """Two units of a layer that compute the same function up to a factor."""
     for stage in case.latest.hidden:
@@ -355,7 +373,7 @@ def duplicate_units(case: Case) -> Finding | None:
             "DUPLICATE_UNITS",
             "warning" if small else "info",
             f"Units {one} and {two} of {stage.name!r} compute the same function up to a factor (correlation "
-            f"{r[pairs[0][0], pairs[0][1]]:.5f}): the layer has one effective unit fewer.",
+            f"{r[pairs[0][0], pairs[0][1]]:.5f}): one of them is redundant.",
             remedies.starts(),
             remedies.reinitialize(),
             layer=stage.name,

@@ -33,6 +33,8 @@ class Rule:
     code : str
         Name of the fault, in capitals.
     group : Group
+    words : str
+        What is wrong, as part of a sentence.
     find : callable
         Case to finding, None if the fault is not there.
     restart : bool
@@ -43,6 +45,7 @@ class Rule:
 
     code: str
     group: Group
+    words: str
     find: Find
     restart: bool
     consequence: bool
@@ -51,11 +54,13 @@ class Rule:
 REGISTERED: list[Rule] = []
 
 
-def rule(code: str, group: Group, *, restart: bool = False, consequence: bool = False) -> Callable[[Find], Find]:
+def rule(
+    code: str, group: Group, words: str, *, restart: bool = False, consequence: bool = False
+) -> Callable[[Find], Find]:
     """Register a function as the rule for a code; see `Rule` for the arguments."""
 
     def register(find: Find) -> Find:
-        REGISTERED.append(Rule(code, group, find, restart, consequence))
+        REGISTERED.append(Rule(code, group, words, find, restart, consequence))
         return find
 
     return register

@@ -17,7 +17,7 @@ LEARNT = 0.05  # a net with a smaller error needs no other representation
 LINEAR_OUTPUTS = ("linear", "relu", "leaky_relu", "elu", "softplus")
 
 
-@rule("REPRESENTATION", Group.SETTINGS)
+@rule("REPRESENTATION", Group.SETTINGS, "columns or targets need another representation")
 def representation(case: Case) -> Finding | None:
     """Simple models predict far more with logarithms, one column per code, or sines of columns, or a log target."""
     subject = case.subject

@@ -30,7 +30,7 @@ PREDICTED_SECONDS, FEWEST_PREDICTED = 0.05, 500  # for a look at the predictions
 LARGE = 20.0  # times the usual learning rate
 
 
-@rule("OVER_REG", Group.SETTINGS)
+@rule("OVER_REG", Group.SETTINGS, "penalties, weight decay or dropout outweigh the data")
 def over_reg(case: Case) -> Finding | None:
     """Penalties, weight decay or dropout that outweigh the data."""
     if case.subject.probe is None:
@@ -39,16 +39,17 @@ def over_reg(case: Case) -> Finding | None:
     if not parts:
         return None
     reasons, facts = (
-        " ".join(message for message, _, _ in parts),
-        {name: v for _, found, _ in parts for name, v in found.items()},
+        " ".join(message for _, message, _, _ in parts),
+        {name: v for _, _, found, _ in parts for name, v in found.items()},
     )
-    candidates = [remedy for _, _, found in parts for remedy in found]
+    candidates = [remedy for *_, found in parts for remedy in found]
     if len(parts) > 1:
         candidates.append(remedies.together(remedies.penalties(0.0), remedies.dropout(0.0)))
-    return finding("OVER_REG", "warning", reasons, *candidates, **facts)
+    brief = " and ".join(words for words, *_ in parts)
+    return finding("OVER_REG", "warning", reasons, *candidates, brief=brief, **facts)
 
 
-Part = tuple[str, dict[str, Any], list[remedies.Remedy]]
+Part = tuple[str, str, dict[str, Any], list[remedies.Remedy]]  # in brief, message, evidence, remedies
 
 
 def _without_penalties(layer: Dense) -> Layer:
@@ -68,12 +69,14 @@ def _penalties(case: Case) -> Part | None:
     stuck = subject.baseline is None or not data < 0.7 * subject.baseline[1]
     if not (ratio > 1 or penalty > data or (stuck and (penalty > 0.3 * data or pull > 0.5 * push))):
         return None
-    message = (
-        f"Initially the penalties' gradient is {ratio:.2g} times that of the data; "
-        f"{'now' if subject.trained else 'after a trial'} they are {penalty:.3g} of a loss of {whole:.3g}."
-    )
+    if ratio > 1:
+        message = f"At the start the penalties pull {ratio:.2g} times as hard at the weights as the data."
+    else:
+        message = (
+            f"The penalties are {penalty:.3g} of a loss of {whole:.3g} {'now' if subject.trained else 'in a trial'}."
+        )
     facts = {"penalty": penalty, "data_loss": data, "first_pull_over_push": ratio}
-    return message, facts, [remedies.penalties(0.01), remedies.penalties(0.0)]
+    return "the penalties outweigh the data", message, facts, [remedies.penalties(0.01), remedies.penalties(0.0)]
 
 
 def _forces(model: BaseModel, plain: BaseModel, probe: Rows) -> tuple[float, float, float, float]:
@@ -96,7 +99,12 @@ def _decay(case: Case) -> Part | None:
     if not (each > 0.01 or (decay >= 0.1 and each * _steps(case) > 0.3)):
         return None
     message = f"weight_decay={decay:g} shrinks every weight by {each:.2%} per step."
-    return message, {"weight_decay": decay}, [remedies.penalties(0.01), remedies.penalties(0.0)]
+    return (
+        "the weight decay is too large",
+        message,
+        {"weight_decay": decay},
+        [remedies.penalties(0.01), remedies.penalties(0.0)],
+    )
 
 
 def _dropout(case: Case) -> Part | None:
@@ -108,14 +116,15 @@ def _dropout(case: Case) -> Part | None:
         return None
     message = f"Dropout zeroes {most:.0%} of {'the output' if last else 'the units'} in every step"
     message += f", in {len(rates)} layers." if len(rates) > 1 else "."
-    return message, {"dropout": most}, [remedies.dropout(0.2 if most < 0.7 else 0.1), remedies.dropout(0.0)]
+    candidates = [remedies.dropout(0.2 if most < 0.7 else 0.1), remedies.dropout(0.0)]
+    return "there is too much dropout", message, {"dropout": most}, candidates
 
 
 def _steps(case: Case) -> int:
     return max(1, case.plan.epochs * math.ceil(len(case.subject.x) / case.plan.batch_size))
 
 
-@rule("BATCHING", Group.SETTINGS)
+@rule("BATCHING", Group.SETTINGS, "the batches do not represent the data")
 def batching(case: Case) -> Finding | None:
     """Batches that do not represent the data: rows sorted and not shuffled."""
     subject, size = case.subject, case.plan.batch_size
@@ -129,8 +138,8 @@ def batching(case: Case) -> Finding | None:
     return finding(
         "BATCHING", "error" if ratio < 0.2 else "warning",
         f"shuffle=False, and the rows are sorted: within a batch of {size} the targets vary by only "
-        f"{ratio:.0%} of their variation in the data, so each step undoes the one before.",
-        remedies.batches(None), spread_in_batches=ratio, batch_size=size,
+        f"{ratio:.0%} of their variation in the data, so the net follows the last batches.",
+        remedies.batches(None), brief="the rows are sorted and not shuffled", spread_in_batches=ratio, batch_size=size,
     )  # fmt: skip
 
 
@@ -238,7 +247,7 @@ class Course:
         )
 
 
-@rule("DIVERGED", Group.STEPS, consequence=True)
+@rule("DIVERGED", Group.STEPS, "the steps are too large", consequence=True)
 def diverged(case: Case) -> Finding | None:
     """Losses that diverge or oscillate because steps are too large."""
     course, rate = Course.of(case), _rate(case.plan, len(case.subject.x))
@@ -374,7 +383,7 @@ def largest_curvature(subject: Subject, rounds: int = 12) -> float | None:
     return value if math.isfinite(value) and value > 0 else None
 
 
-@rule("TOO_SLOW", Group.PROGRESS, consequence=True)
+@rule("TOO_SLOW", Group.PROGRESS, "the steps are too small or too few", consequence=True)
 def too_slow(case: Case) -> Finding | None:
     """A loss that is still falling when training ends, or steps that are too small or too few."""
     losses = np.asarray(case.losses, dtype=np.float64)
@@ -403,7 +412,7 @@ def too_slow(case: Case) -> Finding | None:
     if rate == 0:
         message = "The learning rate is 0. "
     elif small and rate is not None:
-        message = f"A learning rate of {rate:g} is {usual / rate:.3g} times below the usual one of {name}. "
+        message = f"A learning rate of {rate:g} is {usual / rate:,.0f} times below the usual one of {name}. "
     if falling > 0.02:
         message += f"The loss still fell by {falling:.0%} over the last tenth of the epochs. "
     if too_few:
@@ -428,7 +437,7 @@ def too_slow(case: Case) -> Finding | None:
     )  # fmt: skip
 
 
-@rule("BASELINE", Group.SYMPTOM)
+@rule("BASELINE", Group.SYMPTOM, "the predictions are constant")
 def baseline(case: Case) -> Finding | None:
     """A net that predicts the same for every row: a symptom of other faults."""
     subject = case.subject
@@ -445,14 +454,25 @@ def baseline(case: Case) -> Finding | None:
     flat = spread < 0.05 * max(wanted, 1e-12)
     if not (flat or abs(gain) < 0.02):
         return None
-    near = f"{abs(gain):.1%} {'below' if gain >= 0 else 'above'}" if math.isfinite(gain) else "not below"
+    near = _compared(reached, value)
     what = {"mse": "the mean", "mae": "the median"}.get(subject.loss.kind, "the best constant")
     if subject.loss.kind.endswith("crossentropy"):
         what = "the class frequencies"
     return finding(
         "BASELINE", "info",
-        f"The loss is {reached:.4g}; predicting {what} for every row gives {value:.4g} ({near}). "
-        + ("All predictions are almost equal." if flat else "The predictions vary, but do not reduce the loss."),
-        remedy="see the causes above", baseline_loss=value, loss=reached, gain=gain, spread_of_predictions=spread,
+        f"The loss is {reached:.4g}; predicting {what} for every row gives {value:.4g}{near}. "
+        + (f"All predictions are almost equal{', and far from the targets' * (value > 0 and gain < -0.5)}." if flat
+           else "The predictions vary, but do not reduce the loss."),
+        baseline_loss=value, loss=reached, gain=gain, spread_of_predictions=spread,
         spread_of_targets=wanted, constant=constant[:10],
     )  # fmt: skip
+
+
+def _compared(loss: float, constant: float) -> str:
+    """The loss next to that of the best constant."""
+    if not (math.isfinite(loss) and constant > 0):
+        return ""
+    if loss > 10 * constant:
+        return f" ({loss / constant:.2g} times as much)" if loss < 100 * constant else " (more than 100 times as much)"
+    change = abs(loss / constant - 1)
+    return " (the same within 1%)" if change < 0.01 else f" ({change:.0%} {'above' if loss > constant else 'below'})"

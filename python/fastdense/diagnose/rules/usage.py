@@ -30,7 +30,7 @@ FEW_COUNT = 0.1  # fraction of the rows that the weights leave
 EXTREME = 0.97  # fraction of the total weight for one class
 
 
-@rule("NOISE", Group.FACTS)
+@rule("NOISE", Group.FACTS, "y cannot be predicted from x")
 def noise(case: Case) -> Finding | None:
     """Targets that no witness predicts; `heldout.py` decides, when the nets have been tried."""
     if case.run is None or case.bounds is None or len(case.subject.x) < LEAST_ROWS:
@@ -47,7 +47,7 @@ def noise(case: Case) -> Finding | None:
     )  # fmt: skip
 
 
-@rule("OVERFIT", Group.PROGRESS)
+@rule("OVERFIT", Group.PROGRESS, "the net overfits")
 def overfit(case: Case) -> Finding | None:
     """A validation loss that rises while the loss falls; `heldout.py` measures what helps."""
     losses, val = case.subject.history.get("loss", []), case.subject.history.get("val_loss", [])
@@ -65,7 +65,7 @@ def overfit(case: Case) -> Finding | None:
     )  # fmt: skip
 
 
-@rule("OUTLIERS", Group.FACTS)
+@rule("OUTLIERS", Group.FACTS, "a few targets far from all others dominate the loss")
 def outliers(case: Case) -> Finding | None:
     """A few targets far from all others, which hold much of the variance."""
     subject = case.subject
@@ -118,7 +118,7 @@ def _tail(case: Case) -> Finding | None:
     )  # fmt: skip
 
 
-@rule("SPLIT", Group.FACTS)
+@rule("SPLIT", Group.FACTS, "the validation rows are unlike the training rows")
 def unlike_validation_rows(case: Case) -> Finding | None:
     """Validation rows that are unlike the training rows because the rows are sorted."""
     subject = case.subject
@@ -163,7 +163,7 @@ def _beyond(known: Array, asked: Array) -> Array:
     return np.asarray(((asked < low) | (asked > high)).mean(axis=0))
 
 
-@rule("TRAIN_TEST_MISMATCH", Group.FACTS)
+@rule("TRAIN_TEST_MISMATCH", Group.FACTS, "these rows are prepared in another way than those of the training")
 def train_test_mismatch(case: Case) -> Finding | None:
     """Columns whose mean or range differs between the rows trained on and those given or kept out."""
     subject = case.subject
@@ -212,7 +212,7 @@ def _positive(values: Array) -> Array:
     return np.where(values > 0, values, 1.0)
 
 
-@rule("NORM_LAYER", Group.SETTINGS)
+@rule("NORM_LAYER", Group.SETTINGS, "a normalization layer removes or distorts the signal")
 def norm_layer(case: Case) -> Finding | None:
     """A layer normalization over so few features that nothing is left, or batch averages that have not settled."""
     widths = [case.plan.inputs]
@@ -232,7 +232,7 @@ def norm_layer(case: Case) -> Finding | None:
             "BatchNorm with batches of one row: a number minus its own mean is 0, so in training the layers above see "
             "a constant, and predict uses averages of what they have never seen.",
             remedies.batches(32), remedies.together(remedies.batches(32), remedies.batch_momentum(_steps(case, 32))),
-            exact=True, batch_size=1,
+            brief="BatchNorm of batches of one row gives 0", exact=True, batch_size=1,
         )  # fmt: skip
     momentum = max(layer.momentum for layer in averages)
     steps = _steps(case, case.plan.batch_size)
@@ -245,7 +245,8 @@ def norm_layer(case: Case) -> Finding | None:
         f"values (mean 0, variance 1) still weigh {momentum:g}^{steps} = {left:.0%}. Training uses the batches' own "
         "statistics, so fit reports another net than predict and evaluate use."
         + _gap(case),
-        remedies.batch_momentum(steps), remedies.epochs(10), exact=True, momentum=momentum, steps=steps,
+        remedies.batch_momentum(steps), remedies.epochs(10), brief="BatchNorm's averages have not settled",
+        exact=True, momentum=momentum, steps=steps,
         weight_of_first_values=left,
     )  # fmt: skip
 
@@ -270,11 +271,12 @@ def _few_features(width: int, name: str) -> Finding:
     severity: Severity = "error" if width <= 2 else "warning"
     return finding(
         "NORM_LAYER", severity, f"LayerNorm over {width} feature{'s' * (width > 1)}: {what}.",
-        remedies.without_layer_norm(), layer=name, exact=width <= 2, features=width,
+        remedies.without_layer_norm(), brief=f"LayerNorm over {width} feature{'s' * (width > 1)} removes the signal",
+        layer=name, exact=width <= 2, features=width,
     )  # fmt: skip
 
 
-@rule("CLASS_WEIGHT", Group.SETTINGS, restart=True)
+@rule("CLASS_WEIGHT", Group.SETTINGS, "some classes or rows hold nearly all the weight", restart=True)
 def unequal_weights(case: Case) -> Finding | None:
     """Class or sample weights that leave one class, or a few rows, with nearly all the weight."""
     subject = case.subject
@@ -295,6 +297,7 @@ def unequal_weights(case: Case) -> Finding | None:
                 f"({usual[heavy]:.0%} of the rows), and class {light} {share[light]:.2%} ({usual[light]:.0%} of the "
                 f"rows): always answering class {heavy} is nearly the best for this loss.",
                 remedies.weigh_classes("balanced"), remedies.weigh_classes(None),
+                brief=f"class {heavy} holds nearly all the weight",
                 weight_shares=share, row_shares=usual,
             )  # fmt: skip
     if subject.weights is not None:
@@ -309,11 +312,11 @@ def unequal_weights(case: Case) -> Finding | None:
         "CLASS_WEIGHT", "warning",
         f"The sample weights are so unequal that {rows:,} rows have the effect of {count:.3g}: the others are hardly "
         "learnt.",
-        remedies.unweighted(), effective_rows=count, rows=rows,
+        remedies.unweighted(), brief="a few rows hold nearly all the weight", effective_rows=count, rows=rows,
     )  # fmt: skip
 
 
-@rule("STOPPED_EARLY", Group.PROGRESS, restart=True)
+@rule("STOPPED_EARLY", Group.PROGRESS, "a callback ended the training too soon", restart=True)
 def stopped_early(case: Case) -> Finding | None:
     """A callback that ended the training, or lowered the rate to nothing, before the net had learnt."""
     fitted, history = case.subject.fitted, case.subject.history
@@ -345,7 +348,7 @@ def stopped_early(case: Case) -> Finding | None:
     return None
 
 
-@rule("LOSS_CHOICE", Group.SETTINGS)
+@rule("LOSS_CHOICE", Group.SETTINGS, "the loss or the metric asks for something else")
 def loss_choice(case: Case) -> Finding | None:
     """A loss or a metric that measures something else than what is wanted."""
     subject = case.subject
@@ -363,6 +366,7 @@ def loss_choice(case: Case) -> Finding | None:
                 f"{share:.0%} of the targets are {value:g}, so their median is {value:g}, and the median is what "
                 f"{kind} asks for: always predicting {value:g} is the best constant.",
                 remedies.loss("mse"), remedies.together(remedies.loss("mse"), remedies.optimizer(remedies.QUICK_ADAM)),
+                brief=f"most targets are {value:g}, and so is the best constant for {kind}",
                 share_equal_to_median=share, median=value, **facts,
             )  # fmt: skip
     watched = [m.name for m in subject.model.metrics if "accuracy" in m.name]
