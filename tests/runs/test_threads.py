@@ -169,6 +169,21 @@ def test_evaluate_beside_compile(device: str) -> None:
         model.evaluate(X, Y, verbose=0, callbacks=[recompiling("sgd", "sparse_categorical_crossentropy")])
 
 
+def test_loss_and_grad_beside_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss that targets are checked for is the one that is differentiated: compile waits from before the check."""
+    from fastdense.model import base
+
+    model, held, prepared = make(), [], base.prepare
+
+    def noting(*arguments: Any) -> Any:
+        held.append(model.runner.lock.mine)
+        return prepared(*arguments)
+
+    monkeypatch.setattr(base, "prepare", noting)
+    model.loss_and_grad(X, Y)
+    assert held == [True]
+
+
 @pytest.mark.parametrize("call", ["compile", "to", "fit"])
 def test_a_call_waits_for_the_fit_of_another_thread(call: str) -> None:
     model = make()
@@ -217,6 +232,19 @@ def test_no_python_runs_between_a_lock_and_its_block() -> None:
         mine = lock._lock._is_owned()
     sys.setprofile(None)
     assert mine and calls == [] and not lock.mine
+
+
+def test_a_lock_that_was_free_at_a_fork_is_free_for_other_threads() -> None:
+    lock, taken = CallLock(), threading.Event()
+
+    def take() -> None:
+        with lock:
+            taken.set()
+
+    lock.free_if_lost()
+    thread = started(take)
+    assert taken.wait(PATIENCE) and not lock.lost
+    ended(thread)
 
 
 # ---- forks ---------------------------------------------------------------------------------------------------------

@@ -235,6 +235,21 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert path.read_bytes() != old
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not sync folders")
+def test_the_new_name_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The contents before the file takes its place, the folder after it: either file is there after a power failure."""
+    path, sync = tmp_path / "net", os.fsync
+    synced: list[tuple[bool, bool]] = []
+
+    def noting(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    make("reference").save(path)
+    assert synced == [(False, False), (True, True)]
+
+
 def test_permissions_and_links(tmp_path: Path) -> None:
     model = make("reference")
     path, link = tmp_path / "net", tmp_path / "link"
@@ -443,6 +458,12 @@ def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="save: ") as info:
         make("reference").save(path)
     assert info.value.filename == str(path)  # not the temporary one
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="there is no file here that cannot be read")
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(OSError, match=r"^\[Errno 5\] load: .*: '/proc/self/mem'$"):
+        fd.load("/proc/self/mem")
 
 
 def rewritten(good: bytes, path: Path, change: Any) -> bytes:
