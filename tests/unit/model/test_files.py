@@ -86,7 +86,7 @@ def test_not_compiled_not_trained(device: str, tmp_path: Path) -> None:
     model = fd.Model([fd.Normalization(), fd.Dense(2)], inputs=4, device=device)
     model.save(tmp_path / "net")
     loaded = fd.load(tmp_path / "net")
-    assert not loaded.compiled and everything(loaded) == everything(model)
+    assert not loaded.compiled and everything(loaded) == everything(model) and loaded.runner.step == 0
     for m in (model, loaded):  # the first fit still takes the statistics
         m.compile("sgd", "mse")
         m.fit(X, Y, verbose=0)
@@ -593,6 +593,17 @@ def file_of(header: dict[str, Any], data: bytes = b"") -> bytes:
         ({"a": {"dtype": "F32", "shape": [0, 2**61, 2**61], "data_offsets": [0, 0]}}, "its header is not that of a"),
         ({"a": {"dtype": "F64", "shape": [0, 2**60], "data_offsets": [0, 0]}}, "its header is not that of a safetens"),
         ({"a": {"dtype": "F64", "shape": [0] + [1] * 64, "data_offsets": [0, 0]}}, "its header is not that of a safe"),
+        (
+            {"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0, 0]}},
+            "its header is not that of a safetensors file",
+        ),
+        ({"a": {"dtype": "F32", "shape": [0], "data_offsets": [0]}}, "its header is not that of a safetensors file"),
+        (
+            {"a": {"dtype": "F32", "shape": [0.0], "data_offsets": [0, 0]}},
+            "its header is not that of a safetensors file",
+        ),
+        ({"a": {"dtype": "F32", "shape": [0, -1], "data_offsets": [0, 0]}}, "its header is not that of a safetensors"),
+        ({"a": {"dtype": "F32", "shape": [False], "data_offsets": [0, 0]}}, "its header is not that of a safetensors"),
         ({"a": {"dtype": "F64", "shape": [0, 2**59], "data_offsets": [0, 0]}}, "it holds tensors, but no fastdense"),
         ({"__metadata__": {"fastdense": "\ud800"}}, "its metadata is not text"),
         ({"__metadata__": {"\ud800": "a", "fastdense": 1}}, "its metadata is not text"),
