@@ -395,6 +395,28 @@ def test_an_object_of_a_class_of_ones_own(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("what", ["optimizer", "schedule", "loss", "metric"])
+def test_a_training_with_an_object_of_a_class_of_ones_own(what: str, tmp_path: Path) -> None:
+    class Optimizer(fd.Adam):
+        pass
+
+    class Schedule(fd.schedules.ExponentialDecay):
+        pass
+
+    class Loss(fd.losses.MeanSquaredError):
+        pass
+
+    class Metric(fd.metrics.MeanAbsoluteError):
+        pass
+
+    model = fd.Model([fd.Dense(2)], inputs=4, device="reference")
+    optimizer = {"optimizer": Optimizer(), "schedule": fd.Adam(Schedule(0.1, 10, 0.5))}.get(what, "adam")
+    model.compile(optimizer, Loss() if what == "loss" else "mse", metrics=[Metric()] if what == "metric" else None)
+    with pytest.raises(ValueError, match=r"^save: .* holds an object of a class of your own"):
+        model.save(tmp_path / "net")
+    assert list(tmp_path.iterdir()) == []
+
+
 # ---- damage --------------------------------------------------------------------------------------------------------
 
 

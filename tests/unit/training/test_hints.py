@@ -66,3 +66,16 @@ def test_a_hint_is_given_if_any_bar_shows_the_training(capsys: pytest.CaptureFix
     model.compile("adam", "mse")
     model.fit(x, y, epochs=3, verbose=0, callbacks=[fd.callbacks.ProgressBar(2)])
     assert SAME in capsys.readouterr().out
+
+
+def test_how_flat_predictions_of_classes_may_be(capsys: pytest.CaptureFixture[str]) -> None:
+    """A twentieth of the standard deviation of the targets, 0.5 for two classes that are equally frequent."""
+    x, _ = wave()
+    for deviation, hinted in ((0.022, True), (0.03, False)):
+        model = fd.Model([fd.Dense(2, "softmax")], inputs=1)
+        slope = 2 * deviation / x.std()
+        model.set_weights([np.array([[slope, -slope]]), np.zeros(2)])
+        assert model.predict(x).std(axis=0) == pytest.approx(deviation, rel=0.05)
+        model.compile(fd.SGD(1e-12), "sparse_categorical_crossentropy")
+        model.fit(x, np.arange(len(x)) % 2, epochs=2, verbose=2)
+        assert (SAME in capsys.readouterr().out) is hinted
