@@ -104,6 +104,22 @@ def test_fifty_steps(hidden: str, optimizer: str, loss: str, net: str, options: 
     compare(Problem(ops, spec, optimizer, OPTIONS[options], metrics=metrics(), weighted=weighted), run)
 
 
+@pytest.mark.core
+@pytest.mark.parametrize(
+    ("optimizer", "options"),
+    [
+        ("muon", {}),  # without what clips: the design may combine each optimizer with other options
+        ("muon", {"nesterov": False}),
+        ("muon", {"rms_rate": 0.0}),
+        ("kfac", {"nesterov": True}),
+        ("kfac", {"momentum": 0.0}),
+    ],
+    ids=str,
+)
+def test_variants_of_the_matrix_optimizers(optimizer: str, options: Any) -> None:
+    compare(Problem(nets("tanh", "linear")["plain"], optimizer=optimizer, options=options, metrics=metrics()), run)
+
+
 # Wide enough for column and row slices; one op of every kind. Few of them: the reference takes a second for each. Among
 # so many gradients some are as small as epsilon and rounding, where adam and similar rules jump; a large epsilon helps.
 @pytest.mark.parametrize(

@@ -171,6 +171,21 @@ def test_evaluate_beside_compile(device: str) -> None:
         model.evaluate(X, Y, verbose=0, callbacks=[recompiling("sgd", "sparse_categorical_crossentropy")])
 
 
+def test_loss_and_grad_beside_compile(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The loss that targets are checked for is the one that is differentiated: compile waits from before the check."""
+    from fastdense.model import base
+
+    model, held, prepared = make(), [], base.prepare
+
+    def noting(*arguments: Any) -> Any:
+        held.append(model.runner.lock.mine)
+        return prepared(*arguments)
+
+    monkeypatch.setattr(base, "prepare", noting)
+    model.loss_and_grad(X, Y)
+    assert held == [True]
+
+
 @pytest.mark.parametrize("call", ["compile", "to", "fit"])
 def test_a_call_waits_for_the_fit_of_another_thread(call: str) -> None:
     model = make()
@@ -339,6 +354,43 @@ def test_no_python_runs_between_a_lock_and_its_block() -> None:
         mine = lock._lock._is_owned()
     sys.setprofile(None)
     assert mine and calls and not any(owned for _, owned in calls) and not lock.mine
+
+
+WAITING: dict[str, Callable[[fd.Model], object]] = {
+    "activations": lambda model: model.activations(X),
+    "evaluate": lambda model: model.evaluate(X, Y, verbose=0),
+    "fit": lambda model: model.fit(X, Y, verbose=0),
+    "get_weights": lambda model: model.get_weights(),
+    "loss_and_grad": lambda model: model.loss_and_grad(X, Y),
+    "place": lambda model: model.place(X),
+    "predict": lambda model: model.predict(X),
+    "set_weights": lambda model: model.set_weights([np.zeros_like(array) for array in make().get_weights()]),
+    "solve_output": lambda model: model.solve_output(X, Y),
+    "train_on_batch": lambda model: model.train_on_batch(X, Y),
+}
+
+
+@pytest.mark.parametrize("call", WAITING)
+def test_a_call_waits_for_the_call_of_another_thread(call: str) -> None:
+    model = make()
+    with model.runner.lock:
+        thread = started(WAITING[call], model)
+        thread.join(0.2)
+        assert thread.is_alive()
+    ended(thread)
+
+
+def test_a_lock_that_was_free_at_a_fork_is_free_for_other_threads() -> None:
+    lock, taken = CallLock(), threading.Event()
+
+    def take() -> None:
+        with lock:
+            taken.set()
+
+    lock.free_if_lost()
+    thread = started(take)
+    assert taken.wait(PATIENCE) and not lock.lost
+    ended(thread)
 
 
 # ---- forks ---------------------------------------------------------------------------------------------------------

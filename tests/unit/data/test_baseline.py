@@ -15,14 +15,20 @@ from fastdense.reference.losses import row_losses
 
 LOSSES = ["mse", "mae", "huber", "log_cosh", "mape", "poisson", "quantile", "hinge", "binary_crossentropy",
           "categorical_crossentropy", "sparse_categorical_crossentropy"]  # fmt: skip
+SMOOTHED = [
+    fd.losses.BinaryCrossentropy(label_smoothing=0.2),
+    fd.losses.CategoricalCrossentropy(label_smoothing=0.2),
+    fd.losses.SparseCategoricalCrossentropy(label_smoothing=0.2),
+]
 
 
-@pytest.mark.parametrize("name", LOSSES)
+@pytest.mark.parametrize("given_loss", [*LOSSES, *SMOOTHED], ids=str)
 @settings(max_examples=20, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
-def test_no_other_constant_has_a_smaller_loss(name: str, seed: int) -> None:
+def test_no_other_constant_has_a_smaller_loss(given_loss: Any, seed: int) -> None:
     generator = np.random.default_rng(seed)
-    loss, outputs, rows = fd.losses.get(name), 3, 40
+    loss, outputs, rows = fd.losses.get(given_loss), 3, 40
+    name = loss.kind
     weights = generator.uniform(0, 2, rows)
     y: Any = generator.normal(2, 1, (rows, outputs))
     if name == "hinge":

@@ -86,7 +86,7 @@ def test_not_compiled_not_trained(device: str, tmp_path: Path) -> None:
     model = fd.Model([fd.Normalization(), fd.Dense(2)], inputs=4, device=device)
     model.save(tmp_path / "net")
     loaded = fd.load(tmp_path / "net")
-    assert not loaded.compiled and everything(loaded) == everything(model)
+    assert not loaded.compiled and everything(loaded) == everything(model) and loaded.runner.step == 0
     for m in (model, loaded):  # the first fit still takes the statistics
         m.compile("sgd", "mse")
         m.fit(X, Y, verbose=0)
@@ -235,6 +235,21 @@ def test_a_failed_save_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.M
     assert path.read_bytes() != old
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows does not sync folders")
+def test_the_new_name_is_on_the_disk_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The contents before the file takes its place, the folder after it: either file is there after a power failure."""
+    path, sync = tmp_path / "net", os.fsync
+    synced: list[tuple[bool, bool]] = []
+
+    def noting(descriptor: int) -> None:
+        synced.append((stat.S_ISDIR(os.fstat(descriptor).st_mode), path.exists()))
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noting)
+    make("reference").save(path)
+    assert synced == [(False, False), (True, True)]
+
+
 def test_permissions_and_links(tmp_path: Path) -> None:
     model = make("reference")
     path, link = tmp_path / "net", tmp_path / "link"
@@ -380,6 +395,28 @@ def test_an_object_of_a_class_of_ones_own(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("what", ["optimizer", "schedule", "loss", "metric"])
+def test_a_training_with_an_object_of_a_class_of_ones_own(what: str, tmp_path: Path) -> None:
+    class Optimizer(fd.Adam):
+        pass
+
+    class Schedule(fd.schedules.ExponentialDecay):
+        pass
+
+    class Loss(fd.losses.MeanSquaredError):
+        pass
+
+    class Metric(fd.metrics.MeanAbsoluteError):
+        pass
+
+    model = fd.Model([fd.Dense(2)], inputs=4, device="reference")
+    optimizer = {"optimizer": Optimizer(), "schedule": fd.Adam(Schedule(0.1, 10, 0.5))}.get(what, "adam")
+    model.compile(optimizer, Loss() if what == "loss" else "mse", metrics=[Metric()] if what == "metric" else None)
+    with pytest.raises(ValueError, match=r"^save: .* holds an object of a class of your own"):
+        model.save(tmp_path / "net")
+    assert list(tmp_path.iterdir()) == []
+
+
 # ---- damage --------------------------------------------------------------------------------------------------------
 
 
@@ -443,6 +480,12 @@ def test_missing_files(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="save: ") as info:
         make("reference").save(path)
     assert info.value.filename == str(path)  # not the temporary one
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="there is no file here that cannot be read")
+def test_a_file_that_cannot_be_read_is_named() -> None:
+    with pytest.raises(OSError, match=r"^\[Errno 5\] load: .*: '/proc/self/mem'$"):
+        fd.load("/proc/self/mem")
 
 
 def rewritten(good: bytes, path: Path, change: Any) -> bytes:
@@ -572,6 +615,17 @@ def file_of(header: dict[str, Any], data: bytes = b"") -> bytes:
         ({"a": {"dtype": "F32", "shape": [0, 2**61, 2**61], "data_offsets": [0, 0]}}, "its header is not that of a"),
         ({"a": {"dtype": "F64", "shape": [0, 2**60], "data_offsets": [0, 0]}}, "its header is not that of a safetens"),
         ({"a": {"dtype": "F64", "shape": [0] + [1] * 64, "data_offsets": [0, 0]}}, "its header is not that of a safe"),
+        (
+            {"a": {"dtype": "F32", "shape": [0], "data_offsets": [0, 0, 0]}},
+            "its header is not that of a safetensors file",
+        ),
+        ({"a": {"dtype": "F32", "shape": [0], "data_offsets": [0]}}, "its header is not that of a safetensors file"),
+        (
+            {"a": {"dtype": "F32", "shape": [0.0], "data_offsets": [0, 0]}},
+            "its header is not that of a safetensors file",
+        ),
+        ({"a": {"dtype": "F32", "shape": [0, -1], "data_offsets": [0, 0]}}, "its header is not that of a safetensors"),
+        ({"a": {"dtype": "F32", "shape": [False], "data_offsets": [0, 0]}}, "its header is not that of a safetensors"),
         ({"a": {"dtype": "F64", "shape": [0, 2**59], "data_offsets": [0, 0]}}, "it holds tensors, but no fastdense"),
         ({"__metadata__": {"fastdense": "\ud800"}}, "its metadata is not text"),
         ({"__metadata__": {"\ud800": "a", "fastdense": 1}}, "its metadata is not text"),
