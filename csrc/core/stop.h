@@ -11,6 +11,8 @@ namespace fd {
 // its results are meaningless; the net is that of the last finished step.
 using Poll = std::function<bool()>;
 
+enum class Solved { yes, not_positive_definite, stopped };  // a system of equations
+
 class Stop {
 public:
     bool watching() const { return poll_ != nullptr; }

@@ -7,10 +7,9 @@
 #include <vector>
 
 #include "core/plan.h"
+#include "core/stop.h"
 
 namespace fd {
-
-enum class Solved { yes, not_positive_definite, stopped };
 
 class Objective {
 public:

@@ -3,7 +3,6 @@
 #include <cstdint>
 #include <string>
 
-#include "core/solvers/solver.h"
 #include "core/stop.h"
 
 namespace fd::cpu {
