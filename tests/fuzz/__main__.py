@@ -19,8 +19,8 @@ from pathlib import Path
 
 from tests.sanitized.__main__ import ROOT, installed
 
-# A call that takes longer, or the process if it becomes larger, has failed. Harnesses that look at the time of the process alone
-# are stricter.
+# A call that takes longer, or the process if it becomes larger, has failed. Harnesses that look at the time of the
+# process alone are stricter.
 LIMITS = ["-timeout=120", "-rss_limit_mb=2048", "-malloc_limit_mb=1024", "-max_len=16384", "-print_final_stats=1"]
 HARNESSES = ("files", "engine")
 

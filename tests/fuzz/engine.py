@@ -156,7 +156,8 @@ def a_call_of_engine(data: Input, engine: Any, net: Net) -> None:
     if call < 2:
         engine.train(TrainCall(
             x, y, w, np.full(data.below(5), data.number(0.01)), data.integer(9), bool(data.below(2)),
-            epoch=data.integer(3, 0), first_batch=data.integer(1, 0), val=net.rows(data) if data.below(4) == 3 else None,
+            epoch=data.integer(3, 0), first_batch=data.integer(1, 0),
+            val=net.rows(data) if data.below(4) == 3 else None,
             stop_on_nan=bool(data.below(2)), n_threads=threads, goes_on=bool(data.rarely()),
             probe_level=data.integer(3, 0) if data.below(4) == 3 else None, probe_first=bool(data.below(2)),
         ))  # fmt: skip
