@@ -47,9 +47,10 @@ public:
         read(state, "numbers", numbers);
         if (numbers.size() != net_->numbers().size())
             throw InvalidArgument("set_state: wrong count of numbers for this optimizer");
+        const int64_t step = counter(field<int64_t>(state, "step"), "step");
         write_slots(slots);
         net_->numbers() = numbers;
-        net_->set_step(field<int64_t>(state, "step"));
+        net_->set_step(step);
     }
 
     // `call`: a fastdense.calls.TrainCall.
@@ -71,10 +72,11 @@ public:
             r.validation = &validation;
         }
         check_labels(r.train);
-        r.batch_size = py::cast<int64_t>(call.attr("batch_size"));
-        if (r.batch_size < 1) throw InvalidArgument("batch_size must be at least 1");
+        const auto batch_size = py::cast<int64_t>(call.attr("batch_size"));
+        if (batch_size < 1) throw InvalidArgument("batch_size must be at least 1");
+        r.batch_size = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
         r.shuffle = py::cast<bool>(call.attr("shuffle"));
-        r.epoch = py::cast<int64_t>(call.attr("epoch"));
+        r.epoch = counter(py::cast<int64_t>(call.attr("epoch")), "epoch");
         r.first_batch = py::cast<int64_t>(call.attr("first_batch"));
         const auto step_rates = py::cast<py::array_t<double, py::array::c_style>>(call.attr("step_rates"));
         r.step_rates = step_rates.data();
@@ -82,9 +84,9 @@ public:
         r.stop_on_nan = py::cast<bool>(call.attr("stop_on_nan"));
         r.threads = thread_count(py::cast<int>(call.attr("n_threads")));
         const py::object progress = call.attr("progress");
-        const int64_t batch = std::min(r.batch_size, std::max<int64_t>(r.train.rows(), 1));
-        if (r.epoch < 0 || r.first_batch < 0 || r.first_batch * batch >= r.train.rows())
-            throw InvalidArgument("epoch and first_batch must name an existing batch");
+        const int64_t batches = (r.train.rows() + r.batch_size - 1) / r.batch_size;
+        if (r.first_batch < 0 || r.first_batch >= batches)
+            throw InvalidArgument("first_batch must name an existing batch");
         Signals signals;
         r.tick = [&](int64_t steps, double loss, double rows) {
             return signals.look([&] {
@@ -111,7 +113,10 @@ public:
         return result;
     }
 
-    int64_t probe_period(int64_t rows, int64_t batch_size) const { return net_->probe_period(rows, batch_size); }
+    int64_t probe_period(int64_t rows, int64_t batch_size) const {
+        if (rows < 1 || batch_size < 1) throw InvalidArgument("rows and batch_size must be at least 1");
+        return net_->probe_period(rows, batch_size);
+    }
 
     py::array_t<double> evaluate(const py::object& x, const py::object& y, const py::object& weights, int n_threads) {
         const InUse use(busy_);

@@ -43,6 +43,7 @@ public:
 
     void set_slots(const py::list& slots, int64_t step, const py::array_t<double>&) {
         const InUse use(busy_);
+        counter(step, "step");
         write_slots(checked_slots(slots, "set_slots", [&](const py::handle& a, const Tensor& t) {
             return exact(a, net_->dtype(), shape(t));
         }));
@@ -60,9 +61,9 @@ public:
         check_labels(r.train);
         const auto batch_size = py::cast<int64_t>(call.attr("batch_size"));
         auto losses = py::cast<py::array_t<double>>(call.attr("losses"));
-        r.epoch = py::cast<int64_t>(call.attr("epoch"));
+        r.epoch = counter(py::cast<int64_t>(call.attr("epoch")), "epoch");
         r.epochs = losses.ndim() ? losses.shape(0) : 0;
-        if (batch_size < 1 || r.epoch < 0) throw InvalidArgument("batch_size or epoch too small");
+        if (batch_size < 1) throw InvalidArgument("batch_size must be at least 1");
         r.batch_size = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
         const int64_t starts = net_->starts();
         const int64_t steps = r.epochs * ((r.train.rows() + r.batch_size - 1) / r.batch_size);

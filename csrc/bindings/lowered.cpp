@@ -72,9 +72,8 @@ Training training_of(const py::dict& d) {
     return t;
 }
 
-void check_class_ids(const Dataset& d, const Training* training, int64_t classes) {
-    if (!training) throw InternalError("the engine was not configured");
-    if (!training->sparse() || !d.y || d.y.on_device) return;  // Python has looked there
+void check_class_ids(const Dataset& d, const Training& training, int64_t classes) {
+    if (!training.sparse() || d.y.on_device) return;  // Python has looked there
     const auto bad = out_of_range(d.y, classes);
     if (bad >= 0) throw InvalidArgument("class id out of range in row " + std::to_string(bad));
 }

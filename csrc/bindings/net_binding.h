@@ -80,8 +80,11 @@ protected:
         mine(d.x), mine(d.y);
         return d;
     }
-    // Class ids index memory, so they are checked even if Python has done so.
-    void check_labels(const Dataset& d) const { check_class_ids(d, net_->training(), plan().outputs); }
+    // Class ids index memory, so they are checked even if Python has done so; they are where the shape says.
+    void check_labels(const Dataset& d) const {
+        check_shapes(plan(), net_->training(), d);
+        check_class_ids(d, *net_->training(), plan().outputs);
+    }
 
     // All tensors, as arrays of shape(tensor).
     template <class Shape>

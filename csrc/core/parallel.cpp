@@ -146,51 +146,68 @@ bool ThreadCount::reconsider(double waited) {
     return alone_;
 }
 
-#if defined(_OPENMP) && !defined(FD_SANITIZED)
+#ifdef _OPENMP
 namespace {
 
-// How many of so many more threads the system lets this process have at a time.
-int startable_threads(int wanted) {
-    std::vector<std::thread> started;
+// body(id, team) on at most so many threads, with the calling one: as many as the system lets this process have at a time. Returns
+// how many these were.
+template <class F>
+int own_team(int wanted, F&& body) {
+    std::vector<std::thread> others;
     std::mutex gate;
+    int team = 1;
     {
         const std::lock_guard<std::mutex> closed(gate);
         try {
-            while (int(started.size()) < wanted)
-                started.emplace_back([&gate] { const std::lock_guard<std::mutex> passed(gate); });
+            for (; team < wanted; ++team)
+                others.emplace_back([&, id = team] {
+                    { const std::lock_guard<std::mutex> passed(gate); }
+                    body(id, team);
+                });
         } catch (const std::system_error&) {  // no more of them
         } catch (const std::bad_alloc&) {}
     }
-    for (std::thread& one : started) one.join();
-    return int(started.size());
+    body(0, team);
+    for (std::thread& other : others) other.join();
+    return team;
 }
 
-// A team of at most so many, with the calling thread. libgomp keeps the threads of a caller's last team, and ends the process if
-// the system refuses it another one: so that a larger team is tried first.
+#ifdef FD_SANITIZED  // libgomp is not instrumented: every region would look like a race
+thread_local bool inside = false;
+
+bool in_team() { return inside; }
+
+void start_team(int threads, void (*body)(void*, const Worker&), void* context, Barrier& barrier) {
+    own_team(threads, [&](int id, int team) {
+        inside = true;
+        body(context, Worker{id, team, &barrier});
+        inside = false;
+    });
+}
+#else
+bool in_team() { return omp_in_parallel(); }
+
+// libgomp keeps the threads of a caller's last team, and ends the process if the system refuses it another one: so that a larger
+// team is tried first.
 int obtainable_team(int wanted) {
     thread_local int kept = 1;
-    return kept = wanted > kept ? 1 + startable_threads(wanted - 1) : wanted;
+    return kept = wanted > kept ? own_team(wanted, [](int, int) {}) : wanted;
 }
+
+void start_team(int threads, void (*body)(void*, const Worker&), void* context, Barrier& barrier) {
+    threads = obtainable_team(threads);
+#pragma omp parallel num_threads(threads)
+    body(context, Worker{omp_get_thread_num(), omp_get_num_threads(), &barrier});
+}
+#endif
 
 }  // namespace
 #endif
 
 void run_team(int threads, void (*body)(void*, const Worker&), void* context) {
     Barrier barrier;
-#if defined(_OPENMP) && defined(FD_SANITIZED)  // libgomp is not instrumented: every region would look like a race
-    std::vector<std::thread> others;
-    for (int id = 1; id < threads; ++id)
-        others.emplace_back([=, &barrier] { body(context, Worker{id, threads, &barrier}); });
-    body(context, Worker{0, std::max(threads, 1), &barrier});
-    for (std::thread& other : others) other.join();
-    return;
-#elif defined(_OPENMP)
-    if (threads > 1 && !forked && !omp_in_parallel()) {
-        threads = obtainable_team(threads);
-#pragma omp parallel num_threads(threads)
-        body(context, Worker{omp_get_thread_num(), omp_get_num_threads(), &barrier});
-        return;
-    }
+#ifdef _OPENMP
+    if (threads > 1 && !forked && !in_team()) return start_team(threads, body, context, barrier);
 #endif
     (void)threads;
     body(context, Worker{0, 1, &barrier});

@@ -3,10 +3,21 @@
 #include <algorithm>
 
 namespace fd {
+namespace {
+
+// Beyond any memory; that sizes in bytes, and those of a few copies, are far from what an int64 holds.
+constexpr int64_t most_numbers = int64_t(1) << 42;
+
+void check_width(int64_t width, const char* what) {
+    if (width < 1 || width > INT32_MAX)  // BLAS counts in int
+        throw InvalidArgument(std::string("program: ") + what + " must be from 1 to 2**31 - 1");
+}
+
+}  // namespace
 
 Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
     : bf16(bf16), inputs(inputs), seed(seed), ops(std::move(program)) {
-    if (inputs < 1) throw InvalidArgument("program: inputs must be at least 1");
+    check_width(inputs, "inputs");
     int64_t width = inputs;
     widest = inputs;
     std::vector<int> open;
@@ -14,6 +25,7 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
         const bool float64 = ops[size_t(op)].kind == OpKind::normalization;
         Tensor t{op, rows, cols, vector, trains, l1, l2, float64, 0};
         int64_t& end = float64 ? input_statistics : trains ? parameters : statistics;
+        if (t.size() > most_numbers - end) throw InvalidArgument("program: more parameters than any memory holds");
         t.offset = end;
         end += padded(t.size());
         if (trains) trainable.push_back(int(tensors.size()));
@@ -23,12 +35,13 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
     for (int i = 0; i < int(ops.size()); ++i) {
         Op& op = ops[i];
         op.in = op.out = width;
+        if (!(op.rate >= 0 && op.rate < 1)) throw InvalidArgument("program: dropout's rate must be in [0, 1)");
         auto vector = [&](bool trains, double l1 = 0, double l2 = 0) {
             return add(i, op.out, 1, true, trains, l1, l2);
         };
         switch (op.kind) {
             case OpKind::dense:
-                if (op.units < 1) throw InvalidArgument("program: dense needs at least one unit");
+                check_width(op.units, "units");
                 op.out = op.units;
                 op.kernel = add(i, op.in, op.out, false, true, op.kernel_l1, op.kernel_l2);
                 if (op.use_bias) op.bias = vector(true, op.bias_l1, op.bias_l2);
@@ -49,9 +62,7 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
                 op.mean = vector(false), op.variance = vector(false);
                 break;
             case OpKind::rescaling: op.scale = vector(false), op.offset = vector(false); break;
-            case OpKind::dropout:
-                if (!(op.rate >= 0 && op.rate < 1)) throw InvalidArgument("program: dropout's rate must be in [0, 1)");
-                break;
+            case OpKind::dropout: break;
             case OpKind::residual_begin: open.push_back(i); break;
             case OpKind::residual_end:
                 if (open.empty()) throw InvalidArgument("program: residual_end without residual_begin");

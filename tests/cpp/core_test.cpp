@@ -18,6 +18,11 @@ void plans() {
     refuse("no inputs", 0, {dense(2)});
     refuse("no ops", 3, {});
     refuse("no units", 3, {dense(0)});
+    constexpr int64_t widest = INT32_MAX, most = INT64_MAX;
+    refuse("too many inputs", widest + 1, {norm});
+    refuse("too many units", 3, {dense(most)});
+    refuse("more numbers than fit", widest, {dense(widest)});
+    refuse("more numbers than fit together", 1 << 20, Net(5, dense(1 << 20)));
     refuse("softmax inside", 3, {dense(2, Activation::softmax), dense(2)});
     refuse("normalization inside", 3, {dense(2), norm});
     refuse("end without begin", 3, {end});

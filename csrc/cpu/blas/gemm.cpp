@@ -174,7 +174,8 @@ void load_blas(const std::string& path, const std::string& core) {
         RTLD_NOW |
         RTLD_LOCAL;  // a private copy: neither does it touch another OpenBLAS of the process, nor is it visible to others
 #ifdef RTLD_DEEPBIND
-    if (!dlsym(RTLD_DEFAULT, "__asan_init")) flags |= RTLD_DEEPBIND;  // a sanitizer in the process refuses it
+    const bool sanitized = dlsym(RTLD_DEFAULT, "__asan_init") || dlsym(RTLD_DEFAULT, "__tsan_init");
+    if (!sanitized) flags |= RTLD_DEEPBIND;  // a sanitizer ends the process at it
 #endif
     const ScopedEnvironment threads("OPENBLAS_NUM_THREADS", "1");
     // This copy is ours alone, so its kernels follow our instruction set (FASTDENSE_ISA), not OpenBLAS's table of CPU models

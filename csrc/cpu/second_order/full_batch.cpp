@@ -25,6 +25,15 @@ FullBatch<T>::FullBatch(const Plan& plan, State<T>& state, Layerwise<T>& layerwi
     const std::string unknown = unknown_op(plan, paths::jacobian);
     if (training.optimizer != ops::Optimizer::lbfgs && !unknown.empty())
         throw InvalidArgument(std::string(training.optimizer_name()) + ": no Jacobian of this net; " + unknown);
+    const bool least_squares = training.optimizer == ops::Optimizer::levenberg_marquardt;
+    if (least_squares && training.loss != ops::Loss::mse)
+        throw InvalidArgument(std::string("levenberg_marquardt: the loss ") + ops::loss_names[int(training.loss)] +
+                              " is not that of least squares");
+    for (const Op& o : plan.ops)
+        if (training.optimizer != ops::Optimizer::lbfgs && o.has_activation() &&
+            (o.activation == ops::Activation::prelu || (least_squares && o.activation == ops::Activation::softmax)))
+            throw InvalidArgument(std::string(training.optimizer_name()) + ": no Jacobian of this net; it has " +
+                                  ops::activation_names[int(o.activation)]);
     const LossForm form(plan, training);
     const bool curved = ops::loss_curved[int(form.kind)] && (form.logits || !training.categorical());
     if (training.optimizer == ops::Optimizer::newton_cg && !curved)

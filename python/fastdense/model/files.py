@@ -266,6 +266,6 @@ def tensor(tensors: Mapping[str, Array], name: str, needed: TensorSpec) -> Array
     return tensors[name]
 
 
-def count(config: Mapping[str, Any], key: str, most: int | None = None) -> int:
-    """An integer of a description, at least 0."""
+def count(config: Mapping[str, Any], key: str, most: int = 2**48) -> int:
+    """An integer of a description, at least 0 and at most what engines can count on from."""
     return integer(key, config[key], least=0, most=most)
