@@ -29,6 +29,37 @@ def ci(session: nox.Session, part: str) -> None:
     session.run("bash", ".ci/run", part, external=True, env={"VENV": session.virtualenv.location})
 
 
+def built(session: nox.Session, preset: str, *options: str) -> None:
+    """Configure and build a preset of CMakePresets.json with this session's Python."""
+    python = f"{session.bin}/python"
+    pybind11 = session.run(python, "-m", "pybind11", "--cmakedir", silent=True)
+    definitions = [f"-DPython_EXECUTABLE={python}", f"-Dpybind11_DIR={str(pybind11).strip()}"]
+    session.run("cmake", "--preset", preset, *definitions, *options)
+    session.run("cmake", "--build", "--preset", preset)
+
+
+@nox.session
+@nox.parametrize("preset", [nox.param(name, id=name) for name in ("tsan", "debug-asan-ubsan")])
+def sanitized(session: nox.Session, preset: str) -> None:
+    """C++ tests, and Python tests and attacks of threads, forks and interrupts, with sanitizers; about half an hour."""
+    session.install(".[dev,test]")
+    built(session, preset)
+    session.run("ctest", "--preset", preset)
+    session.run("python", "-m", "tests.sanitized", f"build/{preset}", *(session.posargs or ["--long"]))
+
+
+@nox.session
+@nox.parametrize("harness", [nox.param(name, id=name) for name in ("files", "engine")])
+def fuzz(session: nox.Session, harness: str) -> None:
+    """A million executions of a harness of tests/fuzz; `engine` needs clang, as CXX or clang++."""
+    session.install(".[dev,test]", "atheris")
+    core = []
+    if harness == "engine":
+        built(session, "fuzz", *([f"-DCMAKE_CXX_COMPILER={session.env['CXX']}"] if session.env.get("CXX") else []))
+        core = ["--core", "build/fuzz"]
+    session.run("python", "-m", "tests.fuzz", harness, *core, *session.posargs)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """The benchmarks; arguments go to `python -m benchmarks`."""

@@ -4,7 +4,7 @@ HARNESS is `files` (what `fastdense.load` reads) or `engine` (what the compiled 
 package `atheris`. A harness is a module here with `seeds()`, the corpus that it begins with; `one(data)`, which raises
 if something is wrong; and perhaps `mutate`. --core is a build folder of the preset `fuzz`, whose core counts its own
 branches and is watched by the address and undefined-behaviour sanitizers. An input that fails is kept in
-`build/fuzz/HARNESS`; giving its path in place of --runs tries it again.
+`build/fuzzed/HARNESS`; giving its path in place of --runs tries it again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         from tests.attack.subjects import import_all
 
         import_all()
-    work = ROOT / "build" / "fuzz" / options.harness
+    work = ROOT / "build" / "fuzzed" / options.harness
     corpus = work / "corpus"
     corpus.mkdir(parents=True, exist_ok=True)
     os.chdir(work)

@@ -13,8 +13,7 @@ import atheris
 from tests.attack.files import KINDS, encoded, mutated, parsed, problem_of, written
 
 # The first byte of an input: 0: the rest is a file; k: the rest is a description for the tensors of the k-th sample.
-# Of the
-# models that are loaded, one in 64 is used, too, which takes a hundred times as long.
+# Of the models that are loaded, one in 64 is used, too, which takes a hundred times as long.
 _SAMPLES = [parsed(written(kind, optimizer)) for kind, optimizer in KINDS]
 _DESCRIPTOR = os.memfd_create("fuzzed")
 _PATH = f"/proc/self/fd/{_DESCRIPTOR}"

@@ -39,7 +39,9 @@ SOLVERS = tests("parity/test_solvers.py", "parity/test_kfac.py", "parity/test_po
 START = tests("unit/initial")
 RUNS = tests("runs/test_determinism.py", "runs/test_threads.py", "runs/test_refusals.py")
 OPTIMIZERS = tests("unit/test_specs.py", "unit/test_families.py", "unit/model/test_errors.py")
-EVERYTHING = tests("unit")
+OTHERS = tests(
+    "unit/initial", "unit/population", "unit/data", "unit/layers", "unit/model/test_errors.py", "unit/test_specs.py"
+)
 CALLS = tests("unit/model/test_model.py", "unit/model/test_numbers.py", "unit/training", "unit/callbacks")
 SURROUNDINGS = tests("runs/test_guest.py", "runs/test_interrupts.py", "runs/test_memory.py")
 ERRORS = tests("unit/model/test_errors.py", "unit/data", "unit/test_specs.py")
@@ -74,13 +76,13 @@ CPP: dict[str, list[Step]] = {
     "csrc/bindings/*": [parity(), ERRORS, CALLS, FILES, KERNELS, MEMBERWISE, RUNS, SURROUNDINGS],
 }
 PYTHON: dict[str, list[Step]] = {
-    "python/fastdense/arguments.py": [ERRORS, EVERYTHING],
-    "python/fastdense/data/*": [tests("unit/data", "unit/model/test_errors.py"), CALLS, EVERYTHING],
-    "python/fastdense/model/files.py": [FILES, tests("unit/model"), EVERYTHING],
-    "python/fastdense/model/*": [tests("unit/model"), CALLS, EVERYTHING, RUNS, SURROUNDINGS],
-    "python/fastdense/training/*": [CALLS, tests("unit/model", "unit/population"), EVERYTHING, RUNS, SURROUNDINGS],
-    "python/fastdense/runners/*": [CALLS, FILES, tests("unit/population"), EVERYTHING, RUNS, SURROUNDINGS],
-    "python/fastdense/optimizers/*": [OPTIMIZERS, CALLS, EVERYTHING, SOLVERS],
+    "python/fastdense/arguments.py": [ERRORS, CALLS],
+    "python/fastdense/data/*": [tests("unit/data", "unit/model/test_errors.py"), CALLS, OTHERS],
+    "python/fastdense/model/files.py": [FILES, tests("unit/model")],
+    "python/fastdense/model/*": [tests("unit/model"), CALLS, OTHERS, RUNS, SOLVERS, SURROUNDINGS],
+    "python/fastdense/training/*": [CALLS, OTHERS, FILES, SOLVERS, RUNS, SURROUNDINGS],
+    "python/fastdense/runners/*": [CALLS, FILES, RUNS, OTHERS, SURROUNDINGS],
+    "python/fastdense/optimizers/*": [OPTIMIZERS, CALLS, SOLVERS, OTHERS],
 }
 
 # pattern of files, first line, last line, why; whole files if there are no lines

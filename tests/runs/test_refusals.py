@@ -6,14 +6,17 @@ import os
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastdense as fd
 from fastdense import _core
+from fastdense.calls import TrainCall
+from fastdense.model import files
 from tests.helpers.pairs import Problem
-from tests.helpers.programs import dense, train
+from tests.helpers.programs import NORMALIZATION, dense, loss_spec, train
 
 pytest.importorskip("resource", reason="only Unix limits a process")
 
@@ -126,6 +129,79 @@ def test_validation_rows_of_another_width() -> None:
     x, y = np.ones((4, 3), np.float32), np.ones((4, 2), np.float32)
     with pytest.raises(ValueError, match="inputs"):
         train(engine, x, y, val=(x[:, :2].copy(), y, None))
+
+
+SPARSE = loss_spec("sparse_categorical_crossentropy", from_logits=True)
+
+
+@pytest.mark.parametrize("columns", [0, 2])
+def test_class_ids_in_no_column_or_two(columns: int) -> None:
+    """They were read before their shape was looked at."""
+    engine = Problem([dense(2)], SPARSE, inputs=3).engine(_core.Engine, "float32")
+    x, y = np.ones((4, 3), np.float32), np.zeros((4, columns), np.int64)
+    for call in (
+        lambda: engine.evaluate(x, y, None, n_threads=1),
+        lambda: engine.loss_and_grad(x, y, None, training=True, n_threads=1),
+        lambda: train(engine, x, y),
+        lambda: train(engine, x, np.zeros(4, np.int64), val=(x, y, None)),
+    ):
+        with pytest.raises(ValueError, match="class ids for the sparse loss"):
+            call()
+
+
+@pytest.mark.parametrize(
+    ("wanted", "message"),
+    [
+        ({"epoch": 2**62}, "epoch must be from 0"),
+        ({"epoch": -1}, "epoch must be from 0"),
+        ({"first_batch": 2**62}, "first_batch must name an existing batch"),
+        ({"first_batch": 2}, "first_batch must name an existing batch"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+    ],
+)
+def test_numbers_with_which_a_core_would_count_beyond_int64(wanted: dict[str, int], message: str) -> None:
+    engine = Problem([dense(2)], inputs=3).engine(_core.Engine, "float32")
+    x, y = np.ones((4, 3), np.float32), np.ones((4, 2), np.float32)
+    options = {"batch_size": 2, "step_rates": np.full(3, 0.1)} | wanted
+    with pytest.raises(ValueError, match=message):
+        engine.train(TrainCall(x, y, None, **options))
+    for step in (-1, 2**62):
+        with pytest.raises(ValueError, match="step must be from 0"):
+            engine.set_state({**engine.get_state(), "step": step})
+    with pytest.raises(ValueError, match="must be at least 1"):
+        engine.probe_period(-5, 2)
+    train(engine, x, y, batch_size=2**62)
+
+
+def test_nets_that_no_memory_holds() -> None:
+    """Their sizes went around the end of an int64, to nets of a few numbers."""
+    for ops, inputs in (([dense(2**62)], 4), ([NORMALIZATION], 2**63 - 1), ([dense(2**31 - 1)], 2**31 - 1)):
+        program = {"inputs": inputs, "seed": 0, "dtype": "float32", "ops": ops}
+        with pytest.raises(ValueError, match="2\\*\\*31|memory"):
+            _core.Engine(program)
+    with pytest.raises(ValueError, match="rate"):
+        _core.Engine({"inputs": 3, "seed": 0, "dtype": "float32", "ops": [dense(2, rate=-1.0)]})
+
+
+@pytest.mark.parametrize(
+    ("ops", "loss"), [([dense(2)], "mae"), ([dense(2, "softmax")], "mse"), ([dense(2, "prelu"), dense(2)], "mse")]
+)
+def test_levenberg_marquardt_of_what_has_no_jacobian(ops: list[dict[str, object]], loss: str) -> None:
+    options = {"kind": "levenberg_marquardt", "damping": 1e-3}
+    with pytest.raises(ValueError, match="levenberg_marquardt: (the loss|no Jacobian)"):
+        Problem(ops, loss_spec(loss), options=options, inputs=3).engine(_core.Engine, "float64")
+
+
+def test_a_file_with_a_step_that_cannot_be_counted_on_from(tmp_path: Path) -> None:
+    model = fd.Model([fd.Dense(2)], inputs=3)
+    model.compile("adam", "mse")
+    path = tmp_path / "model"
+    for changed in ({"step": 2**60}, {"epochs_trained": 2**60}):
+        model.save(path)
+        config, tensors = files.read(path)
+        files.write(path, {**config, **changed}, tensors)
+        with pytest.raises(ValueError, match="at most"):
+            fd.load(path)
 
 
 def test_levenberg_marquardt_of_a_net_without_parameters(capfd: pytest.CaptureFixture[str]) -> None:
