@@ -43,7 +43,7 @@ def draws(language: str, seed: int) -> Iterator[Mutation]:
 
 
 def attempt(scratch: Scratch, one: Mutation, seconds: float, groups: int, why: str | None) -> dict[str, Any]:
-    """Try a mutation: what became of it."""
+    """Try a mutation; its record."""
     result = {"file": one.file, "line": one.line, "operator": one.operator, "was": " ".join(one.source.split())}
     result |= {"changed": one.changed, "by": ""}
     began = time.monotonic()

@@ -28,7 +28,7 @@ ROOT = Path(__file__).parents[2]
 MEMORY = 8 << 30  # a wrong size must not take the machine's memory
 
 
-TIMED = "ctrl_c|interrupt|thread|guest"  # a busy machine may make such a test fail: once more
+TIMED = "ctrl_c|interrupt|thread"  # a busy machine may make such a test fail: once more
 
 
 @dataclass

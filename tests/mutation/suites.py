@@ -43,9 +43,9 @@ OTHERS = tests(
     "unit/initial", "unit/population", "unit/data", "unit/layers", "unit/model/test_errors.py", "unit/test_specs.py"
 )
 CALLS = tests("unit/model/test_model.py", "unit/model/test_numbers.py", "unit/training", "unit/callbacks")
-SURROUNDINGS = tests("runs/test_guest.py", "runs/test_interrupts.py", "runs/test_memory.py")
+SURROUNDINGS = tests("runs/test_interrupts.py", "runs/test_memory.py")
 ERRORS = tests("unit/model/test_errors.py", "unit/data", "unit/test_specs.py")
-FILES = tests("unit/model/test_files.py")
+FILES = tests("unit/model/test_files.py", "unit/model/test_damaged_files.py")
 FAMILIES = tests("unit/test_families.py", "unit/test_initializers.py", "unit/test_network.py", "unit/test_schedules.py")
 
 # pattern of files -> tests; the first that fits
