@@ -65,7 +65,7 @@ LOSSES = r"losses must be writeable, C-ordered \(epochs, starts\)"
 OUT = r"predict: out must be a writeable C-ordered \(rows, outputs\) array of the net's dtype"
 OWN = r"weights must be C-ordered float64 \(starts, rows\)"
 WEIGHTS = r"weights must be contiguous float64 \(rows,\)"
-BATCH = "epoch and first_batch must name an existing batch"
+BATCH = "first_batch must name an existing batch"
 TARGETS = r"y must be \(rows, outputs\), or \(rows,\) class ids for the sparse loss"
 
 REFUSED: dict[str, tuple[str, Callable[[], object]]] = {
@@ -144,7 +144,7 @@ REFUSED: dict[str, tuple[str, Callable[[], object]]] = {
     ),
     # training
     "batch size": ("batch_size must be at least 1", lambda: train(engine(), X, Y, batch_size=0)),
-    "negative epoch": (BATCH, lambda: train(engine(), X, Y, epoch=-1)),
+    "negative epoch": ("epoch must be from 0 to 2\\*\\*48", lambda: train(engine(), X, Y, epoch=-1)),
     "negative batch": (BATCH, lambda: train(engine(), X, Y, first_batch=-1)),
     "batch too large": (BATCH, lambda: train(engine(), X, Y, batch_size=ROWS // 2, first_batch=2)),
     "probe level": ("probe_level must be from -30 to 30", lambda: train(engine(), X, Y, probe_level=31)),
@@ -155,8 +155,8 @@ REFUSED: dict[str, tuple[str, Callable[[], object]]] = {
     # populations
     "seeds": (r"seeds must be \(starts,\)", lambda: _core.Population(PROGRAM, SEEDS[None], None)),
     "penalties": (r"penalties must be \(starts,\)", lambda: _core.Population(PROGRAM, SEEDS, np.ones(STARTS - 1))),
-    "many: batch size": ("batch_size or epoch too small", lambda: train_many(population(), batch_size=0)),
-    "many: epoch": ("batch_size or epoch too small", lambda: train_many(population(), epoch=-1)),
+    "many: batch size": ("batch_size must be at least 1", lambda: train_many(population(), batch_size=0)),
+    "many: epoch": ("epoch must be from 0 to 2\\*\\*48", lambda: train_many(population(), epoch=-1)),
     "many: rates": ("step_rates must have one number a step", lambda: train_many(population(), step_rates=np.ones(3))),
     "many: scale": (r"member_scale must be \(starts,\)", lambda: train_many(population(), member_scale=np.ones(4))),
     "many: active": (r"active must be \(starts,\)", lambda: train_many(population(), active=np.ones(6, bool))),

@@ -107,11 +107,13 @@ def effective_rows(w: Array) -> float:
 def are_class_weights(y: Array, w: Array) -> bool:
     """Whether weights are equal within each class of y, (rows,), (rows, 1) or one-hot, and not all alike.
 
-    Of many rows some at equal distances are looked at.
+    Of many rows some at equal distances are looked at. Arrays on a GPU are not: False.
     """
+    if not (isinstance(y, np.ndarray) and isinstance(w, np.ndarray)):  # on a GPU, from which nothing is copied for this
+        return False
     step = max(1, len(w) // MANY_ROWS)
     y, w = y[::step], w[::step]
-    if not isinstance(y, np.ndarray) or w.min() == w.max():
+    if w.min() == w.max():
         return False
     ids = y.reshape(-1) if y.size == len(y) else np.argmax(y, axis=1)
     classes, place = np.unique(ids, return_inverse=True)
