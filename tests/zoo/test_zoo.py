@@ -145,7 +145,9 @@ def test_score_of_a_sick_net(monkeypatch: pytest.MonkeyPatch) -> None:
     case = SICK["relu_for_a_sine"]
     _, x, _ = case.build()
     good = net([fd.Dense(32, "tanh"), fd.Dense(1)], x, fd.Adam(0.01), "mse")
-    monkeypatch.setattr(fd.Model, "diagnose", _stub(["BASELINE", "OUTPUT_RELU"], "error", good, case.fit), raising=False)
+    monkeypatch.setattr(
+        fd.Model, "diagnose", _stub(["BASELINE", "OUTPUT_RELU"], "error", good, case.fit), raising=False
+    )
     verdict = judge(case)
     assert (verdict.hit, verdict.repaired, verdict.codes, verdict.trouble) == (True, True, ("OUTPUT_RELU",), "")
     monkeypatch.setattr(fd.Model, "diagnose", _stub(["A", "B", "OUTPUT_RELU"], "error"), raising=False)
