@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..activations import TABLE
+from ..arguments import number
 from ..arrays import Array, as_array, fail, to_host
 from ..callbacks.fitted import Fitted, are_class_weights
 from ..data.baseline import constant_predictor
@@ -240,7 +241,7 @@ class Subject:
         if given.validation_data is not None:
             return 0.0
         if given.validation_split is not None:
-            return float(given.validation_split)
+            return number("diagnose: validation_split", given.validation_split, least=0, below=1)
         known = self.fitted
         same = known is not None and rows == known.rows + known.validation_rows
         return known.validation_split if known is not None and same else 0.0
