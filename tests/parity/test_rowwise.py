@@ -67,6 +67,13 @@ def test_sizes_around_every_edge(
     compare(problem, ask)
 
 
+@pytest.mark.parametrize("batch_size", [127, 129])
+def test_dropout_in_several_blocks_of_rows(batch_size: int, path: str) -> None:
+    ops = [dense(33, "tanh"), DROPOUT, dense(65, "tanh", use_bias=False), DROPOUT, dense(4)]
+    problem = Problem(ops, loss_spec("log_cosh"), "momentum", {}, METRICS, 17, 129, smooth=True)
+    compare(problem, lambda engine, problem, noise: run(engine, problem, noise, batch_size))
+
+
 def wide_enough(rows: int, last: str = "softmax") -> list[Spec]:
     """A net with so much work that a batch is cut into groups, one per thread."""
     return [
