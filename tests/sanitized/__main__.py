@@ -76,8 +76,8 @@ def installed(build: Path) -> Path:
 def runtime(compiler: str, sanitizers: str) -> str:
     """The sanitizers' libraries, for LD_PRELOAD."""
     names = {"thread": ["libtsan.so"], "address,undefined": ["libasan.so", "libubsan.so"]}[sanitizers]
-    command = [compiler, *(f"-print-file-name={name}" for name in names)]
-    return " ".join(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
+    commands = ([compiler, f"-print-file-name={name}"] for name in names)
+    return " ".join(subprocess.run(one, check=True, capture_output=True, text=True).stdout.strip() for one in commands)
 
 
 def environment(build: Path, reports: Path) -> dict[str, str]:
@@ -109,8 +109,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--long", action="store_true", help="more tests, and the attacks of threads, forks and interrupts"
     )
     parser.add_argument("--keep", type=Path, metavar="FOLDER", help="where to put the reports")
+    parser.add_argument("--install", action="store_true", help="print the folder for PYTHONPATH, and run nothing")
     options, others = parser.parse_known_args(arguments)
     build = options.build.resolve()
+    if options.install:
+        print(installed(build))
+        return 0
     sanitizers = cached(build, "FASTDENSE_SANITIZE")
     for name, reason in LEFT_OUT.items():
         print(f"left out: {name}: {reason}")
