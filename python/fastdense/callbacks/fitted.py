@@ -12,9 +12,9 @@ from ..arrays import Array
 from ..optimizers import Optimizer
 from .base import Callback
 
-MANY_ROWS = 50_000
+MANY_ROWS = 50_000  # whose weights are looked at
 MOST_CLASSES = 1000  # more different targets are no classes
-FEW_ROWS = 64  # of x, whose mean and range tell these data from others
+FEW_ROWS = 64  # of x, whose quartiles tell these data from others
 
 
 @dataclass

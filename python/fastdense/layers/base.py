@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import initializers
+from ..arrays import as_array, first_place, namespace_of
 from ..initializers import Draw
 from ..specs import Config, Spec, resolve
 
@@ -23,6 +24,25 @@ def get(value: Any, where: str = "layer") -> Layer:
 
 Array = NDArray[np.float64]
 DrawFor = Callable[[tuple[int, ...]], Draw]
+
+
+def data_to_adapt(where: str, x: object) -> NDArray[Any]:
+    """Data from which a layer's `adapt` takes what it must know: (rows, columns), where it lies."""
+    data = as_array(where, "x", x, "cuda")
+    if data.ndim != 2 or 0 in data.shape:
+        raise ValueError(f"{where}: x has shape {data.shape}. Give an array of shape (rows, columns), not empty.")
+    return data
+
+
+def check_adapted_part(where: str, part: NDArray[Any], row: int, column: int = 0) -> None:
+    """Raise if a part of such data, float64, holds NaN or infinity; it begins at this row and column."""
+    bad = ~namespace_of(part).isfinite(part)
+    if bad.any():
+        i, j = first_place(bad)
+        raise ValueError(
+            f"{where}: x holds {part[i, j].item()} at row {row + i}, column {column + j}. "
+            "Remove or fill such values first."
+        )
 
 
 class TensorSpec(NamedTuple):

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import flag, integer, one_or_more, optional_text
-from ..arrays import as_array, check_memory, first_place, namespace_of, on_gpu, to_host
+from ..arrays import check_memory, namespace_of, to_host
 from ..specs import Config
-from .base import Layer
+from .base import Layer, check_adapted_part, data_to_adapt
 
 __all__ = ["Log1p", "OneHot", "Periodic"]
 
@@ -265,9 +265,7 @@ class OneHot(Preprocessing, names=("one_hot",)):
             column holds more than 10,000 values.
         """
         where = "OneHot.adapt"
-        data = as_array(where, "x", x, "cuda" if on_gpu(x) else None)
-        if data.ndim != 2 or 0 in data.shape:
-            raise ValueError(f"{where}: x has shape {data.shape}. Give an array of shape (rows, columns), not empty.")
+        data = data_to_adapt(where, x)
         columns = list(range(data.shape[1])) if self.columns is None else self.columns
         if columns[-1] >= data.shape[1]:
             raise ValueError(f"{where}: x has {data.shape[1]} columns, and there is no column {columns[-1]}.")
@@ -275,13 +273,7 @@ class OneHot(Preprocessing, names=("one_hot",)):
         for part in blocks(len(data), data.shape[1]):
             for i, column in enumerate(columns):
                 values = data[part, column].astype(np.float64)
-                bad = ~xp.isfinite(values)
-                if bad.any():
-                    (row,) = first_place(bad)
-                    raise ValueError(
-                        f"{where}: x holds {values[row].item()} at row {part.start + row}, column {column}. "
-                        "Remove or fill such values first."
-                    )
+                check_adapted_part(where, values[:, None], part.start, column)
                 found[i] = np.union1d(found[i], to_host(xp.unique(values)))
                 if len(found[i]) > MOST_CODES:
                     raise ValueError(

@@ -8,10 +8,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..arguments import one_or_more, optional_text
-from ..arrays import as_array, first_place, namespace_of, to_host
+from ..arrays import namespace_of, to_host
 from ..initializers import Initializer
 from ..specs import Config
-from .base import Array, DrawFor, Layer, TensorSpec
+from .base import Array, DrawFor, Layer, TensorSpec, check_adapted_part, data_to_adapt
 
 __all__ = ["Normalization", "Rescaling"]
 
@@ -69,9 +69,7 @@ class Normalization(Layer, names=("normalization",)):
             If the data is empty, not two-dimensional, not numeric, or holds NaN or infinity.
         """
         where = "Normalization.adapt"
-        data = as_array(where, "x", x, "cuda")
-        if data.ndim != 2 or 0 in data.shape:
-            raise ValueError(f"{where}: x has shape {data.shape}. Give an array of shape (rows, columns), not empty.")
+        data = data_to_adapt(where, x)
         if self.mean is not None and self.mean.size != data.shape[1]:
             raise ValueError(
                 f"{where}: x has {data.shape[1]} columns, but the layer has {self.mean.size}. Give as many columns."
@@ -119,13 +117,7 @@ def _mean_and_variance(data: NDArray[Any], where: str) -> tuple[Array, Array]:
     mean, squares = xp.zeros(columns), xp.zeros(columns)
     for start in range(0, rows, step):
         piece = data[start : start + step].astype(np.float64)
-        finite = xp.isfinite(piece)
-        if not finite.all():
-            row, column = first_place(~finite)
-            raise ValueError(
-                f"{where}: x holds {piece[row, column].item()} at row {start + row}, column {column}. "
-                "Remove or fill such values first."
-            )
+        check_adapted_part(where, piece, start)
         with np.errstate(over="ignore", invalid="ignore"):
             piece -= origin
             piece_mean = piece.mean(axis=0)
