@@ -75,7 +75,7 @@ public:
         const WithGil locked;
         try {
             if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-            if (asked_too) py::handle(asked_too)();
+            if (asked_too) py::reinterpret_borrow<py::function>(asked_too)();
             also();
         } catch (py::error_already_set& e) {
             raised_.emplace(std::move(e));

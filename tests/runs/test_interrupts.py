@@ -17,9 +17,10 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdense as fd
-from fastdense.calls import TrainCall
+from fastdense.calls import PopulationCall, TrainCall
 from fastdense.data.prepare import prepare
-from fastdense.engine import loading
+from fastdense.engine import loading, native
+from fastdense.engine.serial import SerialPopulation
 
 Array = NDArray[Any]
 
@@ -228,6 +229,49 @@ else:  # a clock in C sends the signal, so that no Python code runs between it a
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs groups of processes")
+def test_a_call_in_another_thread_asks_what_it_is_told_to() -> None:
+    # Python gives signals to its main thread only: the other threads of fit_many learn of Ctrl-C in this way
+    model, told = make("cpu"), []
+    x, y = np.broadcast_to(X[:1], (2**28, 4)), np.broadcast_to(Y[:1], (2**28, 2))  # more than 50 ms of work
+
+    def stop() -> None:
+        raise RuntimeError("stop")
+
+    def work() -> None:
+        try:
+            with native.asking(stop):
+                model.evaluate(x, y, verbose=0)
+        except RuntimeError as error:
+            told.append(str(error))
+        model.evaluate(x[: 2**24], y[: 2**24], verbose=0)  # is asked nothing
+        told.append("evaluated")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert told == ["stop", "evaluated"]
+
+
+def test_ctrl_c_in_the_training_of_many_wide_nets_skips_the_final_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, calls = SerialPopulation.train, []
+
+    def second_is_interrupted(self: SerialPopulation, call: PopulationCall) -> dict[str, Any]:
+        calls.append(call)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(self, call)
+
+    monkeypatch.setattr(SerialPopulation, "train", second_is_interrupted)
+    monkeypatch.setattr(SerialPopulation, "evaluate", None)
+    model = make("cpu", fd.Dense(1000, "tanh"), fd.Dense(2))
+    with pytest.raises(fd.PopulationInterrupt) as raised:
+        fd.fit_many(model, X, Y, starts=3, epochs=10**5, verbose=0)
+    population = raised.value.population
+    last = [population.history[epochs - 1, i] if epochs else np.nan for i, epochs in enumerate(population.epochs)]
+    assert np.array_equal(population.losses, np.array(last), equal_nan=True)
+    assert population.epochs.max() > 0
+
+
 def test_ctrl_c_while_the_compiled_module_is_loaded() -> None:
     def child(argument: object) -> str:
         command = [sys.executable, "-c", LOADS, str(argument)]

@@ -5,6 +5,8 @@ Importing this loads nothing compiled; each function does when it is called.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -56,6 +58,19 @@ def random_normal(seed: int, index: int, n: int, truncated: bool) -> Array:
 def available_threads() -> int:
     """How many threads this process may use."""
     return int(_core().available_threads())
+
+
+@contextmanager
+def asking(check: Callable[[], object]) -> Iterator[None]:
+    """Let the compiled calls of this thread ask `check` about every 50 ms; what it raises ends the call.
+
+    Python gives signals to its main thread only, so this is how calls in other threads end on Ctrl-C.
+    """
+    _core().ask_too(check)
+    try:
+        yield
+    finally:
+        _core().ask_too(None)
 
 
 def build_info() -> dict[str, str]:
