@@ -76,6 +76,7 @@ public:
         if (batch_size < 1) throw InvalidArgument("batch_size must be at least 1");
         r.batch_size = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
         r.shuffle = py::cast<bool>(call.attr("shuffle"));
+        r.order_seed = py::cast<std::optional<uint64_t>>(call.attr("order_seed"));
         r.epoch = counter(py::cast<int64_t>(call.attr("epoch")), "epoch");
         r.first_batch = py::cast<int64_t>(call.attr("first_batch"));
         const auto step_rates = py::cast<py::array_t<double, py::array::c_style>>(call.attr("step_rates"));

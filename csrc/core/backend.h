@@ -37,6 +37,7 @@ struct TrainRequest {
     const Dataset* validation = nullptr;
     int64_t batch_size = 32;
     bool shuffle = true;
+    std::optional<uint64_t> order_seed;  // of the order of the rows; none: the net's
     int64_t epoch = 0, first_batch = 0;  // where the first step starts
     const double* step_rates = nullptr;  // the learning rate of each step
     int64_t steps = 0;

@@ -8,7 +8,7 @@ namespace fd {
 Cursor::Cursor(const TrainRequest& r, uint64_t seed)
     : n_(r.train.rows()), batch_size_(std::min(r.batch_size, r.train.rows())),
       batches_((n_ + batch_size_ - 1) / batch_size_), epoch_(r.epoch), batch_(r.first_batch), shuffle_(r.shuffle),
-      seed_(seed), order_(uint64_t(n_), seed, uint32_t(epoch_)) {}
+      seed_(r.order_seed.value_or(seed)), order_(uint64_t(n_), seed_, uint32_t(epoch_)) {}
 
 void Cursor::advance() {
     if (++batch_ < batches_) return;

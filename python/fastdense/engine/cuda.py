@@ -158,8 +158,8 @@ class PopulationEngine:
     ----------
     program : dict
     seeds : ndarray of uint64, shape (starts,)
-    penalties : ndarray of shape (starts,), optional
-        Factor of every penalty of each net.
+    numbers : dict
+        As of `fastdense.engine.population.make_population_engine`; only "penalty".
 
     Raises
     ------
@@ -167,9 +167,9 @@ class PopulationEngine:
         If there is no GPU to compute on.
     """
 
-    def __init__(self, program: dict[str, Any], seeds: Array, penalties: Array | None) -> None:
+    def __init__(self, program: dict[str, Any], seeds: Array, numbers: dict[str, Array]) -> None:
         self._module = require()
-        self._nets = self._module.Population(program, seeds, penalties)
+        self._nets = self._module.Population(program, seeds, numbers)
 
     def configure(self, training: dict[str, Any]) -> None:
         self._nets.configure(training)
@@ -195,10 +195,10 @@ class PopulationEngine:
         result: dict[str, Any] = self._nets.train(call)
         return result
 
-    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
+    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int, which: Array | None = None) -> Array:
         _wait_for(self._module, (x, y, w))
-        losses: Array = self._nets.evaluate(x, y, w, n_threads=n_threads)
-        return losses
+        totals: Array = self._nets.evaluate(x, y, w, n_threads=n_threads, which=which)
+        return totals
 
     def predict(self, x: Array, out: Array, *, n_threads: int) -> None:
         _wait_for(self._module, (x, out))

@@ -88,7 +88,7 @@ def why_not_lanes(program: dict[str, Any], training: dict[str, Any], batch_rows:
     return str(_core().why_not_lanes(program, training, batch_rows))
 
 
-def population(program: dict[str, Any], seeds: Array, penalties: Array | None) -> PopulationEngine:
+def population(program: dict[str, Any], seeds: Array, numbers: dict[str, Array]) -> PopulationEngine:
     """A population whose nets share the lanes of vectors."""
-    made: PopulationEngine = _core().Population(program, seeds, penalties)
+    made: PopulationEngine = _core().Population(program, seeds, numbers)
     return made
