@@ -412,9 +412,11 @@ class Ensemble(Generic[M]):
             member, _, rest = name.partition("/")
             own[numbers[member]][rest] = tensor
         models = [kind._restore(one, owned, device) for one, owned in zip(configs, own, strict=True)]
+        if not isinstance(config["weights"], list):
+            raise ValueError("weights is no list")
         made: Ensemble[M] = cls(models, config["weights"])
         made._weights = np.array(config["weights"], dtype=np.float64)  # not divided once more, which may change a bit
-        if abs(made._weights.sum() - 1) > 1e-9:
+        if not abs(made._weights.sum() - 1) < 1e-9:
             raise ValueError("the weights do not sum to 1")
         return made
 
