@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -133,9 +134,8 @@ class Ensemble(Generic[M]):
 
     @property
     def _shape(self) -> Shape:
-        first = self._members[0]._shape
         exact = all(member.dtype == "float64" for member in self._members)
-        return Shape(first.inputs, first.outputs, "float64" if exact else "float32", first.loss_weight, first.device)
+        return replace(self._members[0]._shape, dtype="float64" if exact else "float32")
 
     @property
     def _dtype(self) -> np.dtype[Any]:
@@ -271,23 +271,15 @@ class Ensemble(Generic[M]):
 
     def _outputs(self, rows: Array, threads: int) -> Array:
         """Outputs of all members for checked rows, probabilities for a cross-entropy: (members, rows, outputs)."""
-        made, one = empty_beside(rows, (len(self), len(rows), self.outputs), self._dtype), len(rows) == 1
+        made = empty_beside(rows, (len(self), len(rows), self.outputs), self._dtype)
         encoded: dict[int, Array] = {}
         for i, (member, front) in enumerate(zip(self._members, self._front, strict=True)):
             if front not in encoded:
                 encoded[front] = member.net.encoded(rows)
-            own = place = made[i]
-            if member.runner.value_dtype != made.dtype:
-                own = empty_beside(rows, own.shape, member.runner.value_dtype)
-            row = member.runner.predict_encoded_row(encoded[front]) if one else None
-            if row is None:
-                member.runner.predict_encoded(encoded[front], own, threads)
-            else:
-                own[...] = row
+            own = member.runner.predict_encoded(encoded[front], threads)
             if member.loss.from_logits:
                 own = beside(predictions(member.loss.lower(), to_host(own)), rows)
-            if own is not place:
-                place[...] = own
+            made[i] = own
         return made
 
     def _one_row(self, x: object) -> Array | None:
@@ -308,11 +300,12 @@ class Ensemble(Generic[M]):
         if row is not None:
             return [reduce(row, self._weights).astype(row.dtype) for reduce in reductions]
         threads, rows = check_threads(where, n_threads), check_x(where, x, self._shape)
+        dtype = self._dtype
         if isinstance(rows, np.ndarray):
-            size = len(rows) * self.outputs * self._dtype.itemsize * len(reductions)
+            size = len(rows) * self.outputs * dtype.itemsize * len(reductions)
             what = f"the result, {len(reductions)} times {len(rows)} rows of {self.outputs}"
             check_memory(where, size, what, "predict fewer rows at a time")
-        made = [empty_beside(rows, (len(rows), self.outputs), self._dtype) for _ in reductions]
+        made = [empty_beside(rows, (len(rows), self.outputs), dtype) for _ in reductions]
         for part in self._blocks(rows):
             outputs = self._outputs(rows[part], threads)
             for out, reduce in zip(made, reductions, strict=True):
