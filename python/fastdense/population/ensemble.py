@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
@@ -81,7 +81,7 @@ class Ensemble(Generic[M]):
         self._members: tuple[M, ...] = tuple(items(f"{where}: models", models, "a list of compiled models"))
         if not self._members:
             raise ValueError(f"{where}: models is empty. Give at least one compiled model.")
-        _check_together(where, self._members)
+        check_together(where, self._members)
         if weights is None:
             given = [1.0] * len(self._members)
         else:
@@ -231,7 +231,7 @@ class Ensemble(Generic[M]):
     def evaluate(
         self, x: Any, y: Any, *, sample_weight: Any = None, return_dict: bool = False, n_threads: int | None = None
     ) -> Any:
-        """Loss and metrics of the mean outputs, those of the first member; penalties do not count.
+        """Loss and metrics of the mean outputs, those of the first member, without penalties and label smoothing.
 
         Parameters
         ----------
@@ -341,8 +341,8 @@ class Ensemble(Generic[M]):
         size : int
             Number of steps.
         metric : str, Metric or Loss, optional
-            What is optimised; by default the loss of the first model. Losses and errors are minimised; accuracies,
-            auc, r2, precision, recall and f1 are maximised. Label smoothing counts where the loss has it.
+            What is optimised; by default the loss of the first model, without label smoothing. Losses and errors are
+            minimised; accuracies, auc, r2, precision, recall and f1 are maximised.
         n_threads : int, optional
             As in `Model.predict`; the choice is the same at any number.
 
@@ -384,6 +384,10 @@ class Ensemble(Generic[M]):
             If a member holds an object of a class of your own.
         """
         path = file_path("save: path", path)
+        files.write(path, *self._describe())
+
+    def _describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """What a file needs: the configuration in JSON types, and all tensors by name."""
         configs: list[dict[str, Any]] = []
         tensors: dict[str, Array] = {}
         for i, member in enumerate(self._members):
@@ -393,7 +397,7 @@ class Ensemble(Generic[M]):
             configs.append(config)
             tensors.update({f"member_{i}/{name}": tensor for name, tensor in own.items()})
         head = {key: configs[0][key] for key in ("format", "version")}
-        files.write(path, {**head, "members": configs, "weights": self._weights.tolist()}, tensors)
+        return {**head, "members": configs, "weights": self._weights.tolist()}, tensors
 
     @classmethod
     def _restore(
@@ -447,7 +451,7 @@ def _weights_of(data: Rows) -> Array:
     return np.ones(len(data)) if data.w is None else to_host(data.w)
 
 
-def _check_together(where: str, models: tuple[Any, ...]) -> None:
+def check_together(where: str, models: Sequence[Any]) -> None:
     """Raise unless these are compiled models that take the same columns and give outputs of one kind."""
     for i, model in enumerate(models):
         if not isinstance(model, BaseModel):
