@@ -486,8 +486,8 @@ def _std(outputs: Array, weights: Array) -> Array:
 def _quantile(q: float) -> Callable[[Array, Array], Array]:
     def reduce(outputs: Array, weights: Array) -> Array:
         order = outputs.argsort(axis=0)
-        reached = weights[order].cumsum(axis=0) < q - 1e-9  # what rounding may lack of the weight
-        place = reached.sum(axis=0).clip(0, len(weights) - 1)
+        before = np.cumsum(weights[order], axis=0) < q - 1e-9  # what rounding may lack of the weight
+        place = np.minimum(before.sum(axis=0), len(weights) - 1)
         picked = np.take_along_axis(order, place[None], axis=0)
         quantile: Array = np.take_along_axis(outputs, picked, axis=0)[0]
         return quantile
