@@ -110,7 +110,8 @@ class Ensemble(Generic[M]):
     @property
     def weights(self) -> Array:
         """Weight of each member; they sum to 1."""
-        return self._weights.copy()
+        copied: Array = self._weights.copy()
+        return copied
 
     @property
     def inputs(self) -> int:
