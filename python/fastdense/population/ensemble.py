@@ -297,10 +297,13 @@ class Ensemble(Generic[M]):
 
     def _reduced(self, where: str, x: Any, n_threads: Any, reductions: Iterable[Callable[..., Array]]) -> list[Array]:
         """For each reduction over the members the array (rows, outputs)."""
-        reductions, row = list(reductions), self._one_row(x) if n_threads is None else None
-        if row is not None:
-            return [reduce(row, self._weights).astype(row.dtype) for reduce in reductions]
-        threads, rows = check_threads(where, n_threads), check_x(where, x, self._shape)
+        reductions, outputs = list(reductions), self._one_row(x) if n_threads is None else None
+        if outputs is None:
+            threads, rows = check_threads(where, n_threads), check_x(where, x, self._shape)
+            outputs = self._outputs(rows, threads) if len(rows) == 1 else None
+        if outputs is not None:
+            weights = beside(self._weights, outputs)
+            return [reduce(outputs, weights).astype(outputs.dtype) for reduce in reductions]
         dtype = self._dtype
         if isinstance(rows, np.ndarray):
             size = len(rows) * self.outputs * dtype.itemsize * len(reductions)
