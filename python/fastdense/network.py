@@ -86,6 +86,8 @@ class Net:
         Number of the last op of each layer; -1 for those of `front`, which have none.
     front : list of Preprocessing
         The layers before all others that encode the rows, which engines get encoded.
+    encoding : object
+        Stands for what the layers of `front` do: nets that share it encode rows alike.
     output_layer : int
         Number of the layer that makes the outputs: the last one that is no `Rescaling`.
     tensors : list of TensorSpec
@@ -111,6 +113,7 @@ class Net:
         own_copy = (Normalization, Preprocessing)  # their `adapt` may be called on the user's object later
         self.layers = [copy.deepcopy(layer) if isinstance(layer, own_copy) else layer for layer in given]
         self.front = _front(self.layers)
+        self.encoding = object()
         _check_places(self.layers, len(self.front))
         self.names = _unique_names(self.layers)
         self.widths: list[int] = []

@@ -251,7 +251,13 @@ class Runner:
         return None if self.net.front else self._encoded_row(x)
 
     def _encoded_row(self, x: object) -> Array | None:
-        return (self._engine if self.net.statistics is None else self._ready()).predict_row(x)
+        return (self._ready() if self.net.statistics else self._engine).predict_row(x)
+
+    def current_net(self) -> Net:
+        """The net, whose layers in front are as the last call of `adapt` has made them."""
+        if self.net.front and self.net.statistics:
+            self._ready()
+        return self.net
 
     def predict(self, x: Array, n_threads: int) -> Array:
         """Outputs, (rows, outputs)."""
