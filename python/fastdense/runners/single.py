@@ -253,12 +253,6 @@ class Runner:
     def _encoded_row(self, x: object) -> Array | None:
         return (self._ready() if self.net.statistics else self._engine).predict_row(x)
 
-    def current_net(self) -> Net:
-        """The net, whose layers in front are as the last call of `adapt` has made them."""
-        if self.net.front and self.net.statistics:
-            self._ready()
-        return self.net
-
     def predict(self, x: Array, n_threads: int) -> Array:
         """Outputs, (rows, outputs)."""
         with self.lock:
@@ -277,6 +271,12 @@ class Runner:
             out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
             self._ready().predict(x, out, n_threads=n_threads)
         return out
+
+    def current_net(self) -> Net:
+        """The net, whose layers in front are as the last call of `adapt` has made them."""
+        if self.net.front and self.net.statistics:
+            self._ready()
+        return self.net
 
     def loss_and_grad(self, data: Rows, training: bool, n_threads: int) -> tuple[float, list[Array]]:
         """Loss of all rows as one batch, and its gradient for every trainable tensor."""
