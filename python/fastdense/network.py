@@ -85,9 +85,8 @@ class Net:
     ends : list of int
         Number of the last op of each layer; -1 for those of `front`, which have none.
     front : list of Preprocessing
-        The layers before all others that encode the rows, which engines get encoded.
-    encoding : object
-        Stands for what the layers of `front` do: nets that share it encode rows alike.
+        The layers before all others that encode the rows, which engines get encoded; `encoding` is an object that
+        stands for what they do.
     output_layer : int
         Number of the layer that makes the outputs: the last one that is no `Rescaling`.
     tensors : list of TensorSpec
