@@ -248,9 +248,10 @@ class Runner:
 
         It needs no checks before, and no lock: an engine that is busy answers None.
         """
-        if self.net.front:
-            return None
-        return (self._engine if self.net.statistics is None else self._ready()).predict_row(x)
+        return None if self.net.front else self._encoded_row(x)
+
+    def _encoded_row(self, x: object) -> Array | None:
+        return (self._ready() if self.net.statistics else self._engine).predict_row(x)
 
     def predict(self, x: Array, n_threads: int) -> Array:
         """Outputs, (rows, outputs)."""
@@ -260,6 +261,22 @@ class Runner:
             for part in blocks(len(x), self.net.program["inputs"]) if self.net.front else [slice(None)]:
                 engine.predict(self.net.encoded(x[part]), out[part], n_threads=n_threads)
         return out
+
+    def predict_encoded(self, x: Array, n_threads: int) -> Array:
+        """Outputs, (rows, outputs), for rows that the layers in front of the net have encoded already."""
+        row = self._encoded_row(x) if len(x) == 1 else None
+        if row is not None:
+            return row
+        with self.lock:
+            out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
+            self._ready().predict(x, out, n_threads=n_threads)
+        return out
+
+    def current_net(self) -> Net:
+        """The net, whose layers in front are as the last call of `adapt` has made them."""
+        if self.net.front and self.net.statistics:
+            self._ready()
+        return self.net
 
     def loss_and_grad(self, data: Rows, training: bool, n_threads: int) -> tuple[float, list[Array]]:
         """Loss of all rows as one batch, and its gradient for every trainable tensor."""
