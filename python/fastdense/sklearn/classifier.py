@@ -14,7 +14,6 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from .. import losses
 from ..arguments import choice, number, shorten
 from ..arrays import Array, fail
-from ..losses import Loss
 from . import rows, settings
 from .base import DenseEstimator, column_of, keep
 from .partial import has_partial_fit
@@ -323,14 +322,14 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
         )
         return np.asarray(table[ids])
 
-    def _loss(self, params: settings.Params) -> tuple[Loss, str, int]:
+    def _head(self, params: settings.Params, y: Array) -> settings.Head:
         choice(f"{settings.where(params)}: loss", params["loss"], ("log_loss",))
         count = len(self.classes_)
         if self._multilabel:
-            return losses.BinaryCrossentropy(), "sigmoid", count
+            return settings.Head(losses.BinaryCrossentropy(), "sigmoid", count)
         if count > 2:
-            return losses.SparseCategoricalCrossentropy(), "softmax", count
-        return losses.BinaryCrossentropy(), "sigmoid", 1
+            return settings.Head(losses.SparseCategoricalCrossentropy(), "softmax", count)
+        return settings.Head(losses.BinaryCrossentropy(), "sigmoid", 1)
 
     def _score_of(self, table: Table, outputs: Array) -> float:
         return rows.accuracy(table, outputs)
