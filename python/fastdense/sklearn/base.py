@@ -237,7 +237,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
                 sample_weight=table.scaled,
                 batch_size=None if model.optimizer.full_batch else batch,
                 epochs=epochs,
-                verbose=self.verbose,
+                verbose=self._verbosity(name),
                 callbacks=[*check_callbacks(name, self.callbacks), stopping, StopOnNaN()],
                 validation_data=kept_out,
                 shuffle=self.shuffle,
@@ -269,6 +269,13 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         """Epochs without improvement that end training; a full-batch solver without validation knows its own end."""
         patience = integer(f"{name}: n_iter_no_change", self.n_iter_no_change, least=1)
         return None if partial or (optimizer.full_batch and watched == "training") else patience
+
+    def _verbosity(self, name: str) -> int | str:
+        """`verbose` of `Model.fit`; larger numbers, which scikit-learn's examples give, are 2."""
+        if isinstance(self.verbose, str):
+            return choice(f"{name}: verbose", self.verbose, ("auto",), other="True, False, 0, 1 or 2")
+        return min(2, int(self.verbose) if isinstance(self.verbose, bool) else
+                   integer(f"{name}: verbose", self.verbose, least=0))  # fmt: skip
 
     def _threads(self, name: str) -> int | None:
         """Threads of a fit or a prediction: one in a thread of joblib's, which has started others beside it."""
