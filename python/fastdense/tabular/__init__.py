@@ -1,0 +1,1 @@
+"""Tables: columns of numbers and of categories, made ready for a net."""
