@@ -96,7 +96,8 @@ def _column(values: list[Any] | tuple[Any, ...], count: int, seed: int, name: st
     """The values of one hyperparameter."""
     random = np.random.default_rng([seed, *name.encode()])
     blocks = math.ceil(count / BLOCK)
-    places = np.concatenate([(random.permutation(BLOCK) + random.random(BLOCK)) / BLOCK for _ in range(blocks)]).tolist()
+    of_blocks = [(random.permutation(BLOCK) + random.random(BLOCK)) / BLOCK for _ in range(blocks)]
+    places = np.concatenate(of_blocks).tolist()
     return [_value(values, place) for place in places[:count]]
 
 

@@ -69,7 +69,7 @@ class Task:
             fail(where, f"y has shape {values.shape}", "one label per row is needed")
         classes, numbers = _classes(where, values)
         if len(classes) < 2:
-            fail(where, f"all rows have the label {shorten(classes[0])}", "two classes at least are needed")
+            fail(where, f"all rows have the label {shorten(classes.tolist()[0])}", "two classes at least are needed")
         if metric == "auc" and len(classes) > 2:
             fail(where, f"metric 'auc' is defined for two classes, and y has {len(classes)}", "another is needed",
                  "use 'log_loss' or 'accuracy'")  # fmt: skip
