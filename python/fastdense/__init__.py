@@ -35,6 +35,7 @@ del get, Optimizer, Rate, Solver  # noqa: F821  (they stay in fastdense.optimize
 if TYPE_CHECKING:
     from . import datasets, keras
     from .population.cross_validation import cross_validate
+    from .population.ensemble import Ensemble
     from .population.fit import fit_many
     from .population.population import Population, PopulationInterrupt
     from .population.rate_test import learning_rate_test
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 
 # Names that are seldom needed and take time to import, and the module of each; "" for the modules themselves.
 _LAZY = {
+    "Ensemble": "population.ensemble",
     "Population": "population.population",
     "PopulationInterrupt": "population.population",
     "build_config": "versions",
@@ -60,6 +62,7 @@ __all__ = [
     "BatchNorm",
     "Dense",
     "Dropout",
+    "Ensemble",
     "History",
     "LayerNorm",
     "Log1p",

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING, Any
 
-from .arguments import flag, keywords_checked, number
+from .arguments import file_path, flag, keywords_checked, number
 from .callbacks.progress import check_verbose
+from .engine.factory import check_device
+from .model import files
 from .model.base import BaseModel
 
 if TYPE_CHECKING:
@@ -119,10 +121,10 @@ class Model(BaseModel):
 Model.__module__ = "fastdense"  # its public path, which files of pickle name
 
 
-def load(path: str | os.PathLike[str], *, device: str | None = None) -> Model:
-    """Read a model that `Model.save` wrote.
+def load(path: str | os.PathLike[str], *, device: str | None = None) -> Any:
+    """Read a model that `Model.save` wrote, or an ensemble that `Ensemble.save` wrote.
 
-    Training continues exactly where it was: the same bits as without saving, the optimizer's state included.
+    Training of a model continues exactly where it was: the same bits as without saving, the optimizer's state included.
     Nothing in the file is run, so files of unknown origin are safe to load.
 
     Parameters
@@ -133,7 +135,8 @@ def load(path: str | os.PathLike[str], *, device: str | None = None) -> Model:
 
     Returns
     -------
-    Model
+    Model or Ensemble
+        What the file holds.
 
     Raises
     ------
@@ -142,4 +145,13 @@ def load(path: str | os.PathLike[str], *, device: str | None = None) -> Model:
     FileNotFoundError
         If there is no such file.
     """
-    return Model.from_file(path, device=device)
+    if device is not None:
+        check_device(device)
+    path = file_path("load: path", path)
+    config, tensors = files.read(path)
+    with files.described(path):
+        if "members" not in config:
+            return Model._restore(config, tensors, device)
+        from .population.ensemble import Ensemble  # seldom needed
+
+        return Ensemble._restore(Model, config, tensors, device)

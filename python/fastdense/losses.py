@@ -44,12 +44,15 @@ class Loss(Spec, family="loss"):
         a probability for each output; probabilities of one class each that sum to 1; class numbers, one for each row.
     curved : bool
         Whether there is a second derivative, which NewtonCG needs; the other losses are piecewise linear.
+    from_logits : bool
+        Whether the outputs become probabilities only in the loss; of the cross-entropies alone.
     """
 
     kind: ClassVar[str]
     name: ClassVar[str]
     targets: ClassVar[Targets]
     curved: ClassVar[bool]
+    from_logits: bool = False
 
     def __init_subclass__(cls, *, names: tuple[str, ...] = (), **kwargs: Any) -> None:
         for attribute in ("kind", "name", "targets", "curved") if names else ():

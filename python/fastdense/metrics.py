@@ -49,10 +49,16 @@ class Metric(Spec, family="metric"):
     ----------
     name : str, optional
         The key in ``History``; a metric given as a string has that very string as its name.
+
+    Attributes
+    ----------
+    maximised : bool
+        Whether larger values are better.
     """
 
     kind: ClassVar[str]
     default_name: ClassVar[str]
+    maximised: ClassVar[bool] = False
     name: str
 
     def __init__(self, name: str | None = None) -> None:
@@ -176,6 +182,7 @@ class BinaryAccuracy(Metric, names=("binary_accuracy",)):
     """
 
     kind, default_name = "binary_accuracy", "binary_accuracy"
+    maximised = True
 
     def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
         super().__init__(name)
@@ -203,6 +210,7 @@ class CategoricalAccuracy(Metric, names=("categorical_accuracy",)):
     """
 
     kind, default_name = "categorical_accuracy", "categorical_accuracy"
+    maximised = True
 
     def lower(self, loss: Loss, outputs: int) -> Config:
         self._need(outputs > 1, loss, "needs one output per class, but the model has 1", "'binary_accuracy'")
@@ -225,6 +233,7 @@ class SparseCategoricalAccuracy(Metric, names=("sparse_categorical_accuracy",)):
     """
 
     kind, default_name = "sparse_categorical_accuracy", "sparse_categorical_accuracy"
+    maximised = True
 
     def lower(self, loss: Loss, outputs: int) -> Config:
         why = "needs class numbers as targets, but this loss takes one target per output"
@@ -252,6 +261,7 @@ class Accuracy(Metric, names=("accuracy", "acc")):
     """
 
     kind, default_name = "accuracy", "accuracy"
+    maximised = True
 
     def lower(self, loss: Loss, outputs: int) -> Config:
         self._need_classes(loss)
@@ -279,6 +289,7 @@ class TopKAccuracy(Metric, names=("top_k_accuracy",)):
     """
 
     kind, default_name = "top_k", "top_k_accuracy"
+    maximised = True
 
     def __init__(self, k: int = 5, name: str | None = None) -> None:
         super().__init__(name)
@@ -347,6 +358,7 @@ class R2Score(Metric, names=("r2", "r2_score")):
     """
 
     kind, default_name = "r2", "r2_score"
+    maximised = True
 
     def state_size(self, outputs: int) -> int:
         return 4 * outputs
@@ -363,6 +375,8 @@ class R2Score(Metric, names=("r2", "r2_score")):
 
 class _Counts(Metric):
     """Metrics from true positives, false positives and false negatives per output."""
+
+    maximised = True
 
     def __init__(self, threshold: float = 0.5, name: str | None = None) -> None:
         super().__init__(name)
@@ -482,6 +496,7 @@ class AUC(Metric, names=("auc",)):
     """
 
     kind, default_name = "auc", "auc"
+    maximised = True
 
     def lower(self, loss: Loss, outputs: int) -> Config:
         self._need_classes(loss)

@@ -757,10 +757,10 @@ class BaseModel:
             check_device(device)
         path = file_path("load: path", path)
         config, tensors = files.read(path)
-        try:
+        if "members" in config:
+            raise files.unreadable(path, "it holds an ensemble, and one model is needed", "give a file of a model")
+        with files.described(path):
             return cls._restore(config, tensors, device)
-        except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise files.unreadable(path, f"it does not describe a model ({error})") from error
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Load only the weights from a file that `save` wrote; the shapes must be those of this model."""

@@ -1,4 +1,4 @@
-"""The codec of model files: the safetensors format, with everything that is not a tensor as JSON in its metadata.
+"""The codec of model files and ensembles: the safetensors format, with all that is no tensor as JSON in its metadata.
 
 A file is 8 bytes (length of the header, little-endian), the header (JSON: dtype, shape and offset of every tensor) and
 the tensors one after another. Reading parses JSON and copies numbers; nothing in a file is ever run. The format is
@@ -223,6 +223,15 @@ def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
         if error.filename is not None or error.errno is None:
             raise
         raise OSError(error.errno, f"load: {error.strerror}", os.fspath(path)) from error
+
+
+@contextlib.contextmanager
+def described(path: Path) -> Iterator[None]:
+    """Around what makes an object of the description in a file: an error says that the file describes none."""
+    try:
+        yield
+    except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise unreadable(path, f"it does not describe a model ({error})") from error
 
 
 def unreadable(

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import copy
 import operator
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from ..arguments import number
-from ..arrays import Array, check_memory
+from ..arguments import integer, number
+from ..arrays import Array, check_memory, to_host
 from ..data.checks import check_x
 from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..model.base import BaseModel
+from ..reference.losses import predictions
 from ..runners.population import PopulationRunner
 from ..training.options import check_threads
+from .ensemble import Ensemble, check_candidates, select
 from .outcomes import Outcomes, classify
+from .selection import Measure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -124,13 +127,15 @@ class Population(Generic[M]):
         i = operator.index(index)
         if not -len(self) <= i < len(self):
             raise IndexError(f"Population: index {i} is out of range for {len(self)} starts")
-        i %= len(self)
-        return self._member(i, self._runner.tensors(), self._runner.nets.get_slots(), self._runner.nets.get_numbers())
+        return next(self._members([i % len(self)]))
 
     def __iter__(self) -> Iterator[M]:
+        return self._members(range(len(self)))
+
+    def _members(self, indices: Iterable[int]) -> Iterator[M]:
         nets = self._runner.nets
         tensors, slots, numbers = self._runner.tensors(), nets.get_slots(), nets.get_numbers()
-        return (self._member(i, tensors, slots, numbers) for i in range(len(self)))
+        return (self._member(i, tensors, slots, numbers) for i in indices)
 
     def _member(self, i: int, tensors: list[Array], slots: list[list[Array]], numbers: Array) -> M:
         config = {**self._model.get_config(), "seed": int(self.seeds[i])}
@@ -187,6 +192,64 @@ class Population(Generic[M]):
         threads = check_threads("evaluate", n_threads)
         data = prepare("evaluate", x, y, sample_weight, self._model._shape, self._model.loss)
         return self._runner.losses(data, None, threads)
+
+    def ensemble(
+        self,
+        x_val: Any,
+        y_val: Any,
+        *,
+        size: int = 32,
+        metric: Any = None,
+        sample_weight: Any = None,
+        n_threads: int | None = None,
+    ) -> Ensemble[M]:
+        """Choose members, and how much each counts, by validation data: greedy selection with replacement.
+
+        `Ensemble.select` says how; the outputs of all members are computed at once here.
+
+        Parameters
+        ----------
+        x_val, y_val, sample_weight
+            Data that the members were not trained on, as for `Model.evaluate`.
+        size : int
+            Number of steps, in each of which a member is chosen, perhaps once more.
+        metric : str, Metric or Loss, optional
+            What is optimised, in the direction that is better; by default the loss.
+        n_threads : int, optional
+            As in `Model.predict`; the choice is the same at any number.
+
+        Returns
+        -------
+        Ensemble
+            Of the members that were chosen, as models.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data or an argument is wrong, or no member has a finite value.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> import fastdense as fd
+        >>> x = np.random.default_rng(0).normal(size=(96, 2)).astype("float32")
+        >>> y = x[:, :1] * x[:, 1:]
+        >>> model = fd.Model([fd.Dense(4, "tanh"), fd.Dense(1)], inputs=2, device="reference")
+        >>> model.compile("adam", "mse")
+        >>> population = fd.fit_many(model, x[:64], y[:64], starts=4, epochs=2, verbose=0)
+        >>> ensemble = population.ensemble(x[64:], y[64:], size=8)
+        >>> ensemble.evaluate(x[64:], y[64:]) <= population.evaluate(x[64:], y[64:]).min() + 1e-6
+        True
+        """
+        where, loss, outputs = "ensemble", self._model.loss, self._model.outputs
+        threads, size = check_threads(where, n_threads), integer(f"{where}: size", size, least=1)
+        measure = Measure.of(where, metric, loss, outputs)
+        names = ("x_val", "y_val", "sample_weight")
+        data = prepare(where, x_val, y_val, sample_weight, self._model._shape, loss, names=names)
+        check_candidates(where, len(self), data, outputs)
+        made = predictions(loss.lower(), to_host(self._runner.predict(data.x, threads)))
+        chosen, weights = select(where, measure, made, data, size)
+        return Ensemble(self._members(chosen), weights)
 
     def success_rate(self, rtol: float = 0.1, *, reference: float | None = None) -> float:
         """Fraction of the members whose loss is at most ``(1 + rtol)`` times the best.

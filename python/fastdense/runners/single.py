@@ -248,8 +248,10 @@ class Runner:
 
         It needs no checks before, and no lock: an engine that is busy answers None.
         """
-        if self.net.front:
-            return None
+        return None if self.net.front else self.predict_encoded_row(x)
+
+    def predict_encoded_row(self, x: object) -> Array | None:
+        """The same for a row that the layers in front of the net have encoded already."""
         return (self._engine if self.net.statistics is None else self._ready()).predict_row(x)
 
     def predict(self, x: Array, n_threads: int) -> Array:
@@ -260,6 +262,11 @@ class Runner:
             for part in blocks(len(x), self.net.program["inputs"]) if self.net.front else [slice(None)]:
                 engine.predict(self.net.encoded(x[part]), out[part], n_threads=n_threads)
         return out
+
+    def predict_encoded(self, x: Array, out: Array, n_threads: int) -> None:
+        """Outputs, into `out`, for rows that the layers in front of the net have encoded already."""
+        with self.lock:
+            self._ready().predict(x, out, n_threads=n_threads)
 
     def loss_and_grad(self, data: Rows, training: bool, n_threads: int) -> tuple[float, list[Array]]:
         """Loss of all rows as one batch, and its gradient for every trainable tensor."""
