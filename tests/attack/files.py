@@ -26,16 +26,20 @@ from .core import Tries, attack, in_child, limit_memory
 from .subjects import INPUTS, OUTPUTS, ROWS, Array, X, goes_on, make, targets
 
 MOST_SECONDS, MOST_BYTES = 5.0, 1 << 30  # of a call for a file of a few kilobytes
-KINDS = [("plain", "sgd"), ("norm", "adam"), ("residual", "kfac"), ("penalty", "lbfgs"), ("classes", "muon")]
+KINDS = [("plain", "sgd"), ("norm", "adam"), ("residual", "kfac"), ("penalty", "lbfgs"), ("classes", "muon"),
+         ("ensemble", "adam")]  # fmt: skip
 Config, Tensors = dict[str, Any], dict[str, Array]
 
 
 def written(kind: str = "plain", optimizer: str = "adam") -> bytes:
-    """A file of a model that was trained for an epoch."""
+    """A file of a model that was trained for an epoch, or of an ensemble."""
+    path = Path("whole.safetensors")
+    if kind == "ensemble":
+        fd.Ensemble([make("norm", optimizer), make("plain", optimizer)], [1, 2]).save(path)
+        return path.read_bytes()
     model = make(kind, optimizer)
     batch = {} if model.optimizer.full_batch else {"batch_size": 16}
     model.fit(X, targets(model), verbose=0, n_threads=1, **batch)
-    path = Path("whole.safetensors")
     model.save(path)
     return path.read_bytes()
 
@@ -93,20 +97,25 @@ def slow(began: float) -> str:
     return f"it took {seconds:.1f} s" if seconds > MOST_SECONDS else ""
 
 
-def used(model: fd.Model) -> str:
-    """What is wrong with a model that a hostile file described: it may refuse with words, and do nothing else."""
+def used(model: fd.Model | fd.Ensemble[fd.Model]) -> str:
+    """What is wrong with what a hostile file described: it may refuse with words, and do nothing else."""
     x = np.zeros((8, model.inputs), np.float32)
     y = np.zeros((8, model.outputs), np.float32)
 
     def fit() -> None:
+        assert isinstance(model, fd.Model)
         sparse = model.compiled and model.loss.sparse
         size = {} if model.compiled and model.optimizer.full_batch else {"batch_size": 4}
         model.fit(x, np.zeros(8, int) if sparse else y, epochs=1, verbose=0, n_threads=1, **size)
 
     uses: list[Callable[[], object]] = [
-        lambda: model.predict(x), fit, lambda: model.summary(print_fn=lambda text: text.encode()), model.clone,
-        lambda: model.save("again.safetensors"), lambda: repr(model), lambda: model.activations(x),
+        lambda: model.predict(x), lambda: model.summary(print_fn=lambda text: text.encode()),
+        lambda: model.save("again.safetensors"), lambda: repr(model),
     ]  # fmt: skip
+    if isinstance(model, fd.Ensemble):
+        uses += [lambda: model.quantiles(x, 0.5), lambda: model.predict(x, return_std=True)]
+    else:
+        uses += [fit, model.clone, lambda: model.activations(x)]
     for one in uses:
         try:
             one()

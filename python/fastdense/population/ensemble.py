@@ -271,7 +271,7 @@ class Ensemble(Generic[M]):
 
     def _outputs(self, rows: Array, threads: int) -> Array:
         """Outputs of all members for checked rows, probabilities for a cross-entropy: (members, rows, outputs)."""
-        made = empty_beside(rows, (len(self), len(rows), self.outputs), self._dtype)
+        made, one = empty_beside(rows, (len(self), len(rows), self.outputs), self._dtype), len(rows) == 1
         encoded: dict[int, Array] = {}
         for i, (member, front) in enumerate(zip(self._members, self._front, strict=True)):
             if front not in encoded:
@@ -279,7 +279,11 @@ class Ensemble(Generic[M]):
             own = place = made[i]
             if member.runner.value_dtype != made.dtype:
                 own = empty_beside(rows, own.shape, member.runner.value_dtype)
-            member.runner.predict_encoded(encoded[front], own, threads)
+            row = member.runner.predict_encoded_row(encoded[front]) if one else None
+            if row is None:
+                member.runner.predict_encoded(encoded[front], own, threads)
+            else:
+                own[...] = row
             if member.loss.from_logits:
                 own = beside(predictions(member.loss.lower(), to_host(own)), rows)
             if own is not place:
@@ -296,7 +300,7 @@ class Ensemble(Generic[M]):
             if member.loss.from_logits:
                 row = predictions(member.loss.lower(), row).astype(row.dtype)
             rows.append(row)
-        return np.stack(rows)
+        return np.concatenate(rows)[:, None]
 
     def _reduced(self, where: str, x: Any, n_threads: Any, reductions: Iterable[Callable[..., Array]]) -> list[Array]:
         """For each reduction over the members the array (rows, outputs)."""
@@ -332,7 +336,7 @@ class Ensemble(Generic[M]):
         """Choose members and weights by validation data: greedy selection with replacement (Caruana et al., 2004).
 
         In each of `size` steps that model is added whose addition gives the best mean outputs, again and again if it
-        helps; of equal ones the first. The ensemble is that of the best step. A model's weight is the share of steps
+        helps; of equal ones the first. The ensemble is that of the best step. A model's weight is the fraction of steps
         in which it was chosen.
 
         Parameters
@@ -412,9 +416,11 @@ class Ensemble(Generic[M]):
             member, _, rest = name.partition("/")
             own[numbers[member]][rest] = tensor
         models = [kind._restore(one, owned, device) for one, owned in zip(configs, own, strict=True)]
+        if not isinstance(config["weights"], list):
+            raise ValueError("weights is no list")
         made: Ensemble[M] = cls(models, config["weights"])
         made._weights = np.array(config["weights"], dtype=np.float64)  # not divided once more, which may change a bit
-        if abs(made._weights.sum() - 1) > 1e-9:
+        if not abs(made._weights.sum() - 1) < 1e-9:
             raise ValueError("the weights do not sum to 1")
         return made
 

@@ -238,7 +238,7 @@ class Population(Generic[M]):
         >>> model.compile("adam", "mse")
         >>> population = fd.fit_many(model, x[:64], y[:64], starts=4, epochs=2, verbose=0)
         >>> ensemble = population.ensemble(x[64:], y[64:], size=8)
-        >>> ensemble.evaluate(x[64:], y[64:]) <= population.evaluate(x[64:], y[64:]).min() + 1e-6
+        >>> bool(ensemble.evaluate(x[64:], y[64:]) <= population.evaluate(x[64:], y[64:]).min() + 1e-6)
         True
         """
         where, loss, outputs = "ensemble", self._model.loss, self._model.outputs

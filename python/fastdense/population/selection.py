@@ -17,6 +17,7 @@ from ..reference.losses import CLASSES, EPSILON, one_hot, row_losses
 from ..reference.metrics import ROW_MEANS, state, true_classes
 from ..specs import Config
 
+ROUNDING = 1e-12  # relative, of a sum over rows in float64, which is about 1e-16 times the square root of their number
 BLOCK = 1 << 16  # numbers that are scored at a time, so that all intermediate results stay in a second-level cache
 
 
@@ -147,7 +148,8 @@ def greedy(measure: Measure, candidates: Array, y: Array, w: Array, size: int) -
     """Choose candidates one after another, each as often as it helps (Caruana et al., 2004, with replacement).
 
     In every step the one is chosen that, averaged with those chosen before, has the best value; of equal ones the
-    first. It ends with the best value of all steps, the first of equal ones.
+    first. It ends with the best value of all steps, the first of equal ones. Values are equal if they differ by 1e-12
+    of themselves: the same mean by another order of the sum is no better.
 
     Parameters
     ----------
@@ -164,22 +166,29 @@ def greedy(measure: Measure, candidates: Array, y: Array, w: Array, size: int) -
     Returns
     -------
     list of int
-        The numbers of the candidates, in the order in which they were chosen; empty if the measure is NaN for all.
+        The numbers of the candidates, in the order in which they were chosen; empty if none has a finite value.
     """
-    usable = np.isfinite(candidates).all(axis=(1, 2))
-    if not usable.all():
-        candidates = np.where(usable[:, None, None], candidates, 0.0)
-    numbers, score = measure.scores(candidates, y, w)
+    usable = np.flatnonzero(np.isfinite(candidates).all(axis=(1, 2)))
+    if not len(usable):
+        return []
+    numbers, score = measure.scores(candidates if len(usable) == len(candidates) else candidates[usable], y, w)
     chosen, order, values = np.zeros(numbers.shape[1:]), list[int](), list[float]()
     step = max(1, BLOCK // max(1, chosen.size))
     for count in range(1, size + 1):
         blocks = (numbers[first : first + step] for first in range(0, len(numbers), step))
-        found = np.concatenate([score((chosen + block) / count) for block in blocks])
-        found = np.where(usable & ~np.isnan(found), found, np.inf)
-        best = int(np.argmin(found))
-        if found[best] == np.inf:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            found = np.concatenate([score((chosen + block) / count) for block in blocks])
+        found = np.where(np.isfinite(found), found, np.inf)
+        if found.min() == np.inf:
             return []
+        best = _first_best(found)
         chosen += numbers[best]
-        order.append(best)
+        order.append(int(usable[best]))
         values.append(float(found[best]))
-    return order[: int(np.argmin(values)) + 1]
+    return order[: _first_best(np.array(values)) + 1]
+
+
+def _first_best(values: Array) -> int:
+    """Index of the first value that is the smallest, or differs from it by no more than rounding may."""
+    least = values.min()
+    return int(np.argmax(values <= least + ROUNDING * abs(least)))
