@@ -104,12 +104,8 @@ class Columns:
         if not self.count or not read.rows:
             fail("Columns.fit", f"the table has {read.rows} rows and {self.count} columns", "at least one of each")
         self.categorical = self._chosen(read)
-        self.categories, self.missing = [], []
-        for j in range(self.count):
-            if j not in self.categorical:
-                if np.isnan(read.numbers(j)).any():
-                    self.missing.append(j)
-                continue
+        self.categories, self.missing = [], read.missing(set(range(self.count)) - set(self.categorical))
+        for j in self.categorical:
             found = set(read.values(j))
             if len(found) > MOST_CATEGORIES:
                 fail("Columns.fit", f"{read.title(j)} holds {len(found):,} different values",
@@ -130,7 +126,8 @@ class Columns:
         Returns
         -------
         ndarray of shape (rows, columns)
-            float32 if all numbers of the table are float32, else float64.
+            float32 if all numbers of the table are float32, else float64; an array without categories itself, if it
+            has such a dtype.
 
         Raises
         ------
@@ -141,6 +138,9 @@ class Columns:
         read = _reader(where, table)
         places = self._places(where, read)
         of_numbers = [places[j] for j in range(self.count) if j not in self.categorical]
+        if read.names is None and not self.categorical:
+            array = np.asarray(table)
+            return array if array.dtype.kind == "f" and array.itemsize in (4, 8) else array.astype(np.float64)
         single = bool(of_numbers) and all(read.is_single(place) for place in of_numbers)
         made = np.empty((read.rows, self.count), dtype=np.float32 if single else np.float64)
         codes = dict(zip(self.categorical, self.categories, strict=True))
@@ -211,7 +211,7 @@ class _Table:
         if array.ndim != 2 or array.dtype.kind not in "biuf":
             fail(where, f"the table is an array of shape {array.shape} and dtype {array.dtype}",
                  "a data frame, or a two-dimensional array of numbers, is needed")  # fmt: skip
-        self.where, self.columns, self.rows = where, array.T, len(array)
+        self.where, self.columns, self.rows, self._array = where, array.T, len(array), array
 
     def title(self, j: int) -> str:
         """How messages name a column."""
@@ -224,6 +224,12 @@ class _Table:
     def is_single(self, j: int) -> bool:
         """Whether a column is float32."""
         return bool(self.columns[j].dtype == np.float32)
+
+    def missing(self, chosen: set[int]) -> list[int]:
+        """Those of some columns of numbers in which one is missing."""
+        if self._array.dtype.kind != "f" or np.isfinite(self._array.sum()):
+            return []
+        return [j for j in np.flatnonzero(np.isnan(self._array).any(axis=0)).tolist() if j in chosen]
 
     def numbers(self, j: int) -> Array:
         """A column as numbers, NaN for missing ones."""
@@ -250,6 +256,9 @@ class _Frame(_Table):
 
     def is_single(self, j: int) -> bool:
         return bool(self.columns[j].dtype == self._nw.Float32)
+
+    def missing(self, chosen: set[int]) -> list[int]:
+        return [j for j in sorted(chosen) if np.isnan(self.numbers(j)).any()]
 
     def numbers(self, j: int) -> Array:
         column, nw = self.columns[j], self._nw
