@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..arrays import Array, beside, to_host
+from ..layers import Preprocessing
 from ..network import Net
 
 SAMPLE_ROWS = 256  # from which first values are computed
@@ -53,15 +54,21 @@ class Rows:
     x: Array
     y: Array
     w: Array | None
-    _encoded: list[tuple[Net, Array]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _encoded: list[tuple[list[Preprocessing], Array]] = field(default_factory=list, repr=False, compare=False)
 
     def encoded(self, net: Net) -> Array:
-        """x as the engine of a net gets it; encoded once for all calls with these rows."""
+        """x as the engine of a net gets it; encoded once for all calls with these rows, and for all nets alike."""
         if not net.front:
             return self.x
-        if not self._encoded or self._encoded[0][0] is not net:
-            self._encoded[:] = [(net, net.encoded(self.x))]
-        return self._encoded[0][1]
+        for front, x in self._encoded:
+            if front is net.front or front == net.front:
+                return x
+        self._encoded.append((net.front, net.encoded(self.x)))
+        return self._encoded[-1][1]
+
+    def with_weights(self, weights: Array | None) -> Rows:
+        """The same rows with other weights; they share what was encoded."""
+        return Rows(self.x, self.y, weights, self._encoded)
 
     def __len__(self) -> int:
         return len(self.x)
