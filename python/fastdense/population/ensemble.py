@@ -391,6 +391,10 @@ class Ensemble(Generic[M]):
             If a member holds an object of a class of your own.
         """
         path = file_path("save: path", path)
+        files.write(path, *self._describe())
+
+    def _describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """What a file needs: the configuration in JSON types, and all tensors by name."""
         configs: list[dict[str, Any]] = []
         tensors: dict[str, Array] = {}
         for i, member in enumerate(self._members):
@@ -400,7 +404,7 @@ class Ensemble(Generic[M]):
             configs.append(config)
             tensors.update({f"member_{i}/{name}": tensor for name, tensor in own.items()})
         head = {key: configs[0][key] for key in ("format", "version")}
-        files.write(path, {**head, "members": configs, "weights": self._weights.tolist()}, tensors)
+        return {**head, "members": configs, "weights": self._weights.tolist()}, tensors
 
     @classmethod
     def _restore(
