@@ -65,15 +65,16 @@ class Preprocessing(Layer):
         -------
         float64 array of shape (rows, output_width(columns))
         """
-        xp, chosen = namespace_of(x), np.array(self._chosen(x.shape[1]))
-        widths = np.ones(x.shape[1], dtype=np.int64)
-        widths[chosen] = [self._width(i) for i in range(len(chosen))]
-        ends = np.cumsum(widths)
-        made: Array = xp.empty((len(x), int(ends[-1])), dtype=np.float64)
-        rest = np.setdiff1d(np.arange(x.shape[1]), chosen)
-        made[:, xp.asarray(ends[rest] - 1)] = x[:, xp.asarray(rest)]
-        where = np.concatenate([np.arange(ends[j] - widths[j], ends[j]) for j in chosen])
-        made[:, xp.asarray(where)] = self._features(x[:, xp.asarray(chosen)])
+        xp, chosen = namespace_of(x), self._chosen(x.shape[1])
+        if len(chosen) == x.shape[1]:
+            return self._features(x)
+        features = self._features(x[:, xp.asarray(chosen)])
+        parts, passed, used = [], 0, 0
+        for i, column in enumerate(chosen):
+            width = self._width(i)
+            parts += [x[:, passed:column], features[:, used : used + width]]
+            passed, used = column + 1, used + width
+        made: Array = xp.concatenate([*parts, x[:, passed:]], axis=1)
         return made
 
     def _chosen(self, inputs: int) -> Sequence[int]:
@@ -296,17 +297,10 @@ class OneHot(Preprocessing, names=("one_hot",)):
         return self.codes[i if len(self.codes) > 1 else 0]
 
     def _features(self, values: Array) -> Array:
-        xp, made = namespace_of(values), []
-        for i in range(values.shape[1]):
-            codes = np.array(self._codes_of(i))
-            order = np.argsort(codes, kind="stable")
-            ranked = xp.asarray(codes[order])
-            place = xp.minimum(xp.searchsorted(ranked, values[:, i]), len(codes) - 1)
-            ones = xp.zeros((len(values), len(codes)))
-            ones[xp.arange(len(values)), xp.asarray(order)[place]] = ranked[place] == values[:, i]
-            made.append(ones)
-        whole: Array = xp.concatenate(made, axis=1)
-        return whole
+        xp = namespace_of(values)
+        found = [values[:, i : i + 1] == xp.asarray(self._codes_of(i)) for i in range(values.shape[1])]
+        ones: Array = xp.concatenate(found, axis=1).astype(np.float64)
+        return ones
 
 
 class Periodic(Preprocessing, names=("periodic",)):
@@ -362,17 +356,22 @@ class Periodic(Preprocessing, names=("periodic",)):
         return self.frequencies[i if len(self.frequencies) > 1 else 0]
 
     def _features(self, values: Array) -> Array:
-        xp, made = namespace_of(values), []
-        largest = np.finfo(np.float64).max
-        for i in range(values.shape[1]):
-            own = values[:, i : i + 1]
-            with np.errstate(over="ignore"):
-                periods = xp.clip(own * xp.asarray(self._frequencies_of(i)), -largest, largest)
-            angle = 2 * np.pi * (periods - xp.rint(periods))  # exact, so that many periods cost no digits
-            both = xp.stack([xp.sin(angle), xp.cos(angle)], axis=2).reshape(len(values), -1)
-            made += [own, both] if self.keep else [both]
-        whole: Array = xp.concatenate(made, axis=1)
+        if len(self.frequencies) == 1:
+            return self._waves(values, self.frequencies[0])
+        each = [self._waves(values[:, i : i + 1], own) for i, own in enumerate(self.frequencies)]
+        whole: Array = namespace_of(values).concatenate(each, axis=1)
         return whole
+
+    def _waves(self, values: Array, frequencies: list[float]) -> Array:
+        """What columns with the same frequencies become."""
+        xp, largest = namespace_of(values), np.finfo(np.float64).max
+        with np.errstate(over="ignore"):
+            periods = xp.clip(values[:, :, None] * xp.asarray(frequencies), -largest, largest)
+        angle = 2 * np.pi * (periods - xp.rint(periods))  # exact, so that many periods cost no digits
+        made: Array = xp.stack([xp.sin(angle), xp.cos(angle)], axis=3).reshape(*values.shape, -1)
+        if self.keep:
+            made = xp.concatenate([values[:, :, None], made], axis=2)
+        return made.reshape(len(values), -1)
 
 
 # ---- their arguments -------------------------------------------------------------------------------------------------

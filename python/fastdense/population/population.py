@@ -9,21 +9,24 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
-from ..arguments import number
+from ..arguments import integer, number
 from ..arrays import Array, beside, check_memory, empty_beside, fail, to_host
 from ..data.checks import check_x
+from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..engine.turns import turns_on
 from ..model.base import BaseModel
+from ..reference.losses import predictions
 from ..runners.population import PopulationRunner
 from ..training.options import check_threads
 from ..training.population import PopulationFit, Validation
 from .arguments import Starts
 from .callbacks import KeepBest, Snapshot
-from .ensemble import Ensemble
+from .ensemble import Ensemble, check_candidates, check_together, select
 from .outcomes import Outcomes, classify
 from .parts import Part, member_of
 from .rows import training_rows, weighted
+from .selection import Measure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -284,7 +287,8 @@ class Population(Generic[M]):
     ) -> Ensemble[M]:
         """Choose members, and how much each counts, by validation data: greedy selection with replacement.
 
-        `Ensemble.select` says how.
+        `Ensemble.select` says how. Candidates are the members and their `snapshots`, whose outputs are computed at
+        once.
 
         Parameters
         ----------
@@ -293,19 +297,20 @@ class Population(Generic[M]):
         size : int
             Number of steps, in each of which a member is chosen, perhaps once more.
         metric : str, Metric or Loss, optional
-            What is optimised, in the direction that is better; by default the loss.
+            What is optimised, in the direction that is better; by default the loss of the first model,
+            without label smoothing.
         n_threads : int, optional
             As in `Model.predict`; the choice is the same at any number.
 
         Returns
         -------
         Ensemble
-            Of the members that were chosen, as models.
+            Of the members and snapshots that were chosen, as models.
 
         Raises
         ------
         ValueError, TypeError
-            If the data or an argument is wrong, or no member has a finite value.
+            If the data or an argument is wrong, members give outputs of different kinds, or none has a finite value.
 
         Examples
         --------
@@ -320,9 +325,52 @@ class Population(Generic[M]):
         >>> bool(ensemble.evaluate(x[64:], y[64:]) <= population.evaluate(x[64:], y[64:]).min() + 1e-6)
         True
         """
-        return Ensemble.select(
-            self, x_val, y_val, size=size, metric=metric, sample_weight=sample_weight, n_threads=n_threads
-        )
+        where, first = "ensemble", self._models[0]
+        threads, size = check_threads(where, n_threads), integer(f"{where}: size", size, least=1)
+        check_together(where, self._models)
+        measure = Measure.of(where, metric, first.loss, first.outputs)
+        names = ("x_val", "y_val", "sample_weight")
+        data = prepare(where, x_val, y_val, sample_weight, first._shape, first.loss, names=names)
+        kept = [(i, rank) for i, own in enumerate(self.snapshots) for rank in range(len(own))]
+        check_candidates(where, len(self) + len(kept), data, first.outputs)
+        outputs = self._outputs_of_candidates(data.x, kept, threads)
+        chosen, weights = select(where, measure, outputs, data, size)
+        candidates = [*((i, None) for i in range(len(self))), *kept]
+        return Ensemble(self._candidates([candidates[c] for c in chosen]), weights)
+
+    def _outputs_of_candidates(self, x: Array, kept: Sequence[tuple[int, int]], n_threads: int) -> Array:
+        """Outputs of all members, and then of these snapshots (member, rank), as an ensemble averages them."""
+        place = {snapshot: len(self) + c for c, snapshot in enumerate(kept)}
+        out = np.empty((len(self) + len(kept), len(x), self._models[0].outputs))
+
+        def fill(part: Part, threads: int) -> None:
+            loss, runner = part.group.compiled.loss.lower(), part.runner
+            out[part.which] = predictions(loss, to_host(runner.predict(x, threads)))
+            tensors, last = runner.tensors(), len(runner.net.layers) - 1
+            for rank in range(max(len(self.snapshots[i]) for i in part.which)):
+                having = [k for k, i in enumerate(part.which) if len(self.snapshots[i]) > rank]
+                for k in having:
+                    for tensor, own in zip(tensors, self.snapshots[part.which[k]][rank][2], strict=True):
+                        tensor[k] = own
+                made = to_host(runner.layer_outputs(x, last, tensors, threads))
+                out[[place[part.which[k], rank] for k in having]] = predictions(loss, made[having])
+
+        self._each_part(fill, n_threads)
+        return out
+
+    def _candidates(self, chosen: Sequence[tuple[int, int | None]]) -> Iterator[M]:
+        """Members as models, and where a rank is given their snapshots of that rank."""
+        place = {int(i): (part, k) for part in self._parts for k, i in enumerate(part.which)}
+        states: dict[int, _State] = {}
+        for i, rank in chosen:
+            part, k = place[i]
+            if rank is None:
+                states[id(part)] = states.get(id(part)) or _State.of(part)
+                yield self._member(part, k, states[id(part)])
+            else:
+                member: Any = member_of(self._models[self._model_of[i]], int(self.seeds[i]), self._starts.one(i))
+                member.set_weights(self.snapshots[i][rank][2])
+                yield member
 
     def success_rate(self, rtol: float = 0.1, *, reference: float | None = None) -> float:
         """Fraction of the members whose loss is at most ``(1 + rtol)`` times the best.

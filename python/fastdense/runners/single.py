@@ -248,10 +248,9 @@ class Runner:
 
         It needs no checks before, and no lock: an engine that is busy answers None.
         """
-        return None if self.net.front else self.predict_encoded_row(x)
+        return None if self.net.front else self._encoded_row(x)
 
-    def predict_encoded_row(self, x: object) -> Array | None:
-        """The same for a row that the layers in front of the net have encoded already."""
+    def _encoded_row(self, x: object) -> Array | None:
         return (self._engine if self.net.statistics is None else self._ready()).predict_row(x)
 
     def predict(self, x: Array, n_threads: int) -> Array:
@@ -263,10 +262,15 @@ class Runner:
                 engine.predict(self.net.encoded(x[part]), out[part], n_threads=n_threads)
         return out
 
-    def predict_encoded(self, x: Array, out: Array, n_threads: int) -> None:
-        """Outputs, into `out`, for rows that the layers in front of the net have encoded already."""
+    def predict_encoded(self, x: Array, n_threads: int) -> Array:
+        """Outputs, (rows, outputs), for rows that the layers in front of the net have encoded already."""
+        row = self._encoded_row(x) if len(x) == 1 else None
+        if row is not None:
+            return row
         with self.lock:
+            out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
             self._ready().predict(x, out, n_threads=n_threads)
+        return out
 
     def loss_and_grad(self, data: Rows, training: bool, n_threads: int) -> tuple[float, list[Array]]:
         """Loss of all rows as one batch, and its gradient for every trainable tensor."""
