@@ -48,6 +48,11 @@ class TabularModel:
         metric, value = self.report_["metric"], self.report_["cross_fitted"]
         return f"<TabularModel of {len(self.ensemble)} nets, {metric} {value:.5g} on validation rows>"
 
+    @property
+    def best(self) -> Model:
+        """The net with the largest weight in the ensemble."""
+        return self.ensemble.members[int(self.ensemble.weights.argmax())]
+
     def predict(self, x: Any, *, n_threads: int | None = None) -> Array:
         """Numbers of a regression, or the most probable labels.
 
