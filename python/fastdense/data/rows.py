@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -41,6 +42,7 @@ class Shape:
     dtype: str
     loss_weight: float = 1.0  # factor of the loss, which every row's weight takes over
     device: str = "cpu"  # "cuda": data may be on a GPU
+    missing: Sequence[int] = ()  # columns of x that may hold NaN
 
 
 @dataclass(frozen=True)
@@ -53,14 +55,14 @@ class Rows:
     x: Array
     y: Array
     w: Array | None
-    _encoded: list[tuple[Net, Array]] = field(default_factory=list, init=False, repr=False, compare=False)
+    _encoded: list[tuple[object, Array]] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def encoded(self, net: Net) -> Array:
         """x as the engine of a net gets it; encoded once for all calls with these rows."""
         if not net.front:
             return self.x
-        if not self._encoded or self._encoded[0][0] is not net:
-            self._encoded[:] = [(net, net.encoded(self.x))]
+        if not self._encoded or self._encoded[0][0] is not net.encoding:
+            self._encoded[:] = [(net.encoding, net.encoded(self.x))]
         return self._encoded[0][1]
 
     def __len__(self) -> int:
