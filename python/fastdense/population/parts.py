@@ -126,8 +126,8 @@ def compiled(model: BaseModel, numbers: dict[str, float]) -> Compiled:
         for layer in _dropouts(layers):
             layer.rate = numbers["dropouts"]
         net = Net(layers, net.inputs, net.seed, net.dtype, net.precision)
-        if net.statistics is not None and model.net.statistics is not None:
-            net.statistics.origin = model.net.statistics.origin
+        for mine, given in zip(net.statistics, model.net.statistics, strict=True):
+            mine.origin = given.origin
     if "weight_decays" in numbers:
         config = {**optimizer.get_config(), "weight_decay": numbers["weight_decays"]}
         optimizer = type(optimizer).from_config(config)
@@ -182,7 +182,8 @@ def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: St
         made = compiled(model, starts.one(i))
         check_solver(where, made.optimizer, made.loss, made.net)
         batch_size = check_batch(where, made.optimizer, int(starts.batch_sizes[i]), rows)
-        training = {"loss": made.loss.lower(), "optimizer": made.optimizer.lower(), "metrics": []}
+        lowered = {**made.optimizer.lower(), **made.optimizer.factors(where, made.net.trained_names)}
+        training = {"loss": made.loss.lower(), "optimizer": lowered, "metrics": []}
         reason = why_one_by_one(model.device, made.net.program, training, min(batch_size, rows))
         groups.append(Group(which, model, made, batch_size, reason))
     if len(groups) < 2:
