@@ -28,6 +28,8 @@ class TrainCall:
         Rows of a step; the last batch of an epoch may be short.
     shuffle : bool
         Whether each epoch takes the rows in a new random order.
+    order_seed : int or None
+        Seed of that order; None: the net's.
     epoch, first_batch : int
         Where the first step is. Epochs are counted over the net's life: they are part of the key of the shuffle.
     val : (x, y, w) or None
@@ -54,6 +56,7 @@ class TrainCall:
     shuffle: bool = True
     epoch: int = 0
     first_batch: int = 0
+    order_seed: int | None = None
     val: Validation | None = None
     stop_on_nan: bool = False
     progress: Progress | None = None
@@ -83,8 +86,8 @@ class PopulationCall:
         Rows of a step; the last batch of an epoch may be short.
     shuffle : bool
         Whether each epoch takes the rows in a new random order.
-    order_seed : int or None
-        Seed of that order for all members; None: each has its own.
+    order_seed : int, ndarray of uint64, shape (starts,), or None
+        Seed of that order, one for all members or one for each; None: that of each net.
     epoch : int
         Number of the first epoch, counted over the members' life.
     active : ndarray of bool, shape (starts,) or None
@@ -103,7 +106,7 @@ class PopulationCall:
     batch_size: int
     member_scale: Array | None = None
     shuffle: bool = True
-    order_seed: int | None = None
+    order_seed: int | Array | None = None
     epoch: int = 0
     active: Array | None = None
     progress: Fraction | None = None

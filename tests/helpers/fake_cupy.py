@@ -166,8 +166,8 @@ METHODS = """
 all any argsort astype copy max mean min ravel repeat reshape sort std sum transpose var view"""
 BINARY = "add and_ eq floordiv ge gt le lt matmul mod mul ne or_ pow sub truediv xor"
 FUNCTIONS = """
-abs arange argmax argmin array_equal ascontiguousarray bincount clip concatenate copysign cos empty full isfinite log1p
-max min minimum ndim ones rint searchsorted shape sin square stack sum unique where zeros"""
+abs arange argmax argmin array_equal ascontiguousarray bincount clip concatenate copysign cos cumsum empty full isfinite
+log1p max min minimum ndim ones rint searchsorted shape sin square stack sum take_along_axis unique where zeros"""
 
 for _name in METHODS.split():
     setattr(ndarray, _name, _method(_name))

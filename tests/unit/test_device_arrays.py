@@ -372,6 +372,27 @@ def test_a_model_with_layers_in_front(make: Any) -> None:
     assert all(isinstance(out, fake_cupy.ndarray) for out in there.activations(on_gpu(x)))
 
 
+def test_an_ensemble(make: Any) -> None:
+    x, y, _ = problem()
+    front = [fd.OneHot(0, [0, 1]), fd.Log1p(columns=2), fd.Dense(8, "tanh"), fd.Dense(3)]
+    there, here = (fd.Ensemble([make(device), make(device, layers=front)], [1, 3]) for device in ("cuda", "cpu"))
+    for rows in (x, x[:1]):
+        for ours, theirs in zip(there.predict(on_gpu(rows), return_std=True), here.predict(rows, return_std=True),
+                                strict=True):  # fmt: skip
+            assert isinstance(ours, fake_cupy.ndarray)
+            np.testing.assert_allclose(on_host(ours), theirs, rtol=1e-5, atol=1e-6)
+        np.testing.assert_allclose(there.predict(rows), here.predict(rows), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(
+        on_host(there.quantiles(on_gpu(x), [0.2, 0.8])), here.quantiles(x, [0.2, 0.8]), rtol=1e-5
+    )
+    assert max(fake_cupy.copies, default=0) <= FEW, "predictions stay on the GPU"
+    gx, gy = on_gpu(x), on_gpu(y)
+    np.testing.assert_allclose(there.evaluate(gx, gy), here.evaluate(x, y), rtol=1e-5)
+    chosen = [fd.Ensemble.select(made, *data).weights for made, data in ((there, (gx, gy)), (here, (x, y)))]
+    np.testing.assert_array_equal(chosen[0], chosen[1])
+    fake_cupy.copies.clear()  # targets and outputs, for what is computed in NumPy
+
+
 def problem(rows: int = 40) -> tuple[Array, Array, Array]:
     rng = np.random.default_rng(5)
     x = rng.normal(size=(rows, 4)).astype(np.float32)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -12,8 +10,8 @@ import numpy as np
 from ..arrays import Array
 from ..calls import Fraction, PopulationCall, TrainCall
 from .factory import make_engine
-from .native import available_threads
 from .protocol import Engine
+from .turns import Turns, turns_on
 
 PENALISED = ("kernel_", "bias_", "activity_")  # how the names of an op's penalties begin
 
@@ -38,9 +36,9 @@ class SerialPopulation:
         ]
         # input mean and variance are the same for all nets, and passed once
         self._shared = 2 if program["ops"][0]["kind"] == "normalization" else 0
-        self._parallel = device == "cpu"  # the reference holds Python's lock
+        self._device = device
         self._kept: list[list[Array]] = [[] for _ in self._engines]
-        self._stop = threading.Event()
+        self._turns = Turns(1)
 
     def configure(self, training: dict[str, Any]) -> None:
         for engine in self._engines:
@@ -71,50 +69,51 @@ class SerialPopulation:
     def train(self, call: PopulationCall) -> dict[str, Any]:
         done = np.zeros(len(self._engines), dtype=np.int64)
         ended = np.zeros(len(self._engines), dtype=bool)
-        if call.order_seed is not None:
-            raise ValueError(
-                "fit_many: shuffle='same' was asked for, and these nets are trained one at a time "
-                "(they are too large to share lanes or a GPU, or the device is the reference); use shuffle=True"
-            )
 
-        def one(i: int) -> bool:
+        def one(i: int, threads: int) -> None:
             def check(steps: int, loss: float, rows: float) -> None:
-                if self._stop.is_set():
+                if self._turns.stop.is_set():
                     raise KeyboardInterrupt
+                if alone and call.progress is not None:
+                    call.progress(steps / len(own.step_rates))
 
-            w, rates = call.w, call.step_rates
+            w, rates, order = call.w, call.step_rates, call.order_seed
             own = TrainCall(
                 call.x, call.y, w if w is None or w.ndim == 1 else w[i],
                 rates if call.member_scale is None else rates * call.member_scale[i],
-                call.batch_size, call.shuffle, call.epoch, progress=check, n_threads=1,
+                call.batch_size, call.shuffle, call.epoch,
+                order_seed=int(order[i]) if isinstance(order, np.ndarray) else order,
+                progress=check, n_threads=threads,
             )  # fmt: skip
             result = self._engines[i].train(own)
             totals = result["totals"]
             done[i], ended[i] = len(totals), bool(result["ended"])
             call.losses[: len(totals), i] = totals[:, 0] / totals[:, 1]
-            return not result["interrupted"]
+            if result["interrupted"]:
+                raise KeyboardInterrupt
 
-        chosen = range(len(self._engines)) if call.active is None else np.flatnonzero(call.active)
-        whole = self._each(one, map(int, chosen), call.n_threads, call.progress)
+        chosen = range(len(self._engines)) if call.active is None else np.flatnonzero(call.active).tolist()
+        alone, whole = len(chosen) == 1, True
+        try:
+            self._each(one, chosen, call.n_threads, None if alone else call.progress)
+        except KeyboardInterrupt:
+            whole = False
         return {"epochs": done, "interrupted": not whole, "ended": ended}
 
     def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
-        losses = np.empty(len(self._engines))
+        totals: dict[int, Array] = {}
 
-        def one(i: int) -> bool:
-            totals = self._engines[i].evaluate(x, y, w if w is None or w.ndim == 1 else w[i], n_threads=1)
-            losses[i] = totals[0] / totals[1]
-            return True
+        def one(i: int, threads: int) -> None:
+            totals[i] = self._engines[i].evaluate(x, y, w if w is None or w.ndim == 1 else w[i], n_threads=threads)
 
-        self._each(one, range(len(self._engines)), n_threads, None, raises=True)
-        return losses
+        self._each(one, range(len(self._engines)), n_threads, None)
+        return np.stack([totals[i] for i in range(len(self._engines))])
 
     def predict(self, x: Array, out: Array, *, n_threads: int) -> None:
-        def one(i: int) -> bool:
-            self._engines[i].predict(x, out[i], n_threads=1)
-            return True
+        def one(i: int, threads: int) -> None:
+            self._engines[i].predict(x, out[i], n_threads=threads)
 
-        self._each(one, range(len(self._engines)), n_threads, None, raises=True)
+        self._each(one, range(len(self._engines)), n_threads, None)
 
     def keep(self, which: Array) -> None:
         for i in np.flatnonzero(which):
@@ -125,61 +124,19 @@ class SerialPopulation:
             self._engines[i].set_tensors(self._kept[i])
 
     def _each(
-        self,
-        task: Callable[[int], bool],
-        items: Iterable[int],
-        n_threads: int,
-        progress: Fraction | None,
-        raises: bool = False,
-    ) -> bool:
-        """Do a task for each net; False if Ctrl-C came first, or, with `raises`, KeyboardInterrupt."""
-        # an interrupt may come while the pool starts a thread, which it then does not know: each call has its own stop,
-        # and waits until no thread is at work
-        stop = self._stop = threading.Event()
-        busy: set[int] = set()
+        self, task: Callable[[int, int], None], items: Iterable[int], n_threads: int, progress: Fraction | None
+    ) -> None:
+        """Do a task for each net: ``task(net, threads)``."""
         todo = list(items)
-        threads = min(n_threads or available_threads(), len(todo)) if self._parallel else 1
+        turns = self._turns = turns_on(self._device, n_threads)
         finished = 0
 
-        def unless_stopped(i: int) -> bool:
-            busy.add(i)
-            try:
-                return not stop.is_set() and task(i)
-            finally:
-                busy.discard(i)
+        def turn(job: int, threads: int) -> None:
+            nonlocal finished
+            task(todo[job], threads)
+            finished += 1
 
-        try:
-            if threads < 2:
-                for i in todo:
-                    if not task(i):
-                        raise KeyboardInterrupt
-                    finished += 1
-                    if progress is not None:
-                        progress(finished / len(todo))
-                return True
-            from concurrent.futures import ThreadPoolExecutor, wait  # slow to import, and seldom needed
-
-            with ThreadPoolExecutor(threads) as pool:
-                try:
-                    futures = [pool.submit(unless_stopped, i) for i in todo]
-                    pending = set(futures)
-                    while pending:
-                        done, pending = wait(pending, timeout=0.1)
-                        if progress is not None:
-                            progress(1 - len(pending) / len(todo))
-                except BaseException:
-                    stop.set()
-                    raise
-            if not all(future.result() for future in futures):
-                raise KeyboardInterrupt
-        except KeyboardInterrupt:
-            stop.set()
-            while busy:
-                time.sleep(0.002)
-            if raises:
-                raise
-            return False
-        return True
+        turns.run(len(todo), turn, None if progress is None else lambda: progress(finished / len(todo)))
 
 
 def _scaled(op: dict[str, Any], factor: float) -> dict[str, Any]:

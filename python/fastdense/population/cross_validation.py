@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from numbers import Real
 from typing import Any
 
@@ -14,9 +14,7 @@ from ..arrays import Array, as_array, fail
 from ..callbacks.monitors import _Monitor
 from ..data.prepare import prepare
 from ..data.rows import Rows
-from ..metrics import Metric
 from ..model.base import BaseModel
-from ..reference import losses, metrics
 from ..training.options import check_threads
 from .arguments import MAX_SEED, one_per
 from .fit import fit_many
@@ -113,7 +111,7 @@ def cross_validate(
     if not isinstance(model, BaseModel):
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
     loss, seed = model._compiled_loss(where), integer(f"{where}: seed", seed, least=0, most=MAX_SEED)
-    data = prepare(where, x, y, sample_weight, model._shape, loss).on_host()
+    data = prepare(where, x, y, sample_weight, replace(model._shape, loss_weight=1.0), loss).on_host()
     given = {"learning_rate": learning_rate, "penalty": penalty}
     settings = {
         name: one_per(where, name, [v] if isinstance(v, Real) else v, "setting")
@@ -139,9 +137,8 @@ def cross_validate(
         )  # fmt: skip
         held = Rows(data.x[part], data.y[part], None if data.w is None else data.w[part])
         train_loss[:, k] = population.losses
-        scores["loss"][:, k] = population._runner.losses(held, None, threads)
-        for metric in model.metrics:
-            scores[metric.name][:, k] = _metric(model, metric, population._runner, held, threads)
+        for name, values in population._evaluated(where, [held], threads, metrics=True).items():
+            scores[name][:, k] = values
     return CrossValidation(settings, scores, train_loss, _best(model, scores))
 
 
@@ -157,18 +154,6 @@ def _parts(where: str, folds: Any, data: Rows, sparse: bool, seed: int) -> list[
     if count > len(data):
         fail(where, f"there are {len(data)} rows for {count} folds", "each fold needs a row", "use fewer folds")
     return folds_of(data.y, count, seed, sparse)
-
-
-def _metric(model: BaseModel, metric: Metric, runner: Any, held: Rows, n_threads: int) -> Array:
-    """One metric of each member."""
-    lowered = metric.lower(model.loss, model.outputs)
-    weights = np.ones(len(held)) if held.w is None else held.w
-    found = np.empty(len(runner))
-    rows = runner.predict(held.x, n_threads)
-    for i, outputs in enumerate(rows):
-        predictions = losses.predictions(model.loss.lower(), np.asarray(outputs, dtype=np.float64))
-        found[i] = metric.result(metrics.state(lowered, held.y, predictions, weights).ravel(), model.outputs)
-    return found
 
 
 def _best(model: BaseModel, scores: dict[str, Array]) -> int:

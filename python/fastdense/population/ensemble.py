@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -80,7 +81,7 @@ class Ensemble(Generic[M]):
         self._members: tuple[M, ...] = tuple(items(f"{where}: models", models, "a list of compiled models"))
         if not self._members:
             raise ValueError(f"{where}: models is empty. Give at least one compiled model.")
-        _check_together(where, self._members)
+        check_together(where, self._members)
         if weights is None:
             given = [1.0] * len(self._members)
         else:
@@ -109,7 +110,8 @@ class Ensemble(Generic[M]):
     @property
     def weights(self) -> Array:
         """Weight of each member; they sum to 1."""
-        return self._weights.copy()
+        copied: Array = self._weights.copy()
+        return copied
 
     @property
     def inputs(self) -> int:
@@ -133,9 +135,8 @@ class Ensemble(Generic[M]):
 
     @property
     def _shape(self) -> Shape:
-        first = self._members[0]._shape
         exact = all(member.dtype == "float64" for member in self._members)
-        return Shape(first.inputs, first.outputs, "float64" if exact else "float32", first.loss_weight, first.device)
+        return replace(self._members[0]._shape, dtype="float64" if exact else "float32")
 
     @property
     def _dtype(self) -> np.dtype[Any]:
@@ -231,7 +232,7 @@ class Ensemble(Generic[M]):
     def evaluate(
         self, x: Any, y: Any, *, sample_weight: Any = None, return_dict: bool = False, n_threads: int | None = None
     ) -> Any:
-        """Loss and metrics of the mean outputs, those of the first member; penalties do not count.
+        """Loss and metrics of the mean outputs, those of the first member, without penalties and label smoothing.
 
         Parameters
         ----------
@@ -271,23 +272,15 @@ class Ensemble(Generic[M]):
 
     def _outputs(self, rows: Array, threads: int) -> Array:
         """Outputs of all members for checked rows, probabilities for a cross-entropy: (members, rows, outputs)."""
-        made, one = empty_beside(rows, (len(self), len(rows), self.outputs), self._dtype), len(rows) == 1
+        made = empty_beside(rows, (len(self), len(rows), self.outputs), self._dtype)
         encoded: dict[int, Array] = {}
         for i, (member, front) in enumerate(zip(self._members, self._front, strict=True)):
             if front not in encoded:
                 encoded[front] = member.net.encoded(rows)
-            own = place = made[i]
-            if member.runner.value_dtype != made.dtype:
-                own = empty_beside(rows, own.shape, member.runner.value_dtype)
-            row = member.runner.predict_encoded_row(encoded[front]) if one else None
-            if row is None:
-                member.runner.predict_encoded(encoded[front], own, threads)
-            else:
-                own[...] = row
+            own = member.runner.predict_encoded(encoded[front], threads)
             if member.loss.from_logits:
                 own = beside(predictions(member.loss.lower(), to_host(own)), rows)
-            if own is not place:
-                place[...] = own
+            made[i] = own
         return made
 
     def _one_row(self, x: object) -> Array | None:
@@ -308,11 +301,12 @@ class Ensemble(Generic[M]):
         if row is not None:
             return [reduce(row, self._weights).astype(row.dtype) for reduce in reductions]
         threads, rows = check_threads(where, n_threads), check_x(where, x, self._shape)
+        dtype = self._dtype
         if isinstance(rows, np.ndarray):
-            size = len(rows) * self.outputs * self._dtype.itemsize * len(reductions)
+            size = len(rows) * self.outputs * dtype.itemsize * len(reductions)
             what = f"the result, {len(reductions)} times {len(rows)} rows of {self.outputs}"
             check_memory(where, size, what, "predict fewer rows at a time")
-        made = [empty_beside(rows, (len(rows), self.outputs), self._dtype) for _ in reductions]
+        made = [empty_beside(rows, (len(rows), self.outputs), dtype) for _ in reductions]
         for part in self._blocks(rows):
             outputs = self._outputs(rows[part], threads)
             for out, reduce in zip(made, reductions, strict=True):
@@ -348,8 +342,8 @@ class Ensemble(Generic[M]):
         size : int
             Number of steps.
         metric : str, Metric or Loss, optional
-            What is optimised; by default the loss of the first model. Losses and errors are minimised; accuracies,
-            auc, r2, precision, recall and f1 are maximised. Label smoothing counts where the loss has it.
+            What is optimised; by default the loss of the first model, without label smoothing. Losses and errors are
+            minimised; accuracies, auc, r2, precision, recall and f1 are maximised.
         n_threads : int, optional
             As in `Model.predict`; the choice is the same at any number.
 
@@ -391,6 +385,10 @@ class Ensemble(Generic[M]):
             If a member holds an object of a class of your own.
         """
         path = file_path("save: path", path)
+        files.write(path, *self._describe())
+
+    def _describe(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """What a file needs: the configuration in JSON types, and all tensors by name."""
         configs: list[dict[str, Any]] = []
         tensors: dict[str, Array] = {}
         for i, member in enumerate(self._members):
@@ -400,7 +398,7 @@ class Ensemble(Generic[M]):
             configs.append(config)
             tensors.update({f"member_{i}/{name}": tensor for name, tensor in own.items()})
         head = {key: configs[0][key] for key in ("format", "version")}
-        files.write(path, {**head, "members": configs, "weights": self._weights.tolist()}, tensors)
+        return {**head, "members": configs, "weights": self._weights.tolist()}, tensors
 
     @classmethod
     def _restore(
@@ -454,7 +452,7 @@ def _weights_of(data: Rows) -> Array:
     return np.ones(len(data)) if data.w is None else to_host(data.w)
 
 
-def _check_together(where: str, models: tuple[Any, ...]) -> None:
+def check_together(where: str, models: Sequence[Any]) -> None:
     """Raise unless these are compiled models that take the same columns and give outputs of one kind."""
     for i, model in enumerate(models):
         if not isinstance(model, BaseModel):
@@ -489,8 +487,8 @@ def _std(outputs: Array, weights: Array) -> Array:
 def _quantile(q: float) -> Callable[[Array, Array], Array]:
     def reduce(outputs: Array, weights: Array) -> Array:
         order = outputs.argsort(axis=0)
-        reached = weights[order].cumsum(axis=0) < q - 1e-9  # what rounding may lack of the weight
-        place = reached.sum(axis=0).clip(0, len(weights) - 1)
+        before = np.cumsum(weights[order], axis=0) < q - 1e-9  # what rounding may lack of the weight
+        place = np.minimum(before.sum(axis=0), len(weights) - 1)
         picked = np.take_along_axis(order, place[None], axis=0)
         quantile: Array = np.take_along_axis(outputs, picked, axis=0)[0]
         return quantile

@@ -1,84 +1,116 @@
-"""`fit_many`: train a population, many nets of one shape at once."""
+"""`fit_many`: train a population, many nets at once."""
 
 from __future__ import annotations
 
-import functools
-from dataclasses import replace
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
 
-from ..arguments import choice, integer, items
-from ..arrays import as_array, fail
-from ..callbacks import ProgressBar
+from ..arguments import choice, integer, items, number
+from ..arrays import Array, as_array, fail
+from ..callbacks import Callback, ProgressBar
 from ..callbacks.progress import check_verbose
-from ..data.prepare import prepare, prepare_validation
+from ..data.rows import Rows
 from ..model.base import BaseModel
 from ..training.feasible import check_rates
 from ..training.options import Options
-from ..training.population import PopulationFit, check_population_memory, make_population
+from ..training.population import PopulationFit, Trained, Validation, check_population_memory, make_population
 from ..training.search import best_of_tries, tries_of
-from .arguments import check_initial_weights, check_own_weights, is_per_start, read_starts
-from .callbacks import population_callbacks
+from ..training.together import Together
+from .arguments import Starts, check_initial_weights, check_own_weights, is_per_start, read_starts
+from .callbacks import KeepBest, check_callbacks, monitored, population_callbacks
+from .parts import Group, Part, check_numbers, divided, grouped, own_rates, why
 from .population import Population, PopulationInterrupt
+from .rows import training_rows, validation_rows, weighted
 
 M = TypeVar("M", bound=BaseModel)
 
 
 def fit_many(
-    model: M,
+    model: M | Sequence[M],
     x: Any,
     y: Any,
     *,
     starts: int | None = None,
     epochs: int = 1,
-    batch_size: int | None = 32,
+    batch_size: Any = 32,
     learning_rate: Any = None,
     sample_weight: Any = None,
-    seed: Any = 0,
+    seed: Any = None,
     penalty: Any = None,
+    weight_decay: Any = None,
+    dropout: Any = None,
+    label_smoothing: Any = None,
+    loss_weight: Any = None,
     shuffle: bool | str = True,
+    order_seed: Any = None,
     validation_data: Any = None,
     callbacks: Any = None,
+    snapshots: int = 0,
+    time_limit: float | None = None,
     start: str = "random",
     tries: int = 1,
     initial_weights: Any = None,
     verbose: int | str = "auto",
     n_threads: int | None = None,
 ) -> Population[M]:
-    """Train many nets like `model` at once, each from its own random start.
+    """Train many nets at once: starts of one model, or one of each of a list of models.
 
-    Up to rounding, member i ends with the weights that ``model.clone(seed=seed + i)`` gets from its own `fit`. Members
-    share the lanes of vector registers, so that a small net costs a hundredth of a `fit`; larger nets are trained one
-    per thread. The model itself is not changed.
+    Up to rounding, member i ends with the weights that ``model.clone(seed=seed + i)``, or ``models[i]``, gets from its
+    own `fit` with the settings of that member. Members of one shape share the lanes of vector registers, so that a
+    small net costs a hundredth of a `fit`; larger nets are trained one per thread, and a thread whose net has ended
+    goes on with another. The models are not changed.
 
     Parameters
     ----------
-    model : Model
-        Compiled. Metrics are not computed.
+    model : Model or list of Model
+        Compiled; of several, each is a member, with layers, optimizer, loss and metrics of its own. They must agree in
+        inputs, outputs, dtype and device. Metrics are computed on `validation_data` only.
     x, y, n_threads
         As in `Model.fit`; all members get the same rows.
+    starts : int, optional
+        Number of members: by default the length of the list or of the arrays below, else 100.
+    epochs : int
+    batch_size : int or array of ints, shape (starts,)
+        32 if None; at least the number of rows means full batches.
+    learning_rate : float or array of shape (starts,), optional
+        Learning rate of each member, instead of its optimizer's.
+    sample_weight : array of shape (rows,) or (starts, rows), optional
+        Weights of the rows, for all members or for each.
+    seed : int or array of ints, shape (starts,)
+        Seed of the first member (the others count up from it), or of each member. None is 0, and of a list each
+        model's own seed.
+    penalty : float or array of shape (starts,), optional
+        Factor of all penalties (regularizers) of each member.
+    weight_decay : float or array of shape (starts,), optional
+        Weight decay of each member, instead of its optimizer's.
+    dropout : float or array of shape (starts,), optional
+        Rate of all `Dropout` layers of each member.
+    label_smoothing : float or array of shape (starts,), optional
+        Label smoothing of each member, instead of its loss's.
+    loss_weight : float or array of shape (starts,), optional
+        Factor of the loss of each member, but not of its penalties, instead of the model's `loss_weights`; above 0.
     shuffle : bool or "same"
         Whether each epoch takes the rows in a new order: that of each member's own seed, or, with "same", that of the
         first seed for all of them. Settings are then compared on the same batches, and small nets train faster; only
         the first member equals its own `fit`.
-    starts : int, optional
-        Number of members: by default the length of the arrays below, else 100.
-    epochs : int
-    batch_size : int
-        32 if None; at least the number of rows means full batches.
-    learning_rate : float or array of shape (starts,), optional
-        Learning rate of each member, instead of the optimizer's.
-    sample_weight : array of shape (rows,) or (starts, rows), optional
-        Weights of the rows, for all members or for each.
-    seed : int or array of ints, shape (starts,)
-        Seed of the first member (the others count up from it), or of each member.
-    penalty : float or array of shape (starts,), optional
-        Factor of all penalties (regularizers) of each member.
+    order_seed : int or array of ints, shape (starts,), optional
+        Seed of the order of the rows, for all members or for each, apart from the seed of initial weights and dropout.
     validation_data : (x, y) or (x, y, sample_weight), optional
-        Evaluated after each epoch.
+        Evaluated after each epoch, with the metrics of the models.
     callbacks : list, optional
-        `EarlyStopping` (on "loss" or "val_loss") and `ReviveDeadUnits`; applied to each member separately.
+        `EarlyStopping` (on "loss", "val_loss" or "val_" and the name of a metric) and `ReviveDeadUnits`; applied to
+        each member separately. A member that has stopped costs no more time.
+    snapshots : int
+        How many of its best epochs each member keeps the weights of (`Population.snapshots`), by what `EarlyStopping`
+        monitors, or else by "val_loss", or "loss" without validation.
+    time_limit : float, optional
+        Seconds after which no epoch begins; members are then as trained by then, all at about the same epoch. The
+        result depends on the machine.
     start : {"random", "data"}
         Initial weights: those of the layers' initializers, or units spread over the data (`start_on_data`).
     tries : int
@@ -87,7 +119,8 @@ def fit_many(
         the end. Restart j of member i has the seed ``seed[i] + j * 0x9E3779B97F4A7C15`` (modulo 2**64);
         `Population.seeds` has those that were kept.
     initial_weights : list of arrays, optional
-        Initial weights instead of those of the seeds: as `Model.get_weights`, with a first axis of length starts.
+        Initial weights instead of those of the seeds: as `Model.get_weights`, with a first axis of length starts. The
+        models of a list must then have the same layers' shapes.
     verbose : {"auto", 0, 1, 2}
         As in `Model.fit`; shows the best and the median loss.
 
@@ -104,66 +137,218 @@ def fit_many(
     PopulationInterrupt
         On Ctrl-C from the first epoch on: a KeyboardInterrupt whose `population` has the weights reached by then, and
         of several `tries` the best. Before that, it is a plain KeyboardInterrupt.
+
+    Examples
+    --------
+    >>> import fastdense as fd, numpy as np
+    >>> x = np.linspace(-1, 1, 64)[:, None]
+    >>> models = [fd.Model([fd.Dense(width, "tanh"), fd.Dense(1)], inputs=1, seed=width) for width in (4, 8)]
+    >>> for model in models:
+    ...     model.compile(fd.Adam(0.01), "mse")
+    >>> population = fd.fit_many(models, x, x**2, epochs=2, verbose=0)
+    >>> [member.layers[0].units for member in population]
+    [4, 8]
     """
-    where = "fit_many"
-    if not isinstance(model, BaseModel):
-        raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
-    loss, optimizer, net, shape = model._compiled_loss(where), model.optimizer, model.net, model._shape
+    where, began = "fit_many", time.monotonic()
+    models = _checked_models(where, model)
+    several = not isinstance(model, BaseModel)
+    first = models[0]
     same_order = isinstance(shuffle, str)
     if isinstance(shuffle, str):
         choice(f"{where}: shuffle", shuffle, ("same",), other="True or False")
-    options = Options.checked(where, batch_size, epochs, 0, same_order or shuffle, n_threads)
+    options = Options.checked(where, None, epochs, 0, same_order or shuffle, n_threads)
+    if order_seed is not None and (same_order or not options.shuffle):
+        fail(where, f"order_seed is given together with shuffle={shuffle!r}", "they are alternatives", "drop one")
+    snapshots = integer(f"{where}: snapshots", snapshots, least=0)
+    deadline = math.inf if time_limit is None else began + number(f"{where}: time_limit", time_limit, least=0)
     bar = ProgressBar(check_verbose(where, verbose))
     if sample_weight is not None:
-        sample_weight = as_array(where, "sample_weight", sample_weight, model.device)
+        sample_weight = as_array(where, "sample_weight", sample_weight, first.device)
     own_weights = None
     if is_per_start(sample_weight):
         own_weights, sample_weight = sample_weight, None
-    data = prepare(where, x, y, sample_weight, shape, loss)
+    data = training_rows(where, models, x, y, sample_weight)
+    held = None if validation_data is None else validation_rows(where, models, validation_data)
+    rows = len(data[0])
     if initial_weights is not None:
         initial_weights = items(f"{where}: initial_weights", initial_weights, "a list of arrays, one for each tensor")
-    check_size = functools.partial(check_population_memory, where, net, optimizer, options=options, rows=len(data))
-    members = read_starts(where, starts, seed, learning_rate, penalty, own_weights, initial_weights, check_size)
-    check_rates(where, optimizer, learning_rate)
+
+    def check_size(count: int) -> None:
+        each = [(one.net, one.optimizer, 1 if several else count) for one in models]
+        check_population_memory(where, each, options, rows, snapshots)
+
+    numbers = {
+        "learning_rate": learning_rate,
+        "penalty": penalty,
+        "weight_decay": weight_decay,
+        "dropout": dropout,
+        "label_smoothing": label_smoothing,
+        "loss_weight": loss_weight,
+    }
+    members = read_starts(where, starts, seed, batch_size, order_seed, numbers, own_weights, initial_weights,
+                          models if several else None, check_size)  # fmt: skip
+    for one in models:
+        check_rates(where, one.optimizer, learning_rate)
+    check_numbers(where, models, members)
     if same_order:
-        options = replace(options, order_seed=int(members.seeds[0]))
+        members = replace(members, order_seeds=np.full(members.count, members.seeds[0]))
+    if members.loss_weights is None and len({one.loss_weights for one in models}) > 1:
+        members = replace(members, loss_weights=np.array([one.loss_weights for one in models]))
     if own_weights is not None:
-        own_weights = shape.loss_weight * check_own_weights(where, own_weights, members.count, len(data), shape)
-    options = options.for_rows(optimizer, len(data), where)
-    validation = None if validation_data is None else prepare_validation(where, validation_data, shape, loss)
-    checked_callbacks = population_callbacks(where, callbacks, validation is not None, members.count)
+        own_weights = check_own_weights(where, own_weights, members.count, rows, first._shape)
+    given = check_callbacks(where, callbacks, [one.metrics_names[1:] for one in models], validation_data is not None)
     tries = integer(f"{where}: tries", tries, least=1)
     start = choice(f"{where}: start", start, ("random", "data"))
     if initial_weights is not None and (tries > 1 or start == "data"):
         fail(where, "initial_weights is given together with tries or start='data'", "they are alternatives", "drop one")
-    template = model.clone()
-    first = None if initial_weights is None else check_initial_weights(where, net, initial_weights, members.count)
-    template.runner.adapt(data.x)
-    runner = make_population(
-        template.runner, optimizer, loss, data, options, tries_of(members.seeds, tries).ravel(),
-        on_data=start == "data", initial_weights=first,
-        penalties=None if members.penalties is None else np.repeat(members.penalties, tries),
+    if initial_weights is not None:
+        initial_weights = _checked_initial_weights(where, models, initial_weights, members.count)
+    templates = [one.clone() for one in models]
+    model_of = np.arange(len(models)) if several else np.zeros(members.count, dtype=np.int64)
+    groups = grouped(where, templates, model_of, members, rows)
+    for group in groups:
+        group.model.runner.adapt(data[0].x)
+    members_of = _Members(where, options, members, templates, model_of, data, held, own_weights, initial_weights, tries,
+                          start == "data", deadline)  # fmt: skip
+    parts = [members_of.part(group, which) for group, which in divided(groups)]
+    # train
+    together = Together(first.device, options.n_threads, bar)
+    fits = members_of.fits(parts, members_of.begun(parts, together), given, snapshots)
+    among_tries = together.interrupted
+    together.train(fits, options.epochs)
+    epoch = min((fit.epoch for fit in fits if fit.unfinished), default=None)
+    unfinished = together.interrupted and epoch is not None
+    without_state = np.zeros(members.count, dtype=bool)
+    for part, fit in zip(parts, fits, strict=True):
+        without_state[part.which] = ~fit.active | fit.interrupted
+    losses = together.losses(fits)
+    population: Population[M] = Population(
+        templates, model_of, members, parts, fits, losses,
+        why_one_by_one=why(groups), without_state=without_state, interrupted=together.interrupted,
     )  # fmt: skip
-    begun = best_of_tries(optimizer, runner, data, own_weights, options, members.learning_rates, tries)
-    fit = PopulationFit(
-        begun, optimizer, data, own_weights, validation, options, members.learning_rates, checked_callbacks, bar
-    )  # fmt: skip
-    epoch, unfinished = fit.run(), fit.interrupted
-    losses = fit.final_losses()
-    population = Population(
-        template, fit.runner, data,
-        history=fit.history, val_history=fit.val_history, epochs=fit.epochs, batches=fit.batches,
-        losses=losses,
-        learning_rates=members.learning_rates, penalties=members.penalties,
-        revived=sum((callback.revived for callback in fit.callbacks), np.zeros(members.count, dtype=np.int64)),
-        stopped=~fit.active | unfinished, interrupted=fit.interrupted,
-    )  # fmt: skip
-    if fit.interrupted:
+    if together.interrupted:
         when = f"in epoch {epoch + 1} of {options.epochs}" if unfinished else "in the evaluation after the last epoch"
-        when += " of the tries" if begun.interrupted else ""
+        when += " of the tries" if among_tries else ""
         raise PopulationInterrupt(
             f"{where}: interrupted {when}; the population as trained by then is the "
             "attribute `population` of this exception (in an interactive session: sys.last_value.population)",
             population,
         )
     return population
+
+
+def _checked_models(where: str, model: Any) -> list[Any]:
+    """The models of the first argument, or raise: compiled, and of one kind where there are several."""
+    if isinstance(model, BaseModel):
+        model._compiled_loss(where)
+        return [model]
+    if not isinstance(model, (list, tuple)):
+        raise TypeError(
+            f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model, or a list of them."
+        )
+    if not model:
+        fail(where, "the list of models is empty", "at least one model is needed")
+    for i, one in enumerate(model):
+        if not isinstance(one, BaseModel):
+            raise TypeError(f"{where}: models[{i}] is of type {type(one).__name__}. Give compiled models.")
+        one._compiled_loss(f"{where}: models[{i}]")
+        for name in ("inputs", "outputs", "dtype", "device"):
+            mine, its = getattr(model[0], name), getattr(one, name)
+            if mine != its:
+                fail(where, f"models[0] has {name}={mine!r} and models[{i}] {name}={its!r}", "all must agree in it",
+                     "train models of different kinds in calls of their own")  # fmt: skip
+        if one.loss.sparse != model[0].loss.sparse:
+            fail(where, f"models[0] has the loss {model[0].loss.name} and models[{i}] {one.loss.name}",
+                 "they take the same y in different forms", "use one of the two for all")  # fmt: skip
+    return list(model)
+
+
+def _checked_initial_weights(where: str, models: Sequence[BaseModel], given: list[Any], starts: int) -> list[Array]:
+    shapes = [[spec.shape for spec in model.net.tensors] for model in models]
+    other = next((i for i, mine in enumerate(shapes) if mine != shapes[0]), None)
+    if other is not None:
+        fail(where, f"initial_weights is given and models[{other}] has tensors of other shapes than models[0]",
+             "arrays with one entry per start need equal shapes", "leave it out")  # fmt: skip
+    return check_initial_weights(where, models[0].net, given, starts)
+
+
+@dataclass(frozen=True)
+class _Members:
+    """All that was asked for, checked: from it come the parts of the population, and what trains each."""
+
+    where: str
+    options: Options
+    starts: Starts
+    models: Sequence[BaseModel]
+    model_of: Array
+    data: Sequence[Rows]  # of each model, as `held`
+    held: Sequence[Rows] | None
+    own_weights: Array | None
+    initial_weights: list[Array] | None
+    tries: int
+    on_data: bool
+    deadline: float
+
+    def part(self, group: Group, which: Array) -> Part:
+        """Some members of a group with their initial weights, ready to be trained."""
+        starts, model, own = self.starts.of(which), self.model_of[which[0]], self.own_weights
+        factors = starts.loss_weights
+        if factors is None:
+            factors = np.full(len(which), self.models[model].loss_weights)
+        rows, weights = weighted(self.where, self.data[model], None if own is None else own[which], factors)
+        options = replace(self.options, batch_size=group.batch_size, order_seed=_order(starts))
+        validation = None
+        if self.held is not None:
+            held = weighted(self.where, self.held[model], None, factors)
+            validation = Validation(*held, group.model.metrics, group.lowered_metrics)
+        runner = make_population(
+            group.model.runner, group.compiled.optimizer, group.compiled.loss, rows, options,
+            tries_of(starts.seeds, self.tries).ravel(),
+            on_data=self.on_data,
+            initial_weights=None if self.initial_weights is None else [t[which] for t in self.initial_weights],
+            penalties=None if starts.penalties is None else np.repeat(starts.penalties, self.tries),
+            net=group.compiled.net, metrics=() if validation is None else validation.lowered, reason=group.reason,
+        )  # fmt: skip
+        rates = own_rates(self.models, self.model_of, self.starts, which)
+        return Part(which, group, runner, rows, weights, options, rates, validation)
+
+    def begun(self, parts: Sequence[Part], together: Together) -> list[Trained]:
+        """The members of each part, after the search among several tries."""
+        if self.tries == 1:
+            return [Trained.not_yet(part.runner) for part in parts]
+
+        def search(number: int, threads: int, look: Callable[[], object]) -> Trained:
+            part = parts[number]
+            return best_of_tries(
+                part.group.compiled.optimizer, part.runner, part.data, part.weights,
+                replace(part.options, n_threads=threads), part.learning_rates, self.tries,
+                deadline=self.deadline, look=look,
+            )  # fmt: skip
+
+        def without(number: int) -> Trained:
+            runner = parts[number].runner
+            return Trained.not_yet(runner.chosen(np.arange(0, len(runner), self.tries), 0))
+
+        return together.begin(len(parts), search, without)
+
+    def fits(
+        self, parts: Sequence[Part], begun: Sequence[Trained], callbacks: Sequence[Callback], snapshots: int
+    ) -> list[PopulationFit]:
+        """What trains each part."""
+        made = []
+        for part, trained in zip(parts, begun, strict=True):
+            part.runner, count = trained.runner, len(part.which)
+            own = population_callbacks(callbacks, count)
+            if snapshots:
+                own.insert(0, KeepBest(snapshots, *monitored(callbacks, self.held is not None), count))
+            made.append(
+                PopulationFit(trained, part.group.compiled.optimizer, part.data, part.weights, part.options,
+                              part.learning_rates, own, part.validation, self.deadline)
+            )  # fmt: skip
+        return made
+
+
+def _order(starts: Starts) -> int | Array | None:
+    """Seed of the order of the rows: one for all of these members if it is the same."""
+    seeds = starts.order_seeds
+    return int(seeds[0]) if seeds is not None and (seeds == seeds[0]).all() else seeds

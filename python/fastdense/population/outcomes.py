@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -104,7 +104,7 @@ class Outcomes:
 
 
 def classify(
-    runner: PopulationRunner,
+    runners: Sequence[tuple[Array, PopulationRunner]],
     data: Rows,
     loss: Loss,
     losses: Array,
@@ -117,7 +117,8 @@ def classify(
 
     Parameters
     ----------
-    runner : PopulationRunner
+    runners : sequence of (ndarray of int, PopulationRunner)
+        Numbers of some members, and their runner.
     data : Rows
     loss : Loss
     losses : ndarray of shape (starts,)
@@ -131,9 +132,12 @@ def classify(
     best = float(losses[finite].min()) if finite.any() else float("nan")
     best = best if reference is None else float(reference)
     rows = evenly_spaced_rows(data.x, ROWS)
-    deviation = _deviation(runner.predict(rows)).max(axis=1)
+    deviation = np.zeros(len(losses))
+    dead, duplicates = np.zeros(len(losses), dtype=np.int64), np.zeros(len(losses), dtype=np.int64)
+    for which, runner in runners:
+        deviation[which] = _deviation(runner.predict(rows)).max(axis=1)
+        dead[which], duplicates[which] = _count_units(runner, rows)
     target_deviation = 1.0 if loss.sparse else float(data.y.std(axis=0, dtype=np.float64).max())
-    dead, duplicates = _count_units(runner, rows)
     labels = np.full(len(losses), "plateau", dtype="<U16")
     labels[duplicates > 0] = "duplicate units"
     labels[dead > 0] = "dead units"

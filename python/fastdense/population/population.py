@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
-import copy
 import operator
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, overload
 
 import numpy as np
 
 from ..arguments import integer, number
-from ..arrays import Array, check_memory, to_host
+from ..arrays import Array, beside, check_memory, empty_beside, fail, to_host
 from ..data.checks import check_x
 from ..data.prepare import prepare
 from ..data.rows import Rows
+from ..engine.turns import turns_on
 from ..model.base import BaseModel
 from ..reference.losses import predictions
 from ..runners.population import PopulationRunner
 from ..training.options import check_threads
-from .ensemble import Ensemble, check_candidates, select
+from ..training.population import PopulationFit, Validation
+from .arguments import Starts
+from .callbacks import KeepBest, Snapshot
+from .ensemble import Ensemble, check_candidates, check_together, select
 from .outcomes import Outcomes, classify
+from .parts import Part, member_of
+from .rows import training_rows, weighted
 from .selection import Measure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 M = TypeVar("M", bound=BaseModel)
+T = TypeVar("T")
 
 
 class Population(Generic[M]):
@@ -39,69 +46,115 @@ class Population(Generic[M]):
     history : ndarray of shape (epochs, starts)
         Mean training loss of each epoch, as `fit` reports it; NaN where a member was no longer trained.
     val_history : ndarray of shape (epochs, starts), or None
+        Loss on the validation data after each epoch.
+    val_metrics : dict of ndarray of shape (epochs, starts)
+        Metrics on the validation data after each epoch, by name; NaN where a member is not compiled with that metric.
     epochs : ndarray of shape (starts,)
         Epochs that each member was trained.
     seeds : ndarray of uint64, shape (starts,)
     interrupted : bool
         Whether Ctrl-C ended the training.
     why_one_by_one : str
-        Why the members were trained one per thread; empty if they shared vector lanes.
+        Why members were trained one per thread; empty if all of them shared vector lanes.
     revived : ndarray of shape (starts,)
         Number of units that `ReviveDeadUnits` reinitialized in each member.
+    snapshots : list of list of (int, float, list of ndarray)
+        Of each member the best epochs that ``fit_many(snapshots=k)`` kept, the best first: epoch (from 0), value of
+        what was monitored, and weights as of `Model.get_weights`.
     """
 
     def __init__(
         self,
-        model: M,
-        runner: PopulationRunner,
-        data: Rows,
+        models: Sequence[M],
+        model_of: Array,
+        starts: Starts,
+        parts: Sequence[Part],
+        fits: Sequence[PopulationFit],
+        losses: Sequence[Array],
         *,
-        losses: Array,
-        history: Array,
-        val_history: Array | None,
-        epochs: Array,
-        batches: int,
-        learning_rates: Array | None,
-        penalties: Array | None,
-        revived: Array,
-        stopped: Array,
+        why_one_by_one: str,
+        without_state: Array,
         interrupted: bool,
     ) -> None:
-        self._model, self._runner, self._data, self._batches = model, runner, data, batches
-        self._learning_rates, self._penalties = learning_rates, penalties
+        self._models, self._model_of, self._starts, self._parts = list(models), model_of, starts, list(parts)
         # Of these members the optimizer's state is not that of their weights.
-        self._without_state = stopped
-        self.losses, self.val_history, self.epochs = losses, val_history, epochs
-        self.history = history[: int(epochs.max(initial=0))] if interrupted else history
-        self.seeds, self.interrupted, self.why_one_by_one = runner.seeds, interrupted, runner.reason
-        self.revived = revived
+        self._without_state = without_state
+        self.why_one_by_one, self.interrupted = why_one_by_one, interrupted
+        self.seeds = self._gathered([part.runner.seeds for part in parts])
+        self.losses = self._gathered(losses)
+        self.epochs = self._gathered([fit.epochs for fit in fits])
+        revived = [sum((callback.revived for callback in fit.callbacks), np.zeros_like(fit.epochs)) for fit in fits]
+        self.revived = self._gathered(revived)
+        self.snapshots: list[list[Snapshot]] = [[] for _ in range(len(self))]
+        for part, fit in zip(parts, fits, strict=True):
+            for callback in fit.callbacks:
+                if isinstance(callback, KeepBest):
+                    for i, kept in zip(part.which, callback.kept, strict=True):
+                        self.snapshots[i] = kept
+        ended = int(self.epochs.max(initial=0)) if any(fit.unfinished for fit in fits) or interrupted else None
+        self.history = self._gathered([fit.history for fit in fits], axis=1)[:ended]
+        names = list(dict.fromkeys(name for fit in fits for name in fit.val_history))
+        found = {}
+        for name in names:
+            missing = [np.full_like(fit.history, np.nan) for fit in fits]
+            each = [fit.val_history.get(name, none) for fit, none in zip(fits, missing, strict=True)]
+            found[name] = self._gathered(each, axis=1)[:ended]
+        self.val_history: Array | None = found.pop("loss", None)
+        self.val_metrics: dict[str, Array] = found
 
     def __len__(self) -> int:
-        return len(self.seeds)
+        return self._starts.count
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy keep: everything, the data too, with arrays in place of what an engine holds."""
-        return {**vars(self), "_data": self._data.on_host(), "_runner": self._runner.state()}
+        parts = [
+            {**vars(part), "runner": part.runner.state(), "data": part.data.on_host(), "validation": None,
+             "weights": None if part.weights is None else to_host(part.weights)}
+            for part in self._parts
+        ]  # fmt: skip
+        return {**vars(self), "_parts": parts}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        steps = int(state["epochs"].max(initial=0)) * state["_batches"]
-        runner = PopulationRunner.from_state(state["_model"].net, state["_runner"], steps)
-        self.__dict__.update(state, _runner=runner)
+        self.__dict__.update(state, _parts=[])
+        for given in state["_parts"]:
+            part = Part(**given)
+            steps = int(self.epochs[part.which].max(initial=0)) * part.batches
+            part.runner = PopulationRunner.from_state(part.group.compiled.net, given["runner"], steps)
+            self._parts.append(part)
 
     def __repr__(self) -> str:
         best = self.losses[self.best_index]
-        widths = " -> ".join(map(str, (self._model.inputs, *self._model.net.widths)))
+        shapes = {" -> ".join(map(str, (model.inputs, *model.net.widths))) for model in self._models}
+        of = shapes.pop() if len(shapes) == 1 else f"{len(shapes)} shapes"
         success = self.success_rate()
         return (
-            f"<Population of {len(self):,} starts of {widths}, {int(self.epochs.max(initial=0))} epochs: "
+            f"<Population of {len(self):,} starts of {of}, {int(self.epochs.max(initial=0))} epochs: "
             f"best loss {best:.4g}, median {np.median(self.losses):.4g}, {success:.0%} within 10 % of the best>"
         )
+
+    def _gathered(self, each: Sequence[Array], axis: int = 0) -> Array:
+        """What the parts have for their members, in the order of the members along an axis."""
+        if len(each) == 1:
+            return each[0]
+        joined = np.concatenate(each, axis=axis)
+        order = np.argsort(np.concatenate([part.which for part in self._parts]))
+        return np.take(joined, order, axis=axis)
+
+    def _each_part(self, task: Callable[[Part, int], T], n_threads: int) -> list[T]:
+        """``task(part, threads)`` for all parts, several at a time."""
+        found: dict[int, T] = {}
+
+        def turn(number: int, threads: int) -> None:
+            found[number] = task(self._parts[number], threads)
+
+        turns_on(self._models[0].device, n_threads).run(len(self._parts), turn, None)
+        return [found[number] for number in range(len(self._parts))]
 
     # ---- members ---------------------------------------------------------------------------------------------------
 
     @property
     def best_index(self) -> int:
-        """Index of the member with the smallest loss."""
+        """Index of the member with the smallest loss; where losses differ in kind, `val_metrics` compare better."""
         return int(np.argmin(np.where(np.isfinite(self.losses), self.losses, np.inf)))
 
     @property
@@ -111,8 +164,20 @@ class Population(Generic[M]):
 
     @property
     def weights(self) -> list[Array]:
-        """All tensors, in the order of `Model.get_weights`, each (starts, ...)."""
-        return self._runner.tensors()
+        """All tensors, in the order of `Model.get_weights`, each (starts, ...).
+
+        Raises
+        ------
+        ValueError
+            If members have tensors of different shapes; ``population[i].get_weights()`` has those of one.
+        """
+        shapes = {tuple(tensor.shape for tensor in part.group.compiled.net.tensors) for part in self._parts}
+        if len(shapes) > 1:
+            fail("weights", f"the members have {len(shapes)} different shapes", "equal ones can be stacked",
+                 "use population[i].get_weights()")  # fmt: skip
+        return [
+            self._gathered(tensors) for tensors in zip(*(part.runner.tensors() for part in self._parts), strict=True)
+        ]
 
     @overload
     def __getitem__(self, index: int) -> M: ...
@@ -127,37 +192,31 @@ class Population(Generic[M]):
         i = operator.index(index)
         if not -len(self) <= i < len(self):
             raise IndexError(f"Population: index {i} is out of range for {len(self)} starts")
-        return next(self._members([i % len(self)]))
+        i %= len(self)
+        part = next(part for part in self._parts if i in part.which)
+        return self._member(part, int(np.flatnonzero(part.which == i)[0]), _State.of(part))
 
     def __iter__(self) -> Iterator[M]:
-        return self._members(range(len(self)))
+        place = {int(i): (part, k) for part in self._parts for k, i in enumerate(part.which)}
+        states: dict[int, _State] = {}  # of the parts with members left
+        for i in range(len(self)):
+            part, k = place[i]
+            state = states.get(id(part)) or _State.of(part)
+            states[id(part)] = state
+            if i == part.which.max():
+                del states[id(part)]
+            yield self._member(part, k, state)
 
-    def _members(self, indices: Iterable[int]) -> Iterator[M]:
-        nets = self._runner.nets
-        tensors, slots, numbers = self._runner.tensors(), nets.get_slots(), nets.get_numbers()
-        return (self._member(i, tensors, slots, numbers) for i in indices)
-
-    def _member(self, i: int, tensors: list[Array], slots: list[list[Array]], numbers: Array) -> M:
-        config = {**self._model.get_config(), "seed": int(self.seeds[i])}
-        if self._penalties is not None:
-            config["layers"] = [_scaled_penalties(layer, float(self._penalties[i])) for layer in config["layers"]]
-        member = type(self._model).from_config(config)
-        optimizer = copy.deepcopy(self._model.optimizer)
-        if self._learning_rates is not None:
-            optimizer.learning_rate = float(self._learning_rates[i])
-        member.compile(
-            optimizer,
-            copy.deepcopy(self._model.loss),
-            metrics=copy.deepcopy(self._model.metrics),
-            loss_weights=self._model.loss_weights,
-        )
-        member.set_weights([tensor[i] for tensor in tensors])
+    def _member(self, part: Part, k: int, state: _State) -> M:
+        i = int(part.which[k])
+        member: Any = member_of(self._models[self._model_of[i]], int(self.seeds[i]), self._starts.one(i))
+        member.set_weights([tensor[k] for tensor in state.tensors])
         if not self._without_state[i]:
-            member.runner.set_slots(
-                [[array[i] for array in slot] for slot in slots], int(self.epochs[i]) * self._batches, numbers[i]
-            )
+            slots = [[array[k] for array in slot] for slot in state.slots]
+            member.runner.set_slots(slots, int(self.epochs[i]) * part.batches, state.numbers[k])
             member.runner.epochs_trained = int(self.epochs[i])
-        return member
+        made: M = member
+        return made
 
     # ---- predictions and results -------------------------------------------------------------------------------------
 
@@ -174,12 +233,20 @@ class Population(Generic[M]):
         ndarray of shape (starts, rows, outputs)
             A CuPy array if x is on a GPU.
         """
-        threads = check_threads("predict", n_threads)
-        rows = check_x("predict", x, self._model._shape)
-        size = len(self) * len(rows) * self._model.outputs * self._runner.value_dtype.itemsize
+        threads, model = check_threads("predict", n_threads), self._models[0]
+        rows, dtype = check_x("predict", x, model._shape), self._parts[0].runner.value_dtype
+        size = len(self) * len(rows) * model.outputs * dtype.itemsize
         if isinstance(rows, np.ndarray):
             check_memory("predict", size, f"the outputs of {len(self):,} nets for {len(rows):,} rows", "use fewer rows")
-        return self._runner.predict(rows, threads)
+        if len(self._parts) == 1:
+            return self._parts[0].runner.predict(rows, threads)
+        out = empty_beside(rows, (len(self), len(rows), model.outputs), dtype)
+
+        def fill(part: Part, n: int) -> None:
+            out[beside(part.which, out)] = part.runner.predict(rows, n)
+
+        self._each_part(fill, threads)
+        return out
 
     def evaluate(self, x: Any, y: Any, *, sample_weight: Any = None, n_threads: int | None = None) -> Array:
         """Loss of every member on other data, penalties included: (starts,).
@@ -190,8 +257,23 @@ class Population(Generic[M]):
             As in `Model.evaluate`.
         """
         threads = check_threads("evaluate", n_threads)
-        data = prepare("evaluate", x, y, sample_weight, self._model._shape, self._model.loss)
-        return self._runner.losses(data, None, threads)
+        rows = training_rows("evaluate", self._models, x, y, sample_weight)
+        return self._evaluated("evaluate", rows, threads)["loss"]
+
+    def _evaluated(self, where: str, rows: Sequence[Rows], n_threads: int, metrics: bool = False) -> dict[str, Array]:
+        """Loss, and metrics if asked for, of every member on rows as `training_rows` gives them for each model."""
+
+        def task(part: Part, threads: int) -> dict[str, Array]:
+            model, factors = self._model_of[part.which[0]], self._starts.of(part.which).loss_weights
+            if factors is None:
+                factors = np.full(len(part.which), self._models[model].loss_weights)
+            own = part.group.model.metrics if metrics else []
+            lowered = part.group.lowered_metrics if metrics else []
+            held = Validation(*weighted(where, rows[model], None, factors), own, lowered)
+            return held.of(part.runner, threads)
+
+        found = self._each_part(task, n_threads)
+        return {name: self._gathered([one[name] for one in found]) for name in found[0]}
 
     def ensemble(
         self,
@@ -205,7 +287,8 @@ class Population(Generic[M]):
     ) -> Ensemble[M]:
         """Choose members, and how much each counts, by validation data: greedy selection with replacement.
 
-        `Ensemble.select` says how; the outputs of all members are computed at once here.
+        `Ensemble.select` says how. Candidates are the members and their `snapshots`, whose outputs are computed at
+        once.
 
         Parameters
         ----------
@@ -214,19 +297,20 @@ class Population(Generic[M]):
         size : int
             Number of steps, in each of which a member is chosen, perhaps once more.
         metric : str, Metric or Loss, optional
-            What is optimised, in the direction that is better; by default the loss.
+            What is optimised, in the direction that is better; by default the loss of the first model,
+            without label smoothing.
         n_threads : int, optional
             As in `Model.predict`; the choice is the same at any number.
 
         Returns
         -------
         Ensemble
-            Of the members that were chosen, as models.
+            Of the members and snapshots that were chosen, as models.
 
         Raises
         ------
         ValueError, TypeError
-            If the data or an argument is wrong, or no member has a finite value.
+            If the data or an argument is wrong, members give outputs of different kinds, or none has a finite value.
 
         Examples
         --------
@@ -241,15 +325,52 @@ class Population(Generic[M]):
         >>> bool(ensemble.evaluate(x[64:], y[64:]) <= population.evaluate(x[64:], y[64:]).min() + 1e-6)
         True
         """
-        where, loss, outputs = "ensemble", self._model.loss, self._model.outputs
+        where, first = "ensemble", self._models[0]
         threads, size = check_threads(where, n_threads), integer(f"{where}: size", size, least=1)
-        measure = Measure.of(where, metric, loss, outputs)
+        check_together(where, self._models)
+        measure = Measure.of(where, metric, first.loss, first.outputs)
         names = ("x_val", "y_val", "sample_weight")
-        data = prepare(where, x_val, y_val, sample_weight, self._model._shape, loss, names=names)
-        check_candidates(where, len(self), data, outputs)
-        made = predictions(loss.lower(), to_host(self._runner.predict(data.x, threads)))
-        chosen, weights = select(where, measure, made, data, size)
-        return Ensemble(self._members(chosen), weights)
+        data = prepare(where, x_val, y_val, sample_weight, first._shape, first.loss, names=names)
+        kept = [(i, rank) for i, own in enumerate(self.snapshots) for rank in range(len(own))]
+        check_candidates(where, len(self) + len(kept), data, first.outputs)
+        outputs = self._outputs_of_candidates(data.x, kept, threads)
+        chosen, weights = select(where, measure, outputs, data, size)
+        candidates = [*((i, None) for i in range(len(self))), *kept]
+        return Ensemble(self._candidates([candidates[c] for c in chosen]), weights)
+
+    def _outputs_of_candidates(self, x: Array, kept: Sequence[tuple[int, int]], n_threads: int) -> Array:
+        """Outputs of all members, and then of these snapshots (member, rank), as an ensemble averages them."""
+        place = {snapshot: len(self) + c for c, snapshot in enumerate(kept)}
+        out = np.empty((len(self) + len(kept), len(x), self._models[0].outputs))
+
+        def fill(part: Part, threads: int) -> None:
+            loss, runner = part.group.compiled.loss.lower(), part.runner
+            out[part.which] = predictions(loss, to_host(runner.predict(x, threads)))
+            tensors, last = runner.tensors(), len(runner.net.layers) - 1
+            for rank in range(max(len(self.snapshots[i]) for i in part.which)):
+                having = [k for k, i in enumerate(part.which) if len(self.snapshots[i]) > rank]
+                for k in having:
+                    for tensor, own in zip(tensors, self.snapshots[part.which[k]][rank][2], strict=True):
+                        tensor[k] = own
+                made = to_host(runner.layer_outputs(x, last, tensors, threads))
+                out[[place[part.which[k], rank] for k in having]] = predictions(loss, made[having])
+
+        self._each_part(fill, n_threads)
+        return out
+
+    def _candidates(self, chosen: Sequence[tuple[int, int | None]]) -> Iterator[M]:
+        """Members as models, and where a rank is given their snapshots of that rank."""
+        place = {int(i): (part, k) for part in self._parts for k, i in enumerate(part.which)}
+        states: dict[int, _State] = {}
+        for i, rank in chosen:
+            part, k = place[i]
+            if rank is None:
+                states[id(part)] = states.get(id(part)) or _State.of(part)
+                yield self._member(part, k, states[id(part)])
+            else:
+                member: Any = member_of(self._models[self._model_of[i]], int(self.seeds[i]), self._starts.one(i))
+                member.set_weights(self.snapshots[i][rank][2])
+                yield member
 
     def success_rate(self, rtol: float = 0.1, *, reference: float | None = None) -> float:
         """Fraction of the members whose loss is at most ``(1 + rtol)`` times the best.
@@ -282,8 +403,9 @@ class Population(Generic[M]):
         rtol = number("outcomes: rtol", rtol, least=0)
         reference = None if reference is None else number("outcomes: reference", reference)
         return classify(
-            self._runner, self._data, self._model.loss, self.losses, self.history, rtol, reference, self.__getitem__
-        )
+            [(part.which, part.runner) for part in self._parts], self._parts[0].data, self._models[0].loss,
+            self.losses, self.history, rtol, reference, self.__getitem__,
+        )  # fmt: skip
 
     def plot(self, *, reference: float | None = None) -> Figure:
         """Draw the distribution of the losses and the functions that were learned; see `Outcomes.plot`."""
@@ -312,11 +434,15 @@ class PopulationInterrupt(KeyboardInterrupt):
         return str(self.args[0])
 
 
-def _scaled_penalties(config: Any, factor: float, inside: bool = False) -> Any:
-    """A layer's config with the factors of all its regularizers multiplied by `factor`."""
-    if isinstance(config, dict):
-        return {key: _scaled_penalties(value, factor, inside or str(key).endswith("_regularizer"))
-                for key, value in config.items()}  # fmt: skip
-    if isinstance(config, list):
-        return [_scaled_penalties(value, factor, inside) for value in config]
-    return config * factor if inside and isinstance(config, float) else config
+@dataclass(frozen=True)
+class _State:
+    """Copies of what the engine of a part holds: tensors and the optimizer's state, with the members in front."""
+
+    tensors: list[Array]
+    slots: list[list[Array]]
+    numbers: Array
+
+    @classmethod
+    def of(cls, part: Part) -> _State:
+        nets = part.runner.nets
+        return cls(part.runner.tensors(), nets.get_slots(), nets.get_numbers())

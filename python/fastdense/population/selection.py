@@ -44,7 +44,7 @@ class Measure:
 
     @classmethod
     def of(cls, where: str, given: Any, loss: Loss, outputs: int) -> Measure:
-        """The measure that a user named, for models with this loss; None is that loss.
+        """The measure that a user named, for models with this loss; None is that loss, without label smoothing.
 
         Raises
         ------
@@ -64,10 +64,11 @@ class Measure:
             needs = "probabilities" if found.crossentropy else "targets -1 and 1"
             fail(where, f"metric {found.name!r} needs {needs}, and the models' loss is {loss.name!r}",
                  "a metric of what the models give is needed", "leave out metric for the loss itself")  # fmt: skip
-        return cls(1.0, None, {**found.lower(), "from_logits": False}, outputs)
+        config = {**found.lower(), "from_logits": False}
+        return cls(1.0, None, {**config, "label_smoothing": 0.0} if given is None else config, outputs)
 
     def __call__(self, predictions: Array, y: Array, w: Array) -> float:
-        """The value for predictions (rows, outputs), targets and weights of the rows: as `Model.evaluate` gives it."""
+        """The value for predictions (rows, outputs), targets and weights of the rows."""
         if self.metric is None:
             return float((self._of_rows(predictions, y) * w).sum() / len(w))
         return self.metric.result(state(self.config, y, predictions, w).ravel(), self.outputs)

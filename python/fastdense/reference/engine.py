@@ -429,7 +429,9 @@ class Engine:
                 for i, lr in enumerate(as_float(call.step_rates)):
                     rows = np.arange(batch * batch_size, min((batch + 1) * batch_size, n))
                     if call.shuffle:
-                        rows = shuffle_indices(n, self._seed, epoch, rows)
+                        rows = shuffle_indices(
+                            n, self._seed if call.order_seed is None else call.order_seed, epoch, rows
+                        )
                     running = np.zeros(size) if batch == 0 else self._live.running
                     part = None if w is None else w[rows]
                     before = self._live.tensors

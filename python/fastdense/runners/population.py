@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, empty_beside
+from ..arrays import Array, empty_beside, to_host
 from ..calls import PopulationCall
 from ..data.rows import Rows
 from ..engine.factory import value_dtype
@@ -17,6 +17,8 @@ from ..engine.gpu import is_available
 from ..engine.population import make_population_engine, why_one_by_one
 from ..engine.protocol import PopulationEngine
 from ..network import Net
+from ..reference import losses as reference_losses
+from ..reference import metrics as reference_metrics
 from .tensors import engine_tensors
 
 
@@ -34,6 +36,8 @@ class PopulationRunner:
     penalties : ndarray of shape (starts,), optional
     batch_rows : int
         Rows of the largest batch.
+    reason : str, optional
+        Why each member shall have an engine of its own, if the caller wants that whatever the engines can do.
 
     Attributes
     ----------
@@ -42,13 +46,21 @@ class PopulationRunner:
     """
 
     def __init__(
-        self, net: Net, device: str, training: dict[str, Any], seeds: Array, penalties: Array | None, batch_rows: int
+        self,
+        net: Net,
+        device: str,
+        training: dict[str, Any],
+        seeds: Array,
+        penalties: Array | None,
+        batch_rows: int,
+        reason: str = "",
     ) -> None:
         self.net, self.device, self.training, self.seeds, self.penalties = net, device, training, seeds, penalties
         self.batch_rows = batch_rows
-        self.reason = why_one_by_one(device, net.program, training, batch_rows)
+        without_metrics = training | {"metrics": []}
+        self.reason = reason or why_one_by_one(device, net.program, without_metrics, batch_rows)
         self.nets = self._make(net.program, penalties)
-        self.nets.configure(training)
+        self.nets.configure(training if self.reason else without_metrics)
 
     def _make(self, program: dict[str, Any], penalties: Array | None) -> PopulationEngine:
         return make_population_engine(self.device, program, self.seeds, penalties, one_by_one=bool(self.reason))
@@ -73,6 +85,7 @@ class PopulationRunner:
             "seeds": self.seeds,
             "penalties": self.penalties,
             "batch_rows": self.batch_rows,
+            "reason": self.reason,
             "tensors": self.tensors(),
             "slots": self.nets.get_slots(),
             "numbers": self.nets.get_numbers(),
@@ -82,7 +95,8 @@ class PopulationRunner:
     def from_state(cls, net: Net, state: dict[str, Any], step: int) -> PopulationRunner:
         """The runner that `state` described; on "cpu" where it was on a GPU and there is none."""
         device = "cpu" if state["device"] == "cuda" and not is_available() else state["device"]
-        made = cls(net, device, state["training"], state["seeds"], state["penalties"], state["batch_rows"])
+        given = (state[key] for key in ("training", "seeds", "penalties", "batch_rows"))
+        made = cls(net, device, *given, reason=state["reason"] if device == state["device"] else "")
         made.set_tensors(state["tensors"])
         slots = [[np.ascontiguousarray(array, made.value_dtype) for array in slot] for slot in state["slots"]]
         made.nets.set_slots(slots, step, state["numbers"])
@@ -102,8 +116,8 @@ class PopulationRunner:
         self._write(self.nets, tensors)
 
     def _write(self, nets: PopulationEngine, tensors: list[Array]) -> None:
-        if self.net.statistics is not None:  # the same for all nets
-            tensors = [*(tensor[0] for tensor in tensors[:2]), *tensors[2:]]
+        shared = self.net.input_statistics  # the same for all nets
+        tensors = [*(tensor[0] for tensor in tensors[:shared]), *tensors[shared:]]
         nets.set_tensors(engine_tensors(self.net, self.value_dtype, tensors))
 
     def train(self, call: PopulationCall) -> dict[str, Any]:
@@ -119,6 +133,36 @@ class PopulationRunner:
 
     def losses(self, data: Rows, weights: Array | None, n_threads: int = 0) -> Array:
         """Mean loss of each net in inference mode, penalties included: (starts,)."""
+        found = self._evaluated(data, weights, n_threads)
+        losses: Array = found[:, 0] / found[:, 1] if found.ndim == 2 else found
+        return losses
+
+    def totals(self, data: Rows, weights: Array | None, metrics: list[dict[str, Any]], n_threads: int = 0) -> Array:
+        """Sums of an evaluation of each net, as of `Runner.totals`: (starts, K).
+
+        Parameters
+        ----------
+        data : Rows
+        weights : ndarray of shape (starts, rows), optional
+            Sample weights of each net.
+        metrics : list of dict
+            Metrics, as engines take them.
+        n_threads : int
+        """
+        found = self._evaluated(data, weights, n_threads)
+        if found.ndim == 2 and metrics == self.training["metrics"]:
+            return found
+        losses, rows = found[:, 0] / found[:, 1] if found.ndim == 2 else found, len(data)
+        states = [np.stack([losses * rows, np.full(len(losses), float(rows))], axis=1)]
+        if metrics:
+            outputs = to_host(self.predict(data.x, n_threads))
+            given = data.w if weights is None else weights
+            w = np.broadcast_to(np.ones(rows) if given is None else to_host(given), (len(losses), rows))
+            states += [_states(metric, self.training["loss"], to_host(data.y), outputs, w) for metric in metrics]
+        return np.concatenate(states, axis=1)
+
+    def _evaluated(self, data: Rows, weights: Array | None, n_threads: int) -> Array:
+        """Losses (starts,), or totals (starts, K) from engines that know metrics."""
         return self.nets.evaluate(
             data.encoded(self.net), data.y, data.w if weights is None else weights, n_threads=n_threads
         )
@@ -142,3 +186,12 @@ class PopulationRunner:
         out = empty_beside(x, (len(self), len(x), self.net.widths[layer]), self.value_dtype)
         nets.predict(self.net.encoded(x), out, n_threads=n_threads)
         return out
+
+
+def _states(metric: dict[str, Any], loss: dict[str, Any], y: Array, outputs: Array, weights: Array) -> Array:
+    """The sums of one metric for the outputs (starts, rows, outputs) of each net: (starts, sums)."""
+    found = []
+    for own, w in zip(outputs, weights, strict=True):
+        predictions = reference_losses.predictions(loss, np.asarray(own, dtype=np.float64))
+        found.append(np.ravel(reference_metrics.state(metric, y, predictions, w)))
+    return np.stack(found)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ..arguments import flag, integer
+from ..arrays import Array
 from ..optimizers import Optimizer
 from .feasible import DEFAULT_BATCH, check_batch
 
@@ -20,7 +21,7 @@ class Options:
     initial_epoch: int
     shuffle: bool
     n_threads: int
-    order_seed: int | None = None  # of `fit_many(shuffle="same")`: decides the order of the rows for all nets
+    order_seed: int | Array | None = None  # of a population: decides the order of the rows, for all nets or for each
 
     @classmethod
     def checked(

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from ..arrays import Array, check_memory
-from ..callbacks import ProgressBar
 from ..calls import PopulationCall
 from ..data.rows import Rows, evenly_spaced_rows
 from ..initial.spread import LayerOutputs, data_layers, spread_over_data
 from ..layers import Normalization, Preprocessing
 from ..losses import Loss
+from ..metrics import Metric
 from ..network import Net
 from ..optimizers import Optimizer
 from ..runners.population import PopulationRunner
 from ..runners.single import Runner
 from .feasible import solver_bytes
+from .logs import columns
 from .options import Options
 from .pacing import Pacing
 
@@ -46,8 +49,8 @@ class PopulationCallback:
     def begin(self, fit: PopulationFit) -> None:
         """Called before the first epoch."""
 
-    def epoch_end(self, fit: PopulationFit, epoch: int, losses: Array, val_losses: Array | None) -> None:
-        """Called after each epoch with the losses (starts,); may change `fit.active` and the tensors."""
+    def epoch_end(self, fit: PopulationFit, epoch: int, logs: dict[str, Array]) -> None:
+        """Called after each epoch with the numbers (starts,) by name; may change `fit.active` and the tensors."""
 
     def finish(self, fit: PopulationFit) -> None:
         """Called after the last epoch."""
@@ -55,6 +58,31 @@ class PopulationCallback:
     def epochs_to_check(self, epoch: int) -> int:
         """Epochs from `epoch` to the next check."""
         return self.every - epoch % self.every
+
+
+@dataclass(frozen=True)
+class Validation:
+    """What members are validated on after each epoch.
+
+    Attributes
+    ----------
+    data : Rows
+    weights : ndarray of shape (starts, rows), optional
+        Sample weights of each member.
+    metrics : sequence of Metric
+    lowered : list of dict
+        The metrics, as engines take them.
+    """
+
+    data: Rows
+    weights: Array | None
+    metrics: Sequence[Metric]
+    lowered: list[dict[str, Any]]
+
+    def of(self, runner: PopulationRunner, n_threads: int) -> dict[str, Array]:
+        """Loss and metrics of each member, by name: (starts,) each."""
+        totals = runner.totals(self.data, self.weights, self.lowered, n_threads)
+        return {name: np.array(values) for name, values in columns(totals, self.metrics, runner.net.outputs).items()}
 
 
 @dataclass(frozen=True)
@@ -84,7 +112,7 @@ class Trained:
 
 
 class PopulationFit:
-    """One training of a population; all arguments were checked before.
+    """One training of members that one runner holds; all arguments were checked before.
 
     Parameters
     ----------
@@ -93,22 +121,31 @@ class PopulationFit:
     data : Rows
     weights : ndarray of shape (starts, rows), optional
         Sample weights of each member.
-    validation : Rows, optional
     options : Options
     learning_rates : ndarray of shape (starts,), optional
         Learning rate of each member, instead of the optimizer's.
     callbacks : list of PopulationCallback
-    bar : ProgressBar
+    validation : Validation, optional
+    deadline : float
+        No epoch begins after this moment of `time.monotonic`.
 
     Attributes
     ----------
-    history, val_history : ndarray of shape (epochs, starts)
-    active : ndarray of bool, shape (starts,)
-        Members that are still being trained.
+    history : ndarray of shape (epochs, starts)
+    val_history : dict of ndarray of shape (epochs, starts)
+        By name: "loss" and the metrics; empty without validation.
+    active, trained : ndarray of bool, shape (starts,)
+        Members that are still being trained, and those that the last call trained.
+    epoch : int
+        Number of the next epoch.
     epochs : ndarray of int, shape (starts,)
         Epochs that each member was trained.
     interrupted : bool
         Whether Ctrl-C ended the training.
+    fraction : float
+        How much of the next epochs a running call has done, in epochs.
+    look : callable
+        Called a few times a second inside of a call; a KeyboardInterrupt from it ends the call, as Ctrl-C does.
     """
 
     def __init__(
@@ -117,101 +154,119 @@ class PopulationFit:
         optimizer: Optimizer,
         data: Rows,
         weights: Array | None,
-        validation: Rows | None,
         options: Options,
         learning_rates: Array | None,
         callbacks: list[PopulationCallback],
-        bar: ProgressBar,
+        validation: Validation | None = None,
+        deadline: float = math.inf,
     ) -> None:
         self.runner, self.interrupted = members.runner, members.interrupted
-        self.optimizer, self.options = optimizer, options
+        self.optimizer, self.options, self.deadline = optimizer, options, deadline
         self.data, self.weights, self.validation = data, weights, validation
-        self.learning_rates, self.callbacks, self.bar = learning_rates, callbacks, bar
+        self.learning_rates, self.callbacks = learning_rates, callbacks
         starts = len(self.runner)
         self.history = np.full((options.epochs, starts), np.nan, self.runner.value_dtype)
         self.history[: len(members.losses)] = members.losses
-        self.val_history = None if validation is None else np.full_like(self.history, np.nan)
-        self.active = np.ones(starts, dtype=bool)
+        names = () if validation is None else ("loss", *(metric.name for metric in validation.metrics))
+        self.val_history = {name: np.full((options.epochs, starts), np.nan, self.runner.value_dtype) for name in names}
+        self.active = self.trained = np.ones(starts, dtype=bool)
         self.epochs = members.epochs.copy()
-        self.first_epoch = int(self.epochs.max(initial=0))
+        self.epoch = int(self.epochs.max(initial=0))
+        self.fraction = 0.0
+        self.look: Callable[[], object] = lambda: None
         self.batch_size = min(options.batch_size, len(data))
         self.batches = math.ceil(len(data) / self.batch_size)
+        self.pacing = Pacing(self.batches, CALL_STEPS)
+        self.begun = False
 
-    def run(self) -> int:
-        """Train to the end, or to Ctrl-C; returns the epoch that was reached."""
-        options, bar = self.options, self.bar
-        bar.set_params({"epochs": options.epochs, "steps": self.batches, "verbose": bar.verbose, "initial_epoch": 0})
-        epoch, pacing = self.first_epoch, Pacing(self.batches, CALL_STEPS)
-        bar.on_train_begin()
-        for callback in self.callbacks:
-            callback.begin(self)
-        try:
-            while epoch < options.epochs and self.active.any() and not self.interrupted:
-                checks = (callback.epochs_to_check(epoch) for callback in self.callbacks)
-                count = 1 if self.validation is not None else pacing.next(options.epochs - epoch, *checks)
-                began = time.perf_counter()
-                self._train_epochs(epoch, count)
-                if self.interrupted:
-                    break
-                pacing.learn(count, time.perf_counter() - began)
-                epoch += count
-        except KeyboardInterrupt:  # outside of the engine
-            self.interrupted = True
-        finally:
-            bar.close()
+    @property
+    def unfinished(self) -> bool:
+        """Whether members have epochs left, and nothing but Ctrl-C or the deadline keeps them from those."""
+        return self.epoch < self.options.epochs and bool(self.active.any())
+
+    @property
+    def going(self) -> bool:
+        """Whether there is something to do for `advance`."""
+        return self.unfinished and not self.interrupted and time.monotonic() < self.deadline
+
+    def run(self) -> None:
+        """Train to the end, or to Ctrl-C."""
+        while self.going:
+            self.advance(self.options.n_threads)
+        self.finish()
+
+    def finish(self) -> None:
+        """What follows the last epoch, however training ended."""
         for callback in self.callbacks:
             callback.finish(self)
-        return epoch
 
-    def _train_epochs(self, epoch: int, count: int) -> None:
-        losses = np.full((count, len(self.runner)), np.nan)
+    def advance(self, n_threads: int) -> None:
+        """Train for some epochs: one, if members are validated or a callback looks at each."""
+        try:
+            if not self.begun:
+                self.begun = True
+                for callback in self.callbacks:
+                    callback.begin(self)
+            checks = [callback.epochs_to_check(self.epoch) for callback in self.callbacks]
+            count = 1 if self.validation is not None else self.pacing.next(self.options.epochs - self.epoch, *checks)
+            began = time.monotonic()
+            if math.isfinite(self.deadline):
+                count = self.pacing.within(count, self.deadline - began)
+            self._train_epochs(count, n_threads)
+            if not self.interrupted:
+                self.pacing.learn(count, time.monotonic() - began)
+                self.epoch += count
+        except KeyboardInterrupt:  # outside of the engine
+            self.interrupted = True
+        self.fraction = 0.0
+
+    def _train_epochs(self, count: int, n_threads: int) -> None:
+        epoch, losses = self.epoch, np.full((count, len(self.runner)), np.nan)
         steps = count * self.batches
 
         def progress(fraction: float) -> None:
-            self.bar.running(epoch, fraction * count, math.nan)
+            self.fraction = fraction * count
+            self.look()
 
         if self.learning_rates is None:
             step_rates, member_scale = self.optimizer.learning_rates(epoch * self.batches, steps), None
         else:
             step_rates, member_scale = np.ones(steps), self.learning_rates
-        try:
-            call = PopulationCall(
-                self.data.encoded(self.runner.net),
-                self.data.y,
-                self.data.w if self.weights is None else self.weights,
-                step_rates,
-                losses,
-                self.batch_size,
-                member_scale,
-                self.options.shuffle,
-                self.options.order_seed,
-                epoch,
-                active=None if self.active.all() else self.active,
-                progress=progress if self.bar.wants_progress else None,
-                n_threads=self.options.n_threads,
-            )
-            result = self.runner.train(call)
-            self.history[epoch : epoch + count] = losses
-            self.epochs += np.where(self.active, result["epochs"], 0)
-            trained, self.active = self.active, self.active & np.logical_not(result["ended"])
-            if result["interrupted"]:
-                self.interrupted = True
-                return
-            val_losses = None
-            if self.validation is not None and self.val_history is not None:
-                val_losses = self.runner.losses(self.validation, None, self.options.n_threads)
-                self.val_history[epoch] = np.where(trained, val_losses, np.nan)
-            for callback in self.callbacks:
-                callback.epoch_end(self, epoch + count - 1, losses[-1], val_losses)
-        except KeyboardInterrupt:
+        call = PopulationCall(
+            self.data.encoded(self.runner.net),
+            self.data.y,
+            self.data.w if self.weights is None else self.weights,
+            step_rates,
+            losses,
+            self.batch_size,
+            member_scale,
+            self.options.shuffle,
+            self.options.order_seed,
+            epoch,
+            active=None if self.active.all() else self.active,
+            progress=progress,
+            n_threads=n_threads,
+        )
+        result = self.runner.train(call)
+        self.history[epoch : epoch + count] = losses
+        self.epochs += np.where(self.active, result["epochs"], 0)
+        self.trained, self.active = self.active, self.active & np.logical_not(result["ended"])
+        if result["interrupted"]:
             self.interrupted = True
             return
-        self._show(epoch, losses)
+        logs = {"loss": losses[-1]}
+        if self.validation is not None:
+            found = self.validation.of(self.runner, n_threads)
+            for name, values in found.items():
+                self.val_history[name][epoch] = np.where(self.trained, values, np.nan)
+            logs |= {f"val_{name}": values for name, values in found.items()}
+        for callback in self.callbacks:
+            callback.epoch_end(self, epoch + count - 1, logs)
 
-    def final_losses(self) -> Array:
+    def final_losses(self, n_threads: int) -> Array:
         """Loss of each member on all rows; if Ctrl-C interrupts that, `last_losses`."""
         try:
-            return self.runner.losses(self.data, self.weights, self.options.n_threads)
+            return self.runner.losses(self.data, self.weights, n_threads)
         except KeyboardInterrupt:
             self.interrupted = True
             return self.last_losses()
@@ -221,13 +276,6 @@ class PopulationFit:
         before = np.full((1, len(self.runner)), np.nan)
         losses: Array = np.vstack([before, self.history])[self.epochs, np.arange(len(self.runner))]
         return losses
-
-    def _show(self, epoch: int, losses: Array) -> None:
-        if self.bar.verbose == 0:
-            return
-        finite = np.where(np.isfinite(losses), losses, np.inf)
-        columns = {"best": finite.min(axis=1).tolist(), "median": np.median(finite, axis=1).tolist()}
-        self.bar.on_epochs_end(epoch, columns)
 
 
 def make_population(
@@ -241,6 +289,9 @@ def make_population(
     on_data: bool = False,
     initial_weights: list[Array] | None = None,
     penalties: Array | None = None,
+    net: Net | None = None,
+    metrics: Sequence[dict[str, Any]] = (),
+    reason: str = "",
 ) -> PopulationRunner:
     """Members with their initial weights, ready to be trained.
 
@@ -257,13 +308,22 @@ def make_population(
         Instead of those of the seeds.
     penalties : ndarray of shape (starts,), optional
         Factor of the penalties of each member.
+    net : Net, optional
+        That of `single` with other dropout rates.
+    metrics : sequence of dict
+        For validation, as engines take them.
+    reason : str
+        As in `PopulationRunner`.
     """
-    net = single.net
-    training = {"loss": loss.lower(), "optimizer": optimizer.lower(), "metrics": []}
-    runner = PopulationRunner(net, single.device, training, seeds, penalties, min(options.batch_size, len(data)))
+    net = single.net if net is None else net
+    lowered = {**optimizer.lower(), **optimizer.factors("fit_many", net.trained_names)}
+    training = {"loss": loss.lower(), "optimizer": lowered, "metrics": list(metrics)}
+    batch_rows = min(options.batch_size, len(data))
+    runner = PopulationRunner(net, single.device, training, seeds, penalties, batch_rows, reason)
     tensors = net.initial_values_of(seeds) if initial_weights is None else initial_weights
-    if net.statistics is not None:  # those of the data, the same for all members
-        tensors[:2] = [np.broadcast_to(t, (len(runner), *t.shape)) for t in single.tensors()[:2]]
+    known = single.tensors()
+    for one in net.statistics:  # those of the data, the same for all members
+        tensors[one.tensors] = [np.broadcast_to(t, (len(runner), *t.shape)) for t in known[one.tensors]]
     layers = None if on_data else data_layers(net)
     if initial_weights is None and (on_data or layers):
         part = Rows(evenly_spaced_rows(data.x), evenly_spaced_rows(data.y), None)
@@ -285,12 +345,27 @@ def _layer_outputs(single: Runner, runner: PopulationRunner, x: Array, n_threads
 
 
 def check_population_memory(
-    where: str, net: Net, optimizer: Optimizer, starts: int, options: Options, rows: int
+    where: str, members: Sequence[tuple[Net, Optimizer, int]], options: Options, rows: int, snapshots: int = 0
 ) -> None:
-    """Raise if a population cannot fit in memory."""
-    size = net.itemsize * net.count() * (2 + 3) + 16 * options.epochs * (net.itemsize // 4)
-    size += solver_bytes(optimizer, net)
-    total = starts * size + 2 * net.itemsize * rows * (net.program["inputs"] + net.outputs)
+    """Raise if a population cannot fit in memory.
+
+    Parameters
+    ----------
+    where : str
+    members : sequence of (Net, Optimizer, int)
+        What there is, and how many of each.
+    options : Options
+    rows : int
+    snapshots : int
+        Copies of its weights that each member keeps.
+    """
+    total, first = 0, members[0][0]
+    for net, optimizer, starts in members:
+        size = net.itemsize * net.count() * (2 + 3 + snapshots) + 16 * options.epochs * (net.itemsize // 4)
+        total += starts * (size + solver_bytes(optimizer, net))
+    total += 2 * first.itemsize * rows * (max(net.program["inputs"] for net, _, _ in members) + first.outputs)
     total += STEP_BYTES * math.ceil(rows / options.batch_size)  # of an epoch, or of few steps
-    check_memory(where, total, f"training {starts:,} nets of {net.count():,} parameters for {options.epochs:,} epochs",
+    starts, most = sum(count for _, _, count in members), max(net.count() for net, _, _ in members)
+    upto = "up to " if len({net.count() for net, _, _ in members}) > 1 else ""
+    check_memory(where, total, f"training {starts:,} nets of {upto}{most:,} parameters for {options.epochs:,} epochs",
                  "use fewer starts at once, fewer epochs or larger batches")  # fmt: skip

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..arrays import Array
-from ..callbacks import ProgressBar
 from ..data.rows import Rows
 from ..losses import Loss
 from ..optimizers import Optimizer
@@ -51,6 +51,9 @@ def best_of_tries(
     options: Options,
     learning_rates: Array | None,
     tries: int,
+    *,
+    deadline: float = math.inf,
+    look: Callable[[], object] | None = None,
 ) -> Trained:
     """Train all tries of all starts by successive halving, until one try per start is left.
 
@@ -62,6 +65,8 @@ def best_of_tries(
     weights, learning_rates : ndarray, optional
         Of each start, as in `PopulationFit`.
     tries : int
+    deadline, look
+        As in `PopulationFit`.
 
     Returns
     -------
@@ -74,14 +79,17 @@ def best_of_tries(
             break
         own_weights = None if weights is None else weights.repeat(tries, axis=0)
         own_rates = None if learning_rates is None else np.repeat(learning_rates, tries)
-        until = replace(options, epochs=epochs)
-        fit = PopulationFit(members, optimizer, data, own_weights, None, until, own_rates, [], ProgressBar(0))
+        order = options.order_seed
+        own_order = np.repeat(order, tries) if isinstance(order, np.ndarray) else order
+        until = replace(options, epochs=epochs, order_seed=own_order)
+        fit = PopulationFit(members, optimizer, data, own_weights, until, own_rates, [], deadline=deadline)
+        fit.look = look or fit.look
         fit.run()
-        losses = (fit.last_losses() if fit.interrupted else fit.final_losses()).reshape(-1, tries)
+        losses = (fit.last_losses() if fit.interrupted else fit.final_losses(until.n_threads)).reshape(-1, tries)
         tries_left = 1 if fit.interrupted else kept
         best = np.argsort(np.where(np.isfinite(losses), losses, np.inf), axis=1, kind="stable")[:, :tries_left]
         chosen = (np.arange(len(losses))[:, None] * tries + np.sort(best, axis=1)).ravel()
-        runner = fit.runner.chosen(chosen, epochs * fit.batches)
+        runner = fit.runner.chosen(chosen, fit.epoch * fit.batches)
         members = Trained(runner, fit.history[:, chosen], fit.epochs[chosen], fit.interrupted)
         tries = tries_left
     return members
@@ -103,7 +111,8 @@ def best_start(
 ) -> BestStart:
     """The search of ``fit(starts=...)``, from units spread over the data."""
     epochs = rounds(options.epochs, starts)[-1][0]
-    check_population_memory("fit", single.net, optimizer, starts, replace(options, epochs=epochs), len(data))
+    until = replace(options, epochs=epochs)
+    check_population_memory("fit", [(single.net, optimizer, starts)], until, len(data))
     seeds = tries_of(np.array([single.net.seed], dtype=np.uint64), starts).ravel()
     runner = make_population(single, optimizer, loss, data, options, seeds, on_data=True)
     kept = best_of_tries(optimizer, runner, data, None, options, None, starts)

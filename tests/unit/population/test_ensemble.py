@@ -190,6 +190,54 @@ def test_a_population_chooses_as_its_models(loss: str) -> None:
     assert made.evaluate(X[40:], y[40:], sample_weight=w, return_dict=True)["loss"] <= best * (1 + 1e-6)
 
 
+def test_label_smoothing_is_for_training() -> None:
+    loss, x, y = "sparse_categorical_crossentropy", X, TARGETS["sparse_categorical_crossentropy"]
+    plain = member(loss)
+    smooth = plain.clone()
+    smooth.compile("adam", fd.losses.SparseCategoricalCrossentropy(label_smoothing=0.3), metrics=plain.metrics)
+    smooth.set_weights(plain.get_weights())
+    assert fd.Ensemble([smooth]).evaluate(x, y) == fd.Ensemble([plain]).evaluate(x, y)
+    population = fd.fit_many(plain, x[:40], y[:40], starts=4, label_smoothing=[0, 0.5, 0.1, 0], epochs=30, verbose=0)
+    made = population.ensemble(x[40:], y[40:])
+    np.testing.assert_array_equal(made.weights, fd.Ensemble.select(population, x[40:], y[40:]).weights)
+
+
+def test_snapshots_are_candidates() -> None:
+    """Members that were better before are chosen as by `select` from models with the weights of their best epochs."""
+    y = TARGETS["mse"]
+    models = [member(width=width, seed=width, logits=False) for width in (5, 9, 9)]
+    population = fd.fit_many(models, X[:40], y[:40], learning_rate=[1.0, 0.1, 0.05], epochs=12, snapshots=2,
+                             validation_data=(X[40:], y[40:]), verbose=0)  # fmt: skip
+    assert all(len(own) == 2 for own in population.snapshots)
+    candidates = list(population)
+    for i, own in enumerate(population.snapshots):
+        for _, value, weights in own:
+            candidates.append(population[i])
+            candidates[-1].set_weights(weights)
+            assert fd.Ensemble(candidates[-1:]).evaluate(X[40:], y[40:])[0] == pytest.approx(value, rel=1e-5)
+    made, same = population.ensemble(X[40:], y[40:]), fd.Ensemble.select(candidates, X[40:], y[40:])
+    np.testing.assert_array_equal(made.weights, same.weights)
+    for ours, theirs in zip(made, same, strict=True):
+        for mine, its in zip(ours.get_weights(), theirs.get_weights(), strict=True):
+            np.testing.assert_array_equal(mine, its)
+    best = min(value for own in population.snapshots for _, value, _ in own)
+    assert made.evaluate(X[40:], y[40:])[0] <= best * (1 + 1e-6) < population.evaluate(X[40:], y[40:]).min()
+
+
+def test_members_of_different_kinds_are_refused() -> None:
+    population = fd.fit_many(
+        [member_of_two(loss) for loss in ("mse", "binary_crossentropy")], X, X[:, :2] > 0, verbose=0
+    )
+    with pytest.raises(ValueError, match=r"^ensemble: models\[0\] gives values and models\[1\] a probability for each"):
+        population.ensemble(X, X[:, :2] > 0)
+
+
+def member_of_two(loss: str) -> fd.Model:
+    model = fd.Model([fd.Dense(2, "sigmoid")], inputs=4)
+    model.compile("adam", loss)
+    return model
+
+
 def test_selection_weights() -> None:
     """A constant 0 and a constant 1 for the target 3/4: the mean is right with weights 1/4 and 3/4."""
     models = []
@@ -378,7 +426,7 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
         "Ensemble: models[0] has outputs=2 and models[1] outputs=1; all must have the same",
     ),
     "other kind": (
-        lambda: fd.Ensemble([member(), other_kind()]),
+        lambda: fd.Ensemble([member(), member_of_two("binary_crossentropy")]),
         ValueError,
         "Ensemble: models[0] gives values and models[1] a probability for each output (losses "
         "'mean_squared_error' and 'binary_crossentropy'); a mean needs outputs of one kind: make one "
@@ -463,12 +511,6 @@ REFUSED: dict[str, tuple[Any, type[Exception], str]] = {
         "select: metric='accurracy' is no metric and no loss. Use one of 'mse', 'mae', ",
     ),
 }
-
-
-def other_kind() -> fd.Model:
-    model = fd.Model([fd.Dense(2, "sigmoid")], inputs=4)
-    model.compile("adam", "binary_crossentropy")
-    return model
 
 
 @pytest.mark.parametrize("case", REFUSED)
