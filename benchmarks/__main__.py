@@ -1,4 +1,7 @@
-"""`python -m benchmarks` is the suite; `... gpu`, `... gpu-session` and `... gpu-accesses` are about GPUs."""
+"""`python -m benchmarks` is the suite; `... gpu`, `... gpu-session` and `... gpu-accesses` are about GPUs.
+
+`... tabular` compares models on real tables.
+"""
 
 from __future__ import annotations
 
@@ -19,6 +22,10 @@ def main(arguments: list[str]) -> int:
         from benchmarks.gpu import accesses
 
         return accesses.main(arguments[1:])
+    if arguments[:1] == ["tabular"]:
+        from benchmarks.tabular import run as tabular
+
+        return tabular.main(arguments[1:])
     from benchmarks import command
 
     return command.main(arguments)

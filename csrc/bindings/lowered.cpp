@@ -11,6 +11,9 @@ Op op_of(const py::dict& d) {
             ops::Activation(find_name("activation", ops::activation_names, field<std::string>(d, "activation")));
     read(d, "units", op.units), read(d, "use_bias", op.use_bias), read(d, "alpha", op.alpha), read(d, "rate", op.rate);
     read(d, "momentum", op.momentum), read(d, "epsilon", op.epsilon);
+    read(d, "columns", op.columns), read(d, "bins", op.bins), read(d, "keep", op.keep);
+    read(d, "frequencies", op.frequencies), read(d, "codes", op.codes);
+    read(d, "groups", op.groups), read(d, "group_inputs", op.group_inputs);
     read(d, "kernel_orthogonal_columns", op.kernel_orthogonal_columns);
 #define FD_READ(name) read(d, #name, op.name);
     FD_PENALTIES(FD_READ)
@@ -62,6 +65,7 @@ Training training_of(const py::dict& d) {
 #define FD_READ(type, name) read(o, #name, t.solver.name);
     FD_SOLVER_OPTIONS(FD_READ)
 #undef FD_READ
+    read(o, "rate_factors", t.rate_factors), read(o, "decay_factors", t.decay_factors);
     for (const py::handle& item : field<py::list>(d, "metrics")) {
         const auto m = py::cast<py::dict>(item);
         Metric metric;

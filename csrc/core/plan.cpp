@@ -13,6 +13,25 @@ void check_width(int64_t width, const char* what) {
         throw InvalidArgument(std::string("program: ") + what + " must be from 1 to 2**31 - 1");
 }
 
+// What a column op encodes, `width` outputs for each of its columns, and what passes behind that.
+void lay_out_columns(Op& op, int64_t width) {
+    if (op.columns.empty())
+        for (int64_t c = 0; c < op.in; ++c) op.columns.push_back(c);
+    std::vector<bool> chosen(size_t(op.in), false);
+    for (size_t i = 0; i < op.columns.size(); ++i) {
+        const int64_t c = op.columns[i];
+        if (c < 0 || c >= op.in || (i && c <= op.columns[i - 1]))
+            throw InvalidArgument("program: columns must be ascending numbers of inputs");
+        chosen[size_t(c)] = true;
+    }
+    op.passing.clear();
+    for (int64_t c = 0; c < op.in; ++c)
+        if (op.keep || !chosen[size_t(c)]) op.passing.push_back(c);
+    if (width > INT32_MAX / int64_t(op.columns.size())) throw InvalidArgument("program: more than 2**31 - 1 outputs");
+    op.out = int64_t(op.columns.size()) * width + int64_t(op.passing.size());
+    check_width(op.out, "outputs");
+}
+
 }  // namespace
 
 Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
@@ -23,7 +42,8 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
     std::vector<int> open;
     auto add = [&](int op, int64_t rows, int64_t cols, bool vector, bool trains, double l1, double l2) {
         const bool float64 = ops[size_t(op)].kind == OpKind::normalization;
-        Tensor t{op, rows, cols, vector, trains, l1, l2, float64, 0};
+        const bool is_kernel = ops[size_t(op)].kind == OpKind::dense && !vector;
+        Tensor t{op, rows, cols, vector, trains, is_kernel, l1, l2, 0, float64, 0};
         int64_t& end = float64 ? input_statistics : trains ? parameters : statistics;
         if (t.size() > most_numbers - end) throw InvalidArgument("program: more parameters than any memory holds");
         t.offset = end;
@@ -61,7 +81,46 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
                 if (i) throw InvalidArgument("program: normalization must be the first op");
                 op.mean = vector(false), op.variance = vector(false);
                 break;
+            case OpKind::scale: op.kernel = vector(true); break;
             case OpKind::rescaling: op.scale = vector(false), op.offset = vector(false); break;
+            case OpKind::piecewise_linear:
+                check_width(op.bins, "bins");
+                lay_out_columns(op, op.bins);
+                op.table = add(i, int64_t(op.columns.size()), op.bins + 1, false, false, 0, 0);
+                break;
+            case OpKind::periodic:
+                check_width(op.frequencies, "frequencies");
+                lay_out_columns(op, op.frequencies);
+                op.kernel = add(i, int64_t(op.columns.size()), op.frequencies, false, true, 0, 0);
+                op.bias = add(i, int64_t(op.columns.size()), op.frequencies, false, true, 0, 0);
+                break;
+            case OpKind::embedding: {
+                check_width(op.units, "units");
+                lay_out_columns(op, op.units);
+                if (op.codes.size() != op.columns.size()) throw InvalidArgument("program: codes must be of each column");
+                int64_t codes = 0;
+                for (int64_t n : op.codes) check_width(n, "codes"), codes += n;
+                if (codes > most_numbers / op.units) throw InvalidArgument("program: more parameters than any memory holds");
+                op.kernel = add(i, codes + int64_t(op.columns.size()), op.units, false, true, 0, 0);
+                op.table = add(i, codes, 1, true, false, 0, 0);
+                break;
+            }
+            case OpKind::grouped_dense: {
+                check_width(op.groups, "groups"), check_width(op.group_inputs, "group_inputs");
+                check_width(op.units, "units");
+                const int64_t taken = op.groups * op.group_inputs;
+                if (taken > op.in) throw InvalidArgument("program: the groups need more inputs than there are");
+                if (op.activation == ops::Activation::softmax || op.activation == ops::Activation::prelu)
+                    throw InvalidArgument("program: grouped_dense has no softmax and no prelu");
+                if (op.groups > INT32_MAX / op.units) throw InvalidArgument("program: more than 2**31 - 1 outputs");
+                op.out = op.groups * op.units + op.in - taken;
+                check_width(op.out, "outputs");
+                op.kernel = add(i, taken, op.units, false, true, 0, 0);
+                tensors[size_t(op.kernel)].groups = op.groups;
+                if (op.use_bias) op.bias = add(i, op.groups, op.units, false, true, 0, 0);
+                step_flops += 6.0 * double(taken) * double(op.units);
+                break;
+            }
             case OpKind::dropout: break;
             case OpKind::residual_begin: open.push_back(i); break;
             case OpKind::residual_end:
@@ -112,6 +171,15 @@ void check_shapes(const Plan& plan, const Training* training, const Dataset& dat
     if (data.rows() < 1 || data.x.cols != plan.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
     if (!data.y || data.y.rows != data.rows() || data.y.cols != (training->sparse() ? 1 : plan.outputs))
         throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
+}
+
+void check_factors(const Plan& plan, const Training& t) {
+    if (!t.has_factors()) return;
+    if (t.works_on() != ops::Works::elements)
+        throw InvalidArgument(std::string(t.optimizer_name()) + " takes no factors for tensors of their own");
+    for (const auto* factors : {&t.rate_factors, &t.decay_factors})
+        if (!factors->empty() && factors->size() != plan.trainable.size())
+            throw InvalidArgument("optimizer: one factor for each trainable tensor is needed");
 }
 
 std::string unknown_op(const Plan& plan, unsigned path) {

@@ -31,6 +31,11 @@ struct Op {
     bool use_bias = true;
     ops::Activation activation = ops::Activation::linear;
     double alpha = 0, rate = 0, momentum = 0, epsilon = 0;
+    std::vector<int64_t> columns;  // of a column op: those that it encodes, ascending; Plan fills in all for none
+    int64_t bins = 0, frequencies = 0;  // of piecewise_linear and periodic, for each of them
+    std::vector<int64_t> codes;         // of embedding: how many each of them has
+    bool keep = false;                  // of a column op: the encoded columns pass, too
+    int64_t groups = 0, group_inputs = 0;  // of grouped_dense
 #define FD_PENALTY_FIELD(name) double name = 0;
     FD_PENALTIES(FD_PENALTY_FIELD)
 #undef FD_PENALTY_FIELD
@@ -43,6 +48,8 @@ struct Op {
     int kernel = -1, bias = -1, slope = -1;  // tensor numbers; normalisations: gamma, beta in kernel, bias
     int mean = -1, variance = -1;
     int scale = -1, offset = -1;  // of a rescaling
+    int table = -1;  // of piecewise_linear and embedding: edges of bins, sorted codes
+    std::vector<int64_t> passing;  // of a column op: the inputs that are outputs as they are
     int partner = -1;             // of residual_begin: its residual_end, and the other way round
 
     bool has_activity() const { return activity_l1 != 0 || activity_l2 != 0; }
@@ -62,6 +69,13 @@ struct Op {
         each_unit_penalty([&](ops::UnitPenalty, double, bool) { any = true; });
         return any;
     }
+    bool encodes_columns() const {
+        return kind == OpKind::piecewise_linear || kind == OpKind::periodic || kind == OpKind::embedding;
+    }
+    // Of a column op: the first of its outputs that are encoded, and of those that pass. Embeddings come last, so that
+    // columns before those of codes keep their numbers.
+    int64_t encoded_at() const { return kind == OpKind::embedding ? int64_t(passing.size()) : 0; }
+    int64_t passing_at() const { return kind == OpKind::embedding ? 0 : out - int64_t(passing.size()); }
     bool has_activation() const { return kind == OpKind::dense || kind == OpKind::activation; }
 };
 
@@ -69,7 +83,9 @@ struct Tensor {
     int op = 0;
     int64_t rows = 0, cols = 1;  // vectors: (n, 1) with `vector` set
     bool vector = false, trainable = true;
+    bool is_kernel = false;  // of a dense op: updated as its gradient is made, and by Muon as a matrix
     double l1 = 0, l2 = 0;
+    int64_t groups = 0;    // of a kernel of grouped_dense: its shape is (groups, rows / groups, cols)
     bool float64 = false;  // whatever the net's type: statistics of raw data, where an offset may dwarf the spread
     int64_t offset = 0;    // elements into the parameters, the statistics, or the input statistics (float64)
     int64_t size() const { return rows * cols; }
@@ -131,6 +147,7 @@ struct Training {  // what is optimised
     ops::Optimizer optimizer = ops::Optimizer::sgd;
     ops::Hyper hyper;
     SolverOptions solver;
+    std::vector<double> rate_factors, decay_factors;  // of each trainable tensor; empty: 1 for all
     std::vector<Metric> metrics;
 
     bool sparse() const { return loss == ops::Loss::sparse_categorical_crossentropy; }
@@ -142,10 +159,13 @@ struct Training {  // what is optimised
     bool full_batch() const { return works_on() == ops::Works::all_rows; }
     const char* optimizer_name() const { return ops::optimizer_names[int(optimizer)]; }
     // Muon takes steps of its own with kernels; its element-wise rule, Adam, has a learning rate and a decay of its own.
-    bool takes_matrix_step(const Tensor& t) const { return muon() && !t.vector; }
+    bool takes_matrix_step(const Tensor& t) const { return muon() && t.is_kernel; }
     double rule_learning_rate(double rate) const { return rate * (muon() ? hyper.adam_lr_ratio : 1); }
     double rule_weight_decay() const { return muon() ? hyper.adam_weight_decay : hyper.weight_decay; }
     bool whole_gradients() const { return muon() || kfac() || hyper.clipnorm != 0 || hyper.global_clipnorm != 0; }
+    double rate_factor(size_t k) const { return rate_factors.empty() ? 1 : rate_factors[k]; }  // of Plan::trainable[k]
+    double decay_factor(size_t k) const { return decay_factors.empty() ? 1 : decay_factors[k]; }
+    bool has_factors() const { return !rate_factors.empty() || !decay_factors.empty(); }
     ops::Rule rule() const { return ops::rule_of(optimizer, hyper); }
     int64_t totals(int64_t outputs) const;  // Σ loss, Σ rows, metric states
 };
@@ -160,6 +180,9 @@ struct LossForm {
 
 // InvalidArgument unless the net can be trained on, or judged by, these rows.
 void check_shapes(const Plan&, const Training*, const Dataset&);
+
+// InvalidArgument unless the factors are those of the net's tensors, for an optimizer that works on elements.
+void check_factors(const Plan&, const Training&);
 
 // Why a path cannot run a net: the first op that it does not know; "" if there is none.
 std::string unknown_op(const Plan&, unsigned path);

@@ -13,6 +13,11 @@ bool computes(const Op& o, Pass pass) {
         case OpKind::batch_norm:
         case OpKind::layer_norm:
         case OpKind::rescaling:
+        case OpKind::scale:
+        case OpKind::piecewise_linear:
+        case OpKind::periodic:
+        case OpKind::embedding:
+        case OpKind::grouped_dense:
         case OpKind::residual_end: return true;
     }
     return true;
@@ -35,7 +40,8 @@ Walk::Walk(const Plan& plan, const Training* training, Pass pass)
         if (!w.skips_activation) w.activation = o.activation;
         w.derivative_at_input = ops::activation_needs[int(w.activation)] == ops::Needs::input;
         const bool keeps = pass == Pass::probe ? w.activation != ops::Activation::linear : w.derivative_at_input;
-        w.keeps_pre_activation = o.kind == OpKind::dense && pass >= Pass::inference && keeps;
+        const bool finishes = o.kind == OpKind::dense || o.kind == OpKind::grouped_dense;
+        w.keeps_pre_activation = finishes && pass >= Pass::inference && keeps;
         w.keeps_mask = o.kind == OpKind::dropout && pass == Pass::train;
         w.passes_gradient = trains;
         trains |= o.kernel >= 0 || o.slope >= 0;

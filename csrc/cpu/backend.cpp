@@ -59,6 +59,7 @@ public:
     }
 
     void configure(const Training& training) override {
+        check_factors(plan_, training);
         training_ = training;
         configured_ = true;
         state_.step = 0;

@@ -53,13 +53,15 @@ double Updater<T>::flops() const {
 template <class T>
 void Updater<T>::find_runs() {
     runs_.clear();
-    for (int tensor : plan_.trainable) {
-        const Tensor& t = plan_.tensors[size_t(tensor)];
+    tensors_.assign(plan_.tensors.size(), {});
+    for (size_t k = 0; k < plan_.trainable.size(); ++k) {
+        const Tensor& t = plan_.tensors[size_t(plan_.trainable[k])];
+        Run run{t.offset, t.size(), t.l1, t.l2, training_->rate_factor(k), training_->decay_factor(k)};
+        tensors_[size_t(plan_.trainable[k])] = run;
         const bool whole = training_->hyper.epsilon > 0 || !ops::rule_divides[int(training_->rule())];
-        const int64_t size = whole ? Plan::padded(t.size()) : t.size();
-        if (whole && !runs_.empty() && runs_.back().l1 == t.l1 && runs_.back().l2 == t.l2)
-            runs_.back().n = t.offset + size - runs_.back().first;
-        else runs_.push_back({t.offset, size, t.l1, t.l2});
+        if (whole) run.n = Plan::padded(t.size());
+        if (whole && !runs_.empty() && runs_.back().alike(run)) runs_.back().n = t.offset + run.n - runs_.back().first;
+        else runs_.push_back(run);
     }
     run_parts_.reserve(int64_t(plan_.trainable.size()) * Slices::most);
     std::fill_n(run_parts_.get(), run_parts_.size(), 0.0);
@@ -75,25 +77,27 @@ void Updater<T>::begin_step(double learning_rate) {
 }
 
 template <class T>
-double Updater<T>::update_elements(int64_t first, int64_t n, const T* g, double l1, double l2, double scale) {
+double Updater<T>::update_elements(const Run& run, const T* g, double scale) {
     Update<T> u;
     u.rule = rule_;
     u.step = step_;
-    u.w = state_.parameters.get() + first;
+    u.step.lr *= run.rate;  // all that depends on the learning rate
+    u.w = state_.parameters.get() + run.first;
     u.g = g;
-    for (size_t k = 0; k < state_.slots.size() && k < 3; ++k) u.slot[k] = state_.slots[k].get() + first;
-    u.n = n;
-    u.l1 = l1, u.l2 = l2;
+    for (size_t k = 0; k < state_.slots.size() && k < 3; ++k) u.slot[k] = state_.slots[k].get() + run.first;
+    u.n = run.n;
+    u.l1 = run.l1, u.l2 = run.l2;
     u.scale = scale;
     u.clipvalue = training_->hyper.clipvalue;
-    u.decay = decay_;
+    u.decay = decay_ * run.rate * run.decay;
     return k_.update(u);
 }
 
 template <class T>
 void Updater<T>::update_part(int tensor, int64_t first, int64_t n, const T* g, int64_t part) {
-    const Tensor& t = plan_.tensors[size_t(tensor)];
-    parts(tensor)[part] += update_elements(t.offset + first, n, g, t.l1, t.l2, 1);
+    Run run = tensors_[size_t(tensor)];
+    run.first += first, run.n = n;
+    parts(tensor)[part] += update_elements(run, g, 1);
 }
 
 template <class T>
@@ -101,7 +105,7 @@ void Updater<T>::update_vectors(const Worker& w) {
     w.each(int64_t(plan_.trainable.size()), [&](int64_t k) {
         const int tensor = plan_.trainable[size_t(k)];
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (!t.vector) return;
+        if (t.is_kernel) return;
         begin_part(tensor, 0);
         update_part(tensor, 0, t.size(), gradient(tensor), 0);
     });
@@ -110,11 +114,11 @@ void Updater<T>::update_vectors(const Worker& w) {
 template <class T>
 void Updater<T>::update_slice(int64_t begin, int64_t end, int64_t slice) {
     for (size_t r = 0; r < runs_.size(); ++r) {
-        const Run& run = runs_[r];
+        Run run = runs_[r];
         const int64_t first = std::max(begin, run.first), last = std::min(end, run.first + run.n);
+        run.first = first, run.n = last - first;
         if (first < last)
-            run_parts_[int64_t(r) * Slices::most + slice] =
-                update_elements(first, last - first, state_.gradients.get() + first, run.l1, run.l2, 1);
+            run_parts_[int64_t(r) * Slices::most + slice] = update_elements(run, state_.gradients.get() + first, 1);
     }
 }
 
@@ -196,13 +200,16 @@ bool Updater<T>::update_all(const Worker& w) {
     for (int tensor : plan_.trainable) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         const double scale = scale_of(tensor);
-        if (training_->muon() && !t.vector) {
+        if (training_->takes_matrix_step(t)) {
             if (!muon_update(stop_, first_point() + 2 * tensor, w, k_, h, learning_rate_, scale, t.rows, t.cols,
                              parameter(tensor), gradient(tensor), at(state_.slots[0], tensor), scratch_))
                 return false;
         } else
             each_part(w, tensor, [&](int64_t first, int64_t n, int) {
-                update_elements(t.offset + first, n, gradient(tensor) + first, 0, 0, scale);  // penalties() came before
+                Run run = tensors_[size_t(tensor)];
+                run.first += first, run.n = n;
+                run.l1 = run.l2 = 0;  // penalties() came before
+                update_elements(run, gradient(tensor) + first, scale);
             });
     }
     if (!makes_products() || !stop_.watching()) return true;

@@ -31,7 +31,7 @@ public:
     // penalty_sum(), which begin_part() has set to 0.
     void begin_part(int tensor, int64_t part) { parts(tensor)[part] = 0; }
     void update_part(int tensor, int64_t first, int64_t n, const T* g, int64_t part);
-    void update_vectors(const Worker&);  // all tensors that are no kernels
+    void update_vectors(const Worker&);  // all tensors that are no kernels of dense ops
     // Elements begin … end of the flat buffers, which are one of at most Slices::most slices. Penalties: slice_penalty_sum().
     void update_slice(int64_t begin, int64_t end, int64_t slice);
     double slice_penalty_sum() const;  // by one worker
@@ -47,6 +47,8 @@ private:
     struct Run {  // neighbours in the flat buffers that are updated alike
         int64_t first, n;
         double l1, l2;
+        double rate, decay;  // factors of learning rate and weight decay
+        bool alike(const Run& r) const { return l1 == r.l1 && l2 == r.l2 && rate == r.rate && decay == r.decay; }
     };
     T* parameter(int tensor) const { return at(state_.parameters, tensor); }
     T* gradient(int tensor) const { return at(state_.gradients, tensor); }
@@ -54,8 +56,8 @@ private:
     double* parts(int tensor) const { return penalty_parts_.get() + tensor * parts_per_tensor; }
     int first_point() const { return 2 * int(plan_.ops.size()); }  // for Stop::agreed, after those of the passes
     void find_runs();
-    // n elements of the flat buffers from `first` on; returns the value of their penalties before the update.
-    double update_elements(int64_t first, int64_t n, const T* g, double l1, double l2, double scale);
+    // Returns the value of the penalties before the update.
+    double update_elements(const Run&, const T* g, double scale);
     bool precondition(const Worker&);  // K-FAC: gradients become steps; false: stopped
     template <class F>
     void each_part(const Worker&, int tensor, F&& body);
@@ -72,6 +74,7 @@ private:
     ops::Step<double> step_;
     double learning_rate_ = 0, decay_ = 0;
     std::vector<Run> runs_;
+    std::vector<Run> tensors_;  // each trainable tensor by itself; by tensor number
     Buffer<double> penalty_parts_, norm_parts_, run_parts_;
     std::unique_ptr<Kfac<T>> kfac_;  // if it is the optimizer
     Buffer<T> scratch_[3];           // matrix penalties and muon

@@ -6,12 +6,24 @@ import copy
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
+
+import numpy as np
 
 from .arguments import choice, integer, shorten
 from .arrays import Array, check_memory
 from .initializers import Draws
-from .layers import Layer, Normalization, Preprocessing, Rescaling, Residual, TensorSpec
+from .layers import (
+    Adapting,
+    CategoryEmbedding,
+    Impute,
+    Layer,
+    Normalization,
+    Preprocessing,
+    Rescaling,
+    Residual,
+    TensorSpec,
+)
 from .layers import get as get_layer
 from .layers.preprocessing import encoded
 from .text import bytes_text, snake_case
@@ -22,44 +34,53 @@ PRECISIONS = {"tf32": ("float32",), "bfloat16": ("float32", "bfloat16")}  # and 
 
 @dataclass
 class Statistics:
-    """The `Normalization` that a net's ops begin with, and where its mean and variance come from.
+    """A layer of a net that takes numbers from data, and where they come from.
 
     `given` is the object that the user passed, `layer` the net's own copy, so that models built from the same
-    objects stay apart. `origin` is None before anything is known, "adapt" if `adapt`, `set_weights` or a file gave the
-    statistics, "fit" if the first fit took them. They are the net's first two tensors.
+    objects stay apart; it is layer number `index`, and its statistics are the net's tensors `tensors` (none of a layer
+    in front, which has no tensors). `origin` is None before anything is known, "adapt" if `adapt`, `set_weights` or a
+    file gave them, "fit" if the first fit took them.
     """
 
-    given: Normalization
-    layer: Normalization
+    given: Adapting
+    layer: Adapting
+    index: int
+    tensors: slice
     origin: str | None = None
-    seen_given: Array | None = None
-    seen: Array | None = None
+    seen_given: tuple[Array, ...] | None = None
+    seen: tuple[Array, ...] | None = None
 
     @classmethod
-    def of(cls, given: Normalization, layer: Normalization) -> Statistics:
+    def of(cls, given: Adapting, layer: Adapting, index: int, tensors: slice) -> Statistics:
         """As both objects are when the net is made."""
-        return cls(given, layer, None if layer.mean is None else "adapt", given.mean, layer.mean)
+        origin = "adapt" if layer.adapted else None
+        return cls(given, layer, index, tensors, origin, given.statistics, layer.statistics)
 
     def changed(self) -> bool:
         """Whether `adapt` was called on either object since the last check; the net's copy then has the new values."""
-        if self.given.mean is not self.seen_given and self.given.mean is not None and self.given.variance is not None:
-            self.seen_given = self.given.mean
-            self.layer.set_statistics(self.given.mean, self.given.variance)
-        if self.layer.mean is self.seen:
+        if self.given.statistics is not self.seen_given and self.given.statistics is not None:
+            self.seen_given = self.given.statistics
+            self.layer.set_statistics(*self.given.statistics)
+        if self.layer.statistics is self.seen:
             return False
-        self.seen, self.origin = self.layer.mean, "adapt"
+        self.seen, self.origin = self.layer.statistics, "adapt"
         return True
 
     def values(self) -> list[Array]:
-        """Mean and variance."""
-        assert self.layer.mean is not None and self.layer.variance is not None
-        return [self.layer.mean, self.layer.variance]
+        """Those of the net's tensors that they are."""
+        assert self.layer.statistics is not None
+        return list(self.layer.statistics) if self.layer.statistic_tensors else []
 
-    def take(self, mean: Array, variance: Array, origin: str | None) -> None:
-        """Take over statistics that are in the tensors already."""
+    def take(self, values: Sequence[Array], origin: str | None) -> None:
+        """Take over statistics, which are in the tensors already."""
         if origin is not None:
-            self.layer.set_statistics(mean, variance)
-        self.seen, self.origin = self.layer.mean, origin
+            self.layer.set_statistics(*values)
+        self.seen, self.origin = self.layer.statistics, origin
+
+    def forget(self) -> None:
+        """Be as before the first fit."""
+        self.layer.forget()
+        self.seen, self.origin = None, None
 
 
 class Net:
@@ -93,7 +114,15 @@ class Net:
         All tensors in the engines' order, named "layer/tensor".
     slices : list of slice
         Where the tensors of each layer are in `tensors`.
-    statistics : Statistics or None
+    statistics : list of Statistics
+        Of each layer that takes numbers from data, in their order.
+    input_statistics : int
+        Number of the first tensors that are those of a `Normalization`: float64 whatever the dtype, and the same for
+        all members of a population.
+    missing : sequence of int
+        The columns of x that may hold NaN.
+    encoding : object
+        Another one whenever the layers of `front` have changed.
     ops : list of dict
         The program's ops.
     program : dict
@@ -109,7 +138,7 @@ class Net:
         self.seed = integer("Model: seed", seed, least=0, most=2**64 - 1)
         self.dtype, self.precision = _checked_precision(choice("Model: dtype", dtype, DTYPES), precision)
         given = [get_layer(layer, f"Model: layers[{i}]") for i, layer in enumerate(layers)]
-        own_copy = (Normalization, Preprocessing)  # their `adapt` may be called on the user's object later
+        own_copy = (Adapting, CategoryEmbedding, Preprocessing)  # their `adapt` may be called on the user's object later
         self.layers = [copy.deepcopy(layer) if isinstance(layer, own_copy) else layer for layer in given]
         self.front = _front(self.layers)
         self.encoding = object()
@@ -121,21 +150,31 @@ class Net:
         self.slices: list[slice] = []
         ops: list[dict[str, Any]] = []
         width = self.inputs
-        for layer, name in zip(self.layers, self.names, strict=True):
-            ops += layer.lower()
+        self.statistics: list[Statistics] = []
+        fixed = width
+        for i, (layer, name) in enumerate(zip(self.layers, self.names, strict=True)):
+            if isinstance(layer, Adapting) and layer.adapts:
+                layer.placed(width)
+                _check_fixed(i, layer, layer.last_column(width), fixed)
+            layer.check_dtype(self.dtype)
+            ops += layer.lower(width)
             first = len(self.tensors)
             self.tensors += [TensorSpec(f"{name}/{t.name}", t.shape, t.trainable) for t in layer.tensors(width)]
             self.slices.append(slice(first, len(self.tensors)))
+            if isinstance(layer, Adapting) and layer.adapts:
+                part = slice(first, first + layer.statistic_tensors)
+                self.statistics.append(Statistics.of(cast("Adapting", given[i]), layer, i, part))
+            fixed = layer.fixed_width(fixed)
             width = layer.output_width(width)
             self.widths.append(width)
             self.ends.append(len(ops) - 1)
         self.outputs = width
         made = [i for i, layer in enumerate(self.layers) if not isinstance(layer, Rescaling)]
         self.output_layer = max(made, default=0)
-        user, own = given[len(self.front)], self.layers[len(self.front)]
-        self.statistics: Statistics | None = None
-        if isinstance(user, Normalization) and isinstance(own, Normalization):
-            self.statistics = Statistics.of(user, own)
+        self.input_statistics = 2 if isinstance(self.layers[len(self.front)], Normalization) else 0
+        first_layer = self.layers[0]
+        self.missing: Sequence[int] = first_layer.missing(self.inputs) if isinstance(first_layer, Impute) else ()
+        self.encoding = object()
         for op in ops[:-1]:
             if op.get("activation") == "softmax":
                 raise ValueError(
@@ -158,6 +197,11 @@ class Net:
         """Number of parameters: all, or only those that training changes by their gradient (or the others)."""
         return _count(t for t in self.tensors if trainable is None or t.trainable == trainable)
 
+    @property
+    def trained_names(self) -> list[str]:
+        """Names of the trainable tensors."""
+        return [tensor.name for tensor in self.tensors if tensor.trainable]
+
     def initial_values(self) -> list[Array]:
         """First values of all tensors, float64."""
         draws, width = Draws(self.seed), self.inputs
@@ -179,6 +223,20 @@ class Net:
         """Rows as engines get them: after the layers of `front`, and x itself if there are none."""
         return encoded(self.front, x)
 
+    def reaching(self, index: int, x: Array, tensors: Sequence[Array]) -> Array:
+        """Rows as they reach a layer, as far as training cannot change them; `tensors` are the net's."""
+        x = encoded(self.front[:index], x)
+        for layer, part in zip(self.layers[len(self.front) : index], self.slices[len(self.front) :], strict=False):
+            x = layer.fixed_outputs(x.astype(np.float64), tensors[part])
+        return x
+
+    def changed_statistics(self) -> list[Statistics]:
+        """Those of layers that were adapted since the last check."""
+        changed = [one for one in self.statistics if one.changed()]
+        if any(one.index < len(self.front) for one in changed):
+            self.encoding = object()
+        return changed
+
     def front_outputs(self, x: Array) -> list[Array]:
         """Outputs of every layer of `front`."""
         return [encoded(self.front[: i + 1], x) for i in range(len(self.front))]
@@ -197,8 +255,10 @@ class Net:
     def fresh_layers(self) -> list[Layer]:
         """Layers for a clone: statistics that the user gave stay, those of the first fit are forgotten."""
         layers = copy.deepcopy(self.layers)
-        if self.statistics is not None and self.statistics.origin != "adapt":
-            layers[len(self.front)] = Normalization(layers[len(self.front)].name)
+        for one in self.statistics:
+            layer = layers[one.index]
+            if isinstance(layer, Adapting) and one.origin != "adapt":
+                layer.forget()
         return layers
 
     def summary(self, title: str) -> str:
@@ -266,8 +326,21 @@ def _check_places(layers: Sequence[Layer], front: int, where: str = "layers") ->
             )
         if isinstance(layer, Preprocessing) and (i >= front or where != "layers"):
             raise ValueError(f"{name}; it encodes columns of the data, so it must stand before all other layers")
+        if isinstance(layer, Impute) and i > 0:
+            raise ValueError(f"Model: layers[{i}] is Impute; it must be the first layer, since no other one takes NaN")
+        if isinstance(layer, Adapting) and layer.adapts and where != "layers":
+            raise ValueError(f"{name}; it takes numbers from the data, so it cannot stand inside of another layer")
         if isinstance(layer, Residual):
             _check_places(layer.layers, front, f"{where}[{i}].layers")
+
+
+def _check_fixed(i: int, layer: Adapting, last: int, fixed: int) -> None:
+    """Raise if a layer takes numbers from columns that training changes: others than the first `fixed` ones."""
+    if last >= fixed:
+        raise ValueError(
+            f"Model: layers[{i}] is a {type(layer).__name__} for column {last}, which training changes; it takes "
+            "numbers from the data of the first fit, so it must stand before the layers that are trained"
+        )
 
 
 def _unique_names(layers: Sequence[Layer]) -> list[str]:

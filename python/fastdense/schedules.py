@@ -20,6 +20,7 @@ from .arguments import flag, integer, items, number
 from .specs import Spec, resolve
 
 __all__ = [
+    "CosLog",
     "CosineDecay",
     "CosineDecayRestarts",
     "ExponentialDecay",
@@ -210,6 +211,40 @@ class PiecewiseConstantDecay(Schedule, names=("piecewise_constant_decay", "piece
         piece = np.searchsorted(np.asarray(self.boundaries, dtype=np.float64), steps, side="left")
         values: Steps = np.asarray(self.values, dtype=np.float64)[piece]
         return values
+
+
+class CosLog(Schedule, names=("cos_log",)):
+    """``learning_rate * (1 - cos(2 pi log2(1 + (2**cycles - 1) * t))) / 2`` with ``t = step / decay_steps``.
+
+    The rate rises from 0 to `learning_rate` and falls back to 0 `cycles` times, each time over about twice as many
+    steps as before; it stays 0 after `decay_steps` (coslog_4 of Holzmüller et al., 2024, arXiv 2407.04491).
+
+    Parameters
+    ----------
+    learning_rate : float
+        The largest rate.
+    decay_steps : int
+        Number of steps of all cycles together.
+    cycles : int, default 4
+        Number of cycles.
+
+    Examples
+    --------
+    >>> from fastdense.schedules import CosLog
+    >>> schedule = CosLog(0.04, decay_steps=150)
+    >>> [round(schedule(step), 6) for step in (0, 10, 30, 150)]
+    [0.0, 0.0, 0.0, 0.0]
+    """
+
+    def __init__(self, learning_rate: float, decay_steps: int, cycles: int = 4) -> None:
+        self.learning_rate = number("CosLog: learning_rate", learning_rate, least=0)
+        self.decay_steps = integer("CosLog: decay_steps", decay_steps, least=1)
+        self.cycles = integer("CosLog: cycles", cycles, least=1, most=50)
+
+    def rates(self, steps: Steps) -> Steps:
+        t = np.minimum(steps / self.decay_steps, 1.0)
+        turns = np.log2(1.0 + (2.0**self.cycles - 1.0) * t)
+        return np.asarray(0.5 * self.learning_rate * (1.0 - np.cos(2 * np.pi * turns)), dtype=np.float64)
 
 
 class CosineDecay(Schedule, names=("cosine_decay",)):

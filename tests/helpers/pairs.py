@@ -16,7 +16,7 @@ from fastdense import reference
 from fastdense.reference import layers, losses, metrics, optimizers, penalties
 from fastdense.reference.activations import Activation
 from tests.helpers.devices import compiled_engine
-from tests.helpers.programs import OFF, OPTIMIZERS, Spec, loss_spec
+from tests.helpers.programs import OFF, OPTIMIZERS, Spec, code_columns, in_order, loss_spec
 from tests.helpers.tolerances import CLEARANCE, DTYPES, NOISE, NOISY_RUNS, allowed
 
 Array = NDArray[Any]
@@ -57,15 +57,18 @@ class Problem:
     def tensors(self, shapes: list[tuple[int, ...]]) -> list[Array]:
         """Kernels of the size that keeps the signal, the rest in (0.2, 1): it may be a bias, a gamma or a variance."""
         rng = np.random.default_rng([self.seed, 1])
-        return [
-            (rng.normal(size=s) / np.sqrt(s[0]) if len(s) == 2 else rng.uniform(0.2, 1.0, s)).astype(np.float32)
+        drawn = [
+            (rng.normal(size=s) / np.sqrt(s[0]) if len(s) > 1 else rng.uniform(0.2, 1.0, s)).astype(np.float32)
             for s in shapes
         ]
+        return in_order(self.inputs, self.ops, drawn)
 
     def data(self, rows: int | None = None, part: int = 2) -> tuple[Array, Array, Array | None]:
         """Inputs, targets that suit the loss, weights."""
         rng, rows = np.random.default_rng([self.seed, part]), rows or self.rows
         x = rng.normal(size=(rows, self.inputs)).astype(np.float32)
+        for column, codes in code_columns(self.ops).items():
+            x[:, column] = rng.integers(0, codes + 1, rows)  # the last one is not known
         w = rng.uniform(0.5, 2.0, rows) if self.weighted else None
         outputs, kind = self.widths[-1], self.loss["kind"]
         if kind == "sparse_categorical_crossentropy":
@@ -156,6 +159,10 @@ def closest_call() -> Iterator[list[float]]:
         for kink in KINKS.get(self.name, ()):
             near(z, kink)
 
+    def edges(self: layers.PiecewiseLinear, tensors: list[Array], x: Array) -> None:
+        for column, own in zip(x.T, tensors[0], strict=True):
+            near(column[:, None] - own)
+
     def l1(w: Array, l1: float, l2: float) -> None:
         if l1:
             near(w)
@@ -178,6 +185,7 @@ def closest_call() -> Iterator[list[float]]:
     with ExitStack() as stack:
         on = stack.enter_context
         on(patch.object(Activation, "value", watched(Activation.value, activation)))
+        on(patch.object(layers.PiecewiseLinear, "encode", watched(layers.PiecewiseLinear.encode, edges)))
         on(patch.object(layers, "l1_l2", watched(layers.l1_l2, l1)))
         on(patch.object(penalties, "l1_l2", watched(penalties.l1_l2, l1)))
         on(patch.object(penalties, "_similarity", watched(penalties._similarity, similarity)))
@@ -244,7 +252,9 @@ def inputs(problem: Problem, noise: Any, rows: int | None = None, part: int = 2)
     x, y, w = problem.data(rows, part)
     if noise is None:
         return x, y, w
-    return _shaken(noise, x), y, _shaken(noise, np.ones(len(x)) if w is None else w)
+    shaken, codes = _shaken(noise, x), list(code_columns(problem.ops))
+    shaken[:, codes] = x[:, codes]
+    return shaken, y, _shaken(noise, np.ones(len(x)) if w is None else w)
 
 
 def compare(problem: Problem, ask: Question, free: Callable[[str], bool] = lambda name: False) -> float:

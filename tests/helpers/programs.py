@@ -8,6 +8,7 @@ import numpy as np
 
 from fastdense.calls import TrainCall
 from fastdense.reference.engine import Engine
+from fastdense.reference.layers import build_ops
 
 Spec = dict[str, Any]
 
@@ -51,7 +52,44 @@ LAYER_NORM: Spec = {"kind": "layer_norm", "epsilon": 1e-3}
 DROPOUT: Spec = {"kind": "dropout", "rate": 0.4}
 NORMALIZATION: Spec = {"kind": "normalization"}
 RESCALING: Spec = {"kind": "rescaling"}
+SCALE: Spec = {"kind": "scale"}
 BEGIN, END = {"kind": "residual_begin"}, {"kind": "residual_end"}
+
+
+def piecewise_linear(columns: list[int], bins: int, keep: bool = False) -> Spec:
+    return {"kind": "piecewise_linear", "columns": columns, "bins": bins, "keep": keep}
+
+
+def periodic(columns: list[int], frequencies: int, keep: bool = False) -> Spec:
+    return {"kind": "periodic", "columns": columns, "frequencies": frequencies, "keep": keep}
+
+
+def embedding(columns: list[int], codes: list[int], units: int) -> Spec:
+    return {"kind": "embedding", "columns": columns, "codes": codes, "units": units, "keep": False}
+
+
+def grouped_dense(groups: int, group_inputs: int, units: int, activation: str = "linear", use_bias: bool = True) -> Spec:
+    shape = {"groups": groups, "group_inputs": group_inputs, "units": units}
+    return {"kind": "grouped_dense", **shape, "use_bias": use_bias, "activation": activation, "alpha": 0.3}
+
+
+def in_order(inputs: int, ops: list[Spec], tensors: list[Any]) -> list[Any]:
+    """The same tensors with edges of bins that ascend, and whole numbers from 0 on as the codes of each column."""
+    made, left = [], iter(tensors)
+    for op in build_ops(inputs, ops, "float64"):
+        own = [next(left) for _ in op.shapes]
+        if op.kind == "piecewise_linear":
+            own = [np.sort(own[0], axis=1)]
+        elif op.kind == "embedding":
+            own[1] = np.concatenate([np.arange(n, dtype=own[1].dtype) for n in op.spec["codes"]])
+        made += own
+    return made
+
+
+def code_columns(ops: list[Spec]) -> dict[int, int]:
+    """Which columns of x hold codes, and how many there are."""
+    first = ops[0]
+    return dict(zip(first["columns"], first["codes"], strict=True)) if first["kind"] == "embedding" else {}
 
 
 def loss_spec(kind: str, **options: Any) -> Spec:
@@ -74,7 +112,8 @@ def make(
     engine = Engine({"inputs": inputs, "seed": 7, "dtype": "float32", "ops": ops})
     rng = np.random.default_rng(3)
     shapes = [tensor.shape for tensor in engine.get_tensors()]
-    engine.set_tensors([rng.normal(size=s) if len(s) == 2 else rng.uniform(0.2, 1.0, s) for s in shapes])
+    drawn = [rng.normal(size=s) if len(s) > 1 else rng.uniform(0.2, 1.0, s) for s in shapes]
+    engine.set_tensors(in_order(inputs, ops, drawn))
     loss = loss_spec(loss) if isinstance(loss, str) else loss
     engine.configure({"loss": loss, "optimizer": OPTIMIZERS[optimizer] | OFF | options, "metrics": list(metrics)})
     return engine

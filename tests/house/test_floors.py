@@ -34,7 +34,8 @@ FLOORS = (  # from the ground up
     {"model"},
     {"population", "diagnose"},
     {"_model"},
-    {"keras", "cli"},
+    {"tabular"},
+    {"keras", "cli", "sklearn"},
     {"__init__"},
     {"__main__"},
 )

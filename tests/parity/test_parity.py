@@ -21,11 +21,16 @@ from tests.helpers.programs import (
     LAYER_NORM,
     NORMALIZATION,
     RESCALING,
+    SCALE,
     Spec,
     activation,
     dense,
+    embedding,
+    grouped_dense,
     loss_spec,
     metric,
+    periodic,
+    piecewise_linear,
     train,
 )
 from tests.helpers.tolerances import DIFFERENCE, DIFFERENCE_FLOOR, DTYPES
@@ -68,6 +73,16 @@ def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
         "dropout": [DROPOUT, first, DROPOUT, top],
         "normalization": [NORMALIZATION, first, top],
         "rescaling": [RESCALING, first, RESCALING, dense(3, "sigmoid" if last == "softmax" else last), RESCALING],
+        "scale": [SCALE, first, SCALE, top],
+        "piecewise_linear": [piecewise_linear([0, 2, 3], 5), first, top],
+        "piecewise_linear_inside": [dense(4, hidden), piecewise_linear([0, 1, 3], 17, keep=True), top],
+        "periodic": [periodic([1, 3], 5, keep=True), periodic([0, 2], 17), first, top],
+        "embedding": [embedding([0, 2], [3, 5], 2), first, embedding([1], [4], 3), top],
+        "grouped_dense": [grouped_dense(2, 2, 3, hidden), grouped_dense(2, 2, 1, use_bias=False), top],
+        "embeddings": [
+            *[embedding([3], [4], 5), piecewise_linear([0, 2], 6), grouped_dense(2, 6, 4, hidden)],
+            *[periodic([8, 12], 3, keep=True), grouped_dense(2, 3, 2, hidden), first, top],
+        ],
         "residual": [first, BEGIN, dense(5, hidden), BEGIN, LAYER_NORM, dense(5, hidden), END, dense(6), END, top],
         "residual_first": [BEGIN, dense(4, hidden), END, top],
         "penalties": [

@@ -22,11 +22,17 @@ from tests.helpers.programs import (
     LAYER_NORM,
     NORMALIZATION,
     RESCALING,
+    SCALE,
     activation,
+    code_columns,
     dense,
+    embedding,
+    grouped_dense,
     loss_spec,
     make,
     metric,
+    periodic,
+    piecewise_linear,
 )
 
 RNG = np.random.default_rng(11)
@@ -276,6 +282,15 @@ LAYERS: dict[str, tuple[list[dict[str, Any]], tuple[int, ...]]] = {
     "dropout": ([DROPOUT, dense(6, "tanh"), DROPOUT, dense(2)], ()),
     "normalization": ([dense(3), NORMALIZATION, dense(2)], (2, 3)),
     "rescaling": ([RESCALING, dense(3), RESCALING, dense(2), RESCALING], (0, 1, 4, 5, 8, 9)),
+    "scale": ([SCALE, dense(3), SCALE, dense(2)], ()),
+    "piecewise_linear": ([dense(3), piecewise_linear([0, 2], 4), dense(2)], (2,)),
+    "piecewise_linear_keep": ([dense(3), piecewise_linear([0, 2], 4, keep=True), dense(2)], (2,)),
+    "periodic": ([dense(3), periodic([1], 4), periodic([0, 2], 2, keep=True), dense(2)], ()),
+    "embedding": ([embedding([0, 2], [3, 2], 2), dense(2)], (1,)),
+    "grouped_dense": (
+        [dense(5), grouped_dense(2, 2, 3, "tanh"), grouped_dense(3, 2, 2, use_bias=False), dense(2)],
+        (),
+    ),
     "residual": ([BEGIN, dense(4, "tanh"), BEGIN, dense(4, "silu"), END, dense(3), END, dense(2)], ()),
     "residual_last": ([dense(2), BEGIN, LAYER_NORM, END], ()),
     "residual_empty": ([dense(2), BEGIN, END], ()),
@@ -288,7 +303,10 @@ LAYERS: dict[str, tuple[list[dict[str, Any]], tuple[int, ...]]] = {
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradient_of_layers(name: str, training: bool) -> None:
     ops, fixed = LAYERS[name]
-    check_gradient(make(ops), X, REAL[:, :2], W, training=training, fixed=fixed)
+    x = X.copy()
+    for column, codes in code_columns(ops).items():
+        x[:, column] = IDS % (codes + 1)  # the last one is not known
+    check_gradient(make(ops), x, REAL[:, :2], W, training=training, fixed=fixed)
 
 
 PENALTIES: dict[str, dict[str, Any]] = {

@@ -180,6 +180,20 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
                 row_slices(
                     [&](int64_t first, int64_t n) { k_.add(from + first, d(o.partner) + first, to + first, n); });
             break;
+        case OpKind::scale:
+            w.each(columns.count, [&](int64_t s) {
+                const int64_t c0 = columns.begin(s);
+                k_.column_dots(from + c0, x + c0, gradient(o.kernel) + c0, width, rows, columns.end(s) - c0);
+            });
+            if (step.passes_gradient)
+                row_slices([&](int64_t first, int64_t n) {
+                    k_.rescale(from + first, parameter(o.kernel), nullptr, to + first, n / width, width);
+                });
+            break;
+        case OpKind::piecewise_linear:
+        case OpKind::periodic:
+        case OpKind::embedding: columns_backward(w, i, x, rows, pass); break;
+        case OpKind::grouped_dense: grouped_backward(w, i, x, rows, pass); break;
         case OpKind::dense:
         case OpKind::normalization: break;
     }

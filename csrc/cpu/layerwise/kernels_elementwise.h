@@ -64,6 +64,11 @@ void column_sums(const T* d, T* out, int64_t ld, int64_t rows, int64_t cols) {
     reduce_columns(out, rows, cols, [&](int64_t r, int64_t c, auto n) { return load(d + r * ld + c, n); });
 }
 template <class T>
+void column_dots(const T* a, const T* b, T* out, int64_t ld, int64_t rows, int64_t cols) {
+    reduce_columns(out, rows, cols,
+                   [&](int64_t r, int64_t c, auto n) { return load(a + r * ld + c, n) * load(b + r * ld + c, n); });
+}
+template <class T>
 void prelu_slope_gradient(const T* z, const T* d, T* out, int64_t ld, int64_t rows, int64_t cols) {
     reduce_columns(out, rows, cols, [&](int64_t r, int64_t c, auto n) {
         const Pack<T> x = load(z + r * ld + c, n);

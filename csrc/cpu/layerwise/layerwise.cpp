@@ -32,6 +32,7 @@ Layerwise<T>::Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater, 
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
+    rows_looked_up_ = std::vector<Buffer<int64_t>>(n);
     walks_ = walks_of(plan_, training_);
     // a chunk's activations should stay in the caches
     chunk_rows_ = std::clamp<int64_t>(131072 / plan.widest, 64, 4096);
@@ -59,6 +60,7 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
         if (walk(Pass::train)[i].computes) out_[i].reserve(size);
+        if (o.kind == OpKind::embedding) rows_looked_up_[size_t(i)].reserve(rows * int64_t(o.columns.size()));
         if (o.kind == OpKind::batch_norm) mean_[i].reserve(o.out), inverse_[i].reserve(o.out);
         if (o.kind == OpKind::layer_norm) mean_[i].reserve(rows), inverse_[i].reserve(rows);
         if (!backward) continue;
@@ -170,11 +172,13 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
                 });
                 break;
             }
+            case OpKind::scale:
             case OpKind::rescaling: {
+                const T* factors = o.kind == OpKind::scale ? parameter(o.kernel) : statistic(o.scale);
                 const Slices rows(b.rows, 4, 1);
                 w.each(rows.count, [&](int64_t s) {
                     const int64_t first = rows.begin(s) * o.out;
-                    k_.rescale(x + first, statistic(o.scale), statistic(o.offset), out_[i].get() + first,
+                    k_.rescale(x + first, factors, statistic(o.offset), out_[i].get() + first,
                                rows.end(s) - rows.begin(s), o.out);
                 });
                 break;
@@ -188,6 +192,10 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
                 });
                 break;
             }
+            case OpKind::piecewise_linear:
+            case OpKind::periodic:
+            case OpKind::embedding: columns_forward(w, i, x, b.rows); break;
+            case OpKind::grouped_dense: grouped_forward(w, i, x, b.rows, pass); break;
             case OpKind::normalization:
             case OpKind::residual_begin: break;  // compute nothing
         }

@@ -66,6 +66,11 @@ private:
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void batch_norm_forward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update_statistics);
     void layer_norm_forward(const Worker&, int i, const T* x, int64_t rows);
+    void columns_forward(const Worker&, int i, const T* x, int64_t rows);  // columns.cpp
+    void look_up(int i, const T* x, int64_t r0, int64_t rows, T* to);
+    void columns_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
+    void grouped_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
+    void grouped_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void apply_activation_gradient(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1);
     void dense_backward(const Worker&, int i, const T* x, int64_t rows, Pass, bool packed, bool update);
     void other_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
@@ -86,6 +91,7 @@ private:
     int64_t capacity_ = 0, chunk_rows_ = 0;
     bool backward_ready_ = false, probe_ready_ = false;
     std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
+    std::vector<Buffer<int64_t>> rows_looked_up_;                     // per embedding: (rows, columns), in its table
     Buffer<T> x_, y_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_;

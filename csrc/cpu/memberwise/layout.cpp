@@ -89,6 +89,7 @@ namespace fd {
 std::string why_not_lanes(const Plan& plan, const Training& training, DType dtype, int64_t rows) {
     const bool fused = LossForm(plan, training).fused;
     if (const std::string op = unknown_op(plan, paths::memberwise); !op.empty()) return op;
+    if (training.has_factors()) return "tensors have learning rates or weight decays of their own";
     if (training.muon()) return "Muon works on whole matrices";
     if (training.full_batch()) return "full-batch optimizers choose a different step for each member";
     if (training.kfac()) return "KFAC works on whole matrices";

@@ -11,6 +11,7 @@ namespace FD_ISA_NAMESPACE {
 #include "cpu/simd/simd.h"
 
 #include "cpu/layerwise/kernels_elementwise.h"
+#include "cpu/layerwise/kernels_columns.h"
 #include "cpu/layerwise/kernels_gather.h"
 #include "cpu/layerwise/kernels_loss.h"
 #include "cpu/layerwise/kernels_norm.h"
@@ -45,6 +46,11 @@ constexpr Kernels<T> table() {
     k.gather_row = gather_row<T>;
     k.unit_statistics = unit_statistics<T>;
     k.column_norms = column_norms<T>;
+    k.piecewise_linear = piecewise_linear<T>;
+    k.piecewise_linear_backward = piecewise_linear_backward<T>;
+    k.periodic = periodic<T>;
+    k.periodic_backward = periodic_backward<T>;
+    k.column_dots = column_dots<T>;
     k.panel = panel_width<T>;
     k.tile = Operand<T>::rows;
     k.product = product<T, T>;

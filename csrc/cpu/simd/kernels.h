@@ -110,6 +110,17 @@ struct Kernels {
     void (*unit_statistics)(const T* z, const T* a, int64_t ld, int64_t rows, int64_t cols, const UnitStatistics&);
     // out = the norm of each column of a block, or of its difference from another
     void (*column_norms)(const T* a, const T* minus, int64_t ld, int64_t rows, int64_t cols, double* out);
+    // Of one column, its values with a stride, as `bins` or `frequencies` outputs a row, by edges (bins + 1,); backward adds to dx
+    void (*piecewise_linear)(const T* x, int64_t x_ld, const T* edges, int64_t bins, T* out, int64_t ld, int64_t rows);
+    void (*piecewise_linear_backward)(const T* x, int64_t x_ld, const T* edges, int64_t bins, const T* d, int64_t ld,
+                                      T* dx, int64_t dx_ld, int64_t rows);
+    void (*periodic)(const T* x, int64_t x_ld, const T* frequency, const T* phase, int64_t frequencies, T* out,
+                     int64_t ld, int64_t rows);
+    // overwrites the gradients of both; dx may be null
+    void (*periodic_backward)(const T* x, int64_t x_ld, const T* frequency, const T* phase, int64_t frequencies,
+                              const T* d, int64_t ld, T* d_frequency, T* d_phase, T* dx, int64_t dx_ld, int64_t rows);
+    // out[c] = Σ a(r, c) b(r, c) over the rows of a block
+    void (*column_dots)(const T* a, const T* b, T* out, int64_t ld, int64_t rows, int64_t cols);
     int panel;  // columns of a packed panel; element (k, v) lies at k · panel + v
     int tile;   // rows that product() works on at once: cut work at multiples of it
     void (*product)(const Product<T>&);

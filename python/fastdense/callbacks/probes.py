@@ -14,6 +14,7 @@ from ..arguments import choice
 from ..arrays import Array
 from ..layers import Activation, Dense, Layer, Preprocessing, Residual
 from ..network import Net
+from ..reference.layers import build_ops
 
 MOST_RECORDS, MOST_BYTES = 256, 1 << 26  # whichever is reached first, but at least FEWEST_RECORDS are kept
 FEWEST_RECORDS = 16
@@ -111,7 +112,7 @@ class Probes:
     """
 
     def __init__(self, net: Net, period: int, batches: int, epochs: int) -> None:
-        self._places = list(_places(net.layers, net.names, 0))
+        self._places = list(_places(net.layers, net.names, 0, net.inputs))
         self._widths = _op_widths(net)
         width = len(KINDS) * sum(self._widths)
         self._most = min(MOST_RECORDS, max(FEWEST_RECORDS, MOST_BYTES // (8 * width)))
@@ -254,24 +255,21 @@ class Probes:
         return scores
 
 
-def _places(layers: Sequence[Layer], names: Sequence[str], first: int) -> Iterator[_Place]:
+def _places(layers: Sequence[Layer], names: Sequence[str], first: int, width: int) -> Iterator[_Place]:
     for layer, name in zip(layers, names, strict=True):
+        inputs, width = width, layer.output_width(width)
         if isinstance(layer, Preprocessing):  # it has no op
             continue
         inside: list[_Place] = []
         if isinstance(layer, Residual):
-            inside = list(_places(layer.layers, [f"{name}.{i}" for i in range(len(layer.layers))], first + 1))
-        first += len(layer.lower())
+            inside = list(_places(layer.layers, [f"{name}.{i}" for i in range(len(layer.layers))], first + 1, inputs))
+        first += len(layer.lower(inputs))
         yield _Place(name, first - 1, layer, inside)
 
 
 def _op_widths(net: Net) -> list[int]:
     """Outputs of each op."""
-    widths, width = [], net.program["inputs"]
-    for op in net.ops:
-        width = op.get("units", width)
-        widths.append(width)
-    return widths
+    return [op.width for op in build_ops(net.program["inputs"], net.ops, net.program["dtype"])]
 
 
 def _of(place: _Place, ops: list[Array]) -> LayerProbes:

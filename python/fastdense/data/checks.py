@@ -10,7 +10,7 @@ Arrays on a GPU are looked at there, by the same lines: what works on a whole ar
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NoReturn
 
 import numpy as np
@@ -60,7 +60,7 @@ def check_x(where: str, x: object, net: Shape, *, name: str = "x") -> Array:
         fail(where, f"{name} has {array.shape[1]} columns, shape {array.shape}", needed, remedy)
     if not len(array):
         fail(where, f"{name} is empty, shape {array.shape}", "at least one row is needed")
-    check_finite(where, name, array, net.dtype)
+    check_finite(where, name, array, net.dtype, net.missing)
     return array
 
 
@@ -74,10 +74,14 @@ def first_nonfinite(x: Array) -> int:
         return _first_nonfinite(x)
 
 
-def _first_nonfinite(x: Array) -> int:
+def _first_nonfinite(x: Array, missing: Sequence[int] = ()) -> int:
     xp = namespace_of(x)
+    may_be_missing = np.zeros(x.shape[1], dtype=bool)
+    may_be_missing[list(missing)] = True
     for start, block in _blocks(x):
         good = xp.isfinite(block)
+        if missing:
+            good |= xp.isnan(block) & xp.asarray(may_be_missing)
         if not good.all():
             row, column = first_place(~good)
             return (start + row) * int(x.shape[1]) + column
@@ -90,12 +94,17 @@ def _blocks(x: Array) -> Iterator[tuple[int, Array]]:
     return ((start, x[start : start + rows]) for start in range(0, len(x), rows))
 
 
-def check_finite(where: str, name: str, array: Array, dtype: str = "float64") -> None:
-    """Raise if a value is NaN or infinite, or would become so in the net's `dtype`; names its row and column."""
+def check_finite(where: str, name: str, array: Array, dtype: str = "float64", missing: Sequence[int] = ()) -> None:
+    """Raise if a value is NaN or infinite, or would become so in the net's `dtype`; names its row and column.
+
+    NaN is no error in the columns `missing`.
+    """
     if array.dtype.kind != "f":
         return
     flat = array if array.ndim == 2 else array.reshape(-1, 1)
     index = first_nonfinite(flat)
+    if index >= 0 and missing:
+        index = _first_nonfinite(flat, missing)
     if index >= 0:
         place = divmod(index, flat.shape[1])[: array.ndim]
         axis = ".all(axis=1)" if array.ndim == 2 and array.shape[1] > 1 else ""
@@ -111,7 +120,8 @@ def check_finite(where: str, name: str, array: Array, dtype: str = "float64") ->
 
 def _check_float32_range(where: str, name: str, array: Array, flat: Array) -> None:
     for start, block in _blocks(flat):
-        if block.size and (block.max() > FLOAT32_MAX or block.min() < -FLOAT32_MAX):
+        low, high = (block.min(), block.max()) if block.size else (0.0, 0.0)
+        if low < -FLOAT32_MAX or high > FLOAT32_MAX or (low != low and (abs(block) > FLOAT32_MAX).any()):
             row, column = first_place(abs(block) > FLOAT32_MAX)
             place = (start + row, column)[: array.ndim]
             fail(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from ..arrays import Array, beside, to_host
-from ..layers import Preprocessing
 from ..network import Net
+from ..specs import Config
 
 SAMPLE_ROWS = 256  # from which first values are computed
 
@@ -42,6 +43,7 @@ class Shape:
     dtype: str
     loss_weight: float = 1.0  # factor of the loss, which every row's weight takes over
     device: str = "cpu"  # "cuda": data may be on a GPU
+    missing: Sequence[int] = ()  # columns of x that may hold NaN
 
 
 @dataclass(frozen=True)
@@ -54,17 +56,18 @@ class Rows:
     x: Array
     y: Array
     w: Array | None
-    _encoded: list[tuple[list[Preprocessing], Array]] = field(default_factory=list, repr=False, compare=False)
+    _encoded: list[tuple[object, list[Config], Array]] = field(default_factory=list, repr=False, compare=False)
 
     def encoded(self, net: Net) -> Array:
         """x as the engine of a net gets it; encoded once for all calls with these rows, and for all nets alike."""
         if not net.front:
             return self.x
-        for front, x in self._encoded:
-            if front is net.front or front == net.front:
+        described = [layer.to_dict() for layer in net.front]
+        for encoding, front, x in self._encoded:
+            if encoding is net.encoding or front == described:
                 return x
-        self._encoded.append((net.front, net.encoded(self.x)))
-        return self._encoded[-1][1]
+        self._encoded.append((net.encoding, described, net.encoded(self.x)))
+        return self._encoded[-1][-1]
 
     def with_weights(self, weights: Array | None) -> Rows:
         """The same rows with other weights; they share what was encoded."""

@@ -69,6 +69,7 @@ class Case:
             if rows < FEWEST:
                 return None
         x, y = (np.asarray(random_rows(array[keep], rows), dtype=np.float64) for array in (subject.x, subject.y))
+        x = subject.filled(x)
         if bool((y == y[0]).all()):
             return None
         subject.work.charge(price)

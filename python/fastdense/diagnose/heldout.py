@@ -232,8 +232,9 @@ def _aligned(case: Case, lab: Laboratory) -> float:
     held = subject.held
     assert held is not None
     mean, sd = subject.column_scale
-    other, spread = held.x.mean(axis=0), held.x.std(axis=0)
-    x = (np.asarray(held.x, np.float64) - other) / np.where(spread > 0, spread, 1.0) * sd + mean
+    x = subject.filled(np.asarray(held.x, np.float64))
+    other, spread = x.mean(axis=0), x.std(axis=0)
+    x = (x - other) / np.where(spread > 0, spread, 1.0) * sd + mean
     return lab.error_on(subject.model, case.plan, x.astype(np.float32), held.y)
 
 

@@ -156,11 +156,12 @@ class Held:
 
     x: Array
     y: Array
+    missing: Sequence[int] = ()  # columns of x that may hold NaN
 
     @cached_property
     def usable(self) -> bool:
-        """Whether there are at least a few rows, all of finite numbers."""
-        return len(self.x) >= FEW_HELD and _is_usable(self.x, LARGEST) and _is_usable(self.y, LARGEST)
+        """Whether there are at least a few rows, all of numbers that a net takes."""
+        return len(self.x) >= FEW_HELD and _is_usable(self.x, LARGEST, self.missing) and _is_usable(self.y, LARGEST)
 
 
 class Subject:
@@ -225,7 +226,7 @@ class Subject:
         self.validation_data = given.validation_data
         self.held = self._kept_out(whole, y, cut)
         self.largest = LARGEST if model.dtype == "float64" else FLOAT32_MAX
-        self.usable = _is_usable(self.x, self.largest) and _is_usable(self.y, self.largest)
+        self.usable = _is_usable(self.x, self.largest, model.net.missing) and _is_usable(self.y, self.largest)
         self.work = Work()
         self.work.charge(numbers(8 * (self.x.size + self.y.size)))  # checks and statistics
 
@@ -249,25 +250,47 @@ class Subject:
     def _kept_out(self, x: Array, y: Array, cut: int) -> Held | None:
         """The rows that `fit` did not train on."""
         if self.validation_data is None:
-            return Held(x[cut:], np.asarray(y[cut:], np.float64)) if cut < len(x) else None
+            targets = np.asarray(y[cut:], np.float64)
+            return Held(x[cut:], targets, self.model.net.missing) if cut < len(x) else None
         if not isinstance(self.validation_data, (tuple, list)) or len(self.validation_data) not in (2, 3):
             fail("diagnose", f"validation_data is a {type(self.validation_data).__name__}",
                  "a tuple (x, y) or (x, y, sample_weight) is needed", "pass it as to fit")  # fmt: skip
         name, device = "validation x", self.model.device
         other = _table(name, to_host(as_array("diagnose", name, self.validation_data[0], device)), self.model.inputs)
         targets = to_host(as_array("diagnose", "validation y", self.validation_data[1], device))
-        return Held(other, np.asarray(_columns(targets, len(other)), dtype=np.float64))
+        return Held(other, np.asarray(_columns(targets, len(other)), dtype=np.float64), self.model.net.missing)
 
     @cached_property
     def good(self) -> Array:
         """Rows (bool) of usable numbers alone."""
         if self.usable:
             return np.ones(len(self.x), bool)
-        return np.asarray(~(self.bad(self.x).any(axis=1) | self.bad(self.y).any(axis=1)))
+        return np.asarray(~(self.bad_x.any(axis=1) | self.bad_y.any(axis=1)))
 
-    def bad(self, array: Array) -> Array:
-        """Which numbers (bool) are NaN, infinite or too large."""
-        return np.asarray(~(np.abs(array) <= self.largest))
+    @property
+    def bad_x(self) -> Array:
+        """Which numbers (bool) of x are NaN, but for columns where the net takes that, infinite or too large."""
+        return _bad(self.x, self.largest, self.model.net.missing)
+
+    @property
+    def bad_y(self) -> Array:
+        """Which numbers (bool) of y are NaN, infinite or too large."""
+        return _bad(self.y, self.largest)
+
+    def filled(self, x: Array) -> Array:
+        """The same rows with the median of a column, over the usable rows, for NaN."""
+        missing = list(self.model.net.missing)
+        if not missing or x.dtype.kind != "f":
+            return x
+        made = np.where(np.isnan(x), 0.0, x).astype(x.dtype, copy=False)
+        made[:, missing] = np.where(np.isnan(x[:, missing]), self._medians.astype(x.dtype), x[:, missing])
+        return made
+
+    @cached_property
+    def _medians(self) -> Array:
+        columns = np.asarray(random_rows(self.good_x, self._sample_size), dtype=np.float64)[:, list(self.model.net.missing)]
+        known = [column[~np.isnan(column)] for column in columns.T]
+        return np.array([np.median(one) if len(one) else 0.0 for one in known])
 
     @cached_property
     def good_x(self) -> Array:
@@ -315,8 +338,8 @@ class Subject:
 
     @cached_property
     def sample_x(self) -> Array:
-        """A sample of the usable rows of x, float64."""
-        return np.asarray(random_rows(self.good_x, self._sample_size), dtype=np.float64)
+        """A sample of the usable rows of x, float64 and without NaN."""
+        return self.filled(np.asarray(random_rows(self.good_x, self._sample_size), dtype=np.float64))
 
     @cached_property
     def sample_y(self) -> Array:
@@ -456,8 +479,8 @@ class Subject:
         if self.trained:
             return None
         now, then = self.model.get_weights(), self.model.clone().get_weights()
-        skip = 2 if self.model.net.statistics is not None else 0
-        same = all(np.array_equal(a, b) for a, b in zip(now[skip:], then[skip:], strict=True))
+        taken = {i for one in self.model.net.statistics for i in range(len(now))[one.tensors]}
+        same = all(np.array_equal(now[i], then[i]) for i in range(len(now)) if i not in taken)
         return None if same else now
 
     @cached_property
@@ -467,8 +490,7 @@ class Subject:
         made = self.model.clone()
         if self.given_weights is not None:
             made.set_weights(self.given_weights)
-        if made.net.statistics is not None:
-            made.runner.adapt(np.ascontiguousarray(self.good_x))
+        made.runner.adapt(np.ascontiguousarray(self.good_x))
         return made
 
     @cached_property
@@ -546,10 +568,20 @@ def _columns(array: Array, rows: int) -> Array:
     return array.reshape(rows, -1)
 
 
-def _is_usable(array: Array, largest: float) -> bool:
+def _is_usable(array: Array, largest: float, missing: Sequence[int] = ()) -> bool:
     if array.dtype.kind != "f" or not array.size:
         return True
-    return first_nonfinite(array) < 0 and bool(array.max() <= largest and array.min() >= -largest)
+    if first_nonfinite(array) < 0:
+        return bool(array.max() <= largest and array.min() >= -largest)
+    return bool(missing) and not _bad(array, largest, missing).any()
+
+
+def _bad(array: Array, largest: float, missing: Sequence[int] = ()) -> Array:
+    bad = np.asarray(~(np.abs(array) <= largest))
+    if missing and array.dtype.kind == "f":
+        columns = list(missing)
+        bad[:, columns] &= ~np.isnan(array[:, columns])
+    return bad
 
 
 def _history_of(record: Any) -> dict[str, list[float]]:

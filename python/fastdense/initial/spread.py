@@ -73,8 +73,9 @@ def spread_one(
     """
     net = runner.net
     sample = Rows(evenly_spaced_rows(data.x), evenly_spaced_rows(data.y), None)
-    if net.statistics is not None:
-        tensors[:2] = [tensor[None] for tensor in runner.tensors()[:2]]
+    known = runner.tensors()
+    for one in net.statistics:
+        tensors[one.tensors] = [tensor[None] for tensor in known[one.tensors]]
 
     def layer_outputs(given: list[Array], layer: int) -> Array:
         runner.set_tensors([tensor[0] for tensor in given])

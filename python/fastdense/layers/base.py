@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -70,13 +70,24 @@ class Layer(Spec, family="layer"):
         """Return the number of outputs for this number of inputs."""
         return inputs
 
-    def lower(self) -> list[Config]:
-        """Return the ops of the layer in the form that engines accept."""
+    def lower(self, inputs: int) -> list[Config]:
+        """Return the ops of the layer, for an input of so many columns, in the form that engines accept."""
         raise NotImplementedError
 
     def tensors(self, inputs: int) -> list[TensorSpec]:
         """Return the layer's tensors, in the order in which the engines keep them."""
         return []
+
+    def check_dtype(self, dtype: str) -> None:
+        """Raise if the layer's numbers are not good ones in the dtype of a model."""
+
+    def fixed_width(self, inputs: int) -> int:
+        """Number of leading outputs that training cannot change, if that is so of all inputs."""
+        return 0
+
+    def fixed_outputs(self, x: Array, tensors: Sequence[Array]) -> Array:
+        """These outputs for float64 rows (rows, inputs), where x lies; `tensors` are the layer's."""
+        raise NotImplementedError
 
     def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
         """Return the first values of the tensors.

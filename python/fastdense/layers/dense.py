@@ -60,7 +60,7 @@ class Activation(Layer, names=("activation",)):
     def _is_default(self, name: str, value: Any) -> bool:
         return value == ALPHA.get(self.activation) if name == "alpha" else super()._is_default(name, value)
 
-    def lower(self) -> list[Config]:
+    def lower(self, inputs: int) -> list[Config]:
         return [{"kind": "activation", "activation": self.activation, "alpha": self.alpha or 0.0}]
 
     def tensors(self, inputs: int) -> list[TensorSpec]:
@@ -140,7 +140,7 @@ class Dense(Layer, names=("dense",)):
     def output_width(self, inputs: int) -> int:
         return self.units
 
-    def lower(self) -> list[Config]:
+    def lower(self, inputs: int) -> list[Config]:
         return [
             {
                 "kind": "dense",
@@ -209,7 +209,7 @@ class Dropout(Layer, names=("dropout",)):
         self.rate = number("Dropout: rate", rate, least=0, below=1)
         self.name = optional_text("Dropout: name", name)
 
-    def lower(self) -> list[Config]:
+    def lower(self, inputs: int) -> list[Config]:
         return [{"kind": "dropout", "rate": self.rate}]
 
 
@@ -258,8 +258,8 @@ class Residual(Layer, names=("residual",)):
             )
         return outputs
 
-    def lower(self) -> list[Config]:
-        ops = [op for layer in self.layers for op in layer.lower()]
+    def lower(self, inputs: int) -> list[Config]:
+        ops = [op for layer, width in self._walk(inputs) for op in layer.lower(width)]
         return [{"kind": "residual_begin"}, *ops, {"kind": "residual_end"}]
 
     def tensors(self, inputs: int) -> list[TensorSpec]:

@@ -37,7 +37,7 @@ class BatchNorm(Layer, names=("batch_norm", "BatchNormalization")):
         self.epsilon = number("BatchNorm: epsilon", epsilon, above=0)
         self.name = optional_text("BatchNorm: name", name)
 
-    def lower(self) -> list[Config]:
+    def lower(self, inputs: int) -> list[Config]:
         return [{"kind": "batch_norm", "momentum": self.momentum, "epsilon": self.epsilon}]
 
     def tensors(self, inputs: int) -> list[TensorSpec]:
@@ -68,7 +68,7 @@ class LayerNorm(Layer, names=("layer_norm", "LayerNormalization")):
         self.epsilon = number("LayerNorm: epsilon", epsilon, above=0)
         self.name = optional_text("LayerNorm: name", name)
 
-    def lower(self) -> list[Config]:
+    def lower(self, inputs: int) -> list[Config]:
         return [{"kind": "layer_norm", "epsilon": self.epsilon}]
 
     def tensors(self, inputs: int) -> list[TensorSpec]:

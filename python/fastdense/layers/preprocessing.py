@@ -8,7 +8,7 @@ or 8 bytes during the call (`predict` needs no more than a block of it).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -16,6 +16,7 @@ from numpy.typing import ArrayLike, NDArray
 from ..arguments import flag, integer, one_or_more, optional_text
 from ..arrays import check_memory, namespace_of, to_host
 from ..specs import Config
+from .adapting import check_columns
 from .base import Layer, check_adapted_part, data_to_adapt
 
 __all__ = ["Log1p", "OneHot", "Periodic"]
@@ -23,6 +24,7 @@ __all__ = ["Log1p", "OneHot", "Periodic"]
 BLOCK_ELEMENTS = 1 << 20  # float64 numbers that are encoded at a time
 MOST_CODES = 10_000  # of a column; more are no codes, or another layer is needed for them
 Array = NDArray[Any]
+C = TypeVar("C", bound="Codes")
 
 
 class Preprocessing(Layer):
@@ -43,9 +45,12 @@ class Preprocessing(Layer):
 
     columns: list[int] | None
 
-    def lower(self) -> list[Config]:
+    def lower(self, inputs: int) -> list[Config]:
         """No op: engines get rows that are encoded already."""
         return []
+
+    def fixed_width(self, inputs: int) -> int:
+        return self.output_width(inputs)
 
     def output_width(self, inputs: int) -> int:
         chosen = self._chosen(inputs)
@@ -184,7 +189,7 @@ class Log1p(Preprocessing, names=("log1p",)):
         name: str | None = None,
     ) -> None:
         self.scale = one_or_more("Log1p: scale", scale, above=0.0)
-        self.columns = _columns("Log1p: columns", columns)
+        self.columns = columns_argument("Log1p: columns", columns)
         self.offset = one_or_more("Log1p: offset", offset)
         self.name = optional_text("Log1p: name", name)
 
@@ -204,7 +209,87 @@ class Log1p(Preprocessing, names=("log1p",)):
         return made
 
 
-class OneHot(Preprocessing, names=("one_hot",)):
+class Codes:
+    """What layers for columns of codes have in common; `adapt` takes the codes from data.
+
+    Attributes
+    ----------
+    columns : list of int or None
+    codes : list of lists of float, or None
+        Those of each column, or one list for all; None before they are known.
+    """
+
+    columns: list[int] | None
+    codes: list[list[float]] | None
+
+    def _set_codes(self, columns: Any, codes: Any) -> None:
+        name = type(self).__name__
+        self.columns = columns_argument(f"{name}: columns", columns)
+        self.codes = None if codes is None else _lists(f"{name}: codes", codes)
+        for one in self.codes or ():
+            if len(set(one)) < len(one):
+                raise ValueError(f"{name}: codes holds a code twice. Give each once.")
+
+    @property
+    def adapted(self) -> bool:
+        """Whether the codes are known."""
+        return self.codes is not None
+
+    def adapt(self: C, x: ArrayLike) -> C:
+        """Take the codes from data, sorted; read piece by piece, so that a memory-mapped array may be of any size.
+
+        Parameters
+        ----------
+        x : array of shape (n, columns)
+            Bool, integer or float; one on a GPU is worked on there.
+
+        Returns
+        -------
+        Layer
+            The layer itself.
+
+        Raises
+        ------
+        ValueError
+            If the data is empty, not two-dimensional, not numeric, holds NaN or infinity, lacks a column, or if a
+            column holds more than 10,000 values.
+        """
+        where = f"{type(self).__name__}.adapt"
+        data = data_to_adapt(where, x)
+        columns = list(range(data.shape[1])) if self.columns is None else self.columns
+        check_columns(where, data, columns)
+        xp, found = namespace_of(data), [np.zeros(0)] * len(columns)
+        for part in blocks(len(data), data.shape[1]):
+            for i, column in enumerate(columns):
+                values = data[part, column].astype(np.float64)
+                check_adapted_part(where, values[:, None], part.start, column)
+                found[i] = np.union1d(found[i], to_host(xp.unique(values)))
+                if len(found[i]) > MOST_CODES:
+                    raise ValueError(
+                        f"{where}: column {column} of x holds more than {MOST_CODES:,} values. "
+                        "Give columns= of codes alone."
+                    )
+        self.codes = [(one + 0.0).tolist() for one in found]
+        return self
+
+    def _check_codes(self, columns: int) -> list[list[float]]:
+        """The codes; ValueError unless they are known, and for so many columns."""
+        name = type(self).__name__
+        if self.codes is None:
+            raise ValueError(f"{name}: its codes are not known. Call adapt(x) before the model is made, or give codes=.")
+        if len(self.codes) not in (1, columns):
+            raise ValueError(
+                f"{name}: codes is given for {len(self.codes)} columns, but the layer encodes {columns}. "
+                "Give it for each of them, or once for all."
+            )
+        return self.codes
+
+    def _codes_of(self, i: int) -> list[float]:
+        assert self.codes is not None
+        return self.codes[i if len(self.codes) > 1 else 0]
+
+
+class OneHot(Codes, Preprocessing, names=("one_hot",)):
     """One column of 0 and 1 for each code of a column: for ids and categories, whose numbers mean nothing.
 
     The codes must be known when a model is made, since they decide its width: give them, or call `adapt` first. A code
@@ -234,67 +319,15 @@ class OneHot(Preprocessing, names=("one_hot",)):
     """
 
     def __init__(self, columns: int | Sequence[int] | None = None, codes: Any = None, name: str | None = None) -> None:
-        self.columns = _columns("OneHot: columns", columns)
-        self.codes = None if codes is None else _lists("OneHot: codes", codes)
-        for one in self.codes or ():
-            if len(set(one)) < len(one):
-                raise ValueError("OneHot: codes holds a code twice. Give each once.")
+        self._set_codes(columns, codes)
         self.name = optional_text("OneHot: name", name)
 
-    @property
-    def adapted(self) -> bool:
-        """Whether the codes are known."""
-        return self.codes is not None
-
-    def adapt(self, x: ArrayLike) -> OneHot:
-        """Take the codes from data, sorted; read piece by piece, so that a memory-mapped array may be of any size.
-
-        Parameters
-        ----------
-        x : array of shape (n, columns)
-            Bool, integer or float; one on a GPU is worked on there.
-
-        Returns
-        -------
-        OneHot
-            The layer itself.
-
-        Raises
-        ------
-        ValueError
-            If the data is empty, not two-dimensional, not numeric, holds NaN or infinity, lacks a column, or if a
-            column holds more than 10,000 values.
-        """
-        where = "OneHot.adapt"
-        data = data_to_adapt(where, x)
-        columns = list(range(data.shape[1])) if self.columns is None else self.columns
-        if columns[-1] >= data.shape[1]:
-            raise ValueError(f"{where}: x has {data.shape[1]} columns, and there is no column {columns[-1]}.")
-        xp, found = namespace_of(data), [np.zeros(0)] * len(columns)
-        for part in blocks(len(data), data.shape[1]):
-            for i, column in enumerate(columns):
-                values = data[part, column].astype(np.float64)
-                check_adapted_part(where, values[:, None], part.start, column)
-                found[i] = np.union1d(found[i], to_host(xp.unique(values)))
-                if len(found[i]) > MOST_CODES:
-                    raise ValueError(
-                        f"{where}: column {column} of x holds more than {MOST_CODES:,} values. "
-                        "Give columns= of codes alone."
-                    )
-        self.codes = [(one + 0.0).tolist() for one in found]
-        return self
-
     def _given(self) -> dict[str, int]:
-        if self.codes is None:
-            raise ValueError("OneHot: its codes are not known. Call adapt(x) before the model is made, or give codes=.")
-        return {"codes": len(self.codes)} if len(self.codes) > 1 else {}
+        codes = self._check_codes(len(self.codes or []))  # _chosen compares their number
+        return {"codes": len(codes)} if len(codes) > 1 else {}
 
     def _width(self, i: int) -> int:
         return len(self._codes_of(i))
-
-    def _codes_of(self, i: int) -> list[float]:
-        assert self.codes is not None
-        return self.codes[i if len(self.codes) > 1 else 0]
 
     def _features(self, values: Array) -> Array:
         xp = namespace_of(values)
@@ -342,7 +375,7 @@ class Periodic(Preprocessing, names=("periodic",)):
         name: str | None = None,
     ) -> None:
         self.frequencies = _lists("Periodic: frequencies", frequencies, above=0.0)
-        self.columns = _columns("Periodic: columns", columns)
+        self.columns = columns_argument("Periodic: columns", columns)
         self.keep = flag("Periodic: keep", keep)
         self.name = optional_text("Periodic: name", name)
 
@@ -377,7 +410,7 @@ class Periodic(Preprocessing, names=("periodic",)):
 # ---- their arguments -------------------------------------------------------------------------------------------------
 
 
-def _columns(where: str, value: Any) -> list[int] | None:
+def columns_argument(where: str, value: Any) -> list[int] | None:
     """Return columns in ascending order; None for all."""
     if value is None:
         return None

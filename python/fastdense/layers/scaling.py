@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,7 +12,8 @@ from ..arguments import one_or_more, optional_text
 from ..arrays import namespace_of, to_host
 from ..initializers import Initializer
 from ..specs import Config
-from .base import Array, DrawFor, Layer, TensorSpec, check_adapted_part, data_to_adapt
+from .adapting import Adapting
+from .base import Array, DrawFor, Layer, TensorSpec, check_adapted_part
 
 __all__ = ["Normalization", "Rescaling"]
 
@@ -19,14 +21,13 @@ __all__ = ["Normalization", "Rescaling"]
 _CHUNK_ELEMENTS = 1 << 20
 
 
-class Normalization(Layer, names=("normalization",)):
+class Normalization(Adapting, names=("normalization",)):
     """Scales each column of the data to mean 0 and variance 1; a constant column becomes 0.
 
     Mean and variance come from `adapt`, or else from the data of the first ``fit``. They are kept here as
     ``layer.mean`` and ``layer.variance`` (read-only float64 arrays, None before) and are tensors of the model, saved
-    with its weights; they are no part of the config. `adapt` may also be called on the layer of a model that is built
-    already: every call makes new arrays, which the model notices (``layer.mean is not ...``) and takes over before it
-    computes the next time.
+    with its weights; they are no part of the config. The data is read piece by piece, so that a memory-mapped array may
+    be of any size.
 
     Parameters
     ----------
@@ -40,55 +41,40 @@ class Normalization(Layer, names=("normalization",)):
     [2.0]
     """
 
+    statistic_tensors = 2
+
     def __init__(self, name: str | None = None) -> None:
         self.name = optional_text("Normalization: name", name)
-        self.mean: Array | None = None
-        self.variance: Array | None = None
 
     @property
-    def adapted(self) -> bool:
-        """Whether mean and variance are known."""
-        return self.mean is not None
+    def mean(self) -> Array | None:
+        """Mean of each column."""
+        return None if self.statistics is None else self.statistics[0]
 
-    def adapt(self, x: ArrayLike) -> Normalization:
-        """Take mean and variance from data, read piece by piece, so that a memory-mapped array may be of any size.
+    @property
+    def variance(self) -> Array | None:
+        """Biased variance of each column."""
+        return None if self.statistics is None else self.statistics[1]
 
-        Parameters
-        ----------
-        x : array of shape (n, columns)
-            Bool, integer or float; one on a GPU is worked on there.
-
-        Returns
-        -------
-        Normalization
-            The layer itself.
-
-        Raises
-        ------
-        ValueError
-            If the data is empty, not two-dimensional, not numeric, or holds NaN or infinity.
-        """
-        where = "Normalization.adapt"
-        data = data_to_adapt(where, x)
+    def settle(self, where: str, data: NDArray[Any]) -> None:
         if self.mean is not None and self.mean.size != data.shape[1]:
             raise ValueError(
                 f"{where}: x has {data.shape[1]} columns, but the layer has {self.mean.size}. Give as many columns."
             )
-        self.set_statistics(*_mean_and_variance(data, where))
-        return self
 
-    def set_statistics(self, mean: ArrayLike, variance: ArrayLike) -> None:
-        """Set mean and variance, one number per column each; for a model that has read them from a file."""
-        m, v = np.array(mean, dtype=np.float64), np.array(variance, dtype=np.float64)
+    def measured(self, where: str, data: NDArray[Any]) -> tuple[Array, ...]:
+        return _mean_and_variance(data, where)
+
+    def checked_statistics(self, *values: Array) -> tuple[Array, ...]:
+        m, v = values
         if m.ndim != 1 or m.shape != v.shape or not np.isfinite(m).all() or not (np.isfinite(v) & (v >= 0)).all():
             raise ValueError(
                 f"Normalization: mean of shape {m.shape} and variance of shape {v.shape}. "
                 "Give two finite vectors of one length, the variance at least 0."
             )
-        m.flags.writeable = v.flags.writeable = False
-        self.mean, self.variance = m, v
+        return values
 
-    def lower(self) -> list[Config]:
+    def lower(self, inputs: int) -> list[Config]:
         return [{"kind": "normalization"}]
 
     def tensors(self, inputs: int) -> list[TensorSpec]:
@@ -101,7 +87,16 @@ class Normalization(Layer, names=("normalization",)):
 
     def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
         values = super().initial_values(inputs, draw)
-        return values if self.mean is None or self.variance is None else [self.mean.copy(), self.variance.copy()]
+        return values if self.statistics is None else [one.copy() for one in self.statistics]
+
+    def fixed_width(self, inputs: int) -> int:
+        return inputs
+
+    def fixed_outputs(self, x: Array, tensors: Sequence[Array]) -> Array:
+        xp = namespace_of(x)
+        mean, variance = map(xp.asarray, tensors)
+        made: Array = (x - mean) / xp.where(variance == 0, 1.0, xp.sqrt(variance))
+        return made
 
 
 def _mean_and_variance(data: NDArray[Any], where: str) -> tuple[Array, Array]:
@@ -178,7 +173,7 @@ class Rescaling(Layer, names=("rescaling",)):
             raise ValueError("Rescaling: scale holds 0, which leaves nothing of a column. Give numbers other than 0.")
         self.name = optional_text("Rescaling: name", name)
 
-    def lower(self) -> list[Config]:
+    def lower(self, inputs: int) -> list[Config]:
         return [{"kind": "rescaling"}]
 
     def tensors(self, inputs: int) -> list[TensorSpec]:
@@ -189,6 +184,14 @@ class Rescaling(Layer, names=("rescaling",)):
                     "Give one number for all, or one per column."
                 )
         return [TensorSpec(name, (inputs,), False) for name in ("scale", "offset")]
+
+    def fixed_width(self, inputs: int) -> int:
+        return inputs
+
+    def fixed_outputs(self, x: Array, tensors: Sequence[Array]) -> Array:
+        scale, offset = (namespace_of(x).asarray(one[: x.shape[1]]) for one in tensors)
+        made: Array = x * scale + offset
+        return made
 
     def _initializer(self, tensor: str) -> Initializer:
         return _Given(self.scale if tensor == "scale" else self.offset)

@@ -137,7 +137,8 @@ class BaseModel:
     @property
     def _shape(self) -> Shape:
         """What the checks of data need to know."""
-        return Shape(self.net.inputs, self.net.outputs, self.net.dtype, self._loss_weight, self.device)
+        net = self.net
+        return Shape(net.inputs, net.outputs, net.dtype, self._loss_weight, self.device, net.missing)
 
     @property
     def metrics(self) -> list[metrics.Metric]:
@@ -797,7 +798,7 @@ class BaseModel:
             "step": self.runner.step if include_optimizer else 0,
             "slots": len(slots) if include_optimizer else None,
             "epochs_trained": self.runner.epochs_trained,
-            "statistics": self.net.statistics.origin if self.net.statistics else None,
+            "statistics": [one.origin for one in self.net.statistics],
         }
         return config, tensors
 
@@ -810,8 +811,9 @@ class BaseModel:
         values = [files.tensor(tensors, *needed) for needed in zip(_weight_names(net), net.tensors, strict=True)]
         model = cls.__new__(cls)
         model._begin(net, device or ("cpu" if own == "cuda" and not is_available() else own), name, values)
-        if net.statistics is not None:
-            net.statistics.take(values[0], values[1], config["statistics"])
+        origins = config["statistics"]  # one of the only such layer, Normalization, in files before 0.2
+        for one, origin in zip(net.statistics, origins if isinstance(origins, list) else [origins], strict=False):
+            one.take(values[one.tensors] or one.layer.statistics or (), origin)
         if config["compile"] is not None:
             model.compile(**config["compile"])
             if config["slots"] is not None:

@@ -15,6 +15,15 @@ clipvalue : float, optional
 global_clipnorm : float, optional
     Scales all gradients together down to this norm. At most one of the three clips may be given.
 
+Arguments that the optimizers take whose update of an element depends on its own gradients alone (not Muon and KFAC):
+
+learning_rate_multipliers : dict of str to float, optional
+    Factors of the learning rate for some tensors. The keys are patterns of a shell for their names, "layer/tensor", as
+    in ``{"*/bias": 0.1, "scale/*": 6.0}``; the last one that matches counts. `Model.compile` refuses a pattern that
+    matches no trained tensor.
+weight_decay_multipliers : dict of str to float, optional
+    Likewise, of `weight_decay`; the decay is also multiplied by the factor of the learning rate.
+
 ``learning_rate`` is a number or a `fastdense.schedules.Schedule`, and may be assigned at any time, also between two
 calls of ``fit``; everything else is fixed once the optimizer is made.
 

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import number, suggestion
+from ..arguments import number, shorten, suggestion
 from ..schedules import Schedule
 from ..schedules import get as get_schedule
 from ..specs import Config, Spec, resolve
 
 Rate = float | Schedule
+Multipliers = Mapping[str, float]
 Shapes = Sequence[tuple[int, ...]]  # of the trainable tensors
 _CLIPS = ("clipvalue", "clipnorm", "global_clipnorm")
 
@@ -80,6 +82,58 @@ class Optimizer(Spec, family="optimizer"):
 
     def _fraction(self, name: str, value: object) -> float:
         return number(f"{type(self).__name__}: {name}", value, least=0, below=1)
+
+    def _set_multipliers(self, learning_rate: object, weight_decay: object) -> None:
+        """Store factors for tensors of their own; of optimizers that have these arguments."""
+        self.learning_rate_multipliers = self._multipliers("learning_rate_multipliers", learning_rate)
+        self.weight_decay_multipliers = self._multipliers("weight_decay_multipliers", weight_decay)
+        if self.weight_decay_multipliers and not self.weight_decay:
+            raise ValueError(
+                f"{type(self).__name__}: weight_decay_multipliers is given without weight_decay. Give what they multiply."
+            )
+
+    def _multipliers(self, name: str, value: object) -> dict[str, float] | None:
+        where = f"{type(self).__name__}: {name}"
+        if value is None:
+            return None
+        if not isinstance(value, Mapping) or not all(isinstance(pattern, str) for pattern in value):
+            raise TypeError(
+                f"{where}={shorten(value)} is of type {type(value).__name__}. "
+                "Give a dict of patterns and factors, such as {'*/bias': 0.1}."
+            )
+        return {pattern: number(f"{where}[{pattern!r}]", factor, least=0) for pattern, factor in value.items()}
+
+    def factors(self, where: str, names: Sequence[str]) -> Config:
+        """Return what `lower` leaves out, since it depends on the model: the factors of its trainable tensors.
+
+        Parameters
+        ----------
+        where : str
+            Who asks, for messages.
+        names : sequence of str
+            Of the tensors, in order.
+
+        Raises
+        ------
+        ValueError
+            If a pattern matches none of them.
+        """
+        found: Config = {}
+        for name, key in (("learning_rate_multipliers", "rate_factors"), ("weight_decay_multipliers", "decay_factors")):
+            multipliers: dict[str, float] | None = getattr(self, name, None)
+            if not multipliers:
+                continue
+            factors = np.ones(len(names))
+            for pattern, factor in multipliers.items():
+                chosen = [fnmatchcase(one, pattern) for one in names]
+                if not any(chosen):
+                    raise ValueError(
+                        f"{where}: {type(self).__name__}: {name} holds the pattern {pattern!r}, which matches no trained "
+                        f"tensor. Give patterns of these names: {', '.join(names)}."
+                    )
+                factors[chosen] = factor
+            found[key] = factors.tolist()
+        return found
 
     def learning_rates(self, first_step: int, n: int) -> NDArray[np.float64]:
         """Return the learning rates of `n` steps; `first_step` counts the steps done before them.

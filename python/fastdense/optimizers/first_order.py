@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arguments import flag
-from .base import Optimizer, Rate
+from .base import Multipliers, Optimizer, Rate
 
 __all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSprop"]
 
@@ -22,6 +22,8 @@ class SGD(Optimizer, names=("sgd",)):
     nesterov : bool, default False
         Whether the gradient counts a second time, after the momentum step.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
 
     Examples
@@ -43,8 +45,11 @@ class SGD(Optimizer, names=("sgd",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        learning_rate_multipliers: Multipliers | None = None,
+        weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.momentum = self._fraction("momentum", momentum)
         self.nesterov = flag("SGD: nesterov", nesterov)
 
@@ -69,6 +74,8 @@ class RMSprop(Optimizer, names=("rmsprop",)):
         Whether the squared running mean of the gradient is subtracted, as an estimate of its variance.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+    learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
+        See the module.
 
     Examples
     --------
@@ -91,8 +98,11 @@ class RMSprop(Optimizer, names=("rmsprop",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        learning_rate_multipliers: Multipliers | None = None,
+        weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.rho = self._fraction("rho", rho)
         self.momentum = self._fraction("momentum", momentum)
         self.epsilon = self._number("epsilon", epsilon, above=0)
@@ -114,6 +124,8 @@ class Adagrad(Optimizer, names=("adagrad",)):
         Small constant that keeps divisions finite; above 0.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+    learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
+        See the module.
 
     Examples
     --------
@@ -134,8 +146,11 @@ class Adagrad(Optimizer, names=("adagrad",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        learning_rate_multipliers: Multipliers | None = None,
+        weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.initial_accumulator_value = self._number("initial_accumulator_value", initial_accumulator_value, least=0)
         self.epsilon = self._number("epsilon", epsilon, above=0)
 
@@ -155,6 +170,8 @@ class Adadelta(Optimizer, names=("adadelta",)):
     epsilon : float, default 1e-07
         Small constant that keeps divisions finite; above 0.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
 
     Examples
@@ -176,8 +193,11 @@ class Adadelta(Optimizer, names=("adadelta",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        learning_rate_multipliers: Multipliers | None = None,
+        weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.rho = self._fraction("rho", rho)
         self.epsilon = self._number("epsilon", epsilon, above=0)
 
@@ -199,6 +219,8 @@ class Adam(Optimizer, names=("adam",)):
     amsgrad : bool, default False
         Whether to divide by the largest ``v`` so far (Reddi et al., 2018).
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
 
     Examples
@@ -222,8 +244,11 @@ class Adam(Optimizer, names=("adam",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        learning_rate_multipliers: Multipliers | None = None,
+        weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.beta_1 = self._fraction("beta_1", beta_1)
         self.beta_2 = self._fraction("beta_2", beta_2)
         self.epsilon = self._number("epsilon", epsilon, above=0)
@@ -242,6 +267,8 @@ class AdamW(Adam, names=("adamw",)):
     beta_1, beta_2, epsilon, amsgrad
         As in `Adam`.
     clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
 
     Examples
@@ -263,6 +290,8 @@ class AdamW(Adam, names=("adamw",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        learning_rate_multipliers: Multipliers | None = None,
+        weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(
             learning_rate,
@@ -274,6 +303,8 @@ class AdamW(Adam, names=("adamw",)):
             clipnorm=clipnorm,
             clipvalue=clipvalue,
             global_clipnorm=global_clipnorm,
+            learning_rate_multipliers=learning_rate_multipliers,
+            weight_decay_multipliers=weight_decay_multipliers,
         )
 
 
@@ -292,6 +323,8 @@ class Nadam(Optimizer, names=("nadam",)):
     epsilon : float, default 1e-07
         Small constant that keeps divisions finite; above 0.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
 
     Examples
@@ -314,8 +347,11 @@ class Nadam(Optimizer, names=("nadam",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        learning_rate_multipliers: Multipliers | None = None,
+        weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.beta_1 = self._fraction("beta_1", beta_1)
         self.beta_2 = self._fraction("beta_2", beta_2)
         self.epsilon = self._number("epsilon", epsilon, above=0)
@@ -334,6 +370,8 @@ class Lion(Optimizer, names=("lion",)):
     beta_1, beta_2 : float, default 0.9 and 0.99
         Decay of the running means of the gradient and of its square, below 1.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
 
     Examples
@@ -355,7 +393,10 @@ class Lion(Optimizer, names=("lion",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        learning_rate_multipliers: Multipliers | None = None,
+        weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.beta_1 = self._number("beta_1", beta_1, above=0, most=1)
         self.beta_2 = self._fraction("beta_2", beta_2)

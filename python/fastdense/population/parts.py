@@ -166,7 +166,8 @@ def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: St
         model = models[model_of[which[0]]]
         batch_size = check_batch(where, model.optimizer, int(starts.batch_sizes[which[0]]), rows)
         numbers = _own_numbers(models, model_of, starts, which)
-        training = {"loss": model.loss.lower(), "optimizer": model.optimizer.lower(), "metrics": []}
+        lowered = {**model.optimizer.lower(), **model.optimizer.factors(where, model.net.trained_names)}
+        training = {"loss": model.loss.lower(), "optimizer": lowered, "metrics": []}
         own = [*numbers, *([] if one_order(starts.of(which)) else ["order_seed"])]
         reason = why_one_by_one(model.device, model.net.program, training, min(batch_size, rows), own)
         if not reason and model.device == "cpu" and len(which) < FEWEST and len(first) > 1:

@@ -259,6 +259,160 @@ class Rescaling(Op):
         return Forward(x * scale + offset, lambda grad, _: (grad * scale, []), moving=tensors)
 
 
+class Scale(Op):
+    """y = x s, one trained factor for each column."""
+
+    def setup(self, n: int) -> None:
+        """Tensor scale."""
+        self.shapes, self.trainable = [(n,)], 1
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Scale each column."""
+        return Forward(x * tensors[0], lambda grad, _: (grad * tensors[0], [(grad * x).sum(axis=0)]))
+
+
+class ColumnOp(Op):
+    """Encodes chosen columns, each as `per_column` outputs; the other inputs (with `keep` all) follow as they are."""
+
+    passing_first = False
+
+    def setup(self, n: int) -> None:
+        """Which columns are encoded, and which pass."""
+        self.columns = np.array(self.spec["columns"], dtype=np.int64)
+        self.passing = np.arange(n) if self.spec["keep"] else np.setdiff1d(np.arange(n), self.columns)
+        self.per_column = self.setup_columns(len(self.columns))
+        self.width = len(self.columns) * self.per_column + len(self.passing)
+
+    def setup_columns(self, count: int) -> int:
+        """Set `shapes` and `trainable`; the number of outputs for each column."""
+        raise NotImplementedError
+
+    def encode(self, tensors: list[Array], x: Array) -> tuple[Array, Callable[[Array], Gradients]]:
+        """The columns x (rows, count) encoded, (rows, count, per_column), and their backward pass."""
+        raise NotImplementedError
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Encode, and let the rest pass."""
+        encoded, through = self.encode(tensors, x[:, self.columns])
+        parts = [encoded.reshape(len(x), -1), x[:, self.passing]]
+        cut = parts[self.passing_first].shape[1]
+
+        def backward(grad: Array, _: Array | float) -> Gradients:
+            halves = [grad[:, :cut], grad[:, cut:]]
+            grad_columns, grads = through(halves[self.passing_first].reshape(encoded.shape))
+            grad_x = np.zeros_like(x)
+            grad_x[:, self.passing] = halves[not self.passing_first]
+            grad_x[:, self.columns] += grad_columns
+            return grad_x, grads
+
+        outputs = np.concatenate(parts[::-1] if self.passing_first else parts, axis=1)
+        return Forward(outputs, backward, moving=tensors[self.trainable :])
+
+
+class PiecewiseLinear(ColumnOp):
+    """(x - low)/(high - low) in each bin, clipped to [0, 1] but below the first bin and above the last; 0 if no width."""
+
+    def setup_columns(self, count: int) -> int:
+        """Tensor edges (count, bins + 1), not trained."""
+        bins = int(self.spec["bins"])
+        self.shapes = [(count, bins + 1)]
+        return bins
+
+    def encode(self, tensors: list[Array], x: Array) -> tuple[Array, Callable[[Array], Gradients]]:
+        """Place every number in every bin of its column."""
+        low, high = tensors[0][:, :-1], tensors[0][:, 1:]
+        wide = high > low
+        width = np.where(wide, high - low, 1.0)
+        least, most = np.zeros(self.per_column), np.ones(self.per_column)
+        least[0], most[-1] = -np.inf, np.inf
+        at = (x[:, :, None] - low) / width
+        inside = wide & (at > least) & (at < most)
+        encoded = np.where(wide, np.clip(at, least, most), 0.0)
+        return encoded, lambda grad: ((grad * inside / width).sum(axis=2), [])
+
+
+class Periodic(ColumnOp):
+    """cos(2 pi (f x + b)) for several frequencies f and phases b of each column, all trained."""
+
+    def setup_columns(self, count: int) -> int:
+        """Tensors frequencies, phases (count, frequencies)."""
+        frequencies = int(self.spec["frequencies"])
+        self.shapes, self.trainable = [(count, frequencies)] * 2, 2
+        return frequencies
+
+    def encode(self, tensors: list[Array], x: Array) -> tuple[Array, Callable[[Array], Gradients]]:
+        """Take the cosines."""
+        frequencies, phases = tensors
+        values = x[:, :, None]
+        angle = 2 * np.pi * (frequencies * values + phases)
+
+        def through(grad: Array) -> Gradients:
+            turn = -2 * np.pi * np.sin(angle) * grad
+            return (turn * frequencies).sum(axis=2), [(turn * values).sum(axis=0), turn.sum(axis=0)]
+
+        return np.cos(angle), through
+
+
+class Embedding(ColumnOp):
+    """A trained row of a table for each code of each column, and one for all other numbers; what passes comes first."""
+
+    passing_first = True
+
+    def setup_columns(self, count: int) -> int:
+        """Tensors table (codes and one more for each column, units), codes (ascending in each column), not trained."""
+        codes, units = self.spec["codes"], int(self.spec["units"])
+        self.shapes, self.trainable = [(sum(codes) + count, units), (sum(codes),)], 1
+        return units
+
+    def encode(self, tensors: list[Array], x: Array) -> tuple[Array, Callable[[Array], Gradients]]:
+        """Look the rows up."""
+        table, codes = tensors
+        rows, first, begin = np.empty(x.shape, dtype=np.int64), 0, 0
+        for j, count in enumerate(self.spec["codes"]):
+            own = codes[begin : begin + count]
+            at = np.minimum(np.searchsorted(own, x[:, j]), count - 1)
+            rows[:, j] = first + np.where(own[at] == x[:, j], at, count)
+            first, begin = first + count + 1, begin + count
+
+        def through(grad: Array) -> Gradients:
+            grad_table = np.zeros_like(table)
+            np.add.at(grad_table, rows, grad)
+            return np.zeros_like(x), [grad_table]
+
+        return table[rows], through
+
+
+class GroupedDense(Op):
+    """Groups of inputs, each through a dense layer of its own; the inputs behind them follow as they are."""
+
+    def setup(self, n: int) -> None:
+        """Tensors kernel (groups, group_inputs, units), bias (groups, units) if used."""
+        spec = self.spec
+        self.shape = (spec["groups"], spec["group_inputs"], spec["units"])
+        self.function = Activation(spec["activation"], spec["alpha"])
+        self.shapes = [self.shape] + [(self.shape[0], self.shape[2])] * bool(spec["use_bias"])
+        self.trainable = len(self.shapes)
+        self.taken, self.made = self.shape[0] * self.shape[1], self.shape[0] * self.shape[2]
+        self.width = self.made + n - self.taken
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Apply the layers side by side."""
+        groups, group_inputs, units = self.shape
+        own = x[:, : self.taken].reshape(len(x), groups, group_inputs)
+        z = np.einsum("rgi,giu->rgu", own, tensors[0]) + (tensors[1] if self.spec["use_bias"] else 0.0)
+        z = z.reshape(len(x), -1)
+        a = self.function.value(z, None)
+
+        def backward(grad: Array, _: Array | float) -> Gradients:
+            through, _slope = self.function.gradient(z, a, grad[:, : self.made], None)
+            turned = through.reshape(len(x), groups, units)
+            grad_own = np.einsum("rgu,giu->rgi", turned, tensors[0]).reshape(len(x), -1)
+            grads = [np.einsum("rgi,rgu->giu", own, turned)] + [turned.sum(axis=0)] * bool(self.spec["use_bias"])
+            return np.concatenate([grad_own, grad[:, self.made :]], axis=1), grads
+
+        return Forward(np.concatenate([a, x[:, self.taken :]], axis=1), backward)
+
+
 KINDS: dict[str, type[Op]] = {
     "dense": Dense,
     "activation": ActivationOp,
@@ -267,6 +421,11 @@ KINDS: dict[str, type[Op]] = {
     "dropout": Dropout,
     "normalization": Normalization,
     "rescaling": Rescaling,
+    "scale": Scale,
+    "piecewise_linear": PiecewiseLinear,
+    "periodic": Periodic,
+    "embedding": Embedding,
+    "grouped_dense": GroupedDense,
     "residual_begin": Op,  # the engine keeps its input and adds it at the matching end
     "residual_end": Op,
 }

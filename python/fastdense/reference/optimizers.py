@@ -209,8 +209,10 @@ def apply_updates(
     for i, (w, g) in enumerate(zip(weights, clip_gradients(spec, grads), strict=True)):
         plain = spec["kind"] == "muon" and not is_kernel[i]
         decay = spec["adam_weight_decay"] if plain else spec["weight_decay"]
-        decayed = w - lr * decay * w
-        updated, changed = UPDATES[spec["kind"]](Step(spec, t, lr, is_kernel[i]), decayed, g, [s[i] for s in slots])
+        rate = lr * spec["rate_factors"][i] if "rate_factors" in spec else lr
+        decay = decay * spec["decay_factors"][i] if "decay_factors" in spec else decay
+        decayed = w - rate * decay * w
+        updated, changed = UPDATES[spec["kind"]](Step(spec, t, rate, is_kernel[i]), decayed, g, [s[i] for s in slots])
         new_weights.append(updated)
         for slot, array in zip(new_slots, changed, strict=True):
             slot.append(array)

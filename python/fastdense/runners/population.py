@@ -120,8 +120,8 @@ class PopulationRunner:
         self._write(self.nets, tensors)
 
     def _write(self, nets: PopulationEngine, tensors: list[Array]) -> None:
-        if self.net.statistics is not None:  # the same for all nets
-            tensors = [*(tensor[0] for tensor in tensors[:2]), *tensors[2:]]
+        shared = self.net.input_statistics  # the same for all nets
+        tensors = [*(tensor[0] for tensor in tensors[:shared]), *tensors[shared:]]
         nets.set_tensors(engine_tensors(self.net, self.value_dtype, tensors))
 
     def train(self, call: PopulationCall) -> dict[str, Any]:

@@ -18,7 +18,6 @@ from ..calls import Progress, TrainCall
 from ..data.rows import Rows
 from ..engine.factory import check_device, make_engine, value_dtype
 from ..engine.protocol import Engine
-from ..layers import Normalization
 from ..layers.preprocessing import blocks
 from ..losses import Loss
 from ..metrics import Metric
@@ -86,9 +85,12 @@ class Runner:
 
     def _ready(self) -> Engine:
         """The engine, with the statistics of a layer that was adapted since the last call."""
-        statistics = self.net.statistics
-        if statistics is not None and statistics.changed():
-            self._write(self._engine, [*statistics.values(), *self._engine.get_tensors()[2:]])
+        changed = self.net.changed_statistics()
+        if changed:
+            tensors = list(self._engine.get_tensors())
+            for one in changed:
+                tensors[one.tensors] = one.values()
+            self._write(self._engine, tensors)
         return self._engine
 
     def tensors(self) -> list[Array]:
@@ -99,16 +101,20 @@ class Runner:
     def set_tensors(self, tensors: Sequence[Array]) -> None:
         """Replace all tensors; statistics that thereby change count as known."""
         with self.lock:
-            statistics, before = self.net.statistics, self._ready().get_tensors()[:2]
-            if statistics is not None and not all(map(np.array_equal, tensors[:2], before)):
-                statistics.take(tensors[0], tensors[1], "adapt")  # raises, before anything is changed, if they are none
+            before, taken = self._ready().get_tensors(), []
+            for one in self.net.statistics:
+                new = [np.array(tensor, dtype=np.float64) for tensor in tensors[one.tensors]]
+                if not all(map(np.array_equal, new, before[one.tensors])):
+                    taken.append((one, one.layer.checked_statistics(*new)))  # raises before anything is changed
+            for one, values in taken:
+                one.take(values, "adapt")
             self._write(self._engine, tensors)
 
     def configure(self, optimizer: Optimizer, loss: Loss, metrics: Sequence[Metric]) -> None:
         """Choose loss, optimizer and metrics; the optimizer's state is reset."""
         training = {
             "loss": loss.lower(),
-            "optimizer": optimizer.lower(),
+            "optimizer": {**optimizer.lower(), **optimizer.factors("compile", self.net.trained_names)},
             "metrics": [metric.lower(loss, self.net.outputs) for metric in metrics],
         }
         with self.lock:
@@ -227,14 +233,26 @@ class Runner:
         return self._engine.probe_period(rows, batch_size)
 
     def adapt(self, x: Array) -> None:
-        """Give a `Normalization` without statistics those of the rows `x`."""
+        """Give layers that take numbers from data, and have none yet, those of the rows `x`."""
         with self.lock:
-            engine, statistics = self._ready(), self.net.statistics
-            if statistics is not None and statistics.origin is None:
-                layer = Normalization().adapt(self.net.encoded(x))
-                assert layer.mean is not None and layer.variance is not None
-                self._write(engine, [layer.mean, layer.variance, *engine.get_tensors()[2:]])
-                statistics.take(layer.mean, layer.variance, "fit")
+            engine = self._ready()
+            unknown = [one for one in self.net.statistics if one.origin is None]
+            if not unknown:
+                return
+            tensors = list(engine.get_tensors())
+            try:
+                for one in unknown:
+                    rows = self.net.reaching(one.index, one.layer.chosen_rows(x), tensors)
+                    values = one.layer.measured(f"{type(one.layer).__name__}.adapt", rows)
+                    one.take(values, "fit")
+                    tensors[one.tensors] = one.values()
+                self._write(engine, tensors)
+            except BaseException:
+                for one in unknown:
+                    one.forget()
+                raise
+            finally:
+                self.net.encoding = object()
 
     # ---- use -------------------------------------------------------------------------------------------------------
 

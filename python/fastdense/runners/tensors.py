@@ -22,6 +22,7 @@ def engine_tensors(net: Net, dtype: np.dtype[Any], tensors: Sequence[Array]) -> 
     tensors : sequence of ndarray
         Of one net or of a population; the mean and variance of the data have no axis for members.
     """
-    statistics = 0 if net.statistics is None else 2
     with np.errstate(over="ignore"):
-        return [np.ascontiguousarray(t, np.float64 if i < statistics else dtype) for i, t in enumerate(tensors)]
+        return [
+            np.ascontiguousarray(t, np.float64 if i < net.input_statistics else dtype) for i, t in enumerate(tensors)
+        ]

@@ -313,12 +313,14 @@ def make_population(
         As in `PopulationRunner`.
     """
     net = single.net
-    training = {"loss": loss.lower(), "optimizer": optimizer.lower(), "metrics": list(metrics)}
+    lowered = {**optimizer.lower(), **optimizer.factors("fit_many", net.trained_names)}
+    training = {"loss": loss.lower(), "optimizer": lowered, "metrics": list(metrics)}
     batch_rows = min(options.batch_size, len(data))
     runner = PopulationRunner(net, single.device, training, seeds, numbers or {}, batch_rows, reason)
     tensors = net.initial_values_of(seeds) if initial_weights is None else initial_weights
-    if net.statistics is not None:  # those of the data, the same for all members
-        tensors[:2] = [np.broadcast_to(t, (len(runner), *t.shape)) for t in single.tensors()[:2]]
+    known = single.tensors()
+    for one in net.statistics:  # those of the data, the same for all members
+        tensors[one.tensors] = [np.broadcast_to(t, (len(runner), *t.shape)) for t in known[one.tensors]]
     layers = None if on_data else data_layers(net)
     if initial_weights is None and (on_data or layers):
         part = Rows(evenly_spaced_rows(data.x), evenly_spaced_rows(data.y), None)

@@ -69,7 +69,7 @@ def bad_data(case: Case) -> Finding | None:
 
 def unusable(subject: Subject) -> Finding:
     """The finding for data with NaN, infinity or numbers that are too large."""
-    bad_x, bad_y = subject.bad(subject.x), subject.bad(subject.y)
+    bad_x, bad_y = subject.bad_x, subject.bad_y
     name, bad = ("x", bad_x) if bad_x.any() else ("y", bad_y)
     row, column = (int(i) for i in np.argwhere(bad)[0])
     columns = np.flatnonzero(bad.any(axis=0))

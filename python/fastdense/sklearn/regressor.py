@@ -1,0 +1,171 @@
+"""`DenseRegressor`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from sklearn.base import RegressorMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.metaestimators import available_if
+
+from ..arguments import shorten
+from ..arrays import Array, fail
+from . import rows, settings
+from .base import DenseEstimator, column_of, keep
+from .partial import has_partial_fit
+from .rows import Table
+
+
+class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
+    """A dense net as a regressor of scikit-learn, with the parameters of its `MLPRegressor` and more.
+
+    y may have several columns. float32 rows are computed in float32, others in float64.
+
+    Parameters
+    ----------
+    loss : str or Loss, default "squared_error"
+        "squared_error", "absolute_error", "huber", "quantile", "poisson" (the output is then exponential, so that
+        predictions are positive), or an object such as ``fastdense.losses.Huber(2.0)``. As in scikit-learn, squared
+        errors are halved; losses of several outputs are added.
+    quantile : float, optional
+        The quantile that loss="quantile" learns; 0.5 unless given.
+    early_stopping : {False, True, "score", "loss"}, default False
+        As in `DenseClassifier`; the score is R2.
+    solver : str or Optimizer, default "adam"
+        As in `DenseClassifier`; "lm" (Levenberg-Marquardt) besides, for the squared error.
+    hidden_layer_sizes, activation, alpha, batch_size, learning_rate, learning_rate_init, power_t, max_iter, shuffle
+        As in `DenseClassifier`, and so all that follow.
+    random_state, tol, verbose, warm_start, momentum, nesterovs_momentum, validation_fraction, beta_1, beta_2
+    epsilon, n_iter_no_change, max_fun, dropout, batch_norm, callbacks, device, n_starts, n_threads, n_ensemble
+    preset, time_limit, categorical_features
+
+    Attributes
+    ----------
+    model_, models_, loss_curve_, loss_, best_loss_, validation_loss_curve_, validation_scores_, n_iter_, t_
+        As in `DenseClassifier`, and so all that follow.
+    best_validation_score_, coefs_, intercepts_, n_layers_, n_outputs_, out_activation_, n_features_in_
+    feature_names_in_
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastdense.sklearn import DenseRegressor
+    >>> x = np.linspace(-3, 3, 200)[:, None]
+    >>> net = DenseRegressor(hidden_layer_sizes=(16,), activation="tanh", solver="lm", random_state=0)
+    >>> net.fit(x, np.sin(x[:, 0])).score(x, np.sin(x[:, 0])) > 0.999
+    True
+    """
+
+    def __init__(
+        self,
+        *,
+        hidden_layer_sizes: Any = (100,),
+        activation: str = "relu",
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: int | str = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: Any = None,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float | None = None,
+        nesterovs_momentum: bool | None = None,
+        early_stopping: bool | str = False,
+        validation_fraction: float = 0.1,
+        beta_1: float | None = None,
+        beta_2: float | None = None,
+        epsilon: float | None = None,
+        n_iter_no_change: int = 10,
+        max_fun: int | None = None,
+        loss: Any = "squared_error",
+        quantile: float | None = None,
+        dropout: float = 0.0,
+        batch_norm: bool = False,
+        callbacks: Any = None,
+        device: str = "cpu",
+        n_starts: int = 1,
+        n_threads: int | None = None,
+        n_ensemble: int | None = None,
+        preset: str | None = None,
+        time_limit: float | None = None,
+        categorical_features: Any = "from_dtype",
+    ) -> None:
+        keep(self, locals())
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DenseRegressor:
+        """Train the net.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n, columns)
+        y : array of shape (n,) or (n, outputs)
+        sample_weight : array of shape (n,), optional
+            At least 0.
+
+        Returns
+        -------
+        DenseRegressor
+            The estimator itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data or a parameter is invalid, or training diverged.
+        KeyboardInterrupt
+            On Ctrl-C; the estimator is that of the epochs finished by then.
+        """
+        self._fit(X, y, sample_weight)
+        return self
+
+    @available_if(has_partial_fit)  # type: ignore[untyped-decorator]
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> DenseRegressor:
+        """Train for one epoch on some rows, going on with the optimizer's state; see `DenseClassifier.partial_fit`."""
+        self._fit(X, y, sample_weight, partial=True)
+        return self
+
+    def predict(self, X: Any) -> Array:
+        """Predictions, (n,), or (n, outputs) after a fit with y of several columns."""
+        outputs = self._outputs(X)
+        return outputs[:, 0] if self._flat else outputs
+
+    # ---- how the base asks -------------------------------------------------------------------------------------------
+
+    def _targets(self, y: Any, reset: bool, classes: Any = None) -> Array:
+        y = column_of(y)
+        if y.dtype.kind not in "fiub":
+            y = y.astype(np.float64)  # as scikit-learn does: strings of numbers, objects
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if y.dtype.kind != "f":
+            y = y.astype(np.float64)
+        outputs = 1 if y.ndim == 1 else y.shape[1]
+        if reset:
+            self._flat, self._outputs_fitted = y.ndim == 1, outputs
+        elif outputs != self._outputs_fitted:
+            fail(
+                type(self).__name__,
+                f"y has {outputs} columns",
+                f"{self._outputs_fitted} are needed, as in the first fit",
+            )
+        return np.asarray(y.reshape(len(y), outputs))
+
+    def _head(self, params: settings.Params, y: Array) -> settings.Head:
+        loss = settings.regression_loss(params)
+        if loss.targets == "counts" and (y < 0).any():
+            fail(settings.where(params), f"y holds {y.min():g} and loss is {shorten(params['loss'])}",
+                 "it is for counts, 0 or more", "use e.g. loss='squared_error'")  # fmt: skip
+        return settings.Head(loss, settings.suitable_activation(loss), self._outputs_fitted)
+
+    def _score_of(self, table: Table, outputs: Array) -> float:
+        return rows.r2(table, outputs)
