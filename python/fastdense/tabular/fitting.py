@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import numpy as np
@@ -20,10 +20,10 @@ from ..population.ensemble import Ensemble
 from ..population.fit import fit_many
 from ..population.selection import Measure, greedy
 from ..training.options import check_threads
-from .recipe import EPOCHS, NETS, PATIENCE, SPACE, Settings, build, finished
+from .recipe import EPOCHS, EXPLORE, NETS, PATIENCE, SPACE, Settings, build, finished
 from .result import TabularModel
 from .rows import TableRows
-from .space import check_space, draw
+from .space import check_space, draw, mixed
 
 __all__ = ["fit", "search"]
 STEPS = 64  # of the greedy selection
@@ -103,7 +103,7 @@ def fit(
     where = "fit"
     count = None if n_ensemble is None else integer(f"{where}: n_ensemble", n_ensemble, least=1)
     data = TableRows.of(where, x, y, task, metric, sample_weight, validation, categorical, random_state)
-    return _run(where, data, SPACE, count, time_limit, n_threads, verbose)
+    return _run(where, data, SPACE, EXPLORE, count, time_limit, n_threads, verbose)
 
 
 def search(
@@ -161,7 +161,7 @@ def search(
             _try(where, name, value)
     count = integer(f"{where}: n_trials", n_trials, least=1)
     data = TableRows.of(where, x, y, task, metric, sample_weight, validation, categorical, random_state)
-    return _run(where, data, checked, count, time_limit, n_threads, verbose)
+    return _run(where, data, checked, None, count, time_limit, n_threads, verbose)
 
 
 def _try(where: str, name: str, value: Any) -> None:
@@ -177,6 +177,7 @@ def _run(
     where: str,
     rows: TableRows,
     space: Mapping[str, list[Any] | tuple[Any, ...]],
+    explore: int | None,
     count: int | None,
     time_limit: Any,
     n_threads: Any,
@@ -185,12 +186,16 @@ def _run(
     """Train nets of settings drawn from a space, and choose."""
     began = time.monotonic()
     limit = None if time_limit is None else number(f"{where}: time_limit", time_limit, above=0)
-    pool = _Pool(rows, space, check_threads(where, n_threads), check_verbose(where, verbose))
+    pool = _Pool(where, rows, space, explore, check_threads(where, n_threads), check_verbose(where, verbose))
     if limit is None:
-        pool.train(count or NETS, EPOCHS, None)
+        count = count or NETS
+        first = count if explore is None else min(count, explore)
+        pool.train(first, EPOCHS, None)
+        if count > first:
+            pool.train(count - first, EPOCHS, None)
     else:
         pool.train_within(count, began + limit)
-    return pool.chosen(where, began)
+    return pool.chosen(began)
 
 
 class _Pool:
@@ -203,12 +208,21 @@ class _Pool:
         What each predicts for the validation rows: probabilities, or standardised numbers.
     members : list of dict
         Settings and epochs of each.
+    explore : int or None
+        Number of nets whose settings are drawn at random, before those that are mixed from what helps; None for all.
     """
 
     def __init__(
-        self, rows: TableRows, space: Mapping[str, list[Any] | tuple[Any, ...]], n_threads: int, verbose: int
+        self,
+        where: str,
+        rows: TableRows,
+        space: Mapping[str, list[Any] | tuple[Any, ...]],
+        explore: int | None,
+        n_threads: int,
+        verbose: int,
     ) -> None:
-        self.rows, self.space, self.n_threads, self.verbose = rows, space, n_threads, verbose
+        self.where, self.rows, self.space, self.explore = where, rows, space, explore
+        self.n_threads, self.verbose = n_threads, verbose
         self.models: list[Model] = []
         self.outputs: list[Array] = []
         self.members: list[dict[str, Any]] = []
@@ -216,7 +230,7 @@ class _Pool:
     def train(self, count: int, epochs: int, time_limit: float | None) -> None:
         """Train the next nets, side by side."""
         rows, first = self.rows, len(self.models)
-        drawn = [Settings(**one) for one in draw(self.space, first + count, rows.seed)[first:]]
+        drawn = [Settings(**one) for one in self._settings(first, count)]
         models = []
         for i, settings in enumerate(drawn, first):
             steps = epochs * math.ceil(len(rows.x) / settings.batch_size)
@@ -233,9 +247,19 @@ class _Pool:
         self.models += list(population)
         self.outputs += list(population.predict(rows.x_val, n_threads=self.n_threads or None).astype(np.float64))
         self.members += [
-            {**settings.plain(), "epochs": int(done)}
+            {**asdict(settings), "epochs": int(done)}
             for settings, done in zip(drawn, population.epochs, strict=True)
         ]  # fmt: skip
+
+    def _settings(self, first: int, count: int) -> list[dict[str, Any]]:
+        """Settings of the next nets: drawn at random, and after `explore` of them mixed from those that help so far."""
+        drawn = draw(self.space, first + count, self.rows.seed)[first:]
+        if self.explore is None or first < self.explore:
+            return drawn
+        order = self._greedy(np.ones(len(self.rows.x_val), dtype=bool))
+        parents = [self.members[i] for i in order]
+        random = np.random.default_rng([self.rows.seed, first])
+        return [mixed(parents, one, random) for one in drawn] if parents else drawn
 
     def train_within(self, count: int | None, deadline: float) -> None:
         """Train nets until a deadline: each to its end, as many as there is time for."""
@@ -253,30 +277,42 @@ class _Pool:
             self.train(threads, epochs, deadline - begun)
             took = (time.monotonic() - begun) / epochs
 
-    def chosen(self, where: str, began: float) -> TabularModel:
+    def _greedy(self, mask: Array) -> list[int]:
+        """The nets that help on some of the validation rows, each as often as it counts."""
+        rows = self.rows
+        w = np.ones(len(mask)) if rows.w_val is None else rows.w_val
+        return greedy(self._measure, np.stack(self.outputs)[:, mask], rows.y_val[mask], w[mask], STEPS)
+
+    @property
+    def _measure(self) -> Measure:
+        return Measure.of(self.where, self.rows.task.measure, self.models[0].loss, self.rows.task.outputs)
+
+    def _score(self, outputs: Array, mask: Array) -> float:
+        """The metric on some of the validation rows, of a regression in the units of the targets."""
+        task, y = self.rows.task, self.rows.y_val[mask]
+        w = np.ones(len(y)) if self.rows.w_val is None else self.rows.w_val[mask]
+        outputs = outputs[mask]
+        if task.classes is None:
+            outputs, y = outputs * task.scale + task.mean, y * task.scale + task.mean
+        return task.value(self._measure(outputs, y, w))
+
+    def chosen(self, began: float) -> TabularModel:
         """The nets that help, as one model."""
-        rows, task = self.rows, self.rows.task
-        outputs = np.stack(self.outputs)
-        measure = Measure.of(where, task.measure, self.models[0].loss, task.outputs)
-        w = np.ones(len(rows.x_val)) if rows.w_val is None else rows.w_val
-        order = greedy(measure, outputs, rows.y_val, w, STEPS)
+        task, everything = self.rows.task, np.ones(len(self.rows.x_val), dtype=bool)
+        order = self._greedy(everything)
         if not order:
-            fail(where, f"no net has a finite {task.metric} on the validation rows", "one at least is needed",
+            fail(self.where, f"no net has a finite {task.metric} on the validation rows", "one at least is needed",
                  "check that they hold every class, and y for extreme values")  # fmt: skip
-        weights = np.bincount(order, minlength=len(outputs)) / len(order)
-
-        def score(outputs: Array, mask: Array) -> float:
-            return self._score(measure, outputs[mask], rows.y_val[mask], w[mask])
-
-        everything = np.ones(len(w), dtype=bool)
-        each = [score(one, everything) for one in outputs]
+        weights = np.bincount(order, minlength=len(self.outputs)) / len(order)
+        each = [self._score(one, everything) for one in self.outputs]
         judged = []
-        for half in rows.halves():
-            picked = greedy(measure, outputs[:, half], rows.y_val[half], w[half], STEPS)
-            judged.append(score(outputs[picked].mean(axis=0), ~half) if picked else math.nan)
+        for half in self.rows.halves():
+            picked = self._greedy(half)
+            mean = np.mean([self.outputs[i] for i in picked], axis=0)
+            judged.append(self._score(mean, ~half) if picked else math.nan)
         report = {
             "metric": task.metric,
-            "validation": score(np.tensordot(weights, outputs, 1), everything),
+            "validation": self._score(np.tensordot(weights, np.stack(self.outputs), 1), everything),
             "cross_fitted": float(np.mean(judged)),
             "best_member": (max if task.growing else min)(each),
             "seconds": time.monotonic() - began,
@@ -287,11 +323,4 @@ class _Pool:
         }
         kept = np.flatnonzero(weights)
         models = [finished(self.models[i], task) for i in kept]
-        return TabularModel(Ensemble(models, weights[kept].tolist()), rows.columns, task, report)
-
-    def _score(self, measure: Measure, outputs: Array, y: Array, w: Array) -> float:
-        """The metric, of a regression in the units of the targets."""
-        task = self.rows.task
-        if task.classes is None:
-            outputs, y = outputs * task.scale + task.mean, y * task.scale + task.mean
-        return task.value(measure(outputs, y, w))
+        return TabularModel(Ensemble(models, weights[kept].tolist()), self.rows.columns, task, report)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 from .._model import Model
@@ -23,9 +23,10 @@ from ..schedules import CosineDecay
 from .frames import Columns
 from .task import Task
 
-__all__ = ["EPOCHS", "NETS", "PATIENCE", "SPACE", "Settings", "build"]
+__all__ = ["EPOCHS", "EXPLORE", "NETS", "PATIENCE", "SPACE", "Settings", "build", "finished"]
 
-NETS = 16  # that are trained unless the user says otherwise
+EXPLORE = 16  # nets whose settings are drawn at random
+NETS = 24  # that are trained unless the user says otherwise; those after the first are mixed from what helps
 EPOCHS = 40  # over which the learning rate falls to 0
 PATIENCE = 12  # epochs without improvement after which a net stops
 ONE_HOT = 16  # a column of more categories gets trained numbers in place of columns of 0 and 1
@@ -71,20 +72,18 @@ class Settings:
         """The hyperparameters."""
         return [field.name for field in fields(cls)]
 
-    def plain(self) -> dict[str, Any]:
-        """The values by name."""
-        return asdict(self)
-
 
 SPACE: Mapping[str, list[Any] | tuple[Any, ...]] = {
-    "embedding": ["piecewise_linear", "piecewise_linear", "piecewise_linear", "none"],
+    "embedding": ["piecewise_linear", "piecewise_linear", "periodic", "none"],
     "bins": (8, 48, "log"),
-    "activation": ["relu", "selu", "relu", "mish"],
-    "width": [128, 256],
-    "depth": [2, 3],
-    "dropout": (0.0, 0.3),
-    "learning_rate": (1e-3, 6e-3, "log"),
-    "weight_decay": (1e-3, 0.1, "log"),
+    "sigma": (0.05, 1.0, "log"),
+    "activation": ["relu", "relu", "mish", "silu"],
+    "width": [64, 128],
+    "depth": [2, 3, 4],
+    "dropout": [0.0, 0.0, 0.1, 0.2],
+    "learning_rate": (2e-3, 2e-2, "log"),
+    "weight_decay": (3e-3, 0.3, "log"),
+    "batch_size": [64, 128],
 }
 
 
