@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from . import data
 from .wild_case import Wild, train
 
-FILES = ("reported", "develop", "untouched")
+FILES = ("reported", "develop", "untouched", "further")
 
 
 @dataclass(frozen=True)

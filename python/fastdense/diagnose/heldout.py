@@ -13,6 +13,8 @@ from .case import FEWEST, Case
 from .finding import Finding, finding
 from .plan import Plan
 from .remedies import Remedy
+from .shift import Shift
+from .subject import Subject
 from .trials import Laboratory, OutOfTime, OutOfWork, Run
 from .verify import CLOSE, HEALTHY, SLACK, Step, Verdict, good
 from .witnesses import FOLDS, RIDGE, SELECTION, USELESS, chance
@@ -47,6 +49,12 @@ class Outlook:
     name : str
     after : float
         Error there with the remedy.
+    advice : str
+        What to do with the rows, where that is the remedy.
+    chosen_from : int
+        Remedies from which the one reported was chosen.
+    sure : bool
+        Of NOISE: whether the nets that found nothing were trained until more training did not help.
     """
 
     code: str
@@ -56,6 +64,9 @@ class Outlook:
     best: float
     name: str
     after: float = math.nan
+    advice: str = ""
+    chosen_from: int = 1
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,6 +106,14 @@ class Kept:
             return lab.held_run(plan)
         runs = [lab.held_run(plan, fold, together=self.together) for fold in self.folds]
         return replace(runs[-1], error=float(np.mean([run.error for run in runs])))
+
+    def halves(self, lab: Laboratory, plan: Plan) -> tuple[float, float]:
+        """Errors of such a run on either half of the rows kept out."""
+        parts = [lab.held_predictions(plan, fold, together=self.together) for fold in self.folds or (None,)]
+        y, p = (np.concatenate(some) for some in zip(*parts, strict=True))
+        half = np.random.default_rng(8).permutation(len(y)) % 2 == 0
+        one, other = (lab.task_error(plan, y[part], p[part]) for part in (half, ~half))
+        return one, other
 
 
 def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) -> tuple[Outlook | None, list[Finding]]:
@@ -178,17 +197,23 @@ def _nothing(case: Case, verdict: Verdict, outlook: Outlook, codes: set[str]) ->
     if codes & {"REPRESENTATION", "OUTLIERS"}:  # x does hold it, in another form, or y does
         verdict.hopeless = False
         return None, []
-    outlook = replace(outlook, code="NOISE", rows=max(outlook.rows, known.rows))
+    outlook = replace(outlook, code="NOISE", rows=max(outlook.rows, known.rows), sure=verdict.converged)
     figures = ", ".join(f"{one.name} {_share(one.error)}" for one in known.witnesses)
     own = f" The net explains {_share(outlook.own)} of its own rows" if math.isfinite(outlook.own) else ""
     if own and math.isfinite(outlook.kept_out):
         own += f" and {_share(outlook.kept_out)} of rows kept out: what it has learnt is noise."
     elif own:
         own += "."
+    last = (
+        " A change of the net will hardly help, unless y depends on x in a way that none of them finds, such as fast "
+        "oscillations or the parity of many columns."
+        if verdict.converged
+        else " The new nets were still learning when their budget ended: with a larger one they may find more."
+    )
     noise = finding(
         "NOISE", "error",
-        f"Nothing predicts y from x better than a constant on {outlook.rows:,} rows kept out (explained: {figures}, "
-        f"new nets at best {_share(verdict.unseen)}).{own} No change of the net can help.",
+        f"Nothing tried predicts y from x better than a constant on {outlook.rows:,} rows kept out (explained: "
+        f"{figures}, new nets at best {_share(verdict.unseen)}).{own}{last}",
         remedy="other or more informative columns, more rows, or a target with less noise", exact=True,
         rows_kept_out=outlook.rows, error_on_own_rows=outlook.own, error_kept_out=outlook.kept_out,
         errors_of_witnesses={one.name: one.error for one in known.witnesses},
@@ -219,22 +244,30 @@ def _other_rows(
                 _take(verdict, one, one.remedies[0], run)
                 return replace(outlook, code="SPLIT", after=run.error)
         if one.code == "TRAIN_TEST_MISMATCH":
-            after = _aligned(case, lab)
+            after, advice = aligned(case.subject, lab, case.plan)
             if after < MIXED * outlook.kept_out:
                 verdict.healthy = False
-                return replace(outlook, code="TRAIN_TEST_MISMATCH", after=after)
+                return replace(outlook, code="TRAIN_TEST_MISMATCH", after=after, advice=advice)
+            for remedy in one.remedies:
+                try:
+                    run = lab.held_run(remedy.apply(verdict.before.plan if verdict.before is not None else case.plan))
+                except (OutOfTime, OutOfWork):
+                    verdict.complete = False
+                    break
+                if run.error < MIXED * outlook.kept_out:
+                    _take(verdict, one, remedy, run)
+                    return replace(outlook, code="TRAIN_TEST_MISMATCH", after=run.error)
     return None
 
 
-def _aligned(case: Case, lab: Laboratory) -> float:
-    """Error on the rows kept out if their columns are given the mean and deviation of those trained on."""
-    subject = case.subject
-    held = subject.held
-    assert held is not None
-    mean, sd = subject.column_scale
-    other, spread = held.x.mean(axis=0), held.x.std(axis=0)
-    x = (np.asarray(held.x, np.float64) - other) / np.where(spread > 0, spread, 1.0) * sd + mean
-    return lab.error_on(subject.model, case.plan, x.astype(np.float32), held.y)
+def aligned(subject: Subject, lab: Laboratory, plan: Plan) -> tuple[float, str]:
+    """Error of the net on the rows that differ, with their columns as in training, and what was done for that."""
+    shift = Shift.of(subject)
+    if shift is None or not (advice := shift.advice()):
+        return math.inf, ""
+    held = subject.held if shift.where == "validation_data" else None
+    x, y = lab.scored if held is None else (held.x, held.y)
+    return lab.error_on(subject.model, plan, np.ascontiguousarray(shift.undone(x)), y), advice
 
 
 # ---- overfitting -----------------------------------------------------------------------------------------------------
@@ -245,7 +278,7 @@ def _overfit(
 ) -> tuple[Outlook | None, list[Finding]]:
     tried: list[tuple[Remedy, Run]] = []
     try:
-        for remedy in _candidates(case, plan, outlook.name):
+        for remedy in _candidates(case, plan, _resembled(case, outlook)):
             if (changed := remedy.apply(plan)) == plan:
                 continue
             tried.append((remedy, kept.run(lab, changed)))
@@ -285,12 +318,31 @@ def _overfit(
     remedy, run = min(tried, key=lambda one: one[1].error)
     if run.error > min(outlook.kept_out - BETTER, USELESS):
         return replace(outlook, code="OVERFIT"), [made]
-    _take(verdict, made, remedy, run)
-    return replace(outlook, code="OVERFIT", after=run.error), [made]
+    after = _not_chosen_by(lab, kept, [remedy.apply(plan) for remedy, _ in tried]) if len(tried) > 1 else run.error
+    _take(verdict, made, remedy, replace(run, error=after))
+    return replace(outlook, code="OVERFIT", after=after, chosen_from=len(tried)), [made]
+
+
+def _not_chosen_by(lab: Laboratory, kept: Kept, plans: list[Plan]) -> float:
+    """Error of the best of several plans on rows that it was not chosen by: chosen by one half, measured on the other.
+
+    The smallest of several errors on the same rows would be too small, the more so the fewer rows and the more plans.
+    """
+    halves = np.array([kept.halves(lab, plan) for plan in plans])
+    best = halves.argmin(axis=0)
+    return float((halves[best[0], 1] + halves[best[1], 0]) / 2)
+
+
+def _resembled(case: Case, outlook: Outlook) -> str:
+    """The simplest predictor that is as good as the best one within a standard error: a remedy should resemble it."""
+    assert case.bounds is not None
+    near = outlook.best + _deviation(outlook.best, case.bounds.rows) / 2
+    simple = [one for one in case.bounds.witnesses if one.name in (RIDGE, SELECTION) and one.error <= near]
+    return min(simple, key=lambda one: one.error).name if simple else outlook.name
 
 
 def _candidates(case: Case, plan: Plan, name: str) -> list[Remedy]:
-    """What may help against overfitting, what resembles the best witness first."""
+    """What may help against overfitting, what resembles this predictor first."""
     subject = case.subject
     val = subject.history.get("val_loss", [])
     short = [remedies.shorter(int(np.argmin(val)) + 1)] if len(val) > 4 and np.isfinite(val).all() else []

@@ -43,7 +43,7 @@ class Treatment(Generic[M]):
         if not self.changes:
             return "nothing was changed"
         lines = [f"{i}. {change}" for i, change in enumerate(self.changes, 1)]
-        return "\n".join([*lines, *(f"not kept: {option}" for option in self.dropped)])
+        return "\n".join([*lines, *(f"to be passed to fit again: {option}" for option in self.dropped)])
 
 
 class Diagnosis(Generic[M]):

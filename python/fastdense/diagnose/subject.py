@@ -381,6 +381,7 @@ class Subject:
 
     def _fits_decades(self, task: Task) -> bool:
         """Whether the net fits targets over decades as they are, and not the largest alone."""
+        self.work.charge(sizes_of(self.model).forward(len(self.sample_x)))
         p = self.model.predict(np.ascontiguousarray(self.sample_x))
         return task.errors(self.sample_y, p, 0.5) < ORDERED and task.unscaled().errors(self.sample_y, p, 0.5) < FITTED
 

@@ -204,6 +204,11 @@ class Laboratory:
         """Number of rows that errors are measured on."""
         return len(self._score_x)
 
+    @property
+    def scored(self) -> tuple[Array, Array]:
+        """The rows that errors are measured on, and their targets."""
+        return self._score_x, self._score_y
+
     def use_rows(self, rows: int) -> None:
         """Train on fewer rows from now on; cached runs are dropped."""
         if rows < self.rows:
@@ -217,8 +222,12 @@ class Laboratory:
     def error_on(self, model: BaseModel, plan: Plan, x: Array, y: Array) -> float:
         """Error of a model's predictions for these rows, see `Task.errors`."""
         self.work.charge(work.sizes_of(model).forward(len(x)))
+        return self.task_error(plan, y, model.predict(x))
+
+    def task_error(self, plan: Plan, y: Array, predictions: Array) -> float:
+        """Error of predictions that a model of this plan made."""
         threshold = self.subject.threshold(plan.output_activation(), plan.loss)
-        return self.subject.task.errors(y, model.predict(x), threshold)
+        return self.subject.task.errors(y, predictions, threshold)
 
     def error_of(self, model: BaseModel, plan: Plan) -> float:
         """Error of a model's predictions for the rows that all trials are compared on."""
@@ -391,6 +400,13 @@ class Laboratory:
             (x, y, w), (other_x, other_y) = self._sides(fold, together)
             self.runs[key] = self._train(made, x, y, w, np.ascontiguousarray(other_x), other_y)[0]
         return self.runs[key]
+
+    def held_predictions(self, plan: Plan, fold: int | None = None, *, together: bool = False) -> tuple[Array, Array]:
+        """Targets of the rows kept out of such a run, and its predictions for them."""
+        model = self.held_run(plan, fold, together=together).model
+        x, y = self._sides(fold, together)[1]
+        self.work.charge(work.sizes_of(model).forward(len(x)))
+        return y, np.asarray(model.predict(np.ascontiguousarray(x)), dtype=np.float64)
 
     def _sides(self, fold: int | None, together: bool) -> tuple[tuple[Array, Array, Array | None], tuple[Array, Array]]:
         """Rows to train on, with their weights, and rows kept out."""

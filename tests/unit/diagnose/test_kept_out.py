@@ -98,11 +98,11 @@ def test_treatment_keeps_the_options_of_fit_and_says_which_it_drops() -> None:
     assert kept.fit_options["validation_split"] == 0.2
     assert kept.fit_options["sample_weight"] is weights
     assert kept.dropped == ["callbacks (EarlyStopping)"]
-    assert str(kept).endswith("not kept: callbacks (EarlyStopping)")
+    assert str(kept).endswith("to be passed to fit again: callbacks (EarlyStopping)")
     kept.model.fit(x, y, verbose=0, **kept.fit_options)
     dropped = model.diagnose(x, y, budget=BUDGET).treat()
     assert "sample_weight" not in dropped.fit_options
-    assert "sample_weight, which was not passed to diagnose" in dropped.dropped
+    assert "sample_weight, which was not passed to diagnose" in " ".join(dropped.dropped)
 
 
 # ---- witnesses -------------------------------------------------------------------------------------------------------

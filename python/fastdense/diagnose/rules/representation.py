@@ -6,14 +6,17 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ...data.rows import random_rows
 from ...layers.preprocessing import encoded
 from .. import remedies
-from ..case import Case
+from ..case import PART, Case
 from ..finding import Finding, finding
-from ..representations import BETTER, LEAST_GAIN, Choice, Sample, search
+from ..representations import BETTER, FITS, LEAST_GAIN, LEAST_ROWS, ROWS, TARGETS, Choice, Sample, search, seconds
+from ..work import affordable_rows, sizes_of
 from .registry import Group, rule
 
 LEARNT = 0.05  # a net with a smaller error needs no other representation
+PREDICTED_SECONDS, FEWEST_PREDICTED = 0.05, 500  # for the error of the net as it is; rows
 LINEAR_OUTPUTS = ("linear", "relu", "leaky_relu", "elu", "softplus")
 
 
@@ -26,8 +29,17 @@ def representation(case: Case) -> Finding | None:
     own = _own_error(case)
     if own is not None and own < LEARNT:
         return None
-    sample = Sample.of(subject.task, encoded(case.plan.front, subject.sample_x), subject.sample_y)
-    found = None if sample is None else search(sample)
+    rows, width, targets = (
+        ROWS,
+        encoded(case.plan.front, subject.sample_x[:1]).shape[1],
+        min(TARGETS, max(subject.task.width, subject.y.shape[1])),
+    )
+    while FITS * seconds(rows, width, targets) > PART * subject.work.left:
+        rows //= 2
+        if rows < LEAST_ROWS:
+            return None
+    sample = Sample.of(subject.task, encoded(case.plan.front, subject.sample_x), subject.sample_y, rows)
+    found = None if sample is None else search(sample, subject.work)
     if sample is None or found is None:
         return None
     choice, reached = found.choice, found.error
@@ -66,9 +78,12 @@ def _own_error(case: Case) -> float | None:
     subject = case.subject
     if not subject.trained:
         return case.run.error if case.run is not None else None
-    predictions = subject.model.predict(np.ascontiguousarray(subject.sample_x))
+    net = sizes_of(subject.model)
+    count = affordable_rows(PREDICTED_SECONDS, net.forward(1), FEWEST_PREDICTED, len(subject.sample_x))
+    x, y = random_rows(subject.sample_x, count), random_rows(subject.sample_y, count)
+    subject.work.charge(net.forward(len(x)))
     threshold = subject.threshold(case.plan.output_activation(), case.plan.loss)
-    return subject.task.errors(subject.sample_y, predictions, threshold)
+    return subject.task.errors(y, subject.model.predict(np.ascontiguousarray(x)), threshold)
 
 
 def _of_columns(choice: Choice) -> list[str]:
