@@ -61,7 +61,7 @@ class Case:
         subject = self.subject
         if not subject.usable or len(subject.x) < FEWEST:
             return None
-        keep = np.setdiff1d(np.arange(len(subject.x)), subject.outliers)
+        keep = np.setdiff1d(np.arange(len(subject.x)) if subject.groups is None else subject.groups, subject.outliers)
         rows, count, columns = min(ROWS, len(keep)), FOLDS, (subject.x.shape[1], subject.y.shape[1])
         while (price := seconds(rows, *columns, count)) > PART * subject.work.left:
             rows, count = (rows, 1) if count > 1 else (rows // 2, 1)

@@ -16,7 +16,7 @@ from .remedies import Remedy
 from .shift import Shift
 from .subject import Subject
 from .trials import Laboratory, OutOfTime, OutOfWork, Run
-from .verify import CLOSE, HEALTHY, SLACK, Step, Verdict, good
+from .verify import CLOSE, HEALTHY, SLACK, Step, Verdict, enough
 from .witnesses import FOLDS, RIDGE, SELECTION, USELESS, chance
 
 FEW, FEW_HELD = 400, 30  # rows below which all folds are used, and validation rows that are too few
@@ -90,7 +90,8 @@ class Kept:
     @classmethod
     def of(cls, case: Case) -> Kept | None:
         """The user's validation rows if there are enough; else folds, all of them where rows are few."""
-        held, count = case.subject.held, len(case.subject.x)
+        held, groups = case.subject.held, case.subject.groups
+        count = len(case.subject.x) if groups is None else len(np.unique(groups))
         usable = held is not None and held.usable
         if held is not None and usable and len(held.x) >= FEW_HELD:
             return cls(None, False, len(held.x))
@@ -140,10 +141,14 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
         return None, []
     outlook = replace(outlook, kept_out=kept_out)
     gap = kept_out > CLOSE * own + WORTH
-    if kept.folds is None and gap and codes & {"SPLIT", "TRAIN_TEST_MISMATCH"}:
-        made = _other_rows(case, lab, verdict, outlook, found)
+    if (
+        kept.folds is None
+        and gap
+        and (codes & {"SPLIT", "TRAIN_TEST_MISMATCH"} or case.subject.validation_data is not None)
+    ):
+        made, more = _other_rows(case, lab, verdict, outlook, found)
         if made is not None:
-            return made, []
+            return made, more
     if not known.signal and min(best, kept_out) > chance(kept.rows):
         return _nothing(case, verdict, outlook, codes)
     near = max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + _deviation(kept_out, kept.rows))
@@ -230,34 +235,64 @@ def _share(error: float) -> str:
 
 def _other_rows(
     case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, found: list[Finding]
-) -> Outlook | None:
-    """Prove that the rows kept out are unlike those trained on; None if they are not the reason."""
+) -> tuple[Outlook | None, list[Finding]]:
+    """Prove that the rows kept out are unlike those trained on; None if they are not the reason. Findings to add."""
+    plan = verdict.before.plan if verdict.before is not None else case.plan
     for one in found:
-        if one.code == "SPLIT":
-            plan = one.remedies[0].apply(verdict.before.plan if verdict.before is not None else case.plan)
+        if one.code == "SPLIT" and one.remedies:
+            changed = one.remedies[0].apply(plan)
             try:
-                run = lab.held_run(plan, 0, together=True)
+                run = lab.held_run(changed, 0, together=True)
             except (OutOfTime, OutOfWork):  # that the rows are unlike is a fact all the same
                 verdict.healthy = verdict.complete = False
-                return replace(outlook, code="SPLIT")
+                return replace(outlook, code="SPLIT"), []
             if run.error < MIXED * outlook.kept_out:
                 _take(verdict, one, one.remedies[0], run)
-                return replace(outlook, code="SPLIT", after=run.error)
+                return replace(outlook, code="SPLIT", after=run.error), []
         if one.code == "TRAIN_TEST_MISMATCH":
             after, advice = aligned(case.subject, lab, case.plan)
             if after < MIXED * outlook.kept_out:
                 verdict.healthy = False
-                return replace(outlook, code="TRAIN_TEST_MISMATCH", after=after, advice=advice)
+                return replace(outlook, code=one.code, after=after, advice=advice), []
             for remedy in one.remedies:
                 try:
-                    run = lab.held_run(remedy.apply(verdict.before.plan if verdict.before is not None else case.plan))
+                    run = lab.held_run(remedy.apply(plan))
                 except (OutOfTime, OutOfWork):
                     verdict.complete = False
                     break
                 if run.error < MIXED * outlook.kept_out:
                     _take(verdict, one, remedy, run)
-                    return replace(outlook, code="TRAIN_TEST_MISMATCH", after=run.error)
-    return None
+                    return replace(outlook, code=one.code, after=run.error), []
+    return (None, []) if case.subject.validation_data is None else _unlike(case, lab, verdict, outlook, found)
+
+
+def _unlike(
+    case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, found: list[Finding]
+) -> tuple[Outlook | None, list[Finding]]:
+    """Whether the net fails on validation data alone: on rows kept out of x the same training does far better."""
+    try:
+        run = lab.held_run(verdict.before.plan if verdict.before is not None else case.plan, 0)
+    except (OutOfTime, OutOfWork):
+        verdict.complete = False
+        return None, []
+    if not (run.error < MIXED * outlook.kept_out and run.error < outlook.kept_out - WORTH):
+        return None, []
+    verdict.healthy = False
+    made = replace(
+        outlook, code="TRAIN_TEST_MISMATCH", best=run.error, name="the same net, on rows kept out of x itself"
+    )
+    if any(one.code == made.code for one in found):
+        return made, []
+    unlike = finding(
+        made.code, "error",
+        f"The same training explains {_share(run.error)} of rows that were kept out of x, and "
+        f"{_share(outlook.kept_out)} of validation_data: these rows are of another kind, though no column of them "
+        "shows it. Overfitting is not the reason.",
+        remedy="find out in what the two differ: how x and y were made there, of which time or place they are; split "
+        "one shuffled table instead", exact=True, error_on_rows_of_x_kept_out=run.error,
+        error_on_validation_data=outlook.kept_out,
+    )  # fmt: skip
+    return made, [unlike]
 
 
 def aligned(subject: Subject, lab: Laboratory, plan: Plan) -> tuple[float, str]:
@@ -282,7 +317,7 @@ def _overfit(
             if (changed := remedy.apply(plan)) == plan:
                 continue
             tried.append((remedy, kept.run(lab, changed)))
-            if good(tried[-1][1].error, outlook.best):
+            if enough(tried[-1][1].error, outlook.best):
                 break
     except (OutOfTime, OutOfWork):
         verdict.complete = False

@@ -34,6 +34,7 @@ MOST_COLUMNS = 100  # of a table whose columns are examined for codes and period
 FAR = 8.0  # standard deviations from the median to the farthest value: a heavy tail
 TAILS = 4.0  # and how many times farther than the 90 % quantile it is
 SEVERAL = 3  # equal values in a tail
+UNITS = 10.0  # factor between two sets of values that one column holds, larger than within either
 RATIO = 3.0  # of the median to the quarter, counted from one end, of a column over decades
 TAIL_NUMBERS = 1 << 19  # rows times columns in which tails are looked for
 CODES, ROWS_PER_CODE = 400, 4  # the most codes of all columns together, and the fewest rows per code on average
@@ -261,12 +262,26 @@ def heavy_tails(x: Array) -> list[int]:
     decades = (small > 0) & (usual > RATIO * small) & (large > DECADE * usual)
     varied = (sd > 0) & ((away > 0).mean(axis=0) > LEAST_NONZERO)
     found = []
-    for j in np.flatnonzero(varied & (alone | decades)):
+    for j in np.flatnonzero(varied & (alone | decades | _two_sizes(x))):
         far = x[away[:, j] > 0.5 * farthest[j], j]
         one_number = len(far) >= SEVERAL and np.ptp(far) == 0  # for all that is missing, such as -9999
         if not one_number and len(np.unique(x[:, j])) > LEAST_CODES:
             found.append(int(j))
     return found
+
+
+def _two_sizes(x: Array) -> Array:
+    """Columns (bool) of two sets of positive numbers a decade or more apart, as of two units; both vary."""
+    some = np.sort(x, axis=0)
+    least = max(SEVERAL, len(x) // 20)
+    ratio = some[1:] / np.where(some[:-1] > 0, some[:-1], np.inf)
+    at = ratio[least - 1 : len(x) - least].argmax(axis=0) + least
+    columns = np.arange(x.shape[1])
+    low, high = some[0], some[-1]
+    inner = np.maximum(some[at - 1, columns] / np.where(low > 0, low, np.nan), high / some[at, columns])
+    apart = some[at, columns] / np.where(some[at - 1, columns] > 0, some[at - 1, columns], np.nan)
+    varied = (np.ptp(some[:least], axis=0) > 0) & (np.ptp(some[-least:], axis=0) > 0)
+    return np.asarray(varied & (apart > UNITS) & (apart > inner))
 
 
 def _ends(x: Array) -> Array:

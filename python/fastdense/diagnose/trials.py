@@ -180,7 +180,7 @@ class Laboratory:
         self.trials, self.epochs = 0, 1
         self.x, self.y = subject.good_x, subject.good_y
         self.w = self.all_w = None if subject.weights is None else subject.weights[subject.good]
-        self.rows = len(self.x)
+        self.rows, self.groups = len(self.x), subject.groups
         scored = np.setdiff1d(np.arange(self.rows), subject.outliers)
         scored = scored[self._sample(len(scored), 2)]
         self._score_x = np.ascontiguousarray(self.x[scored])
@@ -215,6 +215,7 @@ class Laboratory:
             chosen = np.sort(np.random.default_rng(3).choice(len(self.x), rows, replace=False))
             self.x, self.y, self.rows = np.ascontiguousarray(self.x[chosen]), self.y[chosen], rows
             self.w = None if self.w is None else self.w[chosen]
+            self.groups = None if self.groups is None else self.groups[chosen]
             self.runs.clear()
 
     # ---- errors ------------------------------------------------------------------------------------------------------
@@ -304,6 +305,8 @@ class Laboratory:
             return self.run(made), Unseen()
         order = np.random.default_rng(4).permutation(self.rows)
         train, test = np.sort(order[self.rows // 4 :]), order[: self.rows // 4]
+        if self.groups is not None:
+            train, test = folds(self.rows, 1, self.groups)[0]
         test = np.sort(test[self._sample(len(test), 6)])
         y = np.asarray(np.asarray(self.y[test]).reshape(len(test), -1), dtype=np.float64)
         x, w = np.ascontiguousarray(self.x[train]), None if self.w is None else self.w[train]
@@ -411,13 +414,14 @@ class Laboratory:
     def _sides(self, fold: int | None, together: bool) -> tuple[tuple[Array, Array, Array | None], tuple[Array, Array]]:
         """Rows to train on, with their weights, and rows kept out."""
         held = self.subject.held
-        x, y, w = self.x, self.y, self.w
+        x, y, w, groups = self.x, self.y, self.w, self.groups
         if held is not None and fold is None:
             return (x, y, w), (held.x, held.y)
         if held is not None and together:
+            groups = None if groups is None else np.concatenate([groups, len(x) + np.arange(len(held.x))])
             x, w = np.concatenate([x, held.x]), None
             y = np.concatenate([y, held.y.astype(y.dtype).reshape((len(held.y), *y.shape[1:]))])
-        known, asked = folds(len(x))[fold or 0]
+        known, asked = folds(len(x), groups=groups)[fold or 0]
         if not together:
             asked = np.setdiff1d(asked, self.subject.outliers)
         columns = np.asarray(y[asked].reshape(len(asked), -1), dtype=np.float64)

@@ -120,10 +120,18 @@ def known_and_asked(rows: int) -> Fold:
     return folds(rows, 1)[0]
 
 
-def folds(rows: int, count: int = FOLDS) -> list[Fold]:
-    """Folds of a cross-validation, each with a quarter of the rows asked for; the first `count` of four."""
-    order = np.random.default_rng(4).permutation(rows)
-    parts = np.array_split(order, FOLDS)
+def folds(rows: int, count: int = FOLDS, groups: Array | None = None) -> list[Fold]:
+    """Folds of a cross-validation, each with a quarter of the rows asked for; the first `count` of four.
+
+    Rows of one group (a number per row) stay together.
+    """
+    if groups is not None:
+        place = np.unique(groups, return_inverse=True)[1].reshape(-1)
+        order = np.random.default_rng(4).permutation(int(place.max()) + 1)
+        parts = [np.flatnonzero(np.isin(place, part)) for part in np.array_split(order, FOLDS)]
+    else:
+        order = np.random.default_rng(4).permutation(rows)
+        parts = np.array_split(order, FOLDS)
     return [(np.sort(np.concatenate([*parts[:i], *parts[i + 1 :]])), np.sort(parts[i])) for i in range(count)]
 
 

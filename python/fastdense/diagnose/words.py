@@ -226,9 +226,10 @@ def _on_rows_kept_out(result: Result, outlook: Outlook) -> str:
             f"The validation rows are unlike the rows trained on (SPLIT; {there} there): the rows are sorted. Shuffle "
             f"them before the split{after if math.isfinite(outlook.after) else ''}."
         )
+    beside = "" if math.isfinite(outlook.after) else f", {outlook.name}: {brief(outlook.best)}"
     return (
-        "The rows of validation_data are prepared in another way than x (TRAIN_TEST_MISMATCH; "
-        f"{there} there).{_alignment(result, outlook)}"
+        "The rows of validation_data are unlike x, or prepared in another way (TRAIN_TEST_MISMATCH; "
+        f"{there} there{beside}).{_alignment(result, outlook)}"
     )
 
 

@@ -24,7 +24,8 @@ HELD_BY_TAIL = 0.5  # fraction of the variance that the largest hundredth of the
 ORDERED = 0.7  # error for the ranks of the targets below which their order counts as known
 CHANCE = 0.9  # smallest error that may still be chance
 RISEN = 1.2  # of a val_loss, from its smallest value
-OUTSIDE = 0.2  # fraction of rows beyond the range that was trained on
+OUTSIDE = 0.2  # fraction of rows beyond the range that was trained on, or copied from it
+ROUNDED = 1e-5  # of a mean of 0 and a deviation of 1
 UNSETTLED = 0.05  # weight that the first values still have in a moving average
 FEW_FEATURES = 4
 FEW_COUNT = 0.1  # fraction of the rows that the weights leave
@@ -128,6 +129,15 @@ def unlike_validation_rows(case: Case) -> Finding | None:
     """Validation rows that are unlike the training rows because the rows are sorted."""
     subject = case.subject
     held = subject.held
+    if subject.copied > OUTSIDE:
+        return finding(
+            "SPLIT", "warning",
+            f"{subject.copied:.0%} of the validation rows are copies of rows trained on: the validation figures "
+            "measure what the net remembers. Here they do not count as kept out.",
+            remedy="split first, and copy or augment the training rows alone: "
+            "x, first = np.unique(x, axis=0, return_index=True); y = y[first]",
+            brief="validation rows are copies of rows trained on", exact=True, share_copied=subject.copied,
+        )  # fmt: skip
     if held is None or not held.usable or not subject.usable or not subject.validation_split:
         return None
     share, what = _unlike(subject, held)
@@ -174,7 +184,7 @@ def train_test_mismatch(case: Case) -> Finding | None:
     subject = case.subject
     shift = Shift.of(subject)
     if shift is None or not shift.moved.any():
-        return None
+        return _each_by_itself(subject)
     then, now, moved, column = shift.then, shift.now, shift.moved, shift.most
     a, b, c, d = (float(one[column]) for one in (then[1], then[2] - then[0], now[1], now[2] - now[0]))
     count = int(moved.sum())
@@ -199,6 +209,32 @@ def train_test_mismatch(case: Case) -> Finding | None:
         exact=True, columns=np.flatnonzero(moved)[:20], blank_columns=blank[:20], median_trained=a,
         quartiles_apart_trained=b, median_here=c, quartiles_apart_here=d,
     )  # fmt: skip
+
+
+def _each_by_itself(subject: Subject) -> Finding | None:
+    """Training and validation rows that were each standardised by their own mean and deviation."""
+    held = subject.held
+    if held is None or not held.usable or subject.validation_data is None:
+        return None
+    if not (_standard(subject.x) and _standard(held.x)):
+        return None
+    return finding(
+        "TRAIN_TEST_MISMATCH", "warning",
+        "Every column has mean 0 and standard deviation 1 in x, and in validation_data as well: each was standardised "
+        "by its own statistics, so that equal values mean one thing there and another here.",
+        remedy="standardize both by the mean and standard deviation of the training rows: fd.Normalization() as first "
+        "layer does that, on raw rows",
+        brief="x and validation_data were each standardised by their own statistics", exact=True,
+    )  # fmt: skip
+
+
+def _standard(x: Array) -> bool:
+    """Whether all columns have mean 0 and deviation 1 (of the population, or of the sample), but for rounding."""
+    rows = np.asarray(x, dtype=np.float64)
+    mean, sd = rows.mean(axis=0), rows.std(axis=0)
+    other = sd * np.sqrt(len(rows) / max(1, len(rows) - 1))
+    exact = (np.abs(sd - 1) < ROUNDED) | (np.abs(other - 1) < ROUNDED)
+    return bool((np.abs(mean) < ROUNDED).all() and (exact | (sd == 0)).all() and exact.any())
 
 
 @rule("NORM_LAYER", Group.SETTINGS, "a normalization layer removes or distorts the signal")
