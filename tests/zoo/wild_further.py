@@ -76,6 +76,7 @@ def days_of_delay_are_not_known_yet() -> Owned:
         {"epochs": 30, "validation_data": shown},
         lambda: mended([fd.Dense(16, "tanh"), fd.Dense(1, "sigmoid")], x[:, without], y, fd.Adam(0.003), "bce",
                        epochs=15).predict(kept[0][300:, without]),
+        shown={"validation_data": shown},
     )  # fmt: skip
 
 
@@ -88,7 +89,8 @@ def a_column_that_nearly_says_it() -> Owned:
     x = np.column_stack([x, np.where(ill > 0, random.gamma(3, 1.0, 1700), 0) + 0.05 * random.standard_normal(1700)])
     x, y, kept = cut(x, ill[:, None], 1000)
     model = net([32, 32, 1], x, fd.Adam(0.003), "bce", out="sigmoid")
-    return Owned(model, x, y, kept, {"epochs": 30, "validation_data": (kept[0][:300], kept[1][:300])})
+    held = {"validation_data": (kept[0][:300], kept[1][:300])}
+    return Owned(model, x, y, kept, {"epochs": 30, **held}, shown=held)
 
 
 # ---- rows that were copied -------------------------------------------------------------------------------------------
@@ -185,8 +187,8 @@ def each_file_standardised_by_itself() -> Owned:
     """The new batch was standardised by its own mean and deviation, so that what sets it apart is gone."""
     x, y, new, new_y = _batches(313)
     x, new = ((part - part.mean(axis=0)) / part.std(axis=0) for part in (x, new))
-    model = net([32, 32, 1], x, fd.Adam(0.003), "mse")
-    return Owned(model, x, y, (new[300:], new_y[300:]), {"epochs": 60, "validation_data": (new[:300], new_y[:300])})
+    model, held = net([32, 32, 1], x, fd.Adam(0.003), "mse"), {"validation_data": (new[:300], new_y[:300])}
+    return Owned(model, x, y, (new[300:], new_y[300:]), {"epochs": 60, **held}, shown=held)
 
 
 @register.healthy(goal=fit_of(0.7), trap=True)
@@ -195,8 +197,8 @@ def a_new_batch_standardised_as_the_old() -> Owned:
     x, y, new, new_y = _batches(314)
     mean, sd = x.mean(axis=0), x.std(axis=0)
     x, new = (x - mean) / sd, (new - mean) / sd
-    model = net([16, 1], x, fd.Adam(0.003), "mse", act="tanh")
-    return Owned(model, x, y, (new[300:], new_y[300:]), {"epochs": 60, "validation_data": (new[:300], new_y[:300])})
+    model, held = net([16, 1], x, fd.Adam(0.003), "mse", act="tanh"), {"validation_data": (new[:300], new_y[:300])}
+    return Owned(model, x, y, (new[300:], new_y[300:]), {"epochs": 60, **held}, shown=held)
 
 
 # ---- growth and log-odds ---------------------------------------------------------------------------------------------

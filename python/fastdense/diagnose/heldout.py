@@ -26,6 +26,7 @@ WELL_FITTED, CLEARLY_WORSE = (
     0.5,
     1.2,
 )  # times the loss of a constant prediction: the loss, and a val_loss that says overfitting
+SAME = "the same net, on rows kept out of x itself"  # what a net on other rows is compared with
 MIXED = 0.5  # part of the gap that shuffling the rows must close
 
 
@@ -116,6 +117,11 @@ class Kept:
         one, other = (lab.task_error(plan, y[part], p[part]) for part in (half, ~half))
         return one, other
 
+    def loss(self, lab: Laboratory, plan: Plan) -> float:
+        """The user's loss on the rows kept out."""
+        parts = [lab.held_predictions(plan, fold, together=self.together) for fold in self.folds or (None,)]
+        return float(np.mean([lab.mean_loss(*part) for part in parts]))
+
 
 def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) -> tuple[Outlook | None, list[Finding]]:
     """Judge a net on rows kept out after the trials on its own rows; findings to add.
@@ -152,6 +158,9 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
     if not known.signal and min(best, kept_out) > chance(kept.rows):
         return _nothing(case, verdict, outlook, codes)
     near = max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + _deviation(kept_out, kept.rows))
+    if kept.folds is not None and plan == case.plan and (more := _val_loss_of_other_rows(case, lab, kept)) is not None:
+        verdict.healthy = False
+        return replace(outlook, code="TRAIN_TEST_MISMATCH", kept_out=math.nan, best=kept_out, name=SAME), [more]
     shorter = plan != case.plan and kept.folds is not None  # a shorter training than the user's may end elsewhere
     if shorter and kept_out > near:
         return replace(outlook, kept_out=math.nan), []
@@ -169,6 +178,26 @@ def _val_loss_says_so(case: Case) -> bool:
     if not (case.subject.trained and loss and val and baseline):
         return False
     return bool(loss[-1] < WELL_FITTED * baseline[1] and val[-1] > CLEARLY_WORSE * baseline[1])
+
+
+def _val_loss_of_other_rows(case: Case, lab: Laboratory, kept: Kept) -> Finding | None:
+    """A val_loss far above the loss on rows kept out of x, where validation data were passed to fit and not here."""
+    subject, fitted = case.subject, case.subject.fitted
+    val, baseline = subject.history.get("val_loss", []), subject.baseline
+    if fitted is None or fitted.validation_split or fitted.validation_rows < FEW_HELD or not (val and baseline):
+        return None
+    if subject.validation_data is not None or not math.isfinite(val[-1]):
+        return None
+    loss = kept.loss(lab, case.plan)
+    if not (val[-1] > CLEARLY_WORSE / MIXED * loss and val[-1] - loss > WORTH * baseline[1]):
+        return None
+    return finding(
+        "TRAIN_TEST_MISMATCH", "error",
+        f"val_loss ended at {val[-1]:.4g}, and the same training gives {loss:.4g} on rows kept out of x: the rows of "
+        "validation_data are unlike those of x. Overfitting is not the reason.",
+        remedy="pass validation_data to diagnose as well, to see which columns differ; prepare both in the same way",
+        exact=True, val_loss=val[-1], loss_on_rows_of_x_kept_out=loss,
+    )  # fmt: skip
 
 
 def _deviation(error: float, rows: int) -> float:
@@ -278,9 +307,7 @@ def _unlike(
     if not (run.error < MIXED * outlook.kept_out and run.error < outlook.kept_out - WORTH):
         return None, []
     verdict.healthy = False
-    made = replace(
-        outlook, code="TRAIN_TEST_MISMATCH", best=run.error, name="the same net, on rows kept out of x itself"
-    )
+    made = replace(outlook, code="TRAIN_TEST_MISMATCH", best=run.error, name=SAME)
     if any(one.code == made.code for one in found):
         return made, []
     unlike = finding(

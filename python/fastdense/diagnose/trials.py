@@ -253,9 +253,12 @@ class Laboratory:
         if plan.loss != subject.loss or model.outputs != subject.model.outputs:
             return math.nan
         self.work.charge(work.sizes_of(model).forward(len(self._score_x)))
-        predictions = np.asarray(model.predict(self._score_x), dtype=np.float64)
-        targets = self._score_y[:, 0] if subject.loss.sparse else self._score_y
-        return float(subject.model.loss_weights * mean_loss(subject.loss, targets, predictions))
+        return self.mean_loss(self._score_y, np.asarray(model.predict(self._score_x), dtype=np.float64))
+
+    def mean_loss(self, y: Array, predictions: Array) -> float:
+        """The user's loss of predictions, with the user's loss weight."""
+        targets = y[:, 0] if self.subject.loss.sparse else y
+        return float(self.subject.model.loss_weights * mean_loss(self.subject.loss, targets, predictions))
 
     # ---- trainings ---------------------------------------------------------------------------------------------------
 

@@ -226,10 +226,11 @@ def _on_rows_kept_out(result: Result, outlook: Outlook) -> str:
             f"The validation rows are unlike the rows trained on (SPLIT; {there} there): the rows are sorted. Shuffle "
             f"them before the split{after if math.isfinite(outlook.after) else ''}."
         )
-    beside = "" if math.isfinite(outlook.after) else f", {outlook.name}: {brief(outlook.best)}"
+    figures = f"{there} there" if math.isfinite(outlook.kept_out) else "val_loss is far above the loss elsewhere"
+    figures += "" if math.isfinite(outlook.after) else f"; {outlook.name}: {brief(outlook.best)}"
     return (
-        "The rows of validation_data are unlike x, or prepared in another way (TRAIN_TEST_MISMATCH; "
-        f"{there} there{beside}).{_alignment(result, outlook)}"
+        f"The rows of validation_data are unlike x, or prepared in another way (TRAIN_TEST_MISMATCH; {figures})."
+        f"{_alignment(result, outlook)}"
     )
 
 
@@ -350,7 +351,8 @@ def compared(result: Result) -> list[tuple[str, float]]:
     verdict, outlook = result.verdict, result.outlook
     assert verdict is not None
     if outlook is not None and outlook.code:
-        return [("unchanged", outlook.kept_out), (outlook.name, outlook.best)]
+        unchanged = [("unchanged", outlook.kept_out)] if math.isfinite(outlook.kept_out) else []
+        return [*unchanged, (outlook.name, outlook.best)]
     known = {f.code for f in result.findings}
     singles = sorted(verdict.singles.items(), key=lambda item: item[1])
     singles = [(code, error) for code, error in singles if code in known or error < verdict.error_before]

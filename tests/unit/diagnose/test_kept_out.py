@@ -10,6 +10,7 @@ import pytest
 import fastdense as fd
 from fastdense.callbacks import Callback, EarlyStopping
 from fastdense.callbacks.fitted import columns_of, effective_rows
+from fastdense.diagnose.heldout import _not_chosen_by
 from fastdense.diagnose.subject import Given, Subject
 from fastdense.diagnose.task import Task
 from fastdense.diagnose.witnesses import bounds, folds, known_and_asked
@@ -195,3 +196,76 @@ def test_moving_averages_are_judged_by_their_weight() -> None:
     model.fit(x, y, epochs=2, batch_size=40, verbose=0)
     found = next(f for f in model.diagnose(x, y, verify=False).findings if f.code == "NORM_LAYER")
     assert found.evidence["weight_of_first_values"] == pytest.approx(0.99**20)
+
+
+# ---- copies ----------------------------------------------------------------------------------------------------------
+
+
+def test_copies_of_rows_trained_on_are_not_kept_out() -> None:
+    x, y = plane(200, 3)
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(200), 4))
+    model = trained(x[order], y[order], epochs=1, validation_split=0.25)
+    subject = Subject(model, Given(x[order], y[order]))
+    unique = len(set(order[600:].tolist()) - set(order[:600].tolist()))
+    assert subject.copied == pytest.approx(1 - sum(i not in set(order[:600].tolist()) for i in order[600:]) / 200)
+    assert subject.copied > 0.9
+    assert (0 if subject.held is None else len(np.unique(subject.held.x, axis=0))) == unique
+    assert subject.groups is not None
+    np.testing.assert_array_equal(subject.x[subject.groups], subject.x)
+    found = next(f for f in model.diagnose(x[order], y[order], verify=False).findings if f.code == "SPLIT")
+    assert "copies of rows trained on" in found.message
+
+
+def test_equal_rows_of_codes_are_no_copies() -> None:
+    codes = np.random.default_rng(0).integers(0, 12, 800)[:, None].astype(float)
+    model = trained(codes, codes % 3, epochs=1, validation_split=0.25)
+    subject = Subject(model, Given(codes, codes % 3))
+    assert (subject.copied, subject.groups) == (0.0, None)
+    assert subject.held is not None and len(subject.held.x) == 200
+
+
+def test_groups_stay_together_in_folds() -> None:
+    groups = np.random.default_rng(0).integers(0, 30, 200)
+    asked = [part for _, part in folds(200, groups=groups)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(asked)), np.arange(200))
+    for known, part in folds(200, groups=groups):
+        assert not set(groups[known].tolist()) & set(groups[part].tolist())
+
+
+def test_a_net_that_remembers_copies_overfits() -> None:
+    x, y = plane(120, 30, 0.5)
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(120), 4))
+    model = trained(x[order], y[order], widths=(64, 64), epochs=60, validation_split=0.25)
+    report = model.diagnose(x[order], y[order], budget=BUDGET)
+    assert {found.code for found in report.findings[:2]} == {"OVERFIT", "SPLIT"}
+    assert report.healthy is False
+
+
+# ---- figures that are reported ---------------------------------------------------------------------------------------
+
+
+def test_the_figure_of_a_remedy_is_of_rows_that_it_was_not_chosen_by() -> None:
+    class Lab:
+        """Errors of three remedies on two halves: the smallest of each half is the largest of the other."""
+
+        def __init__(self) -> None:
+            self.halves = {"a": (0.1, 0.9), "b": (0.9, 0.2), "c": (0.5, 0.5)}
+
+    class Rows:
+        def halves(self, lab: Any, plan: Any) -> tuple[float, float]:
+            return lab.halves[plan]
+
+    assert _not_chosen_by(Lab(), Rows(), ["a", "b", "c"]) == pytest.approx(0.9)  # type: ignore[arg-type]
+
+
+def test_noise_is_claimed_of_what_was_tried() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((300, 5)), random.standard_normal((300, 1))
+    model = trained(x, y, widths=(32, 32), epochs=60)
+    report = model.diagnose(x, y, budget=BUDGET)
+    assert report.findings[0].code == "NOISE"
+    assert report.headline.startswith("Nothing tried predicts y from x (NOISE)")
+    assert "in a way that none of them finds" in report.findings[0].message
+    cut = model.diagnose(x, y, budget=0.02)
+    if cut.findings[0].code == "NOISE":
+        assert "still learning" in cut.headline
