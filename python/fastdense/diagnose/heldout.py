@@ -20,6 +20,7 @@ from .verify import CLOSE, HEALTHY, SLACK, Step, Verdict, enough
 from .witnesses import FOLDS, RIDGE, SELECTION, USELESS, chance
 
 FEW, FEW_HELD = 400, 30  # rows below which all folds are used, and validation rows that are too few
+CHOICES = 4  # remedies that must be affordable with all folds
 BETTER = 0.03  # what a remedy must gain on rows kept out
 WORTH = 0.1  # smallest gap between a net and what can be reached that is called overfitting
 WELL_FITTED, CLEARLY_WORSE = (
@@ -101,6 +102,15 @@ class Kept:
         if count < FEWEST:
             return None
         return cls(tuple(range(FOLDS)), together, count) if count < FEW else cls((0,), together, count // FOLDS)
+
+    def for_choice(self, case: Case, lab: Laboratory, plan: Plan) -> Kept:
+        """Rows to choose a remedy by: all rows in turn instead of few of a validation split, if the work allows it."""
+        held = case.subject.held
+        if self.folds is not None or held is None or len(held.x) >= FEW or case.subject.validation_data is not None:
+            return self
+        if CHOICES * FOLDS * lab.seconds(plan) > lab.left:
+            return self
+        return Kept(tuple(range(FOLDS)), True, len(case.subject.x) + len(held.x))
 
     def run(self, lab: Laboratory, plan: Plan) -> Run:
         """Train a plan and measure its error on the rows kept out."""
@@ -339,6 +349,7 @@ def _overfit(
     case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, kept: Kept, plan: Plan
 ) -> tuple[Outlook | None, list[Finding]]:
     tried: list[tuple[Remedy, Run]] = []
+    kept = kept.for_choice(case, lab, plan)
     try:
         for remedy in _candidates(case, plan, _resembled(case, outlook)):
             if (changed := remedy.apply(plan)) == plan:

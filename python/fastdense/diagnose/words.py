@@ -212,9 +212,9 @@ def _on_rows_kept_out(result: Result, outlook: Outlook) -> str:
     if outlook.code == "OVERFIT":
         after = ""
         if math.isfinite(outlook.after):
-            half = ", chosen by one half of them and measured on the other" if outlook.chosen_from > 1 else ""
+            half = " (chosen by one half of them, measured on the other)" if outlook.chosen_from > 1 else ""
             after = (
-                f" Remedy: {'; '.join(repaired(result)[0])}; it reached {brief(outlook.after)} there in a trial{half}."
+                f" Remedy: {'; '.join(repaired(result)[0])}; it reached {brief(outlook.after)} on rows kept out{half}."
             )
         return (
             f"The net overfits (OVERFIT): {brief(outlook.own)} on its own rows, {brief(outlook.kept_out)} on "
