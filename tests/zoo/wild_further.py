@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastdense as fd
-from fastdense.regularizers import L2
+from fastdense.regularizers import L1
 
 from .case import net as built
 from .case import stack
@@ -96,24 +96,24 @@ def a_column_that_nearly_says_it() -> Owned:
 # ---- rows that were copied -------------------------------------------------------------------------------------------
 
 
-def _patients(rows: int, seed: int) -> tuple[Array, Array]:
+def _patients(rows: int, seed: int, columns: int = 20) -> tuple[Array, Array]:
     random = rng(seed)
-    x = random.standard_normal((rows, 20))
+    x = random.standard_normal((rows, columns))
     truth = x[:, 0] - 0.8 * x[:, 1] + 0.6 * x[:, 2]
     return x, (truth + 0.9 * random.standard_normal(rows) > 0).astype(float)[:, None]
 
 
-@register.sick("SPLIT", "OVERFIT", goal=accuracy(0.74))
+@register.sick("SPLIT", "OVERFIT", goal=accuracy(0.71))
 def copied_before_the_split() -> Owned:
-    """160 patients, "augmented" to 800 rows by copies and mixed, then validation_split=0.25: 1.0, new ones 0.68."""
+    """160 patients, "augmented" to 800 rows by copies and mixed, then validation_split=0.25: 1.0, new ones 0.65."""
     random = rng(305)
-    x, y = _patients(960, 306)
+    x, y = _patients(960, 306, 100)
     x, y, kept = cut(x, y, 160)
     copies = random.permutation(np.tile(np.arange(160), 5))
-    return Owned(  # by hand: no copies, a linear net with an L2 penalty, 0.79
+    return Owned(  # by hand: no copies, a linear net with an L1 penalty, 0.79
         net([64, 64, 1], x, fd.Adam(0.003), "bce", out="sigmoid"), x[copies], y[copies], kept,
         {"epochs": 60, "validation_split": 0.25},
-        lambda: mended([fd.Dense(1, "sigmoid", kernel_regularizer=L2(0.03))], x, y, fd.Adam(0.01), "bce", epochs=80)
+        lambda: mended([fd.Dense(1, "sigmoid", kernel_regularizer=L1(0.03))], x, y, fd.Adam(0.01), "bce", epochs=80)
         .predict(kept[0]),
     )  # fmt: skip
 

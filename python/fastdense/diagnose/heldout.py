@@ -266,7 +266,7 @@ def _nothing(case: Case, verdict: Verdict, outlook: Outlook, codes: set[str]) ->
 
 
 def _share(error: float) -> str:
-    return f"{1 - error:.0%}" if math.isfinite(error) and error < 10 else "nothing"
+    return f"{1 - error:.0%}" if error < 1 else "nothing"
 
 
 # ---- rows kept out that are unlike the others ------------------------------------------------------------------------

@@ -639,7 +639,7 @@ def shrink(factor: float, subject: Subject, kind: str = "l2") -> Remedy:
     def apply(plan: Plan) -> Plan:
         return plan.each(lambda layer: changed(layer, kernel_regularizer=penalty))
 
-    return Remedy(f"kernel_regularizer=fd.regularizers.{penalty!r} in every dense layer", apply)
+    return Remedy(f"kernel_regularizer=fd.regularizers.{_penalty(penalty)} in every dense layer", apply)
 
 
 def thin_out(rate: float) -> Remedy:

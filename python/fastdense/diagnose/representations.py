@@ -262,7 +262,7 @@ def heavy_tails(x: Array) -> list[int]:
     decades = (small > 0) & (usual > RATIO * small) & (large > DECADE * usual)
     varied = (sd > 0) & ((away > 0).mean(axis=0) > LEAST_NONZERO)
     found = []
-    for j in np.flatnonzero(varied & (alone | decades | _two_sizes(x))):
+    for j in np.flatnonzero(varied & (alone | decades)):
         far = x[away[:, j] > 0.5 * farthest[j], j]
         one_number = len(far) >= SEVERAL and np.ptp(far) == 0  # for all that is missing, such as -9999
         if not one_number and len(np.unique(x[:, j])) > LEAST_CODES:
@@ -270,7 +270,7 @@ def heavy_tails(x: Array) -> list[int]:
     return found
 
 
-def _two_sizes(x: Array) -> Array:
+def two_sizes(x: Array) -> Array:
     """Columns (bool) of two sets of positive numbers a decade or more apart, as of two units; both vary."""
     some = np.sort(x, axis=0)
     least = max(SEVERAL, len(x) // 20)
@@ -468,6 +468,8 @@ def search(sample: Sample, work: Work | None = None) -> Representation | None:
         if best > BETTER * base:  # nothing found yet
             found = _products(sample.x, left, work)
             consider(Choice(periods={j: f for j, f in found.items() if f}))
+        if best > BETTER * base:
+            consider(*map(Choice, _logarithms(sample.x, np.flatnonzero(two_sizes(sample.x)).tolist())))
     if best > BETTER * base or base - best < LEAST_GAIN:
         return Representation(Choice(), before, before)
     return Representation(choice, before, sample.error(predicted * spread))

@@ -79,7 +79,7 @@ def test_rows_of_a_validation_split_are_kept_out() -> None:
     np.testing.assert_array_equal(subject.held.x, x[300:])
     assert Subject(model, Given(x[:300], y[:300])).held is None  # only the rows that were trained on
     assert Subject(model, Given(x, y, validation_split=0.0)).held is None
-    given = Subject(model, Given(x, y, validation_data=(x[:50], y[:50])))
+    given = Subject(model, Given(x, y, validation_data=plane(50, seed=1)))
     assert len(given.x) == 400 and given.held is not None and len(given.held.x) == 50
     with pytest.raises(ValueError, match=r"a tuple \(x, y\) or"):
         model.diagnose(x, y, validation_data=[x])

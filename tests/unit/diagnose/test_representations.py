@@ -9,7 +9,7 @@ import pytest
 
 import fastdense as fd
 from fastdense.diagnose import representations, rules, work
-from fastdense.diagnose.representations import Choice, Representation, Sample, heavy_tails, search
+from fastdense.diagnose.representations import Choice, Representation, Sample, heavy_tails, search, two_sizes
 from fastdense.diagnose.task import read_task
 
 Array = Any
@@ -113,9 +113,10 @@ def test_a_wave_times_another_column() -> None:
 def test_two_units_in_one_column() -> None:
     metres = rng().uniform(1, 3, 1500)
     x = np.column_stack([np.where(rng().random(1500) < 0.4, 1000 * metres, metres), rng().normal(size=1500)])
-    assert heavy_tails(x) == [0]
-    assert heavy_tails(np.column_stack([metres, x[:, 1]])) == []
-    assert heavy_tails(np.where(x[:, :1] > 100, 5000.0, x[:, :1])) == []  # one number for all that is missing
+    assert two_sizes(x).tolist() == [True, False]
+    assert not two_sizes(np.column_stack([metres, np.exp(3 * x[:, 1])])).any()
+    assert not two_sizes(np.where(x[:, :1] > 100, 5000.0, x[:, :1])).any()  # one number for all that is missing
+    assert list(found(x, np.log(metres) + 0.2 * x[:, 1]).choice.columns) == [0]
 
 
 def test_what_a_search_does_is_charged() -> None:

@@ -6,12 +6,25 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ...arrays import Array
 from ...data.rows import random_rows
 from ...layers.preprocessing import encoded
 from .. import remedies
 from ..case import PART, Case
 from ..finding import Finding, finding
-from ..representations import BETTER, FITS, LEAST_GAIN, LEAST_ROWS, ROWS, TARGETS, Choice, Sample, search, seconds
+from ..representations import (
+    BETTER,
+    FITS,
+    LEAST_GAIN,
+    LEAST_ROWS,
+    ROWS,
+    TARGETS,
+    Choice,
+    Sample,
+    search,
+    seconds,
+    two_sizes,
+)
 from ..work import affordable_rows, sizes_of
 from .registry import Group, rule
 
@@ -53,7 +66,7 @@ def representation(case: Case) -> Finding | None:
     if not (columns or target):
         return None
     both = [remedies.together(*columns, one) for one in target] if columns else []
-    says = [*_of_columns(choice), *(_of_target(case) if log_target else [])]
+    says = [*_of_columns(choice, two_sizes(sample.x)), *(_of_target(case) if log_target else [])]
     before = f" (with the columns as they are {sample.score(found.as_given)})" if choice.columns else ""
     return finding(
         "REPRESENTATION",
@@ -86,12 +99,14 @@ def _own_error(case: Case) -> float | None:
     return subject.task.errors(y, subject.model.predict(np.ascontiguousarray(x)), threshold)
 
 
-def _of_columns(choice: Choice) -> list[str]:
-    """A sentence for each kind of column."""
+def _of_columns(choice: Choice, units: Array) -> list[str]:
+    """A sentence for each kind of column; `units` (bool) are those of two sets of numbers of different size."""
     says = []
-    if choice.tails:
+    if mixed := [j for j in sorted(choice.columns) if units[j]]:
+        says.append(f"{_columns(mixed)} two sets of numbers of very different size: two units? Convert them to one.")
+    if tails := [j for j in choice.tails if not units[j]]:
         says.append(
-            f"{_columns(choice.tails)} a long tail: a few values lie so far out that all others "
+            f"{_columns(tails)} a long tail: a few values lie so far out that all others "
             "look alike; take the logarithm."
         )
     if choice.codes:
@@ -99,10 +114,10 @@ def _of_columns(choice: Choice) -> list[str]:
         says.append(
             f"{_columns(choice.codes)} codes ({count}) whose order as numbers means little; use one column per code."
         )
-    if choice.periods:
-        j, some = next(iter(choice.periods.items()))
+    if periods := {j: some for j, some in choice.periods.items() if not units[j]}:
+        j, some = next(iter(periods.items()))
         says.append(
-            f"{_columns(choice.periods)} many periods of the targets (one every {1 / some[0]:.4g} in column {j}), more "
+            f"{_columns(periods)} many periods of the targets (one every {1 / some[0]:.4g} in column {j}), more "
             "than a net learns soon; use sines and cosines."
         )
     return says
