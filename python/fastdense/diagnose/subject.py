@@ -278,8 +278,8 @@ class Subject:
     def groups(self) -> Array | None:
         """For every usable row the number of the first row that it is a copy of; None if there are no copies.
 
-        Rows of equal x and y count as copies where a column of x tells all other rows apart: rows of codes are equal
-        without being copies. Looked for where all rows can be looked at.
+        Rows of equal x and y count as copies where each of two columns of x tells all other rows apart: rows of codes
+        are equal without being copies. Looked for where all rows can be looked at.
         """
         if not self._few_enough(0):
             return None
@@ -581,9 +581,9 @@ def _as_bytes(x: Array, y: Array) -> list[bytes]:
 
 
 def _tells_rows_apart(x: Array) -> bool:
-    """Whether some column has about as many values as there are distinct rows."""
+    """Whether two columns or more have about as many values as there are distinct rows; one may hold codes."""
     rows = len({row.tobytes() for row in np.ascontiguousarray(x) + 0.0})
-    return rows > 1 and any(len(np.unique(column)) >= APART * rows for column in x.T)
+    return rows > 1 and sum(len(np.unique(column)) >= APART * rows for column in x.T) > 1
 
 
 def _columns(array: Array, rows: int) -> Array:

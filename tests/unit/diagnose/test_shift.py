@@ -41,7 +41,7 @@ def shift_of(x: Any, other: Any) -> Shift:
         (1000.0, 0.0, "divide column 0 by 1000"),
         (0.01, 0.0, "multiply column 0 by 100"),
         (1.0, -273.15, "add 27"),
-        (1.0, 40.0, "subtract 4"),
+        (1.0, 40.0, "subtract 39.8"),
         (50.0, -900.0, "column 0 = (column 0 + "),
     ],
 )
