@@ -168,9 +168,9 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
     if not known.signal and min(best, kept_out) > chance(kept.rows):
         return _nothing(case, verdict, outlook, codes)
     near = max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + _deviation(kept_out, kept.rows))
-    if kept.folds is not None and plan == case.plan and (more := _val_loss_of_other_rows(case, lab, kept)) is not None:
+    if kept.folds is not None and plan == case.plan and (other := _val_loss_of_other_rows(case, lab, kept)) is not None:
         verdict.healthy = False
-        return replace(outlook, code="TRAIN_TEST_MISMATCH", kept_out=math.nan, best=kept_out, name=SAME), [more]
+        return replace(outlook, code="TRAIN_TEST_MISMATCH", kept_out=math.nan, best=kept_out, name=SAME), [other]
     shorter = plan != case.plan and kept.folds is not None  # a shorter training than the user's may end elsewhere
     if shorter and kept_out > near:
         return replace(outlook, kept_out=math.nan), []
