@@ -40,10 +40,8 @@ class Treatment(Generic[M]):
     dropped: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        if not self.changes:
-            return "nothing was changed"
-        lines = [f"{i}. {change}" for i, change in enumerate(self.changes, 1)]
-        return "\n".join([*lines, *(f"not kept: {option}" for option in self.dropped)])
+        lines = [f"{i}. {change}" for i, change in enumerate(self.changes, 1)] or ["nothing was changed"]
+        return "\n".join([*lines, *(f"to be passed to fit again: {option}" for option in self.dropped)])
 
 
 class Diagnosis(Generic[M]):
