@@ -102,10 +102,11 @@ public:
                 if (!progress.is_none()) progress(share);
             });
         };
-        const PopulationOutcome out = train_without_gil(*net_, r, signals);
+        PopulationOutcome out;
+        const bool interrupted = train_without_gil([&] { out = net_->train(r); }, signals);
         py::dict result;
         result["epochs"] = py::array_t<int64_t>(py::ssize_t(out.epochs.size()), out.epochs.data());
-        result["interrupted"] = out.interrupted;
+        result["interrupted"] = out.interrupted || interrupted;
         result["ended"] = false;
         return result;
     }

@@ -64,6 +64,59 @@ def test_ctrl_c(device: str, verbose: int, capsys: pytest.CaptureFixture[str]) -
     assert len(model.fit(X, Y, epochs=2, verbose=0).epoch) == 2
 
 
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_an_engine_that_raises_keeps_the_epochs_that_it_has_finished(device: str, optimizer: str) -> None:
+    """One call makes many epochs; what a signal's handler raises there is what want of memory would be."""
+    x = np.random.default_rng(0).normal(size=(1000, 4))
+    y = np.sin(3 * x[:, :2])
+    models = make(device), make(device)
+    for model in models:
+        model.compile(fd.LBFGS(gtol=0, ftol=0) if optimizer == "lbfgs" else optimizer, "mse", metrics=["mae"])
+    options: dict[str, Any] = {"verbose": 0, "validation_data": (x[:20], y[:20])}
+
+    def no_memory(*_: Any) -> None:
+        raise MemoryError("there is none")
+
+    before = signal.signal(signal.SIGALRM, no_memory)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.4)
+        with pytest.raises(MemoryError, match="there is none"):
+            models[0].fit(x, y, epochs=10**8, **options)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    kept = models[0].history
+    assert kept is not None and len(kept.epoch) == models[0].runner.epochs_trained > 0
+    steps = models[0].runner.step // (1 if optimizer == "lbfgs" else 32)  # the last epoch's validation may not be
+    assert len(kept.epoch) in (steps, steps - 1)
+    assert kept.history == models[1].fit(x, y, epochs=len(kept.epoch), **options).history
+    models[0].fit(x, y, **options)
+
+
+def test_totals_where_an_engine_raises() -> None:
+    """They are in the caller's result, without those of an epoch whose validation was not finished."""
+    asked: list[int] = []
+
+    def progress(*_: Any) -> None:
+        asked.append(1)
+        raise MemoryError
+
+    for device in ("cpu", "reference"):
+        model, twin = make(device), make(device)
+        call = TrainCall(X, Y, None, np.full(10**7, 1e-3), 50, val=(X[:9], Y[:9], None), progress=progress)
+        with pytest.raises(MemoryError):
+            model.runner._engine.train(call)
+        steps = model.runner._engine.get_state()["step"]
+        finished = len(call.result["totals"])
+        assert finished in (steps, steps - 1) and finished > 0 and "steps" not in call.result
+        other = TrainCall(X, Y, None, np.full(finished, 1e-3), 50, val=(X[:9], Y[:9], None))
+        made = twin.runner._engine.train(other)
+        assert made is other.result
+        for name in ("totals", "val_totals"):
+            np.testing.assert_array_equal(call.result[name], made[name])
+    assert len(asked) == 2
+
+
 @pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end", "on_epoch_begin"])
 def test_an_exception_in_a_callback(device: str, hook: str) -> None:
     model = make(device)

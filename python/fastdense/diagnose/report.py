@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
+from ..arguments import file_path
 from ..callbacks.progress import is_interactive
 from ..model.base import BaseModel
 from .finding import Finding
@@ -141,9 +142,17 @@ class Diagnosis(Generic[M]):
         ----------
         path : str or path
             E.g. "report.html"; an existing file is replaced.
+
+        Raises
+        ------
+        TypeError
+            If it is neither a string nor a path.
+        OSError
+            If the file cannot be written.
         """
+        path, whole = file_path("save: path", path), page(self._result)
         with open(path, "w", encoding="utf-8") as file:
-            file.write(page(self._result))
+            file.write(whole)
 
 
 def _number(value: float) -> float | None:

@@ -107,9 +107,11 @@ class Engine:
             engine = self._host if call.goes_on else self._twin()
             val = None if call.val is None else (to_host(call.val[0]), to_host(call.val[1]), _on_host(call.val[2]))
             call = replace(call, x=to_host(call.x), y=to_host(call.y), w=_on_host(call.w), val=val)
-        result: dict[str, Any] = engine.train(call)
-        if self._trains_on_host:
-            self._gpu.set_tensors(engine.get_tensors())
+        try:
+            result: dict[str, Any] = engine.train(call)
+        finally:
+            if self._trains_on_host:
+                self._gpu.set_tensors(engine.get_tensors())
         return result
 
     def probe_period(self, rows: int, batch_size: int) -> int:
