@@ -92,8 +92,7 @@ class Together:
 
         def turn(part: int, threads: int, look: Callable[[], object]) -> None:
             look()
-            found[part] = fits[part].final_losses(threads)
-            self.interrupted |= fits[part].interrupted
+            found[part] = fits[part].losses(threads)
 
         self._take_turns(len(fits), turn, lambda: None)
         return [found[part] if part in found else fit.last_losses() for part, fit in enumerate(fits)]
