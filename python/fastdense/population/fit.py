@@ -203,7 +203,7 @@ def fit_many(
         fail(where, "initial_weights is given together with tries or start='data'", "they are alternatives", "drop one")
     if initial_weights is not None:
         initial_weights = _checked_initial_weights(where, models, initial_weights, members.count)
-    templates = [one.clone() for one in models]
+    templates = [one._like() for one in models]
     model_of = np.arange(len(models)) if several else np.zeros(members.count, dtype=np.int64)
     groups = grouped(where, templates, model_of, members, rows)
     for group in groups:
