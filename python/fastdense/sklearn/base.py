@@ -102,7 +102,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         name = settings.where(params)
         if self.preset is not None:
             return self._fit_preset(params, X, y, sample_weight, partial)
-        if vars(self).pop("tabular_", None) is not None:
+        if self.__dict__.pop("tabular_", None) is not None:
             del self.models_  # another fit than that of the preset begins anew
         optimizer = settings.make_optimizer(params)
         rate = settings.check_rate(params, optimizer)
@@ -172,7 +172,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         self.models_ = sorted(made.ensemble.members, key=lambda one: one is not made.best)
         self.n_outputs_ = made.ensemble.outputs
         self.n_iter_ = max(1, *(int(one["epochs"]) for one in made.report_["members"]))
-        vars(self).pop("_curves", None)
+        self.__dict__.pop("_curves", None)
         return self
 
     def _task(self, y: Array) -> tuple[str, Array]:
@@ -225,7 +225,8 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         partial: bool,
     ) -> Model:
         """A compiled model: new, with the weights of the last fit, or the one of the last partial fit as it is."""
-        layers = settings.make_layers(params, head, penalty, settings.front_layers(self._columns, self._fill))
+        front = settings.front_layers(self._columns, self._fill, settings.needs_jacobian(optimizer))
+        layers = settings.make_layers(params, head, penalty, front)
         dtype = old.dtype if old is not None else "float32" if matrix.dtype == np.float32 else "float64"
         model = Model(layers, inputs=matrix.shape[1], seed=seed if old is None else old.seed, dtype=dtype,
                       device=self.device)  # fmt: skip

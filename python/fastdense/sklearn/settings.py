@@ -123,7 +123,12 @@ def hidden_sizes(params: Params) -> list[int]:
     return [integer(f"{name}[{i}]", one, least=1) for i, one in enumerate(many)]
 
 
-def front_layers(columns: Columns, fill: Sequence[float]) -> list[Layer]:
+def needs_jacobian(optimizer: Optimizer) -> bool:
+    """Whether a solver needs the derivatives of the outputs, which embeddings of categories have none of."""
+    return isinstance(optimizer, Solver) and optimizer.needs != "gradient"
+
+
+def front_layers(columns: Columns, fill: Sequence[float], one_hot: bool) -> list[Layer]:
     """Layers that make numbers of a table's columns: no missing ones, columns of 0 and 1 or embeddings for categories.
 
     Parameters
@@ -131,6 +136,8 @@ def front_layers(columns: Columns, fill: Sequence[float]) -> list[Layer]:
     columns : Columns
     fill : sequence of float
         What a missing number becomes, for each column of numbers; empty where none is missing.
+    one_hot : bool
+        Whether all categories become columns of 0 and 1, however many they are.
     """
     codes = {j: [float(code) for code in range(len(values))]
              for j, values in zip(columns.categorical, columns.categories, strict=True)}  # fmt: skip
@@ -138,7 +145,7 @@ def front_layers(columns: Columns, fill: Sequence[float]) -> list[Layer]:
     if len(fill):
         numeric = [j for j in range(columns.count) if j not in codes]
         made.append(Impute(numeric, indicator=columns.missing, fill=list(fill)))
-    few = [j for j in codes if len(codes[j]) <= MOST_ONE_HOT]
+    few = [j for j in codes if one_hot or len(codes[j]) <= MOST_ONE_HOT]
     if few:
         made.append(OneHot(few, [codes[j] for j in few]))
     many = [j for j in codes if j not in few]
