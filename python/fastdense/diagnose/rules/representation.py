@@ -128,8 +128,8 @@ def _of_target(case: Case) -> list[str]:
     largest = np.sort(np.square(y - y.mean()).ravel())[::-1]
     few = int(np.searchsorted(np.cumsum(largest), 0.9 * largest.sum())) + 1
     return [
-        f"The targets go over decades: {few} of {len(y)} rows hold 90 % of their variance, so that a squared error "
-        "sees no others; learn their logarithm, by which nets are compared here."
+        f"The targets go over decades: {few} of {len(y)} rows hold{'s' * (few == 1)} 90 % of their variance, so that a "
+        "squared error sees no others; learn their logarithm, by which nets are compared here."
     ]
 
 
