@@ -55,6 +55,8 @@ class Outlook:
         What to do with the rows, where that is the remedy.
     chosen_from : int
         Remedies from which the one reported was chosen.
+    fitted : float
+        Error of the same training on those rows that it was trained on, where some of x were kept out.
     losses : tuple of three floats, or None
         Where the loss on rows kept out is the fault: that loss, with the remedy, and of a constant prediction.
     sure : bool
@@ -71,6 +73,7 @@ class Outlook:
     advice: str = ""
     chosen_from: int = 1
     losses: tuple[float, float, float] | None = None
+    fitted: float = math.nan
     sure: bool = True
 
 
@@ -158,7 +161,7 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
         own, kept_out, plan = _errors(case, lab, verdict, kept)
     except (OutOfTime, OutOfWork):
         return None, []
-    outlook = replace(outlook, kept_out=kept_out)
+    outlook = replace(outlook, kept_out=kept_out, fitted=own)
     gap = kept_out > CLOSE * own + WORTH
     if (
         kept.folds is None

@@ -204,6 +204,11 @@ def _elsewhere(result: Result) -> str:
             return ""
         return f"; no other net tried does better: {score(result.subject, verdict.best_error, constant=False)}"
     words = f"; on {outlook.rows:,} rows kept out {score(result.subject, outlook.kept_out, constant=False)}"
+    if outlook.fitted > outlook.own + MUCH and outlook.kept_out > outlook.best + MUCH:
+        fitted = score(result.subject, outlook.fitted, constant=False)
+        words += (
+            f", for trained without them it fits its own no better ({fitted}): that it learnt is a matter of chance"
+        )
     if min(outlook.kept_out, outlook.own) > MUCH and outlook.kept_out < outlook.best + MUCH:
         words += (
             f", where the best of all predictors tried reaches {score(result.subject, outlook.best, constant=False)}"

@@ -117,9 +117,9 @@ def missing_values(subject: Subject) -> Finding | None:
             share = float(count[found].max()) / len(x)
             return finding(
                 "BAD_DATA", "warning",
-                f"{names} of x hold{'s' * (len(found) == 1)} {value[j]:g} in up to {share:.1%} of the rows, far from "
-                f"all other values ({least[j]:.4g} to {most[j]:.4g} in column {j}): it seems to stand for missing values, "
-                "and next to it the others are all alike.",
+                f"{names} of x hold{'s' * (len(found) == 1)} {value[j]:g} in up to {share:.1%} of the rows, far "
+                f"from all other values ({least[j]:.4g} to {most[j]:.4g} in column {j}): it seems to stand for missing "
+                "values, and next to it the others are all alike.",
                 remedy=f"replace {value[j]:g} by the median of the column, and add a column of 0 and 1 that says where "
                 "it was", brief=f"{value[j]:g} stands for missing values", exact=True, columns=found[:20],
                 value=float(value[j]), share=share,
