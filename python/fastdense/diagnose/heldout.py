@@ -182,9 +182,27 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
         return replace(outlook, kept_out=math.nan), []
     if kept.folds is None and gap and _val_loss_says_so(case):  # sure of answers that are wrong, however many are right
         return _overfit(case, lab, verdict, outlook, kept, plan, by_loss=True)
+    if own > verdict.own_error + WORTH and kept_out > near and _fault_that_chance_hid(lab, verdict, kept, plan, found):
+        return outlook, []
     if kept_out <= near or not gap:  # if it is as bad on its own rows, it does not overfit
         return outlook, []
     return _overfit(case, lab, verdict, outlook, kept, plan)
+
+
+def _fault_that_chance_hid(lab: Laboratory, verdict: Verdict, kept: Kept, plan: Plan, found: list[Finding]) -> bool:
+    """A fact that stops the same training on other rows, though the net at hand has learnt: whether there is one."""
+    for one in found:
+        if not (one.exact and one.severity == "error" and one.remedies):
+            continue
+        changed = one.remedies[0].apply(plan)
+        try:
+            before, run = kept.run(lab, plan), kept.run(lab, changed)
+        except (OutOfTime, OutOfWork):
+            return False
+        if changed != plan and run.error < MIXED * before.error:
+            _take(verdict, one, one.remedies[0], run)
+            return True
+    return False
 
 
 def _val_loss_says_so(case: Case) -> bool:
