@@ -74,11 +74,11 @@ class Settings:
 
 
 SPACE: Mapping[str, list[Any] | tuple[Any, ...]] = {
-    "embedding": ["piecewise_linear", "piecewise_linear", "periodic", "none"],
+    "embedding": ["piecewise_linear", "periodic", "none", "piecewise_linear", "periodic"],
     "bins": (8, 48, "log"),
-    "sigma": (0.05, 1.0, "log"),
-    "activation": ["relu", "relu", "mish", "silu"],
-    "width": [64, 128],
+    "sigma": (0.1, 1.0, "log"),
+    "activation": ["relu", "mish", "silu"],
+    "width": [64, 128, 128, 256],
     "depth": [2, 3, 4],
     "dropout": [0.0, 0.0, 0.1, 0.2],
     "learning_rate": (2e-3, 2e-2, "log"),

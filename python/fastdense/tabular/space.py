@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..arguments import integer, number, shorten
-from ..arrays import fail
+from ..arrays import Array, fail
 
 __all__ = ["BLOCK", "check_space", "draw", "mixed"]
 
@@ -116,20 +116,25 @@ def _value(values: list[Any] | tuple[Any, ...], place: float) -> Any:
 
 
 def mixed(
-    parents: Sequence[Mapping[str, Any]], fresh: Mapping[str, Any], random: np.random.Generator
+    parents: Sequence[Mapping[str, Any]], weights: Array, fresh: Mapping[str, Any], random: np.random.Generator
 ) -> dict[str, Any]:
     """Settings made of others: each hyperparameter is that of one of the parents at random, or a fresh one.
 
     Parameters
     ----------
     parents : sequence of dict
-        One more often than others if it counts more.
+    weights : ndarray of shape (parents,)
+        How likely each is.
     fresh : dict
-        As `draw` makes it; it counts as one of five for each hyperparameter.
+        As `draw` makes it; one in five hyperparameters is from it.
     random : numpy.random.Generator
 
     Returns
     -------
     dict
     """
-    return {name: (fresh if random.random() < 0.2 else parents[random.integers(len(parents))])[name] for name in fresh}
+    p = weights / weights.sum()
+    return {
+        name: value if random.random() < 0.2 else parents[random.choice(len(p), p=p)][name]
+        for name, value in fresh.items()
+    }
