@@ -20,10 +20,10 @@ from ..population.ensemble import Ensemble
 from ..population.fit import fit_many
 from ..population.selection import Measure, greedy
 from ..training.options import check_threads
-from .recipe import EPOCHS, EXPLORE, NETS, PATIENCE, SPACE, Settings, build, finished
+from .recipe import EPOCHS, NETS, PATIENCE, SPACE, Settings, build, finished
 from .result import TabularModel
 from .rows import TableRows
-from .space import check_space, draw, mixed
+from .space import check_space, draw
 
 __all__ = ["fit", "search"]
 SAMPLES, STEPS = 10, 16  # of the greedy selection: samples of the validation rows, and steps on each
@@ -73,7 +73,7 @@ def fit(
         Seconds, above 0, within which to be done: fewer epochs or nets where they are few, more nets where they are
         many. It holds to about an epoch of a net; the result then depends on the machine.
     n_ensemble : int, optional
-        Number of nets that are trained, of which some make the ensemble: 16 by default.
+        Number of nets that are trained, of which some make the ensemble: 24 by default.
     random_state : int, default 0
         Seed of everything that is random; without `time_limit` the result is the same at any number of threads.
     n_threads : int, optional
@@ -103,7 +103,7 @@ def fit(
     where = "fit"
     count = None if n_ensemble is None else integer(f"{where}: n_ensemble", n_ensemble, least=1)
     data = TableRows.of(where, x, y, task, metric, sample_weight, validation, categorical, random_state)
-    return _run(where, data, SPACE, EXPLORE, count, time_limit, n_threads, verbose)
+    return _run(where, data, SPACE, count, time_limit, n_threads, verbose)
 
 
 def search(
@@ -161,7 +161,7 @@ def search(
             _try(where, name, value)
     count = integer(f"{where}: n_trials", n_trials, least=1)
     data = TableRows.of(where, x, y, task, metric, sample_weight, validation, categorical, random_state)
-    return _run(where, data, checked, None, count, time_limit, n_threads, verbose)
+    return _run(where, data, checked, count, time_limit, n_threads, verbose)
 
 
 def _try(where: str, name: str, value: Any) -> None:
@@ -177,7 +177,6 @@ def _run(
     where: str,
     rows: TableRows,
     space: Mapping[str, list[Any] | tuple[Any, ...]],
-    explore: int | None,
     count: int | None,
     time_limit: Any,
     n_threads: Any,
@@ -186,13 +185,9 @@ def _run(
     """Train nets of settings drawn from a space, and choose."""
     began = time.monotonic()
     limit = None if time_limit is None else number(f"{where}: time_limit", time_limit, above=0)
-    pool = _Pool(where, rows, space, explore, check_threads(where, n_threads), check_verbose(where, verbose))
+    pool = _Pool(where, rows, space, check_threads(where, n_threads), check_verbose(where, verbose))
     if limit is None:
-        count = count or NETS
-        first = count if explore is None else min(count, explore)
-        pool.train(first, EPOCHS, None)
-        if count > first:
-            pool.train(count - first, EPOCHS, None)
+        pool.train(count or NETS, EPOCHS, None)
     else:
         pool.train_within(count, began + limit)
     return pool.chosen(began)
@@ -208,8 +203,6 @@ class _Pool:
         What each predicts for the validation rows: probabilities, or standardised numbers.
     members : list of dict
         Settings and epochs of each.
-    explore : int or None
-        Number of nets whose settings are drawn at random, before those that are mixed from what helps; None for all.
     """
 
     def __init__(
@@ -217,11 +210,10 @@ class _Pool:
         where: str,
         rows: TableRows,
         space: Mapping[str, list[Any] | tuple[Any, ...]],
-        explore: int | None,
         n_threads: int,
         verbose: int,
     ) -> None:
-        self.where, self.rows, self.space, self.explore = where, rows, space, explore
+        self.where, self.rows, self.space = where, rows, space
         self.n_threads, self.verbose = n_threads, verbose
         self.models: list[Model] = []
         self.outputs: list[Array] = []
@@ -230,7 +222,7 @@ class _Pool:
     def train(self, count: int, epochs: int, time_limit: float | None) -> None:
         """Train the next nets, side by side."""
         rows, first = self.rows, len(self.models)
-        drawn = [Settings(**one) for one in self._settings(first, count)]
+        drawn = [Settings(**one) for one in draw(self.space, first + count, rows.seed)[first:]]
         models = []
         for i, settings in enumerate(drawn, first):
             steps = epochs * math.ceil(len(rows.x) / settings.batch_size)
@@ -250,15 +242,6 @@ class _Pool:
             {**asdict(settings), "epochs": int(done)}
             for settings, done in zip(drawn, population.epochs, strict=True)
         ]  # fmt: skip
-
-    def _settings(self, first: int, count: int) -> list[dict[str, Any]]:
-        """Settings of the next nets: drawn at random, and after `explore` of them mixed from those that help so far."""
-        drawn = draw(self.space, first + count, self.rows.seed)[first:]
-        if self.explore is None or first < self.explore:
-            return drawn
-        weights = self._weights(np.ones(len(self.rows.x_val), dtype=bool))
-        random = np.random.default_rng([self.rows.seed, first])
-        return [mixed(self.members, weights, one, random) for one in drawn] if weights.any() else drawn
 
     def train_within(self, count: int | None, deadline: float) -> None:
         """Train nets until a deadline: each to its end, as many as there is time for."""

@@ -23,10 +23,9 @@ from ..schedules import CosineDecay
 from .frames import Columns
 from .task import Task
 
-__all__ = ["EPOCHS", "EXPLORE", "NETS", "PATIENCE", "SPACE", "Settings", "build", "finished"]
+__all__ = ["EPOCHS", "NETS", "PATIENCE", "SPACE", "Settings", "build", "finished"]
 
-EXPLORE = 16  # nets whose settings are drawn at random
-NETS = 24  # that are trained unless the user says otherwise; those after the first are mixed from what helps
+NETS = 24  # that are trained unless the user says otherwise
 EPOCHS = 40  # over which the learning rate falls to 0
 PATIENCE = 12  # epochs without improvement after which a net stops
 ONE_HOT = 16  # a column of more categories gets trained numbers in place of columns of 0 and 1

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from ..arguments import integer, number, shorten
-from ..arrays import Array, fail
+from ..arrays import fail
 
-__all__ = ["BLOCK", "check_space", "draw", "mixed"]
+__all__ = ["BLOCK", "check_space", "draw"]
 
 BLOCK = 8  # settings that together have every eighth of each range
 Space = Mapping[str, Sequence[Any]]
@@ -113,28 +113,3 @@ def _value(values: list[Any] | tuple[Any, ...], place: float) -> Any:
     if len(values) == 3:
         return math.exp(math.log(low) + place * (math.log(high) - math.log(low)))
     return low + place * (high - low)
-
-
-def mixed(
-    parents: Sequence[Mapping[str, Any]], weights: Array, fresh: Mapping[str, Any], random: np.random.Generator
-) -> dict[str, Any]:
-    """Settings made of others: each hyperparameter is that of one of the parents at random, or a fresh one.
-
-    Parameters
-    ----------
-    parents : sequence of dict
-    weights : ndarray of shape (parents,)
-        How likely each is.
-    fresh : dict
-        As `draw` makes it; one in five hyperparameters is from it.
-    random : numpy.random.Generator
-
-    Returns
-    -------
-    dict
-    """
-    p = weights / weights.sum()
-    return {
-        name: value if random.random() < 0.2 else parents[random.choice(len(p), p=p)][name]
-        for name, value in fresh.items()
-    }
