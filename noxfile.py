@@ -48,6 +48,25 @@ def sanitized(session: nox.Session, preset: str) -> None:
     session.run("python", "-m", "tests.sanitized", f"build/{preset}", *(session.posargs or ["--long"]))
 
 
+COVERED = ("tests/unit", "tests/runs", "tests/reference", "tests/parity/test_parity.py", "tests/parity/test_parity_runs.py",
+           "tests/parity/test_solvers.py", "tests/parity/test_population_parity.py")  # fmt: skip
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Lines of python and csrc that tests reach, and those that they do not; arguments go to pytest."""
+    session.install(".[dev,test]", "coverage>=7.10", "gcovr")
+    built(session, "coverage")
+    site = session.run("python", "-m", "tests.sanitized", "build/coverage", "--install", silent=True)
+    session.run("build/coverage/fastdense_core_test", external=True)
+    tests = [*(session.posargs or COVERED), "-p", "no:xdist"]
+    environment = {"PYTHONPATH": str(site).strip()}
+    session.run("coverage", "run", "-m", "pytest", *tests, env=environment, success_codes=[0, 1])  # 1: some failed
+    session.run("coverage", "combine")
+    session.run("coverage", "report", "--show-missing", "--skip-covered")
+    session.run("gcovr", "--filter", "csrc/", "--sort", "uncovered-number", "build/coverage")
+
+
 @nox.session
 @nox.parametrize("harness", [nox.param(name, id=name) for name in ("files", "engine")])
 def fuzz(session: nox.Session, harness: str) -> None:

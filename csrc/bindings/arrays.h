@@ -128,7 +128,7 @@ void bind_engine(py::module_&, MakeNet);
 void bind_kernels(py::module_&);
 // The same for many nets of one shape; and why some would not be of use, a function of the module with the name given.
 using MakePopulation = std::unique_ptr<PopulationBackend> (*)(int64_t inputs, std::vector<uint64_t> seeds,
-                                                              const double* penalties, std::vector<Op> ops, DType);
+                                                              const MemberNumbers&, std::vector<Op> ops, DType);
 using WhyNotTogether = std::string (*)(const Plan&, const Training&, DType, int64_t batch_rows);
 void bind_population(py::module_&, MakePopulation, const char* why_name, WhyNotTogether);
 

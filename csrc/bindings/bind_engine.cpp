@@ -76,6 +76,7 @@ public:
         if (batch_size < 1) throw InvalidArgument("batch_size must be at least 1");
         r.batch_size = std::min(batch_size, std::max<int64_t>(r.train.rows(), 1));
         r.shuffle = py::cast<bool>(call.attr("shuffle"));
+        r.order_seed = py::cast<std::optional<uint64_t>>(call.attr("order_seed"));
         r.epoch = counter(py::cast<int64_t>(call.attr("epoch")), "epoch");
         r.first_batch = py::cast<int64_t>(call.attr("first_batch"));
         const auto step_rates = py::cast<py::array_t<double, py::array::c_style>>(call.attr("step_rates"));
@@ -94,17 +95,21 @@ public:
             });
         };
         r.poll = [&] { return signals(); };
-        const TrainOutcome out = train_without_gil(*net_, r, signals);
+        TrainOutcome out;
+        const auto result = py::cast<py::dict>(call.attr("result"));
         const py::ssize_t k = net_->training()->totals(plan().outputs);
-        auto table = [&](const std::vector<double>& v) {
-            py::array_t<double> a({py::ssize_t(v.size()) / k, k});
-            std::copy(v.begin(), v.end(), a.mutable_data());
-            return a;
+        const auto keep_finished = [&] {
+            result["totals"] = table(std::move(out.totals), py::ssize_t(out.epochs), k);
+            result["val_totals"] = table(std::move(out.validation), r.validation ? py::ssize_t(out.epochs) : 0, k);
         };
-        py::dict result;
+        try {
+            out.interrupted |= train_without_gil([&] { net_->train(r, out); }, signals);
+        } catch (...) {
+            keep_finished();
+            throw;
+        }
+        keep_finished();
         result["steps"] = out.steps;
-        result["totals"] = table(out.totals);
-        result["val_totals"] = table(out.validation);
         result["partial"] = py::array_t<double>(k, out.partial.data());
         result["nonfinite_step"] = out.nonfinite_step;
         result["interrupted"] = out.interrupted;
@@ -196,6 +201,14 @@ public:
     }
 
 private:
+    // The first rows of a table, which the array takes over: there may be no memory for a second one.
+    static py::array_t<double> table(std::vector<double>&& numbers, py::ssize_t rows, py::ssize_t columns) {
+        auto kept = std::make_unique<std::vector<double>>(std::move(numbers));
+        double* const first = kept->data();
+        const py::capsule owner(kept.get(), [](void* p) { delete static_cast<std::vector<double>*>(p); });
+        static_cast<void>(kept.release());
+        return py::array_t<double>({rows, columns}, first, owner);
+    }
     // One entry per record; "values" is (records, numbers of all ops).
     static py::dict probes_of(const ProbeRecords& found) {
         const auto count = py::ssize_t(found.records.size());

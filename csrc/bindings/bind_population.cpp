@@ -1,4 +1,7 @@
 // Population of fastdense._core and fastdense._cuda: many nets of one shape over core/population.h. Arrays have one entry per start in front.
+#include <algorithm>
+#include <limits>
+
 #include "bindings/net_binding.h"
 #include "core/population.h"
 
@@ -6,12 +9,13 @@ namespace fd::bindings {
 namespace {
 
 using Numbers = py::array_t<double, py::array::c_style>;
+using Seeds = py::array_t<uint64_t, py::array::c_style>;
+using Mask = py::array_t<bool, py::array::c_style>;
 
 class Population : NetBinding<PopulationBackend> {
 public:
-    Population(MakePopulation make, const py::dict& program, const py::array_t<uint64_t, py::array::c_style>& seeds,
-               const std::optional<Numbers>& penalties)
-        : NetBinding(made(make, program, seeds, penalties)) {}
+    Population(MakePopulation make, const py::dict& program, const Seeds& seeds, const py::dict& numbers)
+        : NetBinding(made(make, program, seeds, numbers)) {}
 
     void configure(const py::dict& training) {
         const InUse use(busy_);
@@ -52,7 +56,6 @@ public:
 
     // `call`: a fastdense.calls.PopulationCall.
     py::dict train(const py::object& call) {
-        using Mask = py::array_t<bool, py::array::c_style>;
         const InUse use(busy_);
         PopulationRequest r;
         const py::object x = call.attr("x"), y = call.attr("y"), weights = call.attr("w");
@@ -76,10 +79,17 @@ public:
         if (losses.ndim() != 2 || losses.shape(1) != starts || !(losses.flags() & py::array::c_style) ||
             !losses.writeable())
             throw InvalidArgument("losses must be writeable, C-ordered (epochs, starts)");
-        const auto order_seed = py::cast<std::optional<uint64_t>>(call.attr("order_seed"));
+        const py::object order_seed = call.attr("order_seed");
         r.shuffle = py::cast<bool>(call.attr("shuffle"));
-        r.one_order = order_seed.has_value();
-        r.order_seed = order_seed.value_or(0);
+        std::optional<Seeds> order_seeds;
+        if (py::isinstance<py::array>(order_seed)) {
+            order_seeds = py::cast<Seeds>(order_seed);
+            if (order_seeds->size() != starts) throw InvalidArgument("order_seed must be one number or (starts,)");
+            r.order_seeds = order_seeds->data();
+        } else if (!order_seed.is_none()) {
+            r.one_order = true;
+            r.order_seed = py::cast<uint64_t>(order_seed);
+        }
         r.step_rates = step_rates.data();
         r.member_scale = member_scale ? member_scale->data() : nullptr;
         r.active = active ? reinterpret_cast<const uint8_t*>(active->data()) : nullptr;
@@ -92,23 +102,27 @@ public:
                 if (!progress.is_none()) progress(share);
             });
         };
-        const PopulationOutcome out = train_without_gil(*net_, r, signals);
+        PopulationOutcome out;
+        const bool interrupted = train_without_gil([&] { out = net_->train(r); }, signals);
         py::dict result;
         result["epochs"] = py::array_t<int64_t>(py::ssize_t(out.epochs.size()), out.epochs.data());
-        result["interrupted"] = out.interrupted;
+        result["interrupted"] = out.interrupted || interrupted;
         result["ended"] = false;
         return result;
     }
 
-    Numbers evaluate(const py::object& x, const py::object& y, const py::object& weights, int n_threads) {
+    Numbers evaluate(const py::object& x, const py::object& y, const py::object& weights, int n_threads,
+                     const std::optional<Mask>& which) {
         const InUse use(busy_);
         const double* own = own_weights(weights, py::ssize_t(view_of(x).rows));
         const Dataset d = data_of(x, y, own ? py::none() : weights);
         check_labels(d);
-        Numbers losses(net_->starts());
-        double* to = losses.mutable_data();
-        without_gil([&](const Poll& poll) { net_->evaluate(d, own, thread_count(n_threads), poll, to); });
-        return losses;
+        const uint8_t* wanted = which ? mask(*which) : nullptr;
+        Numbers totals({py::ssize_t(net_->starts()), py::ssize_t(net_->training()->totals(plan().outputs))});
+        double* to = totals.mutable_data();
+        std::fill_n(to, totals.size(), std::numeric_limits<double>::quiet_NaN());
+        without_gil([&](const Poll& poll) { net_->evaluate(d, own, wanted, thread_count(n_threads), poll, to); });
+        return totals;
     }
 
     void predict(const py::object& x, py::array out, int n_threads) {
@@ -123,24 +137,41 @@ public:
         without_gil([&](const Poll& poll) { net_->predict(v, thread_count(n_threads), poll, to); });
     }
 
-    void keep(const py::array_t<bool, py::array::c_style>& which) { net_->keep(mask(which)); }
-    void restore(const py::array_t<bool, py::array::c_style>& which) { net_->restore(mask(which)); }
+    void keep(const Mask& which) { net_->keep(mask(which)); }
+    void restore(const Mask& which) { net_->restore(mask(which)); }
 
 private:
-    static std::unique_ptr<PopulationBackend> made(MakePopulation make, const py::dict& program,
-                                                   const py::array_t<uint64_t, py::array::c_style>& seeds,
-                                                   const std::optional<Numbers>& penalties) {
+    // `numbers`: by name what members have for themselves, see core/population.h; names may be missing.
+    static std::unique_ptr<PopulationBackend> made(MakePopulation make, const py::dict& program, const Seeds& seeds,
+                                                   const py::dict& numbers) {
         if (seeds.ndim() != 1) throw InvalidArgument("seeds must be (starts,)");
-        if (penalties && penalties->size() != seeds.size()) throw InvalidArgument("penalties must be (starts,)");
-        return make(field<int64_t>(program, "inputs"), {seeds.data(), seeds.data() + seeds.size()},
-                    penalties ? penalties->data() : nullptr, ops_of(program), net_type(program));
+        const std::vector<Op> ops = ops_of(program);
+        const auto dropouts =
+            std::count_if(ops.begin(), ops.end(), [](const Op& o) { return o.kind == OpKind::dropout; });
+        std::vector<Numbers> held;
+        auto own = [&](const char* name, py::ssize_t each) -> const double* {
+            if (!numbers.contains(name)) return nullptr;
+            held.push_back(py::cast<Numbers>(numbers[name]));
+            if (held.back().ndim() < 1 || held.back().shape(0) != seeds.size() ||
+                held.back().size() != seeds.size() * each)
+                throw InvalidArgument(std::string(name) +
+                                      (each == 1 ? " must be (starts,)" : " must be (starts, dropout ops)"));
+            return held.back().data();
+        };
+        MemberNumbers given;
+        given.penalties = own("penalty", 1);
+        given.dropouts = own("dropout", py::ssize_t(dropouts));
+        given.weight_decays = own("weight_decay", 1);
+        given.label_smoothings = own("label_smoothing", 1);
+        return make(field<int64_t>(program, "inputs"), {seeds.data(), seeds.data() + seeds.size()}, given, ops,
+                    net_type(program));
     }
     std::vector<py::ssize_t> shape(const Tensor& t) const {
         auto s = shape_of(t);
         s.insert(s.begin(), net_->starts());
         return s;
     }
-    const uint8_t* mask(const py::array_t<bool, py::array::c_style>& which) const {
+    const uint8_t* mask(const Mask& which) const {
         if (which.size() != net_->starts()) throw InvalidArgument("which must be (starts,)");
         return reinterpret_cast<const uint8_t*>(which.data());
     }
@@ -176,11 +207,10 @@ private:
 void bind_population(py::module_& m, MakePopulation make, const char* why_name, WhyNotTogether why) {
     using namespace py::literals;
     py::class_<Population>(m, "Population", py::module_local())  // each device's module has its own
-        .def(py::init([make](const py::dict& program, const py::array_t<uint64_t, py::array::c_style>& seeds,
-                             const std::optional<Numbers>& penalties) {
-                 return std::make_unique<Population>(make, program, seeds, penalties);
+        .def(py::init([make](const py::dict& program, const Seeds& seeds, const py::dict& numbers) {
+                 return std::make_unique<Population>(make, program, seeds, numbers);
              }),
-             "program"_a, "seeds"_a, "penalties"_a)
+             "program"_a, "seeds"_a, "numbers"_a)
         .def("configure", bound(&Population::configure), "training"_a)
         .def("get_tensors", bound(&Population::get_tensors))
         .def("set_tensors", bound(&Population::set_tensors), "tensors"_a)
@@ -188,7 +218,7 @@ void bind_population(py::module_& m, MakePopulation make, const char* why_name, 
         .def("get_numbers", bound(&Population::get_numbers))
         .def("set_slots", bound(&Population::set_slots), "slots"_a, "step"_a, "numbers"_a)
         .def("train", bound(&Population::train), "call"_a)
-        .def("evaluate", bound(&Population::evaluate), "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
+        .def("evaluate", bound(&Population::evaluate), "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a, "which"_a)
         .def("predict", bound(&Population::predict), "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
         .def("keep", bound(&Population::keep), "which"_a)
         .def("restore", bound(&Population::restore), "which"_a);

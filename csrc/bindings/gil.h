@@ -62,6 +62,10 @@ private:
     PyGILState_STATE state_;
 };
 
+// What the calls of this thread ask besides signals, which only Python's main thread gets: a callable that may raise, or nothing.
+// Whoever sets it keeps it alive.
+inline thread_local PyObject* asked_too = nullptr;
+
 // Looks for signals from a thread without the GIL. What a handler raises is kept, and raised by `rethrow` with the GIL.
 class Signals {
 public:
@@ -71,6 +75,7 @@ public:
         const WithGil locked;
         try {
             if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+            if (asked_too) py::reinterpret_borrow<py::function>(asked_too)();
             also();
         } catch (py::error_already_set& e) {
             raised_.emplace(std::move(e));

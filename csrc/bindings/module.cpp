@@ -178,6 +178,7 @@ PYBIND11_MODULE(_core, m) {
     m.def("random_many", &random_many, "seeds"_a, "index"_a, "n"_a, "kind"_a);
     m.def("shuffle_indices", &shuffle_indices, "n"_a, "seed"_a, "epoch"_a);
     m.def("first_nonfinite", &first_nonfinite, "x"_a);
+    m.def("ask_too", [](const py::object& callable) { asked_too = callable.is_none() ? nullptr : callable.ptr(); });
     m.def("available_threads", &available_threads);
     m.def("build_info", &build_info);
 }

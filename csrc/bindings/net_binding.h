@@ -31,17 +31,16 @@ private:
 
 inline int thread_count(int n) { return n > 0 ? n : available_threads(); }
 
-// The same for training, whose result a Ctrl-C must not cost: it is marked as interrupted. The request calls `signals`.
-template <class Net, class Request>
-auto train_without_gil(Net& net, const Request& request, Signals& signals) {
-    auto outcome = [&] {
+// train() without the GIL. It asks `signals`; whether it was interrupted: a Ctrl-C must not cost what was trained.
+template <class F>
+bool train_without_gil(F&& train, Signals& signals) {
+    {
         const WithoutGil unlocked;
-        return net.train(request);
-    }();
+        train();
+    }
     signals.look([] {});  // a Ctrl-C that came after the last look counts, too
-    if (signals.is_interrupt()) outcome.interrupted = true;
-    else signals.rethrow();
-    return outcome;
+    if (!signals.is_interrupt()) signals.rethrow();
+    return signals.is_interrupt();
 }
 
 // The C++ object of one that `__init__` has made; pybind11 gives memory without an object for C.__new__(C).

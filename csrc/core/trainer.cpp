@@ -8,7 +8,7 @@ namespace fd {
 Cursor::Cursor(const TrainRequest& r, uint64_t seed)
     : n_(r.train.rows()), batch_size_(std::min(r.batch_size, r.train.rows())),
       batches_((n_ + batch_size_ - 1) / batch_size_), epoch_(r.epoch), batch_(r.first_batch), shuffle_(r.shuffle),
-      seed_(seed), order_(uint64_t(n_), seed, uint32_t(epoch_)) {}
+      seed_(r.order_seed.value_or(seed)), order_(uint64_t(n_), seed_, uint32_t(epoch_)) {}
 
 void Cursor::advance() {
     if (++batch_ < batches_) return;
@@ -70,8 +70,8 @@ std::optional<ProbeRecord> ProbeSchedule::follows(const Cursor& cursor, int64_t 
     return record;
 }
 
-Ledger::Ledger(const TrainRequest& r, int64_t width, std::vector<double>& running)
-    : request_(r), width_(width), running_(running), next_tick_(Clock::now() + tick_interval),
+Ledger::Ledger(const TrainRequest& r, int64_t width, std::vector<double>& running, TrainOutcome& outcome)
+    : request_(r), width_(width), running_(running), outcome_(outcome), next_tick_(Clock::now() + tick_interval),
       last_look_(Clock::now()) {
     const int64_t batch = std::min(r.batch_size, r.train.rows());
     const int64_t batches = (r.train.rows() + batch - 1) / batch;
@@ -83,14 +83,15 @@ Ledger::Ledger(const TrainRequest& r, int64_t width, std::vector<double>& runnin
 
 void Ledger::start_epoch() { std::fill(running_.begin(), running_.end(), 0.0); }
 
-void Ledger::finish_epoch() {
+void Ledger::end_epoch() {
     std::copy(running_.begin(), running_.end(), outcome_.totals.begin() + outcome_.epochs * width_);
-    ++outcome_.epochs;
+    awaits_validation_ = request_.validation != nullptr;
+    if (!awaits_validation_) ++outcome_.epochs;
 }
 
-void Ledger::interrupt(bool drop_epoch) {
-    outcome_.interrupted = true;
-    if (drop_epoch) --outcome_.epochs;
+void Ledger::validated() {
+    awaits_validation_ = false;
+    ++outcome_.epochs;
 }
 
 bool Ledger::step_done(double batch_loss) {
@@ -109,13 +110,6 @@ bool Ledger::step_done(double batch_loss) {
     if (now < next_tick_) return false;
     next_tick_ = now + tick_interval;
     return outcome_.interrupted = request_.tick(outcome_.steps, running_[0], running_[1]);
-}
-
-TrainOutcome Ledger::finish() {
-    outcome_.totals.resize(size_t(outcome_.epochs * width_));
-    outcome_.validation.resize(request_.validation ? size_t(outcome_.epochs * width_) : 0);
-    outcome_.partial = running_;
-    return std::move(outcome_);
 }
 
 }  // namespace fd

@@ -68,22 +68,25 @@ private:
 // Sums of the running epoch and of the finished ones. Everything is allocated by the constructor.
 class Ledger {
 public:
-    Ledger(const TrainRequest& request, int64_t width, std::vector<double>& running);
+    Ledger(const TrainRequest& request, int64_t width, std::vector<double>& running, TrainOutcome& outcome);
     double* running() { return running_.data(); }
     void start_epoch();
-    void finish_epoch();
-    void interrupt(bool drop_epoch);  // outside of step_done; drop: the epoch's validation is not finished
-    double* validation_row() { return outcome_.validation.data() + (outcome_.epochs - 1) * width_; }
+    void end_epoch();  // after its last step; it counts as finished, unless there is a validation
+    bool awaits_validation() const { return awaits_validation_; }
+    double* validation_row() { return outcome_.validation.data() + outcome_.epochs * width_; }
+    void validated();  // now it does
+    void interrupt() { outcome_.interrupted = true; }  // outside of step_done
     // After every step: counts it and calls tick() if it is time. True: stop.
     bool step_done(double batch_loss);
-    TrainOutcome finish();
+    void finish() { outcome_.partial = running_; }
 
 private:
     using Clock = std::chrono::steady_clock;
     const TrainRequest& request_;
     int64_t width_;
     std::vector<double>& running_;
-    TrainOutcome outcome_;
+    TrainOutcome& outcome_;
+    bool awaits_validation_ = false;
     Clock::time_point next_tick_, last_look_;
     int64_t stride_ = 1, left_ = 1;  // the clock is read every stride_ steps, about once a millisecond
 };

@@ -74,11 +74,11 @@ public:
             full_batch_ = std::make_unique<FullBatch<T>>(plan_, state_, layerwise_, updater_, training_);
     }
 
-    TrainOutcome train(const TrainRequest& request) override {
+    void train(const TrainRequest& request, TrainOutcome& outcome) override {
         check_shapes(plan_, training(), request.train);
         if (request.validation) check_shapes(plan_, training(), *request.validation);
-        if (full_batch_) return train_full_batch(request);
-        return TrainLoop(*this, request).run();
+        if (full_batch_) train_full_batch(request, outcome);
+        else TrainLoop(*this, request, outcome).run();
     }
 
     int64_t probe_period(int64_t rows, int64_t batch_size) const override {
@@ -217,18 +217,18 @@ private:
     // before a barrier.
     class TrainLoop {
     public:
-        TrainLoop(CpuBackend& net, const TrainRequest& request)
+        TrainLoop(CpuBackend& net, const TrainRequest& request, TrainOutcome& outcome)
             : net_(net), request_(request), batch_size_(std::min(request.batch_size, request.train.rows())),
               rowwise_(net.trains_rowwise(batch_size_)), probing_(request.probe_level.has_value()),
               long_steps_(request.poll && net.step_flops(rowwise_ ? 0 : batch_size_) > 2e9),
               next_(request.steps ? Next::step : Next::end), blas_(net.blas_threads(request, rowwise_)),
-              watch_(net.stop_, long_steps_ ? request.poll : no_poll), ledger_(request, net.width(), net.running_),
-              cursor_(request, net.plan_.seed) {
+              watch_(net.stop_, long_steps_ ? request.poll : no_poll),
+              ledger_(request, net.width(), net.running_, outcome), cursor_(request, net.plan_.seed) {
             const bool resident = batch_size_ == request.train.rows() && !(request.shuffle && net.plan_.has_dropout());
             if (rowwise_) net.rowwise_.reserve(batch_size_, true, resident), net.updater_.reserve();
             else net.layerwise_.reserve(batch_size_, true);
             if (request.validation) net.reserve_inference(request.validation->rows());
-            if (probing_) net.probe_.begin(request, probes_);
+            if (probing_) net.probe_.begin(request, outcome.probes);
             net.stopped_before_.store(-1, std::memory_order_relaxed);
             if (long_steps_) before_.reserve(net);
             const int useful = net.rowwise_.groups(batch_size_);
@@ -236,16 +236,14 @@ private:
                 rowwise_ ? std::min(request.threads, useful) : net.team(request.threads, batch_size_),
                 double(batch_size_));
         }
-        TrainOutcome run() {
+        void run() {
             while (next_ != Next::end) {
                 next_ = Next::step;
                 parallel(net_.thread_count_.now(), [this](const Worker& w) {
                     while (next_ == Next::step && iterate(w)) {}
                 });
             }
-            TrainOutcome outcome = ledger_.finish();
-            outcome.probes = std::move(probes_);
-            return outcome;
+            ledger_.finish();
         }
 
     private:
@@ -261,20 +259,23 @@ private:
             if (!(rowwise_ ? rowwise_step(w, rows, loss) : layerwise_step(w, rows, loss))) {
                 if (w.first()) {
                     before_.put_back(net_);
-                    interrupt(false);
+                    interrupt();
                 }
                 return false;
             }
             if (w.first()) end_step(rows, loss, w.barrier->waited());
             w.sync();
             if (probe_follows_ && !net_.probe_.take(w, request_.train)) {
-                if (w.first()) interrupt(epoch_ends && request_.validation);
+                if (w.first()) interrupt();
                 return false;
             }
             if (epoch_ends && request_.validation) {
                 const bool whole = net_.evaluate_rows(w, *request_.validation, ledger_.validation_row(), request_.poll,
                                                       validation_penalty_);
-                if (!whole && w.first()) interrupt(true);
+                if (w.first()) {
+                    if (whole) ledger_.validated();
+                    else interrupt();
+                }
                 w.sync();
             }
             return true;
@@ -310,7 +311,7 @@ private:
             totals[0] += loss * double(rows);
             totals[1] += double(rows);
             ++net_.state_.step;
-            if (cursor_.ends_epoch()) ledger_.finish_epoch();
+            if (cursor_.ends_epoch()) ledger_.end_epoch();
             const bool ends = ledger_.step_done(loss) || ++step_ == request_.steps;
             if (probing_) {
                 const bool broken = request_.stop_on_nan && !std::isfinite(loss);
@@ -323,8 +324,8 @@ private:
             }
             cursor_.advance();
         }
-        void interrupt(bool drop_epoch) {
-            ledger_.interrupt(drop_epoch);
+        void interrupt() {
+            ledger_.interrupt();
             next_ = Next::end;
         }
 
@@ -339,14 +340,13 @@ private:
         int64_t step_ = 0;            // of this call
         const BlasUse blas_;
         const Watch watch_;
-        ProbeRecords probes_;
         Ledger ledger_;
         Cursor cursor_;
         double validation_penalty_ = 0;
         Before before_;
     };
 
-    TrainOutcome train_full_batch(const TrainRequest& request) {
+    void train_full_batch(const TrainRequest& request, TrainOutcome& outcome) {
         auto threads = [&](int64_t rows) { return team(request.threads, rows); };
         auto validate = [&](double* totals) {
             bool stopped = false;
@@ -355,7 +355,7 @@ private:
             return !stopped;
         };
         const BlasUse blas(team(request.threads, request.train.rows()));
-        return full_batch_->train(request, running_, threads, validate);
+        full_batch_->train(request, running_, threads, validate, outcome);
     }
     // Threads that may make products in one train().
     int blas_threads(const TrainRequest& request, bool rowwise) const {

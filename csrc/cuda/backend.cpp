@@ -63,10 +63,10 @@ public:
         running_.assign(size_t(width()), 0.0);
     }
 
-    TrainOutcome train(const TrainRequest& request) override {
-        TrainingRun run(*this, request);
+    void train(const TrainRequest& request, TrainOutcome& outcome) override {
+        TrainingRun run(*this, request, outcome);
         while (run.goes_on()) run.next_round();
-        return run.finish();
+        run.finish();
     }
 
     // So that probes take about 1.5 % of the time, from the work alone: a seed gives the same ones on every GPU. In microseconds,
@@ -136,12 +136,13 @@ private:
     // other round is at work; a validation or a probe waits for all steps before it, so it ends its round.
     class TrainingRun {
     public:
-        TrainingRun(CudaBackend& backend, const TrainRequest& request)
+        TrainingRun(CudaBackend& backend, const TrainRequest& request, TrainOutcome& outcome)
             : b_((check_shapes(backend.plan_, backend.training(), request.train), backend)), request_(request),
               batch_(std::min(request.batch_size, request.train.rows())),
               uses_wholenet_(b_.may_use_wholenet_ && b_.wholenet_.suits(b_.plan_, b_.training_, batch_)),
-              feed_(reserve()), ledger_(request, b_.width(), b_.running_), issued_(request, b_.plan_.seed),
-              booked_(request, b_.plan_.seed), first_step_(b_.state_.step), stopped_(request.steps == 0) {
+              feed_(reserve()), ledger_(request, b_.width(), b_.running_, outcome), probes_(outcome.probes),
+              issued_(request, b_.plan_.seed), booked_(request, b_.plan_.seed), first_step_(b_.state_.step),
+              stopped_(request.steps == 0) {
             if (!request.probe_level) return;
             schedule_.begin(request);
             probes_.width = ProbeRecords::width_of(b_.plan_);
@@ -162,10 +163,10 @@ private:
                 b_.take_probe(*pause.probe, request_, true, probes_);
                 broken_.reset();
             }
-            if (pause.validate && !stopped_ && !draining_) validate();
+            if (ledger_.awaits_validation()) validate();
         }
 
-        TrainOutcome finish() {
+        void finish() {
             if (!stopped_) {
                 Round& older = b_.rounds_.next();
                 book(older);
@@ -174,10 +175,8 @@ private:
             b_.stream_.synchronize();
             b_.rounds_.forget();
             if (broken_) b_.take_probe(*broken_, request_, false, probes_);
-            if (draining_) ledger_.interrupt(false);
-            TrainOutcome outcome = ledger_.finish();
-            outcome.probes = std::move(probes_);
-            return outcome;
+            if (draining_) ledger_.interrupt();
+            ledger_.finish();
         }
 
     private:
@@ -240,7 +239,7 @@ private:
                 if (booked_.starts_epoch()) ledger_.start_epoch();
                 const double loss = b_.add_to(ledger_.running(), totals, booked_.rows());
                 ++b_.state_.step;
-                if (booked_.ends_epoch()) ledger_.finish_epoch();
+                if (booked_.ends_epoch()) ledger_.end_epoch();
                 const bool asked_to_stop = ledger_.step_done(loss);
                 if (request_.stop_on_nan && !std::isfinite(loss)) {
                     stopped_ = true;
@@ -255,11 +254,10 @@ private:
         }
 
         void validate() {
-            if (!b_.evaluate_rows(*request_.validation, ledger_.validation_row(), request_.poll, b_.validation_data_,
-                                  validated_, request_.threads)) {
-                ledger_.interrupt(true);
-                draining_ = true;
-            }
+            if (b_.evaluate_rows(*request_.validation, ledger_.validation_row(), request_.poll, b_.validation_data_,
+                                 validated_, request_.threads))
+                ledger_.validated();
+            else draining_ = true;
             validated_ = true;
         }
 
@@ -269,7 +267,7 @@ private:
         const bool uses_wholenet_;  // one launch for many steps, else layer by layer
         const Feed feed_;
         Ledger ledger_;
-        ProbeRecords probes_;
+        ProbeRecords& probes_;
         ProbeSchedule schedule_;
         Cursor issued_, booked_;
         const int64_t first_step_;

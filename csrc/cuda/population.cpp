@@ -82,6 +82,7 @@ public:
         const std::string why =
             plan_wholenet(plan_, &training, WholeNetMode::train, false, 1, int(sizeof(T)), wholenet_device()).why_not;
         if (!why.empty()) throw InvalidArgument("these nets cannot be trained together on the GPU: " + why);
+        if (!training.metrics.empty()) throw InvalidArgument("a population on the GPU computes no metrics");
         slots_ = first_slots<T>(training, plan_.parameters, starts_, stream_);
         training_ = training;
         step_ = 0;
@@ -106,6 +107,7 @@ public:
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch,
                       steps = r.epochs * batches;
         const bool shuffled = r.shuffle && plan_.order_matters(batch, n);
+        if (r.order_seeds) throw InvalidArgument("a population on the GPU has one order_seed for all members");
         std::vector<int32_t> which;
         for (int64_t i = 0; i < starts_; ++i)
             if (!r.active || r.active[i]) which.push_back(int32_t(i));
@@ -171,7 +173,8 @@ public:
         return out;
     }
 
-    void evaluate(const Dataset& data, const double* weights, int threads, const Poll& poll, double* losses) override {
+    void evaluate(const Dataset& data, const double* weights, const uint8_t*, int threads, const Poll& poll,
+                  double* totals) override {
         check_shapes(plan_, training(), data);
         WholeNetTables<T>& tables = tables_for(WholeNetMode::evaluate, data.rows());
         const DeviceRows at = resident(once_, data, threads);
@@ -188,8 +191,11 @@ public:
             run_wholenet(tables.plan, nets, stream_);
             stream_.synchronize();
         });
-        stream_.download(losses, static_cast<const double*>(losses_.get()), starts_);
+        std::vector<double> losses(static_cast<size_t>(starts_));
+        stream_.download(losses.data(), static_cast<const double*>(losses_.get()), starts_);
         stream_.synchronize();
+        for (size_t i = 0; i < losses.size(); ++i)
+            totals[2 * i] = losses[i] * double(data.rows()), totals[2 * i + 1] = double(data.rows());
         once_.free();
     }
 
@@ -351,7 +357,10 @@ std::string why_not_fused(const Plan& plan, const Training& training, DType dtyp
 }
 
 std::unique_ptr<PopulationBackend> make_cuda_population(int64_t inputs, std::vector<uint64_t> seeds,
-                                                        const double* penalties, std::vector<Op> ops, DType dtype) {
+                                                        const MemberNumbers& own, std::vector<Op> ops, DType dtype) {
+    if (own.dropouts || own.weight_decays || own.label_smoothings)
+        throw InvalidArgument("a population on the GPU has no numbers of its members but penalties");
+    const double* penalties = own.penalties;
     if (dtype == DType::f32)
         return std::make_unique<cuda::Population<float>>(inputs, std::move(seeds), penalties, std::move(ops));
     return std::make_unique<cuda::Population<double>>(inputs, std::move(seeds), penalties, std::move(ops));

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from importlib import import_module
 from numbers import Real
 from typing import Any, NoReturn
@@ -249,8 +250,9 @@ def first_place(bad: Array) -> tuple[int, ...]:
     return tuple(int(i) for i in np.unravel_index(int(bad.ravel().argmax()), bad.shape))
 
 
+@cache
 def memory_limit() -> int:
-    """Bytes of memory this process can hope for: the machine's, or less inside a container; 0 if unknown."""
+    """Bytes of memory this process can hope for: the machine's, or less inside a container; 0 if unknown. Read once."""
     try:
         limit = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (AttributeError, ValueError, OSError):

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 from .arrays import Array
 
@@ -46,6 +47,9 @@ class TrainCall:
         How often layers are probed; None: never.
     probe_first : bool
         Whether to probe after the first step, too.
+    result : dict
+        Filled with what the engine answers. If it raises, "totals" and "val_totals" hold the epochs that it had
+        finished, or are missing if it had not begun.
     """
 
     x: Array
@@ -64,6 +68,7 @@ class TrainCall:
     goes_on: bool = False
     probe_level: int | None = None
     probe_first: bool = False
+    result: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)

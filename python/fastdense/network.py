@@ -106,7 +106,8 @@ class Net:
     ends : list of int
         Number of the last op of each layer; -1 for those of `front`, which have none.
     front : list of Preprocessing
-        The layers before all others that encode the rows, which engines get encoded.
+        The layers before all others that encode the rows, which engines get encoded; `encoding` is an object that
+        stands for what they do.
     output_layer : int
         Number of the layer that makes the outputs: the last one that is no `Rescaling`.
     tensors : list of TensorSpec
@@ -140,6 +141,7 @@ class Net:
         own_copy = (Adapting, CategoryEmbedding, Preprocessing)  # their `adapt` may be called on the user's object later
         self.layers = [copy.deepcopy(layer) if isinstance(layer, own_copy) else layer for layer in given]
         self.front = _front(self.layers)
+        self.encoding = object()
         _check_places(self.layers, len(self.front))
         self.names = _unique_names(self.layers)
         self.widths: list[int] = []

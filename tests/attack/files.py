@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import os
 import pickle
@@ -200,7 +201,7 @@ def mutated(config: Config, chance: random.Random) -> str:
         key, action = where[-1], chance.choice(("set", "set", "set", "del", "swap", "repeat", "wrap"))
         name = ".".join(map(str, where))
         if action == "set":
-            holder[key] = chance.choice(HOSTILE)
+            holder[key] = copy.deepcopy(chance.choice(HOSTILE))  # a later change may be inside of it
             done.append(f"{name} = {str(holder[key])[:40]!a}")
             continue
         if action == "del":

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 import fastdense as fd
+from fastdense.diagnose.report import Diagnosis
 
 from .core import Tries, attack, in_child, limit_memory, shortened
 from .subjects import IDS, INPUTS, OUTPUTS, ROWS, X, Y, make
@@ -174,6 +175,12 @@ def population() -> fd.Population[fd.Model]:
     return fd.fit_many(make(), X, Y, starts=3, verbose=0)
 
 
+@functools.cache
+def diagnosed() -> Any:
+    """A report, the same for all values."""
+    return make().diagnose(X, Y, verify=False, verbose=0)
+
+
 def methods() -> dict[str, Target]:
     """Every public call with good arguments."""
     data: dict[str, Any] = {"x": X, "y": Y}
@@ -215,6 +222,7 @@ def methods() -> dict[str, Target]:
         "load": (fd.load, {"path": "nothing.safetensors"}, SCALARS),
         "save": (of("save"), {"path": "odd.safetensors"}, SCALARS),
         "load_weights": (of("load_weights"), {"path": "nothing.safetensors"}, SCALARS),
+        "Diagnosis.save": (lambda **o: diagnosed().save(**o), {"path": "odd.html"}, SCALARS),
         "load_digits": (fd.datasets.load_digits, {}, SCALARS),
         "Normalization.adapt": (lambda **o: fd.Normalization().adapt(**o), {next(iter(
             inspect.signature(fd.Normalization.adapt).parameters.keys() - {"self"})): X}, finite),
@@ -227,7 +235,7 @@ SIGNATURES: dict[str, Callable[..., object]] = {
     "Model": fd.Model.__init__, "fit": fd.Model.fit, "train_on_batch": fd.Model.train_on_batch,
     "evaluate": fd.Model.evaluate, "predict": fd.Model.predict, "loss_and_grad": fd.Model.loss_and_grad,
     "solve_output": fd.Model.solve_output, "compile": fd.Model.compile, "diagnose": fd.Model.diagnose,
-    "to": fd.Model.to, "clone": fd.Model.clone, "save": fd.Model.save, "load_weights": fd.Model.load_weights,
+    "Diagnosis.save": Diagnosis.save, "to": fd.Model.to, "clone": fd.Model.clone, "save": fd.Model.save, "load_weights": fd.Model.load_weights,
     "Population.predict": fd.Population.predict, "Population.evaluate": fd.Population.evaluate,
     "Population.success_rate": fd.Population.success_rate, "Population.outcomes": fd.Population.outcomes,
     "fit_many": fd.fit_many, "cross_validate": fd.cross_validate, "learning_rate_test": fd.learning_rate_test,

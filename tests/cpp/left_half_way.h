@@ -28,12 +28,12 @@ void updates_are_left() {
             before.clear(), after.clear(), asked = 0;
             fresh.state(before);
             r.poll = [&] { return asked++ == patience; };
-            const TrainOutcome run = left.net->train(r);
+            const TrainOutcome run = trained(*left.net, r);
             interrupted = run.interrupted;
             for (int64_t step = 0; step < run.steps; ++step) {  // what was finished stays
                 TrainRequest one = r;
                 one.poll = nullptr, one.steps = 1, one.first_batch = step;
-                fresh.net->train(one);
+                trained(*fresh.net, one);
             }
             left.state(after), before.clear();
             fresh.state(before);

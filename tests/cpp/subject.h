@@ -26,6 +26,11 @@ void check(bool ok, const std::string& what) {
     ++(ok ? passed : failed);
     if (!ok) std::printf("FAILED: %s\n", what.c_str());
 }
+TrainOutcome trained(Backend& net, const TrainRequest& request) {
+    TrainOutcome outcome;
+    net.train(request, outcome);
+    return outcome;
+}
 template <class Error, class F>
 void throws(const std::string& what, F&& body) {
     try {
@@ -178,7 +183,7 @@ struct Subject {
         r.stop_on_nan = stop_on_nan;
         r.probe_level = probe_level;
         r.threads = threads;
-        return net->train(r);
+        return trained(*net, r);
     }
     // Every method once; all that came out.
     std::vector<double> everything(const Data<T>& d, const Data<T>& v, int64_t batch, int threads) {

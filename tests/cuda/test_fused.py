@@ -77,11 +77,11 @@ class Many:
     def __init__(self, problem: Problem, starts: int, dtype: str = "float32", penalties: Any = None) -> None:
         self.problem, self.starts = problem, starts
         self.seeds = np.arange(7, 7 + starts, dtype=np.uint64)
-        self.dtype, self.penalties = dtype, penalties
+        self.dtype, self.numbers = dtype, {} if penalties is None else {"penalty": penalties}
 
     def nets(self, device: str) -> Any:
         with devices.testing(device):
-            nets = devices.compiled_population(program(self.problem, self.dtype), self.seeds, self.penalties)
+            nets = devices.compiled_population(program(self.problem, self.dtype), self.seeds, self.numbers)
         values = self.problem.tensors([tensor.shape[1:] for tensor in nets.get_tensors()])
         grow = 1 + 0.01 * np.arange(self.starts)
         shared = 2 if self.problem.ops[0]["kind"] == "normalization" else 0
@@ -167,7 +167,7 @@ def test_what_each_start_has_of_its_own(what: str) -> None:
     for nets, results in ((cpu, expected), (gpu, found)):
         out = np.empty((5, len(x), 2))
         nets.predict(x, out, n_threads=1)
-        results += [nets.evaluate(x, y, w, n_threads=1), out]
+        results += [nets.evaluate(x, y, w, n_threads=1, which=None), out]
     train = PER_START.get(what, {}).get("active", np.ones(5, dtype=bool))  # the CPU's lanes go on beside these
     expected, found = ([array[train] for array in arrays] for arrays in (expected, found))
     for a, b in zip(expected, found, strict=True):

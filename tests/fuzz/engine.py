@@ -22,6 +22,7 @@ INTEGERS = [0, 1, -1, 2, 31, 2**31 - 1, 2**31, 2**32, 2**52, 2**61, 2**62, 2**63
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 1e-320, 1e308, -1e308, float("nan"), float("inf"), -float("inf")]
 MOST_ELEMENTS = 600  # of a layer, unless so many that no machine could hold them: solvers square them
 LEAST_HOSTILE = 2**50
+OWN_NUMBERS = ("penalty", "dropout", "weight_decay", "label_smoothing")
 
 DTYPES = ["float32", "float64", "bfloat16", "tf32", "float16"]
 DATA_TYPES = ["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?", "f2", ">f4", "c8"]
@@ -188,6 +189,12 @@ def a_call_of_engine(data: Input, engine: Any, net: Net) -> None:
         engine.set_tensors(tensors)
 
 
+def an_order(data: Input, starts: int) -> Any:
+    """Seeds of the order of the rows."""
+    kind = data.below(4)
+    return data.integer(9, 0) if kind == 3 else an_array(data, (starts,), "u8") if kind == 2 else None
+
+
 def a_call_of_population(data: Input, population: Any, net: Net, starts: int) -> None:
     """One call of a population."""
     threads = 1 + (data.below(8) == 7)
@@ -201,11 +208,13 @@ def a_call_of_population(data: Input, population: Any, net: Net, starts: int) ->
         population.train(PopulationCall(
             x, y, w, np.full(steps, data.number(0.01)), an_array(data, (epochs, starts), "f8").copy(), batch,
             an_array(data, (starts,), "f8") if data.below(4) == 3 else None, bool(data.below(2)),
-            data.integer(9, 0) if data.below(4) == 3 else None, data.integer(3, 0),
+            an_order(data, starts), data.integer(3, 0),
             an_array(data, (starts,), "?") if data.below(4) == 3 else None, n_threads=threads,
         ))  # fmt: skip
     elif call == 2:
-        population.evaluate(x, y, w, n_threads=threads)
+        population.evaluate(
+            x, y, w, n_threads=threads, which=an_array(data, (starts,), "?") if data.below(4) == 3 else None
+        )
     elif call == 3:
         out = np.empty((starts, len(x) if x.ndim else 0, net.outputs), data.of(["f4", "f8"]))
         population.predict(x, out, n_threads=threads)
@@ -234,8 +243,10 @@ def one(data: bytes) -> None:
         net = Net(choices, program, training)
         if together:
             many = 1 + choices.below(6)
-            penalties = an_array(choices, (many,), "f8") if choices.rarely() else None
-            made: Any = _core.Population(program, np.arange(many, dtype=np.uint64), penalties)
+            names = [name for name in OWN_NUMBERS if choices.rarely()]
+            drops = sum(op.get("kind") == "dropout" for op in program["ops"])
+            numbers = {name: an_array(choices, (many, drops) if name == "dropout" else (many,), "f8") for name in names}
+            made: Any = _core.Population(program, np.arange(many, dtype=np.uint64), numbers)
         else:
             made = _core.Engine(program)
         made.configure(training)

@@ -61,10 +61,10 @@ def compiled_engine(program: dict[str, Any]) -> Any:
     return cuda_engine.Engine(program)
 
 
-def compiled_population(program: dict[str, Any], seeds: Any, penalties: Any = None) -> Any:
+def compiled_population(program: dict[str, Any], seeds: Any, numbers: Any = None) -> Any:
     """Many nets of the device under test."""
     if _under_test == "cpu":
-        return _core.Population(program, seeds, penalties)
+        return _core.Population(program, seeds, numbers or {})
     from fastdense.engine import cuda as cuda_engine
 
-    return cuda_engine.PopulationEngine(program, seeds, penalties)
+    return cuda_engine.PopulationEngine(program, seeds, numbers or {})

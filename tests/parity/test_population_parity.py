@@ -61,7 +61,7 @@ class Lanes:
         return {"totals": np.stack([losses[:, self.which] * rows, np.full(EPOCHS, rows)], axis=1)}
 
     def evaluate(self, x: Any, y: Any, w: Any, *, n_threads: int) -> Any:
-        return np.array([self.nets.evaluate(x, y, w, n_threads=n_threads)[self.which] * len(x), len(x)])
+        return self.nets.evaluate(x, y, w, n_threads=n_threads, which=None)[self.which]
 
     def predict(self, x: Any, out: Any, *, n_threads: int) -> None:
         every = np.zeros((STARTS, *out.shape), out.dtype)
@@ -77,7 +77,7 @@ def ask(engine: Any, problem: Problem, noise: Any, batch: int = 7, shuffle: bool
     result = engine.train(TrainCall(x, y, w, rates, batch, shuffle, epoch=1, n_threads=2))
     found = {"losses": result["totals"][:, 0] / result["totals"][:, 1]}
     found |= {f"tensor {i}": tensor for i, tensor in enumerate(engine.get_tensors())}
-    found["evaluate"] = engine.evaluate(x, y, w, n_threads=1)[:1]
+    found["evaluate"] = engine.evaluate(x, y, w, n_threads=1)
     out = np.zeros((len(x), problem.widths[-1]), getattr(engine, "dtype", "float64"))
     engine.predict(x, out, n_threads=1)
     found["predict"] = out

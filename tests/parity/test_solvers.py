@@ -269,6 +269,11 @@ def test_ends_early_and_says_why(device: str, capsys: pytest.CaptureFixture[str]
     last = f"LBFGS ends after epoch {len(history.epoch)}: every element of the gradient is at most gtol\n"
     assert capsys.readouterr().out.endswith(last)
     assert len(model.fit(x, y, epochs=5, verbose=0).epoch) == 1  # one look, and nothing to do
+    model = model_of(fd.LBFGS(gtol=1e-2), device)
+    by_batches = fd.callbacks.LambdaCallback(on_train_batch_end=lambda *_: None)
+    again = model.fit(x, y, epochs=10**4, verbose=2, callbacks=[by_batches])
+    assert again.history == history.history and again.params["ended"] == history.params["ended"]
+    assert capsys.readouterr().out.endswith(last)
 
 
 def test_batch_hooks_see_iterations() -> None:

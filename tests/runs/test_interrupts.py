@@ -17,9 +17,10 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdense as fd
-from fastdense.calls import TrainCall
+from fastdense.calls import PopulationCall, TrainCall
 from fastdense.data.prepare import prepare
-from fastdense.engine import loading
+from fastdense.engine import loading, native
+from fastdense.engine.serial import SerialPopulation
 
 Array = NDArray[Any]
 
@@ -61,6 +62,59 @@ def test_ctrl_c(device: str, verbose: int, capsys: pytest.CaptureFixture[str]) -
     assert same(model.get_weights(), other.get_weights())
     assert same(*(sum(m.runner.slots(), []) for m in (model, other)))
     assert len(model.fit(X, Y, epochs=2, verbose=0).epoch) == 2
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
+def test_an_engine_that_raises_keeps_the_epochs_that_it_has_finished(device: str, optimizer: str) -> None:
+    """One call makes many epochs; what a signal's handler raises there is what want of memory would be."""
+    x = np.random.default_rng(0).normal(size=(1000, 4))
+    y = np.sin(3 * x[:, :2])
+    models = make(device), make(device)
+    for model in models:
+        model.compile(fd.LBFGS(gtol=0, ftol=0) if optimizer == "lbfgs" else optimizer, "mse", metrics=["mae"])
+    options: dict[str, Any] = {"verbose": 0, "validation_data": (x[:20], y[:20])}
+
+    def no_memory(*_: Any) -> None:
+        raise MemoryError("there is none")
+
+    before = signal.signal(signal.SIGALRM, no_memory)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.4)
+        with pytest.raises(MemoryError, match="there is none"):
+            models[0].fit(x, y, epochs=10**8, **options)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    kept = models[0].history
+    assert kept is not None and len(kept.epoch) == models[0].runner.epochs_trained > 0
+    steps = models[0].runner.step // (1 if optimizer == "lbfgs" else 32)  # the last epoch's validation may not be
+    assert len(kept.epoch) in (steps, steps - 1)
+    assert kept.history == models[1].fit(x, y, epochs=len(kept.epoch), **options).history
+    models[0].fit(x, y, **options)
+
+
+def test_totals_where_an_engine_raises() -> None:
+    """They are in the caller's result, without those of an epoch whose validation was not finished."""
+    asked: list[int] = []
+
+    def progress(*_: Any) -> None:
+        asked.append(1)
+        raise MemoryError
+
+    for device in ("cpu", "reference"):
+        model, twin = make(device), make(device)
+        call = TrainCall(X, Y, None, np.full(10**7, 1e-3), 50, val=(X[:9], Y[:9], None), progress=progress)
+        with pytest.raises(MemoryError):
+            model.runner._engine.train(call)
+        steps = model.runner._engine.get_state()["step"]
+        finished = len(call.result["totals"])
+        assert finished in (steps, steps - 1) and finished > 0 and "steps" not in call.result
+        other = TrainCall(X, Y, None, np.full(finished, 1e-3), 50, val=(X[:9], Y[:9], None))
+        made = twin.runner._engine.train(other)
+        assert made is other.result
+        for name in ("totals", "val_totals"):
+            np.testing.assert_array_equal(call.result[name], made[name])
+    assert len(asked) == 2
 
 
 @pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end", "on_epoch_begin"])
@@ -228,6 +282,49 @@ else:  # a clock in C sends the signal, so that no Python code runs between it a
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs groups of processes")
+def test_a_call_in_another_thread_asks_what_it_is_told_to() -> None:
+    # Python gives signals to its main thread only: the other threads of fit_many learn of Ctrl-C in this way
+    model, told = make("cpu"), []
+    x, y = np.broadcast_to(X[:1], (2**28, 4)), np.broadcast_to(Y[:1], (2**28, 2))  # more than 50 ms of work
+
+    def stop() -> None:
+        raise RuntimeError("stop")
+
+    def work() -> None:
+        try:
+            with native.asking(stop):
+                model.evaluate(x, y, verbose=0)
+        except RuntimeError as error:
+            told.append(str(error))
+        model.evaluate(x[: 2**24], y[: 2**24], verbose=0)  # is asked nothing
+        told.append("evaluated")
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert told == ["stop", "evaluated"]
+
+
+def test_ctrl_c_in_the_training_of_many_wide_nets_skips_the_final_losses(monkeypatch: pytest.MonkeyPatch) -> None:
+    train, calls = SerialPopulation.train, []
+
+    def second_is_interrupted(self: SerialPopulation, call: PopulationCall) -> dict[str, Any]:
+        calls.append(call)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return train(self, call)
+
+    monkeypatch.setattr(SerialPopulation, "train", second_is_interrupted)
+    monkeypatch.setattr(SerialPopulation, "evaluate", None)
+    model = make("cpu", fd.Dense(1000, "tanh"), fd.Dense(2))
+    with pytest.raises(fd.PopulationInterrupt) as raised:
+        fd.fit_many(model, X, Y, starts=3, epochs=10**5, verbose=0)
+    population = raised.value.population
+    last = [population.history[epochs - 1, i] if epochs else np.nan for i, epochs in enumerate(population.epochs)]
+    assert np.array_equal(population.losses, np.array(last), equal_nan=True)
+    assert population.epochs.max() > 0
+
+
 def test_ctrl_c_while_the_compiled_module_is_loaded() -> None:
     def child(argument: object) -> str:
         command = [sys.executable, "-c", LOADS, str(argument)]

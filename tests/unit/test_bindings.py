@@ -30,7 +30,7 @@ def engine(loss: str = "mse") -> Any:
 
 
 def population(loss: str = "mse") -> Any:
-    made = _core.Population(PROGRAM, SEEDS, None)
+    made = _core.Population(PROGRAM, SEEDS, {})
     made.configure(training(loss) | {"metrics": []})
     return made
 
@@ -153,8 +153,11 @@ REFUSED: dict[str, tuple[str, Callable[[], object]]] = {
     "program": ("missing key 'dtype'", lambda: _core.Engine({"inputs": 1, "seed": 1, "ops": [dense(1)]})),
     "dtype of a net": ("dtype must be 'float32', 'float64'", lambda: _core.Engine(PROGRAM | {"dtype": "float16"})),
     # populations
-    "seeds": (r"seeds must be \(starts,\)", lambda: _core.Population(PROGRAM, SEEDS[None], None)),
-    "penalties": (r"penalties must be \(starts,\)", lambda: _core.Population(PROGRAM, SEEDS, np.ones(STARTS - 1))),
+    "seeds": (r"seeds must be \(starts,\)", lambda: _core.Population(PROGRAM, SEEDS[None], {})),
+    "penalty": (
+        r"penalty must be \(starts,\)",
+        lambda: _core.Population(PROGRAM, SEEDS, {"penalty": np.ones(STARTS - 1)}),
+    ),
     "many: batch size": ("batch_size must be at least 1", lambda: train_many(population(), batch_size=0)),
     "many: epoch": ("epoch must be from 0 to 2\\*\\*48", lambda: train_many(population(), epoch=-1)),
     "many: rates": ("step_rates must have one number a step", lambda: train_many(population(), step_rates=np.ones(3))),
@@ -205,7 +208,7 @@ REFUSED: dict[str, tuple[str, Callable[[], object]]] = {
     ),
     "many: an id too large": (
         "class id out of range in row 1",
-        lambda: population("sparse_categorical_crossentropy").evaluate(X, IDS * 2, None, n_threads=1),
+        lambda: population("sparse_categorical_crossentropy").evaluate(X, IDS * 2, None, n_threads=1, which=None),
     ),
 }
 

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 
 import fastdense as fd
-from tests.zoo import data, wild, wild_develop, wild_reported, wild_untouched
+from tests.zoo import data, wild, wild_develop, wild_further, wild_reported, wild_untouched
 from tests.zoo.goal import Goal
 from tests.zoo.wild_case import Register, Wild
 
-FILES = (wild_reported, wild_develop, wild_untouched)
+FILES = (wild_reported, wild_develop, wild_untouched, wild_further)
 CASES = {case.name: case for file in FILES for case in file.CASES.values()}
 
 
@@ -40,9 +40,14 @@ def test_what_is_only_named_and_what_is_healthy_has_no_repair() -> None:
 
 
 def test_both_halves_have_the_same_causes() -> None:
-    kinds = [Counter((case.causes[:1], case.named) for case in half.CASES.values()) for half in FILES[1:]]
+    halves = (wild_develop, wild_untouched)
+    kinds = [Counter((case.causes[:1], case.named) for case in half.CASES.values()) for half in halves]
     assert kinds[0] == kinds[1]
-    assert [len(half.CASES) for half in FILES[1:]] == [20, 20]
+    assert [len(half.CASES) for half in halves] == [20, 20]
+
+
+def test_half_of_the_further_cases_are_healthy() -> None:
+    assert Counter(bool(case.causes) for case in wild_further.CASES.values()) == {True: 7, False: 7}
 
 
 def test_another_draw_has_other_data_and_weights() -> None:

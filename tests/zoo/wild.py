@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from . import data
 from .wild_case import Wild, train
 
-FILES = ("reported", "develop", "untouched")
+FILES = ("reported", "develop", "untouched", "further")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def judge(case: Wild) -> Verdict | None:
         return None
     began = time.perf_counter()
     try:
-        report = owned.model.diagnose(*(owned.asked or (owned.x, owned.y)))
+        report = owned.model.diagnose(*(owned.asked or (owned.x, owned.y)), **(owned.shown or {}))
         seconds = time.perf_counter() - began
     except Exception as error:  # a miss, and the others are still to be judged
         return Verdict(case, before, trouble=f"diagnose: {error!r}"[:200])

@@ -47,6 +47,8 @@ class Owned(NamedTuple):
         Trains a repair made by hand and returns its predictions for the kept rows; of a class, for a threshold of 0.5.
     asked : (x, y) or None
         The rows given to `diagnose`, where they are not those of `fit`.
+    shown : dict or None
+        Further arguments of `diagnose`: what the owner passes again, such as validation data.
     """
 
     model: fd.Model
@@ -56,6 +58,7 @@ class Owned(NamedTuple):
     fit: dict[str, Any]
     repaired: Callable[[], Array] | None = None
     asked: Pair | None = None
+    shown: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,8 @@ namespace fd::cpu {
 struct LaneOp {
     OpKind kind;
     ops::Activation activation;  // linear where the loss includes it
-    double alpha, rate, epsilon, momentum, activity_l1, activity_l2;
+    double alpha, epsilon, momentum, activity_l1, activity_l2;
+    int64_t dropout;  // its number among the dropouts
     int64_t in, out;
     int64_t kernel, bias, slope;    // in the parameters (normalisations: gamma, beta in kernel, bias); -1: none
     int64_t mean, variance;         // in the statistics
@@ -41,7 +42,9 @@ struct LaneBlock {  // rows that go through the whole net together
     const T *x = nullptr, *y = nullptr, *w = nullptr;  // packs, or numbers that all nets share
     bool x_shared = true, y_shared = true, w_shared = true;
     ops::Loss loss = ops::Loss::mse;
-    double param = 0, smoothing = 0;
+    double param = 0;
+    const double* smoothing = nullptr;  // (lanes,)
+    const double* rates = nullptr;      // (dropouts, lanes)
     bool logits = false, sparse = false;
     int64_t output = 0, d_output = 0;  // of the last op; output -1: the input
     double* losses = nullptr;          // (lanes,): Σ w·v and activity penalties · rows are added
@@ -84,7 +87,8 @@ struct LaneUpdate {
     ops::Step<double> step;                // for a learning rate of 1
     const double* member_scale = nullptr;  // (lanes,): factor of the step's learning rate
     const T* penalty = nullptr;            // (lanes,) factors of the penalties
-    double weight_decay = 0, clipvalue = 0, clipnorm = 0, global_clipnorm = 0;
+    const double* weight_decay = nullptr;  // (lanes,): times the step's learning rate
+    double clipvalue = 0, clipnorm = 0, global_clipnorm = 0;
     double* losses = nullptr;  // (lanes,): penalties are added
     T* scratch = nullptr;
 };

@@ -203,7 +203,7 @@ void lane_dropout(const LaneBlock<T>& b, const LaneOp& op, const T* x) {
     T *out = b.work + op.to * W<T>, *mask = b.work + op.kept * W<T>;
     const uint64_t n = uint64_t(b.rows * op.out);
     for (int k = 0; k < W<T>; ++k) {
-        const ops::DropoutMask own(b.seeds[k], b.step, op.number, op.rate);
+        const ops::DropoutMask own(b.seeds[k], b.step, op.number, b.rates[op.dropout * W<T> + k]);
         const T scale = T(own.scale);
         own.each(uint64_t(b.first * op.out), n,
                  [=](uint64_t i, bool kept) { mask[i * W<T> + uint64_t(k)] = kept ? scale : T(0); });

@@ -6,8 +6,14 @@ template <class T>
 struct LaneTarget {
     const LaneBlock<T>& b;
     Pack<T> keep, shift;  // of label smoothing
-    FD_HD LaneTarget(const LaneBlock<T>& block, double spread)
-        : b(block), keep(1 - block.smoothing), shift(block.smoothing / spread) {}
+    FD_HD LaneTarget(const LaneBlock<T>& block, double spread) : b(block) {
+        T kept[W<T>], added[W<T>];
+        for (int k = 0; k < W<T>; ++k) {
+            kept[k] = T(1 - block.smoothing[k]);
+            added[k] = T(block.smoothing[k] / spread);
+        }
+        keep = load(kept), shift = load(added);
+    }
     FD_HD Pack<T> operator()(int64_t r, int64_t c) const {
         const int64_t i = b.sparse ? r : r * b.outputs + c;
         const Pack<T> y = b.y_shared ? Pack<T>(b.y[i]) : load(b.y + i * W<T>);

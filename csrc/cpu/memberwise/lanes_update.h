@@ -84,7 +84,7 @@ FD_HD void lane_update_with(const LaneUpdate<T>& u) {
     T rate[W<T>], keep[W<T>];
     for (int k = 0; k < W<T>; ++k) {
         rate[k] = T(u.step.lr * u.member_scale[k]);
-        keep[k] = T(1 - u.member_scale[k] * u.weight_decay);
+        keep[k] = T(1 - u.member_scale[k] * u.weight_decay[k]);
     }
     ops::Step<P> s;
     s.lr = load(rate), s.a = P(u.step.a), s.b = P(u.step.b), s.c = P(u.step.c), s.d = P(u.step.d);

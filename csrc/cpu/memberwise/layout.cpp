@@ -40,7 +40,7 @@ LaneProgram::LaneProgram(const Plan& plan, const Training* training, Pass pass, 
     };
     std::vector<int64_t> value(plan.ops.size(), -1), gradient(plan.ops.size(), -1);
     auto values_of = [&](int i) { return i < 0 ? -1 : value[size_t(i)]; };
-    int readers = 0;
+    int64_t readers = 0, dropouts = 0;
     for (int i = 0; i <= walk.last(); ++i) {
         const Op& o = plan.ops[size_t(i)];
         const OpWalk& step = walk[i];
@@ -48,7 +48,8 @@ LaneProgram::LaneProgram(const Plan& plan, const Training* training, Pass pass, 
         LaneOp lane{};
         lane.kind = o.kind;
         lane.activation = step.activation;
-        lane.alpha = o.alpha, lane.rate = o.rate, lane.epsilon = o.epsilon, lane.momentum = o.momentum;
+        lane.alpha = o.alpha, lane.epsilon = o.epsilon, lane.momentum = o.momentum;
+        lane.dropout = o.kind == OpKind::dropout ? dropouts++ : -1;
         lane.activity_l1 = o.activity_l1, lane.activity_l2 = o.activity_l2;
         lane.in = o.in, lane.out = o.out;
         lane.kernel = at(o.kernel), lane.bias = at(o.bias), lane.slope = at(o.slope);

@@ -4,9 +4,12 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "core/parallel.h"
 #include "core/population.h"
+#include "cpu/memberwise/metrics.h"
+#include "cpu/memberwise/numbers.h"
 #include "cpu/memberwise/rows.h"
 #include "cpu/simd/kernels.h"
 #include "cpu/state.h"
@@ -18,19 +21,16 @@ namespace {
 template <class T>
 class Population final : public PopulationBackend {
 public:
-    Population(int64_t inputs, std::vector<uint64_t> seeds, const double* penalties, std::vector<Op> ops)
+    Population(int64_t inputs, std::vector<uint64_t> seeds, const MemberNumbers& own, std::vector<Op> ops)
         : plan_(inputs, 0, std::move(ops)), layout_(plan_), lanes_(lanes_of<T>(isa())), kernels_(kernels_of<T>(isa())),
           starts_(int64_t(seeds.size())), width_(lanes_.width), groups_((starts_ + width_ - 1) / width_),
-          seeds_(std::move(seeds)), input_(plan_) {
+          own_(plan_, std::move(seeds), own), input_(plan_) {
         if (starts_ < 1) throw InvalidArgument("a population needs at least one start");
-        penalties_.reserve(groups_ * width_);
-        for (int64_t i = 0; i < groups_ * width_; ++i) {
-            const int64_t start = std::min(i, starts_ - 1);  // lanes left over repeat the last net
-            if (i >= starts_) seeds_.push_back(seeds_[size_t(start)]);
-            penalties_[i] = penalties ? T(penalties[start]) : T(1);
-        }
         parameters_.reserve(groups_ * layout_.parameters * width_);
         statistics_.reserve(groups_ * layout_.statistics * width_);
+        std::vector<int64_t> order(static_cast<size_t>(starts_));
+        std::iota(order.begin(), order.end(), 0);
+        place_nets(order);
     }
 
     const Plan& plan() const override { return plan_; }
@@ -45,6 +45,7 @@ public:
         form_ = LossForm(plan_, training);
         step_ = 0;
         slots_ = first_slots<T>(training, groups_ * layout_.parameters * width_);
+        lane_numbers_ = own_.by_lane<T>(start_at_, width_, training_);
     }
 
     void read_tensor(int tensor, void* out) const override {
@@ -91,6 +92,7 @@ public:
     PopulationOutcome train(const PopulationRequest& r) override {
         require_training(r.train);
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch;
+        if (r.active) gather_active(r.active);
         const HeldRows<T> data = rows_of(r.train);
         const bool shuffled = r.shuffle && plan_.order_matters(batch, n), ordered = shuffled && !r.one_order;
         const int64_t block = block_rows(Pass::train, batch);
@@ -118,7 +120,7 @@ public:
             const FlushSubnormals flush;
             LaneScratch<T>& s = scratch[size_t(w.id)];
             for (int64_t g; (g = watch.next(groups_)) >= 0;) {
-                if (!any_active(r, g)) {
+                if (!any_active(r.active, g)) {
                     watch.advance(r.epochs);
                     continue;
                 }
@@ -135,34 +137,50 @@ public:
         });
         PopulationOutcome out;
         out.interrupted = watch.stopped();
-        for (int64_t i = 0; i < starts_; ++i) out.epochs.push_back(finished[size_t(i / width_)]);
+        for (int64_t i = 0; i < starts_; ++i) out.epochs.push_back(finished[size_t(lane_of_[size_t(i)] / width_)]);
         step_ += r.epochs * batches;
         return out;
     }
 
-    void evaluate(const Dataset& data, const double* weights, int threads, const Poll& poll, double* losses) override {
+    void evaluate(const Dataset& data, const double* weights, const uint8_t* which, int threads, const Poll& poll,
+                  double* totals) override {
         require_training(data);
         const HeldRows<T> rows = rows_of(data);
-        const int64_t n = data.rows();
-        each_group(Pass::evaluate, n, threads, poll, weights ? n : 0,
-                   [&](int64_t g, LaneBlock<T>& b, LaneScratch<T>& s, auto&& blocks) {
-                       double sums[LaneOrder::most] = {}, penalties[LaneOrder::most] = {};
-                       if (weights) spread_weights(weights, n, g, s.start_weights.get());
-                       b.batch_rows = n;
-                       b.losses = sums;
-                       RowPointers<T> p = rows;
-                       if (weights) p.own_w = s.start_weights.get();
-                       const bool whole = blocks([&](int64_t first) {
-                           set_input(b, s, p, first, nullptr);
-                           set_targets(b, s, p, first, nullptr);
-                           lanes_.forward(b);
-                           lanes_.loss(b);
-                       });
-                       lanes_.penalties(update_of(g, s, nullptr, penalties));
-                       for (int64_t k = 0; k < width_ && g * width_ + k < starts_; ++k)
-                           losses[g * width_ + k] = sums[k] / double(n) + penalties[k];
-                       return whole;
-                   });
+        const int64_t n = data.rows(), sums_each = training_.totals(plan_.outputs);
+        std::vector<int32_t> labels(training_.sparse() ? size_t(n) : 0);
+        for (size_t r = 0; r < labels.size(); ++r) labels[r] = int32_t(rows.y[r]);
+        each_group(
+            Pass::evaluate, n, threads, poll, weights ? n : 0, which,
+            [&](int64_t g, LaneBlock<T>& b, LaneScratch<T>& s, auto&& blocks) {
+                double sums[LaneOrder::most] = {}, penalties[LaneOrder::most] = {};
+                if (weights) spread_weights(weights, n, g, s.start_weights.get());
+                b.batch_rows = n;
+                b.losses = sums;
+                RowPointers<T> p = rows;
+                if (weights) p.own_w = s.start_weights.get();
+                const LaneMetrics<T> metrics(plan_, training_, form_.logits, kernels_, block_rows(Pass::evaluate, n));
+                each_start(g, [&](int64_t, int64_t start) { std::fill_n(totals + start * sums_each, sums_each, 0.0); });
+                const bool whole = blocks([&](int64_t first) {
+                    set_input(b, s, p, first, nullptr);
+                    set_targets(b, s, p, first, nullptr);
+                    lanes_.forward(b);
+                    lanes_.loss(b);
+                    if (training_.metrics.empty()) return;
+                    each_start(g, [&](int64_t k, int64_t start) {
+                        const double* w = weights ? weights + start * n : data.weights;
+                        metrics.add(b.output < 0 ? b.x : b.work + b.output * width_, b.output < 0 ? 1 : width_,
+                                    b.output < 0 ? 0 : k, rows.y + first * rows.targets,
+                                    labels.empty() ? nullptr : labels.data() + first, w ? w + first : nullptr, b.rows,
+                                    totals + start * sums_each + 2);
+                    });
+                });
+                lanes_.penalties(update_of(g, s, nullptr, penalties));
+                each_start(g, [&](int64_t k, int64_t start) {
+                    totals[start * sums_each] = sums[k] + penalties[k] * double(n);
+                    totals[start * sums_each + 1] = double(n);
+                });
+                return whole;
+            });
     }
 
     void predict(const View& x, int threads, const Poll& poll, void* out) override {
@@ -172,15 +190,16 @@ public:
         if (x.rows == 0) return;
         const HeldRows<T> rows = rows_of(data);
         T* to = static_cast<T*>(out);
-        each_group(Pass::predict, x.rows, threads, poll, 0,
+        each_group(Pass::predict, x.rows, threads, poll, 0, nullptr,
                    [&](int64_t g, LaneBlock<T>& b, LaneScratch<T>& s, auto&& blocks) {
                        return blocks([&](int64_t first) {
                            set_input(b, s, rows, first, nullptr);
                            lanes_.forward(b);
                            const T* a = b.output < 0 ? b.x : b.work + b.output * width_;
-                           for (int64_t k = 0; k < width_ && g * width_ + k < starts_; ++k)
+                           each_start(g, [&](int64_t k, int64_t start) {
                                for (int64_t i = 0; i < b.rows * plan_.outputs; ++i)
-                                   to[((g * width_ + k) * x.rows + first) * plan_.outputs + i] = a[i * width_ + k];
+                                   to[(start * x.rows + first) * plan_.outputs + i] = a[i * width_ + k];
+                           });
                        });
                    });
     }
@@ -188,30 +207,71 @@ public:
 private:
     HeldRows<T> rows_of(const Dataset& data) const { return HeldRows<T>(data, input_, kernels_, width_); }
     bool trainable(int tensor) const { return plan_.tensors[size_t(tensor)].trainable; }
-    int64_t place(int tensor, int64_t element, int64_t start) const {
+    int64_t place(int tensor, int64_t element, int64_t lane) const {
         const int64_t size = trainable(tensor) ? layout_.parameters : layout_.statistics;
-        return (start / width_ * size + layout_.offset[size_t(tensor)] + element) * width_ + start % width_;
+        return (lane / width_ * size + layout_.offset[size_t(tensor)] + element) * width_ + lane % width_;
+    }
+    // body(lane, start) for each net of a group
+    template <class F>
+    void each_start(int64_t g, F&& body) const {
+        for (int64_t k = 0; k < width_ && g * width_ + k < starts_; ++k) body(k, start_at_[size_t(g * width_ + k)]);
+    }
+
+    // Puts the nets into the lanes in this order. Lanes left over repeat the last one.
+    void place_nets(const std::vector<int64_t>& order) {
+        start_at_ = order;
+        start_at_.resize(size_t(groups_ * width_), order.back());
+        lane_of_.resize(order.size());
+        for (size_t lane = 0; lane < order.size(); ++lane) lane_of_[size_t(order[lane])] = int64_t(lane);
+        lane_numbers_ = own_.by_lane<T>(start_at_, width_, training_);
+    }
+
+    // Nets that no longer train leave their lanes to others, if that spares a group.
+    void gather_active(const uint8_t* active) {
+        int64_t count = 0, groups = 0;
+        for (int64_t i = 0; i < starts_; ++i) count += active[i] != 0;
+        for (int64_t g = 0; g < groups_; ++g) groups += any_active(active, g);
+        if (groups <= (count + width_ - 1) / width_) return;
+        std::vector<int64_t> order(start_at_.begin(), start_at_.begin() + starts_);
+        std::stable_partition(order.begin(), order.end(), [&](int64_t start) { return active[start] != 0; });
+        const std::vector<int64_t> before = lane_of_;
+        place_nets(order);
+        move_lanes(before, parameters_, layout_.parameters);
+        move_lanes(before, statistics_, layout_.statistics);
+        for (Buffer<T>& slot : slots_) move_lanes(before, slot, layout_.parameters);
+        if (kept_[0].size()) move_lanes(before, kept_[0], layout_.parameters);
+        if (kept_[1].size()) move_lanes(before, kept_[1], layout_.statistics);
+    }
+    void move_lanes(const std::vector<int64_t>& before, Buffer<T>& numbers, int64_t packs) const {
+        Buffer<T> moved;
+        moved.reserve(groups_ * packs * width_);
+        for (int64_t lane = 0; lane < groups_ * width_; ++lane) {
+            const int64_t from = before[size_t(start_at_[size_t(lane)])];
+            for (int64_t p = 0; p < packs; ++p)
+                moved[(lane / width_ * packs + p) * width_ + lane % width_] =
+                    numbers[(from / width_ * packs + p) * width_ + from % width_];
+        }
+        std::swap(numbers, moved);
     }
     template <class F>
     void each_number(int tensor, const Buffer<T>& flat, T* numbers, F&& body) const {
         const int64_t size = plan_.tensors[size_t(tensor)].size();
-        for (int64_t i = 0; i < groups_ * width_; ++i)  // lanes left over hold the last net once more
+        for (int64_t i = 0; i < groups_ * width_; ++i)
             for (int64_t e = 0; e < size; ++e)
-                body(numbers[std::min(i, starts_ - 1) * size + e], flat[place(tensor, e, i)]);
+                body(numbers[start_at_[size_t(i)] * size + e], flat[place(tensor, e, i)]);
     }
     void copy_lanes(const uint8_t* which, const Buffer<T>& from, const Buffer<T>& to, int64_t packs) const {
         for (int64_t i = 0; i < starts_; ++i)
             if (which[i])
                 for (int64_t p = 0; p < packs; ++p) {
-                    const int64_t at = (i / width_ * packs + p) * width_ + i % width_;
+                    const int64_t lane = lane_of_[size_t(i)], at = (lane / width_ * packs + p) * width_ + lane % width_;
                     to[at] = from[at];
                 }
     }
-    bool any_active(const PopulationRequest& r, int64_t g) const {
-        if (!r.active) return true;
-        for (int64_t i = g * width_; i < std::min(starts_, (g + 1) * width_); ++i)
-            if (r.active[i]) return true;
-        return false;
+    bool any_active(const uint8_t* active, int64_t g) const {
+        bool any = !active;
+        if (active) each_start(g, [&](int64_t, int64_t start) { any |= active[start] != 0; });
+        return any;
     }
 
     void require_training(const Dataset& data) const {
@@ -242,7 +302,7 @@ private:
     // numbers (starts, rows) of this group as (rows) packs
     void spread_weights(const double* weights, int64_t rows, int64_t g, T* to) const {
         for (int64_t k = 0; k < width_; ++k) {
-            const double* from = weights + std::min(g * width_ + k, starts_ - 1) * rows;
+            const double* from = weights + start_at_[size_t(g * width_ + k)] * rows;
             for (int64_t r = 0; r < rows; ++r) to[r * width_ + k] = T(from[r]);
         }
     }
@@ -260,14 +320,15 @@ private:
         if (configured_) {
             b.loss = form_.kind;
             b.param = training_.loss_param;
-            b.smoothing = training_.label_smoothing;
+            b.smoothing = lane_numbers_.smoothings.data() + g * width_;
             b.logits = form_.logits;
             b.sparse = training_.sparse();
         }
         b.output = program.output;
         b.d_output = program.d_output;
-        b.penalty = penalties_.get() + g * width_;
-        b.seeds = seeds_.data() + g * width_;
+        b.rates = lane_numbers_.rates.data() + g * width_ * own_.dropouts();
+        b.penalty = lane_numbers_.penalties.data() + g * width_;
+        b.seeds = lane_numbers_.seeds.data() + g * width_;
         return b;
     }
     LaneUpdate<T> update_of(int64_t g, const LaneScratch<T>& s, T* gradients, double* losses) const {
@@ -277,7 +338,7 @@ private:
         u.parameters = parameters_.get() + g * layout_.parameters * width_;
         u.gradients = gradients;
         for (size_t k = 0; k < slots_.size(); ++k) u.slot[k] = slots_[k].get() + g * layout_.parameters * width_;
-        u.penalty = penalties_.get() + g * width_;
+        u.penalty = lane_numbers_.penalties.data() + g * width_;
         u.losses = losses;
         u.scratch = s.penalty.get();
         return u;
@@ -322,14 +383,17 @@ private:
         if (r.start_weights) all.own_w = s.start_weights.get();
         if (ordered)
             for (int64_t k = 0; k < width_; ++k) {
-                const ops::Shuffle order(uint64_t(n), seeds_[size_t(g * width_ + k)], uint32_t(r.epoch + e));
+                const size_t lane = size_t(g * width_ + k);
+                const uint64_t seed = r.order_seeds ? r.order_seeds[start_at_[lane]] : lane_numbers_.seeds[lane];
+                const ops::Shuffle order(uint64_t(n), seed, uint32_t(r.epoch + e));
                 s.order.half = order.half;
                 s.order.n = uint32_t(n);
                 for (int j = 0; j < 6; ++j) s.order.key[j][k] = order.key[j];
             }
-        double sums[LaneOrder::most] = {}, penalties[LaneOrder::most], member_scale[LaneOrder::most];
+        double sums[LaneOrder::most] = {}, penalties[LaneOrder::most], member_scale[LaneOrder::most],
+               weight_decay[LaneOrder::most];
         for (int64_t k = 0; k < width_; ++k)
-            member_scale[k] = r.member_scale ? r.member_scale[std::min(g * width_ + k, starts_ - 1)] : 1.0;
+            member_scale[k] = r.member_scale ? r.member_scale[start_at_[size_t(g * width_ + k)]] : 1.0;
         LaneBlock<T> b = block_of(g, program, s);
         b.training = true;
         b.x_shared = shared;
@@ -338,6 +402,7 @@ private:
         const ops::Hyper& h = training_.hyper;
         u.rule = training_.rule();
         u.member_scale = member_scale;
+        u.weight_decay = weight_decay;
         u.clipvalue = h.clipvalue, u.clipnorm = h.clipnorm, u.global_clipnorm = h.global_clipnorm;
         b.y_shared = !ordered;
         if (r.start_weights || data.w) b.w = s.work.get();  // not null: there are weights
@@ -370,21 +435,22 @@ private:
             std::fill_n(penalties, width_, 0.0);
             lanes_.penalties(u);
             u.step = steps[step];
-            u.weight_decay = h.weight_decay * r.step_rates[e * batches + step];
+            for (int64_t k = 0; k < width_; ++k)
+                weight_decay[k] = lane_numbers_.decays[size_t(g * width_ + k)] * r.step_rates[e * batches + step];
             lanes_.update(u);
             for (int64_t k = 0; k < width_; ++k) sums[k] += penalties[k] * double(rows);
         }
-        for (int64_t k = 0; k < width_; ++k) {
-            const int64_t start = g * width_ + k;
-            if (start < starts_ && (!r.active || r.active[start])) r.losses[e * starts_ + start] = sums[k] / double(n);
-        }
+        each_start(g, [&](int64_t k, int64_t start) {
+            if (!r.active || r.active[start]) r.losses[e * starts_ + start] = sums[k] / double(n);
+        });
         return true;
     }
 
-    // A forward-only pass: body(group, block, scratch, blocks) for each group, where blocks(use) calls use(first row) for
+    // A forward-only pass: body(group, block, scratch, blocks) for each group with nets of `which`, where blocks(use) calls use(first row) for
     // each block of rows and is false if the poll said stop.
     template <class F>
-    void each_group(Pass pass, int64_t n, int threads, const Poll& poll, int64_t own_weights, F&& body) {
+    void each_group(Pass pass, int64_t n, int threads, const Poll& poll, int64_t own_weights, const uint8_t* which,
+                    F&& body) {
         const int64_t block = block_rows(pass, n);
         const LaneProgram program(plan_, training(), pass, block);
         threads = int(std::max<int64_t>(1, std::min<int64_t>({threads, 64, groups_})));
@@ -399,6 +465,7 @@ private:
             const FlushSubnormals flush;
             LaneScratch<T>& s = scratch[size_t(w.id)];
             for (int64_t g; (g = watch.next(groups_)) >= 0;) {
+                if (!any_active(which, g)) continue;
                 LaneBlock<T> b = block_of(g, program, s);
                 const bool whole = body(g, b, s, [&](auto&& use) {
                     for (int64_t first = 0; first < n; first += block) {
@@ -419,8 +486,10 @@ private:
     const LaneKernels<T>& lanes_;
     const Kernels<T>& kernels_;
     int64_t starts_, width_, groups_, step_ = 0;
-    std::vector<uint64_t> seeds_;  // one a lane
-    Buffer<T> parameters_, statistics_, penalties_, kept_[2];
+    OwnNumbers own_;
+    LaneNumbers<T> lane_numbers_;
+    std::vector<int64_t> start_at_, lane_of_;  // which net is in a lane, and the lane of each net
+    Buffer<T> parameters_, statistics_, kept_[2];
     InputStatistics input_;
     std::vector<Buffer<T>> slots_;
     Training training_;
@@ -434,10 +503,10 @@ private:
 namespace fd {
 
 std::unique_ptr<PopulationBackend> make_cpu_population(int64_t inputs, std::vector<uint64_t> seeds,
-                                                       const double* penalties, std::vector<Op> ops, DType dtype) {
+                                                       const MemberNumbers& own, std::vector<Op> ops, DType dtype) {
     if (dtype == DType::f32)
-        return std::make_unique<cpu::Population<float>>(inputs, std::move(seeds), penalties, std::move(ops));
-    return std::make_unique<cpu::Population<double>>(inputs, std::move(seeds), penalties, std::move(ops));
+        return std::make_unique<cpu::Population<float>>(inputs, std::move(seeds), own, std::move(ops));
+    return std::make_unique<cpu::Population<double>>(inputs, std::move(seeds), own, std::move(ops));
 }
 
 }  // namespace fd

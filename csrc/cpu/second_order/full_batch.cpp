@@ -253,9 +253,9 @@ bool FullBatch<T>::product(const double* v, double* out) {
 }
 
 template <class T>
-TrainOutcome FullBatch<T>::train(const TrainRequest& given, std::vector<double>& running,
-                                 const std::function<int(int64_t)>& threads,
-                                 const std::function<bool(double*)>& validate) {
+void FullBatch<T>::train(const TrainRequest& given, std::vector<double>& running,
+                         const std::function<int(int64_t)>& threads, const std::function<bool(double*)>& validate,
+                         TrainOutcome& outcome) {
     TrainRequest request = given;
     const int64_t n = request.train.rows();
     request.batch_size = n;  // an iteration is an epoch
@@ -265,29 +265,29 @@ TrainOutcome FullBatch<T>::train(const TrainRequest& given, std::vector<double>&
     threads_ = threads(chunk_);
     data_ = &request.train;
     poll_ = &request.poll;
-    Ledger ledger(request, int64_t(totals_.size()), running);
-    std::string ended;
+    Ledger ledger(request, int64_t(totals_.size()), running, outcome);
     if (!request.goes_on) solver_->begin();
-    for (int64_t step = 0; step < request.steps && ended.empty(); ++step) {
+    for (int64_t step = 0; step < request.steps && outcome.ended.empty(); ++step) {
         if (!solver_->iterate(*this)) {
-            ledger.interrupt(false);
+            ledger.interrupt();
             break;
         }
         std::copy(totals_.begin(), totals_.end(), ledger.running());
         ++state_.step;
-        ended = solver_->ended();
-        ledger.finish_epoch();
+        outcome.ended = solver_->ended();
+        ledger.end_epoch();
         const bool stop = ledger.step_done(solver_->loss());
-        if (request.validation && !validate(ledger.validation_row())) {
-            ledger.interrupt(true);
-            break;
+        if (request.validation) {
+            if (!validate(ledger.validation_row())) {
+                ledger.interrupt();
+                break;
+            }
+            ledger.validated();
         }
         if (stop) break;
     }
     data_ = nullptr, poll_ = nullptr;
-    TrainOutcome outcome = ledger.finish();
-    outcome.ended = ended;
-    return outcome;
+    ledger.finish();
 }
 
 template class FullBatch<float>;

@@ -19,8 +19,8 @@ public:
 
     // Iterations of the solver until it ends or request.steps are made. `validate(totals)` evaluates the validation data, on
     // the parameters as they are; false: stopped. `threads`: worth using on so many rows.
-    TrainOutcome train(const TrainRequest& request, std::vector<double>& running,
-                       const std::function<int(int64_t)>& threads, const std::function<bool(double*)>& validate);
+    void train(const TrainRequest& request, std::vector<double>& running, const std::function<int(int64_t)>& threads,
+               const std::function<bool(double*)>& validate, TrainOutcome& outcome);
 
     Solver& solver() { return *solver_; }
     void read_slot(int slot, int tensor, double* out) const;

@@ -12,8 +12,7 @@ from ..model.base import BaseModel
 from .plan import Plan
 from .subject import State, Subject
 from .trials import Run
-from .witnesses import FOLDS, ROWS, Bounds, bounds, flops
-from .work import products
+from .witnesses import FOLDS, ROWS, Bounds, bounds, seconds
 
 PART = 0.1  # of the work left, for witnesses
 FEWEST = 40  # rows of which a quarter says anything about the others
@@ -62,9 +61,9 @@ class Case:
         subject = self.subject
         if not subject.usable or len(subject.x) < FEWEST:
             return None
-        keep = np.setdiff1d(np.arange(len(subject.x)), subject.outliers)
+        keep = np.setdiff1d(np.arange(len(subject.x)) if subject.groups is None else subject.groups, subject.outliers)
         rows, count, columns = min(ROWS, len(keep)), FOLDS, (subject.x.shape[1], subject.y.shape[1])
-        while (price := products(flops(rows, *columns, count))) > PART * subject.work.left:
+        while (price := seconds(rows, *columns, count)) > PART * subject.work.left:
             rows, count = (rows, 1) if count > 1 else (rows // 2, 1)
             if rows < FEWEST:
                 return None

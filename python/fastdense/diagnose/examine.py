@@ -14,7 +14,7 @@ from ..engine.blas import one_numpy_thread
 from . import work
 from .case import Case
 from .finding import Finding, finding
-from .heldout import Outlook, look
+from .heldout import MIXED, Outlook, aligned, look
 from .plan import Plan, changed
 from .ranking import order, without_contradictions
 from .report import Diagnosis, M
@@ -48,6 +48,7 @@ def diagnose(
     if not subject.good.any():  # there is nothing else to measure
         return Diagnosis(Result(subject, plan, [unusable(subject)], None), time.perf_counter() - began)
     if not verify:
+        subject.work.budget = work.epoch_seconds(plan, len(subject.x))
         findings = check(Case(subject, plan, None))
         return Diagnosis(worded(Result(subject, plan, order(findings, None), None)), time.perf_counter() - began)
     subject.work.budget = work.default_budget(plan, len(subject.x)) if budget is None else budget
@@ -73,7 +74,10 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
     verdict, outlook = None, None
     if any(f.code == "TRAIN_TEST_MISMATCH" and f.severity == "error" for f in findings):  # trials on these say nothing
         own = laboratory.error_of(subject.model, plan)
+        after, advice = aligned(subject, laboratory, plan)
         outlook = Outlook("TRAIN_TEST_MISMATCH", len(subject.x), own, math.nan, math.nan, "")
+        if after < MIXED * own:
+            outlook = replace(outlook, after=after, advice=advice)
         findings = [f for f in findings if f.exact]
     elif not blocked:
         findings += suspects(case, findings)

@@ -13,17 +13,21 @@ from .case import FEWEST, Case
 from .finding import Finding, finding
 from .plan import Plan
 from .remedies import Remedy
+from .shift import Shift
+from .subject import Subject
 from .trials import Laboratory, OutOfTime, OutOfWork, Run
-from .verify import CLOSE, HEALTHY, SLACK, Step, Verdict, good
+from .verify import CLOSE, HEALTHY, SLACK, Step, Verdict, enough
 from .witnesses import FOLDS, RIDGE, SELECTION, USELESS, chance
 
 FEW, FEW_HELD = 400, 30  # rows below which all folds are used, and validation rows that are too few
+CHOICES = 4  # remedies that must be affordable with all folds
 BETTER = 0.03  # what a remedy must gain on rows kept out
 WORTH = 0.1  # smallest gap between a net and what can be reached that is called overfitting
 WELL_FITTED, CLEARLY_WORSE = (
     0.5,
     1.2,
 )  # times the loss of a constant prediction: the loss, and a val_loss that says overfitting
+SAME = "the same net, on rows kept out of x itself"  # what a net on other rows is compared with
 MIXED = 0.5  # part of the gap that shuffling the rows must close
 
 
@@ -47,6 +51,12 @@ class Outlook:
     name : str
     after : float
         Error there with the remedy.
+    advice : str
+        What to do with the rows, where that is the remedy.
+    chosen_from : int
+        Remedies from which the one reported was chosen.
+    sure : bool
+        Of NOISE: whether the nets that found nothing were trained until more training did not help.
     """
 
     code: str
@@ -56,6 +66,9 @@ class Outlook:
     best: float
     name: str
     after: float = math.nan
+    advice: str = ""
+    chosen_from: int = 1
+    sure: bool = True
 
 
 @dataclass(frozen=True)
@@ -79,7 +92,8 @@ class Kept:
     @classmethod
     def of(cls, case: Case) -> Kept | None:
         """The user's validation rows if there are enough; else folds, all of them where rows are few."""
-        held, count = case.subject.held, len(case.subject.x)
+        held, groups = case.subject.held, case.subject.groups
+        count = len(case.subject.x) if groups is None else len(np.unique(groups))
         usable = held is not None and held.usable
         if held is not None and usable and len(held.x) >= FEW_HELD:
             return cls(None, False, len(held.x))
@@ -89,12 +103,34 @@ class Kept:
             return None
         return cls(tuple(range(FOLDS)), together, count) if count < FEW else cls((0,), together, count // FOLDS)
 
+    def for_choice(self, case: Case, lab: Laboratory, plan: Plan) -> Kept:
+        """Rows to choose a remedy by: all rows in turn instead of few of a validation split, if the work allows it."""
+        held = case.subject.held
+        if self.folds is not None or held is None or len(held.x) >= FEW or case.subject.validation_data is not None:
+            return self
+        if CHOICES * FOLDS * lab.seconds(plan) > lab.left:
+            return self
+        return Kept(tuple(range(FOLDS)), True, len(case.subject.x) + len(held.x))
+
     def run(self, lab: Laboratory, plan: Plan) -> Run:
         """Train a plan and measure its error on the rows kept out."""
         if self.folds is None:
             return lab.held_run(plan)
         runs = [lab.held_run(plan, fold, together=self.together) for fold in self.folds]
         return replace(runs[-1], error=float(np.mean([run.error for run in runs])))
+
+    def halves(self, lab: Laboratory, plan: Plan) -> tuple[float, float]:
+        """Errors of such a run on either half of the rows kept out."""
+        parts = [lab.held_predictions(plan, fold, together=self.together) for fold in self.folds or (None,)]
+        y, p = (np.concatenate(some) for some in zip(*parts, strict=True))
+        half = np.random.default_rng(8).permutation(len(y)) % 2 == 0
+        one, other = (lab.task_error(plan, y[part], p[part]) for part in (half, ~half))
+        return one, other
+
+    def loss(self, lab: Laboratory, plan: Plan) -> float:
+        """The user's loss on the rows kept out."""
+        parts = [lab.held_predictions(plan, fold, together=self.together) for fold in self.folds or (None,)]
+        return float(np.mean([lab.mean_loss(*part) for part in parts]))
 
 
 def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) -> tuple[Outlook | None, list[Finding]]:
@@ -121,13 +157,20 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
         return None, []
     outlook = replace(outlook, kept_out=kept_out)
     gap = kept_out > CLOSE * own + WORTH
-    if kept.folds is None and gap and codes & {"SPLIT", "TRAIN_TEST_MISMATCH"}:
-        made = _other_rows(case, lab, verdict, outlook, found)
+    if (
+        kept.folds is None
+        and gap
+        and (codes & {"SPLIT", "TRAIN_TEST_MISMATCH"} or case.subject.validation_data is not None)
+    ):
+        made, more = _other_rows(case, lab, verdict, outlook, found)
         if made is not None:
-            return made, []
+            return made, more
     if not known.signal and min(best, kept_out) > chance(kept.rows):
         return _nothing(case, verdict, outlook, codes)
     near = max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + _deviation(kept_out, kept.rows))
+    if kept.folds is not None and plan == case.plan and (other := _val_loss_of_other_rows(case, lab, kept)) is not None:
+        verdict.healthy = False
+        return replace(outlook, code="TRAIN_TEST_MISMATCH", kept_out=math.nan, best=kept_out, name=SAME), [other]
     shorter = plan != case.plan and kept.folds is not None  # a shorter training than the user's may end elsewhere
     if shorter and kept_out > near:
         return replace(outlook, kept_out=math.nan), []
@@ -145,6 +188,26 @@ def _val_loss_says_so(case: Case) -> bool:
     if not (case.subject.trained and loss and val and baseline):
         return False
     return bool(loss[-1] < WELL_FITTED * baseline[1] and val[-1] > CLEARLY_WORSE * baseline[1])
+
+
+def _val_loss_of_other_rows(case: Case, lab: Laboratory, kept: Kept) -> Finding | None:
+    """A val_loss far above the loss on rows kept out of x, where validation data were passed to fit and not here."""
+    subject, fitted = case.subject, case.subject.fitted
+    val, baseline = subject.history.get("val_loss", []), subject.baseline
+    if fitted is None or fitted.validation_split or fitted.validation_rows < FEW_HELD or not (val and baseline):
+        return None
+    if subject.validation_data is not None or not math.isfinite(val[-1]):
+        return None
+    loss = kept.loss(lab, case.plan)
+    if not (val[-1] > CLEARLY_WORSE / MIXED * loss and val[-1] - loss > WORTH * baseline[1]):
+        return None
+    return finding(
+        "TRAIN_TEST_MISMATCH", "error",
+        f"val_loss ended at {val[-1]:.4g}, and the same training gives {loss:.4g} on rows kept out of x: the rows of "
+        "validation_data are unlike those of x. Overfitting is not the reason.",
+        remedy="pass validation_data to diagnose as well, to see which columns differ; prepare both in the same way",
+        exact=True, val_loss=val[-1], loss_on_rows_of_x_kept_out=loss,
+    )  # fmt: skip
 
 
 def _deviation(error: float, rows: int) -> float:
@@ -178,17 +241,23 @@ def _nothing(case: Case, verdict: Verdict, outlook: Outlook, codes: set[str]) ->
     if codes & {"REPRESENTATION", "OUTLIERS"}:  # x does hold it, in another form, or y does
         verdict.hopeless = False
         return None, []
-    outlook = replace(outlook, code="NOISE", rows=max(outlook.rows, known.rows))
+    outlook = replace(outlook, code="NOISE", rows=max(outlook.rows, known.rows), sure=verdict.converged)
     figures = ", ".join(f"{one.name} {_share(one.error)}" for one in known.witnesses)
     own = f" The net explains {_share(outlook.own)} of its own rows" if math.isfinite(outlook.own) else ""
     if own and math.isfinite(outlook.kept_out):
         own += f" and {_share(outlook.kept_out)} of rows kept out: what it has learnt is noise."
     elif own:
         own += "."
+    last = (
+        " A change of the net will hardly help, unless y depends on x in a way that none of them finds, such as fast "
+        "oscillations or the parity of many columns."
+        if verdict.converged
+        else " The new nets were still learning when their budget ended: with a larger one they may find more."
+    )
     noise = finding(
         "NOISE", "error",
-        f"Nothing predicts y from x better than a constant on {outlook.rows:,} rows kept out (explained: {figures}, "
-        f"new nets at best {_share(verdict.unseen)}).{own} No change of the net can help.",
+        f"Nothing tried predicts y from x better than a constant on {outlook.rows:,} rows kept out (explained: "
+        f"{figures}, new nets at best {_share(verdict.unseen)}).{own}{last}",
         remedy="other or more informative columns, more rows, or a target with less noise", exact=True,
         rows_kept_out=outlook.rows, error_on_own_rows=outlook.own, error_kept_out=outlook.kept_out,
         errors_of_witnesses={one.name: one.error for one in known.witnesses},
@@ -197,7 +266,7 @@ def _nothing(case: Case, verdict: Verdict, outlook: Outlook, codes: set[str]) ->
 
 
 def _share(error: float) -> str:
-    return f"{1 - error:.0%}" if math.isfinite(error) and error < 10 else "nothing"
+    return f"{1 - error:.0%}" if error < 1 else "nothing"
 
 
 # ---- rows kept out that are unlike the others ------------------------------------------------------------------------
@@ -205,37 +274,72 @@ def _share(error: float) -> str:
 
 def _other_rows(
     case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, found: list[Finding]
-) -> Outlook | None:
-    """Prove that the rows kept out are unlike those trained on; None if they are not the reason."""
+) -> tuple[Outlook | None, list[Finding]]:
+    """Prove that the rows kept out are unlike those trained on; None if they are not the reason. Findings to add."""
+    plan = verdict.before.plan if verdict.before is not None else case.plan
     for one in found:
-        if one.code == "SPLIT":
-            plan = one.remedies[0].apply(verdict.before.plan if verdict.before is not None else case.plan)
+        if one.code == "SPLIT" and one.remedies:
+            changed = one.remedies[0].apply(plan)
             try:
-                run = lab.held_run(plan, 0, together=True)
+                run = lab.held_run(changed, 0, together=True)
             except (OutOfTime, OutOfWork):  # that the rows are unlike is a fact all the same
                 verdict.healthy = verdict.complete = False
-                return replace(outlook, code="SPLIT")
+                return replace(outlook, code="SPLIT"), []
             if run.error < MIXED * outlook.kept_out:
                 _take(verdict, one, one.remedies[0], run)
-                return replace(outlook, code="SPLIT", after=run.error)
+                return replace(outlook, code="SPLIT", after=run.error), []
         if one.code == "TRAIN_TEST_MISMATCH":
-            after = _aligned(case, lab)
+            after, advice = aligned(case.subject, lab, case.plan)
             if after < MIXED * outlook.kept_out:
                 verdict.healthy = False
-                return replace(outlook, code="TRAIN_TEST_MISMATCH", after=after)
-    return None
+                return replace(outlook, code=one.code, after=after, advice=advice), []
+            for remedy in one.remedies:
+                try:
+                    run = lab.held_run(remedy.apply(plan))
+                except (OutOfTime, OutOfWork):
+                    verdict.complete = False
+                    break
+                if run.error < MIXED * outlook.kept_out:
+                    _take(verdict, one, remedy, run)
+                    return replace(outlook, code=one.code, after=run.error), []
+    return (None, []) if case.subject.validation_data is None else _unlike(case, lab, verdict, outlook, found)
 
 
-def _aligned(case: Case, lab: Laboratory) -> float:
-    """Error on the rows kept out if their columns are given the mean and deviation of those trained on."""
-    subject = case.subject
-    held = subject.held
-    assert held is not None
-    mean, sd = subject.column_scale
-    x = subject.filled(np.asarray(held.x, np.float64))
-    other, spread = x.mean(axis=0), x.std(axis=0)
-    x = (x - other) / np.where(spread > 0, spread, 1.0) * sd + mean
-    return lab.error_on(subject.model, case.plan, x.astype(np.float32), held.y)
+def _unlike(
+    case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, found: list[Finding]
+) -> tuple[Outlook | None, list[Finding]]:
+    """Whether the net fails on validation data alone: on rows kept out of x the same training does far better."""
+    try:
+        run = lab.held_run(verdict.before.plan if verdict.before is not None else case.plan, 0)
+    except (OutOfTime, OutOfWork):
+        verdict.complete = False
+        return None, []
+    if not (run.error < MIXED * outlook.kept_out and run.error < outlook.kept_out - WORTH):
+        return None, []
+    verdict.healthy = False
+    made = replace(outlook, code="TRAIN_TEST_MISMATCH", best=run.error, name=SAME)
+    if any(one.code == made.code for one in found):
+        return made, []
+    unlike = finding(
+        made.code, "error",
+        f"The same training explains {_share(run.error)} of rows that were kept out of x, and "
+        f"{_share(outlook.kept_out)} of validation_data: these rows are of another kind, though no column of them "
+        "shows it. Overfitting is not the reason.",
+        remedy="find out in what the two differ: how x and y were made there, of which time or place they are; split "
+        "one shuffled table instead", exact=True, error_on_rows_of_x_kept_out=run.error,
+        error_on_validation_data=outlook.kept_out,
+    )  # fmt: skip
+    return made, [unlike]
+
+
+def aligned(subject: Subject, lab: Laboratory, plan: Plan) -> tuple[float, str]:
+    """Error of the net on the rows that differ, with their columns as in training, and what was done for that."""
+    shift = Shift.of(subject)
+    if shift is None or not (advice := shift.advice()):
+        return math.inf, ""
+    held = subject.held if shift.where == "validation_data" else None
+    x, y = lab.scored if held is None else (held.x, held.y)
+    return lab.error_on(subject.model, plan, np.ascontiguousarray(shift.undone(subject.filled(x))), y), advice
 
 
 # ---- overfitting -----------------------------------------------------------------------------------------------------
@@ -245,12 +349,13 @@ def _overfit(
     case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, kept: Kept, plan: Plan
 ) -> tuple[Outlook | None, list[Finding]]:
     tried: list[tuple[Remedy, Run]] = []
+    kept = kept.for_choice(case, lab, plan)
     try:
-        for remedy in _candidates(case, plan, outlook.name):
+        for remedy in _candidates(case, plan, _resembled(case, outlook)):
             if (changed := remedy.apply(plan)) == plan:
                 continue
             tried.append((remedy, kept.run(lab, changed)))
-            if good(tried[-1][1].error, outlook.best):
+            if enough(tried[-1][1].error, outlook.best):
                 break
     except (OutOfTime, OutOfWork):
         verdict.complete = False
@@ -286,12 +391,31 @@ def _overfit(
     remedy, run = min(tried, key=lambda one: one[1].error)
     if run.error > min(outlook.kept_out - BETTER, USELESS):
         return replace(outlook, code="OVERFIT"), [made]
-    _take(verdict, made, remedy, run)
-    return replace(outlook, code="OVERFIT", after=run.error), [made]
+    after = _not_chosen_by(lab, kept, [remedy.apply(plan) for remedy, _ in tried]) if len(tried) > 1 else run.error
+    _take(verdict, made, remedy, replace(run, error=after))
+    return replace(outlook, code="OVERFIT", after=after, chosen_from=len(tried)), [made]
+
+
+def _not_chosen_by(lab: Laboratory, kept: Kept, plans: list[Plan]) -> float:
+    """Error of the best of several plans on rows that it was not chosen by: chosen by one half, measured on the other.
+
+    The smallest of several errors on the same rows would be too small, the more so the fewer rows and the more plans.
+    """
+    halves = np.array([kept.halves(lab, plan) for plan in plans])
+    best = halves.argmin(axis=0)
+    return float((halves[best[0], 1] + halves[best[1], 0]) / 2)
+
+
+def _resembled(case: Case, outlook: Outlook) -> str:
+    """The simplest predictor that is as good as the best one within a standard error: a remedy should resemble it."""
+    assert case.bounds is not None
+    near = outlook.best + _deviation(outlook.best, case.bounds.rows) / 2
+    simple = [one for one in case.bounds.witnesses if one.name in (RIDGE, SELECTION) and one.error <= near]
+    return min(simple, key=lambda one: one.error).name if simple else outlook.name
 
 
 def _candidates(case: Case, plan: Plan, name: str) -> list[Remedy]:
-    """What may help against overfitting, what resembles the best witness first."""
+    """What may help against overfitting, what resembles this predictor first."""
     subject = case.subject
     val = subject.history.get("val_loss", [])
     short = [remedies.shorter(int(np.argmin(val)) + 1)] if len(val) > 4 and np.isfinite(val).all() else []

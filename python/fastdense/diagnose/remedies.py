@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from .. import layers, losses, metrics, optimizers, regularizers
+from ..arrays import Array
 from ..layers import BatchNorm, Dense, Layer, LayerNorm, Normalization, Preprocessing
 from ..layers.preprocessing import encoded
 from ..schedules import Schedule
@@ -22,6 +23,7 @@ from .task import Task
 WIDE = 32  # units of an added layer
 MANY_STARTS = 64
 MOST_EPOCHS = 100_000
+UNSEEN = 1e30  # variance of a standardized column of which nothing is left
 FEW_COLUMNS = 16
 LEAST_FOR_MAPE = 1e-5  # a smaller target is next to the number by which mape divides at least
 MOST_FOR_STARTS = 2000  # parameters of a net for which many restarts are tried
@@ -112,6 +114,25 @@ def standardize(subject: Subject) -> Remedy:
 
     words = "standardize x inside the model: fd.Normalization() as first layer"
     return Remedy(words, apply, describe=describe)
+
+
+def without_columns(subject: Subject, columns: Array) -> Remedy:
+    """Columns that the net does not see, though its rows still hold them: standardized to nothing."""
+    some = [int(j) for j in columns]
+
+    def apply(plan: Plan) -> Plan:
+        if plan.front or not some:
+            return plan
+        whole = subject.normalization
+        assert whole.mean is not None and whole.variance is not None
+        variance = whole.variance.copy()
+        variance[some] = UNSEEN
+        layer = Normalization()
+        layer.set_statistics(whole.mean, variance)
+        return plan.with_layers([layer, *plan.layers[int(plan.normalized()) :]])
+
+    names = f"column{_columns(some)}"
+    return Remedy(f"train without {names} (the model still takes it, and ignores it)", apply)
 
 
 def represented(subject: Subject, choice: Choice, front: tuple[Preprocessing, ...] = ()) -> Remedy:
@@ -618,7 +639,7 @@ def shrink(factor: float, subject: Subject, kind: str = "l2") -> Remedy:
     def apply(plan: Plan) -> Plan:
         return plan.each(lambda layer: changed(layer, kernel_regularizer=penalty))
 
-    return Remedy(f"kernel_regularizer=fd.regularizers.{penalty!r} in every dense layer", apply)
+    return Remedy(f"kernel_regularizer=fd.regularizers.{_penalty(penalty)} in every dense layer", apply)
 
 
 def thin_out(rate: float) -> Remedy:

@@ -8,6 +8,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar, cast
 
+from ..arguments import file_path
 from ..callbacks.progress import is_interactive
 from ..model.base import BaseModel
 from .finding import Finding
@@ -40,10 +41,8 @@ class Treatment(Generic[M]):
     dropped: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
-        if not self.changes:
-            return "nothing was changed"
-        lines = [f"{i}. {change}" for i, change in enumerate(self.changes, 1)]
-        return "\n".join([*lines, *(f"not kept: {option}" for option in self.dropped)])
+        lines = [f"{i}. {change}" for i, change in enumerate(self.changes, 1)] or ["nothing was changed"]
+        return "\n".join([*lines, *(f"to be passed to fit again: {option}" for option in self.dropped)])
 
 
 class Diagnosis(Generic[M]):
@@ -143,9 +142,17 @@ class Diagnosis(Generic[M]):
         ----------
         path : str or path
             E.g. "report.html"; an existing file is replaced.
+
+        Raises
+        ------
+        TypeError
+            If it is neither a string nor a path.
+        OSError
+            If the file cannot be written.
         """
+        path, whole = file_path("save: path", path), page(self._result)
         with open(path, "w", encoding="utf-8") as file:
-            file.write(page(self._result))
+            file.write(whole)
 
 
 def _number(value: float) -> float | None:

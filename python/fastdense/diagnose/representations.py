@@ -22,6 +22,7 @@ from ..engine.blas import one_numpy_thread
 from ..layers import Log1p, OneHot, Periodic
 from ..layers.preprocessing import Preprocessing, encoded
 from .task import DECADE, LEAST_NONZERO, Task
+from .work import Work, numbers, products
 
 ROWS = 3000  # that are looked at
 KERNEL_ROWS = 500  # of these, to which a kernel model is fitted
@@ -33,6 +34,7 @@ MOST_COLUMNS = 100  # of a table whose columns are examined for codes and period
 FAR = 8.0  # standard deviations from the median to the farthest value: a heavy tail
 TAILS = 4.0  # and how many times farther than the 90 % quantile it is
 SEVERAL = 3  # equal values in a tail
+UNITS = 10.0  # factor between two sets of values that one column holds, larger than within either
 RATIO = 3.0  # of the median to the quarter, counted from one end, of a column over decades
 TAIL_NUMBERS = 1 << 19  # rows times columns in which tails are looked for
 CODES, ROWS_PER_CODE = 400, 4  # the most codes of all columns together, and the fewest rows per code on average
@@ -46,6 +48,8 @@ KERNEL_RIDGE = 0.01
 BETTER, LEAST_GAIN = 0.7, 0.05  # what a representation must reduce the squared held-out error to, and by
 KEEP, SMALL = 0.9, 0.02  # what one part of it must reduce that error to; an error that needs no further part
 FEWEST_PERIODS = 1.5  # within the range of a column; less is no oscillation
+MOST_PAIRS = 64  # of columns, whose products with oscillations are looked for
+FITS = 8  # of the simple models in a search
 
 
 @dataclass(frozen=True)
@@ -63,9 +67,9 @@ class Sample:
     asked: Array
 
     @classmethod
-    def of(cls, task: Task, x: Array, y: Array) -> Sample | None:
-        """A sample of these rows; None if there are too few, or nothing to predict."""
-        x, y = random_rows(x, ROWS), random_rows(y, ROWS)
+    def of(cls, task: Task, x: Array, y: Array, rows: int = ROWS) -> Sample | None:
+        """A sample of at most so many of these rows; None if there are too few, or nothing to predict."""
+        x, y = random_rows(x, rows), random_rows(y, rows)
         order = np.random.default_rng(5).permutation(len(x))
         cut = len(x) // 4
         numbers = _targets(task, y)
@@ -149,8 +153,19 @@ def _kernel_ridge(x: Array, y: Array, known: Array, asked: Array, penalty: float
     return np.asarray(kernel(asked) @ dual + mean)
 
 
-def _best(sample: Sample, x: Array, y: Array) -> tuple[float, Array]:
+def seconds(rows: int, columns: int, targets: int) -> float:
+    """Work of fitting the simple models once to three quarters of so many rows; see `work.py`."""
+    known, asked = 3 * rows // 4, rows // 4
+    few, least = min(known, max(KERNEL_ROWS, RIDGE_NUMBERS // columns)), 0.0
+    for solved, made in ((min(few, columns), len(RIDGES)), (min(known, KERNEL_ROWS), int(columns <= KERNEL_COLUMNS))):
+        least += made * products(2 * few * columns * solved + solved**3 + 2 * asked * columns * (solved + targets))
+    near = min(known, KERNEL_ROWS) * (min(known, KERNEL_ROWS) + asked)
+    return least + numbers(20 * near * (columns <= KERNEL_COLUMNS) + 10 * rows * columns)
+
+
+def _best(sample: Sample, x: Array, y: Array, work: Work) -> tuple[float, Array]:
     """Error of the best of the simple models on the rows `asked`, and its predictions there."""
+    work.charge(seconds(len(x), x.shape[1], y.shape[1]))
     z = _standard(x, sample.known)
     tried = [_ridge(z, y, sample.known, sample.asked, penalty) for penalty in RIDGES]
     if z.shape[1] <= KERNEL_COLUMNS:
@@ -162,8 +177,9 @@ def _best(sample: Sample, x: Array, y: Array) -> tuple[float, Array]:
     return errors[best], tried[best]
 
 
-def _left(sample: Sample, x: Array, y: Array) -> Array:
+def _left(sample: Sample, x: Array, y: Array, work: Work) -> Array:
     """What simple models leave of y for every row, from models that were not fitted to that row."""
+    work.charge(2 * seconds(2 * len(x), x.shape[1], y.shape[1]))
     z, left = _standard(x, sample.known), np.empty_like(y)
     order = np.random.default_rng(6).permutation(len(x))
     for fold in range(2):
@@ -254,6 +270,20 @@ def heavy_tails(x: Array) -> list[int]:
     return found
 
 
+def two_sizes(x: Array) -> Array:
+    """Columns (bool) of two sets of positive numbers a decade or more apart, as of two units; both vary."""
+    some = np.sort(x, axis=0)
+    least = max(SEVERAL, len(x) // 20)
+    ratio = some[1:] / np.where(some[:-1] > 0, some[:-1], np.inf)
+    at = ratio[least - 1 : len(x) - least].argmax(axis=0) + least
+    columns = np.arange(x.shape[1])
+    low, high = some[0], some[-1]
+    inner = np.maximum(some[at - 1, columns] / np.where(low > 0, low, np.nan), high / some[at, columns])
+    apart = some[at, columns] / np.where(some[at - 1, columns] > 0, some[at - 1, columns], np.nan)
+    varied = (np.ptp(some[:least], axis=0) > 0) & (np.ptp(some[-least:], axis=0) > 0)
+    return np.asarray(varied & (apart > UNITS) & (apart > inner))
+
+
 def _ends(x: Array) -> Array:
     """The least or the largest value of every column, whichever is nearer to the median."""
     low, middle, high = x.min(axis=0), np.median(x, axis=0), x.max(axis=0)
@@ -334,8 +364,9 @@ def _without(column: Array, left: Array, frequencies: Sequence[float]) -> Array:
     return np.asarray(left - design @ np.linalg.lstsq(design, left, rcond=1e-8)[0])
 
 
-def _refined(column: Array, left: Array, frequency: float, step: float) -> float:
+def _refined(column: Array, left: Array, frequency: float, step: float, work: Work) -> float:
     """The frequency nearby whose sine leaves least."""
+    work.charge(numbers(45 * 200 * left.size))
     best = frequency
     for _ in range(5):
         near = [f for f in best + step * np.linspace(-1, 1, 9) if f > 0]
@@ -344,7 +375,7 @@ def _refined(column: Array, left: Array, frequency: float, step: float) -> float
     return float(best)
 
 
-def _periods(column: Array, left: Array) -> list[float]:
+def _periods(column: Array, left: Array, work: Work) -> list[float]:
     """Frequencies of a column whose sines explain what is left, the strongest first, if there are several periods."""
     if len(np.unique(column)) < 2 * LEAST_CODES:
         return []
@@ -355,6 +386,7 @@ def _periods(column: Array, left: Array) -> list[float]:
     on_grid = bool(np.allclose((column - low) / step, np.rint((column - low) / step), atol=1e-3))
     while len(found) < MOST_FREQUENCIES:
         frequencies, power = _spectrum(column, rest, low, step)
+        work.charge(numbers(40 * len(power) * left.shape[1] + 60 * left.size * len(found)))
         most = 0.5 / step if on_grid else min(0.125 / step, len(column) / (4 * span))
         power[(frequencies * span < FEWEST_PERIODS) | (frequencies > 1.001 * most)] = 0
         at, now = int(np.argmax(power)), float(np.square(rest).sum())
@@ -362,11 +394,23 @@ def _periods(column: Array, left: Array) -> list[float]:
             break
         best = float(frequencies[at])
         if best * step < 0.499:  # else it alternates on the grid
-            best = _refined(column, rest, best, float(frequencies[1]) / 2)
+            best = _refined(column, rest, best, float(frequencies[1]) / 2, work)
         after = _without(column, left, [*found, best])
         if float(np.square(after).sum()) > now - WORTH * total:
             break
         found, rest = [*found, best], after
+    return found
+
+
+def _products(x: Array, left: Array, work: Work) -> dict[int, list[float]]:
+    """Frequencies of columns whose sines, times another column, explain what is left; as many pairs as allowed."""
+    z = _standard(x, np.arange(len(x)))
+    columns = [j for j in range(x.shape[1]) if bool(z[:, j].any())]
+    pairs = [(j, k) for j in columns for k in columns if j != k]
+    found: dict[int, list[float]] = {}
+    for j, k in pairs if len(pairs) <= MOST_PAIRS else ():
+        some = _periods(x[:, j], left * z[:, k : k + 1], work)
+        found[j] = list(dict.fromkeys([*found.get(j, []), *some]))[:MOST_FREQUENCIES]
     return found
 
 
@@ -391,31 +435,41 @@ class Representation:
 
 
 @one_numpy_thread()
-def search(sample: Sample) -> Representation | None:
-    """The encoding of columns that reduces the held-out error of simple models most; None if there is none to try."""
+def search(sample: Sample, work: Work | None = None) -> Representation | None:
+    """The encoding of columns that reduces the held-out error of simple models most; None if there is none to try.
+
+    What it does is charged to `work`.
+    """
+    work = Work() if work is None else work
     tails, wide = heavy_tails(sample.x), sample.x.shape[1] > MOST_COLUMNS
     if wide and not tails and not sample.task.scale:
         return None
     spread = sample.y.std(axis=0)
     y = sample.y / np.where(spread > 0, spread, 1.0)
-    base, predicted = _best(sample, sample.x, y)
+    base, predicted = _best(sample, sample.x, y, work)
     before, best, choice = sample.error(predicted * spread), base, Choice()
 
     def consider(*others: Choice) -> None:
         """Add the best of these to the choice if that helps much."""
         nonlocal best, predicted, choice
         made = [choice.with_(other) for other in others]
-        tried = [(*_best(sample, encoded(one.layers(), sample.x), y), one) for one in made if one != choice]
+        tried = [(*_best(sample, encoded(one.layers(), sample.x), y, work), one) for one in made if one != choice]
         error, p, one = min(tried, key=lambda made: made[0], default=(math.inf, y, choice))
         if error < KEEP * best:
             best, predicted, choice = error, p, one
 
     consider(*map(Choice, _logarithms(sample.x, tails)))
     if not wide and best > SMALL:
-        left = _left(sample, encoded(choice.layers(), sample.x), y)
+        left = _left(sample, encoded(choice.layers(), sample.x), y, work)
+        work.charge(numbers(sample.x.size * (40 + 10 * y.shape[1])))
         consider(Choice(codes=_codes(sample.x, left)))
-        found = {j: _periods(column, left) for j, column in enumerate(sample.x.T) if j not in choice.codes}
+        found = {j: _periods(column, left, work) for j, column in enumerate(sample.x.T) if j not in choice.codes}
         consider(Choice(periods={j: f for j, f in found.items() if f}))
+        if best > BETTER * base:  # nothing found yet
+            found = _products(sample.x, left, work)
+            consider(Choice(periods={j: f for j, f in found.items() if f}))
+        if best > BETTER * base:
+            consider(*map(Choice, _logarithms(sample.x, np.flatnonzero(two_sizes(sample.x)).tolist())))
     if best > BETTER * base or base - best < LEAST_GAIN:
         return Representation(Choice(), before, before)
     return Representation(choice, before, sample.error(predicted * spread))

@@ -134,10 +134,10 @@ class Result:
         if fitted is None:
             return []
         words = [f"callbacks ({', '.join(fitted.callbacks)})"] if fitted.callbacks else []
-        if fitted.weighted and subject.given.sample_weight is None:
-            words.append("sample_weight, which was not passed to diagnose")
+        if fitted.weighted and subject.given.sample_weight is None and plan.weighted:
+            words.append("sample_weight, which was not passed to diagnose (no copy of the rows' weights is kept)")
         if fitted.validation_rows and not fitted.validation_split and subject.given.validation_data is None:
-            words.append("validation_data, which was not passed to diagnose")
+            words.append("validation_data, which was not passed to diagnose (no copy of the rows is kept)")
         if subject.class_weight is not None and "class_weight" not in plan.fit_options():
             words.append("class_weight")
         return words

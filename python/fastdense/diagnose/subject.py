@@ -30,7 +30,9 @@ from .work import Work, affordable_rows, numbers, products, sizes_of
 PROBE_ROWS, FEWEST_PROBED, PROBE_SECONDS = 1024, 128, 0.05  # at most, at least; in between as the work allows
 FAR = 20.0  # from the median, in deviations of the ordinary targets: an outlier
 HELD_BY_FEW = 0.3  # fraction of the variance that outliers must hold to matter
+EACH_ROW = 750  # elementary operations in which a row is compared with all others
 FEW_HELD = 10  # rows kept out that say anything
+COPIED, APART = 0.05, 0.9  # fraction of copies that matters; of the distinct rows, that a column must tell apart
 STATISTICS_ROWS, STATISTICS_NUMBERS = 20_000, 1 << 21  # for scales and repeated rows
 MOST_CORRELATED = 1024  # columns
 ORDERED, FITTED = 0.5, 0.05  # errors of the logarithms, and of the targets, of a net that fits both
@@ -178,6 +180,8 @@ class Subject:
     class_weight : dict, "balanced" or None
     held : Held or None
         Rows that it was not trained on: those of `validation_data` or `validation_split`.
+    copied : float
+        Fraction of the validation rows that are copies of rows trained on; `held` is without them.
     fitted : Fitted or None
         What its last `fit` was given.
     problem : str
@@ -224,11 +228,13 @@ class Subject:
                     self._prepared(None, None)
                     self.weights_refused = True
         self.validation_data = given.validation_data
-        self.held = self._kept_out(whole, y, cut)
+        self.held, self.copied = self._without_copies(self._kept_out(whole, y, cut))
         self.largest = LARGEST if model.dtype == "float64" else FLOAT32_MAX
         self.usable = _is_usable(self.x, self.largest, model.net.missing) and _is_usable(self.y, self.largest)
         self.work = Work()
         self.work.charge(numbers(8 * (self.x.size + self.y.size)))  # checks and statistics
+        if self.held is not None:
+            self.work.charge(numbers(EACH_ROW * (len(self.x) + len(self.held.x))))
 
     # ---- data ------------------------------------------------------------------------------------------------------
 
@@ -259,6 +265,34 @@ class Subject:
         other = _table(name, to_host(as_array("diagnose", name, self.validation_data[0], device)), self.model.inputs)
         targets = to_host(as_array("diagnose", "validation y", self.validation_data[1], device))
         return Held(other, np.asarray(_columns(targets, len(other)), dtype=np.float64), self.model.net.missing)
+
+    def _without_copies(self, held: Held | None) -> tuple[Held | None, float]:
+        """Rows kept out that are no copies of rows trained on, and the fraction that are."""
+        if held is None or held.y.shape[1] != self.y.shape[1] or not self._few_enough(len(held.x)):
+            return held, 0.0
+        known = set(_as_bytes(self.x, self.y))
+        copy = np.array([row in known for row in _as_bytes(held.x, held.y)])
+        if not copy.any() or not _tells_rows_apart(np.concatenate([self.x, held.x])):
+            return held, 0.0
+        return (None if copy.all() else Held(held.x[~copy], held.y[~copy])), float(copy.mean())
+
+    @cached_property
+    def groups(self) -> Array | None:
+        """For every usable row the number of the first row that it is a copy of; None if there are no copies.
+
+        Rows of equal x and y count as copies where each of two columns of x tells all other rows apart: rows of codes
+        are equal without being copies. Looked for where all rows can be looked at.
+        """
+        if not self._few_enough(0):
+            return None
+        self.work.charge(numbers(EACH_ROW * len(self.x)))
+        first: dict[bytes, int] = {}
+        made = np.array([first.setdefault(row, i) for i, row in enumerate(_as_bytes(self.good_x, self.good_columns))])
+        return made if len(first) < (1 - COPIED) * len(made) and _tells_rows_apart(self.good_x) else None
+
+    def _few_enough(self, more: int) -> bool:
+        """Whether all rows, and so many more, may be looked at one by one."""
+        return len(self.x) + more <= STATISTICS_ROWS and (len(self.x) + more) * self.x.shape[1] <= STATISTICS_NUMBERS
 
     @cached_property
     def good(self) -> Array:
@@ -404,6 +438,7 @@ class Subject:
 
     def _fits_decades(self, task: Task) -> bool:
         """Whether the net fits targets over decades as they are, and not the largest alone."""
+        self.work.charge(sizes_of(self.model).forward(len(self.sample_x)))
         p = self.model.predict(np.ascontiguousarray(self.sample_x))
         return task.errors(self.sample_y, p, 0.5) < ORDERED and task.unscaled().errors(self.sample_y, p, 0.5) < FITTED
 
@@ -559,6 +594,18 @@ def _weights(weights: Any, rows: int, cut: int, model: BaseModel) -> Array | Non
     count = cut if cut < rows and getattr(weights, "shape", (len(weights),))[0] == cut else rows
     checked = check_weights("fit", weights, count, dtype=model.dtype, device=model.device)
     return None if checked is None else np.asarray(to_host(checked))[:cut]
+
+
+def _as_bytes(x: Array, y: Array) -> list[bytes]:
+    """Every row with its targets: equal rows have equal bytes."""
+    table = np.concatenate([np.asarray(x, np.float64), np.asarray(y, np.float64)], axis=1) + 0.0  # no -0.0
+    return [row.tobytes() for row in np.ascontiguousarray(table)]
+
+
+def _tells_rows_apart(x: Array) -> bool:
+    """Whether two columns or more have about as many values as there are distinct rows; one may hold codes."""
+    rows = len({row.tobytes() for row in np.ascontiguousarray(x) + 0.0})
+    return rows > 1 and sum(len(np.unique(column)) >= APART * rows for column in x.T) > 1
 
 
 def _columns(array: Array, rows: int) -> Array:

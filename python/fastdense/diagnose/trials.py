@@ -180,7 +180,7 @@ class Laboratory:
         self.trials, self.epochs = 0, 1
         self.x, self.y = subject.good_x, subject.good_y
         self.w = self.all_w = None if subject.weights is None else subject.weights[subject.good]
-        self.rows = len(self.x)
+        self.rows, self.groups = len(self.x), subject.groups
         scored = np.setdiff1d(np.arange(self.rows), subject.outliers)
         scored = scored[self._sample(len(scored), 2)]
         self._score_x = np.ascontiguousarray(self.x[scored])
@@ -204,12 +204,18 @@ class Laboratory:
         """Number of rows that errors are measured on."""
         return len(self._score_x)
 
+    @property
+    def scored(self) -> tuple[Array, Array]:
+        """The rows that errors are measured on, and their targets."""
+        return self._score_x, self._score_y
+
     def use_rows(self, rows: int) -> None:
         """Train on fewer rows from now on; cached runs are dropped."""
         if rows < self.rows:
             chosen = np.sort(np.random.default_rng(3).choice(len(self.x), rows, replace=False))
             self.x, self.y, self.rows = np.ascontiguousarray(self.x[chosen]), self.y[chosen], rows
             self.w = None if self.w is None else self.w[chosen]
+            self.groups = None if self.groups is None else self.groups[chosen]
             self.runs.clear()
 
     # ---- errors ------------------------------------------------------------------------------------------------------
@@ -217,8 +223,12 @@ class Laboratory:
     def error_on(self, model: BaseModel, plan: Plan, x: Array, y: Array) -> float:
         """Error of a model's predictions for these rows, see `Task.errors`."""
         self.work.charge(work.sizes_of(model).forward(len(x)))
+        return self.task_error(plan, y, model.predict(x))
+
+    def task_error(self, plan: Plan, y: Array, predictions: Array) -> float:
+        """Error of predictions that a model of this plan made."""
         threshold = self.subject.threshold(plan.output_activation(), plan.loss)
-        return self.subject.task.errors(y, model.predict(x), threshold)
+        return self.subject.task.errors(y, predictions, threshold)
 
     def error_of(self, model: BaseModel, plan: Plan) -> float:
         """Error of a model's predictions for the rows that all trials are compared on."""
@@ -243,9 +253,12 @@ class Laboratory:
         if plan.loss != subject.loss or model.outputs != subject.model.outputs:
             return math.nan
         self.work.charge(work.sizes_of(model).forward(len(self._score_x)))
-        predictions = np.asarray(model.predict(self._score_x), dtype=np.float64)
-        targets = self._score_y[:, 0] if subject.loss.sparse else self._score_y
-        return float(subject.model.loss_weights * mean_loss(subject.loss, targets, predictions))
+        return self.mean_loss(self._score_y, np.asarray(model.predict(self._score_x), dtype=np.float64))
+
+    def mean_loss(self, y: Array, predictions: Array) -> float:
+        """The user's loss of predictions, with the user's loss weight."""
+        targets = y[:, 0] if self.subject.loss.sparse else y
+        return float(self.subject.model.loss_weights * mean_loss(self.subject.loss, targets, predictions))
 
     # ---- trainings ---------------------------------------------------------------------------------------------------
 
@@ -295,6 +308,8 @@ class Laboratory:
             return self.run(made), Unseen()
         order = np.random.default_rng(4).permutation(self.rows)
         train, test = np.sort(order[self.rows // 4 :]), order[: self.rows // 4]
+        if self.groups is not None:
+            train, test = folds(self.rows, 1, self.groups)[0]
         test = np.sort(test[self._sample(len(test), 6)])
         y = np.asarray(np.asarray(self.y[test]).reshape(len(test), -1), dtype=np.float64)
         x, w = np.ascontiguousarray(self.x[train]), None if self.w is None else self.w[train]
@@ -392,16 +407,24 @@ class Laboratory:
             self.runs[key] = self._train(made, x, y, w, np.ascontiguousarray(other_x), other_y)[0]
         return self.runs[key]
 
+    def held_predictions(self, plan: Plan, fold: int | None = None, *, together: bool = False) -> tuple[Array, Array]:
+        """Targets of the rows kept out of such a run, and its predictions for them."""
+        model = self.held_run(plan, fold, together=together).model
+        x, y = self._sides(fold, together)[1]
+        self.work.charge(work.sizes_of(model).forward(len(x)))
+        return y, np.asarray(model.predict(np.ascontiguousarray(x)), dtype=np.float64)
+
     def _sides(self, fold: int | None, together: bool) -> tuple[tuple[Array, Array, Array | None], tuple[Array, Array]]:
         """Rows to train on, with their weights, and rows kept out."""
         held = self.subject.held
-        x, y, w = self.x, self.y, self.w
+        x, y, w, groups = self.x, self.y, self.w, self.groups
         if held is not None and fold is None:
             return (x, y, w), (held.x, held.y)
         if held is not None and together:
+            groups = None if groups is None else np.concatenate([groups, len(x) + np.arange(len(held.x))])
             x, w = np.concatenate([x, held.x]), None
             y = np.concatenate([y, held.y.astype(y.dtype).reshape((len(held.y), *y.shape[1:]))])
-        known, asked = folds(len(x))[fold or 0]
+        known, asked = folds(len(x), groups=groups)[fold or 0]
         if not together:
             asked = np.setdiff1d(asked, self.subject.outliers)
         columns = np.asarray(y[asked].reshape(len(asked), -1), dtype=np.float64)

@@ -12,6 +12,7 @@ import numpy as np
 
 from ..arrays import Array
 from .task import Task
+from .work import numbers, products
 
 ROWS = 2000  # at most so many rows are looked at
 DISTANCES = 1e9  # multiplications of the matrix of distances, which bounds the rows where there are many columns
@@ -21,6 +22,7 @@ PENALTIES = (1e-4, 1e-2, 0.1, 1.0, 10.0)  # times the number of rows, for standa
 NEIGHBOURS = (1, 5, 20)
 MANY_COLUMNS, SELECTED, MOST_OUTPUTS = 30, 32, 20  # for a selection of columns
 FEATURES = 256  # random tanh units
+ELEMENTS = 15  # operations on every distance between rows, to sort out the nearest, and on every random unit
 RIDGE, SELECTION = "ridge regression", "least squares on selected columns"  # names of witnesses
 USELESS = 0.97  # error that is no better than a constant's
 SURE = 3.0  # standard errors by which a witness beats a constant
@@ -93,8 +95,8 @@ def bounds(task: Task, x: Array, y: Array, floor: float = 0.0, count: int = FOLD
     return _measured(task, x, y, parts, floor)
 
 
-def flops(rows: int, columns: int, outputs: int, count: int = FOLDS) -> float:
-    """Products of all witnesses for so many rows and folds."""
+def seconds(rows: int, columns: int, outputs: int, count: int = FOLDS) -> float:
+    """Work of all witnesses for so many rows and folds, see `work.py`."""
     rows = int(min(rows, ROWS, np.sqrt(DISTANCES / columns)))
     wide, smaller = columns + FEATURES, min(rows, columns)
     parts = count if smaller <= LARGE else 1
@@ -102,7 +104,8 @@ def flops(rows: int, columns: int, outputs: int, count: int = FOLDS) -> float:
     for n in (columns, wide):
         less = min(rows, n)
         systems += 4 * rows * n * less + (len(PENALTIES) + 1) * (2 * less**3 / 3 + 4 * less**2 * outputs)
-    return float(parts * (systems + 4 * rows**2 * columns + SELECTED * 4 * rows * columns * outputs))
+    flops = parts * (systems + 4 * rows**2 * columns + SELECTED * 4 * rows * columns * outputs)
+    return products(float(flops)) + numbers(parts * (ELEMENTS * rows**2 + 2 * ELEMENTS * rows * FEATURES))
 
 
 def bounds_of(task: Task, x: Array, y: Array, other_x: Array, other_y: Array, floor: float = 0.0) -> Bounds:
@@ -117,10 +120,18 @@ def known_and_asked(rows: int) -> Fold:
     return folds(rows, 1)[0]
 
 
-def folds(rows: int, count: int = FOLDS) -> list[Fold]:
-    """Folds of a cross-validation, each with a quarter of the rows asked for; the first `count` of four."""
-    order = np.random.default_rng(4).permutation(rows)
-    parts = np.array_split(order, FOLDS)
+def folds(rows: int, count: int = FOLDS, groups: Array | None = None) -> list[Fold]:
+    """Folds of a cross-validation, each with a quarter of the rows asked for; the first `count` of four.
+
+    Rows of one group (a number per row) stay together.
+    """
+    if groups is not None:
+        place = np.unique(groups, return_inverse=True)[1].reshape(-1)
+        order = np.random.default_rng(4).permutation(int(place.max()) + 1)
+        parts = [np.flatnonzero(np.isin(place, part)) for part in np.array_split(order, FOLDS)]
+    else:
+        order = np.random.default_rng(4).permutation(rows)
+        parts = np.array_split(order, FOLDS)
     return [(np.sort(np.concatenate([*parts[:i], *parts[i + 1 :]])), np.sort(parts[i])) for i in range(count)]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from . import remedies
 from .finding import Finding
-from .heldout import Outlook
+from .heldout import SAME, Outlook
 from .plan import Plan
 from .result import Result
 from .rules import RULES
@@ -34,7 +34,10 @@ def headline(result: Result) -> str:
     if verdict is None:
         if result.outlook is not None:
             figure = score(subject, result.outlook.own)
-            return f"The rows given are not like those that fit was given (TRAIN_TEST_MISMATCH; here: {figure})."
+            advice = _alignment(result, result.outlook)
+            return (
+                f"The rows given are not like those that fit was given (TRAIN_TEST_MISMATCH; here: {figure}).{advice}"
+            )
         if causes:
             advice = f" Remedy: {causes[0].remedy}" if causes[0].remedy else ""
             return f"{_reasons(result, causes[:SHOWN], capital=True)}.{advice} (no trials were made)."
@@ -45,7 +48,7 @@ def headline(result: Result) -> str:
     if result.outlook is not None and result.outlook.code:
         return _on_rows_kept_out(result, result.outlook)
     if verdict.hopeless:
-        return "No change helps: nothing predicts y from x better than a constant. Check the data."
+        return "No change helps: nothing tried predicts y from x better than a constant. Check the data."
     start = _state(result)
     if verdict.inconclusive:
         if verdict.clocked:
@@ -144,6 +147,8 @@ def worded(result: Result) -> Result:
         remedy = taken.get(code) or found.remedy or offered(found, result.plan)
         if code == elsewhere == "SPLIT":
             remedy = found.remedy
+        if code == elsewhere == "TRAIN_TEST_MISMATCH" and result.outlook is not None and result.outlook.advice:
+            remedy = f"{result.outlook.advice}, as in training"
         tried = verdict.singles.get(code) if verdict is not None else None
         if verdict is not None and verdict.healthy and found.severity == "info" and found.remedies:
             remedy, message = "", f"{message} This does no harm here."
@@ -198,14 +203,19 @@ def _on_rows_kept_out(result: Result, outlook: Outlook) -> str:
     brief = partial(score, subject, constant=False)
     if outlook.code == "NOISE":
         own = f" (its own rows: {score(subject, outlook.own)})" if math.isfinite(outlook.own) else ""
+        what = "Nothing tried predicts y from x" if outlook.sure else "Nothing tried so far predicts y from x"
+        more = "" if outlook.sure else f" The new nets were still learning: try budget={_larger(subject)}."
         return (
-            f"y cannot be predicted from x (NOISE): on {outlook.rows:,} rows kept out no predictor and no net does "
-            f"better than a constant{own}. Check that the rows of x and y belong together; look for better columns."
+            f"{what} (NOISE): on {outlook.rows:,} rows kept out no predictor and no net does better than a constant"
+            f"{own}. Check that the rows of x and y belong together; look for better columns.{more}"
         )
     if outlook.code == "OVERFIT":
         after = ""
         if math.isfinite(outlook.after):
-            after = f" Remedy: {'; '.join(repaired(result)[0])}; it reached {brief(outlook.after)} there in a trial."
+            half = " (chosen by one half of them, measured on the other)" if outlook.chosen_from > 1 else ""
+            after = (
+                f" Remedy: {'; '.join(repaired(result)[0])}; it reached {brief(outlook.after)} on rows kept out{half}."
+            )
         return (
             f"The net overfits (OVERFIT): {brief(outlook.own)} on its own rows, {brief(outlook.kept_out)} on "
             f"{outlook.rows:,} rows kept out, where {outlook.name} reaches {brief(outlook.best)}.{after}"
@@ -216,10 +226,25 @@ def _on_rows_kept_out(result: Result, outlook: Outlook) -> str:
             f"The validation rows are unlike the rows trained on (SPLIT; {there} there): the rows are sorted. Shuffle "
             f"them before the split{after if math.isfinite(outlook.after) else ''}."
         )
+    figures = f"{there} there" if math.isfinite(outlook.kept_out) else "val_loss is far above the loss elsewhere"
+    figures += "" if math.isfinite(outlook.after) else f"; {outlook.name}: {brief(outlook.best)}"
     return (
-        f"The rows of validation_data are prepared in another way than x (TRAIN_TEST_MISMATCH; {there} there); with "
-        f"the mean and deviation of x the same net reaches {brief(outlook.after)}."
+        f"The rows of validation_data are unlike x, or prepared in another way (TRAIN_TEST_MISMATCH; {figures})."
+        f"{_alignment(result, outlook)}"
     )
+
+
+def _alignment(result: Result, outlook: Outlook) -> str:
+    """What to do with rows unlike those of the training, and what the net then reaches on them."""
+    done = repaired(result)[0]
+    if outlook.advice:
+        reached = score(result.subject, outlook.after, constant=False)
+        return f" Remedy: {outlook.advice}, as in training; the net as it is then reaches {reached} there."
+    if done and math.isfinite(outlook.after):
+        reached = score(result.subject, outlook.after, constant=False)
+        return f" Remedy: {'; '.join(done)}; it reached {reached} there in a trial."
+    found = next((one for one in result.findings if one.code == "TRAIN_TEST_MISMATCH" and one.remedy), None)
+    return f" Remedy: {found.remedy}." if found is not None else ""
 
 
 def score(subject: Subject, error: float, *, constant: bool = True) -> str:
@@ -272,10 +297,12 @@ def text(result: Result, colour: bool) -> str:
     verdict = result.verdict
     if verdict is not None and not verdict.healthy and (verdict.singles or verdict.after):
         lines += ["", *_trials(result, verdict)]
-    changes = result.treated()[1]
+    made, changes = result.treated()
     if changes:
+        dropped = result.dropped(made)
         lines += ["", "report.treat() makes a new, compiled model with:"]
         lines += [_wrapped(f"{i}. {change}", 2) for i, change in enumerate(changes, 1)]
+        lines += [_wrapped(f"Pass to fit again what fit_options cannot hold: {'; '.join(dropped)}.", 2)] * bool(dropped)
     return "\n".join(lines)
 
 
@@ -324,7 +351,9 @@ def compared(result: Result) -> list[tuple[str, float]]:
     verdict, outlook = result.verdict, result.outlook
     assert verdict is not None
     if outlook is not None and outlook.code:
-        return [("unchanged", outlook.kept_out), (outlook.name, outlook.best)]
+        unchanged = [("unchanged", outlook.kept_out)] if math.isfinite(outlook.kept_out) else []
+        elsewhere = outlook.code == "TRAIN_TEST_MISMATCH" and outlook.name != SAME  # what is reached on other rows
+        return unchanged if elsewhere else [*unchanged, (outlook.name, outlook.best)]
     known = {f.code for f in result.findings}
     singles = sorted(verdict.singles.items(), key=lambda item: item[1])
     singles = [(code, error) for code, error in singles if code in known or error < verdict.error_before]

@@ -107,9 +107,11 @@ class Engine:
             engine = self._host if call.goes_on else self._twin()
             val = None if call.val is None else (to_host(call.val[0]), to_host(call.val[1]), _on_host(call.val[2]))
             call = replace(call, x=to_host(call.x), y=to_host(call.y), w=_on_host(call.w), val=val)
-        result: dict[str, Any] = engine.train(call)
-        if self._trains_on_host:
-            self._gpu.set_tensors(engine.get_tensors())
+        try:
+            result: dict[str, Any] = engine.train(call)
+        finally:
+            if self._trains_on_host:
+                self._gpu.set_tensors(engine.get_tensors())
         return result
 
     def probe_period(self, rows: int, batch_size: int) -> int:
@@ -158,8 +160,8 @@ class PopulationEngine:
     ----------
     program : dict
     seeds : ndarray of uint64, shape (starts,)
-    penalties : ndarray of shape (starts,), optional
-        Factor of every penalty of each net.
+    numbers : dict
+        As of `fastdense.engine.population.make_population_engine`; only "penalty".
 
     Raises
     ------
@@ -167,9 +169,9 @@ class PopulationEngine:
         If there is no GPU to compute on.
     """
 
-    def __init__(self, program: dict[str, Any], seeds: Array, penalties: Array | None) -> None:
+    def __init__(self, program: dict[str, Any], seeds: Array, numbers: dict[str, Array]) -> None:
         self._module = require()
-        self._nets = self._module.Population(program, seeds, penalties)
+        self._nets = self._module.Population(program, seeds, numbers)
 
     def configure(self, training: dict[str, Any]) -> None:
         self._nets.configure(training)
@@ -195,10 +197,10 @@ class PopulationEngine:
         result: dict[str, Any] = self._nets.train(call)
         return result
 
-    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
+    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int, which: Array | None = None) -> Array:
         _wait_for(self._module, (x, y, w))
-        losses: Array = self._nets.evaluate(x, y, w, n_threads=n_threads)
-        return losses
+        totals: Array = self._nets.evaluate(x, y, w, n_threads=n_threads, which=which)
+        return totals
 
     def predict(self, x: Array, out: Array, *, n_threads: int) -> None:
         _wait_for(self._module, (x, out))

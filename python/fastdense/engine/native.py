@@ -5,6 +5,8 @@ Importing this loads nothing compiled; each function does when it is called.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -58,6 +60,19 @@ def available_threads() -> int:
     return int(_core().available_threads())
 
 
+@contextmanager
+def asking(check: Callable[[], object]) -> Iterator[None]:
+    """Let the compiled calls of this thread ask `check` about every 50 ms; what it raises ends the call.
+
+    Python gives signals to its main thread only, so this is how calls in other threads end on Ctrl-C.
+    """
+    _core().ask_too(check)
+    try:
+        yield
+    finally:
+        _core().ask_too(None)
+
+
 def build_info() -> dict[str, str]:
     """How the compiled module was built, and the instruction set in use."""
     return dict(_core().build_info())
@@ -73,7 +88,7 @@ def why_not_lanes(program: dict[str, Any], training: dict[str, Any], batch_rows:
     return str(_core().why_not_lanes(program, training, batch_rows))
 
 
-def population(program: dict[str, Any], seeds: Array, penalties: Array | None) -> PopulationEngine:
+def population(program: dict[str, Any], seeds: Array, numbers: dict[str, Array]) -> PopulationEngine:
     """A population whose nets share the lanes of vectors."""
-    made: PopulationEngine = _core().Population(program, seeds, penalties)
+    made: PopulationEngine = _core().Population(program, seeds, numbers)
     return made

@@ -24,15 +24,15 @@ class SerialPopulation:
     device : {"cpu", "reference"}
     program : dict
     seeds : ndarray of uint64, shape (starts,)
-    penalties : ndarray of shape (starts,), optional
-        Factor of every penalty of each net.
+    numbers : dict
+        As of `fastdense.engine.population.make_population_engine`.
     """
 
-    def __init__(self, device: str, program: dict[str, Any], seeds: Array, penalties: Array | None) -> None:
-        factors = np.ones(len(seeds)) if penalties is None else penalties
+    def __init__(self, device: str, program: dict[str, Any], seeds: Array, numbers: dict[str, Array]) -> None:
+        self._numbers = numbers
         self._engines: list[Engine] = [
-            make_engine(device, {**program, "seed": int(seed), "ops": [_scaled(op, factor) for op in program["ops"]]})
-            for seed, factor in zip(seeds, factors, strict=True)
+            make_engine(device, {**program, "seed": int(seed), "ops": _own_ops(program["ops"], numbers, i)})
+            for i, seed in enumerate(seeds)
         ]
         # input mean and variance are the same for all nets, and passed once
         self._shared = 2 if program["ops"][0]["kind"] == "normalization" else 0
@@ -41,8 +41,11 @@ class SerialPopulation:
         self._turns = Turns(1)
 
     def configure(self, training: dict[str, Any]) -> None:
-        for engine in self._engines:
-            engine.configure(training)
+        for i, engine in enumerate(self._engines):
+            own = {name: float(values[i]) for name, values in self._numbers.items() if name != "dropout"}
+            loss = {key: own.get(key, value) for key, value in training["loss"].items()}
+            optimizer = {key: own.get(key, value) for key, value in training["optimizer"].items()}
+            engine.configure({**training, "loss": loss, "optimizer": optimizer})
 
     def get_tensors(self) -> list[Array]:
         return [np.stack(tensors) for tensors in zip(*(e.get_tensors() for e in self._engines), strict=True)]
@@ -100,14 +103,16 @@ class SerialPopulation:
             whole = False
         return {"epochs": done, "interrupted": not whole, "ended": ended}
 
-    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
+    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int, which: Array | None = None) -> Array:
         totals: dict[int, Array] = {}
 
         def one(i: int, threads: int) -> None:
             totals[i] = self._engines[i].evaluate(x, y, w if w is None or w.ndim == 1 else w[i], n_threads=threads)
 
-        self._each(one, range(len(self._engines)), n_threads, None)
-        return np.stack([totals[i] for i in range(len(self._engines))])
+        chosen = range(len(self._engines)) if which is None else np.flatnonzero(which).tolist()
+        self._each(one, chosen, n_threads, None)
+        missing = np.full_like(next(iter(totals.values()), np.empty(2)), np.nan)
+        return np.stack([totals.get(i, missing) for i in range(len(self._engines))])
 
     def predict(self, x: Array, out: Array, *, n_threads: int) -> None:
         def one(i: int, threads: int) -> None:
@@ -139,8 +144,18 @@ class SerialPopulation:
         turns.run(len(todo), turn, None if progress is None else lambda: progress(finished / len(todo)))
 
 
+def _own_ops(ops: list[dict[str, Any]], numbers: dict[str, Array], i: int) -> list[dict[str, Any]]:
+    """The ops of net i, with the factors of its penalties and the rates of its dropouts."""
+    if "penalty" in numbers:
+        ops = [_scaled(op, float(numbers["penalty"][i])) for op in ops]
+    if "dropout" in numbers:
+        rates = iter(numbers["dropout"][i].tolist())
+        ops = [{**op, "rate": next(rates)} if op["kind"] == "dropout" else op for op in ops]
+    return ops
+
+
 def _scaled(op: dict[str, Any], factor: float) -> dict[str, Any]:
     return {
-        key: value * float(factor) if key.startswith(PENALISED) and not isinstance(value, bool) else value
+        key: value * factor if key.startswith(PENALISED) and not isinstance(value, bool) else value
         for key, value in op.items()
     }

@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from .native import available_threads
+from .native import asking, available_threads
 
 
 class Turns:
@@ -27,7 +27,7 @@ class Turns:
     Attributes
     ----------
     stop : threading.Event
-        Set when the jobs should end early; a turn that takes long must look at it.
+        Set when the jobs should end early; compiled calls look at it, too.
     """
 
     def __init__(self, threads: int, at_once: int | None = None) -> None:
@@ -73,9 +73,14 @@ class Turns:
     def _in_threads(
         self, threads: int, turn: Callable[[int, int], float | None], look: Callable[[], object] | None
     ) -> None:
+        def end_on_stop() -> None:
+            if self.stop.is_set():
+                raise KeyboardInterrupt
+
         def work() -> None:
-            while self._waiting and not self.stop.is_set():
-                self._next(turn)
+            with asking(end_on_stop):
+                while self._waiting and not self.stop.is_set():
+                    self._next(turn)
 
         team = [threading.Thread(target=work, name="fastdense") for _ in range(threads)]
         try:

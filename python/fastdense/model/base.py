@@ -303,7 +303,8 @@ class BaseModel:
         KeyboardInterrupt
             On Ctrl-C, within 0.2 s: the model is that of the last finished step, or of the best epoch with
             ``EarlyStopping(restore_best_weights=True)``; `model.history` holds the finished epochs, and `fit` can go
-            on.
+            on. While it tries several `starts`, the model becomes the best of them by then, with an optimizer's state
+            as after `compile`; before their first epoch has ended, it is unchanged. The message says which.
         """
         with self._fitting:
             # check
@@ -368,9 +369,18 @@ class BaseModel:
     def _search(self, data: Rows, options: Options, starts: int) -> None:
         """Take over the best of many starts, after training each for a short time."""
         best = best_start(self.runner, self.optimizer, self.loss, data, options, starts)
-        self.runner.set_tensors(best.tensors)
-        self.runner.set_slots(best.slots, best.steps, best.numbers)
-        self.runner.epochs_trained = best.epochs
+        if not best.interrupted:
+            self.runner.set_tensors(best.tensors)
+            self.runner.set_slots(best.slots, best.steps, best.numbers)
+            self.runner.epochs_trained = best.epochs
+            return
+        kept = "unchanged"
+        if best.epochs:
+            self.runner.configure(self.optimizer, self.loss, self._metrics)
+            self.runner.set_tensors(best.tensors)
+            self.runner.epochs_trained = 0
+            kept = f"the best of them after {best.epochs} epoch{'s' * (best.epochs > 1)}"
+        raise KeyboardInterrupt(f"fit: interrupted while it tried {starts} starts; the model is {kept}")
 
     def _new_history(self, data: Rows, options: Options, probed: bool) -> History:
         history = History()

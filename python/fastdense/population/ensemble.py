@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -92,13 +92,18 @@ class Ensemble(Generic[M]):
         largest = max(given)
         scaled = np.array([one / largest for one in given])  # the sum of what was given may be beyond float64
         self._weights: Array = scaled / scaled.sum()
-        self._find_fronts()
+        self._fronts: tuple[list[object], list[int]] = ([], [])
 
-    def _find_fronts(self) -> None:
-        """The first member with the same layers in front, for each: rows are encoded once for all of these."""
-        firsts: dict[str, int] = {}
-        fronts = [repr([layer.to_dict() for layer in member.net.front]) for member in self._members]
-        self._front = [firsts.setdefault(front, i) for i, front in enumerate(fronts)]
+    def _equal_fronts(self) -> list[int]:
+        """For each member the first one with the same layers in front: rows are encoded once for all of these."""
+        encodings: list[object] = [member.runner.current_net().encoding for member in self._members]
+        known, equal = self._fronts
+        if known != encodings:
+            firsts: dict[str, int] = {}
+            fronts = [repr([layer.to_dict() for layer in member.net.front]) for member in self._members]
+            equal = [firsts.setdefault(front, i) for i, front in enumerate(fronts)]
+            self._fronts = (encodings, equal)
+        return equal
 
     # ---- what it is ------------------------------------------------------------------------------------------------
 
@@ -274,7 +279,7 @@ class Ensemble(Generic[M]):
         """Outputs of all members for checked rows, probabilities for a cross-entropy: (members, rows, outputs)."""
         made = empty_beside(rows, (len(self), len(rows), self.outputs), self._dtype)
         encoded: dict[int, Array] = {}
-        for i, (member, front) in enumerate(zip(self._members, self._front, strict=True)):
+        for i, (member, front) in enumerate(zip(self._members, self._equal_fronts(), strict=True)):
             if front not in encoded:
                 encoded[front] = member.net.encoded(rows)
             own = member.runner.predict_encoded(encoded[front], threads)
@@ -297,10 +302,13 @@ class Ensemble(Generic[M]):
 
     def _reduced(self, where: str, x: Any, n_threads: Any, reductions: Iterable[Callable[..., Array]]) -> list[Array]:
         """For each reduction over the members the array (rows, outputs)."""
-        reductions, row = list(reductions), self._one_row(x) if n_threads is None else None
-        if row is not None:
-            return [reduce(row, self._weights).astype(row.dtype) for reduce in reductions]
-        threads, rows = check_threads(where, n_threads), check_x(where, x, self._shape)
+        reductions, outputs = list(reductions), self._one_row(x) if n_threads is None else None
+        if outputs is None:
+            threads, rows = check_threads(where, n_threads), check_x(where, x, self._shape)
+            outputs = self._outputs(rows, threads) if len(rows) == 1 else None
+        if outputs is not None:
+            weights = beside(self._weights, outputs)
+            return [reduce(outputs, weights).astype(outputs.dtype) for reduce in reductions]
         dtype = self._dtype
         if isinstance(rows, np.ndarray):
             size = len(rows) * self.outputs * dtype.itemsize * len(reductions)
@@ -461,9 +469,10 @@ def check_together(where: str, models: Sequence[Any]) -> None:
             fail(where, f"models[{i}] is not compiled", "its loss says what its outputs mean",
                  "call compile with the loss that it was trained with")  # fmt: skip
         first = models[0]
-        for what in ("inputs", "outputs", "device"):
-            if getattr(model, what) != getattr(first, what):
-                given = f"models[0] has {what}={getattr(first, what)!r} and models[{i}] {what}={getattr(model, what)!r}"
+        for what in [field.name for field in fields(Shape) if field.name not in ("dtype", "loss_weight")]:
+            mine, its = getattr(first._shape, what), getattr(model._shape, what)
+            if mine != its:
+                given = f"models[0] has {what}={mine!r} and models[{i}] {what}={its!r}"
                 fail(where, given, "all must have the same")
         if _MEANING[model.loss.targets] != _MEANING[first.loss.targets]:
             given = f"models[0] gives {_MEANING[first.loss.targets]} and models[{i}] {_MEANING[model.loss.targets]}"

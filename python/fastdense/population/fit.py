@@ -23,7 +23,7 @@ from ..training.search import best_of_tries, tries_of
 from ..training.together import Together
 from .arguments import Starts, check_initial_weights, check_own_weights, is_per_start, read_starts
 from .callbacks import KeepBest, check_callbacks, monitored, population_callbacks
-from .parts import Group, Part, check_numbers, divided, grouped, own_rates, why
+from .parts import Group, Part, check_numbers, divided, grouped, one_order, own_rates, why
 from .population import Population, PopulationInterrupt
 from .rows import training_rows, validation_rows, weighted
 
@@ -210,7 +210,7 @@ def fit_many(
         group.model.runner.adapt(data[0].x)
     members_of = _Members(where, options, members, templates, model_of, data, held, own_weights, initial_weights, tries,
                           start == "data", deadline)  # fmt: skip
-    parts = [members_of.part(group, which) for group, which in divided(groups)]
+    parts = [members_of.part(group) for group in divided(groups)]
     # train
     together = Together(first.device, options.n_threads, bar)
     fits = members_of.fits(parts, members_of.begun(parts, together), given, snapshots)
@@ -289,9 +289,10 @@ class _Members:
     on_data: bool
     deadline: float
 
-    def part(self, group: Group, which: Array) -> Part:
-        """Some members of a group with their initial weights, ready to be trained."""
-        starts, model, own = self.starts.of(which), self.model_of[which[0]], self.own_weights
+    def part(self, group: Group) -> Part:
+        """Members with their initial weights, ready to be trained."""
+        which, own = group.which, self.own_weights
+        starts, model = self.starts.of(which), self.model_of[which[0]]
         factors = starts.loss_weights
         if factors is None:
             factors = np.full(len(which), self.models[model].loss_weights)
@@ -302,15 +303,15 @@ class _Members:
             held = weighted(self.where, self.held[model], None, factors)
             validation = Validation(*held, group.model.metrics, group.lowered_metrics)
         runner = make_population(
-            group.model.runner, group.compiled.optimizer, group.compiled.loss, rows, options,
+            group.model.runner, group.model.optimizer, group.model.loss, rows, options,
             tries_of(starts.seeds, self.tries).ravel(),
             on_data=self.on_data,
             initial_weights=None if self.initial_weights is None else [t[which] for t in self.initial_weights],
-            penalties=None if starts.penalties is None else np.repeat(starts.penalties, self.tries),
-            net=group.compiled.net, metrics=() if validation is None else validation.lowered, reason=group.reason,
+            numbers={name: np.repeat(values, self.tries, axis=0) for name, values in group.numbers.items()},
+            metrics=() if validation is None else validation.lowered, reason=group.reason,
         )  # fmt: skip
         rates = own_rates(self.models, self.model_of, self.starts, which)
-        return Part(which, group, runner, rows, weights, options, rates, validation)
+        return Part(group, runner, rows, weights, options, rates, validation)
 
     def begun(self, parts: Sequence[Part], together: Together) -> list[Trained]:
         """The members of each part, after the search among several tries."""
@@ -320,7 +321,7 @@ class _Members:
         def search(number: int, threads: int, look: Callable[[], object]) -> Trained:
             part = parts[number]
             return best_of_tries(
-                part.group.compiled.optimizer, part.runner, part.data, part.weights,
+                part.group.model.optimizer, part.runner, part.data, part.weights,
                 replace(part.options, n_threads=threads), part.learning_rates, self.tries,
                 deadline=self.deadline, look=look,
             )  # fmt: skip
@@ -342,7 +343,7 @@ class _Members:
             if snapshots:
                 own.insert(0, KeepBest(snapshots, *monitored(callbacks, self.held is not None), count))
             made.append(
-                PopulationFit(trained, part.group.compiled.optimizer, part.data, part.weights, part.options,
+                PopulationFit(trained, part.group.model.optimizer, part.data, part.weights, part.options,
                               part.learning_rates, own, part.validation, self.deadline)
             )  # fmt: skip
         return made
@@ -351,4 +352,4 @@ class _Members:
 def _order(starts: Starts) -> int | Array | None:
     """Seed of the order of the rows: one for all of these members if it is the same."""
     seeds = starts.order_seeds
-    return int(seeds[0]) if seeds is not None and (seeds == seeds[0]).all() else seeds
+    return int(seeds[0]) if seeds is not None and one_order(starts) else seeds

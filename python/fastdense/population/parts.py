@@ -1,4 +1,4 @@
-"""How a population is divided into parts: the members that one engine trains, with what they are compiled with."""
+"""How a population is divided into parts: the members that one engine trains, and what they have for themselves."""
 
 from __future__ import annotations
 
@@ -16,13 +16,10 @@ from ..data.rows import Rows
 from ..engine.population import why_one_by_one
 from ..layers import Dropout, Layer, Residual
 from ..layers import get as get_layer
-from ..losses import Loss
 from ..model.base import BaseModel
-from ..network import Net
-from ..optimizers import Optimizer
 from ..runners.population import PopulationRunner
 from ..schedules import Schedule
-from ..training.feasible import check_batch, check_solver
+from ..training.feasible import check_batch
 from ..training.options import Options
 from ..training.population import Validation
 from .arguments import Starts
@@ -33,26 +30,17 @@ TOO_FEW = "too few members are of one shape to fill vector lanes"
 
 
 @dataclass(frozen=True)
-class Compiled:
-    """What members are: their layers, and how they are trained."""
-
-    net: Net
-    optimizer: Optimizer
-    loss: Loss
-
-
-@dataclass(frozen=True)
 class Group:
-    """Members that could be trained by one engine.
+    """Members that one engine could train.
 
     Attributes
     ----------
     which : ndarray of int
         Their numbers in the population.
     model : BaseModel
-        What they are like, but for seeds and numbers of their own.
-    compiled : Compiled
-        With the numbers that they have in common.
+        What they are like, but for seeds and `numbers`.
+    numbers : dict of ndarray
+        What they have for themselves, as of `fastdense.engine.population.make_population_engine`.
     batch_size : int
     reason : str
         Why each of them has an engine of its own; empty if they share one.
@@ -60,14 +48,22 @@ class Group:
 
     which: Array
     model: BaseModel
-    compiled: Compiled
+    numbers: dict[str, Array]
     batch_size: int
     reason: str = ""
 
     @property
     def lowered_metrics(self) -> list[dict[str, Any]]:
         """The metrics, as engines take them."""
-        return [metric.lower(self.compiled.loss, self.compiled.net.outputs) for metric in self.model.metrics]
+        return [metric.lower(self.model.loss, self.model.outputs) for metric in self.model.metrics]
+
+    def parts(self, size: int) -> list[Group]:
+        """The same members, at most so many at a time."""
+        return [self._some(slice(first, first + size)) for first in range(0, len(self.which), size)]
+
+    def _some(self, part: slice) -> Group:
+        numbers = {name: values[part] for name, values in self.numbers.items()}
+        return replace(self, which=self.which[part], numbers=numbers)
 
 
 @dataclass
@@ -76,8 +72,6 @@ class Part:
 
     Attributes
     ----------
-    which : ndarray of int
-        Their numbers in the population.
     group : Group
     runner : PopulationRunner
     data : Rows
@@ -87,7 +81,6 @@ class Part:
     validation : Validation or None
     """
 
-    which: Array
     group: Group
     runner: PopulationRunner
     data: Rows
@@ -95,6 +88,11 @@ class Part:
     options: Options
     learning_rates: Array | None
     validation: Validation | None
+
+    @property
+    def which(self) -> Array:
+        """Numbers of the members in the population."""
+        return self.group.which
 
     @property
     def batches(self) -> int:
@@ -113,50 +111,40 @@ def check_numbers(where: str, models: Sequence[BaseModel], starts: Starts) -> No
         if starts.label_smoothings is not None and "label_smoothing" not in type(loss).__signature__.parameters:
             fail(where, f"label_smoothing is given and the loss of {of} is {loss.name}", "it has no label smoothing",
                  "leave it out, or use a cross-entropy")  # fmt: skip
-        if starts.dropouts is not None and not _dropouts(model.layers):
+        if starts.dropouts is None:
+            continue
+        if not _dropouts(model.layers):
             fail(where, f"dropout is given and {of} has no Dropout layer", "it is the rate of all Dropout layers",
                  "leave it out, or add Dropout layers")  # fmt: skip
-
-
-def compiled(model: BaseModel, numbers: dict[str, float]) -> Compiled:
-    """A model's net, optimizer and loss, with the numbers of one member (`Starts.one`) in place of the model's."""
-    net, optimizer, loss = model.net, model.optimizer, model.loss
-    if "dropouts" in numbers:
-        layers = copy.deepcopy(model.layers)
-        for layer in _dropouts(layers):
-            layer.rate = numbers["dropouts"]
-        net = Net(layers, net.inputs, net.seed, net.dtype, net.precision)
-        for mine, given in zip(net.statistics, model.net.statistics, strict=True):
-            mine.origin = given.origin
-    if "weight_decays" in numbers:
-        config = {**optimizer.get_config(), "weight_decay": numbers["weight_decays"]}
-        optimizer = type(optimizer).from_config(config)
-    if "label_smoothings" in numbers:
-        loss = type(loss).from_config({**loss.get_config(), "label_smoothing": numbers["label_smoothings"]})
-    return Compiled(net, optimizer, loss)
+        if optimizer.full_batch and starts.dropouts.any():
+            fail(where, f"dropout is given and the optimizer of {of} is {type(optimizer).__name__}",
+                 "a full-batch optimizer needs one and the same function",
+                 "leave it out, or use e.g. Adam")  # fmt: skip
 
 
 def member_of(model: BaseModel, seed: int, numbers: dict[str, float]) -> BaseModel:
-    """A compiled model like `model` with this seed and the numbers of one member."""
-    made = compiled(model, numbers)
-    layers: list[Layer] = copy.deepcopy(made.net.layers)
+    """A compiled model like `model` with this seed and the numbers of one member (`Starts.one`) in place of its own."""
+    layers: list[Layer] = copy.deepcopy(model.layers)
+    for layer in _dropouts(layers) if "dropouts" in numbers else []:
+        layer.rate = numbers["dropouts"]
     if "penalties" in numbers:
         layers = [get_layer(_scaled_penalties(layer.to_dict(), numbers["penalties"])) for layer in layers]
-    optimizer, loss = copy.deepcopy((made.optimizer, made.loss))
+    optimizer, loss = copy.deepcopy((model.optimizer, model.loss))
+    if "weight_decays" in numbers:
+        config = {**optimizer.get_config(), "weight_decay": numbers["weight_decays"]}
+        optimizer = type(optimizer).from_config(config)
     if "learning_rates" in numbers:
         optimizer.learning_rate = numbers["learning_rates"]
+    if "label_smoothings" in numbers:
+        loss = type(loss).from_config({**loss.get_config(), "label_smoothing": numbers["label_smoothings"]})
     member = type(model).from_config({**model.get_config(), "layers": layers, "seed": seed})
-    member.compile(
-        optimizer,
-        loss,
-        metrics=copy.deepcopy(model.metrics),
-        loss_weights=numbers.get("loss_weights", model.loss_weights),
-    )
+    metrics, weight = copy.deepcopy(model.metrics), numbers.get("loss_weights", model.loss_weights)
+    member.compile(optimizer, loss, metrics=metrics, loss_weights=weight)
     return member
 
 
 def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: Starts, rows: int) -> list[Group]:
-    """Members that could share an engine, in the order of their first.
+    """The members, in groups each of which is trained by one engine, or by an engine for each member.
 
     Parameters
     ----------
@@ -170,34 +158,30 @@ def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: St
     """
     likeness: dict[str, int] = {}
     kinds = np.array([likeness.setdefault(_likeness(model), len(likeness)) for model in models])[model_of]
-    own = [v for v in (starts.weight_decays, starts.dropouts, starts.label_smoothings) if v is not None]
-    keys = np.stack([kinds.astype(np.float64), np.minimum(starts.batch_sizes, rows).astype(np.float64), *own], axis=1)
+    keys = np.stack([kinds, np.minimum(starts.batch_sizes, rows)], axis=1)
     _, first, group_of = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    group_of = group_of.ravel()
     groups = []
     for number in np.argsort(first):
-        which = np.flatnonzero(group_of == number)
-        i = int(which[0])
-        model = models[model_of[i]]
-        made = compiled(model, starts.one(i))
-        check_solver(where, made.optimizer, made.loss, made.net)
-        batch_size = check_batch(where, made.optimizer, int(starts.batch_sizes[i]), rows)
-        lowered = {**made.optimizer.lower(), **made.optimizer.factors(where, made.net.trained_names)}
-        training = {"loss": made.loss.lower(), "optimizer": lowered, "metrics": []}
-        reason = why_one_by_one(model.device, made.net.program, training, min(batch_size, rows))
-        groups.append(Group(which, model, made, batch_size, reason))
-    if len(groups) < 2:
-        return groups
-    few = [not group.reason and len(group.which) < FEWEST and group.model.device == "cpu" for group in groups]
-    return [replace(group, reason=TOO_FEW) if alone else group for group, alone in zip(groups, few, strict=True)]
+        which = np.flatnonzero(group_of.ravel() == number)
+        model = models[model_of[which[0]]]
+        batch_size = check_batch(where, model.optimizer, int(starts.batch_sizes[which[0]]), rows)
+        numbers = _own_numbers(models, model_of, starts, which)
+        lowered = {**model.optimizer.lower(), **model.optimizer.factors(where, model.net.trained_names)}
+        training = {"loss": model.loss.lower(), "optimizer": lowered, "metrics": []}
+        own = [*numbers, *([] if one_order(starts.of(which)) else ["order_seed"])]
+        reason = why_one_by_one(model.device, model.net.program, training, min(batch_size, rows), own)
+        if not reason and model.device == "cpu" and len(which) < FEWEST and len(first) > 1:
+            reason = TOO_FEW
+        groups.append(Group(which, model, numbers, batch_size, reason))
+    return groups
 
 
-def divided(groups: Sequence[Group]) -> list[tuple[Group, Array]]:
-    """The groups, divided into what one engine trains: (group, numbers of members)."""
+def divided(groups: Sequence[Group]) -> list[Group]:
+    """The groups, divided into what one engine trains."""
     found = []
     for group in groups:
-        each = 1 if group.reason else TOGETHER if len(groups) > 1 and group.model.device == "cpu" else len(group.which)
-        found += [(group, group.which[first : first + each]) for first in range(0, len(group.which), each)]
+        together = TOGETHER if len(groups) > 1 and group.model.device == "cpu" else len(group.which)
+        found += group.parts(1 if group.reason else together)
     return found
 
 
@@ -213,28 +197,72 @@ def why(groups: Sequence[Group]) -> str:
     return "; ".join(f"{n:,} of {total:,} members: {reason}" for reason, n in count.items())
 
 
+def one_order(starts: Starts) -> bool:
+    """Whether the rows have the order of each member's own seed, or one for all."""
+    return starts.order_seeds is None or bool((starts.order_seeds == starts.order_seeds[0]).all())
+
+
 def own_rates(models: Sequence[BaseModel], model_of: Array, starts: Starts, which: Array) -> Array | None:
     """Learning rates of these members, where they are given or their models have different ones."""
     if starts.learning_rates is not None:
         return np.asarray(starts.learning_rates[which])
-    rates = [getattr(models[model_of[i]].optimizer, "learning_rate", None) for i in which] if len(models) > 1 else []
-    if len(set(map(repr, rates))) < 2:
+    if len(models) == 1:
         return None
-    return np.array(rates, dtype=np.float64)
+    rates = [getattr(models[model_of[i]].optimizer, "learning_rate", None) for i in which]
+    return None if all(rate == rates[0] for rate in rates) else np.array(rates, dtype=np.float64)
+
+
+def _own_numbers(models: Sequence[BaseModel], model_of: Array, starts: Starts, which: Array) -> dict[str, Array]:
+    """What these members have for themselves, beside the model of the first one."""
+    mine = [models[i] for i in model_of[which]] if len(models) > 1 else [models[0]]
+    layers = [_dropouts(model.layers) for model in mine]
+    if starts.dropouts is not None:
+        rates = np.repeat(starts.dropouts[which][:, None], len(layers[0]), axis=1)
+    else:
+        rates = np.array([[layer.rate for layer in each] for each in layers], dtype=np.float64).reshape(len(mine), -1)
+    decays, smoothings = starts.weight_decays, starts.label_smoothings
+    given = {
+        "dropout": rates,
+        "weight_decay": [_decay(one) for one in mine] if decays is None else decays[which],
+        "label_smoothing": [_smoothing(one) for one in mine] if smoothings is None else smoothings[which],
+        "penalty": 1.0 if starts.penalties is None else starts.penalties[which],
+    }
+    first = {
+        "dropout": [layer.rate for layer in layers[0]],
+        "weight_decay": _decay(mine[0]),
+        "label_smoothing": _smoothing(mine[0]),
+        "penalty": 1.0,
+    }
+    arrays = {name: np.ascontiguousarray(values, dtype=np.float64) for name, values in given.items()}
+    return {name: values for name, values in arrays.items() if (values != first[name]).any()}
+
+
+def _decay(model: BaseModel) -> float:
+    return getattr(model.optimizer, "weight_decay", None) or 0.0
+
+
+def _smoothing(model: BaseModel) -> float:
+    return float(model.loss.lower()["label_smoothing"])
 
 
 def _likeness(model: BaseModel) -> str:
-    """Equal for models that one engine could train: they differ in seeds, names and constant learning rates only."""
+    """Equal for models that differ in seeds, names, constant learning rates and what `_own_numbers` finds only."""
     config = model.get_config()
-    del config["seed"], config["name"]
-    optimizer = model.optimizer.to_dict()
+    del config["seed"], config["name"], config["layers"]
+    layers = copy.deepcopy(model.layers)
+    for layer in _dropouts(layers):
+        layer.rate = 0.0
+    optimizer, loss = model.optimizer.to_dict(), model.loss.to_dict()
     if not isinstance(getattr(model.optimizer, "learning_rate", None), Schedule):
         optimizer["config"].pop("learning_rate", None)
-    rest = [optimizer, model.loss.to_dict(), [metric.to_dict() for metric in model.metrics]]
+    optimizer["config"].pop("weight_decay", None)
+    loss["config"].pop("label_smoothing", None)
+    rest = [[layer.to_dict() for layer in layers], optimizer, loss, [metric.to_dict() for metric in model.metrics]]
     return json.dumps([type(model).__qualname__, config, rest], default=repr, sort_keys=True)
 
 
 def _dropouts(layers: Sequence[Layer]) -> list[Any]:
+    """The dropout layers, in the order of their ops."""
     found: list[Any] = []
     for layer in layers:
         if isinstance(layer, Dropout):

@@ -119,7 +119,7 @@ class Population(Generic[M]):
         for given in state["_parts"]:
             part = Part(**given)
             steps = int(self.epochs[part.which].max(initial=0)) * part.batches
-            part.runner = PopulationRunner.from_state(part.group.compiled.net, given["runner"], steps)
+            part.runner = PopulationRunner.from_state(part.group.model.net, given["runner"], steps)
             self._parts.append(part)
 
     def __repr__(self) -> str:
@@ -171,7 +171,7 @@ class Population(Generic[M]):
         ValueError
             If members have tensors of different shapes; ``population[i].get_weights()`` has those of one.
         """
-        shapes = {tuple(tensor.shape for tensor in part.group.compiled.net.tensors) for part in self._parts}
+        shapes = {tuple(tensor.shape for tensor in part.group.model.net.tensors) for part in self._parts}
         if len(shapes) > 1:
             fail("weights", f"the members have {len(shapes)} different shapes", "equal ones can be stacked",
                  "use population[i].get_weights()")  # fmt: skip

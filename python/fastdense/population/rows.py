@@ -37,13 +37,13 @@ def validation_rows(where: str, models: Sequence[BaseModel], validation_data: An
 
 def _for_each_loss(models: Sequence[BaseModel], checked: Callable[[Rows | None, Shape, Loss], Rows]) -> list[Rows]:
     found: dict[str, Rows] = {}
-    for model in models:
-        key = repr(model.loss)
+    keys = [repr((type(model.loss), {**model.loss.lower(), "label_smoothing": 0})) for model in models]
+    for model, key in zip(models, keys, strict=True):
         if key not in found:
             known = next(iter(found.values()), None)
             made = checked(known, replace(model._shape, loss_weight=1.0), model.loss)
             found[key] = made if known is None else Rows(known.x, made.y, made.w, known._encoded)
-    return [found[repr(model.loss)] for model in models]
+    return [found[key] for key in keys]
 
 
 def weighted(where: str, rows: Rows, own: Array | None, factors: Array) -> tuple[Rows, Array | None]:

@@ -378,16 +378,17 @@ class Engine:
                         break
         except KeyboardInterrupt:
             interrupted = True
-        return {
-            "steps": self._live.step - first_step,
-            "totals": np.array(totals).reshape(-1, size),
-            "val_totals": np.array(val_totals[: len(totals)]).reshape(-1, size),
-            "partial": self._live.running.copy(),
-            "nonfinite_step": 0 if ended == "nonfinite" else -1,
-            "interrupted": interrupted,
-            "ended": ended,
-            "probes": None,
-        }
+        finally:
+            keep_finished(call, totals, val_totals, size)
+        call.result.update(
+            steps=self._live.step - first_step,
+            partial=self._live.running.copy(),
+            nonfinite_step=0 if ended == "nonfinite" else -1,
+            interrupted=interrupted,
+            ended=ended,
+            probes=None,
+        )
+        return call.result
 
     def train(self, call: TrainCall) -> dict[str, Any]:
         """Make one optimizer step per learning rate.
@@ -400,7 +401,7 @@ class Engine:
         Returns
         -------
         dict
-            "steps": steps made; "totals", "val_totals": (finished epochs, K), no rows in the latter without `val`;
+            `call.result`, with "steps": steps made; "totals", "val_totals": (finished epochs, K), no rows in the latter without `val`;
             "partial": (K,), the running totals of the epoch of the last step; "nonfinite_step": index of the first
             step of this call whose loss was not finite, or -1; "interrupted": whether Ctrl-C ended the run, in which
             case the state is that of the last finished step; "ended": why a full-batch solver has nothing more to do;
@@ -459,13 +460,20 @@ class Engine:
                         break
         except KeyboardInterrupt:
             interrupted = True
-        return {
-            "steps": self._live.step - first_step,
-            "totals": np.array(totals).reshape(-1, size),
-            "val_totals": np.array(val_totals[: len(totals)]).reshape(-1, size),
-            "partial": self._live.running.copy(),
-            "nonfinite_step": nonfinite,
-            "interrupted": interrupted,
-            "ended": "",
-            "probes": None if level is None else records.result(),
-        }
+        finally:
+            keep_finished(call, totals, val_totals, size)
+        call.result.update(
+            steps=self._live.step - first_step,
+            partial=self._live.running.copy(),
+            nonfinite_step=nonfinite,
+            interrupted=interrupted,
+            ended="",
+            probes=None if level is None else records.result(),
+        )
+        return call.result
+
+
+def keep_finished(call: TrainCall, totals: list[Array], val_totals: list[Array], size: int) -> None:
+    """Put the totals of the finished epochs into the result, also of a call that raises."""
+    call.result["totals"] = np.array(totals).reshape(-1, size)
+    call.result["val_totals"] = np.array(val_totals[: len(totals)]).reshape(-1, size)

@@ -87,10 +87,10 @@ def _auc(spec: Spec, y: NDArray[np.generic], p: Array, w: Array) -> Array:
     positive = one_hot(y, outputs) > 0.5
     last = AUC_BUCKETS - 1
     bucket = np.nan_to_num(np.clip(np.ceil(last * p), 1, last), nan=1.0).astype(np.intp)
-    state = np.zeros((2, outputs, AUC_BUCKETS))
-    column = np.broadcast_to(np.arange(outputs), p.shape)
-    np.add.at(state, (np.where(positive, 0, 1), column, bucket), np.broadcast_to(w[:, None], p.shape))
-    return state
+    place = (np.where(positive, 0, outputs) + np.arange(outputs)) * AUC_BUCKETS + bucket
+    weights = np.broadcast_to(w[:, None], p.shape)
+    sums = np.bincount(place.ravel(), weights.ravel(), 2 * outputs * AUC_BUCKETS)
+    return as_float(sums).reshape(2, outputs, AUC_BUCKETS)
 
 
 TABLES: dict[str, tuple[Callable[[Spec, NDArray[np.generic], Array, Array], Array], int]] = {

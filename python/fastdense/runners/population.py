@@ -33,7 +33,8 @@ class PopulationRunner:
     training : dict
         Loss, optimizer and metrics, as engines take them.
     seeds : ndarray of uint64, shape (starts,)
-    penalties : ndarray of shape (starts,), optional
+    numbers : dict
+        As of `fastdense.engine.population.make_population_engine`.
     batch_rows : int
         Rows of the largest batch.
     reason : str, optional
@@ -51,19 +52,21 @@ class PopulationRunner:
         device: str,
         training: dict[str, Any],
         seeds: Array,
-        penalties: Array | None,
+        numbers: dict[str, Array],
         batch_rows: int,
         reason: str = "",
     ) -> None:
-        self.net, self.device, self.training, self.seeds, self.penalties = net, device, training, seeds, penalties
+        self.net, self.device, self.training, self.seeds, self.numbers = net, device, training, seeds, numbers
         self.batch_rows = batch_rows
         without_metrics = training | {"metrics": []}
-        self.reason = reason or why_one_by_one(device, net.program, without_metrics, batch_rows)
-        self.nets = self._make(net.program, penalties)
-        self.nets.configure(training if self.reason else without_metrics)
+        self.reason = reason or why_one_by_one(device, net.program, without_metrics, batch_rows, numbers)
+        self.nets = self._make(net.program, numbers)
+        # the GPU's kernel for many nets computes no metrics
+        self._configured = without_metrics if device == "cuda" and not self.reason else training
+        self.nets.configure(self._configured)
 
-    def _make(self, program: dict[str, Any], penalties: Array | None) -> PopulationEngine:
-        return make_population_engine(self.device, program, self.seeds, penalties, one_by_one=bool(self.reason))
+    def _make(self, program: dict[str, Any], numbers: dict[str, Array]) -> PopulationEngine:
+        return make_population_engine(self.device, program, self.seeds, numbers, one_by_one=bool(self.reason))
 
     def __len__(self) -> int:
         return len(self.seeds)
@@ -71,8 +74,9 @@ class PopulationRunner:
     def chosen(self, which: Array, step: int) -> PopulationRunner:
         """A runner of some of the members, with the state of their optimizers."""
         state = self.state()
-        for key in ("seeds", "penalties", "numbers"):
-            state[key] = None if state[key] is None else state[key][which]
+        for key in ("seeds", "solver_numbers"):
+            state[key] = state[key][which]
+        state["numbers"] = {name: values[which] for name, values in self.numbers.items()}
         state["tensors"] = [tensor[which] for tensor in state["tensors"]]
         state["slots"] = [[array[which] for array in slot] for slot in state["slots"]]
         return PopulationRunner.from_state(self.net, state, step)
@@ -83,23 +87,23 @@ class PopulationRunner:
             "device": self.device,
             "training": self.training,
             "seeds": self.seeds,
-            "penalties": self.penalties,
+            "numbers": self.numbers,
             "batch_rows": self.batch_rows,
             "reason": self.reason,
             "tensors": self.tensors(),
             "slots": self.nets.get_slots(),
-            "numbers": self.nets.get_numbers(),
+            "solver_numbers": self.nets.get_numbers(),
         }
 
     @classmethod
     def from_state(cls, net: Net, state: dict[str, Any], step: int) -> PopulationRunner:
         """The runner that `state` described; on "cpu" where it was on a GPU and there is none."""
         device = "cpu" if state["device"] == "cuda" and not is_available() else state["device"]
-        given = (state[key] for key in ("training", "seeds", "penalties", "batch_rows"))
+        given = (state[key] for key in ("training", "seeds", "numbers", "batch_rows"))
         made = cls(net, device, *given, reason=state["reason"] if device == state["device"] else "")
         made.set_tensors(state["tensors"])
         slots = [[np.ascontiguousarray(array, made.value_dtype) for array in slot] for slot in state["slots"]]
-        made.nets.set_slots(slots, step, state["numbers"])
+        made.nets.set_slots(slots, step, state["solver_numbers"])
         return made
 
     @property
@@ -133,11 +137,18 @@ class PopulationRunner:
 
     def losses(self, data: Rows, weights: Array | None, n_threads: int = 0) -> Array:
         """Mean loss of each net in inference mode, penalties included: (starts,)."""
-        found = self._evaluated(data, weights, n_threads)
-        losses: Array = found[:, 0] / found[:, 1] if found.ndim == 2 else found
+        totals = self._evaluated(data, weights, n_threads, None)
+        losses: Array = totals[:, 0] / totals[:, 1]
         return losses
 
-    def totals(self, data: Rows, weights: Array | None, metrics: list[dict[str, Any]], n_threads: int = 0) -> Array:
+    def totals(
+        self,
+        data: Rows,
+        weights: Array | None,
+        metrics: list[dict[str, Any]],
+        n_threads: int = 0,
+        which: Array | None = None,
+    ) -> Array:
         """Sums of an evaluation of each net, as of `Runner.totals`: (starts, K).
 
         Parameters
@@ -148,24 +159,22 @@ class PopulationRunner:
         metrics : list of dict
             Metrics, as engines take them.
         n_threads : int
+        which : ndarray of bool, shape (starts,), optional
+            The nets that are wanted; the sums of the others mean nothing.
         """
-        found = self._evaluated(data, weights, n_threads)
-        if found.ndim == 2 and metrics == self.training["metrics"]:
+        found = self._evaluated(data, weights, n_threads, which)
+        if metrics == self._configured["metrics"]:
             return found
-        losses, rows = found[:, 0] / found[:, 1] if found.ndim == 2 else found, len(data)
-        states = [np.stack([losses * rows, np.full(len(losses), float(rows))], axis=1)]
-        if metrics:
-            outputs = to_host(self.predict(data.x, n_threads))
-            given = data.w if weights is None else weights
-            w = np.broadcast_to(np.ones(rows) if given is None else to_host(given), (len(losses), rows))
-            states += [_states(metric, self.training["loss"], to_host(data.y), outputs, w) for metric in metrics]
-        return np.concatenate(states, axis=1)
+        rows = len(data)
+        outputs = to_host(self.predict(data.x, n_threads))
+        given = data.w if weights is None else weights
+        w = np.broadcast_to(np.ones(rows) if given is None else to_host(given), (len(found), rows))
+        states = [_states(metric, self.training["loss"], to_host(data.y), outputs, w) for metric in metrics]
+        return np.concatenate([found[:, :2], *states], axis=1)
 
-    def _evaluated(self, data: Rows, weights: Array | None, n_threads: int) -> Array:
-        """Losses (starts,), or totals (starts, K) from engines that know metrics."""
-        return self.nets.evaluate(
-            data.encoded(self.net), data.y, data.w if weights is None else weights, n_threads=n_threads
-        )
+    def _evaluated(self, data: Rows, weights: Array | None, n_threads: int, which: Array | None) -> Array:
+        w = data.w if weights is None else weights
+        return self.nets.evaluate(data.encoded(self.net), data.y, w, n_threads=n_threads, which=which)
 
     def predict(self, x: Array, n_threads: int = 0) -> Array:
         """Outputs: (starts, rows, outputs)."""
@@ -181,7 +190,7 @@ class PopulationRunner:
         if layer < len(self.net.front):
             return self.net.front_outputs(x)[layer][None]
         end, ops = self.net.ends[layer] + 1, self.net.program["ops"]
-        nets = self._make({**self.net.program, "ops": ops[:end]}, None)
+        nets = self._make({**self.net.program, "ops": ops[:end]}, {})
         self._write(nets, (self.tensors() if tensors is None else tensors)[: self.net.slices[layer].stop])
         out = empty_beside(x, (len(self), len(x), self.net.widths[layer]), self.value_dtype)
         nets.predict(self.net.encoded(x), out, n_threads=n_threads)

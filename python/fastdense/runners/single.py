@@ -177,6 +177,7 @@ class Runner:
         whole_epochs: bool = True,
         probe_level: int | None = None,
         probe_first: bool = False,
+        result: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make steps; `step` and `epochs_trained` are correct afterwards, also after an exception.
 
@@ -190,13 +191,19 @@ class Runner:
         steps : int
         whole_epochs : bool
             False makes steps that belong to no epoch.
-        batch_size, shuffle, first_batch, stop_on_nan, progress, n_threads, probe_level, probe_first
+        batch_size, shuffle, first_batch, stop_on_nan, progress, n_threads, probe_level, probe_first, result
             As in `TrainCall`.
+
+        Returns
+        -------
+        dict
+            `result`, or a new one.
         """
         with self.lock:
             engine, begun, done = self._ready(), self.step, 0
             goes_on, self._last = self._last() is data, weakref.ref(data)
-            made: list[dict[str, Any]] = []
+            result = {} if result is None else result
+            result.pop("steps", None)
             call = TrainCall(
                 data.encoded(self.net),
                 data.y,
@@ -213,20 +220,21 @@ class Runner:
                 goes_on=goes_on,
                 probe_level=probe_level,
                 probe_first=probe_first,
+                result=result,
             )
             try:
-                made.extend(map(engine.train, (call,)))  # keeps the result if an interrupt follows
+                engine.train(call)
             except KeyboardInterrupt:
-                if not made:
+                if "steps" not in result:
                     raise
-                made[0]["interrupted"] = True
+                result["interrupted"] = True  # after the engine's end
             finally:
                 self._step = None  # unless the next lines find out: there may be no memory for the engine's state
-                done = int(made[0]["steps"]) if made else self.step - begun
+                done = int(result["steps"]) if "steps" in result else self.step - begun
                 self._step = begun + done
                 if whole_epochs:
                     self.epochs_trained += (first_batch + done) // math.ceil(len(data) / batch_size)
-        return made[0]
+        return result
 
     def probe_period(self, rows: int, batch_size: int) -> int:
         """Number of steps between probes that makes their cost small."""
@@ -289,6 +297,12 @@ class Runner:
             out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
             self._ready().predict(x, out, n_threads=n_threads)
         return out
+
+    def current_net(self) -> Net:
+        """The net, whose layers in front are as the last call of `adapt` has made them."""
+        if self.net.front and self.net.statistics:
+            self._ready()
+        return self.net
 
     def loss_and_grad(self, data: Rows, training: bool, n_threads: int) -> tuple[float, list[Array]]:
         """Loss of all rows as one batch, and its gradient for every trainable tensor."""

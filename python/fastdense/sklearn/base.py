@@ -18,8 +18,8 @@ from ..arguments import choice, flag, integer, number, shorten
 from ..arrays import Array, fail
 from ..callbacks.base import check_callbacks
 from ..layers import Dense
-from ..losses import Loss
 from ..optimizers import Optimizer
+from ..population.ensemble import Ensemble
 from ..tabular.frames import Columns, is_frame
 from ..training.options import check_threads
 from . import rows, settings
@@ -79,8 +79,8 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         """Weights of rows by their classes."""
         return None
 
-    def _loss(self, params: settings.Params) -> tuple[Loss, str, int]:
-        """The loss, the activation of the output, and the number of outputs."""
+    def _head(self, params: settings.Params, y: Array) -> settings.Head:
+        """What the net is to predict, for checked targets."""
         raise NotImplementedError
 
     def _score_of(self, table: Table, outputs: Array) -> float:
@@ -106,6 +106,8 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         targets = self._targets(y, not goes_on, classes)
         if len(targets) != len(matrix):
             fail(name, f"X has {len(matrix)} rows and y {len(targets)}", "y needs one for each row of X")
+        head = self._head(params, targets)
+        self.n_outputs_, self.out_activation_ = head.outputs, settings.OUT[head.activation]
         weights = None
         if sample_weight is not None:
             weights = _check_sample_weight(sample_weight, matrix, dtype=np.float64, ensure_non_negative=True)
@@ -133,7 +135,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         models, self.n_iter_ = [], 0
         penalty = self._penalty(params, optimizer, table, min(batch, len(table)))
         for i, (old, curve) in enumerate(zip(before, curves, strict=True)):
-            model = self._model_for(params, optimizer, penalty, matrix, (seed + i) % 2**31, old, partial)
+            model = self._model_for(params, head, optimizer, penalty, matrix, (seed + i) % 2**31, old, partial)
             models.append(model)
             if i == 0:
                 self.models_, self._curves = models, curves
@@ -169,6 +171,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
     def _model_for(
         self,
         params: settings.Params,
+        head: settings.Head,
         optimizer: Optimizer,
         penalty: float,
         matrix: Array,
@@ -177,13 +180,11 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         partial: bool,
     ) -> Model:
         """A compiled model: new, with the weights of the last fit, or the one of the last partial fit as it is."""
-        loss, activation, outputs = self._loss(params)
-        layers = settings.make_layers(params, outputs, activation, penalty, self._codes())
+        layers = settings.make_layers(params, head, penalty, self._codes())
         dtype = old.dtype if old is not None else "float32" if matrix.dtype == np.float32 else "float64"
         model = Model(layers, inputs=matrix.shape[1], seed=seed if old is None else old.seed, dtype=dtype,
                       device=self.device)  # fmt: skip
-        model.compile(optimizer, loss, loss_weights=settings.loss_factor(loss, outputs))
-        self.n_outputs_, self.out_activation_ = outputs, settings.OUT[activation]
+        model.compile(optimizer, head.loss, loss_weights=head.factor)
         if old is None:
             return model
         if [layer.to_dict() for layer in model.layers] == [layer.to_dict() for layer in old.layers] and partial:
@@ -236,7 +237,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
                 sample_weight=table.scaled,
                 batch_size=None if model.optimizer.full_batch else batch,
                 epochs=epochs,
-                verbose=self.verbose,
+                verbose=self._verbosity(name),
                 callbacks=[*check_callbacks(name, self.callbacks), stopping, StopOnNaN()],
                 validation_data=kept_out,
                 shuffle=self.shuffle,
@@ -269,6 +270,13 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         patience = integer(f"{name}: n_iter_no_change", self.n_iter_no_change, least=1)
         return None if partial or (optimizer.full_batch and watched == "training") else patience
 
+    def _verbosity(self, name: str) -> int | str:
+        """`verbose` of `Model.fit`; larger numbers, which scikit-learn's examples give, are 2."""
+        if isinstance(self.verbose, str):
+            return choice(f"{name}: verbose", self.verbose, ("auto",), other="True, False, 0, 1 or 2")
+        return min(2, int(self.verbose) if isinstance(self.verbose, bool) else
+                   integer(f"{name}: verbose", self.verbose, least=0))  # fmt: skip
+
     def _threads(self, name: str) -> int | None:
         """Threads of a fit or a prediction: one in a thread of joblib's, which has started others beside it."""
         check_threads(f"{name}", self.n_threads)
@@ -285,9 +293,9 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         """Outputs of the net, or their mean over several, (rows, outputs)."""
         check_is_fitted(self)
         matrix, threads = self._matrix(X, reset=False), self._threads(type(self).__name__)
-        made = [model.predict(matrix, n_threads=threads) for model in self.models_]
-        mean: Array = made[0] if len(made) == 1 else np.mean(made, axis=0)
-        return mean
+        net = self.model_ if len(self.models_) == 1 else Ensemble(self.models_)
+        made: Array = net.predict(matrix, n_threads=threads)
+        return made
 
     def diagnose(self, X: Any, y: Any, **options: Any) -> Any:
         """Explain why training has failed or stalled, if it has, and what repairs it.

@@ -14,7 +14,6 @@ from sklearn.utils.multiclass import check_classification_targets, type_of_targe
 from .. import losses
 from ..arguments import choice, number, shorten
 from ..arrays import Array, fail
-from ..losses import Loss
 from . import rows, settings
 from .base import DenseEstimator, column_of, keep
 from .partial import has_partial_fit
@@ -58,8 +57,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
         Decides the first weights, the order of the rows, the split for validation and dropout.
     tol : float, default 1e-4
         What counts as an improvement. A full-batch solver ends once no element of the gradient is larger.
-    verbose : bool, {"auto", 0, 1, 2}, default False
-        As in `fastdense.Model.fit`: 1 or True shows a bar, 2 a line for each epoch.
+    verbose : bool, int or "auto", default False
+        As in `fastdense.Model.fit`: 1 or True shows a bar, 2 and more a line for each epoch.
     warm_start : bool, default False
         Whether `fit` goes on with the weights of the fit before.
     momentum, nesterovs_momentum, beta_1, beta_2, epsilon : optional
@@ -271,7 +270,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
         if reset:
             self._set_classes(y, classes, multilabel)
         elif classes is not None and not np.array_equal(np.unique(classes), self.classes_):
-            fail(name, f"classes is {shorten(classes)} and was {shorten(self.classes_)}", "it cannot change")
+            fail(name, f"classes is {shorten(classes)} and was {shorten(self.classes_.tolist())}", "it cannot change")
         if multilabel != self._multilabel:
             fail(name, f"y is {kind}", "targets of the kind of the first fit are needed", "fit anew")
         if multilabel:
@@ -281,7 +280,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
         place = np.searchsorted(self.classes_, y)
         strange = self.classes_[np.minimum(place, len(self.classes_) - 1)] != y
         if strange.any():
-            what = f"y holds {shorten(y[strange][0])}, which is not in classes_ ({shorten(self.classes_)})"
+            what = f"y holds {shorten(y[strange].tolist()[0])}, which is not in classes_, {shorten(self.classes_.tolist())}"
             fail(name, what, "warm_start and partial_fit go on with the same classes",
                  "pass all to the first partial_fit (classes=...), or fit anew")  # fmt: skip
         if len(self.classes_) > 2:
@@ -323,14 +322,14 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
         )
         return np.asarray(table[ids])
 
-    def _loss(self, params: settings.Params) -> tuple[Loss, str, int]:
+    def _head(self, params: settings.Params, y: Array) -> settings.Head:
         choice(f"{settings.where(params)}: loss", params["loss"], ("log_loss",))
         count = len(self.classes_)
         if self._multilabel:
-            return losses.BinaryCrossentropy(), "sigmoid", count
+            return settings.Head(losses.BinaryCrossentropy(), "sigmoid", count)
         if count > 2:
-            return losses.SparseCategoricalCrossentropy(), "softmax", count
-        return losses.BinaryCrossentropy(), "sigmoid", 1
+            return settings.Head(losses.SparseCategoricalCrossentropy(), "softmax", count)
+        return settings.Head(losses.BinaryCrossentropy(), "sigmoid", 1)
 
     def _score_of(self, table: Table, outputs: Array) -> float:
         return rows.accuracy(table, outputs)

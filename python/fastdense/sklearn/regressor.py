@@ -9,8 +9,8 @@ from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
 
+from ..arguments import shorten
 from ..arrays import Array, fail
-from ..losses import Loss
 from . import rows, settings
 from .base import DenseEstimator, column_of, keep
 from .partial import has_partial_fit
@@ -160,9 +160,12 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
             )
         return np.asarray(y.reshape(len(y), outputs))
 
-    def _loss(self, params: settings.Params) -> tuple[Loss, str, int]:
+    def _head(self, params: settings.Params, y: Array) -> settings.Head:
         loss = settings.regression_loss(params)
-        return loss, settings.suitable_activation(loss), self._outputs_fitted
+        if loss.targets == "counts" and (y < 0).any():
+            fail(settings.where(params), f"y holds {y.min():g} and loss is {shorten(params['loss'])}",
+                 "it is for counts, 0 or more", "use e.g. loss='squared_error'")  # fmt: skip
+        return settings.Head(loss, settings.suitable_activation(loss), self._outputs_fitted)
 
     def _score_of(self, table: Table, outputs: Array) -> float:
         return rows.r2(table, outputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from .. import losses, optimizers
 from ..activations import NAMES
@@ -31,6 +31,20 @@ ONLY_SOME: dict[str, tuple[str, float]] = {
 ITS_SOLVERS = (optimizers.Adam, optimizers.SGD)
 # What scikit-learn calls an activation of the output.
 OUT = {"linear": "identity", "sigmoid": "logistic", "exponential": "exp", "softmax": "softmax"}
+
+
+class Head(NamedTuple):
+    """What a net is to predict: the loss, and activation and number of the outputs."""
+
+    loss: Loss
+    activation: str
+    outputs: int
+
+    @property
+    def factor(self) -> float:
+        """What makes scikit-learn's objective of the loss: sums over the outputs, half the squared error."""
+        half = 0.5 if isinstance(self.loss, losses.MeanSquaredError) else 1.0
+        return half * (1 if self.loss.over_classes else self.outputs)
 
 
 def where(params: Params) -> str:
@@ -107,17 +121,13 @@ def hidden_sizes(params: Params) -> list[int]:
     return [integer(f"{name}[{i}]", one, least=1) for i, one in enumerate(many)]
 
 
-def make_layers(
-    params: Params, outputs: int, activation: str, penalty: float, codes: Mapping[int, Sequence[float]]
-) -> list[Layer]:
+def make_layers(params: Params, head: Head, penalty: float, codes: Mapping[int, Sequence[float]]) -> list[Layer]:
     """The layers of the net.
 
     Parameters
     ----------
     params : mapping
-    outputs : int
-    activation : str
-        Of the output.
+    head : Head
     penalty : float
         Factor of the sum of the squared kernels.
     codes : mapping
@@ -136,7 +146,7 @@ def make_layers(
         made.append(Dense(units, None if norm else hidden, kernel_regularizer=l2))
         made += [BatchNorm(), Activation(hidden)] if norm else []
         made += [Dropout(rate)] if rate else []
-    return [*made, Dense(outputs, activation, kernel_regularizer=l2)]
+    return [*made, Dense(head.outputs, head.activation, kernel_regularizer=l2)]
 
 
 # ---- loss ------------------------------------------------------------------------------------------------------------
@@ -164,11 +174,5 @@ def regression_loss(params: Params) -> Loss:
 
 
 def suitable_activation(loss: Loss) -> str:
-    """The activation that suits a loss for numbers."""
+    """The activation of the output that suits a loss for numbers."""
     return "exponential" if loss.targets == "counts" else "linear"
-
-
-def loss_factor(loss: Loss, outputs: int) -> float:
-    """What makes scikit-learn's objective of a loss: sums over the outputs, half the squared error."""
-    half = 0.5 if isinstance(loss, losses.MeanSquaredError) else 1.0
-    return half * (1 if loss.over_classes else outputs)

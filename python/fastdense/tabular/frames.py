@@ -227,8 +227,9 @@ class _Table:
 
     def missing(self, chosen: set[int]) -> list[int]:
         """Those of some columns of numbers in which one is missing."""
-        if self._array.dtype.kind != "f" or np.isfinite(self._array.sum()):
-            return []
+        with np.errstate(over="ignore", invalid="ignore"):
+            if self._array.dtype.kind != "f" or np.isfinite(self._array.sum()):
+                return []
         return [j for j in np.flatnonzero(np.isnan(self._array).any(axis=0)).tolist() if j in chosen]
 
     def numbers(self, j: int) -> Array:

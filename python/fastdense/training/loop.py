@@ -67,8 +67,7 @@ class Fit:
     def run(self) -> None:
         """Train; on an exception the net is that of the last finished step and the history has all finished epochs.
 
-        An epoch is finished when it was validated, too: the runner counts those that the history has. The epochs of one
-        call of the engine are missing from both if that call raises, as for want of memory; Ctrl-C ends it without.
+        An epoch is finished when it was validated, too: the runner counts those that the history has.
         """
         callbacks, pacing = self.callbacks, Pacing(self.steps, CALL_STEPS)
         epoch, logs = self.options.initial_epoch, {}
@@ -100,8 +99,9 @@ class Fit:
     def _epochs(self, epoch: int, count: int) -> tuple[int, Logs]:
         """Train `count` epochs in one call of the engine; return how many finished, and the last logs."""
         inside = self.validation if not self.callbacks.sees_tests else None
-        result = self._train(epoch, 0, count * self.steps, inside)
-        self.latest = (epoch, result) if inside is self.validation else None
+        result: dict[str, Any] = {}
+        self.latest = (epoch, result) if inside is self.validation else None  # filled also by a call that raises
+        self._train(epoch, 0, count * self.steps, inside, result)
         cut_short = self.stop_on_nan and result["nonfinite_step"] >= 0
         if cut_short and result["steps"] % self.steps:
             result["totals"] = np.concatenate([result["totals"], result["partial"][None]])
@@ -137,8 +137,9 @@ class Fit:
     def _record_the_rest(self) -> None:
         """After an exception: record finished epochs that callbacks have not seen, and count no others."""
         recorded = self.history.epoch
-        if self.latest is not None and (not recorded or recorded[-1] < self.latest[0]):
-            epoch, values = self.latest[0], self._values(self.latest[1])
+        epoch, result = self.latest or (0, {})
+        if "totals" in result and (not recorded or recorded[-1] < epoch):
+            values = self._values(result)
             missing = {key: [math.nan] * len(values["loss"]) for key in self.history.history if key not in values}
             self.history.on_epochs_end(epoch, values | missing)
         self.runner.epochs_trained -= max(0, self.counted - len(recorded))
@@ -147,40 +148,46 @@ class Fit:
     def _one_epoch_by_batches(self, epoch: int) -> Logs:
         """Train one epoch with one batch per call of the engine."""
         callbacks = self.callbacks
-        totals = np.zeros((1, 2))
+        totals, ended = np.zeros((1, 2)), ""
         for batch in range(self.steps):
             callbacks.call("on_train_batch_begin", batch, {})
-            result = self._train(epoch, batch, 1, None)
+            result = self._train(epoch, batch, 1, None, {})
             if result["interrupted"]:
                 raise KeyboardInterrupt
-            totals = result["partial"][None]
+            totals, ended = result["partial"][None], result["ended"]
             if self.stop_on_nan and result["nonfinite_step"] >= 0:
                 self._terminate(batch)
             logs = {key: values[0] for key, values in self._columns(totals).items()}
             callbacks.call("on_train_batch_end", batch, logs)
-            self._end(result["ended"], epoch + 1)
             if callbacks.stop_training:
                 break
         val_totals = np.zeros((0, 2)) if self.validation is None else self._tested_validation()
-        return self._notify(epoch, {"totals": totals, "val_totals": val_totals})[1]
+        logs = self._notify(epoch, {"totals": totals, "val_totals": val_totals})[1]
+        self._end(ended, epoch + 1)
+        return logs
 
-    def _train(self, epoch: int, first_batch: int, steps: int, validation: Rows | None) -> dict[str, Any]:
+    def _train(
+        self, epoch: int, first_batch: int, steps: int, validation: Rows | None, result: dict[str, Any]
+    ) -> dict[str, Any]:
         """Make steps in one call of the engine, or in several that go on with a long epoch, as if it were one.
 
-        The engine keeps the totals of an epoch from one call to the next.
+        The engine keeps the totals of an epoch from one call to the next. `result` is filled and returned.
         """
         made = 0
         while True:
             asked = min(steps - made, CALL_STEPS)
-            result = self._call(epoch, first_batch + made, asked, validation)
+            self._call(epoch, first_batch + made, asked, validation, result)
             broken = self.stop_on_nan and result["nonfinite_step"] >= 0
             if broken:
                 result["nonfinite_step"] += made
             made += result["steps"]
             if broken or made == steps or result["steps"] < asked or result["interrupted"]:
-                return {**result, "steps": made}
+                result["steps"] = made
+                return result
 
-    def _call(self, epoch: int, first_batch: int, steps: int, validation: Rows | None) -> dict[str, Any]:
+    def _call(
+        self, epoch: int, first_batch: int, steps: int, validation: Rows | None, result: dict[str, Any]
+    ) -> None:
         bars = [bar for bar in self.bars if bar.wants_progress]
 
         def progress(steps_done: int, loss_sum: float, rows: float) -> None:
@@ -190,7 +197,7 @@ class Fit:
 
         probes, trained = self.history.probes, self.runner.epochs_trained
         try:
-            result = self.runner.train(
+            self.runner.train(
                 self.optimizer,
                 self.data,
                 validation,
@@ -201,13 +208,13 @@ class Fit:
                 stop_on_nan=self.stop_on_nan,
                 progress=progress if bars else None,
                 n_threads=self.options.n_threads,
+                result=result,
                 **({} if probes is None else probes.request()),
             )
         finally:
             self.counted += self.runner.epochs_trained - trained
         if probes is not None:
             probes.add(result["probes"], epoch - trained)
-        return result
 
     def _columns(self, totals: Array, prefix: str = "") -> dict[str, list[float]]:
         return columns(totals, self.metrics, self.runner.net.outputs, prefix)

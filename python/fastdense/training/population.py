@@ -79,9 +79,9 @@ class Validation:
     metrics: Sequence[Metric]
     lowered: list[dict[str, Any]]
 
-    def of(self, runner: PopulationRunner, n_threads: int) -> dict[str, Array]:
-        """Loss and metrics of each member, by name: (starts,) each."""
-        totals = runner.totals(self.data, self.weights, self.lowered, n_threads)
+    def of(self, runner: PopulationRunner, n_threads: int, which: Array | None = None) -> dict[str, Array]:
+        """Loss and metrics of each member, or of some, by name: (starts,) each."""
+        totals = runner.totals(self.data, self.weights, self.lowered, n_threads, which)
         return {name: np.array(values) for name, values in columns(totals, self.metrics, runner.net.outputs).items()}
 
 
@@ -256,7 +256,7 @@ class PopulationFit:
             return
         logs = {"loss": losses[-1]}
         if self.validation is not None:
-            found = self.validation.of(self.runner, n_threads)
+            found = self.validation.of(self.runner, n_threads, None if self.trained.all() else self.trained)
             for name, values in found.items():
                 self.val_history[name][epoch] = np.where(self.trained, values, np.nan)
             logs |= {f"val_{name}": values for name, values in found.items()}
@@ -288,8 +288,7 @@ def make_population(
     *,
     on_data: bool = False,
     initial_weights: list[Array] | None = None,
-    penalties: Array | None = None,
-    net: Net | None = None,
+    numbers: dict[str, Array] | None = None,
     metrics: Sequence[dict[str, Any]] = (),
     reason: str = "",
 ) -> PopulationRunner:
@@ -306,20 +305,18 @@ def make_population(
         Whether all units are spread over the data; otherwise only those of layers that ask for it.
     initial_weights : list of ndarray, optional
         Instead of those of the seeds.
-    penalties : ndarray of shape (starts,), optional
-        Factor of the penalties of each member.
-    net : Net, optional
-        That of `single` with other dropout rates.
+    numbers : dict, optional
+        As of `fastdense.engine.population.make_population_engine`.
     metrics : sequence of dict
         For validation, as engines take them.
     reason : str
         As in `PopulationRunner`.
     """
-    net = single.net if net is None else net
+    net = single.net
     lowered = {**optimizer.lower(), **optimizer.factors("fit_many", net.trained_names)}
     training = {"loss": loss.lower(), "optimizer": lowered, "metrics": list(metrics)}
     batch_rows = min(options.batch_size, len(data))
-    runner = PopulationRunner(net, single.device, training, seeds, penalties, batch_rows, reason)
+    runner = PopulationRunner(net, single.device, training, seeds, numbers or {}, batch_rows, reason)
     tensors = net.initial_values_of(seeds) if initial_weights is None else initial_weights
     known = single.tensors()
     for one in net.statistics:  # those of the data, the same for all members

@@ -97,28 +97,39 @@ def best_of_tries(
 
 @dataclass(frozen=True)
 class BestStart:
-    """State of the best of many restarts after its short training."""
+    """State of the best of many restarts after its short training.
+
+    Attributes
+    ----------
+    tensors, slots, numbers
+        As an engine of one net has them.
+    steps, epochs : int
+        That it was trained.
+    interrupted : bool
+        Whether Ctrl-C ended the search; slots, numbers and steps are then not those of the tensors.
+    """
 
     tensors: list[Array]
     slots: list[list[Array]]
     numbers: Array
     steps: int
     epochs: int
+    interrupted: bool
 
 
 def best_start(
     single: Runner, optimizer: Optimizer, loss: Loss, data: Rows, options: Options, starts: int
 ) -> BestStart:
     """The search of ``fit(starts=...)``, from units spread over the data."""
-    epochs = rounds(options.epochs, starts)[-1][0]
-    until = replace(options, epochs=epochs)
+    most = rounds(options.epochs, starts)[-1][0]
+    until = replace(options, epochs=most)
     check_population_memory("fit", [(single.net, optimizer, starts)], until, len(data))
     seeds = tries_of(np.array([single.net.seed], dtype=np.uint64), starts).ravel()
     runner = make_population(single, optimizer, loss, data, options, seeds, on_data=True)
     kept = best_of_tries(optimizer, runner, data, None, options, None, starts)
-    if kept.interrupted:
-        raise KeyboardInterrupt
-    best = kept.runner
+    best, epochs = kept.runner, int(kept.epochs[0])
     steps = epochs * math.ceil(len(data) / min(options.batch_size, len(data)))
     slots = [[array[0] for array in slot] for slot in best.nets.get_slots()]
-    return BestStart([tensor[0] for tensor in best.tensors()], slots, best.nets.get_numbers()[0], steps, epochs)
+    return BestStart(
+        [tensor[0] for tensor in best.tensors()], slots, best.nets.get_numbers()[0], steps, epochs, kept.interrupted
+    )

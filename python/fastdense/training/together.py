@@ -87,7 +87,7 @@ class Together:
             fit.finish()
 
     def losses(self, fits: Sequence[PopulationFit]) -> list[Array]:
-        """Final loss of the members of each fit; where Ctrl-C comes, that of their last epoch."""
+        """Final loss of the members of each fit; that of their last epoch where Ctrl-C comes, or has come before."""
         found: dict[int, Array] = {}
 
         def turn(part: int, threads: int, look: Callable[[], object]) -> None:
@@ -95,7 +95,8 @@ class Together:
             found[part] = fits[part].final_losses(threads)
             self.interrupted |= fits[part].interrupted
 
-        self._take_turns(len(fits), turn, lambda: None)
+        if not self.interrupted:  # all rows for all members may take long
+            self._take_turns(len(fits), turn, lambda: None)
         return [found[part] if part in found else fit.last_losses() for part, fit in enumerate(fits)]
 
     def _take_turns(

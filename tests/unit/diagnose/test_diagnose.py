@@ -128,7 +128,7 @@ def test_noise_is_said_to_be_noise() -> None:
     model.compile("adam", "mse")
     model.fit(x, y, epochs=20, verbose=0)
     report = model.diagnose(x, y, budget=BUDGET)
-    assert report.headline.startswith("y cannot be predicted from x (NOISE): on 600 rows kept out")
+    assert report.headline.startswith("Nothing tried predicts y from x (NOISE): on 600 rows kept out")
     assert [f.code for f in report.findings[:2]] == ["NOISE", "BAD_DATA"]
     assert report.healthy is False
     assert report.treat().changes == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,11 @@ import pytest
 import fastdense as fd
 from fastdense.callbacks import Callback, EarlyStopping
 from fastdense.callbacks.fitted import columns_of, effective_rows
+from fastdense.diagnose.heldout import _not_chosen_by
 from fastdense.diagnose.subject import Given, Subject
 from fastdense.diagnose.task import Task
 from fastdense.diagnose.witnesses import bounds, folds, known_and_asked
+from fastdense.diagnose.words import headline
 from tests.helpers.diagnosed import wave
 
 BUDGET = 60.0
@@ -78,7 +81,7 @@ def test_rows_of_a_validation_split_are_kept_out() -> None:
     np.testing.assert_array_equal(subject.held.x, x[300:])
     assert Subject(model, Given(x[:300], y[:300])).held is None  # only the rows that were trained on
     assert Subject(model, Given(x, y, validation_split=0.0)).held is None
-    given = Subject(model, Given(x, y, validation_data=(x[:50], y[:50])))
+    given = Subject(model, Given(x, y, validation_data=plane(50, seed=1)))
     assert len(given.x) == 400 and given.held is not None and len(given.held.x) == 50
     with pytest.raises(ValueError, match=r"a tuple \(x, y\) or"):
         model.diagnose(x, y, validation_data=[x])
@@ -98,11 +101,11 @@ def test_treatment_keeps_the_options_of_fit_and_says_which_it_drops() -> None:
     assert kept.fit_options["validation_split"] == 0.2
     assert kept.fit_options["sample_weight"] is weights
     assert kept.dropped == ["callbacks (EarlyStopping)"]
-    assert str(kept).endswith("not kept: callbacks (EarlyStopping)")
+    assert str(kept).endswith("to be passed to fit again: callbacks (EarlyStopping)")
     kept.model.fit(x, y, verbose=0, **kept.fit_options)
     dropped = model.diagnose(x, y, budget=BUDGET).treat()
     assert "sample_weight" not in dropped.fit_options
-    assert "sample_weight, which was not passed to diagnose" in dropped.dropped
+    assert "sample_weight, which was not passed to diagnose" in " ".join(dropped.dropped)
 
 
 # ---- witnesses -------------------------------------------------------------------------------------------------------
@@ -195,3 +198,76 @@ def test_moving_averages_are_judged_by_their_weight() -> None:
     model.fit(x, y, epochs=2, batch_size=40, verbose=0)
     found = next(f for f in model.diagnose(x, y, verify=False).findings if f.code == "NORM_LAYER")
     assert found.evidence["weight_of_first_values"] == pytest.approx(0.99**20)
+
+
+# ---- copies ----------------------------------------------------------------------------------------------------------
+
+
+def test_copies_of_rows_trained_on_are_not_kept_out() -> None:
+    x, y = plane(200, 3)
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(200), 4))
+    model = trained(x[order], y[order], epochs=1, validation_split=0.25)
+    subject = Subject(model, Given(x[order], y[order]))
+    unique = len(set(order[600:].tolist()) - set(order[:600].tolist()))
+    assert subject.copied == pytest.approx(1 - sum(i not in set(order[:600].tolist()) for i in order[600:]) / 200)
+    assert subject.copied > 0.9
+    assert (0 if subject.held is None else len(np.unique(subject.held.x, axis=0))) == unique
+    assert subject.groups is not None
+    np.testing.assert_array_equal(subject.x[subject.groups], subject.x)
+    found = next(f for f in model.diagnose(x[order], y[order], verify=False).findings if f.code == "SPLIT")
+    assert "copies of rows trained on" in found.message
+
+
+def test_equal_rows_of_codes_are_no_copies() -> None:
+    codes = np.random.default_rng(0).integers(0, 12, 800)[:, None].astype(float)
+    model = trained(codes, codes % 3, epochs=1, validation_split=0.25)
+    subject = Subject(model, Given(codes, codes % 3))
+    assert (subject.copied, subject.groups) == (0.0, None)
+    assert subject.held is not None and len(subject.held.x) == 200
+
+
+def test_groups_stay_together_in_folds() -> None:
+    groups = np.random.default_rng(0).integers(0, 30, 200)
+    asked = [part for _, part in folds(200, groups=groups)]
+    np.testing.assert_array_equal(np.sort(np.concatenate(asked)), np.arange(200))
+    for known, part in folds(200, groups=groups):
+        assert not set(groups[known].tolist()) & set(groups[part].tolist())
+
+
+def test_a_net_that_remembers_copies_overfits() -> None:
+    x, y = plane(120, 30, 0.5)
+    order = np.random.default_rng(0).permutation(np.tile(np.arange(120), 4))
+    model = trained(x[order], y[order], widths=(64, 64), epochs=60, validation_split=0.25)
+    report = model.diagnose(x[order], y[order], budget=BUDGET)
+    assert {found.code for found in report.findings[:2]} == {"OVERFIT", "SPLIT"}
+    assert report.healthy is False
+
+
+# ---- figures that are reported ---------------------------------------------------------------------------------------
+
+
+def test_the_figure_of_a_remedy_is_of_rows_that_it_was_not_chosen_by() -> None:
+    class Lab:
+        """Errors of three remedies on two halves: the smallest of each half is the largest of the other."""
+
+        def __init__(self) -> None:
+            self.halves = {"a": (0.1, 0.9), "b": (0.9, 0.2), "c": (0.5, 0.5)}
+
+    class Rows:
+        def halves(self, lab: Any, plan: Any) -> tuple[float, float]:
+            return lab.halves[plan]
+
+    assert _not_chosen_by(Lab(), Rows(), ["a", "b", "c"]) == pytest.approx(0.9)  # type: ignore[arg-type]
+
+
+def test_noise_is_claimed_of_what_was_tried() -> None:
+    random = np.random.default_rng(0)
+    x, y = random.standard_normal((300, 5)), random.standard_normal((300, 1))
+    model = trained(x, y, widths=(32, 32), epochs=60)
+    report = model.diagnose(x, y, budget=BUDGET)
+    assert report.findings[0].code == "NOISE"
+    assert report.headline.startswith("Nothing tried predicts y from x (NOISE)")
+    assert "in a way that none of them finds" in report.findings[0].message
+    result = report._result
+    assert result.outlook is not None and result.outlook.sure
+    assert "still learning" in headline(replace(result, outlook=replace(result.outlook, sure=False)))

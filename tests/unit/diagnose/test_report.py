@@ -64,6 +64,13 @@ def test_a_copy_is_the_same_report(
         remedy.apply(report._result.plan)
 
 
+@pytest.mark.parametrize("path", [1, True, 2.5, None])
+def test_save_needs_a_path(report: Diagnosis, path: Any) -> None:
+    """The number of an open file is none."""
+    with pytest.raises(TypeError, match=r"^save: path=.* is of type .*\. Give a path, as a string or a pathlib\.Path"):
+        report.save(path)
+
+
 def test_page_is_whole_and_needs_nothing_from_elsewhere(report: Diagnosis, tmp_path: Path) -> None:
     report.save(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text(encoding="utf-8")

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 import fastdense as fd
-from fastdense.diagnose import representations, rules
-from fastdense.diagnose.representations import Choice, Representation, Sample, heavy_tails, search
+from fastdense.diagnose import representations, rules, work
+from fastdense.diagnose.representations import Choice, Representation, Sample, heavy_tails, search, two_sizes
 from fastdense.diagnose.task import read_task
 
 Array = Any
@@ -100,6 +100,35 @@ def test_several_kinds_at_once() -> None:
     layers = made.choice.layers()
     assert [type(layer).__name__ for layer in layers] == ["Log1p", "Periodic", "OneHot"]
     assert layers[-1].columns == [3]  # column 1, behind the sine and the cosine of column 0
+
+
+def test_a_wave_times_another_column() -> None:
+    turn, load = rng().uniform(0, 24, 2000), rng().uniform(-1, 1, (2000, 2))
+    made = found(np.column_stack([load[:, 0], turn, load[:, 1]]), load[:, 0] * np.sin(2 * np.pi * turn))
+    ((column, frequencies),) = made.choice.periods.items()
+    assert column == 1 and frequencies == pytest.approx([1.0], rel=1e-3)
+    assert made.as_given > 0.9 and made.error < 0.02
+
+
+def test_two_units_in_one_column() -> None:
+    metres = rng().uniform(1, 3, 1500)
+    x = np.column_stack([np.where(rng().random(1500) < 0.4, 1000 * metres, metres), rng().normal(size=1500)])
+    assert two_sizes(x).tolist() == [True, False]
+    assert not two_sizes(np.column_stack([metres, np.exp(3 * x[:, 1])])).any()
+    assert not two_sizes(np.where(x[:, :1] > 100, 5000.0, x[:, :1])).any()  # one number for all that is missing
+    assert list(found(x, np.log(metres) + 0.2 * x[:, 1]).choice.columns) == [0]
+
+
+def test_what_a_search_does_is_charged() -> None:
+    x = rng().normal(size=(2000, 6))
+    y = x[:, :1] + rng().normal(size=(2000, 1))
+    sample = Sample.of(read_task(y, fd.losses.get("mse"), "linear", 1, []), x, y)
+    assert sample is not None
+    spent = work.Work()
+    search(sample, spent)
+    assert (
+        representations.seconds(2000, 6, 1) < spent.spent < representations.FITS * representations.seconds(2000, 6, 1)
+    )
 
 
 def test_a_number_for_missing_values_is_no_tail() -> None:

@@ -97,17 +97,39 @@ def test_in_the_evaluation_of_the_tries(monkeypatch: pytest.MonkeyPatch) -> None
     assert (population.epochs == 10).all() and np.isfinite(population.losses).all()
 
 
-@pytest.mark.parametrize("method", ["train", "losses"])
-def test_fit_with_starts_raises_a_plain_interrupt(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is trained is one model, which is as it was."""
+def test_fit_before_the_first_epoch_of_its_starts(monkeypatch: pytest.MonkeyPatch) -> None:
     model = net()
-    before = model.get_weights()
-    interrupt(monkeypatch, method, at=0)
-    with pytest.raises(KeyboardInterrupt) as caught:
+    model.fit(X, Y, verbose=0)
+    before, step = model.get_weights(), model.runner.step
+    interrupt(monkeypatch, "train", at=0)
+    with pytest.raises(KeyboardInterrupt, match="^fit: interrupted while it tried 8 starts; the model is unchanged$"):
         model.fit(X, Y, epochs=100, starts=8, verbose=0)
-    assert type(caught.value) is KeyboardInterrupt and model.runner.step == 0
+    assert model.runner.step == step > 0
     for ours, theirs in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize(("method", "at", "epochs"), [("train", 1, 1), ("losses", 0, 10)])
+def test_fit_among_its_starts(method: str, at: int, epochs: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The model is the best try by then, without the optimizer's state, and can be trained."""
+    model = net()
+    model.fit(X, Y, verbose=0)
+    seeds = tries_of(np.array([model.seed], dtype=np.uint64), 8).ravel()
+    alone = fd.fit_many(net(), X, Y, seed=seeds, epochs=epochs, start="data", verbose=0)
+    best = int(alone.history[-1].argmin())
+    assert best  # not the first, which nothing had to choose
+    with monkeypatch.context() as patch:
+        interrupt(patch, method, at)
+        after = f"after {epochs} epoch{'s' * (epochs > 1)}"
+        with pytest.raises(
+            KeyboardInterrupt, match=f"^fit: interrupted while it tried 8 starts; the model is the best of them {after}$"
+        ) as caught:
+            model.fit(X, Y, epochs=100, starts=8, verbose=0)
+    assert type(caught.value) is KeyboardInterrupt and model.runner.step == model.runner.epochs_trained == 0
+    for ours, theirs in zip(model.get_weights(), alone.weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs[best])
+    assert not any(slot.any() for slots in model.runner.slots() for slot in slots)
+    assert len(model.fit(X, Y, epochs=2, verbose=0).epoch) == 2
 
 
 def test_validation_of_tries_is_that_of_later_epochs() -> None:

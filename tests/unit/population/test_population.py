@@ -213,10 +213,10 @@ def test_a_model_must_be_compiled() -> None:
 def test_the_loop_hands_errors_on() -> None:
     model = net(optimizer=fd.Muon(0.01))
     training = {"loss": model.loss.lower(), "optimizer": model.optimizer.lower(), "metrics": []}
-    runner = PopulationRunner(model.net, "cpu", training, np.arange(2, dtype=np.uint64), None, 32)
+    runner = PopulationRunner(model.net, "cpu", training, np.arange(2, dtype=np.uint64), {}, 32)
     assert isinstance(runner.nets, SerialPopulation)
     with warnings.catch_warnings(), pytest.raises(ValueError, match="x must be"):
-        runner.nets.evaluate(np.zeros((3, 9)), np.zeros((3, 1)), None, n_threads=2)
+        runner.nets.evaluate(np.zeros((3, 9)), np.zeros((3, 1)), None, n_threads=2, which=None)
 
 
 @pytest.mark.parametrize("weighted", [False, True])

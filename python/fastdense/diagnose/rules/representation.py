@@ -6,14 +6,30 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from ...arrays import Array
+from ...data.rows import random_rows
 from ...layers.preprocessing import encoded
 from .. import remedies
-from ..case import Case
+from ..case import PART, Case
 from ..finding import Finding, finding
-from ..representations import BETTER, LEAST_GAIN, Choice, Sample, search
+from ..representations import (
+    BETTER,
+    FITS,
+    LEAST_GAIN,
+    LEAST_ROWS,
+    ROWS,
+    TARGETS,
+    Choice,
+    Sample,
+    search,
+    seconds,
+    two_sizes,
+)
+from ..work import affordable_rows, sizes_of
 from .registry import Group, rule
 
 LEARNT = 0.05  # a net with a smaller error needs no other representation
+PREDICTED_SECONDS, FEWEST_PREDICTED = 0.05, 500  # for the error of the net as it is; rows
 LINEAR_OUTPUTS = ("linear", "relu", "leaky_relu", "elu", "softplus")
 
 
@@ -26,8 +42,17 @@ def representation(case: Case) -> Finding | None:
     own = _own_error(case)
     if own is not None and own < LEARNT:
         return None
-    sample = Sample.of(subject.task, encoded(case.plan.front, subject.sample_x), subject.sample_y)
-    found = None if sample is None else search(sample)
+    rows, width, targets = (
+        ROWS,
+        encoded(case.plan.front, subject.sample_x[:1]).shape[1],
+        min(TARGETS, max(subject.task.width, subject.y.shape[1])),
+    )
+    while FITS * seconds(rows, width, targets) > PART * subject.work.left:
+        rows //= 2
+        if rows < LEAST_ROWS:
+            return None
+    sample = Sample.of(subject.task, encoded(case.plan.front, subject.sample_x), subject.sample_y, rows)
+    found = None if sample is None else search(sample, subject.work)
     if sample is None or found is None:
         return None
     choice, reached = found.choice, found.error
@@ -41,7 +66,7 @@ def representation(case: Case) -> Finding | None:
     if not (columns or target):
         return None
     both = [remedies.together(*columns, one) for one in target] if columns else []
-    says = [*_of_columns(choice), *(_of_target(case) if log_target else [])]
+    says = [*_of_columns(choice, two_sizes(sample.x)), *(_of_target(case) if log_target else [])]
     before = f" (with the columns as they are {sample.score(found.as_given)})" if choice.columns else ""
     return finding(
         "REPRESENTATION",
@@ -66,17 +91,22 @@ def _own_error(case: Case) -> float | None:
     subject = case.subject
     if not subject.trained:
         return case.run.error if case.run is not None else None
-    predictions = subject.model.predict(np.ascontiguousarray(subject.sample_x))
+    net = sizes_of(subject.model)
+    count = affordable_rows(PREDICTED_SECONDS, net.forward(1), FEWEST_PREDICTED, len(subject.sample_x))
+    x, y = random_rows(subject.sample_x, count), random_rows(subject.sample_y, count)
+    subject.work.charge(net.forward(len(x)))
     threshold = subject.threshold(case.plan.output_activation(), case.plan.loss)
-    return subject.task.errors(subject.sample_y, predictions, threshold)
+    return subject.task.errors(y, subject.model.predict(np.ascontiguousarray(x)), threshold)
 
 
-def _of_columns(choice: Choice) -> list[str]:
-    """A sentence for each kind of column."""
+def _of_columns(choice: Choice, units: Array) -> list[str]:
+    """A sentence for each kind of column; `units` (bool) are those of two sets of numbers of different size."""
     says = []
-    if choice.tails:
+    if mixed := [j for j in sorted(choice.columns) if units[j]]:
+        says.append(f"{_columns(mixed)} two sets of numbers of very different size: two units? Convert them to one.")
+    if tails := [j for j in choice.tails if not units[j]]:
         says.append(
-            f"{_columns(choice.tails)} a long tail: a few values lie so far out that all others "
+            f"{_columns(tails)} a long tail: a few values lie so far out that all others "
             "look alike; take the logarithm."
         )
     if choice.codes:
@@ -84,10 +114,10 @@ def _of_columns(choice: Choice) -> list[str]:
         says.append(
             f"{_columns(choice.codes)} codes ({count}) whose order as numbers means little; use one column per code."
         )
-    if choice.periods:
-        j, some = next(iter(choice.periods.items()))
+    if periods := {j: some for j, some in choice.periods.items() if not units[j]}:
+        j, some = next(iter(periods.items()))
         says.append(
-            f"{_columns(choice.periods)} many periods of the targets (one every {1 / some[0]:.4g} in column {j}), more "
+            f"{_columns(periods)} many periods of the targets (one every {1 / some[0]:.4g} in column {j}), more "
             "than a net learns soon; use sines and cosines."
         )
     return says

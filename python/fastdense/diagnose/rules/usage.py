@@ -8,29 +8,31 @@ from typing import Any
 import numpy as np
 
 from ...arrays import Array
-from ...callbacks.fitted import columns_of, effective_rows
+from ...callbacks.fitted import effective_rows
 from ...layers import BatchNorm, Dense, LayerNorm
 from .. import remedies
-from ..case import Case
+from ..case import PART, Case
 from ..finding import Finding, Severity, finding
+from ..shift import Shift
 from ..subject import Held, Subject
 from ..trials import LEAST_ROWS
 from ..witnesses import bounds as all_bounds
+from ..witnesses import seconds
 from .registry import Group, rule
 
 HELD_BY_TAIL = 0.5  # fraction of the variance that the largest hundredth of the targets must hold
 ORDERED = 0.7  # error for the ranks of the targets below which their order counts as known
 CHANCE = 0.9  # smallest error that may still be chance
 RISEN = 1.2  # of a val_loss, from its smallest value
-MOVED, STRETCHED = 2.5, 5.0  # of a column: medians apart in distances of the quartiles, factor between those distances
-OUTSIDE = 0.2  # fraction of rows beyond the range that was trained on
+OUTSIDE = 0.2  # fraction of rows beyond the range that was trained on, or copied from it
+ROUNDED = 1e-5  # of a mean of 0 and a deviation of 1
 UNSETTLED = 0.05  # weight that the first values still have in a moving average
 FEW_FEATURES = 4
 FEW_COUNT = 0.1  # fraction of the rows that the weights leave
 EXTREME = 0.97  # fraction of the total weight for one class
 
 
-@rule("NOISE", Group.FACTS, "y cannot be predicted from x")
+@rule("NOISE", Group.FACTS, "nothing tried predicts y from x")
 def noise(case: Case) -> Finding | None:
     """Targets that no witness predicts; `heldout.py` decides, when the nets have been tried."""
     if case.run is None or case.bounds is None or len(case.subject.x) < LEAST_ROWS:
@@ -104,6 +106,10 @@ def _tail(case: Case) -> Finding | None:
     if share < HELD_BY_TAIL:
         return None
     ranks = np.argsort(np.argsort(y, axis=0, kind="stable"), axis=0, kind="stable").astype(np.float64)
+    price = seconds(len(y), subject.x.shape[1], y.shape[1])
+    if price > PART * subject.work.left:
+        return None
+    subject.work.charge(price)
     ordered = all_bounds(subject.task, subject.sample_x, ranks)
     if not (ordered.signal and ordered.best.error < ORDERED):
         return None
@@ -123,6 +129,15 @@ def unlike_validation_rows(case: Case) -> Finding | None:
     """Validation rows that are unlike the training rows because the rows are sorted."""
     subject = case.subject
     held = subject.held
+    if subject.copied > OUTSIDE:
+        return finding(
+            "SPLIT", "warning",
+            f"{subject.copied:.0%} of the validation rows are copies of rows trained on: the validation figures "
+            "measure what the net remembers. Here they do not count as kept out.",
+            remedy="split first, and copy or augment the training rows alone: "
+            "x, first = np.unique(x, axis=0, return_index=True); y = y[first]",
+            brief="validation rows are copies of rows trained on", exact=True, share_copied=subject.copied,
+        )  # fmt: skip
     if held is None or not held.usable or not subject.usable or not subject.validation_split:
         return None
     share, what = _unlike(subject, held)
@@ -167,49 +182,59 @@ def _beyond(known: Array, asked: Array) -> Array:
 def train_test_mismatch(case: Case) -> Finding | None:
     """Columns whose mean or range differs between the rows trained on and those given or kept out."""
     subject = case.subject
-    if not subject.usable:
-        return None
-    held = subject.held
-    if held is not None and held.usable and subject.validation_data is not None:
-        then, now = columns_of(subject.x), columns_of(held.x)
-        where, other = "validation_data", "x"
-    elif subject.fitted is not None and subject.fitted.columns is not None:
-        then, now = subject.fitted.columns, columns_of(subject.x)
-        where, other = "this x", "the x of the last fit"
-    else:
-        return None
-    moved = _moved(then, now)
-    if not moved.any():
-        return None
-    column = int(np.argmax(moved * np.abs(now - then).max(axis=0) / _positive(then[2] - then[0])))
+    shift = Shift.of(subject)
+    if shift is None or not shift.moved.any():
+        return _each_by_itself(subject)
+    then, now, moved, column = shift.then, shift.now, shift.moved, shift.most
     a, b, c, d = (float(one[column]) for one in (then[1], then[2] - then[0], now[1], now[2] - now[0]))
     count = int(moved.sum())
     end, losses = case.end, subject.history.get("loss", [])
-    worse = where == "this x" and end is not None and bool(losses) and not end.loss < 2 * losses[-1]
+    worse = shift.where == "this x" and end is not None and bool(losses) and not end.loss < 2 * losses[-1]
+    blank = np.flatnonzero(shift.blank)
+    known, advice = "", "prepare both in the same way: the scaling computed from the training rows, applied to all"
+    if len(blank):
+        names = f"column{'s' * (len(blank) > 1)} {_some(blank)}"
+        known = (
+            f" {names.capitalize()} {'are' if len(blank) > 1 else 'is'} the same in all rows here: known only later?"
+        )
+        advice = f"fill in {names} here as in the training rows, or train without {'them' if len(blank) > 1 else 'it'}"
     return finding(
         "TRAIN_TEST_MISMATCH", "error" if worse else "warning",
-        f"{count} of {len(moved)} columns of {where} {'differs' if count == 1 else 'differ'} from {other}: column "
-        f"{column} has median {c:.4g} and quartiles {d:.3g} apart, it was {a:.4g} and {b:.3g} in training. The net was "
-        "never trained on such numbers."
+        f"{count} of {len(moved)} columns of {shift.where} {'differs' if count == 1 else 'differ'} from "
+        f"{shift.other}: column {column} has median {c:.4g} and quartiles {d:.3g} apart, it was {a:.4g} and {b:.3g} in "
+        f"training. The net was never trained on such numbers.{known}"
         + (f" The loss was {losses[-1]:.4g} at the end of fit and is {end.loss:.4g} here." if worse and end else ""),
-        remedy="prepare both in the same way: the scaling computed from the training rows, applied to all; "
-        "fd.Normalization() inside the model does that",
-        exact=True, columns=np.flatnonzero(moved)[:20], median_trained=a,
+        *([remedies.without_columns(subject, blank)] if len(blank) and subject.validation_data is not None else []),
+        remedy=advice,
+        exact=True, columns=np.flatnonzero(moved)[:20], blank_columns=blank[:20], median_trained=a,
         quartiles_apart_trained=b, median_here=c, quartiles_apart_here=d,
     )  # fmt: skip
 
 
-def _moved(then: Array, now: Array) -> Array:
-    """Columns (bool) whose median is far away, whose spread is another one, or that vary no more; given quartiles."""
-    spread, other = then[2] - then[0], now[2] - now[0]
-    both = (spread > 0) & (other > 0)
-    far = both & (np.abs(now[1] - then[1]) > MOVED * np.maximum(spread, other))
-    wide = both & (np.maximum(other / _positive(spread), spread / _positive(other)) > STRETCHED)
-    return np.asarray(far | wide | ((spread > 0) & (other == 0)))
+def _each_by_itself(subject: Subject) -> Finding | None:
+    """Training and validation rows that were each standardised by their own mean and deviation."""
+    held = subject.held
+    if held is None or not held.usable or subject.validation_data is None:
+        return None
+    if not (_standard(subject.x) and _standard(held.x)):
+        return None
+    return finding(
+        "TRAIN_TEST_MISMATCH", "warning",
+        "Every column has mean 0 and standard deviation 1 in x, and in validation_data as well: each was standardised "
+        "by its own statistics, so that equal values mean one thing there and another here.",
+        remedy="standardize both by the mean and standard deviation of the training rows: fd.Normalization() as first "
+        "layer does that, on raw rows",
+        brief="x and validation_data were each standardised by their own statistics", exact=True,
+    )  # fmt: skip
 
 
-def _positive(values: Array) -> Array:
-    return np.where(values > 0, values, 1.0)
+def _standard(x: Array) -> bool:
+    """Whether all columns have mean 0 and deviation 1 (of the population, or of the sample), but for rounding."""
+    rows = np.asarray(x, dtype=np.float64)
+    mean, sd = rows.mean(axis=0), rows.std(axis=0)
+    other = sd * np.sqrt(len(rows) / max(1, len(rows) - 1))
+    exact = (np.abs(sd - 1) < ROUNDED) | (np.abs(other - 1) < ROUNDED)
+    return bool((np.abs(mean) < ROUNDED).all() and (exact | (sd == 0)).all() and exact.any())
 
 
 @rule("NORM_LAYER", Group.SETTINGS, "a normalization layer removes or distorts the signal")
