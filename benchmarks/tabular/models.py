@@ -50,7 +50,7 @@ def _fastdense(table: Table, seed: int, threads: int, **options: Any) -> tuple[P
         table.x["train"], table.y["train"], task=task, metric=table.metric,
         validation=(table.x["val"], table.y["val"]), random_state=seed, n_threads=threads, **options,
     )  # fmt: skip
-    return result.predict, result.report_
+    return result.predict if task == "regression" else result.predict_proba, result.report_
 
 
 @model("fastdense", "fastdense", "fastdense")

@@ -20,13 +20,13 @@ from ..population.ensemble import Ensemble
 from ..population.fit import fit_many
 from ..population.selection import Measure, greedy
 from ..training.options import check_threads
-from .recipe import EPOCHS, EXPLORE, NETS, PATIENCE, SPACE, Settings, build, finished
+from .recipe import EPOCHS, NETS, PATIENCE, SPACE, Settings, build, finished
 from .result import TabularModel
 from .rows import TableRows
-from .space import check_space, draw, mixed
+from .space import check_space, draw
 
 __all__ = ["fit", "search"]
-STEPS = 64  # of the greedy selection
+SAMPLES, STEPS = 10, 16  # of the greedy selection: samples of the validation rows, and steps on each
 MOST_NETS = 64  # that are trained where time_limit allows more than a net needs
 LEAST_NETS = 4  # for which epochs are cut where time is short
 FULL_ROUND = 0.7  # of the time that nets need, below which no more are begun
@@ -73,7 +73,7 @@ def fit(
         Seconds, above 0, within which to be done: fewer epochs or nets where they are few, more nets where they are
         many. It holds to about an epoch of a net; the result then depends on the machine.
     n_ensemble : int, optional
-        Number of nets that are trained, of which some make the ensemble: 16 by default.
+        Number of nets that are trained, of which some make the ensemble: 24 by default.
     random_state : int, default 0
         Seed of everything that is random; without `time_limit` the result is the same at any number of threads.
     n_threads : int, optional
@@ -103,7 +103,7 @@ def fit(
     where = "fit"
     count = None if n_ensemble is None else integer(f"{where}: n_ensemble", n_ensemble, least=1)
     data = TableRows.of(where, x, y, task, metric, sample_weight, validation, categorical, random_state)
-    return _run(where, data, SPACE, EXPLORE, count, time_limit, n_threads, verbose)
+    return _run(where, data, SPACE, count, time_limit, n_threads, verbose)
 
 
 def search(
@@ -161,7 +161,7 @@ def search(
             _try(where, name, value)
     count = integer(f"{where}: n_trials", n_trials, least=1)
     data = TableRows.of(where, x, y, task, metric, sample_weight, validation, categorical, random_state)
-    return _run(where, data, checked, None, count, time_limit, n_threads, verbose)
+    return _run(where, data, checked, count, time_limit, n_threads, verbose)
 
 
 def _try(where: str, name: str, value: Any) -> None:
@@ -177,7 +177,6 @@ def _run(
     where: str,
     rows: TableRows,
     space: Mapping[str, list[Any] | tuple[Any, ...]],
-    explore: int | None,
     count: int | None,
     time_limit: Any,
     n_threads: Any,
@@ -186,13 +185,9 @@ def _run(
     """Train nets of settings drawn from a space, and choose."""
     began = time.monotonic()
     limit = None if time_limit is None else number(f"{where}: time_limit", time_limit, above=0)
-    pool = _Pool(where, rows, space, explore, check_threads(where, n_threads), check_verbose(where, verbose))
+    pool = _Pool(where, rows, space, check_threads(where, n_threads), check_verbose(where, verbose))
     if limit is None:
-        count = count or NETS
-        first = count if explore is None else min(count, explore)
-        pool.train(first, EPOCHS, None)
-        if count > first:
-            pool.train(count - first, EPOCHS, None)
+        pool.train(count or NETS, EPOCHS, None)
     else:
         pool.train_within(count, began + limit)
     return pool.chosen(began)
@@ -208,8 +203,6 @@ class _Pool:
         What each predicts for the validation rows: probabilities, or standardised numbers.
     members : list of dict
         Settings and epochs of each.
-    explore : int or None
-        Number of nets whose settings are drawn at random, before those that are mixed from what helps; None for all.
     """
 
     def __init__(
@@ -217,11 +210,10 @@ class _Pool:
         where: str,
         rows: TableRows,
         space: Mapping[str, list[Any] | tuple[Any, ...]],
-        explore: int | None,
         n_threads: int,
         verbose: int,
     ) -> None:
-        self.where, self.rows, self.space, self.explore = where, rows, space, explore
+        self.where, self.rows, self.space = where, rows, space
         self.n_threads, self.verbose = n_threads, verbose
         self.models: list[Model] = []
         self.outputs: list[Array] = []
@@ -230,7 +222,7 @@ class _Pool:
     def train(self, count: int, epochs: int, time_limit: float | None) -> None:
         """Train the next nets, side by side."""
         rows, first = self.rows, len(self.models)
-        drawn = [Settings(**one) for one in self._settings(first, count)]
+        drawn = [Settings(**one) for one in draw(self.space, first + count, rows.seed)[first:]]
         models = []
         for i, settings in enumerate(drawn, first):
             steps = epochs * math.ceil(len(rows.x) / settings.batch_size)
@@ -251,16 +243,6 @@ class _Pool:
             for settings, done in zip(drawn, population.epochs, strict=True)
         ]  # fmt: skip
 
-    def _settings(self, first: int, count: int) -> list[dict[str, Any]]:
-        """Settings of the next nets: drawn at random, and after `explore` of them mixed from those that help so far."""
-        drawn = draw(self.space, first + count, self.rows.seed)[first:]
-        if self.explore is None or first < self.explore:
-            return drawn
-        order = self._greedy(np.ones(len(self.rows.x_val), dtype=bool))
-        parents = [self.members[i] for i in order]
-        random = np.random.default_rng([self.rows.seed, first])
-        return [mixed(parents, one, random) for one in drawn] if parents else drawn
-
     def train_within(self, count: int | None, deadline: float) -> None:
         """Train nets until a deadline: each to its end, as many as there is time for."""
         most, threads, epochs = count or MOST_NETS, self.n_threads or available_threads(), EPOCHS
@@ -277,11 +259,25 @@ class _Pool:
             self.train(threads, epochs, deadline - begun)
             took = (time.monotonic() - begun) / epochs
 
-    def _greedy(self, mask: Array) -> list[int]:
-        """The nets that help on some of the validation rows, each as often as it counts."""
-        rows = self.rows
-        w = np.ones(len(mask)) if rows.w_val is None else rows.w_val
-        return greedy(self._measure, np.stack(self.outputs)[:, mask], rows.y_val[mask], w[mask], STEPS)
+    def _weights(self, mask: Array) -> Array:
+        """How much each net counts, by some of the validation rows: the mean of choices on samples of these rows.
+
+        Samples of as many rows with replacement: bagged selection (Caruana et al., 2004) follows chance less closely.
+        """
+        places, outputs = np.flatnonzero(mask), np.stack(self.outputs)
+        w = np.ones(len(mask)) if self.rows.w_val is None else self.rows.w_val
+        random = np.random.default_rng(self.rows.seed)
+        weights = np.zeros(len(outputs))
+        for _ in range(SAMPLES):
+            chosen = random.choice(places, len(places))
+            order = greedy(self._measure, outputs[:, chosen], self.rows.y_val[chosen], w[chosen], STEPS)
+            weights += np.bincount(order, minlength=len(outputs)) / max(1, len(order))
+        return weights / max(weights.sum(), 1e-300)
+
+    def _mean(self, weights: Array) -> Array:
+        """Mean output of the nets that count, NaN if none does."""
+        found: Array = sum((weights[i] * self.outputs[i] for i in np.flatnonzero(weights)), np.zeros(()))
+        return found if weights.any() else np.full_like(self.outputs[0], np.nan)
 
     @property
     def _measure(self) -> Measure:
@@ -299,22 +295,17 @@ class _Pool:
     def chosen(self, began: float) -> TabularModel:
         """The nets that help, as one model."""
         task, everything = self.rows.task, np.ones(len(self.rows.x_val), dtype=bool)
-        order = self._greedy(everything)
-        if not order:
+        weights = self._weights(everything)
+        if not weights.any():
             fail(self.where, f"no net has a finite {task.metric} on the validation rows", "one at least is needed",
                  "check that they hold every class, and y for extreme values")  # fmt: skip
-        weights = np.bincount(order, minlength=len(self.outputs)) / len(order)
+        judged = [self._score(self._mean(self._weights(half)), ~half) for half in self.rows.halves()]
         each = [self._score(one, everything) for one in self.outputs]
-        judged = []
-        for half in self.rows.halves():
-            picked = self._greedy(half)
-            mean = np.mean([self.outputs[i] for i in picked], axis=0)
-            judged.append(self._score(mean, ~half) if picked else math.nan)
         report = {
             "metric": task.metric,
-            "validation": self._score(np.tensordot(weights, np.stack(self.outputs), 1), everything),
+            "validation": self._score(self._mean(weights), everything),
             "cross_fitted": float(np.mean(judged)),
-            "best_member": (max if task.growing else min)(each),
+            "best_member": float((np.nanmax if task.growing else np.nanmin)(each)),
             "seconds": time.monotonic() - began,
             "members": [
                 {**member, "score": value, "weight": float(weight)}

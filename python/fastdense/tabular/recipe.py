@@ -23,10 +23,9 @@ from ..schedules import CosineDecay
 from .frames import Columns
 from .task import Task
 
-__all__ = ["EPOCHS", "EXPLORE", "NETS", "PATIENCE", "SPACE", "Settings", "build", "finished"]
+__all__ = ["EPOCHS", "NETS", "PATIENCE", "SPACE", "Settings", "build", "finished"]
 
-EXPLORE = 16  # nets whose settings are drawn at random
-NETS = 24  # that are trained unless the user says otherwise; those after the first are mixed from what helps
+NETS = 24  # that are trained unless the user says otherwise
 EPOCHS = 40  # over which the learning rate falls to 0
 PATIENCE = 12  # epochs without improvement after which a net stops
 ONE_HOT = 16  # a column of more categories gets trained numbers in place of columns of 0 and 1
@@ -74,11 +73,11 @@ class Settings:
 
 
 SPACE: Mapping[str, list[Any] | tuple[Any, ...]] = {
-    "embedding": ["piecewise_linear", "piecewise_linear", "periodic", "none"],
+    "embedding": ["piecewise_linear", "periodic", "none", "piecewise_linear", "periodic"],
     "bins": (8, 48, "log"),
-    "sigma": (0.05, 1.0, "log"),
-    "activation": ["relu", "relu", "mish", "silu"],
-    "width": [64, 128],
+    "sigma": (0.1, 1.0, "log"),
+    "activation": ["relu", "mish", "silu"],
+    "width": [64, 128, 128, 256],
     "depth": [2, 3, 4],
     "dropout": [0.0, 0.0, 0.1, 0.2],
     "learning_rate": (2e-3, 2e-2, "log"),

@@ -11,7 +11,7 @@ import numpy as np
 from ..arguments import integer, number, shorten
 from ..arrays import fail
 
-__all__ = ["BLOCK", "check_space", "draw", "mixed"]
+__all__ = ["BLOCK", "check_space", "draw"]
 
 BLOCK = 8  # settings that together have every eighth of each range
 Space = Mapping[str, Sequence[Any]]
@@ -113,23 +113,3 @@ def _value(values: list[Any] | tuple[Any, ...], place: float) -> Any:
     if len(values) == 3:
         return math.exp(math.log(low) + place * (math.log(high) - math.log(low)))
     return low + place * (high - low)
-
-
-def mixed(
-    parents: Sequence[Mapping[str, Any]], fresh: Mapping[str, Any], random: np.random.Generator
-) -> dict[str, Any]:
-    """Settings made of others: each hyperparameter is that of one of the parents at random, or a fresh one.
-
-    Parameters
-    ----------
-    parents : sequence of dict
-        One more often than others if it counts more.
-    fresh : dict
-        As `draw` makes it; it counts as one of five for each hyperparameter.
-    random : numpy.random.Generator
-
-    Returns
-    -------
-    dict
-    """
-    return {name: (fresh if random.random() < 0.2 else parents[random.integers(len(parents))])[name] for name in fresh}
