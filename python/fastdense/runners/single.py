@@ -244,7 +244,7 @@ class Runner:
             return self._ready().evaluate(data.encoded(self.net), data.y, data.w, n_threads=n_threads)
 
     def predict_row(self, x: object) -> Array | None:
-        """Outputs (1, outputs) if `x` is one row as the engine holds numbers, else None.
+        """Outputs (1, outputs) if `x` is one row of floats in C order and the engine is quick at it, else None.
 
         It needs no checks before, and no lock: an engine that is busy answers None.
         """
