@@ -255,6 +255,8 @@ class Runner:
 
     def predict(self, x: Array, n_threads: int) -> Array:
         """Outputs, (rows, outputs)."""
+        if len(x) == 1:
+            return self.predict_encoded(self.current_net().encoded(x), n_threads)
         with self.lock:
             out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
             engine = self._ready()
