@@ -83,7 +83,7 @@ public:
         once_.free();
     }
 
-    bool predict_row(const void*, void*) override { return false; }
+    bool predict_row(const void*, DType, void*) override { return false; }
 
     void predict(const View& x, int threads, const Poll& poll, void* out) override {
         each_chunk(x, threads, poll, [&](int64_t first, int64_t rows) {

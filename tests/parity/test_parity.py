@@ -107,9 +107,11 @@ def gradients(engine: Any, problem: Problem, noise: Any) -> Results:
     x, y, w = inputs(problem, noise)
     out = np.zeros((len(x), problem.widths[-1]), dtype=engine.get_tensors()[-1].dtype)
     engine.predict(x, out, n_threads=2)
-    rows = [engine.predict_row(x[i : i + 1].astype(out.dtype)) for i in range(3)]  # None: not by a path of its own
-    single = [out[i : i + 1] if row is None else row for i, row in enumerate(rows)]
-    found: Results = {"outputs": out, "outputs of single rows": np.concatenate(single)}
+    found: Results = {"outputs": out}
+    for name, dtype in (("of its own dtype", out.dtype), ("of float64", np.float64)):
+        rows = [engine.predict_row(x[i : i + 1].astype(dtype)) for i in range(3)]  # None: not by a path of its own
+        single = [out[i : i + 1] if row is None else row for i, row in enumerate(rows)]
+        found[f"outputs of single rows {name}"] = np.concatenate(single)
     found |= {f"output of op {i}": a for i, a in enumerate(engine.activations(x, n_threads=2))}
     for training in (False, True):
         loss, grads = engine.loss_and_grad(x, y, w, training=training, n_threads=2)
