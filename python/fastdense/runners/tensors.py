@@ -23,4 +23,6 @@ def engine_tensors(net: Net, dtype: np.dtype[Any], tensors: Sequence[Array]) -> 
         Of one net or of a population; the mean and variance of the data have no axis for members.
     """
     with np.errstate(over="ignore"):
-        return [np.ascontiguousarray(t, np.float64 if i < net.input_statistics else dtype) for i, t in enumerate(tensors)]
+        return [
+            np.ascontiguousarray(t, np.float64 if i < net.input_statistics else dtype) for i, t in enumerate(tensors)
+        ]
