@@ -54,6 +54,7 @@ public:
     void configure(const Training& training) override {
         if (training.full_batch() || training.kfac())
             throw InvalidArgument("optimizer: '" + std::string(training.optimizer_name()) + "' has no CUDA version");
+        check_factors(plan_, training);
         state_.slots = first_slots<T>(training, plan_.parameters, 1, stream_);
         training_ = training;
         state_.step = 0;

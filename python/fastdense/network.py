@@ -138,7 +138,11 @@ class Net:
         self.seed = integer("Model: seed", seed, least=0, most=2**64 - 1)
         self.dtype, self.precision = _checked_precision(choice("Model: dtype", dtype, DTYPES), precision)
         given = [get_layer(layer, f"Model: layers[{i}]") for i, layer in enumerate(layers)]
-        own_copy = (Adapting, CategoryEmbedding, Preprocessing)  # their `adapt` may be called on the user's object later
+        own_copy = (
+            Adapting,
+            CategoryEmbedding,
+            Preprocessing,
+        )  # their `adapt` may be called on the user's object later
         self.layers = [copy.deepcopy(layer) if isinstance(layer, own_copy) else layer for layer in given]
         self.front = _front(self.layers)
         self.encoding = object()
