@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..arguments import choice, integer, items, number
-from ..arrays import Array, as_array, fail
+from ..arrays import Array, as_array, beside, fail
 from ..callbacks import Callback, ProgressBar
 from ..callbacks.progress import check_verbose
 from ..data.rows import Rows
@@ -297,7 +297,8 @@ class _Members:
         factors = starts.loss_weights
         if factors is None:
             factors = np.full(len(which), self.models[model].loss_weights)
-        rows, weights = weighted(self.where, self.data[model], None if own is None else own[which], factors)
+        own = own if own is None or len(own) == len(which) else own[beside(which, own)]
+        rows, weights = weighted(self.where, self.data[model], own, factors)
         options = replace(self.options, batch_size=group.batch_size, order_seed=_order(starts))
         validation = None
         if self.held is not None:
