@@ -127,7 +127,9 @@ def test_what_a_search_does_is_charged() -> None:
     spent = work.Work()
     search(sample, spent)
     assert (
-        representations.seconds(2000, 6, 1) < spent.spent < representations.FITS * representations.seconds(2000, 6, 1)
+        representations.fitting_seconds(2000, 6, 1)
+        < spent.spent
+        < representations.FITS * representations.fitting_seconds(2000, 6, 1)
     )
 
 
