@@ -62,6 +62,7 @@ LOSSES: dict[str, tuple[Spec, str]] = {
 # kind -> ops around a hidden activation and the last one
 def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
     first, top = dense(6, hidden), dense(3, last)
+    grouped = "leaky_relu" if hidden == "prelu" else hidden  # what grouped_dense has instead
     return {
         "plain": [first, top],
         "no_bias": [dense(6, hidden, use_bias=False), dense(3, last, use_bias=False)],
@@ -78,10 +79,10 @@ def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
         "piecewise_linear_inside": [dense(4, hidden), piecewise_linear([0, 1, 3], 17, keep=True), top],
         "periodic": [periodic([1, 3], 5, keep=True), periodic([0, 2], 17), first, top],
         "embedding": [embedding([0, 2], [3, 5], 2), first, embedding([1], [4], 3), top],
-        "grouped_dense": [grouped_dense(2, 2, 3, hidden), grouped_dense(2, 2, 1, use_bias=False), top],
+        "grouped_dense": [grouped_dense(2, 2, 3, grouped), grouped_dense(2, 2, 1, use_bias=False), top],
         "embeddings": [
-            *[embedding([3], [4], 5), piecewise_linear([0, 2], 6), grouped_dense(2, 6, 4, hidden)],
-            *[periodic([8, 12], 3, keep=True), grouped_dense(2, 3, 2, hidden), first, top],
+            *[embedding([3], [4], 5), piecewise_linear([0, 2], 6), grouped_dense(2, 6, 4, "softsign")],
+            *[periodic([8, 12], 3, keep=True), grouped_dense(2, 3, 2, grouped), first, top],
         ],
         "residual": [first, BEGIN, dense(5, hidden), BEGIN, LAYER_NORM, dense(5, hidden), END, dense(6), END, top],
         "residual_first": [BEGIN, dense(4, hidden), END, top],

@@ -283,7 +283,9 @@ def test_config_repr_and_copies_give_an_equal_object(spec: Spec) -> None:
     names["Activation"] = Activation
     assert eval(repr(spec), {name: value for name, value in names.items() if issubclass(value, Spec)}) == spec
     assert pickle.loads(pickle.dumps(spec)) == spec == copy.deepcopy(spec)
-    if isinstance(spec, (Layer, Loss, Optimizer)):
+    if isinstance(spec, Layer):
+        assert again.lower(3) == spec.lower(3)  # type: ignore[attr-defined]
+    elif isinstance(spec, (Loss, Optimizer)):
         assert again.lower() == spec.lower()  # type: ignore[attr-defined]
 
 
@@ -386,7 +388,7 @@ _DENSE = {
     ],
 )
 def test_layers_lower_to_ops(layer: Layer, ops: list[dict[str, Any]]) -> None:
-    assert layer.lower() == ops
+    assert layer.lower(4) == ops
 
 
 @pytest.mark.parametrize(

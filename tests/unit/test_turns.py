@@ -52,7 +52,7 @@ def test_the_last_job_gets_all_threads() -> None:
         return len(shares[1]) if len(shares[1]) < 50 else None
 
     Turns(4).run(2, turn, None)
-    assert shares[0] == [2] and shares[1][0] == 2 and shares[1][-1] == 4
+    assert shares[0] == [2] and set(shares[1]) <= {2, 4} and shares[1][-1] == 4
     alone: list[int] = []
     Turns(4).run(1, lambda job, share: alone.append(share), None)
     Turns(4, at_once=1).run(2, lambda job, share: alone.append(share), None)

@@ -242,7 +242,7 @@ private:
         if (kept_[0].size()) move_lanes(before, kept_[0], layout_.parameters);
         if (kept_[1].size()) move_lanes(before, kept_[1], layout_.statistics);
     }
-    void move_lanes(const std::vector<int64_t>& before, Buffer<T>& numbers, int64_t packs) const {
+    void move_lanes(const std::vector<int64_t>& before, const Buffer<T>& numbers, int64_t packs) const {
         Buffer<T> moved;
         moved.reserve(groups_ * packs * width_);
         for (int64_t lane = 0; lane < groups_ * width_; ++lane) {
@@ -251,7 +251,7 @@ private:
                 moved[(lane / width_ * packs + p) * width_ + lane % width_] =
                     numbers[(from / width_ * packs + p) * width_ + from % width_];
         }
-        std::swap(numbers, moved);
+        std::copy_n(moved.get(), groups_ * packs * width_, numbers.get());
     }
     template <class F>
     void each_number(int tensor, const Buffer<T>& flat, T* numbers, F&& body) const {
@@ -261,12 +261,11 @@ private:
                 body(numbers[start_at_[size_t(i)] * size + e], flat[place(tensor, e, i)]);
     }
     void copy_lanes(const uint8_t* which, const Buffer<T>& from, const Buffer<T>& to, int64_t packs) const {
-        for (int64_t i = 0; i < starts_; ++i)
-            if (which[i])
-                for (int64_t p = 0; p < packs; ++p) {
-                    const int64_t lane = lane_of_[size_t(i)], at = (lane / width_ * packs + p) * width_ + lane % width_;
-                    to[at] = from[at];
-                }
+        for (int64_t lane = 0; lane < groups_ * width_; ++lane)  // also of those left over, which are read last
+            for (int64_t p = 0; which[start_at_[size_t(lane)]] && p < packs; ++p) {
+                const int64_t at = (lane / width_ * packs + p) * width_ + lane % width_;
+                to[at] = from[at];
+            }
     }
     bool any_active(const uint8_t* active, int64_t g) const {
         bool any = !active;

@@ -113,6 +113,14 @@ class Callback:
         for i in range(count):
             self.on_epoch_end(first_epoch + i, {key: values[i] for key, values in logs.items()})
 
+    def epochs_ahead(self) -> int:
+        """Return how many epochs may be trained before the next call of `on_epoch_end`: 1 unless a class knows better.
+
+        Asked before epochs of callbacks that are not deferred. More than 1 promises that the callback only reads the
+        `logs` of all of these epochs but the last, whatever they hold; the epochs are then one call of the engine.
+        """
+        return 1
+
     def on_train_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
         """Called before each training batch."""
         self.on_batch_begin(batch, logs)
@@ -190,6 +198,14 @@ class CallbackList:
     @stop_training.setter
     def stop_training(self, stop: bool) -> None:
         self.model.stop_training = stop
+
+    def epochs_ahead(self) -> int | None:
+        """How many epochs may be trained before callbacks must see them; None for any number."""
+        if not self.by_epoch:
+            return None
+        if self.by_batch or self.sees_tests or any(overrides(c, "on_epoch_begin") for c in self.callbacks):
+            return 1
+        return max(1, min(c.epochs_ahead() for c in self.callbacks if _needs_each_epoch(c)))
 
     def call(self, hook: str, *arguments: Any) -> None:
         """Call a hook of every callback, in order."""

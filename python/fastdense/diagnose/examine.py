@@ -83,6 +83,8 @@ def _with_trials(subject: Subject, plan: Plan, laboratory: Laboratory, began: fl
         findings += suspects(case, findings)
         verdict = Verifier(subject, laboratory, tried, findings, cut, case.bounds).verdict()
         findings = [f for f in findings if not f.silent or any(step.finding is f for step in verdict.steps)]
+        if verdict.healthy or (verdict.after is not None and not verdict.hopeless):  # x does say something
+            findings = [f for f in findings if f.code != "NOISE"]
         outlook, more = look(case, laboratory, verdict, findings)
         refuted = verdict.healthy or (outlook is not None and bool(outlook.code))
         if refuted and subject.trained:  # the trials refute what is not exact

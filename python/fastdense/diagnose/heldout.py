@@ -55,6 +55,10 @@ class Outlook:
         What to do with the rows, where that is the remedy.
     chosen_from : int
         Remedies from which the one reported was chosen.
+    fitted : float
+        Error of the same training on those rows that it was trained on, where some of x were kept out.
+    losses : tuple of three floats, or None
+        Where the loss on rows kept out is the fault: that loss, with the remedy, and of a constant prediction.
     sure : bool
         Of NOISE: whether the nets that found nothing were trained until more training did not help.
     """
@@ -68,6 +72,8 @@ class Outlook:
     after: float = math.nan
     advice: str = ""
     chosen_from: int = 1
+    losses: tuple[float, float, float] | None = None
+    fitted: float = math.nan
     sure: bool = True
 
 
@@ -155,7 +161,7 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
         own, kept_out, plan = _errors(case, lab, verdict, kept)
     except (OutOfTime, OutOfWork):
         return None, []
-    outlook = replace(outlook, kept_out=kept_out)
+    outlook = replace(outlook, kept_out=kept_out, fitted=own)
     gap = kept_out > CLOSE * own + WORTH
     if (
         kept.folds is None
@@ -175,10 +181,28 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
     if shorter and kept_out > near:
         return replace(outlook, kept_out=math.nan), []
     if kept.folds is None and gap and _val_loss_says_so(case):  # sure of answers that are wrong, however many are right
-        return _overfit(case, lab, verdict, outlook, kept, plan)
+        return _overfit(case, lab, verdict, outlook, kept, plan, by_loss=True)
+    if own > verdict.own_error + WORTH and kept_out > near and _fault_that_chance_hid(lab, verdict, kept, plan, found):
+        return outlook, []
     if kept_out <= near or not gap:  # if it is as bad on its own rows, it does not overfit
         return outlook, []
     return _overfit(case, lab, verdict, outlook, kept, plan)
+
+
+def _fault_that_chance_hid(lab: Laboratory, verdict: Verdict, kept: Kept, plan: Plan, found: list[Finding]) -> bool:
+    """A fact that stops the same training on other rows, though the net at hand has learnt: whether there is one."""
+    for one in found:
+        if not (one.exact and one.severity == "error" and one.remedies):
+            continue
+        changed = one.remedies[0].apply(plan)
+        try:
+            before, run = kept.run(lab, plan), kept.run(lab, changed)
+        except (OutOfTime, OutOfWork):
+            return False
+        if changed != plan and run.error < MIXED * before.error:
+            _take(verdict, one, one.remedies[0], run)
+            return True
+    return False
 
 
 def _val_loss_says_so(case: Case) -> bool:
@@ -252,7 +276,7 @@ def _nothing(case: Case, verdict: Verdict, outlook: Outlook, codes: set[str]) ->
         " A change of the net will hardly help, unless y depends on x in a way that none of them finds, such as fast "
         "oscillations or the parity of many columns."
         if verdict.converged
-        else " The new nets were still learning when their budget ended: with a larger one they may find more."
+        else " The new nets were trained only briefly: with a larger budget they may find more."
     )
     noise = finding(
         "NOISE", "error",
@@ -346,20 +370,25 @@ def aligned(subject: Subject, lab: Laboratory, plan: Plan) -> tuple[float, str]:
 
 
 def _overfit(
-    case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, kept: Kept, plan: Plan
+    case: Case, lab: Laboratory, verdict: Verdict, outlook: Outlook, kept: Kept, plan: Plan, *, by_loss: bool = False
 ) -> tuple[Outlook | None, list[Finding]]:
+    """The finding, with trials of what helps: judged by the error on rows kept out, or by the loss there."""
+    history, baseline = case.subject.history, case.subject.baseline
+    constant = baseline[1] if by_loss and baseline is not None else 0.0
     tried: list[tuple[Remedy, Run]] = []
+    losses: list[float] = []  # relative to that of the best constant
     kept = kept.for_choice(case, lab, plan)
     try:
         for remedy in _candidates(case, plan, _resembled(case, outlook)):
             if (changed := remedy.apply(plan)) == plan:
                 continue
             tried.append((remedy, kept.run(lab, changed)))
-            if enough(tried[-1][1].error, outlook.best):
+            if constant:
+                losses.append(kept.loss(lab, changed) / constant)
+            if losses[-1] < USELESS if constant else enough(tried[-1][1].error, outlook.best):
                 break
     except (OutOfTime, OutOfWork):
         verdict.complete = False
-    history = case.subject.history
     facts: dict[str, Any] = {}
     curve = ""
     val = history.get("val_loss", [])
@@ -388,9 +417,17 @@ def _overfit(
     verdict.healthy = False
     if not tried:
         return replace(outlook, code="OVERFIT"), [made]
-    remedy, run = min(tried, key=lambda one: one[1].error)
-    if run.error > min(outlook.kept_out - BETTER, USELESS):
+    values, before = (
+        (losses, history["val_loss"][-1] / constant)
+        if constant
+        else ([run.error for _, run in tried], outlook.kept_out)
+    )
+    at = int(np.argmin(values))
+    remedy, run = tried[at]
+    if values[at] > min(before - BETTER, USELESS):
         return replace(outlook, code="OVERFIT"), [made]
+    if constant:
+        outlook = replace(outlook, losses=(before * constant, losses[at] * constant, constant))
     after = _not_chosen_by(lab, kept, [remedy.apply(plan) for remedy, _ in tried]) if len(tried) > 1 else run.error
     _take(verdict, made, remedy, replace(run, error=after))
     return replace(outlook, code="OVERFIT", after=after, chosen_from=len(tried)), [made]

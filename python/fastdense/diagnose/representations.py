@@ -311,7 +311,8 @@ def _logarithms(x: Array, columns: list[int]) -> list[dict[int, tuple[float, flo
 def _codes(x: Array, left: Array) -> dict[int, list[float]]:
     """Columns of few values, whose means explain what a smooth function of them does not."""
     found: list[tuple[float, int, list[float]]] = []
-    even, odd = np.arange(0, len(x), 2), np.arange(1, len(x), 2)
+    order = np.random.default_rng(9).permutation(len(x))  # rows may come in a regular order of codes
+    even, odd = np.sort(order[::2]), np.sort(order[1::2])
     total = float(np.square(left).sum()) or 1.0
     for j in range(x.shape[1]):
         values, place = np.unique(x[:, j], return_inverse=True)

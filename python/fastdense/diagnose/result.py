@@ -133,7 +133,8 @@ class Result:
         fitted, subject = self.subject.fitted, self.subject
         if fitted is None:
             return []
-        words = [f"callbacks ({', '.join(fitted.callbacks)})"] if fitted.callbacks else []
+        names = [name for name in fitted.callbacks if name not in self._harmful]
+        words = [f"callbacks ({', '.join(names)})"] if names else []
         if fitted.weighted and subject.given.sample_weight is None and plan.weighted:
             words.append("sample_weight, which was not passed to diagnose (no copy of the rows' weights is kept)")
         if fitted.validation_rows and not fitted.validation_split and subject.given.validation_data is None:
@@ -142,9 +143,17 @@ class Result:
             words.append("class_weight")
         return words
 
+    @property
+    def _harmful(self) -> tuple[str, ...]:
+        """Callbacks that ended the training, or lowered its rate, too soon: not to be passed again as they are."""
+        if not any(f.code == "STOPPED_EARLY" and f.severity == "error" for f in self.findings):
+            return ()
+        stopped = self.subject.fitted.stopped_by if self.subject.fitted is not None else ""
+        return (stopped,) if stopped else ("ReduceLROnPlateau", "LearningRateScheduler")
+
     def _full_length(self, plan: Plan) -> Plan:
         """A plan whose epochs were cut to fit trials gets back those of the training that it replaces."""
         if plan.closed_form:
             return plan
-        asked = int(self.subject.options.get("epochs", 0))
+        asked = int(self.subject.options.get("epochs", self.plan.epochs))
         return replace(plan, epochs=max(plan.epochs, asked))

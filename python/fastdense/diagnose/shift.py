@@ -16,6 +16,8 @@ from .subject import Subject
 MOVED, STRETCHED = 2.5, 5.0  # of a column: medians apart in distances of the quartiles, factor between those distances
 ROWS = 2000  # from which quartiles are taken
 SIMPLE = 0.12  # of the logarithm, base 10, of a factor, from a whole number: a unit of a thousand, a per cent
+SAME_PLACE = 0.5  # distances of the quartiles, from where a factor alone takes the median
+NO_OFFSET = 0.1  # of the same distances: an offset that is none
 NAMED = 3  # columns that are described one by one
 
 
@@ -72,9 +74,29 @@ class Shift:
     def _spreads(self) -> tuple[Array, Array]:
         return self.then[2] - self.then[0], self.now[2] - self.now[0]
 
+    @cached_property
+    def common(self) -> tuple[float, float] | None:
+        """Factor and offset that all columns have in common, as pixels of another range; None if they have none."""
+        spread, other = self._spreads
+        varying = (spread > 0) & (other > 0)
+        if varying.sum() < 2 or not self.moved.any():
+            return None
+        then, now = self.then[:, varying].ravel(), self.now[:, varying].ravel()
+        factor, offset = (float(one) for one in np.polyfit(then, now, 1))
+        if not factor > 0:
+            return None
+        decades = math.log10(factor)
+        factor = 10.0 ** round(decades) if abs(decades - round(decades)) < SIMPLE / 4 else float(f"{factor:.3g}")
+        offset = float(np.median(now - factor * then))
+        offset = 0.0 if abs(offset) < NO_OFFSET * float(np.median(other[varying])) else float(f"{offset:.3g}")
+        undone = Shift(self.then, (self.now - offset) / factor, self.where, self.other)
+        return None if undone.moved.any() else (factor, offset)
+
     def undone(self, x: Array) -> Array:
         """The other rows with the columns that moved as they were in training; blank ones stay."""
         x = np.array(x, dtype=np.float64)
+        if self.common is not None:
+            return np.asarray((x - self.common[1]) / self.common[0])
         for j in np.flatnonzero(self.moved & ~self.blank):
             factor, offset = self._change(int(j))
             x[:, j] = (x[:, j] - offset) / factor
@@ -82,16 +104,12 @@ class Shift:
 
     def advice(self) -> str:
         """How to undo it, column by column; "" if no column can be mended."""
+        if self.common is not None:
+            return _words("x", *self.common)
         mended = np.flatnonzero(self.moved & ~self.blank)
         words = []
         for j in mended[:NAMED]:
-            factor, offset = self._change(int(j))
-            if offset == 0:
-                words.append(f"{'divide' if factor > 1 else 'multiply'} column {j} by {max(factor, 1 / factor):.4g}")
-            elif factor == 1:
-                words.append(f"{'subtract' if offset > 0 else 'add'} {abs(offset):.4g} in column {j}")
-            else:
-                words.append(f"column {j} = (column {j} {'-' if offset > 0 else '+'} {abs(offset):.4g}) / {factor:.4g}")
+            words.append(_words(f"column {j}", *self._change(int(j))))
         return ", ".join(words) + (f", and so on for {len(mended)} columns" if len(mended) > NAMED else "")
 
     def _change(self, j: int) -> tuple[float, float]:
@@ -102,7 +120,16 @@ class Shift:
         if abs(decades - round(decades)) < SIMPLE:
             factor = 10.0 ** round(decades)
         offset = now - factor * then
-        return (factor, 0.0) if abs(offset) < 0.5 * other and factor != 1 else (factor, offset)
+        return (factor, 0.0) if abs(offset) < SAME_PLACE * other and factor != 1 else (factor, offset)
+
+
+def _words(what: str, factor: float, offset: float) -> str:
+    """How to undo a change."""
+    if offset == 0:
+        return f"{'divide' if factor > 1 else 'multiply'} {what} by {max(factor, 1 / factor):.4g}"
+    if factor == 1:
+        return f"{'subtract' if offset > 0 else 'add'} {abs(offset):.4g} {'to' if offset < 0 else 'from'} {what}"
+    return f"{what} = ({what} {'-' if offset > 0 else '+'} {abs(offset):.4g}) / {factor:.4g}"
 
 
 def _quartiles(x: Array) -> Array:

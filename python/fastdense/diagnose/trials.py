@@ -34,6 +34,7 @@ CLOCK_SECONDS, CLOCK_FACTOR = (
 )  # after so long, and so many times the budget, trials stop whatever they are at
 CHECKS = (0.1, 0.4, 1.0)  # when the error on held-out rows is measured, as fractions of a training
 FALLING = 0.02  # of the constant's error: what still falls faster between two checks has not converged
+WHOLE = 0.3  # part of its epochs that a training needs to show that
 GROUPS = 10  # of rows, for the sampling error
 
 
@@ -77,7 +78,7 @@ class Unseen:
     error : float
         The smallest one during training.
     converged : bool
-        Whether more training would not have reduced it: it was made in full, and the error had stopped falling.
+        Whether more training would not have reduced it: it was made to a good part, and the error had stopped falling.
     """
 
     error: float = 0.0
@@ -316,7 +317,8 @@ class Laboratory:
         run, errors = self._train(made, x, self.y[train], w, np.ascontiguousarray(self.x[test]), y, CHECKS)
         error = self.error_of(run.model, plan) if math.isfinite(run.error) else math.inf
         smallest = min(errors)
-        converged = made == plan and (errors[-1] > smallest or len(errors) < 2 or errors[-2] - errors[-1] < FALLING)
+        enough = made.epochs >= WHOLE * plan.epochs
+        converged = enough and (errors[-1] > smallest or len(errors) < 2 or errors[-2] - errors[-1] < FALLING)
         return replace(run, error=error), Unseen(smallest, converged)
 
     def solve(self, plan: Plan, fraction: float) -> Run:

@@ -272,13 +272,13 @@ class Verifier:
         """Train plain new nets, to see what is possible. Returns their smallest error on held-out rows."""
         steps = max(1, math.ceil(self.lab.rows / min(32, self.plan.batch_size)))
         floor, budget = math.inf, self.lab.work.budget
-        for recipe in RECIPES:
+        for trained, recipe in enumerate(RECIPES):
             plan = remedies.recipe(self.subject, *recipe).apply(self.plan)
             plan = replace(plan, epochs=max(min(self.plan.epochs, 200), min(2000, max(5, RECIPE_STEPS // steps))))
             try:
                 run, unseen = self.lab.split_run(plan, most=budget / 8)
             except OutOfWork:
-                found.converged, self._complete = False, False
+                found.converged, self._complete = found.converged and trained > 0, False
                 break
             found.converged = found.converged and unseen.converged
             floor = min(floor, unseen.error)
@@ -386,7 +386,10 @@ class Verifier:
             done = [t for t in trials if enough(t[1].error, found.best_error)]
             step, run = done[0] if done else min(trials, key=lambda t: t[1].error)
             taken = [*taken, step]
-            self._keep(found, taken, run)
+            if done and run.error < found.error_before:  # others may be better by a little
+                found.after, found.steps = run, list(taken)
+            else:
+                self._keep(found, taken, run)
             self._reserved = min(len(taken) * run.seconds, self.lab.left / 2) if len(taken) > 1 else 0.0
 
     def _round(self, plan: Plan, taken: list[Step], found: Verdict, stage: str) -> list[tuple[Step, Run]]:

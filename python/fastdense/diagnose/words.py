@@ -44,7 +44,8 @@ def headline(result: Result) -> str:
         return "No fault that keeps the net from learning was found without trials; verify=True runs them."
     if verdict.healthy:
         assert verdict.before is not None
-        return f"Healthy: the net learns ({score(subject, verdict.before.error)}{_elsewhere(result)})."
+        learns = f"Healthy: the net learns ({score(subject, verdict.before.error)}{_elsewhere(result)})."
+        return learns if subject.trained else f"{learns} {_assumed(result)}"
     if result.outlook is not None and result.outlook.code:
         return _on_rows_kept_out(result, result.outlook)
     if verdict.hopeless:
@@ -55,15 +56,21 @@ def headline(result: Result) -> str:
             return f"{start}; the clock stopped the trials before they proved why; the machine is too busy."
         return f"{start}; the budget did not suffice to prove why; pass a larger one, e.g. budget={_larger(subject)}."
     if verdict.after is None:
-        return f"{start}; none of the changes tried helps."
+        facts = [f for f in result.findings if f.exact and f.severity != "info" and f.remedy]
+        if not facts:
+            return f"{start}; none of the changes tried helps."
+        return f"{start}; no change of the net helps: {_reasons(result, facts[:1])}. Remedy: {facts[0].remedy}."
     reached = score(subject, verdict.after.error, constant=False)
     if verdict.new_net and not causes:
         return f"{start}; a plain new net learns it ({reached}); why this one does not was not isolated in the budget."
+    if verdict.new_net:
+        return f"{start}; a plain new net learns it ({reached}): see the changes below.{_sufficient(result)}"
     done, _ = repaired(result)
     advice = "; ".join(done) if done and sum(map(len, done)) <= LONG else "the changes below"
     gave = f"it reached {reached} in a trial"
     if verdict.cut:
-        first = score(subject, verdict.error_before, constant=False)
+        diverged = not math.isfinite(verdict.error_before)
+        first = "divergence" if diverged else score(subject, verdict.error_before, constant=False)
         gave = f"in trials, shorter than the training, this went from {first} to {reached}"
     what = _reasons(result, _changed(result), capital=bool(subject.problem))
     start = f"{start}: {what}" if what and not subject.problem else what or start
@@ -81,9 +88,16 @@ def _state(result: Result) -> str:
     figure = score(subject, error) + (", without outliers" if len(subject.outliers) else "")
     if error < NOTHING:
         return f"The net learns only part ({figure})"
-    if subject.task.kind == "regression":
+    if subject.task.kind == "regression" and "constant prediction" not in figure:
         figure = f"{figure}, {'worse than' if error > 2 - NOTHING else 'no better than'} a constant prediction"
     return f"The net does not learn ({figure})"
+
+
+def _assumed(result: Result) -> str:
+    """How a net that was not trained yet is taken to be trained."""
+    plan = result.plan
+    batches = "" if plan.optimizer.full_batch else f" in batches of {plan.batch_size}"
+    return f"fit was not called yet: {plan.epochs} epochs{batches} were assumed."
 
 
 def _reasons(result: Result, causes: list[Finding], capital: bool = False) -> str:
@@ -147,6 +161,8 @@ def worded(result: Result) -> Result:
         remedy = taken.get(code) or found.remedy or offered(found, result.plan)
         if code == elsewhere == "SPLIT":
             remedy = found.remedy
+        if code == "OUTLIERS" and code in taken and found.remedy:  # first of all they may be wrong
+            remedy = f"{found.remedy.split(';')[0]}, or {remedy}"
         if code == elsewhere == "TRAIN_TEST_MISMATCH" and result.outlook is not None and result.outlook.advice:
             remedy = f"{result.outlook.advice}, as in training"
         tried = verdict.singles.get(code) if verdict is not None else None
@@ -188,6 +204,11 @@ def _elsewhere(result: Result) -> str:
             return ""
         return f"; no other net tried does better: {score(result.subject, verdict.best_error, constant=False)}"
     words = f"; on {outlook.rows:,} rows kept out {score(result.subject, outlook.kept_out, constant=False)}"
+    if outlook.fitted > outlook.own + MUCH and outlook.kept_out > outlook.best + MUCH:
+        fitted = score(result.subject, outlook.fitted, constant=False)
+        words += (
+            f", for trained without them it fits its own no better ({fitted}): that it learnt is a matter of chance"
+        )
     if min(outlook.kept_out, outlook.own) > MUCH and outlook.kept_out < outlook.best + MUCH:
         words += (
             f", where the best of all predictors tried reaches {score(result.subject, outlook.best, constant=False)}"
@@ -204,7 +225,7 @@ def _on_rows_kept_out(result: Result, outlook: Outlook) -> str:
     if outlook.code == "NOISE":
         own = f" (its own rows: {score(subject, outlook.own)})" if math.isfinite(outlook.own) else ""
         what = "Nothing tried predicts y from x" if outlook.sure else "Nothing tried so far predicts y from x"
-        more = "" if outlook.sure else f" The new nets were still learning: try budget={_larger(subject)}."
+        more = "" if outlook.sure else f" The new nets were trained only briefly: try budget={_larger(subject)}."
         return (
             f"{what} (NOISE): on {outlook.rows:,} rows kept out no predictor and no net does better than a constant"
             f"{own}. Check that the rows of x and y belong together; look for better columns.{more}"
@@ -213,9 +234,11 @@ def _on_rows_kept_out(result: Result, outlook: Outlook) -> str:
         after = ""
         if math.isfinite(outlook.after):
             half = " (chosen by one half of them, measured on the other)" if outlook.chosen_from > 1 else ""
-            after = (
-                f" Remedy: {'; '.join(repaired(result)[0])}; it reached {brief(outlook.after)} on rows kept out{half}."
-            )
+            gave = f"it reached {brief(outlook.after)} on rows kept out{half}"
+            if outlook.losses is not None:
+                was, now, constant = outlook.losses
+                gave = f"the loss there went from {was:.4g} to {now:.4g} (of a constant prediction: {constant:.4g})"
+            after = f" Remedy: {'; '.join(repaired(result)[0])}; {gave}."
         return (
             f"The net overfits (OVERFIT): {brief(outlook.own)} on its own rows, {brief(outlook.kept_out)} on "
             f"{outlook.rows:,} rows kept out, where {outlook.name} reaches {brief(outlook.best)}.{after}"
@@ -311,10 +334,11 @@ def _trials(result: Result, verdict: Verdict) -> list[str]:
     rows = compared(result)[:5]
     if verdict.after is not None:
         rows.append(("all changes below", verdict.after.error))
-    width = max(len(name) for name, _ in rows)
-    lines = [f"  {name:<{width}}  {_figure(subject, name, error)}" for name, error in rows]
+    shown = [(name, _figure(subject, name, error)) for name, error in rows]
     if subject.task.classifies:
-        lines.append(f"  {'constant prediction':<{width}}  accuracy {constant_share(subject):.1%}")
+        shown.append(("constant prediction", f"accuracy {constant_share(subject):.1%}"))
+    width = max(len(name) for name, _ in shown)
+    lines = [f"  {name:<{width}}  {figure}" for name, figure in shown]
     if outlook is not None and outlook.code:
         return ["Trials (copies trained as long as the net, with one change), on rows kept out:", *lines]
     if verdict.sampling_error:

@@ -89,9 +89,9 @@ def read_starts(
     own_weights: Array | None,
     initial_weights: Any,
     models: Sequence[BaseModel] | None,
-    check_size: Callable[[int], None],
+    check_size: Callable[[int, int], None],
 ) -> Starts:
-    """The number of starts and the values of each; `check_size` may reject the number.
+    """The number of starts and the values of each; `check_size` may reject the number, with the smallest batch.
 
     Parameters
     ----------
@@ -134,7 +134,7 @@ def read_starts(
         fail(where, f"the number of starts is ambiguous: {given}", "all must agree",
              "leave out starts, or fix the array")  # fmt: skip
     count = next(iter(sizes.values()), STARTS)
-    check_size(count)
+    check_size(count, min(batches))
     if seed is None and models is not None:
         seed = [model.seed for model in models]
     return Starts(

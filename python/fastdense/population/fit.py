@@ -173,9 +173,9 @@ def fit_many(
     if initial_weights is not None:
         initial_weights = items(f"{where}: initial_weights", initial_weights, "a list of arrays, one for each tensor")
 
-    def check_size(count: int) -> None:
+    def check_size(count: int, least_batch: int) -> None:
         each = [(one.net, one.optimizer, 1 if several else count) for one in models]
-        check_population_memory(where, each, options, rows, snapshots)
+        check_population_memory(where, each, replace(options, batch_size=least_batch), rows, snapshots)
 
     numbers = {
         "learning_rate": learning_rate,
@@ -203,7 +203,7 @@ def fit_many(
         fail(where, "initial_weights is given together with tries or start='data'", "they are alternatives", "drop one")
     if initial_weights is not None:
         initial_weights = _checked_initial_weights(where, models, initial_weights, members.count)
-    templates = [one.clone() for one in models]
+    templates = [one._like() for one in models]
     model_of = np.arange(len(models)) if several else np.zeros(members.count, dtype=np.int64)
     groups = grouped(where, templates, model_of, members, rows)
     for group in groups:
@@ -216,8 +216,8 @@ def fit_many(
     fits = members_of.fits(parts, members_of.begun(parts, together), given, snapshots)
     among_tries = together.interrupted
     together.train(fits, options.epochs)
-    epoch = min((fit.epoch for fit in fits if fit.unfinished), default=None)
-    unfinished = together.interrupted and epoch is not None
+    reached = [fit.epoch for fit in fits if fit.cut_short]
+    ended_early = together.interrupted and bool(reached)
     without_state = np.zeros(members.count, dtype=bool)
     for part, fit in zip(parts, fits, strict=True):
         without_state[part.which] = ~fit.active | fit.interrupted
@@ -227,7 +227,8 @@ def fit_many(
         why_one_by_one=why(groups), without_state=without_state, interrupted=together.interrupted,
     )  # fmt: skip
     if together.interrupted:
-        when = f"in epoch {epoch + 1} of {options.epochs}" if unfinished else "in the evaluation after the last epoch"
+        after = "in the evaluation after the last epoch"
+        when = f"in epoch {min(reached) + 1} of {options.epochs}" if ended_early else after
         when += " of the tries" if among_tries else ""
         raise PopulationInterrupt(
             f"{where}: interrupted {when}; the population as trained by then is the "
@@ -310,7 +311,7 @@ class _Members:
             numbers={name: np.repeat(values, self.tries, axis=0) for name, values in group.numbers.items()},
             metrics=() if validation is None else validation.lowered, reason=group.reason,
         )  # fmt: skip
-        rates = own_rates(self.models, self.model_of, self.starts, which)
+        rates = own_rates(group, self.models, self.model_of, self.starts)
         return Part(group, runner, rows, weights, options, rates, validation)
 
     def begun(self, parts: Sequence[Part], together: Together) -> list[Trained]:

@@ -202,14 +202,15 @@ def one_order(starts: Starts) -> bool:
     return starts.order_seeds is None or bool((starts.order_seeds == starts.order_seeds[0]).all())
 
 
-def own_rates(models: Sequence[BaseModel], model_of: Array, starts: Starts, which: Array) -> Array | None:
-    """Learning rates of these members, where they are given or their models have different ones."""
+def own_rates(group: Group, models: Sequence[BaseModel], model_of: Array, starts: Starts) -> Array | None:
+    """Learning rates of the members, where they are given or not that of the group's model."""
     if starts.learning_rates is not None:
-        return np.asarray(starts.learning_rates[which])
-    if len(models) == 1:
+        return np.asarray(starts.learning_rates[group.which])
+    common = getattr(group.model.optimizer, "learning_rate", None)
+    rates = [getattr(models[i].optimizer, "learning_rate", None) for i in np.unique(model_of[group.which])]
+    if all(rate == common for rate in rates):
         return None
-    rates = [getattr(models[model_of[i]].optimizer, "learning_rate", None) for i in which]
-    return None if all(rate == rates[0] for rate in rates) else np.array(rates, dtype=np.float64)
+    return np.array([models[i].optimizer.learning_rate for i in model_of[group.which]], dtype=np.float64)
 
 
 def _own_numbers(models: Sequence[BaseModel], model_of: Array, starts: Starts, which: Array) -> dict[str, Array]:

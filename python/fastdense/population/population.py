@@ -91,7 +91,7 @@ class Population(Generic[M]):
                 if isinstance(callback, KeepBest):
                     for i, kept in zip(part.which, callback.kept, strict=True):
                         self.snapshots[i] = kept
-        ended = int(self.epochs.max(initial=0)) if any(fit.unfinished for fit in fits) or interrupted else None
+        ended = int(self.epochs.max(initial=0)) if any(fit.cut_short for fit in fits) or interrupted else None
         self.history = self._gathered([fit.history for fit in fits], axis=1)[:ended]
         names = list(dict.fromkeys(name for fit in fits for name in fit.val_history))
         found = {}

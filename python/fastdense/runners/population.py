@@ -99,8 +99,8 @@ class PopulationRunner:
     def from_state(cls, net: Net, state: dict[str, Any], step: int) -> PopulationRunner:
         """The runner that `state` described; on "cpu" where it was on a GPU and there is none."""
         device = "cpu" if state["device"] == "cuda" and not is_available() else state["device"]
-        given = (state[key] for key in ("training", "seeds", "numbers", "batch_rows"))
-        made = cls(net, device, *given, reason=state["reason"] if device == state["device"] else "")
+        given = {key: state[key] for key in ("training", "seeds", "numbers", "batch_rows")}
+        made = cls(net, device, reason=state["reason"] if device == state["device"] else "", **given)
         made.set_tensors(state["tensors"])
         slots = [[np.ascontiguousarray(array, made.value_dtype) for array in slot] for slot in state["slots"]]
         made.nets.set_slots(slots, step, state["solver_numbers"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
@@ -23,6 +24,7 @@ from ..population.ensemble import Ensemble
 from ..tabular.frames import Columns, is_frame
 from ..training.options import check_threads
 from . import rows, settings
+from .preset import check_preset, fit_preset
 from .rows import Table
 from .stopping import Curves, StopOnNaN, Stopping
 
@@ -47,6 +49,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
     def __sklearn_tags__(self) -> Any:
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = False
+        tags.input_tags.allow_nan = True
         return tags
 
     def _settings(self) -> dict[str, Any]:
@@ -54,22 +57,23 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         return {**self.get_params(deep=False), "name": type(self).__name__}
 
     def _matrix(self, X: Any, reset: bool) -> Array:
-        """X as a matrix: numbers, and the codes of categories."""
+        """X as a matrix: numbers, NaN where one is missing, and the codes of categories."""
+        checks = {"dtype": (np.float64, np.float32), "ensure_all_finite": "allow-nan"}
         if is_frame(X):
             validate_data(self, X, skip_check_array=True, reset=reset)
             if reset:
                 self._columns = Columns(self.categorical_features).fit(X)
-            X = self._columns.transform(X)
-            return np.asarray(check_array(X, dtype=(np.float64, np.float32), estimator=self, input_name="X"))
-        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=reset)
-        if reset:
-            self._columns = Columns(self.categorical_features).fit(X)
-        return np.asarray(self._columns.transform(X) if self._columns.categorical else X)
-
-    def _codes(self) -> dict[int, list[float]]:
-        """The codes of each column that holds categories."""
-        pairs = zip(self._columns.categorical, self._columns.categories, strict=True)
-        return {column: [float(code) for code in range(len(values))] for column, values in pairs}
+            matrix = check_array(self._columns.transform(X), **checks, estimator=self, input_name="X")
+        else:
+            matrix = validate_data(self, X, **checks, reset=reset)
+            if reset:
+                self._columns = Columns(self.categorical_features).fit(matrix)
+            matrix = self._columns.transform(matrix)
+        known = reset or self._columns.missing or "tabular_" in vars(self)
+        if not known and np.isnan(matrix.sum()):
+            fail(type(self).__name__, "X holds missing numbers (NaN), and held none in the first fit",
+                 "none are known", "fill them, or fit with rows that hold some")  # fmt: skip
+        return np.asarray(matrix)
 
     def _targets(self, y: Any, reset: bool, classes: Any = None) -> Array:
         """Targets as the loss takes them; `reset`: those of a first fit, which decide what there is to predict."""
@@ -96,6 +100,10 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
     def _fit(self, X: Any, y: Any, sample_weight: Any, partial: bool = False, classes: Any = None) -> Any:
         params = self._settings()
         name = settings.where(params)
+        if self.preset is not None:
+            return self._fit_preset(params, X, y, sample_weight, partial)
+        if self.__dict__.pop("tabular_", None) is not None:
+            del self.models_  # another fit than that of the preset begins anew
         optimizer = settings.make_optimizer(params)
         rate = settings.check_rate(params, optimizer)
         watched = self._watched(name)
@@ -108,12 +116,10 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
             fail(name, f"X has {len(matrix)} rows and y {len(targets)}", "y needs one for each row of X")
         head = self._head(params, targets)
         self.n_outputs_, self.out_activation_ = head.outputs, settings.OUT[head.activation]
-        weights = None
-        if sample_weight is not None:
-            weights = _check_sample_weight(sample_weight, matrix, dtype=np.float64, ensure_non_negative=True)
-        by_class = self._class_weight(targets, weights, partial)
-        weights = weights if by_class is None else by_class if weights is None else weights * by_class
-        table = rows.weighted_table(name, matrix, targets, weights)
+        table = rows.weighted_table(name, matrix, targets, self._weights(sample_weight, targets, partial))
+        if not goes_on:
+            numeric = [j for j in range(self._columns.count) if j not in self._columns.categorical]
+            self._fill = rows.medians(table, numeric if self._columns.missing else ())
         batch = self._batch(name, optimizer, len(table))
         if batch >= len(table):
             table = rows.merged(table)
@@ -141,6 +147,45 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
                 self.models_, self._curves = models, curves
             self._train(params, model, table, validation, curve, batch, rate, watched, partial, goes_on)
         return self
+
+    def _fit_preset(self, params: dict[str, Any], X: Any, y: Any, sample_weight: Any, partial: bool) -> Any:
+        """Let `fastdense.tabular` choose and train the nets."""
+        name = settings.where(params)
+        defaults = {key: one.default for key, one in inspect.signature(type(self)).parameters.items()}
+        check_preset(params, defaults)
+        if partial:
+            fail(name, f"partial_fit was called and preset is {shorten(self.preset)}", "it needs all rows at once",
+                 "use fit")  # fmt: skip
+        if y is None:
+            validate_data(self, X, y, skip_check_array=True)  # raises, in scikit-learn's words
+        matrix = self._matrix(X, reset=True)
+        targets = self._targets(y, True)
+        if len(targets) != len(matrix):
+            fail(name, f"X has {len(matrix)} rows and y {len(targets)}", "y needs one for each row of X")
+        weights = self._weights(sample_weight, targets, False)
+        rows.weighted_table(name, matrix, targets, weights)  # raises if all are 0
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        kind, numbers = self._task(targets)
+        source = X if is_frame(X) else matrix
+        made = fit_preset(params, source, numbers, weights, kind, seed, self._threads(name), self._verbosity(name))
+        self.tabular_, self._columns = made, made.columns
+        self.models_ = sorted(made.ensemble.members, key=lambda one: one is not made.best)
+        self.n_outputs_ = made.ensemble.outputs
+        self.n_iter_ = max(1, *(int(one["epochs"]) for one in made.report_["members"]))
+        self.__dict__.pop("_curves", None)
+        return self
+
+    def _task(self, y: Array) -> tuple[str, Array]:
+        """Kind of the task, and checked targets as `fastdense.tabular` takes them."""
+        raise NotImplementedError
+
+    def _weights(self, sample_weight: Any, y: Array, partial: bool) -> Array | None:
+        """Weights of rows: those given times those of their classes."""
+        weights = None
+        if sample_weight is not None:
+            weights = _check_sample_weight(sample_weight, y, dtype=np.float64, ensure_non_negative=True)
+        by_class = self._class_weight(y, weights, partial)
+        return weights if by_class is None else by_class if weights is None else weights * by_class
 
     def _watched(self, name: str) -> str:
         """What decides when training ends: the training loss, the validation loss or score."""
@@ -180,7 +225,8 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         partial: bool,
     ) -> Model:
         """A compiled model: new, with the weights of the last fit, or the one of the last partial fit as it is."""
-        layers = settings.make_layers(params, head, penalty, self._codes())
+        front = settings.front_layers(self._columns, self._fill, settings.needs_jacobian(optimizer))
+        layers = settings.make_layers(params, head, penalty, front)
         dtype = old.dtype if old is not None else "float32" if matrix.dtype == np.float32 else "float64"
         model = Model(layers, inputs=matrix.shape[1], seed=seed if old is None else old.seed, dtype=dtype,
                       device=self.device)  # fmt: skip
@@ -293,7 +339,10 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         """Outputs of the net, or their mean over several, (rows, outputs)."""
         check_is_fitted(self)
         matrix, threads = self._matrix(X, reset=False), self._threads(type(self).__name__)
-        net = self.model_ if len(self.models_) == 1 else Ensemble(self.models_)
+        if "tabular_" in vars(self):
+            net: Any = self.tabular_.ensemble
+        else:
+            net = self.model_ if len(self.models_) == 1 else Ensemble(self.models_)
         made: Array = net.predict(matrix, n_threads=threads)
         return made
 
@@ -375,7 +424,8 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
 
     def _first(self, name: str, kept: str) -> Any:
         if kept not in vars(self):
-            raise AttributeError(f"{type(self).__name__} has no attribute {name!r} before fit")
+            when = "with a preset" if "tabular_" in vars(self) else "before fit"
+            raise AttributeError(f"{type(self).__name__} has no attribute {name!r} {when}")
         return vars(self)[kept][0]
 
     def _tensors(self, name: str, ends: str) -> list[Array]:

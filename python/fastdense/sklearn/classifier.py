@@ -119,6 +119,8 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
         As in scikit-learn.
     n_features_in_, feature_names_in_
         Number of columns, and their names if X was a data frame.
+    tabular_ : fastdense.tabular.TabularModel
+        With ``preset="tabular"`` only; its `report_` says what was tried. There are no curves then.
 
     Examples
     --------
@@ -280,8 +282,9 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
         place = np.searchsorted(self.classes_, y)
         strange = self.classes_[np.minimum(place, len(self.classes_) - 1)] != y
         if strange.any():
-            what = f"y holds {shorten(y[strange].tolist()[0])}, which is not in classes_, {shorten(self.classes_.tolist())}"
-            fail(name, what, "warm_start and partial_fit go on with the same classes",
+            known = shorten(self.classes_.tolist())
+            fail(name, f"y holds {shorten(y[strange].tolist()[0])}, which is not in classes_, {known}",
+                 "warm_start and partial_fit go on with the same classes",
                  "pass all to the first partial_fit (classes=...), or fit anew")  # fmt: skip
         if len(self.classes_) > 2:
             return np.asarray(place)
@@ -330,6 +333,12 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
         if count > 2:
             return settings.Head(losses.SparseCategoricalCrossentropy(), "softmax", count)
         return settings.Head(losses.BinaryCrossentropy(), "sigmoid", 1)
+
+    def _task(self, y: Array) -> tuple[str, Array]:
+        if self._multilabel:
+            fail(type(self).__name__, "y has several labels and preset is 'tabular'", "one class per row is needed",
+                 "fit a classifier for each label (sklearn.multioutput.MultiOutputClassifier)")  # fmt: skip
+        return "classification", y.reshape(-1).astype(np.intp)
 
     def _score_of(self, table: Table, outputs: Array) -> float:
         return rows.accuracy(table, outputs)

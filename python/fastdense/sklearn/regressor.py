@@ -167,5 +167,8 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
                  "it is for counts, 0 or more", "use e.g. loss='squared_error'")  # fmt: skip
         return settings.Head(loss, settings.suitable_activation(loss), self._outputs_fitted)
 
+    def _task(self, y: Array) -> tuple[str, Array]:
+        return "regression", y
+
     def _score_of(self, table: Table, outputs: Array) -> float:
         return rows.r2(table, outputs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,7 +67,8 @@ def merged(table: Table) -> Table:
 
 def row_keys(values: Array) -> Array:
     """One uint64 for each row: equal for equal rows, and for others with probability 2**-64."""
-    bits = np.ascontiguousarray(values + 0.0, dtype=np.float64).view(np.uint64)  # -0.0 + 0.0 is 0.0
+    values = np.where(np.isnan(values), np.nan, values + 0.0)  # one NaN; -0.0 + 0.0 is 0.0
+    bits = np.ascontiguousarray(values, dtype=np.float64).view(np.uint64)
     keys = np.zeros(len(bits), dtype=np.uint64)
     for column in bits.T:  # steps of splitmix64 (Steele, Lea & Flood, 2014)
         keys = (keys ^ column) + np.uint64(0x9E3779B97F4A7C15)
@@ -74,6 +76,23 @@ def row_keys(values: Array) -> Array:
         keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         keys ^= keys >> np.uint64(31)
     return keys
+
+
+def medians(table: Table, columns: Iterable[int]) -> list[float]:
+    """Weighted median of some columns without their NaN, 0 where there is nothing else: that of repeated rows."""
+    found = []
+    for column in columns:
+        values = table.x[:, column].astype(np.float64)
+        known = ~np.isnan(values)
+        weights = np.ones(len(values)) if table.w is None else table.w
+        order = np.argsort(values[known], kind="stable")
+        values, sums = values[known][order], np.cumsum(weights[known][order])
+        if not len(values):
+            found.append(0.0)
+            continue
+        low, high = np.searchsorted(sums, sums[-1] / 2, "left"), np.searchsorted(sums, sums[-1] / 2, "right")
+        found.append(float(0.5 * values[low] + 0.5 * values[min(high, len(values) - 1)]))
+    return found
 
 
 def split(where: str, table: Table, fraction: float, classes: Array | None, seed: int) -> tuple[Table, Table]:

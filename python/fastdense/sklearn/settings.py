@@ -10,11 +10,12 @@ from .. import losses, optimizers
 from ..activations import NAMES
 from ..arguments import choice, flag, integer, items, number, shorten
 from ..arrays import fail
-from ..layers import Activation, BatchNorm, Dense, Dropout, Layer, OneHot
+from ..layers import Activation, BatchNorm, CategoryEmbedding, Dense, Dropout, Impute, Layer, OneHot
 from ..losses import Loss
 from ..optimizers import Optimizer, Solver
 from ..regularizers import L2
 from ..schedules import Schedule
+from ..tabular.frames import Columns
 
 Params = Mapping[str, Any]  # of an estimator, as `get_params` gives them
 
@@ -28,6 +29,7 @@ ONLY_SOME: dict[str, tuple[str, float]] = {
     "beta_2": ("beta_2", 0.999),
     "epsilon": ("epsilon", 1e-8),
 }
+MOST_ONE_HOT = 32  # categories of a column; for more there is an embedding
 ITS_SOLVERS = (optimizers.Adam, optimizers.SGD)
 # What scikit-learn calls an activation of the output.
 OUT = {"linear": "identity", "sigmoid": "logistic", "exponential": "exp", "softmax": "softmax"}
@@ -121,7 +123,40 @@ def hidden_sizes(params: Params) -> list[int]:
     return [integer(f"{name}[{i}]", one, least=1) for i, one in enumerate(many)]
 
 
-def make_layers(params: Params, head: Head, penalty: float, codes: Mapping[int, Sequence[float]]) -> list[Layer]:
+def needs_jacobian(optimizer: Optimizer) -> bool:
+    """Whether a solver needs the derivatives of the outputs, which embeddings of categories have none of."""
+    return isinstance(optimizer, Solver) and optimizer.needs != "gradient"
+
+
+def front_layers(columns: Columns, fill: Sequence[float], one_hot: bool) -> list[Layer]:
+    """Layers that make numbers of a table's columns: no missing ones, columns of 0 and 1 or embeddings for categories.
+
+    Parameters
+    ----------
+    columns : Columns
+    fill : sequence of float
+        What a missing number becomes, for each column of numbers; empty where none is missing.
+    one_hot : bool
+        Whether all categories become columns of 0 and 1, however many they are.
+    """
+    codes = {j: [float(code) for code in range(len(values))]
+             for j, values in zip(columns.categorical, columns.categories, strict=True)}  # fmt: skip
+    made: list[Layer] = []
+    if len(fill):
+        numeric = [j for j in range(columns.count) if j not in codes]
+        made.append(Impute(numeric, indicator=columns.missing, fill=list(fill)))
+    few = [j for j in codes if one_hot or len(codes[j]) <= MOST_ONE_HOT]
+    if few:
+        made.append(OneHot(few, [codes[j] for j in few]))
+    many = [j for j in codes if j not in few]
+    if many:
+        before = [sum(len(codes[k]) - 1 for k in few if k < j) for j in many]  # columns that OneHot puts before j
+        moved = [j + shift for j, shift in zip(many, before, strict=True)]
+        made.append(CategoryEmbedding(moved, codes=[codes[j] for j in many]))
+    return made
+
+
+def make_layers(params: Params, head: Head, penalty: float, front: Sequence[Layer]) -> list[Layer]:
     """The layers of the net.
 
     Parameters
@@ -130,8 +165,8 @@ def make_layers(params: Params, head: Head, penalty: float, codes: Mapping[int, 
     head : Head
     penalty : float
         Factor of the sum of the squared kernels.
-    codes : mapping
-        The codes of each column that holds categories.
+    front : sequence of Layer
+        What stands before the hidden layers.
     """
     name, l2 = where(params), L2(penalty) if penalty else None
     if not isinstance(params["activation"], str):
@@ -139,9 +174,7 @@ def make_layers(params: Params, head: Head, penalty: float, codes: Mapping[int, 
     hidden = NAMES.find(params["activation"], f"{name}: activation")
     rate = number(f"{name}: dropout", params["dropout"], least=0, below=1)
     norm = flag(f"{name}: batch_norm", params["batch_norm"])
-    made: list[Layer] = []
-    if codes:
-        made.append(OneHot(columns=sorted(codes), codes=[list(codes[column]) for column in sorted(codes)]))
+    made = list(front)
     for units in hidden_sizes(params):
         made.append(Dense(units, None if norm else hidden, kernel_regularizer=l2))
         made += [BatchNorm(), Activation(hidden)] if norm else []

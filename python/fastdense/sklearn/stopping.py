@@ -13,6 +13,7 @@ from ..callbacks import Callback, TerminateOnNaN
 from ..callbacks.base import Logs
 
 SMALLEST_RATE = 1e-6  # at which learning_rate="adaptive" ends training
+MANY = 1 << 30
 LOWERED = 5.0  # divides the rate
 
 
@@ -114,6 +115,12 @@ class Stopping(Callback):
             self._stop_or_slow_down()
         if self.seconds is not None and time.perf_counter() - self._began > self.seconds:
             self._stop()
+
+    def epochs_ahead(self) -> int:
+        """Training cannot end, nor the rate change, before so many epochs without improvement are there."""
+        if self.score is not None or self.rate == "invscaling" or self.seconds is not None:
+            return 1
+        return MANY if self.patience is None else self.patience + 1 - self.curves.waited
 
     def _values(self) -> list[float]:
         """The watched values, the smaller the better."""

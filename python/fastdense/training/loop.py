@@ -82,7 +82,8 @@ class Fit:
                         logs = self._one_epoch_by_batches(epoch)
                         epoch += 1
                         continue
-                    count = 1 if callbacks.by_epoch else pacing.next(self.options.epochs - epoch)
+                    ahead, left = callbacks.epochs_ahead(), self.options.epochs - epoch
+                    count = 1 if ahead == 1 else pacing.next(left if ahead is None else min(left, ahead))
                     began = time.perf_counter()
                     done, logs = self._epochs(epoch, count)
                     pacing.learn(done, time.perf_counter() - began)

@@ -142,6 +142,8 @@ class PopulationFit:
         Epochs that each member was trained.
     interrupted : bool
         Whether Ctrl-C ended the training.
+    cut_short : bool
+        Whether Ctrl-C or the deadline left members without some of their epochs; known after `finish`.
     fraction : float
         How much of the next epochs a running call has done, in epochs.
     look : callable
@@ -177,7 +179,7 @@ class PopulationFit:
         self.batch_size = min(options.batch_size, len(data))
         self.batches = math.ceil(len(data) / self.batch_size)
         self.pacing = Pacing(self.batches, CALL_STEPS)
-        self.begun = False
+        self.begun = self.cut_short = False
 
     @property
     def unfinished(self) -> bool:
@@ -197,6 +199,7 @@ class PopulationFit:
 
     def finish(self) -> None:
         """What follows the last epoch, however training ended."""
+        self.cut_short = self.unfinished
         for callback in self.callbacks:
             callback.finish(self)
 
@@ -263,10 +266,14 @@ class PopulationFit:
         for callback in self.callbacks:
             callback.epoch_end(self, epoch + count - 1, logs)
 
+    def losses(self, n_threads: int) -> Array:
+        """Loss of each member on all rows."""
+        return self.runner.losses(self.data, self.weights, n_threads)
+
     def final_losses(self, n_threads: int) -> Array:
         """Loss of each member on all rows; if Ctrl-C interrupts that, `last_losses`."""
         try:
-            return self.runner.losses(self.data, self.weights, n_threads)
+            return self.losses(n_threads)
         except KeyboardInterrupt:
             self.interrupted = True
             return self.last_losses()

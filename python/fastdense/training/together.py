@@ -92,8 +92,7 @@ class Together:
 
         def turn(part: int, threads: int, look: Callable[[], object]) -> None:
             look()
-            found[part] = fits[part].final_losses(threads)
-            self.interrupted |= fits[part].interrupted
+            found[part] = fits[part].losses(threads)
 
         if not self.interrupted:  # all rows for all members may take long
             self._take_turns(len(fits), turn, lambda: None)

@@ -294,3 +294,18 @@ def test_first_values_that_a_user_gave_are_part_of_the_plan() -> None:
     made = Plan.of(model, 32, 1, True, subject.given_weights).build()
     for a, b in zip(made.get_weights(), model.get_weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_number_that_stands_for_missing_values_is_named() -> None:
+    random = np.random.default_rng(0)
+    x = random.standard_normal((300, 5))
+    x[:, 2] = random.random(300) < 0.1  # a flag
+    x[:, 3] = np.where(random.random(300) < 0.5, 0, np.exp(3 * x[:, 3]))  # many zeros and a long tail
+    model = fd.Model([fd.Dense(8, "relu"), fd.Dense(1)], inputs=5)
+    model.compile("adam", "mse")
+    y = random.standard_normal((300, 1))
+    assert "BAD_DATA" not in {found.code for found in model.diagnose(x, y, verify=False).findings}
+    x[::10, 1] = -9999
+    found = next(one for one in model.diagnose(x, y, verify=False).findings if one.code == "BAD_DATA")
+    assert (found.severity, found.evidence["columns"], found.evidence["value"]) == ("warning", [1], -9999.0)
+    assert "replace -9999 by the median" in found.remedy

@@ -270,4 +270,4 @@ def test_noise_is_claimed_of_what_was_tried() -> None:
     assert "in a way that none of them finds" in report.findings[0].message
     result = report._result
     assert result.outlook is not None and result.outlook.sure
-    assert "still learning" in headline(replace(result, outlook=replace(result.outlook, sure=False)))
+    assert "only briefly" in headline(replace(result, outlook=replace(result.outlook, sure=False)))

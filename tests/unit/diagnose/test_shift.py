@@ -60,6 +60,16 @@ def test_a_column_in_another_unit_is_found_and_undone(factor: float, offset: flo
     assert np.abs(undone[:, 0] - other[:, 0]).max() < 0.3
 
 
+@pytest.mark.parametrize(("factor", "offset", "advice"), [(255.0, 0.0, "divide x by 25"), (4.0, 8.0, "x = (x - "),
+                                                          (0.001, 0.0, "multiply x by 1000")])  # fmt: skip
+def test_a_change_that_all_columns_have_in_common_is_said_once(factor: float, offset: float, advice: str) -> None:
+    x, other = np.random.default_rng(0).uniform(0, 1, (2, 600, 20))
+    x, other = x * np.linspace(0.1, 1, 20), other * np.linspace(0.1, 1, 20)
+    shift = shift_of(x, factor * other + offset)
+    assert shift.advice().startswith(advice)
+    assert np.abs(shift.undone(factor * other + offset) - other).max() < 0.1
+
+
 def test_a_column_that_varies_no_more_cannot_be_undone() -> None:
     x, _ = rows()
     other, _ = rows(seed=1)

@@ -41,7 +41,7 @@ def state(model: fd.Model) -> tuple[Any, ...]:
         model.runner.epochs_trained,
         model.history,
         None if model.history is None else repr(model.history.history),
-        model.net.statistics and (model.net.statistics.origin, model.net.statistics.layer.mean),
+        [(one.origin, one.layer.statistics) for one in model.net.statistics],
         model.get_config(),
         repr(model.get_compile_config()),
         model.stop_training,

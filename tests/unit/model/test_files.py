@@ -104,11 +104,11 @@ def test_the_origin_of_statistics(device: str, origin: str, tmp_path: Path) -> N
     model.fit(X, Y, verbose=0)
     model.save(tmp_path / "net")
     loaded = fd.load(tmp_path / "net")
-    assert loaded.net.statistics is not None and loaded.net.statistics.origin == origin
+    assert [one.origin for one in loaded.net.statistics] == [origin]
     loaded.fit(100 * X, Y, verbose=0)
     np.testing.assert_array_equal(loaded.get_weights()[0], model.get_weights()[0])
     clone = loaded.clone()
-    assert (clone.net.statistics.origin == "adapt") == (origin == "adapt")  # type: ignore[union-attr]
+    assert (clone.net.statistics[0].origin == "adapt") == (origin == "adapt")
 
 
 def test_the_learning_rate_of_the_moment_is_kept(device: str, tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_a_copy_is_the_same(
 def test_a_copy_is_one_of_its_own() -> None:
     population = fd.fit_many(net(), X, Y, starts=3, epochs=2, verbose=0)
     copied, before = copy.deepcopy(population), population.weights
-    copied._runner.set_tensors([np.zeros_like(tensor) for tensor in before])
+    copied._parts[0].runner.set_tensors([np.zeros_like(tensor) for tensor in before])
     for ours, theirs in zip(population.weights, before, strict=True):
         np.testing.assert_array_equal(ours, theirs)
 

@@ -32,7 +32,7 @@ def different() -> list[fd.Model]:
         net(fd.Dense(6, "gelu"), fd.Dropout(0.3), fd.Dense(4, "tanh"), fd.Dense(1), optimizer=fd.AdamW(0.02), seed=9),
         net(fd.Normalization(), fd.Dense(5, "tanh", kernel_regularizer="l2"), fd.Dense(1), optimizer=fd.Muon(0.01)),
         net(fd.Dense(4, "tanh"), fd.BatchNorm(), fd.Dense(1), optimizer=fd.SGD(0.1), loss="huber", seed=1),
-        net(fd.Log1p([0]), fd.Dense(4, "tanh"), fd.Dense(1), loss="mae", seed=2),
+        net(fd.Log1p(columns=[0]), fd.Dense(4, "tanh"), fd.Dense(1), loss="mae", seed=2),
     ]
     for i, model in enumerate(models):
         model.compile(model.optimizer, model.loss, metrics=["mae", "r2"], loss_weights=1 + 0.5 * i)
@@ -190,15 +190,15 @@ def test_order_of_each_start(device: str, optimizer: Any) -> None:
     alike(first[1].get_weights(), shared[0].get_weights())
 
 
-@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("one_shape", [True, False])
 @pytest.mark.parametrize("restore", [True, False])
-def test_each_stops_by_a_metric(together: bool, restore: bool) -> None:
+def test_each_stops_by_a_metric(one_shape: bool, restore: bool) -> None:
     x, y = labels()
     held = labels(30, seed=5)
-    models = shapely(7) if together else [
+    models = shapely(7) if one_shape else [
         fd.Model([fd.Dense(3 + i, "tanh"), fd.Dense(2, "sigmoid")], inputs=3, dtype="float64", seed=i) for i in range(7)
     ]  # fmt: skip
-    for model in [] if together else models:
+    for model in [] if one_shape else models:
         model.compile(fd.Adam(0.03), "binary_crossentropy", metrics=["accuracy", "auc"])
     stop = EarlyStopping("val_auc", mode="max", patience=2, restore_best_weights=restore)
     options: dict[str, Any] = {"epochs": 25, "batch_size": 8, "validation_data": held, "verbose": 0}
@@ -231,9 +231,9 @@ def test_members_that_stop_leave_their_lanes_to_others() -> None:
     np.testing.assert_allclose(early.evaluate(*HELD), best, **CLOSE)
 
 
-@pytest.mark.parametrize("together", [True, False])
-def test_snapshots_are_the_best_epochs(together: bool) -> None:
-    models = [net(fd.Dense(4 if together else 3 + i, "tanh"), fd.Dense(1), seed=i) for i in range(5)]
+@pytest.mark.parametrize("one_shape", [True, False])
+def test_snapshots_are_the_best_epochs(one_shape: bool) -> None:
+    models = [net(fd.Dense(4 if one_shape else 3 + i, "tanh"), fd.Dense(1), seed=i) for i in range(5)]
     for model in models:
         model.compile(fd.SGD(0.3), "mse", metrics=["mae"])
     stop = EarlyStopping("val_mae", patience=4)

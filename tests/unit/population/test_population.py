@@ -220,14 +220,15 @@ def test_the_loop_hands_errors_on() -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_one_order_for_all_starts_is_that_of_the_first_seed(weighted: bool) -> None:
+@pytest.mark.parametrize("device", ["cpu", "reference"])
+def test_one_order_for_all_starts_is_that_of_the_first_seed(weighted: bool, device: str) -> None:
     x, y = data()
     weights = np.random.default_rng(5).uniform(0.5, 2, (3, len(x))) if weighted else None
-    model = net(fd.Dense(5, "tanh"), fd.BatchNorm(), fd.Dense(1))
+    model = net(fd.Dense(5, "tanh"), fd.BatchNorm(), fd.Dense(1), device=device)
     population = fd.fit_many(
         model, x, y, starts=3, epochs=4, batch_size=16, seed=7, shuffle="same", sample_weight=weights, verbose=0
     )
-    assert not population.why_one_by_one
+    assert bool(population.why_one_by_one) == (device == "reference")
     for i in range(3):
         alone = model.clone(seed=7 + i)
         for epoch in range(4):
@@ -238,9 +239,7 @@ def test_one_order_for_all_starts_is_that_of_the_first_seed(weighted: bool) -> N
             np.testing.assert_allclose(ours, theirs, **CLOSE)
 
 
-def test_one_order_is_refused_where_nets_are_trained_one_by_one() -> None:
+def test_shuffle_is_checked() -> None:
     x, y = data()
-    with pytest.raises(ValueError, match="shuffle='same' was asked for, and these nets are trained one at a time"):
-        fd.fit_many(net(device="reference"), x, y, starts=2, shuffle="same", verbose=0)
     with pytest.raises(ValueError, match="fit_many: shuffle='all' is not known. Use 'same', or True or False."):
         fd.fit_many(net(), x, y, starts=2, shuffle="all", verbose=0)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import doctest
+import importlib
 import subprocess
 import sys
 from typing import Any
@@ -41,6 +43,11 @@ def test_names_of_columns(kind: Any) -> None:
     from sklearn.utils.estimator_checks import check_dataframe_column_names_consistency
 
     check_dataframe_column_names_consistency(kind.__name__, kind())
+
+
+@pytest.mark.parametrize("module", ["", ".classifier", ".regressor"])
+def test_examples_run(module: str) -> None:
+    assert doctest.testmod(importlib.import_module(f"fastdense.sklearn{module}")).failed == 0
 
 
 def test_the_package_does_not_import_scikit_learn() -> None:

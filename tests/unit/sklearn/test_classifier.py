@@ -22,6 +22,7 @@ from sklearn.model_selection import GridSearchCV, cross_val_score
 from sklearn.neural_network import MLPClassifier
 
 import fastdense as fd
+from fastdense.runners.single import Runner
 from fastdense.sklearn import DenseClassifier
 
 Array = NDArray[Any]
@@ -283,6 +284,24 @@ def test_adaptive_learning_rate(x: Array) -> None:
 def test_invscaling_learning_rate(x: Array) -> None:
     net = small(solver="sgd", learning_rate="invscaling", learning_rate_init=0.1, max_iter=3).fit(x, quadrant(x))
     assert net.model_.optimizer.learning_rate == pytest.approx(0.1 / (3 * len(x) + 1) ** 0.5)
+
+
+@pytest.mark.parametrize("parameters", [{}, {"solver": "sgd", "learning_rate": "adaptive"}, {"solver": "lbfgs"}],
+                         ids=["adam", "adaptive", "lbfgs"])  # fmt: skip
+def test_epochs_that_cannot_end_training_are_one_call(
+    x: Array, parameters: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And what comes out is what comes out of one epoch at a time, to which a callback leads."""
+    calls, train = [], Runner.train
+    monkeypatch.setattr(Runner, "train", lambda *args, **kwargs: calls.append(1) or train(*args, **kwargs))
+    y, settings = quadrant(x), {"max_iter": 300, "n_iter_no_change": 5, "tol": 5e-3, **parameters}
+    many = small(**settings).fit(x, y)
+    assert len(calls) < many.n_iter_ / 2 and many.n_iter_ < 300
+    calls.clear()
+    single = small(**settings, callbacks=fd.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: None)).fit(x, y)
+    assert len(calls) == single.n_iter_
+    assert single.loss_curve_ == many.loss_curve_
+    np.testing.assert_array_equal(single.predict_proba(x), many.predict_proba(x))
 
 
 def test_time_limit(x: Array) -> None:

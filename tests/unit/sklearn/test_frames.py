@@ -113,3 +113,70 @@ def test_targets_of_frames() -> None:
     series = pd.Series(labels(table), dtype="category")
     assert small().fit(table, series).classes_.tolist() == ["no", "yes"]
     assert small().fit(polars(table), polars(pd.DataFrame({"y": series.astype(str)}))["y"]).score(table, series) == 1.0
+
+
+def with_gaps() -> Any:
+    """A quarter of the sizes and of the kinds are missing, and what is missing matters."""
+    table = frame()
+    table.loc[::4, "size"] = np.nan
+    return table.assign(kind=table["kind"].where(np.arange(len(table)) % 4 != 1))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_missing_values(kind: str) -> None:
+    table = with_gaps()
+    y = np.where(table["size"].isna(), "gap", np.where(table["kind"].isna(), "no kind", "whole"))
+    net = small().fit(KINDS[kind](table), y)
+    assert net.score(KINDS[kind](table), y) > 0.99
+    impute, one_hot = net.model_.layers[:2]
+    assert impute.indicator == [0] and impute.fill[0] == pytest.approx(table["size"].median())
+    assert one_hot.codes[0] == [0, 1, 2, 3]  # u, v, w and missing
+    more = table.assign(count=np.nan)  # where some number is missing in fit, any may be later
+    assert net.predict(KINDS[kind](more)).shape == y.shape
+
+
+def test_missing_numbers_of_an_array() -> None:
+    x = with_gaps()[["size", "count"]].to_numpy(dtype=np.float32)
+    y = np.isnan(x[:, 0])
+    net = small().fit(x, y)
+    assert net.score(x, y) == 1.0
+    assert net.model_.dtype == "float32"
+    whole = small().fit(np.nan_to_num(x), y)
+    with pytest.raises(
+        ValueError, match="X holds missing numbers .NaN., and held none in the first fit; none are known"
+    ):
+        whole.predict(x)
+    with pytest.raises(ValueError, match="Input X contains infinity"):
+        net.predict(np.where(y[:, None], np.inf, x))
+
+
+def test_the_median_goes_by_weights() -> None:
+    """As that of rows that are there several times; so does all else, to the last bit."""
+    random = np.random.default_rng(0)
+    x, copies = random.normal(size=(60, 2)), random.integers(0, 4, 60)
+    x[::3, 0] = np.nan
+    y = np.where(x[:, 1] > 0, "a", "b")
+    net = small().fit(x, y, sample_weight=copies)
+    again = small().fit(np.repeat(x, copies, axis=0), np.repeat(y, copies))
+    assert net.model_.layers[0].fill[0] == np.nanmedian(np.repeat(x[:, 0], copies))
+    np.testing.assert_array_equal(net.predict_proba(x), again.predict_proba(x))
+
+
+def test_the_median_of_nothing() -> None:
+    from fastdense.sklearn.rows import Table, medians
+
+    x = np.array([[np.nan, 1.0], [np.nan, 2.0], [np.nan, np.nan]])
+    assert medians(Table(x, x, None), [0, 1]) == [0.0, 1.5]
+    assert medians(Table(x, x, np.array([1.0, 2.0, 5.0])), [1]) == [2.0]
+
+
+def test_many_categories_are_embedded() -> None:
+    random = np.random.default_rng(0)
+    table = pd.DataFrame({"few": random.choice(list("abc"), 400), "many": random.integers(0, 40, 400).astype(str),
+                          "x": random.normal(size=400)})  # fmt: skip
+    y = np.asarray(table["many"].astype(int) % 7, dtype=float)
+    net = DenseRegressor(hidden_layer_sizes=(16,), solver="lbfgs", random_state=0).fit(table, y)
+    assert [type(layer).__name__ for layer in net.model_.layers[:2]] == ["OneHot", "CategoryEmbedding"]
+    assert net.score(table, y) > 0.95
+    again = DenseRegressor(hidden_layer_sizes=(4,), solver="lm", max_iter=2, random_state=0).fit(table, y)
+    assert [type(layer).__name__ for layer in again.model_.layers[:2]] == ["OneHot", "Dense"]

@@ -18,6 +18,8 @@ from ..task import Task
 from .registry import Group, rule
 
 FLOOR_FATAL, FLOOR_NOTED = 0.9, 0.2  # fraction of the targets' variance that no function of x explains
+APART = 5.0  # of the range of all other values: from them to a number that stands for missing ones
+FEW_EQUAL, MOST_MISSING, MANY_VALUES = 3, 0.5, 10  # rows that hold it, share of such rows, distinct other values
 TINY = 1e-6  # relative tolerance for targets rounded at the end of an activation's range
 
 
@@ -57,6 +59,8 @@ def bad_data(case: Case) -> Finding | None:
             remedy="add features that distinguish such rows, or check how x and y were matched",
             exact=True, irreducible_share=floor, repeated_rows=rows,
         )  # fmt: skip
+    if (missing := missing_values(subject)) is not None:
+        return missing
     if len(constant):
         share = len(constant) / len(sd)
         return finding(
@@ -95,6 +99,40 @@ def unusable(subject: Subject) -> Finding:
         exact=True, nonfinite_x=int(bad_x.sum()), nonfinite_y=int(bad_y.sum()), row=row, column=column,
         columns=columns[:20],
     )  # fmt: skip
+
+
+def missing_values(subject: Subject) -> Finding | None:
+    """One number that stands for all missing values of a column, such as -9999: far from all others of the column."""
+    x = subject.sample_x
+    low, high = x.min(axis=0), x.max(axis=0)
+    for value, inner in ((low, _without(x, low)), (high, _without(x, high))):
+        least, most = np.nanmin(inner, axis=0), np.nanmax(inner, axis=0)
+        count = np.isnan(inner).sum(axis=0)
+        gap = np.maximum(least - value, value - most)
+        apart = (gap > APART * (most - least)) & (most > least)
+        held = apart & (count >= FEW_EQUAL) & (count <= MOST_MISSING * len(x))
+        found = [j for j in np.flatnonzero(held) if len(np.unique(inner[~np.isnan(inner[:, j]), j])) > MANY_VALUES]
+        if found:
+            j, names = found[0], f"Column{'s' * (len(found) > 1)} {_some(np.array(found))}"
+            share = float(count[found].max()) / len(x)
+            return finding(
+                "BAD_DATA", "warning",
+                f"{names} of x hold{'s' * (len(found) == 1)} {value[j]:g} in up to {share:.1%} of the rows, far "
+                f"from all other values ({least[j]:.4g} to {most[j]:.4g} in column {j}): it seems to stand for missing "
+                "values, and next to it the others are all alike.",
+                remedy=f"replace {value[j]:g} by the median of the column, and add a column of 0 and 1 that says where "
+                "it was", brief=f"{value[j]:g} stands for missing values", exact=True, columns=found[:20],
+                value=float(value[j]), share=share,
+            )  # fmt: skip
+    return None
+
+
+def _without(x: Array, values: Array) -> Array:
+    """The columns with NaN in place of one value each; without it in all rows but one."""
+    inner = np.where(x == values, np.nan, x)
+    constant = np.isnan(inner).all(axis=0)
+    inner[0, constant] = values[constant]
+    return np.asarray(inner)
 
 
 def irreducible_share(subject: Subject) -> tuple[float, int]:

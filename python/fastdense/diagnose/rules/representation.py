@@ -17,17 +17,21 @@ from ..representations import (
     FITS,
     LEAST_GAIN,
     LEAST_ROWS,
+    MOST_COLUMNS,
     ROWS,
+    TAIL_NUMBERS,
     TARGETS,
     Choice,
     Sample,
+    heavy_tails,
     search,
     seconds,
     two_sizes,
 )
-from ..work import affordable_rows, sizes_of
+from ..work import affordable_rows, numbers, sizes_of
 from .registry import Group, rule
 
+SORTED = 40  # elementary operations per number of columns that are sorted
 LEARNT = 0.05  # a net with a smaller error needs no other representation
 PREDICTED_SECONDS, FEWEST_PREDICTED = 0.05, 500  # for the error of the net as it is; rows
 LINEAR_OUTPUTS = ("linear", "relu", "leaky_relu", "elu", "softplus")
@@ -38,6 +42,10 @@ def representation(case: Case) -> Finding | None:
     """Simple models predict far more with logarithms, one column per code, or sines of columns, or a log target."""
     subject = case.subject
     if not subject.usable or subject.problem:
+        return None
+    wide = subject.x.shape[1] > MOST_COLUMNS
+    subject.work.charge(numbers(SORTED * min(TAIL_NUMBERS, subject.x.size)) if wide else 0.0)
+    if wide and not subject.task.scale and not heavy_tails(subject.sample_x):  # then there is nothing to look for
         return None
     own = _own_error(case)
     if own is not None and own < LEARNT:
@@ -128,8 +136,8 @@ def _of_target(case: Case) -> list[str]:
     largest = np.sort(np.square(y - y.mean()).ravel())[::-1]
     few = int(np.searchsorted(np.cumsum(largest), 0.9 * largest.sum())) + 1
     return [
-        f"The targets go over decades: {few} of {len(y)} rows hold 90 % of their variance, so that a squared error "
-        "sees no others; learn their logarithm, by which nets are compared here."
+        f"The targets go over decades: {few} of {len(y)} rows hold{'s' * (few == 1)} 90 % of their variance, so that a "
+        "squared error sees no others; learn their logarithm, by which nets are compared here."
     ]
 
 

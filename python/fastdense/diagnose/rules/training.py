@@ -18,7 +18,7 @@ from ...layers import Dense, Dropout, Layer
 from ...model.base import BaseModel
 from ...schedules import Schedule
 from .. import remedies
-from ..case import Case
+from ..case import PART, Case
 from ..finding import Finding, finding
 from ..plan import Plan, changed
 from ..subject import Subject
@@ -178,6 +178,8 @@ def _rare_class(case: Case) -> Finding | None:
         return None
     net = sizes_of(model)
     x = random_rows(subject.sample_x, affordable_rows(PREDICTED_SECONDS, net.forward(1), FEWEST_PREDICTED, 5000))
+    if net.forward(len(x)) > PART * subject.work.left:
+        return None
     subject.work.charge(net.forward(len(x)))
     answers = subject.task.answers(
         np.asarray(model.predict(x), dtype=np.float64), subject.threshold(subject.activation, subject.loss)

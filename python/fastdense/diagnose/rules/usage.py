@@ -341,7 +341,7 @@ def unequal_weights(case: Case) -> Finding | None:
     )  # fmt: skip
 
 
-@rule("STOPPED_EARLY", Group.PROGRESS, "a callback ended the training too soon", restart=True)
+@rule("STOPPED_EARLY", Group.STEPS, "a callback ended the training too soon", restart=True)
 def stopped_early(case: Case) -> Finding | None:
     """A callback that ended the training, or lowered the rate to nothing, before the net had learnt."""
     fitted, history = case.subject.fitted, case.subject.history
