@@ -39,7 +39,8 @@ def means(rows: Sequence[Row], key: str = "test") -> dict[str, dict[str, float]]
     """Mean over seeds, by table and model."""
     found: dict[str, dict[str, list[float]]] = {}
     for row in usable(rows):
-        found.setdefault(row["table"], {}).setdefault(row["model"], []).append(row[key])
+        if key in row:  # a cited result has no seconds
+            found.setdefault(row["table"], {}).setdefault(row["model"], []).append(row[key])
     return {table: {model: mean(v) for model, v in models.items()} for table, models in found.items()}
 
 
@@ -96,9 +97,23 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
         cells.append([f"{name} ({kinds[name]})", *shown])
     average, count = mean_ranks(rows, models)
     cells.append([f"mean rank ({count} tables)", *(f"{average[m]:.2f}" if count else "–" for m in models)])
-    seconds = means(rows, "seconds")
-    cells.append(["seconds, all tables", *(f"{sum(v.get(m, 0.0) for v in seconds.values()):.0f}" for m in models)])
+    for key, title in (("seconds", "seconds"), ("cpu_seconds", "processor seconds")):
+        spent = means(rows, key)
+        sums = {m: sum(values[m] for values in spent.values() if m in values) for m in models}
+        cells.append([f"{title}, tables measured", *(f"{sums[m]:.0f}" if sums[m] else "–" for m in models)])
     return cells
+
+
+def sources(rows: Sequence[Row]) -> list[str]:
+    """What was not measured here, and where it is from."""
+    found: dict[str, set[str]] = {}
+    for row in usable(rows):
+        if row.get("source"):
+            found.setdefault(row["source"], set()).add(row["model"])
+    return [
+        f"Cited, not measured here: {', '.join(TITLES[m] for m in TITLES if m in models)} ({source})."
+        for source, models in found.items()
+    ]
 
 
 def spread(rows: Sequence[Row]) -> list[str]:
@@ -124,7 +139,7 @@ def text(rows: Sequence[Row]) -> str:
         counted = [(TITLES[m], *wins(rows, mine, m)) for m in models if not m.startswith("fastdense")]
         better = ", ".join(f"{title} on {won} of {of}" for title, won, of in counted)
         lines += ["", f"{TITLES[mine]} is better than {better}."]
-    return "\n".join([*lines, "", *spread(rows)]).rstrip()
+    return "\n".join([*lines, "", *spread(rows), *sources(rows)]).rstrip()
 
 
 def critical_difference(models: int, count: int) -> float:

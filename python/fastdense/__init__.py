@@ -38,7 +38,7 @@ from .optimizers import *  # noqa: F403  (every optimizer, so that a new one nee
 del get, Optimizer, Rate, Solver  # noqa: F821  (they stay in fastdense.optimizers)
 
 if TYPE_CHECKING:
-    from . import datasets, keras
+    from . import datasets, keras, tabular
     from .population.cross_validation import cross_validate
     from .population.ensemble import Ensemble
     from .population.fit import fit_many
@@ -60,6 +60,7 @@ _LAZY = {
     "keras": "",
     "learning_rate_test": "population.rate_test",
     "show_versions": "versions",
+    "tabular": "",
 }
 
 __all__ = [
@@ -103,6 +104,7 @@ __all__ = [
     "schedules",
     "show_versions",
     "start_on_data",
+    "tabular",
 ]
 __all__ += optimizers.__all__
 __all__.remove("get")

@@ -77,7 +77,7 @@ SPACE: Mapping[str, list[Any] | tuple[Any, ...]] = {
     "bins": (8, 48, "log"),
     "sigma": (0.1, 1.0, "log"),
     "activation": ["relu", "mish", "silu"],
-    "width": [64, 128, 128, 256],
+    "width": [64, 128],
     "depth": [2, 3, 4],
     "dropout": [0.0, 0.0, 0.1, 0.2],
     "learning_rate": (2e-3, 2e-2, "log"),
