@@ -154,8 +154,9 @@ def template_of(model: M) -> M:
         weight = model.loss_weights
     made = type(model).__new__(type(model))
     zeros = [np.zeros(spec.shape) for spec in net.tensors]
-    if net.statistics is not None and net.statistics.origin is not None:
-        zeros[:2] = net.statistics.values()
+    for one in net.statistics:
+        if one.origin is not None:
+            zeros[one.tensors] = one.values()
     made._begin(net, model.device, model.name, zeros)
     made.compile(optimizer, loss, metrics=metrics, loss_weights=weight)
     return made
