@@ -808,7 +808,7 @@ class BaseModel:
             "step": self.runner.step if include_optimizer else 0,
             "slots": len(slots) if include_optimizer else None,
             "epochs_trained": self.runner.epochs_trained,
-            "statistics": [one.origin for one in self.net.statistics],
+            "statistics": self.net.statistics_origins(),
         }
         return config, tensors
 
@@ -821,9 +821,7 @@ class BaseModel:
         values = [files.tensor(tensors, *needed) for needed in zip(_weight_names(net), net.tensors, strict=True)]
         model = cls.__new__(cls)
         model._begin(net, device or ("cpu" if own == "cuda" and not is_available() else own), name, values)
-        origins = config["statistics"]  # one of the only such layer, Normalization, in files before 0.2
-        for one, origin in zip(net.statistics, origins if isinstance(origins, list) else [origins], strict=False):
-            one.take(values[one.tensors] or one.layer.statistics or (), origin)
+        net.restore_statistics(values, config["statistics"])
         if config["compile"] is not None:
             model.compile(**config["compile"])
             if config["slots"] is not None:
