@@ -210,7 +210,8 @@ def fit_many(
         group.model.runner.adapt(data[0].x)
     members_of = _Members(where, options, members, templates, model_of, data, held, own_weights, initial_weights, tries,
                           start == "data", deadline)  # fmt: skip
-    parts = [members_of.part(group) for group in divided(groups)]
+    groups = divided(groups)
+    parts = [members_of.part(group) for group in groups]
     # train
     together = Together(first.device, options.n_threads, bar)
     fits = members_of.fits(parts, members_of.begun(parts, together), given, snapshots)

@@ -27,7 +27,7 @@ from .arguments import Starts
 
 M = TypeVar("M", bound=BaseModel)
 TOGETHER = 16  # members of a part, where there are several: the lanes of the widest vector
-FEWEST = 4  # members for which vector lanes are worth it, where others have another shape
+FEWEST = {4: 8, 8: 4}  # by the bytes of a number: members, half a vector of them, for which lanes are worth it
 TOO_FEW = "too few members are of one shape to fill vector lanes"
 
 
@@ -187,7 +187,7 @@ def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: St
         training = {"loss": model.loss.lower(), "optimizer": model.optimizer.lower(), "metrics": []}
         own = [*numbers, *([] if one_order(starts.of(which)) else ["order_seed"])]
         reason = why_one_by_one(model.device, model.net.program, training, min(batch_size, rows), own)
-        if not reason and model.device == "cpu" and len(which) < FEWEST and len(first) > 1:
+        if not reason and model.device == "cpu" and len(which) < FEWEST[model.net.itemsize] and len(first) > 1:
             reason = TOO_FEW
         groups.append(MemberGroup(which, model, numbers, batch_size, reason))
     return groups
@@ -197,8 +197,14 @@ def divided(groups: Sequence[MemberGroup]) -> list[MemberGroup]:
     """The groups, divided into what one engine trains."""
     found = []
     for group in groups:
-        together = TOGETHER if len(groups) > 1 and group.model.device == "cpu" else len(group.which)
-        found += group.parts(1 if group.reason else together)
+        if group.reason:
+            found += group.parts(1)
+        elif len(groups) == 1 or group.model.device != "cpu":
+            found.append(group)
+        else:
+            *most, last = group.parts(TOGETHER)
+            alone = len(last.which) < FEWEST[group.model.net.itemsize]
+            found += [*most, *(replace(last, reason=TOO_FEW).parts(1) if alone else [last])]
     return found
 
 
