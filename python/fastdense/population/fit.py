@@ -300,10 +300,12 @@ class _Members:
             factors = np.full(len(which), self.models[model].loss_weights)
         own = own if own is None or len(own) == len(which) else own[beside(which, own)]
         rows, weights = weighted(self.where, self.data[model], own, factors)
+        rows.encoded(group.model.net)  # here, once, and not in several threads
         options = replace(self.options, batch_size=group.batch_size, order_seed=_order(starts))
         validation = None
         if self.held is not None:
             held = weighted(self.where, self.held[model], None, factors)
+            held[0].encoded(group.model.net)
             validation = Validation(*held, group.model.metrics, group.lowered_metrics)
         runner = make_population(
             group.model.runner, group.model.optimizer, group.model.loss, rows, options,
