@@ -135,3 +135,16 @@ def test_validation_of_tries_is_that_of_later_epochs() -> None:
     population = fd.fit_many(net(), X, Y, starts=2, tries=4, epochs=20, validation_data=(X, Y), verbose=0)
     assert population.val_history is not None
     assert np.isnan(population.val_history[:10]).all() and np.isfinite(population.val_history[10:]).all()
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_among_tries_of_several_models(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A model whose search had not begun is there with its own seed."""
+    models = [net(fd.Dense(3 + i, "tanh"), fd.Dense(1), seed=i) for i in range(3)]
+    interrupt(monkeypatch, "train", at=1)
+    message = r"^fit_many: interrupted in epoch \d of 100 of the tries"
+    with pytest.raises(fd.PopulationInterrupt, match=message) as caught:
+        fd.fit_many(models, X, Y, tries=TRIES, epochs=100, verbose=0, n_threads=threads)
+    population = caught.value.population
+    assert len(population) == 3 and population.seeds[2] == 2 and np.isfinite(population.losses).all()
+    assert [member.layers[0].units for member in population] == [3, 4, 5]
