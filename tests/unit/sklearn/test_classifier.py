@@ -190,6 +190,17 @@ def test_partial_fit_of_parts_with_all_classes(x: Array) -> None:
         net.partial_fit(x, np.where(y == "same", "new", y))
 
 
+def test_partial_fit_with_another_penalty_keeps_the_optimizer(x: Array) -> None:
+    """The penalty is divided by the weights of a batch, and parts have different ones; one of 1e-300 changes no bit."""
+    y = quadrant(x)
+    none, some = small(alpha=0.0), small(alpha=1e-300)
+    for part in (slice(0, 60), slice(60, 180), slice(180, 210)):
+        none.partial_fit(x[part], y[part])
+        some.partial_fit(x[part], y[part])
+    np.testing.assert_array_equal(none.predict_proba(x), some.predict_proba(x))
+    assert some.model_.layers[0].kernel_regularizer == fd.regularizers.L2(1e-300 / (2 * 30))
+
+
 def test_no_partial_fit_where_rows_must_be_known() -> None:
     assert not hasattr(small(solver="lbfgs"), "partial_fit")
     assert not hasattr(small(early_stopping="loss"), "partial_fit")
