@@ -124,7 +124,7 @@ def test_hardly_any_time_still_gives_a_model() -> None:
 def test_time_left_trains_more_nets() -> None:
     x = numbers(60)
     model = fit(x, x[:, 0], task="regression", time_limit=60.0, n_ensemble=3, n_threads=2)
-    assert len(model.report_["members"]) == 4  # whole rounds of two threads
+    assert len(model.report_["members"]) == 2 + 3  # two tell how long an epoch takes
     assert max(one["epochs"] for one in model.report_["members"]) > 5
 
 
