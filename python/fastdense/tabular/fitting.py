@@ -247,7 +247,7 @@ class _Pool:
         """Train nets until a deadline: each to its end, as many as there is time for."""
         most, threads, epochs = count or MOST_NETS, self.n_threads or available_threads(), EPOCHS
         begun = time.monotonic()
-        self.train(threads, 1, deadline - begun)  # how long an epoch takes; these nets are candidates as any others
+        self.train(threads, 1, None)  # how long an epoch takes; these nets are candidates as any others
         left, took = deadline - time.monotonic(), time.monotonic() - begun
         wanted = math.ceil(LEAST_NETS / threads)  # times that every thread trains a net
         if left < wanted * took * EPOCHS:
