@@ -134,17 +134,15 @@ public:
 
     // A single row costs less than the checks and the bookkeeping of predict(); None sends the caller there.
     py::object predict_row(const py::object& given) {
-        const bool single = net_->dtype() == DType::f32;
-        if (single ? !py::isinstance<py::array_t<float, py::array::c_style>>(given)
-                   : !py::isinstance<py::array_t<double, py::array::c_style>>(given))
-            return py::none();
+        const bool single = py::isinstance<py::array_t<float, py::array::c_style>>(given);
+        if (!single && !py::isinstance<py::array_t<double, py::array::c_style>>(given)) return py::none();
         const auto x = py::reinterpret_borrow<py::array>(given);
         if (x.ndim() != 2 || x.shape(0) != 1 || x.shape(1) != plan().inputs ||
             reinterpret_cast<uintptr_t>(x.data()) % size_t(x.itemsize()))
             return py::none();
         if (busy_) return py::none();  // no call can begin while this thread holds the GIL
         py::array out = empty_array(net_->dtype(), {1, plan().outputs});
-        if (!net_->predict_row(x.data(), out.mutable_data())) return py::none();
+        if (!net_->predict_row(x.data(), single ? DType::f32 : DType::f64, out.mutable_data())) return py::none();
         return out;
     }
 

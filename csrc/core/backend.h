@@ -83,8 +83,8 @@ public:
     virtual void train(const TrainRequest&, TrainOutcome&) = 0;  // into a new one
     virtual int64_t probe_period(int64_t rows, int64_t batch_size) const = 0;  // steps that make a probe affordable
     virtual void evaluate(const Dataset&, int threads, const Poll&, double* totals) = 0;
-    // One row of elements of the net's own type, on this thread; false if it must go through predict().
-    virtual bool predict_row(const void* x, void* out) = 0;
+    // One row of floats or doubles without gaps, on this thread; false if it must go through predict().
+    virtual bool predict_row(const void* x, DType dtype, void* out) = 0;
     virtual void predict(const View& x, int threads, const Poll&, void* out) = 0;
     virtual double loss_and_grad(const Dataset&, bool training, int threads, const Poll&, void* const* gradients) = 0;
     virtual void activations(const View& x, int threads, const Poll&, void* const* outputs) = 0;

@@ -96,9 +96,9 @@ public:
         parallel(team, [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty); });
     }
 
-    bool predict_row(const void* x, void* out) override {
+    bool predict_row(const void* x, DType dtype, void* out) override {
         return rowwise_inference_.covers() && rowwise_inference_.takes(1) &&
-               rowwise_inference_.one_row(static_cast<const T*>(x), static_cast<T*>(out));
+               rowwise_inference_.one_row(x, dtype, static_cast<T*>(out));
     }
 
     void predict(const View& x, int threads, const Poll& poll, void* out) override {

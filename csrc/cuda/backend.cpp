@@ -54,6 +54,7 @@ public:
     void configure(const Training& training) override {
         if (training.full_batch() || training.kfac())
             throw InvalidArgument("optimizer: '" + std::string(training.optimizer_name()) + "' has no CUDA version");
+        check_factors(plan_, training);
         state_.slots = first_slots<T>(training, plan_.parameters, 1, stream_);
         training_ = training;
         state_.step = 0;
@@ -83,7 +84,7 @@ public:
         once_.free();
     }
 
-    bool predict_row(const void*, void*) override { return false; }
+    bool predict_row(const void*, DType, void*) override { return false; }
 
     void predict(const View& x, int threads, const Poll& poll, void* out) override {
         each_chunk(x, threads, poll, [&](int64_t first, int64_t rows) {

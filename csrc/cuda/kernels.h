@@ -81,6 +81,51 @@ void finish(const Finish<T>&, cudaStream_t);
 int column_splits(int64_t rows);  // how many parts sums over so many rows should be cut into; at most most_splits
 constexpr int most_splits = 16;
 
+// ---- columns (columns.cu) -------------------------------------------------------------------------------------------
+
+struct Parts {  // of sums over rows: part s lies s · stride further on
+    int splits = 1;
+    int64_t stride = 0;
+};
+template <class T>
+struct Columns {  // an op that encodes columns; see core/plan.h. All arrays are on the device.
+    OpKind kind = OpKind::piecewise_linear;
+    const T* x = nullptr;
+    T* out = nullptr;
+    int64_t rows = 0, in_width = 0, out_width = 0;
+    int64_t count = 0, width = 0, encoded_at = 0, passing_at = 0, passing_count = 0;
+    const int64_t *columns = nullptr, *passing = nullptr;               // inputs that are encoded, that pass
+    const int64_t *place_encoded = nullptr, *place_passing = nullptr;   // of each input among them, or -1
+    const int64_t* first_code = nullptr;                                // (count + 1,), of an embedding
+    const T *table = nullptr, *kernel = nullptr, *bias = nullptr;
+};
+template <class T>
+void columns_forward(const Columns<T>&, cudaStream_t);
+template <class T>
+void columns_backward(const Columns<T>&, const T* d, T* dx, cudaStream_t);
+template <class T>  // of an embedding's table of so many numbers
+void table_gradient(const Columns<T>&, int64_t numbers, const T* d, T* gradient, cudaStream_t);
+template <class T>
+void periodic_gradients(const Columns<T>&, const T* d, T* frequencies, T* phases, const Parts&, cudaStream_t);
+template <class T>
+struct Grouped {
+    const T* x = nullptr;
+    T *out = nullptr, *z = nullptr;  // z: pre-activations, or not kept
+    const T *kernel = nullptr, *bias = nullptr;
+    ops::Activation activation = ops::Activation::linear;
+    T alpha = T(0);
+    int64_t rows = 0, in_width = 0, out_width = 0, groups = 0, inputs = 0, units = 0;
+};
+template <class T>
+void grouped_forward(const Grouped<T>&, cudaStream_t);
+// d becomes the gradient of the pre-activation, unless the derivative is 1 and `stored` null; dx may be null
+template <class T>
+void grouped_backward(const Grouped<T>&, const T* stored, T* d, T* dx, T* dkernel, T* dbias, const Parts&,
+                      cudaStream_t);
+// out[c] = Σ a(r, c) b(r, c)
+template <class T>
+void column_dots(const T* a, const T* b, T* out, int64_t rows, int64_t cols, const Parts&, cudaStream_t);
+
 // ---- normalisation (norm.cu) ----------------------------------------------------------------------------------------
 
 template <class T>
@@ -179,6 +224,7 @@ constexpr int update_block = 1024;
 struct UpdateTensor {
     double l1 = 0, l2 = 0;
     int32_t splits = 1, first_block = 0, blocks = 0, muon = 0;  // muon: updated by muon_apply()
+    double rate = 1, decay = 1;                                 // factors of learning rate and weight decay
 };
 struct UpdateRule {
     ops::Rule rule = ops::Rule::sgd;

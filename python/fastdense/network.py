@@ -106,8 +106,7 @@ class Net:
     ends : list of int
         Number of the last op of each layer; -1 for those of `front`, which have none.
     front : list of Preprocessing
-        The layers before all others that encode the rows, which engines get encoded; `encoding` is an object that
-        stands for what they do.
+        The layers before all others that encode the rows, which engines get encoded.
     output_layer : int
         Number of the layer that makes the outputs: the last one that is no `Rescaling`.
     tensors : list of TensorSpec
@@ -119,7 +118,7 @@ class Net:
     input_statistics : int
         Number of the first tensors that are those of a `Normalization`: float64 whatever the dtype, and the same for
         all members of a population.
-    missing : sequence of int
+    missing : list of int
         The columns of x that may hold NaN.
     encoding : object
         Another one whenever the layers of `front` have changed.
@@ -138,10 +137,9 @@ class Net:
         self.seed = integer("Model: seed", seed, least=0, most=2**64 - 1)
         self.dtype, self.precision = _checked_precision(choice("Model: dtype", dtype, DTYPES), precision)
         given = [get_layer(layer, f"Model: layers[{i}]") for i, layer in enumerate(layers)]
-        own_copy = (Adapting, CategoryEmbedding, Preprocessing)  # their `adapt` may be called on the user's object later
+        own_copy = (Adapting, CategoryEmbedding, Preprocessing)  # `adapt` may be called on the user's object later
         self.layers = [copy.deepcopy(layer) if isinstance(layer, own_copy) else layer for layer in given]
         self.front = _front(self.layers)
-        self.encoding = object()
         _check_places(self.layers, len(self.front))
         self.names = _unique_names(self.layers)
         self.widths: list[int] = []
@@ -173,7 +171,7 @@ class Net:
         self.output_layer = max(made, default=0)
         self.input_statistics = 2 if isinstance(self.layers[len(self.front)], Normalization) else 0
         first_layer = self.layers[0]
-        self.missing: Sequence[int] = first_layer.missing(self.inputs) if isinstance(first_layer, Impute) else ()
+        self.missing: list[int] = first_layer.missing(self.inputs) if isinstance(first_layer, Impute) else []
         self.encoding = object()
         for op in ops[:-1]:
             if op.get("activation") == "softmax":

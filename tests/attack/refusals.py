@@ -160,9 +160,8 @@ def without_threads(name: str, threads: int, warm: bool) -> str:
     model = make_model()
     if warm:
         call(make_model())
-    np.ones((300, 300)) @ np.ones(
-        (300, 300)
-    )  # after a fork NumPy's OpenBLAS starts its threads anew, or presses Ctrl-C
+    # after a fork NumPy's OpenBLAS starts its threads anew, and presses Ctrl-C if it cannot
+    np.ones((300, 300)) @ np.ones((300, 300))
     if not no_more_threads():
         return "skipped"
     model.fit(BIG, BIG_Y if not model.loss.sparse else BIG_IDS, verbose=0,

@@ -68,7 +68,9 @@ def embedding(columns: list[int], codes: list[int], units: int) -> Spec:
     return {"kind": "embedding", "columns": columns, "codes": codes, "units": units, "keep": False}
 
 
-def grouped_dense(groups: int, group_inputs: int, units: int, activation: str = "linear", use_bias: bool = True) -> Spec:
+def grouped_dense(
+    groups: int, group_inputs: int, units: int, activation: str = "linear", use_bias: bool = True
+) -> Spec:
     shape = {"groups": groups, "group_inputs": group_inputs, "units": units}
     return {"kind": "grouped_dense", **shape, "use_bias": use_bias, "activation": activation, "alpha": 0.3}
 

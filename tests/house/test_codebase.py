@@ -61,7 +61,7 @@ EDGES = {
     "core/solvers": {"core"},
     "cpu/blas": {"core"},
     "cpu/simd": {"core", "ops"},
-    "cpu/memberwise": CPU - {"cpu/blas"},
+    "cpu/memberwise": (CPU - {"cpu/blas"}) | {"cpu/layerwise"},
     "cpu/layerwise": CPU,
     "cpu/rowwise": CPU | {"cpu/layerwise"},
     "cpu/second_order": CPU | {"cpu/layerwise", "core/solvers"},

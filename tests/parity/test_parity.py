@@ -62,7 +62,6 @@ LOSSES: dict[str, tuple[Spec, str]] = {
 # kind -> ops around a hidden activation and the last one
 def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
     first, top = dense(6, hidden), dense(3, last)
-    grouped = "leaky_relu" if hidden == "prelu" else hidden  # what grouped_dense has instead
     return {
         "plain": [first, top],
         "no_bias": [dense(6, hidden, use_bias=False), dense(3, last, use_bias=False)],
@@ -74,16 +73,6 @@ def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
         "dropout": [DROPOUT, first, DROPOUT, top],
         "normalization": [NORMALIZATION, first, top],
         "rescaling": [RESCALING, first, RESCALING, dense(3, "sigmoid" if last == "softmax" else last), RESCALING],
-        "scale": [SCALE, first, SCALE, top],
-        "piecewise_linear": [piecewise_linear([0, 2, 3], 5), first, top],
-        "piecewise_linear_inside": [dense(4, hidden), piecewise_linear([0, 1, 3], 17, keep=True), top],
-        "periodic": [periodic([1, 3], 5, keep=True), periodic([0, 2], 17), first, top],
-        "embedding": [embedding([0, 2], [3, 5], 2), first, embedding([1], [4], 3), top],
-        "grouped_dense": [grouped_dense(2, 2, 3, grouped), grouped_dense(2, 2, 1, use_bias=False), top],
-        "embeddings": [
-            *[embedding([3], [4], 5), piecewise_linear([0, 2], 6), grouped_dense(2, 6, 4, "softsign")],
-            *[periodic([8, 12], 3, keep=True), grouped_dense(2, 3, 2, grouped), first, top],
-        ],
         "residual": [first, BEGIN, dense(5, hidden), BEGIN, LAYER_NORM, dense(5, hidden), END, dense(6), END, top],
         "residual_first": [BEGIN, dense(4, hidden), END, top],
         "penalties": [
@@ -94,7 +83,26 @@ def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
     }
 
 
-NETS = tuple(nets("tanh", "linear"))
+def table_nets(hidden: str, last: str) -> dict[str, list[Spec]]:
+    """The same with ops for the columns of tables."""
+    first, top = dense(6, hidden), dense(3, last)
+    grouped = "leaky_relu" if hidden == "prelu" else hidden  # which grouped_dense does not have
+    return {
+        "scale": [SCALE, first, SCALE, top],
+        "piecewise_linear": [piecewise_linear([0, 2, 3], 5), first, top],
+        "piecewise_linear_inside": [dense(4, hidden), piecewise_linear([0, 1, 3], 17, keep=True), top],
+        "periodic": [periodic([1, 3], 5, keep=True), periodic([0, 2], 17), first, top],
+        "embedding": [embedding([0, 2], [3, 5], 2), first, embedding([1], [4], 3), top],
+        "grouped_dense": [grouped_dense(2, 2, 3, grouped), grouped_dense(2, 2, 1, use_bias=False), top],
+        "embeddings": [
+            *[embedding([3], [4], 5), piecewise_linear([0, 2], 6), grouped_dense(2, 6, 4, "softsign")],
+            *[periodic([8, 12], 3, keep=True), grouped_dense(2, 3, 2, grouped), first, top],
+        ],
+    }
+
+
+LAYER_NETS, TABLE_NETS = tuple(nets("tanh", "linear")), tuple(table_nets("tanh", "linear"))
+NETS = LAYER_NETS + TABLE_NETS
 HIDDEN = tuple(name for name in _core.ACTIVATIONS if name != "softmax")
 EVERY_METRIC = (
     *(metric(kind, threshold=0.4) for kind in _core.METRICS),
@@ -107,9 +115,11 @@ def gradients(engine: Any, problem: Problem, noise: Any) -> Results:
     x, y, w = inputs(problem, noise)
     out = np.zeros((len(x), problem.widths[-1]), dtype=engine.get_tensors()[-1].dtype)
     engine.predict(x, out, n_threads=2)
-    rows = [engine.predict_row(x[i : i + 1].astype(out.dtype)) for i in range(3)]  # None: not by a path of its own
-    single = [out[i : i + 1] if row is None else row for i, row in enumerate(rows)]
-    found: Results = {"outputs": out, "outputs of single rows": np.concatenate(single)}
+    found: Results = {"outputs": out}
+    for name, dtype in (("of its own dtype", out.dtype), ("of float64", np.float64)):
+        rows = [engine.predict_row(x[i : i + 1].astype(dtype)) for i in range(3)]  # None: not by a path of its own
+        single = [out[i : i + 1] if row is None else row for i, row in enumerate(rows)]
+        found[f"outputs of single rows {name}"] = np.concatenate(single)
     found |= {f"output of op {i}": a for i, a in enumerate(engine.activations(x, n_threads=2))}
     for training in (False, True):
         loss, grads = engine.loss_and_grad(x, y, w, training=training, n_threads=2)
@@ -143,7 +153,7 @@ def test_the_instruction_set_is_the_one_asked_for() -> None:
 def test_every_loss_and_layer(loss: str, net: str) -> None:
     spec, last = LOSSES[loss]
     hidden = HIDDEN[(list(LOSSES).index(loss) + 5 * NETS.index(net)) % len(HIDDEN)]
-    compare(Problem(nets(hidden, last)[net], spec), gradients)
+    compare(Problem((nets(hidden, last) | table_nets(hidden, last))[net], spec), gradients)
 
 
 # A loss of probabilities or of positive numbers has no value at the others.

@@ -14,7 +14,7 @@ from tests.helpers.devices import compiled_engine
 from tests.helpers.pairs import Problem, Results, compare, inputs
 from tests.helpers.programs import BATCH_NORM, DROPOUT, LAYER_NORM, OPTIMIZERS, Spec, dense, loss_spec, metric, train
 from tests.helpers.tolerances import ADAM_STRIDE, ROUNDINGS, UNIT
-from tests.parity.test_parity import HIDDEN, LOSSES, NETS, nets
+from tests.parity.test_parity import HIDDEN, LAYER_NETS, LOSSES, TABLE_NETS, nets, table_nets
 
 pytestmark = pytest.mark.usefixtures("compiled")
 
@@ -66,7 +66,7 @@ def design() -> list[tuple[str, str, str, str, str, bool]]:
             hidden,
             optimizer,
             losses[(a + 3 * o) % len(losses)],
-            NETS[(a + 5 * o) % len(NETS)],
+            LAYER_NETS[(a + 5 * o) % len(LAYER_NETS)],
             options[(a + o) % len(options)],
             bool((a // 2 + o) % 2),
         )
@@ -102,6 +102,25 @@ def test_fifty_steps(hidden: str, optimizer: str, loss: str, net: str, options: 
     spec, last = LOSSES[loss]
     ops = nets(hidden, last)[net]
     compare(Problem(ops, spec, optimizer, OPTIONS[options], metrics=metrics(), weighted=weighted), run)
+
+
+# With something trained in front of it, 50 steps would lead some number over the edge of a bin.
+@pytest.mark.core
+@pytest.mark.parametrize("optimizer", ["adam", "muon"])
+@pytest.mark.parametrize("net", [net for net in TABLE_NETS if net != "piecewise_linear_inside"])
+def test_fifty_steps_of_layers_for_tables(net: str, optimizer: str) -> None:
+    compare(Problem(table_nets("tanh", "linear")[net], optimizer=optimizer, options=OPTIONS["decay"]), run)
+
+
+FACTORS = {"rate_factors": [3.0, 0.5, 0.0, 1.0], "decay_factors": [1.0, 0.0, 2.0, 4.0]}
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("clipped", ["decay", "global"])  # kernels are updated in parts, or all tensors at the end
+@pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name not in ("muon", "kfac")])
+def test_fifty_steps_with_factors_for_tensors(optimizer: str, clipped: str) -> None:
+    ops = [dense(6, "tanh", kernel_l2=0.01), dense(3)]
+    compare(Problem(ops, optimizer=optimizer, options=OPTIONS[clipped] | FACTORS), run)
 
 
 @pytest.mark.core

@@ -530,7 +530,7 @@ def test_many_starts(make: Any) -> None:
     with pytest.raises(ValueError, match=r"sample_weight\[2, 7\] is -1; weights must be 0 or more"):
         each[2, 7] = -1
         fd.fit_many(there, gx, gy, sample_weight=on_gpu(each), verbose=0)
-    assert max(fake_cupy.copies) <= FEW
+    assert max(fake_cupy.copies) <= 4 * 30 * 3  # outputs for the validation rows: metrics are computed on the host
     assert nets.outcomes().counts
     assert fd.cross_validate(there, gx, gy, folds=2).scores["mae"].shape == (1, 2)
     fake_cupy.copies.clear()

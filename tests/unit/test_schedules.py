@@ -25,6 +25,8 @@ from fastdense import schedules
         (schedules.CosineDecay(1.0, 10), {0: 1.0, 5: 0.5, 10: 0.0, 11: 0.0}),
         (schedules.CosineDecay(1.0, 12, alpha=0.2), {4: 0.8, 12: 0.2}),
         (schedules.CosineDecay(0.1, 10, 0.0, 0.5, 4), {0: 0.1, 2: 0.3, 4: 0.5, 9: 0.25, 14: 0.0, 20: 0.0}),
+        (schedules.CosLog(0.8, 15), {0: 0.0, math.sqrt(2) - 1: 0.8, 1: 0.0, 3: 0.0, 7: 0.0, 15: 0.0, 16: 0.0}),
+        (schedules.CosLog(0.8, 3, cycles=1), {0: 0.0, 3 * (math.sqrt(2) - 1): 0.8, 3: 0.0}),
         (schedules.CosineDecayRestarts(1.0, 4), {0: 1.0, 2: 0.5, 4: 1.0, 8: 0.5, 12: 1.0, 20: 0.5, 28: 1.0}),
         (schedules.CosineDecayRestarts(1.0, 4, 1.0, 0.5), {0: 1.0, 2: 0.5, 4: 0.5, 6: 0.25, 8: 0.25}),
         (schedules.CosineDecayRestarts(1.0, 4, 3.0, 0.5, 0.1), {4: 0.55, 10: 0.325, 16: 0.325}),

@@ -18,16 +18,21 @@ from fastdense.initializers import Initializer
 from fastdense.layers import (
     Activation,
     BatchNorm,
+    CategoryEmbedding,
     Dense,
     Dropout,
+    Impute,
     Layer,
     LayerNorm,
     Log1p,
     Normalization,
+    NumericEmbedding,
     OneHot,
     Periodic,
     Rescaling,
     Residual,
+    RobustScale,
+    Scale,
 )
 from fastdense.losses import Loss
 from fastdense.metrics import Metric
@@ -255,6 +260,16 @@ _flat_layers = st.one_of(
     st.builds(Activation, st.sampled_from(ACTIVATIONS), name=_name),
     st.builds(Log1p, _number | st.lists(_number, min_size=1), st.none() | st.integers(0, 9), _number, _name),
     st.builds(OneHot, st.none() | st.just([0, 3]), st.none() | st.lists(_number, min_size=1, unique=True), _name),
+    st.builds(
+        NumericEmbedding, columns=st.none() | st.just([0, 2]), bins=st.integers(1, 99), keep=st.booleans(), name=_name
+    ),
+    st.builds(NumericEmbedding, st.just("periodic"), sigma=_number, size=st.none() | st.integers(1, 9), name=_name),
+    st.builds(
+        CategoryEmbedding, st.none() | st.just([0, 2]), st.integers(1, 9), st.lists(_number, min_size=1, unique=True)
+    ),
+    st.builds(Scale, _initializers, _name),
+    st.builds(RobustScale, clip=st.none() | _number, center=st.just([1.0]), scale=_number.map(lambda one: [one])),
+    st.builds(Impute, st.none() | st.just([0, 2]), st.booleans() | st.just([2]), _number, _name),
     st.builds(Periodic, _number | st.lists(_number, min_size=1), st.none() | st.just([2]), st.booleans(), _name),
 )
 _specs = st.one_of(
@@ -460,6 +475,27 @@ def test_optimizer_options_lower() -> None:
     }
     off = optimizers.Muon(rms_rate=None, weight_decay=None, adam_weight_decay=None).lower()
     assert off["rms_rate"] == off["weight_decay"] == off["adam_weight_decay"] == 0.0
+
+
+def test_factors_of_tensors() -> None:
+    names = ["scale/scale", "dense/kernel", "dense/bias", "dense_1/kernel", "dense_1/bias"]
+    rates, decays = {"*/bias": 0.1, "dense_1/*": 2, "scale/*": 6.0}, {"*": 0.0, "*/kernel": 1.0}
+    optimizer = Adam(weight_decay=0.1, learning_rate_multipliers=rates, weight_decay_multipliers=decays)
+    found = optimizer.factors("compile", names)
+    assert found == {"rate_factors": [6.0, 1.0, 0.1, 2.0, 2.0], "decay_factors": [0.0, 1.0, 0.0, 1.0, 0.0]}
+    assert Adam().factors("compile", names) == optimizers.Muon().factors("compile", names) == {}
+    assert resolve(optimizers.Optimizer, json.loads(json.dumps(optimizer.to_dict())), "again") == optimizer
+    with pytest.raises(ValueError, match=r"^compile: Adam: learning_rate_multipliers holds the pattern "):
+        optimizer.factors("compile", [])
+    with pytest.raises(ValueError, match=r"^SGD: weight_decay_multipliers is given without weight_decay\. Give what"):
+        optimizers.SGD(weight_decay_multipliers={"*": 0.5})
+    with pytest.raises(ValueError, match=r"^SGD: learning_rate_multipliers\['\*'\]=-1 is out of range\. Give a finite"):
+        optimizers.SGD(learning_rate_multipliers={"*": -1})
+    with pytest.raises(TypeError, match=r"^SGD: learning_rate_multipliers=0\.5 is of type float\. Give a dict of patt"):
+        optimizers.SGD(learning_rate_multipliers=0.5)  # type: ignore[arg-type]
+    for kind in ("Muon", "KFAC", "LBFGS"):
+        with pytest.raises(TypeError, match=f"^{kind}: unknown argument 'learning_rate_multipliers'"):
+            getattr(optimizers, kind)(learning_rate_multipliers={"*": 0.5})
 
 
 def test_l1_l2_gives_what_is_asked_for_only() -> None:

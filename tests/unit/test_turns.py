@@ -1,4 +1,4 @@
-"""Jobs that threads take turns at: order, shares of threads, errors, the end of all by one."""
+"""Jobs that threads take turns at: order, number of threads, errors, the end of all by one."""
 
 from __future__ import annotations
 

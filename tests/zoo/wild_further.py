@@ -205,7 +205,7 @@ def a_new_batch_standardised_as_the_old() -> Owned:
 
 
 def _cases(rows: int, seed: int) -> tuple[Array, Array]:
-    """Day of an outbreak, how many people meet, share of vaccinated people; cases, which grow from 1 to millions."""
+    """Day of an outbreak, how many people meet, fraction of vaccinated people; cases, which grow from 1 to millions."""
     random = rng(seed)
     day, meet, immune = random.uniform(0, 90, rows), random.uniform(0.5, 1.5, rows), random.uniform(0, 0.5, rows)
     growth = 0.16 * meet * (1 - immune)

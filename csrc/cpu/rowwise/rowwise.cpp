@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "cpu/layerwise/measure.h"
 
@@ -11,6 +12,15 @@ namespace {
 constexpr int64_t chunk_bytes = int64_t(384) << 10;   // of a chunk: with weights and gradients in a second-level cache
 constexpr int64_t block_bytes = int64_t(16) << 10;    // half of a first-level cache
 constexpr int64_t most_resident = int64_t(64) << 20;  // bytes of a data set that is kept in panels
+
+// Whether n numbers are finite, and are so as T.
+template <class T, class S>
+bool all_finite(const void* given, int64_t n) {
+    const S* x = static_cast<const S*>(given);
+    bool good = true;
+    for (int64_t i = 0; i < n; ++i) good &= std::abs(double(x[i])) <= double(std::numeric_limits<T>::max());
+    return good;
+}
 
 // Rows of a few units are summed in the lanes, see kernel_gradient_in_lanes.
 bool summed_in_lanes(int64_t units, int lanes) { return units * 4 <= lanes; }
@@ -117,8 +127,12 @@ RowwiseOp<T> Rowwise<T>::op_of(int i) const {
 }
 
 template <class T>
-bool Rowwise<T>::one_row(const T* x, T* out) {
-    if (!k_.finite(x, plan_.inputs)) return false;
+bool Rowwise<T>::one_row(const void* given, DType dtype, T* out) {
+    const bool own = dtype == dtype_of<T>;
+    if (own ? !k_.finite(static_cast<const T*>(given), plan_.inputs)
+            : !(dtype == DType::f64 ? all_finite<T, double>(given, plan_.inputs)
+                                    : all_finite<T, float>(given, plan_.inputs)))
+        return false;
     if (row_ops_.empty()) {
         for (int i = 0; i <= last_; ++i) {
             const OpKind kind = plan_.ops[size_t(i)].kind;
@@ -127,9 +141,10 @@ bool Rowwise<T>::one_row(const T* x, T* out) {
         row_.reserve(3 * (plan_.widest + 16));
     }
     T *z = row_.get(), *next = z + plan_.widest + 16, *other = next + plan_.widest + 16;
-    if (const double* mean = state_.input_statistics.mean()) {
-        const double* inverse = state_.input_statistics.inverse();
-        for (int64_t c = 0; c < plan_.inputs; ++c) other[c] = T((x[c] - T(mean[c])) * T(inverse[c]));
+    const T* x = static_cast<const T*>(given);
+    if (const double* mean = state_.input_statistics.mean(); mean || !own) {
+        View row{static_cast<const char*>(given), dtype, 1, plan_.inputs, 0, dtype == DType::f64 ? 8 : 4};
+        kernels_.gather_row(row, 0, mean, mean ? state_.input_statistics.inverse() : nullptr, other);
         x = other;
     }
     for (size_t i = 0; i < row_ops_.size(); ++i) {

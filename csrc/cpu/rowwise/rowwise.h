@@ -34,7 +34,7 @@ public:
     std::vector<T*> places(void* const* outputs) const;
     bool covers() const { return covers_; }
     // The outputs for one row of finite numbers; false, and nothing else, if some are not. Needs no reserve().
-    bool one_row(const T* x, T* out);
+    bool one_row(const void* given, DType dtype, T* out);
     // By one worker: as Layerwise::add_to_totals.
     double add_to_totals(int64_t rows, double* totals);
     double penalty_sum() const {  // by one worker, after update()

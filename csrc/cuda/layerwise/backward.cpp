@@ -13,7 +13,8 @@ const T* Layers<T>::stored(int i, Pass pass) const {
     const auto act = activation_of(i, pass);
     if (ops::activation_needs[int(act)] == ops::Needs::nothing || act == ops::Activation::softmax) return nullptr;
     if (!walk(pass)[i].derivative_at_input) return out_[size_t(i)].get();
-    return op(i).kind == OpKind::dense ? z_[size_t(i)].get() : output(i - 1, pass);
+    const bool own = op(i).kind == OpKind::dense || op(i).kind == OpKind::grouped_dense;
+    return own ? z_[size_t(i)].get() : output(i - 1, pass);
 }
 
 template <class T>
@@ -117,6 +118,27 @@ void Layers<T>::other_backward(const Steps& steps, int i, int64_t rows, Pass pas
         case OpKind::residual_begin:
             if (passes_gradient(i)) add(from, static_cast<const T*>(d(o.partner)), to, n, stream_);
             break;
+        case OpKind::scale:
+            column_dots(from, output(i - 1, pass), at(gradients_, o.kernel), rows, o.out, parts(o.kernel), stream_);
+            if (passes_gradient(i))
+                rescale(from, static_cast<const T*>(parameter(o.kernel)), static_cast<const T*>(nullptr), to, rows,
+                        o.out, stream_);
+            break;
+        case OpKind::piecewise_linear:
+        case OpKind::periodic:
+        case OpKind::embedding: {
+            const Columns<T> c = columns(i, rows, pass);
+            if (o.kind == OpKind::periodic)
+                periodic_gradients(c, from, at(gradients_, o.kernel), at(gradients_, o.bias), parts(o.kernel), stream_);
+            if (o.kind == OpKind::embedding)
+                table_gradient(c, plan_.tensors[size_t(o.kernel)].size(), from, at(gradients_, o.kernel), stream_);
+            if (passes_gradient(i)) columns_backward(c, from, to, stream_);
+            break;
+        }
+        case OpKind::grouped_dense:
+            grouped_backward(grouped(i, rows, pass), stored(i, pass), d(i), passes_gradient(i) ? to : nullptr,
+                             at(gradients_, o.kernel), at(gradients_, o.bias), parts(o.kernel), stream_);
+            break;
         case OpKind::dense:
         case OpKind::normalization: break;
     }
@@ -170,7 +192,7 @@ void Layers<T>::muon(const Steps& steps) {
     const ops::Hyper& h = training_->hyper;
     for (int tensor : plan_.trainable) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (t.vector) continue;
+        if (!training_->takes_matrix_step(t)) continue;
         MuonStep m;
         m.momentum = h.momentum, m.clipvalue = h.clipvalue, m.clipnorm = h.clipnorm,
         m.global_clipnorm = h.global_clipnorm;

@@ -12,6 +12,25 @@ Layers<T>::Layers(const Plan& plan, State<T>& state, Precision precision, cudaSt
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<DeviceBuffer<T>>(n);
     d_ = std::vector<DeviceBuffer<T>>(n + 1);
+    numbers_ = std::vector<DeviceBuffer<int64_t>>(n);
+    for (size_t i = 0; i < n; ++i) {
+        const Op& o = plan.ops[i];
+        if (!o.encodes_columns()) continue;
+        std::vector<int64_t> numbers(o.columns.begin(), o.columns.end());
+        numbers.insert(numbers.end(), o.passing.begin(), o.passing.end());
+        for (const auto* chosen : {&o.columns, &o.passing}) {
+            std::vector<int64_t> place(size_t(o.in), -1);
+            for (size_t k = 0; k < chosen->size(); ++k) place[size_t((*chosen)[k])] = int64_t(k);
+            numbers.insert(numbers.end(), place.begin(), place.end());
+        }
+        int64_t first = 0;
+        for (int64_t codes : o.codes) numbers.push_back(first), first += codes;
+        numbers.push_back(first);
+        numbers_[i].reserve(int64_t(numbers.size()));
+        FD_CUDA(cudaMemcpyAsync(numbers_[i].get(), numbers.data(), numbers.size() * sizeof(int64_t),
+                                cudaMemcpyHostToDevice, stream_));
+        FD_CUDA(cudaStreamSynchronize(stream_));  // `numbers` ends here
+    }
     walks_ = walks_of(plan_, training_);
 }
 
@@ -43,11 +62,13 @@ template <class T>
 void Layers<T>::lay_out_updates() {
     std::vector<UpdateBlock> blocks;
     tensors_.assign(plan_.tensors.size(), {});
-    for (int tensor : plan_.trainable) {
+    for (size_t k = 0; k < plan_.trainable.size(); ++k) {
+        const int tensor = plan_.trainable[k];
         const Tensor& t = plan_.tensors[size_t(tensor)];
         UpdateTensor& u = tensors_[size_t(tensor)];
         u.l1 = t.l1, u.l2 = t.l2, u.first_block = int32_t(blocks.size());
         u.muon = training_->takes_matrix_step(t);
+        u.rate = training_->rate_factor(k), u.decay = training_->decay_factor(k);
         for (int64_t first = 0; first < t.size(); first += update_block)
             blocks.push_back({t.offset + first, int32_t(std::min<int64_t>(update_block, t.size() - first)), tensor});
         u.blocks = int32_t(blocks.size()) - u.first_block;
@@ -85,6 +106,9 @@ void Layers<T>::set_splits(int64_t rows) {
             if (o.bias >= 0) tensors_[size_t(o.bias)].splits = tensors_[size_t(o.kernel)].splits;
         } else if (o.kind == OpKind::layer_norm) {
             tensors_[size_t(o.kernel)].splits = tensors_[size_t(o.bias)].splits = by_rows;
+        } else if (o.kind == OpKind::scale || o.kind == OpKind::periodic || o.kind == OpKind::grouped_dense) {
+            tensors_[size_t(o.kernel)].splits = by_rows;
+            if (o.bias >= 0) tensors_[size_t(o.bias)].splits = by_rows;
         }
         if (o.slope >= 0) tensors_[size_t(o.slope)].splits = by_rows;
     }
@@ -166,6 +190,35 @@ const T* Layers<T>::output(int i, Pass pass) const {
 }
 
 template <class T>
+Columns<T> Layers<T>::columns(int i, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    Columns<T> c;
+    c.kind = o.kind, c.x = output(i - 1, pass), c.out = out_[size_t(i)].get();
+    c.rows = rows, c.in_width = o.in, c.out_width = o.out;
+    c.count = int64_t(o.columns.size()), c.passing_count = int64_t(o.passing.size());
+    c.width = (o.out - c.passing_count) / c.count;
+    c.encoded_at = o.encoded_at(), c.passing_at = o.passing_at();
+    c.columns = numbers_[size_t(i)].get(), c.passing = c.columns + c.count;
+    c.place_encoded = c.passing + c.passing_count, c.place_passing = c.place_encoded + o.in;
+    c.first_code = c.place_passing + o.in;
+    c.table = statistic(o.table), c.kernel = parameter(o.kernel), c.bias = parameter(o.bias);
+    return c;
+}
+
+template <class T>
+Grouped<T> Layers<T>::grouped(int i, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    Grouped<T> g;
+    g.x = output(i - 1, pass), g.out = out_[size_t(i)].get();
+    if (walk(pass)[i].keeps_pre_activation) g.z = z_[size_t(i)].get();
+    g.kernel = parameter(o.kernel), g.bias = parameter(o.bias);
+    g.activation = activation_of(i, pass), g.alpha = T(o.alpha);
+    g.rows = rows, g.in_width = o.in, g.out_width = o.out;
+    g.groups = o.groups, g.inputs = o.group_inputs, g.units = o.units;
+    return g;
+}
+
+template <class T>
 void Layers<T>::gather(const Steps& steps, const BatchShape& b, bool with_targets) {
     Gather<T> g;
     g.x = b.x, g.y = b.y, g.rows = b.rows;
@@ -206,6 +259,14 @@ void Layers<T>::forward(const Steps& steps, int64_t rows, Pass pass, bool update
                 rescale(x, statistic(o.scale), statistic(o.offset), out, rows, o.out, stream_);
                 break;
             case OpKind::residual_end: add(x, output(o.partner, pass), out, rows * o.out, stream_); break;
+            case OpKind::scale:
+                rescale(x, static_cast<const T*>(parameter(o.kernel)), static_cast<const T*>(nullptr), out, rows,
+                        o.out, stream_);
+                break;
+            case OpKind::piecewise_linear:
+            case OpKind::periodic:
+            case OpKind::embedding: columns_forward(columns(i, rows, pass), stream_); break;
+            case OpKind::grouped_dense: grouped_forward(grouped(i, rows, pass), stream_); break;
             case OpKind::normalization:  // done while gathering
             case OpKind::residual_begin: break;
         }

@@ -67,6 +67,9 @@ private:
     void finish(int i, const T* from, T* to, int64_t rows, Pass);
     void dense_backward(int i, int64_t rows, Pass);
     void other_backward(const Steps&, int i, int64_t rows, Pass);
+    Columns<T> columns(int i, int64_t rows, Pass);
+    Grouped<T> grouped(int i, int64_t rows, Pass);
+    Parts parts(int tensor) const { return {splits(tensor), plan_.parameters}; }
     BatchNorm<T> batch_norm(int i, int64_t rows, Pass, bool update_statistics);
     LayerNorm<T> layer_norm(int i, int64_t rows, Pass);
     Update<T> updates() const;
@@ -93,6 +96,7 @@ private:
     std::unique_ptr<FusedMlp> mlp_;                                      // or none
     int64_t losses_ = 0;  // of this step in row_loss_: one a row, or fewer
     std::vector<DeviceBuffer<T>> out_, z_, d_, mean_, inverse_;
+    std::vector<DeviceBuffer<int64_t>> numbers_;  // of each op that encodes columns: see columns()
     DeviceBuffer<T> gradients_, x_, y_, probabilities_, scratch_[4];
     DeviceBuffer<int32_t> labels_;
     DeviceBuffer<double> weights_, row_loss_, norm_scratch_;

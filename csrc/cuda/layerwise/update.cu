@@ -71,8 +71,8 @@ __global__ void update_kernel(Steps steps, Update<T> u, bool combined) {
     const UpdateTensor t = u.tensors[b.tensor];
     const StepRecord& now = steps.now();
     const ops::Step<double>& c = now.rule;
-    const ops::Step<T> s{T(c.lr), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)};
-    const T keep = T(1 - now.learning_rate * u.rule.weight_decay);
+    const ops::Step<T> s{T(c.lr * t.rate), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)};
+    const T keep = T(1 - now.learning_rate * u.rule.weight_decay * t.rate * t.decay);
     const double scale = combined ? norm_scale(u.rule, t, u.norm_parts, u.block_count, scratch) : 1;
     double value = 0;
     for (int e = int(threadIdx.x); e < b.count && !t.muon; e += threads) {

@@ -246,6 +246,7 @@ std::string why_not(const Plan& plan, const Training* training) {
     if (plan.has_matrix_penalties()) return "there is a penalty on whole matrices (orthogonal or repulsion)";
     if (!training) return "";
     if (plan.trainable.empty()) return "there is nothing to train";
+    if (training->has_factors()) return "tensors have learning rates or weight decays of their own";
     if (training->muon()) return "Muon needs whole matrices";
     if (training->kfac()) return "KFAC needs whole matrices";
     if (training->full_batch()) return "full-batch optimizers choose a different step for each member";

@@ -12,7 +12,7 @@ from ..model.base import BaseModel
 from .plan import Plan
 from .subject import State, Subject
 from .trials import Run
-from .witnesses import FOLDS, ROWS, Bounds, bounds, seconds
+from .witnesses import FOLDS, ROWS, Bounds, bounds, bounds_seconds
 
 PART = 0.1  # of the work left, for witnesses
 FEWEST = 40  # rows of which a quarter says anything about the others
@@ -63,7 +63,7 @@ class Case:
             return None
         keep = np.setdiff1d(np.arange(len(subject.x)) if subject.groups is None else subject.groups, subject.outliers)
         rows, count, columns = min(ROWS, len(keep)), FOLDS, (subject.x.shape[1], subject.y.shape[1])
-        while (price := seconds(rows, *columns, count)) > PART * subject.work.left:
+        while (price := bounds_seconds(rows, *columns, count)) > PART * subject.work.left:
             rows, count = (rows, 1) if count > 1 else (rows // 2, 1)
             if rows < FEWEST:
                 return None

@@ -153,7 +153,7 @@ def _kernel_ridge(x: Array, y: Array, known: Array, asked: Array, penalty: float
     return np.asarray(kernel(asked) @ dual + mean)
 
 
-def seconds(rows: int, columns: int, targets: int) -> float:
+def fitting_seconds(rows: int, columns: int, targets: int) -> float:
     """Work of fitting the simple models once to three quarters of so many rows; see `work.py`."""
     known, asked = 3 * rows // 4, rows // 4
     few, least = min(known, max(KERNEL_ROWS, RIDGE_NUMBERS // columns)), 0.0
@@ -165,7 +165,7 @@ def seconds(rows: int, columns: int, targets: int) -> float:
 
 def _best(sample: Sample, x: Array, y: Array, work: Work) -> tuple[float, Array]:
     """Error of the best of the simple models on the rows `asked`, and its predictions there."""
-    work.charge(seconds(len(x), x.shape[1], y.shape[1]))
+    work.charge(fitting_seconds(len(x), x.shape[1], y.shape[1]))
     z = _standard(x, sample.known)
     tried = [_ridge(z, y, sample.known, sample.asked, penalty) for penalty in RIDGES]
     if z.shape[1] <= KERNEL_COLUMNS:
@@ -179,7 +179,7 @@ def _best(sample: Sample, x: Array, y: Array, work: Work) -> tuple[float, Array]
 
 def _left(sample: Sample, x: Array, y: Array, work: Work) -> Array:
     """What simple models leave of y for every row, from models that were not fitted to that row."""
-    work.charge(2 * seconds(2 * len(x), x.shape[1], y.shape[1]))
+    work.charge(2 * fitting_seconds(2 * len(x), x.shape[1], y.shape[1]))
     z, left = _standard(x, sample.known), np.empty_like(y)
     order = np.random.default_rng(6).permutation(len(x))
     for fold in range(2):

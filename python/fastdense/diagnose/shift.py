@@ -45,7 +45,9 @@ class Shift:
             return None
         held = subject.held
         if held is not None and held.usable and subject.validation_data is not None:
-            return cls(_quartiles(subject.filled(subject.x)), _quartiles(subject.filled(held.x)), "validation_data", "x")
+            return cls(
+                _quartiles(subject.filled(subject.x)), _quartiles(subject.filled(held.x)), "validation_data", "x"
+            )
         if subject.fitted is not None and subject.fitted.columns is not None:
             return cls(subject.fitted.columns, columns_of(subject.x), "this x", "the x of the last fit")
         return None

@@ -322,7 +322,9 @@ class Subject:
 
     @cached_property
     def _medians(self) -> Array:
-        columns = np.asarray(random_rows(self.good_x, self._sample_size), dtype=np.float64)[:, list(self.model.net.missing)]
+        columns = np.asarray(random_rows(self.good_x, self._sample_size), dtype=np.float64)[
+            :, list(self.model.net.missing)
+        ]
         known = [column[~np.isnan(column)] for column in columns.T]
         return np.array([np.median(one) if len(one) else 0.0 for one in known])
 

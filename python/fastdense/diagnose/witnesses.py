@@ -95,7 +95,7 @@ def bounds(task: Task, x: Array, y: Array, floor: float = 0.0, count: int = FOLD
     return _measured(task, x, y, parts, floor)
 
 
-def seconds(rows: int, columns: int, outputs: int, count: int = FOLDS) -> float:
+def bounds_seconds(rows: int, columns: int, outputs: int, count: int = FOLDS) -> float:
     """Work of all witnesses for so many rows and folds, see `work.py`."""
     rows = int(min(rows, ROWS, np.sqrt(DISTANCES / columns)))
     wide, smaller = columns + FEATURES, min(rows, columns)

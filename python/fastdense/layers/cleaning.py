@@ -7,7 +7,6 @@ it is part of their config.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -204,9 +203,9 @@ class Impute(_Cleaning, names=("impute",)):
         given = super()._given()
         return {} if given.get("fill") == 1 else given
 
-    def missing(self, inputs: int) -> Sequence[int]:
+    def missing(self, inputs: int) -> list[int]:
         """The columns of x that may hold NaN, of so many."""
-        return range(inputs) if self.columns is None else self.columns
+        return list(range(inputs)) if self.columns is None else self.columns
 
     def checked_statistics(self, *values: Array) -> tuple[Array, ...]:
         (fill,) = values

@@ -276,7 +276,9 @@ class Codes:
         """The codes; ValueError unless they are known, and for so many columns."""
         name = type(self).__name__
         if self.codes is None:
-            raise ValueError(f"{name}: its codes are not known. Call adapt(x) before the model is made, or give codes=.")
+            raise ValueError(
+                f"{name}: its codes are not known. Call adapt(x) before the model is made, or give codes=."
+            )
         if len(self.codes) not in (1, columns):
             raise ValueError(
                 f"{name}: codes is given for {len(self.codes)} columns, but the layer encodes {columns}. "

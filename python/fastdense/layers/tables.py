@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike
 
 from .. import initializers
 from ..activations import ALPHA, NAMES
 from ..arguments import choice, flag, integer, number, optional_text
 from ..specs import Config
 from .adapting import Adapting, Data, check_columns, host_column
-from .base import Array, DrawFor, Layer, TensorSpec, data_to_adapt
+from .base import Array, DrawFor, Layer, TensorSpec
 from .preprocessing import Codes, columns_argument
 
 __all__ = ["CategoryEmbedding", "NumericEmbedding", "Scale"]
@@ -125,7 +124,9 @@ class NumericEmbedding(Adapting, names=("numeric_embedding",)):
         if activation is not None:
             self.activation = NAMES.find(activation, f"{where}: activation")
             if size is None:
-                raise ValueError(f"{where}: activation is given without size, the outputs of the layers it is for. Give both.")
+                raise ValueError(
+                    f"{where}: activation is given without size, the outputs of the layers it is for. Give both."
+                )
             if self.activation in ("softmax", "prelu"):
                 raise ValueError(f"{where}: activation={activation!r} is not for these layers. Give another one.")
         self.keep = self.kind == "periodic" if keep is None else flag(f"{where}: keep", keep)
@@ -178,19 +179,17 @@ class NumericEmbedding(Adapting, names=("numeric_embedding",)):
         return specs
 
     def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
-        values = []
-        for _, shape, _ in (specs := self.tensors(inputs)):
-            name = specs[len(values)].name
-            if name == "kernel":  # as one matrix, so that an initializer sees the inputs of a unit
-                flat = (shape[1], shape[0] * shape[2])
-                kernel = self._initializer(name)(flat, *draw(shape)).reshape(shape[1], shape[0], shape[2])
-                values.append(np.ascontiguousarray(kernel.transpose(1, 0, 2)))
-            elif name == "edges":
-                draw(shape)
+        values: list[Array] = []
+        for name, shape, _ in self.tensors(inputs):
+            source = draw(shape)
+            if name == "edges":
                 even = np.tile(np.linspace(-1.0, 1.0, shape[1]), (shape[0], 1))
                 values.append(even if self.edges is None else self.edges.copy())
+            elif name == "kernel":  # made as one matrix, so that an initializer sees the inputs of a unit
+                flat = self._initializer(name)((shape[1], shape[0] * shape[2]), *source)
+                values.append(np.ascontiguousarray(flat.reshape(shape[1], shape[0], shape[2]).transpose(1, 0, 2)))
             else:
-                values.append(self._initializer(name)(shape, *draw(shape)))
+                values.append(self._initializer(name)(shape, *source))
         return values
 
     def _initializer(self, tensor: str) -> initializers.Initializer:
@@ -198,7 +197,11 @@ class NumericEmbedding(Adapting, names=("numeric_embedding",)):
             return initializers.RandomNormal(stddev=self.sigma or 0.0)
         if tensor == "phases":
             return initializers.RandomUniform(-0.5, 0.5)
-        return initializers.Auto().for_activation(self.activation or "linear") if tensor == "kernel" else initializers.Zeros()
+        return (
+            initializers.Auto().for_activation(self.activation or "linear")
+            if tensor == "kernel"
+            else initializers.Zeros()
+        )
 
     def settle(self, where: str, data: Data) -> None:
         if not self.adapts:

@@ -738,22 +738,6 @@ class BaseModel:
             made.compile(optimizer, loss, metrics=chosen, loss_weights=weight)
         return made
 
-    def _like(self: M) -> M:
-        """A model like this one, compiled likewise, whose tensors are all 0: first values of wide layers take time."""
-        with self.runner.lock:
-            config, layers = self.get_config(), self.net.fresh_layers()
-            optimizer, loss, chosen = copy.deepcopy((self._optimizer, self._loss, self._metrics))
-            weight = self._loss_weight
-        net = Net(layers, config["inputs"], config["seed"], config["dtype"], config["precision"])
-        made = type(self).__new__(type(self))
-        zeros = [np.zeros(spec.shape) for spec in net.tensors]
-        if net.statistics is not None and net.statistics.origin is not None:
-            zeros[:2] = net.statistics.values()
-        made._begin(net, config["device"], config["name"], zeros)
-        if loss is not None:
-            made.compile(optimizer, loss, metrics=chosen, loss_weights=weight)
-        return made
-
     def save(self, path: str | os.PathLike[str], *, include_optimizer: bool = True) -> None:
         """Write the model to a file that `fastdense.load` reads.
 

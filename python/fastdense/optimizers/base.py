@@ -89,7 +89,8 @@ class Optimizer(Spec, family="optimizer"):
         self.weight_decay_multipliers = self._multipliers("weight_decay_multipliers", weight_decay)
         if self.weight_decay_multipliers and not self.weight_decay:
             raise ValueError(
-                f"{type(self).__name__}: weight_decay_multipliers is given without weight_decay. Give what they multiply."
+                f"{type(self).__name__}: weight_decay_multipliers is given without weight_decay. "
+                "Give what they multiply."
             )
 
     def _multipliers(self, name: str, value: object) -> dict[str, float] | None:
@@ -128,8 +129,8 @@ class Optimizer(Spec, family="optimizer"):
                 chosen = [fnmatchcase(one, pattern) for one in names]
                 if not any(chosen):
                     raise ValueError(
-                        f"{where}: {type(self).__name__}: {name} holds the pattern {pattern!r}, which matches no trained "
-                        f"tensor. Give patterns of these names: {', '.join(names)}."
+                        f"{where}: {type(self).__name__}: {name} holds the pattern {pattern!r}, which matches no "
+                        f"trained tensor. Give patterns of these names: {', '.join(names)}."
                     )
                 factors[chosen] = factor
             found[key] = factors.tolist()

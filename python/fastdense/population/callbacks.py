@@ -124,7 +124,7 @@ class KeepBest(PopulationCallback):
 POPULATION_CALLBACKS: dict[type[Callback], Any] = {EarlyStopping: StopEach, ReviveDeadUnits: ReviveEach}
 
 
-def check_callbacks(where: str, callbacks: Any, names: Sequence[Sequence[str]], validated: bool) -> list[Callback]:
+def checked_callbacks(where: str, callbacks: Any, names: Sequence[Sequence[str]], validated: bool) -> list[Callback]:
     """The callbacks of an argument `callbacks`, or raise.
 
     Parameters

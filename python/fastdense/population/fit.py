@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from ..arguments import choice, integer, items, number
-from ..arrays import Array, as_array, fail
+from ..arrays import Array, as_array, beside, fail
 from ..callbacks import Callback, ProgressBar
 from ..callbacks.progress import check_verbose
 from ..data.rows import Rows
@@ -22,8 +22,8 @@ from ..training.population import PopulationFit, Trained, Validation, check_popu
 from ..training.search import best_of_tries, tries_of
 from ..training.together import Together
 from .arguments import Starts, check_initial_weights, check_own_weights, is_per_start, read_starts
-from .callbacks import KeepBest, check_callbacks, monitored, population_callbacks
-from .parts import Group, Part, check_numbers, divided, grouped, one_order, own_rates, why
+from .callbacks import KeepBest, checked_callbacks, monitored, population_callbacks
+from .parts import MemberGroup, Part, check_numbers, divided, grouped, one_order, own_rates, template_of, why
 from .population import Population, PopulationInterrupt
 from .rows import training_rows, validation_rows, weighted
 
@@ -196,14 +196,14 @@ def fit_many(
         members = replace(members, loss_weights=np.array([one.loss_weights for one in models]))
     if own_weights is not None:
         own_weights = check_own_weights(where, own_weights, members.count, rows, first._shape)
-    given = check_callbacks(where, callbacks, [one.metrics_names[1:] for one in models], validation_data is not None)
+    given = checked_callbacks(where, callbacks, [one.metrics_names[1:] for one in models], validation_data is not None)
     tries = integer(f"{where}: tries", tries, least=1)
     start = choice(f"{where}: start", start, ("random", "data"))
     if initial_weights is not None and (tries > 1 or start == "data"):
         fail(where, "initial_weights is given together with tries or start='data'", "they are alternatives", "drop one")
     if initial_weights is not None:
         initial_weights = _checked_initial_weights(where, models, initial_weights, members.count)
-    templates = [one._like() for one in models]
+    templates = [template_of(one) for one in models]
     model_of = np.arange(len(models)) if several else np.zeros(members.count, dtype=np.int64)
     groups = grouped(where, templates, model_of, members, rows)
     for group in groups:
@@ -290,14 +290,15 @@ class _Members:
     on_data: bool
     deadline: float
 
-    def part(self, group: Group) -> Part:
+    def part(self, group: MemberGroup) -> Part:
         """Members with their initial weights, ready to be trained."""
         which, own = group.which, self.own_weights
         starts, model = self.starts.of(which), self.model_of[which[0]]
         factors = starts.loss_weights
         if factors is None:
             factors = np.full(len(which), self.models[model].loss_weights)
-        rows, weights = weighted(self.where, self.data[model], None if own is None else own[which], factors)
+        own = own if own is None or len(own) == len(which) else own[beside(which, own)]
+        rows, weights = weighted(self.where, self.data[model], own, factors)
         options = replace(self.options, batch_size=group.batch_size, order_seed=_order(starts))
         validation = None
         if self.held is not None:

@@ -7,7 +7,7 @@ import json
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from ..engine.population import why_one_by_one
 from ..layers import Dropout, Layer, Residual
 from ..layers import get as get_layer
 from ..model.base import BaseModel
+from ..network import Net
 from ..runners.population import PopulationRunner
 from ..schedules import Schedule
 from ..training.feasible import check_batch
@@ -24,13 +25,14 @@ from ..training.options import Options
 from ..training.population import Validation
 from .arguments import Starts
 
+M = TypeVar("M", bound=BaseModel)
 TOGETHER = 16  # members of a part, where there are several: the lanes of the widest vector
 FEWEST = 4  # members for which vector lanes are worth it, where others have another shape
 TOO_FEW = "too few members are of one shape to fill vector lanes"
 
 
 @dataclass(frozen=True)
-class Group:
+class MemberGroup:
     """Members that one engine could train.
 
     Attributes
@@ -57,11 +59,11 @@ class Group:
         """The metrics, as engines take them."""
         return [metric.lower(self.model.loss, self.model.outputs) for metric in self.model.metrics]
 
-    def parts(self, size: int) -> list[Group]:
+    def parts(self, size: int) -> list[MemberGroup]:
         """The same members, at most so many at a time."""
         return [self._some(slice(first, first + size)) for first in range(0, len(self.which), size)]
 
-    def _some(self, part: slice) -> Group:
+    def _some(self, part: slice) -> MemberGroup:
         numbers = {name: values[part] for name, values in self.numbers.items()}
         return replace(self, which=self.which[part], numbers=numbers)
 
@@ -72,7 +74,7 @@ class Part:
 
     Attributes
     ----------
-    group : Group
+    group : MemberGroup
     runner : PopulationRunner
     data : Rows
     weights : ndarray of shape (members, rows), or None
@@ -81,7 +83,7 @@ class Part:
     validation : Validation or None
     """
 
-    group: Group
+    group: MemberGroup
     runner: PopulationRunner
     data: Rows
     weights: Array | None
@@ -143,7 +145,24 @@ def member_of(model: BaseModel, seed: int, numbers: dict[str, float]) -> BaseMod
     return member
 
 
-def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: Starts, rows: int) -> list[Group]:
+def template_of(model: M) -> M:
+    """A model like `model`, compiled likewise, whose tensors are all 0: first values of wide layers take time."""
+    with model.runner.lock:
+        net = model.net
+        net = Net(net.fresh_layers(), net.inputs, net.seed, net.dtype, net.precision)
+        optimizer, loss, metrics = copy.deepcopy((model.optimizer, model.loss, model.metrics))
+        weight = model.loss_weights
+    made = type(model).__new__(type(model))
+    zeros = [np.zeros(spec.shape) for spec in net.tensors]
+    for one in net.statistics:
+        if one.origin is not None:
+            zeros[one.tensors] = one.values()
+    made._begin(net, model.device, model.name, zeros)
+    made.compile(optimizer, loss, metrics=metrics, loss_weights=weight)
+    return made
+
+
+def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: Starts, rows: int) -> list[MemberGroup]:
     """The members, in groups each of which is trained by one engine, or by an engine for each member.
 
     Parameters
@@ -172,11 +191,11 @@ def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: St
         reason = why_one_by_one(model.device, model.net.program, training, min(batch_size, rows), own)
         if not reason and model.device == "cpu" and len(which) < FEWEST and len(first) > 1:
             reason = TOO_FEW
-        groups.append(Group(which, model, numbers, batch_size, reason))
+        groups.append(MemberGroup(which, model, numbers, batch_size, reason))
     return groups
 
 
-def divided(groups: Sequence[Group]) -> list[Group]:
+def divided(groups: Sequence[MemberGroup]) -> list[MemberGroup]:
     """The groups, divided into what one engine trains."""
     found = []
     for group in groups:
@@ -185,7 +204,7 @@ def divided(groups: Sequence[Group]) -> list[Group]:
     return found
 
 
-def why(groups: Sequence[Group]) -> str:
+def why(groups: Sequence[MemberGroup]) -> str:
     """The reasons of the groups in one text; empty if there is none."""
     count: dict[str, int] = {}
     for group in groups:
@@ -202,7 +221,7 @@ def one_order(starts: Starts) -> bool:
     return starts.order_seeds is None or bool((starts.order_seeds == starts.order_seeds[0]).all())
 
 
-def own_rates(group: Group, models: Sequence[BaseModel], model_of: Array, starts: Starts) -> Array | None:
+def own_rates(group: MemberGroup, models: Sequence[BaseModel], model_of: Array, starts: Starts) -> Array | None:
     """Learning rates of the members, where they are given or not that of the group's model."""
     if starts.learning_rates is not None:
         return np.asarray(starts.learning_rates[group.which])

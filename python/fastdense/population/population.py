@@ -344,7 +344,7 @@ class Population(Generic[M]):
         out = np.empty((len(self) + len(kept), len(x), self._models[0].outputs))
 
         def fill(part: Part, threads: int) -> None:
-            loss, runner = part.group.compiled.loss.lower(), part.runner
+            loss, runner = part.group.model.loss.lower(), part.runner
             out[part.which] = predictions(loss, to_host(runner.predict(x, threads)))
             tensors, last = runner.tensors(), len(runner.net.layers) - 1
             for rank in range(max(len(self.snapshots[i]) for i in part.which)):

@@ -8,7 +8,7 @@ Shapes: x (rows, n), output (rows, width).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -310,7 +310,7 @@ class ColumnOp(Op):
 
 
 class PiecewiseLinear(ColumnOp):
-    """(x - low)/(high - low) in each bin, clipped to [0, 1] but below the first bin and above the last; 0 if no width."""
+    """(x - low)/(high - low) in each bin, clipped to [0, 1] but below the first and above the last; 0 if no width."""
 
     def setup_columns(self, count: int) -> int:
         """Tensor edges (count, bins + 1), not trained."""
@@ -431,7 +431,7 @@ KINDS: dict[str, type[Op]] = {
 }
 
 
-def build_ops(inputs: int, specs: list[Spec], dtype: str) -> list[Op]:
+def build_ops(inputs: int, specs: Sequence[Spec], dtype: str) -> list[Op]:
     """Build the ops of a program of that dtype.
 
     Raises

@@ -270,7 +270,7 @@ class Runner:
             return self._ready().evaluate(data.encoded(self.net), data.y, data.w, n_threads=n_threads)
 
     def predict_row(self, x: object) -> Array | None:
-        """Outputs (1, outputs) if `x` is one row as the engine holds numbers, else None.
+        """Outputs (1, outputs) if `x` is one row of floats in C order and the engine is quick at it, else None.
 
         It needs no checks before, and no lock: an engine that is busy answers None.
         """
@@ -281,6 +281,8 @@ class Runner:
 
     def predict(self, x: Array, n_threads: int) -> Array:
         """Outputs, (rows, outputs)."""
+        if len(x) == 1:
+            return self.predict_encoded(self.current_net().encoded(x), n_threads)
         with self.lock:
             out = empty_beside(x, (len(x), self.net.outputs), self.value_dtype)
             engine = self._ready()

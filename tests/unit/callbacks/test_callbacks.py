@@ -23,6 +23,7 @@ from fastdense.callbacks import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
+from fastdense.runners.single import Runner
 
 RNG = np.random.RandomState(0)
 X = RNG.rand(20, 3).astype(np.float32)
@@ -106,7 +107,10 @@ def test_hooks_of_evaluate_and_predict(device: str) -> None:
         (("on_batch_begin",), "batch"),
     ],
 )
-def test_hooks_decide_how_often_training_returns(device: str, hooks: tuple[str, ...], calls: str) -> None:
+def test_hooks_decide_how_often_training_returns(
+    device: str, hooks: tuple[str, ...], calls: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fastdense.training.loop.time.perf_counter", lambda: 0.0)  # however busy the machine is
     model, steps = make(device), []
     original = model.runner.train
 
@@ -468,3 +472,27 @@ def test_csv_goes_on_in_the_columns_of_the_file(tmp_path: Path) -> None:
 def test_arguments_are_checked_before_training(make, message):
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         make()
+
+
+@pytest.mark.parametrize("ahead", [1, 4])
+def test_epochs_that_a_callback_need_not_see(device: str, ahead: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are one call of the engine, after the first, which shows how long an epoch takes; all are reported."""
+    steps: list[int] = []
+    train = Runner.train
+    monkeypatch.setattr(
+        Runner, "train", lambda *args, **kwargs: steps.append(kwargs["steps"]) or train(*args, **kwargs)
+    )
+    monkeypatch.setattr("fastdense.training.pacing.CALL_SECONDS", 1e6)  # a slow machine changes nothing
+
+    class Patient(recorder("on_epoch_end").__class__):  # type: ignore[misc]
+        def epochs_ahead(self) -> int:
+            return ahead
+
+    patient = Patient()
+    make(device).fit(X, Y, batch_size=20, epochs=10, callbacks=[patient], verbose=0)
+    assert steps == ([1] * 10 if ahead == 1 else [1, 4, 4, 1])
+    assert [epoch for _, epoch, _ in patient.calls] == list(range(10))
+    steps.clear()
+    also = recorder("on_epoch_begin")
+    make(device).fit(X, Y, batch_size=20, epochs=3, callbacks=[patient, also], verbose=0)
+    assert steps == [1, 1, 1] and len(also.calls) == 3

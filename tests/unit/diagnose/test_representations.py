@@ -126,9 +126,8 @@ def test_what_a_search_does_is_charged() -> None:
     assert sample is not None
     spent = work.Work()
     search(sample, spent)
-    assert (
-        representations.seconds(2000, 6, 1) < spent.spent < representations.FITS * representations.seconds(2000, 6, 1)
-    )
+    once = representations.fitting_seconds(2000, 6, 1)
+    assert once < spent.spent < representations.FITS * once
 
 
 def test_a_number_for_missing_values_is_no_tail() -> None:

@@ -113,7 +113,7 @@ def test_a_column_that_is_known_only_afterwards_is_left_out() -> None:
     np.testing.assert_allclose(cure.model.predict(held), cure.model.predict(held * [1, 1, 1, 0]), atol=1e-6)
 
 
-def test_validation_rows_of_another_kind_are_told_from_overfitting() -> None:
+def test_validation_rows_of_another_kind_are_no_overfitting() -> None:
     x, y = rows()
     new, new_y = rows(300, seed=1)
     model = trained(x, y, validation_data=(new, -new_y))

@@ -80,7 +80,7 @@ def test_unknown_numbers_change_nothing_but_nan() -> None:
     np.testing.assert_array_equal(fd.RobustScale(clip=None).encode(np.array([[1.0, -2.0]])), [[1.0, -2.0]])
 
 
-# ---- where the numbers come from ---------------------------------------------------------------------------------------
+# ---- where the numbers come from -------------------------------------------------------------------------------------
 
 
 def test_first_fit_gives_the_numbers() -> None:
@@ -147,7 +147,7 @@ def test_files_copies_and_pickles_keep_the_numbers(tmp_path: Path) -> None:
     assert fd.layers.get(made.layers[0].to_dict()) == made.layers[0]
 
 
-# ---- NaN in calls ------------------------------------------------------------------------------------------------------
+# ---- NaN in calls ----------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("device", ["cpu", "reference"])
@@ -189,7 +189,7 @@ def test_what_is_refused_still() -> None:
         fd.RobustScale().adapt(x)
 
 
-# ---- messages ----------------------------------------------------------------------------------------------------------
+# ---- messages --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

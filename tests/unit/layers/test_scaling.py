@@ -50,6 +50,29 @@ def test_one_row_takes_the_fast_way_and_has_the_bits_of_many(dtype: str) -> None
     np.testing.assert_allclose(outputs[0], x * np.array([1, 2, 3, 4], dtype) + np.array(0.5, dtype), rtol=0, atol=atol)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("given", [np.float32, np.float64])
+@pytest.mark.parametrize("normalized", [False, True])
+def test_one_row_of_either_float_dtype(dtype: str, given: Any, normalized: bool) -> None:
+    """The bits of many rows: doubles are centred before they are rounded, as 1e6 needs that they be."""
+    x = (X.astype(np.float64) + 1e6 * normalized).astype(given)
+    layers = [fd.Normalization().adapt(x)] if normalized else []
+    model = fd.Model([*layers, fd.Dense(7, "relu"), fd.Dense(2)], inputs=4, dtype=dtype)
+    every = model.predict(x)
+    for row in range(5):
+        one = model.runner.predict_row(x[row : row + 1])
+        assert one is not None and one.dtype == dtype and one.tobytes() == every[row].tobytes()
+    others = [np.nan, np.inf, -np.inf, *([1e39, -1e39] if dtype == "float32" and given == np.float64 else [])]
+    for value in others:
+        bad = x[:1].copy()
+        bad[0, 2] = value
+        assert model.runner.predict_row(bad) is None
+        with pytest.raises(ValueError, match=r"^predict: x\[0, 2\] is "):
+            model.predict(bad)
+    assert model.runner.predict_row(np.asfortranarray(x)[:1, ::-1]) is None
+    assert model.runner.predict_row(x[:1].astype(np.int64)) is None
+
+
 def test_starts_know_that_a_rescaling_is_no_layer_of_its_own() -> None:
     """The dense layer before it makes the outputs: it is solved for, and counts as no hidden one."""
     plain, raw = model_of(), model_of(fd.Rescaling(SCALE, OFFSET))

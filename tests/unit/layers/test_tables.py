@@ -1,4 +1,4 @@
-"""NumericEmbedding, CategoryEmbedding and Scale: values, edges of bins, places in a net, files, populations, messages."""
+"""NumericEmbedding, CategoryEmbedding and Scale: values, edges of bins, places, files, populations, messages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def table(rows: int = 60) -> tuple[Array, Array]:
     return x, np.sin(2 * x[:, :1]) + (x[:, 2:] == 5)
 
 
-# ---- edges of bins -----------------------------------------------------------------------------------------------------
+# ---- edges of bins ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_edges_are_values_in_order(values: list[float], bins: int) -> None:
         assert edges[0] < edges[1] and edges[-2] < edges[-1] or bins == 1
 
 
-# ---- values ------------------------------------------------------------------------------------------------------------
+# ---- values ----------------------------------------------------------------------------------------------------------
 
 
 def outputs(layer: Any, x: Array, **options: Any) -> Array:
@@ -139,7 +139,7 @@ def test_scale() -> None:
     assert model(fd.Scale("random_normal")).get_weights()[0].std() > 0
 
 
-# ---- where the edges come from -----------------------------------------------------------------------------------------
+# ---- where the edges come from ---------------------------------------------------------------------------------------
 
 
 def test_edges_come_from_the_data_as_they_reach_the_layer() -> None:
@@ -249,8 +249,7 @@ def test_places_in_a_net() -> None:
         ),
         (
             lambda: fd.NumericEmbedding("linear"),
-            "NumericEmbedding: kind='linear' is not known. "
-            "Use 'piecewise_linear' or 'periodic'.",
+            "NumericEmbedding: kind='linear' is not known. Use 'piecewise_linear' or 'periodic'.",
         ),
         (
             lambda: model(fd.NumericEmbedding(columns=3)),

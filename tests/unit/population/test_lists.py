@@ -379,3 +379,37 @@ def test_errors(models: Any, options: dict[str, Any], kind: type[Exception], mes
     with pytest.raises(kind) as caught:
         fd.fit_many(models, X, Y, verbose=0, **options)
     assert str(caught.value).startswith(message)
+
+
+METRICS: dict[str, tuple[list[Any], Any, list[Any]]] = {
+    "values": ([fd.Dense(2)], "mse", ["mse", "mae", "mape", "r2"]),
+    "probabilities": ([fd.Dense(2, "sigmoid")], "binary_crossentropy",
+                      ["binary_accuracy", "accuracy", "precision", "recall", "f1", "auc"]),
+    "logits": ([fd.Dense(2)], fd.losses.BinaryCrossentropy(from_logits=True), ["accuracy", "precision", "auc"]),
+    "distribution": ([fd.Dense(2, "softmax")], "categorical_crossentropy",
+                     ["categorical_accuracy", fd.metrics.TopKAccuracy(1), "recall", "auc"]),
+    "classes": ([fd.Dense(2)], fd.losses.SparseCategoricalCrossentropy(from_logits=True),
+                ["sparse_categorical_accuracy", fd.metrics.TopKAccuracy(2), "f1"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", METRICS)
+@pytest.mark.parametrize("weighted", [False, True])
+def test_metrics_of_nets_in_lanes(kind: str, weighted: bool) -> None:
+    """Every metric, over several blocks of rows, for raw inputs too: what a fit reports."""
+    last, loss, metrics = METRICS[kind]
+    x, y = labels(150)
+    y = y[:, 0].astype(np.int64) if kind == "classes" else y
+    if kind == "distribution":
+        y = np.eye(2)[y[:, 0].astype(int)]
+    held: tuple[Array, ...] = (x[50:], y[50:], np.linspace(0.5, 2, 100))[: 2 + weighted]
+    model = fd.Model([fd.Dense(5, "tanh"), *last], inputs=3, dtype="float64")
+    model.compile(fd.Adam(0.02), loss, metrics=metrics)
+    population = fd.fit_many(model, x[:50], y[:50], starts=11, epochs=3, validation_data=held, verbose=0)
+    assert not population.why_one_by_one
+    for i in (0, 10):
+        history = model.clone(seed=i).fit(x[:50], y[:50], epochs=3, validation_data=held, verbose=0).history
+        assert set(population.val_metrics) == {name[4:] for name in history if name[:4] == "val_"} - {"loss"}
+        for name, values in population.val_metrics.items():
+            np.testing.assert_allclose(values[:, i], history[f"val_{name}"], **CLOSE)
+        np.testing.assert_allclose(population.val_history[:, i], history["val_loss"], **CLOSE)

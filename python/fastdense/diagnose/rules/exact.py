@@ -19,7 +19,7 @@ from .registry import Group, rule
 
 FLOOR_FATAL, FLOOR_NOTED = 0.9, 0.2  # fraction of the targets' variance that no function of x explains
 APART = 5.0  # of the range of all other values: from them to a number that stands for missing ones
-FEW_EQUAL, MOST_MISSING, MANY_VALUES = 3, 0.5, 10  # rows that hold it, share of such rows, distinct other values
+FEW_EQUAL, MOST_MISSING, MANY_VALUES = 3, 0.5, 10  # rows that hold it, fraction of such rows, distinct other values
 TINY = 1e-6  # relative tolerance for targets rounded at the end of an activation's range
 
 

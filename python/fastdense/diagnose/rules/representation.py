@@ -23,9 +23,9 @@ from ..representations import (
     TARGETS,
     Choice,
     Sample,
+    fitting_seconds,
     heavy_tails,
     search,
-    seconds,
     two_sizes,
 )
 from ..work import affordable_rows, numbers, sizes_of
@@ -55,7 +55,7 @@ def representation(case: Case) -> Finding | None:
         encoded(case.plan.front, subject.sample_x[:1]).shape[1],
         min(TARGETS, max(subject.task.width, subject.y.shape[1])),
     )
-    while FITS * seconds(rows, width, targets) > PART * subject.work.left:
+    while FITS * fitting_seconds(rows, width, targets) > PART * subject.work.left:
         rows //= 2
         if rows < LEAST_ROWS:
             return None

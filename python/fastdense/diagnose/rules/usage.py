@@ -17,7 +17,7 @@ from ..shift import Shift
 from ..subject import Held, Subject
 from ..trials import LEAST_ROWS
 from ..witnesses import bounds as all_bounds
-from ..witnesses import seconds
+from ..witnesses import bounds_seconds
 from .registry import Group, rule
 
 HELD_BY_TAIL = 0.5  # fraction of the variance that the largest hundredth of the targets must hold
@@ -106,7 +106,7 @@ def _tail(case: Case) -> Finding | None:
     if share < HELD_BY_TAIL:
         return None
     ranks = np.argsort(np.argsort(y, axis=0, kind="stable"), axis=0, kind="stable").astype(np.float64)
-    price = seconds(len(y), subject.x.shape[1], y.shape[1])
+    price = bounds_seconds(len(y), subject.x.shape[1], y.shape[1])
     if price > PART * subject.work.left:
         return None
     subject.work.charge(price)
