@@ -28,7 +28,7 @@ from .space import check_space, draw
 __all__ = ["fit", "search"]
 SAMPLES, STEPS = 10, 16  # of the greedy selection: samples of the validation rows, and steps on each
 MOST_NETS = 64  # that are trained where time_limit allows more than a net needs
-LEAST_NETS = 4  # for which epochs are cut where time is short
+LEAST_NETS = 4  # for which epochs are fewer where time is short
 FULL_ROUND = 0.7  # of the time that nets need, below which no more are begun
 
 
@@ -247,16 +247,16 @@ class _Pool:
         """Train nets until a deadline: each to its end, as many as there is time for."""
         most, threads, epochs = count or MOST_NETS, self.n_threads or available_threads(), EPOCHS
         begun = time.monotonic()
-        self.train(threads, 1, deadline - begun)  # how long an epoch takes; these nets are candidates as any others
+        self.train(threads, 1, None)  # how long an epoch takes; these nets are candidates as any others
         left, took = deadline - time.monotonic(), time.monotonic() - begun
-        rounds = left / (took * EPOCHS)
-        if rounds * threads < LEAST_NETS:
-            epochs = max(1, int(left * threads / (took * LEAST_NETS)))
-        while len(self.models) < most:
+        wanted = math.ceil(LEAST_NETS / threads)  # times that every thread trains a net
+        if left < wanted * took * EPOCHS:
+            epochs = max(1, int(left / (wanted * took)))
+        while (more := min(threads, most + threads - len(self.models))) > 0:
             begun = time.monotonic()
             if deadline - begun < FULL_ROUND * took * epochs:
                 break
-            self.train(threads, epochs, deadline - begun)
+            self.train(more, epochs, deadline - begun)
             took = (time.monotonic() - begun) / epochs
 
     def _weights(self, mask: Array) -> Array:

@@ -67,7 +67,7 @@ def test_targets_of_different_scales_count_alike() -> None:
     x = numbers(200)
     model = fit(x, np.stack([1000 * x[:, 0], 0.001 * x[:, 1]], axis=1), task="regression", metric="r2")
     made = model.predict(x)
-    assert made.shape == (400, 2)
+    assert made.shape == (200, 2)
     for j, scale in enumerate((1000, 0.001)):
         assert np.corrcoef(made[:, j], scale * x[:, j])[0, 1] > 0.9
 
@@ -124,7 +124,7 @@ def test_hardly_any_time_still_gives_a_model() -> None:
 def test_time_left_trains_more_nets() -> None:
     x = numbers(60)
     model = fit(x, x[:, 0], task="regression", time_limit=60.0, n_ensemble=3, n_threads=2)
-    assert len(model.report_["members"]) == 4  # whole rounds of two threads
+    assert len(model.report_["members"]) == 2 + 3  # two tell how long an epoch takes
     assert max(one["epochs"] for one in model.report_["members"]) > 5
 
 
