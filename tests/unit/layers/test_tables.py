@@ -313,3 +313,20 @@ def test_same_bits_at_any_number_of_threads() -> None:
         weights.append(made.get_weights())
     for one, two in zip(*weights, strict=True):
         np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton_cg", "levenberg_marquardt"])
+def test_full_batch_optimizers_know_fixed_bins(solver: str) -> None:
+    x, y = table()
+    losses = []
+    for device in ("cpu", "reference"):
+        made = model(fd.Normalization(), fd.NumericEmbedding(bins=5), device=device, dtype="float64")
+        made.compile(solver, "mse")
+        losses.append(made.fit(x, y, epochs=5, verbose=0).history["loss"][-1])
+    assert abs(losses[0] - losses[1]) < 1e-6 * losses[1]  # rounding, over five steps
+    trained = fd.NumericEmbedding(bins=5, size=2)
+    if solver != "lbfgs":
+        with pytest.raises(
+            ValueError, match=r"a net with the dense layers of a NumericEmbedding with size; it knows no"
+        ):
+            model(trained).compile(solver, "mse")
