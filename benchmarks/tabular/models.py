@@ -191,13 +191,15 @@ def realmlp_td(table: Table, seed: int, threads: int) -> tuple[Predict, Any]:
     return _pytabkit("RealMLP_TD", table, seed, threads)
 
 
-@model("realmlp_td_told", "RealMLP-TD, metric told", "pytabkit")
-def realmlp_td_told(table: Table, seed: int, threads: int) -> tuple[Predict, Any]:
+@model("realmlp_td_metric", "RealMLP-TD, by metric", "pytabkit")
+def realmlp_td_metric(table: Table, seed: int, threads: int) -> tuple[Predict, Any]:
     """The same, with the epoch chosen by auc, and without label smoothing, where the metric is auc."""
-    return _pytabkit("RealMLP_TD", table, seed, threads, **_told(table), **({"use_ls": False} if _told(table) else {}))
+    return _pytabkit(
+        "RealMLP_TD", table, seed, threads, **_by_metric(table), **({"use_ls": False} if _by_metric(table) else {})
+    )
 
 
 @model("tabm", "TabM", "pytabkit")
 def tabm(table: Table, seed: int, threads: int) -> tuple[Predict, Any]:
     """pytabkit's TabM-D."""
-    return _pytabkit("TabM_D", table, seed, threads, **_told(table))
+    return _pytabkit("TabM_D", table, seed, threads, **_by_metric(table))
