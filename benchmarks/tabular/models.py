@@ -50,7 +50,9 @@ def _fastdense(table: Table, seed: int, threads: int, **options: Any) -> tuple[P
         table.x["train"], table.y["train"], task=task, metric=table.metric,
         validation=(table.x["val"], table.y["val"]), random_state=seed, n_threads=threads, **options,
     )  # fmt: skip
-    return result.predict if task == "regression" else result.predict_proba, result.report_
+    notes = {name: value for name, value in result.report_.items() if name != "members"}
+    notes |= {"trained": len(result.report_["members"]), "members": len(result.ensemble)}
+    return result.predict if task == "regression" else result.predict_proba, notes
 
 
 @model("fastdense", "fastdense", "fastdense")
