@@ -182,7 +182,7 @@ def _pytabkit(kind: str, table: Table, seed: int, threads: int, **options: Any) 
     return lambda x: predict(filled(x)), None
 
 
-def _told(table: Table) -> dict[str, Any]:
+def _by_metric(table: Table) -> dict[str, Any]:
     """The metric, for libraries of pytabkit that choose an epoch by it."""
     return {"val_metric_name": "1-auc_ovr"} if table.metric == "auc" else {}
 
