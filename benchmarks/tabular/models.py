@@ -50,7 +50,9 @@ def _fastdense(table: Table, seed: int, threads: int, **options: Any) -> tuple[P
         table.x["train"], table.y["train"], task=task, metric=table.metric,
         validation=(table.x["val"], table.y["val"]), random_state=seed, n_threads=threads, **options,
     )  # fmt: skip
-    return result.predict if task == "regression" else result.predict_proba, result.report_
+    notes = {name: value for name, value in result.report_.items() if name != "members"}
+    notes |= {"trained": len(result.report_["members"]), "members": len(result.ensemble)}
+    return result.predict if task == "regression" else result.predict_proba, notes
 
 
 @model("fastdense", "fastdense", "fastdense")
@@ -180,7 +182,7 @@ def _pytabkit(kind: str, table: Table, seed: int, threads: int, **options: Any) 
     return lambda x: predict(filled(x)), None
 
 
-def _told(table: Table) -> dict[str, Any]:
+def _by_metric(table: Table) -> dict[str, Any]:
     """The metric, for libraries of pytabkit that choose an epoch by it."""
     return {"val_metric_name": "1-auc_ovr"} if table.metric == "auc" else {}
 
@@ -191,13 +193,15 @@ def realmlp_td(table: Table, seed: int, threads: int) -> tuple[Predict, Any]:
     return _pytabkit("RealMLP_TD", table, seed, threads)
 
 
-@model("realmlp_td_told", "RealMLP-TD, metric told", "pytabkit")
-def realmlp_td_told(table: Table, seed: int, threads: int) -> tuple[Predict, Any]:
+@model("realmlp_td_metric", "RealMLP-TD, by metric", "pytabkit")
+def realmlp_td_metric(table: Table, seed: int, threads: int) -> tuple[Predict, Any]:
     """The same, with the epoch chosen by auc, and without label smoothing, where the metric is auc."""
-    return _pytabkit("RealMLP_TD", table, seed, threads, **_told(table), **({"use_ls": False} if _told(table) else {}))
+    return _pytabkit(
+        "RealMLP_TD", table, seed, threads, **_by_metric(table), **({"use_ls": False} if _by_metric(table) else {})
+    )
 
 
 @model("tabm", "TabM", "pytabkit")
 def tabm(table: Table, seed: int, threads: int) -> tuple[Predict, Any]:
     """pytabkit's TabM-D."""
-    return _pytabkit("TabM_D", table, seed, threads, **_told(table))
+    return _pytabkit("TabM_D", table, seed, threads, **_by_metric(table))

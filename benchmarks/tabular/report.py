@@ -143,12 +143,12 @@ def text(rows: Sequence[Row]) -> str:
 
 
 def critical_difference(models: int, count: int) -> float:
-    """Mean ranks that differ by less are not told apart at the 5 % level (Nemenyi's test)."""
+    """Mean ranks that differ by less do not differ significantly at the 5 % level (Nemenyi's test)."""
     return NEMENYI[models - 2] * math.sqrt(models * (models + 1) / (6 * count))
 
 
 def draw(rows: Sequence[Row], path: Path) -> None:
-    """Critical-difference plot: mean ranks on a line, models that are not told apart joined by bars."""
+    """Critical-difference plot: mean ranks on a line, bars join models that do not differ significantly."""
     from matplotlib.figure import Figure  # no pyplot: no window, no global state
 
     models = [m for m in models_of(rows) if mean_ranks(rows, ["fastdense", m])[1] >= 2] or models_of(rows)

@@ -51,7 +51,7 @@ def test_a_table_has_its_parts_and_kinds(data: Path) -> None:
     assert table.y["train"].dtype == np.int64
 
 
-def test_no_folder_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_folder_it_stops(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv(tables.VARIABLE, str(tmp_path))
     with pytest.raises(SystemExit, match="set FASTDENSE_DATA to the folder that holds tabular/"):
         tables.names()

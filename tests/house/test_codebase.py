@@ -183,6 +183,7 @@ TWINS = {
     *("get", "main"),  # every family's look-up, as in Keras; every command's entry
     *("Engine", "PopulationEngine"),  # the protocol and the GPU's
     *("MeanSquaredError", "MeanAbsoluteError", "MeanAbsolutePercentageError"),  # loss and metric, as in Keras
+    *("load", "search"),  # of models and of tables; of representations and of settings
     *("Task", "read_task", "Run", "first_nonfinite"),
 }
 

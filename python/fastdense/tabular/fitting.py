@@ -45,7 +45,7 @@ def fit(
     n_ensemble: int | None = None,
     random_state: int = 0,
     n_threads: int | None = None,
-    verbose: int = 0,
+    verbose: int | str = 0,
 ) -> TabularModel:
     """Train an ensemble of nets on a table by one fixed recipe, without tuning.
 
@@ -78,7 +78,7 @@ def fit(
         Seed of everything that is random; without `time_limit` the result is the same at any number of threads.
     n_threads : int, optional
         By default as many as this process may use.
-    verbose : {0, 1, 2}
+    verbose : {0, 1, 2, "auto"}, default 0
         As in `Model.fit`.
 
     Returns
@@ -120,7 +120,7 @@ def search(
     time_limit: float | None = None,
     random_state: int = 0,
     n_threads: int | None = None,
-    verbose: int = 0,
+    verbose: int | str = 0,
 ) -> TabularModel:
     """Search hyperparameters at random: `n_trials` nets of settings drawn from a space are trained side by side.
 
@@ -211,7 +211,7 @@ class _Pool:
         rows: TableRows,
         space: Mapping[str, list[Any] | tuple[Any, ...]],
         n_threads: int,
-        verbose: int,
+        verbose: int | str,
     ) -> None:
         self.where, self.rows, self.space = where, rows, space
         self.n_threads, self.verbose = n_threads, verbose
@@ -267,12 +267,13 @@ class _Pool:
         places, outputs = np.flatnonzero(mask), np.stack(self.outputs)
         w = np.ones(len(mask)) if self.rows.w_val is None else self.rows.w_val
         random = np.random.default_rng(self.rows.seed)
-        weights = np.zeros(len(outputs))
+        weights: Array = np.zeros(len(outputs))
         for _ in range(SAMPLES):
             chosen = random.choice(places, len(places))
             order = greedy(self._measure, outputs[:, chosen], self.rows.y_val[chosen], w[chosen], STEPS)
             weights += np.bincount(order, minlength=len(outputs)) / max(1, len(order))
-        return weights / max(weights.sum(), 1e-300)
+        total = weights.sum()
+        return weights if total == 0 else np.asarray(weights / total)
 
     def _mean(self, weights: Array) -> Array:
         """Mean output of the nets that count, NaN if none does."""

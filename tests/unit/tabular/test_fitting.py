@@ -177,12 +177,12 @@ X, Y = numbers(20), np.arange(20.0)
         ({"n_threads": 0}, "fit: n_threads=0 is out of range."),
     ],
 )
-def test_wrong_arguments_are_told(arguments: dict[str, Any], message: str) -> None:
+def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         tabular.fit(X, Y, **{"task": "regression", **arguments})
 
 
-def test_a_wrong_number_of_targets_is_told() -> None:
+def test_a_wrong_number_of_targets_is_refused() -> None:
     with pytest.raises(ValueError, match=re.escape("fit: x has 20 rows and y has 5; as many are needed")):
         tabular.fit(X, Y[:5], task="regression")
 
@@ -195,6 +195,6 @@ def test_a_wrong_number_of_targets_is_told() -> None:
         ({"lr": [1]}, "search: space: 'lr' is no hyperparameter of the recipe; the names are embedding, bins"),
     ],
 )
-def test_a_wrong_space_is_told(space: Any, message: str) -> None:
+def test_a_wrong_space_is_refused(space: Any, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         tabular.search(space, X, Y, task="regression")

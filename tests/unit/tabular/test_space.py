@@ -50,6 +50,6 @@ def test_draws_depend_on_the_seed_and_on_nothing_else() -> None:
         ({"dropout": (0.0, 0.1, "log")}, "is no range. Give low and high above 0, low first."),
     ],
 )
-def test_a_wrong_space_is_told(space: Any, message: str) -> None:
+def test_a_wrong_space_is_refused(space: Any, message: str) -> None:
     with pytest.raises((TypeError, ValueError), match=re.escape(message)):
         check_space("search: space", space, NAMES)

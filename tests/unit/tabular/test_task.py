@@ -45,12 +45,12 @@ def test_labels_become_numbers_of_classes() -> None:
         ("classification", "auc", [1, 2, 3], "fit: metric 'auc' is defined for two classes, and y has 3"),
     ],
 )
-def test_wrong_targets_are_told(kind: str, metric: Any, y: Any, message: str) -> None:
+def test_wrong_targets_are_refused(kind: str, metric: Any, y: Any, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(message)):
         Task.of("fit", kind, metric, y)
 
 
-def test_an_unknown_label_is_told() -> None:
+def test_an_unknown_label_is_refused() -> None:
     task, _ = Task.of("fit", "classification", None, ["a", "b"])
     with pytest.raises(ValueError, match=re.escape("fit: validation holds the label 'c', which y does not")):
         task.targets("fit", ["a", "c"], "validation")
