@@ -401,11 +401,11 @@ class Engine:
         Returns
         -------
         dict
-            `call.result`, with "steps": steps made; "totals", "val_totals": (finished epochs, K), no rows in the latter without `val`;
-            "partial": (K,), the running totals of the epoch of the last step; "nonfinite_step": index of the first
-            step of this call whose loss was not finite, or -1; "interrupted": whether Ctrl-C ended the run, in which
-            case the state is that of the last finished step; "ended": why a full-batch solver has nothing more to do;
-            "probes": what `probes.Records.result` gives, or None.
+            `call.result`, with "steps": steps made; "totals", "val_totals": (finished epochs, K), no rows in the latter
+            without `val`; "partial": (K,), the running totals of the epoch of the last step; "nonfinite_step": index of
+            the first step of this call whose loss was not finite, or -1; "interrupted": whether Ctrl-C ended the run,
+            in which case the state is that of the last finished step; "ended": why a full-batch solver has nothing more
+            to do; "probes": what `probes.Records.result` gives, or None.
 
         Raises
         ------

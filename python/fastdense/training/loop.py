@@ -185,9 +185,7 @@ class Fit:
                 result["steps"] = made
                 return result
 
-    def _call(
-        self, epoch: int, first_batch: int, steps: int, validation: Rows | None, result: dict[str, Any]
-    ) -> None:
+    def _call(self, epoch: int, first_batch: int, steps: int, validation: Rows | None, result: dict[str, Any]) -> None:
         bars = [bar for bar in self.bars if bar.wants_progress]
 
         def progress(steps_done: int, loss_sum: float, rows: float) -> None:

@@ -122,7 +122,8 @@ def test_fit_among_its_starts(method: str, at: int, epochs: int, monkeypatch: py
         interrupt(patch, method, at)
         after = f"after {epochs} epoch{'s' * (epochs > 1)}"
         with pytest.raises(
-            KeyboardInterrupt, match=f"^fit: interrupted while it tried 8 starts; the model is the best of them {after}$"
+            KeyboardInterrupt,
+            match=f"^fit: interrupted while it tried 8 starts; the model is the best of them {after}$",
         ) as caught:
             model.fit(X, Y, epochs=100, starts=8, verbose=0)
     assert type(caught.value) is KeyboardInterrupt and model.runner.step == model.runner.epochs_trained == 0
