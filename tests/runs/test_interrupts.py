@@ -335,9 +335,9 @@ else:  # a clock in C sends the signal, so that no Python code runs between it a
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs groups of processes")
-def test_a_call_in_another_thread_asks_what_it_is_told_to() -> None:
+def test_a_call_in_another_thread_asks_the_given_callable() -> None:
     # Python gives signals to its main thread only: the other threads of fit_many learn of Ctrl-C in this way
-    model, told = make("cpu"), []
+    model, seen = make("cpu"), []
     x, y = np.broadcast_to(X[:1], (2**28, 4)), np.broadcast_to(Y[:1], (2**28, 2))  # more than 50 ms of work
 
     def stop() -> None:
@@ -348,14 +348,14 @@ def test_a_call_in_another_thread_asks_what_it_is_told_to() -> None:
             with native.asking(stop):
                 model.evaluate(x, y, verbose=0)
         except RuntimeError as error:
-            told.append(str(error))
+            seen.append(str(error))
         model.evaluate(x[: 2**24], y[: 2**24], verbose=0)  # is asked nothing
-        told.append("evaluated")
+        seen.append("evaluated")
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert told == ["stop", "evaluated"]
+    assert seen == ["stop", "evaluated"]
 
 
 def test_ctrl_c_in_the_training_of_many_wide_nets_skips_the_final_losses(monkeypatch: pytest.MonkeyPatch) -> None:

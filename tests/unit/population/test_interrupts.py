@@ -121,8 +121,10 @@ def test_fit_among_its_starts(method: str, at: int, epochs: int, monkeypatch: py
     with monkeypatch.context() as patch:
         interrupt(patch, method, at)
         after = f"after {epochs} epoch{'s' * (epochs > 1)}"
-        message = f"^fit: interrupted while it tried 8 starts; the model is the best of them {after}$"
-        with pytest.raises(KeyboardInterrupt, match=message) as caught:
+        with pytest.raises(
+            KeyboardInterrupt,
+            match=f"^fit: interrupted while it tried 8 starts; the model is the best of them {after}$",
+        ) as caught:
             model.fit(X, Y, epochs=100, starts=8, verbose=0)
     assert type(caught.value) is KeyboardInterrupt and model.runner.step == model.runner.epochs_trained == 0
     for ours, theirs in zip(model.get_weights(), alone.weights, strict=True):
@@ -135,16 +137,3 @@ def test_validation_of_tries_is_that_of_later_epochs() -> None:
     population = fd.fit_many(net(), X, Y, starts=2, tries=4, epochs=20, validation_data=(X, Y), verbose=0)
     assert population.val_history is not None
     assert np.isnan(population.val_history[:10]).all() and np.isfinite(population.val_history[10:]).all()
-
-
-@pytest.mark.parametrize("threads", [1, 2])
-def test_among_tries_of_several_models(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A model whose search had not begun is there with its own seed."""
-    models = [net(fd.Dense(3 + i, "tanh"), fd.Dense(1), seed=i) for i in range(3)]
-    interrupt(monkeypatch, "train", at=1)
-    message = r"^fit_many: interrupted in epoch \d of 100 of the tries"
-    with pytest.raises(fd.PopulationInterrupt, match=message) as caught:
-        fd.fit_many(models, X, Y, tries=TRIES, epochs=100, verbose=0, n_threads=threads)
-    population = caught.value.population
-    assert len(population) == 3 and population.seeds[2] == 2 and np.isfinite(population.losses).all()
-    assert [member.layers[0].units for member in population] == [3, 4, 5]
