@@ -48,8 +48,9 @@ def sanitized(session: nox.Session, preset: str) -> None:
     session.run("python", "-m", "tests.sanitized", f"build/{preset}", *(session.posargs or ["--long"]))
 
 
-COVERED = ("tests/unit", "tests/runs", "tests/reference", "tests/parity/test_parity.py", "tests/parity/test_parity_runs.py",
-           "tests/parity/test_solvers.py", "tests/parity/test_population_parity.py")  # fmt: skip
+COVERED = ["tests/unit", "tests/runs", "tests/reference"] + [
+    f"tests/parity/test_{name}.py" for name in ("parity", "parity_runs", "solvers", "population_parity")
+]
 
 
 @nox.session

@@ -63,7 +63,7 @@ private:
 };
 
 // What the calls of this thread ask besides signals, which only Python's main thread gets: a callable that may raise, or nothing.
-// Whoever sets it keeps it alive.
+// Its owner is the code that sets it.
 inline thread_local PyObject* asked_too = nullptr;
 
 // Looks for signals from a thread without the GIL. What a handler raises is kept, and raised by `rethrow` with the GIL.

@@ -53,7 +53,7 @@ struct TrainRequest {
 
 // The caller's, filled while training goes on: what train() throws costs no epoch that was finished before.
 struct TrainOutcome {
-    int64_t steps = 0, epochs = 0;  // an epoch counts when its validation is finished too
+    int64_t steps = 0, epochs = 0;           // an epoch counts when its validation is finished too
     std::vector<double> totals, validation;  // (epochs, K) each, or longer
     std::vector<double> partial;             // (K,): the running totals of the unfinished epoch
     int64_t nonfinite_step = -1;
@@ -80,7 +80,7 @@ public:
     virtual void write_slot(int slot, int tensor, const void* in) = 0;
     virtual int64_t step() const = 0;
     virtual void set_step(int64_t) = 0;
-    virtual void train(const TrainRequest&, TrainOutcome&) = 0;  // into a new one
+    virtual void train(const TrainRequest&, TrainOutcome&) = 0;                // into a new one
     virtual int64_t probe_period(int64_t rows, int64_t batch_size) const = 0;  // steps that make a probe affordable
     virtual void evaluate(const Dataset&, int threads, const Poll&, double* totals) = 0;
     // One row of floats or doubles without gaps, on this thread; false if it must go through predict().

@@ -97,10 +97,12 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
             case OpKind::embedding: {
                 check_width(op.units, "units");
                 lay_out_columns(op, op.units);
-                if (op.codes.size() != op.columns.size()) throw InvalidArgument("program: codes must be of each column");
+                if (op.codes.size() != op.columns.size())
+                    throw InvalidArgument("program: codes must be of each column");
                 int64_t codes = 0;
                 for (int64_t n : op.codes) check_width(n, "codes"), codes += n;
-                if (codes > most_numbers / op.units) throw InvalidArgument("program: more parameters than any memory holds");
+                if (codes > most_numbers / op.units)
+                    throw InvalidArgument("program: more parameters than any memory holds");
                 op.kernel = add(i, codes + int64_t(op.columns.size()), op.units, false, true, 0, 0);
                 op.table = add(i, codes, 1, true, false, 0, 0);
                 break;

@@ -31,7 +31,7 @@ struct Op {
     bool use_bias = true;
     ops::Activation activation = ops::Activation::linear;
     double alpha = 0, rate = 0, momentum = 0, epsilon = 0;
-    std::vector<int64_t> columns;  // of a column op: those that it encodes, ascending; Plan fills in all for none
+    std::vector<int64_t> columns;       // of a column op: those that it encodes, ascending; Plan fills in all for none
     int64_t bins = 0, frequencies = 0;  // of piecewise_linear and periodic, for each of them
     std::vector<int64_t> codes;         // of embedding: how many each of them has
     bool keep = false;                  // of a column op: the encoded columns pass, too
@@ -47,10 +47,10 @@ struct Op {
     int64_t in = 0, out = 0;
     int kernel = -1, bias = -1, slope = -1;  // tensor numbers; normalisations: gamma, beta in kernel, bias
     int mean = -1, variance = -1;
-    int scale = -1, offset = -1;  // of a rescaling
-    int table = -1;  // of piecewise_linear and embedding: edges of bins, sorted codes
+    int scale = -1, offset = -1;   // of a rescaling
+    int table = -1;                // of piecewise_linear and embedding: edges of bins, sorted codes
     std::vector<int64_t> passing;  // of a column op: the inputs that are outputs as they are
-    int partner = -1;             // of residual_begin: its residual_end, and the other way round
+    int partner = -1;              // of residual_begin: its residual_end, and the other way round
 
     bool has_activity() const { return activity_l1 != 0 || activity_l2 != 0; }
     // Calls f(penalty, factor, whether units are columns) for each penalty between units that is on.

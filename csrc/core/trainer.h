@@ -74,7 +74,7 @@ public:
     void end_epoch();  // after its last step; it counts as finished, unless there is a validation
     bool awaits_validation() const { return awaits_validation_; }
     double* validation_row() { return outcome_.validation.data() + outcome_.epochs * width_; }
-    void validated();  // now it does
+    void validated();                                  // now it does
     void interrupt() { outcome_.interrupted = true; }  // outside of step_done
     // After every step: counts it and calls tick() if it is time. True: stop.
     bool step_done(double batch_loss);

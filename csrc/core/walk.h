@@ -14,11 +14,12 @@ struct OpWalk {
     int skip = -1;    // of a residual's end: the op whose output is added; -1: the net's input
     ops::Activation activation = ops::Activation::linear;  // linear where the loss takes the pre-activation
     bool skips_activation = false;                         // the loss takes the pre-activation
-    bool derivative_at_input = false;   // the activation's derivative is taken at its input, else at its output
-    bool keeps_pre_activation = false;  // of a dense or grouped dense op: beside the output, for backward or for a probe
-    bool keeps_mask = false;            // dropout
-    bool wants_gradient = false;        // of its output: it or an op before it has parameters
-    bool passes_gradient = false;       // to its input: an op before it has parameters
+    bool derivative_at_input = false;  // the activation's derivative is taken at its input, else at its output
+    bool keeps_pre_activation =
+        false;                     // of a dense or grouped dense op: beside the output, for backward or for a probe
+    bool keeps_mask = false;       // dropout
+    bool wants_gradient = false;   // of its output: it or an op before it has parameters
+    bool passes_gradient = false;  // to its input: an op before it has parameters
 };
 
 class Walk {

@@ -94,9 +94,9 @@ struct Columns {  // an op that encodes columns; see core/plan.h. All arrays are
     T* out = nullptr;
     int64_t rows = 0, in_width = 0, out_width = 0;
     int64_t count = 0, width = 0, encoded_at = 0, passing_at = 0, passing_count = 0;
-    const int64_t *columns = nullptr, *passing = nullptr;               // inputs that are encoded, that pass
-    const int64_t *place_encoded = nullptr, *place_passing = nullptr;   // of each input among them, or -1
-    const int64_t* first_code = nullptr;                                // (count + 1,), of an embedding
+    const int64_t *columns = nullptr, *passing = nullptr;              // inputs that are encoded, that pass
+    const int64_t *place_encoded = nullptr, *place_passing = nullptr;  // of each input among them, or -1
+    const int64_t* first_code = nullptr;                               // (count + 1,), of an embedding
     const T *table = nullptr, *kernel = nullptr, *bias = nullptr;
 };
 template <class T>

@@ -246,6 +246,17 @@ class Net:
             y = (y - tensors[first + 1]) / tensors[first]
         return y
 
+    def statistics_origins(self) -> list[str | None]:
+        """Where the statistics of each layer that has some come from, for a file."""
+        return [one.origin for one in self.statistics]
+
+    def restore_statistics(self, values: Sequence[Array], origins: Any) -> None:
+        """Take over statistics from a file: those that are tensors, of `values`; the others are in the config."""
+        if not isinstance(origins, list):  # version 0.1: that of the Normalization, the only such layer
+            origins = [origins] * len(self.statistics)
+        for one, origin in zip(self.statistics, origins, strict=True):
+            one.take(values[one.tensors] or one.layer.statistics or (), origin)
+
     def config_layers(self) -> list[dict[str, Any]]:
         """The layers as config dicts."""
         return [layer.to_dict() for layer in self.layers]

@@ -18,7 +18,7 @@ from tests.helpers.devices import compiled_engine
 from tests.helpers.pairs import Problem, Results, closest_call, inputs, noise_everywhere, remembered_orders
 from tests.helpers.programs import OPTIMIZERS, dense, loss_spec, train
 from tests.helpers.tolerances import CLEARANCE, FLIPS, INDEPENDENT, NOISY_RUNS, ROUNDING_EDGE, allowed
-from tests.parity.test_parity import HIDDEN, LOSSES, NETS, gradients, nets
+from tests.parity.test_parity import HIDDEN, LAYER_NETS, LOSSES, NETS, gradients, nets, table_nets
 from tests.parity.test_parity_runs import METRICS, OPTIONS, run
 
 Array = Any
@@ -50,7 +50,7 @@ def closest_rounding() -> Iterator[list[float]]:
 
 def cases() -> list[Any]:
     """Every loss and every kind of net; hidden activations are distributed over them."""
-    rows = [(loss, NETS[i % len(NETS)]) for i, loss in enumerate(LOSSES)]
+    rows = [(loss, LAYER_NETS[i % len(LAYER_NETS)]) for i, loss in enumerate(LOSSES)]
     rows += [("mse", net) for net in NETS if ("mse", net) not in rows]
     return [pytest.param(*row, id="-".join(row)) for row in rows]
 
@@ -64,7 +64,7 @@ def test_outputs_and_gradients(rounding: str, loss: str, net: str) -> None:
     """
     spec, last = LOSSES[loss]
     hidden = HIDDEN[(list(LOSSES).index(loss) + 5 * NETS.index(net)) % len(HIDDEN)]
-    start = Problem(nets(hidden, last)[net], spec, rows=5)
+    start = Problem((nets(hidden, last) | table_nets(hidden, last))[net], spec, rows=5)
     for seed in range(2000):
         problem = replace(start, seed=1000 * seed)
         with closest_call() as kink, closest_rounding() as edge:

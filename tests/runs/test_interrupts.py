@@ -118,6 +118,58 @@ def test_totals_where_an_engine_raises() -> None:
     assert len(raised) == 2
 
 
+class Pressed:
+    """An engine, with Ctrl-C just before or just after its training."""
+
+    def __init__(self, engine: Any, before: bool) -> None:
+        self.engine, self.before = engine, before
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
+
+    def train(self, call: TrainCall) -> Any:
+        if not self.before:
+            self.engine.train(call)
+        raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_ctrl_c_around_the_engine(device: str, before: bool) -> None:
+    model = make(device)
+    model.runner._own_engine = Pressed(model.runner._own_engine, before)
+    with pytest.raises(KeyboardInterrupt):
+        model.fit(X, Y, batch_size=25, verbose=0)
+    assert model.history is not None
+    epochs = 0 if before else 1
+    assert len(model.history.epoch) == model.runner.epochs_trained == epochs and model.runner.step == 2 * epochs
+    with pytest.raises(KeyboardInterrupt):
+        model.train_on_batch(X, Y)
+    assert model.runner.step == 3 * epochs
+
+
+def test_what_fails_half_way_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`place` goes layer by layer; `to` writes tensors and then the optimizer's state."""
+    model = make("cpu", fd.Dense(6, "relu"), fd.Dense(5, "relu"), fd.Dense(2))
+    model.fit(X, Y, verbose=0)
+    before, slots, step = model.get_weights(), model.runner.slots(), model.runner.step
+
+    def no_memory(*_: Any, **__: Any) -> None:
+        raise MemoryError
+
+    with monkeypatch.context() as patch:
+        patch.setattr("fastdense.runners.single.Runner.activations", no_memory)
+        with pytest.raises(MemoryError):
+            model.place(X)
+    with monkeypatch.context() as patch:
+        patch.setattr("fastdense.reference.engine.Engine.set_state", no_memory)
+        with pytest.raises(MemoryError):
+            model.to("reference")
+    assert model.device == "cpu" and model.runner.step == step > 0 and same(model.get_weights(), before)
+    assert same(sum(model.runner.slots(), []), sum(slots, []))
+    hidden = model.clone().place(X).get_weights()[:4]  # the last layer stays as it is
+    assert not same(hidden, before[:4]) and same(model.place(X).get_weights()[:4], hidden)
+
+
 @pytest.mark.parametrize("hook", ["on_epoch_end", "on_train_batch_end", "on_epoch_begin"])
 def test_an_exception_in_a_callback(device: str, hook: str) -> None:
     model = make(device)
@@ -283,9 +335,9 @@ else:  # a clock in C sends the signal, so that no Python code runs between it a
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs groups of processes")
-def test_a_call_in_another_thread_asks_what_it_is_told_to() -> None:
+def test_a_call_in_another_thread_asks_the_given_callable() -> None:
     # Python gives signals to its main thread only: the other threads of fit_many learn of Ctrl-C in this way
-    model, told = make("cpu"), []
+    model, seen = make("cpu"), []
     x, y = np.broadcast_to(X[:1], (2**28, 4)), np.broadcast_to(Y[:1], (2**28, 2))  # more than 50 ms of work
 
     def stop() -> None:
@@ -296,14 +348,14 @@ def test_a_call_in_another_thread_asks_what_it_is_told_to() -> None:
             with native.asking(stop):
                 model.evaluate(x, y, verbose=0)
         except RuntimeError as error:
-            told.append(str(error))
+            seen.append(str(error))
         model.evaluate(x[: 2**24], y[: 2**24], verbose=0)  # is asked nothing
-        told.append("evaluated")
+        seen.append("evaluated")
 
     thread = threading.Thread(target=work)
     thread.start()
     thread.join()
-    assert told == ["stop", "evaluated"]
+    assert seen == ["stop", "evaluated"]
 
 
 def test_ctrl_c_in_the_training_of_many_wide_nets_skips_the_final_losses(monkeypatch: pytest.MonkeyPatch) -> None:

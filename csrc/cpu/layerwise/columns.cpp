@@ -24,8 +24,7 @@ void Layerwise<T>::columns_forward(const Worker& w, int i, const T* x, int64_t r
                 if (o.kind == OpKind::periodic)
                     k_.periodic(column, o.in, parameter(o.kernel) + j * width, parameter(o.bias) + j * width, width,
                                 made, o.out, n);
-                else
-                    k_.piecewise_linear(column, o.in, statistic(o.table) + j * (width + 1), width, made, o.out, n);
+                else k_.piecewise_linear(column, o.in, statistic(o.table) + j * (width + 1), width, made, o.out, n);
             }
         }
         to += o.passing_at();
@@ -67,7 +66,8 @@ void Layerwise<T>::columns_backward(const Worker& w, int i, const T* x, int64_t 
             const T* from = d(i) + o.passing_at();
             std::fill(below + cut.begin(s) * o.in, below + cut.end(s) * o.in, T(0));
             for (int64_t r = cut.begin(s); r < cut.end(s); ++r)
-                for (size_t p = 0; p < o.passing.size(); ++p) below[r * o.in + o.passing[p]] = from[r * o.out + int64_t(p)];
+                for (size_t p = 0; p < o.passing.size(); ++p)
+                    below[r * o.in + o.passing[p]] = from[r * o.out + int64_t(p)];
         });
         w.sync();
     }

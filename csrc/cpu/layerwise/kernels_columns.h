@@ -94,11 +94,15 @@ void periodic_backward(const T* x, int64_t x_ld, const T* frequency, const T* ph
     for_vectors<T>(frequencies, [&](int64_t t, auto n) {
         const Pack<T> f = load(frequency + t, n), b = load(phase + t, n), turn(T(-6.283185307179586476925));
         Pack<T> df[4] = {Pack<T>(0), Pack<T>(0), Pack<T>(0), Pack<T>(0)}, db[4] = {df[0], df[0], df[0], df[0]};
-        for (int64_t r = 0; r < rows; ++r) {
+        auto row = [&](int64_t r, Pack<T>& frequency_sum, Pack<T>& phase_sum) __attribute__((always_inline)) {
             const Pack<T> v(x[r * x_ld]), g = load(d + r * ld + t, n) * (turn * sin_turns(f * v + b));
-            df[r % 4] = df[r % 4] + g * v, db[r % 4] = db[r % 4] + g;
+            frequency_sum = frequency_sum + g * v, phase_sum = phase_sum + g;
             if (dx) dx[r * dx_ld] += sum(head(g * f, n));
-        }
+        };
+        int64_t r = 0;
+        for (; r + 4 <= rows; r += 4)
+            for (int k = 0; k < 4; ++k) row(r + k, df[k], db[k]);
+        for (; r < rows; ++r) row(r, df[0], db[0]);
         store(d_frequency + t, (df[0] + df[1]) + (df[2] + df[3]), n);
         store(d_phase + t, (db[0] + db[1]) + (db[2] + db[3]), n);
     });

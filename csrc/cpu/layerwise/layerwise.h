@@ -91,7 +91,7 @@ private:
     int64_t capacity_ = 0, chunk_rows_ = 0;
     bool backward_ready_ = false, probe_ready_ = false;
     std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
-    std::vector<Buffer<int64_t>> rows_looked_up_;                     // per embedding: (rows, columns), in its table
+    std::vector<Buffer<int64_t>> rows_looked_up_;          // per embedding: (rows, columns), in its table
     Buffer<T> x_, y_;
     Buffer<int32_t> labels_;
     Buffer<double> weights_;

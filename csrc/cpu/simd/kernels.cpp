@@ -10,8 +10,8 @@ namespace FD_ISA_NAMESPACE {
 
 #include "cpu/simd/simd.h"
 
-#include "cpu/layerwise/kernels_elementwise.h"
 #include "cpu/layerwise/kernels_columns.h"
+#include "cpu/layerwise/kernels_elementwise.h"
 #include "cpu/layerwise/kernels_gather.h"
 #include "cpu/layerwise/kernels_loss.h"
 #include "cpu/layerwise/kernels_norm.h"

@@ -241,8 +241,7 @@ template <class T>
 void grouped_backward(const Grouped<T>& g, const T* stored, T* d, T* dx, T* dkernel, T* dbias, const Parts& parts,
                       cudaStream_t stream) {
     const int64_t made = g.groups * g.units, taken = g.groups * g.inputs;
-    if (stored)
-        FD_LAUNCH((grouped_finish_kernel<T>), blocks_for(g.rows * made), threads, 0, stream, g, stored, d);
+    if (stored) FD_LAUNCH((grouped_finish_kernel<T>), blocks_for(g.rows * made), threads, 0, stream, g, stored, d);
     sum_rows(GroupedKernelTerm<T>{g, d}, dkernel, g.rows, taken * g.units, parts, stream);
     if (dbias) sum_rows(GroupedBiasTerm<T>{g, d}, dbias, g.rows, made, parts, stream);
     if (dx) FD_LAUNCH((grouped_backward_kernel<T>), blocks_for(g.rows * g.in_width), threads, 0, stream, g, d, dx);
@@ -252,13 +251,13 @@ void column_dots(const T* a, const T* b, T* out, int64_t rows, int64_t cols, con
     sum_rows(ProductTerm<T>{a, b, cols}, out, rows, cols, parts, stream);
 }
 
-#define FD_INSTANTIATE(T)                                                                                            \
-    template void columns_forward<T>(const Columns<T>&, cudaStream_t);                                               \
-    template void columns_backward<T>(const Columns<T>&, const T*, T*, cudaStream_t);                                \
-    template void table_gradient<T>(const Columns<T>&, int64_t, const T*, T*, cudaStream_t);                         \
-    template void periodic_gradients<T>(const Columns<T>&, const T*, T*, T*, const Parts&, cudaStream_t);            \
-    template void grouped_forward<T>(const Grouped<T>&, cudaStream_t);                                               \
-    template void grouped_backward<T>(const Grouped<T>&, const T*, T*, T*, T*, T*, const Parts&, cudaStream_t);      \
+#define FD_INSTANTIATE(T)                                                                                       \
+    template void columns_forward<T>(const Columns<T>&, cudaStream_t);                                          \
+    template void columns_backward<T>(const Columns<T>&, const T*, T*, cudaStream_t);                           \
+    template void table_gradient<T>(const Columns<T>&, int64_t, const T*, T*, cudaStream_t);                    \
+    template void periodic_gradients<T>(const Columns<T>&, const T*, T*, T*, const Parts&, cudaStream_t);       \
+    template void grouped_forward<T>(const Grouped<T>&, cudaStream_t);                                          \
+    template void grouped_backward<T>(const Grouped<T>&, const T*, T*, T*, T*, T*, const Parts&, cudaStream_t); \
     template void column_dots<T>(const T*, const T*, T*, int64_t, int64_t, const Parts&, cudaStream_t);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)

@@ -260,8 +260,8 @@ void Layers<T>::forward(const Steps& steps, int64_t rows, Pass pass, bool update
                 break;
             case OpKind::residual_end: add(x, output(o.partner, pass), out, rows * o.out, stream_); break;
             case OpKind::scale:
-                rescale(x, static_cast<const T*>(parameter(o.kernel)), static_cast<const T*>(nullptr), out, rows,
-                        o.out, stream_);
+                rescale(x, static_cast<const T*>(parameter(o.kernel)), static_cast<const T*>(nullptr), out, rows, o.out,
+                        stream_);
                 break;
             case OpKind::piecewise_linear:
             case OpKind::periodic:
@@ -417,7 +417,9 @@ void Layers<T>::predict_step(const Steps& steps, const BatchShape& b) {
     template void Layers<T>::loss(const Steps&, const BatchShape&, Pass);        \
     template void Layers<T>::measure(const Steps&, const BatchShape&, Pass);     \
     template BatchNorm<T> Layers<T>::batch_norm(int, int64_t, Pass, bool);       \
-    template LayerNorm<T> Layers<T>::layer_norm(int, int64_t, Pass);
+    template LayerNorm<T> Layers<T>::layer_norm(int, int64_t, Pass);             \
+    template Columns<T> Layers<T>::columns(int, int64_t, Pass);                  \
+    template Grouped<T> Layers<T>::grouped(int, int64_t, Pass);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)
 #undef FD_INSTANTIATE

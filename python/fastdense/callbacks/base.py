@@ -57,7 +57,8 @@ class Callback:
     """Base of the callbacks: override the hooks you need, with Keras's names and meaning.
 
     Which hooks are overridden decides how often training returns to Python: with a batch hook after every batch, with
-    an epoch hook after every epoch, and otherwise about ten times a second, however many epochs that is.
+    an epoch hook after every epoch (or after as many as `epochs_ahead` allows), and otherwise about ten times a second,
+    however many epochs that is.
 
     Attributes
     ----------

@@ -171,7 +171,10 @@ def look(case: Case, lab: Laboratory, verdict: Verdict, found: list[Finding]) ->
         made, more = _other_rows(case, lab, verdict, outlook, found)
         if made is not None:
             return made, more
-    if not known.signal and min(best, kept_out) > chance(kept.rows):
+    least = chance(kept.rows)
+    if gap and kept_out > least:  # the smallest of several errors on few rows may lie a little lower by chance
+        least -= _deviation(1.0, kept.rows) / 2
+    if not known.signal and min(best, kept_out) > least:
         return _nothing(case, verdict, outlook, codes)
     near = max(HEALTHY, CLOSE * best + SLACK, best + WORTH, best + _deviation(kept_out, kept.rows))
     if kept.folds is not None and plan == case.plan and (other := _val_loss_of_other_rows(case, lab, kept)) is not None:

@@ -9,7 +9,17 @@ from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 from ..arrays import Array
-from ..layers import Activation, Dense, Dropout, Layer, Normalization, Preprocessing, Residual
+from ..layers import (
+    Activation,
+    CategoryEmbedding,
+    Dense,
+    Dropout,
+    Layer,
+    Normalization,
+    NumericEmbedding,
+    Preprocessing,
+    Residual,
+)
 from ..losses import Loss
 from ..metrics import Metric
 from ..model.base import BaseModel
@@ -248,6 +258,10 @@ class Plan:
     def front(self) -> tuple[Preprocessing, ...]:
         """The layers in front that encode columns of the data."""
         return tuple(itertools.takewhile(lambda layer: isinstance(layer, Preprocessing), self.layers))  # type: ignore[arg-type]
+
+    def reads_columns(self) -> bool:
+        """Whether layers work on chosen columns of the data, whose numbers and meaning must stay."""
+        return any(isinstance(layer, (CategoryEmbedding, NumericEmbedding)) for layer in _flat(self.layers))
 
     def normalized(self) -> bool:
         """Whether the first layer, after those that encode columns, standardizes the data."""

@@ -101,7 +101,7 @@ def standardize(subject: Subject) -> Remedy:
     """Mean 0 and standard deviation 1 for every column of x, inside the model."""
 
     def apply(plan: Plan) -> Plan:
-        if plan.normalized():
+        if plan.normalized() or plan.reads_columns():
             return plan
         front = plan.front
         return plan.with_layers([*front, subject.normalization_after(front), *plan.layers[len(front) :]])
@@ -140,7 +140,7 @@ def represented(subject: Subject, choice: Choice, front: tuple[Preprocessing, ..
     made = choice.layers_for(encoded(front, subject.good_x))
 
     def apply(plan: Plan) -> Plan:
-        if plan.front != front:
+        if plan.front != front or plan.reads_columns():
             return plan
         rest = itertools.dropwhile(
             lambda layer: isinstance(layer, (Normalization, layers.Rescaling)), plan.layers[len(front) :]

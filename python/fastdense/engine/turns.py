@@ -111,7 +111,7 @@ class Turns:
             if not self.stop.is_set():
                 far = turn(job, threads)
         except BaseException as error:  # the first one counts: the others follow from `stop`
-            self._error = self._error or error
+            self._error = error if self._error is None else self._error
             self.stop.set()
         finally:
             with self._lock:

@@ -210,7 +210,8 @@ def fit_many(
         group.model.runner.adapt(data[0].x)
     members_of = _Members(where, options, members, templates, model_of, data, held, own_weights, initial_weights, tries,
                           start == "data", deadline)  # fmt: skip
-    parts = [members_of.part(group) for group in divided(groups)]
+    groups = divided(groups)
+    parts = [members_of.part(group) for group in groups]
     # train
     together = Together(first.device, options.n_threads, bar)
     fits = members_of.fits(parts, members_of.begun(parts, together), given, snapshots)
@@ -299,10 +300,12 @@ class _Members:
             factors = np.full(len(which), self.models[model].loss_weights)
         own = own if own is None or len(own) == len(which) else own[beside(which, own)]
         rows, weights = weighted(self.where, self.data[model], own, factors)
+        rows.encoded(group.model.net)  # here, once, and not in several threads
         options = replace(self.options, batch_size=group.batch_size, order_seed=_order(starts))
         validation = None
         if self.held is not None:
             held = weighted(self.where, self.held[model], None, factors)
+            held[0].encoded(group.model.net)
             validation = Validation(*held, group.model.metrics, group.lowered_metrics)
         runner = make_population(
             group.model.runner, group.model.optimizer, group.model.loss, rows, options,

@@ -27,7 +27,7 @@ from .arguments import Starts
 
 M = TypeVar("M", bound=BaseModel)
 TOGETHER = 16  # members of a part, where there are several: the lanes of the widest vector
-FEWEST = 4  # members for which vector lanes are worth it, where others have another shape
+FEWEST = {4: 8, 8: 4}  # by the bytes of a number: members, half a vector of them, for which lanes are worth it
 TOO_FEW = "too few members are of one shape to fill vector lanes"
 
 
@@ -175,13 +175,8 @@ def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: St
     rows : int
         Of the data.
     """
-    likeness: dict[str, int] = {}
-    kinds = np.array([likeness.setdefault(_likeness(model), len(likeness)) for model in models])[model_of]
-    keys = np.stack([kinds, np.minimum(starts.batch_sizes, rows)], axis=1)
-    _, first, group_of = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-    groups = []
-    for number in np.argsort(first):
-        which = np.flatnonzero(group_of.ravel() == number)
+    groups, alike = [], _alike(models, model_of, np.minimum(starts.batch_sizes, rows))
+    for which in alike:
         model = models[model_of[which[0]]]
         batch_size = check_batch(where, model.optimizer, int(starts.batch_sizes[which[0]]), rows)
         numbers = _own_numbers(models, model_of, starts, which)
@@ -189,18 +184,34 @@ def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: St
         training = {"loss": model.loss.lower(), "optimizer": lowered, "metrics": []}
         own = [*numbers, *([] if one_order(starts.of(which)) else ["order_seed"])]
         reason = why_one_by_one(model.device, model.net.program, training, min(batch_size, rows), own)
-        if not reason and model.device == "cpu" and len(which) < FEWEST and len(first) > 1:
+        if not reason and model.device == "cpu" and len(which) < FEWEST[model.net.itemsize] and len(alike) > 1:
             reason = TOO_FEW
         groups.append(MemberGroup(which, model, numbers, batch_size, reason))
     return groups
+
+
+def _alike(models: Sequence[BaseModel], model_of: Array, batch_sizes: Array) -> list[Array]:
+    """Numbers of the members that are alike, in the order of the first of each."""
+    if len(models) == 1 and (batch_sizes == batch_sizes[0]).all():
+        return [np.arange(len(model_of))]
+    known: dict[str, int] = {}
+    kinds = np.array([known.setdefault(_likeness(model), len(known)) for model in models])[model_of]
+    _, first, kind = np.unique(np.stack([kinds, batch_sizes]), axis=1, return_index=True, return_inverse=True)
+    return [np.flatnonzero(kind.ravel() == number) for number in np.argsort(first)]
 
 
 def divided(groups: Sequence[MemberGroup]) -> list[MemberGroup]:
     """The groups, divided into what one engine trains."""
     found = []
     for group in groups:
-        together = TOGETHER if len(groups) > 1 and group.model.device == "cpu" else len(group.which)
-        found += group.parts(1 if group.reason else together)
+        if group.reason:
+            found += group.parts(1)
+        elif len(groups) == 1 or group.model.device != "cpu":
+            found.append(group)
+        else:
+            *most, last = group.parts(TOGETHER)
+            alone = len(last.which) < FEWEST[group.model.net.itemsize]
+            found += [*most, *(replace(last, reason=TOO_FEW).parts(1) if alone else [last])]
     return found
 
 

@@ -331,7 +331,7 @@ class PiecewiseLinear(ColumnOp):
         return encoded, lambda grad: ((grad * inside / width).sum(axis=2), [])
 
 
-class Periodic(ColumnOp):
+class Cosines(ColumnOp):
     """cos(2 pi (f x + b)) for several frequencies f and phases b of each column, all trained."""
 
     def setup_columns(self, count: int) -> int:
@@ -423,7 +423,7 @@ KINDS: dict[str, type[Op]] = {
     "rescaling": Rescaling,
     "scale": Scale,
     "piecewise_linear": PiecewiseLinear,
-    "periodic": Periodic,
+    "periodic": Cosines,
     "embedding": Embedding,
     "grouped_dense": GroupedDense,
     "residual_begin": Op,  # the engine keeps its input and adds it at the matching end

@@ -19,5 +19,6 @@ from .classifier import DenseClassifier
 from .regressor import DenseRegressor
 
 del validate_data
+DenseClassifier.__module__ = DenseRegressor.__module__ = __name__  # their public path, which files of pickle name
 
 __all__ = ["DenseClassifier", "DenseRegressor"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import threading
 import warnings
@@ -43,6 +44,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
 
     models_: list[Model]
     _curves: list[Curves]
+    _made_by: dict[str, Any]  # the optimizer of the last fit, as its parameters made it
 
     # ---- scikit-learn's side -----------------------------------------------------------------------------------------
 
@@ -145,7 +147,10 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
             models.append(model)
             if i == 0:
                 self.models_, self._curves = models, curves
-            self._train(params, model, table, validation, curve, batch, rate, watched, partial, goes_on)
+            if goes_on and self._made_by != optimizer.to_dict():
+                curve.rate = None  # a rate that was reached from another one
+            self._train(params, optimizer, model, table, validation, curve, batch, rate, watched, partial, goes_on)
+        self._made_by = optimizer.to_dict()
         return self
 
     def _fit_preset(self, params: dict[str, Any], X: Any, y: Any, sample_weight: Any, partial: bool) -> Any:
@@ -230,10 +235,11 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         dtype = old.dtype if old is not None else "float32" if matrix.dtype == np.float32 else "float64"
         model = Model(layers, inputs=matrix.shape[1], seed=seed if old is None else old.seed, dtype=dtype,
                       device=self.device)  # fmt: skip
-        model.compile(optimizer, head.loss, loss_weights=head.factor)
+        model.compile(copy.deepcopy(optimizer), head.loss, loss_weights=head.factor)
         if old is None:
             return model
-        if [layer.to_dict() for layer in model.layers] == [layer.to_dict() for layer in old.layers] and partial:
+        made_alike = self._made_by == optimizer.to_dict()
+        if partial and made_alike and [one.to_dict() for one in model.layers] == [one.to_dict() for one in old.layers]:
             return old
         weights = old.get_weights()
         if [tensor.shape for tensor in model.net.tensors] != [one.shape for one in weights]:
@@ -241,13 +247,15 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
                  "warm_start and partial_fit go on with the same ones", "fit without warm_start")  # fmt: skip
         model.set_weights(weights)
         model.runner.epochs_trained = old.runner.epochs_trained
-        if partial:
-            model.runner.set_slots(old.runner.slots(), old.runner.step, old.runner.numbers())
+        slots = old.runner.slots()
+        if partial and type(optimizer) is type(old.optimizer) and len(slots) == len(model.runner.slots()):
+            model.runner.set_slots(slots, old.runner.step, old.runner.numbers())
         return model
 
     def _train(
         self,
         params: settings.Params,
+        optimizer: Optimizer,
         model: Model,
         table: Table,
         validation: Table | None,
@@ -269,6 +277,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
             tol=number(f"{name}: tol", self.tol, least=0),
             patience=self._patience(name, model.optimizer, watched, partial),
             rate=rate,
+            first_rate=optimizer.learning_rate if rate != "constant" else 0.0,
             power=number(f"{name}: power_t", self.power_t),
             rows=len(table),
             noisy=bool(self.dropout),

@@ -55,6 +55,8 @@ class Stopping(Callback):
     tol, patience
         `tol` and `n_iter_no_change` of the estimator; a `patience` of None never ends training.
     rate : {"constant", "invscaling", "adaptive"}
+    first_rate : float
+        With which training began, of a rate that is not constant.
     power : float
         Exponent of "invscaling".
     rows : int
@@ -72,6 +74,7 @@ class Stopping(Callback):
         tol: float,
         patience: int | None,
         rate: str,
+        first_rate: Any,
         power: float,
         rows: int,
         noisy: bool = False,
@@ -80,6 +83,7 @@ class Stopping(Callback):
         super().__init__()
         self.curves, self.watched, self.score = curves, watched, score
         self.tol, self.patience, self.rate, self.power, self.rows = tol, patience, rate, power, rows
+        self.first_rate = first_rate
         self.window = patience or 1 if noisy else 1
         self.seconds, self.epochs, self.stopped = seconds, 0, False
         self._best: tuple[float, ...] = ()
@@ -89,9 +93,7 @@ class Stopping(Callback):
         """Set the rate that was reached."""
         self._began = time.perf_counter()
         if self.rate != "constant":
-            self.first_rate = float(self.model.optimizer.learning_rate)  # type: ignore[arg-type]  # no schedule
-            if self.curves.rate is not None:
-                self.model.optimizer.learning_rate = self.curves.rate
+            self.model.optimizer.learning_rate = self.first_rate if self.curves.rate is None else self.curves.rate
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Look at the epoch."""

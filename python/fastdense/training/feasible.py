@@ -50,6 +50,13 @@ def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None
 
 
 LBFGS_INSTEAD = "use optimizer='lbfgs'"
+WITHOUT_JACOBIAN = {
+    "layer_norm": "LayerNorm",
+    "scale": "Scale",
+    "periodic": "NumericEmbedding('periodic')",
+    "embedding": "CategoryEmbedding",
+    "grouped_dense": "the dense layers of a NumericEmbedding with size",
+}  # kinds of ops that the solvers cannot differentiate row by row
 SMOOTH = ("kernel_l2", "bias_l2")  # the penalties whose second derivative the solvers know
 
 
@@ -85,8 +92,8 @@ def _check_jacobian(where: str, name: str, net: Net, without: tuple[str, ...]) -
     """Raise if a net has a layer, activation or penalty that solvers cannot differentiate row by row."""
     for op in net.ops:
         what = ""
-        if op["kind"] == "layer_norm":
-            what = "LayerNorm"
+        if op["kind"] in WITHOUT_JACOBIAN:
+            what = WITHOUT_JACOBIAN[op["kind"]]
         elif op.get("activation") in without:
             what = f"activation={op['activation']!r}"
         else:

@@ -82,6 +82,8 @@ class Validation:
     def of(self, runner: PopulationRunner, n_threads: int, which: Array | None = None) -> dict[str, Array]:
         """Loss and metrics of each member, or of some, by name: (starts,) each."""
         totals = runner.totals(self.data, self.weights, self.lowered, n_threads, which)
+        if not self.metrics:
+            return {"loss": totals[:, 0] / totals[:, 1]}
         return {name: np.array(values) for name, values in columns(totals, self.metrics, runner.net.outputs).items()}
 
 

@@ -271,3 +271,14 @@ def test_noise_is_claimed_of_what_was_tried() -> None:
     result = report._result
     assert result.outlook is not None and result.outlook.sure
     assert "only briefly" in headline(replace(result, outlook=replace(result.outlook, sure=False)))
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_net_that_remembers_coin_tosses_is_not_healthy(seed: int) -> None:
+    random = np.random.default_rng(seed)
+    x, y = random.standard_normal((400, 8)), random.integers(0, 2, (400, 1)).astype(float)
+    model = fd.Model([fd.Dense(64, "relu"), fd.Dense(1, "sigmoid")], inputs=8)
+    model.compile(fd.Adam(0.01), "bce")
+    model.fit(x, y, epochs=150, validation_split=0.2, verbose=0)
+    report = model.diagnose(x, y)
+    assert (report.healthy, report.findings[0].code) == (False, "NOISE")

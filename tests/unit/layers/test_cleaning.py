@@ -169,6 +169,24 @@ def test_every_call_takes_nan(device: str, dtype: Any) -> None:
     assert np.isfinite(fd.cross_validate(made, x, y, folds=2, epochs=1, verbose=0).train_loss).all()
 
 
+def test_the_diagnosis_takes_nan() -> None:
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 3)).astype(np.float32)
+    y = x[:, :1] - x[:, 1:2]
+    x[:, 2] = rng.integers(0, 3, 300)
+    x[rng.random(300) < 0.2, 0] = NAN
+    layers = (fd.Impute(columns=[0, 1]), fd.CategoryEmbedding(2, 2, [0, 1, 2]), fd.NumericEmbedding(columns=[0, 1]))
+    made = model(*layers, inputs=3, device="cpu")
+    made.fit(x, y, epochs=2, validation_split=0.2, verbose=0)
+    report = made.diagnose(x, y, validation_split=0.2)
+    assert "BAD_DATA" not in [finding.code for finding in report.findings]
+    treated = report.treat().model
+    assert [type(layer) for layer in treated.layers[:3]] == [type(layer) for layer in layers]
+    bad = x.copy()
+    bad[5, 2] = NAN
+    assert made.diagnose(bad, y).findings[0].code == "BAD_DATA"
+
+
 def test_what_is_refused_still() -> None:
     x, y = holes()
     made = model(fd.Impute(columns=[0, 2]), inputs=3)

@@ -294,3 +294,39 @@ def test_messages(make: Any, text: str) -> None:
 
 def test_codes_that_float64_tells_apart() -> None:
     assert model(fd.CategoryEmbedding(codes=[2**24, 2**24 + 1]), dtype="float64").count_params() > 0
+
+
+def test_same_bits_at_any_number_of_threads() -> None:
+    rng = np.random.default_rng(0)
+    x = np.column_stack([rng.normal(size=(1500, 6)), rng.integers(0, 40, (1500, 3))]).astype(np.float32)
+    y, weights = x[:, :1] ** 2 + (x[:, 6:7] == 7), []
+    for threads in (1, 2):
+        layers = (
+            fd.CategoryEmbedding(columns=[6, 7, 8], size=5).adapt(x),
+            fd.NumericEmbedding(columns=range(6), size=7, keep=True),
+            fd.NumericEmbedding("periodic", columns=[3, 40], frequencies=19),
+            fd.Scale(),
+        )
+        made = fd.Model([*layers, fd.Dense(300, "relu"), fd.Dense(1)], inputs=9)
+        made.compile("adam", "mse")
+        made.fit(x, y, batch_size=700, epochs=2, verbose=0, n_threads=threads)  # the last batch of 100 rows
+        weights.append(made.get_weights())
+    for one, two in zip(*weights, strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+@pytest.mark.parametrize("solver", ["lbfgs", "newton_cg", "levenberg_marquardt"])
+def test_full_batch_optimizers_know_fixed_bins(solver: str) -> None:
+    x, y = table()
+    losses = []
+    for device in ("cpu", "reference"):
+        made = model(fd.Normalization(), fd.NumericEmbedding(bins=5), device=device, dtype="float64")
+        made.compile(solver, "mse")
+        losses.append(made.fit(x, y, epochs=5, verbose=0).history["loss"][-1])
+    assert abs(losses[0] - losses[1]) < 1e-6 * losses[1]  # rounding, over five steps
+    trained = fd.NumericEmbedding(bins=5, size=2)
+    if solver != "lbfgs":
+        with pytest.raises(
+            ValueError, match=r"a net with the dense layers of a NumericEmbedding with size; it knows no"
+        ):
+            model(trained).compile(solver, "mse")

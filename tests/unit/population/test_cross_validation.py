@@ -43,6 +43,17 @@ def test_cross_validation_is_a_loop_of_fits() -> None:
     assert "4 settings, 4 folds" in repr(found)
 
 
+def test_factor_of_the_loss_counts_once() -> None:
+    x, y = classes()
+    fold, alone = np.arange(0, 90, 3), classifier()
+    alone.compile(fd.Adam(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"], loss_weights=3.0)
+    found = fd.cross_validate(alone, x, y, folds=[fold], epochs=2)
+    rest = np.setdiff1d(np.arange(90), fold)
+    alone.fit(x[rest], y[rest], epochs=2, verbose=0)
+    assert found.scores["loss"][0, 0] == pytest.approx(alone.evaluate(x[fold], y[fold], verbose=0)[0], rel=1e-9)
+    assert found.train_loss[0, 0] == pytest.approx(alone.evaluate(x[rest], y[rest], verbose=0)[0], rel=1e-9)
+
+
 def test_folds_hold_every_row_once_and_classes_evenly() -> None:
     x, y = classes()
     found = fd.cross_validate(classifier(), x, y, folds=5, epochs=1)

@@ -121,8 +121,10 @@ def test_fit_among_its_starts(method: str, at: int, epochs: int, monkeypatch: py
     with monkeypatch.context() as patch:
         interrupt(patch, method, at)
         after = f"after {epochs} epoch{'s' * (epochs > 1)}"
-        message = f"^fit: interrupted while it tried 8 starts; the model is the best of them {after}$"
-        with pytest.raises(KeyboardInterrupt, match=message) as caught:
+        with pytest.raises(
+            KeyboardInterrupt,
+            match=f"^fit: interrupted while it tried 8 starts; the model is the best of them {after}$",
+        ) as caught:
             model.fit(X, Y, epochs=100, starts=8, verbose=0)
     assert type(caught.value) is KeyboardInterrupt and model.runner.step == model.runner.epochs_trained == 0
     for ours, theirs in zip(model.get_weights(), alone.weights, strict=True):

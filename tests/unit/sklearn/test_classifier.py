@@ -190,6 +190,42 @@ def test_partial_fit_of_parts_with_all_classes(x: Array) -> None:
         net.partial_fit(x, np.where(y == "same", "new", y))
 
 
+def test_partial_fit_with_another_penalty_keeps_the_optimizer(x: Array) -> None:
+    """The penalty is divided by the weights of a batch, and parts have different ones; one of 1e-300 changes no bit."""
+    y = quadrant(x)
+    none, some = small(alpha=0.0), small(alpha=1e-300)
+    for part in (slice(0, 60), slice(60, 180), slice(180, 210)):
+        none.partial_fit(x[part], y[part])
+        some.partial_fit(x[part], y[part])
+    np.testing.assert_array_equal(none.predict_proba(x), some.predict_proba(x))
+    assert some.model_.layers[0].kernel_regularizer == fd.regularizers.L2(1e-300 / (2 * 30))
+
+
+def test_partial_fit_with_other_parameters(x: Array) -> None:
+    """They hold from then on; without an optimizer's state of the same kind, it begins anew."""
+    y = quadrant(x)
+    net = small().partial_fit(x, y)
+    before = net.coefs_[0]
+    net.set_params(learning_rate_init=1e-12).partial_fit(x, y)
+    np.testing.assert_allclose(net.coefs_[0], before, atol=1e-10)
+    assert net.model_.runner.step == 4  # of 2 epochs of 2 batches
+    net.set_params(solver="sgd", learning_rate_init=0.1).partial_fit(x, y)
+    assert isinstance(net.model_.optimizer, fd.SGD) and net.model_.runner.step == 2
+    assert len(net.loss_curve_) == 3
+
+
+@pytest.mark.parametrize("ensemble", [1, 2])
+def test_rates_of_partial_fit_and_of_several_nets(x: Array, ensemble: int) -> None:
+    """Each net begins with learning_rate_init, and its rate falls with its own rows."""
+    settings = {"solver": "sgd", "learning_rate": "invscaling", "learning_rate_init": 0.1, "n_ensemble": ensemble}
+    pieces, once = small(**settings), small(**settings, max_iter=3).fit(x, quadrant(x))
+    for _ in range(3):
+        pieces.partial_fit(x, quadrant(x))
+    for one, other in zip(pieces.models_, once.models_, strict=True):
+        assert one.optimizer.learning_rate == other.optimizer.learning_rate == 0.1 / (3 * len(x) + 1) ** 0.5
+    np.testing.assert_array_equal(pieces.predict_proba(x), once.predict_proba(x))
+
+
 def test_no_partial_fit_where_rows_must_be_known() -> None:
     assert not hasattr(small(solver="lbfgs"), "partial_fit")
     assert not hasattr(small(early_stopping="loss"), "partial_fit")
