@@ -75,6 +75,16 @@ def mean_ranks(rows: Sequence[Row], models: Sequence[str]) -> tuple[dict[str, fl
     return {m: mean(one[m] for one in each) if each else math.nan for m in models}, len(each)
 
 
+def ranks_of_each(rows: Sequence[Row], models: Sequence[str]) -> tuple[dict[str, float], int]:
+    """Mean ranks where only one of fastdense's models competes at a time: the first one, for the others' ranks."""
+    own = [m for m in models if m.startswith("fastdense")]
+    others = [m for m in models if m not in own]
+    average, count = mean_ranks(rows, [*own[:1], *others])
+    for name in own[1:]:
+        average[name] = mean_ranks(rows, [name, *others])[0][name]
+    return average, count
+
+
 def wins(rows: Sequence[Row], first: str, second: str) -> tuple[int, int]:
     """On how many tables the first model is better than the second, of how many."""
     by_table, kinds = means(rows), metrics(rows)
@@ -95,7 +105,7 @@ def table(rows: Sequence[Row]) -> list[list[str]]:
             for m in models
         ]
         cells.append([f"{name} ({kinds[name]})", *shown])
-    average, count = mean_ranks(rows, models)
+    average, count = ranks_of_each(rows, models)
     cells.append([f"mean rank ({count} tables)", *(f"{average[m]:.2f}" if count else "–" for m in models)])
     for key, title in (("seconds", "seconds"), ("cpu_seconds", "processor seconds")):
         spent = means(rows, key)
@@ -151,7 +161,8 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     """Critical-difference plot: mean ranks on a line, bars join models that do not differ significantly."""
     from matplotlib.figure import Figure  # no pyplot: no window, no global state
 
-    models = [m for m in models_of(rows) if mean_ranks(rows, ["fastdense", m])[1] >= 2] or models_of(rows)
+    own = [m for m in models_of(rows) if m.startswith("fastdense")][1:]
+    models = [m for m in models_of(rows) if m not in own]
     average, count = mean_ranks(rows, models)
     if count < 2 or not 2 <= len(models) <= len(NEMENYI) + 1:
         return
@@ -159,7 +170,7 @@ def draw(rows: Sequence[Row], path: Path) -> None:
     order = sorted(models, key=average.__getitem__)
     figure = Figure(figsize=(8, 1.6 + 0.28 * len(models)), layout="constrained")
     axes = figure.subplots()
-    axes.set(xlim=(0.8, len(models) + 0.2), ylim=(-len(models) / 2 - 1.5, 1.2), yticks=[])
+    axes.set(xlim=(0.8, len(models) + 0.2), ylim=(-(len(models) + 1) // 2 - 0.3, 1.2), yticks=[])
     axes.xaxis.tick_top()
     axes.spines[["left", "right", "bottom"]].set_visible(False)
     half = (len(order) + 1) // 2

@@ -29,6 +29,7 @@ __all__ = ["fit", "search"]
 SAMPLES, STEPS = 10, 16  # of the greedy selection: samples of the validation rows, and steps on each
 MOST_NETS = 64  # that are trained where time_limit allows more than a net needs
 LEAST_NETS = 4  # for which epochs are fewer where time is short
+TRAINING = 0.9  # of the time limit; the rest is for the choice of nets
 FULL_ROUND = 0.7  # of the time that nets need, below which no more are begun
 
 
@@ -189,7 +190,7 @@ def _run(
     if limit is None:
         pool.train(count or NETS, EPOCHS, None)
     else:
-        pool.train_within(count, began + limit)
+        pool.train_within(count, began + TRAINING * limit)
     return pool.chosen(began)
 
 
