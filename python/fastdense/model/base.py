@@ -27,7 +27,7 @@ from ..training.hints import hint
 from ..training.logs import columns
 from ..training.loop import Fit
 from ..training.options import Options, check_batch_size, check_threads
-from ..training.search import best_start
+from ..training.search import start_from_best
 from .definition import Definition
 
 M = TypeVar("M", bound="BaseModel")
@@ -140,7 +140,7 @@ class BaseModel(Definition):
             self.runner.adapt(data.x)
             self._place_untouched_layers(data, options.n_threads)
             if starts > 1:
-                self._search(data, options, starts)
+                start_from_best(self.runner, self.optimizer, loss, self._metrics, data, options, starts)
             # train
             history = self._new_history(data, options, probed)
             weighted, validated = sample_weight is not None, 0 if validation is None else len(validation)
@@ -175,22 +175,6 @@ class BaseModel(Definition):
         if layers:
             tensors = [np.asarray(tensor, dtype=np.float64)[None] for tensor in self.get_weights()]
             spread_one(self.runner, data, self.loss.kind, tensors, layers, n_threads)
-
-    def _search(self, data: Rows, options: Options, starts: int) -> None:
-        """Take over the best of many starts, after training each for a short time."""
-        best = best_start(self.runner, self.optimizer, self.loss, data, options, starts)
-        if not best.interrupted:
-            self.runner.set_tensors(best.tensors)
-            self.runner.set_slots(best.slots, best.steps, best.numbers)
-            self.runner.epochs_trained = best.epochs
-            return
-        kept = "unchanged"
-        if best.epochs:
-            self.runner.configure(self.optimizer, self.loss, self._metrics)
-            self.runner.set_tensors(best.tensors)
-            self.runner.epochs_trained = 0
-            kept = f"the best of them after {best.epochs} epoch{'s' * (best.epochs > 1)}"
-        raise KeyboardInterrupt(f"fit: interrupted while it tried {starts} starts; the model is {kept}")
 
     def _new_history(self, data: Rows, options: Options, probed: bool) -> History:
         history = History()

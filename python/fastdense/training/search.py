@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from ..arrays import Array
 from ..data.rows import Rows
 from ..losses import Loss
+from ..metrics import Metric
 from ..optimizers import Optimizer
 from ..runners.population import PopulationRunner
 from ..runners.single import Runner
@@ -95,41 +96,42 @@ def best_of_tries(
     return members
 
 
-@dataclass(frozen=True)
-class BestStart:
-    """State of the best of many restarts after its short training.
+def start_from_best(
+    single: Runner,
+    optimizer: Optimizer,
+    loss: Loss,
+    metrics: Sequence[Metric],
+    data: Rows,
+    options: Options,
+    starts: int,
+) -> None:
+    """The search of ``fit(starts=...)``, from units spread over the data: the net becomes the best of many starts.
 
-    Attributes
-    ----------
-    tensors, slots, numbers
-        As an engine of one net has them.
-    steps, epochs : int
-        That it was trained.
-    interrupted : bool
-        Whether Ctrl-C ended the search; slots, numbers and steps are then not those of the tensors.
+    Raises
+    ------
+    KeyboardInterrupt
+        The message says what the net is then: unchanged before the first epoch has ended; after it the best start by
+        then, whose optimizer begins anew, since its state may be that of a later step than the tensors.
     """
-
-    tensors: list[Array]
-    slots: list[list[Array]]
-    numbers: Array
-    steps: int
-    epochs: int
-    interrupted: bool
-
-
-def best_start(
-    single: Runner, optimizer: Optimizer, loss: Loss, data: Rows, options: Options, starts: int
-) -> BestStart:
-    """The search of ``fit(starts=...)``, from units spread over the data."""
     most = rounds(options.epochs, starts)[-1][0]
     until = replace(options, epochs=most)
     check_population_memory("fit", [(single.net, optimizer, starts)], until, len(data))
     seeds = tries_of(np.array([single.net.seed], dtype=np.uint64), starts).ravel()
     runner = make_population(single, optimizer, loss, data, options, seeds, on_data=True)
     kept = best_of_tries(optimizer, runner, data, None, options, None, starts)
-    best, epochs = kept.runner, int(kept.epochs[0])
-    steps = epochs * math.ceil(len(data) / min(options.batch_size, len(data)))
-    slots = [[array[0] for array in slot] for slot in best.nets.get_slots()]
-    return BestStart(
-        [tensor[0] for tensor in best.tensors()], slots, best.nets.get_numbers()[0], steps, epochs, kept.interrupted
-    )
+    nets, epochs = kept.runner.nets, int(kept.epochs[0])
+    tensors = [tensor[0] for tensor in kept.runner.tensors()]
+    if not kept.interrupted:
+        slots = [[array[0] for array in slot] for slot in nets.get_slots()]
+        steps = epochs * math.ceil(len(data) / min(options.batch_size, len(data)))
+        single.set_tensors(tensors)
+        single.set_slots(slots, steps, nets.get_numbers()[0])
+        single.epochs_trained = epochs
+        return
+    now = "unchanged"
+    if epochs:
+        single.configure(optimizer, loss, metrics)
+        single.set_tensors(tensors)
+        single.epochs_trained = 0
+        now = f"the best of them after {epochs} epoch{'s' * (epochs > 1)}"
+    raise KeyboardInterrupt(f"fit: interrupted while it tried {starts} starts; the model is {now}")
