@@ -41,8 +41,8 @@ class Population(Generic[M]):
     Attributes
     ----------
     losses : ndarray of shape (starts,)
-        Final loss of each member on the data of `fit_many`, penalties included: what `Model.evaluate` returns. Where
-        Ctrl-C came while it was computed, that of the last epoch in `history`.
+        Final loss of each member on the data of `fit_many`, penalties included: what `Model.evaluate` returns. After
+        Ctrl-C that of the last epoch in `history`, NaN before the first; it is not computed then.
     history : ndarray of shape (epochs, starts)
         Mean training loss of each epoch, as `fit` reports it; NaN where a member was no longer trained.
     val_history : ndarray of shape (epochs, starts), or None
