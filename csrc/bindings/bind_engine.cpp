@@ -28,6 +28,7 @@ public:
         net_->configure(training_of(training));
     }
 
+    int64_t step() const { return net_->step(); }
     py::dict get_state() const {
         const InUse use(busy_);
         py::dict state;
@@ -263,6 +264,7 @@ void bind_engine(py::module_& m, MakeNet make) {
         .def("get_tensors", bound(&Engine::get_tensors))
         .def("set_tensors", bound(&Engine::set_tensors), "tensors"_a)
         .def("configure", bound(&Engine::configure), "training"_a)
+        .def_property_readonly("step", &Engine::step)
         .def("get_state", bound(&Engine::get_state))
         .def("set_state", bound(&Engine::set_state), "state"_a)
         .def("train", bound(&Engine::train), "call"_a)

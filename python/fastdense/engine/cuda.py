@@ -75,6 +75,10 @@ class Engine:
         self._gpu.configure(training)
         self._trains_on_host = on_host
 
+    @property
+    def step(self) -> int:
+        return int((self._host if self._trains_on_host else self._gpu).step)
+
     def get_state(self) -> dict[str, Any]:
         state: dict[str, Any] = (self._host if self._trains_on_host else self._gpu).get_state()
         return state

@@ -122,6 +122,11 @@ class Engine:
         self._training = training
         self._live = _Live(self._live.tensors, slots, 0, np.zeros(size), numbers)
 
+    @property
+    def step(self) -> int:
+        """Steps done."""
+        return self._live.step
+
     def get_state(self) -> dict[str, Any]:
         """Copy out the optimizer's state: steps done, [[array per trainable tensor] per slot], numbers of a solver."""
         slots = [[array.copy() for array in slot] for slot in self._live.slots]

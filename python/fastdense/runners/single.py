@@ -49,7 +49,6 @@ class Runner:
         self.net, self.device = net, check_device(device)
         self.epochs_trained = 0
         self.lock = CallLock()
-        self._step: int | None = 0
         self._training: dict[str, Any] | None = None
         self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
         self._own_engine = make_engine(device, net.program)
@@ -74,9 +73,7 @@ class Runner:
     def step(self) -> int:
         """Optimizer steps since the engine was configured."""
         with self.lock:
-            if self._step is None:
-                self._step = int(self._engine.get_state()["step"])
-            return self._step
+            return self._engine.step
 
     # ---- tensors and state -----------------------------------------------------------------------------------------
 
@@ -119,7 +116,7 @@ class Runner:
         }
         with self.lock:
             self._engine.configure(training)
-            self._training, self._step = training, 0
+            self._training = training
 
     def slots(self) -> list[list[Array]]:
         """Copies of the optimizer's state: for each slot one array per trainable tensor."""
@@ -136,7 +133,6 @@ class Runner:
         rest = np.zeros(0) if numbers is None else numbers
         with self.lock:
             self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": rest})
-            self._step = step
 
     def move(self, device: str) -> None:
         """Change the device."""
@@ -229,9 +225,7 @@ class Runner:
                     raise
                 result["interrupted"] = True  # after the engine's end
             finally:
-                self._step = None  # unless the next lines find out: there may be no memory for the engine's state
-                done = int(result["steps"]) if "steps" in result else self.step - begun
-                self._step = begun + done
+                done = engine.step - begun
                 if whole_epochs:
                     self.epochs_trained += (first_batch + done) // math.ceil(len(data) / batch_size)
         return result
