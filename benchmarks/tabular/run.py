@@ -69,7 +69,7 @@ def main(arguments: Sequence[str]) -> int:
     if not options.show:
         missing = sorted({PACKAGES[m] for m in options.models if find_spec(PACKAGES[m]) is None})
         if missing:
-            print(f"not installed, left out: {', '.join(missing)} (pip install '.[peers]')", file=sys.stderr)
+            print(f"not installed, left out: {', '.join(missing)} (pip install '.[bench]')", file=sys.stderr)
         known = tables.names()
         chosen = options.tables or known
         if unknown := [name for name in chosen if name not in known]:

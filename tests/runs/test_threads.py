@@ -91,9 +91,11 @@ def test_a_copy_beside_a_fit_is_of_one_moment(
     """Weights, moving statistics, the optimizer's state and the counters are those of one step."""
     model, other = make(device), make(device)
     # with a batch hook the lock is free after every step
-    every_step = LambdaCallback(on_train_batch_end=lambda *_: None)
+    stepped = threading.Event()
+    every_step = LambdaCallback(on_train_batch_end=lambda *_: stepped.set())
     # all steps are made once more, so there may not be too many
     fit = started(model.fit, X, Y, epochs=200, batch_size=8, verbose=0, callbacks=[every_step])
+    assert stepped.wait(60)
     copies = [twin(model, tmp_path) for _ in range(15)]
     model.stop_training = True
     ended(fit)
