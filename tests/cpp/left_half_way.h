@@ -75,6 +75,8 @@ void positive_systems() {
         check(cpu::solve_positive(stop, Worker{}, n, a.data(), columns, x.data()) == Solved::not_positive_definite,
               "positive system: it is not, " + std::to_string(n));
     }
+    Stop none;
+    check(cpu::solve_positive(none, Worker{}, 0, nullptr, 1, nullptr) == Solved::yes, "positive system: empty");
     const int64_t n = 2049;
     int parts = 0, stopped = 0;
     const Poll count = [&] { return ++parts < 0; };

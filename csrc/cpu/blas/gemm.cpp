@@ -165,6 +165,7 @@ void gemm(Trans ta, Trans tb, int64_t m, int64_t n, int64_t k, const double* a, 
 // Columns of LAPACK are rows here: its upper triangle is our lower one, A = L Lᵀ. Block columns of L from left to right; what the
 // finished ones take from the next is a product of its rows by its diagonal block's, in parts.
 Solved solve_positive(Stop& stop, const Worker& w, int64_t n, double* a, int64_t columns, double* b) {
+    if (n == 0) return Solved::yes;  // a net without parameters
     constexpr int64_t block = 1024;
     constexpr double most_flops = 1e9;  // at once
     const auto at = [&](int64_t r, int64_t c) { return a + r * n + c; };
@@ -190,7 +191,7 @@ Solved solve_positive(Stop& stop, const Worker& w, int64_t n, double* a, int64_t
         }
     }
     const auto step = std::max(int64_t(8), int64_t(most_flops / (2 * double(n) * double(n))));
-    for (int64_t c = 0; n > 0 && c < columns; c += step) {
+    for (int64_t c = 0; c < columns; c += step) {
         if (c > 0 && stop.asked(w)) return Solved::stopped;
         const int many = int(std::min(step, columns - c));
         blas.dpotrs("U", &size, &many, a, &size, b + c * n, &size, &info);
