@@ -22,6 +22,7 @@ INTEGERS = [0, 1, -1, 2, 31, 2**31 - 1, 2**31, 2**32, 2**52, 2**61, 2**62, 2**63
 NUMBERS = [0.0, -0.0, 1.0, -1.0, 0.5, 2.0, 1e-320, 1e308, -1e308, float("nan"), float("inf"), -float("inf")]
 MOST_ELEMENTS = 600  # of a layer, unless so many that no machine could hold them: solvers square them
 LEAST_HOSTILE = 2**50
+ENCODES = {"piecewise_linear": "bins", "periodic": "frequencies", "embedding": "units"}  # outputs of a column
 OWN_NUMBERS = ("penalty", "dropout", "weight_decay", "label_smoothing")
 
 DTYPES = ["float32", "float64", "bfloat16", "tf32", "float16"]
@@ -81,7 +82,27 @@ def an_op(data: Input, widths: list[int]) -> Spec:
         op |= {"units": units, "use_bias": bool(data.below(2)), "kernel_orthogonal_columns": bool(data.below(2))}
         if data.rarely():
             op[data.of(_core.PENALTIES)] = data.number()
-    return data.spec(op)
+    elif kind in ENCODES:
+        columns = [c for c in range(min(max(widths[-1], 1), 8)) if data.below(2)] or [0]
+        if data.rarely():
+            columns = [data.integer(9, 0) for _ in range(data.below(4))]
+        op |= {"columns": columns, "keep": bool(data.below(2)), "bins": data.integer(5), "units": data.integer(4)}
+        op |= {"frequencies": data.integer(4), "codes": [data.integer(5) for _ in columns]}
+        made = int(op[ENCODES[kind]]) * len(columns)
+        widths.append(made + widths[-1] - (0 if op["keep"] else len(columns)))
+    elif kind == "grouped_dense":
+        op |= {"groups": data.integer(3), "group_inputs": data.integer(4), "units": data.integer(4)}
+        op |= {"use_bias": bool(data.below(2))}
+        widths.append(op["groups"] * op["units"] + widths[-1] - op["groups"] * op["group_inputs"])
+    return {key: affordable(value) for key, value in data.spec(op).items()}
+
+
+def affordable(value: Any) -> Any:
+    """The same, with 3 in place of sizes that would cost memory; those that no machine has room for stay."""
+    if isinstance(value, list):
+        return [affordable(one) for one in value]
+    costs = isinstance(value, int) and MOST_ELEMENTS < abs(value) < LEAST_HOSTILE
+    return 3 if costs else value
 
 
 def a_program(data: Input) -> Spec:
