@@ -63,7 +63,7 @@ def ensemble(front: str, width: int = WIDTH, members: int = MEMBERS) -> fd.Ensem
 def expected(model: fd.Model, x: Any) -> Any:
     """The forward pass in NumPy and float64; what is in front of the net, by the layers' own formulas."""
     h, weights = model.net.encoded(x.astype(np.float64)), [w.astype(np.float64) for w in model.get_weights()]
-    if model.net.statistics is not None:
+    if model.net.input_statistics:  # those of a Normalization
         mean, variance = weights[:2]
         h, weights = (h - mean) / np.sqrt(variance), weights[2:]
     for i in range(0, len(weights), 2):

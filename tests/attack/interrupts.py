@@ -177,7 +177,7 @@ def interrupt(name: str, moment: float) -> tuple[str, float | None]:
     return problem or goes_on(model) or (f"Ctrl-C took {took:.2f} s" if took > SLOWEST else ""), latency
 
 
-@attack("interrupts", short=246, long=3000, seconds=(40, 700))
+@attack("interrupts", short=246, long=3000, seconds=(40, 500))
 def calls(tries: Tries) -> None:
     """Ctrl-C at a random moment of every public call: weights of a whole step, the model goes on"""
     import_all()
@@ -256,7 +256,7 @@ def press_once(name: str, delay: float) -> tuple[bool, float]:
     return latency is None, took
 
 
-@attack("interrupts", short=len(HEAVY), long=10 * len(HEAVY), seconds=(40, 400))
+@attack("interrupts", short=len(HEAVY), long=10 * len(HEAVY), seconds=(40, 240))
 def heavy(tries: Tries) -> None:
     """Ctrl-C inside of single steps, scans and closed forms that take seconds"""
     slowest = (0.0, "")
@@ -294,7 +294,7 @@ print("good")
 """
 
 
-@attack("interrupts", short=25, long=500, seconds=(12, 200))
+@attack("interrupts", short=25, long=500, seconds=(12, 100))
 def first_use(tries: Tries) -> None:
     """Ctrl-C while the compiled core is loaded: KeyboardInterrupt, and a second try works"""
     for _ in tries:

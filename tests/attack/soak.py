@@ -56,7 +56,7 @@ def threads_and_descriptors() -> tuple[int, int]:
     return len(os.listdir("/proc/self/task")), len(os.listdir("/proc/self/fd"))
 
 
-@attack("fits", short=8000, long=100_000, seconds=(10, 1500))
+@attack("fits", short=8000, long=100_000, seconds=(10, 900))
 def fits(tries: Tries) -> None:
     """Fits of new and of old models: less than 1 kB of memory per fit, no thread and no descriptor left"""
     old = [make(kind, metrics=["mae"]) for kind in ("plain", "relu", "norm")]

@@ -303,7 +303,7 @@ def run_machine(machines: int, steps: int, seed: int | None) -> None:
     run_state_machine_as_test(machine, settings=chosen)
 
 
-@attack("steps", short=800, long=12_000, seconds=(20, 600))
+@attack("steps", short=800, long=12_000, seconds=(20, 500))
 def engines(tries: Tries) -> None:
     """Random sequences of calls: the compiled engine against the reference engine, step by step"""
     seed, length = tries.seed, 25
