@@ -89,7 +89,7 @@ class Many:
             v.astype(np.float64) if i < shared else
             np.ascontiguousarray(np.multiply.outer(grow, v), self.dtype) for i, v in enumerate(values)
         ])  # fmt: skip
-        nets.configure(self.problem.training)
+        nets.configure({**self.problem.training, "metrics": []})  # the GPU's population computes none
         return nets
 
     def train(self, device: str, epochs: int = 3, w: Any = None, **options: Any) -> tuple[Any, list[Any]]:

@@ -94,7 +94,10 @@ def an_op(data: Input, widths: list[int]) -> Spec:
         op |= {"groups": data.integer(3), "group_inputs": data.integer(4), "units": data.integer(4)}
         op |= {"use_bias": bool(data.below(2))}
         widths.append(op["groups"] * op["units"] + widths[-1] - op["groups"] * op["group_inputs"])
-    return {key: affordable(value) for key, value in data.spec(op).items()}
+    op = {key: affordable(value) for key, value in data.spec(op).items()}
+    if kind in ENCODES and not op.get("columns"):  # all of them, which a few such ops make any number
+        op["columns"] = [0]
+    return op
 
 
 def affordable(value: Any) -> Any:

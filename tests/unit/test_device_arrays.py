@@ -383,7 +383,7 @@ def test_an_ensemble(make: Any) -> None:
             np.testing.assert_allclose(on_host(ours), theirs, rtol=1e-5, atol=1e-6)
         np.testing.assert_allclose(there.predict(rows), here.predict(rows), rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(
-        on_host(there.quantiles(on_gpu(x), [0.2, 0.8])), here.quantiles(x, [0.2, 0.8]), rtol=1e-5
+        on_host(there.quantiles(on_gpu(x), [0.2, 0.8])), here.quantiles(x, [0.2, 0.8]), rtol=1e-5, atol=1e-6
     )
     assert max(fake_cupy.copies, default=0) <= FEW, "predictions stay on the GPU"
     gx, gy = on_gpu(x), on_gpu(y)
