@@ -42,7 +42,11 @@ class Names:
             self._spellings.append(spelling)
 
     def find(self, name: str, where: str) -> str:
-        """Return the canonical name of any spelling; ValueError with the nearest name if unknown."""
+        """Return the canonical name of any spelling; ValueError with the nearest name if unknown, TypeError if none."""
+        if not isinstance(name, str):
+            raise TypeError(
+                f"{where}={shorten(name)} is of type {type(name).__name__}. Give a name: one of {quoted(self.shown)}."
+            )
         canonical = self._canonical.get(spelling_key(name))
         if canonical is None:
             near = suggestion(name, self._spellings)

@@ -182,7 +182,7 @@ class Impute(_Cleaning, names=("impute",)):
         name: str | None = None,
     ) -> None:
         self.columns = columns_argument("Impute: columns", columns)
-        if not isinstance(indicator, (list, tuple, range, np.ndarray)):
+        if not isinstance(indicator, (list, tuple, range, np.ndarray)) or np.ndim(indicator) == 0:
             self.indicator = flag("Impute: indicator", indicator)
         else:
             self.indicator = (columns_argument("Impute: indicator", indicator) or []) if len(indicator) else []

@@ -15,7 +15,7 @@ from ..callbacks.monitors import _Monitor
 from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..model.base import BaseModel
-from ..training.options import check_threads
+from ..training.options import check_batch_size, check_threads
 from .arguments import MAX_SEED, one_per
 from .fit import fit_many
 
@@ -119,7 +119,7 @@ def cross_validate(
         if v is not None
     }
     count = max((len(values) for values in settings.values()), default=1)
-    threads = check_threads(where, n_threads)
+    threads, batch_size = check_threads(where, n_threads), check_batch_size(where, batch_size)
     for name, values in settings.items():
         if len(values) not in (1, count):
             fail(where, f"{name} has shape {values.shape}", f"one number or {count}, one per setting, are needed")
