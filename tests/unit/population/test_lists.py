@@ -317,7 +317,9 @@ def test_ctrl_c_keeps_every_member(threads: int, monkeypatch: pytest.MonkeyPatch
     assert population.interrupted and 5 <= population.epochs.sum() <= 6
     assert len(population.history) == population.epochs.max()
     assert np.array_equal(np.isnan(population.losses), population.epochs == 0)
-    assert [len(kept) for kept in population.snapshots] == population.epochs.tolist()
+    validated = np.isfinite(population.val_history).sum(axis=0)  # Ctrl-C may come between an epoch and its validation
+    assert (validated <= population.epochs).all() and (population.epochs <= validated + 1).all()
+    assert [len(kept) for kept in population.snapshots] == np.minimum(validated, 2).tolist()
     for member in population:
         member.fit(X, Y, verbose=0)
 
