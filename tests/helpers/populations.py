@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pytest
 
 import fastdense as fd
 from fastdense.callbacks import History
@@ -21,6 +22,19 @@ def data(rows: int = 50, inputs: int = 3, seed: int = 0) -> tuple[Array, Array]:
     rng = np.random.default_rng(seed)
     x = rng.normal(size=(rows, inputs))
     return x, np.tanh(x.sum(axis=1, keepdims=True)) + 0.1 * rng.normal(size=(rows, 1))
+
+
+def interrupt(patch: pytest.MonkeyPatch, cls: type[Any], method: str, at: int) -> None:
+    """KeyboardInterrupt in place of one call of a method, counted from 0."""
+    calls, original = [], getattr(cls, method)
+
+    def counted(self: Any, *args: Any, **kwargs: Any) -> Any:
+        calls.append(args)
+        if len(calls) == at + 1:
+            raise KeyboardInterrupt
+        return original(self, *args, **kwargs)
+
+    patch.setattr(cls, method, counted)
 
 
 def net(*layers: Any, inputs: int = 3, optimizer: Any = None, loss: str = "mse", **options: Any) -> fd.Model:

@@ -17,10 +17,11 @@ import pytest
 from numpy.typing import NDArray
 
 import fastdense as fd
-from fastdense.calls import PopulationCall, TrainCall
+from fastdense.calls import TrainCall
 from fastdense.data.prepare import prepare
 from fastdense.engine import loading, native
 from fastdense.engine.serial import SerialPopulation
+from tests.helpers.populations import interrupt
 
 Array = NDArray[Any]
 
@@ -359,15 +360,7 @@ def test_a_call_in_another_thread_asks_the_given_callable() -> None:
 
 
 def test_ctrl_c_in_the_training_of_many_wide_nets_skips_the_final_losses(monkeypatch: pytest.MonkeyPatch) -> None:
-    train, calls = SerialPopulation.train, []
-
-    def second_is_interrupted(self: SerialPopulation, call: PopulationCall) -> dict[str, Any]:
-        calls.append(call)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-        return train(self, call)
-
-    monkeypatch.setattr(SerialPopulation, "train", second_is_interrupted)
+    interrupt(monkeypatch, SerialPopulation, "train", at=1)
     monkeypatch.setattr(SerialPopulation, "evaluate", None)
     model = make("cpu", fd.Dense(1000, "tanh"), fd.Dense(2))
     with pytest.raises(fd.PopulationInterrupt) as raised:

@@ -1,19 +1,11 @@
 // Activations, dropout and other elementwise kernels, and sums over the rows of each column.
 #include "cuda/kernels.h"
+#include "cuda/layerwise/elements.h"
 #include "cuda/runtime/device_math.h"
 #include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {
-
-constexpr int threads = 256;
-
-unsigned blocks_for(int64_t n) {
-    const int64_t blocks = (n + threads - 1) / threads;
-    return unsigned(blocks < 8192 ? blocks : 8192);  // the rest by going round
-}
-__device__ __forceinline__ int64_t first_element() { return int64_t(blockIdx.x) * blockDim.x + threadIdx.x; }
-__device__ __forceinline__ int64_t element_stride() { return int64_t(gridDim.x) * blockDim.x; }
 
 template <class T>
 __global__ void activation_kernel(ops::Activation activation, T alpha, const T* slope, const T* x, T* out, int64_t n,

@@ -11,7 +11,7 @@ from ..arrays import Array
 from ..calls import Fraction, PopulationCall, TrainCall
 from .factory import make_engine
 from .protocol import Engine
-from .turns import Turns, turns_on
+from .turns import turns_on
 
 PENALISED = ("kernel_", "bias_", "activity_")  # how the names of an op's penalties begin
 
@@ -38,7 +38,6 @@ class SerialPopulation:
         self._shared = 2 if program["ops"][0]["kind"] == "normalization" else 0
         self._device = device
         self._kept: list[list[Array]] = [[] for _ in self._engines]
-        self._turns = Turns(1)
 
     def configure(self, training: dict[str, Any]) -> None:
         for i, engine in enumerate(self._engines):
@@ -74,10 +73,8 @@ class SerialPopulation:
         ended = np.zeros(len(self._engines), dtype=bool)
 
         def one(i: int, threads: int) -> None:
-            def check(steps: int, loss: float, rows: float) -> None:
-                if self._turns.stop.is_set():
-                    raise KeyboardInterrupt
-                if alone and call.progress is not None:
+            def advance(steps: int, loss: float, rows: float) -> None:
+                if call.progress is not None:
                     call.progress(steps / len(own.step_rates))
 
             w, rates, order = call.w, call.step_rates, call.order_seed
@@ -86,7 +83,7 @@ class SerialPopulation:
                 rates if call.member_scale is None else rates * call.member_scale[i],
                 call.batch_size, call.shuffle, call.epoch,
                 order_seed=int(order[i]) if isinstance(order, np.ndarray) else order,
-                progress=check, n_threads=threads,
+                progress=advance if alone else None, n_threads=threads,
             )  # fmt: skip
             result = self._engines[i].train(own)
             totals = result["totals"]
@@ -133,7 +130,7 @@ class SerialPopulation:
     ) -> None:
         """Do a task for each net: ``task(net, threads)``."""
         todo = list(items)
-        turns = self._turns = turns_on(self._device, n_threads)
+        turns = turns_on(self._device, n_threads)
         finished = 0
 
         def turn(job: int, threads: int) -> None:

@@ -10,25 +10,12 @@ import pytest
 import fastdense as fd
 from fastdense.runners.population import PopulationRunner
 from fastdense.training.search import tries_of
-from tests.helpers.populations import data, net
+from tests.helpers.populations import data, interrupt, net
 
 X, Y = data()
 SEEDS = np.array([3, 4], dtype=np.uint64)
 TRIES = 6
 LATER = r"; the population as trained by then is the attribute `population` of this exception"
-
-
-def interrupt(monkeypatch: pytest.MonkeyPatch, method: str, at: int) -> None:
-    """KeyboardInterrupt in place of one call of a method of the runner, counted from 0."""
-    calls, original = [], getattr(PopulationRunner, method)
-
-    def counted(self: PopulationRunner, *args: Any, **kwargs: Any) -> Any:
-        calls.append(args)
-        if len(calls) == at + 1:
-            raise KeyboardInterrupt
-        return original(self, *args, **kwargs)
-
-    monkeypatch.setattr(PopulationRunner, method, counted)
 
 
 def stopped(message: str, **options: Any) -> fd.Population[fd.Model]:
@@ -42,7 +29,7 @@ def test_in_the_evaluation_at_the_end(device: str, monkeypatch: pytest.MonkeyPat
     """Losses are those of the last epoch, and members go on as if nothing had been."""
     whole = fd.fit_many(net(device=device), X, Y, starts=3, epochs=4, verbose=0)
     with monkeypatch.context() as patch:
-        interrupt(patch, "losses", at=0)
+        interrupt(patch, PopulationRunner, "losses", at=0)
         with pytest.raises(
             fd.PopulationInterrupt, match="^fit_many: interrupted in the evaluation after the"
         ) as caught:
@@ -59,8 +46,8 @@ def test_in_the_evaluation_at_the_end(device: str, monkeypatch: pytest.MonkeyPat
 
 def test_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     """While members are trained, and again while their losses are computed; a member without an epoch has none."""
-    interrupt(monkeypatch, "losses", at=0)
-    interrupt(monkeypatch, "train", at=0)
+    interrupt(monkeypatch, PopulationRunner, "losses", at=0)
+    interrupt(monkeypatch, PopulationRunner, "train", at=0)
     population = stopped("in epoch 1 of 9", starts=3, epochs=9)
     assert np.isnan(population.losses).all() and not population.epochs.any() and population.history.shape == (0, 3)
 
@@ -72,7 +59,7 @@ def test_among_tries(monkeypatch: pytest.MonkeyPatch) -> None:
     best = first.history[0].reshape(2, TRIES).argmin(axis=1)
     assert best.any()  # not the first tries, which nothing had to choose
     with monkeypatch.context() as patch:
-        interrupt(patch, "train", at=1)
+        interrupt(patch, PopulationRunner, "train", at=1)
         population = stopped("in epoch 2 of 100 of the tries", seed=SEEDS, tries=TRIES, epochs=100)
     np.testing.assert_array_equal(population.seeds, every[[0, 1], best])
     np.testing.assert_array_equal(population.epochs, [1, 1])
@@ -85,14 +72,14 @@ def test_among_tries(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_before_the_first_epoch_of_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupt(monkeypatch, "train", at=0)
+    interrupt(monkeypatch, PopulationRunner, "train", at=0)
     population = stopped("in epoch 1 of 100 of the tries", seed=SEEDS, tries=TRIES, epochs=100, validation_data=(X, Y))
     np.testing.assert_array_equal(population.seeds, SEEDS)
     assert np.isnan(population.losses).all() and population.history.shape == (0, 2)
 
 
 def test_in_the_evaluation_of_the_tries(monkeypatch: pytest.MonkeyPatch) -> None:
-    interrupt(monkeypatch, "losses", at=0)
+    interrupt(monkeypatch, PopulationRunner, "losses", at=0)
     population = stopped("in epoch 11 of 100 of the tries", seed=SEEDS, tries=TRIES, epochs=100)
     assert (population.epochs == 10).all() and np.isfinite(population.losses).all()
 
@@ -101,7 +88,7 @@ def test_fit_before_the_first_epoch_of_its_starts(monkeypatch: pytest.MonkeyPatc
     model = net()
     model.fit(X, Y, verbose=0)
     before, step = model.get_weights(), model.runner.step
-    interrupt(monkeypatch, "train", at=0)
+    interrupt(monkeypatch, PopulationRunner, "train", at=0)
     with pytest.raises(KeyboardInterrupt, match="^fit: interrupted while it tried 8 starts; the model is unchanged$"):
         model.fit(X, Y, epochs=100, starts=8, verbose=0)
     assert model.runner.step == step > 0
@@ -119,7 +106,7 @@ def test_fit_among_its_starts(method: str, at: int, epochs: int, monkeypatch: py
     best = int(alone.history[-1].argmin())
     assert best  # not the first, which nothing had to choose
     with monkeypatch.context() as patch:
-        interrupt(patch, method, at)
+        interrupt(patch, PopulationRunner, method, at)
         after = f"after {epochs} epoch{'s' * (epochs > 1)}"
         with pytest.raises(
             KeyboardInterrupt,

@@ -13,7 +13,7 @@ import fastdense as fd
 from fastdense.callbacks import EarlyStopping
 from fastdense.population.parts import TOO_FEW
 from fastdense.runners.population import PopulationRunner
-from tests.helpers.populations import CLOSE, data, net, same
+from tests.helpers.populations import CLOSE, data, interrupt, net, same
 
 Array = Any
 X, Y = data()
@@ -300,15 +300,7 @@ def test_lists_are_pickled() -> None:
 @pytest.mark.parametrize("threads", [1, 2])
 def test_ctrl_c_keeps_every_member(threads: int, monkeypatch: pytest.MonkeyPatch) -> None:
     models = [net(fd.Dense(3 + i, "tanh"), fd.Dense(1), seed=i) for i in range(4)]
-    train, calls = PopulationRunner.train, []
-
-    def interrupted(self: PopulationRunner, call: Any) -> dict[str, Any]:
-        calls.append(self)
-        if len(calls) == 6:
-            raise KeyboardInterrupt
-        return train(self, call)
-
-    monkeypatch.setattr(PopulationRunner, "train", interrupted)
+    interrupt(monkeypatch, PopulationRunner, "train", at=5)
     message = r"^fit_many: interrupted in epoch \d of 9; the population as trained by then"
     with pytest.raises(fd.PopulationInterrupt, match=message) as caught:
         fd.fit_many(models, X, Y, epochs=9, validation_data=HELD, verbose=0, n_threads=threads, snapshots=2,
