@@ -2,6 +2,7 @@
 #include <cstdlib>
 #include <optional>
 
+#include "bindings/hook.h"
 #include "bindings/net_binding.h"
 
 namespace fd::bindings {
@@ -25,7 +26,17 @@ public:
 
     void configure(const py::dict& training) {
         const InUse use(busy_);
-        net_->configure(training_of(training));
+        Training t = training_of(training);
+        std::shared_ptr<PythonHook> hook;
+        const py::object function = training.contains("hook") ? py::object(training["hook"]) : py::object(py::none());
+        if (!function.is_none()) {
+            hook = std::make_shared<PythonHook>(function);
+            t.hook = std::make_shared<const Hook>([hook](const HookBatch& b) { return (*hook)(b); });
+        } else if (t.custom) {
+            throw InvalidArgument("a custom loss needs a hook");
+        }
+        net_->configure(t);
+        hook_ = hook;
     }
 
     int64_t step() const { return net_->step(); }
@@ -90,6 +101,7 @@ public:
         if (r.first_batch < 0 || r.first_batch >= batches)
             throw InvalidArgument("first_batch must name an existing batch");
         Signals signals;
+        const PythonHook::Use use_hook(hook_, signals);
         r.tick = [&](int64_t steps, double loss, double rows) {
             return signals.look([&] {
                 if (!progress.is_none()) progress(steps, loss, rows);
@@ -124,12 +136,18 @@ public:
         return net_->probe_period(rows, batch_size);
     }
 
-    py::array_t<double> evaluate(const py::object& x, const py::object& y, const py::object& weights, int n_threads) {
+    py::array_t<double> evaluate(const py::object& x, const py::object& y, const py::object& weights, int n_threads,
+                                 int64_t hook_rows) {
         const InUse use(busy_);
         const Dataset d = data_of(x, y, weights);
         check_labels(d);
         std::vector<double> totals(size_t(net_->training()->totals(plan().outputs)));
-        without_gil([&](const Poll& poll) { net_->evaluate(d, thread_count(n_threads), poll, totals.data()); });
+        if (hook_rows < 0) throw InvalidArgument("hook_rows must be at least 0");
+        Signals signals;
+        const PythonHook::Use use_hook(hook_, signals);
+        without_gil(signals, [&](const Poll& poll) {
+            net_->evaluate(d, thread_count(n_threads), poll, totals.data(), hook_rows);
+        });
         return py::array_t<double>(py::ssize_t(totals.size()), totals.data());
     }
 
@@ -167,7 +185,9 @@ public:
             to.push_back(new_room(empty, shape_of(t), t.rows, t.cols, gradients));
         }
         double loss = 0;
-        without_gil([&](const Poll& poll) {
+        Signals signals;
+        const PythonHook::Use use_hook(hook_, signals);
+        without_gil(signals, [&](const Poll& poll) {
             loss = net_->loss_and_grad(d, training, thread_count(n_threads), poll, to.data());
         });
         return py::make_tuple(loss, gradients);
@@ -253,6 +273,8 @@ private:
         keep.append(a);
         return room(a, rows, cols, "empty: its result");
     }
+
+    std::shared_ptr<PythonHook> hook_;
 };
 
 }  // namespace
@@ -269,7 +291,7 @@ void bind_engine(py::module_& m, MakeNet make) {
         .def("set_state", bound(&Engine::set_state), "state"_a)
         .def("train", bound(&Engine::train), "call"_a)
         .def("probe_period", bound(&Engine::probe_period), "rows"_a, "batch_size"_a)
-        .def("evaluate", bound(&Engine::evaluate), "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a)
+        .def("evaluate", bound(&Engine::evaluate), "x"_a, "y"_a, "w"_a, py::kw_only(), "n_threads"_a, "hook_rows"_a = 0)
         .def("predict_row", bound(&Engine::predict_row), "x"_a)
         .def("predict", bound(&Engine::predict), "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
         .def("loss_and_grad", bound(&Engine::loss_and_grad), "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a,

@@ -101,15 +101,19 @@ private:
     std::optional<py::error_already_set> raised_;
 };
 
-// f(poll) without the GIL. What a signal's handler raised meanwhile is raised after it.
+// f(poll) without the GIL. What a signal's handler, or a hook, raised meanwhile is raised after it.
 template <class F>
-void without_gil(F&& f) {
-    Signals signals;
+void without_gil(Signals& signals, F&& f) {
     {
         const WithoutGil unlocked;
         f(Poll([&] { return signals(); }));
     }
     signals.rethrow();
+}
+template <class F>
+void without_gil(F&& f) {
+    Signals signals;
+    without_gil(signals, std::forward<F>(f));
 }
 
 }  // namespace fd::bindings

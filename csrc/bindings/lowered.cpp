@@ -3,14 +3,39 @@
 namespace fd::bindings {
 namespace {
 
+ops::Constraint constraint_of(const py::dict& op, const char* key) {
+    ops::Constraint c;
+    if (!op.contains(key) || op[key].is_none()) return c;
+    const auto d = py::cast<py::dict>(op[key]);
+    const auto kind = field<std::string>(d, "kind");
+    if (kind == "non_negative") {
+        c.kind = ops::Constraint::Kind::non_negative;
+        return c;
+    }
+    if (kind != "norm")
+        throw InvalidArgument("program: the constraint '" + kind + "' is neither non_negative nor norm");
+    c.kind = ops::Constraint::Kind::norm;
+    const auto over = field<std::string>(d, "over");
+    if (over == "rows") c.over = ops::Constraint::Over::rows;
+    else if (over == "all") c.over = ops::Constraint::Over::all;
+    else if (over != "columns") throw InvalidArgument("program: norms are of columns, rows or all");
+    c.low = field<double>(d, "low"), c.high = field<double>(d, "high"), c.rate = field<double>(d, "rate");
+    return c;
+}
+
 Op op_of(const py::dict& d) {
     Op op;
     op.kind = OpKind(find_name("op", op_names, field<std::string>(d, "kind")));
     if (d.contains("activation"))
         op.activation =
             ops::Activation(find_name("activation", ops::activation_names, field<std::string>(d, "activation")));
+    if (d.contains("merge"))
+        op.merge = ops::Merge(find_name("merge", ops::merge_names, field<std::string>(d, "merge")));
     read(d, "units", op.units), read(d, "use_bias", op.use_bias), read(d, "alpha", op.alpha), read(d, "rate", op.rate);
-    read(d, "momentum", op.momentum), read(d, "epsilon", op.epsilon);
+    read(d, "momentum", op.momentum), read(d, "epsilon", op.epsilon), read(d, "stddev", op.stddev);
+    read(d, "scales", op.scales), read(d, "centers", op.centers);
+    op.kernel_constraint = constraint_of(d, "kernel_constraint"),
+    op.bias_constraint = constraint_of(d, "bias_constraint");
     read(d, "columns", op.columns), read(d, "bins", op.bins), read(d, "keep", op.keep);
     read(d, "frequencies", op.frequencies), read(d, "codes", op.codes);
     read(d, "groups", op.groups), read(d, "group_inputs", op.group_inputs);
@@ -54,7 +79,9 @@ bool mixed_precision(const py::dict& program) { return field<std::string>(progra
 Training training_of(const py::dict& d) {
     Training t;
     const auto loss = field<py::dict>(d, "loss");
-    t.loss = ops::Loss(find_name("loss", ops::loss_names, field<std::string>(loss, "kind")));
+    const auto kind = field<std::string>(loss, "kind");
+    t.custom = kind == "custom";
+    if (!t.custom) t.loss = ops::Loss(find_name("loss", ops::loss_names, kind));
     read(loss, "from_logits", t.from_logits), read(loss, "label_smoothing", t.label_smoothing),
         read(loss, "param", t.loss_param);
     const auto o = field<py::dict>(d, "optimizer");
@@ -66,11 +93,13 @@ Training training_of(const py::dict& d) {
     FD_SOLVER_OPTIONS(FD_READ)
 #undef FD_READ
     read(o, "rate_factors", t.rate_factors), read(o, "decay_factors", t.decay_factors);
+    read(d, "frozen", t.frozen);
     for (const py::handle& item : field<py::list>(d, "metrics")) {
         const auto m = py::cast<py::dict>(item);
         Metric metric;
         metric.kind = Metric::Kind(find_name("metric", ops::metric_names, field<std::string>(m, "kind")));
-        read(m, "k", metric.k), read(m, "threshold", metric.threshold), read(m, "multiclass", metric.multiclass);
+        read(m, "k", metric.k), read(m, "threshold", metric.threshold), read(m, "multiclass", metric.multiclass),
+            read(m, "weighted", metric.weighted);
         t.metrics.push_back(metric);
     }
     return t;

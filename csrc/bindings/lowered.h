@@ -23,7 +23,7 @@ inline int64_t counter(int64_t n, const char* what) {
 std::vector<Op> ops_of(const py::dict& program);
 DType net_type(const py::dict& program);  // of parameters and sums
 bool mixed_precision(const py::dict& program);
-Training training_of(const py::dict&);
+Training training_of(const py::dict&);  // all but its hook
 // Class ids index memory, so they are checked even if Python has done so.
 void check_class_ids(const Dataset&, const Training&, int64_t classes);
 

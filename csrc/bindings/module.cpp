@@ -165,6 +165,7 @@ PYBIND11_MODULE(_core, m) {
     m.attr("ACTIVATIONS") = list_of(ops::activation_names);
     m.attr("LOSSES") = list_of(ops::loss_names);
     m.attr("METRICS") = list_of(ops::metric_names);
+    m.attr("MERGES") = list_of(ops::merge_names);
     m.attr("PENALTIES") = list_of(penalty_names);
     m.attr("OPS") = list_of(op_names);
     m.attr("SATURATION") = saturation();

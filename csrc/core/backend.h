@@ -82,7 +82,8 @@ public:
     virtual void set_step(int64_t) = 0;
     virtual void train(const TrainRequest&, TrainOutcome&) = 0;                // into a new one
     virtual int64_t probe_period(int64_t rows, int64_t batch_size) const = 0;  // steps that make a probe affordable
-    virtual void evaluate(const Dataset&, int threads, const Poll&, double* totals) = 0;
+    // `hook_rows`: of the batches that a hook is shown; 0: as many as are quick. In train() validation takes those of a step.
+    virtual void evaluate(const Dataset&, int threads, const Poll&, double* totals, int64_t hook_rows = 0) = 0;
     // One row of floats or doubles without gaps, on this thread; false if it must go through predict().
     virtual bool predict_row(const void* x, DType dtype, void* out) = 0;
     virtual void predict(const View& x, int threads, const Poll&, void* out) = 0;

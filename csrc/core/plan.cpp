@@ -1,6 +1,7 @@
 #include "core/plan.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace fd {
 namespace {
@@ -32,6 +33,35 @@ void lay_out_columns(Op& op, int64_t width) {
     check_width(op.out, "outputs");
 }
 
+// The columns that a select_columns chooses: all of its outputs pass, none is encoded.
+void choose_columns(Op& op) {
+    std::vector<bool> chosen(size_t(op.in), false);
+    for (int64_t c : op.columns) {
+        if (c < 0 || c >= op.in || chosen[size_t(c)])
+            throw InvalidArgument("program: select_columns needs numbers of inputs, each once");
+        chosen[size_t(c)] = true;
+    }
+    op.passing = std::move(op.columns);
+    op.columns.clear();
+    op.out = int64_t(op.passing.size());
+    check_width(op.out, "outputs");
+}
+
+// The width of what the branches of a branches_end are merged to.
+int64_t merged_width(const std::vector<Op>& ops, const Op& end) {
+    int64_t width = ops[size_t(end.last[0])].out;
+    const int64_t count = int64_t(end.last.size());
+    if (count > ops::most_branches) throw InvalidArgument("program: more than 64 branches");
+    if (end.merge == ops::Merge::subtract && count != 2) throw InvalidArgument("program: subtract needs two branches");
+    for (size_t b = 1; b < end.last.size(); ++b) {
+        const int64_t other = ops[size_t(end.last[b])].out;
+        if (end.merge == ops::Merge::concatenate) width += other;
+        else if (other != width) throw InvalidArgument("program: branches that are merged must have the same width");
+    }
+    check_width(width, "outputs");
+    return width;
+}
+
 }  // namespace
 
 Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
@@ -40,10 +70,15 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
     int64_t width = inputs;
     widest = inputs;
     std::vector<int> open;
+    auto opened = [&](OpKind kind, const char* what) {  // the innermost block, which must be of this kind
+        if (open.empty() || ops[size_t(open.back())].kind != kind)
+            throw InvalidArgument(std::string("program: ") + what);
+        return open.back();
+    };
     auto add = [&](int op, int64_t rows, int64_t cols, bool vector, bool trains, double l1, double l2) {
         const bool float64 = ops[size_t(op)].kind == OpKind::normalization;
         const bool is_kernel = ops[size_t(op)].kind == OpKind::dense && !vector;
-        Tensor t{op, rows, cols, vector, trains, is_kernel, l1, l2, 0, float64, 0};
+        Tensor t{op, rows, cols, vector, trains, is_kernel, l1, l2, {}, 0, float64, 0};
         int64_t& end = float64 ? input_statistics : trains ? parameters : statistics;
         if (t.size() > most_numbers - end) throw InvalidArgument("program: more parameters than any memory holds");
         t.offset = end;
@@ -73,8 +108,8 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
                 break;
             case OpKind::batch_norm:
             case OpKind::layer_norm:
-                op.kernel = vector(true);
-                op.bias = vector(true);
+                if (op.scales) op.kernel = vector(true, op.kernel_l1, op.kernel_l2);
+                if (op.centers) op.bias = vector(true, op.bias_l1, op.bias_l2);
                 if (op.kind == OpKind::batch_norm) op.mean = vector(false), op.variance = vector(false);
                 break;
             case OpKind::normalization:
@@ -123,29 +158,59 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
                 step_flops += 6.0 * double(taken) * double(op.units);
                 break;
             }
-            case OpKind::dropout: break;
+            case OpKind::gaussian_dropout: op.stddev = std::sqrt(op.rate / (1 - op.rate)); break;
+            case OpKind::dropout:
+            case OpKind::gaussian_noise:
+            case OpKind::alpha_dropout:
+            case OpKind::unit_norm:
+            case OpKind::activity: break;
+            case OpKind::select_columns: choose_columns(op); break;
+            case OpKind::branches_begin: op.before = {i}, open.push_back(i); break;
+            case OpKind::branch_next: {
+                op.block = opened(OpKind::branches_begin, "branch_next without branches_begin");
+                Op& begin = ops[size_t(op.block)];
+                begin.last.push_back(i - 1), begin.before.push_back(i);
+                op.in = op.out = begin.in;
+                break;
+            }
+            case OpKind::branches_end: {
+                op.block = opened(OpKind::branches_begin, "branches_end without branches_begin");
+                Op& begin = ops[size_t(op.block)];
+                begin.last.push_back(i - 1);
+                op.before = begin.before, op.last = begin.last;
+                op.out = merged_width(ops, op);
+                open.pop_back();
+                break;
+            }
             case OpKind::residual_begin: open.push_back(i); break;
             case OpKind::residual_end:
-                if (open.empty()) throw InvalidArgument("program: residual_end without residual_begin");
-                op.partner = open.back();
+                op.partner = opened(OpKind::residual_begin, "residual_end without residual_begin");
                 ops[op.partner].partner = i;
                 open.pop_back();
                 if (ops[op.partner].in != width) throw InvalidArgument("program: a residual must keep its width");
                 break;
         }
+        if (op.kernel >= 0) tensors[size_t(op.kernel)].constraint = op.kernel_constraint;
+        if (op.bias >= 0) tensors[size_t(op.bias)].constraint = op.bias_constraint;
         if (op.has_activation() && op.activation == ops::Activation::softmax && i + 1 != int(ops.size()))
             throw InvalidArgument("program: softmax may only be last");
         if (op.kind != OpKind::rescaling) output_op = i;
         width = op.out;
         widest = std::max(widest, width);
     }
-    if (!open.empty()) throw InvalidArgument("program: residual_begin without residual_end");
+    if (!open.empty())
+        throw InvalidArgument(std::string("program: ") + op_names[int(ops[size_t(open.back())].kind)] +
+                              " without its end");
     if (ops.empty()) throw InvalidArgument("program: a net needs at least one op");
     outputs = width;
 }
 
-bool Plan::has_dropout() const {
-    return std::any_of(ops.begin(), ops.end(), [](const Op& o) { return o.kind == OpKind::dropout; });
+bool Plan::is_random() const {
+    return std::any_of(ops.begin(), ops.end(), [](const Op& o) { return o.is_random(); });
+}
+
+bool Plan::has_constraints() const {
+    return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return bool(t.constraint); });
 }
 
 bool Plan::has_matrix_penalties() const {
@@ -171,14 +236,21 @@ LossForm::LossForm(const Plan& plan, const Training& t) {
 void check_shapes(const Plan& plan, const Training* training, const Dataset& data) {
     if (!training) throw InternalError("configure() must come before training or evaluation");
     if (data.rows() < 1 || data.x.cols != plan.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
-    if (!data.y || data.y.rows != data.rows() || data.y.cols != (training->sparse() ? 1 : plan.outputs))
+    const bool any_targets = training->custom && training->metrics.empty();
+    if (!data.y || data.y.rows != data.rows() || data.y.cols < 1 ||
+        (!any_targets && data.y.cols != (training->sparse() ? 1 : plan.outputs)))
         throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
 }
 
-void check_factors(const Plan& plan, const Training& t) {
+void check_training(const Plan& plan, const Training& t) {
+    if (!t.frozen.empty() && t.frozen.size() != plan.ops.size())
+        throw InvalidArgument("frozen: whether it is must be said of each op");
+    const std::string name = t.optimizer_name();
+    if (t.has_frozen() && (t.full_batch() || t.kfac())) throw InvalidArgument(name + " freezes no layers");
+    if (plan.has_constraints() && t.full_batch()) throw InvalidArgument(name + " keeps no constraints");
     if (!t.has_factors()) return;
     if (t.works_on() != ops::Works::elements)
-        throw InvalidArgument(std::string(t.optimizer_name()) + " takes no factors for tensors of their own");
+        throw InvalidArgument(name + " takes no factors for tensors of their own");
     for (const auto* factors : {&t.rate_factors, &t.decay_factors})
         if (!factors->empty() && factors->size() != plan.trainable.size())
             throw InvalidArgument("optimizer: one factor for each trainable tensor is needed");
@@ -187,6 +259,20 @@ void check_factors(const Plan& plan, const Training& t) {
 std::string unknown_op(const Plan& plan, unsigned path) {
     for (const Op& o : plan.ops)
         if (!is_known_to(path, o.kind)) return std::string("it has a layer of kind ") + op_names[int(o.kind)];
+    return "";
+}
+
+std::string unusual(const Plan& plan, const Training* training) {
+    for (const Op& o : plan.ops) {
+        if (!o.normalizes()) continue;
+        if (!o.scales || !o.centers) return "a normalization has no gamma or no beta";
+        if (o.kernel_l1 != 0 || o.kernel_l2 != 0 || o.bias_l1 != 0 || o.bias_l2 != 0)
+            return "there is a penalty on gamma or beta";
+    }
+    if (!training) return "";
+    if (plan.has_constraints()) return "there are constraints";
+    if (training->has_frozen()) return "layers are frozen";
+    if (training->hyper.use_ema) return "an average of the weights is kept";
     return "";
 }
 

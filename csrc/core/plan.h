@@ -1,19 +1,24 @@
 // What a net is, on no device: the program that Python lowers to, and where each tensor lies in the flat buffers.
 #pragma once
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "core/hook.h"
 #include "core/types.h"
 #include "ops/activations.h"
+#include "ops/constraints.h"
 #include "ops/losses.h"
+#include "ops/merges.h"
 #include "ops/metrics.h"
 #include "ops/optimizers.h"
 #include "ops/penalties.h"
 
 namespace fd {
 
-// Factors of the elementwise penalties of a dense op, as X(name); those between units are in ops/penalties.h.
+// Factors of the elementwise penalties of an op, as X(name): of gamma and beta, too, as kernel and bias of a normalization, and
+// of the outputs of a dense op or of the op that does nothing else. Those between units are in ops/penalties.h.
 #define FD_PENALTIES(X) X(kernel_l1) X(kernel_l2) X(bias_l1) X(bias_l2) X(activity_l1) X(activity_l2)
 
 inline constexpr const char* penalty_names[] = {
@@ -30,12 +35,13 @@ struct Op {
     int64_t units = 0;
     bool use_bias = true;
     ops::Activation activation = ops::Activation::linear;
-    double alpha = 0, rate = 0, momentum = 0, epsilon = 0;
+    double alpha = 0, rate = 0, momentum = 0, epsilon = 0, stddev = 0;
     std::vector<int64_t> columns;       // of a column op: those that it encodes, ascending; Plan fills in all for none
     int64_t bins = 0, frequencies = 0;  // of piecewise_linear and periodic, for each of them
     std::vector<int64_t> codes;         // of embedding: how many each of them has
     bool keep = false;                  // of a column op: the encoded columns pass, too
     int64_t groups = 0, group_inputs = 0;  // of grouped_dense
+    ops::Merge merge = ops::Merge::add;    // of branches_end
 #define FD_PENALTY_FIELD(name) double name = 0;
     FD_PENALTIES(FD_PENALTY_FIELD)
 #undef FD_PENALTY_FIELD
@@ -43,6 +49,8 @@ struct Op {
     FD_UNIT_PENALTIES(FD_PENALTY_FIELD)
 #undef FD_PENALTY_FIELD
     bool kernel_orthogonal_columns = false;
+    ops::Constraint kernel_constraint, bias_constraint;
+    bool scales = true, centers = true;  // normalizations of the batch or the units: whether there are gamma and beta
     // filled by Plan
     int64_t in = 0, out = 0;
     int kernel = -1, bias = -1, slope = -1;  // tensor numbers; normalisations: gamma, beta in kernel, bias
@@ -51,6 +59,10 @@ struct Op {
     int table = -1;                // of piecewise_linear and embedding: edges of bins, sorted codes
     std::vector<int64_t> passing;  // of a column op: the inputs that are outputs as they are
     int partner = -1;              // of residual_begin: its residual_end, and the other way round
+    // Of branches_begin and branches_end: the op before the first one of each branch, and the last one; both are the same
+    // in an empty branch. Of branch_next: the block's begin is `block`.
+    std::vector<int> before, last;
+    int block = -1;
 
     bool has_activity() const { return activity_l1 != 0 || activity_l2 != 0; }
     // Calls f(penalty, factor, whether units are columns) for each penalty between units that is on.
@@ -77,6 +89,11 @@ struct Op {
     int64_t encoded_at() const { return kind == OpKind::embedding ? int64_t(passing.size()) : 0; }
     int64_t passing_at() const { return kind == OpKind::embedding ? 0 : out - int64_t(passing.size()); }
     bool has_activation() const { return kind == OpKind::dense || kind == OpKind::activation; }
+    bool is_random() const {  // in training
+        return kind == OpKind::dropout || kind == OpKind::gaussian_noise || kind == OpKind::gaussian_dropout ||
+               kind == OpKind::alpha_dropout;
+    }
+    bool normalizes() const { return kind == OpKind::batch_norm || kind == OpKind::layer_norm; }
 };
 
 struct Tensor {
@@ -85,6 +102,7 @@ struct Tensor {
     bool vector = false, trainable = true;
     bool is_kernel = false;  // of a dense op: updated as its gradient is made, and by Muon as a matrix
     double l1 = 0, l2 = 0;
+    ops::Constraint constraint;
     int64_t groups = 0;    // of a kernel of grouped_dense: its shape is (groups, rows / groups, cols)
     bool float64 = false;  // whatever the net's type: statistics of raw data, where an offset may dwarf the spread
     int64_t offset = 0;    // elements into the parameters, the statistics, or the input statistics (float64)
@@ -105,10 +123,11 @@ struct Plan {
     static constexpr int64_t alignment = 16;  // elements: a tensor starts on a cache line in float32
     static int64_t padded(int64_t n) { return (n + alignment - 1) / alignment * alignment; }
     bool normalizes_input() const { return !ops.empty() && ops[0].kind == OpKind::normalization; }
-    bool has_dropout() const;
+    bool is_random() const;  // in training
     bool has_matrix_penalties() const;
-    // Whether the order of the rows of an epoch shows in more than the order of sums: dropout goes by the position of a row.
-    bool order_matters(int64_t batch, int64_t rows) const { return batch < rows || has_dropout(); }
+    bool has_constraints() const;
+    // Whether the order of the rows of an epoch shows in more than the order of sums: random ops go by the position of a row.
+    bool order_matters(int64_t batch, int64_t rows) const { return batch < rows || is_random(); }
 };
 
 enum class Pass {  // what a pass through the layers is for
@@ -124,7 +143,7 @@ struct Metric {
     Kind kind = Kind::mse;
     int64_t k = 0;
     double threshold = 0.5;
-    bool multiclass = false;
+    bool multiclass = false, weighted = true;                     // by sample weights
     bool per_row() const { return ops::metric_sums(kind) == 0; }  // a weighted mean of one value a row
     int64_t states(int64_t outputs) const { return per_row() ? 2 : ops::metric_sums(kind) * outputs; }
 };
@@ -148,7 +167,10 @@ struct Training {  // what is optimised
     ops::Hyper hyper;
     SolverOptions solver;
     std::vector<double> rate_factors, decay_factors;  // of each trainable tensor; empty: 1 for all
+    std::vector<bool> frozen;                         // by op: its tensors stay as they are; empty: none is
     std::vector<Metric> metrics;
+    std::shared_ptr<const Hook> hook;  // called with every batch, or null
+    bool custom = false;               // the hook computes the loss: `loss` means nothing
 
     bool sparse() const { return loss == ops::Loss::sparse_categorical_crossentropy; }
     bool categorical() const { return sparse() || loss == ops::Loss::categorical_crossentropy; }
@@ -166,6 +188,12 @@ struct Training {  // what is optimised
     double rate_factor(size_t k) const { return rate_factors.empty() ? 1 : rate_factors[k]; }  // of Plan::trainable[k]
     double decay_factor(size_t k) const { return decay_factors.empty() ? 1 : decay_factors[k]; }
     bool has_factors() const { return !rate_factors.empty() || !decay_factors.empty(); }
+    bool is_frozen(int op) const { return !frozen.empty() && frozen[size_t(op)]; }
+    bool has_frozen() const {
+        for (bool one : frozen)
+            if (one) return true;
+        return false;
+    }
     ops::Rule rule() const { return ops::rule_of(optimizer, hyper); }
     int64_t totals(int64_t outputs) const;  // Σ loss, Σ rows, metric states
 };
@@ -181,11 +209,14 @@ struct LossForm {
 // InvalidArgument unless the net can be trained on, or judged by, these rows.
 void check_shapes(const Plan&, const Training*, const Dataset&);
 
-// InvalidArgument unless the factors are those of the net's tensors, for an optimizer that works on elements.
-void check_factors(const Plan&, const Training&);
+// InvalidArgument unless what a training says of single tensors and ops is for this net, and its optimizer can honour it.
+void check_training(const Plan&, const Training&);
 
 // Why a path cannot run a net: the first op that it does not know; "" if there is none.
 std::string unknown_op(const Plan&, unsigned path);
+
+// Why a path of many nets cannot take part: what only the layer-by-layer path does beside its ops; "" if there is no reason.
+std::string unusual(const Plan&, const Training*);
 
 // The number of `name` in a list of names; InvalidArgument naming `family` if it is not there.
 int find_name(const char* family, const char* const* names, int count, const std::string& name);

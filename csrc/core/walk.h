@@ -8,18 +8,19 @@
 namespace fd {
 
 struct OpWalk {
-    bool computes = true;  // false: its output is its input, as it is (a residual's begin, dropout outside of training)
-    int input = -1;        // the op whose output this one reads; -1: the net's input
+    bool computes = true;  // false: its output is its input, as it is (a block's begin, dropout outside of training)
+    int input = -1;        // the op whose output this one reads; -1: the net's input. The branches' end reads Op::last
     int output = -1;  // the op that holds the values of this one's output: itself if it computes; -1: the net's input
     int skip = -1;    // of a residual's end: the op whose output is added; -1: the net's input
     ops::Activation activation = ops::Activation::linear;  // linear where the loss takes the pre-activation
     bool skips_activation = false;                         // the loss takes the pre-activation
     bool derivative_at_input = false;  // the activation's derivative is taken at its input, else at its output
     bool keeps_pre_activation =
-        false;                     // of a dense or grouped dense op: beside the output, for backward or for a probe
-    bool keeps_mask = false;       // dropout
-    bool wants_gradient = false;   // of its output: it or an op before it has parameters
-    bool passes_gradient = false;  // to its input: an op before it has parameters
+        false;                      // of a dense or grouped dense op: beside the output, for backward or for a probe
+    bool keeps_mask = false;        // dropout
+    bool batch_statistics = false;  // of a batch normalization: it normalizes by them, and its moving ones follow
+    bool wants_gradient = false;    // of its output: it or an op that it depends on has parameters to train
+    bool passes_gradient = false;   // to its input: an op that it depends on has parameters to train
 };
 
 class Walk {

@@ -59,7 +59,7 @@ public:
     }
 
     void configure(const Training& training) override {
-        check_factors(plan_, training);
+        check_training(plan_, training);
         training_ = training;
         configured_ = true;
         state_.step = 0;
@@ -86,14 +86,14 @@ public:
         return probe_.period(rows, batch, trains_rowwise(batch));
     }
 
-    void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
+    void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals, int64_t hook_rows) override {
         check_shapes(plan_, training(), data);
-        const int team = std::min(threads, reserve_inference(data.rows()));
-        const bool rowwise = rowwise_inference_.takes(data.rows()) && !plan_.has_matrix_penalties();
+        const int team = std::min(threads, reserve_evaluation(data, hook_rows));
+        const bool rowwise = evaluates_rowwise(data.rows()) && !plan_.has_matrix_penalties();
         const BlasUse blas(rowwise ? 0 : team);
         double penalty = 0;
         stopped_before_.store(-1, std::memory_order_relaxed);
-        parallel(team, [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty); });
+        parallel(team, [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty, hook_rows); });
     }
 
     bool predict_row(const void* x, DType dtype, void* out) override {
@@ -144,6 +144,7 @@ public:
         check_shapes(plan_, this->training(), data);
         threads = team(threads, data.rows());
         const BlasUse blas(threads);
+        layerwise_.expect_targets(data.y.cols);
         layerwise_.reserve(data.rows(), true);
         const Pass pass = training ? Pass::train : Pass::inference;
         std::vector<double> totals(static_cast<size_t>(width()));
@@ -152,14 +153,16 @@ public:
         parallel(threads, [&](const Worker& w) {
             const Batch<T> b = layerwise_.gather(w, data, data.rows(), {});
             if (!layerwise_.forward(w, b, pass, false)) return;
-            layerwise_.loss(w, b, pass);
+            if (!layerwise_.loss(w, b, pass)) return;
             if (!layerwise_.backward(w, b, pass, false)) return;
             updater_.penalties(w, true);
             if (w.first()) loss = layerwise_.add_to_totals(b, pass, totals.data()) + updater_.penalty_sum();
         });
         for (size_t k = 0; k < plan_.trainable.size(); ++k) {
             const Tensor& t = plan_.tensors[size_t(plan_.trainable[k])];
-            std::memcpy(gradients[k], state_.gradients.get() + t.offset, size_t(t.size()) * sizeof(T));
+            const size_t bytes = size_t(t.size()) * sizeof(T);
+            if (training_.is_frozen(t.op)) std::memset(gradients[k], 0, bytes);
+            else std::memcpy(gradients[k], state_.gradients.get() + t.offset, bytes);
         }
         return loss;
     }
@@ -221,16 +224,17 @@ private:
             : net_(net), request_(request), batch_size_(std::min(request.batch_size, request.train.rows())),
               rowwise_(net.trains_rowwise(batch_size_)), probing_(request.probe_level.has_value()),
               long_steps_(request.poll && net.step_flops(rowwise_ ? 0 : batch_size_) > 2e9),
-              next_(request.steps ? Next::step : Next::end), blas_(net.blas_threads(request, rowwise_)),
-              watch_(net.stop_, long_steps_ ? request.poll : no_poll),
+              may_stop_half_way_(long_steps_ || net.training_.hook), next_(request.steps ? Next::step : Next::end),
+              blas_(net.blas_threads(request, rowwise_)), watch_(net.stop_, long_steps_ ? request.poll : no_poll),
               ledger_(request, net.width(), net.running_, outcome), cursor_(request, net.plan_.seed) {
-            const bool resident = batch_size_ == request.train.rows() && !(request.shuffle && net.plan_.has_dropout());
+            const bool resident = batch_size_ == request.train.rows() && !(request.shuffle && net.plan_.is_random());
+            net.layerwise_.expect_targets(request.train.y.cols);
             if (rowwise_) net.rowwise_.reserve(batch_size_, true, resident), net.updater_.reserve();
             else net.layerwise_.reserve(batch_size_, true);
-            if (request.validation) net.reserve_inference(request.validation->rows());
+            if (request.validation) net.reserve_evaluation(*request.validation, batch_size_);
             if (probing_) net.probe_.begin(request, outcome.probes);
             net.stopped_before_.store(-1, std::memory_order_relaxed);
-            if (long_steps_) before_.reserve(net);
+            if (may_stop_half_way_) before_.reserve(net);
             const int useful = net.rowwise_.groups(batch_size_);
             net.thread_count_.resume(
                 rowwise_ ? std::min(request.threads, useful) : net.team(request.threads, batch_size_),
@@ -271,7 +275,7 @@ private:
             }
             if (epoch_ends && request_.validation) {
                 const bool whole = net_.evaluate_rows(w, *request_.validation, ledger_.validation_row(), request_.poll,
-                                                      validation_penalty_);
+                                                      validation_penalty_, batch_size_);
                 if (w.first()) {
                     if (whole) ledger_.validated();
                     else interrupt();
@@ -283,14 +287,16 @@ private:
         void begin_step(const Worker& w) {
             if (cursor_.starts_epoch()) ledger_.start_epoch();
             net_.updater_.begin_step(request_.step_rates[step_]);
-            if (long_steps_) before_.take(w, net_);
+            if (may_stop_half_way_) before_.take(w, net_);
         }
-        // Gradients and update. False: the poll said stop, and what has been changed is in before_.
+        // Gradients and update. False: the poll or a hook said stop, and what has been changed is in before_.
         bool layerwise_step(const Worker& w, int64_t rows, double& loss) {
             Layerwise<T>& layers = net_.layerwise_;
-            const Batch<T> b = layers.gather(w, request_.train, rows, {0, &cursor_});
+            Batch<T> b = layers.gather(w, request_.train, rows, {0, &cursor_});
+            b.hook_flags =
+                HookBatch::training | HookBatch::measured | edges(cursor_.starts_epoch(), cursor_.ends_epoch());
             if (!layers.forward(w, b, Pass::train, true)) return false;
-            layers.loss(w, b, Pass::train);
+            if (!layers.loss(w, b, Pass::train)) return false;
             if (!layers.backward(w, b, Pass::train, true)) return false;
             layers.observe(w, b);
             if (!layers.update(w)) return false;
@@ -334,6 +340,7 @@ private:
         const int64_t batch_size_;
         const bool rowwise_, probing_;
         const bool long_steps_;  // then the poll is asked within a step too
+        const bool may_stop_half_way_;
         inline static const Poll no_poll;
         Next next_;
         bool probe_follows_ = false;  // the step at hand
@@ -351,7 +358,7 @@ private:
         auto validate = [&](double* totals) {
             bool stopped = false;
             const Poll poll = [&] { return stopped = stopped || (request.poll && request.poll()); };
-            evaluate(*request.validation, request.threads, poll, totals);
+            evaluate(*request.validation, request.threads, poll, totals, 0);
             return !stopped;
         };
         const BlasUse blas(team(request.threads, request.train.rows()));
@@ -361,25 +368,36 @@ private:
     int blas_threads(const TrainRequest& request, bool rowwise) const {
         if (!rowwise) return team(request.threads, std::min(request.batch_size, request.train.rows()));
         const Dataset* later = request.validation;
-        const bool layerwise_later = request.probe_level || (later && !rowwise_inference_.takes(later->rows()));
+        const bool layerwise_later = request.probe_level || (later && !evaluates_rowwise(later->rows()));
         const bool update = training_.muon() || plan_.has_matrix_penalties();  // products of whole kernels
         return layerwise_later || update ? std::min(request.threads, Rowwise<T>::most_groups) : 0;
     }
 
     static void read(const Place& from, void* out) { std::memcpy(out, from.data, from.bytes); }
     static void write(const Place& to, const void* in) { std::memcpy(to.data, in, to.bytes); }
-    // K-FAC looks into the layers, which only the layerwise path keeps.
-    bool trains_rowwise(int64_t rows) const { return rowwise_.takes(rows) && !training_.kfac(); }
+    // K-FAC looks into the layers, and a hook at all outputs, which only the layerwise path keeps.
+    bool trains_rowwise(int64_t rows) const { return rowwise_.takes(rows) && !training_.kfac() && !training_.hook; }
+    bool evaluates_rowwise(int64_t rows) const { return rowwise_inference_.takes(rows) && !training_.hook; }
+    // Of a pass over rows that evaluates them: a hook is shown batches of a size of its own.
+    int64_t evaluation_chunk(int64_t rows, int64_t hook_rows) const {
+        return std::min(training_.hook && hook_rows ? hook_rows : layerwise_.chunk_rows(), rows);
+    }
+    static unsigned edges(bool first, bool last) {
+        return (first ? HookBatch::first : 0u) | (last ? HookBatch::last : 0u);
+    }
     double step_flops(int64_t rows) const { return plan_.step_flops * double(rows) + updater_.flops(); }
     int64_t width() const { return training_.totals(plan_.outputs); }
 
-    // Makes room for evaluate_rows (and for a rowwise predict); returns how many threads are worth it.
-    int reserve_inference(int64_t rows) {
+    // Makes room for evaluate_rows; returns how many threads are worth it.
+    int reserve_evaluation(const Dataset& data, int64_t hook_rows) {
+        if (evaluates_rowwise(data.rows())) return reserve_rowwise(data.rows());
+        const int64_t chunk = evaluation_chunk(data.rows(), hook_rows);
+        layerwise_.expect_targets(data.y.cols);
+        layerwise_.reserve(chunk, false);
+        return team(Rowwise<T>::most_groups, chunk);
+    }
+    int reserve_rowwise(int64_t rows) {
         const int64_t chunk = std::min(layerwise_.chunk_rows(), rows);
-        if (!rowwise_inference_.takes(rows)) {
-            layerwise_.reserve(chunk, false);
-            return team(Rowwise<T>::most_groups, chunk);
-        }
         rowwise_inference_.reserve(chunk, false);
         if (configured_) updater_.reserve();
         return rowwise_inference_.groups(chunk);
@@ -392,23 +410,26 @@ private:
     }
 
     // Totals of a whole data set in inference mode, chunk by chunk; false if the poll said stop. `penalty` is shared by the team.
-    bool evaluate_rows(const Worker& w, const Dataset& data, double* totals, const Poll& poll, double& penalty) {
-        const bool rowwise = rowwise_inference_.takes(data.rows());
+    bool evaluate_rows(const Worker& w, const Dataset& data, double* totals, const Poll& poll, double& penalty,
+                       int64_t hook_rows) {
+        const bool rowwise = evaluates_rowwise(data.rows());
         updater_.penalties(w, false);
         if (w.first()) penalty = updater_.penalty_sum();
         auto add = [&](double loss, int64_t rows) {
             totals[0] += (loss + penalty) * double(rows);
             totals[1] += double(rows);
         };
-        return each_chunk(w, data.rows(), poll, [&](int64_t first, int64_t rows) {
+        const int64_t chunk = evaluation_chunk(data.rows(), hook_rows);
+        return each_chunk(w, data.rows(), chunk, poll, [&](int64_t first, int64_t rows) {
             if (rowwise) {
                 rowwise_inference_.infer(w, data, rows, {first}, Pass::evaluate, nullptr);
                 if (w.first()) add(rowwise_inference_.add_to_totals(rows, totals), rows);
                 return true;
             }
-            const Batch<T> b = layerwise_.gather(w, data, rows, {first});
+            Batch<T> b = layerwise_.gather(w, data, rows, {first});
+            b.hook_flags = HookBatch::measured | edges(first == 0, first + rows == data.rows());
             if (!layerwise_.forward(w, b, Pass::evaluate, false)) return false;
-            layerwise_.loss(w, b, Pass::evaluate);
+            if (!layerwise_.loss(w, b, Pass::evaluate)) return false;
             if (w.first()) add(layerwise_.add_to_totals(b, Pass::evaluate, totals), rows);
             return true;
         });
@@ -416,8 +437,7 @@ private:
 
     // body(first row, rows) over all rows, chunk by chunk; false if it or the poll, asked by worker 0, said stop.
     template <class F>
-    bool each_chunk(const Worker& w, int64_t rows, const Poll& poll, F&& body) {
-        const int64_t chunk = std::min(layerwise_.chunk_rows(), rows);
+    bool each_chunk(const Worker& w, int64_t rows, int64_t chunk, const Poll& poll, F&& body) {
         for (int64_t first = 0; first < rows; first += chunk) {
             if (!body(first, std::min(chunk, rows - first))) return false;
             if (poll && w.first() && poll()) stopped_before_.store(first + chunk, std::memory_order_relaxed);
@@ -435,12 +455,13 @@ private:
     void rowwise_chunks(const View& x, int threads, const Poll& poll, F&& use) {
         require_inputs(x);
         if (x.rows == 0) return;
-        const int most = reserve_inference(x.rows);
+        const int most = reserve_rowwise(x.rows);
+        const int64_t chunk = std::min(layerwise_.chunk_rows(), x.rows);
         Dataset data;
         data.x = x;
         stopped_before_.store(-1, std::memory_order_relaxed);
         parallel(std::min(threads, most), [&](const Worker& w) {
-            each_chunk(w, x.rows, poll, [&](int64_t first, int64_t rows) {
+            each_chunk(w, x.rows, chunk, poll, [&](int64_t first, int64_t rows) {
                 use(w, data, first, rows);
                 return true;
             });
@@ -459,7 +480,7 @@ private:
         layerwise_.reserve(chunk, false);
         stopped_before_.store(-1, std::memory_order_relaxed);
         parallel(threads, [&](const Worker& w) {
-            each_chunk(w, x.rows, poll, [&](int64_t first, int64_t rows) {
+            each_chunk(w, x.rows, chunk, poll, [&](int64_t first, int64_t rows) {
                 const Batch<T> b = layerwise_.gather(w, data, rows, {first});
                 if (!layerwise_.forward(w, b, Pass::predict, false)) return false;
                 use(w, b, first);

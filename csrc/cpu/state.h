@@ -38,10 +38,11 @@ std::vector<Buffer<T>> first_slots(const Training& training, int64_t elements) {
 template <class T>
 struct Batch {
     const T* x = nullptr;             // (rows, inputs), ready for the first op
-    const T* y = nullptr;             // (rows, outputs), or
+    const T* y = nullptr;             // (rows, y_cols), or
     const int32_t* labels = nullptr;  // (rows,)
     const double* weights = nullptr;  // (rows,), or none
-    int64_t rows = 0;
+    int64_t rows = 0, y_cols = 0;
+    unsigned hook_flags = 0;  // see HookBatch; a loop over batches sets them
 };
 
 struct RowOrder {  // data rows of a batch: consecutive, in the order of a cursor, or spread evenly over the data

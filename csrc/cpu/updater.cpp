@@ -18,7 +18,9 @@ template <class T>
 void Updater<T>::configure(const Training* training) {
     training_ = training;
     rule_ = training->rule();
-    needs_all_gradients_ = training->whole_gradients() || plan_.has_matrix_penalties();
+    constrains_ = plan_.has_constraints();
+    needs_all_gradients_ =
+        training->whole_gradients() || plan_.has_matrix_penalties() || constrains_ || training->hyper.use_ema;
     kfac_ = training->kfac() ? std::make_unique<Kfac<T>>(plan_, *training) : nullptr;
     std::fill_n(penalty_parts_.get(), penalty_parts_.size(), 0.0);
     find_runs();
@@ -53,14 +55,22 @@ double Updater<T>::flops() const {
 template <class T>
 void Updater<T>::find_runs() {
     runs_.clear();
+    updated_.clear();
     tensors_.assign(plan_.tensors.size(), {});
     for (size_t k = 0; k < plan_.trainable.size(); ++k) {
-        const Tensor& t = plan_.tensors[size_t(plan_.trainable[k])];
+        const int tensor = plan_.trainable[k];
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (frozen(tensor)) {
+            std::fill_n(gradient(tensor), t.size(), T(0));  // no pass computes it
+            continue;
+        }
+        updated_.push_back(tensor);
         Run run{t.offset, t.size(), t.l1, t.l2, training_->rate_factor(k), training_->decay_factor(k)};
-        tensors_[size_t(plan_.trainable[k])] = run;
+        tensors_[size_t(tensor)] = run;
         const bool whole = training_->hyper.epsilon > 0 || !ops::rule_divides[int(training_->rule())];
         if (whole) run.n = Plan::padded(t.size());
-        if (whole && !runs_.empty() && runs_.back().alike(run)) runs_.back().n = t.offset + run.n - runs_.back().first;
+        const bool follows = !runs_.empty() && runs_.back().first + runs_.back().n == t.offset;
+        if (whole && follows && runs_.back().alike(run)) runs_.back().n = t.offset + run.n - runs_.back().first;
         else runs_.push_back(run);
     }
     run_parts_.reserve(int64_t(plan_.trainable.size()) * Slices::most);
@@ -102,8 +112,8 @@ void Updater<T>::update_part(int tensor, int64_t first, int64_t n, const T* g, i
 
 template <class T>
 void Updater<T>::update_vectors(const Worker& w) {
-    w.each(int64_t(plan_.trainable.size()), [&](int64_t k) {
-        const int tensor = plan_.trainable[size_t(k)];
+    w.each(int64_t(updated_.size()), [&](int64_t k) {
+        const int tensor = updated_[size_t(k)];
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (t.is_kernel) return;
         begin_part(tensor, 0);
@@ -177,7 +187,7 @@ bool Updater<T>::update_all(const Worker& w) {
     if (kfac_ && !precondition(w)) return false;
     const ops::Hyper& h = training_->hyper;
     if (h.clipnorm > 0 || h.global_clipnorm > 0) {
-        for (int tensor : plan_.trainable)
+        for (int tensor : updated_)
             each_part(w, tensor, [&](int64_t first, int64_t n, int part) {
                 const T* g = gradient(tensor) + first;
                 norm_parts_[tensor * parts_per_tensor + part] = k_.dot(g, g, n);
@@ -191,13 +201,13 @@ bool Updater<T>::update_all(const Worker& w) {
     };
     double global = 0;
     if (h.global_clipnorm > 0)
-        for (int tensor : plan_.trainable) global += squared_norm(tensor);
+        for (int tensor : updated_) global += squared_norm(tensor);
     auto scale_of = [&](int tensor) {
         if (h.global_clipnorm > 0) return h.global_clipnorm / std::fmax(std::sqrt(global), h.global_clipnorm);
         if (h.clipnorm > 0) return h.clipnorm / std::fmax(std::sqrt(squared_norm(tensor)), h.clipnorm);
         return 1.0;
     };
-    for (int tensor : plan_.trainable) {
+    for (int tensor : updated_) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         const double scale = scale_of(tensor);
         if (training_->takes_matrix_step(t)) {
@@ -212,13 +222,71 @@ bool Updater<T>::update_all(const Worker& w) {
                 update_elements(run, gradient(tensor) + first, scale);
             });
     }
+    if (h.use_ema) average(w);
+    if (constrains_) constrain(w);
     if (!makes_products() || !stop_.watching()) return true;
     return !stop_.agreed(w, first_point() + 2 * int(plan_.tensors.size()));
 }
 
 template <class T>
+void Updater<T>::average(const Worker& w) {
+    w.sync();  // Muon cuts its tensors in another way
+    const ops::Hyper& h = training_->hyper;
+    const T keep = state_.step == 0 ? T(0) : T(h.ema_momentum), take = state_.step == 0 ? T(1) : T(1 - h.ema_momentum);
+    const bool overwrite = h.ema_overwrite_frequency > 0 && (state_.step + 1) % h.ema_overwrite_frequency == 0;
+    for (int tensor : updated_)
+        each_part(w, tensor, [&](int64_t first, int64_t n, int) {
+            T *values = parameter(tensor) + first, *mean = at(state_.slots.back(), tensor) + first;
+            k_.axpby(take, values, keep, mean, n);
+            if (overwrite) std::copy_n(mean, n, values);
+        });
+}
+
+// Tensors are cut by columns or rows here; a vector is one column.
+template <class T>
+void Updater<T>::constrain(const Worker& w) {
+    using Constraint = ops::Constraint;
+    w.sync();
+    constexpr int64_t at_once = 64;  // columns
+    for (int tensor : updated_) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        const Constraint& c = t.constraint;
+        T* const values = parameter(tensor);
+        const auto multiply = [](T* x, T factor, int64_t n) {
+            for (int64_t i = 0; i < n; ++i) x[i] *= factor;
+        };
+        if (!c) continue;
+        if (c.kind == Constraint::Kind::non_negative) {
+            each_part(w, tensor, [&](int64_t first, int64_t n, int) {
+                for (T* x = values + first; n > 0; --n, ++x) *x = Constraint::non_negative(*x);
+            });
+        } else if (c.over == Constraint::Over::all) {
+            if (w.first()) multiply(values, T(c.scale(std::sqrt(k_.dot(values, values, t.size())))), t.size());
+        } else if (c.over == Constraint::Over::rows) {
+            const Slices cut(t.rows);
+            w.each(cut.count, [&](int64_t s) {
+                for (int64_t r = cut.begin(s); r < cut.end(s); ++r) {
+                    T* row = values + r * t.cols;
+                    multiply(row, T(c.scale(std::sqrt(k_.dot(row, row, t.cols)))), t.cols);
+                }
+            });
+        } else {
+            w.each((t.cols + at_once - 1) / at_once, [&](int64_t s) {
+                double norms[at_once];
+                T factors[at_once];
+                const int64_t first = s * at_once, n = std::min(at_once, t.cols - first);
+                k_.column_norms(values + first, nullptr, t.cols, t.rows, n, norms);
+                for (int64_t k = 0; k < n; ++k) factors[k] = T(c.scale(norms[k]));
+                for (int64_t r = 0; r < t.rows; ++r)
+                    for (int64_t k = 0; k < n; ++k) values[r * t.cols + first + k] *= factors[k];
+            });
+        }
+    }
+}
+
+template <class T>
 void Updater<T>::penalties(const Worker& w, bool add_gradients) {
-    for (int tensor : plan_.trainable) {
+    for (int tensor : updated_) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (t.l1 == 0 && t.l2 == 0) continue;
         each_part(w, tensor, [&](int64_t first, int64_t n, int part) {
@@ -229,7 +297,7 @@ void Updater<T>::penalties(const Worker& w, bool add_gradients) {
     w.sync();
     double matrix = 0;
     for (const Op& o : plan_.ops)
-        if (o.kind == OpKind::dense && o.matrix_penalty())
+        if (o.kind == OpKind::dense && o.matrix_penalty() && !frozen(o.kernel))
             matrix += matrix_penalty(stop_, w, k_, o, parameter(o.kernel), add_gradients ? gradient(o.kernel) : nullptr,
                                      scratch_);
     if (w.first()) parts(int(plan_.tensors.size()))[0] = matrix;

@@ -31,7 +31,7 @@ public:
     // penalty_sum(), which begin_part() has set to 0.
     void begin_part(int tensor, int64_t part) { parts(tensor)[part] = 0; }
     void update_part(int tensor, int64_t first, int64_t n, const T* g, int64_t part);
-    void update_vectors(const Worker&);  // all tensors that are no kernels of dense ops
+    void update_vectors(const Worker&);  // all tensors that are no kernels of dense ops and not frozen
     // Elements begin … end of the flat buffers, which are one of at most Slices::most slices. Penalties: slice_penalty_sum().
     void update_slice(int64_t begin, int64_t end, int64_t slice);
     double slice_penalty_sum() const;  // by one worker
@@ -56,9 +56,12 @@ private:
     double* parts(int tensor) const { return penalty_parts_.get() + tensor * parts_per_tensor; }
     int first_point() const { return 2 * int(plan_.ops.size()); }  // for Stop::agreed, after those of the passes
     void find_runs();
+    bool frozen(int tensor) const { return training_->is_frozen(plan_.tensors[size_t(tensor)].op); }
     // Returns the value of the penalties before the update.
     double update_elements(const Run&, const T* g, double scale);
     bool precondition(const Worker&);  // K-FAC: gradients become steps; false: stopped
+    void average(const Worker&);       // the weights, and with them what they were before
+    void constrain(const Worker&);
     template <class F>
     void each_part(const Worker&, int tensor, F&& body);
 
@@ -69,12 +72,13 @@ private:
     const Kernels<T>& k_;
     const Tiling<T> tiles_;
     const Training* training_ = nullptr;
-    bool needs_all_gradients_ = false;
+    bool needs_all_gradients_ = false, constrains_ = false;
     ops::Rule rule_ = ops::Rule::sgd;
     ops::Step<double> step_;
     double learning_rate_ = 0, decay_ = 0;
+    std::vector<int> updated_;  // the trainable tensors that are not frozen
     std::vector<Run> runs_;
-    std::vector<Run> tensors_;  // each trainable tensor by itself; by tensor number
+    std::vector<Run> tensors_;  // each of them by itself; by tensor number
     Buffer<double> penalty_parts_, norm_parts_, run_parts_;
     std::unique_ptr<Kfac<T>> kfac_;  // if it is the optimizer
     Buffer<T> scratch_[3];           // matrix penalties and muon

@@ -54,7 +54,7 @@ public:
     void configure(const Training& training) override {
         if (training.full_batch() || training.kfac())
             throw InvalidArgument("optimizer: '" + std::string(training.optimizer_name()) + "' has no CUDA version");
-        check_factors(plan_, training);
+        check_training(plan_, training);
         state_.slots = first_slots<T>(training, plan_.parameters, 1, stream_);
         training_ = training;
         state_.step = 0;
@@ -77,10 +77,10 @@ public:
         return std::max<int64_t>(1, int64_t(probe / (0.015 * step)));
     }
 
-    void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals) override {
+    void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals, int64_t hook_rows) override {
         check_shapes(plan_, this->training(), data);
-        layers_.reserve(std::min(layers_.chunk_rows(), data.rows()), false);
-        evaluate_rows(data, totals, poll, once_, false, threads);
+        reserve_evaluation(data, hook_rows);
+        evaluate_rows(data, totals, poll, once_, false, threads, hook_rows);
         once_.free();
     }
 
@@ -102,7 +102,9 @@ public:
     double loss_and_grad(const Dataset& data, bool training, int threads, const Poll&,
                          void* const* gradients) override {
         check_shapes(plan_, this->training(), data);
+        layers_.expect_targets(data.y.cols);
         layers_.reserve(data.rows(), true);
+        layers_.set_hook_flags(0);
         const Feed feed = feed_of(data, data.rows(), once_, false, threads);
         Round& round = rounds_.next();
         prepare(round, data.rows(), 1, data.rows());
@@ -110,7 +112,9 @@ public:
         rounds_.begin(round, true);
         BatchShape shape = feed.shape;
         shape.rows = data.rows();
-        layers_.gradient_step(rounds_.steps(), shape, training);
+        round.steps = 0;
+        if (!unless_stopped([&] { layers_.gradient_step(rounds_.steps(), shape, training); })) return 0;
+        round.steps = 1;
         rounds_.end(round);
         const double* totals = rounds_.results(round);
         round.steps = 0;
@@ -156,8 +160,13 @@ private:
             book(round);
             if (stopped_ || draining_) return;
             const Pause pause = issue(round);
-            launch(round, pause);
-            if (!pause.validate && !pause.probe) return;
+            if (!b_.unless_stopped([&] { launch(round, pause); })) {
+                b_.put_back_statistics();
+                round.steps = 0;
+                draining_ = true;
+                return;
+            }
+            if (!pause.validate && !pause.probe && !b_.training_.hook) return;
             book(b_.rounds_.other());
             book(round);
             if (pause.probe && b_.state_.step == pause.probe->step) {
@@ -183,13 +192,15 @@ private:
     private:
         struct Pause {  // what follows a round's last step
             bool validate = false;
+            unsigned hook_flags = 0;  // of the step, if there is a hook: then it is alone
             std::optional<ProbeRecord> probe;
         };
 
         Feed reserve() {
             Layers<T>& layers = b_.layers_;
+            layers.expect_targets(request_.train.y.cols);
             if (!uses_wholenet_) layers.reserve(batch_, true);
-            if (request_.validation) layers.reserve(std::min(layers.chunk_rows(), request_.validation->rows()), false);
+            if (request_.validation) b_.reserve_evaluation(*request_.validation, batch_);
             return b_.feed_of(request_.train, batch_, b_.train_data_, request_.goes_on, request_.threads);
         }
 
@@ -207,6 +218,8 @@ private:
                 r.rule = ops::prepare_step(training.rule(), training.hyper, rate, r.step + 1);
                 round.records.get()[round.steps] = r;
                 round.rows[size_t(round.steps)] = issued_.rows();
+                pause.hook_flags =
+                    HookBatch::training | HookBatch::measured | edges(issued_.starts_epoch(), issued_.ends_epoch());
                 pause.validate = request_.validation && issued_.ends_epoch();
                 if (request_.probe_level) pause.probe = schedule_.follows(issued_, r.step + 1, false);
                 issued_.advance();
@@ -224,6 +237,7 @@ private:
                 if (uses_wholenet_)
                     b_.wholenet_.train(b_.plan_, b_.training_, b_.state_, feed_.shape, b_.rounds_.steps(), to - from,
                                        request_.stop_on_nan);
+                else if (b_.training_.hook) hooked_step(round, pause);
                 else b_.graphs_.enqueue(round, from, to, feed_.shape, batch_, request_.stop_on_nan);
             };
             steps(0, round.steps - bool(pause.probe));
@@ -232,6 +246,14 @@ private:
                 steps(round.steps - 1, round.steps);
             }
             b_.rounds_.end(round);
+        }
+
+        void hooked_step(const Round& round, const Pause& pause) {
+            b_.keep_statistics();
+            b_.layers_.set_hook_flags(pause.hook_flags);
+            BatchShape shape = feed_.shape;
+            shape.rows = round.rows[0];
+            b_.layers_.train_step(b_.rounds_.steps(), shape, request_.stop_on_nan);
         }
 
         void book(Round& round) {
@@ -256,7 +278,7 @@ private:
 
         void validate() {
             if (b_.evaluate_rows(*request_.validation, ledger_.validation_row(), request_.poll, b_.validation_data_,
-                                 validated_, request_.threads))
+                                 validated_, request_.threads, batch_))
                 ledger_.validated();
             else draining_ = true;
             validated_ = true;
@@ -281,6 +303,30 @@ private:
     };
     int64_t width() const { return training_.totals(plan_.outputs); }
 
+    // A hook is shown batches of a size of its own.
+    int64_t evaluation_chunk(int64_t rows, int64_t hook_rows) const {
+        return std::min(training_.hook && hook_rows ? hook_rows : layers_.chunk_rows(), rows);
+    }
+    void reserve_evaluation(const Dataset& data, int64_t hook_rows) {
+        layers_.expect_targets(data.y.cols);
+        layers_.reserve(evaluation_chunk(data.rows(), hook_rows), false);
+    }
+    static unsigned edges(bool first, bool last) {
+        return (first ? HookBatch::first : 0u) | (last ? HookBatch::last : 0u);
+    }
+    // Whether work was enqueued whole; else a hook said stop, and nothing is at work any more.
+    template <class F>
+    bool unless_stopped(F&& work) {
+        try {
+            work();
+            return true;
+        } catch (const HookStopped&) {
+            stream_.synchronize();
+            once_.free();
+            return false;
+        }
+    }
+
     // As many steps as take a few tens of milliseconds: an interrupt must not wait longer.
     int64_t round_steps(int64_t rows) const {
         const double flops = std::max(plan_.step_flops * double(rows), 1.0);
@@ -291,7 +337,7 @@ private:
     Feed feed_of(const Dataset& data, int64_t rows, Resident& resident, bool unchanged, int threads) {
         Feed feed;
         feed.shape = shape_of(data, true);
-        feed.steps = round_steps(rows);
+        feed.steps = training_.hook ? 1 : round_steps(rows);
         const bool reuse = unchanged && resident.holds(data);
         if (reuse || data.x.on_device || Resident::fits(data)) {
             const DeviceRows at_device = reuse ? resident.rows() : resident.load(data, loader_, threads);
@@ -344,13 +390,23 @@ private:
         return loss;
     }
 
+    void keep_statistics() {  // a step that a hook stops has changed them
+        statistics_before_.reserve(plan_.statistics);
+        stream_.copy(statistics_before_.get(), static_cast<const T*>(state_.statistics.get()), plan_.statistics);
+    }
+    void put_back_statistics() {
+        stream_.copy(state_.statistics.get(), static_cast<const T*>(statistics_before_.get()), plan_.statistics);
+        stream_.synchronize();
+    }
     void keep_weights() {
         before_.reserve(plan_.parameters);
         stream_.copy(before_.get(), static_cast<const T*>(state_.parameters.get()), plan_.parameters);
     }
     void take_probe(ProbeRecord record, const TrainRequest& request, bool kept, ProbeRecords& records) {
         const int64_t n = request.train.rows(), rows = std::min<int64_t>(256, n);
+        layers_.expect_targets(request.train.y.cols);
         layers_.reserve(rows, true, true);
+        layers_.set_hook_flags(0);
         probe_rounds_.reserve(1, layers_.totals_width());
         probe_numbers_.reserve(records.width);
         Round& round = probe_rounds_.next();
@@ -368,7 +424,10 @@ private:
         probe_rounds_.begin(round, true);
         BatchShape shape = shape_of(request.train, true);
         shape.rows = rows;
-        layers_.probe_step(probe_rounds_.steps(), shape, kept ? before_.get() : nullptr, probe_numbers_.get());
+        if (!unless_stopped([&] {
+                layers_.probe_step(probe_rounds_.steps(), shape, kept ? before_.get() : nullptr, probe_numbers_.get());
+            }))
+            return;
         probe_rounds_.end(round);
         const double* totals = probe_rounds_.results(round);
         record.loss = totals[0] + totals[1];
@@ -381,8 +440,8 @@ private:
 
     // Totals of a whole data set in inference mode; false if the poll said stop.
     bool evaluate_rows(const Dataset& data, double* totals, const Poll& poll, Resident& resident, bool unchanged,
-                       int threads) {
-        const int64_t n = data.rows(), chunk = std::min(layers_.chunk_rows(), n);
+                       int threads, int64_t hook_rows) {
+        const int64_t n = data.rows(), chunk = evaluation_chunk(n, hook_rows);
         const Feed feed = feed_of(data, chunk, resident, unchanged, threads);
         for (int64_t first = 0; first < n; first += feed.steps * chunk) {
             Round& round = rounds_.next();
@@ -392,7 +451,12 @@ private:
             for (int64_t i = 0; i < round.steps; ++i) {
                 BatchShape shape = feed.shape;
                 shape.rows = round.rows[size_t(i)];
-                layers_.evaluate_step(rounds_.steps(), shape);
+                const int64_t begin = first + i * chunk;
+                layers_.set_hook_flags(HookBatch::measured | edges(begin == 0, begin + shape.rows == n));
+                if (!unless_stopped([&] { layers_.evaluate_step(rounds_.steps(), shape); })) {
+                    round.steps = 0;
+                    return false;
+                }
             }
             rounds_.end(round);
             const double* results = rounds_.results(round);
@@ -460,6 +524,7 @@ private:
     Loader loader_;
     Rounds rounds_, probe_rounds_;
     DeviceBuffer<T> before_;  // weights before the step that is probed
+    DeviceBuffer<T> statistics_before_;
     DeviceBuffer<double> probe_numbers_;
     Blocks probe_blocks_;
     Resident train_data_, validation_data_, once_;

@@ -7,7 +7,9 @@
 #include "cuda/runtime/runtime_api.h"
 #include "cuda/runtime/steps.h"
 #include "ops/activations.h"
+#include "ops/constraints.h"
 #include "ops/losses.h"
+#include "ops/merges.h"
 #include "ops/metrics.h"
 #include "ops/penalties.h"
 
@@ -55,6 +57,15 @@ struct DropoutKey {
 };
 template <class T>
 void dropout(const Steps&, const DropoutKey&, const T* x, T* out, int64_t n, cudaStream_t);
+// A random op but dropout, forward, or back: `to` gets what the gradient of its output makes of its input's.
+struct NoiseKey {
+    uint64_t seed;
+    uint32_t op;
+    OpKind kind;
+    double rate, stddev;
+};
+template <class T>
+void noise(const Steps&, const NoiseKey&, const T* from, T* to, int64_t n, bool backward, cudaStream_t);
 template <class T>
 void rescale(const T* x, const T* scale, const T* offset, T* out, int64_t rows, int64_t cols,
              cudaStream_t);  // offset may be null
@@ -100,6 +111,21 @@ struct Columns {  // an op that encodes columns; see core/plan.h. All arrays are
     const T *table = nullptr, *kernel = nullptr, *bias = nullptr;
 };
 template <class T>
+struct Branches {  // of one block, where they join
+    ops::Merge merge = ops::Merge::add;
+    int count = 0;
+    int64_t rows = 0, width = 0;            // of what they are merged to
+    const T* values[ops::most_branches];    // their outputs
+    T* gradients[ops::most_branches];       // of these, or null where none is wanted
+    int32_t first[ops::most_branches + 1];  // of a concatenation, the column at which each begins
+};
+template <class T>
+void branches_forward(const Branches<T>&, T* out, cudaStream_t);
+template <class T>
+void branches_backward(const Branches<T>&, const T* d, cudaStream_t);
+template <class T>  // the sum of all gradients, for n elements
+void branches_sum(const Branches<T>&, int64_t n, T* out, cudaStream_t);
+template <class T>
 void columns_forward(const Columns<T>&, cudaStream_t);
 template <class T>
 void columns_backward(const Columns<T>&, const T* d, T* dx, cudaStream_t);
@@ -128,6 +154,7 @@ void column_dots(const T* a, const T* b, T* out, int64_t rows, int64_t cols, con
 
 // ---- normalisation (norm.cu) ----------------------------------------------------------------------------------------
 
+// There may be no gamma or no beta; their gradients are null then.
 template <class T>
 struct BatchNorm {
     const T *x = nullptr, *gamma = nullptr, *beta = nullptr;
@@ -153,6 +180,17 @@ void layer_norm_forward(const LayerNorm<T>&, cudaStream_t);
 template <class T>
 void layer_norm_backward(const LayerNorm<T>&, const T* d, T* dx, T* dgamma, T* dbeta, int splits, int64_t stride,
                          cudaStream_t);
+
+template <class T>
+struct UnitNorm {  // x / max(|x|, 1e-12), row by row
+    const T* x = nullptr;
+    T *out = nullptr, *inverse = nullptr;  // of each row
+    int64_t rows = 0, cols = 0;
+};
+template <class T>
+void unit_norm_forward(const UnitNorm<T>&, cudaStream_t);
+template <class T>
+void unit_norm_backward(const UnitNorm<T>&, const T* d, T* dx, cudaStream_t);
 
 // ---- rows (loss.cu) -------------------------------------------------------------------------------------------------
 
@@ -190,7 +228,8 @@ struct MetricSpec {
     ops::MetricKind kind = ops::MetricKind::mse;
     int64_t k = 0;
     double threshold = 0;
-    int multiclass = 0, offset = 0;  // of its states in a row of totals
+    int multiclass = 0, weighted = 1;
+    int offset = 0;  // of its states in a row of totals
 };
 template <class T>
 struct Metrics {
@@ -249,6 +288,12 @@ void gradient_norms(const Update<T>&, cudaStream_t);  // squared, block by block
 // `combined`: combine() was called; else this kernel adds up the parts and penalties itself
 template <class T>
 void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
+
+// The running average of the weights, and every so many steps the weights from it; of the blocks that are updated.
+template <class T>
+void average(const Steps&, const Update<T>&, T* mean, double momentum, int64_t overwrite_frequency, cudaStream_t);
+template <class T>
+void constrain(const Steps&, const ops::Constraint&, T* values, int64_t rows, int64_t cols, cudaStream_t);
 
 // ---- whole matrices (update.cu) -------------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ template <Needs Needed, bool Expensive = false>
 struct Elementwise {
     static constexpr Needs needs = Needed;
     static constexpr bool expensive_derivative =
-        Expensive;                           // worth making in the forward pass, where there is room for it
+        Expensive;  // made in the forward pass, where there is room: worth it, or, but for prelu, from the input
     static constexpr double saturation = 0;  // |z| beyond which the function is flat on both sides; 0: nowhere
 };
 
@@ -106,6 +106,62 @@ struct HardSigmoid : Elementwise<Needs::output> {
         return select(a > V(0), select(a < V(1), V(1.0 / 6), V(0)), V(0));
     }
 };
+struct LogSigmoid : Elementwise<Needs::output, true> {
+    template <class V> FD_HD static V value(V z, V) { return -vsoftplus(-z); }
+    template <class V> FD_HD static V derivative(V a, V) { return -vexpm1(a); }
+};
+struct HardSilu : Elementwise<Needs::input, true> {
+    template <class V> FD_HD static V value(V z, V p) { return z * HardSigmoid::value(z, p); }
+    template <class V> FD_HD static V derivative(V z, V) {
+        return select(z <= V(-3), V(0), select(z >= V(3), V(1), z * V(1.0 / 3) + V(0.5)));
+    }
+};
+struct HardTanh : Elementwise<Needs::output> {
+    static constexpr double saturation = 1;
+    template <class V> FD_HD static V value(V z, V) { return select(z < V(-1), V(-1), select(z > V(1), V(1), z)); }
+    template <class V> FD_HD static V derivative(V a, V) {
+        return select(a > V(-1), select(a < V(1), V(1), V(0)), V(0));
+    }
+};
+struct TanhShrink : Elementwise<Needs::input, true> {
+    template <class V> FD_HD static V value(V z, V) { return z - vtanh(z); }
+    template <class V> FD_HD static V derivative(V z, V) {
+        const V t = vtanh(z);
+        return t * t;
+    }
+};
+struct SoftShrink : Elementwise<Needs::output> {  // p: the threshold, as in HardShrink
+    template <class V> FD_HD static V value(V z, V p) {
+        return select(z > p, z - p, select(z < -p, z + p, select(vabs(z) <= p, V(0), z)));
+    }
+    template <class V> FD_HD static V derivative(V a, V) { return select(vabs(a) > V(0), V(1), V(0)); }
+};
+struct HardShrink : Elementwise<Needs::output> {
+    template <class V> FD_HD static V value(V z, V p) { return select(vabs(z) <= p, V(0), z); }
+    template <class V> FD_HD static V derivative(V a, V) { return select(vabs(a) > V(0), V(1), V(0)); }
+};
+struct Squareplus : Elementwise<Needs::input, true> {
+    template <class V> FD_HD static V value(V z, V p) { return V(0.5) * (z + vsqrt(z * z + p)); }
+    template <class V> FD_HD static V derivative(V z, V p) { return V(0.5) * (V(1) + z / vsqrt(z * z + p)); }
+};
+struct SparsePlus : Elementwise<Needs::input, true> {
+    template <class V> FD_HD static V value(V z, V) {
+        const V r = z + V(1);
+        return select(z <= V(-1), V(0), select(z >= V(1), z, V(0.25) * r * r));
+    }
+    template <class V> FD_HD static V derivative(V z, V) {
+        return select(z <= V(-1), V(0), select(z >= V(1), V(1), V(0.5) * (z + V(1))));
+    }
+};
+struct SparseSigmoid : Elementwise<Needs::output> {
+    static constexpr double saturation = 1;
+    template <class V> FD_HD static V value(V z, V) {
+        return select(z <= V(-1), V(0), select(z >= V(1), V(1), V(0.5) * (z + V(1))));
+    }
+    template <class V> FD_HD static V derivative(V a, V) {
+        return select(a > V(0), select(a < V(1), V(0.5), V(0)), V(0));
+    }
+};
 struct Exponential : Elementwise<Needs::output> {
     template <class V> FD_HD static V value(V z, V) { return vexp(z); }
     template <class V> FD_HD static V derivative(V a, V) { return a; }
@@ -117,7 +173,9 @@ struct Exponential : Elementwise<Needs::output> {
     X(linear, Linear) X(relu, Relu) X(leaky_relu, LeakyRelu) X(prelu, Prelu) X(relu6, Relu6) X(elu, Elu) \
     X(selu, Selu) X(celu, Celu) X(gelu, Gelu) X(silu, Silu) X(mish, Mish) X(softplus, Softplus)          \
     X(softsign, Softsign) X(tanh, Tanh) X(sigmoid, Sigmoid) X(hard_sigmoid, HardSigmoid)                 \
-    X(exponential, Exponential)
+    X(exponential, Exponential) X(log_sigmoid, LogSigmoid) X(hard_silu, HardSilu) X(hard_tanh, HardTanh) \
+    X(tanh_shrink, TanhShrink) X(soft_shrink, SoftShrink) X(hard_shrink, HardShrink)                     \
+    X(squareplus, Squareplus) X(sparse_plus, SparsePlus) X(sparse_sigmoid, SparseSigmoid)
 // clang-format on
 
 #define FD_ACTIVATION_ENUM(name, functor) name,

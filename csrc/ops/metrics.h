@@ -7,13 +7,11 @@
 
 namespace fd::ops {
 
-constexpr int64_t auc_buckets = 200;
-
 // X(name, sums for each output); 0 sums: one value a row.
 // clang-format off
 #define FD_METRICS(X)                                                                              \
     X(binary_accuracy, 0) X(categorical_accuracy, 0) X(sparse_categorical_accuracy, 0) X(top_k, 0) \
-    X(mse, 0) X(mae, 0) X(mape, 0) X(precision, 3) X(recall, 3) X(f1, 3) X(r2, 4) X(auc, 2 * auc_buckets)
+    X(mse, 0) X(mae, 0) X(mape, 0) X(precision, 3) X(recall, 3) X(f1, 3) X(r2, 4)
 // clang-format on
 
 #define FD_METRIC_ENUM(name, sums) name,
@@ -69,9 +67,10 @@ FD_HD double metric_row_value(MetricKind kind, int64_t k, double threshold, cons
             const int64_t truth = row.truth();
             if (truth < 0 || truth >= cols) return 0;  // checked before, but the caller may change labels meanwhile
             if (!(row.p[truth] - row.p[truth] == T(0))) return 0;
-            int64_t above = 0;
-            for (int64_t c = 0; c < cols; ++c) above += row.p[c] > row.p[truth];
-            return above < k;
+            int64_t above = 0, equal = 0;  // of equal scores each may be the next: the mean over their orders
+            for (int64_t c = 0; c < cols; ++c) above += row.p[c] > row.p[truth], equal += row.p[c] == row.p[truth];
+            const int64_t places = k - above;
+            return places <= 0 ? 0 : places >= equal ? 1 : double(places) / double(equal);
         }
         case MetricKind::mse:
         case MetricKind::mae:
@@ -88,23 +87,13 @@ FD_HD double metric_row_value(MetricKind kind, int64_t k, double threshold, cons
         case MetricKind::precision:
         case MetricKind::recall:
         case MetricKind::f1:
-        case MetricKind::r2:
-        case MetricKind::auc: break;  // sums
+        case MetricKind::r2: break;  // sums
     }
     return 0;
 }
 
-// The bucket of the ROC curve that a score falls into: ceil(score · 199), from 1 to 199.
-FD_HD int64_t auc_bucket(double score) {
-    const double scaled = score * double(auc_buckets - 1);
-    if (scaled >= double(auc_buckets - 1)) return auc_buckets - 1;
-    if (!(scaled > 1)) return 1;
-    const int64_t down = int64_t(scaled);
-    return scaled > double(down) ? down + 1 : down;
-}
-
-// What a row adds to the sums of one output, weight w, output p, target y: terms[0 .. metric_sums). Not auc, whose sums are a
-// histogram. `positive`, `is`: what the net says and what is true.
+// What a row adds to the sums of one output, weight w, output p, target y: terms[0 .. metric_sums).
+// `positive`, `is`: what the net says and what is true.
 FD_HD void metric_terms(MetricKind kind, double w, double p, double y, bool positive, bool is, double (&terms)[4]) {
     terms[0] = terms[1] = terms[2] = terms[3] = 0;
     switch (kind) {
@@ -116,7 +105,6 @@ FD_HD void metric_terms(MetricKind kind, double w, double p, double y, bool posi
         case MetricKind::r2:
             terms[0] = w, terms[1] = w * y, terms[2] = w * y * y, terms[3] = w * (y - p) * (y - p);
             break;
-        case MetricKind::auc:
         case MetricKind::binary_accuracy:
         case MetricKind::categorical_accuracy:
         case MetricKind::sparse_categorical_accuracy:

@@ -17,7 +17,10 @@ namespace fd::ops {
     X(double, weight_decay) X(double, clipvalue) X(double, clipnorm) X(double, global_clipnorm)                  \
     /* muon */ X(double, ns_steps) X(double, ns_a) X(double, ns_b) X(double, ns_c) X(double, rms_rate)           \
     X(double, adam_lr_ratio) X(double, adam_weight_decay)                                                        \
-    /* kfac */ X(double, input_damping) X(double, output_damping) X(int64_t, interval)
+    /* ftrl */ X(double, learning_rate_power) X(double, l1_regularization_strength)                              \
+    X(double, l2_regularization_strength) X(double, l2_shrinkage_regularization_strength) X(double, beta)        \
+    /* kfac */ X(double, input_damping) X(double, output_damping) X(int64_t, interval)                           \
+    /* an average of the weights */ X(bool, use_ema) X(double, ema_momentum) X(int64_t, ema_overwrite_frequency)
 // clang-format on
 
 struct Hyper {  // the optimizer as configured
@@ -144,6 +147,48 @@ struct Nadam {  // Dozat 2015
         w = w - quick_div(s.lr * (s.c * m[0] + s.d * g), quick_sqrt(m[1]) + s.epsilon);
     }
 };
+struct Adamax {  // Kingma & Ba 2015, section 7.1
+    static constexpr int slots = 2;
+    static constexpr bool divides = true;
+    static Step<double> prepare(const Hyper& h, double lr, int64_t t) {
+        return {lr / bias_correction(h.beta_1, t), 1 - h.beta_1, h.beta_2, 0, 0, h.epsilon};
+    }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
+        m[0] = m[0] + s.a * (g - m[0]);
+        m[1] = vmax(vabs(g), s.b * m[1]);
+        w = w - quick_div(s.lr * m[0], m[1] + s.epsilon);
+    }
+};
+// McMahan et al. 2013; slots: the sum of squares, and z. An element that no gradient has reached stays at 0, whatever the
+// start of its sum, and nothing moves at a learning rate of 0. Root: the usual learning_rate_power of -1/2.
+template <bool Root>
+struct FtrlRule {
+    static constexpr int slots = 2;
+    static constexpr bool divides = false;
+    static Step<double> prepare(const Hyper& h, double lr, int64_t) {
+        return {lr,
+                -h.learning_rate_power,
+                h.l1_regularization_strength,
+                2 * h.l2_regularization_strength,
+                2 * h.l2_shrinkage_regularization_strength,
+                h.beta};
+    }
+    template <class V> FD_HD static V power(const Step<V>& s, V x) {
+        if constexpr (Root) return vsqrt(x);
+        else return vexp(s.a * vlog(x));
+    }
+    template <class V> FD_HD static void update(const Step<V>& s, V& w, V g, V* m) {
+        const V sum = m[0] + g * g, after = power(s, sum);
+        const V z = m[1] + (g + s.d * w - (after - power(s, m[0])) / s.lr * w);
+        const V curvature = (after + s.epsilon) / s.lr + s.c;
+        const V cut = select(z > s.b, s.b, select(z < -s.b, -s.b, z));
+        w = select(s.lr <= V(0), w, select(curvature <= V(0), V(0), (cut - z) / curvature));
+        m[1] = select(s.lr <= V(0), m[1], z);
+        m[0] = select(s.lr <= V(0), m[0], sum);
+    }
+};
+using Ftrl = FtrlRule<true>;
+using FtrlPower = FtrlRule<false>;
 struct Lion {  // Chen et al. 2023
     static constexpr int slots = 1;
     static constexpr bool divides = false;
@@ -162,7 +207,8 @@ struct Lion {  // Chen et al. 2023
     X(sgd, Sgd) X(sgd_momentum, SgdMomentum) X(sgd_nesterov, SgdNesterov) X(rmsprop, RmsProp)       \
     X(rmsprop_momentum, RmsPropMomentum) X(rmsprop_centered, RmsPropCentered)                       \
     X(rmsprop_centered_momentum, RmsPropCenteredMomentum) X(adagrad, Adagrad) X(adadelta, Adadelta) \
-    X(adam, Adam) X(adam_amsgrad, AdamAmsgrad) X(nadam, Nadam) X(lion, Lion)
+    X(adam, Adam) X(adam_amsgrad, AdamAmsgrad) X(nadam, Nadam) X(adamax, Adamax) X(ftrl, Ftrl)      \
+    X(ftrl_power, FtrlPower) X(lion, Lion)
 // clang-format on
 
 #define FD_RULE_ENUM(name, functor) name,
@@ -203,13 +249,15 @@ inline Rule rmsprop_rule(const Hyper& h) {
     return h.momentum != 0 ? Rule::rmsprop_momentum : Rule::rmsprop;
 }
 inline Rule adam_rule(const Hyper& h) { return h.amsgrad ? Rule::adam_amsgrad : Rule::adam; }
+inline Rule ftrl_rule(const Hyper& h) { return h.learning_rate_power == -0.5 ? Rule::ftrl : Rule::ftrl_power; }
 
 // X(name, what it works on, its rule for a Hyper h). muon: the rule of every tensor that is not a kernel.
 // clang-format off
 #define FD_OPTIMIZERS(X)                                                                                      \
     X(sgd, elements, sgd_rule(h)) X(rmsprop, elements, rmsprop_rule(h)) X(adagrad, elements, Rule::adagrad)   \
     X(adadelta, elements, Rule::adadelta) X(adam, elements, adam_rule(h)) X(nadam, elements, Rule::nadam)     \
-    X(lion, elements, Rule::lion) X(muon, kernels, Rule::adam) X(kfac, factors, Rule::sgd)                    \
+    X(adamax, elements, Rule::adamax) X(ftrl, elements, ftrl_rule(h)) X(lion, elements, Rule::lion)           \
+    X(muon, kernels, Rule::adam) X(kfac, factors, Rule::sgd)                                                  \
     X(lbfgs, all_rows, Rule::sgd) X(newton_cg, all_rows, Rule::sgd) X(levenberg_marquardt, all_rows, Rule::sgd)
 // clang-format on
 

@@ -27,7 +27,7 @@ FD_HD Words philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint64_t 
     return {{c0, c1, c2, c3}};
 }
 
-enum Stream : uint32_t { stream_initial = 1, stream_shuffle = 2, stream_dropout = 3 };
+enum Stream : uint32_t { stream_initial = 1, stream_shuffle = 2, stream_dropout = 3, stream_noise = 4 };
 
 // Uniform number in (0, 1) number `e` of tensor `tensor`.
 FD_HD double uniform(uint64_t seed, uint32_t tensor, uint64_t e) {
@@ -105,6 +105,43 @@ struct DropoutMask {
             for (int lane = int((first + i) & 3); lane < 4 && i < n; ++lane, ++i) f(i, keeps(r.w[lane]));
         }
     }
+};
+
+// Standard normal numbers of the elements of a batch, counted as DropoutMask does; one of Box and Muller's pairs from each two words.
+struct NormalNoise {
+    uint64_t seed = 0, step = 0;
+    uint32_t op = 0;
+
+    struct Quad {
+        double v[4];
+    };
+    FD_HD Quad numbers(uint64_t quad) const {
+        const Words r = philox(uint32_t(quad), uint32_t(step), op | (uint32_t(step >> 32) << 16), stream_noise, seed);
+        Quad q;
+        for (int k = 0; k < 4; k += 2) {
+            const double radius = std::sqrt(-2 * std::log((double(r.w[k]) + 0.5) / 4294967296.0));
+            const double angle = 6.283185307179586477 * ((double(r.w[k + 1]) + 0.5) / 4294967296.0);
+            q.v[k] = radius * std::cos(angle), q.v[k + 1] = radius * std::sin(angle);
+        }
+        return q;
+    }
+    // f(i, the number of element first + i) for each i < n
+    template <class F>
+    FD_HD void each(uint64_t first, uint64_t n, F&& f) const {
+        for (uint64_t i = 0; i < n;) {
+            const Quad q = numbers((first + i) >> 2);
+            for (int lane = int((first + i) & 3); lane < 4 && i < n; ++lane, ++i) f(i, q.v[lane]);
+        }
+    }
+};
+
+// Dropout that keeps mean and variance of what selu gives (Klambauer et al. 2017): dropped elements become selu's limit, then
+// all of them a x + b.
+struct AlphaDropout {
+    static constexpr double limit = -1.7580993408473766;
+    double a = 1, b = 0;
+    FD_HD explicit AlphaDropout(double rate)
+        : a(1 / std::sqrt((1 - rate) * (1 + rate * limit * limit))), b(-a * limit * rate) {}
 };
 
 // Visits every one of n positions once, in an order fixed by (seed, epoch), without storing a permutation:

@@ -11,12 +11,13 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from . import callbacks, cuda, initializers, layers, losses, metrics, optimizers, regularizers, schedules
+from . import callbacks, constraints, cuda, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from ._model import Model, load
 from .callbacks import History
 from .layers import (
     Activation,
     BatchNorm,
+    Branches,
     CategoryEmbedding,
     Dense,
     Dropout,
@@ -31,6 +32,7 @@ from .layers import (
     Residual,
     RobustScale,
     Scale,
+    SelectColumns,
 )
 from .model.start import start_on_data
 from .optimizers import *  # noqa: F403  (every optimizer, so that a new one needs no line here)
@@ -66,6 +68,7 @@ _LAZY = {
 __all__ = [
     "Activation",
     "BatchNorm",
+    "Branches",
     "CategoryEmbedding",
     "Dense",
     "Dropout",
@@ -85,9 +88,11 @@ __all__ = [
     "Residual",
     "RobustScale",
     "Scale",
+    "SelectColumns",
     "__version__",
     "build_config",
     "callbacks",
+    "constraints",
     "cross_validate",
     "cuda",
     "datasets",

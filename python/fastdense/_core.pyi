@@ -12,6 +12,7 @@ from .calls import PopulationCall, TrainCall
 ACTIVATIONS: list[str]
 LOSSES: list[str]
 METRICS: list[str]
+MERGES: list[str]
 METRIC_SUMS: dict[str, int]
 OPS: list[str]
 OPTIMIZERS: list[str]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .arguments import file_path, flag, keywords_checked, number
+from .arrays import fail
 from .callbacks.progress import check_verbose
 from .engine.factory import check_device
 from .model import files
@@ -111,6 +113,13 @@ class Model(BaseModel):
         from .diagnose.examine import diagnose
         from .diagnose.subject import Given
 
+        if self._compiled_loss("diagnose").targets == "any":
+            fail(
+                "diagnose",
+                f"the loss is the function {self.loss.name!r}",
+                "its rules must know what the loss measures",
+                "compile a model of the same layers with a loss of fastdense's, and diagnose that",
+            )
         verify = flag("diagnose: verify", verify)
         seconds = None if budget is None else number("diagnose: budget", budget, above=0)
         shown = check_verbose("diagnose", verbose)
@@ -121,7 +130,9 @@ class Model(BaseModel):
 Model.__module__ = "fastdense"  # its public path, which files of pickle name
 
 
-def load(path: str | os.PathLike[str], *, device: str | None = None) -> Any:
+def load(
+    path: str | os.PathLike[str], *, device: str | None = None, custom_objects: Mapping[str, Any] | None = None
+) -> Any:
     """Read a model that `Model.save` wrote, or an ensemble that `Ensemble.save` wrote.
 
     Training of a model continues exactly where it was: the same bits as without saving, the optimizer's state included.
@@ -132,6 +143,9 @@ def load(path: str | os.PathLike[str], *, device: str | None = None) -> Any:
     path : str or path
     device : {"cpu", "cuda", "reference"}, optional
         By default the device the model was on; for one that was on a GPU the CPU, where there is none.
+    custom_objects : dict, optional
+        Functions of `losses.Custom` and classes of metrics of your own, by their names. Without them such a model comes
+        back not compiled, with a warning.
 
     Returns
     -------
@@ -151,7 +165,7 @@ def load(path: str | os.PathLike[str], *, device: str | None = None) -> Any:
     config, tensors = files.read(path)
     with files.described(path):
         if "members" not in config:
-            return Model._restore(config, tensors, device)
+            return Model._restore(config, tensors, device, custom_objects)
         from .population.ensemble import Ensemble  # seldom needed
 
         return Ensemble._restore(Model, config, tensors, device)

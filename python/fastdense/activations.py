@@ -33,7 +33,8 @@ class Traits(NamedTuple):
     dead_below_zero : bool
         Whether it is constant for every input below 0, so that a unit can be dead.
     alpha : float or None
-        Default of its parameter: the slope of leaky_relu below 0, the scale of elu and celu, as in Keras 3.
+        Default of its parameter, as in Keras 3: the slope of leaky_relu below 0, the scale of elu and celu, the
+        threshold of the shrinks, the b of squareplus.
     aliases : tuple of str
         Other names.
     """
@@ -79,6 +80,15 @@ TABLE: dict[str, Traits] = {
     "sigmoid": Traits(0.0, 1.0, GLOROT, (-2.0, 2.0), 5.0, aliases=("logistic",)),
     "hard_sigmoid": Traits(0.0, 1.0, GLOROT, (-3.0, 3.0), 3.0),
     "exponential": Traits(0.0, INF, GLOROT, (-1.0, 1.0), None),
+    "log_sigmoid": Traits(-INF, 0.0, GLOROT, (-INF, -3.0), None),
+    "hard_silu": Traits(-0.375, INF, HE, (3.0, INF), None, aliases=("hard_swish",)),
+    "hard_tanh": Traits(-1.0, 1.0, GLOROT, (-1.0, 1.0), 1.0),
+    "tanh_shrink": Traits(-INF, INF, GLOROT, None, None),
+    "soft_shrink": Traits(-INF, INF, GLOROT, None, None, alpha=0.5),
+    "hard_shrink": Traits(-INF, INF, GLOROT, None, None, alpha=0.5),
+    "squareplus": Traits(0.0, INF, HE, (3.0, INF), None, alpha=4.0),
+    "sparse_plus": Traits(0.0, INF, HE, (1.0, INF), None, dead_below_zero=False),
+    "sparse_sigmoid": Traits(0.0, 1.0, GLOROT, (-1.0, 1.0), 1.0),
     "softmax": Traits(0.0, 1.0, GLOROT, None, None),
 }
 

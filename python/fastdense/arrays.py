@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[Any]
 
+_PLAIN = frozenset(map(np.dtype, "?bBhHiIlLqQfd"))  # what is taken as it is
 _DLPACK_CUDA = (2, 13)  # device types of DLPack: memory of a GPU, and memory that it shares with the host
 
 
@@ -39,6 +40,8 @@ def as_array(where: str, name: str, value: object, device: str | None = None) ->
     `device` is that of the model the numbers are for: a "cuda" model takes them on a GPU too, where they stay. None:
     they are no data, and needed in the host's memory whatever the model.
     """
+    if type(value) is np.ndarray and value.dtype in _PLAIN:
+        return value
     if value is None:
         fail(
             where, f"{name} is None", f"{name} must be an array", "pass a NumPy array, a list, a data frame or a tensor"

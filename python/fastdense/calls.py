@@ -12,6 +12,12 @@ Progress = Callable[[int, float, float], object]  # (steps done, loss sum, rows 
 Fraction = Callable[[float], object]  # (fraction of the call that is done)
 Validation = tuple[Array, Array, "Array | None"]  # x, y, w
 
+# What a batch is that an engine shows its hook (docs/design/interface.md): flags, added up.
+HOOK_TRAINING = 1  # a step; else part of an evaluation
+HOOK_FIRST, HOOK_LAST = 2, 4  # of an epoch or of an evaluation
+HOOK_MEASURED = 8  # metrics count it
+HOOK_GRADIENT = 16  # the gradient of a custom loss is wanted
+
 
 @dataclass(frozen=True, eq=False)
 class TrainCall:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import os
+import shutil
 import warnings
 import zipfile
 import zlib
@@ -50,12 +51,13 @@ class _Remote:
 
 @dataclass(frozen=True)
 class _Source:
-    """Sources of a data set. ``npz_checksums`` are those of archives known to contain it."""
+    """Sources of a data set: a file of `FASTDENSE_DATA` or of Keras's cache, with known checksums, or downloads."""
 
     title: str
     npz: str
     npz_checksums: tuple[str, ...]
     remote: tuple[_Remote, ...]
+    contents: str = "arrays x_train, y_train, x_test, y_test"
 
 
 _FASHION_URL = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
@@ -202,34 +204,76 @@ def _remedies(source: _Source) -> str:
     return (
         "\nDo one of the following:"
         "\n- with network access: pip install 'fastdense[data]', and try again;"
-        f"\n- put {source.npz} (arrays {', '.join(_KEYS)}) into a folder and set FASTDENSE_DATA to that folder{looked};"
+        f"\n- put {source.npz} ({source.contents}) into a folder and set FASTDENSE_DATA to that folder{looked};"
         f"\n- do the first on another machine and copy its cache folder to {cache_folder()} on this one."
     )
 
 
 def _download(source: _Source) -> None:
+    for remote in source.remote:
+        try:
+            download(source.title, remote.url, remote.checksum, cache_folder() / remote.name)
+        except DatasetError as error:
+            raise DatasetError(str(error) + _remedies(source)) from error.__cause__
+
+
+def download(title: str, url: str, checksum: str | None, path: Path) -> None:
+    """Download a file through pooch, unless it is there; None for `checksum` does not check it."""
     try:
         import pooch
     except ImportError:
+        if path.is_file() and checksum is None:
+            return
         raise DatasetError(
-            f"{source.title} is not on this machine, and pooch, which is needed to download it, is not installed."
-            + _remedies(source)
+            f"{title} is not on this machine, and pooch, which is needed to download it, is not installed."
         ) from None
-    for remote in source.remote:
-        try:
-            pooch.retrieve(
-                remote.url,
-                known_hash=remote.checksum,
-                fname=remote.name,
-                path=cache_folder(),
-                downloader=pooch.HTTPDownloader(timeout=30),
-            )
-        except (OSError, ValueError) as error:  # no network, access denied, or a wrong checksum
-            reason = str(error) if isinstance(error, ValueError) else type(error).__name__
-            raise DatasetError(
-                f"{source.title} is not on this machine, and {remote.url} could not be downloaded: {reason}."
-                + _remedies(source)
-            ) from error
+    try:
+        pooch.retrieve(
+            url,
+            known_hash=checksum,
+            fname=path.name,
+            path=path.parent,
+            downloader=_copy if url.startswith("file:") else pooch.HTTPDownloader(timeout=30),
+        )
+    except (OSError, ValueError) as error:  # no network, access denied, or a wrong checksum
+        reason = str(error) if isinstance(error, ValueError) else type(error).__name__
+        raise DatasetError(f"{title} is not on this machine, and {url} could not be downloaded: {reason}.") from error
+
+
+def _copy(url: str, output: str, _: Any) -> None:
+    """A downloader for pooch, of files on this machine."""
+    from urllib.parse import urlparse  # slow to import
+    from urllib.request import url2pathname
+
+    shutil.copyfile(url2pathname(urlparse(url).path), output)
+
+
+def fetch(title: str, name: str, url: str, checksum: str, contents: str) -> Path:
+    """The path of a file of a data set, which is searched for and checked as those of `load_mnist`.
+
+    A file that Keras has downloaded, in ``~/.keras/datasets``, is used too.
+
+    Parameters
+    ----------
+    title, contents : str
+        What it is and what it holds, for messages.
+    name : str
+        Its name in those folders; an absolute path is looked at first.
+    url, checksum : str
+        Its address, and its checksum as ``algorithm:hex``.
+    """
+    remote = _Remote(Path(name).name, url, checksum)
+    source = _Source(title, remote.name, (checksum,), (remote,), contents)
+    keras = Path.home() / ".keras" / "datasets" / remote.name
+    for own in (Path(name) if os.path.isabs(name) else None, _in_data_folder(source), keras):
+        if own is not None and own.is_file():
+            _check_file(own, (checksum,), "replace the file")
+            return own
+    [cached] = _cached(source)
+    if not cached.is_file():
+        _download(source)
+    _check_file(cached, (checksum,), "delete it, and it will be downloaded again")
+    return cached
 
 
 def _check_file(path: Path, known: Sequence[str], remedy: str) -> None:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .activations import TABLE
-from .arguments import integer, number
+from .arguments import choice, integer, number
 from .engine import native
 from .engine.blas import one_numpy_thread
 from .specs import Spec, resolve
@@ -41,6 +41,7 @@ __all__ = [
     "RandomNormal",
     "RandomUniform",
     "TruncatedNormal",
+    "VarianceScaling",
     "Zeros",
     "get",
 ]
@@ -486,6 +487,54 @@ class LecunNormal(_Scaled, names=("lecun_normal",)):
     """
 
     gain, fan, normal = 1.0, "in", True
+
+
+class VarianceScaling(Initializer, names=("variance_scaling",)):
+    """Variance ``scale / fan``: what the initializers of Glorot, He and LeCun are cases of.
+
+    Parameters
+    ----------
+    scale : float, default 1.0
+        Above 0.
+    mode : {"fan_in", "fan_out", "fan_avg"}, default "fan_in"
+        What `fan` is: rows or columns of the kernel, or their mean.
+    distribution : {"truncated_normal", "untruncated_normal", "uniform"}, default "truncated_normal"
+        A truncated one is cut off at 2 sd.
+    seed : int, optional
+        Seed of this tensor alone, from 0 to 2**64 - 1; None uses the model's.
+
+    Examples
+    --------
+    >>> from fastdense.initializers import VarianceScaling
+    >>> VarianceScaling(2.0, "fan_avg", seed=1)((4, 3)).shape
+    (4, 3)
+    """
+
+    _random = "elementwise"
+
+    def __init__(
+        self,
+        scale: float = 1.0,
+        mode: str = "fan_in",
+        distribution: str = "truncated_normal",
+        seed: int | None = None,
+    ) -> None:
+        where = "VarianceScaling"
+        self.scale = number(f"{where}: scale", scale, above=0)
+        self.mode = choice(f"{where}: mode", mode, ("fan_in", "fan_out", "fan_avg"))
+        self.distribution = choice(
+            f"{where}: distribution", distribution, ("truncated_normal", "untruncated_normal", "uniform")
+        )
+        self._set_seed(seed)
+
+    def values(self, shape: Shape, seed: int, index: int) -> Array:
+        fan_in, fan_out = (shape[0], shape[-1]) if shape else (1, 1)
+        fan = {"fan_in": fan_in, "fan_out": fan_out, "fan_avg": (fan_in + fan_out) / 2.0}[self.mode]
+        sd = math.sqrt(self.scale / max(1.0, fan))
+        if self.distribution == "uniform":
+            return math.sqrt(3.0) * sd * (2.0 * _uniform(seed, index, shape) - 1.0)
+        truncated = self.distribution == "truncated_normal"
+        return sd / (_TRUNCATED_SD if truncated else 1.0) * _normal(seed, index, shape, truncated)
 
 
 class Auto(Initializer, names=("auto",)):

@@ -7,14 +7,21 @@ sums run over the outputs of a row. Formulas and defaults are those of Keras 3 u
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, NoReturn
 
-from .arguments import flag, number
+import numpy as np
+from numpy.typing import NDArray
+
+from .arguments import flag, number, optional_text, shorten
 from .specs import Config, Spec, members, resolve
+
+Array = NDArray[Any]
 
 __all__ = [
     "BinaryCrossentropy",
     "CategoricalCrossentropy",
+    "Custom",
     "Hinge",
     "Huber",
     "LogCosh",
@@ -29,7 +36,7 @@ __all__ = [
 ]
 
 
-Targets = Literal["values", "counts", "signs", "probabilities", "distribution", "classes"]
+Targets = Literal["values", "counts", "signs", "probabilities", "distribution", "classes", "any"]
 
 
 class Loss(Spec, family="loss"):
@@ -39,15 +46,17 @@ class Loss(Spec, family="loss"):
     ----------
     kind, name : str
         The engines' name, and Keras's.
-    targets : {"values", "counts", "signs", "probabilities", "distribution", "classes"}
+    targets : {"values", "counts", "signs", "probabilities", "distribution", "classes", "any"}
         What the targets are: any numbers, whose distance from the output is measured; counts; -1 or 1 for each output;
-        a probability for each output; probabilities of one class each that sum to 1; class numbers, one for each row.
+        a probability for each output; probabilities of one class each that sum to 1; class numbers, one for each row;
+        any numbers, in any number of columns.
     curved : bool
         Whether there is a second derivative, which NewtonCG needs; the other losses are piecewise linear.
     from_logits : bool
         Whether the outputs become probabilities only in the loss; of the cross-entropies alone.
     """
 
+    _own = "Give a function of your own as fastdense.losses.Custom(fn)."
     kind: ClassVar[str]
     name: ClassVar[str]
     targets: ClassVar[Targets]
@@ -301,6 +310,121 @@ class SparseCategoricalCrossentropy(_Crossentropy, names=("sparse_categorical_cr
 
     kind, name = "sparse_categorical_crossentropy", "sparse_categorical_crossentropy"
     targets, curved = "classes", True
+
+
+class Custom(Loss):
+    """A loss of your own, as a NumPy function that returns the loss and its derivative.
+
+    It is called once for each batch; all else is compiled as ever. Targets may have any number of columns. Full-batch
+    optimizers other than `LBFGS`, which need curvature, refuse it, and populations train one by one.
+
+    Parameters
+    ----------
+    fn : callable
+        ``fn(y_true, y_pred) -> (value, gradient)``. `y_true` is (rows, columns) and `y_pred` (rows, outputs), in the
+        net's type, both its own to keep or change. `value` has the loss of each row, (rows,), and ``gradient[i]`` is
+        the derivative of ``value[i]`` by ``y_pred[i]``; or `value` is one number, the loss of the batch, and `gradient`
+        is its derivative by `y_pred`. The shape of `gradient` is that of `y_pred`.
+    name : str, optional
+        By which a file names the loss; that of the function by default.
+    check : bool, default True
+        Whether the first batch compares the gradient with a difference of values, which costs two more calls.
+
+    Examples
+    --------
+    >>> import fastdense as fd
+    >>> import numpy as np
+    >>> def squared_log(y_true, y_pred):  # of positive numbers
+    ...     e = np.log1p(y_pred) - np.log1p(y_true)
+    ...     return (e**2).mean(axis=1), 2 * e / (1 + y_pred) / e.shape[1]
+    >>> model = fd.Model([fd.Dense(1, "softplus")], inputs=3)
+    >>> model.compile("adam", fd.losses.Custom(squared_log))
+    >>> model.loss
+    Custom(name='squared_log')
+    """
+
+    kind = "custom"
+    name: str  # type: ignore[misc]
+    targets, curved = "any", False
+
+    def __init__(self, fn: Callable[[Any, Any], Any], name: str | None = None, check: bool = True) -> None:
+        if not callable(fn):
+            raise TypeError(
+                f"Custom: fn={shorten(fn)} is of type {type(fn).__name__}. "
+                "Give a function of (y_true, y_pred) that returns (value, gradient)."
+            )
+        self.fn = fn
+        self.name = optional_text("Custom: name", name) or str(getattr(fn, "__name__", type(fn).__name__))
+        self.check = flag("Custom: check", check)
+        self._checked = False
+
+    def get_config(self) -> Config:
+        return {"name": self.name, "check": self.check}
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Custom) and self.fn == other.fn and self.get_config() == other.get_config()
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(name={self.name!r})"
+
+    def of_batch(self, y: Array, p: Array, weights: Array | None, with_gradient: bool) -> tuple[Array, Array | None]:
+        """What engines need: weight times loss of each row, and the gradient of their sum, divided by the rows.
+
+        Parameters
+        ----------
+        y : ndarray of shape (rows, columns)
+        p : ndarray of shape (rows, outputs)
+        weights : ndarray of shape (rows,) or None
+        with_gradient : bool
+        """
+        value, gradient = self._called(y.copy(), p.copy())
+        if not self._checked:
+            self._check_first(y, p, value, gradient)
+        rows = len(p)
+        if value.ndim == 0:
+            weight = 1.0 if weights is None else float(weights.mean())
+            return np.full(rows, weight * float(value)), weight * gradient if with_gradient else None
+        if weights is None:
+            return value, gradient / rows if with_gradient else None
+        return weights * value, gradient * (weights / rows)[:, None] if with_gradient else None
+
+    def _called(self, y: Array, p: Array) -> tuple[Array, Array]:
+        """Value and gradient, in float64 and of the right shapes."""
+        answer, shape = self.fn(y, p), p.shape
+        if not isinstance(answer, tuple) or len(answer) != 2:
+            self._fail(f"the function returned {shorten(answer)}", "(value, gradient) is needed")
+        value, gradient = (np.asarray(part) for part in answer)
+        for what, array in (("value", value), ("gradient", gradient)):
+            if array.dtype.kind not in "fiu":
+                self._fail(f"the {what} has dtype {array.dtype}", "real numbers are needed")
+        if value.shape not in ((), (len(p),)):
+            self._fail(f"the value has shape {value.shape}", f"() or ({len(p)},) is needed, one number or one a row")
+        if gradient.shape != shape:
+            self._fail(f"the gradient has shape {gradient.shape}", f"{shape} is needed, that of y_pred")
+        return value.astype(np.float64), gradient.astype(np.float64)
+
+    def _check_first(self, y: Array, p: Array, value: Array, gradient: Array) -> None:
+        """Of the first batch: finite numbers, and a gradient that is one."""
+        for what, array in (("value", value), ("gradient", gradient)):
+            if np.isfinite(p).all() and not np.isfinite(array).all():
+                self._fail(f"the {what} of the first batch is not finite", "finite numbers are needed")
+        self._checked = True
+        size = float(np.abs(gradient).max())
+        if not self.check or size == 0 or not np.isfinite(p).all():
+            return
+        exact, targets = p.astype(np.float64), y.astype(np.float64)
+        step = 1e-5 * max(1e-3, float(np.abs(exact).mean())) / size * gradient
+        ahead, behind = (float(self._called(targets.copy(), exact + by)[0].sum()) for by in (step, -step))
+        found, given = (ahead - behind) / 2, float((gradient * step).sum())
+        noise = 1e-12 * (abs(ahead) + abs(behind))
+        if abs(found - given) > 0.02 * max(abs(found), abs(given)) + noise:
+            self._fail(
+                f"along the gradient the value changes {found / given:.3g} times as much as the gradient says",
+                "the gradient must be the derivative of the value by y_pred (check=False skips this test)",
+            )
+
+    def _fail(self, given: str, needed: str) -> NoReturn:
+        raise ValueError(f"losses.Custom {self.name!r}: {given}; {needed}")
 
 
 DISTANCES = tuple(member.kind for member in members(Loss) if member.targets == "values")  # see `measures_distance`

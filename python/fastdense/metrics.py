@@ -7,13 +7,14 @@ probabilities, whether or not the loss takes logits. ``y`` is the target, ``p`` 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, ClassVar
+import copy
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import integer, number, optional_text
+from .arguments import flag, integer, number, optional_text
 from .losses import Loss
 from .specs import Config, Spec, find_class, resolve
 
@@ -22,6 +23,7 @@ __all__ = [
     "Accuracy",
     "BinaryAccuracy",
     "CategoricalAccuracy",
+    "Collected",
     "F1Score",
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
@@ -39,7 +41,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-AUC_BUCKETS = 200
+M = TypeVar("M", bound="Metric")
 
 
 class Metric(Spec, family="metric"):
@@ -54,12 +56,17 @@ class Metric(Spec, family="metric"):
     ----------
     maximised : bool
         Whether larger values are better.
+    weighted : bool
+        Whether sample weights count, as they do unless it is set to False before `compile`.
     """
 
+    _own = "For a metric of your own subclass fastdense.metrics.Collected."
     kind: ClassVar[str]
     default_name: ClassVar[str]
     maximised: ClassVar[bool] = False
+    collected: ClassVar[bool] = False
     name: str
+    weighted: bool = True
 
     def __init__(self, name: str | None = None) -> None:
         self.name = optional_text(f"{type(self).__name__}: name", name) or self.default_name
@@ -98,7 +105,20 @@ class Metric(Spec, family="metric"):
         self._need(loss.targets != "signs", loss, "needs targets 0 and 1, but this loss takes -1 and 1", remedy)
 
     def _op(self, kind: str, *, k: int = 0, threshold: float = 0.5, multiclass: bool = False) -> Config:
-        return {"kind": kind, "k": k, "threshold": threshold, "multiclass": multiclass}
+        return {"kind": kind, "k": k, "threshold": threshold, "multiclass": multiclass, "weighted": self.weighted}
+
+    def get_config(self) -> Config:
+        """As for every object; a metric without sample weights says so."""
+        return super().get_config() | ({} if self.weighted else {"weighted": False})
+
+    @classmethod
+    def from_config(cls: type[M], config: Mapping[str, Any]) -> M:
+        """Return the metric that `get_config` described."""
+        given = dict(config)
+        weighted = flag(f"{cls.__name__}: weighted", given.pop("weighted", True))
+        made = cls(**given)
+        made.weighted = weighted
+        return made
 
     def state_size(self, outputs: int) -> int:
         """Return how many sums the engines keep."""
@@ -108,6 +128,85 @@ class Metric(Spec, family="metric"):
         """Return the number from the sums; NaN where it is not defined, as over no rows at all."""
         total, weight = (float(value) for value in np.ravel(state))
         return total / weight if weight else float("nan")
+
+
+class Collected(Metric):
+    """Base of metrics that see every batch themselves, in NumPy, such as those of your own.
+
+    A subclass gives the three methods; `result` is called at the end of an epoch, or of an evaluation. While training,
+    each batch is seen as it was trained on, before the step. Populations compute them for validation data.
+
+    Parameters
+    ----------
+    name : str, optional
+        Key in ``History``; None uses `default_name`, or the name of the class.
+
+    Attributes
+    ----------
+    sees_outputs : bool
+        Whether `update_state` is given the outputs as `predict` returns them. Otherwise, with a cross-entropy
+        ``from_logits``, it is given probabilities.
+
+    Examples
+    --------
+    >>> import fastdense as fd
+    >>> import numpy as np
+    >>> class LargestError(fd.metrics.Collected):
+    ...     def reset_state(self):
+    ...         self.largest = 0.0
+    ...
+    ...     def update_state(self, y_true, y_pred, sample_weight):
+    ...         self.largest = max(self.largest, np.abs(y_true - y_pred).max())
+    ...
+    ...     def result(self):
+    ...         return self.largest
+    >>> model = fd.Model([fd.Dense(1)], inputs=2)
+    >>> model.compile("adam", "mse", metrics=[LargestError()])
+    >>> sorted(model.fit(np.eye(2), [1.0, 2.0], verbose=0).history)
+    ['LargestError', 'loss']
+    """
+
+    kind, default_name = "collected", ""
+    collected = True
+    sees_outputs: ClassVar[bool] = False
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = optional_text(f"{type(self).__name__}: name", name) or self.default_name or type(self).__name__
+
+    def reset_state(self) -> None:
+        """Begin an epoch or an evaluation."""
+
+    def update_state(self, y_true: NDArray[Any], y_pred: NDArray[Any], sample_weight: Array | None) -> None:
+        """Take in a batch.
+
+        Parameters
+        ----------
+        y_true : ndarray of shape (rows, columns), or class ids (rows,) for a sparse loss
+            In the net's type; ids are int32. All arrays may be kept.
+        y_pred : ndarray of shape (rows, outputs)
+        sample_weight : ndarray of shape (rows,), or None
+            Sample and class weights, float64.
+        """
+        raise NotImplementedError(f"{type(self).__name__}: update_state is missing")
+
+    def result(self) -> Any:  # type: ignore[override]
+        """The number, or an array, of the batches since `reset_state`."""
+        raise NotImplementedError(f"{type(self).__name__}: result is missing")
+
+    def lower(self, loss: Loss, outputs: int) -> Config:
+        """Return nothing that an engine needs; a subclass may raise for a loss that does not suit."""
+        return self._op(self.kind)
+
+    def state_size(self, outputs: int) -> int:
+        """None of the sums of engines are its."""
+        return 0
+
+    def value_of(self, y_true: NDArray[Any], y_pred: NDArray[Any], sample_weight: Array | None) -> Any:
+        """Return the result for these rows alone; what was seen before stays."""
+        one = copy.deepcopy(self)
+        one.reset_state()
+        one.update_state(y_true, y_pred, sample_weight if self.weighted else None)
+        return one.result()
 
 
 class MeanSquaredError(Metric, names=("mse", "mean_squared_error")):
@@ -272,7 +371,11 @@ class Accuracy(Metric, names=("accuracy", "acc")):
 
 
 class TopKAccuracy(Metric, names=("top_k_accuracy",)):
-    """Fraction of rows in which fewer than k classes score higher than the true one; targets one-hot or class numbers.
+    """Fraction of rows whose true class is among the k highest scores; targets one-hot or class numbers.
+
+    Of classes with equal scores each is as likely to be counted first: a row whose true class shares the last places
+    with others counts the fraction of them that fits. So a net that gives every row the same scores for all of 10
+    classes has k / 10, and not 1 as in Keras, for which a tie is a hit.
 
     Parameters
     ----------
@@ -476,12 +579,15 @@ class F1Score(_Counts, names=("f1", "f1_score")):
         return 2.0 * tp + fp + fn
 
 
-class AUC(Metric, names=("auc",)):
-    """Area under the ROC curve: how often a positive row scores higher than a negative one.
+class AUC(Collected, names=("auc",)):
+    """Area under the ROC curve: how often a positive row scores higher than a negative one; equal scores count half.
 
-    By trapezoids between the 200 thresholds of Keras, 0, 1/199, ..., 1, so the outputs must be probabilities, and the
-    value is exact to about 1/200. With several outputs, the mean over those that have both positive and negative rows
-    (one class against the rest); NaN if none has.
+    Exact, by sorting the scores, with sample weights. With several outputs, the mean over those that have both positive
+    and negative rows (one class against the rest); NaN if none has, or if a score is NaN.
+
+    Until the end of the epoch or the evaluation it keeps the scores: per row 4 bytes for each output (8 of a float64
+    net), and 1 byte for each output or 4 for a class number, and 8 for a sample weight. For 10 million rows and one
+    output this makes 50 MB; a fit with validation data keeps those of the training rows and of the validation rows.
 
     Parameters
     ----------
@@ -495,27 +601,72 @@ class AUC(Metric, names=("auc",)):
     'auc'
     """
 
-    kind, default_name = "auc", "auc"
+    default_name = "auc"
     maximised = True
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__(name)
+        self.reset_state()
+
+    def __getstate__(self) -> dict[str, Any]:  # copies and files hold no scores
+        return {"name": self.name, "weighted": self.weighted}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.reset_state()
 
     def lower(self, loss: Loss, outputs: int) -> Config:
         self._need_classes(loss)
-        return self._op(self.kind)
+        return super().lower(loss, outputs)
 
-    def state_size(self, outputs: int) -> int:
-        return 2 * AUC_BUCKETS * outputs
+    def reset_state(self) -> None:
+        self._scores: list[NDArray[Any]] = []
+        self._targets: list[NDArray[Any]] = []
+        self._weights: list[Array | None] = []
 
-    def result(self, state: Array, outputs: int) -> float:
-        buckets = np.reshape(state, (2, outputs, AUC_BUCKETS))
-        above = np.cumsum(buckets[:, :, ::-1], axis=2)  # weight in the highest 1, 2, ... buckets
-        totals = above[:, :, -1]
-        defined = (totals > 0).all(axis=0)
-        if not defined.any():
+    def update_state(self, y_true: NDArray[Any], y_pred: NDArray[Any], sample_weight: Array | None = None) -> None:
+        self._scores.append(y_pred)
+        self._targets.append(y_true if y_true.ndim == 1 else y_true > 0.5)
+        self._weights.append(sample_weight)
+
+    def result(self) -> float:  # type: ignore[override]
+        if not self._scores:
             return float("nan")
-        rates = np.pad(above[:, defined] / totals[:, defined, None], ((0, 0), (0, 0), (1, 0)))
-        true_rate, false_rate = rates
-        areas = np.sum(np.diff(false_rate, axis=1) * (true_rate[:, 1:] + true_rate[:, :-1]) / 2.0, axis=1)
-        return float(np.mean(areas))
+        scores, targets = np.concatenate(self._scores), np.concatenate(self._targets)
+        given = [w for w in self._weights if w is not None]
+        weights = np.concatenate(given) if given else np.ones(len(scores))
+        areas = [
+            area_under_roc(scores[:, c], targets == c if targets.ndim == 1 else targets[:, c], weights)
+            for c in range(scores.shape[1])
+        ]
+        known = [area for area in areas if area is not None]
+        return sum(known) / len(known) if known else float("nan")
+
+
+def area_under_roc(scores: NDArray[Any], positive: NDArray[np.bool_], weights: Array) -> float | None:
+    """Weight of the pairs of a positive and a negative row in which the positive has the higher score, by that of all.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (rows,)
+    positive : ndarray of bool, shape (rows,)
+    weights : ndarray of shape (rows,)
+
+    Returns
+    -------
+    float or None
+        A pair of equal scores counts half. None without a positive or a negative row; NaN if a score is NaN.
+    """
+    order = np.argsort(scores)
+    ranked, up, w = scores[order], positive[order], weights[order]
+    last = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of each run of equal scores
+    above, below = (np.cumsum(np.where(of, w, 0.0))[last] for of in (up, ~up))
+    if not (above[-1] > 0 and below[-1] > 0):
+        return None
+    if np.isnan(ranked[-1]):
+        return float("nan")
+    ups, downs = np.diff(above, prepend=0.0), np.diff(below, prepend=0.0)
+    return float((ups * (below - downs / 2.0)).sum() / (above[-1] * below[-1]))
 
 
 def get(value: Any, where: str = "metrics") -> Metric:

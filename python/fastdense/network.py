@@ -16,12 +16,12 @@ from .initializers import Draws
 from .layers import (
     Adapting,
     CategoryEmbedding,
+    Composite,
     Impute,
     Layer,
     Normalization,
     Preprocessing,
     Rescaling,
-    Residual,
     TensorSpec,
 )
 from .layers import get as get_layer
@@ -193,11 +193,25 @@ class Net:
 
     def count(self, trainable: bool | None = None) -> int:
         """Number of parameters: all, or only those that training changes by their gradient (or the others)."""
-        return _count(t for t in self.tensors if trainable is None or t.trainable == trainable)
+        pairs = zip(self.tensors, self.trained(), strict=True)
+        return _count(tensor for tensor, own in pairs if trainable is None or own == trainable)
+
+    def _widths_before(self) -> Iterable[tuple[Layer, int]]:
+        """Each layer with the width of its input."""
+        return zip(self.layers, [self.inputs, *self.widths[:-1]], strict=True)
+
+    def trained(self) -> list[bool]:
+        """For each tensor whether training changes it by its gradient, as the layers say now."""
+        return [one for layer, width in self._widths_before() for one in layer.trained_tensors(width)]
+
+    def frozen(self) -> list[bool]:
+        """For each op whether training leaves its tensors as they are, as the layers say now; empty if none stays."""
+        flags = [one for layer, width in self._widths_before() for one in layer.frozen_ops(width)]
+        return flags if any(flags) else []
 
     @property
     def trained_names(self) -> list[str]:
-        """Names of the trainable tensors."""
+        """Names of the tensors that have gradients, frozen or not."""
         return [tensor.name for tensor in self.tensors if tensor.trainable]
 
     def initial_values(self) -> list[Array]:
@@ -339,8 +353,10 @@ def _check_places(layers: Sequence[Layer], front: int, where: str = "layers") ->
             raise ValueError(f"Model: layers[{i}] is Impute; it must be the first layer, since no other one takes NaN")
         if isinstance(layer, Adapting) and layer.adapts and where != "layers":
             raise ValueError(f"{name}; it takes numbers from the data, so it cannot stand inside of another layer")
-        if isinstance(layer, Residual):
-            _check_places(layer.layers, front, f"{where}[{i}].layers")
+        if isinstance(layer, Composite):
+            for c, chain in enumerate(layer.chains):
+                inside = "layers" if len(layer.chains) == 1 else f"branches[{c}]"
+                _check_places(chain, front, f"{where}[{i}].{inside}")
 
 
 def _check_fixed(i: int, layer: Adapting, last: int, fixed: int) -> None:

@@ -13,7 +13,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from .arguments import choice, items, number
+from .reference import penalties
 from .specs import Config, Spec, resolve
 
 __all__ = [
@@ -46,9 +50,20 @@ class Terms(NamedTuple):
 class Regularizer(Spec, family="regularizer"):
     """Base of the regularizers."""
 
+    _own = f"{Spec._own} Penalties are those of l1, l2, orthogonal and repulsion: define terms(), or use them."
+    _for_arrays = ("__call__",)
+
     def terms(self) -> Terms:
         """Return the factor of each penalty."""
         raise NotImplementedError
+
+    def __call__(self, x: ArrayLike) -> float:
+        """Return the penalty of an array of weights."""
+        w, t = np.asarray(x, dtype=np.float64), self.terms()
+        value = t.l1 * np.abs(w).sum() + t.l2 * np.square(w).sum()
+        value += penalties.orthogonal(w, t.orthogonal, t.orthogonal_columns)[0] if t.orthogonal else 0.0
+        value += penalties.repulsion(w, t.repulsion)[0] if t.repulsion else 0.0
+        return float(value)
 
     def __add__(self, other: Regularizer) -> Sum:
         return Sum([self, other])

@@ -37,6 +37,11 @@ Steps = NDArray[np.float64]
 class Schedule(Spec, family="learning rate schedule"):
     """Base of the schedules; a schedule of your own overrides `rates`."""
 
+    step: int = 0  # at which ``float(schedule)`` is taken
+
+    def __float__(self) -> float:
+        return self(self.step)
+
     def rates(self, steps: Steps) -> Steps:
         """Return the learning rate of each step of a float64 array."""
         raise NotImplementedError(f"{type(self).__name__} must define rates(steps)")
@@ -48,12 +53,18 @@ class Schedule(Spec, family="learning rate schedule"):
     def __call__(self, steps: int | float | NDArray[Any]) -> float | Steps:
         """Return the learning rate of one step (a float) or of an array of steps (a float64 array)."""
         s = np.asarray(steps, dtype=np.float64)
-        values = np.asarray(self.rates(np.atleast_1d(s)), dtype=np.float64)
-        if values.shape != np.atleast_1d(s).shape:
-            raise ValueError(
-                f"{type(self).__name__}: rates gave shape {values.shape} for {s.size} steps. Give one rate per step."
-            )
+        values = self.checked_rates(np.atleast_1d(s))
         return float(values[0]) if s.ndim == 0 else values
+
+    def checked_rates(self, steps: Steps) -> Steps:
+        """Return what `rates` gives, which must be one number per step."""
+        values = np.asarray(self.rates(steps), dtype=np.float64)
+        if values.shape != steps.shape:
+            raise ValueError(
+                f"{type(self).__name__}: rates gave shape {values.shape} for {steps.size} steps. "
+                "Give one rate per step."
+            )
+        return values
 
 
 class ExponentialDecay(Schedule, names=("exponential_decay",)):

@@ -15,6 +15,13 @@ from typing import Any, ClassVar, TypeVar, cast
 from .arguments import check_keywords, quoted, shorten, spelling_key, suggestion
 
 Config = dict[str, Any]
+_PACKAGE = f"{__package__}."
+# Methods by which other libraries' classes compute. Engines have formulas of their own and would never call them, so a
+# subclass of a user's own may define one only where its base does, which then calls it.
+NEVER_CALLED = (
+    "call", "__call__", "forward", "backward", "build", "value", "derivative", "gradient", "compute_output_shape",
+    "compute_loss", "update_state", "reset_state", "update_step", "apply_gradients", "get_updates", "step",
+)  # fmt: skip
 S = TypeVar("S", bound="Spec")
 
 
@@ -33,13 +40,18 @@ class Names:
         self._canonical: dict[str, str] = {}
         self._spellings: list[str] = []
 
-    def add(self, canonical: str, *aliases: str) -> None:
+    def add(self, canonical: str, *aliases: str, listed: bool = True) -> None:
         """Add a name and other spellings of it; a spelling that means something else already is an error."""
-        self.shown.append(canonical)
+        if listed:
+            self.shown.append(canonical)
         for spelling in (canonical, *aliases):
             if self._canonical.setdefault(spelling_key(spelling), canonical) != canonical:
                 raise RuntimeError(f"the {self.noun} name {spelling!r} is taken")
             self._spellings.append(spelling)
+
+    def has(self, name: str) -> bool:
+        """Whether this is a spelling of a name."""
+        return spelling_key(name) in self._canonical
 
     def find(self, name: str, where: str) -> str:
         """Return the canonical name of any spelling; ValueError with the nearest name if unknown, TypeError if none."""
@@ -62,6 +74,8 @@ class Spec:
     A subclass states its family once (``class Loss(Spec, family="loss")``), and a member of a family its names
     (``class MeanSquaredError(Loss, names=("mse", "mean_squared_error"))``; the class name is a name too). A class
     without ``names``, such as one of a user's own, works as an object but cannot be looked up or loaded from a file.
+    One with a method of `NEVER_CALLED` that nothing would call cannot be made. A class with ``listed=False`` is known
+    to files, but is none of those that messages list.
 
     Every parameter of ``__init__`` is kept as an attribute of the same name, and accepts what `get_config` makes of it.
     """
@@ -69,19 +83,37 @@ class Spec:
     family: ClassVar[Names]
     _members: ClassVar[dict[str, type[Spec]]]
     _base: ClassVar[type[Spec]]
+    _own: ClassVar[str] = "There is no way to give formulas of your own here."  # the way out, of a family
+    _for_arrays: ClassVar[tuple[str, ...]] = ()  # methods for users' arrays, which engines do not call either
+    _unheard: ClassVar[tuple[str, ...]] = ()
     __signature__: ClassVar[inspect.Signature] = inspect.Signature()
 
-    def __init_subclass__(cls, *, family: str = "", names: tuple[str, ...] = (), **kwargs: Any) -> None:
+    def __init_subclass__(
+        cls, *, family: str = "", names: tuple[str, ...] = (), listed: bool = True, **kwargs: Any
+    ) -> None:
         super().__init_subclass__(**kwargs)
         if family:
             cls.family, cls._members, cls._base = Names(family), {}, cls
         if names:
-            cls.family.add(names[0], *names[1:], cls.__name__)
+            cls.family.add(names[0], *names[1:], cls.__name__, listed=listed)
             cls._members[names[0]] = cls
+        if not cls.__module__.startswith(_PACKAGE):
+            ours: type[Spec] = next(
+                base for base in cls.__mro__ if issubclass(base, Spec) and base.__module__.startswith(_PACKAGE)
+            )
+            defined = [name for name in NEVER_CALLED if _has(cls, name)]
+            known = [name for name in defined if _has(ours, name) and name not in ours._for_arrays]
+            same = [name for name in ours._for_arrays if getattr(cls, name) is getattr(ours, name)]
+            cls._unheard = tuple(name for name in defined if name not in (*known, *same))
         own = list(inspect.signature(cls.__init__).parameters.values())[1:]
         cls.__signature__ = inspect.Signature(own)
 
     def __new__(cls: type[S], *args: Any, **kwargs: Any) -> S:
+        if cls._unheard:
+            raise TypeError(
+                f"{cls.__name__}: its {' and '.join(f'{name}()' for name in cls._unheard)} would never be called, "
+                f"since engines compute each {cls.family.noun} themselves. {cls._own}"
+            )
         check_keywords(cls.__name__, kwargs, cls.__signature__)
         return super().__new__(cls)
 
@@ -134,6 +166,11 @@ class Spec:
         return f"{type(self).__name__}({', '.join(parts)})"
 
 
+def _has(cls: type, name: str) -> bool:
+    """Whether instances have a method; every class itself can be called."""
+    return any(name in vars(base) for base in cls.__mro__)
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, Spec):
         return value.to_dict()
@@ -153,8 +190,8 @@ def _make(member: type[S], where: str) -> S:
 
 
 def members(base: type[S]) -> list[type[S]]:
-    """Return the members of a family that have names, in the order of their definition."""
-    return [cast("type[S]", member) for member in base._members.values()]
+    """Return the listed members of a family, in the order of their definition."""
+    return [cast("type[S]", member) for name, member in base._members.items() if name in base.family.shown]
 
 
 def find_class(base: type[S], name: str, where: str) -> type[S]:

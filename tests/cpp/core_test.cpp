@@ -35,6 +35,18 @@ void plans() {
     refuse("end without begin", 3, {end});
     refuse("begin without end", 3, {begin, dense(3)});
     refuse("residual changes width", 3, {begin, dense(2), end});
+    const Op fork = op(OpKind::branches_begin), next = op(OpKind::branch_next), join = op(OpKind::branches_end);
+    refuse("another branch without a block", 3, {next});
+    refuse("the end of a residual in a branch", 3, {begin, fork, end});
+    refuse("the end of branches in a residual", 3, {fork, begin, join});
+    refuse("branches without end", 3, {fork, next, dense(3)});
+    refuse("branches of two widths", 3, {fork, next, dense(2), join});
+    refuse("no columns", 3, {op(OpKind::select_columns)});
+    for (int64_t column : {-1, 3, 0}) {
+        Op chosen = op(OpKind::select_columns);
+        chosen.columns = {0, column};
+        refuse("columns", 3, {chosen});
+    }
     for (double rate : {-0.1, 1.0, std::nan("")}) {
         Op dropout = op(OpKind::dropout);
         dropout.rate = rate;
@@ -82,6 +94,27 @@ Net all_ops(int64_t width, int64_t outputs, Activation hidden, Activation last) 
             top};
 }
 
+Net forked(int64_t width, ops::Merge merge) {
+    Op chosen = op(OpKind::select_columns), join = op(OpKind::branches_end), add = join;
+    chosen.columns = {width - 1, 0};
+    join.merge = ops::Merge::concatenate, add.merge = merge;
+    const Op begin = op(OpKind::branches_begin), next = op(OpKind::branch_next);
+    return {begin,
+            next,
+            dense(width, Activation::tanh),
+            begin,
+            dense(width),
+            next,
+            op(OpKind::batch_norm),
+            add,
+            chosen,
+            next,
+            op(OpKind::dropout),
+            dense(3, Activation::gelu),
+            join,
+            dense(2)};
+}
+
 template <class T>
 void compare_threads(int64_t inputs, const Net& ops, const Training& t, int64_t rows, int64_t batch,
                      const std::string& what) {
@@ -122,6 +155,9 @@ void everything() {
         compare_threads<T>(5, all_ops(7, 3, hidden, last), t, 23, 8, what);
         compare_threads<T>(5, {dense(3, hidden), activation(last)}, t, 1, 8, what + ", one row");
     }
+    for (ops::Merge merge : {ops::Merge::add, ops::Merge::multiply, ops::Merge::maximum})
+        for (int64_t width : {5, 130})
+            compare_threads<T>(7, forked(width, merge), training(), 33, 20, "branches of " + std::to_string(width));
     for (int64_t width : {1, 2, 16, 17, 33, 65, 130})  // the edges of vectors, panels, tiles and slices
         for (int64_t rows : {1, 2, 15, 33, 100}) {
             const Activation hidden = width % 2 ? Activation::gelu : Activation::softplus;
@@ -181,8 +217,8 @@ void all_finite_differences() {
         const Net ops = {dense(5, Activation(a)), dense(3, Activation::softmax)};
         finite_differences(ops::activation_names[a], ops, training(ops::Loss::categorical_crossentropy), false);
     }
-    for (bool train : {false, true})
-        finite_differences("all ops", all_ops(5, 3, Activation::tanh, Activation::linear), training(), train);
+    for (bool train : {false, true}) finite_differences("branches", forked(4, ops::Merge::multiply), training(), train);
+    finite_differences("all ops", all_ops(5, 3, Activation::tanh, Activation::linear), training(), train);
 }
 
 // -- dropout, order, data -------------------------------------------------------------------------------------------

@@ -37,11 +37,13 @@ class Problem:
     weighted: bool = True
     seed: int = 0
     smooth: bool = False  # has no kinks, so clearances are not checked
+    frozen: tuple[int, ...] = ()  # numbers of ops
 
     @property
     def training(self) -> Spec:
         optimizer = OPTIMIZERS[self.optimizer] | OFF | self.options
-        return {"loss": self.loss, "optimizer": optimizer, "metrics": list(self.metrics)}
+        frozen = [i in self.frozen for i in range(len(self.ops))] if self.frozen else []
+        return {"loss": self.loss, "optimizer": optimizer, "metrics": list(self.metrics), "frozen": frozen}
 
     @property
     def widths(self) -> list[int]:
@@ -122,8 +124,8 @@ def noise_everywhere(rng: np.random.Generator) -> Iterator[None]:
     def activation(self: Activation, z: Array, slope: Any) -> Array:
         return _shaken(rng, value(self, z, slope))
 
-    def updates(spec: Spec, t: int, lr: float, w: list[Array], g: list[Array], slots: Any, is_kernel: Any) -> Any:
-        new, kept = exact(spec, t, lr, w, [_shaken(rng, a) for a in g], slots, is_kernel)
+    def updates(spec: Spec, t: int, lr: float, w: list[Array], g: list[Array], *rest: Any) -> Any:
+        new, kept = exact(spec, t, lr, w, [_shaken(rng, a) for a in g], *rest)
         return [_shaken(rng, a) for a in new], [[_shaken(rng, a) for a in slot] for slot in kept]
 
     with patch.object(Activation, "value", activation), patch("fastdense.reference.engine.apply_updates", updates):
@@ -132,7 +134,10 @@ def noise_everywhere(rng: np.random.Generator) -> Iterator[None]:
 
 # -- kinks and jumps ---------------------------------------------------------------------------------------------
 
-KINKS: dict[str, tuple[float, ...]] = {"relu6": (0.0, 6.0), "hard_sigmoid": (-3.0, 3.0)}
+KINKS: dict[str, tuple[float, ...]] = {"relu6": (0.0, 6.0)}
+KINKS |= dict.fromkeys(("hard_sigmoid", "hard_silu"), (-3.0, 3.0))
+KINKS |= dict.fromkeys(("hard_tanh", "sparse_sigmoid"), (-1.0, 1.0))
+KINKS |= dict.fromkeys(("soft_shrink", "hard_shrink"), (-0.3, 0.3))  # the alpha of tests.helpers.programs
 KINKS |= dict.fromkeys(("relu", "leaky_relu", "prelu", "elu", "selu"), (0.0,))
 
 
@@ -204,9 +209,6 @@ def closest_call() -> Iterator[list[float]]:
 def _decision(spec: Spec, y: Array, p: Array) -> tuple[Array, float]:
     """The numbers whose sign a metric looks at."""
     kind, nothing = spec["kind"], np.ones(1)
-    if kind == "auc":
-        edge = metrics.AUC_BUCKETS - 1
-        return np.append((edge * p - np.round(edge * p)) / edge, 1.0), 0.0
     if kind == "top_k":
         true = metrics.true_classes(y, p.shape[1])[:, None]
         gap = p - np.take_along_axis(p, true, axis=1)

@@ -17,6 +17,14 @@ _ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 _RMSPROP = {"rho": 0.9, "epsilon": 1e-7}
 _NEWTON_SCHULZ = {"ns_steps": 5, "ns_a": 3.4445, "ns_b": -4.775, "ns_c": 2.0315}
 _MUON = {"momentum": 0.95, "nesterov": True, "rms_rate": 0.2, "adam_lr_ratio": 0.5, "adam_weight_decay": 0.0}
+_FTRL = {  # z begins at 0, which forgets first weights unless the first sum of squares is about 0
+    "initial_accumulator_value": 1e-6,
+    "l1_regularization_strength": 1e-4,
+    "l2_regularization_strength": 0.01,
+    "l2_shrinkage_regularization_strength": 0.02,
+    "beta": 0.005,
+}
+_AVERAGE = {"use_ema": True, "ema_momentum": 0.7, "ema_overwrite_frequency": 3}
 _KFAC = {"rho": 0.8, "input_damping": 0.1, "output_damping": 1.0, "interval": 2}
 OPTIMIZERS: dict[str, Spec] = {
     "sgd": {"kind": "sgd", "momentum": 0.0, "nesterov": False},
@@ -33,6 +41,10 @@ OPTIMIZERS: dict[str, Spec] = {
     "lion": {"kind": "lion", "beta_1": 0.9, "beta_2": 0.99},
     "muon": {"kind": "muon"} | _ADAM | _NEWTON_SCHULZ | _MUON,
     "kfac": {"kind": "kfac", "momentum": 0.9, "nesterov": False} | _KFAC,
+    "adamax": {"kind": "adamax"} | _ADAM | {"beta_2": 0.7},
+    "ftrl": {"kind": "ftrl", "learning_rate_power": -0.5} | _FTRL,
+    "ftrl_power": {"kind": "ftrl", "learning_rate_power": -0.7} | _FTRL,
+    "average": {"kind": "adam", "amsgrad": True} | _ADAM | _AVERAGE,
 }
 
 
@@ -53,7 +65,23 @@ DROPOUT: Spec = {"kind": "dropout", "rate": 0.4}
 NORMALIZATION: Spec = {"kind": "normalization"}
 RESCALING: Spec = {"kind": "rescaling"}
 SCALE: Spec = {"kind": "scale"}
+GAUSSIAN_NOISE: Spec = {"kind": "gaussian_noise", "stddev": 0.3}
+GAUSSIAN_DROPOUT: Spec = {"kind": "gaussian_dropout", "rate": 0.3}
+ALPHA_DROPOUT: Spec = {"kind": "alpha_dropout", "rate": 0.3}
+UNIT_NORM: Spec = {"kind": "unit_norm"}
+ACTIVITY: Spec = {"kind": "activity", "activity_l1": 0.02, "activity_l2": 0.03}
 BEGIN, END = {"kind": "residual_begin"}, {"kind": "residual_end"}
+
+
+def branches(*chains: list[Spec], merge: str = "concatenate") -> list[Spec]:
+    """The ops of a block of branches."""
+    starts = [{"kind": "branches_begin"}] + [{"kind": "branch_next"}] * (len(chains) - 1)
+    inside = [op for start, chain in zip(starts, chains, strict=True) for op in (start, *chain)]
+    return [*inside, {"kind": "branches_end", "merge": merge}]
+
+
+def select_columns(*columns: int) -> Spec:
+    return {"kind": "select_columns", "columns": list(columns)}
 
 
 def piecewise_linear(columns: list[int], bins: int, keep: bool = False) -> Spec:
@@ -99,7 +127,7 @@ def loss_spec(kind: str, **options: Any) -> Spec:
 
 
 def metric(kind: str, **options: Any) -> Spec:
-    return {"kind": kind, "k": 2, "threshold": 0.5, "multiclass": False} | options
+    return {"kind": kind, "k": 2, "threshold": 0.5, "multiclass": False, "weighted": True} | options
 
 
 def make(

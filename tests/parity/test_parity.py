@@ -14,16 +14,22 @@ from fastdense import _core
 from tests.helpers.devices import compiled_engine
 from tests.helpers.pairs import Problem, Results, compare, inputs, settle
 from tests.helpers.programs import (
+    ACTIVITY,
+    ALPHA_DROPOUT,
     BATCH_NORM,
     BEGIN,
     DROPOUT,
     END,
+    GAUSSIAN_DROPOUT,
+    GAUSSIAN_NOISE,
     LAYER_NORM,
     NORMALIZATION,
     RESCALING,
     SCALE,
+    UNIT_NORM,
     Spec,
     activation,
+    branches,
     dense,
     embedding,
     grouped_dense,
@@ -31,6 +37,7 @@ from tests.helpers.programs import (
     metric,
     periodic,
     piecewise_linear,
+    select_columns,
     train,
 )
 from tests.helpers.tolerances import DIFFERENCE, DIFFERENCE_FLOOR, DTYPES
@@ -70,7 +77,15 @@ def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
         "batch_norm_first": [BATCH_NORM, first, top],
         "batch_norm_last": [dense(6, hidden, use_bias=False), dense(3, use_bias=False), BATCH_NORM, activation(last)],
         "layer_norm": [first, LAYER_NORM, top],
+        "norms_without": [
+            *[dense(6, hidden, use_bias=False), BATCH_NORM | {"scales": False, "bias_l1": 0.01, "bias_l2": 0.02}],
+            *[dense(6), LAYER_NORM | {"centers": False, "kernel_l1": 0.01}, LAYER_NORM | {"scales": False}],
+            *[dense(5, "tanh"), BATCH_NORM | {"scales": False, "centers": False}, top],
+        ],
+        "unit_norm": [UNIT_NORM, first, UNIT_NORM, top],
+        "activity": [ACTIVITY, dense(6, hidden, use_bias=False), BATCH_NORM, ACTIVITY, top],
         "dropout": [DROPOUT, first, DROPOUT, top],
+        "noise": [GAUSSIAN_NOISE, first, ALPHA_DROPOUT, dense(5), GAUSSIAN_DROPOUT, GAUSSIAN_NOISE, top],
         "normalization": [NORMALIZATION, first, top],
         "rescaling": [RESCALING, first, RESCALING, dense(3, "sigmoid" if last == "softmax" else last), RESCALING],
         "residual": [first, BEGIN, dense(5, hidden), BEGIN, LAYER_NORM, dense(5, hidden), END, dense(6), END, top],
@@ -79,6 +94,30 @@ def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
             dense(6, hidden, kernel_l1=0.01, kernel_l2=0.02, bias_l1=0.01, bias_l2=0.02, activity_l1=0.02),
             dense(5, kernel_orthogonal=0.1, kernel_repulsion=0.2, activity_l2=0.02),
             dense(3, last, kernel_orthogonal=0.1, kernel_orthogonal_columns=True, activity_l1=0.01, activity_l2=0.02),
+        ],
+    }
+
+
+def branch_nets(hidden: str, last: str) -> dict[str, list[Spec]]:
+    """The same with branches."""
+    first, top = dense(6, hidden), dense(3, last)
+    inner = branches([dense(6, hidden), DROPOUT], [], merge="average")
+    merged = {
+        f"branches_{merge}": [first, *branches([dense(5, hidden)], [dense(7), dense(5)], merge=merge), top]
+        for merge in _core.MERGES
+    }
+    return merged | {
+        "branches_first": [*branches([], [dense(5, hidden), dense(4)], [select_columns(2, 0)]), top],
+        "branches_of_columns": [
+            *branches([select_columns(0, 1), BATCH_NORM, first], [select_columns(3), dense(2, hidden)]),
+            *[dense(5, hidden), top],
+        ],
+        "branches_inside": [
+            first,
+            *branches(
+                [], [select_columns(5, 1, 0, 2, 4, 3), *inner, BEGIN, dense(6), END], [LAYER_NORM], merge="multiply"
+            ),
+            top,
         ],
     }
 
@@ -102,6 +141,7 @@ def table_nets(hidden: str, last: str) -> dict[str, list[Spec]]:
 
 
 LAYER_NETS, TABLE_NETS = tuple(nets("tanh", "linear")), tuple(table_nets("tanh", "linear"))
+BRANCH_NETS = tuple(branch_nets("tanh", "linear"))
 NETS = LAYER_NETS + TABLE_NETS
 HIDDEN = tuple(name for name in _core.ACTIVATIONS if name != "softmax")
 EVERY_METRIC = (
@@ -154,6 +194,23 @@ def test_every_loss_and_layer(loss: str, net: str) -> None:
     spec, last = LOSSES[loss]
     hidden = HIDDEN[(list(LOSSES).index(loss) + 5 * NETS.index(net)) % len(HIDDEN)]
     compare(Problem((nets(hidden, last) | table_nets(hidden, last))[net], spec), gradients)
+
+
+@pytest.mark.core
+@pytest.mark.races
+@pytest.mark.checked
+@pytest.mark.parametrize("net", BRANCH_NETS)
+def test_every_kind_of_branches(net: str) -> None:
+    i = BRANCH_NETS.index(net)
+    spec, last = list(LOSSES.values())[i % len(LOSSES)]
+    compare(Problem(branch_nets(HIDDEN[5 * i % len(HIDDEN)], last)[net], spec), gradients_and_totals)
+
+
+@pytest.mark.parametrize("merge", ["add", "concatenate"])
+def test_branches_that_end_a_net(merge: str) -> None:
+    chains = [[dense(6, "tanh"), dense(3)], [dense(3, "silu")]]
+    widths = [select_columns(0, 1, 2)] if merge == "concatenate" else []
+    compare(Problem([*branches(*chains, merge=merge), *widths]), gradients_and_totals)
 
 
 # A loss of probabilities or of positive numbers has no value at the others.

@@ -12,7 +12,19 @@ from fastdense import reference
 from tests.helpers import devices
 from tests.helpers.devices import compiled_engine
 from tests.helpers.pairs import Problem, Results, compare, inputs
-from tests.helpers.programs import BATCH_NORM, DROPOUT, LAYER_NORM, OPTIMIZERS, Spec, dense, loss_spec, metric, train
+from tests.helpers.programs import (
+    ACTIVITY,
+    BATCH_NORM,
+    DROPOUT,
+    LAYER_NORM,
+    OPTIMIZERS,
+    Spec,
+    branches,
+    dense,
+    loss_spec,
+    metric,
+    train,
+)
 from tests.helpers.tolerances import ADAM_STRIDE, ROUNDINGS, UNIT
 from tests.parity.test_parity import HIDDEN, LAYER_NETS, LOSSES, TABLE_NETS, nets, table_nets
 
@@ -20,6 +32,7 @@ pytestmark = pytest.mark.usefixtures("compiled")
 
 STEPS = 50
 RATES = dict.fromkeys(OPTIMIZERS, 0.01) | {"sgd": 0.05, "adagrad": 0.05, "adadelta": 1.0, "lion": 0.003, "muon": 0.02}
+RATES |= {"ftrl": 0.02, "ftrl_power": 0.02}
 OPTIONS: dict[str, Spec] = {
     "none": {},
     "decay": {"weight_decay": 0.05, "adam_weight_decay": 0.03},
@@ -121,6 +134,47 @@ FACTORS = {"rate_factors": [3.0, 0.5, 0.0, 1.0], "decay_factors": [1.0, 0.0, 2.0
 def test_fifty_steps_with_factors_for_tensors(optimizer: str, clipped: str) -> None:
     ops = [dense(6, "tanh", kernel_l2=0.01), dense(3)]
     compare(Problem(ops, optimizer=optimizer, options=OPTIONS[clipped] | FACTORS), run)
+
+
+def penalised(**options: Any) -> list[Spec]:
+    return [dense(6, "tanh", kernel_l2=0.01), BATCH_NORM, dense(5, "tanh", kernel_repulsion=0.1, **options), dense(3)]
+
+
+@pytest.mark.core
+@pytest.mark.races
+@pytest.mark.parametrize("frozen", [(0,), (1,), (2,), (3,), (0, 1), (0, 2, 3), (0, 1, 2, 3)], ids=str)
+@pytest.mark.parametrize("optimizer", ["momentum", "average", "muon"])
+def test_fifty_steps_of_frozen_layers(optimizer: str, frozen: tuple[int, ...]) -> None:
+    options = OPTIONS["global" if len(frozen) == 2 else "decay"]
+    problem = Problem(penalised(), optimizer=optimizer, options=options, metrics=metrics(), frozen=frozen)
+    compare(problem, run)
+
+
+@pytest.mark.core
+@pytest.mark.races
+@pytest.mark.parametrize("frozen", [(2,), (3,), (2, 3), (5,), (0, 2, 3), (0, 2, 3, 5), (0, 8)], ids=str)
+def test_fifty_steps_of_frozen_layers_in_branches(frozen: tuple[int, ...]) -> None:
+    block = branches([dense(4, "tanh", kernel_l2=0.1), BATCH_NORM], [dense(4, "tanh"), ACTIVITY], merge="multiply")
+    ops = [dense(5, "tanh"), *block, dense(3)]  # 2: dense, 3: norm, 5: dense
+    compare(Problem(ops, optimizer="average", options=OPTIONS["decay"], metrics=metrics(), frozen=frozen), run)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("frozen", [(0,), (1,), (2,), (0, 1), (0, 2), (0, 1, 2)], ids=str)
+def test_fifty_steps_of_frozen_dense_layers(frozen: tuple[int, ...]) -> None:
+    ops = [dense(6, "tanh", kernel_l2=0.01), dense(5, "prelu", bias_l1=0.01), dense(3)]
+    compare(Problem(ops, optimizer="adam", options=OPTIONS["decay"], metrics=metrics(), frozen=frozen), run)
+
+
+@pytest.mark.core
+@pytest.mark.parametrize("optimizer", ["sgd", "average", "muon", "kfac"])
+@pytest.mark.parametrize("over", ["columns", "rows", "all", "non_negative"])
+def test_fifty_steps_with_constraints(over: str, optimizer: str) -> None:
+    norm = {"kind": "norm", "over": over, "low": 0.4, "high": 0.8, "rate": 0.7}
+    kernel = {"kind": "non_negative"} if over == "non_negative" else norm
+    ops = penalised(kernel_constraint=kernel, bias_constraint={**norm, "over": "columns"})
+    ops[1] = BATCH_NORM | {"kernel_constraint": {"kind": "non_negative"}}
+    compare(Problem(ops, optimizer=optimizer, options=OPTIONS["decay"], metrics=metrics()), run)
 
 
 @pytest.mark.core

@@ -13,17 +13,24 @@ import pytest
 from fastdense.reference.activations import NAMES, Activation
 from fastdense.reference.engine import Engine
 from fastdense.reference.losses import CLASSES
+from fastdense.reference.merges import MERGES
 from fastdense.reference.rng import dropout_mask, normal, philox, shuffle_indices, truncated_normal, uniform
 from tests.helpers.programs import (
+    ACTIVITY,
+    ALPHA_DROPOUT,
     BATCH_NORM,
     BEGIN,
     DROPOUT,
     END,
+    GAUSSIAN_DROPOUT,
+    GAUSSIAN_NOISE,
     LAYER_NORM,
     NORMALIZATION,
     RESCALING,
     SCALE,
+    UNIT_NORM,
     activation,
+    branches,
     code_columns,
     dense,
     embedding,
@@ -33,6 +40,7 @@ from tests.helpers.programs import (
     metric,
     periodic,
     piecewise_linear,
+    select_columns,
 )
 
 RNG = np.random.default_rng(11)
@@ -273,6 +281,10 @@ def test_gradient_of_hidden_activations(name: str) -> None:
     check_gradient(make([dense(4, name), activation(name), dense(2)]), X / 4, REAL[:, :2])  # small: exp of exp
 
 
+INNER = [
+    branches([dense(4)], [dense(3, "tanh"), dense(4)], [], merge="multiply"),
+    [BEGIN, *branches([dense(4)], [dense(4, "silu")], merge="subtract"), END],
+]
 LAYERS: dict[str, tuple[list[dict[str, Any]], tuple[int, ...]]] = {
     "no_bias": ([dense(4, "prelu", use_bias=False), dense(2, use_bias=False)], ()),
     "batch_norm": ([dense(4, "tanh"), BATCH_NORM, dense(2)], (4, 5)),
@@ -280,6 +292,17 @@ LAYERS: dict[str, tuple[list[dict[str, Any]], tuple[int, ...]]] = {
     "batch_norm_last": ([dense(2), BATCH_NORM], (4, 5)),
     "layer_norm": ([dense(4, "tanh"), LAYER_NORM, dense(2)], ()),
     "dropout": ([DROPOUT, dense(6, "tanh"), DROPOUT, dense(2)], ()),
+    "noise": ([GAUSSIAN_NOISE, dense(6, "tanh"), ALPHA_DROPOUT, dense(3), GAUSSIAN_DROPOUT, dense(2)], ()),
+    "unit_norm": ([UNIT_NORM, dense(4, "tanh"), UNIT_NORM, dense(2)], ()),
+    "activity": ([ACTIVITY, dense(4, "tanh"), ACTIVITY, dense(2), ACTIVITY], ()),
+    "norms_without": (
+        [
+            *[dense(4, "tanh"), LAYER_NORM | {"centers": False, "kernel_l1": 0.1}, dense(4)],
+            *[LAYER_NORM | {"scales": False, "bias_l2": 0.1}, BATCH_NORM | {"scales": False, "centers": False}],
+            dense(2),
+        ],
+        (6, 7),
+    ),
     "normalization": ([dense(3), NORMALIZATION, dense(2)], (2, 3)),
     "rescaling": ([RESCALING, dense(3), RESCALING, dense(2), RESCALING], (0, 1, 4, 5, 8, 9)),
     "scale": ([SCALE, dense(3), SCALE, dense(2)], ()),
@@ -291,12 +314,38 @@ LAYERS: dict[str, tuple[list[dict[str, Any]], tuple[int, ...]]] = {
         [dense(5), grouped_dense(2, 2, 3, "tanh"), grouped_dense(3, 2, 2, use_bias=False), dense(2)],
         (),
     ),
+    "branches": ([*branches([], [dense(4, "tanh"), dense(2, "silu")]), dense(2)], ()),
+    "branches_of_columns": (
+        [*branches([select_columns(2, 0), dense(2, "tanh")], [select_columns(1)], [LAYER_NORM, dense(3)]), dense(2)],
+        (),
+    ),
+    "branches_inside": (
+        [dense(4, "tanh"), *branches([], *[[select_columns(3, 1, 0, 2), *inner] for inner in INNER], []), dense(2)],
+        (),
+    ),
+    "branches_last": ([*branches([dense(2)], [dense(2, "tanh")], merge="multiply")], ()),
+    "branches_empty": ([dense(2), *branches([], [], merge="average")], ()),
     "residual": ([BEGIN, dense(4, "tanh"), BEGIN, dense(4, "silu"), END, dense(3), END, dense(2)], ()),
     "residual_last": ([dense(2), BEGIN, LAYER_NORM, END], ()),
     "residual_empty": ([dense(2), BEGIN, END], ()),
     "activation_last": ([dense(2), activation("prelu")], ()),
     "softmax_op_last": ([dense(2), activation("softmax")], ()),
 }
+
+
+@pytest.mark.parametrize("merge", ["concatenate", *MERGES])
+def test_gradient_of_merges(merge: str) -> None:
+    chains = [[dense(4, "tanh")], [dense(3, "silu"), dense(4)], [LAYER_NORM]][: 2 if merge == "subtract" else None]
+    check_gradient(make([dense(4, "tanh"), *branches(*chains, merge=merge), dense(2)]), X, REAL[:, :2], W)
+
+
+def test_equal_branches_share_the_derivative_of_a_maximum() -> None:
+    """By halves, as one after another is compared with the largest so far; so does Keras with JAX."""
+    for merge in ("maximum", "minimum"):
+        engine = make([*branches([dense(1)], [dense(1)], [dense(1)], merge=merge)], inputs=1)
+        engine.set_tensors([np.ones((1, 1)), np.zeros(1)] * 3)
+        grads = engine.loss_and_grad(np.ones((1, 1)), np.zeros((1, 1)), None, training=True)[1]
+        assert [float(g[0]) for g in grads[1::2]] == [0.5, 0.5, 1.0]
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -473,12 +522,23 @@ def test_r2_sums() -> None:
     np.testing.assert_allclose(totals[2:], [3, 5, 11, 6])
 
 
-def test_auc_buckets() -> None:
-    engine = make([activation("linear")], inputs=1, metrics=(metric("auc"),))
-    p = np.array([0.0, 0.5 / 199, 1.5 / 199, 1.0, 1.0])
-    y, w = np.array([0.0, 1.0, 1.0, 1.0, 0.0]), np.array([1.0, 2.0, 4.0, 8.0, 16.0])
-    state = engine.evaluate(p[:, None], y[:, None], w)[2:].reshape(2, 200)
-    expected = np.zeros((2, 200))
-    expected[0, [1, 2, 199]] = 2, 4, 8
-    expected[1, [1, 199]] = 1, 16
-    assert np.array_equal(state, expected)
+def test_equal_scores_share_the_places_that_are_left() -> None:
+    p = np.array([[0.25] * 4, [0.4, 0.3, 0.3, 0.0], [0.4, 0.3, 0.3, 0.0], [np.nan, 0.0, 0.0, 0.0]])
+    y = np.array([2, 0, 1, 0])
+    for k, expected in ((1, [1 / 4, 1, 0, 0]), (2, [1 / 2, 1, 1 / 2, 0]), (3, [3 / 4, 1, 1, 0]), (5, [1, 1, 1, 0])):
+        for i in range(4):
+            loss = loss_spec("sparse_categorical_crossentropy")
+            engine = make([activation("linear")], inputs=4, loss=loss, metrics=(metric("top_k", k=k),))
+            assert engine.evaluate(p[i : i + 1], y[i : i + 1], None)[2:].tolist() == [expected[i], 1.0]
+
+
+@pytest.mark.parametrize("kind", ["mse", "binary_accuracy", "precision", "r2"])
+def test_metrics_may_leave_sample_weights_out(kind: str) -> None:
+    rng = np.random.default_rng(0)
+    p, y, w = rng.random((9, 1)), rng.integers(0, 2, (9, 1)) * 1.0, rng.random(9)
+    weighted, plain = (
+        make([activation("linear")], inputs=1, metrics=(metric(kind, weighted=of),)) for of in (True, False)
+    )
+    assert np.array_equal(plain.evaluate(p, y, w)[2:], plain.evaluate(p, y, None)[2:])
+    assert np.array_equal(plain.evaluate(p, y, None)[2:], weighted.evaluate(p, y, None)[2:])
+    assert not np.array_equal(plain.evaluate(p, y, w)[2:], weighted.evaluate(p, y, w)[2:])

@@ -20,6 +20,7 @@ from tests.helpers.programs import (
     END,
     NORMALIZATION,
     OPTIMIZERS,
+    branches,
     dense,
     loss_spec,
     make,
@@ -41,6 +42,7 @@ def same(a: list[Any], b: list[Any]) -> bool:
 
 # Each generator is an optimizer on one number w: it is sent gradients and yields how w changes, at rate LR.
 LR = 0.1
+FIRST = 5.0  # the first weight
 
 
 def sgd(momentum: float, nesterov: bool) -> Any:
@@ -101,6 +103,40 @@ def nadam() -> Any:
         g = yield -LR * m_hat / (math.sqrt(v / (1 - 0.999**t)) + 1e-7)
 
 
+def adamax() -> Any:
+    m = u = 0.0
+    g, t = (yield 0.0), 0
+    while True:
+        t += 1
+        m, u = 0.9 * m + 0.1 * g, max(0.7 * u, abs(g))
+        g = yield -LR / (1 - 0.9**t) * m / (u + 1e-7)
+
+
+def ftrl(power: float) -> Any:
+    """McMahan's form: w minimizes the penalties and the sums of gradients and of pulls to former w, times w."""
+    n, z, w = 1e-6, 0.0, FIRST
+    g = yield 0.0
+    while True:
+        old, n = n, n + g * g
+        z += g + 2 * 0.02 * w - (n**power - old**power) / LR * w
+        cut = 0.0 if abs(z) <= 1e-4 else z - math.copysign(1e-4, z)
+        before, w = w, -cut / ((n**power + 0.005) / LR + 2 * 0.01)
+        g = yield w - before
+
+
+def average() -> Any:
+    """Adam whose weight becomes its average after every third step."""
+    rule, w, mean = adam(0.999, True), FIRST, FIRST
+    next(rule)
+    g, t = (yield 0.0), 0
+    while True:
+        t += 1
+        before, w = w, w + rule.send(g)
+        mean = w if t == 1 else 0.7 * mean + 0.3 * w
+        w = mean if t % 3 == 0 else w
+        g = yield w - before
+
+
 def lion() -> Any:
     m, g = 0.0, (yield 0.0)
     while True:
@@ -141,6 +177,10 @@ SCALAR: dict[str, Callable[[], Any]] = {
     "adam": lambda: adam(0.999, False),
     "amsgrad": lambda: adam(0.7, True),
     "nadam": nadam,
+    "adamax": adamax,
+    "ftrl": lambda: ftrl(0.5),
+    "ftrl_power": lambda: ftrl(0.7),
+    "average": average,
     "lion": lion,
     "muon": muon,
     "kfac": kfac,
@@ -158,8 +198,8 @@ def test_optimizer_on_a_parabola(name: str) -> None:
     12 steps of a few roundings each, in another order of operations: 1e-11.
     """
     engine = make([dense(1, use_bias=False)], inputs=1, optimizer=name)
-    engine.set_tensors([np.array([[5.0]])])
-    w, rule, path = 5.0, SCALAR[name](), []
+    engine.set_tensors([np.array([[FIRST]])])
+    w, rule, path = FIRST, SCALAR[name](), []
     next(rule)
     for _ in range(12):
         w += rule.send(2.0 * (w - 2.0))
@@ -169,7 +209,7 @@ def test_optimizer_on_a_parabola(name: str) -> None:
         train(engine, np.ones((1, 1)), np.full((1, 1), 2.0), shuffle=False, learning_rates=[LR])
         found.append(engine.get_tensors()[0][0, 0])
     np.testing.assert_allclose(found, path, rtol=1e-11)
-    assert abs(found[0] - 5.0) > 1e-3
+    assert abs(found[0] - FIRST) > 1e-3
 
 
 @pytest.mark.parametrize("t", [1, 7, 999, 1000, 1001, 1500])
@@ -451,9 +491,13 @@ def test_asking_changes_nothing() -> None:
         ([{"kind": "conv"}], "unknown op 'conv'"),
         ([dense(2, "rleu")], "unknown activation 'rleu'"),
         ([dense(2, "softmax"), dense(2)], "softmax may appear only in the last op"),
-        ([BEGIN, dense(2), END], "op 2: residual_end needs a residual_begin"),
-        ([END], "op 0: residual_end needs"),
-        ([BEGIN], "without residual_end"),
+        ([BEGIN, dense(2), END], r"op 2: residual_end cannot merge branches of widths \[3, 2\]"),
+        ([END], "op 0: residual_end needs a residual_begin of its own"),
+        ([BEGIN], "residual_begin without its end"),
+        ([{"kind": "branches_begin"}, END], "op 1: residual_end needs"),
+        ([{"kind": "branch_next"}], "op 0: branch_next needs a branches_begin"),
+        (branches([], [dense(2)], merge="add"), r"op 3: branches_end cannot merge branches of widths \[3, 2\]"),
+        (branches([], [], [], merge="subtract"), r"op 3: branches_end cannot merge branches of widths \[3, 3, 3\]"),
     ],
 )
 def test_impossible_programs(ops: list[dict[str, Any]], message: str) -> None:

@@ -51,7 +51,7 @@ OPS = [
 ]
 METRICS = [
     metric("sparse_categorical_accuracy"),
-    metric("auc"),
+    metric("top_k", weighted=False),
     metric("f1", multiclass=True),
     metric("r2"),
     metric("mae"),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import math
+import pickle
 from typing import Any
 
 import numpy as np
@@ -29,14 +31,14 @@ SPARSE = losses.get("sparse_categorical_crossentropy")
         ("f1", CATEGORICAL, 3, {"kind": "f1", "multiclass": True}),
         ("precision", SPARSE, 3, {"kind": "precision", "multiclass": True}),
         ("recall", MSE, 1, {"kind": "recall"}),
-        ("auc", SPARSE, 3, {"kind": "auc"}),
+        ("auc", SPARSE, 3, {"kind": "collected"}),
         ("r2", MSE, 2, {"kind": "r2"}),
     ],
 )
 def test_metrics_lower(name: str, loss: losses.Loss, outputs: int, expected: dict[str, Any]) -> None:
     metric = metrics.get(name)
     assert metric.name == name
-    assert metric.lower(loss, outputs) == {"k": 0, "threshold": 0.5, "multiclass": False, **expected}
+    assert metric.lower(loss, outputs) == {"k": 0, "threshold": 0.5, "multiclass": False, "weighted": True, **expected}
 
 
 @pytest.mark.parametrize(
@@ -107,15 +109,53 @@ def test_r2() -> None:
     assert _result("r2", np.full((1000, 1), 0.1), np.full((1000, 1), 0.1), MSE) == 1.0
 
 
-def test_auc() -> None:
-    # Keras's own example: thresholds 0, 0.5, 1 there, but these scores are ranked the same at 200.
-    assert _result("auc", [[0.0], [0.0], [1.0], [1.0]], [[0.0], [0.5], [0.3], [0.9]]) == pytest.approx(0.75)
-    assert _result("auc", [[0.0], [1.0]], [[0.4], [0.4]]) == pytest.approx(0.5)
+def _area(y: Any, p: Any, w: Any = None, batches: int = 1) -> float:
+    made = metrics.AUC()
+    w = None if w is None else np.asarray(w, dtype=float)
+    for part in np.array_split(np.arange(len(y)), batches):
+        made.update_state(np.asarray(y)[part], np.asarray(p, dtype=float)[part], None if w is None else w[part])
+    return made.result()
+
+
+def test_auc_is_exact() -> None:
+    y, p = np.array([[0.0], [0.0], [1.0], [1.0]]), [[0.0], [0.5], [0.3], [0.9]]
+    assert _area(y, p) == _area(y, p, batches=3) == 0.75
+    assert _area(y, [[0.0], [0.3], [0.3], [0.9]]) == 3.5 / 4  # the pair of equal scores counts half
+    assert _area(y, p, [1, 2, 3, 4]) == (3 * 1 + 4 * 1 + 4 * 2) / (7 * 3)
+    assert _area(y, np.multiply(p, 1e-6)) == 0.75  # however close to one another they are
+    assert math.isnan(_area([[1.0]], [[0.5]])) and math.isnan(_area(y, [[0.0], [0.5], [np.nan], [0.9]]))
+    assert math.isnan(metrics.AUC().result())
+    both = np.hstack([y, np.zeros_like(y)])  # the second output has no positive rows
+    assert _area(both, np.hstack([p, p])) == 0.75
+    classes = np.array([0, 1, 2, 1])
+    scores = np.array([[0.6, 0.2, 0.2], [0.2, 0.3, 0.5], [0.1, 0.2, 0.7], [0.7, 0.2, 0.1]])
+    assert _area(classes, scores) == pytest.approx((2 / 3 + 3 / 4 + 1) / 3)
+
+
+def test_auc_of_rare_positives() -> None:
+    """Logits around -7: between the thresholds 0, 1/199, ... there is nothing to tell the rows apart."""
     rng = np.random.default_rng(0)
-    y = (rng.random((400, 1)) < 0.4).astype(float)
-    p = np.clip(0.3 * y + 0.7 * rng.random((400, 1)), 0, 1)
-    wins = (p[y == 1][:, None] > p[y == 0]).mean()  # the area is how often a positive scores higher
-    assert _result("auc", y, p) == pytest.approx(wins, abs=2e-3)
-    assert math.isnan(_result("auc", [[1.0]], [[0.5]]))
-    one_sided = np.hstack([y, np.zeros_like(y)])
-    assert _result("auc", one_sided, np.hstack([p, p])) == pytest.approx(_result("auc", y, p))
+    y = rng.random(20000) < 0.02
+    p = 1.0 / (1.0 + np.exp(-(rng.normal(-7.0, 0.5, 20000) + 1.05 * y)))
+    wins = (p[y][:, None] > p[~y]).mean()
+    assert wins == pytest.approx(0.93, abs=0.01)
+    assert _area(y[:, None] * 1.0, p[:, None], batches=7) == pytest.approx(wins, rel=1e-12)
+
+
+def test_auc_keeps_no_scores_in_copies() -> None:
+    made = metrics.AUC(name="area")
+    made.update_state(np.array([[0.0], [1.0]]), np.array([[0.1], [0.2]]), None)
+    for other in (copy.deepcopy(made), pickle.loads(pickle.dumps(made))):
+        assert other == made and other.name == "area" and math.isnan(other.result())
+    assert made.result() == 1.0
+    made.reset_state()
+    assert math.isnan(made.result())
+
+
+def test_metrics_without_sample_weights() -> None:
+    made = metrics.BinaryAccuracy()
+    made.weighted = False
+    assert made.lower(BINARY, 1)["weighted"] is False
+    assert made.get_config() == {"threshold": 0.5, "name": "binary_accuracy", "weighted": False}
+    again = metrics.get(made.to_dict())
+    assert again == made and again.weighted is False and made != metrics.BinaryAccuracy()

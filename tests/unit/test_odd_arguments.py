@@ -118,7 +118,7 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: fd.Activation("relu", alpha=LONG),
         ValueError,
         "Activation: relu takes no alpha, got <int of more digits than Python writes>. "
-        "Leave it out; leaky_relu, elu, celu have one.",
+        "Leave it out; leaky_relu, elu, celu, soft_shrink, hard_shrink, squareplus have one.",
     ),
     "regularizers that are none": (
         lambda: regularizers.Sum(5),  # type: ignore[arg-type]

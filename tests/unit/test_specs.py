@@ -18,6 +18,7 @@ from fastdense.initializers import Initializer
 from fastdense.layers import (
     Activation,
     BatchNorm,
+    Branches,
     CategoryEmbedding,
     Dense,
     Dropout,
@@ -33,6 +34,7 @@ from fastdense.layers import (
     Residual,
     RobustScale,
     Scale,
+    SelectColumns,
 )
 from fastdense.losses import Loss
 from fastdense.metrics import Metric
@@ -90,11 +92,12 @@ def test_names_of_each_family_are_those_of_the_contract() -> None:
         "binary_crossentropy categorical_crossentropy sparse_categorical_crossentropy"
     )
     assert shown["optimizer"] == _words(
-        "sgd rmsprop adagrad adadelta adam adamw nadam lion muon kfac lbfgs levenberg_marquardt newton_cg"
+        "sgd rmsprop adagrad adadelta adam adamw nadam adamax ftrl lion muon kfac lbfgs levenberg_marquardt newton_cg"
     )
     assert set(ACTIVATIONS) == _words(
         "linear relu leaky_relu prelu relu6 elu selu celu gelu silu mish softplus softsign tanh sigmoid hard_sigmoid "
-        "exponential softmax"
+        "exponential softmax log_sigmoid hard_silu hard_tanh tanh_shrink soft_shrink hard_shrink squareplus "
+        "sparse_plus sparse_sigmoid"
     )
     assert shown["metric"] >= _words("accuracy top_k_accuracy mse mae mape r2 auc precision recall f1")
 
@@ -268,12 +271,20 @@ _flat_layers = st.one_of(
         CategoryEmbedding, st.none() | st.just([0, 2]), st.integers(1, 9), st.lists(_number, min_size=1, unique=True)
     ),
     st.builds(Scale, _initializers, _name),
+    st.builds(SelectColumns, st.lists(st.integers(0, 9), min_size=1, unique=True), _name),
     st.builds(RobustScale, clip=st.none() | _number, center=st.just([1.0]), scale=_number.map(lambda one: [one])),
     st.builds(Impute, st.none() | st.just([0, 2]), st.booleans() | st.just([2]), _number, _name),
     st.builds(Periodic, _number | st.lists(_number, min_size=1), st.none() | st.just([2]), st.booleans(), _name),
 )
 _specs = st.one_of(
-    st.recursive(_flat_layers, lambda inner: st.builds(Residual, st.lists(inner, min_size=1)), max_leaves=4),
+    st.recursive(
+        _flat_layers,
+        lambda inner: (
+            st.builds(Residual, st.lists(inner, min_size=1))
+            | st.builds(Branches, st.lists(st.lists(inner), min_size=2), st.sampled_from(["concatenate", "add"]), _name)
+        ),
+        max_leaves=4,
+    ),
     st.builds(losses.Huber, _number),
     st.builds(losses.CategoricalCrossentropy, st.booleans(), _share),
     st.builds(optimizers.SGD, _number | _schedules, _share, st.booleans(), weight_decay=st.none() | _number),
@@ -389,6 +400,21 @@ _DENSE = {
         (Normalization(), [{"kind": "normalization"}]),
         (Rescaling(2.0), [{"kind": "rescaling"}]),
         (Log1p(), []),
+        (SelectColumns([2, 0]), [{"kind": "select_columns", "columns": [2, 0]}]),
+        (
+            Branches([[], [LayerNorm()], [Branches([[], [Dense(4)]], "add")]]),
+            [
+                {"kind": "branches_begin"},
+                {"kind": "branch_next"},
+                {"kind": "layer_norm", "epsilon": 0.001},
+                {"kind": "branch_next"},
+                {"kind": "branches_begin"},
+                {"kind": "branch_next"},
+                _DENSE,
+                {"kind": "branches_end", "merge": "add"},
+                {"kind": "branches_end", "merge": "concatenate"},
+            ],
+        ),
         (
             Residual([Residual([LayerNorm()]), Dense(4)]),
             [

@@ -115,28 +115,28 @@ def identity_of_pixels_with_relu_output() -> Built:
 # ---- SOFTMAX_1 -----------------------------------------------------------------------------------------------------
 
 
-@sick("SOFTMAX_1", goal=accuracy(0.95), fit={"epochs": 40}, when="before")
+@sick("SOFTMAX_1", goal=accuracy(0.95), fit={"epochs": 40}, when="before", raises=True)
 def softmax_of_one_unit() -> Built:
     """Two classes, Dense(1, softmax), binary cross-entropy: always 1, accuracy exactly the fraction of ones."""
     x, y = data.moons()
     return net([fd.Dense(16, "relu"), fd.Dense(1, "softmax")], x, fd.Adam(0.01), "bce"), x, y
 
 
-@sick("SOFTMAX_1", "OUTPUT_RANGE", goal=fit_of(), fit={"epochs": 40})
+@sick("SOFTMAX_1", "OUTPUT_RANGE", goal=fit_of(), fit={"epochs": 40}, when="before", raises=True)
 def softmax_of_one_unit_for_values() -> Built:
     """A regression with softmax on its single output: the loss does not move by one digit."""
     x, y = data.plane()
     return net([fd.Dense(32, "relu"), fd.Dense(1, "softmax")], x, "adam", "mse"), x, y
 
 
-@sick("SOFTMAX_1", "LOSS_ACT", goal=accuracy(0.95), fit={"epochs": 40}, when="before")
+@sick("SOFTMAX_1", "LOSS_ACT", goal=accuracy(0.95), fit={"epochs": 40}, when="before", raises=True)
 def categorical_crossentropy_of_one_column() -> Built:
     """Sigmoid on one unit with categorical cross-entropy: divided by its own sum the output is 1, the loss about 0."""
     x, y = data.moons()
     return net([fd.Dense(16, "relu"), fd.Dense(1, "sigmoid")], x, fd.Adam(0.01), "categorical_crossentropy"), x, y
 
 
-@sick("SOFTMAX_1", goal=accuracy(0.95), fit={"epochs": 30}, when="history")
+@sick("SOFTMAX_1", goal=accuracy(0.95), fit={"epochs": 30}, when="before", raises=True)
 def softmax_of_one_unit_at_depth() -> Built:
     """The same at the end of a deep net with dropout and batch norm, where everything else was suspected first."""
     x, y = data.ring()

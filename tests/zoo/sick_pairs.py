@@ -34,7 +34,10 @@ def profits_and_losses_with_relu() -> Built:
     return net([fd.Dense(32, "relu"), fd.Dense(1, "relu")], x, fd.Adam(0.005), "mse"), x, 4000 * y
 
 
-@sick("SOFTMAX_1", "INPUT_SCALE", goal=accuracy(0.95), fit={"epochs": 40}, when="before", also=("INIT_SCALE",))
+@sick(
+    "SOFTMAX_1", "INPUT_SCALE", goal=accuracy(0.95), fit={"epochs": 40}, when="before", raises=True,
+    also=("INIT_SCALE",),
+)  # fmt: skip
 def softmax_of_one_unit_and_raw_columns() -> Built:
     """Customers from a table with salaries, one softmax unit: scaling alone does not help, sigmoid alone hardly."""
     random = data.rng(12)

@@ -9,6 +9,7 @@ namespace fd::cpu {
 template <class T>
 bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool update) {
     for (int i = last_; i >= walk(pass).first_gradient(); --i) {
+        if (!walk(pass)[i].wants_gradient) continue;  // of a branch without parameters
         if (op(i).kind == OpKind::dense) {
             const bool finished_above = i < last_ && op(i + 1).kind == OpKind::dense;
             if (!finished_above) {
@@ -41,9 +42,9 @@ void Layerwise<T>::apply_activation_gradient(int i, const T* x, int64_t rows, Pa
                        o.activity_l2 / double(rows), cols);
     const T* slope = o.slope >= 0 ? parameter(o.slope) + c0 : nullptr;
     const T* operand = activation_operand(i, x, pass) + c0;
-    if (slope) k_.prelu_slope_gradient(operand, grad, gradient(o.slope) + c0, o.out, rows, cols);
+    if (slope && !frozen(i)) k_.prelu_slope_gradient(operand, grad, gradient(o.slope) + c0, o.out, rows, cols);
     k_.activation_backward(walk(pass)[i].activation, T(o.alpha), slope, operand, grad, o.out, rows, cols);
-    if (o.bias >= 0) k_.column_sums(grad, gradient(o.bias) + c0, o.out, rows, cols);
+    if (o.bias >= 0 && !frozen(i)) k_.column_sums(grad, gradient(o.bias) + c0, o.out, rows, cols);
 }
 
 // A task owns rows i0 … i1 of the kernel: for them it makes the input's gradient, finishes and packs it for the dense op
@@ -83,6 +84,7 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
                 products_.pack_backward(i - 1, output(i - 2, x0, pass), below, rows, i0, i1, s, cut.runs);
             }
         }
+        if (frozen(i)) return;
         if (update) updater_.begin_part(o.kernel, s);
         if (!by_columns) {
             T* g = gradient(o.kernel) + i0 * o.out;
@@ -115,6 +117,9 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
     const Op& o = op(i);
     const int64_t width = o.out;
     T *from = d(i), *to = d(i - 1);
+    const auto gradient_of = [&](int tensor, int spare) {
+        return tensor < 0 ? no_gradient_[spare].get() : gradient(tensor);
+    };
     const OpWalk& step = walk(pass)[i];
     const T* x = values(step.input, x0);
     const Slices columns(width), by_rows(rows, 4, 1);
@@ -130,7 +135,8 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
                 const int64_t c0 = columns.begin(s), n = columns.end(s) - c0;
                 const T* slope = o.slope >= 0 ? parameter(o.slope) + c0 : nullptr;
                 const T* operand = activation_operand(i, x0, pass) + c0;
-                if (slope) k_.prelu_slope_gradient(operand, from + c0, gradient(o.slope) + c0, width, rows, n);
+                if (slope && !frozen(i))
+                    k_.prelu_slope_gradient(operand, from + c0, gradient(o.slope) + c0, width, rows, n);
                 for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * width + c0, n, to + r * width + c0);
                 k_.activation_backward(step.activation, T(o.alpha), slope, operand, to + c0, width, rows, n);
             });
@@ -140,7 +146,8 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
             w.each(columns.count, [&](int64_t s) {
                 const int64_t c0 = columns.begin(s);
                 k_.batch_norm_backward(norm_block(i, x, rows, pass, c0, columns.end(s)), from + c0, to + c0,
-                                       gradient(o.kernel) + c0, gradient(o.bias) + c0, pass == Pass::train);
+                                       gradient_of(o.kernel, 0) + c0, gradient_of(o.bias, 1) + c0,
+                                       step.batch_statistics);
             });
             break;
         case OpKind::layer_norm:
@@ -153,7 +160,22 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
             w.each(columns.count, [&](int64_t s) {
                 const int64_t c0 = columns.begin(s);
                 k_.layer_norm_parameters(norm_block(i, x, rows, pass, c0, columns.end(s)), from + c0,
-                                         gradient(o.kernel) + c0, gradient(o.bias) + c0);
+                                         gradient_of(o.kernel, 0) + c0, gradient_of(o.bias, 1) + c0);
+            });
+            break;
+        case OpKind::unit_norm: unit_norm_backward(w, i, rows); break;
+        case OpKind::gaussian_noise:
+        case OpKind::gaussian_dropout:
+        case OpKind::alpha_dropout:
+            if (!step.passes_gradient) break;
+            if (pass == Pass::train) noise(w, i, from, to, rows, true);
+            else row_slices([&](int64_t first, int64_t n) { std::copy_n(from + first, n, to + first); });
+            break;
+        case OpKind::activity:
+            if (!step.passes_gradient) break;
+            row_slices([&](int64_t first, int64_t n) {
+                std::copy_n(from + first, n, to + first);
+                k_.penalty(x + first, to + first, o.activity_l1 / double(rows), o.activity_l2 / double(rows), n);
             });
             break;
         case OpKind::dropout:
@@ -192,11 +214,31 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
             break;
         case OpKind::piecewise_linear:
         case OpKind::periodic:
-        case OpKind::embedding: columns_backward(w, i, x, rows, pass); break;
+        case OpKind::embedding:
+        case OpKind::select_columns: columns_backward(w, i, x, rows, pass); break;
         case OpKind::grouped_dense: grouped_backward(w, i, x, rows, pass); break;
+        case OpKind::branches_end: branches_end_backward(w, i, x0, rows, pass); break;
+        case OpKind::branches_begin:
+            if (step.passes_gradient) branches_begin_backward(w, i, rows);
+            break;
         case OpKind::dense:
-        case OpKind::normalization: break;
+        case OpKind::normalization:
+        case OpKind::branch_next: break;  // branches_begin sums what its branches want
     }
+}
+
+template <class T>
+void Layerwise<T>::unit_norm_backward(const Worker& w, int i, int64_t rows) {
+    const int64_t width = op(i).out;
+    const Slices cut(rows, 4, 1);
+    w.each(cut.count, [&](int64_t s) {
+        for (int64_t r = cut.begin(s); r < cut.end(s); ++r) {
+            const T *grad = d(i) + r * width, *y = out_[i].get() + r * width, inverse = inverse_[i][r];
+            T* to = d(i - 1) + r * width;
+            const T along = inverse < T(1e12) ? T(k_.dot(grad, y, width)) : T(0);
+            for (int64_t c = 0; c < width; ++c) to[c] = inverse * (grad[c] - along * y[c]);
+        }
+    });
 }
 
 template <class T>

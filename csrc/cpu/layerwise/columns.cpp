@@ -1,4 +1,4 @@
-// Layerwise: the ops that encode columns, and grouped_dense, which works on what they make.
+// Layerwise: the ops that encode or select columns, and grouped_dense, which works on what they make.
 #include <algorithm>
 
 #include "cpu/blas/gemm.h"

@@ -63,6 +63,11 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
         if (o.kind == OpKind::embedding) rows_looked_up_[size_t(i)].reserve(rows * int64_t(o.columns.size()));
         if (o.kind == OpKind::batch_norm) mean_[i].reserve(o.out), inverse_[i].reserve(o.out);
         if (o.kind == OpKind::layer_norm) mean_[i].reserve(rows), inverse_[i].reserve(rows);
+        if (o.kind == OpKind::unit_norm) inverse_[i].reserve(rows);
+        if (o.normalizes() && !(o.scales && o.centers)) {
+            for (Buffer<T>* one : {&ones_, &zeros_, &no_gradient_[0], &no_gradient_[1]}) one->reserve(plan_.widest);
+            std::fill_n(ones_.get(), plan_.widest, T(1));
+        }
         if (!backward) continue;
         if (walk(probe ? Pass::probe : Pass::train)[i].keeps_pre_activation) z_[i].reserve(size);
         d_[size_t(i) + 1].reserve(size);
@@ -70,13 +75,20 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
     if (backward && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);
     if (training_) {
         if (training_->sparse()) labels_.reserve(rows);
-        else y_.reserve(rows * plan_.outputs);
+        else y_.reserve(rows * std::max(most_targets_, plan_.outputs));
         weights_.reserve(rows);
         loss_.reserve(rows);
         updater_.reserve();  // penalties are part of every loss
     }
     capacity_ = rows;
     backward_ready_ = backward, probe_ready_ = probe;
+}
+
+template <class T>
+void Layerwise<T>::expect_targets(int64_t cols) {
+    if (cols <= std::max(most_targets_, plan_.outputs)) return;
+    most_targets_ = cols;
+    capacity_ = 0;
 }
 
 template <class T>
@@ -104,8 +116,7 @@ Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows
                     if (with_targets && !y_direct) fetch_row(data.y, next);
                 }
                 if (!x_direct) k_.gather_row(data.x, row, mean, inverse, x_.get() + r * plan_.inputs);
-                if (with_targets && !y_direct)
-                    k_.gather_row(data.y, row, nullptr, nullptr, y_.get() + r * plan_.outputs);
+                if (with_targets && !y_direct) k_.gather_row(data.y, row, nullptr, nullptr, y_.get() + r * data.y.cols);
                 if (data.y && with_labels) labels_[r] = int32_t(label_at(data.y, row));
                 if (weights_copied) weights_[r] = data.weights[row];
             }
@@ -113,6 +124,7 @@ Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows
         w.sync();
     }
     b.x = x_direct ? reinterpret_cast<const T*>(data.x.row(first)) : x_.get();
+    b.y_cols = data.y.cols;
     if (with_targets) b.y = y_is_x ? b.x : y_direct ? reinterpret_cast<const T*>(data.y.row(first)) : y_.get();
     if (data.y && with_labels) b.labels = labels_.get();
     if (data.weights) b.weights = weights_copied ? weights_.get() : data.weights + first;
@@ -163,6 +175,10 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
             case OpKind::activation: activation_forward(w, i, x, b.rows, pass); break;
             case OpKind::batch_norm: batch_norm_forward(w, i, x, b.rows, pass, update_statistics); break;
             case OpKind::layer_norm: layer_norm_forward(w, i, x, b.rows); break;
+            case OpKind::unit_norm: unit_norm_forward(w, i, x, b.rows); break;
+            case OpKind::gaussian_noise:
+            case OpKind::gaussian_dropout:
+            case OpKind::alpha_dropout: noise(w, i, x, out_[i].get(), b.rows, false); break;
             case OpKind::dropout: {
                 const ops::DropoutMask mask(plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate);
                 const Slices rows(b.rows, 4, 1);
@@ -194,10 +210,15 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
             }
             case OpKind::piecewise_linear:
             case OpKind::periodic:
-            case OpKind::embedding: columns_forward(w, i, x, b.rows); break;
+            case OpKind::embedding:
+            case OpKind::select_columns: columns_forward(w, i, x, b.rows); break;
             case OpKind::grouped_dense: grouped_forward(w, i, x, b.rows, pass); break;
+            case OpKind::branches_end: branches_forward(w, i, b.x, b.rows, pass); break;
             case OpKind::normalization:
-            case OpKind::residual_begin: break;  // compute nothing
+            case OpKind::activity:
+            case OpKind::residual_begin:
+            case OpKind::branches_begin:
+            case OpKind::branch_next: break;  // compute nothing
         }
         if (stop_.agreed(w, i)) return false;
     }
@@ -281,8 +302,8 @@ NormBlock<T> Layerwise<T>::norm_block(int i, const T* x, int64_t rows, Pass, int
     NormBlock<T> b;
     b.x = x + c0;
     b.out = out_[i].get() + c0;
-    b.gamma = parameter(o.kernel) + c0;
-    b.beta = parameter(o.bias) + c0;
+    b.gamma = (o.scales ? parameter(o.kernel) : ones_.get()) + c0;
+    b.beta = (o.centers ? parameter(o.bias) : zeros_.get()) + c0;
     b.mean = mean_[i].get() + (by_column ? c0 : 0);
     b.inverse = inverse_[i].get() + (by_column ? c0 : 0);
     b.epsilon = o.epsilon;
@@ -301,7 +322,7 @@ void Layerwise<T>::batch_norm_forward(const Worker& w, int i, const T* x, int64_
     w.each(columns.count, [&](int64_t s) {
         const int64_t c0 = columns.begin(s);
         const NormBlock<T> b = norm_block(i, x, rows, pass, c0, columns.end(s));
-        if (pass == Pass::train) {
+        if (walk(pass)[i].batch_statistics) {
             k_.batch_norm_statistics(b);
             if (update_statistics) {
                 k_.axpby(T(1 - o.momentum), b.mean, T(o.momentum), moving_mean + c0, b.cols);
@@ -327,14 +348,38 @@ void Layerwise<T>::layer_norm_forward(const Worker& w, int i, const T* x, int64_
     });
 }
 
+// x / max(|x|, 1e-12), row by row.
 template <class T>
-void Layerwise<T>::loss(const Worker& w, const Batch<T>& b, Pass pass) {
+void Layerwise<T>::unit_norm_forward(const Worker& w, int i, const T* x, int64_t rows) {
+    const int64_t width = op(i).out;
+    const Slices cut(rows, 4, 1);
+    w.each(cut.count, [&](int64_t s) {
+        for (int64_t r = cut.begin(s); r < cut.end(s); ++r) {
+            const T* from = x + r * width;
+            T* to = out_[i].get() + r * width;
+            const T inverse = T(std::fmin(1 / std::sqrt(k_.dot(from, from, width)), 1e12));
+            inverse_[i][r] = inverse;
+            for (int64_t c = 0; c < width; ++c) to[c] = from[c] * inverse;
+        }
+    });
+}
+
+template <class T>
+bool Layerwise<T>::loss(const Worker& w, const Batch<T>& b, Pass pass) {
     const T* outputs = output(last_, b.x, pass);
     T* gradient = pass == Pass::evaluate ? nullptr : d(last_);
     const Slices cut(b.rows, 4, 1);
+    const auto goes_on = [&] {
+        if (w.first()) hook_goes_on_ = loss_.call_hook(b, outputs, gradient);
+        w.sync();
+        return hook_goes_on_;
+    };
+    if (loss_.custom() && !goes_on()) return false;
     w.each(cut.count,
            [&](int64_t s) { loss_.rows(b, outputs, gradient, pass != Pass::probe, cut.begin(s), cut.end(s)); });
     w.sync();
+    const bool shown = loss_.hooked() && !loss_.custom() && (b.hook_flags & HookBatch::measured);
+    return !shown || goes_on();
 }
 
 template <class T>
@@ -342,7 +387,7 @@ double Layerwise<T>::batch_loss(const Batch<T>& b, Pass pass) const {
     double loss = loss_.row_sum(b.rows);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
-        if (o.kind != OpKind::dense || !o.has_activity()) continue;
+        if (!o.has_activity()) continue;
         if (walk(pass)[i].skips_activation) loss_.add_activity_to(loss, b.rows);
         else loss += k_.penalty(output(i, b.x, pass), nullptr, o.activity_l1, o.activity_l2, b.rows * o.out);
     }

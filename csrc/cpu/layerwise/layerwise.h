@@ -23,11 +23,13 @@ public:
     void configure(const Training* training);
     // Makes room for batches of `rows`, for backward and for Pass::probe if asked. No other method of a step allocates.
     void reserve(int64_t rows, bool backward, bool probe = false);
+    void expect_targets(int64_t cols);  // before reserve(): of the data to come, if not as many as outputs
     int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
 
     Batch<T> gather(const Worker&, const Dataset&, int64_t rows, const RowOrder&);
     bool forward(const Worker&, const Batch<T>&, Pass, bool update_statistics);  // false: the poll said stop
-    void loss(const Worker&, const Batch<T>&, Pass);  // row losses and metrics; the output's gradient unless evaluating
+    // Row losses and metrics; the output's gradient unless evaluating. False: a hook said stop.
+    bool loss(const Worker&, const Batch<T>&, Pass);
     // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there. False: the poll said stop.
     bool backward(const Worker&, const Batch<T>&, Pass, bool update);
     void observe(const Worker&, const Batch<T>&);  // after backward(): shows the batch to K-FAC, if it is the optimizer
@@ -54,6 +56,7 @@ private:
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
     T* parameter(int tensor) const { return at(state_.parameters, tensor); }
     T* gradient(int tensor) const { return at(state_.gradients, tensor); }
+    bool frozen(int i) const { return training_->is_frozen(i); }  // of an op, in a backward pass
     T* statistic(int tensor) const { return at(state_.statistics, tensor); }
     T* at(const Buffer<T>& flat, int tensor) const {
         return tensor < 0 ? nullptr : flat.get() + plan_.tensors[size_t(tensor)].offset;
@@ -66,11 +69,17 @@ private:
     void activation_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void batch_norm_forward(const Worker&, int i, const T* x, int64_t rows, Pass, bool update_statistics);
     void layer_norm_forward(const Worker&, int i, const T* x, int64_t rows);
-    void columns_forward(const Worker&, int i, const T* x, int64_t rows);  // columns.cpp
+    void unit_norm_forward(const Worker&, int i, const T* x, int64_t rows);
+    void unit_norm_backward(const Worker&, int i, int64_t rows);
+    void noise(const Worker&, int i, const T* from, T* to, int64_t rows, bool backward);  // noise.cpp
+    void columns_forward(const Worker&, int i, const T* x, int64_t rows);                 // columns.cpp
     void look_up(int i, const T* x, int64_t r0, int64_t rows, T* to);
     void columns_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void grouped_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void grouped_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
+    void branches_forward(const Worker&, int i, const T* x, int64_t rows, Pass);  // branches.cpp
+    void branches_end_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
+    void branches_begin_backward(const Worker&, int i, int64_t rows);
     void apply_activation_gradient(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1);
     void dense_backward(const Worker&, int i, const T* x, int64_t rows, Pass, bool packed, bool update);
     void other_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
@@ -88,9 +97,11 @@ private:
     const Training* training_ = nullptr;
     int last_ = 0;
     std::vector<Walk> walks_;  // one a Pass
-    int64_t capacity_ = 0, chunk_rows_ = 0;
+    int64_t capacity_ = 0, chunk_rows_ = 0, most_targets_ = 0;
     bool backward_ready_ = false, probe_ready_ = false;
+    bool hook_goes_on_ = true;                             // worker 0 writes it, before a barrier
     std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
+    Buffer<T> ones_, zeros_, no_gradient_[2];              // of normalizations without gamma or beta, for the widest
     std::vector<Buffer<int64_t>> rows_looked_up_;          // per embedding: (rows, columns), in its table
     Buffer<T> x_, y_;
     Buffer<int32_t> labels_;

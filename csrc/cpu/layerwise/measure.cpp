@@ -11,15 +11,10 @@ void accumulate(const Metric& m, const T* p, const T* y, const int32_t* labels, 
                 int64_t cols, double* state) {
     for (int64_t r = 0; r < rows; ++r, p += cols) {
         const ops::MetricRow<T> row{p, y ? y + r * cols : nullptr, labels ? labels[r] : -1, cols};
-        const double weight = weights ? weights[r] : 1;
+        const double weight = weights && m.weighted ? weights[r] : 1;
         const int64_t chosen = m.multiclass ? ops::argmax(p, cols) : -1, truth = m.multiclass ? row.truth() : -1;
         for (int64_t c = 0; c < cols; ++c) {
             const double target = row.target(c), value = double(p[c]);
-            if (m.kind == Kind::auc) {
-                if (!(value == value)) continue;
-                state[((target > 0.5 ? 0 : cols) + c) * ops::auc_buckets + ops::auc_bucket(value)] += weight;
-                continue;
-            }
             double terms[4];
             ops::metric_terms(m.kind, weight, value, target, m.multiclass ? chosen == c : value > m.threshold,
                               m.multiclass ? truth == c : target > 0.5, terms);
@@ -44,6 +39,7 @@ bool measured_as_loss(const Kernels<T>& kernels, Kind kind, LossRows<T> l) {
 
 template <class T>
 void measure_rows(const Kernels<T>& kernels, const Metric& metric, LossRows<T> l) {
+    if (!metric.weighted) l.weights = nullptr;
     if (l.y && measured_as_loss(kernels, metric.kind, l)) return;
     for (int64_t r = 0; r < l.rows; ++r) {
         const ops::MetricRow<T> row{l.p + r * l.cols, l.labels ? nullptr : l.y + r * l.cols,
@@ -61,7 +57,7 @@ void add_metrics(const Training& t, const T* p, const T* y, const int32_t* label
         if (metric.per_row()) {
             const double* value = row_values + int64_t(m) * stride;
             for (int64_t r = 0; r < rows; ++r) state[0] += value[r];
-            state[1] += total_weight;
+            state[1] += metric.weighted ? total_weight : double(rows);
         } else {
             accumulate(metric, p, y, labels, weights, rows, cols, state);
         }

@@ -11,7 +11,7 @@ template <class T>
 void OutputLoss<T>::configure(const Training* training) {
     training_ = training;
     form_ = LossForm(plan_, *training);
-    wants_probabilities_ = form_.logits && !training->metrics.empty();
+    wants_probabilities_ = form_.logits && (training->hook || !training->metrics.empty());
     capacity_ = 0;
 }
 
@@ -52,7 +52,7 @@ void OutputLoss<T>::rows(const Batch<T>& b, const T* all_outputs, T* all_d, bool
     l.d = all_d ? all_d + first : nullptr;
     l.rows = rows;
     l.cols = cols;
-    k_.loss_rows(l);
+    if (!t.custom) k_.loss_rows(l);
 
     if (top.has_activity() && form_.fused) {  // the penalty is on the activation that the fused loss skipped
         T *a = activity_.get() + 2 * first, *grad = a + rows * cols;
@@ -69,7 +69,7 @@ void OutputLoss<T>::rows(const Batch<T>& b, const T* all_outputs, T* all_d, bool
             k_.penalty(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
         k_.softmax_backward(outputs, l.d, rows, cols);  // mixes columns, so it is done here, row by row
     }
-    if (t.metrics.empty() || !measure) return;
+    if (!measure) return;
     const T* metric_inputs = outputs;
     if (wants_probabilities_) {
         probabilities(outputs, probabilities_.get() + first, rows);
@@ -82,6 +82,19 @@ void OutputLoss<T>::rows(const Batch<T>& b, const T* all_outputs, T* all_d, bool
             l.row_loss = row_metric_.get() + int64_t(m) * capacity_ + r0;
             measure_rows(k_, t.metrics[m], l);
         }
+}
+
+template <class T>
+bool OutputLoss<T>::call_hook(const Batch<T>& b, const T* outputs, T* d) {
+    HookBatch h;
+    h.flags = b.hook_flags | (d ? HookBatch::differentiated : 0u);
+    h.dtype = dtype_of<T>;
+    h.rows = b.rows, h.cols = plan_.outputs, h.target_cols = b.y_cols;
+    h.predictions = wants_probabilities_ ? probabilities_.get() : outputs;
+    h.outputs = form_.fused ? h.predictions : outputs;
+    h.targets = b.y, h.labels = b.labels, h.weights = b.weights;
+    if (training_->custom) h.losses = row_loss_.get(), h.gradient = d;
+    return (*training_->hook)(h);
 }
 
 template <class T>

@@ -22,6 +22,11 @@ public:
     double row_sum(int64_t rows) const;
     void add_activity_to(double& sum, int64_t rows) const;
     void add_metrics_to(double* sums, const Batch<T>&, const T* outputs) const;
+    // By one worker: shows the hook a batch. Before rows() if it computes the loss, which fills in the losses and d; else after
+    // it. False: stop.
+    bool call_hook(const Batch<T>&, const T* outputs, T* d);
+    bool custom() const { return training_->custom; }
+    bool hooked() const { return training_->hook != nullptr; }
     void probabilities(const T* pre_activations, T* out,
                        int64_t rows) const;  // of a cross-entropy from pre-activations
 
@@ -30,7 +35,7 @@ private:
     const Kernels<T>& k_;
     const Training* training_ = nullptr;
     LossForm form_;
-    bool wants_probabilities_ = false;  // for the metrics
+    bool wants_probabilities_ = false;  // for the metrics and the hook
     int64_t capacity_ = 0;
     Buffer<double> row_loss_, row_metric_;
     Buffer<T> probabilities_;

@@ -65,7 +65,7 @@ bool Probe<T>::take(const Worker& w, const Dataset& data) {
     double* values = records_->values.data() + int64_t(records_->records.size()) * width_;
     const Batch<T> b = layerwise_.gather(w, data, rows_, RowOrder::spread(data.rows(), rows_));
     if (!layerwise_.forward(w, b, Pass::probe, false)) return false;
-    layerwise_.loss(w, b, Pass::probe);
+    if (!layerwise_.loss(w, b, Pass::probe)) return false;
     if (!layerwise_.backward(w, b, Pass::probe, false)) return false;
     updater_.penalties(w, true);
     if (w.first()) next_.loss = layerwise_.batch_loss(b, Pass::probe) + updater_.penalty_sum();

@@ -89,9 +89,11 @@ namespace fd {
 std::string why_not_lanes(const Plan& plan, const Training& training, DType dtype, int64_t rows) {
     const bool fused = LossForm(plan, training).fused;
     if (const std::string op = unknown_op(plan, paths::memberwise); !op.empty()) return op;
+    if (const std::string reason = unusual(plan, &training); !reason.empty()) return reason;
     if (training.has_factors()) return "tensors have learning rates or weight decays of their own";
     if (training.muon()) return "Muon works on whole matrices";
     if (training.full_batch()) return "full-batch optimizers choose a different step for each member";
+    if (training.hook || training.custom) return "a function of the caller's sees every batch";
     if (training.kfac()) return "KFAC works on whole matrices";
     if (fused && plan.ops.back().has_activity()) return "there is a penalty on the probabilities of a fused loss";
     const int64_t width = dtype == DType::f32 ? cpu::isa().lanes_f32->width : cpu::isa().lanes_f64->width;

@@ -38,7 +38,7 @@ Rowwise<T>::Rowwise(const Plan& plan, State<T>& state, Updater<T>& updater)
         any |= o.kind == OpKind::dense;
     }
     covers_ &= any;
-    has_dropout_ = plan.has_dropout();
+    is_random_ = plan.is_random();
     width_ = plan.inputs;
     for (const Op& o : plan.ops) width_ += 4 * o.out;
 }
@@ -240,7 +240,7 @@ void Rowwise<T>::run(const Worker& w, const Dataset& data, int64_t rows, const R
         const OpWalk& top_walk = (scored ? train_ : predict_)[last_];
         top.activation = top_walk.activation;
         top.derivative_at_input = top_walk.derivative_at_input;
-        if (has_dropout_)
+        if (is_random_)
             for (RowwiseOp<T>& o : g.ops) o.dropout.step = uint64_t(state_.step);
         const int64_t chunk = chunk_panels_ * width;
         for (int64_t r = first; r < end; r += chunk) {

@@ -63,7 +63,7 @@ private:
     const Kernels<T>& kernels_;
     const RowwiseKernels<T>& k_;
     const Training* training_ = nullptr;
-    bool covers_ = false, has_dropout_ = false;
+    bool covers_ = false, is_random_ = false;
     Walk predict_, train_;  // train_ serves evaluation too: the same activations
     int last_ = 0;
     RowwiseLoss<T> loss_;

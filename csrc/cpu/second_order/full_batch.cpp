@@ -26,6 +26,9 @@ FullBatch<T>::FullBatch(const Plan& plan, State<T>& state, Layerwise<T>& layerwi
     if (training.optimizer != ops::Optimizer::lbfgs && !unknown.empty())
         throw InvalidArgument(std::string(training.optimizer_name()) + ": no Jacobian of this net; " + unknown);
     const bool least_squares = training.optimizer == ops::Optimizer::levenberg_marquardt;
+    if (training.custom && training.optimizer != ops::Optimizer::lbfgs)
+        throw InvalidArgument(std::string(training.optimizer_name()) +
+                              ": a loss of the caller's has no curvature here");
     if (least_squares && training.loss != ops::Loss::mse)
         throw InvalidArgument(std::string("levenberg_marquardt: the loss ") + ops::loss_names[int(training.loss)] +
                               " is not that of least squares");
@@ -108,13 +111,11 @@ bool FullBatch<T>::each_chunk(Pass pass, F&& body) {
     const Watch watch(layerwise_.stop(), *poll_);
     parallel(threads_, [&](const Worker& w) {
         for (int64_t first = 0; first < n; first += chunk_) {
-            const Batch<T> b = layerwise_.gather(w, *data_, std::min(chunk_, n - first), {first});
-            bool whole = layerwise_.forward(w, b, pass, false);  // false for all workers or none
-            if (whole) {
-                layerwise_.loss(w, b, pass);
-                whole = body(w, b, first);
-            }
-            if (!whole) {
+            Batch<T> b = layerwise_.gather(w, *data_, std::min(chunk_, n - first), {first});
+            // one evaluation after another: only the end of an iteration, in train(), is the last of an epoch
+            b.hook_flags = HookBatch::training | HookBatch::measured | (first == 0 ? HookBatch::first : 0u);
+            // false for all workers or none
+            if (!layerwise_.forward(w, b, pass, false) || !layerwise_.loss(w, b, pass) || !body(w, b, first)) {
                 stopped = true;
                 return;
             }
@@ -261,12 +262,15 @@ void FullBatch<T>::train(const TrainRequest& given, std::vector<double>& running
     request.batch_size = n;  // an iteration is an epoch
     const int64_t chunks = (n + layerwise_.chunk_rows() - 1) / layerwise_.chunk_rows();
     chunk_ = (n + chunks - 1) / chunks;
+    layerwise_.expect_targets(request.train.y.cols);
     layerwise_.reserve(chunk_, true);
     threads_ = threads(chunk_);
     data_ = &request.train;
     poll_ = &request.poll;
     Ledger ledger(request, int64_t(totals_.size()), running, outcome);
     if (!request.goes_on) solver_->begin();
+    HookBatch epoch_end;  // without rows
+    epoch_end.flags = HookBatch::training | HookBatch::last;
     for (int64_t step = 0; step < request.steps && outcome.ended.empty(); ++step) {
         if (!solver_->iterate(*this)) {
             ledger.interrupt();
@@ -276,6 +280,10 @@ void FullBatch<T>::train(const TrainRequest& given, std::vector<double>& running
         ++state_.step;
         outcome.ended = solver_->ended();
         ledger.end_epoch();
+        if (training_.hook && !(*training_.hook)(epoch_end)) {
+            ledger.interrupt();
+            break;
+        }
         const bool stop = ledger.step_done(solver_->loss());
         if (request.validation) {
             if (!validate(ledger.validation_row())) {

@@ -57,7 +57,7 @@ private:
     bool penalised_ = false;
     const Dataset* data_ = nullptr;
     const Poll* poll_ = nullptr;
-    std::vector<double> totals_;  // of the last evaluation
+    std::vector<double> totals_;  // of the last evaluation, which is the last that a hook was shown
     Buffer<double> jacobian_;     // some rows of it, with the residual as one more column
     std::vector<double> products_;
 };

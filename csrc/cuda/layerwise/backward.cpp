@@ -28,6 +28,7 @@ void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
     fork_.record(stream_);
     FD_CUDA(cudaStreamWaitEvent(side_, fork_, 0));  // also where no dense layer follows: a capture must see it join
     for (int i = last_; i >= walk(pass).first_gradient(); --i) {
+        if (!walk(pass)[i].wants_gradient) continue;  // of a branch without parameters
         if (op(i).kind != OpKind::dense) {
             other_backward(steps, i, rows, pass);
             continue;
@@ -51,8 +52,8 @@ void Layers<T>::finish(int i, const T* from, T* to, int64_t rows, Pass pass) {
     f.alpha = T(o.alpha), f.slope = parameter(o.slope);
     // the loss has done all of it for a softmax, and for an activation that it skipped
     const bool whole_row = o.activation == ops::Activation::softmax;
-    if (o.kind == OpKind::dense && o.has_activity() && !whole_row && !skips_activation(i, pass)) {
-        f.output = out_[size_t(i)].get();
+    if (o.has_activity() && !whole_row && !skips_activation(i, pass)) {
+        f.output = output(i, pass);
         f.activity_l1 = o.activity_l1 / double(rows), f.activity_l2 = o.activity_l2 / double(rows);
     }
     f.stride = plan_.parameters;
@@ -80,6 +81,7 @@ void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
         }
         products_.run(p);
     }
+    if (frozen(o.kernel)) return;
     Product<T> p;
     p.m = o.in, p.n = o.out, p.k = rows;
     p.a = output(i - 1, pass), p.transpose_a = true, p.b = d(i), p.out = at(gradients_, o.kernel);
@@ -104,7 +106,19 @@ void Layers<T>::other_backward(const Steps& steps, int i, int64_t rows, Pass pas
             break;
         case OpKind::layer_norm:
             layer_norm_backward(layer_norm(i, rows, pass), from, to, at(gradients_, o.kernel), at(gradients_, o.bias),
-                                splits(o.kernel), plan_.parameters, stream_);
+                                o.kernel >= 0 || o.bias >= 0 ? splits(std::max(o.kernel, o.bias)) : 1, plan_.parameters,
+                                stream_);
+            break;
+        case OpKind::unit_norm: unit_norm_backward(unit_norm(i, rows, pass), from, to, stream_); break;
+        case OpKind::gaussian_noise:
+        case OpKind::gaussian_dropout:
+        case OpKind::alpha_dropout:
+            if (!passes_gradient(i)) break;
+            if (pass == Pass::train) noise(steps, noise_key(i), from, to, n, true, stream_);
+            else copy();
+            break;
+        case OpKind::activity:
+            if (passes_gradient(i)) finish(i, from, to, rows, pass);
             break;
         case OpKind::dropout:
             if (!passes_gradient(i)) break;
@@ -126,7 +140,8 @@ void Layers<T>::other_backward(const Steps& steps, int i, int64_t rows, Pass pas
             break;
         case OpKind::piecewise_linear:
         case OpKind::periodic:
-        case OpKind::embedding: {
+        case OpKind::embedding:
+        case OpKind::select_columns: {
             const Columns<T> c = columns(i, rows, pass);
             if (o.kind == OpKind::periodic)
                 periodic_gradients(c, from, at(gradients_, o.kernel), at(gradients_, o.bias), parts(o.kernel), stream_);
@@ -139,8 +154,13 @@ void Layers<T>::other_backward(const Steps& steps, int i, int64_t rows, Pass pas
             grouped_backward(grouped(i, rows, pass), stored(i, pass), d(i), passes_gradient(i) ? to : nullptr,
                              at(gradients_, o.kernel), at(gradients_, o.bias), parts(o.kernel), stream_);
             break;
+        case OpKind::branches_end: branches_backward(branches(i, rows, pass), from, stream_); break;
+        case OpKind::branches_begin:
+            if (passes_gradient(i)) branches_sum(branches(i, rows, pass), n, to, stream_);
+            break;
         case OpKind::dense:
-        case OpKind::normalization: break;
+        case OpKind::normalization:
+        case OpKind::branch_next: break;  // branches_begin sums what its branches want
     }
 }
 
@@ -160,7 +180,7 @@ template <class T>
 void Layers<T>::matrix_penalties(bool add_gradients) {
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
-        if (o.kind != OpKind::dense || !o.matrix_penalty()) continue;
+        if (o.kind != OpKind::dense || !o.matrix_penalty() || frozen(o.kernel)) continue;
         double* values = penalty_parts_.get() + matrix_parts_[size_t(i)];
         o.each_unit_penalty([&](ops::UnitPenalty penalty, double factor, bool columns) {
             const int64_t units = columns ? o.out : o.in, length = columns ? o.in : o.out;
@@ -192,7 +212,7 @@ void Layers<T>::muon(const Steps& steps) {
     const ops::Hyper& h = training_->hyper;
     for (int tensor : plan_.trainable) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (!training_->takes_matrix_step(t)) continue;
+        if (!training_->takes_matrix_step(t) || frozen(tensor)) continue;
         MuonStep m;
         m.momentum = h.momentum, m.clipvalue = h.clipvalue, m.clipnorm = h.clipnorm,
         m.global_clipnorm = h.global_clipnorm;
@@ -257,6 +277,13 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
         if (training_->muon()) muon(steps);
     }
     update(steps, updates(), combines_, stream_);
+    const ops::Hyper& h = training_->hyper;
+    if (h.use_ema)
+        average(steps, updates(), state_.slots.back().get(), h.ema_momentum, h.ema_overwrite_frequency, stream_);
+    for (int tensor : plan_.trainable) {
+        const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (t.constraint && !frozen(tensor)) constrain(steps, t.constraint, parameter(tensor), t.rows, t.cols, stream_);
+    }
     end_step(steps, b.rows, stop_on_nan);
 }
 
@@ -266,7 +293,17 @@ void Layers<T>::gradient_step(const Steps& steps, const BatchShape& b, bool trai
     make_gradients(steps, b, pass, false);
     combine(updates(), true, stream_);
     matrix_penalties(true);
+    clear_frozen_gradients();
     end_step(steps, b.rows, false);
+}
+
+template <class T>
+void Layers<T>::clear_frozen_gradients() {
+    if (!training_->has_frozen()) return;
+    for (int tensor : plan_.trainable)
+        if (frozen(tensor))
+            FD_CUDA(cudaMemsetAsync(at(gradients_, tensor), 0, size_t(plan_.tensors[size_t(tensor)].size()) * sizeof(T),
+                                    stream_));
 }
 
 template <class T>
@@ -278,6 +315,7 @@ void Layers<T>::probe_step(const Steps& steps, const BatchShape& b, const T* bef
     backward(steps, b.rows, pass);
     combine(updates(), true, stream_);
     matrix_penalties(true);
+    clear_frozen_gradients();
     end_step(steps, b.rows, false);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);

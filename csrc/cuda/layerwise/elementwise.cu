@@ -32,6 +32,31 @@ __global__ void dropout_kernel(Steps steps, DropoutKey key, const T* x, T* out, 
 }
 
 template <class T>
+__device__ T with_noise(const NoiseKey& key, T x, double normal, bool backward) {
+    if (key.kind == OpKind::gaussian_dropout) return x * T(1 + key.stddev * normal);
+    return backward ? x : x + T(key.stddev * normal);
+}
+template <class T>
+__global__ void noise_kernel(Steps steps, NoiseKey key, const T* from, T* to, int64_t n, bool backward) {
+    const uint64_t step = uint64_t(steps.now().step);
+    const ops::DropoutMask mask(key.seed, step, key.op, key.rate);
+    const ops::AlphaDropout alpha(key.rate);
+    const T a = T(alpha.a), b = T(backward ? 0 : alpha.b),
+            dropped = T(backward ? 0 : alpha.a * ops::AlphaDropout::limit + alpha.b);
+    const ops::NormalNoise normal{key.seed, step, key.op};
+    for (int64_t q = first_element(); q * 4 < n; q += element_stride()) {
+        const int64_t i = q * 4, count = n - i < 4 ? n - i : 4;
+        if (key.kind == OpKind::alpha_dropout) {
+            const ops::Words r = mask.words(uint64_t(q));
+            for (int64_t k = 0; k < count; ++k) to[i + k] = mask.keeps(r.w[k]) ? a * from[i + k] + b : dropped;
+        } else {
+            const ops::NormalNoise::Quad r = normal.numbers(uint64_t(q));
+            for (int64_t k = 0; k < count; ++k) to[i + k] = with_noise(key, from[i + k], r.v[k], backward);
+        }
+    }
+}
+
+template <class T>
 __global__ void rescale_kernel(const T* x, const T* scale, const T* offset, T* out, int64_t n, int64_t cols) {
     for (int64_t i = first_element(); i < n; i += element_stride()) {
         const T v = x[i] * scale[i % cols];
@@ -98,6 +123,11 @@ void dropout(const Steps& steps, const DropoutKey& key, const T* x, T* out, int6
     FD_LAUNCH((dropout_kernel<T>), blocks_for((n + 3) / 4), threads, 0, stream, steps, key, x, out, n);
 }
 template <class T>
+void noise(const Steps& steps, const NoiseKey& key, const T* from, T* to, int64_t n, bool backward,
+           cudaStream_t stream) {
+    FD_LAUNCH((noise_kernel<T>), blocks_for((n + 3) / 4), threads, 0, stream, steps, key, from, to, n, backward);
+}
+template <class T>
 void rescale(const T* x, const T* scale, const T* offset, T* out, int64_t rows, int64_t cols, cudaStream_t stream) {
     FD_LAUNCH((rescale_kernel<T>), blocks_for(rows * cols), threads, 0, stream, x, scale, offset, out, rows * cols,
               cols);
@@ -115,6 +145,7 @@ void finish(const Finish<T>& f, cudaStream_t stream) {
 #define FD_INSTANTIATE(T)                                                                                            \
     template void activation_forward<T>(ops::Activation, T, const T*, const T*, T*, int64_t, int64_t, cudaStream_t); \
     template void dropout<T>(const Steps&, const DropoutKey&, const T*, T*, int64_t, cudaStream_t);                  \
+    template void noise<T>(const Steps&, const NoiseKey&, const T*, T*, int64_t, bool, cudaStream_t);                \
     template void rescale<T>(const T*, const T*, const T*, T*, int64_t, int64_t, cudaStream_t);                      \
     template void add<T>(const T*, const T*, T*, int64_t, cudaStream_t);                                             \
     template void finish<T>(const Finish<T>&, cudaStream_t);

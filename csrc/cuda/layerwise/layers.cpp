@@ -15,7 +15,7 @@ Layers<T>::Layers(const Plan& plan, State<T>& state, Precision precision, cudaSt
     numbers_ = std::vector<DeviceBuffer<int64_t>>(n);
     for (size_t i = 0; i < n; ++i) {
         const Op& o = plan.ops[i];
-        if (!o.encodes_columns()) continue;
+        if (!o.encodes_columns() && o.kind != OpKind::select_columns) continue;
         std::vector<int64_t> numbers(o.columns.begin(), o.columns.end());
         numbers.insert(numbers.end(), o.passing.begin(), o.passing.end());
         for (const auto* chosen : {&o.columns, &o.passing}) {
@@ -38,7 +38,7 @@ template <class T>
 void Layers<T>::configure(const Training* training) {
     training_ = training;
     walks_ = walks_of(plan_, training_);
-    wants_probabilities_ = form().logits && !training->metrics.empty();
+    wants_probabilities_ = form().logits && (training->hook || !training->metrics.empty());
     if constexpr (sizeof(T) == 4) mlp_ = FusedMlp::make(plan_, *training, walk(Pass::train), precision_);
     combines_ = training->whole_gradients() || plan_.has_matrix_penalties();
     has_penalties_ = plan_.has_matrix_penalties();
@@ -46,7 +46,7 @@ void Layers<T>::configure(const Training* training) {
     std::vector<MetricSpec> specs;
     totals_width_ = 2;
     for (const Metric& m : training->metrics) {
-        specs.push_back({m.kind, m.k, m.threshold, m.multiclass, totals_width_});
+        specs.push_back({m.kind, m.k, m.threshold, m.multiclass, m.weighted, totals_width_});
         totals_width_ += int(m.states(plan_.outputs));
     }
     metrics_.reserve(int64_t(specs.size()));
@@ -65,6 +65,7 @@ void Layers<T>::lay_out_updates() {
     for (size_t k = 0; k < plan_.trainable.size(); ++k) {
         const int tensor = plan_.trainable[k];
         const Tensor& t = plan_.tensors[size_t(tensor)];
+        if (frozen(tensor)) continue;
         UpdateTensor& u = tensors_[size_t(tensor)];
         u.l1 = t.l1, u.l2 = t.l2, u.first_block = int32_t(blocks.size());
         u.muon = training_->takes_matrix_step(t);
@@ -78,7 +79,7 @@ void Layers<T>::lay_out_updates() {
     matrix_parts_.assign(plan_.ops.size(), 0);
     for (size_t i = 0; i < plan_.ops.size(); ++i) {
         const Op& o = plan_.ops[i];
-        if (o.kind != OpKind::dense || !o.matrix_penalty()) continue;
+        if (o.kind != OpKind::dense || !o.matrix_penalty() || frozen(o.kernel)) continue;
         matrix_parts_[i] = penalty_count_;
         penalty_count_ += o.in + ops::unit_penalties * o.out;  // one number a unit; one penalty may take rows
     }
@@ -104,10 +105,9 @@ void Layers<T>::set_splits(int64_t rows) {
         if (o.kind == OpKind::dense) {
             tensors_[size_t(o.kernel)].splits = std::min(most, Products::splits(o.in, o.out, rows));
             if (o.bias >= 0) tensors_[size_t(o.bias)].splits = tensors_[size_t(o.kernel)].splits;
-        } else if (o.kind == OpKind::layer_norm) {
-            tensors_[size_t(o.kernel)].splits = tensors_[size_t(o.bias)].splits = by_rows;
-        } else if (o.kind == OpKind::scale || o.kind == OpKind::periodic || o.kind == OpKind::grouped_dense) {
-            tensors_[size_t(o.kernel)].splits = by_rows;
+        } else if (o.kind == OpKind::layer_norm || o.kind == OpKind::scale || o.kind == OpKind::periodic ||
+                   o.kind == OpKind::grouped_dense) {
+            if (o.kernel >= 0) tensors_[size_t(o.kernel)].splits = by_rows;
             if (o.bias >= 0) tensors_[size_t(o.bias)].splits = by_rows;
         }
         if (o.slope >= 0) tensors_[size_t(o.slope)].splits = by_rows;
@@ -154,6 +154,7 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
         if (o.kind == OpKind::batch_norm) mean_[size_t(i)].reserve(o.out), inverse_[size_t(i)].reserve(o.out);
         if (o.kind == OpKind::batch_norm) widest_norm = std::max(widest_norm, o.out);
         if (o.kind == OpKind::layer_norm) mean_[size_t(i)].reserve(rows), inverse_[size_t(i)].reserve(rows);
+        if (o.kind == OpKind::unit_norm) inverse_[size_t(i)].reserve(rows);
         if (!layered) continue;
         if (walk(probe ? Pass::probe : Pass::train)[i].keeps_pre_activation) z_[size_t(i)].reserve(size);
         d_[size_t(i) + 1].reserve(size);
@@ -162,7 +163,7 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
     norm_scratch_.reserve(2 * most_splits * widest_norm);
     if (training_) {
         if (training_->sparse()) labels_.reserve(rows);
-        else y_.reserve(rows * plan_.outputs);
+        else y_.reserve(rows * std::max(most_targets_, plan_.outputs));
         weights_.reserve(rows);
         row_loss_.reserve(rows);
         if (wants_probabilities_ || probe || (form().fused && op(last_).has_activity()))
@@ -196,7 +197,7 @@ Columns<T> Layers<T>::columns(int i, int64_t rows, Pass pass) {
     c.kind = o.kind, c.x = output(i - 1, pass), c.out = out_[size_t(i)].get();
     c.rows = rows, c.in_width = o.in, c.out_width = o.out;
     c.count = int64_t(o.columns.size()), c.passing_count = int64_t(o.passing.size());
-    c.width = (o.out - c.passing_count) / c.count;
+    c.width = c.count ? (o.out - c.passing_count) / c.count : 0;
     c.encoded_at = o.encoded_at(), c.passing_at = o.passing_at();
     c.columns = numbers_[size_t(i)].get(), c.passing = c.columns + c.count;
     c.place_encoded = c.passing + c.passing_count, c.place_passing = c.place_encoded + o.in;
@@ -216,6 +217,21 @@ Grouped<T> Layers<T>::grouped(int i, int64_t rows, Pass pass) {
     g.rows = rows, g.in_width = o.in, g.out_width = o.out;
     g.groups = o.groups, g.inputs = o.group_inputs, g.units = o.units;
     return g;
+}
+
+template <class T>
+Branches<T> Layers<T>::branches(int i, int64_t rows, Pass pass) {
+    const Op& o = op(i);
+    Branches<T> b;
+    b.merge = o.merge, b.count = int(o.before.size()), b.rows = rows, b.width = o.out;
+    b.first[0] = 0;
+    for (int k = 0; k < b.count; ++k) {
+        const int last = o.kind == OpKind::branches_end ? o.last[size_t(k)] : o.before[size_t(k)];
+        b.values[k] = output(last, pass);
+        b.gradients[k] = walk(pass)[last].wants_gradient ? d(last) : nullptr;
+        b.first[k + 1] = b.first[k] + int32_t(op(last).out);
+    }
+    return b;
 }
 
 template <class T>
@@ -251,6 +267,12 @@ void Layers<T>::forward(const Steps& steps, int64_t rows, Pass pass, bool update
                 batch_norm_forward(steps, batch_norm(i, rows, pass, update_statistics), stream_);
                 break;
             case OpKind::layer_norm: layer_norm_forward(layer_norm(i, rows, pass), stream_); break;
+            case OpKind::unit_norm: unit_norm_forward(unit_norm(i, rows, pass), stream_); break;
+            case OpKind::gaussian_noise:
+            case OpKind::gaussian_dropout:
+            case OpKind::alpha_dropout:
+                if (pass == Pass::train) noise(steps, noise_key(i), x, out, rows * o.out, false, stream_);
+                break;
             case OpKind::dropout:
                 if (pass == Pass::train)
                     dropout(steps, {plan_.seed, uint32_t(i), o.rate}, x, out, rows * o.out, stream_);
@@ -265,10 +287,15 @@ void Layers<T>::forward(const Steps& steps, int64_t rows, Pass pass, bool update
                 break;
             case OpKind::piecewise_linear:
             case OpKind::periodic:
-            case OpKind::embedding: columns_forward(columns(i, rows, pass), stream_); break;
+            case OpKind::embedding:
+            case OpKind::select_columns: columns_forward(columns(i, rows, pass), stream_); break;
+            case OpKind::branches_end: branches_forward(branches(i, rows, pass), out, stream_); break;
             case OpKind::grouped_dense: grouped_forward(grouped(i, rows, pass), stream_); break;
             case OpKind::normalization:  // done while gathering
-            case OpKind::residual_begin: break;
+            case OpKind::activity:
+            case OpKind::residual_begin:
+            case OpKind::branches_begin:
+            case OpKind::branch_next: break;
         }
     }
 }
@@ -299,7 +326,7 @@ BatchNorm<T> Layers<T>::batch_norm(int i, int64_t rows, Pass pass, bool update_s
     b.out = out_[size_t(i)].get(), b.mean = mean_[size_t(i)].get(), b.inverse = inverse_[size_t(i)].get();
     b.moving_mean = statistic(o.mean), b.moving_variance = statistic(o.variance);
     b.momentum = o.momentum, b.epsilon = o.epsilon;
-    b.batch_statistics = pass == Pass::train, b.update_statistics = update_statistics;
+    b.batch_statistics = walk(pass)[i].batch_statistics, b.update_statistics = update_statistics;
     b.parts = norm_scratch_.get();
     b.rows = rows, b.cols = o.out;
     return b;
@@ -314,6 +341,11 @@ LayerNorm<T> Layers<T>::layer_norm(int i, int64_t rows, Pass pass) {
     l.epsilon = o.epsilon;
     l.rows = rows, l.cols = o.out;
     return l;
+}
+
+template <class T>
+UnitNorm<T> Layers<T>::unit_norm(int i, int64_t rows, Pass pass) {
+    return {output(i - 1, pass), out_[size_t(i)].get(), inverse_[size_t(i)].get(), rows, op(i).out};
 }
 
 template <class T>
@@ -342,10 +374,11 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
     l.d = pass == Pass::evaluate ? nullptr : d(last_);
     losses_ = b.rows;
     l.rows = b.rows, l.cols = cols;
-    loss_rows(l, stream_);
+    if (t.custom) call_hook(b, pass, l.d);
+    else loss_rows(l, stream_);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
-        if (o.kind == OpKind::dense && o.has_activity() && !skips_activation(i, pass))
+        if (o.has_activity() && !skips_activation(i, pass))
             activity_value(output(i, pass), o.activity_l1, o.activity_l2, row_loss_.get(), b.rows, o.out, stream_);
     }
     if (top.has_activity() && form().fused) {  // the penalty is on the activation that the fused loss skipped
@@ -356,6 +389,7 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
         softmax_backward(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, b.rows, cols, stream_);
     }
     measure(steps, b, pass);
+    if (t.hook && !t.custom && (hook_flags_ & HookBatch::measured)) call_hook(b, pass, l.d);
 }
 
 template <class T>
@@ -418,8 +452,10 @@ void Layers<T>::predict_step(const Steps& steps, const BatchShape& b) {
     template void Layers<T>::measure(const Steps&, const BatchShape&, Pass);     \
     template BatchNorm<T> Layers<T>::batch_norm(int, int64_t, Pass, bool);       \
     template LayerNorm<T> Layers<T>::layer_norm(int, int64_t, Pass);             \
+    template UnitNorm<T> Layers<T>::unit_norm(int, int64_t, Pass);               \
     template Columns<T> Layers<T>::columns(int, int64_t, Pass);                  \
-    template Grouped<T> Layers<T>::grouped(int, int64_t, Pass);
+    template Grouped<T> Layers<T>::grouped(int, int64_t, Pass);                  \
+    template Branches<T> Layers<T>::branches(int, int64_t, Pass);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)
 #undef FD_INSTANTIATE

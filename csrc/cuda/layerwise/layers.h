@@ -13,6 +13,8 @@
 
 namespace fd::cuda {
 
+struct HookStopped {};  // thrown by a step whose hook said stop
+
 template <class T>
 class Layers {
 public:
@@ -21,6 +23,8 @@ public:
     void configure(const Training* training);
     void reserve(int64_t rows, bool backward, bool probe = false);  // the only method that allocates
     int64_t chunk_rows() const;                                     // rows of a forward pass
+    void expect_targets(int64_t cols);                              // before reserve(), if not as many as outputs
+    void set_hook_flags(unsigned flags) { hook_flags_ = flags; }    // of the next step; see HookBatch
     int totals_width() const { return totals_width_; }
     int64_t generation() const { return generation_; }  // changes when captured graphs are invalid
 
@@ -62,6 +66,7 @@ private:
     void dense_forward(int i, const T* x, int64_t rows, Pass);
     void loss(const Steps&, const BatchShape&, Pass);
     void measure(const Steps&, const BatchShape&, Pass);
+    void call_hook(const BatchShape&, Pass, T* d);
     void probabilities_of(const T* logits, T* out, int64_t rows);
     void backward(const Steps&, int64_t rows, Pass);
     void finish(int i, const T* from, T* to, int64_t rows, Pass);
@@ -69,9 +74,14 @@ private:
     void other_backward(const Steps&, int i, int64_t rows, Pass);
     Columns<T> columns(int i, int64_t rows, Pass);
     Grouped<T> grouped(int i, int64_t rows, Pass);
+    Branches<T> branches(int i, int64_t rows, Pass);
     Parts parts(int tensor) const { return {splits(tensor), plan_.parameters}; }
     BatchNorm<T> batch_norm(int i, int64_t rows, Pass, bool update_statistics);
     LayerNorm<T> layer_norm(int i, int64_t rows, Pass);
+    UnitNorm<T> unit_norm(int i, int64_t rows, Pass);
+    NoiseKey noise_key(int i) const { return {plan_.seed, uint32_t(i), op(i).kind, op(i).rate, op(i).stddev}; }
+    bool frozen(int tensor) const { return training_->is_frozen(plan_.tensors[size_t(tensor)].op); }
+    void clear_frozen_gradients();  // no pass computes them
     Update<T> updates() const;
     void matrix_penalties(bool add_gradients);
     void muon(const Steps&);
@@ -91,7 +101,13 @@ private:
     std::vector<Walk> walks_;  // by pass
     int last_ = 0, totals_width_ = 2, most_parts_ = 1;
     bool combines_ = false, has_penalties_ = false, wants_probabilities_ = false;
-    int64_t capacity_ = 0, split_rows_ = 0, generation_ = 0;
+    int64_t capacity_ = 0, split_rows_ = 0, generation_ = 0, most_targets_ = 0;
+    unsigned hook_flags_ = 0;
+    struct {  // what a hook is shown, and what it answers
+        std::vector<T> outputs, predictions, targets, gradient;
+        std::vector<int32_t> labels;
+        std::vector<double> weights, losses;
+    } host_;
     bool backward_ready_ = false, probe_ready_ = false, fuses_ = false;  // fuses_: mlp_ computes the gradients
     std::unique_ptr<FusedMlp> mlp_;                                      // or none
     int64_t losses_ = 0;  // of this step in row_loss_: one a row, or fewer

@@ -102,7 +102,7 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
     if (ops::metric_sums(m.kind) == 0) {
         double value = 0, weight = 0;
         for (int64_t r = t; r < rows; r += threads) {
-            const double w = all.weights ? all.weights[r] : 1;
+            const double w = all.weights && m.weighted ? all.weights[r] : 1;
             value += w * row_value(m, view(all, r));
             weight += w;
         }
@@ -111,13 +111,8 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
         if (t == 0) state[0] = value, state[1] = weight;
         return;
     }
-    const bool auc = m.kind == Metric::Kind::auc;
-    if (auc) {
-        for (int64_t i = t; i < 2 * cols * ops::auc_buckets; i += threads) state[i] = 0;
-        __syncthreads();
-    }
-    // Threads are laid out as columns times lanes of rows; a histogram is filled by one lane alone.
-    const int width = int(cols < threads ? cols : threads), lanes = auc ? 1 : threads / width;
+    // Threads are laid out as columns times lanes of rows.
+    const int width = int(cols < threads ? cols : threads), lanes = threads / width;
     const int lane = t / width, column = t % width;
     for (int64_t c0 = 0; c0 < cols; c0 += width) {
         const int64_t c = c0 + column;
@@ -136,19 +131,14 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
             const int64_t end = rows - r0 < threads ? rows - r0 : threads;
             for (int64_t i = lane; works && i < end; i += lanes) {
                 const int64_t r = r0 + i;
-                const double w = all.weights ? all.weights[r] : 1, p = double(all.p[r * cols + c]);
+                const double w = all.weights && m.weighted ? all.weights[r] : 1, p = double(all.p[r * cols + c]);
                 const double y = view(all, r).target(c);
-                if (auc) {
-                    if (p == p) state[((y > 0.5 ? 0 : cols) + c) * ops::auc_buckets + ops::auc_bucket(p)] += w;
-                    continue;
-                }
                 double terms[4];
                 ops::metric_terms(m.kind, w, p, y, m.multiclass ? chosen[i] == c : p > m.threshold,
                                   m.multiclass ? truth[i] == c : y > 0.5, terms);
                 for (int k = 0; k < 4; ++k) sums[k] += terms[k];
             }
         }
-        if (auc) continue;
         for (int k = 0; k < 4; ++k) scratch[t][k] = sums[k];
         __syncthreads();
         if (lane == 0 && c < cols)

@@ -96,6 +96,43 @@ __global__ void update_kernel(Steps steps, Update<T> u, bool combined) {
 }
 
 template <class T>
+__global__ void average_kernel(Steps steps, Update<T> u, T* mean, double momentum, int64_t overwrite_frequency) {
+    if (steps.control->halted) return;
+    const UpdateBlock b = u.blocks[blockIdx.x];
+    const int64_t step = steps.now().step;
+    const T keep = step == 0 ? T(0) : T(momentum), take = step == 0 ? T(1) : T(1 - momentum);
+    const bool overwrite = overwrite_frequency > 0 && (step + 1) % overwrite_frequency == 0;
+    for (int e = int(threadIdx.x); e < b.count; e += threads) {
+        const int64_t i = b.first + e;
+        const T value = take * u.parameters[i] + keep * mean[i];
+        mean[i] = value;
+        if (overwrite) u.parameters[i] = value;
+    }
+}
+
+// A block for each column, each row, or all; or for so many elements.
+template <class T>
+__global__ void constrain_kernel(Steps steps, ops::Constraint c, T* values, int64_t rows, int64_t cols) {
+    __shared__ double scratch[33];
+    if (steps.control->halted) return;
+    if (c.kind == ops::Constraint::Kind::non_negative) {
+        const int64_t n = rows * cols;
+        for (int64_t i = int64_t(blockIdx.x) * threads + threadIdx.x; i < n; i += int64_t(gridDim.x) * threads)
+            values[i] = ops::Constraint::non_negative(values[i]);
+        return;
+    }
+    using Over = ops::Constraint::Over;
+    const int64_t length = c.over == Over::columns ? rows : c.over == Over::rows ? cols : rows * cols;
+    const int64_t stride = c.over == Over::columns ? cols : 1;
+    T* first = values + int64_t(blockIdx.x) * (c.over == Over::columns ? 1 : length);
+    double square = 0;
+    for (int64_t i = threadIdx.x; i < length; i += threads)
+        square += double(first[i * stride]) * double(first[i * stride]);
+    const T factor = T(c.scale(ops::vsqrt(block_sum(square, scratch))));
+    for (int64_t i = threadIdx.x; i < length; i += threads) first[i * stride] *= factor;
+}
+
+template <class T>
 __global__ void muon_direction_kernel(Steps steps, MuonStep m, const UpdateTensor* tensors, const double* norm_parts,
                                       int block_count, T* gradient, T* momentum, double* parts) {
     __shared__ double scratch[33];
@@ -207,6 +244,22 @@ void update(const Steps& steps, const Update<T>& u, bool combined, cudaStream_t 
     }
 }
 template <class T>
+void average(const Steps& steps, const Update<T>& u, T* mean, double momentum, int64_t overwrite_frequency,
+             cudaStream_t stream) {
+    if (!u.block_count) return;
+    FD_LAUNCH((average_kernel<T>), unsigned(u.block_count), threads, 0, stream, steps, u, mean, momentum,
+              overwrite_frequency);
+}
+template <class T>
+void constrain(const Steps& steps, const ops::Constraint& c, T* values, int64_t rows, int64_t cols,
+               cudaStream_t stream) {
+    using Over = ops::Constraint::Over;
+    const bool each = c.kind == ops::Constraint::Kind::norm;
+    const int64_t units = c.over == Over::columns ? cols : c.over == Over::rows ? rows : 1;
+    FD_LAUNCH((constrain_kernel<T>), each ? unsigned(units) : blocks_of(rows * cols), threads, 0, stream, steps, c,
+              values, rows, cols);
+}
+template <class T>
 void muon_direction(const Steps& steps, const MuonStep& m, const UpdateTensor* tensors, const double* norm_parts,
                     int block_count, T* gradient, T* momentum, double* parts, cudaStream_t stream) {
     FD_LAUNCH((muon_direction_kernel<T>), blocks_of(m.rows * m.cols), threads, 0, stream, steps, m, tensors, norm_parts,
@@ -242,6 +295,8 @@ void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int6
     template void combine<T>(const Update<T>&, bool, cudaStream_t);                                                 \
     template void gradient_norms<T>(const Update<T>&, cudaStream_t);                                                \
     template void update<T>(const Steps&, const Update<T>&, bool, cudaStream_t);                                    \
+    template void average<T>(const Steps&, const Update<T>&, T*, double, int64_t, cudaStream_t);                    \
+    template void constrain<T>(const Steps&, const ops::Constraint&, T*, int64_t, int64_t, cudaStream_t);           \
     template void muon_direction<T>(const Steps&, const MuonStep&, const UpdateTensor*, const double*, int, T*, T*, \
                                     double*, cudaStream_t);                                                         \
     template void muon_start<T>(const MuonStep&, const T*, const double*, T*, cudaStream_t);                        \

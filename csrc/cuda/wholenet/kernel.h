@@ -98,7 +98,7 @@ __device__ __forceinline__ void measure(const WholeNetProgram& p, const Memory<T
         sums[1] += w;
 #pragma unroll
         for (int k = 0; k < most_wholenet_metrics; ++k)
-            if (k < p.metric_count) sums[2 + k] += w * row_value(p.metrics[k], row);
+            if (k < p.metric_count) sums[2 + k] += (p.metrics[k].weighted ? w : 1) * row_value(p.metrics[k], row);
     }
     team.sync();
 }
@@ -342,7 +342,8 @@ __device__ __forceinline__ void write_losses(const WholeNetProgram& p, const Who
         row[0] = loss, row[1] = penalty;
 #pragma unroll
         for (int k = 2; k < N; ++k)
-            if (k - 2 < p.metric_count) row[2 * k - 2] = sums[k], row[2 * k - 1] = sums[1];
+            if (k - 2 < p.metric_count)
+                row[2 * k - 2] = sums[k], row[2 * k - 1] = p.metrics[k - 2].weighted ? sums[1] : double(step.rows);
     }
     state.epoch_sum += (loss + penalty) * double(step.rows);
     if (step.epoch_ends < 0) return;

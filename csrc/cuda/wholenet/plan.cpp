@@ -66,7 +66,7 @@ private:
         int offset = 2;
         for (const Metric& m : t.metrics) {
             if (!train()) break;
-            p.metrics[p.metric_count++] = {m.kind, m.k, m.threshold, m.multiclass, offset};
+            p.metrics[p.metric_count++] = {m.kind, m.k, m.threshold, m.multiclass, m.weighted, offset};
             offset += 2;
         }
         p.row_lanes = 1;
@@ -242,12 +242,14 @@ std::string why_not(const Plan& plan, const Training* training) {
         return "it has more than " + std::to_string(most_wholenet_ops) + " layers";
     if (plan.widest > widest) return "a layer is wider than " + std::to_string(widest);
     if (const std::string op = unknown_op(plan, paths::wholenet); !op.empty()) return op;
+    if (const std::string reason = unusual(plan, training); !reason.empty()) return reason;
     if (plan.bf16) return "bfloat16 products need wide layers";
     if (plan.has_matrix_penalties()) return "there is a penalty on whole matrices (orthogonal or repulsion)";
     if (!training) return "";
     if (plan.trainable.empty()) return "there is nothing to train";
     if (training->has_factors()) return "tensors have learning rates or weight decays of their own";
     if (training->muon()) return "Muon needs whole matrices";
+    if (training->hook || training->custom) return "a function of the caller's sees every batch";
     if (training->kfac()) return "KFAC needs whole matrices";
     if (training->full_batch()) return "full-batch optimizers choose a different step for each member";
     const LossForm form(plan, *training);

@@ -6,16 +6,20 @@ epoch; without either it stays in compiled code.
 
 from __future__ import annotations
 
-from . import functions, logs, monitors
+from . import checkpoints, functions, logs, monitors
+from .averages import SwapEMAWeights
 from .base import Callback, CallbackList
+from .checkpoints import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .history import History
 from .logs import *  # noqa: F403
 from .monitors import *  # noqa: F403
 from .progress import ProgressBar
 from .revive import ReviveDeadUnits
+from .tensorboard import TensorBoard
 
-__all__ = ["Callback", "CallbackList", "History", "ProgressBar", "ReviveDeadUnits"]
+__all__ = ["Callback", "CallbackList", "History", "ProgressBar", "ReviveDeadUnits", "SwapEMAWeights", "TensorBoard"]
+__all__ += checkpoints.__all__
 __all__ += functions.__all__
 __all__ += logs.__all__
 __all__ += monitors.__all__

@@ -40,6 +40,9 @@ class TrainedModel(Protocol):
     @property
     def metrics(self) -> list[Metric]: ...
 
+    @property
+    def metrics_names(self) -> list[str]: ...
+
     def get_weights(self) -> list[Array]: ...
 
     def set_weights(self, weights: Sequence[Any]) -> None: ...
@@ -51,6 +54,20 @@ class TrainedModel(Protocol):
     def activations(self, x: Any, *, n_threads: int | None = None) -> list[Array]: ...
 
     def save(self, path: str, *, include_optimizer: bool = True) -> None: ...
+
+    def ema_weights(self) -> list[Array]: ...
+
+    def save_state(self, path: str) -> None: ...
+
+    def load_state(self, path: str) -> None: ...
+
+    @property
+    def step(self) -> int: ...
+
+
+def core_model(model: TrainedModel) -> TrainedModel:
+    """The `fastdense.Model` that trains: the model itself, or the one inside of a model of `fastdense.keras`."""
+    return getattr(model, "fastdense", model)
 
 
 class Callback:
@@ -67,12 +84,14 @@ class Callback:
     params : dict
         "epochs", "steps" (batches per epoch) and "verbose".
     deferred : bool
-        Class attribute. True promises that the epoch hooks only read `logs` and leave the model alone. Epochs are then
-        not held up for them: `on_epoch_end` is called for each epoch in order, but possibly some epochs later.
+        Of the class, or set by ``__init__``. True promises that the epoch hooks only read `logs` and leave the model
+        alone. Epochs are then not held up for them: `on_epoch_end` is called for each epoch in order, but possibly some
+        epochs later.
 
     Notes
     -----
-    Evaluation and prediction are one call each, so their batch hooks are called once, for batch 0.
+    Evaluation and prediction of arrays are one call each, so their batch hooks are called once, for batch 0; those of
+    an iterable are called for each of its items.
     """
 
     deferred: ClassVar[bool] = False
@@ -143,10 +162,10 @@ class Callback:
         """Called after an evaluation; `logs` are its loss and metrics."""
 
     def on_test_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Called once before the rows are evaluated."""
+        """Called before the rows, or an iterable's item, are evaluated."""
 
     def on_test_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Called once after the rows are evaluated."""
+        """Called after the rows, or an iterable's item, are evaluated."""
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
         """Called before a prediction."""
@@ -155,15 +174,20 @@ class Callback:
         """Called after a prediction."""
 
     def on_predict_batch_begin(self, batch: int, logs: Logs | None = None) -> None:
-        """Called once before the rows are predicted."""
+        """Called before the rows, or an iterable's item, are predicted."""
 
     def on_predict_batch_end(self, batch: int, logs: Logs | None = None) -> None:
-        """Called once after the rows are predicted; `logs` holds "outputs"."""
+        """Called after the rows, or an iterable's item, are predicted; `logs` holds their "outputs"."""
 
 
 def overrides(callback: Callback, hook: str) -> bool:
     """Whether a callback has a hook of its own, by class or by assignment to the object."""
     return hook in vars(callback) or getattr(type(callback), hook) is not getattr(Callback, hook)
+
+
+def sees_batches(callbacks: Sequence[Callback]) -> bool:
+    """Whether one of them has a hook for training batches."""
+    return any(overrides(callback, hook) for callback in callbacks for hook in _BATCH_HOOKS)
 
 
 class CallbackList:
@@ -182,9 +206,9 @@ class CallbackList:
     """
 
     def __init__(self, callbacks: list[Callback], model: TrainedModel, params: dict[str, Any]) -> None:
-        self.callbacks, self.model = callbacks, model
+        self.callbacks, self.model, self.params = callbacks, model, params
         self.stopper: Callback | None = None
-        self.by_batch = any(overrides(c, hook) for c in callbacks for hook in _BATCH_HOOKS)
+        self.by_batch = sees_batches(callbacks)
         self.sees_tests = any(overrides(c, hook) for c in callbacks for hook in _TEST_HOOKS)
         self.by_epoch = self.by_batch or self.sees_tests or any(map(_needs_each_epoch, callbacks))
         for callback in callbacks:

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..arguments import keywords_checked, shorten, suggestion
 from .base import Callback, Logs
-from .monitors import _number_rate, prints
+from .monitors import number_rate, prints
 
 __all__ = ["LambdaCallback", "LearningRateScheduler"]
 
@@ -40,16 +40,16 @@ class LearningRateScheduler(Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
         """Set the rate."""
-        present = _number_rate("LearningRateScheduler", self.model)
+        present = number_rate("LearningRateScheduler", self.model)
         rate = self.schedule(epoch, present) if self._takes_rate else self.schedule(epoch)
         self.model.optimizer.learning_rate = rate
         if self.verbose:
-            print(f"LearningRateScheduler: epoch {epoch + 1}, learning rate {rate:.6g}")
+            print(f"\nEpoch {epoch + 1}: LearningRateScheduler setting learning rate to {rate}.")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Note the rate in the history."""
         if logs is not None:
-            logs["learning_rate"] = _number_rate("LearningRateScheduler", self.model)
+            logs["learning_rate"] = number_rate("LearningRateScheduler", self.model)
 
 
 class LambdaCallback(Callback):
@@ -58,6 +58,7 @@ class LambdaCallback(Callback):
     Parameters
     ----------
     on_epoch_begin, on_epoch_end, on_train_begin, on_train_end : callable, optional
+    on_train_batch_begin, on_train_batch_end : callable, optional
         As the hooks of `Callback` of these names; any other hook may be given by keyword, too.
     """
 
@@ -67,6 +68,8 @@ class LambdaCallback(Callback):
         on_epoch_end: Callable[..., Any] | None = None,
         on_train_begin: Callable[..., Any] | None = None,
         on_train_end: Callable[..., Any] | None = None,
+        on_train_batch_begin: Callable[..., Any] | None = None,
+        on_train_batch_end: Callable[..., Any] | None = None,
         **hooks: Callable[..., Any] | None,
     ) -> None:
         super().__init__()
@@ -75,6 +78,8 @@ class LambdaCallback(Callback):
             "on_epoch_end": on_epoch_end,
             "on_train_begin": on_train_begin,
             "on_train_end": on_train_end,
+            "on_train_batch_begin": on_train_batch_begin,
+            "on_train_batch_end": on_train_batch_end,
             **hooks,
         }
         known = [name for name in vars(Callback) if name.startswith("on_")]

@@ -21,8 +21,9 @@ class History(Callback):
     Attributes
     ----------
     history : dict of lists
-        One number per epoch under "loss", each metric's name, and "val_" and these if there is validation data. The
-        loss is the training objective: the mean over the rows, penalties included.
+        One number (or array, of a metric of yours that gives arrays) per epoch under "loss", each metric's name, and
+        "val_" and these if there is validation data. The loss is the training objective: the mean over the rows,
+        penalties included.
     epoch : list of int
         Number of each epoch; the first is `initial_epoch`.
     params : dict
@@ -60,7 +61,7 @@ class History(Callback):
             self.history.setdefault(key, []).extend(values)
 
     def __repr__(self) -> str:
-        last = ", ".join(f"{key}={values[-1]:.6g}" for key, values in self.history.items() if values)
+        last = ", ".join(f"{key}={_text(values[-1])}" for key, values in self.history.items() if values)
         return f"<History of {len(self.epoch)} epochs{': ' + last if last else ''}>"
 
     def plot(self, keys: list[str] | None = None, *, log: bool | None = None) -> Figure:
@@ -116,8 +117,13 @@ class History(Callback):
         return figure
 
 
+def _text(value: Any) -> str:
+    return f"{value:.6g}" if isinstance(value, (int, float)) else " ".join(f"{one:.6g}" for one in value.flat)
+
+
 def _log(curves: dict[str, list[float]], log: bool | None) -> bool:
     if log is not None:
         return log
-    values: list[Any] = [value for curve in curves.values() for value in curve if value == value]
+    every = [value for curve in curves.values() for one in curve for value in getattr(one, "flat", [one])]
+    values: list[Any] = [value for value in every if value == value]
     return bool(values) and min(values) > 0 and max(values) > 10 * min(values)

@@ -15,6 +15,8 @@ __all__ = ["CSVLogger"]
 class CSVLogger(Callback):
     """Write the numbers of each epoch to a text file, one row per epoch.
 
+    As in Keras, a training without validation data has columns for it too, which hold NA.
+
     Parameters
     ----------
     filename : str or path
@@ -52,7 +54,7 @@ class CSVLogger(Callback):
             return
         logs = logs or {}
         if self._writer is None:
-            titles = self._titles or ["epoch", *sorted(logs)]
+            titles = self._titles or ["epoch", *_columns(logs)]
             self._writer = csv.DictWriter(
                 self._file, titles, delimiter=self.separator, extrasaction="ignore", restval="NA"
             )
@@ -73,3 +75,9 @@ class CSVLogger(Callback):
         if self._file is not None:
             self._file.close()
             self._file = None
+
+
+def _columns(logs: Logs) -> list[str]:
+    """Names of columns, in alphabetical order; those of a validation are there even if it has not begun."""
+    names = sorted(logs)
+    return names if any(name.startswith("val_") for name in names) else [*names, *(f"val_{name}" for name in names)]

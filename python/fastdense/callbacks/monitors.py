@@ -1,38 +1,55 @@
-"""Callbacks that act on a monitored quantity: early stopping, checkpoints, learning rates, non-finite losses."""
+"""Callbacks that act on a monitored quantity: early stopping, learning rates, non-finite losses."""
 
 from __future__ import annotations
 
 import math
-import os
 import warnings
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from ..arguments import choice, file_path, flag, integer, keywords_checked, number, shorten, suggestion
-from ..arrays import Array
-from ..schedules import Schedule
-from .base import Callback, Logs
+import numpy as np
 
-__all__ = ["EarlyStopping", "ModelCheckpoint", "ReduceLROnPlateau", "TerminateOnNaN"]
+from ..arguments import choice, flag, integer, keywords_checked, number, shorten, suggestion
+from ..arrays import Array
+from ..metrics import Metric
+from ..schedules import Schedule
+from .base import Callback, Logs, core_model
+
+__all__ = ["EarlyStopping", "ReduceLROnPlateau", "TerminateOnNaN"]
 
 _GROWING = ("acc", "auc", "precision", "recall", "f1", "r2", "fmeasure")
 
 
-class _Monitor:
+class Monitor:
     """Keeps the best value so far of one quantity of the logs, and says whether a new value is better."""
 
-    def __init__(self, owner: str, key: str, mode: str, min_delta: float = 0.0) -> None:
-        mode = choice(f"{owner}: mode", mode, ("auto", "min", "max"))
+    def __init__(
+        self, owner: str, key: str, mode: str, min_delta: float = 0.0, without: str = "it does nothing"
+    ) -> None:
+        self.mode = choice(f"{owner}: mode", mode, ("auto", "min", "max"))
         if not isinstance(key, str):
             raise TypeError(f"{owner}: monitor is {shorten(key)}; a name from the logs is needed, such as 'val_loss'")
-        name = key.removeprefix("val_")
         self.owner, self.key, self.min_delta = owner, key, abs(number(f"{owner}: min_delta", min_delta))
-        self.growing = mode == "max" or (mode == "auto" and any(part in name for part in _GROWING))
+        self.without = without
+        self.growing = mode == "max" or (mode == "auto" and any(part in self._name for part in _GROWING))
         self.restart()
+
+    @property
+    def _name(self) -> str:
+        return self.key.removeprefix("val_")
 
     def restart(self, best: float | None = None) -> None:
         """Forget what was seen; with `best`, as if that had been."""
         self.best = best if best is not None else -math.inf if self.growing else math.inf
         self.warned = False
+
+    def learn(self, metrics: Sequence[Metric]) -> None:
+        """With "auto", take from the metric of this name, whatever name the user gave it, what is better."""
+        found = next((metric for metric in metrics if metric.name == self._name), None)
+        if self.mode == "auto" and found is not None and found.maximised != self.growing:
+            self.growing = found.maximised
+            if math.isinf(self.best):
+                self.best = -self.best
 
     def read(self, logs: Logs | None) -> float | None:
         """Return the number, or None with a warning, once, if the logs do not hold it."""
@@ -46,11 +63,16 @@ class _Monitor:
             if self.key.startswith("val_") and not any(key.startswith("val_") for key in logs or {}):
                 remedy = " Pass validation_data or validation_split to fit, or choose another monitor."
             warnings.warn(
-                f"{self.owner}: monitor {self.key!r} is not in the logs, which hold {known}; it does nothing.{remedy}",
+                f"{self.owner}: monitor {self.key!r} is not in the logs, which hold {known}; {self.without}.{remedy}",
                 RuntimeWarning,
                 stacklevel=2,
             )
         return None
+
+    @property
+    def best_text(self) -> str:
+        """The best value in the format of Keras; "None" before there is one."""
+        return "None" if math.isinf(self.best) else f"{self.best:.5f}"
 
     def better(self, value: float, than: float | None = None) -> bool:
         """Whether a value is better than the best (or another) by more than `min_delta`; NaN never is."""
@@ -105,7 +127,7 @@ class EarlyStopping(Callback):
         self.baseline = None if baseline is None else number(f"{where}: baseline", baseline)
         self.restore_best_weights = flag(f"{where}: restore_best_weights", restore_best_weights)
         self.start_from_epoch = integer(f"{where}: start_from_epoch", start_from_epoch, least=0)
-        self._monitor = _Monitor("EarlyStopping", monitor, mode, min_delta)
+        self._monitor = Monitor("EarlyStopping", monitor, mode, min_delta)
         self._begin()
 
     def _begin(self) -> None:
@@ -121,6 +143,7 @@ class EarlyStopping(Callback):
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Forget the run before."""
         self._begin()
+        self._monitor.learn(core_model(self.model).metrics)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Look at the number, and stop if there was enough patience."""
@@ -143,10 +166,10 @@ class EarlyStopping(Callback):
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Put the best weights back."""
         if self.stopped_epoch and self.verbose:
-            print(f"EarlyStopping: stopped after epoch {self.stopped_epoch + 1}")
+            print(f"Epoch {self.stopped_epoch + 1}: early stopping")
         if self.best_weights is not None:
             if self.verbose:
-                print(f"EarlyStopping: weights of epoch {self.best_epoch + 1}, {self.monitor} {self.best:.6g}")
+                print(f"Restoring model weights from the end of the best epoch: {self.best_epoch + 1}.")
             self.model.set_weights(self.best_weights)
 
     def on_train_exception(self, error: BaseException) -> None:
@@ -154,91 +177,7 @@ class EarlyStopping(Callback):
         self.on_train_end()
 
 
-class ModelCheckpoint(Callback):
-    """Save the model during training.
-
-    Parameters
-    ----------
-    filepath : str or path
-        May contain fields: ``"net-{epoch:02d}-{val_loss:.3f}.safetensors"``; epochs count from 1 here.
-    monitor : str, default "val_loss"
-        Name of the quantity in the logs that says which model is best.
-    verbose : {0, 1}, default 0
-        1 prints when it saves.
-    save_best_only : bool, default False
-        Whether to save only when the monitored quantity is better than ever before.
-    save_weights_only : bool, default False
-        Whether to leave out the optimizer's state; `fastdense.load` reads both kinds of file.
-    mode : {"auto", "min", "max"}, default "auto"
-        Whether smaller or larger is better; see `EarlyStopping`.
-    save_freq : "epoch" or int, default "epoch"
-        Save after every epoch, or after so many batches (which makes training return to Python after every batch).
-    initial_value_threshold : float, optional
-        The value that the first save must beat.
-    """
-
-    @keywords_checked
-    def __init__(
-        self,
-        filepath: str | os.PathLike[str],
-        monitor: str = "val_loss",
-        verbose: int = 0,
-        save_best_only: bool = False,
-        save_weights_only: bool = False,
-        mode: str = "auto",
-        save_freq: str | int = "epoch",
-        initial_value_threshold: float | None = None,
-    ) -> None:
-        super().__init__()
-        where, best = "ModelCheckpoint", initial_value_threshold
-        self.filepath, self.monitor = file_path(f"{where}: filepath", filepath), monitor
-        self.verbose = prints(where, verbose)
-        self.save_best_only = flag(f"{where}: save_best_only", save_best_only)
-        self.save_weights_only = flag(f"{where}: save_weights_only", save_weights_only)
-        self._monitor = _Monitor(where, monitor, mode)
-        self._monitor.restart(None if best is None else number(f"{where}: initial_value_threshold", best))
-        self._batches = self._epoch = 0
-        self.save_freq: str | int
-        if isinstance(save_freq, str):
-            self.save_freq = choice(f"{where}: save_freq", save_freq, ("epoch",), other="a number of batches")
-        else:
-            self.save_freq = integer(f"{where}: save_freq", save_freq, least=1)
-            self.__dict__["on_train_batch_end"] = self._count_batch  # a batch hook only where one is needed
-
-    def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
-        """Note the epoch for the name of the file."""
-        self._epoch = epoch
-
-    def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
-        """Save, if it is time."""
-        if self.save_freq == "epoch":
-            self._save(epoch, logs)
-
-    def _count_batch(self, batch: int, logs: Logs | None = None) -> None:
-        self._batches += 1
-        if self._batches % int(self.save_freq) == 0:
-            self._save(self._epoch, logs)
-
-    def _save(self, epoch: int, logs: Logs | None) -> None:
-        if self.save_best_only:
-            value = self._monitor.read(logs)
-            if value is None or not self._monitor.better(value):
-                return
-            self._monitor.best = value
-        try:
-            path = self.filepath.format(epoch=epoch + 1, **(logs or {}))
-        except KeyError as error:
-            raise ValueError(
-                f"ModelCheckpoint: filepath {self.filepath!r} names {error}, which is not in the logs; "
-                f"they hold epoch, {', '.join(logs or {})}"
-            ) from None
-        os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
-        self.model.save(path, include_optimizer=not self.save_weights_only)
-        if self.verbose:
-            print(f"ModelCheckpoint: epoch {epoch + 1} saved to {path}")
-
-
-def _number_rate(owner: str, model: Any) -> float:
+def number_rate(owner: str, model: Any) -> float:
     rate = model.optimizer.learning_rate
     if isinstance(rate, Schedule):
         raise ValueError(
@@ -290,18 +229,19 @@ class ReduceLROnPlateau(Callback):
         self.patience = integer(f"{where}: patience", patience, least=0)
         self.cooldown = integer(f"{where}: cooldown", cooldown, least=0)
         self.min_lr = number(f"{where}: min_lr", min_lr, least=0)
-        self._monitor = _Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
+        self._monitor = Monitor("ReduceLROnPlateau", monitor, mode, min_delta)
         self.wait = self.cooldown_counter = 0
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Forget the run before."""
-        _number_rate("ReduceLROnPlateau", self.model)
+        number_rate("ReduceLROnPlateau", self.model)
         self._monitor.restart()
+        self._monitor.learn(core_model(self.model).metrics)
         self.wait = self.cooldown_counter = 0
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Look at the number, and reduce the rate if there was enough patience."""
-        rate = _number_rate("ReduceLROnPlateau", self.model)
+        rate = number_rate("ReduceLROnPlateau", self.model)
         value = self._monitor.read(logs)
         if logs is not None:
             logs["learning_rate"] = rate
@@ -315,16 +255,21 @@ class ReduceLROnPlateau(Callback):
             self._monitor.best, self.wait = value, 0
         elif self.cooldown_counter == 0:
             self.wait += 1
-            if self.wait >= self.patience and rate > self.min_lr:
+            if self.wait >= self.patience and np.float32(rate) > np.float32(self.min_lr):  # 1e-4 is not above 1e-4
                 reduced = max(rate * self.factor, self.min_lr)
                 self.model.optimizer.learning_rate = reduced
                 self.cooldown_counter, self.wait = self.cooldown, 0
                 if self.verbose:
-                    print(f"ReduceLROnPlateau: epoch {epoch + 1}, learning rate {reduced:.6g}")
+                    print(f"\nEpoch {epoch + 1}: ReduceLROnPlateau reducing learning rate to {reduced}.")
 
 
 class TerminateOnNaN(Callback):
     """Stop at the first step whose loss is NaN or infinite. It costs nothing: the engine checks.
+
+    Parameters
+    ----------
+    raise_error : bool, default False
+        Whether to raise a RuntimeError instead: other callbacks are called as after any other exception.
 
     Attributes
     ----------
@@ -333,3 +278,8 @@ class TerminateOnNaN(Callback):
     """
 
     silent: ClassVar[bool] = False
+
+    @keywords_checked
+    def __init__(self, raise_error: bool = False) -> None:
+        super().__init__()
+        self.raise_error = flag("TerminateOnNaN: raise_error", raise_error)

@@ -12,7 +12,7 @@ import numpy as np
 from ..activations import TABLE
 from ..arguments import choice
 from ..arrays import Array
-from ..layers import Activation, Dense, Layer, Preprocessing, Residual
+from ..layers import Activation, Composite, Dense, Layer, Preprocessing
 from ..network import Net
 from ..reference.layers import build_ops
 
@@ -43,7 +43,7 @@ class LayerProbes:
         Norm of the unit's column of the kernel: of the loss's gradient, of the weights, and of what the last step
         before the probe changed; for dense layers.
     layers : list of LayerProbes
-        Those inside of a `Residual`, whose own numbers are those of its sum.
+        Those inside of a `Residual` or of `Branches`, whose own numbers are those of what these give.
     """
 
     name: str
@@ -261,8 +261,12 @@ def _places(layers: Sequence[Layer], names: Sequence[str], first: int, width: in
         if isinstance(layer, Preprocessing):  # it has no op
             continue
         inside: list[_Place] = []
-        if isinstance(layer, Residual):
-            inside = list(_places(layer.layers, [f"{name}.{i}" for i in range(len(layer.layers))], first + 1, inputs))
+        if isinstance(layer, Composite):
+            at = first
+            for c, (chain, ops) in enumerate(zip(layer.chains, layer.chain_ops(inputs), strict=True)):
+                own = [f"{name}.{layer.prefix(c, i)}" for i in range(len(chain))]
+                inside += _places(chain, own, at + 1, inputs)
+                at += 1 + len(ops)
         first += len(layer.lower(inputs))
         yield _Place(name, first - 1, layer, inside)
 

@@ -117,6 +117,11 @@ class ProgressBar(Callback):
     ----------
     verbose : {"auto", 0, 1, 2}
         0 shows nothing, 1 a bar where possible, 2 one line per epoch.
+
+    Attributes
+    ----------
+    batches : int or None
+        Batches of the last epoch, where nothing says before how many there will be.
     """
 
     deferred: ClassVar[bool] = True
@@ -124,6 +129,7 @@ class ProgressBar(Callback):
     def __init__(self, verbose: int | str = "auto") -> None:
         super().__init__()
         self.verbose = check_verbose("ProgressBar", verbose)
+        self.batches: int | None = None
         self._bar: Bar | None = None
         self._stream: TextIO | None = None
 
@@ -176,6 +182,10 @@ class ProgressBar(Callback):
         """Show the fraction of the running epoch that is done, and its mean loss so far."""
         if self._bar is not None and time.monotonic() - self._drawn >= 0.9 * SECONDS:
             self._draw(epoch + fraction, epoch + 1, self._latest or f"loss {loss:.4g}")
+
+    def running_batches(self, epoch: int, batch: int, batches: int | None, loss: float) -> None:
+        """As `running`, after so many batches of the epoch, of which it may not be known how many there are."""
+        self.running(epoch, batch / batches if batches else 0.0, loss)
 
     @property
     def wants_progress(self) -> bool:

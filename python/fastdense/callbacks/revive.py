@@ -7,7 +7,7 @@ import numpy as np
 from ..arguments import integer, keywords_checked, number
 from ..arrays import Array
 from ..initial.revival import revive_units
-from .base import Callback, Logs
+from .base import Callback, Logs, TrainedModel
 
 
 class ReviveDeadUnits(Callback):
@@ -33,6 +33,10 @@ class ReviveDeadUnits(Callback):
         self.until = number("ReviveDeadUnits: until", until, least=0, most=1)
         self.rows: Array | None = None  # a sample of the training data, which `fit` sets
         self.n_threads: int | None = None  # that of `fit`
+
+    def set_model(self, model: TrainedModel) -> None:
+        """Receive the model; of one of `fastdense.keras` the net inside."""
+        self.model = getattr(model, "fastdense", model)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Count the checks anew."""

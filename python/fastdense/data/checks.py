@@ -18,6 +18,7 @@ import numpy as np
 from ..arrays import Array, as_array, fail, first_place, namespace_of, position_of
 from ..engine import native
 from ..losses import Loss
+from .names import in_order
 from .rows import Shape
 
 BLOCK = 1 << 18  # elements looked at in one go: small enough for the cache, and no large temporaries
@@ -27,8 +28,11 @@ FLOAT32_MAX = float(np.finfo(np.float32).max)
 
 
 def check_x(where: str, x: object, net: Shape, *, name: str = "x") -> Array:
-    """Return `x` as a checked (rows, inputs) array; one dimension means one column, only if the net has one input."""
-    array = as_array(where, name, x, net.device)
+    """Return `x` as a checked (rows, inputs) array; one dimension means one column, only if the net has one input.
+
+    Columns with names come in the order in which the model knows them.
+    """
+    array = as_array(where, name, in_order(where, name, x, net.names, net.device), net.device)
     needed = f"a dense net needs (rows, {net.inputs})"
     if array.ndim == 0:
         fail(where, f"{name} is a single number, {array.item()!r}", needed, f"pass [[{array.item()!r}]]")
@@ -152,7 +156,9 @@ def check_y(where: str, y: object, rows: int, net: Shape, loss: Loss, *, name: s
         )
     if loss.sparse:
         return _class_ids(where, name, array, net, loss)
-    if array.ndim == 1 and net.outputs == 1:
+    if loss.targets == "any":
+        array = _any_targets(where, name, array, net, loss)
+    elif array.ndim == 1 and net.outputs == 1:
         array = array.reshape(-1, 1)
     elif array.ndim != 2 or array.shape[1] != net.outputs:
         _fail_target_shape(where, name, array, net, loss)
@@ -162,6 +168,22 @@ def check_y(where: str, y: object, rows: int, net: Shape, loss: Loss, *, name: s
     if loss.targets == "signs":
         return _signs(where, name, array, loss)
     return array
+
+
+def _any_targets(where: str, name: str, array: Array, net: Shape, loss: Loss) -> Array:
+    """Targets of a loss that takes any number of columns, unless a metric needs one for each output."""
+    made = array.reshape(-1, 1) if array.ndim == 1 else array
+    if made.ndim != 2 or not made.shape[1]:
+        remedy = f"pass {name}.reshape(len({name}), -1)" if array.size else "pass one target per row at least"
+        fail(where, f"{name} has shape {array.shape}", f"the loss {loss.name!r} needs (rows, columns)", remedy)
+    if made.shape[1] != net.outputs and not net.any_targets:
+        fail(
+            where,
+            f"{name} has shape {array.shape}",
+            f"metrics that engines compute need one target per output, (rows, {net.outputs})",
+            "leave the metrics out of compile, or give subclasses of fastdense.metrics.Collected",
+        )
+    return made
 
 
 def _fail_target_shape(where: str, name: str, array: Array, net: Shape, loss: Loss) -> NoReturn:

@@ -44,6 +44,8 @@ class Shape:
     loss_weight: float = 1.0  # factor of the loss, which every row's weight takes over
     device: str = "cpu"  # "cuda": data may be on a GPU
     missing: Sequence[int] = ()  # columns of x that may hold NaN
+    any_targets: bool = True  # whether no metric needs one target per output, if the loss does not
+    names: tuple[str, ...] | None = None  # of the columns of x, if the model knows them
 
 
 @dataclass(frozen=True)

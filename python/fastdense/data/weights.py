@@ -93,6 +93,10 @@ def _classes_of(where: str, y: Array, net: Shape, loss: Loss) -> tuple[Array, in
         return y.astype(np.intp), net.outputs
     if loss.targets == "distribution" and net.outputs > 1:
         return y.argmax(axis=1), net.outputs
+    if loss.targets == "any" and y.shape[1] == net.outputs > 1:  # taken for one-hot
+        return y.argmax(axis=1), net.outputs
+    if loss.targets == "any" and y.shape[1] == 1 and bool((y == y.round()).all()) and y.min() >= 0:
+        return y[:, 0].astype(np.intp), max(2, int(y.max()) + 1)
     if net.outputs == 1 and loss.targets in ("probabilities", "signs"):
         if loss.targets == "probabilities" and not bool(((y == 0) | (y == 1)).all()):
             fail(

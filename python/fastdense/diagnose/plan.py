@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -12,13 +12,13 @@ from ..arrays import Array
 from ..layers import (
     Activation,
     CategoryEmbedding,
+    Composite,
     Dense,
     Dropout,
     Layer,
     Normalization,
     NumericEmbedding,
     Preprocessing,
-    Residual,
 )
 from ..losses import Loss
 from ..metrics import Metric
@@ -136,6 +136,7 @@ class Plan:
         fitting = [m for m in copy.deepcopy(self.metrics) if _fits(m, self.loss, model.outputs)]
         optimizer, loss = copy.deepcopy((self.optimizer, self.loss))
         model.compile(optimizer, loss, metrics=fitting, loss_weights=self.loss_weights)
+        model._may_be_constant = True  # trials of sick nets train such nets, too
         if self.initial_weights is not None:
             self.initial_weights.set_on(model)
         return model
@@ -162,13 +163,12 @@ class Plan:
     # ---- reading ---------------------------------------------------------------------------------------------------
 
     def dense(self) -> list[Dense]:
-        """All dense layers, those inside residual blocks included."""
-        return [layer for layer in _flat(self.layers) if isinstance(layer, Dense)]
+        """All dense layers, those inside blocks included."""
+        return [layer for layer in flat(self.layers) if isinstance(layer, Dense)]
 
     def last_dense(self) -> int:
-        """Index of the last dense layer, -1 if there is none at the top level."""
-        places = [i for i, layer in enumerate(self.layers) if isinstance(layer, Dense)]
-        return places[-1] if places else -1
+        """Index of the last dense layer, -1 if there is none at the top level or a block comes after it."""
+        return _last(self.layers, Dense)
 
     def output_activation(self) -> str:
         """Name of the output activation; a rescaling after it does not count."""
@@ -176,7 +176,7 @@ class Plan:
 
     def hidden_activations(self) -> list[str]:
         """Names of the activations of everything but the output, "linear" left out."""
-        names = [layer.activation for layer in _flat(self.layers) if isinstance(layer, (Dense, Activation))]
+        names = [layer.activation for layer in flat(self.layers) if isinstance(layer, (Dense, Activation))]
         if self.layers and isinstance(self.layers[-1], Activation) and len(names) >= 2:
             names.pop(-2)  # the dense layer before the output activation
         return [name for name in names[:-1] if name != "linear"]
@@ -198,8 +198,8 @@ class Plan:
         def walk(layers: tuple[Layer, ...] | list[Layer], top: bool) -> list[Layer]:
             made: list[Layer] = []
             for i, layer in enumerate(layers):
-                if isinstance(layer, Residual):
-                    made.append(changed(layer, layers=walk(layer.layers, False)))
+                if isinstance(layer, Composite):
+                    made.append(layer.with_chains([walk(chain, False) for chain in layer.chains]))
                 elif isinstance(layer, Dense):
                     wanted = last if top and i == end else hidden
                     made.append(change(layer) if wanted else layer)
@@ -219,11 +219,11 @@ class Plan:
 
     def with_activation(self, activation: str) -> Plan:
         """Replace the hidden activations, with initial kernels that suit the new one."""
-        end = max(self.last_dense(), 0)
+        end = self.last_dense() if self.last_dense() >= 0 else len(self.layers)
 
         def change(layer: Layer) -> Layer:
-            if isinstance(layer, Residual):
-                return changed(layer, layers=[change(inner) for inner in layer.layers])
+            if isinstance(layer, Composite):
+                return layer.with_chains([[change(inner) for inner in chain] for chain in layer.chains])
             if isinstance(layer, (Dense, Activation)):
                 new: dict[str, Any] = {"activation": activation}
                 if isinstance(layer, Dense):
@@ -239,20 +239,14 @@ class Plan:
 
     def with_dropout(self, change: Callable[[float], float]) -> Plan:
         """Change the rate of every dropout layer; those of rate 0 are removed."""
-        layers: list[Layer] = []
-        for layer in self.layers:
-            if isinstance(layer, Dropout):
-                rate = change(layer.rate)
-                if rate > 0:
-                    layers.append(Dropout(rate, layer.name))
-            elif isinstance(layer, Residual):
-                inner = [
-                    Dropout(change(one.rate), one.name) if isinstance(one, Dropout) else one for one in layer.layers
-                ]
-                layers.append(changed(layer, layers=inner))
-            else:
-                layers.append(layer)
-        return self.with_layers(layers)
+
+        def inside(layer: Layer) -> Layer:
+            if isinstance(layer, Composite):
+                return layer.with_chains([[inside(inner) for inner in chain] for chain in layer.chains])
+            return Dropout(change(layer.rate), layer.name) if isinstance(layer, Dropout) else layer
+
+        gone = [isinstance(layer, Dropout) and change(layer.rate) <= 0 for layer in self.layers]
+        return self.with_layers([inside(layer) for layer, off in zip(self.layers, gone, strict=True) if not off])
 
     @property
     def front(self) -> tuple[Preprocessing, ...]:
@@ -261,7 +255,7 @@ class Plan:
 
     def reads_columns(self) -> bool:
         """Whether layers work on chosen columns of the data, whose numbers and meaning must stay."""
-        return any(isinstance(layer, (CategoryEmbedding, NumericEmbedding)) for layer in _flat(self.layers))
+        return any(isinstance(layer, (CategoryEmbedding, NumericEmbedding)) for layer in flat(self.layers))
 
     def normalized(self) -> bool:
         """Whether the first layer, after those that encode columns, standardizes the data."""
@@ -270,7 +264,13 @@ class Plan:
 
 def output_index(layers: Sequence[Layer]) -> int:
     """Index of the layer with the output activation, -1 if there is none."""
-    return max((i for i, layer in enumerate(layers) if isinstance(layer, (Dense, Activation))), default=-1)
+    return _last(layers, Dense, Activation)
+
+
+def _last(layers: Sequence[Layer], *kinds: type[Layer]) -> int:
+    """Index of the last layer of these kinds, -1 if there is none or a block comes after it."""
+    last = max((i for i, layer in enumerate(layers) if isinstance(layer, (*kinds, Composite))), default=-1)
+    return last if last >= 0 and isinstance(layers[last], kinds) else -1
 
 
 def output_activation(layers: Sequence[Layer]) -> str:
@@ -279,10 +279,11 @@ def output_activation(layers: Sequence[Layer]) -> str:
     return last.activation if isinstance(last, (Dense, Activation)) else "linear"
 
 
-def _flat(layers: Any) -> list[Layer]:
+def flat(layers: Iterable[Layer]) -> list[Layer]:
+    """All layers, with those that blocks are made of in their place."""
     found: list[Layer] = []
     for layer in layers:
-        found += _flat(layer.layers) if isinstance(layer, Residual) else [layer]
+        found += flat(itertools.chain.from_iterable(layer.chains)) if isinstance(layer, Composite) else [layer]
     return found
 
 
@@ -292,7 +293,7 @@ def _followed(layers: tuple[Layer, ...], layer: Layer) -> bool:
     for after in layers[place + 1 :] if place >= 0 else ():
         if isinstance(after, Activation):
             return True
-        if isinstance(after, (Dense, Residual)):
+        if isinstance(after, (Dense, Composite)):
             return False
     return False
 

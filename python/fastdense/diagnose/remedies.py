@@ -658,7 +658,9 @@ def linear() -> Remedy:
     """No hidden layers."""
 
     def apply(plan: Plan) -> Plan:
-        kept = [layer for i, layer in enumerate(plan.layers) if i >= plan.last_dense()]
-        return plan.with_layers(([plan.layers[0]] if plan.normalized() and plan.last_dense() else []) + kept)
+        end = plan.last_dense()
+        if end < 0:
+            return plan
+        return plan.with_layers(([plan.layers[0]] if plan.normalized() and end else []) + list(plan.layers[end:]))
 
     return Remedy("no hidden layers: a linear model", apply)

@@ -11,10 +11,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from ..layers import Layer, Residual
+from ..layers import Layer
 from ..model.base import BaseModel
 from ..training.search import rounds
-from .plan import Plan
+from .plan import Plan, flat
 
 PRODUCTS = 70e9  # floating-point operations of matrix products per second, float32; half of it in float64
 NUMBERS = 1.5e9  # numbers that an element-wise operation reads or writes per second
@@ -74,8 +74,7 @@ class Sizes:
             parameters += sum(math.prod(one.shape) for one in tensors)
             shapes += [one.shape for one in tensors if one.trainable]
             width = layer.output_width(width)
-            inner = layer.layers if isinstance(layer, Residual) else [layer]
-            numbers += width * sum(one.operations for one in inner)
+            numbers += width * sum(one.operations for one in flat([layer]))
         slower = (2.0 if dtype == "float64" else 1.0) * DEVICES.get(device, 1.0)
         products = sum(math.prod(shape) for shape in shapes if len(shape) == 2)
         return cls(products, numbers, parameters, tuple(shapes), slower)

@@ -121,9 +121,9 @@ class Engine:
     def probe_period(self, rows: int, batch_size: int) -> int:
         return int((self._host if self._trains_on_host else self._gpu).probe_period(rows, batch_size))
 
-    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int) -> Array:
+    def evaluate(self, x: Array, y: Array, w: Array | None, *, n_threads: int, hook_rows: int = 0) -> Array:
         self._ready(x, y, w)
-        totals: Array = self._gpu.evaluate(x, y, w, n_threads=n_threads)
+        totals: Array = self._gpu.evaluate(x, y, w, n_threads=n_threads, hook_rows=hook_rows)
         return totals
 
     def predict_row(self, x: object) -> Array | None:

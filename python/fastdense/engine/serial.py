@@ -153,6 +153,6 @@ def _own_ops(ops: list[dict[str, Any]], numbers: dict[str, Array], i: int) -> li
 
 def _scaled(op: dict[str, Any], factor: float) -> dict[str, Any]:
     return {
-        key: value * factor if key.startswith(PENALISED) and not isinstance(value, bool) else value
+        key: value * factor if key.startswith(PENALISED) and isinstance(value, float) else value
         for key, value in op.items()
     }

@@ -6,20 +6,25 @@ It holds no weights; those are the model's.
 
 from __future__ import annotations
 
-from . import cleaning, dense, normalization, preprocessing, scaling, tables
+from . import blocks, cleaning, dense, noise, normalization, preprocessing, scaling, tables
 from .adapting import Adapting
 from .base import Layer, TensorSpec, get
+from .blocks import *  # noqa: F403
+from .blocks import Composite
 from .cleaning import *  # noqa: F403
 from .dense import *  # noqa: F403
+from .noise import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .preprocessing import *  # noqa: F403
 from .preprocessing import Preprocessing
 from .scaling import *  # noqa: F403
 from .tables import *  # noqa: F403
 
-__all__ = ["Adapting", "Layer", "Preprocessing", "TensorSpec", "get"]
+__all__ = ["Adapting", "Composite", "Layer", "Preprocessing", "TensorSpec", "get"]
+__all__ += blocks.__all__
 __all__ += cleaning.__all__
 __all__ += dense.__all__
+__all__ += noise.__all__
 __all__ += normalization.__all__
 __all__ += preprocessing.__all__
 __all__ += scaling.__all__

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .. import initializers
+from ..arguments import flag
 from ..arrays import as_array, first_place, namespace_of
 from ..initializers import Draw
 from ..specs import Config, Spec, resolve
@@ -59,12 +60,34 @@ class Layer(Spec, family="layer"):
     Attributes
     ----------
     name : str or None
+    trainable : bool
+        Whether training changes its tensors; may be assigned, and counts from the next `compile` on. A `BatchNorm` that
+        is not trainable normalizes by its moving statistics in training, too, as in Keras. What is not trained has no
+        penalty either.
     operations : int
         Element-wise ones per row and output in a training step, for estimates of work.
     """
 
     name: str | None = None
     operations: ClassVar[int] = 2
+    _trainable: bool = True
+
+    @property
+    def trainable(self) -> bool:
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        self._trainable = flag(f"{type(self).__name__}: trainable", value)
+
+    def trained_tensors(self, inputs: int) -> list[bool]:
+        """Return whether training changes each tensor by its gradient."""
+        return [spec.trainable and self.trainable for spec in self.tensors(inputs)]
+
+    def frozen_ops(self, inputs: int) -> list[bool]:
+        """Return for each op whether it has tensors that would be trained if the layer was trainable."""
+        frozen = not self.trainable and any(spec.trainable for spec in self.tensors(inputs))
+        return [frozen] * len(self.lower(inputs))
 
     def output_width(self, inputs: int) -> int:
         """Return the number of outputs for this number of inputs."""

@@ -1,19 +1,17 @@
-"""`Dense`, and the layers that act on what it gives: `Activation`, `Dropout`, `Residual`."""
+"""`Dense`, and the layers that act on what it gives: `Activation`, `Dropout`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from .. import initializers, regularizers
+from .. import constraints, initializers, regularizers
 from ..activations import ALPHA, NAMES
 from ..arguments import flag, integer, number, optional_text, shorten
 from ..specs import Config, resolve
-from .base import Array, DrawFor, Layer, TensorSpec, get
+from .base import Layer, TensorSpec
 
-__all__ = ["Activation", "Dense", "Dropout", "Residual"]
-
-_DEEPEST = 64  # residuals in one another, far more than is of use: the work of nesting grows with its square
+__all__ = ["Activation", "Dense", "Dropout"]
 
 
 class Activation(Layer, names=("activation",)):
@@ -27,6 +25,8 @@ class Activation(Layer, names=("activation",)):
         Slope of leaky_relu below 0 (0.2 unless given), or scale of elu and celu (1 unless given); the others take none.
     name : str, optional
         Name of the layer in tables and files; None lets the model number it.
+    trainable : bool, default True
+        Whether the slopes of prelu are trained.
 
     Raises
     ------
@@ -40,7 +40,9 @@ class Activation(Layer, names=("activation",)):
     Activation('leaky_relu', alpha=0.1)
     """
 
-    def __init__(self, activation: str, alpha: float | None = None, name: str | None = None) -> None:
+    def __init__(
+        self, activation: str, alpha: float | None = None, name: str | None = None, trainable: bool = True
+    ) -> None:
         if not isinstance(activation, str):
             raise TypeError(
                 f"Activation: activation={shorten(activation)} is of type {type(activation).__name__}. "
@@ -56,6 +58,7 @@ class Activation(Layer, names=("activation",)):
                 f"Leave it out; {', '.join(ALPHA)} have one."
             )
         self.name = optional_text("Activation: name", name)
+        self.trainable = trainable
 
     def _is_default(self, name: str, value: Any) -> bool:
         return value == ALPHA.get(self.activation) if name == "alpha" else super()._is_default(name, value)
@@ -87,8 +90,12 @@ class Dense(Layer, names=("dense",)):
     kernel_regularizer : str, Regularizer or list, optional
     bias_regularizer, activity_regularizer : str, Regularizer or list, optional
         l1 and l2 only.
+    kernel_constraint, bias_constraint : str or Constraint, optional
+        What kernel and bias are replaced by after each update; see `fastdense.constraints`.
     name : str, optional
         The model numbers layers without one, as in "dense_1".
+    trainable : bool, default True
+        Whether training changes the layer's tensors; see `Layer`.
 
     Raises
     ------
@@ -112,7 +119,10 @@ class Dense(Layer, names=("dense",)):
         kernel_regularizer: str | regularizers.Regularizer | Sequence[Any] | None = None,
         bias_regularizer: str | regularizers.Regularizer | Sequence[Any] | None = None,
         activity_regularizer: str | regularizers.Regularizer | Sequence[Any] | None = None,
+        kernel_constraint: str | constraints.Constraint | None = None,
+        bias_constraint: str | constraints.Constraint | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         self.units = integer("Dense: units", units, least=1)
         chosen = _activation(activation)
@@ -130,7 +140,10 @@ class Dense(Layer, names=("dense",)):
         self.activity_regularizer = regularizers.for_weights_or_outputs(
             activity_regularizer, "Dense: activity_regularizer"
         )
+        self.kernel_constraint = constraints.optional(kernel_constraint, "Dense: kernel_constraint", 2)
+        self.bias_constraint = constraints.optional(bias_constraint, "Dense: bias_constraint", 1)
         self.name = optional_text("Dense: name", name)
+        self.trainable = trainable
 
     def _params(self) -> dict[str, Any]:
         chosen = Activation(self.activation, self.alpha)
@@ -151,6 +164,8 @@ class Dense(Layer, names=("dense",)):
                 **regularizers.lower("kernel", self.kernel_regularizer),
                 **regularizers.lower("bias", self.bias_regularizer),
                 **regularizers.lower("activity", self.activity_regularizer),
+                **constraints.lower_constraint("kernel", self.kernel_constraint, 2),
+                **constraints.lower_constraint("bias", self.bias_constraint, 1),
             }
         ]
 
@@ -211,69 +226,3 @@ class Dropout(Layer, names=("dropout",)):
 
     def lower(self, inputs: int) -> list[Config]:
         return [{"kind": "dropout", "rate": self.rate}]
-
-
-class Residual(Layer, names=("residual",)):
-    """Adds its input to what its layers make of it (He et al., 2016): ``x + layers(x)``; may be nested.
-
-    Parameters
-    ----------
-    layers : list of Layer
-        Together they must give as many outputs as they get inputs.
-    name : str, optional
-        Name of the layer in tables and files; None lets the model number it.
-
-    Examples
-    --------
-    >>> from fastdense.layers import Residual
-    >>> Residual(["batch_norm"])
-    Residual([BatchNorm()])
-    """
-
-    def __init__(self, layers: Sequence[Any], name: str | None = None) -> None:
-        if not isinstance(layers, (list, tuple)) or not layers:
-            raise TypeError(f"Residual: layers={shorten(layers)}. Give a list of at least one layer.")
-        self.layers = [get(layer, f"Residual: layers[{i}]") for i, layer in enumerate(layers)]
-        self.name = optional_text("Residual: name", name)
-        inner = [layer._depth for layer in self.layers if isinstance(layer, Residual)]
-        self._depth: int = 1 + max(inner, default=0)
-        if self._depth > _DEEPEST:
-            raise ValueError(f"Residual: {self._depth} of them are nested. Give at most {_DEEPEST}, one in another.")
-
-    def _walk(self, inputs: int) -> list[tuple[Layer, int]]:
-        """Each layer with the width of its input."""
-        widths = [inputs]
-        for layer in self.layers[:-1]:
-            widths.append(layer.output_width(widths[-1]))
-        return list(zip(self.layers, widths, strict=True))
-
-    def output_width(self, inputs: int) -> int:
-        outputs = inputs
-        for layer in self.layers:
-            outputs = layer.output_width(outputs)
-        if outputs != inputs:
-            raise ValueError(
-                f"Residual: its layers turn {inputs} inputs into {outputs} outputs, so they cannot be added. "
-                f"Let the last layer have {inputs} units, or put a Dense({outputs}) before the Residual."
-            )
-        return outputs
-
-    def lower(self, inputs: int) -> list[Config]:
-        ops = [op for layer, width in self._walk(inputs) for op in layer.lower(width)]
-        return [{"kind": "residual_begin"}, *ops, {"kind": "residual_end"}]
-
-    def tensors(self, inputs: int) -> list[TensorSpec]:
-        return [
-            TensorSpec(f"{i}.{spec.name}", spec.shape, spec.trainable)
-            for i, (layer, width) in enumerate(self._walk(inputs))
-            for spec in layer.tensors(width)
-        ]
-
-    def initial_values(self, inputs: int, draw: DrawFor) -> list[Array]:
-        return [value for layer, width in self._walk(inputs) for value in layer.initial_values(width, draw)]
-
-    def many_initial_values(self, inputs: int, seeds: Any, index: int) -> list[Array]:
-        values: list[Array] = []
-        for layer, width in self._walk(inputs):
-            values += layer.many_initial_values(width, seeds, index + len(values))
-        return values

@@ -63,7 +63,9 @@ class Normalization(Adapting, names=("normalization",)):
             )
 
     def measured(self, where: str, data: NDArray[Any]) -> tuple[Array, ...]:
-        return _mean_and_variance(data, where)
+        moments = Moments(where)
+        moments.add(data)
+        return moments.result()
 
     def checked_statistics(self, *values: Array) -> tuple[Array, ...]:
         m, v = values
@@ -99,29 +101,44 @@ class Normalization(Adapting, names=("normalization",)):
         return made
 
 
-def _mean_and_variance(data: NDArray[Any], where: str) -> tuple[Array, Array]:
-    """Return the mean and biased variance of each column.
+class Moments:
+    """Mean and biased variance of each column of data that comes in parts.
 
     The first row is subtracted before anything is summed, so that a constant column has variance exactly 0; pieces are
     merged by the rule of Chan, Golub & LeVeque (1979).
+
+    Parameters
+    ----------
+    where : str
+        For messages.
     """
-    xp = namespace_of(data)
-    rows, columns = data.shape
-    step = max(1, _CHUNK_ELEMENTS // columns)
-    origin = data[0].astype(np.float64)
-    mean, squares = xp.zeros(columns), xp.zeros(columns)
-    for start in range(0, rows, step):
-        piece = data[start : start + step].astype(np.float64)
-        check_adapted_part(where, piece, start)
-        with np.errstate(over="ignore", invalid="ignore"):
-            piece -= origin
-            piece_mean = piece.mean(axis=0)
-            gap, done = piece_mean - mean, start + len(piece)
-            squares += xp.square(piece - piece_mean).sum(axis=0) + gap**2 * (start * len(piece) / done)
-            mean += gap * (len(piece) / done)
-    if not xp.isfinite(squares).all():
-        raise ValueError(f"{where}: the variance of x overflows. Scale it down first.")
-    return to_host(origin + mean), to_host(squares / rows)
+
+    def __init__(self, where: str) -> None:
+        self.where, self.rows = where, 0
+
+    def add(self, data: NDArray[Any]) -> None:
+        """Take rows into account, piece by piece."""
+        xp = namespace_of(data)
+        step = max(1, _CHUNK_ELEMENTS // data.shape[1])
+        if not self.rows:
+            self.origin = data[0].astype(np.float64)
+            self.mean, self.squares = xp.zeros(data.shape[1]), xp.zeros(data.shape[1])
+        for start in range(0, len(data), step):
+            piece = data[start : start + step].astype(np.float64)
+            check_adapted_part(self.where, piece, self.rows)
+            with np.errstate(over="ignore", invalid="ignore"):
+                piece -= self.origin
+                piece_mean = piece.mean(axis=0)
+                gap, done = piece_mean - self.mean, self.rows + len(piece)
+                self.squares += xp.square(piece - piece_mean).sum(axis=0) + gap**2 * (self.rows * len(piece) / done)
+                self.mean += gap * (len(piece) / done)
+            self.rows = done
+
+    def result(self) -> tuple[Array, Array]:
+        """Mean and variance."""
+        if not namespace_of(self.squares).isfinite(self.squares).all():
+            raise ValueError(f"{self.where}: the variance of x overflows. Scale it down first.")
+        return to_host(self.origin + self.mean), to_host(self.squares / self.rows)
 
 
 class _Given(Initializer):

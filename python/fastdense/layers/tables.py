@@ -68,6 +68,8 @@ class NumericEmbedding(Adapting, names=("numeric_embedding",)):
         Whether the encoded columns themselves pass, too; by default with "periodic".
     name : str, optional
         Name of the layer in tables and files; None lets the model number it.
+    trainable : bool, default True
+        Whether training changes the layer's tensors; see `Layer`.
 
     Raises
     ------
@@ -102,8 +104,10 @@ class NumericEmbedding(Adapting, names=("numeric_embedding",)):
         activation: str | None = None,
         keep: bool | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         where = "NumericEmbedding"
+        self.trainable = trainable
         self.kind = choice(f"{where}: kind", kind, tuple(_OF_KIND))
         self.columns = columns_argument(f"{where}: columns", columns)
         given = {"bins": bins, "frequencies": frequencies, "sigma": sigma}
@@ -270,6 +274,8 @@ class CategoryEmbedding(Codes, Layer, names=("category_embedding",)):
         First values of the table, (codes + 1 of each column, size); None: uniform within 1 / sqrt(size).
     name : str, optional
         Name of the layer in tables and files; None lets the model number it.
+    trainable : bool, default True
+        Whether training changes the layer's tensors; see `Layer`.
 
     Raises
     ------
@@ -293,8 +299,10 @@ class CategoryEmbedding(Codes, Layer, names=("category_embedding",)):
         codes: Any = None,
         initializer: str | initializers.Initializer | None = None,
         name: str | None = None,
+        trainable: bool = True,
     ) -> None:
         self._set_codes(columns, codes)
+        self.trainable = trainable
         self.size = integer("CategoryEmbedding: size", size, least=1)
         where = "CategoryEmbedding: initializer"
         self.initializer = None if initializer is None else initializers.get(initializer, where)
@@ -364,6 +372,8 @@ class Scale(Layer, names=("scale",)):
         First values of the factors.
     name : str, optional
         Name of the layer in tables and files; None lets the model number it.
+    trainable : bool, default True
+        Whether training changes the layer's tensors; see `Layer`.
 
     Examples
     --------
@@ -372,7 +382,13 @@ class Scale(Layer, names=("scale",)):
     Scale()
     """
 
-    def __init__(self, initializer: str | initializers.Initializer = "ones", name: str | None = None) -> None:
+    def __init__(
+        self,
+        initializer: str | initializers.Initializer = "ones",
+        name: str | None = None,
+        trainable: bool = True,
+    ) -> None:
+        self.trainable = trainable
         self.initializer = initializers.get(initializer, "Scale: initializer")
         if isinstance(self.initializer, initializers.Data):
             raise ValueError("Scale: initializer='data' is for the kernel of a Dense layer. Give another one.")

@@ -4,30 +4,36 @@ from __future__ import annotations
 
 import math
 import time
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from .. import losses
 from ..arguments import flag, integer, keywords_checked, number
-from ..arrays import Array, check_memory
+from ..arrays import Array
 from ..callbacks import CallbackList, History, ProgressBar, ReviveDeadUnits
-from ..callbacks.base import check_callbacks
+from ..callbacks.base import check_callbacks, sees_batches
 from ..callbacks.fitted import Fitted
 from ..callbacks.probes import Probes
 from ..callbacks.progress import check_verbose, say, text_of
 from ..data.checks import check_x
-from ..data.prepare import prepare, prepare_validation, rows_to_train_on
+from ..data.names import names_of
+from ..data.prepare import prepare, rows_to_train_on
 from ..data.rows import Rows, evenly_spaced_rows
+from ..data.stream import ArrayBatches, Blocks, is_stream, shuffled
 from ..data.weights import class_weights
 from ..initial import closed_form, placement
 from ..initial.spread import spread_one, untouched_data_layers
+from ..training.blocks import batches_of, blocks_of, check_alone, check_steps, stream_name
 from ..training.feasible import check_batch_memory
 from ..training.hints import hint
 from ..training.logs import columns
-from ..training.loop import Fit
-from ..training.options import Options, check_batch_size, check_threads
+from ..training.loop import ArrayFit, Fit
+from ..training.options import Options, check_batch_size, check_threads, in_steps
 from ..training.search import start_from_best
+from ..training.stream import StreamFit, adapt, begun, check_streamed, predicted
+from ..training.validation import Validations, check_frequency, data_of, first_batches, tested
 from .definition import Definition
 
 M = TypeVar("M", bound="BaseModel")
@@ -42,9 +48,9 @@ class BaseModel(Definition):
     def fit(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
-        batch_size: int | None = 32,
+        batch_size: int | None = None,
         epochs: int = 1,
         verbose: int | str = "auto",
         callbacks: Any = None,
@@ -54,6 +60,10 @@ class BaseModel(Definition):
         class_weight: Any = None,
         sample_weight: Any = None,
         initial_epoch: int = 0,
+        steps_per_epoch: int | None = None,
+        validation_steps: int | None = None,
+        validation_batch_size: int | None = None,
+        validation_freq: Any = 1,
         starts: int = 1,
         probes: bool = False,
         n_threads: int | None = None,
@@ -67,11 +77,16 @@ class BaseModel(Definition):
             data frames, tensors. float32, float64, integers and bools are used in place, never copied as a whole.
             A model on "cuda" also accepts arrays on the GPU: CuPy's and whatever offers DLPack or
             ``__cuda_array_interface__``; so for y and weights, each where it is (docs/cuda.md).
+            Names of a data frame's columns are remembered (`feature_names`): later frames are put in that order, and
+            one that lacks a name or has another is an error.
+            Or an iterable of batches (x, y) or (x, y, sample_weight): a generator, a `keras.utils.PyDataset`, a
+            `torch.utils.data.DataLoader`, or any other (docs/data.md). Its order and its batches are what the net is
+            trained on, one block of rows at a time in memory.
         y : array of shape (rows, outputs), or class ids (rows,) for a sparse loss
             (rows,) also means one column if the net has one output; nothing else is broadcast.
-        batch_size : int
-            Rows per step, 32 if None. The last batch of an epoch may be short. Full-batch optimizers (`LBFGS`) take all
-            rows: leave it out for them.
+        batch_size : int, optional
+            Rows per step, 32 by default. The last batch of an epoch may be short. Full-batch optimizers (`LBFGS`) take
+            all rows: leave it out for them.
         epochs : int
             Number of the epoch to stop before; trains `epochs - initial_epoch` epochs.
         verbose : {"auto", 0, 1, 2}
@@ -79,10 +94,11 @@ class BaseModel(Definition):
         callbacks : list of Callback, optional
         validation_split : float
             Fraction of the rows, from 0 to below 1, to validate on: the *last* ones, before any shuffling, as in Keras.
-        validation_data : (x, y) or (x, y, sample_weight), optional
+        validation_data : (x, y), (x, y, sample_weight) or an iterable of such batches, optional
             Evaluated after each epoch; replaces `validation_split`.
         shuffle : bool
-            Whether each epoch uses a new random order of the rows, the same at any number of threads.
+            Whether each epoch uses a new random order of the rows, the same at any number of threads; an iterable's
+            order is its own.
         class_weight : dict or "balanced", optional
             Weight of each class id, 1 for those not named; "balanced" gives all classes the same total weight.
             Multiplies `sample_weight`; validation is not weighted.
@@ -90,6 +106,13 @@ class BaseModel(Definition):
             Weight of each row in the loss, at least 0; rows of weight 2 count as if they were there twice.
         initial_epoch : int
             Number of the first epoch.
+        steps_per_epoch : int, optional
+            Batches of an epoch; by default those of a pass over all rows or items. The next epoch goes on behind them.
+            Without `batch_size`, arrays are divided into so many batches.
+        validation_steps, validation_batch_size : int, optional
+            Validate on so many batches only, of an iterable or of so many rows each.
+        validation_freq : int or list of int
+            Validate after every so many epochs, or after the epochs of these numbers, counted from 1.
         starts : int
             More than 1: first try so many starts at once for a short time, units spread over the data, as
             ``fit_many(..., start="data", tries=starts)`` does; take over weights and optimizer state of the best, then
@@ -118,56 +141,103 @@ class BaseModel(Definition):
         """
         with self._fitting:
             # check
-            loss = self._compiled_loss("fit")
+            loss = self._trained_loss("fit")
             options = Options.checked("fit", batch_size, epochs, initial_epoch, shuffle, n_threads)
             bar = ProgressBar(check_verbose("fit", verbose))
             users = check_callbacks("fit", callbacks)
-            data = prepare("fit", x, y, sample_weight, self._shape, loss)
-            validation = None
-            cut = rows_to_train_on("fit", len(data), validation_split)
+            frequency = check_frequency("fit", validation_freq)
+            steps = check_steps("fit: steps_per_epoch", steps_per_epoch)
+            validation_steps = check_steps("fit: validation_steps", validation_steps)
+            size = check_batch_size("fit: validation", validation_batch_size)
+            shape = replace(self._shape, names=self.feature_names or names_of(x))
+            rows: Rows | None = None
+            blocks: Blocks | None = None
+            held_out: Rows | Blocks | None = None
+            if is_stream(x):
+                check_alone("fit", x, y=y, sample_weight=sample_weight, batch_size=batch_size,
+                            validation_split=validation_split)  # fmt: skip
+                check_streamed("fit", f"x is {stream_name(x)}", self.optimizer, starts, probes, "pass arrays")
+                blocks = blocks_of(batches_of("fit", x, steps), shape, loss, class_weight)
+            else:
+                rows = prepare("fit", x, y, sample_weight, shape, loss)
+                cut = rows_to_train_on("fit", len(rows), validation_split)
+                if cut < len(rows) and validation_data is None:
+                    rows, held_out = rows.part(slice(0, cut)), rows.part(slice(cut, None))
+                rows = rows.weighted(class_weights("fit", class_weight, rows.y, shape, loss))
+                if steps is not None:
+                    check_streamed("fit", f"steps_per_epoch is {steps}", self.optimizer, 1, probes, "leave it out")
+                options, steps = in_steps("fit", options, steps, batch_size, len(rows))
+                options = options.for_rows(self.optimizer, len(rows))
+                if steps is not None:
+                    order = shuffled(self.seed, self.runner.epochs_trained) if options.shuffle else None
+                    batches = ArrayBatches("fit", rows, options.batch_size, steps, order)
+                    blocks = blocks_of(batches, shape, loss, checked=True)
             if validation_data is not None:
-                validation = prepare_validation("fit", validation_data, self._shape, loss)
-            elif cut < len(data):
-                data, validation = data.part(slice(0, cut)), data.part(slice(cut, None))
-            split = 0.0 if validation_data is not None else float(validation_split)
-            data = data.weighted(class_weights("fit", class_weight, data.y, self._shape, loss))
-            options = options.for_rows(self.optimizer, len(data))
-            if not self.optimizer.full_batch:
-                check_batch_memory("fit", self.net, min(options.batch_size, len(data)), self.device)
+                held_out = data_of("fit", validation_data, shape, loss, validation_steps, size, batch_size)
+            elif isinstance(held_out, Rows):
+                held_out = first_batches("fit: validation_steps", held_out, validation_steps, size or batch_size)
             starts = integer("fit: starts", starts, least=1)
             probed = flag("fit: probes", probes) and not self.optimizer.full_batch
             # prepare first values
-            self.runner.adapt(data.x)
-            self._place_untouched_layers(data, options.n_threads)
-            if starts > 1:
-                start_from_best(self.runner, self.optimizer, loss, self._metrics, data, options, starts)
+            if blocks is None:
+                assert rows is not None
+                sample = rows
+            else:
+                if rows is None:
+                    adapt(self.runner, blocks)
+                first = begun(blocks, one_by_one=sees_batches(users))
+                sample = rows or first.sample
+                if rows is None and blocks.names != shape.names:  # those of its first item
+                    shape = replace(shape, names=blocks.names)
+                    if validation_data is not None and not is_stream(validation_data):
+                        held_out = data_of("fit", validation_data, shape, loss, validation_steps, size, batch_size)
+            if isinstance(held_out, Blocks):
+                held_out.names = shape.names
+            if not self.optimizer.full_batch:
+                check_batch_memory("fit", self.net, min(options.batch_size, len(sample)), self.device)
+            self.runner.adapt(sample.x)
+            self.feature_names = shape.names
+            self._place_untouched_layers(sample, options.n_threads)
+            if rows is not None and starts > 1:
+                start_from_best(self.runner, self.optimizer, loss, self._metrics, rows, options, starts)
             # train
-            history = self._new_history(data, options, probed)
-            weighted, validated = sample_weight is not None, 0 if validation is None else len(validation)
-            fitted = Fitted.of(data.x, data.y, data.w, validated, split, class_weight, weighted, users, self.optimizer)
-            history.fitted = fitted
-            params = {
+            history = self._new_history(sample, options, probed)
+            if rows is not None:
+                given = 0 if held_out is None or isinstance(held_out, Blocks) else len(held_out)
+                split = 0.0 if validation_data is not None else float(validation_split)
+                history.fitted = Fitted.of(rows.x, rows.y, rows.w, given, split, class_weight,
+                                           sample_weight is not None, users, self.optimizer)  # fmt: skip
+            params: dict[str, Any] = {
                 "epochs": options.epochs,
-                "steps": math.ceil(len(data) / options.batch_size),
+                "steps": math.ceil(len(sample) / options.batch_size) if blocks is None else blocks.batches.per_epoch,
                 "verbose": bar.verbose,
                 "initial_epoch": options.initial_epoch,
-                "batch_size": options.batch_size,
+                "batch_size": options.batch_size if rows is not None else None,
                 "shuffle": options.shuffle,
             }
             for callback in users:
                 if isinstance(callback, ReviveDeadUnits):
-                    callback.rows, callback.n_threads = evenly_spaced_rows(data.x), n_threads
+                    callback.rows, callback.n_threads = evenly_spaced_rows(sample.x), n_threads
             self.history = history
-            listeners = CallbackList([*users, history, bar], self, params)
+            listeners = CallbackList([*users, history, bar], *self._shown(params))
+            history.params = params
             began = time.perf_counter()
+            validation = None if held_out is None else Validations(held_out, frequency)
+            common = self.runner, self.optimizer, self._metrics, validation, options, listeners
+            run: Fit = ArrayFit(sample, *common) if blocks is None else StreamFit(blocks, first.blocks, *common)
             try:
-                run = Fit(self.runner, self.optimizer, self._metrics, data, validation, options, listeners)
                 run.run()
-                self._hint(data, history, run.bars, options.n_threads)
+                self._hint(sample, history, run.bars, options.n_threads)
             finally:
                 history.params["seconds"] = time.perf_counter() - began
-                fitted.ended_by(listeners.stopper, len(history.epoch))
+                if history.fitted is not None:
+                    history.fitted.ended_by(listeners.stopper, len(history.epoch))
             return history
+
+    def _shown(self, params: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
+        """What callbacks get: this model, or the one of `fastdense.keras` around it, and the parameters of the run."""
+        outer = None if self.outer is None else self.outer()
+        return (self, params) if outer is None else (outer, outer.callback_params(params))
 
     def _place_untouched_layers(self, data: Rows, n_threads: int) -> None:
         """Before the first fit: place the units of layers with ``kernel_initializer="data"`` over the data."""
@@ -212,7 +282,7 @@ class BaseModel(Definition):
         """
         return_dict = flag("train_on_batch: return_dict", return_dict)
         with self.runner.lock:
-            loss = self._compiled_loss("train_on_batch")
+            loss = self._trained_loss("train_on_batch")
             data = prepare("train_on_batch", x, y, sample_weight, self._shape, loss)
             data = data.weighted(class_weights("train_on_batch", class_weight, data.y, self._shape, loss))
             check_batch_memory("train_on_batch", self.net, len(data), self.device)
@@ -221,7 +291,7 @@ class BaseModel(Definition):
             )
             if result["interrupted"]:
                 raise KeyboardInterrupt
-            logs = self._results(result["partial"])
+            logs = self._results(result["partial"], result.get("partial_collected", {}))
         return logs if return_dict else _in_a_list(logs)
 
     # ---- use -------------------------------------------------------------------------------------------------------
@@ -230,10 +300,11 @@ class BaseModel(Definition):
     def evaluate(
         self,
         x: Any,
-        y: Any,
+        y: Any = None,
         *,
         batch_size: int | None = None,
         sample_weight: Any = None,
+        steps: int | None = None,
         verbose: int | str = "auto",
         return_dict: bool = False,
         callbacks: Any = None,
@@ -246,7 +317,10 @@ class BaseModel(Definition):
         x, y, sample_weight, callbacks, n_threads
             As in `fit`.
         batch_size : int, optional
-            Accepted as in Keras; the engine chooses its own, which changes no result.
+            Rows of the batches that a custom loss and collected metrics see. Otherwise the engine chooses its own,
+            which changes no result.
+        steps : int, optional
+            Evaluate so many batches only: of an iterable, or of `batch_size` rows each.
         verbose : {"auto", 0, 1, 2}
             1 and 2 print one line, "auto" does so on a terminal.
         return_dict : bool
@@ -258,21 +332,27 @@ class BaseModel(Definition):
             The loss if there are no metrics, else the loss and the metrics in the order of `metrics_names`.
         """
         loss, shape, began = self._compiled_loss("evaluate"), self._shape, time.perf_counter()
-        check_batch_size("evaluate", batch_size)
+        size, steps = check_batch_size("evaluate", batch_size), check_steps("evaluate: steps", steps)
         verbose, threads = check_verbose("evaluate", verbose), check_threads("evaluate", n_threads)
         return_dict = flag("evaluate: return_dict", return_dict)
-        listeners = CallbackList(check_callbacks("evaluate", callbacks), self, {"steps": 1, "verbose": verbose})
-        data = prepare("evaluate", x, y, sample_weight, shape, loss)
-        listeners.call("on_test_begin", {})
-        listeners.call("on_test_batch_begin", 0, {})
+        listeners = CallbackList(check_callbacks("evaluate", callbacks), *self._shown({"steps": 1, "verbose": verbose}))
+        if is_stream(x):
+            check_alone("evaluate", x, y=y, sample_weight=sample_weight, batch_size=batch_size)
+            x = batches_of("evaluate", x, steps)
+
+        def prepared() -> Rows | Blocks:
+            if is_stream(x):
+                return blocks_of(x, self._shape, self._compiled_loss("evaluate"))
+            rows = prepare("evaluate", x, y, sample_weight, self._shape, self._compiled_loss("evaluate"))
+            return first_batches("evaluate", rows, steps, size)
+
+        data = prepared()
         with self.runner.lock:
             if (self._loss, self._shape) != (loss, shape):  # another thread has changed it meanwhile
-                data = prepare("evaluate", x, y, sample_weight, self._shape, self._compiled_loss("evaluate"))
-            totals = self.runner.totals(data, threads)
-            logs = self._results(totals)
-        listeners.call("on_test_batch_end", 0, logs)
-        listeners.call("on_test_end", logs)
-        say(verbose, f"evaluate: {text_of(logs)} ({len(data)} rows, {time.perf_counter() - began:.2g} s)")
+                data = prepared()
+            totals, collected = tested(self.runner, data, threads, listeners, self._results, size or 0)
+            logs = self._results(totals, collected)
+        say(verbose, f"evaluate: {text_of(logs)} ({totals[1]:.0f} rows, {time.perf_counter() - began:.2g} s)")
         return logs if return_dict else _in_a_list(logs)
 
     @keywords_checked
@@ -281,6 +361,7 @@ class BaseModel(Definition):
         x: Any,
         *,
         batch_size: int | None = None,
+        steps: int | None = None,
         verbose: int | str = 0,
         callbacks: Any = None,
         n_threads: int | None = None,
@@ -290,9 +371,11 @@ class BaseModel(Definition):
         Parameters
         ----------
         x, callbacks, n_threads
-            As in `fit`.
+            As in `fit`; items of an iterable may have no targets.
         batch_size : int, optional
             Accepted as in Keras; the engine chooses its own, which changes no result.
+        steps : int, optional
+            Predict so many batches only: of an iterable, or of `batch_size` rows each.
         verbose : {"auto", 0, 1, 2}
             1 and 2 print one line, "auto" does so on a terminal.
 
@@ -301,25 +384,23 @@ class BaseModel(Definition):
         ndarray of shape (rows, outputs)
             In the model's dtype (float64 on the reference engine); a CuPy array if x is on a GPU.
         """
-        if batch_size is None and callbacks is None and n_threads is None and type(verbose) is int and verbose == 0:
+        if batch_size is steps is callbacks is n_threads is None and type(verbose) is int and verbose == 0:
             row = self.runner.predict_row(x)
             if row is not None:
                 return row
         began = time.perf_counter()
-        check_batch_size("predict", batch_size)
+        size, steps = check_batch_size("predict", batch_size), check_steps("predict: steps", steps)
         verbose, threads = check_verbose("predict", verbose), check_threads("predict", n_threads)
-        listeners = CallbackList(check_callbacks("predict", callbacks), self, {"steps": 1, "verbose": verbose})
-        rows = check_x("predict", x, self._shape)
-        if isinstance(rows, np.ndarray):
-            size = len(rows) * self.outputs * self.runner.value_dtype.itemsize
-            remedy = "predict fewer rows at a time"
-            check_memory("predict", size, f"the result, {len(rows)} rows of {self.outputs}", remedy)
-        listeners.call("on_predict_begin", {})
-        listeners.call("on_predict_batch_begin", 0, {})
-        out = self.runner.predict(rows, threads)
-        listeners.call("on_predict_batch_end", 0, {"outputs": out})
-        listeners.call("on_predict_end", {})
-        say(verbose, f"predict: {len(rows)} rows, {time.perf_counter() - began:.2g} s")
+        listeners = CallbackList(check_callbacks("predict", callbacks), *self._shown({"steps": 1, "verbose": verbose}))
+        data: Rows | Blocks
+        if is_stream(x):
+            check_alone("predict", x, batch_size=batch_size)
+            data = blocks_of(batches_of("predict", x, steps), self._shape, None)
+        else:
+            rows = check_x("predict", x, self._shape)
+            data = first_batches("predict", Rows(rows, rows, None), steps, size)
+        out = predicted(self.runner, data, threads, listeners)
+        say(verbose, f"predict: {len(out)} rows, {time.perf_counter() - began:.2g} s")
         return out
 
     @keywords_checked
@@ -437,8 +518,9 @@ class BaseModel(Definition):
             closed_form.solve_output(where, self.runner, data, ridge, threads)
         return self
 
-    def _results(self, totals: Array) -> dict[str, float]:
-        return {key: values[0] for key, values in columns(totals[None], self._metrics, self.outputs).items()}
+    def _results(self, totals: Array, collected: dict[str, Any]) -> dict[str, Any]:
+        made = columns(totals[None], self._metrics, self.outputs, collected=[collected])
+        return {key: values[0] for key, values in made.items()}
 
 
 def _in_a_list(logs: dict[str, float]) -> float | list[float]:

@@ -19,8 +19,8 @@ from ..network import Net
 from ..runners.lock import CallLock
 from ..runners.single import Runner
 from ..specs import resolve
-from ..training.feasible import check_solver
-from . import files
+from ..training.feasible import check_output, check_solver
+from . import files, own
 
 D = TypeVar("D", bound="Definition")
 _NUMBERS = "optimizer.numbers"  # name in a file of the few numbers that an optimizer keeps
@@ -52,8 +52,12 @@ class Definition:
         self._loss: losses.Loss | None = None
         self._metrics: list[metrics.Metric] = []
         self._loss_weight = 1.0
+        self.feature_names: tuple[str, ...] | None = None
         self.stop_training = False
         self.history: History | None = None
+        self._may_be_constant = False  # whether it may be trained although its output cannot change
+        self.notes: dict[str, Any] = {}  # JSON data that files keep beside the model, for `fastdense.keras`
+        self.outer: Callable[[], Any] | None = None  # gives the model of `fastdense.keras` around this one
         self.hinted = False  # whether `fit` has printed its hint
         self._fitting = CallLock()  # what a running fit relies on, `compile` and `to` change only before or after it
 
@@ -107,6 +111,11 @@ class Definition:
         return self._optimizer
 
     @property
+    def step(self) -> int:
+        """Steps that the optimizer has made since `compile`."""
+        return self.runner.step
+
+    @property
     def loss(self) -> losses.Loss:
         """The loss."""
         return self._compiled_loss("loss")
@@ -120,7 +129,10 @@ class Definition:
     def _shape(self) -> Shape:
         """What the checks of data need to know."""
         net = self.net
-        return Shape(net.inputs, net.outputs, net.dtype, self._loss_weight, self.device, net.missing)
+        every = all(metric.collected for metric in self._metrics)
+        return Shape(
+            net.inputs, net.outputs, net.dtype, self._loss_weight, self.device, net.missing, every, self.feature_names
+        )
 
     @property
     def metrics(self) -> list[metrics.Metric]:
@@ -198,9 +210,16 @@ class Definition:
             fail("compile", "a callback of fit called it", "it cannot change a training that runs",
                  "set model.optimizer.learning_rate there, or call compile after fit")  # fmt: skip
         with self._fitting, self.runner.lock:
-            self.runner.configure(chosen_optimizer, chosen_loss, chosen_metrics)
+            self.runner.configure(chosen_optimizer, chosen_loss, chosen_metrics, weight)
             self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
             self._loss_weight = weight
+
+    def _trained_loss(self, where: str) -> losses.Loss:
+        """The loss, of a net that can learn something from it."""
+        loss = self._compiled_loss(where)
+        if not self._may_be_constant:
+            check_output(where, loss, self.outputs, self.net.ops[-1].get("activation", ""))
+        return loss
 
     def _compiled_loss(self, where: str) -> losses.Loss:
         if self._loss is None:
@@ -238,6 +257,22 @@ class Definition:
                 given = f"weights[{i}] has shape {array.shape}"
                 fail("set_weights", given, f"{tensor.name} needs {tensor.shape}", "see model.summary()")
         self.runner.set_tensors(checked)
+
+    def ema_weights(self) -> list[Array]:
+        """Copies of all tensors, with the average in place of those that are trained.
+
+        Of an optimizer with ``use_ema=True``; before its first step they are those of `get_weights`.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer keeps no average.
+        """
+        self._compiled_loss("ema_weights")
+        if not self.optimizer.use_ema:
+            fail("ema_weights", f"the optimizer is {self.optimizer!r}", "it keeps no average of the weights",
+                 "compile with use_ema=True, e.g. Adam(use_ema=True)")  # fmt: skip
+        return self.runner.averaged_tensors()
 
     def to(self: D, device: str) -> D:
         """Move the model to another device, in place.
@@ -327,7 +362,13 @@ class Definition:
         files.write(path, config, tensors)
 
     @classmethod
-    def from_file(cls: type[D], path: str | os.PathLike[str], *, device: str | None = None) -> D:
+    def from_file(
+        cls: type[D],
+        path: str | os.PathLike[str],
+        *,
+        device: str | None = None,
+        custom_objects: Mapping[str, Any] | None = None,
+    ) -> D:
         """Make the model that `save` wrote; see `fastdense.load`."""
         if device is not None:
             check_device(device)
@@ -336,11 +377,58 @@ class Definition:
         if "members" in config:
             raise files.unreadable(path, "it holds an ensemble, and one model is needed", "give a file of a model")
         with files.described(path):
-            return cls._restore(config, tensors, device)
+            return cls._restore(config, tensors, device, custom_objects)
 
     def load_weights(self, path: str | os.PathLike[str]) -> None:
         """Load only the weights from a file that `save` wrote; the shapes must be those of this model."""
-        self.set_weights(type(self).from_file(path, device="reference").get_weights())
+        path = file_path("load_weights: path", path)
+        config, tensors = files.read(path)
+        if "members" in config:
+            raise files.unreadable(path, "it holds an ensemble, and one model is needed", "give a file of a model")
+        with files.described(path):
+            made = self._restore({**config, "compile": None}, tensors, "reference")
+        self.set_weights(made.get_weights())
+
+    def save_state(self, path: str | os.PathLike[str]) -> None:
+        """Write what training changes (weights, optimizer's state, learning rate) to a file for `load_state`.
+
+        Unlike `save`, it does so for a model with objects of classes of your own too, since it describes no layers.
+        """
+        path = file_path("save_state: path", path)
+        with self.runner.lock:
+            config, tensors = self._describe_state(names=_numbered(self.net))
+            optimizer = self.optimizer
+            rate = getattr(optimizer, "learning_rate", None)
+            config["optimizer"] = type(optimizer).__name__
+            config["learning_rate"] = float(rate) if isinstance(rate, (int, float)) else None
+        files.write(path, config, tensors)
+
+    def load_state(self, path: str | os.PathLike[str]) -> None:
+        """Go on from what `save_state` wrote: the next training makes the bits that the saved one would have made.
+
+        Raises
+        ------
+        ValueError
+            If the file is damaged, or that of a model with other layers or another optimizer; the model is unchanged
+            then.
+        """
+        path, optimizer = file_path("load_state: path", path), self.optimizer
+        config, tensors = files.read(path)
+        with files.described(path):
+            needed = dict(zip(_numbered(self.net), self.net.tensors, strict=True))
+            values = [files.tensor(tensors, name, spec) for name, spec in needed.items()]
+            if len(needed) != sum(name.startswith("weights.") for name in tensors):
+                raise ValueError(f"it holds more tensors than the {len(needed)} of this model")
+            saved, own = config["optimizer"], type(optimizer).__name__
+            if saved != own:
+                raise ValueError(f"its optimizer is {saved}, and that of this model is {own}")
+            rate, trained = config["learning_rate"], files.count(config, "epochs_trained")
+            with self.runner.lock:
+                self._restore_optimizer(config, tensors)
+                self.runner.set_tensors(values)
+                self.runner.epochs_trained = trained
+        if rate is not None and isinstance(optimizer.learning_rate, (int, float)):
+            optimizer.learning_rate = rate
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy keep: what a file holds, with the objects themselves."""
@@ -357,47 +445,76 @@ class Definition:
 
     def _describe(self, include_optimizer: bool = True) -> tuple[dict[str, Any], dict[str, Array]]:
         """Everything the model is, as JSON types and named tensors: at one moment, since the caller holds the lock."""
+        state, tensors = self._describe_state(include_optimizer)
+        config = {
+            **state,
+            "model": self.get_config(),
+            "compile": self.get_compile_config(),
+            "statistics": self.net.statistics_origins(),
+        }
+        if self.feature_names is not None:
+            config["feature_names"] = list(self.feature_names)
+        if self.notes:
+            config["notes"] = self.notes
+        return config, tensors
+
+    def _describe_state(
+        self, include_optimizer: bool = True, names: Sequence[str] | None = None
+    ) -> tuple[dict[str, Any], dict[str, Array]]:
+        """What training changes, as JSON types and named tensors; `names` are other names of the weights."""
         from ..versions import package_version  # importlib.metadata is slow to import
 
-        tensors = dict(zip(_weight_names(self.net), self.get_weights(), strict=True))
+        tensors = dict(zip(names or _weight_names(self.net), self.get_weights(), strict=True))
         slots = self.runner.slots() if include_optimizer else []
         numbers = self.runner.numbers()
         if include_optimizer and len(numbers):
             tensors[_NUMBERS] = numbers
         tensors.update({_slot_name(s, i): array for s, slot in enumerate(slots) for i, array in enumerate(slot)})
-        config = {
+        state = {
             "format": files.FORMAT,
             "version": package_version("fastdense"),
-            "model": self.get_config(),
-            "compile": self.get_compile_config(),
             "step": self.runner.step if include_optimizer else 0,
             "slots": len(slots) if include_optimizer else None,
             "epochs_trained": self.runner.epochs_trained,
-            "statistics": self.net.statistics_origins(),
         }
-        return config, tensors
+        return state, tensors
 
     @classmethod
-    def _restore(cls: type[D], config: Mapping[str, Any], tensors: Mapping[str, Array], device: str | None) -> D:
-        """Make the model that `_describe` described, on its own device if `device` is None."""
+    def _restore(
+        cls: type[D],
+        config: Mapping[str, Any],
+        tensors: Mapping[str, Array],
+        device: str | None,
+        custom_objects: Mapping[str, Any] | None = None,
+    ) -> D:
+        """Make the model that `_describe` described, on its own device if `device` is None.
+
+        It is not compiled, with a warning, where that takes objects of the user's own that `custom_objects` lacks.
+        """
         given = dict(config["model"])
-        name, own = given.pop("name"), given.pop("device")
+        name, home = given.pop("name"), given.pop("device")
         net = Net(**given)  # makes no values: however large it says it is, the tensors must have its shapes
         values = [files.tensor(tensors, *needed) for needed in zip(_weight_names(net), net.tensors, strict=True)]
         model = cls.__new__(cls)
-        model._begin(net, device or ("cpu" if own == "cuda" and not is_available() else own), name, values)
+        model._begin(net, device or ("cpu" if home == "cuda" and not is_available() else home), name, values)
         net.restore_statistics(values, config["statistics"])
-        if config["compile"] is not None:
-            model.compile(**config["compile"])
+        compiled = config["compile"] and own.with_own_objects(config["compile"], custom_objects or {})
+        if compiled:
+            model.compile(**compiled)
             if config["slots"] is not None:
-                trainable = [spec for spec in net.tensors if spec.trainable]
-                slots = [
-                    [files.tensor(tensors, _slot_name(s, i), spec) for i, spec in enumerate(trainable)]
-                    for s in range(files.count(config, "slots", most=10_000))
-                ]
-                model.runner.set_slots(slots, files.count(config, "step"), tensors.get(_NUMBERS))
+                model._restore_optimizer(config, tensors)
         model.runner.epochs_trained = files.count(config, "epochs_trained")
+        model.notes = dict(config.get("notes", {}))
+        model.feature_names = files.names(config, "feature_names", net.inputs)
         return model
+
+    def _restore_optimizer(self, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
+        trainable = [spec for spec in self.net.tensors if spec.trainable]
+        slots = [
+            [files.tensor(tensors, _slot_name(s, i), spec) for i, spec in enumerate(trainable)]
+            for s in range(files.count(config, "slots", most=10_000))
+        ]
+        self.runner.set_slots(slots, files.count(config, "step"), tensors.get(_NUMBERS))
 
     def _check_saveable(self) -> None:
         """Raise if the model holds an object that a file cannot bring back."""
@@ -405,6 +522,7 @@ class Definition:
         if self.compiled:
             parts += [(optimizers.Optimizer, self.optimizer), (losses.Loss, self.loss)]
             parts += [(metrics.Metric, metric) for metric in self._metrics]
+        parts = [(base, part) for base, part in parts if not own.is_own(part)]
         for base, part in parts:
             try:
                 resolve(base, part.to_dict(), "save")
@@ -422,6 +540,11 @@ def _metric_list(values: Any) -> list[metrics.Metric]:
 
 def _weight_names(net: Net) -> list[str]:
     return [f"weights.{i}.{tensor.name.replace('/', '.')}" for i, tensor in enumerate(net.tensors)]
+
+
+def _numbered(net: Net) -> list[str]:
+    """Names of the weights that do not depend on those of layers, which may differ from one process to the next."""
+    return [f"weights.{i}" for i in range(len(net.tensors))]
 
 
 def _slot_name(slot: int, tensor: int) -> str:

@@ -25,7 +25,7 @@ except ImportError:  # Windows
 
 import numpy as np
 
-from ..arguments import integer
+from ..arguments import integer, shorten
 from ..arrays import Array
 from ..layers import TensorSpec
 
@@ -278,3 +278,13 @@ def tensor(tensors: Mapping[str, Array], name: str, needed: TensorSpec) -> Array
 def count(config: Mapping[str, Any], key: str, most: int = 2**48) -> int:
     """An integer of a description, at least 0 and at most what engines can count on from."""
     return integer(key, config[key], least=0, most=most)
+
+
+def names(config: Mapping[str, Any], key: str, number: int) -> tuple[str, ...] | None:
+    """So many names of a description, or None if it has none."""
+    given = config.get(key)
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) != number or not all(isinstance(name, str) for name in given):
+        raise ValueError(f"{key} is {shorten(given)}; {number} names are needed")
+    return tuple(given)

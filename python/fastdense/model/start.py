@@ -33,5 +33,5 @@ def start_on_data(model: M, x: Any, y: Any) -> M:
     data = prepare("start_on_data", x, y, None, model._shape, loss)
     model.runner.adapt(data.x)
     spread_one(model.runner, data, loss.kind, [tensor[None] for tensor in model.net.initial_values()])
-    model.runner.configure(model.optimizer, loss, model.metrics)
+    model.runner.configure(model.optimizer, loss, model.metrics, model.loss_weights)
     return model

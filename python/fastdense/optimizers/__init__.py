@@ -15,6 +15,17 @@ clipvalue : float, optional
 global_clipnorm : float, optional
     Scales all gradients together down to this norm. At most one of the three clips may be given.
 
+Arguments that all of them but KFAC take:
+
+use_ema : bool, default False
+    Whether an average of the weights is kept (of those that are trained), ``mean = ema_momentum * mean +
+    (1 - ema_momentum) * w`` after each step and w after the first, which `Model.fit` puts in place of the weights at
+    its end, before ``on_train_end``; `Model.ema_weights` tells it at any time.
+ema_momentum : float, default 0.99
+    From 0 to 1.
+ema_overwrite_frequency : int, optional
+    After every so many steps the weights become the average, too.
+
 Arguments that the optimizers take whose update of an element depends on its own gradients alone (not Muon and KFAC):
 
 learning_rate_multipliers : dict of str to float, optional

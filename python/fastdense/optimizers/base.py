@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import number, shorten, suggestion
+from ..arguments import flag, integer, items, number, shorten, suggestion
 from ..schedules import Schedule
 from ..schedules import get as get_schedule
 from ..specs import Config, Spec, resolve
 
+Own = TypeVar("Own", bound="Optimizer")
 Rate = float | Schedule
 Multipliers = Mapping[str, float]
 Shapes = Sequence[tuple[int, ...]]  # of the trainable tensors
@@ -35,6 +37,7 @@ class Optimizer(Spec, family="optimizer"):
     kind: ClassVar[str]
     _hyperparameters: ClassVar[tuple[str, ...]]
     learning_rate: Rate
+    use_ema: bool = False
     full_batch: ClassVar[bool] = False
     gradients: ClassVar[int] = 1
 
@@ -82,6 +85,62 @@ class Optimizer(Spec, family="optimizer"):
 
     def _fraction(self, name: str, value: object) -> float:
         return number(f"{type(self).__name__}: {name}", value, least=0, below=1)
+
+    def _set_average(self, use_ema: object, momentum: object, frequency: object) -> None:
+        """Store whether and how an average of the weights is kept; of optimizers that have these arguments."""
+        name = type(self).__name__
+        self.use_ema = flag(f"{name}: use_ema", use_ema)
+        self.ema_momentum = self._number("ema_momentum", momentum, least=0, most=1)
+        self.ema_overwrite_frequency = (
+            None if frequency is None else integer(f"{name}: ema_overwrite_frequency", frequency, least=1)
+        )
+
+    def exclude_from_weight_decay(self, var_list: object = None, var_names: object = None) -> None:
+        """Let `weight_decay` have no effect on some tensors; before `Model.compile`.
+
+        Parameters
+        ----------
+        var_list : list, optional
+            Tensors, as objects with a `path`, or by their names "layer/tensor".
+        var_names : list of str, optional
+            Regular expressions, sought in the last part of the names: ``["bias"]`` stands for the bias of every layer.
+            A name that no tensor has is no error, as in Keras.
+
+        Raises
+        ------
+        ValueError
+            If the optimizer has no weight decay, or works on whole tensors.
+        """
+        where = f"{type(self).__name__}.exclude_from_weight_decay"
+        if not self.weight_decay:
+            raise ValueError(f"{where}: the optimizer has no weight decay. Give weight_decay=..., or use AdamW.")
+        if "weight_decay_multipliers" not in self.__signature__.parameters:
+            raise ValueError(f"{where}: {type(self).__name__} decays all tensors. Use e.g. AdamW.")
+        paths = [
+            str(getattr(one, "path", one))
+            for one in items(f"{where}: var_list", var_list or [], "a list of tensors or of their names")
+        ]
+        names = items(f"{where}: var_names", var_names or [], "a list of names, such as ['bias']")
+        patterns = [f"(^|/){re.escape(path)}$" for path in paths]
+        for name in names:
+            if not isinstance(name, str):
+                raise TypeError(f"{where}: var_names holds {shorten(name)}. Give names, such as ['bias'].")
+            patterns.append(f"[^/]*({name})[^/]*$")
+        self.__dict__["_undecayed"] = patterns
+
+    def get_config(self) -> Config:
+        config = super().get_config()
+        patterns = self.__dict__.get("_undecayed")
+        return {**config, "undecayed": list(patterns)} if patterns else config
+
+    @classmethod
+    def from_config(cls: type[Own], config: Mapping[str, Any]) -> Own:
+        given = dict(config)
+        patterns = given.pop("undecayed", None)
+        made = super().from_config(given)
+        if patterns:
+            made.__dict__["_undecayed"] = list(patterns)
+        return made
 
     def _set_multipliers(self, learning_rate: object, weight_decay: object) -> None:
         """Store factors for tensors of their own; of optimizers that have these arguments."""
@@ -134,6 +193,12 @@ class Optimizer(Spec, family="optimizer"):
                     )
                 factors[chosen] = factor
             found[key] = factors.tolist()
+        patterns = self.__dict__.get("_undecayed", [])
+        undecayed = [any(re.search(pattern, name) for pattern in patterns) for name in names]
+        if any(undecayed):
+            factors = np.array(found.get("decay_factors", np.ones(len(names))))
+            factors[undecayed] = 0.0
+            found["decay_factors"] = factors.tolist()
         return found
 
     def learning_rates(self, first_step: int, n: int) -> NDArray[np.float64]:
@@ -146,7 +211,7 @@ class Optimizer(Spec, family="optimizer"):
         """
         if not isinstance(self.learning_rate, Schedule):
             return np.full(n, self.learning_rate, dtype=np.float64)
-        rates = self.learning_rate(np.arange(first_step, first_step + n, dtype=np.float64))
+        rates = self.learning_rate.checked_rates(np.arange(first_step, first_step + n, dtype=np.float64))
         bad = np.flatnonzero(~(np.isfinite(rates) & (rates >= 0)))
         if bad.size:
             raise ValueError(
@@ -186,7 +251,15 @@ class Optimizer(Spec, family="optimizer"):
             **{name: getattr(self, name) for name in self._hyperparameters},
             "weight_decay": self.weight_decay or 0.0,
             **{name: getattr(self, name) or 0.0 for name in _CLIPS},
+            **self._lowered_average(),
         }
+
+    def _lowered_average(self) -> Config:
+        if not self.use_ema:
+            return {}
+        average: Any = self
+        frequency = average.ema_overwrite_frequency or 0
+        return {"use_ema": True, "ema_momentum": average.ema_momentum, "ema_overwrite_frequency": frequency}
 
 
 def parameters(shapes: Shapes) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..arguments import flag
 from .base import Multipliers, Optimizer, Rate
 
-__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Lion", "Nadam", "RMSprop"]
+__all__ = ["SGD", "Adadelta", "Adagrad", "Adam", "AdamW", "Adamax", "Ftrl", "Lion", "Nadam", "RMSprop"]
 
 
 class SGD(Optimizer, names=("sgd",)):
@@ -22,6 +22,8 @@ class SGD(Optimizer, names=("sgd",)):
     nesterov : bool, default False
         Whether the gradient counts a second time, after the momentum step.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
         See the module.
     learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
@@ -45,10 +47,14 @@ class SGD(Optimizer, names=("sgd",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
         learning_rate_multipliers: Multipliers | None = None,
         weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_average(use_ema, ema_momentum, ema_overwrite_frequency)
         self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.momentum = self._fraction("momentum", momentum)
         self.nesterov = flag("SGD: nesterov", nesterov)
@@ -74,6 +80,8 @@ class RMSprop(Optimizer, names=("rmsprop",)):
         Whether the squared running mean of the gradient is subtracted, as an estimate of its variance.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
+        See the module.
     learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
 
@@ -98,10 +106,14 @@ class RMSprop(Optimizer, names=("rmsprop",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
         learning_rate_multipliers: Multipliers | None = None,
         weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_average(use_ema, ema_momentum, ema_overwrite_frequency)
         self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.rho = self._fraction("rho", rho)
         self.momentum = self._fraction("momentum", momentum)
@@ -123,6 +135,8 @@ class Adagrad(Optimizer, names=("adagrad",)):
     epsilon : float, default 1e-07
         Small constant that keeps divisions finite; above 0.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
         See the module.
     learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
@@ -146,10 +160,14 @@ class Adagrad(Optimizer, names=("adagrad",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
         learning_rate_multipliers: Multipliers | None = None,
         weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_average(use_ema, ema_momentum, ema_overwrite_frequency)
         self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.initial_accumulator_value = self._number("initial_accumulator_value", initial_accumulator_value, least=0)
         self.epsilon = self._number("epsilon", epsilon, above=0)
@@ -170,6 +188,8 @@ class Adadelta(Optimizer, names=("adadelta",)):
     epsilon : float, default 1e-07
         Small constant that keeps divisions finite; above 0.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
         See the module.
     learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
@@ -193,10 +213,14 @@ class Adadelta(Optimizer, names=("adadelta",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
         learning_rate_multipliers: Multipliers | None = None,
         weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_average(use_ema, ema_momentum, ema_overwrite_frequency)
         self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.rho = self._fraction("rho", rho)
         self.epsilon = self._number("epsilon", epsilon, above=0)
@@ -219,6 +243,8 @@ class Adam(Optimizer, names=("adam",)):
     amsgrad : bool, default False
         Whether to divide by the largest ``v`` so far (Reddi et al., 2018).
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
         See the module.
     learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
@@ -244,10 +270,14 @@ class Adam(Optimizer, names=("adam",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
         learning_rate_multipliers: Multipliers | None = None,
         weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_average(use_ema, ema_momentum, ema_overwrite_frequency)
         self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.beta_1 = self._fraction("beta_1", beta_1)
         self.beta_2 = self._fraction("beta_2", beta_2)
@@ -267,6 +297,8 @@ class AdamW(Adam, names=("adamw",)):
     beta_1, beta_2, epsilon, amsgrad
         As in `Adam`.
     clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
         See the module.
     learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
@@ -290,6 +322,9 @@ class AdamW(Adam, names=("adamw",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
         learning_rate_multipliers: Multipliers | None = None,
         weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
@@ -303,6 +338,9 @@ class AdamW(Adam, names=("adamw",)):
             clipnorm=clipnorm,
             clipvalue=clipvalue,
             global_clipnorm=global_clipnorm,
+            use_ema=use_ema,
+            ema_momentum=ema_momentum,
+            ema_overwrite_frequency=ema_overwrite_frequency,
             learning_rate_multipliers=learning_rate_multipliers,
             weight_decay_multipliers=weight_decay_multipliers,
         )
@@ -323,6 +361,8 @@ class Nadam(Optimizer, names=("nadam",)):
     epsilon : float, default 1e-07
         Small constant that keeps divisions finite; above 0.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
         See the module.
     learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
@@ -347,14 +387,156 @@ class Nadam(Optimizer, names=("nadam",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
         learning_rate_multipliers: Multipliers | None = None,
         weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_average(use_ema, ema_momentum, ema_overwrite_frequency)
         self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.beta_1 = self._fraction("beta_1", beta_1)
         self.beta_2 = self._fraction("beta_2", beta_2)
         self.epsilon = self._number("epsilon", epsilon, above=0)
+
+
+class Adamax(Optimizer, names=("adamax",)):
+    """`Adam` with the largest gradient of late in place of the root mean square (Kingma & Ba, 2014).
+
+    ``m = beta_1 * m + (1 - beta_1) * g; u = max(beta_2 * u, |g|); w -= lr / (1 - beta_1**t) * m / (u + epsilon)``.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.001
+        Step size, or a schedule of it.
+    beta_1, beta_2 : float, default 0.9 and 0.999
+        Decay of the running mean of the gradient and of its largest magnitude, below 1.
+    epsilon : float, default 1e-07
+        Small constant that keeps divisions finite; above 0.
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
+        See the module.
+    learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
+        See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import Adamax
+    >>> Adamax(0.01)
+    Adamax(learning_rate=0.01)
+    """
+
+    kind, _hyperparameters = "adamax", ("beta_1", "beta_2", "epsilon")
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-7,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        learning_rate_multipliers: Multipliers | None = None,
+        weight_decay_multipliers: Multipliers | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_average(use_ema, ema_momentum, ema_overwrite_frequency)
+        self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
+        self.beta_1 = self._fraction("beta_1", beta_1)
+        self.beta_2 = self._fraction("beta_2", beta_2)
+        self.epsilon = self._number("epsilon", epsilon, above=0)
+
+
+class Ftrl(Optimizer, names=("ftrl",)):
+    """Follow the regularized leader: for sparse rows, whose rare columns keep large steps (McMahan et al., 2013).
+
+    With ``p = -learning_rate_power``, ``v' = v + g**2`` and ``l2 = l2_regularization_strength + beta / (2 * lr)``:
+    ``z += g + 2 * l2_shrinkage_regularization_strength * w - (v'**p - v**p) / lr * w``; then
+    ``w = (clip(z, -l1, l1) - z) / (v'**p / lr + 2 * l2)``, with l1 the `l1_regularization_strength`.
+
+    Parameters
+    ----------
+    learning_rate : float or Schedule, default 0.001
+        Step size, or a schedule of it; nothing moves where it is 0.
+    learning_rate_power : float, default -0.5
+        At most 0: how fast steps become smaller; 0 for not at all.
+    initial_accumulator_value : float, default 0.1
+        First value of ``v``.
+    l1_regularization_strength, l2_regularization_strength : float, default 0.0
+        Penalties; that of magnitudes makes weights exactly 0.
+    l2_shrinkage_regularization_strength : float, default 0.0
+        A penalty on squares that acts on gradients.
+    beta : float, default 0.0
+        At least 0; see above.
+    weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
+        See the module.
+    learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
+        See the module.
+
+    Examples
+    --------
+    >>> from fastdense.optimizers import Ftrl
+    >>> Ftrl(0.1, l1_regularization_strength=0.001)
+    Ftrl(learning_rate=0.1, l1_regularization_strength=0.001)
+    """
+
+    kind, _hyperparameters = (
+        "ftrl",
+        (
+            "learning_rate_power",
+            "initial_accumulator_value",
+            "l1_regularization_strength",
+            "l2_regularization_strength",
+            "l2_shrinkage_regularization_strength",
+            "beta",
+        ),
+    )
+
+    def __init__(
+        self,
+        learning_rate: Rate = 0.001,
+        learning_rate_power: float = -0.5,
+        initial_accumulator_value: float = 0.1,
+        l1_regularization_strength: float = 0.0,
+        l2_regularization_strength: float = 0.0,
+        l2_shrinkage_regularization_strength: float = 0.0,
+        beta: float = 0.0,
+        *,
+        weight_decay: float | None = None,
+        clipnorm: float | None = None,
+        clipvalue: float | None = None,
+        global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
+        learning_rate_multipliers: Multipliers | None = None,
+        weight_decay_multipliers: Multipliers | None = None,
+    ) -> None:
+        super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_average(use_ema, ema_momentum, ema_overwrite_frequency)
+        self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
+        self.learning_rate_power = self._number("learning_rate_power", learning_rate_power, most=0)
+        self.initial_accumulator_value = self._number("initial_accumulator_value", initial_accumulator_value, least=0)
+        self.l1_regularization_strength = self._number(
+            "l1_regularization_strength", l1_regularization_strength, least=0
+        )
+        self.l2_regularization_strength = self._number(
+            "l2_regularization_strength", l2_regularization_strength, least=0
+        )
+        self.l2_shrinkage_regularization_strength = self._number(
+            "l2_shrinkage_regularization_strength", l2_shrinkage_regularization_strength, least=0
+        )
+        self.beta = self._number("beta", beta, least=0)
 
 
 class Lion(Optimizer, names=("lion",)):
@@ -370,6 +552,8 @@ class Lion(Optimizer, names=("lion",)):
     beta_1, beta_2 : float, default 0.9 and 0.99
         Decay of the running means of the gradient and of its square, below 1.
     weight_decay, clipnorm, clipvalue, global_clipnorm : float, optional
+        See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
         See the module.
     learning_rate_multipliers, weight_decay_multipliers : dict of str to float, optional
         See the module.
@@ -393,10 +577,14 @@ class Lion(Optimizer, names=("lion",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
         learning_rate_multipliers: Multipliers | None = None,
         weight_decay_multipliers: Multipliers | None = None,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_average(use_ema, ema_momentum, ema_overwrite_frequency)
         self._set_multipliers(learning_rate_multipliers, weight_decay_multipliers)
         self.beta_1 = self._number("beta_1", beta_1, above=0, most=1)
         self.beta_2 = self._fraction("beta_2", beta_2)

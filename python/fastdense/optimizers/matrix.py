@@ -40,6 +40,8 @@ class Muon(Optimizer, names=("muon",)):
         Weight decay of the kernels.
     clipnorm, clipvalue, global_clipnorm : float, optional
         See the module.
+    use_ema, ema_momentum, ema_overwrite_frequency
+        See the module.
 
     Examples
     --------
@@ -62,6 +64,9 @@ class Muon(Optimizer, names=("muon",)):
         clipnorm: float | None = None,
         clipvalue: float | None = None,
         global_clipnorm: float | None = None,
+        use_ema: bool = False,
+        ema_momentum: float = 0.99,
+        ema_overwrite_frequency: int | None = None,
         muon_a: float = 3.4445,
         muon_b: float = -4.775,
         muon_c: float = 2.0315,
@@ -72,6 +77,7 @@ class Muon(Optimizer, names=("muon",)):
         rms_rate: float | None = 0.2,
     ) -> None:
         super().__init__(learning_rate, weight_decay, clipnorm, clipvalue, global_clipnorm)
+        self._set_average(use_ema, ema_momentum, ema_overwrite_frequency)
         self.adam_beta_1 = self._fraction("adam_beta_1", adam_beta_1)
         self.adam_beta_2 = self._fraction("adam_beta_2", adam_beta_2)
         self.adam_weight_decay = self._optional("adam_weight_decay", adam_weight_decay, least=0)

@@ -11,7 +11,7 @@ import numpy as np
 
 from ..arguments import integer
 from ..arrays import Array, as_array, fail
-from ..callbacks.monitors import _Monitor
+from ..callbacks.monitors import Monitor
 from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..model.base import BaseModel
@@ -110,7 +110,7 @@ def cross_validate(
     where = "cross_validate"
     if not isinstance(model, BaseModel):
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
-    loss, seed = model._compiled_loss(where), integer(f"{where}: seed", seed, least=0, most=MAX_SEED)
+    loss, seed = model._trained_loss(where), integer(f"{where}: seed", seed, least=0, most=MAX_SEED)
     data = prepare(where, x, y, sample_weight, replace(model._shape, loss_weight=1.0), loss).on_host()
     given = {"learning_rate": learning_rate, "penalty": penalty}
     settings = {
@@ -160,6 +160,6 @@ def _best(model: BaseModel, scores: dict[str, Array]) -> int:
     """Index of the setting with the best mean of the first metric, or the smallest loss."""
     name = model.metrics[0].name if model.metrics else "loss"
     mean = np.nanmean(np.where(np.isfinite(scores[name]), scores[name], np.nan), axis=1)
-    growing = _Monitor("cross_validate", name, "auto").growing
+    growing = Monitor("cross_validate", name, "auto").growing
     mean = np.where(np.isfinite(mean), mean, -np.inf if growing else np.inf)
     return int(np.argmax(mean) if growing else np.argmin(mean))

@@ -460,6 +460,9 @@ def _weights_of(data: Rows) -> Array:
     return np.ones(len(data)) if data.w is None else to_host(data.w)
 
 
+_MAY_DIFFER = ("dtype", "loss_weight", "any_targets")  # of the models' shapes
+
+
 def check_together(where: str, models: Sequence[Any]) -> None:
     """Raise unless these are compiled models that take the same columns and give outputs of one kind."""
     for i, model in enumerate(models):
@@ -469,7 +472,7 @@ def check_together(where: str, models: Sequence[Any]) -> None:
             fail(where, f"models[{i}] is not compiled", "its loss says what its outputs mean",
                  "call compile with the loss that it was trained with")  # fmt: skip
         first = models[0]
-        for what in [field.name for field in fields(Shape) if field.name not in ("dtype", "loss_weight")]:
+        for what in [field.name for field in fields(Shape) if field.name not in _MAY_DIFFER]:
             mine, its = getattr(first._shape, what), getattr(model._shape, what)
             if mine != its:
                 given = f"models[0] has {what}={mine!r} and models[{i}] {what}={its!r}"

@@ -14,6 +14,7 @@ from ..arguments import choice, integer, items, number
 from ..arrays import Array, as_array, beside, fail
 from ..callbacks import Callback, ProgressBar
 from ..callbacks.progress import check_verbose
+from ..data.names import names_of
 from ..data.rows import Rows
 from ..model.base import BaseModel
 from ..training.feasible import check_rates
@@ -167,8 +168,9 @@ def fit_many(
     own_weights = None
     if is_per_start(sample_weight):
         own_weights, sample_weight = sample_weight, None
-    data = training_rows(where, models, x, y, sample_weight)
-    held = None if validation_data is None else validation_rows(where, models, validation_data)
+    names = first.feature_names or names_of(x)
+    data = training_rows(where, models, x, y, sample_weight, names)
+    held = None if validation_data is None else validation_rows(where, models, validation_data, names)
     rows = len(data[0])
     if initial_weights is not None:
         initial_weights = items(f"{where}: initial_weights", initial_weights, "a list of arrays, one for each tensor")
@@ -204,6 +206,8 @@ def fit_many(
     if initial_weights is not None:
         initial_weights = _checked_initial_weights(where, models, initial_weights, members.count)
     templates = [template_of(one) for one in models]
+    for one in templates:
+        one.feature_names = names
     model_of = np.arange(len(models)) if several else np.zeros(members.count, dtype=np.int64)
     groups = grouped(where, templates, model_of, members, rows)
     for group in groups:
@@ -242,7 +246,7 @@ def fit_many(
 def _checked_models(where: str, model: Any) -> list[Any]:
     """The models of the first argument, or raise: compiled, and of one kind where there are several."""
     if isinstance(model, BaseModel):
-        model._compiled_loss(where)
+        model._trained_loss(where)
         return [model]
     if not isinstance(model, (list, tuple)):
         raise TypeError(
@@ -253,7 +257,7 @@ def _checked_models(where: str, model: Any) -> list[Any]:
     for i, one in enumerate(model):
         if not isinstance(one, BaseModel):
             raise TypeError(f"{where}: models[{i}] is of type {type(one).__name__}. Give compiled models.")
-        one._compiled_loss(f"{where}: models[{i}]")
+        one._trained_loss(f"{where}: models[{i}]")
         for name in ("inputs", "outputs", "dtype", "device"):
             mine, its = getattr(model[0], name), getattr(one, name)
             if mine != its:

@@ -14,11 +14,12 @@ import numpy as np
 from ..arrays import Array, fail
 from ..data.rows import Rows
 from ..engine.population import why_one_by_one
-from ..layers import Dropout, Layer, Residual
+from ..layers import Composite, Dropout, Layer
 from ..layers import get as get_layer
 from ..model.base import BaseModel
 from ..network import Net
 from ..runners.population import PopulationRunner
+from ..runners.single import lowered
 from ..schedules import Schedule
 from ..training.feasible import check_batch
 from ..training.options import Options
@@ -57,7 +58,7 @@ class MemberGroup:
     @property
     def lowered_metrics(self) -> list[dict[str, Any]]:
         """The metrics, as engines take them."""
-        return [metric.lower(self.model.loss, self.model.outputs) for metric in self.model.metrics]
+        return lowered(self.model.metrics, self.model.loss, self.model.outputs)
 
     def parts(self, size: int) -> list[MemberGroup]:
         """The same members, at most so many at a time."""
@@ -142,6 +143,7 @@ def member_of(model: BaseModel, seed: int, numbers: dict[str, float]) -> BaseMod
     member = type(model).from_config({**model.get_config(), "layers": layers, "seed": seed})
     metrics, weight = copy.deepcopy(model.metrics), numbers.get("loss_weights", model.loss_weights)
     member.compile(optimizer, loss, metrics=metrics, loss_weights=weight)
+    member.feature_names = model.feature_names
     return member
 
 
@@ -181,7 +183,7 @@ def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: St
         batch_size = check_batch(where, model.optimizer, int(starts.batch_sizes[which[0]]), rows)
         numbers = _own_numbers(models, model_of, starts, which)
         lowered = {**model.optimizer.lower(), **model.optimizer.factors(where, model.net.trained_names)}
-        training = {"loss": model.loss.lower(), "optimizer": lowered, "metrics": []}
+        training = {"loss": model.loss.lower(), "optimizer": lowered, "metrics": [], "frozen": model.net.frozen()}
         own = [*numbers, *([] if one_order(starts.of(which)) else ["order_seed"])]
         reason = why_one_by_one(model.device, model.net.program, training, min(batch_size, rows), own)
         if not reason and model.device == "cpu" and len(which) < FEWEST[model.net.itemsize] and len(alike) > 1:
@@ -298,8 +300,9 @@ def _dropouts(layers: Sequence[Layer]) -> list[Any]:
     for layer in layers:
         if isinstance(layer, Dropout):
             found.append(layer)
-        if isinstance(layer, Residual):
-            found += _dropouts(layer.layers)
+        if isinstance(layer, Composite):
+            for chain in layer.chains:
+                found += _dropouts(chain)
     return found
 
 

@@ -9,22 +9,30 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array, beside, check_memory
+from ..data.names import Names
 from ..data.prepare import prepare, prepare_validation
 from ..data.rows import Rows, Shape
 from ..losses import Loss
 from ..model.base import BaseModel
 
 
-def training_rows(where: str, models: Sequence[BaseModel], x: Any, y: Any, sample_weight: Any) -> list[Rows]:
-    """Checked rows for each model, without the factors of the losses; equal losses share one object, all share x."""
+def training_rows(
+    where: str, models: Sequence[BaseModel], x: Any, y: Any, sample_weight: Any, names: Names | None = None
+) -> list[Rows]:
+    """Checked rows for each model, without the factors of the losses; equal losses share one object, all share x.
+
+    `names`: those of the columns, if not those of the first model.
+    """
 
     def checked(known: Rows | None, shape: Shape, loss: Loss) -> Rows:
         return prepare(where, x if known is None else known.x, y, sample_weight, shape, loss)
 
-    return _for_each_loss(models, checked)
+    return _for_each_loss(models, checked, names)
 
 
-def validation_rows(where: str, models: Sequence[BaseModel], validation_data: Any) -> list[Rows]:
+def validation_rows(
+    where: str, models: Sequence[BaseModel], validation_data: Any, names: Names | None = None
+) -> list[Rows]:
     """The same for validation data."""
 
     def checked(known: Rows | None, shape: Shape, loss: Loss) -> Rows:
@@ -32,16 +40,19 @@ def validation_rows(where: str, models: Sequence[BaseModel], validation_data: An
             where, validation_data if known is None else (known.x, *validation_data[1:]), shape, loss
         )
 
-    return _for_each_loss(models, checked)
+    return _for_each_loss(models, checked, names)
 
 
-def _for_each_loss(models: Sequence[BaseModel], checked: Callable[[Rows | None, Shape, Loss], Rows]) -> list[Rows]:
+def _for_each_loss(
+    models: Sequence[BaseModel], checked: Callable[[Rows | None, Shape, Loss], Rows], names: Names | None
+) -> list[Rows]:
     found: dict[str, Rows] = {}
     keys = [repr((type(model.loss), {**model.loss.lower(), "label_smoothing": 0})) for model in models]
     for model, key in zip(models, keys, strict=True):
         if key not in found:
             known = next(iter(found.values()), None)
-            made = checked(known, replace(model._shape, loss_weight=1.0), model.loss)
+            shape = replace(model._shape, loss_weight=1.0, names=names or models[0].feature_names)
+            made = checked(known, shape, model.loss)
             found[key] = made if known is None else Rows(known.x, made.y, made.w, known._encoded)
     return [found[key] for key in keys]
 

@@ -12,7 +12,7 @@ from .. import losses, metrics
 from ..arguments import quoted, shorten
 from ..arrays import Array, fail
 from ..losses import Loss
-from ..metrics import Metric
+from ..metrics import Collected, Metric
 from ..reference.losses import CLASSES, EPSILON, one_hot, row_losses
 from ..reference.metrics import ROW_MEANS, state, true_classes
 from ..specs import Config
@@ -71,6 +71,8 @@ class Measure:
         """The value for predictions (rows, outputs), targets and weights of the rows."""
         if self.metric is None:
             return float((self._of_rows(predictions, y) * w).sum() / len(w))
+        if isinstance(self.metric, Collected):
+            return float(self.metric.value_of(y, predictions, w))
         return self.metric.result(state(self.config, y, predictions, w).ravel(), self.outputs)
 
     def _of_rows(self, predictions: Array, y: Array) -> Array:

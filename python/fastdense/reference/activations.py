@@ -1,7 +1,8 @@
 """Activation functions: value and derivative, formula by formula.
 
 Each element-wise activation is a pair (value, derivative) of functions of the input x (and of alpha, the slope of
-leaky_relu and the scale of elu and celu). At a kink the derivative is that of the flat or negative branch.
+leaky_relu, the scale of elu and celu, the threshold of the shrinks and squareplus's b). At a kink the derivative is
+that of the flat or negative branch.
 softmax couples the elements of a row and prelu learns its slope, so `Activation` treats them itself.
 """
 
@@ -93,10 +94,41 @@ ELEMENTWISE: dict[str, tuple[Function, Function]] = {
         lambda x, a: as_float((x > -3) & (x < 3)) / 6.0,
     ),
     "exponential": (lambda x, a: np.exp(x), lambda x, a: np.exp(x)),
+    "log_sigmoid": (lambda x, a: -softplus(-x), lambda x, a: sigmoid(-x)),
+    "hard_silu": (
+        lambda x, a: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0,
+        lambda x, a: np.where(x <= -3, 0.0, np.where(x >= 3, 1.0, x / 3.0 + 0.5)),
+    ),
+    "hard_tanh": (lambda x, a: np.clip(x, -1.0, 1.0), lambda x, a: as_float((x > -1) & (x < 1))),
+    "tanh_shrink": (lambda x, a: x - np.tanh(x), lambda x, a: np.tanh(x) ** 2),
+    "soft_shrink": (
+        lambda x, a: np.where(np.abs(x) > a, x - a * np.sign(x), 0.0 * x),
+        lambda x, a: as_float(np.abs(x) > a),
+    ),
+    "hard_shrink": (lambda x, a: np.where(np.abs(x) > a, x, 0.0 * x), lambda x, a: as_float(np.abs(x) > a)),
+    "squareplus": (
+        lambda x, a: 0.5 * (x + np.sqrt(x * x + a)),
+        lambda x, a: 0.5 * (1.0 + x / np.sqrt(x * x + a)),
+    ),
+    "sparse_plus": (
+        lambda x, a: np.where(x <= -1, 0.0, np.where(x >= 1, x, 0.25 * (x + 1.0) ** 2)),
+        lambda x, a: np.where(x <= -1, 0.0, np.where(x >= 1, 1.0, 0.5 * (x + 1.0))),
+    ),
+    "sparse_sigmoid": (
+        lambda x, a: np.clip(0.5 * (x + 1.0), 0.0, 1.0),
+        lambda x, a: 0.5 * as_float((x > -1) & (x < 1)),
+    ),
 }
 
 NAMES = (*ELEMENTWISE, "prelu", "softmax")
-SATURATION = {"sigmoid": 5.0, "tanh": 2.5, "hard_sigmoid": 3.0, "softsign": 10.0}  # saturated beyond this |x|
+SATURATION = {  # saturated beyond this |x|
+    "sigmoid": 5.0,
+    "tanh": 2.5,
+    "hard_sigmoid": 3.0,
+    "softsign": 10.0,
+    "hard_tanh": 1.0,
+    "sparse_sigmoid": 1.0,
+}
 
 
 class Activation:

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from ..calls import HOOK_FIRST, HOOK_GRADIENT, HOOK_LAST, HOOK_MEASURED, HOOK_TRAINING
 from . import kfac, losses, metrics, probes, solvers
 from .arrays import Array, Spec, as_float, flat, split, unknown
+from .constraints import project
 from .jacobian import jacobian
-from .layers import Context, Forward, build_ops
+from .layers import Context, End, Forward, build_ops
 from .optimizers import Slots, apply_updates, initial_slots
 from .rng import shuffle_indices
 
@@ -106,8 +108,10 @@ class Engine:
         ValueError
             For an unknown loss, optimizer or metric.
         """
-        training = copy.deepcopy(training)
-        if training["loss"]["kind"] not in losses.NAMES:
+        training = {**copy.deepcopy({**training, "hook": None}), "hook": training.get("hook")}
+        if training["loss"]["kind"] == losses.CUSTOM and training["hook"] is None:
+            raise ValueError("a custom loss needs a hook")
+        if training["loss"]["kind"] not in (*losses.NAMES, losses.CUSTOM):
             raise unknown("loss", training["loss"]["kind"], losses.NAMES)
         size = 2 + sum(metrics.state_size(spec, self._outputs) for spec in training["metrics"])
         shapes = [shape for op in self._ops for shape in op.shapes[: op.trainable]]
@@ -157,53 +161,97 @@ class Engine:
             raise ValueError("the engine has no loss yet: call configure first")
         return self._training
 
+    def _frozen(self) -> list[bool]:
+        """For each op whether its tensors stay as they are."""
+        given = [] if self._training is None else self._training.get("frozen", [])
+        return given or [False] * len(self._ops)
+
     def _forward(self, x: Data, training: bool) -> list[Forward]:
         """Run every op on a batch x (rows, inputs)."""
         context = Context(training, self._seed, self._live.step)
+        frozen = self._frozen()
         passes: list[Forward] = []
-        kept: list[Array] = []
+        blocks: list[tuple[Array, list[Array]]] = []  # of those that have begun: input, outputs of finished branches
         value = as_float(x)
-        for op, tensors in zip(self._ops, self._live.tensors, strict=True):
-            done = op.forward(tensors, value, context)
-            if op.kind == "residual_begin":
-                kept.append(value)
-            elif op.kind == "residual_end":
-                done = replace(done, output=value + kept.pop())
+        for i, (op, tensors) in enumerate(zip(self._ops, self._live.tensors, strict=True)):
+            if op.kind == "branch_next":
+                blocks[-1][1].append(value)
+                value = blocks[-1][0]
+            own = replace(context, training=False) if op.kind == "batch_norm" and frozen[i] else context
+            done = op.merge([*blocks.pop()[1], value]) if isinstance(op, End) else op.forward(tensors, value, own)
+            if op.kind in ("residual_begin", "branches_begin"):
+                blocks.append((value, [value] if op.kind == "residual_begin" else []))
             passes.append(done)
             value = done.output
         return passes
 
-    def _batch(self, x: Data, y: Data, w: Array | None, training: bool) -> _Batch:
-        """Run a batch forward and evaluate (1/rows) sum w v + penalties, the number that is optimised."""
+    def _batch(self, x: Data, y: Data, w: Array | None, training: bool, flags: int = HOOK_GRADIENT) -> _Batch:
+        """Run a batch forward and evaluate (1/rows) sum w v + penalties, the number that is optimised.
+
+        `flags`: what the batch is, for a hook.
+        """
         spec = self._configured()
         rows = len(x)
         weights = np.ones(rows) if w is None else as_float(w)
         passes = self._forward(x, training)
         last = passes[-1]
-        row = losses.row_losses(spec["loss"], y, last.output, last.z, self._ops[-1].activation)
-        loss = float(weights @ row.values) / rows + sum(done.activity for done in passes)
-        loss += sum(op.penalty(tensors)[0] for op, tensors in zip(self._ops, self._live.tensors, strict=True))
+        loss, gradient, fused = self._loss(last, y, w, flags)
+        loss += sum(done.activity for done in passes)
+        trained = [not frozen for frozen in self._frozen()]
+        loss += sum(
+            op.penalty(tensors)[0]
+            for op, tensors, own in zip(self._ops, self._live.tensors, trained, strict=True)
+            if own
+        )
         seen = losses.predictions(spec["loss"], last.output)
         states = [metrics.state(metric, y, seen, weights) for metric in spec["metrics"]]
         totals = np.concatenate([[loss * rows, float(rows)], *states])
-        return _Batch(passes, loss, row.gradient * (weights / rows)[:, None], row.fused, totals)
+        return _Batch(passes, loss, gradient, fused, totals)
+
+    def _loss(self, last: Forward, y: Data, w: Array | None, flags: int) -> tuple[float, Array, bool]:
+        """Loss of a batch, its gradient, and whether that is the gradient of the pre-activation; the hook is called."""
+        spec, rows = self._configured(), len(last.output)
+        kind, hook = spec["loss"]["kind"], spec["hook"]
+        answer = None
+        if hook is not None and (kind == losses.CUSTOM or flags & HOOK_MEASURED):
+            seen = last.output.copy()
+            predictions = losses.predictions(spec["loss"], last.output)
+            targets = np.asarray(y, np.int32 if kind == losses.SPARSE else np.float64)
+            answer = hook(
+                flags, seen, seen if predictions is last.output else predictions, targets.copy(),
+                None if w is None else as_float(w).copy(),
+            )  # fmt: skip
+        if kind == losses.CUSTOM:
+            assert answer is not None
+            values, gradient = answer
+            return float(np.sum(values)) / rows, np.zeros(0) if gradient is None else as_float(gradient), False
+        weights = np.ones(rows) if w is None else as_float(w)
+        row = losses.row_losses(spec["loss"], y, last.output, last.z, self._ops[-1].activation)
+        return float(weights @ row.values) / rows, row.gradient * (weights / rows)[:, None], row.fused
 
     def _backward(self, batch: _Batch) -> list[list[Array]]:
         """Gradient of the batch loss for every op's trainable tensors."""
         zero = np.zeros_like(batch.gradient)
         grad, grad_z = (zero, batch.gradient) if batch.fused else (batch.gradient, zero)
         grads: list[list[Array]] = []
-        skipped: list[Array] = []
+        waiting: list[list[Array]] = []  # of each block that is gone through: the gradients of the branches before
+        sums: list[Array] = []  # and the sum of those of its input so far
+        frozen = self._frozen()
         last = len(self._ops) - 1
         for i in range(last, -1, -1):
-            op = self._ops[i]
-            if op.kind == "residual_end":  # the sum sends the gradient along both ways
-                skipped.append(grad)
+            op, branches = self._ops[i], batch.passes[i].branches
             grad, own = batch.passes[i].backward(grad, grad_z if i == last else 0.0)
-            if op.kind == "residual_begin":
-                grad = grad + skipped.pop()
+            if branches is not None:
+                waiting.append(branches(grad))
+                grad = waiting[-1].pop()
+                sums.append(np.zeros(()))
+            elif op.kind == "branch_next":
+                sums[-1] = sums[-1] + grad
+                grad = waiting[-1].pop()
+            elif op.kind in ("residual_begin", "branches_begin"):
+                grad = sum(waiting.pop(), grad + sums.pop())
             penalty = op.penalty(self._live.tensors[i])[1]
-            grads.append([g + extra for g, extra in zip(own, penalty, strict=True)])
+            grads.append([0.0 * g if frozen[i] else g + extra for g, extra in zip(own, penalty, strict=True)])
         return grads[::-1]
 
     # -- what a model asks for -----------------------------------------------------------------------------------
@@ -223,13 +271,16 @@ class Engine:
         with np.errstate(all="ignore"):
             return [done.output.copy() for done in self._forward(x, training=False)]
 
-    def evaluate(self, x: Data, y: Data, w: Array | None, *, n_threads: int | None = None) -> Array:
+    def evaluate(self, x: Data, y: Data, w: Array | None, *, n_threads: int | None = None, hook_rows: int = 0) -> Array:
         """Return the totals (K,) over all rows: [loss * rows, rows, metric sums...], in inference mode."""
         totals = np.zeros(len(self._live.running))
+        chunk = hook_rows if hook_rows and self._configured()["hook"] is not None else CHUNK_ROWS
         with np.errstate(all="ignore"):
-            for start in range(0, len(x), CHUNK_ROWS):
-                part = slice(start, start + CHUNK_ROWS)
-                totals += self._batch(x[part], y[part], None if w is None else w[part], training=False).totals
+            for start in range(0, len(x), chunk):
+                part, last = slice(start, start + chunk), start + chunk >= len(x)
+                flags = HOOK_MEASURED | (0 if start else HOOK_FIRST) | (HOOK_LAST if last else 0)
+                weights = None if w is None else w[part]
+                totals += self._batch(x[part], y[part], weights, training=False, flags=flags).totals
         return totals
 
     def loss_and_grad(
@@ -290,10 +341,10 @@ class Engine:
         values = probes.numbers(self._ops, self._live.tensors, before, batch.passes, self._backward(batch))
         return {"loss": batch.loss, "nonfinite_op": probes.first_nonfinite(batch.passes), "values": values}
 
-    def _step(self, x: Data, y: Data, w: Array | None, lr: float, running: Array) -> tuple[_Live, float]:
+    def _step(self, x: Data, y: Data, w: Array | None, lr: float, running: Array, flags: int) -> tuple[_Live, float]:
         """Compute the state after one step on a batch, and the batch's loss."""
         live, spec = self._live, self._configured()["optimizer"]
-        batch = self._batch(x, y, w, training=True)
+        batch = self._batch(x, y, w, training=True, flags=flags)
         numbers, slots, steps = live.numbers, live.slots, self._backward(batch)
         if spec["kind"] == "kfac":
             steps, slots, numbers = kfac.steps_of(
@@ -302,12 +353,14 @@ class Engine:
         grads = [g for own in steps for g in own]
         weights = [w for op, own in zip(self._ops, live.tensors, strict=True) for w in own[: op.trainable]]
         is_kernel = [op.kind == "dense" and i == 0 for op in self._ops for i in range(op.trainable)]
-        updated, slots = apply_updates(spec, live.step + 1, lr, weights, grads, slots, is_kernel)
+        stays = self._frozen()
+        frozen = [own for op, own in zip(self._ops, stays, strict=True) for _ in range(op.trainable)]
+        updated, slots = apply_updates(spec, live.step + 1, lr, weights, grads, slots, is_kernel, frozen)
         source = iter(updated)
-        tensors = [
-            [next(source) for _ in range(op.trainable)] + done.moving
-            for op, done in zip(self._ops, batch.passes, strict=True)
-        ]
+        tensors = []
+        for op, done, old, stay in zip(self._ops, batch.passes, live.tensors, stays, strict=True):
+            own = [next(source) for _ in range(op.trainable)]
+            tensors.append(old if stay else _constrained(op.spec, own) + done.moving)
         return _Live(tensors, slots, live.step + 1, running + batch.totals, numbers), batch.loss
 
     # -- full-batch solvers --------------------------------------------------------------------------------------
@@ -347,7 +400,7 @@ class Engine:
         def evaluate(parameters: Array) -> solvers.Point:
             other = copy.copy(self)
             other._live = replace(self._live, tensors=self._with_parameters(parameters))
-            batch = other._batch(x, y, w, training=False)
+            batch = other._batch(x, y, w, False, HOOK_TRAINING | HOOK_MEASURED | HOOK_GRADIENT | HOOK_FIRST)
             gradient = flat(g for own in other._backward(batch) for g in own)
             return solvers.Point(parameters, batch.loss, gradient, batch.totals)
 
@@ -373,6 +426,8 @@ class Engine:
                     slots = [split(vector, shapes) for vector in memory.vectors]
                     tensors = self._with_parameters(point.w)
                     self._live = _Live(tensors, slots, self._live.step + 1, point.totals, memory.numbers)
+                    if self._configured()["hook"] is not None:
+                        self._configured()["hook"](HOOK_TRAINING | HOOK_LAST, None, None, None, None)
                     if val is not None:
                         val_totals.append(self.evaluate(*val))
                     totals.append(point.totals)
@@ -441,7 +496,9 @@ class Engine:
                     running = np.zeros(size) if batch == 0 else self._live.running
                     part = None if w is None else w[rows]
                     before = self._live.tensors
-                    self._live, loss = self._step(x[rows], y[rows], part, float(lr), running)
+                    flags = HOOK_TRAINING | HOOK_MEASURED | HOOK_GRADIENT | (0 if batch else HOOK_FIRST)
+                    flags |= HOOK_LAST if batch + 1 == batches else 0
+                    self._live, loss = self._step(x[rows], y[rows], part, float(lr), running, flags)
                     if nonfinite < 0 and not np.isfinite(loss):
                         nonfinite = i
                     if level is not None:
@@ -476,6 +533,13 @@ class Engine:
             probes=None if level is None else records.result(),
         )
         return call.result
+
+
+def _constrained(spec: Spec, tensors: list[Array]) -> list[Array]:
+    """The trained tensors of an op after an update, under its constraints."""
+    names = ["kernel"] * bool(spec.get("scales", True)) + ["bias"] * bool(spec.get("centers", True))
+    limits = [spec.get(f"{name}_constraint") for name in names] + [None] * len(tensors)
+    return [tensor if limit is None else project(limit, tensor) for tensor, limit in zip(tensors, limits, strict=False)]
 
 
 def keep_finished(call: TrainCall, totals: list[Array], val_totals: list[Array], size: int) -> None:

@@ -13,10 +13,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .activations import Activation
+from .activations import SELU_ALPHA, SELU_SCALE, Activation
 from .arrays import Array, Spec, as_float, to_bfloat16, to_tf32, unknown
+from .merges import MERGES
 from .penalties import l1_l2, weight_penalties
-from .rng import dropout_mask
+from .rng import dropout_mask, normal_noise
 
 Gradients = tuple[Array, list[Array]]
 
@@ -37,7 +38,8 @@ class Forward:
     `backward(grad, grad_z)`: gradient of the loss with respect to the output, and what a fused loss adds
     with respect to z, the input of the op's activation (0.0 everywhere else). `activity` is the penalty on the output,
     `moving` the new values of the tensors that are not trained, after a pass in training mode; `z_gradients` gets the
-    gradient with respect to z of a dense op whenever `backward` is called.
+    gradient with respect to z of a dense op whenever `backward` is called. `branches(grad)` is what the end of a block
+    has instead of `backward`: the gradient with respect to the output of each branch.
     """
 
     output: Array
@@ -46,6 +48,7 @@ class Forward:
     activity: float = 0.0
     moving: list[Array] = field(default_factory=list)
     z_gradients: list[Array] = field(default_factory=list)
+    branches: Callable[[Array], list[Array]] | None = None
 
 
 class Op:
@@ -165,16 +168,47 @@ def _standardized_gradient(grad: Array, hat: Array, deviation: Array, axis: int)
     return np.asarray((grad - mean - hat * stretch) / deviation, dtype=np.float64)
 
 
-class BatchNorm(Op):
+class Scaled(Op):
+    """What comes after a normalization: gamma y + beta, each if it is there, with penalties on both."""
+
+    def setup(self, n: int) -> None:
+        """Tensors gamma, beta, as far as there are any."""
+        self.scales, self.centers = self.spec.get("scales", True), self.spec.get("centers", True)
+        self.trainable = self.scales + self.centers
+        self.shapes = [(n,)] * self.trainable
+
+    def scaling(self, tensors: list[Array]) -> tuple[Array | float, Array | float]:
+        """Gamma, or 1, and beta, or 0."""
+        own = iter(tensors)
+        return next(own) if self.scales else 1.0, next(own) if self.centers else 0.0
+
+    def gradients(self, grad: Array, hat: Array) -> list[Array]:
+        """Gradients of gamma and beta, from that of the output."""
+        found = [(grad * hat).sum(axis=0)] if self.scales else []
+        return [*found, grad.sum(axis=0)] if self.centers else found
+
+    def penalty(self, tensors: list[Array]) -> tuple[float, list[Array]]:
+        """Penalties on gamma and beta."""
+        names = ["kernel"] * self.scales + ["bias"] * self.centers
+        terms = [
+            l1_l2(tensor, self.spec.get(f"{name}_l1", 0.0), self.spec.get(f"{name}_l2", 0.0))
+            for name, tensor in zip(names, tensors, strict=False)
+        ]
+        return sum(value for value, _ in terms), [gradient for _, gradient in terms]
+
+
+class BatchNorm(Scaled):
     """y = gamma (x - m)/sqrt(v + epsilon) + beta, m and v over the batch in training, moving averages otherwise."""
 
     def setup(self, n: int) -> None:
         """Tensors gamma, beta, moving mean, moving variance."""
-        self.shapes, self.trainable = [(n,)] * 4, 2
+        super().setup(n)
+        self.shapes = [*self.shapes, (n,), (n,)]
 
     def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
         """Normalise each column."""
-        gamma, beta, moving_mean, moving_variance = tensors
+        gamma, beta = self.scaling(tensors)
+        moving_mean, moving_variance = tensors[-2:]
         momentum, epsilon = self.spec["momentum"], self.spec["epsilon"]
         mean, variance = moving_mean, moving_variance
         moving: list[Array] = []
@@ -188,7 +222,7 @@ class BatchNorm(Op):
         hat = (x - mean) / deviation
 
         def backward(grad: Array, _: Array | float) -> Gradients:
-            grads = [(grad * hat).sum(axis=0), grad.sum(axis=0)]
+            grads = self.gradients(grad, hat)
             if context.training:
                 return _standardized_gradient(grad * gamma, hat, deviation, 0), grads
             return grad * gamma / deviation, grads
@@ -196,24 +230,45 @@ class BatchNorm(Op):
         return Forward(gamma * hat + beta, backward, moving=moving)
 
 
-class LayerNorm(Op):
+class LayerNorm(Scaled):
     """y = gamma (x - m)/sqrt(v + epsilon) + beta, m and v over the features of each row."""
-
-    def setup(self, n: int) -> None:
-        """Tensors gamma, beta."""
-        self.shapes, self.trainable = [(n,)] * 2, 2
 
     def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
         """Normalise each row."""
-        gamma, beta = tensors
+        gamma, beta = self.scaling(tensors)
         deviation = np.sqrt(x.var(axis=1, keepdims=True) + self.spec["epsilon"])
         hat = (x - x.mean(axis=1, keepdims=True)) / deviation
 
         def backward(grad: Array, _: Array | float) -> Gradients:
-            grads = [(grad * hat).sum(axis=0), grad.sum(axis=0)]
-            return _standardized_gradient(grad * gamma, hat, deviation, 1), grads
+            return _standardized_gradient(grad * gamma, hat, deviation, 1), self.gradients(grad, hat)
 
         return Forward(gamma * hat + beta, backward)
+
+
+class UnitNorm(Op):
+    """y = x / max(|x|, 1e-12), row by row."""
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Divide each row by its norm."""
+        norms = np.sqrt((x * x).sum(axis=1, keepdims=True))
+        longer = norms > 1e-12
+        norms = np.where(longer, norms, 1e-12)
+        y = x / norms
+
+        def backward(grad: Array, _: Array | float) -> Gradients:
+            along = longer * (grad * y).sum(axis=1, keepdims=True)
+            return (grad - along * y) / norms, []
+
+        return Forward(y, backward)
+
+
+class Activity(Op):
+    """y = x, with a penalty on it."""
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Add the penalty."""
+        value, own = l1_l2(x, self.spec["activity_l1"] / len(x), self.spec["activity_l2"] / len(x))
+        return Forward(x, lambda grad, _: (grad + own, []), activity=value)
 
 
 class Dropout(Op):
@@ -230,6 +285,43 @@ class Dropout(Op):
             return np.where(kept, values / (1.0 - rate), 0.0)
 
         return Forward(masked(x), lambda grad, _: (masked(grad), []))
+
+
+class GaussianNoise(Op):
+    """Add normal noise in training."""
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Add this step's noise in training, nothing otherwise."""
+        if context.training:
+            x = x + self.spec["stddev"] * normal_noise(context.seed, self.index, context.step, (len(x), self.width))
+        return Forward(x, lambda grad, _: (grad, []))
+
+
+class GaussianDropout(Op):
+    """Multiply by normal noise of mean 1 and variance rate/(1 - rate) in training."""
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Apply this step's noise in training, nothing otherwise."""
+        if not context.training:
+            return Forward(x, lambda grad, _: (grad, []))
+        rate = self.spec["rate"]
+        normal = normal_noise(context.seed, self.index, context.step, (len(x), self.width))
+        factors = 1.0 + np.sqrt(rate / (1.0 - rate)) * normal
+        return Forward(x * factors, lambda grad, _: (grad * factors, []))
+
+
+class AlphaDropout(Op):
+    """Set a fraction `rate` to selu's limit in training, then a x + b, which keeps a mean of 0 and a variance of 1."""
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Apply this step's mask in training, nothing otherwise."""
+        if not context.training:
+            return Forward(x, lambda grad, _: (grad, []))
+        rate, limit = self.spec["rate"], -SELU_SCALE * SELU_ALPHA
+        kept = dropout_mask(context.seed, self.index, context.step, rate, (len(x), self.width))
+        a = ((1.0 - rate) * (1.0 + rate * limit**2)) ** -0.5
+        y = a * np.where(kept, x, limit) - a * limit * rate
+        return Forward(y, lambda grad, _: (np.where(kept, a * grad, 0.0), []))
 
 
 class Normalization(Op):
@@ -382,6 +474,45 @@ class Embedding(ColumnOp):
         return table[rows], through
 
 
+class SelectColumns(Op):
+    """Chosen columns, in the order in which they are given."""
+
+    def setup(self, n: int) -> None:
+        """Which columns."""
+        self.columns = np.array(self.spec["columns"], dtype=np.int64)
+        self.width = len(self.columns)
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Take them."""
+
+        def backward(grad: Array, _: Array | float) -> Gradients:
+            grad_x = np.zeros_like(x)
+            grad_x[:, self.columns] = grad
+            return grad_x, []
+
+        return Forward(x[:, self.columns], backward)
+
+
+class End(Op):
+    """The end of a block of branches, or of a residual, which is the sum of two: what they give becomes one output."""
+
+    def merge(self, outputs: list[Array]) -> Forward:
+        """The output for what each branch gives, and the gradients of these."""
+        merge = str(self.spec.get("merge", "add"))
+        if merge == "concatenate":
+            ends = np.cumsum([len(one[0]) for one in outputs])
+            return Forward(
+                np.concatenate(outputs, axis=1), _no_gradient, branches=lambda grad: np.split(grad, ends[:-1], axis=1)
+            )
+        output, factors = MERGES[merge](outputs)
+        return Forward(output, _no_gradient, branches=lambda grad: [grad * factor for factor in factors])
+
+
+def _no_gradient(grad: Array, _: Array | float) -> Gradients:
+    """An end has no input of its own: the gradients of its branches are in `Forward.branches`."""
+    return grad, []
+
+
 class GroupedDense(Op):
     """Groups of inputs, each through a dense layer of its own; the inputs behind them follow as they are."""
 
@@ -418,7 +549,12 @@ KINDS: dict[str, type[Op]] = {
     "activation": ActivationOp,
     "batch_norm": BatchNorm,
     "layer_norm": LayerNorm,
+    "unit_norm": UnitNorm,
+    "activity": Activity,
     "dropout": Dropout,
+    "gaussian_noise": GaussianNoise,
+    "gaussian_dropout": GaussianDropout,
+    "alpha_dropout": AlphaDropout,
     "normalization": Normalization,
     "rescaling": Rescaling,
     "scale": Scale,
@@ -426,9 +562,14 @@ KINDS: dict[str, type[Op]] = {
     "periodic": Cosines,
     "embedding": Embedding,
     "grouped_dense": GroupedDense,
-    "residual_begin": Op,  # the engine keeps its input and adds it at the matching end
-    "residual_end": Op,
+    "select_columns": SelectColumns,
+    "residual_begin": Op,  # the engine keeps its input, which is the first branch
+    "residual_end": End,
+    "branches_begin": Op,  # the engine keeps its input, with which the other branches begin, too
+    "branch_next": Op,
+    "branches_end": End,
 }
+ENDS = {"residual_end": "residual_begin", "branch_next": "branches_begin", "branches_end": "branches_begin"}
 
 
 def build_ops(inputs: int, specs: Sequence[Spec], dtype: str) -> list[Op]:
@@ -437,25 +578,39 @@ def build_ops(inputs: int, specs: Sequence[Spec], dtype: str) -> list[Op]:
     Raises
     ------
     ValueError
-        For an unknown kind, residuals that do not match or change the width, or a softmax that is not last.
+        For an unknown kind, blocks that do not match, branches whose widths do not, or a softmax that is not last.
     """
     ops: list[Op] = []
-    open_widths: list[int] = []
+    blocks: list[tuple[str, list[int]]] = []  # what has begun: its kind, and the widths of its input and its branches
     width = inputs
     for index, spec in enumerate(specs):
         if spec["kind"] not in KINDS:
             raise unknown("op", spec["kind"], KINDS)
+        begin = ENDS.get(spec["kind"])
+        if begin is not None:
+            if not blocks or blocks[-1][0] != begin:
+                raise ValueError(f"op {index}: {spec['kind']} needs a {begin} of its own")
+            blocks[-1][1].append(width)
+            width = blocks[-1][1][0] if spec["kind"] == "branch_next" else _joined(index, spec, blocks.pop()[1])
         op = KINDS[spec["kind"]](spec, index, width)
         width = op.width
         if isinstance(op, Dense):
             op.dtype = dtype
-        if op.kind == "residual_begin":
-            open_widths.append(width)
-        elif op.kind == "residual_end" and (not open_widths or open_widths.pop() != width):
-            raise ValueError(f"op {index}: residual_end needs a residual_begin of its own width {width}")
+        if op.kind in ENDS.values():
+            blocks.append((op.kind, [width]))
         if op.activation == "softmax" and index + 1 < len(specs):
             raise ValueError(f"op {index}: softmax may appear only in the last op")
         ops.append(op)
-    if open_widths:
-        raise ValueError(f"{len(open_widths)} residual_begin without residual_end")
+    if blocks:
+        raise ValueError(f"{blocks[-1][0]} without its end")
     return ops
+
+
+def _joined(index: int, spec: Spec, widths: list[int]) -> int:
+    """Width of a block whose input and branches have these widths."""
+    branches = widths if spec["kind"] == "residual_end" else widths[1:]
+    if spec.get("merge") == "concatenate":
+        return sum(branches)
+    if len(set(branches)) > 1 or (spec.get("merge") == "subtract" and len(branches) != 2):
+        raise ValueError(f"op {index}: {spec['kind']} cannot merge branches of widths {branches}")
+    return branches[0]

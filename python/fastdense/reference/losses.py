@@ -78,7 +78,9 @@ ELEMENTWISE: dict[str, Callable[[Array, Array, float], Pair]] = {
     "quantile": _quantile,
     "hinge": _hinge,
 }
-CLASSES = ("categorical_crossentropy", "sparse_categorical_crossentropy")
+SPARSE = "sparse_categorical_crossentropy"
+CUSTOM = "custom"  # a function of the caller's, which is no formula of this module
+CLASSES = ("categorical_crossentropy", SPARSE)
 CROSSENTROPIES = ("binary_crossentropy", *CLASSES)
 NAMES = (*ELEMENTWISE, *CROSSENTROPIES)
 

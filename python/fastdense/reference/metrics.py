@@ -13,8 +13,6 @@ from numpy.typing import NDArray
 from .arrays import Array, Spec, as_float, unknown
 from .losses import EPSILON, one_hot
 
-AUC_BUCKETS = 200
-
 
 def true_classes(y: NDArray[np.generic], outputs: int) -> NDArray[np.int64]:
     """Class of every row: the id itself, or the largest entry of a row of targets."""
@@ -36,7 +34,9 @@ def _class_accuracy(spec: Spec, y: NDArray[np.generic], p: Array) -> Array:
 
 def _top_k(spec: Spec, y: NDArray[np.generic], p: Array) -> Array:
     true_score = np.take_along_axis(p, true_classes(y, p.shape[1])[:, None], axis=1)
-    return as_float((p > true_score).sum(axis=1) < spec["k"])
+    places = spec["k"] - (p > true_score).sum(axis=1)
+    equal = (p == true_score).sum(axis=1)  # each of them is as likely as the others to be the next
+    return as_float(np.clip(places / np.maximum(equal, 1), 0.0, 1.0)) * ~np.isnan(true_score[:, 0])
 
 
 def _mse(spec: Spec, y: NDArray[np.generic], p: Array) -> Array:
@@ -81,24 +81,11 @@ def _r2(spec: Spec, y: NDArray[np.generic], p: Array, w: Array) -> Array:
     return np.stack([np.full(p.shape[1], w.sum()), w @ t, w @ (t * t), w @ ((t - p) ** 2)])
 
 
-def _auc(spec: Spec, y: NDArray[np.generic], p: Array, w: Array) -> Array:
-    """Weight of positives and of negatives per bucket of p: (2, outputs, 200)."""
-    outputs = p.shape[1]
-    positive = one_hot(y, outputs) > 0.5
-    last = AUC_BUCKETS - 1
-    bucket = np.nan_to_num(np.clip(np.ceil(last * p), 1, last), nan=1.0).astype(np.intp)
-    place = (np.where(positive, 0, outputs) + np.arange(outputs)) * AUC_BUCKETS + bucket
-    weights = np.broadcast_to(w[:, None], p.shape)
-    sums = np.bincount(place.ravel(), weights.ravel(), 2 * outputs * AUC_BUCKETS)
-    return as_float(sums).reshape(2, outputs, AUC_BUCKETS)
-
-
 TABLES: dict[str, tuple[Callable[[Spec, NDArray[np.generic], Array, Array], Array], int]] = {
     "precision": (_confusion, 3),
     "recall": (_confusion, 3),
     "f1": (_confusion, 3),
     "r2": (_r2, 4),
-    "auc": (_auc, 2 * AUC_BUCKETS),
 }
 
 NAMES = (*ROW_MEANS, *TABLES)
@@ -121,6 +108,8 @@ def state_size(spec: Spec, outputs: int) -> int:
 
 def state(spec: Spec, y: NDArray[np.generic], p: Array, w: Array) -> Array:
     """Sum up a metric over the rows of a batch, as a flat vector of `state_size` numbers."""
+    if not spec["weighted"]:
+        w = np.ones(len(w))
     if spec["kind"] in ROW_MEANS:
         return np.array([w @ ROW_MEANS[spec["kind"]](spec, y, p), w.sum()])
     return TABLES[spec["kind"]][0](spec, y, p, w).reshape(-1)

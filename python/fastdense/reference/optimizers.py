@@ -102,6 +102,25 @@ def _nadam(step: Step, w: Array, g: Array, slots: list[Array]) -> tuple[Array, l
     return w - step.lr * m_hat / (np.sqrt(v_hat) + step.spec["epsilon"]), [m, v]
 
 
+def _adamax(step: Step, w: Array, g: Array, slots: list[Array]) -> tuple[Array, list[Array]]:
+    b1, b2 = step.spec["beta_1"], step.spec["beta_2"]
+    m, u = _average(slots[0], g, b1), np.maximum(b2 * slots[1], np.abs(g))
+    return w - step.lr / (1.0 - b1**step.t) * m / (u + step.spec["epsilon"]), [m, u]
+
+
+def _ftrl(step: Step, w: Array, g: Array, slots: list[Array]) -> tuple[Array, list[Array]]:
+    spec, lr = step.spec, step.lr
+    if lr == 0.0:
+        return w, slots
+    power, l1 = -spec["learning_rate_power"], spec["l1_regularization_strength"]
+    total = slots[0] + g * g
+    shrunk = g + 2.0 * spec["l2_shrinkage_regularization_strength"] * w
+    z = slots[1] + shrunk - (total**power - slots[0] ** power) / lr * w
+    curvature = total**power / lr + 2.0 * (spec["l2_regularization_strength"] + spec["beta"] / (2.0 * lr))
+    moved = np.divide(np.clip(z, -l1, l1) - z, curvature, out=np.zeros_like(w), where=~(curvature <= 0.0))
+    return moved, [total, z]
+
+
 def _lion(step: Step, w: Array, g: Array, slots: list[Array]) -> tuple[Array, list[Array]]:
     b1, b2 = step.spec["beta_1"], step.spec["beta_2"]
     direction = np.sign(_average(slots[0], g, b1))
@@ -141,6 +160,8 @@ UPDATES: dict[str, Update] = {
     "adadelta": _adadelta,
     "adam": _adam,
     "nadam": _nadam,
+    "adamax": _adamax,
+    "ftrl": _ftrl,
     "lion": _lion,
     "muon": _muon,
     "kfac": _step,
@@ -148,6 +169,10 @@ UPDATES: dict[str, Update] = {
 
 
 def _slot_count(spec: Spec) -> int:
+    return _rule_slots(spec) + bool(spec.get("use_ema"))  # the average of the weights comes last
+
+
+def _rule_slots(spec: Spec) -> int:
     kind = str(spec["kind"])
     if kind in ("sgd", "kfac"):
         return int(spec["momentum"] != 0)
@@ -168,8 +193,9 @@ def initial_slots(spec: Spec, shapes: list[tuple[int, ...]]) -> Slots:
     """
     if spec["kind"] not in UPDATES:
         raise unknown("optimizer", spec["kind"], UPDATES)
-    start = spec["initial_accumulator_value"] if spec["kind"] == "adagrad" else 0.0
-    return [[np.full(shape, start, dtype=np.float64) for shape in shapes] for _ in range(_slot_count(spec))]
+    start = spec["initial_accumulator_value"] if spec["kind"] in ("adagrad", "ftrl") else 0.0
+    starts = [start] + [0.0] * (_slot_count(spec) - 1)
+    return [[np.full(shape, value, dtype=np.float64) for shape in shapes] for value in starts[: _slot_count(spec)]]
 
 
 def clip_gradients(spec: Spec, grads: list[Array]) -> list[Array]:
@@ -187,9 +213,16 @@ def clip_gradients(spec: Spec, grads: list[Array]) -> list[Array]:
 
 
 def apply_updates(
-    spec: Spec, t: int, lr: float, weights: list[Array], grads: list[Array], slots: Slots, is_kernel: list[bool]
+    spec: Spec,
+    t: int,
+    lr: float,
+    weights: list[Array],
+    grads: list[Array],
+    slots: Slots,
+    is_kernel: list[bool],
+    frozen: list[bool] | None = None,
 ) -> tuple[list[Array], Slots]:
-    """Make one optimizer step: clip, decay the weights, update.
+    """Make one optimizer step: clip, decay the weights, update, average.
 
     Parameters
     ----------
@@ -199,6 +232,7 @@ def apply_updates(
     weights, grads : the trainable tensors and their gradients
     slots : [slot][tensor]
     is_kernel : tells for each tensor whether it is a dense kernel, which Muon treats apart
+    frozen : tells for each tensor whether it stays, with its slots; its gradient must be 0
 
     Returns
     -------
@@ -206,13 +240,26 @@ def apply_updates(
     """
     new_weights: list[Array] = []
     new_slots: Slots = [[] for _ in slots]
+    rules = _rule_slots(spec)
     for i, (w, g) in enumerate(zip(weights, clip_gradients(spec, grads), strict=True)):
+        if frozen is not None and frozen[i]:
+            new_weights.append(w)
+            for new, old in zip(new_slots, slots, strict=True):
+                new.append(old[i])
+            continue
         plain = spec["kind"] == "muon" and not is_kernel[i]
         decay = spec["adam_weight_decay"] if plain else spec["weight_decay"]
         rate = lr * spec["rate_factors"][i] if "rate_factors" in spec else lr
         decay = decay * spec["decay_factors"][i] if "decay_factors" in spec else decay
         decayed = w - rate * decay * w
-        updated, changed = UPDATES[spec["kind"]](Step(spec, t, rate, is_kernel[i]), decayed, g, [s[i] for s in slots])
+        updated, changed = UPDATES[spec["kind"]](
+            Step(spec, t, rate, is_kernel[i]), decayed, g, [s[i] for s in slots[:rules]]
+        )
+        if spec.get("use_ema"):
+            mean = _average(slots[rules][i], updated, spec["ema_momentum"] if t > 1 else 0.0)
+            changed = [*changed, mean]
+            frequency = spec["ema_overwrite_frequency"]
+            updated = mean if frequency and t % frequency == 0 else updated
         new_weights.append(updated)
         for slot, array in zip(new_slots, changed, strict=True):
             slot.append(array)

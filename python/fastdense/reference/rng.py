@@ -2,7 +2,7 @@
 
 Philox4x32-10 of Salmon et al., "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). A stream is a function
 of (counter, key), so nothing has to be remembered between two draws. The last counter word names the use:
-1 initial values, 2 shuffles, 3 dropout.
+1 initial values, 2 shuffles, 3 dropout, 4 normal noise.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .arrays import Array, as_float
 Words = NDArray[np.uint64]  # 32-bit words held in 64 bits, so that products and sums do not overflow
 
 _MASK = 0xFFFFFFFF
-_INITIAL_VALUES, _SHUFFLE, _DROPOUT = 1, 2, 3
+_INITIAL_VALUES, _SHUFFLE, _DROPOUT, _NOISE = 1, 2, 3, 4
 
 
 def philox(counter: ArrayLike, key: ArrayLike) -> NDArray[np.uint32]:
@@ -83,12 +83,23 @@ def truncated_normal(seed: int, tensor_index: int, n: int) -> Array:
 
 def dropout_mask(seed: int, op_index: int, step: int, rate: float, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """Tell which elements of a (rows, width) batch op `op_index` keeps in optimizer step `step`."""
-    size = shape[0] * shape[1]
-    block = np.arange((size + 3) // 4, dtype=np.uint64)
+    kept: NDArray[np.bool_] = _batch_words(seed, op_index, step, shape, _DROPOUT) >= np.uint64(int(rate * 2.0**32))
+    return kept.reshape(-1)[: shape[0] * shape[1]].reshape(shape)
+
+
+def normal_noise(seed: int, op_index: int, step: int, shape: tuple[int, int]) -> Array:
+    """Draw Box and Muller's normals for a (rows, width) batch of op `op_index` in optimizer step `step`."""
+    u = (_batch_words(seed, op_index, step, shape, _NOISE).astype(np.float64) + 0.5) / 2.0**32
+    radius, angle = np.sqrt(-2.0 * np.log(u[:, ::2])), 2.0 * np.pi * u[:, 1::2]
+    pairs = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)
+    return as_float(pairs.reshape(-1)[: shape[0] * shape[1]].reshape(shape))
+
+
+def _batch_words(seed: int, op_index: int, step: int, shape: tuple[int, int], use: int) -> Words:
+    """The words of each four elements of a batch, (blocks, 4)."""
+    block = np.arange((shape[0] * shape[1] + 3) // 4, dtype=np.uint64)
     where = op_index | (step >> 32 << 16)
-    words = _words(seed, (block & np.uint64(_MASK), step & _MASK, where & _MASK, _DROPOUT))
-    kept: NDArray[np.bool_] = words.reshape(-1)[:size] >= np.uint64(int(rate * 2.0**32))
-    return kept.reshape(shape)
+    return _words(seed, (block & np.uint64(_MASK), step & _MASK, where & _MASK, use))
 
 
 def _mix(h: Words) -> Words:

@@ -5,6 +5,7 @@ Data was checked before it comes here. Arrays have one entry per start in front.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from ..engine.factory import value_dtype
 from ..engine.gpu import is_available
 from ..engine.population import make_population_engine, why_one_by_one
 from ..engine.protocol import PopulationEngine
+from ..metrics import Collected, Metric
 from ..network import Net
 from ..reference import losses as reference_losses
 from ..reference import metrics as reference_metrics
-from .tensors import engine_tensors
+from .tensors import averaged, engine_tensors
 
 
 class PopulationRunner:
@@ -62,6 +64,7 @@ class PopulationRunner:
         self.reason = reason or why_one_by_one(device, net.program, without_metrics, batch_rows, numbers)
         self.nets = self._make(net.program, numbers)
         # the GPU's kernel for many nets computes no metrics
+        self._trained = net.trained()
         self._configured = without_metrics if device == "cuda" and not self.reason else training
         self.nets.configure(self._configured)
 
@@ -119,6 +122,10 @@ class PopulationRunner:
         """Replace all tensors."""
         self._write(self.nets, tensors)
 
+    def take_average(self) -> None:
+        """Put the average that each net's optimizer keeps in place of the tensors that it trains."""
+        self.set_tensors(averaged(self._trained, self.net, self.tensors(), self.nets.get_slots()[-1]))
+
     def _write(self, nets: PopulationEngine, tensors: list[Array]) -> None:
         shared = self.net.input_statistics  # the same for all nets
         tensors = [*(tensor[0] for tensor in tensors[:shared]), *tensors[shared:]]
@@ -171,6 +178,29 @@ class PopulationRunner:
         w = np.broadcast_to(np.ones(rows) if given is None else to_host(given), (len(found), rows))
         states = [_states(metric, self.training["loss"], to_host(data.y), outputs, w) for metric in metrics]
         return np.concatenate([found[:, :2], *states], axis=1)
+
+    def collected(
+        self, data: Rows, weights: Array | None, metrics: Sequence[Metric], n_threads: int = 0
+    ) -> list[dict[str, Any]]:
+        """Values of the collected ones of these metrics, by name, for each net."""
+        chosen = [metric for metric in metrics if isinstance(metric, Collected)]
+        if not chosen:
+            return [{} for _ in range(len(self))]
+        found, outputs, given = [], to_host(self.predict(data.x, n_threads)), data.w if weights is None else weights
+        for i, own in enumerate(outputs):
+            predictions = reference_losses.predictions(self.training["loss"], np.asarray(own, dtype=np.float64))
+            w = None if given is None else to_host(given if given.ndim == 1 else given[i])
+            values = {}
+            for metric in chosen:
+                seen = own if metric.sees_outputs else predictions
+                values[metric.name] = metric.value_of(to_host(data.y), seen, w)
+                if np.ndim(values[metric.name]):
+                    raise ValueError(
+                        f"metric {metric.name!r} gave an array of shape {np.shape(values[metric.name])}; a population "
+                        "needs one number for each member: leave it out, and evaluate the members' models with it"
+                    )
+            found.append(values)
+        return found
 
     def _evaluated(self, data: Rows, weights: Array | None, n_threads: int, which: Array | None) -> Array:
         w = data.w if weights is None else weights

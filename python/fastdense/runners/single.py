@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,13 +18,16 @@ from ..calls import Progress, TrainCall
 from ..data.rows import Rows
 from ..engine.factory import check_device, make_engine, value_dtype
 from ..engine.protocol import Engine
+from ..layers.adapting import Adapting
 from ..layers.preprocessing import blocks
+from ..layers.scaling import Moments
 from ..losses import Loss
-from ..metrics import Metric
+from ..metrics import Collected, Metric
 from ..network import Net
 from ..optimizers import Optimizer
+from .hook import Hook, Values
 from .lock import CallLock
-from .tensors import engine_tensors
+from .tensors import averaged, engine_tensors
 
 
 class Runner:
@@ -50,6 +53,9 @@ class Runner:
         self.epochs_trained = 0
         self.lock = CallLock()
         self._training: dict[str, Any] | None = None
+        self._hook: Hook | None = None
+        self.loss_weight = 1.0
+        self._trained: list[bool] = []
         self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
         self._own_engine = make_engine(device, net.program)
         self._write(self._engine, net.initial_values() if values is None else values)
@@ -107,16 +113,23 @@ class Runner:
                 one.take(values, "adapt")
             self._write(self._engine, tensors)
 
-    def configure(self, optimizer: Optimizer, loss: Loss, metrics: Sequence[Metric]) -> None:
-        """Choose loss, optimizer and metrics; the optimizer's state is reset."""
-        training = {
+    def configure(self, optimizer: Optimizer, loss: Loss, metrics: Sequence[Metric], loss_weight: float = 1.0) -> None:
+        """Choose loss, optimizer and metrics; the optimizer's state is reset.
+
+        `loss_weight` is the factor of the loss that the weights of rows hold.
+        """
+        hook = Hook(loss, metrics, loss_weight)
+        training: dict[str, Any] = {
             "loss": loss.lower(),
             "optimizer": {**optimizer.lower(), **optimizer.factors("compile", self.net.trained_names)},
-            "metrics": [metric.lower(loss, self.net.outputs) for metric in metrics],
+            "metrics": lowered(metrics, loss, self.net.outputs),
+            "hook": hook if hook.needed else None,
+            "frozen": self.net.frozen(),
         }
         with self.lock:
             self._engine.configure(training)
-            self._training = training
+            self._training, self._hook, self.loss_weight = training, hook if hook.needed else None, loss_weight
+            self._trained = self.net.trained()
 
     def slots(self) -> list[list[Array]]:
         """Copies of the optimizer's state: for each slot one array per trainable tensor."""
@@ -133,6 +146,17 @@ class Runner:
         rest = np.zeros(0) if numbers is None else numbers
         with self.lock:
             self._engine.set_state({"step": step, "slots": [list(slot) for slot in slots], "numbers": rest})
+
+    def averaged_tensors(self) -> list[Array]:
+        """Copies of all tensors, with the optimizer's average in place of those that it trains, once there is one."""
+        with self.lock:
+            tensors = self.tensors()
+            return averaged(self._trained, self.net, tensors, self.slots()[-1]) if self.step else tensors
+
+    def take_average(self) -> None:
+        """Put the optimizer's average in place of the tensors that it trains."""
+        with self.lock:
+            self._write(self._engine, self.averaged_tensors())
 
     def move(self, device: str) -> None:
         """Change the device."""
@@ -171,6 +195,7 @@ class Runner:
         progress: Progress | None = None,
         n_threads: int = 0,
         whole_epochs: bool = True,
+        anew: bool = True,
         probe_level: int | None = None,
         probe_first: bool = False,
         result: dict[str, Any] | None = None,
@@ -187,13 +212,16 @@ class Runner:
         steps : int
         whole_epochs : bool
             False makes steps that belong to no epoch.
+        anew : bool
+            Whether the first batch of the rows starts the collected metrics anew.
         batch_size, shuffle, first_batch, stop_on_nan, progress, n_threads, probe_level, probe_first, result
             As in `TrainCall`.
 
         Returns
         -------
         dict
-            `result`, or a new one.
+            `result`, or a new one: with "collected", "val_collected": values of the collected metrics, one dict for
+            each row of "totals" and "val_totals"; "partial_collected": those of the epoch of the last step so far.
         """
         with self.lock:
             engine, begun, done = self._ready(), self.step, 0
@@ -218,14 +246,21 @@ class Runner:
                 probe_first=probe_first,
                 result=result,
             )
+            if self._hook is not None:
+                self._hook.forget(anew)
             try:
                 engine.train(call)
+                if self._hook is not None:
+                    result["partial_collected"] = self._hook.current(training=True)
             except KeyboardInterrupt:
                 if "steps" not in result:
                     raise
                 result["interrupted"] = True  # after the engine's end
             finally:
                 done = engine.step - begun
+                if self._hook is not None and "totals" in result:
+                    result["collected"] = self._hook.epochs(True, len(result["totals"]))
+                    result["val_collected"] = self._hook.epochs(False, len(result["val_totals"]))
                 if whole_epochs:
                     self.epochs_trained += (first_batch + done) // math.ceil(len(data) / batch_size)
         return result
@@ -233,6 +268,12 @@ class Runner:
     def probe_period(self, rows: int, batch_size: int) -> int:
         """Number of steps between probes that makes their cost small."""
         return self._engine.probe_period(rows, batch_size)
+
+    def not_adapted(self) -> list[Adapting]:
+        """Layers that take numbers from data, and have none yet."""
+        with self.lock:
+            self._ready()
+            return [one.layer for one in self.net.statistics if one.origin is None]
 
     def adapt(self, x: Array) -> None:
         """Give layers that take numbers from data, and have none yet, those of the rows `x`."""
@@ -256,12 +297,35 @@ class Runner:
             finally:
                 self.net.encoding = object()
 
+    def adapt_by_parts(self, parts: Iterable[Array]) -> None:
+        """Give the one layer that has no numbers from data yet, a `Normalization`, those of the rows in all parts."""
+        with self.lock:
+            engine = self._ready()
+            (one,) = [one for one in self.net.statistics if one.origin is None]
+            tensors, moments = list(engine.get_tensors()), Moments(f"{type(one.layer).__name__}.adapt")
+            for x in parts:
+                moments.add(self.net.reaching(one.index, x, tensors))
+            one.take(moments.result(), "fit")
+            tensors[one.tensors] = one.values()
+            self._write(engine, tensors)
+            self.net.encoding = object()
+
     # ---- use -------------------------------------------------------------------------------------------------------
 
-    def totals(self, data: Rows, n_threads: int) -> Array:
-        """Sums of an evaluation: loss times rows, rows, and the states of the metrics."""
+    def totals(self, data: Rows, n_threads: int, hook_rows: int = 0, *, anew: bool = True) -> tuple[Array, Values]:
+        """Sums of an evaluation: loss times rows, rows, and the states of the metrics; and values of collected metrics.
+
+        `hook_rows`: rows of the batches that custom losses and collected metrics see; 0: as many as are quick. `anew`:
+        whether the rows start the collected metrics anew.
+        """
         with self.lock:
-            return self._ready().evaluate(data.encoded(self.net), data.y, data.w, n_threads=n_threads)
+            engine = self._ready()
+            x = data.encoded(self.net)
+            if self._hook is None:
+                return engine.evaluate(x, data.y, data.w, n_threads=n_threads), {}
+            self._hook.forget(anew)
+            totals = engine.evaluate(x, data.y, data.w, n_threads=n_threads, hook_rows=hook_rows)
+            return totals, self._hook.current(training=False)
 
     def predict_row(self, x: object) -> Array | None:
         """Outputs (1, outputs) if `x` is one row of floats in C order and the engine is quick at it, else None.
@@ -320,3 +384,9 @@ class Runner:
             every = self._ready().activations(self.net.encoded(x), n_threads=n_threads)
         front = [made.astype(self.value_dtype) for made in self.net.front_outputs(x)]
         return [*front, *(every[end] for end in self.net.ends[len(front) :])]
+
+
+def lowered(metrics: Sequence[Metric], loss: Loss, outputs: int) -> list[dict[str, Any]]:
+    """The metrics that engines compute, as they take them; all are asked whether they suit the loss."""
+    every = [metric.lower(loss, outputs) for metric in metrics]
+    return [one for one, metric in zip(every, metrics, strict=True) if not isinstance(metric, Collected)]

@@ -1,4 +1,4 @@
-"""The dtypes in which engines take the tensors of a net."""
+"""The tensors of a net as engines take them, and the average that an optimizer keeps of them."""
 
 from __future__ import annotations
 
@@ -26,3 +26,21 @@ def engine_tensors(net: Net, dtype: np.dtype[Any], tensors: Sequence[Array]) -> 
         return [
             np.ascontiguousarray(t, np.float64 if i < net.input_statistics else dtype) for i, t in enumerate(tensors)
         ]
+
+
+def averaged(trained: Sequence[bool], net: Net, tensors: Sequence[Array], average: Sequence[Array]) -> list[Array]:
+    """The tensors, with an optimizer's average in place of those that it trains.
+
+    Parameters
+    ----------
+    trained : sequence of bool
+        Whether each tensor is trained.
+    net : Net
+    tensors : sequence of ndarray
+        Of one net or of a population.
+    average : sequence of ndarray
+        The last slot of the optimizer: one array per tensor with a gradient.
+    """
+    own = iter(average)
+    kept = [next(own) if spec.trainable else tensor for spec, tensor in zip(net.tensors, tensors, strict=True)]
+    return [new if chosen else old for chosen, new, old in zip(trained, kept, tensors, strict=True)]

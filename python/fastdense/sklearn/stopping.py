@@ -136,7 +136,7 @@ class Stopping(Callback):
         if self.rate != "adaptive":
             self._stop()
             return
-        rate = float(self.model.optimizer.learning_rate)  # type: ignore[arg-type]
+        rate = float(self.model.optimizer.learning_rate)
         if rate <= SMALLEST_RATE:
             self._stop()
         else:

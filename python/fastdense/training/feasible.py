@@ -5,7 +5,7 @@ from __future__ import annotations
 from ..arrays import check_memory, fail
 from ..losses import Loss
 from ..network import Net
-from ..optimizers import Optimizer
+from ..optimizers import KFAC, Optimizer
 from ..optimizers.full_batch import LBFGS, Solver
 
 DEFAULT_BATCH = 32  # of `fit`
@@ -14,6 +14,9 @@ DEFAULT_BATCH = 32  # of `fit`
 def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None:
     """Raise if an optimizer cannot train this net for this loss, or its state cannot fit in memory."""
     if not isinstance(optimizer, Solver):
+        if isinstance(optimizer, KFAC) and any(net.frozen()):
+            fail(where, "KFAC was given for a net with layers that are not trainable", "it trains all tensors",
+                 "use e.g. Adam, or train a net on the outputs of those layers")  # fmt: skip
         remedy = "use narrower layers, or e.g. optimizer='adam'"
         check_memory(where, solver_bytes(optimizer, net), f"{type(optimizer).__name__} for layers so wide", remedy)
         return
@@ -25,13 +28,28 @@ def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None
             f"it compares losses, whose differences {net.precision} does not show",
             "use dtype='float32' or 'float64', and no precision",
         )
+    if any(net.frozen()):
+        fail(
+            where,
+            f"{name} was given for a net with layers that are not trainable",
+            "a full-batch optimizer trains all tensors",
+            "use e.g. Adam, or train a net on the outputs of those layers",
+        )
     for op in net.ops:
-        if op["kind"] == "dropout" and op["rate"] > 0:
+        if op.get("kernel_constraint") or op.get("bias_constraint"):
             fail(
                 where,
-                f"{name} was given for a net with Dropout, which makes the loss another function in every step",
+                f"{name} was given for a net with constraints",
+                "a full-batch optimizer keeps none",
+                "leave them out (regularizers keep weights small), or use e.g. Adam",
+            )
+        if op["kind"] in RANDOM and (op.get("rate", 0) > 0 or op.get("stddev", 0) > 0):
+            layer = RANDOM[op["kind"]]
+            fail(
+                where,
+                f"{name} was given for a net with {layer}, which makes the loss another function in every step",
                 "a full-batch optimizer needs one and the same function",
-                "remove the Dropout (an l2 penalty does its work), or use e.g. Adam",
+                f"remove the {layer} (an l2 penalty does its work), or use e.g. Adam",
             )
         if op["kind"] == "batch_norm":
             fail(
@@ -49,13 +67,36 @@ def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None
         _check_curved(where, name, loss, net)
 
 
+def check_output(where: str, loss: Loss, outputs: int, activation: str) -> None:
+    """Raise if the loss sees a constant instead of the output, from which nothing can be learned."""
+    softmax = activation == "softmax"
+    if outputs == 1 and (softmax or loss.over_classes):
+        what = "softmax over one unit" if softmax else f"{loss.kind} of one output"
+        fail(
+            where,
+            f"the net ends with {what}, which is the same whatever the weights are",
+            "an output that can change is needed",
+            "for two classes use Dense(1, 'sigmoid') and loss='binary_crossentropy', for more one unit per class",
+        )
+
+
+RANDOM = {
+    "dropout": "Dropout",
+    "gaussian_noise": "GaussianNoise",
+    "gaussian_dropout": "GaussianDropout",
+    "alpha_dropout": "AlphaDropout",
+}  # kinds of ops that differ from step to step
 LBFGS_INSTEAD = "use optimizer='lbfgs'"
 WITHOUT_JACOBIAN = {
     "layer_norm": "LayerNorm",
+    "unit_norm": "UnitNormalization",
+    "activity": "ActivityRegularization",
     "scale": "Scale",
     "periodic": "NumericEmbedding('periodic')",
     "embedding": "CategoryEmbedding",
     "grouped_dense": "the dense layers of a NumericEmbedding with size",
+    "branches_begin": "Branches",
+    "select_columns": "SelectColumns",
 }  # kinds of ops that the solvers cannot differentiate row by row
 SMOOTH = ("kernel_l2", "bias_l2")  # the penalties whose second derivative the solvers know
 

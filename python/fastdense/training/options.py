@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from dataclasses import dataclass, replace
 
 from ..arguments import flag, integer
@@ -39,6 +41,28 @@ class Options:
     def for_rows(self, optimizer: Optimizer, rows: int, where: str = "fit") -> Options:
         """The options for this optimizer and so many rows."""
         return replace(self, batch_size=check_batch(where, optimizer, self.batch_size, rows))
+
+
+def in_steps(
+    where: str, options: Options, steps: int | None, batch_size: int | None, rows: int
+) -> tuple[Options, int | None]:
+    """Options for arrays whose epochs have so many batches; no number of steps if such an epoch takes all rows.
+
+    Without a batch size the rows are divided into `steps` batches.
+    """
+    if steps is None:
+        return options, None
+    if batch_size is None:
+        options = replace(options, batch_size=math.ceil(rows / steps))
+    batches = math.ceil(rows / options.batch_size)
+    if steps > batches:
+        warnings.warn(
+            f"{where}: steps_per_epoch={steps} was given, and your input ran out of data after {batches} batches of "
+            f"{options.batch_size} rows: an epoch has no more",
+            UserWarning,
+            stacklevel=3,
+        )
+    return options, steps if steps < batches else None
 
 
 def check_batch_size(where: str, batch_size: object) -> int | None:

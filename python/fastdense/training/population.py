@@ -19,6 +19,7 @@ from ..losses import Loss
 from ..metrics import Metric
 from ..network import Net
 from ..optimizers import Optimizer
+from ..runners.hook import Hook
 from ..runners.population import PopulationRunner
 from ..runners.single import Runner
 from .feasible import solver_bytes
@@ -84,7 +85,9 @@ class Validation:
         totals = runner.totals(self.data, self.weights, self.lowered, n_threads, which)
         if not self.metrics:
             return {"loss": totals[:, 0] / totals[:, 1]}
-        return {name: np.array(values) for name, values in columns(totals, self.metrics, runner.net.outputs).items()}
+        collected = runner.collected(self.data, self.weights, self.metrics, n_threads)
+        made = columns(totals, self.metrics, runner.net.outputs, collected=collected)
+        return {name: np.array(values) for name, values in made.items()}
 
 
 @dataclass(frozen=True)
@@ -202,6 +205,8 @@ class PopulationFit:
     def finish(self) -> None:
         """What follows the last epoch, however training ended."""
         self.cut_short = self.unfinished
+        if self.optimizer.use_ema and self.epoch and not self.interrupted:
+            self.runner.take_average()
         for callback in self.callbacks:
             callback.finish(self)
 
@@ -323,7 +328,14 @@ def make_population(
     """
     net = single.net
     lowered = {**optimizer.lower(), **optimizer.factors("fit_many", net.trained_names)}
-    training = {"loss": loss.lower(), "optimizer": lowered, "metrics": list(metrics)}
+    hook = Hook(loss, [])
+    training = {
+        "loss": loss.lower(),
+        "optimizer": lowered,
+        "metrics": list(metrics),
+        "hook": hook if hook.needed else None,
+        "frozen": net.frozen(),
+    }
     batch_rows = min(options.batch_size, len(data))
     runner = PopulationRunner(net, single.device, training, seeds, numbers or {}, batch_rows, reason)
     tensors = net.initial_values_of(seeds) if initial_weights is None else initial_weights

@@ -130,7 +130,7 @@ def start_from_best(
         return
     now = "unchanged"
     if epochs:
-        single.configure(optimizer, loss, metrics)
+        single.configure(optimizer, loss, metrics, single.loss_weight)
         single.set_tensors(tensors)
         single.epochs_trained = 0
         now = f"the best of them after {epochs} epoch{'s' * (epochs > 1)}"

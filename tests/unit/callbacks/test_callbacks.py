@@ -168,7 +168,7 @@ def test_best_weights_are_restored_after_an_exception(
     assert stop.best_weights is not None
     for now, kept in zip(model.get_weights(), stop.best_weights, strict=True):
         np.testing.assert_array_equal(now, kept)
-    assert ("weights of epoch" in capsys.readouterr().out) == bool(verbose)
+    assert ("Restoring model weights from the end of the best epoch" in capsys.readouterr().out) == bool(verbose)
 
 
 def test_older_names_of_the_batch_hooks(device: str) -> None:
@@ -288,7 +288,7 @@ def test_early_stopping_defaults(device: str, capsys: pytest.CaptureFixture[str]
     for _ in range(2):  # the same object may be used again
         assert len(model.fit(X, Y, epochs=9, callbacks=[stopper], verbose=0).epoch) == 2
         assert stopper.stopped_epoch == 1 and stopper.best_weights is None
-    assert capsys.readouterr().out == "EarlyStopping: stopped after epoch 2\n" * 2
+    assert capsys.readouterr().out == "Epoch 2: early stopping\n" * 2
 
 
 @pytest.mark.parametrize("name", ["accuracy", "val_auc", "val_precision", "recall", "f1", "val_r2", "top_k_accuracy"])
@@ -331,6 +331,8 @@ def test_missing_monitor_warns_once(kind: Any, monitor: str, data: dict[str, Any
         ([5, 4, 3, 2, 1], {"patience": 1}, [1, 1, 1, 1, 1]),
         ([5, 5, 5, 5, 5, 5], {"patience": 1, "factor": 0.5, "cooldown": 2}, [1, 1, 0.5, 0.5, 0.25, 0.25]),
         ([5, 5, 5, 5], {"patience": 1, "min_lr": 0.05}, [1, 1, 0.1, 0.05]),
+        ([5, 6, 7, 8, 8, 8], {"patience": 1, "factor": 0.5, "cooldown": 1}, [1, 1, 0.5, 0.25, 0.125, 0.0625]),
+        ([5, 6, 7, 8, 8, 8], {"patience": 2, "factor": 0.5, "cooldown": 1}, [1, 1, 1, 0.5, 0.5, 0.25]),
         ([5, 4.99995, 4.9999], {"patience": 1}, [1, 1, 0.1]),
         ([5, 6, 7], {"patience": 1, "mode": "max"}, [1, 1, 1]),
     ],
@@ -383,10 +385,13 @@ def test_csv_logger(device: str, tmp_path: Path) -> None:
     model.fit(X, Y, epochs=5, initial_epoch=3, callbacks=[CSVLogger(path, append=True)], verbose=0)
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["epoch"] for row in rows] == list("01234") and list(rows[0]) == ["epoch", "loss", "mae"]
+    assert [row["epoch"] for row in rows] == list("01234")
+    assert (
+        list(rows[0]) == ["epoch", "loss", "mae", "val_loss", "val_mae"] and rows[0]["val_mae"] == "NA"
+    )  # as in Keras
     assert [float(row["loss"]) for row in rows[:3]] == history["loss"]
     model.fit(X, Y, callbacks=[CSVLogger(path, separator=";")], verbose=0)
-    assert path.read_text(encoding="utf-8").startswith("epoch;loss;mae\n0;")
+    assert path.read_text(encoding="utf-8").startswith("epoch;loss;mae;val_loss;val_mae\n0;")
 
 
 def test_model_checkpoint(device: str, tmp_path: Path) -> None:
@@ -410,7 +415,15 @@ def test_model_checkpoint_of_the_best(tmp_path: Path, capsys: pytest.CaptureFixt
         ModelCheckpoint(path, "number", save_best_only=True, verbose=1, initial_value_threshold=2.5),
     ]
     model.fit(X, Y, epochs=5, callbacks=callbacks, verbose=0)
-    assert capsys.readouterr().out == "".join(f"ModelCheckpoint: epoch {k} saved to {path}\n" for k in (2, 4))
+    assert capsys.readouterr().out == (
+        f"\nEpoch 1: number did not improve from 2.50000\n"
+        f"\nEpoch 2: number improved from 2.50000 to 2.00000, saving model to {path}\n"
+        f"\nEpoch 2: finished saving model to {path}\n"
+        f"\nEpoch 3: number did not improve from 2.00000\n"
+        f"\nEpoch 4: number improved from 2.00000 to 1.50000, saving model to {path}\n"
+        f"\nEpoch 4: finished saving model to {path}\n"
+        f"\nEpoch 5: number did not improve from 1.50000\n"
+    )
     assert fd.load(path).runner.epochs_trained == 4
 
 
@@ -432,10 +445,7 @@ def test_terminate_on_nan(device: str, others: tuple[str, ...], capsys: pytest.C
     steps = model.runner.step
     assert 1 < steps < 8 and len(history.epoch) == -(-steps // 4)
     assert not math.isfinite(history.history["loss"][-1]) and len(history.history["val_loss"]) == len(history.epoch)
-    assert (
-        capsys.readouterr().out
-        == f"TerminateOnNaN: the loss of batch {(steps - 1) % 4} is not finite; training stops\n"
-    )
+    assert capsys.readouterr().out == f"Batch {(steps - 1) % 4}: Invalid loss, terminating training\n"
 
 
 def test_terminate_on_nan_lets_good_training_go_on(device: str) -> None:

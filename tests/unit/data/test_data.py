@@ -261,7 +261,8 @@ def test_both_weights_multiply(device: str) -> None:
 
 
 def test_validation_split_takes_the_last_rows_before_shuffling(device: str) -> None:
-    assert [rows_to_train_on("fit", 10, share) for share in (0.0, 0.1, 0.25, 0.9)] == [10, 9, 7, 1]
+    assert [rows_to_train_on("fit", 10, share) for share in (0.0, 0.1, 0.25, 0.5)] == [10, 9, 7, 5]
+    assert rows_to_train_on("fit", 90, 0.3) == 62  # as in Keras, where 90 (1 - 0.3) is a little less than 63
     rng = np.random.RandomState(2)
     x, y, w = rng.rand(20, 4).astype(np.float32), rng.rand(20, 1).astype(np.float32), rng.rand(20)
 

@@ -100,8 +100,6 @@ DATA: dict[str, tuple[str, int, Any, Any, str]] = {  # loss, outputs, x, y, mess
         "x has dtype datetime64[s]; numbers are needed: pass differences in a fixed unit"),
     "records": ("mse", 1, np.zeros((N, 4), [("a", "f4")]), COLUMN, "bool, integer or floating numbers are needed"),
     "ragged": ("mse", 1, [[1, 2, 3, 4], [1, 2]], COLUMN, "x (list) cannot be read as an array (setting an array"),
-    "a generator": ("mse", 1, (row for row in X), COLUMN,
-        "x is a generator; the whole array is needed: collect it first, e.g. np.stack(list(x))"),
     "a dict": ("mse", 1, {"a": X}, COLUMN, "x is a dict; an array of numbers is needed"),
     "masked": ("mse", 1, np.ma.masked_greater(X, 0.9), COLUMN, "masked values; every value is needed: fill them"),
     "nan in x": ("mse", 1, spoilt(X, (3, 2), np.nan), COLUMN, "x[3, 2] is nan; finite numbers are needed"),
@@ -138,13 +136,22 @@ DATA: dict[str, tuple[str, int, Any, Any, str]] = {  # loss, outputs, x, y, mess
     "huge label": (CAT, 3, X, spoilt(IDS.astype(np.uint64), (0,), 2**64 - 1), "labels run from 0 to 1.84467e+19"),
     "fractional label": (CAT, 3, X, spoilt(IDS.astype(float), (4,), 0.5), "y[4] is 0.5, not a whole number"),
     "nan label": (CAT, 3, X, spoilt(IDS.astype(float), (4,), np.nan), "y[4] is nan; finite numbers are needed"),
-    "two classes, one output": (CAT, 1, X, IDS % 2, "for two classes and one output use loss='binary_crossentropy'"),
     "probability above 1": ("binary_crossentropy", 1, X, spoilt(COLUMN, (3, 0), 1.5),
         "y[3, 0] is 1.5; loss='binary_crossentropy' needs targets in [0, 1]"),
     "signs to bce": ("binary_crossentropy", 1, X, np.sign(COLUMN - 0.5), "for labels -1 and 1 pass (y + 1) / 2"),
     "hinge of values": ("hinge", 1, X, COLUMN + 2, "loss='hinge' needs targets -1 and 1, or 0 and 1"),
     "hinge of both": ("hinge", 1, X, (IDS - 1)[:, None], "y holds -1, 0 and 1; loss='hinge' needs either"),
 }  # fmt: skip
+
+
+def test_labels_for_one_output() -> None:
+    """Such a net cannot be trained, and does not get so far in `fit`."""
+    model = fd.Model([fd.Dense(1)], inputs=X.shape[1])
+    model.compile("adam", CAT)
+    with pytest.raises(ValueError, match="for two classes and one output use loss='binary_crossentropy'"):
+        model.evaluate(X, IDS % 2)
+    with pytest.raises(ValueError, match=r"fit: the net ends with .* of one output, which is the same whatever"):
+        model.fit(X, IDS % 2)
 
 
 @pytest.mark.parametrize("case", DATA)
@@ -161,7 +168,15 @@ def test_data(make: Make, case: str, method: str) -> None:
 def test_x_alone(make: Make, case: str, method: str) -> None:
     model = make()
     with pytest.raises(ValueError, match="^" + method + ": .*" + re.escape(DATA[case][4])):
-        getattr(model, method)(DATA[case][2] if case != "a generator" else (row for row in X))
+        getattr(model, method)(DATA[case][2])
+
+
+@pytest.mark.parametrize("method", ["loss_and_grad", "train_on_batch", "activations"])
+def test_generator_where_an_array_is_needed(make: Make, method: str) -> None:
+    arguments = ((row for row in X), COLUMN)[: 1 if method == "activations" else 2]
+    message = f"{method}: x is a generator; the whole array is needed: collect it first, e.g. np.stack(list(x))"
+    with pytest.raises(ValueError, match=re.escape(message)):
+        getattr(make(), method)(*arguments)
 
 
 @pytest.mark.parametrize(

@@ -65,12 +65,13 @@ def test_type_checkers_know_the_lazy_names() -> None:
 @pytest.mark.parametrize(
     ("method", "expected"),
     [
-        ("fit", "self x y * batch_size=32 epochs=1 verbose='auto' callbacks=None validation_split=0.0 "
+        ("fit", "self x y=None * batch_size=None epochs=1 verbose='auto' callbacks=None validation_split=0.0 "
             "validation_data=None "
-            "shuffle=True class_weight=None sample_weight=None initial_epoch=0 starts=1 probes=False "
-            "n_threads=None"),
-        ("evaluate", "self x y * batch_size=None sample_weight=None verbose='auto' return_dict=False"),
-        ("predict", "self x * batch_size=None verbose=0"),
+            "shuffle=True class_weight=None sample_weight=None initial_epoch=0 "
+            "steps_per_epoch=None validation_steps=None validation_batch_size=None validation_freq=1 "
+            "starts=1 probes=False n_threads=None"),
+        ("evaluate", "self x y=None * batch_size=None sample_weight=None steps=None verbose='auto' return_dict=False"),
+        ("predict", "self x * batch_size=None steps=None verbose=0"),
     ],
 )  # fmt: skip
 def test_signatures(method: str, expected: str) -> None:

@@ -75,7 +75,7 @@ def test_the_batch_that_is_not_finite_is_counted_from_the_start_of_the_epoch(
         history = model.fit(X, y, batch_size=4, epochs=3, verbose=0, shuffle=False,
                             callbacks=[fd.callbacks.TerminateOnNaN()])  # fmt: skip
         ends.append((capsys.readouterr().out, model.runner.step, history.history))
-    assert ends[0][:2] == ends[1][:2] == ("TerminateOnNaN: the loss of batch 5 is not finite; training stops\n", 6)
+    assert ends[0][:2] == ends[1][:2] == ("Batch 5: Invalid loss, terminating training\n", 6)
     assert ends[0][2] == ends[1][2]
 
 
