@@ -42,11 +42,19 @@ def _apply(layers: Sequence[Any], x: Any) -> Any:
             x = keras.layers.Add()([x, _apply(layer.layers, x)])
             continue
         if isinstance(layer, fd.BatchNorm):
-            x = keras.layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon)(x)
+            made = keras.layers.BatchNormalization(momentum=layer.momentum, epsilon=layer.epsilon, **_scaling(layer))
+            x = made(x)
         elif isinstance(layer, fd.LayerNorm):
-            x = keras.layers.LayerNormalization(epsilon=layer.epsilon)(x)
+            x = keras.layers.LayerNormalization(epsilon=layer.epsilon, **_scaling(layer))(x)
+        elif isinstance(layer, fd.layers.UnitNormalization):
+            x = keras.layers.UnitNormalization()(x)
+        elif isinstance(layer, fd.layers.ActivityRegularization):
+            x = keras.layers.ActivityRegularization(layer.l1, layer.l2)(x)
         elif isinstance(layer, fd.Dense):
-            x = keras.layers.Dense(layer.units, use_bias=layer.use_bias, **_regularizers(layer))(x)
+            names = ("kernel", "bias")
+            made = keras.layers.Dense(layer.units, use_bias=layer.use_bias, trainable=layer.trainable,
+                                      **_of_tensors(layer, names))  # fmt: skip
+            x = made(x)
         if isinstance(layer, (fd.Dense, fd.Activation)):
             x = _activation(layer, x)
         if isinstance(layer, fd.Dense) and layer.activity_regularizer is not None:
@@ -54,13 +62,19 @@ def _apply(layers: Sequence[Any], x: Any) -> Any:
     return x
 
 
-def _regularizers(layer: fd.Dense) -> dict[str, Any]:
+def _scaling(layer: Any) -> dict[str, Any]:
+    flags = {"center": layer.center, "scale": layer.scale, "trainable": layer.trainable}
+    return {**flags, **_of_tensors(layer, ("gamma", "beta"))}
+
+
+def _of_tensors(layer: Any, tensors: Sequence[str]) -> dict[str, Any]:
+    """Regularizers and constraints of a layer's tensors, as Keras's."""
     found: dict[str, Any] = {}
-    for name in ("kernel_regularizer", "bias_regularizer"):
-        regularizer = getattr(layer, name)
-        if regularizer is not None:
-            made = getattr(keras.regularizers, type(regularizer).__name__)
-            found[name] = made(**regularizer.get_config())
+    for tensor in tensors:
+        for kind, family in (("regularizer", keras.regularizers), ("constraint", keras.constraints)):
+            given = getattr(layer, f"{tensor}_{kind}")
+            if given is not None:
+                found[f"{tensor}_{kind}"] = getattr(family, type(given).__name__)(**given.get_config())
     return found
 
 

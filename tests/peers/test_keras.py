@@ -33,6 +33,21 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "adamw": ("AdamW", {"learning_rate": 0.01, "weight_decay": 0.1}),
     "nadam": ("Nadam", {}),
     "nadam_epsilon": ("Nadam", {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.95, "epsilon": 1e-2}),
+    "adamax": ("Adamax", {"learning_rate": 0.01}),
+    "adamax_epsilon": ("Adamax", {"learning_rate": 0.01, "beta_1": 0.8, "beta_2": 0.7, "epsilon": 1e-2}),
+    "ftrl": ("Ftrl", {"learning_rate": 0.1}),
+    "ftrl_l1": ("Ftrl", {"learning_rate": 0.1, "l1_regularization_strength": 0.05, "beta": 0.3}),
+    "ftrl_l2": ("Ftrl", {"learning_rate": 0.1, "l2_regularization_strength": 0.1, "learning_rate_power": -0.3}),
+    "ftrl_shrinkage": (
+        "Ftrl",
+        {"learning_rate": 0.1, "l2_shrinkage_regularization_strength": 0.1, "initial_accumulator_value": 0.5},
+    ),
+    "sgd_average": ("SGD", {"learning_rate": 0.05, "use_ema": True}),
+    "adam_average": ("Adam", {"learning_rate": 0.01, "use_ema": True, "ema_momentum": 0.8}),
+    "amsgrad_average": (
+        "Adam",
+        {"learning_rate": 0.01, "amsgrad": True, "use_ema": True, "ema_momentum": 0.5, "ema_overwrite_frequency": 7},
+    ),
     "lion": ("Lion", {"learning_rate": 0.003}),
     "lion_betas": ("Lion", {"learning_rate": 0.003, "beta_1": 0.7, "beta_2": 0.9}),
     "muon": ("Muon", {"learning_rate": 0.01}),
@@ -46,7 +61,7 @@ OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
     "lion_global_clipnorm": ("Lion", {"learning_rate": 0.003, "global_clipnorm": 0.2}),
     **{
         f"{name.lower()}_decay": (name, {"learning_rate": 0.01, "weight_decay": 0.1})
-        for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Nadam", "Lion", "Muon")
+        for name in ("SGD", "RMSprop", "Adagrad", "Adadelta", "Nadam", "Adamax", "Ftrl", "Lion", "Muon")
     },
 }
 SCHEDULES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -111,7 +126,10 @@ def test_schedule_in_training(optimizer: tuple[str, dict[str, Any]], agree: Agre
     beside(agree, getattr(fd, cls)(ours, **arguments), getattr(keras.optimizers, cls)(theirs, **arguments))
 
 
-@pytest.mark.parametrize("name", ["sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "nadam", "lion", "muon"])
+NAMED = ("sgd", "rmsprop", "adagrad", "adadelta", "adam", "adamw", "nadam", "adamax", "ftrl", "lion", "muon")
+
+
+@pytest.mark.parametrize("name", NAMED)
 def test_defaults(name: str) -> None:
     """A name stands for the same optimizer with the same numbers."""
     ours, theirs = fd.optimizers.get(name), keras.optimizers.get(name)
@@ -137,6 +155,13 @@ def test_defaults(name: str) -> None:
         (fd.Dropout, keras.layers.Dropout),
         (fd.Dense, keras.layers.Dense),
         (fd.metrics.TopKCategoricalAccuracy, keras.metrics.TopKCategoricalAccuracy),
+        (fd.constraints.MaxNorm, keras.constraints.MaxNorm),
+        (fd.constraints.MinMaxNorm, keras.constraints.MinMaxNorm),
+        (fd.constraints.UnitNorm, keras.constraints.UnitNorm),
+        (fd.layers.ActivityRegularization, keras.layers.ActivityRegularization),
+        (fd.layers.AlphaDropout, keras.layers.AlphaDropout),
+        (fd.layers.GaussianDropout, keras.layers.GaussianDropout),
+        (fd.layers.GaussianNoise, keras.layers.GaussianNoise),
         (fd.regularizers.L1, keras.regularizers.L1),
         (fd.regularizers.L2, keras.regularizers.L2),
         (fd.regularizers.L1L2, keras.regularizers.L1L2),
@@ -146,7 +171,8 @@ def test_defaults(name: str) -> None:
 )
 def test_arguments(ours: Any, theirs: Any) -> None:
     """What fastdense takes in place, Keras takes in the same place, with the same default."""
-    known = {"kernel_initializer": "auto", "label_smoothing": 0.0, "name": None}  # see docs/peers.md
+    # see docs/peers.md
+    known = {"kernel_initializer": "auto", "label_smoothing": 0.0, "name": None, "trainable": True}
     theirs_of = inspect.signature(theirs).parameters
     for name, parameter in inspect.signature(ours).parameters.items():
         if name not in theirs_of or parameter.default != theirs_of[name].default:

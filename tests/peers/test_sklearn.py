@@ -21,7 +21,7 @@ Score = Callable[..., Any]
 
 
 def outputs(kind: str) -> Array:
-    """Return outputs of a net as a loss takes them; no two probabilities within one of AUC's 200 buckets."""
+    """Return outputs of a net as a loss takes them."""
     random = np.random.default_rng(2)
     if kind == "binary_crossentropy":
         return np.stack([(random.permutation(199)[:ROWS] + 0.5) / 199.0 for _ in range(CLASSES)], axis=1)
@@ -86,12 +86,15 @@ def test_r2_of_a_constant_target(agree: Agree) -> None:
         agree([evaluate("mse", "r2", p, y, None)[1]], [sk.r2_score(y, p)])
 
 
-def test_auc_of_any_scores() -> None:
-    """Scores that share a bucket are taken as equal, which costs at most about 1/200."""
+@pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])
+@pytest.mark.parametrize("digits", [1, 15], ids=["ties", "all differ"])
+def test_auc_of_rare_positives(weighted: bool, digits: int, agree: Agree) -> None:
+    """Probabilities near 0, between which the thresholds of a grid would not tell."""
     random = np.random.default_rng(4)
-    y = random.integers(0, 2, (2000, 1)).astype(float)
-    p = np.clip(0.3 * y + random.uniform(0.0, 0.7, (2000, 1)), 0.0, 1.0)
-    assert evaluate(BINARY, "auc", p, y, None)[1] == pytest.approx(sk.roc_auc_score(y, p), abs=1 / 200)
+    y = (random.random((5000, 1)) < 0.02) * 1.0
+    logits = np.round(random.normal(-7.0, 0.5, (5000, 1)) + 1.05 * y, digits)
+    p, w = 1.0 / (1.0 + np.exp(-logits)), random.random(5000) if weighted else None
+    agree([evaluate(BINARY, "auc", p, y, w)[1]], [sk.roc_auc_score(y, p, sample_weight=w)])
 
 
 @pytest.mark.parametrize("weighted", [False, True], ids=["equal", "weighted"])

@@ -10,48 +10,87 @@ name that is not offered raises an error that suggests the nearest alternative.
 
 from __future__ import annotations
 
+import importlib
 import sys
+from typing import TYPE_CHECKING, Any
 
 from ..versions import fastdense_version
 from . import (
     activations,
     backend,
     callbacks,
-    datasets,
+    config,
+    constraints,
     initializers,
     layers,
     losses,
     metrics,
+    mixed_precision,
     models,
+    ops,
     optimizers,
     regularizers,
+    saving,
     utils,
 )
+from .functional import Functional  # noqa: F401  (what Model makes of nets with branches)
+from .initializers import Initializer
 from .layer import Input
+from .losses import Loss
+from .metrics import Metric
 from .models import Model, Sequential
-from .names import NotOffered, not_offered
+from .names import Finder, NotOffered, not_offered
+from .optimizers import Optimizer
+from .outputs import Outputs  # noqa: F401  (what Model makes of several outputs)
+from .regularizers import Regularizer
+from .variables import Variable
+
+if TYPE_CHECKING:
+    from . import datasets, preprocessing, random, wrappers
+
+_LAZY = ("datasets", "preprocessing", "random", "wrappers")  # imported when they are used
 
 __all__ = [
+    "Initializer",
     "Input",
+    "Loss",
+    "Metric",
     "Model",
     "NotOffered",
+    "Optimizer",
+    "Regularizer",
     "Sequential",
+    "Variable",
     "activations",
     "backend",
     "callbacks",
+    "config",
+    "constraints",
     "datasets",
     "initializers",
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
+    "ops",
     "optimizers",
+    "preprocessing",
+    "random",
     "regularizers",
+    "saving",
     "utils",
+    "version",
+    "wrappers",
 ]
 
-__version__ = fastdense_version()  # which scripts print
-config = backend  # Keras 3 has set_floatx and the like here
+__version__ = fastdense_version()  # that of fastdense; names and numbers are those of Keras 3
+
+
+def version() -> str:
+    """The version of fastdense, as `__version__`; names, defaults and formulas are those of Keras 3."""
+    return __version__
+
 
 # Modules of older versions of Keras: `from fastdense.keras.layers.core import Dense`.
 for _old, _module in {
@@ -64,16 +103,12 @@ for _old, _module in {
     sys.modules[f"{__name__}.{_old}"] = _module
 setattr(utils, "np_utils", utils)  # noqa: B010
 
-__getattr__ = not_offered(
-    "",
-    __all__,
-    {
-        "preprocessing": "Scale and split the data with NumPy or scikit-learn; keras.layers.Normalization scales them "
-        "inside the net.",
-        "applications": "fastdense trains dense nets only; there are no pretrained convolutional nets.",
-        "wrappers": "Estimators for scikit-learn are not offered; call fit and predict of the model.",
-        "constraints": "Constraints are not offered; keras.regularizers keeps weights small.",
-        "^ops$|random": "Use NumPy for arrays; custom losses and layers are not offered.",
-        "engine|engine.training": "Import from keras.models and keras.layers.",
-    },
-)
+# Modules that are missing are refused with a reason, also below these, which are packages in Keras.
+sys.meta_path.append(Finder)
+for _module in (activations, backend, callbacks, initializers, layers, losses, metrics, optimizers, utils):
+    _module.__dict__.setdefault("__path__", [])
+_missing = not_offered("", __all__)
+
+
+def __getattr__(name: str) -> Any:
+    return importlib.import_module(f".{name}", __name__) if name in _LAZY else _missing(name)

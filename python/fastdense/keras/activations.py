@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ..activations import ACTIVATIONS, ALPHA, NAMES
 from ..reference.activations import Activation as ReferenceActivation
 from .names import not_offered
+from .ops import elementwise
+from .ops.arrays import softmax as _softmax
+from .ops.tape import Traced, no_derivative
 
 
 class Function:
@@ -21,8 +23,13 @@ class Function:
     def __init__(self, name: str) -> None:
         self.__name__ = name
 
-    def __call__(self, x: Any, alpha: float | None = None) -> NDArray[np.float64]:
-        """The function of each element (softmax: of each row); `alpha` is the slope or scale of those that have one."""
+    def __call__(self, x: Any, alpha: float | None = None) -> Any:
+        """The function of each element (softmax: of each row); `alpha` is the slope or scale of those that have one.
+
+        Of a prediction inside a loss it is differentiated, if `keras.ops` has it.
+        """
+        if isinstance(x, Traced):
+            return _operation(self.__name__)(x)
         z = np.asarray(x, dtype=np.float64)
         return ReferenceActivation(self.__name__, ALPHA.get(self.__name__, 0.0) if alpha is None else alpha).value(
             z, None
@@ -35,13 +42,50 @@ class Function:
 FUNCTIONS = {name: Function(name) for name in ACTIVATIONS if name != "prelu"}  # prelu learns its slope: a layer
 globals().update(FUNCTIONS)
 swish = FUNCTIONS["silu"]
+hard_swish = FUNCTIONS["hard_silu"]
+
+
+# Operations that are the same functions with their defaults.
+_SAME = ("relu", "relu6", "leaky_relu", "elu", "selu", "silu", "softplus", "softsign", "tanh", "sigmoid",
+         "hard_sigmoid")  # fmt: skip
+_OPERATIONS: dict[Any, str] = {getattr(elementwise, name): name for name in _SAME}
+_OPERATIONS |= {_softmax: "softmax", elementwise.exp: "exponential"}
+
+
+def _operation(name: str) -> Any:
+    if name == "linear":
+        return lambda x: x
+    if name == "gelu":
+        return lambda x: elementwise.gelu(x, approximate=False)
+    for operation, known in _OPERATIONS.items():
+        if known == name:
+            return operation
+    raise no_derivative(f"keras.activations.{name}")
+
+
+def of_operation(value: Any) -> Any:
+    """The function that an operation of `keras.ops` is, as of ``activation=ops.relu``; others as they are."""
+    try:
+        return FUNCTIONS[_OPERATIONS[value]]
+    except (KeyError, TypeError):  # also what cannot be a key
+        return value
 
 
 def get(identifier: Any) -> Function:
     """The function of a name; None is linear, a function is returned unchanged."""
+    identifier = of_operation(identifier)
     if identifier is None:
         return FUNCTIONS["linear"]
-    return identifier if isinstance(identifier, Function) else Function(NAMES.find(identifier, "activation"))
+    if isinstance(identifier, Function):
+        return identifier
+    name = NAMES.find(identifier, "activation")
+    return FUNCTIONS.get(name) or Function(name)
 
 
-__getattr__ = not_offered("activations", [*FUNCTIONS, "swish"])
+def serialize(activation: Function) -> str:
+    """Its name."""
+    return activation.__name__
+
+
+deserialize = get
+__getattr__ = not_offered("activations", [*FUNCTIONS, "swish", "hard_swish", "deserialize", "get", "serialize"])

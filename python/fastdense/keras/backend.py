@@ -1,33 +1,16 @@
-"""The part of Keras's backend that scripts for dense nets use: settings for the models made from now on."""
+"""The part of Keras's backend that scripts for dense nets use: settings for the models made from now on.
+
+Older scripts write their losses with the operations of this module, such as ``K.mean``: they are those of `keras.ops`.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from ..network import DTYPES
-from .layer import forget_names
 from .names import not_offered
+from .settings import clear_session, epsilon, floatx, set_epsilon, set_floatx
 
-_state: dict[str, Any] = {"floatx": "float32", "epsilon": 1e-7}
-
-__all__ = ["backend", "clear_session", "epsilon", "floatx", "image_data_format", "set_floatx"]
-
-
-def floatx() -> str:
-    """The dtype of new models."""
-    return str(_state["floatx"])
-
-
-def set_floatx(value: str) -> None:
-    """Set the dtype of new models: "float32", "float64" or "bfloat16" (mixed precision)."""
-    if value not in DTYPES:
-        raise ValueError(f"set_floatx: {value!r} is not offered. Use one of {', '.join(map(repr, DTYPES))}.")
-    _state["floatx"] = value
-
-
-def epsilon() -> float:
-    """The fuzz factor of losses: 1e-7."""
-    return float(_state["epsilon"])
+__all__ = ["backend", "clear_session", "epsilon", "floatx", "image_data_format", "set_epsilon", "set_floatx"]
 
 
 def image_data_format() -> str:
@@ -40,19 +23,31 @@ def backend() -> str:
     return "fastdense"
 
 
-def clear_session() -> None:
-    """Reset the numbers in layers' names; there is no other state."""
-    forget_names()
+# Operations by their old names, and their names in `keras.ops`.
+_OPERATIONS = {name: name for name in (
+    "abs", "all", "any", "argmax", "argmin", "cast", "clip", "concatenate", "cos", "cumsum", "dot", "elu", "equal",
+    "exp", "expand_dims", "eye", "greater", "greater_equal", "hard_sigmoid", "less", "less_equal", "log", "logsumexp",
+    "max", "maximum", "mean", "min", "minimum", "not_equal", "one_hot", "ones", "ones_like", "prod", "relu", "repeat",
+    "reshape", "round", "shape", "sigmoid", "sign", "sin", "softmax", "softplus", "softsign", "sqrt", "square",
+    "squeeze", "stack", "std", "stop_gradient", "sum", "tanh", "tile", "transpose", "var", "zeros", "zeros_like",
+    "binary_crossentropy", "categorical_crossentropy", "sparse_categorical_crossentropy",
+)} | {"pow": "power", "flatten": "ravel", "constant": "convert_to_tensor", "variable": "convert_to_tensor"}  # fmt: skip
 
 
-__getattr__ = not_offered(
+def __getattr__(name: str) -> Any:
+    if name in _OPERATIONS:
+        from . import ops  # seldom needed
+
+        return getattr(ops, _OPERATIONS[name])
+    return _missing(name)
+
+
+_missing = not_offered(
     "backend",
-    __all__,
+    [*__all__, *_OPERATIONS],
     {
         "set_value|get_value": "Use the attribute: model.optimizer.learning_rate = value.",
-        "^(mean|sum|square|sqrt|abs|exp|log|max|min|dot|clip|cast|variable|constant|function|gradients)$": "There are "
-        "no operations for custom losses or layers: the losses are those of keras.losses; for arrays use NumPy, for "
-        "gradients model.fastdense.loss_and_grad(x, y).",
+        "^(function|gradients)$": "For gradients use model.fastdense.loss_and_grad(x, y).",
         "session|Session": "There is no session; leave the line out.",
     },
 )

@@ -7,12 +7,4 @@ from .names import not_offered
 del ProgressBar  # noqa: F821  (fit(verbose=1) prints Keras's lines)
 __all__ = [name for name in core_callbacks.__all__ if name != "ProgressBar"]
 
-__getattr__ = not_offered(
-    "callbacks",
-    __all__,
-    {
-        "TensorBoard|RemoteMonitor": "CSVLogger('log.csv') writes the numbers to a file, History.plot() draws them.",
-        "BackupAndRestore": "ModelCheckpoint(path) saves every epoch; load_model(path) resumes from there.",
-        "ProgbarLogger": "fit(verbose=1) prints the progress lines.",
-    },
-)
+__getattr__ = not_offered("callbacks", __all__)

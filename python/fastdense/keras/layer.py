@@ -1,22 +1,35 @@
-"""Base of the layers: names, shapes, weights (held by the model), and calls on symbolic tensors."""
+"""Base of the layers: names, shapes, config, weights (held by the model), and calls on symbolic tensors and arrays."""
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Sequence
-from typing import Any, ClassVar, Protocol
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
+from .. import constraints, regularizers
 from .. import layers as core_layers
+from ..activations import NAMES
 from ..arguments import shorten, suggestion
 from ..arrays import Array
-from ..text import snake_case
+from ..layers import TensorSpec
+from . import initializers
+from .overrides import CALL, LAYER, check_overrides, overridden
+from .serialization import argument, known_arguments, library_class, serialize_keras_object
+from .settings import floatx, unique_name
+from .tensor import tensor
+from .tracing import traced, tracked
+from .variables import Weight
 
 Shape = tuple[int, ...]
+L = TypeVar("L", bound="Layer")
 
-_names: dict[str, int] = {}  # number of layers made of each class, for unique names
 _SHAPES = ("input_shape", "input_dim", "batch_input_shape", "batch_shape")
+_OPTIONS = (*_SHAPES, "name", "weights", "dtype", "trainable", "batch_size")
 _OLD = {  # arguments of Keras 1
     "output_dim": "units",
     "init": "kernel_initializer",
@@ -25,33 +38,49 @@ _OLD = {  # arguments of Keras 1
     "bias": "use_bias",
     "p": "rate",
 }
-
-
-def forget_names() -> None:
-    """Restart the numbers in names."""
-    _names.clear()
-
-
-def unique_name(kind: str) -> str:
-    """A name that is unique in this process: dense, dense_1, ..."""
-    plain = snake_case(kind)
-    number = _names[plain] = _names.get(plain, -1) + 1
-    return f"{plain}_{number}" if number else plain
+_WEIGHTS = {"slope": "alpha"}  # Keras's names of tensors
 
 
 class KerasTensor:
-    """Symbolic tensor, the result of calling a layer on `Input`: the layers applied so far."""
+    """Symbolic tensor, the result of calling a layer on `Input`.
 
-    def __init__(self, source: InputLayer, layers: tuple[Layer, ...]) -> None:
-        self.source, self.layers = source, layers
+    Attributes
+    ----------
+    source : InputLayer or None
+        None while a ``call()`` is looked at before the shape of the data is known.
+    layers : tuple of Layer
+        The layers applied so far.
+    members : tuple of Layer or Chain
+        The same, with each model that was called as one.
+    """
+
+    dtype = "float32"
+    __array_ufunc__ = None  # NumPy's functions raise for it
+
+    def __init__(
+        self, source: InputLayer | None, layers: tuple[Layer, ...], members: tuple[Any, ...] | None = None
+    ) -> None:
+        self.source, self.layers, self.members = source, layers, layers if members is None else members
 
     @property
     def shape(self) -> tuple[int | None, ...]:
         """Shape, with None for the number of rows."""
+        if self.source is None:
+            raise ValueError("the shape of the data is not known yet; begin the model with keras.Input(shape=...)")
         return (None, *output_shape(self.layers, self.source.input_shape))
 
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions, that of the rows included."""
+        return len(self.shape)
+
+    @property
+    def name(self) -> str:
+        """The name of the layer that it comes from."""
+        return str((self.members or (self.source,))[-1].name)
+
     def __repr__(self) -> str:
-        return f"<KerasTensor of shape {self.shape}>"
+        return f"<KerasTensor shape={self.shape}, dtype={self.dtype}, sparse=False, ragged=False, name={self.name}>"
 
 
 def output_shape(layers: Sequence[Layer], shape: Shape) -> Shape:
@@ -59,24 +88,6 @@ def output_shape(layers: Sequence[Layer], shape: Shape) -> Shape:
     for layer in layers:
         shape = layer.output_shape_of(shape)
     return shape
-
-
-class Owner(Protocol):
-    """What a layer needs of the model that it is part of."""
-
-    layers: list[Layer]
-
-    @property
-    def shape_known(self) -> bool: ...
-
-    @property
-    def source(self) -> InputLayer: ...
-
-    def build(self) -> None: ...
-
-    def weights_of(self, layer: Layer) -> list[Array]: ...
-
-    def set_weights_of(self, layer: Layer, weights: Sequence[Any]) -> None: ...
 
 
 class Layer:
@@ -89,46 +100,80 @@ class Layer:
         The inner layer; None if it only reshapes the data.
     owner : Chain or None
         The model that holds its weights, once there is one.
+    chain : Chain or None
+        The model that it was added to first, which makes the weights when they are needed.
     """
 
-    flat: ClassVar[bool] = True  # whether it needs flat rows rather than images
+    spec: Any
+    owner: Any
+    chain: Any
 
-    def __init__(self, spec: core_layers.Layer | None, options: dict[str, Any]) -> None:
-        kind = type(self).__name__
+    flat: ClassVar[bool] = True  # whether it needs flat rows rather than images
+    weightless: ClassVar[bool] = False  # whether it is built without knowing the shape of its input
+    idle: ClassVar[bool] = False  # whether it does nothing but in training
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if "__init__" in vars(cls) and cls.__module__.startswith(f"{__package__}."):
+            cls.__init__ = _remembering(cls.__init__)  # type: ignore[method-assign]
+
+    def __init__(
+        self, spec: core_layers.Layer | None = None, options: dict[str, Any] | None = None, **further: Any
+    ) -> None:
+        kind, options = type(self).__name__, {**(options or {}), **further}
+        check_overrides(self, LAYER, "Call layers in call(), or put the layers into a function that returns them.")
+        self._composed = bool(overridden(self, CALL))
+        if self._composed and spec is not None:
+            raise TypeError(
+                f"{kind}: its call() would take the place of the formula of its parent, which is computed otherwise. "
+                "Derive it from keras.layers.Layer, and call layers in call()."
+            )
         for name in options:
             if name in _OLD:
                 raise TypeError(f"{kind}: {name} belongs to an older version of Keras. Use {_OLD[name]}=....")
-            if name not in (*_SHAPES, "name", "weights", "dtype", "trainable", "batch_size"):
-                known = [n for n in _arguments(type(self)) if n != "options"]
+            if name not in _OPTIONS:
+                known = [n for n in _parameters(type(self)) if n != "options"]
                 raise TypeError(
                     f"{kind}: unknown argument {name!r}.{suggestion(name, known)} "
                     f"It accepts {', '.join([*known, 'input_shape', 'input_dim', 'weights', 'name'])}."
                 )
-        if options.get("dtype") not in (None, "float32"):
-            raise TypeError(
-                f"{kind}: dtype={options['dtype']!r}; all layers share one dtype: use keras.backend.set_floatx(...)."
-            )
+        dtype = argument(options.get("dtype"))
+        if dtype not in (None, "float32", floatx()):
+            raise TypeError(f"{kind}: dtype={dtype!r}; all layers share one dtype: use keras.backend.set_floatx(...).")
         self.name = str(options.get("name") or unique_name(kind))
         self.spec, self.owner, self.chain = spec, None, None
         self.first_weights: Sequence[Any] | None = options.get("weights")
         self.input_shape_given = _given_shape(kind, options)
-        self.trainable = options.get("trainable", True)
-
-    owner: Owner | None
-    chain: Owner | None  # the model it was added to, which makes the weights when they are needed
+        self._trainable = bool(options.get("trainable", True))
+        if spec is not None:
+            spec.trainable = self._trainable
 
     @property
     def trainable(self) -> bool:
-        """True: layers cannot be frozen."""
-        return True
+        """Whether training changes its weights, and those of layers in it; counts from the next `compile` on."""
+        return self._trainable
 
     @trainable.setter
     def trainable(self, value: Any) -> None:
-        if not value:
-            raise ValueError(
-                f"{self.name}: trainable=False is not offered. Compute the outputs of the frozen layers once, with "
-                "predict, and train a net on them."
-            )
+        self._trainable = bool(value)
+        if self.spec is not None:
+            self.spec.trainable = self._trainable
+        for one in tracked(self) if self._composed else ():
+            one.trainable = value
+
+    def adopt(self, spec: core_layers.Layer) -> None:
+        """Take an equal inner layer, of a model that was read from a file, in place of its own."""
+        self.spec = spec
+
+    @property
+    def dtype(self) -> str:
+        """The dtype of its weights."""
+        return floatx()
+
+    @property
+    def place(self) -> str:
+        """Its name, after those of the `Sequential` models that it is in, as in Keras."""
+        return self.name if self.owner is None else "/".join(self.owner.path_to(self))
 
     def output_shape_of(self, shape: Shape) -> Shape:
         """Shape of a row after this layer, for a row of shape `shape`."""
@@ -141,70 +186,284 @@ class Layer:
             )
         return (self.spec.output_width(shape[0]),)
 
+    @property
+    def shown_shape(self) -> tuple[int | None, ...]:
+        """Shape of its outputs in its model, with None for the number of rows."""
+        return self.all_layers[-1].output.shape
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        """Shape of its outputs, for data of a shape with the number of rows, or None, in front."""
+        rows, *shape = tuple(input_shape)
+        return (rows, *self.output_shape_of(tuple(shape)))
+
     def made(self, shape: Shape) -> core_layers.Layer | None:
         """The inner layer, for rows of this shape."""
-        if self.spec is not None:
-            self.spec.name = self.name
-        return self.spec
+        made: core_layers.Layer | None = self.spec
+        if made is not None:
+            made.name = self.name
+        return made
 
-    def __call__(self, x: Any) -> Any:
-        """Apply the layer to a symbolic tensor, the result of `Input` or of another layer."""
-        if not isinstance(x, KerasTensor):
-            raise TypeError(
-                f"{self.name}: called on {shorten(x)}. A layer is called on keras.Input(shape=...) or on the output of "
-                "another layer; for arrays use model.predict(x)."
-            )
-        self.output_shape_of(output_shape(x.layers, x.source.input_shape))
-        return KerasTensor(x.source, (*x.layers, self))
+    # ---- calls -----------------------------------------------------------------------------------------------------
 
-    # ---- weights, held by the model -------------------------------------------------------------------------------
+    def __call__(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Apply the layer to a symbolic tensor, or to an array: its weights are made then, if there are none yet.
+
+        With ``training=True`` an array is treated as a batch in training: units are dropped, and batch statistics
+        used.
+        """
+        if isinstance(x, KerasTensor):
+            if self._composed:
+                made = traced(self, x)
+                return KerasTensor(x.source, made.layers, (*x.members, self))
+            if x.source is not None:
+                self.output_shape_of(output_shape(x.layers, x.source.input_shape))
+            return KerasTensor(x.source, (*x.layers, self), (*x.members, self))
+        if isinstance(x, (list, tuple)) and any(isinstance(one, KerasTensor) for one in x):
+            raise TypeError(f"{self.name}: called on a list of {len(x)} tensors. It takes one.")
+        rows = np.asarray(x)
+        if rows.dtype == object or rows.ndim == 0:
+            raise TypeError(f"{self.name}: called on {shorten(x)}. Give keras.Input(shape=...) or an array with rows.")
+        if self._composed:
+            takes = "training" in inspect.signature(self.call).parameters
+            return self.call(tensor(rows), **({"training": bool(training)} if takes else {}))
+        return tensor(self.in_training(rows) if training else self.computed(rows))
+
+    def computed(self, rows: NDArray[Any]) -> Array:
+        """Its outputs for an array."""
+        shape = rows.shape[1:]
+        if self.spec is not None and self.flat and not shape:
+            raise ValueError(f"{self.name}: called on an array of shape {rows.shape}. Rows are needed: x[None] is one.")
+        if self.spec is None:
+            return np.asarray(rows.reshape(len(rows), *self.output_shape_of(shape)))
+        self._ask_for_weights()
+        made: Array = self._alone(shape or (1,)).predict(rows, verbose=0)
+        return made
+
+    def in_training(self, rows: NDArray[Any]) -> Array:
+        """Its outputs for a batch in training."""
+        return self.computed(rows)
+
+    def _alone(self, shape: Shape) -> Any:
+        """A model of this layer only; it holds the weights if no other does."""
+        if self.owner is not None and self.owner.all_layers == [self]:
+            return self.owner
+        made = library_class("keras", "Sequential")(
+            [InputLayer(shape, name=f"{self.name}_input"), self], name=self.name
+        )
+        if self.owner is None:
+            made.build()
+        return made
+
+    @property
+    def all_layers(self) -> list[Layer]:
+        """Itself, or the layers that its own ``call()`` calls."""
+        if not self._composed:
+            return [self]
+        return list(traced(self, KerasTensor(None, ())).layers)
+
+    def build(self, input_shape: Any) -> None:
+        """Create its weights, for data of shape ``(None, columns)``."""
+        if self.owner is None and self.spec is not None:
+            self._alone(tuple(int(n) for n in tuple(input_shape)[1:]))
+
+    @property
+    def built(self) -> bool:
+        """Whether it has its weights, or needs none."""
+        if self._composed:
+            return all(one.built for one in tracked(self))
+        known = self.chain is not None and self.chain.shape_known
+        return self.weightless or self.owner is not None or known
+
+    # ---- config ----------------------------------------------------------------------------------------------------
+
+    _arguments: Mapping[str, Any] = {}
+
+    def get_config(self) -> dict[str, Any]:
+        """Its name and its arguments, as JSON types; `from_config` makes an equal layer of them, without weights."""
+        policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": self.dtype},
+                  "registered_name": None}  # fmt: skip
+        config: dict[str, Any] = {"name": self.name, "trainable": bool(self.trainable), "dtype": policy}
+        for name, value in self._arguments.items():
+            config[name] = _plain(name, value)
+        if config.get("activity_regularizer", 1) is None:
+            del config["activity_regularizer"]
+        return config
+
+    @classmethod
+    def from_config(cls: type[L], config: Mapping[str, Any]) -> L:
+        """The layer that `get_config` described."""
+        given = known_arguments(config, (*_parameters(cls), *_OPTIONS))
+        return cls(**{name: argument(value) for name, value in given.items()})
+
+    def further_config(self) -> dict[str, Any]:
+        """What Keras adds to its config in that of a model."""
+        if self.owner is None or self.weightless:
+            return {}
+        return {"build_config": {"input_shape": list(self.input.shape)}}
+
+    # ---- weights, held by the model --------------------------------------------------------------------------------
+
+    def shown_weights(self, tensors: list[Array]) -> list[Array]:
+        """Its weights, as Keras has them, from the tensors of the inner layer."""
+        return tensors
+
+    def inner_tensors(self, weights: Sequence[Any], tensors: list[Array]) -> list[Any]:
+        """The other way round: the tensors of the inner layer for these weights, in place of its present ones."""
+        return list(weights)
+
+    def weight_traits(self, specs: list[TensorSpec]) -> list[tuple[str, bool]]:
+        """Of each weight, its name and whether training changes it."""
+        plain = [re.split(r"[/.]", spec.name)[-1] for spec in specs]
+        return [(_WEIGHTS.get(name, name), spec.trainable) for name, spec in zip(plain, specs, strict=True)]
 
     def get_weights(self) -> list[Array]:
-        """Copies of its tensors; empty before the model has built them."""
+        """Copies of its weights; empty before the model has built them."""
+        if self._composed:
+            return [array for one in tracked(self) for array in one.get_weights()]
         self._ask_for_weights()
-        return [] if self.owner is None else self.owner.weights_of(self)
+        return [] if self.owner is None else self.shown_weights(self.owner.tensors_of(self)[1])
 
     def set_weights(self, weights: Sequence[Any]) -> None:
-        """Replace its tensors; before the model is built, set its initial weights."""
+        """Replace its weights; before the model is built, set its initial weights."""
+        if self._composed:
+            left = list(weights)
+            for one in tracked(self):
+                count = len(one.get_weights())
+                one.set_weights(left[:count])
+                del left[:count]
+            return
         self._ask_for_weights()
         if self.owner is None:
             self.first_weights = list(weights)
         else:
-            self.owner.set_weights_of(self, weights)
+            tensors = self.owner.tensors_of(self)[1]
+            self.check_count(weights, tensors)
+            self.owner.set_tensors_of(self, self.inner_tensors(weights, tensors))
+
+    def check_count(self, weights: Sequence[Any], tensors: list[Array]) -> None:
+        """Raise unless there are as many weights as the layer has."""
+        needed = len(self.shown_weights(tensors))
+        if len(weights) != needed:
+            raise ValueError(f"{self.name}: {len(weights)} arrays of weights were given, and it has {needed}.")
 
     def _ask_for_weights(self) -> None:
         if self.owner is None and self.chain is not None and self.chain.shape_known:
             self.chain.build()
 
     @property
-    def weights(self) -> list[Array]:
-        """As `get_weights`."""
-        return self.get_weights()
+    def weights(self) -> list[Weight]:
+        """Its weights as variables; empty before the model has built them."""
+        if self._composed:
+            return [weight for one in tracked(self) for weight in one.weights]
+        self._ask_for_weights()
+        if self.owner is None:
+            return []
+        traits = self.weight_traits(self.owner.tensors_of(self)[0])
+        known: list[Weight] = self.__dict__.setdefault("_weights", [])
+        if [(one.name, one._trains) for one in known] != traits:
+            known[:] = [Weight(self, i, name, trains) for i, (name, trains) in enumerate(traits)]
+        return list(known)
+
+    @property
+    def variables(self) -> list[Weight]:
+        """As `weights`."""
+        return self.weights
+
+    @property
+    def trainable_weights(self) -> list[Weight]:
+        """The weights that training changes."""
+        return [one for one in self.weights if one.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Weight]:
+        """The other ones."""
+        return [one for one in self.weights if not (self.trainable and one.trainable)]
+
+    trainable_variables, non_trainable_variables = trainable_weights, non_trainable_weights
+
+    def count_params(self) -> int:
+        """Number of its parameters."""
+        if not self.built:
+            raise ValueError(
+                f"{self.name}: count_params: it is not built yet. Train the model, or call model.build(input_shape)."
+            )
+        return sum(array.size for array in self.get_weights())
+
+    # ---- its place in a model --------------------------------------------------------------------------------------
+
+    def _model(self) -> Any:
+        model = self.owner or self.chain
+        if model is None:
+            raise ValueError(f"{self.name}: it does not belong to a model yet. Add it to one first.")
+        return model
 
     @property
     def output(self) -> KerasTensor:
         """Its output, for a model that ends here: ``Model(model.input, model.layers[0].output)``."""
-        chain = self.owner or self.chain
-        if chain is None:
-            raise ValueError(f"{self.name}: it does not belong to a model yet. Add it to one first.")
-        return KerasTensor(chain.source, tuple(chain.layers[: chain.layers.index(self) + 1]))
+        made: KerasTensor = self._model().tensor_after(self)
+        return made
 
-    def count_params(self) -> int:
-        """Number of its parameters, 0 before the model has built them."""
-        return sum(array.size for array in self.get_weights())
+    @property
+    def input(self) -> Any:
+        """Its input, or a list of them: ``Model(model.layers[1].input, model.output)`` begins here."""
+        return self._model().tensor_before(self)
 
     def __getattr__(self, name: str) -> Any:
         spec = self.__dict__.get("spec")
-        if spec is not None and not name.startswith("_") and hasattr(spec, name):
-            return getattr(spec, name)
+        if spec is not None and not name.startswith("_"):
+            for one in self.weights:
+                if one.name == name:
+                    return one
+            if hasattr(spec, name):
+                return getattr(spec, name)
         known = [n for n in dir(type(self)) if not n.startswith("_")]
         raise AttributeError(f"{type(self).__name__} has no attribute {name!r}.{suggestion(name, known)}")
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}>"
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def _arguments(cls: type[Layer]) -> list[str]:
+def _remembering(init: Callable[..., None]) -> Callable[..., None]:
+    """A constructor that keeps its arguments, for `get_config`."""
+    signature = inspect.signature(init)
+
+    @functools.wraps(init)
+    def __init__(self: Layer, /, *args: Any, **kwargs: Any) -> None:
+        init(self, *args, **kwargs)
+        bound = signature.bind(self, *args, **kwargs)
+        bound.apply_defaults()
+        kinds = signature.parameters
+        self._arguments = {
+            name: value for name, value in list(bound.arguments.items())[1:] if kinds[name].kind is not _KEYWORDS
+        }
+
+    return __init__
+
+
+_KEYWORDS = inspect.Parameter.VAR_KEYWORD
+
+
+def _plain(name: str, value: Any) -> Any:
+    """An argument of a layer as JSON types, as Keras has it in configs."""
+    if name == "activation":
+        spec = getattr(value, "spec", value)
+        if isinstance(spec, core_layers.Activation):
+            plain = spec == core_layers.Activation(spec.activation)
+            return spec.activation if plain else serialize_keras_object(value)
+        if value is None:
+            return "linear"
+        return NAMES.find(value, "activation") if isinstance(value, str) else serialize_keras_object(value)
+    if name.endswith("_initializer"):
+        made = initializers.get(value)
+        value = made.function if isinstance(made, initializers.FromFunction) else made
+    elif name.endswith("_regularizer") and value is not None:
+        value = regularizers.get(value)
+    elif name.endswith("_constraint") and value is not None:
+        value = constraints.get(value)
+    return serialize_keras_object(value)
+
+
+def _parameters(cls: type[Layer]) -> list[str]:
     """The arguments of a layer."""
     return list(inspect.signature(cls.__init__).parameters)[1:]
 
@@ -230,15 +489,50 @@ def _given_shape(kind: str, options: dict[str, Any]) -> Shape | None:
 class InputLayer(Layer):
     """The input of a net, with the shape of a row."""
 
-    def __init__(self, input_shape: Any = None, batch_size: Any = None, **options: Any) -> None:
-        if "shape" in options:
-            input_shape = options.pop("shape")
-        super().__init__(None, {**options, "input_shape": input_shape})
+    weightless = True
+
+    def __init__(self, shape: Any = None, batch_size: Any = None, dtype: Any = None, sparse: Any = None,
+                 batch_shape: Any = None, name: str | None = None, ragged: Any = None, optional: bool = False,
+                 **options: Any) -> None:  # fmt: skip
+        for option, value in (("sparse", sparse), ("ragged", ragged), ("optional", optional)):
+            if value:
+                raise ValueError(f"Input: {option}=True is not offered. Give dense arrays with all values.")
+        if shape is not None:
+            options["input_shape"] = shape
+        super().__init__(None, {**options, "batch_shape": batch_shape, "name": name})
         if self.input_shape_given is None:
             raise ValueError("InputLayer: the shape of one row is needed: e.g. keras.Input(shape=(784,)).")
         self.input_shape: Shape = self.input_shape_given
+        self.given_dtype = dtype or floatx()
+
+    @property
+    def output(self) -> KerasTensor:
+        """The symbolic tensor that it stands for."""
+        return KerasTensor(self, ())
+
+    @property
+    def batch_shape(self) -> tuple[int | None, ...]:
+        """Shape of the data, with None for the number of rows."""
+        return (None, *self.input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        """Its arguments, as JSON types."""
+        return {"batch_shape": [None, *self.input_shape], "dtype": self.given_dtype, "sparse": False, "ragged": False,
+                "name": self.name, "optional": False}  # fmt: skip
 
 
-def Input(shape: Any = None, batch_size: Any = None, dtype: Any = None, name: str | None = None) -> KerasTensor:
+def Input(
+    shape: Any = None,
+    batch_size: Any = None,
+    dtype: Any = None,
+    sparse: Any = None,
+    batch_shape: Any = None,
+    name: str | None = None,
+    tensor: Any = None,
+    ragged: Any = None,
+    optional: bool = False,
+) -> KerasTensor:
     """The input of a net: ``Input(shape=(784,))``, to call layers on or as the first item of a `Sequential`."""
-    return KerasTensor(InputLayer(shape, name=name, dtype=dtype), ())
+    if tensor is not None:
+        raise ValueError("Input: tensor is not offered. Leave it out, and give the shape of a row.")
+    return KerasTensor(InputLayer(shape, batch_size, dtype, sparse, batch_shape, name, ragged, optional), ())

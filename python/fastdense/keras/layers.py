@@ -7,37 +7,63 @@ All also accept ``input_shape=``, ``input_dim=`` and ``batch_input_shape=`` (for
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import layers as core_layers
 from ..arguments import shorten
-from . import activations
-from .layer import Input, InputLayer, KerasTensor, Layer, Shape, output_shape
+from ..arrays import Array
+from ..layers import TensorSpec
+from . import activations, initializers, utils
+from .graph import Columns, Join, Merge
+from .layer import Input, InputLayer, Layer, Shape
 from .names import not_offered
+from .serialization import deserialize_keras_object, serialize_keras_object
+from .settings import floatx
+from .tensor import Tensor, tensor
 
 __all__ = [
     "ELU",
     "Activation",
+    "ActivityRegularization",
     "Add",
+    "AlphaDropout",
+    "Average",
     "BatchNormalization",
+    "Concatenate",
     "Dense",
     "Dropout",
     "Flatten",
+    "GaussianDropout",
+    "GaussianNoise",
     "Input",
     "InputLayer",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
+    "Maximum",
+    "Minimum",
+    "Multiply",
     "Normalization",
     "PReLU",
     "ReLU",
     "Rescaling",
     "Reshape",
     "Softmax",
+    "Subtract",
+    "UnitNormalization",
     "add",
+    "average",
+    "concatenate",
+    "deserialize",
+    "maximum",
+    "minimum",
+    "multiply",
+    "serialize",
+    "subtract",
 ]
 
 
@@ -48,10 +74,16 @@ def _off(kind: str, **switched: tuple[Any, Any]) -> None:
             raise ValueError(f"{kind}: {name}={shorten(value)} is not offered, only {default!r}. Leave it out.")
 
 
+def _one_axis(axis: Any) -> Any:
+    """1 for the last axis of rows, however it is written."""
+    return 1 if np.ravel(axis).tolist() in ([-1], [1]) else axis
+
+
 def activation_of(where: str, value: Any) -> str | core_layers.Activation | None:
     """The activation for `fastdense`, from a name, a function of `keras.activations` or a layer."""
     if value is None or isinstance(value, (str, core_layers.Activation)):
         return value
+    value = activations.of_operation(value)
     if isinstance(value, activations.Function):
         return value.__name__
     if isinstance(value, Layer) and isinstance(value.spec, core_layers.Activation):
@@ -83,23 +115,35 @@ class Dense(Layer):
         bias_constraint: Any = None,
         **options: Any,
     ) -> None:
-        if kernel_constraint is not None or bias_constraint is not None:
-            raise ValueError("Dense: constraints are not offered. Use kernel_regularizer to keep weights small.")
         spec = core_layers.Dense(
             units,
             activation_of("Dense", activation),
             use_bias,
-            kernel_initializer,
-            bias_initializer,
+            initializers.get(kernel_initializer),
+            initializers.get("zeros" if bias_initializer is None else bias_initializer),
             kernel_regularizer,
             bias_regularizer,
             activity_regularizer,
+            kernel_constraint,
+            bias_constraint,
         )
         super().__init__(spec, options)
+
+    @property
+    def bias(self) -> Any:
+        """The bias, a variable; None without one."""
+        return self.__getattr__("bias") if self.spec.use_bias else None
+
+    @property
+    def activation(self) -> activations.Function:
+        """The activation function."""
+        return activations.get(self.spec.activation)
 
 
 class Activation(Layer):
     """Applies an activation function, given by name or as one of `keras.activations`."""
+
+    weightless = True
 
     def __init__(self, activation: Any, **options: Any) -> None:
         given = activation_of("Activation", activation)
@@ -107,9 +151,16 @@ class Activation(Layer):
             given if isinstance(given, core_layers.Activation) else core_layers.Activation(given or "linear"), options
         )
 
+    @property
+    def activation(self) -> activations.Function:
+        """The activation function."""
+        return activations.get(self.spec.activation)
+
 
 class ReLU(Layer):
     """``max(0, x)``, or with a slope below 0, or cut off at 6."""
+
+    weightless = True
 
     def __init__(
         self, max_value: float | None = None, negative_slope: float = 0.0, threshold: float = 0.0, **options: Any
@@ -129,20 +180,29 @@ class ReLU(Layer):
 class LeakyReLU(Layer):
     """``max(x, negative_slope * x)``; the slope is 0.3 unless given (and 0.2 for ``activation="leaky_relu"``)."""
 
+    weightless = True
+
     def __init__(self, negative_slope: float = 0.3, **options: Any) -> None:
         super().__init__(core_layers.Activation("leaky_relu", options.pop("alpha", negative_slope)), options)
+        self.negative_slope = self.spec.alpha
 
 
 class PReLU(Layer):
     """A leaky ReLU that learns the slope of each unit, from 0."""
 
     def __init__(self, alpha_initializer: Any = "zeros", alpha_regularizer: Any = None, **options: Any) -> None:
-        _off("PReLU", alpha_initializer=(alpha_initializer, "zeros"), alpha_regularizer=(alpha_regularizer, None))
+        _off(
+            "PReLU",
+            alpha_initializer=(initializers.get(alpha_initializer), initializers.get("zeros")),
+            alpha_regularizer=(alpha_regularizer, None),
+        )
         super().__init__(core_layers.Activation("prelu"), options)
 
 
 class ELU(Layer):
     """``x`` above 0, ``alpha * (exp(x) - 1)`` below."""
+
+    weightless = True
 
     def __init__(self, alpha: float = 1.0, **options: Any) -> None:
         super().__init__(core_layers.Activation("elu", alpha), options)
@@ -150,6 +210,8 @@ class ELU(Layer):
 
 class Softmax(Layer):
     """Softmax over the units; only as the last layer."""
+
+    weightless = True
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         _off("Softmax", axis=(axis, -1))
@@ -159,9 +221,16 @@ class Softmax(Layer):
 class Dropout(Layer):
     """Sets a random fraction `rate` of the units to 0 during training; the model's seed decides which."""
 
+    weightless = True
+    idle = True
+
     def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **options: Any) -> None:
         _off("Dropout", noise_shape=(noise_shape, None))
         super().__init__(core_layers.Dropout(rate), options)
+
+    def in_training(self, rows: NDArray[Any]) -> Array:
+        kept = np.random.default_rng(utils.next_seed()).random(rows.shape) >= self.spec.rate
+        return np.where(kept, rows / (1 - self.spec.rate), 0).astype(floatx())
 
 
 class BatchNormalization(Layer):
@@ -174,42 +243,240 @@ class BatchNormalization(Layer):
         epsilon: float = 1e-3,
         center: bool = True,
         scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        moving_mean_initializer: Any = "zeros",
+        moving_variance_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        synchronized: bool = False,
         **options: Any,
     ) -> None:
-        _off("BatchNormalization", axis=(1 if axis in (-1, 1) else axis, 1), center=(center, True), scale=(scale, True))
-        super().__init__(core_layers.BatchNorm(momentum, epsilon), options)
+        _off("BatchNormalization", axis=(_one_axis(axis), 1))
+        spec = core_layers.BatchNorm(
+            momentum,
+            epsilon,
+            center=center,
+            scale=scale,
+            beta_initializer=initializers.get(beta_initializer),
+            gamma_initializer=initializers.get(gamma_initializer),
+            moving_mean_initializer=initializers.get(moving_mean_initializer),
+            moving_variance_initializer=initializers.get(moving_variance_initializer),
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+        )
+        super().__init__(spec, options)
+
+    def in_training(self, rows: NDArray[Any]) -> Array:
+        """Scaled by the statistics of these rows, which the moving ones take in; by these if it is not trained."""
+        if not self.trainable:
+            return self.computed(rows)
+        self.computed(rows[:1])  # makes the weights
+        own, mean, variance = {one.name: one for one in self.weights}, rows.mean(axis=0), rows.var(axis=0)
+        made = (rows - mean) / np.sqrt(variance + self.spec.epsilon)
+        for name, now in (("moving_mean", mean), ("moving_variance", variance)):
+            own[name].assign(self.spec.momentum * own[name].value + (1 - self.spec.momentum) * now)
+        made = made * own["gamma"].value if "gamma" in own else made
+        made = made + own["beta"].value if "beta" in own else made
+        return np.asarray(made, dtype=floatx())
 
 
 class LayerNormalization(Layer):
     """Scales each row to mean 0 and variance 1 over its units, then by a learned gamma and beta."""
 
     def __init__(
-        self, axis: int = -1, epsilon: float = 1e-3, center: bool = True, scale: bool = True, **options: Any
+        self,
+        axis: int = -1,
+        epsilon: float = 1e-3,
+        center: bool = True,
+        scale: bool = True,
+        beta_initializer: Any = "zeros",
+        gamma_initializer: Any = "ones",
+        beta_regularizer: Any = None,
+        gamma_regularizer: Any = None,
+        beta_constraint: Any = None,
+        gamma_constraint: Any = None,
+        **options: Any,
     ) -> None:
-        _off("LayerNormalization", axis=(1 if axis in (-1, 1) else axis, 1), center=(center, True), scale=(scale, True))
-        super().__init__(core_layers.LayerNorm(epsilon), options)
+        _off("LayerNormalization", axis=(_one_axis(axis), 1))
+        spec = core_layers.LayerNorm(
+            epsilon,
+            center=center,
+            scale=scale,
+            beta_initializer=initializers.get(beta_initializer),
+            gamma_initializer=initializers.get(gamma_initializer),
+            beta_regularizer=beta_regularizer,
+            gamma_regularizer=gamma_regularizer,
+            beta_constraint=beta_constraint,
+            gamma_constraint=gamma_constraint,
+        )
+        super().__init__(spec, options)
+
+
+class UnitNormalization(Layer):
+    """Divides each row by its Euclidean norm."""
+
+    weightless = True
+
+    def __init__(self, axis: int = -1, **options: Any) -> None:
+        _off("UnitNormalization", axis=(_one_axis(axis), 1))
+        super().__init__(core_layers.UnitNormalization(), options)
+
+
+class GaussianNoise(Layer):
+    """Adds normal noise during training; the model's seed decides."""
+
+    weightless = True
+    idle = True
+
+    def __init__(self, stddev: float, seed: Any = None, **options: Any) -> None:
+        super().__init__(core_layers.GaussianNoise(stddev), options)
+
+
+class GaussianDropout(Layer):
+    """Multiplies by normal noise of mean 1 during training; the model's seed decides."""
+
+    weightless = True
+    idle = True
+
+    def __init__(self, rate: float, seed: Any = None, **options: Any) -> None:
+        super().__init__(core_layers.GaussianDropout(rate), options)
+
+
+class AlphaDropout(Layer):
+    """Dropout for selu units; the model's seed decides."""
+
+    weightless = True
+    idle = True
+
+    def __init__(self, rate: float, noise_shape: Any = None, seed: Any = None, **options: Any) -> None:
+        _off("AlphaDropout", noise_shape=(noise_shape, None))
+        super().__init__(core_layers.AlphaDropout(rate), options)
+
+
+class ActivityRegularization(Layer):
+    """Adds a penalty on what passes through to the loss."""
+
+    weightless = True
+
+    def __init__(self, l1: float = 0.0, l2: float = 0.0, **options: Any) -> None:
+        super().__init__(core_layers.ActivityRegularization(l1, l2), options)
 
 
 class Normalization(Layer):
-    """Scales each column by a mean and variance: those given, those of `adapt`, or else those of the first ``fit``."""
+    """Scales by a mean and variance: those given, or those of `adapt`; before that by 0 and 1, as in Keras.
 
-    spec: core_layers.Normalization
+    With ``axis=-1`` each column has its own, with ``axis=None`` there is one of each for all numbers.
+    """
 
-    def __init__(self, axis: int = -1, mean: Any = None, variance: Any = None, **options: Any) -> None:
-        _off("Normalization", axis=(1 if axis in (-1, 1) else axis, 1))
+    flat = False
+
+    def __init__(
+        self, axis: Any = -1, mean: Any = None, variance: Any = None, invert: bool = False, **options: Any
+    ) -> None:
+        _off("Normalization", invert=(invert, False))
         super().__init__(core_layers.Normalization(), options)
         if (mean is None) != (variance is None):
             raise ValueError("Normalization: mean and variance belong together. Pass both, or neither.")
-        self._given = None if mean is None else (np.asarray(mean), np.asarray(variance))
+        self.axis: tuple[int, ...] = () if axis is None else tuple(np.atleast_1d(np.asarray(axis, dtype=int)).tolist())
+        self._given = None if mean is None else (np.asarray(mean, dtype=float), np.asarray(variance, dtype=float))
+        self._adapted: tuple[Array, Array] | None = self._given
+        self._shape: Shape | None = None  # of a row, once it is known
 
-    def adapt(self, data: Any) -> None:
-        """Compute mean and variance of each column of data of shape (rows, columns)."""
-        self.spec.adapt(data)
+    def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
+        """Compute mean and variance of data: an array, a data frame, or rows of one column."""
+        if self._given is not None:
+            raise ValueError(f"{self.name}: adapt: mean and variance were given already. Leave them out to adapt.")
+        rows = np.asarray(data)
+        rows = rows[:, None] if rows.ndim == 1 and (self.axis or self._shape) else rows
+        where = f"{self.name}.adapt"
+        if rows.dtype.kind not in "biuf" or not rows.size:
+            raise ValueError(f"{where}: data has shape {rows.shape} and dtype {rows.dtype}. Numbers are needed.")
+        kept = self._kept(rows.ndim)
+        mixed = tuple(axis for axis in range(rows.ndim) if axis not in kept)
+        rows = rows.astype(np.float64)
+        if not np.isfinite(rows).all():
+            raise ValueError(f"{where}: data holds NaN or infinity. Remove or fill such values first.")
+        self._adapted = rows.mean(axis=mixed), rows.var(axis=mixed)
+        if self._shape is None and rows.ndim > 1:
+            self._shape = tuple(rows.shape[1:])
+        self._set()
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "axis": list(self.axis)}
+
+    def _kept(self, ndim: int) -> tuple[int, ...]:
+        """The axes that have statistics of their own, of data with so many dimensions."""
+        kept = tuple(sorted(axis % ndim for axis in self.axis))
+        if 0 in kept:
+            raise ValueError(f"{self.name}: axis={self.axis} holds that of the rows. Give axes of a row, or None.")
+        return kept
+
+    def _set(self) -> None:
+        """Give the inner layer the statistics, one of each for every column of a flat row."""
+        if self._shape is not None:
+            mean, variance = self._adapted or (np.zeros(()), np.ones(()))
+            kept = self._kept(1 + len(self._shape))
+            broad = [n if 1 + i in kept else 1 for i, n in enumerate(self._shape)]
+            full = [np.broadcast_to(one.reshape(broad) if one.ndim and one.size > 1 else one, self._shape).ravel()
+                    for one in (mean, variance)]  # fmt: skip
+            self.spec.set_statistics(*full)
+            if self.owner is not None and self.owner.root is not self.owner:  # in a block, which does not look at them
+                self.owner.set_tensors_of(self, full)
+
+    @property
+    def mean(self) -> Tensor | None:
+        """The mean, in a shape that fits the data; None before it is known."""
+        return self._statistic(0)
+
+    @property
+    def variance(self) -> Tensor | None:
+        """The variance likewise."""
+        return self._statistic(1)
+
+    def _statistic(self, which: int) -> Tensor | None:
+        if self._shape is None:
+            return None if self._adapted is None else tensor(np.atleast_1d(self._adapted[which]).astype(floatx()))
+        assert self.spec.statistics is not None
+        kept = self._kept(1 + len(self._shape))
+        broad = [1, *(n if 1 + i in kept else 1 for i, n in enumerate(self._shape))]
+        return tensor(self._reduced(self.spec.statistics[which]).reshape(broad).astype(floatx()))
 
     def made(self, shape: Shape) -> core_layers.Layer | None:
-        if self._given is not None:
-            self.spec.set_statistics(*(np.broadcast_to(value, shape) for value in self._given))
+        self._shape = shape
+        if self._adapted is not None or not self.spec.adapted:
+            self._set()
         return super().made(shape)
+
+    # Keras has weights for what `adapt` computes: mean, variance, and a count that stays 0.
+
+    def shown_weights(self, tensors: list[Array]) -> list[Array]:
+        if self._given is not None or not tensors:
+            return []
+        return [*(self._reduced(one) for one in tensors), np.zeros((), dtype=np.int32)]
+
+    def _reduced(self, tensor: Array) -> Array:
+        """The statistics without those that are repeated."""
+        assert self._shape is not None
+        kept = self._kept(1 + len(self._shape))
+        row = tensor.reshape(self._shape)
+        return np.asarray(row[tuple(slice(None) if 1 + i in kept else 0 for i in range(row.ndim))])
+
+    def inner_tensors(self, weights: Sequence[Any], tensors: list[Array]) -> list[Any]:
+        if self._given is not None or not tensors:
+            return tensors
+        self._adapted = np.asarray(weights[0], dtype=float), np.asarray(weights[1], dtype=float)
+        self._set()
+        assert self.spec.statistics is not None
+        return list(self.spec.statistics)
+
+    def weight_traits(self, specs: list[TensorSpec]) -> list[tuple[str, bool]]:
+        names = ("mean", "variance", "count") if self._given is None and specs else ()
+        return [(name, False) for name in names]
 
 
 class Rescaling(Layer):
@@ -220,11 +487,21 @@ class Rescaling(Layer):
     def __init__(self, scale: Any, offset: Any = 0.0, **options: Any) -> None:
         super().__init__(core_layers.Rescaling(scale, offset), options)
 
+    def shown_weights(self, tensors: list[Array]) -> list[Array]:
+        return []
+
+    def inner_tensors(self, weights: Sequence[Any], tensors: list[Array]) -> list[Any]:
+        return tensors
+
+    def weight_traits(self, specs: list[TensorSpec]) -> list[tuple[str, bool]]:
+        return []
+
 
 class Flatten(Layer):
     """Flattens each image into a row, in memory order."""
 
-    def __init__(self, data_format: Any = None, **options: Any) -> None:
+    def __init__(self, data_format: Any = "channels_last", **options: Any) -> None:
+        _off("Flatten", data_format=(data_format or "channels_last", "channels_last"))
         super().__init__(None, options)
 
     def output_shape_of(self, shape: Shape) -> Shape:
@@ -233,6 +510,8 @@ class Flatten(Layer):
 
 class Reshape(Layer):
     """Reshapes each row; one dimension may be -1, to be inferred."""
+
+    weightless = True
 
     def __init__(self, target_shape: Sequence[int], **options: Any) -> None:
         super().__init__(None, options)
@@ -246,35 +525,85 @@ class Reshape(Layer):
         return made
 
 
-class Add(Layer):
-    """Adds the output of a branch to its input: ``Add()([x, Dense(64)(x)])``, a residual connection."""
+class Concatenate(Merge):
+    """Puts tensors side by side: ``Concatenate()([a, b])``."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(None, options)
+    merge = "concatenate"
 
-    def __call__(self, x: Any) -> KerasTensor:
-        if isinstance(x, (list, tuple)) and len(x) == 2 and all(isinstance(one, KerasTensor) for one in x):
-            short, long = sorted(x, key=lambda one: len(one.layers))
-            branch = long.layers[len(short.layers) :]
-            if short.source is long.source and branch and long.layers[: len(short.layers)] == short.layers:
-                width = output_shape(short.layers, short.source.input_shape)
-                inner, shape = [], width
-                for layer in branch:
-                    made = layer.made(shape)
-                    inner += [] if made is None else [made]
-                    shape = layer.output_shape_of(shape)
-                self.spec = core_layers.Residual(inner)
-                self.output_shape_of(width)
-                return KerasTensor(short.source, (*short.layers, self))
-        raise ValueError(
-            f"{self.name}: only the input and the output of one branch can be added: Add()([x, layers(x)]). "
-            "Other sums, and nets that are not a chain of layers, are not offered."
-        )
+    def __init__(self, axis: int = -1, **options: Any) -> None:
+        _off("Concatenate", axis=(-1 if _one_axis(axis) == 1 else axis, -1))
+        super().__init__(**options)
 
 
-def add(inputs: Sequence[KerasTensor], **options: Any) -> KerasTensor:
+class Add(Merge):
+    """Adds tensors of the same shape; ``Add()([x, Dense(64)(x)])`` is a residual connection."""
+
+    merge = "add"
+
+
+class Subtract(Merge):
+    """Subtracts the second of two tensors from the first."""
+
+    merge = "subtract"
+
+
+class Multiply(Merge):
+    """Multiplies tensors, element by element."""
+
+    merge = "multiply"
+
+
+class Average(Merge):
+    """Takes the mean of tensors, element by element."""
+
+    merge = "average"
+
+
+class Maximum(Merge):
+    """Takes the maximum of tensors, element by element."""
+
+    merge = "maximum"
+
+
+class Minimum(Merge):
+    """Takes the minimum of tensors, element by element."""
+
+    merge = "minimum"
+
+
+def concatenate(inputs: Sequence[Any], axis: int = -1, **options: Any) -> Any:
+    """``Concatenate(axis)(inputs)``."""
+    return Concatenate(axis, **options)(inputs)
+
+
+def add(inputs: Sequence[Any], **options: Any) -> Any:
     """``Add()(inputs)``."""
     return Add(**options)(inputs)
+
+
+def subtract(inputs: Sequence[Any], **options: Any) -> Any:
+    """``Subtract()(inputs)``."""
+    return Subtract(**options)(inputs)
+
+
+def multiply(inputs: Sequence[Any], **options: Any) -> Any:
+    """``Multiply()(inputs)``."""
+    return Multiply(**options)(inputs)
+
+
+def average(inputs: Sequence[Any], **options: Any) -> Any:
+    """``Average()(inputs)``."""
+    return Average(**options)(inputs)
+
+
+def maximum(inputs: Sequence[Any], **options: Any) -> Any:
+    """``Maximum()(inputs)``."""
+    return Maximum(**options)(inputs)
+
+
+def minimum(inputs: Sequence[Any], **options: Any) -> Any:
+    """``Minimum()(inputs)``."""
+    return Minimum(**options)(inputs)
 
 
 _CLASSES: dict[type[core_layers.Layer], type[Layer]] = {
@@ -285,12 +614,26 @@ _CLASSES: dict[type[core_layers.Layer], type[Layer]] = {
     core_layers.LayerNorm: LayerNormalization,
     core_layers.Normalization: Normalization,
     core_layers.Rescaling: Rescaling,
-    core_layers.Residual: Add,
+    core_layers.UnitNormalization: UnitNormalization,
+    core_layers.GaussianNoise: GaussianNoise,
+    core_layers.GaussianDropout: GaussianDropout,
+    core_layers.AlphaDropout: AlphaDropout,
+    core_layers.ActivityRegularization: ActivityRegularization,
 }
 
 
-def layer_of(spec: core_layers.Layer) -> Layer:
+def layer_of(spec: Any) -> Layer:
     """The layer around one of `fastdense.layers`, for models read from a file."""
+    if isinstance(spec, core_layers.Composite):
+        merge = spec.merge if isinstance(spec, core_layers.Branches) else "add"
+        chains = spec.chains if isinstance(spec, core_layers.Branches) else [[], *spec.chains]
+        merger = next(cls for cls in Merge.__subclasses__() if cls.merge == merge)
+        join = Join(merge, merger(name=spec.name), [tuple(map(layer_of, chain)) for chain in chains])
+        if not spec.trainable:
+            join.trainable = False
+        return join
+    if isinstance(spec, core_layers.SelectColumns):
+        return Columns(spec.columns)
     if isinstance(spec, core_layers.Preprocessing):
         raise ValueError(
             f"load_model: the model holds a {type(spec).__name__} layer, which has no counterpart here. Read the file "
@@ -298,10 +641,21 @@ def layer_of(spec: core_layers.Layer) -> Layer:
         )
     cls = _CLASSES[type(spec)]
     layer = object.__new__(cls)
-    Layer.__init__(layer, spec, {"name": spec.name})
+    Layer.__init__(layer, spec, {"name": spec.name, "trainable": spec.trainable})
     if isinstance(layer, Normalization):
-        layer._given = None
+        layer.axis, layer._given, layer._adapted, layer._shape = (-1,), None, spec.statistics, None
     return layer
+
+
+def serialize(layer: Layer) -> dict[str, Any]:
+    """The class and the config of a layer, as JSON types."""
+    made: dict[str, Any] = serialize_keras_object(layer)
+    return made
+
+
+def deserialize(config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The layer that `serialize` described."""
+    return deserialize_keras_object(config, custom_objects)
 
 
 _DENSE_ONLY = "fastdense trains dense nets only"
@@ -309,11 +663,9 @@ _HINTS = {
     "Conv|Pool|UpSampling|ZeroPadding|Cropping": f"{_DENSE_ONLY}, without convolutions: use Flatten() and Dense.",
     "LSTM|GRU|RNN|Attention|Embedding|TimeDistributed|Bidirectional|Masking|StringLookup|TextVector": f"{_DENSE_ONLY}"
     ", without sequences: give rows of one length to Dense.",
-    "Concatenate|concatenate|Multiply|multiply|Subtract|subtract|Average|average|Dot|dot|Maximum|maximum": "A net is "
-    "one chain of layers; the only join is Add()([x, layers(x)]).",
+    "Dot|dot": "Multiply()([a, b]) is its sum's terms; a Dense(1) behind it adds them up, with weights.",
     "Lambda": "Apply the function to the data before fit, or use Activation with a name.",
-    "GaussianNoise|GaussianDropout|AlphaDropout|SpatialDropout": "Dropout is the nearest alternative.",
-    "ActivityRegularization": "Use Dense(activity_regularizer=...), which does the same.",
+    "SpatialDropout": "Dropout is the nearest alternative.",
     "ThresholdedReLU": "ReLU is the nearest alternative.",
     "Random|Resizing|CenterCrop": "Transform the images before fit.",
     "CategoryEncoding|IntegerLookup|Hashing": "fastdense.OneHot does this in a fastdense.Model; or encode the columns "

@@ -3,35 +3,46 @@
 from __future__ import annotations
 
 import math
-import os
 import time
-from collections.abc import Iterable
-from typing import Any, NoReturn
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar, NoReturn
 
 import numpy as np
 
 from .._model import Model as CoreModel
-from .._model import load
 from ..arguments import keywords_checked, nearest, number, shorten
 from ..arrays import Array
 from ..callbacks import History
 from ..callbacks.base import check_callbacks
 from ..callbacks.progress import check_verbose
-from ..metrics import CategoricalAccuracy, get_list
-from ..training.feasible import DEFAULT_BATCH
+from ..data.stream import is_stream
+from ..training.blocks import check_steps
+from ..training.feasible import DEFAULT_BATCH, check_output
 from . import losses, optimizers
-from .chain import Chain
-from .layer import InputLayer, KerasTensor, Layer, output_shape
-from .layers import layer_of
+from .batches import KerasBatches
+from .chain import Chain, flattened
+from .configs import functional_config, functional_ends, sequential_config, sequential_layers
+from .files import clone_model, load_model, model_from_json, save_model
+from .graph import leaves
+from .inputs import one_array
+from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
+from .metrics.compiled import choose, core_metrics
 from .names import not_offered
-from .progress import Lines, line
+from .overrides import CALL, MODEL, check_overrides, overridden
+from .progress import Lines, line, sorted_logs
+from .serialization import custom_object_scope
+from .tensor import tensor
+from .tracing import traced, tracked
 
-__all__ = ["Model", "Sequential", "load_model"]
+__all__ = ["Model", "Sequential", "clone_model", "load_model", "model_from_json", "save_model"]
 
 _HINTS = {
-    "fit_generator": "fit takes arrays; a np.memmap may be larger than memory.",
-    "to_json": "save(path) keeps layers, weights and optimizer in one file.",
-    "to_yaml": "save(path) keeps layers, weights and optimizer in one file.",
+    "fit_generator": "fit takes generators.",
+    "evaluate_generator": "evaluate takes generators.",
+    "predict_generator": "predict takes generators.",
+    "to_yaml": "to_json() does the same in another format.",
     "predict_proba": "predict returns the probabilities.",
     "add_loss": "Custom losses are not offered; kernel_regularizer and activity_regularizer add penalties.",
 }
@@ -39,6 +50,9 @@ _HINTS = {
 
 class Network(Chain):
     """Base of `Sequential` and `Model`: a `Chain` with Keras's methods."""
+
+    _run: Mapping[str, Any] = {}  # what callbacks of the present call get as `params`
+    _looked = False  # whether data were seen since `compile`
 
     # ---- how to train ----------------------------------------------------------------------------------------------
 
@@ -61,45 +75,53 @@ class Network(Chain):
         ----------
         optimizer : str or optimizer
         loss : str, function of `keras.losses` or loss
-        metrics : list of str, metrics or functions of `keras.metrics`, optional
+        metrics : list of str, metrics of `keras.metrics` or functions of (y_true, y_pred), optional
         loss_weights : float, optional
             Factor of the loss.
-        weighted_metrics
-            Not offered: ``fit(sample_weight=...)`` weights all metrics.
+        weighted_metrics : list, optional
+            As `metrics`, but sample weights and class weights count in them; in `metrics` they do not.
         run_eagerly, steps_per_execution, jit_compile, auto_scale_loss
             Accepted, without effect.
         """
         if isinstance(loss_weights, list):  # before loss_weights, Keras 2 had metrics here
             loss_weights, metrics = None, loss_weights
-        if weighted_metrics is not None:
-            raise ValueError("compile: weighted_metrics are not offered. fit(sample_weight=...) weights all metrics.")
         if loss_weights is not None:
             loss_weights = number("compile: loss_weights", loss_weights, above=0)
         if isinstance(loss, (list, dict)):
             raise ValueError(f"compile: loss={shorten(loss)}; a net has one output. Give one loss.")
-        chosen = metrics if isinstance(metrics, (list, tuple)) else [] if metrics is None else [metrics]
-        given = [m.__name__ if isinstance(m, losses.Function) else m for m in chosen]
-        get_list(given, "compile: metrics")
+        found = loss if loss is None else losses.lowered(loss)
+        last = self.all_layers[-1].spec if self.all_layers else None
+        if found is not None and last is not None and hasattr(last, "units"):
+            check_output("compile", found, last.units, getattr(last, "activation", ""))
         self._compiled = {
-            "optimizer": optimizers.get(optimizer),
-            "loss": loss if loss is None else losses.get(loss),
-            "metrics": given,
+            "optimizer": self.optimizer_for(optimizer),
+            "loss": found,
+            "metrics": choose(metrics, weighted_metrics),
             "loss_weights": loss_weights,
         }
+        self._looked = False
         if self._built is not None:
             self._compile()
+        elif self.shape_known and self.all_layers:
+            self._build()  # as early as Keras makes the weights, for models made one after the other from one seed
+
+    def optimizer_for(self, identifier: Any) -> Any:
+        """The optimizer of a name, a config or an object, which counts the steps of this model."""
+        made = optimizers.get(identifier)
+        if isinstance(made, optimizers.KerasOptimizer):
+            made.belongs_to(self)
+        return made
 
     def _compile(self) -> None:
         assert self._compiled is not None and self._built is not None
-        loss, outputs = self._compiled["loss"], self._built.outputs
-        checked = []
-        for given, metric in zip(self._compiled["metrics"], get_list(self._compiled["metrics"], "compile: metrics"),
-                                 strict=True):  # fmt: skip
-            by_shape = isinstance(given, str) and type(metric).__name__ == "Accuracy"  # Keras goes by the shapes alone
-            classes = by_shape and outputs > 1 and loss is not None and not loss.sparse
-            checked.append(CategoricalAccuracy(given) if classes else metric)
-        weight = self._compiled["loss_weights"]
-        self._built.compile(self._compiled["optimizer"], loss, metrics=checked, loss_weights=weight)
+        for layer in leaves(self.all_layers):
+            if layer.spec is not None:  # layers of a model that is not trained are not either, whatever they say
+                layer.spec.trainable = self.trainable and layer.trainable
+        loss, weight, chosen = self._compiled["loss"], self._compiled["loss_weights"], []
+        if loss is not None:
+            check_output("compile", loss, self._built.outputs, self._built.net.ops[-1].get("activation", ""))
+            chosen = core_metrics(self._compiled["metrics"], loss, self._built.outputs)
+        self._built.compile(self._compiled["optimizer"], loss, metrics=chosen, loss_weights=weight)
 
     @property
     def optimizer(self) -> Any:
@@ -109,11 +131,21 @@ class Network(Chain):
         return self._compiled["optimizer"]
 
     @property
+    def compiled(self) -> bool:
+        """Whether `compile` was called."""
+        return self._compiled is not None
+
+    @property
     def loss(self) -> Any:
         """The loss."""
         self._need_compiled("loss")
         assert self._compiled is not None
         return self._compiled["loss"]
+
+    @property
+    def metrics(self) -> list[Any]:
+        """The metrics of `compile`, one by one; empty before it. (Keras has them in one container behind the loss.)"""
+        return [] if self._compiled is None else self.fastdense.metrics
 
     @property
     def metrics_names(self) -> list[str]:
@@ -128,6 +160,10 @@ class Network(Chain):
     @stop_training.setter
     def stop_training(self, value: bool) -> None:
         self.fastdense.stop_training = value
+
+    def callback_params(self, params: dict[str, Any]) -> dict[str, Any]:
+        """What callbacks get as `params`: those of Keras."""
+        return {"verbose": 0, "epochs": params.get("epochs", 1), "steps": params["steps"], **self._run}
 
     def _need_compiled(self, where: str) -> None:
         if self._compiled is None:
@@ -153,7 +189,7 @@ class Network(Chain):
         steps_per_epoch: Any = None,
         validation_steps: Any = None,
         validation_batch_size: Any = None,
-        validation_freq: int = 1,
+        validation_freq: Any = 1,
         nb_epoch: int | None = None,
     ) -> History:
         """Train, and print Keras's lines.
@@ -161,16 +197,20 @@ class Network(Chain):
         Parameters
         ----------
         x : array of shape (rows, ...)
-            As the net's input says: (rows, columns), or (rows, 28, 28) before a `Flatten`.
+            As the net's input says: (rows, columns), or (rows, 28, 28) before a `Flatten`. Or an iterable of batches
+            (x, y) or (x, y, sample_weight): a generator, a `PyDataset`, a `DataLoader` or any other.
         y : array
         batch_size : int
-            32 unless given.
+            32 unless given; an iterable has its own.
         verbose : {"auto", 0, 1, 2}
             1 and "auto" a line with a bar per epoch, 2 without the bar, 0 nothing.
-        epochs, callbacks, validation_split, validation_data, shuffle, class_weight, sample_weight, initial_epoch
+        shuffle : bool
+            Whether to shuffle the rows of arrays, or the batches of a `PyDataset`.
+        epochs, callbacks, validation_split, validation_data, class_weight, sample_weight, initial_epoch
+        steps_per_epoch, validation_steps, validation_batch_size, validation_freq
             As in `fastdense.Model.fit`.
-        steps_per_epoch, validation_steps, validation_batch_size, validation_freq, nb_epoch
-            Not offered but for their defaults; `validation_batch_size` changes nothing.
+        nb_epoch
+            Not offered.
 
         Returns
         -------
@@ -179,21 +219,26 @@ class Network(Chain):
         """
         if nb_epoch is not None:
             raise TypeError("fit: nb_epoch belongs to an older version of Keras. Use epochs=....")
-        if steps_per_epoch is not None or validation_steps is not None or validation_freq != 1:
-            raise ValueError(
-                "fit: steps_per_epoch, validation_steps and validation_freq are not offered: an epoch is one pass "
-                "over all rows. Leave them out, and pass fewer rows or epochs."
-            )
         self._need_compiled("fit")
-        if y is None:
+        if is_stream(x):
+            x = self._batches("fit", x, steps_per_epoch, batch_size, shuffle=bool(shuffle))
+            batch_size = None
+        elif y is None:
             raise TypeError(f"fit: y is missing; x is a {type(x).__name__}. Arrays x and y are needed.")
-        x, y = self._rows("fit", x), self._targets(y)
-        if isinstance(validation_data, (tuple, list)) and len(validation_data) in (2, 3):
+        else:
+            x, y = self._rows("fit", x), self._targets(y)
+        if is_stream(validation_data):
+            self._looked = True
+            validation_data = self._batches("fit: validation_data", validation_data, validation_steps)
+            validation_batch_size = None
+        elif isinstance(validation_data, (tuple, list)) and len(validation_data) in (2, 3):
             vx, vy, *vw = validation_data
             validation_data = (self._rows("fit: validation_data", vx), self._targets(vy), *vw)
         users = check_callbacks("fit", callbacks)
         batch: dict[str, Any] = {} if batch_size is None and self.optimizer.full_batch else {"batch_size": batch_size}
-        self.history = self._own("fit").fit(
+        self._run = {"verbose": _verbosity("fit", verbose)}
+        self._looked = True
+        self.history = self._own().fit(
             x,
             y,
             **batch,
@@ -206,7 +251,12 @@ class Network(Chain):
             class_weight=class_weight,
             sample_weight=sample_weight,
             initial_epoch=initial_epoch,
+            steps_per_epoch=steps_per_epoch,
+            validation_steps=validation_steps,
+            validation_batch_size=validation_batch_size,
+            validation_freq=validation_freq,
         )
+        self.history.history = sorted_logs(self.history.history, self.metrics_names)
         return self.history
 
     def train_on_batch(
@@ -214,21 +264,31 @@ class Network(Chain):
     ) -> Any:
         """One step with all rows as a batch; loss and metrics as in `evaluate`."""
         self._need_compiled("train_on_batch")
-        x = self._rows("train_on_batch", x)
-        model = self._own("train_on_batch")
+        x, self._looked = self._rows("train_on_batch", x), True
+        model = self._own()
         return model.train_on_batch(x, self._targets(y), sample_weight, class_weight, return_dict=return_dict)
 
     # ---- use -------------------------------------------------------------------------------------------------------
 
-    def __call__(self, x: Any, training: bool = False) -> Any:
-        """Apply its layers to a symbolic tensor (`keras.Input`), or compute its outputs for an array."""
+    def __call__(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Apply its layers to a symbolic tensor (`keras.Input`), or compute its outputs for an array.
+
+        With ``training=True`` the rows are a batch in training: units are dropped, and batch statistics used.
+        """
         if isinstance(x, KerasTensor):
-            for layer in self.layers:
-                x = layer(x)
-            return x
-        if training:
-            raise ValueError(f"{self.name}: training=True is not offered for calls. Use fit or train_on_batch.")
-        return self.predict(x, verbose=0)
+            if not self.all_layers and x.source is not None:
+                self._begin_at(output_shape(x.layers, x.source.input_shape))
+            made = x
+            for layer in self.all_layers:
+                made = layer(made)
+            return KerasTensor(x.source, made.layers, (*x.members, self))
+        if not training:
+            return tensor(self.predict(x, verbose=0))
+        rows = self._rows("call", x)
+        rows = np.asarray(rows).reshape(len(rows), *self.source.input_shape)
+        for layer in self.all_layers:
+            rows = layer(rows, training=True)
+        return rows
 
     @keywords_checked
     def evaluate(
@@ -242,19 +302,33 @@ class Network(Chain):
         callbacks: Any = None,
         return_dict: bool = False,
     ) -> Any:
-        """Loss and metrics over all rows: a list, a number if there are no metrics, or a dict if `return_dict`."""
+        """Loss and metrics over all rows: a list, a number if there are no metrics, or a dict if `return_dict`.
+
+        `x` may be an iterable of batches, as in `fit`; `steps` is how many of them count, or of `batch_size` rows each.
+        """
         self._need_compiled("evaluate")
         began, verbose = time.perf_counter(), _verbosity("evaluate", verbose)
-        x = self._rows("evaluate", x)
-        found = self._own("evaluate").evaluate(
-            x, self._targets(y), sample_weight=sample_weight, verbose=0, return_dict=True, callbacks=callbacks
-        )
-        _say(verbose, len(x), batch_size, began, found)
-        return found if return_dict else list(found.values()) if len(found) > 1 else found["loss"]
+        if is_stream(x):
+            x = self._batches("evaluate", x, steps, batch_size)
+        else:
+            x, y = self._rows("evaluate", x), self._targets(y)
+        count = _steps(x, batch_size, steps)
+        self._looked, self._run = True, {"verbose": verbose, "steps": count}
+        size = None if is_stream(x) else DEFAULT_BATCH if batch_size is None else batch_size
+        found = self.fastdense.evaluate(
+            x, y, sample_weight=sample_weight, verbose=0, return_dict=True, callbacks=callbacks, steps=steps,
+            batch_size=size,
+        )  # fmt: skip
+        logs = sorted_logs(found, self.metrics_names)
+        _say(verbose, count or _steps(x, batch_size, steps), began, logs)
+        return logs if return_dict else list(found.values()) if len(found) > 1 else found["loss"]
+
+    def reset_metrics(self) -> None:
+        """Do nothing: metrics are computed anew in every call, as in Keras 3."""
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """As `evaluate`, without output."""
-        return self.evaluate(x, y, sample_weight=sample_weight, verbose=0, return_dict=return_dict)
+        return self.evaluate(x, y, len(y), sample_weight=sample_weight, verbose=0, return_dict=return_dict)
 
     @keywords_checked
     def predict(
@@ -265,12 +339,20 @@ class Network(Chain):
         steps: Any = None,
         callbacks: Any = None,
     ) -> Array:
-        """Outputs for rows: ``(rows, outputs)``."""
+        """Outputs for rows: ``(rows, outputs)``.
+
+        `x` may be an iterable of batches, whose targets are left out; `steps` is how many of them are predicted, or of
+        `batch_size` rows each.
+        """
         began, verbose = time.perf_counter(), _verbosity("predict", verbose)
-        x = self._rows("predict", x)
-        out = self.fastdense.predict(x, callbacks=callbacks)
-        _say(verbose, len(x), batch_size, began, {})
-        return out.reshape(len(out), *output_shape(self.layers, self.source.input_shape))
+        streamed = is_stream(x)
+        x = self._batches("predict", x, steps, batch_size) if streamed else self._rows("predict", x)
+        count = _steps(x, batch_size, steps)
+        self._run = {"verbose": verbose, "steps": count}
+        size = None if streamed or steps is None else batch_size
+        out = self.fastdense.predict(x, callbacks=callbacks, steps=steps, batch_size=size)
+        _say(verbose, count or _steps(x, batch_size, steps), began, {})
+        return out.reshape(len(out), *output_shape(self.all_layers, self.source.input_shape))
 
     def predict_on_batch(self, x: Any) -> Array:
         """As `predict`, without output."""
@@ -282,6 +364,14 @@ class Network(Chain):
         classes: Array = np.argmax(out, axis=-1) if out.shape[-1] > 1 else (out > 0.5).astype(np.int32)
         return classes
 
+    def adopt(self, made: CoreModel) -> None:
+        """Take over a model that was read from a file, whose layers are its own: weights, optimizer's state, seed."""
+        self._build()
+        computing = [layer for layer in self.all_layers if layer.spec is not None]
+        for layer, spec in zip(computing, made.layers, strict=True):
+            layer.adopt(spec)
+        self._built, made.outer = made, weakref.ref(self)
+
     def diagnose(self, x: Any, y: Any, **options: Any) -> Any:
         """Find out why it does not learn: `fastdense.Model.diagnose`; ``treat()`` returns a `fastdense.Model`."""
         self._need_compiled("diagnose")
@@ -291,13 +381,15 @@ class Network(Chain):
 
     def _rows(self, where: str, x: Any) -> Any:
         """Data as flat rows; an unknown input shape is taken from them."""
-        if isinstance(x, dict) or (isinstance(x, list) and x and hasattr(x[0], "ndim") and x[0].ndim > 1):
-            raise ValueError(f"{where}: x is a {type(x).__name__} of arrays; a net has one input. Pass one array.")
-        if not hasattr(x, "shape") and not hasattr(x, "__array__") and not isinstance(x, (list, tuple)):
-            raise TypeError(
-                f"{where}: x is a {type(x).__name__}. Arrays are needed: generators and data set pipelines are not "
-                "offered, but a np.memmap may be larger than memory."
+        if self.shape_known and isinstance(x, (dict, list, tuple)):
+            x = one_array(where, self.name, x, [self.source])
+        if isinstance(x, dict) or (isinstance(x, (list, tuple)) and x and getattr(x[0], "ndim", 0) > 1):
+            raise ValueError(
+                f"{where}: x is a {type(x).__name__} of arrays; {self.name} has one input. Pass one array, or make the "
+                "model by keras.Model(inputs=[...], outputs=...)."
             )
+        if not hasattr(x, "shape") and not hasattr(x, "__array__") and not isinstance(x, (list, tuple)):
+            raise TypeError(f"{where}: x is a {type(x).__name__}. An array is needed.")
         array = x if hasattr(x, "shape") else np.asarray(x)
         self._begin_at(tuple(array.shape[1:]))
         shape = self.source.input_shape
@@ -310,7 +402,28 @@ class Network(Chain):
             return array.reshape(len(array), -1)
         return array
 
+    def _batches(
+        self, where: str, x: Any, steps: Any, batch_size: int | None = None, *, shuffle: bool = False
+    ) -> KerasBatches:
+        """An iterable of batches as the net inside takes it; an unknown input shape is taken from its first item."""
+        if batch_size is not None:
+            warnings.warn(
+                f"{where}: batch_size={shorten(batch_size)} changes nothing, since the items of x are the batches. "
+                "Leave it out.",
+                UserWarning,
+                stacklevel=4,
+            )
+        made = KerasBatches(where, x, check_steps(f"{where}: steps", steps), self._rows, self._targets, shuffle=shuffle)
+        if where != "predict" and not self._looked or not self.shape_known:
+            made.look()
+        if where == "fit":
+            made.restart()
+        return made
+
     def _targets(self, y: Any) -> Any:
+        loss = None if self._compiled is None else self._compiled["loss"]
+        if isinstance(loss, losses.Differentiated):
+            loss.flat_targets = np.ndim(y) == 1 and self.fastdense.outputs > 1
         return y.reshape(len(y), -1) if getattr(y, "ndim", 0) > 2 else y
 
     def __getattr__(self, name: str) -> NoReturn:
@@ -322,7 +435,7 @@ class Network(Chain):
         raise AttributeError(f"{type(self).__name__} has no {name!r}.{f' Did you mean {near!r}?' if near else ''}")
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self.name}, {len(self.layers)} layers>"
+        return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
 def _verbosity(where: str, verbose: int | str) -> int:
@@ -330,9 +443,17 @@ def _verbosity(where: str, verbose: int | str) -> int:
     return 1 if isinstance(checked, str) else checked
 
 
-def _say(verbose: int, rows: int, batch_size: int | None, began: float, logs: dict[str, float]) -> None:
+def _steps(x: Any, batch_size: int | None, steps: int | None) -> int:
+    """Batches of an evaluation or prediction, as Keras counts them."""
+    if isinstance(x, KerasBatches):
+        return x.made
+    every = math.ceil(len(x) / (batch_size or (DEFAULT_BATCH if steps is None else math.ceil(len(x) / steps))))
+    return every if steps is None else min(every, steps)
+
+
+def _say(verbose: int, steps: int, began: float, logs: dict[str, float]) -> None:
     if verbose:
-        print(line(verbose, math.ceil(rows / (batch_size or DEFAULT_BATCH)), time.perf_counter() - began, logs), end="")
+        print(line(verbose, steps, time.perf_counter() - began, logs), end="")
 
 
 class Sequential(Network):
@@ -345,17 +466,21 @@ class Sequential(Network):
     name : str, optional
     """
 
-    def __init__(self, layers: Iterable[Any] | None = None, name: str | None = None) -> None:
+    def __init__(self, layers: Iterable[Any] | None = None, trainable: bool = True, name: str | None = None) -> None:
+        check_overrides(self, (*CALL, *MODEL), "Use compile and fit; derive from keras.Model to write a call().")
+        if isinstance(trainable, str):  # the second argument was the name
+            trainable, name = True, trainable
         super().__init__([], None, name)
-        for layer in layers or ():
+        for layer in layers if isinstance(layers, Iterable) else [] if layers is None else [layers]:
             self.add(layer)
+        self._trainable = bool(trainable)
 
     def add(self, layer: Any) -> None:
-        """Append a layer (or the layers of a model); existing weights are kept."""
+        """Append a layer or a model; existing weights are kept."""
         if isinstance(layer, KerasTensor) and not layer.layers:
             layer = layer.source
         if isinstance(layer, InputLayer):
-            if self.layers or self._source is not None:
+            if self.members or self._source is not None:
                 raise ValueError(f"{self.name}: {layer.name} comes after other layers. An input must be the first.")
             self._source = layer
             return
@@ -363,37 +488,50 @@ class Sequential(Network):
             raise TypeError(f"{self.name}: add got the class {layer.__name__}. Pass {layer.__name__}(...).")
         if not isinstance(layer, (Layer, Network)):
             raise TypeError(f"{self.name}: add got {shorten(layer)}. A layer is needed: e.g. keras.layers.Dense(10).")
-        if isinstance(layer, Network) and not self.layers and self._source is None:
+        if isinstance(layer, Network) and not self.members and self._source is None:
             self._source = layer._source
-        new = layer.layers if isinstance(layer, Network) else [layer]
-        if any(one in self.layers for one in new):
-            raise ValueError(f"{self.name}: {new[0].name} is in it already; a layer can be added once. Create another.")
-        self._grow([*self.layers, *new])
+        if any(one in self.all_layers for one in layer.all_layers):
+            raise ValueError(f"{self.name}: {layer.name} is in it already; a layer can be added once. Create another.")
+        self._grow([*self.members, layer])
 
-    def pop(self) -> None:
-        """Remove the last layer."""
-        if not self.layers:
+    def pop(self, rebuild: bool = True) -> Any:
+        """Remove and return the last layer."""
+        if not self.members:
             raise ValueError(f"{self.name}: pop: there is no layer.")
-        gone = self.layers[-1]
-        self._grow(self.layers[:-1])
-        gone.owner = gone.chain = None
+        gone = self.members[-1]
+        self._grow(self.members[:-1])
+        for layer in gone.all_layers:
+            layer.owner = layer.chain = None
+        return gone
 
-    def _grow(self, layers: list[Layer]) -> None:
+    def _grow(self, members: list[Any]) -> None:
+        layers = flattened(members)
         if self._source is not None or (layers and layers[0].input_shape_given):
             output_shape(layers, self._source.input_shape if self._source else layers[0].input_shape_given or ())
         if self._built is not None:  # keep trained weights
-            for layer in self.layers:
+            for layer in self.all_layers:
                 if layer.owner is self:
                     layer.first_weights = layer.get_weights()
-            for layer in self.layers:
+            for layer in self.all_layers:
                 layer.owner = None if layer.owner is self else layer.owner
             self._built = None
-        self.layers = layers
+        self.members, self.all_layers = members, layers
         self._hold()
+
+    def get_config(self) -> dict[str, Any]:
+        return sequential_config(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Sequential:
+        with custom_object_scope(custom_objects or {}):
+            return cls(sequential_layers(config), name=config["name"])
 
 
 class Model(Network):
     """A chain of layers from an input to an output: ``x = Input((4,)); Model(x, Dense(10)(x))``.
+
+    A subclass may have a ``call()`` that calls layers and models on its argument, one after another; the chain is what
+    it does with a symbolic tensor.
 
     Parameters
     ----------
@@ -404,50 +542,74 @@ class Model(Network):
     name : str, optional
     """
 
-    def __init__(self, inputs: Any, outputs: Any, name: str | None = None) -> None:
+    keras_name, keras_module = "Functional", "keras.src.models.functional"
+    branching: ClassVar[type[Model]]  # the class of models with branches, and what tells them: see functional.py
+    has_branches: ClassVar[Callable[[Any, Any], bool]]
+
+    several: ClassVar[type[Model]]  # the class of those with several outputs: see outputs.py
+
+    def __new__(cls, inputs: Any = None, outputs: Any = None, *args: Any, **kwargs: Any) -> Any:
+        if cls is Model and isinstance(outputs, (list, tuple, dict)) and len(outputs) > 1:
+            return object.__new__(Model.several)
+        branching = cls is Model and Model.has_branches(inputs, outputs)
+        return object.__new__(Model.branching if branching else cls)
+
+    def __init__(
+        self, inputs: Any = None, outputs: Any = None, name: str | None = None, trainable: bool = True
+    ) -> None:
+        check_overrides(self, MODEL, "Training is that of compile and fit; call() may call layers.")
+        self._subclassed = bool(overridden(self, CALL))
+        if self._subclassed and inputs is None and outputs is None:
+            super().__init__([], None, name)
+            return
         inputs, outputs = (v[0] if isinstance(v, list) and len(v) == 1 else v for v in (inputs, outputs))
         if not isinstance(inputs, KerasTensor) or not isinstance(outputs, KerasTensor):
             raise TypeError(
-                f"Model: inputs={shorten(inputs)}, outputs={shorten(outputs)}. One keras.Input(...) and one output are "
-                "needed; nets with several inputs or outputs are not offered."
+                f"Model: inputs={shorten(inputs)}, outputs={shorten(outputs)}. One keras.Input(...), or a list of "
+                "them, and one output are needed."
             )
+        if self._subclassed:
+            raise TypeError(f"{type(self).__name__}: inputs and outputs are given, and a call(). Give one of both.")
         behind = outputs.layers[: len(inputs.layers)] == inputs.layers
         if inputs.source is not outputs.source or not behind or len(outputs.layers) == len(inputs.layers):
             raise ValueError("Model: outputs is not computed from inputs. Call layers on inputs: Dense(10)(inputs).")
         layers = outputs.layers[len(inputs.layers) :]
+        members = outputs.members[len(inputs.members) :]
+        if tuple(flattened(members)) != layers:
+            members = layers
         source = inputs.source if not inputs.layers else InputLayer(inputs.shape[1:])
-        super().__init__(layers, source, name)
+        super().__init__(members, source, name)
+        self._trainable = bool(trainable)
 
-    def __init_subclass__(cls, **kwargs: Any) -> None:
-        raise TypeError(
-            f"{cls.__name__}: models with a custom call() are not offered. Use Sequential([...]), or "
-            "Model(inputs, outputs) for a chain of layers."
-        )
+    @property
+    def layers(self) -> list[Any]:
+        """The layers, the input included; of a subclass with a ``call()`` the layers that are its attributes."""
+        return tracked(self) if self._subclassed else [self.source, *self.members]
+
+    def _begin_at(self, shape: Shape) -> None:
+        super()._begin_at(shape)
+        if self._subclassed and not self.all_layers:
+            try:
+                made = traced(self, self.source.output)
+            except BaseException:
+                self._source = None
+                raise
+            self.members, self.all_layers = list(made.members), list(made.layers)
+            self._hold()
+
+    def _in_order(self) -> list[Layer]:
+        if not self._subclassed:
+            return super()._in_order()
+        every = super()._in_order()
+        return list(dict.fromkeys([*(layer for layer in leaves(flattened(tracked(self))) if layer in every), *every]))
+
+    def get_config(self) -> dict[str, Any]:
+        return functional_config(self)
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Model:
+        with custom_object_scope(custom_objects or {}):
+            return cls(*functional_ends(config), name=config["name"], trainable=config.get("trainable", True))
 
 
-def load_model(filepath: str | os.PathLike[str], custom_objects: Any = None, compile: bool = True) -> Sequential:
-    """Read a model that `save` wrote: layers, weights, optimizer.
-
-    Files written by Keras itself cannot be read.
-    """
-    made = load(filepath)
-    model = Sequential(name=made.name)
-    model._source = InputLayer((made.inputs,))
-    model.layers = [layer_of(layer) for layer in made.layers]
-    model._built = made
-    for layer in model.layers:
-        layer.owner = layer.chain = model
-    if compile and made.compiled:
-        model._compiled = {"optimizer": made.optimizer, "loss": made.loss, "metrics": made.metrics,
-                           "loss_weights": made.loss_weights}  # fmt: skip
-    return model
-
-
-__getattr__ = not_offered(
-    "models",
-    __all__,
-    {
-        "model_from|clone_model": "Create the model by the function that created the first one; model.save and "
-        "load_model store it in a file.",
-    },
-)
+__getattr__ = not_offered("models", __all__)

@@ -4,45 +4,77 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from ..callbacks import ProgressBar
 from ..callbacks.base import Columns, Logs
 from ..callbacks.progress import SECONDS, is_interactive
 
 WIDTH = 20
+BOLD, GREEN, WHITE, PLAIN = "\033[1m", "\033[32m", "\033[37m", "\033[0m"
 
 
 def per_step(seconds: float) -> str:
     """The time of a step, in the format of Keras."""
-    if seconds >= 1:
+    if seconds >= 1 or seconds == 0:
         return f"{seconds:.0f}s"
     return f"{1e3 * seconds:.0f}ms" if seconds >= 1e-3 else f"{1e6 * seconds:.0f}us"
 
 
-def numbers(logs: Logs | dict[str, Any]) -> str:
-    """Loss and metrics, in the format of Keras."""
-    return "".join(
-        f" - {key}: {value:.4f}" if abs(value) > 1e-3 or value == 0 else f" - {key}: {value:.4e}"
-        for key, value in logs.items()
-    )
+def numbers(logs: Logs | dict[str, Any], verbose: int = 1) -> str:
+    """Loss and metrics, in the format of Keras: small ones with an exponent, and in mode 2 all that are negative."""
+    text = ""
+    for key, values in logs.items():
+        value = float(np.float32(np.mean(values)))  # as Keras rounds it
+        text += f" - {key}: {value:.4f}" if (abs(value) if verbose == 1 else value) > 1e-3 else f" - {key}: {value:.4e}"
+    return text
 
 
-def line(verbose: int, steps: int, seconds: float, logs: Logs | dict[str, Any]) -> str:
-    """The line printed at the end of an epoch, an evaluation or a prediction."""
+def sorted_logs(logs: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
+    """Logs in Keras's order: loss and metrics, whose names these are, in alphabetical order; then those of validation.
+
+    What callbacks have added comes last.
+    """
+    known = sorted(names)
+    order = [*known, *(f"val_{name}" for name in known)]
+    first = {key: logs[key] for key in order if key in logs}
+    return first | {key: value for key, value in logs.items() if key not in first}
+
+
+def line(verbose: int, steps: int, seconds: float, logs: Logs | dict[str, Any], colors: bool | None = None) -> str:
+    """The line printed at the end of an epoch, an evaluation or a prediction; `colors` None: on a terminal."""
+    each = f"{per_step(seconds / max(steps, 1))}/step"
     if verbose == 2:
-        return f"{steps}/{steps} - {seconds:.0f}s - {per_step(seconds / steps)}/step{numbers(logs)}\n"
-    return f"{steps}/{steps} {bar(1.0)} {seconds:.0f}s {per_step(seconds / steps)}/step{numbers(logs)}\n"
+        return f"{steps}/{steps} - {seconds:.0f}s - {each}{numbers(logs, 2)}\n"
+    return f"{counted(steps, steps, f'{seconds:.0f}s', colors)} {each}{numbers(logs)}\n"
+
+
+def counted(step: int, steps: int | None, text: str, colors: bool | None = None) -> str:
+    """The number of steps with a bar of WIDTH characters, if it is known how many there will be, and a time."""
+    colors = is_interactive(sys.stdout) if colors is None else colors
+    count = f"{step:7d}/Unknown" if not steps else f"{step:{len(str(steps))}d}/{steps}"
+    if not steps:
+        return f"{count} {BOLD}{text}{PLAIN}" if colors else f"{count} {text}"
+    if not colors:
+        return f"{count} {bar(step / steps)} {text}"
+    done = int(WIDTH * step / steps)
+    mark = "━" if can_print("━") else "="
+    drawn = f"{GREEN}{mark * done}{PLAIN}" if done else ""
+    return f"{BOLD}{count}{PLAIN} {drawn}{WHITE}{mark * (WIDTH - done)}{PLAIN} {BOLD}{text}{PLAIN}"
 
 
 def bar(fraction: float) -> str:
-    """A bar of WIDTH characters."""
-    full, empty = ("━", "─") if _can_print("━─") else ("=", ".")
-    done = round(fraction * WIDTH)
+    """A bar of WIDTH characters, without colors."""
+    full, empty = ("━", "─") if can_print("━─") else ("=", ".")
+    done = int(fraction * WIDTH)
     return full * done + empty * (WIDTH - done)
 
 
-def _can_print(text: str) -> bool:
+def can_print(text: str) -> bool:
+    """Whether standard output has these characters."""
     try:
         text.encode(sys.stdout.encoding or "ascii")
     except (UnicodeError, LookupError, AttributeError):
@@ -55,7 +87,8 @@ class Lines(ProgressBar):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Reset for a new run."""
-        self._epochs, self._steps = int(self.params["epochs"]), int(self.params["steps"])
+        steps = self.params["steps"]
+        self._epochs, self._steps = int(self.params["epochs"]), None if steps is None else int(steps)
         self._stream = None if self.verbose == 0 else sys.stdout
         self._live = self._stream is not None and self.verbose == 1 and is_interactive(self._stream)
         self._headed = -1  # the last epoch whose heading was printed
@@ -68,14 +101,17 @@ class Lines(ProgressBar):
 
     def running(self, epoch: int, share: float, loss: float) -> None:
         """Draw the progress of the running epoch."""
-        now = time.monotonic()
+        self.running_batches(epoch, round(share * (self._steps or 1)), self._steps, loss)
+
+    def running_batches(self, epoch: int, batch: int, batches: int | None, loss: float) -> None:
+        """Draw the progress of the running epoch."""
+        now, batch, batches = time.monotonic(), max(1, batch), batches or self._steps
         if now - self._drawn < 0.9 * SECONDS:
             return
         self._drawn = now
-        step = max(1, round(share * self._steps))
-        left = (now - self._time) * (1 - share) / max(share, 1e-9)
-        eta = f"{left / 60:.0f}:{left % 60:02.0f}" if left >= 60 else f"{left:.0f}s"
-        text = f"{step}/{self._steps} {bar(share)} ETA {eta}{numbers({'loss': loss})}"
+        spent = now - self._time
+        shown = f"{spent:.0f}s" if batches is None else _remaining(spent * (batches - batch) / batch)
+        text = f"{counted(batch, batches, shown, True)} {per_step(spent / batch)}/step{numbers({'loss': loss})}"
         self._write(f"{self._heading(epoch)}\r\033[K{text}")
 
     def on_epochs_end(self, first_epoch: int, logs: Columns) -> None:
@@ -85,14 +121,22 @@ class Lines(ProgressBar):
             return
         now = time.monotonic()
         seconds, self._time = (now - self._time) / count, now
-        text = ""
+        self._steps = self._steps or self.batches
+        text, names = "", self.model.metrics_names
         for i in range(count):
             text += self._heading(first_epoch + i) + ("\r\033[K" if self._live else "")
-            text += line(int(self.verbose), self._steps, seconds, {key: values[i] for key, values in logs.items()})
+            own = sorted_logs({key: values[i] for key, values in logs.items()}, names)
+            text += line(int(self.verbose), self._steps or 0, seconds, own, self._live)
         self._write(text)
 
     def _heading(self, epoch: int) -> str:
-        if epoch <= self._headed:
+        if epoch <= self._headed or self._epochs == 1:
             return ""
         self._headed = epoch
         return f"Epoch {epoch + 1}/{self._epochs}\n"
+
+
+def _remaining(seconds: float) -> str:
+    if seconds > 3600:
+        return f"{seconds // 3600:.0f}:{seconds % 3600 // 60:02.0f}:{int(seconds % 60):02d}"
+    return f"{seconds // 60:.0f}:{int(seconds % 60):02d}" if seconds > 60 else f"{int(seconds)}s"

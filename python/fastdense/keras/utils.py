@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
+import os
+import random
 import secrets
 from collections.abc import Iterator
 from typing import Any
@@ -10,9 +13,45 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..arguments import choice, integer, items
+from .batches import PyDataset
 from .names import not_offered
+from .plotting import plot_model
+from .progbar import Progbar
+from .serialization import (
+    custom_object_scope,
+    deserialize_keras_object,
+    get_custom_objects,
+    get_registered_name,
+    get_registered_object,
+    register_keras_serializable,
+    serialize_keras_object,
+)
+from .settings import clear_session
 
-__all__ = ["normalize", "set_random_seed", "to_categorical"]
+__all__ = [
+    "CustomObjectScope",
+    "Progbar",
+    "PyDataset",
+    "Sequence",
+    "clear_session",
+    "custom_object_scope",
+    "deserialize_keras_object",
+    "get_custom_objects",
+    "get_file",
+    "get_registered_name",
+    "get_registered_object",
+    "normalize",
+    "pad_sequences",
+    "plot_model",
+    "register_keras_serializable",
+    "serialize_keras_object",
+    "set_random_seed",
+    "to_categorical",
+]
+
+CustomObjectScope = custom_object_scope
+Sequence = PyDataset  # its name up to Keras 2
 
 _state: dict[str, Iterator[int] | None] = {"seeds": None}
 
@@ -56,27 +95,125 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
 
 
 def set_random_seed(seed: int) -> None:
-    """Give the models made from now on the seeds ``seed``, ``seed + 1``, ...: the same script gives the same results.
+    """Make what follows reproducible: new models get the seeds ``seed``, ``seed + 1``, ...
 
-    Without it each model gets a random seed, as in Keras. NumPy's global generator is not touched: seed it with
-    ``np.random.seed``.
+    As in Keras, the generators of Python and NumPy are seeded too. Without it each model gets a random seed.
     """
-    _state["seeds"] = itertools.count(int(seed))
+    first = integer("set_random_seed: seed", seed, least=0, most=2**32 - 1)
+    random.seed(first)
+    np.random.seed(first)
+    _state["seeds"] = itertools.count(first)
 
 
 def next_seed() -> int:
-    """The seed of the next model."""
+    """The seed of the next model, or of random numbers."""
     seeds = _state["seeds"]
     return secrets.randbits(32) if seeds is None else next(seeds)
 
 
-__getattr__ = not_offered(
-    "utils",
-    __all__,
-    {
-        "plot_model|model_to_dot": "model.summary() prints the layers.",
-        "image_dataset|text_dataset|Sequence|PyDataset|get_file": "Data are arrays here; a np.memmap may be larger "
-        "than memory.",
-        "multi_gpu": "Leave it out.",
-    },
-)
+@contextlib.contextmanager
+def seeds_from(seed: int | None) -> Iterator[None]:
+    """Inside of the block, new models get the seeds ``seed``, ``seed + 1``, ...; None changes nothing."""
+    before = _state["seeds"]
+    if seed is not None:
+        _state["seeds"] = itertools.count(seed)
+    try:
+        yield
+    finally:
+        _state["seeds"] = before
+
+
+def pad_sequences(
+    sequences: Any,
+    maxlen: int | None = None,
+    dtype: Any = "int32",
+    padding: str = "pre",
+    truncating: str = "pre",
+    value: Any = 0.0,
+) -> NDArray[Any]:
+    """Make rows of one length of sequences of any lengths.
+
+    Parameters
+    ----------
+    sequences : list of sequences
+    maxlen : int, optional
+        Length of the rows, by default that of the longest sequence.
+    dtype : str
+    padding : {"pre", "post"}
+        Where `value` is put in, to make a short sequence longer.
+    truncating : {"pre", "post"}
+        Where a long sequence is cut.
+    value : number
+        What is put in.
+
+    Returns
+    -------
+    ndarray of shape (sequences, maxlen)
+
+    Examples
+    --------
+    >>> from fastdense.keras.utils import pad_sequences
+    >>> pad_sequences([[1], [1, 2, 3]], maxlen=2)
+    array([[0, 1],
+           [2, 3]], dtype=int32)
+    """
+    choice("pad_sequences: padding", padding, ("pre", "post"))
+    choice("pad_sequences: truncating", truncating, ("pre", "post"))
+    lists = items("pad_sequences: sequences", sequences, "a list of sequences")
+    lists = [np.asarray(items(f"pad_sequences: sequences[{i}]", one, "a sequence")) for i, one in enumerate(lists)]
+    length = max((len(one) for one in lists), default=0) if maxlen is None else maxlen
+    length = integer("pad_sequences: maxlen", int(length), least=0)
+    inner = next((one.shape[1:] for one in lists if len(one)), ())
+    rows = np.full((len(lists), length, *inner), value, dtype=dtype)
+    for i, one in enumerate(lists):
+        kept = one[max(0, len(one) - length) :] if truncating == "pre" else one[:length]
+        if len(one) and one.shape[1:] != inner:
+            raise ValueError(f"pad_sequences: elements of sequences[{i}] have shape {one.shape[1:]}, not {inner}.")
+        if len(kept):
+            rows[i, slice(0, len(kept)) if padding == "post" else slice(length - len(kept), length)] = kept
+    return rows
+
+
+def get_file(
+    fname: str | os.PathLike[str] | None = None,
+    origin: str | None = None,
+    untar: bool = False,
+    md5_hash: str | None = None,
+    file_hash: str | None = None,
+    cache_subdir: str = "datasets",
+    hash_algorithm: str = "auto",
+    extract: bool = False,
+    archive_format: str = "auto",
+    cache_dir: str | os.PathLike[str] | None = None,
+    force_download: bool = False,
+) -> str:
+    """Download a file, unless it is in the cache; return its path, or that of the folder that its archive made.
+
+    Needs pooch (``pip install 'fastdense[data]'``).
+
+    Parameters
+    ----------
+    fname : str or path, optional
+        Name in the cache, by default that of the address; a path outside the cache if it is an absolute one.
+    origin : str
+        Address.
+    md5_hash, file_hash : str, optional
+        Checksum; without one the file is not checked.
+    cache_subdir, cache_dir
+        The cache is ``cache_dir/cache_subdir``, ``~/.keras/datasets`` by default.
+    hash_algorithm : {"auto", "md5", "sha256"}
+        "auto" goes by the length.
+    untar, extract : bool
+        Whether to unpack an archive into the folder of its name without suffix.
+    archive_format : str
+        Accepted; the file says what it is.
+    force_download : bool
+        Whether to replace a file that is in the cache.
+    """
+    from .fetch import get_file as download  # seldom needed
+
+    return download(fname, origin, untar, md5_hash, file_hash, cache_subdir, hash_algorithm, extract, archive_format,
+                    cache_dir, force_download)  # fmt: skip
+
+
+__getattr__ = not_offered("utils", __all__)

@@ -1,16 +1,17 @@
-"""Data sets with Keras's ``load_data()``; see `fastdense.datasets` for the sources of the files."""
+"""Data sets with Keras's ``load_data()``, from Keras's addresses; see `fastdense.datasets` for where they are kept."""
 
 from ..names import not_offered
-from . import fashion_mnist, mnist
+from . import boston_housing, california_housing, cifar10, cifar100, fashion_mnist, imdb, mnist, reuters
 
-__all__ = ["fashion_mnist", "mnist"]
+__all__ = [
+    "boston_housing",
+    "california_housing",
+    "cifar10",
+    "cifar100",
+    "fashion_mnist",
+    "imdb",
+    "mnist",
+    "reuters",
+]
 
-__getattr__ = not_offered(
-    "datasets",
-    __all__,
-    {
-        "cifar|imdb|reuters": "Only mnist and fashion_mnist are offered; load other data as arrays, e.g. from "
-        "sklearn.datasets or np.load.",
-        "boston_housing|california_housing": "Use sklearn.datasets.fetch_california_housing().",
-    },
-)
+__getattr__ = not_offered("datasets", __all__)

@@ -1,0 +1,80 @@
+"""`keras.ops` on NumPy arrays, and on the predictions inside a loss, which are differentiated.
+
+Names, arguments and results are those of Keras on its NumPy backend; ``docs/keras.md`` says how losses use them.
+
+>>> from fastdense.keras import ops
+>>> float(ops.mean(ops.square([1.0, 2.0, 3.0])))
+4.666666666666667
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from ..names import not_offered
+from . import arrays, elementwise, neural
+from .tape import NoDerivative, Traced, cast, gradient, no_derivative
+
+_MODULES = (elementwise, arrays, neural)
+_OPERATIONS = {
+    name: value
+    for module in _MODULES
+    for name, value in vars(module).items()
+    if not name.startswith("_") and callable(value) and getattr(value, "__module__", "").startswith(__name__)
+}
+for _hidden in ("array", "cast", "float_type", "node", "plain", "registered", "to_shape", "Traced", "no_derivative"):
+    _OPERATIONS.pop(_hidden, None)
+globals().update(_OPERATIONS)
+
+
+def convert_to_numpy(x: Any) -> Any:
+    """`x` as a NumPy array; of a prediction in a loss it would have no derivative, which is an error."""
+    if isinstance(x, Traced):
+        raise no_derivative("convert_to_numpy")
+    return np.asarray(x)
+
+
+def _made(name: str) -> Any:
+    function = getattr(np, name)
+
+    def operation(*args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("dtype", 0) is None or (name in ("zeros", "ones", "eye") and "dtype" not in kwargs):
+            kwargs["dtype"] = neural.float_type()
+        return function(*args, **kwargs)
+
+    operation.__name__ = operation.__qualname__ = name
+    operation.__doc__ = f"``numpy.{name}``; in `floatx` unless a dtype is given."
+    return operation
+
+
+zeros, ones, eye = _made("zeros"), _made("ones"), _made("eye")
+full, arange, linspace, identity = np.full, np.arange, np.linspace, np.identity
+array = arrays.convert_to_tensor
+
+__all__ = [
+    *sorted(_OPERATIONS),
+    "NoDerivative",
+    "Traced",
+    "arange",
+    "array",
+    "cast",
+    "convert_to_numpy",
+    "eye",
+    "full",
+    "gradient",
+    "identity",
+    "linspace",
+    "ones",
+    "zeros",
+]
+
+__getattr__ = not_offered(
+    "ops",
+    __all__,
+    {
+        "conv|pool|depthwise|ctc|fft|rfft|image|segment|scatter": "fastdense trains dense nets; for arrays use NumPy.",
+        "while_loop|fori_loop|scan|^map$|vectorized_map|cond|switch": "Use Python's own loops and conditions.",
+    },
+)

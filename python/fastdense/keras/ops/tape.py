@@ -1,0 +1,254 @@
+"""Reverse-mode differentiation of NumPy expressions: what makes a loss of a user's trainable.
+
+A `Traced` array holds a value and, for each array it was made of, a function that takes a gradient back. The operations
+of `fastdense.keras.ops`, Python's operators and the NumPy functions that are registered here accept it and return such
+arrays; one pass from the last to the first gives the exact gradient. What has no derivative (comparisons, `argmax`)
+returns a plain array. Where a function has a corner, the derivative is that of JAX: 0 for ``|x|`` and ReLU at 0, equal
+shares for equal arguments of a maximum.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+Back = Callable[[Array], Array]  # from the gradient of a result to that of an argument
+_count = itertools.count()
+_functions: dict[Any, Callable[..., Any]] = {}  # NumPy's functions and ufuncs: what they do with traced arrays
+WAY_OUT = "write the derivative yourself: loss=fastdense.losses.Custom(fn), fn(y_true, y_pred) -> (value, gradient)"
+
+
+class NoDerivative(TypeError):
+    """An operation was used on a prediction that cannot be differentiated here."""
+
+
+def no_derivative(what: str) -> NoDerivative:
+    """The error for an operation without a derivative."""
+    return NoDerivative(f"{what} of a prediction has no derivative here. Use operations of keras.ops, or {WAY_OUT}.")
+
+
+class Traced:
+    """An array in an expression that is to be differentiated.
+
+    Parameters
+    ----------
+    value : ndarray
+    parents : sequence of (Traced, callable)
+        What it was made of, with the function that takes a gradient back.
+    """
+
+    __slots__ = ("order", "parents", "value")
+    __hash__ = object.__hash__
+
+    def __init__(self, value: Array, parents: Sequence[tuple[Traced, Back]] = ()) -> None:
+        self.value, self.parents, self.order = value, parents, next(_count)
+
+    # ---- as an array ---------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """As of an array; so are `ndim`, `size` and `dtype`."""
+        return self.value.shape
+
+    @property
+    def ndim(self) -> int:
+        return self.value.ndim
+
+    @property
+    def size(self) -> int:
+        return self.value.size
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self.value.dtype
+
+    @property
+    def T(self) -> Any:
+        return call(np.transpose, self)
+
+    def __len__(self) -> int:
+        return len(self.value)
+
+    def __iter__(self) -> Iterator[Any]:
+        return (self[i] for i in range(len(self)))
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __getitem__(self, key: Any) -> Any:
+        key = tuple(plain(one) for one in key) if isinstance(key, tuple) else plain(key)
+        return node(self.value[key], (self, lambda g: _scattered(g, self.value, key)))
+
+    def __getattr__(self, name: str) -> Any:
+        function = getattr(np, name, None) if name in _METHODS else None
+        if function is None:
+            raise AttributeError(f"a prediction in a loss has no attribute {name!r}. Use keras.ops, or {WAY_OUT}.")
+        return lambda *args, **kwargs: call(function, self, *args, **kwargs)
+
+    def reshape(self, *shape: Any) -> Any:
+        return call(np.reshape, self, shape[0] if len(shape) == 1 else shape)
+
+    def astype(self, dtype: Any, copy: bool = True) -> Any:
+        return cast(self, dtype)
+
+    def flatten(self) -> Any:
+        return call(np.reshape, self, -1)
+
+    def copy(self) -> Any:
+        return self
+
+    def item(self) -> Any:
+        raise no_derivative("item() or float()")
+
+    __float__ = __int__ = item
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Any:
+        raise no_derivative("conversion to a NumPy array")
+
+    def numpy(self) -> Any:
+        raise no_derivative("conversion to a NumPy array")
+
+    def __repr__(self) -> str:
+        return f"<prediction in a loss, shape {self.shape}, {self.dtype}>"
+
+    # ---- NumPy and operators -------------------------------------------------------------------------------------
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method == "reduce" and ufunc in _REDUCTIONS:
+            return call(_REDUCTIONS[ufunc], *inputs, **{"axis": 0, **kwargs})
+        if method != "__call__" or ufunc not in _functions or kwargs.get("out") is not None:
+            raise no_derivative(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}")
+        return _functions[ufunc](*inputs, **kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        return call(function, *args, **kwargs)
+
+    def __eq__(self, other: object) -> Any:
+        return plain(self) == plain(other)
+
+    def __ne__(self, other: object) -> Any:
+        return plain(self) != plain(other)
+
+
+def _operator(ufunc: Any, name: str, both: bool = True) -> None:
+    setattr(Traced, f"__{name}__", lambda self, *other: _functions[ufunc](self, *other))
+    if both:
+        setattr(Traced, f"__r{name}__", lambda self, other: _functions[ufunc](other, self))
+
+
+_BOTH: dict[str, Any] = {
+    "add": np.add, "sub": np.subtract, "mul": np.multiply, "truediv": np.true_divide, "pow": np.power,
+    "matmul": np.matmul, "floordiv": np.floor_divide, "mod": np.remainder,
+}  # fmt: skip
+_LEFT: dict[str, Any] = {
+    "neg": np.negative, "pos": np.positive, "abs": np.absolute, "lt": np.less, "le": np.less_equal,
+    "gt": np.greater, "ge": np.greater_equal,
+}  # fmt: skip
+for _name, _ufunc in _BOTH.items():
+    _operator(_ufunc, _name)
+for _name, _ufunc in _LEFT.items():
+    _operator(_ufunc, _name, both=False)
+
+_REDUCTIONS = {np.add: np.sum, np.multiply: np.prod, np.maximum: np.max, np.minimum: np.min}
+_METHODS = ("sum", "mean", "max", "min", "prod", "std", "var", "clip", "squeeze", "transpose", "cumsum", "dot", "take",
+            "repeat", "ravel", "argmax", "argmin", "any", "all", "round", "swapaxes")  # fmt: skip
+
+
+# ---- what operations are made of -----------------------------------------------------------------------------------
+
+
+def registered(*functions: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Mark what a NumPy function or ufunc does with traced arrays."""
+
+    def mark(made: Callable[..., Any]) -> Callable[..., Any]:
+        _functions.update(dict.fromkeys(functions, made))
+        return made
+
+    return mark
+
+
+def call(function: Any, *args: Any, **kwargs: Any) -> Any:
+    """A NumPy function of arguments some of which are traced."""
+    if function not in _functions:
+        raise no_derivative(f"np.{getattr(function, '__name__', function)}")
+    return _functions[function](*args, **kwargs)
+
+
+def plain(x: Any) -> Any:
+    """The value of a traced array; others as they are."""
+    return x.value if isinstance(x, Traced) else x
+
+
+def array(x: Any) -> Any:
+    """The value as a number or an array: a Python number stays one, so that it does not change a dtype."""
+    x = plain(x)
+    return x if isinstance(x, (bool, int, float)) else np.asarray(x)
+
+
+def node(value: Any, *parents: tuple[Any, Back]) -> Any:
+    """A result with a way back for each argument; the plain value if no argument is traced."""
+    traced = [(parent, back) for parent, back in parents if isinstance(parent, Traced)]
+    return Traced(np.asarray(value), traced) if traced else value
+
+
+def cast(x: Any, dtype: Any) -> Any:
+    """An array in another type; the derivative goes through where the type is a floating one."""
+    value = np.asarray(plain(x))
+    made = value.astype(dtype)
+    if made.dtype.kind != "f":
+        return made
+    return node(made, (x, lambda g: g.astype(value.dtype)))
+
+
+def to_shape(g: Array, shape: tuple[int, ...]) -> Array:
+    """The gradient of what was broadcast: summed over the rows and columns that it was repeated over."""
+    if g.shape == shape:
+        return g
+    g = g.sum(axis=tuple(range(g.ndim - len(shape))))
+    axes = tuple(i for i, n in enumerate(shape) if n == 1 and g.shape[i] != 1)
+    return g.sum(axis=axes, keepdims=True) if axes else g
+
+
+def _scattered(g: Array, like: Array, key: Any) -> Array:
+    out = np.zeros_like(like, dtype=g.dtype)
+    np.add.at(out, key, g)
+    return out
+
+
+def gradient(result: Any, of: Traced) -> Array:
+    """The gradient of a result, which is a single number, by one of the arrays that it was made of.
+
+    Raises
+    ------
+    NoDerivative
+        If the result does not depend on it through operations that have a derivative.
+    """
+    reached: dict[int, Traced] = {}
+    waiting = [result] if isinstance(result, Traced) else []
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in reached:
+            reached[id(one)] = one
+            waiting.extend(parent for parent, _ in one.parents)
+    if id(of) not in reached:
+        raise NoDerivative(
+            "the loss does not depend on y_pred by operations that have a derivative: comparisons, integers, argmax "
+            f"and stop_gradient have none. Use others, or {WAY_OUT}."
+        )
+    gradients: dict[int, Array] = {id(result): np.ones_like(result.value)}
+    for one in sorted(reached.values(), key=lambda traced: -traced.order):
+        g = gradients.pop(id(one), None)
+        if one is of:
+            return np.zeros_like(of.value) if g is None else g
+        if g is None:
+            continue
+        for parent, back in one.parents:
+            own = back(g)
+            known = gradients.get(id(parent))
+            gradients[id(parent)] = own if known is None else known + own
+    raise AssertionError("what was reached comes in order")

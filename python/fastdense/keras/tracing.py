@@ -1,0 +1,63 @@
+"""What a ``call()`` of the user's own does with a symbolic tensor: the layers that it calls join the chain."""
+
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
+_KEPT = ("members", "all_layers", "history", "owner", "chain", "spec")  # attributes of ours
+
+
+def tracked(obj: Any) -> list[Any]:
+    """The layers and models that the user has made attributes of a model or layer, also in lists and dicts."""
+    found: list[Any] = []
+    for name, value in vars(obj).items():
+        if name.startswith("_") or name in _KEPT:
+            continue
+        values = value if isinstance(value, (list, tuple)) else value.values() if isinstance(value, dict) else [value]
+        found += [one for one in values if _is_layer(one) and not any(one is other for other in found)]
+    return found
+
+
+def _is_layer(value: Any) -> bool:
+    return hasattr(type(value), "all_layers") or hasattr(value, "all_layers")
+
+
+def traced(obj: Any, x: Any) -> Any:
+    """The symbolic tensor that ``obj.call(x)`` gives.
+
+    If it asks for `training`, it is called for both; without training only layers may be missing that do nothing then.
+    """
+    takes = "training" in inspect.signature(obj.call).parameters
+    made = _called(obj, x, {"training": True} if takes else {})
+    if takes:
+        rest = iter(_called(obj, x, {"training": False}).layers)
+        one = next(rest, None)
+        for layer in made.layers:
+            if layer is one:
+                one = next(rest, None)
+            elif not layer.idle:
+                one = layer
+                break
+        if one is not None:
+            raise TypeError(
+                f"{type(obj).__name__}: its call() gives another net with training=True than without. Only layers that "
+                "do nothing without training, such as Dropout, may depend on it."
+            )
+    return made
+
+
+def _called(obj: Any, x: Any, options: dict[str, Any]) -> Any:
+    try:
+        made = obj.call(x, **options)
+    except (TypeError, AttributeError, ValueError) as error:
+        raise TypeError(f"{type(obj).__name__}: its call() cannot be made part of a net: {error}. {_REMEDY}") from error
+    if not isinstance(made, type(x)):
+        raise TypeError(f"{type(obj).__name__}: its call() returns a {type(made).__name__}, not one tensor. {_REMEDY}")
+    return made
+
+
+_REMEDY = (
+    "A net is made of layers: call() may call layers and models on its argument, one after another, and nothing else. "
+    "Apply other functions to the data before fit."
+)

@@ -1,0 +1,221 @@
+"""Layers and models as objects, in Keras and in `fastdense.keras`: weights, configs, tables, calls on arrays."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fastdense import keras as ours
+from tests.peers.keras64 import keras
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # Keras's __array__
+    pytest.mark.filterwarnings("ignore:Do not pass an `input_shape`:UserWarning"),
+]
+
+X = np.random.default_rng(0).uniform(-1, 1, (12, 4))
+
+
+@pytest.fixture(autouse=True)
+def fresh() -> Iterator[None]:
+    for k in (keras, ours):
+        k.backend.clear_session()
+    ours.backend.set_floatx("float64")
+    yield
+    ours.backend.set_floatx("float32")
+
+
+def nested(k: ModuleType) -> Any:
+    inner = k.Sequential([k.layers.Dense(3, activation="relu", name="first"), k.layers.Dropout(0.2)], name="inner")
+    return k.Sequential([k.Input((4,)), inner, k.layers.BatchNormalization(), k.layers.Dense(2)], name="outer")
+
+
+def functional(k: ModuleType) -> Any:
+    x = k.Input((4,), name="x")
+    y = k.layers.LeakyReLU()(k.layers.Dense(30, name="a_layer_with_a_name_that_is_too_long_for_its_column")(x))
+    return k.Model(x, k.layers.Dense(2, use_bias=False)(k.layers.LayerNormalization()(y)), name="f")
+
+
+def images(k: ModuleType) -> Any:
+    return k.Sequential([k.Input((2, 2)), k.layers.Rescaling(1 / 255), k.layers.Flatten(), k.layers.Dense(4, "elu"),
+                         k.layers.PReLU(), k.layers.Reshape((2, 2))], name="images")  # fmt: skip
+
+
+def unbuilt(k: ModuleType) -> Any:
+    return k.Sequential([k.layers.Dense(3), k.layers.Dropout(0.1), k.layers.Flatten(), k.layers.Activation("relu"),
+                         k.layers.Reshape((3,)), k.layers.BatchNormalization(), k.layers.Rescaling(2.0)],
+                        name="unbuilt")  # fmt: skip
+
+
+def normalized(k: ModuleType) -> Any:
+    layer = k.layers.Normalization()
+    layer.adapt(X)
+    return k.Sequential([k.Input((4,)), layer, k.layers.Dense(1)], name="normalized")
+
+
+MODELS = [nested, functional, images, unbuilt, normalized]
+
+
+def table(model: Any, **options: Any) -> str:
+    shown: list[str] = []
+    model.summary(print_fn=lambda text, **_: shown.append(text), **options)
+    return "".join(shown)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"line_length": 80, "expand_nested": True, "show_trainable": True}, {"positions": [0.5, 0.7, 1.0]}],
+)
+@pytest.mark.parametrize("make", MODELS)
+def test_summary(make: Callable[[ModuleType], Any], options: dict[str, Any]) -> None:
+    assert table(make(ours), **options) == table(make(keras), **options)
+
+
+def test_summary_after_training() -> None:
+    tables = []
+    for k in (keras, ours):
+        model = nested(k)
+        model.compile("adam", "mse")
+        model.fit(X, X[:, :2], verbose=0)
+        tables.append(table(model).split("Optimizer")[0].split(" Total")[0])
+        assert "Optimizer params: 60" in table(model) and "Total params: 95" in table(model)
+    assert tables[0] == tables[1]
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_weights(make: Callable[[ModuleType], Any]) -> None:
+    mine, theirs = make(ours), make(keras)
+    for kind in ("weights", "trainable_weights", "non_trainable_weights", "trainable_variables"):
+        found = [[(w.name, tuple(w.shape), w.trainable) for w in getattr(m, kind)] for m in (mine, theirs)]
+        assert found[0] == found[1]
+    if make is not normalized:  # there, `adapt` has made weights before the model was there
+        assert [w.path for w in mine.weights] == [w.path for w in theirs.weights]
+    assert [w.shape for w in mine.get_weights()] == [w.shape for w in theirs.get_weights()]
+    assert [type(one).__name__ for one in mine.layers] == [type(one).__name__ for one in theirs.layers]
+    assert [repr(one) for one in mine.layers] == [repr(one) for one in theirs.layers]
+
+
+@pytest.mark.parametrize("make", [nested, functional, images, normalized])
+def test_calls_on_arrays(make: Callable[[ModuleType], Any]) -> None:
+    mine, theirs = make(ours), make(keras)
+    mine.set_weights(theirs.get_weights())
+    x = X.reshape(-1, *mine.input_shape[1:])
+    np.testing.assert_allclose(mine(x).numpy(), np.asarray(theirs(x)), atol=1e-6)
+    assert mine.compute_output_shape((None, *x.shape[1:])) == theirs.compute_output_shape((None, *x.shape[1:]))
+    for one, other in zip(mine.layers, theirs.layers, strict=True):
+        if type(one).__name__ != "InputLayer":
+            np.testing.assert_allclose(one(x), other(x), atol=1e-6)
+            assert one.output.shape == other.output.shape
+            x = np.asarray(other(x))
+
+
+def test_batch_normalization_in_training() -> None:
+    mine, theirs = ours.layers.BatchNormalization(momentum=0.9), keras.layers.BatchNormalization(momentum=0.9)
+    for _ in range(2):
+        np.testing.assert_allclose(mine(X, training=True), theirs(X, training=True), atol=1e-9)
+    for one, other in zip(mine.get_weights(), theirs.get_weights(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-9)
+
+
+LAYERS: list[Callable[[ModuleType], Any]] = [
+    lambda k: k.layers.Dense(3, "relu", kernel_regularizer="l2", bias_initializer="ones"),
+    lambda k: k.layers.Activation("relu"),
+    lambda k: k.layers.ReLU(6.0),
+    lambda k: k.layers.LeakyReLU(0.1),
+    lambda k: k.layers.PReLU(),
+    lambda k: k.layers.ELU(),
+    lambda k: k.layers.Softmax(),
+    lambda k: k.layers.Dropout(0.1),
+    lambda k: k.layers.BatchNormalization(momentum=0.9),
+    lambda k: k.layers.LayerNormalization(),
+    lambda k: k.layers.Rescaling(0.1, 2.0),
+    lambda k: k.layers.Normalization(axis=None),
+    lambda k: k.layers.Flatten(),
+    lambda k: k.layers.Reshape((2, 3)),
+    lambda k: k.layers.Add(),
+    lambda k: k.layers.InputLayer((3,)),
+]
+# What Keras has in configs besides, and is not offered here.
+NOT_HERE = {
+    "quantization_config", "input_axes", "output_axes", "alpha_constraint", "shared_axes", "renorm", "renorm_clipping",
+    "renorm_momentum", "rms_scaling",
+}  # fmt: skip
+
+
+def known(config: Any) -> Any:
+    """A config without what is not offered, as JSON has it."""
+    if isinstance(config, dict):
+        return {key: known(value) for key, value in config.items() if key not in NOT_HERE}
+    return [known(one) for one in config] if isinstance(config, list) else config
+
+
+@pytest.mark.parametrize("make", LAYERS)
+def test_configs_of_layers(make: Callable[[ModuleType], Any]) -> None:
+    mine, theirs = make(ours), make(keras)
+    config = json.loads(json.dumps(mine.get_config()))
+    expected = known(json.loads(json.dumps(theirs.get_config())))
+    if "axis" in config:
+        config["axis"], expected["axis"] = (np.ravel(c["axis"]).tolist() for c in (config, expected))
+    assert config == expected
+    again = type(mine).from_config(json.loads(json.dumps(theirs.get_config())))
+    assert again.get_config() == mine.get_config()
+
+
+@pytest.mark.parametrize("make", MODELS)
+def test_configs_of_models(make: Callable[[ModuleType], Any]) -> None:
+    mine, theirs = make(ours), make(keras)
+    again = ours.models.model_from_json(theirs.to_json())
+    assert table(again) == table(theirs)
+    assert [one.name for one in again.layers] == [one.name for one in theirs.layers]
+    assert json.loads(mine.to_json()).keys() - {"compile_config"} == json.loads(theirs.to_json()).keys() - {
+        "compile_config"
+    }
+    back = keras.models.model_from_json(again.to_json())
+    assert table(back) == table(theirs)
+
+
+@pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Nadam", "Lion"])
+def test_configs_of_optimizers(name: str) -> None:
+    mine, theirs = (getattr(k.optimizers, name)(0.5, clipnorm=1.0) for k in (ours, keras))
+    assert mine.get_config() == theirs.get_config()
+    assert mine.name == theirs.name and float(mine.learning_rate) == float(theirs.learning_rate)
+    assert ours.optimizers.deserialize(keras.optimizers.serialize(theirs)) == mine
+
+
+@pytest.mark.parametrize("axis", [-1, None, 1, (1, 2), 2])
+def test_normalization(axis: Any) -> None:
+    data = X[:, :2] if axis in (-1, 1) else X.reshape(-1, 2, 2)
+    layers = [k.layers.Normalization(axis=axis) for k in (ours, keras)]
+    for layer in layers:
+        layer.adapt(data)
+    mine, theirs = layers
+    np.testing.assert_allclose(mine(data), theirs(data), atol=1e-6)
+    assert mine.mean.shape == tuple(theirs.mean.shape)
+    for one, other in zip(mine.get_weights(), theirs.get_weights(), strict=True):
+        assert one.shape == other.shape
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_normalization_of_one_column() -> None:
+    column = X[:, 0]
+    results = []
+    for k in (ours, keras):
+        layer = k.layers.Normalization(input_shape=[1], axis=None)
+        layer.adapt(column)
+        model = k.Sequential([layer, k.layers.Dense(1, kernel_initializer="ones")])
+        results.append(np.asarray(model.predict(column, verbose=0)))
+    np.testing.assert_allclose(*results, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", ["fan_in", "fan_out", "fan_avg"])
+@pytest.mark.parametrize("distribution", ["truncated_normal", "untruncated_normal", "uniform"])
+def test_variance_scaling(mode: str, distribution: str) -> None:
+    drawn = [np.asarray(k.initializers.VarianceScaling(2.0, mode, distribution, seed=1)((300, 100)))
+             for k in (ours, keras)]  # fmt: skip
+    np.testing.assert_allclose(drawn[0].std(), drawn[1].std(), rtol=0.02)
+    np.testing.assert_allclose(np.abs(drawn[0]).max(), np.abs(drawn[1]).max(), rtol=0.15)
