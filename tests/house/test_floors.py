@@ -23,7 +23,7 @@ FLOORS = (  # from the ground up
     {"activations", "reference"},
     {"engine"},
     {"cuda", "versions"},
-    {"initializers", "regularizers", "schedules", "losses"},
+    {"initializers", "regularizers", "constraints", "schedules", "losses"},
     {"metrics", "layers", "optimizers"},
     {"network"},
     {"data"},
