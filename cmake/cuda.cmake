@@ -41,9 +41,11 @@ set(FD_CUDA_KERNELS # those that take longest to compile come first, so that no 
     csrc/cuda/wholenet/kernel_f32.cu csrc/cuda/wholenet/kernel_f64.cu csrc/cuda/fused_mlp/fused_mlp.cu
     csrc/cuda/layerwise/gemm_mma.cu csrc/cuda/layerwise/update.cu csrc/cuda/layerwise/gemm.cu csrc/cuda/layerwise/loss.cu
     csrc/cuda/layerwise/norm.cu csrc/cuda/layerwise/elementwise.cu
-    csrc/cuda/layerwise/columns.cu csrc/cuda/layerwise/probe.cu csrc/cuda/layerwise/gather.cu)
+    csrc/cuda/layerwise/columns.cu csrc/cuda/layerwise/branches.cu csrc/cuda/layerwise/probe.cu
+    csrc/cuda/layerwise/gather.cu)
 set(FD_CUDA_HOST
-    csrc/cuda/backend.cpp csrc/cuda/fused_mlp/fused_mlp.cpp csrc/cuda/layerwise/backward.cpp csrc/cuda/layerwise/layers.cpp
+    csrc/cuda/backend.cpp csrc/cuda/fused_mlp/fused_mlp.cpp csrc/cuda/layerwise/backward.cpp csrc/cuda/layerwise/hook.cpp
+    csrc/cuda/layerwise/layers.cpp
     csrc/cuda/layerwise/lt.cpp csrc/cuda/layerwise/products.cpp csrc/cuda/population.cpp csrc/cuda/runtime/data.cpp
     csrc/cuda/runtime/runtime.cpp csrc/cuda/wholenet/plan.cpp)
 set(FD_EMULATOR tests/emulator/accesses.cpp tests/emulator/races.cpp tests/emulator/runtime.cpp)
