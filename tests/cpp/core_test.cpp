@@ -217,8 +217,10 @@ void all_finite_differences() {
         const Net ops = {dense(5, Activation(a)), dense(3, Activation::softmax)};
         finite_differences(ops::activation_names[a], ops, training(ops::Loss::categorical_crossentropy), false);
     }
-    for (bool train : {false, true}) finite_differences("branches", forked(4, ops::Merge::multiply), training(), train);
-    finite_differences("all ops", all_ops(5, 3, Activation::tanh, Activation::linear), training(), train);
+    for (bool train : {false, true}) {
+        finite_differences("branches", forked(4, ops::Merge::multiply), training(), train);
+        finite_differences("all ops", all_ops(5, 3, Activation::tanh, Activation::linear), training(), train);
+    }
 }
 
 // -- dropout, order, data -------------------------------------------------------------------------------------------
