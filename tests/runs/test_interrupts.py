@@ -213,11 +213,11 @@ def test_ctrl_c_in_validation(device: str, hook: str, monkeypatch: pytest.Monkey
     model, passes = make(device), []
     totals = model.runner.totals
 
-    def interrupted(*args: Any) -> Array:
+    def interrupted(*args: Any, **options: Any) -> Any:
         passes.append(args)
         if len(passes) == 2:
             raise KeyboardInterrupt
-        return totals(*args)
+        return totals(*args, **options)
 
     monkeypatch.setattr(model.runner, "totals", interrupted)
     callback = fd.callbacks.LambdaCallback(**{hook: lambda *_: None})
