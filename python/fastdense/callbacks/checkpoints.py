@@ -13,7 +13,29 @@ from .monitors import Monitor, prints
 __all__ = ["BackupAndRestore", "ModelCheckpoint"]
 
 
-class ModelCheckpoint(Callback):
+class _Saving(Callback):
+    """Base of the callbacks that save after every epoch, or after so many batches."""
+
+    def _set_frequency(self, save_freq: str | int) -> None:
+        where = f"{type(self).__name__}: save_freq"
+        self._batches = self._epoch = 0
+        self.save_freq: str | int
+        if isinstance(save_freq, str):
+            self.save_freq = choice(where, save_freq, ("epoch",), other="a number of batches")
+        else:
+            self.save_freq = integer(where, save_freq, least=1)
+            self.__dict__["on_train_batch_end"] = self._count_batch  # a batch hook only where one is needed
+
+    def _count_batch(self, batch: int, logs: Logs | None = None) -> None:
+        self._batches += 1
+        if self._batches % int(self.save_freq) == 0:
+            self._save_in_epoch(batch, logs)
+
+    def _save_in_epoch(self, batch: int, logs: Logs | None) -> None:
+        raise NotImplementedError
+
+
+class ModelCheckpoint(_Saving):
     """Save the model during training.
 
     Parameters
@@ -57,13 +79,7 @@ class ModelCheckpoint(Callback):
         self.save_weights_only = flag(f"{where}: save_weights_only", save_weights_only)
         self._monitor = Monitor(where, monitor, mode, without="every model is saved")
         self._monitor.restart(None if best is None else number(f"{where}: initial_value_threshold", best))
-        self._batches = self._epoch = 0
-        self.save_freq: str | int
-        if isinstance(save_freq, str):
-            self.save_freq = choice(f"{where}: save_freq", save_freq, ("epoch",), other="a number of batches")
-        else:
-            self.save_freq = integer(f"{where}: save_freq", save_freq, least=1)
-            self.__dict__["on_train_batch_end"] = self._count_batch  # a batch hook only where one is needed
+        self._set_frequency(save_freq)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Take from the metrics whether larger is better."""
@@ -78,10 +94,8 @@ class ModelCheckpoint(Callback):
         if self.save_freq == "epoch":
             self._save(epoch, logs)
 
-    def _count_batch(self, batch: int, logs: Logs | None = None) -> None:
-        self._batches += 1
-        if self._batches % int(self.save_freq) == 0:
-            self._save(self._epoch, {"batch": batch + 1, **(logs or {})})
+    def _save_in_epoch(self, batch: int, logs: Logs | None) -> None:
+        self._save(self._epoch, {"batch": batch + 1, **(logs or {})})
 
     def _save(self, epoch: int, logs: Logs | None) -> None:
         path, say = self._path(epoch, logs or {}), f"\nEpoch {epoch + 1}: "
@@ -111,7 +125,7 @@ class ModelCheckpoint(Callback):
             ) from None
 
 
-class BackupAndRestore(Callback):
+class BackupAndRestore(_Saving):
     """Back the training up, so that the same script, started again after an interruption, goes on where it was.
 
     At the end of every epoch, weights, optimizer's state and learning rate are written to a file of `backup_dir`; the
@@ -152,13 +166,7 @@ class BackupAndRestore(Callback):
         self.backup_dir = file_path(f"{where}: backup_dir", backup_dir)
         self.double_checkpoint = flag(f"{where}: double_checkpoint", double_checkpoint)
         self.delete_checkpoint = flag(f"{where}: delete_checkpoint", delete_checkpoint)
-        self._batches = self._epoch = 0
-        self.save_freq: str | int
-        if isinstance(save_freq, str):
-            self.save_freq = choice(f"{where}: save_freq", save_freq, ("epoch",), other="a number of batches")
-        else:
-            self.save_freq = integer(f"{where}: save_freq", save_freq, least=1)
-            self.__dict__["on_train_batch_end"] = self._count_batch  # a batch hook only where one is needed
+        self._set_frequency(save_freq)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Go on from the backup, if there is one."""
@@ -179,10 +187,8 @@ class BackupAndRestore(Callback):
         self._epoch = epoch + 1
         self._save()
 
-    def _count_batch(self, batch: int, logs: Logs | None = None) -> None:
-        self._batches += 1
-        if self._batches % int(self.save_freq) == 0:
-            self._save()
+    def _save_in_epoch(self, batch: int, logs: Logs | None) -> None:
+        self._save()
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Delete the backup."""

@@ -14,7 +14,6 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from ..versions import fastdense_version
 from . import (
     activations,
     backend,
@@ -47,6 +46,8 @@ from .variables import Variable
 
 if TYPE_CHECKING:
     from . import datasets, preprocessing, random, wrappers
+
+    __version__: str
 
 _LAZY = ("datasets", "preprocessing", "random", "wrappers")  # imported when they are used
 
@@ -84,12 +85,12 @@ __all__ = [
     "wrappers",
 ]
 
-__version__ = fastdense_version()  # that of fastdense; names and numbers are those of Keras 3
-
 
 def version() -> str:
     """The version of fastdense, as `__version__`; names, defaults and formulas are those of Keras 3."""
-    return __version__
+    from ..versions import fastdense_version  # slow to import
+
+    return fastdense_version()
 
 
 # Modules of older versions of Keras: `from fastdense.keras.layers.core import Dense`.
@@ -111,4 +112,6 @@ _missing = not_offered("", __all__)
 
 
 def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return version()
     return importlib.import_module(f".{name}", __name__) if name in _LAZY else _missing(name)

@@ -22,12 +22,12 @@ from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .serialization import serialize_keras_object
 from .settings import unique_name
 from .table import summary
-from .variables import Weight
+from .variables import Trainable, Weight
 
 C = TypeVar("C", bound="Chain")
 
 
-class Chain:
+class Chain(Trainable):
     """A chain of layers and where their weights are.
 
     The weights are in a `fastdense.Model`, the attribute `fastdense`, which has further methods:
@@ -314,33 +314,8 @@ class Chain:
         self.fastdense  # noqa: B018  (makes them)
         return [weight for layer in self._in_order() for weight in layer.weights]
 
-    @property
-    def variables(self) -> list[Weight]:
-        """As `weights`."""
-        return self.weights
-
-    @property
-    def trainable_weights(self) -> list[Weight]:
-        """The weights that training changes."""
-        return [one for one in self.weights if one.trainable] if self.trainable else []
-
-    @property
-    def non_trainable_weights(self) -> list[Weight]:
-        """The other ones."""
-        return [one for one in self.weights if not (self.trainable and one.trainable)]
-
-    trainable_variables, non_trainable_variables = trainable_weights, non_trainable_weights
-
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes its weights; assigning sets that of its layers, too, as in Keras."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: Any) -> None:
-        self._trainable = bool(value)
-        for layer in self.layers:
-            layer.trainable = value
+    def _trained_parts(self) -> Iterable[Any]:
+        return self.layers
 
     def count_params(self) -> int:
         """Number of parameters."""

@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .ops.tape import Traced
+from .settings import EPSILON
 
-__all__ = ["EPSILON", "FORMULAS", "as_float64", "same_rank"]
+__all__ = ["FORMULAS", "as_float64", "same_rank"]
 
 Array = NDArray[Any]
-EPSILON = 1e-7  # Keras's fuzz factor
 
 
 def as_float64(values: Any) -> Any:

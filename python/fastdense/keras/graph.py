@@ -177,16 +177,8 @@ class Join(Layer):
         self.spec = made
         return made
 
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes the weights of the layers in it; what they say themselves counts."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: Any) -> None:
-        self._trainable = bool(value)
-        for layer in self._held():
-            layer.trainable = value
+    def _trained_parts(self) -> Iterable[Any]:
+        return self._held()  # not of the block itself: what the layers say themselves counts
 
     def adopt(self, spec: core_layers.Layer) -> None:
         assert isinstance(spec, core_layers.Composite)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -23,7 +23,7 @@ from .serialization import argument, known_arguments, library_class, serialize_k
 from .settings import floatx, unique_name
 from .tensor import tensor
 from .tracing import traced, tracked
-from .variables import Weight
+from .variables import Trainable, Weight
 
 Shape = tuple[int, ...]
 L = TypeVar("L", bound="Layer")
@@ -90,7 +90,7 @@ def output_shape(layers: Sequence[Layer], shape: Shape) -> Shape:
     return shape
 
 
-class Layer:
+class Layer(Trainable):
     """Base of the layers.
 
     Attributes
@@ -148,18 +148,8 @@ class Layer:
         if spec is not None:
             spec.trainable = self._trainable
 
-    @property
-    def trainable(self) -> bool:
-        """Whether training changes its weights, and those of layers in it; counts from the next `compile` on."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, value: Any) -> None:
-        self._trainable = bool(value)
-        if self.spec is not None:
-            self.spec.trainable = self._trainable
-        for one in tracked(self) if self._composed else ():
-            one.trainable = value
+    def _trained_parts(self) -> Iterable[Any]:
+        return [*([] if self.spec is None else [self.spec]), *(tracked(self) if self._composed else ())]
 
     def adopt(self, spec: core_layers.Layer) -> None:
         """Take an equal inner layer, of a model that was read from a file, in place of its own."""
@@ -363,23 +353,6 @@ class Layer:
         if [(one.name, one._trains) for one in known] != traits:
             known[:] = [Weight(self, i, name, trains) for i, (name, trains) in enumerate(traits)]
         return list(known)
-
-    @property
-    def variables(self) -> list[Weight]:
-        """As `weights`."""
-        return self.weights
-
-    @property
-    def trainable_weights(self) -> list[Weight]:
-        """The weights that training changes."""
-        return [one for one in self.weights if one.trainable] if self.trainable else []
-
-    @property
-    def non_trainable_weights(self) -> list[Weight]:
-        """The other ones."""
-        return [one for one in self.weights if not (self.trainable and one.trainable)]
-
-    trainable_variables, non_trainable_variables = trainable_weights, non_trainable_weights
 
     def count_params(self) -> int:
         """Number of its parameters."""

@@ -312,15 +312,14 @@ class Network(Chain):
             x = self._batches("evaluate", x, steps, batch_size)
         else:
             x, y = self._rows("evaluate", x), self._targets(y)
-        count = _steps(x, batch_size, steps)
-        self._looked, self._run = True, {"verbose": verbose, "steps": count}
+        self._looked, self._run = True, {"verbose": verbose, "steps": _steps(x, batch_size, steps)}
         size = None if is_stream(x) else DEFAULT_BATCH if batch_size is None else batch_size
         found = self.fastdense.evaluate(
             x, y, sample_weight=sample_weight, verbose=0, return_dict=True, callbacks=callbacks, steps=steps,
             batch_size=size,
         )  # fmt: skip
         logs = sorted_logs(found, self.metrics_names)
-        _say(verbose, count or _steps(x, batch_size, steps), began, logs)
+        _say(verbose, _steps(x, batch_size, steps), began, logs)
         return logs if return_dict else list(found.values()) if len(found) > 1 else found["loss"]
 
     def reset_metrics(self) -> None:
@@ -347,11 +346,10 @@ class Network(Chain):
         began, verbose = time.perf_counter(), _verbosity("predict", verbose)
         streamed = is_stream(x)
         x = self._batches("predict", x, steps, batch_size) if streamed else self._rows("predict", x)
-        count = _steps(x, batch_size, steps)
-        self._run = {"verbose": verbose, "steps": count}
+        self._run = {"verbose": verbose, "steps": _steps(x, batch_size, steps)}
         size = None if streamed or steps is None else batch_size
         out = self.fastdense.predict(x, callbacks=callbacks, steps=steps, batch_size=size)
-        _say(verbose, count or _steps(x, batch_size, steps), began, {})
+        _say(verbose, _steps(x, batch_size, steps), began, {})
         return out.reshape(len(out), *output_shape(self.all_layers, self.source.input_shape))
 
     def predict_on_batch(self, x: Any) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Protocol
 
 import numpy as np
@@ -180,3 +181,46 @@ class Weight(Variable):
         weights: list[Any] = self.layer.get_weights()
         weights[self.index] = values
         self.layer.set_weights(weights)
+
+
+class Trainable:
+    """Base of what has weights, layers and models: lists of them, and whether training changes them."""
+
+    _trainable: bool
+
+    @property
+    def weights(self) -> list[Weight]:
+        """All weights as variables."""
+        raise NotImplementedError
+
+    def _trained_parts(self) -> Iterable[Any]:
+        """What `trainable` is assigned to, too."""
+        raise NotImplementedError
+
+    @property
+    def variables(self) -> list[Weight]:
+        """As `weights`."""
+        return self.weights
+
+    @property
+    def trainable_weights(self) -> list[Weight]:
+        """The weights that training changes."""
+        return [one for one in self.weights if one.trainable] if self.trainable else []
+
+    @property
+    def non_trainable_weights(self) -> list[Weight]:
+        """The other ones."""
+        return [one for one in self.weights if not (self.trainable and one.trainable)]
+
+    trainable_variables, non_trainable_variables = trainable_weights, non_trainable_weights
+
+    @property
+    def trainable(self) -> bool:
+        """Whether training changes its weights; assigning sets that of its layers, too. `compile` takes notice."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, value: Any) -> None:
+        self._trainable = bool(value)
+        for part in self._trained_parts():
+            part.trainable = self._trainable

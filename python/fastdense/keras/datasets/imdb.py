@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from ..names import not_offered
-from .reading import Split, Words, fetch_keras, read_npz
+from .reading import Split, Words, fetch_keras, read_npz, read_words
 
 __all__ = ["get_word_index", "load_data"]
 _SHA256 = "sha256:69664113be75683a8fe16e3ed0ab59fda8886cb3cd7ada244f7d9544e4676b9f"
@@ -50,9 +48,7 @@ def load_data(
 
 def get_word_index(path: str = "imdb_word_index.json") -> dict[str, int]:
     """The number of each word; in the texts they are larger by ``index_from=3``."""
-    file = fetch_keras("The words of IMDB", path, "imdb_word_index.json", _WORDS_MD5, "a dict of numbers by word")
-    index: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
-    return index
+    return read_words("IMDB", path, "imdb_word_index.json", _WORDS_MD5)
 
 
 __getattr__ = not_offered("datasets.imdb", __all__)

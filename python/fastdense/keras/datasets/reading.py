@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import tarfile
 import zipfile
@@ -53,6 +54,13 @@ def _array(file: IO[bytes]) -> NDArray[Any]:
         return np.asarray(ArrayUnpickler(file).load(), dtype=object)
     values = np.frombuffer(file.read(), dtype=dtype)
     return np.array(values.reshape(shape, order="F" if fortran else "C"))
+
+
+def read_words(title: str, path: str, name: str, checksum: str) -> dict[str, int]:
+    """The number of each word of a data set of texts."""
+    file = fetch_keras(f"The words of {title}", path, name, checksum, "a dict of numbers by word")
+    index: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
+    return index
 
 
 def read_pickles(path: Path, names: Sequence[str]) -> list[dict[bytes, Any]]:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from ...arguments import number
 from ..names import not_offered
-from .reading import Split, Words, fetch_keras, read_npz
+from .reading import Split, Words, fetch_keras, read_npz, read_words
 
 __all__ = ["get_label_names", "get_word_index", "load_data"]
 _SHA256 = "sha256:d6586e694ee56d7a4e65172e12b3e987c03096cb01eab99753921ef915959916"
@@ -46,9 +44,7 @@ def load_data(
 
 def get_word_index(path: str = "reuters_word_index.json") -> dict[str, int]:
     """The number of each word; in the texts they are larger by ``index_from=3``."""
-    file = fetch_keras("The words of Reuters", path, "reuters_word_index.json", _WORDS_MD5, "a dict of numbers by word")
-    index: dict[str, int] = json.loads(file.read_text(encoding="utf-8"))
-    return index
+    return read_words("Reuters", path, "reuters_word_index.json", _WORDS_MD5)
 
 
 def get_label_names() -> tuple[str, ...]:

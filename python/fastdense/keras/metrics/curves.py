@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...arguments import shorten
-from ..formulas import EPSILON, as_float64, same_rank
+from ..formulas import as_float64, same_rank
+from ..settings import EPSILON
 from .base import Metric, as_value, ratio
 from .confusion import CountingMetric, Thresholds
 

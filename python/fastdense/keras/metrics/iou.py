@@ -7,7 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from ..formulas import EPSILON, as_float64
+from ..formulas import as_float64
+from ..settings import EPSILON
 from .base import Metric, as_value
 
 
