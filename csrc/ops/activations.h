@@ -141,8 +141,13 @@ struct HardShrink : Elementwise<Needs::output> {
     template <class V> FD_HD static V derivative(V a, V) { return select(vabs(a) > V(0), V(1), V(0)); }
 };
 struct Squareplus : Elementwise<Needs::input, true> {
-    template <class V> FD_HD static V value(V z, V p) { return V(0.5) * (z + vsqrt(z * z + p)); }
-    template <class V> FD_HD static V derivative(V z, V p) { return V(0.5) * (V(1) + z / vsqrt(z * z + p)); }
+    // sqrt(z^2 + p), where z^2 may overflow
+    template <class V> FD_HD static V root(V z, V p) { return select(vabs(z) > V(1e18), vabs(z), vsqrt(z * z + p)); }
+    template <class V> FD_HD static V value(V z, V p) {
+        const V s = root(z, p);
+        return select(z < V(0), V(0.5) * p / (s - z), V(0.5) * z + V(0.5) * s);  // z + s would cancel below 0
+    }
+    template <class V> FD_HD static V derivative(V z, V p) { return value(z, p) / root(z, p); }
 };
 struct SparsePlus : Elementwise<Needs::input, true> {
     template <class V> FD_HD static V value(V z, V) {

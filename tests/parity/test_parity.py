@@ -69,6 +69,8 @@ LOSSES: dict[str, tuple[Spec, str]] = {
 # kind -> ops around a hidden activation and the last one
 def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
     first, top = dense(6, hidden), dense(3, last)
+    # |a| has its kink where tanh_shrink is flat: values near 0 are many there
+    activity = 0.0 if hidden == "tanh_shrink" else 0.02
     return {
         "plain": [first, top],
         "no_bias": [dense(6, hidden, use_bias=False), dense(3, last, use_bias=False)],
@@ -91,7 +93,7 @@ def nets(hidden: str, last: str) -> dict[str, list[Spec]]:
         "residual": [first, BEGIN, dense(5, hidden), BEGIN, LAYER_NORM, dense(5, hidden), END, dense(6), END, top],
         "residual_first": [BEGIN, dense(4, hidden), END, top],
         "penalties": [
-            dense(6, hidden, kernel_l1=0.01, kernel_l2=0.02, bias_l1=0.01, bias_l2=0.02, activity_l1=0.02),
+            dense(6, hidden, kernel_l1=0.01, kernel_l2=0.02, bias_l1=0.01, bias_l2=0.02, activity_l1=activity),
             dense(5, kernel_orthogonal=0.1, kernel_repulsion=0.2, activity_l2=0.02),
             dense(3, last, kernel_orthogonal=0.1, kernel_orthogonal_columns=True, activity_l1=0.01, activity_l2=0.02),
         ],

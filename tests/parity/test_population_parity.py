@@ -195,9 +195,23 @@ def test_losses(name: str) -> None:
     compare(LOSSES[name])
 
 
-@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in ("muon", "kfac")])
+NOT_IN_LANES = ("muon", "kfac", "average")
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIMIZERS if name not in NOT_IN_LANES])
 def test_optimizers(name: str) -> None:
     compare(Problem([dense(5, "tanh"), dense(2)], optimizer=name))
+
+
+@pytest.mark.parametrize("name", NOT_IN_LANES)
+def test_optimizers_that_lanes_lack_are_refused(name: str) -> None:
+    problem = Problem([dense(5, "tanh"), dense(2)], optimizer=name)
+    program = {"inputs": problem.inputs, "seed": 7, "dtype": "float64", "ops": problem.ops}
+    if devices.under_test() == "cuda":
+        reason = cuda.require().why_not_fused(program, problem.training, 7)
+    else:
+        reason = _core.why_not_lanes(program, problem.training, 7)
+    assert ("an average of the weights is kept" if name == "average" else "whole matrices") in reason
 
 
 @pytest.mark.parametrize("name", CLIPS)

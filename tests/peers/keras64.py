@@ -86,7 +86,8 @@ def _activation(layer: Any, x: Any) -> Any:
         return keras.layers.Activation(lambda z: keras.activations.gelu(z, approximate=False))(x)
     if alpha is None:
         return keras.layers.Activation(name)(x)
-    option = "negative_slope" if name == "leaky_relu" else "alpha"
+    named = {"leaky_relu": "negative_slope", "soft_shrink": "threshold", "hard_shrink": "threshold", "squareplus": "b"}
+    option = named.get(name, "alpha")
     return keras.layers.Activation(lambda z: getattr(keras.activations, name)(z, **{option: alpha}))(x)
 
 

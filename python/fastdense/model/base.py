@@ -347,8 +347,9 @@ class BaseModel(Definition):
             return first_batches("evaluate", rows, steps, size)
 
         data = prepared()
+        listeners.call("on_test_begin", {})
         with self.runner.lock:
-            if (self._loss, self._shape) != (loss, shape):  # another thread has changed it meanwhile
+            if (self._loss, self._shape) != (loss, shape):  # a callback, or another thread, has changed it meanwhile
                 data = prepared()
             totals, collected = tested(self.runner, data, threads, listeners, self._results, size or 0)
             logs = self._results(totals, collected)

@@ -54,6 +54,12 @@ def _mish_derivative(x: Array) -> Array:
     return t + x * sigmoid(x) * (1.0 - t * t)
 
 
+def _squareplus(x: Array, a: float) -> Array:
+    """(x + sqrt(x^2 + a))/2; of a negative x, where that cancels, a/2/(sqrt(x^2 + a) - x)."""
+    root = np.hypot(x, np.sqrt(a))
+    return np.where(x < 0, 0.5 * a / (root + np.abs(x)), 0.5 * x + 0.5 * root)
+
+
 def _sigmoid_derivative(x: Array) -> Array:
     return sigmoid(x) * sigmoid(-x)
 
@@ -96,7 +102,7 @@ ELEMENTWISE: dict[str, tuple[Function, Function]] = {
     "exponential": (lambda x, a: np.exp(x), lambda x, a: np.exp(x)),
     "log_sigmoid": (lambda x, a: -softplus(-x), lambda x, a: sigmoid(-x)),
     "hard_silu": (
-        lambda x, a: x * np.clip(x + 3.0, 0.0, 6.0) / 6.0,
+        lambda x, a: x * (np.clip(x + 3.0, 0.0, 6.0) / 6.0),  # x times 6 may overflow
         lambda x, a: np.where(x <= -3, 0.0, np.where(x >= 3, 1.0, x / 3.0 + 0.5)),
     ),
     "hard_tanh": (lambda x, a: np.clip(x, -1.0, 1.0), lambda x, a: as_float((x > -1) & (x < 1))),
@@ -106,10 +112,7 @@ ELEMENTWISE: dict[str, tuple[Function, Function]] = {
         lambda x, a: as_float(np.abs(x) > a),
     ),
     "hard_shrink": (lambda x, a: np.where(np.abs(x) > a, x, 0.0 * x), lambda x, a: as_float(np.abs(x) > a)),
-    "squareplus": (
-        lambda x, a: 0.5 * (x + np.sqrt(x * x + a)),
-        lambda x, a: 0.5 * (1.0 + x / np.sqrt(x * x + a)),
-    ),
+    "squareplus": (_squareplus, lambda x, a: _squareplus(x, a) / np.hypot(x, np.sqrt(a))),
     "sparse_plus": (
         lambda x, a: np.where(x <= -1, 0.0, np.where(x >= 1, x, 0.25 * (x + 1.0) ** 2)),
         lambda x, a: np.where(x <= -1, 0.0, np.where(x >= 1, 1.0, 0.5 * (x + 1.0))),

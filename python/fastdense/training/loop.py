@@ -156,6 +156,7 @@ class Fit:
         """Add an evaluation of the validation data, with the test hooks around it, to the result of an epoch."""
         assert self.validation is not None
         data, threads = self.validation.data, self.options.n_threads
+        self.callbacks.call("on_test_begin", {})
         totals, collected = tested(self.runner, data, threads, self.callbacks, self._logs, self.options.batch_size)
         result["val_totals"], result["val_collected"] = totals[None], [collected]
 

@@ -31,7 +31,7 @@ def tested(
     logs_of: Callable[[Array, Values], Logs],
     batch_size: int = 0,
 ) -> tuple[Array, Values]:
-    """Totals (K,) of an evaluation, and collected metrics, with the test hooks around it.
+    """Totals (K,) of an evaluation, and collected metrics, with the test hooks around it but for `on_test_begin`.
 
     Arrays are one batch for the hooks; of an iterable each item is one if there is a hook that sees it.
 
@@ -49,7 +49,6 @@ def tested(
     call = callbacks.call
     totals: Array | None = None
     collected: Values = {}
-    call("on_test_begin", {})
     if isinstance(data, Blocks):
         data.batches.restart()
     for batch, (rows, size) in enumerate(parts_of(data, callbacks.sees_tests, batch_size)):

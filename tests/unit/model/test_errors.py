@@ -292,8 +292,8 @@ def test_fit_arguments(make: Make, kwargs: dict[str, Any], error: type[Exception
 
 
 def test_a_split_that_leaves_nothing_to_validate(make: Make) -> None:
-    with pytest.raises(ValueError, match="validation_split=1e-10 of 12 rows leaves none for validation"):
-        make().fit(X, COLUMN, validation_split=1e-10)
+    with pytest.raises(ValueError, match="validation_split=1e-17 of 12 rows leaves none for validation"):
+        make().fit(X, COLUMN, validation_split=1e-17)
 
 
 def test_other_arguments(make: Make) -> None:
