@@ -8,6 +8,7 @@ import faulthandler
 import json
 import os
 import pickle
+import re
 import resource
 import signal
 import tempfile
@@ -381,16 +382,19 @@ def table(results: list[Result]) -> str:
 
 
 def details(results: list[Result], seed: int, most: int) -> str:
-    """Notes and the first failures of each attack, those with the smallest input first."""
+    """Notes and the first failures of each attack: those of each kind with the smallest input first."""
     lines = []
     for result in results:
         if not (result.notes or result.failures):
             continue
         lines.append(f"\n{result.attack.name}")
         lines += [f"  note: {text}" for text in result.notes]
-        for number, given, problem in sorted(result.failures, key=lambda failure: (len(failure[1]), failure))[:most]:
+        ordered = sorted(result.failures, key=lambda failure: (len(failure[1]), failure))
+        of_each_kind = {re.sub(r"\d+", "", failure[2]): failure for failure in reversed(ordered)}.values()
+        shown = [*sorted(of_each_kind, key=ordered.index), *(one for one in ordered if one not in of_each_kind)][:most]
+        for number, given, problem in shown:
             lines.append(f"  failed: {given}: {problem}")
             lines.append(f"    again: python -m tests.attack --only {result.attack.name} --seed {seed} --try {number}")
-        if len(result.failures) > most:
-            lines.append(f"  and {len(result.failures) - most} more")
+        if len(result.failures) > len(shown):
+            lines.append(f"  and {len(result.failures) - len(shown)} more")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable
 from typing import Any
@@ -96,10 +97,12 @@ def test_a_reader_that_checks_nothing_is_found(
         return files.json.loads(metadata["fastdense"])
 
     monkeypatch.setattr(files, "_checked_config", unchecked)
-    monkeypatch.setitem(core.ATTACKS, "files.flips", core.Attack(
-        "files.flips", ATTACKS["files.flips"].run, "files", 60, 60, (20, 20)))  # fmt: skip
+    flips = core.Attack("files.flips", ATTACKS["files.flips"].run, "files", 100, 100, (60, 60))
+    monkeypatch.setitem(core.ATTACKS, "files.flips", flips)
     assert command.main(["--only", "files.flips"]) == 1
-    assert "a damaged file is loaded" in capsys.readouterr().out
+    assert re.search(r"\| 100 files \| \d+ \|", capsys.readouterr().out)
+    [result] = core.run([flips], seed=0, long=False, jobs=1)
+    assert any(problem == "a damaged file is loaded" for _, _, problem in result.failures)
 
 
 def test_answers_to_odd_values() -> None:
