@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import random
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -108,7 +107,7 @@ def set_random_seed(seed: int) -> None:
 def next_seed() -> int:
     """The seed of the next model, or of random numbers."""
     seeds = _state["seeds"]
-    return secrets.randbits(32) if seeds is None else next(seeds)
+    return int.from_bytes(os.urandom(4), "little") if seeds is None else next(seeds)
 
 
 @contextlib.contextmanager

@@ -15,7 +15,6 @@ from ..arrays import Array
 from ..callbacks import CallbackList, History, ProgressBar, ReviveDeadUnits
 from ..callbacks.base import check_callbacks, sees_batches
 from ..callbacks.fitted import Fitted
-from ..callbacks.probes import Probes
 from ..callbacks.progress import check_verbose, say, text_of
 from ..data.checks import check_x
 from ..data.names import names_of
@@ -31,7 +30,6 @@ from ..training.hints import hint
 from ..training.logs import columns
 from ..training.loop import ArrayFit, Fit
 from ..training.options import Options, check_batch_size, check_threads, in_steps
-from ..training.search import start_from_best
 from ..training.stream import StreamFit, adapt, begun, check_streamed, predicted
 from ..training.validation import Validations, check_frequency, data_of, first_batches, tested
 from .definition import Definition
@@ -177,6 +175,8 @@ class BaseModel(Definition):
             elif isinstance(held_out, Rows):
                 held_out = first_batches("fit: validation_steps", held_out, validation_steps, size or batch_size)
             starts = integer("fit: starts", starts, least=1)
+            if starts > 1:
+                from ..training.search import start_from_best  # few programs need populations
             probed = flag("fit: probes", probes) and not self.optimizer.full_batch
             # prepare first values
             if blocks is None:
@@ -249,6 +249,8 @@ class BaseModel(Definition):
     def _new_history(self, data: Rows, options: Options, probed: bool) -> History:
         history = History()
         if probed:
+            from ..callbacks.probes import Probes  # few programs need them
+
             period = self.runner.probe_period(len(data), options.batch_size)
             steps = math.ceil(len(data) / options.batch_size)
             history.probes = Probes(self.net, period, steps, options.epochs - options.initial_epoch)

@@ -20,6 +20,7 @@ from ..runners.lock import CallLock
 from ..runners.single import Runner
 from ..specs import resolve
 from ..training.feasible import check_output, check_solver
+from ..versions import VERSION
 from . import files, own
 
 D = TypeVar("D", bound="Definition")
@@ -462,8 +463,6 @@ class Definition:
         self, include_optimizer: bool = True, names: Sequence[str] | None = None
     ) -> tuple[dict[str, Any], dict[str, Array]]:
         """What training changes, as JSON types and named tensors; `names` are other names of the weights."""
-        from ..versions import package_version  # importlib.metadata is slow to import
-
         tensors = dict(zip(names or _weight_names(self.net), self.get_weights(), strict=True))
         slots = self.runner.slots() if include_optimizer else []
         numbers = self.runner.numbers()
@@ -472,7 +471,7 @@ class Definition:
         tensors.update({_slot_name(s, i): array for s, slot in enumerate(slots) for i, array in enumerate(slot)})
         state = {
             "format": files.FORMAT,
-            "version": package_version("fastdense"),
+            "version": VERSION,
             "step": self.runner.step if include_optimizer else 0,
             "slots": len(slots) if include_optimizer else None,
             "epochs_trained": self.runner.epochs_trained,
