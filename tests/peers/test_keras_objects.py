@@ -179,6 +179,26 @@ def test_configs_of_models(make: Callable[[ModuleType], Any]) -> None:
     assert table(back) == table(theirs)
 
 
+@pytest.mark.parametrize("make", [nested, functional, images, unbuilt])
+def test_clones(make: Callable[[ModuleType], Any]) -> None:
+    def seen(k: ModuleType, is_compiled: bool, **options: Any) -> Any:
+        model = make(k)
+        if is_compiled:
+            model.compile(k.optimizers.SGD(0.5, momentum=0.5), "mse", metrics=["mae"])
+            model.optimizer.learning_rate = 0.25
+        made = k.models.clone_model(model, **{name: option(k) for name, option in options.items()})
+        optimizer = made.optimizer if made.compiled else None
+        ends = None if optimizer is None else (float(optimizer.learning_rate), int(optimizer.iterations))
+        return made.name, made.built, made.compiled, ends, [one.name for one in made.layers]
+
+    def again(_: ModuleType) -> Callable[[Any], Any]:
+        return lambda layer: type(layer).from_config({**layer.get_config(), "name": f"{layer.name}_2"})
+
+    for is_compiled in (False, True):
+        assert seen(ours, is_compiled) == seen(keras, is_compiled)
+        assert seen(ours, is_compiled, clone_function=again) == seen(keras, is_compiled, clone_function=again)
+
+
 @pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Nadam", "Lion"])
 def test_configs_of_optimizers(name: str) -> None:
     mine, theirs = (getattr(k.optimizers, name)(0.5, clipnorm=1.0) for k in (ours, keras))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 import warnings
@@ -23,8 +24,9 @@ from ..training.feasible import DEFAULT_BATCH, check_output
 from . import losses, optimizers
 from .batches import KerasBatches
 from .chain import Chain, flattened
+from .cloning import clone_model
 from .configs import functional_config, functional_ends, sequential_config, sequential_layers
-from .files import clone_model, load_model, model_from_json, save_model
+from .files import load_model, model_from_json, save_model
 from .graph import leaves
 from .inputs import one_array
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
@@ -93,13 +95,23 @@ class Network(Chain):
         last = self.all_layers[-1].spec if self.all_layers else None
         if found is not None and last is not None and hasattr(last, "units"):
             check_output("compile", found, last.units, getattr(last, "activation", ""))
-        self._compiled = {
-            "optimizer": self.optimizer_for(optimizer),
-            "loss": found,
-            "metrics": choose(metrics, weighted_metrics),
-            "loss_weights": loss_weights,
-        }
-        self._looked = False
+        self._train_by(
+            {
+                "optimizer": self.optimizer_for(optimizer),
+                "loss": found,
+                "metrics": choose(metrics, weighted_metrics),
+                "loss_weights": loss_weights,
+            }
+        )
+
+    def compile_like(self, other: Network) -> None:
+        """Compile as another model is, if it is: with the same loss and metrics, and an optimizer that begins anew."""
+        if other._compiled is not None:
+            made = copy.deepcopy(other._compiled)
+            self._train_by({**made, "optimizer": self.optimizer_for(made["optimizer"])})
+
+    def _train_by(self, compiled: dict[str, Any]) -> None:
+        self._compiled, self._looked = compiled, False
         if self._built is not None:
             self._compile()
         elif self.shape_known and self.all_layers:
