@@ -204,6 +204,11 @@ class Net:
         """For each tensor whether training changes it by its gradient, as the layers say now."""
         return [one for layer, width in self._widths_before() for one in layer.trained_tensors(width)]
 
+    def kept(self) -> list[int]:
+        """Numbers of the tensors of layers that are not trainable, moving statistics too, as the layers say now."""
+        flags = [one for layer, width in self._widths_before() for one in layer.kept_tensors(width)]
+        return [i for i, flag in enumerate(flags) if flag]
+
     def frozen(self) -> list[bool]:
         """For each op whether training leaves its tensors as they are, as the layers say now; empty if none stays."""
         flags = [one for layer, width in self._widths_before() for one in layer.frozen_ops(width)]

@@ -113,6 +113,10 @@ class Composite(Layer):
         inner = [one for _, layer, width in self.places(inputs) for one in layer.trained_tensors(width)]
         return [one and self.trainable for one in inner]
 
+    def kept_tensors(self, inputs: int) -> list[bool]:
+        inner = [one for _, layer, width in self.places(inputs) for one in layer.kept_tensors(width)]
+        return [one or not self.trainable for one in inner]
+
     def frozen_ops(self, inputs: int) -> list[bool]:
         flags: list[bool] = []
         for chain in self.chains:

@@ -23,7 +23,7 @@ from ..data.rows import Rows, evenly_spaced_rows
 from ..data.stream import ArrayBatches, Blocks, is_stream, shuffled
 from ..data.weights import class_weights
 from ..initial import closed_form, placement
-from ..initial.spread import spread_one, untouched_data_layers
+from ..initial.spread import check_trainable, spread_one, untouched_data_layers
 from ..training.blocks import batches_of, blocks_of, check_alone, check_steps, stream_name
 from ..training.feasible import check_batch_memory
 from ..training.hints import hint
@@ -447,7 +447,8 @@ class BaseModel(Definition):
         Every hidden `Dense` gets an orthogonal kernel (from the model's seed), scaled as a whole, and biases with which
         the rows of `x` keep each unit in the part where its activation passes on what it gets: a ReLU always on, a tanh
         between -1 and 1. Nothing is lost on the way where a layer is as wide as the one below. The last layer stays as
-        it is, or, with `y`, gives outputs with the mean and the spread of the targets; `solve_output` fits it.
+        it is, or, with `y`, gives outputs with the mean and the spread of the targets; `solve_output` fits it. Layers
+        that are not trainable keep their weights.
 
         Parameters
         ----------
@@ -464,8 +465,10 @@ class BaseModel(Definition):
         Raises
         ------
         ValueError, TypeError
-            If the data are invalid, or the last layer where `y` is given; the model is unchanged then.
+            If the data are invalid, or the last layer where `y` is given, or no hidden layer is trainable; the model is
+            unchanged then.
         """
+        check_trainable("place", placement.hidden_layers(self.net))
         rows, targets = check_x("place", x, self._shape), None
         if y is not None:
             placement.check_last_layer(self.net)
@@ -510,7 +513,7 @@ class BaseModel(Definition):
         ------
         ValueError
             If the last layer is no `Dense` with activation linear or relu (whose linear part is fitted, so targets must
-            not be negative), or there is no single solution.
+            not be negative), or is not trainable, or there is no single solution.
         """
         where = "solve_output"
         ridge, threads = number(f"{where}: ridge", ridge, least=0), check_threads(where, n_threads)
