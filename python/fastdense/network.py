@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -199,6 +199,16 @@ class Net:
     def _widths_before(self) -> Iterable[tuple[Layer, int]]:
         """Each layer with the width of its input."""
         return zip(self.layers, [self.inputs, *self.widths[:-1]], strict=True)
+
+    def leaves(self) -> Iterator[tuple[Layer, slice]]:
+        """Each layer with tensors, those in blocks in the place of these, with where its tensors are."""
+        first = 0
+        for layer, inputs in self._widths_before():
+            for leaf, width in layer.leaves(inputs) if isinstance(layer, Composite) else [(layer, inputs)]:
+                count = len(leaf.tensors(width))
+                if count:
+                    yield leaf, slice(first, first + count)
+                first += count
 
     def trained(self) -> list[bool]:
         """For each tensor whether training changes it by its gradient, as the layers say now."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -65,6 +65,14 @@ class Composite(Layer):
                 found.append((self.prefix(c, i), layer, width))
                 width = layer.output_width(width)
         return found
+
+    def leaves(self, inputs: int) -> Iterator[tuple[Layer, int]]:
+        """Each inner layer that is no block, with the width of its input; the tensors are theirs, in this order."""
+        for _, layer, width in self.places(inputs):
+            if isinstance(layer, Composite):
+                yield from layer.leaves(width)
+            else:
+                yield layer, width
 
     def chain_widths(self, inputs: int) -> list[int]:
         """Outputs of each chain."""
