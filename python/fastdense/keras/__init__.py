@@ -35,9 +35,10 @@ from . import (
 )
 from .functional import Functional  # noqa: F401  (what Model makes of nets with branches)
 from .initializers import Initializer
-from .layer import Input
+from .layer import Input, KerasTensor, Layer
 from .losses import Loss
 from .metrics import Metric
+from .mixed_precision import DTypePolicy
 from .models import Model, Sequential
 from .names import Finder, NotOffered, not_offered
 from .optimizers import Optimizer
@@ -46,11 +47,14 @@ from .regularizers import Regularizer
 from .variables import Variable
 
 if TYPE_CHECKING:
-    from . import datasets, preprocessing, random, wrappers
+    from . import datasets, preprocessing, random, tree, wrappers
 
 __all__ = [
+    "DTypePolicy",
     "Initializer",
     "Input",
+    "KerasTensor",
+    "Layer",
     "Loss",
     "Metric",
     "Model",
@@ -77,6 +81,7 @@ __all__ = [
     "random",
     "regularizers",
     "saving",
+    "tree",
     "utils",
     "version",
     "wrappers",
@@ -104,5 +109,5 @@ sys.meta_path.append(Finder)
 for _module in (activations, backend, callbacks, initializers, layers, losses, metrics, optimizers, utils):
     _module.__dict__.setdefault("__path__", [])
 __getattr__ = lazy(
-    globals(), dict.fromkeys(("datasets", "preprocessing", "random", "wrappers"), ""), not_offered("", __all__)
+    globals(), dict.fromkeys(("datasets", "preprocessing", "random", "tree", "wrappers"), ""), not_offered("", __all__)
 )

@@ -35,6 +35,7 @@ from .names import not_offered
 from .overrides import CALL, MODEL, check_overrides, overridden
 from .progress import Lines, line, sorted_logs
 from .serialization import custom_object_scope
+from .settings import is_interactive_logging_enabled
 from .tensor import tensor
 from .tracing import traced, tracked
 
@@ -450,7 +451,7 @@ class Network(Chain):
 
 def _verbosity(where: str, verbose: int | str) -> int:
     checked = check_verbose(where, verbose)
-    return 1 if isinstance(checked, str) else checked
+    return 0 if not is_interactive_logging_enabled() else 1 if isinstance(checked, str) else checked
 
 
 def _steps(x: Any, batch_size: int | None, steps: int | None) -> int:
