@@ -355,9 +355,11 @@ def serialize(loss: Any) -> Any:
 def deserialize(name: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """The loss that `serialize` described; `custom_objects` are classes and functions of your own, by name."""
     plain = name["config"] if isinstance(name, Mapping) and name.get("class_name") == "function" else name
-    if isinstance(plain, str) and plain not in (custom_objects or {}) and isinstance(globals().get(plain), Function):
-        return globals()[plain]
-    return get(name) if isinstance(name, str) else deserialize_keras_object(name, custom_objects)
+    if isinstance(plain, str) and plain not in (custom_objects or {}):
+        found = globals().get(plain)
+        if isinstance(name, str) or isinstance(found, Function):
+            return get(plain)
+    return deserialize_keras_object(name, custom_objects)
 
 
 __all__ += ["deserialize", "get", "serialize"]
