@@ -74,8 +74,8 @@ def graph_config(model: Chain) -> dict[str, Any]:
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
         raise ValueError(
-            f"get_config: {twice[0]!r} is called several times, which the config of a model with branches cannot say. "
-            "Create a layer for each call."
+            f"get_config: {twice[0]!r} is called several times, or two layers or inputs have this name, which the "
+            "config of a model with branches cannot say. Create a layer for each call, with a name of its own."
         )
     ends = [[one.name, 0, 0] for one in inputs_of(model.source)]
     return {"name": model.name, "trainable": bool(model.trainable), "layers": layers,
