@@ -28,7 +28,7 @@ from .cloning import clone_model
 from .configs import functional_config, functional_ends, graph_config, sequential_config, sequential_layers
 from .files import load_model, model_from_json, save_model
 from .graph import Join, check_used_once, inputs_of, leaves, replayed
-from .inputs import one_array
+from .inputs import inputs_like, is_several, one_array
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .metrics.compiled import choose, core_metrics
 from .names import not_offered
@@ -449,11 +449,6 @@ class Network(Chain):
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
 
 
-def _is_several(x: Any) -> bool:
-    """Whether data are arrays for several inputs, and not rows in a list."""
-    return isinstance(x, dict) or (isinstance(x, (list, tuple)) and any(getattr(one, "ndim", 0) > 1 for one in x))
-
-
 def _verbosity(where: str, verbose: int | str) -> int:
     checked = check_verbose(where, verbose)
     return 0 if not is_interactive_logging_enabled() else 1 if isinstance(checked, str) else checked
@@ -619,13 +614,7 @@ class Model(Network):
         """Let ``call()`` make the net for a structure of arrays, or of symbolic tensors, unless it has done so."""
         if self.all_layers or not self._subclassed:
             return
-        parts = dict(tree.flatten_with_path(data))
-        if not parts or any(len(path) != 1 for path in parts):
-            raise ValueError(f"{where}: x is {shorten(data)}. Give a list, a tuple or a dict of arrays.")
-        given = [
-            InputLayer(tuple(np.shape(one)[1:]) or (1,), name=path[0] if isinstance(data, dict) else None)
-            for path, one in parts.items()
-        ]
+        given = inputs_like(where, data)
         tensors = [one.output for one in given]
         made = traced(self, tree.pack_sequence_as(data, tensors))
         layers, source = Model.chain_of(tensors, made)
@@ -645,7 +634,7 @@ class Model(Network):
 
     def _rows(self, where: str, x: Any) -> Any:
         if self._subclassed:
-            if _is_several(x):
+            if is_several(x):
                 self._begin_with(where, x)
             if self._given:
                 x = one_array(where, self.name, x, self._given, inputs_of(self.source))
