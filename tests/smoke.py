@@ -1,5 +1,6 @@
 """The shortest proof that an installed wheel works; needs NumPy alone, no pytest: python tests/smoke.py"""
 
+import importlib.metadata
 import os
 import tempfile
 from pathlib import Path
@@ -9,6 +10,7 @@ import numpy as np
 import fastdense as fd
 from fastdense.cli import gallery
 
+assert fd.__version__ == importlib.metadata.version("fastdense"), fd.__version__  # the build has written it
 x = np.random.RandomState(0).rand(256, 4).astype(np.float32)
 y = x @ np.array([[1.0], [-2.0], [0.5], [3.0]], np.float32)
 

@@ -8,12 +8,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from . import callbacks, constraints, cuda, initializers, layers, losses, metrics, optimizers, regularizers, schedules
-from ._model import Model, load
-from .callbacks import History
+from . import constraints, cuda, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from .layers import (
     Activation,
     BatchNorm,
@@ -34,36 +31,42 @@ from .layers import (
     Scale,
     SelectColumns,
 )
-from .model.start import start_on_data
+from .lazy import lazy
 from .optimizers import *  # noqa: F403  (every optimizer, so that a new one needs no line here)
+from .versions import VERSION as __version__
+from .versions import build_config, show_versions
 
 del get, Optimizer, Rate, Solver  # noqa: F821  (they stay in fastdense.optimizers)
 
 if TYPE_CHECKING:
-    from . import datasets, keras, tabular
+    from . import callbacks, datasets, keras, tabular
+    from ._model import Model, load
+    from .callbacks import History
+    from .model.start import start_on_data
     from .population.cross_validation import cross_validate
     from .population.ensemble import Ensemble
     from .population.fit import fit_many
     from .population.population import Population, PopulationInterrupt
     from .population.rate_test import learning_rate_test
-    from .versions import build_config, show_versions
 
-    __version__: str
-
-# Names that are seldom needed and take time to import, and the module of each; "" for the modules themselves.
+# What computes is imported when it is used. A script that writes down a net, and nothing more, needs none of it.
 _LAZY = {
+    "History": "callbacks",
+    "Model": "_model",
     "Ensemble": "population.ensemble",
     "Population": "population.population",
     "PopulationInterrupt": "population.population",
-    "build_config": "versions",
+    "callbacks": "",
     "cross_validate": "population.cross_validation",
     "datasets": "",
     "fit_many": "population.fit",
     "keras": "",
+    "load": "_model",
     "learning_rate_test": "population.rate_test",
-    "show_versions": "versions",
+    "start_on_data": "model.start",
     "tabular": "",
 }
+__getattr__ = lazy(globals(), _LAZY)
 
 __all__ = [
     "Activation",
@@ -116,21 +119,6 @@ __all__.remove("get")
 __all__.remove("Optimizer")
 __all__.remove("Rate")
 __all__.remove("Solver")
-
-
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        from .versions import fastdense_version
-
-        value: Any = fastdense_version()
-    elif name not in _LAZY:
-        raise AttributeError(f"module 'fastdense' has no attribute {name!r}")
-    elif _LAZY[name]:
-        value = getattr(importlib.import_module(f".{_LAZY[name]}", __name__), name)
-    else:
-        value = importlib.import_module(f".{name}", __name__)
-    globals()[name] = value
-    return value
 
 
 def __dir__() -> list[str]:

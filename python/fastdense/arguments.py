@@ -37,6 +37,8 @@ def shorten(value: object) -> str:
 
 def nearest(name: str, names: Iterable[str]) -> str | None:
     """Return the name that a misspelt or abbreviated one most likely means, or None if none is near."""
+    if name.startswith("__"):
+        return None  # Python and its tools look such names up, as `copy.deepcopy` does
     import difflib  # for messages only, so not worth its time at every import
 
     names, wanted = list(names), spelling_key(name)

@@ -19,7 +19,7 @@ HOOK_MEASURED = 8  # metrics count it
 HOOK_GRADIENT = 16  # the gradient of a custom loss is wanted
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainCall:
     """Training steps of one net; docs/design/interface.md says what an engine does with them.
 
@@ -77,7 +77,7 @@ class TrainCall:
     result: dict[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PopulationCall:
     """Whole epochs of a population; docs/design/interface.md says what an engine does with them.
 

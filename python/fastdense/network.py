@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -200,9 +200,24 @@ class Net:
         """Each layer with the width of its input."""
         return zip(self.layers, [self.inputs, *self.widths[:-1]], strict=True)
 
+    def leaves(self) -> Iterator[tuple[Layer, slice]]:
+        """Each layer with tensors, those in blocks in the place of these, with where its tensors are."""
+        first = 0
+        for layer, inputs in self._widths_before():
+            for leaf, width in layer.leaves(inputs) if isinstance(layer, Composite) else [(layer, inputs)]:
+                count = len(leaf.tensors(width))
+                if count:
+                    yield leaf, slice(first, first + count)
+                first += count
+
     def trained(self) -> list[bool]:
         """For each tensor whether training changes it by its gradient, as the layers say now."""
         return [one for layer, width in self._widths_before() for one in layer.trained_tensors(width)]
+
+    def kept(self) -> list[int]:
+        """Numbers of the tensors of layers that are not trainable, moving statistics too, as the layers say now."""
+        flags = [one for layer, width in self._widths_before() for one in layer.kept_tensors(width)]
+        return [i for i, flag in enumerate(flags) if flag]
 
     def frozen(self) -> list[bool]:
         """For each op whether training leaves its tensors as they are, as the layers say now; empty if none stays."""

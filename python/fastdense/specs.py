@@ -68,6 +68,14 @@ class Names:
         return canonical
 
 
+class _OwnSignature:
+    """The signature of a class's ``__init__``, read when it is first asked for: most classes are never used."""
+
+    def __get__(self, _: object, cls: type[Spec]) -> inspect.Signature:
+        cls.__signature__ = inspect.Signature(list(inspect.signature(cls.__init__).parameters.values())[1:])
+        return cls.__signature__
+
+
 class Spec:
     """Base of everything a user writes down to describe a model and its training.
 
@@ -105,8 +113,7 @@ class Spec:
             known = [name for name in defined if _has(ours, name) and name not in ours._for_arrays]
             same = [name for name in ours._for_arrays if getattr(cls, name) is getattr(ours, name)]
             cls._unheard = tuple(name for name in defined if name not in (*known, *same))
-        own = list(inspect.signature(cls.__init__).parameters.values())[1:]
-        cls.__signature__ = inspect.Signature(own)
+        cls.__signature__ = _OwnSignature()  # type: ignore[assignment]
 
     def __new__(cls: type[S], *args: Any, **kwargs: Any) -> S:
         if cls._unheard:

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import platform
 import sys
 from functools import cache
-from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
 from .engine import native
 
-__all__ = ["build_config", "show_versions"]
+try:
+    from ._version import VERSION  # the build writes it: nothing has to be looked up where a model is saved
+except ImportError:  # in a checkout
+    VERSION = "0+unknown"
+
+__all__ = ["VERSION", "build_config", "show_versions"]
 
 # Optional libraries that fastdense works with.
 OPTIONAL = ("torch", "jax", "keras", "scikit-learn", "scipy", "pandas", "matplotlib", "pooch")
@@ -19,11 +22,13 @@ OPTIONAL = ("torch", "jax", "keras", "scikit-learn", "scipy", "pandas", "matplot
 
 def build_config() -> dict[str, str]:
     """Build of fastdense and its choices on this machine: instruction set, BLAS, threads, compiler flags, commit."""
-    return {"version": fastdense_version(), **native.build_info()}
+    return {"version": VERSION, **native.build_info()}
 
 
 def show_versions() -> None:
     """Print `build_config()` and the versions of Python, NumPy and optional libraries, for a bug report."""
+    import platform  # slow to import
+
     sections = {
         "fastdense": build_config(),
         "system": {
@@ -41,13 +46,10 @@ def show_versions() -> None:
             print(f"  {key:{width}}  {value}")
 
 
-def fastdense_version() -> str:
-    """The version of this package."""
-    return package_version("fastdense") or "0+unknown"
-
-
 def package_version(name: str) -> str | None:
     """The version of an installed distribution, without importing it; None if it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version  # slow to import
+
     try:
         return version(name)
     except PackageNotFoundError:
@@ -64,4 +66,6 @@ def processor_name() -> str:
                     return line.split(":", 1)[1].strip()
     except OSError:
         pass
+    import platform
+
     return platform.processor() or platform.machine()

@@ -29,7 +29,6 @@ PROBABLE = ((Y + 1) / 2).astype(np.float32)
 
 def import_all() -> None:
     """Import every module of the package but the compiled ones, which another user may not be able to read later."""
-    importlib.import_module("importlib.metadata")
     for module in pkgutil.walk_packages(fd.__path__, "fastdense."):
         if not module.name.rpartition(".")[2].startswith("_") and "examples" not in module.name:
             importlib.import_module(module.name)

@@ -100,3 +100,34 @@ def test_same_script_same_numbers(script: Any, agree: Agree) -> None:
     agree([mine.evaluate(x, y, verbose=0)], [theirs.evaluate(x, y, verbose=0)])
     agree([mine.predict(x, verbose=0)], [theirs.predict(x, verbose=0)])
     agree(mine.get_weights(), theirs.get_weights())
+
+
+def call_of_two(k: ModuleType, kind: str) -> Any:
+    """A subclass with a call() of two inputs, in a list, a tuple or a dict."""
+
+    class WideAndDeep(k.Model):  # type: ignore[misc]
+        def __init__(self) -> None:
+            super().__init__()
+            self.hidden, self.join = k.layers.Dense(4, "tanh", kernel_initializer="ones"), k.layers.Concatenate()
+            self.drop, self.last = k.layers.Dropout(0.0), k.layers.Dense(1, kernel_initializer="ones")
+
+        def call(self, x: Any, training: Any = None) -> Any:
+            wide, deep = (x["wide"], x["deep"]) if kind == "dict" else x
+            return self.last(self.drop(self.join([wide, self.hidden(deep)]), training=training))
+
+    return WideAndDeep()
+
+
+@pytest.mark.parametrize("kind", ["list", "tuple", "dict"])
+def test_calls_with_two_inputs(kind: str) -> None:
+    rng = np.random.default_rng(5)
+    wide, deep = rng.uniform(-1, 1, (24, 3)), rng.uniform(-1, 1, (24, 2))
+    x: Any = {"list": [wide, deep], "tuple": (wide, deep), "dict": {"wide": wide, "deep": deep}}[kind]
+    found = []
+    for k in (ours, keras):
+        model = call_of_two(k, kind)
+        model.compile(k.optimizers.SGD(0.05), "mse")
+        history = model.fit(x, wide[:, :1], batch_size=8, epochs=3, shuffle=False, verbose=0).history
+        found.append((history["loss"], model.predict(x, verbose=0), np.asarray(model(x)), *model.get_weights()))
+    for one, other in zip(*found, strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)

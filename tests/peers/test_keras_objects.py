@@ -179,6 +179,26 @@ def test_configs_of_models(make: Callable[[ModuleType], Any]) -> None:
     assert table(back) == table(theirs)
 
 
+@pytest.mark.parametrize("make", [nested, functional, images, unbuilt])
+def test_clones(make: Callable[[ModuleType], Any]) -> None:
+    def seen(k: ModuleType, is_compiled: bool, **options: Any) -> Any:
+        model = make(k)
+        if is_compiled:
+            model.compile(k.optimizers.SGD(0.5, momentum=0.5), "mse", metrics=["mae"])
+            model.optimizer.learning_rate = 0.25
+        made = k.models.clone_model(model, **{name: option(k) for name, option in options.items()})
+        optimizer = made.optimizer if made.compiled else None
+        ends = None if optimizer is None else (float(optimizer.learning_rate), int(optimizer.iterations))
+        return made.name, made.built, made.compiled, ends, [one.name for one in made.layers]
+
+    def again(_: ModuleType) -> Callable[[Any], Any]:
+        return lambda layer: type(layer).from_config({**layer.get_config(), "name": f"{layer.name}_2"})
+
+    for is_compiled in (False, True):
+        assert seen(ours, is_compiled) == seen(keras, is_compiled)
+        assert seen(ours, is_compiled, clone_function=again) == seen(keras, is_compiled, clone_function=again)
+
+
 @pytest.mark.parametrize("name", ["SGD", "RMSprop", "Adagrad", "Adadelta", "Adam", "AdamW", "Nadam", "Lion"])
 def test_configs_of_optimizers(name: str) -> None:
     mine, theirs = (getattr(k.optimizers, name)(0.5, clipnorm=1.0) for k in (ours, keras))
@@ -219,3 +239,62 @@ def test_variance_scaling(mode: str, distribution: str) -> None:
              for k in (ours, keras)]  # fmt: skip
     np.testing.assert_allclose(drawn[0].std(), drawn[1].std(), rtol=0.02)
     np.testing.assert_allclose(np.abs(drawn[0]).max(), np.abs(drawn[1]).max(), rtol=0.15)
+
+
+ARRAYS = [
+    "allclose(A, A)", "append(A, A)", "append(A, A, axis=1)", "bincount(I)", "cbrt(A)", "copy(A)", "corrcoef(A)",
+    "cross(A[:, :3], A[:, 1:])", "cumprod(A, axis=1)", "deg2rad(A)", "diag(A[0])", "diagflat(A[0])", "diff(A)",
+    "diff(A, n=2, axis=0)", "digitize(A, [0.0, 0.5])", "dstack([A, A])", "geomspace(1.0, 8.0, 4)", "heaviside(A, 0.5)",
+    "hstack([A, A])", "inner(A, A)", "isin(I, [1, 2])", "kron(A, A)", "logspace(0.0, 1.0, 3)", "median(A, axis=1)",
+    "meshgrid(I, I)", "nan_to_num(N)", "nanmax(N, axis=0)", "nanmean(N)", "nanmedian(N)", "nanmin(N, axis=0)",
+    "nanstd(N)", "nansum(N, axis=1)", "nanvar(N)", "nonzero(A > 0)", "pad(A, ((1, 0), (0, 2)))", "percentile(A, 30.0)",
+    "ptp(A, axis=0)", "quantile(A, 0.3, axis=1)", "quantile(A, [0.1, 0.9])", "rad2deg(A)", "rot90(A)", "signbit(A)",
+    "tensordot(A, A, axes=2)", "trace(A)", "tri(3)", "vdot(A[0], A[1])", "vstack([A, A])", "histogram(A[0], bins=3)",
+    "empty((2, 3)).shape", "empty_like(A).shape",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("call", ARRAYS)
+def test_operations_on_arrays_alone(call: str) -> None:
+    given = {"A": X[:4], "I": np.array([0, 2, 2, 5]), "N": np.where(X[:4] > 0.5, np.nan, X[:4])}
+    mine, theirs = (eval(f"ops.{call}", {**given, "ops": k.ops}) for k in (ours, keras))
+    pairs = zip(mine, theirs, strict=True) if isinstance(mine, (tuple, list)) else [(mine, theirs)]
+    for one, other in pairs:
+        np.testing.assert_allclose(np.asarray(one), np.asarray(other), rtol=1e-6, atol=1e-7)  # Keras: some in float32
+
+
+TREES: list[Any] = [3, None, [], [1, (2, 3), {"b": 4, "a": [5]}], {"z": 1, "y": {"x": (2,), "w": None}}, ({}, [()])]
+
+
+@pytest.mark.parametrize("structure", TREES)
+def test_trees(structure: Any) -> None:
+    def seen(tree: Any) -> Any:
+        leaves = tree.flatten(structure)
+        return (leaves, tree.flatten_with_path(structure), tree.is_nested(structure), tree.lists_to_tuples(structure),
+                tree.map_structure(lambda x: [x], structure), tree.pack_sequence_as(structure, range(len(leaves))),
+                tree.map_structure(lambda x, y: (x, y), structure, structure))  # fmt: skip
+
+    assert seen(ours.tree) == seen(keras.tree)
+
+
+@pytest.mark.parametrize("data", [X, [X], (X, X), [X, X, X]])
+def test_items_of_iterables(data: Any) -> None:
+    mine, theirs = (k.utils.unpack_x_y_sample_weight(data) for k in (ours, keras))
+    assert [one is other for one, other in zip(mine, theirs, strict=True)] == [True] * 3
+    packed = [k.utils.pack_x_y_sample_weight(*mine) for k in (ours, keras)]
+    assert type(packed[0]) is type(packed[1]) and len(packed[0]) == len(packed[1])
+
+
+@pytest.mark.parametrize("name", ["regularizers", "constraints", "losses"])
+def test_serialize_and_deserialize(name: str) -> None:
+    make = {"regularizers": lambda m: m.L1L2(0.1, 0.2), "constraints": lambda m: m.MaxNorm(3.0, axis=0),
+            "losses": lambda m: m.CategoricalCrossentropy(label_smoothing=0.1)}[name]  # fmt: skip
+    mine, theirs = getattr(ours, name), getattr(keras, name)
+    config = mine.serialize(make(mine))
+    assert config["class_name"] == theirs.serialize(make(theirs))["class_name"]
+    for one in (config, json.loads(json.dumps(theirs.serialize(make(theirs))))):
+        assert mine.deserialize(one).get_config() == make(mine).get_config()
+    if name == "losses":
+        assert mine.serialize(mine.mean_squared_error) == theirs.serialize(theirs.mean_squared_error)
+        for one in ("mean_squared_error", theirs.serialize(theirs.mean_squared_error)):
+            assert mine.deserialize(one) is mine.mean_squared_error

@@ -68,22 +68,82 @@ def test_environment_is_untouched() -> None:
     )
 
 
-def test_import_is_light() -> None:
-    """Nothing heavy is imported and no thread is started; the time itself is measured by benchmarks.import_time."""
+HEAVY = {
+    *("matplotlib", "pandas", "scipy", "sklearn", "torch", "jax", "keras", "pooch", "requests", "urllib3"),
+    *("tqdm", "rich", "safetensors"),
+}
+SLOW = {  # of Python's own
+    *("asyncio", "concurrent", "multiprocessing", "email", "http", "unittest", "xml", "sqlite3", "doctest", "ssl"),
+    *("pathlib", "statistics", "fractions", "decimal", "hashlib", "secrets", "hmac", "shutil", "tempfile", "platform"),
+    *("importlib.metadata", "signal", "subprocess", "logging", "urllib"),
+}
+
+
+@pytest.mark.parametrize(
+    ("module", "most", "absent"),
+    [
+        # what a net is written down with, and nothing that computes
+        (
+            "fastdense", 45,
+            "_core _model callbacks calls data diagnose initial keras model network population runners training",
+        ),
+        # all that trains a net
+        ("fastdense.keras", 155, "_core diagnose population tabular reference.engine training.search datasets cli"),
+    ],
+)  # fmt: skip
+def test_import_is_light(module: str, most: int, absent: str) -> None:
+    """Few modules, nothing heavy and no thread; the time itself is measured by benchmarks.import_time.
+
+    `most` leaves room for a few new modules; where it is reached, look at what the package imports before it is needed.
+    """
     loaded = python(
-        """
+        f"""
         import sys, os, numpy
         tasks = lambda: len(os.listdir("/proc/self/task")) if os.path.isdir("/proc/self/task") else 0
         before, threads = set(sys.modules), tasks()
-        import fastdense
+        import {module}
         assert tasks() == threads
-        print(*sorted({name.split(".")[0] for name in set(sys.modules) - before}))
+        print(*sorted(set(sys.modules) - before))
         """
     ).split()
-    heavy = ("matplotlib", "pandas", "scipy", "sklearn", "torch", "jax", "keras", "pooch", "requests", "urllib3")
-    slow = ("asyncio", "concurrent", "multiprocessing", "email", "http", "unittest", "xml", "sqlite3", "doctest")
-    assert "fastdense" in loaded
-    assert not set(loaded) & {*heavy, *slow, "tqdm", "rich", "safetensors"}
+    ours = {name for name in loaded if name.split(".")[0] == "fastdense"}
+    assert module in ours and len(ours) <= most
+    assert not {name for name in loaded for heavy in HEAVY | SLOW if name == heavy or name.startswith(f"{heavy}.")}
+    assert not ours & {f"fastdense.{name}" for name in absent.split()}
+
+
+@pytest.mark.parametrize("package", ["fd", "keras"])
+def test_a_model_that_is_there_imports_nothing(package: str) -> None:
+    """An import may fail where memory, threads or file descriptors have run out, or after a change of the user."""
+    make = {
+        "fd": 'fd.Model([fd.Normalization(), fd.Dense(8, "tanh"), fd.Dropout(0.1), fd.Dense(2)], inputs=4)',
+        "keras": 'keras.Sequential([keras.Input((4,)), keras.layers.Dense(8, "tanh"), keras.layers.Dense(2)])',
+    }[package]
+    python(
+        f"""
+        import copy, os, pickle, sys, tempfile, numpy as np
+        import fastdense as fd
+        from fastdense import callbacks, keras
+        np.random, np.ma
+        model, x = {make}, np.random.RandomState(0).rand(64, 4).astype("f")
+        with tempfile.TemporaryDirectory() as folder:
+            names = [os.path.join(folder, name) for name in ("log", "best.keras", "backup", "model.keras")]
+            kept = [callbacks.CSVLogger(names[0]), callbacks.ModelCheckpoint(names[1]),
+                    callbacks.BackupAndRestore(names[2]), callbacks.EarlyStopping("loss")]
+            model.compile("adam", "mse")
+            model.get_weights()
+            before = set(sys.modules)
+            model.compile("adam", "mse", metrics=["mae"])
+            model.fit(x, x[:, :2], epochs=2, batch_size=8, callbacks=kept, validation_split=0.2)
+            model.evaluate(x, x[:, :2])
+            model.predict(x)
+            model.save(names[3])
+            (fd.load if {package!r} == "fd" else keras.models.load_model)(names[3])
+            pickle.loads(pickle.dumps(copy.deepcopy(model)))
+            late = set(sys.modules) - before
+        assert not late, late
+        """
+    )
 
 
 def test_numpy_random_state_is_untouched() -> None:

@@ -86,7 +86,8 @@ fd.fit_many(small, x, y, starts=8, epochs=2, verbose=0, n_threads=4)
 @pytest.mark.skipif(not hasattr(os, "getuid") or os.getuid() != 0, reason="only root can become a user of no processes")
 def test_no_threads() -> None:
     """The system has no more threads for this user: everything runs on the one there is."""
-    program = f"import numpy, fastdense; from fastdense import _core\n{THREADS}"  # loaded as a user who may read it
+    # loaded as a user who may read it
+    program = f"import numpy, fastdense; fastdense.Model, fastdense.fit_many; from fastdense import _core\n{THREADS}"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-1000:]
 

@@ -14,7 +14,6 @@ from ..arguments import choice
 from ..arrays import Array
 from ..layers import Activation, Composite, Dense, Layer, Preprocessing
 from ..network import Net
-from ..reference.layers import build_ops
 
 MOST_RECORDS, MOST_BYTES = 256, 1 << 26  # whichever is reached first, but at least FEWEST_RECORDS are kept
 FEWEST_RECORDS = 16
@@ -273,6 +272,8 @@ def _places(layers: Sequence[Layer], names: Sequence[str], first: int, width: in
 
 def _op_widths(net: Net) -> list[int]:
     """Outputs of each op."""
+    from ..reference.layers import build_ops  # few programs need the reference engine
+
     return [op.width for op in build_ops(net.program["inputs"], net.ops, net.program["dtype"])]
 
 

@@ -15,8 +15,8 @@ class ReviveDeadUnits(Callback):
 
     A hidden unit whose output is the same for all rows gets no gradient and cannot recover. It gets new weights: a
     random hyperplane that cuts the data, and weight 0 to the next layer, so that what the net computes does not change
-    at that moment. Units of dense layers that a dense layer follows are checked. The logs and the history get
-    ``revived``, the number of units.
+    at that moment. Units of dense layers that a dense layer follows are checked, if both are trainable. The logs and
+    the history get ``revived``, the number of units.
 
     Parameters
     ----------

@@ -7,7 +7,7 @@ import os
 import time
 from typing import Any
 
-from ..arguments import choice, flag, integer, keywords_checked, shorten
+from ..arguments import choice, file_path, flag, integer, keywords_checked, shorten
 from .base import Callback, Logs, core_model
 
 
@@ -53,18 +53,18 @@ class TensorBoard(Callback):
     ) -> None:
         super().__init__()
         where = "TensorBoard"
-        self.log_dir = os.fspath(log_dir)
-        self.histogram_freq = integer(f"{where}: histogram_freq", histogram_freq or 0, least=0)
+        self.log_dir = file_path(f"{where}: log_dir", log_dir)
+        self.histogram_freq = integer(f"{where}: histogram_freq", histogram_freq, least=0)
         self.write_graph = flag(f"{where}: write_graph", write_graph)
-        off = {
-            "write_images": write_images,
-            "write_steps_per_second": write_steps_per_second,
+        off: dict[str, Any] = {
+            "write_images": flag(f"{where}: write_images", write_images),
+            "write_steps_per_second": flag(f"{where}: write_steps_per_second", write_steps_per_second),
             "profile_batch": profile_batch,
-            "embeddings_freq": embeddings_freq,
+            "embeddings_freq": integer(f"{where}: embeddings_freq", embeddings_freq, least=0),
             "embeddings_metadata": embeddings_metadata,
         }
         for name, value in off.items():
-            if value:
+            if value is not None and not (isinstance(value, (int, str)) and not value):
                 raise ValueError(
                     f"{where}: {name}={shorten(value)} is not offered; scalars and histograms are written. Leave it out"
                 )

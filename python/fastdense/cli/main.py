@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..datasets import DatasetError
-from ..versions import fastdense_version, show_versions
+from ..versions import VERSION, show_versions
 from . import gallery
 from .gallery import NAMES
 
@@ -47,7 +47,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(given)
 
     if options.version:
-        print(fastdense_version())
+        print(VERSION)
     elif options.command == "demo":
         return _run(lambda: _demo(options))
     elif options.command == "info":

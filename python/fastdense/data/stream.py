@@ -180,7 +180,7 @@ def _length(given: object) -> int | None:
         return None
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Block:
     """Rows of several items, for one call of an engine: all items but the last have `batch_size` rows."""
 

@@ -493,7 +493,8 @@ def closed_form(subject: Subject) -> Remedy:
         activation = plan.output_activation()
         fits = plan.loss.kind == "mse" and plan.last_dense() >= 0 and not isinstance(plan.layers[-1], layers.Activation)
         reaches = activation == "linear" or (activation == "relu" and float(subject.sample_y.min()) >= 0)
-        if plan.closed_form or not (fits and reaches):
+        may_change = all(layer.trainable for layer in plan.layers if isinstance(layer, layers.Dense))
+        if plan.closed_form or not (fits and reaches and may_change):
             return plan
         return replace(plan, closed_form=True, epochs=0, starts=1, initial_weights=None)
 

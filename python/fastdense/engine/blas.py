@@ -10,9 +10,9 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import functools
+import os
 import threading
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -68,11 +68,13 @@ def one_numpy_thread() -> Iterator[None]:
 @functools.cache
 def _thread_functions() -> tuple[Any, Any] | None:
     """The functions of NumPy's OpenBLAS that get and set its number of threads."""
-    here = Path(np.__file__).parent
     for folder in FOLDERS:
-        for path in sorted((here / folder).glob("*openblas*")):
+        folder = os.path.join(os.path.dirname(np.__file__), folder)
+        for file in sorted(os.listdir(folder)) if os.path.isdir(folder) else ():
+            if "openblas" not in file:
+                continue
             with contextlib.suppress(OSError):
-                library = ctypes.CDLL(str(path))  # NumPy has loaded it
+                library = ctypes.CDLL(os.path.join(folder, file))  # NumPy has loaded it
                 for name in NAMES:
                     if hasattr(library, name.format("set")) and hasattr(library, name.format("get")):
                         return library[name.format("get")], library[name.format("set")]

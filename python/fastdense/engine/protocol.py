@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ..arrays import Array
-from ..calls import PopulationCall, TrainCall
+
+if TYPE_CHECKING:
+    from ..calls import PopulationCall, TrainCall
 
 
 class Engine(Protocol):

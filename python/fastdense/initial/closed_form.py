@@ -18,6 +18,8 @@ def check_output_layer(where: str, net: Net) -> Dense:
         kind = type(layer).__name__ + (f" with activation={layer.activation!r}" if isinstance(layer, Dense) else "")
         needed = "a Dense layer, linear or relu, has a closed form"
         fail(where, f"the last layer is {kind}", needed, "end with fd.Dense(n)")
+    if not layer.trainable:
+        fail(where, "the last layer is not trainable", "its weights would change", "set layer.trainable = True")
     return layer
 
 

@@ -15,7 +15,7 @@ from ..arrays import Array, fail
 from ..data.rows import evenly_spaced_rows
 from ..engine.blas import one_numpy_thread
 from ..initializers import Orthogonal
-from ..layers import Dense
+from ..layers import Dense, Layer
 from ..network import Net
 from ..runners.single import Runner
 
@@ -29,6 +29,13 @@ def check_last_layer(net: Net) -> None:
     last = net.layers[-1]
     if not (isinstance(last, Dense) and last.activation == "linear" and last.use_bias):
         fail("place", "y is given", "a linear last Dense layer with a bias is needed", "leave y out")
+    if not last.trainable:
+        fail("place", "y is given", "a last layer that is trainable is needed, since it is scaled", "leave y out")
+
+
+def hidden_layers(net: Net) -> list[Layer]:
+    """The layers whose units are placed, trainable or not."""
+    return [layer for layer in net.layers[: net.output_layer] if isinstance(layer, Dense)]
 
 
 @one_numpy_thread()
@@ -40,7 +47,7 @@ def place(runner: Runner, x: Array, y: Array | None = None) -> None:
     sample = evenly_spaced_rows(x, ROWS)
     tensors, first = runner.tensors(), True
     for i, (layer, part) in enumerate(zip(net.layers, net.slices, strict=True)):
-        if not isinstance(layer, Dense) or i >= net.output_layer:
+        if not isinstance(layer, Dense) or i >= net.output_layer or not layer.trainable:
             continue
         width, index = (net.widths[i - 1] if i else net.inputs), part.start
         below = np.asarray(sample if i == 0 else runner.activations(sample, 0)[i - 1], dtype=np.float64)

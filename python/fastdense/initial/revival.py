@@ -49,6 +49,8 @@ def revive_units(
         width, following = (net.widths[i - 1] if i else net.inputs), net.layers[i + 1]
         if not (isinstance(layer, Dense) and isinstance(following, Dense) and layer.use_bias):
             continue
+        if not (layer.trainable and following.trainable):  # both would change
+            continue
         values = np.asarray(layer_outputs(tensors, i), dtype=np.float64)
         with np.errstate(all="ignore"):
             mean, deviation = values.mean(axis=1), values.std(axis=1)

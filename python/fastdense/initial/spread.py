@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ..arrays import Array
+from ..arrays import Array, fail
 from ..data.rows import Rows, evenly_spaced_rows
 from ..engine import native
 from ..engine.blas import one_numpy_thread
 from ..initializers import Data
-from ..layers import Dense
+from ..layers import Dense, Layer
 from ..losses import DISTANCES
 from ..network import Net
 from ..runners.single import Runner
@@ -26,6 +26,12 @@ RIDGE = 1e-3  # of the mean diagonal, for the last layer
 SMALL = 64  # kernels up to this size have their directions pushed apart
 CHUNK = 1 << 24  # elements of a temporary array, at most
 LayerOutputs = Callable[[list[Array], int], Array]  # (tensors, layer) -> its outputs, (starts or 1, rows, units)
+
+
+def check_trainable(where: str, layers: Sequence[Layer]) -> None:
+    """Raise if there are layers that would get first values, and none of them may change."""
+    if layers and not any(layer.trainable for layer in layers):
+        fail(where, "no dense layer that it would change is trainable", "one must be", "set layer.trainable = True")
 
 
 def data_layers(net: Net) -> list[int]:
@@ -65,7 +71,7 @@ def spread_one(
         All of it; evenly spaced rows are used.
     loss_kind : str
     tensors : list of ndarray
-        First values of all tensors, (1, ...) each.
+        First values of all tensors, (1, ...) each; those of layers that are not trainable are left out.
     layers : sequence of int, optional
         As for `spread_over_data`.
     n_threads : int
@@ -76,6 +82,8 @@ def spread_one(
     known = runner.tensors()
     for one in net.statistics:
         tensors[one.tensors] = [tensor[None] for tensor in known[one.tensors]]
+    for i in net.kept():
+        tensors[i] = known[i][None]
 
     def layer_outputs(given: list[Array], layer: int) -> Array:
         runner.set_tensors([tensor[0] for tensor in given])
@@ -109,10 +117,10 @@ def spread_over_data(
     layer_outputs : callable
         Outputs of a layer for the tensors so far.
     layers : sequence of int, optional
-        Indices of the layers to place; all dense ones if None.
+        Indices of the layers to place; all dense ones that are trainable if None.
     """
     for number, (layer, part) in enumerate(zip(net.layers, net.slices, strict=True)):
-        if not isinstance(layer, Dense) or not (layers is None or number in layers):
+        if not isinstance(layer, Dense) or not (layer.trainable if layers is None else number in layers):
             continue
         width = net.widths[number - 1] if number else net.inputs
         below = np.asarray(data.x, dtype=np.float64)[None] if number == 0 else layer_outputs(tensors, number - 1)

@@ -10,10 +10,11 @@ name that is not offered raises an error that suggests the nearest alternative.
 
 from __future__ import annotations
 
-import importlib
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from ..lazy import lazy
+from ..versions import VERSION as __version__
 from . import (
     activations,
     backend,
@@ -34,9 +35,10 @@ from . import (
 )
 from .functional import Functional  # noqa: F401  (what Model makes of nets with branches)
 from .initializers import Initializer
-from .layer import Input
+from .layer import Input, KerasTensor, Layer
 from .losses import Loss
 from .metrics import Metric
+from .mixed_precision import DTypePolicy
 from .models import Model, Sequential
 from .names import Finder, NotOffered, not_offered
 from .optimizers import Optimizer
@@ -45,15 +47,14 @@ from .regularizers import Regularizer
 from .variables import Variable
 
 if TYPE_CHECKING:
-    from . import datasets, preprocessing, random, wrappers
-
-    __version__: str
-
-_LAZY = ("datasets", "preprocessing", "random", "wrappers")  # imported when they are used
+    from . import datasets, preprocessing, random, tree, wrappers
 
 __all__ = [
+    "DTypePolicy",
     "Initializer",
     "Input",
+    "KerasTensor",
+    "Layer",
     "Loss",
     "Metric",
     "Model",
@@ -80,6 +81,7 @@ __all__ = [
     "random",
     "regularizers",
     "saving",
+    "tree",
     "utils",
     "version",
     "wrappers",
@@ -88,9 +90,7 @@ __all__ = [
 
 def version() -> str:
     """The version of fastdense, as `__version__`; names, defaults and formulas are those of Keras 3."""
-    from ..versions import fastdense_version  # slow to import
-
-    return fastdense_version()
+    return __version__
 
 
 # Modules of older versions of Keras: `from fastdense.keras.layers.core import Dense`.
@@ -108,10 +108,6 @@ setattr(utils, "np_utils", utils)  # noqa: B010
 sys.meta_path.append(Finder)
 for _module in (activations, backend, callbacks, initializers, layers, losses, metrics, optimizers, utils):
     _module.__dict__.setdefault("__path__", [])
-_missing = not_offered("", __all__)
-
-
-def __getattr__(name: str) -> Any:
-    if name == "__version__":
-        return version()
-    return importlib.import_module(f".{name}", __name__) if name in _LAZY else _missing(name)
+__getattr__ = lazy(
+    globals(), dict.fromkeys(("datasets", "preprocessing", "random", "tree", "wrappers"), ""), not_offered("", __all__)
+)

@@ -10,12 +10,30 @@ from typing import Any
 from .names import not_offered
 from .settings import clear_session, epsilon, floatx, set_epsilon, set_floatx
 
-__all__ = ["backend", "clear_session", "epsilon", "floatx", "image_data_format", "set_epsilon", "set_floatx"]
+__all__ = [
+    "backend",
+    "clear_session",
+    "epsilon",
+    "floatx",
+    "image_data_format",
+    "set_epsilon",
+    "set_floatx",
+    "set_image_data_format",
+]
 
 
 def image_data_format() -> str:
     """Always "channels_last"; images are flattened in memory order."""
     return "channels_last"
+
+
+def set_image_data_format(data_format: str) -> None:
+    """Accept "channels_last"."""
+    if data_format != "channels_last":
+        raise ValueError(
+            f"set_image_data_format: {data_format!r} is not offered; images are flattened in memory order. Leave it "
+            "out, or use np.moveaxis on the images before fit."
+        )
 
 
 def backend() -> str:

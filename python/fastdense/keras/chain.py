@@ -414,10 +414,12 @@ class Chain(Trainable):
         self.fastdense.save(filepath, include_optimizer=False)
 
     def load_weights(self, filepath: str | os.PathLike[str], skip_mismatch: bool = False) -> None:
-        """Read the weights from a file written by `save` or `save_weights`."""
-        if skip_mismatch:
-            raise ValueError("load_weights: skip_mismatch=True is not offered. Copy layer by layer with set_weights.")
-        self._own().load_weights(filepath)
+        """Read the weights from a file written by `save` or `save_weights`.
+
+        With `skip_mismatch`, each layer takes those of the file's layer that is as far from the front among those of
+        its class, and keeps its own, with a warning, where there is none or it has other shapes.
+        """
+        self._own().load_weights(filepath, skip_mismatch=skip_mismatch)
 
 
 def flattened(members: Iterable[Layer | Chain]) -> list[Layer]:

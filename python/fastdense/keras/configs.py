@@ -19,7 +19,7 @@ def sequential_config(model: Chain) -> dict[str, Any]:
     policy = {"module": "keras", "class_name": "DTypePolicy", "config": {"name": "float32"}, "registered_name": None}
     front = [model.source] if model.shape_known else []
     config = {"name": model.name, "trainable": bool(model.trainable), "dtype": policy,
-              "layers": [serialize_keras_object(one) for one in (*front, *_members(model))]}  # fmt: skip
+              "layers": [serialize_keras_object(one) for one in (*front, *members_with_config(model))]}  # fmt: skip
     return {**config, "build_input_shape": list(model.input_shape)} if front else config
 
 
@@ -32,7 +32,7 @@ def sequential_layers(config: Mapping[str, Any]) -> list[Any]:
     return layers
 
 
-def _members(model: Chain) -> list[Any]:
+def members_with_config(model: Chain) -> list[Any]:
     """Its layers, where one that only calls others, and has no config of its own, is these."""
     members: list[Any] = []
     for one in model.members:
@@ -46,7 +46,7 @@ def functional_config(model: Chain) -> dict[str, Any]:
     layers: list[dict[str, Any]] = []
     before: Any = None
     shape: tuple[int | None, ...] = model.input_shape
-    for one in (model.source, *_members(model)):
+    for one in (model.source, *members_with_config(model)):
         calls = []
         if before is not None:
             tensor = {"class_name": "__keras_tensor__", "config": {
@@ -74,8 +74,8 @@ def graph_config(model: Chain) -> dict[str, Any]:
     twice = [name for i, name in enumerate(names) if name in names[:i]]
     if twice:
         raise ValueError(
-            f"get_config: {twice[0]!r} is called several times, which the config of a model with branches cannot say. "
-            "Create a layer for each call."
+            f"get_config: {twice[0]!r} is called several times, or two layers or inputs have this name, which the "
+            "config of a model with branches cannot say. Create a layer for each call, with a name of its own."
         )
     ends = [[one.name, 0, 0] for one in inputs_of(model.source)]
     return {"name": model.name, "trainable": bool(model.trainable), "layers": layers,

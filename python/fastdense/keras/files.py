@@ -1,10 +1,10 @@
-"""Files of models, and models made again from what they are: `load_model`, `clone_model`, `model_from_json`."""
+"""Files of models, and models made again from these or from JSON: `load_model`, `model_from_json`."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from .._model import load
@@ -64,28 +64,3 @@ def load_model(
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
     """A model as ``to_json()`` described it, with weights of its own, not compiled."""
     return deserialize_keras_object(json.loads(json_string), custom_objects)
-
-
-def clone_model(
-    model: Any, input_tensors: Any = None, clone_function: Callable[[Any], Any] | None = None, **refused: Any
-) -> Any:
-    """A new model like this one, with weights of its own, not compiled.
-
-    `clone_function` makes the new layer of each; by default from its config.
-    """
-    for name, value in {"input_tensors": input_tensors, **refused}.items():
-        if value is not None:
-            raise ValueError(f"clone_model: {name} is not offered. Leave it out.")
-    if clone_function is None:
-        return type(model).from_config(model.get_config())
-    if model.keras_name == "Sequential":
-        front = [_input_layer_like(model)] if model.shape_known else []
-        return library_class("keras", "Sequential")([*front, *map(clone_function, model.members)], name=model.name)
-    x = start = _input_layer_like(model).output
-    for one in model.members:
-        x = clone_function(one)(x)
-    return library_class("keras", "Model")(start, x, name=model.name)
-
-
-def _input_layer_like(model: Any) -> InputLayer:
-    return InputLayer.from_config(model.source.get_config())

@@ -138,4 +138,4 @@ def _chain(inputs: list[KerasTensor], output: KerasTensor) -> tuple[tuple[Layer,
     )
 
 
-Model.branching, Model.has_branches = Functional, staticmethod(has_branches)
+Model.branching, Model.has_branches, Model.chain_of = Functional, staticmethod(has_branches), staticmethod(_chain)

@@ -8,9 +8,26 @@ from typing import Any
 
 import numpy as np
 
-from ..arguments import quoted, suggestion
+from ..arguments import quoted, shorten, suggestion
 from ..arrays import Array
 from .layer import InputLayer
+from .tree import flatten_with_path
+
+
+def is_several(x: Any) -> bool:
+    """Whether data are arrays for several inputs, and not rows in a list."""
+    return isinstance(x, dict) or (isinstance(x, (list, tuple)) and any(getattr(one, "ndim", 0) > 1 for one in x))
+
+
+def inputs_like(where: str, data: Any) -> list[InputLayer]:
+    """An input for each array, or symbolic tensor, of a list, a tuple or a dict, whose keys are their names."""
+    parts = dict(flatten_with_path(data))
+    if not parts or any(len(path) != 1 for path in parts):
+        raise ValueError(f"{where}: x is {shorten(data)}. Give a list, a tuple or a dict of arrays.")
+    return [
+        InputLayer(tuple(np.shape(one)[1:]) or (1,), name=path[0] if isinstance(data, dict) else None)
+        for path, one in parts.items()
+    ]
 
 
 def one_array(

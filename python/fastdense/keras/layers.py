@@ -39,6 +39,7 @@ __all__ = [
     "Flatten",
     "GaussianDropout",
     "GaussianNoise",
+    "Identity",
     "Input",
     "InputLayer",
     "Layer",
@@ -506,6 +507,15 @@ class Flatten(Layer):
 
     def output_shape_of(self, shape: Shape) -> Shape:
         return (math.prod(shape),)
+
+
+class Identity(Layer):
+    """Gives what it gets."""
+
+    weightless = True
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(None, options)
 
 
 class Reshape(Layer):

@@ -23,6 +23,7 @@ from . import ops, settings
 from .formulas import FORMULAS, same_rank
 from .names import not_offered
 from .ops.tape import Traced, gradient, plain
+from .serialization import deserialize_keras_object, serialize_keras_object
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
 Formula = Callable[..., Any]
@@ -344,4 +345,22 @@ def get(identifier: Any) -> Any:
     return identifier
 
 
+def serialize(loss: Any) -> Any:
+    """The class and the config of a loss, as JSON types."""
+    if isinstance(loss, Function):
+        return {"module": "builtins", "class_name": "function", "config": loss.__name__, "registered_name": "function"}
+    return serialize_keras_object(loss)
+
+
+def deserialize(name: Any, custom_objects: Mapping[str, Any] | None = None) -> Any:
+    """The loss that `serialize` described; `custom_objects` are classes and functions of your own, by name."""
+    plain = name["config"] if isinstance(name, Mapping) and name.get("class_name") == "function" else name
+    if isinstance(plain, str) and plain not in (custom_objects or {}):
+        found = globals().get(plain)
+        if isinstance(name, str) or isinstance(found, Function):
+            return get(plain)
+    return deserialize_keras_object(name, custom_objects)
+
+
+__all__ += ["deserialize", "get", "serialize"]
 __getattr__ = not_offered("losses", [*__all__, *(n for n, v in list(globals().items()) if isinstance(v, Function))])

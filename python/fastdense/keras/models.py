@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 import warnings
@@ -20,19 +21,21 @@ from ..callbacks.progress import check_verbose
 from ..data.stream import is_stream
 from ..training.blocks import check_steps
 from ..training.feasible import DEFAULT_BATCH, check_output
-from . import losses, optimizers
+from . import losses, optimizers, tree
 from .batches import KerasBatches
 from .chain import Chain, flattened
-from .configs import functional_config, functional_ends, sequential_config, sequential_layers
-from .files import clone_model, load_model, model_from_json, save_model
-from .graph import leaves
-from .inputs import one_array
+from .cloning import clone_model
+from .configs import functional_config, functional_ends, graph_config, sequential_config, sequential_layers
+from .files import load_model, model_from_json, save_model
+from .graph import Join, check_used_once, inputs_of, leaves, replayed
+from .inputs import inputs_like, is_several, one_array
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .metrics.compiled import choose, core_metrics
 from .names import not_offered
 from .overrides import CALL, MODEL, check_overrides, overridden
 from .progress import Lines, line, sorted_logs
 from .serialization import custom_object_scope
+from .settings import is_interactive_logging_enabled
 from .tensor import tensor
 from .tracing import traced, tracked
 
@@ -93,13 +96,23 @@ class Network(Chain):
         last = self.all_layers[-1].spec if self.all_layers else None
         if found is not None and last is not None and hasattr(last, "units"):
             check_output("compile", found, last.units, getattr(last, "activation", ""))
-        self._compiled = {
-            "optimizer": self.optimizer_for(optimizer),
-            "loss": found,
-            "metrics": choose(metrics, weighted_metrics),
-            "loss_weights": loss_weights,
-        }
-        self._looked = False
+        self._train_by(
+            {
+                "optimizer": self.optimizer_for(optimizer),
+                "loss": found,
+                "metrics": choose(metrics, weighted_metrics),
+                "loss_weights": loss_weights,
+            }
+        )
+
+    def compile_like(self, other: Network) -> None:
+        """Compile as another model is, if it is: with the same loss and metrics, and an optimizer that begins anew."""
+        if other._compiled is not None:
+            made = copy.deepcopy(other._compiled)
+            self._train_by({**made, "optimizer": self.optimizer_for(made["optimizer"])})
+
+    def _train_by(self, compiled: dict[str, Any]) -> None:
+        self._compiled, self._looked = compiled, False
         if self._built is not None:
             self._compile()
         elif self.shape_known and self.all_layers:
@@ -438,7 +451,7 @@ class Network(Chain):
 
 def _verbosity(where: str, verbose: int | str) -> int:
     checked = check_verbose(where, verbose)
-    return 1 if isinstance(checked, str) else checked
+    return 0 if not is_interactive_logging_enabled() else 1 if isinstance(checked, str) else checked
 
 
 def _steps(x: Any, batch_size: int | None, steps: int | None) -> int:
@@ -528,8 +541,8 @@ class Sequential(Network):
 class Model(Network):
     """A chain of layers from an input to an output: ``x = Input((4,)); Model(x, Dense(10)(x))``.
 
-    A subclass may have a ``call()`` that calls layers and models on its argument, one after another; the chain is what
-    it does with a symbolic tensor.
+    A subclass may have a ``call()`` that calls layers and models on its argument; the net is what it does with a
+    symbolic tensor, or with a list, a tuple or a dict of them where that is what the data are.
 
     Parameters
     ----------
@@ -545,6 +558,8 @@ class Model(Network):
     has_branches: ClassVar[Callable[[Any, Any], bool]]
 
     several: ClassVar[type[Model]]  # the class of those with several outputs: see outputs.py
+    chain_of: ClassVar[Callable[[list[KerasTensor], KerasTensor], tuple[tuple[Layer, ...], InputLayer]]]
+    _given: list[InputLayer] = []  # the inputs, where there are several
 
     def __new__(cls, inputs: Any = None, outputs: Any = None, *args: Any, **kwargs: Any) -> Any:
         if cls is Model and isinstance(outputs, (list, tuple, dict)) and len(outputs) > 1:
@@ -595,6 +610,47 @@ class Model(Network):
             self.members, self.all_layers = list(made.members), list(made.layers)
             self._hold()
 
+    def _begin_with(self, where: str, data: Any) -> Any:
+        """Let ``call()`` make the net for a structure of arrays, or of symbolic tensors, unless it has done so."""
+        if self.all_layers or not self._subclassed:
+            return
+        given = inputs_like(where, data)
+        tensors = [one.output for one in given]
+        made = traced(self, tree.pack_sequence_as(data, tensors))
+        layers, source = Model.chain_of(tensors, made)
+        check_used_once(self.name, layers)
+        self._source, self._given, self.members, self.all_layers = source, given, list(layers), list(layers)
+        self._hold()
+
+    def build(self, input_shape: Any = None) -> None:
+        """Create the weights, for data of a shape such as ``(None, columns)``, or of a list or a dict of shapes."""
+        nested = isinstance(input_shape, (list, tuple)) and any(isinstance(one, (list, tuple)) for one in input_shape)
+        if self._subclassed and (nested or isinstance(input_shape, dict)):
+            pairs = input_shape.items() if isinstance(input_shape, dict) else enumerate(input_shape)
+            arrays = {key: np.empty((0, *tuple(shape)[1:])) for key, shape in pairs}
+            self._begin_with("build", arrays if isinstance(input_shape, dict) else list(arrays.values()))
+            input_shape = None
+        super().build(input_shape)
+
+    def _rows(self, where: str, x: Any) -> Any:
+        if self._subclassed:
+            if is_several(x):
+                self._begin_with(where, x)
+            if self._given:
+                x = one_array(where, self.name, x, self._given, inputs_of(self.source))
+        return super()._rows(where, x)
+
+    def __call__(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """Apply its layers to symbolic tensors (`keras.Input`), or compute its outputs for arrays."""
+        parts = tree.flatten(x) if self._subclassed and tree.is_nested(x) else []
+        if parts and all(isinstance(one, KerasTensor) for one in parts):
+            self._begin_with(self.name, x)
+            if len(parts) != len(self._given):
+                raise ValueError(f"{self.name}: called on {len(parts)} tensors, and it has {len(self._given)} inputs.")
+            given = dict(zip(self._given, parts, strict=True))
+            return replayed(self.all_layers, given) if len(given) > 1 else super().__call__(parts[0], training, mask)
+        return super().__call__(x, training, mask)
+
     def _in_order(self) -> list[Layer]:
         if not self._subclassed:
             return super()._in_order()
@@ -602,7 +658,8 @@ class Model(Network):
         return list(dict.fromkeys([*(layer for layer in leaves(flattened(tracked(self))) if layer in every), *every]))
 
     def get_config(self) -> dict[str, Any]:
-        return functional_config(self)
+        joins = any(isinstance(one, Join) for one in self.all_layers)
+        return graph_config(self) if joins else functional_config(self)
 
     @classmethod
     def from_config(cls, config: Mapping[str, Any], custom_objects: Any = None) -> Model:

@@ -62,8 +62,8 @@ REASONS: tuple[tuple[str, str], ...] = (
     ),
     (r"layers\.Lambda$", "Apply the function to the data before fit, or use Activation with a name."),
     (r"layers\.ThresholdedReLU$", "ReLU is the nearest alternative."),
-    (r"layers\.(Identity|Wrapper)$", "Leave it out: it changes nothing."),
-    (r"(layers\.)?(InputSpec|Layer)$", "Layers of your own are not offered: the layers are those of keras.layers."),
+    (r"layers\.Wrapper$", "Leave it out: it changes nothing."),
+    (r"(layers\.)?InputSpec$", "Leave it out: a layer of your own takes what its call() gives to other layers."),
     # callbacks
     (
         r"callbacks\.(RemoteMonitor|OrbaxCheckpoint)$",
@@ -94,12 +94,8 @@ REASONS: tuple[tuple[str, str], ...] = (
     (r"utils\.multi_gpu", "Leave it out."),
     (r"utils\.Config$", "Use a dict or a dataclass."),
     (
-        r"(utils|config)\.(is|en|dis).*interactive_logging",
-        "fit, evaluate and predict print or not by their argument verbose=0, 1 or 2.",
-    ),
-    (
-        r"config\.(.*flash_attention.*|.*traceback_filtering|is_nnx_enabled|enable_unsafe_deserialization|"
-        r"set_backend|set_image_data_format|.*max_epochs|is_traceback.*|.*max_steps_per_epoch)$|backend\.set_image_data_format$",
+        r"config\.(.*flash_attention.*|enable_traceback_filtering|is_nnx_enabled|enable_unsafe_deserialization|"
+        r"set_backend|.*max_epochs|.*max_steps_per_epoch)$",
         "There is no such setting; leave the line out.",
     ),
     (
@@ -109,7 +105,7 @@ REASONS: tuple[tuple[str, str], ...] = (
         "model.save(path) and load_model(path) keep a model, get_weights() and set_weights() its weights.",
     ),
     (
-        r"(utils|backend)\.(get_source_inputs|is_keras_tensor|standardize_dtype|get_uid|.*pack_x_y_sample_weight|"
+        r"(utils|backend)\.(get_source_inputs|is_keras_tensor|standardize_dtype|get_uid|"
         r"result_type|is_float_dtype|is_int_dtype)$",
         "It belongs to layers and training loops of your own, which are not offered.",
     ),
@@ -117,8 +113,8 @@ REASONS: tuple[tuple[str, str], ...] = (
     (r"backend\.(set_value|get_value)$", "Use the attribute: model.optimizer.learning_rate = value."),
     (r"backend\..*[sS]ession", "There is no session; leave the line out."),
     (
-        r"(Variable|device|name_scope|KerasTensor|RematScope|remat|StatelessScope|SymbolicScope|Function|Operation|"
-        r"Quantizer|DTypePolicy|FloatDTypePolicy)$",
+        r"(device|name_scope|RematScope|remat|StatelessScope|SymbolicScope|Function|Operation|"
+        r"Quantizer|FloatDTypePolicy)$",
         "It belongs to layers and training loops of your own, which are not offered.",
     ),
     # the families of layers, losses, ...
@@ -163,7 +159,7 @@ FAMILIES: dict[str, str] = {
     "ops": "Use NumPy for arrays: the functions have the same names there.",
     "random": "np.random.default_rng(seed) has random numbers of every kind.",
     "regularizers": "kernel_regularizer takes L1, L2, L1L2 and orthogonal penalties.",
-    "tree": "The structures here are lists and arrays: use Python's loops.",
+    "tree": "map_structure, flatten and pack_sequence_as do it in steps.",
 }
 
 

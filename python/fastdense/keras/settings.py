@@ -9,7 +9,7 @@ from ..network import DTYPES
 
 EPSILON = 1e-7
 
-_state: dict[str, Any] = {"floatx": "float32", "policy": None}
+_state: dict[str, Any] = {"floatx": "float32", "policy": None, "interactive": True}
 _names: dict[str, int] = {}  # number of objects made of each class, for unique names
 
 
@@ -45,6 +45,21 @@ def set_floatx(value: str) -> None:
     if value not in DTYPES:
         raise ValueError(f"set_floatx: {value!r} is not offered. Use one of {', '.join(map(repr, DTYPES))}.")
     _state["floatx"] = value
+
+
+def enable_interactive_logging() -> None:
+    """Let `fit`, `evaluate` and `predict` print what their argument `verbose` says: the default."""
+    _state["interactive"] = True
+
+
+def disable_interactive_logging() -> None:
+    """Let `fit`, `evaluate` and `predict` print nothing, whatever their argument `verbose` is."""
+    _state["interactive"] = False
+
+
+def is_interactive_logging_enabled() -> bool:
+    """Whether `fit`, `evaluate` and `predict` print."""
+    return bool(_state["interactive"])
 
 
 def epsilon() -> float:

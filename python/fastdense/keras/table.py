@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +24,8 @@ def summary(
     layer_range: Sequence[str] | None,
 ) -> str:
     """The table of the layers, and the sums."""
+    import shutil  # slow to import
+
     heads, ends = ["Layer (type)", "Output Shape", "Param #"], list(positions or [0.45, 0.80, 1.0])
     longest = 88
     connections = getattr(model, "connections", None)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
 from typing import Any
+
+from .tree import flatten
 
 _KEPT = ("members", "all_layers", "history", "owner", "chain", "spec")  # attributes of ours
 
@@ -24,16 +27,16 @@ def _is_layer(value: Any) -> bool:
 
 
 def traced(obj: Any, x: Any) -> Any:
-    """The symbolic tensor that ``obj.call(x)`` gives.
+    """The symbolic tensor that ``obj.call(x)`` gives; `x` is one, or a structure of them.
 
     If it asks for `training`, it is called for both; without training only layers may be missing that do nothing then.
     """
     takes = "training" in inspect.signature(obj.call).parameters
     made = _called(obj, x, {"training": True} if takes else {})
     if takes:
-        rest = iter(_called(obj, x, {"training": False}).layers)
+        rest = _single(_called(obj, x, {"training": False}).layers)
         one = next(rest, None)
-        for layer in made.layers:
+        for layer in _single(made.layers):
             if layer is one:
                 one = next(rest, None)
             elif not layer.idle:
@@ -47,17 +50,29 @@ def traced(obj: Any, x: Any) -> Any:
     return made
 
 
+def _single(layers: Any) -> Iterator[Any]:
+    """The layers, and those in blocks of branches, which each call makes anew, in the place of these."""
+    for layer in layers:
+        if hasattr(layer, "branches"):
+            for branch in layer.branches:
+                yield from _single(branch)
+            yield layer.merger
+        else:
+            yield layer
+
+
 def _called(obj: Any, x: Any, options: dict[str, Any]) -> Any:
     try:
         made = obj.call(x, **options)
     except (TypeError, AttributeError, ValueError) as error:
-        raise TypeError(f"{type(obj).__name__}: its call() cannot be made part of a net: {error}. {_REMEDY}") from error
-    if not isinstance(made, type(x)):
+        said = str(error).rstrip(".")
+        raise TypeError(f"{type(obj).__name__}: its call() cannot be made part of a net: {said}. {_REMEDY}") from error
+    if not isinstance(made, type(flatten(x)[0])):
         raise TypeError(f"{type(obj).__name__}: its call() returns a {type(made).__name__}, not one tensor. {_REMEDY}")
     return made
 
 
 _REMEDY = (
-    "A net is made of layers: call() may call layers and models on its argument, one after another, and nothing else. "
+    "A net is made of layers: call() may call layers and models on what it is given, and nothing else. "
     "Apply other functions to the data before fit."
 )

@@ -6,7 +6,6 @@ import contextlib
 import itertools
 import os
 import random
-import secrets
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..arguments import choice, integer, items
 from .batches import PyDataset
+from .layer import KerasTensor
 from .names import not_offered
 from .plotting import plot_model
 from .progbar import Progbar
@@ -27,7 +27,12 @@ from .serialization import (
     register_keras_serializable,
     serialize_keras_object,
 )
-from .settings import clear_session
+from .settings import (
+    clear_session,
+    disable_interactive_logging,
+    enable_interactive_logging,
+    is_interactive_logging_enabled,
+)
 
 __all__ = [
     "CustomObjectScope",
@@ -37,17 +42,23 @@ __all__ = [
     "clear_session",
     "custom_object_scope",
     "deserialize_keras_object",
+    "disable_interactive_logging",
+    "enable_interactive_logging",
     "get_custom_objects",
     "get_file",
     "get_registered_name",
     "get_registered_object",
+    "is_interactive_logging_enabled",
+    "is_keras_tensor",
     "normalize",
+    "pack_x_y_sample_weight",
     "pad_sequences",
     "plot_model",
     "register_keras_serializable",
     "serialize_keras_object",
     "set_random_seed",
     "to_categorical",
+    "unpack_x_y_sample_weight",
 ]
 
 CustomObjectScope = custom_object_scope
@@ -94,6 +105,28 @@ def normalize(x: Any, axis: int = -1, order: int = 2) -> NDArray[Any]:
     return np.asarray(a / np.where(norm == 0, 1.0, norm))
 
 
+def is_keras_tensor(x: Any) -> bool:
+    """Whether it is a symbolic tensor: a result of `keras.Input`, or of calling a layer on one."""
+    return isinstance(x, KerasTensor)
+
+
+def pack_x_y_sample_weight(x: Any, y: Any = None, sample_weight: Any = None) -> Any:
+    """The item of an iterable of batches: x alone, ``(x, y)`` or ``(x, y, sample_weight)``."""
+    if y is None:
+        return (x,) if isinstance(x, (list, tuple)) else x
+    return (x, y) if sample_weight is None else (x, y, sample_weight)
+
+
+def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
+    """``(x, y, sample_weight)`` of such an item, with None for what it lacks."""
+    parts = tuple(data) if isinstance(data, (list, tuple)) else (data,)
+    if not 1 <= len(parts) <= 3:
+        raise ValueError(
+            f"unpack_x_y_sample_weight: data holds {len(parts)} parts. Give x, (x,), (x, y) or (x, y, sample_weight)."
+        )
+    return (*parts, *[None] * (3 - len(parts)))
+
+
 def set_random_seed(seed: int) -> None:
     """Make what follows reproducible: new models get the seeds ``seed``, ``seed + 1``, ...
 
@@ -108,7 +141,7 @@ def set_random_seed(seed: int) -> None:
 def next_seed() -> int:
     """The seed of the next model, or of random numbers."""
     seeds = _state["seeds"]
-    return secrets.randbits(32) if seeds is None else next(seeds)
+    return int.from_bytes(os.urandom(4), "little") if seeds is None else next(seeds)
 
 
 @contextlib.contextmanager

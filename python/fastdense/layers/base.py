@@ -84,6 +84,10 @@ class Layer(Spec, family="layer"):
         """Return whether training changes each tensor by its gradient."""
         return [spec.trainable and self.trainable for spec in self.tensors(inputs)]
 
+    def kept_tensors(self, inputs: int) -> list[bool]:
+        """Return whether each tensor keeps its values because its layer is not trainable."""
+        return [not self.trainable] * len(self.tensors(inputs))
+
     def frozen_ops(self, inputs: int) -> list[bool]:
         """Return for each op whether it has tensors that would be trained if the layer was trainable."""
         frozen = not self.trainable and any(spec.trainable for spec in self.tensors(inputs))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from typing import Any, TypeVar
 
@@ -66,6 +66,14 @@ class Composite(Layer):
                 width = layer.output_width(width)
         return found
 
+    def leaves(self, inputs: int) -> Iterator[tuple[Layer, int]]:
+        """Each inner layer that is no block, with the width of its input; the tensors are theirs, in this order."""
+        for _, layer, width in self.places(inputs):
+            if isinstance(layer, Composite):
+                yield from layer.leaves(width)
+            else:
+                yield layer, width
+
     def chain_widths(self, inputs: int) -> list[int]:
         """Outputs of each chain."""
         widths = []
@@ -112,6 +120,10 @@ class Composite(Layer):
     def trained_tensors(self, inputs: int) -> list[bool]:
         inner = [one for _, layer, width in self.places(inputs) for one in layer.trained_tensors(width)]
         return [one and self.trainable for one in inner]
+
+    def kept_tensors(self, inputs: int) -> list[bool]:
+        inner = [one for _, layer, width in self.places(inputs) for one in layer.kept_tensors(width)]
+        return [one or not self.trainable for one in inner]
 
     def frozen_ops(self, inputs: int) -> list[bool]:
         flags: list[bool] = []

@@ -15,7 +15,6 @@ from ..arrays import Array
 from ..callbacks import CallbackList, History, ProgressBar, ReviveDeadUnits
 from ..callbacks.base import check_callbacks, sees_batches
 from ..callbacks.fitted import Fitted
-from ..callbacks.probes import Probes
 from ..callbacks.progress import check_verbose, say, text_of
 from ..data.checks import check_x
 from ..data.names import names_of
@@ -24,14 +23,13 @@ from ..data.rows import Rows, evenly_spaced_rows
 from ..data.stream import ArrayBatches, Blocks, is_stream, shuffled
 from ..data.weights import class_weights
 from ..initial import closed_form, placement
-from ..initial.spread import spread_one, untouched_data_layers
+from ..initial.spread import check_trainable, spread_one, untouched_data_layers
 from ..training.blocks import batches_of, blocks_of, check_alone, check_steps, stream_name
 from ..training.feasible import check_batch_memory
 from ..training.hints import hint
 from ..training.logs import columns
 from ..training.loop import ArrayFit, Fit
 from ..training.options import Options, check_batch_size, check_threads, in_steps
-from ..training.search import start_from_best
 from ..training.stream import StreamFit, adapt, begun, check_streamed, predicted
 from ..training.validation import Validations, check_frequency, data_of, first_batches, tested
 from .definition import Definition
@@ -177,6 +175,8 @@ class BaseModel(Definition):
             elif isinstance(held_out, Rows):
                 held_out = first_batches("fit: validation_steps", held_out, validation_steps, size or batch_size)
             starts = integer("fit: starts", starts, least=1)
+            if starts > 1:
+                from ..training.search import start_from_best  # few programs need populations
             probed = flag("fit: probes", probes) and not self.optimizer.full_batch
             # prepare first values
             if blocks is None:
@@ -249,6 +249,8 @@ class BaseModel(Definition):
     def _new_history(self, data: Rows, options: Options, probed: bool) -> History:
         history = History()
         if probed:
+            from ..callbacks.probes import Probes  # few programs need them
+
             period = self.runner.probe_period(len(data), options.batch_size)
             steps = math.ceil(len(data) / options.batch_size)
             history.probes = Probes(self.net, period, steps, options.epochs - options.initial_epoch)
@@ -446,7 +448,8 @@ class BaseModel(Definition):
         Every hidden `Dense` gets an orthogonal kernel (from the model's seed), scaled as a whole, and biases with which
         the rows of `x` keep each unit in the part where its activation passes on what it gets: a ReLU always on, a tanh
         between -1 and 1. Nothing is lost on the way where a layer is as wide as the one below. The last layer stays as
-        it is, or, with `y`, gives outputs with the mean and the spread of the targets; `solve_output` fits it.
+        it is, or, with `y`, gives outputs with the mean and the spread of the targets; `solve_output` fits it. Layers
+        that are not trainable keep their weights.
 
         Parameters
         ----------
@@ -463,8 +466,10 @@ class BaseModel(Definition):
         Raises
         ------
         ValueError, TypeError
-            If the data are invalid, or the last layer where `y` is given; the model is unchanged then.
+            If the data are invalid, or the last layer where `y` is given, or no hidden layer is trainable; the model is
+            unchanged then.
         """
+        check_trainable("place", placement.hidden_layers(self.net))
         rows, targets = check_x("place", x, self._shape), None
         if y is not None:
             placement.check_last_layer(self.net)
@@ -509,7 +514,7 @@ class BaseModel(Definition):
         ------
         ValueError
             If the last layer is no `Dense` with activation linear or relu (whose linear part is fitted, so targets must
-            not be negative), or there is no single solution.
+            not be negative), or is not trainable, or there is no single solution.
         """
         where = "solve_output"
         ridge, threads = number(f"{where}: ridge", ridge, least=0), check_threads(where, n_threads)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from .. import losses, metrics, optimizers
-from ..arguments import file_path, flag, items, keywords_checked, number, optional_text
+from ..arguments import file_path, flag, items, keywords_checked, number, optional_text, quoted
 from ..arrays import Array, as_array, fail
 from ..callbacks import History
 from ..data.rows import Shape
@@ -20,7 +21,9 @@ from ..runners.lock import CallLock
 from ..runners.single import Runner
 from ..specs import resolve
 from ..training.feasible import check_output, check_solver
+from ..versions import VERSION
 from . import files, own
+from .matching import matched
 
 D = TypeVar("D", bound="Definition")
 _NUMBERS = "optimizer.numbers"  # name in a file of the few numbers that an optimizer keeps
@@ -379,15 +382,41 @@ class Definition:
         with files.described(path):
             return cls._restore(config, tensors, device, custom_objects)
 
-    def load_weights(self, path: str | os.PathLike[str]) -> None:
-        """Load only the weights from a file that `save` wrote; the shapes must be those of this model."""
-        path = file_path("load_weights: path", path)
+    def load_weights(self, path: str | os.PathLike[str], *, skip_mismatch: bool = False) -> None:
+        """Load only the weights from a file that `save` wrote.
+
+        Parameters
+        ----------
+        path : str or path
+        skip_mismatch : bool, default False
+            The shapes must be those of this model. If True, as in Keras, each layer takes those of the file's layer
+            that is as far from the front among those of its class, and keeps its own, with a warning, where there is
+            none or it has others.
+
+        Raises
+        ------
+        ValueError
+            If the file cannot be read, or number or shapes of its weights differ; nothing is changed then.
+        """
+        path, skips = file_path("load_weights: path", path), flag("load_weights: skip_mismatch", skip_mismatch)
         config, tensors = files.read(path)
         if "members" in config:
             raise files.unreadable(path, "it holds an ensemble, and one model is needed", "give a file of a model")
         with files.described(path):
             made = self._restore({**config, "compile": None}, tensors, "reference")
-        self.set_weights(made.get_weights())
+        if not skips:
+            self.set_weights(made.get_weights())
+            return
+        with self.runner.lock:
+            weights, kept = matched(self.net, self.get_weights(), made.net, made.get_weights())
+            self.set_weights(weights)
+        if kept:
+            warnings.warn(
+                f"load_weights: {path} has no weights of the same shapes for {quoted(kept)}; "
+                f"{'they keep theirs' if len(kept) > 1 else 'it keeps its own'}.",
+                UserWarning,
+                stacklevel=3,
+            )
 
     def save_state(self, path: str | os.PathLike[str]) -> None:
         """Write what training changes (weights, optimizer's state, learning rate) to a file for `load_state`.
@@ -462,8 +491,6 @@ class Definition:
         self, include_optimizer: bool = True, names: Sequence[str] | None = None
     ) -> tuple[dict[str, Any], dict[str, Array]]:
         """What training changes, as JSON types and named tensors; `names` are other names of the weights."""
-        from ..versions import package_version  # importlib.metadata is slow to import
-
         tensors = dict(zip(names or _weight_names(self.net), self.get_weights(), strict=True))
         slots = self.runner.slots() if include_optimizer else []
         numbers = self.runner.numbers()
@@ -472,7 +499,7 @@ class Definition:
         tensors.update({_slot_name(s, i): array for s, slot in enumerate(slots) for i, array in enumerate(slot)})
         state = {
             "format": files.FORMAT,
-            "version": package_version("fastdense"),
+            "version": VERSION,
             "step": self.runner.step if include_optimizer else 0,
             "slots": len(slots) if include_optimizer else None,
             "epochs_trained": self.runner.epochs_trained,

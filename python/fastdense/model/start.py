@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from ..data.prepare import prepare
-from ..initial.spread import spread_one
+from ..initial.spread import check_trainable, spread_one
+from ..layers import Dense
 from .base import M
 
 
@@ -15,7 +16,7 @@ def start_on_data(model: M, x: Any, y: Any) -> M:
     Each hidden unit gets a direction as different as possible from its neighbours', varies by 1 over the data, and its
     hyperplane (where a ReLU bends) cuts the data, each unit's at another quantile: no unit starts dead, no two start
     alike. A linear last layer starts as the least-squares fit of its inputs to the targets, if the loss is a distance.
-    Everything follows from the model's seed.
+    Everything follows from the model's seed. Layers that are not trainable keep their weights.
 
     Parameters
     ----------
@@ -30,6 +31,7 @@ def start_on_data(model: M, x: Any, y: Any) -> M:
         The model itself.
     """
     loss = model._compiled_loss("start_on_data")
+    check_trainable("start_on_data", [layer for layer in model.layers if isinstance(layer, Dense)])
     data = prepare("start_on_data", x, y, None, model._shape, loss)
     model.runner.adapt(data.x)
     spread_one(model.runner, data, loss.kind, [tensor[None] for tensor in model.net.initial_values()])

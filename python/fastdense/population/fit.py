@@ -64,7 +64,8 @@ def fit_many(
     Up to rounding, member i ends with the weights that ``model.clone(seed=seed + i)``, or ``models[i]``, gets from its
     own `fit` with the settings of that member. Members of one shape share the lanes of vector registers, so that a
     small net costs a hundredth of a `fit`; larger nets are trained one per thread, and a thread whose net has ended
-    goes on with another. The models are not changed.
+    goes on with another. The models are not changed, and their weights play no part: layers that are not trainable
+    keep the first values of each member, or what `initial_weights` gives.
 
     Parameters
     ----------

@@ -301,6 +301,7 @@ def make_population(
     seeds: Array,
     *,
     on_data: bool = False,
+    keep_frozen: bool = False,
     initial_weights: list[Array] | None = None,
     numbers: dict[str, Array] | None = None,
     metrics: Sequence[dict[str, Any]] = (),
@@ -317,6 +318,8 @@ def make_population(
     seeds : ndarray of uint64, shape (starts,)
     on_data : bool
         Whether all units are spread over the data; otherwise only those of layers that ask for it.
+    keep_frozen : bool
+        Whether layers that are not trainable have the weights of `single`.
     initial_weights : list of ndarray, optional
         Instead of those of the seeds.
     numbers : dict, optional
@@ -342,6 +345,8 @@ def make_population(
     known = single.tensors()
     for one in net.statistics:  # those of the data, the same for all members
         tensors[one.tensors] = [np.broadcast_to(t, (len(runner), *t.shape)) for t in known[one.tensors]]
+    for i in net.kept() if keep_frozen else []:
+        tensors[i] = np.broadcast_to(known[i], (len(runner), *known[i].shape))
     layers = None if on_data else data_layers(net)
     if initial_weights is None and (on_data or layers):
         part = Rows(evenly_spaced_rows(data.x), evenly_spaced_rows(data.y), None)

@@ -117,7 +117,7 @@ def start_from_best(
     until = replace(options, epochs=most)
     check_population_memory("fit", [(single.net, optimizer, starts)], until, len(data))
     seeds = tries_of(np.array([single.net.seed], dtype=np.uint64), starts).ravel()
-    runner = make_population(single, optimizer, loss, data, options, seeds, on_data=True)
+    runner = make_population(single, optimizer, loss, data, options, seeds, on_data=True, keep_frozen=True)
     kept = best_of_tries(optimizer, runner, data, None, options, None, starts)
     nets, epochs = kept.runner.nets, int(kept.epochs[0])
     tensors = [tensor[0] for tensor in kept.runner.tensors()]

@@ -174,7 +174,7 @@ def _pass(blocks: Blocks) -> Iterator[Block]:
         batches.steps = steps
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Begun:
     """An epoch whose first block is there: all its blocks, and some rows of the first one, copied."""
 

@@ -92,11 +92,24 @@ def test_batches_and_histograms(tmp_path: Path) -> None:
         ({"update_freq": "step"}, "update_freq='step' is not known"),
         ({"histogram_freq": -1}, "histogram_freq=-1 is out of range"),
         ({"histogram": 1}, "unknown argument 'histogram'. Did you mean 'histogram_freq'"),
+        ({"histogram_freq": None}, "histogram_freq=None is of type NoneType. Give a whole number"),
+        ({"embeddings_freq": False}, "embeddings_freq=False is of type bool. Give a whole number"),
+        ({"write_images": 0}, "write_images=0 is of type int. Give True or False"),
+        ({"write_steps_per_second": ()}, r"write_steps_per_second=\(\) is of type tuple. Give True or False"),
+        ({"profile_batch": np.zeros(2)}, r"profile_batch=array\(\[0., 0.\]\) is not offered"),
+        ({"embeddings_metadata": [1]}, r"embeddings_metadata=\[1\] is not offered"),
+        ({"log_dir": 10**400}, "log_dir=1000.* is of type int. Give a path"),
     ],
 )
 def test_refused(options: dict[str, Any], says: str) -> None:
     with pytest.raises((TypeError, ValueError), match=f"TensorBoard: {says}"):
-        TensorBoard("logs", **options)
+        TensorBoard(**options)
+
+
+@pytest.mark.usefixtures("installed")
+@pytest.mark.parametrize("profile", [0, None, "", False])
+def test_no_profile(profile: object) -> None:
+    assert TensorBoard("logs", profile_batch=profile).log_dir == "logs"
 
 
 def test_without_the_package(monkeypatch: pytest.MonkeyPatch) -> None:

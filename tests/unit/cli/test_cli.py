@@ -13,7 +13,7 @@ import pytest
 
 import fastdense as fd
 from fastdense.cli.main import main
-from fastdense.versions import build_config
+from fastdense.versions import build_config, package_version
 
 
 def fastdense(*arguments: str, cwd: Path, code: int = 0, **environment: str) -> str:
@@ -33,7 +33,7 @@ def test_build_config() -> None:
     config = build_config()
     assert {"version", "isa", "blas", "openmp", "threads", "cuda", "compiler", "flags", "commit"} <= set(config)
     assert all(isinstance(value, str) for value in config.values())
-    assert config["version"] == fd.__version__
+    assert config["version"] == fd.__version__ and fd.__version__ in ("0+unknown", package_version("fastdense"))
     json.dumps(config)
 
 

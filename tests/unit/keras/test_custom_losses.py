@@ -129,3 +129,16 @@ def test_arguments() -> None:
     }
     with pytest.raises(NotImplementedError, match=r"Loss: call\(y_true, y_pred\) is missing"):
         losses.Loss()([1.0], [1.0])
+
+
+def test_deserialize() -> None:
+    losses = keras.losses
+    assert losses.deserialize("huber") is losses.huber and losses.deserialize("f", {"f": losses.huber}) is losses.huber
+    assert losses.deserialize(losses.serialize(losses.mean_squared_error)) is losses.mean_squared_error
+    made = losses.deserialize(losses.serialize(losses.Huber(0.25, name="h")))
+    assert type(made) is losses.Huber and made.get_config() == losses.Huber(0.25, name="h").get_config()
+    with pytest.raises(ValueError, match="loss='mea_squared_error' is not a known loss. Did you mean"):
+        losses.deserialize("mea_squared_error")
+    for family, one in ((keras.regularizers, "L2"), (keras.constraints, "NonNeg")):
+        made = getattr(family, one)()
+        assert family.deserialize(family.serialize(made)) == made

@@ -250,5 +250,110 @@ def test_a_call_with_branches() -> None:
     kernel, bias, last, end = model.get_weights()
     expected = np.hstack([A, np.maximum(A @ kernel + bias, 0)]) @ last + end
     np.testing.assert_allclose(model.predict(A, verbose=0), expected, rtol=1e-4, atol=1e-6)
-    with pytest.raises(ValueError, match=r"x is a tuple of arrays; .* has one input. Pass one array, or make"):
+    says = r"WideAndDeep: its call\(\) cannot be made .*: called on a list of 2 tensors. It takes"
+    with pytest.raises(TypeError, match=says):
         WideAndDeep().predict((A, B), verbose=0)
+    with pytest.raises(ValueError, match=r"x is a tuple of arrays; .* has one input. Pass one array, or make"):
+        model.predict((A, B), verbose=0)
+
+
+# ---- a call() of the user's own with several inputs ------------------------------------------------------------------
+
+
+class TwoInputs(keras.Model):
+    """`kind` says what call() is given; `training` goes to a Dropout that is missing without."""
+
+    def __init__(self, kind: str, rate: float = 0.0) -> None:
+        super().__init__(name="two")
+        self.kind, self.deep, self.join = kind, Dense(4, "tanh"), Concatenate()
+        self.drop, self.last = keras.layers.Dropout(rate), Dense(1, name="last")
+
+    def call(self, x: Any, training: bool | None = None) -> Any:
+        wide, deep = (x["wide"], x["deep"]) if self.kind == "dict" else x
+        joined = self.join([wide, self.deep(deep)])
+        return self.last(self.drop(joined, training=training) if training else joined)
+
+
+WIDE, DEEP = A, B.reshape(len(B), -1)
+STRUCTURES: dict[str, Any] = {"list": [WIDE, DEEP], "tuple": (WIDE, DEEP), "dict": {"wide": WIDE, "deep": DEEP}}
+
+
+def same_net() -> Any:
+    wide, deep = Input((WIDE.shape[1],)), Input((DEEP.shape[1],))
+    return Model([wide, deep], Dense(1)(Concatenate()([wide, Dense(4, activation="tanh")(deep)])))
+
+
+@pytest.mark.parametrize("kind", STRUCTURES)
+def test_a_call_with_several_inputs(kind: str, tmp_path: Path) -> None:
+    x, y = STRUCTURES[kind], np.ravel(Y)[: len(WIDE)].reshape(len(WIDE), -1)
+    model, other = TwoInputs(kind), same_net()
+    model.build({"wide": (None, *WIDE.shape[1:]), "deep": (None, *DEEP.shape[1:])} if kind == "dict" else
+                [(None, *WIDE.shape[1:]), (None, *DEEP.shape[1:])])  # fmt: skip
+    weights = other.get_weights()
+    assert [w.shape for w in model.get_weights()] == [w.shape for w in weights]
+    model.set_weights(weights)
+    for one, data in ((model, x), (other, [WIDE, DEEP])):
+        one.compile(keras.optimizers.SGD(0.1), "mse")
+        one.fit(data, y, epochs=3, shuffle=False, verbose=0, validation_data=(data, y))
+    for one, its in zip(model.get_weights(), other.get_weights(), strict=True):  # columns in another order for a dict
+        np.testing.assert_allclose(one, its, rtol=1e-5, atol=1e-6)
+    expected = other.predict([WIDE, DEEP], verbose=0)
+    np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(model(x), expected, rtol=1e-5, atol=1e-6)
+    assert model.evaluate(x, y, verbose=0) == pytest.approx(other.evaluate([WIDE, DEEP], y, verbose=0), rel=1e-4)
+    assert {type(one).__name__ for one in model.layers} == {"Dense", "Concatenate", "Dropout"}
+    model.save(tmp_path / "two.keras")
+    loaded = keras.models.load_model(tmp_path / "two.keras")
+    data = x if kind == "dict" else [WIDE, DEEP]
+    np.testing.assert_array_equal(loaded.predict(data, verbose=0), model.predict(x, verbose=0))
+
+
+def test_such_a_model_is_made_from_the_first_data() -> None:
+    y = np.ravel(Y)[: len(WIDE)].reshape(len(WIDE), -1)
+    model = TwoInputs("tuple", rate=0.5)
+    assert not model.built
+    model.compile("adam", "mse")
+    model.fit((((WIDE, DEEP), y) for _ in range(3)), steps_per_epoch=1, epochs=2, verbose=0)
+    assert model.built and model.count_params() == 4 * (DEEP.shape[1] + 1) + WIDE.shape[1] + 4 + 1
+    assert not np.array_equal(model((WIDE, DEEP), training=True), model((WIDE, DEEP)))  # units are dropped
+    with pytest.raises(ValueError, match="x is a ndarray, and two has 2 inputs. Pass a list of 2 arrays"):
+        model.predict(WIDE, verbose=0)
+    with pytest.raises(ValueError, match="x is 3 arrays, and two has 2 inputs"):
+        model.predict([WIDE] * 3, verbose=0)
+    with pytest.raises(ValueError, match="predict: x is .* Give a list, a tuple or a dict of arrays"):
+        TwoInputs("dict").predict({"wide": [WIDE, WIDE]}, verbose=0)
+
+
+def test_such_a_model_in_a_net() -> None:
+    wide, deep = Input((WIDE.shape[1],)), Input((DEEP.shape[1],))
+    inner = TwoInputs("list")
+    outer = Model([wide, deep], Dense(2)(inner([wide, deep])))
+    kernel, bias = outer.get_weights()[-2:]
+    expected = inner.predict([WIDE, DEEP], verbose=0) @ kernel + bias
+    np.testing.assert_allclose(outer.predict([WIDE, DEEP], verbose=0), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="two: called on 3 tensors, and it has 2 inputs"):
+        inner([wide, deep, deep])
+
+
+def test_branches_that_depend_on_training(tmp_path: Path) -> None:
+    class Skip(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner, self.drop, self.add, self.last = Dense(3), keras.layers.Dropout(0.5), Add(), Dense(1)
+
+        def call(self, x: Any, training: bool = False) -> Any:
+            made = self.inner(x)
+            return self.last(self.add([x, self.drop(made) if training else made]))
+
+    class Other(Skip):
+        def call(self, x: Any, training: bool = False) -> Any:
+            return self.last(self.add([x, self.inner(x)]) if training else x)
+
+    model = Skip()
+    model.compile("adam", "mse")
+    model.fit(A, np.ravel(Y)[: len(A)], verbose=0)
+    model.save(tmp_path / "skip.keras")
+    loaded = keras.models.load_model(tmp_path / "skip.keras")
+    np.testing.assert_array_equal(loaded.predict(A, verbose=0), model.predict(A, verbose=0))
+    with pytest.raises(TypeError, match=r"call\(\) gives another net with training=True"):
+        Other().predict(A, verbose=0)

@@ -335,3 +335,39 @@ def test_monitors_know_the_metrics_of_the_model(tmp_path: Path) -> None:
     stop = keras.callbacks.EarlyStopping("hits", patience=9)
     history = model.fit(x, (x[:, 0] > 0) * 1.0, epochs=4, callbacks=[stop], verbose=0).history
     assert stop.best == max(history["hits"])
+
+
+def test_logging_can_be_switched_off(capsys: pytest.CaptureFixture[str]) -> None:
+    x = np.zeros((8, 2))
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Identity(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    keras.utils.disable_interactive_logging()
+    try:
+        assert not keras.config.is_interactive_logging_enabled()
+        model.fit(x, x[:, :1], verbose=2)
+        model.evaluate(x, x[:, :1])
+        model.predict(x, verbose=1)
+        assert capsys.readouterr().out == ""
+    finally:
+        keras.config.enable_interactive_logging()
+    model.fit(x, x[:, :1], verbose=2)
+    assert "loss" in capsys.readouterr().out and keras.utils.is_interactive_logging_enabled()
+
+
+def test_settings_without_a_choice() -> None:
+    keras.config.disable_traceback_filtering()
+    assert keras.config.is_traceback_filtering_enabled() is False
+    keras.backend.set_image_data_format("channels_last")
+    with pytest.raises(
+        ValueError, match="set_image_data_format: 'channels_first' is not offered; images are flattened"
+    ):
+        keras.config.set_image_data_format("channels_first")
+
+
+def test_names_at_the_top() -> None:
+    x = keras.Input((3,))
+    assert isinstance(x, keras.KerasTensor) and keras.utils.is_keras_tensor(x) and not keras.utils.is_keras_tensor(1)
+    assert keras.Layer is keras.layers.Layer and keras.DTypePolicy is keras.mixed_precision.DTypePolicy
+    assert keras.layers.Identity()(x).shape == (None, 3)
+    with pytest.raises(ValueError, match="unpack_x_y_sample_weight: data holds 4 parts"):
+        keras.utils.unpack_x_y_sample_weight((1, 2, 3, 4))

@@ -18,7 +18,7 @@ from fastdense import keras
 from fastdense.keras.names import FAMILIES, REASONS
 
 PACKAGE = Path(fastdense.__file__).parent
-PAGE = PACKAGE.parents[1] / "docs" / "keras-names.md"
+PAGE = Path(__file__).parents[3] / "docs" / "keras-names.md"
 
 # Names of other libraries, of files and of patterns, in the places where they stand.
 NOT_OURS = (

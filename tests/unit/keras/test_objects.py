@@ -464,3 +464,22 @@ def test_arguments_with_their_defaults_are_accepted() -> None:
     assert repr(x) == "<KerasTensor shape=(None, 4), dtype=float32, sparse=False, ragged=False, name=x>"
     gone = Sequential([layers.Dense(1), layers.Dense(2)]).pop()
     assert gone.units == 2 and gone.built is False
+
+
+def test_load_weights_that_fit(tmp_path: Path) -> None:
+    def net(outputs: int, *more: Any) -> Any:
+        parts = [layers.Dense(8, "relu"), layers.BatchNormalization(), layers.Dense(outputs, name="head"), *more]
+        return Sequential([keras.Input((4,)), *parts])
+
+    given = net(3)
+    given.set_weights([w + 0.5 for w in given.get_weights()])
+    given.save_weights(tmp_path / "a.weights.h5")
+    other = net(5)
+    head = other.get_weights()[-2:]
+    with pytest.warns(UserWarning, match="load_weights: .* has no weights of the same shapes for 'head'; it keeps"):
+        other.load_weights(tmp_path / "a.weights.h5", skip_mismatch=True)
+    np.testing.assert_equal(other.get_weights(), [*given.get_weights()[:-2], *head])
+    with pytest.warns(UserWarning, match="for 'last'; it keeps its own"):
+        keras.saving.load_weights(net(3, layers.Dense(1, name="last")), tmp_path / "a.weights.h5", skip_mismatch=True)
+    with pytest.raises(ValueError, match="set_weights"):
+        other.load_weights(tmp_path / "a.weights.h5")

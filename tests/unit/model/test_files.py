@@ -6,6 +6,7 @@ import copy
 import json
 import os
 import pickle
+import re
 import signal
 import socket
 import stat
@@ -137,6 +138,44 @@ def test_load_weights(device: str, tmp_path: Path) -> None:
     assert bits(other.get_weights()) == bits(model.get_weights())
     with pytest.raises(ValueError, match="set_weights: weights holds .* arrays; 2 are needed"):
         fd.Model([fd.Dense(2)], inputs=4, device=device).load_weights(tmp_path / "net")
+
+
+def heads(outputs: int, *more: Any, first: int = 8) -> fd.Model:
+    block = fd.Residual([fd.Dense(first, "tanh"), fd.BatchNorm()])
+    return fd.Model([fd.Dense(first, name="body"), block, fd.Dense(outputs, name="head"), *more], inputs=4)
+
+
+def test_load_weights_that_fit(tmp_path: Path, recwarn: pytest.WarningsRecorder) -> None:
+    """Of each class the first takes those of the first, and so on, as in Keras; inside of blocks, too."""
+    given = heads(3)
+    rng = np.random.default_rng(0)
+    given.set_weights([rng.uniform(0.5, 1.0, w.shape) for w in given.get_weights()])
+    given.save(tmp_path / "net")
+    path = re.escape(str(tmp_path / "net"))
+
+    def loaded(model: fd.Model, says: str) -> list[bool]:
+        before, theirs = model.get_weights(), given.get_weights()
+        with pytest.warns(UserWarning, match=f"^load_weights: {path} has no weights of the same shapes for {says}$"):
+            model.load_weights(tmp_path / "net", skip_mismatch=True)
+        pairs = list(zip(before, model.get_weights(), strict=True))
+        taken = [any(np.array_equal(new, one) for one in theirs) for _, new in pairs]
+        assert all(taken[i] or np.array_equal(*pairs[i]) for i in range(len(pairs)))
+        return taken
+
+    assert loaded(heads(5), "'head'; it keeps its own.") == [True] * 8 + [False] * 2
+    assert loaded(heads(3, fd.Dense(2, name="new")), "'new'; it keeps its own.") == [True] * 10 + [False] * 2
+    wide = heads(5, first=9)
+    assert loaded(wide, "'body', 'residual/0', 'residual/1', 'head'; they keep theirs.") == [False] * 10
+    plain = fd.Model([fd.Dense(8), fd.LayerNorm(), fd.Dense(8)], inputs=4)
+    assert loaded(plain, "'layer_norm'; it keeps its own.") == [True] * 2 + [False] * 2 + [True] * 2
+    recwarn.clear()
+    same = heads(3)
+    same.load_weights(tmp_path / "net", skip_mismatch=True)
+    assert bits(same.get_weights()) == bits(given.get_weights()) and not recwarn.list
+    with pytest.raises(TypeError, match="load_weights: skip_mismatch=1 is of type int. Give True or False"):
+        same.load_weights(tmp_path / "net", skip_mismatch=1)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="set_weights: weights"):
+        heads(5).load_weights(tmp_path / "net")
 
 
 def test_another_device(tmp_path: Path) -> None:

@@ -83,14 +83,27 @@ def test_signatures(method: str, expected: str) -> None:
     assert " ".join(parts).startswith(expected)
 
 
-def test_importing_is_light() -> None:
-    script = (
-        "import sys, os, numpy; before = dict(os.environ); import fastdense; assert dict(os.environ) == before\n"
-        "heavy = {'matplotlib', 'tqdm', 'rich', 'pandas', 'scipy', 'sklearn', 'torch', 'importlib.metadata'}\n"
-        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
-        "assert isinstance(fastdense.__version__, str) and fastdense.datasets.load_digits\n"
-    )
+@pytest.mark.parametrize(
+    "use",
+    [
+        "assert sorted(dir(fd)) == sorted(fd.__all__)",
+        "assert all(getattr(fd, name) is not None for name in dir(fd))",
+        "assert set(fd.optimizers.__all__) - {'get', 'Optimizer', 'Rate', 'Solver'} <= set(fd.__all__)",
+        "from fastdense import *\nassert Dense and Model and SGD and keras.layers.Dense and fit_many and callbacks",
+        "from fastdense import Model, fit_many\nassert fd.Model is Model and 'Model' in vars(fd)",
+        "fd.callbacks.EarlyStopping, fd.datasets.load_digits, fd.keras.random.normal",
+        "import pickle\nassert pickle.loads(b'cfastdense\\nModel\\n.') is fd.Model",
+        "from fastdense import reference\nassert reference.Engine.__module__ == 'fastdense.reference.engine'",
+    ],
+)
+def test_names_that_are_imported_when_they_are_used(use: str) -> None:
+    script = f"import os\nbefore = dict(os.environ)\nimport fastdense as fd\n{use}\nassert dict(os.environ) == before\n"
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=60)
+
+
+def test_a_name_that_is_not_there() -> None:
+    with pytest.raises(AttributeError, match="^module 'fastdense' has no attribute 'Modle'$"):
+        fd.Modle  # noqa: B018
 
 
 # ---- the model -----------------------------------------------------------------------------------------------------

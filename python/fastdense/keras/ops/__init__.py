@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..names import not_offered
+from ..tree import flatten
 from . import arrays, elementwise, neural
 from .tape import NoDerivative, Traced, cast, gradient, no_derivative
 
@@ -53,8 +54,34 @@ zeros, ones, eye = _made("zeros"), _made("ones"), _made("eye")
 full, arange, linspace, identity = np.full, np.arange, np.linspace, np.identity
 array = arrays.convert_to_tensor
 
+# For arrays alone, such as data and targets: there is no derivative, so that predictions in a loss are refused.
+_ARRAYS = (
+    "allclose", "append", "bincount", "cbrt", "copy", "corrcoef", "cross", "cumprod", "deg2rad", "diag", "diagflat",
+    "diff", "digitize", "dstack", "empty", "empty_like", "geomspace", "heaviside", "histogram", "hstack", "inner",
+    "isin", "kron", "logspace", "median", "meshgrid", "nan_to_num", "nanmax", "nanmean", "nanmedian", "nanmin",
+    "nanstd", "nansum", "nanvar", "nonzero", "pad", "percentile", "ptp", "quantile", "rad2deg", "rot90", "signbit",
+    "tensordot", "trace", "tri", "vdot", "vstack",
+)  # fmt: skip
+
+
+def _of_arrays(name: str) -> Any:
+    function = getattr(np, name)
+
+    def operation(*args: Any, **kwargs: Any) -> Any:
+        if [one for one in flatten([args, kwargs]) if isinstance(one, Traced)]:
+            raise no_derivative(name)
+        return function(*args, **kwargs)
+
+    operation.__name__ = operation.__qualname__ = name
+    operation.__doc__ = f"``numpy.{name}``, which has no derivative here."
+    return operation
+
+
+globals().update({name: _of_arrays(name) for name in _ARRAYS})
+
 __all__ = [
     *sorted(_OPERATIONS),
+    *_ARRAYS,
     "NoDerivative",
     "Traced",
     "arange",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from typing import Any
 
 import numpy as np
@@ -59,6 +58,4 @@ def class_numbers(where: str, y: Array) -> tuple[Array, Array]:
 def new_model_like(model: Network) -> Network:
     """A model with other first values, compiled likewise."""
     made: Network = clone_model(model)
-    if made._compiled is None and model._compiled is not None:
-        made.compile(**copy.deepcopy(model._compiled))
     return made
