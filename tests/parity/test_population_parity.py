@@ -212,6 +212,8 @@ def test_optimizers_that_lanes_lack_are_refused(name: str) -> None:
     else:
         reason = _core.why_not_lanes(program, problem.training, 7)
     assert ("an average of the weights is kept" if name == "average" else "whole matrices") in reason
+    with pytest.raises(ValueError, match=f"these nets cannot be trained together.*: {reason}"):
+        problem.engine(Lanes)
 
 
 @pytest.mark.parametrize("name", CLIPS)

@@ -40,6 +40,8 @@ public:
     int slots() const override { return int(slots_.size()); }
 
     void configure(const Training& training) override {
+        const std::string why = why_not_lanes(plan_, training, sizeof(T) == 4 ? DType::f32 : DType::f64, 1);
+        if (!why.empty()) throw InvalidArgument("these nets cannot be trained together: " + why);
         training_ = training;
         configured_ = true;
         form_ = LossForm(plan_, training);

@@ -239,7 +239,7 @@ def own_rates(group: MemberGroup, models: Sequence[BaseModel], model_of: Array, 
     if starts.learning_rates is not None:
         return np.asarray(starts.learning_rates[group.which])
     common = getattr(group.model.optimizer, "learning_rate", None)
-    rates = [getattr(models[i].optimizer, "learning_rate", None) for i in np.unique(model_of[group.which])]
+    rates = [getattr(models[i].optimizer, "learning_rate", None) for i in set(model_of[group.which].tolist())]
     if all(rate == common for rate in rates):
         return None
     return np.array([models[i].optimizer.learning_rate for i in model_of[group.which]], dtype=np.float64)
