@@ -26,7 +26,7 @@ from ..data.weights import class_weights
 from ..initial import closed_form, placement
 from ..initial.spread import spread_one, untouched_data_layers
 from ..training.blocks import batches_of, blocks_of, check_alone, check_steps, stream_name
-from ..training.feasible import check_batch_memory
+from ..training.feasible import check_batch_memory, check_one_loss
 from ..training.hints import hint
 from ..training.logs import columns
 from ..training.loop import ArrayFit, Fit
@@ -177,6 +177,8 @@ class BaseModel(Definition):
             elif isinstance(held_out, Rows):
                 held_out = first_batches("fit: validation_steps", held_out, validation_steps, size or batch_size)
             starts = integer("fit: starts", starts, least=1)
+            if starts > 1:
+                check_one_loss(f"fit: starts={starts}", loss)
             probed = flag("fit: probes", probes) and not self.optimizer.full_batch
             # prepare first values
             if blocks is None:
