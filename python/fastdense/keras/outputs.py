@@ -1,19 +1,202 @@
-"""`Outputs`: models with several outputs, for predictions; `keras.Model(inputs, [a, b])` makes one."""
+"""Models with several outputs; `keras.Model(inputs, [a, b])` makes one.
+
+`MultiOutput` is one net whose outputs are side by side, each a head with a loss of its own. `Outputs` is several models
+that share layers, for predictions: of nets that cannot be one, since a layer is called on several tensors.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..arguments import quoted
 from ..arrays import Array
-from .layer import KerasTensor
+from ..losses import PerHead
+from . import heads, losses
+from .configs import graph_config
+from .functional import Functional
+from .graph import Several, check_used_once, inputs_of, whole_history
+from .layer import InputLayer, KerasTensor, Layer
 from .layers import Flatten, Reshape
+from .levels import levels
 from .models import Model
 from .tensor import tensor
 from .variables import Weight
+
+
+def _listed(value: Any) -> list[Any]:
+    """Tensors of a list, of a dict, or one."""
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _keys(outputs: Any) -> list[str] | None:
+    """The names that a dict of outputs gives them, in Keras's order."""
+    return sorted(outputs) if isinstance(outputs, Mapping) else None
+
+
+def _chain(inputs: Sequence[KerasTensor], ends: Sequence[KerasTensor]) -> tuple[tuple[Layer, ...], InputLayer]:
+    """The layers that give all outputs side by side, and what they begin with."""
+    sources = [one.source for one in inputs if one.source is not None]
+    histories = [one.layers for one in ends]
+    if len(inputs) == 1 and inputs[0].layers:
+        first = inputs[0].layers
+        if any(one.source is not inputs[0].source or one.layers[: len(first)] != first for one in ends):
+            raise ValueError("Model: outputs is not computed from inputs. Call layers on inputs: Dense(10)(inputs).")
+        sources, histories = [InputLayer(inputs[0].shape[1:])], [layers[len(first) :] for layers in histories]
+    else:
+        needed = dict.fromkeys(one for end in ends if end.source is not None for one in inputs_of(end.source))
+        missing = [one.name for one in needed if one not in sources]
+        if missing:
+            raise ValueError(f"Model: outputs is computed from {quoted(missing)}, too. Put it into inputs.")
+        sources = [one for one in sources if one in needed]
+        histories = [whole_history(one) if len(sources) > 1 else one.layers for one in ends]
+    layers, source = levels(sources, histories)
+    check_used_once("Model", layers)
+    return layers, source
+
+
+class MultiOutput(Functional):
+    """A model with several outputs, each with a loss of its own: see `keras.Model`."""
+
+    def __init__(self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True) -> None:
+        self._subclassed = False
+        self.keys = _keys(outputs)
+        tensors = _listed(inputs)
+        self._ends: list[KerasTensor] = _listed(outputs) if self.keys is None else [outputs[key] for key in self.keys]
+        layers, source = _chain(tensors, self._ends)
+        super(Model, self).__init__(layers, source, name)
+        intermediate = len(tensors) == 1 and bool(tensors[0].layers)
+        self._given = [source] if intermediate else [one.source for one in tensors if one.source is not None]
+        self._trainable = bool(trainable)
+
+    # ---- outputs ---------------------------------------------------------------------------------------------------
+
+    @property
+    def outputs(self) -> list[KerasTensor]:
+        """Its outputs."""
+        return list(self._ends)
+
+    @property
+    def output(self) -> Any:
+        """Its outputs, as they were given: a list or a dict."""
+        return self._as_given(self.outputs)
+
+    @property
+    def output_names(self) -> list[str]:
+        """The keys of a dict of outputs, else the names of the layers that they come from."""
+        return [one.name for one in self._ends] if self.keys is None else list(self.keys)
+
+    @property
+    def output_shape(self) -> Any:
+        """A list of their shapes."""
+        return [one.shape for one in self._ends]
+
+    def _as_given(self, values: list[Any]) -> Any:
+        return values if self.keys is None else dict(zip(self.keys, values, strict=True))
+
+    def _split(self, out: NDArray[Any]) -> Any:
+        """Rows of all outputs side by side, as they were given."""
+        shapes: list[Any] = [one.shape[1:] for one in self._ends]
+        ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
+        parts = np.split(np.asarray(out).reshape(len(out), -1), ends, axis=1)
+        return self._as_given([np.ascontiguousarray(part).reshape(len(part), *shape)
+                               for part, shape in zip(parts, shapes, strict=True)])  # fmt: skip
+
+    def __call__(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
+        """The outputs for arrays, or symbolic tensors for one."""
+        if any(isinstance(one, KerasTensor) for one in _listed(x)):
+            return self._as_given([self._part(i)(x) for i in range(len(self._ends))])
+        out = self._split(np.asarray(super().__call__(x, training, mask)) if training else self._predicted(x))
+        return {key: tensor(one) for key, one in out.items()} if self.keys else [tensor(one) for one in out]
+
+    def _predicted(self, x: Any) -> Array:
+        return self.fastdense.predict(self._rows("call", x))
+
+    def _part(self, i: int) -> Any:
+        """The model of one output, which shares its layers."""
+        inputs = self.inputs if len(self.inputs) > 1 else self.inputs[0]
+        return Model(inputs, self._ends[i])
+
+    def predict(self, x: Any, *arguments: Any, **options: Any) -> Any:
+        """A list of arrays, one for each output; a dict if the outputs were a dict."""
+        return super().predict(x, *arguments, **options)
+
+    # ---- training --------------------------------------------------------------------------------------------------
+
+    def _heads(self) -> list[heads.Output]:
+        names = self.output_names
+        twice = [name for i, name in enumerate(names) if name in names[:i]]
+        if twice:
+            raise ValueError(
+                f"compile: two outputs are called {twice[0]!r}. Give the layers that they come from names of their own."
+            )
+        made = []
+        for name, end in zip(names, self._ends, strict=True):
+            spec = end.layers[-1].spec if end.layers else None
+            made.append(heads.Output(name, math.prod(end.shape[1:]), getattr(spec, "activation", "")))  # type: ignore[arg-type]
+        return made
+
+    def _compiled_as(self, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> dict[str, Any]:
+        outputs = self._heads()
+        found = heads.loss_of(loss, loss_weights, outputs)
+        chosen = heads.metrics_of(metrics, weighted_metrics, outputs)
+        if found is not None:
+            heads.core_metrics_of(found, chosen)
+        return {"loss": found, "metrics": chosen, "loss_weights": None}
+
+    def _core_metrics(self, loss: Any) -> list[Any]:
+        assert self._compiled is not None
+        chosen = self._compiled["metrics"]
+        return heads.core_metrics_of(loss, chosen) if isinstance(chosen, Mapping) else list(chosen)
+
+    def _targets(self, y: Any) -> Any:
+        """Targets by the names of the outputs, each flat."""
+        names = self.output_names
+        loss = None if self._compiled is None else self._compiled["loss"]
+        if not isinstance(loss, PerHead):
+            return y
+        if not isinstance(y, Mapping):
+            if not isinstance(y, (list, tuple)):
+                return y
+            trained = [head.name for head in loss.heads if head.loss is not None]
+            chosen = names if len(y) == len(names) else trained
+            if len(y) != len(chosen):
+                return y  # the check of targets says so
+            y = dict(zip(chosen, y, strict=True))
+        made = {}
+        for name, given in y.items():
+            array = given if hasattr(given, "ndim") or given is None else np.asarray(given)
+            made[name] = array.reshape(len(array), -1) if getattr(array, "ndim", 0) > 2 else array
+        self._adapt_to(loss, made)
+        return {name: one for name, one in made.items() if one is not None}
+
+    def _adapt_to(self, loss: PerHead, y: Mapping[str, Any]) -> None:
+        """Let losses of the user's own get targets of as many columns and dimensions as are given."""
+        changed = False
+        for head in loss.heads:
+            one = y.get(head.name)
+            if not isinstance(head.loss, losses.Differentiated) or not getattr(one, "ndim", 0):
+                continue
+            head.loss.flat_targets = one.ndim == 1 and head.columns > 1  # type: ignore[union-attr]
+            columns = 1 if one.ndim == 1 else int(one.shape[1])  # type: ignore[union-attr]
+            changed |= head.targets != columns
+            head.targets = columns
+        if changed and self._built is not None:
+            self._compile()
+
+    # ---- config ----------------------------------------------------------------------------------------------------
+
+    def get_config(self) -> dict[str, Any]:
+        config = graph_config(self)
+        ends: Any = [[one.name, 0, 0] for one in self._ends]
+        return {**config, "output_layers": self._as_given(ends)}
 
 
 class Outputs(Model):
@@ -106,4 +289,12 @@ def _on_array(part: Model, x: Any, training: bool | None) -> Any:
     return rows
 
 
-Model.several = Outputs
+def kind_of(inputs: Any, outputs: Any) -> type[Model]:
+    """The class of the model with these outputs."""
+    with contextlib.suppress(ValueError, TypeError, AttributeError):
+        _chain(_listed(inputs), _listed(outputs))
+        return MultiOutput
+    return Outputs
+
+
+Model.several = staticmethod(kind_of)
