@@ -92,7 +92,7 @@ def dict_of_outputs(k: ModuleType) -> Script:
     inputs = k.Input((5,))
     h = k.layers.Dense(6, activation="tanh")(inputs)
     model = k.Model(inputs, {"z": k.layers.Dense(1)(h), "b": k.layers.Dense(2)(h)})
-    model.compile("adam", loss={"z": "mse", "b": "mae"}, metrics={"z": ["mae"], "b": ["mse"]})
+    model.compile("adam", loss={"b": "mae", "z": "mse"}, metrics={"z": ["mae"], "b": ["mse"]})
     return model, A, {"z": Y, "b": np.hstack([Y, Y])}, {}
 
 

@@ -173,11 +173,13 @@ class Join(Layer):
                     self._scaled.add(layer)
                     spec = _rescaling(spec, math.prod(width), layer.name)
                 if spec is not None:
-                    spec = copy.copy(spec) if layer in self._slices else spec
+                    if layer in self._slices:  # one without tensors
+                        spec = copy.copy(spec)
+                    else:
+                        first.append(layer.first_weights if layer.owner is None else layer.owner.tensors_of(layer)[1])
                     chain.append(spec)
                     own = slice(count, count + len(spec.tensors(math.prod(width))))
                     self._slices[layer], count = own, own.stop
-                    first.append(layer.first_weights if layer.owner is None else layer.owner.tensors_of(layer)[1])
                 width = layer.output_shape_of(width)
             chains.append(chain)
         self.first_weights = first if any(one is not None for one in first) else None

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, NoReturn
 
 import numpy as np
@@ -19,11 +19,9 @@ from ..arrays import Array
 from ..losses import PerHead
 from . import heads, losses
 from .configs import graph_config
-from .functional import Functional
-from .graph import Several, check_used_once, inputs_of, whole_history
-from .layer import InputLayer, KerasTensor, Layer
+from .functional import Functional, side_by_side
+from .layer import KerasTensor
 from .layers import Flatten, Reshape
-from .levels import levels
 from .models import Model
 from .tensor import tensor
 from .variables import Weight
@@ -41,36 +39,15 @@ def _keys(outputs: Any) -> list[str] | None:
     return sorted(outputs) if isinstance(outputs, Mapping) else None
 
 
-def _chain(inputs: Sequence[KerasTensor], ends: Sequence[KerasTensor]) -> tuple[tuple[Layer, ...], InputLayer]:
-    """The layers that give all outputs side by side, and what they begin with."""
-    sources = [one.source for one in inputs if one.source is not None]
-    histories = [one.layers for one in ends]
-    if len(inputs) == 1 and inputs[0].layers:
-        first = inputs[0].layers
-        if any(one.source is not inputs[0].source or one.layers[: len(first)] != first for one in ends):
-            raise ValueError("Model: outputs is not computed from inputs. Call layers on inputs: Dense(10)(inputs).")
-        sources, histories = [InputLayer(inputs[0].shape[1:])], [layers[len(first) :] for layers in histories]
-    else:
-        needed = dict.fromkeys(one for end in ends if end.source is not None for one in inputs_of(end.source))
-        missing = [one.name for one in needed if one not in sources]
-        if missing:
-            raise ValueError(f"Model: outputs is computed from {quoted(missing)}, too. Put it into inputs.")
-        sources = [one for one in sources if one in needed]
-        histories = [whole_history(one) if len(sources) > 1 else one.layers for one in ends]
-    layers, source = levels(sources, histories)
-    check_used_once("Model", layers)
-    return layers, source
-
-
 class MultiOutput(Functional):
     """A model with several outputs, each with a loss of its own: see `keras.Model`."""
 
     def __init__(self, inputs: Any, outputs: Any, name: str | None = None, trainable: bool = True) -> None:
         self._subclassed = False
-        self.keys = _keys(outputs)
+        self.keys, self._given_keys = _keys(outputs), list(outputs) if isinstance(outputs, Mapping) else []
         tensors = _listed(inputs)
         self._ends: list[KerasTensor] = _listed(outputs) if self.keys is None else [outputs[key] for key in self.keys]
-        layers, source = _chain(tensors, self._ends)
+        layers, source = side_by_side(tensors, self._ends)
         super(Model, self).__init__(layers, source, name)
         intermediate = len(tensors) == 1 and bool(tensors[0].layers)
         self._given = [source] if intermediate else [one.source for one in tensors if one.source is not None]
@@ -99,7 +76,10 @@ class MultiOutput(Functional):
         return [one.shape for one in self._ends]
 
     def _as_given(self, values: list[Any]) -> Any:
-        return values if self.keys is None else dict(zip(self.keys, values, strict=True))
+        if self.keys is None:
+            return values
+        found = dict(zip(self.keys, values, strict=True))
+        return {key: found[key] for key in self._given_keys}
 
     def _split(self, out: NDArray[Any]) -> Any:
         """Rows of all outputs side by side, as they were given."""
@@ -209,7 +189,7 @@ class Outputs(Model):
         self._subclassed = False
         self.names = list(outputs) if isinstance(outputs, Mapping) else None
         ends = list(outputs.values()) if isinstance(outputs, Mapping) else list(outputs)
-        starts = inputs if isinstance(inputs, (list, tuple)) else [inputs]
+        self._starts = starts = _listed(inputs)
         self.parts: list[Any] = [None if any(_same(one, start) for start in starts) else Model(inputs, one)
                                  for one in ends]  # fmt: skip
         made = [part for part in self.parts if part is not None]
@@ -252,11 +232,15 @@ class Outputs(Model):
         return self._each(x, lambda part: np.asarray(_on_array(part, x, None)))
 
     def compile(self, *arguments: Any, **options: Any) -> NoReturn:
-        """Refuse: a net is trained by one output."""
-        raise ValueError(
-            f"compile: {self.name} has {len(self._ends)} outputs, {quoted([one.name for one in self._ends])}. A net "
-            "that is trained has one: make a model for each, or concatenate them to one that one loss is for."
-        )
+        """Refuse: it is no single net."""
+        try:
+            side_by_side(self._starts, self._ends)
+        except ValueError as error:
+            raise ValueError(
+                f"compile: {self.name} has {len(self._ends)} outputs, {quoted([one.name for one in self._ends])}, and "
+                f"is no single net that could be trained. {error}"
+            ) from None
+        raise AssertionError  # it would not be of this class
 
     def _build(self) -> None:
         for part in self.parts:
@@ -292,7 +276,7 @@ def _on_array(part: Model, x: Any, training: bool | None) -> Any:
 def kind_of(inputs: Any, outputs: Any) -> type[Model]:
     """The class of the model with these outputs."""
     with contextlib.suppress(ValueError, TypeError, AttributeError):
-        _chain(_listed(inputs), _listed(outputs))
+        side_by_side(_listed(inputs), _listed(outputs))
         return MultiOutput
     return Outputs
 
