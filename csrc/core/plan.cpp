@@ -271,6 +271,12 @@ void check_training(const Plan& plan, const Training& t) {
     for (const Metric& m : t.metrics)
         if (t.heads.empty() ? m.head != -1 || m.is_loss : m.head < 0 || m.head >= int(t.heads.size()))
             throw InvalidArgument("metrics must be of a head if there are heads, and only then");
+    for (const Metric& m : t.metrics) {
+        if (m.head < 0 || m.is_loss) continue;
+        const Head& h = t.heads[size_t(m.head)];
+        if (!h.sparse() && h.targets != h.cols)
+            throw InvalidArgument("metrics of a head need a target for each of its outputs");
+    }
     if (!t.frozen.empty() && t.frozen.size() != plan.ops.size())
         throw InvalidArgument("frozen: whether it is must be said of each op");
     const std::string name = t.optimizer_name();

@@ -456,9 +456,7 @@ class Head(Spec, family="head", names=("head",)):
     1
     """
 
-    def __init__(
-        self, name: str, columns: int, loss: Any, weight: float = 1.0, targets: int | None = None
-    ) -> None:
+    def __init__(self, name: str, columns: int, loss: Any, weight: float = 1.0, targets: int | None = None) -> None:
         self.name = optional_text("Head: name", name) or ""
         if not self.name:
             raise ValueError(f"Head: name={name!r}. Give a name that is not empty.")
@@ -477,7 +475,7 @@ class PerHead(Loss, names=("per_head",), listed=False):
     """Weighted sum of the losses of several heads, which are the outputs of a net side by side.
 
     A net with heads ends with `Branches`, or with one layer of as many units. Targets are given as a dict by the names
-    of the heads, as a list in their order, or as one array with all columns side by side; class numbers are a column.
+    of heads, as a list in their order, or as one array with all columns side by side; class numbers are a column.
     `sample_weight` may be given for each head likewise. The parts of the sum are reported by metrics:
     ``metrics.OfHead("kind", "loss")``.
 
@@ -534,7 +532,7 @@ class PerHead(Loss, names=("per_head",), listed=False):
         return sum(head.targets for head in self.heads)
 
     def index(self, name: str, where: str) -> int:
-        """Number of the head of this name.
+        """Number of the one with this name.
 
         Raises
         ------
@@ -543,7 +541,9 @@ class PerHead(Loss, names=("per_head",), listed=False):
         """
         names = [head.name for head in self.heads]
         if name not in names:
-            raise ValueError(f"{where}: no head is called {name!r}.{suggestion(str(name), names)} There are {quoted(names)}.")
+            raise ValueError(
+                f"{where}: no head is called {name!r}.{suggestion(str(name), names)} There are {quoted(names)}."
+            )
         return names.index(name)
 
     def lower(self) -> Config:
@@ -575,7 +575,7 @@ class PerHead(Loss, names=("per_head",), listed=False):
         return np.ascontiguousarray(own), np.ascontiguousarray(p[:, first : first + head.columns]), weights
 
     def of_batch(self, y: Array, p: Array, weights: Array | None, with_gradient: bool) -> tuple[Array, Array | None]:
-        """As that of `Custom`, of the heads whose loss is one: (rows, heads), and the gradient of their weighted sum."""
+        """As `Custom.of_batch`, of heads with such a loss: (rows, heads), and the gradient of their weighted sum."""
         values = np.zeros((len(p), len(self.heads)))
         gradient = np.zeros(p.shape) if with_gradient else None
         first = 0

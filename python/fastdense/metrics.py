@@ -650,9 +650,9 @@ class OfHead(Metric, names=("of_head",), listed=False):
     Parameters
     ----------
     head : str
-        Name of the head.
+        Its name.
     metric : str or Metric
-        "loss": the mean loss of the head, before its weight. Metrics of your own see the head alone.
+        "loss": its mean loss, before its weight. Metrics of your own see this head alone.
     name : str, optional
         Key in ``History``; None uses the head's and the metric's, as in "kind_accuracy".
 
@@ -671,7 +671,7 @@ class OfHead(Metric, names=("of_head",), listed=False):
         own = self.metric if isinstance(self.metric, Metric) else None
         self.name = optional_text("OfHead: name", name) or f"{self.head}_{own.name if own else 'loss'}"
         self.collected, self.maximised = bool(own and own.collected), bool(own and own.maximised)
-        self.columns = 0  # of the head, known once a model is compiled
+        self.columns = 0  # those of its head, known once a model is compiled
 
     def _is_default(self, name: str, value: Any) -> bool:
         own = self.metric.name if isinstance(self.metric, Metric) else "loss"
@@ -685,8 +685,14 @@ class OfHead(Metric, names=("of_head",), listed=False):
         head = loss.heads[index]
         if head.loss is None:
             raise ValueError(
-                f"{where} is of the head {self.head!r}, which has no loss and so no targets. Leave it out, or give the "
+                f"{where} is of head {self.head!r}, which has no loss and so no targets. Leave it out, or give the "
                 "head a loss (with weight=0 it trains nothing)."
+            )
+        own = self.metric == "loss" or self.collected or head.loss.sparse
+        if not own and head.targets != head.columns:
+            raise ValueError(
+                f"{where} needs one target per output, and head {self.head!r} has {head.columns} outputs and "
+                f"{head.targets} columns of targets. Give a subclass of metrics.Collected."
             )
         self.columns = head.columns
         made = self._op("loss") if self.metric == "loss" else self.metric.lower(head.loss, head.columns)

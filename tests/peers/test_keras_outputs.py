@@ -58,7 +58,9 @@ def one_loss(k: ModuleType) -> Script:
     inputs = k.Input((5,))
     h = k.layers.BatchNormalization()(k.layers.Dense(6, activation="tanh", kernel_regularizer="l2")(inputs))
     first = k.layers.Dense(2, name="first")(h)
-    second = k.layers.Dense(2, name="second", activity_regularizer=k.regularizers.L2(0.01))(k.layers.add([first, first]))
+    second = k.layers.Dense(2, name="second", activity_regularizer=k.regularizers.L2(0.01))(
+        k.layers.add([first, first])
+    )
     model = k.Model(inputs, [second, first])
     model.compile(k.optimizers.SGD(0.05, momentum=0.9), "mse")
     return model, A, [np.hstack([Y, BINARY[:, None]])] * 2, {"sample_weight": RANDOM.uniform(0, 2, 120)}
@@ -162,7 +164,11 @@ def test_configs_are_those_of_keras(script: Any) -> None:
         ends = [[one[0] for one in flat(config["output_layers"])] for config in (given, own)]
         names = [{one["name"]: i for i, one in enumerate(config["layers"])} for config in (given, own)]
         assert [names[0][one] for one in ends[0]] == [names[1][one] for one in ends[1]]
-        again = [ours.Model.from_config(given), ours.models.clone_model(mine), ours.models.model_from_json(mine.to_json())]
+        again = [
+            ours.Model.from_config(given),
+            ours.models.clone_model(mine),
+            ours.models.model_from_json(mine.to_json()),
+        ]
         expected = flat(mine.predict(x, verbose=0))
         for made in again:
             made.set_weights(mine.get_weights())

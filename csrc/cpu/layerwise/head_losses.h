@@ -29,8 +29,8 @@ private:
         LossForm form;
         Buffer<T> p, y, d;  // of its columns; p becomes probabilities where metrics see logits
         Buffer<int32_t> labels;
-        Buffer<double> weights, losses;  // weight · loss of each row, before that of the head
-        bool weighted = false;           // by the batch at hand; written by whoever has its first row
+        Buffer<double> weights, losses;  // weight · loss of each row, before the weight of its head
+        bool weighted = false;           // by the batch at hand; written with its first row
     };
     LossRows<T> gather(const Batch<T>&, const T* outputs, size_t head, int64_t r0, int64_t r1);
 

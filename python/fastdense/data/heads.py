@@ -68,7 +68,9 @@ def side_by_side(
 
 def _is_list(value: Any) -> bool:
     """Whether it is a list of arrays, and not of numbers."""
-    return isinstance(value, (list, tuple)) and any(getattr(one, "ndim", 0) or isinstance(one, (list, tuple)) for one in value)
+    return isinstance(value, (list, tuple)) and any(
+        getattr(one, "ndim", 0) or isinstance(one, (list, tuple)) for one in value
+    )
 
 
 def _by_head(
@@ -80,12 +82,17 @@ def _by_head(
         chosen = heads if len(given) == len(heads) else trained
         if len(given) != len(chosen):
             fail(where, f"{name} is a list of {len(given)}", f"there are {len(heads)} heads, {quoted(names)}",
-                 f"pass one array for each, in this order, or a dict by these names")  # fmt: skip
+                 "pass one array for each, in this order, or a dict by these names")  # fmt: skip
         return {head.name: (f"{name}[{i}]", one) for i, (head, one) in enumerate(zip(chosen, given, strict=True))}
     for key in given:
         if key not in names:
             near = suggestion(str(key), names).strip()
-            fail(where, f"{name} has the key {key!r}", f"the heads are {quoted(names)}", near.rstrip(".") or "leave it out")
+            fail(
+                where,
+                f"{name} has the key {key!r}",
+                f"the heads are {quoted(names)}",
+                near.rstrip(".") or "leave it out",
+            )
     missing = [head.name for head in trained if head.name not in given]
     if missing and not optional:
         fail(where, f"{name} lacks {quoted(missing)}", "each head with a loss needs targets", "pass one array for each")
@@ -99,8 +106,8 @@ def _cut(where: str, name: str, y: Any, net: Shape, loss: PerHead) -> dict[str, 
         array = array.reshape(-1, 1)
     targets, count = loss.target_columns, len(loss.heads)
     if array.ndim != 2 or array.shape[1] not in (targets, targets + count):
-        told = ", ".join(f"{head.name!r} ({head.targets})" for head in loss.heads if head.loss is not None)
-        fail(where, f"{name} has shape {array.shape}", f"the heads need (rows, {targets}), the columns of {told}",
+        listed = ", ".join(f"{head.name!r} ({head.targets})" for head in loss.heads if head.loss is not None)
+        fail(where, f"{name} has shape {array.shape}", f"the heads need (rows, {targets}), the columns of {listed}",
              "pass a dict with an array for each")  # fmt: skip
     found, first = {}, 0
     for head in loss.heads:
@@ -113,7 +120,9 @@ def _cut(where: str, name: str, y: Any, net: Shape, loss: PerHead) -> dict[str, 
 
 def _targets(where: str, name: str, y: Any, rows: int, net: Shape, head: Head, x_name: str) -> Array:
     assert head.loss is not None
-    made = check_y(where, y, rows, replace(net, outputs=head.columns), head.loss, name=name, x_name=x_name)
+    made = check_y(
+        where, y, rows, replace(net, outputs=head.columns, any_targets=True), head.loss, name=name, x_name=x_name
+    )
     made = made.reshape(rows, -1)
     if made.shape[1] != head.targets:
         needed = f"the head {head.name!r} takes {head.targets} columns"

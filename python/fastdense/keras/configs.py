@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .graph import Merge, inputs_of, nodes
-from .layer import InputLayer, KerasTensor, Layer
+from .layer import InputLayer, Layer
 from .overrides import overridden
 from .serialization import deserialize_keras_object, serialize_keras_object
 

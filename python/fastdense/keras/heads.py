@@ -38,8 +38,8 @@ def _listed(where: str, given: Any, outputs: Sequence[Output], *, partial: bool)
         return [given.get(name) for name in names]
     if len(given) != len(names):
         raise ValueError(
-            f"compile: {where} is a list of {len(given)}, and there are {len(names)} outputs. Give an entry for each of "
-            f"{quoted(names)}, or a dict by these names."
+            f"compile: {where} is a list of {len(given)}, and there are {len(names)} outputs. Give an entry for each "
+            f"of {quoted(names)}, or a dict by these names."
         )
     return list(given)
 
@@ -75,7 +75,9 @@ def loss_of(loss: Any, loss_weights: Any, outputs: Sequence[Output]) -> PerHead 
         if found is not None:
             check_output(f"compile: output {one.name!r}", found, one.columns, one.activation)
             if weight is None:
-                raise ValueError(f"compile: loss_weights lacks {one.name!r}. Give a factor for each output with a loss.")
+                raise ValueError(
+                    f"compile: loss_weights lacks {one.name!r}. Give a factor for each output with a loss."
+                )
         weight = 1.0 if weight is None else number(f"compile: loss_weights[{one.name!r}]", weight, least=0)
         heads.append(Head(one.name, one.columns, found, weight))
     return PerHead(heads)

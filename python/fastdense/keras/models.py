@@ -356,7 +356,8 @@ class Network(Chain):
         size = None if streamed or steps is None else batch_size
         out = self.fastdense.predict(x, callbacks=callbacks, steps=steps, batch_size=size)
         _say(verbose, _steps(x, batch_size, steps), began, {})
-        return self._split(out)
+        made: Array = self._split(out)
+        return made
 
     def _split(self, out: Array) -> Any:
         """Rows of outputs in their shape; of several outputs, apart."""

@@ -1,4 +1,4 @@
-"""Losses and metrics of heads: columns of the outputs side by side, each head with a loss and columns of y of its own."""
+"""Losses and metrics of heads: outputs side by side, each head with a loss and columns of y of its own."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Part(NamedTuple):
 
 
 def kinds(loss: Spec) -> list[str]:
-    """Kinds of the losses of the heads, or of the one loss of all outputs."""
+    """Kinds of the losses of all heads, or of the one loss of all outputs."""
     if loss["kind"] != HEADS:
         return [loss["kind"]]
     return [head["loss"]["kind"] for head in loss["heads"] if head["loss"] is not None]
@@ -50,7 +50,7 @@ def judged(
     w: Array | None,
     answer: tuple[Array, Array | None] | None,
 ) -> Judged:
-    """Evaluate the weighted sum of the heads' losses, and metrics.
+    """Evaluate the weighted sum of all heads' losses, and metrics.
 
     Parameters
     ----------

@@ -388,8 +388,8 @@ class Runner:
 
 def lowered(metrics: Sequence[Metric], loss: Loss, outputs: int) -> list[dict[str, Any]]:
     """The metrics that engines compute, as they take them; all are asked whether they suit the loss."""
-    for metric in metrics if isinstance(loss, PerHead) else ():
-        if not isinstance(metric, OfHead):
+    for metric in metrics:
+        if isinstance(loss, PerHead) and not isinstance(metric, OfHead):
             raise ValueError(
                 f"compile: metric {metric.name!r} is of no head, and the net has {len(loss.heads)}. Name one: "
                 f"metrics.OfHead({loss.heads[0].name!r}, {metric.name!r})."

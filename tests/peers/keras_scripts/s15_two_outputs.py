@@ -41,9 +41,7 @@ history = model.fit(
     callbacks=[stop, keep],
     verbose=2,
 )
-weighted_sum, main_loss, aux_loss, *rmse = model.evaluate(
-    (x_test[:, :5], x_test[:, 2:]), (y_test, y_test), verbose=0
-)
+weighted_sum, main_loss, aux_loss, *rmse = model.evaluate((x_test[:, :5], x_test[:, 2:]), (y_test, y_test), verbose=0)
 by_name = model.evaluate((x_test[:, :5], x_test[:, 2:]), (y_test, y_test), return_dict=True, verbose=0)
 y_main, y_aux = model.predict((x_test[:, :5], x_test[:, 2:]), verbose=0)
 
@@ -68,7 +66,9 @@ def batches():
             yield x[i : i + 20], {"price": y[i : i + 20], "kind": kind[i : i + 20]}
 
 
-second = both.fit(batches(), steps_per_epoch=6, epochs=3, shuffle=False, validation_data=(x[120:], [y[120:], kind[120:]]), verbose=0)
+second = both.fit(
+    batches(), steps_per_epoch=6, epochs=3, shuffle=False, validation_data=(x[120:], [y[120:], kind[120:]]), verbose=0
+)
 both.save("both.keras")
 again = keras.models.load_model("both.keras")
 again.fit(x, {"price": y, "kind": kind}, epochs=1, shuffle=False, verbose=0, batch_size=40)

@@ -164,12 +164,6 @@ def shared() -> Any:
     return Model([a, b], Concatenate()([layer(a), layer(b)]))
 
 
-def not_nested() -> Any:
-    x = Input((3,))
-    a, b = Dense(2, name="left")(x), Dense(2)(x)
-    return Model(x, layers.Average()([Add()([a, b]), a, layers.Subtract()([a, b])]))
-
-
 def shared_outputs() -> Any:
     a, b, tower = Input((3,)), Input((3,)), Dense(2, name="tower")
     return Model([a, b], [tower(a), tower(b)])
@@ -182,7 +176,6 @@ def shared_outputs() -> Any:
             shared,
             "Model: the layer 'tower' is needed in several places, and layers that share weights are not offered.",
         ),
-        (not_nested, "Model: the layer 'left' is needed in several places"),
         (
             lambda: shared_outputs().compile("adam", "mse"),
             "has 2 outputs, 'tower', 'tower', and is no single net that could be trained. Model: the layer 'tower' is",
