@@ -166,8 +166,14 @@ class MultiOutput(Functional):
                 continue
             head.loss.flat_targets = one.ndim == 1 and head.columns > 1  # type: ignore[union-attr]
             columns = 1 if one.ndim == 1 else int(one.shape[1])  # type: ignore[union-attr]
-            changed |= head.targets != columns
-            head.targets = columns
+            if head.targets == columns:
+                continue
+            if self._built is not None and self._built.step:
+                raise ValueError(
+                    f"{self.name}: the targets of output {head.name!r} have {columns} columns, and had {head.targets} "
+                    "before. Its loss needs as many in all calls, or compile it again."
+                )
+            changed, head.targets = True, columns
         if changed and self._built is not None:
             self._compile()
 

@@ -112,6 +112,10 @@ def test_losses_of_ones_own_take_class_numbers() -> None:
         one.fit([A, B], [Y, KIND], epochs=2, shuffle=False, **QUIET)
     for one, other in zip(model.get_weights(), expected.get_weights(), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-5)
+    with pytest.raises(
+        ValueError, match="the targets of output 'kind' have 3 columns, and had 1 before. Its loss needs"
+    ):
+        model.fit([A, B], [Y, np.eye(3)[KIND]], **QUIET)
 
 
 def test_data_sets_of_batches() -> None:
