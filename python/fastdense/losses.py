@@ -467,8 +467,12 @@ class Head(Spec, family="head", names=("head",)):
         self.weight = number(f"Head {name!r}: weight", weight, least=0)
         needed = 0 if self.loss is None else 1 if self.loss.sparse else self.columns
         self.targets = needed if targets is None else integer(f"Head {name!r}: targets", targets, least=0)
+        self._needed = needed
         if self.targets != needed and not (self.loss is not None and self.loss.targets == "any" and self.targets):
             raise ValueError(f"Head {name!r}: targets={targets}, and its loss takes {needed} columns. Leave it out.")
+
+    def _is_default(self, name: str, value: Any) -> bool:
+        return value == self._needed if name == "targets" else super()._is_default(name, value)
 
 
 class PerHead(Loss, names=("per_head",), listed=False):

@@ -33,7 +33,7 @@ void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
         if (i < last_ && o.is_softmax())  // of a branch; that of the net is part of loss()
             softmax_backward(static_cast<const T*>(out_[size_t(i)].get()), d(i), o.activity_l1 / double(rows),
                              o.activity_l2 / double(rows), rows, o.out, stream_);
-        if (op(i).kind != OpKind::dense) {
+        if (o.kind != OpKind::dense) {
             other_backward(steps, i, rows, pass);
             continue;
         }
