@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from ..arguments import quoted
+from ..arguments import quoted, shorten
 from ..arrays import Array
 from ..losses import PerHead
 from . import heads, losses
@@ -144,7 +144,11 @@ class MultiOutput(Functional):
             return y
         if not isinstance(y, Mapping):
             if not isinstance(y, (list, tuple)):
-                return y
+                given = f"an array of shape {y.shape}" if hasattr(y, "shape") else shorten(y)
+                raise ValueError(
+                    f"{self.name}: y is {given}, and there are {len(names)} outputs. Pass a list of arrays for "
+                    f"{quoted(names)}, in this order, or a dict by these names."
+                )
             trained = [head.name for head in loss.heads if head.loss is not None]
             chosen = names if len(y) == len(names) else trained
             if len(y) != len(chosen):
