@@ -75,13 +75,17 @@ def test_one_loss_for_all_and_weights_by_name() -> None:
 
 
 def test_callbacks_see_every_output(tmp_path: Path) -> None:
-    keras.utils.set_random_seed(0)
     model = compiled()
-    stop = keras.callbacks.EarlyStopping("val_kind_loss", patience=0, mode="max", restore_best_weights=True)
+    stop = keras.callbacks.EarlyStopping("val_kind_loss", min_delta=100, mode="min", restore_best_weights=True)
     keep = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", "val_price_mae", save_best_only=True)
     log = keras.callbacks.CSVLogger(tmp_path / "log.csv")
     history = model.fit([A, B], [Y, KIND], epochs=20, validation_split=0.3, callbacks=[stop, keep, log], **QUIET)
-    assert 1 <= len(history.epoch) < 20 and (tmp_path / "best.keras").exists()
+    assert (
+        len(history.epoch) == 2
+        and (  # since no epoch improves it by 100
+            tmp_path / "best.keras"
+        ).exists()
+    )
     assert list(history.history)[:5] == ["kind_accuracy", "kind_loss", "loss", "price_loss", "price_mae"]
     assert (tmp_path / "log.csv").read_text().startswith("epoch,kind_accuracy,kind_loss,loss,price_loss,price_mae,val_")
 
