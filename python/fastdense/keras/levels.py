@@ -65,6 +65,8 @@ class _Run:
         first = self.nodes[0]
         if isinstance(first.layer, Merge):
             begin: tuple[Layer, ...] = (Join(first.layer.merge, first.layer, [take[one] for one in first.parents]),)
+        elif len(first.parents) > 1:  # it takes them side by side
+            begin = (Level([take[one] for one in first.parents]), first.layer)
         else:
             begin = (*take[first.parents[0]], first.layer)
         return (*begin, *(node.layer for node in self.nodes[1:]))
