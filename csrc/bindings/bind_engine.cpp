@@ -32,7 +32,7 @@ public:
         if (!function.is_none()) {
             hook = std::make_shared<PythonHook>(function);
             t.hook = std::make_shared<const Hook>([hook](const HookBatch& b) { return (*hook)(b); });
-        } else if (t.custom) {
+        } else if (t.hook_has_loss()) {
             throw InvalidArgument("a custom loss needs a hook");
         }
         net_->configure(t);

@@ -80,7 +80,7 @@ private:
         if (!b.losses) return;
         const auto found = py::cast<py::tuple>(answer);
         if (found.size() != 2) throw InvalidArgument("the hook must return (losses, gradient)");
-        fill(b.losses, found[0], b.rows, "losses");
+        fill(b.losses, found[0], b.rows * b.heads, "losses");
         if (!b.gradient) return;
         if (b.dtype == DType::f32) fill(static_cast<float*>(b.gradient), found[1], b.rows * b.cols, "gradient");
         else fill(static_cast<double*>(b.gradient), found[1], b.rows * b.cols, "gradient");

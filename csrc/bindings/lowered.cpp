@@ -1,5 +1,7 @@
 #include "bindings/lowered.h"
 
+#include <cmath>
+
 namespace fd::bindings {
 namespace {
 
@@ -49,6 +51,40 @@ Op op_of(const py::dict& d) {
     return op;
 }
 
+LossTerm term_of(const py::dict& loss) {
+    LossTerm t;
+    const auto kind = field<std::string>(loss, "kind");
+    t.custom = kind == "custom";
+    if (!t.custom) t.loss = ops::Loss(find_name("loss", ops::loss_names, kind));
+    read(loss, "from_logits", t.from_logits), read(loss, "label_smoothing", t.label_smoothing),
+        read(loss, "param", t.loss_param);
+    return t;
+}
+
+Head head_of(const py::dict& d) {
+    Head h;
+    const auto loss = field<py::object>(d, "loss");
+    h.has_loss = !loss.is_none();
+    if (h.has_loss) static_cast<LossTerm&>(h) = term_of(py::cast<py::dict>(loss));
+    h.weight = field<double>(d, "weight"), h.cols = field<int64_t>(d, "columns");
+    h.targets = field<int64_t>(d, "targets");
+    const int64_t needed = !h.has_loss ? 0 : h.custom ? h.targets : h.sparse() ? 1 : h.cols;
+    if (h.cols < 1 || h.cols > INT32_MAX || h.targets != needed || h.targets > INT32_MAX || (h.custom && needed < 1))
+        throw InvalidArgument("loss: wrong columns of a head");
+    return h;
+}
+
+// The first row whose class id for a head is none, or -1.
+int64_t out_of_range(const View& y, const Head& head) {
+    return visit(y.dtype, [&](auto id) -> int64_t {
+        for (int64_t r = 0; r < y.rows; ++r) {
+            std::memcpy(&id, y.row(r) + head.first_target * y.col_stride, sizeof(id));
+            if (!(double(id) >= 0 && double(id) < double(head.cols)) || double(id) != std::floor(double(id))) return r;
+        }
+        return -1;
+    });
+}
+
 int64_t out_of_range(const View& y, int64_t classes) {  // the first row whose class id is none, or -1
     return visit(y.dtype, [&](auto id) -> int64_t {
         if constexpr (!std::is_integral_v<decltype(id)>) throw InvalidArgument("class ids must be integers");
@@ -79,11 +115,14 @@ bool mixed_precision(const py::dict& program) { return field<std::string>(progra
 Training training_of(const py::dict& d) {
     Training t;
     const auto loss = field<py::dict>(d, "loss");
-    const auto kind = field<std::string>(loss, "kind");
-    t.custom = kind == "custom";
-    if (!t.custom) t.loss = ops::Loss(find_name("loss", ops::loss_names, kind));
-    read(loss, "from_logits", t.from_logits), read(loss, "label_smoothing", t.label_smoothing),
-        read(loss, "param", t.loss_param);
+    if (loss.contains("heads")) {
+        for (const py::handle& item : field<py::list>(loss, "heads"))
+            t.heads.push_back(head_of(py::cast<py::dict>(item)));
+        if (t.heads.empty()) throw InvalidArgument("loss: at least one head is needed");
+        t.place_heads();
+    } else {
+        static_cast<LossTerm&>(t) = term_of(loss);
+    }
     const auto o = field<py::dict>(d, "optimizer");
     t.optimizer = ops::Optimizer(find_name("optimizer", ops::optimizer_names, field<std::string>(o, "kind")));
 #define FD_READ(type, name) read(o, #name, t.hyper.name);
@@ -97,7 +136,10 @@ Training training_of(const py::dict& d) {
     for (const py::handle& item : field<py::list>(d, "metrics")) {
         const auto m = py::cast<py::dict>(item);
         Metric metric;
-        metric.kind = Metric::Kind(find_name("metric", ops::metric_names, field<std::string>(m, "kind")));
+        const auto kind = field<std::string>(m, "kind");
+        metric.is_loss = kind == "loss";
+        if (!metric.is_loss) metric.kind = Metric::Kind(find_name("metric", ops::metric_names, kind));
+        read(m, "head", metric.head);
         read(m, "k", metric.k), read(m, "threshold", metric.threshold), read(m, "multiclass", metric.multiclass),
             read(m, "weighted", metric.weighted);
         t.metrics.push_back(metric);
@@ -106,7 +148,13 @@ Training training_of(const py::dict& d) {
 }
 
 void check_class_ids(const Dataset& d, const Training& training, int64_t classes) {
-    if (!training.sparse() || d.y.on_device) return;  // Python has looked there
+    if (d.y.on_device) return;  // Python has looked there
+    for (const Head& head : training.heads) {
+        if (!head.has_loss || head.custom || !head.sparse()) continue;
+        const auto bad = head.first_target < d.y.cols ? out_of_range(d.y, head) : -1;
+        if (bad >= 0) throw InvalidArgument("class id out of range in row " + std::to_string(bad));
+    }
+    if (!training.sparse()) return;
     const auto bad = out_of_range(d.y, classes);
     if (bad >= 0) throw InvalidArgument("class id out of range in row " + std::to_string(bad));
 }

@@ -22,6 +22,8 @@ struct HookBatch {  // arrays are dense, in the host's memory, and only there du
     // To be filled if the loss is the caller's: weight · loss of each row, whose sum over the rows, divided by their number, is
     // the loss of the batch; and the gradient of that loss by the outputs, unless it is null.
     double* losses = nullptr;
+    int64_t heads =
+        1;  // losses of a row: (rows, heads), of each head before its weight; 0 of those that the core computes
     void* gradient = nullptr;
 };
 

@@ -192,8 +192,9 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
         }
         if (op.kernel >= 0) tensors[size_t(op.kernel)].constraint = op.kernel_constraint;
         if (op.bias >= 0) tensors[size_t(op.bias)].constraint = op.bias_constraint;
-        if (op.has_activation() && op.activation == ops::Activation::softmax && i + 1 != int(ops.size()))
-            throw InvalidArgument("program: softmax may only be last");
+        if (op.is_softmax() && i + 1 != int(ops.size()) && ops[size_t(i) + 1].kind != OpKind::branch_next &&
+            ops[size_t(i) + 1].kind != OpKind::branches_end)
+            throw InvalidArgument("program: softmax may only be last, of the net or of a branch");
         if (op.kind != OpKind::rescaling) output_op = i;
         width = op.out;
         widest = std::max(widest, width);
@@ -220,13 +221,28 @@ bool Plan::has_matrix_penalties() const {
 
 int64_t Training::totals(int64_t outputs) const {
     int64_t n = 2;
-    for (const Metric& m : metrics) n += m.states(outputs);
+    for (const Metric& m : metrics) n += m.states(m.head < 0 ? outputs : heads[size_t(m.head)].cols);
     return n;
 }
 
-LossForm::LossForm(const Plan& plan, const Training& t) {
-    const Op& top = plan.ops.back();
-    const auto act = top.has_activation() ? top.activation : ops::Activation::linear;
+void Training::place_heads() {
+    int64_t first = 0, first_target = 0;
+    for (Head& h : heads) {
+        h.first = first, h.first_target = first_target;
+        first += h.cols, first_target += h.targets;
+    }
+}
+
+bool Training::hook_has_loss() const {
+    return custom || std::any_of(heads.begin(), heads.end(), [](const Head& h) { return h.custom; });
+}
+
+int64_t Training::target_columns() const { return heads.back().first_target + heads.back().targets; }
+
+LossForm::LossForm(const Plan& plan, const Training& t)
+    : LossForm(t, plan.ops.back().has_activation() ? plan.ops.back().activation : ops::Activation::linear) {}
+
+LossForm::LossForm(const LossTerm& t, ops::Activation act) {
     fused = !t.from_logits &&
             ((t.categorical() && act == ops::Activation::softmax) || (t.binary() && act == ops::Activation::sigmoid));
     logits = fused || (t.from_logits && (t.categorical() || t.binary()));
@@ -237,12 +253,30 @@ void check_shapes(const Plan& plan, const Training* training, const Dataset& dat
     if (!training) throw InternalError("configure() must come before training or evaluation");
     if (data.rows() < 1 || data.x.cols != plan.inputs) throw InvalidArgument("x must be (rows >= 1, inputs)");
     const bool any_targets = training->custom && training->metrics.empty();
+    if (!training->heads.empty()) {
+        const int64_t needed = training->target_columns(), weighted = needed + int64_t(training->heads.size());
+        if (!data.y || data.y.rows != data.rows() || (data.y.cols != needed && data.y.cols != weighted))
+            throw InvalidArgument("y must be (rows, target columns of all heads), or have a column more for each head");
+        return;
+    }
     if (!data.y || data.y.rows != data.rows() || data.y.cols < 1 ||
         (!any_targets && data.y.cols != (training->sparse() ? 1 : plan.outputs)))
         throw InvalidArgument("y must be (rows, outputs), or (rows,) class ids for the sparse loss");
 }
 
 void check_training(const Plan& plan, const Training& t) {
+    if (!t.heads.empty() && t.heads.back().first + t.heads.back().cols != plan.outputs)
+        throw InvalidArgument("loss: the heads must have all outputs");
+    if (!t.heads.empty() && t.target_columns() < 1) throw InvalidArgument("loss: a head with a loss is needed");
+    for (const Metric& m : t.metrics)
+        if (t.heads.empty() ? m.head != -1 || m.is_loss : m.head < 0 || m.head >= int(t.heads.size()))
+            throw InvalidArgument("metrics must be of a head if there are heads, and only then");
+    for (const Metric& m : t.metrics) {
+        if (m.head < 0 || m.is_loss) continue;
+        const Head& h = t.heads[size_t(m.head)];
+        if (!h.sparse() && h.targets != h.cols)
+            throw InvalidArgument("metrics of a head need a target for each of its outputs");
+    }
     if (!t.frozen.empty() && t.frozen.size() != plan.ops.size())
         throw InvalidArgument("frozen: whether it is must be said of each op");
     const std::string name = t.optimizer_name();
@@ -270,6 +304,7 @@ std::string unusual(const Plan& plan, const Training* training) {
             return "there is a penalty on gamma or beta";
     }
     if (!training) return "";
+    if (!training->heads.empty()) return "several heads have losses of their own";
     if (plan.has_constraints()) return "there are constraints";
     if (training->has_frozen()) return "layers are frozen";
     if (training->hyper.use_ema) return "an average of the weights is kept";

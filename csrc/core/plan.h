@@ -89,6 +89,7 @@ struct Op {
     int64_t encoded_at() const { return kind == OpKind::embedding ? int64_t(passing.size()) : 0; }
     int64_t passing_at() const { return kind == OpKind::embedding ? 0 : out - int64_t(passing.size()); }
     bool has_activation() const { return kind == OpKind::dense || kind == OpKind::activation; }
+    bool is_softmax() const { return has_activation() && activation == ops::Activation::softmax; }
     bool is_random() const {  // in training
         return kind == OpKind::dropout || kind == OpKind::gaussian_noise || kind == OpKind::gaussian_dropout ||
                kind == OpKind::alpha_dropout;
@@ -143,8 +144,10 @@ struct Metric {
     Kind kind = Kind::mse;
     int64_t k = 0;
     double threshold = 0.5;
-    bool multiclass = false, weighted = true;                     // by sample weights
-    bool per_row() const { return ops::metric_sums(kind) == 0; }  // a weighted mean of one value a row
+    bool multiclass = false, weighted = true;  // by sample weights
+    int head = -1;                             // of which it is; -1: of all outputs, which have one loss
+    bool is_loss = false;                      // the loss of its head: `kind` means nothing
+    bool per_row() const { return is_loss || ops::metric_sums(kind) == 0; }  // a mean of one value a row
     int64_t states(int64_t outputs) const { return per_row() ? 2 : ops::metric_sums(kind) * outputs; }
 };
 
@@ -159,10 +162,27 @@ struct SolverOptions {
 #undef FD_SOLVER_FIELD
 };
 
-struct Training {  // what is optimised
+struct LossTerm {  // a loss of all outputs, or of a head
     ops::Loss loss = ops::Loss::mse;
     bool from_logits = false;
     double label_smoothing = 0, loss_param = 0;
+    bool custom = false;  // the hook computes it: `loss` means nothing
+
+    bool sparse() const { return loss == ops::Loss::sparse_categorical_crossentropy; }
+    bool categorical() const { return sparse() || loss == ops::Loss::categorical_crossentropy; }
+    bool binary() const { return loss == ops::Loss::binary_crossentropy; }
+};
+
+// Some of the outputs, with a loss of their own: heads come side by side, and so do their targets in y; a class id is a column
+// of it. Behind the targets y may have a column for each head, the weights of its rows.
+struct Head : LossTerm {
+    bool has_loss = true;                 // else it only predicts
+    double weight = 1;                    // of its loss in the sum
+    int64_t cols = 0, targets = 0;        // of the outputs and of y
+    int64_t first = 0, first_target = 0;  // filled by Training::place_heads
+};
+
+struct Training : LossTerm {  // what is optimised
     ops::Optimizer optimizer = ops::Optimizer::sgd;
     ops::Hyper hyper;
     SolverOptions solver;
@@ -170,11 +190,11 @@ struct Training {  // what is optimised
     std::vector<bool> frozen;                         // by op: its tensors stay as they are; empty: none is
     std::vector<Metric> metrics;
     std::shared_ptr<const Hook> hook;  // called with every batch, or null
-    bool custom = false;               // the hook computes the loss: `loss` means nothing
+    std::vector<Head> heads;           // empty: there is one loss, of all outputs
 
-    bool sparse() const { return loss == ops::Loss::sparse_categorical_crossentropy; }
-    bool categorical() const { return sparse() || loss == ops::Loss::categorical_crossentropy; }
-    bool binary() const { return loss == ops::Loss::binary_crossentropy; }
+    void place_heads();
+    bool hook_has_loss() const;      // the hook computes the loss, or that of a head
+    int64_t target_columns() const;  // of all heads
     ops::Works works_on() const { return ops::optimizer_works_on[int(optimizer)]; }
     bool muon() const { return works_on() == ops::Works::kernels; }
     bool kfac() const { return works_on() == ops::Works::factors; }
@@ -203,6 +223,7 @@ struct LossForm {
     bool fused = false, logits = false;
     ops::Loss kind = ops::Loss::mse;
     LossForm() = default;
+    LossForm(const LossTerm& term, ops::Activation last);  // after this activation
     LossForm(const Plan& plan, const Training& training);
 };
 

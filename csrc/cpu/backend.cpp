@@ -375,9 +375,10 @@ private:
 
     static void read(const Place& from, void* out) { std::memcpy(out, from.data, from.bytes); }
     static void write(const Place& to, const void* in) { std::memcpy(to.data, in, to.bytes); }
-    // K-FAC looks into the layers, and a hook at all outputs, which only the layerwise path keeps.
-    bool trains_rowwise(int64_t rows) const { return rowwise_.takes(rows) && !training_.kfac() && !training_.hook; }
-    bool evaluates_rowwise(int64_t rows) const { return rowwise_inference_.takes(rows) && !training_.hook; }
+    // K-FAC looks into the layers, a hook at all outputs and heads at theirs, which only the layerwise path does.
+    bool only_layerwise() const { return training_.hook || !training_.heads.empty(); }
+    bool trains_rowwise(int64_t rows) const { return rowwise_.takes(rows) && !training_.kfac() && !only_layerwise(); }
+    bool evaluates_rowwise(int64_t rows) const { return rowwise_inference_.takes(rows) && !only_layerwise(); }
     // Of a pass over rows that evaluates them: a hook is shown batches of a size of its own.
     int64_t evaluation_chunk(int64_t rows, int64_t hook_rows) const {
         return std::min(training_.hook && hook_rows ? hook_rows : layerwise_.chunk_rows(), rows);

@@ -54,6 +54,7 @@ public:
     void configure(const Training& training) override {
         if (training.full_batch() || training.kfac())
             throw InvalidArgument("optimizer: '" + std::string(training.optimizer_name()) + "' has no CUDA version");
+        if (!training.heads.empty()) throw InvalidArgument("loss: several heads have no CUDA version");
         check_training(plan_, training);
         state_.slots = first_slots<T>(training, plan_.parameters, 1, stream_);
         training_ = training;

@@ -113,10 +113,10 @@ class Model(BaseModel):
         from .diagnose.examine import diagnose
         from .diagnose.subject import Given
 
-        if self._compiled_loss("diagnose").targets == "any":
+        if self._compiled_loss("diagnose").targets in ("any", "heads"):
             fail(
                 "diagnose",
-                f"the loss is the function {self.loss.name!r}",
+                f"the loss is {'PerHead' if self.loss.targets == 'heads' else f'the function {self.loss.name!r}'}",
                 "its rules must know what the loss measures",
                 "compile a model of the same layers with a loss of fastdense's, and diagnose that",
             )

@@ -7,13 +7,13 @@ sums run over the outputs of a row. Formulas and defaults are those of Keras 3 u
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .arguments import flag, number, optional_text, shorten
+from .arguments import flag, integer, number, optional_text, quoted, shorten, suggestion
 from .specs import Config, Spec, members, resolve
 
 Array = NDArray[Any]
@@ -22,6 +22,7 @@ __all__ = [
     "BinaryCrossentropy",
     "CategoricalCrossentropy",
     "Custom",
+    "Head",
     "Hinge",
     "Huber",
     "LogCosh",
@@ -29,6 +30,7 @@ __all__ = [
     "MeanAbsoluteError",
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
+    "PerHead",
     "Poisson",
     "Quantile",
     "SparseCategoricalCrossentropy",
@@ -36,7 +38,7 @@ __all__ = [
 ]
 
 
-Targets = Literal["values", "counts", "signs", "probabilities", "distribution", "classes", "any"]
+Targets = Literal["values", "counts", "signs", "probabilities", "distribution", "classes", "any", "heads"]
 
 
 class Loss(Spec, family="loss"):
@@ -46,14 +48,16 @@ class Loss(Spec, family="loss"):
     ----------
     kind, name : str
         The engines' name, and Keras's.
-    targets : {"values", "counts", "signs", "probabilities", "distribution", "classes", "any"}
+    targets : {"values", "counts", "signs", "probabilities", "distribution", "classes", "any", "heads"}
         What the targets are: any numbers, whose distance from the output is measured; counts; -1 or 1 for each output;
         a probability for each output; probabilities of one class each that sum to 1; class numbers, one for each row;
-        any numbers, in any number of columns.
+        any numbers, in any number of columns; those of several heads, side by side.
     curved : bool
         Whether there is a second derivative, which NewtonCG needs; the other losses are piecewise linear.
     from_logits : bool
         Whether the outputs become probabilities only in the loss; of the cross-entropies alone.
+    called : bool
+        Whether a function of the user's computes it, or the loss of a head, for each batch.
     """
 
     _own = "Give a function of your own as fastdense.losses.Custom(fn)."
@@ -62,6 +66,7 @@ class Loss(Spec, family="loss"):
     targets: ClassVar[Targets]
     curved: ClassVar[bool]
     from_logits: bool = False
+    called: bool = False
 
     def __init_subclass__(cls, *, names: tuple[str, ...] = (), **kwargs: Any) -> None:
         for attribute in ("kind", "name", "targets", "curved") if names else ():
@@ -346,6 +351,7 @@ class Custom(Loss):
     kind = "custom"
     name: str  # type: ignore[misc]
     targets, curved = "any", False
+    called = True
 
     def __init__(self, fn: Callable[[Any, Any], Any], name: str | None = None, check: bool = True) -> None:
         if not callable(fn):
@@ -425,6 +431,165 @@ class Custom(Loss):
 
     def _fail(self, given: str, needed: str) -> NoReturn:
         raise ValueError(f"losses.Custom {self.name!r}: {given}; {needed}")
+
+
+class Head(Spec, family="head", names=("head",)):
+    """Some of the outputs of a net, with a loss of their own: a part of `PerHead`.
+
+    Parameters
+    ----------
+    name : str
+        By which targets, weights and metrics name it.
+    columns : int
+        How many of the outputs are its.
+    loss : str, Loss or None
+        None: it only predicts, and has no targets.
+    weight : float, default 1.0
+        Factor of its loss in the sum; at least 0.
+    targets : int, optional
+        Columns of its targets: 1 for class numbers, else as many as outputs. Other numbers are for a `Custom` loss.
+
+    Examples
+    --------
+    >>> from fastdense.losses import Head
+    >>> Head("kind", 3, "sparse_categorical_crossentropy", weight=0.5).targets
+    1
+    """
+
+    def __init__(self, name: str, columns: int, loss: Any, weight: float = 1.0, targets: int | None = None) -> None:
+        self.name = optional_text("Head: name", name) or ""
+        if not self.name:
+            raise ValueError(f"Head: name={name!r}. Give a name that is not empty.")
+        self.columns = integer("Head: columns", columns, least=1)
+        self.loss = None if loss is None else get(loss, f"Head {name!r}: loss")
+        if isinstance(self.loss, PerHead):
+            raise TypeError(f"Head {name!r}: loss={shorten(loss)} has heads itself. Give all heads in one list.")
+        self.weight = number(f"Head {name!r}: weight", weight, least=0)
+        needed = 0 if self.loss is None else 1 if self.loss.sparse else self.columns
+        self.targets = needed if targets is None else integer(f"Head {name!r}: targets", targets, least=0)
+        self._needed = needed
+        if self.targets != needed and not (self.loss is not None and self.loss.targets == "any" and self.targets):
+            raise ValueError(f"Head {name!r}: targets={targets}, and its loss takes {needed} columns. Leave it out.")
+
+    def _is_default(self, name: str, value: Any) -> bool:
+        return value == self._needed if name == "targets" else super()._is_default(name, value)
+
+
+class PerHead(Loss, names=("per_head",), listed=False):
+    """Weighted sum of the losses of several heads, which are the outputs of a net side by side.
+
+    A net with heads ends with `Branches`, or with one layer of as many units. Targets are given as a dict by the names
+    of heads, as a list in their order, or as one array with all columns side by side; class numbers are a column.
+    `sample_weight` may be given for each head likewise. The parts of the sum are reported by metrics:
+    ``metrics.OfHead("kind", "loss")``.
+
+    A cross-entropy of a head is computed from its probabilities, clipped to [1e-7, 1 - 1e-7], as Keras does; end the
+    head without an activation and give ``from_logits=True`` to lose no digits. Nets with heads train on the CPU and the
+    reference engine, one by one; full-batch optimizers other than `LBFGS` refuse them.
+
+    Parameters
+    ----------
+    heads : list of Head
+        In the order of the outputs, which they divide up completely.
+
+    Examples
+    --------
+    >>> import fastdense as fd
+    >>> ends = fd.Branches([[fd.Dense(1)], [fd.Dense(3, "softmax")]])
+    >>> model = fd.Model([fd.Dense(8, "relu"), ends], inputs=4)
+    >>> heads = [
+    ...     fd.losses.Head("price", 1, "mse"),
+    ...     fd.losses.Head("kind", 3, "sparse_categorical_crossentropy", weight=0.5),
+    ... ]
+    >>> model.compile("adam", fd.losses.PerHead(heads), metrics=[fd.metrics.OfHead("kind", "accuracy")])
+    >>> model.metrics_names
+    ['loss', 'kind_accuracy']
+    """
+
+    kind, name = "heads", "per_head"
+    targets, curved = "heads", False
+
+    def __init__(self, heads: Sequence[Any]) -> None:
+        if not isinstance(heads, (list, tuple)) or not heads:
+            raise TypeError(f"PerHead: heads={shorten(heads)}. Give a list of losses.Head(name, columns, loss).")
+        self.heads = [resolve(Head, head, f"PerHead: heads[{i}]") for i, head in enumerate(heads)]
+        names = [head.name for head in self.heads]
+        twice = [name for i, name in enumerate(names) if name in names[:i]]
+        if twice:
+            raise ValueError(f"PerHead: two heads are called {twice[0]!r}. Give each a name of its own.")
+        if all(head.loss is None for head in self.heads):
+            raise ValueError("PerHead: no head has a loss. Give at least one.")
+
+    @property
+    def called(self) -> bool:  # type: ignore[override]
+        """Whether the loss of a head is a function of the user's."""
+        return any(head.loss is not None and head.loss.called for head in self.heads)
+
+    @property
+    def columns(self) -> int:
+        """Outputs of all heads."""
+        return sum(head.columns for head in self.heads)
+
+    @property
+    def target_columns(self) -> int:
+        """Columns of the targets of all heads."""
+        return sum(head.targets for head in self.heads)
+
+    def index(self, name: str, where: str) -> int:
+        """Number of the one with this name.
+
+        Raises
+        ------
+        ValueError
+            If there is none.
+        """
+        names = [head.name for head in self.heads]
+        if name not in names:
+            raise ValueError(
+                f"{where}: no head is called {name!r}.{suggestion(str(name), names)} There are {quoted(names)}."
+            )
+        return names.index(name)
+
+    def lower(self) -> Config:
+        heads = [
+            {"loss": None if head.loss is None else head.loss.lower(), "weight": head.weight,
+             "columns": head.columns, "targets": head.targets}
+            for head in self.heads
+        ]  # fmt: skip
+        return {**super().lower(), "heads": heads}
+
+    def part(self, h: int, y: Array, p: Array, weights: Array | None) -> tuple[Array, Array, Array | None]:
+        """Targets, outputs and weights of a head, of what engines show a hook.
+
+        Parameters
+        ----------
+        h : int
+        y : ndarray of shape (rows, target columns of all heads, and perhaps a column of weights for each)
+        p : ndarray of shape (rows, outputs)
+        weights : ndarray of shape (rows,) or None
+        """
+        head = self.heads[h]
+        first, first_target = (sum(getattr(one, what) for one in self.heads[:h]) for what in ("columns", "targets"))
+        own = y[:, first_target : first_target + head.targets]
+        if y.shape[1] > self.target_columns:
+            column = y[:, self.target_columns + h].astype(np.float64)
+            weights = column if weights is None else column * weights
+        if head.loss is not None and head.loss.sparse:
+            own = own[:, 0].astype(np.int32)
+        return np.ascontiguousarray(own), np.ascontiguousarray(p[:, first : first + head.columns]), weights
+
+    def of_batch(self, y: Array, p: Array, weights: Array | None, with_gradient: bool) -> tuple[Array, Array | None]:
+        """As `Custom.of_batch`, of heads with such a loss: (rows, heads), and the gradient of their weighted sum."""
+        values = np.zeros((len(p), len(self.heads)))
+        gradient = np.zeros(p.shape) if with_gradient else None
+        first = 0
+        for h, head in enumerate(self.heads):
+            if isinstance(head.loss, Custom):
+                values[:, h], own = head.loss.of_batch(*self.part(h, y, p, weights), with_gradient)
+                if gradient is not None and own is not None:
+                    gradient[:, first : first + head.columns] = head.weight * own
+            first += head.columns
+        return values, gradient
 
 
 DISTANCES = tuple(member.kind for member in members(Loss) if member.targets == "values")  # see `measures_distance`

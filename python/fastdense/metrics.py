@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .arguments import flag, integer, number, optional_text
-from .losses import Loss
+from .losses import Loss, PerHead
 from .specs import Config, Spec, find_class, resolve
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "MeanAbsolutePercentageError",
     "MeanSquaredError",
     "Metric",
+    "OfHead",
     "Precision",
     "R2Score",
     "Recall",
@@ -63,8 +64,8 @@ class Metric(Spec, family="metric"):
     _own = "For a metric of your own subclass fastdense.metrics.Collected."
     kind: ClassVar[str]
     default_name: ClassVar[str]
-    maximised: ClassVar[bool] = False
-    collected: ClassVar[bool] = False
+    maximised: bool = False
+    collected: bool = False
     name: str
     weighted: bool = True
 
@@ -168,7 +169,7 @@ class Collected(Metric):
 
     kind, default_name = "collected", ""
     collected = True
-    sees_outputs: ClassVar[bool] = False
+    sees_outputs: bool = False
 
     def __init__(self, name: str | None = None) -> None:
         self.name = optional_text(f"{type(self).__name__}: name", name) or self.default_name or type(self).__name__
@@ -641,6 +642,69 @@ class AUC(Collected, names=("auc",)):
         ]
         known = [area for area in areas if area is not None]
         return sum(known) / len(known) if known else float("nan")
+
+
+class OfHead(Metric, names=("of_head",), listed=False):
+    """A metric of one head of a net with several, or the loss of it; see `losses.PerHead`.
+
+    Parameters
+    ----------
+    head : str
+        Its name.
+    metric : str or Metric
+        "loss": its mean loss, before its weight. Metrics of your own see this head alone.
+    name : str, optional
+        Key in ``History``; None uses the head's and the metric's, as in "kind_accuracy".
+
+    Examples
+    --------
+    >>> from fastdense.metrics import OfHead
+    >>> [OfHead("kind", "accuracy").name, OfHead("kind", "loss").name]
+    ['kind_accuracy', 'kind_loss']
+    """
+
+    kind = "of_head"
+
+    def __init__(self, head: str, metric: Any, name: str | None = None) -> None:
+        self.head = optional_text("OfHead: head", head) or ""
+        self.metric: Any = metric if isinstance(metric, str) and metric == "loss" else get(metric, "OfHead: metric")
+        own = self.metric if isinstance(self.metric, Metric) else None
+        self.name = optional_text("OfHead: name", name) or f"{self.head}_{own.name if own else 'loss'}"
+        self.collected, self.maximised = bool(own and own.collected), bool(own and own.maximised)
+        self.columns = 0  # those of its head, known once a model is compiled
+
+    def _is_default(self, name: str, value: Any) -> bool:
+        own = self.metric.name if isinstance(self.metric, Metric) else "loss"
+        return value == f"{self.head}_{own}" if name == "name" else super()._is_default(name, value)
+
+    def lower(self, loss: Loss, outputs: int) -> Config:
+        where = f"compile: metric {self.name!r}"
+        if not isinstance(loss, PerHead):
+            raise ValueError(f"{where} is of a head, and the loss is {loss!r}. Give losses.PerHead as loss.")
+        index = loss.index(self.head, where)
+        head = loss.heads[index]
+        if head.loss is None:
+            raise ValueError(
+                f"{where} is of head {self.head!r}, which has no loss and so no targets. Leave it out, or give the "
+                "head a loss (with weight=0 it trains nothing)."
+            )
+        own = self.metric == "loss" or self.collected or head.loss.sparse
+        if not own and head.targets != head.columns:
+            raise ValueError(
+                f"{where} needs one target per output, and head {self.head!r} has {head.columns} outputs and "
+                f"{head.targets} columns of targets. Give a subclass of metrics.Collected."
+            )
+        self.columns = head.columns
+        made = self._op("loss") if self.metric == "loss" else self.metric.lower(head.loss, head.columns)
+        return {**made, "head": index}
+
+    def state_size(self, outputs: int) -> int:
+        return 2 if self.metric == "loss" else int(self.metric.state_size(self.columns))
+
+    def result(self, state: Array, outputs: int) -> float:
+        if self.metric == "loss":
+            return super().result(state, outputs)
+        return float(self.metric.result(state, self.columns))
 
 
 def area_under_roc(scores: NDArray[Any], positive: NDArray[np.bool_], weights: Array) -> float | None:

@@ -6,6 +6,7 @@ import copy
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -173,10 +174,10 @@ class Net:
         first_layer = self.layers[0]
         self.missing: list[int] = first_layer.missing(self.inputs) if isinstance(first_layer, Impute) else []
         self.encoding = object()
-        for op in ops[:-1]:
-            if op.get("activation") == "softmax":
+        for op, after in pairwise(ops):
+            if op.get("activation") == "softmax" and after["kind"] not in ("branch_next", "branches_end"):
                 raise ValueError(
-                    "Model: softmax is used before the last layer; softmax must end a net: "
+                    "Model: softmax is used before the last layer; softmax must end a net, or a branch: "
                     "use another activation there, e.g. 'relu'"
                 )
         self.ops = ops

@@ -115,6 +115,30 @@ Net forked(int64_t width, ops::Merge merge) {
             dense(2)};
 }
 
+// A head of three classes and one of a number, whose targets and weights are as many columns as the net has outputs.
+Net headed(int64_t width) {
+    Op join = op(OpKind::branches_end), soft = dense(3, Activation::softmax);
+    join.merge = ops::Merge::concatenate, soft.activity_l2 = 0.1;
+    return {dense(width, Activation::tanh), op(OpKind::branches_begin), soft, op(OpKind::branch_next), dense(1), join};
+}
+
+Training heads(bool all_metrics = false) {
+    Training t = training(ops::Loss::mse, "adam");
+    Head classes, number;
+    classes.loss = ops::Loss::sparse_categorical_crossentropy;
+    classes.cols = 3, classes.targets = 1, classes.weight = 0.5;
+    number.cols = number.targets = 1;
+    t.heads = {classes, number};
+    t.place_heads();
+    for (int h = 0; all_metrics && h < 2; ++h)
+        for (Metric::Kind kind : {Metric::Kind::sparse_categorical_accuracy, Metric::Kind::precision}) {
+            Metric m;
+            m.kind = kind, m.head = h, m.is_loss = h && kind == Metric::Kind::precision;
+            t.metrics.push_back(m);
+        }
+    return t;
+}
+
 template <class T>
 void compare_threads(int64_t inputs, const Net& ops, const Training& t, int64_t rows, int64_t batch,
                      const std::string& what) {
@@ -158,6 +182,7 @@ void everything() {
     for (ops::Merge merge : {ops::Merge::add, ops::Merge::multiply, ops::Merge::maximum})
         for (int64_t width : {5, 130})
             compare_threads<T>(7, forked(width, merge), training(), 33, 20, "branches of " + std::to_string(width));
+    for (int64_t width : {5, 130}) compare_threads<T>(7, headed(width), heads(true), 33, 20, "heads");
     for (int64_t width : {1, 2, 16, 17, 33, 65, 130})  // the edges of vectors, panels, tiles and slices
         for (int64_t rows : {1, 2, 15, 33, 100}) {
             const Activation hidden = width % 2 ? Activation::gelu : Activation::softplus;
@@ -219,6 +244,7 @@ void all_finite_differences() {
     }
     for (bool train : {false, true}) {
         finite_differences("branches", forked(4, ops::Merge::multiply), training(), train);
+        finite_differences("heads", headed(4), heads(), train);
         finite_differences("all ops", all_ops(5, 3, Activation::tanh, Activation::linear), training(), train);
     }
 }

@@ -116,15 +116,31 @@ def a_program(data: Input) -> Spec:
     return {"inputs": widths[0], "seed": data.integer(9), "dtype": data.of(DTYPES), "ops": ops}
 
 
+def a_loss(data: Input) -> Spec:
+    """A loss of all outputs, or of a head."""
+    return {"kind": data.of(_core.LOSSES), "from_logits": bool(data.below(2)), "label_smoothing": data.number(0.1),
+            "param": data.number()}  # fmt: skip
+
+
+def a_head(data: Input) -> Spec:
+    """Some of the outputs."""
+    loss, columns = a_loss(data), data.integer(4)
+    targets = 1 if loss["kind"] == "sparse_categorical_crossentropy" else columns
+    given = {"loss": loss, "weight": data.number(), "columns": columns, "targets": targets}
+    return data.spec(given if data.below(4) < 3 else {**given, "loss": None, "targets": 0})
+
+
 def a_training(data: Input) -> Spec:
     """A loss, an optimizer and metrics."""
-    loss = {"kind": data.of(_core.LOSSES), "from_logits": bool(data.below(2)), "label_smoothing": data.number(0.1),
-            "param": data.number()}  # fmt: skip
+    loss = a_loss(data)
     kinds = [*OPTIMIZERS.values(), *({"kind": kind} | SOLVER for kind in _core.FULL_BATCH_OPTIMIZERS)]
     metrics = [
         data.spec({"kind": data.of(_core.METRICS), "k": data.integer(3), "threshold": data.number(), "multiclass": bool(
             data.below(2))}) for _ in range(data.below(3))
     ]  # fmt: skip
+    if data.below(8) == 7:
+        loss = {"kind": "heads", "heads": [a_head(data) for _ in range(1 + data.below(3))]}
+        metrics = [{**one, "head": data.integer(1, 0), "kind": data.of([one.get("kind"), "loss"])} for one in metrics]
     optimizer = OFF | data.of(kinds) | ({data.of(sorted(OFF)): data.number()} if data.rarely() else {})
     return {"loss": data.spec(loss), "optimizer": data.spec(optimizer), "metrics": metrics}
 

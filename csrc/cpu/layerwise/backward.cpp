@@ -9,7 +9,8 @@ namespace fd::cpu {
 template <class T>
 bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool update) {
     for (int i = last_; i >= walk(pass).first_gradient(); --i) {
-        if (!walk(pass)[i].wants_gradient) continue;  // of a branch without parameters
+        if (!walk(pass)[i].wants_gradient) continue;                          // of a branch without parameters
+        if (i < last_ && op(i).is_softmax()) softmax_backward(w, i, b.rows);  // that of the net is part of loss()
         if (op(i).kind == OpKind::dense) {
             const bool finished_above = i < last_ && op(i + 1).kind == OpKind::dense;
             if (!finished_above) {
@@ -28,6 +29,21 @@ bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool 
     return true;
 }
 
+// From the gradient of the output of a branch that ends in a softmax to that of what the softmax gets, in place.
+template <class T>
+void Layerwise<T>::softmax_backward(const Worker& w, int i, int64_t rows) {
+    const Op& o = op(i);
+    const T* a = out_[size_t(i)].get();
+    const Slices cut(rows, 4, 1);
+    w.each(cut.count, [&](int64_t s) {
+        const int64_t first = cut.begin(s) * o.out, n = cut.end(s) - cut.begin(s);
+        if (o.has_activity())
+            k_.penalty(a + first, d(i) + first, o.activity_l1 / double(rows), o.activity_l2 / double(rows), n * o.out);
+        k_.softmax_backward(a + first, d(i) + first, n, o.out);
+    });
+    w.sync();
+}
+
 // From the gradient of a dense op's output to that of its pre-activation, in place, and to the gradients of bias and
 // slope, for columns c0 … c1 and all rows.
 template <class T>
@@ -35,7 +51,7 @@ void Layerwise<T>::apply_activation_gradient(int i, const T* x, int64_t rows, Pa
     const Op& o = op(i);
     const int64_t cols = c1 - c0;
     T* grad = d(i) + c0;
-    const bool whole_row = o.activation == ops::Activation::softmax;  // then loss() has done all of it
+    const bool whole_row = o.is_softmax();  // then all of it is done
     if (o.has_activity() && !whole_row && !walk(pass)[i].skips_activation)
         for (int64_t r = 0; r < rows; ++r)
             k_.penalty(out_[i].get() + r * o.out + c0, grad + r * o.out, o.activity_l1 / double(rows),

@@ -71,6 +71,7 @@ private:
     void layer_norm_forward(const Worker&, int i, const T* x, int64_t rows);
     void unit_norm_forward(const Worker&, int i, const T* x, int64_t rows);
     void unit_norm_backward(const Worker&, int i, int64_t rows);
+    void softmax_backward(const Worker&, int i, int64_t rows);
     void noise(const Worker&, int i, const T* from, T* to, int64_t rows, bool backward);  // noise.cpp
     void columns_forward(const Worker&, int i, const T* x, int64_t rows);                 // columns.cpp
     void look_up(int i, const T* x, int64_t r0, int64_t rows, T* to);

@@ -50,23 +50,34 @@ void measure_rows(const Kernels<T>& kernels, const Metric& metric, LossRows<T> l
 }
 
 template <class T>
+void add_metric(const Metric& metric, const T* p, const T* y, const int32_t* labels, const double* weights,
+                int64_t rows, int64_t cols, const double* row_values, double total_weight, double* state) {
+    if (!metric.per_row()) return accumulate(metric, p, y, labels, weights, rows, cols, state);
+    for (int64_t r = 0; r < rows; ++r) state[0] += row_values[r];
+    state[1] += metric.weighted ? total_weight : double(rows);
+}
+
+template <class T>
 void add_metrics(const Training& t, const T* p, const T* y, const int32_t* labels, const double* weights, int64_t rows,
                  int64_t cols, const double* row_values, int64_t stride, double total_weight, double* state) {
     for (size_t m = 0; m < t.metrics.size(); ++m) {
-        const Metric& metric = t.metrics[m];
-        if (metric.per_row()) {
-            const double* value = row_values + int64_t(m) * stride;
-            for (int64_t r = 0; r < rows; ++r) state[0] += value[r];
-            state[1] += metric.weighted ? total_weight : double(rows);
-        } else {
-            accumulate(metric, p, y, labels, weights, rows, cols, state);
-        }
-        state += metric.states(cols);
+        add_metric(t.metrics[m], p, y, labels, weights, rows, cols, row_values + int64_t(m) * stride, total_weight,
+                   state);
+        state += t.metrics[m].states(cols);
     }
+}
+
+double sum_of_weights(const double* weights, int64_t rows) {
+    if (!weights) return double(rows);
+    double sum = 0;
+    for (int64_t r = 0; r < rows; ++r) sum += weights[r];
+    return sum;
 }
 
 #define FD_INSTANTIATE(T)                                                                                              \
     template void measure_rows<T>(const Kernels<T>&, const Metric&, LossRows<T>);                                      \
+    template void add_metric<T>(const Metric&, const T*, const T*, const int32_t*, const double*, int64_t, int64_t,    \
+                                const double*, double, double*);                                                       \
     template void add_metrics<T>(const Training&, const T*, const T*, const int32_t*, const double*, int64_t, int64_t, \
                                  const double*, int64_t, double, double*);
 FD_INSTANTIATE(float)

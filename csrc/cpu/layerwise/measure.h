@@ -9,6 +9,13 @@ namespace fd::cpu {
 template <class T>
 void measure_rows(const Kernels<T>& kernels, const Metric& metric, LossRows<T> l);
 
+// Adds a metric of a batch to `state`; `row_values` holds it if it is one value a row.
+template <class T>
+void add_metric(const Metric&, const T* p, const T* y, const int32_t* labels, const double* weights, int64_t rows,
+                int64_t cols, const double* row_values, double total_weight, double* state);
+
+double sum_of_weights(const double* weights, int64_t rows);  // none: each row weighs 1
+
 // Adds a batch's metrics to `state`; `row_values` holds those that are one value a row, `stride` rows apart.
 template <class T>
 void add_metrics(const Training&, const T* p, const T* y, const int32_t* labels, const double* weights, int64_t rows,

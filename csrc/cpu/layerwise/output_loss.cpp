@@ -13,10 +13,12 @@ void OutputLoss<T>::configure(const Training* training) {
     form_ = LossForm(plan_, *training);
     wants_probabilities_ = form_.logits && (training->hook || !training->metrics.empty());
     capacity_ = 0;
+    heads_.configure(training);
 }
 
 template <class T>
 void OutputLoss<T>::reserve(int64_t rows) {
+    if (has_heads()) return heads_.reserve(rows);
     row_loss_.reserve(rows);
     row_metric_.reserve(rows * int64_t(training_->metrics.size()));
     if (wants_probabilities_) probabilities_.reserve(rows * plan_.outputs);
@@ -52,7 +54,8 @@ void OutputLoss<T>::rows(const Batch<T>& b, const T* all_outputs, T* all_d, bool
     l.d = all_d ? all_d + first : nullptr;
     l.rows = rows;
     l.cols = cols;
-    if (!t.custom) k_.loss_rows(l);
+    if (has_heads()) heads_.rows(b, all_outputs, all_d, measure, r0, r1);
+    else if (!t.custom) k_.loss_rows(l);
 
     if (top.has_activity() && form_.fused) {  // the penalty is on the activation that the fused loss skipped
         T *a = activity_.get() + 2 * first, *grad = a + rows * cols;
@@ -69,7 +72,7 @@ void OutputLoss<T>::rows(const Batch<T>& b, const T* all_outputs, T* all_d, bool
             k_.penalty(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, rows * cols);
         k_.softmax_backward(outputs, l.d, rows, cols);  // mixes columns, so it is done here, row by row
     }
-    if (!measure) return;
+    if (!measure || has_heads()) return;
     const T* metric_inputs = outputs;
     if (wants_probabilities_) {
         probabilities(outputs, probabilities_.get() + first, rows);
@@ -93,12 +96,17 @@ bool OutputLoss<T>::call_hook(const Batch<T>& b, const T* outputs, T* d) {
     h.predictions = wants_probabilities_ ? probabilities_.get() : outputs;
     h.outputs = form_.fused ? h.predictions : outputs;
     h.targets = b.y, h.labels = b.labels, h.weights = b.weights;
-    if (training_->custom) h.losses = row_loss_.get(), h.gradient = d;
+    if (custom()) {
+        h.losses = has_heads() ? heads_.custom_losses() : row_loss_.get();
+        h.heads = has_heads() ? int64_t(training_->heads.size()) : 1;
+        h.gradient = d;
+    }
     return (*training_->hook)(h);
 }
 
 template <class T>
 double OutputLoss<T>::row_sum(int64_t rows) const {
+    if (has_heads()) return heads_.row_sum(rows);
     double sum = 0;
     for (int64_t r = 0; r < rows; ++r) sum += row_loss_[r];
     return sum;
@@ -115,14 +123,10 @@ void OutputLoss<T>::add_activity_to(double& sum, int64_t rows) const {
 
 template <class T>
 void OutputLoss<T>::add_metrics_to(double* sums, const Batch<T>& b, const T* outputs) const {
-    double weight = double(b.rows);
-    if (b.weights) {
-        weight = 0;
-        for (int64_t r = 0; r < b.rows; ++r) weight += b.weights[r];
-    }
+    if (has_heads()) return heads_.add_metrics_to(sums, b.rows);
     const T* metric_inputs = wants_probabilities_ ? probabilities_.get() : outputs;
     add_metrics(*training_, metric_inputs, b.y, b.labels, b.weights, b.rows, plan_.outputs, row_metric_.get(),
-                capacity_, weight, sums);
+                capacity_, sum_of_weights(b.weights, b.rows), sums);
 }
 
 template class OutputLoss<float>;

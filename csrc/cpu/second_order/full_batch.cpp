@@ -26,9 +26,9 @@ FullBatch<T>::FullBatch(const Plan& plan, State<T>& state, Layerwise<T>& layerwi
     if (training.optimizer != ops::Optimizer::lbfgs && !unknown.empty())
         throw InvalidArgument(std::string(training.optimizer_name()) + ": no Jacobian of this net; " + unknown);
     const bool least_squares = training.optimizer == ops::Optimizer::levenberg_marquardt;
-    if (training.custom && training.optimizer != ops::Optimizer::lbfgs)
+    if ((training.custom || !training.heads.empty()) && training.optimizer != ops::Optimizer::lbfgs)
         throw InvalidArgument(std::string(training.optimizer_name()) +
-                              ": a loss of the caller's has no curvature here");
+                              ": a loss of the caller's, or of several heads, has no curvature here");
     if (least_squares && training.loss != ops::Loss::mse)
         throw InvalidArgument(std::string("levenberg_marquardt: the loss ") + ops::loss_names[int(training.loss)] +
                               " is not that of least squares");

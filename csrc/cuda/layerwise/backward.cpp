@@ -29,7 +29,11 @@ void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
     FD_CUDA(cudaStreamWaitEvent(side_, fork_, 0));  // also where no dense layer follows: a capture must see it join
     for (int i = last_; i >= walk(pass).first_gradient(); --i) {
         if (!walk(pass)[i].wants_gradient) continue;  // of a branch without parameters
-        if (op(i).kind != OpKind::dense) {
+        const Op& o = op(i);
+        if (i < last_ && o.is_softmax())  // of a branch; that of the net is part of loss()
+            softmax_backward(static_cast<const T*>(out_[size_t(i)].get()), d(i), o.activity_l1 / double(rows),
+                             o.activity_l2 / double(rows), rows, o.out, stream_);
+        if (o.kind != OpKind::dense) {
             other_backward(steps, i, rows, pass);
             continue;
         }

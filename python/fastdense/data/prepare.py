@@ -8,8 +8,9 @@ import numpy as np
 
 from ..arguments import number
 from ..arrays import fail
-from ..losses import Loss
+from ..losses import Loss, PerHead
 from .checks import check_x, check_y
+from .heads import side_by_side
 from .rows import Rows, Shape
 from .weights import check_weights
 
@@ -28,7 +29,10 @@ def prepare(
 ) -> Rows:
     """Check one data set as a whole."""
     xs = check_x(where, x, net, name=names[0])
-    ys = check_y(where, y, len(xs), net, loss, name=names[1], x_name=names[0])
+    if isinstance(loss, PerHead):
+        ys, sample_weight = side_by_side(where, y, sample_weight, len(xs), net, loss, names)
+    else:
+        ys = check_y(where, y, len(xs), net, loss, name=names[1], x_name=names[0])
     weights = check_weights(where, sample_weight, len(xs), name=names[2], dtype=net.dtype, device=net.device)
     if net.loss_weight != 1:
         weights = np.full(len(xs), net.loss_weight) if weights is None else weights * net.loss_weight

@@ -22,6 +22,7 @@ from .rows import Rows, Shape
 BLOCK_ROWS = 1 << 16  # of one call of an engine: enough that the call itself costs nothing
 BLOCK_BYTES = 1 << 26  # at most, unless one item has more
 Check = Callable[..., Rows]  # (where, x, y, w) -> checked rows
+Joined = Callable[..., tuple[object, object]]  # (where, rows, y, w) -> arrays
 _ARRAYS = ("__array__", "__array_interface__", "__cuda_array_interface__", "__dlpack__", "shape", "toarray")
 
 
@@ -200,6 +201,8 @@ class Blocks:
         ``check(where, x, y, w)`` returns checked rows; with `targets` False ``check(where, x)``.
     targets : bool
         Whether items need targets.
+    joined : callable, optional
+        ``joined(where, rows, y, w)`` makes arrays of targets and weights that are given for several heads.
 
     Attributes
     ----------
@@ -207,7 +210,10 @@ class Blocks:
         Names of the columns; those of the first item if the model knows none.
     """
 
-    def __init__(self, batches: Batches, shape: Shape, check: Check, *, targets: bool = True) -> None:
+    def __init__(
+        self, batches: Batches, shape: Shape, check: Check, *, targets: bool = True, joined: Joined | None = None
+    ) -> None:
+        self.joined = joined
         self.batches, self.device, self.check, self.targets = batches, shape.device, check, targets
         self.names: Names | None = shape.names
 
@@ -246,6 +252,8 @@ class Blocks:
             self.names = names_of(x)
         x = in_order(where, "x", x, self.names, self.device)
         first = as_array(where, "x", x, self.device)
+        if self.joined is not None and first.shape[:1] not in ((), (0,)):
+            others = [part for part in self.joined(where, len(first), *others) if part is not None]
         named = zip(("y", "sample_weight"), others, strict=False)
         parts = (first, *(as_array(where, name, part, self.device) for name, part in named))
         rows = first.shape[:1]

@@ -56,6 +56,9 @@ def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: 
             "a dict from class id to weight, or 'balanced', is needed",
             "e.g. class_weight={0: 1.0, 1: 5.0}",
         )
+    if loss.targets == "heads":
+        fail(where, "class_weight was given for a net with several heads", "classes are those of one head",
+             "pass sample_weight, an array for each head")  # fmt: skip
     ids, classes = _classes_of(where, y, net, loss)
     table = np.ones(classes)
     if isinstance(class_weight, Mapping):

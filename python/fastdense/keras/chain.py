@@ -25,6 +25,7 @@ from .table import summary
 from .variables import Trainable, Weight
 
 C = TypeVar("C", bound="Chain")
+_NAMES = {"Model": "functional", "MultiOutput": "functional", "Outputs": "functional"}  # of models without a name
 
 
 class Chain(Trainable):
@@ -47,7 +48,7 @@ class Chain(Trainable):
     _trainable = True
 
     def __init__(self, members: Sequence[Layer | Chain], source: InputLayer | None, name: str | None) -> None:
-        self.name = name or unique_name({"Model": "functional"}.get(type(self).__name__, type(self).__name__))
+        self.name = name or unique_name(_NAMES.get(type(self).__name__, type(self).__name__))
         self.members: list[Layer | Chain] = list(members)
         self.all_layers: list[Layer] = flattened(self.members)
         self._hold()

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .graph import Merge, inputs_of, nodes
-from .layer import InputLayer, KerasTensor, Layer
+from .layer import InputLayer, Layer
 from .overrides import overridden
 from .serialization import deserialize_keras_object, serialize_keras_object
 
@@ -82,8 +82,8 @@ def graph_config(model: Chain) -> dict[str, Any]:
             "input_layers": ends[0] if len(ends) == 1 else ends, "output_layers": [names[-1], 0, 0]}  # fmt: skip
 
 
-def functional_ends(config: Mapping[str, Any]) -> tuple[Any, KerasTensor]:
-    """Input, or a list of inputs, and output of a model with such a config."""
+def functional_ends(config: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Input, or a list of inputs, and output, or a list or dict of outputs, of a model with such a config."""
     made: dict[str, Any] = {}
     for one in config["layers"]:
         layer = deserialize_keras_object(one)
@@ -93,8 +93,11 @@ def functional_ends(config: Mapping[str, Any]) -> tuple[Any, KerasTensor]:
             called = _called_on(one)
             made[one["name"]] = layer(made[called] if isinstance(called, str) else [made[name] for name in called])
     inputs = [made[name] for name in _ends(config["input_layers"])]
-    (output,) = (made[name] for name in _ends(config["output_layers"]))
-    return inputs if len(inputs) > 1 else inputs[0], output
+    given = config["output_layers"]
+    outputs: Any = [made[name] for name in _ends(list(given.values()) if isinstance(given, Mapping) else given)]
+    if isinstance(given, Mapping):
+        outputs = dict(zip(given, outputs, strict=True))
+    return inputs if len(inputs) > 1 else inputs[0], outputs if len(outputs) > 1 else outputs[0]
 
 
 def _called_on(config: Mapping[str, Any]) -> str | list[str]:

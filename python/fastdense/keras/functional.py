@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from ..arguments import quoted, shorten
@@ -9,6 +10,7 @@ from .configs import graph_config
 from .graph import Join, Several, check_used_once, inputs_of, nodes, replayed, resolved, whole_history
 from .inputs import one_array
 from .layer import InputLayer, KerasTensor, Layer
+from .levels import levels
 from .models import Model
 
 
@@ -36,7 +38,10 @@ class Functional(Model):
                 "calling layers on them are needed."
             )
         layers, source = _chain(tensors, outs[0])
-        check_used_once("Model", layers)
+        try:
+            check_used_once("Model", layers)
+        except ValueError:  # tensors are used at several places, which are no blocks in one another
+            layers, source = side_by_side(tensors, outs[:1])
         super(Model, self).__init__(layers, source, name)
         self._given = [source] if len(tensors) == 1 else [one.source for one in tensors if one.source is not None]
         self._output: KerasTensor = outs[0]
@@ -136,6 +141,27 @@ def _chain(inputs: list[KerasTensor], output: KerasTensor) -> tuple[tuple[Layer,
         "Model: outputs is not computed from inputs. Give results of keras.Input(...) as inputs, and call layers on "
         "them."
     )
+
+
+def side_by_side(inputs: Sequence[KerasTensor], ends: Sequence[KerasTensor]) -> tuple[tuple[Layer, ...], InputLayer]:
+    """The layers that give all outputs side by side, and what they begin with."""
+    sources = [one.source for one in inputs if one.source is not None]
+    histories = [one.layers for one in ends]
+    if len(inputs) == 1 and inputs[0].layers:
+        first = inputs[0].layers
+        if any(one.source is not inputs[0].source or one.layers[: len(first)] != first for one in ends):
+            raise ValueError("Model: outputs is not computed from inputs. Call layers on inputs: Dense(10)(inputs).")
+        sources, histories = [InputLayer(inputs[0].shape[1:])], [layers[len(first) :] for layers in histories]
+    else:
+        needed = dict.fromkeys(one for end in ends if end.source is not None for one in inputs_of(end.source))
+        missing = [one.name for one in needed if one not in sources]
+        if missing:
+            raise ValueError(f"Model: outputs is computed from {quoted(missing)}, too. Put it into inputs.")
+        sources = [one for one in sources if one in needed]
+        histories = [whole_history(one) if len(sources) > 1 else one.layers for one in ends]
+    layers, source = levels(sources, histories)
+    check_used_once("Model", layers)
+    return layers, source
 
 
 Model.branching, Model.has_branches, Model.chain_of = Functional, staticmethod(has_branches), staticmethod(_chain)

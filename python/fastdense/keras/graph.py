@@ -47,6 +47,7 @@ class Step(Layer):
 
     flat = False
     weightless = True
+    pick: int | None = None  # which of several tensors side by side it takes; None: all
 
     def __init__(self, name: str) -> None:
         super().__init__(None, {"name": name})
@@ -144,10 +145,22 @@ class Join(Layer):
         self._before: list[tuple[Layer, Any]] = []  # the owners that they had before
         super().__init__(None, {"name": merge if merger is None else merger.name})
 
+    def with_branches(self, branches: Sequence[tuple[Layer, ...]]) -> Join:
+        """The same block with other branches."""
+        return Join(self.merge, self.merger, branches, self.order)
+
     # ---- shapes and the inner layer --------------------------------------------------------------------------------
 
     def output_shape_of(self, shape: Shape) -> Shape:
-        return merged_shape(self.name, self.merge, [output_shape(branch, shape) for branch in self.branches])
+        return self.merged_shape([output_shape(branch, shape) for branch in self.branches])
+
+    def merged_shape(self, shapes: Sequence[Shape]) -> Shape:
+        """Shape of what is merged of rows of these shapes."""
+        return merged_shape(self.name, self.merge, shapes)
+
+    def merged(self, outputs: Sequence[NDArray[Any]]) -> Array:
+        """What is merged of arrays."""
+        return tensor(merged_arrays(self.merge, outputs))
 
     def made(self, shape: Shape) -> core_layers.Layer | None:
         self._slices, self._scaled, first = {}, set(), _First()
@@ -160,11 +173,13 @@ class Join(Layer):
                     self._scaled.add(layer)
                     spec = _rescaling(spec, math.prod(width), layer.name)
                 if spec is not None:
-                    spec = copy.copy(spec) if layer in self._slices else spec
+                    if layer in self._slices:  # one without tensors
+                        spec = copy.copy(spec)
+                    else:
+                        first.append(layer.first_weights if layer.owner is None else layer.owner.tensors_of(layer)[1])
                     chain.append(spec)
                     own = slice(count, count + len(spec.tensors(math.prod(width))))
                     self._slices[layer], count = own, own.stop
-                    first.append(layer.first_weights if layer.owner is None else layer.owner.tensors_of(layer)[1])
                 width = layer.output_shape_of(width)
             chains.append(chain)
         self.first_weights = first if any(one is not None for one in first) else None
@@ -338,7 +353,7 @@ class Join(Layer):
             for layer in branch:
                 rows = layer(rows, training=training)
             outputs.append(np.asarray(rows))
-        return tensor(merged_arrays(self.merge, outputs))
+        return self.merged(outputs)
 
 
 class Merge(Layer):
@@ -484,8 +499,7 @@ def resolved(layers: Iterable[Layer], sources: Sequence[InputLayer]) -> tuple[La
         if isinstance(layer, Part):
             made.append(Part(layer.source, starts[sources.index(layer.source)]))
         elif isinstance(layer, Join) and any(isinstance(one, Part) for one in leaves([layer], True)):
-            branches = [resolved(branch, sources) for branch in layer.branches]
-            made.append(Join(layer.merge, layer.merger, branches, layer.order))
+            made.append(layer.with_branches([resolved(branch, sources) for branch in layer.branches]))
         else:
             made.append(layer)
     return tuple(made)
@@ -558,22 +572,40 @@ class Node:
 def nodes(layers: Sequence[Layer], source: InputLayer) -> list[Node]:
     """The nodes of a net in Keras's order."""
     inputs = {one: Node(one, [], one.input_shape) for one in inputs_of(source)}
-    return _in_order(_nodes(layers, [next(iter(inputs.values()))], inputs))
+    return _in_order(read(layers, [next(iter(inputs.values()))], inputs, {}))
 
 
-def _nodes(layers: Iterable[Layer], x: list[Node], inputs: Mapping[InputLayer, Node]) -> list[Node]:
-    """The nodes whose outputs these layers give: one, or several that another layer merges."""
+def read(
+    layers: Iterable[Layer], x: list[Node], inputs: Mapping[InputLayer, Node], known: dict[Any, Node]
+) -> list[Node]:
+    """The nodes whose outputs these layers give: one, or several that another layer merges.
+
+    Parameters
+    ----------
+    layers : iterable of Layer
+    x : list of Node
+        What they begin with.
+    inputs : dict
+        The nodes of the inputs.
+    known : dict
+        The nodes that were read before, by their layers and what these get; those that are new are added.
+    """
+
+    def node(layer: Layer, parents: list[Node], shape: Shape) -> Node:
+        return known.setdefault((layer, *parents), Node(layer, parents, shape))
+
     for layer in layers:
         if isinstance(layer, Join):
-            found = [node for branch in layer.branches for node in _nodes(branch, x, inputs)]
+            found = [one for branch in layer.branches for one in read(branch, x, inputs, known)]
             x = found if layer.order is None else [found[layer.order.index(i)] for i in range(len(found))]
             if layer.merger is not None:
-                rows = [node.shape for node in x]
-                x = [Node(layer.merger, x, merged_shape(layer.name, layer.merge, rows))]
+                x = [node(layer.merger, x, merged_shape(layer.name, layer.merge, [one.shape for one in x]))]
         elif isinstance(layer, Part):
             x = [inputs[layer.source]] if layer.source in inputs else x
-        elif not isinstance(layer, Step):
-            x = [Node(layer, x, layer.output_shape_of(x[0].shape))]
+        elif isinstance(layer, Step):
+            x = x if layer.pick is None else [x[layer.pick]]
+        else:
+            x = [node(layer, x, layer.output_shape_of(x[0].shape))]
     return x
 
 

@@ -86,6 +86,11 @@ class Network(Chain):
         run_eagerly, steps_per_execution, jit_compile, auto_scale_loss
             Accepted, without effect.
         """
+        chosen = self._compiled_as(loss, loss_weights, metrics, weighted_metrics)
+        self._train_by({"optimizer": self.optimizer_for(optimizer), **chosen})
+
+    def _compiled_as(self, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> dict[str, Any]:
+        """What `compile` was given, checked."""
         if isinstance(loss_weights, list):  # before loss_weights, Keras 2 had metrics here
             loss_weights, metrics = None, loss_weights
         if loss_weights is not None:
@@ -96,14 +101,7 @@ class Network(Chain):
         last = self.all_layers[-1].spec if self.all_layers else None
         if found is not None and last is not None and hasattr(last, "units"):
             check_output("compile", found, last.units, getattr(last, "activation", ""))
-        self._train_by(
-            {
-                "optimizer": self.optimizer_for(optimizer),
-                "loss": found,
-                "metrics": choose(metrics, weighted_metrics),
-                "loss_weights": loss_weights,
-            }
-        )
+        return {"loss": found, "metrics": choose(metrics, weighted_metrics), "loss_weights": loss_weights}
 
     def compile_like(self, other: Network) -> None:
         """Compile as another model is, if it is: with the same loss and metrics, and an optimizer that begins anew."""
@@ -117,6 +115,11 @@ class Network(Chain):
             self._compile()
         elif self.shape_known and self.all_layers:
             self._build()  # as early as Keras makes the weights, for models made one after the other from one seed
+
+    def _core_metrics(self, loss: Any) -> list[Any]:
+        """What the inner model computes beside the loss."""
+        assert self._compiled is not None and self._built is not None
+        return core_metrics(self._compiled["metrics"], loss, self._built.outputs)
 
     def optimizer_for(self, identifier: Any) -> Any:
         """The optimizer of a name, a config or an object, which counts the steps of this model."""
@@ -133,7 +136,7 @@ class Network(Chain):
         loss, weight, chosen = self._compiled["loss"], self._compiled["loss_weights"], []
         if loss is not None:
             check_output("compile", loss, self._built.outputs, self._built.net.ops[-1].get("activation", ""))
-            chosen = core_metrics(self._compiled["metrics"], loss, self._built.outputs)
+            chosen = self._core_metrics(loss)
         self._built.compile(self._compiled["optimizer"], loss, metrics=chosen, loss_weights=weight)
 
     @property
@@ -340,7 +343,8 @@ class Network(Chain):
 
     def test_on_batch(self, x: Any, y: Any, sample_weight: Any = None, return_dict: bool = False) -> Any:
         """As `evaluate`, without output."""
-        return self.evaluate(x, y, len(y), sample_weight=sample_weight, verbose=0, return_dict=return_dict)
+        rows = len(self._rows("test_on_batch", x))
+        return self.evaluate(x, y, rows, sample_weight=sample_weight, verbose=0, return_dict=return_dict)
 
     @keywords_checked
     def predict(
@@ -363,6 +367,11 @@ class Network(Chain):
         size = None if streamed or steps is None else batch_size
         out = self.fastdense.predict(x, callbacks=callbacks, steps=steps, batch_size=size)
         _say(verbose, _steps(x, batch_size, steps), began, {})
+        made: Array = self._split(out)
+        return made
+
+    def _split(self, out: Array) -> Any:
+        """Rows of outputs in their shape; of several outputs, apart."""
         return out.reshape(len(out), *output_shape(self.all_layers, self.source.input_shape))
 
     def predict_on_batch(self, x: Any) -> Array:
@@ -557,13 +566,13 @@ class Model(Network):
     branching: ClassVar[type[Model]]  # the class of models with branches, and what tells them: see functional.py
     has_branches: ClassVar[Callable[[Any, Any], bool]]
 
-    several: ClassVar[type[Model]]  # the class of those with several outputs: see outputs.py
+    several: ClassVar[Callable[[Any, Any], type[Model]]]  # tells the class of those with several outputs: outputs.py
     chain_of: ClassVar[Callable[[list[KerasTensor], KerasTensor], tuple[tuple[Layer, ...], InputLayer]]]
     _given: list[InputLayer] = []  # the inputs, where there are several
 
     def __new__(cls, inputs: Any = None, outputs: Any = None, *args: Any, **kwargs: Any) -> Any:
         if cls is Model and isinstance(outputs, (list, tuple, dict)) and len(outputs) > 1:
-            return object.__new__(Model.several)
+            return object.__new__(Model.several(inputs, outputs))
         branching = cls is Model and Model.has_branches(inputs, outputs)
         return object.__new__(Model.branching if branching else cls)
 

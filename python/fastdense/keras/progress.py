@@ -34,12 +34,11 @@ def numbers(logs: Logs | dict[str, Any], verbose: int = 1) -> str:
 
 
 def sorted_logs(logs: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:
-    """Logs in Keras's order: loss and metrics, whose names these are, in alphabetical order; then those of validation.
+    """Logs in Keras's order: loss and metrics, whose names these are, and those of validation in alphabetical order.
 
     What callbacks have added comes last.
     """
-    known = sorted(names)
-    order = [*known, *(f"val_{name}" for name in known)]
+    order = sorted([*names, *(f"val_{name}" for name in names)])
     first = {key: logs[key] for key in order if key in logs}
     return first | {key: value for key, value in logs.items() if key not in first}
 

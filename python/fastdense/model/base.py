@@ -25,7 +25,7 @@ from ..data.weights import class_weights
 from ..initial import closed_form, placement
 from ..initial.spread import check_trainable, spread_one, untouched_data_layers
 from ..training.blocks import batches_of, blocks_of, check_alone, check_steps, stream_name
-from ..training.feasible import check_batch_memory
+from ..training.feasible import check_batch_memory, check_one_loss
 from ..training.hints import hint
 from ..training.logs import columns
 from ..training.loop import ArrayFit, Fit
@@ -177,6 +177,8 @@ class BaseModel(Definition):
             starts = integer("fit: starts", starts, least=1)
             if starts > 1:
                 from ..training.search import start_from_best  # few programs need populations
+
+                check_one_loss(f"fit: starts={starts}", loss)
             probed = flag("fit: probes", probes) and not self.optimizer.full_batch
             # prepare first values
             if blocks is None:

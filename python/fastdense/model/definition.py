@@ -20,7 +20,7 @@ from ..network import Net
 from ..runners.lock import CallLock
 from ..runners.single import Runner
 from ..specs import resolve
-from ..training.feasible import check_output, check_solver
+from ..training.feasible import check_heads, check_output, check_solver
 from ..versions import VERSION
 from . import files, own
 from .matching import matched
@@ -209,6 +209,10 @@ class Definition:
         chosen_metrics = _metric_list(metrics)
         weight = 1.0 if loss_weights is None else number("compile: loss_weights", loss_weights, above=0)
         check_solver("compile", chosen_optimizer, chosen_loss, self.net)
+        check_heads("compile", chosen_loss, self.outputs, self.device)
+        if weight != 1 and chosen_loss.targets == "heads":
+            fail("compile", f"loss_weights is {weight:g} and the loss PerHead", "each head has a weight of its own",
+                 "give losses.Head(..., weight=...)")  # fmt: skip
         if self._fitting.mine:
             fail("compile", "a callback of fit called it", "it cannot change a training that runs",
                  "set model.optimizer.learning_rate there, or call compile after fit")  # fmt: skip
@@ -291,6 +295,7 @@ class Definition:
             The model itself.
         """
         check_device(device)
+        check_heads("to", self._loss, self.outputs, device)
         with self._fitting:
             self.runner.move(device)
         return self

@@ -6,12 +6,16 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from ..losses import Custom, Loss
-from ..metrics import Collected, Metric
+from ..losses import Custom, Loss, PerHead
+from ..metrics import Collected, Metric, OfHead
 
 
 def is_own(part: Any) -> bool:
     """Whether an object of `compile` is one of a user's own that a file names only."""
+    if isinstance(part, OfHead):
+        return is_own(part.metric)
+    if isinstance(part, PerHead):
+        return part.called
     return isinstance(part, Custom) or (isinstance(part, Collected) and type(part) not in Metric._members.values())
 
 
@@ -23,23 +27,34 @@ def with_own_objects(compiled: Mapping[str, Any], custom_objects: Mapping[str, A
     dict or None
         None, with a warning, if one of them is not there.
     """
-    loss, chosen = compiled["loss"], list(compiled["metrics"])
-    missing = []
-    if isinstance(loss, Mapping) and loss.get("class_name") in ("Custom", "Differentiated"):
+    missing: list[str] = []
+
+    def whole_loss(loss: Any) -> Any:
+        kind = loss.get("class_name") if isinstance(loss, Mapping) else None
+        if kind == "PerHead":
+            heads = [{**one, "config": {**one["config"], "loss": whole_loss(one["config"]["loss"])}}
+                     for one in loss["config"]["heads"]]  # fmt: skip
+            return {**loss, "config": {"heads": heads}}
+        if kind not in ("Custom", "Differentiated"):
+            return loss
         name = str(loss["config"]["name"])
         given = custom_objects.get(name)
         if given is None:
             missing.append(f"the loss {name!r}")
-        loss = given if isinstance(given, Loss) else given and Custom(given, name, bool(loss["config"]["check"]))
-    for i, metric in enumerate(chosen):
+        return given if isinstance(given, Loss) else given and Custom(given, name, bool(loss["config"]["check"]))
+
+    def whole_metric(metric: Any) -> Any:
         kind = metric.get("class_name") if isinstance(metric, Mapping) else None
+        if kind == "OfHead":
+            return {**metric, "config": {**metric["config"], "metric": whole_metric(metric["config"]["metric"])}}
         if kind is None or kind in {member.__name__ for member in Metric._members.values()}:
-            continue
+            return metric
         given = custom_objects.get(str(kind))
         if given is None:
             missing.append(f"the metric {kind!r}")
-        else:
-            chosen[i] = given.from_config(metric["config"])
+        return given and given.from_config(metric["config"])
+
+    loss, chosen = whole_loss(compiled["loss"]), [whole_metric(metric) for metric in compiled["metrics"]]
     if not missing:
         return {**compiled, "loss": loss, "metrics": chosen}
     names = " and ".join(missing)

@@ -15,6 +15,7 @@ from ..callbacks.monitors import Monitor
 from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..model.base import BaseModel
+from ..training.feasible import check_one_loss
 from ..training.options import check_batch_size, check_threads
 from .arguments import MAX_SEED, one_per
 from .fit import fit_many
@@ -111,6 +112,7 @@ def cross_validate(
     if not isinstance(model, BaseModel):
         raise TypeError(f"{where}: model is of type {type(model).__name__}. Give a compiled fastdense.Model.")
     loss, seed = model._trained_loss(where), integer(f"{where}: seed", seed, least=0, most=MAX_SEED)
+    check_one_loss(where, loss)
     data = prepare(where, x, y, sample_weight, replace(model._shape, loss_weight=1.0), loss).on_host()
     given = {"learning_rate": learning_rate, "penalty": penalty}
     settings = {

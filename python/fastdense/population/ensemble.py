@@ -32,6 +32,8 @@ _MEANING = {
     "probabilities": "a probability for each output",
     "distribution": "probabilities of classes",
     "classes": "probabilities of classes",
+    "any": "what a loss of your own makes of them",
+    "heads": "outputs of several heads",
 }
 
 

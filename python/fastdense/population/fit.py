@@ -17,7 +17,7 @@ from ..callbacks.progress import check_verbose
 from ..data.names import names_of
 from ..data.rows import Rows
 from ..model.base import BaseModel
-from ..training.feasible import check_rates
+from ..training.feasible import check_one_loss, check_rates
 from ..training.options import Options
 from ..training.population import PopulationFit, Trained, Validation, check_population_memory, make_population
 from ..training.search import best_of_tries, tries_of
@@ -247,7 +247,7 @@ def fit_many(
 def _checked_models(where: str, model: Any) -> list[Any]:
     """The models of the first argument, or raise: compiled, and of one kind where there are several."""
     if isinstance(model, BaseModel):
-        model._trained_loss(where)
+        check_one_loss(where, model._trained_loss(where))
         return [model]
     if not isinstance(model, (list, tuple)):
         raise TypeError(
@@ -258,7 +258,7 @@ def _checked_models(where: str, model: Any) -> list[Any]:
     for i, one in enumerate(model):
         if not isinstance(one, BaseModel):
             raise TypeError(f"{where}: models[{i}] is of type {type(one).__name__}. Give compiled models.")
-        one._trained_loss(f"{where}: models[{i}]")
+        check_one_loss(f"{where}: models[{i}]", one._trained_loss(f"{where}: models[{i}]"))
         for name in ("inputs", "outputs", "dtype", "device"):
             mine, its = getattr(model[0], name), getattr(one, name)
             if mine != its:

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from ..calls import HOOK_FIRST, HOOK_GRADIENT, HOOK_LAST, HOOK_MEASURED, HOOK_TRAINING
-from . import kfac, losses, metrics, probes, solvers
+from . import heads, kfac, losses, metrics, probes, solvers
 from .arrays import Array, Spec, as_float, flat, split, unknown
 from .constraints import project
 from .jacobian import jacobian
@@ -109,11 +109,18 @@ class Engine:
             For an unknown loss, optimizer or metric.
         """
         training = {**copy.deepcopy({**training, "hook": None}), "hook": training.get("hook")}
-        if training["loss"]["kind"] == losses.CUSTOM and training["hook"] is None:
-            raise ValueError("a custom loss needs a hook")
-        if training["loss"]["kind"] not in (*losses.NAMES, losses.CUSTOM):
-            raise unknown("loss", training["loss"]["kind"], losses.NAMES)
-        size = 2 + sum(metrics.state_size(spec, self._outputs) for spec in training["metrics"])
+        loss = training["loss"]
+        of_heads = loss["kind"] == heads.HEADS
+        for kind in heads.kinds(loss):
+            if kind == losses.CUSTOM and training["hook"] is None:
+                raise ValueError("a custom loss needs a hook")
+            if kind not in (*losses.NAMES, losses.CUSTOM):
+                raise unknown("loss", kind, losses.NAMES)
+        sizes = [
+            heads.state_size(spec, loss["heads"]) if of_heads else metrics.state_size(spec, self._outputs)
+            for spec in training["metrics"]
+        ]
+        size = 2 + sum(sizes)
         shapes = [shape for op in self._ops for shape in op.shapes[: op.trainable]]
         spec, numbers = training["optimizer"], np.zeros(0)
         if spec["kind"] in solvers.KINDS:
@@ -190,12 +197,9 @@ class Engine:
 
         `flags`: what the batch is, for a hook.
         """
-        spec = self._configured()
         rows = len(x)
-        weights = np.ones(rows) if w is None else as_float(w)
         passes = self._forward(x, training)
-        last = passes[-1]
-        loss, gradient, fused = self._loss(last, y, w, flags)
+        loss, gradient, fused, states = self._loss(passes[-1], y, w, flags)
         loss += sum(done.activity for done in passes)
         trained = [not frozen for frozen in self._frozen()]
         loss += sum(
@@ -203,31 +207,38 @@ class Engine:
             for op, tensors, own in zip(self._ops, self._live.tensors, trained, strict=True)
             if own
         )
-        seen = losses.predictions(spec["loss"], last.output)
-        states = [metrics.state(metric, y, seen, weights) for metric in spec["metrics"]]
         totals = np.concatenate([[loss * rows, float(rows)], *states])
         return _Batch(passes, loss, gradient, fused, totals)
 
-    def _loss(self, last: Forward, y: Data, w: Array | None, flags: int) -> tuple[float, Array, bool]:
-        """Loss of a batch, its gradient, and whether that is the gradient of the pre-activation; the hook is called."""
+    def _loss(self, last: Forward, y: Data, w: Array | None, flags: int) -> tuple[float, Array, bool, list[Array]]:
+        """Loss of a batch, its gradient, whether that is the gradient of the pre-activation, and the sums of metrics.
+
+        The hook is called.
+        """
         spec, rows = self._configured(), len(last.output)
         kind, hook = spec["loss"]["kind"], spec["hook"]
         answer = None
-        if hook is not None and (kind == losses.CUSTOM or flags & HOOK_MEASURED):
+        of_heads = kind == heads.HEADS
+        wanted = losses.CUSTOM in heads.kinds(spec["loss"])
+        predictions = losses.predictions(spec["loss"], last.output)
+        if hook is not None and (wanted or flags & HOOK_MEASURED):
             seen = last.output.copy()
-            predictions = losses.predictions(spec["loss"], last.output)
             targets = np.asarray(y, np.int32 if kind == losses.SPARSE else np.float64)
             answer = hook(
                 flags, seen, seen if predictions is last.output else predictions, targets.copy(),
                 None if w is None else as_float(w).copy(),
             )  # fmt: skip
-        if kind == losses.CUSTOM:
+        if of_heads:
+            found = heads.judged(spec["loss"], spec["metrics"], y, last.output, w, answer if wanted else None)
+            return found.loss, found.gradient, False, found.states
+        weights = np.ones(rows) if w is None else as_float(w)
+        states = [metrics.state(metric, y, predictions, weights) for metric in spec["metrics"]]
+        if wanted:
             assert answer is not None
             values, gradient = answer
-            return float(np.sum(values)) / rows, np.zeros(0) if gradient is None else as_float(gradient), False
-        weights = np.ones(rows) if w is None else as_float(w)
+            return float(np.sum(values)) / rows, np.zeros(0) if gradient is None else as_float(gradient), False, states
         row = losses.row_losses(spec["loss"], y, last.output, last.z, self._ops[-1].activation)
-        return float(weights @ row.values) / rows, row.gradient * (weights / rows)[:, None], row.fused
+        return float(weights @ row.values) / rows, row.gradient * (weights / rows)[:, None], row.fused, states
 
     def _backward(self, batch: _Batch) -> list[list[Array]]:
         """Gradient of the batch loss for every op's trainable tensors."""

@@ -578,7 +578,8 @@ def build_ops(inputs: int, specs: Sequence[Spec], dtype: str) -> list[Op]:
     Raises
     ------
     ValueError
-        For an unknown kind, blocks that do not match, branches whose widths do not, or a softmax that is not last.
+        For an unknown kind, blocks that do not match, branches whose widths do not, or a softmax that is not last, of
+        the net or of a branch.
     """
     ops: list[Op] = []
     blocks: list[tuple[str, list[int]]] = []  # what has begun: its kind, and the widths of its input and its branches
@@ -598,12 +599,16 @@ def build_ops(inputs: int, specs: Sequence[Spec], dtype: str) -> list[Op]:
             op.dtype = dtype
         if op.kind in ENDS.values():
             blocks.append((op.kind, [width]))
-        if op.activation == "softmax" and index + 1 < len(specs):
-            raise ValueError(f"op {index}: softmax may appear only in the last op")
+        if op.activation == "softmax" and index + 1 < len(specs) and not _ends_branch(specs[index + 1]):
+            raise ValueError(f"op {index}: softmax may appear only in the last op, of the net or of a branch")
         ops.append(op)
     if blocks:
         raise ValueError(f"{blocks[-1][0]} without its end")
     return ops
+
+
+def _ends_branch(spec: Spec) -> bool:
+    return ENDS.get(spec["kind"]) == "branches_begin"
 
 
 def _joined(index: int, spec: Spec, widths: list[int]) -> int:

@@ -10,26 +10,47 @@ import numpy as np
 
 from ..arrays import Array
 from ..calls import HOOK_FIRST, HOOK_GRADIENT, HOOK_LAST, HOOK_MEASURED, HOOK_TRAINING
-from ..losses import Custom, Loss
-from ..metrics import Collected, Metric
+from ..losses import Custom, Loss, PerHead
+from ..metrics import Metric, OfHead
+from ..reference.losses import predictions as predictions_of
 
 Values = dict[str, Any]  # of the collected metrics, by name
+
+
+class _Seen:
+    """A collected metric, and of which head it is."""
+
+    def __init__(self, metric: Metric, loss: Loss) -> None:
+        self.name, self.head = metric.name, 0
+        self.metric: Any = metric
+        self.heads: PerHead | None = None
+        if isinstance(metric, OfHead):
+            assert isinstance(loss, PerHead)
+            self.metric, self.heads, self.head = metric.metric, loss, loss.index(metric.head, metric.name)
+
+    def update(self, outputs: Array, predictions: Array, targets: Array, weights: Array | None) -> None:
+        seen = outputs if self.metric.sees_outputs else predictions
+        if self.heads is not None:
+            targets, seen, weights = self.heads.part(self.head, targets, seen, weights)
+            loss = self.heads.heads[self.head].loss
+            if loss is not None and not self.metric.sees_outputs:
+                seen = predictions_of(loss.lower(), seen)
+        self.metric.update_state(targets, seen, weights if self.metric.weighted else None)
 
 
 class _Phase:
     """Collected metrics of training, or of evaluations: either has sums of its own."""
 
-    def __init__(self, metrics: Sequence[Collected]) -> None:
+    def __init__(self, metrics: Sequence[_Seen]) -> None:
         self.metrics = metrics
         self.finished: list[Values] = []  # of each epoch or evaluation, since `forget`
         self.ended = False  # whether the last batch was the end of one
 
     def update(self, flags: int, outputs: Array, predictions: Array, targets: Array, weights: Array | None) -> None:
-        for metric in self.metrics:
+        for one in self.metrics:
             if flags & HOOK_FIRST:
-                metric.reset_state()
-            seen = outputs if metric.sees_outputs else predictions
-            metric.update_state(targets, seen, weights if metric.weighted else None)
+                one.metric.reset_state()
+            one.update(outputs, predictions, targets, weights)
 
     def end(self) -> None:
         self.finished.append(self.values())
@@ -39,7 +60,7 @@ class _Phase:
         """Of the epoch or evaluation so far."""
         if self.ended and self.finished:
             return self.finished[-1]
-        return {metric.name: _number(metric.result()) for metric in self.metrics}
+        return {one.name: _number(one.metric.result()) for one in self.metrics}
 
 
 class Hook:
@@ -55,9 +76,9 @@ class Hook:
     """
 
     def __init__(self, loss: Loss, metrics: Sequence[Metric], loss_weight: float = 1.0) -> None:
-        self._loss = loss if isinstance(loss, Custom) else None
+        self._loss = loss if isinstance(loss, (Custom, PerHead)) and loss.called else None
         self._loss_weight = loss_weight
-        collected = [metric for metric in metrics if isinstance(metric, Collected)]
+        collected = [_Seen(metric, loss) for metric in metrics if metric.collected]
         self._training, self._evaluation = _Phase(collected), _Phase(copy.deepcopy(collected))
         self._anew = True
         self.needed = bool(collected) or self._loss is not None

@@ -21,8 +21,8 @@ from ..engine.protocol import Engine
 from ..layers.adapting import Adapting
 from ..layers.preprocessing import blocks
 from ..layers.scaling import Moments
-from ..losses import Loss
-from ..metrics import Collected, Metric
+from ..losses import Loss, PerHead
+from ..metrics import Metric, OfHead
 from ..network import Net
 from ..optimizers import Optimizer
 from .hook import Hook, Values
@@ -388,5 +388,11 @@ class Runner:
 
 def lowered(metrics: Sequence[Metric], loss: Loss, outputs: int) -> list[dict[str, Any]]:
     """The metrics that engines compute, as they take them; all are asked whether they suit the loss."""
+    for metric in metrics:
+        if isinstance(loss, PerHead) and not isinstance(metric, OfHead):
+            raise ValueError(
+                f"compile: metric {metric.name!r} is of no head, and the net has {len(loss.heads)}. Name one: "
+                f"metrics.OfHead({loss.heads[0].name!r}, {metric.name!r})."
+            )
     every = [metric.lower(loss, outputs) for metric in metrics]
-    return [one for one, metric in zip(every, metrics, strict=True) if not isinstance(metric, Collected)]
+    return [one for one, metric in zip(every, metrics, strict=True) if not metric.collected]

@@ -85,7 +85,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         """Weights of rows by their classes."""
         return None
 
-    def _head(self, params: settings.Params, y: Array) -> settings.Head:
+    def _head(self, params: settings.Params, y: Array) -> settings.OutputLayer:
         """What the net is to predict, for checked targets."""
         raise NotImplementedError
 
@@ -221,7 +221,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
     def _model_for(
         self,
         params: settings.Params,
-        head: settings.Head,
+        head: settings.OutputLayer,
         optimizer: Optimizer,
         penalty: float,
         matrix: Array,

@@ -325,14 +325,14 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
         )
         return np.asarray(table[ids])
 
-    def _head(self, params: settings.Params, y: Array) -> settings.Head:
+    def _head(self, params: settings.Params, y: Array) -> settings.OutputLayer:
         choice(f"{settings.where(params)}: loss", params["loss"], ("log_loss",))
         count = len(self.classes_)
         if self._multilabel:
-            return settings.Head(losses.BinaryCrossentropy(), "sigmoid", count)
+            return settings.OutputLayer(losses.BinaryCrossentropy(), "sigmoid", count)
         if count > 2:
-            return settings.Head(losses.SparseCategoricalCrossentropy(), "softmax", count)
-        return settings.Head(losses.BinaryCrossentropy(), "sigmoid", 1)
+            return settings.OutputLayer(losses.SparseCategoricalCrossentropy(), "softmax", count)
+        return settings.OutputLayer(losses.BinaryCrossentropy(), "sigmoid", 1)
 
     def _task(self, y: Array) -> tuple[str, Array]:
         if self._multilabel:

@@ -160,12 +160,12 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
             )
         return np.asarray(y.reshape(len(y), outputs))
 
-    def _head(self, params: settings.Params, y: Array) -> settings.Head:
+    def _head(self, params: settings.Params, y: Array) -> settings.OutputLayer:
         loss = settings.regression_loss(params)
         if loss.targets == "counts" and (y < 0).any():
             fail(settings.where(params), f"y holds {y.min():g} and loss is {shorten(params['loss'])}",
                  "it is for counts, 0 or more", "use e.g. loss='squared_error'")  # fmt: skip
-        return settings.Head(loss, settings.suitable_activation(loss), self._outputs_fitted)
+        return settings.OutputLayer(loss, settings.suitable_activation(loss), self._outputs_fitted)
 
     def _task(self, y: Array) -> tuple[str, Array]:
         return "regression", y

@@ -35,7 +35,7 @@ ITS_SOLVERS = (optimizers.Adam, optimizers.SGD)
 OUT = {"linear": "identity", "sigmoid": "logistic", "exponential": "exp", "softmax": "softmax"}
 
 
-class Head(NamedTuple):
+class OutputLayer(NamedTuple):
     """What a net is to predict: the loss, and activation and number of the outputs."""
 
     loss: Loss
@@ -156,13 +156,13 @@ def front_layers(columns: Columns, fill: Sequence[float], one_hot: bool) -> list
     return made
 
 
-def make_layers(params: Params, head: Head, penalty: float, front: Sequence[Layer]) -> list[Layer]:
+def make_layers(params: Params, head: OutputLayer, penalty: float, front: Sequence[Layer]) -> list[Layer]:
     """The layers of the net.
 
     Parameters
     ----------
     params : mapping
-    head : Head
+    head : OutputLayer
     penalty : float
         Factor of the sum of the squared kernels.
     front : sequence of Layer

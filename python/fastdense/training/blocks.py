@@ -7,11 +7,12 @@ from typing import Any
 from ..arguments import integer, shorten
 from ..arrays import Array, fail
 from ..data.checks import check_x
+from ..data.heads import side_by_side
 from ..data.prepare import prepare
 from ..data.rows import Rows, Shape
 from ..data.stream import Batches, Blocks
 from ..data.weights import class_weights
-from ..losses import Loss
+from ..losses import Loss, PerHead
 
 
 def blocks_of(
@@ -34,7 +35,13 @@ def blocks_of(
     if isinstance(class_weight, str):
         given = f"class_weight is {shorten(class_weight)} and x is {stream_name(batches.given)}"
         fail(batches.where, given, "the number of rows of each class is not known", "give a dict from class to weight")
-    return Blocks(batches, shape, check, targets=loss is not None)
+
+    def joined(where: str, rows: int, y: Any, w: Any = None) -> tuple[Any, Any]:
+        assert isinstance(loss, PerHead)
+        return side_by_side(where, y, w, rows, shape, loss)
+
+    several = isinstance(loss, PerHead) and not checked
+    return Blocks(batches, shape, check, targets=loss is not None, joined=joined if several else None)
 
 
 def batches_of(where: str, x: Any, steps: int | None) -> Batches:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..arrays import check_memory, fail
-from ..losses import Loss
+from ..losses import Loss, PerHead
 from ..network import Net
 from ..optimizers import KFAC, Optimizer
 from ..optimizers.full_batch import LBFGS, Solver
@@ -80,6 +80,25 @@ def check_output(where: str, loss: Loss, outputs: int, activation: str) -> None:
         )
 
 
+def check_heads(where: str, loss: Loss | None, outputs: int, device: str) -> None:
+    """Raise if the heads of a loss are not those of a net, or a device does not train them."""
+    if not isinstance(loss, PerHead):
+        return
+    if loss.columns != outputs:
+        own = ", ".join(f"{head.name!r} ({head.columns})" for head in loss.heads)
+        fail(where, f"the heads have {loss.columns} columns, {own}", f"the net has {outputs} outputs",
+             "the columns of all heads together must be the outputs")  # fmt: skip
+    if device == "cuda":
+        fail(where, "the loss is PerHead and the device 'cuda'", "nets with several heads are trained on 'cpu'",
+             "use device='cpu'")  # fmt: skip
+
+
+def check_one_loss(where: str, loss: Loss) -> None:
+    """Raise for a loss of several heads, which only single nets are trained by."""
+    if isinstance(loss, PerHead):
+        fail(where, "the loss is PerHead", "nets with several heads are trained one at a time", "call fit for each")
+
+
 RANDOM = {
     "dropout": "Dropout",
     "gaussian_noise": "GaussianNoise",
@@ -121,7 +140,8 @@ def _check_curved(where: str, name: str, loss: Loss, net: Net) -> None:
     last, given = net.ops[-1].get("activation", ""), loss.lower()
     needed = "softmax" if loss.over_classes else "sigmoid"
     if not loss.curved:
-        what = "has no curvature (it is piecewise linear)"
+        why = "no curvature here" if loss.targets in ("any", "heads") else "no curvature (it is piecewise linear)"
+        what = f"has {why}"
         fail(where, f"the loss is {loss.kind}", f"{name} needs one that is curved; this one {what}", LBFGS_INSTEAD)
     if loss.crossentropy and not given["from_logits"] and last != needed:
         what = f"the loss is {loss.kind} of an output that does not come from {needed}"

@@ -49,8 +49,8 @@ def hint(runner: Runner, loss: Loss, data: Rows, losses: list[float], n_threads:
         dead = isinstance(layer, (Dense, Activation)) and TABLE[layer.activation].dead_below_zero and not output.any()
         if dead:
             return f"fit: every unit of {name!r} is 0 for every row, so nothing below it learns; {ASK}"
-    if data.w is not None or loss.targets == "any":
-        return None  # the best constant of weighted rows is another one, and that of a custom loss is not known
+    if data.w is not None or loss.targets in ("any", "heads"):
+        return None  # the best constant of weighted rows is another one, and that of other losses is not known
     constant, value = constant_predictor(loss, random_rows(data.y, 16 * ROWS), None, net.outputs)
     if not (math.isfinite(value) and value > 0 and losses[-1] > (1 - NEAR) * value):
         return None

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ..arrays import Array
-from ..metrics import Collected, Metric
+from ..metrics import Metric
 
 
 def columns(
@@ -26,7 +26,7 @@ def columns(
         logs: dict[str, list[Any]] = {f"{prefix}loss": (totals[:, 0] / totals[:, 1]).tolist()}
         start = 2
         for metric in metrics:
-            if isinstance(metric, Collected):
+            if metric.collected:
                 logs[f"{prefix}{metric.name}"] = [values[metric.name] for values in collected]
                 continue
             state = totals[:, start : start + metric.state_size(outputs)]

@@ -102,21 +102,20 @@ def test_layers_and_models_on_arrays() -> None:
     assert layers.Softmax()(X).sum().numpy() == pytest.approx(64)
 
 
-def test_several_outputs_are_for_predictions() -> None:
+def test_outputs_of_inner_layers() -> None:
     model = Sequential([keras.Input((2, 2)), layers.Flatten(), layers.Dense(3, "relu"), layers.Dense(1)])
     model.compile("adam", "mse")
     model.fit(X.reshape(-1, 2, 2), Y, verbose=0)
     every = Model(inputs=model.inputs, outputs=[layer.output for layer in model.layers])
     found = every.predict(X.reshape(-1, 2, 2), verbose=0)
     assert [one.shape for one in found] == [(64, 4), (64, 3), (64, 1)] and isinstance(every, Model)
-    np.testing.assert_array_equal(found[2], model.predict(X.reshape(-1, 2, 2), verbose=0))
+    expected = model.predict(X.reshape(-1, 2, 2), verbose=0)  # which another path of the engine adds up
+    np.testing.assert_allclose(found[2], expected, rtol=1e-5, atol=1e-6)
     np.testing.assert_array_equal(every(X.reshape(-1, 2, 2))[1].numpy(), found[1])
     named = Model(model.input, {"x": model.input, "hidden": model.layers[1].output})
     assert list(named.predict(X.reshape(-1, 2, 2), verbose=0)) == ["x", "hidden"]
     assert [w.shape for w in every.get_weights()] == [w.shape for w in model.get_weights()]
     every.summary(print_fn=lambda text: None)
-    with pytest.raises(ValueError, match="has 3 outputs, .* A net that is trained has one: make a model for each"):
-        every.compile("adam", "mse")
 
 
 def test_dropout_is_active_in_training_only() -> None:

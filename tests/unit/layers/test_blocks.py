@@ -165,8 +165,8 @@ def test_diagnosis(last: bool) -> None:
             "Model: layers[0].branches[1][0] is a Normalization; it must be the first layer",
         ),
         (
-            lambda: fd.Model([fd.Branches([[], [fd.Dense(2, "softmax")]]), fd.Dense(1)], inputs=4),
-            "softmax is used before the last layer",
+            lambda: fd.Model([fd.Branches([[], [fd.Dense(2, "softmax"), fd.Dense(2)]]), fd.Dense(1)], inputs=4),
+            "softmax is used before the last layer; softmax must end a net, or a branch: use another activation",
         ),
         (lambda: fd.SelectColumns([]), "SelectColumns: columns is empty. Give at least one column."),
         (lambda: fd.SelectColumns([1, 1]), "SelectColumns: columns=[1, 1]. Give each column once."),
