@@ -105,7 +105,7 @@ def _starts(model: Any, given: Any) -> list[KerasTensor]:
 
 def _functional(model: Any, starts: list[KerasTensor], clone: Any, call: Any) -> Any:
     """A model of inputs and outputs like another."""
-    output = starts[0]
+    output: Any = starts[0]
     if hasattr(model, "connections"):
         given = dict(zip([one.source for one in model.inputs], starts, strict=True))
         made: dict[Node, KerasTensor] = {}
@@ -115,9 +115,12 @@ def _functional(model: Any, starts: list[KerasTensor], clone: Any, call: Any) ->
                 output = made[node] = call(clone(node.layer), x if isinstance(node.layer, Merge) else x[0])
             else:
                 made[node] = given[node.layer]
+        if hasattr(model, "as_given"):  # several outputs
+            of_layer = {node.layer: tensor for node, tensor in made.items()}
+            output = model.as_given([of_layer[end.layers[-1]] for end in model.outputs])
     else:
         for layer in members_with_config(model):
             output = call(clone(layer), output)
     plain = library_class("keras", "Model")
-    kind = type(model) if type(model).__init__ is plain.__init__ else plain
+    kind = type(model) if type(model).__init__ is plain.__init__ else plain  # which chooses one for several outputs
     return kind(starts if len(starts) > 1 else starts[0], output, name=model.name, trainable=model.trainable)

@@ -63,7 +63,7 @@ class MultiOutput(Functional):
     @property
     def output(self) -> Any:
         """Its outputs, as they were given: a list or a dict."""
-        return self._as_given(self.outputs)
+        return self.as_given(self.outputs)
 
     @property
     def output_names(self) -> list[str]:
@@ -75,7 +75,8 @@ class MultiOutput(Functional):
         """A list of their shapes."""
         return [one.shape for one in self._ends]
 
-    def _as_given(self, values: list[Any]) -> Any:
+    def as_given(self, values: list[Any]) -> Any:
+        """One value for each output, as the outputs were given: in a list or a dict."""
         if self.keys is None:
             return values
         found = dict(zip(self.keys, values, strict=True))
@@ -86,13 +87,13 @@ class MultiOutput(Functional):
         shapes: list[Any] = [one.shape[1:] for one in self._ends]
         ends = np.cumsum([math.prod(shape) for shape in shapes])[:-1]
         parts = np.split(np.asarray(out).reshape(len(out), -1), ends, axis=1)
-        return self._as_given([np.ascontiguousarray(part).reshape(len(part), *shape)
+        return self.as_given([np.ascontiguousarray(part).reshape(len(part), *shape)
                                for part, shape in zip(parts, shapes, strict=True)])  # fmt: skip
 
     def __call__(self, x: Any, training: bool | None = None, mask: Any = None) -> Any:
         """The outputs for arrays, or symbolic tensors for one."""
         if any(isinstance(one, KerasTensor) for one in _listed(x)):
-            return self._as_given([self._part(i)(x) for i in range(len(self._ends))])
+            return self.as_given([self._part(i)(x) for i in range(len(self._ends))])
         out = self._split(np.asarray(super().__call__(x, training, mask)) if training else self._predicted(x))
         return {key: tensor(one) for key, one in out.items()} if self.keys else [tensor(one) for one in out]
 
@@ -186,7 +187,7 @@ class MultiOutput(Functional):
     def get_config(self) -> dict[str, Any]:
         config = graph_config(self)
         ends: Any = [[one.name, 0, 0] for one in self._ends]
-        return {**config, "output_layers": self._as_given(ends)}
+        return {**config, "output_layers": self.as_given(ends)}
 
 
 class Outputs(Model):
