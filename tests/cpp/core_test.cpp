@@ -115,30 +115,6 @@ Net forked(int64_t width, ops::Merge merge) {
             dense(2)};
 }
 
-// A head of three classes and one of a number, whose targets and weights are as many columns as the net has outputs.
-Net headed(int64_t width) {
-    Op join = op(OpKind::branches_end), soft = dense(3, Activation::softmax);
-    join.merge = ops::Merge::concatenate, soft.activity_l2 = 0.1;
-    return {dense(width, Activation::tanh), op(OpKind::branches_begin), soft, op(OpKind::branch_next), dense(1), join};
-}
-
-Training heads(bool all_metrics = false) {
-    Training t = training(ops::Loss::mse, "adam");
-    Head classes, number;
-    classes.loss = ops::Loss::sparse_categorical_crossentropy;
-    classes.cols = 3, classes.targets = 1, classes.weight = 0.5;
-    number.cols = number.targets = 1;
-    t.heads = {classes, number};
-    t.place_heads();
-    for (int h = 0; all_metrics && h < 2; ++h)
-        for (Metric::Kind kind : {Metric::Kind::sparse_categorical_accuracy, Metric::Kind::precision}) {
-            Metric m;
-            m.kind = kind, m.head = h, m.is_loss = h && kind == Metric::Kind::precision;
-            t.metrics.push_back(m);
-        }
-    return t;
-}
-
 template <class T>
 void compare_threads(int64_t inputs, const Net& ops, const Training& t, int64_t rows, int64_t batch,
                      const std::string& what) {

@@ -75,6 +75,30 @@ Training training(ops::Loss loss = ops::Loss::mse, const std::string& optimizer 
     return t;
 }
 
+// A head of three classes and one of a number, whose targets and weights are as many columns as the net has outputs.
+Net headed(int64_t width) {
+    Op join = op(OpKind::branches_end), soft = dense(3, Activation::softmax);
+    join.merge = ops::Merge::concatenate, soft.activity_l2 = 0.1;
+    return {dense(width, Activation::tanh), op(OpKind::branches_begin), soft, op(OpKind::branch_next), dense(1), join};
+}
+
+Training heads(bool all_metrics = false) {
+    Training t = training(ops::Loss::mse, "adam");
+    Head classes, number;
+    classes.loss = ops::Loss::sparse_categorical_crossentropy;
+    classes.cols = 3, classes.targets = 1, classes.weight = 0.5;
+    number.cols = number.targets = 1;
+    t.heads = {classes, number};
+    t.place_heads();
+    for (int h = 0; all_metrics && h < 2; ++h)
+        for (Metric::Kind kind : {Metric::Kind::sparse_categorical_accuracy, Metric::Kind::precision}) {
+            Metric m;
+            m.kind = kind, m.head = h, m.is_loss = h && kind == Metric::Kind::precision;
+            t.metrics.push_back(m);
+        }
+    return t;
+}
+
 // Numbers of a fixed stream that does not depend on the standard library.
 struct Random {
     uint64_t seed, count = 0;

@@ -505,21 +505,6 @@ def resolved(layers: Iterable[Layer], sources: Sequence[InputLayer]) -> tuple[La
     return tuple(made)
 
 
-def replayed(layers: Iterable[Layer], given: Mapping[InputLayer, KerasTensor]) -> KerasTensor:
-    """The tensor that the layers of a net with several inputs give for other tensors in place of its inputs."""
-    x: Any = None
-    for layer in layers:
-        if isinstance(layer, Part):
-            x = given[layer.source]
-        elif isinstance(layer, Join) and x is None:
-            inner = [replayed(branch, given) for branch in layer.branches]
-            x = merged(layer.merger or layer, layer.merge, inner)
-        else:
-            x = layer(x)
-    assert isinstance(x, KerasTensor)
-    return x
-
-
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
@@ -607,6 +592,18 @@ def read(
         else:
             x = [node(layer, x, layer.output_shape_of(x[0].shape))]
     return x
+
+
+def replayed(layers: Sequence[Layer], given: Mapping[InputLayer, KerasTensor]) -> KerasTensor:
+    """The tensor that the layers of a net with several inputs give for other tensors in place of its inputs."""
+    inputs = {one: Node(one, [], one.input_shape) for one in given}
+    (last,) = read(layers, [next(iter(inputs.values()))], inputs, {})
+    made = {inputs[one]: x for one, x in given.items()}
+    for node in _in_order([last]):
+        if node.parents:
+            x = [made[one] for one in node.parents]
+            made[node] = node.layer(x if isinstance(node.layer, Merge) else x[0])
+    return made[last]
 
 
 def _in_order(last: list[Node]) -> list[Node]:

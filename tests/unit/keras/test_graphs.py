@@ -33,7 +33,9 @@ def test_branches_are_columns_of_one_x() -> None:
     assert isinstance(model, Model) and repr(model.fastdense.layers[0]).startswith("Branches([[SelectColumns([0, 1, 2]")
     kernel, bias, last, end = model.get_weights()
     hidden = np.tanh(B.reshape(40, 4) @ kernel + bias)
-    np.testing.assert_allclose(model.predict([A, B], verbose=0), np.hstack([A, hidden]) @ last + end, rtol=1e-4)
+    np.testing.assert_allclose(
+        model.predict([A, B], verbose=0), np.hstack([A, hidden]) @ last + end, rtol=1e-4, atol=1e-6
+    )
     assert [one.name for one in model.layers] == ["b", "flat", "a", "hidden", "both", "out"]
     assert model.input_shape == [(None, 3), (None, 2, 2)] and model.output_shape == (None, 1)
     assert model.get_layer("hidden").output.shape == (None, 4) and model.get_layer("both").output.shape == (None, 7)

@@ -184,6 +184,21 @@ def test_tensors_may_be_used_anywhere_behind_them() -> None:
     np.testing.assert_array_equal(again.predict(A, verbose=0), model.predict(A, verbose=0))
 
 
+def test_such_models_are_called_on_other_tensors() -> None:
+    a, b = Input((3,)), Input((2,))
+    h, g = Dense(2, name="h")(a), Dense(2, name="g")(b)
+    both = layers.Add(name="both")([h, g])
+    end = Dense(1, name="end")(layers.Concatenate()([both, h, layers.Multiply()([both, g])]))
+    for inner in (Model([a, b], end), Model([a, b], [end, Dense(2, name="further")(both)])):
+        wide, deep = Input((3,)), Input((2,))
+        outer = Model([wide, deep], inner([wide, deep]))
+        found, expected = outer.predict([A, B], verbose=0), inner.predict([A, B], verbose=0)
+        for one, other in zip(found, expected, strict=True):
+            np.testing.assert_allclose(one, other, rtol=1e-5, atol=1e-6)
+        assert [one.name for one in outer.layers][2:] == [one.name for one in inner.layers][2:]
+        assert outer.count_params() == inner.count_params()
+
+
 def test_layers_that_are_called_twice_only_predict() -> None:
     a, b, tower = Input((3,)), Input((3,)), Dense(2, name="tower")
     model = Model([a, b], [tower(a), tower(b)])
