@@ -34,11 +34,12 @@ from . import (
 )
 from .functional import Functional  # noqa: F401  (what Model makes of nets with branches)
 from .initializers import Initializer
-from .layer import Input
+from .layer import Input, Layer
 from .losses import Loss
 from .metrics import Metric
 from .models import Model, Sequential
 from .names import Finder, NotOffered, not_offered
+from .operations import combined  # noqa: F401  (what symbolic tensors do with functions)
 from .optimizers import Optimizer
 from .outputs import Outputs  # noqa: F401  (what Model makes of several outputs)
 from .regularizers import Regularizer
@@ -54,6 +55,7 @@ _LAZY = ("datasets", "preprocessing", "random", "wrappers")  # imported when the
 __all__ = [
     "Initializer",
     "Input",
+    "Layer",
     "Loss",
     "Metric",
     "Model",

@@ -68,7 +68,7 @@ def graph_config(model: Chain) -> dict[str, Any]:
                 "shape": [None, *one.shape], "dtype": "float32", "keras_history": [one.layer.name, 0, 0]}}
             for one in node.parents
         ]  # fmt: skip
-        calls = [{"args": [tensors if isinstance(node.layer, Merge) else tensors[0]], "kwargs": {}}] if tensors else []
+        calls = [{"args": [tensors if _takes_list(node.layer) else tensors[0]], "kwargs": {}}] if tensors else []
         layers.append({**serialize_keras_object(node.layer), "name": node.layer.name, "inbound_nodes": calls})
     names = [one["name"] for one in layers]
     twice = [name for i, name in enumerate(names) if name in names[:i]]
@@ -80,6 +80,11 @@ def graph_config(model: Chain) -> dict[str, Any]:
     ends = [[one.name, 0, 0] for one in inputs_of(model.source)]
     return {"name": model.name, "trainable": bool(model.trainable), "layers": layers,
             "input_layers": ends[0] if len(ends) == 1 else ends, "output_layers": [names[-1], 0, 0]}  # fmt: skip
+
+
+def _takes_list(layer: Layer) -> bool:
+    """Whether a layer was called on a list of tensors."""
+    return isinstance(layer, Merge) or (layer._formula is not None and layer._formula.shapes is not None)
 
 
 def functional_ends(config: Mapping[str, Any]) -> tuple[Any, KerasTensor]:

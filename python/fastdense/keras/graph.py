@@ -423,11 +423,12 @@ def after(x: KerasTensor, layers: Sequence[Layer]) -> KerasTensor:
     return KerasTensor(x.source, (*x.layers, *layers))
 
 
-def merged(merger: Layer, merge: str, tensors: Sequence[KerasTensor]) -> KerasTensor:
-    """The tensor that a layer makes of several."""
+def merged(merger: Layer | None, merge: str, tensors: Sequence[KerasTensor]) -> KerasTensor:
+    """The tensor that a layer makes of several; None: they are merged for a layer that takes a list of them."""
     unknown = [one for one in tensors if one.source is None]
     if unknown:
-        raise ValueError(f"{merger.name}: the shape of the data is not known yet; begin with keras.Input(shape=...)")
+        name = merge if merger is None else merger.name
+        raise ValueError(f"{name}: the shape of the data is not known yet; begin with keras.Input(shape=...)")
     sources = list(dict.fromkeys(one for x in tensors if x.source is not None for one in inputs_of(x.source)))
     histories = [whole_history(x) if len(sources) > 1 else x.layers for x in tensors]
     source = Several(sources) if len(sources) > 1 else sources[0]
@@ -539,6 +540,7 @@ def check_used_once(where: str, layers: Iterable[Layer]) -> None:
     for layer in leaves(layers):
         spec = layer.spec
         stateless = spec is None or (isinstance(spec, core_layers.Activation) and spec.activation != "prelu")
+        stateless |= isinstance(spec, core_layers.Function) and not spec.weights
         if layer in seen and not stateless:
             raise ValueError(
                 f"{where}: the layer {layer.name!r} is needed in several places, and layers that share weights are not "

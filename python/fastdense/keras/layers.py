@@ -6,6 +6,7 @@ All also accept ``input_shape=``, ``input_dim=`` and ``batch_input_shape=`` (for
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -18,9 +19,10 @@ from ..arguments import shorten
 from ..arrays import Array
 from ..layers import TensorSpec
 from . import activations, initializers, utils
-from .graph import Columns, Join, Merge
+from .graph import Columns, Join, Merge, Step
 from .layer import Input, InputLayer, Layer, Shape
 from .names import not_offered
+from .own import Own
 from .serialization import deserialize_keras_object, serialize_keras_object
 from .settings import floatx
 from .tensor import Tensor, tensor
@@ -41,6 +43,7 @@ __all__ = [
     "GaussianNoise",
     "Input",
     "InputLayer",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
@@ -79,8 +82,8 @@ def _one_axis(axis: Any) -> Any:
     return 1 if np.ravel(axis).tolist() in ([-1], [1]) else axis
 
 
-def activation_of(where: str, value: Any) -> str | core_layers.Activation | None:
-    """The activation for `fastdense`, from a name, a function of `keras.activations` or a layer."""
+def activation_of(where: str, value: Any) -> Any:
+    """The activation for `fastdense`, from a name, a function of `keras.activations` or a layer; others as they are."""
     if value is None or isinstance(value, (str, core_layers.Activation)):
         return value
     value = activations.of_operation(value)
@@ -88,10 +91,22 @@ def activation_of(where: str, value: Any) -> str | core_layers.Activation | None
         return value.__name__
     if isinstance(value, Layer) and isinstance(value.spec, core_layers.Activation):
         return value.spec
+    if callable(value) and not isinstance(value, (type, Layer)):
+        return value
     raise TypeError(
-        f"{where}: activation={shorten(value)}. Custom functions are not offered: pass a name such as 'relu', "
-        f"or one of keras.activations. The names are {', '.join(sorted(_functions()))}."
+        f"{where}: activation={shorten(value)}. Pass a name such as 'relu', one of keras.activations, or a function of "
+        f"a tensor. The names are {', '.join(sorted(_functions()))}."
     )
+
+
+class Applied(Step):
+    """A function of the user's behind a layer that has it as its activation."""
+
+    def __init__(self, function: Any, name: str) -> None:
+        super().__init__(name)
+        self._own = Own(self, function)
+
+    made, output_shape_of, computed = Layer.made, Layer.output_shape_of, Layer.computed
 
 
 def _functions() -> list[str]:
@@ -115,9 +130,16 @@ class Dense(Layer):
         bias_constraint: Any = None,
         **options: Any,
     ) -> None:
+        chosen = activation_of("Dense", activation)
+        own = None if chosen is None or isinstance(chosen, (str, core_layers.Activation)) else chosen
+        if own is not None and activity_regularizer is not None:
+            raise ValueError(
+                "Dense: activity_regularizer with a function of your own as activation is not offered. Give the layer "
+                "neither, and add Activation(function) and ActivityRegularization(...) behind it."
+            )
         spec = core_layers.Dense(
             units,
-            activation_of("Dense", activation),
+            None if own is not None else chosen,
             use_bias,
             initializers.get(kernel_initializer),
             initializers.get("zeros" if bias_initializer is None else bias_initializer),
@@ -128,6 +150,12 @@ class Dense(Layer):
             bias_constraint,
         )
         super().__init__(spec, options)
+        self._applied = None if own is None else Applied(own, f"{self.name}_activation")
+
+    @property
+    def all_layers(self) -> list[Layer]:
+        """Itself, and what applies a function of the user's own behind it."""
+        return [self] if self._applied is None else [self, self._applied]
 
     @property
     def bias(self) -> Any:
@@ -135,9 +163,9 @@ class Dense(Layer):
         return self.__getattr__("bias") if self.spec.use_bias else None
 
     @property
-    def activation(self) -> activations.Function:
+    def activation(self) -> Any:
         """The activation function."""
-        return activations.get(self.spec.activation)
+        return activations.get(self.spec.activation) if self._applied is None else self._applied.own.function
 
 
 class Activation(Layer):
@@ -147,14 +175,39 @@ class Activation(Layer):
 
     def __init__(self, activation: Any, **options: Any) -> None:
         given = activation_of("Activation", activation)
-        super().__init__(
-            given if isinstance(given, core_layers.Activation) else core_layers.Activation(given or "linear"), options
-        )
+        if given is None or isinstance(given, str):
+            given = core_layers.Activation(given or "linear")
+        known = isinstance(given, core_layers.Activation)
+        super().__init__(given if known else None, options)
+        self._own = None if known else Own(self, given)
 
     @property
-    def activation(self) -> activations.Function:
+    def activation(self) -> Any:
         """The activation function."""
-        return activations.get(self.spec.activation)
+        return activations.get(self.spec.activation) if self._own is None else self._own.function
+
+
+class Lambda(Layer):
+    """Applies a function of a tensor, or of a list of tensors, written with `keras.ops`, NumPy or operators.
+
+    Rows must not depend on one another. `arguments` are further arguments of the function by name; `output_shape`,
+    without the rows, or a function of the input's shape, may be given, and must be right.
+    """
+
+    def __init__(
+        self, function: Any, output_shape: Any = None, mask: Any = None, arguments: Any = None, **options: Any
+    ) -> None:
+        _off("Lambda", mask=(mask, None))
+        if not callable(function):
+            raise TypeError(f"Lambda: function={shorten(function)}. Give a function of a tensor.")
+        super().__init__(None, options)
+        self.function, self.arguments, self._said = function, dict(arguments or {}), output_shape
+        self._own = Own(self, functools.partial(function, **self.arguments) if self.arguments else function)
+
+    def said_shape(self, input_shape: Any) -> Any:
+        if callable(self._said):
+            return self._said(input_shape)
+        return None if self._said is None else (None, *np.atleast_1d(self._said).tolist())
 
 
 class ReLU(Layer):
@@ -619,6 +672,7 @@ _CLASSES: dict[type[core_layers.Layer], type[Layer]] = {
     core_layers.GaussianDropout: GaussianDropout,
     core_layers.AlphaDropout: AlphaDropout,
     core_layers.ActivityRegularization: ActivityRegularization,
+    core_layers.Function: Lambda,
 }
 
 
@@ -642,6 +696,8 @@ def layer_of(spec: Any) -> Layer:
     cls = _CLASSES[type(spec)]
     layer = object.__new__(cls)
     Layer.__init__(layer, spec, {"name": spec.name, "trainable": spec.trainable})
+    if isinstance(layer, Dense):
+        layer._applied = None
     if isinstance(layer, Normalization):
         layer.axis, layer._given, layer._adapted, layer._shape = (-1,), None, spec.statistics, None
     return layer
@@ -664,7 +720,6 @@ _HINTS = {
     "LSTM|GRU|RNN|Attention|Embedding|TimeDistributed|Bidirectional|Masking|StringLookup|TextVector": f"{_DENSE_ONLY}"
     ", without sequences: give rows of one length to Dense.",
     "Dot|dot": "Multiply()([a, b]) is its sum's terms; a Dense(1) behind it adds them up, with weights.",
-    "Lambda": "Apply the function to the data before fit, or use Activation with a name.",
     "SpatialDropout": "Dropout is the nearest alternative.",
     "ThresholdedReLU": "ReLU is the nearest alternative.",
     "Random|Resizing|CenterCrop": "Transform the images before fit.",

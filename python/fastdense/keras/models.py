@@ -24,6 +24,7 @@ from . import losses, optimizers
 from .batches import KerasBatches
 from .chain import Chain, flattened
 from .configs import functional_config, functional_ends, sequential_config, sequential_layers
+from .formula import check_no_layer
 from .files import clone_model, load_model, model_from_json, save_model
 from .graph import leaves
 from .inputs import one_array
@@ -275,6 +276,7 @@ class Network(Chain):
 
         With ``training=True`` the rows are a batch in training: units are dropped, and batch statistics used.
         """
+        check_no_layer(self.name, x)
         if isinstance(x, KerasTensor):
             if not self.all_layers and x.source is not None:
                 self._begin_at(output_shape(x.layers, x.source.input_shape))

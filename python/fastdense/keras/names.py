@@ -60,10 +60,9 @@ REASONS: tuple[tuple[str, str], ...] = (
         r"Minimum|minimum)$",
         "A net is one chain of layers; the only join is Add()([x, layers(x)]).",
     ),
-    (r"layers\.Lambda$", "Apply the function to the data before fit, or use Activation with a name."),
     (r"layers\.ThresholdedReLU$", "ReLU is the nearest alternative."),
     (r"layers\.(Identity|Wrapper)$", "Leave it out: it changes nothing."),
-    (r"(layers\.)?(InputSpec|Layer)$", "Layers of your own are not offered: the layers are those of keras.layers."),
+    (r"(layers\.)?InputSpec$", "Leave it out: build() and call() may check their argument themselves."),
     # callbacks
     (
         r"callbacks\.(RemoteMonitor|OrbaxCheckpoint)$",

@@ -133,6 +133,8 @@ def deserialize_keras_object(config: Any, custom_objects: Mapping[str, Any] | No
         return inner["name"]
     if name == "function":
         name, inner = inner, None
+        if str(config.get("module")).startswith(f"{__package__}.ops"):
+            return getattr(importlib.import_module(f"{__package__}.ops"), name)
     cls = get_registered_object(config.get("registered_name") or name, custom_objects)
     cls = get_registered_object(name, custom_objects) if cls is None else cls
     cls = library_class(str(config.get("module") or ""), name) if cls is None else cls

@@ -5,7 +5,9 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
-_KEPT = ("members", "all_layers", "history", "owner", "chain", "spec")  # attributes of ours
+from .ops.tape import Symbolic
+
+_KEPT = ("members", "all_layers", "history", "owner", "chain", "spec", "own")  # attributes of ours
 
 
 def tracked(obj: Any) -> list[Any]:
@@ -52,12 +54,11 @@ def _called(obj: Any, x: Any, options: dict[str, Any]) -> Any:
         made = obj.call(x, **options)
     except (TypeError, AttributeError, ValueError) as error:
         raise TypeError(f"{type(obj).__name__}: its call() cannot be made part of a net: {error}. {_REMEDY}") from error
-    if not isinstance(made, type(x)):
+    if not isinstance(made, Symbolic):
         raise TypeError(f"{type(obj).__name__}: its call() returns a {type(made).__name__}, not one tensor. {_REMEDY}")
     return made
 
 
 _REMEDY = (
-    "A net is made of layers: call() may call layers and models on its argument, one after another, and nothing else. "
-    "Apply other functions to the data before fit."
+    "call() may call layers and models, and compute with tensors by operators, keras.ops and NumPy's functions."
 )

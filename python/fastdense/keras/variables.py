@@ -175,7 +175,7 @@ class Weight(Variable):
         return f"{self.layer.place}/{self.name}"
 
     def _read(self) -> NDArray[Any]:
-        return self.layer.get_weights()[self.index]
+        return np.asarray(self.layer.get_weights()[self.index])
 
     def _write(self, values: NDArray[Any]) -> None:
         weights: list[Any] = self.layer.get_weights()

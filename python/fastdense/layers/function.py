@@ -97,6 +97,8 @@ class Computation:
         For messages, and the name in files.
     """
 
+    title = "Function"  # for messages
+
     def __init__(self, forward: Callable[..., Any], backward: Callable[..., Any] | None, name: str) -> None:
         self.functions, self.name = (forward, backward), name
         self.trained = 0  # how many weights have gradients
@@ -138,7 +140,14 @@ class Computation:
 
     def fail(self, given: str, needed: str) -> NoReturn:
         """Raise for what a function of the user's returned."""
-        raise WrongFunction(f"Function {self.name!r}: {given}; {needed}")
+        raise WrongFunction(f"{self.title} {self.name!r}: {given}; {needed}")
+
+    def failed(self, error: Exception, x: Values) -> NoReturn:
+        """Raise for what `forward` raised in a trial."""
+        raise ValueError(
+            f"Function {self.name!r}: forward raised {type(error).__name__} for {len(x)} rows of {x.shape[1]} random "
+            f"numbers ({error}); it must take any (with units= and check=False it is not tried)"
+        ) from error
 
 
 class Function(Layer, names=("function",), listed=False):
@@ -297,10 +306,7 @@ class Function(Layer, names=("function",), listed=False):
         except WrongFunction:
             raise
         except Exception as error:
-            raise ValueError(
-                f"Function {self.computation.name!r}: forward raised {type(error).__name__} for {len(x)} rows of "
-                f"{x.shape[1]} random numbers ({error}); it must take any (with units= and check=False it is not tried)"
-            ) from error
+            self.computation.failed(error, x)
 
     def _check_rows(self, x: Values, weights: list[Values], y: Values) -> None:
         """Raise if rows depend on one another; what is random is left to the user."""
@@ -380,12 +386,39 @@ def known_functions(objects: Mapping[str, Any]) -> Iterator[None]:
         _known.reset(token)
 
 
-def functions_of(layers: Sequence[Layer]) -> dict[str, Function]:
-    """The `Function` layers among these and inside of them, by the names of their functions."""
-    found: dict[str, Function] = {}
+def functions_in_order(layers: Sequence[Layer]) -> list[Function]:
+    """The `Function` layers among these and inside of them."""
+    found: list[Function] = []
     for layer in layers:
-        if isinstance(layer, Function):
-            found[layer.computation.name] = layer
+        found += [layer] if isinstance(layer, Function) else []
         for chain in getattr(layer, "chains", ()):
-            found.update(functions_of(chain))
+            found += functions_in_order(chain)
     return found
+
+
+def functions_of(layers: Sequence[Layer]) -> dict[str, Function]:
+    """The same by the names of their functions.
+
+    Raises
+    ------
+    ValueError
+        If two functions have one name, which a file could not tell from one another.
+    """
+    found: dict[str, Function] = {}
+    for one in functions_in_order(layers):
+        other = found.setdefault(one.computation.name, one)
+        if other.computation.functions != one.computation.functions:
+            raise ValueError(
+                f"save: two Function layers compute different functions of the same name, {one.computation.name!r}; "
+                "give them names: Function(..., name='...')"
+            )
+    return found
+
+
+def function_names(config: Any) -> list[str]:
+    """The names of the functions in the configs of layers, in the order of the layers."""
+    if isinstance(config, Mapping):
+        if config.get("class_name") == "Function":
+            return [str(config["config"]["forward"])]
+        return [name for value in config.values() for name in function_names(value)]
+    return [name for value in config for name in function_names(value)] if isinstance(config, list) else []
