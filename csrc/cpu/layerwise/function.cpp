@@ -11,10 +11,9 @@ bool Layerwise<T>::call_function(const Worker& w, int i, int64_t rows, Pass pass
         call.dtype = dtype_of<T>;
         call.rows = rows, call.in = o.in, call.out = o.out;
         call.training = pass == Pass::train;
-        call.weights.resize(o.own.size()), call.gradients.resize(size_t(o.own_trained));
+        call.weights.resize(o.own.size());
         for (size_t k = 0; k < o.own.size(); ++k)
             call.weights[k] = int(k) < o.own_trained ? parameter(o.own[k]) : statistic(o.own[k]);
-        for (size_t k = 0; k < call.gradients.size(); ++k) call.gradients[k] = frozen(i) ? nullptr : gradient(o.own[k]);
         goes_on_ = (*o.function)(call);
     }
     w.sync();
@@ -38,6 +37,9 @@ bool Layerwise<T>::function_backward(const Worker& w, int i, int64_t rows, Pass 
         FunctionCall& call = calls_[size_t(i)];
         call.backward = true;
         call.dy = d(i), call.dx = walk(pass)[i].passes_gradient ? d(i - 1) : nullptr;
+        call.gradients.resize(size_t(op(i).own_trained));
+        for (size_t k = 0; k < call.gradients.size(); ++k)
+            call.gradients[k] = frozen(i) ? nullptr : gradient(op(i).own[k]);
     }
     return call_function(w, i, rows, pass);
 }

@@ -555,6 +555,7 @@ class Node:
 
     def __init__(self, layer: Layer, parents: list[Node], shape: Shape) -> None:
         self.layer, self.parents, self.shape = layer, parents, shape
+        self.steps: list[int] = layer.operations_before or [1] * len(parents)  # in Keras each operation is a node
 
 
 def nodes(layers: Sequence[Layer], source: InputLayer) -> list[Node]:
@@ -598,6 +599,6 @@ def _in_order(last: list[Node]) -> list[Node]:
             done.add(node)
             ready.append(node)
     for node in reversed(ready):
-        for parent in node.parents:
-            depth[parent] = max(depth.get(parent, 0), depth.get(node, 0) + 1)
+        for parent, steps in zip(node.parents, node.steps, strict=True):
+            depth[parent] = max(depth.get(parent, 0), depth.get(node, 0) + steps)
     return sorted(ready, key=lambda node: (-depth.get(node, 0), number[node]))

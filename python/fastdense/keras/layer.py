@@ -127,6 +127,7 @@ class Layer(Trainable):
     flat: ClassVar[bool] = True  # whether it needs flat rows rather than images
     weightless: ClassVar[bool] = False  # whether it is built without knowing the shape of its input
     idle: ClassVar[bool] = False  # whether it does nothing but in training
+    operations_before: Sequence[int] | None = None  # of operations as a layer: how many, for each tensor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -140,8 +141,7 @@ class Layer(Trainable):
     ) -> None:
         kind, options = type(self).__name__, {**(options or {}), **further}
         own_call = bool(overridden(self, CALL))
-        check_overrides(self, LAYER if own_call else (*LAYER, *OF_CALL), "Write a call(), in which layers are called or "
-                        "a formula is computed.")  # fmt: skip
+        check_overrides(self, LAYER if own_call else (*LAYER, *OF_CALL), "Write a call() with layers or a formula.")
         self._own = Own(self, self.call) if own_call else None
         self._calls_layers = False
         if own_call and spec is not None:
@@ -358,9 +358,10 @@ class Layer(Trainable):
 
     def build(self, input_shape: Any) -> None:
         """Create its weights, for data of shape ``(None, columns)``."""
-        shape = input_shape if isinstance(input_shape, list) else tuple(int(n) for n in tuple(input_shape)[1:])
+        several = isinstance(input_shape, list)
+        shape: Shape = () if several else tuple(int(n) for n in tuple(input_shape)[1:])
         if self._own is not None:
-            if not isinstance(shape, list):
+            if not several:
                 self._own.build(shape)
         elif self.owner is None and self.spec is not None:
             self._alone(shape)

@@ -6,7 +6,6 @@ All also accept ``input_shape=``, ``input_dim=`` and ``batch_input_shape=`` (for
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +18,8 @@ from ..arguments import shorten
 from ..arrays import Array
 from ..layers import TensorSpec
 from . import activations, initializers, utils
-from .graph import Columns, Join, Merge, Step
+from .graph import Columns, Join, Merge
+from .lambdas import Applied, Lambda
 from .layer import Input, InputLayer, Layer, Shape
 from .names import not_offered
 from .own import Own
@@ -99,16 +99,6 @@ def activation_of(where: str, value: Any) -> Any:
     )
 
 
-class Applied(Step):
-    """A function of the user's behind a layer that has it as its activation."""
-
-    def __init__(self, function: Any, name: str) -> None:
-        super().__init__(name)
-        self._own = Own(self, function)
-
-    made, output_shape_of, computed = Layer.made, Layer.output_shape_of, Layer.computed
-
-
 def _functions() -> list[str]:
     return [*activations.FUNCTIONS, "swish"]
 
@@ -185,29 +175,6 @@ class Activation(Layer):
     def activation(self) -> Any:
         """The activation function."""
         return activations.get(self.spec.activation) if self._own is None else self._own.function
-
-
-class Lambda(Layer):
-    """Applies a function of a tensor, or of a list of tensors, written with `keras.ops`, NumPy or operators.
-
-    Rows must not depend on one another. `arguments` are further arguments of the function by name; `output_shape`,
-    without the rows, or a function of the input's shape, may be given, and must be right.
-    """
-
-    def __init__(
-        self, function: Any, output_shape: Any = None, mask: Any = None, arguments: Any = None, **options: Any
-    ) -> None:
-        _off("Lambda", mask=(mask, None))
-        if not callable(function):
-            raise TypeError(f"Lambda: function={shorten(function)}. Give a function of a tensor.")
-        super().__init__(None, options)
-        self.function, self.arguments, self._said = function, dict(arguments or {}), output_shape
-        self._own = Own(self, functools.partial(function, **self.arguments) if self.arguments else function)
-
-    def said_shape(self, input_shape: Any) -> Any:
-        if callable(self._said):
-            return self._said(input_shape)
-        return None if self._said is None else (None, *np.atleast_1d(self._said).tolist())
 
 
 class ReLU(Layer):

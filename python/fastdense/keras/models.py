@@ -24,8 +24,8 @@ from . import losses, optimizers
 from .batches import KerasBatches
 from .chain import Chain, flattened
 from .configs import functional_config, functional_ends, sequential_config, sequential_layers
-from .formula import check_no_layer
 from .files import clone_model, load_model, model_from_json, save_model
+from .formula import check_no_layer
 from .graph import leaves
 from .inputs import one_array
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape

@@ -16,7 +16,6 @@ from .graph import merged
 from .layer import KerasTensor, Layer
 from .layers import Add, Maximum, Minimum, Multiply, Subtract
 from .ops import arrays, elementwise
-from .ops.tape import Held
 from .own import Own
 from .settings import unique_name
 from .variables import Weight
@@ -36,10 +35,10 @@ class Combined(KerasTensor):
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
         for one in _leaves((args, kwargs)):
-            if isinstance(one, (Held, Weight)):
+            if isinstance(one, Weight):
                 raise TypeError(
-                    f"{one.path} is a weight, and is combined with a symbolic tensor, as whose layer's weight it would "
-                    "not be trained. Put it into a layer of its own, with add_weight() and a call() that calls no layers"
+                    f"{one.path} is a weight that operations between layers use, where it would not be trained. Put "
+                    "both into a layer of its own, with add_weight() and a call() that calls no layers."
                 )
 
     @functools.cached_property
@@ -52,9 +51,9 @@ class Combined(KerasTensor):
             if known and first.shape == second.shape:
                 made: KerasTensor = merger()(list(self.args))
                 return made
-        given = _boundary(self)
-        x = given[0] if len(given) == 1 else beside(given)
-        made = Operation(self, given)(x)
+        found = _boundary(self).values()
+        given = [one for one, _ in found]
+        made = Operation(self, given, [steps - 1 for _, steps in found])(given if len(given) > 1 else given[0])
         return made
 
     @property
@@ -86,37 +85,50 @@ def _is_layer_output(x: Any) -> bool:
     return not isinstance(x, Combined) or "_tensor" in vars(x)
 
 
-def _boundary(x: Combined) -> list[KerasTensor]:
-    """The tensors that come from layers, of which another one is computed, each once."""
-    found: dict[int, KerasTensor] = {}
-    waiting, seen = [x], set()
-    while waiting:
-        one = waiting.pop()
-        if id(one) in seen:
-            continue
-        seen.add(id(one))
+def _boundary(x: Combined) -> dict[int, tuple[KerasTensor, int]]:
+    """The tensors that come from layers, of which another one is computed, and how many operations are on the way.
+
+    They come in the order in which they are reached from it, by their identity; the longest way counts.
+    """
+    found: dict[int, tuple[KerasTensor, int]] = {}
+    longest: dict[int, int] = {}
+
+    def look(one: KerasTensor, steps: int) -> None:
+        if longest.get(id(one), 0) >= steps:
+            return
+        longest[id(one)] = steps
+        if _is_layer_output(one) and one is not x:
+            found[id(one)] = one, steps
+            return
+        assert isinstance(one, Combined)
         for arg in _leaves((one.args, one.kwargs)):
             if isinstance(arg, KerasTensor):
-                if _is_layer_output(arg):
-                    found[id(arg)] = arg
-                else:
-                    assert isinstance(arg, Combined)
-                    waiting.append(arg)
-    return list(found.values())
+                look(arg, steps + 1)
+
+    look(x, 1)
+    return found
 
 
 class Operation(Layer):
-    """The operations between layers, as a layer."""
+    """The operations between layers, as a layer.
+
+    Parameters
+    ----------
+    result : Combined
+    given : sequence of KerasTensor
+        Those of which it is computed, which layers give.
+    steps : sequence of int
+        How many operations are between each of them and the result.
+    """
 
     weightless = True
     flat = False
 
-    def __init__(self, result: Combined, given: Sequence[KerasTensor]) -> None:
-        super().__init__(None, {"name": unique_name(getattr(result.function, "__name__", "operation").strip("_"))})
+    def __init__(self, result: Combined, given: Sequence[KerasTensor], steps: Sequence[int]) -> None:
+        self.trace = getattr(result.function, "__name__", "operation").strip("_")
+        super().__init__(None, {"name": unique_name(self.trace)})
         self._own = Own(self, self._computed)
-        self._result, self._given = result, list(given)
-        if len(given) > 1:
-            self._own.shapes = [tuple(n for n in one.shape[1:] if n is not None) for one in given]
+        self._result, self._given, self.operations_before = result, list(given), list(steps)
 
     def _computed(self, x: Any) -> Any:
         known: dict[int, Any] = {id(one): part for one, part in

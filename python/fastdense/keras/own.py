@@ -57,7 +57,9 @@ class Own:
         layer = self.layer
         where = f"{layer.name}: add_weight"
         if isinstance(shape, str):
-            raise TypeError(f"{where}: shape={shape!r}. Since Keras 3 the shape comes first: add_weight(shape, name=...).")
+            raise TypeError(
+                f"{where}: shape={shape!r}. Since Keras 3 the shape comes first: add_weight(shape, name=...)."
+            )
         if dtype not in (None, floatx(), "float32"):
             raise TypeError(f"{where}: dtype={dtype!r}. All weights have the dtype of the model, {floatx()!r}.")
         given = () if shape is None else (shape,) if isinstance(shape, int) else tuple(int(n) for n in shape)
@@ -98,8 +100,8 @@ class Own:
         """Note the shapes of the tensors of a list on which the layer is called; None: it is called on one tensor."""
         if self.built and shapes != self.shapes:
             raise ValueError(
-                f"{self.layer.name}: called on tensors of rows {shapes}, after it was called on {self.shapes}. Create a "
-                "layer for each."
+                f"{self.layer.name}: called on tensors of rows {shapes}, after it was called on {self.shapes}. Create "
+                "a layer for each."
             )
         self.shapes = shapes
 

@@ -17,7 +17,12 @@ T = TypeVar("T")
 _FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers", "optimizers.schedules", "losses",
              "metrics")  # fmt: skip
 _ROOT = str(__package__).rpartition(".")[0]
-_TOP = {"models": "keras", "layer": "keras.layers", "schedules": "keras.optimizers.schedules"}
+_TOP = {
+    "models": "keras",
+    "layer": "keras.layers",
+    "lambdas": "keras.layers",
+    "schedules": "keras.optimizers.schedules",
+}
 _registered: dict[str, Any] = {}
 _scope: dict[str, Any] = {}
 

@@ -33,12 +33,12 @@ def traced(obj: Any, x: Any) -> Any:
     takes = "training" in inspect.signature(obj.call).parameters
     made = _called(obj, x, {"training": True} if takes else {})
     if takes:
-        rest = iter(_called(obj, x, {"training": False}).layers)
+        rest = iter(_structure(_called(obj, x, {"training": False}).layers))
         one = next(rest, None)
-        for layer in made.layers:
-            if layer is one:
+        for layer in _structure(made.layers):
+            if layer == one:
                 one = next(rest, None)
-            elif not layer.idle:
+            elif not getattr(layer, "idle", False):
                 one = layer
                 break
         if one is not None:
@@ -47,6 +47,15 @@ def traced(obj: Any, x: Any) -> Any:
                 "do nothing without training, such as Dropout, may depend on it."
             )
     return made
+
+
+def _structure(layers: Any) -> list[Any]:
+    """The layers, with those of branches; those that operations make anew in each call are only named."""
+    found: list[Any] = []
+    for layer in layers:
+        inner = [_structure(branch) for branch in getattr(layer, "branches", ())]
+        found += [*sum(inner, []), getattr(layer, "merge", "")] if inner else [getattr(layer, "trace", layer)]
+    return found
 
 
 def _called(obj: Any, x: Any, options: dict[str, Any]) -> Any:
@@ -59,6 +68,4 @@ def _called(obj: Any, x: Any, options: dict[str, Any]) -> Any:
     return made
 
 
-_REMEDY = (
-    "call() may call layers and models, and compute with tensors by operators, keras.ops and NumPy's functions."
-)
+_REMEDY = "call() may call layers and models, and compute with tensors by operators, keras.ops and NumPy's functions."

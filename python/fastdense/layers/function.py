@@ -19,7 +19,7 @@ __all__ = ["Function", "Weight"]
 
 Values = NDArray[Any]
 _TRIAL_ROWS = 3
-_known: ContextVar[Mapping[str, Any]] = ContextVar("known", default={})
+_known: ContextVar[Mapping[str, Any] | None] = ContextVar("known", default=None)
 
 
 class Weight(Spec, family="weight", names=("weight",)):
@@ -200,7 +200,7 @@ class Function(Layer, names=("function",), listed=False):
 
     def __init__(
         self,
-        forward: Callable[..., Any],
+        forward: Callable[..., Any] | Computation,
         backward: Callable[..., Any] | None = None,
         units: int | None = None,
         weights: Sequence[Weight] = (),
@@ -209,6 +209,7 @@ class Function(Layer, names=("function",), listed=False):
         trainable: bool = True,
     ) -> None:
         self.name = optional_text("Function: name", name)
+        self.computation: Computation
         if isinstance(forward, Computation):
             self.computation = forward
         else:
@@ -250,7 +251,7 @@ class Function(Layer, names=("function",), listed=False):
     @classmethod
     def from_config(cls, config: Mapping[str, Any]) -> Function:
         name = config["forward"]
-        given = _known.get().get(name)
+        given = (_known.get() or {}).get(name)
         if given is None:
             raise MissingFunction(name)
         functions = (given.computation,) if isinstance(given, Function) else given
@@ -379,7 +380,7 @@ class MissingFunction(Exception):
 @contextlib.contextmanager
 def known_functions(objects: Mapping[str, Any]) -> Iterator[None]:
     """Within it, configs of `Function` layers find their functions in these objects."""
-    token = _known.set({**_known.get(), **objects})
+    token = _known.set({**(_known.get() or {}), **objects})
     try:
         yield
     finally:

@@ -566,7 +566,9 @@ class Function(Op):
 
     def penalty(self, tensors: list[Array]) -> tuple[float, list[Array]]:
         """Penalties on the tensors that are trained."""
-        terms = [l1_l2(t, w["l1"], w["l2"]) for w, t in zip(self.spec["weights"], tensors, strict=True) if w["trainable"]]
+        terms = [
+            l1_l2(t, w["l1"], w["l2"]) for w, t in zip(self.spec["weights"], tensors, strict=True) if w["trainable"]
+        ]
         return sum(value for value, _ in terms), [gradient for _, gradient in terms]
 
 

@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 
 from ..names import not_offered
-from . import arrays, elementwise, neural
-from . import tape
+from . import arrays, elementwise, neural, tape
 from .tape import NoDerivative, Traced, dispatched, gradient, no_derivative
 
 _MODULES = (elementwise, arrays, neural)
@@ -25,7 +24,18 @@ _OPERATIONS = {
     for name, value in vars(module).items()
     if not name.startswith("_") and callable(value) and getattr(value, "__module__", "").startswith(__name__)
 }
-for _hidden in ("array", "cast", "float_type", "node", "plain", "registered", "to_shape", "Traced", "no_derivative", "now"):
+for _hidden in (
+    "array",
+    "cast",
+    "float_type",
+    "node",
+    "plain",
+    "registered",
+    "to_shape",
+    "Traced",
+    "no_derivative",
+    "now",
+):
     _OPERATIONS.pop(_hidden, None)
 _OPERATIONS["cast"] = tape.cast
 _OPERATIONS = {name: dispatched(one) for name, one in _OPERATIONS.items()}

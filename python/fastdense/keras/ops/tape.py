@@ -23,8 +23,8 @@ Back = Callable[[Array], Array]  # from the gradient of a result to that of an a
 _count = itertools.count()
 _functions: dict[Any, Callable[..., Any]] = {}  # NumPy's functions and ufuncs: what they do with traced arrays
 WAY_OUT = (
-    "write the derivative yourself: loss=fastdense.losses.Custom(fn), fn(y_true, y_pred) -> (value, gradient), or a layer "
-    "fastdense.Function(forward, backward)"
+    "write the derivative yourself: loss=fastdense.losses.Custom(fn), fn(y_true, y_pred) -> (value, gradient), or a "
+    "layer fastdense.Function(forward, backward)"
 )
 
 
@@ -35,7 +35,8 @@ class NoDerivative(TypeError):
 def no_derivative(what: str) -> NoDerivative:
     """The error for an operation without a derivative."""
     return NoDerivative(
-        f"{what} of a prediction or of a layer's input has no derivative here. Use operations of keras.ops, or {WAY_OUT}."
+        f"{what} of a prediction or of a layer's input has no derivative here. Use operations of keras.ops, or "
+        f"{WAY_OUT}."
     )
 
 
@@ -103,7 +104,8 @@ class Traced:
         function = getattr(np, name, None) if name in _METHODS else None
         if function is None:
             raise AttributeError(
-                f"a prediction in a loss, or the input of a layer, has no attribute {name!r}. Use keras.ops, or {WAY_OUT}."
+                f"a prediction in a loss, or the input of a layer, has no attribute {name!r}. Use keras.ops, or "
+                f"{WAY_OUT}."
             )
         return lambda *args, **kwargs: call(function, self, *args, **kwargs)
 
@@ -176,7 +178,7 @@ _METHODS = ("sum", "mean", "max", "min", "prod", "std", "var", "clip", "squeeze"
             "repeat", "ravel", "argmax", "argmin", "any", "all", "round", "swapaxes")  # fmt: skip
 
 
-# ---- symbolic tensors -------------------------------------------------------------------------------------------------
+# ---- symbolic tensors ------------------------------------------------------------------------------------------------
 
 
 class Symbolic:
@@ -209,7 +211,9 @@ class Symbolic:
 for _name, _ufunc in {**_BOTH, **_LEFT}.items():
     setattr(Symbolic, f"__{_name}__", lambda self, *other, f=_ufunc: self.operation(_functions[f], (self, *other), {}))
     if _name in _BOTH:
-        setattr(Symbolic, f"__r{_name}__", lambda self, other, f=_ufunc: self.operation(_functions[f], (other, self), {}))
+        setattr(
+            Symbolic, f"__r{_name}__", lambda self, other, f=_ufunc: self.operation(_functions[f], (other, self), {})
+        )
 
 
 def dispatched(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -309,7 +313,7 @@ def _reached(result: Any) -> dict[int, Traced]:
 
 
 def pullback(result: Any, g: Array, of: Sequence[Traced]) -> list[Array]:
-    """From the gradient of a result to those of arrays that it was made of; zeros of those that it does not depend on."""
+    """From the gradient of a result to those of arrays that it was made of; zeros for those that have no part in it."""
     gradients: dict[int, Array] = {id(result): g}
     found: dict[int, Array] = {}
     wanted = {id(one) for one in of}
