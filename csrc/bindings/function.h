@@ -30,7 +30,12 @@ private:
         const auto answer = py::cast<py::tuple>(
             object.attr("forward")(copied(c.dtype, c.x, {c.rows, c.in}), weights, c.training, c.keep));
         if (answer.size() != 2) throw InvalidArgument("a function's forward must return (outputs, memory)");
-        fill(c.dtype, c.y, answer[0], c.rows * c.out, "a function's outputs");
+        const auto y = py::cast<py::array>(answer[0]);
+        if (y.ndim() != 2 || y.shape(0) != c.rows || y.shape(1) != c.out)
+            throw InvalidArgument("a function returned an array of shape " +
+                                  std::string(py::str(py::object(y.attr("shape")))) + "; (" + std::to_string(c.rows) +
+                                  ", " + std::to_string(c.out) + ") is needed");
+        fill(c.dtype, c.y, y, c.rows * c.out, "a function's outputs");
         Signals::kept(this) = c.keep ? py::object(answer[1]) : py::object(py::none());
     }
 

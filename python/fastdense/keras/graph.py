@@ -555,7 +555,7 @@ class Node:
 
     def __init__(self, layer: Layer, parents: list[Node], shape: Shape) -> None:
         self.layer, self.parents, self.shape = layer, parents, shape
-        self.steps: list[int] = layer.operations_before or [1] * len(parents)  # in Keras each operation is a node
+        self.steps: Sequence[int] = layer.operations_before or [1] * len(parents)  # in Keras each operation is a node
 
 
 def nodes(layers: Sequence[Layer], source: InputLayer) -> list[Node]:

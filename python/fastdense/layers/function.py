@@ -61,9 +61,10 @@ class Weight(Spec, family="weight", names=("weight",)):
         self.name = optional_text("Weight: name", name) or "weight"
         given = items("Weight: shape", shape, "a tuple of integers, e.g. (4, 3)")
         self.shape = [integer(f"Weight: shape[{i}]", n, least=1) for i, n in enumerate(given)]
-        self.initializer = initializers.get(initializer, "Weight: initializer").for_activation("linear")
-        if isinstance(self.initializer, initializers.Data):
+        chosen = initializers.get(initializer, "Weight: initializer")
+        if isinstance(chosen, initializers.Data):
             raise ValueError("Weight: initializer='data' places the units of a Dense. Give another one.")
+        self.initializer = chosen.for_activation("linear")
         self.trainable = flag("Weight: trainable", trainable)
         self.regularizer = regularizers.for_weights_or_outputs(regularizer, "Weight: regularizer")
         self.constraint: constraints.Constraint | None = None
@@ -367,13 +368,14 @@ def _near(a: Values, b: Values) -> bool:
     return bool(np.all(np.abs(a[finite] - b[finite]) <= 1e-4 * size))
 
 
-class MissingFunction(Exception):
-    """A file names a function that was not given."""
+class MissingFunction(ValueError):
+    """A file or a config names a function that was not given."""
 
     def __init__(self, name: str) -> None:
+        self.problem = f"it has a layer that computes the function {name!r} of your own"
+        self.remedy = f"give it: custom_objects={{{name!r}: (forward, backward)}}"
         super().__init__(
-            f"it has a layer that computes the function {name!r} of your own",
-            f"give it: custom_objects={{{name!r}: (forward, backward)}}",
+            f"Function: the function {name!r} is not known, which a config only names; make the layer anew"
         )
 
 
@@ -410,8 +412,8 @@ def functions_of(layers: Sequence[Layer]) -> dict[str, Function]:
         other = found.setdefault(one.computation.name, one)
         if other.computation.functions != one.computation.functions:
             raise ValueError(
-                f"save: two Function layers compute different functions of the same name, {one.computation.name!r}; "
-                "give them names: Function(..., name='...')"
+                f"two Function layers compute different functions of the same name, {one.computation.name!r}, by which "
+                "they are told apart; give them names: Function(..., name='...')"
             )
     return found
 

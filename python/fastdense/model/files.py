@@ -232,7 +232,7 @@ def described(path: Path) -> Iterator[None]:
     try:
         yield
     except MissingFunction as missing:
-        raise unreadable(path, *missing.args) from None
+        raise unreadable(path, missing.problem, missing.remedy) from None
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise unreadable(path, f"it does not describe a model ({error})") from error
 

@@ -557,6 +557,8 @@ class Function(Op):
         """Call the object."""
         function = self.spec["function"]
         y, memory = function.forward(x.copy(), [tensor.copy() for tensor in tensors], context.training, True)
+        if np.shape(y) != (len(x), self.width):
+            raise ValueError(f"a function returned an array of shape {np.shape(y)}; {(len(x), self.width)} is needed")
 
         def backward(grad: Array, _: Array | float) -> Gradients:
             grad_x, grads = function.backward(memory, grad.copy())
