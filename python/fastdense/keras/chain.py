@@ -17,7 +17,7 @@ from ..arrays import Array
 from ..callbacks import History
 from ..layers import TensorSpec
 from . import settings, utils
-from .graph import Join, Place, held_tensors, leaves
+from .graph import Join, Place, Step, held_tensors, leaves
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .serialization import serialize_keras_object
 from .settings import unique_name
@@ -422,7 +422,12 @@ class Chain(Trainable):
 
 def flattened(members: Iterable[Layer | Chain]) -> list[Layer]:
     """The layers of layers and models."""
-    return [layer for one in members for layer in one.all_layers]
+    found: list[Layer] = []
+    for one in members:
+        for layer in one.all_layers:
+            if not (isinstance(layer, Step) and found and layer is found[-1]):  # it came with the layer before it
+                found.append(layer)
+    return found
 
 
 def _check_overwrite(where: str, path: str | os.PathLike[str], overwrite: bool) -> None:

@@ -12,9 +12,10 @@ from ..arguments import file_path
 from ..layers.function import function_names, functions_in_order
 from ..model import files
 from . import losses
+from .graph import leaves
 from .layer import InputLayer
 from .layers import layer_of
-from .serialization import custom_object_scope, deserialize_keras_object, library_class
+from .serialization import custom_object_scope, deserialize_keras_object, get_registered_name, library_class
 
 
 def save_model(model: Any, filepath: str | os.PathLike[str], overwrite: bool = True, **options: Any) -> None:
@@ -85,7 +86,8 @@ def clone_model(
         if value is not None:
             raise ValueError(f"clone_model: {name} is not offered. Leave it out.")
     if clone_function is None:
-        return type(model).from_config(model.get_config())
+        with custom_object_scope(_own_objects(model)):
+            return type(model).from_config(model.get_config())
     if model.keras_name == "Sequential":
         front = [_input_layer_like(model)] if model.shape_known else []
         return library_class("keras", "Sequential")([*front, *map(clone_function, model.members)], name=model.name)
@@ -93,6 +95,20 @@ def clone_model(
     for one in model.members:
         x = clone_function(one)(x)
     return library_class("keras", "Model")(start, x, name=model.name)
+
+
+def _own_objects(model: Any) -> dict[str, Any]:
+    """The user's own classes and functions of the layers of a model, by the names in its config."""
+    found: dict[str, Any] = {}
+    for layer in (*model.members, *leaves(model.all_layers)):
+        for inner in layer.members if hasattr(layer, "members") else [layer]:
+            if not type(inner).__module__.startswith(f"{__package__}."):
+                found[get_registered_name(type(inner))] = type(inner)
+            for value in getattr(inner, "_arguments", {}).values():
+                if callable(value) and not isinstance(value, type):
+                    name = getattr(value, "__name__", "<lambda>")
+                    found[inner.name if name == "<lambda>" else get_registered_name(value)] = value
+    return found
 
 
 def _input_layer_like(model: Any) -> InputLayer:

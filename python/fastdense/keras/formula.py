@@ -85,9 +85,26 @@ class OwnWeight(Held, Weight):
     def _place(self) -> int:
         return next(i for i, one in enumerate(self._own()) if one is self)
 
-    def _write(self, values: Values) -> None:
+    def assign(self, value: Any) -> Any:
+        """Replace its values by others of the same shape; not in ``call()``."""
+        self._check_outside()
+        return super().assign(value)
+
+    def assign_add(self, value: Any) -> Any:
+        """Add to its values."""
+        self._check_outside()
+        return super().assign_add(value)
+
+    def assign_sub(self, value: Any) -> Any:
+        """Subtract from its values."""
+        self._check_outside()
+        return super().assign_sub(value)
+
+    def _check_outside(self) -> None:
         if _running.values is not None:
-            raise WrongFunction(f"{self.path} is assigned in call(), which would not last. Compute it in a callback")
+            raise WrongFunction(f"{self.path} is assigned in call(), which would not last. Compute it in a callback.")
+
+    def _write(self, values: Values) -> None:
         weights: list[Any] = self.layer.get_weights()
         weights[self._place()] = values
         self.layer.set_weights(weights)
@@ -197,6 +214,7 @@ class Formula(Computation):
         return array.reshape(rows, -1)
 
     def failed(self, error: Exception, x: Values) -> NoReturn:
+        """Raise for what the function raised in a trial."""
         if isinstance(error, TypeError):
             raise TypeError(f"layer {self.name!r}: it cannot be computed: {error}") from error
         raise WrongFunction(f"layer {self.name!r}: its function raised {type(error).__name__}: {error}") from error

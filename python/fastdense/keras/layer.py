@@ -123,6 +123,7 @@ class Layer(Trainable):
     spec: Any
     owner: Any
     chain: Any
+    _trace: list[Layer] | None
 
     flat: ClassVar[bool] = True  # whether it needs flat rows rather than images
     weightless: ClassVar[bool] = False  # whether it is built without knowing the shape of its input
@@ -143,7 +144,7 @@ class Layer(Trainable):
         own_call = bool(overridden(self, CALL))
         check_overrides(self, LAYER if own_call else (*LAYER, *OF_CALL), "Write a call() with layers or a formula.")
         self._own = Own(self, self.call) if own_call else None
-        self._calls_layers = False
+        self._calls_layers, self._trace = False, None
         if own_call and spec is not None:
             raise TypeError(
                 f"{kind}: its call() would take the place of the formula of its parent, which is computed otherwise. "
@@ -298,8 +299,8 @@ class Layer(Trainable):
         if self._formula is not None:
             try:
                 return tensor(self._formula.on_arrays(x, bool(training)))
-            except CallsLayers:
-                self._calls_layers = True
+            except CallsLayers as inner:
+                self._note_calls(inner)
         rows = np.asarray(x)
         if rows.dtype == object or rows.ndim == 0:
             raise TypeError(f"{self.name}: called on {shorten(x)}. Give keras.Input(shape=...) or an array with rows.")
@@ -318,10 +319,20 @@ class Layer(Trainable):
                 if x.source is not None:
                     self.output_shape_of(output_shape(x.layers, x.source.input_shape))
                 return KerasTensor(x.source, (*x.layers, *self.all_layers), (*x.members, self))
-            except CallsLayers:
-                self._calls_layers = True
+            except CallsLayers as inner:
+                self._note_calls(inner)
         made = traced(self, given)
+        if made.source is x.source and made.layers[: len(x.layers)] == x.layers:
+            self._trace = list(made.layers[len(x.layers) :])
         return KerasTensor(made.source, made.layers, (*x.members, self))
+
+    def _note_calls(self, inner: CallsLayers) -> None:
+        if not overridden(self, CALL):
+            raise TypeError(
+                f"{self.name}: its function calls {inner}, whose weights it would not train. Call that layer before "
+                "it, or in the call() of a layer of your own."
+            )
+        self._calls_layers = True
 
     def computed(self, rows: NDArray[Any]) -> Array:
         """Its outputs for an array."""
@@ -354,7 +365,9 @@ class Layer(Trainable):
         """Itself, or the layers that its own ``call()`` calls."""
         if not self._composed:
             return [self]
-        return list(traced(self, KerasTensor(None, ())).layers)
+        if self._trace is None:  # operations make layers anew in each call
+            self._trace = list(traced(self, KerasTensor(None, ())).layers)
+        return list(self._trace)
 
     def build(self, input_shape: Any) -> None:
         """Create its weights, for data of shape ``(None, columns)``."""

@@ -490,9 +490,18 @@ class Sequential(Network):
             raise TypeError(f"{self.name}: add got {shorten(layer)}. A layer is needed: e.g. keras.layers.Dense(10).")
         if isinstance(layer, Network) and not self.members and self._source is None:
             self._source = layer._source
+        self._trace_of(layer)
         if any(one in self.all_layers for one in layer.all_layers):
             raise ValueError(f"{self.name}: {layer.name} is in it already; a layer can be added once. Create another.")
         self._grow([*self.members, layer])
+
+    def _trace_of(self, layer: Any) -> None:
+        """Let a layer whose ``call()`` calls others do so for the shape of its input, as far as that is known."""
+        first = (*self.all_layers, layer)[0]
+        given = first.input_shape_given if self._source is None and isinstance(first, Layer) else None
+        shape = given if self._source is None else self._source.input_shape
+        if isinstance(layer, Layer) and layer._own is not None and shape is not None:
+            layer(InputLayer(output_shape(self.all_layers, shape), name=f"{layer.name}_input").output)
 
     def pop(self, rebuild: bool = True) -> Any:
         """Remove and return the last layer."""

@@ -15,7 +15,7 @@ from ..data.rows import Shape
 from ..engine.factory import check_device
 from ..engine.gpu import is_available
 from ..layers import Layer
-from ..layers.function import functions_of, known_functions
+from ..layers.function import function_names, functions_in_order, functions_of, known_functions
 from ..network import Net
 from ..runners.lock import CallLock
 from ..runners.single import Runner
@@ -387,7 +387,8 @@ class Definition:
         if "members" in config:
             raise files.unreadable(path, "it holds an ensemble, and one model is needed", "give a file of a model")
         with files.described(path):
-            functions = functions_of(self.net.layers)
+            names, own_functions = function_names(config["model"]["layers"]), functions_in_order(self.net.layers)
+            functions = dict(zip(names, own_functions, strict=False))
             made = self._restore({**config, "compile": None}, tensors, "reference", functions)
         self.set_weights(made.get_weights())
 

@@ -264,10 +264,8 @@ class Sneaky(layers.Dense):
         return x
 
 
-class WithWeights(layers.Layer):
+class Built(layers.Dense):
     def build(self, input_shape: Any) -> None: ...
-
-    def call(self, x: Any) -> Any: ...
 
 
 class Fickle(Model):
@@ -299,9 +297,8 @@ class OwnTraining(Sequential):
 @pytest.mark.parametrize(
     ("use", "says"),
     [
-        (lambda: Sequential([Double(), layers.Dense(1)]), "Double: its call() cannot be made part of a net"),
         (lambda: Sneaky(3), "Sneaky: its call() would take the place of the formula of its parent"),
-        (lambda: WithWeights(), "WithWeights: its build() would never be called"),
+        (lambda: Built(3), "Built: its build() would never be called. Write a call() with layers or a formula."),
         (lambda: Fickle().predict(X), "another net with training=True than without"),
         (lambda: layers.Dense(1, kernel_regularizer=Thousand()), "Thousand: its __call__() would never be called"),
         (lambda: Steps(0.1), "Steps: its update_step() would never be called"),
