@@ -22,6 +22,7 @@ from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .serialization import serialize_keras_object
 from .settings import unique_name
 from .table import summary
+from .tracing import held_layers
 from .variables import Trainable, Weight
 
 C = TypeVar("C", bound="Chain")
@@ -272,7 +273,11 @@ class Chain(Trainable):
 
     def _in_order(self) -> list[Layer]:
         """Its layers, with those of blocks, in the order of their weights."""
-        return list(dict.fromkeys(leaves(self.all_layers)))
+        every, found = list(dict.fromkeys(leaves(self.all_layers))), list[Layer]()
+        for one in self.members:
+            own_call = isinstance(one, Layer) and one._composed
+            found += held_layers(one) if own_call else list(leaves(one.all_layers))
+        return list(dict.fromkeys([*(layer for layer in found if layer in every), *every]))
 
     def _places(self, model: CoreModel) -> list[tuple[Layer, Place]]:
         """The tensors of each layer, with those of blocks, in the order of their weights."""

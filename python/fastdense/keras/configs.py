@@ -62,7 +62,7 @@ def functional_config(model: Chain) -> dict[str, Any]:
 def graph_config(model: Chain) -> dict[str, Any]:
     """The config of a `Model` with branches: its layers, each with the tensors that it was called on."""
     layers: list[dict[str, Any]] = []
-    for node in nodes(model.all_layers, model.source):
+    for node in nodes(model.all_layers, model.source, lambda one: bool(overridden(one, ("get_config",)))):
         tensors = [
             {"class_name": "__keras_tensor__", "config": {
                 "shape": [None, *one.shape], "dtype": "float32", "keras_history": [one.layer.name, 0, 0]}}

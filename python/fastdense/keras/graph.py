@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, ClassVar
 
@@ -558,17 +558,35 @@ class Node:
         self.steps: Sequence[int] = layer.operations_before or [1] * len(parents)  # in Keras each operation is a node
 
 
-def nodes(layers: Sequence[Layer], source: InputLayer) -> list[Node]:
-    """The nodes of a net in Keras's order."""
+def nodes(layers: Sequence[Layer], source: InputLayer, whole: Callable[[Layer], bool] = lambda _: True) -> list[Node]:
+    """The nodes of a net in Keras's order.
+
+    `whole` says of a layer that calls others whether it is one node, instead of these.
+    """
     inputs = {one: Node(one, [], one.input_shape) for one in inputs_of(source)}
-    return _in_order(_nodes(layers, [next(iter(inputs.values()))], inputs))
+    return _in_order(_nodes(layers, [next(iter(inputs.values()))], inputs, whole))
 
 
-def _nodes(layers: Iterable[Layer], x: list[Node], inputs: Mapping[InputLayer, Node]) -> list[Node]:
+def _folded(layers: Sequence[Layer], whole: Callable[[Layer], bool]) -> Iterator[Layer]:
+    """The layers, with one that calls others in the place of these."""
+    left = list(layers)
+    while left:
+        outer = left[0].part_of
+        inner = [] if outer is None else outer.all_layers
+        if outer is not None and inner == left[: len(inner)] and whole(outer):
+            yield outer
+            del left[: len(inner)]
+        else:
+            yield left.pop(0)
+
+
+def _nodes(
+    layers: Sequence[Layer], x: list[Node], inputs: Mapping[InputLayer, Node], whole: Callable[[Layer], bool]
+) -> list[Node]:
     """The nodes whose outputs these layers give: one, or several that another layer merges."""
-    for layer in layers:
+    for layer in _folded(layers, whole):
         if isinstance(layer, Join):
-            found = [node for branch in layer.branches for node in _nodes(branch, x, inputs)]
+            found = [node for branch in layer.branches for node in _nodes(branch, x, inputs, whole)]
             x = found if layer.order is None else [found[layer.order.index(i)] for i in range(len(found))]
             if layer.merger is not None:
                 rows = [node.shape for node in x]
@@ -576,7 +594,7 @@ def _nodes(layers: Iterable[Layer], x: list[Node], inputs: Mapping[InputLayer, N
         elif isinstance(layer, Part):
             x = [inputs[layer.source]] if layer.source in inputs else x
         elif not isinstance(layer, Step):
-            x = [Node(layer, x, layer.output_shape_of(x[0].shape))]
+            x = [Node(layer, x, output_shape(layer.all_layers, x[0].shape))]
     return x
 
 

@@ -128,6 +128,7 @@ class Layer(Trainable):
     flat: ClassVar[bool] = True  # whether it needs flat rows rather than images
     weightless: ClassVar[bool] = False  # whether it is built without knowing the shape of its input
     idle: ClassVar[bool] = False  # whether it does nothing but in training
+    part_of: Layer | None = None  # the layer whose call() has called it
     operations_before: Sequence[int] | None = None  # of operations as a layer: how many, for each tensor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -324,6 +325,8 @@ class Layer(Trainable):
         made = traced(self, given)
         if made.source is x.source and made.layers[: len(x.layers)] == x.layers:
             self._trace = list(made.layers[len(x.layers) :])
+            for layer in self._trace:
+                layer.part_of = self
         return KerasTensor(made.source, made.layers, (*x.members, self))
 
     def _note_calls(self, inner: CallsLayers) -> None:

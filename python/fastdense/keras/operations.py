@@ -2,7 +2,7 @@
 
 What is computed is remembered until its layers are asked for: when it is given to a layer or to a model. Then all
 operations since the last layers are one layer, an `Operation`, on the tensors that these gave side by side. The sum,
-difference, product, maximum or minimum of two tensors is a layer of `keras.layers`.
+difference, product, maximum or minimum of two outputs of layers is a layer of `keras.layers`.
 """
 
 from __future__ import annotations
@@ -45,10 +45,9 @@ class Combined(KerasTensor):
     def _tensor(self) -> KerasTensor:
         """The same as a tensor that layers give."""
         merger = _MERGES.get(getattr(self.function, "__wrapped__", self.function))
-        if merger is not None and len(self.args) == 2 and all(isinstance(one, KerasTensor) for one in self.args):
+        if merger is not None and len(self.args) == 2 and all(map(_is_layer_output, self.args)):
             first, second = self.args
-            known = None not in (first.source, second.source)
-            if known and first.shape == second.shape:
+            if None not in (first.source, second.source) and first.shape == second.shape:
                 made: KerasTensor = merger()(list(self.args))
                 return made
         found = _boundary(self).values()
@@ -81,8 +80,8 @@ def _leaves(value: Any) -> Iterator[Any]:
 
 
 def _is_layer_output(x: Any) -> bool:
-    """Whether a tensor comes from a layer, or has become one's output."""
-    return not isinstance(x, Combined) or "_tensor" in vars(x)
+    """Whether it is a tensor that comes from a layer, or has become one's output."""
+    return isinstance(x, KerasTensor) and (not isinstance(x, Combined) or "_tensor" in vars(x))
 
 
 def _boundary(x: Combined) -> dict[int, tuple[KerasTensor, int]]:

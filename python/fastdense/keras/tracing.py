@@ -21,6 +21,11 @@ def tracked(obj: Any) -> list[Any]:
     return found
 
 
+def held_layers(layer: Any) -> list[Any]:
+    """A layer, or those that are attributes of one that calls layers, in their order."""
+    return [inner for one in tracked(layer) for inner in held_layers(one)] if layer._composed else [layer]
+
+
 def _is_layer(value: Any) -> bool:
     return hasattr(type(value), "all_layers") or hasattr(value, "all_layers")
 

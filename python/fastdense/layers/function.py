@@ -38,7 +38,7 @@ class Weight(Spec, family="weight", names=("weight",)):
     regularizer : str, Regularizer or list, optional
         l1 and l2 only.
     constraint : str or Constraint, optional
-        What it is replaced by after each update; for tensors of one or two dimensions.
+        What it is replaced by after each update; of norms, for tensors of one or two dimensions.
 
     Examples
     --------
@@ -69,12 +69,14 @@ class Weight(Spec, family="weight", names=("weight",)):
         self.regularizer = regularizers.for_weights_or_outputs(regularizer, "Weight: regularizer")
         self.constraint: constraints.Constraint | None = None
         if constraint is not None:
-            if len(self.shape) not in (1, 2):
+            where, dimensions = "Weight: constraint", len(self.shape)
+            self.constraint = constraints.get(constraint, where)
+            if not isinstance(self.constraint, constraints.NonNeg) and dimensions not in (1, 2):
                 raise ValueError(
-                    f"Weight: constraint={shorten(constraint)} for a tensor of {len(self.shape)} dimensions. "
-                    "Leave it out; tensors of one or two dimensions may have one."
+                    f"{where}={shorten(constraint)} for a tensor of {dimensions} dimensions. Leave it out; norms are "
+                    "of tensors of one or two dimensions."
                 )
-            self.constraint = constraints.optional(constraint, "Weight: constraint", len(self.shape))
+            self.constraint.terms(where, dimensions)
 
     def lower(self) -> Config:
         """Return it in the form that engines accept."""

@@ -217,7 +217,7 @@ def test_closed_forms_and_diagnosis() -> None:
         (lambda: sine(weights=[SHIFT, Weight("a", ())]), "has 'shift', which is not trained, before one that is"),
         (lambda: sine(weights=[Weight("a", ()), Weight("a", (2,))]), "Function: weights has a name twice."),
         (lambda: Weight("a", (0,)), "Weight: shape[0]=0"),
-        (lambda: Weight("a", (2, 2, 2), constraint="non_neg"), "for a tensor of 3 dimensions. Leave it out"),
+        (lambda: Weight("a", (2, 2, 2), constraint="max_norm"), "for a tensor of 3 dimensions. Leave it out"),
         (lambda: Weight("a", (2, 2), regularizer="orthogonal"), "Use l1, l2 or l1_l2 here"),
         (lambda: Weight("a", (2,), "data"), "Weight: initializer='data' places the units of a Dense."),
     ],
