@@ -414,8 +414,8 @@ def functions_of(layers: Sequence[Layer]) -> dict[str, Function]:
         other = found.setdefault(one.computation.name, one)
         if other.computation.functions != one.computation.functions:
             raise ValueError(
-                f"two Function layers compute different functions of the same name, {one.computation.name!r}, by which "
-                "they are told apart; give them names: Function(..., name='...')"
+                f"two Function layers compute different functions of the same name, {one.computation.name!r}, which "
+                "would be confused; give them names: Function(..., name='...')"
             )
     return found
 

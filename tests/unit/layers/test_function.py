@@ -551,7 +551,7 @@ def test_config() -> None:
 
 
 def test_two_functions_of_one_name_are_no_members_of_one_shape() -> None:
-    """A population keeps nets of one shape together: they are told apart by the functions themselves."""
+    """A population keeps nets of one shape together: functions count, not their names."""
     layers = [fd.Function(lambda x: x, lambda x, dy: dy), fd.Function(lambda x: 2 * x, lambda x, dy: 2 * dy)]
     models = [fd.Model([fd.Dense(3), layer, fd.Dense(2)], inputs=4, seed=1) for layer in layers]
     for model in models:
