@@ -565,3 +565,14 @@ def test_two_functions_of_one_name_are_no_members_of_one_shape() -> None:
 def test_a_config_does_not_hold_the_function() -> None:
     with pytest.raises(ValueError, match="the function 'sin' is not known, which a config only names"):
         fd.Model.from_config(net().get_config())
+
+
+def test_the_diagnosis_does_not_take_it_for_nothing() -> None:
+    """A dense layer that has its activation in a Function is not linear."""
+    model = fd.Model([fd.Dense(8), sine(), fd.Dense(1)], inputs=4)
+    model.compile(fd.SGD(1e-6), "mse")
+    report = model.diagnose(X, Y[:, :1], verify=False)
+    assert "NO_CAPACITY" not in [finding.code for finding in report.findings]
+    plain = fd.Model([fd.Dense(8), fd.Dense(1)], inputs=4)
+    plain.compile(fd.SGD(1e-6), "mse")
+    assert "NO_CAPACITY" in [finding.code for finding in plain.diagnose(X, Y[:, :1], verify=False).findings]
