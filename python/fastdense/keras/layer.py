@@ -267,7 +267,11 @@ class Layer(Trainable):
     def made(self, shape: Shape) -> core_layers.Layer | None:
         """The inner layer, for rows of this shape."""
         if self._formula is not None:
-            self.spec = self._formula.made(shape)[1]
+            try:
+                self.spec = self._formula.made(shape)[1]
+            except CallsLayers as inner:
+                self._note_calls(inner)
+        if self._formula is not None:
             self.spec.trainable = self._trainable
             if self.first_weights is None:
                 self.first_weights = self._formula.values()
@@ -290,6 +294,8 @@ class Layer(Trainable):
         used.
         """
         check_no_layer(self.name, x)
+        if isinstance(training, (Symbolic, np.ndarray)):
+            raise TypeError(f"{self.name}: called on two arguments. Give several tensors as one list: layer([a, b]).")
         listed = isinstance(x, (list, tuple))
         if listed and any(isinstance(one, KerasTensor) for one in x):
             if self._own is None:

@@ -23,7 +23,7 @@ from .lambdas import Applied, Lambda
 from .layer import Input, InputLayer, Layer, Shape
 from .names import not_offered
 from .own import Own
-from .serialization import deserialize_keras_object, serialize_keras_object
+from .serialization import deserialize_keras_object, get_registered_object, serialize_keras_object
 from .settings import floatx
 from .tensor import Tensor, tensor
 
@@ -84,9 +84,13 @@ def _one_axis(axis: Any) -> Any:
 
 def activation_of(where: str, value: Any) -> Any:
     """The activation for `fastdense`, from a name, a function of `keras.activations` or a layer; others as they are."""
+    registered = get_registered_object(value) if isinstance(value, str) else None
+    value = value if registered is None else registered
     if value is None or isinstance(value, (str, core_layers.Activation)):
         return value
     value = activations.of_operation(value)
+    if isinstance(value, Activation) and value._own is not None:
+        return value.activation
     if isinstance(value, activations.Function):
         return value.__name__
     if isinstance(value, Layer) and isinstance(value.spec, core_layers.Activation):
