@@ -540,7 +540,8 @@ def check_used_once(where: str, layers: Iterable[Layer]) -> None:
     for layer in leaves(layers):
         spec = layer.spec
         stateless = spec is None or (isinstance(spec, core_layers.Activation) and spec.activation != "prelu")
-        stateless |= isinstance(spec, core_layers.Function) and not spec.weights
+        if layer._formula is not None:
+            stateless = not layer._formula.weights
         if layer in seen and not stateless:
             raise ValueError(
                 f"{where}: the layer {layer.name!r} is needed in several places, and layers that share weights are not "

@@ -273,7 +273,7 @@ class Layer(Trainable):
                 self._note_calls(inner)
         if self._formula is not None:
             self.spec.trainable = self._trainable
-            if self.first_weights is None:
+            if self.first_weights is None and self._formula.weights:
                 self.first_weights = self._formula.values()
         if self._composed:
             raise ValueError(

@@ -14,6 +14,7 @@ from .. import layers as core_layers
 from ..arrays import Array
 from . import initializers, utils
 from .formula import Formula, OwnWeight, running
+from .ops.neural import float_type
 from .ops.tape import plain
 from .settings import floatx
 from .variables import Variable
@@ -36,6 +37,7 @@ class Own:
         self.added: list[OwnWeight] = []
         self.built = False
         self.shapes: list[Shape] | None = None  # of the tensors, if it was called on a list
+        self._takes_training = _takes_training(function)
         self._made: dict[Shape, tuple[Formula, core_layers.Function]] = {}
 
     @property
@@ -45,8 +47,7 @@ class Own:
 
     def __call__(self, x: Any, training: bool) -> Any:
         """The function's value."""
-        takes = "training" in inspect.signature(self.function).parameters
-        return self.function(x, training=training) if takes else self.function(x)
+        return self.function(x, training=training) if self._takes_training else self.function(x)
 
     # ---- weights ---------------------------------------------------------------------------------------------------
 
@@ -143,7 +144,7 @@ class Own:
     def on_arrays(self, x: Any, training: bool) -> Array:
         """Outputs for arrays with rows."""
         listed = isinstance(x, (list, tuple))
-        arrays: list[NDArray[Any]] = [np.asarray(one) for one in (x if listed else [x])]
+        arrays = [_in_type(np.asarray(one)) for one in (x if listed else [x])]
         if listed and self.shapes is None:
             self.shapes = [one.shape[1:] for one in arrays]
         self.build(arrays[0].shape[1:])
@@ -159,3 +160,15 @@ def refused(layer: Any, what: str) -> NoReturn:
         "add_metric": "Compute it in a callback, or from model.predict(x)",
     }
     raise TypeError(f"{layer.name}: {what}() is not offered. {remedies[what]}.")
+
+
+def _takes_training(function: Callable[..., Any]) -> bool:
+    try:
+        return "training" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # a function of NumPy's, which has no signature
+        return False
+
+
+def _in_type(array: NDArray[Any]) -> NDArray[Any]:
+    """Floating-point numbers in the type of the layers."""
+    return array.astype(float_type(), copy=False) if array.dtype.kind == "f" else array

@@ -176,6 +176,28 @@ def test_names_as_activations() -> None:
     np.testing.assert_allclose(np.asarray(inner.layers[1](X)), np.sin(X @ kernel + bias), rtol=1e-5, atol=1e-6)
 
 
+def test_layers_in_several_places() -> None:
+    x = Input((4,))
+    square, shared = layers.Lambda(np.square), Linear(3)
+    model = Model(x, layers.Add()([square(layers.Dense(3)(x)), square(layers.Dense(3, activation=np.sin)(x))]))
+    k1, b1, k2, b2 = model.get_weights()
+    expected = (X @ k1 + b1) ** 2 + np.sin(X @ k2 + b2) ** 2
+    np.testing.assert_allclose(model.predict(X, verbose=0), expected, rtol=1e-5, atol=1e-6)
+    with pytest.raises(ValueError, match="is needed in several places, and layers that share weights are not"):
+        Model(x, layers.Add()([shared(layers.Dense(3)(x)), shared(layers.Dense(3)(x))]))
+
+
+def test_arrays_have_the_type_of_the_layers() -> None:
+    assert np.asarray(Double()(np.ones((2, 2)))).dtype == np.float32
+    assert np.asarray(Double()(np.ones((2, 2), int))).dtype == np.int64
+
+
+def test_restarts() -> None:
+    model = net()
+    model.fastdense.fit(X, Y, epochs=2, starts=3, verbose=0)
+    assert model.evaluate(X, Y, verbose=0) > 0
+
+
 def test_registered_names_as_activations() -> None:
     """As in programs for Keras 2."""
     with keras.saving.custom_object_scope({"own": layers.Activation(sine), "sine": sine}):
