@@ -102,6 +102,7 @@ inline py::array empty_array(DType dtype, std::vector<py::ssize_t> shape) {
 }
 
 inline std::vector<py::ssize_t> shape_of(const Tensor& t) {
+    if (t.shaped) return {t.shape.begin(), t.shape.end()};
     if (t.vector) return {t.rows};
     if (t.groups) return {t.groups, t.rows / t.groups, t.cols};
     return {t.rows, t.cols};

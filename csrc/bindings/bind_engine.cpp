@@ -27,16 +27,10 @@ public:
     void configure(const py::dict& training) {
         const InUse use(busy_);
         Training t = training_of(training);
-        std::shared_ptr<PythonHook> hook;
         const py::object function = training.contains("hook") ? py::object(training["hook"]) : py::object(py::none());
-        if (!function.is_none()) {
-            hook = std::make_shared<PythonHook>(function);
-            t.hook = std::make_shared<const Hook>([hook](const HookBatch& b) { return (*hook)(b); });
-        } else if (t.hook_has_loss()) {
-            throw InvalidArgument("a custom loss needs a hook");
-        }
+        if (!function.is_none()) t.hook = std::make_shared<const Hook>(PythonHook(function));
+        else if (t.hook_has_loss()) throw InvalidArgument("a custom loss needs a hook");
         net_->configure(t);
-        hook_ = hook;
     }
 
     int64_t step() const { return net_->step(); }
@@ -101,7 +95,6 @@ public:
         if (r.first_batch < 0 || r.first_batch >= batches)
             throw InvalidArgument("first_batch must name an existing batch");
         Signals signals;
-        const PythonHook::Use use_hook(hook_, signals);
         r.tick = [&](int64_t steps, double loss, double rows) {
             return signals.look([&] {
                 if (!progress.is_none()) progress(steps, loss, rows);
@@ -143,11 +136,8 @@ public:
         check_labels(d);
         std::vector<double> totals(size_t(net_->training()->totals(plan().outputs)));
         if (hook_rows < 0) throw InvalidArgument("hook_rows must be at least 0");
-        Signals signals;
-        const PythonHook::Use use_hook(hook_, signals);
-        without_gil(signals, [&](const Poll& poll) {
-            net_->evaluate(d, thread_count(n_threads), poll, totals.data(), hook_rows);
-        });
+        without_gil(
+            [&](const Poll& poll) { net_->evaluate(d, thread_count(n_threads), poll, totals.data(), hook_rows); });
         return py::array_t<double>(py::ssize_t(totals.size()), totals.data());
     }
 
@@ -185,9 +175,7 @@ public:
             to.push_back(new_room(empty, shape_of(t), t.rows, t.cols, gradients));
         }
         double loss = 0;
-        Signals signals;
-        const PythonHook::Use use_hook(hook_, signals);
-        without_gil(signals, [&](const Poll& poll) {
+        without_gil([&](const Poll& poll) {
             loss = net_->loss_and_grad(d, training, thread_count(n_threads), poll, to.data());
         });
         return py::make_tuple(loss, gradients);
@@ -273,8 +261,6 @@ private:
         keep.append(a);
         return room(a, rows, cols, "empty: its result");
     }
-
-    std::shared_ptr<PythonHook> hook_;
 };
 
 }  // namespace

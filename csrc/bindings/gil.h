@@ -3,6 +3,7 @@
 #include <pybind11/pybind11.h>
 
 #include <chrono>
+#include <map>
 #include <optional>
 #include <thread>
 
@@ -67,8 +68,31 @@ private:
 inline thread_local PyObject* asked_too = nullptr;
 
 // Looks for signals from a thread without the GIL. What a handler raises is kept, and raised by `rethrow` with the GIL.
+// For its life it is that of this thread's innermost call, which is where functions of Python's find it that the core calls.
 class Signals {
 public:
+    Signals() : outer_(innermost_) { innermost_ = this; }
+    ~Signals() { innermost_ = outer_; }
+    Signals(const Signals&) = delete;
+    Signals& operator=(const Signals&) = delete;
+
+    // A call of Python's code by the core: false if it raised, and the core is to stop.
+    template <class F>
+    static bool call(F&& f) {
+        return !innermost_->look([&] {
+            try {
+                f();
+            } catch (const py::error_already_set&) {
+                throw;
+            } catch (const std::exception& e) {
+                PyErr_SetString(PyExc_ValueError, e.what());
+                throw py::error_already_set();
+            }
+        });
+    }
+    // What such a function keeps from one call to the next, as long as this one lasts; with the GIL.
+    static py::object& kept(const void* function) { return innermost_->kept_[function]; }
+
     // True: stop. `also` runs with the GIL and may raise, too.
     template <class F>
     bool look(F&& also) {
@@ -97,23 +121,22 @@ public:
     }
 
 private:
+    inline static thread_local Signals* innermost_ = nullptr;
+    Signals* outer_;
+    std::map<const void*, py::object> kept_;
     std::chrono::steady_clock::time_point next_ = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
     std::optional<py::error_already_set> raised_;
 };
 
-// f(poll) without the GIL. What a signal's handler, or a hook, raised meanwhile is raised after it.
+// f(poll) without the GIL. What a signal's handler, or a function of Python's, raised meanwhile is raised after it.
 template <class F>
-void without_gil(Signals& signals, F&& f) {
+void without_gil(F&& f) {
+    Signals signals;
     {
         const WithoutGil unlocked;
         f(Poll([&] { return signals(); }));
     }
     signals.rethrow();
-}
-template <class F>
-void without_gil(F&& f) {
-    Signals signals;
-    without_gil(signals, std::forward<F>(f));
 }
 
 }  // namespace fd::bindings

@@ -2,6 +2,8 @@
 
 #include <cmath>
 
+#include "bindings/function.h"
+
 namespace fd::bindings {
 namespace {
 
@@ -25,6 +27,20 @@ ops::Constraint constraint_of(const py::dict& op, const char* key) {
     return c;
 }
 
+void read_function(const py::dict& d, Op& op) {
+    std::vector<std::vector<int64_t>> shapes;
+    for (const py::handle& item : field<py::list>(d, "weights")) {
+        const auto given = py::cast<py::dict>(item);
+        OwnWeight w;
+        w.shape = field<std::vector<int64_t>>(given, "shape");
+        read(given, "trainable", w.trainable), read(given, "l1", w.l1), read(given, "l2", w.l2);
+        w.constraint = constraint_of(given, "constraint");
+        shapes.push_back(w.shape);
+        op.weights.push_back(w);
+    }
+    op.function = std::make_shared<const Function>(PythonFunction(field<py::object>(d, "function"), std::move(shapes)));
+}
+
 Op op_of(const py::dict& d) {
     Op op;
     op.kind = OpKind(find_name("op", op_names, field<std::string>(d, "kind")));
@@ -42,6 +58,7 @@ Op op_of(const py::dict& d) {
     read(d, "frequencies", op.frequencies), read(d, "codes", op.codes);
     read(d, "groups", op.groups), read(d, "group_inputs", op.group_inputs);
     read(d, "kernel_orthogonal_columns", op.kernel_orthogonal_columns);
+    if (op.kind == OpKind::function) read_function(d, op);
 #define FD_READ(name) read(d, #name, op.name);
     FD_PENALTIES(FD_READ)
 #undef FD_READ

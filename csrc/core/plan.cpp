@@ -47,6 +47,18 @@ void choose_columns(Op& op) {
     check_width(op.out, "outputs");
 }
 
+// The rows and columns of a tensor of any shape: its last dimension are the columns.
+std::pair<int64_t, int64_t> extents(const std::vector<int64_t>& shape) {
+    int64_t rows = 1;
+    for (size_t i = 0; i < shape.size(); ++i) {
+        check_width(shape[i], "dimensions of a weight");
+        if (i + 1 == shape.size() && i > 0) return {rows, shape[i]};
+        if (rows > most_numbers / shape[i]) throw InvalidArgument("program: more parameters than any memory holds");
+        rows *= shape[i];
+    }
+    return {rows, 1};
+}
+
 // The width of what the branches of a branches_end are merged to.
 int64_t merged_width(const std::vector<Op>& ops, const Op& end) {
     int64_t width = ops[size_t(end.last[0])].out;
@@ -78,7 +90,7 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
     auto add = [&](int op, int64_t rows, int64_t cols, bool vector, bool trains, double l1, double l2) {
         const bool float64 = ops[size_t(op)].kind == OpKind::normalization;
         const bool is_kernel = ops[size_t(op)].kind == OpKind::dense && !vector;
-        Tensor t{op, rows, cols, vector, trains, is_kernel, l1, l2, {}, 0, float64, 0};
+        Tensor t{op, rows, cols, vector, trains, is_kernel, l1, l2, {}, 0, false, {}, float64, 0};
         int64_t& end = float64 ? input_statistics : trains ? parameters : statistics;
         if (t.size() > most_numbers - end) throw InvalidArgument("program: more parameters than any memory holds");
         t.offset = end;
@@ -165,6 +177,20 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
             case OpKind::unit_norm:
             case OpKind::activity: break;
             case OpKind::select_columns: choose_columns(op); break;
+            case OpKind::function:
+                check_width(op.units, "units");
+                if (!op.function) throw InvalidArgument("program: an op of kind function needs one");
+                op.out = op.units;
+                for (const OwnWeight& w : op.weights) {
+                    const auto [rows, cols] = extents(w.shape);
+                    op.own.push_back(add(i, rows, cols, w.shape.size() == 1, w.trainable, w.l1, w.l2));
+                    Tensor& t = tensors.back();
+                    t.shaped = true, t.shape = w.shape, t.constraint = w.constraint;
+                    if (!w.trainable) continue;
+                    if (++op.own_trained != int(op.own.size()))
+                        throw InvalidArgument("program: weights of a function that are trained come first");
+                }
+                break;
             case OpKind::branches_begin: op.before = {i}, open.push_back(i); break;
             case OpKind::branch_next: {
                 op.block = opened(OpKind::branches_begin, "branch_next without branches_begin");
@@ -212,6 +238,10 @@ bool Plan::is_random() const {
 
 bool Plan::has_constraints() const {
     return std::any_of(tensors.begin(), tensors.end(), [](const Tensor& t) { return bool(t.constraint); });
+}
+
+bool Plan::has_functions() const {
+    return std::any_of(ops.begin(), ops.end(), [](const Op& o) { return o.kind == OpKind::function; });
 }
 
 bool Plan::has_matrix_penalties() const {

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/function.h"
 #include "core/hook.h"
 #include "core/types.h"
 #include "ops/activations.h"
@@ -30,6 +31,13 @@ inline constexpr const char* penalty_names[] = {
 #undef FD_PENALTY_NAME
 };
 
+struct OwnWeight {  // a tensor of a function op; those that are trained come first
+    std::vector<int64_t> shape;
+    bool trainable = true;
+    double l1 = 0, l2 = 0;
+    ops::Constraint constraint;
+};
+
 struct Op {
     OpKind kind = OpKind::dense;
     int64_t units = 0;
@@ -50,12 +58,16 @@ struct Op {
 #undef FD_PENALTY_FIELD
     bool kernel_orthogonal_columns = false;
     ops::Constraint kernel_constraint, bias_constraint;
+    std::shared_ptr<const Function> function;  // of a function op: what computes its `units` outputs
+    std::vector<OwnWeight> weights;
     bool scales = true, centers = true;  // normalizations of the batch or the units: whether there are gamma and beta
     // filled by Plan
     int64_t in = 0, out = 0;
     int kernel = -1, bias = -1, slope = -1;  // tensor numbers; normalisations: gamma, beta in kernel, bias
     int mean = -1, variance = -1;
     int scale = -1, offset = -1;   // of a rescaling
+    std::vector<int> own;          // of a function op, by weight
+    int own_trained = 0;           // how many of them are trained
     int table = -1;                // of piecewise_linear and embedding: edges of bins, sorted codes
     std::vector<int64_t> passing;  // of a column op: the inputs that are outputs as they are
     int partner = -1;              // of residual_begin: its residual_end, and the other way round
@@ -104,7 +116,9 @@ struct Tensor {
     bool is_kernel = false;  // of a dense op: updated as its gradient is made, and by Muon as a matrix
     double l1 = 0, l2 = 0;
     ops::Constraint constraint;
-    int64_t groups = 0;    // of a kernel of grouped_dense: its shape is (groups, rows / groups, cols)
+    int64_t groups = 0;   // of a kernel of grouped_dense: its shape is (groups, rows / groups, cols)
+    bool shaped = false;  // of a function op: its shape is `shape`
+    std::vector<int64_t> shape;
     bool float64 = false;  // whatever the net's type: statistics of raw data, where an offset may dwarf the spread
     int64_t offset = 0;    // elements into the parameters, the statistics, or the input statistics (float64)
     int64_t size() const { return rows * cols; }
@@ -127,6 +141,7 @@ struct Plan {
     bool is_random() const;  // in training
     bool has_matrix_penalties() const;
     bool has_constraints() const;
+    bool has_functions() const;
     // Whether the order of the rows of an epoch shows in more than the order of sums: random ops go by the position of a row.
     bool order_matters(int64_t batch, int64_t rows) const { return batch < rows || is_random(); }
 };

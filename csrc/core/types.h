@@ -29,7 +29,8 @@ enum : unsigned { none = 0, rowwise = 1, memberwise = 2, wholenet = 4, jacobian 
     X(residual_begin, memberwise | wholenet | jacobian) X(residual_end, memberwise | wholenet | jacobian)     \
     X(scale, none) X(piecewise_linear, jacobian) X(periodic, none) X(embedding, none) X(grouped_dense, none)  \
     X(gaussian_noise, none) X(gaussian_dropout, none) X(alpha_dropout, none) X(unit_norm, none) X(activity, none) \
-    X(select_columns, none) X(branches_begin, none) X(branch_next, none) X(branches_end, none)
+    X(select_columns, none) X(branches_begin, none) X(branch_next, none) X(branches_end, none) \
+    X(function, none)
 // clang-format on
 #define FD_OP_ENUM(name, known_to) name,
 enum class OpKind { FD_OP_KINDS(FD_OP_ENUM) };

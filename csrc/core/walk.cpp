@@ -26,6 +26,7 @@ bool computes(const Op& o, Pass pass) {
         case OpKind::embedding:
         case OpKind::grouped_dense:
         case OpKind::select_columns:
+        case OpKind::function:
         case OpKind::branches_end:
         case OpKind::residual_end: return true;
     }
@@ -58,7 +59,7 @@ Walk::Walk(const Plan& plan, const Training* training, Pass pass)
         for (int last : o.kind == OpKind::branches_end ? o.last : std::vector<int>())
             trains |= ops_[size_t(last)].wants_gradient;
         w.passes_gradient = trains;
-        trains |= !frozen && (o.kernel >= 0 || o.bias >= 0 || o.slope >= 0);
+        trains |= !frozen && (o.kernel >= 0 || o.bias >= 0 || o.slope >= 0 || o.own_trained > 0);
         w.wants_gradient = trains;
         if (trains && first_gradient_ > i) first_gradient_ = i;
     }

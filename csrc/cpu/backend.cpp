@@ -224,8 +224,9 @@ private:
             : net_(net), request_(request), batch_size_(std::min(request.batch_size, request.train.rows())),
               rowwise_(net.trains_rowwise(batch_size_)), probing_(request.probe_level.has_value()),
               long_steps_(request.poll && net.step_flops(rowwise_ ? 0 : batch_size_) > 2e9),
-              may_stop_half_way_(long_steps_ || net.training_.hook), next_(request.steps ? Next::step : Next::end),
-              blas_(net.blas_threads(request, rowwise_)), watch_(net.stop_, long_steps_ ? request.poll : no_poll),
+              may_stop_half_way_(long_steps_ || net.training_.hook || net.plan_.has_functions()),
+              next_(request.steps ? Next::step : Next::end), blas_(net.blas_threads(request, rowwise_)),
+              watch_(net.stop_, long_steps_ ? request.poll : no_poll),
               ledger_(request, net.width(), net.running_, outcome), cursor_(request, net.plan_.seed) {
             const bool resident = batch_size_ == request.train.rows() && !(request.shuffle && net.plan_.is_random());
             net.layerwise_.expect_targets(request.train.y.cols);

@@ -541,6 +541,8 @@ namespace fd {
 
 std::unique_ptr<Backend> make_cuda(int64_t inputs, uint64_t seed, std::vector<Op> ops, DType dtype,
                                    Precision precision) {
+    for (const Op& o : ops)
+        if (o.kind == OpKind::function) throw InvalidArgument("a function is computed on the CPU only");
     if (dtype == DType::f32) return std::make_unique<cuda::CudaBackend<float>>(inputs, seed, std::move(ops), precision);
     return std::make_unique<cuda::CudaBackend<double>>(inputs, seed, std::move(ops), precision);
 }

@@ -10,6 +10,7 @@ from .arguments import file_path, flag, keywords_checked, number
 from .arrays import fail
 from .callbacks.progress import check_verbose
 from .engine.factory import check_device
+from .layers.function import known_functions
 from .model import files
 from .model.base import BaseModel
 
@@ -145,7 +146,8 @@ def load(
         By default the device the model was on; for one that was on a GPU the CPU, where there is none.
     custom_objects : dict, optional
         Functions of `losses.Custom` and classes of metrics of your own, by their names. Without them such a model comes
-        back not compiled, with a warning.
+        back not compiled, with a warning. For each `Function` layer, by the name of its function, the pair (forward,
+        backward), or a layer with the same functions; without them it cannot be loaded.
 
     Returns
     -------
@@ -155,7 +157,8 @@ def load(
     Raises
     ------
     ValueError
-        If the file is damaged, cut short, no fastdense model, or written by a newer version.
+        If the file is damaged, cut short, no fastdense model, or written by a newer version; or names a function that
+        `custom_objects` lacks.
     FileNotFoundError
         If there is no such file.
     """
@@ -168,4 +171,5 @@ def load(
             return Model._restore(config, tensors, device, custom_objects)
         from .population.ensemble import Ensemble  # seldom needed
 
-        return Ensemble._restore(Model, config, tensors, device)
+        with known_functions(custom_objects or {}):
+            return Ensemble._restore(Model, config, tensors, device)

@@ -170,7 +170,7 @@ class Initializer(Spec, family="initializer"):
             raise ValueError(
                 f"{type(self).__name__}: values has shape {values.shape}. Return the asked shape {tuple(shape)}."
             )
-        return np.ascontiguousarray(values)
+        return np.asarray(values, order="C")
 
 
 class Zeros(Initializer, names=("zeros", "zero")):

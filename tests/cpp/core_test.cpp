@@ -3,6 +3,7 @@
 // finite differences, counts.
 #include <atomic>
 
+#include "functions.h"
 #include "left_half_way.h"
 #include "subject.h"
 
@@ -42,6 +43,11 @@ void plans() {
     refuse("branches without end", 3, {fork, next, dense(3)});
     refuse("branches of two widths", 3, {fork, next, dense(2), join});
     refuse("no columns", 3, {op(OpKind::select_columns)});
+    Op own = function_op(3);
+    std::swap(own.weights[0], own.weights[1]);
+    refuse("weights that are not trained before others", 3, {own});
+    own.function = nullptr;
+    refuse("no function", 3, {own});
     for (int64_t column : {-1, 3, 0}) {
         Op chosen = op(OpKind::select_columns);
         chosen.columns = {0, column};
@@ -159,6 +165,7 @@ void everything() {
         for (int64_t width : {5, 130})
             compare_threads<T>(7, forked(width, merge), training(), 33, 20, "branches of " + std::to_string(width));
     for (int64_t width : {5, 130}) compare_threads<T>(7, headed(width), heads(true), 33, 20, "heads");
+    compare_threads<T>(5, with_functions(), training(), 33, 20, "functions");
     for (int64_t width : {1, 2, 16, 17, 33, 65, 130})  // the edges of vectors, panels, tiles and slices
         for (int64_t rows : {1, 2, 15, 33, 100}) {
             const Activation hidden = width % 2 ? Activation::gelu : Activation::softplus;
@@ -221,6 +228,7 @@ void all_finite_differences() {
     for (bool train : {false, true}) {
         finite_differences("branches", forked(4, ops::Merge::multiply), training(), train);
         finite_differences("heads", headed(4), heads(), train);
+        finite_differences("functions", with_functions(), training(), train);
         finite_differences("all ops", all_ops(5, 3, Activation::tanh, Activation::linear), training(), train);
     }
 }
@@ -508,6 +516,8 @@ int main() {
     poll();
     updates_are_left<float>();
     updates_are_left<double>();
+    functions_stop<float>();
+    functions_stop<double>();
     no_allocation_inside_a_step();
     check(allocations_of_teams == 0,
           "no allocation by a team, whose threads could not pass on that there is no memory");

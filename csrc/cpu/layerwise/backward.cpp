@@ -21,6 +21,8 @@ bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool 
                 w.sync();
             }
             dense_backward(w, i, b.x, b.rows, pass, finished_above, update && updates_early());
+        } else if (op(i).kind == OpKind::function) {
+            if (!function_backward(w, i, b.rows, pass)) return false;
         } else {
             other_backward(w, i, b.x, b.rows, pass);
         }
@@ -238,6 +240,7 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
             if (step.passes_gradient) branches_begin_backward(w, i, rows);
             break;
         case OpKind::dense:
+        case OpKind::function:
         case OpKind::normalization:
         case OpKind::branch_next: break;  // branches_begin sums what its branches want
     }

@@ -28,7 +28,7 @@ int64_t label_at(const View& y, int64_t row) {
 template <class T>
 Layerwise<T>::Layerwise(const Plan& plan, State<T>& state, Updater<T>& updater, Stop& stop)
     : plan_(plan), state_(state), updater_(updater), stop_(stop), k_(kernels_of<T>(isa())), products_(plan, state),
-      loss_(plan), last_(int(plan.ops.size()) - 1) {
+      loss_(plan), last_(int(plan.ops.size()) - 1), calls_functions_(plan.has_functions()), calls_(plan.ops.size()) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<Buffer<T>>(n);
     d_ = std::vector<Buffer<T>>(n + 1);
@@ -214,6 +214,9 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
             case OpKind::select_columns: columns_forward(w, i, x, b.rows); break;
             case OpKind::grouped_dense: grouped_forward(w, i, x, b.rows, pass); break;
             case OpKind::branches_end: branches_forward(w, i, b.x, b.rows, pass); break;
+            case OpKind::function:
+                if (!function_forward(w, i, x, b.rows, pass)) return false;
+                break;
             case OpKind::normalization:
             case OpKind::activity:
             case OpKind::residual_begin:
@@ -370,9 +373,9 @@ bool Layerwise<T>::loss(const Worker& w, const Batch<T>& b, Pass pass) {
     T* gradient = pass == Pass::evaluate ? nullptr : d(last_);
     const Slices cut(b.rows, 4, 1);
     const auto goes_on = [&] {
-        if (w.first()) hook_goes_on_ = loss_.call_hook(b, outputs, gradient);
+        if (w.first()) goes_on_ = loss_.call_hook(b, outputs, gradient);
         w.sync();
-        return hook_goes_on_;
+        return goes_on_;
     };
     if (loss_.custom() && !goes_on()) return false;
     w.each(cut.count,

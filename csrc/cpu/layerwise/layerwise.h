@@ -76,6 +76,9 @@ private:
     void columns_forward(const Worker&, int i, const T* x, int64_t rows);                 // columns.cpp
     void look_up(int i, const T* x, int64_t r0, int64_t rows, T* to);
     void columns_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
+    bool function_forward(const Worker&, int i, const T* x, int64_t rows, Pass);  // function.cpp; false: stop
+    bool function_backward(const Worker&, int i, int64_t rows, Pass);
+    bool call_function(const Worker&, int i, int64_t rows, Pass);
     void grouped_forward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void grouped_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
     void branches_forward(const Worker&, int i, const T* x, int64_t rows, Pass);  // branches.cpp
@@ -86,7 +89,8 @@ private:
     void other_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
     NormBlock<T> norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const;
 
-    bool updates_early() const { return !updater_.needs_all_gradients() && !stop_.watching(); }
+    // Not where the step may be left before all gradients are there: by a poll, or by a function.
+    bool updates_early() const { return !updater_.needs_all_gradients() && !stop_.watching() && !calls_functions_; }
 
     const Plan& plan_;
     State<T>& state_;
@@ -100,7 +104,9 @@ private:
     std::vector<Walk> walks_;  // one a Pass
     int64_t capacity_ = 0, chunk_rows_ = 0, most_targets_ = 0;
     bool backward_ready_ = false, probe_ready_ = false;
-    bool hook_goes_on_ = true;                             // worker 0 writes it, before a barrier
+    bool goes_on_ = true;  // whether a hook or a function said so; worker 0 writes it, before a barrier
+    const bool calls_functions_;
+    std::vector<FunctionCall> calls_;                      // per op
     std::vector<Buffer<T>> out_, z_, d_, mean_, inverse_;  // per op; d_ is shifted by one
     Buffer<T> ones_, zeros_, no_gradient_[2];              // of normalizations without gamma or beta, for the widest
     std::vector<Buffer<int64_t>> rows_looked_up_;          // per embedding: (rows, columns), in its table

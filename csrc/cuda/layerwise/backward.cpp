@@ -163,6 +163,7 @@ void Layers<T>::other_backward(const Steps& steps, int i, int64_t rows, Pass pas
             if (passes_gradient(i)) branches_sum(branches(i, rows, pass), n, to, stream_);
             break;
         case OpKind::dense:
+        case OpKind::function:
         case OpKind::normalization:
         case OpKind::branch_next: break;  // branches_begin sums what its branches want
     }

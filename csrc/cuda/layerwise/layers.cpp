@@ -292,6 +292,7 @@ void Layers<T>::forward(const Steps& steps, int64_t rows, Pass pass, bool update
             case OpKind::branches_end: branches_forward(branches(i, rows, pass), out, stream_); break;
             case OpKind::grouped_dense: grouped_forward(grouped(i, rows, pass), stream_); break;
             case OpKind::normalization:  // done while gathering
+            case OpKind::function:       // make_cuda refuses it
             case OpKind::activity:
             case OpKind::residual_begin:
             case OpKind::branches_begin:

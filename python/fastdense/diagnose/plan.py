@@ -15,6 +15,7 @@ from ..layers import (
     Composite,
     Dense,
     Dropout,
+    Function,
     Layer,
     Normalization,
     NumericEmbedding,
@@ -181,6 +182,10 @@ class Plan:
             names.pop(-2)  # the dense layer before the output activation
         return [name for name in names[:-1] if name != "linear"]
 
+    def computes_functions(self) -> bool:
+        """Whether a layer computes a function of the user's own, of which nothing is known here."""
+        return any(isinstance(layer, Function) for layer in flat(self.layers))
+
     def hidden_widths(self) -> list[int]:
         """Units of every hidden dense layer."""
         return [layer.units for layer in self.dense()[:-1]]
@@ -291,7 +296,7 @@ def _followed(layers: tuple[Layer, ...], layer: Layer) -> bool:
     """Whether a linear dense layer has its activation in a layer after it."""
     place = next((i for i, other in enumerate(layers) if other is layer), -1)
     for after in layers[place + 1 :] if place >= 0 else ():
-        if isinstance(after, Activation):
+        if isinstance(after, (Activation, Function)):
             return True
         if isinstance(after, (Dense, Composite)):
             return False

@@ -46,6 +46,12 @@ class Engine:
     """
 
     def __init__(self, program: dict[str, Any]) -> None:
+        if any(op["kind"] == "function" for op in program["ops"]):
+            raise ValueError(
+                "device: 'cuda' was asked for, and the net has a layer that computes a function of your own "
+                "(a Function, or in fastdense.keras a Lambda, an activation or a layer); such layers are computed on "
+                "the CPU: use device='cpu'"
+            )
         self._module = require()
         self._program = program
         self._gpu = self._module.Engine(program)

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ..arrays import Array
+from .blas import one_numpy_thread
 from .loading import compiled_module
 from .protocol import Engine, PopulationEngine
 
@@ -23,8 +24,33 @@ def _core() -> Any:
 
 def engine(program: dict[str, Any]) -> Engine:
     """The engine of a net on the CPU."""
-    made: Engine = _core().Engine(program)
-    return made
+    made: Any = _core().Engine(program)
+    if any(op["kind"] == "function" for op in program["ops"]):
+        made = _CallsNumPy(made)
+    return cast("Engine", made)
+
+
+class _CallsNumPy:
+    """An engine that calls functions of Python's, during whose calls NumPy computes with one thread.
+
+    The engine's own threads wait meanwhile, and the bits do not depend on how many cores there are.
+    """
+
+    def __init__(self, made: Any) -> None:
+        self._engine = made
+        for name in ("train", "evaluate", "predict", "loss_and_grad", "solve_output", "activations"):
+            setattr(self, name, self._bounded(getattr(made, name)))
+
+    @staticmethod
+    def _bounded(method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any, **kwargs: Any) -> Any:
+            with one_numpy_thread():
+                return method(*args, **kwargs)
+
+        return call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._engine, name)
 
 
 def first_nonfinite(x: Array) -> int:

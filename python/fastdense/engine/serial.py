@@ -51,10 +51,7 @@ class SerialPopulation:
 
     def set_tensors(self, tensors: list[Array]) -> None:
         for i, engine in enumerate(self._engines):
-            shared = [len(t) != len(self._engines) or t.ndim < 2 for t in tensors]
-            engine.set_tensors(
-                [t if one else np.ascontiguousarray(t[i]) for t, one in zip(tensors, shared, strict=True)]
-            )
+            engine.set_tensors([t if k < self._shared else np.asarray(t[i], order="C") for k, t in enumerate(tensors)])
 
     def get_slots(self) -> list[list[Array]]:
         states = [engine.get_state()["slots"] for engine in self._engines]
@@ -65,7 +62,7 @@ class SerialPopulation:
 
     def set_slots(self, slots: list[list[Array]], step: int, numbers: Array) -> None:
         for i, engine in enumerate(self._engines):
-            own = [[np.ascontiguousarray(array[i]) for array in slot] for slot in slots]
+            own = [[np.asarray(array[i], order="C") for array in slot] for slot in slots]
             engine.set_state({"step": step, "slots": own, "numbers": numbers[i]})
 
     def train(self, call: PopulationCall) -> dict[str, Any]:
@@ -152,6 +149,8 @@ def _own_ops(ops: list[dict[str, Any]], numbers: dict[str, Array], i: int) -> li
 
 
 def _scaled(op: dict[str, Any], factor: float) -> dict[str, Any]:
+    if op["kind"] == "function":
+        return {**op, "weights": [{**w, "l1": w["l1"] * factor, "l2": w["l2"] * factor} for w in op["weights"]]}
     return {
         key: value * factor if key.startswith(PENALISED) and isinstance(value, float) else value
         for key, value in op.items()

@@ -41,6 +41,7 @@ from .metrics import Metric
 from .mixed_precision import DTypePolicy
 from .models import Model, Sequential
 from .names import Finder, NotOffered, not_offered
+from .operations import combined  # noqa: F401  (what symbolic tensors do with functions)
 from .optimizers import Optimizer
 from .outputs import Outputs  # noqa: F401  (what Model makes of several outputs)
 from .regularizers import Regularizer

@@ -11,7 +11,7 @@ from ..reference.activations import Activation as ReferenceActivation
 from .names import not_offered
 from .ops import elementwise
 from .ops.arrays import softmax as _softmax
-from .ops.tape import Traced, no_derivative
+from .ops.tape import Symbolic, Traced, node, now
 
 
 class Function:
@@ -26,10 +26,13 @@ class Function:
     def __call__(self, x: Any, alpha: float | None = None) -> Any:
         """The function of each element (softmax: of each row); `alpha` is the slope or scale of those that have one.
 
-        Of a prediction inside a loss it is differentiated, if `keras.ops` has it.
+        Of a prediction inside a loss, or inside a layer, it is differentiated.
         """
+        x = now(x)
+        if isinstance(x, Symbolic):
+            return x.operation(self, (x,) if alpha is None else (x, alpha), {})
         if isinstance(x, Traced):
-            return _operation(self.__name__)(x)
+            return _traced(self.__name__, x, alpha)
         z = np.asarray(x, dtype=np.float64)
         return ReferenceActivation(self.__name__, ALPHA.get(self.__name__, 0.0) if alpha is None else alpha).value(
             z, None
@@ -52,31 +55,34 @@ _OPERATIONS: dict[Any, str] = {getattr(elementwise, name): name for name in _SAM
 _OPERATIONS |= {_softmax: "softmax", elementwise.exp: "exponential"}
 
 
-def _operation(name: str) -> Any:
-    if name == "linear":
-        return lambda x: x
+def _traced(name: str, x: Traced, alpha: float | None) -> Any:
+    """The function of a traced array: an operation, or the reference's formula and derivative."""
+    further = () if alpha is None else (alpha,)
     if name == "gelu":
-        return lambda x: elementwise.gelu(x, approximate=False)
+        return elementwise.gelu(x, approximate=False)
     for operation, known in _OPERATIONS.items():
         if known == name:
-            return operation
-    raise no_derivative(f"keras.activations.{name}")
+            return operation(x, *further)
+    function = ReferenceActivation(name, ALPHA.get(name, 0.0) if alpha is None else alpha)
+    z = np.asarray(x.value, dtype=np.float64)
+    y = function.value(z, None)
+    return node(y.astype(x.dtype), (x, lambda g: function.gradient(z, y, g, None)[0].astype(x.dtype)))
 
 
 def of_operation(value: Any) -> Any:
     """The function that an operation of `keras.ops` is, as of ``activation=ops.relu``; others as they are."""
     try:
-        return FUNCTIONS[_OPERATIONS[value]]
+        return FUNCTIONS[_OPERATIONS[getattr(value, "__wrapped__", value)]]
     except (KeyError, TypeError):  # also what cannot be a key
         return value
 
 
-def get(identifier: Any) -> Function:
+def get(identifier: Any) -> Any:
     """The function of a name; None is linear, a function is returned unchanged."""
     identifier = of_operation(identifier)
     if identifier is None:
         return FUNCTIONS["linear"]
-    if isinstance(identifier, Function):
+    if isinstance(identifier, Function) or callable(identifier):
         return identifier
     name = NAMES.find(identifier, "activation")
     return FUNCTIONS.get(name) or Function(name)

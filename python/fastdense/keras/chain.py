@@ -17,11 +17,12 @@ from ..arrays import Array
 from ..callbacks import History
 from ..layers import TensorSpec
 from . import settings, utils
-from .graph import Join, Place, held_tensors, leaves
+from .graph import Join, Place, Step, held_tensors, leaves
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .serialization import serialize_keras_object
 from .settings import unique_name
 from .table import summary
+from .tracing import held_layers
 from .variables import Trainable, Weight
 
 C = TypeVar("C", bound="Chain")
@@ -273,7 +274,11 @@ class Chain(Trainable):
 
     def _in_order(self) -> list[Layer]:
         """Its layers, with those of blocks, in the order of their weights."""
-        return list(dict.fromkeys(leaves(self.all_layers)))
+        every, found = list(dict.fromkeys(leaves(self.all_layers))), list[Layer]()
+        for one in self.members:
+            own_call = isinstance(one, Layer) and one._composed
+            found += held_layers(one) if own_call else list(leaves(one.all_layers))
+        return list(dict.fromkeys([*(layer for layer in found if layer in every), *every]))
 
     def _places(self, model: CoreModel) -> list[tuple[Layer, Place]]:
         """The tensors of each layer, with those of blocks, in the order of their weights."""
@@ -425,7 +430,12 @@ class Chain(Trainable):
 
 def flattened(members: Iterable[Layer | Chain]) -> list[Layer]:
     """The layers of layers and models."""
-    return [layer for one in members for layer in one.all_layers]
+    found: list[Layer] = []
+    for one in members:
+        for layer in one.all_layers:
+            if not (isinstance(layer, Step) and found and layer is found[-1]):  # it came with the layer before it
+                found.append(layer)
+    return found
 
 
 def _check_overwrite(where: str, path: str | os.PathLike[str], overwrite: bool) -> None:

@@ -7,10 +7,10 @@ from typing import Any
 
 from ..arguments import shorten
 from .configs import members_with_config
-from .graph import Merge, Node, nodes
+from .graph import Node, leaves, nodes, takes_list
 from .layer import InputLayer, KerasTensor
 from .overrides import CALL, overridden
-from .serialization import library_class
+from .serialization import custom_object_scope, get_registered_name, library_class
 
 
 def clone_model(
@@ -63,22 +63,37 @@ def clone_model(
                 clones[id(layer)] = (clone_function or _from_config)(layer)
         return clones[id(layer)]
 
-    if overridden(model, CALL):
-        given = {"input_tensors": input_tensors, "clone_function": clone_function, "call_function": call_function}
-        for name, value in given.items():
-            if value is not None:
-                raise ValueError(f"clone_model: {name} is for models without a call() of their own. Leave it out.")
-        made = _from_config(model)
-    elif model.keras_name == "Sequential":
-        if call_function is not None:
-            raise ValueError("clone_model: call_function is for models of inputs and outputs. Leave it out.")
-        (start,) = [None] if input_tensors is None and not model.shape_known else _starts(model, input_tensors)
-        layers = [*([] if start is None else [start]), *map(clone, members_with_config(model))]
-        made = library_class("keras", "Sequential")(layers, model.trainable, model.name)
-    else:
-        made = _functional(model, _starts(model, input_tensors), clone, call_function or _call)
+    with custom_object_scope(_own_objects(model)):
+        if overridden(model, CALL):
+            given = {"input_tensors": input_tensors, "clone_function": clone_function, "call_function": call_function}
+            for name, value in given.items():
+                if value is not None:
+                    raise ValueError(f"clone_model: {name} is for models without a call() of their own. Leave it out.")
+            made = _from_config(model)
+        elif model.keras_name == "Sequential":
+            if call_function is not None:
+                raise ValueError("clone_model: call_function is for models of inputs and outputs. Leave it out.")
+            (start,) = [None] if input_tensors is None and not model.shape_known else _starts(model, input_tensors)
+            layers = [*([] if start is None else [start]), *map(clone, members_with_config(model))]
+            made = library_class("keras", "Sequential")(layers, model.trainable, model.name)
+        else:
+            made = _functional(model, _starts(model, input_tensors), clone, call_function or _call)
     made.compile_like(model)
     return made
+
+
+def _own_objects(model: Any) -> dict[str, Any]:
+    """The user's own classes and functions of the layers of a model, by the names in its config."""
+    found: dict[str, Any] = {}
+    for layer in (*model.members, *leaves(model.all_layers)):
+        for inner in layer.members if hasattr(layer, "members") else [layer]:
+            if not type(inner).__module__.startswith(f"{__package__}."):
+                found[get_registered_name(type(inner))] = type(inner)
+            for value in getattr(inner, "_arguments", {}).values():
+                if callable(value) and not isinstance(value, type):
+                    name = getattr(value, "__name__", "<lambda>")
+                    found[inner.name if name == "<lambda>" else get_registered_name(value)] = value
+    return found
 
 
 def _from_config(layer: Any) -> Any:
@@ -109,10 +124,10 @@ def _functional(model: Any, starts: list[KerasTensor], clone: Any, call: Any) ->
     if hasattr(model, "connections"):
         given = dict(zip([one.source for one in model.inputs], starts, strict=True))
         made: dict[Node, KerasTensor] = {}
-        for node in nodes(model.all_layers, model.source):
+        for node in nodes(model.all_layers, model.source, lambda one: bool(overridden(one, ("get_config",)))):
             x = [made[one] for one in node.parents]
             if x:
-                output = made[node] = call(clone(node.layer), x if isinstance(node.layer, Merge) else x[0])
+                output = made[node] = call(clone(node.layer), x if takes_list(node.layer) else x[0])
             else:
                 made[node] = given[node.layer]
         if hasattr(model, "as_given"):  # several outputs

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .graph import Merge, inputs_of, nodes
+from .graph import inputs_of, nodes, takes_list
 from .layer import InputLayer, Layer
 from .overrides import overridden
 from .serialization import deserialize_keras_object, serialize_keras_object
@@ -62,13 +62,13 @@ def functional_config(model: Chain) -> dict[str, Any]:
 def graph_config(model: Chain) -> dict[str, Any]:
     """The config of a `Model` with branches: its layers, each with the tensors that it was called on."""
     layers: list[dict[str, Any]] = []
-    for node in nodes(model.all_layers, model.source):
+    for node in nodes(model.all_layers, model.source, lambda one: bool(overridden(one, ("get_config",)))):
         tensors = [
             {"class_name": "__keras_tensor__", "config": {
                 "shape": [None, *one.shape], "dtype": "float32", "keras_history": [one.layer.name, 0, 0]}}
             for one in node.parents
         ]  # fmt: skip
-        calls = [{"args": [tensors if isinstance(node.layer, Merge) else tensors[0]], "kwargs": {}}] if tensors else []
+        calls = [{"args": [tensors if takes_list(node.layer) else tensors[0]], "kwargs": {}}] if tensors else []
         layers.append({**serialize_keras_object(node.layer), "name": node.layer.name, "inbound_nodes": calls})
     names = [one["name"] for one in layers]
     twice = [name for i, name in enumerate(names) if name in names[:i]]

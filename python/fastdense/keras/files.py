@@ -7,8 +7,10 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from .._model import load
-from ..model.files import described
+from .._model import Model as CoreModel
+from ..arguments import file_path
+from ..layers.function import function_names, functions_in_order
+from ..model import files
 from . import losses
 from .layer import InputLayer
 from .layers import layer_of
@@ -43,16 +45,22 @@ def load_model(
     """
     objects = custom_objects or {}
     own = {name: losses.lowered(one) if losses.is_loss(one) else one for name, one in objects.items()}
-    with custom_object_scope(objects):
-        made = load(filepath, custom_objects=own)
-    given = made.notes.get("keras")
-    if given is None:
+    path = file_path("load_model: filepath", filepath)
+    config, tensors = files.read(path)
+    if "members" in config:
+        raise files.unreadable(path, "it holds an ensemble, and one model is needed", "read it with fastdense.load")
+    given = config.get("notes", {}).get("keras")
+    model: Any = None
+    with files.described(path), custom_object_scope(objects):
+        if given is not None:
+            model = deserialize_keras_object(given)
+            own |= dict(zip(function_names(config["model"]["layers"]), functions_in_order(model.fastdense.layers),
+                            strict=True))  # fmt: skip
+        made = CoreModel._restore(config, tensors, None, own)
+    if model is None:
         model = library_class("keras", "Sequential")(
             [InputLayer((made.inputs,)), *map(layer_of, made.layers)], name=made.name
         )
-    else:
-        with described(filepath), custom_object_scope(objects):
-            model = deserialize_keras_object(given)
     model.adopt(made)
     if compile and made.compiled:
         made._optimizer = model.optimizer_for(made.optimizer)

@@ -7,11 +7,12 @@ from typing import Any
 
 from ..arguments import quoted, shorten
 from .configs import graph_config
-from .graph import Join, Several, check_used_once, inputs_of, nodes, replayed, resolved, whole_history
+from .graph import Join, Several, check_used_once, inputs_of, leaves, nodes, replayed, resolved, whole_history
 from .inputs import one_array
 from .layer import InputLayer, KerasTensor, Layer
 from .levels import levels
 from .models import Model
+from .tracing import held_layers
 
 
 def has_branches(inputs: Any, outputs: Any) -> bool:
@@ -88,7 +89,9 @@ class Functional(Model):
         return self._output
 
     def _in_order(self) -> list[Layer]:
-        return list(dict.fromkeys(node.layer for node in nodes(self.all_layers, self.source)))
+        every = list(dict.fromkeys(leaves(self.all_layers)))
+        found = [one for node in nodes(self.all_layers, self.source) for one in held_layers(node.layer)]
+        return list(dict.fromkeys([*(one for one in found if one in every), *every]))
 
     # ---- calls -----------------------------------------------------------------------------------------------------
 

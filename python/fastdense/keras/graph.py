@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import reduce
 from typing import Any, ClassVar
 
@@ -438,11 +438,12 @@ def after(x: KerasTensor, layers: Sequence[Layer]) -> KerasTensor:
     return KerasTensor(x.source, (*x.layers, *layers))
 
 
-def merged(merger: Layer, merge: str, tensors: Sequence[KerasTensor]) -> KerasTensor:
-    """The tensor that a layer makes of several."""
+def merged(merger: Layer | None, merge: str, tensors: Sequence[KerasTensor]) -> KerasTensor:
+    """The tensor that a layer makes of several; None: they are merged for a layer that takes a list of them."""
     unknown = [one for one in tensors if one.source is None]
     if unknown:
-        raise ValueError(f"{merger.name}: the shape of the data is not known yet; begin with keras.Input(shape=...)")
+        name = merge if merger is None else merger.name
+        raise ValueError(f"{name}: the shape of the data is not known yet; begin with keras.Input(shape=...)")
     sources = list(dict.fromkeys(one for x in tensors if x.source is not None for one in inputs_of(x.source)))
     histories = [whole_history(x) if len(sources) > 1 else x.layers for x in tensors]
     source = Several(sources) if len(sources) > 1 else sources[0]
@@ -538,6 +539,8 @@ def check_used_once(where: str, layers: Iterable[Layer]) -> None:
     for layer in leaves(layers):
         spec = layer.spec
         stateless = spec is None or (isinstance(spec, core_layers.Activation) and spec.activation != "prelu")
+        if layer._formula is not None:
+            stateless = not layer._formula.weights
         if layer in seen and not stateless:
             raise ValueError(
                 f"{where}: the layer {layer.name!r} is needed in several places, and layers that share weights are not "
@@ -552,16 +555,42 @@ class Node:
 
     def __init__(self, layer: Layer, parents: list[Node], shape: Shape) -> None:
         self.layer, self.parents, self.shape = layer, parents, shape
+        self.steps: Sequence[int] = layer.operations_before or [1] * len(parents)  # in Keras each operation is a node
 
 
-def nodes(layers: Sequence[Layer], source: InputLayer) -> list[Node]:
-    """The nodes of a net in Keras's order."""
+def nodes(layers: Sequence[Layer], source: InputLayer, whole: Callable[[Layer], bool] = lambda _: True) -> list[Node]:
+    """The nodes of a net in Keras's order.
+
+    `whole` says of a layer that calls others whether it is one node, instead of these.
+    """
     inputs = {one: Node(one, [], one.input_shape) for one in inputs_of(source)}
-    return _in_order(read(layers, [next(iter(inputs.values()))], inputs, {}))
+    return _in_order(read(layers, [next(iter(inputs.values()))], inputs, {}, whole))
+
+
+def takes_list(layer: Layer) -> bool:
+    """Whether a layer is called on a list of tensors."""
+    return isinstance(layer, Merge) or (layer._formula is not None and layer._formula.shapes is not None)
+
+
+def _folded(layers: Iterable[Layer], whole: Callable[[Layer], bool]) -> Iterator[Layer]:
+    """The layers, with one that calls others in the place of these."""
+    left = list(layers)
+    while left:
+        outer = left[0].part_of
+        inner = [] if outer is None else outer.all_layers
+        if outer is not None and inner == left[: len(inner)] and whole(outer):
+            yield outer
+            del left[: len(inner)]
+        else:
+            yield left.pop(0)
 
 
 def read(
-    layers: Iterable[Layer], x: list[Node], inputs: Mapping[InputLayer, Node], known: dict[Any, Node]
+    layers: Iterable[Layer],
+    x: list[Node],
+    inputs: Mapping[InputLayer, Node],
+    known: dict[Any, Node],
+    whole: Callable[[Layer], bool] = lambda _: True,
 ) -> list[Node]:
     """The nodes whose outputs these layers give: one, or several that another layer merges.
 
@@ -574,14 +603,16 @@ def read(
         The nodes of the inputs.
     known : dict
         The nodes that were read before, by their layers and what these get; those that are new are added.
+    whole : callable
+        As in `nodes`.
     """
 
     def node(layer: Layer, parents: list[Node], shape: Shape) -> Node:
         return known.setdefault((layer, *parents), Node(layer, parents, shape))
 
-    for layer in layers:
+    for layer in _folded(layers, whole):
         if isinstance(layer, Join):
-            found = [one for branch in layer.branches for one in read(branch, x, inputs, known)]
+            found = [one for branch in layer.branches for one in read(branch, x, inputs, known, whole)]
             x = found if layer.order is None else [found[layer.order.index(i)] for i in range(len(found))]
             if layer.merger is not None:
                 x = [node(layer.merger, x, merged_shape(layer.name, layer.merge, [one.shape for one in x]))]
@@ -590,7 +621,7 @@ def read(
         elif isinstance(layer, Step):
             x = x if layer.pick is None else [x[layer.pick]]
         else:
-            x = [node(layer, x, layer.output_shape_of(x[0].shape))]
+            x = [node(layer, x, output_shape(layer.all_layers, x[0].shape))]
     return x
 
 
@@ -602,7 +633,7 @@ def replayed(layers: Sequence[Layer], given: Mapping[InputLayer, KerasTensor]) -
     for node in _in_order([last]):
         if node.parents:
             x = [made[one] for one in node.parents]
-            made[node] = node.layer(x if isinstance(node.layer, Merge) else x[0])
+            made[node] = node.layer(x if takes_list(node.layer) else x[0])
     return made[last]
 
 
@@ -625,6 +656,6 @@ def _in_order(last: list[Node]) -> list[Node]:
             done.add(node)
             ready.append(node)
     for node in reversed(ready):
-        for parent in node.parents:
-            depth[parent] = max(depth.get(parent, 0), depth.get(node, 0) + 1)
+        for parent, steps in zip(node.parents, node.steps, strict=True):
+            depth[parent] = max(depth.get(parent, 0), depth.get(node, 0) + steps)
     return sorted(ready, key=lambda node: (-depth.get(node, 0), number[node]))

@@ -6,7 +6,7 @@ import functools
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, NoReturn, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,11 @@ from ..arguments import shorten, suggestion
 from ..arrays import Array
 from ..layers import TensorSpec
 from . import initializers
-from .overrides import CALL, LAYER, check_overrides, overridden
+from .activations import of_operation
+from .formula import CallsLayers, check_no_layer
+from .ops.tape import Symbolic
+from .overrides import CALL, LAYER, OF_CALL, check_overrides, overridden
+from .own import Own, refused
 from .serialization import argument, known_arguments, library_class, serialize_keras_object
 from .settings import floatx, unique_name
 from .tensor import tensor
@@ -41,8 +45,8 @@ _OLD = {  # arguments of Keras 1
 _WEIGHTS = {"slope": "alpha"}  # Keras's names of tensors
 
 
-class KerasTensor:
-    """Symbolic tensor, the result of calling a layer on `Input`.
+class KerasTensor(Symbolic):
+    """Symbolic tensor, the result of calling a layer on `Input`, or of operations on such tensors.
 
     Attributes
     ----------
@@ -55,12 +59,24 @@ class KerasTensor:
     """
 
     dtype = "float32"
-    __array_ufunc__ = None  # NumPy's functions raise for it
+    # The tensor that a function of tensors gives, and several tensors as columns of one; see operations.py.
+    combined: ClassVar[Callable[..., Any]]
+    beside: ClassVar[Callable[..., Any]]
+
+    source: InputLayer | None
+    layers: tuple[Layer, ...]
+    members: tuple[Any, ...]
 
     def __init__(
         self, source: InputLayer | None, layers: tuple[Layer, ...], members: tuple[Any, ...] | None = None
     ) -> None:
         self.source, self.layers, self.members = source, layers, layers if members is None else members
+
+    def operation(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        return KerasTensor.combined(function, args, kwargs)
+
+    def __bool__(self) -> bool:
+        raise TypeError("a symbolic tensor is neither true nor false; use ops.where(condition, x, y).")
 
     @property
     def shape(self) -> tuple[int | None, ...]:
@@ -107,23 +123,30 @@ class Layer(Trainable):
     spec: Any
     owner: Any
     chain: Any
+    _trace: list[Layer] | None
 
     flat: ClassVar[bool] = True  # whether it needs flat rows rather than images
     weightless: ClassVar[bool] = False  # whether it is built without knowing the shape of its input
     idle: ClassVar[bool] = False  # whether it does nothing but in training
+    part_of: Layer | None = None  # the layer whose call() has called it
+    operations_before: Sequence[int] | None = None  # of operations as a layer: how many, for each tensor
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        if "__init__" in vars(cls) and cls.__module__.startswith(f"{__package__}."):
+        if "__init__" in vars(cls):
             cls.__init__ = _remembering(cls.__init__)  # type: ignore[method-assign]
+        if "build" in vars(cls) and not cls.__module__.startswith(f"{__package__}."):
+            cls.build = _noticed(cls.build)  # type: ignore[method-assign]
 
     def __init__(
         self, spec: core_layers.Layer | None = None, options: dict[str, Any] | None = None, **further: Any
     ) -> None:
         kind, options = type(self).__name__, {**(options or {}), **further}
-        check_overrides(self, LAYER, "Call layers in call(), or put the layers into a function that returns them.")
-        self._composed = bool(overridden(self, CALL))
-        if self._composed and spec is not None:
+        own_call = bool(overridden(self, CALL))
+        check_overrides(self, LAYER if own_call else (*LAYER, *OF_CALL), "Write a call() with layers or a formula.")
+        self._own = Own(self, self.call) if own_call else None
+        self._calls_layers, self._trace = False, None
+        if own_call and spec is not None:
             raise TypeError(
                 f"{kind}: its call() would take the place of the formula of its parent, which is computed otherwise. "
                 "Derive it from keras.layers.Layer, and call layers in call()."
@@ -151,6 +174,59 @@ class Layer(Trainable):
     def _trained_parts(self) -> Iterable[Any]:
         return [*([] if self.spec is None else [self.spec]), *(tracked(self) if self._composed else ())]
 
+    @property
+    def _composed(self) -> bool:
+        """Whether its ``call()`` calls layers, so that these take its place."""
+        known = self._own is not None and bool(overridden(self, CALL))
+        return known and (self._calls_layers or bool(tracked(self)))
+
+    @property
+    def _formula(self) -> Own | None:
+        """What it computes itself, if it does."""
+        return None if self._composed else self._own
+
+    @property
+    def own(self) -> Own:
+        """What its own code computes, and the weights that it has added."""
+        assert self._own is not None
+        return self._own
+
+    def said_shape(self, input_shape: Any) -> Any:
+        """Shape of its outputs as its own code says, None if it does not."""
+        return self.compute_output_shape(input_shape) if overridden(self, ("compute_output_shape",)) else None
+
+    def add_weight(
+        self,
+        shape: Any = None,
+        initializer: Any = None,
+        dtype: Any = None,
+        trainable: bool = True,
+        autocast: bool = True,
+        regularizer: Any = None,
+        constraint: Any = None,
+        aggregation: Any = None,
+        overwrite_with_gradient: bool = False,
+        name: str | None = None,
+    ) -> Any:
+        """Add a weight to a layer with a ``call()`` of its own, in its constructor or in ``build()``.
+
+        Returns
+        -------
+        Variable
+            For ``call()``; `initializer` is "glorot_uniform" unless given.
+        """
+        if self._own is None:
+            raise TypeError(f"{self.name}: add_weight is for layers with a call() of their own. Write one.")
+        return self._own.add(shape, initializer, dtype, trainable, regularizer, constraint, name)
+
+    def add_loss(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: penalties are those of `regularizer` and `activity_regularizer`."""
+        refused(self, "add_loss")
+
+    def add_metric(self, *_: Any, **__: Any) -> NoReturn:
+        """Refuse: metrics are those of `compile`."""
+        refused(self, "add_metric")
+
     def adopt(self, spec: core_layers.Layer) -> None:
         """Take an equal inner layer, of a model that was read from a file, in place of its own."""
         self.spec = spec
@@ -167,6 +243,8 @@ class Layer(Trainable):
 
     def output_shape_of(self, shape: Shape) -> Shape:
         """Shape of a row after this layer, for a row of shape `shape`."""
+        if self._formula is not None:
+            return self._formula.output_shape(shape)
         if self.spec is None or not self.flat:
             return shape
         if len(shape) != 1:
@@ -188,6 +266,20 @@ class Layer(Trainable):
 
     def made(self, shape: Shape) -> core_layers.Layer | None:
         """The inner layer, for rows of this shape."""
+        if self._formula is not None:
+            try:
+                self.spec = self._formula.made(shape)[1]
+            except CallsLayers as inner:
+                self._note_calls(inner)
+        if self._formula is not None:
+            self.spec.trainable = self._trainable
+            if self.first_weights is None and self._formula.weights:
+                self.first_weights = self._formula.values()
+        if self._composed:
+            raise ValueError(
+                f"{self.name}: its build() makes layers, for which the shape of the data must be known before. Begin "
+                "the model with keras.Input(shape=...)."
+            )
         made: core_layers.Layer | None = self.spec
         if made is not None:
             made.name = self.name
@@ -201,15 +293,21 @@ class Layer(Trainable):
         With ``training=True`` an array is treated as a batch in training: units are dropped, and batch statistics
         used.
         """
+        check_no_layer(self.name, x)
+        if isinstance(training, (Symbolic, np.ndarray)):
+            raise TypeError(f"{self.name}: called on two arguments. Give several tensors as one list: layer([a, b]).")
+        listed = isinstance(x, (list, tuple))
+        if listed and any(isinstance(one, KerasTensor) for one in x):
+            if self._own is None:
+                raise TypeError(f"{self.name}: called on a list of {len(x)} tensors. It takes one.")
+            return self._symbolic(KerasTensor.beside(x), x)
         if isinstance(x, KerasTensor):
-            if self._composed:
-                made = traced(self, x)
-                return KerasTensor(x.source, made.layers, (*x.members, self))
-            if x.source is not None:
-                self.output_shape_of(output_shape(x.layers, x.source.input_shape))
-            return KerasTensor(x.source, (*x.layers, self), (*x.members, self))
-        if isinstance(x, (list, tuple)) and any(isinstance(one, KerasTensor) for one in x):
-            raise TypeError(f"{self.name}: called on a list of {len(x)} tensors. It takes one.")
+            return self._symbolic(x, x)
+        if self._formula is not None:
+            try:
+                return tensor(self._formula.on_arrays(x, bool(training)))
+            except CallsLayers as inner:
+                self._note_calls(inner)
         rows = np.asarray(x)
         if rows.dtype == object or rows.ndim == 0:
             raise TypeError(f"{self.name}: called on {shorten(x)}. Give keras.Input(shape=...) or an array with rows.")
@@ -217,6 +315,33 @@ class Layer(Trainable):
             takes = "training" in inspect.signature(self.call).parameters
             return self.call(tensor(rows), **({"training": bool(training)} if takes else {}))
         return tensor(self.in_training(rows) if training else self.computed(rows))
+
+    def _symbolic(self, x: KerasTensor, given: Any) -> KerasTensor:
+        """The tensor that it gives for one, or for a list whose tensors are columns of `x`."""
+        if self._own is not None and x.source is not None:
+            self._own.take(None if given is x else [one.shape[1:] for one in given])
+            self._own.build(x.shape[1:])
+        if not self._composed:
+            try:
+                if x.source is not None:
+                    self.output_shape_of(output_shape(x.layers, x.source.input_shape))
+                return KerasTensor(x.source, (*x.layers, *self.all_layers), (*x.members, self))
+            except CallsLayers as inner:
+                self._note_calls(inner)
+        made = traced(self, given)
+        if made.source is x.source and made.layers[: len(x.layers)] == x.layers:
+            self._trace = list(made.layers[len(x.layers) :])
+            for layer in self._trace:
+                layer.part_of = self
+        return KerasTensor(made.source, made.layers, (*x.members, self))
+
+    def _note_calls(self, inner: CallsLayers) -> None:
+        if not overridden(self, CALL):
+            raise TypeError(
+                f"{self.name}: its function calls {inner}, whose weights it would not train. Call that layer before "
+                "it, or in the call() of a layer of your own."
+            )
+        self._calls_layers = True
 
     def computed(self, rows: NDArray[Any]) -> Array:
         """Its outputs for an array."""
@@ -235,7 +360,7 @@ class Layer(Trainable):
 
     def _alone(self, shape: Shape) -> Any:
         """A model of this layer only; it holds the weights if no other does."""
-        if self.owner is not None and self.owner.all_layers == [self]:
+        if self.owner is not None and self.owner.all_layers == self.all_layers:
             return self.owner
         made = library_class("keras", "Sequential")(
             [InputLayer(shape, name=f"{self.name}_input"), self], name=self.name
@@ -249,20 +374,33 @@ class Layer(Trainable):
         """Itself, or the layers that its own ``call()`` calls."""
         if not self._composed:
             return [self]
-        return list(traced(self, KerasTensor(None, ())).layers)
+        if self._trace is None:  # operations make layers anew in each call
+            self._trace = list(traced(self, KerasTensor(None, ())).layers)
+        return list(self._trace)
 
     def build(self, input_shape: Any) -> None:
         """Create its weights, for data of shape ``(None, columns)``."""
-        if self.owner is None and self.spec is not None:
-            self._alone(tuple(int(n) for n in tuple(input_shape)[1:]))
+        several = isinstance(input_shape, list)
+        shape: Shape = () if several else tuple(int(n) for n in tuple(input_shape)[1:])
+        if self._own is not None:
+            if not several:
+                self._own.build(shape)
+        elif self.owner is None and self.spec is not None:
+            self._alone(shape)
 
     @property
     def built(self) -> bool:
         """Whether it has its weights, or needs none."""
         if self._composed:
             return all(one.built for one in tracked(self))
+        if self._formula is not None:
+            return self._formula.built or not overridden(self, ("build",))
         known = self.chain is not None and self.chain.shape_known
         return self.weightless or self.owner is not None or known
+
+    @built.setter
+    def built(self, value: bool) -> None:
+        """Accept what ``build()`` of old scripts assigns, without effect."""
 
     # ---- config ----------------------------------------------------------------------------------------------------
 
@@ -274,7 +412,7 @@ class Layer(Trainable):
                   "registered_name": None}  # fmt: skip
         config: dict[str, Any] = {"name": self.name, "trainable": bool(self.trainable), "dtype": policy}
         for name, value in self._arguments.items():
-            config[name] = _plain(name, value)
+            config[name] = _plain(name, value, self.name)
         if config.get("activity_regularizer", 1) is None:
             del config["activity_regularizer"]
         return config
@@ -311,6 +449,8 @@ class Layer(Trainable):
         if self._composed:
             return [array for one in tracked(self) for array in one.get_weights()]
         self._ask_for_weights()
+        if self.owner is None and self._formula is not None:
+            return self._formula.values()
         return [] if self.owner is None else self.shown_weights(self.owner.tensors_of(self)[1])
 
     def set_weights(self, weights: Sequence[Any]) -> None:
@@ -346,6 +486,8 @@ class Layer(Trainable):
         if self._composed:
             return [weight for one in tracked(self) for weight in one.weights]
         self._ask_for_weights()
+        if self._formula is not None:
+            return list(self._formula.weights)
         if self.owner is None:
             return []
         traits = self.weight_traits(self.owner.tensors_of(self)[0])
@@ -373,7 +515,7 @@ class Layer(Trainable):
     @property
     def output(self) -> KerasTensor:
         """Its output, for a model that ends here: ``Model(model.input, model.layers[0].output)``."""
-        made: KerasTensor = self._model().tensor_after(self)
+        made: KerasTensor = self._model().tensor_after(self.all_layers[-1])
         return made
 
     @property
@@ -383,7 +525,7 @@ class Layer(Trainable):
 
     def __getattr__(self, name: str) -> Any:
         spec = self.__dict__.get("spec")
-        if spec is not None and not name.startswith("_"):
+        if spec is not None and not name.startswith("_") and self.__dict__.get("_own") is None:
             for one in self.weights:
                 if one.name == name:
                     return one
@@ -406,18 +548,34 @@ def _remembering(init: Callable[..., None]) -> Callable[..., None]:
         bound = signature.bind(self, *args, **kwargs)
         bound.apply_defaults()
         kinds = signature.parameters
-        self._arguments = {
-            name: value for name, value in list(bound.arguments.items())[1:] if kinds[name].kind is not _KEYWORDS
-        }
+        own = {name: value for name, value in list(bound.arguments.items())[1:] if kinds[name].kind is not _KEYWORDS}
+        ours = type(self).__module__.startswith(f"{__package__}.")
+        self._arguments = own if ours else {**self._arguments, **{k: v for k, v in own.items() if k not in _OPTIONS}}
 
     return __init__
+
+
+def _noticed(build: Callable[..., None]) -> Callable[..., None]:
+    """A ``build()`` of the user's that is not called again when it was called."""
+
+    @functools.wraps(build)
+    def noticed(self: Layer, *args: Any, **kwargs: Any) -> None:
+        build(self, *args, **kwargs)
+        if self._own is not None:
+            self._own.built = True
+
+    return noticed
 
 
 _KEYWORDS = inspect.Parameter.VAR_KEYWORD
 
 
-def _plain(name: str, value: Any) -> Any:
-    """An argument of a layer as JSON types, as Keras has it in configs."""
+def _plain(name: str, value: Any, layer: str) -> Any:
+    """An argument of a layer as JSON types, as Keras has it in configs; a function without a name has the layer's."""
+    if name in ("activation", "function") and callable(value):
+        value = of_operation(value)
+        if getattr(value, "__name__", "<lambda>") == "<lambda>" and not hasattr(value, "get_config"):
+            return {"module": None, "class_name": "function", "config": layer, "registered_name": layer}
     if name == "activation":
         spec = getattr(value, "spec", value)
         if isinstance(spec, core_layers.Activation):

@@ -19,9 +19,11 @@ from ..arrays import Array
 from ..layers import TensorSpec
 from . import activations, initializers, utils
 from .graph import Columns, Join, Merge
+from .lambdas import Applied, Lambda
 from .layer import Input, InputLayer, Layer, Shape
 from .names import not_offered
-from .serialization import deserialize_keras_object, serialize_keras_object
+from .own import Own
+from .serialization import deserialize_keras_object, get_registered_object, serialize_keras_object
 from .settings import floatx
 from .tensor import Tensor, tensor
 
@@ -42,6 +44,7 @@ __all__ = [
     "Identity",
     "Input",
     "InputLayer",
+    "Lambda",
     "Layer",
     "LayerNormalization",
     "LeakyReLU",
@@ -80,18 +83,24 @@ def _one_axis(axis: Any) -> Any:
     return 1 if np.ravel(axis).tolist() in ([-1], [1]) else axis
 
 
-def activation_of(where: str, value: Any) -> str | core_layers.Activation | None:
-    """The activation for `fastdense`, from a name, a function of `keras.activations` or a layer."""
+def activation_of(where: str, value: Any) -> Any:
+    """The activation for `fastdense`, from a name, a function of `keras.activations` or a layer; others as they are."""
+    registered = get_registered_object(value) if isinstance(value, str) else None
+    value = value if registered is None else registered
     if value is None or isinstance(value, (str, core_layers.Activation)):
         return value
     value = activations.of_operation(value)
+    if isinstance(value, Activation) and value._own is not None:
+        return value.activation
     if isinstance(value, activations.Function):
         return value.__name__
     if isinstance(value, Layer) and isinstance(value.spec, core_layers.Activation):
         return value.spec
+    if callable(value) and not isinstance(value, (type, Layer)):
+        return value
     raise TypeError(
-        f"{where}: activation={shorten(value)}. Custom functions are not offered: pass a name such as 'relu', "
-        f"or one of keras.activations. The names are {', '.join(sorted(_functions()))}."
+        f"{where}: activation={shorten(value)}. Pass a name such as 'relu', one of keras.activations, or a function of "
+        f"a tensor. The names are {', '.join(sorted(_functions()))}."
     )
 
 
@@ -116,9 +125,16 @@ class Dense(Layer):
         bias_constraint: Any = None,
         **options: Any,
     ) -> None:
+        chosen = activation_of("Dense", activation)
+        own = None if chosen is None or isinstance(chosen, (str, core_layers.Activation)) else chosen
+        if own is not None and activity_regularizer is not None:
+            raise ValueError(
+                "Dense: activity_regularizer with a function of your own as activation is not offered. Give the layer "
+                "neither, and add Activation(function) and ActivityRegularization(...) behind it."
+            )
         spec = core_layers.Dense(
             units,
-            activation_of("Dense", activation),
+            None if own is not None else chosen,
             use_bias,
             initializers.get(kernel_initializer),
             initializers.get("zeros" if bias_initializer is None else bias_initializer),
@@ -129,6 +145,12 @@ class Dense(Layer):
             bias_constraint,
         )
         super().__init__(spec, options)
+        self._applied = None if own is None else Applied(own, f"{self.name}_activation")
+
+    @property
+    def all_layers(self) -> list[Layer]:
+        """Itself, and what applies a function of the user's own behind it."""
+        return [self] if self._applied is None else [self, self._applied]
 
     @property
     def bias(self) -> Any:
@@ -136,9 +158,9 @@ class Dense(Layer):
         return self.__getattr__("bias") if self.spec.use_bias else None
 
     @property
-    def activation(self) -> activations.Function:
+    def activation(self) -> Any:
         """The activation function."""
-        return activations.get(self.spec.activation)
+        return activations.get(self.spec.activation) if self._applied is None else self._applied.own.function
 
 
 class Activation(Layer):
@@ -148,14 +170,16 @@ class Activation(Layer):
 
     def __init__(self, activation: Any, **options: Any) -> None:
         given = activation_of("Activation", activation)
-        super().__init__(
-            given if isinstance(given, core_layers.Activation) else core_layers.Activation(given or "linear"), options
-        )
+        if given is None or isinstance(given, str):
+            given = core_layers.Activation(given or "linear")
+        known = isinstance(given, core_layers.Activation)
+        super().__init__(given if known else None, options)
+        self._own = None if known else Own(self, given)
 
     @property
-    def activation(self) -> activations.Function:
+    def activation(self) -> Any:
         """The activation function."""
-        return activations.get(self.spec.activation)
+        return activations.get(self.spec.activation) if self._own is None else self._own.function
 
 
 class ReLU(Layer):
@@ -629,6 +653,7 @@ _CLASSES: dict[type[core_layers.Layer], type[Layer]] = {
     core_layers.GaussianDropout: GaussianDropout,
     core_layers.AlphaDropout: AlphaDropout,
     core_layers.ActivityRegularization: ActivityRegularization,
+    core_layers.Function: Lambda,
 }
 
 
@@ -652,6 +677,8 @@ def layer_of(spec: Any) -> Layer:
     cls = _CLASSES[type(spec)]
     layer = object.__new__(cls)
     Layer.__init__(layer, spec, {"name": spec.name, "trainable": spec.trainable})
+    if isinstance(layer, Dense):
+        layer._applied = None
     if isinstance(layer, Normalization):
         layer.axis, layer._given, layer._adapted, layer._shape = (-1,), None, spec.statistics, None
     return layer
@@ -674,7 +701,6 @@ _HINTS = {
     "LSTM|GRU|RNN|Attention|Embedding|TimeDistributed|Bidirectional|Masking|StringLookup|TextVector": f"{_DENSE_ONLY}"
     ", without sequences: give rows of one length to Dense.",
     "Dot|dot": "Multiply()([a, b]) is its sum's terms; a Dense(1) behind it adds them up, with weights.",
-    "Lambda": "Apply the function to the data before fit, or use Activation with a name.",
     "SpatialDropout": "Dropout is the nearest alternative.",
     "ThresholdedReLU": "ReLU is the nearest alternative.",
     "Random|Resizing|CenterCrop": "Transform the images before fit.",

@@ -27,6 +27,7 @@ from .chain import Chain, flattened
 from .cloning import clone_model
 from .configs import functional_config, functional_ends, graph_config, sequential_config, sequential_layers
 from .files import load_model, model_from_json, save_model
+from .formula import check_no_layer
 from .graph import Join, check_used_once, inputs_of, leaves, replayed
 from .inputs import inputs_like, is_several, one_array
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
@@ -291,6 +292,7 @@ class Network(Chain):
 
         With ``training=True`` the rows are a batch in training: units are dropped, and batch statistics used.
         """
+        check_no_layer(self.name, x)
         if isinstance(x, KerasTensor):
             if not self.all_layers and x.source is not None:
                 self._begin_at(output_shape(x.layers, x.source.input_shape))
@@ -510,9 +512,18 @@ class Sequential(Network):
             raise TypeError(f"{self.name}: add got {shorten(layer)}. A layer is needed: e.g. keras.layers.Dense(10).")
         if isinstance(layer, Network) and not self.members and self._source is None:
             self._source = layer._source
+        self._trace_of(layer)
         if any(one in self.all_layers for one in layer.all_layers):
             raise ValueError(f"{self.name}: {layer.name} is in it already; a layer can be added once. Create another.")
         self._grow([*self.members, layer])
+
+    def _trace_of(self, layer: Any) -> None:
+        """Let a layer whose ``call()`` calls others do so for the shape of its input, as far as that is known."""
+        first = (*self.all_layers, layer)[0]
+        given = first.input_shape_given if self._source is None and isinstance(first, Layer) else None
+        shape = given if self._source is None else self._source.input_shape
+        if isinstance(layer, Layer) and layer._own is not None and shape is not None:
+            layer(InputLayer(output_shape(self.all_layers, shape), name=f"{layer.name}_input").output)
 
     def pop(self, rebuild: bool = True) -> Any:
         """Remove and return the last layer."""

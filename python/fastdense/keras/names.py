@@ -60,10 +60,9 @@ REASONS: tuple[tuple[str, str], ...] = (
         r"Minimum|minimum)$",
         "A net is one chain of layers; the only join is Add()([x, layers(x)]).",
     ),
-    (r"layers\.Lambda$", "Apply the function to the data before fit, or use Activation with a name."),
     (r"layers\.ThresholdedReLU$", "ReLU is the nearest alternative."),
     (r"layers\.Wrapper$", "Leave it out: it changes nothing."),
-    (r"(layers\.)?InputSpec$", "Leave it out: a layer of your own takes what its call() gives to other layers."),
+    (r"(layers\.)?InputSpec$", "Leave it out: build() and call() may check their argument themselves."),
     # callbacks
     (
         r"callbacks\.(RemoteMonitor|OrbaxCheckpoint)$",
@@ -107,7 +106,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     (
         r"(utils|backend)\.(get_source_inputs|is_keras_tensor|standardize_dtype|get_uid|"
         r"result_type|is_float_dtype|is_int_dtype)$",
-        "It belongs to layers and training loops of your own, which are not offered.",
+        "It belongs to training loops of your own, which are not offered.",
     ),
     # backend of Keras 2
     (r"backend\.(set_value|get_value)$", "Use the attribute: model.optimizer.learning_rate = value."),
@@ -115,7 +114,7 @@ REASONS: tuple[tuple[str, str], ...] = (
     (
         r"(device|name_scope|RematScope|remat|StatelessScope|SymbolicScope|Function|Operation|"
         r"Quantizer|FloatDTypePolicy)$",
-        "It belongs to layers and training loops of your own, which are not offered.",
+        "It belongs to training loops of your own, which are not offered.",
     ),
     # the families of layers, losses, ...
     (
@@ -152,8 +151,8 @@ REASONS: tuple[tuple[str, str], ...] = (
 # Reasons of the other names of a module.
 FAMILIES: dict[str, str] = {
     "activations": "A layer takes the activations of keras.activations that have a name here.",
-    "backend": "There are no operations for custom losses or layers: the losses are those of keras.losses; for arrays "
-    "use NumPy, for gradients model.fastdense.loss_and_grad(x, y).",
+    "backend": "Losses and layers of your own are written with keras.ops; for gradients use "
+    "model.fastdense.loss_and_grad(x, y).",
     "losses": "It is none of the losses that fastdense computes; keras.losses has them.",
     "metrics": "Compute it from model.predict(x), e.g. by a function of sklearn.metrics.",
     "ops": "Use NumPy for arrays: the functions have the same names there.",

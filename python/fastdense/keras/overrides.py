@@ -6,7 +6,8 @@ from typing import Any
 
 _ROOT = f"{str(__package__).rpartition('.')[0]}."
 
-LAYER = ("build", "compute_output_shape", "compute_output_spec", "add_weight", "__call__")
+LAYER = ("compute_output_spec", "add_weight", "__call__")
+OF_CALL = ("build", "compute_output_shape")  # of a layer with a call() of its own
 MODEL = ("train_step", "test_step", "predict_step", "compute_loss", "compute_metrics", "make_train_function",
          "make_test_function", "make_predict_function", "build", "__call__")  # fmt: skip
 OPTIMIZER = ("update_step", "apply_gradients", "apply", "build", "get_updates", "minimize")

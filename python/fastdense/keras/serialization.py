@@ -17,7 +17,12 @@ T = TypeVar("T")
 _FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers", "optimizers.schedules", "losses",
              "metrics")  # fmt: skip
 _ROOT = str(__package__).rpartition(".")[0]
-_TOP = {"models": "keras", "layer": "keras.layers", "schedules": "keras.optimizers.schedules"}
+_TOP = {
+    "models": "keras",
+    "layer": "keras.layers",
+    "lambdas": "keras.layers",
+    "schedules": "keras.optimizers.schedules",
+}
 _registered: dict[str, Any] = {}
 _scope: dict[str, Any] = {}
 
@@ -133,6 +138,8 @@ def deserialize_keras_object(config: Any, custom_objects: Mapping[str, Any] | No
         return inner["name"]
     if name == "function":
         name, inner = inner, None
+        if str(config.get("module")).startswith(f"{__package__}.ops"):
+            return getattr(importlib.import_module(f"{__package__}.ops"), name)
     cls = get_registered_object(config.get("registered_name") or name, custom_objects)
     cls = get_registered_object(name, custom_objects) if cls is None else cls
     cls = library_class(str(config.get("module") or ""), name) if cls is None else cls

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
 from typing import Any
 
-from .tree import flatten
+from .ops.tape import Symbolic
 
-_KEPT = ("members", "all_layers", "history", "owner", "chain", "spec")  # attributes of ours
+_KEPT = ("members", "all_layers", "history", "owner", "chain", "spec", "own")  # attributes of ours
 
 
 def tracked(obj: Any) -> list[Any]:
@@ -20,6 +19,11 @@ def tracked(obj: Any) -> list[Any]:
         values = value if isinstance(value, (list, tuple)) else value.values() if isinstance(value, dict) else [value]
         found += [one for one in values if _is_layer(one) and not any(one is other for other in found)]
     return found
+
+
+def held_layers(layer: Any) -> list[Any]:
+    """A layer, or those that are attributes of one that calls layers, in their order."""
+    return [inner for one in tracked(layer) for inner in held_layers(one)] if layer._composed else [layer]
 
 
 def _is_layer(value: Any) -> bool:
@@ -34,12 +38,12 @@ def traced(obj: Any, x: Any) -> Any:
     takes = "training" in inspect.signature(obj.call).parameters
     made = _called(obj, x, {"training": True} if takes else {})
     if takes:
-        rest = _single(_called(obj, x, {"training": False}).layers)
+        rest = iter(_structure(_called(obj, x, {"training": False}).layers))
         one = next(rest, None)
-        for layer in _single(made.layers):
-            if layer is one:
+        for layer in _structure(made.layers):
+            if layer == one:
                 one = next(rest, None)
-            elif not layer.idle:
+            elif not getattr(layer, "idle", False):
                 one = layer
                 break
         if one is not None:
@@ -50,15 +54,13 @@ def traced(obj: Any, x: Any) -> Any:
     return made
 
 
-def _single(layers: Any) -> Iterator[Any]:
-    """The layers, and those in blocks of branches, which each call makes anew, in the place of these."""
+def _structure(layers: Any) -> list[Any]:
+    """The layers, with those of branches; those that operations make anew in each call are only named."""
+    found: list[Any] = []
     for layer in layers:
-        if hasattr(layer, "branches"):
-            for branch in layer.branches:
-                yield from _single(branch)
-            yield layer.merger
-        else:
-            yield layer
+        inner = [_structure(branch) for branch in getattr(layer, "branches", ())]
+        found += [*sum(inner, []), getattr(layer, "merge", "")] if inner else [getattr(layer, "trace", layer)]
+    return found
 
 
 def _called(obj: Any, x: Any, options: dict[str, Any]) -> Any:
@@ -67,12 +69,9 @@ def _called(obj: Any, x: Any, options: dict[str, Any]) -> Any:
     except (TypeError, AttributeError, ValueError) as error:
         said = str(error).rstrip(".")
         raise TypeError(f"{type(obj).__name__}: its call() cannot be made part of a net: {said}. {_REMEDY}") from error
-    if not isinstance(made, type(flatten(x)[0])):
+    if not isinstance(made, Symbolic):
         raise TypeError(f"{type(obj).__name__}: its call() returns a {type(made).__name__}, not one tensor. {_REMEDY}")
     return made
 
 
-_REMEDY = (
-    "A net is made of layers: call() may call layers and models on what it is given, and nothing else. "
-    "Apply other functions to the data before fit."
-)
+_REMEDY = "call() may call layers and models, and compute with tensors by operators, keras.ops and NumPy's functions."

@@ -10,6 +10,7 @@ from numpy.lib.mixins import NDArrayOperatorsMixin
 from numpy.typing import NDArray
 
 from ..arrays import Array
+from .ops.tape import Symbolic
 from .tensor import Tensor, tensor
 
 
@@ -110,6 +111,9 @@ class Variable(NDArrayOperatorsMixin):
         return np.array(self._read(), dtype=dtype)
 
     def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **options: Any) -> Any:
+        for one in inputs:
+            if isinstance(one, Symbolic):
+                return one.__array_ufunc__(ufunc, method, *inputs, **options)
         plain = [one._read() if isinstance(one, Variable) else one for one in inputs]
         return tensor(getattr(ufunc, method)(*plain, **options))
 
@@ -175,7 +179,7 @@ class Weight(Variable):
         return f"{self.layer.place}/{self.name}"
 
     def _read(self) -> NDArray[Any]:
-        return self.layer.get_weights()[self.index]
+        return np.asarray(self.layer.get_weights()[self.index])
 
     def _write(self, values: NDArray[Any]) -> None:
         weights: list[Any] = self.layer.get_weights()

@@ -6,13 +6,14 @@ It holds no weights; those are the model's.
 
 from __future__ import annotations
 
-from . import blocks, cleaning, dense, noise, normalization, preprocessing, scaling, tables
+from . import blocks, cleaning, dense, function, noise, normalization, preprocessing, scaling, tables
 from .adapting import Adapting
 from .base import Layer, TensorSpec, get
 from .blocks import *  # noqa: F403
 from .blocks import Composite
 from .cleaning import *  # noqa: F403
 from .dense import *  # noqa: F403
+from .function import *  # noqa: F403
 from .noise import *  # noqa: F403
 from .normalization import *  # noqa: F403
 from .preprocessing import *  # noqa: F403
@@ -24,6 +25,7 @@ __all__ = ["Adapting", "Composite", "Layer", "Preprocessing", "TensorSpec", "get
 __all__ += blocks.__all__
 __all__ += cleaning.__all__
 __all__ += dense.__all__
+__all__ += function.__all__
 __all__ += noise.__all__
 __all__ += normalization.__all__
 __all__ += preprocessing.__all__

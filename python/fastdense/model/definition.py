@@ -16,6 +16,7 @@ from ..data.rows import Shape
 from ..engine.factory import check_device
 from ..engine.gpu import is_available
 from ..layers import Layer
+from ..layers.function import function_names, functions_in_order, functions_of, known_functions
 from ..network import Net
 from ..runners.lock import CallLock
 from ..runners.single import Runner
@@ -408,7 +409,9 @@ class Definition:
         if "members" in config:
             raise files.unreadable(path, "it holds an ensemble, and one model is needed", "give a file of a model")
         with files.described(path):
-            made = self._restore({**config, "compile": None}, tensors, "reference")
+            names, own_functions = function_names(config["model"]["layers"]), functions_in_order(self.net.layers)
+            functions = dict(zip(names, own_functions, strict=False))
+            made = self._restore({**config, "compile": None}, tensors, "reference", functions)
         if not skips:
             self.set_weights(made.get_weights())
             return
@@ -525,7 +528,8 @@ class Definition:
         """
         given = dict(config["model"])
         name, home = given.pop("name"), given.pop("device")
-        net = Net(**given)  # makes no values: however large it says it is, the tensors must have its shapes
+        with known_functions(custom_objects or {}):
+            net = Net(**given)  # makes no values: however large it says it is, the tensors must have its shapes
         values = [files.tensor(tensors, *needed) for needed in zip(_weight_names(net), net.tensors, strict=True)]
         model = cls.__new__(cls)
         model._begin(net, device or ("cpu" if home == "cuda" and not is_available() else home), name, values)
@@ -557,7 +561,8 @@ class Definition:
         parts = [(base, part) for base, part in parts if not own.is_own(part)]
         for base, part in parts:
             try:
-                resolve(base, part.to_dict(), "save")
+                with known_functions(functions_of(self.net.layers)):
+                    resolve(base, part.to_dict(), "save")
             except (TypeError, ValueError) as error:
                 raise ValueError(
                     f"save: {part!r} holds an object of a class of your own ({error}), which a file cannot bring back; "

@@ -28,6 +28,7 @@ import numpy as np
 from ..arguments import integer, shorten
 from ..arrays import Array
 from ..layers import TensorSpec
+from ..layers.function import MissingFunction
 
 Path = str | os.PathLike[str]
 FORMAT = 1
@@ -230,6 +231,8 @@ def described(path: Path) -> Iterator[None]:
     """Around what makes an object of the description in a file: an error says that the file describes none."""
     try:
         yield
+    except MissingFunction as missing:
+        raise unreadable(path, missing.problem, missing.remedy) from None
     except (KeyError, IndexError, TypeError, ValueError, OverflowError, RecursionError) as error:
         raise unreadable(path, f"it does not describe a model ({error})") from error
 

@@ -16,6 +16,7 @@ from ..data.rows import Rows
 from ..engine.population import why_one_by_one
 from ..layers import Composite, Dropout, Layer
 from ..layers import get as get_layer
+from ..layers.function import functions_in_order, functions_of, known_functions
 from ..model.base import BaseModel
 from ..network import Net
 from ..runners.population import PopulationRunner
@@ -131,7 +132,7 @@ def member_of(model: BaseModel, seed: int, numbers: dict[str, float]) -> BaseMod
     for layer in _dropouts(layers) if "dropouts" in numbers else []:
         layer.rate = numbers["dropouts"]
     if "penalties" in numbers:
-        layers = [get_layer(_scaled_penalties(layer.to_dict(), numbers["penalties"])) for layer in layers]
+        layers = [_with_penalties(layer, numbers["penalties"]) for layer in layers]
     optimizer, loss = copy.deepcopy((model.optimizer, model.loss))
     if "weight_decays" in numbers:
         config = {**optimizer.get_config(), "weight_decay": numbers["weight_decays"]}
@@ -145,6 +146,11 @@ def member_of(model: BaseModel, seed: int, numbers: dict[str, float]) -> BaseMod
     member.compile(optimizer, loss, metrics=metrics, loss_weights=weight)
     member.feature_names = model.feature_names
     return member
+
+
+def _with_penalties(layer: Layer, factor: float) -> Layer:
+    with known_functions(functions_of([layer])):
+        return get_layer(_scaled_penalties(layer.to_dict(), factor))
 
 
 def template_of(model: M) -> M:
@@ -290,7 +296,14 @@ def _likeness(model: BaseModel) -> str:
         optimizer["config"].pop("learning_rate", None)
     optimizer["config"].pop("weight_decay", None)
     loss["config"].pop("label_smoothing", None)
-    rest = [[layer.to_dict() for layer in layers], optimizer, loss, [metric.to_dict() for metric in model.metrics]]
+    functions = [one.computation.functions for one in functions_in_order(layers)]
+    rest = [
+        functions,
+        [layer.to_dict() for layer in layers],
+        optimizer,
+        loss,
+        [metric.to_dict() for metric in model.metrics],
+    ]
     return json.dumps([type(model).__qualname__, config, rest], default=repr, sort_keys=True)
 
 

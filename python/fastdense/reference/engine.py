@@ -548,6 +548,9 @@ class Engine:
 
 def _constrained(spec: Spec, tensors: list[Array]) -> list[Array]:
     """The trained tensors of an op after an update, under its constraints."""
+    if spec["kind"] == "function":
+        limits = [weight["constraint"] for weight in spec["weights"]]
+        return [one if limit is None else project(limit, one) for one, limit in zip(tensors, limits, strict=False)]
     names = ["kernel"] * bool(spec.get("scales", True)) + ["bias"] * bool(spec.get("centers", True))
     limits = [spec.get(f"{name}_constraint") for name in names] + [None] * len(tensors)
     return [tensor if limit is None else project(limit, tensor) for tensor, limit in zip(tensors, limits, strict=False)]

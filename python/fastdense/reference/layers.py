@@ -544,6 +544,36 @@ class GroupedDense(Op):
         return Forward(np.concatenate([a, x[:, self.taken :]], axis=1), backward)
 
 
+class Function(Op):
+    """The caller's own formula, of all rows at once; an object with `forward` and `backward` computes it."""
+
+    def setup(self, n: int) -> None:
+        """Tensors as the op says, those that are trained first."""
+        self.width = self.spec["units"]
+        self.shapes = [tuple(weight["shape"]) for weight in self.spec["weights"]]
+        self.trainable = sum(weight["trainable"] for weight in self.spec["weights"])
+
+    def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
+        """Call the object."""
+        function = self.spec["function"]
+        y, memory = function.forward(x.copy(), [tensor.copy() for tensor in tensors], context.training, True)
+        if np.shape(y) != (len(x), self.width):
+            raise ValueError(f"a function returned an array of shape {np.shape(y)}; {(len(x), self.width)} is needed")
+
+        def backward(grad: Array, _: Array | float) -> Gradients:
+            grad_x, grads = function.backward(memory, grad.copy())
+            return as_float(grad_x), [as_float(one) for one in grads[: self.trainable]]
+
+        return Forward(as_float(y), backward, moving=tensors[self.trainable :])
+
+    def penalty(self, tensors: list[Array]) -> tuple[float, list[Array]]:
+        """Penalties on the tensors that are trained."""
+        terms = [
+            l1_l2(t, w["l1"], w["l2"]) for w, t in zip(self.spec["weights"], tensors, strict=True) if w["trainable"]
+        ]
+        return sum(value for value, _ in terms), [gradient for _, gradient in terms]
+
+
 KINDS: dict[str, type[Op]] = {
     "dense": Dense,
     "activation": ActivationOp,
@@ -563,6 +593,7 @@ KINDS: dict[str, type[Op]] = {
     "embedding": Embedding,
     "grouped_dense": GroupedDense,
     "select_columns": SelectColumns,
+    "function": Function,
     "residual_begin": Op,  # the engine keeps its input, which is the first branch
     "residual_end": End,
     "branches_begin": Op,  # the engine keeps its input, with which the other branches begin, too

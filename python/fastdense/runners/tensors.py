@@ -24,7 +24,7 @@ def engine_tensors(net: Net, dtype: np.dtype[Any], tensors: Sequence[Array]) -> 
     """
     with np.errstate(over="ignore"):
         return [
-            np.ascontiguousarray(t, np.float64 if i < net.input_statistics else dtype) for i, t in enumerate(tensors)
+            np.asarray(t, np.float64 if i < net.input_statistics else dtype, order="C") for i, t in enumerate(tensors)
         ]
 
 

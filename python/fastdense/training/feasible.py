@@ -116,6 +116,7 @@ WITHOUT_JACOBIAN = {
     "grouped_dense": "the dense layers of a NumericEmbedding with size",
     "branches_begin": "Branches",
     "select_columns": "SelectColumns",
+    "function": "a Function",
 }  # kinds of ops that the solvers cannot differentiate row by row
 SMOOTH = ("kernel_l2", "bias_l2")  # the penalties whose second derivative the solvers know
 

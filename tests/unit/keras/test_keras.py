@@ -389,7 +389,10 @@ def test_file(tmp_path: Path) -> None:
             "W_regularizer belongs to an older version of Keras. Use kernel_regularizer=...",
         ),
         (lambda: Dense(3, activation="rleu"), "Did you mean 'relu'?"),
-        (lambda: Dense(3, activation=lambda x: x), "Custom functions are not offered"),
+        (
+            lambda: Dense(3, activation=3),
+            "Dense: activation=3. Pass a name such as 'relu', one of keras.activations, or a function of a tensor.",
+        ),
         (lambda: Dense(3, kernel_constraint="max_nrm"), "Did you mean 'max_norm'?"),
         (lambda: Dense(3, input_shape=(None, 3)), "The shape of one row is needed, without None"),
         (lambda: Dense(3)(np.ones(3)), "called on an array of shape (3,)"),

@@ -320,6 +320,8 @@ def vanishing(case: Case) -> Finding | None:
 @rule("NO_CAPACITY", Group.UNITS, "the net has too few units, or no activation or bias")
 def no_capacity(case: Case) -> Finding | None:
     """A net that is linear, or has too few units."""
+    if case.plan.computes_functions():
+        return None
     dense, hidden = case.plan.dense(), case.plan.hidden_activations()
     widths = case.plan.hidden_widths()
     no_bias = [layer for layer in dense if not layer.use_bias]

@@ -1,4 +1,4 @@
-"""`keras.ops` on NumPy arrays, and on the predictions inside a loss, which are differentiated.
+"""`keras.ops` on NumPy arrays, on predictions inside a loss and inputs of layers, which are differentiated.
 
 Names, arguments and results are those of Keras on its NumPy backend; ``docs/keras.md`` says how losses use them.
 
@@ -15,8 +15,8 @@ import numpy as np
 
 from ..names import not_offered
 from ..tree import flatten
-from . import arrays, elementwise, neural
-from .tape import NoDerivative, Traced, cast, gradient, no_derivative
+from . import arrays, elementwise, neural, tape
+from .tape import NoDerivative, Traced, dispatched, gradient, no_derivative
 
 _MODULES = (elementwise, arrays, neural)
 _OPERATIONS = {
@@ -25,8 +25,21 @@ _OPERATIONS = {
     for name, value in vars(module).items()
     if not name.startswith("_") and callable(value) and getattr(value, "__module__", "").startswith(__name__)
 }
-for _hidden in ("array", "cast", "float_type", "node", "plain", "registered", "to_shape", "Traced", "no_derivative"):
+for _hidden in (
+    "array",
+    "cast",
+    "float_type",
+    "node",
+    "plain",
+    "registered",
+    "to_shape",
+    "Traced",
+    "no_derivative",
+    "now",
+):
     _OPERATIONS.pop(_hidden, None)
+_OPERATIONS["cast"] = tape.cast
+_OPERATIONS = {name: dispatched(one) for name, one in _OPERATIONS.items()}
 globals().update(_OPERATIONS)
 
 
@@ -52,7 +65,7 @@ def _made(name: str) -> Any:
 
 zeros, ones, eye = _made("zeros"), _made("ones"), _made("eye")
 full, arange, linspace, identity = np.full, np.arange, np.linspace, np.identity
-array = arrays.convert_to_tensor
+array = _OPERATIONS["convert_to_tensor"]
 
 # For arrays alone, such as data and targets: there is no derivative, so that predictions in a loss are refused.
 _ARRAYS = (
@@ -86,7 +99,6 @@ __all__ = [
     "Traced",
     "arange",
     "array",
-    "cast",
     "convert_to_numpy",
     "eye",
     "full",

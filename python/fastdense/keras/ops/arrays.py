@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from .elementwise import add, divide, exp, log, multiply, sqrt, square, subtract
-from .tape import Array, Traced, array, cast, node, plain, registered
+from .tape import Array, Traced, array, cast, node, now, plain, registered
 
 Axis = int | tuple[int, ...] | None
 
@@ -151,7 +151,7 @@ def norm(x: Any, ord: Any = None, axis: Any = None, keepdims: bool = False) -> A
         return sum(np.abs(x), axis, keepdims)
     if ord == np.inf:
         return max(np.abs(x), axis, keepdims)
-    if isinstance(x, Traced):
+    if isinstance(now(x), Traced):
         raise ValueError(f"norm: ord={ord!r} has no derivative here. Use ord=None, 1, 2 or inf of vectors.")
     return np.linalg.norm(x, ord, axis, keepdims)
 
@@ -361,7 +361,7 @@ def einsum(subscripts: str, *operands: Any) -> Any:
     """A sum of products, written as in `numpy.einsum` with ``->``; of one or two arrays that have no repeated index."""
     given = [np.asarray(array(x)) for x in operands]
     made = np.einsum(subscripts, *given)
-    if not builtins.any(isinstance(x, Traced) for x in operands):
+    if not builtins.any(isinstance(now(x), Traced) for x in operands):
         return made
     inputs, _, output = subscripts.replace(" ", "").partition("->")
     names = inputs.split(",")
@@ -405,7 +405,8 @@ def stop_gradient(x: Any) -> Any:
 
 def convert_to_tensor(x: Any, dtype: Any = None, sparse: Any = None) -> Any:
     """`x` as an array, of another type if asked for."""
-    if isinstance(x, (list, tuple)) and x and isinstance(x[0], Traced):
+    x = now(x)
+    if isinstance(x, (list, tuple)) and x and isinstance(now(x[0]), Traced):
         x = stack(x)
     if dtype is None:
         return x if isinstance(x, Traced) else np.asarray(x)

@@ -1,4 +1,4 @@
-"""Reverse-mode differentiation of NumPy expressions: what makes a loss of a user's trainable.
+"""Reverse-mode differentiation of NumPy expressions: what makes losses and layers of a user's trainable.
 
 A `Traced` array holds a value and, for each array it was made of, a function that takes a gradient back. The operations
 of `fastdense.keras.ops`, Python's operators and the NumPy functions that are registered here accept it and return such
@@ -9,7 +9,9 @@ shares for equal arguments of a maximum.
 
 from __future__ import annotations
 
+import functools
 import itertools
+import operator
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -20,16 +22,30 @@ Array = NDArray[Any]
 Back = Callable[[Array], Array]  # from the gradient of a result to that of an argument
 _count = itertools.count()
 _functions: dict[Any, Callable[..., Any]] = {}  # NumPy's functions and ufuncs: what they do with traced arrays
-WAY_OUT = "write the derivative yourself: loss=fastdense.losses.Custom(fn), fn(y_true, y_pred) -> (value, gradient)"
+WAY_OUT = (
+    "write the derivative yourself: loss=fastdense.losses.Custom(fn), fn(y_true, y_pred) -> (value, gradient), or a "
+    "layer fastdense.Function(forward, backward)"
+)
 
 
 class NoDerivative(TypeError):
-    """An operation was used on a prediction that cannot be differentiated here."""
+    """An operation was used on a prediction, or on the input of a layer, that cannot be differentiated here."""
 
 
 def no_derivative(what: str) -> NoDerivative:
     """The error for an operation without a derivative."""
-    return NoDerivative(f"{what} of a prediction has no derivative here. Use operations of keras.ops, or {WAY_OUT}.")
+    return NoDerivative(
+        f"{what} of a prediction or of a layer's input has no derivative here. Use operations of keras.ops, or "
+        f"{WAY_OUT}."
+    )
+
+
+class Held:
+    """What stands for an array that is another one in each call, such as a weight in a layer's ``call()``."""
+
+    def now(self) -> Any:
+        """The array, traced or plain."""
+        raise NotImplementedError
 
 
 class Traced:
@@ -87,7 +103,10 @@ class Traced:
     def __getattr__(self, name: str) -> Any:
         function = getattr(np, name, None) if name in _METHODS else None
         if function is None:
-            raise AttributeError(f"a prediction in a loss has no attribute {name!r}. Use keras.ops, or {WAY_OUT}.")
+            raise AttributeError(
+                f"a prediction in a loss, or the input of a layer, has no attribute {name!r}. Use keras.ops, or "
+                f"{WAY_OUT}."
+            )
         return lambda *args, **kwargs: call(function, self, *args, **kwargs)
 
     def reshape(self, *shape: Any) -> Any:
@@ -114,7 +133,7 @@ class Traced:
         raise no_derivative("conversion to a NumPy array")
 
     def __repr__(self) -> str:
-        return f"<prediction in a loss, shape {self.shape}, {self.dtype}>"
+        return f"<traced array, shape {self.shape}, {self.dtype}>"
 
     # ---- NumPy and operators -------------------------------------------------------------------------------------
 
@@ -159,6 +178,61 @@ _METHODS = ("sum", "mean", "max", "min", "prod", "std", "var", "clip", "squeeze"
             "repeat", "ravel", "argmax", "argmin", "any", "all", "round", "swapaxes")  # fmt: skip
 
 
+# ---- symbolic tensors ------------------------------------------------------------------------------------------------
+
+
+class Symbolic:
+    """Base of symbolic tensors: operations on them are remembered, and become part of a net.
+
+    Its subclass defines `operation`.
+    """
+
+    def operation(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The symbolic result of a function."""
+        raise NotImplementedError
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, **kwargs: Any) -> Any:
+        if method != "__call__" or ufunc not in _functions or kwargs.get("out") is not None:
+            raise no_derivative(f"np.{ufunc.__name__}{'' if method == '__call__' else '.' + method}")
+        return self.operation(_functions[ufunc], inputs, kwargs)
+
+    def __array_function__(self, function: Any, types: Any, args: Any, kwargs: Any) -> Any:
+        if function not in _functions:
+            raise no_derivative(f"np.{getattr(function, '__name__', function)}")
+        return self.operation(_functions[function], args, kwargs)
+
+    def __getitem__(self, key: Any) -> Any:
+        return self.operation(operator.getitem, (self, key), {})
+
+    def __iter__(self) -> Any:
+        raise TypeError("a symbolic tensor cannot be iterated over: use slices, or ops.split and ops.unstack.")
+
+
+for _name, _ufunc in {**_BOTH, **_LEFT}.items():
+    setattr(Symbolic, f"__{_name}__", lambda self, *other, f=_ufunc: self.operation(_functions[f], (self, *other), {}))
+    if _name in _BOTH:
+        setattr(
+            Symbolic, f"__r{_name}__", lambda self, other, f=_ufunc: self.operation(_functions[f], (other, self), {})
+        )
+
+
+def dispatched(function: Callable[..., Any]) -> Callable[..., Any]:
+    """An operation that takes symbolic tensors, too."""
+
+    @functools.wraps(function)
+    def operation(*args: Any, **kwargs: Any) -> Any:
+        for one in (*args, *kwargs.values()):
+            if isinstance(one, Symbolic):
+                return one.operation(function, args, kwargs)
+            if isinstance(one, (list, tuple)):
+                for inner in one:
+                    if isinstance(inner, Symbolic):
+                        return inner.operation(function, args, kwargs)
+        return function(*args, **kwargs)
+
+    return operation
+
+
 # ---- what operations are made of -----------------------------------------------------------------------------------
 
 
@@ -181,7 +255,13 @@ def call(function: Any, *args: Any, **kwargs: Any) -> Any:
 
 def plain(x: Any) -> Any:
     """The value of a traced array; others as they are."""
+    x = now(x)
     return x.value if isinstance(x, Traced) else x
+
+
+def now(x: Any) -> Any:
+    """The array that something stands for; others as they are."""
+    return x.now() if isinstance(x, Held) else x
 
 
 def array(x: Any) -> Any:
@@ -192,7 +272,7 @@ def array(x: Any) -> Any:
 
 def node(value: Any, *parents: tuple[Any, Back]) -> Any:
     """A result with a way back for each argument; the plain value if no argument is traced."""
-    traced = [(parent, back) for parent, back in parents if isinstance(parent, Traced)]
+    traced = [(parent, back) for parent, back in ((now(x), back) for x, back in parents) if isinstance(parent, Traced)]
     return Traced(np.asarray(value), traced) if traced else value
 
 
@@ -220,6 +300,36 @@ def _scattered(g: Array, like: Array, key: Any) -> Array:
     return out
 
 
+def _reached(result: Any) -> dict[int, Traced]:
+    """A result and all that it was made of, by their identity."""
+    found: dict[int, Traced] = {}
+    waiting = [result] if isinstance(result, Traced) else []
+    while waiting:
+        one = waiting.pop()
+        if id(one) not in found:
+            found[id(one)] = one
+            waiting.extend(parent for parent, _ in one.parents)
+    return found
+
+
+def pullback(result: Any, g: Array, of: Sequence[Traced]) -> list[Array]:
+    """From the gradient of a result to those of arrays that it was made of; zeros for those that have no part in it."""
+    gradients: dict[int, Array] = {id(result): g}
+    found: dict[int, Array] = {}
+    wanted = {id(one) for one in of}
+    for one in sorted(_reached(result).values(), key=lambda traced: -traced.order):
+        own = gradients.pop(id(one), None)
+        if own is None:
+            continue
+        if id(one) in wanted:
+            found[id(one)] = own
+        for parent, back in one.parents:
+            part = back(own)
+            known = gradients.get(id(parent))
+            gradients[id(parent)] = part if known is None else known + part
+    return [found[id(one)] if id(one) in found else np.zeros_like(one.value) for one in of]
+
+
 def gradient(result: Any, of: Traced) -> Array:
     """The gradient of a result, which is a single number, by one of the arrays that it was made of.
 
@@ -228,27 +338,9 @@ def gradient(result: Any, of: Traced) -> Array:
     NoDerivative
         If the result does not depend on it through operations that have a derivative.
     """
-    reached: dict[int, Traced] = {}
-    waiting = [result] if isinstance(result, Traced) else []
-    while waiting:
-        one = waiting.pop()
-        if id(one) not in reached:
-            reached[id(one)] = one
-            waiting.extend(parent for parent, _ in one.parents)
-    if id(of) not in reached:
+    if id(of) not in _reached(result):
         raise NoDerivative(
             "the loss does not depend on y_pred by operations that have a derivative: comparisons, integers, argmax "
             f"and stop_gradient have none. Use others, or {WAY_OUT}."
         )
-    gradients: dict[int, Array] = {id(result): np.ones_like(result.value)}
-    for one in sorted(reached.values(), key=lambda traced: -traced.order):
-        g = gradients.pop(id(one), None)
-        if one is of:
-            return np.zeros_like(of.value) if g is None else g
-        if g is None:
-            continue
-        for parent, back in one.parents:
-            own = back(g)
-            known = gradients.get(id(parent))
-            gradients[id(parent)] = own if known is None else known + own
-    raise AssertionError("what was reached comes in order")
+    return pullback(result, np.ones_like(result.value), [of])[0]
