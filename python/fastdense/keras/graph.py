@@ -555,6 +555,7 @@ class Node:
 
     def __init__(self, layer: Layer, parents: list[Node], shape: Shape) -> None:
         self.layer, self.parents, self.shape = layer, parents, shape
+        self.applied: list[Layer] = []  # steps behind the layer that are part of it
         self.steps: Sequence[int] = layer.operations_before or [1] * len(parents)  # in Keras each operation is a node
 
 
@@ -590,7 +591,7 @@ def read(
     x: list[Node],
     inputs: Mapping[InputLayer, Node],
     known: dict[Any, Node],
-    whole: Callable[[Layer], bool] = lambda _: True,
+    whole: Callable[[Layer], bool],
 ) -> list[Node]:
     """The nodes whose outputs these layers give: one, or several that another layer merges.
 
@@ -619,7 +620,10 @@ def read(
         elif isinstance(layer, Part):
             x = [inputs[layer.source]] if layer.source in inputs else x
         elif isinstance(layer, Step):
-            x = x if layer.pick is None else [x[layer.pick]]
+            if layer.pick is not None:
+                x = [x[layer.pick]]
+            elif not isinstance(layer, Columns) and layer not in x[0].applied:
+                x[0].applied.append(layer)
         else:
             x = [node(layer, x, output_shape(layer.all_layers, x[0].shape))]
     return x
@@ -628,7 +632,7 @@ def read(
 def replayed(layers: Sequence[Layer], given: Mapping[InputLayer, KerasTensor]) -> KerasTensor:
     """The tensor that the layers of a net with several inputs give for other tensors in place of its inputs."""
     inputs = {one: Node(one, [], one.input_shape) for one in given}
-    (last,) = read(layers, [next(iter(inputs.values()))], inputs, {})
+    (last,) = read(layers, [next(iter(inputs.values()))], inputs, {}, lambda _: True)
     made = {inputs[one]: x for one, x in given.items()}
     for node in _in_order([last]):
         if node.parents:

@@ -69,7 +69,8 @@ class _Run:
             begin = (Level([take[one] for one in first.parents]), first.layer)
         else:
             begin = (*take[first.parents[0]], first.layer)
-        return (*begin, *(node.layer for node in self.nodes[1:]))
+        behind = [one for node in self.nodes[1:] for one in (node.layer, *node.applied)]
+        return (*begin, *first.applied, *behind)
 
 
 def levels(
@@ -91,7 +92,9 @@ def levels(
     known: dict[Any, Node] = {}
     sources = {one: Node(one, [], one.input_shape) for one in inputs}
     wide = len(inputs) > 1
-    last = [node for layers in histories for node in read(layers, [sources[inputs[0]]], sources, known)]
+    last = [
+        node for layers in histories for node in read(layers, [sources[inputs[0]]], sources, known, lambda _: False)
+    ]
     if len(set(last)) < len(last):
         raise ValueError("Model: a tensor is given twice in outputs. Give each one once.")
     runs = _runs(last)
