@@ -52,7 +52,7 @@ def side_by_side(
         given = _cut(where, y_name, y, net, loss)
     parts = [_targets(where, name, given[head.name][1], rows, net, head, x_name)
              for head in trained for name in [given[head.name][0]]]  # fmt: skip
-    weights = given.get("", (w_name, None))[1]
+    weights = None
     if isinstance(sample_weight, Mapping) or _is_list(sample_weight):
         own = _by_head(where, w_name, sample_weight, heads, trained, optional=True)
         checked = []
@@ -100,12 +100,12 @@ def _by_head(
 
 
 def _cut(where: str, name: str, y: Any, net: Shape, loss: PerHead) -> dict[str, tuple[str, Any]]:
-    """The columns of each head of one array; under "" those of weights, if there are any."""
+    """The columns of each head of one array."""
     array = as_array(where, name, y, net.device)
     if array.ndim == 1 and loss.target_columns == 1:
         array = array.reshape(-1, 1)
-    targets, count = loss.target_columns, len(loss.heads)
-    if array.ndim != 2 or array.shape[1] not in (targets, targets + count):
+    targets = loss.target_columns
+    if array.ndim != 2 or array.shape[1] != targets:
         listed = ", ".join(f"{head.name!r} ({head.targets})" for head in loss.heads if head.loss is not None)
         fail(where, f"{name} has shape {array.shape}", f"the heads need (rows, {targets}), the columns of {listed}",
              "pass a dict with an array for each")  # fmt: skip
@@ -113,8 +113,6 @@ def _cut(where: str, name: str, y: Any, net: Shape, loss: PerHead) -> dict[str, 
     for head in loss.heads:
         found[head.name] = (f"{name}[:, {first}:{first + head.targets}]", array[:, first : first + head.targets])
         first += head.targets
-    if array.shape[1] > targets:
-        found[""] = ("", array[:, targets:])
     return found
 
 

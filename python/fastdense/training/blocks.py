@@ -11,7 +11,7 @@ from ..data.heads import side_by_side
 from ..data.prepare import prepare
 from ..data.rows import Rows, Shape
 from ..data.stream import Batches, Blocks
-from ..data.weights import class_weights
+from ..data.weights import check_weights, class_weights
 from ..losses import Loss, PerHead
 
 
@@ -23,25 +23,28 @@ def blocks_of(
     Rows that are `checked` already are taken as they are.
     """
 
+    def side(where: str, rows: int, y: Any, w: Any = None) -> tuple[Any, Any]:
+        assert isinstance(loss, PerHead)
+        return side_by_side(where, y, w, rows, shape, loss)
+
+    joined = side if isinstance(loss, PerHead) and not checked else None
+
     def check(where: str, x: Array, y: Array | None = None, w: Array | None = None) -> Rows:
         if checked:
             assert y is not None
             return Rows(x, y, w)
         if loss is None:
             return Rows(check_x(where, x, shape), x, None)
-        rows = prepare(where, x, y, w, shape, loss)
+        if joined is None or y is None:
+            rows = prepare(where, x, y, w, shape, loss)
+        else:  # which has checked them
+            rows = Rows(check_x(where, x, shape), y, check_weights(where, w, len(x), dtype=shape.dtype))
         return rows.weighted(class_weights(where, class_weight, rows.y, shape, loss))
 
     if isinstance(class_weight, str):
         given = f"class_weight is {shorten(class_weight)} and x is {stream_name(batches.given)}"
         fail(batches.where, given, "the number of rows of each class is not known", "give a dict from class to weight")
-
-    def joined(where: str, rows: int, y: Any, w: Any = None) -> tuple[Any, Any]:
-        assert isinstance(loss, PerHead)
-        return side_by_side(where, y, w, rows, shape, loss)
-
-    several = isinstance(loss, PerHead) and not checked
-    return Blocks(batches, shape, check, targets=loss is not None, joined=joined if several else None)
+    return Blocks(batches, shape, check, targets=loss is not None, joined=joined)
 
 
 def batches_of(where: str, x: Any, steps: int | None) -> Batches:
