@@ -67,9 +67,9 @@ model = keras.Sequential(
         Linear(32, activation="relu", name="first"),
         Residual(32, name="block"),
         layers.Dense(16, activation=snake, name="snake"),
-        layers.Dropout(0.0),
+        layers.Dropout(0.0, name="drop"),
         Linear(10, name="last"),
-        layers.Activation(ops.softmax),
+        layers.Activation(ops.softmax, name="softmax"),
     ]
 )
 start(model)
