@@ -16,7 +16,7 @@ from ..arguments import suggestion
 from ..arrays import Array
 from ..callbacks import History
 from ..layers import TensorSpec
-from . import settings, utils
+from . import settings
 from .graph import Join, Place, Step, held_tensors, leaves
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .serialization import serialize_keras_object
@@ -198,7 +198,7 @@ class Chain(Trainable):
                 first.append(layer.first_weights if layer.owner is None else layer.owner.tensors_of(layer)[1])
         if not specs:
             raise ValueError(f"{self.name}: it has no layer with computations. Add one, e.g. keras.layers.Dense(10).")
-        seed = utils.next_seed() if self._built is None else self._built.seed
+        seed = settings.next_seed() if self._built is None else self._built.seed
         made = CoreModel(specs, inputs=width, seed=seed, dtype=settings.model_dtype(), name=self.name)
         old = [layer.owner for layer in self.all_layers]
         computing = [layer for layer in self.all_layers if layer.spec is not None]

@@ -30,6 +30,17 @@ def inputs_like(where: str, data: Any) -> list[InputLayer]:
     ]
 
 
+def check_one_array(where: str, model: str, x: Any) -> None:
+    """Raise unless x may be the one array of a model with one input."""
+    if isinstance(x, dict) or (isinstance(x, (list, tuple)) and x and getattr(x[0], "ndim", 0) > 1):
+        raise ValueError(
+            f"{where}: x is a {type(x).__name__} of arrays; {model} has one input. Pass one array, or make the model "
+            "by keras.Model(inputs=[...], outputs=...)."
+        )
+    if not hasattr(x, "shape") and not hasattr(x, "__array__") and not isinstance(x, (list, tuple)):
+        raise TypeError(f"{where}: x is a {type(x).__name__}. An array is needed.")
+
+
 def one_array(
     where: str, name: str, x: Any, sources: Sequence[InputLayer], needed: Sequence[InputLayer] | None = None
 ) -> Any:

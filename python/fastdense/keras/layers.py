@@ -17,7 +17,7 @@ from .. import layers as core_layers
 from ..arguments import shorten
 from ..arrays import Array
 from ..layers import TensorSpec
-from . import activations, initializers, utils
+from . import activations, initializers, settings
 from .graph import Columns, Join, Merge
 from .lambdas import Applied, Lambda
 from .layer import Input, InputLayer, Layer, Shape
@@ -254,7 +254,7 @@ class Dropout(Layer):
         super().__init__(core_layers.Dropout(rate), options)
 
     def in_training(self, rows: NDArray[Any]) -> Array:
-        kept = np.random.default_rng(utils.next_seed()).random(rows.shape) >= self.spec.rate
+        kept = np.random.default_rng(settings.next_seed()).random(rows.shape) >= self.spec.rate
         return np.where(kept, rows / (1 - self.spec.rate), 0).astype(floatx())
 
 

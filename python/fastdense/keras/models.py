@@ -29,7 +29,7 @@ from .configs import functional_config, functional_ends, graph_config, sequentia
 from .files import load_model, model_from_json, save_model
 from .formula import check_no_layer
 from .graph import Join, check_used_once, inputs_of, leaves, replayed
-from .inputs import inputs_like, is_several, one_array
+from .inputs import check_one_array, inputs_like, is_several, one_array
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .metrics.compiled import choose, core_metrics
 from .names import not_offered
@@ -405,13 +405,7 @@ class Network(Chain):
         """Data as flat rows; an unknown input shape is taken from them."""
         if self.shape_known and isinstance(x, (dict, list, tuple)):
             x = one_array(where, self.name, x, [self.source])
-        if isinstance(x, dict) or (isinstance(x, (list, tuple)) and x and getattr(x[0], "ndim", 0) > 1):
-            raise ValueError(
-                f"{where}: x is a {type(x).__name__} of arrays; {self.name} has one input. Pass one array, or make the "
-                "model by keras.Model(inputs=[...], outputs=...)."
-            )
-        if not hasattr(x, "shape") and not hasattr(x, "__array__") and not isinstance(x, (list, tuple)):
-            raise TypeError(f"{where}: x is a {type(x).__name__}. An array is needed.")
+        check_one_array(where, self.name, x)
         array = x if hasattr(x, "shape") else np.asarray(x)
         self._begin_at(tuple(array.shape[1:]))
         shape = self.source.input_shape

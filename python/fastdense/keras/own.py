@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 
 from .. import layers as core_layers
 from ..arrays import Array
-from . import initializers, utils
+from . import initializers
 from .formula import Formula, OwnWeight, running
 from .ops.neural import float_type
 from .ops.tape import plain
-from .settings import floatx
+from .settings import floatx, next_seed
 from .variables import Variable
 
 Shape = tuple[int, ...]
@@ -73,7 +73,7 @@ class Own:
         options = {"initializer": chosen, "trainable": bool(trainable), "regularizer": regularizer,
                    "constraint": constraint}  # fmt: skip
         core_layers.Weight(plain_name, given, **options)  # checks the arguments
-        values = np.asarray(chosen.values(given, chosen.seed if chosen.seed is not None else utils.next_seed(), 0))
+        values = np.asarray(chosen.values(given, chosen.seed if chosen.seed is not None else next_seed(), 0))
         made = OwnWeight(layer, plain_name, values.reshape(given), options)
         self.added.append(made)
         self._made.clear()

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import settings, utils
+from . import settings
 from .names import not_offered
 
 __all__ = ["SeedGenerator", "normal", "randint", "shuffle", "truncated_normal", "uniform"]
@@ -31,7 +31,7 @@ class SeedGenerator:
     """
 
     def __init__(self, seed: int | None = None, name: str | None = None) -> None:
-        self.seed = utils.next_seed() if seed is None else int(seed)
+        self.seed = settings.next_seed() if seed is None else int(seed)
         self._count = 0
 
     def next(self) -> NDArray[np.uint32]:
@@ -43,7 +43,7 @@ class SeedGenerator:
 def _generator(seed: Any) -> np.random.Generator:
     """An int gives the same numbers every time, None others every time."""
     return np.random.default_rng(seed.next() if isinstance(seed, SeedGenerator) else
-                                 utils.next_seed() if seed is None else seed)  # fmt: skip
+                                 settings.next_seed() if seed is None else seed)  # fmt: skip
 
 
 def _dtype(dtype: str | None) -> str:

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
+import os
+import random
 import re
+from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
+from ..arguments import integer
 from ..network import DTYPES
 
 EPSILON = 1e-7
 
-_state: dict[str, Any] = {"floatx": "float32", "policy": None, "interactive": True}
+_state: dict[str, Any] = {"floatx": "float32", "policy": None, "interactive": True, "seeds": None}
 _names: dict[str, int] = {}  # number of objects made of each class, for unique names
 
 
@@ -88,3 +96,32 @@ def unique_name(kind: str) -> str:
 def clear_session(free_memory: bool = True) -> None:
     """Restart the numbers in layers' names; there is no other state."""
     _names.clear()
+
+
+def set_random_seed(seed: int) -> None:
+    """Make what follows reproducible: new models get the seeds ``seed``, ``seed + 1``, ...
+
+    As in Keras, the generators of Python and NumPy are seeded too. Without it each model gets a random seed.
+    """
+    first = integer("set_random_seed: seed", seed, least=0, most=2**32 - 1)
+    random.seed(first)
+    np.random.seed(first)
+    _state["seeds"] = itertools.count(first)
+
+
+def next_seed() -> int:
+    """The seed of the next model, or of random numbers."""
+    seeds = _state["seeds"]
+    return int.from_bytes(os.urandom(4), "little") if seeds is None else next(seeds)
+
+
+@contextlib.contextmanager
+def seeds_from(seed: int | None) -> Iterator[None]:
+    """Inside of the block, new models get the seeds ``seed``, ``seed + 1``, ...; None changes nothing."""
+    before = _state["seeds"]
+    if seed is not None:
+        _state["seeds"] = itertools.count(seed)
+    try:
+        yield
+    finally:
+        _state["seeds"] = before

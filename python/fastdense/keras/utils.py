@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import os
-import random
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -32,6 +28,7 @@ from .settings import (
     disable_interactive_logging,
     enable_interactive_logging,
     is_interactive_logging_enabled,
+    set_random_seed,
 )
 
 __all__ = [
@@ -63,8 +60,6 @@ __all__ = [
 
 CustomObjectScope = custom_object_scope
 Sequence = PyDataset  # its name up to Keras 2
-
-_state: dict[str, Iterator[int] | None] = {"seeds": None}
 
 
 def to_categorical(x: Any, num_classes: int | None = None, dtype: str = "float32") -> NDArray[Any]:
@@ -125,35 +120,6 @@ def unpack_x_y_sample_weight(data: Any) -> tuple[Any, Any, Any]:
             f"unpack_x_y_sample_weight: data holds {len(parts)} parts. Give x, (x,), (x, y) or (x, y, sample_weight)."
         )
     return (*parts, *[None] * (3 - len(parts)))
-
-
-def set_random_seed(seed: int) -> None:
-    """Make what follows reproducible: new models get the seeds ``seed``, ``seed + 1``, ...
-
-    As in Keras, the generators of Python and NumPy are seeded too. Without it each model gets a random seed.
-    """
-    first = integer("set_random_seed: seed", seed, least=0, most=2**32 - 1)
-    random.seed(first)
-    np.random.seed(first)
-    _state["seeds"] = itertools.count(first)
-
-
-def next_seed() -> int:
-    """The seed of the next model, or of random numbers."""
-    seeds = _state["seeds"]
-    return int.from_bytes(os.urandom(4), "little") if seeds is None else next(seeds)
-
-
-@contextlib.contextmanager
-def seeds_from(seed: int | None) -> Iterator[None]:
-    """Inside of the block, new models get the seeds ``seed``, ``seed + 1``, ...; None changes nothing."""
-    before = _state["seeds"]
-    if seed is not None:
-        _state["seeds"] = itertools.count(seed)
-    try:
-        yield
-    finally:
-        _state["seeds"] = before
 
 
 def pad_sequences(

@@ -262,7 +262,7 @@ def test_every_model_has_a_start_of_its_own_unless_seeded() -> None:
     for _ in range(2):
         keras.utils.set_random_seed(7)
         starts.append([simple().get_weights()[0] for _ in range(2)])
-    keras.utils._state["seeds"] = None
+    keras.settings._state["seeds"] = None
     np.testing.assert_array_equal(starts[0], starts[1])
     assert not np.array_equal(starts[0][0], starts[0][1])
 

@@ -70,7 +70,7 @@ def test_a_seed_is_for_everything() -> None:
         keras.utils.set_random_seed(5)
         drawn.append((python_random.random(), np.random.rand(), small().get_weights()[0][0, 0],
                       keras.random.normal((1,))[0]))  # fmt: skip
-    keras.utils._state["seeds"] = None
+    keras.settings._state["seeds"] = None
     assert drawn[0] == drawn[1]
     with pytest.raises(ValueError, match="set_random_seed: seed=-1 is out of range"):
         keras.utils.set_random_seed(-1)
@@ -322,7 +322,7 @@ def test_backup_in_the_same_process(tmp_path: Path) -> None:
         net().fit(x, x[:, 0], callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "b"), Interrupt()], **options)
     again = net()
     history = again.fit(x, x[:, 0], callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "b")], **options)
-    keras.utils._state["seeds"] = None
+    keras.settings._state["seeds"] = None
     assert history.epoch == [3, 4]
     for one, other in zip(again.get_weights(), whole.get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)

@@ -214,6 +214,7 @@ def test_operations_for_arrays_alone_refuse_predictions() -> None:
     assert ops.median([1.0, 2.0, 9.0]) == 2 and ops.hstack([[1], [2]]).tolist() == [1, 2]
     for use in (lambda p: ops.median(p), lambda p: ops.vstack([np.ones(2), p]), lambda p: ops.pad(x=p, pad_width=1)):
         with pytest.raises(
-            ops.NoDerivative, match="of a prediction has no derivative here. Use operations of keras.ops"
+            ops.NoDerivative,
+            match="of a prediction or of a layer's input has no derivative here. Use operations of keras.ops",
         ):
             use(ops.Traced(np.ones(2)))

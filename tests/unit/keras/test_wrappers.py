@@ -56,7 +56,7 @@ def test_classifier_of_keras(target: Any) -> None:
     assert classifier.decision_function(X).shape == (90, len(np.unique(target)))
     assert len(classifier.history_.history["loss"]) == 40
     assert len(classifier.fit(X, target, epochs=2).history_.history["loss"]) == 2  # comes before fit_kwargs
-    keras.utils._state["seeds"] = None
+    keras.settings._state["seeds"] = None
 
 
 def test_cross_validation_and_pipeline() -> None:
@@ -66,7 +66,7 @@ def test_cross_validation_and_pipeline() -> None:
     grid = {"model_kwargs": [{"hidden": 2}, {"hidden": 9}]}
     search = GridSearchCV(SKLearnClassifier(dynamic, fit_kwargs=FIT), grid, cv=2)
     assert search.fit(X, LABELS).best_params_["model_kwargs"]["hidden"] in (2, 9)
-    keras.utils._state["seeds"] = None
+    keras.settings._state["seeds"] = None
 
 
 def test_a_model_in_place_of_a_function() -> None:

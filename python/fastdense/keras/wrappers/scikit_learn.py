@@ -10,7 +10,8 @@ import numpy as np
 from ...arguments import suggestion
 from .. import losses, optimizers
 from ..models import Network
-from ..utils import seeds_from, to_categorical
+from ..settings import seeds_from
+from ..utils import to_categorical
 from .rows import (
     Array,
     BaseEstimator,
