@@ -279,6 +279,8 @@ def one(data: bytes) -> None:
     choices = Input(data)
     together = choices.below(4) == 3
     program, training = choices.spec(a_program(choices)), a_training(choices)
+    if "inputs" in program:
+        program["inputs"] = affordable(program["inputs"])
     try:
         net = Net(choices, program, training)
         if together:
