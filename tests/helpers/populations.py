@@ -37,7 +37,7 @@ def interrupt(patch: pytest.MonkeyPatch, cls: type[Any], method: str, at: int) -
     patch.setattr(cls, method, counted)
 
 
-def net(*layers: Any, inputs: int = 3, optimizer: Any = None, loss: str = "mse", **options: Any) -> fd.Model:
+def net(*layers: Any, inputs: int = 3, optimizer: Any = None, loss: Any = "mse", **options: Any) -> fd.Model:
     model = fd.Model(list(layers) or [fd.Dense(5, "tanh"), fd.Dense(1)], inputs=inputs, dtype="float64", **options)
     model.compile(fd.Adam(0.01) if optimizer is None else optimizer, loss)
     return model

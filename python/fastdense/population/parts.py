@@ -296,9 +296,10 @@ def _likeness(model: BaseModel) -> str:
         optimizer["config"].pop("learning_rate", None)
     optimizer["config"].pop("weight_decay", None)
     loss["config"].pop("label_smoothing", None)
-    functions = [one.computation.functions for one in functions_in_order(layers)]
+    own = [id(getattr(model.loss, "fn", None)), *(id(type(metric)) for metric in model.metrics)]  # names may be alike
     rest = [
-        functions,
+        [one.computation.functions for one in functions_in_order(layers)],
+        own,
         [layer.to_dict() for layer in layers],
         optimizer,
         loss,

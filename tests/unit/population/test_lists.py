@@ -118,6 +118,21 @@ def test_models_of_one_shape_share_lanes(one_by_one: bool) -> None:
     assert set(population.val_metrics) == {"accuracy", "auc"}
 
 
+def test_losses_of_ones_own_are_told_apart_though_their_names_are_alike() -> None:
+    def times(factor: float) -> fd.losses.Custom:
+        def loss(y: Array, p: Array) -> tuple[Array, Array]:
+            return factor * ((p - y) ** 2).mean(axis=1), factor * 2 * (p - y) / p.shape[1]
+
+        return fd.losses.Custom(loss)
+
+    def models() -> list[fd.Model]:
+        return [net(fd.Dense(3, "tanh"), fd.Dense(1), optimizer=fd.SGD(0.01), loss=times(k), seed=2) for k in (1, 10)]
+
+    population = fd.fit_many(models(), X, Y, epochs=2, batch_size=8, verbose=0)
+    for i, model in enumerate(models()):
+        same(population, i, model, model.fit(X, Y, epochs=2, batch_size=8, verbose=0))
+
+
 def test_same_bits_at_any_number_of_threads() -> None:
     models = [*different(), *[net(seed=i) for i in range(20)]]
     found = [fd.fit_many(models, np.abs(X), Y, epochs=3, verbose=0, n_threads=n) for n in (1, 2, 3)]
