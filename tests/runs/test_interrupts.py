@@ -294,7 +294,7 @@ def test_ctrl_c_inside_a_long_pass(call: str) -> None:
 
 def test_ctrl_c_inside_a_step() -> None:
     """A step that takes long is left before anything is updated, moving statistics included."""
-    rows = 100_000
+    rows = 30_000
     x = np.broadcast_to(X[:1, :1], (rows, 256))
     y = np.broadcast_to(Y[:1], (rows, 2))
     model = fd.Model([fd.Dense(64), fd.BatchNorm(), *[fd.Dense(64) for _ in range(8)], fd.Dense(2)], inputs=256)
