@@ -37,14 +37,21 @@ ROUNDING = tests("parity/test_bf16.py", "parity/test_rounding.py")
 MEMBERWISE = tests("parity/test_population_parity.py", "unit/population", "parity/test_population_solvers.py")
 SOLVERS = tests("parity/test_solvers.py", "parity/test_kfac.py", "parity/test_population_solvers.py")
 START = tests("unit/initial")
+HOOKS = tests("parity/test_hooks.py")
 RUNS = tests("runs/test_determinism.py", "runs/test_threads.py", "runs/test_refusals.py")
-OPTIMIZERS = tests("unit/test_specs.py", "unit/test_families.py", "unit/model/test_errors.py")
+OPTIMIZERS = tests(
+    "unit/test_specs.py",
+    "unit/test_optimizers.py",
+    "unit/test_averages.py",
+    "unit/test_families.py",
+    "unit/model/test_errors.py",
+)
 OTHERS = tests(
     "unit/initial", "unit/population", "unit/data", "unit/layers", "unit/model/test_errors.py", "unit/test_specs.py"
 )
 CALLS = tests("unit/model/test_model.py", "unit/model/test_numbers.py", "unit/training", "unit/callbacks")
 SURROUNDINGS = tests("runs/test_interrupts.py", "runs/test_memory.py")
-ERRORS = tests("unit/model/test_errors.py", "unit/data", "unit/test_specs.py")
+ERRORS = tests("unit/model/test_errors.py", "unit/test_odd_arguments.py", "unit/data", "unit/test_specs.py")
 FILES = tests("unit/model/test_files.py", "unit/model/test_damaged_files.py")
 FAMILIES = tests("unit/test_families.py", "unit/test_initializers.py", "unit/test_network.py", "unit/test_schedules.py")
 
@@ -55,11 +62,12 @@ CPP: dict[str, list[Step]] = {
     "csrc/core/*": [parity(), MEMBERWISE, CORE, EVERY_PARITY, CALLS, SOLVERS, RUNS, SURROUNDINGS],
     "csrc/ops/rng.h": [KERNELS, FAMILIES, ROWWISE, parity(), EVERY_PARITY, MEMBERWISE, RUNS],
     "csrc/cpu/layerwise/*bf16*": [ROUNDING, KERNELS],
+    "csrc/cpu/layerwise/kernels*": [KERNELS, parity("layerwise"), EVERY_PARITY, SOLVERS, START, CORE, RUNS],
     "csrc/cpu/layerwise/*": [
-        KERNELS,
         parity("layerwise"),
-        EVERY_PARITY,
         ROUNDING,
+        KERNELS,
+        EVERY_PARITY,
         SOLVERS,
         START,
         CORE,
@@ -73,15 +81,15 @@ CPP: dict[str, list[Step]] = {
     "csrc/cpu/*": [parity("layerwise"), SOLVERS, EVERY_PARITY, CORE, CALLS, MEMBERWISE, RUNS, SURROUNDINGS],
     "csrc/bindings/*population*": [MEMBERWISE, ERRORS, RUNS, SURROUNDINGS],
     "csrc/bindings/bind_kernels.cpp": [KERNELS, FAMILIES, SOLVERS],
-    "csrc/bindings/*": [parity(), ERRORS, CALLS, FILES, KERNELS, MEMBERWISE, RUNS, SURROUNDINGS],
+    "csrc/bindings/*": [parity(), ERRORS, CALLS, FILES, HOOKS, KERNELS, MEMBERWISE, RUNS, SURROUNDINGS],
 }
 PYTHON: dict[str, list[Step]] = {
     "python/fastdense/arguments.py": [ERRORS, CALLS],
     "python/fastdense/data/*": [tests("unit/data", "unit/model/test_errors.py"), CALLS, OTHERS],
     "python/fastdense/model/files.py": [FILES, tests("unit/model")],
     "python/fastdense/model/*": [tests("unit/model"), CALLS, OTHERS, RUNS, SOLVERS, SURROUNDINGS],
-    "python/fastdense/training/*": [CALLS, OTHERS, FILES, SOLVERS, RUNS, SURROUNDINGS],
-    "python/fastdense/runners/*": [CALLS, FILES, RUNS, OTHERS, SURROUNDINGS],
+    "python/fastdense/training/*": [CALLS, HOOKS, OTHERS, FILES, SOLVERS, RUNS, SURROUNDINGS],
+    "python/fastdense/runners/*": [CALLS, HOOKS, FILES, RUNS, OTHERS, SURROUNDINGS],
     "python/fastdense/optimizers/*": [OPTIMIZERS, CALLS, SOLVERS, OTHERS],
 }
 
@@ -94,6 +102,7 @@ LEFT_OUT: list[tuple[str, str, str, str]] = [
     ("csrc/core/parallel.h", "class ThreadCount", "^};", "how many threads are fastest"),
     ("csrc/bindings/arrays.h", "inline bool is_on_device", "^inline View view_of", "arrays on a GPU"),
     ("csrc/bindings/arrays.h", "if \\(is_on_device\\(weights\\)", "else if", "arrays on a GPU"),
+    ("csrc/bindings/bind_population.cpp", "if \\(is_on_device\\(weights", "return rein", "arrays on a GPU"),
     ("csrc/core/backend.h", "", "", "an interface"),
     ("csrc/core/population.h", "", "", "an interface"),
     ("csrc/core/types.h", "", "", "an interface"),

@@ -217,7 +217,7 @@ def test_records_do_not_depend_on_how_often_training_returns() -> None:
         probes = Probes(model.net, 1, 19, 40)  # after every step
         history = fd.History()
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("fastdense.model.base.Probes", lambda *_, made=probes: made)
+            patch.setattr("fastdense.callbacks.probes.Probes", lambda *_, made=probes: made)
             history = model.fit(X, Y, epochs=40, verbose=0, callbacks=callbacks, probes=True)
         assert history.probes is probes
         seen.append((probes.steps.tolist(), probes.epochs.tolist(), probes.loss.tobytes()))

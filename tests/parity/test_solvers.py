@@ -384,6 +384,19 @@ def test_batch_size_is_all_rows() -> None:
         model.fit(x, y, batch_size=50)
 
 
+def test_noise_of_nothing_is_none() -> None:
+    """Layers that change nothing leave the loss one and the same function."""
+    x, y = data(30)
+    ends = []
+    for extra in ([], [fd.Dropout(0.0), fd.layers.GaussianNoise(0.0)]):
+        model = fd.Model([fd.Dense(3, "tanh"), *extra, fd.Dense(2)], inputs=x.shape[1], seed=1)
+        model.compile("lbfgs", "mse")
+        model.fit(x, y, epochs=3, verbose=0)
+        ends.append(model.get_weights())
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
 def test_there_is_no_learning_rate() -> None:
     x, y = data(30)
     model = model_of("lbfgs")

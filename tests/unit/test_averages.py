@@ -39,6 +39,15 @@ def test_average(device: str) -> None:
         np.testing.assert_allclose(ours, its, rtol=1e-12)
 
 
+def test_nets_of_a_population_end_with_theirs() -> None:
+    population = fd.fit_many(model(), X, Y, starts=2, epochs=3, batch_size=4, seed=5, verbose=0)
+    for i, its in enumerate(population):
+        alone = model().clone(seed=5 + i)
+        alone.fit(X, Y, epochs=3, batch_size=4, verbose=0)
+        for ours, theirs in zip(its.get_weights(), alone.get_weights(), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12)
+
+
 def test_overwriting() -> None:
     made = model(optimizer=fd.Adam(0.1, use_ema=True, ema_momentum=0.5, ema_overwrite_frequency=2))
     for step in range(4):

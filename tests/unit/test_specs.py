@@ -298,6 +298,14 @@ _specs = st.one_of(
 )
 
 
+def lowered(layer: Any) -> Any:
+    """Its ops for 3 inputs, or why it has none: it does not fit, or it has not been adapted."""
+    try:
+        return layer.lower(3)
+    except ValueError as error:
+        return str(error)
+
+
 @settings(max_examples=200, deadline=None, derandomize=True)
 @given(_specs)
 def test_config_repr_and_copies_give_an_equal_object(spec: Spec) -> None:
@@ -310,7 +318,7 @@ def test_config_repr_and_copies_give_an_equal_object(spec: Spec) -> None:
     assert eval(repr(spec), {name: value for name, value in names.items() if issubclass(value, Spec)}) == spec
     assert pickle.loads(pickle.dumps(spec)) == spec == copy.deepcopy(spec)
     if isinstance(spec, Layer):
-        assert again.lower(3) == spec.lower(3)  # type: ignore[attr-defined]
+        assert lowered(again) == lowered(spec)
     elif isinstance(spec, (Loss, Optimizer)):
         assert again.lower() == spec.lower()  # type: ignore[attr-defined]
 

@@ -45,7 +45,6 @@ class Definition:
         device: str = "cpu",
         name: str | None = None,
     ) -> None:
-        check_device(device)
         self._begin(Net(layers, inputs, seed, dtype, precision), device, name)
 
     def _begin(self, net: Net, device: str, name: str | None, values: Sequence[Array] | None = None) -> None:

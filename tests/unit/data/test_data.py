@@ -224,8 +224,10 @@ def test_class_weights() -> None:
     ids = np.array([0, 2, 2, 1, 2])
     one_hot = np.eye(3)[ids]
     expected = [1, 5, 5, 0.5, 5]
-    for y, loss in ((ids, SPARSE), (one_hot, CATEGORICAL)):
-        np.testing.assert_array_equal(class_weights("fit", {2: 5, np.int64(1): 0.5}, y, NET, loss), expected)
+    own = fd.losses.Custom(lambda y, p: (p, p))  # of any targets: one for each output is taken for one-hot
+    cases = (ids, NET, SPARSE), (one_hot, NET, CATEGORICAL), (one_hot, NET, own), (ids[:, None], NET, own)
+    for y, net, loss in (*cases, (ids[:, None], ONE, own)):
+        np.testing.assert_array_equal(class_weights("fit", {2: 5, np.int64(1): 0.5}, y, net, loss), expected)
     np.testing.assert_allclose(class_weights("fit", "balanced", ids, NET, SPARSE), [5 / 3, 5 / 9, 5 / 9, 5 / 3, 5 / 9])
     np.testing.assert_allclose(class_weights("fit", "balanced", ids[:3], NET, SPARSE), [3 / 2, 3 / 4, 3 / 4])
     binary = np.array([[0], [1], [1]])

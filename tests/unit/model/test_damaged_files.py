@@ -157,6 +157,9 @@ def kfac(interval: int) -> dict[str, Any]:
         (lambda c: c["model"]["layers"].insert(0, nested(65)), "65 of them are nested. Give at most 64"),
         (lambda c: c["model"]["layers"].insert(0, nested(300)), "nested"),
         (lambda c: c.pop("epochs_trained") and None, "does not describe a model"),
+        (lambda c: c.update(feature_names="abcd"), "feature_names is 'abcd'; 4 names are needed"),
+        (lambda c: c.update(feature_names=["a", "b", "c"]), r"feature_names is \['a', 'b', 'c'\]; 4 names are needed"),
+        (lambda c: c.update(feature_names=["a", 2, "c", "d"]), r"feature_names is \['a', 2, 'c', 'd'\]; 4 names are"),
         (lambda c: [1], "its metadata is damaged"),
     ],
 )

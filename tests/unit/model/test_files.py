@@ -119,6 +119,17 @@ def test_the_learning_rate_of_the_moment_is_kept(device: str, tmp_path: Path) ->
     assert fd.load(tmp_path / "net").optimizer.learning_rate == 0.125
 
 
+def test_notes_are_kept(device: str, tmp_path: Path) -> None:
+    """What `fastdense.keras` writes beside a model."""
+    model = make(device)
+    model.save(tmp_path / "net")
+    assert fd.load(tmp_path / "net").notes == {}
+    model.notes["keras"] = {"module": "keras", "config": [1, None]}
+    model.save(tmp_path / "net")
+    for copied in (fd.load(tmp_path / "net"), pickle.loads(pickle.dumps(model))):
+        assert copied.notes == {"keras": {"module": "keras", "config": [1, None]}}
+
+
 def test_without_the_optimizer(device: str, tmp_path: Path) -> None:
     model = make(device)
     model.fit(X, Y, verbose=0)

@@ -39,6 +39,22 @@ def made(**compiled: Any) -> fd.Model:
     return model
 
 
+def test_a_metric_is_asked_once_in_an_epoch() -> None:
+    """Its `result` may take long, or draw numbers."""
+    asked: list[int] = []
+
+    class Asked(Count):
+        def result(self) -> int:
+            asked.append(self.rows)
+            return len(asked)
+
+    model = made(loss="mse", metrics=[Asked()])
+    assert asked == [20, 20]
+    assert model.fit(X, Y, batch_size=8, epochs=3, verbose=0).history["Asked"] == [3, 4, 5]
+    assert model.evaluate(X, Y, verbose=0)[1] == 6
+    assert len(asked) == 6
+
+
 def test_a_file_names_the_loss(tmp_path: Path) -> None:
     path = tmp_path / "model.fd"
     model = made(loss=fd.losses.Custom(squared), metrics=[Count()])

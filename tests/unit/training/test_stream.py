@@ -129,6 +129,26 @@ def test_class_weight() -> None:
     assert equal(one, other)
 
 
+def test_a_weight_of_none_is_none() -> None:
+    one, other = model(), model()
+    one.fit(batches(), verbose=0)
+    other.fit(((x, y, None) for x, y in batches()), verbose=0)
+    assert equal(one, other)
+
+
+@pytest.mark.parametrize("rows", [64, 128])
+def test_items_may_change_their_type(monkeypatch: pytest.MonkeyPatch, rows: int) -> None:
+    """Blocks of two batches or of four: no batch is rounded to the type of those before it."""
+    monkeypatch.setattr(stream, "BLOCK_ROWS", rows)
+    x = np.random.default_rng(1).normal(size=X.shape)
+    nets = [fd.Model([fd.Dense(6, "tanh"), fd.Dense(2, "softmax")], inputs=4, seed=1, dtype="float64") for _ in "ab"]
+    for net, types in zip(nets, (["f4", "f8"], ["f8"]), strict=True):
+        net.compile("adam", "sparse_categorical_crossentropy")
+        given = (part for i in range(4) for part in batches(x=x[:128].astype("f4") if i % 2 == 0 else x[:128]))
+        net.fit(((part.astype(types[i // 4 % len(types)]), y) for i, (part, y) in enumerate(given)), verbose=0)
+    assert equal(*nets)
+
+
 def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stream, "BLOCK_ROWS", 64)
     alive: list[weakref.ref[Any]] = []
