@@ -118,7 +118,7 @@ def test_models_of_one_shape_share_lanes(one_by_one: bool) -> None:
     assert set(population.val_metrics) == {"accuracy", "auc"}
 
 
-def test_losses_of_ones_own_are_told_apart_though_their_names_are_alike() -> None:
+def test_losses_of_ones_own_differ_though_their_names_are_alike() -> None:
     def times(factor: float) -> fd.losses.Custom:
         def loss(y: Array, p: Array) -> tuple[Array, Array]:
             return factor * ((p - y) ** 2).mean(axis=1), factor * 2 * (p - y) / p.shape[1]
