@@ -82,11 +82,7 @@ LaneProgram::LaneProgram(const Plan& plan, const Training* training, Pass pass, 
     may_share_input &= readers == 1 && output >= 0;
 }
 
-}  // namespace fd::cpu
-
-namespace fd {
-
-std::string why_not_lanes(const Plan& plan, const Training& training, DType dtype, int64_t rows) {
+std::string lanes_lack(const Plan& plan, const Training& training) {
     const bool fused = LossForm(plan, training).fused;
     if (const std::string op = unknown_op(plan, paths::memberwise); !op.empty()) return op;
     if (const std::string reason = unusual(plan, &training); !reason.empty()) return reason;
@@ -96,6 +92,15 @@ std::string why_not_lanes(const Plan& plan, const Training& training, DType dtyp
     if (training.hook || training.custom) return "a function of the caller's sees every batch";
     if (training.kfac()) return "KFAC works on whole matrices";
     if (fused && plan.ops.back().has_activity()) return "there is a penalty on the probabilities of a fused loss";
+    return "";
+}
+
+}  // namespace fd::cpu
+
+namespace fd {
+
+std::string why_not_lanes(const Plan& plan, const Training& training, DType dtype, int64_t rows) {
+    if (const std::string reason = cpu::lanes_lack(plan, training); !reason.empty()) return reason;
     const int64_t width = dtype == DType::f32 ? cpu::isa().lanes_f32->width : cpu::isa().lanes_f64->width;
     const int64_t item = dtype == DType::f32 ? 4 : 8;
     const cpu::LaneLayout layout(plan);

@@ -40,7 +40,7 @@ public:
     int slots() const override { return int(slots_.size()); }
 
     void configure(const Training& training) override {
-        const std::string why = why_not_lanes(plan_, training, sizeof(T) == 4 ? DType::f32 : DType::f64, 1);
+        const std::string why = lanes_lack(plan_, training);
         if (!why.empty()) throw InvalidArgument("these nets cannot be trained together: " + why);
         training_ = training;
         configured_ = true;

@@ -7,6 +7,7 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <string>
 #include <thread>
 #include <vector>
 
@@ -100,5 +101,8 @@ private:
     const std::function<bool(double)>& tick_;
     Clock::time_point next_;
 };
+
+// What these nets need that lanes do not have; empty if there is nothing.
+std::string lanes_lack(const Plan&, const Training&);
 
 }  // namespace fd::cpu
