@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .expressions import keras_operation
 from .graph import inputs_of, nodes, takes_list
 from .layer import InputLayer, Layer
 from .overrides import overridden
@@ -86,6 +87,9 @@ def functional_ends(config: Mapping[str, Any]) -> tuple[Any, Any]:
     """Input, or a list of inputs, and output, or a list or dict of outputs, of a model with such a config."""
     made: dict[str, Any] = {}
     for one in config["layers"]:
+        if str(one.get("module")).startswith("keras.src.ops"):
+            made[one["name"]] = keras_operation(one, lambda tensor: made[tensor["keras_history"][0]])
+            continue
         layer = deserialize_keras_object(one)
         if isinstance(layer, InputLayer):
             made[one["name"]] = layer.output

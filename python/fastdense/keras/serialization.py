@@ -15,7 +15,7 @@ from .activations import Function
 
 T = TypeVar("T")
 _FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers", "optimizers.schedules", "losses",
-             "metrics")  # fmt: skip
+             "metrics", "operations")  # fmt: skip
 _ROOT = str(__package__).rpartition(".")[0]
 _TOP = {
     "models": "keras",
