@@ -17,6 +17,7 @@ from ..arrays import Array
 from ..callbacks import History
 from ..layers import TensorSpec
 from . import settings
+from .compiling import compile_config
 from .graph import Join, Place, Step, held_tensors, leaves
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .serialization import serialize_keras_object
@@ -229,7 +230,8 @@ class Chain(Trainable):
         """Let the inner model keep in files what it is here."""
         assert self._built is not None
         config = serialize_keras_object(self.get_config())
-        self._built.notes["keras"] = {"module": "keras", "class_name": self.keras_name, "config": config}
+        self._built.notes["keras"] = {"module": "keras", "class_name": self.keras_name, "config": config,
+                                      "compile_config": self.get_compile_config()}  # fmt: skip
 
     def _slices(self, model: CoreModel) -> dict[int, slice]:
         """Which tensors of the model belong to each layer, by the layer's index."""
@@ -389,10 +391,8 @@ class Chain(Trainable):
         return {**built, "compile_config": self.get_compile_config()}
 
     def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of `compile` as JSON types; empty before `compile`."""
-        return {} if self._compiled is None else {
-            name: serialize_keras_object(value) for name, value in self._compiled.items()
-        }  # fmt: skip
+        """The arguments of `compile` as JSON types; empty before `compile`, and if some of your own have no config."""
+        return {} if self._compiled is None else compile_config(self._compiled)
 
     def to_json(self, **options: Any) -> str:
         """What it is made of as a string; `keras.models.model_from_json` makes an equal model of it."""

@@ -17,7 +17,6 @@ from ..arguments import keywords_checked, nearest, number, shorten
 from ..arrays import Array
 from ..callbacks import History
 from ..callbacks.base import check_callbacks
-from ..callbacks.progress import check_verbose
 from ..data.stream import is_stream
 from ..training.blocks import check_steps
 from ..training.feasible import DEFAULT_BATCH, check_output
@@ -25,6 +24,7 @@ from . import losses, optimizers, tree
 from .batches import KerasBatches
 from .chain import Chain, flattened
 from .cloning import clone_model
+from .compiling import compile_arguments
 from .configs import functional_config, functional_ends, graph_config, sequential_config, sequential_layers
 from .files import load_model, model_from_json, save_model
 from .formula import check_no_layer
@@ -34,9 +34,8 @@ from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .metrics.compiled import choose, core_metrics
 from .names import not_offered
 from .overrides import CALL, MODEL, check_overrides, overridden
-from .progress import Lines, line, sorted_logs
+from .progress import Lines, say, sorted_logs, steps_of, verbosity
 from .serialization import custom_object_scope
-from .settings import is_interactive_logging_enabled
 from .tensor import tensor
 from .tracing import traced, tracked
 
@@ -87,8 +86,10 @@ class Network(Chain):
         run_eagerly, steps_per_execution, jit_compile, auto_scale_loss
             Accepted, without effect.
         """
-        chosen = self._compiled_as(loss, loss_weights, metrics, weighted_metrics)
-        self._train_by({"optimizer": self.optimizer_for(optimizer), **chosen})
+        arguments = {"loss": loss, "loss_weights": loss_weights, "metrics": metrics,
+                     "weighted_metrics": weighted_metrics}  # fmt: skip
+        chosen = self._compiled_as(**arguments)
+        self._train_by({"optimizer": self.optimizer_for(optimizer), **chosen, "arguments": arguments})
 
     def _compiled_as(self, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> dict[str, Any]:
         """What `compile` was given, checked."""
@@ -103,6 +104,13 @@ class Network(Chain):
         if found is not None and last is not None and hasattr(last, "units"):
             check_output("compile", found, last.units, getattr(last, "activation", ""))
         return {"loss": found, "metrics": choose(metrics, weighted_metrics), "loss_weights": loss_weights}
+
+    def compile_from_config(self, config: Mapping[str, Any]) -> None:
+        """Compile as `get_compile_config` described, or, with a warning, not, if something is not known here."""
+        try:
+            self.compile(**compile_arguments(config))
+        except (TypeError, ValueError) as error:
+            warnings.warn(f"{self.name} is not compiled: {error} Or call model.compile(...).", stacklevel=3)
 
     def compile_like(self, other: Network) -> None:
         """Compile as another model is, if it is: with the same loss and metrics, and an optimizer that begins anew."""
@@ -253,7 +261,7 @@ class Network(Chain):
             validation_data = (self._rows("fit: validation_data", vx), self._targets(vy), *vw)
         users = check_callbacks("fit", callbacks)
         batch: dict[str, Any] = {} if batch_size is None and self.optimizer.full_batch else {"batch_size": batch_size}
-        self._run = {"verbose": _verbosity("fit", verbose)}
+        self._run = {"verbose": verbosity("fit", verbose)}
         self._looked = True
         self.history = self._own().fit(
             x,
@@ -261,7 +269,7 @@ class Network(Chain):
             **batch,
             epochs=epochs,
             verbose=0,
-            callbacks=[*users, Lines(_verbosity("fit", verbose))],
+            callbacks=[*users, Lines(verbosity("fit", verbose))],
             validation_split=validation_split,
             validation_data=validation_data,
             shuffle=shuffle if isinstance(shuffle, (bool, np.bool_)) else bool(shuffle),
@@ -325,19 +333,19 @@ class Network(Chain):
         `x` may be an iterable of batches, as in `fit`; `steps` is how many of them count, or of `batch_size` rows each.
         """
         self._need_compiled("evaluate")
-        began, verbose = time.perf_counter(), _verbosity("evaluate", verbose)
+        began, verbose = time.perf_counter(), verbosity("evaluate", verbose)
         if is_stream(x):
             x = self._batches("evaluate", x, steps, batch_size)
         else:
             x, y = self._rows("evaluate", x), self._targets(y)
-        self._looked, self._run = True, {"verbose": verbose, "steps": _steps(x, batch_size, steps)}
+        self._looked, self._run = True, {"verbose": verbose, "steps": steps_of(x, batch_size, steps)}
         size = None if is_stream(x) else DEFAULT_BATCH if batch_size is None else batch_size
         found = self.fastdense.evaluate(
             x, y, sample_weight=sample_weight, verbose=0, return_dict=True, callbacks=callbacks, steps=steps,
             batch_size=size,
         )  # fmt: skip
         logs = sorted_logs(found, self.metrics_names)
-        _say(verbose, _steps(x, batch_size, steps), began, logs)
+        say(verbose, steps_of(x, batch_size, steps), began, logs)
         return logs if return_dict else list(found.values()) if len(found) > 1 else found["loss"]
 
     def reset_metrics(self) -> None:
@@ -362,13 +370,13 @@ class Network(Chain):
         `x` may be an iterable of batches, whose targets are left out; `steps` is how many of them are predicted, or of
         `batch_size` rows each.
         """
-        began, verbose = time.perf_counter(), _verbosity("predict", verbose)
+        began, verbose = time.perf_counter(), verbosity("predict", verbose)
         streamed = is_stream(x)
         x = self._batches("predict", x, steps, batch_size) if streamed else self._rows("predict", x)
-        self._run = {"verbose": verbose, "steps": _steps(x, batch_size, steps)}
+        self._run = {"verbose": verbose, "steps": steps_of(x, batch_size, steps)}
         size = None if streamed or steps is None else batch_size
         out = self.fastdense.predict(x, callbacks=callbacks, steps=steps, batch_size=size)
-        _say(verbose, _steps(x, batch_size, steps), began, {})
+        say(verbose, steps_of(x, batch_size, steps), began, {})
         made: Array = self._split(out)
         return made
 
@@ -452,24 +460,6 @@ class Network(Chain):
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
-
-
-def _verbosity(where: str, verbose: int | str) -> int:
-    checked = check_verbose(where, verbose)
-    return 0 if not is_interactive_logging_enabled() else 1 if isinstance(checked, str) else checked
-
-
-def _steps(x: Any, batch_size: int | None, steps: int | None) -> int:
-    """Batches of an evaluation or prediction, as Keras counts them."""
-    if isinstance(x, KerasBatches):
-        return x.made
-    every = math.ceil(len(x) / (batch_size or (DEFAULT_BATCH if steps is None else math.ceil(len(x) / steps))))
-    return every if steps is None else min(every, steps)
-
-
-def _say(verbose: int, steps: int, began: float, logs: dict[str, float]) -> None:
-    if verbose:
-        print(line(verbose, steps, time.perf_counter() - began, logs), end="")
 
 
 class Sequential(Network):

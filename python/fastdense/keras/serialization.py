@@ -101,7 +101,11 @@ def serialize_keras_object(obj: Any) -> Any:
         }
         return {**made, **getattr(obj, "further_config", dict)()}
     if callable(obj) and hasattr(obj, "__name__"):
-        return {"module": getattr(obj, "__module__", None), "class_name": "function", "config": obj.__name__,
+        module = getattr(obj, "__module__", None)
+        if str(module).startswith((f"{__package__}.losses", f"{__package__}.metrics")):  # as Keras writes its own
+            return {"module": "builtins", "class_name": "function", "config": obj.__name__,
+                    "registered_name": "function"}  # fmt: skip
+        return {"module": module, "class_name": "function", "config": obj.__name__,
                 "registered_name": get_registered_name(obj)}  # fmt: skip
     raise TypeError(f"serialize_keras_object: {shorten(obj)} has no get_config() and is no function.")
 
