@@ -48,6 +48,7 @@ class Chain(Trainable):
 
     keras_name = "Sequential"
     _trainable = True
+    _ends: Any = None  # the `Ends` of a model with several outputs
 
     def __init__(self, members: Sequence[Layer | Chain], source: InputLayer | None, name: str | None) -> None:
         self.name = name or unique_name(_NAMES.get(type(self).__name__, type(self).__name__))
@@ -130,8 +131,10 @@ class Chain(Trainable):
         return (None, *self.source.input_shape)
 
     @property
-    def output_shape(self) -> tuple[int | None, ...]:
+    def output_shape(self) -> Any:
         """Shape of the outputs, with None for the number of rows."""
+        if self._ends is not None:
+            return [one.shape for one in self._ends.tensors]
         return (None, *output_shape(self.all_layers, self.source.input_shape))
 
     @property
@@ -159,8 +162,10 @@ class Chain(Trainable):
         return KerasTensor(self.source, ())
 
     @property
-    def output(self) -> KerasTensor:
-        """Its output, for a model with further layers."""
+    def output(self) -> Any:
+        """Its output, for a model with further layers; several as they were given, in a list, a tuple or a dict."""
+        if self._ends is not None:
+            return self._ends.as_given(self.outputs)
         return KerasTensor(self.source, tuple(self.all_layers), tuple(self.members))
 
     @property
@@ -170,8 +175,8 @@ class Chain(Trainable):
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        """A list of its output."""
-        return [self.output]
+        """A list of its outputs."""
+        return [self.output] if self._ends is None else list(self._ends.tensors)
 
     def _compile(self) -> None:
         """Compile the inner model."""
