@@ -175,6 +175,7 @@ class Model(Network):
             except BaseException:
                 self._source = None
                 raise
+            self._compile_now()
 
     def _begin_with(self, where: str, data: Any) -> Any:
         """Let ``call()`` make the net for a structure of arrays, or of symbolic tensors, unless it has done so."""
@@ -184,21 +185,26 @@ class Model(Network):
         tensors = [one.output for one in given]
         self._begin_by(tree.pack_sequence_as(data, tensors), tensors)
         self._given = given
+        self._compile_now()
 
     def _begin_by(self, x: Any, inputs: list[KerasTensor]) -> None:
-        """Let ``call()`` make the net for symbolic tensors; what `compile` was given before is checked now."""
+        """Let ``call()`` make the net for symbolic tensors."""
         made = traced(self, x)
         ends = tree.flatten(made)
         if len(ends) == 1 and len(inputs) == 1:
-            self.members, self.all_layers = list(made.members), list(made.layers)
+            self._source, self.members, self.all_layers = inputs[0].source, list(made.members), list(made.layers)
         else:
             layers, source = Model.chain_of(inputs, ends)
             check_used_once(self.name, layers)
             self._source, self.members, self.all_layers = source, list(layers), list(layers)
         self._ends = Ends(made) if len(ends) > 1 else None
         self._hold()
+
+    def _compile_now(self) -> None:
+        """Read what `compile` was given before the outputs were known."""
         if self._compiled is not None and (self._compiled["loss"] is None or self._ends is not None):
-            self._compiled |= self._compiled_as(**self._compiled["arguments"])
+            given, self._compiled = self._compiled, None  # in case of an error
+            self._compiled = {**given, **self._compiled_as(**given["arguments"])}
 
     def _compiled_as(self, loss: Any, loss_weights: Any, metrics: Any, weighted_metrics: Any) -> dict[str, Any]:
         several = isinstance(loss, (list, tuple, dict)) or isinstance(loss_weights, (list, tuple, dict))

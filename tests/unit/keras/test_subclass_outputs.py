@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -181,3 +182,34 @@ def test_targets() -> None:
     model.compile("sgd", ["mse", "mse"])
     with pytest.raises(ValueError, match=re.escape("y is an array of shape (60, 3), and there are 2 outputs")):
         model.fit(X, CODE, verbose=0)
+
+
+def test_compiled_again_after_an_error() -> None:
+    model = Two()
+    model.compile("sgd", ["mse"])
+    with pytest.raises(ValueError, match="compile: loss is a list of 1"):
+        model.fit(X, [CODE, VALUE], **QUIET)
+    with pytest.raises(RuntimeError, match="is not compiled"):
+        model.fit(X, [CODE, VALUE], **QUIET)
+    model.compile("sgd", ["mse", "mae"])
+    assert set(model.fit(X, [CODE, VALUE], **QUIET).history) == {"loss", "code_loss", "value_loss"}
+    assert [one.shape for one in model(Input((4,)))] == [(None, 3), (None, 1)]
+
+
+def test_copies() -> None:
+    model = Two(dict)
+    model.compile("sgd", LOSSES[dict])
+    model.fit(X, {"c": CODE, "v": VALUE}, **QUIET)
+    copied = copy.deepcopy(model)
+    np.testing.assert_array_equal(copied.predict(X, verbose=0)["v"], model.predict(X, verbose=0)["v"])
+
+
+def test_one_array_by_its_name() -> None:
+    class Named(Two):
+        def call(self, x: Any, training: bool = False) -> Any:
+            return super().call(x["x"], training)
+
+    model = Named()
+    model.compile("sgd", ["mse", "mae"])
+    assert set(model.fit({"x": X}, [CODE, VALUE], **QUIET).history) == {"loss", "code_loss", "value_loss"}
+    assert [one.shape for one in model.predict({"x": X}, verbose=0)] == [(60, 3), (60, 1)]
