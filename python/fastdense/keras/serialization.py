@@ -92,9 +92,12 @@ def serialize_keras_object(obj: Any) -> Any:
         return obj.__name__
     if hasattr(obj, "get_config"):
         kind = type(obj)
-        ours = kind.__module__.startswith(f"{_ROOT}.")
+        described = kind
+        if hasattr(kind, "keras_name"):  # a subclass of a model without a get_config() of its own is its parent
+            described = next(one for one in kind.__mro__ if "get_config" in vars(one) or _is_ours(one))
+        ours = _is_ours(described)
         made = {
-            "module": getattr(kind, "keras_module", _module(kind)) if ours else kind.__module__,
+            "module": getattr(kind, "keras_module", _module(described)) if ours else kind.__module__,
             "class_name": getattr(kind, "keras_name", kind.__name__),
             "config": serialize_keras_object(obj.get_config()),
             "registered_name": None if ours else get_registered_name(kind),
@@ -108,6 +111,10 @@ def serialize_keras_object(obj: Any) -> Any:
         return {"module": module, "class_name": "function", "config": obj.__name__,
                 "registered_name": get_registered_name(obj)}  # fmt: skip
     raise TypeError(f"serialize_keras_object: {shorten(obj)} has no get_config() and is no function.")
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith(f"{_ROOT}.")
 
 
 def _module(kind: type) -> str:

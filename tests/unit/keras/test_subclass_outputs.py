@@ -13,7 +13,7 @@ import pytest
 
 from fastdense import keras
 from fastdense.keras import Input, Model, layers, ops
-from fastdense.keras.models import load_model
+from fastdense.keras.models import load_model, model_from_json
 
 RANDOM = np.random.default_rng(0)
 X = RANDOM.normal(size=(60, 4))
@@ -142,6 +142,9 @@ def test_files(tmp_path: Path) -> None:
     loaded = load_model(tmp_path / "m")
     assert loaded.evaluate(X, y, verbose=0) == model.evaluate(X, y, verbose=0)
     assert loaded.fit(X, y, **QUIET).history == model.fit(X, y, **QUIET).history
+    again = model_from_json(model.to_json())  # the net of its layers, too
+    again.set_weights(model.get_weights())
+    assert again.evaluate(X, y, verbose=0) == model.evaluate(X, y, verbose=0)
 
 
 class Returns(Model):
