@@ -298,3 +298,35 @@ def test_serialize_and_deserialize(name: str) -> None:
         assert mine.serialize(mine.mean_squared_error) == theirs.serialize(theirs.mean_squared_error)
         for one in ("mean_squared_error", theirs.serialize(theirs.mean_squared_error)):
             assert mine.deserialize(one) is mine.mean_squared_error
+
+
+COMPILED: dict[str, Callable[[ModuleType], dict[str, Any]]] = {
+    "names": lambda k: {"optimizer": "adam", "loss": "mse", "metrics": ["mae"], "loss_weights": 0.5},
+    "objects": lambda k: {
+        "optimizer": k.optimizers.SGD(k.optimizers.schedules.CosineDecay(0.1, 20), momentum=0.9),
+        "loss": k.losses.MeanAbsoluteError(reduction="sum"), "metrics": [k.metrics.RootMeanSquaredError(name="rmse")],
+    },
+    "functions": lambda k: {"loss": k.losses.mean_squared_error, "weighted_metrics": [k.metrics.mean_absolute_error]},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_compiled_models(name: str) -> None:
+    """Each reads what the other one wrote of `compile`, and trains by it."""
+    random = np.random.default_rng(0)
+    x, y = random.normal(size=(40, 4)), random.normal(size=(40, 2))
+    histories = []
+    ours.backend.set_floatx("float64")
+    try:
+        for k, other in ((ours, keras), (keras, ours)):
+            inputs = k.Input((4,), name="inputs")
+            model = k.Model(inputs, k.layers.Dense(2, name="outputs")(inputs))
+            model.compile(**COMPILED[name](k))
+            read = other.models.model_from_json(model.to_json())
+            read.set_weights([np.linspace(-1, 1, 8).reshape(4, 2), np.zeros(2)])
+            histories.append(read.fit(x, y, epochs=3, batch_size=10, shuffle=False, verbose=0).history)
+    finally:
+        ours.backend.set_floatx("float32")
+    assert histories[0].keys() == histories[1].keys()
+    for key, values in histories[0].items():  # Keras writes learning rates as numbers of float32
+        np.testing.assert_allclose(histories[1][key], values, rtol=1e-6)

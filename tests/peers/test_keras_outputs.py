@@ -176,3 +176,47 @@ def test_configs_are_those_of_keras(script: Any) -> None:
                 np.testing.assert_array_equal(a, b)
     finally:
         ours.backend.set_floatx("float32")
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict])
+def test_subclasses(kind: Any, agree: Agree) -> None:
+    """A subclass whose ``call()`` returns several outputs: names are Keras's for a dict."""
+
+    def make(k: ModuleType) -> Any:
+        class Two(k.Model):  # type: ignore[name-defined, misc]
+            def __init__(self) -> None:
+                super().__init__()
+                self.hidden, self.kind = k.layers.Dense(6, activation="tanh"), k.layers.Dense(3, activation="softmax")
+                self.price = k.layers.Dense(1, name="price")
+
+            def call(self, x: Any) -> Any:
+                h = self.hidden(x)
+                kinds, price = self.kind(h), self.price(k.ops.sin(h))
+                return {"kind": kinds, "price": price} if kind is dict else kind([kinds, price])
+
+        model = Two()
+        given: Any = ["sparse_categorical_crossentropy", "mse"], [1.0, 0.5], [["accuracy"], ["mae"]]
+        if kind is dict:
+            given = [dict(zip(("kind", "price"), one, strict=True)) for one in given]
+        model.compile(k.optimizers.Adam(0.01), given[0], loss_weights=given[1], metrics=given[2])
+        model(A[:1])
+        return model
+
+    y: Any = {"kind": KIND, "price": Y} if kind is dict else kind([KIND, Y])
+    ours.backend.set_floatx("float64")
+    try:
+        mine, theirs = make(ours), make(keras)
+        mine.set_weights([np.asarray(one) for one in theirs.get_weights()])
+        histories = [one.fit(A, y, batch_size=30, epochs=3, shuffle=False, verbose=0).history for one in (mine, theirs)]
+        found, want = (one.predict(A, verbose=0) for one in (mine, theirs))
+        scores = [one.evaluate(A, y, batch_size=120, verbose=0) for one in (mine, theirs)]
+    finally:
+        ours.backend.set_floatx("float32")
+    assert type(found) is type(want)
+    agree(*([one[key] for key in one] if kind is dict else list(one) for one in (found, want)), tolerance=1e-9)  # type: ignore[call-arg]
+    if kind is dict:
+        assert list(histories[0]) == list(histories[1])
+        agree(list(histories[0].values()), list(histories[1].values()), tolerance=1e-9)
+        agree([scores[0]], [scores[1]], tolerance=1e-9)
+    agree([histories[0]["loss"]], [histories[1]["loss"]], tolerance=1e-9)
+    agree([sorted(scores[0])], [sorted(scores[1])], tolerance=1e-9)

@@ -17,6 +17,7 @@ from ..arrays import Array
 from ..callbacks import History
 from ..layers import TensorSpec
 from . import settings
+from .compiling import compile_config
 from .graph import Join, Place, Step, held_tensors, leaves
 from .layer import InputLayer, KerasTensor, Layer, Shape, output_shape
 from .serialization import serialize_keras_object
@@ -47,6 +48,7 @@ class Chain(Trainable):
 
     keras_name = "Sequential"
     _trainable = True
+    _ends: Any = None  # the `Ends` of a model with several outputs
 
     def __init__(self, members: Sequence[Layer | Chain], source: InputLayer | None, name: str | None) -> None:
         self.name = name or unique_name(_NAMES.get(type(self).__name__, type(self).__name__))
@@ -129,8 +131,10 @@ class Chain(Trainable):
         return (None, *self.source.input_shape)
 
     @property
-    def output_shape(self) -> tuple[int | None, ...]:
+    def output_shape(self) -> Any:
         """Shape of the outputs, with None for the number of rows."""
+        if self._ends is not None:
+            return [one.shape for one in self._ends.tensors]
         return (None, *output_shape(self.all_layers, self.source.input_shape))
 
     @property
@@ -158,8 +162,10 @@ class Chain(Trainable):
         return KerasTensor(self.source, ())
 
     @property
-    def output(self) -> KerasTensor:
-        """Its output, for a model with further layers."""
+    def output(self) -> Any:
+        """Its output, for a model with further layers; several as they were given, in a list, a tuple or a dict."""
+        if self._ends is not None:
+            return self._ends.as_given(self.outputs)
         return KerasTensor(self.source, tuple(self.all_layers), tuple(self.members))
 
     @property
@@ -169,8 +175,8 @@ class Chain(Trainable):
 
     @property
     def outputs(self) -> list[KerasTensor]:
-        """A list of its output."""
-        return [self.output]
+        """A list of its outputs."""
+        return [self.output] if self._ends is None else list(self._ends.tensors)
 
     def _compile(self) -> None:
         """Compile the inner model."""
@@ -229,7 +235,8 @@ class Chain(Trainable):
         """Let the inner model keep in files what it is here."""
         assert self._built is not None
         config = serialize_keras_object(self.get_config())
-        self._built.notes["keras"] = {"module": "keras", "class_name": self.keras_name, "config": config}
+        self._built.notes["keras"] = {"module": "keras", "class_name": self.keras_name, "config": config,
+                                      "compile_config": self.get_compile_config()}  # fmt: skip
 
     def _slices(self, model: CoreModel) -> dict[int, slice]:
         """Which tensors of the model belong to each layer, by the layer's index."""
@@ -389,10 +396,8 @@ class Chain(Trainable):
         return {**built, "compile_config": self.get_compile_config()}
 
     def get_compile_config(self) -> dict[str, Any]:
-        """The arguments of `compile` as JSON types; empty before `compile`."""
-        return {} if self._compiled is None else {
-            name: serialize_keras_object(value) for name, value in self._compiled.items()
-        }  # fmt: skip
+        """The arguments of `compile` as JSON types; empty before `compile`, and if some of your own have no config."""
+        return {} if self._compiled is None else compile_config(self._compiled)
 
     def to_json(self, **options: Any) -> str:
         """What it is made of as a string; `keras.models.model_from_json` makes an equal model of it."""

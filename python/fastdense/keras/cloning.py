@@ -130,9 +130,9 @@ def _functional(model: Any, starts: list[KerasTensor], clone: Any, call: Any) ->
                 output = made[node] = call(clone(node.layer), x if takes_list(node.layer) else x[0])
             else:
                 made[node] = given[node.layer]
-        if hasattr(model, "as_given"):  # several outputs
+        if model._ends is not None:
             of_layer = {node.layer: tensor for node, tensor in made.items()}
-            output = model.as_given([of_layer[end.layers[-1]] for end in model.outputs])
+            output = model._ends.as_given([of_layer[end.layers[-1]] for end in model.outputs])
     else:
         for layer in members_with_config(model):
             output = call(clone(layer), output)

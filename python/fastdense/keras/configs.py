@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .expressions import keras_operation
 from .graph import inputs_of, nodes, takes_list
 from .layer import InputLayer, Layer
 from .overrides import overridden
@@ -77,15 +78,21 @@ def graph_config(model: Chain) -> dict[str, Any]:
             f"get_config: {twice[0]!r} is called several times, or two layers or inputs have this name, which the "
             "config of a model with branches cannot say. Create a layer for each call, with a name of its own."
         )
-    ends = [[one.name, 0, 0] for one in inputs_of(model.source)]
+    starts = [[one.name, 0, 0] for one in inputs_of(model.source)]
+    last: Any = [names[-1], 0, 0]
+    if model._ends is not None:
+        last = model._ends.as_given([[one.name, 0, 0] for one in model.outputs])
     return {"name": model.name, "trainable": bool(model.trainable), "layers": layers,
-            "input_layers": ends[0] if len(ends) == 1 else ends, "output_layers": [names[-1], 0, 0]}  # fmt: skip
+            "input_layers": starts[0] if len(starts) == 1 else starts, "output_layers": last}  # fmt: skip
 
 
 def functional_ends(config: Mapping[str, Any]) -> tuple[Any, Any]:
     """Input, or a list of inputs, and output, or a list or dict of outputs, of a model with such a config."""
     made: dict[str, Any] = {}
     for one in config["layers"]:
+        if str(one.get("module")).startswith("keras.src.ops"):
+            made[one["name"]] = keras_operation(one, lambda tensor: made[tensor["keras_history"][0]])
+            continue
         layer = deserialize_keras_object(one)
         if isinstance(layer, InputLayer):
             made[one["name"]] = layer.output

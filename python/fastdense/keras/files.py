@@ -65,10 +65,26 @@ def load_model(
     if compile and made.compiled:
         made._optimizer = model.optimizer_for(made.optimizer)
         model._compiled = {"optimizer": made.optimizer, "loss": made.loss, "metrics": made.metrics,
-                           "loss_weights": made.loss_weights}  # fmt: skip
+                           "loss_weights": made.loss_weights, "arguments": _arguments(given)}  # fmt: skip
     return model
 
 
+def _arguments(notes: Any) -> dict[str, Any] | None:
+    """What `compile` was given besides the optimizer, as JSON types, where a file says it."""
+    config = dict((notes or {}).get("compile_config") or {})
+    config.pop("optimizer", None)
+    return config or None
+
+
 def model_from_json(json_string: str, custom_objects: Mapping[str, Any] | None = None) -> Any:
-    """A model as ``to_json()`` described it, with weights of its own, not compiled."""
-    return deserialize_keras_object(json.loads(json_string), custom_objects)
+    """A model as ``to_json()`` described it, with weights of its own, compiled if that one was.
+
+    Losses and metrics of your own are looked up by name in `custom_objects`, and among what is registered; a model with
+    another one is not compiled, with a warning.
+    """
+    config = json.loads(json_string)
+    made = deserialize_keras_object(config, custom_objects)
+    if config.get("compile_config"):
+        with custom_object_scope(custom_objects or {}):
+            made.compile_from_config(config["compile_config"])
+    return made

@@ -167,4 +167,9 @@ def side_by_side(inputs: Sequence[KerasTensor], ends: Sequence[KerasTensor]) -> 
     return layers, source
 
 
-Model.branching, Model.has_branches, Model.chain_of = Functional, staticmethod(has_branches), staticmethod(_chain)
+def chain_of(inputs: list[KerasTensor], ends: list[KerasTensor]) -> tuple[tuple[Layer, ...], InputLayer]:
+    """The layers from these inputs to the outputs, and what they begin with."""
+    return _chain(inputs, ends[0]) if len(ends) == 1 else side_by_side(inputs, ends)
+
+
+Model.branching, Model.has_branches, Model.chain_of = Functional, staticmethod(has_branches), staticmethod(chain_of)

@@ -347,8 +347,6 @@ def get(identifier: Any) -> Any:
 
 def serialize(loss: Any) -> Any:
     """The class and the config of a loss, as JSON types."""
-    if isinstance(loss, Function):
-        return {"module": "builtins", "class_name": "function", "config": loss.__name__, "registered_name": "function"}
     return serialize_keras_object(loss)
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NoReturn
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+from .expressions import Expression, Ref, Step, leaves, replaced
 from .graph import merged
 from .layer import KerasTensor, Layer
 from .layers import Add, Maximum, Minimum, Multiply, Subtract
@@ -20,6 +21,7 @@ from .own import Own
 from .settings import unique_name
 from .variables import Weight
 
+__all__ = ["Operation"]
 _MERGES: dict[Any, Any] = {
     elementwise.add: Add, elementwise.subtract: Subtract, elementwise.multiply: Multiply, elementwise.maximum: Maximum,
     elementwise.minimum: Minimum,
@@ -34,7 +36,7 @@ class Combined(KerasTensor):
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
-        for one in _leaves((args, kwargs)):
+        for one in leaves((args, kwargs)):
             if isinstance(one, Weight):
                 raise TypeError(
                     f"{one.path} is a weight that operations between layers use, where it would not be trained. Put "
@@ -50,10 +52,8 @@ class Combined(KerasTensor):
             if None not in (first.source, second.source) and first.shape == second.shape:
                 made: KerasTensor = merger()(list(self.args))
                 return made
-        found = _boundary(self).values()
-        given = [one for one, _ in found]
-        made = Operation(self, given, [steps - 1 for _, steps in found])(given if len(given) > 1 else given[0])
-        return made
+        expression, given = _expression(self)
+        return Operation(expression)(given if len(given) > 1 else given[0])  # type: ignore[no-any-return]
 
     @property
     def source(self) -> Any:  # type: ignore[override]
@@ -69,43 +69,31 @@ class Combined(KerasTensor):
         return self._tensor.members
 
 
-def _leaves(value: Any) -> Iterator[Any]:
-    if isinstance(value, (list, tuple)):
-        for one in value:
-            yield from _leaves(one)
-    elif isinstance(value, dict):
-        yield from _leaves(list(value.values()))
-    else:
-        yield value
-
-
 def _is_layer_output(x: Any) -> bool:
     """Whether it is a tensor that comes from a layer, or has become one's output."""
     return isinstance(x, KerasTensor) and (not isinstance(x, Combined) or "_tensor" in vars(x))
 
 
-def _boundary(x: Combined) -> dict[int, tuple[KerasTensor, int]]:
-    """The tensors that come from layers, of which another one is computed, and how many operations are on the way.
+def _expression(x: Combined) -> tuple[Expression, list[KerasTensor]]:
+    """What it is computed by, and the tensors of which, which layers give, in the order in which they are reached."""
+    given: dict[int, KerasTensor] = {}
+    order: dict[int, Combined] = {}
 
-    They come in the order in which they are reached from it, by their identity; the longest way counts.
-    """
-    found: dict[int, tuple[KerasTensor, int]] = {}
-    longest: dict[int, int] = {}
-
-    def look(one: KerasTensor, steps: int) -> None:
-        if longest.get(id(one), 0) >= steps:
-            return
-        longest[id(one)] = steps
+    def look(one: KerasTensor) -> None:
         if _is_layer_output(one) and one is not x:
-            found[id(one)] = one, steps
-            return
-        assert isinstance(one, Combined)
-        for arg in _leaves((one.args, one.kwargs)):
-            if isinstance(arg, KerasTensor):
-                look(arg, steps + 1)
+            given[id(one)] = one
+        elif id(one) not in order:
+            assert isinstance(one, Combined)
+            for arg in leaves((one.args, one.kwargs)):
+                if isinstance(arg, KerasTensor):
+                    look(arg)
+            order[id(one)] = one
 
-    look(x, 1)
-    return found
+    look(x)
+    index = {key: i for i, key in enumerate((*given, *order))}
+    steps = [Step(one.function, *replaced((one.args, one.kwargs), lambda arg: Ref(index[id(arg)]), KerasTensor))
+             for one in order.values()]  # fmt: skip
+    return Expression(len(given), steps), list(given.values())
 
 
 class Operation(Layer):
@@ -113,43 +101,31 @@ class Operation(Layer):
 
     Parameters
     ----------
-    result : Combined
-    given : sequence of KerasTensor
-        Those of which it is computed, which layers give.
-    steps : sequence of int
-        How many operations are between each of them and the result.
+    expression : Expression
+        Of the tensor, or the list of tensors, that it is called on.
+    name : str, optional
+    trainable : bool
+        Changes nothing: it has no weights.
     """
 
     weightless = True
     flat = False
 
-    def __init__(self, result: Combined, given: Sequence[KerasTensor], steps: Sequence[int]) -> None:
-        self.trace = getattr(result.function, "__name__", "operation").strip("_")
-        super().__init__(None, {"name": unique_name(self.trace)})
+    def __init__(self, expression: Expression, name: str | None = None, trainable: bool = True) -> None:
+        self.trace = expression.steps[-1].name
+        super().__init__(None, {"name": name or unique_name(self.trace), "trainable": trainable})
         self._own = Own(self, self._computed)
-        self._result, self._given, self.operations_before = result, list(given), list(steps)
+        self.expression, self.operations_before = expression, expression.depths()
 
     def _computed(self, x: Any) -> Any:
-        known: dict[int, Any] = {id(one): part for one, part in
-                                 zip(self._given, x if len(self._given) > 1 else [x], strict=True)}  # fmt: skip
+        return self.expression(x if self.expression.inputs > 1 else [x])
 
-        def value(one: Any) -> Any:
-            if isinstance(one, KerasTensor):
-                if id(one) not in known:
-                    assert isinstance(one, Combined)
-                    known[id(one)] = one.function(*map(value, one.args), **{k: value(v) for k, v in one.kwargs.items()})
-                return known[id(one)]
-            if isinstance(one, (list, tuple)):
-                return type(one)(map(value, one))
-            return one
+    def get_config(self) -> dict[str, Any]:
+        return {"name": self.name, "trainable": bool(self.trainable), **self.expression.get_config(self.name)}
 
-        return value(self._result)
-
-    def get_config(self) -> NoReturn:
-        raise ValueError(
-            f"{self.name}: operations on tensors have no config. Put them into a Lambda, or into a layer with a call() "
-            "and a get_config() of its own; save_weights keeps the weights."
-        )
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any]) -> Operation:
+        return cls(Expression.from_config(config), config["name"], config["trainable"])
 
 
 def combined(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections.abc import Sequence
@@ -11,7 +12,10 @@ import numpy as np
 
 from ..callbacks import ProgressBar
 from ..callbacks.base import Columns, Logs
-from ..callbacks.progress import SECONDS, is_interactive
+from ..callbacks.progress import SECONDS, check_verbose, is_interactive
+from ..training.feasible import DEFAULT_BATCH
+from .batches import KerasBatches
+from .settings import is_interactive_logging_enabled
 
 WIDTH = 20
 BOLD, GREEN, WHITE, PLAIN = "\033[1m", "\033[32m", "\033[37m", "\033[0m"
@@ -31,6 +35,26 @@ def numbers(logs: Logs | dict[str, Any], verbose: int = 1) -> str:
         value = float(np.float32(np.mean(values)))  # as Keras rounds it
         text += f" - {key}: {value:.4f}" if (abs(value) if verbose == 1 else value) > 1e-3 else f" - {key}: {value:.4e}"
     return text
+
+
+def verbosity(where: str, verbose: int | str) -> int:
+    """What `verbose` means at present: 0, 1 or 2."""
+    checked = check_verbose(where, verbose)
+    return 0 if not is_interactive_logging_enabled() else 1 if isinstance(checked, str) else checked
+
+
+def steps_of(x: Any, batch_size: int | None, steps: int | None) -> int:
+    """Batches of an evaluation or prediction, as Keras counts them."""
+    if isinstance(x, KerasBatches):
+        return x.made
+    every = math.ceil(len(x) / (batch_size or (DEFAULT_BATCH if steps is None else math.ceil(len(x) / steps))))
+    return every if steps is None else min(every, steps)
+
+
+def say(verbose: int, steps: int, began: float, logs: dict[str, float]) -> None:
+    """Print the line of an evaluation or a prediction that has ended, unless `verbose` is 0."""
+    if verbose:
+        print(line(verbose, steps, time.perf_counter() - began, logs), end="")
 
 
 def sorted_logs(logs: dict[str, Any], names: Sequence[str]) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from .activations import Function
 
 T = TypeVar("T")
 _FAMILIES = ("layers", "initializers", "regularizers", "constraints", "optimizers", "optimizers.schedules", "losses",
-             "metrics")  # fmt: skip
+             "metrics", "operations")  # fmt: skip
 _ROOT = str(__package__).rpartition(".")[0]
 _TOP = {
     "models": "keras",
@@ -92,18 +92,29 @@ def serialize_keras_object(obj: Any) -> Any:
         return obj.__name__
     if hasattr(obj, "get_config"):
         kind = type(obj)
-        ours = kind.__module__.startswith(f"{_ROOT}.")
+        described = kind
+        if hasattr(kind, "keras_name"):  # a subclass of a model without a get_config() of its own is its parent
+            described = next(one for one in kind.__mro__ if "get_config" in vars(one) or _is_ours(one))
+        ours = _is_ours(described)
         made = {
-            "module": getattr(kind, "keras_module", _module(kind)) if ours else kind.__module__,
+            "module": getattr(kind, "keras_module", _module(described)) if ours else kind.__module__,
             "class_name": getattr(kind, "keras_name", kind.__name__),
             "config": serialize_keras_object(obj.get_config()),
             "registered_name": None if ours else get_registered_name(kind),
         }
         return {**made, **getattr(obj, "further_config", dict)()}
     if callable(obj) and hasattr(obj, "__name__"):
-        return {"module": getattr(obj, "__module__", None), "class_name": "function", "config": obj.__name__,
+        module = getattr(obj, "__module__", None)
+        if str(module).startswith((f"{__package__}.losses", f"{__package__}.metrics")):  # as Keras writes its own
+            return {"module": "builtins", "class_name": "function", "config": obj.__name__,
+                    "registered_name": "function"}  # fmt: skip
+        return {"module": module, "class_name": "function", "config": obj.__name__,
                 "registered_name": get_registered_name(obj)}  # fmt: skip
     raise TypeError(f"serialize_keras_object: {shorten(obj)} has no get_config() and is no function.")
+
+
+def _is_ours(kind: type) -> bool:
+    return kind.__module__.startswith(f"{_ROOT}.")
 
 
 def _module(kind: type) -> str:

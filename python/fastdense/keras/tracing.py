@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+from . import tree
 from .ops.tape import Symbolic
 
 _KEPT = ("members", "all_layers", "history", "owner", "chain", "spec", "own")  # attributes of ours
@@ -31,16 +32,16 @@ def _is_layer(value: Any) -> bool:
 
 
 def traced(obj: Any, x: Any) -> Any:
-    """The symbolic tensor that ``obj.call(x)`` gives; `x` is one, or a structure of them.
+    """The symbolic tensor that ``obj.call(x)`` gives, or those of a model; `x` is one, or a structure of them.
 
     If it asks for `training`, it is called for both; without training only layers may be missing that do nothing then.
     """
     takes = "training" in inspect.signature(obj.call).parameters
     made = _called(obj, x, {"training": True} if takes else {})
     if takes:
-        rest = iter(_structure(_called(obj, x, {"training": False}).layers))
+        rest = iter(_structure(_layers(_called(obj, x, {"training": False}))))
         one = next(rest, None)
-        for layer in _structure(made.layers):
+        for layer in _structure(_layers(made)):
             if layer == one:
                 one = next(rest, None)
             elif not getattr(layer, "idle", False):
@@ -52,6 +53,10 @@ def traced(obj: Any, x: Any) -> Any:
                 "do nothing without training, such as Dropout, may depend on it."
             )
     return made
+
+
+def _layers(made: Any) -> list[Any]:
+    return [layer for one in tree.flatten(made) for layer in one.layers]
 
 
 def _structure(layers: Any) -> list[Any]:
@@ -69,8 +74,11 @@ def _called(obj: Any, x: Any, options: dict[str, Any]) -> Any:
     except (TypeError, AttributeError, ValueError) as error:
         said = str(error).rstrip(".")
         raise TypeError(f"{type(obj).__name__}: its call() cannot be made part of a net: {said}. {_REMEDY}") from error
-    if not isinstance(made, Symbolic):
-        raise TypeError(f"{type(obj).__name__}: its call() returns a {type(made).__name__}, not one tensor. {_REMEDY}")
+    parts = tree.flatten(made) if hasattr(obj, "compile_like") and tree.is_nested(made) else []
+    several = len(parts) > 1 and len(parts) == len(made) and all(isinstance(one, Symbolic) for one in parts)
+    if not isinstance(made, Symbolic) and not several:
+        needed = "tensors" if len(parts) > 1 else "one tensor"
+        raise TypeError(f"{type(obj).__name__}: its call() returns a {type(made).__name__}, not {needed}. {_REMEDY}")
     return made
 
 

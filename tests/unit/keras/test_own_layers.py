@@ -491,7 +491,6 @@ OTHER = layers.Dense(4)
          "/kernel is a weight that operations between layers use"),
         (lambda x: list(x), TypeError, "a symbolic tensor cannot be iterated over"),
         (lambda x: 1 if x > 0 else 2, TypeError, "a symbolic tensor is neither true nor false"),
-        (lambda x: Model(x, ops.sin(x)).to_json(), ValueError, "sin: operations on tensors have no config."),
     ],
 )  # fmt: skip
 def test_refused(make: Callable[[Any], Any], error: type[Exception], says: str) -> None:

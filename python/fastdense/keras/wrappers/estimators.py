@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ..models import Network
+from ..network import Network
 from .rows import (
     Array,
     BaseEstimator,

@@ -9,7 +9,7 @@ import numpy as np
 
 from ...arguments import suggestion
 from .. import losses, optimizers
-from ..models import Network
+from ..network import Network
 from ..settings import seeds_from
 from ..utils import to_categorical
 from .rows import (
