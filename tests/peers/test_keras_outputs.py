@@ -62,7 +62,7 @@ def one_loss(k: ModuleType) -> Script:
         k.layers.add([first, first])
     )
     model = k.Model(inputs, [second, first])
-    model.compile(k.optimizers.SGD(0.05, momentum=0.9), "mse")
+    model.compile(k.optimizers.SGD(0.005, momentum=0.9), "mse")
     return model, A, [np.hstack([Y, BINARY[:, None]])] * 2, {"sample_weight": RANDOM.uniform(0, 2, 120)}
 
 
@@ -114,6 +114,7 @@ def words(table: str) -> str:
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_same_script_same_numbers(script: Any, agree: Agree, capsys: pytest.CaptureFixture[str]) -> None:
     global RANDOM
+    keras.utils.set_random_seed(0)  # from other first values a net may diverge, in both
     RANDOM = np.random.default_rng(4)
     theirs, x, y, further = script(keras)
     RANDOM = np.random.default_rng(4)

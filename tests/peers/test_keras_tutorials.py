@@ -65,7 +65,7 @@ def compare(mine: Any, theirs: Any, where: str) -> None:
 def shown(text: str) -> list[str]:
     """What was printed, without times, colours, bars that were not full yet and repetitions of full ones."""
     text = re.sub(r"\x1b\[[0-9;]*m|[\b]+", "", text)
-    lines = [re.sub(r"\b\d+(?:s|ms|us)\b", "_", line) for line in re.split(r"[\r\n]+", text) if line.strip()]
+    lines = [re.sub(r"\b\d+(?:s|ms|us)\b", "_", line).rstrip() for line in re.split(r"[\r\n]+", text) if line.strip()]
     counts = [re.match(r"\s*(\d+)/(\d+) ", line) for line in lines]
     full = [line for line, count in zip(lines, counts, strict=True) if count is None or count[1] == count[2]]
     return [line for line, _ in itertools.groupby(full)]
