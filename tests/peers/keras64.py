@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from types import ModuleType
 from typing import Any
 
 os.environ["KERAS_BACKEND"] = "jax"
@@ -17,7 +18,7 @@ with warnings.catch_warnings():
     import keras
     from keras.src.backend.common import dtypes
 
-__all__ = ["keras", "loss_and_grad", "np_array", "twin"]
+__all__ = ["in_both", "keras", "loss_and_grad", "np_array", "twin"]
 jax.config.update("jax_enable_x64", True)
 keras.config.set_floatx("float64")
 # Except on TensorFlow, Keras takes means and other sums of float64 in float32, which leaves seven digits.
@@ -25,7 +26,20 @@ dtypes.BIT64_TO_BIT32_DTYPE["float64"] = "float64"
 assert dtypes.result_type("float64", "float32") == "float64"
 
 import fastdense as fd  # noqa: E402
+from fastdense import keras as ours  # noqa: E402
 from tests.peers.problem import Array  # noqa: E402
+
+
+def in_both(script: Callable[[ModuleType], Any]) -> tuple[Any, Any]:
+    """What a script returns with Keras, its model first, and the same model here, in float64."""
+    theirs = script(keras)
+    ours.backend.set_floatx("float64")
+    try:
+        mine, *_ = script(ours)
+        assert [w.shape for w in mine.get_weights()] == [w.shape for w in theirs[0].get_weights()]
+    finally:
+        ours.backend.set_floatx("float32")
+    return theirs, mine
 
 
 def twin(model: fd.Model) -> keras.Model:

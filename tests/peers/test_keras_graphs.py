@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fastdense import keras as ours
-from tests.peers.keras64 import keras
+from tests.peers.keras64 import in_both, keras
 from tests.peers.problem import Agree, Array
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's __array__
@@ -80,13 +80,7 @@ SCRIPTS = [wide_and_deep, two_inputs, by_name, merges, dense_blocks]
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_same_script_same_numbers(script: Any, agree: Agree) -> None:
-    theirs, x, y = script(keras)
-    ours.backend.set_floatx("float64")
-    try:
-        mine, *_ = script(ours)
-        assert [w.shape for w in mine.get_weights()] == [w.shape for w in theirs.get_weights()]
-    finally:
-        ours.backend.set_floatx("float32")
+    (theirs, x, y), mine = in_both(script)
     assert [type(one).__name__ for one in mine.layers] == [type(one).__name__ for one in theirs.layers]
     assert [one.shape for one in mine.inputs] == [one.shape for one in theirs.inputs]
     mine.set_weights(theirs.get_weights())

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from fastdense import keras as ours
-from tests.peers.keras64 import keras
+from tests.peers.keras64 import in_both, keras
 from tests.peers.problem import Agree
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's __array__
@@ -113,17 +113,13 @@ def words(table: str) -> str:
 
 @pytest.mark.parametrize("script", SCRIPTS)
 def test_same_script_same_numbers(script: Any, agree: Agree, capsys: pytest.CaptureFixture[str]) -> None:
-    global RANDOM
+    def with_random_numbers(k: ModuleType) -> Any:
+        global RANDOM
+        RANDOM = np.random.default_rng(4)
+        return script(k)
+
     keras.utils.set_random_seed(0)  # from other first values a net may diverge, in both
-    RANDOM = np.random.default_rng(4)
-    theirs, x, y, further = script(keras)
-    RANDOM = np.random.default_rng(4)
-    ours.backend.set_floatx("float64")
-    try:
-        mine, *_ = script(ours)
-        assert [w.shape for w in mine.get_weights()] == [w.shape for w in theirs.get_weights()]
-    finally:
-        ours.backend.set_floatx("float32")
+    (theirs, x, y, further), mine = in_both(with_random_numbers)
     assert [type(one).__name__ for one in mine.layers] == [type(one).__name__ for one in theirs.layers]
     assert type(mine.output_shape) is type(theirs.output_shape)
     assert mine.output_shape == theirs.output_shape

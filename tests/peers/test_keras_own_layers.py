@@ -11,7 +11,7 @@ import pytest
 from numpy.typing import NDArray
 
 from fastdense import keras as ours
-from tests.peers.keras64 import jax, keras, np_array
+from tests.peers.keras64 import in_both, jax, keras, np_array
 from tests.peers.problem import Agree
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's __array__
@@ -184,17 +184,11 @@ CASES: dict[str, Made] = {
 def pair(name: str) -> tuple[Any, Any]:
     """The model in Keras and here, with the same weights."""
     keras.utils.set_random_seed(0)  # from other first values a few of these nets diverge, in both
-    ours.backend.set_floatx("float64")
-    try:
-        theirs, mine = CASES[name](keras), CASES[name](ours)
-        assert [one.shape for one in mine.get_weights()] == [one.shape for one in theirs.get_weights()]
-        values = [np_array(one) for one in theirs.weights]
-        random = np.random.default_rng(1)
-        values = [one + random.uniform(-0.1, 0.1, one.shape) for one in values]
-        theirs.set_weights(values)
-        mine.set_weights(values)
-    finally:
-        ours.backend.set_floatx("float32")
+    (theirs,), mine = in_both(lambda k: (CASES[name](k),))
+    random = np.random.default_rng(1)
+    values = [one + random.uniform(-0.1, 0.1, one.shape) for one in map(np_array, theirs.weights)]
+    theirs.set_weights(values)
+    mine.set_weights(values)
     return theirs, mine
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastdense import keras as ours
-from tests.peers.keras64 import keras
+from tests.peers.keras64 import in_both
 from tests.peers.problem import Agree, Array
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # Keras's __array__
@@ -73,13 +72,7 @@ def functional(k: ModuleType) -> tuple[Any, Array, Array]:
 @pytest.mark.filterwarnings("ignore:Do not pass an `input_shape`:UserWarning")
 @pytest.mark.parametrize("script", [identity, pyramid, exercise, images, several_sigmoids, functional])
 def test_same_script_same_numbers(script: Any, agree: Agree, capsys: pytest.CaptureFixture[str]) -> None:
-    theirs, x, y = script(keras)
-    ours.backend.set_floatx("float64")
-    try:
-        mine, *_ = script(ours)
-        assert [w.shape for w in mine.get_weights()] == [w.shape for w in theirs.get_weights()]
-    finally:
-        ours.backend.set_floatx("float32")
+    (theirs, x, y), mine = in_both(script)
     mine.set_weights(theirs.get_weights())
     options: dict[str, Any] = {"epochs": 3, "shuffle": False, "validation_split": 0.2, "verbose": 0}
     histories = [model.fit(x, y, **options).history for model in (mine, theirs)]

@@ -46,7 +46,7 @@ class Engine:
     """
 
     def __init__(self, program: dict[str, Any]) -> None:
-        if any(op["kind"] == "function" for op in program["ops"]):
+        if native.calls_functions(program):
             raise ValueError(
                 "device: 'cuda' was asked for, and the net has a layer that computes a function of your own "
                 "(a Function, or in fastdense.keras a Lambda, an activation or a layer); such layers are computed on "

@@ -22,10 +22,15 @@ def _core() -> Any:
     return compiled_module("fastdense._core")
 
 
+def calls_functions(program: dict[str, Any]) -> bool:
+    """Whether a layer of a net is computed by functions of Python's."""
+    return any(op["kind"] == "function" for op in program["ops"])
+
+
 def engine(program: dict[str, Any]) -> Engine:
     """The engine of a net on the CPU."""
     made: Any = _core().Engine(program)
-    if any(op["kind"] == "function" for op in program["ops"]):
+    if calls_functions(program):
         made = _CallsNumPy(made)
     return cast("Engine", made)
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ..arguments import shorten
-from .configs import members_with_config
+from .configs import has_config, members_with_config
 from .graph import Node, leaves, nodes, takes_list
 from .layer import InputLayer, KerasTensor
 from .overrides import CALL, overridden
@@ -124,7 +124,7 @@ def _functional(model: Any, starts: list[KerasTensor], clone: Any, call: Any) ->
     if hasattr(model, "connections"):
         given = dict(zip([one.source for one in model.inputs], starts, strict=True))
         made: dict[Node, KerasTensor] = {}
-        for node in nodes(model.all_layers, model.source, lambda one: bool(overridden(one, ("get_config",)))):
+        for node in nodes(model.all_layers, model.source, has_config):
             x = [made[one] for one in node.parents]
             if x:
                 output = made[node] = call(clone(node.layer), x if takes_list(node.layer) else x[0])

@@ -33,11 +33,16 @@ def sequential_layers(config: Mapping[str, Any]) -> list[Any]:
     return layers
 
 
+def has_config(layer: Any) -> bool:
+    """Whether a layer that calls others has a config of its own, and not only theirs."""
+    return bool(overridden(layer, ("get_config",)))
+
+
 def members_with_config(model: Chain) -> list[Any]:
     """Its layers, where one that only calls others, and has no config of its own, is these."""
     members: list[Any] = []
     for one in model.members:
-        plain = isinstance(one, Layer) and one._composed and not overridden(one, ("get_config",))
+        plain = isinstance(one, Layer) and one._composed and not has_config(one)
         members += one.all_layers if plain else [one]
     return members
 
@@ -63,7 +68,7 @@ def functional_config(model: Chain) -> dict[str, Any]:
 def graph_config(model: Chain) -> dict[str, Any]:
     """The config of a `Model` with branches: its layers, each with the tensors that it was called on."""
     layers: list[dict[str, Any]] = []
-    for node in nodes(model.all_layers, model.source, lambda one: bool(overridden(one, ("get_config",)))):
+    for node in nodes(model.all_layers, model.source, has_config):
         tensors = [
             {"class_name": "__keras_tensor__", "config": {
                 "shape": [None, *one.shape], "dtype": "float32", "keras_history": [one.layer.name, 0, 0]}}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import operator
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from ..text import snake_case
 from . import ops
 from .ops.tape import dispatched
 from .serialization import deserialize_keras_object, serialize_keras_object
+from .tree import flatten, map_structure
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,7 +58,9 @@ class Expression:
         """The value."""
         values = list(inputs)
         for step in self.steps:
-            args, kwargs = replaced((step.args, step.kwargs), lambda one: values[one.index], Ref)
+            args, kwargs = map_structure(
+                lambda one: values[one.index] if isinstance(one, Ref) else one, (step.args, step.kwargs)
+            )
             values.append(step.function(*args, **kwargs))
         return values[-1]
 
@@ -66,7 +69,7 @@ class Expression:
         found = [0] * (self.inputs + len(self.steps) - 1) + [1]
         for i in range(len(found) - 1, self.inputs - 1, -1):
             step = self.steps[i - self.inputs]
-            for one in leaves((step.args, step.kwargs)):
+            for one in flatten((step.args, step.kwargs)):
                 if isinstance(one, Ref):
                     found[one.index] = max(found[one.index], found[i] + (one.index >= self.inputs))
         return found[: self.inputs]
@@ -89,26 +92,6 @@ class Expression:
             for one in config["operations"]
         ]
         return cls(config["inputs"], steps)
-
-
-def leaves(value: Any) -> Iterator[Any]:
-    """What is in lists, tuples and dicts."""
-    if isinstance(value, (list, tuple)):
-        for one in value:
-            yield from leaves(one)
-    elif isinstance(value, dict):
-        yield from leaves(list(value.values()))
-    else:
-        yield value
-
-
-def replaced(value: Any, function: Callable[[Any], Any], kind: type) -> Any:
-    """Lists, tuples and dicts with the value of a function in the place of each object of a class."""
-    if isinstance(value, (list, tuple)):
-        return type(value)(replaced(one, function, kind) for one in value)
-    if isinstance(value, dict):
-        return {key: replaced(one, function, kind) for key, one in value.items()}
-    return function(value) if isinstance(value, kind) else value
 
 
 def _ref(config: Mapping[str, Any]) -> Ref:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from .. import metrics as core
-from ..arguments import number, quoted, shorten, suggestion
+from ..arguments import number, quoted, shorten
 from ..losses import Head, PerHead
 from ..training.feasible import check_output
 from . import losses
+from .inputs import check_keys
 from .metrics.compiled import Choice, choose, core_metrics
 
 
@@ -25,10 +26,7 @@ def _listed(where: str, given: Any, outputs: Sequence[Output], *, partial: bool)
     """One entry for each output, of a list in their order or a dict by their names; `partial`: some may be missing."""
     names = [one.name for one in outputs]
     if isinstance(given, Mapping):
-        for key in given:
-            if key not in names:
-                near = suggestion(str(key), names)
-                raise ValueError(f"compile: {where} has the key {key!r}.{near} The outputs are {quoted(names)}.")
+        check_keys(f"compile: {where}", given, names, f"The outputs are {quoted(names)}.")
         missing = [name for name in names if name not in given]
         if missing and not partial:
             raise ValueError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -41,6 +41,14 @@ def check_one_array(where: str, model: str, x: Any) -> None:
         raise TypeError(f"{where}: x is a {type(x).__name__}. An array is needed.")
 
 
+def check_keys(where: str, given: Mapping[Any, Any], names: Sequence[str], known: str) -> None:
+    """Raise if a dict by names has another key; `known` says which there are."""
+    for key in given:
+        if key not in names:
+            near = suggestion(str(key), list(names))
+            raise ValueError(f"{where} has the key {key!r}.{near} {known}")
+
+
 def one_array(
     where: str, name: str, x: Any, sources: Sequence[InputLayer], needed: Sequence[InputLayer] | None = None
 ) -> Any:
@@ -50,13 +58,11 @@ def one_array(
     """
     names = [one.name for one in sources]
     if isinstance(x, dict):
-        for key in x:
-            if key not in names:
-                near = suggestion(str(key), names)
-                raise ValueError(f"{where}: x has the key {key!r}.{near} The inputs of {name} are {quoted(names)}.")
+        known = f"The inputs of {name} are {quoted(names)}."
+        check_keys(f"{where}: x", x, names, known)
         missing = [one for one in names if one not in x]
         if missing:
-            raise ValueError(f"{where}: x lacks {quoted(missing)}. The inputs of {name} are {quoted(names)}.")
+            raise ValueError(f"{where}: x lacks {quoted(missing)}. {known}")
         x = [x[one] for one in names]
     elif len(sources) == 1 and not (isinstance(x, (list, tuple)) and len(x) == 1 and getattr(x[0], "ndim", 0) > 1):
         return x

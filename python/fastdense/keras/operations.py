@@ -12,13 +12,14 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from .expressions import Expression, Ref, Step, leaves, replaced
+from .expressions import Expression, Ref, Step
 from .graph import merged
 from .layer import KerasTensor, Layer
 from .layers import Add, Maximum, Minimum, Multiply, Subtract
 from .ops import arrays, elementwise
 from .own import Own
 from .settings import unique_name
+from .tree import flatten, map_structure
 from .variables import Weight
 
 __all__ = ["Operation"]
@@ -36,7 +37,7 @@ class Combined(KerasTensor):
 
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         self.function, self.args, self.kwargs = function, args, kwargs
-        for one in leaves((args, kwargs)):
+        for one in flatten((args, kwargs)):
             if isinstance(one, Weight):
                 raise TypeError(
                     f"{one.path} is a weight that operations between layers use, where it would not be trained. Put "
@@ -84,15 +85,18 @@ def _expression(x: Combined) -> tuple[Expression, list[KerasTensor]]:
             given[id(one)] = one
         elif id(one) not in order:
             assert isinstance(one, Combined)
-            for arg in leaves((one.args, one.kwargs)):
+            for arg in flatten((one.args, tuple(one.kwargs.values()))):  # in the order in which they are given
                 if isinstance(arg, KerasTensor):
                     look(arg)
             order[id(one)] = one
 
     look(x)
     index = {key: i for i, key in enumerate((*given, *order))}
-    steps = [Step(one.function, *replaced((one.args, one.kwargs), lambda arg: Ref(index[id(arg)]), KerasTensor))
-             for one in order.values()]  # fmt: skip
+
+    def ref(arg: Any) -> Any:
+        return Ref(index[id(arg)]) if isinstance(arg, KerasTensor) else arg
+
+    steps = [Step(one.function, *map_structure(ref, (one.args, one.kwargs))) for one in order.values()]
     return Expression(len(given), steps), list(given.values())
 
 
