@@ -50,7 +50,7 @@ void OutputLoss<T>::rows(const Batch<T>& b, const T* all_outputs, T* all_d, bool
     l.labels = b.labels ? b.labels + r0 : nullptr;
     l.weights = b.weights ? b.weights + r0 : nullptr;
     l.factor = 1 / double(b.rows);
-    l.row_loss = row_loss_.get() + r0;
+    l.row_loss = has_heads() ? nullptr : row_loss_.get() + r0;  // heads keep their own
     l.d = all_d ? all_d + first : nullptr;
     l.rows = rows;
     l.cols = cols;
