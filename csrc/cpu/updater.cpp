@@ -159,7 +159,7 @@ template <class T>
 bool Updater<T>::precondition(const Worker& w) {
     for (const Op& o : plan_.ops)
         if (o.kind == OpKind::dense)
-            kfac_->centre_gradient(w, o, gradient(o.kernel), o.bias < 0 ? nullptr : gradient(o.bias));
+            kfac_->centre_gradient(stop_, w, o, gradient(o.kernel), o.bias < 0 ? nullptr : gradient(o.bias));
     const T momentum = T(training_->hyper.momentum);
     const Slices cut(plan_.parameters, 4096, 16);
     w.each(momentum != 0 ? cut.count : 0, [&](int64_t s) {

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from .activations import TABLE
 from .arguments import choice, integer, number
 from .engine import native
-from .engine.blas import one_numpy_thread
+from .engine.blas import one_numpy_thread, qr
 from .specs import Spec, resolve
 
 __all__ = [
@@ -280,8 +280,8 @@ class Orthogonal(Initializer, names=("orthogonal",)):
     @one_numpy_thread()
     def values(self, shape: Shape, seed: int, index: int) -> Array:
         rows, columns = _matrix(shape, "Orthogonal")
-        q, r = np.linalg.qr(_normal(seed, index, (max(rows, columns), min(rows, columns)), truncated=False))
-        q = q * np.where(np.diagonal(r) < 0, -1.0, 1.0)
+        q, diagonal = qr(_normal(seed, index, (max(rows, columns), min(rows, columns)), truncated=False))
+        q = q * np.where(diagonal < 0, -1.0, 1.0)
         return self.gain * (q if rows >= columns else q.T)
 
 

@@ -262,7 +262,7 @@ def heavy(tries: Tries) -> None:
     slowest = (0.0, "")
     for i in tries:
         name = list(HEAVY)[i % len(HEAVY)]
-        delay = float(tries.rng().uniform(0.1, 0.6))
+        delay = float(tries.rng().uniform(0.1, 1.5))
         tries.given(f"{name} after {delay:.2f} s")
         ended = in_child(press_once, name, delay, seconds=4)
         if ended.how != "returned":

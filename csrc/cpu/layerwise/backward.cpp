@@ -95,9 +95,9 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
                                o.out, T(0), below + i0, o.in);
             else
                 for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t)
-                    for (int64_t p = 0; p < products_.panels(rows); ++p)
+                    for (int64_t p = 0; p < products_.panels(rows) && (p % 64 != 63 || !stop_.asked(w)); ++p)
                         products_.input_gradient_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, below);
-            if (finishes) {
+            if (finishes && !stop_.known()) {
                 apply_activation_gradient(i - 1, x0, rows, pass, i0, i1);
                 products_.pack_backward(i - 1, output(i - 2, x0, pass), below, rows, i0, i1, s, cut.runs);
             }

@@ -109,6 +109,7 @@ Batch<T> Layerwise<T>::gather(const Worker& w, const Dataset& data, int64_t rows
             if (stop_.asked(w)) return;
             int64_t next = order(slices.begin(s));
             for (int64_t r = slices.begin(s); r < slices.end(s); ++r) {
+                if (r % 512 == 511 && stop_.asked(w)) return;
                 const int64_t row = next;
                 if (r + 1 < slices.end(s)) {  // rows lie anywhere in the data: prefetch the next one
                     next = order(r + 1);
@@ -247,7 +248,7 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
         auto tile = [&](int64_t r0, int64_t r1, int64_t c0, int64_t c1) {
             stoppable_gemm(stop_, w, Trans::no, Trans::no, r1 - r0, c1 - c0, o.in, x + r0 * o.in, o.in, kernel + c0,
                            o.out, T(0), z + r0 * o.out + c0, o.out);
-            finish(r0, r1, c0, c1);
+            if (!stop_.known()) finish(r0, r1, c0, c1);
         };
         const bool by_columns = o.out >= 128;
         const Slices cut = by_columns ? Slices(o.out) : Slices(rows, 32);
@@ -257,8 +258,9 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
         });
     } else {
         if (!products_.packs_next(i - 1, rows)) {
-            w.each(products_.panels(rows),
-                   [&](int64_t p) { products_.pack_rows(i, x, rows, o.in, p, p + 1, 0, o.in); });
+            w.each(products_.panels(rows), [&](int64_t p) {
+                if (p % 16 || !stop_.asked(w)) products_.pack_rows(i, x, rows, o.in, p, p + 1, 0, o.in);
+            });
             w.sync();
         }
         const Tiles cut = products_.tiles(o.out);
@@ -267,7 +269,11 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
             const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);
             const int64_t p0 = task / cut.runs, p1 = groups == 1 ? products_.panels(rows) : p0 + 1;
             for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t)
-                for (int64_t p = p0; p < p1; ++p) products_.output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
+                for (int64_t p = p0; p < p1; ++p) {
+                    if (p % 64 == 63 && stop_.asked(w)) return;
+                    products_.output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
+                }
+            if (stop_.known()) return;
             finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
             if (products_.packs_next(i, rows))
                 products_.pack_rows(i + 1, a, rows, o.out, p0, p1, cut.begin(t0), cut.begin(t1));

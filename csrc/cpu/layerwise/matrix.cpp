@@ -34,7 +34,7 @@ double matrix_penalty(Stop& stop, const Worker& w, const Kernels<T>& k, const Op
         if (units < 2) return;
         factor /= 0.5 * double(units) * double(units - 1);
         T *u = scratch[0].get(), *inverse = u + units * length, *gram = scratch[2].get(), *p = scratch[1].get();
-        each_row(w, units, [&](int64_t i) {
+        each_row(stop, w, units, [&](int64_t i) {
             T* row = u + i * length;
             for (int64_t j = 0; j < length; ++j) row[j] = columns ? kernel[j * op.out + i] : kernel[i * length + j];
             const double square = k.dot(row, row, length);
@@ -49,7 +49,7 @@ double matrix_penalty(Stop& stop, const Worker& w, const Kernels<T>& k, const Op
         }
         w.sync();
         if (!gradient) return;
-        each_row(w, units, [&](int64_t i) {
+        each_row(stop, w, units, [&](int64_t i) {
             T* row = gram + i * units;
             for (int64_t j = 0; j < units; ++j) {
                 row[j] = i == j ? T(0) : T(factor * ops::unit_penalty_derivative(penalty, double(row[j])));
@@ -57,7 +57,7 @@ double matrix_penalty(Stop& stop, const Worker& w, const Kernels<T>& k, const Op
         });
         team_gemm(stop, w, Trans::no, Trans::no, units, length, units, gram, units, u, length, T(0), p, length);
         // a unit's gradient goes to its own row or column, so units can be shared out
-        each_row(w, units, [&](int64_t i) {
+        each_row(stop, w, units, [&](int64_t i) {
             const T *row = u + i * length, *pull = p + i * length;
             const bool floored = double(inverse[i]) >= 1e6;  // its length was replaced by a constant
             const T along = floored ? T(0) : T(k.dot(row, pull, length));
@@ -90,29 +90,29 @@ bool muon_update(Stop& stop, int point, const Worker& w, const Kernels<T>& k, co
     T *x = scratch[0].get(), *a = scratch[2].get(), *b = scratch[1].get();
     const bool flip = rows > cols;
     const T inverse = T(1 / (std::sqrt(k.dot(gradient, gradient, n)) + 1e-7));  // every worker, the same bits
-    each_row(w, small, [&](int64_t i) {
+    each_row(stop, w, small, [&](int64_t i) {
         for (int64_t j = 0; j < large; ++j)
             x[i * large + j] = inverse * (flip ? gradient[j * cols + i] : gradient[i * cols + j]);
     });
     T* next = gradient;
     for (int step = 0; step < int(h.ns_steps); ++step) {  // X ← a X + (b A + c A²) X
         team_gemm(stop, w, Trans::no, Trans::yes, small, small, large, x, large, x, large, T(0), a, small);
-        each_row(w, small, [&](int64_t i) {
+        each_row(stop, w, small, [&](int64_t i) {
             for (int64_t j = 0; j < small; ++j) b[i * small + j] = T(h.ns_b / h.ns_c) * a[i * small + j];
         });
         team_gemm(stop, w, Trans::no, Trans::no, small, small, small, a, small, a, small, T(1), b, small);
-        each_row(w, small, [&](int64_t i) {
+        each_row(stop, w, small, [&](int64_t i) {
             for (int64_t j = 0; j < large; ++j) next[i * large + j] = T(h.ns_a / h.ns_c) * x[i * large + j];
         });
         team_gemm(stop, w, Trans::no, Trans::no, small, large, small, b, small, x, large, T(1), next, large);
-        each_row(w, small, [&](int64_t i) {
+        each_row(stop, w, small, [&](int64_t i) {
             for (int64_t j = 0; j < large; ++j) x[i * large + j] = T(h.ns_c) * next[i * large + j];
         });
         if (stop.watching() && stop.agreed(w, point + step % 2)) return false;
     }
     const double adjust = h.rms_rate > 0 ? h.rms_rate * std::sqrt(double(large)) : 1;
     const T rate = T(learning_rate * adjust), keep = T(1 - learning_rate * h.weight_decay);
-    each_row(w, rows, [&](int64_t r) {
+    each_row(stop, w, rows, [&](int64_t r) {
         for (int64_t c = 0; c < cols; ++c)
             kernel[r * cols + c] = keep * kernel[r * cols + c] - rate * (flip ? x[c * large + r] : x[r * large + c]);
     });

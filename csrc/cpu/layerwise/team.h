@@ -35,10 +35,12 @@ void team_gemm(Stop& stop, const Worker& w, Trans ta, Trans tb, int64_t m, int64
     w.sync();
 }
 
+// Nothing once it is known that the results will not be used.
 template <class F>
-void each_row(const Worker& w, int64_t rows, F&& body) {
+void each_row(const Stop& stop, const Worker& w, int64_t rows, F&& body) {
     const Slices cut(rows, 1, 1);
     w.each(cut.count, [&](int64_t s) {
+        if (stop.known()) return;
         for (int64_t r = cut.begin(s); r < cut.end(s); ++r) body(r);
     });
     w.sync();

@@ -61,7 +61,7 @@ bool Rowwise<T>::takes(int64_t rows) const {
     if (!covers_ || plan_.bf16 || forced_path("layerwise")) return false;
     if (forced_path("rowwise")) return true;
     // Each group has a gradient of its own, which must stay in the second-level cache beside the weights.
-    return plan_.parameters * int64_t(sizeof(T)) <= int64_t(640) << 10 && rows * plan_.inputs < int64_t(1) << 40;
+    return plan_.parameters * int64_t(sizeof(T)) <= int64_t(640) << 10 && rows < (int64_t(1) << 40) / plan_.inputs;
 }
 
 template <class T>

@@ -65,7 +65,7 @@ void Kfac<T>::observe(Stop& stop, const Worker& w, const Op& op, const T* x, con
     // past that varies as much in all directions. It fades as batches come in.
     double varies = 0, size = 0;
     for (int64_t i = 0; i < n; ++i) varies += moment(i, i) / double(n);
-    each_row(w, n, [&](int64_t i) {
+    each_row(stop, w, n, [&](int64_t i) {
         for (int64_t j = 0; j < n; ++j) {
             const double old = !first ? covariance[i * n + j] : i == j ? varies : 0.0;
             covariance[i * n + j] = keep_ * old + (1 - keep_) * moment(i, j);
@@ -73,13 +73,13 @@ void Kfac<T>::observe(Stop& stop, const Worker& w, const Op& op, const T* x, con
     });
     team_gemm(stop, w, Trans::yes, Trans::no, out, out, rows, d, out, d, out, T(0), sums, out);
     for (int64_t i = 0; i < out; ++i) size += double(sums[i * out + i]) / double(out);
-    each_row(w, out, [&](int64_t i) {
+    each_row(stop, w, out, [&](int64_t i) {
         for (int64_t j = 0; j < out; ++j) {
             const double old = !first ? g[i * out + j] : i == j ? 1.0 : 0.0;
             g[i * out + j] = keep_ * old + (1 - keep_) * (size > 0 ? double(sums[i * out + j]) / size : 0.0);
         }
     });
-    each_row(w, n, [&](int64_t i) {
+    each_row(stop, w, n, [&](int64_t i) {
         for (int64_t j = 0; j < n; ++j) sums[i * n + j] = T(covariance[i * n + j]);
     });
     team_gemm(stop, w, Trans::no, Trans::no, n, out, n, sums, n, kernel, out, T(0), left_.get(), out);
@@ -107,7 +107,10 @@ void Kfac<T>::invert_factor(Stop& stop, const Worker& w, const double* factor, i
         work[i * n + i] += ridge, unit[i * n + i] = 1;
     }
     solve_positive(stop, w, n, work, n, unit);  // if it fails, numbers are not finite and the net is lost
-    for (int64_t i = 0; i < n * n; ++i) out[i] = T(unit[i]);
+    for (int64_t i = 0; i < n; ++i) {
+        if (i % 256 == 255 && stop.asked(w)) return;
+        std::transform(unit + i * n, unit + (i + 1) * n, out + i * n, [](double v) { return T(v); });
+    }
 }
 
 template <class T>
@@ -126,10 +129,11 @@ void Kfac<T>::invert(Stop& stop, const Worker& w) {
 }
 
 template <class T>
-void Kfac<T>::centre_gradient(const Worker& w, const Op& op, T* kernel_gradient, const T* bias_gradient) {
+void Kfac<T>::centre_gradient(const Stop& stop, const Worker& w, const Op& op, T* kernel_gradient,
+                              const T* bias_gradient) {
     if (!bias_gradient) return;
     const Layer& l = layer(op);
-    each_row(w, l.in,
+    each_row(stop, w, l.in,
              [&](int64_t i) { k_.axpby(-l.means[i], bias_gradient, T(1), kernel_gradient + i * l.out, l.out); });
 }
 
@@ -139,7 +143,7 @@ void Kfac<T>::precondition(Stop& stop, const Worker& w, const Op& op, T* kernel_
     const int64_t n = l.in, out = l.out, rows = n + (bias_gradient != nullptr);
     T *left = left_.get(), *right = right_.get(), *shift = l.shift.get(), *means = l.means.get();
     auto row = [&](int64_t i) { return i < n ? kernel_gradient + i * out : bias_gradient; };
-    each_row(w, rows, [&](int64_t i) { std::copy_n(row(i), out, left + i * out); });
+    each_row(stop, w, rows, [&](int64_t i) { std::copy_n(row(i), out, left + i * out); });
     team_gemm(stop, w, Trans::no, Trans::no, rows, out, out, left, out, l.inverse_g.get(), out, T(0), right, out);
     team_gemm(stop, w, Trans::no, Trans::no, n, out, n, l.inverse_c.get(), n, right, out, T(0), left, out);
     if (bias_gradient) {
@@ -160,14 +164,14 @@ void Kfac<T>::precondition(Stop& stop, const Worker& w, const Op& op, T* kernel_
     if (bias_gradient) {
         if (w.first()) gemm(Trans::no, Trans::no, 1, out, n, means, n, left, out, T(0), shift, out);  // m W
         w.sync();
-        each_row(w, rows_, [&](int64_t r) {
+        each_row(stop, w, rows_, [&](int64_t r) {
             k_.axpby(T(-1), shift, T(1), change + r * out, out);
             k_.axpby(T(1), left + n * out, T(1), change + r * out, out);
         });
     }
     const double square = k_.dot(change, change, rows_ * out) / double(rows_ * out);  // every worker, the same bits
     const double factor = square <= 0 ? 0.0 : *spread(l) / std::sqrt(square);
-    each_row(w, rows, [&](int64_t i) { k_.axpby(T(factor), left + i * out, T(0), row(i), out); });
+    each_row(stop, w, rows, [&](int64_t i) { k_.axpby(T(factor), left + i * out, T(0), row(i), out); });
     if (bias_gradient && w.first()) k_.axpby(T(-factor), shift, T(1), bias_gradient, out);  // from c to b = c - m W
     w.sync();
 }

@@ -26,7 +26,7 @@ public:
     // Then updates the factors by the batch: x (rows, in), the gradient d (rows, out) of z.
     void observe(Stop&, const Worker&, const Op&, const T* x, const T* d, int64_t rows, const T* kernel);
     void invert(Stop&, const Worker&);  // after the last observe() of a step, and before a step if !ready()
-    void centre_gradient(const Worker&, const Op&, T* kernel_gradient,
+    void centre_gradient(const Stop&, const Worker&, const Op&, T* kernel_gradient,
                          const T* bias_gradient);  // to that of W at fixed c
     // Centred gradients become steps, for learning rate 1: of a dense op, and of any other tensor (scaled to a mean square
     // of 1).

@@ -21,6 +21,8 @@ FOLDERS = ("../numpy.libs", ".dylibs")  # where NumPy's wheels keep their librar
 NAMES = ("scipy_openblas_{}_num_threads64_", "scipy_openblas_{}_num_threads", "openblas_{}_num_threads64_",
          "openblas_{}_num_threads")  # fmt: skip
 BUFFER = 64 << 20  # bytes, twice what OpenBLAS takes for each thread
+FLOPS = 1e9  # of one call of NumPy's BLAS, which cannot be left: 30 ms or so
+BLOCK = 128  # columns that are decomposed at once
 
 
 class _Users:
@@ -79,3 +81,47 @@ def _thread_functions() -> tuple[Any, Any] | None:
                     if hasattr(library, name.format("set")) and hasattr(library, name.format("get")):
                         return library[name.format("get")], library[name.format("set")]
     return None
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """``a @ b`` by parts of its columns, between which Ctrl-C is noticed."""
+    columns = max(1, int(FLOPS / max(1, 2 * a.shape[0] * a.shape[1])))
+    if columns >= b.shape[1]:
+        return np.asarray(a @ b)
+    out = np.empty((a.shape[0], b.shape[1]), np.result_type(a, b))
+    for first in range(0, b.shape[1], columns):
+        np.matmul(a, b[:, first : first + columns], out=out[:, first : first + columns])
+    return out
+
+
+def qr(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Q (rows, columns) and the diagonal of R of a float64 matrix that has no fewer rows than columns.
+
+    Large matrices are decomposed by block columns, between which Ctrl-C is noticed: a block's reflections are
+    I - V T V^T (Schreiber and Van Loan, 1989), with LAPACK's V and scales.
+    """
+    rows, columns = a.shape
+    if rows * columns * columns < FLOPS:
+        q, r = np.linalg.qr(a)
+        return q, np.diagonal(r)
+    rest, diagonal, blocks = a.copy(), np.empty(columns), []
+    for first in range(0, columns, BLOCK):
+        last = min(first + BLOCK, columns)
+        packed, scales = np.linalg.qr(rest[first:, first:last], mode="raw")
+        packed = packed.T
+        diagonal[first:last] = np.diagonal(packed)
+        v = np.tril(packed, -1)
+        np.fill_diagonal(v, 1.0)
+        t = np.zeros((last - first, last - first))
+        for i, scale in enumerate(scales):
+            t[i, i] = scale
+            t[:i, i] = -scale * (t[:i, :i] @ (v[:, :i].T @ v[:, i]))
+        blocks.append((first, v, t))
+        if last < columns:
+            below = rest[first:, last:]
+            below -= product(v, t.T @ product(v.T, below))
+    q = np.eye(rows, columns)
+    for first, v, t in reversed(blocks):
+        below = q[first:, first:]
+        below -= product(v, t @ product(v.T, below))
+    return q, diagonal

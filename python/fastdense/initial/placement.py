@@ -13,7 +13,7 @@ import numpy as np
 from ..activations import TABLE
 from ..arrays import Array, fail
 from ..data.rows import evenly_spaced_rows
-from ..engine.blas import one_numpy_thread
+from ..engine.blas import one_numpy_thread, product
 from ..initializers import Orthogonal
 from ..layers import Dense, Layer
 from ..network import Net
@@ -53,8 +53,8 @@ def place(runner: Runner, x: Array, y: Array | None = None) -> None:
         below = np.asarray(sample if i == 0 else runner.activations(sample, 0)[i - 1], dtype=np.float64)
         kernel = Orthogonal()((width, layer.units), net.seed, index)
         if first:
-            kernel, first = _whitener(below) @ kernel, False
-        z = below @ kernel
+            kernel, first = product(_whitener(below), kernel), False
+        z = product(below, kernel)
         scale, bias = _fit(z, layer.activation, layer.use_bias)
         tensors[index] = kernel * scale
         if layer.use_bias:
@@ -74,10 +74,10 @@ def _whitener(x: Array) -> Array:
     vary must not be amplified for others.
     """
     x = x - x.mean(axis=0)
-    covariance = x.T @ x / len(x)
+    covariance = product(x.T, x) / len(x)
     values, vectors = np.linalg.eigh(covariance)
     shrink = SHRINKAGE * float(np.mean(np.diagonal(covariance))) or 1.0
-    return np.asarray((vectors / np.sqrt(np.maximum(values, 0.0) + shrink)) @ vectors.T)
+    return product(vectors / np.sqrt(np.maximum(values, 0.0) + shrink), vectors.T)
 
 
 def _fit(z: Array, activation: str, use_bias: bool) -> tuple[float, Array]:

@@ -13,7 +13,7 @@ import numpy as np
 from ..arrays import Array, fail
 from ..data.rows import Rows, evenly_spaced_rows
 from ..engine import native
-from ..engine.blas import one_numpy_thread
+from ..engine.blas import one_numpy_thread, qr
 from ..initializers import Data
 from ..layers import Dense, Layer
 from ..losses import DISTANCES
@@ -150,8 +150,7 @@ def _directions(seeds: Array, number: int, inputs: int, units: int) -> Array:
         blocks = []
         for first in range(0, units, inputs):
             block = d[:, :, first : first + inputs]
-            q, r = np.linalg.qr(block)
-            blocks.append(q * np.where(np.diagonal(r, axis1=1, axis2=2) < 0, -1.0, 1.0)[:, None])
+            blocks.append(np.stack([q * np.where(diagonal < 0, -1.0, 1.0) for q, diagonal in map(qr, block)]))
         return np.concatenate(blocks, axis=2)
     apart = 1.0 - np.eye(units)
     for _ in range(100 if inputs > 1 else 0):  # like charges on a sphere, which repel one another
