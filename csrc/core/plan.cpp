@@ -297,6 +297,8 @@ void check_shapes(const Plan& plan, const Training* training, const Dataset& dat
 void check_training(const Plan& plan, const Training& t) {
     if (!t.heads.empty() && t.heads.back().first + t.heads.back().cols != plan.outputs)
         throw InvalidArgument("loss: the heads must have all outputs");
+    if (!(t.hyper.ns_steps >= 0 && t.hyper.ns_steps <= 1000))
+        throw InvalidArgument("optimizer: ns_steps must be from 0 to 1000");
     if (!t.heads.empty() && t.target_columns() < 1) throw InvalidArgument("loss: a head with a loss is needed");
     for (const Metric& m : t.metrics)
         if (t.heads.empty() ? m.head != -1 || m.is_loss : m.head < 0 || m.head >= int(t.heads.size()))

@@ -100,6 +100,8 @@ class Build:
         """Those that depend on a file of the tree, but for the kernels that no test runs."""
         path = str(ROOT / file)
         found = [name for name, files in self.dependencies.items() if path in files and name in self.commands]
+        if not found:
+            raise SystemExit(f"mutation: no object in {self.folder} depends on {path}; build it without ccache")
         return [
             name for name in found if "fd_kernels_baseline" not in name and "emulat" not in name and "_lt" not in name
         ]

@@ -206,6 +206,10 @@ REFUSED: dict[str, tuple[str, Callable[[], object]]] = {
         NETS_OUT,
         lambda: population().predict(X, read_only(out(STARTS, ROWS, OUTPUTS)), n_threads=1),
     ),
+    "one: steps of Muon": (
+        "ns_steps must be from 0 to 1000",
+        lambda: engine().configure(training() | {"optimizer": OPTIMIZERS["muon"] | OFF | {"ns_steps": 1e308}}),
+    ),
     "many: an id too large": (
         "class id out of range in row 1",
         lambda: population("sparse_categorical_crossentropy").evaluate(X, IDS * 2, None, n_threads=1, which=None),
