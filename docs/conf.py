@@ -28,7 +28,8 @@ version = release = VERSION
 html_title = f"fastdense {VERSION}"
 html_theme = "sphinx_book_theme"
 html_theme_options = {"show_toc_level": 2, "use_download_button": False, "home_page_in_toc": True}
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["manual.css"]
 extensions = [
     "myst_parser",
     "numpydoc",

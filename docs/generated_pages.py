@@ -218,12 +218,11 @@ def _codes() -> dict[str, str]:
     pages, index = {}, []
     for code, rule in RULES.items():
         found, remedy = table[code]
-        lines = [f"# {code}", "", f"**What is found:** {rule.words}.", ""]
+        lines = [f"# {code}", "", f"**Found:** {_sentence(rule.words)}", ""]
+        lines += [f"**Remedy:** {_sentence(remedy)}", ""]
         if "see below" not in found:
-            lines += [f"In short: {found}.", ""]
-        lines += [f"**Remedy:** {remedy}.", ""]
-        lines += [f"{note}\n" for note in _notes(text, code)]
-        lines += [f"{' '.join((inspect.getdoc(rule.find) or '').split())}", ""]
+            lines += [_sentence(found), ""]
+        lines += [f"{_sentence(note)}\n" for note in _notes(text, code)]
         case = next((one for one in SICK.values() if one.causes[0] == code and not one.raises and not one.mnist), None)
         if case is not None:
             lines += _example(case)
@@ -243,6 +242,11 @@ def _codes() -> dict[str, str]:
     return pages
 
 
+def _sentence(text: str) -> str:
+    """Words of a table as a sentence."""
+    return f"{text[:1].upper()}{text[1:].rstrip('.')}."
+
+
 def _notes(text: str, code: str) -> list[str]:
     """What docs/diagnosis.md says of a code below its table."""
     items = re.findall(r"^- ((?:[A-Z_0-9]+(?:, )?)+): (.*?)(?=^- |^\n)", text, re.MULTILINE | re.DOTALL)
@@ -252,7 +256,7 @@ def _notes(text: str, code: str) -> list[str]:
 def _example(case: Any) -> list[str]:
     """The source of a case of the zoo, and what `diagnose` prints of it."""
     source = inspect.getsource(case.build)
-    source = source[source.index("def ") :]
+    source = re.sub(r'    """.*?"""\n', "", source[source.index("def ") :], count=1, flags=re.DOTALL)
     fit = ", ".join(f"{key}={value!r}" for key, value in case.fit.items())
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
