@@ -139,7 +139,7 @@ class Initializer(Spec, family="initializer"):
 
         Returns
         -------
-        ndarray of shape (starts, *shape)
+        ndarray of shape (starts, ...)
         """
         if self.seed is not None or self._random == "no":
             return np.broadcast_to(self(shape, 0, index), (len(seeds), *shape))

@@ -22,7 +22,7 @@ class History(Callback):
     ----------
     history : dict of lists
         One number (or array, of a metric of yours that gives arrays) per epoch under "loss", each metric's name, and
-        "val_" and these if there is validation data. The loss is the training objective: the mean over the rows,
+        ``"val_"`` and these if there is validation data. The loss is the training objective: the mean over the rows,
         penalties included.
     epoch : list of int
         Number of each epoch; the first is `initial_epoch`.

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import opcode
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -162,12 +163,26 @@ FAMILIES: dict[str, str] = {
 }
 
 
-class NotOffered(ImportError):
-    """A name of Keras that `fastdense.keras` does not have.
+class NotOffered(Exception):
+    """A name of Keras that `fastdense.keras` does not have: an ImportError in an import, else an AttributeError."""
 
-    It is an ImportError, so that ``from fastdense.keras.layers import Conv2D`` shows its message; Python replaces the
-    message of an AttributeError.
-    """
+
+class _NotImported(NotOffered, ImportError):
+    """In ``from fastdense.keras.layers import Conv2D``. Python would replace the message of an AttributeError."""
+
+
+class _NoAttribute(NotOffered, AttributeError):
+    """In ``layers.Conv2D``, so that `hasattr` and `getattr` with a default work."""
+
+
+def _importing() -> bool:
+    """Whether ``from ... import`` asks for the name: Python's importer, or that instruction of the code outside."""
+    frame = sys._getframe(1)
+    while frame.f_code.co_name == "__getattr__" and frame.f_back is not None:
+        frame = frame.f_back
+    if frame.f_code.co_name == "_handle_fromlist":
+        return True
+    return frame.f_code.co_code[frame.f_lasti] == opcode.opmap["IMPORT_FROM"]
 
 
 def reason(name: str) -> str:
@@ -193,13 +208,14 @@ def not_offered(module: str, offered: Iterable[str], hints: Mapping[str, str] | 
     def __getattr__(name: str) -> Any:
         if name.startswith("_"):  # Python and its tools look up such names to inspect a module
             raise AttributeError(f"module {path!r} has no attribute {name!r}")
+        error = _NotImported if _importing() else _NoAttribute
         for pattern, hint in (hints or {}).items():
             if re.search(pattern, name):
-                raise NotOffered(f"{path} has no {name}. {hint}")
+                raise error(f"{path} has no {name}. {hint}")
         why, near = reason(".".join(filter(None, (module, name)))), suggestion(name, known)
         if not why:
-            raise NotOffered(f"{path} has no {name}.{near or ' It has ' + ', '.join(known) + '.'}")
-        raise NotOffered(f"{path} has no {name}.{near if why == FAMILIES.get(module) else ''} {why}")
+            raise error(f"{path} has no {name}.{near or ' It has ' + ', '.join(known) + '.'}")
+        raise error(f"{path} has no {name}.{near if why == FAMILIES.get(module) else ''} {why}")
 
     return __getattr__
 
@@ -215,4 +231,4 @@ class Finder:
             return
         present = [m.removeprefix(f"{__package__}.") for m in sys.modules if m.startswith(f"{__package__}.")]
         why = reason(name) or suggestion(name, present).strip() or "Import from keras.models and keras.layers."
-        raise NotOffered(f"{__package__} has no module {name}. {why}", name=fullname)
+        raise _NotImported(f"{__package__} has no module {name}. {why}", name=fullname)

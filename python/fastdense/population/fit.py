@@ -105,7 +105,7 @@ def fit_many(
     validation_data : (x, y) or (x, y, sample_weight), optional
         Evaluated after each epoch, with the metrics of the models.
     callbacks : list, optional
-        `EarlyStopping` (on "loss", "val_loss" or "val_" and the name of a metric) and `ReviveDeadUnits`; applied to
+        `EarlyStopping` (on "loss", "val_loss" or ``"val_"`` and the name of a metric) and `ReviveDeadUnits`; applied to
         each member separately. A member that has stopped costs no more time.
     snapshots : int
         How many of its best epochs each member keeps the weights of (`Population.snapshots`), by what `EarlyStopping`

@@ -153,3 +153,18 @@ def test_rarely_used_modules_are_imported_when_they_are_used() -> None:
 def test_reasons_are_sentences() -> None:
     for text in (*(text for _, text in REASONS), *FAMILIES.values()):
         assert text.endswith(".") and len(text) > 12, text
+
+
+def test_a_missing_name_is_an_attribute_error_unless_it_is_imported() -> None:
+    """`hasattr` and `getattr` with a default are how scripts ask what a version of Keras has."""
+    for module in (keras, keras.layers, keras.utils, keras.ops):
+        assert not hasattr(module, "Conv2D")
+        assert getattr(module, "Conv2D", 3) == 3
+    with pytest.raises(AttributeError, match="trains dense nets only"):
+        keras.layers.Conv2D  # noqa: B018
+    with pytest.raises(ImportError, match="trains dense nets only"):
+        from fastdense.keras.layers import Conv2D  # noqa: F401
+    with pytest.raises(ImportError, match="has no Conv2D"):
+        exec("from fastdense.keras import Conv2D")
+    with pytest.raises(ImportError, match="has no module applications"):
+        import fastdense.keras.applications  # noqa: F401

@@ -62,7 +62,7 @@ def test_several_structures() -> None:
         (lambda: tree.map_structure(len), ValueError, "no structure is given"),
         (lambda: tree.map_structure_up_to([1, 2], len, [1, 2, 3]), ValueError, "differ at the top"),
         (lambda: tree.pack_sequence_as([1, 2], [1]), ValueError, "holds 1 leaves, and structure 2"),
-        (lambda: tree.traverse(len, [1]), ImportError, "has no traverse"),
+        (lambda: tree.traverse(len, [1]), AttributeError, "has no traverse"),
     ],
 )
 def test_errors(do: Any, error: type[Exception], says: str) -> None:
