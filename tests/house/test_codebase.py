@@ -6,6 +6,7 @@ import ast
 import importlib.metadata
 import importlib.util
 import io
+import platform
 import re
 import shutil
 import subprocess
@@ -277,13 +278,15 @@ def test_kernels_share_no_symbol() -> None:
 
 
 def test_baseline_objects_hold_no_wide_instructions() -> None:
-    """x86-64-v2 knows no ymm and no zmm register; only the kernels compiled for AVX2 and AVX-512 may name them."""
+    """x86-64-v2 has no ymm and no zmm register, ARMv8-A no bfloat16; only kernels compiled for them may name them."""
+    arm = platform.machine() in ("aarch64", "arm64")
+    sign = r"[^\n]*\tbf(?:dot|cvtn)[^\n]*" if arm else r"[^\n]*%[yz]mm\d+[^\n]*"
     wide = {}
     for target, files in objects().items():
         for path in files:
             assembly = tool("objdump", "-d", "--no-show-raw-insn", str(path))
-            if found := re.search(r"[^\n]*%[yz]mm\d+[^\n]*", assembly):
+            if found := re.search(sign, assembly):
                 wide[target] = f"{path.name}: {found.group().strip()}"
-    allowed = {"fd_kernels_avx2", "fd_kernels_avx512", "fd_kernels_avx512bf16"}
+    allowed = {"fd_kernels_avx2", "fd_kernels_avx512", "fd_kernels_avx512bf16", "fd_kernels_neonbf16"}
     assert not {target: line for target, line in wide.items() if target not in allowed}
     assert set(wide) == allowed & set(objects()), "the search finds nothing where it should"

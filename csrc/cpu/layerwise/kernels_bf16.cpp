@@ -1,5 +1,5 @@
-// Products of bfloat16 pairs. Compiled once per instruction set, and once more for CPUs that have AVX512-BF16; elsewhere the
-// same roundings are made in plain code, at about the speed of float32. What differs: the instructions take subnormal
+// Products of bfloat16 pairs. Compiled once per instruction set, and once more for CPUs that have AVX512-BF16 or, on ARM, BF16;
+// elsewhere the same roundings are made in plain code, at about the speed of float32. What differs: the instructions take subnormal
 // numbers for 0 and may round inside a pair.
 #include "cpu/simd/isa.h"
 #include "cpu/simd/kernels.h"
@@ -17,7 +17,7 @@ namespace FD_ISA_NAMESPACE {
 
 template <>
 struct Operand<Pair> {
-    static constexpr int rows = 14;
+    static constexpr int rows = 14, lanes = 0;
     using Vector = __m512bh;
     FD_HD static Vector broadcast(Pair x) { return (Vector)_mm512_set1_epi32(int(x)); }
     FD_HD static Vector vector(const Pair* v) { return (Vector)_mm512_loadu_si512(v); }
@@ -76,11 +76,15 @@ void pair_weights(const float* a, int64_t rows, int64_t cols, Pair* pairs, Pair*
     }
 }
 
+#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+
+#include "cpu/layerwise/kernels_bf16_neon.h"
+
 #else
 
 template <>
 struct Operand<Pair> {
-    static constexpr int rows = vector_bytes == 64 ? 12 : 4;
+    static constexpr int rows = FD_VECTOR_REGISTERS == 32 ? 12 : 4;
     using Words = Lanes<float>::ivec;
     struct Vector {
         Pack<float> first, second;
@@ -88,11 +92,26 @@ struct Operand<Pair> {
     FD_HD static Vector split(Words w) {
         return {from_bits<float>(w << 16), from_bits<float>(w & int32_t(0xffff0000))};
     }
-    FD_HD static Vector broadcast(Pair x) { return split(Words{} + int32_t(x)); }
     FD_HD static Vector vector(const Pair* v) { return split(bits(load(reinterpret_cast<const float*>(v)))); }
+#ifdef __aarch64__
+    static constexpr int lanes = Pack<float>::width;
+    struct Lane {
+        Vector of;
+        int i;
+    };
+    FD_HD static Lane lane(Vector x, int i) { return {x, i}; }
+    FD_HD static Lane broadcast(Pair x) { return {split(Words{} + int32_t(x)), 0}; }
+    FD_HD static Pack<float> multiply_add(Lane x, Vector v, Pack<float> sum) {
+        sum = FD_ISA_NAMESPACE::multiply_add(x.of.second.v[x.i], v.second, sum);
+        return FD_ISA_NAMESPACE::multiply_add(x.of.first.v[x.i], v.first, sum);
+    }
+#else
+    static constexpr int lanes = 0;
+    FD_HD static Vector broadcast(Pair x) { return split(Words{} + int32_t(x)); }
     FD_HD static Pack<float> multiply_add(Vector x, Vector v, Pack<float> sum) {
         return (sum + x.second * v.second) + x.first * v.first;
     }
+#endif
 };
 
 FD_HD Pair rounded(float x) {

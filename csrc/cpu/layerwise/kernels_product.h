@@ -6,11 +6,20 @@
 
 template <class S>
 struct Operand {  // what is multiplied: plain numbers; kernels_bf16.cpp has pairs
-    static constexpr int rows = vector_bytes == 64 ? 14 : 6;  // 2 accumulators each + 3 fill the vector registers
+    static constexpr int rows = tile_rows;
     using Vector = Pack<S>;
-    FD_HD static Vector broadcast(S x) { return Vector(x); }
     FD_HD static Vector vector(const S* v) { return load(v); }
-    FD_HD static Pack<S> multiply_add(Vector x, Vector v, Pack<S> sum) { return sum + x * v; }
+#ifdef __aarch64__
+    static constexpr int lanes =
+        Vector::width;  // multiply-adds take a number from a lane of several that are loaded at once
+    FD_HD static S lane(Vector x, int i) { return x.v[i]; }
+    FD_HD static S broadcast(S x) { return x; }
+    FD_HD static Vector multiply_add(S x, Vector v, Vector sum) { return FD_ISA_NAMESPACE::multiply_add(x, v, sum); }
+#else
+    static constexpr int lanes = 0;  // they do not
+    FD_HD static Vector broadcast(S x) { return Vector(x); }
+    FD_HD static Vector multiply_add(Vector x, Vector v, Vector sum) { return sum + x * v; }
+#endif
 };
 template <class T>
 inline constexpr int panel_width = 2 * Pack<T>::width;
@@ -19,7 +28,7 @@ inline constexpr int panel_width = 2 * Pack<T>::width;
 template <int Rows, class T>
 FD_HD void store_transposed(const Pack<T> (&acc)[Rows][2], int h, T* out, int64_t ld, int64_t cols) {
     constexpr int W = Pack<T>::width;
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int first = 0; first < Rows; first += W) {
         Pack<T> block[W];
 #pragma GCC unroll 16
@@ -54,9 +63,21 @@ FD_HD void accumulate(const Product<T, S>& p, const S* s, Pack<T> (&acc)[Rows][2
         __builtin_prefetch(fetch[0], 0, 2);
         __builtin_prefetch(fetch[1], 0, 2);
         const typename O::Vector v0 = O::vector(v), v1 = O::vector(v + Pack<T>::width);
+        constexpr int from_lanes = Adjacent && O::lanes ? Rows / O::lanes * O::lanes : 0;
+        if constexpr (from_lanes > 0)
 #pragma GCC unroll 16
-        for (int a = 0; a < Rows; ++a) {
-            const typename O::Vector x = O::broadcast(at[a / group][a % group * stride]);
+            for (int a = 0; a < from_lanes; a += O::lanes) {
+                const auto several = O::vector(at[0] + a);
+#pragma GCC unroll 4
+                for (int i = 0; i < O::lanes; ++i) {
+                    const auto x = O::lane(several, i);
+                    acc[a + i][0] = O::multiply_add(x, v0, acc[a + i][0]);
+                    acc[a + i][1] = O::multiply_add(x, v1, acc[a + i][1]);
+                }
+            }
+#pragma GCC unroll 16
+        for (int a = from_lanes; a < Rows; ++a) {
+            const auto x = O::broadcast(at[a / group][a % group * stride]);
             acc[a][0] = O::multiply_add(x, v0, acc[a][0]);
             acc[a][1] = O::multiply_add(x, v1, acc[a][1]);
         }

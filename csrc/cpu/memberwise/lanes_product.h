@@ -15,7 +15,7 @@ struct LaneProduct {
     int64_t c_i, c_j, rows, cols, length;
 };
 
-#if defined(__AVX512F__)
+#if FD_VECTOR_REGISTERS == 32
 inline constexpr int tile_i = 4, tile_j = 4;
 #else
 inline constexpr int tile_i = 2, tile_j = 4;  // half as many registers
@@ -73,7 +73,7 @@ template <bool Shared, class T>
 FD_HD void product_piece(const LaneProduct<T>& p, int64_t i, int64_t m, int64_t j, int64_t n) {
     switch (m) {
         case 1: return product_columns<Shared, 1>(p, i, j, n);
-#if defined(__AVX512F__)
+#if FD_VECTOR_REGISTERS == 32
         case 2: return product_columns<Shared, 2>(p, i, j, n);
         case 3: return product_columns<Shared, 3>(p, i, j, n);
 #endif

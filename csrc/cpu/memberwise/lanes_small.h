@@ -11,6 +11,8 @@ FD_PACK Pack<T> product_alone(Pack<T> x) {
     __asm__("" : "+v"(x.v));
 #elif defined(__SSE2__)
     __asm__("" : "+x"(x.v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(x.v));
 #endif
     return x;
 }

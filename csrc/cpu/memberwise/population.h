@@ -55,6 +55,12 @@ public:
 #ifdef __SSE2__
     FlushSubnormals() : before_(_mm_getcsr()) { _mm_setcsr(before_ | 0x8040u); }
     ~FlushSubnormals() { _mm_setcsr(before_); }
+#elif defined(__aarch64__)
+    FlushSubnormals() {
+        __asm__ volatile("mrs %0, fpcr" : "=r"(before_));
+        set(before_ | uint64_t(1) << 24);  // FZ
+    }
+    ~FlushSubnormals() { set(before_); }
 #else
     FlushSubnormals() = default;
 #endif
@@ -62,7 +68,12 @@ public:
     FlushSubnormals& operator=(const FlushSubnormals&) = delete;
 
 private:
+#ifdef __aarch64__
+    static void set(uint64_t control) { __asm__ volatile("msr fpcr, %0" : : "r"(control) : "memory"); }
+    uint64_t before_ = 0;
+#else
     unsigned before_ = 0;
+#endif
 };
 
 // Workers take groups one by one; worker 0 calls tick(), also while it waits for the others.

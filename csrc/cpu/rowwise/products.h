@@ -8,7 +8,7 @@
 #ifdef FD_SANITIZED
 inline constexpr int most_rows = 3;  // every size is a function of its own, and sanitizers take minutes for all of them
 #else
-inline constexpr int most_rows = vector_bytes == 64 ? 14 : 6;  // 2 accumulators each + 3 fill the vector registers
+inline constexpr int most_rows = tile_rows;
 #endif
 
 template <int R, int V, class T>

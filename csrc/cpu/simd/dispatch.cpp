@@ -2,6 +2,11 @@
 #include <cstdlib>
 #include <cstring>
 #include <string>
+#if defined(FD_NEON_BF16) && defined(__linux__)
+#include <sys/auxv.h>
+#elif defined(FD_NEON_BF16) && defined(__APPLE__)
+#include <sys/sysctl.h>
+#endif
 
 #include "cpu/simd/kernels.h"
 
@@ -13,8 +18,28 @@ namespace isa_avx512bf16 {
 extern const Bf16Kernels bf16;
 }
 #endif
+#ifdef FD_NEON_BF16
+namespace isa_neonbf16 {
+extern const Bf16Kernels bf16;
+}
+#endif
 
 namespace {
+
+#ifdef FD_NEON_BF16
+bool cpu_has_neon_bf16() {
+#if defined(__linux__)
+    constexpr unsigned long bf16 = 1ul << 14;  // HWCAP2_BF16, which older headers lack
+    return getauxval(AT_HWCAP2) & bf16;
+#elif defined(__APPLE__)
+    int has = 0;
+    size_t size = sizeof(has);
+    return sysctlbyname("hw.optional.arm.FEAT_BF16", &has, &size, nullptr, 0) == 0 && has;
+#else
+    return false;
+#endif
+}
+#endif
 
 struct Choice {
     const Isa* table;
@@ -43,6 +68,15 @@ const Choice* choices(int& count) {
         return t;
     }();
 #endif
+#ifdef FD_NEON_BF16
+    static const bool neon_bf16 = cpu_has_neon_bf16();
+    static const Isa table_neonbf16 = [] {  // the baseline but for products of bfloat16
+        Isa t = table_baseline;
+        t.name = "neonbf16";
+        t.bf16 = &isa_neonbf16::bf16;
+        return t;
+    }();
+#endif
     static const Choice all[] = {
         {&table_baseline, true},
 #ifdef FD_AVX2
@@ -53,6 +87,9 @@ const Choice* choices(int& count) {
 #endif
 #ifdef FD_BF16
         {&table_avx512bf16, bf16},
+#endif
+#ifdef FD_NEON_BF16
+        {&table_neonbf16, neon_bf16},
 #endif
     };
     count = 0;

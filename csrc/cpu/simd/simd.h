@@ -11,6 +11,21 @@ inline constexpr int vector_bytes = 32;
 inline constexpr int vector_bytes = 16;
 #endif
 
+#if defined(__AVX512F__) || defined(__aarch64__)
+#define FD_VECTOR_REGISTERS 32
+#else
+#define FD_VECTOR_REGISTERS 16
+#endif
+// Rows of the tiles of products, of two vectors each. Beside the sums: both vectors of the other side, and the row's number in
+// all lanes of a third; on ARM, multiply-adds take it from a lane, of registers that hold several. 12 there: whole transposes.
+#if defined(__AVX512F__)
+inline constexpr int tile_rows = 14;
+#elif defined(__aarch64__)
+inline constexpr int tile_rows = 12;
+#else
+inline constexpr int tile_rows = 6;
+#endif
+
 template <class T> struct Lanes;
 template <> struct Lanes<float> {
     typedef float vec __attribute__((vector_size(vector_bytes)));
@@ -80,6 +95,11 @@ FD_PACK void store(T* p, Pack<T> x) { *reinterpret_cast<typename Lanes<T>::vec_u
 FD_HD Pack<float> load(const float* p, int n) {  // the first n lanes, others 0
 #if defined(__AVX512F__)
     return (Lanes<float>::vec)_mm512_maskz_loadu_ps(__mmask16((1u << n) - 1), p);
+#elif defined(__aarch64__)
+    const float32x2_t zero = vdup_n_f32(0);
+    if (n >= 4) return (Lanes<float>::vec)vld1q_f32(p);
+    const float32x2_t low = n >= 2 ? vld1_f32(p) : n ? vld1_lane_f32(p, zero, 0) : zero;
+    return (Lanes<float>::vec)vcombine_f32(low, n == 3 ? vld1_lane_f32(p + 2, zero, 0) : zero);
 #else
     Pack<float> x(0.0f);
     __builtin_memcpy(&x.v, p, size_t(n) * sizeof(float));
@@ -89,6 +109,10 @@ FD_HD Pack<float> load(const float* p, int n) {  // the first n lanes, others 0
 FD_HD Pack<double> load(const double* p, int n) {
 #if defined(__AVX512F__)
     return (Lanes<double>::vec)_mm512_maskz_loadu_pd(__mmask8((1u << n) - 1), p);
+#elif defined(__aarch64__)
+    const float64x1_t zero = vdup_n_f64(0);
+    if (n >= 2) return (Lanes<double>::vec)vld1q_f64(p);
+    return (Lanes<double>::vec)vcombine_f64(n ? vld1_f64(p) : zero, zero);
 #else
     Pack<double> x(0.0);
     __builtin_memcpy(&x.v, p, size_t(n) * sizeof(double));
@@ -98,6 +122,12 @@ FD_HD Pack<double> load(const double* p, int n) {
 FD_HD void store(float* p, Pack<float> x, int n) {
 #if defined(__AVX512F__)
     _mm512_mask_storeu_ps(p, __mmask16((1u << n) - 1), (__m512)x.v);
+#elif defined(__aarch64__)
+    const float32x4_t v = (float32x4_t)x.v;
+    if (n >= 4) return vst1q_f32(p, v);
+    if (n >= 2) vst1_f32(p, vget_low_f32(v));
+    if (n == 3) vst1q_lane_f32(p + 2, v, 2);
+    if (n == 1) vst1q_lane_f32(p, v, 0);
 #else
     __builtin_memcpy(p, &x.v, size_t(n) * sizeof(float));
 #endif
@@ -105,10 +135,22 @@ FD_HD void store(float* p, Pack<float> x, int n) {
 FD_HD void store(double* p, Pack<double> x, int n) {
 #if defined(__AVX512F__)
     _mm512_mask_storeu_pd(p, __mmask8((1u << n) - 1), (__m512d)x.v);
+#elif defined(__aarch64__)
+    const float64x2_t v = (float64x2_t)x.v;
+    if (n >= 2) return vst1q_f64(p, v);
+    if (n == 1) vst1q_lane_f64(p, v, 0);
 #else
     __builtin_memcpy(p, &x.v, size_t(n) * sizeof(double));
 #endif
 }
+#if defined(__aarch64__)
+FD_HD Pack<float> multiply_add(float x, Pack<float> v, Pack<float> sum) {
+    return (Lanes<float>::vec)vfmaq_n_f32((float32x4_t)sum.v, (float32x4_t)v.v, x);
+}
+FD_HD Pack<double> multiply_add(double x, Pack<double> v, Pack<double> sum) {
+    return (Lanes<double>::vec)vfmaq_n_f64((float64x2_t)sum.v, (float64x2_t)v.v, x);
+}
+#endif
 FD_PACK T sum(Pack<T> x) {  // pairwise, the same order on every call
     T lane[Pack<T>::width];
     store(lane, x);
@@ -136,6 +178,8 @@ FD_HD Pack<float> vsqrt(Pack<float> x) {
     return (Lanes<float>::vec)_mm256_sqrt_ps((__m256)x.v);
 #elif defined(__SSE2__)
     return (Lanes<float>::vec)_mm_sqrt_ps((__m128)x.v);
+#elif defined(__aarch64__)
+    return (Lanes<float>::vec)vsqrtq_f32((float32x4_t)x.v);
 #else
     for (int i = 0; i < Pack<float>::width; ++i) x.v[i] = __builtin_sqrtf(x.v[i]);
     return x;
@@ -148,6 +192,8 @@ FD_HD Pack<double> vsqrt(Pack<double> x) {
     return (Lanes<double>::vec)_mm256_sqrt_pd((__m256d)x.v);
 #elif defined(__SSE2__)
     return (Lanes<double>::vec)_mm_sqrt_pd((__m128d)x.v);
+#elif defined(__aarch64__)
+    return (Lanes<double>::vec)vsqrtq_f64((float64x2_t)x.v);
 #else
     for (int i = 0; i < Pack<double>::width; ++i) x.v[i] = __builtin_sqrt(x.v[i]);
     return x;
