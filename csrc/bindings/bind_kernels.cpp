@@ -175,6 +175,22 @@ void sgemm(const Matrix<float>& a, const Matrix<float>& b, Matrix<float> c, int 
         });
 }
 
+// The seconds that each of some teams takes for nothing, when a call of the same thread comes so many seconds after the one before.
+py::array_t<double> team_seconds(int threads, int calls, double apart) {
+    using Clock = std::chrono::steady_clock;
+    py::array_t<double> taken(calls);
+    double* to = taken.mutable_data();
+    const WithoutGil unlocked;
+    for (int i = 0; i < calls; ++i) {
+        const auto before = Clock::now();
+        while (std::chrono::duration<double>(Clock::now() - before).count() < apart) platform::pause();
+        const auto start = Clock::now();
+        parallel(threads, [](const Worker&) {});
+        to[i] = std::chrono::duration<double>(Clock::now() - start).count();
+    }
+    return taken;
+}
+
 }  // namespace
 
 void bind_kernels(py::module_& parent) {
@@ -184,6 +200,7 @@ void bind_kernels(py::module_& parent) {
     bind_for<double>(m);
     m.def("product_bf16", &product_bf16, "isa"_a, "s"_a, "b"_a, "transposed"_a);
     m.def("pairs_bf16", &pairs_bf16, "isa"_a, "a"_a);
+    m.def("team_seconds", &team_seconds, "threads"_a, "calls"_a, "apart"_a);
     m.def("sgemm", &sgemm, "a"_a, "b"_a, "out"_a, "threads"_a, "repeats"_a = 1);
 }
 

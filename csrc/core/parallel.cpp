@@ -1,37 +1,17 @@
 #include "core/parallel.h"
 
-#include <sched.h>
-
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
 #include <fstream>
-#include <mutex>
-#include <new>
 #include <sstream>
 #include <string>
-#include <system_error>
 #include <thread>
-#include <vector>
-#ifdef __linux__
-#include <pthread.h>
-#endif
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+
+#include "core/team.h"
 
 namespace fd {
 namespace {
-
-std::atomic<bool> forked{false};  // libgomp hangs in a child whose parent has run a parallel region
-
-struct ForkHandler {
-    ForkHandler() {
-#ifdef __linux__
-        pthread_atfork(nullptr, nullptr, [] { forked = true; });
-#endif
-    }
-} const fork_handler;
 
 int positive_environment(const char* name) {  // the first number of "4" or "4,2"; 0 if unset or unusable
     const char* text = std::getenv(name);
@@ -75,21 +55,11 @@ int cgroup_quota() {  // the tightest limit from this process's group up to the 
 }  // namespace
 
 int available_threads() {
-    int n = int(std::max(1u, std::thread::hardware_concurrency()));
-#ifdef __linux__
-    cpu_set_t mask;
-    if (sched_getaffinity(0, sizeof(mask), &mask) == 0) n = std::max(1, CPU_COUNT(&mask));
-#endif
+    int n = platform::processors();
     static const int quota = cgroup_quota();
     for (int limit : {quota, positive_environment("FASTDENSE_NUM_THREADS"), positive_environment("OMP_NUM_THREADS")})
         if (limit) n = std::min(n, limit);
     return n;
-}
-
-void Barrier::pause() {
-#ifdef __x86_64__
-    __builtin_ia32_pause();
-#endif
 }
 
 void Barrier::wait_long(uint32_t turn, bool first, const std::function<void()>* meanwhile) {
@@ -98,10 +68,10 @@ void Barrier::wait_long(uint32_t turn, bool first, const std::function<void()>* 
     auto last = began;
     for (int spins = 0; turn_.load(std::memory_order_acquire) == turn; ++spins) {
         if (spins < 2000) {
-            pause();
+            platform::pause();
             continue;
         }
-        sched_yield();
+        std::this_thread::yield();
         if (!first || !meanwhile || Clock::now() - last < std::chrono::milliseconds(10)) continue;
         (*meanwhile)();
         last = Clock::now();
@@ -153,70 +123,9 @@ bool ThreadCount::reconsider(double waited) {
     return alone_;
 }
 
-#ifdef _OPENMP
-namespace {
-
-// body(id, team) on at most so many threads, with the calling one: as many as the system lets this process have at a time. Returns
-// how many these were.
-template <class F>
-int own_team(int wanted, F&& body) {
-    std::vector<std::thread> others;
-    std::mutex gate;
-    int team = 1;
-    {
-        const std::lock_guard<std::mutex> closed(gate);
-        try {
-            for (; team < wanted; ++team)
-                others.emplace_back([&, id = team] {
-                    { const std::lock_guard<std::mutex> passed(gate); }
-                    body(id, team);
-                });
-        } catch (const std::system_error&) {  // no more of them
-        } catch (const std::bad_alloc&) {}
-    }
-    body(0, team);
-    for (std::thread& other : others) other.join();
-    return team;
-}
-
-#ifdef FD_SANITIZED  // libgomp is not instrumented: every region would look like a race
-thread_local bool inside = false;
-
-bool in_team() { return inside; }
-
-void start_team(int threads, void (*body)(void*, const Worker&), void* context, Barrier& barrier) {
-    own_team(threads, [&](int id, int team) {
-        inside = true;
-        body(context, Worker{id, team, &barrier});
-        inside = false;
-    });
-}
-#else
-bool in_team() { return omp_in_parallel(); }
-
-// libgomp keeps the threads of a caller's last team, and ends the process if the system refuses it another one: so that a larger
-// team is tried first.
-int obtainable_team(int wanted) {
-    thread_local int kept = 1;
-    return kept = wanted > kept ? own_team(wanted, [](int, int) {}) : wanted;
-}
-
-void start_team(int threads, void (*body)(void*, const Worker&), void* context, Barrier& barrier) {
-    threads = obtainable_team(threads);
-#pragma omp parallel num_threads(threads)
-    body(context, Worker{omp_get_thread_num(), omp_get_num_threads(), &barrier});
-}
-#endif
-
-}  // namespace
-#endif
-
 void run_team(int threads, void (*body)(void*, const Worker&), void* context) {
     Barrier barrier;
-#ifdef _OPENMP
-    if (threads > 1 && !forked && !in_team()) return start_team(threads, body, context, barrier);
-#endif
-    (void)threads;
+    if (threads > 1 && !in_team()) return start_team(threads, body, context, barrier);
     body(context, Worker{0, 1, &barrier});
 }
 

@@ -1,10 +1,12 @@
-// Threads: the only place (with parallel.cpp) that knows OpenMP. Without it, or in a forked child, everything runs on one.
+// Threads that run the same body. Where they come from is team.h's: OpenMP's, or a pool of std::thread.
 #pragma once
 #include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <type_traits>
+
+#include "core/platform.h"
 
 namespace fd {
 
@@ -25,14 +27,13 @@ public:
         }
         for (int spins = 0; spins < 200; ++spins) {
             if (turn_.load(std::memory_order_acquire) != turn) return;
-            pause();
+            platform::pause();
         }
         wait_long(turn, first, meanwhile);
     }
     double waited() const { return waited_; }  // seconds that worker 0 has lost in long waits; for worker 0
 
 private:
-    static void pause();
     void wait_long(uint32_t turn, bool first, const std::function<void()>* meanwhile);
     alignas(64) std::atomic<int> arrived_{0};
     alignas(64) std::atomic<uint32_t> turn_{0};
@@ -75,6 +76,9 @@ private:
     double work_ = 0, spent_ = 0;  // of a step; seconds of the current window that passed in earlier runs
     Clock::time_point since_ = Clock::now();
 };
+
+// Whether the calling thread belongs to a team of several: what it runs meanwhile is on one thread.
+bool in_team();
 
 void run_team(int threads, void (*body)(void*, const Worker&), void* context);
 

@@ -55,8 +55,8 @@ class Ended:
 class Child:
     """A function that runs in a forked process with a time limit.
 
-    The process that forks should not have made a model, so that the child starts like a new one: after the compiled
-    core is loaded, forked processes compute on one thread.
+    The process that forks should not have made a model, so that the child starts like a new one: after a team of
+    OpenMP's threads, forked processes compute on one.
     """
 
     def __init__(self, function: Callable[..., Any], *arguments: Any, seconds: float) -> None:

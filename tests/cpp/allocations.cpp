@@ -4,9 +4,8 @@
 #include <cstdint>
 #include <cstdlib>
 #include <new>
-#ifdef _OPENMP
-#include <omp.h>
-#endif
+
+#include "core/parallel.h"
 
 std::atomic<int64_t> allocations{0}, allocations_of_teams{0};  // of teams: of more than one thread at work
 std::atomic<int64_t> refused_allocation{-1};  // the number from now on of the one that finds no memory; -1: none
@@ -14,9 +13,7 @@ std::atomic<int64_t> refused_allocation{-1};  // the number from now on of the o
 namespace {
 void* take(size_t n, size_t alignment) {
     ++allocations;
-#ifdef _OPENMP
-    if (omp_in_parallel()) ++allocations_of_teams;
-#endif
+    if (fd::in_team()) ++allocations_of_teams;
     if (refused_allocation >= 0 && refused_allocation-- == 0) throw std::bad_alloc();
     void* p = alignment ? std::aligned_alloc(alignment, (n + alignment - 1) / alignment * alignment) : std::malloc(n);
     if (!p) throw std::bad_alloc();

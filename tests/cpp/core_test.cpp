@@ -6,6 +6,7 @@
 #include "functions.h"
 #include "left_half_way.h"
 #include "subject.h"
+#include "teams.h"
 
 #ifdef __SANITIZE_THREAD__
 constexpr bool races_alone = true;  // a hundred times as slow: what has several threads, in fewer sizes
@@ -508,6 +509,7 @@ int main() {
         gather<double>(DType::f64);
         positive_systems();
     }
+    teams();
     everything<float>();
     everything<double>();
     updates<float>();

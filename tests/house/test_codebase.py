@@ -127,7 +127,7 @@ def test_no_circle_of_includes() -> None:
 # What may be named only in one place: pattern -> files (a folder ends in "/").
 HOMES = {
     r"\bcblas|\bdlopen|\bdlsym": ("csrc/cpu/blas/gemm.cpp", "csrc/cuda/layerwise/lt_library.cpp"),
-    r"\bomp\.h|#\s*pragma\s+omp|\bomp_": ("csrc/core/parallel.h", "csrc/core/parallel.cpp"),
+    r"\bomp\.h|#\s*pragma\s+omp|\bomp_": ("csrc/core/team_openmp.cpp",),
     r"\bcuda_runtime|\bcuda_emulator": ("csrc/cuda/runtime/port.h", "csrc/cuda/runtime/runtime_api.h"),
     r"<<<|\bFD_LAUNCH\b": ("csrc/cuda/",),
     r"\bpybind11|\bPython\.h": ("csrc/bindings/",),

@@ -174,28 +174,49 @@ def test_threads_give_the_same_bits_as_one_after_another() -> None:
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @linux
-def test_fork_after_fit_trains_serially_and_does_not_hang() -> None:
-    """OpenMP's threads do not survive a fork; a child that waited for them would hang for ever."""
+@pytest.mark.parametrize("where", ["main", "another", "deeper"])
+def test_fork_after_fit_trains_and_does_not_hang(where: str) -> None:
+    """Threads do not survive a fork: the pool starts its own anew, and libgomp, which would wait for them, has one."""
     python(
         TRAIN
-        + """
-    import os, signal, warnings
+        + f"""
+    import os, signal, sys, threading, warnings
+    from fastdense import _core
     warnings.simplefilter("ignore", DeprecationWarning)  # "this process is multi-threaded", which is the point
-    expected = train(n_threads=2)
-    child = os.fork()
-    if child == 0:
+    alone = len(os.listdir("/proc/self/task"))
+    expected = train(n_threads=2, batch_size=256)
+
+    assert len(os.listdir("/proc/self/task")) == alone + 1  # the steps are large enough for two
+
+    def in_child():
         signal.alarm(60)
-        same = train(n_threads=2) == expected
-        os._exit(0 if same and len(os.listdir("/proc/self/task")) == 1 else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert train(n_threads=2) == expected  # and the parent is as it was
+        same = train(n_threads=2, batch_size=256) == expected
+        return same and len(os.listdir("/proc/self/task")) == (2 if _core.build_info()["openmp"] == "off" else 1)
+
+    def forked(run):
+        child = os.fork()
+        if child == 0:
+            os._exit(0 if run() else 1)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+    found = []
+    if {where!r} == "main":
+        found.append(forked(in_child))
+    elif {where!r} == "deeper":
+        found.append(forked(lambda: in_child() and forked(in_child)))
+    else:
+        thread = threading.Thread(target=lambda: found.append(forked(in_child)))
+        thread.start()
+        thread.join()
+    assert found == [True]
+    assert train(n_threads=2, batch_size=256) == expected  # and the parent is as it was
     """
     )
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
-def test_a_team_smaller_than_planned_trains_a_population() -> None:
-    """In a forked child there is one thread, whatever was asked for."""
+def test_a_population_in_a_forked_process() -> None:
+    """Whatever the number of threads that are left there."""
     python(
         TRAIN
         + """

@@ -88,7 +88,8 @@ def environment(build: Path, reports: Path) -> dict[str, str]:
         **os.environ,
         "PYTHONPATH": str(installed(build)),
         "LD_PRELOAD": runtime(cached(build, "CMAKE_CXX_COMPILER"), sanitizers),
-        "TSAN_OPTIONS": f"{log}:exitcode=0:suppressions={SUPPRESSIONS}",
+        # a forked process may start threads; it goes on although the sanitizer knows less about those that were before
+        "TSAN_OPTIONS": f"{log}:exitcode=0:die_after_fork=0:suppressions={SUPPRESSIONS}",
         # Python keeps what it has allocated until its end, and catches MemoryError
         "ASAN_OPTIONS": f"{log}:detect_leaks=0:allocator_may_return_null=1",
         "UBSAN_OPTIONS": f"{log}:print_stacktrace=1",
