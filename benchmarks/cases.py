@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import numpy as np
@@ -21,7 +22,8 @@ class Case:
     """One row: its name, the net and its training, its goals, its data and the libraries.
 
     `goals` tells how many times as fast as a library fastdense should be and, under "limit", which fraction of sgemm's
-    rate it should reach ("rising": at least that of the row before). `also` are libraries beyond `EVERYWHERE`.
+    rate it should reach ("rising": at least that of the row before); `of_limit` which fraction of the limit of
+    fastdense.cli.limits, by instruction set. `also` are libraries beyond `EVERYWHERE`.
     `tolerance` is how far the libraries' mean training losses may differ, relatively, in each of the first `gate`
     epochs. Equal formulas in another order of sums end the first epoch 0.01 % apart; PyTorch, whose epsilon has another
     position, up to 0.14 %.
@@ -37,6 +39,7 @@ class Case:
     gate: int = 1
     tolerance: float = 0.005
     kind: Literal["train", "predict"] = "train"
+    of_limit: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def flops(self) -> int:

@@ -15,6 +15,7 @@ from fastdense.versions import build_config, package_version, processor_name
 LIBRARIES = ("numpy", "torch", "jax", "keras", "scikit-learn", "onnxruntime")
 BUSY = 0.5  # load before the run above which times are not reliable
 DISTURBED = 0.85  # fraction of the best sgemm rate below which a round is called disturbed
+CORES = {"baseline": "Nehalem", "avx2": "Haswell", "avx512": "SkylakeX"}  # OpenBLAS's kernels of instruction sets
 
 SGEMM = """
 import time, numpy as np
@@ -26,9 +27,14 @@ print(2 * 2048**3 / sorted(times[1:])[{products} // 2] / 1e9)
 
 
 def sgemm_gflops(products: int = 3) -> float:
-    """What NumPy's 2048³ float32 product reaches on all processors, in a fresh process; the median of a few."""
+    """What NumPy's 2048³ float32 product reaches on all processors, in a fresh process; the median of a few.
+
+    Where FASTDENSE_ISA holds fastdense back, its BLAS is held back too.
+    """
     command = [sys.executable, "-c", SGEMM.format(products=products)]
-    return float(subprocess.run(command, check=True, capture_output=True, text=True, env=untuned()).stdout)
+    core = CORES.get(os.environ.get("FASTDENSE_ISA", ""))
+    environment = untuned() | ({"OPENBLAS_CORETYPE": core} if core else {})
+    return float(subprocess.run(command, check=True, capture_output=True, text=True, env=environment).stdout)
 
 
 def processors() -> int:

@@ -75,6 +75,13 @@ def shares(result: Result) -> list[Figure | None]:
     return found
 
 
+def of_limit(case: Result) -> Figure | None:
+    """The limit's time over the measured one, where the result has a limit (those of old versions have none)."""
+    if not measured(case) or "limit" not in case:
+        return None
+    return Figure(case["limit"]["seconds"] / case["libraries"]["fastdense"]["median"], case["limit"]["goal"])
+
+
 def _net(case: Result) -> str:
     widths = case["net"]
     if len(widths) > 3 and len(set(widths)) == 1:
@@ -112,11 +119,12 @@ def times(value: float) -> str:
 
 def rows(result: Result) -> list[list[str]]:
     """The table as text cells, header first."""
-    table = [["net", "training", "fastdense", "× PyTorch", "× JAX", "× others", "of sgemm's rate"]]
+    table = [["net", "training", "fastdense", "× PyTorch", "× JAX", "× others", "of sgemm's rate", "of the limit"]]
+    columns = len(table[0]) - (not any("limit" in case for case in result["cases"]))  # old results have none
     for case, part in zip(result["cases"], shares(result), strict=True):
         head = [_net(case), _training(case)]
         if not measured(case):
-            table.append([*head, "not available", "", "", "", ""])
+            table.append([*head, "not available", "", "", "", "", ""])
             continue
         faster = ratios(case)
         cells = [with_goal(times(faster[name].value), faster[name], "") if name in faster else "–" for name in MAIN]
@@ -127,8 +135,10 @@ def rows(result: Result) -> list[list[str]]:
         ]
         note = "" if case["gate"]["passed"] else " (results differ!)"
         rate = with_goal(percent(part.value), part, " %") if part else "–"
-        table.append([*head, _time(case["libraries"]["fastdense"]) + note, *cells, ", ".join(others) or "–", rate])
-    return table
+        bound = with_goal(percent(found.value), found, " %") if (found := of_limit(case)) else "–"
+        mine = _time(case["libraries"]["fastdense"]) + note
+        table.append([*head, mine, *cells, ", ".join(others) or "–", rate, bound])
+    return [row[:columns] for row in table]
 
 
 def percent(value: float) -> str:
@@ -166,7 +176,7 @@ def notes(result: Result) -> list[str]:
             lines.append(f"{case['name']}: {TITLES[name]} left out: {reason}")
         if not measured(case):
             continue
-        figures = [*ratios(case).values(), *([part] if part else [])]
+        figures = [*ratios(case).values(), *(figure for figure in (part, of_limit(case)) if figure)]
         reached += [figure.reached for figure in figures if figure.goal is not None]
         if not case["gate"]["passed"]:
             lines.append(f"{case['name']}: results differ by {case['gate']['difference']}: its times mean nothing.")

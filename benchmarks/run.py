@@ -15,8 +15,9 @@ from statistics import median
 from typing import Any, Protocol
 
 from benchmarks.cases import EVERYWHERE, Case, load
-from benchmarks.machine import describe, sgemm_gflops
+from benchmarks.machine import describe, processors, sgemm_gflops
 from benchmarks.workers import Worker
+from fastdense.cli import limits
 from fastdense.cli.baselines import write_task
 from fastdense.cli.model import make_model
 
@@ -115,10 +116,16 @@ def summaries(
     }
 
 
-def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
-    """Time one case. In every round each library trains for one turn from the initial weights, in changing order."""
+def run_case(case: Case, libraries: Sequence[str], plan: Plan, rates: limits.Rates | None = None) -> Result:
+    """Time one case, and compute its limit from these rates.
+
+    In every round each library trains for one turn from the initial weights, in changing order.
+    """
     title, (x, y) = load(case.data, case.rows)
     result = about(case, title)
+    if rates is not None and has_limit(case):
+        seconds = limits.limit_of_epoch(case.task, case.rows, str(x.dtype), rates, processors())
+        result["limit"] = {"seconds": seconds, "goal": case.of_limit.get(rates.isa)}
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         path = Path(folder) / "task.npz"
@@ -137,12 +144,17 @@ def run_case(case: Case, libraries: Sequence[str], plan: Plan) -> Result:
         losses = {name: first["losses"] for name, (first, _) in begun.items()}
         epochs = {name: count for name, (_, count) in begun.items()}
         result["gate"] = gate(case, losses)
-        times, rates = timed_rounds(case, workers, epochs, plan)
-    result["sgemm_gflops"] = median(rates)
-    result["sgemm_by_round"] = rates
+        times, products = timed_rounds(case, workers, epochs, plan)
+    result["sgemm_gflops"] = median(products)
+    result["sgemm_by_round"] = products
     result["libraries"] = summaries(times, epochs, losses)
     result["took"] = round(time.perf_counter() - begin, 1)
     return result
+
+
+def has_limit(case: Case) -> bool:
+    """Whether the rates of single kernels say how fast a case could be."""
+    return case.kind == "train" and case.task.dtype == "float32"
 
 
 def timed_rounds(
@@ -173,10 +185,12 @@ def run(cases: Sequence[Case], libraries: Sequence[str], plan: Plan) -> Result:
     """Time the cases and return everything as plain data."""
     result = describe()
     result["cases"] = []
+    tasks = [case.task for case in cases if has_limit(case)]
+    rates = limits.measure_rates(tasks, ("float32", "uint8"), processors())
     for case in cases:
         start = time.perf_counter()
         names = [name for name in libraries if name in (*EVERYWHERE, *case.also)]
-        result["cases"].append(run_case(case, names, plan))
+        result["cases"].append(run_case(case, names, plan, rates))
         print(f"{case.name}: {time.perf_counter() - start:.0f} s", file=sys.stderr, flush=True)
     return result
 

@@ -55,10 +55,10 @@ struct Celu : Elementwise<Needs::output> {
     template <class V> FD_HD static V derivative(V a, V p) { return select(a > V(0), V(1), a / p + V(1)); }
 };
 struct Gelu : Elementwise<Needs::input, true> {  // exact, not the tanh approximation
-    template <class V> FD_HD static V cdf(V z) { return V(0.5) * (V(1) + verf(z * V(0.70710678118654752440))); }
-    template <class V> FD_HD static V value(V z, V) { return z * cdf(z); }
+    template <class V> FD_HD static V value(V z, V) { return z * vnormal(z).cdf; }
     template <class V> FD_HD static V derivative(V z, V) {
-        return cdf(z) + z * V(0.39894228040143267794) * vexp(V(-0.5) * z * z);
+        const auto normal = vnormal(z);
+        return normal.cdf + z * V(0.39894228040143267794) * normal.bell;
     }
 };
 struct Silu : Elementwise<Needs::input, true> {
@@ -69,10 +69,14 @@ struct Silu : Elementwise<Needs::input, true> {
     }
 };
 struct Mish : Elementwise<Needs::input, true> {
-    template <class V> FD_HD static V value(V z, V) { return z * vtanh(vsoftplus(z)); }
+    // With e = exp z and n = e (e + 2), tanh(softplus z) = n/(n + 2); beyond 20 that is 1.
+    template <class V> FD_HD static V value(V z, V) {
+        const V e = vexp_moderate(vmin(z, V(20))), n = e * (e + V(2));
+        return z * (n / (n + V(2)));
+    }
     template <class V> FD_HD static V derivative(V z, V) {
-        V t = vtanh(vsoftplus(z));
-        return t + z * (V(1) - t * t) * vsigmoid(z);
+        const V c = vmin(z, V(20)), e = vexp_moderate(c), n = e * (e + V(2)), m = n + V(2);
+        return (n * m + V(4) * c * e * (V(1) + e)) / (m * m);
     }
 };
 struct Softplus : Elementwise<Needs::output, true> {

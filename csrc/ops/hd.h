@@ -35,7 +35,6 @@ FD_SCALAR_FUNCTION(vlog1p, std::log1p)
 FD_SCALAR_FUNCTION(vtanh, std::tanh)
 FD_SCALAR_FUNCTION(vsqrt, std::sqrt)
 FD_SCALAR_FUNCTION(vabs, std::fabs)
-FD_SCALAR_FUNCTION(verf, std::erf)
 #undef FD_SCALAR_FUNCTION
 
 // For optimizers: where a pack has something faster than the exact instructions (see cpu/simd/simd.h), within 2 ulp.
@@ -51,6 +50,24 @@ template <class V>
 FD_HD V quick_div_sqrt(V a, V x) {  // a / sqrt(x)
     return a / vsqrt(x);
 }
+
+template <class V>
+FD_HD V vexp_moderate(V x) {  // of numbers up to 40, where a pack has something faster
+    return vexp(x);
+}
+
+// The normal distribution function and exp(-z^2/2).
+template <class V>
+struct Normal {
+    V cdf, bell;
+};
+#define FD_SCALAR_NORMAL(T)                                                                            \
+    FD_HD Normal<T> vnormal(T z) {                                                                     \
+        return {T(0.5) * (T(1) + std::erf(z * T(0.70710678118654752440))), std::exp(T(-0.5) * z * z)}; \
+    }
+FD_SCALAR_NORMAL(float)
+FD_SCALAR_NORMAL(double)
+#undef FD_SCALAR_NORMAL
 
 FD_HD float select(bool c, float a, float b) { return c ? a : b; }
 FD_HD double select(bool c, double a, double b) { return c ? a : b; }
@@ -68,12 +85,12 @@ FD_HD V vsign(V x) {  // 0 at 0, NaN at NaN
 }
 template <class V>
 FD_HD V vsigmoid(V x) {  // never overflows
-    V e = vexp(-vabs(x));
+    V e = vexp_moderate(-vabs(x));
     return select(x < V(0), e, V(1)) / (V(1) + e);
 }
 template <class V>
 FD_HD V vsoftplus(V x) {
-    return vmax(x, V(0)) + vlog1p(vexp(-vabs(x)));
+    return vmax(x, V(0)) + vlog1p(vexp_moderate(-vabs(x)));
 }
 
 }  // namespace fd::ops

@@ -39,7 +39,7 @@ struct LogCosh {
     static constexpr bool curved = true;
     template <class V> FD_HD static V value(V p, V y, V) {
         V e = vabs(p - y);  // log cosh is even
-        return e + vlog1p(vexp(V(-2) * e)) - V(0.69314718055994530942);
+        return e + vlog1p(vexp_moderate(V(-2) * e)) - V(0.69314718055994530942);
     }
     template <class V> FD_HD static V derivative(V p, V y, V) { return vtanh(p - y); }
     FD_HD static double second_derivative(double p, double y, double) {
@@ -75,7 +75,9 @@ struct Hinge {  // y is -1 or 1
 };
 struct BinaryCrossentropyLogits {  // p is the logit
     static constexpr bool curved = true;
-    template <class V> FD_HD static V value(V p, V y, V) { return vmax(p, V(0)) - p * y + vlog1p(vexp(-vabs(p))); }
+    template <class V> FD_HD static V value(V p, V y, V) {
+        return vmax(p, V(0)) - p * y + vlog1p(vexp_moderate(-vabs(p)));
+    }
     template <class V> FD_HD static V derivative(V p, V y, V) { return vsigmoid(p) - y; }
     FD_HD static double second_derivative(double p, double, double) {
         const double s = 1 / (1 + std::exp(-std::fabs(p)));

@@ -206,6 +206,15 @@ def test_report_tells_goals_and_noise() -> None:
     assert report.markdown(result).count("\n| ") == 5
 
 
+def test_report_of_limits() -> None:
+    result = fake_result()
+    assert "of the limit" not in report.terminal(result)  # results of old versions
+    result["cases"][0]["limit"] = {"seconds": 0.01, "goal": 0.4}
+    result["cases"][1]["limit"] = {"seconds": 0.01, "goal": 0.9}
+    shown = report.terminal(result)
+    assert "50 % (≥ 40 %)" in shown and "25 % (missed 90 %)" in shown and "2 of 5 goals reached" in shown
+
+
 def test_durations_have_units() -> None:
     assert [report.duration(s) for s in (2.5, 0.9996, 0.0123, 4.56e-6)] == ["2.5 s", "1 s", "12.3 ms", "4.56 µs"]
 

@@ -11,7 +11,7 @@ import pytest
 
 from fastdense import _core, reference
 from fastdense.reference.activations import ELEMENTWISE
-from tests.helpers.tolerances import CANCELLING, DTYPES, QUANTILE, QUICK, SLOPE, SLOPE_PER_X, SUM, ULP, UNIT
+from tests.helpers.tolerances import CANCELLING, DTYPES, GELU_TAIL, QUANTILE, QUICK, SLOPE, SLOPE_PER_X, SUM, ULP, UNIT
 
 kernels = _core.kernels
 ISAS = [isa for isa in _core.build_info()["isa_available"].split(", ") if not isa.endswith("bf16")]  # see test_bf16.py
@@ -74,6 +74,8 @@ EXACT: dict[str, tuple[Callable[[Array, Array], Array], Callable[[Array, Array],
         lambda x, a: np.tanh(softplus(x)) + x * sigmoid(x) / np.cosh(softplus(x)) ** 2,
     ),
     "softplus": (lambda x, a: softplus(x), lambda x, a: sigmoid(x)),
+    "log_sigmoid": (lambda x, a: -softplus(-x), lambda x, a: sigmoid(-x)),
+    "tanh_shrink": (lambda x, a: x - np.tanh(x), lambda x, a: np.tanh(x) ** 2),
     "softsign": (lambda x, a: x / (1 + np.abs(x)), lambda x, a: 1 / (1 + np.abs(x)) ** 2),
     "tanh": (lambda x, a: np.tanh(x), lambda x, a: 1 / np.cosh(x) ** 2),
     "sigmoid": (lambda x, a: sigmoid(x), lambda x, a: sigmoid(x) * sigmoid(-x)),
@@ -119,6 +121,16 @@ def test_activation_accuracy(isa: str, dtype: str, name: str) -> None:
     worst = off(got, slope, info.eps * np.maximum(1, np.abs(slope)))
     allowance = SLOPE + SLOPE_PER_X * np.abs(x) * (name in ("silu", "mish"))
     assert (worst <= allowance).all(), (x[(worst - allowance).argmax()], float(worst.max()))
+
+
+@every_isa
+def test_gelu_keeps_its_tail(isa: str) -> None:
+    """Below 0 as well as above, gelu of float32 has its digits: 1 + erf would have none left at -6."""
+    x = np.linspace(-13, 0, 20011, dtype=np.float32)[:-1]
+    exact = x.astype(Long) * phi(x.astype(Long))
+    allowed = (GELU_TAIL + x.astype(float) ** 2) * UNIT["float32"] * np.abs(exact)
+    off_by = np.abs(kernels.activation(isa, "gelu", x[None])[0] - exact)
+    assert (off_by <= allowed).all(), x[(off_by - allowed).argmax()]
 
 
 @every_isa

@@ -18,7 +18,7 @@ template <class T>
 FD_HD T shifted_exponentials(const T* z, T* out, T m, int64_t cols) {
     Pack<T> s(0);
     for_vectors<T>(cols, [&](int64_t c, auto n) {
-        const Pack<T> e = vexp(load(z + c, n) - Pack<T>(m));
+        const Pack<T> e = vexp_moderate(load(z + c, n) - Pack<T>(m));
         s = s + head(e, n);
         store(out + c, e, n);
     });
@@ -89,7 +89,7 @@ FD_HD void crossentropy_from_logits(const LossRows<T>& l) {
         Pack<T> exponentials(0), targets(0), agreement(0);
         T* d = l.d ? l.d + r * l.cols : nullptr;
         for_vectors<T>(l.cols, [&](int64_t c, auto n) {
-            const Pack<T> x = load(z + c, n) - Pack<T>(m), e = vexp(x), t = target(c, n);
+            const Pack<T> x = load(z + c, n) - Pack<T>(m), e = vexp_moderate(x), t = target(c, n);
             exponentials = exponentials + head(e, n);
             targets = targets + t;
             agreement = agreement + select(t > Pack<T>(0), t * head(x, n), Pack<T>(0));  // 0 · -inf is 0
@@ -119,7 +119,7 @@ FD_HD void crossentropy_from_probabilities(const LossRows<T>& l) {
         T* d = l.d ? l.d + r * l.cols : nullptr;
         for_vectors<T>(l.cols, [&](int64_t c, auto n) {
             const Pack<T> q = load(p + c, n) / total, t = target(c, n);
-            const Pack<T> clipped = ops::vmin(ops::vmax(q, low), high);
+            const Pack<T> clipped = vmin(vmax(q, low), high);
             value = value - t * vlog(clipped);
             const Pack<T> flows = select(q < low, Pack<T>(0), select(q > high, Pack<T>(0), t));
             through = through + head(flows, n);

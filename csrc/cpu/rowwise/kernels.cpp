@@ -332,7 +332,8 @@ void one_row(const RowwiseOp<T>& o, const T* x, T* z, T* a) {
         case ops::Activation::softmax: {
             T m = x[0], s = 0;
             for (int64_t c = 1; c < o.out; ++c) m = x[c] > m ? x[c] : m;
-            for_vectors<T>(o.out, [&](int64_t c, auto n) { store(a + c, vexp(load(x + c, n) - Pack<T>(m)), n); });
+            for_vectors<T>(o.out,
+                           [&](int64_t c, auto n) { store(a + c, vexp_moderate(load(x + c, n) - Pack<T>(m)), n); });
             for (int64_t c = 0; c < o.out; ++c) s += a[c];
             const T scale = T(1) / s;
             for (int64_t c = 0; c < o.out; ++c) a[c] *= scale;

@@ -1,6 +1,7 @@
 // The SIMD value type of the CPU kernels: a GCC/clang vector with the functions ops/hd.h asks for.
 // Included inside the namespace of one instruction set (see isa.h), so that no two sets share a symbol.
-// Accuracy, measured against long double by the kernel tests: exp, expm1, log, log1p, tanh within 4 ulp.
+// Accuracy, measured against long double by the kernel tests: exp, expm1, log, log1p, tanh within 4 ulp;
+// all are in vectors, none calls a library.
 // (No #pragma once: it is included once per instruction set, each in a translation unit of its own.)
 
 #if defined(__AVX512F__)
@@ -33,8 +34,9 @@ template <> struct Lanes<float> {
     using integer = int32_t;
     typedef int32_t ivec __attribute__((vector_size(vector_bytes)));
     static constexpr int mantissa = 23, bias = 127, exp_terms = 7, log_terms = 5;
-    static constexpr float max_exp = 88.72283f, min_exp = -103.97208f, ln2_high = 0.693359375f,
-                           ln2_low = -2.12194440e-4f;
+    static constexpr float no_exp = -104, infinite_exp = 89, ln2_high = 0.693359375f, ln2_low = -2.12194440e-4f;
+    static constexpr int lift = 65;  // even with the bias: ties are rounded as without both
+    static constexpr float drop = 0x1p-65f;
     static constexpr float denormal_scale = 33554432.0f;  // 2^25
     static constexpr int denormal_shift = 25;
 };
@@ -44,7 +46,9 @@ template <> struct Lanes<double> {
     using integer = int64_t;
     typedef int64_t ivec __attribute__((vector_size(vector_bytes)));
     static constexpr int mantissa = 52, bias = 1023, exp_terms = 13, log_terms = 12;
-    static constexpr double max_exp = 709.782712893384, min_exp = -745.13321910194122;
+    static constexpr double no_exp = -746, infinite_exp = 710;
+    static constexpr int lift = 513;
+    static constexpr double drop = 0x1p-513;
     static constexpr double ln2_high = 6.93147180369123816490e-01, ln2_low = 1.90821492927058770002e-10;
     static constexpr double denormal_scale = 18014398509481984.0;  // 2^54
     static constexpr int denormal_shift = 54;
@@ -226,6 +230,26 @@ FD_HD Pack<float> quick_div(Pack<float> a, Pack<float> b) {
     return (Lanes<float>::vec)_mm512_mul_ps((__m512)a.v, _mm512_mask3_fmadd_ps(y, error, y, newton_lanes(d)));
 }
 #endif
+// ops/hd.h's, in one instruction each: compilers make a comparison and a choice of them.
+#define FD_EXTREME(name, T, call) \
+    FD_HD Pack<T> name(Pack<T> a, Pack<T> b) { return call(b.v, a.v); }
+#define FD_EXTREMES(prefix)                   \
+    FD_EXTREME(vmax, float, prefix##_max_ps)  \
+    FD_EXTREME(vmax, double, prefix##_max_pd) \
+    FD_EXTREME(vmin, float, prefix##_min_ps)  \
+    FD_EXTREME(vmin, double, prefix##_min_pd)
+#if defined(__AVX512F__)
+FD_EXTREMES(_mm512)
+#elif defined(__AVX2__)
+FD_EXTREMES(_mm256)
+#elif defined(__SSE2__)
+FD_EXTREMES(_mm)
+#else
+using ops::vmax;
+using ops::vmin;
+#endif
+#undef FD_EXTREME
+#undef FD_EXTREMES
 FD_PACK Pack<T> vabs(Pack<T> x) {
     using I = typename Lanes<T>::integer;
     return from_bits<T>(bits(x) & ~(I(1) << (sizeof(T) * 8 - 1)));
@@ -264,26 +288,27 @@ FD_PACK Pack<T> exp_minus_one_reduced(Pack<T> r) {  // exp(r) - 1 for |r| <= ln 
 }
 FD_PACK Pack<T> vexp(Pack<T> x) {
     using L = Lanes<T>;
-    const Pack<T> inside = vmin(vmax(x, Pack<T>(L::min_exp)), Pack<T>(L::max_exp));
-    const Reduced<T> e = reduce(inside);
+    const Reduced<T> e = reduce(vmin(vmax(x, Pack<T>(L::no_exp)), Pack<T>(L::infinite_exp)));  // NaN stays
     const Pack<T> p = Pack<T>(1) + exp_minus_one_reduced(e.r);
     // two factors, so that results down to the subnormals and up to the largest number come out
     const typename L::ivec half = e.n >> 1;
-    Pack<T> y = p * power_of_two<T>(half) * power_of_two<T>(e.n - half);
-    y = select(x > Pack<T>(L::max_exp), Pack<T>(T(__builtin_inf())), y);
-    y = select(x < Pack<T>(L::min_exp), Pack<T>(0), y);
-    return from_bits<T>((x.v == x.v) ? bits(y) : bits(x));
+    return p * power_of_two<T>(half) * power_of_two<T>(e.n - half);
 }
-FD_PACK Pack<T> expm1_moderate(Pack<T> x) {  // for x below max_exp - 1
+// exp of numbers up to 40: the same bits as vexp in fewer operations. What is added before rounding makes the low bits those
+// of a power of two, too large by 2^lift, so that subnormal results come out of the last product.
+FD_PACK Pack<T> vexp_moderate(Pack<T> x) {
+    using L = Lanes<T>;
+    using I = typename L::integer;
+    const Pack<T> magic(T((I(3) << (L::mantissa - 1)) + L::bias + L::lift));
+    const Pack<T> inside = vmax(x, Pack<T>(L::no_exp)), shifted = inside * Pack<T>(T(1.44269504088896340736)) + magic;
+    const Pack<T> n = shifted - magic, r = (inside - n * Pack<T>(L::ln2_high)) - n * Pack<T>(L::ln2_low);
+    const Pack<T> scale = from_bits<T>(bits(shifted) << L::mantissa);
+    return (Pack<T>(1) + exp_minus_one_reduced(r)) * scale * Pack<T>(L::drop);
+}
+FD_PACK Pack<T> vexpm1(Pack<T> x) {  // for x below the largest exponent - 1: all that the activations need
     const Reduced<T> e = reduce(vmax(x, Pack<T>(T(-50))));
     const Pack<T> scale = power_of_two<T>(e.n);
     return scale * exp_minus_one_reduced(e.r) + (scale - Pack<T>(1));
-}
-FD_PACK Pack<T> vexpm1(Pack<T> x) {
-    using L = Lanes<T>;
-    Pack<T> y = expm1_moderate(vmin(x, Pack<T>(T(L::max_exp - 1))));
-    y = select(x > Pack<T>(T(L::max_exp - 1)), vexp(x), y);
-    return from_bits<T>((x.v == x.v) ? bits(y) : bits(x));
 }
 FD_PACK Pack<T> vlog(Pack<T> x) {
     using L = Lanes<T>;
@@ -310,23 +335,7 @@ FD_PACK Pack<T> vlog(Pack<T> x) {
     y = select(x < Pack<T>(0), Pack<T>(T(__builtin_nan(""))), y);
     return from_bits<T>((x.v == x.v) ? bits(y) : bits(x));
 }
-FD_PACK Pack<T> vlog1p(Pack<T> x) {  // for x in [0, 1]: all that the losses and activations need
-    const Pack<T> u = Pack<T>(1) + x;
-    return vlog(u) + (x - (u - Pack<T>(1))) / u;
-}
-FD_PACK Pack<T> vtanh(Pack<T> x) {
-    const Pack<T> t = expm1_moderate(Pack<T>(-2) * vabs(x));  // of NaN it is NaN
-    return copy_sign(-t / (t + Pack<T>(2)), x);
-}
-FD_PACK Pack<T> verf(Pack<T> x) {  // lane by lane through libm
-    T lane[Pack<T>::width];
-    store(lane, x);
-    for (T& e : lane) e = sizeof(T) == 4 ? T(erff(float(e))) : T(erf(double(e)));
-    return load(lane);
-}
-// ops/hd.h's generic vmax/vmin/vsign/vsigmoid/vsoftplus work on packs as they are
-using ops::vmax;
-using ops::vmin;
+#include "cpu/simd/elementary.h"
 
 // Calls body(column, lanes) for whole vectors, then once for the rest.
 template <class T, class F>

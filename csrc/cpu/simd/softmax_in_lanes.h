@@ -17,7 +17,7 @@ FD_HD void softmax_in_lanes(const T* z, T* a, int64_t cols) {
     const Pack<T> m = maximum_in_lanes<stride>(z, cols);
     Pack<T> s(T(0));
     for (int64_t c = 0; c < cols; ++c) {
-        const Pack<T> e = vexp(load(z + c * stride) - m);
+        const Pack<T> e = vexp_moderate(load(z + c * stride) - m);
         s = s + e;
         store(a + c * stride, e);
     }
@@ -40,7 +40,7 @@ FD_HD void logits_crossentropy_in_lanes(const T* z, T* d, int64_t cols, Target&&
     const Pack<T> m = maximum_in_lanes<stride>(z, cols), none(T(0));
     Pack<T> exponentials(T(0)), targets(T(0)), agreement(T(0));
     for (int64_t c = 0; c < cols; ++c) {
-        const Pack<T> x = load(z + c * stride) - m, e = vexp(x), t = target(c);
+        const Pack<T> x = load(z + c * stride) - m, e = vexp_moderate(x), t = target(c);
         exponentials = exponentials + e;
         targets = targets + t;
         agreement = agreement + select(t > none, t * x, none);  // 0 · -inf is 0
@@ -60,7 +60,7 @@ FD_HD void probabilities_crossentropy_in_lanes(const T* p, T* d, int64_t cols, T
     for (int64_t c = 0; c < cols; ++c) mass = mass + load(p + c * stride);
     for (int64_t c = 0; c < cols; ++c) {
         const Pack<T> q = load(p + c * stride) / mass, t = target(c);
-        const Pack<T> clipped = ops::vmin(ops::vmax(q, low), high);
+        const Pack<T> clipped = vmin(vmax(q, low), high);
         value = value - t * vlog(clipped);
         const Pack<T> flows = select(q < low, none, select(q > high, none, t));
         through = through + flows;

@@ -1,4 +1,7 @@
-"""`fastdense bench`: the benchmark suite in a checkout of the repository, elsewhere a short comparison."""
+"""`fastdense bench`: the benchmark suite in a checkout of the repository, elsewhere a short comparison.
+
+`fastdense bench --quick` compares with nothing but the machine itself, everywhere (`quick`).
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,7 @@ from statistics import median
 import numpy as np
 
 from ..versions import build_config
+from . import quick
 from .baselines import BASELINES, Baseline, Task, as_rows, write_task
 from .demo import three_digits
 from .model import make_model
@@ -69,18 +73,23 @@ def suite(folder: Path) -> Path | None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Run the suite with these arguments, or the short comparison, which takes none.
+    """Run the suite with these arguments, or the short comparison, which takes none; with "--quick", neither.
 
     Returns
     -------
     int
         The exit code.
     """
+    if list(arguments) == ["--quick"]:
+        return quick.main()
     checkout = suite(Path.cwd())
     if checkout is not None:
         return subprocess.run([sys.executable, "-m", "benchmarks", *arguments], cwd=checkout).returncode
     if arguments:
-        print(f"fastdense bench: {' '.join(arguments)}: only the suite has options. {HINT}", file=sys.stderr)
+        print(
+            f"fastdense bench: {' '.join(arguments)}: only --quick and the suite's options are known. {HINT}",
+            file=sys.stderr,
+        )
         return 2
     config = build_config()
     print(f"fastdense {config['version']}, {config['isa']} kernels, {config['threads']} threads; epochs of {ROWS} rows")
@@ -96,4 +105,7 @@ def main(arguments: Sequence[str]) -> int:
     return 0
 
 
-HINT = "For the whole suite, with more libraries and nets, run `fastdense bench` in a checkout of the repository."
+HINT = (
+    "`fastdense bench --quick`: this machine against its own limits, for a bug report. The whole suite, with more "
+    "libraries and nets: `fastdense bench` in a checkout of the repository."
+)

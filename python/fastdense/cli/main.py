@@ -30,7 +30,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "--plot", type=Path, default=Path("fastdense-demo.png"), help="file for the plot (default: %(default)s)"
     )
     demo.add_argument("--no-plot", action="store_const", const=None, dest="plot", help="write no plot")
-    commands.add_parser("bench", help="compare training time with other libraries; in a checkout, the whole suite")
+    bench_parser = commands.add_parser(
+        "bench", help="compare training time with other libraries; in a checkout, the whole suite"
+    )
+    bench_parser.add_argument("--quick", action="store_true", help="this machine against its own limits, in a minute")
     commands.add_parser("info", help="print versions, instruction set, BLAS and threads, for a bug report")
     commands.add_parser("diagnose", help="find out why a net does not learn: a script, or a saved model and data")
     given = list(sys.argv[1:] if arguments is None else arguments)

@@ -104,6 +104,11 @@ def asking(check: Callable[[], object]) -> Iterator[None]:
         _core().ask_too(None)
 
 
+def single_kernels() -> Any:
+    """The kernels of every instruction set one by one, for tests and measurements."""
+    return _core().kernels
+
+
 def build_info() -> dict[str, str]:
     """How the compiled module was built, and the instruction set in use."""
     return dict(_core().build_info())
