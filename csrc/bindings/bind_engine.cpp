@@ -169,16 +169,41 @@ public:
         const Dataset d = data_of(x, y, weights);
         check_labels(d);
         py::list gradients;
-        std::vector<void*> to;
-        for (int tensor : plan().trainable) {
-            const Tensor& t = plan().tensors[size_t(tensor)];
-            to.push_back(new_room(empty, shape_of(t), t.rows, t.cols, gradients));
-        }
+        std::vector<void*> to = gradient_room(empty, gradients);
         double loss = 0;
         without_gil([&](const Poll& poll) {
             loss = net_->loss_and_grad(d, training, thread_count(n_threads), poll, to.data());
         });
         return py::make_tuple(loss, gradients);
+    }
+
+    // (gradient of the inputs (rows, k * inputs), those of the trainable tensors or None)
+    py::tuple vjp(const py::object& x, const py::object& d_out, const py::object& d_jacobian, bool parameters,
+                  int n_threads) {
+        const InUse use(busy_);
+        const View v = input_of(x), d = input_of(d_out), j = d_jacobian.is_none() ? View() : input_of(d_jacobian);
+        py::array d_x = empty_array(net_->dtype(), {v.rows, d.cols / plan().outputs * plan().inputs});
+        void* const inputs = d_x.mutable_data();
+        py::list gradients;
+        std::vector<void*> to;
+        if (parameters) to = gradient_room(py::none(), gradients);
+        without_gil([&](const Poll& poll) {
+            net_->vjp(v, d, j ? &j : nullptr, thread_count(n_threads), poll, inputs, parameters ? to.data() : nullptr);
+        });
+        return py::make_tuple(d_x, parameters ? py::object(gradients) : py::object(py::none()));
+    }
+
+    void apply_gradients(const py::list& given, double rate, int n_threads) {
+        const InUse use(busy_);
+        if (given.size() != plan().trainable.size()) throw InvalidArgument("apply_gradients: wrong count of arrays");
+        std::vector<py::array> arrays;
+        std::vector<const void*> from;
+        for (size_t k = 0; k < given.size(); ++k) {
+            const Tensor& t = plan().tensors[size_t(plan().trainable[k])];
+            arrays.push_back(as_tensor(given[k], t, net_->dtype(), "apply_gradients: array " + std::to_string(k)));
+            from.push_back(arrays.back().data());
+        }
+        without_gil([&](const Poll&) { net_->apply_gradients(from.data(), rate, thread_count(n_threads)); });
     }
 
     // Kernel and bias of the last dense op, float64; None if there is no solution.
@@ -250,6 +275,14 @@ private:
             throw InvalidArgument(where + " must be a writeable C-ordered (rows, outputs) array of the net's dtype");
         return const_cast<char*>(v.data);
     }
+    std::vector<void*> gradient_room(const py::object& empty, py::list& keep) const {
+        std::vector<void*> to;
+        for (int tensor : plan().trainable) {
+            const Tensor& t = plan().tensors[size_t(tensor)];
+            to.push_back(new_room(empty, shape_of(t), t.rows, t.cols, keep));
+        }
+        return to;
+    }
     void* new_room(const py::object& empty, const std::vector<py::ssize_t>& shape, int64_t rows, int64_t cols,
                    py::list& keep) const {
         if (empty.is_none()) {
@@ -282,6 +315,9 @@ void bind_engine(py::module_& m, MakeNet make) {
         .def("predict", bound(&Engine::predict), "x"_a, "out"_a, py::kw_only(), "n_threads"_a)
         .def("loss_and_grad", bound(&Engine::loss_and_grad), "x"_a, "y"_a, "w"_a, py::kw_only(), "training"_a,
              "n_threads"_a, "empty"_a = py::none())
+        .def("vjp", bound(&Engine::vjp), "x"_a, "d_out"_a, "d_jacobian"_a = py::none(), py::kw_only(), "parameters"_a,
+             "n_threads"_a)
+        .def("apply_gradients", bound(&Engine::apply_gradients), "gradients"_a, py::kw_only(), "rate"_a, "n_threads"_a)
         .def("solve_output", bound(&Engine::solve_output), "x"_a, "y"_a, "w"_a, py::kw_only(), "ridge"_a, "n_threads"_a)
         .def("activations", bound(&Engine::activations), "x"_a, py::kw_only(), "n_threads"_a, "empty"_a = py::none());
 }

@@ -88,6 +88,17 @@ public:
     virtual bool predict_row(const void* x, DType dtype, void* out) = 0;
     virtual void predict(const View& x, int threads, const Poll&, void* out) = 0;
     virtual double loss_and_grad(const Dataset&, bool training, int threads, const Poll&, void* const* gradients) = 0;
+    // The gradients of Σ d_out · outputs in inference mode. d_out: (rows, k · outputs); d_x: (rows, k · inputs), those of the inputs
+    // for each of the k in turn. `gradients`: of the trainable tensors, for k = 1; or null. `d_jacobian`, (rows, outputs · inputs) or
+    // null: with gradients, Σ d_jacobian · (derivatives of the outputs by the inputs) is added to what is differentiated.
+    virtual void vjp(const View& /* x */, const View& /* d_out */, const View* /* d_jacobian */, int /* threads */,
+                     const Poll&, void* /* d_x */, void* const* /* gradients */) {
+        throw InvalidArgument("vjp: this engine has no such pass");
+    }
+    // A step of the optimizer with these gradients, penalties included, at this learning rate.
+    virtual void apply_gradients(const void* const* /* gradients */, double /* rate */, int /* threads */) {
+        throw InvalidArgument("apply_gradients: this engine has no such step");
+    }
     virtual void activations(const View& x, int threads, const Poll&, void* const* outputs) = 0;
     // The last dense op in closed form, (in, out) and (out,) in double; see cpu/second_order/closed_form.h. False: there is no solution.
     virtual bool solve_output(const Dataset&, double ridge, int threads, const Poll&, double* kernel, double* bias) = 0;

@@ -150,6 +150,8 @@ enum class Pass {  // what a pass through the layers is for
     predict,       // the net's outputs
     evaluate,      // outputs for the loss: logits if it is fused
     inference,     // as evaluate, and keeps what backward needs
+    inputs,        // as predict, and keeps what backward needs, which goes to the inputs and makes no other gradient
+    pullback,      // the same, with the gradients of the parameters; none of both holds a penalty
     probe,         // as inference, and keeps every pre-activation; no metrics
     train          // batch statistics and dropout
 };

@@ -19,16 +19,17 @@ struct InternalError : std::logic_error {
 
 // The paths through a net besides layer by layer, which knows every kind of op; each refuses a net with an op it does not know.
 namespace paths {
-enum : unsigned { none = 0, rowwise = 1, memberwise = 2, wholenet = 4, jacobian = 8, all = 15 };
+enum : unsigned { none = 0, rowwise = 1, memberwise = 2, wholenet = 4, jacobian = 8, tangents = 16, all = 31 };
 }
 // X(name, the paths that know it)
 // clang-format off
 #define FD_OP_KINDS(X)                                                                                       \
     X(dense, all) X(activation, all) X(batch_norm, memberwise | wholenet) X(layer_norm, memberwise | wholenet) \
-    X(dropout, rowwise | memberwise | wholenet) X(normalization, all) X(rescaling, all)                       \
-    X(residual_begin, memberwise | wholenet | jacobian) X(residual_end, memberwise | wholenet | jacobian)     \
-    X(scale, none) X(piecewise_linear, jacobian) X(periodic, none) X(embedding, none) X(grouped_dense, none)  \
-    X(gaussian_noise, none) X(gaussian_dropout, none) X(alpha_dropout, none) X(unit_norm, none) X(activity, none) \
+    X(dropout, rowwise | memberwise | wholenet | tangents) X(normalization, all) X(rescaling, all)                       \
+    X(residual_begin, memberwise | wholenet | jacobian | tangents)                                            \
+    X(residual_end, memberwise | wholenet | jacobian | tangents)                                              \
+    X(scale, tangents) X(piecewise_linear, jacobian) X(periodic, none) X(embedding, none) X(grouped_dense, none)  \
+    X(gaussian_noise, tangents) X(gaussian_dropout, tangents) X(alpha_dropout, tangents) X(unit_norm, none) X(activity, tangents) \
     X(select_columns, none) X(branches_begin, none) X(branch_next, none) X(branches_end, none) \
     X(function, none)
 // clang-format on

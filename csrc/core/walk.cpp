@@ -38,7 +38,8 @@ bool computes(const Op& o, Pass pass) {
 Walk::Walk(const Plan& plan, const Training* training, Pass pass)
     : form_(training ? LossForm(plan, *training) : LossForm()), ops_(plan.ops.size()),
       first_gradient_(int(plan.ops.size())) {
-    bool trains = false;
+    const bool pulls = pass == Pass::inputs || pass == Pass::pullback;
+    bool trains = pulls;  // then gradients go down to the inputs
     for (int i = 0; i <= last(); ++i) {
         const Op& o = plan.ops[size_t(i)];
         OpWalk& w = ops_[size_t(i)];
@@ -46,7 +47,7 @@ Walk::Walk(const Plan& plan, const Training* training, Pass pass)
         w.input = output_of(o.kind == OpKind::branch_next ? o.block : i - 1);
         w.output = w.computes ? i : w.input;
         if (o.kind == OpKind::residual_end) w.skip = output_of(o.partner);
-        w.skips_activation = i == last() && form_.fused && pass != Pass::predict;
+        w.skips_activation = i == last() && form_.fused && pass != Pass::predict && !pulls;
         if (!w.skips_activation) w.activation = o.activation;
         w.derivative_at_input = ops::activation_needs[int(w.activation)] == ops::Needs::input;
         const bool keeps = pass == Pass::probe ? w.activation != ops::Activation::linear : w.derivative_at_input;
@@ -59,7 +60,10 @@ Walk::Walk(const Plan& plan, const Training* training, Pass pass)
         for (int last : o.kind == OpKind::branches_end ? o.last : std::vector<int>())
             trains |= ops_[size_t(last)].wants_gradient;
         w.passes_gradient = trains;
-        trains |= !frozen && (o.kernel >= 0 || o.bias >= 0 || o.slope >= 0 || o.own_trained > 0);
+        w.penalises_activity = o.has_activity() && !pulls;
+        w.trains =
+            !frozen && pass != Pass::inputs && (o.kernel >= 0 || o.bias >= 0 || o.slope >= 0 || o.own_trained > 0);
+        trains |= w.trains;
         w.wants_gradient = trains;
         if (trains && first_gradient_ > i) first_gradient_ = i;
     }

@@ -16,11 +16,13 @@ struct OpWalk {
     bool skips_activation = false;                         // the loss takes the pre-activation
     bool derivative_at_input = false;  // the activation's derivative is taken at its input, else at its output
     bool keeps_pre_activation =
-        false;                      // of a dense or grouped dense op: beside the output, for backward or for a probe
-    bool keeps_mask = false;        // dropout
-    bool batch_statistics = false;  // of a batch normalization: it normalizes by them, and its moving ones follow
-    bool wants_gradient = false;    // of its output: it or an op that it depends on has parameters to train
-    bool passes_gradient = false;   // to its input: an op that it depends on has parameters to train
+        false;                        // of a dense or grouped dense op: beside the output, for backward or for a probe
+    bool keeps_mask = false;          // dropout
+    bool batch_statistics = false;    // of a batch normalization: it normalizes by them, and its moving ones follow
+    bool wants_gradient = false;      // of its output: it or an op that it depends on has parameters to train
+    bool passes_gradient = false;     // to its input: an op that it depends on has parameters to train
+    bool trains = false;              // backward makes the gradients of its own parameters
+    bool penalises_activity = false;  // and adds that of the penalty on its output
 };
 
 class Walk {
@@ -43,7 +45,8 @@ private:
 // One for each pass, in the order of Pass.
 inline std::vector<Walk> walks_of(const Plan& plan, const Training* training) {
     std::vector<Walk> walks;
-    for (Pass pass : {Pass::predict, Pass::evaluate, Pass::inference, Pass::probe, Pass::train})
+    for (Pass pass :
+         {Pass::predict, Pass::evaluate, Pass::inference, Pass::inputs, Pass::pullback, Pass::probe, Pass::train})
         walks.emplace_back(plan, training, pass);
     return walks;
 }

@@ -10,6 +10,7 @@
 #include "core/store.h"
 #include "core/trainer.h"
 #include "cpu/blas/gemm.h"
+#include "cpu/derivatives.h"
 #include "cpu/layerwise/layerwise.h"
 #include "cpu/layerwise/probe.h"
 #include "cpu/rowwise/rowwise.h"
@@ -25,7 +26,8 @@ public:
     CpuBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, bool bf16 = false)
         : plan_(inputs, seed, std::move(ops), bf16), state_(plan_), updater_(plan_, state_, stop_),
           layerwise_(plan_, state_, updater_, stop_), rowwise_(plan_, state_, updater_),
-          rowwise_inference_(plan_, state_, updater_), probe_(plan_, state_, layerwise_, updater_) {}
+          rowwise_inference_(plan_, state_, updater_), probe_(plan_, state_, layerwise_, updater_),
+          derivatives_(plan_, state_, layerwise_, updater_, stop_) {}
 
     const Plan& plan() const override { return plan_; }
     DType dtype() const override { return dtype_of<T>; }
@@ -96,6 +98,12 @@ public:
         parallel(team, [&](const Worker& w) { evaluate_rows(w, data, totals, poll, penalty, hook_rows); });
     }
 
+    void apply_gradients(const void* const* gradients, double rate, int threads) override {
+        if (!configured_ || full_batch_ || training_.kfac())
+            throw InvalidArgument("apply_gradients needs an optimizer that takes steps from gradients");
+        derivatives_.apply(gradients, rate, training_, team(threads, 1));
+    }
+
     bool predict_row(const void* x, DType dtype, void* out) override {
         return rowwise_inference_.covers() && rowwise_inference_.takes(1) &&
                rowwise_inference_.one_row(x, dtype, static_cast<T*>(out));
@@ -158,13 +166,14 @@ public:
             updater_.penalties(w, true);
             if (w.first()) loss = layerwise_.add_to_totals(b, pass, totals.data()) + updater_.penalty_sum();
         });
-        for (size_t k = 0; k < plan_.trainable.size(); ++k) {
-            const Tensor& t = plan_.tensors[size_t(plan_.trainable[k])];
-            const size_t bytes = size_t(t.size()) * sizeof(T);
-            if (training_.is_frozen(t.op)) std::memset(gradients[k], 0, bytes);
-            else std::memcpy(gradients[k], state_.gradients.get() + t.offset, bytes);
-        }
+        derivatives_.read(training_, gradients);
         return loss;
+    }
+
+    void vjp(const View& x, const View& d_out, const View* d_jacobian, int threads, const Poll& poll, void* d_x,
+             void* const* gradients) override {
+        const auto useful = [&](int64_t rows) { return team(threads, rows); };
+        derivatives_.vjp(x, d_out, d_jacobian, training_, useful, poll, d_x, gradients);
     }
 
 private:
@@ -507,6 +516,7 @@ private:
     Layerwise<T> layerwise_;
     Rowwise<T> rowwise_, rowwise_inference_;  // each keeps its own scratch: a validation comes between two epochs
     Probe<T> probe_;
+    Derivatives<T> derivatives_;
     ThreadCount thread_count_;
     std::unique_ptr<FullBatch<T>> full_batch_;  // if the optimizer is a solver
     std::vector<double> running_, no_numbers_;

@@ -182,8 +182,8 @@ bool Updater<T>::precondition(const Worker& w) {
 }
 
 template <class T>
-bool Updater<T>::update_all(const Worker& w) {
-    penalties(w, true);
+bool Updater<T>::update_all(const Worker& w, bool add_penalties) {
+    if (add_penalties) penalties(w, true);
     if (kfac_ && !precondition(w)) return false;
     const ops::Hyper& h = training_->hyper;
     if (h.clipnorm > 0 || h.global_clipnorm > 0) {

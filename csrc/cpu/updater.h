@@ -38,7 +38,7 @@ public:
 
     // Everything, from whole gradients. False, for all workers: the poll said stop; parameters, slots and K-FAC's numbers may be
     // half updated, if makes_products(), and the caller puts back what they were.
-    bool update_all(const Worker&);
+    bool update_all(const Worker&, bool add_penalties = true);
     void penalties(const Worker&, bool add_gradients);  // fills what penalty_sum() adds up
     double penalty_sum() const;                         // by one worker
     Kfac<T>* kfac() const { return kfac_.get(); }       // or none

@@ -44,6 +44,16 @@ class Engine:
     def loss_and_grad(
         self, x: NDArray[Any], y: NDArray[Any], w: NDArray[float64] | None, *, training: bool, n_threads: int
     ) -> tuple[float, list[NDArray[Any]]]: ...
+    def vjp(
+        self,
+        x: NDArray[Any],
+        d_out: NDArray[Any],
+        d_jacobian: NDArray[Any] | None = None,
+        *,
+        parameters: bool,
+        n_threads: int,
+    ) -> tuple[NDArray[Any], list[NDArray[Any]] | None]: ...
+    def apply_gradients(self, gradients: list[NDArray[Any]], *, rate: float, n_threads: int) -> None: ...
     def solve_output(
         self, x: NDArray[Any], y: NDArray[Any], w: NDArray[float64] | None, *, ridge: float, n_threads: int
     ) -> tuple[NDArray[float64], NDArray[float64] | None] | None: ...

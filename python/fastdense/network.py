@@ -26,7 +26,7 @@ from .layers import (
     TensorSpec,
 )
 from .layers import get as get_layer
-from .layers.preprocessing import encoded
+from .layers.preprocessing import encoded, pulled_back
 from .text import bytes_text, snake_case
 
 DTYPES = ("float32", "float64", "bfloat16")
@@ -250,6 +250,10 @@ class Net:
     def encoded(self, x: Array) -> Array:
         """Rows as engines get them: after the layers of `front`, and x itself if there are none."""
         return encoded(self.front, x)
+
+    def pulled_back(self, x: Array, grad: Array) -> Array:
+        """Gradient of rows x from that of the same rows as engines get them."""
+        return pulled_back(self.front, x, grad)
 
     def reaching(self, index: int, x: Array, tensors: Sequence[Array]) -> Array:
         """Rows as they reach a layer, as far as training cannot change them; `tensors` are the net's."""

@@ -9,8 +9,9 @@ namespace fd::cpu {
 template <class T>
 bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool update) {
     for (int i = last_; i >= walk(pass).first_gradient(); --i) {
-        if (!walk(pass)[i].wants_gradient) continue;                          // of a branch without parameters
-        if (i < last_ && op(i).is_softmax()) softmax_backward(w, i, b.rows);  // that of the net is part of loss()
+        if (!walk(pass)[i].wants_gradient) continue;  // of a branch without parameters
+        const bool by_loss = i == last_ && pass != Pass::inputs && pass != Pass::pullback;
+        if (op(i).is_softmax() && !by_loss) softmax_backward(w, i, b.rows, pass);
         if (op(i).kind == OpKind::dense) {
             const bool finished_above = i < last_ && op(i + 1).kind == OpKind::dense;
             if (!finished_above) {
@@ -33,13 +34,13 @@ bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool 
 
 // From the gradient of the output of a branch that ends in a softmax to that of what the softmax gets, in place.
 template <class T>
-void Layerwise<T>::softmax_backward(const Worker& w, int i, int64_t rows) {
+void Layerwise<T>::softmax_backward(const Worker& w, int i, int64_t rows, Pass pass) {
     const Op& o = op(i);
     const T* a = out_[size_t(i)].get();
     const Slices cut(rows, 4, 1);
     w.each(cut.count, [&](int64_t s) {
         const int64_t first = cut.begin(s) * o.out, n = cut.end(s) - cut.begin(s);
-        if (o.has_activity())
+        if (walk(pass)[i].penalises_activity)
             k_.penalty(a + first, d(i) + first, o.activity_l1 / double(rows), o.activity_l2 / double(rows), n * o.out);
         k_.softmax_backward(a + first, d(i) + first, n, o.out);
     });
@@ -54,15 +55,16 @@ void Layerwise<T>::apply_activation_gradient(int i, const T* x, int64_t rows, Pa
     const int64_t cols = c1 - c0;
     T* grad = d(i) + c0;
     const bool whole_row = o.is_softmax();  // then all of it is done
-    if (o.has_activity() && !whole_row && !walk(pass)[i].skips_activation)
+    const OpWalk& step = walk(pass)[i];
+    if (step.penalises_activity && !whole_row && !step.skips_activation)
         for (int64_t r = 0; r < rows; ++r)
             k_.penalty(out_[i].get() + r * o.out + c0, grad + r * o.out, o.activity_l1 / double(rows),
                        o.activity_l2 / double(rows), cols);
     const T* slope = o.slope >= 0 ? parameter(o.slope) + c0 : nullptr;
     const T* operand = activation_operand(i, x, pass) + c0;
-    if (slope && !frozen(i)) k_.prelu_slope_gradient(operand, grad, gradient(o.slope) + c0, o.out, rows, cols);
-    k_.activation_backward(walk(pass)[i].activation, T(o.alpha), slope, operand, grad, o.out, rows, cols);
-    if (o.bias >= 0 && !frozen(i)) k_.column_sums(grad, gradient(o.bias) + c0, o.out, rows, cols);
+    if (slope && step.trains) k_.prelu_slope_gradient(operand, grad, gradient(o.slope) + c0, o.out, rows, cols);
+    k_.activation_backward(step.activation, T(o.alpha), slope, operand, grad, o.out, rows, cols);
+    if (o.bias >= 0 && step.trains) k_.column_sums(grad, gradient(o.bias) + c0, o.out, rows, cols);
 }
 
 // A task owns rows i0 … i1 of the kernel: for them it makes the input's gradient, finishes and packs it for the dense op
@@ -72,14 +74,16 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
                                   bool update) {
     const Op& o = op(i);
     const T* x = output(i - 1, x0, pass);
-    const bool passes = walk(pass)[i].passes_gradient, finishes = passes && op(i - 1).kind == OpKind::dense;
+    const OpWalk& step = walk(pass)[i];
+    const bool passes = step.passes_gradient, finishes = passes && i > 0 && op(i - 1).kind == OpKind::dense;
     const T *weights = parameter(o.kernel), *grad = d(i);
-    const bool by_rows = products_.packs_rows_backward(i, rows), by_columns = products_.packs_columns_backward(i, rows);
+    const bool by_rows = products_.packs_rows_backward(i, step, rows);
+    const bool by_columns = products_.packs_columns_backward(i, step, rows);
     if (!packed && (by_rows || by_columns)) {
         const Tiles columns = products_.tiles(o.out);
         w.each(columns.runs, [&](int64_t s) {
-            products_.pack_backward(i, x, grad, rows, columns.begin(columns.run(s)), columns.begin(columns.run(s + 1)),
-                                    s, columns.runs);
+            products_.pack_backward(i, step, x, grad, rows, columns.begin(columns.run(s)),
+                                    columns.begin(columns.run(s + 1)), s, columns.runs);
         });
         w.sync();
     }
@@ -99,10 +103,11 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
                         products_.input_gradient_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, below);
             if (finishes && !stop_.known()) {
                 apply_activation_gradient(i - 1, x0, rows, pass, i0, i1);
-                products_.pack_backward(i - 1, output(i - 2, x0, pass), below, rows, i0, i1, s, cut.runs);
+                products_.pack_backward(i - 1, walk(pass)[i - 1], output(i - 2, x0, pass), below, rows, i0, i1, s,
+                                        cut.runs);
             }
         }
-        if (frozen(i)) return;
+        if (!step.trains) return;
         if (update) updater_.begin_part(o.kernel, s);
         if (!by_columns) {
             T* g = gradient(o.kernel) + i0 * o.out;
@@ -153,7 +158,7 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
                 const int64_t c0 = columns.begin(s), n = columns.end(s) - c0;
                 const T* slope = o.slope >= 0 ? parameter(o.slope) + c0 : nullptr;
                 const T* operand = activation_operand(i, x0, pass) + c0;
-                if (slope && !frozen(i))
+                if (slope && step.trains)
                     k_.prelu_slope_gradient(operand, from + c0, gradient(o.slope) + c0, width, rows, n);
                 for (int64_t r = 0; r < rows; ++r) std::copy_n(from + r * width + c0, n, to + r * width + c0);
                 k_.activation_backward(step.activation, T(o.alpha), slope, operand, to + c0, width, rows, n);
@@ -193,7 +198,8 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
             if (!step.passes_gradient) break;
             row_slices([&](int64_t first, int64_t n) {
                 std::copy_n(from + first, n, to + first);
-                k_.penalty(x + first, to + first, o.activity_l1 / double(rows), o.activity_l2 / double(rows), n);
+                if (step.penalises_activity)
+                    k_.penalty(x + first, to + first, o.activity_l1 / double(rows), o.activity_l2 / double(rows), n);
             });
             break;
         case OpKind::dropout:
@@ -239,11 +245,29 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
         case OpKind::branches_begin:
             if (step.passes_gradient) branches_begin_backward(w, i, rows);
             break;
+        case OpKind::normalization: {  // of the net's input
+            if (!step.passes_gradient) break;
+            const double* inverse = state_.input_statistics.inverse();
+            w.each(by_rows.count, [&](int64_t s) {
+                for (int64_t r = by_rows.begin(s); r < by_rows.end(s); ++r)
+                    for (int64_t c = 0; c < width; ++c) to[r * width + c] = T(double(from[r * width + c]) * inverse[c]);
+            });
+            break;
+        }
         case OpKind::dense:
         case OpKind::function:
-        case OpKind::normalization:
         case OpKind::branch_next: break;  // branches_begin sums what its branches want
     }
+}
+
+template <class T>
+void Layerwise<T>::seed(const Worker& w, const View& d_out, int64_t first, int64_t rows) {
+    const Slices cut(rows, 4, 1);
+    w.each(cut.count, [&](int64_t s) {
+        for (int64_t r = cut.begin(s); r < cut.end(s); ++r)
+            k_.gather_row(d_out, first + r, nullptr, nullptr, d(last_) + r * d_out.cols);
+    });
+    w.sync();
 }
 
 template <class T>
@@ -281,16 +305,23 @@ bool Layerwise<T>::update(const Worker& w) {
         return true;
     }
     if (!updater_.update_all(w)) return false;
-    if (!products_.has_copies()) return true;
+    refresh(w);
+    return true;
+}
+
+template <class T>
+void Layerwise<T>::refresh(const Worker& w) {
+    if (!products_.has_copies()) return;
     w.sync();
     products_.refresh(w);
-    return true;
 }
 
 #define FD_INSTANTIATE(T)                                                             \
     template bool Layerwise<T>::backward(const Worker&, const Batch<T>&, Pass, bool); \
+    template void Layerwise<T>::seed(const Worker&, const View&, int64_t, int64_t);   \
     template void Layerwise<T>::observe(const Worker&, const Batch<T>&);              \
-    template bool Layerwise<T>::update(const Worker&);
+    template bool Layerwise<T>::update(const Worker&);                                \
+    template void Layerwise<T>::refresh(const Worker&);
 FD_INSTANTIATE(float)
 FD_INSTANTIATE(double)
 #undef FD_INSTANTIATE

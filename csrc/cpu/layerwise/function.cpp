@@ -39,7 +39,7 @@ bool Layerwise<T>::function_backward(const Worker& w, int i, int64_t rows, Pass 
         call.dy = d(i), call.dx = walk(pass)[i].passes_gradient ? d(i - 1) : nullptr;
         call.gradients.resize(size_t(op(i).own_trained));
         for (size_t k = 0; k < call.gradients.size(); ++k)
-            call.gradients[k] = frozen(i) ? nullptr : gradient(op(i).own[k]);
+            call.gradients[k] = walk(pass)[i].trains ? gradient(op(i).own[k]) : nullptr;
     }
     return call_function(w, i, rows, pass);
 }

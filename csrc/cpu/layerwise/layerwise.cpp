@@ -69,7 +69,9 @@ void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
             std::fill_n(ones_.get(), plan_.widest, T(1));
         }
         if (!backward) continue;
-        if (walk(probe ? Pass::probe : Pass::train)[i].keeps_pre_activation) z_[i].reserve(size);
+        if (walk(probe ? Pass::probe : Pass::train)[i].keeps_pre_activation ||
+            walk(Pass::inputs)[i].keeps_pre_activation)
+            z_[i].reserve(size);
         d_[size_t(i) + 1].reserve(size);
     }
     if (backward && op(0).kind != OpKind::dense) d_[0].reserve(rows * plan_.inputs);

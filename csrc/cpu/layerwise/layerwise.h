@@ -23,6 +23,7 @@ public:
     void configure(const Training* training);
     // Makes room for batches of `rows`, for backward and for Pass::probe if asked. No other method of a step allocates.
     void reserve(int64_t rows, bool backward, bool probe = false);
+    void reserve_input_gradient() { d_[0].reserve(capacity_ * plan_.inputs); }  // after reserve(): for Pass::inputs
     void expect_targets(int64_t cols);  // before reserve(): of the data to come, if not as many as outputs
     int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
 
@@ -32,9 +33,12 @@ public:
     bool loss(const Worker&, const Batch<T>&, Pass);
     // All gradients. `update`: each slice of a kernel is updated as soon as its gradient is there. False: the poll said stop.
     bool backward(const Worker&, const Batch<T>&, Pass, bool update);
+    // The gradient of the outputs, before backward(): rows `first` … of d_out, as they are.
+    void seed(const Worker&, const View& d_out, int64_t first, int64_t rows);
     void observe(const Worker&, const Batch<T>&);  // after backward(): shows the batch to K-FAC, if it is the optimizer
     // Whatever backward has not updated. False: the poll said stop, and the update is half made (Updater::update_all).
     bool update(const Worker&);
+    void refresh(const Worker&);  // after an update: what is kept packed of the weights
     // By one worker, after loss(): metrics are added to `totals`; returns the batch's loss without parameter penalties.
     double add_to_totals(const Batch<T>&, Pass, double* totals);
     double batch_loss(const Batch<T>&, Pass) const;  // the same without metrics
@@ -56,7 +60,6 @@ private:
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
     T* parameter(int tensor) const { return at(state_.parameters, tensor); }
     T* gradient(int tensor) const { return at(state_.gradients, tensor); }
-    bool frozen(int i) const { return training_->is_frozen(i); }  // of an op, in a backward pass
     T* statistic(int tensor) const { return at(state_.statistics, tensor); }
     T* at(const Buffer<T>& flat, int tensor) const {
         return tensor < 0 ? nullptr : flat.get() + plan_.tensors[size_t(tensor)].offset;
@@ -71,7 +74,7 @@ private:
     void layer_norm_forward(const Worker&, int i, const T* x, int64_t rows);
     void unit_norm_forward(const Worker&, int i, const T* x, int64_t rows);
     void unit_norm_backward(const Worker&, int i, int64_t rows);
-    void softmax_backward(const Worker&, int i, int64_t rows);
+    void softmax_backward(const Worker&, int i, int64_t rows, Pass);
     void noise(const Worker&, int i, const T* from, T* to, int64_t rows, bool backward);  // noise.cpp
     void columns_forward(const Worker&, int i, const T* x, int64_t rows);                 // columns.cpp
     void look_up(int i, const T* x, int64_t r0, int64_t rows, T* to);

@@ -58,12 +58,12 @@ void DenseProducts<T>::pack_columns(int i, const T* a, int64_t rows, int64_t col
 }
 
 template <class T>
-void DenseProducts<T>::pack_backward(int i, const T* x, const T* d, int64_t rows, int64_t c0, int64_t c1, int64_t s,
-                                     int64_t runs) const {
+void DenseProducts<T>::pack_backward(int i, const OpWalk& step, const T* x, const T* d, int64_t rows, int64_t c0,
+                                     int64_t c1, int64_t s, int64_t runs) const {
     const int64_t cols = op(i).out;
-    if (packs_rows_backward(i, rows)) pack_rows(i, d, rows, cols, 0, panels(rows), c0, c1);
-    if (packs_columns_backward(i, rows)) pack_columns(i, d, rows, cols, c0, c1);
-    with_operands([&](const auto& o) { o.pack_inputs(i, x, rows, s, runs); });
+    if (packs_rows_backward(i, step, rows)) pack_rows(i, d, rows, cols, 0, panels(rows), c0, c1);
+    if (packs_columns_backward(i, step, rows)) pack_columns(i, d, rows, cols, c0, c1);
+    if (step.trains) with_operands([&](const auto& o) { o.pack_inputs(i, x, rows, s, runs); });
 }
 
 template <class T>

@@ -24,10 +24,12 @@ public:
         return i >= 0 && i < walk_.last() && op(i).kind == OpKind::dense && op(i + 1).kind == OpKind::dense &&
                packs_forward(i, rows) && packs_forward(i + 1, rows);
     }
-    bool packs_rows_backward(int i, int64_t rows) const {
-        return walk_[i].passes_gradient && worth_packing(rows, op(i).in, op(i).out);
+    bool packs_rows_backward(int i, const OpWalk& step, int64_t rows) const {
+        return step.passes_gradient && worth_packing(rows, op(i).in, op(i).out);
     }
-    bool packs_columns_backward(int i, int64_t rows) const { return worth_packing(op(i).out, op(i).in, rows); }
+    bool packs_columns_backward(int i, const OpWalk& step, int64_t rows) const {
+        return step.trains && worth_packing(op(i).out, op(i).in, rows);
+    }
     int64_t panels(int64_t n) const { return (n + k_.panel - 1) / k_.panel; }
     Tiles tiles(int64_t n) const { return tiles_(n); }
     int64_t tile() const { return tiles_.tile(); }
@@ -36,8 +38,8 @@ public:
     void pack_rows(int i, const T* a, int64_t rows, int64_t cols, int64_t p0, int64_t p1, int64_t c0, int64_t c1) const;
     // What the backward products of op i read: of d, the gradient of its output, columns c0 … c1; of its input x the part of
     // run s.
-    void pack_backward(int i, const T* x, const T* d, int64_t rows, int64_t c0, int64_t c1, int64_t s,
-                       int64_t runs) const;
+    void pack_backward(int i, const OpWalk& step, const T* x, const T* d, int64_t rows, int64_t c0, int64_t c1,
+                       int64_t s, int64_t runs) const;
     // z = x W, its columns c0 … c1 for the rows of panel p.
     void output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p, T* z) const;
     // below = d Wᵀ, its columns r0 … r1 for the rows of panel p.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -49,16 +49,25 @@ class Shape:
 
 
 @dataclass(frozen=True)
-class Rows:
-    """Checked data: `x` (n, inputs), `y` (n, outputs) or (n,) class ids, `w` float64 (n,) or None.
+class GivenDerivatives:
+    """Derivatives of the targets by the inputs, (n, outputs inputs), and the weight of their term in the loss."""
 
-    Each may be in the host's memory or, for a model on a GPU, there.
+    values: Array
+    weight: float
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Checked data: `x` (n, inputs), `y` (n, outputs) or (n,) class ids, `w` float64 (n,) or None, `dy` or None.
+
+    Each of the first three may be in the host's memory or, for a model on a GPU, there.
     """
 
     x: Array
     y: Array
     w: Array | None
     _encoded: list[tuple[object, list[Config], Array]] = field(default_factory=list, repr=False, compare=False)
+    dy: GivenDerivatives | None = None
 
     def encoded(self, net: Net) -> Array:
         """x as the engine of a net gets it; encoded once for all calls with these rows, and for all nets alike."""
@@ -73,18 +82,19 @@ class Rows:
 
     def with_weights(self, weights: Array | None) -> Rows:
         """The same rows with other weights; they share what was encoded."""
-        return Rows(self.x, self.y, weights, self._encoded)
+        return replace(self, w=weights)
 
     def __len__(self) -> int:
         return len(self.x)
 
     def weighted(self, weights: Array | None) -> Rows:
         """The same rows with their weights multiplied by others."""
-        return Rows(self.x, self.y, _multiply(self.w, weights))
+        return replace(self, w=_multiply(self.w, weights), _encoded=[])
 
     def part(self, rows: slice) -> Rows:
         """Some of the rows, without a copy."""
-        return Rows(self.x[rows], self.y[rows], None if self.w is None else self.w[rows])
+        dy = None if self.dy is None else replace(self.dy, values=self.dy.values[rows])
+        return Rows(self.x[rows], self.y[rows], None if self.w is None else self.w[rows], dy=dy)
 
     def on_host(self) -> Rows:
         """The same rows in the host's memory, where arrays on a GPU are copied to."""

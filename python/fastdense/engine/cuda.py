@@ -57,6 +57,7 @@ class Engine:
         self._gpu = self._module.Engine(program)
         self._host: Any = None  # made when it is needed first
         self._trains_on_host = False
+        self._training: dict[str, Any] = {}
         self._dtype = np.float64 if program["dtype"] == "float64" else np.float32
 
     # ---- tensors and state -----------------------------------------------------------------------------------------
@@ -68,6 +69,7 @@ class Engine:
         self._gpu.set_tensors(tensors)
 
     def configure(self, training: dict[str, Any]) -> None:
+        self._training = training
         optimizer = training["optimizer"]
         on_host = optimizer["kind"] in native.cpu_optimizers()
         if on_host:  # loss and metrics stay on the GPU
@@ -148,6 +150,23 @@ class Engine:
             x, y, w, training=training, n_threads=n_threads, empty=self._room(x)
         )
         return result
+
+    def vjp(
+        self, x: Array, d_out: Array, d_jacobian: Array | None = None, *, parameters: bool, n_threads: int
+    ) -> tuple[Array, list[Array] | None]:
+        self._ready(x)
+        made: tuple[Array, list[Array] | None] = self._twin().vjp(
+            to_host(x), d_out, d_jacobian, parameters=parameters, n_threads=n_threads
+        )
+        return made
+
+    def apply_gradients(self, gradients: list[Array], *, rate: float, n_threads: int) -> None:
+        host = self._twin()
+        host.configure(self._training)
+        host.set_state(self._gpu.get_state())
+        host.apply_gradients(gradients, rate=rate, n_threads=n_threads)
+        self._gpu.set_tensors(host.get_tensors())
+        self._gpu.set_state(host.get_state())
 
     def solve_output(
         self, x: Array, y: Array, w: Array | None, *, ridge: float, n_threads: int

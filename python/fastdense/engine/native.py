@@ -43,7 +43,7 @@ class _CallsNumPy:
 
     def __init__(self, made: Any) -> None:
         self._engine = made
-        for name in ("train", "evaluate", "predict", "loss_and_grad", "solve_output", "activations"):
+        for name in ("train", "evaluate", "predict", "loss_and_grad", "vjp", "solve_output", "activations"):
             setattr(self, name, self._bounded(getattr(made, name)))
 
     @staticmethod

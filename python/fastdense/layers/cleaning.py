@@ -137,6 +137,15 @@ class RobustScale(_Cleaning, names=("robust_scale",)):
         made: Array = xp.clip(away, -largest, largest) * xp.asarray(scale != 0)
         return made if self.clip is None else made / xp.hypot(1.0, made / self.clip)
 
+    def _pulled_features(self, values: Array, grad: Array) -> Array:
+        center, scale = self.statistics or (np.zeros(values.shape[1]), np.ones(values.shape[1]))
+        slope = np.where(scale == 0, 0.0, 1.0 / np.where(scale == 0, 1.0, scale))
+        if self.clip is None:
+            return np.asarray(grad * slope)
+        with np.errstate(over="ignore"):
+            stretched = np.hypot(1.0, (values - center) * slope / self.clip)
+        return np.asarray(grad * slope / stretched / stretched / stretched)
+
 
 class Impute(_Cleaning, names=("impute",)):
     """Fills NaN with the median of its column, and tells by one more column of 0 and 1 each where it was.
@@ -263,6 +272,12 @@ class Impute(_Cleaning, names=("impute",)):
         where = xp.asarray(np.array(self._indicated(x.shape[1]), dtype=np.int64))
         made: Array = xp.concatenate([filled, xp.isnan(x[:, where]).astype(np.float64)], axis=1)
         return made
+
+    def pulled_back(self, x: Array, grad: Array) -> Array:
+        return super().pulled_back(x, grad[:, : grad.shape[1] - len(self._indicated(x.shape[1]))])
+
+    def _pulled_features(self, values: Array, grad: Array) -> Array:
+        return np.where(np.isnan(values), 0.0, grad)
 
     def _features(self, values: Array) -> Array:
         xp = namespace_of(values)

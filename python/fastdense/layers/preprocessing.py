@@ -82,6 +82,31 @@ class Preprocessing(Layer):
         made: Array = xp.concatenate([*parts, x[:, passed:]], axis=1)
         return made
 
+    def pulled_back(self, x: Array, grad: Array) -> Array:
+        """The gradient of rows from that of what `encode` makes of them.
+
+        Parameters
+        ----------
+        x : float64 array of shape (rows, columns)
+            What was encoded.
+        grad : float64 array of shape (rows, output_width(columns))
+
+        Returns
+        -------
+        float64 array of shape (rows, columns)
+            0 for columns of codes: what becomes of them is constant between two codes.
+        """
+        chosen = list(self._chosen(x.shape[1]))
+        passing = np.setdiff1d(np.arange(x.shape[1]), chosen)
+        widths = np.ones(x.shape[1], dtype=np.int64)
+        widths[chosen] = [self._width(i) for i in range(len(chosen))]
+        begin = np.cumsum(widths) - widths
+        features = np.concatenate([np.arange(begin[c], begin[c] + widths[c]) for c in chosen])
+        made = np.empty_like(x)
+        made[:, passing] = grad[:, begin[passing]]
+        made[:, chosen] = self._pulled_features(x[:, chosen], grad[:, features])
+        return made
+
     def _chosen(self, inputs: int) -> Sequence[int]:
         """The columns that are encoded, of so many."""
         name, chosen = type(self).__name__, range(inputs) if self.columns is None else self.columns
@@ -109,6 +134,10 @@ class Preprocessing(Layer):
     def _features(self, values: Array) -> Array:
         """What the chosen columns, (rows, columns), become: (rows, outputs), one column's after the other's."""
         raise NotImplementedError
+
+    def _pulled_features(self, values: Array, grad: Array) -> Array:
+        """The gradient of the chosen columns, from that of `_features`; here of features that are constant."""
+        return np.zeros_like(values)
 
 
 def encoded(layers: Sequence[Preprocessing], x: Array) -> Array:
@@ -147,6 +176,29 @@ def blocks(rows: int, width: int) -> list[slice]:
     """Slices of rows, about `BLOCK_ELEMENTS` numbers each."""
     step = max(1, BLOCK_ELEMENTS // width)
     return [slice(first, min(rows, first + step)) for first in range(0, rows, step)]
+
+
+def pulled_back(layers: Sequence[Preprocessing], x: Array, grad: Array) -> Array:
+    """The gradient of rows before several layers from that behind them; both on the host, the result in grad's dtype.
+
+    Parameters
+    ----------
+    layers : sequence of Preprocessing
+    x : array of shape (rows, columns)
+    grad : array of shape (rows, outputs)
+    """
+    if not layers:
+        return grad
+    made = np.empty(x.shape, grad.dtype)
+    for part in blocks(len(x), max(grad.shape[1], x.shape[1])):
+        each = [x[part].astype(np.float64)]
+        for layer in layers[:-1]:
+            each.append(layer.encode(each[-1]))
+        block = grad[part].astype(np.float64)
+        for layer, before in zip(reversed(layers), reversed(each), strict=True):
+            block = layer.pulled_back(before, block)
+        made[part] = block
+    return made
 
 
 # ---- the layers ------------------------------------------------------------------------------------------------------
@@ -207,6 +259,9 @@ class Log1p(Preprocessing, names=("log1p",)):
             size = xp.minimum(xp.abs(away) / xp.asarray(self.scale), np.finfo(np.float64).max)
         made: Array = xp.copysign(xp.log1p(size), away)
         return made
+
+    def _pulled_features(self, values: Array, grad: Array) -> Array:
+        return np.asarray(grad / (np.asarray(self.scale) + np.abs(values - np.asarray(self.offset))))
 
 
 class Codes:
@@ -396,6 +451,17 @@ class Periodic(Preprocessing, names=("periodic",)):
         each = [self._waves(values[:, i : i + 1], own) for i, own in enumerate(self.frequencies)]
         whole: Array = namespace_of(values).concatenate(each, axis=1)
         return whole
+
+    def _pulled_features(self, values: Array, grad: Array) -> Array:
+        made, used = np.empty_like(values), 0
+        for i in range(values.shape[1]):
+            width, frequencies = self._width(i), np.asarray(self._frequencies_of(i))
+            features = self._waves(values[:, i : i + 1], self._frequencies_of(i))[:, self.keep :]
+            own = grad[:, used : used + width]
+            along = own[:, self.keep :: 2] * features[:, 1::2] - own[:, self.keep + 1 :: 2] * features[:, ::2]
+            made[:, i] = 2 * np.pi * along @ frequencies + (own[:, 0] if self.keep else 0.0)
+            used += width
+        return made
 
     def _waves(self, values: Array, frequencies: list[float]) -> Array:
         """What columns with the same frequencies become."""

@@ -25,6 +25,7 @@ from ..data.weights import class_weights
 from ..initial import closed_form, placement
 from ..initial.spread import check_trainable, spread_one, untouched_data_layers
 from ..training.blocks import batches_of, blocks_of, check_alone, check_steps, stream_name
+from ..training.derivatives import with_derivatives
 from ..training.feasible import check_batch_memory, check_one_loss
 from ..training.hints import hint
 from ..training.logs import columns
@@ -32,12 +33,12 @@ from ..training.loop import ArrayFit, Fit
 from ..training.options import Options, check_batch_size, check_threads, in_steps
 from ..training.stream import StreamFit, adapt, begun, check_streamed, predicted
 from ..training.validation import Validations, check_frequency, data_of, first_batches, tested
-from .definition import Definition
+from .derivatives import Differentiable
 
 M = TypeVar("M", bound="BaseModel")
 
 
-class BaseModel(Definition):
+class BaseModel(Differentiable):
     """A net that can be trained and evaluated; see `fastdense.Model`."""
 
     # ---- training --------------------------------------------------------------------------------------------------
@@ -64,6 +65,8 @@ class BaseModel(Definition):
         validation_freq: Any = 1,
         starts: int = 1,
         probes: bool = False,
+        dy: Any = None,
+        dy_weight: float = 1.0,
         n_threads: int | None = None,
     ) -> History:
         """Train the model. Called again, it continues with the optimizer's state and a new order of the rows.
@@ -119,6 +122,12 @@ class BaseModel(Definition):
             Record statistics of every unit (off, saturated, mean and variance, norms of gradient, weights and steps)
             in ``history.probes``, a `fastdense.callbacks.probes.Probes`. It costs a few per cent and changes no bit of
             the training. Full-batch optimizers (`LBFGS`) record nothing.
+        dy : array of shape (rows, outputs, inputs), or (rows, inputs) for one output, optional
+            Known derivatives of the targets by the inputs, in their units (Sobolev training): the loss gets the term
+            ``dy_weight * mean((jacobian(x) - dy)**2)``, each row with its sample weight. Validation losses are without
+            it. For the nets that `vjp` names under `d_jacobian`, without dropout; each step comes back to Python.
+        dy_weight : float
+            Weight of that term, at least 0.
         n_threads : int, optional
             By default as many as this process may use.
 
@@ -153,11 +162,16 @@ class BaseModel(Definition):
             held_out: Rows | Blocks | None = None
             if is_stream(x):
                 check_alone("fit", x, y=y, sample_weight=sample_weight, batch_size=batch_size,
-                            validation_split=validation_split)  # fmt: skip
+                            validation_split=validation_split, dy=dy)  # fmt: skip
                 check_streamed("fit", f"x is {stream_name(x)}", self.optimizer, starts, probes, "pass arrays")
                 blocks = blocks_of(batches_of("fit", x, steps), shape, loss, class_weight)
             else:
                 rows = prepare("fit", x, y, sample_weight, shape, loss)
+                if dy is not None:
+                    own = loss.targets in ("any", "heads") or any(metric.collected for metric in self._metrics)
+                    others = {"probes": probes, "starts": starts != 1, "steps_per_epoch": steps is not None,
+                              "a loss or metric of your own": own}  # fmt: skip
+                    rows = with_derivatives("fit", rows, dy, dy_weight, self.net, self.device, self.optimizer, others)
                 cut = rows_to_train_on("fit", len(rows), validation_split)
                 if cut < len(rows) and validation_data is None:
                     rows, held_out = rows.part(slice(0, cut)), rows.part(slice(cut, None))

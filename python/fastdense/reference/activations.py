@@ -14,6 +14,7 @@ from collections.abc import Callable
 import numpy as np
 
 from .arrays import Array, as_float, unknown
+from .dual import ERFC
 
 SELU_SCALE, SELU_ALPHA = 1.0507009873554805, 1.6732632423543772
 
@@ -37,7 +38,7 @@ def softmax(x: Array) -> Array:
 
 def normal_cdf(x: Array) -> Array:
     """Phi(x) = erfc(-x/sqrt 2)/2: erfc, unlike 1 + erf, keeps its digits in the lower tail."""
-    return 0.5 * as_float(np.frompyfunc(math.erfc, 1, 1)(-x / math.sqrt(2.0)))
+    return 0.5 * as_float(ERFC(-x / math.sqrt(2.0)))
 
 
 def _gelu_derivative(x: Array) -> Array:

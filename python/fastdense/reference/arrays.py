@@ -9,13 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from .dual import Dual
+
 Array = NDArray[np.float64]
 Spec = Mapping[str, Any]  # one op, loss, optimizer or metric, as plain data
 
 
 def as_float(values: ArrayLike) -> Array:
-    """Return `values` as a float64 array, copied only if it is not one already."""
-    return np.asarray(values, dtype=np.float64)
+    """Return `values` as a float64 array, copied only if it is not one already; a `Dual` as it is."""
+    return values if isinstance(values, Dual) else np.asarray(values, dtype=np.float64)
 
 
 def unknown(what: str, given: object, known: Iterable[str]) -> ValueError:
@@ -48,6 +50,8 @@ def to_tf32(x: Array) -> Array:
 
 def _round_bits(x: Array, significant: int) -> Array:
     """Round to so many significant bits within the range of float32's exponent, which both formats have."""
+    if isinstance(x, Dual):  # rounding is constant between its steps: the derivative is that of what is rounded
+        return as_float(Dual(_round_bits(x.value, significant), x.tangent))
     bits = np.ascontiguousarray(x, dtype=np.float64).view(np.uint64)
     cut = np.uint64(53 - significant)
     half = (np.uint64(1) << (cut - np.uint64(1))) - np.uint64(1) + ((bits >> cut) & np.uint64(1))

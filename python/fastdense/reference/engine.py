@@ -16,6 +16,7 @@ from ..calls import HOOK_FIRST, HOOK_GRADIENT, HOOK_LAST, HOOK_MEASURED, HOOK_TR
 from . import heads, kfac, losses, metrics, probes, solvers
 from .arrays import Array, Spec, as_float, flat, split, unknown
 from .constraints import project
+from .dual import Dual, tangent_of
 from .jacobian import jacobian
 from .layers import Context, End, Forward, build_ops
 from .optimizers import Slots, apply_updates, initial_slots
@@ -173,9 +174,9 @@ class Engine:
         given = [] if self._training is None else self._training.get("frozen", [])
         return given or [False] * len(self._ops)
 
-    def _forward(self, x: Data, training: bool) -> list[Forward]:
+    def _forward(self, x: Data, training: bool, penalised: bool = True) -> list[Forward]:
         """Run every op on a batch x (rows, inputs)."""
-        context = Context(training, self._seed, self._live.step)
+        context = Context(training, self._seed, self._live.step, penalised)
         frozen = self._frozen()
         passes: list[Forward] = []
         blocks: list[tuple[Array, list[Array]]] = []  # of those that have begun: input, outputs of finished branches
@@ -243,15 +244,26 @@ class Engine:
     def _backward(self, batch: _Batch) -> list[list[Array]]:
         """Gradient of the batch loss for every op's trainable tensors."""
         zero = np.zeros_like(batch.gradient)
-        grad, grad_z = (zero, batch.gradient) if batch.fused else (batch.gradient, zero)
+        seeds = (zero, batch.gradient) if batch.fused else (batch.gradient, zero)
+        penalties = [op.penalty(tensors)[1] for op, tensors in zip(self._ops, self._live.tensors, strict=True)]
+        frozen, pulled = self._frozen(), self._pulled_back(batch.passes, *seeds)[1]
+        return [
+            [0.0 * g if stays else g + extra for g, extra in zip(own, penalty, strict=True)]
+            for own, penalty, stays in zip(pulled, penalties, frozen, strict=True)
+        ]
+
+    def _pulled_back(self, passes: list[Forward], grad: Array, grad_z: Array) -> tuple[Array, list[list[Array]]]:
+        """From the gradient of the net's output to those of its input and of every op's trainable tensors.
+
+        `grad_z`: what a fused loss adds behind the last activation.
+        """
         grads: list[list[Array]] = []
         waiting: list[list[Array]] = []  # of each block that is gone through: the gradients of the branches before
         sums: list[Array] = []  # and the sum of those of its input so far
-        frozen = self._frozen()
         last = len(self._ops) - 1
         for i in range(last, -1, -1):
-            op, branches = self._ops[i], batch.passes[i].branches
-            grad, own = batch.passes[i].backward(grad, grad_z if i == last else 0.0)
+            op, branches = self._ops[i], passes[i].branches
+            grad, own = passes[i].backward(grad, grad_z if i == last else 0.0)
             if branches is not None:
                 waiting.append(branches(grad))
                 grad = waiting[-1].pop()
@@ -261,9 +273,8 @@ class Engine:
                 grad = waiting[-1].pop()
             elif op.kind in ("residual_begin", "branches_begin"):
                 grad = sum(waiting.pop(), grad + sums.pop())
-            penalty = op.penalty(self._live.tensors[i])[1]
-            grads.append([0.0 * g if frozen[i] else g + extra for g, extra in zip(own, penalty, strict=True)])
-        return grads[::-1]
+            grads.append(own)
+        return grad, grads[::-1]
 
     # -- what a model asks for -----------------------------------------------------------------------------------
 
@@ -304,6 +315,84 @@ class Engine:
         with np.errstate(all="ignore"):
             batch = self._batch(x, y, w, training)
             return batch.loss, [g for grads in self._backward(batch) for g in grads]
+
+    def vjp(
+        self,
+        x: Data,
+        d_out: Data,
+        d_jacobian: Data | None = None,
+        *,
+        parameters: bool,
+        n_threads: int | None = None,
+    ) -> tuple[Array, list[Array] | None]:
+        """Return the gradients of sum d_out * outputs in inference mode: of the inputs, and of the trainable tensors.
+
+        `d_out` (rows, k outputs) gives k gradients of the inputs, (rows, k inputs); `parameters` needs k = 1.
+        `d_jacobian` (rows, outputs inputs): sum d_jacobian * (derivatives of the outputs by the inputs) is added to
+        what is differentiated.
+        """
+        if d_jacobian is not None:
+            return self._with_jacobian(as_float(x), as_float(d_out), as_float(d_jacobian), n_threads)
+        seeds = as_float(d_out).reshape(len(x), -1, self._outputs)
+        with np.errstate(all="ignore"):
+            passes = self._forward(x, training=False, penalised=False)
+            pulled = [self._pulled_back(passes, seed, np.zeros_like(seed)) for seed in np.moveaxis(seeds, 1, 0)]
+        d_x = np.stack([grad for grad, _ in pulled], axis=1).reshape(len(x), -1)
+        if not parameters:
+            return d_x, None
+        ((_, grads),) = pulled
+        return d_x, [g * (not stays) for own, stays in zip(grads, self._frozen(), strict=True) for g in own]
+
+    def _with_jacobian(
+        self, x: Array, d_out: Array, d_jacobian: Array, n_threads: int | None
+    ) -> tuple[Array, list[Array]]:
+        """`vjp` with `d_jacobian`: one output after another, along its rows of that."""
+        self._check_dual()
+        d_x, grads = self.vjp(x, d_out, parameters=True, n_threads=n_threads)
+        assert grads is not None
+        directions, eye = d_jacobian.reshape(len(x), self._outputs, -1), np.eye(self._outputs)
+        for k in range(self._outputs):
+            along: Any = Dual(x, directions[:, k])
+            more_x, more = self.vjp(along, eye[[k] * len(x)], parameters=True, n_threads=n_threads)
+            assert more is not None
+            d_x = d_x + tangent_of(more_x)
+            grads = [g + tangent_of(one) for g, one in zip(grads, more, strict=True)]
+        return d_x, grads
+
+    def _check_dual(self) -> None:
+        """Raise if an op has a formula of the caller's, which is no formula of NumPy's arrays alone."""
+        for op in self._ops:
+            if op.kind == "function":
+                raise ValueError("no second derivative is known of a net with function")
+
+    def hessian_vector(self, x: Data, y: Data, w: Array | None, vector: Sequence[ArrayLike]) -> list[Array]:
+        """Return the product of the Hessian of the loss of all rows, penalties included, with a vector.
+
+        `vector` has an array for every trainable tensor, as has the result; the mode is that of inference.
+        """
+        self._check_dual()
+        source = iter(vector)
+        tensors = [
+            [Dual(own, next(source)) for own in tensors[: op.trainable]] + tensors[op.trainable :]
+            for op, tensors in zip(self._ops, self._live.tensors, strict=True)
+        ]
+        other = copy.copy(self)
+        other._training = {**self._configured(), "metrics": []}
+        dual: Any = tensors
+        other._live = replace(self._live, tensors=dual)
+        with np.errstate(all="ignore"):
+            grads = other._backward(other._batch(x, y, w, training=False))
+        return [as_float(tangent_of(g)) for own in grads for g in own]
+
+    def apply_gradients(self, gradients: Sequence[ArrayLike], *, rate: float, n_threads: int | None = None) -> None:
+        """Make a step of the optimizer with these gradients, penalties included, one for every trainable tensor."""
+        kind = self._configured()["optimizer"]["kind"]
+        if kind in solvers.KINDS or kind == "kfac":
+            raise ValueError("apply_gradients needs an optimizer that takes steps from gradients")
+        with np.errstate(all="ignore"):
+            tensors, slots = self._updated([as_float(g) for g in gradients], self._live.slots, rate)
+        moved = [own + old[op.trainable :] for own, op, old in zip(tensors, self._ops, self._live.tensors, strict=True)]
+        self._live = replace(self._live, tensors=moved, slots=slots, step=self._live.step + 1)
 
     def solve_output(
         self, x: Data, y: Data, w: Array | None, *, ridge: float, n_threads: int | None = None
@@ -361,18 +450,23 @@ class Engine:
             steps, slots, numbers = kfac.steps_of(
                 spec, live.step, self._ops, live.tensors, batch.passes, x, steps, slots, numbers
             )
-        grads = [g for own in steps for g in own]
+        updated, slots = self._updated([g for own in steps for g in own], slots, lr)
+        parts = zip(updated, batch.passes, live.tensors, self._frozen(), strict=True)
+        tensors = [old if stays else own + done.moving for own, done, old, stays in parts]
+        return _Live(tensors, slots, live.step + 1, running + batch.totals, numbers), batch.loss
+
+    def _updated(self, grads: list[Array], slots: Slots, lr: float) -> tuple[list[list[Array]], Slots]:
+        """Every op's trained tensors after a step with these gradients, one for each, and the optimizer's slots."""
+        live, spec, stays = self._live, self._configured()["optimizer"], self._frozen()
         weights = [w for op, own in zip(self._ops, live.tensors, strict=True) for w in own[: op.trainable]]
         is_kernel = [op.kind == "dense" and i == 0 for op in self._ops for i in range(op.trainable)]
-        stays = self._frozen()
         frozen = [own for op, own in zip(self._ops, stays, strict=True) for _ in range(op.trainable)]
         updated, slots = apply_updates(spec, live.step + 1, lr, weights, grads, slots, is_kernel, frozen)
-        source = iter(updated)
-        tensors = []
-        for op, done, old, stay in zip(self._ops, batch.passes, live.tensors, stays, strict=True):
+        source, tensors = iter(updated), []
+        for op, old, stay in zip(self._ops, live.tensors, stays, strict=True):
             own = [next(source) for _ in range(op.trainable)]
-            tensors.append(old if stay else _constrained(op.spec, own) + done.moving)
-        return _Live(tensors, slots, live.step + 1, running + batch.totals, numbers), batch.loss
+            tensors.append(old[: op.trainable] if stay else _constrained(op.spec, own))
+        return tensors, slots
 
     # -- full-batch solvers --------------------------------------------------------------------------------------
 

@@ -24,11 +24,21 @@ Gradients = tuple[Array, list[Array]]
 
 @dataclass(frozen=True)
 class Context:
-    """What a forward pass depends on besides numbers: the mode, and the key of this step's dropout masks."""
+    """What a forward pass depends on besides numbers: the mode, and the key of this step's dropout masks.
+
+    `penalised`: whether penalties on outputs are part of what is differentiated.
+    """
 
     training: bool
     seed: int
     step: int
+    penalised: bool = True
+
+    def activity(self, spec: Spec, a: Array) -> tuple[float, Array | float]:
+        """Penalty on an op's output a, and its gradient."""
+        if not self.penalised:
+            return 0.0, 0.0
+        return l1_l2(a, spec["activity_l1"] / len(a), spec["activity_l2"] / len(a))
 
 
 @dataclass(frozen=True)
@@ -133,7 +143,7 @@ class Dense(Op):
 
     def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
         """Apply the affine map and the activation."""
-        spec, kernel, rows = self.spec, tensors[0], len(x)
+        spec, kernel = self.spec, tensors[0]
         operand, factors = self._operand(x), self._operand(kernel)
         z = operand @ factors
         if spec["use_bias"]:
@@ -141,7 +151,7 @@ class Dense(Op):
         slope = tensors[-1] if self.function.has_slope else None
         a = self.function.value(z, slope)
         z_gradients: list[Array] = []
-        activity, activity_gradient = l1_l2(a, spec["activity_l1"] / rows, spec["activity_l2"] / rows)
+        activity, activity_gradient = context.activity(spec, a)
 
         def backward(grad: Array, grad_z: Array | float) -> Gradients:
             through, grad_slope = self.function.gradient(z, a, grad + activity_gradient, slope)
@@ -165,7 +175,7 @@ def _standardized_gradient(grad: Array, hat: Array, deviation: Array, axis: int)
     """
     mean = grad.mean(axis=axis, keepdims=True)
     stretch = (grad * hat).mean(axis=axis, keepdims=True)
-    return np.asarray((grad - mean - hat * stretch) / deviation, dtype=np.float64)
+    return as_float((grad - mean - hat * stretch) / deviation)
 
 
 class Scaled(Op):
@@ -267,7 +277,7 @@ class Activity(Op):
 
     def forward(self, tensors: list[Array], x: Array, context: Context) -> Forward:
         """Add the penalty."""
-        value, own = l1_l2(x, self.spec["activity_l1"] / len(x), self.spec["activity_l2"] / len(x))
+        value, own = context.activity(self.spec, x)
         return Forward(x, lambda grad, _: (grad + own, []), activity=value)
 
 

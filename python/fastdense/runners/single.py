@@ -25,6 +25,7 @@ from ..losses import Loss, PerHead
 from ..metrics import Metric, OfHead
 from ..network import Net
 from ..optimizers import Optimizer
+from .derivatives import DerivativeSteps
 from .hook import Hook, Values
 from .lock import CallLock
 from .tensors import averaged, engine_tensors
@@ -56,6 +57,7 @@ class Runner:
         self._hook: Hook | None = None
         self.loss_weight = 1.0
         self._trained: list[bool] = []
+        self._steps: tuple[Engine, DerivativeSteps] | None = None
         self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
         self._own_engine = make_engine(device, net.program)
         self._write(self._engine, net.initial_values() if values is None else values)
@@ -249,7 +251,10 @@ class Runner:
             if self._hook is not None:
                 self._hook.forget(anew)
             try:
-                engine.train(call)
+                if data.dy is None:
+                    engine.train(call)
+                else:
+                    self._derivative_steps(engine).train(call, data.dy)
                 if self._hook is not None:
                     result["partial_collected"] = self._hook.current(training=True)
             except KeyboardInterrupt:
@@ -264,6 +269,12 @@ class Runner:
                 if whole_epochs:
                     self.epochs_trained += (first_batch + done) // math.ceil(len(data) / batch_size)
         return result
+
+    def _derivative_steps(self, engine: Engine) -> DerivativeSteps:
+        """What makes this engine's steps where derivatives are given; it keeps the totals of an epoch."""
+        if self._steps is None or self._steps[0] is not engine:
+            self._steps = engine, DerivativeSteps(engine, self.net.outputs, self.net.seed)
+        return self._steps[1]
 
     def probe_period(self, rows: int, batch_size: int) -> int:
         """Number of steps between probes that makes their cost small."""
@@ -372,6 +383,41 @@ class Runner:
                 data.encoded(self.net), data.y, data.w, training=training, n_threads=n_threads
             )
         return float(value), list(gradient)
+
+    def vjp(
+        self, x: Array, d_out: Array, n_threads: int, d_jacobian: Array | None = None, *, parameters: bool = False
+    ) -> tuple[Array, list[Array] | None]:
+        """Gradients of sum d_out * outputs in inference mode: of the inputs and of the trainable tensors.
+
+        `d_out` (rows, k outputs) gives (rows, k, inputs); `parameters` needs k = 1. `d_jacobian`: as of engines.
+        """
+        rows, count = len(d_out), d_out.shape[1] // self.net.outputs
+        with self.lock:
+            d_x, gradients = self._ready().vjp(
+                self.net.encoded(x), d_out, d_jacobian, parameters=parameters, n_threads=n_threads
+            )
+            d_x = d_x.reshape(rows, count, -1)
+            if self.net.front:
+                d_x = np.stack([self.net.pulled_back(x, d_x[:, k]) for k in range(count)], axis=1)
+        return d_x, None if gradients is None else list(gradients)
+
+    def hessian_vector(self, data: Rows, vector: Sequence[Array]) -> list[Array]:
+        """Product of the Hessian of the loss of all rows with a vector, by the reference engine's formulas."""
+        from ..reference import Engine as Reference  # seldom needed
+
+        with self.lock:
+            engine = Reference(self.net.program)
+            engine.set_tensors(self._ready().get_tensors())
+            engine.configure({**(self._training or {}), "metrics": [], "hook": None})
+            product = engine.hessian_vector(data.encoded(self.net), data.y, data.w, vector)
+        return [one.astype(self.value_dtype) for one in product]
+
+    def apply_gradients(self, optimizer: Optimizer, gradients: Sequence[Array]) -> None:
+        """A step of the optimizer with gradients that hold the penalties."""
+        with self.lock:
+            engine = self._ready()
+            rate = float(optimizer.learning_rates(self.step, 1)[0])
+            engine.apply_gradients(list(gradients), rate=rate, n_threads=0)
 
     def solve_output(self, data: Rows, ridge: float, n_threads: int) -> tuple[Array, Array | None] | None:
         """Kernel and bias of the last layer in closed form, float64; None if there is no solution."""

@@ -64,6 +64,7 @@ def check_alone(where: str, x: object, **given: Any) -> None:
         "sample_weight": "its items hold the weights: let it give (x, y, sample_weight)",
         "batch_size": "its items are the batches: leave batch_size out",
         "validation_split": "the last rows are not known before the end: pass validation_data",
+        "dy": "its batches hold no derivatives: pass arrays",
         "validation_batch_size": "its items are the batches: leave validation_batch_size out",
     }
     for name, value in given.items():
