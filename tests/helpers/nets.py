@@ -73,7 +73,7 @@ def front(draw: Any, kind: str, width: int, x: Array) -> list[Any]:
     return []
 
 
-def body(draw: Any, kind: str, width: int, depth: int) -> tuple[Any, int]:
+def body(draw: Any, kind: str, width: int, depth: int, kinds: tuple[str, ...]) -> tuple[Any, int]:
     """A layer inside of a net and the number of its outputs."""
     if kind == "dense":
         units = draw(st.integers(1, 6))
@@ -94,13 +94,13 @@ def body(draw: Any, kind: str, width: int, depth: int) -> tuple[Any, int]:
         chosen = draw(st.permutations(range(width)))[: draw(st.integers(1, width))]
         return fd.SelectColumns(chosen), len(chosen)
     if kind == "residual":
-        inner, _ = chain(draw, width, depth + 1)
+        inner, _ = chain(draw, width, depth + 1, kinds=kinds)
         return fd.Residual([*inner, fd.Dense(width)]), width
     if kind == "branches":
         merge = draw(st.sampled_from(MERGES))
         made, total = [], 0
         for _ in range(2 if merge == "subtract" else draw(st.integers(2, 3))):
-            inner, out = chain(draw, width, depth + 1, least=0)
+            inner, out = chain(draw, width, depth + 1, least=0, kinds=kinds)
             if merge != "concatenate":
                 inner, out = [*inner, fd.Dense(3)], 3
             made.append(inner)
@@ -117,7 +117,7 @@ def chain(
     layers = []
     for _ in range(draw(st.integers(least, 3 if depth < 2 else 1))):
         allowed = kinds if depth < 2 else [kind for kind in kinds if kind not in ("residual", "branches")]
-        layer, width = body(draw, draw(st.sampled_from(allowed)), width, depth)
+        layer, width = body(draw, draw(st.sampled_from(allowed)), width, depth, kinds)
         layers.append(layer)
     return layers, width
 
@@ -165,3 +165,23 @@ def nets(
     final = fd.Dense(draw(st.integers(1, 4)), draw(st.sampled_from(last)))
     model = fd.Model([*layers, *inner, final], inputs=width, seed=seed, dtype=dtype)
     return Net(randomized(model, seed), x.astype(np.float32))
+
+
+def check_close(made: Array, net: Net, tolerance: float = 1e-5) -> None:
+    """Outputs as the model gives them.
+
+    Both are computed in single precision, in other orders: a few roundings (6e-8) for each of a few layers, more where
+    a layer divides by a small deviation. 1e-5 of the largest output, or of 1, leaves room for about a hundred of them.
+    """
+    right = net.model.predict(net.x)
+    np.testing.assert_allclose(made, right, rtol=tolerance, atol=tolerance * max(1.0, float(np.abs(right).max())))
+
+
+def net_of_activation(name: str) -> Net:
+    """A small net with this activation, and its parameter where it has one, and rows that reach all of its parts."""
+    x = np.linspace(-9.0, 9.1, 61, dtype=np.float32)[:, None]  # not on the steps of activations that jump
+    alpha = 0.3 if name in ALPHA else None
+    model = fd.Model([fd.Dense(3, fd.Activation(name, alpha))], inputs=1, seed=1)
+    kernel = np.array([[1.0, -0.5, 0.25]])
+    model.set_weights([kernel, np.array([0.1, 0.0, -0.2]), *([np.full(3, 0.2)] if name == "prelu" else [])])
+    return Net(model, x)

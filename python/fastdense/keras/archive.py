@@ -148,6 +148,8 @@ def _plain(path: str, h5py: Any, group: Any, name: str) -> Any:
     """A member of a group that is in this file: links lead elsewhere."""
     for part in name.split("/"):
         link = group.get(part, getlink=True)
+        if link is None:
+            raise unreadable(path, f"it has no {name!r} in {group.name!r}")
         if not isinstance(link, h5py.HardLink):
             raise unreadable(path, f"{name!r} is a link, which may lead to another file")
         group = group[part]

@@ -13,7 +13,7 @@ from .patterns import Node
 
 _FLOATS = (1, 10, 11, 16)  # float, float16, double, bfloat16
 _BOOLEAN = ("Equal", "IsNaN")
-_ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "PRelu", "Where")
+_ELEMENTWISE = ("Add", "Sub", "Mul", "Div", "Max", "Min", "Sum", "Mean", "PRelu", "Where", "Pow")
 _MOST_NODES = 100_000
 
 FOLDED: dict[str, Callable[..., Array]] = {  # of constants
@@ -152,6 +152,8 @@ class Graph:
                 return self._as_row(x)
         if node.op == "Gemm":
             node = self._gemm(node)
+        if node.op == "ReduceMean" and len(args) == 2 and isinstance(args[1], np.ndarray):  # as before opset 18
+            node = Node(node.op, [x], {**node.attributes, "axes": args[1].reshape(-1).tolist()}, node.place)
         if node.op == "Slice":
             node = self._sliced(node)
         node.shape = self._shape(node)
@@ -219,7 +221,7 @@ class Graph:
         if op == "Concat":
             widths = [_flat(one.shape) if isinstance(one, Node) else None for one in args]
             return None if None in widths else (sum(width or 0 for width in widths),)
-        if op == "ReduceL2":
+        if op in ("ReduceL2", "ReduceMean") and node.attributes.get("keepdims", 1):
             return (1,)
         if op in _ELEMENTWISE or op == "Equal":
             return _broadcast(args)

@@ -60,6 +60,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {  # of attributes that nodes may leave ou
     "Swish": {"alpha": 1.0},
     "Gather": {"axis": 0},
     "ReduceL2": {"keepdims": 1},
+    "ReduceMean": {"keepdims": 1},
 }
 
 

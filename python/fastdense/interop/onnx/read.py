@@ -95,16 +95,29 @@ def from_onnx(
 def _loaded(ir: Any, where: str, model: Any) -> Any:
     if isinstance(model, ir.Model):
         return model
-    if hasattr(model, "SerializeToString"):
-        return ir.serde.deserialize_model(model)
+    onnx: Any = needed(where, "onnx", "onnx-ir", "onnx")
+    if isinstance(model, onnx.ModelProto):
+        return ir.serde.deserialize_model(_without_maps(onnx, model))
     path = file_path(f"{where}: model", model)
     try:
-        return ir.load(path)
+        made = ir.serde.deserialize_model(_without_maps(onnx, onnx.load(path, load_external_data=False)))
+        ir.external_data.set_base_dir(made.graph, os.path.dirname(os.path.abspath(path)))
+        return made
     except OSError:
         raise
     except Exception as error:  # of Protocol Buffers, of several classes
         problem = f"{path!r} is no ONNX file, or damaged ({type(error).__name__})"
         raise ValueError(f"{where}: {problem}; export the net again") from error
+
+
+def _without_maps(onnx: Any, given: Any) -> Any:
+    """The same without types of outputs that are no tensors, as skl2onnx writes them and onnx-ir does not read."""
+    made = onnx.ModelProto()
+    made.CopyFrom(given)
+    for value in (*made.graph.output, *made.graph.value_info):
+        if not value.type.HasField("tensor_type"):
+            value.ClearField("type")
+    return made
 
 
 def _loaded_name(graph: Graph, model: Any) -> str:

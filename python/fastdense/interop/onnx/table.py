@@ -114,8 +114,7 @@ def _scaling(step: ChainStep) -> Numbers:
 
 
 def _norm(found: Numbers, inputs: int) -> Numbers | None:
-    zeros = np.zeros(inputs, np.asarray(found["gamma"]).dtype)
-    return {**found, "beta": found.get("beta", zeros)} if np.size(found["gamma"]) == inputs else None
+    return found if np.size(found.get("gamma", np.ones(inputs))) == inputs else None
 
 
 def _columns(found: Numbers, inputs: int) -> Numbers | None:
@@ -243,6 +242,12 @@ def _lists_of(*names: str) -> Callable[[Numbers, int], Numbers | None]:
     return lambda found, inputs: {name: row_of(found[name], inputs).tolist() for name in names}
 
 
+_LAST: Any = {"axes": ([-1], [1]), "keepdims": 1}
+_MIDDLE = op("Sub", X, op("ReduceMean", X, **_LAST))
+_SQUARES = [op("ReduceMean", one, **_LAST) for one in (op("Pow", _MIDDLE, 2.0), op("Mul", _MIDDLE, _MIDDLE))]
+_BARE = [op("Div", _MIDDLE, op("Sqrt", op("Add", one, Number("epsilon")))) for one in _SQUARES]
+_NORMS = [made for bare in _BARE for scaled in [op("Mul", bare, _C("gamma"))]
+          for made in (op("Add", scaled, _C("beta")), scaled, bare)]  # fmt: skip
 _AWAY = op("Mul", op("Div", op("Sub", X, _C("center")), _C("scale")), _C("varies"))
 _BOUNDED = op("Div", _AWAY, op("Sqrt", op("Add", 1.0, op("Mul", op("Div", _AWAY, Number("clip")),
                                                               op("Div", _AWAY, Number("clip"))))))  # fmt: skip
@@ -258,7 +263,7 @@ ROWS: list[Row] = [
                           epsilon=Number("epsilon"), training_mode=0)],
         lambda step: {**_scaling(step), **_own("mean", "variance", "epsilon")(step)}, _norm),
     Row("layer_norm", [op("LayerNormalization", X, _C("gamma"), _C("beta", optional=True), axis=(-1, 1),
-                          epsilon=Number("epsilon"))],
+                          epsilon=Number("epsilon")), *_NORMS],
         lambda step: {**_scaling(step), "epsilon": step.get("epsilon")}, _norm),
     Row("unit_norm", [op("Div", X, op("Max", op("ReduceL2", X, _C("axis", dtype="int"), keepdims=1), 1e-12))],
         lambda step: {"axis": np.array([-1])}, lambda found, inputs: {}),
