@@ -32,7 +32,7 @@ from .layers import (
     Scale,
     SelectColumns,
 )
-from .lazy import lazy
+from .lazy import lazy, register_doors
 from .optimizers import *  # noqa: F403  (every optimizer, so that a new one needs no line here)
 from .versions import VERSION as __version__
 from .versions import build_config, show_versions
@@ -43,6 +43,10 @@ if TYPE_CHECKING:
     from . import callbacks, datasets, keras, tabular
     from ._model import Model, load
     from .callbacks import History
+    from .interop.keras import from_keras
+    from .interop.onnx.read import from_onnx
+    from .interop.sklearn import from_sklearn
+    from .interop.torch.read import from_torch
     from .model.start import start_on_data
     from .population.cross_validation import cross_validate
     from .population.ensemble import Ensemble
@@ -61,6 +65,10 @@ _LAZY = {
     "cross_validate": "population.cross_validation",
     "datasets": "",
     "fit_many": "population.fit",
+    "from_keras": "interop.keras",
+    "from_onnx": "interop.onnx.read",
+    "from_sklearn": "interop.sklearn",
+    "from_torch": "interop.torch.read",
     "keras": "",
     "load": "_model",
     "learning_rate_test": "population.rate_test",
@@ -68,6 +76,18 @@ _LAZY = {
     "tabular": "",
 }
 __getattr__ = lazy(globals(), _LAZY)
+register_doors(
+    __name__,
+    {
+        "keras_model": "interop.keras",
+        "load_keras": "interop.keras",
+        "save_keras": "interop.keras",
+        "to_c": "interop.c.write",
+        "to_onnx": "interop.onnx.write",
+        "to_sklearn": "interop.sklearn",
+        "to_torch": "interop.torch.write",
+    },
+)
 
 __all__ = [
     "Activation",
@@ -102,6 +122,10 @@ __all__ = [
     "cuda",
     "datasets",
     "fit_many",
+    "from_keras",
+    "from_onnx",
+    "from_sklearn",
+    "from_torch",
     "initializers",
     "keras",
     "layers",

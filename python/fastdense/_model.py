@@ -11,11 +11,13 @@ from .arrays import fail
 from .callbacks.progress import check_verbose
 from .engine.factory import check_device
 from .layers.function import known_functions
+from .lazy import door
 from .model import files
 from .model.base import BaseModel
 
 if TYPE_CHECKING:
     from .diagnose.report import Diagnosis
+    from .model.exported import CExport
 
 
 class Model(BaseModel):
@@ -127,6 +129,194 @@ class Model(BaseModel):
         given = Given(x, y, sample_weight, history, validation_data, validation_split, class_weight)
         return diagnose(self, given, verify, seconds, shown)
 
+    # ---- files and objects of other tools --------------------------------------------------------------------------
+
+    def save(self, path: str | os.PathLike[str], *, include_optimizer: bool = True) -> None:
+        """Write the model to a file that `fastdense.load` reads.
+
+        The file appears whole or not at all. It is in the safetensors format, whatever its name ends with, but for
+        ".keras": that is a file which Keras 3 reads, too, with layers, weights and how the model is compiled as far as
+        Keras has these. It needs h5py (``pip install 'fastdense[keras-files]'``).
+
+        Parameters
+        ----------
+        path : str or path
+        include_optimizer : bool
+            Whether to keep the optimizer's state, so that training continues exactly where it was. In a ".keras" file
+            that is a part which only fastdense reads, with all that the model is; Keras's optimizer begins anew.
+
+        Raises
+        ------
+        ValueError
+            If the model holds an object of a class of your own; or for ".keras", a layer that Keras does not have.
+        ImportError
+            For ".keras", if h5py is not installed.
+
+        Examples
+        --------
+        >>> import fastdense as fd
+        >>> model = fd.Model([fd.Dense(8, "relu"), fd.Dense(1)], inputs=4)
+        >>> model.save("net.safetensors")  # doctest: +SKIP
+        >>> model.save("net.keras")  # doctest: +SKIP
+        """
+        path = file_path("save: path", path)
+        if not path.endswith(".keras"):
+            super().save(path, include_optimizer=include_optimizer)
+            return
+        whole = flag("save: include_optimizer", include_optimizer)
+        with self.runner.lock:
+            if whole:
+                self._check_saveable()
+            door("save_keras")(self, path, files.as_bytes(*self._describe()) if whole else None)
+
+    @keywords_checked
+    def to_onnx(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        outputs: Mapping[str, int] | None = None,
+        dtype: str = "float32",
+        input_name: str = "x",
+    ) -> None:
+        """Write the model as an ONNX file: opset 20, IR version 10, any number of rows.
+
+        All layers but `Function` are carried, preprocessing of the data included; what acts in training only is left
+        out. Needs the package onnx-ir (``pip install 'fastdense[onnx]'``). See `fastdense.from_onnx`.
+
+        Parameters
+        ----------
+        path : str or path
+        outputs : mapping of str to int, optional
+            Names and widths of outputs that the columns are divided into; by default the heads of a model that is
+            compiled with `losses.PerHead`, else one output "y".
+        dtype : {"float32", "float64"}
+            Of inputs, weights and outputs. Runtimes do not have all operators in float64.
+        input_name : str
+
+        Raises
+        ------
+        ValueError
+            If the model holds a `Function`, or the widths of `outputs` are not those of the model.
+        ImportError
+            If onnx-ir is not installed.
+
+        Examples
+        --------
+        >>> import fastdense as fd
+        >>> model = fd.Model([fd.Dense(8, "relu"), fd.Dense(1)], inputs=4)
+        >>> model.to_onnx("net.onnx")  # doctest: +SKIP
+        >>> session = onnxruntime.InferenceSession("net.onnx")  # doctest: +SKIP
+        >>> (y,) = session.run(None, {"x": x})  # doctest: +SKIP
+        """
+        door("to_onnx")(self, path, outputs=outputs, dtype=dtype, input_name=input_name)
+
+    def to_torch(self) -> Any:
+        """Make a `torch.nn.Sequential` of the model, in its dtype and in evaluation mode.
+
+        It has PyTorch's modules where there are some, and else those of `fastdense.interop.torch.modules`. BatchNorm's
+        momentum is 1 minus that here; its moving variance goes on with the batch's unbiased variance there. Penalties,
+        constraints and the optimizer are left behind. Needs PyTorch. See `fastdense.from_torch`.
+
+        Returns
+        -------
+        torch.nn.Sequential
+
+        Raises
+        ------
+        ValueError
+            If the model holds a `Function`.
+        ImportError
+            If PyTorch is not installed.
+
+        Examples
+        --------
+        >>> import fastdense as fd
+        >>> fd.Model([fd.Dense(1, "tanh")], inputs=4).to_torch()  # doctest: +SKIP
+        Sequential(
+          (0): Linear(in_features=4, out_features=1, bias=True)
+          (1): Tanh()
+        )
+        """
+        return door("to_torch")(self)
+
+    @keywords_checked
+    def to_sklearn(self, *, classes: Any = None) -> Any:
+        """Make a fitted MLPRegressor of the model, or an MLPClassifier if it ends with softmax or sigmoid.
+
+        Normalizations and scalings become part of the dense layers beside them; what acts in training only is left out.
+        Needs scikit-learn. See `fastdense.from_sklearn`.
+
+        Parameters
+        ----------
+        classes : list, optional
+            Labels in the order of the outputs (of a single sigmoid: of both classes); 0, 1, ... by default.
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+
+        Raises
+        ------
+        ValueError
+            If it is not dense layers with one activation, relu, tanh, sigmoid or linear, for all hidden ones.
+        ImportError
+            If scikit-learn is not installed.
+
+        Examples
+        --------
+        >>> import fastdense as fd
+        >>> model = fd.Model([fd.Dense(8, "relu"), fd.Dense(3, "softmax")], inputs=4)
+        >>> model.to_sklearn(classes=["a", "b", "c"])  # doctest: +SKIP
+        MLPClassifier(hidden_layer_sizes=(8,))
+        """
+        return door("to_sklearn")(self, classes=classes)
+
+    @keywords_checked
+    def to_c(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        name: str | None = None,
+        dtype: str = "float32",
+        calibration: Any = None,
+    ) -> CExport:
+        """Write the model as one header in C99, for one row at a time: no memory allocation, no library but libm.
+
+        The header has ``static inline void NAME_predict(const float *x, float *y)`` and the sizes ``NAME_INPUTS`` and
+        ``NAME_OUTPUTS``; it compiles without warnings (``-Wall -std=c99``), as C++ too, and may be called from several
+        threads. All layers but `Function` are carried; what acts in training only is left out.
+
+        Parameters
+        ----------
+        path : str or path
+        name : str, optional
+            First part of all names in the header; by default from the name of the file.
+        dtype : {"float32", "int8"}
+            "int8": weights of dense layers with 8 bits and a factor for each unit, sums in 32 bits; a quarter of the
+            memory. Activations and the rest are computed in float32.
+        calibration : array of shape (rows, inputs), optional
+            For "int8": typical rows, which decide the ranges of what reaches each layer.
+
+        Returns
+        -------
+        CExport
+            Bytes of constants and of stack; for "int8" also how far outputs are from the model's for `calibration`.
+
+        Raises
+        ------
+        ValueError
+            If the model holds a `Function` or numbers that are not finite, or "int8" has no `calibration`.
+
+        Examples
+        --------
+        >>> import fastdense as fd
+        >>> model = fd.Model([fd.Dense(8, "relu"), fd.Dense(1)], inputs=4)
+        >>> print(model.to_c("net.h"))  # doctest: +SKIP
+        net.h: net_predict(x, y), 196 B of constants, 36 B of stack
+        """
+        made: CExport = door("to_c")(self, path, name=name, dtype=dtype, calibration=calibration)
+        return made
+
 
 Model.__module__ = "fastdense"  # its public path, which files of pickle name
 
@@ -134,10 +324,13 @@ Model.__module__ = "fastdense"  # its public path, which files of pickle name
 def load(
     path: str | os.PathLike[str], *, device: str | None = None, custom_objects: Mapping[str, Any] | None = None
 ) -> Any:
-    """Read a model that `Model.save` wrote, or an ensemble that `Ensemble.save` wrote.
+    """Read a model that `Model.save` or Keras wrote (".keras", ".h5"), or an ensemble that `Ensemble.save` wrote.
 
     Training of a model continues exactly where it was: the same bits as without saving, the optimizer's state included.
     Nothing in the file is run, so files of unknown origin are safe to load.
+
+    Files that Keras wrote need h5py (``pip install 'fastdense[keras-files]'``), not Keras. What they hold is compiled
+    as it was there, as far as fastdense has the loss and the metrics, with an optimizer that begins anew.
 
     Parameters
     ----------
@@ -161,10 +354,14 @@ def load(
         `custom_objects` lacks.
     FileNotFoundError
         If there is no such file.
+    ImportError
+        If it is a file of Keras, and h5py is not installed.
     """
     if device is not None:
         check_device(device)
     path = file_path("load: path", path)
+    if files.begins_as(path, files.OF_KERAS) and files.own_part(path) is None:
+        return door("load_keras")(path, device, custom_objects)
     config, tensors = files.read(path)
     with files.described(path):
         if "members" not in config:

@@ -1,4 +1,4 @@
-"""Packages whose modules are imported when a name of theirs is first used (PEP 562)."""
+"""What is imported when it is first used: modules of packages (PEP 562), optional libraries, models' ways out."""
 
 from __future__ import annotations
 
@@ -35,3 +35,36 @@ def lazy(
         return value
 
     return __getattr__
+
+
+def needed(where: str, module: str, package: str, extra: str | None = None) -> Any:
+    """An optional library; ImportError that says how to install it, if it is not there.
+
+    Parameters
+    ----------
+    where : str
+        What the user called.
+    module, package : str
+        Its names in imports and in the package index.
+    extra : str, optional
+        The extra of fastdense that installs it.
+    """
+    try:
+        return import_module(module)
+    except ImportError as error:
+        command = package if extra is None else f"'fastdense[{extra}]'"
+        raise ImportError(f"{where}: it needs {package}, which is not installed; run: pip install {command}") from error
+
+
+_doors: dict[str, str] = {}
+
+
+def register_doors(package: str, modules: Mapping[str, str]) -> None:
+    """Say in which modules of a package the functions are that models call and that need models themselves."""
+    _doors.update({name: f"{package}.{module}" for name, module in modules.items()})
+
+
+def door(name: str) -> Callable[..., Any]:
+    """Such a function: a way in or out for models, as in ``door("to_onnx")(model, path)``."""
+    found: Callable[..., Any] = getattr(import_module(_doors[name]), name)
+    return found

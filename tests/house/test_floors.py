@@ -36,6 +36,7 @@ FLOORS = (  # from the ground up
     {"_model"},
     {"tabular"},
     {"keras", "cli", "sklearn"},
+    {"interop"},
     {"__init__"},
     {"__main__"},
 )

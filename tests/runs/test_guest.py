@@ -127,7 +127,7 @@ def test_a_model_that_is_there_imports_nothing(package: str) -> None:
         np.random, np.ma
         model, x = {make}, np.random.RandomState(0).rand(64, 4).astype("f")
         with tempfile.TemporaryDirectory() as folder:
-            names = [os.path.join(folder, name) for name in ("log", "best.keras", "backup", "model.keras")]
+            names = [os.path.join(folder, name) for name in ("log", "best.model", "backup", "model.model")]
             kept = [callbacks.CSVLogger(names[0]), callbacks.ModelCheckpoint(names[1]),
                     callbacks.BackupAndRestore(names[2]), callbacks.EarlyStopping("loss")]
             model.compile("adam", "mse")

@@ -16,6 +16,7 @@ from ..arguments import suggestion
 from ..arrays import Array
 from ..callbacks import History
 from ..layers import TensorSpec
+from ..model.base import BaseModel
 from . import settings
 from .compiling import compile_config
 from .graph import Join, Place, Step, held_tensors, leaves
@@ -412,12 +413,13 @@ class Chain(Trainable):
     ) -> None:
         """Write layers, weights and optimizer to a fastdense file (safetensors), whatever its suffix.
 
-        With ``overwrite=False`` a file that is there already is an error.
+        With ``overwrite=False`` a file that is there already is an error. ``model.fastdense.save("net.keras")`` writes
+        a file that Keras reads.
         """
         _check_overwrite("save", filepath, overwrite)
         model = self.fastdense
         self._describe()
-        model.save(filepath, include_optimizer=include_optimizer)
+        BaseModel.save(model, filepath, include_optimizer=include_optimizer)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the weights only, in the same format."""

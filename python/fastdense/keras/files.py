@@ -10,6 +10,7 @@ from typing import Any
 from .._model import Model as CoreModel
 from ..arguments import file_path
 from ..layers.function import function_names, functions_in_order
+from ..lazy import door
 from ..model import files
 from . import losses
 from .layer import InputLayer
@@ -40,12 +41,15 @@ def load_model(
 ) -> Any:
     """Read a model that `save` wrote: layers, weights, optimizer.
 
-    Files written by Keras itself cannot be read. A file of a plain `fastdense.Model` becomes a `Sequential`. Nothing
-    in a file is ever run, whatever `safe_mode` says; `custom_objects` are the script's own classes, by name.
+    Files of Keras itself, ".keras" and ".h5", are read, too, with an optimizer that begins anew; they need h5py. A file
+    of a plain `fastdense.Model` becomes a `Sequential`. Nothing in a file is ever run, whatever `safe_mode` says;
+    `custom_objects` are the script's own classes, by name.
     """
     objects = custom_objects or {}
     own = {name: losses.lowered(one) if losses.is_loss(one) else one for name, one in objects.items()}
     path = file_path("load_model: filepath", filepath)
+    if files.begins_as(path, files.OF_KERAS) and files.own_part(path) is None:
+        return door("keras_model")(path, custom_objects, compile)
     config, tensors = files.read(path)
     if "members" in config:
         raise files.unreadable(path, "it holds an ensemble, and one model is needed", "read it with fastdense.load")

@@ -15,8 +15,8 @@ import os
 import stat
 import zlib
 from collections.abc import Iterator, Mapping
-from io import BufferedReader
-from typing import Any, BinaryIO
+from io import BufferedReader, BytesIO
+from typing import IO, Any, BinaryIO
 
 try:
     import fcntl
@@ -26,12 +26,15 @@ except ImportError:  # Windows
 import numpy as np
 
 from ..arguments import integer, shorten
-from ..arrays import Array
+from ..arrays import Array, check_memory
 from ..layers import TensorSpec
 from ..layers.function import MissingFunction
 
 Path = str | os.PathLike[str]
 FORMAT = 1
+OF_KERAS = (b"PK\x03\x04", b"\x89HDF\r\n\x1a\n")  # how its archives and its HDF5 files begin
+OWN = "fastdense.safetensors"  # the part of an archive of Keras that is such a file, which Keras leaves alone
+_MOST_EXPANSION, _LARGE = 1000, 1 << 26  # times what is stored of a member of more bytes than this
 _MOST_HEADER = 100_000_000  # bytes, the limit of the safetensors library
 _DTYPES: dict[str, np.dtype[Any]] = {"F32": np.dtype("<f4"), "F64": np.dtype("<f8")}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
@@ -46,6 +49,18 @@ class _Damaged(Exception):
 
 def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
     """Write a safetensors file, first under another name, so that `path` is the old file or the new one, whole."""
+    path = os.path.realpath(path)
+    try:
+        with replacement(path) as file:
+            write_tensors_to(file, tensors, metadata)
+    except OSError as error:  # name the file that was asked for
+        if error.errno is None:
+            raise
+        raise OSError(error.errno, f"save: {error.strerror}", path) from error
+
+
+def write_tensors_to(file: IO[bytes], tensors: Mapping[str, Array], metadata: Mapping[str, str]) -> None:
+    """Write the bytes of a safetensors file."""
     header: dict[str, Any] = {"__metadata__": dict(metadata)}
     blocks, end = [], 0
     for name, tensor in tensors.items():
@@ -55,20 +70,13 @@ def write_tensors(path: Path, tensors: Mapping[str, Array], metadata: Mapping[st
         blocks.append(block)
     text = json.dumps(header, separators=(",", ":")).encode()
     text += b" " * (-len(text) % 8)
-    path = os.path.realpath(path)
-    try:
-        with _replacement(path) as file:
-            file.write(len(text).to_bytes(8, "little") + text)
-            for block in blocks:
-                file.write(_bytes(block))
-    except OSError as error:  # name the file that was asked for
-        if error.errno is None:
-            raise
-        raise OSError(error.errno, f"save: {error.strerror}", path) from error
+    file.write(len(text).to_bytes(8, "little") + text)
+    for block in blocks:
+        file.write(_bytes(block))
 
 
 @contextlib.contextmanager
-def _replacement(path: str) -> Iterator[BinaryIO]:
+def replacement(path: str) -> Iterator[BinaryIO]:
     """A new file that takes the place of `path` at the end of the block, or vanishes if the block raises."""
     mode = _mode_of(path)
     folder, name = os.path.split(path)
@@ -131,6 +139,13 @@ def _remove_abandoned(folder: str, mark: str) -> None:
                     os.unlink(file.name)  # raises on Windows if its writer lives
 
 
+def begins_as(path: Path, marks: tuple[bytes, ...]) -> bool:
+    """Whether a file begins with one of these bytes; False for what is no regular file."""
+    with _opened(path) as file, contextlib.suppress(OSError):  # `read` tells what is wrong with it
+        return stat.S_ISREG(os.fstat(file.fileno()).st_mode) and file.read(8).startswith(marks)
+    return False
+
+
 def _opened(path: Path) -> BufferedReader:
     """The file to be read; a pipe is not waited for."""
     return open(path, "rb", opener=lambda name, flags: os.open(name, flags | getattr(os, "O_NONBLOCK", 0)))
@@ -155,32 +170,36 @@ def read_tensors(path: Path) -> tuple[dict[str, Array], dict[str, str]]:
         status = os.fstat(file.fileno())
         if not stat.S_ISREG(status.st_mode):
             raise _Damaged("it is a device, a pipe or a socket")
-        size = status.st_size
-        head = file.read(8)
-        length = int.from_bytes(head, "little")
-        if len(head) < 8 or not 2 <= length <= min(_MOST_HEADER, size - 8):
-            raise _Damaged("it is not a safetensors file, or it is cut short")
-        try:
-            header = json.loads(file.read(length).decode("utf-8"))
-            if not isinstance(header, dict):
-                raise ValueError
-            metadata = header.pop("__metadata__", {})
-            entries = [_entry(name, entry) for name, entry in header.items()]
-        except (TypeError, ValueError, RecursionError) as error:
-            raise _Damaged("its header is not that of a safetensors file") from error
-        entries.sort(key=lambda entry: (entry[3], entry[4]))
-        tensors: dict[str, Array] = {}
-        end = 0
-        for name, dtype, shape, begin, stop in entries:
-            if begin != end or stop - begin != dtype.itemsize * math.prod(shape) or stop > size - 8 - length:
-                raise _Damaged(f"tensor {name!r} is not where its header says")
-            values = np.empty(shape, dtype)
-            if file.readinto(_bytes(values)) != values.nbytes:
-                raise _Damaged("it has become shorter while it was read")
-            tensors[name] = values.astype(dtype.newbyteorder("="), copy=False)
-            end = stop
-        if end != size - 8 - length:
-            raise _Damaged("it is longer or shorter than its header says")
+        return read_tensors_of(file, status.st_size)
+
+
+def read_tensors_of(file: BufferedReader | BytesIO, size: int) -> tuple[dict[str, Array], dict[str, str]]:
+    """Read the bytes of a safetensors file; `size` is how many there are."""
+    head = file.read(8)
+    length = int.from_bytes(head, "little")
+    if len(head) < 8 or not 2 <= length <= min(_MOST_HEADER, size - 8):
+        raise _Damaged("it is not a safetensors file, or it is cut short")
+    try:
+        header = json.loads(file.read(length).decode("utf-8"))
+        if not isinstance(header, dict):
+            raise ValueError
+        metadata = header.pop("__metadata__", {})
+        entries = [_entry(name, entry) for name, entry in header.items()]
+    except (TypeError, ValueError, RecursionError) as error:
+        raise _Damaged("its header is not that of a safetensors file") from error
+    entries.sort(key=lambda entry: (entry[3], entry[4]))
+    tensors: dict[str, Array] = {}
+    end = 0
+    for name, dtype, shape, begin, stop in entries:
+        if begin != end or stop - begin != dtype.itemsize * math.prod(shape) or stop > size - 8 - length:
+            raise _Damaged(f"tensor {name!r} is not where its header says")
+        values = np.empty(shape, dtype)
+        if file.readinto(_bytes(values)) != values.nbytes:
+            raise _Damaged("it has become shorter while it was read")
+        tensors[name] = values.astype(dtype.newbyteorder("="), copy=False)
+        end = stop
+    if end != size - 8 - length:
+        raise _Damaged("it is longer or shorter than its header says")
     try:
         "".join(metadata.values()).encode()
     except (AttributeError, TypeError, UnicodeEncodeError) as error:  # the last for half a surrogate pair
@@ -207,16 +226,28 @@ def _entry(name: str, entry: Any) -> tuple[str, np.dtype[Any], tuple[int, ...], 
 
 def write(path: Path, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:
     """Write the description of a model (JSON types) and its tensors, with a checksum of each."""
+    write_tensors(path, tensors, _metadata(config, tensors))
+
+
+def as_bytes(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> bytes:
+    """The bytes of the file that `write` writes."""
+    memory = BytesIO()
+    write_tensors_to(memory, tensors, _metadata(config, tensors))
+    return memory.getvalue()
+
+
+def _metadata(config: Mapping[str, Any], tensors: Mapping[str, Array]) -> dict[str, str]:
     text = json.dumps(config)
     sums = {name: zlib.crc32(_bytes(tensor)) for name, tensor in tensors.items()}
     sums["config"] = zlib.crc32(text.encode())
-    write_tensors(path, tensors, {"fastdense": text, "crc32": json.dumps(sums)})
+    return {"fastdense": text, "crc32": json.dumps(sums)}
 
 
 def read(path: Path) -> tuple[dict[str, Any], dict[str, Array]]:
     """Read what `write` wrote; ValueError if a byte of it is wrong, or a newer version wrote it."""
     try:
-        tensors, metadata = read_tensors(path)
+        data = own_part(path)
+        tensors, metadata = read_tensors(path) if data is None else read_tensors_of(BytesIO(data), len(data))
         return _checked_config(tensors, metadata), tensors
     except _Damaged as problem:
         raise unreadable(path, *problem.args) from None
@@ -267,6 +298,39 @@ def _checked_config(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -
         )
     checked: dict[str, Any] = config
     return checked
+
+
+# ---- archives of Keras ----------------------------------------------------------------------------------------------
+
+
+def own_part(path: Path) -> bytes | None:
+    """The file that `write` wrote, as a part of an archive of Keras; None if there is none."""
+    if not begins_as(path, OF_KERAS[:1]):
+        return None
+    import zipfile  # seldom needed
+
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if OWN not in archive.namelist():
+                return None
+            size = archive.getinfo(OWN).file_size
+            check_memory("load", 2 * size, f"a file with {size:,} bytes of a model", "use a smaller model")
+            return member(path, archive, OWN, size)
+    except (OSError, RuntimeError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise unreadable(path, f"it is damaged ({type(error).__name__}: {error})") from error
+
+
+def member(path: Path, archive: Any, name: str, most: int) -> bytes:
+    """A member of an archive, which must not be much larger than what is stored of it."""
+    info = archive.getinfo(name)
+    if info.file_size > most or (info.file_size > _LARGE and info.file_size > _MOST_EXPANSION * info.compress_size):
+        raise unreadable(path, f"{name} says that it is {info.file_size:,} bytes, of which {info.compress_size:,} are "
+                         "stored")  # fmt: skip
+    with archive.open(info) as file:
+        data: bytes = file.read(info.file_size + 1)
+    if len(data) != info.file_size:
+        raise unreadable(path, f"{name} is not as long as it says")
+    return data
 
 
 def tensor(tensors: Mapping[str, Array], name: str, needed: TensorSpec) -> Array:

@@ -76,7 +76,11 @@ def test_every_flipped_bit_is_refused(good: bytes, tmp_path: Path) -> None:
      (20_000).to_bytes(8, "little") + b"[" * 20_000],
 )  # fmt: skip
 def test_foreign_files(raw: bytes, tmp_path: Path) -> None:
-    assert "give a file that model.save wrote" in refused(raw, tmp_path / "damaged")
+    if raw.startswith((b"PK", b"\x89HDF")):
+        pytest.importorskip("h5py", reason="files of Keras are read by h5py")
+        assert "it is damaged" in refused(raw, tmp_path / "damaged")
+    else:
+        assert "give a file that model.save wrote" in refused(raw, tmp_path / "damaged")
 
 
 def test_missing_files(tmp_path: Path) -> None:
