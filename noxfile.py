@@ -22,7 +22,11 @@ def oldest_numpy(session: nox.Session) -> None:
 
 @nox.session
 @nox.parametrize(
-    "part", [nox.param(name, id=name) for name in ("lint", "docs", "wheel", "threads", "cuda", "sanitize", "peers", "attack")]
+    "part",
+    [
+        nox.param(name, id=name)
+        for name in ("lint", "docs", "wheel", "threads", "cuda", "arm", "sanitize", "peers", "attack")
+    ],
 )
 def ci(session: nox.Session, part: str) -> None:
     """One part of .ci/run, which installs what it needs."""

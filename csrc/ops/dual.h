@@ -37,7 +37,10 @@ FD_HD Dual vsqrt(Dual x) {
     return Dual(s, 0.5 * x.slope / s);
 }
 FD_HD Dual vabs(Dual x) { return Dual(vabs(x.value), vsign(x.value) * x.slope); }
-FD_HD Dual verf(Dual x) { return Dual(verf(x.value), 1.12837916709551257390 * vexp(-x.value * x.value) * x.slope); }
+FD_HD Normal<Dual> vnormal(Dual z) {
+    const Normal<double> at = vnormal(z.value);
+    return {Dual(at.cdf, 0.39894228040143267794 * at.bell * z.slope), Dual(at.bell, -z.value * at.bell * z.slope)};
+}
 FD_HD Dual vsigmoid(Dual x) {
     const double s = vsigmoid(x.value);
     return Dual(s, s * (1 - s) * x.slope);
