@@ -1,7 +1,11 @@
 // The C++ core by itself, without Python or a test framework: made for the sanitizers, and for compilers that lack Python.
 // Numbers are compared with the reference engine in tests/parity; here they are compared with themselves: threads, repeats,
 // finite differences, counts.
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <iterator>
+#include <string>
 
 #include "functions.h"
 #include "left_half_way.h"
@@ -491,34 +495,52 @@ void every_allocation_fails_once() {
     }
 }
 
+struct Part {
+    const char* name;
+    bool has_threads;
+    void (*run)();
+};
+const Part parts[] = {
+    {"plans", false, plans},
+    {"allocations_fail", false, [] { every_allocation_fails_once<float>(), every_allocation_fails_once<double>(); }},
+    {"finite_differences", false, all_finite_differences},
+    {"order", false, order},
+    {"gather", false,
+     [] {
+         gather<uint8_t>(DType::u8), gather<int8_t>(DType::i8), gather<int16_t>(DType::i16);
+         gather<uint16_t>(DType::u16), gather<int32_t>(DType::i32), gather<uint32_t>(DType::u32);
+         gather<int64_t>(DType::i64), gather<uint64_t>(DType::u64), gather<float>(DType::f32);
+         gather<double>(DType::f64);
+     }},
+    {"positive_systems", false, positive_systems},
+    {"everything", true, [] { everything<float>(), everything<double>(); }},
+    {"updates", true, [] { updates<float>(), updates<double>(); }},
+    {"dropout", true, dropout},
+    {"poll", true, poll},
+    {"updates_are_left", true, [] { updates_are_left<float>(), updates_are_left<double>(); }},
+    {"functions_stop", true, [] { functions_stop<float>(), functions_stop<double>(); }},
+    {"no_allocation_inside_a_step", true, no_allocation_inside_a_step},
+};
+
 }  // namespace
 
-int main() {
+int main(int count, char** names) {  // the parts to run; none: all
     cpu::load_blas(FD_OPENBLAS_PATH, cpu::isa().blas_core);
     std::printf("instruction set %s\n", cpu::isa().name);
-    if (!races_alone) {
-        plans();
-        every_allocation_fails_once<float>();
-        every_allocation_fails_once<double>();
-        all_finite_differences();
-        order();
-        gather<uint8_t>(DType::u8), gather<int8_t>(DType::i8), gather<int16_t>(DType::i16);
-        gather<uint16_t>(DType::u16), gather<int32_t>(DType::i32), gather<uint32_t>(DType::u32);
-        gather<int64_t>(DType::i64), gather<uint64_t>(DType::u64), gather<float>(DType::f32);
-        gather<double>(DType::f64);
-        positive_systems();
+    for (int i = 1; i < count; ++i)
+        if (std::none_of(std::begin(parts), std::end(parts),
+                         [&](const Part& p) { return p.name == std::string(names[i]); }))
+            return std::printf("no such part: %s\n", names[i]), 2;
+    for (const Part& part : parts) {
+        if (count > 1 ? std::find(names + 1, names + count, std::string(part.name)) == names + count
+                      : races_alone && !part.has_threads)
+            continue;
+        const auto start = std::chrono::steady_clock::now();
+        part.run();
+        const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+        std::printf("%s: %.1f s\n", part.name, taken.count());
+        std::fflush(stdout);
     }
-    everything<float>();
-    everything<double>();
-    updates<float>();
-    updates<double>();
-    dropout();
-    poll();
-    updates_are_left<float>();
-    updates_are_left<double>();
-    functions_stop<float>();
-    functions_stop<double>();
-    no_allocation_inside_a_step();
     check(allocations_of_teams == 0,
           "no allocation by a team, whose threads could not pass on that there is no memory");
     std::printf("%d passed, %d failed\n", passed, failed);
