@@ -1,9 +1,14 @@
 // The C++ core by itself, without Python or a test framework: made for the sanitizers, and for compilers that lack Python.
 // Numbers are compared with the reference engine in tests/parity; here they are compared with themselves: threads, repeats,
 // finite differences, counts.
+#include <algorithm>
 #include <atomic>
+#include <chrono>
+#include <iterator>
+#include <string>
 
 #include "functions.h"
+#include "gathered.h"
 #include "left_half_way.h"
 #include "subject.h"
 #include "teams.h"
@@ -301,38 +306,6 @@ void order() {
     check(ticked.interrupted && ticked.steps > 0 && ticked.steps < r.steps, "tick stops the run");
 }
 
-// A linear net with the identity for its kernel shows what was gathered.
-template <class S>
-void gather(DType dtype) {
-    const int64_t cols = 19, rows = 11;
-    Net ops = {dense(cols)};
-    Subject<double> s(cols, ops, training());
-    std::vector<double> identity(size_t(cols * cols)), zero(static_cast<size_t>(cols));
-    for (int64_t i = 0; i < cols; ++i) identity[size_t(i * cols + i)] = 1;
-    s.write(0, identity), s.write(1, zero);
-    std::vector<char> raw(size_t(4 * rows * cols) * sizeof(S) + 1);  // rows and columns with gaps, off the alignment
-    auto place = [&](int64_t i) { return raw.data() + 1 + i * int64_t(sizeof(S)); };
-    for (int64_t i = 0; i < 4 * rows * cols; ++i) {
-        const S v = S(i % 100);
-        std::memcpy(place(i), &v, sizeof(S));
-    }
-    const int64_t w = int64_t(sizeof(S)),
-                  strides[][3] = {
-                      {0, cols, 1}, {0, 1, rows}, {3, 2 * cols, 2},           {4 * rows * cols - 1, -cols, -1},
-                      {5, 0, 1},    {5, 1, 0},    {rows * cols, 2 * cols, -1}};
-    for (const auto& [first, row, col] : strides) {
-        const View x{place(first), dtype, rows, cols, row * w, col * w};
-        std::vector<double> out(size_t(rows * cols));
-        s.net->predict(x, 2, {}, out.data());
-        bool ok = true;
-        for (int64_t r = 0; r < rows; ++r)
-            for (int64_t c = 0; c < cols; ++c)
-                ok &= out[size_t(r * cols + c)] == double((first + r * row + c * col) % 100);
-        check(ok, "gather: dtype " + std::to_string(int(dtype)) + ", strides " + std::to_string(row) + ", " +
-                      std::to_string(col));
-    }
-}
-
 void poll() {  // whatever asks too long is left at once; the net is that of the last finished step
     Subject<float> s(40, all_ops(96, 12, Activation::relu, Activation::softmax), training());
     const Data<float> d(5000, 40, 12, false, 1);
@@ -492,35 +465,53 @@ void every_allocation_fails_once() {
     }
 }
 
+struct Part {
+    const char* name;
+    bool has_threads;
+    void (*run)();
+};
+const Part parts[] = {
+    {"plans", false, plans},
+    {"allocations_fail", false, [] { every_allocation_fails_once<float>(), every_allocation_fails_once<double>(); }},
+    {"finite_differences", false, all_finite_differences},
+    {"order", false, order},
+    {"gather", false,
+     [] {
+         gather<uint8_t>(DType::u8), gather<int8_t>(DType::i8), gather<int16_t>(DType::i16);
+         gather<uint16_t>(DType::u16), gather<int32_t>(DType::i32), gather<uint32_t>(DType::u32);
+         gather<int64_t>(DType::i64), gather<uint64_t>(DType::u64), gather<float>(DType::f32);
+         gather<double>(DType::f64);
+     }},
+    {"positive_systems", false, positive_systems},
+    {"teams", true, teams},
+    {"everything", true, [] { everything<float>(), everything<double>(); }},
+    {"updates", true, [] { updates<float>(), updates<double>(); }},
+    {"dropout", true, dropout},
+    {"poll", true, poll},
+    {"updates_are_left", true, [] { updates_are_left<float>(), updates_are_left<double>(); }},
+    {"functions_stop", true, [] { functions_stop<float>(), functions_stop<double>(); }},
+    {"no_allocation_inside_a_step", true, no_allocation_inside_a_step},
+};
+
 }  // namespace
 
-int main() {
+int main(int count, char** names) {  // the parts to run; none: all
     cpu::load_blas(FD_OPENBLAS_PATH, cpu::isa().blas_core);
     std::printf("instruction set %s\n", cpu::isa().name);
-    if (!races_alone) {
-        plans();
-        every_allocation_fails_once<float>();
-        every_allocation_fails_once<double>();
-        all_finite_differences();
-        order();
-        gather<uint8_t>(DType::u8), gather<int8_t>(DType::i8), gather<int16_t>(DType::i16);
-        gather<uint16_t>(DType::u16), gather<int32_t>(DType::i32), gather<uint32_t>(DType::u32);
-        gather<int64_t>(DType::i64), gather<uint64_t>(DType::u64), gather<float>(DType::f32);
-        gather<double>(DType::f64);
-        positive_systems();
+    for (int i = 1; i < count; ++i)
+        if (std::none_of(std::begin(parts), std::end(parts),
+                         [&](const Part& p) { return p.name == std::string(names[i]); }))
+            return std::printf("no such part: %s\n", names[i]), 2;
+    for (const Part& part : parts) {
+        if (count > 1 ? std::find(names + 1, names + count, std::string(part.name)) == names + count
+                      : races_alone && !part.has_threads)
+            continue;
+        const auto start = std::chrono::steady_clock::now();
+        part.run();
+        const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
+        std::printf("%s: %.1f s\n", part.name, taken.count());
+        std::fflush(stdout);
     }
-    teams();
-    everything<float>();
-    everything<double>();
-    updates<float>();
-    updates<double>();
-    dropout();
-    poll();
-    updates_are_left<float>();
-    updates_are_left<double>();
-    functions_stop<float>();
-    functions_stop<double>();
-    no_allocation_inside_a_step();
     check(allocations_of_teams == 0,
           "no allocation by a team, whose threads could not pass on that there is no memory");
     std::printf("%d passed, %d failed\n", passed, failed);
