@@ -1,5 +1,9 @@
 """Sessions for work on fastdense: `nox -l` lists them, `nox -s "ci(lint)"` runs one."""
 
+import hashlib
+import shutil
+from pathlib import Path
+
 import nox
 
 nox.options.sessions = ["ci(lint)", "tests"]
@@ -55,6 +59,25 @@ def sanitized(session: nox.Session, preset: str) -> None:
 COVERED = ["tests/unit", "tests/runs", "tests/reference"] + [
     f"tests/parity/test_{name}.py" for name in ("parity", "parity_runs", "solvers", "population_parity")
 ]
+
+
+@nox.session
+def reproducible(session: nox.Session) -> None:
+    """The wheel and the sdist, built twice in folders of different names: the same bytes."""
+    session.install("build")
+    epoch = session.run("git", "log", "-1", "--format=%ct", external=True, silent=True)
+    found = []
+    for name in ("first", "another-one"):
+        folder = Path(session.create_tmp()) / name
+        shutil.rmtree(folder, ignore_errors=True)
+        session.run("git", "clone", "-q", ".", str(folder), external=True)
+        environment = {"SOURCE_DATE_EPOCH": str(epoch).strip(), "FASTDENSE_CUDA": "OFF"}
+        session.run("python", "-m", "build", str(folder), env=environment, silent=True)
+        found.append({path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in (folder / "dist").iterdir()})
+        for file, digest in found[-1].items():
+            session.log(f"{name}: {file} {digest}")
+    if found[0] != found[1]:
+        session.error("the two builds differ")
 
 
 @nox.session

@@ -175,7 +175,7 @@ function(add_cuda_tests)
     fd_fake_cublaslt PROPERTIES OUTPUT_NAME cublasLt SUFFIX .so.13 CXX_VISIBILITY_PRESET default
                                 LIBRARY_OUTPUT_DIRECTORY "${FD_FAKE_CUBLASLT_FOLDER}")
   add_executable(fastdense_lt_library_test tests/cpp/lt_library_test.cpp csrc/cuda/layerwise/lt_library.cpp)
-  target_link_libraries(fastdense_lt_library_test PRIVATE fd_baseline ${CMAKE_DL_LIBS})
+  target_link_libraries(fastdense_lt_library_test PRIVATE fd_base ${CMAKE_DL_LIBS})
   add_dependencies(fastdense_lt_library_test fd_fake_cublaslt)
   add_test(NAME lt COMMAND fastdense_lt_test)
   add_test(NAME lt_device COMMAND fastdense_lt_device)

@@ -1,6 +1,4 @@
 // The module's entry: loads the BLAS that lies beside it and lists what there is.
-#include <dlfcn.h>
-
 #include "bindings/gil.h"
 #include "bindings/lowered.h"
 #include "core/parallel.h"
@@ -12,10 +10,9 @@ namespace fd::bindings {
 namespace {
 
 std::string folder_of_this_file() {
-    Dl_info info;
     static const char here = 0;
-    if (!dladdr(&here, &info)) throw InternalError("dladdr failed");
-    const std::string file = info.dli_fname;
+    const std::string file = platform::file_of(&here);
+    if (file.empty()) throw InternalError("the module's own file is unknown");
     return file.substr(0, file.rfind('/') + 1);
 }
 

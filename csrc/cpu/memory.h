@@ -1,13 +1,11 @@
 // Aligned storage that is allocated before a run and never inside a step.
 #pragma once
-#ifdef __linux__
-#include <sys/mman.h>
-#endif
-
 #include <cstdint>
 #include <cstring>
 #include <new>
 #include <utility>
+
+#include "core/platform.h"
 
 namespace fd::cpu {
 
@@ -16,43 +14,24 @@ namespace fd::cpu {
 class ZeroedMemory {
 public:
     ZeroedMemory() = default;
-    explicit ZeroedMemory(size_t wanted) {
-#ifdef MADV_HUGEPAGE
-        if (wanted >= huge_page) {
-            mapped_ = wanted + huge_page;
-            base_ = mmap(nullptr, mapped_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-            if (base_ == MAP_FAILED) throw std::bad_alloc();
-            const uintptr_t first = reinterpret_cast<uintptr_t>(base_);
-            begin_ = reinterpret_cast<void*>((first + huge_page - 1) / huge_page * huge_page);
-            madvise(begin_, wanted, MADV_HUGEPAGE);
-            return;
-        }
-#endif
+    explicit ZeroedMemory(size_t wanted) : memory_(platform::zeroed_pages(wanted)) {
+        if (memory_.begin) return;
         const size_t bytes = (wanted + 63) / 64 * 64;  // whole vectors may be read and written
-        begin_ = base_ = ::operator new(bytes, line);
-        std::memset(base_, 0, bytes);
+        memory_.begin = ::operator new(bytes, line);
+        std::memset(memory_.begin, 0, bytes);
     }
     ~ZeroedMemory() {
-#ifdef MADV_HUGEPAGE
-        if (mapped_) {
-            munmap(base_, mapped_);
-            return;
-        }
-#endif
-        ::operator delete(base_, line);
+        if (memory_.base) platform::give_back(memory_);
+        else ::operator delete(memory_.begin, line);
     }
     ZeroedMemory(const ZeroedMemory&) = delete;
     ZeroedMemory& operator=(const ZeroedMemory&) = delete;
-    void swap(ZeroedMemory& other) noexcept {
-        std::swap(base_, other.base_), std::swap(begin_, other.begin_), std::swap(mapped_, other.mapped_);
-    }
-    void* begin() const { return begin_; }
+    void swap(ZeroedMemory& other) noexcept { std::swap(memory_, other.memory_); }
+    void* begin() const { return memory_.begin; }
 
 private:
     static constexpr std::align_val_t line{64};
-    static constexpr size_t huge_page = size_t(2) << 20;
-    void *base_ = nullptr, *begin_ = nullptr;
-    size_t mapped_ = 0;  // 0: from the heap
+    platform::Pages memory_;  // without a base: from the heap
 };
 
 template <class T>

@@ -126,7 +126,10 @@ def test_no_circle_of_includes() -> None:
 
 # What may be named only in one place: pattern -> files (a folder ends in "/").
 HOMES = {
-    r"\bcblas|\bdlopen|\bdlsym": ("csrc/cpu/blas/gemm.cpp", "csrc/cuda/layerwise/lt_library.cpp"),
+    r"\bcblas": ("csrc/cpu/blas/gemm.cpp",),
+    r"\bdlopen|\bdlsym|\bdladdr|\bmmap\b|\bunistd|\bpthread|\bsched_|\bsetenv|\bwindows\.h": (
+        "csrc/core/platform.cpp",
+    ),
     r"\bomp\.h|#\s*pragma\s+omp|\bomp_": ("csrc/core/team_openmp.cpp",),
     r"\bcuda_runtime|\bcuda_emulator": ("csrc/cuda/runtime/port.h", "csrc/cuda/runtime/runtime_api.h"),
     r"<<<|\bFD_LAUNCH\b": ("csrc/cuda/",),

@@ -1,16 +1,8 @@
 #include "cpu/blas/gemm.h"
 
-#include <dlfcn.h>
-#include <sys/mman.h>
-#include <unistd.h>
-#ifdef __linux__
-#include <pthread.h>
-#endif
-
 #include <algorithm>
 #include <atomic>
 #include <cstdlib>
-#include <fstream>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -19,6 +11,7 @@
 #include <thread>
 #include <vector>
 
+#include "core/platform.h"
 #include "core/types.h"
 
 namespace fd::cpu {
@@ -47,9 +40,9 @@ class ScopedEnvironment {
 public:
     ScopedEnvironment(const char* name, const char* value) : name_(name) {
         if (const char* old = std::getenv(name)) old_ = old;
-        ::setenv(name, value, 1);
+        platform::set_environment(name, value);
     }
-    ~ScopedEnvironment() { old_ ? ::setenv(name_, old_->c_str(), 1) : ::unsetenv(name_); }
+    ~ScopedEnvironment() { platform::set_environment(name_, old_ ? old_->c_str() : nullptr); }
     ScopedEnvironment(const ScopedEnvironment&) = delete;
     ScopedEnvironment& operator=(const ScopedEnvironment&) = delete;
 
@@ -60,7 +53,7 @@ private:
 
 template <class F>
 void bind(void* library, F& function, const char* symbol) {
-    function = reinterpret_cast<F>(dlsym(library, symbol));
+    function = reinterpret_cast<F>(platform::symbol(library, symbol));
     if (!function) throw std::runtime_error(std::string("fastdense: its OpenBLAS lacks ") + symbol);
 }
 
@@ -80,25 +73,9 @@ struct Buffers {
 
 struct ForkHandler {
     ForkHandler() {
-#ifdef __linux__
-        pthread_atfork(nullptr, nullptr,
-                       [] { new (&buffers.lock) std::mutex; });  // its owner may be in the parent only
-#endif
+        platform::after_fork([] { new (&buffers.lock) std::mutex; });  // its owner may be in the parent only
     }
 } const fork_handler;
-
-int64_t mapped_bytes() {  // of this process's address space; -1 if unknown
-    int64_t pages = -1;
-    std::ifstream("/proc/self/statm") >> pages;
-    return pages < 0 ? -1 : pages * int64_t(sysconf(_SC_PAGESIZE));
-}
-
-bool can_map(size_t bytes) {
-    void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (at == MAP_FAILED) return false;
-    munmap(at, bytes);
-    return true;
-}
 
 // One product of (n, n) matrices by each of `count` threads at the same time; the growth of the address space meanwhile.
 int64_t multiply_at_once(int count, int64_t n) {
@@ -125,11 +102,11 @@ int64_t multiply_at_once(int count, int64_t n) {
     } catch (const std::system_error&) {  // the system refuses threads: as many as there are
     }
     wait_for([&] { return waiting == int(others.size()); });
-    const int64_t before = mapped_bytes();
+    const int64_t before = platform::mapped_bytes();
     go = true;
     multiply(0);
     wait_for([&] { return finished == int(others.size()); });
-    const int64_t after = mapped_bytes();
+    const int64_t after = platform::mapped_bytes();
     end = true;
     for (std::thread& other : others) other.join();
     return before < 0 ? -1 : after - before;
@@ -144,7 +121,7 @@ struct NoBuffer : std::bad_alloc {
 // Buffers for so many products at a time.
 void make_buffers(int count) {
     const int64_t needed = int64_t(count - buffers.made) * int64_t(buffer_bytes);
-    if (!can_map(size_t(needed) + buffer_bytes)) throw NoBuffer();
+    if (!platform::can_map(size_t(needed) + buffer_bytes)) throw NoBuffer();
     int64_t grown = 0;
     for (int64_t n = 256; n <= 1024 && grown >= 0 && grown < needed; n *= 2)  // longer ones, until all of them overlap
         grown += multiply_at_once(count, n);
@@ -201,20 +178,15 @@ Solved solve_positive(Stop& stop, const Worker& w, int64_t n, double* a, int64_t
 
 void load_blas(const std::string& path, const std::string& core) {
     if (blas.sgemm) return;
-    int flags =
-        RTLD_NOW |
-        RTLD_LOCAL;  // a private copy: neither does it touch another OpenBLAS of the process, nor is it visible to others
-#ifdef RTLD_DEEPBIND
-    const bool sanitized = dlsym(RTLD_DEFAULT, "__asan_init") || dlsym(RTLD_DEFAULT, "__tsan_init");
-    if (!sanitized) flags |= RTLD_DEEPBIND;  // a sanitizer ends the process at it
-#endif
     const ScopedEnvironment threads("OPENBLAS_NUM_THREADS", "1");
     // This copy is ours alone, so its kernels follow our instruction set (FASTDENSE_ISA), not OpenBLAS's table of CPU models
     // or a setting made for another copy.
     std::optional<ScopedEnvironment> kernels;
     if (!core.empty()) kernels.emplace("OPENBLAS_CORETYPE", core.c_str());
-    void* library = dlopen(path.c_str(), flags);
-    if (!library) throw std::runtime_error(std::string("fastdense: cannot load its OpenBLAS: ") + dlerror());
+    // A private copy: neither does it touch another OpenBLAS of the process, nor is it visible to others.
+    std::string error;
+    void* library = platform::open_library(path, platform::Loading::apart, error);
+    if (!library) throw std::runtime_error("fastdense: cannot load its OpenBLAS: " + error);
     Blas b;
     bind(library, b.sgemm, "scipy_cblas_sgemm");
     bind(library, b.dgemm, "scipy_cblas_dgemm");

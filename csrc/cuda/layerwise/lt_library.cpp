@@ -1,9 +1,9 @@
 #include "cuda/layerwise/lt_library.h"
 
-#include <dlfcn.h>
-
 #include <mutex>
 #include <utility>
+
+#include "core/platform.h"
 
 namespace fd::cuda::lt {
 namespace {
@@ -22,45 +22,41 @@ Library& library() {
     return instance;
 }
 
-std::string last_error(const std::string& otherwise) {
-    const char* text = dlerror();
-    return text ? text : otherwise;
-}
-
 // Null, or the name of what is missing.
 const char* bind(void* file, Functions& f) {
-#define FD_BIND(field, symbol)                                           \
-    f.field = reinterpret_cast<decltype(f.field)>(dlsym(file, #symbol)); \
-    if (!f.field) return #symbol;
+#define FD_BIND(field, entry)                                                      \
+    f.field = reinterpret_cast<decltype(f.field)>(platform::symbol(file, #entry)); \
+    if (!f.field) return #entry;
     FD_CUBLASLT(FD_BIND)
 #undef FD_BIND
     return nullptr;
 }
 
-bool open(Library& l, const std::string& name, int flags, const std::string& refusal) {
-    void* file = dlopen(name.c_str(), RTLD_NOW | RTLD_LOCAL | flags);
+bool open(Library& l, const std::string& name, platform::Loading how, const std::string& refusal) {
+    std::string error;
+    void* file = platform::open_library(name, how, error);
     if (!file) {
-        const std::string error = last_error(name + ": cannot be opened");
         l.tried += "\n  " + (refusal.empty() ? error : refusal);
         return false;
     }
     if (const char* missing = bind(file, l.functions)) {
         l.tried += "\n  " + name + ": has no " + missing;
-        dlclose(file);
+        platform::close_library(file);
         return false;
     }
-    Dl_info info;
-    l.path = dladdr(reinterpret_cast<void*>(l.functions.create), &info) && info.dli_fname ? info.dli_fname : name;
+    const std::string found = platform::file_of(reinterpret_cast<void*>(l.functions.create));
+    l.path = found.empty() ? name : found;
     return true;
 }
 
 void search(Library& l) {
     l.searched = true;
     l.tried.clear();
-    l.found =
-        open(l, file_name, RTLD_NOLOAD, std::string(file_name) + ": no other package of this process has loaded it");
-    for (size_t i = 0; !l.found && i < l.folders.size(); ++i) l.found = open(l, l.folders[i] + "/" + file_name, 0, "");
-    if (!l.found) l.found = open(l, file_name, 0, "");
+    l.found = open(l, file_name, platform::Loading::loaded,
+                   std::string(file_name) + ": no other package of this process has loaded it");
+    for (size_t i = 0; !l.found && i < l.folders.size(); ++i)
+        l.found = open(l, l.folders[i] + "/" + file_name, platform::Loading::shared, "");
+    if (!l.found) l.found = open(l, file_name, platform::Loading::shared, "");
 }
 
 }  // namespace
