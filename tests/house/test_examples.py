@@ -129,6 +129,25 @@ def test_fashion(tmp_path: Path) -> None:
     assert lost[0] > 0 and lost[-1] == 0
 
 
+def test_surrogate(tmp_path: Path) -> None:
+    shown = run("surrogate", tmp_path)
+    for rows in ("  32 rows", " 128 rows"):
+        *_, ratio, alone, informed, _ = numbers(shown, rows)
+        assert ratio > 1.2 and alone > 1.2 * informed
+
+
+def test_oscillator(tmp_path: Path) -> None:
+    shown = run("oscillator", tmp_path)
+    assert numbers(shown, "loss at the end")[0] < 1e-2
+    assert numbers(shown, "largest error of u")[0] < 0.3
+
+
+def test_cartpole(tmp_path: Path) -> None:
+    shown = run("cartpole", tmp_path)
+    assert numbers(shown, "steps balanced, first five rounds")[0] < 60
+    assert numbers(shown, "steps balanced, last five rounds")[0] > 120
+
+
 def test_batchnorm(tmp_path: Path) -> None:
     shown = run("batchnorm", tmp_path)
     for net in ("32", "32, 16", "24, 24, 24"):

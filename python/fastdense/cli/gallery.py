@@ -22,6 +22,9 @@ NAMES = (
     "spectrum",
     "fashion",
     "batchnorm",
+    "surrogate",
+    "oscillator",
+    "cartpole",
 )
 TOUR = ("plateau", "pyramid")
 

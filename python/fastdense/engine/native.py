@@ -86,6 +86,11 @@ def random_normal(seed: int, index: int, n: int, truncated: bool) -> Array:
     return np.asarray(_core().random_normal(seed, index, n, truncated))
 
 
+def shuffle_indices(n: int, seed: int, epoch: int) -> Array:
+    """The order of n rows in an epoch, int64."""
+    return np.asarray(_core().shuffle_indices(n, seed, epoch))
+
+
 def available_threads() -> int:
     """How many threads this process may use."""
     return int(_core().available_threads())

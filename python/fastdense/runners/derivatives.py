@@ -16,6 +16,7 @@ import numpy as np
 from ..arrays import Array, to_host
 from ..calls import TrainCall
 from ..data.rows import GivenDerivatives
+from ..engine import native
 from ..engine.protocol import Engine
 
 PROGRESS_SECONDS = 0.1
@@ -36,7 +37,7 @@ class DerivativeSteps:
     def __init__(self, engine: Engine, outputs: int, seed: int) -> None:
         self._engine, self._outputs, self._seed = engine, outputs, seed
         self._running = np.zeros(0)  # totals of the epoch so far
-        self._order: tuple[int, Array] | None = None
+        self._order: tuple[tuple[int, int, bool], Array] | None = None
 
     def train(self, call: TrainCall, given: GivenDerivatives) -> dict[str, Any]:
         """Make one step per learning rate; as `Engine.train`."""
@@ -81,11 +82,9 @@ class DerivativeSteps:
 
     def _rows(self, n: int, epoch: int, call: TrainCall) -> Array:
         """The rows in the order of an epoch, the same as without derivatives."""
-        if self._order is None or self._order[0] != epoch or len(self._order[1]) != n:
-            from ..reference.rng import shuffle_indices  # seldom needed
-
-            order = shuffle_indices(n, self._seed, epoch) if call.shuffle else np.arange(n)
-            self._order = epoch, order
+        key = epoch, n, call.shuffle
+        if self._order is None or self._order[0] != key:
+            self._order = key, _shuffled(n, self._seed, epoch) if call.shuffle else np.arange(n)
         return self._order[1]
 
     def _step(self, call: TrainCall, given: GivenDerivatives, rows: Array, rate: float) -> tuple[Array, float]:
@@ -106,3 +105,12 @@ class DerivativeSteps:
         engine.apply_gradients([a + b for a, b in zip(gradients, more, strict=True)], rate=rate, n_threads=threads)
         totals[0] = loss * len(x)
         return totals, loss
+
+
+def _shuffled(n: int, seed: int, epoch: int) -> Array:
+    try:
+        return native.shuffle_indices(n, seed, epoch)
+    except ImportError:  # an installation that has the reference alone
+        from ..reference.rng import shuffle_indices
+
+        return shuffle_indices(n, seed, epoch)

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from ..arrays import Array, empty_beside
+from ..arrays import Array, empty_beside, to_host
 from ..calls import Progress, TrainCall
 from ..data.rows import Rows
 from ..engine.factory import check_device, make_engine, value_dtype
@@ -398,7 +398,7 @@ class Runner:
             )
             d_x = d_x.reshape(rows, count, -1)
             if self.net.front:
-                d_x = np.stack([self.net.pulled_back(x, d_x[:, k]) for k in range(count)], axis=1)
+                d_x = np.stack([self.net.pulled_back(to_host(x), d_x[:, k]) for k in range(count)], axis=1)
         return d_x, None if gradients is None else list(gradients)
 
     def hessian_vector(self, data: Rows, vector: Sequence[Array]) -> list[Array]:
