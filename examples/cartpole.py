@@ -26,8 +26,8 @@ def move(state, right):
     force = np.where(right, 10.0, -10.0)
     sine, cosine = np.sin(angle), np.cos(angle)
     push = (force + 0.05 * turn**2 * sine) / 1.1
-    bend = (9.8 * sine - cosine * push) / (0.5 * (4 / 3 - 0.1 * cosine**2 / 1.1))
-    change = np.stack([speed, push - 0.05 * bend * cosine / 1.1, turn, bend], axis=1)
+    lean = (9.8 * sine - cosine * push) / (0.5 * (4 / 3 - 0.1 * cosine**2 / 1.1))
+    change = np.stack([speed, push - 0.05 * lean * cosine / 1.1, turn, lean], axis=1)
     return state + 0.02 * change
 
 

@@ -25,7 +25,6 @@ from ..data.weights import class_weights
 from ..initial import closed_form, placement
 from ..initial.spread import check_trainable, spread_one, untouched_data_layers
 from ..training.blocks import batches_of, blocks_of, check_alone, check_steps, stream_name
-from ..training.derivatives import with_derivatives
 from ..training.feasible import check_batch_memory, check_one_loss
 from ..training.hints import hint
 from ..training.logs import columns
@@ -168,6 +167,8 @@ class BaseModel(Differentiable):
             else:
                 rows = prepare("fit", x, y, sample_weight, shape, loss)
                 if dy is not None:
+                    from ..training.derivatives import with_derivatives  # seldom needed
+
                     own = loss.targets in ("any", "heads") or any(metric.collected for metric in self._metrics)
                     others = {"probes": probes, "starts": starts != 1, "steps_per_epoch": steps is not None,
                               "a loss or metric of your own": own}  # fmt: skip
@@ -539,6 +540,49 @@ class BaseModel(Differentiable):
         with self.runner.lock:
             closed_form.solve_output(where, self.runner, data, ridge, threads)
         return self
+
+    @keywords_checked
+    def calibrate(self, x: Any, y: Any, *, sample_weight: Any = None, n_threads: int | None = None) -> float:
+        """Scale the logits of a classifier so that its probabilities hold (temperature scaling; Guo et al. 2017).
+
+        The last layer's weights are divided by the temperature that minimises the cross-entropy of these rows. The
+        order of the classes in `predict` stays; files, copies and exports have it.
+
+        Parameters
+        ----------
+        x, y, sample_weight, n_threads
+            As in `fit`: rows that it was not trained on, e.g. those of the validation.
+
+        Returns
+        -------
+        float
+            The temperature: above 1 if the net was too sure.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data are invalid, the net is no classifier that ends with a `Dense`, or no temperature from 0.01 to
+            100 is best; the model is unchanged then.
+
+        Examples
+        --------
+        >>> import numpy as np, fastdense as fd
+        >>> model = fd.Model([fd.Dense(1, "sigmoid", kernel_initializer="ones")], inputs=1)
+        >>> model.compile("adam", "binary_crossentropy")
+        >>> x, y = np.full((4, 1), 3.0), np.array([[1], [1], [1], [0]])  # sigmoid(3) is 0.95, and 3/4 are right
+        >>> round(model.calibrate(x, y), 2), round(float(model.predict(x)[0, 0]), 2)
+        (2.73, 0.75)
+        """
+        from ..initial import temperature  # seldom needed
+
+        where = "calibrate"
+        threads = check_threads(where, n_threads)
+        with self.runner.lock:
+            loss = self._compiled_loss(where)
+            temperature.check_classifier(where, self.net, loss)
+            data = prepare(where, x, y, sample_weight, self._shape, loss)
+            check_batch_memory(where, self.net, len(data), self.device)
+            return temperature.calibrate(where, self.runner, data, loss, threads)
 
     def _results(self, totals: Array, collected: dict[str, Any]) -> dict[str, Any]:
         made = columns(totals[None], self._metrics, self.outputs, collected=[collected])

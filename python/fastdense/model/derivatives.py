@@ -11,7 +11,6 @@ from ..arguments import items, keywords_checked
 from ..arrays import Array, as_array, fail, to_host
 from ..data.checks import check_finite, check_x
 from ..data.prepare import prepare
-from ..training.derivatives import check_second, check_steps_from_gradients
 from ..training.feasible import check_batch_memory
 from ..training.options import check_threads
 from .definition import Definition
@@ -160,6 +159,8 @@ class Differentiable(Definition):
             check_batch_memory("vjp", self.net, len(rows), self.device)
             second = None
             if d_jacobian is not None:
+                from ..training.derivatives import check_second  # seldom needed
+
                 check_second("vjp: d_jacobian", self.net, self.device)
                 second = self._weights("vjp: d_jacobian", d_jacobian, (len(rows), self.outputs, self.inputs))
             inputs, parameters = self.runner.vjp(rows, weights, threads, second, parameters=True)
@@ -200,6 +201,8 @@ class Differentiable(Definition):
         >>> [one.tolist() for one in model.hessian_vector([[1.0, 2.0]], [[3.0]], [np.ones((2, 1))])]  # 2 x x'
         [[[6.0], [12.0]]]
         """
+        from ..training.derivatives import check_second  # seldom needed
+
         where = "hessian_vector"
         with self.runner.lock:
             loss = self._compiled_loss(where)
@@ -236,6 +239,8 @@ class Differentiable(Definition):
         >>> model.step
         1
         """
+        from ..training.derivatives import check_steps_from_gradients  # seldom needed
+
         with self.runner.lock:
             self._compiled_loss("apply_gradients")
             check_steps_from_gradients("apply_gradients", self.optimizer)

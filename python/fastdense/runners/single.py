@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import weakref
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,10 +25,12 @@ from ..losses import Loss, PerHead
 from ..metrics import Metric, OfHead
 from ..network import Net
 from ..optimizers import Optimizer
-from .derivatives import DerivativeSteps
 from .hook import Hook, Values
 from .lock import CallLock
 from .tensors import averaged, engine_tensors
+
+if TYPE_CHECKING:
+    from .derivatives import DerivativeSteps
 
 
 class Runner:
@@ -272,6 +274,8 @@ class Runner:
 
     def _derivative_steps(self, engine: Engine) -> DerivativeSteps:
         """What makes this engine's steps where derivatives are given; it keeps the totals of an epoch."""
+        from .derivatives import DerivativeSteps  # seldom needed
+
         if self._steps is None or self._steps[0] is not engine:
             self._steps = engine, DerivativeSteps(engine, self.net.outputs, self.net.seed)
         return self._steps[1]
