@@ -253,7 +253,7 @@ _flat_layers = st.one_of(
         st.none() | _regularizers,
         st.none() | _l1_l2,
         st.none() | _l1_l2,
-        _name,
+        name=_name,
     ),
     st.builds(BatchNorm, _share, _number, _name),
     st.builds(LayerNorm, _number),

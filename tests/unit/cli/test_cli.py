@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 import fastdense as fd
+from fastdense.cli import gallery
 from fastdense.cli.main import main
 from fastdense.versions import build_config, package_version
 
@@ -80,7 +81,7 @@ def test_demo(tmp_path: Path) -> None:
     difference = float(re.findall(r"differ by at most ([\d.e+-]+) %", shown)[0])
     assert difference < 10
     assert "fastdense demo plateau --quick\n" in shown and "find the pyramid" in shown  # the tour goes on
-    assert shown.rstrip().splitlines()[-1].startswith("  fastdense demo batchnorm")
+    assert shown.rstrip().splitlines()[-1].startswith(f"  fastdense demo {gallery.NAMES[-1]}")
     assert not list(tmp_path.iterdir())
 
 
