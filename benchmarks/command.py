@@ -38,7 +38,11 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--curves", action="store_true", help="width, batch, depth and rows instead of the cases")
     found.add_argument("--curve", nargs="+", choices=curves.CURVES, help="only these curves")
     found.add_argument("--name", help="write benchmarks/results/NAME.json, to be committed")
-    found.add_argument("--readme", metavar="NAME", help="measure nothing: put results/NAME.json into README.md")
+    found.add_argument(
+        "--readme",
+        metavar="NAME",
+        help="measure nothing: results/NAME.json as the table of README.md, and with goals as results/NAME.md",
+    )
     return found
 
 
@@ -59,8 +63,9 @@ def main(arguments: Sequence[str]) -> int:
     """Measure, print the table, write JSON and picture; exit code 1 when the libraries' results do not agree."""
     options = parser().parse_args(arguments)
     if options.readme:
-        text = report.readme_text(report.read(RESULTS / f"{options.readme}.json"))
-        report.README.write_text(text, encoding="utf-8")
+        result = report.read(RESULTS / f"{options.readme}.json")
+        report.README.write_text(report.readme_text(result), encoding="utf-8")
+        (RESULTS / f"{options.readme}.md").write_text(report.with_notes(options.readme, result), encoding="utf-8")
         return 0
     if options.threads:
         use_processors(options.threads)

@@ -199,18 +199,32 @@ def caption(result: Result) -> str:
     libraries = [
         f"{title} {versions[name].split('+')[0]}" for name, title in TITLES.items() if name in used and name in versions
     ]
+    goals = ", with the goal in brackets" if any(case.get("goals") for case in result["cases"]) else ""
     return (
-        "Time per epoch, float32, median ± median absolute deviation, and the speedup of fastdense over each baseline, "
-        f"with the goal in brackets; {machine['processor']}, {machine['processors']} processors, "
+        "Time per epoch, float32, median ± median absolute deviation, and the speedup of fastdense over each baseline"
+        f"{goals}; {machine['processor']}, {machine['processors']} processors, "
         f"{', '.join(libraries)}, commit {result['commit']}, {result['date'][:10]}."
     )
 
 
+def without_goals(result: Result) -> Result:
+    """The result as users want it: what was measured. Goals and misses are for developers."""
+    cases = [{key: value for key, value in case.items() if key != "goals"} for case in result["cases"]]
+    cases = [{**case, "limit": {**case["limit"], "goal": None}} if "limit" in case else case for case in cases]
+    return {**result, "cases": cases}
+
+
 def markdown(result: Result) -> str:
-    """The table for README.md."""
+    """The table for a document."""
     header, *body = rows(result)
     lines = [header, ["---"] * len(header), *body]
     return "\n".join([textwrap.fill(caption(result), 120), "", *("| " + " | ".join(row) + " |" for row in lines)])
+
+
+def with_notes(name: str, result: Result) -> str:
+    """A document of the result with goals, misses and what was disturbed."""
+    lines = [f"- {textwrap.fill(note, 118, subsequent_indent='  ')}" for note in notes(result)]
+    return "\n".join([f"# {name}", "", markdown(result), "", *lines, ""])
 
 
 def read(path: Path) -> Result:
@@ -224,4 +238,4 @@ def readme_text(result: Result) -> str:
     text = README.read_text(encoding="utf-8")
     before, rest = text.split(BEGIN)
     _, after = rest.split(END)
-    return f"{before}{BEGIN}\n{markdown(result)}\n{END}{after}"
+    return f"{before}{BEGIN}\n{markdown(without_goals(result))}\n{END}{after}"

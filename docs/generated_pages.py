@@ -286,8 +286,8 @@ def _performance() -> dict[str, str]:
     folder = ROOT / "benchmarks" / "results"
     lines = [
         "# How fast, and why", "",
-        "Made from the result files of `python -m benchmarks`; [benchmarks](benchmarks.md) has the method and",
-        "the goals. Every library does the same work from the same weights in the same order, in turns with the ",
+        "Made from the result files of `python -m benchmarks`; [benchmarks](benchmarks.md) has the method.",
+        "Every library does the same work from the same weights in the same order, in turns with the ",
         "others, and results must agree before times count.", "",
     ]  # fmt: skip
     for path in sorted(folder.glob("*.json")):
@@ -296,7 +296,7 @@ def _performance() -> dict[str, str]:
             continue
         if any(word in path.name for word in ("curves", "population", "gpu", "local")):
             continue
-        lines += [f"## {path.stem}", "", report.markdown(result), ""]
+        lines += [f"## {path.stem}", "", report.markdown(report.without_goals(result)), ""]
         if (picture := path.with_suffix(".png")).is_file():
             lines += [f"![{path.stem}: speedup over each library](../../benchmarks/results/{picture.name})", ""]
     for name, alt in (
