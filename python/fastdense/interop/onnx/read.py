@@ -79,10 +79,16 @@ def from_onnx(
     """
     where = "from_onnx"
     ir: Any = needed(where, "onnx_ir", "onnx-ir", "onnx")
-    graph = Graph(ir, _loaded(ir, where, model), where)
-    end = _end(graph, output)
-    chain = _Ways(graph).chain(end, graph.start)
-    named = name or _loaded_name(graph, model)
+    loaded = _loaded(ir, where, model)
+    try:
+        graph = Graph(ir, loaded, where)
+        chain = _Ways(graph).chain(_end(graph, output), graph.start)
+    except (KeyError, IndexError, TypeError, AttributeError, ValueError, OverflowError, RecursionError) as error:
+        if isinstance(error, ValueError) and str(error).startswith(f"{where}: "):
+            raise
+        raise ValueError(f"{where}: the file is damaged, or no net ({type(error).__name__}: {error}); export the net "
+                         "again") from error  # fmt: skip
+    named = name or _loaded_name(model)
     (inputs,) = graph.start.shape or (0,)
     if not chain:
         graph.fail("the output of the graph is its input", "there is no net in it")
@@ -120,7 +126,7 @@ def _without_maps(onnx: Any, given: Any) -> Any:
     return made
 
 
-def _loaded_name(graph: Graph, model: Any) -> str:
+def _loaded_name(model: Any) -> str:
     return os.path.splitext(os.path.basename(os.fspath(model)))[0] if isinstance(model, (str, os.PathLike)) else "onnx"
 
 
