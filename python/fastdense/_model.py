@@ -213,9 +213,9 @@ class Model(BaseModel):
     def to_torch(self) -> Any:
         """Make a `torch.nn.Sequential` of the model, in its dtype and in evaluation mode.
 
-        It has PyTorch's modules where there are some, and else those of `fastdense.interop.torch.modules`. BatchNorm's
-        momentum is 1 minus that here; its moving variance goes on with the batch's unbiased variance there. Penalties,
-        constraints and the optimizer are left behind. Needs PyTorch. See `fastdense.from_torch`.
+        It has PyTorch's modules where there are some, and else modules of this package. BatchNorm's momentum is 1
+        minus that here; its moving variance goes on with the batch's unbiased variance there. Penalties, constraints
+        and the optimizer are left behind. Needs PyTorch. See `fastdense.from_torch`.
 
         Returns
         -------
