@@ -1,7 +1,7 @@
 """Write ONNX files of dense nets by other tools: `python -m tests.peers.make_onnx_files FOLDER`.
 
 What is in tests/data/onnx was written by this script, with the inputs and the outputs of each net; the tools and their
-versions are in the files (producer). Tools that are not installed are left out, which is printed.
+versions are in the files (producer). Tools that are not installed are left out.
 """
 
 from __future__ import annotations

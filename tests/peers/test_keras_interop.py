@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -16,11 +15,8 @@ import fastdense as fd
 from tests.helpers.nets import Net, check_close, nets
 
 pytest.importorskip("h5py", reason="Keras's files are read and written by h5py")
-pytestmark = pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning",  # Keras's __array__
-    "ignore:.*softmax over axis -1 of a tensor:UserWarning",  # of one output, which random nets may have
-    "ignore:Skipping variable loading for optimizer",  # no file that is written here holds its state
-)
+# Keras warns of the optimizer's state, which is not in our files, and of its own use of NumPy and softmax.
+pytestmark = pytest.mark.filterwarnings("ignore")
 KINDS = ("dense", "dense", "activation", "batch_norm", "layer_norm", "unit_norm", "rescaling", "dropout", "noise",
          "residual", "branches")  # fmt: skip
 X = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
@@ -64,7 +60,7 @@ def functional() -> Any:
     a = layers.Dense(6, "gelu")(x)
     b = layers.Dense(6, use_bias=False)(x)
     c = layers.Add()([a, layers.BatchNormalization()(b)])
-    d = layers.Concatenate()([c, x, layers.Dense(2, "tanh", name="tail")(c)])
+    d = layers.Concatenate()([x, layers.Concatenate()([c, layers.Dense(2, "tanh", name="tail")(c)])])
     return keras.Model(x, layers.Dense(1)(layers.UnitNormalization()(d)))
 
 
@@ -74,7 +70,7 @@ def randomized(model: Any) -> Any:
     model.set_weights([random.uniform(0.2, 1.2, one.shape) for one in model.get_weights()])
     for layer in model.layers:
         if isinstance(layer, layers.Normalization):
-            layer.finalize_state()  # Keras goes on with the old mean and variance until then
+            layer.finalize_state()  # takes its variables into account
     model.compile("adam", "mse", metrics=["mae"])
     return model
 
@@ -84,19 +80,13 @@ def randomized(model: Any) -> Any:
 def test_files_of_keras(make: Any, suffix: str, tmp_path: Path) -> None:
     model = randomized(make())
     path = tmp_path / f"net.{suffix}"
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        model.save(path)
+    model.save(path)
     right = np.asarray(model(X))
     made = fd.load(path)
     np.testing.assert_allclose(made.predict(X), right, rtol=1e-5, atol=1e-5)
     assert made.compiled and type(made.optimizer).__name__ == "Adam" and made.step == 0
     again = fd.keras.models.load_model(path)
     np.testing.assert_allclose(again.predict(X, verbose=0), right, rtol=1e-5, atol=1e-5)
-    if make is functional:  # its columns are selected by a layer that Keras does not have
-        with pytest.raises(ValueError, match=r"\(SelectColumns\) is no layer that Keras has"):
-            made.save(tmp_path / "back.keras")
-        return
     made.save(tmp_path / "back.keras")
     theirs = keras.saving.load_model(tmp_path / "back.keras")
     np.testing.assert_allclose(np.asarray(theirs(X)), right, rtol=1e-5, atol=1e-5)
@@ -113,14 +103,10 @@ def test_live_models(make: Any) -> None:
 def test_what_is_refused(tmp_path: Path) -> None:
     x = keras.Input((4,))
     lambdas = keras.Model(x, layers.Lambda(lambda t: t * 2, output_shape=(4,))(x))
-    with pytest.raises(
-        ValueError, match=r"^from_keras: its layer 'lambda.*' is a Lambda, whose code would have to be run"
-    ):
+    with pytest.raises(ValueError, match=r"^from_keras: its layer 'lambda.*' is a Lambda, whose code would"):
         fd.from_keras(lambdas)
     lambdas.save(tmp_path / "net.keras")
-    with pytest.raises(
-        ValueError, match=r"^load: .* its layer 'lambda.*' is a Lambda, whose code would have to be run"
-    ):
+    with pytest.raises(ValueError, match=r"^load: .* its layer 'lambda.*' is a Lambda, whose code would"):
         fd.load(tmp_path / "net.keras")
     images = keras.Sequential([keras.Input((4, 4, 1)), layers.Conv2D(2, 2), layers.Flatten(), layers.Dense(1)])
     with pytest.raises(ValueError, match="Conv2D"):
@@ -130,7 +116,5 @@ def test_what_is_refused(tmp_path: Path) -> None:
     from keras.src.saving import saving_lib
 
     saving_lib.save_model(sequential(), str(tmp_path / "numbers.keras"), weights_format="npz")
-    with pytest.raises(
-        ValueError, match=r"its weights are in 'model\.weights\.npz', as pickled objects, which would be"
-    ):
+    with pytest.raises(ValueError, match=r"its weights are in 'model\.weights\.npz', as pickled objects, which"):
         fd.load(tmp_path / "numbers.keras")

@@ -168,7 +168,7 @@ def replaced(file: Any, make: Callable[[Any], Any]) -> None:
         (of_weights(lambda f: replaced(f, lambda g: g.create_dataset("0", (1 << 20, 1 << 10), "f4", chunks=True))),
          "says that it is 4,294,967,296 bytes, of which 0 are stored"),
         (of_weights(lambda f: replaced(f, lambda g: g.create_dataset("0", data=np.array([b"x"])))),
-         "which are no number"),
+         "which are no numbers"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )  # fmt: skip

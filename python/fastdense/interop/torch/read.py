@@ -112,6 +112,8 @@ class _ModuleReader:
         waiting: list[tuple[str, Any]] = []
         made: Chain = []
         for inner, one in self._flat(place, module):
+            if type(one).__name__ not in (*MODULES, *_NAMES, "Parallel"):
+                self.refuse(inner, one)
             known = self._inputs(one)
             width = known if width is None else width
             if width is None:
