@@ -92,13 +92,13 @@ def as_report(result: dict[str, Any]) -> str:
         "of an element, beyond reading and writing it: "
         + ", ".join(f"{name} {nanoseconds:.2f} ns" for name, nanoseconds in rates.value.items()),
         "",
-        f"{'net':18} {'training':24} {'an epoch':>10} {'median':>8} {'of sgemm':>9} {'of the limit':>13}",
+        f"{'net':22} {'training':24} {'an epoch':>10} {'median':>8} {'of sgemm':>9} {'of the limit':>13}",
     ]
     for net in result["nets"]:
         task = net["task"]
         training = f"{task.optimizer}, batch {task.batch_size}"
         lines.append(
-            f"{' → '.join(map(str, task.widths)):18} {training:24} {three_digits(1000 * net['best']):>7} ms "
+            f"{' → '.join(map(str, task.widths)):22} {training:24} {three_digits(1000 * net['best']):>7} ms "
             f"{100 * (net['median'] / net['best'] - 1):>+6.0f} % {100 * net['of_sgemm']:>7.0f} % "
             f"{100 * net['of_limit']:>11.0f} %"
         )
