@@ -10,8 +10,8 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .. import losses
-from ..arguments import flag, integer, keywords_checked, number
-from ..arrays import Array
+from ..arguments import flag, integer, keywords_checked, number, shorten
+from ..arrays import Array, fail
 from ..callbacks import CallbackList, History, ProgressBar, ReviveDeadUnits
 from ..callbacks.base import check_callbacks, sees_batches
 from ..callbacks.fitted import Fitted
@@ -159,6 +159,9 @@ class BaseModel(Differentiable):
             rows: Rows | None = None
             blocks: Blocks | None = None
             held_out: Rows | Blocks | None = None
+            if dy is None and not (isinstance(dy_weight, (int, float)) and dy_weight == 1):
+                fail("fit", f"dy_weight is {shorten(dy_weight)}, and dy is not given", "it is the weight of dy's error",
+                     "leave it out")  # fmt: skip
             if is_stream(x):
                 check_alone("fit", x, y=y, sample_weight=sample_weight, batch_size=batch_size,
                             validation_split=validation_split, dy=dy)  # fmt: skip

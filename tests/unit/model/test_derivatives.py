@@ -373,6 +373,7 @@ def test_derivatives_help_where_rows_are_few() -> None:
         ([fd.Dense(1)], "sgd", {"dy": np.ones((50, 3))}, r"fit: dy has shape \(50, 3\); \(50, 1, 2\) or \(50, 2\)"),
         ([fd.Dense(1)], "sgd", {"dy": np.full((50, 2), np.inf)}, r"fit: dy\[0, 0\] is inf"),
         ([fd.Dense(1)], "sgd", {"dy_weight": -1}, "fit: dy_weight=-1"),
+        ([fd.Dense(1)], "sgd", {"dy": None, "dy_weight": 2}, "fit: dy_weight is 2, and dy is not given"),
         ([fd.Dense(1)], "lbfgs", {}, "fit: the optimizer is LBFGS; one that makes a step from a gradient is needed"),
         ([fd.Dropout(0.5), fd.Dense(1)], "sgd", {}, "fit: dy is given, and the net contains dropout; the net must be"),
         ([fd.LayerNorm(), fd.Dense(1)], "sgd", {}, r"fit: dy: the net contains LayerNorm\(.*model.to\('reference'\)"),
