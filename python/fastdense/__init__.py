@@ -32,7 +32,7 @@ from .layers import (
     Scale,
     SelectColumns,
 )
-from .lazy import lazy, register_doors
+from .lazy import lazy, register_converters
 from .optimizers import *  # noqa: F403  (every optimizer, so that a new one needs no line here)
 from .versions import VERSION as __version__
 from .versions import build_config, show_versions
@@ -76,7 +76,7 @@ _LAZY = {
     "tabular": "",
 }
 __getattr__ = lazy(globals(), _LAZY)
-register_doors(
+register_converters(
     __name__,
     {
         "keras_model": "interop.keras",

@@ -11,7 +11,7 @@ from .arrays import fail
 from .callbacks.progress import check_verbose
 from .engine.factory import check_device
 from .layers.function import known_functions
-from .lazy import door
+from .lazy import converter
 from .model import files
 from .model.base import BaseModel
 
@@ -167,7 +167,7 @@ class Model(BaseModel):
         with self.runner.lock:
             if whole:
                 self._check_saveable()
-            door("save_keras")(self, path, files.as_bytes(*self._describe()) if whole else None)
+            converter("save_keras")(self, path, files.as_bytes(*self._describe()) if whole else None)
 
     @keywords_checked
     def to_onnx(
@@ -208,7 +208,7 @@ class Model(BaseModel):
         >>> session = onnxruntime.InferenceSession("net.onnx")  # doctest: +SKIP
         >>> (y,) = session.run(None, {"x": x})  # doctest: +SKIP
         """
-        door("to_onnx")(self, path, outputs=outputs, dtype=dtype, input_name=input_name)
+        converter("to_onnx")(self, path, outputs=outputs, dtype=dtype, input_name=input_name)
 
     def to_torch(self) -> Any:
         """Make a `torch.nn.Sequential` of the model, in its dtype and in evaluation mode.
@@ -237,7 +237,7 @@ class Model(BaseModel):
           (1): Tanh()
         )
         """
-        return door("to_torch")(self)
+        return converter("to_torch")(self)
 
     @keywords_checked
     def to_sklearn(self, *, classes: Any = None) -> Any:
@@ -269,7 +269,7 @@ class Model(BaseModel):
         >>> model.to_sklearn(classes=["a", "b", "c"])  # doctest: +SKIP
         MLPClassifier(hidden_layer_sizes=(8,))
         """
-        return door("to_sklearn")(self, classes=classes)
+        return converter("to_sklearn")(self, classes=classes)
 
     @keywords_checked
     def to_c(
@@ -314,7 +314,7 @@ class Model(BaseModel):
         >>> print(model.to_c("net.h"))  # doctest: +SKIP
         net.h: net_predict(x, y), 196 B of constants, 36 B of stack
         """
-        made: CExport = door("to_c")(self, path, name=name, dtype=dtype, calibration=calibration)
+        made: CExport = converter("to_c")(self, path, name=name, dtype=dtype, calibration=calibration)
         return made
 
 
@@ -361,7 +361,7 @@ def load(
         check_device(device)
     path = file_path("load: path", path)
     if files.begins_as(path, files.OF_KERAS) and files.own_part(path) is None:
-        return door("load_keras")(path, device, custom_objects)
+        return converter("load_keras")(path, device, custom_objects)
     config, tensors = files.read(path)
     with files.described(path):
         if "members" not in config:

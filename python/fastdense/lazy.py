@@ -56,15 +56,15 @@ def needed(where: str, module: str, package: str, extra: str | None = None) -> A
         raise ImportError(f"{where}: it needs {package}, which is not installed; run: pip install {command}") from error
 
 
-_doors: dict[str, str] = {}
+_converters: dict[str, str] = {}
 
 
-def register_doors(package: str, modules: Mapping[str, str]) -> None:
+def register_converters(package: str, modules: Mapping[str, str]) -> None:
     """Say in which modules of a package the functions are that models call and that need models themselves."""
-    _doors.update({name: f"{package}.{module}" for name, module in modules.items()})
+    _converters.update({name: f"{package}.{module}" for name, module in modules.items()})
 
 
-def door(name: str) -> Callable[..., Any]:
-    """Such a function: a way in or out for models, as in ``door("to_onnx")(model, path)``."""
-    found: Callable[..., Any] = getattr(import_module(_doors[name]), name)
+def converter(name: str) -> Callable[..., Any]:
+    """Such a function, which reads or writes another format, as in ``converter("to_onnx")(model, path)``."""
+    found: Callable[..., Any] = getattr(import_module(_converters[name]), name)
     return found

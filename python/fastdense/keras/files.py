@@ -10,7 +10,7 @@ from typing import Any
 from .._model import Model as CoreModel
 from ..arguments import file_path
 from ..layers.function import function_names, functions_in_order
-from ..lazy import door
+from ..lazy import converter
 from ..model import files
 from . import losses
 from .layer import InputLayer
@@ -49,7 +49,7 @@ def load_model(
     own = {name: losses.lowered(one) if losses.is_loss(one) else one for name, one in objects.items()}
     path = file_path("load_model: filepath", filepath)
     if files.begins_as(path, files.OF_KERAS) and files.own_part(path) is None:
-        return door("keras_model")(path, custom_objects, compile)
+        return converter("keras_model")(path, custom_objects, compile)
     config, tensors = files.read(path)
     if "members" in config:
         raise files.unreadable(path, "it holds an ensemble, and one model is needed", "read it with fastdense.load")
