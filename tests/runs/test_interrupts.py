@@ -69,7 +69,8 @@ def test_ctrl_c(device: str, verbose: int, capsys: pytest.CaptureFixture[str]) -
 @pytest.mark.parametrize("optimizer", ["adam", "lbfgs"])
 def test_an_engine_that_raises_keeps_the_epochs_that_it_has_finished(device: str, optimizer: str) -> None:
     """One call makes many epochs; what a signal's handler raises there is what want of memory would be."""
-    x = np.random.default_rng(0).normal(size=(1000, 4))
+    rows = 20_000 if optimizer == "lbfgs" else 1000  # LBFGS ends by itself: with these after seconds
+    x = np.random.default_rng(0).normal(size=(rows, 4))
     y = np.sin(3 * x[:, :2])
     models = make(device), make(device)
     for model in models:
@@ -232,7 +233,7 @@ def test_ctrl_c_in_validation(device: str, hook: str, monkeypatch: pytest.Monkey
 def test_ctrl_c_in_a_validation_that_the_engine_makes(monkeypatch: pytest.MonkeyPatch) -> None:
     rows = 20_000_000  # a pass of seconds out of no memory, as below
     x, y = np.broadcast_to(X[:1], (rows, 4)), np.broadcast_to(Y[:1], (rows, 2))
-    model = make("cpu", fd.Dense(64, "tanh"), fd.Dense(2))
+    model = make("cpu", fd.Dense(512, "tanh"), fd.Dense(2))
     model.fit(X, Y, verbose=0)
     train = model.runner.train
 
