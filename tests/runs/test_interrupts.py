@@ -274,7 +274,7 @@ def test_ctrl_c_inside_a_long_pass(call: str) -> None:
     rows = 20_000_000
     x = np.broadcast_to(np.ones((1, 4), np.float32), (rows, 4))
     y = np.broadcast_to(np.ones((1, 2), np.float32), (rows, 2))
-    model = make("cpu", fd.Dense(64, "tanh"), fd.Dense(2))
+    model = make("cpu", fd.Dense(512, "tanh"), fd.Dense(2))
     model.fit(X, Y, verbose=0)
     engine, before = model.runner._engine, model.get_weights()
     out = np.full((rows, 2), np.nan, np.float32)
