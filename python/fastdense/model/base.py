@@ -159,7 +159,7 @@ class BaseModel(Differentiable):
             rows: Rows | None = None
             blocks: Blocks | None = None
             held_out: Rows | Blocks | None = None
-            if dy is None and not (isinstance(dy_weight, (int, float)) and dy_weight == 1):
+            if dy is None and number("fit: dy_weight", dy_weight, least=0) != 1:
                 fail("fit", f"dy_weight is {shorten(dy_weight)}, and dy is not given", "it is the weight of dy's error",
                      "leave it out")  # fmt: skip
             if is_stream(x):
