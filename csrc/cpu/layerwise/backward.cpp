@@ -88,8 +88,8 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
         w.sync();
     }
     const Tiles cut = products_.tiles(o.in);
-    T* mine = tile_gradients_.get() +
-              cut.runs * w.id / w.team * products_.tile() * plan_.widest;  // of the worker's first run
+    const int64_t slot = cut.runs * w.id / w.team;  // the worker's first run
+    T* mine = tile_gradients_.get() + slot * products_.tile() * plan_.widest;
     w.each(cut.runs, [&](int64_t s) {
         const int64_t t0 = cut.run(s), t1 = cut.run(s + 1), i0 = cut.begin(t0), i1 = cut.begin(t1), n = i1 - i0;
         if (passes) {
@@ -118,7 +118,7 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
         for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t) {
             const int64_t r0 = cut.begin(t), r1 = cut.begin(t + 1);
             T* g = update ? mine : gradient(o.kernel) + r0 * o.out;
-            products_.kernel_gradient(i, x, rows, r0, r1, g, update);
+            products_.kernel_gradient(i, x, rows, r0, r1, slot, g, update);
             if (update) update_tile(i, r0, r1, g, s);
         }
     });

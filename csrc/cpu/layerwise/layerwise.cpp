@@ -270,11 +270,12 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
         w.each(cut.runs * groups, [&](int64_t task) {
             const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);
             const int64_t p0 = task / cut.runs, p1 = groups == 1 ? products_.panels(rows) : p0 + 1;
-            for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t)
-                for (int64_t p = p0; p < p1; ++p) {
-                    if (p % 64 == 63 && stop_.asked(w)) return;
-                    products_.output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
-                }
+            const int64_t slot = groups == 1 ? cut.runs * w.id / w.team : -1;
+            for (int64_t p = p0, end; p < p1; p = end) {
+                end = std::min(p1, p + 64);
+                for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t)
+                    products_.output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, end, slot, z);
+            }
             if (stop_.known()) return;
             finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
             if (products_.packs_next(i, rows))
