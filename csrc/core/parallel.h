@@ -10,6 +10,8 @@
 
 namespace fd {
 
+inline constexpr int most_threads = 64;  // of a team
+
 // Affinity mask, cgroup quota, FASTDENSE_NUM_THREADS, OMP_NUM_THREADS: the smallest counts. Read anew on every call.
 int available_threads();
 
@@ -50,6 +52,12 @@ struct Worker {
     void each(int64_t tasks, F&& body) const {
         for (int64_t t = tasks * id / team; t < tasks * (id + 1) / team; ++t) body(t);
     }
+    // Runs body(first, end) for this worker's part, all at once, if it has one.
+    template <class F>
+    void range(int64_t tasks, F&& body) const {
+        const int64_t first = tasks * id / team, end = tasks * (id + 1) / team;
+        if (first < end) body(first, end);
+    }
     bool first() const { return id == 0; }
 };
 
@@ -88,15 +96,16 @@ void parallel(int threads, F&& body) {
     run_team(threads, [](void* f, const Worker& w) { (*static_cast<std::remove_reference_t<F>*>(f))(w); }, &body);
 }
 
-// n things cut into at most eight runs of about equal length, ends on multiples of `align`. It depends on n alone, so that
-// results are the same bits at any thread count.
+// n things cut into runs of about equal length, ends on multiples of `align`. It depends on n alone, so that results are the
+// same bits at any thread count: up to eight runs, and for many things more, so that large teams share them evenly.
 struct Slices {
-    static constexpr int most = 8;
+    static constexpr int few = 8, most = most_threads;
     int64_t n, align;
     int count;
-    explicit Slices(int64_t length, int64_t smallest = 16, int64_t alignment = 16) : n(length), align(alignment) {
-        const int64_t fit = n / smallest;
-        count = int(fit < 1 ? 1 : fit > most ? most : fit);
+    explicit Slices(int64_t length, int64_t smallest = 16, int64_t alignment = 16, int64_t limit = most)
+        : n(length), align(alignment) {
+        const int64_t fit = n / smallest, fit_large = n / (4 * smallest);
+        count = int(fit < 1 ? 1 : fit <= few ? fit : fit_large <= few ? few : fit_large <= limit ? fit_large : limit);
     }
     int64_t begin(int64_t s) const {
         if (s >= count) return n;

@@ -238,6 +238,9 @@ private:
               watch_(net.stop_, long_steps_ ? request.poll : no_poll),
               ledger_(request, net.width(), net.running_, outcome), cursor_(request, net.plan_.seed) {
             const bool resident = batch_size_ == request.train.rows() && !(request.shuffle && net.plan_.is_random());
+            const int threads = rowwise_ ? std::min(request.threads, net.rowwise_.groups(batch_size_))
+                                         : net.team(request.threads, batch_size_);
+            net.layerwise_.expect_team(threads);
             net.layerwise_.expect_targets(request.train.y.cols);
             if (rowwise_) net.rowwise_.reserve(batch_size_, true, resident), net.updater_.reserve();
             else net.layerwise_.reserve(batch_size_, true);
@@ -245,10 +248,7 @@ private:
             if (probing_) net.probe_.begin(request, outcome.probes);
             net.stopped_before_.store(-1, std::memory_order_relaxed);
             if (may_stop_half_way_) before_.reserve(net);
-            const int useful = net.rowwise_.groups(batch_size_);
-            net.thread_count_.resume(
-                rowwise_ ? std::min(request.threads, useful) : net.team(request.threads, batch_size_),
-                double(batch_size_));
+            net.thread_count_.resume(threads, double(batch_size_));
         }
         void run() {
             while (next_ != Next::end) {
@@ -417,7 +417,7 @@ private:
     // A thread must have enough to do to be worth the barriers of a step (five a layer, about 1 µs each).
     int team(int threads, int64_t rows) const {
         const double flops = plan_.step_flops * double(rows), worth = plan_.bf16 ? 8e6 : 4e6;
-        return std::max(1, std::min({threads, 64, int(std::min(flops / worth, 64.0))}));
+        return std::max(1, std::min({threads, most_threads, int(std::min(flops / worth, double(most_threads)))}));
     }
 
     // Totals of a whole data set in inference mode, chunk by chunk; false if the poll said stop. `penalty` is shared by the team.
@@ -487,6 +487,7 @@ private:
         data.x = x;
         const int64_t chunk = std::min(layerwise_.chunk_rows(), x.rows);
         threads = team(threads, chunk);
+        layerwise_.expect_team(threads);
         const BlasUse blas(threads);
         layerwise_.reserve(chunk, false);
         stopped_before_.store(-1, std::memory_order_relaxed);

@@ -116,7 +116,7 @@ void Updater<T>::update_vectors(const Worker& w) {
         const int tensor = updated_[size_t(k)];
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (t.is_kernel) return;
-        begin_part(tensor, 0);
+        begin_parts(tensor, 0, 1);
         update_part(tensor, 0, t.size(), gradient(tensor), 0);
     });
 }

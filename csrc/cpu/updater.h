@@ -1,6 +1,7 @@
 // The optimizer's part of a step: penalties, clipping, weight decay and the update rule, for both paths that train one net.
 // Methods that take a Worker are run by the whole team; work is cut by shapes alone, so the bits do not depend on its size.
 #pragma once
+#include <algorithm>
 #include <memory>
 #include <vector>
 
@@ -28,8 +29,10 @@ public:
     void begin_step(double learning_rate);  // by one worker: this step's constants
 
     // Part of a tensor, from element `first` on, with gradients g; the value of its penalties is added to `part` of
-    // penalty_sum(), which begin_part() has set to 0.
-    void begin_part(int tensor, int64_t part) { parts(tensor)[part] = 0; }
+    // penalty_sum(), which begin_parts() has set to 0.
+    void begin_parts(int tensor, int64_t first, int64_t end) {
+        std::fill(parts(tensor) + first, parts(tensor) + end, 0.0);
+    }
     void update_part(int tensor, int64_t first, int64_t n, const T* g, int64_t part);
     void update_vectors(const Worker&);  // all tensors that are no kernels of dense ops and not frozen
     // Elements begin … end of the flat buffers, which are one of at most Slices::most slices. Penalties: slice_penalty_sum().

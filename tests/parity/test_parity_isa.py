@@ -28,7 +28,8 @@ def test_parity_of_every_instruction_set(isa: str, path: str) -> None:
         return  # this very process has shown it, with all cases
     if isa not in AVAILABLE:
         pytest.skip(f"this CPU has {', '.join(AVAILABLE)}")
-    files = [str(HERE / name) for name in ("test_parity.py", "test_parity_runs.py", "test_probes.py")]
+    names = ("test_parity.py", "test_parity_runs.py", "test_probes.py", "test_aliased_rows.py")
+    files = [str(HERE / name) for name in names]
     command = [sys.executable, "-m", "pytest", "-q", "-m", "core", "-p", "no:cacheprovider", *files]
     done = subprocess.run(
         command,

@@ -32,6 +32,7 @@ from tests.helpers.programs import (
 )
 
 THREADS = (1, 2, 4)
+LARGE_TEAMS = (1, 3, 11, 24)  # layers are cut into up to 64 runs
 # Enough work a step for a team of four (CpuBackend::team wants 1.5 Mflop a thread), every kind of op, every penalty.
 BATCH = 96
 OPS = [
@@ -146,12 +147,23 @@ def test_threads_change_no_bit(case: str, dtype: str) -> None:
 def test_threads_change_no_bit_of_a_large_net(batch_size: int) -> None:
     rng = np.random.default_rng(2)
     x, y, runs = rng.integers(0, 256, (300, 784), dtype=np.uint8), rng.integers(0, 10, 300), []
-    ops = [NORMALIZATION, dense(512, "relu"), dense(256, "relu"), dense(10, "softmax")]
-    for threads in THREADS:
+    ops = [NORMALIZATION, dense(512, "relu", kernel_l2=1e-4), dense(256, "relu"), dense(10, "softmax")]
+    for threads in LARGE_TEAMS:
         engine = make("adam", ops, 784)
         result = train(engine, x, y, batch_size=batch_size, learning_rates=np.full(4, 1e-3), n_threads=threads)
         runs.append(bits(result) + state(engine))
-    assert runs[0] == runs[1] == runs[2]
+    assert all(run == runs[0] for run in runs)
+
+
+def test_threads_change_no_bit_of_many_groups_of_rows() -> None:
+    """A small net and a batch that is cut into 64 groups of rows, each with gradients of its own."""
+    rng = np.random.default_rng(2)
+    x, y, runs = rng.normal(size=(16500, 64)), rng.integers(0, 10, 16500), []
+    for threads in LARGE_TEAMS:
+        engine = make("adam", [dense(128, "tanh"), dense(64, "relu"), dense(10, "softmax")], 64)
+        result = train(engine, x, y, batch_size=16384, learning_rates=np.full(3, 1e-3), n_threads=threads)
+        runs.append(bits(result) + state(engine))
+    assert all(run == runs[0] for run in runs)
 
 
 def test_the_team_is_really_used() -> None:

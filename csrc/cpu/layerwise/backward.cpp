@@ -81,17 +81,19 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
     const bool by_columns = products_.packs_columns_backward(i, step, rows);
     if (!packed && (by_rows || by_columns)) {
         const Tiles columns = products_.tiles(o.out);
-        w.each(columns.runs, [&](int64_t s) {
+        w.range(columns.runs, [&](int64_t s, int64_t end) {
             products_.pack_backward(i, step, x, grad, rows, columns.begin(columns.run(s)),
-                                    columns.begin(columns.run(s + 1)), s, columns.runs);
+                                    columns.begin(columns.run(end)), s, end, columns.runs);
         });
         w.sync();
     }
     const Tiles cut = products_.tiles(o.in);
-    T* mine = tile_gradients_.get() +
-              cut.runs * w.id / w.team * products_.tile() * plan_.widest;  // of the worker's first run
-    w.each(cut.runs, [&](int64_t s) {
-        const int64_t t0 = cut.run(s), t1 = cut.run(s + 1), i0 = cut.begin(t0), i1 = cut.begin(t1), n = i1 - i0;
+    T* mine = update ? tile_gradients_.get() + w.id * products_.tile() * plan_.widest : nullptr;
+    // Our own products are the same bits however they are cut, BLAS's are not.
+    const bool ours = (by_rows || !passes) && (by_columns || !step.trains);
+    const int64_t fixed = ours ? 1 : cut.runs_at_once(), at_once = cut.runs_at_once();
+    auto some_runs = [&](int64_t s, int64_t end) {
+        const int64_t t0 = cut.run(s), t1 = cut.run(end), i0 = cut.begin(t0), i1 = cut.begin(t1), n = i1 - i0;
         if (passes) {
             T* below = d(i - 1);
             if (!by_rows)
@@ -103,24 +105,29 @@ void Layerwise<T>::dense_backward(const Worker& w, int i, const T* x0, int64_t r
                         products_.input_gradient_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, below);
             if (finishes && !stop_.known()) {
                 apply_activation_gradient(i - 1, x0, rows, pass, i0, i1);
-                products_.pack_backward(i - 1, walk(pass)[i - 1], output(i - 2, x0, pass), below, rows, i0, i1, s,
+                products_.pack_backward(i - 1, walk(pass)[i - 1], output(i - 2, x0, pass), below, rows, i0, i1, s, end,
                                         cut.runs);
             }
         }
         if (!step.trains) return;
-        if (update) updater_.begin_part(o.kernel, s);
+        if (update) updater_.begin_parts(o.kernel, s, end);
         if (!by_columns) {
             T* g = gradient(o.kernel) + i0 * o.out;
             stoppable_gemm(stop_, w, Trans::yes, Trans::no, n, o.out, rows, x + i0, o.in, grad, o.out, T(0), g, o.out);
             if (update) updater_.update_part(o.kernel, i0 * o.out, n * o.out, g, s);
             return;
         }
-        for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t) {
-            const int64_t r0 = cut.begin(t), r1 = cut.begin(t + 1);
-            T* g = update ? mine : gradient(o.kernel) + r0 * o.out;
-            products_.kernel_gradient(i, x, rows, r0, r1, g, update);
-            if (update) update_tile(i, r0, r1, g, s);
-        }
+        for (int64_t part = s; part < end; ++part)
+            for (int64_t t = cut.run(part); t < cut.run(part + 1) && !stop_.asked(w); ++t) {
+                const int64_t r0 = cut.begin(t), r1 = cut.begin(t + 1);
+                T* g = update ? mine : gradient(o.kernel) + r0 * o.out;
+                products_.kernel_gradient(i, x, rows, r0, r1, w.id, g, update);
+                if (update) update_tile(i, r0, r1, g, part);
+            }
+    };
+    w.range((cut.runs + fixed - 1) / fixed, [&](int64_t first, int64_t end) {
+        const int64_t last = std::min<int64_t>(cut.runs, end * fixed);
+        for (int64_t s = first * fixed; s < last; s += at_once) some_runs(s, std::min(last, s + at_once));
     });
 }
 

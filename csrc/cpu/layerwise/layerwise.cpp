@@ -49,13 +49,14 @@ void Layerwise<T>::configure(const Training* training) {
 template <class T>
 void Layerwise<T>::reserve(int64_t rows, bool backward, bool probe) {
     if (products_.stale()) parallel(1, [&](const Worker& w) { products_.refresh(w); });
-    if (rows <= capacity_ && (backward_ready_ || !backward) && (probe_ready_ || !probe)) return;
+    if (rows <= capacity_ && team_ <= team_ready_ && (backward_ready_ || !backward) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);
     backward |= backward_ready_, probe |= probe_ready_;
     x_.reserve(rows * plan_.inputs);
-    products_.reserve(rows, backward);
+    products_.reserve(rows, backward, team_);
     if (backward && updater_.kfac()) updater_.kfac()->reserve(rows);
-    if (backward) tile_gradients_.reserve(Tiles::most_runs * products_.tile() * plan_.widest);
+    if (backward) tile_gradients_.reserve(team_ * products_.tile() * plan_.widest);
+    team_ready_ = team_;
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         const int64_t size = rows * o.out;
@@ -266,19 +267,24 @@ void Layerwise<T>::dense_forward(const Worker& w, int i, const T* x, int64_t row
             w.sync();
         }
         const Tiles cut = products_.tiles(o.out);
-        const int64_t groups = cut.runs >= 4 ? 1 : products_.panels(rows);  // layers of few units are cut by rows too
-        w.each(cut.runs * groups, [&](int64_t task) {
-            const int64_t t0 = cut.run(task % cut.runs), t1 = cut.run(task % cut.runs + 1);
-            const int64_t p0 = task / cut.runs, p1 = groups == 1 ? products_.panels(rows) : p0 + 1;
-            for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t)
-                for (int64_t p = p0; p < p1; ++p) {
-                    if (p % 64 == 63 && stop_.asked(w)) return;
-                    products_.output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, z);
+        // Layers of few units are cut by rows too. Every element is computed by itself, so this may depend on the team.
+        const int64_t panels = products_.panels(rows), groups = cut.runs >= std::max(4, w.team) ? 1 : panels;
+        w.range(cut.runs * groups, [&](int64_t task, int64_t end) {
+            for (int64_t next; task < end && !stop_.known(); task = next) {
+                const int64_t s = task % cut.runs,
+                              s1 = std::min({int64_t(cut.runs), s + end - task, s + cut.runs_at_once()});
+                const int64_t t0 = cut.run(s), t1 = cut.run(s1), c0 = cut.begin(t0), c1 = cut.begin(t1);
+                const int64_t p0 = task / cut.runs, p1 = groups == 1 ? panels : p0 + 1;
+                next = task + s1 - s;
+                for (int64_t p = p0, last; p < p1; p = last) {
+                    last = std::min(p1, p + 64);
+                    for (int64_t t = t0; t < t1 && !stop_.asked(w); ++t)
+                        products_.output_tile(i, rows, cut.begin(t), cut.begin(t + 1), p, last, w.id, z);
                 }
-            if (stop_.known()) return;
-            finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), cut.begin(t0), cut.begin(t1));
-            if (products_.packs_next(i, rows))
-                products_.pack_rows(i + 1, a, rows, o.out, p0, p1, cut.begin(t0), cut.begin(t1));
+                if (stop_.known()) return;
+                finish(p0 * k_.panel, std::min(rows, p1 * k_.panel), c0, c1);
+                if (products_.packs_next(i, rows)) products_.pack_rows(i + 1, a, rows, o.out, p0, p1, c0, c1);
+            }
         });
     }
     if (act == ops::Activation::softmax) {

@@ -25,7 +25,8 @@ public:
     void reserve(int64_t rows, bool backward, bool probe = false);
     void reserve_input_gradient() { d_[0].reserve(capacity_ * plan_.inputs); }  // after reserve(): for Pass::inputs
     void expect_targets(int64_t cols);  // before reserve(): of the data to come, if not as many as outputs
-    int64_t chunk_rows() const { return chunk_rows_; }  // rows that a forward-only pass takes at once
+    void expect_team(int threads) { team_ = std::max(team_, threads); }  // before reserve(), where steps update weights
+    int64_t chunk_rows() const { return chunk_rows_; }                   // rows that a forward-only pass takes at once
 
     Batch<T> gather(const Worker&, const Dataset&, int64_t rows, const RowOrder&);
     bool forward(const Worker&, const Batch<T>&, Pass, bool update_statistics);  // false: the poll said stop
@@ -106,6 +107,7 @@ private:
     int last_ = 0;
     std::vector<Walk> walks_;  // one a Pass
     int64_t capacity_ = 0, chunk_rows_ = 0, most_targets_ = 0;
+    int team_ = 1, team_ready_ = 0;  // workers that buffers of their own are expected for, and have them
     bool backward_ready_ = false, probe_ready_ = false;
     bool goes_on_ = true;  // whether a hook or a function said so; worker 0 writes it, before a barrier
     const bool calls_functions_;

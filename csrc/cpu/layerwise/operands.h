@@ -1,6 +1,8 @@
 // Operands of the products of dense ops as the kernels take them: numbers of the net's own type, or of bfloat16, two to a
 // word. Both classes have the same members, so that each product is written once.
 #pragma once
+#include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "core/plan.h"
@@ -9,6 +11,42 @@
 #include "cpu/state.h"
 
 namespace fd::cpu {
+
+// What a product reads as scalars: adjacent ones at s, and those of the next k a step away.
+template <class S>
+struct Strip {
+    const S* s;
+    int64_t step;  // in elements
+};
+
+// Strips, gathered where they need it. In a matrix every k lies in a line of its own; where rows are a multiple of 4 KiB apart,
+// these lines all fall in one set of the first cache, and few of the second, and drive each other out before the next panel is
+// multiplied with them. (Measured with AVX2: 1.4 to 1.7 times the time per FLOP at widths of 1024 and 2048.)
+template <class S>
+class StripBuffer {
+public:
+    void reserve(int64_t tile, int64_t k, int team) {
+        size_ = tile * k + chunk, team_ = team;
+        buffer_.reserve(team * size_);
+    }
+    // n numbers for each k, to be read for so many panels by one worker.
+    Strip<S> gather(Strip<S> in_place, int64_t n, int64_t k, int64_t panels, int worker) const {
+        if (in_place.step * int64_t(sizeof(S)) % aliased != 0 || panels < least_panels || worker >= team_)
+            return in_place;
+        S* const to = buffer_.get() + worker * size_;
+        for (int64_t j = 0; j < k - 1; ++j)  // whole chunks: what is too much is overwritten by the next
+            for (int64_t a = 0; a < n; a += chunk)
+                std::memcpy(to + j * n + a, in_place.s + j * in_place.step + a, chunk * sizeof(S));
+        std::memcpy(to + (k - 1) * n, in_place.s + (k - 1) * in_place.step, size_t(n) * sizeof(S));
+        return {to, n};
+    }
+
+private:
+    static constexpr int64_t aliased = 2048, chunk = 16 / sizeof(S), least_panels = 4;
+    int64_t size_ = 0;
+    int team_ = 0;
+    Buffer<S> buffer_;
+};
 
 // Weights and inputs are read where they lie; only the operands whose rows, or columns, are the product's lanes are packed.
 // Two of each: while a layer is at work, the next one's are made.
@@ -19,11 +57,12 @@ public:
     PlainOperands(const Plan& plan, const State<T>& state) : k_(kernels_of<T>(isa())), plan_(plan), state_(state) {}
     static int64_t words(int64_t n) { return n; }  // that n numbers take
 
-    void reserve(int64_t rows, bool backward) {
+    void reserve(int64_t rows, bool backward, int team) {
         auto full = [this](int64_t n) { return (n + k_.panel - 1) / k_.panel * k_.panel; };
         for (Buffer<T>& side : row_panels_) side.reserve(full(rows) * plan_.widest);
         for (Buffer<T>& side : column_panels_)
             if (backward) side.reserve(rows * full(plan_.widest));
+        strips_.reserve(k_.tile, std::max(plan_.widest, backward ? rows : 0), team);
     }
     T* row_panels(int i) const { return row_panels_[i % 2].get(); }
     T* column_panels(int i) const { return column_panels_[i % 2].get(); }
@@ -34,12 +73,15 @@ public:
         return by_column(i) + r * plan_.ops[size_t(i)].out;
     }  // along its columns
     const T* inputs(int, const T* x) const { return x; }  // of op i, for sums along the rows of the batch
-    void pack_inputs(int, const T*, int64_t, int64_t, int64_t) const {}
+    void pack_inputs(int, const T*, int64_t, int64_t, int64_t, int64_t) const {}
     void pack_rows(const T* a, int64_t ld, int64_t rows, int64_t k, T* panel) const {
         k_.pack_rows(a, ld, rows, k, panel);
     }
     void pack_columns(const T* a, int64_t ld, int64_t cols, int64_t k, T* panel) const {
         k_.pack_columns(a, ld, cols, k, panel);
+    }
+    Strip<T> strip(Strip<T> in_place, int64_t n, int64_t k, int64_t panels, int worker) const {
+        return strips_.gather(in_place, n, k, panels, worker);
     }
     void product(const Product<T>& q) const { k_.product(q); }
     void refresh(int, int64_t, int64_t) const {}
@@ -51,6 +93,7 @@ private:
     const Plan& plan_;
     const State<T>& state_;
     Buffer<T> row_panels_[2], column_panels_[2];
+    StripBuffer<T> strips_;
 };
 
 // Beside its float32 weights a bfloat16 net keeps both packed forms of every kernel; updates refresh them row by row while the
@@ -74,11 +117,12 @@ public:
     }
     static int64_t words(int64_t n) { return (n + 1) / 2; }  // that n numbers take
 
-    void reserve(int64_t rows, bool backward) {
+    void reserve(int64_t rows, bool backward, int team) {
         auto full = [this](int64_t n) { return (n + k_.panel - 1) / k_.panel * k_.panel; };
         const int64_t widest = plan_.widest, first = full(rows) * words(widest), second = words(rows) * full(widest);
         const int64_t side = first + (backward ? second + words(rows) * widest : 0);
         operands_.reserve(2 * side);
+        strips_.reserve(k_.tile, std::max(words(widest), backward ? words(rows) : 0), team);
         for (int i = 0; i < 2; ++i) {
             row_panels_[i] = operands_.get() + i * side;
             column_panels_[i] = row_panels_[i] + first;
@@ -96,10 +140,10 @@ public:
     const Pair* inputs(int i, const float*) const {
         return inputs_[i % 2];
     }  // (j, c): rows 2j and 2j + 1 of op i's input
-    // The part of run s of `runs`.
-    void pack_inputs(int i, const float* x, int64_t rows, int64_t s, int64_t runs) const {
+    // The part of runs s … end of `runs`.
+    void pack_inputs(int i, const float* x, int64_t rows, int64_t s, int64_t end, int64_t runs) const {
         const int64_t n = words(rows), cols = plan_.ops[size_t(i)].in, w0 = n * s / runs;
-        const int64_t r0 = 2 * w0, r1 = std::min(rows, 2 * (n * (s + 1) / runs));
+        const int64_t r0 = 2 * w0, r1 = std::min(rows, 2 * (n * end / runs));
         k_.pair_rows(x + r0 * cols, cols, r1 - r0, cols, inputs_[i % 2] + w0 * cols, cols);
     }
     void pack_rows(const float* a, int64_t ld, int64_t rows, int64_t k, Pair* panel) const {
@@ -107,6 +151,9 @@ public:
     }
     void pack_columns(const float* a, int64_t ld, int64_t cols, int64_t k, Pair* panel) const {
         k_.pair_rows(a, ld, k, cols, panel, k_.panel);
+    }
+    Strip<Pair> strip(Strip<Pair> in_place, int64_t n, int64_t k, int64_t panels, int worker) const {
+        return strips_.gather(in_place, n, k, panels, worker);
     }
     void product(const Product<float, Pair>& q) const { k_.product(q); }
     // Rows r0 … r1 (r0 even) of op i's kernel have changed.
@@ -130,6 +177,7 @@ private:
     const State<float>& state_;
     std::vector<Place> places_;
     Buffer<Pair> weights_, operands_;
+    StripBuffer<Pair> strips_;
     Pair *row_panels_[2] = {}, *column_panels_[2] = {}, *inputs_[2] = {};
 };
 

@@ -7,9 +7,9 @@ namespace {
 
 // With the first panel the weights of the next tile are prefetched: they lie beside this tile's, or below them.
 template <class T, class S>
-Product<T, S> next_columns(Product<T, S> q, int64_t panel) {
-    const int64_t step = q.s_k * int64_t(sizeof(S));
-    if (panel == 0) q.fetch[0] = {q.s + q.rows, step}, q.fetch[1] = {q.s + 2 * q.rows - 1, step};
+Product<T, S> next_columns(Product<T, S> q, const S* next, int64_t ld, int64_t panel) {
+    const int64_t step = ld * int64_t(sizeof(S));
+    if (panel == 0) q.fetch[0] = {next, step}, q.fetch[1] = {next + q.rows - 1, step};
     return q;
 }
 template <class T, class S>
@@ -29,9 +29,9 @@ DenseProducts<T>::DenseProducts(const Plan& plan, const State<T>& state)
 }
 
 template <class T>
-void DenseProducts<T>::reserve(int64_t rows, bool backward) {
-    if (bf16_) bf16_->reserve(rows, backward);
-    else plain_.reserve(rows, backward);
+void DenseProducts<T>::reserve(int64_t rows, bool backward, int team) {
+    if (bf16_) bf16_->reserve(rows, backward, team);
+    else plain_.reserve(rows, backward, team);
 }
 
 template <class T>
@@ -59,11 +59,11 @@ void DenseProducts<T>::pack_columns(int i, const T* a, int64_t rows, int64_t col
 
 template <class T>
 void DenseProducts<T>::pack_backward(int i, const OpWalk& step, const T* x, const T* d, int64_t rows, int64_t c0,
-                                     int64_t c1, int64_t s, int64_t runs) const {
+                                     int64_t c1, int64_t s, int64_t end, int64_t runs) const {
     const int64_t cols = op(i).out;
     if (packs_rows_backward(i, step, rows)) pack_rows(i, d, rows, cols, 0, panels(rows), c0, c1);
     if (packs_columns_backward(i, step, rows)) pack_columns(i, d, rows, cols, c0, c1);
-    if (step.trains) with_operands([&](const auto& o) { o.pack_inputs(i, x, rows, s, runs); });
+    if (step.trains) with_operands([&](const auto& o) { o.pack_inputs(i, x, rows, s, end, runs); });
 }
 
 template <class T>
@@ -82,14 +82,19 @@ void DenseProducts<T>::refresh(const Worker& w) {
 }
 
 template <class T>
-void DenseProducts<T>::output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p, T* z) const {
-    const int64_t in = op(i).in, out = op(i).out, r = p * k_.panel, n = std::min<int64_t>(k_.panel, rows - r);
+void DenseProducts<T>::output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p0, int64_t p1, int worker,
+                                   T* z) const {
+    const int64_t in = op(i).in, out = op(i).out;
     with_operands([&](const auto& o) {
         using Word = typename std::decay_t<decltype(o)>::Word;
         const int64_t words = o.words(in);
-        o.product(next_columns(Product<T, Word>{o.by_column(i) + c0, 1, out, c1 - c0, words,
-                                                o.row_panels(i) + r * words, n, z + r * out + c0, out, true},
-                               p));
+        const Strip<Word> strip = o.strip({o.by_column(i) + c0, out}, c1 - c0, words, p1 - p0, worker);
+        for (int64_t p = p0; p < p1; ++p) {
+            const int64_t r = p * k_.panel, n = std::min<int64_t>(k_.panel, rows - r);
+            o.product(next_columns(Product<T, Word>{strip.s, 1, strip.step, c1 - c0, words, o.row_panels(i) + r * words,
+                                                    n, z + r * out + c0, out, true},
+                                   o.by_column(i) + c1, out, p));
+        }
     });
 }
 
@@ -106,7 +111,7 @@ void DenseProducts<T>::input_gradient_tile(int i, int64_t rows, int64_t r0, int6
 }
 
 template <class T>
-void DenseProducts<T>::kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, T* to,
+void DenseProducts<T>::kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, int worker, T* to,
                                        bool fetch) const {
     const int64_t in = op(i).in, out = op(i).out, count = panels(out);
     with_operands([&](const auto& o) {
@@ -121,14 +126,15 @@ void DenseProducts<T>::kernel_gradient(int i, const T* x, int64_t rows, int64_t 
             for (const Buffer<T>& slot : state_.slots) add(slot.get() + first);
             o.each_copy(i, r0, add);
         }
+        const Strip<Word> strip = o.strip({o.inputs(i, x) + r0, in}, r1 - r0, words, count, worker);
         const int64_t turns = std::max(1, (length + 1) / 2), bytes = (r1 - r0) * out * int64_t(sizeof(T));
         for (int64_t turn = 0; turn < turns; ++turn) {
             const int64_t p0 = count * turn / turns, p1 = count * (turn + 1) / turns;
             const int64_t part = bytes / std::max<int64_t>(1, p1 - p0);
             for (int64_t p = p0; p < p1; ++p) {
                 const int64_t c = p * k_.panel, n = std::min<int64_t>(k_.panel, out - c);
-                Product<T, Word> q{
-                    o.inputs(i, x) + r0, 1, in, r1 - r0, words, o.column_panels(i) + c * words, n, to + c, out, false};
+                Product<T, Word> q{strip.s, 1,      strip.step, r1 - r0, words, o.column_panels(i) + c * words,
+                                   n,       to + c, out,        false};
                 for (int64_t a = 2 * turn; a < length && a < 2 * turn + 2; ++a)
                     q.fetch[a % 2].from = arrays[a] + part * (p - p0);
                 o.product(q);

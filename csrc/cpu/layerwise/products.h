@@ -15,7 +15,7 @@ template <class T>
 class DenseProducts {
 public:
     DenseProducts(const Plan& plan, const State<T>& state);
-    void reserve(int64_t rows, bool backward);  // for batches of `rows`
+    void reserve(int64_t rows, bool backward, int team);  // for batches of `rows`
 
     // Which products are ours; BLAS makes the others.
     bool packs_forward(int i, int64_t rows) const { return worth_packing(rows, op(i).out, op(i).in); }
@@ -36,16 +36,16 @@ public:
 
     // Panels p0 … p1 of op i's input a, columns c0 … c1.
     void pack_rows(int i, const T* a, int64_t rows, int64_t cols, int64_t p0, int64_t p1, int64_t c0, int64_t c1) const;
-    // What the backward products of op i read: of d, the gradient of its output, columns c0 … c1; of its input x the part of
-    // run s.
+    // What the backward products of op i read: of d, the gradient of its output, columns c0 … c1; of its input x the part that
+    // runs s … end of `runs` have.
     void pack_backward(int i, const OpWalk& step, const T* x, const T* d, int64_t rows, int64_t c0, int64_t c1,
-                       int64_t s, int64_t runs) const;
-    // z = x W, its columns c0 … c1 for the rows of panel p.
-    void output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p, T* z) const;
+                       int64_t s, int64_t end, int64_t runs) const;
+    // z = x W, its columns c0 … c1 for the rows of panels p0 … p1. By `worker`.
+    void output_tile(int i, int64_t rows, int64_t c0, int64_t c1, int64_t p0, int64_t p1, int worker, T* z) const;
     // below = d Wᵀ, its columns r0 … r1 for the rows of panel p.
     void input_gradient_tile(int i, int64_t rows, int64_t r0, int64_t r1, int64_t p, T* below) const;
     // Rows r0 … r1 of the kernel's gradient xᵀ d. `fetch`: prefetches what their update will read, two arrays at a time.
-    void kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, T* out, bool fetch) const;
+    void kernel_gradient(int i, const T* x, int64_t rows, int64_t r0, int64_t r1, int worker, T* out, bool fetch) const;
 
     // A bfloat16 net holds copies of the kernels, which must follow every change of the weights.
     bool has_copies() const { return bf16_ != nullptr; }

@@ -68,8 +68,12 @@ template <class T>
 int Rowwise<T>::groups(int64_t rows) const {
     const int64_t panels = (rows + panel(rows) - 1) / panel(rows);
     const double worth = 0.5e6;  // flops: what a group must have to do to be worth its barriers
-    const double by_work = std::min(plan_.step_flops * double(rows) / worth, double(most_groups));
-    return int(std::clamp<int64_t>(std::min(int64_t(by_work), panels / 2), 1, most_groups));
+    // More than a few groups are for large teams: worth the time to sum their gradients, which stay in a third-level cache.
+    const double worth_more = 8e6, most_bytes = 8 << 20, flops = plan_.step_flops * double(rows);
+    const double bytes = double(plan_.parameters) * sizeof(T);
+    const double few = std::min(flops / worth, double(few_groups));
+    const double many = std::min({flops / worth_more, most_bytes / bytes, double(most_groups)});
+    return int(std::clamp<int64_t>(std::min(int64_t(std::max(few, many)), panels / 2), 1, most_groups));
 }
 
 template <class T>

@@ -15,7 +15,7 @@ namespace fd::cpu {
 template <class T>
 class Rowwise {
 public:
-    static constexpr int most_groups = 8;
+    static constexpr int few_groups = 8, most_groups = most_threads;
     Rowwise(const Plan& plan, State<T>& state, Updater<T>& updater);
 
     void configure(const Training* training);

@@ -24,8 +24,8 @@ Curvature<T>::Curvature(const Plan& plan, const State<T>& state, const Layerwise
 template <class T>
 void Curvature<T>::begin(int64_t rows, const double* v) {
     std::copy_n(v, size_, v_.begin());
-    const Slices cut(rows, 32, 1);
-    if (tasks_.empty()) tasks_ = std::vector<Task>(size_t(Slices::most));
+    const Slices cut(rows, 32, 1, Slices::few);  // each has results as large as the weights
+    if (tasks_.empty()) tasks_ = std::vector<Task>(size_t(Slices::few));
     // of a slice: the last chunk may be smaller, and then it is cut into fewer slices, of less than 64 rows
     const int64_t most = std::min(rows, std::max<int64_t>((rows + cut.count - 1) / cut.count, 63));
     for (int s = 0; s < cut.count; ++s) {
@@ -43,7 +43,7 @@ void Curvature<T>::begin(int64_t rows, const double* v) {
 
 template <class T>
 void Curvature<T>::add(const Worker& w, const Batch<T>& b, double total, double* out) {
-    const Slices cut(b.rows, 32, 1);
+    const Slices cut(b.rows, 32, 1, Slices::few);
     w.each(cut.count, [&](int64_t s) { run(tasks_[size_t(s)], b, total, cut.begin(s), cut.end(s)); });
     w.sync();
     const Slices parts(size_, 1024);
