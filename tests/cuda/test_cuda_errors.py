@@ -1,4 +1,4 @@
-"""The engine for GPUs where something goes wrong: refused launches, other threads' nets, other devices, forked processes."""
+"""The engine for GPUs when something goes wrong: refused launches, other threads' nets, other devices, forks."""
 
 from __future__ import annotations
 
@@ -63,7 +63,8 @@ def test_a_refused_launch_is_an_error_that_names_the_kernel(path: str, number: i
     """And the net is that of its step, from which training goes on."""
     emulated(gpu).set_path(path)
     engine, twin = made(), made()
-    steps(engine, 2), steps(twin, 2)
+    for each in (engine, twin):
+        steps(each, 2)
     gpu.refuse_launch(number)
     try:
         steps(engine, STEPS - 2, 2)
@@ -80,7 +81,8 @@ def test_a_refused_launch_is_an_error_that_names_the_kernel(path: str, number: i
         steps(twin, done - 2, 2)
     assert same(state_of(engine), state_of(twin))
     if done < STEPS:
-        steps(engine, STEPS - done, done), steps(twin, STEPS - done, done)
+        for each in (engine, twin):
+            steps(each, STEPS - done, done)
     assert same(state_of(engine), state_of(twin))
 
 
