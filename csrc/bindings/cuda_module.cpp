@@ -92,6 +92,11 @@ PYBIND11_MODULE(_cuda, m) {
             emulator::set_memory(memory);
         },
         "seed"_a, "memory"_a = size_t(1) << 30);
+    m.def("refuse_launch", &emulator::refuse_launch, "number"_a);
+    m.def("set_devices", &emulator::set_devices, "count"_a);
+    m.def("set_device", [](int device) { FD_CUDA(cudaSetDevice(device)); }, "device"_a);
+    m.def("current_device", &cuda::current_device);
+    m.def("place_array", [](uintptr_t p, int device) { emulator::place_array(reinterpret_cast<void*>(p), device); });
     m.def("record_accesses", &emulator::accesses::record, "start"_a);
     m.def("accesses", [] {
         py::list out;

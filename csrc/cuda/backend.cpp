@@ -30,7 +30,10 @@ public:
         stream_.clear(state_.statistics, plan_.statistics);
         stream_.clear(state_.input_statistics, plan_.input_statistics);
     }
-    ~CudaBackend() override { (void)cudaStreamSynchronize(stream_); }
+    ~CudaBackend() override {
+        (void)cudaSetDevice(device_);
+        (void)cudaStreamSynchronize(stream_);
+    }
 
     const Plan& plan() const override { return plan_; }
     DType dtype() const override { return dtype_of<T>; }
@@ -42,16 +45,25 @@ public:
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override { state_.step = step; }
 
-    void read_tensor(int tensor, void* out) const override { download(out, tensor_place<T>(plan_, state_, tensor)); }
-    void write_tensor(int tensor, const void* in) override { upload(tensor_place<T>(plan_, state_, tensor), in); }
+    void read_tensor(int tensor, void* out) const override {
+        const OnDevice here(device_);
+        download(out, tensor_place<T>(plan_, state_, tensor));
+    }
+    void write_tensor(int tensor, const void* in) override {
+        const OnDevice here(device_);
+        upload(tensor_place<T>(plan_, state_, tensor), in);
+    }
     void read_slot(int slot, int tensor, void* out) const override {
+        const OnDevice here(device_);
         download(out, slot_place<T>(plan_, state_, slot, tensor));
     }
     void write_slot(int slot, int tensor, const void* in) override {
+        const OnDevice here(device_);
         upload(slot_place<T>(plan_, state_, slot, tensor), in);
     }
 
     void configure(const Training& training) override {
+        const Call call(*this);
         if (training.full_batch() || training.kfac())
             throw InvalidArgument("optimizer: '" + std::string(training.optimizer_name()) + "' has no CUDA version");
         if (!training.heads.empty()) throw InvalidArgument("loss: several heads have no CUDA version");
@@ -66,9 +78,12 @@ public:
     }
 
     void train(const TrainRequest& request, TrainOutcome& outcome) override {
+        const Call call(*this);
         TrainingRun run(*this, request, outcome);
+        training_run_ = true;
         while (run.goes_on()) run.next_round();
         run.finish();
+        training_run_ = false;
     }
 
     // So that probes take about 1.5 % of the time, from the work alone: a seed gives the same ones on every GPU. In microseconds,
@@ -79,6 +94,7 @@ public:
     }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals, int64_t hook_rows) override {
+        const Call call(*this);
         check_shapes(plan_, this->training(), data);
         reserve_evaluation(data, hook_rows);
         evaluate_rows(data, totals, poll, once_, false, threads, hook_rows);
@@ -88,12 +104,14 @@ public:
     bool predict_row(const void*, DType, void*) override { return false; }
 
     void predict(const View& x, int threads, const Poll& poll, void* out) override {
+        const Call call(*this);
         each_chunk(x, threads, poll, [&](int64_t first, int64_t rows) {
             copy_rows(int(plan_.ops.size()) - 1, rows, static_cast<T*>(out) + first * plan_.outputs);
         });
     }
 
     void activations(const View& x, int threads, const Poll& poll, void* const* outputs) override {
+        const Call call(*this);
         each_chunk(x, threads, poll, [&](int64_t first, int64_t rows) {
             for (size_t i = 0; i < plan_.ops.size(); ++i)
                 copy_rows(int(i), rows, static_cast<T*>(outputs[i]) + first * plan_.ops[i].out);
@@ -102,6 +120,7 @@ public:
 
     double loss_and_grad(const Dataset& data, bool training, int threads, const Poll&,
                          void* const* gradients) override {
+        const Call call(*this);
         check_shapes(plan_, this->training(), data);
         layers_.expect_targets(data.y.cols);
         layers_.reserve(data.rows(), true);
@@ -113,12 +132,12 @@ public:
         rounds_.begin(round, true);
         BatchShape shape = feed.shape;
         shape.rows = data.rows();
-        round.steps = 0;
+        round.clear();
         if (!unless_stopped([&] { layers_.gradient_step(rounds_.steps(), shape, training); })) return 0;
         round.steps = 1;
         rounds_.end(round);
         const double* totals = rounds_.results(round);
-        round.steps = 0;
+        round.clear();
         for (size_t k = 0; k < plan_.trainable.size(); ++k)
             FD_CUDA(cudaMemcpyAsync(gradients[k], layers_.gradient(plan_.trainable[k]),
                                     tensor_place<T>(plan_, state_, plan_.trainable[k]).bytes, cudaMemcpyDefault,
@@ -133,6 +152,25 @@ public:
     }
 
 private:
+    // Also no step waits to be booked after an error, and step() is that of the weights.
+    class Call {
+    public:
+        explicit Call(CudaBackend& backend) : backend_(backend), call_(backend.device_, backend.stream_) {}
+        ~Call() {
+            if (!call_.failed()) return;
+            try {
+                if (backend_.training_run_) backend_.state_.step += backend_.rounds_.made();
+            } catch (const std::exception&) {}  // the first error is the one to report
+            backend_.training_run_ = false;
+            backend_.rounds_.forget();
+            backend_.probe_rounds_.forget();
+        }
+
+    private:
+        CudaBackend& backend_;
+        const cuda::Call call_;
+    };
+
     struct Feed {  // how the rows of steps reach the device
         BatchShape shape;
         int64_t steps = 1;                 // of a round, at most
@@ -163,7 +201,7 @@ private:
             const Pause pause = issue(round);
             if (!b_.unless_stopped([&] { launch(round, pause); })) {
                 b_.put_back_statistics();
-                round.steps = 0;
+                round.clear();
                 draining_ = true;
                 return;
             }
@@ -274,15 +312,16 @@ private:
                 }
                 booked_.advance();
             }
-            round.steps = 0;
+            round.clear();
         }
 
         void validate() {
+            b_.training_run_ = false;  // all steps are booked
             if (b_.evaluate_rows(*request_.validation, ledger_.validation_row(), request_.poll, b_.validation_data_,
                                  validated_, request_.threads, batch_))
                 ledger_.validated();
             else draining_ = true;
-            validated_ = true;
+            validated_ = b_.training_run_ = true;
         }
 
         CudaBackend& b_;
@@ -336,6 +375,7 @@ private:
     }
 
     Feed feed_of(const Dataset& data, int64_t rows, Resident& resident, bool unchanged, int threads) {
+        check_arrays(data);
         Feed feed;
         feed.shape = shape_of(data, true);
         feed.steps = training_.hook ? 1 : round_steps(rows);
@@ -455,7 +495,7 @@ private:
                 const int64_t begin = first + i * chunk;
                 layers_.set_hook_flags(HookBatch::measured | edges(begin == 0, begin + shape.rows == n));
                 if (!unless_stopped([&] { layers_.evaluate_step(rounds_.steps(), shape); })) {
-                    round.steps = 0;
+                    round.clear();
                     return false;
                 }
             }
@@ -463,7 +503,7 @@ private:
             const double* results = rounds_.results(round);
             for (int64_t i = 0; i < round.steps; ++i, results += layers_.totals_width())
                 add_to(totals, results, round.rows[size_t(i)]);
-            round.steps = 0;
+            round.clear();
             if (poll && poll()) return false;
         }
         return true;
@@ -492,7 +532,7 @@ private:
                 body(first + i * chunk, shape.rows);
             }
             stream_.synchronize();
-            round.steps = 0;
+            round.clear();
             if (poll && poll()) break;
         }
         once_.free();
@@ -515,10 +555,11 @@ private:
     void upload(const Place& to, const void* from) const { upload(to.data, from, to.bytes); }
 
     Plan plan_;
+    const int device_ = current_device();
     Stream stream_;
     State<T> state_;
     Training training_;
-    bool configured_ = false;
+    bool configured_ = false, training_run_ = false;  // a run has steps that are not booked yet
     Layers<T> layers_;
     WholeNet<T> wholenet_;
     const bool may_use_wholenet_;  // its products do not round their operands

@@ -47,7 +47,10 @@ public:
         upload(seeds_, seeds.data(), starts_);
         if (penalties) upload(penalties_, penalties, starts_);
     }
-    ~Population() override { (void)cudaStreamSynchronize(stream_); }
+    ~Population() override {
+        (void)cudaSetDevice(device_);
+        (void)cudaStreamSynchronize(stream_);
+    }
 
     const Plan& plan() const override { return plan_; }
     DType dtype() const override { return dtype_of<T>; }
@@ -58,6 +61,7 @@ public:
     void set_step(int64_t step) override { step_ = step; }
 
     void read_tensor(int tensor, void* out) const override {
+        const Call call(device_, stream_);
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (!t.float64) return strided(out, tensor_data(tensor), tensor, true);
         for (int64_t i = 0; i < starts_; ++i)  // the same for all nets
@@ -66,19 +70,23 @@ public:
         stream_.synchronize();
     }
     void write_tensor(int tensor, const void* in) override {
+        const Call call(device_, stream_);
         const Tensor& t = plan_.tensors[size_t(tensor)];
         if (!t.float64) return strided(const_cast<void*>(in), tensor_data(tensor), tensor, false);
         stream_.upload(input_.get() + t.offset, static_cast<const double*>(in), t.size());
         stream_.synchronize();
     }
     void read_slot(int slot, int tensor, void* out) const override {
+        const Call call(device_, stream_);
         strided(out, slot_data(slot, tensor), tensor, true);
     }
     void write_slot(int slot, int tensor, const void* in) override {
+        const Call call(device_, stream_);
         strided(const_cast<void*>(in), slot_data(slot, tensor), tensor, false);
     }
 
     void configure(const Training& training) override {
+        const Call call(device_, stream_);
         const std::string why =
             plan_wholenet(plan_, &training, WholeNetMode::train, false, 1, int(sizeof(T)), wholenet_device()).why_not;
         if (!why.empty()) throw InvalidArgument("these nets cannot be trained together on the GPU: " + why);
@@ -91,18 +99,21 @@ public:
     }
 
     void keep(const uint8_t* which) override {
+        const Call call(device_, stream_);
         kept_[0].reserve(starts_ * plan_.parameters);
         kept_[1].reserve(std::max<int64_t>(starts_ * plan_.statistics, 1));
         copy_nets(which, parameters_, kept_[0], plan_.parameters);
         copy_nets(which, statistics_, kept_[1], plan_.statistics);
     }
     void restore(const uint8_t* which) override {
+        const Call call(device_, stream_);
         if (!kept_[0].size()) throw InternalError("restore: nothing was kept");
         copy_nets(which, kept_[0], parameters_, plan_.parameters);
         copy_nets(which, kept_[1], statistics_, plan_.statistics);
     }
 
     PopulationOutcome train(const PopulationRequest& r) override {
+        const Call call(device_, stream_);
         check_shapes(plan_, training(), r.train);
         const int64_t n = r.train.rows(), batch = std::min(r.batch_size, n), batches = (n + batch - 1) / batch,
                       steps = r.epochs * batches;
@@ -175,6 +186,7 @@ public:
 
     void evaluate(const Dataset& data, const double* weights, const uint8_t*, int threads, const Poll& poll,
                   double* totals) override {
+        const Call call(device_, stream_);
         check_shapes(plan_, training(), data);
         WholeNetTables<T>& tables = tables_for(WholeNetMode::evaluate, data.rows());
         const DeviceRows at = resident(once_, data, threads);
@@ -200,6 +212,7 @@ public:
     }
 
     void predict(const View& x, int threads, const Poll& poll, void* out) override {
+        const Call call(device_, stream_);
         if (x.cols != plan_.inputs) throw InvalidArgument("x must be (rows, inputs)");
         if (x.rows == 0) return;
         Dataset data;
@@ -253,6 +266,7 @@ private:
     }
 
     DeviceRows resident(Resident& data_on_device, const Dataset& data, int threads) {
+        check_arrays(data);
         if (!Resident::fits(data))
             throw OutOfMemory("the data of a population must fit in the GPU's memory; use fewer rows, or device='cpu'");
         return data_on_device.load(data, loader_, threads);
@@ -329,6 +343,7 @@ private:
 
     Plan plan_;
     const int64_t starts_;
+    const int device_ = current_device();
     Stream stream_;
     Loader loader_;
     Training training_;

@@ -297,12 +297,12 @@ void costs() {
     check_cost(8, 8, 32, 4);
 }
 
-void empty_kernel() {}
+void empty_kernel(int) {}
 void refusals() {
     const auto refuses = [](const std::string& words, dim3 grid, dim3 block, size_t bytes, bool cooperative = false) {
         expect(words, words, [=](Device& d) {
-            if (cooperative) FD_LAUNCH_COOPERATIVE(empty_kernel, grid, block, bytes, d.one);
-            else FD_LAUNCH(empty_kernel, grid, block, bytes, d.one);
+            if (cooperative) FD_LAUNCH_COOPERATIVE(empty_kernel, grid, block, bytes, d.one, 0);
+            else FD_LAUNCH(empty_kernel, grid, block, bytes, d.one, 0);
         });
     };
     refuses("impossible size, grid 1 x 65536 x 1", dim3(1, 65536), 32, 0);

@@ -17,6 +17,7 @@ enum cudaError_t {
     cudaErrorInvalidValue = 1,
     cudaErrorMemoryAllocation = 2,
     cudaErrorInsufficientDriver = 35,
+    cudaErrorInvalidResourceHandle = 400,
     cudaErrorNoDevice = 100,
     cudaErrorNotReady = 600,
     cudaErrorStreamCaptureUnsupported = 900
@@ -41,8 +42,22 @@ enum cudaDeviceAttr {
     cudaDevAttrMaxSharedMemoryPerBlockOptin = 97
 };
 enum cudaFuncAttribute { cudaFuncAttributeMaxDynamicSharedMemorySize = 8 };
+enum cudaStreamCaptureStatus { cudaStreamCaptureStatusNone, cudaStreamCaptureStatusActive };
+enum cudaMemoryType { cudaMemoryTypeUnregistered, cudaMemoryTypeHost, cudaMemoryTypeDevice, cudaMemoryTypeManaged };
+struct cudaPointerAttributes {
+    cudaMemoryType type;
+    int device;
+};
+enum cudaLaunchAttributeID { cudaLaunchAttributeCooperative = 2 };
+struct cudaLaunchAttribute {
+    cudaLaunchAttributeID id;
+    struct {
+        int cooperative;
+    } val;
+};
 constexpr unsigned cudaStreamNonBlocking = 1, cudaEventDisableTiming = 2, cudaHostAllocDefault = 0;
 
+struct cudaLaunchConfig_t;
 namespace emulator {
 struct Stream;
 struct Graph;
@@ -51,13 +66,25 @@ using Work = std::function<void()>;
 void enqueue(Stream*, Work);    // or records it, while a capture is under way
 bool capturing();               // any stream
 void set_memory(size_t bytes);  // of the device
+void set_devices(int count);
+void refuse_launch(long number);                  // of the launches to come, or 0 for none
+void place_array(const void* array, int device);  // one that the engine has not made; -1: on none
 void give_shared_bytes(const void* kernel, size_t bytes);
 size_t shared_bytes_of(const void* kernel);  // what a block of it may ask for
+cudaError_t refusal(const cudaLaunchConfig_t&,
+                    const void* kernel);  // whether it may be launched; cudaGetErrorString has why
 }  // namespace emulator
 using cudaStream_t = emulator::Stream*;
 using cudaGraph_t = emulator::Graph*;
 using cudaGraphExec_t = emulator::Graph*;
 using cudaEvent_t = emulator::Event*;
+struct cudaLaunchConfig_t {
+    dim3 grid, block;
+    size_t shared_bytes;
+    cudaStream_t stream;
+    cudaLaunchAttribute* attrs;
+    unsigned numAttrs;
+};
 
 struct cudaDeviceProp {
     char name[256];
@@ -84,6 +111,8 @@ cudaError_t cudaMemsetAsync(void*, int, size_t, cudaStream_t);
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t*, unsigned);
 cudaError_t cudaStreamDestroy(cudaStream_t);
 cudaError_t cudaStreamSynchronize(cudaStream_t);
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus*);
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes*, const void*);
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned);
 cudaError_t cudaStreamBeginCapture(cudaStream_t, cudaStreamCaptureMode);
 cudaError_t cudaStreamEndCapture(cudaStream_t, cudaGraph_t*);
@@ -171,14 +200,14 @@ inline float __uint_as_float(unsigned u) {
 }
 
 #define FD_DYN_SHARED(T, name) T* name = reinterpret_cast<T*>(emulator::machine.current->block->shared.get())
-#define FD_EMULATED_LAUNCH(kernel, grid, block, bytes, stream, cooperative, ...)                               \
-    emulator::enqueue(stream, [=]() {                                                                          \
-        auto body = [&]() { kernel(__VA_ARGS__); };                                                            \
-        emulator::launch(grid, block, bytes, emulator::shared_bytes_of(reinterpret_cast<const void*>(kernel)), \
-                         cooperative, body);                                                                   \
-    })
-#define FD_LAUNCH(kernel, grid, block, bytes, stream, ...) \
-    FD_EMULATED_LAUNCH(kernel, dim3(grid), dim3(block), bytes, stream, false, __VA_ARGS__)
-#define FD_LAUNCH_COOPERATIVE(kernel, grid, block, bytes, stream, ...) \
-    FD_EMULATED_LAUNCH(kernel, dim3(grid), dim3(block), bytes, stream, true, __VA_ARGS__)
+template <class... P>
+cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(P...), P... arguments) {
+    const cudaError_t refused = emulator::refusal(*config, reinterpret_cast<const void*>(kernel));
+    if (refused != cudaSuccess) return refused;
+    emulator::enqueue(config->stream, [c = *config, cooperative = config->numAttrs > 0, kernel, arguments...]() {
+        auto body = [&]() { kernel(arguments...); };
+        emulator::launch(c.grid, c.block, c.shared_bytes, cooperative, body);
+    });
+    return cudaSuccess;
+}
 #define FD_GRID_BARRIER() emulator::grid_barrier(__LINE__)

@@ -343,21 +343,23 @@ inline std::string text(dim3 d) {
     return std::to_string(d.x) + " x " + std::to_string(d.y) + " x " + std::to_string(d.z);
 }
 
-// `allowed`: bytes of shared memory that the kernel was given
-template <class F>
-void launch(dim3 grid, dim3 block, size_t shared_bytes, size_t allowed, bool cooperative, F& body) {
+// Why a GPU would refuse a launch, or nothing. `allowed`: bytes of shared memory that the kernel was given
+inline std::string why_not(dim3 grid, dim3 block, size_t shared_bytes, size_t allowed, bool cooperative) {
     const size_t size = size_t(block.x) * block.y * block.z, count = size_t(grid.x) * grid.y * grid.z;
     const bool fits = grid.x <= 0x7fffffffu && grid.y <= 65535 && grid.z <= 65535 && block.z <= 64;
     if (!size || size > 1024 || !count || !fits)
-        throw std::runtime_error("emulator: a launch of an impossible size, grid " + text(grid) + ", block " +
-                                 text(block));
+        return "an impossible size, grid " + text(grid) + ", block " + text(block);
     if (shared_bytes > allowed)
-        throw std::runtime_error("emulator: a launch with " + std::to_string(shared_bytes) +
-                                 " bytes of shared memory, and the kernel was not given more than " +
-                                 std::to_string(allowed));
+        return std::to_string(shared_bytes) + " bytes of shared memory, and the kernel was not given more than " +
+               std::to_string(allowed);
     if (cooperative && count > size_t(processors) * blocks_per_processor(shared_bytes))
-        throw std::runtime_error("emulator: a cooperative launch of more blocks than run at once: " +
-                                 std::to_string(count));
+        return "a cooperative launch of more blocks than run at once: " + std::to_string(count);
+    return "";
+}
+
+template <class F>
+void launch(dim3 grid, dim3 block, size_t shared_bytes, bool cooperative, F& body) {
+    const size_t size = size_t(block.x) * block.y * block.z, count = size_t(grid.x) * grid.y * grid.z;
     Machine& m = machine;
     if (m.current) throw std::runtime_error("emulator: a launch inside of a kernel");
     m.block_size = block, m.grid_size = grid;

@@ -27,6 +27,7 @@ struct Stream {
     std::deque<Entry> queue;
     uint64_t next = 1;
     int id = fresh_id(), id_outside = 0;
+    int device = 0;
     Clock clock, clock_outside;  // what comes before that which is enqueued next; outside of the capture under way
     Graph* capture = nullptr;
 
@@ -63,6 +64,16 @@ Stream& of(Stream* s) {
     return reinterpret_cast<uintptr_t>(s) > 2 ? *s : default_stream;
 }  // 1 and 2 are other names of it
 cudaError_t failed(cudaError_t e) { return last_error = e; }
+
+thread_local int current_device = 0;
+std::string refused;              // why the last launch was
+long launches_until_refusal = 0;  // or none
+cudaError_t refuse(const std::string& why) {
+    refused = why;
+    return failed(cudaErrorInvalidValue);
+}
+std::map<const void*, int> foreign;  // devices of arrays that are not the engine's own
+int devices = 1;
 
 bool holds(const std::map<const char*, size_t>& memory, const void* p) {
     auto it = memory.upper_bound(static_cast<const char*>(p));
@@ -122,10 +133,23 @@ bool capturing() {
 }
 
 void set_memory(size_t bytes) { capacity = bytes; }
+void refuse_launch(long number) { launches_until_refusal = number; }
+void set_devices(int count) { devices = count; }
+void place_array(const void* p, int device) { foreign[p] = device; }
 
 void give_shared_bytes(const void* kernel, size_t bytes) {
     const std::lock_guard<std::recursive_mutex> guard(lock);
     shared_bytes[kernel] = bytes;
+}
+cudaError_t refusal(const cudaLaunchConfig_t& c, const void* kernel) {
+    const std::lock_guard<std::recursive_mutex> guard(lock);
+    if (launches_until_refusal > 0 && --launches_until_refusal == 0) return refuse("as a test wants it");
+    if (of(c.stream).device != current_device && c.stream) {
+        refuse("a stream of another device");
+        return failed(cudaErrorInvalidResourceHandle);
+    }
+    const std::string why = why_not(c.grid, c.block, c.shared_bytes, shared_bytes_of(kernel), c.numAttrs > 0);
+    return why.empty() ? cudaSuccess : refuse(why);
 }
 size_t shared_bytes_of(const void* kernel) {
     auto it = shared_bytes.find(kernel);
@@ -143,6 +167,7 @@ const char* cudaGetErrorName(cudaError_t e) {
         case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
         case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
         case cudaErrorInsufficientDriver: return "cudaErrorInsufficientDriver";
+        case cudaErrorInvalidResourceHandle: return "cudaErrorInvalidResourceHandle";
         case cudaErrorNoDevice: return "cudaErrorNoDevice";
         case cudaErrorNotReady: return "cudaErrorNotReady";
         case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
@@ -150,16 +175,21 @@ const char* cudaGetErrorName(cudaError_t e) {
     return "unknown";
 }
 const char* cudaGetErrorString(cudaError_t e) {
+    if (e == last_error && !refused.empty()) return refused.c_str();
     return e == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(e);
 }
 cudaError_t cudaGetLastError() {
     const cudaError_t e = last_error;
     last_error = cudaSuccess;
+    refused.clear();
     return e;
 }
-cudaError_t cudaGetDeviceCount(int* n) { return *n = 1, cudaSuccess; }
-cudaError_t cudaGetDevice(int* d) { return *d = 0, cudaSuccess; }
-cudaError_t cudaSetDevice(int d) { return d ? failed(cudaErrorInvalidValue) : cudaSuccess; }
+cudaError_t cudaGetDeviceCount(int* n) { return *n = devices, cudaSuccess; }
+cudaError_t cudaGetDevice(int* d) { return *d = current_device, cudaSuccess; }
+cudaError_t cudaSetDevice(int d) {
+    if (d < 0 || d >= devices) return failed(cudaErrorInvalidValue);
+    return current_device = d, cudaSuccess;
+}
 cudaError_t cudaDriverGetVersion(int* v) { return *v = 13000, cudaSuccess; }
 cudaError_t cudaRuntimeGetVersion(int* v) { return *v = 13000, cudaSuccess; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int) {
@@ -261,6 +291,7 @@ cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t stre
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) {
     const Guard guard(lock);
     streams.push_back(*s = new Stream);
+    (*s)->device = current_device;
     return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t s) {
@@ -293,6 +324,18 @@ cudaError_t cudaStreamWaitEvent(cudaStream_t stream, cudaEvent_t event, unsigned
         if (e.stream) run(*e.stream, e.number);
     });
     merge(s.clock, e.clock);
+    return cudaSuccess;
+}
+cudaError_t cudaStreamIsCapturing(cudaStream_t stream, cudaStreamCaptureStatus* status) {
+    const Guard guard(lock);
+    *status = of(stream).capture ? cudaStreamCaptureStatusActive : cudaStreamCaptureStatusNone;
+    return cudaSuccess;
+}
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* a, const void* p) {
+    const Guard guard(lock);
+    const auto it = foreign.find(p);
+    if (it == foreign.end()) *a = {cudaMemoryTypeManaged, current_device};  // also NumPy's: tests pass it for the GPU's
+    else *a = {it->second < 0 ? cudaMemoryTypeUnregistered : cudaMemoryTypeDevice, it->second};
     return cudaSuccess;
 }
 cudaError_t cudaStreamBeginCapture(cudaStream_t stream, cudaStreamCaptureMode) {

@@ -99,3 +99,10 @@ def test_where_cublas_may_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     sys.path_importer_cache.clear()
     assert cuda.library_folders() == []
+
+
+def test_every_launch_of_a_kernel_is_checked() -> None:
+    """By FD_LAUNCH: a plain launch returns nothing that could be looked at."""
+    sources = [path for path in (Path(__file__).parents[2] / "csrc").rglob("*") if path.is_file()]
+    assert len(sources) > 100
+    assert [str(path) for path in sources if "<<<" in path.read_text(encoding="utf-8")] == []

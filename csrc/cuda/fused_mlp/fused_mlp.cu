@@ -301,9 +301,8 @@ __global__ void sum_parts_kernel(const float* parts, int64_t count, int64_t stri
 
 template <class O, bool wide>
 int per_processor(const MlpProgram& p) {
-    int blocks = 0;  // the attribute is the function's, whatever other nets need: so it is the most there can be
-    FD_CUDA(
-        cudaFuncSetAttribute(mlp_kernel<O, wide>, cudaFuncAttributeMaxDynamicSharedMemorySize, device().shared_bytes));
+    int blocks = 0;
+    allow_shared_memory(reinterpret_cast<const void*>(mlp_kernel<O, wide>));
     FD_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, mlp_kernel<O, wide>, threads, p.shared_bytes));
     return blocks > 1 ? blocks : 1;
 }

@@ -35,7 +35,7 @@ public:
             };
             // What is captured must have run once: libraries choose algorithms and load kernels at first use.
             std::unique_ptr<Graph>& graph = graphs_[{rows, count}];
-            if (!graph && ran_.insert(rows).second) {
+            if (waits_for_kernels() || (!graph && ran_.insert(rows).second)) {
                 count = 1;
                 steps();
             } else {

@@ -24,6 +24,12 @@ Source source_of(const View& v, bool packed) {
 
 }  // namespace
 
+void check_arrays(const Dataset& d) {
+    if (d.x.on_device) check_array(d.x, "x");
+    if (d.y && d.y.on_device) check_array(d.y, "y");
+    if (d.weights_on_device) check_array(column_of(d.weights, d.rows()), "sample_weight");
+}
+
 BatchShape shape_of(const Dataset& d, bool packed) {
     BatchShape b;
     b.x = source_of(d.x, packed);

@@ -13,6 +13,7 @@ struct DeviceRows {  // addresses of rows on the device
     const double* weights = nullptr;
 };
 
+void check_arrays(const Dataset&);                 // of those on a GPU: check_array()
 BatchShape shape_of(const Dataset&, bool packed);  // packed: rows were copied here densely; rows are left at 0
 
 // Copies rows, packed, through two pinned buffers: while one is being transferred, all threads fill the next.

@@ -1,5 +1,5 @@
 // CUDA for kernel files: nvcc's, or the emulator of tests/emulator. Kernels are launched by FD_LAUNCH
-// only, have full warp masks, take dynamic shared memory by FD_DYN_SHARED, and add no floating-point numbers with atomics: the
+// only, which checks that they were, have full warp masks, take dynamic shared memory by FD_DYN_SHARED, and add no floating-point numbers with atomics: the
 // same seed must give the same bits.
 #pragma once
 #ifdef FD_EMULATE
@@ -7,27 +7,31 @@
 #else
 #include <cooperative_groups.h>
 #include <cuda_runtime.h>
-
-#include "cuda/runtime/runtime.h"
 #define FD_DYN_SHARED(T, name)                                   \
     extern __shared__ __align__(128) unsigned char fd_shared_[]; \
     T* name = reinterpret_cast<T*>(fd_shared_)
-#define FD_LAUNCH(kernel, grid, block, bytes, stream, ...) kernel<<<grid, block, bytes, stream>>>(__VA_ARGS__)
-// All blocks run at once and may wait for each other.
-#define FD_LAUNCH_COOPERATIVE(kernel, grid, block, bytes, stream, ...) \
-    ::fd::cuda::launch_cooperative(kernel, grid, block, bytes, stream, __VA_ARGS__)
 #define FD_GRID_BARRIER() cooperative_groups::this_grid().sync()
-namespace fd::cuda {
-template <class... P>
-void launch_cooperative(void (*kernel)(P...), dim3 grid, dim3 block, size_t bytes, cudaStream_t stream,
-                        P... parameters) {
-    void* pointers[] = {static_cast<void*>(&parameters)...};
-    FD_CUDA(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), grid, block, pointers, bytes, stream));
-}
-}  // namespace fd::cuda
 #endif
 
+#include "cuda/runtime/runtime.h"
 #include "ops/hd.h"
+
+#define FD_LAUNCH(kernel, grid, block, bytes, stream, ...) \
+    ::fd::cuda::launch({#kernel, __FILE__, __LINE__, grid, block, size_t(bytes), stream}, kernel, __VA_ARGS__)
+// All blocks run at once and may wait for each other.
+#define FD_LAUNCH_COOPERATIVE(kernel, grid, block, bytes, stream, ...) \
+    ::fd::cuda::launch({#kernel, __FILE__, __LINE__, grid, block, size_t(bytes), stream, true}, kernel, __VA_ARGS__)
+
+namespace fd::cuda {
+template <class... P, class... A>
+void launch(const Launch& l, void (*kernel)(P...), A&&... arguments) {
+    cudaLaunchAttribute cooperative{};
+    cooperative.id = cudaLaunchAttributeCooperative, cooperative.val.cooperative = 1;
+    // in the order of its members, some of whose names the emulator has for macros
+    const cudaLaunchConfig_t config = {l.grid, l.block, l.bytes, l.stream, &cooperative, l.cooperative ? 1u : 0u};
+    check_launch(l, cudaLaunchKernelEx(&config, kernel, static_cast<P>(arguments)...));
+}
+}  // namespace fd::cuda
 
 namespace fd::cuda {
 

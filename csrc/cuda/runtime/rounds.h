@@ -9,6 +9,8 @@ namespace fd::cuda {
 
 struct Round {
     int64_t steps = 0;          // enqueued, not yet booked
+    bool begun = false, launched = false;  // its position was set; all steps are under way
+    void clear() { steps = 0, begun = launched = false; }
     std::vector<int64_t> rows;  // of each step
     PinnedBuffer<StepRecord> records;
     PinnedBuffer<double> totals;  // (steps, width), once results() was called
@@ -43,6 +45,7 @@ public:
         FD_CUDA(cudaMemcpyAsync(records_.get() + base(r), r.records.get(), size_t(r.steps) * sizeof(StepRecord),
                                 cudaMemcpyHostToDevice, stream_));
         go_to(r, 0, fresh);
+        r.begun = true;
     }
     void go_to(Round& r, int64_t step, bool fresh = false) {
         set_position(control_.get(), int(base(r) + step), fresh, stream_);
@@ -51,12 +54,26 @@ public:
         FD_CUDA(cudaMemcpyAsync(r.totals.get(), totals_.get() + base(r) * width_,
                                 size_t(r.steps * width_) * sizeof(double), cudaMemcpyDeviceToHost, stream_));
         r.done.record(stream_);
+        r.launched = true;
     }
     const double* results(Round& r) {
         r.done.synchronize();
         return r.totals.get();
     }
-    void forget() { rounds_[0].steps = rounds_[1].steps = 0; }
+    void forget() { rounds_[0].clear(), rounds_[1].clear(); }
+    // Steps that the device has made of those not yet booked, after an error.
+    int64_t made() const {
+        Control now;
+        FD_CUDA(cudaStreamSynchronize(stream_));
+        FD_CUDA(cudaMemcpyAsync(&now, control_.get(), sizeof now, cudaMemcpyDeviceToHost, stream_));
+        FD_CUDA(cudaStreamSynchronize(stream_));
+        int64_t sum = 0;
+        for (const Round& r : rounds_) {
+            const int64_t in_round = now.at - base(r);
+            sum += r.launched ? r.steps : r.begun && in_round >= 0 && in_round <= r.steps ? in_round : 0;
+        }
+        return sum;
+    }
 
 private:
     int64_t base(const Round& r) const { return (&r - rounds_) * capacity_; }

@@ -1,5 +1,12 @@
 #include "cuda/runtime/runtime.h"
 
+#include <cstdlib>
+#include <map>
+#include <mutex>
+#include <set>
+
+#include "core/platform.h"
+
 namespace fd::cuda {
 namespace {
 
@@ -11,18 +18,93 @@ std::string gib(size_t bytes) {
            std::to_string(hundredths % 10) + " GiB";
 }
 
-}  // namespace
-
-void check(cudaError_t result, const char* call, const char* file, int line) {
-    if (result == cudaSuccess) return;
+// "csrc/...": what comes before it is of the machine that made the build.
+std::string place(const char* file, int line) {
+    const std::string name = file;
+    const size_t from = name.rfind("csrc/");
+    return name.substr(from == std::string::npos ? 0 : from) + ":" + std::to_string(line);
+}
+[[noreturn]] void raise(cudaError_t result, const std::string& from, const char* file, int line) {
+    const std::string name = cudaGetErrorName(result), text = cudaGetErrorString(result);
     (void)cudaGetLastError();
     int device = -1;
     if (cudaGetDevice(&device) != cudaSuccess) (void)cudaGetLastError();
-    std::string name = file;
-    name = name.substr(name.rfind("csrc/") == std::string::npos ? 0 : name.rfind("csrc/"));
-    throw CudaError(std::string("CUDA: ") + cudaGetErrorName(result) + " (" + cudaGetErrorString(result) +
-                    ") on device " + std::to_string(device) + ", from " + call + " at " + name + ":" +
-                    std::to_string(line));
+    throw CudaError("CUDA: " + name + " (" + text + ") on device " + std::to_string(device) + ", from " + from +
+                    " at " + place(file, line));
+}
+std::string text(dim3 d) { return std::to_string(d.x) + " x " + std::to_string(d.y) + " x " + std::to_string(d.z); }
+
+bool forked = false;  // this process, after the GPU's first use: the driver does not work in it
+
+}  // namespace
+
+void check(cudaError_t result, const char* call, const char* file, int line) {
+    if (result != cudaSuccess) raise(result, call, file, line);
+}
+
+bool waits_for_kernels() {
+    static const bool wanted = [] {
+        const char* given = std::getenv("FASTDENSE_CUDA_SYNC");
+        return given && std::string(given) == "1";
+    }();
+    return wanted;
+}
+
+void check_launch(const Launch& l, cudaError_t result) {
+    std::string what = "the launch of ";
+    if (result == cudaSuccess && waits_for_kernels()) {
+        cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+        result = cudaStreamIsCapturing(l.stream, &status);
+        if (result == cudaSuccess && status == cudaStreamCaptureStatusNone) {
+            what = "the run of ";
+            result = cudaStreamSynchronize(l.stream);
+        }
+    }
+    if (result == cudaSuccess) return;
+    what += std::string(l.kernel) + " (grid " + text(l.grid) + ", block " + text(l.block) + ", " +
+            std::to_string(l.bytes) + " bytes of shared memory)";
+    raise(result, what, l.file, l.line);
+}
+
+void allow_shared_memory(const void* kernel) {
+    static std::mutex mutex;
+    static std::set<std::pair<int, const void*>> done;
+    const std::lock_guard<std::mutex> guard(mutex);
+    const std::pair<int, const void*> key(current_device(), kernel);
+    if (done.count(key)) return;
+    FD_CUDA(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, device().shared_bytes));
+    done.insert(key);
+}
+
+int current_device() {
+    int device = 0;
+    FD_CUDA(cudaGetDevice(&device));
+    return device;
+}
+
+OnDevice::OnDevice(int device) : before_(device) {
+    require_no_fork();
+    before_ = current_device();
+    if (before_ != device) FD_CUDA(cudaSetDevice(device));
+}
+OnDevice::~OnDevice() {
+    int now = before_;
+    if (cudaGetDevice(&now) == cudaSuccess && now != before_) (void)cudaSetDevice(before_);
+}
+
+void check_array(const View& v, const char* name) {
+    const std::string what = std::string(name) + ": ";
+    const int64_t item = size_of(v.dtype);
+    if (reinterpret_cast<uintptr_t>(v.data) % size_t(item) || v.row_stride % item || v.col_stride % item)
+        throw InvalidArgument(what + "the array's numbers do not lie on multiples of their size, " +
+                              std::to_string(item) + " bytes; make a copy of it");
+    cudaPointerAttributes at{};
+    if (cudaPointerGetAttributes(&at, v.data) != cudaSuccess) (void)cudaGetLastError();
+    if (at.type != cudaMemoryTypeDevice && at.type != cudaMemoryTypeManaged)
+        throw InvalidArgument(what + "the array says that it lies on a GPU, and the driver does not know its address");
+    if (at.type == cudaMemoryTypeDevice && at.device != current_device())
+        throw InvalidArgument(what + "the array lies on GPU " + std::to_string(at.device) + " and the model on GPU " +
+                              std::to_string(current_device()) + "; copy it there, or make the model there");
 }
 
 int device_count() {
@@ -34,7 +116,16 @@ int device_count() {
     return n;
 }
 
+void require_no_fork() {
+    static const bool watching = (platform::after_fork([] { forked = true; }), true);
+    if (watching && forked)
+        throw CudaError(
+            "CUDA: this process was forked from one that had used the GPU, where CUDA does not work; start "
+            "processes by \"spawn\" or \"forkserver\" (multiprocessing.set_start_method), or use device='cpu'");
+}
+
 void require_device() {
+    require_no_fork();
     int n = 0, driver = 0, runtime = 0;
     const cudaError_t e = cudaGetDeviceCount(&n);
     if (e == cudaSuccess && n > 0) return;
@@ -70,8 +161,12 @@ DeviceInfo device_info() {
 }
 
 const DeviceInfo& device() {
-    static const DeviceInfo info = device_info();
-    return info;
+    static std::mutex mutex;
+    static std::map<int, DeviceInfo> known;
+    const std::lock_guard<std::mutex> guard(mutex);
+    const int id = current_device();
+    const auto found = known.find(id);
+    return found != known.end() ? found->second : known.emplace(id, device_info()).first->second;
 }
 
 int64_t free_memory() {

@@ -2,11 +2,13 @@
 // is free. Host code only.
 #pragma once
 #include <cstdint>
+#include <exception>
 #include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include "core/types.h"
 #include "cuda/runtime/runtime_api.h"
 
 namespace fd::cuda {
@@ -24,16 +26,49 @@ struct OutOfMemory : std::runtime_error {
 void check(cudaError_t result, const char* call, const char* file, int line);
 #define FD_CUDA(call) ::fd::cuda::check((call), #call, __FILE__, __LINE__)
 
-int device_count();     // 0 without a driver
-void require_device();  // CudaUnavailable saying what is missing
+struct Launch {  // of a kernel
+    const char *kernel, *file;
+    int line;
+    dim3 grid, block;
+    size_t bytes;  // of dynamic shared memory
+    cudaStream_t stream;
+    bool cooperative = false;
+};
+// CudaError with the kernel's name if it was refused. With FASTDENSE_CUDA_SYNC=1 it also waits until the kernel has run, so that
+// an error inside of one is not found at a later call.
+void check_launch(const Launch&, cudaError_t);
+bool waits_for_kernels();  // whether that is set: then nothing is captured in graphs
+// A kernel may ask for as much shared memory as there is. Always the same: the attribute is the kernel's, not a launch's, and
+// other threads launch it for other nets.
+void allow_shared_memory(const void* kernel);
+
+int device_count();  // 0 without a driver
+void require_no_fork();
+void require_device();  // CudaUnavailable saying what is missing, CudaError in a process that was forked after the first use
 struct DeviceInfo {
     std::string name;
     int major = 0, minor = 0, processors = 0, shared_bytes = 0, driver = 0, runtime = 0;
     bool cooperative = false;
     size_t free_bytes = 0, total_bytes = 0;
 };
-DeviceInfo device_info();
-const DeviceInfo& device();  // the same, asked once; memory is that of then
+DeviceInfo device_info();    // of the calling thread's device
+const DeviceInfo& device();  // the same, asked once for each device; memory is that of then
+
+// The device that the calling thread has chosen.
+int current_device();
+// While it lives, the calling thread uses this device.
+class OnDevice {
+public:
+    explicit OnDevice(int device);
+    ~OnDevice();
+    OnDevice(const OnDevice&) = delete;
+    OnDevice& operator=(const OnDevice&) = delete;
+
+private:
+    int before_;
+};
+// InvalidArgument unless a caller's array lies on the current device and its numbers on multiples of their size.
+void check_array(const View&, const char* name);
 
 int64_t free_memory();                   // of the device, in bytes; asking takes a while
 void wait_for_stream(uintptr_t stream);  // of another library; 1 and 2 are the default streams
@@ -110,6 +145,26 @@ public:
 
 private:
     cudaStream_t s_ = nullptr;
+};
+
+// Around a call of an engine: on the device that it lies on; after an error nothing is at work on the stream any more.
+class Call {
+public:
+    Call(int device, const Stream& stream) : here_(device), stream_(stream), errors_(std::uncaught_exceptions()) {}
+    ~Call() {
+        if (failed()) wait();
+    }
+    bool failed() const { return std::uncaught_exceptions() > errors_; }
+
+private:
+    void wait() noexcept {
+        try {
+            stream_.synchronize();
+        } catch (const std::exception&) {}  // the first error is the one to report
+    }
+    const OnDevice here_;
+    const Stream& stream_;
+    const int errors_;
 };
 
 class Event {

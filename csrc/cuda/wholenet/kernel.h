@@ -445,7 +445,7 @@ template <class T, Shape S>
 void launch(const WholeNetProgram& p, const WholeNetLaunch<T>& n, cudaStream_t stream) {
     const int bytes = p.bytes * p.nets_per_block;
     const dim3 team(unsigned(p.team), unsigned(p.nets_per_block));
-    FD_CUDA(cudaFuncSetAttribute(wholenet_kernel<T, S>, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes));
+    allow_shared_memory(reinterpret_cast<const void*>(wholenet_kernel<T, S>));
     if constexpr (S == Shape::grid) {
         FD_LAUNCH_COOPERATIVE((wholenet_kernel<T, S>), unsigned(p.blocks), team, size_t(bytes), stream, p, n);
     } else {

@@ -40,6 +40,14 @@ NETS: dict[str, Net] = {
 }  # fmt: skip
 
 
+@pytest.fixture(params=["reference", "cpu", pytest.param("cuda", marks=pytest.mark.cuda)])
+def device(request: pytest.FixtureRequest) -> str:
+    """Every engine in turn. That for GPUs leaves derivatives to the CPU's, with its own tensors."""
+    if request.param == "cuda":
+        request.getfixturevalue("gpu")
+    return str(request.param)
+
+
 def data(net: str) -> tuple[Any, Any]:
     """Rows whose third column holds codes and, where they are imputed, one that lacks a number."""
     rng = np.random.default_rng(0)
