@@ -109,6 +109,7 @@ LEFT_OUT: list[tuple[str, str, str, str]] = [
     ("csrc/core/plan.h", "", "", "an interface"),
     ("csrc/cpu/simd/kernels.h", "", "", "an interface"),
     ("csrc/bindings/cuda_module.cpp", "", "", "the engine for GPUs"),
+    ("csrc/cpu/layerwise/kernels_bf16_neon.h", "", "", "other processors' instructions"),
     ("csrc/ops/*", "", "", "formulas: each is compared with the reference by its own tests"),
     ("csrc/cpu/blas/*", "", "", "products are OpenBLAS's"),
 ]
