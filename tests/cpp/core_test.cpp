@@ -6,6 +6,7 @@
 #include <chrono>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include "functions.h"
 #include "gathered.h"
@@ -435,17 +436,22 @@ const Part parts[] = {
 
 }  // namespace
 
-int main(int count, char** names) {  // the parts to run; none: all
+int main(int count, char** arguments) {  // the parts to run, none: all; after a minus those that are left out
     cpu::load_blas(FD_OPENBLAS_PATH, cpu::isa().blas_core);
     std::printf("instruction set %s\n", cpu::isa().name);
-    for (int i = 1; i < count; ++i)
+    const std::vector<std::string> names(arguments + 1, arguments + count);
+    const auto named = [&](const std::string& name) { return std::count(names.begin(), names.end(), name) > 0; };
+    bool some = false;
+    for (const std::string& name : names) {
+        const bool left_out = name[0] == '-';
+        some |= !left_out;
         if (std::none_of(std::begin(parts), std::end(parts),
-                         [&](const Part& p) { return p.name == std::string(names[i]); }))
-            return std::printf("no such part: %s\n", names[i]), 2;
+                         [&](const Part& p) { return p.name == name.substr(left_out); }))
+            return std::printf("no such part: %s\n", name.c_str()), 2;
+    }
     for (const Part& part : parts) {
-        if (count > 1 ? std::find(names + 1, names + count, std::string(part.name)) == names + count
-                      : races_alone && !part.has_threads)
-            continue;
+        if (named(std::string("-") + part.name)) continue;
+        if (some ? !named(part.name) : races_alone && !part.has_threads) continue;
         const auto start = std::chrono::steady_clock::now();
         part.run();
         const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;
