@@ -60,7 +60,7 @@ FAMILIES = tests("unit/test_families.py", "unit/test_initializers.py", "unit/tes
 CPP: dict[str, list[Step]] = {
     "csrc/core/parallel.*": [tests("runs/test_threads.py"), CORE, parity("layerwise"), RUNS, SURROUNDINGS],
     "csrc/core/solvers/*": [SOLVERS, CORE, RUNS],
-    "csrc/core/*": [parity(), MEMBERWISE, CORE, EVERY_PARITY, CALLS, SOLVERS, RUNS, SURROUNDINGS],
+    "csrc/core/*": [parity(), MEMBERWISE, CORE, EVERY_PARITY, CALLS, HOOKS, SOLVERS, RUNS, SURROUNDINGS],
     "csrc/ops/rng.h": [KERNELS, FAMILIES, ROWWISE, parity(), EVERY_PARITY, MEMBERWISE, RUNS],
     "csrc/cpu/layerwise/*bf16*": [ROUNDING, KERNELS],
     "csrc/cpu/layerwise/kernels*": [KERNELS, parity("layerwise"), EVERY_PARITY, SOLVERS, START, CORE, RUNS],
