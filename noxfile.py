@@ -29,7 +29,7 @@ def oldest_numpy(session: nox.Session) -> None:
     "part",
     [
         nox.param(name, id=name)
-        for name in ("lint", "docs", "wheel", "threads", "cuda", "arm", "sanitize", "peers", "attack")
+        for name in ("lint", "docs", "wheel", "threads", "cuda", "arm", "windows", "sanitize", "peers", "attack")
     ],
 )
 def ci(session: nox.Session, part: str) -> None:

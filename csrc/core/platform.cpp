@@ -10,6 +10,7 @@
 #define NOMINMAX
 #endif
 #define WIN32_LEAN_AND_MEAN
+#include <malloc.h>
 #include <windows.h>
 #else
 #include <dlfcn.h>
@@ -38,6 +39,8 @@ void after_fork(void (*)()) {}
 
 Pages zeroed_pages(size_t) { return {}; }
 void give_back(const Pages&) {}
+void* allocate_aligned(size_t alignment, size_t bytes) { return _aligned_malloc(bytes, alignment); }
+void free_aligned(void* memory) { _aligned_free(memory); }
 bool can_map(size_t bytes) {
     void* at = VirtualAlloc(nullptr, bytes, MEM_RESERVE | MEM_COMMIT, PAGE_READWRITE);
     return at && VirtualFree(at, 0, MEM_RELEASE);
@@ -93,6 +96,8 @@ Pages zeroed_pages(size_t wanted) {
     return {};
 }
 void give_back(const Pages& pages) { munmap(pages.base, pages.bytes); }
+void* allocate_aligned(size_t alignment, size_t bytes) { return std::aligned_alloc(alignment, bytes); }
+void free_aligned(void* memory) { std::free(memory); }
 bool can_map(size_t bytes) {
     void* at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     if (at == MAP_FAILED) return false;

@@ -6,12 +6,14 @@
 
 namespace fd::platform {
 
-// In a loop that waits for another thread: leaves the core's resources to the thread that shares them.
+// In a loop that waits for another thread: for some tens of cycles the core leaves its resources to the thread that shares them, and
+// the memory to the one that is waited for. On ARM by `isb`, which empties the pipeline: `yield` is for cores that run several
+// threads, and does nothing on others, which are nearly all.
 inline void pause() {
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #elif defined(__aarch64__)
-    __asm__ volatile("isb");  // `yield` does nothing on most cores
+    __asm__ volatile("isb");
 #endif
 }
 
@@ -30,6 +32,10 @@ struct Pages {
 };
 Pages zeroed_pages(size_t wanted);
 void give_back(const Pages& pages);
+
+// C's aligned_alloc, of a multiple of the alignment; null if the system refuses it. free_aligned gives it back.
+void* allocate_aligned(size_t alignment, size_t bytes);
+void free_aligned(void* memory);
 
 bool can_map(size_t bytes);  // whether the system would give this process so much more
 int64_t mapped_bytes();      // of this process's address space; -1 if unknown

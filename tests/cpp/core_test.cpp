@@ -6,10 +6,12 @@
 #include <chrono>
 #include <iterator>
 #include <string>
+#include <vector>
 
 #include "functions.h"
 #include "gathered.h"
 #include "left_half_way.h"
+#include "plans.h"
 #include "subject.h"
 #include "teams.h"
 
@@ -22,67 +24,6 @@ constexpr bool races_alone = false;
 extern std::atomic<int64_t> allocations, allocations_of_teams, refused_allocation;
 
 namespace {
-
-void plans() {
-    const Op begin = op(OpKind::residual_begin), end = op(OpKind::residual_end);
-    const Op norm = op(OpKind::normalization);
-    auto refuse = [](const std::string& what, int64_t inputs, const Net& ops) {
-        throws<InvalidArgument>("plan: " + what, [&] { Plan(inputs, 0, ops); });
-    };
-    refuse("no inputs", 0, {dense(2)});
-    refuse("no ops", 3, {});
-    refuse("no units", 3, {dense(0)});
-    constexpr int64_t widest = INT32_MAX, most = INT64_MAX;
-    refuse("too many inputs", widest + 1, {norm});
-    refuse("too many units", 3, {dense(most)});
-    refuse("more numbers than fit", widest, {dense(widest)});
-    refuse("more numbers than fit together", 1 << 20, Net(5, dense(1 << 20)));
-    refuse("softmax inside", 3, {dense(2, Activation::softmax), dense(2)});
-    refuse("normalization inside", 3, {dense(2), norm});
-    refuse("end without begin", 3, {end});
-    refuse("begin without end", 3, {begin, dense(3)});
-    refuse("residual changes width", 3, {begin, dense(2), end});
-    const Op fork = op(OpKind::branches_begin), next = op(OpKind::branch_next), join = op(OpKind::branches_end);
-    refuse("another branch without a block", 3, {next});
-    refuse("the end of a residual in a branch", 3, {begin, fork, end});
-    refuse("the end of branches in a residual", 3, {fork, begin, join});
-    refuse("branches without end", 3, {fork, next, dense(3)});
-    refuse("branches of two widths", 3, {fork, next, dense(2), join});
-    refuse("no columns", 3, {op(OpKind::select_columns)});
-    Op own = function_op(3);
-    std::swap(own.weights[0], own.weights[1]);
-    refuse("weights that are not trained before others", 3, {own});
-    own.function = nullptr;
-    refuse("no function", 3, {own});
-    for (int64_t column : {-1, 3, 0}) {
-        Op chosen = op(OpKind::select_columns);
-        chosen.columns = {0, column};
-        refuse("columns", 3, {chosen});
-    }
-    for (double rate : {-0.1, 1.0, std::nan("")}) {
-        Op dropout = op(OpKind::dropout);
-        dropout.rate = rate;
-        refuse("dropout rate", 3, {dropout});
-    }
-    const Plan plan(3, 0,
-                    {norm, begin, dense(4, Activation::prelu), begin, end, dense(3), end, op(OpKind::batch_norm)});
-    check(plan.outputs == 3 && plan.widest == 4 && plan.tensors.size() == 11 && plan.trainable.size() == 7, "plan");
-    throws<InvalidArgument>("unknown name", [] { find_name("activation", ops::activation_names, "rleu"); });
-    throws<InvalidArgument>("unknown optimizer", [] { training(ops::Loss::mse, "adm").rule(); });
-
-    const Data<float> d(4, 3, 2, false, 1), narrow(4, 2, 2, false, 1), wide(4, 3, 5, false, 1);
-    auto net = make_cpu(3, 0, {dense(2)}, DType::f32);
-    std::vector<double> totals(2);
-    throws<InternalError>("not configured", [&] { net->evaluate(d.set, 1, {}, totals.data()); });
-    net->configure(training());
-    throws<InvalidArgument>("x too narrow", [&] { net->evaluate(narrow.set, 1, {}, totals.data()); });
-    throws<InvalidArgument>("y too wide", [&] { net->evaluate(wide.set, 1, {}, totals.data()); });
-    throws<InvalidArgument>("predict: x too narrow", [&] { net->predict(narrow.set.x, 1, {}, totals.data()); });
-    Dataset none = d.set;
-    none.x.rows = 0;
-    throws<InvalidArgument>("no rows", [&] { net->evaluate(none, 1, {}, totals.data()); });
-    net->predict(none.x, 1, {}, nullptr);  // nothing to do
-}
 
 // -- everything, with one thread and with four ----------------------------------------------------------------------
 
@@ -495,17 +436,22 @@ const Part parts[] = {
 
 }  // namespace
 
-int main(int count, char** names) {  // the parts to run; none: all
+int main(int count, char** arguments) {  // the parts to run, none: all; after a minus those that are left out
     cpu::load_blas(FD_OPENBLAS_PATH, cpu::isa().blas_core);
     std::printf("instruction set %s\n", cpu::isa().name);
-    for (int i = 1; i < count; ++i)
+    const std::vector<std::string> names(arguments + 1, arguments + count);
+    const auto named = [&](const std::string& name) { return std::count(names.begin(), names.end(), name) > 0; };
+    bool some = false;
+    for (const std::string& name : names) {
+        const bool left_out = name[0] == '-';
+        some |= !left_out;
         if (std::none_of(std::begin(parts), std::end(parts),
-                         [&](const Part& p) { return p.name == std::string(names[i]); }))
-            return std::printf("no such part: %s\n", names[i]), 2;
+                         [&](const Part& p) { return p.name == name.substr(left_out); }))
+            return std::printf("no such part: %s\n", name.c_str()), 2;
+    }
     for (const Part& part : parts) {
-        if (count > 1 ? std::find(names + 1, names + count, std::string(part.name)) == names + count
-                      : races_alone && !part.has_threads)
-            continue;
+        if (named(std::string("-") + part.name)) continue;
+        if (some ? !named(part.name) : races_alone && !part.has_threads) continue;
         const auto start = std::chrono::steady_clock::now();
         part.run();
         const std::chrono::duration<double> taken = std::chrono::steady_clock::now() - start;

@@ -38,6 +38,7 @@ MEMBERWISE = tests("parity/test_population_parity.py", "unit/population", "parit
 SOLVERS = tests("parity/test_solvers.py", "parity/test_kfac.py", "parity/test_population_solvers.py")
 START = tests("unit/initial")
 HOOKS = tests("parity/test_hooks.py")
+FUNCTIONS = tests("unit/layers/test_function.py")
 RUNS = tests("runs/test_determinism.py", "runs/test_threads.py", "runs/test_refusals.py")
 OPTIMIZERS = tests(
     "unit/test_specs.py",
@@ -59,7 +60,7 @@ FAMILIES = tests("unit/test_families.py", "unit/test_initializers.py", "unit/tes
 CPP: dict[str, list[Step]] = {
     "csrc/core/parallel.*": [tests("runs/test_threads.py"), CORE, parity("layerwise"), RUNS, SURROUNDINGS],
     "csrc/core/solvers/*": [SOLVERS, CORE, RUNS],
-    "csrc/core/*": [parity(), MEMBERWISE, CORE, EVERY_PARITY, CALLS, SOLVERS, RUNS, SURROUNDINGS],
+    "csrc/core/*": [parity(), MEMBERWISE, CORE, EVERY_PARITY, CALLS, HOOKS, SOLVERS, RUNS, SURROUNDINGS],
     "csrc/ops/rng.h": [KERNELS, FAMILIES, ROWWISE, parity(), EVERY_PARITY, MEMBERWISE, RUNS],
     "csrc/cpu/layerwise/*bf16*": [ROUNDING, KERNELS],
     "csrc/cpu/layerwise/kernels*": [KERNELS, parity("layerwise"), EVERY_PARITY, SOLVERS, START, CORE, RUNS],
@@ -67,6 +68,7 @@ CPP: dict[str, list[Step]] = {
         parity("layerwise"),
         ROUNDING,
         KERNELS,
+        FUNCTIONS,
         EVERY_PARITY,
         SOLVERS,
         START,
@@ -78,9 +80,9 @@ CPP: dict[str, list[Step]] = {
     "csrc/cpu/memberwise/*": [MEMBERWISE, CORE, RUNS, SURROUNDINGS],
     "csrc/cpu/second_order/*": [SOLVERS, START, parity("layerwise"), EVERY_PARITY, CORE, RUNS, SURROUNDINGS],
     "csrc/cpu/simd/*": [KERNELS, parity(), MEMBERWISE, EVERY_PARITY, ROWWISE, SOLVERS, SURROUNDINGS],
-    "csrc/cpu/*": [parity("layerwise"), SOLVERS, EVERY_PARITY, CORE, CALLS, MEMBERWISE, RUNS, SURROUNDINGS],
+    "csrc/cpu/*": [parity("layerwise"), SOLVERS, FUNCTIONS, EVERY_PARITY, CORE, CALLS, MEMBERWISE, RUNS, SURROUNDINGS],
     "csrc/bindings/*population*": [MEMBERWISE, ERRORS, RUNS, SURROUNDINGS],
-    "csrc/bindings/bind_kernels.cpp": [KERNELS, FAMILIES, SOLVERS],
+    "csrc/bindings/bind_kernels.cpp": [KERNELS, ROUNDING, FAMILIES, SOLVERS],
     "csrc/bindings/*": [parity(), ERRORS, CALLS, FILES, HOOKS, KERNELS, MEMBERWISE, RUNS, SURROUNDINGS],
 }
 PYTHON: dict[str, list[Step]] = {
@@ -89,7 +91,7 @@ PYTHON: dict[str, list[Step]] = {
     "python/fastdense/model/files.py": [FILES, tests("unit/model")],
     "python/fastdense/model/*": [tests("unit/model"), CALLS, OTHERS, RUNS, SOLVERS, SURROUNDINGS],
     "python/fastdense/training/*": [CALLS, HOOKS, OTHERS, FILES, SOLVERS, RUNS, SURROUNDINGS],
-    "python/fastdense/runners/*": [CALLS, HOOKS, FILES, RUNS, OTHERS, SURROUNDINGS],
+    "python/fastdense/runners/*": [CALLS, tests("unit/model"), HOOKS, FILES, RUNS, OTHERS, SURROUNDINGS],
     "python/fastdense/optimizers/*": [OPTIMIZERS, CALLS, SOLVERS, OTHERS],
 }
 
@@ -109,6 +111,7 @@ LEFT_OUT: list[tuple[str, str, str, str]] = [
     ("csrc/core/plan.h", "", "", "an interface"),
     ("csrc/cpu/simd/kernels.h", "", "", "an interface"),
     ("csrc/bindings/cuda_module.cpp", "", "", "the engine for GPUs"),
+    ("csrc/cpu/layerwise/kernels_bf16_neon.h", "", "", "other processors' instructions"),
     ("csrc/ops/*", "", "", "formulas: each is compared with the reference by its own tests"),
     ("csrc/cpu/blas/*", "", "", "products are OpenBLAS's"),
 ]

@@ -285,6 +285,21 @@ def test_updates_of_special_values(isa: str, dtype: str) -> None:
             np.testing.assert_allclose(w, -g / (np.sqrt(d) + d.dtype.type(epsilon)), rtol=8 * UNIT[dtype])
 
 
+@every_isa
+@every_kernel
+def test_the_constants_of_an_update(isa: str, dtype: str) -> None:
+    """All six of them, each in its place: nadam's rule with numbers that no optimizer would take."""
+    lr, a, b, c, d, epsilon = 0.5, 0.125, 0.25, 0.75, 0.375, 0.0625
+    rng = np.random.default_rng(9)
+    w, g, m, v = (rng.uniform(0.5, 2, 37).astype(dtype) for _ in range(4))
+    mean, square = (x.astype(Long) for x in (m, v))
+    mean, square = mean + a * (g - mean), square + b * (g.astype(Long) ** 2 - square)
+    expected = w - lr * (c * mean + d * g) / (np.sqrt(square) + epsilon)
+    kernels.update(isa, "nadam", (lr, a, b, c, d, epsilon), w, g, [m, v])
+    for got, exact in ((w, expected), (m, mean), (v, square)):
+        np.testing.assert_allclose(got.astype(Long), exact, rtol=0, atol=16 * UNIT[dtype])  # of numbers up to 4
+
+
 # -- gather ------------------------------------------------------------------------------------------------------
 
 KINDS = ("bool", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64", "float32", "float64")

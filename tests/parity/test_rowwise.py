@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fastdense import _core
-from tests.helpers.pairs import Problem, Results, compare
+from fastdense import Dense, Model, _core
+from tests.helpers.pairs import Array, Problem, Results, compare
 from tests.helpers.programs import (
     DROPOUT,
     NORMALIZATION,
@@ -160,3 +160,39 @@ def test_the_order_of_an_epoch_is_the_reference_s() -> None:
             train(engine, x, 10 * x + 1, batch_size=1, first_batch=step, epoch=3, learning_rates=[1.0])
             seen.append(round(float(engine.get_tensors()[0][0, 0])) - 1)
         assert seen == list(shuffle_indices(n, 11, 3)[: len(seen)])
+
+
+def trained(model: Model, x: Array, y: Array) -> tuple[object, ...]:
+    """Loss before, losses of two epochs of one batch each, and all numbers of a net afterwards."""
+    first = model.evaluate(x, y)
+    history = model.fit(x, y, epochs=2, batch_size=len(x), shuffle=False, verbose=0).history
+    return first, *history["loss"], *(part.tobytes() for part in model.get_weights())
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_behind_the_last_one_are_not_read(dtype: str, path: str) -> None:
+    """A slice of an array whose other rows are NaN, at every number of rows that a panel may have."""
+    rng = np.random.default_rng(4)
+    for cols in (3, 8, 17):
+        x, y = (rng.uniform(-1, 1, (80, n)).astype(dtype) for n in (cols, 2))
+
+        def model(cols: int = cols, x: Array = x, y: Array = y) -> Model:
+            made = Model([Dense(9, "tanh"), Dense(2)], inputs=cols, seed=1, dtype=dtype)
+            made.compile("sgd", "mse")
+            made.fit(x, y, epochs=1, batch_size=80, shuffle=False, verbose=0)  # numbers of more rows are left in memory
+            return made
+
+        for rows in range(1, 40):
+            behind = np.full_like(x, np.nan)
+            behind[:rows] = x[:rows]
+            assert trained(model(), behind[:rows], y[:rows]) == trained(model(), x[:rows], y[:rows]), rows
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_lanes_without_a_row_count_for_nothing(dtype: str, path: str) -> None:
+    """They hold rows of zeros, of which this net's loss is the logarithm of a negative number."""
+    for rows in range(1, 40):
+        model = Model([Dense(1)], inputs=2, dtype=dtype)
+        model.compile("sgd", "poisson")
+        model.set_weights([np.ones((2, 1)), np.full(1, -1.0)])
+        assert np.isfinite(trained(model, np.ones((rows, 2)), np.ones((rows, 1)))[:3]).all(), rows

@@ -135,12 +135,13 @@ def test_a_copy_beside_compile_is_of_one_moment(twin: Callable[[fd.Model, Path],
 # ---- calls beside others -------------------------------------------------------------------------------------------
 
 
-def test_predict_beside_to(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("rows", "before", "after"), [(50, "cpu", "reference"), (1, "reference", "cpu")])
+def test_predict_beside_to(rows: int, before: str, after: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The result is allocated for the device that computes it."""
     from fastdense.runners import single
 
-    model, allocated, results = make(), threading.Event(), []
-    expected, empty = copy.deepcopy(model).to("reference").predict(X), single.empty_beside
+    model, allocated, results = make(before), threading.Event(), []
+    expected, empty = copy.deepcopy(model).to(after).predict(X[:rows]), single.empty_beside
 
     def noting(*arguments: Any) -> Array:
         allocated.set()
@@ -148,9 +149,9 @@ def test_predict_beside_to(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(single, "empty_beside", noting)
     with model.runner.lock:
-        thread = started(lambda: results.append(model.predict(X)))
+        thread = started(lambda: results.append(model.predict(X[:rows])))
         allocated.wait(0.3)  # which cannot be before the lock is free
-        model.to("reference")
+        model.to(after)
     ended(thread)
     np.testing.assert_array_equal(results[0], expected)
 

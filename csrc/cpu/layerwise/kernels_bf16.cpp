@@ -13,28 +13,13 @@ namespace FD_ISA_NAMESPACE {
 
 #include "cpu/layerwise/kernels_product.h"
 
+#if defined(__AVX512BF16__) || defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
+
 #if defined(__AVX512BF16__)
-
-template <>
-struct Operand<Pair> {
-    static constexpr int rows = 14, lanes = 0;
-    using Vector = __m512bh;
-    FD_HD static Vector broadcast(Pair x) { return (Vector)_mm512_set1_epi32(int(x)); }
-    FD_HD static Vector vector(const Pair* v) { return (Vector)_mm512_loadu_si512(v); }
-    FD_HD static Pack<float> multiply_add(Vector x, Vector v, Pack<float> sum) {
-        return (Lanes<float>::vec)_mm512_dpbf16_ps((__m512)sum.v, x, v);
-    }
-};
-
-FD_HD __m512i rounded(Pack<float> first, Pack<float> second) {  // first's 16 numbers, then second's
-    return (__m512i)_mm512_cvtne2ps_pbh((__m512)second.v, (__m512)first.v);
-}
-FD_HD __m512i interleaved(__m512i halves) {  // lane i: numbers i and 16 + i
-    alignas(64) static constexpr int16_t order[32] = {0, 16, 1, 17, 2,  18, 3,  19, 4,  20, 5,  21, 6,  22, 7,  23,
-                                                      8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31};
-    return _mm512_permutexvar_epi16(_mm512_load_si512(order), halves);
-}
-FD_HD __mmask16 lanes(int n) { return __mmask16((1u << n) - 1); }
+#include "cpu/layerwise/kernels_bf16_avx512.h"
+#else
+#include "cpu/layerwise/kernels_bf16_neon.h"
+#endif
 
 void pack_rows(const float* a, int64_t ld, int64_t rows, int64_t k, Pair* panel) {
     constexpr int W = Pack<float>::width;
@@ -46,20 +31,19 @@ void pack_rows(const float* a, int64_t ld, int64_t rows, int64_t k, Pair* panel)
             for (int r = 0; r < W; ++r) {
                 const float* from = a + (h * W + r) * ld + j;
                 block[r] = Pack<float>(0.0f);
-                if (h * W + r < rows)
-                    block[r].v = (Lanes<float>::vec)rounded(load(from, low), load(from + low, n - low));
+                if (h * W + r < rows) block[r] = rounded(load(from, low), load(from + low, n - low));
             }
             transpose(block);
 #pragma GCC unroll 16
             for (int i = 0; i < W; ++i)
-                if (2 * i < n) _mm512_storeu_si512(panel + (j / 2 + i) * 2 * W + h * W, (__m512i)block[i].v);
+                if (2 * i < n) store_words(panel + (j / 2 + i) * 2 * W + h * W, block[i]);
         }
 }
 void pair_rows(const float* a, int64_t ld, int64_t rows, int64_t cols, Pair* out, int64_t out_ld) {
     for (int64_t r = 0; r < rows; r += 2, a += 2 * ld, out += out_ld)
         for_vectors<float>(cols, [&](int64_t c, auto n) {
             const Pack<float> second = r + 1 < rows ? load(a + ld + c, n) : Pack<float>(0.0f);
-            _mm512_mask_storeu_epi32(out + c, lanes(n), interleaved(rounded(load(a + c, n), second)));
+            store_words(out + c, interleaved(rounded(load(a + c, n), second)), n);
         });
 }
 void pair_weights(const float* a, int64_t rows, int64_t cols, Pair* pairs, Pair* by_row) {
@@ -68,17 +52,13 @@ void pair_weights(const float* a, int64_t rows, int64_t cols, Pair* pairs, Pair*
         const bool two = r + 1 < rows;
         uint16_t *first = reinterpret_cast<uint16_t*>(by_row), *second = first + 2 * row_words;
         for_vectors<float>(cols, [&](int64_t c, auto n) {
-            const __m512i both = rounded(load(a + c, n), two ? load(a + cols + c, n) : Pack<float>(0.0f));
-            _mm512_mask_storeu_epi32(pairs + c, lanes(n), interleaved(both));
-            _mm256_mask_storeu_epi16(first + c, lanes(n), _mm512_castsi512_si256(both));
-            if (two) _mm256_mask_storeu_epi16(second + c, lanes(n), _mm512_extracti64x4_epi64(both, 1));
+            const Pack<float> both = rounded(load(a + c, n), two ? load(a + cols + c, n) : Pack<float>(0.0f));
+            store_words(pairs + c, interleaved(both), n);
+            store_lower(first + c, both, n);
+            if (two) store_upper(second + c, both, n);
         });
     }
 }
-
-#elif defined(__ARM_FEATURE_BF16_VECTOR_ARITHMETIC)
-
-#include "cpu/layerwise/kernels_bf16_neon.h"
 
 #else
 

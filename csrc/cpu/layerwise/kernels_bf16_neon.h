@@ -36,49 +36,20 @@ struct Operand<Pair> {
     }
 };
 
-FD_HD bfloat16x8_t rounded(Pack<float> first, Pack<float> second) {  // first's 4 numbers, then second's
-    return vcvtq_high_bf16_f32(vcvtq_low_bf16_f32((float32x4_t)first.v), (float32x4_t)second.v);
+FD_HD Pack<float> rounded(Pack<float> first, Pack<float> second) {  // first's 4 numbers, then second's
+    const bfloat16x8_t low = vcvtq_low_bf16_f32((float32x4_t)first.v);
+    return (Lanes<float>::vec)vreinterpretq_f32_bf16(vcvtq_high_bf16_f32(low, (float32x4_t)second.v));
 }
-FD_HD Pack<float> interleaved(bfloat16x8_t halves) {  // lane i: numbers i and 4 + i
-    const uint16x8_t h = vreinterpretq_u16_bf16(halves);
+FD_HD Pack<float> interleaved(Pack<float> halves) {  // word i: numbers i and 4 + i
+    const uint16x8_t h = (uint16x8_t)halves.v;
     return (Lanes<float>::vec)vreinterpretq_f32_u16(vzip1q_u16(h, vextq_u16(h, h, 4)));
 }
-FD_HD float* words(Pair* p) { return reinterpret_cast<float*>(p); }  // packs are moved as they are
-
-void pack_rows(const float* a, int64_t ld, int64_t rows, int64_t k, Pair* panel) {
-    constexpr int W = Pack<float>::width;
-    for (int h = 0; h < 2; ++h)
-        for (int64_t j = 0; j < k; j += 2 * W) {
-            const int n = int(k - j < 2 * W ? k - j : 2 * W), low = n < W ? n : W;
-            Pack<float> block[W];
-#pragma GCC unroll 4
-            for (int r = 0; r < W; ++r) {
-                const float* from = a + (h * W + r) * ld + j;
-                block[r] = Pack<float>(0.0f);
-                if (h * W + r < rows)
-                    block[r].v =
-                        (Lanes<float>::vec)vreinterpretq_f32_bf16(rounded(load(from, low), load(from + low, n - low)));
-            }
-            transpose(block);
-#pragma GCC unroll 4
-            for (int i = 0; i < W; ++i)
-                if (2 * i < n) store(words(panel) + (j / 2 + i) * 2 * W + h * W, block[i]);
-        }
+FD_HD void store_words(Pair* p, Pack<float> x) { store(reinterpret_cast<float*>(p), x); }
+FD_HD void store_words(Pair* p, Pack<float> x, int n) { store(reinterpret_cast<float*>(p), x, n); }
+FD_HD void store_lower(uint16_t* p, Pack<float> halves, int n) {  // n numbers, and a 0 after an odd one
+    store(reinterpret_cast<float*>(p), halves, (n + 1) / 2);
 }
-void pair_rows(const float* a, int64_t ld, int64_t rows, int64_t cols, Pair* out, int64_t out_ld) {
-    for (int64_t r = 0; r < rows; r += 2, a += 2 * ld, out += out_ld)
-        for_vectors<float>(cols, [&](int64_t c, auto n) {
-            const Pack<float> second = r + 1 < rows ? load(a + ld + c, n) : Pack<float>(0.0f);
-            store(words(out) + c, interleaved(rounded(load(a + c, n), second)), n);
-        });
-}
-void pair_weights(const float* a, int64_t rows, int64_t cols, Pair* pairs, Pair* by_row) {
-    pair_rows(a, cols, rows, cols, pairs, cols);
-    const int64_t row_words = (cols + 1) / 2;
-    for (int64_t r = 0; r < rows; ++r, a += cols, by_row += row_words)
-        for_vectors<float>(cols, [&](int64_t c, auto n) {
-            const Pack<float> two =
-                (Lanes<float>::vec)vreinterpretq_f32_bf16(rounded(load(a + c, n), Pack<float>(0.0f)));
-            store(words(by_row) + c / 2, two, (int(n) + 1) / 2);
-        });
+FD_HD void store_upper(uint16_t* p, Pack<float> halves, int n) {
+    const float32x4_t h = (float32x4_t)halves.v;
+    store_lower(p, (Lanes<float>::vec)vextq_f32(h, h, 2), n);
 }

@@ -91,7 +91,6 @@ class Together:
         found: dict[int, Array] = {}
 
         def turn(part: int, threads: int, look: Callable[[], object]) -> None:
-            look()
             found[part] = fits[part].losses(threads)
 
         if not self.interrupted:  # all rows for all members may take long
