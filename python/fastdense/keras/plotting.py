@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..plotting import pyplot
+from ..plots.base import pyplot
 
 _LINE, _GAP = 0.28, 0.35  # inches
 
