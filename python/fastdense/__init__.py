@@ -83,6 +83,7 @@ register_converters(
         "keras_model": "interop.keras",
         "load_keras": "interop.keras",
         "save_keras": "interop.keras",
+        "save_keras_model": "interop.keras",
         "to_c": "interop.c.write",
         "to_onnx": "interop.onnx.write",
         "to_sklearn": "interop.sklearn",

@@ -6,6 +6,7 @@ All also accept ``input_shape=``, ``input_dim=`` and ``batch_input_shape=`` (for
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -653,8 +654,8 @@ _CLASSES: dict[type[core_layers.Layer], type[Layer]] = {
     core_layers.GaussianDropout: GaussianDropout,
     core_layers.AlphaDropout: AlphaDropout,
     core_layers.ActivityRegularization: ActivityRegularization,
-    core_layers.Function: Lambda,
 }
+_BY_ACTIVATION: dict[str, type[Layer]] = {"leaky_relu": LeakyReLU, "elu": ELU, "prelu": PReLU}  # those with a parameter
 
 
 def layer_of(spec: Any) -> Layer:
@@ -669,19 +670,28 @@ def layer_of(spec: Any) -> Layer:
         return join
     if isinstance(spec, core_layers.SelectColumns):
         return Columns(spec.columns)
-    if isinstance(spec, core_layers.Preprocessing):
+    options = {"name": spec.name, "trainable": spec.trainable}
+    if isinstance(spec, core_layers.Function):  # its functions are no arguments of Lambda
+        layer = object.__new__(Lambda)
+        Layer.__init__(layer, spec, options)
+        return layer
+    cls = _BY_ACTIVATION.get(spec.activation) if isinstance(spec, core_layers.Activation) else None
+    cls = cls or _CLASSES.get(type(spec))
+    if cls is None:
         raise ValueError(
             f"load_model: the model holds a {type(spec).__name__} layer, which has no counterpart here. Read the file "
             "with fastdense.load."
         )
-    cls = _CLASSES[type(spec)]
-    layer = object.__new__(cls)
-    Layer.__init__(layer, spec, {"name": spec.name, "trainable": spec.trainable})
-    if isinstance(layer, Dense):
-        layer._applied = None
-    if isinstance(layer, Normalization):
-        layer.axis, layer._given, layer._adapted, layer._shape = (-1,), None, spec.statistics, None
-    return layer
+    arguments = {name: getattr(spec, name) for name in inspect.signature(cls).parameters if hasattr(spec, name)}
+    if isinstance(spec, core_layers.Activation) and cls is LeakyReLU:
+        arguments["negative_slope"] = spec.alpha
+    if isinstance(spec, core_layers.Dense):
+        arguments["kernel_initializer"] = spec.kernel_initializer.for_activation(spec.activation)
+    made: Layer = cls(**{**arguments, **options})
+    made.spec = spec
+    if isinstance(made, Normalization):
+        made._adapted = spec.statistics
+    return made
 
 
 def serialize(layer: Layer) -> dict[str, Any]:
