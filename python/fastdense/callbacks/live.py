@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from ..arguments import file_path, items, keywords_checked, number
 from ..plots.base import pyplot
-from ..plots.curves import chosen_keys, draw_panel, last_epoch, recorded_curves
+from ..plots.curves import chosen_keys, draw_panel, panels_of
 from .base import Callback, Columns, Logs, TrainedModel
 
 DRAWN = 0.05  # the most of the time that pictures take
@@ -101,17 +101,17 @@ class LivePlot(Callback):
         self._draw()
 
     def _draw(self) -> None:
-        curves = recorded_curves(self._columns)
-        shown = {key: curves[key] for key in chosen_keys("LivePlot", curves, self.keys)} if curves else {}
-        last = last_epoch(self._first, curves)
+        panels = panels_of(self._columns, self._first)
+        shown = {key: panels[key] for key in chosen_keys("LivePlot", panels, self.keys)} if panels else {}
+        last = max((int(curve.epochs[-1]) for curves in panels.values() for curve in curves), default=0)
         if not shown or last == self._drawn:
             return
         began = time.monotonic()
         from matplotlib.figure import Figure  # no pyplot: no window, no global state
 
         figure = Figure(figsize=(4.8 * len(shown), 3.6), layout="constrained")
-        for axis, (key, kinds) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
-            draw_panel(axis, key, kinds, last)
+        for axis, (key, curves) in zip(figure.subplots(1, len(shown), squeeze=False)[0], shown.items(), strict=True):
+            draw_panel(axis, key, curves)
         self._show(figure)
         ended = time.monotonic()
         self._drawn, self._next = last, ended + max(self.every, (ended - began) * (1 / DRAWN - 1))

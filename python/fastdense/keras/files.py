@@ -14,7 +14,7 @@ from ..lazy import converter
 from ..model import files
 from . import losses
 from .layer import InputLayer
-from .layers import layer_of
+from .of_core import layer_of
 from .serialization import custom_object_scope, deserialize_keras_object, library_class
 
 

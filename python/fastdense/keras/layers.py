@@ -6,7 +6,6 @@ All also accept ``input_shape=``, ``input_dim=`` and ``batch_input_shape=`` (for
 
 from __future__ import annotations
 
-import inspect
 import math
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -19,7 +18,7 @@ from ..arguments import shorten
 from ..arrays import Array
 from ..layers import TensorSpec
 from . import activations, initializers, settings
-from .graph import Columns, Join, Merge
+from .graph import Merge
 from .lambdas import Applied, Lambda
 from .layer import Input, InputLayer, Layer, Shape
 from .names import not_offered
@@ -639,59 +638,6 @@ def maximum(inputs: Sequence[Any], **options: Any) -> Any:
 def minimum(inputs: Sequence[Any], **options: Any) -> Any:
     """``Minimum()(inputs)``."""
     return Minimum(**options)(inputs)
-
-
-_CLASSES: dict[type[core_layers.Layer], type[Layer]] = {
-    core_layers.Dense: Dense,
-    core_layers.Activation: Activation,
-    core_layers.Dropout: Dropout,
-    core_layers.BatchNorm: BatchNormalization,
-    core_layers.LayerNorm: LayerNormalization,
-    core_layers.Normalization: Normalization,
-    core_layers.Rescaling: Rescaling,
-    core_layers.UnitNormalization: UnitNormalization,
-    core_layers.GaussianNoise: GaussianNoise,
-    core_layers.GaussianDropout: GaussianDropout,
-    core_layers.AlphaDropout: AlphaDropout,
-    core_layers.ActivityRegularization: ActivityRegularization,
-}
-_BY_ACTIVATION: dict[str, type[Layer]] = {"leaky_relu": LeakyReLU, "elu": ELU, "prelu": PReLU}  # those with a parameter
-
-
-def layer_of(spec: Any) -> Layer:
-    """The layer around one of `fastdense.layers`, for models read from a file."""
-    if isinstance(spec, core_layers.Composite):
-        merge = spec.merge if isinstance(spec, core_layers.Branches) else "add"
-        chains = spec.chains if isinstance(spec, core_layers.Branches) else [[], *spec.chains]
-        merger = next(cls for cls in Merge.__subclasses__() if cls.merge == merge)
-        join = Join(merge, merger(name=spec.name), [tuple(map(layer_of, chain)) for chain in chains])
-        if not spec.trainable:
-            join.trainable = False
-        return join
-    if isinstance(spec, core_layers.SelectColumns):
-        return Columns(spec.columns)
-    options = {"name": spec.name, "trainable": spec.trainable}
-    if isinstance(spec, core_layers.Function):  # its functions are no arguments of Lambda
-        layer = object.__new__(Lambda)
-        Layer.__init__(layer, spec, options)
-        return layer
-    cls = _BY_ACTIVATION.get(spec.activation) if isinstance(spec, core_layers.Activation) else None
-    cls = cls or _CLASSES.get(type(spec))
-    if cls is None:
-        raise ValueError(
-            f"load_model: the model holds a {type(spec).__name__} layer, which has no counterpart here. Read the file "
-            "with fastdense.load."
-        )
-    arguments = {name: getattr(spec, name) for name in inspect.signature(cls).parameters if hasattr(spec, name)}
-    if isinstance(spec, core_layers.Activation) and cls is LeakyReLU:
-        arguments["negative_slope"] = spec.alpha
-    if isinstance(spec, core_layers.Dense):
-        arguments["kernel_initializer"] = spec.kernel_initializer.for_activation(spec.activation)
-    made: Layer = cls(**{**arguments, **options})
-    made.spec = spec
-    if isinstance(made, Normalization):
-        made._adapted = spec.statistics
-    return made
 
 
 def serialize(layer: Layer) -> dict[str, Any]:

@@ -16,10 +16,12 @@ LINES: tuple[dict[str, Any], ...] = (
     {"color": "#0072b2", "linestyle": "--"},
     {"color": "#d55e00", "linestyle": "-."},
     {"color": "#009e73", "linestyle": ":"},
+    {"color": "#cc79a7", "linestyle": (0, (6, 1, 1, 1, 1, 1))},
+    {"color": "#56b4e9", "linestyle": (0, (9, 3))},
 )
 MARKERS = ("o", "^", "s", "D", "v", "P", "X", "<", "*", ">")
 FILLS = ("#ffffff", "#999999", "#56b4e9", "#e69f00", "#000000")
-HATCHES = ("", "..", "//", "\\\\", "xx", "--", "||", "oo", "++", "**")
+HATCHES = ("", "..", "//", "xx", "\\\\", "--", "||", "oo", "++", "**")
 # From dark blue over grey to bright yellow: the luminance alone tells the order, and with limits that are symmetric the
 # sign, as grey is 0.
 MAP = "cividis"

@@ -3,21 +3,52 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..arguments import items, number, shorten, suggestion
 from ..arrays import Array, fail
-from .base import LINES, axes_or_new, only_one, pyplot, spans_decades
+from .base import HATCHES, LINES, axes_or_new, only_one, pyplot, spans_decades
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-Curves = dict[str, Array]  # (epochs, runs) by "training" and "validation"
-_NAMES = ("training", "validation")
 FEW = 30  # epochs, which are marked each
+MARKS = 8  # on a longer curve of validation
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A line of a panel, or the median and the bands of several runs.
+
+    Attributes
+    ----------
+    label : str
+    epochs : ndarray of shape (epochs,)
+        Numbers from 1.
+    values : ndarray of shape (epochs, runs)
+        NaN where a run was shorter.
+    line : int
+        Which of the `LINES` and of the bands it has.
+    validation : bool
+    """
+
+    label: str
+    epochs: Array
+    values: Array
+    line: int
+    validation: bool
+
+    @property
+    def runs(self) -> int:
+        """How many."""
+        return int(self.values.shape[1])
+
+
+Panels = dict[str, list[Curve]]  # by key
 
 
 def history(
@@ -30,12 +61,13 @@ def history(
 ) -> Figure | Axes:
     """Draw learning curves: the loss and each metric over the epochs, training and validation in one panel.
 
-    Of several runs, or of a population, the median is drawn, with bands that hold given fractions of the runs.
+    Of several runs, or of a population, the median is drawn, with bands that hold given fractions of the runs. A dict
+    of such compares them, by its names.
 
     Parameters
     ----------
-    history : History, Population, dict of lists, or list of these
-        Of one `fit`; of `fit_many`; or of several runs of one net.
+    history : History, Population, dict of lists, list of these, or dict of these
+        Of one `fit`; of `fit_many`; of several runs of one net; or of several nets, by name.
     keys : list of str, optional
         What to draw, e.g. ["loss"]; everything by default. Validation is drawn beside the training.
     log : bool, optional
@@ -68,6 +100,9 @@ def history(
     >>> figure = fd.plots.history(population, bands=[0.8])
     >>> [line.get_label() for line in figure.axes[0].lines]
     ['training, median of 20']
+    >>> figure = fd.plots.history({"many": population, "one": model.fit(x, x[:, :1] ** 2, epochs=9, verbose=0)})
+    >>> [line.get_label() for line in figure.axes[0].lines]
+    ['many, median of 20', 'one']
     """
     drawn: Figure | Axes = draw_history("plots.history", history, keys, log, bands, ax)
     return drawn
@@ -82,78 +117,108 @@ def draw_history(
     ax: Any = None,
 ) -> Any:
     """As `history`; `where` is the caller's name in messages."""
-    first, recorded = _recorded(where, history)
+    panels = _panels(where, history)
     given = items(f"{where}: bands", bands, "a list of fractions, e.g. [0.5]")
     fractions = sorted((number(f"{where}: bands", one, above=0, below=1) for one in given), reverse=True)
-    chosen, last = chosen_keys(where, recorded, keys), last_epoch(first, recorded)
+    chosen = chosen_keys(where, panels, keys)
     if ax is not None:
         only_one(where, ax, chosen, "keys=")
         axis = axes_or_new(where, ax, (0, 0))
-        draw_panel(axis, chosen[0], recorded[chosen[0]], last, fractions, log)
+        draw_panel(axis, chosen[0], panels[chosen[0]], fractions, log)
         return axis
-    single = all(values.shape[1] == 1 for key in chosen for values in recorded[key].values())
+    banded = fractions and any(curve.runs > 1 for key in chosen for curve in panels[key])
     figure: Figure
     figure, axes = pyplot(where).subplots(
-        1, len(chosen), figsize=(4.8 * len(chosen), 3.6 if single else 4.5), squeeze=False, layout="constrained"
+        1, len(chosen), figsize=(4.8 * len(chosen), 4.5 if banded else 3.6), squeeze=False, layout="constrained"
     )
     for axis, key in zip(axes[0], chosen, strict=True):
-        draw_panel(axis, key, recorded[key], last, fractions, log)
+        draw_panel(axis, key, panels[key], fractions, log)
     return figure
 
 
-def recorded_curves(columns: Mapping[str, Sequence[Any]]) -> dict[str, Curves]:
-    """The curves of one run, by key: training, and validation where there is one; of arrays of numbers, each number."""
-    found: dict[str, Curves] = {}
+def panels_of(columns: Mapping[str, Sequence[Any]], first: int = 1) -> Panels:
+    """The curves of one run, by key: training, and validation where there is one; of arrays of numbers, each number.
+
+    Parameters
+    ----------
+    columns : mapping of lists
+        As `History.history`.
+    first : int
+        Number of the first epoch. Curves that are shorter than others end where these do.
+    """
+    last = first + max((len(values) for values in columns.values()), default=0)
+    found: Panels = {}
     for key, values in columns.items():
-        name, kind = (key[4:], "validation") if key.startswith("val_") else (key, "training")
+        validation = key.startswith("val_")
         numbers = np.array(values, dtype=np.float64).reshape(len(values), -1)
-        for i, column in enumerate(numbers.T if len(values) else [numbers]):
-            found.setdefault(name if numbers.shape[1] <= 1 else f"{name}[{i}]", {})[kind] = column.reshape(-1, 1)
-    return {name: dict(sorted(kinds.items())) for name, kinds in found.items()}
+        for i, column in enumerate(numbers.T if len(values) else []):
+            name = key.removeprefix("val_") + (f"[{i}]" if numbers.shape[1] > 1 else "")
+            found.setdefault(name, []).append(_curve(validation, column[:, None], last - len(column)))
+    return {name: sorted(curves, key=lambda curve: curve.validation) for name, curves in found.items()}
 
 
-def last_epoch(first: int, curves: Mapping[str, Curves]) -> int:
-    """The number of the last epoch of any curve; all of them end there."""
-    return first - 1 + max((len(values) for kinds in curves.values() for values in kinds.values()), default=0)
+def _curve(validation: bool, values: Array, first: int = 1) -> Curve:
+    label = "validation" if validation else "training"
+    return Curve(label, first + np.arange(len(values)), values, int(validation), validation)
 
 
-def _recorded(where: str, given: Any) -> tuple[int, dict[str, Curves]]:
-    """Number of the first epoch, from 1, and the curves by key."""
+def _panels(where: str, given: Any) -> Panels:
+    """The curves of what the caller gave, by key."""
     if isinstance(given, Mapping):
-        return 1, recorded_curves(given)
+        if not any(isinstance(one, Mapping) or hasattr(one, "history") or _is_runs(one) for one in given.values()):
+            return panels_of(given)
+        return _compared({str(name): _panels(where, one) for name, one in given.items()})
     columns = getattr(given, "history", None)
     if isinstance(columns, Mapping):
         epochs = list(getattr(given, "epoch", ()))
-        return (epochs[0] + 1 if epochs else 1), recorded_curves(columns)
+        return panels_of(columns, epochs[0] + 1 if epochs else 1)
     if isinstance(columns, np.ndarray):
-        curves: dict[str, Curves] = {"loss": {"training": columns}}
+        panels = {"loss": [_curve(False, columns)]}
         if given.val_history is not None:
-            curves["loss"]["validation"] = given.val_history
-        curves.update({name: {"validation": values} for name, values in given.val_metrics.items()})
-        return 1, curves
-    if isinstance(given, Sequence) and not isinstance(given, str) and given:
-        runs = [_recorded(where, one) for one in given]
-        return min(first for first, _ in runs), _joined([curves for _, curves in runs])
-    needed = "what fit or fit_many returned is needed, or a list of histories"
+            panels["loss"].append(_curve(True, given.val_history))
+        return {**panels, **{name: [_curve(True, values)] for name, values in given.val_metrics.items()}}
+    if _is_runs(given):
+        return _joined([_panels(where, one) for one in given])
+    needed = "what fit or fit_many returned is needed, or a list or a dict of such"
     raise TypeError(f"{where}: history is {shorten(given)}; {needed}")
 
 
-def _joined(runs: Sequence[dict[str, Curves]]) -> dict[str, Curves]:
+def _is_runs(given: Any) -> bool:
+    """Whether it is a list of histories."""
+    return isinstance(given, (list, tuple)) and bool(given) and all(
+        isinstance(one, Mapping) or hasattr(one, "history") for one in given)  # fmt: skip
+
+
+def _joined(runs: Sequence[Panels]) -> Panels:
     """The curves of several runs side by side; NaN where one is shorter."""
-    joined: dict[str, Curves] = {}
+    joined: Panels = {}
     for key in dict.fromkeys(key for run in runs for key in run):
-        for kind in _NAMES:
-            each = [run[key][kind] for run in runs if kind in run.get(key, {})]
+        for validation in (False, True):
+            each = [curve for run in runs for curve in run.get(key, []) if curve.validation == validation]
             if each:
-                length = max(len(one) for one in each)
-                padded = [np.pad(one, ((0, length - len(one)), (0, 0)), constant_values=np.nan) for one in each]
-                joined.setdefault(key, {})[kind] = np.concatenate(padded, axis=1)
+                first, last = (int(end) for end in (min(c.epochs[0] for c in each), max(c.epochs[-1] for c in each)))
+                padded = [
+                    np.pad(c.values, ((c.epochs[0] - first, last - c.epochs[-1]), (0, 0)), constant_values=np.nan)
+                    for c in each
+                ]
+                joined.setdefault(key, []).append(_curve(validation, np.concatenate(padded, axis=1), first))
     return joined
 
 
-def chosen_keys(where: str, recorded: Mapping[str, Curves], keys: Sequence[str] | None) -> list[str]:
+def _compared(named: Mapping[str, Panels]) -> Panels:
+    """The curves of several nets in the same panels, with a line for each name."""
+    found: Panels = {}
+    for line, (name, panels) in enumerate(named.items()):
+        for key, curves in panels.items():
+            for curve in curves:
+                label = f"{name}, validation" if curve.validation and len(curves) > 1 else name
+                found.setdefault(key, []).append(replace(curve, label=label, line=line))
+    return found
+
+
+def chosen_keys(where: str, recorded: Mapping[str, Sequence[Curve]], keys: Sequence[str] | None) -> list[str]:
     """The keys to draw, all of them by default."""
-    known = [key for key, curves in recorded.items() if any(len(values) for values in curves.values())]
+    known = [key for key, curves in recorded.items() if any(len(curve.values) for curve in curves)]
     chosen = known if keys is None else items(f"{where}: keys", keys, "a list of names, e.g. ['loss']")
     for key in chosen:
         if key not in known:
@@ -170,37 +235,39 @@ def chosen_keys(where: str, recorded: Mapping[str, Curves], keys: Sequence[str] 
 
 
 def draw_panel(
-    axis: Any, key: str, curves: Curves, last: int, bands: Sequence[float] = (), log: bool | None = None
+    axis: Any, key: str, curves: Sequence[Curve], bands: Sequence[float] = (), log: bool | None = None
 ) -> None:
     """One panel: lines, of several runs medians, and the widest band first."""
-    finite = np.concatenate([values[np.isfinite(values)] for values in curves.values()])
-    for kind, values in curves.items():
-        style, epochs, runs = LINES[_NAMES.index(kind)], last + 1 + np.arange(-len(values), 0), values.shape[1]
-        label = kind if runs == 1 else f"{kind}, median of {runs}"
+    finite = np.concatenate([curve.values[np.isfinite(curve.values)] for curve in curves])
+    for curve in curves:
+        values, runs = curve.values, curve.runs
         middle = values[:, 0] if runs == 1 else _quantile(values, 0.5)
-        if runs > 1:
-            for i, fraction in enumerate(bands):
-                low, high = _quantile(values, (1 - fraction) / 2), _quantile(values, (1 + fraction) / 2)
-                _band(axis, epochs, low, high, kind, f"{kind}, {fraction:.0%} of the runs", i)
-        marker = {"training": ".", "validation": "x"}[kind] if len(values) < FEW else ""
-        axis.plot(epochs, middle, label=label, marker=marker, **style)
+        for i, fraction in enumerate(bands if runs > 1 else ()):
+            low, high = _quantile(values, (1 - fraction) / 2), _quantile(values, (1 + fraction) / 2)
+            _band(axis, curve, low, high, f"{curve.label}, {fraction:.0%} of the runs", i)
+        marker = "" if len(values) >= FEW and not curve.validation else "x" if curve.validation else "."
+        axis.plot(curve.epochs, middle, label=curve.label if runs == 1 else f"{curve.label}, median of {runs}",
+                  marker=marker, markevery=max(1, len(values) // MARKS) if len(values) >= FEW else 1,
+                  **LINES[curve.line % len(LINES)])  # fmt: skip
     axis.set(xlabel="epoch", title=key, ylabel=key)
     if spans_decades(finite) if log is None else log:
         axis.set_yscale("log")
     axis.xaxis.get_major_locator().set_params(integer=True)
-    if any(values.shape[1] > 1 for values in curves.values()):  # below: bands leave no room
+    if bands and any(curve.runs > 1 for curve in curves):  # below: bands leave no room
         axis.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.5, -0.17), ncols=2)
     else:
         axis.legend(fontsize="small")
 
 
-def _band(axis: Any, epochs: Array, low: Array, high: Array, kind: str, label: str, i: int) -> None:
-    """Training: grey, the narrower the darker; validation: hatched, so that both are seen where they overlap."""
-    if kind == "training":
-        axis.fill_between(epochs, low, high, color=str(max(0.5, 0.85 - 0.2 * i)), linewidth=0, label=label, zorder=0.5)
-    else:
-        axis.fill_between(epochs, low, high, facecolor="none", edgecolor=LINES[1]["color"], linewidth=0.5,
-                          hatch=("//", "xx", "++")[min(i, 2)], label=label, alpha=0.6, zorder=1)  # fmt: skip
+def _band(axis: Any, curve: Curve, low: Array, high: Array, label: str, i: int) -> None:
+    """Of the first line grey, the narrower the darker; of others hatched, so that all are seen where they overlap."""
+    if curve.line == 0:
+        tone = str(max(0.5, 0.85 - 0.2 * i))
+        axis.fill_between(curve.epochs, low, high, color=tone, linewidth=0, label=label, zorder=0.5)
+        return
+    hatch = HATCHES[2 + (2 * (curve.line - 1) + min(i, 1)) % (len(HATCHES) - 2)]
+    axis.fill_between(curve.epochs, low, high, facecolor="none", edgecolor=LINES[curve.line % len(LINES)]["color"],
+                      linewidth=0.5, hatch=hatch, label=label, alpha=0.6, zorder=1)  # fmt: skip
 
 
 def _quantile(values: Array, q: float) -> Array:

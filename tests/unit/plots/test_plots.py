@@ -238,6 +238,23 @@ def test_runs_of_different_lengths() -> None:
     assert again is axis and axis.get_title() == "mae"
 
 
+def test_named_histories_are_compared() -> None:
+    one = {"loss": [3.0, 2.0], "val_loss": [4.0, 3.0]}
+    figure = fd.plots.history({"a": one, "b": [one, one], "c": {"loss": [1.0]}}, bands=[])
+    (axis,) = figure.axes
+    assert [line.get_label() for line in axis.lines] == [
+        "a", "a, validation", "b, median of 2", "b, validation, median of 2", "c"]  # fmt: skip
+    dashes = [line.get_linestyle() for line in axis.lines]
+    assert dashes[0] == dashes[1] != dashes[2] == dashes[3] != dashes[4] != dashes[0]
+    assert [line.get_marker() for line in axis.lines] == [".", "x", ".", "x", "."]
+
+
+def test_numbers_of_a_metric_that_is_an_array() -> None:
+    figure = fd.plots.history({"per_class": [np.array([1.0, 2.0]), np.array([3.0, 4.0])]})
+    assert [axis.get_title() for axis in figure.axes] == ["per_class[0]", "per_class[1]"]
+    np.testing.assert_array_equal(figure.axes[1].lines[0].get_ydata(), [2, 4])
+
+
 def test_history_refuses() -> None:
     record = {"loss": [1.0], "mae": [1.0]}
     with pytest.raises(ValueError, match=r"plots\.history: 'mea' is not in the history; it holds loss, mae\. Did you"):
