@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..plots.curves import draw_history
 from .base import Callback, Columns, Logs, TrainedModel
 
 if TYPE_CHECKING:
@@ -85,6 +84,8 @@ class History(Callback):
         ValueError
             If there is no such key, or nothing was recorded.
         """
+        from ..plots.curves import draw_history  # seldom needed
+
         figure: Figure = draw_history("plot", self, keys, log)
         return figure
 

@@ -11,8 +11,6 @@ from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from ..arguments import file_path, items, keywords_checked, number
-from ..plots.base import pyplot
-from ..plots.curves import chosen_keys, draw_panel, panels_of
 from .base import Callback, Columns, Logs, TrainedModel
 
 DRAWN = 0.05  # the most of the time that pictures take
@@ -69,6 +67,9 @@ class LivePlot(Callback):
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
         """Check that there is something to draw on."""
+        from ..plots.base import pyplot  # seldom needed
+        from ..plots.curves import panels_of
+
         pyplot("LivePlot")  # says what to install
         if self.path is None and not in_notebook():
             raise ValueError(
@@ -76,6 +77,7 @@ class LivePlot(Callback):
                 "LivePlot(path='loss.png')"
             )
         self._columns: dict[str, list[Any]] = {}
+        self._panels_of = panels_of
         self._first = 1
         self._display, self._drawn, self._next = None, 0, time.monotonic() + self.every
 
@@ -101,7 +103,9 @@ class LivePlot(Callback):
         self._draw()
 
     def _draw(self) -> None:
-        panels = panels_of(self._columns, self._first)
+        from ..plots.curves import chosen_keys, draw_panel
+
+        panels = self._panels_of(self._columns, self._first)
         shown = {key: panels[key] for key in chosen_keys("LivePlot", panels, self.keys)} if panels else {}
         last = max((int(curve.epochs[-1]) for curves in panels.values() for curve in curves), default=0)
         if not shown or last == self._drawn:

@@ -7,10 +7,24 @@ figure of your own. Nothing differs in colour alone, so that pictures are readab
 
 from __future__ import annotations
 
-from .classes import calibration_curve, confusion_matrix
-from .curves import history
-from .kernels import weights
-from .surfaces import units
+from typing import TYPE_CHECKING
+
+from ..lazy import lazy
+
+if TYPE_CHECKING:
+    from .classes import calibration_curve, confusion_matrix
+    from .curves import history
+    from .kernels import weights
+    from .surfaces import units
+
+_LAZY = {
+    "calibration_curve": "classes",
+    "confusion_matrix": "classes",
+    "history": "curves",
+    "units": "surfaces",
+    "weights": "kernels",
+}
+__getattr__ = lazy(globals(), _LAZY)
 
 __all__ = ["calibration_curve", "confusion_matrix", "history", "units", "weights"]
 

@@ -87,7 +87,7 @@ def test_weights() -> None:
 
     zero = net(fd.Dense(2, kernel_initializer="zeros"))
     assert fd.plots.weights(zero, layer=0).images[0].get_clim() == (-1, 1)
-    wrapped = fd.keras.Sequential([fd.keras.Input((2,)), fd.keras.layers.Dense(3)])
+    wrapped = fd.keras.Sequential([fd.keras.Input((2,)), fd.keras.layers.Dense(3, name="dense")])
     assert fd.plots.weights(wrapped).axes[0].get_title() == "dense: 2 to 3"
 
 
