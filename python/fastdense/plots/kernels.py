@@ -45,12 +45,12 @@ def weights(
     units : int, default 64
         The most units that are drawn as images with `shape`: the first ones.
     ax : Axes, optional
-        Where to draw; for one kernel.
+        Where to draw; for one kernel. A block (`Residual`, `Branches`) may have several.
 
     Returns
     -------
     Figure or Axes
-        The Axes, if `layer` or `ax` is given; else the Figure with a picture for each kernel.
+        The Axes, if `ax` is given or `layer` has one kernel; else the Figure with a picture for each kernel.
 
     Raises
     ------
@@ -71,18 +71,18 @@ def weights(
     core = drawn_model(where, model)
     most = integer(f"{where}: units", units, least=1)
     found = _kernels(where, core)
-    if layer is None:
-        chosen = list(found)[:MOST_PANELS]
-        only_one(where, ax, [core.net.names[i] for i in chosen], "layer=")
-    else:
-        chosen = [layer_index(where, core, layer)]
-        if chosen[0] not in found:
-            held = ", ".join(core.net.names[i] for i in found)
-            fail(where, f"layer {core.net.names[chosen[0]]!r} has no kernel", f"one of {held} is needed")
-    image = None if shape is None else _image(where, shape, core.net.names[chosen[0]], found[chosen[0]])
-    if layer is not None or ax is not None:
+    if layer is not None:
+        index = layer_index(where, core, layer)
+        held = ", ".join(core.net.names[i] for i in dict.fromkeys(i for i, _, _ in found))
+        found = [one for one in found if one[0] == index]
+        if not found:
+            fail(where, f"layer {core.net.names[index]!r} has no kernel", f"one of {held} is needed")
+    chosen = [(name, kernel) for _, name, kernel in found[:MOST_PANELS]]
+    only_one(where, ax, [name for name, _ in chosen], "layer=")
+    image = None if shape is None else _image(where, shape, *chosen[0])
+    if ax is not None or (layer is not None and len(chosen) == 1):
         axis: Axes = axes_or_new(where, ax, (4.8, 4.2))
-        _draw(axis, core.net.names[chosen[0]], found[chosen[0]], image, most)
+        _draw(axis, *chosen[0], image, most)
         return axis
     rows, columns = grid_of(len(chosen), 3)
     figure: Figure
@@ -91,7 +91,7 @@ def weights(
     )
     for i, axis in enumerate(axes.flat):
         if i < len(chosen):
-            _draw(axis, core.net.names[chosen[i]], found[chosen[i]], image if i == 0 else None, most)
+            _draw(axis, *chosen[i], image if i == 0 else None, most)
         else:
             axis.set_axis_off()
     if len(chosen) < len(found):
@@ -99,14 +99,15 @@ def weights(
     return figure
 
 
-def _kernels(where: str, model: Any) -> dict[int, Array]:
-    """The kernel of each layer that has one, (inputs, units), by the number of the layer; of a block all of them."""
-    found: dict[int, Array] = {}
+def _kernels(where: str, model: Any) -> list[tuple[int, str, Array]]:
+    """Every kernel, (inputs, units), with its name and the number of its layer, which may be a block of several."""
+    tensors, found = model.get_weights(), []
     for i, part in enumerate(model.net.slices):
-        specs, tensors = model.net.tensors[part], model.get_weights()[part]
-        for spec, tensor in zip(specs, tensors, strict=True):
-            if spec.name.rpartition(".")[2].rpartition("/")[2] == "kernel" and i not in found:
-                found[i] = np.asarray(tensor, dtype=np.float64).reshape(-1, tensor.shape[-1])
+        for spec, tensor in zip(model.net.tensors[part], tensors[part], strict=True):
+            # "dense/kernel", or of a block "branches/1.0.kernel"
+            if spec.name.endswith(("/kernel", ".kernel")):
+                name = spec.name[: -len("/kernel")].replace("/", " ")
+                found.append((i, name, np.asarray(tensor, dtype=np.float64).reshape(-1, tensor.shape[-1])))
     if not found:
         fail(where, "the model has no layer with a kernel", "one of Dense layers is needed")
     return found

@@ -91,6 +91,15 @@ def test_weights() -> None:
     assert fd.plots.weights(wrapped).axes[0].get_title() == "dense: 2 to 3"
 
 
+def test_kernels_of_blocks() -> None:
+    block = fd.Branches([[fd.Dense(3)], [fd.Dense(2), fd.Dense(5)]])
+    model = net(block, fd.Dense(1), inputs=4)
+    shapes = ["4 to 3", "4 to 2", "2 to 5", "8 to 1"]
+    for figure, wanted in ((fd.plots.weights(model), shapes), (fd.plots.weights(model, layer=0), shapes[:3])):
+        titles = [axis.get_title() for axis in figure.axes if axis.get_title()]
+        assert [title.split(": ")[1] for title in titles] == wanted and len(set(titles)) == len(wanted)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
