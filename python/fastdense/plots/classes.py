@@ -89,7 +89,7 @@ def confusion_matrix(
         axis.set_xticks(range(count), names, rotation=90 if max(map(len, names)) > 3 else 0)
         axis.set_yticks(range(count), names)
     else:
-        axis.figure.colorbar(image, ax=axis, label="fraction of the class" if fractions else "rows")
+        axis.figure.colorbar(image, ax=axis, shrink=0.8, label="fraction of the class" if fractions else "rows")
     right = float(np.trace(counts)) / len(true)
     axis.set(xlabel="predicted class", ylabel="true class", title=f"{right:.1%} of {len(true):,} rows right")
     return axis

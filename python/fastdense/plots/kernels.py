@@ -134,7 +134,7 @@ def _draw(axis: Any, name: str, kernel: Array, image: tuple[int, int] | None, mo
         from matplotlib.ticker import MaxNLocator
 
         for side in (axis.xaxis, axis.yaxis):
-            side.set_major_locator(MaxNLocator(integer=True))
+            side.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     else:
         tiles = _mosaic(kernel[:, :most], image)
         shown = axis.imshow(np.ma.masked_invalid(tiles), cmap=MAP, vmin=-limit, vmax=limit, interpolation="nearest")

@@ -194,8 +194,12 @@ class _Plane:
         count = self.outputs[-1].shape[1]
         greys = [str(one) for one in np.linspace(0.97, 0.6, count)]
         hatches = [HATCHES[i % len(HATCHES)] for i in range(count)]
-        axis.contourf(self.a, self.b, chosen, levels=np.arange(count + 1) - 0.5, colors=greys, hatches=hatches)
-        axis.contour(self.a, self.b, chosen, levels=np.arange(count - 1) + 0.5, colors="black", linewidths=1.2)
+        for i in range(count):  # one by one: between two classes there is no third
+            own = (chosen == i).astype(float)
+            if own.any():
+                axis.contourf(self.a, self.b, own, levels=[0.5, 1.5], colors=[greys[i]], hatches=[hatches[i]])
+            if own.any() and not own.all():
+                axis.contour(self.a, self.b, own, levels=[0.5], colors="black", linewidths=1.0)
         from matplotlib.patches import Patch
 
         there = np.unique(chosen)
