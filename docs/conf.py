@@ -35,6 +35,7 @@ extensions = [
     "numpydoc",
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
+    "sphinx.ext.intersphinx",
     "sphinx_copybutton",
     "sphinx_design",
     "sphinx_gallery.gen_gallery",
@@ -49,7 +50,18 @@ copybutton_prompt_text = ">>> "
 autosummary_generate = True
 autodoc_typehints = "none"  # docstrings have them, in words
 numpydoc_show_class_members = False
-numpydoc_xref_param_type = False
+
+# Types of arguments lead to the manuals of Python, NumPy, matplotlib and scikit-learn where the lists of names of these
+# can be had; without a network they are plain text.
+intersphinx_mapping = generated_pages.inventories(DOCS / "generated" / "inventories")
+numpydoc_xref_param_type = bool(intersphinx_mapping)
+numpydoc_xref_ignore = "all"  # but for these:
+numpydoc_xref_aliases = {
+    **{word: word for word in ("bool", "bytes", "dict", "float", "int", "list", "str", "tuple")},
+    "ndarray": "numpy.ndarray",
+    "Axes": "matplotlib.axes.Axes",
+    "Figure": "matplotlib.figure.Figure",
+}
 
 # Examples are run in their short form. A pattern leaves the others as listings; FASTDENSE_DOCS_EXAMPLES=. runs all.
 sphinx_gallery_conf = {

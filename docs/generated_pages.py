@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 import re
+import urllib.request
 import warnings
 from pathlib import Path
 from types import ModuleType
@@ -37,6 +38,7 @@ MODULES = {
     "fastdense.regularizers": "Regularizers",
     "fastdense.constraints": "Constraints",
     "fastdense.callbacks": "Callbacks",
+    "fastdense.plots": "Pictures",
     "fastdense.diagnose": "Diagnosis",
     "fastdense.tabular": "Tables",
     "fastdense.sklearn": "Estimators for scikit-learn",
@@ -44,6 +46,15 @@ MODULES = {
     "fastdense.cuda": "GPU",
 }
 
+
+# Manuals whose names ours leads to.
+MANUALS = {
+    "python": "https://docs.python.org/3/",
+    "numpy": "https://numpy.org/doc/stable/",
+    "matplotlib": "https://matplotlib.org/stable/",
+    "sklearn": "https://scikit-learn.org/stable/",
+}
+_PATIENCE = 5  # seconds for one of their lists of names
 
 _ABOUT = """fastdense trains dense neural networks on CPUs and NVIDIA GPUs from Python, with Keras's names and NumPy as
 its only dependency; trains thousands of small nets at once; and explains and repairs nets that do not learn."""
@@ -74,6 +85,28 @@ def write(folder: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         if not path.is_file() or path.read_text(encoding="utf-8") != text:
             path.write_text(text, encoding="utf-8")
+
+
+def inventories(folder: Path) -> dict[str, tuple[str, str | None]]:
+    """The manuals whose lists of names are in a folder, or can be downloaded to it, as `intersphinx_mapping`.
+
+    The first that cannot be had ends the search, in silence: links are a help, and a build needs no network.
+    """
+    found: dict[str, tuple[str, str | None]] = {}
+    for name, address in MANUALS.items():
+        path = folder / f"{name}.inv"
+        if not path.is_file():
+            try:
+                with urllib.request.urlopen(f"{address}objects.inv", timeout=_PATIENCE) as answer:
+                    data = answer.read()
+            except OSError:
+                return found
+            if not data.startswith(b"# Sphinx inventory version 2"):  # the page of a network that asks to log in
+                return found
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+        found[name] = (address, str(path))
+    return found
 
 
 def on_source_read(app: Any, name: str, source: list[str]) -> None:

@@ -91,10 +91,10 @@ except ImportError:
 else:
     figure, axis = plt.subplots(figsize=(8, 4), layout="constrained")
     steps = np.arange(1, epochs + 1)
-    axis.plot(steps, sigmoid_accuracy, color="tab:blue", label="sigmoid, learning rate 0.2")
-    axis.plot(steps, relu_accuracy, color="tab:red", label="ReLU, learning rate 0.2")
-    axis.plot(steps, repaired_accuracy, color="tab:green", label="ReLU, learning rate 0.02")
-    axis.set(xlabel="epoch", ylabel="% of the 500 digits", ylim=(0, 103))
+    named = {"sigmoid, learning rate 0.2": sigmoid_accuracy, "ReLU, learning rate 0.2": relu_accuracy}
+    named["ReLU, learning rate 0.02"] = repaired_accuracy
+    fd.plots.history({name: {"accuracy": accuracy} for name, accuracy in named.items()}, log=False, ax=axis)
+    axis.set(ylabel="% of the 500 digits", title="", ylim=(0, 103))
     other = axis.twinx()
     other.fill_between(steps, dead, color="grey", alpha=0.3, label="dead units at 0.2")
     other.set(ylabel="dead units of 150", ylim=(0, 150))

@@ -76,14 +76,10 @@ except ImportError:
     print("no picture: matplotlib is not installed (pip install matplotlib)")
 else:
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    for pop, colour, label in ((relu, "tab:red", "ReLU, then softmax"), (linear, "tab:green", "softmax alone")):
-        left.plot(np.arange(1, epochs + 1), pop.history, color=colour, linewidth=0.8)
-        left.plot([], [], color=colour, label=label)
-    left.set(xlabel="epoch", title=f"training loss, {starts} restarts each")
-    left.set_xticks(range(1, epochs + 1))
-    left.legend()
+    fd.plots.history({"ReLU, then softmax": relu, "softmax alone": linear}, bands=[0.9], ax=left)
+    left.set(title=f"training loss, {starts} restarts each")
     right.plot(lost, 100 * relu_accuracy, "o", color="tab:red", label="ReLU, then softmax")
-    right.plot(np.zeros(starts), 100 * linear_accuracy, "o", color="tab:green", label="softmax alone")
+    right.plot(np.zeros(starts), 100 * linear_accuracy, "^", color="tab:green", label="softmax alone")
     right.plot([0, lost.max()], [100 * linear_accuracy.mean(), 100 * linear_accuracy.mean() - 10 * lost.max()], "k:")
     right.set(xlabel="classes never predicted", ylabel="%", title="test accuracy: each lost class costs 10 %")
     right.legend()

@@ -68,7 +68,7 @@ else:
     axes[0].set(title=f"taps of the filter: error {worst(trained_taps, taps)}", xlabel="tap")
     axes[0].legend()
     for axis, values, title in ((axes[1], matrix, "Fourier matrix"), (axes[2], trained_matrix, "learnt from signals")):
-        image = axis.imshow(values, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
+        image = axis.imshow(values, cmap="cividis", vmin=-1, vmax=1, aspect="auto")
         axis.set(title=title, xlabel="frequency: real | imaginary part", ylabel="sample")
         axis.axvline(16.5, color="black", linewidth=0.8)
     figure.colorbar(image, ax=axes[1:])

@@ -14,10 +14,11 @@ void Derivatives<T>::vjp(const View& x, const View& d_out, const View* d_jacobia
     if (x.cols != in || d_out.rows != n || n < 1 || count < 1 || d_out.cols % out || (gradients && count != 1))
         throw InvalidArgument("x must be (rows >= 1, inputs), d_out (rows, k * outputs), k = 1 with other gradients");
     T* const to = static_cast<T*>(d_x);
+    const Watch watch(stop_, poll);
     if (d_jacobian) {
         if (!gradients || d_jacobian->rows != n || d_jacobian->cols != out * in)
             throw InvalidArgument("d_jacobian must be (rows, outputs * inputs), with gradients of the parameters");
-        if (!tangents_) tangents_ = std::make_unique<Tangents<T>>(plan_, state_);
+        if (!tangents_) tangents_ = std::make_unique<Tangents<T>>(plan_, state_, stop_);
         if (const std::string why = tangents_->refuses(); !why.empty())
             throw InvalidArgument("no derivative of the Jacobian is known: " + why);
         const int threads = team(n * (1 + std::min(in, out)));
@@ -32,7 +33,6 @@ void Derivatives<T>::vjp(const View& x, const View& d_out, const View* d_jacobia
         const BlasUse blas(threads);
         layerwise_.reserve(chunk, true);
         layerwise_.reserve_input_gradient();
-        const Watch watch(stop_, poll);
         parallel(threads, [&](const Worker& w) { pull(w, x, d_out, chunk, pass, to); });
     }
     if (gradients) read(training, gradients);

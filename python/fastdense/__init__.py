@@ -40,7 +40,7 @@ from .versions import build_config, show_versions
 del get, Optimizer, Rate, Solver  # noqa: F821  (they stay in fastdense.optimizers)
 
 if TYPE_CHECKING:
-    from . import callbacks, datasets, keras, tabular
+    from . import callbacks, datasets, keras, plots, tabular
     from ._model import Model, load
     from .callbacks import History
     from .interop.keras import from_keras
@@ -72,6 +72,7 @@ _LAZY = {
     "keras": "",
     "load": "_model",
     "learning_rate_test": "population.rate_test",
+    "plots": "",
     "start_on_data": "model.start",
     "tabular": "",
 }
@@ -82,6 +83,7 @@ register_converters(
         "keras_model": "interop.keras",
         "load_keras": "interop.keras",
         "save_keras": "interop.keras",
+        "save_keras_model": "interop.keras",
         "to_c": "interop.c.write",
         "to_onnx": "interop.onnx.write",
         "to_sklearn": "interop.sklearn",
@@ -134,6 +136,7 @@ __all__ = [
     "losses",
     "metrics",
     "optimizers",
+    "plots",
     "regularizers",
     "schedules",
     "show_versions",

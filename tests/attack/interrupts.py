@@ -116,6 +116,8 @@ PATHS: dict[str, Path] = {
     "predict, one row": Path(lambda m: [m.predict(X[:1]) for _ in range(500)]),
     "loss_and_grad": Path(lambda m: m.loss_and_grad(BIG, BIG_Y)),
     "activations": Path(lambda m: m.activations(BIG)),
+    "jacobian": Path(lambda m: m.jacobian(BIG)),
+    "vjp, d_jacobian": Path(lambda m: m.vjp(BIG, BIG_Y, np.ones((len(BIG), m.outputs, m.inputs)))),
     "place": Path(lambda m: m.place(BIG, BIG_Y), "either"),
     "solve_output": Path(lambda m: m.solve_output(BIG, BIG_Y), "either"),
     "set_weights": Path(lambda m: [m.set_weights([w + 1 for w in m.get_weights()]) for _ in range(1)], "either"),

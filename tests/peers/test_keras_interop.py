@@ -22,7 +22,7 @@ KINDS = ("dense", "dense", "activation", "batch_norm", "layer_norm", "unit_norm"
 X = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(nets(("none", "normalization"), KINDS))
 def test_keras_reads_ours(tmp_path_factory: pytest.TempPathFactory, net: Net) -> None:
     path = tmp_path_factory.mktemp("keras") / "net.keras"

@@ -479,7 +479,7 @@ def test_exit_while_a_daemon_thread_is_inside_a_call(call: str, width: int) -> N
         assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("call", ["first values", "scan", "large product"])
+@pytest.mark.parametrize("call", ["first values", "scan", "large product", "jacobian", "d_jacobian"])
 def test_ctrl_c_inside_one_operation(call: str) -> None:
     """Draws, scans of data and single products are left half-way too: each would go on for many seconds."""
     wide = np.broadcast_to(np.ones((1, 1), np.float32), (1 << 40, 1))
@@ -488,10 +488,15 @@ def test_ctrl_c_inside_one_operation(call: str) -> None:
     rows = np.broadcast_to(np.ones((1, 1000), np.float32), (12_000, 1000))
     large = fd.Model([fd.Dense(8000, "relu"), fd.Dense(1)], inputs=1000)
     large.compile("sgd", "mse")
+    wide_outputs = fd.Model([*[fd.Dense(2000, "tanh") for _ in range(4)], fd.Dense(64)], inputs=64)
+    x = np.ones((200, 64), np.float32)
+    d_jacobian = np.broadcast_to(x[:, :1, None], (200, 64, 64))
     calls = {
         "first values": lambda: fd.Model([fd.Dense(20_000)], inputs=20_000),
         "scan": lambda: model.evaluate(wide, wide, verbose=0),
         "large product": lambda: large.loss_and_grad(rows, rows[:, :1]),
+        "jacobian": lambda: wide_outputs.jacobian(np.broadcast_to(x[:1], (20_000, 64))),
+        "d_jacobian": lambda: wide_outputs.vjp(x, x, d_jacobian),
     }
     raised: list[float] = []
 

@@ -3,10 +3,13 @@
 #include <algorithm>
 
 #include "cpu/blas/gemm.h"
+#include "cpu/layerwise/team.h"
 #include "ops/dual.h"
 
 namespace fd::cpu {
 namespace {
+
+constexpr int64_t sum_rows = int64_t(1) << 16;  // of a kernel's gradient at a time: tens of milliseconds
 
 // First and second derivative of an activation with output a for input z.
 template <class F>
@@ -29,8 +32,8 @@ void derivatives(ops::Activation activation, double z, double a, double p, doubl
 }  // namespace
 
 template <class T>
-Tangents<T>::Tangents(const Plan& plan, const State<T>& state)
-    : plan_(plan), state_(state), k_(kernels_of<T>(isa())), last_(int(plan.ops.size()) - 1),
+Tangents<T>::Tangents(const Plan& plan, const State<T>& state, Stop& stop)
+    : plan_(plan), state_(state), stop_(stop), k_(kernels_of<T>(isa())), last_(int(plan.ops.size()) - 1),
       groups_(std::min(plan.inputs, plan.outputs)), z_(plan.ops.size()), a_(plan.ops.size()), d_(plan.ops.size() + 1),
       first_(plan.ops.size()), second_(plan.ops.size()), values_(plan.ops.size()) {}
 
@@ -68,12 +71,17 @@ bool Tangents<T>::computes(int i) const {
 // body(row) over rows of a buffer, then a barrier.
 template <class T>
 template <class F>
-void Tangents<T>::each_row(const Worker& w, int64_t rows, F&& body) const {
+void Tangents<T>::each_row(const Worker& w, int64_t rows, F&& body) {
+    constexpr int64_t look = 16;  // a row of a batch may have hundreds of tangents
     const Slices cut(rows, 4, 1);
     w.each(cut.count, [&](int64_t s) {
-        for (int64_t r = cut.begin(s); r < cut.end(s); ++r) body(r);
+        for (int64_t r = cut.begin(s), next = r; r < cut.end(s); ++r) {
+            if (r == next && stop_.asked(w)) return;
+            if (r == next) next += look;
+            body(r);
+        }
     });
-    w.sync();
+    stop_.wait(w);
 }
 
 // Directions and seeds: as few groups as there are outputs, along the rows of d_jacobian, or as there are inputs, along the axes.
@@ -138,10 +146,10 @@ void Tangents<T>::forward(const Worker& w, int i) {
             const Slices cut(all, 16);
             w.each(cut.count, [&](int64_t s) {
                 const int64_t r = cut.begin(s);
-                gemm(Trans::no, Trans::no, cut.end(s) - r, width, o.in, x + r * o.in, o.in, parameter(o.kernel), width,
-                     T(0), z + r * width, width);
+                stoppable_gemm(stop_, w, Trans::no, Trans::no, cut.end(s) - r, width, o.in, x + r * o.in, o.in,
+                               parameter(o.kernel), width, T(0), z + r * width, width);
             });
-            w.sync();
+            stop_.wait(w);
             if (const T* bias = parameter(o.bias))
                 each_row(w, rows_, [&](int64_t r) {
                     for (int64_t c = 0; c < width; ++c) z[r * width + c] += bias[c];
@@ -181,7 +189,7 @@ void Tangents<T>::activate_backward(const Worker& w, int i, const T* z, T* grad)
         w.each(columns.count, [&](int64_t s) {
             for (int64_t c = columns.begin(s); c < columns.end(s); ++c) {
                 double sum = 0;
-                for (int64_t g = 0; g <= groups_; ++g)
+                for (int64_t g = 0; g <= groups_ && !stop_.asked(w); ++g)
                     for (int64_t r = 0; r < rows_; ++r)
                         if (!(z[r * width + c] > T(0))) {
                             const int64_t at = (g * rows_ + r) * width + c;
@@ -190,7 +198,7 @@ void Tangents<T>::activate_backward(const Worker& w, int i, const T* z, T* grad)
                 gradient(o.slope)[c] = T(sum);
             }
         });
-        w.sync();
+        stop_.wait(w);
     }
     const double *first = first_[size_t(i)].get(), *second = second_[size_t(i)].get();
     each_row(w, rows_, [&](int64_t r) {
@@ -222,20 +230,22 @@ void Tangents<T>::backward(const Worker& w, int i) {
             const Slices rows(all, 16), units(o.in), columns(width);
             w.each(rows.count, [&](int64_t s) {
                 const int64_t r = rows.begin(s);
-                gemm(Trans::no, Trans::yes, rows.end(s) - r, o.in, width, from + r * width, width, parameter(o.kernel),
-                     width, T(0), to + r * o.in, o.in);
+                stoppable_gemm(stop_, w, Trans::no, Trans::yes, rows.end(s) - r, o.in, width, from + r * width, width,
+                               parameter(o.kernel), width, T(0), to + r * o.in, o.in);
             });
             w.each(units.count, [&](int64_t s) {
                 const int64_t c = units.begin(s);
-                gemm(Trans::yes, Trans::no, units.end(s) - c, width, all, x + c, o.in, from, width, T(0),
-                     gradient(o.kernel) + c * width, width);
+                for (int64_t r = 0; r < all && !stop_.asked(w); r += sum_rows)
+                    stoppable_gemm(stop_, w, Trans::yes, Trans::no, units.end(s) - c, width,
+                                   std::min(sum_rows, all - r), x + r * o.in + c, o.in, from + r * width, width,
+                                   T(r > 0), gradient(o.kernel) + c * width, width);
             });
             if (o.bias >= 0)
                 w.each(columns.count, [&](int64_t s) {
                     const int64_t c = columns.begin(s);
                     k_.column_sums(from + c, gradient(o.bias) + c, width, rows_, columns.end(s) - c);
                 });
-            w.sync();
+            stop_.wait(w);
             break;
         }
         case OpKind::activation:
@@ -275,8 +285,14 @@ void Tangents<T>::backward(const Worker& w, int i) {
 template <class T>
 void Tangents<T>::run(const Worker& w, const View& x, const View& d_out, const View& d_jacobian, T* d_x) {
     begin(w, x, d_out, d_jacobian);
-    for (int i = 0; i <= last_; ++i) forward(w, i);
-    for (int i = last_; i >= 0; --i) backward(w, i);
+    for (int i = 0; i <= last_; ++i) {
+        if (stop_.agreed(w, i)) return;
+        forward(w, i);
+    }
+    for (int i = last_; i >= 0; --i) {
+        if (stop_.agreed(w, last_ + 1 + i)) return;
+        backward(w, i);
+    }
     if (w.first()) std::copy_n(d_[0].get(), rows_ * plan_.inputs, d_x);
     w.sync();
 }

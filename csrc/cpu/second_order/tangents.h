@@ -6,6 +6,7 @@
 
 #include "core/parallel.h"
 #include "core/plan.h"
+#include "core/stop.h"
 #include "cpu/simd/kernels.h"
 #include "cpu/state.h"
 
@@ -14,12 +15,13 @@ namespace fd::cpu {
 template <class T>
 class Tangents {
 public:
-    Tangents(const Plan& plan, const State<T>& state);
+    Tangents(const Plan& plan, const State<T>& state, Stop& stop);
 
     // Why this net has none: its first op that is not known here; "" if all are.
     std::string refuses() const;
     void reserve(int64_t rows);
-    // By the whole team. Gradients of the inputs go to d_x, (rows, inputs), those of all trainable tensors to the state.
+    // By the whole team. Gradients of the inputs go to d_x, (rows, inputs), those of all trainable tensors to the state. While
+    // the Stop watches a poll, that is asked between ops and within them; stopped, the results mean nothing.
     void run(const Worker&, const View& x, const View& d_out, const View& d_jacobian, T* d_x);
 
 private:
@@ -41,10 +43,11 @@ private:
     void backward(const Worker&, int i);
     void activate_backward(const Worker&, int i, const T* z, T* grad);
     template <class F>
-    void each_row(const Worker& w, int64_t rows, F&& body) const;
+    void each_row(const Worker& w, int64_t rows, F&& body);
 
     const Plan& plan_;
     const State<T>& state_;
+    Stop& stop_;
     const Kernels<T>& k_;
     const int last_;
     const int64_t groups_;  // of tangents

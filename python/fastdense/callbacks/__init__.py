@@ -12,13 +12,23 @@ from .base import Callback, CallbackList
 from .checkpoints import *  # noqa: F403
 from .functions import *  # noqa: F403
 from .history import History
+from .live import LivePlot
 from .logs import *  # noqa: F403
 from .monitors import *  # noqa: F403
 from .progress import ProgressBar
 from .revive import ReviveDeadUnits
 from .tensorboard import TensorBoard
 
-__all__ = ["Callback", "CallbackList", "History", "ProgressBar", "ReviveDeadUnits", "SwapEMAWeights", "TensorBoard"]
+__all__ = [
+    "Callback",
+    "CallbackList",
+    "History",
+    "LivePlot",
+    "ProgressBar",
+    "ReviveDeadUnits",
+    "SwapEMAWeights",
+    "TensorBoard",
+]
 __all__ += checkpoints.__all__
 __all__ += functions.__all__
 __all__ += logs.__all__

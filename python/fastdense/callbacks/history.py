@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..arguments import suggestion
-from ..plotting import pyplot
 from .base import Callback, Columns, Logs, TrainedModel
 
 if TYPE_CHECKING:
@@ -65,7 +63,7 @@ class History(Callback):
         return f"<History of {len(self.epoch)} epochs{': ' + last if last else ''}>"
 
     def plot(self, keys: list[str] | None = None, *, log: bool | None = None) -> Figure:
-        """Draw the loss and each metric over the epochs, training and validation in one panel.
+        """Draw the loss and each metric over the epochs, training and validation in one panel; as `plots.history`.
 
         Parameters
         ----------
@@ -86,44 +84,11 @@ class History(Callback):
         ValueError
             If there is no such key, or nothing was recorded.
         """
-        known = [key for key in self.history if not key.startswith("val_")]
-        for key in known if keys is None else keys:
-            if key not in known:
-                held = ", ".join(known) or "no epoch yet"
-                if key in self.history:
-                    raise ValueError(f"plot: {key!r} is drawn beside its training values; ask for one of {held}")
-                near = suggestion(key, known)
-                raise ValueError(f"plot: {key!r} is not in the history; it holds {held}{near and '.' + near}")
-        chosen = known if keys is None else keys
-        if not chosen:
-            raise ValueError(
-                "plot: keys is empty; name what to draw, e.g. ['loss']"
-                if known
-                else "plot: no epoch was recorded; train for at least one epoch first"
-            )
-        figure: Figure
-        figure, axes = pyplot("plot").subplots(1, len(chosen), figsize=(4.8 * len(chosen), 3.6), squeeze=False)
-        epochs = [epoch + 1 for epoch in self.epoch]
-        for axis, key in zip(axes[0], chosen, strict=True):
-            curves: dict[str, list[float]] = {"training": self.history[key]}
-            if f"val_{key}" in self.history:
-                curves["validation"] = self.history[f"val_{key}"]
-            for label, values in curves.items():
-                axis.plot(epochs[-len(values) :], values, label=label, marker="." if len(values) < 30 else "")
-            axis.set(xlabel="epoch", title=key, yscale="log" if _log(curves, log) else "linear")
-            axis.xaxis.get_major_locator().set_params(integer=True)
-            axis.legend()
-        figure.tight_layout()
+        from ..plots.curves import draw_history  # seldom needed
+
+        figure: Figure = draw_history("plot", self, keys, log)
         return figure
 
 
 def _text(value: Any) -> str:
     return f"{value:.6g}" if isinstance(value, (int, float)) else " ".join(f"{one:.6g}" for one in value.flat)
-
-
-def _log(curves: dict[str, list[float]], log: bool | None) -> bool:
-    if log is not None:
-        return log
-    every = [value for curve in curves.values() for one in curve for value in getattr(one, "flat", [one])]
-    values: list[Any] = [value for value in every if value == value]
-    return bool(values) and min(values) > 0 and max(values) > 10 * min(values)

@@ -61,6 +61,15 @@ def save_keras(model: Model, path: str, whole: bytes | None) -> None:
     write(path, writer.made(), writer.weights, compiled, whole)
 
 
+def save_keras_model(model: Any, path: str, include_optimizer: bool) -> None:
+    """Write a file of Keras of a model of `fastdense.keras`: its layers as they are there."""
+    core = model.fastdense
+    with core.runner.lock:
+        core._check_saveable()
+        whole = files.as_bytes(*core._describe(include_optimizer))
+        write(path, model, None, model.get_compile_config() or None, whole)
+
+
 class _KerasLayers:
     """The layers of Keras for those of a model, and the weights of each by its name.
 
@@ -110,7 +119,7 @@ class _KerasLayers:
         count = len(layer.tensors(width))
         tensors = self.tensors[self.used : self.used + count]
         self.used += count
-        for made, own in row(layer, tensors, place):
+        for made, own in row(layer, tensors, place, width):
             made.name = self._name(name if not isinstance(made, kl.PReLU) or own is tensors else f"{name}_slope")
             self.weights[made.name] = own
             x = made(x)
@@ -125,21 +134,22 @@ class _KerasLayers:
 
 
 Made = list[tuple[Any, list[Array]]]  # layers one after another, and the weights of each
+Row = Callable[[Any, list[Array], str, int], Made]  # of a layer, its tensors, its place for messages and its inputs
 _MERGES = {"concatenate": kl.Concatenate, "add": kl.Add, "subtract": kl.Subtract, "multiply": kl.Multiply,
            "average": kl.Average, "maximum": kl.Maximum, "minimum": kl.Minimum}  # fmt: skip
 
 
-def _alike(kind: Any, *left_out: str) -> Callable[[Any, list[Array], str], Made]:
+def _alike(kind: Any, *left_out: str) -> Row:
     """A layer whose arguments have the same names there."""
 
-    def row(layer: Any, tensors: list[Array], place: str) -> Made:
+    def row(layer: Any, tensors: list[Array], place: str, width: int) -> Made:
         names = [name for name in layer.__signature__.parameters if name not in ("name", *left_out)]
         return [(kind(**{name: getattr(layer, name) for name in names}), tensors)]
 
     return row
 
 
-def _dense(layer: Any, tensors: list[Array], place: str) -> Made:
+def _dense(layer: Any, tensors: list[Array], place: str, width: int) -> Made:
     prelu = layer.activation == "prelu"
     if layer.alpha != ALPHA.get(layer.activation):
         refuse("save", place, f"has the activation {layer.activation!r} with a parameter of its own, which Keras's "
@@ -153,7 +163,7 @@ def _dense(layer: Any, tensors: list[Array], place: str) -> Made:
     return [(made, tensors[:-1]), (kl.PReLU(), tensors[-1:])] if prelu else [(made, tensors)]
 
 
-def _activation(layer: Any, tensors: list[Array], place: str) -> Made:
+def _activation(layer: Any, tensors: list[Array], place: str, width: int) -> Made:
     if layer.activation == "prelu":
         return [(kl.PReLU(), tensors)]
     if layer.activation in ("leaky_relu", "elu"):
@@ -163,22 +173,24 @@ def _activation(layer: Any, tensors: list[Array], place: str) -> Made:
     return [(kl.Activation(layer.activation), tensors)]
 
 
-def _normalization(layer: Any, tensors: list[Array], place: str) -> Made:
+def _normalization(layer: Any, tensors: list[Array], place: str, width: int) -> Made:
     mean, variance = (np.asarray(one, dtype=np.float32) for one in tensors)
     varied = np.where(variance == 0, np.float32(1.0), variance)  # Keras divides by 1e-7 there, and fastdense by 1
     return [(kl.Normalization(), [mean, varied, np.zeros((), np.int64)])]
 
 
-def _rescaling(layer: Any, tensors: list[Array], place: str) -> Made:
+def _rescaling(layer: Any, tensors: list[Array], place: str, width: int) -> Made:
     scale, offset = (np.asarray(one, dtype=np.float64).tolist() for one in tensors)
     return [(kl.Rescaling(scale, offset), [])]
 
 
-def _select(layer: Any, tensors: list[Array], place: str) -> Made:
-    refuse("save", place, "is no layer that Keras has", "Select the columns before the net, or export by model.to_onnx")
+def _select(layer: Any, tensors: list[Array], place: str, width: int) -> Made:
+    chosen: Array = np.zeros((width, len(layer.columns)), np.float32)  # Keras has no such layer
+    chosen[list(layer.columns), np.arange(len(layer.columns))] = 1
+    return [(kl.Dense(len(layer.columns), use_bias=False, trainable=False), [chosen])]
 
 
-LAYERS: dict[type[Layer], Callable[[Any, list[Array], str], Made]] = {
+LAYERS: dict[type[Layer], Row] = {
     layers.Dense: _dense,
     layers.Activation: _activation,
     layers.Dropout: _alike(kl.Dropout),

@@ -32,6 +32,9 @@ _MOST_CONFIG = 100_000_000  # bytes
 _MOST_EXPANSION = 1000  # times what is stored, of what is more than this:
 _LARGE = 1 << 26  # bytes
 _MODELS = ("Sequential", "Functional", "Model")
+_LONG = {"mse": "mean_squared_error", "mae": "mean_absolute_error", "mape": "mean_absolute_percentage_error",
+         "msle": "mean_squared_logarithmic_error"}  # fmt: skip
+OF_HDF5 = (".h5", ".hdf5")  # suffixes
 _KERAS_VERSION = "3.10.0"  # the format that is written
 _REMEDY = "save it again by model.save('net.keras') in Keras"
 _FOLDERS = ("layers", "_layer_checkpoint_dependencies")  # today, and in files of TensorFlow 2.13 to 2.15
@@ -225,17 +228,17 @@ def _modernize(config: dict[str, Any]) -> None:
 # ---- writing ---------------------------------------------------------------------------------------------------------
 
 
-def write(path: str, model: Any, weights: Mapping[str, list[Array]], compiled: Mapping[str, Any] | None,
+def write(path: str, model: Any, weights: Mapping[str, list[Array]] | None, compiled: Mapping[str, Any] | None,
           whole: bytes | None) -> None:  # fmt: skip
-    """Write a `.keras` archive.
+    """Write a `.keras` archive, or a file of HDF5 if that is what its suffix says.
 
     Parameters
     ----------
     path : str
     model : Sequential or Model
         Of `fastdense.keras`.
-    weights : dict
-        Those of each layer, by its name.
+    weights : dict, optional
+        Those of each layer, by its name; by default those of the model.
     compiled : dict or None
         The arguments of `compile`, as Keras has them.
     whole : bytes or None
@@ -248,20 +251,91 @@ def write(path: str, model: Any, weights: Mapping[str, list[Array]], compiled: M
         "class_name": "Sequential" if sequential else "Functional",
         "config": serialize_keras_object(model.get_config() if sequential else graph_config(model)),
         "registered_name": "Sequential" if sequential else "Functional",
-        "build_config": {"input_shape": list(model.input_shape)},
+        "build_config": {"input_shape": serialize_keras_object(model.input_shape)},
         **({"compile_config": compiled} if compiled else {}),
     }
     memory = io.BytesIO()
     with h5py.File(memory, "w") as file:
-        for folder, one in _layers(described):
-            group = file.create_group(f"layers/{folder}/vars")
-            for i, weight in enumerate(weights.get(one["config"]["name"], [])):
-                group[str(i)] = weight
-        file.create_group("vars")
-    metadata = {"keras_version": _KERAS_VERSION, "fastdense_version": VERSION}
-    with files.replacement(os.path.realpath(path)) as out, zipfile.ZipFile(out, "w") as archive:
-        archive.writestr(METADATA, json.dumps(metadata))
-        archive.writestr(CONFIG, json.dumps(described))
-        archive.writestr(WEIGHTS, memory.getvalue())
-        if whole is not None:
-            archive.writestr(files.OWN, whole)
+        if path.endswith(OF_HDF5):
+            _write_h5(file, model, described, whole)
+        else:
+            _write_weights(file, model, described, weights)
+    with files.replacement(os.path.realpath(path)) as out:
+        if path.endswith(OF_HDF5):
+            out.write(memory.getvalue())
+            return
+        with zipfile.ZipFile(out, "w") as archive:
+            archive.writestr(METADATA, json.dumps({"keras_version": _KERAS_VERSION, "fastdense_version": VERSION}))
+            archive.writestr(CONFIG, json.dumps(described))
+            archive.writestr(WEIGHTS, memory.getvalue())
+            if whole is not None:
+                archive.writestr(files.OWN, whole)
+
+
+def _write_weights(
+    group: Any, model: Any, described: Mapping[str, Any], weights: Mapping[str, list[Array]] | None
+) -> None:
+    """The weights of each layer in the folder that Keras has for it; those of models in it in folders of theirs."""
+    for folder, one in _layers(described):
+        name, place = one["config"]["name"], f"layers/{folder}"
+        if weights is None and one["class_name"] in _MODELS:
+            _write_weights(group.create_group(place), model.get_layer(name), one, None)
+            continue
+        own = group.create_group(f"{place}/vars")
+        given = weights.get(name, []) if weights is not None else _weights_of(model, one)
+        for i, weight in enumerate(given):
+            own[str(i)] = weight
+    group.create_group("vars")
+
+
+def _weights_of(model: Any, one: Mapping[str, Any]) -> list[Array]:
+    """The weights of a layer or a model in a model, those that are trained first, as Keras keeps them."""
+    if one["class_name"] == "InputLayer":
+        return []
+    layers = {layer.name: layer for layer in (*model.all_layers, *model.layers)}
+    layer = layers.get(one["config"]["name"])
+    if layer is None:  # an operation
+        return []
+    variables = [*layer.trainable_weights, *layer.non_trainable_weights]
+    arrays = [np.asarray(variable.numpy()) for variable in variables]
+    if one["class_name"] == "Normalization" and len(arrays) == 3:
+        mean, variance, count = arrays
+        varied = np.where(variance == 0, 1.0, variance)  # Keras divides by 1e-7 there, and fastdense by 1
+        return [mean.astype(np.float32), varied.astype(np.float32), count]
+    return arrays
+
+
+def _spelled_out(given: Any) -> Any:
+    """Losses and metrics by their long names: of "mse" Keras says in these files that it cannot be deserialized."""
+    if isinstance(given, Mapping):
+        return {key: _spelled_out(value) for key, value in given.items()}
+    if isinstance(given, list):
+        return [_spelled_out(value) for value in given]
+    return _LONG.get(given.lower(), given) if isinstance(given, str) else given
+
+
+def _write_h5(file: Any, model: Any, described: Mapping[str, Any], whole: bytes | None) -> None:
+    """A file as Keras's older format has it: the config in attributes, the weights of the outermost layers."""
+    config = {key: described[key] for key in ("class_name", "config", "module", "registered_name")}
+    file.attrs["keras_version"], file.attrs["backend"] = _KERAS_VERSION, "fastdense"
+    try:
+        file.attrs["model_config"] = json.dumps(config)
+        compiled = dict(described.get("compile_config", {}))
+        if compiled:
+            compiled = {"optimizer_config": compiled.pop("optimizer"), **_spelled_out(compiled)}
+            file.attrs["training_config"] = json.dumps(compiled)
+    except OSError as error:
+        problem = "save: HDF5 holds no description as long as this model's; save to 'net.keras'"
+        raise ValueError(problem) from error
+    group = file.create_group("model_weights")
+    layers = [one for one in described["config"]["layers"] if one["class_name"] != "InputLayer"]
+    group.attrs["layer_names"] = np.array([str(one["config"]["name"]).encode() for one in layers], dtype="S")
+    for one in layers:
+        name = str(one["config"]["name"])
+        own = group.create_group(name)
+        arrays = _weights_of(model, one)
+        own.attrs["weight_names"] = np.array([f"{name}/{i}".encode() for i in range(len(arrays))], dtype="S")
+        for i, array in enumerate(arrays):
+            own[f"{name}/{i}"] = array
+    if whole is not None:
+        file[files.OWN] = np.frombuffer(whole, dtype=np.uint8)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import warnings
 import weakref
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -12,10 +13,11 @@ from typing import Any, TypeVar
 import numpy as np
 
 from .._model import Model as CoreModel
-from ..arguments import suggestion
+from ..arguments import file_path, flag, suggestion
 from ..arrays import Array
 from ..callbacks import History
 from ..layers import TensorSpec
+from ..lazy import converter
 from ..model.base import BaseModel
 from . import settings
 from .compiling import compile_config
@@ -411,15 +413,24 @@ class Chain(Trainable):
         include_optimizer: bool = True,
         zipped: bool | None = None,
     ) -> None:
-        """Write layers, weights and optimizer to a fastdense file (safetensors), whatever its suffix.
+        """Write layers, weights and optimizer: files of Keras where the suffix is ".keras" or ".h5", else of fastdense.
 
-        With ``overwrite=False`` a file that is there already is an error. ``model.fastdense.save("net.keras")`` writes
-        a file that Keras reads.
+        The former are read by Keras, with an optimizer that begins anew, as far as it has the layers; a part of them
+        is the model as it is here, with all that it is. They need h5py; without it the file is one of fastdense,
+        whatever its suffix, with a warning. With ``overwrite=False`` a file that is there already is an error.
         """
         _check_overwrite("save", filepath, overwrite)
-        model = self.fastdense
+        model, path = self.fastdense, file_path("save: filepath", filepath)
         self._describe()
-        BaseModel.save(model, filepath, include_optimizer=include_optimizer)
+        if path.endswith((".keras", ".h5", ".hdf5")):
+            try:
+                converter("save_keras_model")(self, path, flag("save: include_optimizer", include_optimizer))
+                return
+            except ImportError:
+                warnings.warn(f"save: {os.path.basename(path)!r} is a file of fastdense's own format, which Keras does "
+                              "not read: h5py is not installed; run: pip install 'fastdense[keras-files]'",
+                              stacklevel=2)  # fmt: skip
+        BaseModel.save(model, path, include_optimizer=include_optimizer)
 
     def save_weights(self, filepath: str | os.PathLike[str], overwrite: bool = True) -> None:
         """Write the weights only, in the same format."""

@@ -14,7 +14,6 @@ from ..lazy import converter
 from ..model import files
 from . import losses
 from .layer import InputLayer
-from .layers import layer_of
 from .serialization import custom_object_scope, deserialize_keras_object, library_class
 
 
@@ -62,6 +61,8 @@ def load_model(
                             strict=True))  # fmt: skip
         made = CoreModel._restore(config, tensors, None, own)
     if model is None:
+        from .of_core import layer_of  # seldom needed
+
         model = library_class("keras", "Sequential")(
             [InputLayer((made.inputs,)), *map(layer_of, made.layers)], name=made.name
         )

@@ -85,6 +85,9 @@ class Columns(Step):
     def output_shape_of(self, shape: Shape) -> Shape:
         return (len(self.spec.columns),)
 
+    def get_config(self) -> dict[str, Any]:
+        raise ValueError(f"{self.name}: a Sequential with selected columns has no config. Save model.fastdense.")
+
 
 class _First(list[Any]):
     """Initial weights of the layers in a block, None for those that have none."""

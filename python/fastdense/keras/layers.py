@@ -18,7 +18,7 @@ from ..arguments import shorten
 from ..arrays import Array
 from ..layers import TensorSpec
 from . import activations, initializers, settings
-from .graph import Columns, Join, Merge
+from .graph import Merge
 from .lambdas import Applied, Lambda
 from .layer import Input, InputLayer, Layer, Shape
 from .names import not_offered
@@ -638,50 +638,6 @@ def maximum(inputs: Sequence[Any], **options: Any) -> Any:
 def minimum(inputs: Sequence[Any], **options: Any) -> Any:
     """``Minimum()(inputs)``."""
     return Minimum(**options)(inputs)
-
-
-_CLASSES: dict[type[core_layers.Layer], type[Layer]] = {
-    core_layers.Dense: Dense,
-    core_layers.Activation: Activation,
-    core_layers.Dropout: Dropout,
-    core_layers.BatchNorm: BatchNormalization,
-    core_layers.LayerNorm: LayerNormalization,
-    core_layers.Normalization: Normalization,
-    core_layers.Rescaling: Rescaling,
-    core_layers.UnitNormalization: UnitNormalization,
-    core_layers.GaussianNoise: GaussianNoise,
-    core_layers.GaussianDropout: GaussianDropout,
-    core_layers.AlphaDropout: AlphaDropout,
-    core_layers.ActivityRegularization: ActivityRegularization,
-    core_layers.Function: Lambda,
-}
-
-
-def layer_of(spec: Any) -> Layer:
-    """The layer around one of `fastdense.layers`, for models read from a file."""
-    if isinstance(spec, core_layers.Composite):
-        merge = spec.merge if isinstance(spec, core_layers.Branches) else "add"
-        chains = spec.chains if isinstance(spec, core_layers.Branches) else [[], *spec.chains]
-        merger = next(cls for cls in Merge.__subclasses__() if cls.merge == merge)
-        join = Join(merge, merger(name=spec.name), [tuple(map(layer_of, chain)) for chain in chains])
-        if not spec.trainable:
-            join.trainable = False
-        return join
-    if isinstance(spec, core_layers.SelectColumns):
-        return Columns(spec.columns)
-    if isinstance(spec, core_layers.Preprocessing):
-        raise ValueError(
-            f"load_model: the model holds a {type(spec).__name__} layer, which has no counterpart here. Read the file "
-            "with fastdense.load."
-        )
-    cls = _CLASSES[type(spec)]
-    layer = object.__new__(cls)
-    Layer.__init__(layer, spec, {"name": spec.name, "trainable": spec.trainable})
-    if isinstance(layer, Dense):
-        layer._applied = None
-    if isinstance(layer, Normalization):
-        layer.axis, layer._given, layer._adapted, layer._shape = (-1,), None, spec.statistics, None
-    return layer
 
 
 def serialize(layer: Layer) -> dict[str, Any]:

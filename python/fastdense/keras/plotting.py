@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..plotting import pyplot
-
 _LINE, _GAP = 0.28, 0.35  # inches
 
 
@@ -41,6 +39,8 @@ def plot_model(
     """
     if not model.built:
         raise ValueError(f"plot_model: {model.name} is not built yet. Train it, or call model.build(input_shape).")
+    from ..plots.base import pyplot  # seldom needed
+
     pyplot("plot_model")  # says what to install
     from matplotlib.figure import Figure
 

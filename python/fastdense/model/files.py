@@ -29,6 +29,7 @@ from ..arguments import integer, shorten
 from ..arrays import Array, check_memory
 from ..layers import TensorSpec
 from ..layers.function import MissingFunction
+from ..lazy import needed
 
 Path = str | os.PathLike[str]
 FORMAT = 1
@@ -304,7 +305,9 @@ def _checked_config(tensors: Mapping[str, Array], metadata: Mapping[str, str]) -
 
 
 def own_part(path: Path) -> bytes | None:
-    """The file that `write` wrote, as a part of an archive of Keras; None if there is none."""
+    """The file that `write` wrote, as a part of an archive of Keras or of its HDF5 files; None if there is none."""
+    if begins_as(path, OF_KERAS[1:]):
+        return _own_part_of_h5(path)
     if not begins_as(path, OF_KERAS[:1]):
         return None
     import zipfile  # seldom needed
@@ -317,6 +320,24 @@ def own_part(path: Path) -> bytes | None:
             check_memory("load", 2 * size, f"a file with {size:,} bytes of a model", "use a smaller model")
             return member(path, archive, OWN, size)
     except (OSError, RuntimeError, NotImplementedError, EOFError, zlib.error, zipfile.BadZipFile) as error:
+        raise unreadable(path, f"it is damaged ({type(error).__name__}: {error})") from error
+
+
+def _own_part_of_h5(path: Path) -> bytes | None:
+    h5py: Any = needed("load", "h5py", "h5py", "keras-files")
+    try:
+        with h5py.File(path, "r") as file:
+            if not isinstance(file.get(OWN, getlink=True), h5py.HardLink):  # links lead elsewhere
+                return None
+            data = file[OWN]
+            if not isinstance(data, h5py.Dataset) or data.is_virtual or data.external or data.dtype != np.uint8:
+                return None
+            if data.ndim != 1 or data.size > data.id.get_storage_size():
+                raise unreadable(path, f"{OWN} does not hold its bytes")
+            check_memory("load", 2 * data.size, f"a file with {data.size:,} bytes of a model", "use a smaller model")
+            found: bytes = data[()].tobytes()
+            return found
+    except (OSError, RuntimeError, KeyError, TypeError, AttributeError) as error:
         raise unreadable(path, f"it is damaged ({type(error).__name__}: {error})") from error
 
 

@@ -13,8 +13,8 @@ from ..data.rows import Rows, evenly_spaced_rows
 from ..initial.revival import constant_units
 from ..losses import Loss
 from ..model.base import BaseModel
+from ..plots.outcomes import draw_outcomes
 from ..runners.population import PopulationRunner
-from .plots import draw_outcomes
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

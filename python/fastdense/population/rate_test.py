@@ -11,7 +11,7 @@ import numpy as np
 from ..arguments import integer, number
 from ..arrays import Array, check_memory
 from ..model.base import BaseModel
-from ..plotting import pyplot
+from ..plots.base import pyplot
 from .arguments import MAX_SEED
 from .fit import fit_many
 

@@ -44,5 +44,5 @@ def test_plot(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="plot: no epoch was recorded"):
         fd.History().plot()
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(ImportError, match="plot: matplotlib is not installed; install it with pip install matplotlib"):
+    with pytest.raises(ImportError, match=r"plot: it needs matplotlib, .* pip install 'fastdense\[plot\]'"):
         history.plot()

@@ -84,7 +84,6 @@ def test_without_fastdenses_part(tmp_path: Path) -> None:
     [
         (fd.Log1p(), r"layers\[0\] \(Log1p\) is no layer that Keras has\. Save to 'net\.safetensors', or export by"),
         (fd.Scale(), r"layers\[0\] \(Scale\) is no layer that Keras has"),
-        (fd.SelectColumns(1), r"layers\[0\] \(SelectColumns\) is no layer that Keras has\. Select the columns before"),
         (
             fd.Dense(2, fd.Activation("celu", 0.3)),
             r"layers\[0\] \(Dense\) has the activation 'celu' with a parameter",
@@ -97,6 +96,15 @@ def test_what_keras_does_not_have(layer: Any, message: str, tmp_path: Path) -> N
     with pytest.raises(ValueError, match=f"^save: {message}"):
         model.save(tmp_path / "net.keras")
     assert not (tmp_path / "net.keras").exists()
+
+
+def test_selected_columns_are_a_product_with_zeros_and_ones(tmp_path: Path) -> None:
+    model = fd.Model([fd.Branches([[fd.SelectColumns([3, 1])], [fd.Dense(2)]]), fd.Dense(1)], inputs=4)
+    model.save(tmp_path / "net.keras", include_optimizer=False)
+    again = fd.load(tmp_path / "net.keras")
+    np.testing.assert_array_equal(again.predict(X), model.predict(X))
+    (kernel,) = (one for one in again.get_weights() if one.shape == (4, 2) and not (one % 1).any())
+    np.testing.assert_array_equal(kernel, np.eye(4)[:, [3, 1]])
 
 
 # ---- files that are not as they should be ------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Figures of a population's outcomes."""
+"""Outcomes of a population: `Population.plot`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Array
-from ..model.base import BaseModel
-from ..plotting import pyplot
+from .base import HATCHES, LINES, MAP, DrawnModel, pyplot, spans_decades
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,7 +18,7 @@ MAX_FUNCTIONS = 6
 
 
 def draw_outcomes(
-    losses: Array, labels: Array, representatives: dict[str, int], x: Array, member: Callable[[int], BaseModel]
+    losses: Array, labels: Array, representatives: dict[str, int], x: Array, member: Callable[[int], DrawnModel]
 ) -> Figure:
     """Histogram of the losses by outcome, and the function of a representative of each.
 
@@ -49,18 +48,22 @@ def draw_outcomes(
 def _losses(axis: Any, losses: Array, labels: Array, kinds: list[str]) -> None:
     finite = np.isfinite(losses)
     values = losses[finite]
-    log = bool(len(values)) and values.min() > 0 and values.max() > 10 * values.min()
+    log = spans_decades(values)
     if len(values):
         low, high = float(values.min()), float(values.max())
         edges = np.geomspace(low, high, 41) if log else np.linspace(low, high if high > low else low + 1, 41)
         parts = [losses[finite & (labels == kind)] for kind in kinds]
         names = [f"{kind} ({int(np.count_nonzero(labels == kind)):,})" for kind in kinds]
-        axis.hist(parts, bins=edges, stacked=True, label=names)
+        tones = [LINES[i % len(LINES)]["color"] if i else "0.75" for i in range(len(parts))]
+        bars = axis.hist(parts, bins=edges, stacked=True, label=names, color=tones, edgecolor="black", linewidth=0.4)[2]
+        for container, hatch in zip(bars if len(parts) > 1 else [bars], HATCHES * len(parts), strict=False):
+            for bar in container:
+                bar.set(hatch=hatch, edgecolor="black" if hatch == "" else "white")
         axis.legend(fontsize="small")
     axis.set(xlabel="loss", ylabel="starts", xscale="log" if log else "linear", title=f"{len(losses):,} starts")
 
 
-def _function(figure: Any, cell: Any, x: Array, model: BaseModel, title: str) -> None:
+def _function(figure: Any, cell: Any, x: Array, model: DrawnModel, title: str) -> None:
     lines = [np.linspace(column.min(), column.max(), MESH) for column in x.T]
     if len(lines) == 1:
         axis = figure.add_subplot(cell)
@@ -70,5 +73,5 @@ def _function(figure: Any, cell: Any, x: Array, model: BaseModel, title: str) ->
     a, b = np.meshgrid(*lines)
     heights = model.predict(np.stack([a.ravel(), b.ravel()], axis=1))[:, 0].reshape(a.shape)
     axis = figure.add_subplot(cell, projection="3d")
-    axis.plot_surface(a, b, heights, cmap="viridis", linewidth=0)
+    axis.plot_surface(a, b, heights, cmap=MAP, linewidth=0)
     axis.set_title(title, fontsize="small")
