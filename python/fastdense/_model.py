@@ -44,6 +44,13 @@ class Model(BaseModel):
     device : {"cpu", "cuda", "reference"}
         "cuda" is an NVIDIA GPU (docs/cuda.md); "reference" is plain NumPy in float64, slow and easy to read.
     name : str, optional
+    monotonic : list of int, optional
+        -1, 0 or 1 for each input: no output ever rises (-1) or falls (1) as that input rises and the others stay, for
+        any weights that training finds: what `HistGradientBoostingRegressor` of scikit-learn calls `monotonic_cst`.
+        Signs of the weights make sure of it, which each step keeps and first values have; hidden units take turns in
+        rising and falling. Give two hidden layers or more, so that any such function can be approximated. Refused by
+        name: activations that fall somewhere (gelu, silu, mish, prelu, softmax, ...), `LayerNorm` and other layers of
+        which nothing can be certified, full-batch optimizers, `place`, `solve_output`, ``start="data"``.
 
     Raises
     ------
@@ -116,6 +123,7 @@ class Model(BaseModel):
         from .diagnose.examine import diagnose
         from .diagnose.subject import Given
 
+        self.net.check_not_monotonic("diagnose", "its trials change weights and layers")
         if self._compiled_loss("diagnose").targets in ("any", "heads"):
             fail(
                 "diagnose",

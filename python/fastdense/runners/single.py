@@ -55,6 +55,8 @@ class Runner:
         self.net, self.device = net, check_device(device)
         self.epochs_trained = 0
         self.lock = CallLock()
+        if values is not None:
+            net.check_signs("Model", values)
         self._training: dict[str, Any] | None = None
         self._hook: Hook | None = None
         self.loss_weight = 1.0
@@ -113,6 +115,7 @@ class Runner:
                 new = [np.array(tensor, dtype=np.float64) for tensor in tensors[one.tensors]]
                 if not all(map(np.array_equal, new, before[one.tensors])):
                     taken.append((one, one.layer.checked_statistics(*new)))  # raises before anything is changed
+            self.net.check_signs("set_weights", tensors)
             for one, values in taken:
                 one.take(values, "adapt")
             self._write(self._engine, tensors)
@@ -124,7 +127,7 @@ class Runner:
         """
         hook = Hook(loss, metrics, loss_weight)
         training: dict[str, Any] = {
-            "loss": loss.lower(),
+            "loss": loss.lower_for(self.net.outputs),
             "optimizer": {**optimizer.lower(), **optimizer.factors("compile", self.net.trained_names)},
             "metrics": lowered(metrics, loss, self.net.outputs),
             "hook": hook if hook.needed else None,
