@@ -153,6 +153,7 @@ NETS: dict[str, Problem] = {
 LOSSES: dict[str, Problem] = {
     **{kind: Problem([dense(5, "tanh"), dense(3)], loss_spec(kind)) for kind in
        ("mse", "mae", "huber", "log_cosh", "mape", "quantile", "hinge")},
+    "quantiles": Problem([dense(5, "tanh"), dense(3)], loss_spec("quantile", params=[0.1, 0.5, 0.8])),
     "poisson": Problem([dense(5, "tanh"), dense(3, "softplus")], loss_spec("poisson")),
     "binary": Problem([dense(5, "tanh"), dense(3, "sigmoid")], loss_spec("binary_crossentropy", label_smoothing=0.1)),
     "binary logits": Problem([dense(5, "tanh"), dense(3)], loss_spec("binary_crossentropy", from_logits=True)),

@@ -181,8 +181,9 @@ def _for_each_output(where: str, name: str, array: Array, net: Shape, loss: Loss
         needed = f"{net.outputs} outputs of {each} quantiles each are for {wanted} target{'s' * (wanted > 1)}"
         fail(where, f"{name} has shape {array.shape}", needed, f"pass (rows, {wanted}): each target once")
     if wanted == 1:
-        return xp.broadcast_to(made, (len(made), each))
-    repeated: Array = xp.repeat(made, each, axis=1)
+        repeated: Array = xp.broadcast_to(made, (len(made), each))
+    else:
+        repeated = xp.repeat(made, each, axis=1)
     return repeated
 
 

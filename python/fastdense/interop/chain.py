@@ -225,7 +225,7 @@ def _dense(row: _Row) -> Chain:
 
 
 def _ascending(row: _Row) -> Chain:
-    layer, own = row.layer, row.tensors
+    own = row.tensors
     inner, outputs = own["sums"].shape
     return [row.step("dense", outputs=inner, kernel=own["kernel"], bias=own["bias"]),
             *_activation(row, "softplus", None, inner),

@@ -19,7 +19,9 @@ class Ascending(Layer, names=("ascending",)):
 
     The middle output of a group is free, ``softplus(a) - softplus(b)``, and each further one, upwards and downwards,
     is ``softplus(c)`` away from the one before; a, b, c are what ``x @ kernel + bias`` gives. A fixed matrix of
-    -1, 0 and 1 adds them up, so that every engine and every format of files computes it as two dense layers.
+    -1, 0 and 1 adds them up, so that every engine and every format of files computes it as two dense layers. Full-batch
+    optimizers and `KFAC`, which train all tensors, refuse it: end with a `Dense` of as many units for them, whose
+    outputs `Model.predict_interval` sorts.
 
     Parameters
     ----------
@@ -119,7 +121,8 @@ class Ascending(Layer, names=("ascending",)):
         apart = np.zeros(self.units + 1)
         apart[2:] = np.log(np.expm1(2.0 / (self.units - 1)))
         draw(bias.shape), draw(sums.shape)  # each tensor has its number
-        return [weights, np.tile(apart, self.groups), np.kron(np.eye(self.groups), self._sums())]
+        fixed: Array = np.kron(np.eye(self.groups), self._sums()).astype(np.float64)
+        return [weights, np.tile(apart, self.groups), fixed]
 
     def _sums(self) -> Array:
         """The matrix of one group: the middle is the first row minus the second; steps up follow, then steps down."""

@@ -119,8 +119,10 @@ class Certificate:
 
     def _check_ascending(self, layer: Layer) -> None:
         if isinstance(layer, Ascending) and any(self.signs):
-            self._fail("its outputs could then only spread, as the input moves",
-                       "End with Dense(...): predict_interval sorts its outputs, which keeps them monotone")  # fmt: skip
+            self._fail(
+                "its outputs could then only spread as the input moves",
+                "End with a Dense: predict_interval sorts its outputs, which keeps them monotone",
+            )
         if isinstance(layer, Composite):
             for chain in layer.chains:
                 for inner in chain:
@@ -313,7 +315,7 @@ def signs_of(
             )
         if limit["kind"] == "signs":
             signs[part.start] = np.outer(limit["rows"], limit["columns"]).astype(np.int8)
-            if at in certificate.hidden and layer.use_bias:
+            if at in certificate.hidden and isinstance(layer, Dense) and layer.use_bias:
                 biases.append(part.start + 1)
         elif at in certificate.rising:
             signs[part.start] = np.array(1, np.int8)

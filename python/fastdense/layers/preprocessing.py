@@ -8,7 +8,7 @@ or 8 bytes during the call (`predict` needs no more than a block of it).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray

@@ -494,10 +494,11 @@ class Definition:
             if self.compiled:
                 parts = {"optimizer": self.optimizer, "loss": self.loss, "metrics": self.metrics}
                 config["compile"] = {**parts, "loss_weights": self.loss_weights}
-        return {"config": config, "tensors": tensors}
+        return {"config": config, "tensors": tensors, "changes": self.changes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(self._restore(state["config"], state["tensors"], None).__dict__)
+        self.changes = state.get("changes", 0)
 
     def _describe(self, include_optimizer: bool = True) -> tuple[dict[str, Any], dict[str, Array]]:
         """Everything the model is, as JSON types and named tensors: at one moment, since the caller holds the lock."""

@@ -34,8 +34,10 @@ def pairs_of(loss: Loss) -> list[tuple[int, int, float]]:
 def check_loss(where: str, loss: Loss) -> None:
     """Raise unless a net's outputs are numbers, one for each target and quantile."""
     if loss.targets not in ("values", "counts"):
-        fail(where, f"the loss is {loss.name!r}", "a loss of numbers is needed, such as mse or several quantiles",
-             "intervals are for regression")  # fmt: skip
+        more = ", or a cross-entropy" if where == "calibrate" else ""
+        fail(
+            where, f"the loss is {loss.name!r}", f"a loss of numbers is needed, such as mse or several quantiles{more}"
+        )
 
 
 def check_kept_out(where: str, loss: Loss, sample_weight: object) -> None:
@@ -96,7 +98,7 @@ def check_coverage(where: str, coverage: float, loss: Loss, scores: Array | None
     if scores is None:
         known = sorted(pair[2] for pair in pairs if pair[2] > 0)
         if not known:
-            fail(where, f"the loss is {loss.name!r} and nothing was calibrated", "rows that were kept out of fit are needed",
+            fail(where, f"the loss is {loss.name!r} and nothing was calibrated", "rows kept out of fit are needed",
                  "call calibrate(x_val, y_val) first, or train losses.Quantile([0.05, 0.5, 0.95])")  # fmt: skip
         if abs(pairs[best][2] - wanted) > SAME:
             shown = ", ".join(f"{one:g}" for one in known)

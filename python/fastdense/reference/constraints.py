@@ -15,7 +15,8 @@ def project(spec: Spec, w: Array) -> Array:
 
     Parameters
     ----------
-    spec : {"kind": "non_negative"}, {"kind": "signs", "rows", "columns"} or {"kind": "norm", "over", "low", "high", "rate"}
+    spec : {"kind": "non_negative"}, {"kind": "signs", "rows", "columns"} or
+        {"kind": "norm", "over", "low", "high", "rate"}
     w : the tensor
     """
     if spec["kind"] == "non_negative":

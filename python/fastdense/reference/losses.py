@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,7 +68,7 @@ def _hinge(y: Array, p: Array, _: float) -> Pair:
     return np.maximum(margin, 0.0), np.where(margin > 0, -y, 0.0)
 
 
-ELEMENTWISE: dict[str, Callable[[Array, Array, float], Pair]] = {
+ELEMENTWISE: dict[str, Callable[[Array, Array, Any], Pair]] = {
     "mse": _mse,
     "mae": _mae,
     "huber": _huber,
@@ -145,10 +145,10 @@ def row_losses(spec: Spec, y: NDArray[np.generic], output: Array, z: Array | Non
     kind, smoothing, outputs = spec["kind"], spec["label_smoothing"], output.shape[1]
     targets = one_hot(y, outputs)
     if kind in ELEMENTWISE:
-        if kind == "quantile" and "params" in spec:  # of each output; those of one target, over and over
-            values, gradient = _quantile(targets, output, np.resize(spec["params"], outputs))
-        else:
-            values, gradient = ELEMENTWISE[kind](targets, output, spec["param"])
+        each = (
+            np.resize(spec["params"], outputs) if "params" in spec else spec["param"]
+        )  # those of a target, over again
+        values, gradient = ELEMENTWISE[kind](targets, output, each)
         return RowLoss(as_float(values.mean(axis=1)), gradient / outputs, False)
     if kind not in CROSSENTROPIES:
         raise unknown("loss", kind, NAMES)

@@ -55,8 +55,6 @@ class Runner:
         self.net, self.device = net, check_device(device)
         self.epochs_trained = 0
         self.lock = CallLock()
-        if values is not None:
-            net.check_signs("Model", values)
         self._training: dict[str, Any] | None = None
         self._hook: Hook | None = None
         self.loss_weight = 1.0
@@ -64,7 +62,9 @@ class Runner:
         self._steps: tuple[Engine, DerivativeSteps] | None = None
         self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
         self._own_engine = make_engine(device, net.program)
-        self._write(self._engine, net.initial_values() if values is None else values)
+        first = net.initial_values() if values is None else values
+        net.check_signs("Model", first)
+        self._write(self._engine, first)
 
     @property
     def value_dtype(self) -> np.dtype[Any]:

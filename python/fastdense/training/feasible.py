@@ -175,8 +175,9 @@ def check_outputs_each(where: str, loss: Loss, outputs: int) -> None:
     """Raise if a loss of several quantiles does not have one output for each of them and each target."""
     if outputs % loss.outputs_each:
         each = loss.outputs_each
-        fail(where, f"the loss is {loss!r} and the net has {outputs} output{'s' * (outputs > 1)}",
-             f"each target needs {each} outputs, one for each quantile", f"end the net with fd.Ascending({each})")  # fmt: skip
+        given = f"the loss is {loss!r} and the net has {outputs} output{'s' * (outputs > 1)}"
+        fail(where, given, f"each target needs {each} outputs, one for each quantile",
+             f"end the net with fd.Ascending({each})")  # fmt: skip
 
 
 def check_rates(where: str, optimizer: Optimizer, learning_rate: object) -> None:

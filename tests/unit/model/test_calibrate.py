@@ -57,8 +57,10 @@ def test_files_have_it(tmp_path: Path) -> None:
 def test_what_it_refuses() -> None:
     x, y = np.array([[1.0], [-1.0]]), np.array([[1.0], [0.0]])
     model = fd.Model([fd.Dense(1, "sigmoid", kernel_initializer="ones")], inputs=1, device="reference")
-    model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="calibrate: the loss is 'mean_squared_error'; a cross-entropy is needed"):
+    model.compile("sgd", "hinge")
+    with pytest.raises(
+        ValueError, match="calibrate: the loss is 'hinge'; a loss of numbers is needed.*or a cross-entropy"
+    ):
         model.calibrate(x, y)
     model.compile("sgd", "binary_crossentropy")
     with pytest.raises(ValueError, match="calibrate: all rows are classified without a doubt; no temperature"):
