@@ -48,9 +48,9 @@ class Model(BaseModel):
         -1, 0 or 1 for each input: no output ever rises (-1) or falls (1) as that input rises and the others stay, for
         any weights that training finds: what `HistGradientBoostingRegressor` of scikit-learn calls `monotonic_cst`.
         Signs of the weights make sure of it, which each step keeps and first values have; hidden units take turns in
-        rising and falling. Give two hidden layers or more, so that any such function can be approximated. Refused by
-        name: activations that fall somewhere (gelu, silu, mish, prelu, softmax, ...), `LayerNorm` and other layers of
-        which nothing can be certified, full-batch optimizers, `place`, `solve_output`, ``start="data"``.
+        rising and falling. Give two hidden layers or more, so that any such function can be approximated. What
+        cannot be certified is refused by name: activations that fall somewhere, layers that mix the columns of a row in
+        other ways than `Dense`, full-batch optimizers, `place`, `solve_output`, ``start="data"``, `diagnose`.
 
     Raises
     ------

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
+from ..activations import TABLE
 from ..arguments import shorten
 from ..initializers import Data
 from ..specs import Config
@@ -28,16 +29,9 @@ from .normalization import BatchNorm
 from .preprocessing import Preprocessing
 from .scaling import Rescaling
 
-# Activations that never fall.
-RISING = (
-    "linear", "relu", "leaky_relu", "relu6", "elu", "selu", "celu", "softplus", "softsign", "tanh", "sigmoid",
-    "hard_sigmoid", "exponential", "log_sigmoid", "hard_tanh", "tanh_shrink", "soft_shrink", "hard_shrink",
-    "squareplus", "sparse_plus", "sparse_sigmoid",
-)  # fmt: skip
+RISING = tuple(name for name, traits in TABLE.items() if traits.rising)
 _PASSING = ("dropout", "gaussian_dropout", "alpha_dropout", "gaussian_noise", "activity", "normalization")
 _WHY_NOT = {
-    "layer_norm": "what it makes of a column depends on all others of the row",
-    "unit_norm": "what it makes of a column depends on all others of the row",
     "scale": "its factors may become negative",
     "function": "its formula is your own",
     "grouped_dense": "its kernels may become negative",
@@ -184,7 +178,10 @@ class Certificate:
         elif kind == "rescaling":
             self.rising.add(at)
         elif kind not in _PASSING:
-            self._fail(_WHY_NOT.get(kind, "nothing is known of it"), "Leave it out, or use BatchNorm")
+            self._fail(
+                _WHY_NOT.get(kind, "what it makes of a column depends on the others of its row"),
+                "Leave it out, or use BatchNorm",
+            )
 
     def _limit(self, op: Config) -> None:
         if op.get("kernel_constraint", {"kind": "non_negative"})["kind"] != "non_negative":
@@ -326,8 +323,8 @@ def first_values(values: list[Array], signs: dict[int, NDArray[np.int8]], biases
     """First values with the right signs: |w| times its sign, divided by 0.8 times the root of their number.
 
     What monotone columns contribute to a unit has one sign, so that it adds up to n times 0.8 sd, where weights of
-    either sign give the root of n times sd. Units do not differ much in their directions then, but may in where they
-    bend: biases that are all 0 are spread from -1.5 to 1.5.
+    either sign give the root of n times sd. Units do not differ much in their directions then, but may in their
+    thresholds: biases that are all 0 are spread from -1.5 to 1.5.
 
     Parameters
     ----------

@@ -74,9 +74,7 @@ def test_monotone_whatever_it_learns(device: str, data: Any, seed: int, dtype: s
     layers = [*copy.deepcopy(front), *body(data.draw), fd.Dense(2)]
     model = fd.Model(layers, inputs=len(signs), seed=seed, dtype=dtype, device=device, monotonic=signs)
     x = random.normal(size=(60, len(signs)))
-    y = (
-        random.normal(size=(60, 2)) - 3 * np.asarray(signs, float).dot(x.T)[:, None]
-    )  # what they are told is the opposite
+    y = random.normal(size=(60, 2)) - 3 * np.asarray(signs, float).dot(x.T)[:, None]  # the opposite
     model.compile(optimizer, "mse")
     low, high = pairs(random, signs)
     for epochs in (0, 3):
@@ -165,7 +163,7 @@ REFUSED: dict[str, tuple[list[Any], str]] = {
     "gelu": ([fd.Dense(3, "gelu"), fd.Dense(1)], r"layers\[0\] is a Dense; its activation 'gelu' may fall"),
     "prelu": ([fd.Dense(3), fd.Activation("prelu"), fd.Dense(1)], "is a Activation; its activation 'prelu' may fall"),
     "softmax": ([fd.Dense(3, "softmax")], "its activation 'softmax' may fall"),
-    "layer norm": ([fd.Dense(3), fd.LayerNorm(), fd.Dense(1)], r"layers\[1\] is a LayerNorm; .* depends on all others"),
+    "layer norm": ([fd.Dense(3), fd.LayerNorm(), fd.Dense(1)], r"layers\[1\] is a LayerNorm; .* depends on the others"),
     "scale": ([fd.Scale(), fd.Dense(1)], r"layers\[0\] is a Scale; its factors may become negative"),
     "periodic": ([fd.Periodic(1.0), fd.Dense(1)], "is a Periodic; what it makes of column 0 need not rise with it"),
     "one hot": ([fd.OneHot(0, [1.0, 2.0]), fd.Dense(1)], "is a OneHot; what it makes of column 0"),
