@@ -124,7 +124,11 @@ class Model(BaseModel):
         from .diagnose.subject import Given
 
         self.net.check_not_monotonic("diagnose", "its trials change weights and layers")
-        if self._compiled_loss("diagnose").targets in ("any", "heads"):
+        loss = self._compiled_loss("diagnose")
+        if loss.outputs_each > 1:
+            remedy = "compile a net of the same hidden layers, with one output and the loss 'mae', and diagnose that"
+            fail("diagnose", f"the loss is {loss!r}", "its rules know one output for each target", remedy)
+        if loss.targets in ("any", "heads"):
             fail(
                 "diagnose",
                 f"the loss is {'PerHead' if self.loss.targets == 'heads' else f'the function {self.loss.name!r}'}",

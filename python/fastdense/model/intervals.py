@@ -31,18 +31,16 @@ def pairs_of(loss: Loss) -> list[tuple[int, int, float]]:
     return [(i, j, levels[j] - levels[i]) for i, j in ways or [(0, last)]]
 
 
-def check_loss(where: str, loss: Loss) -> None:
-    """Raise unless a net's outputs are numbers, one for each target and quantile."""
+def check_loss(where: str, loss: Loss, more: str = "") -> None:
+    """Raise unless a net's outputs are numbers, one for each target and quantile; `more`: what else there is."""
     if loss.targets not in ("values", "counts"):
-        more = ", or a cross-entropy" if where == "calibrate" else ""
-        fail(
-            where, f"the loss is {loss.name!r}", f"a loss of numbers is needed, such as mse or several quantiles{more}"
-        )
+        needed = "a loss of numbers is needed, such as mse or several quantiles"
+        fail(where, f"the loss is {loss.name!r}", needed, more)
 
 
 def check_kept_out(where: str, loss: Loss, sample_weight: object) -> None:
     """Raise unless rows can be calibrated on: of a loss of numbers, and without weights."""
-    check_loss(where, loss)
+    check_loss(where, loss, "or, for probabilities, a cross-entropy")
     if sample_weight is not None:
         fail(where, "sample_weight is given", "all rows count alike in an interval", "leave it out")
 

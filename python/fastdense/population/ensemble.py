@@ -252,7 +252,7 @@ class Ensemble(Generic[M]):
             If the data are invalid, or the loss is not one of numbers: members that classify are calibrated one by one,
             by `Model.calibrate`.
         """
-        intervals.check_loss("calibrate", self.loss)
+        intervals.check_loss("calibrate", self.loss, "members that classify are calibrated one by one")
         threads = check_threads("calibrate", n_threads)
         data = prepare("calibrate", x, y, None, self._shape, self.loss)
         scores = intervals.scores_of(self.loss, self._means(data.x, threads), to_host(data.y))

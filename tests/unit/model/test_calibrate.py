@@ -78,7 +78,7 @@ def test_what_it_refuses() -> None:
     model = fd.Model([fd.Dense(1, "sigmoid", kernel_initializer="ones")], inputs=1, device="reference")
     model.compile("sgd", "hinge")
     with pytest.raises(
-        ValueError, match="calibrate: the loss is 'hinge'; a loss of numbers is needed.*or a cross-entropy"
+        ValueError, match="calibrate: the loss is 'hinge'; a loss of numbers is needed.*or, for probabilities, a cross-"
     ):
         model.calibrate(x, y)
     model.compile("sgd", "binary_crossentropy")

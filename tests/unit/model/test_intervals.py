@@ -284,3 +284,27 @@ def test_what_is_refused() -> None:
     model.compile("adam", "hinge")
     with pytest.raises(ValueError, match="predict_interval: the loss is 'hinge'; a loss of numbers is needed"):
         model.predict_interval(x)
+    classifier = fd.Model([fd.Dense(1, "sigmoid")], inputs=2)
+    classifier.compile("adam", "binary_crossentropy")
+    with pytest.raises(
+        ValueError, match="calibrate: the loss is 'binary_.*: members that classify are calibrated one by"
+    ):
+        fd.Ensemble([classifier]).calibrate(x, y > 0)
+    with pytest.raises(ValueError, match=r"diagnose: the loss is Quantile\(q=\[0.05.*one output for each target"):
+        net().diagnose(x, y)
+
+
+def test_streams_validation_and_cross_validation() -> None:
+    x, y = rows(256)
+
+    def batches() -> Any:
+        for first in range(0, 256, 64):
+            yield x[first : first + 64], y[first : first + 64]
+
+    streamed, whole = net(), net()
+    history = streamed.fit(batches(), steps_per_epoch=4, epochs=1, verbose=0, validation_data=(x, y))
+    whole.fit(x, y, epochs=1, batch_size=64, shuffle=False, verbose=0)
+    np.testing.assert_array_equal(streamed.predict(x), whole.predict(x))
+    assert history.history["val_loss"] == [pytest.approx(whole.evaluate(x, y, verbose=0))]
+    found = fd.cross_validate(net(), x, y, folds=2, epochs=2, verbose=0)
+    assert found.scores["loss"].shape == (1, 2) and np.isfinite(found.scores["loss"]).all()
