@@ -180,10 +180,9 @@ def _for_each_output(where: str, name: str, array: Array, net: Shape, loss: Loss
     if made.ndim != 2 or made.shape[1] != wanted:
         needed = f"{net.outputs} outputs of {each} quantiles each are for {wanted} target{'s' * (wanted > 1)}"
         fail(where, f"{name} has shape {array.shape}", needed, f"pass (rows, {wanted}): each target once")
-    if wanted == 1:
-        repeated: Array = xp.broadcast_to(made, (len(made), each))
-    else:
-        repeated = xp.repeat(made, each, axis=1)
+    if wanted == 1 and isinstance(made, np.ndarray):
+        return np.broadcast_to(made, (len(made), each))
+    repeated: Array = made[:, xp.asarray(np.repeat(np.arange(wanted), each))]
     return repeated
 
 
