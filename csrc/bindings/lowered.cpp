@@ -7,7 +7,7 @@
 namespace fd::bindings {
 namespace {
 
-ops::Constraint constraint_of(const py::dict& op, const char* key) {
+ops::Constraint constraint_of(const py::dict& op, const char* key, Signs* signs = nullptr) {
     ops::Constraint c;
     if (!op.contains(key) || op[key].is_none()) return c;
     const auto d = py::cast<py::dict>(op[key]);
@@ -16,8 +16,14 @@ ops::Constraint constraint_of(const py::dict& op, const char* key) {
         c.kind = ops::Constraint::Kind::non_negative;
         return c;
     }
+    if (kind == "signs") {
+        if (!signs) throw InvalidArgument("program: only kernels have a constraint of signs");
+        c.kind = ops::Constraint::Kind::signs;
+        signs->rows = field<std::vector<int8_t>>(d, "rows"), signs->columns = field<std::vector<int8_t>>(d, "columns");
+        return c;
+    }
     if (kind != "norm")
-        throw InvalidArgument("program: the constraint '" + kind + "' is neither non_negative nor norm");
+        throw InvalidArgument("program: the constraint '" + kind + "' is none of non_negative, norm and signs");
     c.kind = ops::Constraint::Kind::norm;
     const auto over = field<std::string>(d, "over");
     if (over == "rows") c.over = ops::Constraint::Over::rows;
@@ -52,7 +58,7 @@ Op op_of(const py::dict& d) {
     read(d, "units", op.units), read(d, "use_bias", op.use_bias), read(d, "alpha", op.alpha), read(d, "rate", op.rate);
     read(d, "momentum", op.momentum), read(d, "epsilon", op.epsilon), read(d, "stddev", op.stddev);
     read(d, "scales", op.scales), read(d, "centers", op.centers);
-    op.kernel_constraint = constraint_of(d, "kernel_constraint"),
+    op.kernel_constraint = constraint_of(d, "kernel_constraint", &op.kernel_signs);
     op.bias_constraint = constraint_of(d, "bias_constraint");
     read(d, "columns", op.columns), read(d, "bins", op.bins), read(d, "keep", op.keep);
     read(d, "frequencies", op.frequencies), read(d, "codes", op.codes);
@@ -74,7 +80,7 @@ LossTerm term_of(const py::dict& loss) {
     t.custom = kind == "custom";
     if (!t.custom) t.loss = ops::Loss(find_name("loss", ops::loss_names, kind));
     read(loss, "from_logits", t.from_logits), read(loss, "label_smoothing", t.label_smoothing),
-        read(loss, "param", t.loss_param);
+        read(loss, "param", t.loss_param), read(loss, "params", t.loss_params);
     return t;
 }
 

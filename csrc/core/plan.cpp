@@ -216,7 +216,14 @@ Plan::Plan(int64_t inputs, uint64_t seed, std::vector<Op> program, bool bf16)
                 if (ops[op.partner].in != width) throw InvalidArgument("program: a residual must keep its width");
                 break;
         }
-        if (op.kernel >= 0) tensors[size_t(op.kernel)].constraint = op.kernel_constraint;
+        if (op.kernel >= 0) {
+            Tensor& kernel = tensors[size_t(op.kernel)];
+            kernel.constraint = op.kernel_constraint, kernel.signs = op.kernel_signs;
+            if (kernel.constraint.kind == ops::Constraint::Kind::signs &&
+                (int64_t(kernel.signs.rows.size()) != kernel.rows ||
+                 int64_t(kernel.signs.columns.size()) != kernel.cols))
+                throw InvalidArgument("program: a constraint of signs needs one for each row and each column");
+        }
         if (op.bias >= 0) tensors[size_t(op.bias)].constraint = op.bias_constraint;
         if (op.is_softmax() && i + 1 != int(ops.size()) && ops[size_t(i) + 1].kind != OpKind::branch_next &&
             ops[size_t(i) + 1].kind != OpKind::branches_end)
@@ -299,6 +306,10 @@ void check_training(const Plan& plan, const Training& t) {
         throw InvalidArgument("loss: the heads must have all outputs");
     if (!(t.hyper.ns_steps >= 0 && t.hyper.ns_steps <= 1000))
         throw InvalidArgument("optimizer: ns_steps must be from 0 to 1000");
+    if (!t.loss_params.empty() && int64_t(t.loss_params.size()) != plan.outputs)
+        throw InvalidArgument("loss: params must have a number for each output");
+    for (const Head& head : t.heads)
+        if (!head.loss_params.empty()) throw InvalidArgument("loss: a head has no params");
     if (!t.heads.empty() && t.target_columns() < 1) throw InvalidArgument("loss: a head with a loss is needed");
     for (const Metric& m : t.metrics)
         if (t.heads.empty() ? m.head != -1 || m.is_loss : m.head < 0 || m.head >= int(t.heads.size()))

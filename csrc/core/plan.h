@@ -31,6 +31,11 @@ inline constexpr const char* penalty_names[] = {
 #undef FD_PENALTY_NAME
 };
 
+// Element (r, c) of a tensor with a constraint of signs is never of another sign than rows[r] · columns[c]; 0 is any.
+struct Signs {
+    std::vector<int8_t> rows, columns;
+};
+
 struct OwnWeight {  // a tensor of a function op; those that are trained come first
     std::vector<int64_t> shape;
     bool trainable = true;
@@ -58,6 +63,7 @@ struct Op {
 #undef FD_PENALTY_FIELD
     bool kernel_orthogonal_columns = false;
     ops::Constraint kernel_constraint, bias_constraint;
+    Signs kernel_signs;                        // of a constraint of signs
     std::shared_ptr<const Function> function;  // of a function op: what computes its `units` outputs
     std::vector<OwnWeight> weights;
     bool scales = true, centers = true;  // normalizations of the batch or the units: whether there are gamma and beta
@@ -121,6 +127,7 @@ struct Tensor {
     std::vector<int64_t> shape;
     bool float64 = false;  // whatever the net's type: statistics of raw data, where an offset may dwarf the spread
     int64_t offset = 0;    // elements into the parameters, the statistics, or the input statistics (float64)
+    Signs signs{};         // of a constraint of signs
     int64_t size() const { return rows * cols; }
 };
 
@@ -183,7 +190,8 @@ struct LossTerm {  // a loss of all outputs, or of a head
     ops::Loss loss = ops::Loss::mse;
     bool from_logits = false;
     double label_smoothing = 0, loss_param = 0;
-    bool custom = false;  // the hook computes it: `loss` means nothing
+    std::vector<double> loss_params;  // of each output, in place of `loss_param`, or empty
+    bool custom = false;              // the hook computes it: `loss` means nothing
 
     bool sparse() const { return loss == ops::Loss::sparse_categorical_crossentropy; }
     bool categorical() const { return sparse() || loss == ops::Loss::categorical_crossentropy; }

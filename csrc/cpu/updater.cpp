@@ -260,6 +260,14 @@ void Updater<T>::constrain(const Worker& w) {
             each_part(w, tensor, [&](int64_t first, int64_t n, int) {
                 for (T* x = values + first; n > 0; --n, ++x) *x = Constraint::non_negative(*x);
             });
+        } else if (c.kind == Constraint::Kind::signs) {
+            each_part(w, tensor, [&](int64_t first, int64_t n, int) {
+                int64_t r = first / t.cols, col = first % t.cols;
+                for (T* x = values + first; n > 0; --n, ++x) {
+                    *x = Constraint::of_sign(*x, t.signs.rows[size_t(r)] * t.signs.columns[size_t(col)]);
+                    if (++col == t.cols) col = 0, ++r;
+                }
+            });
         } else if (c.over == Constraint::Over::all) {
             if (w.first()) multiply(values, T(c.scale(std::sqrt(k_.dot(values, values, t.size())))), t.size());
         } else if (c.over == Constraint::Over::rows) {

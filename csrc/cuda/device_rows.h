@@ -57,6 +57,7 @@ struct LossKind {
     ops::Loss loss = ops::Loss::mse;
     double param = 0, label_smoothing = 0;
     bool from_logits = false;
+    const double* params = nullptr;  // of each output, in place of `param`, or none
     __device__ bool categorical() const {
         return loss == ops::Loss::categorical_crossentropy || loss == ops::Loss::sparse_categorical_crossentropy;
     }
@@ -74,11 +75,12 @@ struct LossRow {
 template <class T, class Put>
 __device__ __forceinline__ double elementwise_row(const LossKind& l, const LossRow<T>& row, const RowLanes& lanes,
                                                   bool wants_gradient, Put put) {
-    const T keep = T(1 - l.label_smoothing), shift = T(l.label_smoothing / 2), param = T(l.param);
+    const T keep = T(1 - l.label_smoothing), shift = T(l.label_smoothing / 2), one = T(l.param);
     const double share = 1 / double(row.cols);
     const T scale = T(row.weight * row.factor * share);
     T sum = T(0);
     for (int c = lanes.lane; c < row.cols; c += lanes.width) {
+        const T param = l.params ? T(l.params[c]) : one;
         const LossTerm<T> t = loss_term(l.loss, row.p[c], row.y[c] * keep + shift, param);
         sum += t.value;
         if (wants_gradient) put(c, t.derivative * scale);

@@ -205,6 +205,7 @@ template <class T>
 struct LossRows {
     ops::Loss loss = ops::Loss::mse;
     double param = 0, label_smoothing = 0;
+    const double* params = nullptr;  // (cols,) in place of `param`, or none
     bool from_logits = false;
     const T *p = nullptr, *y = nullptr;
     const int32_t* labels = nullptr;
@@ -293,7 +294,8 @@ void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
 template <class T>
 void average(const Steps&, const Update<T>&, T* mean, double momentum, int64_t overwrite_frequency, cudaStream_t);
 template <class T>
-void constrain(const Steps&, const ops::Constraint&, T* values, int64_t rows, int64_t cols, cudaStream_t);
+void constrain(const Steps&, const ops::Constraint&, const int8_t* signs, T* values, int64_t rows, int64_t cols,
+               cudaStream_t);  // `signs`: of rows, then of columns, for a constraint of signs
 
 // ---- whole matrices (update.cu) -------------------------------------------------------------------------------------
 

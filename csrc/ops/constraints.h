@@ -1,11 +1,11 @@
-// Constraints: what a tensor is replaced by after each of its updates, as Keras defines them.
+// Constraints: what a tensor is replaced by after each of its updates, as Keras defines them; and signs.
 #pragma once
 #include "ops/hd.h"
 
 namespace fd::ops {
 
 struct Constraint {
-    enum class Kind { none, non_negative, norm };
+    enum class Kind { none, non_negative, norm, signs };
     enum class Over { columns, rows, all };  // what has a norm: each column, each row, or the whole tensor
     Kind kind = Kind::none;
     Over over = Over::columns;
@@ -19,6 +19,11 @@ struct Constraint {
     template <class T>
     FD_HD static T non_negative(T w) {
         return w < T(0) ? T(0) : w;  // keeps NaN
+    }
+    // Of `signs`: an element whose sign must not be another than `sign`, -1 or 1, or any if that is 0.
+    template <class T>
+    FD_HD static T of_sign(T w, int sign) {
+        return T(sign) * w < T(0) ? T(0) : w;
     }
 };
 

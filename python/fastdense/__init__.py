@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from . import constraints, cuda, initializers, layers, losses, metrics, optimizers, regularizers, schedules
 from .layers import (
     Activation,
+    Ascending,
     BatchNorm,
     Branches,
     CategoryEmbedding,
@@ -93,6 +94,7 @@ register_converters(
 
 __all__ = [
     "Activation",
+    "Ascending",
     "BatchNorm",
     "Branches",
     "CategoryEmbedding",

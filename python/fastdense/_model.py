@@ -44,6 +44,13 @@ class Model(BaseModel):
     device : {"cpu", "cuda", "reference"}
         "cuda" is an NVIDIA GPU (docs/cuda.md); "reference" is plain NumPy in float64, slow and easy to read.
     name : str, optional
+    monotonic : list of int, optional
+        -1, 0 or 1 for each input: no output ever rises (-1) or falls (1) as that input rises and the others stay, for
+        any weights that training finds: what `HistGradientBoostingRegressor` of scikit-learn calls `monotonic_cst`.
+        Signs of the weights make sure of it, which each step keeps and first values have; hidden units take turns in
+        rising and falling. Give two hidden layers or more, so that any such function can be approximated. What
+        cannot be certified is refused by name: activations that fall somewhere, layers that mix the columns of a row in
+        other ways than `Dense`, full-batch optimizers, `place`, `solve_output`, ``start="data"``, `diagnose`.
 
     Raises
     ------
@@ -116,7 +123,12 @@ class Model(BaseModel):
         from .diagnose.examine import diagnose
         from .diagnose.subject import Given
 
-        if self._compiled_loss("diagnose").targets in ("any", "heads"):
+        self.net.check_not_monotonic("diagnose", "its trials change weights and layers")
+        loss = self._compiled_loss("diagnose")
+        if loss.outputs_each > 1:
+            remedy = "compile a net of the same hidden layers, with one output and the loss 'mae', and diagnose that"
+            fail("diagnose", f"the loss is {loss!r}", "its rules know one output for each target", remedy)
+        if loss.targets in ("any", "heads"):
             fail(
                 "diagnose",
                 f"the loss is {'PerHead' if self.loss.targets == 'heads' else f'the function {self.loss.name!r}'}",

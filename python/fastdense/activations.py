@@ -37,6 +37,8 @@ class Traits(NamedTuple):
         threshold of the shrinks, the b of squareplus.
     aliases : tuple of str
         Other names.
+    rising : bool
+        Whether it never falls as its input rises.
     """
 
     low: float
@@ -47,6 +49,7 @@ class Traits(NamedTuple):
     dead_below_zero: bool = False
     alpha: float | None = None
     aliases: tuple[str, ...] = ()
+    rising: bool = True
 
     @property
     def bounded(self) -> bool:
@@ -66,14 +69,14 @@ TABLE: dict[str, Traits] = {
     "linear": Traits(-INF, INF, GLOROT, None, None, aliases=("identity",)),
     "relu": Traits(0.0, INF, HE, (0.0, INF), None, dead_below_zero=True),
     "leaky_relu": Traits(-INF, INF, HE, (0.0, INF), None, alpha=0.2),
-    "prelu": Traits(-INF, INF, HE, (0.0, INF), None),
+    "prelu": Traits(-INF, INF, HE, (0.0, INF), None, rising=False),
     "relu6": Traits(0.0, 6.0, HE, (0.0, 6.0), None, dead_below_zero=True),
     "elu": Traits(-1.0, INF, HE, (0.0, INF), None, alpha=1.0),
     "selu": Traits(-1.7581, INF, LECUN, (0.0, INF), None),
     "celu": Traits(-1.0, INF, HE, (0.0, INF), None, alpha=1.0),
-    "gelu": Traits(-0.17, INF, HE, (3.0, INF), None),
-    "silu": Traits(-0.2785, INF, HE, (3.0, INF), None, aliases=("swish",)),
-    "mish": Traits(-0.3089, INF, HE, (3.0, INF), None),
+    "gelu": Traits(-0.17, INF, HE, (3.0, INF), None, rising=False),
+    "silu": Traits(-0.2785, INF, HE, (3.0, INF), None, aliases=("swish",), rising=False),
+    "mish": Traits(-0.3089, INF, HE, (3.0, INF), None, rising=False),
     "softplus": Traits(0.0, INF, GLOROT, (3.0, INF), None),
     "softsign": Traits(-1.0, 1.0, GLOROT, (-1.0, 1.0), 10.0),
     "tanh": Traits(-1.0, 1.0, GLOROT, (-1.0, 1.0), 2.5),
@@ -81,7 +84,7 @@ TABLE: dict[str, Traits] = {
     "hard_sigmoid": Traits(0.0, 1.0, GLOROT, (-3.0, 3.0), 3.0),
     "exponential": Traits(0.0, INF, GLOROT, (-1.0, 1.0), None),
     "log_sigmoid": Traits(-INF, 0.0, GLOROT, (-INF, -3.0), None),
-    "hard_silu": Traits(-0.375, INF, HE, (3.0, INF), None, aliases=("hard_swish",)),
+    "hard_silu": Traits(-0.375, INF, HE, (3.0, INF), None, aliases=("hard_swish",), rising=False),
     "hard_tanh": Traits(-1.0, 1.0, GLOROT, (-1.0, 1.0), 1.0),
     "tanh_shrink": Traits(-INF, INF, GLOROT, None, None),
     "soft_shrink": Traits(-INF, INF, GLOROT, None, None, alpha=0.5),
@@ -89,7 +92,7 @@ TABLE: dict[str, Traits] = {
     "squareplus": Traits(0.0, INF, HE, (3.0, INF), None, alpha=4.0),
     "sparse_plus": Traits(0.0, INF, HE, (1.0, INF), None, dead_below_zero=False),
     "sparse_sigmoid": Traits(0.0, 1.0, GLOROT, (-1.0, 1.0), 1.0),
-    "softmax": Traits(0.0, 1.0, GLOROT, None, None),
+    "softmax": Traits(0.0, 1.0, GLOROT, None, None, rising=False),
 }
 
 NAMES = Names("activation")

@@ -8,6 +8,7 @@ sums run over the outputs of a row. Formulas and defaults are those of Keras 3 u
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, NoReturn
 
 import numpy as np
@@ -58,6 +59,8 @@ class Loss(Spec, family="loss"):
         Whether the outputs become probabilities only in the loss; of the cross-entropies alone.
     called : bool
         Whether a function of the user's computes it, or the loss of a head, for each batch.
+    outputs_each : int
+        Outputs of the net for each column of the targets: one, or one for each of several quantiles.
     """
 
     _own = "Give a function of your own as fastdense.losses.Custom(fn)."
@@ -67,6 +70,7 @@ class Loss(Spec, family="loss"):
     curved: ClassVar[bool]
     from_logits: bool = False
     called: bool = False
+    outputs_each: int = 1
 
     def __init_subclass__(cls, *, names: tuple[str, ...] = (), **kwargs: Any) -> None:
         for attribute in ("kind", "name", "targets", "curved") if names else ():
@@ -102,6 +106,11 @@ class Loss(Spec, family="loss"):
     def lower(self) -> Config:
         """Return the loss in the form that engines accept."""
         return {"kind": self.kind, "from_logits": False, "label_smoothing": 0.0, "param": 0.0}
+
+    def lower_for(self, outputs: int) -> Config:
+        """Return the same for a net of so many outputs, with a number for each where they differ."""
+        made = self.lower()
+        return {**made, "params": made["params"] * (outputs // self.outputs_each)} if "params" in made else made
 
 
 class MeanSquaredError(Loss, names=("mse", "mean_squared_error", "squared_error")):
@@ -202,26 +211,49 @@ class Poisson(Loss, names=("poisson",)):
 class Quantile(Loss, names=("quantile", "pinball")):
     """Mean of ``max(q e, (q - 1) e)`` with ``e = y - p``; its minimum is the ``q``-quantile of y (Koenker, 1978).
 
+    Several quantiles are learned at once from a list: the net then has an output for each of them, those of the first
+    target before those of the second, while `y` has a column for each target as ever. End the net with
+    `fastdense.Ascending`, and they never cross; `Model.predict_interval` makes intervals of them.
+
     Parameters
     ----------
-    q : float, default 0.5
-        The quantile to learn, between 0 and 1; 0.5 is the median.
+    q : float or list of float, default 0.5
+        The quantile to learn, between 0 and 1, or several of them in ascending order; 0.5 is the median.
 
     Examples
     --------
-    >>> from fastdense.losses import Quantile
-    >>> Quantile(q=0.9)
+    >>> import fastdense as fd
+    >>> fd.losses.Quantile(q=0.9)
     Quantile(q=0.9)
+    >>> model = fd.Model([fd.Dense(16, "relu"), fd.Ascending(3)], inputs=4)
+    >>> model.compile("adam", fd.losses.Quantile([0.05, 0.5, 0.95]))
     """
 
     kind, name = "quantile", "quantile"
     targets, curved = "values", False
+    q: float | list[float]
 
-    def __init__(self, q: float = 0.5) -> None:
-        self.q = number("Quantile: q", q, above=0, below=1)
+    def __init__(self, q: float | Sequence[float] = 0.5) -> None:
+        if isinstance(q, (list, tuple, np.ndarray)):
+            self.q = [number(f"Quantile: q[{i}]", one, above=0, below=1) for i, one in enumerate(q)]
+            if not self.q or any(low >= high for low, high in pairwise(self.q)):
+                raise ValueError(f"Quantile: q={shorten(q)}. Give at least one level, in ascending order, each once.")
+        else:
+            self.q = number("Quantile: q", q, above=0, below=1)
+
+    @property
+    def levels(self) -> list[float]:
+        """The quantiles as a list."""
+        return list(self.q) if isinstance(self.q, list) else [self.q]
+
+    @property
+    def outputs_each(self) -> int:  # type: ignore[override]
+        """Outputs of the net for each column of the targets."""
+        return len(self.levels)
 
     def lower(self) -> Config:
-        return {**super().lower(), "param": self.q}
+        levels = self.levels
+        return {**super().lower(), "param": levels[0], **({"params": levels} if len(levels) > 1 else {})}
 
 
 class Hinge(Loss, names=("hinge",)):
@@ -464,6 +496,11 @@ class Head(Spec, family="head", names=("head",)):
         self.loss = None if loss is None else get(loss, f"Head {name!r}: loss")
         if isinstance(self.loss, PerHead):
             raise TypeError(f"Head {name!r}: loss={shorten(loss)} has heads itself. Give all heads in one list.")
+        if self.loss is not None and self.loss.outputs_each > 1:
+            raise ValueError(
+                f"Head {name!r}: loss={shorten(loss)} has several quantiles, and a head one. "
+                "Give a head for each quantile, or the loss to the whole net."
+            )
         self.weight = number(f"Head {name!r}: weight", weight, least=0)
         needed = 0 if self.loss is None else 1 if self.loss.sparse else self.columns
         self.targets = needed if targets is None else integer(f"Head {name!r}: targets", targets, least=0)

@@ -10,9 +10,10 @@ from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .arguments import choice, integer, shorten
-from .arrays import Array, check_memory
+from .arrays import Array, check_memory, to_host
 from .initializers import Draws
 from .layers import (
     Adapting,
@@ -26,6 +27,7 @@ from .layers import (
     TensorSpec,
 )
 from .layers import get as get_layer
+from .layers.monotone import check_monotonic, first_values, signs_of
 from .layers.preprocessing import encoded, pulled_back
 from .text import bytes_text, snake_case
 
@@ -94,6 +96,8 @@ class Net:
     inputs : int
     seed : int
     dtype : {"float32", "float64", "bfloat16"}
+    monotonic : list of int, optional
+        -1, 0 or 1 for each input; see `fastdense.layers.monotone`.
     precision : {None, "tf32", "bfloat16"}
         To what matrix products round their operands: None is what `dtype` says; "bfloat16" makes that the dtype.
 
@@ -125,11 +129,21 @@ class Net:
         Another one whenever the layers of `front` have changed.
     ops : list of dict
         The program's ops.
+    signs : dict
+        Of each tensor that must not have other signs, by its number: int8, 0 where any is right.
     program : dict
         The net in the form that engines accept.
     """
 
-    def __init__(self, layers: Sequence[Any], inputs: int, seed: int, dtype: str, precision: str | None = None) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Any],
+        inputs: int,
+        seed: int,
+        dtype: str,
+        precision: str | None = None,
+        monotonic: Any = None,
+    ) -> None:
         if isinstance(layers, (str, Layer)) or not isinstance(layers, Sequence):
             raise TypeError(f"Model: layers is {shorten(layers)}; a list of layers is needed: e.g. [fd.Dense(10)]")
         if not layers:
@@ -180,6 +194,11 @@ class Net:
                     "Model: softmax is used before the last layer; softmax must end a net, or a branch: "
                     "use another activation there, e.g. 'relu'"
                 )
+        self.monotonic = check_monotonic(monotonic, self.inputs)
+        self.signs: dict[int, NDArray[np.int8]] = {}
+        self._bends: list[int] = []  # biases of units that `monotonic` concerns
+        if self.monotonic is not None:
+            self.signs, self._bends = signs_of(self.monotonic, self.layers, ops, self.ends, list(self.leaves()))
         self.ops = ops
         lowered = self.precision or self.dtype
         engine_inputs = self.widths[len(self.front) - 1] if self.front else self.inputs
@@ -237,7 +256,7 @@ class Net:
         for layer, outputs in zip(self.layers, self.widths, strict=True):
             values += layer.initial_values(width, draws)
             width = outputs
-        return values
+        return first_values(values, self.signs, self._bends)
 
     def initial_values_of(self, seeds: Array) -> list[Array]:
         """First values of all tensors for nets like this one with other seeds, float64, one entry per seed in front."""
@@ -245,7 +264,26 @@ class Net:
         for layer, inputs in zip(self.layers, [self.inputs, *self.widths], strict=False):
             made = layer.many_initial_values(inputs, seeds, len(values))
             values += made
-        return values
+        return first_values(values, self.signs, self._bends)
+
+    def check_signs(self, where: str, values: Sequence[Any]) -> None:
+        """Raise if tensors, of one net or many, do not have the signs by which `monotonic` holds."""
+        for i, signs in self.signs.items():
+            bad = np.argwhere(to_host(values[i]) * signs < 0)
+            if len(bad):
+                *_, element = (tuple(map(int, place)) for place in bad[:1])
+                raise ValueError(
+                    f"{where}: {self.tensors[i].name}{list(element)} is {float(to_host(values[i])[element]):g}, which "
+                    "has not the sign by which the net is monotonic; give weights of a net with the same monotonic"
+                )
+
+    def check_not_monotonic(self, where: str, what: str) -> None:
+        """Raise if weights are to be chosen without regard to their signs, and these matter."""
+        if self.signs:
+            raise ValueError(
+                f"{where}: {what}, and the model is monotonic={self.monotonic}; weights need their signs there: "
+                "use a model without monotonic"
+            )
 
     def encoded(self, x: Array) -> Array:
         """Rows as engines get them: after the layers of `front`, and x itself if there are none."""

@@ -129,6 +129,16 @@ def test_fashion(tmp_path: Path) -> None:
     assert lost[0] > 0 and lost[-1] == 0
 
 
+def test_intervals(tmp_path: Path) -> None:
+    shown = run("intervals", tmp_path)
+    # 4 tables: 90 % ± three times 0.3/sqrt(4 * 201), and as much again for 4 nets instead of many
+    assert abs(numbers(shown, "quantiles, calibrated")[0] - 90) < 6
+    covered, calm, wild, _ = numbers(shown, "squares, calibrated")
+    assert abs(covered - 90) < 6 and calm > wild + 10
+    free, rising = numbers(shown, "free"), numbers(shown, "rising")
+    assert rising[1] == 0 < free[1] and rising[0] < free[0]
+
+
 def test_surrogate(tmp_path: Path) -> None:
     shown = run("surrogate", tmp_path)
     for rows in ("  32 rows", " 128 rows"):

@@ -53,6 +53,7 @@ LOSSES: dict[str, tuple[Spec, str]] = {
     "mape": (loss_spec("mape"), "linear"),
     "poisson": (loss_spec("poisson"), "softplus"),
     "quantile": (loss_spec("quantile"), "linear"),
+    "quantiles": (loss_spec("quantile", params=[0.1, 0.5, 0.8]), "linear"),
     "hinge": (loss_spec("hinge"), "tanh"),
     "binary": (loss_spec("binary_crossentropy", label_smoothing=0.1), "sigmoid"),
     "binary_logits": (loss_spec("binary_crossentropy", from_logits=True, label_smoothing=0.2), "linear"),

@@ -168,10 +168,11 @@ def test_fifty_steps_of_frozen_dense_layers(frozen: tuple[int, ...]) -> None:
 
 @pytest.mark.core
 @pytest.mark.parametrize("optimizer", ["sgd", "average", "muon", "kfac"])
-@pytest.mark.parametrize("over", ["columns", "rows", "all", "non_negative"])
+@pytest.mark.parametrize("over", ["columns", "rows", "all", "non_negative", "signs"])
 def test_fifty_steps_with_constraints(over: str, optimizer: str) -> None:
     norm = {"kind": "norm", "over": over, "low": 0.4, "high": 0.8, "rate": 0.7}
-    kernel = {"kind": "non_negative"} if over == "non_negative" else norm
+    signs = {"kind": "signs", "rows": [1, 0, -1, 1, -1, 0], "columns": [1, -1, 1, 1, -1]}
+    kernel = {"non_negative": {"kind": "non_negative"}, "signs": signs}.get(over, norm)
     ops = penalised(kernel_constraint=kernel, bias_constraint={**norm, "over": "columns"})
     ops[1] = BATCH_NORM | {"kernel_constraint": {"kind": "non_negative"}}
     compare(Problem(ops, optimizer=optimizer, options=OPTIONS["decay"], metrics=metrics()), run)

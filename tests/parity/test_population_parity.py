@@ -90,6 +90,9 @@ def for_the_gpu(problem: Problem, batch: int) -> Problem:
     lacks = any(op.get(key) for op in problem.ops for key in whole)
     program = {"inputs": problem.inputs, "seed": 7, "dtype": "float64", "ops": problem.ops}
     reason = cuda.require().why_not_fused(program, problem.training, batch)
+    if "params" in problem.loss:
+        assert reason == "the loss has a number of its own for each output"
+        return replace(problem, loss={key: value for key, value in problem.loss.items() if key != "params"})
     assert reason == ("there is a penalty on whole matrices (orthogonal or repulsion)" if lacks else "")
     return replace(problem, ops=[op | {key: 0.0 for key in whole if key in op} for op in problem.ops])
 
@@ -153,6 +156,7 @@ NETS: dict[str, Problem] = {
 LOSSES: dict[str, Problem] = {
     **{kind: Problem([dense(5, "tanh"), dense(3)], loss_spec(kind)) for kind in
        ("mse", "mae", "huber", "log_cosh", "mape", "quantile", "hinge")},
+    "quantiles": Problem([dense(5, "tanh"), dense(3)], loss_spec("quantile", params=[0.1, 0.5, 0.8])),
     "poisson": Problem([dense(5, "tanh"), dense(3, "softplus")], loss_spec("poisson")),
     "binary": Problem([dense(5, "tanh"), dense(3, "sigmoid")], loss_spec("binary_crossentropy", label_smoothing=0.1)),
     "binary logits": Problem([dense(5, "tanh"), dense(3)], loss_spec("binary_crossentropy", from_logits=True)),

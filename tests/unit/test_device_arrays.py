@@ -534,3 +534,22 @@ def test_many_starts(make: Any) -> None:
     assert nets.outcomes().counts
     assert fd.cross_validate(there, gx, gy, folds=2).scores["mae"].shape == (1, 2)
     fake_cupy.copies.clear()
+
+
+@pytest.mark.parametrize("targets", [1, 2])
+def test_several_quantiles(make: Any, targets: int) -> None:
+    """Targets are repeated for their outputs where they lie; intervals are made on the host."""
+    x, y, _ = problem()
+    y = y[:, :targets]
+    found = []
+    for device, arrays in (("cuda", (on_gpu(x), on_gpu(y))), ("cpu", (x, y))):
+        model = fd.Model([fd.Dense(5, "tanh"), fd.Ascending(3, targets)], inputs=4, device=device)
+        model.compile("adam", fd.losses.Quantile([0.1, 0.5, 0.9]))
+        history = model.fit(*arrays, epochs=2, verbose=0)
+        model.calibrate(*arrays)
+        ends = model.predict_interval(arrays[0], coverage=0.7)
+        assert all(isinstance(end, np.ndarray) and end.shape == (40, targets) for end in ends)
+        found.append(np.concatenate([history.history["loss"], *(end.ravel() for end in ends)]))
+    # 4 steps of 0.001, and sums of a few terms near 1
+    np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5)
+    fake_cupy.copies.clear()  # targets and outputs, for intervals, which are computed in NumPy

@@ -43,7 +43,7 @@ void softmax_backward(const T* a, T* d, int64_t rows, int64_t cols) {
 
 template <class Functor, class T>
 FD_HD void elementwise_loss(const LossRows<T>& l) {
-    const Pack<T> param(l.param), keep(1 - l.label_smoothing), shift(l.label_smoothing / 2);
+    const Pack<T> one(l.param), keep(1 - l.label_smoothing), shift(l.label_smoothing / 2);
     for (int64_t r = 0; r < l.rows; ++r) {
         const T *p = l.p + r * l.cols, *y = l.y + r * l.cols;
         const double weight = l.weights ? l.weights[r] : 1;
@@ -51,6 +51,7 @@ FD_HD void elementwise_loss(const LossRows<T>& l) {
         Pack<T> s(0);
         for_vectors<T>(l.cols, [&](int64_t c, auto n) {
             const Pack<T> pred = load(p + c, n), target = load(y + c, n) * keep + shift;
+            const Pack<T> param = l.params ? load(l.params + c, n) : one;
             s = s + head(Functor::value(pred, target, param), n);
             if (l.d) store(l.d + r * l.cols + c, Functor::derivative(pred, target, param) * scale, n);
         });

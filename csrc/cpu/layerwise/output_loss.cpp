@@ -12,6 +12,8 @@ void OutputLoss<T>::configure(const Training* training) {
     training_ = training;
     form_ = LossForm(plan_, *training);
     wants_probabilities_ = form_.logits && (training->hook || !training->metrics.empty());
+    params_.reserve(int64_t(training->loss_params.size()));
+    std::copy(training->loss_params.begin(), training->loss_params.end(), params_.get());
     capacity_ = 0;
     heads_.configure(training);
 }
@@ -43,6 +45,7 @@ void OutputLoss<T>::rows(const Batch<T>& b, const T* all_outputs, T* all_d, bool
     LossRows<T> l;
     l.loss = form_.kind;
     l.param = t.loss_param;
+    l.params = t.loss_params.empty() ? nullptr : params_.get();
     l.label_smoothing = t.label_smoothing;
     l.from_logits = form_.logits;
     l.p = outputs;

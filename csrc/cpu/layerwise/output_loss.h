@@ -42,6 +42,7 @@ private:
     bool wants_probabilities_ = false;  // for the metrics and the hook
     int64_t capacity_ = 0;
     Buffer<double> row_loss_, row_metric_;
+    Buffer<T> params_;  // of the loss, by output
     Buffer<T> probabilities_;
     Buffer<T> activity_;  // behind a fused loss, slice by slice: the activation and its gradient
 };

@@ -43,6 +43,7 @@ struct LaneBlock {  // rows that go through the whole net together
     bool x_shared = true, y_shared = true, w_shared = true;
     ops::Loss loss = ops::Loss::mse;
     double param = 0;
+    const double* params = nullptr;     // (outputs,) in place of `param`, or none
     const double* smoothing = nullptr;  // (lanes,)
     const double* rates = nullptr;      // (dropouts, lanes)
     bool logits = false, sparse = false;

@@ -34,13 +34,13 @@ FD_HD void add_to_lanes(double* lanes, Pack<T> x) {
 template <class Functor, class T>
 FD_HD void lane_elementwise_loss(const LaneBlock<T>& b, const T* p, T* d) {
     const LaneTarget<T> target(b, 2);
-    const Pack<T> param(b.param), share(1 / double(b.outputs)), scale(1 / (double(b.batch_rows) * double(b.outputs)));
+    const Pack<T> one(b.param), share(1 / double(b.outputs)), scale(1 / (double(b.batch_rows) * double(b.outputs)));
     Pack<T> total(0);
     for (int64_t r = 0; r < b.rows; ++r) {
         Pack<T> s(0), weighted = scale;
         if (b.w) weighted = scale * target.weight(r);
         for (int64_t c = 0; c < b.outputs; ++c, p += W<T>) {
-            const Pack<T> x = load(p), y = target(r, c);
+            const Pack<T> x = load(p), y = target(r, c), param = b.params ? Pack<T>(b.params[c]) : one;
             s = s + Functor::value(x, y, param);
             if (d) store(d + (r * b.outputs + c) * W<T>, Functor::derivative(x, y, param) * weighted);
         }

@@ -321,6 +321,7 @@ private:
         if (configured_) {
             b.loss = form_.kind;
             b.param = training_.loss_param;
+            b.params = training_.loss_params.empty() ? nullptr : training_.loss_params.data();
             b.smoothing = lane_numbers_.smoothings.data() + g * width_;
             b.logits = form_.logits;
             b.sparse = training_.sparse();

@@ -34,9 +34,10 @@ template <class T>
 struct RowwiseLoss {
     ops::Loss kind = ops::Loss::mse;
     T param = 0, label_smoothing = 0;
-    bool from_logits = false;    // categorical kinds: the output holds logits, else probabilities
-    double factor = 1;           // 1/rows of the batch
-    bool probabilities = false;  // metrics read the softmax or sigmoid of the output
+    const double* params = nullptr;  // (outputs,) in place of `param`, or none
+    bool from_logits = false;        // categorical kinds: the output holds logits, else probabilities
+    double factor = 1;               // 1/rows of the batch
+    bool probabilities = false;      // metrics read the softmax or sigmoid of the output
 };
 
 template <class T>

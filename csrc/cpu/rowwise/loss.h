@@ -12,7 +12,7 @@ struct PanelLoss {
 template <int V, class Functor, class T>
 T elementwise_panel_loss(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
     constexpr int W = Pack<T>::width, P = V * W;
-    const Pack<T> param(l.param), keep(1 - l.label_smoothing), shift(l.label_smoothing / 2);
+    const Pack<T> one(l.param), keep(1 - l.label_smoothing), shift(l.label_smoothing / 2);
     const Pack<T> share(T(1 / double(b.cols))), factor(T(l.factor / double(b.cols)));
     const Pack<T> none(T(0));
     Pack<T> total(T(0));
@@ -22,6 +22,7 @@ T elementwise_panel_loss(const RowwiseLoss<T>& l, const PanelLoss<T>& b) {
         for (int64_t c = 0; c < b.cols; ++c) {
             const int64_t at = c * P + j * W;
             const Pack<T> p = load(b.p + at), y = load(b.y + at) * keep + shift;
+            const Pack<T> param = l.params ? Pack<T>(T(l.params[c])) : one;
             s = s + Functor::value(p, y, param);
             if (b.d) store(b.d + at, select(weight <= none, none, Functor::derivative(p, y, param) * scale));
         }

@@ -50,6 +50,7 @@ void Rowwise<T>::configure(const Training* training) {
     const LossForm& form = train_.form();
     loss_.kind = form.kind;
     loss_.param = T(training->loss_param);
+    loss_.params = training->loss_params.empty() ? nullptr : training->loss_params.data();
     loss_.label_smoothing = T(training->label_smoothing);
     loss_.from_logits = form.logits;
     loss_.probabilities = form.logits && !training->metrics.empty();

@@ -16,6 +16,7 @@ template <class T>
 struct LossRows {
     ops::Loss loss;
     double param = 0, label_smoothing = 0;
+    const T* params = nullptr;        // (cols,) in place of `param`, or none
     bool from_logits = false;         // categorical kinds: p holds logits, else probabilities
     const T* p = nullptr;             // (rows, cols)
     const T* y = nullptr;             // (rows, cols), unless the loss is sparse

@@ -66,7 +66,8 @@ int64_t FusedMlp::runs() { return run_count; }
 
 std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& training, const Walk& walk,
                                          Precision precision) {
-    if (precision == Precision::full || training.hook || training.has_frozen()) return nullptr;
+    if (precision == Precision::full || training.hook || training.has_frozen() || !training.loss_params.empty())
+        return nullptr;
     MlpProgram p;
     int64_t widest = 0;
     for (int i = plan.normalizes_input() ? 1 : 0; i <= walk.last(); ++i) {

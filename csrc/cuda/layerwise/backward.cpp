@@ -287,7 +287,8 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
         average(steps, updates(), state_.slots.back().get(), h.ema_momentum, h.ema_overwrite_frequency, stream_);
     for (int tensor : plan_.trainable) {
         const Tensor& t = plan_.tensors[size_t(tensor)];
-        if (t.constraint && !frozen(tensor)) constrain(steps, t.constraint, parameter(tensor), t.rows, t.cols, stream_);
+        if (t.constraint && !frozen(tensor))
+            constrain(steps, t.constraint, signs_[size_t(tensor)].get(), parameter(tensor), t.rows, t.cols, stream_);
     }
     end_step(steps, b.rows, stop_on_nan);
 }

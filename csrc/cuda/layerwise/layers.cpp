@@ -26,12 +26,24 @@ Layers<T>::Layers(const Plan& plan, State<T>& state, Precision precision, cudaSt
         int64_t first = 0;
         for (int64_t codes : o.codes) numbers.push_back(first), first += codes;
         numbers.push_back(first);
-        numbers_[i].reserve(int64_t(numbers.size()));
-        FD_CUDA(cudaMemcpyAsync(numbers_[i].get(), numbers.data(), numbers.size() * sizeof(int64_t),
-                                cudaMemcpyHostToDevice, stream_));
-        FD_CUDA(cudaStreamSynchronize(stream_));  // `numbers` ends here
+        copy_to(numbers_[i], numbers);
+    }
+    signs_ = std::vector<DeviceBuffer<int8_t>>(plan.tensors.size());
+    for (size_t i = 0; i < signs_.size(); ++i) {
+        std::vector<int8_t> signs(plan.tensors[i].signs.rows);
+        signs.insert(signs.end(), plan.tensors[i].signs.columns.begin(), plan.tensors[i].signs.columns.end());
+        copy_to(signs_[i], signs);
     }
     walks_ = walks_of(plan_, training_);
+}
+
+template <class T>
+template <class U>
+void Layers<T>::copy_to(DeviceBuffer<U>& to, const std::vector<U>& from) {
+    to.reserve(int64_t(from.size()));
+    if (from.empty()) return;
+    FD_CUDA(cudaMemcpyAsync(to.get(), from.data(), from.size() * sizeof(U), cudaMemcpyHostToDevice, stream_));
+    FD_CUDA(cudaStreamSynchronize(stream_));  // `from` may end
 }
 
 template <class T>
@@ -53,6 +65,7 @@ void Layers<T>::configure(const Training* training) {
     if (!specs.empty())
         FD_CUDA(cudaMemcpyAsync(metrics_.get(), specs.data(), specs.size() * sizeof(MetricSpec), cudaMemcpyHostToDevice,
                                 stream_));
+    copy_to(params_, training->loss_params);
     lay_out_updates();
     ++generation_;
     capacity_ = 0;  // buffers for metrics may be missing
@@ -365,6 +378,7 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
     LossRows<T> l;
     l.loss = form().kind;
     l.param = t.loss_param, l.label_smoothing = t.label_smoothing;
+    l.params = t.loss_params.empty() ? nullptr : params_.get();
     l.from_logits = form().logits;
     l.p = outputs;
     l.y = t.sparse() ? nullptr : y_.get();

@@ -86,6 +86,8 @@ private:
     void matrix_penalties(bool add_gradients);
     void muon(const Steps&);
     void lay_out_updates();
+    template <class U>
+    void copy_to(DeviceBuffer<U>&, const std::vector<U>&);  // and wait for it
     void set_splits(int64_t rows);
 
     const Plan& plan_;
@@ -115,6 +117,8 @@ private:
     std::vector<DeviceBuffer<int64_t>> numbers_;  // of each op that encodes columns: see columns()
     DeviceBuffer<T> gradients_, x_, y_, probabilities_, scratch_[4];
     DeviceBuffer<int32_t> labels_;
+    std::vector<DeviceBuffer<int8_t>> signs_;  // of each tensor's constraint of signs: rows, then columns
+    DeviceBuffer<double> params_;              // of the loss, by output
     DeviceBuffer<double> weights_, row_loss_, norm_scratch_;
     DeviceBuffer<MetricSpec> metrics_;
     std::vector<UpdateTensor> tensors_;  // of all tensors, as on the device

@@ -35,7 +35,7 @@ template <class T>
 __global__ void loss_kernel(LossRows<T> l) {
     const int64_t r = own_row(), n = l.cols;
     if (r >= l.rows) return;
-    const LossKind kind{l.loss, l.param, l.label_smoothing, l.from_logits};
+    const LossKind kind{l.loss, l.param, l.label_smoothing, l.from_logits, l.params};
     LossRow<T> row;
     row.p = l.p + r * n;
     if (l.labels) row.label = l.labels[r];

@@ -112,13 +112,16 @@ __global__ void average_kernel(Steps steps, Update<T> u, T* mean, double momentu
 
 // A block for each column, each row, or all; or for so many elements.
 template <class T>
-__global__ void constrain_kernel(Steps steps, ops::Constraint c, T* values, int64_t rows, int64_t cols) {
+__global__ void constrain_kernel(Steps steps, ops::Constraint c, const int8_t* signs, T* values, int64_t rows,
+                                 int64_t cols) {
     __shared__ double scratch[33];
     if (steps.control->halted) return;
-    if (c.kind == ops::Constraint::Kind::non_negative) {
+    if (c.kind != ops::Constraint::Kind::norm) {
         const int64_t n = rows * cols;
         for (int64_t i = int64_t(blockIdx.x) * threads + threadIdx.x; i < n; i += int64_t(gridDim.x) * threads)
-            values[i] = ops::Constraint::non_negative(values[i]);
+            values[i] = c.kind == ops::Constraint::Kind::signs
+                            ? ops::Constraint::of_sign(values[i], signs[i / cols] * signs[rows + i % cols])
+                            : ops::Constraint::non_negative(values[i]);
         return;
     }
     using Over = ops::Constraint::Over;
@@ -251,13 +254,13 @@ void average(const Steps& steps, const Update<T>& u, T* mean, double momentum, i
               overwrite_frequency);
 }
 template <class T>
-void constrain(const Steps& steps, const ops::Constraint& c, T* values, int64_t rows, int64_t cols,
+void constrain(const Steps& steps, const ops::Constraint& c, const int8_t* signs, T* values, int64_t rows, int64_t cols,
                cudaStream_t stream) {
     using Over = ops::Constraint::Over;
     const bool each = c.kind == ops::Constraint::Kind::norm;
     const int64_t units = c.over == Over::columns ? cols : c.over == Over::rows ? rows : 1;
     FD_LAUNCH((constrain_kernel<T>), each ? unsigned(units) : blocks_of(rows * cols), threads, 0, stream, steps, c,
-              values, rows, cols);
+              signs, values, rows, cols);
 }
 template <class T>
 void muon_direction(const Steps& steps, const MuonStep& m, const UpdateTensor* tensors, const double* norm_parts,
@@ -296,7 +299,8 @@ void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int6
     template void gradient_norms<T>(const Update<T>&, cudaStream_t);                                                \
     template void update<T>(const Steps&, const Update<T>&, bool, cudaStream_t);                                    \
     template void average<T>(const Steps&, const Update<T>&, T*, double, int64_t, cudaStream_t);                    \
-    template void constrain<T>(const Steps&, const ops::Constraint&, T*, int64_t, int64_t, cudaStream_t);           \
+    template void constrain<T>(const Steps&, const ops::Constraint&, const int8_t*, T*, int64_t, int64_t,           \
+                               cudaStream_t);                                                                       \
     template void muon_direction<T>(const Steps&, const MuonStep&, const UpdateTensor*, const double*, int, T*, T*, \
                                     double*, cudaStream_t);                                                         \
     template void muon_start<T>(const MuonStep&, const T*, const double*, T*, cudaStream_t);                        \

@@ -249,6 +249,7 @@ std::string why_not(const Plan& plan, const Training* training) {
     if (plan.trainable.empty()) return "there is nothing to train";
     if (training->has_factors()) return "tensors have learning rates or weight decays of their own";
     if (training->muon()) return "Muon needs whole matrices";
+    if (!training->loss_params.empty()) return "the loss has a number of its own for each output";
     if (training->hook || training->custom) return "a function of the caller's sees every batch";
     if (training->kfac()) return "KFAC needs whole matrices";
     if (training->full_batch()) return "full-batch optimizers choose a different step for each member";

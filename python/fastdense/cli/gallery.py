@@ -25,6 +25,7 @@ NAMES = (
     "surrogate",
     "oscillator",
     "cartpole",
+    "intervals",
 )
 TOUR = ("plateau", "pyramid")
 

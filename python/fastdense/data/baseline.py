@@ -47,9 +47,9 @@ def constant_predictor(loss: Loss, y: Array, weights: Array | None, outputs: int
     if kind in ("mse", "poisson", "binary_crossentropy"):
         return _checked(spec, mean, t, w)
     if kind in ("mae", "quantile", "mape"):
-        quantile = spec["param"] if kind == "quantile" else 0.5
+        levels = np.resize(spec.get("params", spec["param"] if kind == "quantile" else 0.5), t.shape[1])
         scale = 1.0 / np.maximum(np.abs(t), 1e-7) if kind == "mape" else np.ones_like(t)
-        columns = [_quantile(t[:, j], w * scale[:, j], quantile) for j in range(t.shape[1])]
+        columns = [_quantile(t[:, j], w * scale[:, j], levels[j]) for j in range(t.shape[1])]
         return _checked(spec, np.array(columns), t, w)
     return _checked(spec, _search(spec, t, w), t, w)
 

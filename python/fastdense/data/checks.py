@@ -156,7 +156,9 @@ def check_y(where: str, y: object, rows: int, net: Shape, loss: Loss, *, name: s
         )
     if loss.sparse:
         return _class_ids(where, name, array, net, loss)
-    if loss.targets == "any":
+    if loss.outputs_each > 1:
+        array = _for_each_output(where, name, array, net, loss)
+    elif loss.targets == "any":
         array = _any_targets(where, name, array, net, loss)
     elif array.ndim == 1 and net.outputs == 1:
         array = array.reshape(-1, 1)
@@ -168,6 +170,20 @@ def check_y(where: str, y: object, rows: int, net: Shape, loss: Loss, *, name: s
     if loss.targets == "signs":
         return _signs(where, name, array, loss)
     return array
+
+
+def _for_each_output(where: str, name: str, array: Array, net: Shape, loss: Loss) -> Array:
+    """Targets of a loss with several outputs for each of them: once for each output; one column is not copied."""
+    each, xp = loss.outputs_each, namespace_of(array)
+    wanted = net.outputs // each
+    made = array.reshape(-1, 1) if array.ndim == 1 else array
+    if made.ndim != 2 or made.shape[1] != wanted:
+        needed = f"{net.outputs} outputs of {each} quantiles each are for {wanted} target{'s' * (wanted > 1)}"
+        fail(where, f"{name} has shape {array.shape}", needed, f"pass (rows, {wanted}): each target once")
+    if wanted == 1 and isinstance(made, np.ndarray):
+        return np.broadcast_to(made, (len(made), each))
+    repeated: Array = made[:, xp.asarray(np.repeat(np.arange(wanted), each))]
+    return repeated
 
 
 def _any_targets(where: str, name: str, array: Array, net: Shape, loss: Loss) -> Array:

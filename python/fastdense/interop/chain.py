@@ -224,6 +224,14 @@ def _dense(row: _Row) -> Chain:
     return [dense, *_activation(row, layer.activation, layer.alpha, layer.units, own.get("slope"))]
 
 
+def _ascending(row: _Row) -> Chain:
+    own = row.tensors
+    inner, outputs = own["sums"].shape
+    return [row.step("dense", outputs=inner, kernel=own["kernel"], bias=own["bias"]),
+            *_activation(row, "softplus", None, inner),
+            row.step("dense", inner, outputs, kernel=own["sums"], bias=None)]  # fmt: skip
+
+
 def _batch_norm(row: _Row) -> Chain:
     own = row.tensors
     return [row.step("batch_norm", gamma=own.get("gamma"), beta=own.get("beta"), mean=own["moving_mean"],
@@ -349,6 +357,7 @@ def _impute(row: _Row) -> Chain:
 
 LAYERS: dict[type[Layer], Callable[[_Row], Chain]] = {
     layers.Dense: _dense,
+    layers.Ascending: _ascending,
     layers.Activation: lambda row: _activation(row, row.layer.activation, row.layer.alpha, row.width,
                                                row.tensors.get("slope")),
     layers.Dropout: lambda row: [row.step("dropout", rate=row.layer.rate)],

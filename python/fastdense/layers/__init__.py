@@ -6,8 +6,9 @@ It holds no weights; those are the model's.
 
 from __future__ import annotations
 
-from . import blocks, cleaning, dense, function, noise, normalization, preprocessing, scaling, tables
+from . import ascending, blocks, cleaning, dense, function, noise, normalization, preprocessing, scaling, tables
 from .adapting import Adapting
+from .ascending import *  # noqa: F403
 from .base import Layer, TensorSpec, get
 from .blocks import *  # noqa: F403
 from .blocks import Composite
@@ -22,6 +23,7 @@ from .scaling import *  # noqa: F403
 from .tables import *  # noqa: F403
 
 __all__ = ["Adapting", "Composite", "Layer", "Preprocessing", "TensorSpec", "get"]
+__all__ += ascending.__all__
 __all__ += blocks.__all__
 __all__ += cleaning.__all__
 __all__ += dense.__all__

@@ -24,6 +24,7 @@ class _Cleaning(Preprocessing, Adapting):
     """Base of both: numbers for each of `columns`, which are arguments of the layer too."""
 
     most_rows = 1 << 20
+    rising = True
 
     def _numbers(self, i: int) -> list[float] | None:
         return None if self.statistics is None else self.statistics[i].tolist()

@@ -8,7 +8,7 @@ or 8 bytes during the call (`predict` needs no more than a block of it).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -35,6 +35,8 @@ class Preprocessing(Layer):
     columns : list of int or None
         The columns that the layer encodes, in order; None for all. The others pass unchanged. What is made from a
         column takes its place, so that columns after it move where it becomes several.
+    rising : bool
+        Whether what is made from a column rises with it.
 
     Examples
     --------
@@ -44,6 +46,7 @@ class Preprocessing(Layer):
     """
 
     columns: list[int] | None
+    rising: ClassVar[bool] = False
 
     def lower(self, inputs: int) -> list[Config]:
         """No op: engines get rows that are encoded already."""
@@ -232,6 +235,8 @@ class Log1p(Preprocessing, names=("log1p",)):
     Log1p(columns=[0])
     >>> model = fd.Model([fd.Log1p(columns=[0, 2]), fd.Normalization(), fd.Dense(1)], inputs=3)
     """
+
+    rising = True
 
     def __init__(
         self,

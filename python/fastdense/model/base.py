@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import losses
 from ..arguments import flag, integer, keywords_checked, number, shorten
-from ..arrays import Array, fail
+from ..arrays import Array, fail, to_host
 from ..callbacks import CallbackList, History, ProgressBar, ReviveDeadUnits
 from ..callbacks.base import check_callbacks, sees_batches
 from ..callbacks.fitted import Fitted
@@ -32,6 +32,7 @@ from ..training.loop import ArrayFit, Fit
 from ..training.options import Options, check_batch_size, check_threads, in_steps
 from ..training.stream import StreamFit, adapt, begun, check_streamed, predicted
 from ..training.validation import Validations, check_frequency, data_of, first_batches, tested
+from . import intervals
 from .derivatives import Differentiable
 
 M = TypeVar("M", bound="BaseModel")
@@ -151,6 +152,8 @@ class BaseModel(Differentiable):
             options = Options.checked("fit", batch_size, epochs, initial_epoch, shuffle, n_threads)
             bar = ProgressBar(check_verbose("fit", verbose))
             users = check_callbacks("fit", callbacks)
+            if any(isinstance(one, ReviveDeadUnits) for one in users):
+                self.net.check_not_monotonic("fit", "a callback is ReviveDeadUnits")
             frequency = check_frequency("fit", validation_freq)
             steps = check_steps("fit: steps_per_epoch", steps_per_epoch)
             validation_steps = check_steps("fit: validation_steps", validation_steps)
@@ -197,6 +200,7 @@ class BaseModel(Differentiable):
                 from ..training.search import start_from_best  # few programs need populations
 
                 check_one_loss(f"fit: starts={starts}", loss)
+                self.net.check_not_monotonic("fit", f"starts is {starts}")
             probed = flag("fit: probes", probes) and not self.optimizer.full_batch
             # prepare first values
             if blocks is None:
@@ -221,6 +225,7 @@ class BaseModel(Differentiable):
             if rows is not None and starts > 1:
                 start_from_best(self.runner, self.optimizer, loss, self._metrics, rows, options, starts)
             # train
+            self._forget_scores()
             history = self._new_history(sample, options, probed)
             if rows is not None:
                 given = 0 if held_out is None or isinstance(held_out, Blocks) else len(held_out)
@@ -308,6 +313,7 @@ class BaseModel(Differentiable):
             data = prepare("train_on_batch", x, y, sample_weight, self._shape, loss)
             data = data.weighted(class_weights("train_on_batch", class_weight, data.y, self._shape, loss))
             check_batch_memory("train_on_batch", self.net, len(data), self.device)
+            self._forget_scores()
             result = self.runner.train(
                 self.optimizer, data, None, batch_size=len(data), shuffle=False, steps=1, whole_epochs=False
             )
@@ -489,6 +495,7 @@ class BaseModel(Differentiable):
             If the data are invalid, or the last layer where `y` is given, or no hidden layer is trainable; the model is
             unchanged then.
         """
+        self.net.check_not_monotonic("place", "units are to be placed on the data")
         check_trainable("place", placement.hidden_layers(self.net))
         rows, targets = check_x("place", x, self._shape), None
         if y is not None:
@@ -498,6 +505,7 @@ class BaseModel(Differentiable):
             before = self.runner.tensors()
             try:
                 placement.place(self.runner, rows, targets)
+                self._forget_scores()
             except BaseException:  # it goes layer by layer
                 self.runner.set_tensors(before)
                 raise
@@ -538,34 +546,40 @@ class BaseModel(Differentiable):
         """
         where = "solve_output"
         ridge, threads = number(f"{where}: ridge", ridge, least=0), check_threads(where, n_threads)
+        self.net.check_not_monotonic(where, "the last layer is to be solved for")
         closed_form.check_output_layer(where, self.net)
         data = prepare(where, x, y, sample_weight, self._shape, losses.MeanSquaredError())
         with self.runner.lock:
             closed_form.solve_output(where, self.runner, data, ridge, threads)
+            self._forget_scores()
         return self
 
     @keywords_checked
-    def calibrate(self, x: Any, y: Any, *, sample_weight: Any = None, n_threads: int | None = None) -> float:
-        """Scale the logits of a classifier so that its probabilities hold (temperature scaling; Guo et al. 2017).
+    def calibrate(self, x: Any, y: Any, *, sample_weight: Any = None, n_threads: int | None = None) -> float | None:
+        """Make what the model says of its own certainty hold, by rows that it was not trained on.
 
-        The last layer's weights are divided by the temperature that minimises the cross-entropy of these rows. The
-        order of the classes in `predict` stays; files, copies and exports have it.
+        A classifier: its logits are scaled so that its probabilities hold (temperature scaling; Guo et al. 2017). The
+        last layer's weights are divided by the temperature that minimises the cross-entropy of these rows. The order of
+        the classes in `predict` stays; files, copies and exports have it.
+
+        A net for numbers: its errors on these rows are kept, from which `predict_interval` makes intervals of any
+        coverage; `predict` stays as it is. Files and copies have them, until the weights change.
 
         Parameters
         ----------
         x, y, sample_weight, n_threads
-            As in `fit`: rows that it was not trained on, e.g. those of the validation.
+            As in `fit`: rows that it was not trained on, e.g. those of the validation. Intervals take no weights.
 
         Returns
         -------
-        float
-            The temperature: above 1 if the net was too sure.
+        float or None
+            The temperature of a classifier: above 1 if it was too sure.
 
         Raises
         ------
         ValueError, TypeError
-            If the data are invalid, the net is no classifier that ends with a `Dense`, or no temperature from 0.01 to
-            100 is best; the model is unchanged then.
+            If the data are invalid, a classifier does not end with a `Dense`, no temperature from 0.01 to 100 is best,
+            or the loss is neither a cross-entropy nor one of numbers; the model is unchanged then.
 
         Examples
         --------
@@ -582,10 +596,67 @@ class BaseModel(Differentiable):
         threads = check_threads(where, n_threads)
         with self.runner.lock:
             loss = self._compiled_loss(where)
-            temperature.check_classifier(where, self.net, loss)
+            if loss.crossentropy:
+                temperature.check_classifier(where, self.net, loss)
+            else:
+                intervals.check_kept_out(where, loss, sample_weight)
             data = prepare(where, x, y, sample_weight, self._shape, loss)
-            check_batch_memory(where, self.net, len(data), self.device)
-            return temperature.calibrate(where, self.runner, data, loss, threads)
+            if loss.crossentropy:
+                check_batch_memory(where, self.net, len(data), self.device)
+                return temperature.calibrate(where, self.runner, data, loss, threads)
+            outputs = self.runner.predict(data.x, threads)
+            self._scores = intervals.scores_of(loss, to_host(outputs), to_host(data.y))
+            return None
+
+    @keywords_checked
+    def predict_interval(self, x: Any, *, coverage: float = 0.9, n_threads: int | None = None) -> tuple[Array, Array]:
+        """Intervals in which targets lie with a given probability.
+
+        Of a net that was trained on several quantiles (`fastdense.losses.Quantile`) the interval goes from the
+        ``(1 - coverage) / 2`` quantile to that of ``(1 + coverage) / 2``; if outputs cross, they are sorted. After
+        `calibrate` any loss of numbers will do, and both ends are moved by what n rows kept out need: if these rows and
+        a new one are exchangeable, a target lies in its interval with at least the probability `coverage`, and, unless
+        errors are equal, at most ``1 / (n + 1)`` more, whatever the net has learned (conformal prediction; of quantiles
+        Romano, Patterson and Candès 2019). That holds on average over rows, not in each region of x: quantiles adapt
+        the width of the intervals to x, other losses give the same width everywhere.
+
+        Parameters
+        ----------
+        x, n_threads
+            As in `predict`.
+        coverage : float, default 0.9
+            Between 0 and 1.
+
+        Returns
+        -------
+        lower, upper : ndarray of shape (rows, targets)
+            In the type of `predict`, on the host.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data are invalid, the loss is not one of numbers, or, without `calibrate`, has no quantiles of this
+            coverage, or there are too few rows of `calibrate` for it.
+
+        Examples
+        --------
+        >>> import numpy as np, fastdense as fd
+        >>> x = np.random.default_rng(0).uniform(-1, 1, (400, 1))
+        >>> y = x + 0.3 * np.random.default_rng(1).normal(size=(400, 1))
+        >>> model = fd.Model([fd.Dense(8, "tanh"), fd.Dense(1)], inputs=1)
+        >>> model.compile(fd.Adam(0.02), "mse")
+        >>> _ = model.fit(x[:200], y[:200], epochs=20, verbose=0)
+        >>> model.calibrate(x[200:], y[200:])
+        >>> lower, upper = model.predict_interval(x[200:], coverage=0.8)
+        >>> bool(np.mean((lower <= y[200:]) & (y[200:] <= upper)) >= 0.8)
+        True
+        """
+        where = "predict_interval"
+        with self.runner.lock:
+            loss, scores = self._compiled_loss(where), self._scores
+            pair, moved = intervals.check_coverage(where, coverage, loss, scores)
+            outputs = to_host(self.predict(x, n_threads=n_threads))
+        return intervals.interval(loss, outputs, pair, moved)
 
     def _results(self, totals: Array, collected: dict[str, Any]) -> dict[str, Any]:
         made = columns(totals[None], self._metrics, self.outputs, collected=[collected])

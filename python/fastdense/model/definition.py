@@ -21,12 +21,14 @@ from ..network import Net
 from ..runners.lock import CallLock
 from ..runners.single import Runner
 from ..specs import resolve
-from ..training.feasible import check_heads, check_output, check_solver
+from ..training.feasible import check_heads, check_output, check_outputs_each, check_solver
 from ..versions import VERSION
 from . import files, own
+from .intervals import checked_scores
 from .matching import matched
 
 D = TypeVar("D", bound="Definition")
+_SCORES = "calibration.scores"  # name in a file of what intervals are made with
 _NUMBERS = "optimizer.numbers"  # name in a file of the few numbers that an optimizer keeps
 
 
@@ -44,8 +46,9 @@ class Definition:
         precision: str | None = None,
         device: str = "cpu",
         name: str | None = None,
+        monotonic: Sequence[int] | None = None,
     ) -> None:
-        self._begin(Net(layers, inputs, seed, dtype, precision), device, name)
+        self._begin(Net(layers, inputs, seed, dtype, precision, monotonic), device, name)
 
     def _begin(self, net: Net, device: str, name: str | None, values: Sequence[Array] | None = None) -> None:
         """Become the model of a net, with its first values or with those given, and not compiled."""
@@ -61,6 +64,8 @@ class Definition:
         self._may_be_constant = False  # whether it may be trained although its output cannot change
         self.notes: dict[str, Any] = {}  # JSON data that files keep beside the model, for `fastdense.keras`
         self.outer: Callable[[], Any] | None = None  # gives the model of `fastdense.keras` around this one
+        self._scores: Array | None = None  # of rows kept out, for intervals: see `intervals`
+        self.changes = 0  # how often weights or loss were replaced or trained, by which such scores become void
         self.hinted = False  # whether `fit` has printed its hint
         self._fitting = CallLock()  # what a running fit relies on, `compile` and `to` change only before or after it
 
@@ -95,6 +100,11 @@ class Definition:
     def precision(self) -> str | None:
         """The precision of matrix products' operands: "tf32", "bfloat16", or None for that of `dtype`."""
         return self.net.precision
+
+    @property
+    def monotonic(self) -> list[int] | None:
+        """-1, 0 or 1 for each input, or None if the model is not monotone in any."""
+        return None if self.net.monotonic is None else list(self.net.monotonic)
 
     @property
     def device(self) -> str:
@@ -210,6 +220,7 @@ class Definition:
         weight = 1.0 if loss_weights is None else number("compile: loss_weights", loss_weights, above=0)
         check_solver("compile", chosen_optimizer, chosen_loss, self.net)
         check_heads("compile", chosen_loss, self.outputs, self.device)
+        check_outputs_each("compile", chosen_loss, self.outputs)
         if weight != 1 and chosen_loss.targets == "heads":
             fail("compile", f"loss_weights is {weight:g} and the loss PerHead", "each head has a weight of its own",
                  "give losses.Head(..., weight=...)")  # fmt: skip
@@ -220,6 +231,12 @@ class Definition:
             self.runner.configure(chosen_optimizer, chosen_loss, chosen_metrics, weight)
             self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
             self._loss_weight = weight
+            self._forget_scores()
+
+    def _forget_scores(self) -> None:
+        """Weights or loss change: what was measured on rows kept out no longer holds."""
+        self._scores = None
+        self.changes += 1
 
     def _trained_loss(self, where: str) -> losses.Loss:
         """The loss, of a net that can learn something from it."""
@@ -264,6 +281,7 @@ class Definition:
                 given = f"weights[{i}] has shape {array.shape}"
                 fail("set_weights", given, f"{tensor.name} needs {tensor.shape}", "see model.summary()")
         self.runner.set_tensors(checked)
+        self._forget_scores()
 
     def ema_weights(self) -> list[Array]:
         """Copies of all tensors, with the average in place of those that are trained.
@@ -302,7 +320,7 @@ class Definition:
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make an equal model, as JSON types; see `from_config`. Weights are not part of it."""
-        return {
+        config = {
             "layers": self.net.config_layers(),
             "inputs": self.inputs,
             "seed": self.seed,
@@ -311,6 +329,7 @@ class Definition:
             "device": self.device,
             "name": self.name,
         }
+        return config if self.monotonic is None else {**config, "monotonic": self.monotonic}
 
     @classmethod
     def from_config(cls: type[D], config: Mapping[str, Any]) -> D:
@@ -463,6 +482,7 @@ class Definition:
                 self._restore_optimizer(config, tensors)
                 self.runner.set_tensors(values)
                 self.runner.epochs_trained = trained
+                self._forget_scores()
         if rate is not None and isinstance(optimizer.learning_rate, (int, float)):
             optimizer.learning_rate = rate
 
@@ -474,10 +494,11 @@ class Definition:
             if self.compiled:
                 parts = {"optimizer": self.optimizer, "loss": self.loss, "metrics": self.metrics}
                 config["compile"] = {**parts, "loss_weights": self.loss_weights}
-        return {"config": config, "tensors": tensors}
+        return {"config": config, "tensors": tensors, "changes": self.changes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(self._restore(state["config"], state["tensors"], None).__dict__)
+        self.changes = state.get("changes", 0)
 
     def _describe(self, include_optimizer: bool = True) -> tuple[dict[str, Any], dict[str, Array]]:
         """Everything the model is, as JSON types and named tensors: at one moment, since the caller holds the lock."""
@@ -492,6 +513,8 @@ class Definition:
             config["feature_names"] = list(self.feature_names)
         if self.notes:
             config["notes"] = self.notes
+        if self._scores is not None:
+            tensors[_SCORES] = self._scores
         return config, tensors
 
     def _describe_state(
@@ -541,6 +564,8 @@ class Definition:
         model.runner.epochs_trained = files.count(config, "epochs_trained")
         model.notes = dict(config.get("notes", {}))
         model.feature_names = files.names(config, "feature_names", net.inputs)
+        if compiled and _SCORES in tensors:
+            model._scores = checked_scores(tensors[_SCORES], model.loss, net.outputs)
         return model
 
     def _restore_optimizer(self, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:

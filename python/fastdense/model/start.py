@@ -31,6 +31,7 @@ def start_on_data(model: M, x: Any, y: Any) -> M:
         The model itself.
     """
     loss = model._compiled_loss("start_on_data")
+    model.net.check_not_monotonic("start_on_data", "units are to be spread over the data")
     check_trainable("start_on_data", [layer for layer in model.layers if isinstance(layer, Dense)])
     data = prepare("start_on_data", x, y, None, model._shape, loss)
     model.runner.adapt(data.x)

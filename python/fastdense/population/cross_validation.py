@@ -114,6 +114,7 @@ def cross_validate(
     loss, seed = model._trained_loss(where), integer(f"{where}: seed", seed, least=0, most=MAX_SEED)
     check_one_loss(where, loss)
     data = prepare(where, x, y, sample_weight, replace(model._shape, loss_weight=1.0), loss).on_host()
+    targets = data.y[:, :: loss.outputs_each] if loss.outputs_each > 1 else data.y  # each once, for fit_many
     given = {"learning_rate": learning_rate, "penalty": penalty}
     settings = {
         name: one_per(where, name, [v] if isinstance(v, Real) else v, "setting")
@@ -132,7 +133,7 @@ def cross_validate(
     for k, part in enumerate(parts):
         rest = np.setdiff1d(np.arange(len(data)), part)
         population = fit_many(
-            model, data.x[rest], data.y[rest], starts=count, epochs=epochs, batch_size=batch_size,
+            model, data.x[rest], targets[rest], starts=count, epochs=epochs, batch_size=batch_size,
             learning_rate=settings.get("learning_rate"), penalty=settings.get("penalty"),
             sample_weight=None if data.w is None else data.w[rest], seed=np.full(count, seed, dtype=np.uint64),
             verbose=verbose, n_threads=n_threads,

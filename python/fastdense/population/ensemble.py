@@ -15,8 +15,8 @@ from ..data.checks import check_x
 from ..data.prepare import prepare
 from ..data.rows import Rows, Shape
 from ..layers.preprocessing import blocks
-from ..losses import Loss
-from ..model import files
+from ..losses import Loss, Quantile
+from ..model import files, intervals
 from ..model.base import BaseModel
 from ..reference.losses import predictions
 from ..training.options import check_threads
@@ -24,6 +24,7 @@ from .selection import Measure, greedy
 
 M = TypeVar("M", bound=BaseModel)
 MOST = 100_000  # members
+_SCORES = "calibration.scores"  # name in a file of what intervals are made with
 # Losses of these targets go together; there the outputs of the nets mean the same.
 _MEANING = {
     "values": "values",
@@ -95,6 +96,7 @@ class Ensemble(Generic[M]):
         scaled = np.array([one / largest for one in given])  # the sum of what was given may be beyond float64
         self._weights: Array = scaled / scaled.sum()
         self._fronts: tuple[list[object], list[int]] = ([], [])
+        self._scores: tuple[Array, list[int]] | None = None  # of rows kept out, for intervals; `changes` of the members
 
     def _equal_fronts(self) -> list[int]:
         """For each member the first one with the same layers in front: rows are encoded once for all of these."""
@@ -236,6 +238,46 @@ class Ensemble(Generic[M]):
         return made[0] if single else np.stack(made)
 
     @keywords_checked
+    def calibrate(self, x: Any, y: Any, *, n_threads: int | None = None) -> None:
+        """Keep the errors on rows that no member was trained on, from which `predict_interval` makes intervals.
+
+        Parameters
+        ----------
+        x, y, n_threads
+            As in `Model.calibrate`.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the data are invalid, or the loss is not one of numbers: members that classify are calibrated one by one,
+            by `Model.calibrate`.
+        """
+        intervals.check_loss("calibrate", self.loss, "members that classify are calibrated one by one")
+        threads = check_threads("calibrate", n_threads)
+        data = prepare("calibrate", x, y, None, self._shape, self.loss)
+        scores = intervals.scores_of(self.loss, self._means(data.x, threads), to_host(data.y))
+        self._scores = scores, self._changes()
+
+    @keywords_checked
+    def predict_interval(self, x: Any, *, coverage: float = 0.9, n_threads: int | None = None) -> tuple[Array, Array]:
+        """Intervals in which targets lie with a given probability, of the mean outputs; see `Model.predict_interval`.
+
+        Parameters
+        ----------
+        x, coverage, n_threads
+            As in `Model.predict_interval`.
+
+        Returns
+        -------
+        lower, upper : ndarray of shape (rows, targets)
+            In the type of `predict`, on the host.
+        """
+        where, loss = "predict_interval", self.loss
+        pair, moved = intervals.check_coverage(where, coverage, loss, self._known_scores())
+        (outputs,) = self._reduced(where, x, n_threads, (_mean,))
+        return intervals.interval(loss, to_host(outputs), pair, moved)
+
+    @keywords_checked
     def evaluate(
         self, x: Any, y: Any, *, sample_weight: Any = None, return_dict: bool = False, n_threads: int | None = None
     ) -> Any:
@@ -256,7 +298,7 @@ class Ensemble(Generic[M]):
         return_dict = flag("evaluate: return_dict", return_dict)
         threads = check_threads("evaluate", n_threads)
         data = prepare("evaluate", x, y, sample_weight, self._shape, self.loss)
-        given = np.concatenate([self._mean_of(self._outputs(data.x[part], threads)) for part in self._blocks(data.x)])
+        given = self._means(data.x, threads)
         y_host, w = to_host(data.y), _weights_of(data)
         logs = {"loss": Measure.of("evaluate", None, self.loss, self.outputs)(given, y_host, w)}
         for metric in self._members[0].metrics:
@@ -268,6 +310,17 @@ class Ensemble(Generic[M]):
         for member in self._members:
             member.to(device)
         return self
+
+    def _changes(self) -> list[int]:
+        return [member.changes for member in self._members]
+
+    def _known_scores(self) -> Array | None:
+        """Those of `calibrate`, unless a member has changed since."""
+        return self._scores[0] if self._scores is not None and self._scores[1] == self._changes() else None
+
+    def _means(self, rows: Array, threads: int) -> Array:
+        """Mean outputs of checked rows, on the host."""
+        return np.concatenate([self._mean_of(self._outputs(rows[part], threads)) for part in self._blocks(rows)])
 
     def _mean_of(self, outputs: Array) -> Array:
         return to_host(_mean(outputs, beside(self._weights, outputs)))
@@ -407,6 +460,9 @@ class Ensemble(Generic[M]):
                 config, own = member._describe(include_optimizer=False)
             configs.append(config)
             tensors.update({f"member_{i}/{name}": tensor for name, tensor in own.items()})
+        scores = self._known_scores()
+        if scores is not None:
+            tensors[_SCORES] = scores
         head = {key: configs[0][key] for key in ("format", "version")}
         return {**head, "members": configs, "weights": self._weights.tolist()}, tensors
 
@@ -421,6 +477,8 @@ class Ensemble(Generic[M]):
         own: list[dict[str, Array]] = [{} for _ in configs]
         numbers = {f"member_{i}": i for i in range(len(configs))}
         for name, tensor in tensors.items():
+            if name == _SCORES:
+                continue
             member, _, rest = name.partition("/")
             own[numbers[member]][rest] = tensor
         models = [kind._restore(one, owned, device) for one, owned in zip(configs, own, strict=True)]
@@ -430,6 +488,8 @@ class Ensemble(Generic[M]):
         made._weights = np.array(config["weights"], dtype=np.float64)  # not divided once more, which may change a bit
         if not abs(made._weights.sum() - 1) < 1e-9:
             raise ValueError("the weights do not sum to 1")
+        if _SCORES in tensors:
+            made._scores = intervals.checked_scores(tensors[_SCORES], made.loss, made.outputs), made._changes()
         return made
 
 
@@ -462,6 +522,11 @@ def _weights_of(data: Rows) -> Array:
     return np.ones(len(data)) if data.w is None else to_host(data.w)
 
 
+def _levels(loss: Loss) -> list[float]:
+    """The quantiles that the outputs of a net are, if they are several."""
+    return loss.levels if isinstance(loss, Quantile) and loss.outputs_each > 1 else []
+
+
 _MAY_DIFFER = ("dtype", "loss_weight", "any_targets")  # of the models' shapes
 
 
@@ -483,6 +548,9 @@ def check_together(where: str, models: Sequence[Any]) -> None:
             given = f"models[0] gives {_MEANING[first.loss.targets]} and models[{i}] {_MEANING[model.loss.targets]}"
             fail(where, f"{given} (losses {first.loss.name!r} and {model.loss.name!r})",
                  "a mean needs outputs of one kind", "make one ensemble of each kind")  # fmt: skip
+        if _levels(model.loss) != _levels(first.loss):
+            fail(where, f"models[0] has the loss {first.loss!r} and models[{i}] {model.loss!r}",
+                 "a mean needs the same quantiles", "make one ensemble of each kind")  # fmt: skip
 
 
 # ---- over the members: of outputs (members, rows, outputs) and weights (members,) ------------------------------------

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..arguments import choice, integer, items, number
 from ..arrays import Array, as_array, beside, fail
-from ..callbacks import Callback, ProgressBar
+from ..callbacks import Callback, ProgressBar, ReviveDeadUnits
 from ..callbacks.progress import check_verbose
 from ..data.names import names_of
 from ..data.rows import Rows
@@ -202,6 +202,11 @@ def fit_many(
     given = checked_callbacks(where, callbacks, [one.metrics_names[1:] for one in models], validation_data is not None)
     tries = integer(f"{where}: tries", tries, least=1)
     start = choice(f"{where}: start", start, ("random", "data"))
+    for one in models:
+        if start == "data":
+            one.net.check_not_monotonic(where, "start is 'data'")
+        if any(isinstance(callback, ReviveDeadUnits) for callback in given):
+            one.net.check_not_monotonic(where, "a callback is ReviveDeadUnits")
     if initial_weights is not None and (tries > 1 or start == "data"):
         fail(where, "initial_weights is given together with tries or start='data'", "they are alternatives", "drop one")
     if initial_weights is not None:

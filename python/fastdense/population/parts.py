@@ -157,7 +157,7 @@ def template_of(model: M) -> M:
     """A model like `model`, compiled likewise, whose tensors are all 0: first values of wide layers take time."""
     with model.runner.lock:
         net = model.net
-        net = Net(net.fresh_layers(), net.inputs, net.seed, net.dtype, net.precision)
+        net = Net(net.fresh_layers(), net.inputs, net.seed, net.dtype, net.precision, net.monotonic)
         optimizer, loss, metrics = copy.deepcopy((model.optimizer, model.loss, model.metrics))
         weight = model.loss_weights
     made = type(model).__new__(type(model))
@@ -189,7 +189,12 @@ def grouped(where: str, models: Sequence[BaseModel], model_of: Array, starts: St
         batch_size = check_batch(where, model.optimizer, int(starts.batch_sizes[which[0]]), rows)
         numbers = _own_numbers(models, model_of, starts, which)
         lowered = {**model.optimizer.lower(), **model.optimizer.factors(where, model.net.trained_names)}
-        training = {"loss": model.loss.lower(), "optimizer": lowered, "metrics": [], "frozen": model.net.frozen()}
+        training = {
+            "loss": model.loss.lower_for(model.outputs),
+            "optimizer": lowered,
+            "metrics": [],
+            "frozen": model.net.frozen(),
+        }
         own = [*numbers, *([] if one_order(starts.of(which)) else ["order_seed"])]
         reason = why_one_by_one(model.device, model.net.program, training, min(batch_size, rows), own)
         if not reason and model.device == "cpu" and len(which) < FEWEST[model.net.itemsize] and len(alike) > 1:

@@ -15,11 +15,14 @@ def project(spec: Spec, w: Array) -> Array:
 
     Parameters
     ----------
-    spec : {"kind": "non_negative"} or {"kind": "norm", "over", "low", "high", "rate"}
+    spec : {"kind": "non_negative"}, {"kind": "signs", "rows", "columns"} or
+        {"kind": "norm", "over", "low", "high", "rate"}
     w : the tensor
     """
     if spec["kind"] == "non_negative":
         return np.maximum(w, 0.0)
+    if spec["kind"] == "signs":
+        return np.where(w * np.outer(spec["rows"], spec["columns"]) < 0.0, 0.0, w)
     norms = np.sqrt(np.sum(w * w, axis=AXES[spec["over"]] if w.ndim == 2 else 0, keepdims=True))
     rate = spec["rate"]
     wanted = rate * np.clip(norms, spec["low"], spec["high"]) + (1.0 - rate) * norms

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,7 +58,7 @@ def _poisson(y: Array, p: Array, _: float) -> Pair:
     return p - y * np.log(p + EPSILON), 1.0 - y / (p + EPSILON)
 
 
-def _quantile(y: Array, p: Array, q: float) -> Pair:
+def _quantile(y: Array, p: Array, q: float | Array) -> Pair:
     e = y - p
     return np.maximum(q * e, (q - 1.0) * e), np.where(e > 0, -q, np.where(e < 0, 1.0 - q, 0.0))
 
@@ -68,7 +68,7 @@ def _hinge(y: Array, p: Array, _: float) -> Pair:
     return np.maximum(margin, 0.0), np.where(margin > 0, -y, 0.0)
 
 
-ELEMENTWISE: dict[str, Callable[[Array, Array, float], Pair]] = {
+ELEMENTWISE: dict[str, Callable[[Array, Array, Any], Pair]] = {
     "mse": _mse,
     "mae": _mae,
     "huber": _huber,
@@ -130,7 +130,7 @@ def row_losses(spec: Spec, y: NDArray[np.generic], output: Array, z: Array | Non
 
     Parameters
     ----------
-    spec : {"kind", "from_logits", "label_smoothing", "param"}
+    spec : {"kind", "from_logits", "label_smoothing", "param"}, and "params" of several quantiles
     y : (n, outputs) targets, or (n,) class ids
     output : (n, outputs), the net's output
     z : (n, outputs), the input of the last op's activation, or None if the last op has none
@@ -145,7 +145,10 @@ def row_losses(spec: Spec, y: NDArray[np.generic], output: Array, z: Array | Non
     kind, smoothing, outputs = spec["kind"], spec["label_smoothing"], output.shape[1]
     targets = one_hot(y, outputs)
     if kind in ELEMENTWISE:
-        values, gradient = ELEMENTWISE[kind](targets, output, spec["param"])
+        each = (
+            np.resize(spec["params"], outputs) if "params" in spec else spec["param"]
+        )  # those of a target, over again
+        values, gradient = ELEMENTWISE[kind](targets, output, each)
         return RowLoss(as_float(values.mean(axis=1)), gradient / outputs, False)
     if kind not in CROSSENTROPIES:
         raise unknown("loss", kind, NAMES)

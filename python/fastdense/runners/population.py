@@ -120,6 +120,7 @@ class PopulationRunner:
 
     def set_tensors(self, tensors: list[Array]) -> None:
         """Replace all tensors."""
+        self.net.check_signs("fit_many", tensors)
         self._write(self.nets, tensors)
 
     def take_average(self) -> None:

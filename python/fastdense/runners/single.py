@@ -62,7 +62,9 @@ class Runner:
         self._steps: tuple[Engine, DerivativeSteps] | None = None
         self._last: Callable[[], Rows | None] = lambda: None  # the data of the last call of `train`
         self._own_engine = make_engine(device, net.program)
-        self._write(self._engine, net.initial_values() if values is None else values)
+        first = net.initial_values() if values is None else values
+        net.check_signs("Model", first)
+        self._write(self._engine, first)
 
     @property
     def value_dtype(self) -> np.dtype[Any]:
@@ -113,6 +115,7 @@ class Runner:
                 new = [np.array(tensor, dtype=np.float64) for tensor in tensors[one.tensors]]
                 if not all(map(np.array_equal, new, before[one.tensors])):
                     taken.append((one, one.layer.checked_statistics(*new)))  # raises before anything is changed
+            self.net.check_signs("set_weights", tensors)
             for one, values in taken:
                 one.take(values, "adapt")
             self._write(self._engine, tensors)
@@ -124,7 +127,7 @@ class Runner:
         """
         hook = Hook(loss, metrics, loss_weight)
         training: dict[str, Any] = {
-            "loss": loss.lower(),
+            "loss": loss.lower_for(self.net.outputs),
             "optimizer": {**optimizer.lower(), **optimizer.factors("compile", self.net.trained_names)},
             "metrics": lowered(metrics, loss, self.net.outputs),
             "hook": hook if hook.needed else None,

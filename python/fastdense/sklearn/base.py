@@ -233,8 +233,9 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         front = settings.front_layers(self._columns, self._fill, settings.needs_jacobian(optimizer))
         layers = settings.make_layers(params, head, penalty, front)
         dtype = old.dtype if old is not None else "float32" if matrix.dtype == np.float32 else "float64"
+        signs = settings.monotonic(params, getattr(self, "feature_names_in_", None))
         model = Model(layers, inputs=matrix.shape[1], seed=seed if old is None else old.seed, dtype=dtype,
-                      device=self.device)  # fmt: skip
+                      device=self.device, monotonic=signs)  # fmt: skip
         model.compile(copy.deepcopy(optimizer), head.loss, loss_weights=head.factor)
         if old is None:
             return model
@@ -344,15 +345,17 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
 
     # ---- prediction --------------------------------------------------------------------------------------------------
 
+    def _predictor(self) -> Any:
+        """The fitted net, or the ensemble of several."""
+        if "tabular_" in vars(self):
+            return self.tabular_.ensemble
+        return self.model_ if len(self.models_) == 1 else Ensemble(self.models_)
+
     def _outputs(self, X: Any) -> Array:
         """Outputs of the net, or their mean over several, (rows, outputs)."""
         check_is_fitted(self)
         matrix, threads = self._matrix(X, reset=False), self._threads(type(self).__name__)
-        if "tabular_" in vars(self):
-            net: Any = self.tabular_.ensemble
-        else:
-            net = self.model_ if len(self.models_) == 1 else Ensemble(self.models_)
-        made: Array = net.predict(matrix, n_threads=threads)
+        made: Array = self._predictor().predict(matrix, n_threads=threads)
         return made
 
     def diagnose(self, X: Any, y: Any, **options: Any) -> Any:

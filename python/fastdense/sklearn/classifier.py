@@ -100,6 +100,11 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
     categorical_features : "from_dtype", None or sequence, default "from_dtype"
         Columns that hold categories, each of which becomes a column of 0 and 1: those of a data frame whose dtype is
         category, enum, string, bool or object; none; or those listed, by name, number or mask.
+    monotonic_cst : array-like of int, or dict, optional
+        As scikit-learn's `HistGradientBoostingClassifier` takes it: -1, 0 or 1 for each column, or a dict by the names
+        of a data frame's columns, 0 where it has none. What is predicted (of a classifier: the probability of the
+        second of two classes) never rises with a column of -1 and never falls with one of 1; see ``monotonic`` of
+        `fastdense.Model`, which also says what is refused. Give two hidden layers or more.
 
     Attributes
     ----------
@@ -171,6 +176,7 @@ class DenseClassifier(ClassifierMixin, DenseEstimator):  # type: ignore[misc]
         preset: str | None = None,
         time_limit: float | None = None,
         categorical_features: Any = "from_dtype",
+        monotonic_cst: Any = None,
     ) -> None:
         keep(self, locals())
 

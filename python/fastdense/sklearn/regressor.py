@@ -8,9 +8,11 @@ import numpy as np
 from sklearn.base import RegressorMixin
 from sklearn.utils import column_or_1d
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from ..arguments import shorten
 from ..arrays import Array, fail
+from ..losses import Quantile
 from . import rows, settings
 from .base import DenseEstimator, column_of, keep
 from .partial import has_partial_fit
@@ -28,8 +30,11 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
         "squared_error", "absolute_error", "huber", "quantile", "poisson" (the output is then exponential, so that
         predictions are positive), or an object such as ``fastdense.losses.Huber(2.0)``. As in scikit-learn, squared
         errors are halved; losses of several outputs are added.
-    quantile : float, optional
-        The quantile that loss="quantile" learns; 0.5 unless given.
+    quantile : float or list of float, optional
+        The quantile that loss="quantile" learns; 0.5 unless given. Or several in ascending order, 0.5 among them, which
+        `predict` gives; `predict_interval` gives intervals. They do not cross.
+    monotonic_cst : array-like of int, or dict, optional
+        As in `DenseClassifier`.
     early_stopping : {False, True, "score", "loss"}, default False
         As in `DenseClassifier`; the score is R2.
     solver : str or Optimizer, default "adam"
@@ -84,7 +89,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
         n_iter_no_change: int = 10,
         max_fun: int | None = None,
         loss: Any = "squared_error",
-        quantile: float | None = None,
+        quantile: Any = None,
         dropout: float = 0.0,
         batch_norm: bool = False,
         callbacks: Any = None,
@@ -95,6 +100,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
         preset: str | None = None,
         time_limit: float | None = None,
         categorical_features: Any = "from_dtype",
+        monotonic_cst: Any = None,
     ) -> None:
         keep(self, locals())
 
@@ -125,19 +131,81 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
         KeyboardInterrupt
             On Ctrl-C; the estimator is that of the epochs finished by then.
         """
+        self.__dict__.pop("_calibrated", None)
         self._fit(X, y, sample_weight)
         return self
 
     @available_if(has_partial_fit)  # type: ignore[untyped-decorator]
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> DenseRegressor:
         """Train for one epoch on some rows, going on with the optimizer's state; see `DenseClassifier.partial_fit`."""
+        self.__dict__.pop("_calibrated", None)
         self._fit(X, y, sample_weight, partial=True)
         return self
 
     def predict(self, X: Any) -> Array:
-        """Predictions, (n,), or (n, outputs) after a fit with y of several columns."""
-        outputs = self._outputs(X)
+        """Predictions, (n,), or (n, outputs) after a fit with y of several columns; of several quantiles the median."""
+        outputs = self._middle(self._outputs(X))
         return outputs[:, 0] if self._flat else outputs
+
+    def calibrate(self, X: Any, y: Any) -> DenseRegressor:
+        """Keep the errors on rows that were not fitted on, from which `predict_interval` makes intervals.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n, columns)
+        y : array of shape (n,) or (n, outputs)
+
+        Returns
+        -------
+        DenseRegressor
+            The estimator itself; the next fit forgets them.
+        """
+        check_is_fitted(self)
+        threads = self._threads(type(self).__name__)
+        net = self._predictor()
+        net.calibrate(self._matrix(X, reset=False), self._targets(y, False), n_threads=threads)
+        self._calibrated = net
+        return self
+
+    def predict_interval(self, X: Any, coverage: float = 0.9) -> tuple[Array, Array]:
+        """Intervals in which targets lie with a given probability; see `fastdense.Model.predict_interval`.
+
+        Parameters
+        ----------
+        X : array or data frame of shape (n, columns)
+        coverage : float, default 0.9
+            Of several quantiles two must make it up, unless `calibrate` was called.
+
+        Returns
+        -------
+        lower, upper : ndarray of shape (n,) or (n, outputs)
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> from fastdense.sklearn import DenseRegressor
+        >>> x = np.random.default_rng(0).uniform(-1, 1, (600, 1))
+        >>> y = x[:, 0] + (0.1 + 0.2 * (x[:, 0] > 0)) * np.random.default_rng(1).normal(size=600)
+        >>> net = DenseRegressor(loss="quantile", quantile=[0.05, 0.5, 0.95], max_iter=300, random_state=0)
+        >>> net = net.fit(x[:400], y[:400]).calibrate(x[400:], y[400:])
+        >>> lower, upper = net.predict_interval(x, coverage=0.9)
+        >>> bool(np.mean((lower <= y) & (y <= upper)) > 0.85)
+        True
+        """
+        check_is_fitted(self)
+        net = vars(self).get("_calibrated") or self._predictor()
+        matrix, threads = self._matrix(X, reset=False), self._threads(type(self).__name__)
+        lower, upper = net.predict_interval(matrix, coverage=coverage, n_threads=threads)
+        return (lower[:, 0], upper[:, 0]) if self._flat else (lower, upper)
+
+    def _middle(self, outputs: Array) -> Array:
+        """What is predicted: all outputs, or the median of each target."""
+        if "tabular_" in vars(self):
+            return outputs
+        loss = self.model_.loss
+        if not isinstance(loss, Quantile) or loss.outputs_each == 1:
+            return outputs
+        return outputs[:, loss.levels.index(0.5) :: loss.outputs_each]
 
     # ---- how the base asks -------------------------------------------------------------------------------------------
 
@@ -165,10 +233,11 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
         if loss.targets == "counts" and (y < 0).any():
             fail(settings.where(params), f"y holds {y.min():g} and loss is {shorten(params['loss'])}",
                  "it is for counts, 0 or more", "use e.g. loss='squared_error'")  # fmt: skip
-        return settings.OutputLayer(loss, settings.suitable_activation(loss), self._outputs_fitted)
+        outputs = self._outputs_fitted * loss.outputs_each
+        return settings.OutputLayer(loss, settings.suitable_activation(loss), outputs)
 
     def _task(self, y: Array) -> tuple[str, Array]:
         return "regression", y
 
     def _score_of(self, table: Table, outputs: Array) -> float:
-        return rows.r2(table, outputs)
+        return rows.r2(table, self._middle(outputs))

@@ -6,11 +6,13 @@ import copy
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from .. import losses, optimizers
 from ..activations import NAMES
-from ..arguments import choice, flag, integer, items, number, shorten
+from ..arguments import choice, flag, integer, items, number, quoted, shorten
 from ..arrays import fail
-from ..layers import Activation, BatchNorm, CategoryEmbedding, Dense, Dropout, Impute, Layer, OneHot
+from ..layers import Activation, Ascending, BatchNorm, CategoryEmbedding, Dense, Dropout, Impute, Layer, OneHot
 from ..losses import Loss
 from ..optimizers import Optimizer, Solver
 from ..regularizers import L2
@@ -179,7 +181,31 @@ def make_layers(params: Params, head: OutputLayer, penalty: float, front: Sequen
         made.append(Dense(units, None if norm else hidden, kernel_regularizer=l2))
         made += [BatchNorm(), Activation(hidden)] if norm else []
         made += [Dropout(rate)] if rate else []
+    if head.loss.outputs_each > 1 and params["monotonic_cst"] is None:
+        each = head.loss.outputs_each
+        return [*made, Ascending(each, head.outputs // each, kernel_regularizer=l2)]
     return [*made, Dense(head.outputs, head.activation, kernel_regularizer=l2)]
+
+
+def monotonic(params: Params, names: Sequence[str] | None) -> list[int] | None:
+    """The parameter `monotonic_cst` as `Model` takes it: -1, 0 or 1 for each column.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If it is a dict and the columns have no names, or holds another name.
+    """
+    given, name = params["monotonic_cst"], where(params)
+    if not isinstance(given, Mapping):
+        return None if given is None else np.asarray(given).tolist()
+    if names is None:
+        fail(name, "monotonic_cst is a dict and X has no names of columns", "its keys are such names",
+             "pass a data frame, or a list with -1, 0 or 1 for each column")  # fmt: skip
+    unknown = [key for key in given if key not in names]
+    if unknown:
+        fail(name, f"monotonic_cst holds {unknown[0]!r}", "its keys are names of the columns of X",
+             f"there are {quoted(list(names))}")  # fmt: skip
+    return [given.get(column, 0) for column in names]
 
 
 # ---- loss ------------------------------------------------------------------------------------------------------------
@@ -199,7 +225,11 @@ def regression_loss(params: Params) -> Loss:
         if not isinstance(params["loss"], str) or not isinstance(loss, losses.Quantile):
             fail(name, f"quantile is {shorten(quantile)} and loss {shorten(params['loss'])}",
                  "quantile belongs to loss='quantile'", "drop one")  # fmt: skip
-        loss = losses.Quantile(number(f"{name}: quantile", quantile, above=0, below=1))
+        single = np.ndim(quantile) == 0
+        loss = losses.Quantile(number(f"{name}: quantile", quantile, above=0, below=1) if single else list(quantile))
+    if isinstance(loss, losses.Quantile) and loss.outputs_each > 1 and 0.5 not in loss.levels:
+        fail(name, f"the quantiles are {loss.levels}", "0.5 must be among several: predict gives the median",
+             "add 0.5")  # fmt: skip
     if loss.classifies:
         fail(name, f"loss is {shorten(params['loss'])}", "a loss for numbers is needed",
              "use 'squared_error', 'absolute_error', 'huber', 'quantile' or 'poisson', or DenseClassifier")  # fmt: skip

@@ -171,6 +171,15 @@ def _check_jacobian(where: str, name: str, net: Net, without: tuple[str, ...]) -
             )
 
 
+def check_outputs_each(where: str, loss: Loss, outputs: int) -> None:
+    """Raise if a loss of several quantiles does not have one output for each of them and each target."""
+    if outputs % loss.outputs_each:
+        each = loss.outputs_each
+        given = f"the loss is {loss!r} and the net has {outputs} output{'s' * (outputs > 1)}"
+        fail(where, given, f"each target needs {each} outputs, one for each quantile",
+             f"end the net with fd.Ascending({each})")  # fmt: skip
+
+
 def check_rates(where: str, optimizer: Optimizer, learning_rate: object) -> None:
     """Raise if members are given learning rates of their own that the optimizer does not use."""
     if optimizer.full_batch and learning_rate is not None:

@@ -333,7 +333,7 @@ def make_population(
     lowered = {**optimizer.lower(), **optimizer.factors("fit_many", net.trained_names)}
     hook = Hook(loss, [])
     training = {
-        "loss": loss.lower(),
+        "loss": loss.lower_for(net.outputs),
         "optimizer": lowered,
         "metrics": list(metrics),
         "hook": hook if hook.needed else None,

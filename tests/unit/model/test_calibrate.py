@@ -47,18 +47,39 @@ def test_the_temperature_is_the_best_one(kind: str, device: str) -> None:
         assert model.evaluate(x, y, verbose=0) > after
 
 
+def calibration_error(p: Any, ids: Any) -> float:
+    """The expected calibration error: by how much the surest class is right more or less often than it says."""
+    sure, right = p.max(axis=1), p.argmax(axis=1) == ids
+    bins = np.minimum((10 * sure).astype(int), 9)
+    return float(sum(abs((sure - right)[bins == b].sum()) for b in range(10)) / len(p))
+
+
+def test_the_calibration_error_falls_on_other_rows() -> None:
+    model, x, y = too_sure("sparse", "cpu")
+    before = calibration_error(model.predict(x[125:]), y[125:])
+    model.calibrate(x[:125], y[:125])
+    after = calibration_error(model.predict(x[125:]), y[125:])
+    assert before > 0.2 and after < before / 2  # 125 rows: a perfect one has about 0.07, by chance
+
+
 def test_files_have_it(tmp_path: Path) -> None:
     model, x, y = too_sure("sparse", "reference")
     model.calibrate(x, y)
     model.save(tmp_path / "net.safetensors")
     np.testing.assert_array_equal(fd.load(tmp_path / "net.safetensors").predict(x), model.predict(x))
+    pytest.importorskip("onnx", reason="onnx is not installed")
+    model.to_onnx(tmp_path / "net.onnx")
+    # probabilities in float32: logits of up to 30 after two sums of at most 64 terms
+    np.testing.assert_allclose(fd.from_onnx(tmp_path / "net.onnx").predict(x), model.predict(x), atol=1e-4)
 
 
 def test_what_it_refuses() -> None:
     x, y = np.array([[1.0], [-1.0]]), np.array([[1.0], [0.0]])
     model = fd.Model([fd.Dense(1, "sigmoid", kernel_initializer="ones")], inputs=1, device="reference")
-    model.compile("sgd", "mse")
-    with pytest.raises(ValueError, match="calibrate: the loss is 'mean_squared_error'; a cross-entropy is needed"):
+    model.compile("sgd", "hinge")
+    with pytest.raises(
+        ValueError, match="calibrate: the loss is 'hinge'; a loss of numbers is needed.*or, for probabilities, a cross-"
+    ):
         model.calibrate(x, y)
     model.compile("sgd", "binary_crossentropy")
     with pytest.raises(ValueError, match="calibrate: all rows are classified without a doubt; no temperature"):
