@@ -11,6 +11,7 @@ struct HookBatch {  // arrays are dense, in the host's memory, and only there du
     // What the batch is: of training (else of an evaluation); the first or the last of an epoch or an evaluation; one that
     // metrics count (a probe's is not); one whose loss has a gradient to be filled in.
     enum : unsigned { training = 1, first = 2, last = 4, measured = 8, differentiated = 16 };
+    static unsigned edges(bool is_first, bool is_last) { return (is_first ? first : 0u) | (is_last ? last : 0u); }
     unsigned flags = 0;
     DType dtype = DType::f32;  // of outputs, predictions, targets and gradient
     int64_t rows = 0, cols = 0, target_cols = 0;

@@ -11,13 +11,14 @@
 #include "core/team.h"
 
 namespace fd {
-namespace {
 
-int positive_environment(const char* name) {  // the first number of "4" or "4,2"; 0 if unset or unusable
+int positive_environment(const char* name) {
     const char* text = std::getenv(name);
     const long n = text ? std::strtol(text, nullptr, 10) : 0;
     return n > 0 && n < 1 << 20 ? int(n) : 0;
 }
+
+namespace {
 
 int quota_from(const std::string& directory) {  // CPUs that a cgroup v2 or v1 folder grants, rounded up; 0 if unlimited
     std::ifstream v2(directory + "/cpu.max");

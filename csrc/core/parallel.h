@@ -12,6 +12,9 @@ namespace fd {
 
 inline constexpr int most_threads = 64;  // of a team
 
+// The first number of an environment variable such as "4" or "4,2"; 0 if it is unset or unusable.
+int positive_environment(const char* name);
+
 // Affinity mask, cgroup quota, FASTDENSE_NUM_THREADS, OMP_NUM_THREADS: the smallest counts. Read anew on every call.
 int available_threads();
 

@@ -303,8 +303,8 @@ private:
         bool layerwise_step(const Worker& w, int64_t rows, double& loss) {
             Layerwise<T>& layers = net_.layerwise_;
             Batch<T> b = layers.gather(w, request_.train, rows, {0, &cursor_});
-            b.hook_flags =
-                HookBatch::training | HookBatch::measured | edges(cursor_.starts_epoch(), cursor_.ends_epoch());
+            b.hook_flags = HookBatch::training | HookBatch::measured |
+                           HookBatch::edges(cursor_.starts_epoch(), cursor_.ends_epoch());
             if (!layers.forward(w, b, Pass::train, true)) return false;
             if (!layers.loss(w, b, Pass::train)) return false;
             if (!layers.backward(w, b, Pass::train, true)) return false;
@@ -393,9 +393,6 @@ private:
     int64_t evaluation_chunk(int64_t rows, int64_t hook_rows) const {
         return std::min(training_.hook && hook_rows ? hook_rows : layerwise_.chunk_rows(), rows);
     }
-    static unsigned edges(bool first, bool last) {
-        return (first ? HookBatch::first : 0u) | (last ? HookBatch::last : 0u);
-    }
     double step_flops(int64_t rows) const { return plan_.step_flops * double(rows) + updater_.flops(); }
     int64_t width() const { return training_.totals(plan_.outputs); }
 
@@ -438,7 +435,7 @@ private:
                 return true;
             }
             Batch<T> b = layerwise_.gather(w, data, rows, {first});
-            b.hook_flags = HookBatch::measured | edges(first == 0, first + rows == data.rows());
+            b.hook_flags = HookBatch::measured | HookBatch::edges(first == 0, first + rows == data.rows());
             if (!layerwise_.forward(w, b, Pass::evaluate, false)) return false;
             if (!layerwise_.loss(w, b, Pass::evaluate)) return false;
             if (w.first()) add(layerwise_.add_to_totals(b, Pass::evaluate, totals), rows);

@@ -45,25 +45,17 @@ public:
     int64_t step() const override { return state_.step; }
     void set_step(int64_t step) override { state_.step = step; }
 
-    void read_tensor(int tensor, void* out) const override {
-        const OnDevice here(device_);
-        download(out, tensor_place<T>(plan_, state_, tensor));
-    }
-    void write_tensor(int tensor, const void* in) override {
-        const OnDevice here(device_);
-        upload(tensor_place<T>(plan_, state_, tensor), in);
-    }
+    void read_tensor(int tensor, void* out) const override { download(out, tensor_place<T>(plan_, state_, tensor)); }
+    void write_tensor(int tensor, const void* in) override { upload(tensor_place<T>(plan_, state_, tensor), in); }
     void read_slot(int slot, int tensor, void* out) const override {
-        const OnDevice here(device_);
         download(out, slot_place<T>(plan_, state_, slot, tensor));
     }
     void write_slot(int slot, int tensor, const void* in) override {
-        const OnDevice here(device_);
         upload(slot_place<T>(plan_, state_, slot, tensor), in);
     }
 
     void configure(const Training& training) override {
-        const Call call(*this);
+        const RunCall call(device_, stream_, rounds_, state_.step);
         if (training.full_batch() || training.kfac())
             throw InvalidArgument("optimizer: '" + std::string(training.optimizer_name()) + "' has no CUDA version");
         if (!training.heads.empty()) throw InvalidArgument("loss: several heads have no CUDA version");
@@ -78,12 +70,12 @@ public:
     }
 
     void train(const TrainRequest& request, TrainOutcome& outcome) override {
-        const Call call(*this);
+        const RunCall call(device_, stream_, rounds_, state_.step);
         TrainingRun run(*this, request, outcome);
-        training_run_ = true;
+        rounds_.count_steps(true);
         while (run.goes_on()) run.next_round();
         run.finish();
-        training_run_ = false;
+        rounds_.count_steps(false);
     }
 
     // So that probes take about 1.5 % of the time, from the work alone: a seed gives the same ones on every GPU. In microseconds,
@@ -94,7 +86,7 @@ public:
     }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals, int64_t hook_rows) override {
-        const Call call(*this);
+        const RunCall call(device_, stream_, rounds_, state_.step);
         check_shapes(plan_, this->training(), data);
         reserve_evaluation(data, hook_rows);
         evaluate_rows(data, totals, poll, once_, false, threads, hook_rows);
@@ -104,14 +96,14 @@ public:
     bool predict_row(const void*, DType, void*) override { return false; }
 
     void predict(const View& x, int threads, const Poll& poll, void* out) override {
-        const Call call(*this);
+        const RunCall call(device_, stream_, rounds_, state_.step);
         each_chunk(x, threads, poll, [&](int64_t first, int64_t rows) {
             copy_rows(int(plan_.ops.size()) - 1, rows, static_cast<T*>(out) + first * plan_.outputs);
         });
     }
 
     void activations(const View& x, int threads, const Poll& poll, void* const* outputs) override {
-        const Call call(*this);
+        const RunCall call(device_, stream_, rounds_, state_.step);
         each_chunk(x, threads, poll, [&](int64_t first, int64_t rows) {
             for (size_t i = 0; i < plan_.ops.size(); ++i)
                 copy_rows(int(i), rows, static_cast<T*>(outputs[i]) + first * plan_.ops[i].out);
@@ -120,7 +112,7 @@ public:
 
     double loss_and_grad(const Dataset& data, bool training, int threads, const Poll&,
                          void* const* gradients) override {
-        const Call call(*this);
+        const RunCall call(device_, stream_, rounds_, state_.step);
         check_shapes(plan_, this->training(), data);
         layers_.expect_targets(data.y.cols);
         layers_.reserve(data.rows(), true);
@@ -152,25 +144,6 @@ public:
     }
 
 private:
-    // Also no step waits to be booked after an error, and step() is that of the weights.
-    class Call {
-    public:
-        explicit Call(CudaBackend& backend) : backend_(backend), call_(backend.device_, backend.stream_) {}
-        ~Call() {
-            if (!call_.failed()) return;
-            try {
-                if (backend_.training_run_) backend_.state_.step += backend_.rounds_.made();
-            } catch (const std::exception&) {}  // the first error is the one to report
-            backend_.training_run_ = false;
-            backend_.rounds_.forget();
-            backend_.probe_rounds_.forget();
-        }
-
-    private:
-        CudaBackend& backend_;
-        const cuda::Call call_;
-    };
-
     struct Feed {  // how the rows of steps reach the device
         BatchShape shape;
         int64_t steps = 1;                 // of a round, at most
@@ -257,8 +230,8 @@ private:
                 r.rule = ops::prepare_step(training.rule(), training.hyper, rate, r.step + 1);
                 round.records.get()[round.steps] = r;
                 round.rows[size_t(round.steps)] = issued_.rows();
-                pause.hook_flags =
-                    HookBatch::training | HookBatch::measured | edges(issued_.starts_epoch(), issued_.ends_epoch());
+                pause.hook_flags = HookBatch::training | HookBatch::measured |
+                                   HookBatch::edges(issued_.starts_epoch(), issued_.ends_epoch());
                 pause.validate = request_.validation && issued_.ends_epoch();
                 if (request_.probe_level) pause.probe = schedule_.follows(issued_, r.step + 1, false);
                 issued_.advance();
@@ -316,12 +289,13 @@ private:
         }
 
         void validate() {
-            b_.training_run_ = false;  // all steps are booked
+            b_.rounds_.count_steps(false);  // all are booked
             if (b_.evaluate_rows(*request_.validation, ledger_.validation_row(), request_.poll, b_.validation_data_,
                                  validated_, request_.threads, batch_))
                 ledger_.validated();
             else draining_ = true;
-            validated_ = b_.training_run_ = true;
+            validated_ = true;
+            b_.rounds_.count_steps(true);
         }
 
         CudaBackend& b_;
@@ -350,9 +324,6 @@ private:
     void reserve_evaluation(const Dataset& data, int64_t hook_rows) {
         layers_.expect_targets(data.y.cols);
         layers_.reserve(evaluation_chunk(data.rows(), hook_rows), false);
-    }
-    static unsigned edges(bool first, bool last) {
-        return (first ? HookBatch::first : 0u) | (last ? HookBatch::last : 0u);
     }
     // Whether work was enqueued whole; else a hook said stop, and nothing is at work any more.
     template <class F>
@@ -493,7 +464,7 @@ private:
                 BatchShape shape = feed.shape;
                 shape.rows = round.rows[size_t(i)];
                 const int64_t begin = first + i * chunk;
-                layers_.set_hook_flags(HookBatch::measured | edges(begin == 0, begin + shape.rows == n));
+                layers_.set_hook_flags(HookBatch::measured | HookBatch::edges(begin == 0, begin + shape.rows == n));
                 if (!unless_stopped([&] { layers_.evaluate_step(rounds_.steps(), shape); })) {
                     round.clear();
                     return false;
@@ -551,15 +522,21 @@ private:
         FD_CUDA(cudaMemcpyAsync(to, from, n, cudaMemcpyHostToDevice, stream_));
         stream_.synchronize();
     }
-    void download(void* out, const Place& from) const { download(out, from.data, from.bytes); }
-    void upload(const Place& to, const void* from) const { upload(to.data, from, to.bytes); }
+    void download(void* out, const Place& from) const {
+        const OnDevice here(device_);
+        download(out, from.data, from.bytes);
+    }
+    void upload(const Place& to, const void* from) const {
+        const OnDevice here(device_);
+        upload(to.data, from, to.bytes);
+    }
 
     Plan plan_;
     const int device_ = current_device();
     Stream stream_;
     State<T> state_;
     Training training_;
-    bool configured_ = false, training_run_ = false;  // a run has steps that are not booked yet
+    bool configured_ = false;
     Layers<T> layers_;
     WholeNet<T> wholenet_;
     const bool may_use_wholenet_;  // its products do not round their operands

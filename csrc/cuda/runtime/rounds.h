@@ -8,7 +8,7 @@
 namespace fd::cuda {
 
 struct Round {
-    int64_t steps = 0;          // enqueued, not yet booked
+    int64_t steps = 0;                     // enqueued, not yet booked
     bool begun = false, launched = false;  // its position was set; all steps are under way
     void clear() { steps = 0, begun = launched = false; }
     std::vector<int64_t> rows;  // of each step
@@ -61,8 +61,11 @@ public:
         return r.totals.get();
     }
     void forget() { rounds_[0].clear(), rounds_[1].clear(); }
-    // Steps that the device has made of those not yet booked, after an error.
+    // Whether steps are those of training, which are booked: an error in the middle of them must not lose any.
+    void count_steps(bool whether) { counts_ = whether; }
+    // Steps of training that the device has made of those not yet booked, after an error.
     int64_t made() const {
+        if (!counts_) return 0;
         Control now;
         FD_CUDA(cudaStreamSynchronize(stream_));
         FD_CUDA(cudaMemcpyAsync(&now, control_.get(), sizeof now, cudaMemcpyDeviceToHost, stream_));
@@ -81,10 +84,31 @@ private:
     const cudaStream_t stream_;
     int64_t capacity_ = 0, width_ = 0, generation_ = 0;
     int turn_ = 0;
+    bool counts_ = false;
     Round rounds_[2];
     DeviceBuffer<StepRecord> records_;
     DeviceBuffer<double> totals_;
     DeviceBuffer<Control> control_;
+};
+
+// Call, after whose errors no step waits to be booked, and `step` is that of the weights.
+class RunCall {
+public:
+    RunCall(int device, const Stream& stream, Rounds& rounds, int64_t& step)
+        : call_(device, stream), rounds_(rounds), step_(step) {}
+    ~RunCall() {
+        if (!call_.failed()) return;
+        try {
+            step_ += rounds_.made();
+        } catch (const std::exception&) {}  // the first error is the one to report
+        rounds_.count_steps(false);
+        rounds_.forget();
+    }
+
+private:
+    const Call call_;
+    Rounds& rounds_;
+    int64_t& step_;
 };
 
 }  // namespace fd::cuda

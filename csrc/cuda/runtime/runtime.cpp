@@ -1,10 +1,10 @@
 #include "cuda/runtime/runtime.h"
 
-#include <cstdlib>
 #include <map>
 #include <mutex>
 #include <set>
 
+#include "core/parallel.h"
 #include "core/platform.h"
 
 namespace fd::cuda {
@@ -43,10 +43,7 @@ void check(cudaError_t result, const char* call, const char* file, int line) {
 }
 
 bool waits_for_kernels() {
-    static const bool wanted = [] {
-        const char* given = std::getenv("FASTDENSE_CUDA_SYNC");
-        return given && std::string(given) == "1";
-    }();
+    static const bool wanted = positive_environment("FASTDENSE_CUDA_SYNC") == 1;
     return wanted;
 }
 
