@@ -5,7 +5,8 @@ A plain `pytest` does not collect this folder. After a run, the largest differen
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,23 @@ def agree(request: pytest.FixtureRequest) -> Agree:
         assert worst <= tolerance, f"apart by {worst:.2e} of the largest element, more than {tolerance:.0e}"
 
     return check
+
+
+@pytest.fixture
+def float32() -> Iterator[None]:
+    """Give PyTorch and Keras their own default again for a test: comparing formulas sets float64 for the process."""
+    set_defaults("float32")
+    yield
+    set_defaults("float64")
+
+
+def set_defaults(dtype: str) -> None:
+    """Set the default dtype of PyTorch and of Keras, where they are imported."""
+    if torch := sys.modules.get("torch"):
+        torch.set_default_dtype(getattr(torch, dtype))
+    if keras := sys.modules.get("keras"):
+        keras.config.set_floatx(dtype)
+        keras.config.set_dtype_policy(dtype)  # which keeps what it was when first asked for
 
 
 def pytest_terminal_summary(terminalreporter: Any, config: pytest.Config) -> None:

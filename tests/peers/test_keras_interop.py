@@ -5,18 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
-from keras import layers
 
 import fastdense as fd
 from tests.helpers.nets import Net, check_close, nets
+from tests.peers.keras64 import keras
 
 pytest.importorskip("h5py", reason="Keras's files are read and written by h5py")
 # Keras warns of the optimizer's state, which is not in our files, and of its own use of NumPy and softmax.
-pytestmark = pytest.mark.filterwarnings("ignore")
+pytestmark = [pytest.mark.usefixtures("float32"), pytest.mark.filterwarnings("ignore")]
+layers = keras.layers
 KINDS = ("dense", "dense", "activation", "batch_norm", "layer_norm", "unit_norm", "rescaling", "dropout", "noise",
          "residual", "branches")  # fmt: skip
 X = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)

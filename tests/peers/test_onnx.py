@@ -20,6 +20,7 @@ from fastdense.arrays import Array
 from tests.helpers.nets import Net, check_close, net_of_activation, nets
 from tests.peers.make_onnx_files import MAKERS
 
+pytestmark = pytest.mark.usefixtures("float32")
 FILES = sorted((Path(__file__).parents[1] / "data" / "onnx").glob("*.onnx"))
 X = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32)
 

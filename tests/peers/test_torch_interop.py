@@ -16,6 +16,7 @@ import fastdense as fd
 from fastdense.activations import ACTIVATIONS
 from tests.helpers.nets import Net, check_close, net_of_activation, nets
 
+pytestmark = pytest.mark.usefixtures("float32")
 X = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
 
 
