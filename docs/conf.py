@@ -57,7 +57,14 @@ intersphinx_mapping = generated_pages.inventories(DOCS / "generated" / "inventor
 numpydoc_xref_param_type = bool(intersphinx_mapping)
 numpydoc_xref_ignore = "all"  # but for these:
 numpydoc_xref_aliases = {
-    **{word: word for word in ("bool", "bytes", "dict", "float", "int", "list", "str", "tuple")},
+    **{word: f":class:`python:{word}`" for word in ("bool", "bytes", "dict", "float", "int", "list", "str", "tuple")},
+    # terms and sections of other manuals by default:
+    "array-like": "numpy.typing.ArrayLike",
+    "array_like": "numpy.typing.ArrayLike",
+    "generator": "collections.abc.Generator",
+    "iterable": "collections.abc.Iterable",
+    "scalar": "numpy.generic",
+    "sequence": "collections.abc.Sequence",
     "ndarray": "numpy.ndarray",
     "Axes": "matplotlib.axes.Axes",
     "Figure": "matplotlib.figure.Figure",

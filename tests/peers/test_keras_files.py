@@ -6,15 +6,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pytest
 
 import fastdense as fd
 from fastdense.keras import Input, Model, Sequential, layers
+from tests.peers.keras64 import keras
 
 pytest.importorskip("h5py", reason="Keras's files are read and written by h5py")
-pytestmark = pytest.mark.filterwarnings("ignore")  # Keras warns of the optimizer's state and of HDF5
+# Keras warns of the optimizer's state and of HDF5.
+pytestmark = [pytest.mark.usefixtures("float32"), pytest.mark.filterwarnings("ignore")]
 X = np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32)
 
 

@@ -72,7 +72,7 @@ bool Tangents<T>::computes(int i) const {
 template <class T>
 template <class F>
 void Tangents<T>::each_row(const Worker& w, int64_t rows, F&& body) {
-    constexpr int64_t look = 16;  // a row of a batch may have hundreds of tangents
+    const int64_t look = groups_ < 8 ? 16 : 1;  // a row with many tangents is long, and the first to touch their memory
     const Slices cut(rows, 4, 1);
     w.each(cut.count, [&](int64_t s) {
         for (int64_t r = cut.begin(s), next = r; r < cut.end(s); ++r) {
