@@ -233,6 +233,7 @@ def test_files_copies_and_changes(tmp_path: Path) -> None:
             lambda one: one.fit(x, y, epochs=1, verbose=0),
             lambda one: one.train_on_batch(x, y),
             lambda one: one.set_weights(one.get_weights()),
+            lambda one: one.apply_gradients(one.loss_and_grad(x, y)[1]),
             lambda one: one.compile("adam", one.loss),
             lambda one: one.load_weights(tmp_path / "net.safetensors"),
         ):
@@ -240,6 +241,8 @@ def test_files_copies_and_changes(tmp_path: Path) -> None:
             change(changed)
             with pytest.raises(ValueError, match=r"predict_interval: .*call calibrate\(x_val, y_val\)"):
                 changed.predict_interval(x, coverage=0.8)
+        moved = copy.deepcopy(model).to("reference")
+        np.testing.assert_allclose(moved.predict_interval(x, coverage=0.8), expected, atol=1e-5)  # outputs near 1
         with pytest.raises(ValueError, match=r"predict_interval: .*calibrate"):
             model.clone().predict_interval(x, coverage=0.8)
 
