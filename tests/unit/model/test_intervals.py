@@ -197,6 +197,15 @@ def test_quantiles_adapt_the_width() -> None:
     assert lower.dtype == np.float32 and lower.shape == (4000, 1)
 
 
+def test_ends_are_rounded_outwards() -> None:
+    """All of the rows that were calibrated on which are to be inside are, also the one that lies on an end."""
+    x, y = rows(199)
+    model = net(None)
+    model.calibrate(x, y)
+    for coverage in (0.5, 0.9, 0.95):
+        assert covered(model, x, y, coverage) == math.ceil(200 * coverage) / 199
+
+
 def test_outputs_that_cross_are_sorted() -> None:
     model = fd.Model([fd.Dense(2)], inputs=1, device="reference")
     model.compile("adam", fd.losses.Quantile([0.1, 0.9]))
