@@ -262,10 +262,12 @@ void Updater<T>::constrain(const Worker& w) {
             });
         } else if (c.kind == Constraint::Kind::signs) {
             each_part(w, tensor, [&](int64_t first, int64_t n, int) {
-                int64_t r = first / t.cols, col = first % t.cols;
-                for (T* x = values + first; n > 0; --n, ++x) {
-                    *x = Constraint::of_sign(*x, t.signs.rows[size_t(r)] * t.signs.columns[size_t(col)]);
-                    if (++col == t.cols) col = 0, ++r;
+                T* x = values + first;
+                for (int64_t r = first / t.cols, col = first % t.cols; n > 0; ++r, col = 0) {  // row by row
+                    const int8_t *signs = t.signs.columns.data() + col, row = t.signs.rows[size_t(r)];
+                    const int64_t count = std::min(n, t.cols - col);
+                    for (int64_t i = 0; i < count; ++i) x[i] = Constraint::of_sign(x[i], row * signs[i]);
+                    x += count, n -= count;
                 }
             });
         } else if (c.over == Constraint::Over::all) {

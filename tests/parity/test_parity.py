@@ -53,7 +53,6 @@ LOSSES: dict[str, tuple[Spec, str]] = {
     "mape": (loss_spec("mape"), "linear"),
     "poisson": (loss_spec("poisson"), "softplus"),
     "quantile": (loss_spec("quantile"), "linear"),
-    "quantiles": (loss_spec("quantile", params=[0.1, 0.5, 0.8]), "linear"),
     "hinge": (loss_spec("hinge"), "tanh"),
     "binary": (loss_spec("binary_crossentropy", label_smoothing=0.1), "sigmoid"),
     "binary_logits": (loss_spec("binary_crossentropy", from_logits=True, label_smoothing=0.2), "linear"),
@@ -64,6 +63,7 @@ LOSSES: dict[str, tuple[Spec, str]] = {
     "ids": (loss_spec("sparse_categorical_crossentropy", label_smoothing=0.1), "softmax"),
     "ids_logits": (loss_spec("sparse_categorical_crossentropy", from_logits=True), "linear"),
     "ids_probabilities": (loss_spec("sparse_categorical_crossentropy"), "sigmoid"),
+    "quantiles": (loss_spec("quantile", params=[0.1, 0.5, 0.8]), "linear"),
 }
 
 

@@ -225,7 +225,6 @@ class BaseModel(Differentiable):
             if rows is not None and starts > 1:
                 start_from_best(self.runner, self.optimizer, loss, self._metrics, rows, options, starts)
             # train
-            self._forget_scores()
             history = self._new_history(sample, options, probed)
             if rows is not None:
                 given = 0 if held_out is None or isinstance(held_out, Blocks) else len(held_out)
@@ -313,7 +312,6 @@ class BaseModel(Differentiable):
             data = prepare("train_on_batch", x, y, sample_weight, self._shape, loss)
             data = data.weighted(class_weights("train_on_batch", class_weight, data.y, self._shape, loss))
             check_batch_memory("train_on_batch", self.net, len(data), self.device)
-            self._forget_scores()
             result = self.runner.train(
                 self.optimizer, data, None, batch_size=len(data), shuffle=False, steps=1, whole_epochs=False
             )
@@ -505,7 +503,6 @@ class BaseModel(Differentiable):
             before = self.runner.tensors()
             try:
                 placement.place(self.runner, rows, targets)
-                self._forget_scores()
             except BaseException:  # it goes layer by layer
                 self.runner.set_tensors(before)
                 raise
@@ -551,7 +548,6 @@ class BaseModel(Differentiable):
         data = prepare(where, x, y, sample_weight, self._shape, losses.MeanSquaredError())
         with self.runner.lock:
             closed_form.solve_output(where, self.runner, data, ridge, threads)
-            self._forget_scores()
         return self
 
     @keywords_checked
@@ -605,7 +601,7 @@ class BaseModel(Differentiable):
                 check_batch_memory(where, self.net, len(data), self.device)
                 return temperature.calibrate(where, self.runner, data, loss, threads)
             outputs = self.runner.predict(data.x, threads)
-            self._scores = intervals.scores_of(loss, to_host(outputs), to_host(data.y))
+            self._scores = intervals.scores_of(loss, to_host(outputs), to_host(data.y)), self.runner.changes
             return None
 
     @keywords_checked
@@ -653,7 +649,7 @@ class BaseModel(Differentiable):
         """
         where = "predict_interval"
         with self.runner.lock:
-            loss, scores = self._compiled_loss(where), self._scores
+            loss, scores = self._compiled_loss(where), self._known_scores
             pair, moved = intervals.check_coverage(where, coverage, loss, scores)
             outputs = to_host(self.predict(x, n_threads=n_threads))
         return intervals.interval(loss, outputs, pair, moved)

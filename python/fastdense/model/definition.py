@@ -64,8 +64,9 @@ class Definition:
         self._may_be_constant = False  # whether it may be trained although its output cannot change
         self.notes: dict[str, Any] = {}  # JSON data that files keep beside the model, for `fastdense.keras`
         self.outer: Callable[[], Any] | None = None  # gives the model of `fastdense.keras` around this one
-        self._scores: Array | None = None  # of rows kept out, for intervals: see `intervals`
-        self.changes = 0  # how often weights or loss were replaced or trained, by which such scores become void
+        self._scores: tuple[Array, int] | None = (
+            None  # of rows kept out, for intervals, and the runner's `changes` then
+        )
         self.hinted = False  # whether `fit` has printed its hint
         self._fitting = CallLock()  # what a running fit relies on, `compile` and `to` change only before or after it
 
@@ -231,12 +232,11 @@ class Definition:
             self.runner.configure(chosen_optimizer, chosen_loss, chosen_metrics, weight)
             self._optimizer, self._loss, self._metrics = chosen_optimizer, chosen_loss, chosen_metrics
             self._loss_weight = weight
-            self._forget_scores()
 
-    def _forget_scores(self) -> None:
-        """Weights or loss change: what was measured on rows kept out no longer holds."""
-        self._scores = None
-        self.changes += 1
+    @property
+    def _known_scores(self) -> Array | None:
+        """Those of `calibrate`, unless weights or loss have changed since."""
+        return self._scores[0] if self._scores is not None and self._scores[1] == self.runner.changes else None
 
     def _trained_loss(self, where: str) -> losses.Loss:
         """The loss, of a net that can learn something from it."""
@@ -281,7 +281,6 @@ class Definition:
                 given = f"weights[{i}] has shape {array.shape}"
                 fail("set_weights", given, f"{tensor.name} needs {tensor.shape}", "see model.summary()")
         self.runner.set_tensors(checked)
-        self._forget_scores()
 
     def ema_weights(self) -> list[Array]:
         """Copies of all tensors, with the average in place of those that are trained.
@@ -482,7 +481,6 @@ class Definition:
                 self._restore_optimizer(config, tensors)
                 self.runner.set_tensors(values)
                 self.runner.epochs_trained = trained
-                self._forget_scores()
         if rate is not None and isinstance(optimizer.learning_rate, (int, float)):
             optimizer.learning_rate = rate
 
@@ -494,11 +492,12 @@ class Definition:
             if self.compiled:
                 parts = {"optimizer": self.optimizer, "loss": self.loss, "metrics": self.metrics}
                 config["compile"] = {**parts, "loss_weights": self.loss_weights}
-        return {"config": config, "tensors": tensors, "changes": self.changes}
+        return {"config": config, "tensors": tensors, "changes": self.runner.changes}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(self._restore(state["config"], state["tensors"], None).__dict__)
-        self.changes = state.get("changes", 0)
+        scores, self.runner.changes = self._known_scores, state.get("changes", 0)  # an ensemble may have noted them
+        self._scores = None if scores is None else (scores, self.runner.changes)
 
     def _describe(self, include_optimizer: bool = True) -> tuple[dict[str, Any], dict[str, Array]]:
         """Everything the model is, as JSON types and named tensors: at one moment, since the caller holds the lock."""
@@ -513,8 +512,9 @@ class Definition:
             config["feature_names"] = list(self.feature_names)
         if self.notes:
             config["notes"] = self.notes
-        if self._scores is not None:
-            tensors[_SCORES] = self._scores
+        scores = self._known_scores
+        if scores is not None:
+            tensors[_SCORES] = scores
         return config, tensors
 
     def _describe_state(
@@ -565,7 +565,7 @@ class Definition:
         model.notes = dict(config.get("notes", {}))
         model.feature_names = files.names(config, "feature_names", net.inputs)
         if compiled and _SCORES in tensors:
-            model._scores = checked_scores(tensors[_SCORES], model.loss, net.outputs)
+            model._scores = checked_scores(tensors[_SCORES], model.loss, net.outputs), model.runner.changes
         return model
 
     def _restore_optimizer(self, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:

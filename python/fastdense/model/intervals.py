@@ -119,4 +119,8 @@ def interval(loss: Loss, outputs: Array, pair: int, moved: Array) -> tuple[Array
     i, j, _ = pairs_of(loss)[pair]
     low, high = each[:, :, i] - moved, each[:, :, j] + moved
     middle = 0.5 * (low + high)  # where rows shrink to nothing
-    return np.minimum(low, middle).astype(outputs.dtype), np.maximum(high, middle).astype(outputs.dtype)
+    low, high = np.minimum(low, middle), np.maximum(high, middle)
+    lower, upper = low.astype(outputs.dtype), high.astype(outputs.dtype)
+    infinity = outputs.dtype.type(np.inf)
+    lower = np.where(lower > low, np.nextafter(lower, -infinity), lower)  # rounded outwards: no target falls out
+    return lower, np.where(upper < high, np.nextafter(upper, infinity), upper)

@@ -312,7 +312,7 @@ class Ensemble(Generic[M]):
         return self
 
     def _changes(self) -> list[int]:
-        return [member.changes for member in self._members]
+        return [member.runner.changes for member in self._members]
 
     def _known_scores(self) -> Array | None:
         """Those of `calibrate`, unless a member has changed since."""

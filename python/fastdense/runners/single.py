@@ -47,13 +47,15 @@ class Runner:
     ----------
     epochs_trained : int
         Whole epochs in the net's life: the key of the next shuffle.
+    changes : int
+        How often weights or loss may have changed: what was measured of a net no longer holds then.
     lock : CallLock
         Held by each method; hold it around several of them that must see one and the same state.
     """
 
     def __init__(self, net: Net, device: str, values: Sequence[Array] | None = None) -> None:
         self.net, self.device = net, check_device(device)
-        self.epochs_trained = 0
+        self.epochs_trained = self.changes = 0
         self.lock = CallLock()
         self._training: dict[str, Any] | None = None
         self._hook: Hook | None = None
@@ -90,6 +92,7 @@ class Runner:
     # ---- tensors and state -----------------------------------------------------------------------------------------
 
     def _write(self, engine: Engine, tensors: Sequence[Array]) -> None:
+        self.changes += 1
         engine.set_tensors(engine_tensors(self.net, self.value_dtype, tensors))
 
     def _ready(self) -> Engine:
@@ -134,6 +137,7 @@ class Runner:
             "frozen": self.net.frozen(),
         }
         with self.lock:
+            self.changes += 1
             self._engine.configure(training)
             self._training, self._hook, self.loss_weight = training, hook if hook.needed else None, loss_weight
             self._trained = self.net.trained()
@@ -173,6 +177,7 @@ class Runner:
                 return
             engine, here = make_engine(device, self.net.program), self.device
             tensors, slots, numbers = self._ready().get_tensors(), self.slots(), self.numbers()
+            changes = self.changes
             try:
                 self.device = device
                 self._write(engine, tensors)
@@ -183,7 +188,7 @@ class Runner:
             except BaseException:
                 self.device = here
                 raise
-            self._own_engine = engine
+            self._own_engine, self.changes = engine, changes  # another place, the same net
             self._last = lambda: None  # the new engine has seen no data
 
     # ---- training --------------------------------------------------------------------------------------------------
@@ -232,6 +237,7 @@ class Runner:
         """
         with self.lock:
             engine, begun, done = self._ready(), self.step, 0
+            self.changes += 1
             goes_on, self._last = self._last() is data, weakref.ref(data)
             result = {} if result is None else result
             result.pop("steps", None)
@@ -424,6 +430,7 @@ class Runner:
         with self.lock:
             engine = self._ready()
             rate = float(optimizer.learning_rates(self.step, 1)[0])
+            self.changes += 1
             engine.apply_gradients(list(gradients), rate=rate, n_threads=0)
 
     def solve_output(self, data: Rows, ridge: float, n_threads: int) -> tuple[Array, Array | None] | None:

@@ -197,6 +197,15 @@ def test_quantiles_adapt_the_width() -> None:
     assert lower.dtype == np.float32 and lower.shape == (4000, 1)
 
 
+def test_ends_are_rounded_outwards() -> None:
+    """All of the rows that were calibrated on which are to be inside are, also the one that lies on an end."""
+    x, y = rows(199)
+    model = net(None)
+    model.calibrate(x, y)
+    for coverage in (0.5, 0.9, 0.95):
+        assert covered(model, x, y, coverage) == math.ceil(200 * coverage) / 199
+
+
 def test_outputs_that_cross_are_sorted() -> None:
     model = fd.Model([fd.Dense(2)], inputs=1, device="reference")
     model.compile("adam", fd.losses.Quantile([0.1, 0.9]))
@@ -233,6 +242,7 @@ def test_files_copies_and_changes(tmp_path: Path) -> None:
             lambda one: one.fit(x, y, epochs=1, verbose=0),
             lambda one: one.train_on_batch(x, y),
             lambda one: one.set_weights(one.get_weights()),
+            lambda one: one.apply_gradients(one.loss_and_grad(x, y)[1]),
             lambda one: one.compile("adam", one.loss),
             lambda one: one.load_weights(tmp_path / "net.safetensors"),
         ):
@@ -240,6 +250,8 @@ def test_files_copies_and_changes(tmp_path: Path) -> None:
             change(changed)
             with pytest.raises(ValueError, match=r"predict_interval: .*call calibrate\(x_val, y_val\)"):
                 changed.predict_interval(x, coverage=0.8)
+        moved = copy.deepcopy(model).to("reference")
+        np.testing.assert_allclose(moved.predict_interval(x, coverage=0.8), expected, atol=1e-5)  # outputs near 1
         with pytest.raises(ValueError, match=r"predict_interval: .*calibrate"):
             model.clone().predict_interval(x, coverage=0.8)
 
