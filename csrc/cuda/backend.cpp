@@ -173,7 +173,7 @@ private:
             if (stopped_ || draining_) return;
             const Pause pause = issue(round);
             if (!b_.unless_stopped([&] { launch(round, pause); })) {
-                b_.put_back_statistics();
+                b_.statistics_before_.put_back(b_.stream_, b_.state_.statistics);
                 round.clear();
                 draining_ = true;
                 return;
@@ -254,14 +254,14 @@ private:
             };
             steps(0, round.steps - bool(pause.probe));
             if (pause.probe) {
-                b_.keep_weights();
+                b_.before_.keep(b_.stream_, b_.state_.parameters, b_.plan_.parameters);
                 steps(round.steps - 1, round.steps);
             }
             b_.rounds_.end(round);
         }
 
         void hooked_step(const Round& round, const Pause& pause) {
-            b_.keep_statistics();
+            b_.statistics_before_.keep(b_.stream_, b_.state_.statistics, b_.plan_.statistics);
             b_.layers_.set_hook_flags(pause.hook_flags);
             BatchShape shape = feed_.shape;
             shape.rows = round.rows[0];
@@ -402,18 +402,6 @@ private:
         return loss;
     }
 
-    void keep_statistics() {  // a step that a hook stops has changed them
-        statistics_before_.reserve(plan_.statistics);
-        stream_.copy(statistics_before_.get(), static_cast<const T*>(state_.statistics.get()), plan_.statistics);
-    }
-    void put_back_statistics() {
-        stream_.copy(state_.statistics.get(), static_cast<const T*>(statistics_before_.get()), plan_.statistics);
-        stream_.synchronize();
-    }
-    void keep_weights() {
-        before_.reserve(plan_.parameters);
-        stream_.copy(before_.get(), static_cast<const T*>(state_.parameters.get()), plan_.parameters);
-    }
     void take_probe(ProbeRecord record, const TrainRequest& request, bool kept, ProbeRecords& records) {
         const int64_t n = request.train.rows(), rows = std::min<int64_t>(256, n);
         layers_.expect_targets(request.train.y.cols);
@@ -542,8 +530,8 @@ private:
     const bool may_use_wholenet_;  // its products do not round their operands
     Loader loader_;
     Rounds rounds_, probe_rounds_;
-    DeviceBuffer<T> before_;  // weights before the step that is probed
-    DeviceBuffer<T> statistics_before_;
+    Kept<T> before_;             // weights before the step that is probed
+    Kept<T> statistics_before_;  // which a step that a hook stops has changed
     DeviceBuffer<double> probe_numbers_;
     Blocks probe_blocks_;
     Resident train_data_, validation_data_, once_;

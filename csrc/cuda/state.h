@@ -16,6 +16,25 @@ struct State {
     int64_t step = 0;
 };
 
+// What a buffer held before a step.
+template <class T>
+class Kept {
+public:
+    void keep(const Stream& stream, const DeviceBuffer<T>& from, int64_t n) {
+        copy_.reserve(n_ = n);
+        stream.copy(copy_.get(), static_cast<const T*>(from.get()), n);
+    }
+    void put_back(const Stream& stream, const DeviceBuffer<T>& to) const {
+        stream.copy(to.get(), static_cast<const T*>(copy_.get()), n_);
+        stream.synchronize();
+    }
+    const T* get() const { return copy_.get(); }
+
+private:
+    DeviceBuffer<T> copy_;
+    int64_t n_ = 0;
+};
+
 // The optimizer's slots of `nets` nets before the first step.
 template <class T>
 std::vector<DeviceBuffer<T>> first_slots(const Training& training, int64_t parameters, int64_t nets,
