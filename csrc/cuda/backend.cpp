@@ -506,17 +506,14 @@ private:
         FD_CUDA(cudaMemcpyAsync(out, from, n, cudaMemcpyDeviceToHost, stream_));
         stream_.synchronize();
     }
-    void upload(void* to, const void* from, size_t n) const {
-        FD_CUDA(cudaMemcpyAsync(to, from, n, cudaMemcpyHostToDevice, stream_));
-        stream_.synchronize();
-    }
     void download(void* out, const Place& from) const {
         const OnDevice here(device_);
         download(out, from.data, from.bytes);
     }
     void upload(const Place& to, const void* from) const {
         const OnDevice here(device_);
-        upload(to.data, from, to.bytes);
+        FD_CUDA(cudaMemcpyAsync(to.data, from, to.bytes, cudaMemcpyHostToDevice, stream_));
+        stream_.synchronize();
     }
 
     Plan plan_;
