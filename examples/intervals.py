@@ -94,14 +94,14 @@ else:
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
     x, y = noisy(400, np.random.default_rng(0))
     left.plot(x[:, 0], y, ".", color="0.7", markersize=3)
-    for kind, color in zip(kinds[1:], ("C0", "C1"), strict=True):
+    for kind, style in zip(kinds[1:], ("C0-", "C1--"), strict=True):
         for i, edge in enumerate(shown[kind]):
-            left.plot(grid[:, 0], edge[:, 0], color=color, label=None if i else kind)
+            left.plot(grid[:, 0], edge[:, 0], style, label=None if i else kind)
     left.set(xlabel="x", ylabel="y", title="intervals of 90 %")
     left.legend()
     right.plot(points[0][:, 0], points[1], "o", color="0.7", markersize=4)
-    right.plot(fine[:, 0], curve(fine[:, 0]), "--", color="black", label="the curve")
-    right.plot(fine[:, 0], curves["free"], color="C1", label="learned, free")
+    right.plot(fine[:, 0], curve(fine[:, 0]), ":", color="black", label="the curve")
+    right.plot(fine[:, 0], curves["free"], "C1--", label="learned, free")
     right.plot(fine[:, 0], curves["rising"], color="C0", label="learned, monotonic=[1]")
     right.set(xlabel="x", title="40 rows of a rising curve")
     right.legend()

@@ -88,7 +88,7 @@ SLOW = {  # of Python's own
             "_core _model callbacks calls data diagnose initial keras model network population runners training",
         ),
         # all that trains a net
-        ("fastdense.keras", 168, "_core diagnose population tabular reference.engine training.search datasets cli"),
+        ("fastdense.keras", 172, "_core diagnose population tabular reference.engine training.search datasets cli"),
     ],
 )  # fmt: skip
 def test_import_is_light(module: str, most: int, absent: str) -> None:
