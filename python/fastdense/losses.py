@@ -234,7 +234,7 @@ class Quantile(Loss, names=("quantile", "pinball")):
     q: float | list[float]
 
     def __init__(self, q: float | Sequence[float] = 0.5) -> None:
-        if isinstance(q, (list, tuple, np.ndarray)):
+        if isinstance(q, (list, tuple)) or (isinstance(q, np.ndarray) and q.ndim):
             self.q = [number(f"Quantile: q[{i}]", one, above=0, below=1) for i, one in enumerate(q)]
             if not self.q or any(low >= high for low, high in pairwise(self.q)):
                 raise ValueError(f"Quantile: q={shorten(q)}. Give at least one level, in ascending order, each once.")

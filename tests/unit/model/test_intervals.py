@@ -85,6 +85,10 @@ def test_names_and_errors() -> None:
     for q, words in (([0.9, 0.1], "ascending"), ([], "at least one"), ([0.5, 0.5], "each once")):
         with pytest.raises(ValueError, match=f"Quantile: q=.*{words}"):
             fd.losses.Quantile(q)
+    with pytest.raises(
+        TypeError, match=r"^Quantile: q=array\(0\.3\) is of type ndarray\. Give a finite number above 0"
+    ):
+        fd.losses.Quantile(np.array(0.3))  # type: ignore[arg-type]
     with pytest.raises(ValueError, match=r"Quantile: q\[1\]"):
         fd.losses.Quantile([0.5, 1.0])
     model = fd.Model([fd.Dense(4)], inputs=2)
