@@ -30,10 +30,7 @@ public:
         stream_.clear(state_.statistics, plan_.statistics);
         stream_.clear(state_.input_statistics, plan_.input_statistics);
     }
-    ~CudaBackend() override {
-        (void)cudaSetDevice(device_);
-        (void)cudaStreamSynchronize(stream_);
-    }
+    ~CudaBackend() override { (void)cudaStreamSynchronize(stream_); }
 
     const Plan& plan() const override { return plan_; }
     DType dtype() const override { return dtype_of<T>; }

@@ -47,10 +47,7 @@ public:
         upload(seeds_, seeds.data(), starts_);
         if (penalties) upload(penalties_, penalties, starts_);
     }
-    ~Population() override {
-        (void)cudaSetDevice(device_);
-        (void)cudaStreamSynchronize(stream_);
-    }
+    ~Population() override { (void)cudaStreamSynchronize(stream_); }
 
     const Plan& plan() const override { return plan_; }
     DType dtype() const override { return dtype_of<T>; }

@@ -144,6 +144,8 @@ def test_a_net_stays_on_the_device_that_it_was_made_on(gpu: Any) -> None:
         other = made()
         steps(other, 5)
         assert same(state_of(other), state_of(expected))
+        del engine
+        assert gpu.current_device() == 1, "a net that ends leaves the thread's device alone"
     finally:
         gpu.set_device(0)
         gpu.set_devices(1)

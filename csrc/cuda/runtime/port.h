@@ -1,6 +1,6 @@
-// CUDA for kernel files: nvcc's, or the emulator of tests/emulator. Kernels are launched by FD_LAUNCH
-// only, which checks that they were, have full warp masks, take dynamic shared memory by FD_DYN_SHARED, and add no floating-point numbers with atomics: the
-// same seed must give the same bits.
+// CUDA for kernel files: nvcc's, or the emulator of tests/emulator. Kernels are launched by FD_LAUNCH only, which checks that they
+// were, have full warp masks, take dynamic shared memory by FD_DYN_SHARED, and add no floating-point numbers with atomics: the same
+// seed must give the same bits.
 #pragma once
 #ifdef FD_EMULATE
 #include "cuda_emulator.h"

@@ -24,11 +24,10 @@ from ..specs import resolve
 from ..training.feasible import check_heads, check_output, check_outputs_each, check_solver
 from ..versions import VERSION
 from . import files, own
-from .intervals import checked_scores
+from .intervals import SCORES, checked_scores
 from .matching import matched
 
 D = TypeVar("D", bound="Definition")
-_SCORES = "calibration.scores"  # name in a file of what intervals are made with
 _NUMBERS = "optimizer.numbers"  # name in a file of the few numbers that an optimizer keeps
 
 
@@ -514,7 +513,7 @@ class Definition:
             config["notes"] = self.notes
         scores = self._known_scores
         if scores is not None:
-            tensors[_SCORES] = scores
+            tensors[SCORES] = scores
         return config, tensors
 
     def _describe_state(
@@ -564,8 +563,8 @@ class Definition:
         model.runner.epochs_trained = files.count(config, "epochs_trained")
         model.notes = dict(config.get("notes", {}))
         model.feature_names = files.names(config, "feature_names", net.inputs)
-        if compiled and _SCORES in tensors:
-            model._scores = checked_scores(tensors[_SCORES], model.loss, net.outputs), model.runner.changes
+        if compiled and SCORES in tensors:
+            model._scores = checked_scores(tensors[SCORES], model.loss, net.outputs), model.runner.changes
         return model
 
     def _restore_optimizer(self, config: Mapping[str, Any], tensors: Mapping[str, Array]) -> None:

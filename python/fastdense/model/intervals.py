@@ -17,6 +17,7 @@ from ..arguments import number
 from ..arrays import Array, fail
 from ..losses import Loss, Quantile
 
+SCORES = "calibration.scores"  # name of the scores in a file
 SAME = 1e-9  # difference of levels and coverages that are meant to be equal
 
 

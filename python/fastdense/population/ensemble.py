@@ -24,7 +24,6 @@ from .selection import Measure, greedy
 
 M = TypeVar("M", bound=BaseModel)
 MOST = 100_000  # members
-_SCORES = "calibration.scores"  # name in a file of what intervals are made with
 # Losses of these targets go together; there the outputs of the nets mean the same.
 _MEANING = {
     "values": "values",
@@ -462,7 +461,7 @@ class Ensemble(Generic[M]):
             tensors.update({f"member_{i}/{name}": tensor for name, tensor in own.items()})
         scores = self._known_scores()
         if scores is not None:
-            tensors[_SCORES] = scores
+            tensors[intervals.SCORES] = scores
         head = {key: configs[0][key] for key in ("format", "version")}
         return {**head, "members": configs, "weights": self._weights.tolist()}, tensors
 
@@ -477,7 +476,7 @@ class Ensemble(Generic[M]):
         own: list[dict[str, Array]] = [{} for _ in configs]
         numbers = {f"member_{i}": i for i in range(len(configs))}
         for name, tensor in tensors.items():
-            if name == _SCORES:
+            if name == intervals.SCORES:
                 continue
             member, _, rest = name.partition("/")
             own[numbers[member]][rest] = tensor
@@ -488,8 +487,8 @@ class Ensemble(Generic[M]):
         made._weights = np.array(config["weights"], dtype=np.float64)  # not divided once more, which may change a bit
         if not abs(made._weights.sum() - 1) < 1e-9:
             raise ValueError("the weights do not sum to 1")
-        if _SCORES in tensors:
-            made._scores = intervals.checked_scores(tensors[_SCORES], made.loss, made.outputs), made._changes()
+        if intervals.SCORES in tensors:
+            made._scores = intervals.checked_scores(tensors[intervals.SCORES], made.loss, made.outputs), made._changes()
         return made
 
 
