@@ -94,6 +94,9 @@ public:
         const int64_t batches = (r.train.rows() + r.batch_size - 1) / r.batch_size;
         if (r.first_batch < 0 || r.first_batch >= batches)
             throw InvalidArgument("first_batch must name an existing batch");
+        std::optional<py::error_already_set> unsummed;  // why ranks could not exchange numbers; written with the GIL
+        const Ranks ranks = ranks_of(call.attr("ranks"), unsummed);
+        if (ranks.sum) r.ranks = &ranks;
         Signals signals;
         r.tick = [&](int64_t steps, double loss, double rows) {
             return signals.look([&] {
@@ -115,6 +118,7 @@ public:
             throw;
         }
         keep_finished();
+        if (unsummed) throw py::error_already_set(std::move(*unsummed));
         result["steps"] = out.steps;
         result["partial"] = py::array_t<double>(k, out.partial.data());
         result["nonfinite_step"] = out.nonfinite_step;
@@ -233,6 +237,31 @@ public:
     }
 
 private:
+    // `given`: a fastdense.calls.RanksCall, or None. What its function raises is put into `raised`.
+    static Ranks ranks_of(const py::object& given, std::optional<py::error_already_set>& raised) {
+        Ranks ranks;
+        if (given.is_none()) return ranks;
+        ranks.rows = py::cast<int64_t>(given.attr("rows"));
+        ranks.batch_rows = py::cast<int64_t>(given.attr("batch_rows"));
+        ranks.last_batch_rows = py::cast<int64_t>(given.attr("last_batch_rows"));
+        ranks.first_row = py::cast<int64_t>(given.attr("first_row"));
+        ranks.last_first_row = py::cast<int64_t>(given.attr("last_first_row"));
+        ranks.overlaps = py::cast<bool>(given.attr("overlaps"));
+        ranks.sum = [function = py::object(given.attr("sum")), &raised](void* numbers, DType dtype, int64_t n,
+                                                                        double factor, double& loss) {
+            const WithGil locked;  // of whichever thread
+            try {
+                const py::dtype type = dtype == DType::f32 ? py::dtype::of<float>() : py::dtype::of<double>();
+                const py::str owner;  // with one, the array is a view
+                loss = py::cast<double>(function(py::array(type, {py::ssize_t(n)}, numbers, owner), factor, loss));
+                return true;
+            } catch (py::error_already_set& e) {
+                raised.emplace(std::move(e));
+                return false;
+            }
+        };
+        return ranks;
+    }
     // The first rows of a table, which the array takes over: there may be no memory for a second one.
     static py::array_t<double> table(std::vector<double>&& numbers, py::ssize_t rows, py::ssize_t columns) {
         auto kept = std::make_unique<std::vector<double>>(std::move(numbers));

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/plan.h"
+#include "core/ranks.h"
 #include "core/stop.h"
 #include "core/types.h"
 
@@ -44,6 +45,7 @@ struct TrainRequest {
     bool stop_on_nan = false;
     std::optional<int> probe_level;  // none: no probes; see Cadence
     bool probe_first = false;        // a probe after the first step of this call too
+    const Ranks* ranks = nullptr;    // the others that train this net too; validation is this process's own
     bool goes_on = false;  // the last call had the same data, untouched since: a solver may keep what it knows of them
     // Called after steps, a few times a second: (steps done, Σ loss, Σ rows of this epoch). True: stop now.
     std::function<bool(int64_t, double, double)> tick;

@@ -231,9 +231,9 @@ private:
     public:
         TrainLoop(CpuBackend& net, const TrainRequest& request, TrainOutcome& outcome)
             : net_(net), request_(request), batch_size_(std::min(request.batch_size, request.train.rows())),
-              rowwise_(net.trains_rowwise(batch_size_)), probing_(request.probe_level.has_value()),
+              rowwise_(net.trains_rowwise(batch_size_) && !request.ranks), probing_(request.probe_level.has_value()),
               long_steps_(request.poll && net.step_flops(rowwise_ ? 0 : batch_size_) > 2e9),
-              may_stop_half_way_(long_steps_ || net.training_.hook || net.plan_.has_functions()),
+              may_stop_half_way_(long_steps_ || net.training_.hook || net.plan_.has_functions() || request.ranks),
               next_(request.steps ? Next::step : Next::end), blas_(net.blas_threads(request, rowwise_)),
               watch_(net.stop_, long_steps_ ? request.poll : no_poll),
               ledger_(request, net.width(), net.running_, outcome), cursor_(request, net.plan_.seed) {
@@ -248,8 +248,13 @@ private:
             if (probing_) net.probe_.begin(request, outcome.probes);
             net.stopped_before_.store(-1, std::memory_order_relaxed);
             if (may_stop_half_way_) before_.reserve(net);
+            if (request.ranks) {
+                sum_.emplace(*request.ranks, net.state_.gradients.get(), dtype_of<T>, net.plan_.parameters);
+                net.layerwise_.sum_gradients(&*sum_);
+            }
             net.thread_count_.resume(threads, double(batch_size_));
         }
+        ~TrainLoop() { net_.layerwise_.sum_gradients(nullptr); }
         void run() {
             while (next_ != Next::end) {
                 next_ = Next::step;
@@ -305,14 +310,31 @@ private:
             Batch<T> b = layers.gather(w, request_.train, rows, {0, &cursor_});
             b.hook_flags = HookBatch::training | HookBatch::measured |
                            HookBatch::edges(cursor_.starts_epoch(), cursor_.ends_epoch());
+            if (const Ranks* r = request_.ranks) b.first_row = cursor_.ends_epoch() ? r->last_first_row : r->first_row;
             if (!layers.forward(w, b, Pass::train, true)) return false;
             if (!layers.loss(w, b, Pass::train)) return false;
+            if (sum_ && w.first()) sum_->begin(share(rows));
             if (!layers.backward(w, b, Pass::train, true)) return false;
+            if (sum_ && !sum_gradients(w, b)) return false;
             layers.observe(w, b);
             if (!layers.update(w)) return false;
             w.sync();
             if (w.first()) loss = layers.add_to_totals(b, Pass::train, ledger_.running()) + net_.updater_.penalty_sum();
             return true;
+        }
+        // Of the rows of a step of all ranks: what this one has of them.
+        double share(int64_t rows) const {
+            const Ranks& r = *request_.ranks;
+            return double(rows) / double(cursor_.ends_epoch() ? r.last_batch_rows : r.batch_rows);
+        }
+        // False: stop.
+        bool sum_gradients(const Worker& w, const Batch<T>& b) {
+            if (w.first()) {
+                common_loss_ = net_.layerwise_.batch_loss(b, Pass::train);
+                summed_ = sum_->finish(common_loss_);
+            }
+            w.sync();
+            return summed_;
         }
         bool rowwise_step(const Worker& w, int64_t rows, double& loss) {
             Rowwise<T>& net = net_.rowwise_;
@@ -328,7 +350,8 @@ private:
             totals[1] += double(rows);
             ++net_.state_.step;
             if (cursor_.ends_epoch()) ledger_.end_epoch();
-            const bool ends = ledger_.step_done(loss) || ++step_ == request_.steps;
+            const double judged = sum_ ? common_loss_ : loss;  // by all ranks alike
+            const bool ends = ledger_.step_done(judged) || ++step_ == request_.steps;
             if (probing_) {
                 const bool broken = request_.stop_on_nan && !std::isfinite(loss);
                 probe_follows_ = net_.probe_.follows(cursor_, net_.state_.step, broken);
@@ -361,6 +384,9 @@ private:
         Cursor cursor_;
         double validation_penalty_ = 0;
         Before before_;
+        std::optional<GradientSum> sum_;  // over the ranks
+        double common_loss_ = 0;          // of the step, over all of them, without penalties
+        bool summed_ = true;
     };
 
     void train_full_batch(const TrainRequest& request, TrainOutcome& outcome) {

@@ -42,6 +42,7 @@ struct Batch {
     const int32_t* labels = nullptr;  // (rows,)
     const double* weights = nullptr;  // (rows,), or none
     int64_t rows = 0, y_cols = 0;
+    int64_t first_row = 0;    // of these in a step of several ranks: random ops draw by the place in it
     unsigned hook_flags = 0;  // see HookBatch; a loop over batches sets them
 };
 

@@ -54,14 +54,17 @@ if TYPE_CHECKING:
     from .population.fit import fit_many
     from .population.population import Population, PopulationInterrupt
     from .population.rate_test import learning_rate_test
+    from .training.ranks import DataParallel, RankError
 
 # What computes is imported when it is used. A script that writes down a net, and nothing more, needs none of it.
 _LAZY = {
     "History": "callbacks",
     "Model": "_model",
+    "DataParallel": "training.ranks",
     "Ensemble": "population.ensemble",
     "Population": "population.population",
     "PopulationInterrupt": "population.population",
+    "RankError": "training.ranks",
     "callbacks": "",
     "cross_validate": "population.cross_validation",
     "datasets": "",
@@ -98,6 +101,7 @@ __all__ = [
     "BatchNorm",
     "Branches",
     "CategoryEmbedding",
+    "DataParallel",
     "Dense",
     "Dropout",
     "Ensemble",
@@ -113,6 +117,7 @@ __all__ = [
     "Periodic",
     "Population",
     "PopulationInterrupt",
+    "RankError",
     "Rescaling",
     "Residual",
     "RobustScale",

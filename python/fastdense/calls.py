@@ -20,6 +20,34 @@ HOOK_GRADIENT = 16  # the gradient of a custom loss is wanted
 
 
 @dataclass(frozen=True, eq=False, repr=False)
+class RanksCall:
+    """Several processes (ranks) that train one net together, each on rows of its own, as an engine knows them.
+
+    Attributes
+    ----------
+    rows : int
+        Rows of the training data of all ranks.
+    batch_rows, last_batch_rows : int
+        Rows of a step of all ranks, and of the last step of an epoch.
+    first_row, last_first_row : int
+        Of this rank's among those: random layers draw by the place in it.
+    overlaps : bool
+        Whether a thread of its own may sum gradients while a step computes others.
+    sum : callable
+        ``sum(numbers, factor, loss)`` puts the sum over all ranks of ``factor * numbers`` in the place of the numbers,
+        and returns that of ``factor * loss``. It raises if that failed, or if another rank has: the step is not made.
+    """
+
+    rows: int
+    batch_rows: int
+    last_batch_rows: int
+    first_row: int
+    last_first_row: int
+    overlaps: bool
+    sum: Callable[[Array, float, float], float]
+
+
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainCall:
     """Training steps of one net; docs/design/interface.md says what an engine does with them.
 
@@ -53,6 +81,8 @@ class TrainCall:
         How often layers are probed; None: never.
     probe_first : bool
         Whether to probe after the first step, too.
+    ranks : RanksCall or None
+        The other processes that train this net.
     result : dict
         Filled with what the engine answers. If it raises, "totals" and "val_totals" hold the epochs that it had
         finished, or are missing if it had not begun.
@@ -74,6 +104,7 @@ class TrainCall:
     goes_on: bool = False
     probe_level: int | None = None
     probe_first: bool = False
+    ranks: RanksCall | None = None
     result: dict[str, Any] = field(default_factory=dict)
 
 

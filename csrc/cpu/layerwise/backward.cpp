@@ -25,11 +25,19 @@ bool Layerwise<T>::backward(const Worker& w, const Batch<T>& b, Pass pass, bool 
         } else if (op(i).kind == OpKind::function) {
             if (!function_backward(w, i, b.rows, pass)) return false;
         } else {
-            other_backward(w, i, b.x, b.rows, pass);
+            other_backward(w, i, b, pass);
         }
         if (stop_.agreed(w, int(plan_.ops.size()) + i)) return false;
+        if (sum_ && w.first()) pass_on(i);
     }
     return true;
+}
+
+template <class T>
+void Layerwise<T>::pass_on(int i) {
+    for (int tensor : {op(i).kernel, op(i).bias, op(i).slope})  // in this order in the flat array
+        if (tensor >= 0 && plan_.tensors[size_t(tensor)].trainable)
+            return sum_->ready(plan_.tensors[size_t(tensor)].offset);
 }
 
 // From the gradient of the output of a branch that ends in a softmax to that of what the softmax gets, in place.
@@ -143,9 +151,10 @@ void Layerwise<T>::update_tile(int i, int64_t r0, int64_t r1, const T* g, int64_
 }
 
 template <class T>
-void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t rows, Pass pass) {
+void Layerwise<T>::other_backward(const Worker& w, int i, const Batch<T>& b, Pass pass) {
     const Op& o = op(i);
-    const int64_t width = o.out;
+    const T* x0 = b.x;
+    const int64_t width = o.out, rows = b.rows;
     T *from = d(i), *to = d(i - 1);
     const auto gradient_of = [&](int tensor, int spare) {
         return tensor < 0 ? no_gradient_[spare].get() : gradient(tensor);
@@ -183,9 +192,9 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
         case OpKind::layer_norm:
             w.each(by_rows.count, [&](int64_t s) {
                 const int64_t r0 = by_rows.begin(s);
-                NormBlock<T> b = norm_block(i, x + r0 * width, by_rows.end(s) - r0, pass, 0, width);
-                b.mean += r0, b.inverse += r0;
-                k_.layer_norm_backward(b, from + r0 * width, to + r0 * width);
+                NormBlock<T> block = norm_block(i, x + r0 * width, by_rows.end(s) - r0, pass, 0, width);
+                block.mean += r0, block.inverse += r0;
+                k_.layer_norm_backward(block, from + r0 * width, to + r0 * width);
             });
             w.each(columns.count, [&](int64_t s) {
                 const int64_t c0 = columns.begin(s);
@@ -198,7 +207,7 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
         case OpKind::gaussian_dropout:
         case OpKind::alpha_dropout:
             if (!step.passes_gradient) break;
-            if (pass == Pass::train) noise(w, i, from, to, rows, true);
+            if (pass == Pass::train) noise(w, i, from, to, b, true);
             else row_slices([&](int64_t first, int64_t n) { std::copy_n(from + first, n, to + first); });
             break;
         case OpKind::activity:
@@ -217,7 +226,7 @@ void Layerwise<T>::other_backward(const Worker& w, int i, const T* x0, int64_t r
                     return;
                 }
                 const ops::DropoutMask mask(plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate);
-                k_.dropout(mask, from + first, to + first, uint64_t(first), n);
+                k_.dropout(mask, from + first, to + first, uint64_t(b.first_row * width + first), n);
             });
             break;
         case OpKind::rescaling:

@@ -182,13 +182,14 @@ bool Layerwise<T>::forward(const Worker& w, const Batch<T>& b, Pass pass, bool u
             case OpKind::unit_norm: unit_norm_forward(w, i, x, b.rows); break;
             case OpKind::gaussian_noise:
             case OpKind::gaussian_dropout:
-            case OpKind::alpha_dropout: noise(w, i, x, out_[i].get(), b.rows, false); break;
+            case OpKind::alpha_dropout: noise(w, i, x, out_[i].get(), b, false); break;
             case OpKind::dropout: {
                 const ops::DropoutMask mask(plan_.seed, uint64_t(state_.step), uint32_t(i), o.rate);
                 const Slices rows(b.rows, 4, 1);
                 w.each(rows.count, [&](int64_t s) {
                     const int64_t first = rows.begin(s) * o.out;
-                    k_.dropout(mask, x + first, out_[i].get() + first, uint64_t(first), rows.end(s) * o.out - first);
+                    k_.dropout(mask, x + first, out_[i].get() + first, uint64_t(b.first_row * o.out + first),
+                               rows.end(s) * o.out - first);
                 });
                 break;
             }

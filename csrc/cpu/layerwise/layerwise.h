@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "core/parallel.h"
+#include "core/ranks.h"
 #include "core/walk.h"
 #include "cpu/blas/gemm.h"
 #include "cpu/layerwise/output_loss.h"
@@ -56,6 +57,9 @@ public:
     // dL/d(output) of the op; after backward(), dL/d(pre-activation) for dense ops.
     T* gradient_at(int op) const { return d(op); }
     void weights_changed() { products_.weights_changed(); }
+    // Until called again: backward() passes each op's gradients on as soon as they are whole, and steps update nothing before they
+    // are summed. Null: no sums.
+    void sum_gradients(GradientSum* sum) { sum_ = sum; }
 
 private:
     const Op& op(int i) const { return plan_.ops[size_t(i)]; }
@@ -76,8 +80,8 @@ private:
     void unit_norm_forward(const Worker&, int i, const T* x, int64_t rows);
     void unit_norm_backward(const Worker&, int i, int64_t rows);
     void softmax_backward(const Worker&, int i, int64_t rows, Pass);
-    void noise(const Worker&, int i, const T* from, T* to, int64_t rows, bool backward);  // noise.cpp
-    void columns_forward(const Worker&, int i, const T* x, int64_t rows);                 // columns.cpp
+    void noise(const Worker&, int i, const T* from, T* to, const Batch<T>&, bool backward);  // noise.cpp
+    void columns_forward(const Worker&, int i, const T* x, int64_t rows);                    // columns.cpp
     void look_up(int i, const T* x, int64_t r0, int64_t rows, T* to);
     void columns_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
     bool function_forward(const Worker&, int i, const T* x, int64_t rows, Pass);  // function.cpp; false: stop
@@ -90,11 +94,14 @@ private:
     void branches_begin_backward(const Worker&, int i, int64_t rows);
     void apply_activation_gradient(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1);
     void dense_backward(const Worker&, int i, const T* x, int64_t rows, Pass, bool packed, bool update);
-    void other_backward(const Worker&, int i, const T* x, int64_t rows, Pass);
+    void other_backward(const Worker&, int i, const Batch<T>&, Pass);
     NormBlock<T> norm_block(int i, const T* x, int64_t rows, Pass, int64_t c0, int64_t c1) const;
 
-    // Not where the step may be left before all gradients are there: by a poll, or by a function.
-    bool updates_early() const { return !updater_.needs_all_gradients() && !stop_.watching() && !calls_functions_; }
+    // Not where the step may be left before all gradients are there, by a poll or a function, or where they are summed first.
+    bool updates_early() const {
+        return !updater_.needs_all_gradients() && !stop_.watching() && !calls_functions_ && !sum_;
+    }
+    void pass_on(int i);  // the gradients of ops i and above
 
     const Plan& plan_;
     State<T>& state_;
@@ -109,6 +116,7 @@ private:
     int64_t capacity_ = 0, chunk_rows_ = 0, most_targets_ = 0;
     int team_ = 1, team_ready_ = 0;  // workers that buffers of their own are expected for, and have them
     bool backward_ready_ = false, probe_ready_ = false;
+    GradientSum* sum_ = nullptr;
     bool goes_on_ = true;  // whether a hook or a function said so; worker 0 writes it, before a barrier
     const bool calls_functions_;
     std::vector<FunctionCall> calls_;                      // per op

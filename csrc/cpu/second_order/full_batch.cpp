@@ -126,7 +126,7 @@ bool FullBatch<T>::each_chunk(Pass pass, F&& body) {
 
 template <class T>
 bool FullBatch<T>::evaluate(double& loss, double* gradient) {
-    const double n = double(data_->rows());
+    const double n = all_rows();
     const Pass pass = gradient ? Pass::inference : Pass::evaluate;
     double sum = 0;
     std::fill(totals_.begin(), totals_.end(), 0.0);
@@ -141,27 +141,41 @@ bool FullBatch<T>::evaluate(double& loss, double* gradient) {
         return true;
     });
     if (!whole) return false;
-    loss = sum / n;
-    add_penalties(loss, gradient);
-    totals_[0] = loss * n, totals_[1] = n;
+    double all = sum;
+    if (!sum_over_ranks(all, gradient, gradient ? size_ : 0)) return false;
+    loss = finish(all, sum, gradient);
     return true;
 }
 
 template <class T>
-void FullBatch<T>::add_penalties(double& loss, double* gradient) {
-    if (!penalised_) return;
+bool FullBatch<T>::sum_over_ranks(double& row_losses, double* numbers, int64_t n) const {
+    return !ranks_ || ranks_->sum(numbers, DType::f64, n, 1, row_losses);
+}
+
+template <class T>
+double FullBatch<T>::finish(double all_row_losses, double row_losses, double* gradient) {
+    const double own_rows = double(data_->rows()), added = penalties(gradient);
+    totals_[0] = (row_losses / own_rows + added) * own_rows, totals_[1] = own_rows;
+    return all_row_losses / all_rows() + added;
+}
+
+template <class T>
+double FullBatch<T>::penalties(double* gradient) {
+    double sum = 0;
+    if (!penalised_) return sum;
     if (gradient) std::fill_n(state_.gradients.get(), plan_.parameters, T(0));
     parallel(threads_, [&](const Worker& w) {
         updater_.penalties(w, gradient != nullptr);
         if (gradient) add_gradients(w, 1, gradient);
-        if (w.first()) loss += updater_.penalty_sum();
+        if (w.first()) sum = updater_.penalty_sum();
     });
+    return sum;
 }
 
 // One pass over the data: of every chunk, for each output, the Jacobian's rows by one backward pass, and their products.
 template <class T>
 bool FullBatch<T>::normal_equations(double& loss, double* matrix, double* gradient) {
-    const int64_t n = data_->rows(), width = size_ + 1;
+    const int64_t width = size_ + 1;
     const int64_t block = std::clamp<int64_t>(jacobian_numbers / width, 32, chunk_);
     const Pass pass = Pass::inference;
     jacobian_.reserve(block * width);
@@ -191,15 +205,14 @@ bool FullBatch<T>::normal_equations(double& loss, double* matrix, double* gradie
         }
         return true;
     });
-    if (!whole) return false;
+    double all = sum;
+    if (!whole || !sum_over_ranks(all, products_.data(), width * width)) return false;
     for (int64_t i = 0; i < size_; ++i) std::copy_n(products_.data() + i * width, i + 1, matrix + i * size_);
     std::copy_n(products_.data() + size_ * width, size_, gradient);
-    loss = sum / double(n);
-    add_penalties(loss, gradient);
+    loss = finish(all, sum, gradient);
     each_tensor([&](int64_t at, const Tensor& t) {
         for (int64_t i = at; i < at + t.size(); ++i) matrix[i * (size_ + 1)] += 2 * t.l2;
     });
-    totals_[0] = loss * double(n), totals_[1] = double(n);
     return true;
 }
 
@@ -212,8 +225,7 @@ void FullBatch<T>::fill_jacobian(const Worker& w, const Batch<T>& b, int64_t r0,
     w.each(cut.count, [&](int64_t s) {
         for (int64_t r = r0 + cut.begin(s); r < r0 + cut.end(s); ++r) {
             double* row = jacobian_.get() + (r - r0) * width;
-            const double scale =
-                std::sqrt(2 * (b.weights ? b.weights[r] : 1) / (double(data_->rows()) * double(outputs)));
+            const double scale = std::sqrt(2 * (b.weights ? b.weights[r] : 1) / (all_rows() * double(outputs)));
             double* to = row;
             for (int i = 0; i < int(plan_.ops.size()); ++i) {
                 const Op& o = plan_.ops[size_t(i)];
@@ -244,13 +256,15 @@ bool FullBatch<T>::product(const double* v, double* out) {
     std::fill_n(out, size_, 0.0);
     curvature_.begin(chunk_, v);
     const bool whole = each_chunk(Pass::inference, [&](const Worker& w, const Batch<T>& b, int64_t) {
-        curvature_.add(w, b, double(data_->rows()), out);
+        curvature_.add(w, b, all_rows(), out);
         return true;
     });
+    double none = 0;
+    if (!whole || !sum_over_ranks(none, out, size_)) return false;
     each_tensor([&](int64_t at, const Tensor& t) {
         for (int64_t i = at; i < at + t.size(); ++i) out[i] += 2 * t.l2 * v[i];
     });
-    return whole;
+    return true;
 }
 
 template <class T>
@@ -267,6 +281,7 @@ void FullBatch<T>::train(const TrainRequest& given, std::vector<double>& running
     threads_ = threads(chunk_);
     data_ = &request.train;
     poll_ = &request.poll;
+    ranks_ = request.ranks;
     Ledger ledger(request, int64_t(totals_.size()), running, outcome);
     if (!request.goes_on) solver_->begin();
     HookBatch epoch_end;  // without rows
@@ -294,7 +309,7 @@ void FullBatch<T>::train(const TrainRequest& given, std::vector<double>& running
         }
         if (stop) break;
     }
-    data_ = nullptr, poll_ = nullptr;
+    data_ = nullptr, poll_ = nullptr, ranks_ = nullptr;
     ledger.finish();
 }
 

@@ -43,7 +43,12 @@ private:
     bool each_chunk(Pass pass, F&& body);
     void add_gradients(const Worker& w, double factor, double* to) const;
     void fill_jacobian(const Worker& w, const Batch<T>& b, int64_t r0, int64_t r1, int64_t output);
-    void add_penalties(double& loss, double* gradient);
+    // Of the data's row losses: their sum over the ranks, if there are several, and of `numbers`. False: stop.
+    bool sum_over_ranks(double& row_losses, double* numbers, int64_t n) const;
+    // The loss from that sum, penalties included, whose gradient is added; and the totals, which are this rank's own.
+    double finish(double all_row_losses, double row_losses, double* gradient);
+    double penalties(double* gradient);
+    double all_rows() const { return double(ranks_ ? ranks_->rows : data_->rows()); }
 
     const Plan& plan_;
     State<T>& state_;
@@ -56,6 +61,7 @@ private:
     int threads_ = 1;
     bool penalised_ = false;
     const Dataset* data_ = nullptr;
+    const Ranks* ranks_ = nullptr;
     const Poll* poll_ = nullptr;
     std::vector<double> totals_;  // of the last evaluation, which is the last that a hook was shown
     Buffer<double> jacobian_;     // some rows of it, with the residual as one more column

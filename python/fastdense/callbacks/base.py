@@ -82,11 +82,15 @@ class Callback:
     model : Model
         The model that is being trained.
     params : dict
-        "epochs", "steps" (batches per epoch) and "verbose".
+        "epochs", "steps" (batches per epoch), "verbose", and "rank" (0, unless several processes train together).
     deferred : bool
         Of the class, or set by ``__init__``. True promises that the epoch hooks only read `logs` and leave the model
         alone. Epochs are then not held up for them: `on_epoch_end` is called for each epoch in order, but possibly some
         epochs later.
+
+    first_rank_only : bool
+        Of the class: where several processes train one net together (`comm`), only the first one calls it. For what
+        writes files or shows something.
 
     Notes
     -----
@@ -95,6 +99,7 @@ class Callback:
     """
 
     deferred: ClassVar[bool] = False
+    first_rank_only: ClassVar[bool] = False
     model: TrainedModel
     params: dict[str, Any]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+from typing import ClassVar
 
 from ..arguments import choice, file_path, flag, integer, keywords_checked, number
 from .base import Callback, Logs, core_model
@@ -58,6 +59,8 @@ class ModelCheckpoint(_Saving):
     initial_value_threshold : float, optional
         The value that the first save must beat.
     """
+
+    first_rank_only: ClassVar[bool] = True
 
     @keywords_checked
     def __init__(
@@ -192,12 +195,19 @@ class BackupAndRestore(_Saving):
 
     def on_train_end(self, logs: Logs | None = None) -> None:
         """Delete the backup."""
-        if self.delete_checkpoint:
+        if self.delete_checkpoint and self._writes:
             self._keep(0)
             with contextlib.suppress(OSError):  # it holds other files
                 os.rmdir(self.backup_dir)
 
+    @property
+    def _writes(self) -> bool:
+        """Of several processes that train one net together all read the backup, and the first one writes it."""
+        return not self.params.get("rank")
+
     def _save(self) -> None:
+        if not self._writes:
+            return
         os.makedirs(self.backup_dir, exist_ok=True)
         core_model(self.model).save_state(os.path.join(self.backup_dir, f"epoch-{self._epoch}.safetensors"))
         self._keep(1 + self.double_checkpoint)

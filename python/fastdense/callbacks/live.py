@@ -49,6 +49,8 @@ class LivePlot(Callback):
 
     deferred: ClassVar[bool] = True
 
+    first_rank_only: ClassVar[bool] = True
+
     @keywords_checked
     def __init__(
         self,

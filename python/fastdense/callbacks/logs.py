@@ -27,6 +27,7 @@ class CSVLogger(Callback):
     """
 
     deferred: ClassVar[bool] = True
+    first_rank_only: ClassVar[bool] = True
 
     @keywords_checked
     def __init__(self, filename: str | os.PathLike[str], separator: str = ",", append: bool = False) -> None:

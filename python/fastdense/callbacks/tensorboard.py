@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import time
-from typing import Any
+from typing import Any, ClassVar
 
 from ..arguments import choice, file_path, flag, integer, keywords_checked, shorten
 from .base import Callback, Logs, core_model
@@ -37,6 +37,8 @@ class TensorBoard(Callback):
     -----
     Evaluations by ``model.evaluate`` are not written.
     """
+
+    first_rank_only: ClassVar[bool] = True
 
     @keywords_checked
     def __init__(

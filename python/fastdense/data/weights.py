@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import numpy as np
 
@@ -42,10 +42,18 @@ def check_weights(
     return contiguous
 
 
-def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: Loss) -> Array | None:
+def class_weights(
+    where: str,
+    class_weight: object,
+    y: Array,
+    net: Shape,
+    loss: Loss,
+    counted: Callable[[Array], Array] = lambda own: own,
+) -> Array | None:
     """Return the row weights that `class_weight` (a dict from class to weight, or 'balanced') means for targets `y`.
 
-    Classes that the dict does not name weigh 1. 'balanced' gives every class that occurs the same total weight.
+    Classes that the dict does not name weigh 1. 'balanced' gives every class that occurs the same total weight;
+    `counted` adds the counts of rows elsewhere.
     """
     if class_weight is None:
         return None
@@ -76,9 +84,9 @@ def class_weights(where: str, class_weight: object, y: Array, net: Shape, loss: 
                     where, f"class_weight[{shorten(key)}] is {shorten(weight)}", "weights must be finite and 0 or more"
                 )
     else:
-        counts = to_host(namespace_of(ids).bincount(ids, minlength=classes))
+        counts = counted(to_host(namespace_of(ids).bincount(ids, minlength=classes)))
         present = counts > 0
-        table[present] = len(ids) / (present.sum() * counts[present])
+        table[present] = counts.sum() / (present.sum() * counts[present])
     result: Array = beside(table, ids)[ids]
     return result
 

@@ -134,6 +134,17 @@ class Moments:
                 self.mean += gap * (len(piece) / done)
             self.rows = done
 
+    def merge(self, rows: int, origin: Array, mean: Array, squares: Array) -> None:
+        """Take into account the moments of other rows, as these attributes of another object have them."""
+        if not self.rows:
+            self.rows, self.origin, self.mean, self.squares = rows, origin, mean, squares
+            return
+        done = self.rows + rows
+        gap = (origin - self.origin) + mean - self.mean
+        self.squares = self.squares + squares + gap**2 * (self.rows * rows / done)
+        self.mean = self.mean + gap * (rows / done)
+        self.rows = done
+
     def result(self) -> tuple[Array, Array]:
         """Mean and variance."""
         if not namespace_of(self.squares).isfinite(self.squares).all():

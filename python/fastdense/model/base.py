@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import replace
 from typing import Any, TypeVar
 
@@ -67,6 +68,7 @@ class BaseModel(Differentiable):
         probes: bool = False,
         dy: Any = None,
         dy_weight: float = 1.0,
+        comm: Any = None,
         n_threads: int | None = None,
     ) -> History:
         """Train the model. Called again, it continues with the optimizer's state and a new order of the rows.
@@ -128,8 +130,15 @@ class BaseModel(Differentiable):
             it. For the nets that `vjp` names under `d_jacobian`, without dropout; each step comes back to Python.
         dy_weight : float
             Weight of that term, at least 0.
+        comm : communicator or DataParallel, optional
+            Train together with other processes (data-parallel training), each with rows of its own: all call `fit` with
+            the same model and arguments, and their part of x, y and validation data. `MPI.COMM_WORLD` of mpi4py, or
+            what `fastdense.DataParallel` describes. `batch_size` is that of each process, so that a step takes the rows
+            of all of them; losses and metrics are those of all rows, and so are the numbers that `Normalization` and
+            "balanced" class weights take from the data. All processes end with the same weights, bit by bit
+            (docs/cluster.md).
         n_threads : int, optional
-            By default as many as this process may use.
+            By default as many as this process may use; with `comm`, its share of them.
 
         Returns
         -------
@@ -145,12 +154,19 @@ class BaseModel(Differentiable):
             ``EarlyStopping(restore_best_weights=True)``; `model.history` holds the finished epochs, and `fit` can go
             on. While it tries several `starts`, the model becomes the best of them by then, with an optimizer's state
             as after `compile`; before their first epoch has ended, it is unchanged. The message says which.
+        RankError
+            With `comm`: another process has failed or was interrupted, or does something else.
         """
-        with self._fitting:
+        ranks = None
+        if comm is not None:
+            from ..training.ranks import Ranks  # few programs need it
+
+            ranks = Ranks("fit", comm)
+        with self._fitting, nullcontext() if ranks is None else ranks.together():
             # check
             loss = self._trained_loss("fit")
             options = Options.checked("fit", batch_size, epochs, initial_epoch, shuffle, n_threads)
-            bar = ProgressBar(check_verbose("fit", verbose))
+            bar = ProgressBar(check_verbose("fit", 0 if ranks and ranks.rank and verbose == "auto" else verbose))
             users = check_callbacks("fit", callbacks)
             if any(isinstance(one, ReviveDeadUnits) for one in users):
                 self.net.check_not_monotonic("fit", "a callback is ReviveDeadUnits")
@@ -159,6 +175,13 @@ class BaseModel(Differentiable):
             validation_steps = check_steps("fit: validation_steps", validation_steps)
             size = check_batch_size("fit: validation", validation_batch_size)
             shape = replace(self._shape, names=self.feature_names or names_of(x))
+            if ranks is not None:
+                others = {"x is an iterable": is_stream(x), "steps_per_epoch": steps is not None, "dy": dy is not None,
+                          f"starts={shorten(starts)}": starts != 1, "probes": flag("fit: probes", probes),
+                          "a callback is ReviveDeadUnits": any(isinstance(one, ReviveDeadUnits) for one in users),
+                          "a layer is placed on the data": bool(untouched_data_layers(self.runner))}  # fmt: skip
+                ranks.check_possible(self.net, self.device, self.optimizer, self._metrics, others)
+                users = [one for one in users if ranks.rank == 0 or not one.first_rank_only]
             rows: Rows | None = None
             blocks: Blocks | None = None
             held_out: Rows | Blocks | None = None
@@ -182,7 +205,8 @@ class BaseModel(Differentiable):
                 cut = rows_to_train_on("fit", len(rows), validation_split)
                 if cut < len(rows) and validation_data is None:
                     rows, held_out = rows.part(slice(0, cut)), rows.part(slice(cut, None))
-                rows = rows.weighted(class_weights("fit", class_weight, rows.y, shape, loss))
+                counted = {} if ranks is None else {"counted": ranks.counts}
+                rows = rows.weighted(class_weights("fit", class_weight, rows.y, shape, loss, **counted))
                 if steps is not None:
                     check_streamed("fit", f"steps_per_epoch is {steps}", self.optimizer, 1, probes, "leave it out")
                 options, steps = in_steps("fit", options, steps, batch_size, len(rows))
@@ -219,7 +243,11 @@ class BaseModel(Differentiable):
                 held_out.names = shape.names
             if not self.optimizer.full_batch:
                 check_batch_memory("fit", self.net, min(options.batch_size, len(sample)), self.device)
-            self.runner.adapt(sample.x)
+            if ranks is None:
+                self.runner.adapt(sample.x)
+            else:
+                options = ranks.begin(self.net, options, len(sample), self.optimizer.full_batch, held_out is not None)
+                ranks.adapt(self.runner, sample.x)
             self.feature_names = shape.names
             self._place_untouched_layers(sample, options.n_threads)
             if rows is not None and starts > 1:
@@ -238,6 +266,7 @@ class BaseModel(Differentiable):
                 "initial_epoch": options.initial_epoch,
                 "batch_size": options.batch_size if rows is not None else None,
                 "shuffle": options.shuffle,
+                "rank": 0 if ranks is None else ranks.rank,
             }
             for callback in users:
                 if isinstance(callback, ReviveDeadUnits):
@@ -247,7 +276,7 @@ class BaseModel(Differentiable):
             history.params = params
             began = time.perf_counter()
             validation = None if held_out is None else Validations(held_out, frequency)
-            common = self.runner, self.optimizer, self._metrics, validation, options, listeners
+            common = self.runner, self.optimizer, self._metrics, validation, options, listeners, ranks
             run: Fit = ArrayFit(sample, *common) if blocks is None else StreamFit(blocks, first.blocks, *common)
             try:
                 run.run()

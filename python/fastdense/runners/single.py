@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..arrays import Array, empty_beside, to_host
-from ..calls import Progress, TrainCall
+from ..calls import Progress, RanksCall, TrainCall
 from ..data.rows import Rows
 from ..engine.factory import check_device, make_engine, value_dtype
 from ..engine.protocol import Engine
@@ -210,6 +210,7 @@ class Runner:
         anew: bool = True,
         probe_level: int | None = None,
         probe_first: bool = False,
+        ranks: RanksCall | None = None,
         result: dict[str, Any] | None = None,
     ) -> dict[str, Any]:
         """Make steps; `step` and `epochs_trained` are correct afterwards, also after an exception.
@@ -226,7 +227,7 @@ class Runner:
             False makes steps that belong to no epoch.
         anew : bool
             Whether the first batch of the rows starts the collected metrics anew.
-        batch_size, shuffle, first_batch, stop_on_nan, progress, n_threads, probe_level, probe_first, result
+        batch_size, shuffle, first_batch, stop_on_nan, progress, n_threads, probe_level, probe_first, ranks, result
             As in `TrainCall`.
 
         Returns
@@ -257,6 +258,7 @@ class Runner:
                 goes_on=goes_on,
                 probe_level=probe_level,
                 probe_first=probe_first,
+                ranks=ranks,
                 result=result,
             )
             if self._hook is not None:
@@ -321,15 +323,18 @@ class Runner:
             finally:
                 self.net.encoding = object()
 
-    def adapt_by_parts(self, parts: Iterable[Array]) -> None:
-        """Give the one layer that has no numbers from data yet, a `Normalization`, those of the rows in all parts."""
+    def adapt_by_parts(self, parts: Iterable[Array], merged: Callable[[Moments], Moments] = lambda own: own) -> None:
+        """Give the one layer that has no numbers from data yet, a `Normalization`, those of the rows in all parts.
+
+        `merged` adds the moments of rows elsewhere.
+        """
         with self.lock:
             engine = self._ready()
             (one,) = [one for one in self.net.statistics if one.origin is None]
             tensors, moments = list(engine.get_tensors()), Moments(f"{type(one.layer).__name__}.adapt")
             for x in parts:
                 moments.add(self.net.reaching(one.index, x, tensors))
-            one.take(moments.result(), "fit")
+            one.take(merged(moments).result(), "fit")
             tensors[one.tensors] = one.values()
             self._write(engine, tensors)
             self.net.encoding = object()

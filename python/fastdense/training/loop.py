@@ -6,7 +6,7 @@ import math
 import time
 import warnings
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from .options import Options
 from .pacing import Pacing
 from .validation import Validations, tested
 
+if TYPE_CHECKING:
+    from .ranks import Ranks  # few programs need it
+
 CALL_STEPS = 1 << 22  # the most steps of a call, since the learning rates of all of them are passed
 
 
@@ -40,6 +43,8 @@ class Fit:
     options : Options
     callbacks : CallbackList
         Those of the user, a `History` and progress bars; its `stop_training` ends the run.
+    ranks : Ranks, optional
+        The other processes that train this net.
     """
 
     def __init__(
@@ -50,9 +55,10 @@ class Fit:
         validation: Validations | None,
         options: Options,
         callbacks: CallbackList,
+        ranks: Ranks | None = None,
     ) -> None:
         self.runner, self.optimizer, self.metrics, self.callbacks = runner, optimizer, metrics, callbacks
-        self.validation, self.options = validation, options
+        self.validation, self.options, self.ranks = validation, options, ranks
         self.bars = [callback for callback in callbacks.callbacks if isinstance(callback, ProgressBar)]
         watches = [callback for callback in callbacks.callbacks if isinstance(callback, TerminateOnNaN)]
         self.stop_on_nan, self.raise_on_nan = bool(watches), any(watch.raise_error for watch in watches)
@@ -75,7 +81,8 @@ class Fit:
             callbacks.call("on_train_begin", {})
             epoch = int(callbacks.params.get("initial_epoch", epoch))  # `BackupAndRestore` goes on with a later one
             try:
-                while epoch < self.options.epochs and not callbacks.stop_training:
+                self._check_ranks(epoch)
+                while epoch < self.options.epochs and not self._stops():
                     if callbacks.by_epoch:
                         callbacks.call("on_epoch_begin", epoch, {})
                     if callbacks.by_batch:
@@ -92,6 +99,7 @@ class Fit:
                     epoch += done
                 if self.optimizer.use_ema and self.runner.step:
                     self.runner.take_average()
+                self._check_ranks(epoch)
                 callbacks.call("on_train_end", logs)
             except BaseException as error:
                 self._record_the_rest()
@@ -100,6 +108,15 @@ class Fit:
         finally:
             for bar in self.bars:
                 bar.close()
+
+    def _stops(self) -> bool:
+        stops = self.callbacks.stop_training
+        return stops if self.ranks is None else self.ranks.any(stops)
+
+    def _check_ranks(self, epoch: int) -> None:
+        """Raise unless the model is the same on all ranks: before the first step and after the last one."""
+        if self.ranks is not None:
+            self.ranks.check_state(self.runner, epoch, self.stop_on_nan)
 
     def _pacing(self) -> Pacing:
         """How many epochs a call may train."""
@@ -139,7 +156,7 @@ class Fit:
     def _record_the_rest(self) -> None:
         """After an exception: record finished epochs that callbacks have not seen, and count no others."""
         recorded = self.history.epoch
-        epoch, result = self.latest or (0, {})
+        epoch, result = (0, {}) if self.latest is None or self.ranks is not None else self.latest
         if "totals" in result and (not recorded or recorded[-1] < epoch):
             values = self._values(result)
             missing = {key: [math.nan] * len(values["loss"]) for key in self.history.history if key not in values}
@@ -176,6 +193,10 @@ class Fit:
         Warns, once, if the loss is not finite any more.
         """
         self.latest = (epoch, result)
+        if self.ranks is not None:
+            for name in ("totals", "val_totals"):
+                if name in result:
+                    self.ranks.sum(result[name])
         values = self._values(result)
         logs = self.callbacks.epochs_end(epoch, values)
         bad = next((i for i, loss in enumerate(values["loss"]) if not math.isfinite(loss)), None)
@@ -221,7 +242,7 @@ class ArrayFit(Fit):
         self.steps = math.ceil(len(data) / self.batch_size)  # per epoch
 
     def _pacing(self) -> Pacing:
-        return Pacing(self.steps, CALL_STEPS)
+        return Pacing(self.steps, CALL_STEPS if self.ranks is None else 1)  # of ranks, after each epoch
 
     def _epochs(self, epoch: int, count: int) -> tuple[int, Logs]:
         result: dict[str, Any] = {"epoch": epoch}
@@ -311,6 +332,7 @@ class ArrayFit(Fit):
                 stop_on_nan=self.stop_on_nan,
                 progress=progress if bars else None,
                 n_threads=self.options.n_threads,
+                ranks=None if self.ranks is None else self.ranks.call,
                 result=result,
                 **({} if probes is None else probes.request()),
             )
