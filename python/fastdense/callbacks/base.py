@@ -82,7 +82,7 @@ class Callback:
     model : Model
         The model that is being trained.
     params : dict
-        "epochs", "steps" (batches per epoch), "verbose", and "rank" (0, unless several processes train together).
+        "epochs", "steps" (batches per epoch), "verbose"; with `comm` also "rank".
     deferred : bool
         Of the class, or set by ``__init__``. True promises that the epoch hooks only read `logs` and leave the model
         alone. Epochs are then not held up for them: `on_epoch_end` is called for each epoch in order, but possibly some

@@ -266,8 +266,9 @@ class BaseModel(Differentiable):
                 "initial_epoch": options.initial_epoch,
                 "batch_size": options.batch_size if rows is not None else None,
                 "shuffle": options.shuffle,
-                "rank": 0 if ranks is None else ranks.rank,
             }
+            if ranks is not None:
+                params["rank"] = ranks.rank
             for callback in users:
                 if isinstance(callback, ReviveDeadUnits):
                     callback.rows, callback.n_threads = evenly_spaced_rows(sample.x), n_threads

@@ -312,7 +312,7 @@ class Ranks:
             {
                 "weights": b"".join(np.ascontiguousarray(tensor).tobytes() for tensor in runner.tensors()),
                 "an optimizer's state": b"".join(np.ascontiguousarray(array).tobytes() for array in numbers),
-                "steps, epochs or first epoch": [runner.step, runner.epochs_trained, epoch],
+                "steps made or a first epoch": [runner.step, epoch],
                 "TerminateOnNaN where that has none, or none": stops,
             },
             "all must be the same, bit for bit: make the model with the same seed on all ranks, or load the same file",
