@@ -9,6 +9,7 @@
 #include "core/parallel.h"
 #include "core/store.h"
 #include "core/trainer.h"
+#include "cpu/before.h"
 #include "cpu/blas/gemm.h"
 #include "cpu/derivatives.h"
 #include "cpu/layerwise/layerwise.h"
@@ -177,54 +178,6 @@ public:
     }
 
 private:
-    // What a step that may be left half-way changes before it is finished, as it was.
-    class Before {
-    public:
-        void reserve(CpuBackend& net) {
-            statistics_.reserve(net.plan_.statistics);
-            if (!(updates_ = net.updater_.makes_products())) return;
-            parameters_.reserve(net.plan_.parameters);
-            slots_ = std::vector<Buffer<T>>(net.state_.slots.size());
-            for (Buffer<T>& slot : slots_) slot.reserve(net.plan_.parameters);
-            if (Kfac<T>* kfac = net.updater_.kfac()) numbers_.reserve(int64_t(kfac->numbers.size()));
-        }
-        // By worker 0. Stopped meanwhile, it is not whole, but then the step changes nothing but statistics.
-        void take(const Worker& w, CpuBackend& net) {
-            whole_ = true;
-            each(net, [&](const auto* from, auto* to, int64_t n) {
-                constexpr int64_t part = 1 << 20;  // the first copy is into memory that the system has yet to clear
-                for (int64_t i = 0; i < n && whole_; i += part) {
-                    std::copy_n(from + i, std::min(part, n - i), to + i);
-                    whole_ = !(n > part && net.stop_.asked(w));
-                }
-            });
-        }
-        void put_back(CpuBackend& net) {
-            each(net, [&](auto* to, const auto* from, int64_t n) { std::copy_n(from, n, to); });
-            if (updates_ && net.updater_.kfac()) net.updater_.kfac()->numbers_changed();
-        }
-
-    private:
-        template <class F>
-        void each(CpuBackend& net, F&& copy) {  // copy(in the net, here, numbers)
-            State<T>& s = net.state_;
-            copy(s.statistics.get(), statistics_.get(), net.plan_.statistics);
-            const auto unless_stopped = [&](auto* inside, auto* here, int64_t n) {
-                if (updates_ && whole_) copy(inside, here, n);
-            };
-            unless_stopped(s.parameters.get(), parameters_.get(), net.plan_.parameters);
-            for (size_t k = 0; k < slots_.size(); ++k)
-                unless_stopped(s.slots[k].get(), slots_[k].get(), net.plan_.parameters);
-            if (Kfac<T>* kfac = net.updater_.kfac())
-                unless_stopped(kfac->numbers.data(), numbers_.get(), int64_t(kfac->numbers.size()));
-        }
-        bool updates_ = false;  // the update may be left half-way too
-        bool whole_ = false;
-        Buffer<T> statistics_, parameters_;
-        std::vector<Buffer<T>> slots_;
-        Buffer<double> numbers_;
-    };
-
     // One train() of the layerwise or the rowwise path, run by the whole team. What steers it is written by worker 0 alone,
     // before a barrier.
     class TrainLoop {
@@ -236,7 +189,8 @@ private:
               may_stop_half_way_(long_steps_ || net.training_.hook || net.plan_.has_functions() || request.ranks),
               next_(request.steps ? Next::step : Next::end), blas_(net.blas_threads(request, rowwise_)),
               watch_(net.stop_, long_steps_ ? request.poll : no_poll),
-              ledger_(request, net.width(), net.running_, outcome), cursor_(request, net.plan_.seed) {
+              ledger_(request, net.width(), net.running_, outcome), cursor_(request, net.plan_.seed),
+              before_(net.plan_, net.state_, net.updater_, net.stop_) {
             const bool resident = batch_size_ == request.train.rows() && !(request.shuffle && net.plan_.is_random());
             const int threads = rowwise_ ? std::min(request.threads, net.rowwise_.groups(batch_size_))
                                          : net.team(request.threads, batch_size_);
@@ -247,7 +201,7 @@ private:
             if (request.validation) net.reserve_evaluation(*request.validation, batch_size_);
             if (probing_) net.probe_.begin(request, outcome.probes);
             net.stopped_before_.store(-1, std::memory_order_relaxed);
-            if (may_stop_half_way_) before_.reserve(net);
+            if (may_stop_half_way_) before_.reserve();
             if (request.ranks) {
                 sum_.emplace(*request.ranks, net.state_.gradients.get(), dtype_of<T>, net.plan_.parameters);
                 net.layerwise_.sum_gradients(&*sum_);
@@ -277,7 +231,7 @@ private:
             double loss = 0;  // worker 0 knows it
             if (!(rowwise_ ? rowwise_step(w, rows, loss) : layerwise_step(w, rows, loss))) {
                 if (w.first()) {
-                    before_.put_back(net_);
+                    before_.put_back();
                     interrupt();
                 }
                 return false;
@@ -302,7 +256,7 @@ private:
         void begin_step(const Worker& w) {
             if (cursor_.starts_epoch()) ledger_.start_epoch();
             net_.updater_.begin_step(request_.step_rates[step_]);
-            if (may_stop_half_way_) before_.take(w, net_);
+            if (may_stop_half_way_) before_.take(w);
         }
         // Gradients and update. False: the poll or a hook said stop, and what has been changed is in before_.
         bool layerwise_step(const Worker& w, int64_t rows, double& loss) {
@@ -383,7 +337,7 @@ private:
         Ledger ledger_;
         Cursor cursor_;
         double validation_penalty_ = 0;
-        Before before_;
+        Before<T> before_;
         std::optional<GradientSum> sum_;  // over the ranks
         double common_loss_ = 0;          // of the step, over all of them, without penalties
         bool summed_ = true;
