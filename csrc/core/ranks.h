@@ -2,10 +2,10 @@
 #pragma once
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <mutex>
 #include <thread>
+#include <vector>
 
 #include "core/types.h"
 
@@ -51,8 +51,9 @@ private:
     int64_t sent_ = 0;  // all from here on has been passed on
     std::mutex mutex_;
     std::condition_variable changed_;
-    std::deque<Slice> waiting_;  // guarded, as the rest
-    bool busy_ = false, failed_ = false, ends_ = false;
+    std::vector<Slice> slices_;  // of this step; guarded, as the rest; a step allocates nothing
+    size_t done_ = 0;            // of these
+    bool failed_ = false, ends_ = false;
     std::thread thread_;
 };
 

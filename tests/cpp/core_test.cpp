@@ -12,6 +12,7 @@
 #include "gathered.h"
 #include "left_half_way.h"
 #include "plans.h"
+#include "ranks.h"
 #include "subject.h"
 #include "teams.h"
 
@@ -425,6 +426,7 @@ const Part parts[] = {
      }},
     {"positive_systems", false, positive_systems},
     {"teams", true, teams},
+    {"ranks", true, ranks},
     {"everything", true, [] { everything<float>(), everything<double>(); }},
     {"updates", true, [] { updates<float>(), updates<double>(); }},
     {"dropout", true, dropout},
