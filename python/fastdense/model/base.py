@@ -68,8 +68,8 @@ class BaseModel(Differentiable):
         probes: bool = False,
         dy: Any = None,
         dy_weight: float = 1.0,
-        comm: Any = None,
         n_threads: int | None = None,
+        comm: Any = None,
     ) -> History:
         """Train the model. Called again, it continues with the optimizer's state and a new order of the rows.
 
@@ -130,6 +130,8 @@ class BaseModel(Differentiable):
             it. For the nets that `vjp` names under `d_jacobian`, without dropout; each step comes back to Python.
         dy_weight : float
             Weight of that term, at least 0.
+        n_threads : int, optional
+            By default as many as this process may use; with `comm`, its share of them.
         comm : communicator or DataParallel, optional
             Train together with other processes (data-parallel training), each with rows of its own: all call `fit` with
             the same model and arguments, and their part of x, y and validation data. `MPI.COMM_WORLD` of mpi4py, or
@@ -137,8 +139,6 @@ class BaseModel(Differentiable):
             of all of them; losses and metrics are those of all rows, and so are the numbers that `Normalization` and
             "balanced" class weights take from the data. All processes end with the same weights, bit by bit
             (docs/cluster.md).
-        n_threads : int, optional
-            By default as many as this process may use; with `comm`, its share of them.
 
         Returns
         -------

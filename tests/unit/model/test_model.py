@@ -69,7 +69,7 @@ def test_type_checkers_know_the_lazy_names() -> None:
             "validation_data=None "
             "shuffle=True class_weight=None sample_weight=None initial_epoch=0 "
             "steps_per_epoch=None validation_steps=None validation_batch_size=None validation_freq=1 "
-            "starts=1 probes=False dy=None dy_weight=1.0 n_threads=None"),
+            "starts=1 probes=False dy=None dy_weight=1.0 n_threads=None comm=None"),
         ("evaluate", "self x y=None * batch_size=None sample_weight=None steps=None verbose='auto' return_dict=False"),
         ("predict", "self x * batch_size=None steps=None verbose=0"),
     ],
