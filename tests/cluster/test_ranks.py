@@ -52,7 +52,8 @@ def test_losses_are_those_of_one_process(case: str, size: int, tmp_path: Path) -
     ("case", "own", "others"),
     [
         ("fails", "OSError: no space left on device",
-         "RankError: fit: rank 1 of 2 has failed: its own message says why; the model is that of the last finished step"),
+         "RankError: fit: rank 1 of 2 has failed: its own message says why; the model is that of the last finished "
+         "step"),
         ("interrupted", "KeyboardInterrupt: ",
          "RankError: fit: rank 1 of 2 was interrupted; the model is that of the last finished step"),
     ],

@@ -32,6 +32,7 @@ __all__ = ["DataParallel", "RankError"]
 
 # What the model of docs/scaling.md assumes where nothing was measured.
 FLOPS = 4e10  # of a thread, a second
+FLOPS_OF_A_ROW = 6  # forward, backward and the gradient of a weight: a multiplication and an addition each
 LATENCY = {True: 2e-5, False: 1e-4}  # seconds of a message between two ranks on one host, and on two
 BANDWIDTH = {True: 3e9, False: 1.1e9}  # bytes a second
 
@@ -260,8 +261,8 @@ class Ranks:
         parameters = sum(math.prod(spec.shape) for spec in net.tensors if spec.trainable)
         if not self.settings.force:
             one_host = len(set(table[:, 3])) == 1
-            bytes_each = parameters * (8 if full_batch or net.dtype == "float64" else 4)
-            gain = speedup(self.size, parameters, sizes.tolist(), threads, bytes_each, one_host)
+            size_each = 8 if full_batch or net.dtype == "float64" else 4
+            gain = speedup(sizes.tolist(), threads, parameters, size_each * parameters, one_host)
             if gain <= 1:
                 fail(self.where,
                      f"{self.size} ranks of {sizes.min()} rows a step would take {1 / gain:.1f} times as long as one "
@@ -319,27 +320,37 @@ class Ranks:
         )
 
 
-def speedup(
-    ranks: int, parameters: int, rows: Sequence[int], threads: Sequence[int], size: int, one_host: bool
-) -> float:
+def exchange_seconds(ranks: int, size: float, latency: float, bandwidth: float) -> float:
+    """Seconds that a sum over all ranks takes: a ring's bytes, and a round trip for each doubling of the ranks.
+
+    Parameters
+    ----------
+    ranks : int
+    size : float
+        Bytes that are summed.
+    latency, bandwidth : float
+        Seconds of a message between two ranks, and bytes a second.
+    """
+    return 2 * math.ceil(math.log2(max(ranks, 1))) * latency + 2 * (ranks - 1) / ranks * size / bandwidth
+
+
+def speedup(rows: Sequence[int], threads: Sequence[int], parameters: int, size: float, one_host: bool) -> float:
     """How many times as fast several ranks make a step as one of them with all rows: the model of docs/scaling.md.
 
     Parameters
     ----------
-    ranks, parameters : int
-    rows : sequence of int
+    rows, threads : sequence of int
         Of a step (or an iteration), of each rank.
-    threads : sequence of int
-        Of each rank.
-    size : int
+    parameters : int
+        Of the net.
+    size : float
         Bytes that are summed in a step.
     one_host : bool
         Whether all ranks are on one.
     """
-    each = [6 * parameters * n / (FLOPS * t) for n, t in zip(rows, threads, strict=True)]
-    rounds = 2 * math.ceil(math.log2(max(ranks, 2))) if ranks > 1 else 0
-    exchange = rounds * LATENCY[one_host] + 2 * (ranks - 1) / ranks * size / BANDWIDTH[one_host]
-    return 6 * parameters * sum(rows) / (FLOPS * max(threads)) / (max(each) + exchange)
+    each = max(FLOPS_OF_A_ROW * parameters * n / (FLOPS * t) for n, t in zip(rows, threads, strict=True))
+    exchange = exchange_seconds(len(rows), size, LATENCY[one_host], BANDWIDTH[one_host])
+    return FLOPS_OF_A_ROW * parameters * sum(rows) / (FLOPS * max(threads)) / (each + exchange)
 
 
 def _threads(table: Array, rank: int) -> int:
