@@ -17,7 +17,7 @@ from fastdense.reference.arrays import to_bfloat16, to_tf32
 from tests.helpers.devices import compiled_engine
 from tests.helpers.pairs import Problem, Results, closest_call, inputs, noise_everywhere, remembered_orders
 from tests.helpers.programs import OPTIMIZERS, dense, loss_spec, train
-from tests.helpers.tolerances import CLEARANCE, FLIPS, INDEPENDENT, NOISY_RUNS, ROUNDING_EDGE, allowed
+from tests.helpers.tolerances import CHANCE, CLEARANCE, FLIPS, INDEPENDENT, NOISY_RUNS, ROUNDING_EDGE, allowed
 from tests.parity.test_parity import HIDDEN, LAYER_NETS, LOSSES, NETS, gradients, nets, table_nets
 from tests.parity.test_parity_runs import METRICS, OPTIONS, run
 
@@ -92,13 +92,27 @@ def rms(x: Array) -> float:
     return float(np.sqrt(np.mean(np.square(np.asarray(x, np.float64)))))
 
 
-def close_beside_the_rounding(found: Results, rounded: Results, exact: Results, share: float) -> None:
-    """The compiled net is off the reference's rounding one by at most a fraction of what that is off its exact one."""
+def beside_the_rounding(found: Results, rounded: Results, exact: Results) -> dict[str, float]:
+    """How far the compiled net is off the reference's rounding one, over what that is off its exact one."""
     effects = {name: rms(rounded[name] - exact[name]) / max(rms(exact[name]), 1e-30) for name in exact}
     typical = float(np.median([effect for effect in effects.values() if effect > 0]))
-    for name, effect in effects.items():
-        off = rms(found[name] - rounded[name]) / max(rms(exact[name]), 1e-30)
-        assert off <= share * max(effect, typical), (name, off, effect, typical)
+    return {
+        name: rms(found[name] - rounded[name]) / max(rms(exact[name]), 1e-30) / max(effect, typical)
+        for name, effect in effects.items()
+    }
+
+
+def close_beside_the_rounding(found: Results, rounded: Results, exact: Results, share: float) -> None:
+    """Every array is off by at most this share of what rounding does."""
+    off = beside_the_rounding(found, rounded, exact)
+    assert max(off.values()) <= share, off
+
+
+def close_after_many_steps(found: Results, rounded: Results, exact: Results, share: float) -> None:
+    """Most arrays are off by at most this share of what rounding does, and single ones by no more than chance makes."""
+    off = beside_the_rounding(found, rounded, exact)
+    assert np.median(list(off.values())) <= share, off
+    assert max(off.values()) <= CHANCE * share, off
 
 
 @pytest.mark.core
@@ -112,7 +126,7 @@ def test_fifty_steps(rounding: str, optimizer: str) -> None:
     with remembered_orders():
         exact, rounded = (run(problem.engine(reference.Engine, t), problem, None) for t in ("float64", rounding))
     found = run(problem.engine(compiled_engine, rounding), problem, None)
-    close_beside_the_rounding(found, rounded, exact, INDEPENDENT[rounding])
+    close_after_many_steps(found, rounded, exact, INDEPENDENT[rounding])
 
 
 def layers_between() -> Any:
