@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from .population.cross_validation import cross_validate
     from .population.ensemble import Ensemble
     from .population.fit import fit_many
-    from .population.population import Population, PopulationInterrupt
+    from .population.population import Population, PopulationInterrupt, WorkerLost
     from .population.rate_test import learning_rate_test
 
 # What computes is imported when it is used. A script that writes down a net, and nothing more, needs none of it.
@@ -62,6 +62,7 @@ _LAZY = {
     "Ensemble": "population.ensemble",
     "Population": "population.population",
     "PopulationInterrupt": "population.population",
+    "WorkerLost": "population.population",
     "callbacks": "",
     "cross_validate": "population.cross_validation",
     "datasets": "",
@@ -118,6 +119,7 @@ __all__ = [
     "RobustScale",
     "Scale",
     "SelectColumns",
+    "WorkerLost",
     "__version__",
     "build_config",
     "callbacks",
