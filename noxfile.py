@@ -9,6 +9,8 @@ import nox
 nox.options.sessions = ["ci(lint)", "tests"]
 nox.options.default_venv_backend = "venv"
 
+PARTS = "lint docs wheel threads cuda arm windows sanitize peers cluster attack".split()  # of .ci/run
+
 
 @nox.session
 def tests(session: nox.Session) -> None:
@@ -27,10 +29,7 @@ def oldest_numpy(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize(
     "part",
-    [
-        nox.param(name, id=name)
-        for name in ("lint", "docs", "wheel", "threads", "cuda", "arm", "windows", "sanitize", "peers", "attack")
-    ],
+    [nox.param(name, id=name) for name in PARTS],
 )
 def ci(session: nox.Session, part: str) -> None:
     """One part of .ci/run, which installs what it needs."""

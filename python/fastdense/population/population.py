@@ -31,8 +31,6 @@ from .selection import Measure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-    from .cross_validation import CrossValidation
-
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
@@ -449,7 +447,7 @@ class WorkerLost(RuntimeError):
     """
 
     population: Population[Any] | None = None
-    cross_validation: CrossValidation | None = None
+    cross_validation: Any = None
 
 
 @dataclass(frozen=True)

@@ -102,17 +102,16 @@ class Workers:
             Called with each result, when it comes.
         """
         found: list[Any] = [None] * len(jobs)
-        data, sent, waiting = by_name(data), None, list(range(len(jobs)))
-        futures, failed = dict[int, Any](), set[int]()
+        data, waiting, futures, failed = by_name(data), list(range(len(jobs))), dict[int, Any](), set[int]()
         try:
+            # Dask's way to send data to each worker once; these may be lost with workers, so what failed gets its own
+            once = self.executor.scatter(data, broadcast=True) if hasattr(self.executor, "scatter") else data
             while waiting or futures:
                 i = waiting.pop(0) if waiting else _ended(futures)
                 try:
-                    if i not in futures:
-                        if hasattr(self.executor, "scatter"):  # Dask's way to send data to each worker once
-                            sent = sent or self.executor.scatter(data, broadcast=True)
-                        # Dask keeps results by arguments, so that no two calls may have the same
-                        futures[i] = self.executor.submit(_work, task, sent or data, jobs[i], uuid.uuid4().hex)
+                    if i not in futures:  # Dask keeps results by arguments, so that no two calls may have the same
+                        given, unique = data if i in failed else once, uuid.uuid4().hex
+                        futures[i] = self.executor.submit(_work, task, given, jobs[i], unique)
                         continue
                     found[i] = futures.pop(i).result()
                 except Exception as error:  # the executor's: what the task raises comes as a value
@@ -121,7 +120,6 @@ class Workers:
                     else:
                         failed.add(i)
                         waiting.append(i)
-                        sent = None  # may be lost, too
                         self._renew(error)
                     continue
                 if isinstance(found[i], Exception):

@@ -232,7 +232,7 @@ class Dask(Inline):
 
 
 def test_groups_and_threads() -> None:
-    """As many groups as workers; threads share this machine, or are those of a Dask worker, or are left to the worker."""
+    """As many groups as workers; threads share this machine, are those of a Dask worker, or are left to the worker."""
 
     def found(executor: Any, n_threads: int = 0) -> tuple[int, int]:
         workers = spread.Workers.of("fit_many", executor, n_threads)
@@ -271,8 +271,9 @@ def test_a_group_that_was_lost_twice_is_named_and_the_others_are_kept() -> None:
     alone = fd.fit_many(model(), X, Y, starts=STARTS, epochs=2, verbose=0)
     untrained = fd.fit_many(model(), X, Y, starts=STARTS, epochs=0, verbose=0)
     message = (
-        r"^fit_many: members \[16, 17, [0-9, ]* 31\] were lost with their workers, and again when they were submitted once "
-        r"more \(ConnectionError: worker 3 is gone\); what was done is the attribute `population` of this exception$"
+        r"^fit_many: members \[16, 17, [0-9, ]* 31\] were lost with their workers, and again when they were submitted "
+        r"once more \(ConnectionError: worker 3 is gone\); what was done is the attribute `population` of this "
+        r"exception$"
     )
     with pytest.raises(fd.WorkerLost, match=message) as caught:
         fd.fit_many(model(), X, Y, starts=STARTS, epochs=2, verbose=0, executor=(Inline(lost_at(1, 3)), 3))
@@ -352,7 +353,7 @@ def test_ctrl_c_keeps_what_is_done(tries: int) -> None:
 
 
 def test_ctrl_c_in_a_worker_is_ctrl_c_here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A terminal sends it to all processes of a pool; nobody knows which of them hears it first."""
+    """A terminal sends it to all processes of a pool, and any of them may be the first to end."""
     interrupt(monkeypatch, PopulationFit, "_train_epochs", at=1)
     with pytest.raises(fd.PopulationInterrupt, match="when 1 of 3 groups were done"):
         fd.fit_many(net(), *data(), starts=3 * 16, verbose=0, executor=(Inline(), 3))
