@@ -9,7 +9,8 @@ import nox
 nox.options.sessions = ["ci(lint)", "tests"]
 nox.options.default_venv_backend = "venv"
 
-PARTS = "lint docs wheel threads cuda arm windows sanitize peers cluster attack".split()  # of .ci/run
+# of .ci/run
+PARTS = ["lint", "docs", "wheel", "threads", "cuda", "arm", "windows", "sanitize", "peers", "cluster", "attack"]
 
 
 @nox.session

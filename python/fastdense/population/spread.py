@@ -6,6 +6,7 @@ the results, and says which worker does what; here the work is only divided, col
 
 from __future__ import annotations
 
+import math
 import pickle
 import time
 import traceback
@@ -26,7 +27,7 @@ from ..data.mapped import by_name
 from ..engine.native import available_threads
 from ..runners.population import PopulationRunner
 from ..training.together import Together
-from .members import Found, Members, Training, train
+from .members import Members, Training, train
 from .parts import TOGETHER, MemberGroup, PartResult
 from .population import WorkerLost
 
@@ -47,8 +48,8 @@ class Workers:
         Into how many groups work is divided.
     threads : int
         Of each group; 0 leaves it to the worker.
-    interrupted : bool
-        Whether Ctrl-C ended the work.
+    interrupted : str
+        When Ctrl-C ended the work; empty if it did not.
     lost : dict of int to Exception
         Jobs that were lost with their workers twice, and how.
     """
@@ -57,7 +58,7 @@ class Workers:
     executor: Any
     groups: int
     threads: int
-    interrupted: bool = False
+    interrupted: str = ""
     lost: dict[int, Exception] = field(default_factory=dict)
 
     @classmethod
@@ -88,7 +89,14 @@ class Workers:
                      "the executor sends it to other processes",
                      "define its functions and classes in a module, not as lambda or inside of functions")  # fmt: skip
 
-    def run(self, task: Callable[..., Any], data: Any, jobs: Sequence[Any], show: Callable[[Any], object]) -> list[Any]:
+    def run(
+        self,
+        task: Callable[..., Any],
+        data: Any,
+        jobs: Sequence[Any],
+        bar: ProgressBar,
+        losses_of: Callable[[Any], list[Array]],
+    ) -> list[Any]:
         """``task(data, *job)`` for all jobs: what each returns, None for those that were not done.
 
         Parameters
@@ -98,10 +106,14 @@ class Workers:
         data : tuple
             What all jobs need; memory-mapped arrays are sent by the names of their files.
         jobs : list of tuple
-        show : callable
-            Called with each result, when it comes.
+        bar : ProgressBar
+        losses_of : callable
+            Losses of the members in a result, which the bar shows.
         """
+        bar.set_params({"epochs": len(jobs), "verbose": bar.verbose, "initial_epoch": 0, "unit": "group"})
+        bar.on_train_begin()
         found: list[Any] = [None] * len(jobs)
+        known, done = list[Array](), 0
         data, waiting, futures, failed = by_name(data), list(range(len(jobs))), dict[int, Any](), set[int]()
         try:
             # Dask's way to send data to each worker once; these may be lost with workers, so what failed gets its own
@@ -124,10 +136,14 @@ class Workers:
                     continue
                 if isinstance(found[i], Exception):
                     raise found[i]
-                show(found[i])
+                known += losses_of(found[i])
+                finite = [loss if math.isfinite(loss) else math.inf for one in known for loss in one.tolist()]
+                bar.on_epochs_end(done, {"best": [min(finite)], "median": [float(np.median(finite))]})
+                done += 1
         except KeyboardInterrupt:
-            self.interrupted = True
+            self.interrupted = f"when {done} of {len(jobs)} groups were done"
         finally:
+            bar.close()
             for future in futures.values():
                 getattr(future, "cancel", bool)()
         return found
@@ -202,27 +218,15 @@ def spread(
     shares = dealt([len(one.which) * one.model.net.count() for one in pieces], workers.groups)
     given = [[pieces[i] for i in share] for share in shares]
     plan, seconds = plan.with_threads(workers.threads), plan.deadline - time.monotonic()
-    losses: list[Array] = []
-
-    def show(found: Found) -> None:
-        losses.append(np.concatenate([result.losses for _, result in found]))
-        known = np.concatenate(losses)
-        known = np.where(np.isfinite(known), known, np.inf)
-        bar.on_epochs_end(len(losses) - 1, {"best": [float(known.min())], "median": [float(np.median(known))]})
-
-    bar.set_params({"epochs": len(given), "verbose": bar.verbose, "initial_epoch": 0, "unit": "group"})
-    bar.on_train_begin()
-    try:
-        found = workers.run(train, data, [(*plan.some(groups), seconds) for groups in given], show)
-    finally:
-        bar.close()
+    jobs = [(*plan.some(groups), seconds) for groups in given]
+    found = workers.run(train, data, jobs, bar, lambda each: [result.losses for _, result in each])
     stopped = Together(plan.models[0].device, workers.threads, ProgressBar(0))
     stopped.interrupted = True
     trained = {}  # by the first member of each piece
     for groups, result in zip(given, found, strict=True):
         result = plan.trained(groups, stopped).found() if result is None else result
         trained.update({group.which[0]: own for group, own in zip(groups, result, strict=True)})
-    training = Training([], [], f"when {len(losses)} of {len(given)} groups were done" * workers.interrupted)
+    training = Training([], [], workers.interrupted)
     for part, own in zip(division, cut, strict=True):
         states, results = zip(*(trained[piece.which[0]] for piece in own), strict=True)
         training.parts.append(plan.part(part, PopulationRunner.joined(states)))

@@ -149,6 +149,70 @@ def test_outcomes_ensemble_and_file(tmp_path: Path) -> None:
     assert_same(pickle.loads(pickle.dumps(joined)), alone, X, Y)
 
 
+VALIDATIONS: dict[str, Callable[[], dict[str, Any]]] = {
+    "one setting": dict,
+    "settings": lambda: {"learning_rate": np.linspace(0.001, 0.1, 11), "sample_weight": RANDOM.random(50)},
+    "penalties, the first of them 1": lambda: {
+        "model": model(Dense(5, "tanh", kernel_regularizer="l2"), Dense(1)), "penalty": [1.0] * 9 + [2.0, 3.0]},
+    "classes": lambda: {
+        "model": model(Dense(4, "relu"), Dense(2, "softmax"), loss="sparse_categorical_crossentropy",
+                       metrics=["accuracy", "auc"]), "y": IDS, "learning_rate": [0.01, 0.02, 0.03]},
+    "quantiles": lambda: {"model": model(Dense(4, "relu"), Dense(2), loss=fd.losses.Quantile([0.1, 0.9]))},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", VALIDATIONS)
+def test_cross_validation_has_the_same_bits(case: str) -> None:
+    given = {"model": model(metrics=["mae"]), "y": Y, "epochs": 3, **VALIDATIONS[case]()}
+    one, y = given.pop("model"), given.pop("y")
+    alone = fd.cross_validate(one, X, y, folds=3, **given)
+    for groups in (1, 2, 3, 7, 40):
+        executor = Inline()
+        spread_out = fd.cross_validate(one, X, y, folds=3, executor=(executor, groups), **given)
+        assert len(executor.sent) == min(groups, 3 * len(alone.train_loss)) or groups == 40
+        assert (spread_out.best, repr(spread_out)) == (alone.best, repr(alone))
+        np.testing.assert_array_equal(spread_out.train_loss, alone.train_loss)
+        assert list(spread_out.scores) == list(alone.scores)
+        for name, values in spread_out.scores.items():
+            np.testing.assert_array_equal(values, alone.scores[name])
+
+
+def test_cross_validation_sends_the_data_once_to_each_worker(tmp_path: Path) -> None:
+    """Folds are cut there; and a memory-mapped array is not sent at all."""
+    x = RANDOM.normal(size=(20_000, 3))
+    np.save(tmp_path / "x.npy", x)
+    sizes = []
+    for given in (x, np.load(tmp_path / "x.npy", mmap_mode="r")):
+        executor = Inline()
+        options: dict[str, Any] = {"folds": 10, "batch_size": 20_000, "executor": (executor, 2)}
+        found = fd.cross_validate(model(), given, x[:, :1] > 0, **options)
+        sizes.append([len(one) for one in executor.sent])
+    assert len(sizes[0]) == len(sizes[1]) == 2 and found.train_loss.shape == (1, 10)
+    assert max(sizes[0]) < 2 * x.nbytes and min(sizes[0]) - max(sizes[1]) > 0.9 * x.nbytes
+
+
+def test_cross_validation_without_some_workers() -> None:
+    options: dict[str, Any] = {"learning_rate": [0.1, 0.01, 0.02, 0.03], "folds": 2}
+    alone = fd.cross_validate(model(metrics=["mae"]), X, Y, **options)
+    message = "^cross_validate: 2 of 8 trainings were lost .* the attribute `cross_validation` of this exception$"
+    with pytest.raises(fd.WorkerLost, match=message) as caught:
+        fd.cross_validate(model(metrics=["mae"]), X, Y, executor=(Inline(lost_at(0, 4)), 4), **options)
+    found = caught.value.cross_validation
+    missing = np.isnan(found.train_loss)
+    assert missing.sum() == 2 and caught.value.population is None
+    for name, values in found.scores.items():
+        np.testing.assert_array_equal(values, np.where(missing, np.nan, alone.scores[name]))
+    with pytest.raises(KeyboardInterrupt, match="^cross_validate: interrupted when 1 of 4 groups were done$"):
+        fd.cross_validate(model(), X, Y, executor=(Inline(interrupted_at(1)), 4), **options)
+
+
+def test_cross_validation_shows_groups(capsys: pytest.CaptureFixture[str]) -> None:
+    found = fd.cross_validate(model(), X, Y, folds=4, verbose=2, executor=(Inline(), 2))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split(" - ")[0] for line in lines] == ["group 1/2", "group 2/2"]
+    assert lines[-1].endswith(f"best {found.train_loss.min():.4g} - median {np.median(found.train_loss):.4g}")
+
+
 # ---- what is sent ----------------------------------------------------------------------------------------------------
 
 
