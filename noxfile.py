@@ -9,6 +9,9 @@ import nox
 nox.options.sessions = ["ci(lint)", "tests"]
 nox.options.default_venv_backend = "venv"
 
+# of .ci/run
+PARTS = ["lint", "docs", "wheel", "threads", "cuda", "arm", "windows", "sanitize", "peers", "cluster", "attack"]
+
 
 @nox.session
 def tests(session: nox.Session) -> None:
@@ -27,10 +30,7 @@ def oldest_numpy(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize(
     "part",
-    [
-        nox.param(name, id=name)
-        for name in ("lint", "docs", "wheel", "threads", "cuda", "arm", "windows", "sanitize", "peers", "attack")
-    ],
+    [nox.param(name, id=name) for name in PARTS],
 )
 def ci(session: nox.Session, part: str) -> None:
     """One part of .ci/run, which installs what it needs."""

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.helpers import devices
+
+ON_REQUEST = [Path(__file__).resolve().parent / name for name in ("peers", "cluster")]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -16,6 +19,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--emulated-cuda", metavar="FILE", help="test this emulated CUDA module as if it were a GPU's")
     parser.addoption("--cuda-products", metavar="NAME", help="make all products of the GPU's engine by these kernels")
     parser.addoption("--require-cuda", action="store_true", help="tests on a GPU fail where there is none")
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """Leave folders that need more packages alone, unless they, or something in them, were asked for by name."""
+    asked = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
+    if collection_path not in ON_REQUEST:
+        return None
+    return None if any(path == collection_path or collection_path in path.parents for path in asked) else True
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from .population.cross_validation import cross_validate
     from .population.ensemble import Ensemble
     from .population.fit import fit_many
-    from .population.population import Population, PopulationInterrupt
+    from .population.population import Population, PopulationInterrupt, WorkerLost
     from .population.rate_test import learning_rate_test
     from .training.ranks import DataParallel, RankError
 
@@ -65,6 +65,7 @@ _LAZY = {
     "Population": "population.population",
     "PopulationInterrupt": "population.population",
     "RankError": "training.ranks",
+    "WorkerLost": "population.population",
     "callbacks": "",
     "cross_validate": "population.cross_validation",
     "datasets": "",
@@ -123,6 +124,7 @@ __all__ = [
     "RobustScale",
     "Scale",
     "SelectColumns",
+    "WorkerLost",
     "__version__",
     "build_config",
     "callbacks",

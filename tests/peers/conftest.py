@@ -7,21 +7,13 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.peers.problem import TOLERANCE, Agree, difference
 
-HERE = Path(__file__).resolve().parent
 _FOUND = pytest.StashKey[dict[str, float]]()
-
-
-def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """Leave this folder alone unless it, or something in it, was asked for by name."""
-    asked = [(config.invocation_params.dir / argument.split("::")[0]).resolve() for argument in config.args]
-    return None if any(path == HERE or HERE in path.parents for path in asked) else True
 
 
 @pytest.fixture

@@ -137,6 +137,7 @@ class ProgressBar(Callback):
         """Choose between bar, lines and silence."""
         self.close()
         self._first, self._epochs = int(self.params.get("initial_epoch", 0)), int(self.params["epochs"])
+        self._unit = str(self.params.get("unit", "epoch"))  # what is counted
         self._stream = sys.stdout if self.verbose != 0 and self._epochs > self._first else None
         self._time = self._drawn = time.monotonic()
         self._latest = ""
@@ -147,9 +148,8 @@ class ProgressBar(Callback):
         lines = LINES if self.verbose == "auto" else self._epochs
         self._every = max(1, -(-(self._epochs - self._first) // lines))
         if self._bar is None and self._every > 1:
-            self._write(
-                f"{self._epochs - self._first} epochs, one line for every {self._every} (verbose=2: for each one)\n"
-            )
+            count = f"{self._epochs - self._first} {self._unit}s"
+            self._write(f"{count}, one line for every {self._every} (verbose=2: for each one)\n")
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
         """Show one epoch."""
@@ -174,7 +174,7 @@ class ProgressBar(Callback):
                 number = first_epoch + i + 1
                 if (number - self._first) % self._every == 0 or number == self._epochs:
                     text = text_of({key: values[i] for key, values in logs.items()})
-                    lines.append(f"epoch {number:{width}}/{self._epochs} - {_duration(seconds)} - {text}\n")
+                    lines.append(f"{self._unit} {number:{width}}/{self._epochs} - {_duration(seconds)} - {text}\n")
             self._write("".join(lines))
         self._time = now
 
@@ -204,7 +204,7 @@ class ProgressBar(Callback):
 
     def _draw(self, done: float, epoch: int, text: str) -> None:
         assert self._bar is not None
-        self._bar.draw(min(done, self._epochs), f"epoch {min(epoch, self._epochs)}/{self._epochs}", text)
+        self._bar.draw(min(done, self._epochs), f"{self._unit} {min(epoch, self._epochs)}/{self._epochs}", text)
         self._drawn = time.monotonic()
 
     def _write(self, text: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from numbers import Real
@@ -11,7 +12,9 @@ import numpy as np
 
 from ..arguments import integer
 from ..arrays import Array, as_array, fail
+from ..callbacks import ProgressBar
 from ..callbacks.monitors import Monitor
+from ..callbacks.progress import check_verbose
 from ..data.prepare import prepare
 from ..data.rows import Rows
 from ..model.base import BaseModel
@@ -19,6 +22,9 @@ from ..training.feasible import check_one_loss
 from ..training.options import check_batch_size, check_threads
 from .arguments import MAX_SEED, one_per
 from .fit import fit_many
+from .spread import Workers, dealt
+
+_Found = tuple[Array, dict[str, Array]]  # losses on the rows that were trained on, and scores on those held out
 
 
 @dataclass(frozen=True)
@@ -76,6 +82,7 @@ def cross_validate(
     seed: int = 0,
     verbose: int | str = 0,
     n_threads: int | None = None,
+    executor: Any = None,
 ) -> CrossValidation:
     """K-fold cross-validation of many settings, trained at once.
 
@@ -96,6 +103,9 @@ def cross_validate(
     seed : int
         Seed of the nets and of the folds.
     verbose : {"auto", 0, 1, 2}
+    executor : executor, or tuple of an executor and an int, optional
+        What trains in other processes, as in `fit_many`: the settings of each fold are divided among its workers. The
+        scores are the same.
 
     Returns
     -------
@@ -106,7 +116,9 @@ def cross_validate(
     ValueError, TypeError
         If the data or an argument is invalid; nothing is trained then.
     KeyboardInterrupt
-        On Ctrl-C, as in `fit_many`: of the running fold.
+        On Ctrl-C, as in `fit_many`: of the running fold. With an executor, a plain one.
+    WorkerLost
+        As in `fit_many`; its `cross_validation` has NaN where a score is missing.
     """
     where = "cross_validate"
     if not isinstance(model, BaseModel):
@@ -114,7 +126,6 @@ def cross_validate(
     loss, seed = model._trained_loss(where), integer(f"{where}: seed", seed, least=0, most=MAX_SEED)
     check_one_loss(where, loss)
     data = prepare(where, x, y, sample_weight, replace(model._shape, loss_weight=1.0), loss).on_host()
-    targets = data.y[:, :: loss.outputs_each] if loss.outputs_each > 1 else data.y  # each once, for fit_many
     given = {"learning_rate": learning_rate, "penalty": penalty}
     settings = {
         name: one_per(where, name, [v] if isinstance(v, Real) else v, "setting")
@@ -128,21 +139,73 @@ def cross_validate(
             fail(where, f"{name} has shape {values.shape}", f"one number or {count}, one per setting, are needed")
         settings[name] = np.broadcast_to(values, count)
     parts = _parts(where, folds, data, loss.sparse, seed)
-    scores = {name: np.empty((count, len(parts))) for name in model.metrics_names}
-    train_loss = np.empty((count, len(parts)))
-    for k, part in enumerate(parts):
-        rest = np.setdiff1d(np.arange(len(data)), part)
-        population = fit_many(
-            model, data.x[rest], targets[rest], starts=count, epochs=epochs, batch_size=batch_size,
-            learning_rate=settings.get("learning_rate"), penalty=settings.get("penalty"),
-            sample_weight=None if data.w is None else data.w[rest], seed=np.full(count, seed, dtype=np.uint64),
-            verbose=verbose, n_threads=n_threads,
-        )  # fmt: skip
-        held = Rows(data.x[part], data.y[part], None if data.w is None else data.w[part])
-        train_loss[:, k] = population.losses
-        for name, values in population._evaluated(where, [held], threads, metrics=True).items():
-            scores[name][:, k] = values
-    return CrossValidation(settings, scores, train_loss, _best(model, scores))
+    bar = ProgressBar(check_verbose(where, verbose))
+    options = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "verbose": verbose, "n_threads": n_threads}
+    scores = {name: np.full((count, len(parts)), np.nan) for name in model.metrics_names}
+    train_loss = np.full((count, len(parts)), np.nan)
+    every, rows = np.arange(count), (data.x, data.y, data.w)
+
+    def job(k: int, which: Array) -> tuple[Any, ...]:
+        return model, parts[k], {name: values[which] for name, values in settings.items()}, len(which), options
+
+    def enter(k: int, which: Array, found: _Found) -> None:
+        train_loss[which, k] = found[0]
+        for name, values in found[1].items():
+            scores[name][which, k] = values
+
+    if executor is None:
+        for k in range(len(parts)):
+            enter(k, every, _fold(rows, *job(k, every)))
+        return CrossValidation(settings, scores, train_loss, _best(model, scores))
+    workers = Workers.of(where, executor, threads)
+    workers.check_sent({"the model": model})
+    options |= {"verbose": 0, "n_threads": workers.threads or None}
+    pieces = min(count, workers.groups // math.gcd(workers.groups, len(parts)))  # so that all groups get equally many
+    cut = [(k, which) for which in np.array_split(every, pieces) for k in range(len(parts))]
+    shares = dealt([len(which) for _, which in cut], workers.groups)
+    jobs = [([job(*cut[i]) for i in share],) for share in shares]
+    for share, found in zip(shares, workers.run(_folds, rows, jobs, bar, _losses), strict=True):
+        for i, one in zip(share, found or (), strict=found is not None):
+            enter(*cut[i], one)
+    if workers.interrupted:
+        raise KeyboardInterrupt(f"{where}: interrupted {workers.interrupted}")
+    result = CrossValidation(settings, scores, train_loss, _best(model, scores))
+    if workers.lost:
+        lost = sum(len(cut[i][1]) for share in workers.lost for i in shares[share])
+        error = workers.error(f"{lost} of {train_loss.size} trainings", "cross_validation")
+        error.cross_validation = result
+        raise error
+    return result
+
+
+def _fold(
+    rows: tuple[Array, Array, Array | None],
+    model: BaseModel,
+    part: Array,
+    settings: dict[str, Array],
+    count: int,
+    options: dict[str, Any],
+) -> _Found:
+    """Train on all rows but a part, with some settings, and evaluate on that part."""
+    x, y, w = rows
+    rest, each = np.setdiff1d(np.arange(len(x)), part), model.loss.outputs_each
+    population = fit_many(
+        model, x[rest], y[rest, ::each] if each > 1 else y[rest], starts=count,  # each target once
+        learning_rate=settings.get("learning_rate"), penalty=settings.get("penalty"),
+        sample_weight=None if w is None else w[rest],
+        **{**options, "seed": np.full(count, options["seed"], dtype=np.uint64)},
+    )  # fmt: skip
+    held, threads = Rows(x[part], y[part], None if w is None else w[part]), options["n_threads"] or 0
+    return population.losses, population._evaluated("cross_validate", [held], threads, metrics=True)
+
+
+def _folds(rows: tuple[Array, Array, Array | None], jobs: Sequence[tuple[Any, ...]]) -> list[_Found]:
+    """The same for several parts, in a worker."""
+    return [_fold(rows, *job) for job in jobs]
+
+
+def _losses(found: Sequence[_Found]) -> list[Array]:
+    return [losses for losses, _ in found]
 
 
 def _parts(where: str, folds: Any, data: Rows, sparse: bool, seed: int) -> list[Array]:
@@ -162,7 +225,8 @@ def _parts(where: str, folds: Any, data: Rows, sparse: bool, seed: int) -> list[
 def _best(model: BaseModel, scores: dict[str, Array]) -> int:
     """Index of the setting with the best mean of the first metric, or the smallest loss."""
     name = model.metrics[0].name if model.metrics else "loss"
-    mean = np.nanmean(np.where(np.isfinite(scores[name]), scores[name], np.nan), axis=1)
+    known = np.isfinite(scores[name])
+    mean = np.where(known, scores[name], 0).sum(axis=1) / np.maximum(known.sum(axis=1), 1)
     growing = Monitor("cross_validate", name, "auto").growing
-    mean = np.where(np.isfinite(mean), mean, -np.inf if growing else np.inf)
+    mean = np.where(known.any(axis=1), mean, -np.inf if growing else np.inf)
     return int(np.argmax(mean) if growing else np.argmin(mean))

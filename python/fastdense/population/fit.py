@@ -4,29 +4,29 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import numpy as np
 
 from ..arguments import choice, integer, items, number
-from ..arrays import Array, as_array, beside, fail
-from ..callbacks import Callback, ProgressBar, ReviveDeadUnits
+from ..arrays import Array, as_array, fail
+from ..callbacks import ProgressBar, ReviveDeadUnits
 from ..callbacks.progress import check_verbose
 from ..data.names import names_of
-from ..data.rows import Rows
 from ..model.base import BaseModel
 from ..training.feasible import check_one_loss, check_rates
 from ..training.options import Options
-from ..training.population import PopulationFit, Trained, Validation, check_population_memory, make_population
-from ..training.search import best_of_tries, tries_of
+from ..training.population import check_population_memory
 from ..training.together import Together
-from .arguments import Starts, check_initial_weights, check_own_weights, is_per_start, read_starts
-from .callbacks import KeepBest, checked_callbacks, monitored, population_callbacks
-from .parts import MemberGroup, Part, check_numbers, divided, grouped, one_order, own_rates, template_of, why
-from .population import Population, PopulationInterrupt
-from .rows import training_rows, validation_rows, weighted
+from .arguments import check_initial_weights, check_own_weights, is_per_start, read_starts
+from .callbacks import checked_callbacks
+from .members import Members
+from .parts import check_numbers, divided, grouped, template_of, why
+from .population import Population, PopulationInterrupt, WorkerLost
+from .rows import training_rows, validation_rows
+from .spread import Workers, spread
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -58,6 +58,7 @@ def fit_many(
     initial_weights: Any = None,
     verbose: int | str = "auto",
     n_threads: int | None = None,
+    executor: Any = None,
 ) -> Population[M]:
     """Train many nets at once: starts of one model, or one of each of a list of models.
 
@@ -125,6 +126,14 @@ def fit_many(
         models of a list must then have the same layers' shapes.
     verbose : {"auto", 0, 1, 2}
         As in `Model.fit`; shows the best and the median loss.
+    executor : executor, or tuple of an executor and an int, optional
+        What trains the members in other processes, perhaps on other machines: anything with ``submit(function,
+        *arguments)`` whose result has ``result()``, such as a pool of `concurrent.futures`, loky's executor, Dask's
+        `Client` or `mpi4py.futures.MPIPoolExecutor`. They are divided into as many groups as it has workers, 8 if it
+        does not say, or as many as given with it; the result is the same, in every bit on processors with the same
+        instruction set. `n_threads` is then that of a group, by default: of a pool on this machine, its cores divided
+        by the workers; on Dask, the threads of a worker; otherwise what the worker may use. `time_limit` then holds
+        for each group, from when it begins.
 
     Returns
     -------
@@ -138,7 +147,11 @@ def fit_many(
         If the population does not fit in memory (also a ValueError).
     PopulationInterrupt
         On Ctrl-C from the first epoch on: a KeyboardInterrupt whose `population` has the weights reached by then, and
-        of several `tries` the best. Before that, it is a plain KeyboardInterrupt.
+        of several `tries` the best. Before that, it is a plain KeyboardInterrupt. With an executor, groups that are
+        done are kept, members of the others have their initial weights, and groups that have not begun are cancelled.
+    WorkerLost
+        If workers of the executor ended before they were done, and others, to which their groups were submitted once
+        more, did so too. Its `population` has all that was trained.
 
     Examples
     --------
@@ -164,6 +177,7 @@ def fit_many(
     snapshots = integer(f"{where}: snapshots", snapshots, least=0)
     deadline = math.inf if time_limit is None else began + number(f"{where}: time_limit", time_limit, least=0)
     bar = ProgressBar(check_verbose(where, verbose))
+    workers = None if executor is None else Workers.of(where, executor, options.n_threads)
     if sample_weight is not None:
         sample_weight = as_array(where, "sample_weight", sample_weight, first.device)
     own_weights = None
@@ -218,34 +232,30 @@ def fit_many(
     groups = grouped(where, templates, model_of, members, rows)
     for group in groups:
         group.model.runner.adapt(data[0].x)
-    members_of = _Members(where, options, members, templates, model_of, data, held, own_weights, initial_weights, tries,
-                          start == "data", deadline)  # fmt: skip
-    groups = divided(groups)
-    parts = [members_of.part(group) for group in groups]
-    # train
-    together = Together(first.device, options.n_threads, bar)
-    fits = members_of.fits(parts, members_of.begun(parts, together), given, snapshots)
-    among_tries = together.interrupted
-    together.train(fits, options.epochs)
-    reached = [fit.epoch for fit in fits if fit.cut_short]
-    ended_early = together.interrupted and bool(reached)
-    without_state = np.zeros(members.count, dtype=bool)
-    for part, fit in zip(parts, fits, strict=True):
-        without_state[part.which] = ~fit.active | fit.interrupted
-    losses = together.losses(fits)
+    division = divided(groups, templates, model_of, members)
+    plan = Members(where, options, members, templates, model_of, data, held, own_weights, initial_weights, tries,
+                   start == "data", deadline, given, snapshots)  # fmt: skip
+    lost: WorkerLost | None = None
+    if workers is None:
+        training = plan.trained(division, Together(first.device, options.n_threads, bar))
+    else:
+        workers.check_sent({"the callbacks": given} | {f"models[{i}]" if several else "the model": one
+                                                       for i, one in enumerate(templates)})  # fmt: skip
+        source = (x, y, sample_weight, validation_data, names)
+        training, lost = spread(workers, plan, division, source, bar)
     population: Population[M] = Population(
-        templates, model_of, members, parts, fits, losses,
-        why_one_by_one=why(groups), without_state=without_state, interrupted=together.interrupted,
+        templates, model_of, members, training.parts, training.results,
+        why_one_by_one=why(groups), interrupted=bool(training.interrupted),
     )  # fmt: skip
-    if together.interrupted:
-        after = "in the evaluation after the last epoch"
-        when = f"in epoch {min(reached) + 1} of {options.epochs}" if ended_early else after
-        when += " of the tries" if among_tries else ""
+    if training.interrupted:
         raise PopulationInterrupt(
-            f"{where}: interrupted {when}; the population as trained by then is the "
+            f"{where}: interrupted {training.interrupted}; the population as trained by then is the "
             "attribute `population` of this exception (in an interactive session: sys.last_value.population)",
             population,
         )
+    if lost is not None:
+        lost.population = population
+        raise lost
     return population
 
 
@@ -282,89 +292,3 @@ def _checked_initial_weights(where: str, models: Sequence[BaseModel], given: lis
         fail(where, f"initial_weights is given and models[{other}] has tensors of other shapes than models[0]",
              "arrays with one entry per start need equal shapes", "leave it out")  # fmt: skip
     return check_initial_weights(where, models[0].net, given, starts)
-
-
-@dataclass(frozen=True)
-class _Members:
-    """All that was asked for, checked: from it come the parts of the population, and what trains each."""
-
-    where: str
-    options: Options
-    starts: Starts
-    models: Sequence[BaseModel]
-    model_of: Array
-    data: Sequence[Rows]  # of each model, as `held`
-    held: Sequence[Rows] | None
-    own_weights: Array | None
-    initial_weights: list[Array] | None
-    tries: int
-    on_data: bool
-    deadline: float
-
-    def part(self, group: MemberGroup) -> Part:
-        """Members with their initial weights, ready to be trained."""
-        which, own = group.which, self.own_weights
-        starts, model = self.starts.of(which), self.model_of[which[0]]
-        factors = starts.loss_weights
-        if factors is None:
-            factors = np.full(len(which), self.models[model].loss_weights)
-        own = own if own is None or len(own) == len(which) else own[beside(which, own)]
-        rows, weights = weighted(self.where, self.data[model], own, factors)
-        rows.encoded(group.model.net)  # here, once, and not in several threads
-        options = replace(self.options, batch_size=group.batch_size, order_seed=_order(starts))
-        validation = None
-        if self.held is not None:
-            held = weighted(self.where, self.held[model], None, factors)
-            held[0].encoded(group.model.net)
-            validation = Validation(*held, group.model.metrics, group.lowered_metrics)
-        runner = make_population(
-            group.model.runner, group.model.optimizer, group.model.loss, rows, options,
-            tries_of(starts.seeds, self.tries).ravel(),
-            on_data=self.on_data,
-            initial_weights=None if self.initial_weights is None else [t[which] for t in self.initial_weights],
-            numbers={name: np.repeat(values, self.tries, axis=0) for name, values in group.numbers.items()},
-            metrics=() if validation is None else validation.lowered, reason=group.reason,
-        )  # fmt: skip
-        rates = own_rates(group, self.models, self.model_of, self.starts)
-        return Part(group, runner, rows, weights, options, rates, validation)
-
-    def begun(self, parts: Sequence[Part], together: Together) -> list[Trained]:
-        """The members of each part, after the search among several tries."""
-        if self.tries == 1:
-            return [Trained.not_yet(part.runner) for part in parts]
-
-        def search(number: int, threads: int, look: Callable[[], object]) -> Trained:
-            part = parts[number]
-            return best_of_tries(
-                part.group.model.optimizer, part.runner, part.data, part.weights,
-                replace(part.options, n_threads=threads), part.learning_rates, self.tries,
-                deadline=self.deadline, look=look,
-            )  # fmt: skip
-
-        def without(number: int) -> Trained:
-            runner = parts[number].runner
-            return Trained.not_yet(runner.chosen(np.arange(0, len(runner), self.tries), 0))
-
-        return together.begin(len(parts), search, without)
-
-    def fits(
-        self, parts: Sequence[Part], begun: Sequence[Trained], callbacks: Sequence[Callback], snapshots: int
-    ) -> list[PopulationFit]:
-        """What trains each part."""
-        made = []
-        for part, trained in zip(parts, begun, strict=True):
-            part.runner, count = trained.runner, len(part.which)
-            own = population_callbacks(callbacks, count)
-            if snapshots:
-                own.insert(0, KeepBest(snapshots, *monitored(callbacks, self.held is not None), count))
-            made.append(
-                PopulationFit(trained, part.group.model.optimizer, part.data, part.weights, part.options,
-                              part.learning_rates, own, part.validation, self.deadline)
-            )  # fmt: skip
-        return made
-
-
-def _order(starts: Starts) -> int | Array | None:
-    """Seed of the order of the rows: one for all of these members if it is the same."""
-    seeds = starts.order_seeds
-    return int(seeds[0]) if seeds is not None and one_order(starts) else seeds

@@ -24,8 +24,9 @@ from ..runners.single import lowered
 from ..schedules import Schedule
 from ..training.feasible import check_batch
 from ..training.options import Options
-from ..training.population import Validation
+from ..training.population import PopulationFit, Validation
 from .arguments import Starts
+from .callbacks import KeepBest, Snapshot
 
 M = TypeVar("M", bound=BaseModel)
 TOGETHER = 16  # members of a part, where there are several: the lanes of the widest vector
@@ -48,6 +49,9 @@ class MemberGroup:
     batch_size : int
     reason : str
         Why each of them has an engine of its own; empty if they share one.
+    own : frozenset of str
+        In which of "learning_rate", "loss_weight" and "order_seed" they differ. Some of them, trained elsewhere, take
+        the same way through an engine, and get the same bits, though they may agree in it.
     """
 
     which: Array
@@ -55,6 +59,7 @@ class MemberGroup:
     numbers: dict[str, Array]
     batch_size: int
     reason: str = ""
+    own: frozenset[str] = frozenset()
 
     @property
     def lowered_metrics(self) -> list[dict[str, Any]]:
@@ -63,9 +68,10 @@ class MemberGroup:
 
     def parts(self, size: int) -> list[MemberGroup]:
         """The same members, at most so many at a time."""
-        return [self._some(slice(first, first + size)) for first in range(0, len(self.which), size)]
+        return [self.some(slice(first, first + size)) for first in range(0, len(self.which), size)]
 
-    def _some(self, part: slice) -> MemberGroup:
+    def some(self, part: slice) -> MemberGroup:
+        """Some of the members."""
         numbers = {name: values[part] for name, values in self.numbers.items()}
         return replace(self, which=self.which[part], numbers=numbers)
 
@@ -102,6 +108,53 @@ class Part:
     def batches(self) -> int:
         """Steps of an epoch."""
         return math.ceil(len(self.data) / min(self.options.batch_size, len(self.data)))
+
+
+@dataclass(frozen=True)
+class PartResult:
+    """What training made of the members of a part, beside their nets: attributes of `Population`, for these members.
+
+    Attributes
+    ----------
+    without_state : ndarray of bool, shape (members,)
+        Whether the optimizer's state is not that of their weights.
+    cut_short : bool
+        Whether Ctrl-C or the deadline left members without some of their epochs.
+    """
+
+    losses: Array
+    epochs: Array
+    history: Array
+    val_history: dict[str, Array]
+    revived: Array
+    snapshots: list[list[Snapshot]]
+    without_state: Array
+    cut_short: bool
+
+    @classmethod
+    def of(cls, fit: PopulationFit, losses: Array) -> PartResult:
+        """The result of a fit that has finished."""
+        kept = [callback.kept for callback in fit.callbacks if isinstance(callback, KeepBest)]
+        return cls(
+            losses, fit.epochs, fit.history, fit.val_history,
+            sum((callback.revived for callback in fit.callbacks), np.zeros_like(fit.epochs)),
+            kept[0] if kept else [[] for _ in losses], ~fit.active | fit.interrupted, fit.cut_short,
+        )  # fmt: skip
+
+    @classmethod
+    def joined(cls, results: Sequence[PartResult]) -> PartResult:
+        """The result of the members of several, in this order."""
+
+        def all_of(name: str) -> Array:
+            return np.concatenate([getattr(one, name) for one in results])
+
+        return cls(
+            all_of("losses"), all_of("epochs"), np.concatenate([one.history for one in results], axis=1),
+            {name: np.concatenate([one.val_history[name] for one in results], axis=1)
+             for name in results[0].val_history},
+            all_of("revived"), [kept for one in results for kept in one.snapshots], all_of("without_state"),
+            any(one.cut_short for one in results),
+        )  # fmt: skip
 
 
 def check_numbers(where: str, models: Sequence[BaseModel], starts: Starts) -> None:
@@ -213,9 +266,11 @@ def _alike(models: Sequence[BaseModel], model_of: Array, batch_sizes: Array) -> 
     return [np.flatnonzero(kind.ravel() == number) for number in np.argsort(first)]
 
 
-def divided(groups: Sequence[MemberGroup]) -> list[MemberGroup]:
+def divided(
+    groups: Sequence[MemberGroup], models: Sequence[BaseModel], model_of: Array, starts: Starts
+) -> list[MemberGroup]:
     """The groups, divided into what one engine trains."""
-    found = []
+    found: list[MemberGroup] = []
     for group in groups:
         if group.reason:
             found += group.parts(1)
@@ -225,7 +280,20 @@ def divided(groups: Sequence[MemberGroup]) -> list[MemberGroup]:
             *most, last = group.parts(TOGETHER)
             alone = len(last.which) < FEWEST[group.model.net.itemsize]
             found += [*most, *(replace(last, reason=TOO_FEW).parts(1) if alone else [last])]
-    return found
+    return [replace(group, own=_differing(group, models, model_of, starts.of(group.which))) for group in found]
+
+
+def _differing(group: MemberGroup, models: Sequence[BaseModel], model_of: Array, starts: Starts) -> frozenset[str]:
+    """In which of "learning_rate", "loss_weight" and "order_seed" members differ; `starts`: theirs."""
+    common = getattr(group.model.optimizer, "learning_rate", None)
+    rates = [getattr(models[i].optimizer, "learning_rate", None) for i in set(model_of[group.which].tolist())]
+    factors = starts.loss_weights
+    differ = {
+        "learning_rate": starts.learning_rates is not None or not all(rate == common for rate in rates),
+        "loss_weight": factors is not None and bool((factors != factors[0]).any()),
+        "order_seed": not one_order(starts),
+    }
+    return frozenset(name for name, yes in differ.items() if yes)
 
 
 def why(groups: Sequence[MemberGroup]) -> str:
@@ -247,12 +315,10 @@ def one_order(starts: Starts) -> bool:
 
 def own_rates(group: MemberGroup, models: Sequence[BaseModel], model_of: Array, starts: Starts) -> Array | None:
     """Learning rates of the members, where they are given or not that of the group's model."""
+    if "learning_rate" not in group.own:
+        return None
     if starts.learning_rates is not None:
         return np.asarray(starts.learning_rates[group.which])
-    common = getattr(group.model.optimizer, "learning_rate", None)
-    rates = [getattr(models[i].optimizer, "learning_rate", None) for i in set(model_of[group.which].tolist())]
-    if all(rate == common for rate in rates):
-        return None
     return np.array([models[i].optimizer.learning_rate for i in model_of[group.which]], dtype=np.float64)
 
 

@@ -19,12 +19,12 @@ from ..model.base import BaseModel
 from ..reference.losses import predictions
 from ..runners.population import PopulationRunner
 from ..training.options import check_threads
-from ..training.population import PopulationFit, Validation
+from ..training.population import Validation
 from .arguments import Starts
-from .callbacks import KeepBest, Snapshot
+from .callbacks import Snapshot
 from .ensemble import Ensemble, check_candidates, check_together, select
 from .outcomes import Outcomes, classify
-from .parts import Part, member_of
+from .parts import Part, PartResult, member_of
 from .rows import training_rows, weighted
 from .selection import Measure
 
@@ -69,35 +69,30 @@ class Population(Generic[M]):
         model_of: Array,
         starts: Starts,
         parts: Sequence[Part],
-        fits: Sequence[PopulationFit],
-        losses: Sequence[Array],
+        results: Sequence[PartResult],
         *,
         why_one_by_one: str,
-        without_state: Array,
         interrupted: bool,
     ) -> None:
         self._models, self._model_of, self._starts, self._parts = list(models), model_of, starts, list(parts)
-        # Of these members the optimizer's state is not that of their weights.
-        self._without_state = without_state
         self.why_one_by_one, self.interrupted = why_one_by_one, interrupted
         self.seeds = self._gathered([part.runner.seeds for part in parts])
-        self.losses = self._gathered(losses)
-        self.epochs = self._gathered([fit.epochs for fit in fits])
-        revived = [sum((callback.revived for callback in fit.callbacks), np.zeros_like(fit.epochs)) for fit in fits]
-        self.revived = self._gathered(revived)
+        self.losses = self._gathered([one.losses for one in results])
+        self.epochs = self._gathered([one.epochs for one in results])
+        self.revived = self._gathered([one.revived for one in results])
+        # Of these members the optimizer's state is not that of their weights.
+        self._without_state = self._gathered([one.without_state for one in results])
         self.snapshots: list[list[Snapshot]] = [[] for _ in range(len(self))]
-        for part, fit in zip(parts, fits, strict=True):
-            for callback in fit.callbacks:
-                if isinstance(callback, KeepBest):
-                    for i, kept in zip(part.which, callback.kept, strict=True):
-                        self.snapshots[i] = kept
-        ended = int(self.epochs.max(initial=0)) if any(fit.cut_short for fit in fits) or interrupted else None
-        self.history = self._gathered([fit.history for fit in fits], axis=1)[:ended]
-        names = list(dict.fromkeys(name for fit in fits for name in fit.val_history))
+        for part, one in zip(parts, results, strict=True):
+            for i, kept in zip(part.which, one.snapshots, strict=True):
+                self.snapshots[i] = kept
+        ended = int(self.epochs.max(initial=0)) if any(one.cut_short for one in results) or interrupted else None
+        self.history = self._gathered([one.history for one in results], axis=1)[:ended]
+        names = list(dict.fromkeys(name for one in results for name in one.val_history))
         found = {}
         for name in names:
-            missing = [np.full_like(fit.history, np.nan) for fit in fits]
-            each = [fit.val_history.get(name, none) for fit, none in zip(fits, missing, strict=True)]
+            missing = [np.full_like(one.history, np.nan) for one in results]
+            each = [one.val_history.get(name, none) for one, none in zip(results, missing, strict=True)]
             found[name] = self._gathered(each, axis=1)[:ended]
         self.val_history: Array | None = found.pop("loss", None)
         self.val_metrics: dict[str, Array] = found
@@ -269,7 +264,8 @@ class Population(Generic[M]):
                 factors = np.full(len(part.which), self._models[model].loss_weights)
             own = part.group.model.metrics if metrics else []
             lowered = part.group.lowered_metrics if metrics else []
-            held = Validation(*weighted(where, rows[model], None, factors), own, lowered)
+            alike = "loss_weight" not in part.group.own
+            held = Validation(*weighted(where, rows[model], None, factors, alike), own, lowered)
             return held.of(part.runner, threads)
 
         found = self._each_part(task, n_threads)
@@ -432,6 +428,26 @@ class PopulationInterrupt(KeyboardInterrupt):
 
     def __str__(self) -> str:
         return str(self.args[0])
+
+
+class WorkerLost(RuntimeError):
+    """Workers of an executor ended before they were done, and so did those that took over. What was done is kept:
+
+    >>> try:
+    ...     population = fd.fit_many(model, x, y, executor=client)  # doctest: +SKIP
+    ... except fd.WorkerLost as lost:
+    ...     population = lost.population
+
+    Attributes
+    ----------
+    population : Population or None
+        Of `fit_many`: members that were not trained have their initial weights, 0 `epochs` and NaN in `losses`.
+    cross_validation : CrossValidation or None
+        Of `cross_validate`: NaN where a score is missing.
+    """
+
+    population: Population[Any] | None = None
+    cross_validation: Any = None
 
 
 @dataclass(frozen=True)

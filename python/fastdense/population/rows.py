@@ -57,7 +57,7 @@ def _for_each_loss(
     return [found[key] for key in keys]
 
 
-def weighted(where: str, rows: Rows, own: Array | None, factors: Array) -> tuple[Rows, Array | None]:
+def weighted(where: str, rows: Rows, own: Array | None, factors: Array, alike: bool) -> tuple[Rows, Array | None]:
     """Rows for some members, with the factors of their losses in the weights.
 
     Parameters
@@ -67,13 +67,15 @@ def weighted(where: str, rows: Rows, own: Array | None, factors: Array) -> tuple
     own : ndarray of shape (members, rows), optional
         Weights of the rows for each member, in place of those in `rows`.
     factors : ndarray of shape (members,)
+    alike : bool
+        Whether the factors are equal, also those of members that one process would train together with these.
 
     Returns
     -------
     Rows
     weights : ndarray of shape (members, rows), or None if the members share those in the rows
     """
-    if own is None and (factors == factors[0]).all():
+    if own is None and alike:
         if factors[0] == 1:
             return rows, None
         return rows.with_weights(np.full(len(rows), factors[0]) if rows.w is None else rows.w * factors[0]), None

@@ -98,6 +98,23 @@ class PopulationRunner:
             "solver_numbers": self.nets.get_numbers(),
         }
 
+    @staticmethod
+    def joined(states: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """The state of the nets of several runners of one kind, in this order."""
+        first = states[0]
+        if len(states) == 1:
+            return first
+        return {
+            **first,
+            **{key: np.concatenate([one[key] for one in states]) for key in ("seeds", "solver_numbers")},
+            "numbers": {name: np.concatenate([one["numbers"][name] for one in states]) for name in first["numbers"]},
+            "tensors": [np.concatenate(each) for each in zip(*(one["tensors"] for one in states), strict=True)],
+            "slots": [
+                [np.concatenate(each) for each in zip(*slots, strict=True)]
+                for slots in zip(*(one["slots"] for one in states), strict=True)
+            ],
+        }
+
     @classmethod
     def from_state(cls, net: Net, state: dict[str, Any], step: int) -> PopulationRunner:
         """The runner that `state` described; on "cpu" where it was on a GPU and there is none."""
@@ -105,7 +122,7 @@ class PopulationRunner:
         given = {key: state[key] for key in ("training", "seeds", "numbers", "batch_rows")}
         made = cls(net, device, reason=state["reason"] if device == state["device"] else "", **given)
         made.set_tensors(state["tensors"])
-        slots = [[np.ascontiguousarray(array, made.value_dtype) for array in slot] for slot in state["slots"]]
+        slots = [[np.ascontiguousarray(array) for array in slot] for slot in state["slots"]]  # of solvers in float64
         made.nets.set_slots(slots, step, state["solver_numbers"])
         return made
 

@@ -58,7 +58,8 @@ class Together:
             if found[part].interrupted:
                 raise KeyboardInterrupt
 
-        self._take_turns(parts, turn, lambda: None)
+        if not self.interrupted:
+            self._take_turns(parts, turn, lambda: None)
         return [found[part] if part in found else without(part) for part in range(parts)]
 
     def train(self, fits: Sequence[PopulationFit], epochs: int) -> None:
