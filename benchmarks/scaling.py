@@ -13,11 +13,11 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from fastdense.training.ranks import FLOPS_OF_A_ROW, exchange_seconds
+from fastdense.training.ranks import exchange_seconds
 
 RESULTS = Path(__file__).parent / "results"
 WORKERS = (1, 8, 32, 128, 512, 1024)
-THREADS = 1  # of a worker, as in the measurements
+FLOPS_OF_A_ROW = 6  # for each parameter: forward, backward and gradient, a multiplication and an addition each
 
 
 @dataclass(frozen=True)

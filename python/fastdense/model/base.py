@@ -246,7 +246,9 @@ class BaseModel(Differentiable):
             if ranks is None:
                 self.runner.adapt(sample.x)
             else:
-                options = ranks.begin(self.net, options, len(sample), self.optimizer.full_batch, held_out is not None)
+                options = ranks.begin(
+                    self.net, self.optimizer, [loss, self._metrics], options, len(sample), held_out is not None
+                )
                 ranks.adapt(self.runner, sample.x)
             self.feature_names = shape.names
             self._place_untouched_layers(sample, options.n_threads)

@@ -23,7 +23,7 @@ from ..layers import Normalization
 from ..layers.scaling import Moments
 from ..metrics import Metric
 from ..network import Net
-from ..optimizers import KFAC, Optimizer
+from ..optimizers import KFAC, LevenbergMarquardt, Optimizer
 from ..runners.single import Runner
 from ..versions import build_config
 from .options import Options
@@ -32,7 +32,6 @@ __all__ = ["DataParallel", "RankError"]
 
 # What the model of docs/scaling.md assumes where nothing was measured.
 FLOPS = 4e10  # of a thread, a second
-FLOPS_OF_A_ROW = 6  # forward, backward and the gradient of a weight: a multiplication and an addition each
 LATENCY = {True: 2e-5, False: 1e-4}  # seconds of a message between two ranks on one host, and on two
 BANDWIDTH = {True: 3e9, False: 1.1e9}  # bytes a second
 
@@ -215,19 +214,24 @@ class Ranks:
             if bad:
                 fail(self.where, f"comm was given, and {given}", needed, remedy)
 
-    def begin(self, net: Net, options: Options, rows: int, full_batch: bool, validated: bool) -> Options:
+    def begin(
+        self, net: Net, optimizer: Optimizer, judged_by: object, options: Options, rows: int, validated: bool
+    ) -> Options:
         """Agree on rows and steps; return the options with this rank's number of threads.
+
+        `judged_by`: loss and metrics.
 
         Raises
         ------
         ValueError
             If the ranks differ in what must be alike, or several of them cannot pay.
         """
-        program = repr([sorted((str(k), repr(v)) for k, v in op.items()) for op in net.program["ops"]])
+        full_batch = optimizer.full_batch
         self.check_alike(
             {
                 "a version or an instruction set": [build_config()[key] for key in ("version", "isa")],
-                "layers": [program, net.dtype],
+                "layers, or a seed,": _plain(net.program),
+                "a loss, an optimizer or metrics": [judged_by, optimizer],
                 "epochs": [options.epochs, options.initial_epoch],
                 "a batch_size": 0 if full_batch else options.batch_size,
                 "shuffle": options.shuffle,
@@ -260,9 +264,11 @@ class Ranks:
         )  # fmt: skip
         parameters = sum(math.prod(spec.shape) for spec in net.tensors if spec.trainable)
         if not self.settings.force:
-            one_host = len(set(table[:, 3])) == 1
-            size_each = 8 if full_batch or net.dtype == "float64" else 4
-            gain = speedup(sizes.tolist(), threads, parameters, size_each * parameters, one_host)
+            numbers, flops = parameters, 6.0 * parameters  # forward, backward and gradients: multiply and add
+            if isinstance(optimizer, LevenbergMarquardt):
+                numbers, flops = (parameters + 1) ** 2, 2.0 * net.outputs * parameters**2
+            size = numbers * (8 if full_batch or net.dtype == "float64" else 4)
+            gain = speedup(sizes.tolist(), threads, flops, size, len(set(table[:, 3])) == 1)
             if gain <= 1:
                 fail(self.where,
                      f"{self.size} ranks of {sizes.min()} rows a step would take {1 / gain:.1f} times as long as one "
@@ -334,23 +340,23 @@ def exchange_seconds(ranks: int, size: float, latency: float, bandwidth: float) 
     return 2 * math.ceil(math.log2(max(ranks, 1))) * latency + 2 * (ranks - 1) / ranks * size / bandwidth
 
 
-def speedup(rows: Sequence[int], threads: Sequence[int], parameters: int, size: float, one_host: bool) -> float:
+def speedup(rows: Sequence[int], threads: Sequence[int], flops: float, size: float, one_host: bool) -> float:
     """How many times as fast several ranks make a step as one of them with all rows: the model of docs/scaling.md.
 
     Parameters
     ----------
     rows, threads : sequence of int
         Of a step (or an iteration), of each rank.
-    parameters : int
-        Of the net.
+    flops : float
+        For each row.
     size : float
         Bytes that are summed in a step.
     one_host : bool
         Whether all ranks are on one.
     """
-    each = max(FLOPS_OF_A_ROW * parameters * n / (FLOPS * t) for n, t in zip(rows, threads, strict=True))
+    each = max(flops * n / (FLOPS * t) for n, t in zip(rows, threads, strict=True))
     exchange = exchange_seconds(len(rows), size, LATENCY[one_host], BANDWIDTH[one_host])
-    return FLOPS_OF_A_ROW * parameters * sum(rows) / (FLOPS * max(threads)) / (each + exchange)
+    return flops * sum(rows) / (FLOPS * max(threads)) / (each + exchange)
 
 
 def _threads(table: Array, rank: int) -> int:
@@ -360,6 +366,15 @@ def _threads(table: Array, rank: int) -> int:
         return given
     shared = table[on_host, 4].sum() > table[rank, 6]
     return max(1, cores // int(on_host.sum())) if shared else cores
+
+
+def _plain(value: object) -> object:
+    """A description as names and numbers; of functions only that they are there."""
+    if isinstance(value, Mapping):
+        return {key: _plain(one) for key, one in sorted(value.items())}
+    if isinstance(value, (list, tuple)):
+        return [_plain(one) for one in value]
+    return "function" if callable(value) else value
 
 
 def _hash(value: object) -> float:
