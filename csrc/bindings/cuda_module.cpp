@@ -77,6 +77,7 @@ PYBIND11_MODULE(_cuda, m) {
         "path"_a);
     m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a = cuda::FusedMlp::default_least_rows, "blocks"_a = 0);
     m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
+    m.def("launches", &cuda::launches);
     m.def(
         "set_path",
         [](const std::string& name) { cuda::path() = cuda::Path(find_name("path", cuda::path_names, name)); },
