@@ -1,4 +1,4 @@
-"""`python -m benchmarks` is the suite; `... gpu`, `... gpu-session` and `... gpu-accesses` are about GPUs.
+"""`python -m benchmarks` is the suite; `... gpu`, `... gpu-session`, `... gpu-calibrate` and `... gpu-accesses`: GPUs.
 
 `... tabular` compares models on real tables.
 """
@@ -18,6 +18,10 @@ def main(arguments: list[str]) -> int:
         from benchmarks.gpu import run
 
         return run.main(arguments[1:])
+    if arguments[:1] == ["gpu-calibrate"]:
+        from benchmarks.gpu import calibrate
+
+        return calibrate.main(arguments[1:])
     if arguments[:1] == ["gpu-accesses"]:
         from benchmarks.gpu import accesses
 

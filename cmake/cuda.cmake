@@ -47,7 +47,9 @@ set(FD_CUDA_HOST
     csrc/cuda/backend.cpp csrc/cuda/fused_mlp/fused_mlp.cpp csrc/cuda/layerwise/backward.cpp csrc/cuda/layerwise/hook.cpp
     csrc/cuda/layerwise/layers.cpp
     csrc/cuda/layerwise/lt.cpp csrc/cuda/layerwise/products.cpp csrc/cuda/population.cpp csrc/cuda/runtime/data.cpp
-    csrc/cuda/runtime/runtime.cpp csrc/cuda/wholenet/plan.cpp)
+    csrc/cuda/runtime/runtime.cpp csrc/cuda/runtime/tuning.cpp csrc/cuda/wholenet/plan.cpp)
+set(FD_CALIBRATE_HOST csrc/cuda/layerwise/lt.cpp csrc/cuda/layerwise/products.cpp csrc/cuda/runtime/runtime.cpp
+                      csrc/cuda/runtime/tuning.cpp)
 set(FD_EMULATOR tests/emulator/accesses.cpp tests/emulator/races.cpp tests/emulator/runtime.cpp)
 set(FD_CUDA_BINDINGS csrc/bindings/cuda_module.cpp csrc/bindings/bind_engine.cpp csrc/bindings/bind_population.cpp
                      csrc/bindings/lowered.cpp)
@@ -82,6 +84,16 @@ function(add_cuda_engine)
     target_link_directories(_cuda PRIVATE ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES})
     target_link_libraries(_cuda PRIVATE cudart_static rt pthread)
     install(TARGETS _cuda LIBRARY DESTINATION fastdense)
+
+    # For `python -m benchmarks gpu-calibrate`, when it is asked for; in no wheel.
+    add_library(fastdense_calibrate MODULE EXCLUDE_FROM_ALL benchmarks/gpu/calibrate.cu ${FD_CALIBRATE_HOST}
+                                           csrc/cuda/layerwise/lt_library.cpp)
+    target_include_directories(fastdense_calibrate PRIVATE csrc ${CMAKE_CUDA_TOOLKIT_INCLUDE_DIRECTORIES})
+    target_compile_options(fastdense_calibrate PRIVATE $<$<COMPILE_LANGUAGE:CUDA>:--expt-relaxed-constexpr>)
+    target_link_libraries(fastdense_calibrate PRIVATE fd_cuda_kernels fd_cuda_doubles fd_base ${CMAKE_DL_LIBS})
+    set_target_properties(fastdense_calibrate PROPERTIES PREFIX "" LINKER_LANGUAGE CXX)
+    target_link_directories(fastdense_calibrate PRIVATE ${CMAKE_CUDA_IMPLICIT_LINK_DIRECTORIES})
+    target_link_libraries(fastdense_calibrate PRIVATE cudart_static rt pthread)
   endif()
   if(FASTDENSE_EMULATOR OR FASTDENSE_TESTS)
     add_emulator()
@@ -154,9 +166,17 @@ function(add_emulated_engines)
     target_link_libraries(_cuda_${name} PRIVATE fd_base ${CMAKE_DL_LIBS})
   endforeach()
   target_link_options(_cuda_checked PRIVATE -fsanitize=address,undefined)
+
+  set(wrapper ${CMAKE_BINARY_DIR}/emulated/calibrate.cpp)
+  file(CONFIGURE OUTPUT ${wrapper} CONTENT "#include \"${CMAKE_SOURCE_DIR}/benchmarks/gpu/calibrate.cu\"\n")
+  add_library(fastdense_calibrate_plain MODULE ${wrapper} tests/emulator/lt_library.cpp $<TARGET_OBJECTS:fd_engine_plain>
+                                               $<TARGET_OBJECTS:fd_kernels_plain> $<TARGET_OBJECTS:fd_emulator>)
+  target_link_libraries(fastdense_calibrate_plain PRIVATE fd_emulated fd_base ${CMAKE_DL_LIBS})
+  set_target_properties(fastdense_calibrate_plain PROPERTIES PREFIX "" OUTPUT_NAME fastdense_calibrate
+                        LIBRARY_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/emulated/plain)
   add_executable(fastdense_emulator_test $<TARGET_OBJECTS:fd_emulator_test> $<TARGET_OBJECTS:fd_emulator>)
   target_link_libraries(fastdense_emulator_test PRIVATE fd_emulated fd_base ${CMAKE_DL_LIBS})
-  add_custom_target(emulated DEPENDS _cuda_plain _cuda_races _cuda_checked fastdense_emulator_test)
+  add_custom_target(emulated DEPENDS _cuda_plain _cuda_races _cuda_checked fastdense_calibrate_plain fastdense_emulator_test)
 endfunction()
 
 function(add_cuda_tests)

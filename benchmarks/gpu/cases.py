@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Literal
 
 from benchmarks import cases as cpu
@@ -57,6 +58,11 @@ class GpuCase(Case):
         return tuple(name for name in TITLES if name.startswith("vmap") == (self.starts > 1))
 
     @property
+    def goal_baselines(self) -> tuple[str, ...]:
+        """The baselines that goals are about."""
+        return tuple(name for name in self.baselines if name in self.goals)
+
+    @property
     def products(self) -> str:
         """What multiplies: the name of its peak."""
         return "bfloat16" if self.task.dtype == "bfloat16" else self.precision
@@ -73,17 +79,16 @@ class Goal:
     most: float | None = None
 
 
-def _middle(case: GpuCase) -> bool:
-    return case.task.widths == (784, 512, 512, 10) and 128 <= case.task.batch_size <= 1024
+def _middle(case: GpuCase, least: int, most: int) -> bool:
+    return case.task.widths == (784, 512, 512, 10) and least <= case.task.batch_size <= most
 
 
 def _narrow(case: GpuCase) -> bool:
-    one = case.starts == 1 and case.task.dtype == "float32"
-    return one and max(case.task.widths) <= 128 and case.task.batch_size <= 256
+    return case.starts == 1 and case.task.dtype == "float32" and case.task.batch_size <= 256
 
 
-def _many(case: GpuCase) -> bool:
-    return case.starts >= 1024
+def _many(case: GpuCase, width: int) -> bool:
+    return case.starts >= 1024 and max(case.task.widths) == width
 
 
 def _fused(case: GpuCase) -> bool:
@@ -91,17 +96,24 @@ def _fused(case: GpuCase) -> bool:
     return one_width and case.task.dtype == "bfloat16" and case.task.batch_size >= 16384
 
 
-def _wide(case: GpuCase) -> bool:
-    return min(case.task.widths) >= 2048
-
-
 GOALS = (
-    Goal("784-512-512-10, batch 128 to 1024", "torch-graph", 1.3, _middle),
-    Goal("784-512-512-10, batch 128 to 1024", "torch", 6.0, _middle),
-    Goal("widths up to 128, batch up to 256", "torch-graph", 5.0, _narrow),
-    Goal("1024 small nets", "vmap-graph", 5.0, _many),
+    Goal("784-512-512-10, batch 128 to 512", "torch-graph", 1.3, lambda case: _middle(case, 128, 512)),
+    Goal("784-512-512-10, batch 1024", "torch-graph", 1.1, lambda case: _middle(case, 1024, 1024)),
+    Goal("784-512-512-10, batch up to 256", "torch", 6.0, lambda case: _middle(case, 128, 256)),
+    Goal("784-512-512-10, batch 512 and 1024", "torch", 3.5, lambda case: _middle(case, 512, 1024)),
+    Goal(
+        "widths up to 64, batch up to 256",
+        "torch-graph",
+        5.0,
+        lambda case: _narrow(case) and max(case.task.widths) <= 64,
+    ),
+    Goal("width 128, batch up to 256", "torch-graph", 3.0, lambda case: _narrow(case) and max(case.task.widths) == 128),
+    *(
+        Goal(f"1024 nets of width {width}", "vmap-graph", least, partial(_many, width=width))
+        for width, least in ((16, 4.0), (32, 3.0), (64, 2.0))
+    ),
     Goal("width 64 and 128, batch 16384 and more, bfloat16", "torch-graph", 2.0, _fused),
-    Goal("width 2048 and more (parity)", "torch-graph", 0.95, _wide, 1.05),
+    Goal("width 2048 and more (parity)", "torch-graph", 1.0, lambda case: min(case.task.widths) >= 2048, 1.05),
 )
 
 
@@ -138,26 +150,26 @@ def _middling(batch: int, quick: bool = False) -> GpuCase:
     return GpuCase(f"784-512-512-10-batch-{batch}", task, {}, rows=60000, tolerance=0.01, quick=quick)
 
 
-def _mixed(width: int, batch: int, quick: bool = False) -> GpuCase:
+def _mixed(width: int, batch: int) -> GpuCase:
     task = _classifier(*(width,) * 5, 10, batch=batch, dtype="bfloat16")
     name = f"fused-{width}-batch-{batch}"
-    return GpuCase(name, task, {}, f"normal{width}", 131072, gate=3, tolerance=0.05, quick=quick)
+    return GpuCase(name, task, {}, f"normal{width}", 131072, gate=3, tolerance=0.05, quick=batch == 16384)
 
 
-def _population(width: int, quick: bool = False) -> GpuCase:
+def _population(width: int) -> GpuCase:
     task = _classifier(16, width, width, 10, batch=128)
-    return GpuCase(f"1024-nets-of-{width}", task, {}, "normal16", 4096, gate=2, starts=1024, quick=quick)
+    return GpuCase(f"1024-nets-of-{width}", task, {}, "normal16", 4096, gate=2, starts=1024, quick=True)
 
 
 WITH_GOALS = (
     *(_middling(batch, quick=batch in (128, 1024)) for batch in (128, 1024, 256, 512)),
     *(_small(10, 64, 64, 10, batch=batch, quick=batch == 128) for batch in (128, 32, 256)),
     *(_pyramid(batch, quick=batch == 32) for batch in (32, 128, 256)),
-    *(_population(width, quick=width == 32) for width in (32, 16, 64)),
-    *(_mixed(width, batch, quick=(width, batch) == (64, 16384)) for batch in (16384, 65536) for width in (64, 128)),
+    *(_population(width) for width in (32, 16, 64)),
+    *(_mixed(width, batch) for batch in (16384, 65536) for width in (64, 128)),
     _square(2048, "float32", quick=True),
     _square(2048, "tf32"),
-    *(_small(64, 128, 128, 10, batch=batch) for batch in (128, 32, 256)),
+    *(_small(64, 128, 128, 10, batch=batch, quick=batch == 128) for batch in (128, 32, 256)),
     _square(4096, "tf32"),
     _square(4096, "float32"),
 )

@@ -1,4 +1,4 @@
-"""Commands with a time limit and a log; for `session`. Only Python's own library."""
+"""What the parts of a GPU session share: commands with a time limit and a log. Only Python's own library."""
 
 from __future__ import annotations
 
@@ -7,13 +7,29 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import time
 import xml.etree.ElementTree as xml
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+ROOT = Path(__file__).parents[2]
+Found = dict[str, Any]
+
+
+class LeftOut(Exception):
+    """A part that cannot be done here, and why; that is no failure."""
+
+
+class Trouble(Exception):
+    """A part that failed but found something. `ends`: nothing that follows makes sense."""
+
+    def __init__(self, message: str, found: Found, ends: bool = False) -> None:
+        super().__init__(message)
+        self.found, self.ends = found, ends
 
 
 @dataclass(frozen=True)
@@ -56,11 +72,15 @@ class Done:
         raise RuntimeError(self.last_line)
 
 
+GRACE = 5.0  # seconds between asking a command to end, of those that it has, and ending it
+
+
 class Commands:
-    """Runs commands in a folder and appends what they print to one log."""
+    """Runs commands in a folder and appends what they print to one log. `environment` is added to that of all."""
 
     def __init__(self, folder: Path, log: Path) -> None:
         self.folder, self.log = folder, log
+        self.environment: dict[str, str] = {}
         log.write_text("", encoding="utf-8")
 
     def note(self, text: str) -> None:
@@ -68,38 +88,107 @@ class Commands:
         with self.log.open("a", encoding="utf-8") as file:
             file.write(text if text.endswith("\n") else text + "\n")
 
+    def start(self, words: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
+        """A command in the background, with a log of its own."""
+        with log.open("wb") as file:
+            return self._popen(words, file, {})
+
+    def _popen(self, words: Sequence[str], file: Any, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            words,
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", **self.environment, **environment},
+            start_new_session=True,
+        )
+
     def run(self, words: Sequence[str], seconds: float, environment: dict[str, str] | None = None) -> Done:
-        """Run until it ends; after `seconds` it is interrupted, and 15 s later ended with all its processes."""
+        """Run until it ends; before `seconds` are over it is interrupted, then ended with all its processes."""
         self.note(f"\n$ {' '.join(words)}")
         begin = time.monotonic()
+        grace = min(GRACE, seconds / 4)
         timed_out = False
         with self.log.open("ab") as file:
             start = file.tell()
-            process = subprocess.Popen(
-                words,
-                cwd=self.folder,
-                stdin=subprocess.DEVNULL,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})},
-                start_new_session=True,
-            )
+            process = self._popen(words, file, environment or {})
             try:
-                process.wait(seconds)
+                process.wait(seconds - grace)
             except subprocess.TimeoutExpired:
                 timed_out = True
                 os.killpg(process.pid, signal.SIGINT)  # pytest then still writes its report
                 with suppress(subprocess.TimeoutExpired):
-                    process.wait(15)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+                    process.wait(grace)
+            end(process)
         with self.log.open("rb") as file:
             file.seek(start)
             output = file.read().decode("utf-8", errors="replace")
         took = round(time.monotonic() - begin, 1)
         self.note(f"[{'timed out' if timed_out else f'exit code {process.returncode}'}, {took} s]")
         return Done(process.returncode, output, took, timed_out)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a command that was started here, with all its processes."""
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@dataclass
+class Session:
+    """What every part may use. `end` is when the session must be over, `part_end` when the part at work must."""
+
+    out: Path  # for the results
+    work: Path  # for what later calls on the same machine use
+    end: float
+    dry: bool
+    wheels: Path | None
+    build: bool
+    commands: Commands
+    emulated: Path | None = None
+    openblas: bool = True
+    part_end: float = float("inf")
+    found: dict[str, Found] = field(default_factory=dict)
+    background: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+
+    @property
+    def device(self) -> str:
+        return "cpu" if self.dry else "cuda"
+
+    @property
+    def left(self) -> float:
+        """Seconds until the part must be over."""
+        return max(min(self.end, self.part_end) - time.monotonic(), 1.0)
+
+    @property
+    def site(self) -> Path:
+        """Where the package is put that this session builds."""
+        return self.work / "site"
+
+    def run(self, *words: str | Path, seconds: float, environment: dict[str, str] | None = None) -> Done:
+        """A command in the checkout, within the time that is left."""
+        return self.commands.run([str(word) for word in words], min(seconds, self.left), environment)
+
+    def python(self, *words: str | Path, seconds: float) -> Done:
+        """This Python."""
+        return self.run(sys.executable, *words, seconds=seconds)
+
+    def start(self, name: str, *words: str | Path) -> None:
+        """This Python in the background, until `stop_background`."""
+        log = self.work / f"{name}.log"
+        self.background[name] = self.commands.start([sys.executable, *map(str, words)], log)
+
+    def stop_background(self) -> dict[str, int | None]:
+        """Exit codes of what ran in the background, None of what had to be ended; its output goes into the log."""
+        codes = {name: process.poll() for name, process in self.background.items()}
+        for name, process in self.background.items():
+            end(process)
+            self.commands.note(f"\n({name}, in the background: exit code {codes[name]})")
+            self.commands.note((self.work / f"{name}.log").read_text(encoding="utf-8", errors="replace")[-4000:])
+        self.background.clear()
+        return codes
 
 
 def junit_counts(report: Path, most: int = 40) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Any
 import fastdense as fd
 from benchmarks.gpu.setting import Setting, first_line
 from fastdense.cli.model import compile_model, make_model
+from fastdense.engine import gpu
 
 
 def on_device(x: Any) -> Any:
@@ -56,6 +57,17 @@ class Base:
 
     def train(self, epochs: int) -> list[float]:
         return self.call(self.x, self.y, epochs)
+
+    def launches(self) -> float | None:
+        """What a second epoch adds to the engine's count: a call has launches of its own, too."""
+        if self.setting.device != "cuda":
+            return None
+        module, counts = gpu.require(), []
+        for epochs in (2, 3):
+            before = module.launches()
+            self.train(epochs)
+            counts.append(module.launches() - before)
+        return float(counts[1] - counts[0]) / self.setting.steps
 
 
 class Fit(Base):

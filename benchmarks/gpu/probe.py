@@ -10,7 +10,7 @@ import argparse
 import hashlib
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -67,10 +67,11 @@ def describe(tensors: list[Any], loss: float) -> dict[str, Any]:
     return {"hash": bits.hexdigest(), "loss": float(loss)}
 
 
-def run(device: str, compare: bool = True) -> dict[str, Any]:
+def run(device: str, compare: bool = True, names: Sequence[str] = tuple(NETS)) -> dict[str, Any]:
     """Every net; one that fails says why and lets the others go on."""
     found: dict[str, Any] = {}
-    for name, make in NETS.items():
+    for name in names:
+        make = NETS[name]
         try:
             found[name] = describe(*make(device))
             if compare and device != "cpu":
@@ -85,11 +86,12 @@ def main(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu.probe")
     parser.add_argument("device", choices=("cuda", "cpu"))
     parser.add_argument("--alone", action="store_true", help="do not compare with the CPU")
+    parser.add_argument("--only", nargs="+", choices=NETS, default=list(NETS), help="these nets")
     parser.add_argument("--emulated", metavar="FILE", help="cuda is this emulated module of the tests")
     options = parser.parse_args(arguments)
     if options.emulated:
         use_emulated(options.emulated)
-    shown = run(options.device, compare=not options.alone)
+    shown = run(options.device, not options.alone, options.only)
     print(json.dumps(shown))
     return int(any("error" in one for one in shown.values()))
 

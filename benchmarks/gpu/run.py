@@ -85,8 +85,9 @@ class Competitor:
     def train(self, epochs: int) -> Result:
         return self.crew.ask(self.library, do="train", baseline=self.name, epochs=epochs)
 
-    def launches(self) -> int | None:
-        found: int | None = self.crew.ask(self.library, do="launches", baseline=self.name)["launches"]
+    def launches(self) -> float | None:
+        """Kernels, copies and fills of a step, if that can be known."""
+        found: float | None = self.crew.ask(self.library, do="launches", baseline=self.name)["launches"]
         return found
 
 
@@ -101,10 +102,10 @@ def start_weights(case: GpuCase) -> list[Floats]:
     return weights
 
 
-def assemble(crew: Crew, case: GpuCase, result: Result) -> dict[str, Competitor]:
+def assemble(crew: Crew, case: GpuCase, baselines: Sequence[str], result: Result) -> dict[str, Competitor]:
     """All that can take part; the others are named with the reason. Who lost a process is not tried again in it."""
     made: dict[str, Competitor] = {}
-    for name in ("fastdense", *case.baselines):
+    for name in ("fastdense", *baselines):
         one = Competitor(crew, name)
         try:
             answer = one.make(case)
@@ -146,8 +147,8 @@ def close_gate(case: GpuCase, losses: dict[str, Sequence[float]], result: Result
     return [name for name, one in found.items() if one["passed"]]
 
 
-def run_case(crew: Crew, case: GpuCase, plan: Plan) -> Result:
-    """Time one case; what goes wrong is in the result."""
+def run_case(crew: Crew, case: GpuCase, plan: Plan, baselines: Sequence[str] | None = None) -> Result:
+    """Time one case beside these baselines (None: all of them); what goes wrong is in the result."""
     title, (x, y) = load(case.data, case.rows)
     result = about(case, title)
     result |= {"starts": case.starts, "steps_per_epoch": case.steps, "precision": case.precision, "notes": {}}
@@ -155,7 +156,7 @@ def run_case(crew: Crew, case: GpuCase, plan: Plan) -> Result:
     begin = time.perf_counter()
     try:
         write_task(crew.folder / f"{case.name}.npz", case.task, (x, y), (x[:1], y[:1]), start_weights(case))
-        made = assemble(crew, case, result)
+        made = assemble(crew, case, case.baselines if baselines is None else baselines, result)
         begun, losses = dict[str, int](), dict[str, Sequence[float]]()
         for name, one in made.items():
             try:
@@ -172,6 +173,9 @@ def run_case(crew: Crew, case: GpuCase, plan: Plan) -> Result:
             times, rates = timed_rounds(case, ready, begun, plan, lambda: crew.ask("torch", do="rate")["gflops"])
             result["sgemm_gflops"], result["sgemm_by_round"] = median(rates), rates
             result["libraries"] = summaries(times, begun, losses)
+            for name, one in ready.items():
+                if (found := one.launches()) is not None:
+                    result["libraries"][name]["launches_per_step"] = found
     except (RuntimeError, MemoryError) as error:
         result["error"] = first_line(error)
     finally:
@@ -180,27 +184,20 @@ def run_case(crew: Crew, case: GpuCase, plan: Plan) -> Result:
     return result
 
 
-def count_launches(crew: Crew, case: GpuCase, result: Result) -> None:
-    """Launches per step of everyone that was timed, by the profiler, in processes that time nothing else."""
-    x, y = load(case.data, case.rows)[1]
-    path = crew.folder / f"{case.name}.npz"
-    write_task(path, case.task, (x, y), (x[:1], y[:1]), start_weights(case))
-    for name, library in result["libraries"].items():
-        one = Competitor(crew, name)
-        try:
-            if "unavailable" not in one.make(case) and (found := one.launches()) is not None:
-                library["launches_per_step"] = found / case.steps
-        except RuntimeError as error:
-            result["notes"][name] = f"launches not counted: {error}"
-    path.unlink()
-
-
 def run(
-    cases: Sequence[GpuCase], device: str, plan: Plan, out: Path, seconds: float, before: Result, emulated: str = ""
+    cases: Sequence[GpuCase],
+    device: str,
+    plan: Plan,
+    out: Path,
+    seconds: float,
+    before: Result,
+    emulated: str = "",
+    goals_only: bool = False,
 ) -> Result:
     """Time the cases, first come first served until the time is up; `out` always holds what there is so far.
 
-    Cases that `before`, an earlier result or {}, holds whole are taken over from it.
+    Cases that `before`, an earlier result or {}, holds whole are taken over from it. `goals_only`: the only baselines
+    are those that a case has a goal for, as long as it has any.
     """
     end = time.monotonic() + seconds
     result = describe()
@@ -215,32 +212,26 @@ def run(
         os.replace(fresh, out)
 
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as folder:
-        with Crew(device, Path(folder), emulated) as crew:
-            try:
-                result["gpu"] = crew.ask("torch", do="hello")["gpu"]
-                result["peaks"] = crew.ask("torch", do="reach")
-            except RuntimeError as error:
-                result["error"] = str(error)
-            if device == "cuda" and not result.get("gpu"):
-                raise ValueError("PyTorch sees no GPU here; --device cpu shows whether the suite works")
-            if taken and before.get("gpu") != result.get("gpu"):
-                raise ValueError(f"--after: that result is of {before.get('gpu')}, and this is {result.get('gpu')}")
-            for case in cases:
-                if case.name in taken:
-                    result["cases"].append(taken[case.name])
-                    continue
-                if time.monotonic() > end:
-                    result["not_run"].append(case.name)
-                    continue
-                result["cases"].append(run_case(crew, case, plan))
-                keep()
-                print(f"{case.name}: {result['cases'][-1]['took']:.0f} s", file=sys.stderr, flush=True)
-        with Crew(device, Path(folder)) as crew:
-            for found in result["cases"] if device == "cuda" else []:
-                if "libraries" in found and found["name"] not in taken and time.monotonic() < end:
-                    count_launches(crew, next(case for case in cases if case.name == found["name"]), found)
-                    keep()
+    with tempfile.TemporaryDirectory() as folder, Crew(device, Path(folder), emulated) as crew:
+        try:
+            result["gpu"] = crew.ask("torch", do="hello")["gpu"]
+            result["peaks"] = crew.ask("torch", do="reach")
+        except RuntimeError as error:
+            result["error"] = str(error)
+        if device == "cuda" and not result.get("gpu"):
+            raise ValueError("PyTorch sees no GPU here; --device cpu shows whether the suite works")
+        if taken and before.get("gpu") != result.get("gpu"):
+            raise ValueError(f"--after: that result is of {before.get('gpu')}, and this is {result.get('gpu')}")
+        for case in cases:
+            if case.name in taken:
+                result["cases"].append(taken[case.name])
+                continue
+            if time.monotonic() > end:
+                result["not_run"].append(case.name)
+                continue
+            result["cases"].append(run_case(crew, case, plan, (case.goal_baselines or None) if goals_only else None))
+            keep()
+            print(f"{case.name}: {result['cases'][-1]['took']:.0f} s", file=sys.stderr, flush=True)
     keep()
     return result
 
@@ -251,6 +242,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--device", choices=("cuda", "cpu"), default="cuda", help="cpu: only to see that all of it runs")
     found.add_argument("--emulated", metavar="FILE", default="", help="fastdense on this emulated module of the tests")
     found.add_argument("--quick", action="store_true", help="a few cases, few rounds: about two minutes on a GPU")
+    found.add_argument(
+        "--goals", action="store_true", help="cases with goals, the quick ones first, beside the goals' baselines alone"
+    )
     found.add_argument("--only", metavar="TEXT", help="cases whose name holds the text")
     found.add_argument("--rows", type=int, help="at most so many training rows (whole batches of them)")
     found.add_argument("--seconds", type=float, default=3600, help="start no case after so many (default: %(default)s)")
@@ -263,9 +257,11 @@ def parser() -> argparse.ArgumentParser:
     return found
 
 
-def chosen(only: str | None, quick: bool, rows: int | None) -> list[GpuCase]:
+def chosen(only: str | None, quick: bool, rows: int | None, goals: bool = False) -> list[GpuCase]:
     """The cases that were asked for."""
     cases = [case for case in CASES if (only is None or only in case.name) and (case.quick or only or not quick)]
+    if goals:
+        cases = sorted((case for case in cases if case.goals), key=lambda case: not case.quick)
     if rows is None:
         return cases
     least = [max(rows // case.task.batch_size, 1) * case.task.batch_size for case in cases]
@@ -275,7 +271,7 @@ def chosen(only: str | None, quick: bool, rows: int | None) -> list[GpuCase]:
 def main(arguments: Sequence[str]) -> int:
     """Measure, print the tables, write JSON; exit code 1 unless all losses agreed and fastdense ran everywhere."""
     options = parser().parse_args(arguments)
-    cases = chosen(options.only, options.quick, options.rows)
+    cases = chosen(options.only, options.quick, options.rows, options.goals)
     if options.list:
         print(report.listing(cases))
         return 0
@@ -288,9 +284,9 @@ def main(arguments: Sequence[str]) -> int:
     before = json.loads(options.after.read_text(encoding="utf-8")) if options.after else {}
     stamp = time.strftime("%Y-%m-%dT%H%M", time.gmtime())
     out = options.out or RESULTS / f"local-{stamp}-gpu.json"
-    plan = QUICK if options.quick else FULL
+    plan = QUICK if options.quick or options.goals else FULL
     try:
-        result = run(cases, options.device, plan, out, options.seconds, before, options.emulated)
+        result = run(cases, options.device, plan, out, options.seconds, before, options.emulated, options.goals)
     except ValueError as error:
         print(f"python -m benchmarks gpu: {error}", file=sys.stderr)
         return 2

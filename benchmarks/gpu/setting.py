@@ -45,6 +45,9 @@ class Trainer(Protocol):
     def train(self, epochs: int) -> list[float]:
         """Train, wait for the device, and return mean losses of epochs."""
 
+    def launches(self) -> float | None:
+        """Kernels, copies and fills of a step, None if it cannot be known. Nothing is timed in this call."""
+
 
 def first_line(error: BaseException) -> str:
     """The type of an error and the first line that says something."""

@@ -6,6 +6,7 @@ losses stay on the device; no step waits for the device before the end of a turn
 
 from __future__ import annotations
 
+import ctypes
 import gc
 from collections.abc import Callable
 from typing import Any
@@ -13,9 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.autograd import DeviceType
 from torch.nn import functional
-from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.cases import ORDERS, STEPS
 from benchmarks.gpu.setting import Setting, Trainer, first_line
@@ -185,6 +184,9 @@ class Eager:
         means = self.losses.reshape(ORDERS, self.steps).mean(dim=1)
         return means.tolist()[:epochs]  # type: ignore[no-any-return]
 
+    def launches(self) -> float | None:
+        return None  # only a profiler could tell, and a process that had one is slower afterwards
+
 
 class Body(Eager):
     """A step without a word from the host: the batch's number, too, is on the device. What `Graph` captures."""
@@ -210,6 +212,25 @@ def check_graphs(device: str) -> None:
         raise NotImplementedError("a CUDA graph needs a CUDA device")
 
 
+def new_graph() -> torch.cuda.CUDAGraph:
+    """A graph that keeps what was captured, so that it can be counted, where this PyTorch can do that."""
+    try:
+        return torch.cuda.CUDAGraph(keep_graph=True)
+    except TypeError:
+        return torch.cuda.CUDAGraph()
+
+
+def nodes(graph: torch.cuda.CUDAGraph) -> int | None:
+    """Kernels, copies and fills that a graph holds; None where PyTorch does not give it out."""
+    count = ctypes.c_size_t()
+    try:
+        runtime = ctypes.CDLL(f"libcudart.so.{str(torch.version.cuda).partition('.')[0]}")
+        failed = runtime.cudaGraphGetNodes(ctypes.c_void_p(graph.raw_cuda_graph()), None, ctypes.byref(count))
+    except (AttributeError, OSError, RuntimeError):
+        return None
+    return None if failed else count.value
+
+
 class Graph(Body):
     """`Body` captured whole in one CUDA graph: a step is one launch. `steps` > 1: a second graph of so many."""
 
@@ -230,11 +251,16 @@ class Graph(Body):
                 Body.step(self)
         torch.cuda.current_stream().wait_stream(side)
         for count in sorted({1, steps}, reverse=True):
-            graph = torch.cuda.CUDAGraph()
+            graph = new_graph()
             with torch.cuda.graph(graph):
                 for _ in range(count):
                     Body.step(self)
             self.graphs.append((count, graph))
+
+    def launches(self) -> float | None:
+        count, graph = self.graphs[0]
+        found = nodes(graph)
+        return None if found is None else found / count
 
     def issue(self, steps: int) -> None:
         if not self.graphs:
@@ -274,21 +300,3 @@ def synchronise(device: str) -> None:
     """Wait until the device is done."""
     if device == "cuda":
         torch.cuda.synchronize()
-
-
-def kernels(train: Callable[[int], object]) -> int | None:
-    """Kernels, copies and fills that one epoch more launches; None without a GPU.
-
-    The profiler sees those of the whole process, whichever library launches them.
-    """
-    if not torch.cuda.is_available():
-        return None
-
-    def count(epochs: int) -> int:
-        with profile(activities=[ProfilerActivity.CUDA]) as found:
-            train(epochs)
-            torch.cuda.synchronize()
-        events = [event for event in found.events() if event.device_type == DeviceType.CUDA]
-        return sum(not getattr(event, "is_user_annotation", False) for event in events)
-
-    return count(2) - count(1)

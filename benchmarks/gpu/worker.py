@@ -113,10 +113,8 @@ class Server:
         return answer
 
     def launches(self, baseline: str) -> dict[str, Any]:
-        """Kernels, copies and fills of one epoch."""
-        from benchmarks.gpu.torch_side import kernels
-
-        return {"launches": kernels(lambda epochs: timed(self.trainers[baseline], epochs))}
+        """Kernels, copies and fills of a step."""
+        return {"launches": self.trainers[baseline].launches()}
 
     def reach(self) -> dict[str, Any]:
         """The device's peaks."""

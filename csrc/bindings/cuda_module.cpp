@@ -3,6 +3,7 @@
 #include "cuda/fused_mlp/fused_mlp.h"
 #include "cuda/layerwise/lt_library.h"
 #include "cuda/layerwise/products.h"
+#include "cuda/runtime/tuning.h"
 #include "cuda/wholenet/plan.h"
 #ifdef FD_EMULATE
 #include "accesses.h"
@@ -37,17 +38,65 @@ py::dict device_info() {
     return out;
 }
 
-// The whole-net kernel's plan for a net, for tests and benchmarks.
-py::dict fused_plan(const py::dict& program, const py::dict& training, int64_t batch_rows, bool alone) {
+std::vector<std::string> tuning_names() {
+#define FD_NAME(name) #name,
+    return {FD_TUNING(FD_NAME)};
+#undef FD_NAME
+}
+
+// Every GPU: its name, its compute capability (90 of 9.0) and all numbers by name; see cuda/runtime/tuning.h.
+void set_tuning(const std::vector<std::tuple<std::string, int, std::map<std::string, double>>>& gpus) {
+    std::vector<cuda::GpuTuning> tables;
+    for (const auto& [name, capability, values] : gpus) {
+        cuda::GpuTuning t;
+        t.name = name, t.capability = capability;
+#define FD_TAKE(name) t.values.name = values.at(#name);
+        FD_TUNING(FD_TAKE)
+#undef FD_TAKE
+        tables.push_back(t);
+    }
+    cuda::set_tuning(std::move(tables));
+}
+
+std::map<std::string, double> tuning_of_device() {
+    const cuda::Tuning t = cuda::tuning();
+#define FD_GIVE(name) {#name, t.name},
+    return {FD_TUNING(FD_GIVE)};
+#undef FD_GIVE
+}
+
+// How a product is made on this device, for tests and benchmarks; `splits`: of a gradient's, cut along k.
+py::dict product_plan(int64_t m, int64_t n, int64_t k, bool splits) {
+    py::dict out;
+    const int parts = splits ? cuda::Products::splits(m, n, k) : 1;
+    out["library"] = cuda::Products::large(m, n, k), out["splits"] = parts;
+    out["tile"] = cuda::Products::tile(m, n, parts);
+    return out;
+}
+
+// The whole-net kernel's plan for a net, for tests and benchmarks; on this device, or one of so many processors and bytes of
+// shared memory.
+py::dict fused_plan(const py::dict& program, const py::dict& training, int64_t batch_rows, bool alone, int processors,
+                    int shared_bytes) {
     const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
     const Training t = training_of(training);
+    cuda::WholeNetDevice device = cuda::wholenet_device();
+    if (processors) device.blocks = processors, device.bytes = shared_bytes;
     const cuda::WholeNetPlan f = cuda::plan_wholenet(plan, &t, cuda::WholeNetMode::train, alone, batch_rows,
-                                                     int(size_of(net_type(program))), cuda::wholenet_device());
+                                                     int(size_of(net_type(program))), device);
     py::dict out;
     out["why_not"] = f.why_not;
     out["blocks"] = f.program.blocks, out["threads"] = f.program.team, out["nets_per_block"] = f.program.nets_per_block;
     out["tile_rows"] = f.program.tile_rows, out["bytes"] = f.program.bytes, out["cycles"] = f.cycles;
     out["slots_in_shared_memory"] = f.program.slots >= 0;
+    out["worth_it"] = f.worth_it(device.tuning, int64_t(plan.ops.size()));
+    py::list ops;
+    for (int i = 0; i < f.program.count; ++i) {
+        const cuda::WholeNetOp& o = f.program.ops[i];
+        ops.append(
+            py::make_tuple(o.forward_rows, o.backward_rows, o.gradient_tile, o.gradient_splits, o.column_splits));
+    }
+    out["ops"] = ops;
     return out;
 }
 
@@ -75,13 +124,23 @@ PYBIND11_MODULE(_cuda, m) {
             cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path)));
         },
         "path"_a);
-    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a = cuda::FusedMlp::default_least_rows, "blocks"_a = 0);
+    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a = -1, "blocks"_a = 0, "tile"_a = 0);
+    m.def("set_product_tile", &cuda::set_product_tile, "side"_a = 0);
+    m.def(
+        "set_wholenet", [](int team, int blocks, int tile) { cuda::forced() = {team, blocks, tile}; }, "team"_a = 0,
+        "blocks"_a = 0, "tile"_a = 0);
+    m.def("tuning_names", &tuning_names);
+    m.def("set_tuning", &set_tuning, "gpus"_a);
+    m.def("tuning", &tuning_of_device);
+    m.def("product_plan", &product_plan, "m"_a, "n"_a, "k"_a, "splits"_a = false);
     m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
+    m.def("launches", &cuda::launches);
     m.def(
         "set_path",
         [](const std::string& name) { cuda::path() = cuda::Path(find_name("path", cuda::path_names, name)); },
         "path"_a);
-    m.def("fused_plan", &fused_plan, "program"_a, "training"_a, "batch_rows"_a, "alone"_a);
+    m.def("fused_plan", &fused_plan, "program"_a, "training"_a, "batch_rows"_a, "alone"_a, "processors"_a = 0,
+          "shared_bytes"_a = 0);
     m.def("wait_for_stream", &cuda::wait_for_stream, "stream"_a);
 #ifdef FD_EMULATE
     m.attr("EMULATED") = true;

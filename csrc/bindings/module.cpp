@@ -154,7 +154,7 @@ PYBIND11_MODULE(_core, m) {
     using namespace fd;
     using namespace fd::bindings;
     using namespace py::literals;
-    cpu::load_blas(folder_of_this_file() + "_libs/libfastdense_openblas.so", cpu::isa().blas_core);
+    if (FD_OPENBLAS) cpu::load_blas(folder_of_this_file() + "_libs/libfastdense_openblas.so", cpu::isa().blas_core);
     py::register_exception<InternalError>(m, "InternalError", PyExc_RuntimeError);
     bind_engine(m, make_net);
     bind_kernels(m);

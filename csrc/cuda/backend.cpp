@@ -14,6 +14,7 @@
 #include "cuda/layerwise/step_graphs.h"
 #include "cuda/runtime/data.h"
 #include "cuda/runtime/rounds.h"
+#include "cuda/runtime/tuning.h"
 #include "cuda/wholenet/net.h"
 
 namespace fd::cuda {
@@ -75,11 +76,14 @@ public:
         rounds_.count_steps(false);
     }
 
-    // So that probes take about 1.5 % of the time, from the work alone: a seed gives the same ones on every GPU. In microseconds,
-    // guessed: a step of some launches and its arithmetic; a probe is a step out of line, which the host waits for.
+    // So that probes take a small part of the time, from the work and the GPU's table alone. A step is some launches and its
+    // arithmetic; a probe is a step out of line, which the host waits for.
     int64_t probe_period(int64_t rows, int64_t batch_size) const override {
-        const double step = 20 + plan_.step_flops * double(std::min(batch_size, rows)) / 2e7, probe = 300;
-        return std::max<int64_t>(1, int64_t(probe / (0.015 * step)));
+        const OnDevice here(device_);
+        const Tuning t = tuning();
+        const double flops = plan_.step_flops * double(std::min(batch_size, rows)),
+                     step = t.probe_step_microseconds + flops / t.probe_flops_per_microsecond;
+        return std::max<int64_t>(1, int64_t(t.probe_microseconds / (t.probe_share * step)));
     }
 
     void evaluate(const Dataset& data, int threads, const Poll& poll, double* totals, int64_t hook_rows) override {
@@ -339,7 +343,7 @@ private:
     int64_t round_steps(int64_t rows) const {
         const double flops = std::max(plan_.step_flops * double(rows), 1.0);
         const int64_t by_totals = (int64_t(1) << 19) / layers_.totals_width() + 1;
-        return std::clamp<int64_t>(int64_t(4e10 / flops), 1, std::min<int64_t>(by_totals, 1024));
+        return std::clamp<int64_t>(int64_t(tuning().round_flops / flops), 1, std::min<int64_t>(by_totals, 1024));
     }
 
     Feed feed_of(const Dataset& data, int64_t rows, Resident& resident, bool unchanged, int threads) {

@@ -8,16 +8,15 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from benchmarks.gpu import commands, probe, report, session, worker
+from benchmarks.gpu import report, warm, worker
 from benchmarks.gpu.cases import CASES, GOALS, ORDERS, GpuCase
-from benchmarks.gpu.run import QUICK, Crew, main, run_case, start_weights
+from benchmarks.gpu.run import QUICK, Crew, chosen, main, run_case, start_weights
 from benchmarks.gpu.setting import Setting
 from fastdense.cli.baselines import Task
 
@@ -163,12 +162,16 @@ class FakeCrew(Crew):
             if baseline in self.lost:
                 raise RuntimeError(f"CUDA error in {baseline}")
             return {"unavailable": "not here"} if baseline not in self.losses else {"notes": ["noted"]}
+        if request["do"] == "launches":
+            return {"launches": 9.5 if baseline == "fastdense" else None}
         return {"seconds": 0.5, "losses": [self.losses[baseline]] * request["epochs"]}
 
 
-def driven(tmp_path: Path, losses: dict[str, float], **options: Any) -> tuple[FakeCrew, dict[str, Any]]:
+def driven(
+    tmp_path: Path, losses: dict[str, float], baselines: tuple[str, ...] | None = None, **options: Any
+) -> tuple[FakeCrew, dict[str, Any]]:
     crew = FakeCrew(tmp_path, losses, **options)
-    return crew, run_case(crew, CASE["2-3-1-batch-32"], QUICK)
+    return crew, run_case(crew, CASE["2-3-1-batch-32"], QUICK, baselines)
 
 
 AGREED = {"fastdense": 0.5, "torch": 0.5, "torch-graph": 0.501}
@@ -177,6 +180,8 @@ AGREED = {"fastdense": 0.5, "torch": 0.5, "torch-graph": 0.501}
 def test_the_gate_is_before_the_clock(tmp_path: Path) -> None:
     _, right = driven(tmp_path, AGREED)
     assert right["gate"]["passed"] and report.sound(right) and set(right["libraries"]) == set(AGREED)
+    assert right["libraries"]["fastdense"]["launches_per_step"] == 9.5
+    assert "launches_per_step" not in right["libraries"]["torch"]
     assert right["unavailable"] == {"torch-compile": "not here", "torch-graph-16": "not here"}
     crew, wrong = driven(tmp_path, {**AGREED, "fastdense": 0.51})
     assert not wrong["gate"]["passed"] and not report.sound(wrong)
@@ -194,6 +199,28 @@ def test_a_process_that_dies_ends_no_other(tmp_path: Path) -> None:
     assert set(result["libraries"]) == {"fastdense", "torch", "torch-graph-16"}
     made = [baseline for do, baseline in crew.asked if do == "make"]
     assert made == ["fastdense", "torch", "torch-compile", "torch-graph", "torch", "torch-graph-16"]
+
+
+def test_only_the_baselines_of_goals(tmp_path: Path) -> None:
+    assert CASE["2-3-1-batch-32"].goal_baselines == ("torch-graph",)
+    assert CASE["784-512-512-10-batch-128"].goal_baselines == ("torch", "torch-graph")
+    crew, result = driven(tmp_path, AGREED, baselines=("torch-graph",))
+    assert set(result["libraries"]) == {"fastdense", "torch-graph"} and report.sound(result)
+    assert {baseline for _, baseline in crew.asked} == {"fastdense", "torch-graph"}
+    with_goals = chosen(None, False, None, goals=True)
+    assert all(case.goals for case in with_goals) and len(with_goals) == sum(bool(case.goals) for case in CASES)
+    assert [case.quick for case in with_goals] == sorted((case.quick for case in with_goals), reverse=True)
+    assert all(any(case.quick for case in with_goals if goal.holds(case)) for goal in GOALS)
+
+
+def test_what_is_compiled_ahead() -> None:
+    """The baselines that are compiled are those of the goals, on the shapes of the cases."""
+    names = [case.name for case in warm.cases()]
+    assert names[0] == "784-512-512-10-batch-128" and "1024-nets-of-16" not in names and "wide-4096" in names
+    case = CASE["2-3-1-batch-32"]
+    given = warm.setting(case, "cpu")
+    assert given.x.shape == (1024, 2) and given.y.shape == (1024, 1) and given.steps == case.steps
+    assert [w.shape for w in given.weights] == [w.shape for w in start_weights(case)]
 
 
 @pytest.mark.peers
@@ -270,14 +297,18 @@ def test_cases() -> None:
     assert len(CASE) == len(CASES) and all(case.gate <= ORDERS for case in CASES)
     for case in CASES:
         assert case.rows % case.task.batch_size == 0 or case.task.batch_size >= case.rows
-    held = {goal.text: [case.name for case in CASES if goal.holds(case)] for goal in GOALS}
-    assert held["784-512-512-10, batch 128 to 1024"] == [f"784-512-512-10-batch-{n}" for n in (128, 1024, 256, 512)]
-    assert set(held["1024 small nets"]) == {"1024-nets-of-16", "1024-nets-of-32", "1024-nets-of-64"}
-    assert len(held["widths up to 128, batch up to 256"]) == 12
-    assert len(held["width 64 and 128, batch 16384 and more, bfloat16"]) == 4
-    assert {"wide-2048", "wide-4096"} < set(held["width 2048 and more (parity)"])
-    assert {case.goals.get("torch") for case in CASES if case.name.startswith("784")} == {6.0, None}
-    assert all(any(case.quick for case in CASES if goal.holds(case)) for goal in GOALS)
+    held = {f"{goal.text}, {goal.baseline}": [case.name for case in CASES if goal.holds(case)] for goal in GOALS}
+    assert len(held) == len(GOALS)
+    middle = [name for name in held if name.startswith("784")]
+    assert [[int(name.rpartition("-")[2]) for name in held[goal]] for goal in middle] == [
+        [128, 256, 512], [1024], [128, 256], [1024, 512]
+    ]  # fmt: skip
+    assert [len(held[f"1024 nets of width {width}, vmap-graph"]) for width in (16, 32, 64)] == [1, 1, 1]
+    assert len(held["widths up to 64, batch up to 256, torch-graph"]) == 8
+    assert len(held["width 128, batch up to 256, torch-graph"]) == 4
+    assert len(held["width 64 and 128, batch 16384 and more, bfloat16, torch-graph"]) == 4
+    assert len(held["width 2048 and more (parity), torch-graph"]) == 4
+    assert {case.goals.get("torch") for case in CASES if case.name.startswith("784")} == {6.0, 3.5, None}
     many = CASE["1024-nets-of-16"]
     assert many.flops == 1024 * replace(many, starts=1).flops and start_weights(many)[0].shape == (1024, 16, 16)
 
@@ -306,7 +337,7 @@ def fake_result() -> dict[str, Any]:
     wide, many = CASE["wide-2048"], CASE["1024-nets-of-32"]
     cases = [
         measured(quick, 0.0468, torch=0.468, torch_graph=0.0936),
-        measured(other, 0.1, torch=0.7, torch_graph=0.12),
+        measured(other, 0.1, torch=0.7, torch_graph=0.105),
         measured(wide, 1.0, torch_graph=1.2),
         measured(many, 1.0, vmap_graph=5.0),
     ]
@@ -336,15 +367,14 @@ def fake_result() -> dict[str, Any]:
 
 def test_goals_are_judged_by_their_worst_case() -> None:
     found = fake_result()["goals"]
-    assert [(goal["baseline"], goal["verdict"], len(goal["measured"]), goal["cases"]) for goal in found] == [
-        ("torch-graph", "missed in 1 of 2", 2, 4),
-        ("torch", "reached", 1, 4),
-        ("torch-graph", "not measured", 0, 12),
-        ("vmap-graph", "reached", 1, 3),
-        ("torch-graph", "not measured", 0, 4),
-        ("torch-graph", "reached, beyond parity", 1, 4),
-    ]
-    assert [goal["worst"] for goal in found] == pytest.approx([1.2, 10.0, None, 5.0, None, 1.2])
+    said = {f"{goal['text']}, {goal['baseline']}": (goal["verdict"], len(goal["measured"])) for goal in found}
+    assert said.pop("784-512-512-10, batch 128 to 512, torch-graph") == ("reached", 1)
+    assert said.pop("784-512-512-10, batch 1024, torch-graph") == ("missed", 1)
+    assert said.pop("784-512-512-10, batch up to 256, torch") == ("reached", 1)
+    assert said.pop("1024 nets of width 32, vmap-graph") == ("reached", 1)
+    assert said.pop("width 2048 and more (parity), torch-graph") == ("reached, beyond parity", 1)
+    assert set(said.values()) == {("not measured", 0)}
+    assert [goal["worst"] for goal in found][:3] == pytest.approx([2.0, 1.05, 10.0])
     assert report.verdict(0.95, 1.05, [1.0, 1.04]) == "reached" and report.verdict(5.0, None, [4.9]) == "missed"
 
 
@@ -359,110 +389,5 @@ def test_report() -> None:
     assert "(100 µs)" in next(line for line in shown.splitlines() if line.startswith("2-3-1"))  # eager's own time
     assert "float32 50, tf32 400, bfloat16 800 TFLOP/s; copy 3e+03 GB/s" in shown
     assert "2-3-1-batch-32: fastdense left out: no CUDA engine" in shown and "No time was left for identity-1" in shown
-    assert "1.2 (missed 1.3)" in shown and "0.95 to 1.05" in shown
+    assert "1.05 (missed 1.1)" in shown and "1 to 1.05" in shown
     assert "10-64-64-10-batch-32" in report.listing(CASES)
-
-
-# ---- the session -----------------------------------------------------------------------------------------------------
-
-
-def test_a_session_without_a_gpu(tmp_path: Path) -> None:
-    """Every part ends with a verdict, and nothing but Python's own library is needed to begin."""
-    script = f"import sys; sys.path.insert(0, {str(ROOT)!r}); import benchmarks.__main__, benchmarks.gpu.session"
-    subprocess.run([sys.executable, "-I", "-S", "-c", script], check=True, timeout=60)
-    parts = ["build", "import", "products", "nets", "sanitizer", *(["quick"] if find_spec("torch") else [])]
-    words = ["gpu-session", "--dry-run", "--out", str(tmp_path / "first"), "--only", *parts]
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks", *words], cwd=ROOT, capture_output=True, text=True, timeout=600
-    )
-    found = json.loads((tmp_path / "first" / "session.json").read_text(encoding="utf-8"))
-    assert done.returncode == 0, done.stdout + done.stderr + json.dumps(found)
-    assert list(found) == ["environment", *parts]
-    statuses = {name: part["status"] for name, part in found.items()}
-    assert (
-        statuses["environment"]
-        == statuses["import"]
-        == statuses["products"]
-        == statuses["nets"]
-        == statuses.get("quick", "ok")
-        == "ok"
-    )
-    assert statuses["build"] == statuses["sanitizer"] == "left out"
-    assert "cmake.define.FASTDENSE_CUDA_ARCHS=" in found["build"]["reason"]
-    assert set(found["nets"]["found"]["nets"]) == set(probe.NETS)
-    assert (tmp_path / "first" / "summary.txt").read_text(encoding="utf-8").count("\n") == len(found)
-    assert done.stdout == (tmp_path / "first" / "summary.txt").read_text(encoding="utf-8")
-
-
-def fake_session(folder: Path) -> session.Session:
-    run = commands.Commands(ROOT, folder / "log.txt")
-    return session.Session(folder, float("inf"), dry=False, wheels=None, build=True, commands=run)
-
-
-def test_what_fails_in_a_session_is_written_down(tmp_path: Path) -> None:
-    def breaks(_: session.Session) -> dict[str, Any]:
-        raise ZeroDivisionError("by nothing")
-
-    def finds(_: session.Session) -> dict[str, Any]:
-        raise session.Trouble("one of two", {"two": 2})
-
-    def leaves(_: session.Session) -> dict[str, Any]:
-        raise session.LeftOut("no such tool")
-
-    here = fake_session(tmp_path)
-    results = {part.__name__: session.perform(here, part) for part in (breaks, finds, leaves)}
-    assert [result["status"] for result in results.values()] == ["failed", "failed", "left out"]
-    assert results["breaks"]["reason"] == "ZeroDivisionError: by nothing" and results["finds"]["found"] == {"two": 2}
-    assert "by nothing" in here.commands.log.read_text(encoding="utf-8")
-    session.keep(here, results)
-    assert "leaves       left out" in (tmp_path / "summary.txt").read_text(encoding="utf-8")
-
-
-def test_a_build_that_fails_is_tried_without_cuda(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    here, seen = fake_session(tmp_path), list[str]()
-
-    def run(words: list[str], seconds: float, environment: Any = None) -> commands.Done:
-        seen.append(" ".join(words))
-        return commands.Done(int("CUDA=ON" in seen[-1]), "nvcc: no", 1.0, False)
-
-    monkeypatch.setattr(here.commands, "run", run)
-    monkeypatch.setattr(session, "installed", lambda name: None if name == "ninja" else "1")
-    here.found["environment"] = {"gpu": {"compute_cap": "9.0"}}
-    here.wheels = Path("wheels")
-    with pytest.raises(RuntimeError, match="no build with CUDA; one without worked"):
-        session.build(here)
-    assert "--no-index --find-links wheels ninja>=1.11" in seen[0]
-    assert "FASTDENSE_CUDA_ARCHS=90-real" in seen[1] and "FASTDENSE_CUDA=ON" in seen[1] and "CUDA=OFF" in seen[2]
-
-
-def test_commands(tmp_path: Path) -> None:
-    run = commands.Commands(tmp_path, tmp_path / "log.txt").run
-    done = run([sys.executable, "-c", "print('{\"a\": 1}\\nthe end'); raise SystemExit(3)"], 60)
-    assert (done.code, done.ok, done.last_line, done.json()) == (3, False, "the end", {"a": 1})
-    late = run(["sh", "-c", "echo waits; exec sleep 600"], 2)
-    assert late.timed_out and not late.ok and late.line("wait") == "waits" and "timed out after 2 s" in late.last_line
-    with pytest.raises(RuntimeError, match="waits"):
-        late.json()
-    assert "exit code 3" in (tmp_path / "log.txt").read_text(encoding="utf-8")
-
-
-def test_junit_counts(tmp_path: Path) -> None:
-    report = tmp_path / "tests.xml"
-    report.write_text(
-        '<testsuites><testsuite tests="3" failures="1" errors="0" skipped="1"><testcase classname="tests.a" name="b">'
-        '<failure message="assert 1 == 2&#10;more">x</failure></testcase></testsuite></testsuites>',
-        encoding="utf-8",
-    )
-    counts = {"tests": 3, "failures": 1, "errors": 0, "skipped": 1}
-    assert commands.junit_counts(report) == {**counts, "wrong": {"a.b": "assert 1 == 2"}}
-    lines = "tests/a.py::b[x y] FAILED   [ 1%]\ntests/a.py::c PASSED\ntests/a.py::d SKIPPED (why)\ntests/a.py::e "
-    assert commands.line_counts(lines) == {**counts, "wrong": {"tests/a.py::b[x y]": "FAILED"}}
-    assert (
-        commands.line_counts("[gw0] [ 50%] PASSED tests/a.py::c \n[gw7] [99%] ERROR tests/a.py::b[x y]")["errors"] == 1
-    )
-
-
-def test_requirements(capsys: pytest.CaptureFixture[str]) -> None:
-    assert session.main(["--print-requirements"]) == 0
-    shown = capsys.readouterr().out
-    assert "pip download -d wheels 'scikit-build-core>=" in shown and "'pytest>=8'" in shown

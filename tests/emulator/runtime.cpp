@@ -351,6 +351,9 @@ cudaError_t cudaStreamEndCapture(cudaStream_t stream, cudaGraph_t* graph) {
         if (*graph && s->capture == *graph) s->leave();
     return *graph ? cudaSuccess : failed(cudaErrorStreamCaptureUnsupported);
 }
+cudaError_t cudaGraphGetNodes(cudaGraph_t graph, void*, size_t* count) {
+    return *count = graph->work.size(), cudaSuccess;
+}
 cudaError_t cudaGraphInstantiate(cudaGraphExec_t* exec, cudaGraph_t graph, unsigned long long) {
     *exec = new Graph(*graph);
     return cudaSuccess;

@@ -86,6 +86,7 @@ EXCEPTIONS = {
     ("csrc/bindings/cuda_module.cpp", "cuda/fused_mlp/fused_mlp.h"),
     ("csrc/bindings/cuda_module.cpp", "cuda/layerwise/lt_library.h"),
     ("csrc/bindings/cuda_module.cpp", "cuda/layerwise/products.h"),
+    ("csrc/bindings/cuda_module.cpp", "cuda/runtime/tuning.h"),
     ("csrc/bindings/cuda_module.cpp", "accesses.h"),  # of tests/emulator, in the emulated module
     ("csrc/cuda/layerwise/mma.h", "wmma.h"),  # of tests/emulator, where there is no GPU
     ("csrc/cuda/runtime/port.h", "cuda_emulator.h"),

@@ -202,7 +202,10 @@ void load_blas(const std::string& path, const std::string& core) {
 
 BlasUse::BlasUse(int threads) : threads_(threads) {
     if (threads == 0) return;
-    if (!blas.set_threads) throw InternalError("OpenBLAS has not been loaded");
+    if (!blas.set_threads)
+        throw std::runtime_error(
+            "device: 'cpu' was asked for, and this build of fastdense has no OpenBLAS (FASTDENSE_OPENBLAS=OFF), which "
+            "makes its products; use device='cuda', or build it with scipy-openblas32");
     blas.set_threads(1);
     const std::lock_guard<std::mutex> locked(buffers.lock);
     if (buffers.users + threads > buffers.made) make_buffers(buffers.users + threads);

@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <atomic>
 
+#include "cuda/runtime/tuning.h"
+
 namespace fd::cuda {
 namespace {
 
 constexpr int least_tile = 16;
-std::atomic<int64_t> least_rows{FusedMlp::default_least_rows}, block_limit{0}, run_count{0};
+std::atomic<int64_t> least_rows{-1}, block_limit{0}, run_count{0};
+std::atomic<int> only_tile{0};
 
 struct Room {
     int64_t used = 0;
@@ -60,8 +63,13 @@ bool lay_out(MlpProgram& p, int rows, Precision precision) {
 
 }  // namespace
 
-void FusedMlp::set_limits(int64_t rows, int64_t blocks) { least_rows = rows, block_limit = blocks; }
-bool FusedMlp::worth_it(int64_t rows) { return rows >= least_rows; }
+void FusedMlp::set_limits(int64_t rows, int64_t blocks, int tile) {
+    least_rows = rows, block_limit = blocks, only_tile = tile;
+}
+bool FusedMlp::worth_it(int64_t rows) {
+    const int64_t least = least_rows;
+    return least < 0 ? double(rows) >= tuning().mlp_rows : rows >= least;
+}
 int64_t FusedMlp::runs() { return run_count; }
 
 std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& training, const Walk& walk,
@@ -96,10 +104,12 @@ std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& train
 
 // Tiles of many rows use operands more often; of few, they give every processor something to do, and leave room for two blocks.
 void FusedMlp::reserve(int64_t rows, cudaStream_t stream) {
-    const int64_t wanted = 2 * int64_t(device().processors), half = device().shared_bytes / 2 - 1024;
+    const double wanted = tuning().mlp_tiles_per_processor * device().processors;
+    const int64_t half = device().shared_bytes / 2 - 1024;
+    const int only = only_tile;
     for (int tile = program_.wide ? 64 : 128; tile >= least_tile; tile /= 2) {
         const bool fits = lay_out(program_, tile, precision_) && (tile <= 64 || int64_t(program_.shared_bytes) <= half);
-        if (fits && rows >= tile * wanted) break;
+        if (only ? fits && tile <= only : fits && double(rows) >= tile * wanted) break;
     }
     most_blocks_ = int64_t(device().processors) * mlp_blocks_per_processor(program_, precision_);
     if (parts_.reserve(blocks(rows) * parameters_))  // what lies between tensors is added up as well

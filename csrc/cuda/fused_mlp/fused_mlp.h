@@ -55,10 +55,9 @@ class FusedMlp {
 public:
     // Null if there is no such kernel for the net.
     static std::unique_ptr<FusedMlp> make(const Plan&, const Training&, const Walk&, Precision);
-    // The smallest batch that uses this kernel, and the most blocks of a launch (0: as many as the GPU holds at once): for tests
-    // and benchmarks.
-    static constexpr int64_t default_least_rows = 2048;
-    static void set_limits(int64_t rows, int64_t blocks);
+    // The smallest batch that uses this kernel (-1: that of the GPU's table), the most blocks of a launch (0: as many as the GPU
+    // holds at once), and the rows of a tile (0: by the number of rows): for tests and benchmarks.
+    static void set_limits(int64_t rows, int64_t blocks, int tile);
     static bool worth_it(int64_t rows);
     static int64_t runs();  // of all nets, captured or not
 

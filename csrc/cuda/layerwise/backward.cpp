@@ -24,9 +24,15 @@ bool Layers<T>::finished_by_product(int i, Pass pass) const {
 }
 
 template <class T>
-void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
+void Layers<T>::fork() {
+    if (!uses_side_) return;
     fork_.record(stream_);
-    FD_CUDA(cudaStreamWaitEvent(side_, fork_, 0));  // also where no dense layer follows: a capture must see it join
+    FD_CUDA(cudaStreamWaitEvent(side_, fork_, 0));
+}
+
+template <class T>
+void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
+    fork();  // also where no dense layer follows: a capture must see it join
     for (int i = last_; i >= walk(pass).first_gradient(); --i) {
         if (!walk(pass)[i].wants_gradient) continue;  // of a branch without parameters
         const Op& o = op(i);
@@ -42,6 +48,7 @@ void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
         if (!from_product && !as_it_is) finish(i, d(i), d(i), rows, pass);
         dense_backward(i, rows, pass);
     }
+    if (!uses_side_) return;
     join_.record(side_);
     FD_CUDA(cudaStreamWaitEvent(stream_, join_, 0));
 }
@@ -70,8 +77,7 @@ void Layers<T>::finish(int i, const T* from, T* to, int64_t rows, Pass pass) {
 template <class T>
 void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     const Op& o = op(i);
-    fork_.record(stream_);  // dL/d(output) is complete
-    FD_CUDA(cudaStreamWaitEvent(side_, fork_, 0));
+    fork();  // dL/d(output) is complete
     if (passes_gradient(i)) {
         const int below = i - 1;
         Product<T> p;
@@ -92,7 +98,7 @@ void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     p.precision = precision_;
     p.splits = splits(o.kernel), p.stride = plan_.parameters;
     p.column_sums = at(gradients_, o.bias);
-    side_products_.run(p);
+    (uses_side_ ? side_products_ : products_).run(p);
 }
 
 template <class T>

@@ -135,13 +135,11 @@ void choose_layout(const Product<T>& p, cudaStream_t stream) {
 
 }  // namespace
 
-// Large tiles reuse more, small ones fill the GPU: the largest that give every processor a block.
 template <class T>
-void hand_product(const Product<T>& p, int processors, cudaStream_t stream) {
-    auto blocks = [&](int64_t side) { return (p.m + side - 1) / side * ((p.n + side - 1) / side) * p.splits; };
+void hand_product(const Product<T>& p, int tile, cudaStream_t stream) {
     if constexpr (sizeof(T) == 4)
-        if (blocks(128) >= processors) return choose_layout<T, 128, 128, 8, 8, 8>(p, stream);
-    if (blocks(64) >= processors) choose_layout<T, 64, 64, 16, 4, 4>(p, stream);
+        if (tile == 128) return choose_layout<T, 128, 128, 8, 8, 8>(p, stream);
+    if (tile >= 64) choose_layout<T, 64, 64, 16, 4, 4>(p, stream);
     else choose_layout<T, 32, 32, 32, 2, 2>(p, stream);
 }
 

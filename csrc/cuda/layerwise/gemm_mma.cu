@@ -150,18 +150,17 @@ void choose_layout(const Product<float>& p, cudaStream_t stream) {
     else start<O, BM, BN, WM, WN, false, false>(p, stream);
 }
 template <class O>
-void choose_tile(const Product<float>& p, int processors, cudaStream_t stream) {
-    auto blocks = [&](int64_t side) { return (p.m + side - 1) / side * ((p.n + side - 1) / side) * p.splits; };
-    if (blocks(128) >= processors) choose_layout<O, 128, 128, 32, 64>(p, stream);
-    else if (blocks(64) >= processors) choose_layout<O, 64, 64, 32, 32>(p, stream);
+void choose_tile(const Product<float>& p, int tile, cudaStream_t stream) {
+    if (tile == 128) choose_layout<O, 128, 128, 32, 64>(p, stream);
+    else if (tile == 64) choose_layout<O, 64, 64, 32, 32>(p, stream);
     else choose_layout<O, 32, 32, 16, 16>(p, stream);
 }
 
 }  // namespace
 
-void mma_product(const Product<float>& p, int processors, cudaStream_t stream) {
-    if (p.precision == Precision::bf16) choose_tile<Bf16Operand>(p, processors, stream);
-    else choose_tile<Tf32Operand>(p, processors, stream);
+void mma_product(const Product<float>& p, int tile, cudaStream_t stream) {
+    if (p.precision == Precision::bf16) choose_tile<Bf16Operand>(p, tile, stream);
+    else choose_tile<Tf32Operand>(p, tile, stream);
 }
 
 }  // namespace fd::cuda

@@ -3,12 +3,14 @@
 
 #include <algorithm>
 
+#include "cuda/runtime/tuning.h"
+
 namespace fd::cuda {
 
 template <class T>
 Layers<T>::Layers(const Plan& plan, State<T>& state, Precision precision, cudaStream_t stream)
-    : plan_(plan), state_(state), precision_(precision), stream_(stream), products_(stream), side_products_(side_),
-      last_(int(plan.ops.size()) - 1) {
+    : plan_(plan), state_(state), precision_(precision), stream_(stream), products_(stream),
+      uses_side_(tuning().side_stream != 0), side_products_(side_), last_(int(plan.ops.size()) - 1) {
     const size_t n = plan.ops.size();
     for (auto* per_op : {&out_, &z_, &mean_, &inverse_}) *per_op = std::vector<DeviceBuffer<T>>(n);
     d_ = std::vector<DeviceBuffer<T>>(n + 1);

@@ -69,6 +69,7 @@ private:
     void call_hook(const BatchShape&, Pass, T* d);
     void probabilities_of(const T* logits, T* out, int64_t rows);
     void backward(const Steps&, int64_t rows, Pass);
+    void fork();  // the side stream goes on from here
     void finish(int i, const T* from, T* to, int64_t rows, Pass);
     void dense_backward(int i, int64_t rows, Pass);
     void other_backward(const Steps&, int i, int64_t rows, Pass);
@@ -95,7 +96,9 @@ private:
     const Precision precision_;
     const cudaStream_t stream_;
     Products products_;
-    // Weight gradients are off the critical path: they are computed on a side stream, concurrently with backpropagation.
+    // Weight gradients are off the critical path: they are computed on a side stream, concurrently with backpropagation, unless the
+    // GPU's table says that this does not pay.
+    const bool uses_side_;
     Stream side_;
     Products side_products_;
     Event fork_, join_;

@@ -4,11 +4,13 @@
 #include <atomic>
 
 #include "cuda/kernels.h"
+#include "cuda/runtime/tuning.h"
 
 namespace fd::cuda {
 namespace {
 
 std::atomic<ProductPath> chosen_path{ProductPath::automatic};
+std::atomic<int> chosen_tile{0};
 
 // A grid has at most 65535 blocks in its second dimension, and the smallest tile has 32 rows.
 constexpr int64_t most_rows = int64_t(65535) * 32;
@@ -28,19 +30,29 @@ Product<T> some_rows(Product<T> p, int64_t first) {
 
 void set_product_path(ProductPath path) { chosen_path = path; }
 ProductPath product_path() { return chosen_path; }
+void set_product_tile(int side) { chosen_tile = side; }
 
-// Where the library's better use of the arithmetic units is worth a launch more, since it knows few of our epilogues. The limit
-// is a guess until it has been measured on a GPU.
+// Where the library's better use of the arithmetic units is worth a launch more, since it knows few of our epilogues.
 bool Products::large(int64_t m, int64_t n, int64_t k) {
     const ProductPath path = chosen_path;
-    if (path == ProductPath::automatic) return double(m) * double(n) * double(k) >= double(int64_t(1) << 28);
+    if (path == ProductPath::automatic) return double(m) * double(n) * double(k) >= tuning().library_multiplications;
     return path == ProductPath::cublaslt;
 }
 
 int Products::splits(int64_t m, int64_t n, int64_t k) {
     if (large(m, n, k)) return 1;
-    const int64_t blocks = (m + 63) / 64 * ((n + 63) / 64), wanted = 2 * device().processors;
-    return int(std::clamp<int64_t>(std::min(wanted / blocks, k / 64), 1, 16));
+    const Tuning t = tuning();
+    const int64_t blocks = (m + 63) / 64 * ((n + 63) / 64),
+                  wanted = int64_t(t.split_blocks_per_processor * device().processors);
+    return int(std::clamp<int64_t>(std::min(wanted / blocks, int64_t(double(k) / t.split_depth)), 1, 16));
+}
+
+int Products::tile(int64_t m, int64_t n, int splits) {
+    if (const int side = chosen_tile) return side;
+    const double wanted = tuning().product_waves * device().processors;
+    for (const int64_t side : {128, 64})
+        if (double((m + side - 1) / side * ((n + side - 1) / side) * splits) >= wanted) return int(side);
+    return 32;
 }
 
 template <class T>
@@ -57,8 +69,8 @@ template <class T>
 void Products::by_hand(const Product<T>& p) {
     if constexpr (sizeof(T) == 4)
         if (p.precision != Precision::full && chosen_path != ProductPath::simt)
-            return mma_product(p, device().processors, stream_);
-    hand_product(p, device().processors, stream_);
+            return mma_product(p, tile(p.m, p.n, p.splits), stream_);
+    hand_product(p, tile(p.m, p.n, p.splits), stream_);
 }
 
 template <class T>

@@ -44,6 +44,7 @@ enum class ProductPath { automatic, simt, mma, cublaslt };
 inline constexpr const char* product_paths[] = {"auto", "simt", "mma", "cublaslt"};
 void set_product_path(ProductPath);  // of all products from now on
 ProductPath product_path();
+void set_product_tile(int side);  // of all hand-written products from now on, for tests and benchmarks; 0: by size
 
 // Makes products on a stream. What is captured must have run once before: cuBLASLt chooses its algorithm then.
 class Products {
@@ -53,9 +54,11 @@ public:
     void run(const Product<T>&);
     // How many parts to cut the sum of a kernel's gradient into, so that the GPU is full.
     static int splits(int64_t m, int64_t n, int64_t k);
+    static bool large(int64_t m, int64_t n, int64_t k);  // whether cuBLASLt makes it, if it can
+    // The side of a hand-written kernel's tiles, 128, 64 or 32: large ones reuse more, small ones fill the GPU.
+    static int tile(int64_t m, int64_t n, int splits);
 
 private:
-    static bool large(int64_t m, int64_t n, int64_t k);
     template <class T>
     bool by_library(const Product<T>&);
     template <class T>
@@ -67,8 +70,8 @@ private:
 };
 
 template <class T>
-void hand_product(const Product<T>&, int processors, cudaStream_t);     // gemm.cu
-void mma_product(const Product<float>&, int processors, cudaStream_t);  // gemm_mma.cu: of rounded operands
+void hand_product(const Product<T>&, int tile, cudaStream_t);     // gemm.cu; doubles have no tile of 128, and take 64
+void mma_product(const Product<float>&, int tile, cudaStream_t);  // gemm_mma.cu: of rounded operands
 // Applies the epilogue to the sums in out.
 template <class T>
 void finish_product(const Product<T>&, cudaStream_t);  // gemm.cu

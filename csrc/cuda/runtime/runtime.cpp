@@ -34,12 +34,26 @@ std::string place(const char* file, int line) {
 }
 std::string text(dim3 d) { return std::to_string(d.x) + " x " + std::to_string(d.y) + " x " + std::to_string(d.z); }
 
+struct {
+    std::mutex lock;
+    int64_t count = 0;
+} launched;
+
 bool forked = false;  // this process, after the GPU's first use: the driver does not work in it
 
 }  // namespace
 
 void check(cudaError_t result, const char* call, const char* file, int line) {
     if (result != cudaSuccess) raise(result, call, file, line);
+}
+
+int64_t launches() {
+    const std::lock_guard<std::mutex> guard(launched.lock);
+    return launched.count;
+}
+void count_launches(int64_t count) {
+    const std::lock_guard<std::mutex> guard(launched.lock);
+    launched.count += count;
 }
 
 bool waits_for_kernels() {
@@ -49,10 +63,11 @@ bool waits_for_kernels() {
 
 void check_launch(const Launch& l, cudaError_t result) {
     std::string what = "the launch of ";
-    if (result == cudaSuccess && waits_for_kernels()) {
-        cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
-        result = cudaStreamIsCapturing(l.stream, &status);
-        if (result == cudaSuccess && status == cudaStreamCaptureStatusNone) {
+    cudaStreamCaptureStatus status = cudaStreamCaptureStatusNone;
+    if (result == cudaSuccess) result = cudaStreamIsCapturing(l.stream, &status);
+    if (result == cudaSuccess && status == cudaStreamCaptureStatusNone) {
+        count_launches(1);
+        if (waits_for_kernels()) {
             what = "the run of ";
             result = cudaStreamSynchronize(l.stream);
         }

@@ -37,6 +37,9 @@ struct Launch {  // of a kernel
 // CudaError with the kernel's name if it was refused. With FASTDENSE_CUDA_SYNC=1 it also waits until the kernel has run, so that
 // an error inside of one is not found at a later call.
 void check_launch(const Launch&, cudaError_t);
+// Kernels of this process so far, and what graphs held that were launched: for benchmarks.
+int64_t launches();
+void count_launches(int64_t);
 bool waits_for_kernels();  // whether that is set: then nothing is captured in graphs
 // A kernel may ask for as much shared memory as there is. Always the same: the attribute is the kernel's, not a launch's, and
 // other threads launch it for other nets.
@@ -196,6 +199,7 @@ public:
             throw;
         }
         FD_CUDA(cudaStreamEndCapture(stream, &graph));
+        (void)cudaGraphGetNodes(graph, nullptr, &nodes_);
         const cudaError_t made = cudaGraphInstantiate(&exec_, graph, 0);
         (void)cudaGraphDestroy(graph);
         FD_CUDA(made);
@@ -203,15 +207,20 @@ public:
     ~Graph() {
         if (exec_) (void)cudaGraphExecDestroy(exec_);
     }
-    Graph(Graph&& o) noexcept : exec_(std::exchange(o.exec_, nullptr)) {}
+    Graph(Graph&& o) noexcept : exec_(std::exchange(o.exec_, nullptr)), nodes_(o.nodes_) {}
     Graph& operator=(Graph&& o) noexcept {
         std::swap(exec_, o.exec_);
+        std::swap(nodes_, o.nodes_);
         return *this;
     }
-    void launch(cudaStream_t stream) const { FD_CUDA(cudaGraphLaunch(exec_, stream)); }
+    void launch(cudaStream_t stream) const {
+        FD_CUDA(cudaGraphLaunch(exec_, stream));
+        count_launches(int64_t(nodes_));
+    }
 
 private:
     cudaGraphExec_t exec_ = nullptr;
+    size_t nodes_ = 0;
 };
 
 }  // namespace fd::cuda

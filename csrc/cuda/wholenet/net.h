@@ -54,17 +54,15 @@ public:
     // Whether to use the whole-net kernel for batches of so many rows.
     bool suits(const Plan& plan, const Training& training, int64_t batch) {
         if (path() == Path::layers) return false;
-        if (path() != planned_) batch_ = -1;
-        planned_ = path();
+        if (path() != planned_ || !(forced() == choice_)) batch_ = -1;
+        planned_ = path(), choice_ = forced();
         if (batch != batch_)
             tables_.set(
                 plan_wholenet(plan, &training, WholeNetMode::train, true, batch, int(sizeof(T)), wholenet_device()),
                 stream_);
         batch_ = batch;
         if (!tables_.plan.why_not.empty()) return false;
-        if (path() != Path::automatic) return true;
-        // Both are guesses: cycles of 0.6 ns against some microseconds for each of a layer's kernels.
-        return tables_.plan.cycles * 0.6e-9 < 2.5e-6 * (4 + 3.5 * double(plan.ops.size()));
+        return path() != Path::automatic || tables_.plan.worth_it(tuning(), int64_t(plan.ops.size()));
     }
 
     void train(const Plan& plan, const Training& training, State<T>& state, const BatchShape& shape, const Steps& steps,
@@ -88,6 +86,7 @@ private:
     const cudaStream_t stream_;
     int64_t batch_ = -1;
     Path planned_ = Path::automatic;
+    WholeNetChoice choice_;
     WholeNetTables<T> tables_;
 };
 

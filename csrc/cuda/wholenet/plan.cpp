@@ -16,18 +16,12 @@ int quads(int n) { return (n + 3) / 4; }
 int row_length(int cols) { return 4 * (quads(cols) | 1); }
 int whole(int64_t n, int64_t parts) { return int((n + parts - 1) / parts); }
 
-// Cycles of one phase, roughly: `items` of so many instructions each, over the threads of a team. A processor issues four
-// warps' instructions a cycle; with fewer warps they wait for each other's results.
-double phase(double items, int team, double instructions) {
-    return std::ceil(items / team) * instructions * std::max(1.5, team / 128.0);
-}
-
 class Builder {
 public:
-    Builder(const Plan& plan, const Training* training, WholeNetMode mode, int item, int team, int tile_rows,
-            bool slots_here)
-        : plan_(plan), training_(training), walk_(plan, training, pass_of(mode)), mode_(mode), item_(item), team_(team),
-          rows_(tile_rows) {
+    Builder(const Plan& plan, const Training* training, const Tuning& tuning, WholeNetMode mode, int item, int team,
+            int tile_rows, bool slots_here)
+        : plan_(plan), training_(training), walk_(plan, training, pass_of(mode)), tuning_(tuning), mode_(mode),
+          item_(item), team_(team), rows_(tile_rows) {
         WholeNetProgram& p = out.program;
         p.mode = mode, p.team = team, p.tile_rows = tile_rows;
         p.inputs = int(plan.inputs), p.outputs = int(plan.outputs), p.count = int(plan.ops.size());
@@ -169,12 +163,20 @@ private:
             p.top_gradient = take(rows_ * p.ld_output);
     }
 
+    // Cycles of one phase, roughly: `items` of so many instructions each, over the threads of the team. A processor issues four
+    // warps' instructions a cycle; with fewer warps they wait for each other's results.
+    double phase(double items, double instructions) const {
+        return std::ceil(items / team_) * instructions * std::max(tuning_.least_phase_factor, team_ / 128.0);
+    }
+
     // Tiles and splits by the same guess that chooses the team.
     void gradients() {
         WholeNetProgram& p = out.program;
-        const double sync = team_ > 32 ? 40 : 10;
-        double cycles = 600 + 4 * sync + phase(rows_ * p.ld_x, team_, 40) +
-                        phase(rows_ * p.row_lanes, team_, 100 + 30.0 * p.outputs / p.row_lanes);
+        const Tuning& t = tuning_;
+        const double sync = team_ > 32 ? t.block_barrier_cycles : t.warp_barrier_cycles;
+        double cycles =
+            t.step_cycles + 4 * sync + phase(rows_ * p.ld_x, t.gather_instructions) +
+            phase(rows_ * p.row_lanes, t.loss_instructions + t.loss_instructions_per_output * p.outputs / p.row_lanes);
         for (int i = 0; i < p.count; ++i) {
             WholeNetOp& f = p.ops[i];
             const double cells = double(rows_) * f.out;
@@ -182,7 +184,7 @@ private:
             while (f.column_splits < 32 && f.column_splits * 2 * f.out <= team_ && f.column_splits < rows_)
                 f.column_splits *= 2;
             if (f.kind != OpKind::dense) {
-                cycles += 2 * phase(cells, team_, 40) + 2 * sync;
+                cycles += 2 * phase(cells, t.elementwise_instructions) + 2 * sync;
                 continue;
             }
             cycles += rows_of_threads(f.forward_rows, quads(f.out), f.in) + sync;
@@ -192,21 +194,27 @@ private:
                 for (int s = 1; s <= 32 && s <= std::max(rows_, 1); s *= 2) {
                     const double tiles =
                         tile == 4 ? double(quads(f.in) * quads(f.out)) : double((f.in + (f.bias >= 0)) * f.out);
-                    const double each = tile == 4 ? 24 : 5,
-                                 reduce = (tile == 4 ? 40 : 4) * std::log2(s) + (tile == 4 ? 60 : 25);
-                    double cost = phase(tiles * s, team_, whole(rows_, s) * each + reduce);
+                    const double each = tile == 4 ? t.gradient4_instructions : t.gradient_instructions,
+                                 reduce = tile == 4
+                                              ? t.gradient4_split_instructions * std::log2(s) + t.gradient4_overhead
+                                              : t.gradient_split_instructions * std::log2(s) + t.gradient_overhead;
+                    double cost = phase(tiles * s, whole(rows_, s) * each + reduce);
                     if (tile == 4 && f.bias >= 0)
-                        cost += phase(double(f.out) * f.column_splits, team_, whole(rows_, f.column_splits) * 4 + 30);
+                        cost += phase(double(f.out) * f.column_splits,
+                                      whole(rows_, f.column_splits) * t.column_instructions + t.column_overhead);
                     if (cost < best) best = cost, f.gradient_tile = tile, f.gradient_splits = s;
                 }
             cycles += best + sync;
         }
-        cycles += phase(p.parameter_count, team_, 30 + 10 * p.slot_count) + 4 * sync;
+        cycles +=
+            phase(p.parameter_count, t.update_instructions + t.update_instructions_per_slot * p.slot_count) + 4 * sync;
         out.cycles = cycles;
     }
     double rows_of_threads(int& rows, int columns, int depth) const {
-        const double one = phase(double(rows_) * columns, team_, 5.25 * depth + 40),
-                     four = phase(double(whole(rows_, 4)) * columns, team_, 18.0 * depth + 100);
+        const Tuning& t = tuning_;
+        const double one = phase(double(rows_) * columns, t.product_instructions * depth + t.product_overhead),
+                     four = phase(double(whole(rows_, 4)) * columns,
+                                  t.product4_instructions * depth + t.product4_overhead);
         rows = four < one ? 4 : 1;
         return std::min(one, four);
     }
@@ -232,6 +240,7 @@ private:
     const Plan& plan_;
     const Training* training_;
     const Walk walk_;
+    const Tuning& tuning_;
     const WholeNetMode mode_;
     const int item_, team_, rows_;
     int used_ = 0;
@@ -266,7 +275,7 @@ std::string why_not(const Plan& plan, const Training* training) {
 WholeNetDevice wholenet_device() {
     const DeviceInfo& d = device();
     const bool spread = path() == Path::blocks;
-    return {d.shared_bytes, path() == Path::fused || !d.cooperative ? 1 : d.processors, spread};
+    return {d.shared_bytes, path() == Path::fused || !d.cooperative ? 1 : d.processors, spread, tuning(), forced()};
 }
 
 WholeNetPlan plan_wholenet(const Plan& plan, const Training* training, WholeNetMode mode, bool alone, int64_t batch,
@@ -280,7 +289,10 @@ WholeNetPlan plan_wholenet(const Plan& plan, const Training* training, WholeNetM
     best.why_not = whole_batch ? "BatchNormalization needs the whole batch in a processor's shared memory"
                                : "its weights do not fit in a processor's shared memory";
     double score = 1e300;
+    const Tuning& t = device.tuning;
+    const WholeNetChoice& only = device.only;
     auto consider = [&](int blocks, int team, bool slots_here) {
+        if ((only.team && only.team != team) || (only.blocks && only.blocks != blocks)) return;
         if (team == 32 && training && mode == WholeNetMode::train && !training->metrics.empty())
             return;  // see kernel.h
         // the most rows that fit, in tiles of about equal size
@@ -288,32 +300,36 @@ WholeNetPlan plan_wholenet(const Plan& plan, const Training* training, WholeNetM
         const int64_t rows = (batch + blocks - 1) / blocks;  // of a block
         WholeNetPlan found;
         int64_t tiles = whole_batch ? 1 : (rows + most - 1) / most;
+        if (only.tile && !whole_batch) tiles = std::max(tiles, (rows + only.tile - 1) / only.tile);
         for (; tiles <= rows; tiles = std::max(tiles + 1, 2 * tiles)) {
             const int64_t tile = (rows + tiles - 1) / tiles;
             if (double(tile) * (double(plan.widest) + 8) * item > device.bytes) {  // hopeless, and may not fit an int
                 if (whole_batch) return;
                 continue;
             }
-            found = Builder(plan, training, mode, item, team, int(tile), slots_here).out;
+            found = Builder(plan, training, t, mode, item, team, int(tile), slots_here).out;
             if (!found.why_not.empty() || found.program.bytes <= device.bytes || whole_batch) break;
         }
         WholeNetProgram& p = found.program;
         if (!found.why_not.empty()) best = found, score = -1;  // whatever the sizes
         if (score < 0 || !p.bytes || p.bytes > device.bytes) return;
         found.cycles = (mode == WholeNetMode::train ? found.cycles : double(p.tile_rows) / team) * double(tiles);
-        if (!slots_here && p.slot_count) found.cycles += double(p.parameter_count) / team * 8 * p.slot_count / blocks;
+        if (!slots_here && p.slot_count)
+            found.cycles += double(p.parameter_count) / team * t.far_slot_instructions * p.slot_count / blocks;
         if (blocks > 1) {  // two barriers, and all blocks' gradients and weights through the L2 cache
             const double numbers = double(p.parameter_count);
-            found.cycles += 2 * (1500 + 8.0 * blocks) + 40 * numbers / team + 3 * numbers * item * blocks / 3000;
+            found.cycles += 2 * (t.grid_barrier_cycles + t.grid_barrier_cycles_per_block * blocks) +
+                            t.exchange_instructions * numbers / team +
+                            t.exchange_copies * numbers * item * blocks / t.l2_bytes_per_cycle;
         }
-        double cost = found.cycles * (blocks > 1 ? 1.15 : 1);  // only for a clear gain
-        if (!alone) {  // a processor holds as many nets as its memory takes, and is busy with about 16 warps
+        double cost = found.cycles * (blocks > 1 ? t.sharing_factor : 1);  // only for a clear gain
+        if (!alone) {  // a processor holds as many nets as its memory takes, and is busy with some warps
             const int by_registers = team > 32   ? std::max(1, 65536 / ((item == 4 ? 168 : 200) * team))
                                      : item == 4 ? warps_at_once<float>
                                                  : warps_at_once<double>;
             const double nets = std::min(double(device.bytes) / p.bytes, double(by_registers));
             const double warps = std::floor(nets) * team / 32;
-            cost *= std::max(1.0, warps / 16) / std::floor(nets);
+            cost *= std::max(1.0, warps / t.busy_warps) / std::floor(nets);
         }
         p.nets_per_block = alone || team > 32 ? 1 : std::clamp(device.bytes / p.bytes, 1, 4);
         p.blocks = blocks;
@@ -322,7 +338,7 @@ WholeNetPlan plan_wholenet(const Plan& plan, const Training* training, WholeNetM
     bool shares = alone && mode == WholeNetMode::train && !whole_batch;
     if (training) shares &= training->hyper.clipnorm == 0 && training->hyper.global_clipnorm == 0;
     const int most = shares ? int(std::min<int64_t>(device.blocks, batch)) : 1;
-    for (int blocks = most > 1 && device.spread ? most : 1; blocks <= most; blocks *= 2)
+    for (int blocks = most > 1 && device.spread && !only.blocks ? most : 1; blocks <= most; blocks *= 2)
         for (int team : {32, 64, 128, most_team})
             for (bool slots_here : {true, false})
                 if (blocks == 1 || (team == most_team && !slots_here)) consider(blocks, team, slots_here);
@@ -332,6 +348,10 @@ WholeNetPlan plan_wholenet(const Plan& plan, const Training* training, WholeNetM
 Path& path() {
     static Path chosen = Path::automatic;
     return chosen;
+}
+WholeNetChoice& forced() {
+    static WholeNetChoice choice;
+    return choice;
 }
 
 }  // namespace fd::cuda

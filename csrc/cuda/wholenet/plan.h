@@ -7,6 +7,7 @@
 
 #include "core/plan.h"
 #include "cuda/kernels.h"
+#include "cuda/runtime/tuning.h"
 
 namespace fd::cuda {
 
@@ -71,13 +72,23 @@ struct WholeNetPlan {
     std::string why_not;  // and then nothing else is set
     WholeNetProgram program;
     std::vector<WholeNetSegment> segments;
-    std::vector<WholeNetTensor> tensors;  // parameters, then statistics
-    double cycles = 0;                    // of a step, as guessed
+    std::vector<WholeNetTensor> tensors;                 // parameters, then statistics
+    double cycles = 0;                                   // of a step, as guessed
+    bool worth_it(const Tuning& t, int64_t ops) const {  // one net: whether it is faster than layer by layer
+        return cycles * t.cycle_seconds < t.launch_seconds * (t.launches_per_step + t.launches_per_op * double(ops));
+    }
 };
+struct WholeNetChoice {  // of the plans that are considered, only those with these numbers; 0: any
+    int team = 0, blocks = 0, tile = 0;
+    bool operator==(const WholeNetChoice& o) const { return team == o.team && blocks == o.blocks && tile == o.tile; }
+};
+WholeNetChoice& forced();  // for benchmarks
 struct WholeNetDevice {
     int bytes = 0;        // of shared memory that a block may have
     int blocks = 1;       // that may share a net
     bool spread = false;  // over all of them
+    Tuning tuning;
+    WholeNetChoice only;
 };
 WholeNetDevice wholenet_device();
 // `alone`: one net, as fast as it goes; else many, as many at once as go. `training` may be null for WholeNetMode::predict.

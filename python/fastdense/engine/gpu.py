@@ -62,12 +62,17 @@ def require() -> Any:
     ------
     CudaUnavailable
         If this build has none, it cannot be loaded, or there is no driver or no device; the message says which.
+    ValueError
+        If the environment variable ``FASTDENSE_CUDA_TABLE`` names no table of GPUs.
     """
     module = _module()
     try:
         module.device_count(True)
     except module.CudaUnavailable as error:
         raise CudaUnavailable(f"{error}; use device='cpu' (the default)") from error
+    from .tuning import set_tables  # only who uses a GPU needs it
+
+    set_tables(module)
     return module
 
 

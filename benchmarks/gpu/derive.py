@@ -1,0 +1,128 @@
+"""From what `calibrate` has measured to the constants that plans read, and to the rates that predictions use."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+Found = dict[str, Any]
+# Of equals the first is taken: what plans assumed before anything was measured, then its neighbours.
+WAVES = (1.0, 0.75, 1.5, 0.5, 2.0, 0.25)
+THRESHOLDS = tuple(sorted((2.0**i for i in range(18, 35)), key=lambda t: abs(math.log2(t) - 28)))
+
+
+def numbered(found: Found | None) -> list[tuple[float, float]]:
+    """(size, seconds) of one row of measurements, whose keys JSON has made texts; without those that are not here."""
+    return sorted((float(key), value) for key, value in (found or {}).items() if value is not None)
+
+
+def slope(points: list[tuple[float, float]]) -> tuple[float, float] | None:
+    """Fixed part and part for each unit, by least squares; None of fewer than two points."""
+    if len(points) < 2:
+        return None
+    each, fixed = np.polyfit([x for x, _ in points], [y for _, y in points], 1)
+    return float(fixed), float(each)
+
+
+def by_shape(rows: list[Found], precision: str) -> dict[tuple[Any, ...], dict[tuple[str, int], Found]]:
+    """Products of a precision: by what was made, all ways to make it."""
+    found: dict[tuple[Any, ...], dict[tuple[str, int], Found]] = {}
+    for row in rows:
+        if row["precision"] == precision:
+            found.setdefault((*row["shape"], row["use"]), {})[row["path"], row["tile"]] = row
+    return found
+
+
+def chosen_tile(m: int, n: int, splits: int, waves: float, processors: int) -> int:
+    """As `Products::tile` chooses it."""
+    for side in (128, 64):
+        if math.ceil(m / side) * math.ceil(n / side) * splits >= waves * processors:
+            return side
+    return 32
+
+
+def product_choice(rows: list[Found], processors: int) -> Found:
+    """The threshold of the library and the blocks that a tile must give, for the least geometric mean of all times."""
+    shapes = by_shape(rows, "float32")
+    best: tuple[float, float, float] | None = None
+    for threshold, waves in itertools.product(THRESHOLDS, WAVES):
+        times = []
+        for (m, n, k, _), ways in shapes.items():
+            hand = next((row for (path, _), row in ways.items() if path == "simt"), None)
+            tile = chosen_tile(m, n, hand["splits"] if hand else 1, waves, processors)
+            way = ("cublaslt", 0) if m * n * k >= threshold else ("simt", tile)
+            if way in ways:
+                times.append(math.log(ways[way]["seconds"]))
+        if len(times) == len(shapes) and times:
+            cost = sum(times) / len(times)
+            if best is None or cost < best[0] - 1e-9:
+                best = cost, threshold, waves
+    return {} if best is None else {"library_multiplications": best[1], "product_waves": best[2]}
+
+
+def crossover(rows: list[Found]) -> float | None:
+    """The least batch from which on the kernel of tiles of rows beats layer by layer on every net that was tried."""
+    ahead: dict[int, bool] = {}
+    for batch in {row["batch"] for row in rows}:
+        for case in {row["case"] for row in rows}:
+            times = {row["tile"]: row["seconds"] for row in rows if (row["case"], row["batch"]) == (case, batch)}
+            if -1 in times and 0 in times:
+                ahead[batch] = ahead.get(batch, True) and times[0] < times[-1]
+    least = None
+    for batch in sorted(ahead, reverse=True):
+        if not ahead[batch]:
+            break
+        least = batch
+    return None if least is None else float(least)
+
+
+def table(measured: Found, defaults: Found, processors: int) -> Found:
+    """ "values", the constants that follow directly, and "rates", what `predict` assumes, of a measurement."""
+    values: Found = {}
+    rates: Found = {}
+    chains = measured.get("graphs", {})
+    for kind in chains:
+        line = slope(numbered(chains[kind])[-3:])
+        if line and line[1] > 0:
+            rates[f"{kind}_node_us"] = round(1e6 * line[1], 3)
+    if "plain_node_us" in rates:
+        values["launch_seconds"] = rates["plain_node_us"] / 1e6
+    alone = [row for row in measured.get("wholenet", []) if row.get("blocks") == 1 and row.get("starts") == 1]
+    cycle = defaults["cycle_seconds"]
+    if alone:
+        cycle = values["cycle_seconds"] = median(row["seconds"] / row["cycles"] for row in alone)
+    barrier = slope(numbered(measured.get("barriers", {}).get("grid")))
+    if barrier:
+        rates["grid_barrier_us"], rates["grid_barrier_us_per_block"] = (round(1e6 * part, 4) for part in barrier)
+        if min(barrier) > 0:
+            values["grid_barrier_cycles"] = barrier[0] / cycle
+            values["grid_barrier_cycles_per_block"] = barrier[1] / cycle
+    values |= product_choice(measured.get("products", []), processors)
+    sides = measured.get("side_stream", {})
+    if sides:
+        values["side_stream"] = int(sum(math.log(off / on) for off, on in sides.values()) >= 0)
+    if (least := crossover(measured.get("mlp", []))) is not None:
+        values["mlp_rows"] = least
+    for kind, sizes in measured.get("memory", {}).items():
+        rates[f"{kind}_gb_per_s"] = round(max(value for _, value in numbered(sizes)) / 1e9, 1)
+    return {"values": {name: float(f"{value:.6g}") for name, value in values.items()}, "rates": rates}
+
+
+def summary(result: Found) -> list[str]:
+    """The table of a result, a line for each number; of each net the best plan."""
+    found = next(iter(result["gpus"].values()), {"values": {}, "rates": {}})
+    lines = [f"{name} = {value:g}" for name, value in {**found["values"], **found["rates"]}.items()]
+    best: dict[str, Found] = {}
+    for row in result["measured"].get("wholenet", []):
+        if row["case"] not in best or row["seconds"] < best[row["case"]]["seconds"]:
+            best[row["case"]] = row
+    for name, row in best.items():
+        how = " ".join(
+            f"{key} {row[key]}" for key in ("threads", "blocks", "tile_rows", "nets_per_block") if key in row
+        )
+        lines.append(f"{name}: {1e6 * row['seconds']:.2f} us a step, {row['path']} {how}".rstrip())
+    return lines
