@@ -155,10 +155,10 @@ class Workers:
             self.executor = loky.get_reusable_executor(max_workers=self.executor._max_workers)
 
     def error(self, lost: str, kept: str) -> WorkerLost:
-        """The error for work that was `lost`, in words; what was `kept` is an attribute of it."""
+        """The error for work that was `lost`, in words; `kept`: where the rest is."""
         error = next(iter(self.lost.values()))
         text = f"{self.where}: {lost} were lost with their workers, and again when they were submitted once more"
-        text += f" ({type(error).__name__}: {error}); what was done is the attribute `{kept}` of this exception"
+        text += f" ({type(error).__name__}: {error}); what was done is {kept}"
         if isinstance(error, BrokenExecutor):
             text += "; once a worker has died, a pool of concurrent.futures takes no more work, as loky and Dask do"
         made = WorkerLost(text)
@@ -234,4 +234,4 @@ def spread(
     if workers.interrupted or not workers.lost:
         return training, None
     lost = np.concatenate([piece.which for i in workers.lost for piece in given[i]])
-    return training, workers.error(f"members {shorten(np.sort(lost).tolist())}", "population")
+    return training, workers.error(f"members {shorten(np.sort(lost).tolist())}", "`population` of this exception")
