@@ -9,6 +9,7 @@ import logging
 import multiprocessing
 import os
 import pickle
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -103,6 +104,11 @@ def test_functions_of_a_notebook_on_dask(alone: fd.Population[fd.Model]) -> None
     assert_same(joined, fd.fit_many(one, X, Y, starts=4, verbose=0), X, Y)
 
 
+def environment() -> dict[str, str]:
+    """For processes that import what this one does."""
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in (str(ROOT), *sys.path) if path)}
+
+
 def test_mpi(tmp_path: Path, alone: fd.Population[fd.Model]) -> None:
     """`mpiexec -n 3 python -m mpi4py.futures`: one rank hands out, two train."""
     pytest.importorskip("mpi4py")
@@ -111,11 +117,26 @@ def test_mpi(tmp_path: Path, alone: fd.Population[fd.Model]) -> None:
         pytest.skip("mpiexec is not installed: pip install 'fastdense[cluster]'")
     script = ROOT / "tests" / "cluster" / "over_mpi.py"
     command = [mpiexec, "-n", "3", sys.executable, "-m", "mpi4py.futures", script, tmp_path / "population.pickle"]
-    paths = os.pathsep.join(path for path in (str(ROOT), *sys.path) if path)
-    done = subprocess.run(command, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, env=environment(), capture_output=True, text=True, timeout=120)
     assert not done.returncode, done.stderr
     with open(tmp_path / "population.pickle", "rb") as file:
         assert_same(pickle.load(file), alone, X, Y)
+
+
+def test_ctrl_c_in_a_terminal() -> None:
+    """It goes to the workers of a pool, too: what was done is kept, and the pool ends at once."""
+    script = ROOT / "tests" / "cluster" / "interrupted.py"
+    with subprocess.Popen(
+        [sys.executable, script], env=environment(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("group 1/2")
+        os.killpg(process.pid, signal.SIGINT)
+        out, error = process.communicate(timeout=60)
+    assert process.returncode == 0, error
+    assert out.startswith("fit_many: interrupted when 1 of 2 groups were done; the population as trained by then")
+    assert out.endswith("epochs [20, 0]\n")
 
 
 # ---- workers that die ------------------------------------------------------------------------------------------------

@@ -172,7 +172,7 @@ def cross_validate(
     result = CrossValidation(settings, scores, train_loss, _best(model, scores))
     if workers.lost:
         lost = sum(len(cut[i][1]) for share in workers.lost for i in shares[share])
-        error = workers.error(f"{lost} of {train_loss.size} trainings", "cross_validation")
+        error = workers.error(f"{lost} of {train_loss.size} trainings", "`cross_validation` of this exception")
         error.cross_validation = result
         raise error
     return result

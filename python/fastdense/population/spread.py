@@ -113,7 +113,7 @@ class Workers:
         bar.set_params({"epochs": len(jobs), "verbose": bar.verbose, "initial_epoch": 0, "unit": "group"})
         bar.on_train_begin()
         found: list[Any] = [None] * len(jobs)
-        known, done = list[Array](), 0
+        known = list[float]()
         data, waiting, futures, failed = by_name(data), list(range(len(jobs))), dict[int, Any](), set[int]()
         try:
             # Dask's way to send data to each worker once; these may be lost with workers, so what failed gets its own
@@ -136,12 +136,11 @@ class Workers:
                     continue
                 if isinstance(found[i], Exception):
                     raise found[i]
-                known += losses_of(found[i])
-                finite = [loss if math.isfinite(loss) else math.inf for one in known for loss in one.tolist()]
-                bar.on_epochs_end(done, {"best": [min(finite)], "median": [float(np.median(finite))]})
-                done += 1
+                known += [loss if math.isfinite(loss) else math.inf for loss in np.concatenate(losses_of(found[i]))]
+                done = len(jobs) - found.count(None)
+                bar.on_epochs_end(done - 1, {"best": [float(min(known))], "median": [float(np.median(known))]})
         except KeyboardInterrupt:
-            self.interrupted = f"when {done} of {len(jobs)} groups were done"
+            self.interrupted = f"when {len(jobs) - found.count(None)} of {len(jobs)} groups were done"
         finally:
             bar.close()
             for future in futures.values():
@@ -155,10 +154,10 @@ class Workers:
             self.executor = loky.get_reusable_executor(max_workers=self.executor._max_workers)
 
     def error(self, lost: str, kept: str) -> WorkerLost:
-        """The error for work that was `lost`, in words; what was `kept` is an attribute of it."""
+        """The error for work that was `lost`, in words; `kept`: where the rest is."""
         error = next(iter(self.lost.values()))
         text = f"{self.where}: {lost} were lost with their workers, and again when they were submitted once more"
-        text += f" ({type(error).__name__}: {error}); what was done is the attribute `{kept}` of this exception"
+        text += f" ({type(error).__name__}: {error}); what was done is {kept}"
         if isinstance(error, BrokenExecutor):
             text += "; once a worker has died, a pool of concurrent.futures takes no more work, as loky and Dask do"
         made = WorkerLost(text)
@@ -234,4 +233,4 @@ def spread(
     if workers.interrupted or not workers.lost:
         return training, None
     lost = np.concatenate([piece.which for i in workers.lost for piece in given[i]])
-    return training, workers.error(f"members {shorten(np.sort(lost).tolist())}", "population")
+    return training, workers.error(f"members {shorten(np.sort(lost).tolist())}", "`population` of this exception")

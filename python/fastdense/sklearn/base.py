@@ -18,10 +18,13 @@ from sklearn.utils.validation import _check_sample_weight, check_array, check_is
 from .._model import Model
 from ..arguments import choice, flag, integer, number, shorten
 from ..arrays import Array, fail
+from ..callbacks import ProgressBar
 from ..callbacks.base import check_callbacks
+from ..callbacks.progress import check_verbose
 from ..layers import Dense
 from ..optimizers import Optimizer
 from ..population.ensemble import Ensemble
+from ..population.spread import Workers, dealt
 from ..tabular.frames import Columns, is_frame
 from ..training.options import check_threads
 from . import rows, settings
@@ -99,11 +102,13 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
 
     # ---- training ----------------------------------------------------------------------------------------------------
 
-    def _fit(self, X: Any, y: Any, sample_weight: Any, partial: bool = False, classes: Any = None) -> Any:
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, partial: bool = False, classes: Any = None, executor: Any = None
+    ) -> Any:
         params = self._settings()
         name = settings.where(params)
         if self.preset is not None:
-            return self._fit_preset(params, X, y, sample_weight, partial)
+            return self._fit_preset(params, X, y, sample_weight, partial, executor)
         if self.__dict__.pop("tabular_", None) is not None:
             del self.models_  # another fit than that of the preset begins anew
         optimizer = settings.make_optimizer(params)
@@ -140,8 +145,10 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         if not partial:
             for one in curves:
                 one.best, one.waited, one.rate = [], 0, None
-        models, self.n_iter_ = [], 0
+        models: list[Model] = []
+        self.n_iter_ = 0
         penalty = self._penalty(params, optimizer, table, min(batch, len(table)))
+        how = (params, optimizer, batch, rate, watched, partial, goes_on)
         for i, (old, curve) in enumerate(zip(before, curves, strict=True)):
             model = self._model_for(params, head, optimizer, penalty, matrix, (seed + i) % 2**31, old, partial)
             models.append(model)
@@ -149,11 +156,46 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
                 self.models_, self._curves = models, curves
             if goes_on and self._made_by != optimizer.to_dict():
                 curve.rate = None  # a rate that was reached from another one
-            self._train(params, optimizer, model, table, validation, curve, batch, rate, watched, partial, goes_on)
+            if executor is None and not self._train(model, curve, table, validation, *how):
+                warnings.warn(self._unconverged(name), ConvergenceWarning, stacklevel=3)
+        if executor is not None and not self._train_elsewhere(executor, table, validation, how):
+            warnings.warn(self._unconverged(name), ConvergenceWarning, stacklevel=3)
         self._made_by = optimizer.to_dict()
         return self
 
-    def _fit_preset(self, params: dict[str, Any], X: Any, y: Any, sample_weight: Any, partial: bool) -> Any:
+    def _train_elsewhere(self, executor: Any, table: Table, validation: Table | None, how: tuple[Any, ...]) -> bool:
+        """Train all nets with the workers of an executor, keep those that are done, and say whether all converged."""
+        name, models, curves = type(self).__name__, self.models_, self._curves
+        workers = Workers.of(name, executor, check_threads(name, self.n_threads))
+        bar = ProgressBar(check_verbose(name, self._verbosity(name)))
+        del self.models_, self._curves
+        alone = copy.copy(self)
+        alone.n_threads, alone.verbose = workers.threads or None, 0
+        workers.check_sent({"the net": models[0], "the estimator": alone})
+        shares = dealt([1.0] * len(models), workers.groups)
+        jobs = [(alone, [(models[i], curves[i]) for i in share], how) for share in shares]
+        found = workers.run(_train_nets, (table, validation), jobs, bar, _losses)
+        done = {
+            i: net
+            for share, nets in zip(shares, found, strict=True)
+            for i, net in zip(share, nets or (), strict=nets is not None)
+        }
+        kept = [done[i] for i in sorted(done)] or [(models[0], curves[0], 0, False)]
+        self.models_, self._curves = [net[0] for net in kept], [net[1] for net in kept]
+        self.n_iter_ = max(net[2] for net in kept)
+        if workers.interrupted:
+            raise KeyboardInterrupt(f"{name}: interrupted {workers.interrupted}, and their nets are kept")
+        if workers.lost:
+            lost = sorted(set(range(len(models))) - done.keys())
+            raise workers.error(f"nets {shorten(lost)}", "`models_` of the estimator")
+        return all(net[3] for net in done.values())
+
+    def _unconverged(self, name: str) -> str:
+        return f"{name}: training has not converged after max_iter={self.max_iter} epochs; use a larger max_iter"
+
+    def _fit_preset(
+        self, params: dict[str, Any], X: Any, y: Any, sample_weight: Any, partial: bool, executor: Any
+    ) -> Any:
         """Let `fastdense.tabular` choose and train the nets."""
         name = settings.where(params)
         defaults = {key: one.default for key, one in inspect.signature(type(self)).parameters.items()}
@@ -172,7 +214,8 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         seed = int(check_random_state(self.random_state).randint(2**31))
         kind, numbers = self._task(targets)
         source = X if is_frame(X) else matrix
-        made = fit_preset(params, source, numbers, weights, kind, seed, self._threads(name), self._verbosity(name))
+        threads, verbose = self._threads(name), self._verbosity(name)
+        made = fit_preset(params, source, numbers, weights, kind, seed, threads, verbose, executor)
         self.tabular_, self._columns = made, made.columns
         self.models_ = sorted(made.ensemble.members, key=lambda one: one is not made.best)
         self.n_outputs_ = made.ensemble.outputs
@@ -255,19 +298,19 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
 
     def _train(
         self,
-        params: settings.Params,
-        optimizer: Optimizer,
         model: Model,
+        curves: Curves,
         table: Table,
         validation: Table | None,
-        curves: Curves,
+        params: settings.Params,
+        optimizer: Optimizer,
         batch: int,
         rate: str,
         watched: str,
         partial: bool,
         goes_on: bool,
-    ) -> None:
-        """Train one net, and read the attributes off its curves, also after Ctrl-C."""
+    ) -> bool:
+        """Train one net, read the attributes off its curves, also after Ctrl-C, and say whether it has converged."""
         name = settings.where(params)
         epochs = 1 if partial else self._most_epochs(name, model.optimizer)
         threads = self._threads(name)
@@ -306,12 +349,7 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
             fail(name, f"the loss or a weight is not finite after epoch {stopping.epochs}", "training diverged",
                  "scale X (and y) to about 1, or use a smaller learning_rate_init")  # fmt: skip
         ended = model.stop_training or "ended" in history.params
-        if not partial and not ended and stopping.epochs >= epochs:
-            warnings.warn(
-                f"{name}: training has not converged after max_iter={self.max_iter} epochs; use a larger max_iter",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        return bool(partial or ended or stopping.epochs < epochs)
 
     def _most_epochs(self, name: str, optimizer: Optimizer) -> int:
         most = integer(f"{name}: max_iter", self.max_iter, least=1)
@@ -450,3 +488,25 @@ def column_of(y: Sequence[Any] | Array) -> Array:
     """Targets as an array of one or two dimensions, checked by scikit-learn."""
     checked: Array = check_array(y, ensure_2d=False, dtype=None, input_name="y", ensure_min_samples=0)
     return checked
+
+
+_Net = tuple[Model, Curves, int, bool]  # what a worker returns: a net, its curves, epochs, whether it has converged
+
+
+def _train_nets(
+    data: tuple[Table, Table | None],
+    estimator: DenseEstimator,
+    nets: Sequence[tuple[Model, Curves]],
+    how: tuple[Any, ...],
+) -> list[_Net]:
+    """Train some nets of an estimator, in a worker."""
+    found, estimator = [], copy.deepcopy(estimator)  # with an executor of threads, others use the same one
+    for model, curves in nets:
+        estimator.models_, estimator._curves, estimator.n_iter_ = [model], [curves], 0
+        converged = estimator._train(model, curves, *data, *how)
+        found.append((model, curves, estimator.n_iter_, converged))
+    return found
+
+
+def _losses(nets: Sequence[_Net]) -> list[Array]:
+    return [np.array(curves.loss[-1:]) for _, curves, _, _ in nets]

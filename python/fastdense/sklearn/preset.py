@@ -37,6 +37,7 @@ def fit_preset(
     seed: int,
     n_threads: int | None,
     verbose: Any,
+    executor: Any,
 ) -> tabular.TabularModel:
     """The ensemble of the preset.
 
@@ -51,6 +52,7 @@ def fit_preset(
     seed : int
     n_threads : int, optional
     verbose : int or "auto"
+    executor : executor, optional
     """
     return tabular.fit(
         X,
@@ -63,4 +65,5 @@ def fit_preset(
         random_state=seed,
         n_threads=n_threads,
         verbose=verbose,
+        executor=executor,
     )

@@ -109,7 +109,7 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
         tags.target_tags.multi_output = True
         return tags
 
-    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> DenseRegressor:
+    def fit(self, X: Any, y: Any, sample_weight: Any = None, *, executor: Any = None) -> DenseRegressor:
         """Train the net.
 
         Parameters
@@ -118,6 +118,10 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
         y : array of shape (n,) or (n, outputs)
         sample_weight : array of shape (n,), optional
             At least 0.
+        executor : executor, or tuple of an executor and an int, optional
+            What trains the nets of `n_ensemble`, or of the preset, in other processes; see `fastdense.fit_many`. It is
+            no parameter of the estimator, because it cannot be cloned or pickled. Callbacks run where the nets are
+            trained.
 
         Returns
         -------
@@ -129,10 +133,13 @@ class DenseRegressor(RegressorMixin, DenseEstimator):  # type: ignore[misc]
         ValueError, TypeError
             If the data or a parameter is invalid, or training diverged.
         KeyboardInterrupt
-            On Ctrl-C; the estimator is that of the epochs finished by then.
+            On Ctrl-C; the estimator is that of the epochs finished by then, or with an executor has the nets that are
+            done.
+        WorkerLost
+            If workers of the executor ended, as in `fastdense.fit_many`; the estimator has the nets that are done.
         """
         self.__dict__.pop("_calibrated", None)
-        self._fit(X, y, sample_weight)
+        self._fit(X, y, sample_weight, executor=executor)
         return self
 
     @available_if(has_partial_fit)  # type: ignore[untyped-decorator]

@@ -19,6 +19,7 @@ from ..engine.native import available_threads
 from ..population.ensemble import Ensemble
 from ..population.fit import fit_many
 from ..population.selection import Measure, greedy
+from ..population.spread import Workers
 from ..training.options import check_threads
 from .recipe import EPOCHS, NETS, PATIENCE, SPACE, Settings, build, finished
 from .result import TabularModel
@@ -47,6 +48,7 @@ def fit(
     random_state: int = 0,
     n_threads: int | None = None,
     verbose: int | str = 0,
+    executor: Any = None,
 ) -> TabularModel:
     """Train an ensemble of nets on a table by one fixed recipe, without tuning.
 
@@ -81,6 +83,8 @@ def fit(
         By default as many as this process may use.
     verbose : {0, 1, 2, "auto"}, default 0
         As in `Model.fit`.
+    executor : executor, or tuple of an executor and an int, optional
+        What trains the nets in other processes; see `fit_many`.
 
     Returns
     -------
@@ -104,7 +108,7 @@ def fit(
     where = "fit"
     count = None if n_ensemble is None else integer(f"{where}: n_ensemble", n_ensemble, least=1)
     data = TableRows.of(where, x, y, task, metric, sample_weight, validation, categorical, random_state)
-    return _run(where, data, SPACE, count, time_limit, n_threads, verbose)
+    return _run(where, data, SPACE, count, time_limit, n_threads, verbose, executor)
 
 
 def search(
@@ -122,6 +126,7 @@ def search(
     random_state: int = 0,
     n_threads: int | None = None,
     verbose: int | str = 0,
+    executor: Any = None,
 ) -> TabularModel:
     """Search hyperparameters at random: `n_trials` nets of settings drawn from a space are trained side by side.
 
@@ -130,7 +135,7 @@ def search(
     space : dict
         For some of the hyperparameters of `Settings` a list of choices, or a range ``(low, high)`` or
         ``(low, high, "log")``; the others have the values of ``Settings()``.
-    x, y, task, metric, sample_weight, validation, categorical, time_limit, random_state, n_threads, verbose
+    x, y, task, metric, sample_weight, validation, categorical, time_limit, random_state, n_threads, verbose, executor
         As in `fit`.
     n_trials : int, default 32
 
@@ -162,7 +167,7 @@ def search(
             _try(where, name, value)
     count = integer(f"{where}: n_trials", n_trials, least=1)
     data = TableRows.of(where, x, y, task, metric, sample_weight, validation, categorical, random_state)
-    return _run(where, data, checked, count, time_limit, n_threads, verbose)
+    return _run(where, data, checked, count, time_limit, n_threads, verbose, executor)
 
 
 def _try(where: str, name: str, value: Any) -> None:
@@ -182,11 +187,12 @@ def _run(
     time_limit: Any,
     n_threads: Any,
     verbose: Any,
+    executor: Any,
 ) -> TabularModel:
     """Train nets of settings drawn from a space, and choose."""
     began = time.monotonic()
     limit = None if time_limit is None else number(f"{where}: time_limit", time_limit, above=0)
-    pool = _Pool(where, rows, space, check_threads(where, n_threads), check_verbose(where, verbose))
+    pool = _Pool(where, rows, space, check_threads(where, n_threads), check_verbose(where, verbose), executor)
     if limit is None:
         pool.train(count or NETS, EPOCHS, None)
     else:
@@ -213,9 +219,10 @@ class _Pool:
         space: Mapping[str, list[Any] | tuple[Any, ...]],
         n_threads: int,
         verbose: int | str,
+        executor: Any,
     ) -> None:
         self.where, self.rows, self.space = where, rows, space
-        self.n_threads, self.verbose = n_threads, verbose
+        self.n_threads, self.verbose, self.executor = n_threads, verbose, executor
         self.models: list[Model] = []
         self.outputs: list[Array] = []
         self.members: list[dict[str, Any]] = []
@@ -235,7 +242,7 @@ class _Pool:
             models, rows.x, rows.y, epochs=epochs, batch_size=[one.batch_size for one in drawn],
             label_smoothing=[one.label_smoothing for one in drawn] if rows.task.classes is not None else None,
             sample_weight=rows.w, validation_data=validation, callbacks=[stop], time_limit=time_limit,
-            verbose=self.verbose, n_threads=self.n_threads or None,
+            verbose=self.verbose, n_threads=self.n_threads or None, executor=self.executor,
         )  # fmt: skip
         self.models += list(population)
         self.outputs += list(population.predict(rows.x_val, n_threads=self.n_threads or None).astype(np.float64))
@@ -247,6 +254,9 @@ class _Pool:
     def train_within(self, count: int | None, deadline: float) -> None:
         """Train nets until a deadline: each to its end, as many as there is time for."""
         most, threads, epochs = count or MOST_NETS, self.n_threads or available_threads(), EPOCHS
+        if self.executor is not None:
+            workers = Workers.of(self.where, self.executor, self.n_threads)
+            threads = workers.groups * max(1, workers.threads)
         begun = time.monotonic()
         self.train(threads, 1, None)  # how long an epoch takes; these nets are candidates as any others
         left, took = deadline - time.monotonic(), time.monotonic() - begun

@@ -194,7 +194,7 @@ def test_cross_validation_sends_the_data_once_to_each_worker(tmp_path: Path) -> 
 def test_cross_validation_without_some_workers() -> None:
     options: dict[str, Any] = {"learning_rate": [0.1, 0.01, 0.02, 0.03], "folds": 2}
     alone = fd.cross_validate(model(metrics=["mae"]), X, Y, **options)
-    message = "^cross_validate: 2 of 8 trainings were lost .* the attribute `cross_validation` of this exception$"
+    message = "^cross_validate: 2 of 8 trainings were lost .* `cross_validation` of this exception$"
     with pytest.raises(fd.WorkerLost, match=message) as caught:
         fd.cross_validate(model(metrics=["mae"]), X, Y, executor=(Inline(lost_at(0, 4)), 4), **options)
     found = caught.value.cross_validation
@@ -336,7 +336,7 @@ def test_a_group_that_was_lost_twice_is_named_and_the_others_are_kept() -> None:
     untrained = fd.fit_many(model(), X, Y, starts=STARTS, epochs=0, verbose=0)
     message = (
         r"^fit_many: members \[16, 17, [0-9, ]* 31\] were lost with their workers, and again when they were submitted "
-        r"once more \(ConnectionError: worker 3 is gone\); what was done is the attribute `population` of this "
+        r"once more \(ConnectionError: worker 3 is gone\); what was done is `population` of this "
         r"exception$"
     )
     with pytest.raises(fd.WorkerLost, match=message) as caught:
