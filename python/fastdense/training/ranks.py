@@ -263,7 +263,7 @@ class Ranks:
             overlaps=bool(table[:, 7].all() and (spare or self.settings.overlap is not None)), sum=self.sum,
         )  # fmt: skip
         parameters = sum(math.prod(spec.shape) for spec in net.tensors if spec.trainable)
-        if not self.settings.force:
+        if not self.settings.force and self.size > 1:
             numbers, flops = parameters, 6.0 * parameters  # forward, backward and gradients: multiply and add
             if isinstance(optimizer, LevenbergMarquardt):
                 numbers, flops = (parameters + 1) ** 2, 2.0 * net.outputs * parameters**2

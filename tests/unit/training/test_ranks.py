@@ -504,6 +504,14 @@ def test_small_nets_are_refused_unless_forced() -> None:
         )
 
 
+def test_one_rank_is_a_fit_of_its_own() -> None:
+    model, alone = regressor("lbfgs"), regressor("lbfgs")
+    model.fit(X, Y, epochs=3, comm=Alone(), verbose=0)
+    alone.fit(X, Y, epochs=3, verbose=0)
+    for mine, one in zip(model.get_weights(), alone.get_weights(), strict=True):
+        np.testing.assert_array_equal(mine, one)
+
+
 def test_the_model_of_scaling() -> None:
     """Alone nothing is gained; a wide net with large batches gains nearly as much as there are ranks; never more."""
     assert speedup([1024], [1], 6e6, 4e6, True) == 1
