@@ -368,10 +368,11 @@ def test_a_call_in_another_thread_asks_the_given_callable() -> None:
 def test_ctrl_c_in_the_training_of_many_wide_nets_skips_the_final_losses(monkeypatch: pytest.MonkeyPatch) -> None:
     interrupt(monkeypatch, SerialPopulation, "train", at=1)
     monkeypatch.setattr(SerialPopulation, "evaluate", None)
-    model = make("cpu", fd.Dense(1000, "tanh"), fd.Dense(2))
+    model = make("cpu", fd.Dense(8000, "tanh"), fd.Dense(2))
     with pytest.raises(fd.PopulationInterrupt) as raised:
         fd.fit_many(model, X, Y, starts=3, epochs=10**5, verbose=0)
     population = raised.value.population
+    assert population.why_one_by_one, "too narrow for this instruction set: no engine of its own was interrupted"
     last = [population.history[epochs - 1, i] if epochs else np.nan for i, epochs in enumerate(population.epochs)]
     assert np.array_equal(population.losses, np.array(last), equal_nan=True)
     assert population.epochs.max() > 0
