@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -137,6 +138,13 @@ def test_intervals(tmp_path: Path) -> None:
     assert abs(covered - 90) < 6 and calm > wild + 10
     free, rising = numbers(shown, "free"), numbers(shown, "rising")
     assert rising[1] == 0 < free[1] and rising[0] < free[0]
+
+
+def test_cluster(tmp_path: Path) -> None:
+    shown = run("cluster", tmp_path)
+    workers = "2 Dask workers" if find_spec("distributed") else "2 processes"
+    assert numbers(shown, workers)[1:] == numbers(shown, "this process")[1:]
+    assert "\nthe same weights        yes, bit for bit\n" in shown
 
 
 def test_surrogate(tmp_path: Path) -> None:

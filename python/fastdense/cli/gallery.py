@@ -26,6 +26,7 @@ NAMES = (
     "oscillator",
     "cartpole",
     "intervals",
+    "cluster",
 )
 TOUR = ("plateau", "pyramid")
 

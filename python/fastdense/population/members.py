@@ -67,21 +67,18 @@ class Members:
     callbacks: Sequence[Callback]
     snapshots: int
 
-    def some(self, groups: Sequence[MemberGroup]) -> tuple[Members, list[MemberGroup]]:
-        """The members of these groups only, numbered anew, and the groups; without the data."""
+    def some(self, groups: Sequence[MemberGroup], n_threads: int) -> tuple[Members, list[MemberGroup]]:
+        """The members of these groups only, numbered anew, and the groups, for so many threads; without the data."""
         which = np.sort(np.concatenate([group.which for group in groups]))
         own, initial, used = self.own_weights, self.initial_weights, np.unique(self.model_of[which])
         members = replace(
-            self, starts=self.starts.of(which), models=[self.models[i] for i in used],
-            model_of=np.searchsorted(used, self.model_of[which]), data=(), held=None,
+            self, options=replace(self.options, n_threads=n_threads), starts=self.starts.of(which),
+            models=[self.models[i] for i in used], model_of=np.searchsorted(used, self.model_of[which]),
+            data=(), held=None,
             own_weights=None if own is None else own[beside(which, own)],
             initial_weights=None if initial is None else [tensor[which] for tensor in initial],
         )  # fmt: skip
         return members, [replace(group, which=np.searchsorted(which, group.which)) for group in groups]
-
-    def with_threads(self, n_threads: int) -> Members:
-        """The same members, trained by so many threads."""
-        return replace(self, options=replace(self.options, n_threads=n_threads))
 
     def part(self, group: MemberGroup, trained: dict[str, Any] | None = None) -> Part:
         """Members with their initial weights, ready to be trained, or with what `PopulationRunner.state` gave."""

@@ -10,13 +10,13 @@ import math
 import pickle
 import time
 import traceback
-import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass, field
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
+from uuid import uuid4
 
 import numpy as np
 
@@ -90,12 +90,7 @@ class Workers:
                      "define its functions and classes in a module, not as lambda or inside of functions")  # fmt: skip
 
     def run(
-        self,
-        task: Callable[..., Any],
-        data: Any,
-        jobs: Sequence[Any],
-        bar: ProgressBar,
-        losses_of: Callable[[Any], list[Array]],
+        self, task: Any, data: Any, jobs: Sequence[Any], bar: ProgressBar, losses_of: Callable[[Any], list[Array]]
     ) -> list[Any]:
         """``task(data, *job)`` for all jobs: what each returns, None for those that were not done.
 
@@ -112,9 +107,8 @@ class Workers:
         """
         bar.set_params({"epochs": len(jobs), "verbose": bar.verbose, "initial_epoch": 0, "unit": "group"})
         bar.on_train_begin()
-        found: list[Any] = [None] * len(jobs)
-        known = list[float]()
-        data, waiting, futures, failed = by_name(data), list(range(len(jobs))), dict[int, Any](), set[int]()
+        data, found, known = by_name(data), list[Any]([None] * len(jobs)), list[float]()
+        waiting, futures, failed = list(range(len(jobs))), dict[int, Any](), set[int]()
         try:
             # Dask's way to send data to each worker once; these may be lost with workers, so what failed gets its own
             once = self.executor.scatter(data, broadcast=True) if hasattr(self.executor, "scatter") else data
@@ -122,8 +116,8 @@ class Workers:
                 i = waiting.pop(0) if waiting else _ended(futures)
                 try:
                     if i not in futures:  # Dask keeps results by arguments, so that no two calls may have the same
-                        given, unique = data if i in failed else once, uuid.uuid4().hex
-                        futures[i] = self.executor.submit(_work, task, given, jobs[i], unique)
+                        given = data if i in failed else once
+                        futures[i] = self.executor.submit(_work, task, given, jobs[i], uuid4().hex)
                         continue
                     found[i] = futures.pop(i).result()
                 except Exception as error:  # the executor's: what the task raises comes as a value
@@ -165,7 +159,7 @@ class Workers:
         return made
 
 
-def _work(task: Callable[..., Any], data: Any, job: Any, unique: str) -> Any:
+def _work(task: Any, data: Any, job: Any, unique: str) -> Any:
     """What is submitted: what the task returns, or what it raises."""
     try:
         return task(data, *job)
@@ -214,13 +208,11 @@ def spread(
     full = -(-TOGETHER // plan.tries)  # members that fill the lanes of a vector
     cut = [part.parts(full * -(-len(part.which) // (full * workers.groups))) for part in division]
     pieces = [piece for part in cut for piece in part]
-    shares = dealt([len(one.which) * one.model.net.count() for one in pieces], workers.groups)
-    given = [[pieces[i] for i in share] for share in shares]
-    plan, seconds = plan.with_threads(workers.threads), plan.deadline - time.monotonic()
-    jobs = [(*plan.some(groups), seconds) for groups in given]
+    costs = [len(piece.which) * piece.model.net.count() for piece in pieces]
+    given = [[pieces[i] for i in share] for share in dealt(costs, workers.groups)]
+    jobs = [(*plan.some(groups, workers.threads), plan.deadline - time.monotonic()) for groups in given]
     found = workers.run(train, data, jobs, bar, lambda each: [result.losses for _, result in each])
-    stopped = Together(plan.models[0].device, workers.threads, ProgressBar(0))
-    stopped.interrupted = True
+    stopped = Together(plan.models[0].device, workers.threads, ProgressBar(0), interrupted=True)
     trained = {}  # by the first member of each piece
     for groups, result in zip(given, found, strict=True):
         result = plan.trained(groups, stopped).found() if result is None else result

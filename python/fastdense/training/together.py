@@ -26,6 +26,8 @@ class Together:
     n_threads : int
         0 for as many as this process may use.
     bar : ProgressBar
+    interrupted : bool
+        Whether Ctrl-C came before, so that there is nothing to train.
 
     Attributes
     ----------
@@ -33,9 +35,8 @@ class Together:
         Whether Ctrl-C came.
     """
 
-    def __init__(self, device: str, n_threads: int, bar: ProgressBar) -> None:
-        self.device, self.n_threads, self.bar = device, n_threads, bar
-        self.interrupted = False
+    def __init__(self, device: str, n_threads: int, bar: ProgressBar, interrupted: bool = False) -> None:
+        self.device, self.n_threads, self.bar, self.interrupted = device, n_threads, bar, interrupted
         self._shown = 0
 
     def begin(
