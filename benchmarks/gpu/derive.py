@@ -45,6 +45,15 @@ def chosen_tile(m: int, n: int, splits: int, waves: float, processors: int) -> i
     return 32
 
 
+def chosen_splits(m: int, n: int, k: int, constants: Found, processors: int) -> int:
+    """As `Products::splits` cuts the sum of a kernel's gradient."""
+    if m * n * k >= constants["library_multiplications"]:
+        return 1
+    wanted = int(constants["split_blocks_per_processor"] * processors)
+    parts = min(wanted // (math.ceil(m / 64) * math.ceil(n / 64)), int(k / constants["split_depth"]))
+    return max(1, min(parts, 16))
+
+
 def product_choice(rows: list[Found], processors: int) -> Found:
     """The threshold of the library and the blocks that a tile must give, for the least geometric mean of all times."""
     shapes = by_shape(rows, "float32")
@@ -107,8 +116,13 @@ def table(measured: Found, defaults: Found, processors: int) -> Found:
         values["side_stream"] = int(sum(math.log(off / on) for off, on in sides.values()) >= 0)
     if (least := crossover(measured.get("mlp", []))) is not None:
         values["mlp_rows"] = least
-    for kind, sizes in measured.get("memory", {}).items():
-        rates[f"{kind}_gb_per_s"] = round(max(value for _, value in numbered(sizes)) / 1e9, 1)
+    speeds = {
+        kind: max(value for _, value in numbered(sizes)) / 1e9 for kind, sizes in measured.get("memory", {}).items()
+    }
+    if "copy" in speeds:
+        rates["copy_gb_per_s"] = round(speeds.pop("copy"), 1)
+    if speeds:
+        rates["moves_gb_per_s"] = round(median(speeds.values()), 1)
     return {"values": {name: float(f"{value:.6g}") for name, value in values.items()}, "rates": rates}
 
 

@@ -31,7 +31,10 @@ def test_constants_follow_from_what_was_measured() -> None:
             "programmatic": {"1": None, "2": None},
         },
         "barriers": {"grid": {str(n): 1e-6 + 5e-9 * n for n in (2, 16, 132)}, "cluster": {"2": 2e-7}},
-        "memory": {"copy": {"1.0": 1e12, "64.0": 4.3e12}},
+        "memory": {
+            "copy": {"1.0": 1e12, "64.0": 4.3e12},
+            "finish": {"64.0": 3e12}, "gather": {"64.0": 1e12}, "update": {"1.0": 2e12, "64.0": 1.5e12},
+        },
         "side_stream": {"128": [9e-5, 8e-5], "1024": [10e-5, 11e-5]},
         "wholenet": [
             {"case": "a", "starts": 1, "blocks": 1, "cycles": 1000.0, "seconds": 5e-7},
@@ -52,6 +55,7 @@ def test_constants_follow_from_what_was_measured() -> None:
     }, rel=1e-3)  # fmt: skip
     assert found["rates"] == pytest.approx({
         "plain_node_us": 1.25, "grid_barrier_us": 1.0, "grid_barrier_us_per_block": 0.005, "copy_gb_per_s": 4300.0,
+        "moves_gb_per_s": 2000.0,
     }, rel=1e-3)  # fmt: skip
     assert derive.table({}, DEFAULTS, 132) == {"values": {}, "rates": {}}
 
