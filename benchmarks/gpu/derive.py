@@ -98,8 +98,13 @@ def table(measured: Found, defaults: Found, processors: int) -> Found:
         line = slope(numbered(chains[kind])[-3:])
         if line and line[1] > 0:
             rates[f"{kind}_node_us"] = round(1e6 * line[1], 3)
-    if "plain_node_us" in rates:
-        values["launch_seconds"] = rates["plain_node_us"] / 1e6
+    by_layers = [row for row in measured.get("wholenet", []) if row.get("path") == "layers"]
+    if by_layers:  # small nets: a step is its launches
+        each = [
+            row["seconds"] / (defaults["launches_per_step"] + defaults["launches_per_op"] * row["ops"])
+            for row in by_layers
+        ]
+        values["launch_seconds"] = median(each)
     alone = [row for row in measured.get("wholenet", []) if row.get("blocks") == 1 and row.get("starts") == 1]
     cycle = defaults["cycle_seconds"]
     if alone:

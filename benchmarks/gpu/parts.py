@@ -106,7 +106,7 @@ def products(session: Session) -> Found:
         options = ["-DFD_EMULATE", f"-I{ROOT / 'tests/emulator'}"]
         libraries = ["-lpthread", "-ldl"]
     else:
-        sources.append(ROOT / "csrc/cuda/layerwise/lt_library.cpp")
+        sources += [ROOT / "csrc/cuda/layerwise/lt_library.cpp", ROOT / "csrc/core/platform.cpp"]
         options = [f"-I{toolkit / 'include'}"]
         libraries = [f"-L{toolkit / 'lib64'}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
     there = [str(path.relative_to(ROOT)) for path in sources if not path.is_file()]

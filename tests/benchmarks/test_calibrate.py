@@ -39,7 +39,7 @@ def test_constants_follow_from_what_was_measured() -> None:
         "wholenet": [
             {"case": "a", "starts": 1, "blocks": 1, "cycles": 1000.0, "seconds": 5e-7},
             {"case": "a", "starts": 1, "blocks": 2, "cycles": 1000.0, "seconds": 9e-7},
-            {"case": "a", "path": "layers", "seconds": 3e-5},
+            {"case": "a", "path": "layers", "ops": 2, "seconds": 2.2e-5},
         ],
         "mlp": [
             {"case": case, "batch": batch, "tile": tile, "seconds": seconds}
@@ -50,7 +50,7 @@ def test_constants_follow_from_what_was_measured() -> None:
     }  # fmt: skip
     found = derive.table(measured, DEFAULTS, 132)
     assert found["values"] == pytest.approx({
-        "launch_seconds": 1.25e-6, "cycle_seconds": 5e-10, "grid_barrier_cycles": 2000.0,
+        "launch_seconds": 2e-6, "cycle_seconds": 5e-10, "grid_barrier_cycles": 2000.0,
         "grid_barrier_cycles_per_block": 10.0, "side_stream": 1.0, "mlp_rows": 4096.0,
     }, rel=1e-3)  # fmt: skip
     assert found["rates"] == pytest.approx({
