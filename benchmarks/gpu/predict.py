@@ -151,7 +151,8 @@ class Model:
         cycle = 1e-9 / self.rates["clock_ghz"]
         numbers = {
             "least_phase_factor": self.rates["issue_factor"],
-            "step_cycles": 3 * self.rates["latency_cycles"],
+            "step_cycles": 3 * self.rates["latency_cycles"]
+            + self.rates["step_instructions"] * self.rates["issue_factor"],
             "grid_barrier_cycles": self.rates["grid_barrier_us"] * 1e-6 / cycle,
             "grid_barrier_cycles_per_block": self.rates["grid_barrier_us_per_block"] * 1e-6 / cycle,
             "l2_bytes_per_cycle": self.rates["l2_gb_per_s"] * 1e9 * cycle,

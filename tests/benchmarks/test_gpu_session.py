@@ -117,6 +117,17 @@ def test_a_part_ends_at_its_limit(tmp_path: Path) -> None:
     assert "begun" in here.commands.log.read_text(encoding="utf-8") and not here.background
 
 
+def test_what_call_a_has_measured_is_taken_over(tmp_path: Path) -> None:
+    here, other = fake_session(tmp_path), tmp_path / "first"
+    assert here.earlier("quick.json") == []
+    other.mkdir()
+    (other / "quick.json").touch()
+    here.after = other
+    assert here.earlier("quick.json") == ["--after", other / "quick.json"], "of another machine"
+    (tmp_path / "quick.json").touch()
+    assert here.earlier("quick.json") == ["--after", tmp_path / "quick.json"], "this machine's first"
+
+
 class Recorded:
     """Commands that are not run: those that hold `fails` end with exit code 1, and after a build there is a module."""
 

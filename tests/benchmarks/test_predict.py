@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -82,6 +83,20 @@ def test_nodes_are_those_that_are_launched(library: bool, model: Any, gpu: Any) 
     gpu.set_path("layers")
     trainer = fastdense_side.make(Setting(TASK, x, y, weights, "cuda"))
     assert model.layers(case).nodes == trainer.launches()
+
+
+@pytest.mark.cuda
+def test_nodes_of_the_kernel_of_tiles(model: Any, gpu: Any) -> None:
+    task = replace(TASK, dtype="bfloat16")
+    case = GpuCase("a", task, {}, "normal20", 64)
+    random = np.random.RandomState(0)
+    given = Setting(task, random.rand(64, 20).astype(np.float32), random.randint(0, 8, 64), start_weights(case), "cuda")
+    model.constants |= {"mlp_rows": 1.0}
+    gpu.set_tuning([("any", 90, model.constants)])
+    before, trainer = gpu.fused_mlp_runs(), fastdense_side.make(given)
+    launches = trainer.launches()
+    made = model.mlp(case)
+    assert gpu.fused_mlp_runs() > before and made is not None and made.nodes == launches
 
 
 @pytest.mark.cuda
