@@ -1,7 +1,4 @@
-"""`python -m benchmarks` is the suite; `... gpu`, `... gpu-session`, `... gpu-calibrate` and `... gpu-accesses`: GPUs.
-
-`... tabular` compares models on real tables.
-"""
+"""`python -m benchmarks` is the suite; words that begin with `gpu` are about GPUs, `tabular` about real tables."""
 
 from __future__ import annotations
 
@@ -22,6 +19,14 @@ def main(arguments: list[str]) -> int:
         from benchmarks.gpu import calibrate
 
         return calibrate.main(arguments[1:])
+    if arguments[:1] == ["gpu-predict"]:
+        from benchmarks.gpu import predict
+
+        return predict.main(arguments[1:])
+    if arguments[:1] == ["gpu-sass"]:
+        from benchmarks.gpu import sass
+
+        return sass.main(arguments[1:])
     if arguments[:1] == ["gpu-accesses"]:
         from benchmarks.gpu import accesses
 

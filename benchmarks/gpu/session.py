@@ -80,6 +80,7 @@ def parser() -> argparse.ArgumentParser:
     limits = ", ".join(f"{name} {seconds:.0f}" for name, seconds in LIMITS.items())
     found.add_argument("--seconds", type=float, help=f"for everything (default: {limits})")
     found.add_argument("--wheels", type=Path, metavar="DIR", help="install what is missing from this folder alone")
+    found.add_argument("--after", type=Path, metavar="DIR", help="call B: A's results, if this is another machine")
     found.add_argument("--without-openblas", action="store_true", help="build for the GPU alone if it is missing")
     found.add_argument("--no-build", action="store_true", help="take the fastdense that is installed")
     parts = sorted({name for call in CALLS.values() for name in call})
@@ -106,6 +107,7 @@ def session_of(options: argparse.Namespace) -> Session:
         commands=Commands(ROOT, out / "log.txt"),
         emulated=emulated,
         openblas=not options.without_openblas,
+        after=options.after and options.after.resolve(),
     )
 
 

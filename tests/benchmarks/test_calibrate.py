@@ -31,12 +31,15 @@ def test_constants_follow_from_what_was_measured() -> None:
             "programmatic": {"1": None, "2": None},
         },
         "barriers": {"grid": {str(n): 1e-6 + 5e-9 * n for n in (2, 16, 132)}, "cluster": {"2": 2e-7}},
-        "memory": {"copy": {"1.0": 1e12, "64.0": 4.3e12}},
+        "memory": {
+            "copy": {"1.0": 1e12, "64.0": 4.3e12},
+            "finish": {"64.0": 3e12}, "gather": {"64.0": 1e12}, "update": {"1.0": 2e12, "64.0": 1.5e12},
+        },
         "side_stream": {"128": [9e-5, 8e-5], "1024": [10e-5, 11e-5]},
         "wholenet": [
             {"case": "a", "starts": 1, "blocks": 1, "cycles": 1000.0, "seconds": 5e-7},
             {"case": "a", "starts": 1, "blocks": 2, "cycles": 1000.0, "seconds": 9e-7},
-            {"case": "a", "path": "layers", "seconds": 3e-5},
+            {"case": "a", "path": "layers", "ops": 2, "seconds": 2.2e-5},
         ],
         "mlp": [
             {"case": case, "batch": batch, "tile": tile, "seconds": seconds}
@@ -47,11 +50,12 @@ def test_constants_follow_from_what_was_measured() -> None:
     }  # fmt: skip
     found = derive.table(measured, DEFAULTS, 132)
     assert found["values"] == pytest.approx({
-        "launch_seconds": 1.25e-6, "cycle_seconds": 5e-10, "grid_barrier_cycles": 2000.0,
+        "launch_seconds": 2e-6, "cycle_seconds": 5e-10, "grid_barrier_cycles": 2000.0,
         "grid_barrier_cycles_per_block": 10.0, "side_stream": 1.0, "mlp_rows": 4096.0,
     }, rel=1e-3)  # fmt: skip
     assert found["rates"] == pytest.approx({
         "plain_node_us": 1.25, "grid_barrier_us": 1.0, "grid_barrier_us_per_block": 0.005, "copy_gb_per_s": 4300.0,
+        "moves_gb_per_s": 2000.0,
     }, rel=1e-3)  # fmt: skip
     assert derive.table({}, DEFAULTS, 132) == {"values": {}, "rates": {}}
 

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -116,6 +117,17 @@ def test_a_part_ends_at_its_limit(tmp_path: Path) -> None:
     assert "begun" in here.commands.log.read_text(encoding="utf-8") and not here.background
 
 
+def test_what_call_a_has_measured_is_taken_over(tmp_path: Path) -> None:
+    here, other = fake_session(tmp_path), tmp_path / "first"
+    assert here.earlier("quick.json") == []
+    other.mkdir()
+    (other / "quick.json").touch()
+    here.after = other
+    assert here.earlier("quick.json") == ["--after", other / "quick.json"], "of another machine"
+    (tmp_path / "quick.json").touch()
+    assert here.earlier("quick.json") == ["--after", tmp_path / "quick.json"], "this machine's first"
+
+
 class Recorded:
     """Commands that are not run: those that hold `fails` end with exit code 1, and after a build there is a module."""
 
@@ -161,6 +173,15 @@ def test_a_build_goes_on_without_openblas_or_cuda(tmp_path: Path, monkeypatch: p
     with pytest.raises(Trouble, match="no build with CUDA: error: no"):
         build.build(here)
     assert "--install" in run.seen[-1], "the CPU's part is there all the same"
+
+
+def test_the_program_of_the_products_links(tmp_path: Path) -> None:
+    """Whatever it finds on this machine, which may have no GPU: all that it calls is in its sources."""
+    if not (parts.cuda_folder() / "lib64" / "libcudart_static.a").is_file():
+        pytest.skip("the CUDA toolkit is not installed")
+    with suppress(Trouble):
+        parts.products(fake_session(tmp_path))
+    assert (tmp_path / "lt_device").is_file(), (tmp_path / "log.txt").read_text(encoding="utf-8")
 
 
 def test_what_is_committed_names_no_folder(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 // fails where a product is wrong or unsteady. Host code only, no nvcc (CUDA is the toolkit's folder, FOLDER that of
 // libcublasLt.so.13):
 //   g++ -std=c++17 -O2 -Icsrc -ICUDA/include tests/cpp/lt_device.cpp csrc/cuda/layerwise/lt.cpp csrc/cuda/layerwise/lt_library.cpp
-//       -LCUDA/lib64 -lcudart_static -ldl -lrt -lpthread -o lt_device && ./lt_device FOLDER
+//       csrc/core/platform.cpp -LCUDA/lib64 -lcudart_static -ldl -lrt -lpthread -o lt_device && ./lt_device FOLDER
 // In the emulator it tries itself out on the fake.
 #include <algorithm>
 #include <cmath>

@@ -65,8 +65,9 @@ def test_the_plans_of_old(gpu: Any) -> None:
 def test_the_shipped_tables_say_what_they_are() -> None:
     """Every constant has a unit and a source; the GPUs that are not measured say so and change nothing."""
     found = tuning.shipped()
-    assert all(set(constant) == {"value", "unit", "source"} for constant in found["constants"].values())
-    assert all(constant["source"] and constant["value"] > 0 for constant in found["constants"].values())
+    numbers = [*found["constants"].values(), *found["rates"].values()]
+    assert all(set(number) == {"value", "unit", "source"} for number in numbers)
+    assert all(number["source"] and number["value"] > 0 for number in numbers)
     classes = {"9.0", "8.0", "8.9", "12.0"}
     assert classes <= {entry["compute_capability"] for entry in found["gpus"].values()}
     for entry in found["gpus"].values():

@@ -1,9 +1,10 @@
-"""What plans of the CUDA engine take for granted about a GPU's speed: the tables of `gpus.json`, and a file of one's own.
+"""What plans of the CUDA engine take for granted about a GPU's speed: the tables of `gpus.json`, or of a user's file.
 
-``gpus.json`` holds every constant with its unit, its source and its value for GPUs that were not measured ("constants"),
-and GPUs by the driver's names ("gpus"): compute capability, source, and the constants that differ ("values"). A GPU that
-is not listed takes the table of the nearest compute capability. Nothing is measured while a net is trained: the same
-seed gives the same bits on the same GPU with the same tables.
+``gpus.json`` holds every constant with its unit, its source and its value for GPUs that were not measured
+("constants"), and GPUs by the driver's names ("gpus"): compute capability, source, and the constants that differ
+("values"). A GPU that is not listed takes the table of the nearest compute capability. "rates", also by GPU, are those
+of an H200 by which benchmarks predict times; plans do not read them. Nothing is measured while a net is trained: the
+same seed gives the same bits on the same GPU with the same tables.
 
 The environment variable ``FASTDENSE_CUDA_TABLE`` names a file with more "gpus", as ``python -m benchmarks
 gpu-calibrate`` writes it; its entries come before those of the same name. It is read when a model is made.

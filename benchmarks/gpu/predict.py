@@ -1,0 +1,419 @@
+"""`python -m benchmarks gpu-predict --emulated FILE`: what the goals' cases should take on an H200, before any was run.
+
+A step is nodes of a graph, and what their kernels take beyond an empty one: instructions as nvcc has made them
+(`sass-sm90.json`), registers, blocks, bytes, and the rates of `fastdense/engine/gpus.json`, assumed until
+`gpu-calibrate` has measured them. Which kernels run is the engine's own choice: its plans, asked from the emulated
+module FILE for an H200, by the table that `FASTDENSE_CUDA_TABLE` names or the shipped one. The first run on a GPU tests
+this model: `gpu --show` prints its numbers beside the measured ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from benchmarks import report
+from benchmarks.gpu.cases import CASES, GOALS, TITLES, GpuCase
+from benchmarks.gpu.derive import chosen_splits, chosen_tile
+from benchmarks.gpu.setting import use_emulated
+from fastdense.cli.model import make_model
+from fastdense.engine import gpu, tuning
+
+Found = dict[str, Any]
+SASS = Path(__file__).with_name("sass-sm90.json")
+RESULT = Path(__file__).parents[1] / "results" / "gpu-predictions.json"
+GPU = "NVIDIA H200"
+DEPTH = {("simt", 32): 32, ("simt", 64): 16, ("simt", 128): 8}  # of a tile along k; on tensor cores 16 or 32
+ADAM_BYTES = 28  # of a parameter: weight and two moments read and written, gradient read
+
+
+@dataclass
+class Step:
+    """Of one library: the nodes of a graph and the microseconds of their kernels beyond an empty one."""
+
+    path: str
+    nodes: float = 0
+    kernels: dict[str, float] = field(default_factory=dict)
+    us: float = 0
+
+    def add(self, name: str, us: float = 0.0, nodes: float = 1) -> float:
+        """One more kernel; returns its own time."""
+        self.nodes += nodes
+        self.kernels[name] = self.kernels.get(name, 0.0) + us
+        return us
+
+
+class Model:
+    """Rates, constants and instructions."""
+
+    def __init__(self, module: Any, table: str | None = None) -> None:
+        shipped = tuning.shipped()
+        own = json.loads(Path(table).read_text(encoding="utf-8"))["gpus"] if table else {}
+        entry = own.get(GPU) or shipped["gpus"][GPU]
+        self.rates = {name: rate["value"] for name, rate in shipped["rates"].items()} | entry.get("rates", {})
+        self.constants = next(values for name, _, values in tuning.tables(table) if name == GPU)
+        self.sass = json.loads(SASS.read_text(encoding="utf-8"))
+        self.module = module
+
+    def us(self, cycles: float) -> float:
+        return cycles / self.rates["clock_ghz"] / 1e3
+
+    def moved(self, size: float, rate: str = "moves_gb_per_s") -> float:
+        """Microseconds for so many bytes by one of the engine's kernels."""
+        return size / self.rates[rate] / 1e3
+
+    # ---- products --------------------------------------------------------------------------------------------------
+
+    def library(self, m: int, n: int, k: int, products: str) -> float:
+        """Microseconds of a product by cuBLAS."""
+        full = self.rates[f"library_{products}_tflops"]
+        part = min(1.0, (m * n * k / 2**28) ** self.rates["library_exponent"])
+        return max(self.rates["library_least_us"], 2 * m * n * k / (full * part) / 1e6)
+
+    def by_hand(self, m: int, n: int, k: int, use: str, products: str, splits: int) -> tuple[float, int]:
+        """Microseconds of a hand-written product, and its blocks."""
+        processors = int(self.rates["processors"])
+        side = chosen_tile(m, n, splits, self.constants["product_waves"], processors)
+        layout = "true, false" if use == "gradient" else "false, true" if use == "backward" else "false, false"
+        if products == "float32":
+            threads, depth = 256, DEPTH["simt", side]
+            shape = {32: "32, 32, 32, 2, 2", 64: "64, 64, 16, 4, 4", 128: "128, 128, 8, 8, 8"}[side]
+            kernel = self.sass[f"gemm_kernel<float, {shape}, {layout}>"]
+        else:
+            threads, depth = {32: 128, 64: 128, 128: 256}[side], 32 if products == "bfloat16" else 16
+            shape = {32: "32, 32, 16, 16", 64: "64, 64, 32, 32", 128: "128, 128, 32, 64"}[side]
+            operand = "Bf16Operand" if products == "bfloat16" else "Tf32Operand"
+            kernel = self.sass[f"mma_kernel<{operand}, {shape}, {layout}>"]
+        blocks = math.ceil(m / side) * math.ceil(n / side) * splits
+        most = max(1, min(65536 // (kernel["registers"] * threads), 2048 // threads))
+        together = min(most, math.ceil(blocks / processors))
+        waves = math.ceil(blocks / (processors * together))
+        issued = threads / 128 * together  # warps for each of a multiprocessor's four schedulers
+        tile = max(
+            kernel["loop"]["all"] * issued + self.rates["tile_latency_cycles"] / together, self.rates["latency_cycles"]
+        )
+        outputs = side * side / threads * self.rates["outputs_instructions"] * issued
+        cycles = waves * (math.ceil(math.ceil(k / splits) / depth) * tile + outputs + 2 * self.rates["latency_cycles"])
+        return self.us(cycles), blocks
+
+    # ---- ours ------------------------------------------------------------------------------------------------------
+
+    def layers(self, case: GpuCase) -> Step:
+        """Layer by layer; the gradients of kernels on a second stream."""
+        widths, batch = case.task.widths, case.task.batch_size
+        step, products = Step("layers"), case.products
+        processors = self.rates["processors"]
+        busy = 0.0  # as if all kernels shared the multiprocessors evenly
+
+        def product(name: str, m: int, n: int, k: int, use: str, more: bool) -> float:
+            nonlocal busy
+            if m * n * k >= self.constants["library_multiplications"]:
+                us = step.add(name, self.library(m, n, k, products))
+                if more:  # the activation or its derivative, which the library does not know
+                    us += step.add(f"{name}, end", self.moved(8 * m * n))
+                busy += us
+                return us
+            splits = chosen_splits(m, n, k, self.constants, int(processors)) if use == "gradient" else 1
+            us, blocks = self.by_hand(m, n, k, use, products, splits)
+            busy += us * min(1.0, blocks / processors)
+            return step.add(name, us)
+
+        path = step.add("gather", self.moved(8 * batch * widths[0]))
+        if case.task.target == "x":
+            path += step.add("gather y", self.moved(8 * batch * widths[-1]))
+        busy += path
+        last = len(widths) - 2
+        for i, (k, n) in enumerate(zip(widths, widths[1:], strict=False)):
+            path += product(f"forward {i + 1}", batch, n, k, "forward", i < last)
+        path += step.add("loss", self.moved(12 * batch * widths[-1]) + self.us(self.rates["latency_cycles"]))
+        side = path
+        for i in range(last, -1, -1):
+            k, n = widths[i], widths[i + 1]
+            side = max(side, path) + product(f"gradient {i + 1}", k, n, batch, "gradient", False)
+            if i:
+                path += product(f"backward {i + 1}", batch, k, n, "backward", True)
+        parameters = sum((n + 1) * u for n, u in zip(widths, widths[1:], strict=False))
+        path = max(path, side) + step.add("update", self.moved(ADAM_BYTES * parameters))
+        path += step.add("end", self.us(2 * self.rates["latency_cycles"]))
+        on_path = step.nodes - len(widths) + 2  # gradients but the first layer's run beside others
+        step.us = on_path * self.rates["plain_node_us"] + max(path, busy)
+        return step
+
+    @contextmanager
+    def assumed(self, plan: Found, starts: int) -> Iterator[None]:
+        """The engine's plans, made by the rates instead of the table, and this one alone."""
+        cycle = 1e-9 / self.rates["clock_ghz"]
+        numbers = {
+            "least_phase_factor": self.rates["issue_factor"],
+            "step_cycles": 3 * self.rates["latency_cycles"]
+            + self.rates["step_instructions"] * self.rates["issue_factor"],
+            "grid_barrier_cycles": self.rates["grid_barrier_us"] * 1e-6 / cycle,
+            "grid_barrier_cycles_per_block": self.rates["grid_barrier_us_per_block"] * 1e-6 / cycle,
+            "l2_bytes_per_cycle": self.rates["l2_gb_per_s"] * 1e9 * cycle,
+        }
+        table = [(GPU, 90, self.constants | numbers)]
+        self.module.set_tuning(table)
+        self.module.set_wholenet(plan["threads"], plan["blocks"] if starts == 1 else 0, plan["tile_rows"])
+        try:
+            yield
+        finally:
+            self.module.set_wholenet()
+            self.module.set_tuning([(GPU, 90, self.constants)])
+
+    def plan(self, case: GpuCase) -> Found:
+        """The whole-net kernel's plan for an H200."""
+        model = make_model(case.task)
+        sizes = (int(self.rates["processors"]), int(self.rates["shared_bytes"]))
+        training = model.runner._training
+        return dict(self.module.fused_plan(model.net.program, training, case.task.batch_size, case.starts == 1, *sizes))
+
+    def whole_net(self, case: GpuCase) -> Step | None:
+        """One kernel for many steps, or None if the engine takes another way."""
+        if case.products != "float32" or max(case.task.widths) > 128:
+            return None
+        self.module.set_tuning([(GPU, 90, self.constants)])
+        plan = self.plan(case)
+        if plan["why_not"] or not (plan["worth_it"] or case.starts > 1):
+            return None
+        with self.assumed(plan, case.starts):
+            cycles = self.plan(case)["cycles"]
+        how = f"{plan['threads']} threads, {plan['blocks']} blocks, tiles of {plan['tile_rows']} rows"
+        step = Step(f"whole net: {how}")
+        if case.starts > 1:
+            most = min(
+                self.rates["shared_bytes"] // plan["bytes"],
+                16 if plan["threads"] == 32 else max(1, 65536 // (168 * plan["threads"])),
+            )
+            warps = most * plan["threads"] / 32
+            waves = math.ceil(case.starts / (most * self.rates["processors"]))
+            cycles *= waves * max(1.0, warps / self.constants["busy_warps"])
+            step.path += f", {most:.0f} nets a multiprocessor, {waves} waves"
+        step.us = step.add("step", self.us(cycles), nodes=0)
+        return step
+
+    def mlp(self, case: GpuCase) -> Step | None:
+        """The kernel of tiles of rows, or None if it is not for this net."""
+        widths, batch = case.task.widths, case.task.batch_size
+        if case.products == "float32" or max(widths) > 128 or batch < self.constants["mlp_rows"]:
+            return None
+        processors, item = self.rates["processors"], 2 if case.products == "bfloat16" else 4
+        tiles = [(math.ceil(n / 16), math.ceil(u / 16)) for n, u in zip(widths, widths[1:], strict=False)]
+        wide = max(widths) > 64
+        chosen = {"rows": 0, "bytes": 0, "far": 0}
+        for rows in (64, 32, 16) if wide else (128, 64, 32, 16):
+            shared, far = self.lay_out(tiles, rows, item)
+            fits = shared <= self.rates["shared_bytes"] and (
+                rows <= 64 or shared <= self.rates["shared_bytes"] / 2 - 1024
+            )
+            if fits:
+                chosen = {"rows": rows, "bytes": shared, "far": far}
+                if batch >= rows * self.constants["mlp_tiles_per_processor"] * processors:
+                    break
+        kernel = self.sass[
+            f"mlp_kernel<{'Bf16Operand' if item == 2 else 'Tf32Operand'}, {'true' if wide else 'false'}>"
+        ]
+        by_16 = batch / 16
+        products = sum(by_16 * i * o * (4 if number == 0 else 6) for number, (i, o) in enumerate(tiles))
+        instructions = products * kernel["loop"]["all"] / kernel["loop"]["HMMA"]
+        instructions += 2 * sum(by_16 * o for _, o in tiles) * self.rates["tile_instructions"]
+        cycles = (
+            max(products * self.rates["hmma_cycles"], instructions) / (4 * processors) / self.rates["mlp_efficiency"]
+        )
+        parameters = sum((n + 1) * u for n, u in zip(widths, widths[1:], strict=False))
+        step = Step(f"tiles of {chosen['rows']} rows, {chosen['far'] // 1024} KiB of sums in the L2 cache")
+        step.add("gather", self.moved(8 * batch * widths[0], "copy_gb_per_s"))
+        step.add("net", self.us(cycles))
+        step.add(
+            "sums of kernels in L2",
+            2 * chosen["far"] * batch / chosen["rows"] / self.rates["l2_gb_per_s"] / 1e3,
+            nodes=0,
+        )
+        step.add("sum of blocks", 4 * parameters * processors / self.rates["l2_gb_per_s"] / 1e3)
+        step.add("update", self.moved(ADAM_BYTES * parameters))
+        step.add("end")
+        step.us = step.nodes * self.rates["plain_node_us"] + sum(step.kernels.values())
+        return step
+
+    def lay_out(self, tiles: list[tuple[int, int]], rows: int, item: int) -> tuple[int, int]:
+        """Bytes of shared memory of a block, and of sums that do not fit there; as in fused_mlp.cpp."""
+        pad, used = 16 // item, 0
+
+        def take(size: int) -> None:
+            nonlocal used
+            used += (size + 127) // 128 * 128
+
+        take(8 * 256 * 4), take(rows * 8)
+        take(rows * (16 * tiles[-1][1] + 4) * 4), take(rows * (16 * tiles[-1][1] + pad) * item)
+        for i, o in tiles:
+            take(rows * (16 * i + pad) * item), take(16 * i * (16 * o + pad) * item), take(256 * 4)
+        base, far = used, 0
+        if base > self.rates["shared_bytes"]:
+            return base, 0
+        for i, o in tiles:
+            size = 16 * i * (16 * o + 4) * 4
+            if used + size <= self.rates["shared_bytes"] - 128:
+                take(size)
+            else:
+                far += size
+        return used, far
+
+    # ---- PyTorch ---------------------------------------------------------------------------------------------------
+
+    def graph(self, case: GpuCase) -> Step:
+        """B2: gathering, compiled loss and gradient, Adam; element-wise kernels move what they read and write."""
+        widths, batch = case.task.widths, case.task.batch_size
+        step, pairs = Step("torch-graph"), list(zip(widths, widths[1:], strict=False))
+        size = 2 if case.products == "bfloat16" else 4
+        step.add("batch, gathers, slot, loss kept", self.moved(8 * batch * widths[0], "copy_gb_per_s"), 6)
+        for i, (k, n) in enumerate(pairs):
+            step.add("products", self.library(batch, n, k, case.products))
+            step.add("products", self.library(k, n, batch, case.products))
+            if i:
+                step.add("products", self.library(batch, k, n, case.products))
+            elementwise = 2 if i + 1 < len(pairs) else 1  # forward and backward of the activation; sums of the bias
+            step.add("element-wise", self.moved(5 * size * batch * n, "copy_gb_per_s"), elementwise + 1)
+            if size == 2:
+                step.add("casts", self.moved(6 * k * n, "copy_gb_per_s"))
+        step.add("loss", self.moved(12 * batch * widths[-1], "copy_gb_per_s"), 2)
+        parameters = sum((n + 1) * u for n, u in pairs)
+        step.add("adam", self.moved(ADAM_BYTES * parameters, "copy_gb_per_s"), 2)
+        step.us = step.nodes * self.rates["plain_node_us"] + sum(step.kernels.values())
+        return step
+
+    def eager(self, case: GpuCase) -> Step:
+        """B0: as many operations of the host; the GPU is faster than that, or as fast as in a graph."""
+        operations = 12 + 9 * (len(case.task.widths) - 1)
+        step = Step("torch", operations)
+        step.us = max(operations * self.rates["eager_op_us"], self.graph(case).us)
+        return step
+
+    def vmap_graph(self, case: GpuCase) -> Step:
+        """All nets by vmap, not compiled, in a graph: every operation reads and writes all activations."""
+        widths, batch, starts = case.task.widths, case.task.batch_size, case.starts
+        step, pairs = Step("vmap-graph"), list(zip(widths, widths[1:], strict=False))
+        step.add("batch, gathers, slot, loss kept", 0.0, 8)
+        for i, (k, n) in enumerate(pairs):
+            flops = (4 if i == 0 else 6) * starts * batch * k * n
+            step.add("products", flops / self.rates["batched_tflops"] / 1e6, 2 if i == 0 else 3)
+            passes = 8 if i + 1 < len(pairs) else 10  # bias, activation, its derivative, sums; of the last the loss
+            step.add("element-wise", self.moved(4 * passes * starts * batch * n, "copy_gb_per_s"), 5)
+        parameters = starts * sum((n + 1) * u for n, u in pairs)
+        step.add("adam", self.moved(ADAM_BYTES * parameters, "copy_gb_per_s"), 2)
+        step.us = step.nodes * self.rates["plain_node_us"] + sum(step.kernels.values())
+        return step
+
+    def steps(self, case: GpuCase) -> dict[str, Step]:
+        """Of fastdense and of the baselines of the case's goals."""
+        ours = self.whole_net(case) or self.mlp(case) or self.layers(case)
+        ways = {"torch": self.eager, "torch-graph": self.graph, "vmap-graph": self.vmap_graph}
+        return {"fastdense": ours, **{name: ways[name](case) for name in case.goal_baselines}}
+
+
+IF = {"products of 2^25 multiplications and more are cuBLASLt's": {"library_multiplications": 2.0**25}}
+
+
+def predictions(model: Model) -> Found:
+    """All cases with goals, and the goals by their worst case: by the table, and if constants of it were others."""
+    found: Found = {"gpu": GPU, "rates": model.rates, **by_table(model), "if": {}}
+    own = model.constants
+    for change, constants in IF.items():
+        model.constants = own | constants
+        found["if"][change] = by_table(model)["goals"]
+    model.constants = own
+    return found
+
+
+def by_table(model: Model) -> Found:
+    """The cases and the goals, by the constants of this moment."""
+    cases: Found = {}
+    for case in CASES:
+        if case.goals:
+            steps = model.steps(case)
+            ours = steps["fastdense"].us
+            cases[case.name] = {
+                **{name: {**asdict(step), "us": round(step.us, 2)} for name, step in steps.items()},
+                "ratios": {name: round(step.us / ours, 2) for name, step in steps.items() if name != "fastdense"},
+            }
+    goals = []
+    for goal in GOALS:
+        worst = min(cases[case.name]["ratios"][goal.baseline] for case in CASES if goal.holds(case))
+        goals.append({"text": goal.text, "baseline": goal.baseline, "least": goal.least, "worst": worst})
+    return {"cases": cases, "goals": goals}
+
+
+HEAD = """\
+# Predictions for the goals on an H200
+
+Made before anything ran on a GPU, by `python -m benchmarks gpu-predict`. A step is nodes of a graph, each with the time
+of an empty one, and what their kernels take beyond that. Nothing here is measured; what is assumed stands at the end.
+"""
+TAIL = """
+Nodes of PyTorch's graphs are counted by hand: what torch.compile fuses is assumed. Products of the second stream run
+beside those of the first as far as there are multiprocessors. The whole-net kernel is the engine's cost model with
+these rates in place of the table's; the kernel of tiles is its multiplications or the instructions of its loops.
+"""
+
+
+def table(*rows: Sequence[str]) -> list[str]:
+    """A table of Markdown; the first row is the head."""
+    lines = [f"| {' | '.join(row)} |" for row in rows]
+    return ["", lines[0], "|" + "---|" * len(rows[0]), *lines[1:]]
+
+
+def markdown(found: Found) -> str:
+    """The predictions as a page."""
+    goals = [
+        ["goal", "times as fast as", "needed", "predicted, worst case", "", *(f"if {change}" for change in found["if"])]
+    ]
+    for number, goal in enumerate(found["goals"]):
+        verdict = "reached" if goal["worst"] >= goal["least"] else "missed"
+        cells = [goal["text"], TITLES[goal["baseline"]], f"≥ {goal['least']:g}", report.times(goal["worst"]), verdict]
+        goals.append([*cells, *(report.times(others[number]["worst"]) for others in found["if"].values())])
+    cases = [["case", "fastdense: path", "nodes", "µs a step", "largest kernels, µs", "ratios (µs)"]]
+    for name, case in found["cases"].items():
+        ours = case["fastdense"]
+        largest = sorted(ours["kernels"].items(), key=lambda entry: -entry[1])[:3]
+        kernels = ", ".join(f"{kernel} {us:.1f}" for kernel, us in largest)
+        ratios = [
+            f"{report.times(value)} × {TITLES[way]} ({case[way]['us']:.0f})" for way, value in case["ratios"].items()
+        ]
+        cases.append([name, ours["path"], f"{ours['nodes']:g}", f"{ours['us']:.1f}", kernels, ", ".join(ratios)])
+    rates = [["rate", "value", "unit", "source"]]
+    shipped = tuning.shipped()["rates"]
+    for name, value in found["rates"].items():
+        own = name in shipped and shipped[name]["value"] == value
+        rates.append(
+            [
+                f"`{name}`",
+                f"{value:g}",
+                shipped.get(name, {"unit": ""})["unit"],
+                shipped[name]["source"] if own else "measured",
+            ]
+        )
+    return HEAD + "\n".join([*table(*goals), *table(*cases), *table(*rates)]) + "\n" + TAIL
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Write the predictions as JSON and as a page."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks gpu-predict", description=__doc__.split("\n")[0])
+    parser.add_argument(
+        "--emulated", metavar="FILE", required=True, help="the emulated module of the tests, which plans"
+    )
+    parser.add_argument("--table", metavar="FILE", help="a calibration, instead of what is shipped and assumed")
+    parser.add_argument("--out", type=Path, default=RESULT, metavar="FILE", help="default: %(default)s")
+    options = parser.parse_args(arguments)
+    use_emulated(options.emulated)
+    module = gpu.require()
+    module.set_path("auto")
+    found = predictions(Model(module, options.table))
+    options.out.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    text = markdown(found)
+    options.out.with_suffix(".md").write_text(text, encoding="utf-8")
+    print(text)
+    return 0
