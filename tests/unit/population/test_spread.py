@@ -232,6 +232,17 @@ def test_a_memory_mapped_array_is_sent_by_the_name_of_its_file(mode: Any, tmp_pa
     assert (max(map(len, executor.sent)) < 100_000) == (mode != "c"), "bytes of a group"
 
 
+def test_a_data_frame_with_columns_in_another_order() -> None:
+    pandas = pytest.importorskip("pandas")
+    one, frame = model(), pandas.DataFrame(X, columns=["a", "b", "c"])
+    one.fit(frame, Y, verbose=0)
+    turned, options = frame[["c", "a", "b"]], {"starts": 18, "verbose": 0}
+    joined = fd.fit_many(one, turned, Y, validation_data=(turned[:9], Y[:9]), executor=(Inline(), 2), **options)
+    alone = fd.fit_many(one, X, Y, validation_data=(X[:9], Y[:9]), **options)
+    assert_same(joined, alone, X, Y)
+    assert joined.best.feature_names == ("a", "b", "c")
+
+
 def test_each_group_gets_its_own_weights_of_rows_only() -> None:
     executor, own = Inline(), RANDOM.random((32, 5000))
     x = RANDOM.normal(size=(5000, 3))
