@@ -17,7 +17,7 @@ from fastdense.callbacks import EarlyStopping, ReviveDeadUnits
 from fastdense.engine.native import available_threads
 from fastdense.population import spread
 from fastdense.training.population import PopulationFit
-from tests.helpers.executors import Inline, assert_same
+from tests.helpers.executors import Inline, assert_same, assert_same_bits
 from tests.helpers.populations import data, interrupt, net
 
 STARTS = 37  # two full vectors of float32, or four of float64, and some
@@ -129,6 +129,19 @@ def test_same_bits_in_any_groups(case: str, monkeypatch: pytest.MonkeyPatch) -> 
             executor = Inline()
             assert_same(fd.fit_many(one, X, y, executor=(executor, groups), **options), alone, X, y)
         assert 1 < len(executor.sent) <= groups
+
+
+def test_same_bits_on_a_gpu(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All members in one launch, or some of them."""
+    monkeypatch.setattr(spread, "TOGETHER", 1)
+    one, options = model(device="cuda"), {"learning_rate": [0.01] * 3 + [0.02], "batch_size": 50, "verbose": 0}
+    alone = fd.fit_many(one, X, Y, **options)
+    executor = Inline()
+    joined = fd.fit_many(one, X, Y, executor=(executor, 2), **options)
+    assert len(executor.sent) == 2
+    assert_same_bits(joined.losses, alone.losses, "losses")
+    for ours, theirs in zip(joined.weights, alone.weights, strict=True):
+        assert_same_bits(ours, theirs, "weights")
 
 
 def test_pickled_population_keeps_the_state_of_solvers() -> None:
