@@ -140,7 +140,13 @@ def cross_validate(
         settings[name] = np.broadcast_to(values, count)
     parts = _parts(where, folds, data, loss.sparse, seed)
     bar = ProgressBar(check_verbose(where, verbose))
-    options = {"epochs": epochs, "batch_size": batch_size, "seed": seed, "verbose": verbose, "n_threads": n_threads}
+    options = {
+        "epochs": epochs,
+        "batch_size": batch_size,
+        "seed": seed,
+        "verbose": verbose,
+        "n_threads": threads or None,
+    }
     scores = {name: np.full((count, len(parts)), np.nan) for name in model.metrics_names}
     train_loss = np.full((count, len(parts)), np.nan)
     every, rows = np.arange(count), (data.x, data.y, data.w)

@@ -168,8 +168,8 @@ class DenseEstimator(BaseEstimator):  # type: ignore[misc]  # scikit-learn has n
         name, models, curves = type(self).__name__, self.models_, self._curves
         workers = Workers.of(name, executor, check_threads(name, self.n_threads))
         bar = ProgressBar(check_verbose(name, self._verbosity(name)))
-        del self.models_, self._curves
         alone = copy.copy(self)
+        del alone.models_, alone._curves
         alone.n_threads, alone.verbose = workers.threads or None, 0
         workers.check_sent({"the net": models[0], "the estimator": alone})
         shares = dealt([1.0] * len(models), workers.groups)

@@ -17,7 +17,7 @@ from fastdense.callbacks import EarlyStopping, ReviveDeadUnits
 from fastdense.engine.native import available_threads
 from fastdense.population import spread
 from fastdense.training.population import PopulationFit
-from tests.helpers.executors import Inline, assert_same
+from tests.helpers.executors import Inline, assert_same, assert_same_bits
 from tests.helpers.populations import data, interrupt, net
 
 STARTS = 37  # two full vectors of float32, or four of float64, and some
@@ -131,6 +131,19 @@ def test_same_bits_in_any_groups(case: str, monkeypatch: pytest.MonkeyPatch) -> 
         assert 1 < len(executor.sent) <= groups
 
 
+def test_same_bits_on_a_gpu(gpu: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All members in one launch, or some of them."""
+    monkeypatch.setattr(spread, "TOGETHER", 1)
+    one, options = model(device="cuda"), {"learning_rate": [0.01] * 3 + [0.02], "batch_size": 50, "verbose": 0}
+    alone = fd.fit_many(one, X, Y, **options)
+    executor = Inline()
+    joined = fd.fit_many(one, X, Y, executor=(executor, 2), **options)
+    assert len(executor.sent) == 2
+    assert_same_bits(joined.losses, alone.losses, "losses")
+    for ours, theirs in zip(joined.weights, alone.weights, strict=True):
+        assert_same_bits(ours, theirs, "weights")
+
+
 def test_pickled_population_keeps_the_state_of_solvers() -> None:
     """LBFGS keeps float64 numbers for a float32 net."""
     alone = fd.fit_many(model(optimizer=fd.optimizers.LBFGS()), X, Y, starts=2, epochs=3, batch_size=50, verbose=0)
@@ -230,6 +243,17 @@ def test_a_memory_mapped_array_is_sent_by_the_name_of_its_file(mode: Any, tmp_pa
     alone = fd.fit_many(model(), *copied, validation_data=(x[:50], y[:50]), **options)
     assert_same(joined, alone, X, Y)
     assert (max(map(len, executor.sent)) < 100_000) == (mode != "c"), "bytes of a group"
+
+
+def test_a_data_frame_with_columns_in_another_order() -> None:
+    pandas = pytest.importorskip("pandas")
+    one, frame = model(), pandas.DataFrame(X, columns=["a", "b", "c"])
+    one.fit(frame, Y, verbose=0)
+    turned, options = frame[["c", "a", "b"]], {"starts": 18, "verbose": 0}
+    joined = fd.fit_many(one, turned, Y, validation_data=(turned[:9], Y[:9]), executor=(Inline(), 2), **options)
+    alone = fd.fit_many(one, X, Y, validation_data=(X[:9], Y[:9]), **options)
+    assert_same(joined, alone, X, Y)
+    assert joined.best.feature_names == ("a", "b", "c")
 
 
 def test_each_group_gets_its_own_weights_of_rows_only() -> None:

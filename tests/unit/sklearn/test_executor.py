@@ -129,6 +129,10 @@ def test_keeps_the_nets_that_are_done() -> None:
 
 
 def test_errors() -> None:
+    fitted = regressor().fit(X, Y)
+    with pytest.raises(ValueError, match="^DenseRegressor: the loss or a weight is not finite after epoch"):
+        fitted.set_params(solver="sgd", learning_rate_init=1e30).fit(X, Y, executor=(Inline(), 2))
+    assert len(fitted.models_) == 4 and fitted.predict(X).shape == (200,)
     with pytest.raises(TypeError, match="^DenseRegressor: executor is of type int, without a method submit"):
         regressor().fit(X, Y, executor=4)
     with pytest.raises(ValueError, match="^DenseRegressor: tol=-1"):
