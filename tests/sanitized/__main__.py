@@ -22,6 +22,7 @@ ROOT = Path(__file__).parents[2]
 SUPPRESSIONS = Path(__file__).with_name("suppressions.txt")
 
 TESTS = [f"tests/runs/test_{name}.py" for name in ("threads", "interrupts", "refusals")]
+TESTS += ["tests/unit/training/test_ranks.py"]
 MORE_TESTS = ["tests/runs/test_guest.py", "tests/runs/test_determinism.py"]
 ATTACKS = ["callers", "exits", "interrupts.calls", "interrupts.first_use", "interrupts.loops", "interrupts.storm"]
 
@@ -32,6 +33,7 @@ LEFT_OUT = {
     "test_fork_after_fit": "it counts threads, and ThreadSanitizer has one of its own",
     "test_thread_limits_are_kept": "the same",
     "test_one_thread_is_one_thread": "the same",
+    "test_ctrl_c_while_the_compiled_module_is_loaded": "ThreadSanitizer passes signals on later, at a call of its own",
 }
 
 
