@@ -33,7 +33,7 @@ NETWORKS = (Network("10 Gbit/s Ethernet", 5e-5, 1.1e9), Network("100 Gbit/s Infi
 def tasks(workers: int, seconds: float, pieces: int, size: float, network: Network, task: float) -> float:
     """Seconds of independent pieces of work: the data go to each worker once, and each group of pieces is a task.
 
-    Data are handed on from worker to worker, as Dask's broadcast does: their time grows with the doublings.
+    Data go on from worker to worker, as Dask's broadcast does: their time grows with the doublings.
     """
     sent = size / network.bandwidth * math.ceil(math.log2(workers + 1))
     return sent + task * min(workers, pieces) + seconds / pieces * math.ceil(pieces / workers)

@@ -103,13 +103,13 @@ def beside_the_rounding(found: Results, rounded: Results, exact: Results) -> dic
 
 
 def close_beside_the_rounding(found: Results, rounded: Results, exact: Results, share: float) -> None:
-    """Every array is off by at most this share of what rounding does."""
+    """Every array is off by at most this fraction of what rounding does."""
     off = beside_the_rounding(found, rounded, exact)
     assert max(off.values()) <= share, off
 
 
 def close_after_many_steps(found: Results, rounded: Results, exact: Results, share: float) -> None:
-    """Most arrays are off by at most this share of what rounding does, and single ones by no more than chance makes."""
+    """Most arrays are off by at most this fraction of what rounding does, single ones by no more than chance makes."""
     off = beside_the_rounding(found, rounded, exact)
     assert np.median(list(off.values())) <= share, off
     assert max(off.values()) <= CHANCE * share, off
