@@ -90,7 +90,10 @@ def crossover(rows: list[Found]) -> float | None:
 
 
 def table(measured: Found, defaults: Found, processors: int) -> Found:
-    """ "values", the constants that follow directly, and "rates", what `predict` assumes, of a measurement."""
+    """Of a measurement "values", the constants that follow directly, and "rates", what `predict` assumes.
+
+    A difference of two times that is not above 0 was disturbed, and counts for nothing.
+    """
     values: Found = {}
     rates: Found = {}
     chains = measured.get("graphs", {})
@@ -98,14 +101,15 @@ def table(measured: Found, defaults: Found, processors: int) -> Found:
         line = slope(numbered(chains[kind])[-3:])
         if line and line[1] > 0:
             rates[f"{kind}_node_us"] = round(1e6 * line[1], 3)
-    by_layers = [row for row in measured.get("wholenet", []) if row.get("path") == "layers"]
+    nets = [row for row in measured.get("wholenet", []) if row["seconds"] > 0]
+    by_layers = [row for row in nets if row.get("path") == "layers"]
     if by_layers:  # small nets: a step is its launches
         each = [
             row["seconds"] / (defaults["launches_per_step"] + defaults["launches_per_op"] * row["ops"])
             for row in by_layers
         ]
         values["launch_seconds"] = median(each)
-    alone = [row for row in measured.get("wholenet", []) if row.get("blocks") == 1 and row.get("starts") == 1]
+    alone = [row for row in nets if row.get("blocks") == 1 and row.get("starts") == 1]
     cycle = defaults["cycle_seconds"]
     if alone:
         cycle = values["cycle_seconds"] = median(row["seconds"] / row["cycles"] for row in alone)
@@ -116,9 +120,9 @@ def table(measured: Found, defaults: Found, processors: int) -> Found:
             values["grid_barrier_cycles"] = barrier[0] / cycle
             values["grid_barrier_cycles_per_block"] = barrier[1] / cycle
     values |= product_choice(measured.get("products", []), processors)
-    sides = measured.get("side_stream", {})
+    sides = [pair for pair in measured.get("side_stream", {}).values() if min(pair) > 0]
     if sides:
-        values["side_stream"] = int(sum(math.log(off / on) for off, on in sides.values()) >= 0)
+        values["side_stream"] = int(sum(math.log(off / on) for off, on in sides) >= 0)
     if (least := crossover(measured.get("mlp", []))) is not None:
         values["mlp_rows"] = least
     speeds = {
@@ -137,7 +141,7 @@ def summary(result: Found) -> list[str]:
     lines = [f"{name} = {value:g}" for name, value in {**found["values"], **found["rates"]}.items()]
     best: dict[str, Found] = {}
     for row in result["measured"].get("wholenet", []):
-        if row["case"] not in best or row["seconds"] < best[row["case"]]["seconds"]:
+        if row["seconds"] > 0 and row["seconds"] < best.get(row["case"], {"seconds": math.inf})["seconds"]:
             best[row["case"]] = row
     for name, row in best.items():
         how = " ".join(

@@ -58,6 +58,11 @@ def test_constants_follow_from_what_was_measured() -> None:
         "moves_gb_per_s": 2000.0,
     }, rel=1e-3)  # fmt: skip
     assert derive.table({}, DEFAULTS, 132) == {"values": {}, "rates": {}}
+    disturbed = {
+        "side_stream": {"128": [-1e-5, 8e-5]},
+        "wholenet": [{**row, "seconds": -1e-6} for row in measured["wholenet"]],
+    }
+    assert derive.table(disturbed, DEFAULTS, 132)["values"] == {}
 
 
 def test_the_choice_of_products_takes_the_fastest() -> None:

@@ -13,6 +13,7 @@ import pytest
 
 import fastdense as fd
 from fastdense.engine import gpu as cuda
+from fastdense.engine import tuning
 
 
 class NoDevice(RuntimeError):
@@ -30,6 +31,8 @@ def module(devices: int, folders: list[Any]) -> Any:
     made: Any = types.ModuleType("fastdense._cuda")
     made.CudaUnavailable, made.device_count = NoDevice, device_count
     made.device_info, made.set_library_folders = lambda: {"name": "GPU"}, folders.append
+    made.tables = []
+    made.set_tuning = made.tables.append
     return made
 
 
@@ -83,9 +86,12 @@ def test_a_model_from_a_gpu_is_read_anywhere(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_a_device(monkeypatch: pytest.MonkeyPatch, folders: list[Any]) -> None:
-    install(monkeypatch, module(1, folders))
+    made = module(1, folders)
+    install(monkeypatch, made)
     assert cuda.is_available() and cuda.device_info() == {"name": "GPU"} and cuda.is_available()
     assert folders == [cuda.library_folders()]  # once
+    cuda.require()
+    assert made.tables == [tuning.tables()], "once, and not for a look whether there is a GPU"
 
 
 def test_where_cublas_may_be(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

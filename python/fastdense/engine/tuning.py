@@ -18,6 +18,7 @@ import os
 import re
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from ..arrays import fail
 
@@ -25,7 +26,7 @@ VARIABLE = "FASTDENSE_CUDA_TABLE"
 SHIPPED = Path(__file__).with_name("gpus.json")
 Table = list[tuple[str, int, dict[str, float]]]  # name, compute capability (90 of 9.0), every constant
 
-_read: dict[int, str | None] = {}  # by module, the file that its tables are of
+_read: WeakKeyDictionary[Any, str | None] = WeakKeyDictionary()  # by module, the file that its tables are of
 
 
 def shipped() -> dict[str, Any]:
@@ -43,9 +44,9 @@ def set_tables(module: Any) -> None:
         If the file that the environment variable names cannot be read, or is no table.
     """
     path = os.environ.get(VARIABLE) or None
-    if _read.get(id(module), "") != path:
+    if _read.get(module, "") != path:
         module.set_tuning(tables(path))
-        _read[id(module)] = path
+        _read[module] = path
 
 
 def tables(path: str | None = None) -> Table:
