@@ -99,6 +99,9 @@ class Gloo:
         receive[...] = send
         self._dist.all_reduce(self._torch.from_numpy(receive))
 
+    def close(self) -> None:
+        self._dist.destroy_process_group()
+
 
 def worker(case: Case | None, comm: Any) -> dict[str, Any]:
     """On each process: the time of a training, or of exchanges where there is no case."""
@@ -141,7 +144,7 @@ def launched(name: str, size: int, shaped: bool) -> dict[str, Any]:
     printed = [one.communicate(timeout=600)[0] for one in started]
     if any(one.returncode for one in started):
         raise RuntimeError("".join(printed))
-    found: dict[str, Any] = json.loads(printed[0].splitlines()[-1])
+    found: dict[str, Any] = json.loads(next(line for line in printed[0].splitlines() if line.startswith("{")))
     return found
 
 
@@ -249,6 +252,8 @@ def main() -> int:
         found = worker(next((case for case in CASES if case.name == given.worker), None), comm)
         if comm.Get_rank() == 0:
             print(json.dumps(found))
+        if isinstance(comm, Gloo):
+            comm.close()
         return 0
     from benchmarks.machine import describe
 

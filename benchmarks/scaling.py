@@ -33,7 +33,8 @@ NETWORKS = (Network("10 Gbit/s Ethernet", 5e-5, 1.1e9), Network("100 Gbit/s Infi
 def tasks(workers: int, seconds: float, pieces: int, size: float, network: Network, task: float) -> float:
     """Seconds of independent pieces of work: the data go to each worker once, and each group of pieces is a task.
 
-    Data go on from worker to worker, as Dask's broadcast does: their time grows with the doublings.
+    `task`: seconds of the one process that submits and collects, for each. Data go on from worker to worker, as in
+    Dask's broadcast: their time grows with the doublings.
     """
     sent = size / network.bandwidth * math.ceil(math.log2(workers + 1))
     return sent + task * min(workers, pieces) + seconds / pieces * math.ceil(pieces / workers)
@@ -71,7 +72,7 @@ def main() -> int:
     given = parser.parse_args()
     ranks = json.loads((RESULTS / f"{given.name}-ranks.json").read_text())
     flops = min(case["flops"] for case in ranks["cases"].values())
-    task = 0.005
+    task = 0.02  # benchmarks.cluster: a study in one group on a Dask worker, beside one process
     print(f"{flops / 1e9:.0f} GFLOP/s of a worker, {task * 1e3:.0f} ms of a task\n")
     for network in NETWORKS:
         print(f"**{network.name}** ({network.latency * 1e6:.0f} us, {network.bandwidth / 1e9:.1f} GB/s)\n")
