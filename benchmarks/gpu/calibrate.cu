@@ -200,7 +200,8 @@ double measure_product(int64_t m, int64_t n, int64_t k, Use use, Precision preci
         for (int i = 0; i < in_graph; ++i) products.run(p);
     });
     out->seconds = seconds_of(stream, repeats, [&] { graph.launch(stream); }) / in_graph;
-    out->tile = Products::tile(m, n, p.splits), out->splits = p.splits, out->library = Products::large(m, n, k);
+    const bool mma = precision != Precision::full && product_path() != ProductPath::simt;
+    out->tile = Products::tile(m, n, p.splits, mma), out->splits = p.splits, out->library = Products::large(m, n, k);
     std::vector<float> found(size_t(p.splits * p.stride));
     stream.download(found.data(), outputs.get(), int64_t(found.size()));
     stream.synchronize();

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from statistics import median
 from typing import Any
@@ -11,8 +10,8 @@ import numpy as np
 
 Found = dict[str, Any]
 # Of equals the first is taken: what plans assumed before anything was measured, then its neighbours.
-WAVES = (1.0, 0.75, 1.5, 0.5, 2.0, 0.25)
-THRESHOLDS = tuple(sorted((2.0**i for i in range(18, 35)), key=lambda t: abs(math.log2(t) - 28)))
+SIDES = (128, 64, 32)  # of the tiles of hand-written products
+THRESHOLDS = tuple(sorted((2.0**i for i in range(18, 35)), key=lambda t: abs(math.log2(t) - 25)))
 
 
 def numbered(found: Found | None) -> list[tuple[float, float]]:
@@ -37,12 +36,14 @@ def by_shape(rows: list[Found], precision: str) -> dict[tuple[Any, ...], dict[tu
     return found
 
 
-def chosen_tile(m: int, n: int, splits: int, waves: float, processors: int) -> int:
-    """As `Products::tile` chooses it."""
-    for side in (128, 64):
-        if math.ceil(m / side) * math.ceil(n / side) * splits >= waves * processors:
-            return side
-    return 32
+def waves(m: int, n: int, splits: int, side: int, processors: int) -> int:
+    """Tiles that the busiest processor makes of a hand-written product."""
+    return math.ceil(math.ceil(m / side) * math.ceil(n / side) * splits / processors)
+
+
+def chosen_tile(m: int, n: int, splits: int, constants: Found, processors: int, kernel: str = "") -> int:
+    """As `Products::tile` chooses it; `kernel` is "mma_" for the one for tensor cores."""
+    return min(SIDES, key=lambda side: waves(m, n, splits, side, processors) * constants[f"{kernel}tile{side}_cycles"])
 
 
 def chosen_splits(m: int, n: int, k: int, constants: Found, processors: int) -> int:
@@ -54,23 +55,39 @@ def chosen_splits(m: int, n: int, k: int, constants: Found, processors: int) -> 
     return max(1, min(parts, 16))
 
 
-def product_choice(rows: list[Found], processors: int) -> Found:
-    """The threshold of the library and the blocks that a tile must give, for the least geometric mean of all times."""
+def tile_cycles(rows: list[Found], path: str, precision: str, processors: int, cycle: float) -> dict[int, float]:
+    """Cycles of a processor for a term of a tile, by its side: medians over the shapes that were measured."""
+    found: dict[int, list[float]] = {}
+    for (m, n, k, _), ways in by_shape(rows, precision).items():
+        for side in SIDES:
+            if (row := ways.get((path, side))) is not None:
+                terms = math.ceil(k / row["splits"]) * waves(m, n, row["splits"], side, processors)
+                found.setdefault(side, []).append(row["seconds"] / terms / cycle)
+    return {side: median(each) for side, each in found.items()}
+
+
+def product_choice(rows: list[Found], processors: int, cycle: float) -> Found:
+    """The cycles of each tile, and the threshold of the library for the least geometric mean of all times with them."""
+    values: Found = {}
+    for kernel, path, precision in (("", "simt", "float32"), ("mma_", "mma", "bfloat16")):
+        found = tile_cycles(rows, path, precision, processors, cycle)
+        if len(found) == len(SIDES):
+            values |= {f"{kernel}tile{side}_cycles": cycles for side, cycles in found.items()}
     shapes = by_shape(rows, "float32")
-    best: tuple[float, float, float] | None = None
-    for threshold, waves in itertools.product(THRESHOLDS, WAVES):
+    best: tuple[float, float] | None = None
+    for threshold in THRESHOLDS if "tile32_cycles" in values else ():
         times = []
         for (m, n, k, _), ways in shapes.items():
             hand = next((row for (path, _), row in ways.items() if path == "simt"), None)
-            tile = chosen_tile(m, n, hand["splits"] if hand else 1, waves, processors)
+            tile = chosen_tile(m, n, hand["splits"] if hand else 1, values, processors)
             way = ("cublaslt", 0) if m * n * k >= threshold else ("simt", tile)
             if way in ways:
                 times.append(math.log(ways[way]["seconds"]))
         if len(times) == len(shapes) and times:
             cost = sum(times) / len(times)
             if best is None or cost < best[0] - 1e-9:
-                best = cost, threshold, waves
-    return {} if best is None else {"library_multiplications": best[1], "product_waves": best[2]}
+                best = cost, threshold
+    return values if best is None else {**values, "library_multiplications": best[1]}
 
 
 def crossover(rows: list[Found]) -> float | None:
@@ -119,7 +136,7 @@ def table(measured: Found, defaults: Found, processors: int) -> Found:
         if min(barrier) > 0:
             values["grid_barrier_cycles"] = barrier[0] / cycle
             values["grid_barrier_cycles_per_block"] = barrier[1] / cycle
-    values |= product_choice(measured.get("products", []), processors)
+    values |= product_choice(measured.get("products", []), processors, cycle)
     sides = [pair for pair in measured.get("side_stream", {}).values() if min(pair) > 0]
     if sides:
         values["side_stream"] = int(sum(math.log(off / on) for off, on in sides) >= 0)

@@ -66,11 +66,11 @@ std::map<std::string, double> tuning_of_device() {
 }
 
 // How a product is made on this device, for tests and benchmarks; `splits`: of a gradient's, cut along k.
-py::dict product_plan(int64_t m, int64_t n, int64_t k, bool splits) {
+py::dict product_plan(int64_t m, int64_t n, int64_t k, bool splits, bool mma) {
     py::dict out;
     const int parts = splits ? cuda::Products::splits(m, n, k) : 1;
     out["library"] = cuda::Products::large(m, n, k), out["splits"] = parts;
-    out["tile"] = cuda::Products::tile(m, n, parts);
+    out["tile"] = cuda::Products::tile(m, n, parts, mma);
     return out;
 }
 
@@ -132,7 +132,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("tuning_names", &tuning_names);
     m.def("set_tuning", &set_tuning, "gpus"_a);
     m.def("tuning", &tuning_of_device);
-    m.def("product_plan", &product_plan, "m"_a, "n"_a, "k"_a, "splits"_a = false);
+    m.def("product_plan", &product_plan, "m"_a, "n"_a, "k"_a, "splits"_a = false, "mma"_a = false);
     m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
     m.def("launches", &cuda::launches);
     m.def(

@@ -66,16 +66,17 @@ def test_constants_follow_from_what_was_measured() -> None:
 
 
 def test_the_choice_of_products_takes_the_fastest() -> None:
-    """A library that wins from 2^24 multiplications on, and tiles of 64 that win with half a block a processor."""
+    """A library that wins from 2^24 multiplications on, and tiles of 64, which win where they are no more waves."""
     rows = []
     for side in (128, 256, 512, 1024):
         large = side >= 256
         rows.append(measured_product(side, side, side, "cublaslt", 0, 1.0 if large else 9.0))
         rows += [measured_product(side, side, side, "simt", tile, 3.0 if large else 5.0) for tile in (32, 128)]
         rows.append(measured_product(side, side, side, "simt", 64, 2.0))
-    found = derive.product_choice(rows, 8)
-    assert found["library_multiplications"] == 2**24 and found["product_waves"] == 0.5
-    assert derive.product_choice([row for row in rows if row["tile"] == 32], 8) == {}, "what is chosen was measured"
+    found = derive.product_choice(rows, 8, 1e-9)
+    assert found["library_multiplications"] == 2**24
+    assert found["tile64_cycles"] == min(found[f"tile{side}_cycles"] for side in derive.SIDES)
+    assert derive.product_choice([row for row in rows if row["tile"] == 32], 8, 1e-9) == {}, "all sides are measured"
 
 
 @pytest.mark.cuda
@@ -84,7 +85,7 @@ def test_tiles_are_chosen_as_the_engine_does(splits: int, side: int, gpu: Any) -
     gpu.set_products("auto")
     processors = gpu.device_info()["processors"]
     made = gpu.product_plan(side, side, 64 * splits, splits > 1)
-    assert derive.chosen_tile(side, side, made["splits"], gpu.tuning()["product_waves"], processors) == made["tile"]
+    assert derive.chosen_tile(side, side, made["splits"], gpu.tuning(), processors) == made["tile"]
 
 
 def test_a_table_is_adopted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -85,20 +86,22 @@ def test_the_compiled_engine_takes_every_constant(gpu: Any) -> None:
 
 @pytest.mark.cuda
 @pytest.mark.parametrize(("m", "n", "k"), [(128, 512, 784), (1024, 512, 784), (512, 10, 512), (4096, 2048, 2048)])
-def test_products_of_old(m: int, n: int, k: int, gpu: Any) -> None:
-    """What was written in the code before there were tables: 2^28 multiplications, a block for each processor."""
+def test_products(m: int, n: int, k: int, gpu: Any) -> None:
+    """From 2^25 multiplications on the library's; else the tile whose waves take least."""
     processors = gpu.device_info()["processors"]
     gpu.set_products("auto")
 
     def blocks(side: int) -> int:
         return -(-m // side) * -(-n // side)
 
-    large = m * n * k >= 2**28
+    large = m * n * k >= 2**25
     parts = 1 if large else min(max(min(2 * processors // blocks(64), k // 64), 1), 16)
-    for splits in (False, True):
+    for splits, (mma, cycles) in itertools.product((False, True), enumerate(((211, 64, 32), (49, 24, 11)))):
         count = parts if splits else 1
-        tile = 128 if blocks(128) * count >= processors else 64 if blocks(64) * count >= processors else 32
-        assert gpu.product_plan(m, n, k, splits) == {"library": large, "splits": count, "tile": tile}
+        times = {side: -(-blocks(side) * count // processors) * each
+                 for side, each in zip((128, 64, 32), cycles, strict=True)}  # fmt: skip
+        plan = gpu.product_plan(m, n, k, splits, bool(mma))
+        assert plan == {"library": large, "splits": count, "tile": min(times, key=lambda side: times[side])}
 
 
 def written(folder: Path, values: dict[str, Any], name: str = "Some GPU", capability: str = "9.0") -> str:
@@ -126,7 +129,7 @@ def test_a_table_from_a_file_changes_plans(tmp_path: Path, gpu: Any, own_table: 
     before, name = plans(gpu), gpu.device_info()["name"]
     product = gpu.product_plan(128, 512, 784)
     barriers = {"grid_barrier_cycles": 1.0, "grid_barrier_cycles_per_block": 0.01, "exchange_instructions": 1.0}
-    own_table(written(tmp_path, {**barriers, "library_multiplications": 2**20, "product_waves": 1e9}, name))
+    own_table(written(tmp_path, {**barriers, "library_multiplications": 2**20, "tile32_cycles": 1e-9}, name))
     key = "10-64-64-10, 128, H200, alone, float32"
     assert plans(gpu)[key][0] > before[key][0], "cheap barriers: more blocks share a net"
     assert gpu.product_plan(128, 512, 784) == {"library": True, "splits": 1, "tile": 32} != product

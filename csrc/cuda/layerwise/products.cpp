@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <limits>
+#include <utility>
 
 #include "cuda/kernels.h"
 #include "cuda/runtime/tuning.h"
@@ -47,12 +49,22 @@ int Products::splits(int64_t m, int64_t n, int64_t k) {
     return int(std::clamp<int64_t>(std::min(wanted / blocks, int64_t(double(k) / t.split_depth)), 1, 16));
 }
 
-int Products::tile(int64_t m, int64_t n, int splits) {
+// The time is that of the processors with most tiles, each of which takes so many cycles for a term of the sum.
+int Products::tile(int64_t m, int64_t n, int splits, bool mma, int largest) {
     if (const int side = chosen_tile) return side;
-    const double wanted = tuning().product_waves * device().processors;
-    for (const int64_t side : {128, 64})
-        if (double((m + side - 1) / side * ((n + side - 1) / side) * splits) >= wanted) return int(side);
-    return 32;
+    const Tuning t = tuning();
+    const std::pair<int, double> sides[] = {{128, mma ? t.mma_tile128_cycles : t.tile128_cycles},
+                                            {64, mma ? t.mma_tile64_cycles : t.tile64_cycles},
+                                            {32, mma ? t.mma_tile32_cycles : t.tile32_cycles}};
+    int best = 32;
+    double least = std::numeric_limits<double>::infinity();
+    for (const auto& [side, cycles] : sides) {
+        if (side > largest) continue;
+        const int64_t tiles = (m + side - 1) / side * ((n + side - 1) / side) * splits;
+        const double time = double((tiles + device().processors - 1) / device().processors) * cycles;
+        if (time < least) best = side, least = time;
+    }
+    return best;
 }
 
 template <class T>
@@ -69,8 +81,8 @@ template <class T>
 void Products::by_hand(const Product<T>& p) {
     if constexpr (sizeof(T) == 4)
         if (p.precision != Precision::full && chosen_path != ProductPath::simt)
-            return mma_product(p, tile(p.m, p.n, p.splits), stream_);
-    hand_product(p, tile(p.m, p.n, p.splits), stream_);
+            return mma_product(p, tile(p.m, p.n, p.splits, true), stream_);
+    hand_product(p, tile(p.m, p.n, p.splits, false, sizeof(T) == 4 ? 128 : 64), stream_);
 }
 
 template <class T>

@@ -55,8 +55,9 @@ public:
     // How many parts to cut the sum of a kernel's gradient into, so that the GPU is full.
     static int splits(int64_t m, int64_t n, int64_t k);
     static bool large(int64_t m, int64_t n, int64_t k);  // whether cuBLASLt makes it, if it can
-    // The side of a hand-written kernel's tiles, 128, 64 or 32: large ones reuse more, small ones fill the GPU.
-    static int tile(int64_t m, int64_t n, int splits);
+    // The side of a hand-written kernel's tiles, 128, 64 or 32: large ones reuse more, small ones fill the GPU. `mma`: of the
+    // kernel for tensor cores.
+    static int tile(int64_t m, int64_t n, int splits, bool mma, int largest = 128);
 
 private:
     template <class T>
