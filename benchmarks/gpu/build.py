@@ -6,6 +6,7 @@ read-only, and a later call on the same machine finds it.
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import re
@@ -92,9 +93,16 @@ def tool(name: str) -> str | None:
 
 
 def use(session: Session) -> None:
-    """Let all commands from now on find the session's packages, and its build if there is one."""
+    """Let all commands from now on find the session's packages, and its build if there is one.
+
+    Without a build they find the fastdense that is installed, or else the checkout's, whose reference needs no build.
+    """
     packages = session.work / "packages"
-    roots = [session.site if (session.site / "fastdense").is_dir() else ROOT / "python", packages, ROOT]
+    roots = [packages, ROOT]
+    if (session.site / "fastdense").is_dir():
+        roots.insert(0, session.site)
+    elif importlib.util.find_spec("fastdense") is None:
+        roots.append(ROOT / "python")
     before = {name: os.environ.get(name, "") for name in ("PYTHONPATH", "PATH")}
     session.commands.environment |= {
         "PYTHONPATH": os.pathsep.join([*map(str, roots), *filter(None, [before["PYTHONPATH"]])]),

@@ -66,16 +66,18 @@ def test_constants_follow_from_what_was_measured() -> None:
 
 
 def test_the_choice_of_products_takes_the_fastest() -> None:
-    """A library that wins from 2^24 multiplications on, and tiles of 64, which win where they are no more waves."""
-    rows = []
+    """A library that wins from 2^24 multiplications on, and tiles of so many cycles a term."""
+    rows, cycles = [], {32: 20.0, 64: 50.0, 128: 400.0}
     for side in (128, 256, 512, 1024):
-        large = side >= 256
-        rows.append(measured_product(side, side, side, "cublaslt", 0, 1.0 if large else 9.0))
-        rows += [measured_product(side, side, side, "simt", tile, 3.0 if large else 5.0) for tile in (32, 128)]
-        rows.append(measured_product(side, side, side, "simt", 64, 2.0))
+        tiles = {tile: derive.waves(side, side, 1, tile, 8) * side * each * 1e-9 for tile, each in cycles.items()}
+        rows += [measured_product(side, side, side, "simt", tile, seconds) for tile, seconds in tiles.items()]
+        rows.append(
+            measured_product(side, side, side, "cublaslt", 0, min(tiles.values()) * (0.5 if side >= 256 else 2))
+        )
     found = derive.product_choice(rows, 8, 1e-9)
-    assert found["library_multiplications"] == 2**24
-    assert found["tile64_cycles"] == min(found[f"tile{side}_cycles"] for side in derive.SIDES)
+    assert found == pytest.approx(
+        {"library_multiplications": 2**24, **{f"tile{k}_cycles": v for k, v in cycles.items()}}
+    )
     assert derive.product_choice([row for row in rows if row["tile"] == 32], 8, 1e-9) == {}, "all sides are measured"
 
 
