@@ -11,6 +11,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -283,9 +284,8 @@ class Ranks:
             return self.settings.overlap
         if not type(self.comm).__module__.startswith("mpi4py"):
             return False
-        from mpi4py import MPI
-
-        return bool(MPI.Query_thread() == MPI.THREAD_MULTIPLE)
+        mpi = import_module("mpi4py.MPI")
+        return bool(mpi.Query_thread() == mpi.THREAD_MULTIPLE)
 
     def adapt(self, runner: Runner, x: Array) -> None:
         """Give a `Normalization` that has no statistics yet those of the rows of all ranks."""
