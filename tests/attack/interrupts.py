@@ -324,7 +324,8 @@ def first_use(tries: Tries) -> None:
             continue
         late = "KeyboardInterrupt" in errors.strip().splitlines()[-1:] and "made" in text
         if "good" not in text and not late and not errors.strip().endswith("KeyboardInterrupt"):
-            tries.fail(shortened(errors[-400:]))
+            last = errors.strip().splitlines()[-1:]
+            tries.fail(f"{last} after {shortened(errors[-400:])}")
 
 
 LOOP = """
