@@ -82,11 +82,11 @@ def data(case: Case, rank: int, size: int) -> tuple[Any, Any]:
 class Gloo:
     """The adapter of docs/cluster.md: a communicator over torch.distributed."""
 
-    def __init__(self, rank: int) -> None:
+    def __init__(self, rank: int, address: str) -> None:
         import torch
         import torch.distributed as dist
 
-        dist.init_process_group("gloo", init_method=f"tcp://{ADDRESS.format(1)}:29500", rank=rank, world_size=2)
+        dist.init_process_group("gloo", init_method=f"tcp://{address}", rank=rank, world_size=2)
         self._torch, self._dist = torch, dist
 
     def Get_rank(self) -> int:
@@ -216,8 +216,6 @@ def measure(rounds: int, names: list[str], rate: str | None) -> dict[str, Any]:
                 raise RuntimeError(f"{case.name}: the losses are {losses[1]} and {losses[2]}")
             parameters = sum((n + 1) * m for n, m in zip(case.widths, case.widths[1:], strict=False))
             sums = case.epochs * (case.rows // (2 * case.batch) if case.batch else 1)
-            if not case.batch:  # an evaluation or two in an iteration: as many as the time alone says
-                sums = case.epochs
             alone, two = median(times[1]), median(times[2])
             each = latency + (4 if case.batch else 8) * parameters / bandwidth
             predicted = alone / (alone / 2 + sums * each)
@@ -248,7 +246,7 @@ def main() -> int:
 
             comm: Any = MPI.COMM_WORLD
         else:
-            comm = Gloo(given.gloo)
+            comm = Gloo(given.gloo, f"{ADDRESS.format(1)}:29500")
         found = worker(next((case for case in CASES if case.name == given.worker), None), comm)
         if comm.Get_rank() == 0:
             print(json.dumps(found))

@@ -5,33 +5,14 @@ from __future__ import annotations
 import multiprocessing
 import socket
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import fastdense as fd
+from benchmarks.ranks import Gloo
 
 X = np.random.default_rng(0).normal(size=(200, 5))
 Y = np.tanh(X[:, :1] - X[:, 1:2])
-
-
-class Gloo:
-    def Get_rank(self) -> int:
-        import torch.distributed as dist
-
-        return int(dist.get_rank())
-
-    def Get_size(self) -> int:
-        import torch.distributed as dist
-
-        return int(dist.get_world_size())
-
-    def Allreduce(self, send: Any, receive: Any) -> None:
-        import torch
-        import torch.distributed as dist
-
-        receive[...] = send
-        dist.all_reduce(torch.from_numpy(receive))
 
 
 def model() -> fd.Model:
@@ -41,13 +22,10 @@ def model() -> fd.Model:
 
 
 def train(rank: int, port: int, folder: str) -> None:
-    import torch.distributed as dist
-
-    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
-    made = model()
-    made.fit(X[rank::2], Y[rank::2], epochs=10, comm=fd.DataParallel(Gloo(), force=True), verbose=0)
+    comm, made = Gloo(rank, f"127.0.0.1:{port}"), model()
+    made.fit(X[rank::2], Y[rank::2], epochs=10, comm=fd.DataParallel(comm, force=True), verbose=0)
     np.savez(Path(folder) / f"{rank}.npz", *made.get_weights(), loss=made.history.history["loss"])
-    dist.destroy_process_group()
+    comm.close()
 
 
 def test_gloo(tmp_path: Path) -> None:

@@ -120,28 +120,23 @@ class Moments:
         """Take rows into account, piece by piece."""
         xp = namespace_of(data)
         step = max(1, _CHUNK_ELEMENTS // data.shape[1])
-        if not self.rows:
-            self.origin = data[0].astype(np.float64)
-            self.mean, self.squares = xp.zeros(data.shape[1]), xp.zeros(data.shape[1])
+        origin = self.origin if self.rows else data[0].astype(np.float64)
         for start in range(0, len(data), step):
             piece = data[start : start + step].astype(np.float64)
             check_adapted_part(self.where, piece, self.rows)
             with np.errstate(over="ignore", invalid="ignore"):
-                piece -= self.origin
+                piece -= origin
                 piece_mean = piece.mean(axis=0)
-                gap, done = piece_mean - self.mean, self.rows + len(piece)
-                self.squares += xp.square(piece - piece_mean).sum(axis=0) + gap**2 * (self.rows * len(piece) / done)
-                self.mean += gap * (len(piece) / done)
-            self.rows = done
+                self.merge(len(piece), origin, piece_mean, xp.square(piece - piece_mean).sum(axis=0))
 
     def merge(self, rows: int, origin: Array, mean: Array, squares: Array) -> None:
-        """Take into account the moments of other rows, as these attributes of another object have them."""
+        """Take into account the moments of other rows: how many, and an object's attributes after them."""
         if not self.rows:
-            self.rows, self.origin, self.mean, self.squares = rows, origin, mean, squares
-            return
+            xp = namespace_of(mean)
+            self.origin, self.mean, self.squares = origin, xp.zeros(len(mean)), xp.zeros(len(mean))
         done = self.rows + rows
         gap = (origin - self.origin) + mean - self.mean
-        self.squares = self.squares + squares + gap**2 * (self.rows * rows / done)
+        self.squares = self.squares + (squares + gap**2 * (self.rows * rows / done))
         self.mean = self.mean + gap * (rows / done)
         self.rows = done
 

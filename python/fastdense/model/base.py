@@ -168,7 +168,8 @@ class BaseModel(Differentiable):
             options = Options.checked("fit", batch_size, epochs, initial_epoch, shuffle, n_threads)
             bar = ProgressBar(check_verbose("fit", 0 if ranks and ranks.rank and verbose == "auto" else verbose))
             users = check_callbacks("fit", callbacks)
-            if any(isinstance(one, ReviveDeadUnits) for one in users):
+            revives = any(isinstance(one, ReviveDeadUnits) for one in users)
+            if revives:
                 self.net.check_not_monotonic("fit", "a callback is ReviveDeadUnits")
             frequency = check_frequency("fit", validation_freq)
             steps = check_steps("fit: steps_per_epoch", steps_per_epoch)
@@ -178,7 +179,7 @@ class BaseModel(Differentiable):
             if ranks is not None:
                 others = {"x is an iterable": is_stream(x), "steps_per_epoch": steps is not None, "dy": dy is not None,
                           f"starts={shorten(starts)}": starts != 1, "probes": flag("fit: probes", probes),
-                          "a callback is ReviveDeadUnits": any(isinstance(one, ReviveDeadUnits) for one in users),
+                          "a callback is ReviveDeadUnits": revives,
                           "a layer is placed on the data": bool(untouched_data_layers(self.runner))}  # fmt: skip
                 ranks.check_possible(self.net, self.device, self.optimizer, self._metrics, others)
                 users = [one for one in users if ranks.rank == 0 or not one.first_rank_only]

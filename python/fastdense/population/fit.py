@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 
@@ -26,7 +26,9 @@ from .members import Members
 from .parts import check_numbers, divided, grouped, template_of, why
 from .population import Population, PopulationInterrupt, WorkerLost
 from .rows import training_rows, validation_rows
-from .spread import Workers, spread
+
+if TYPE_CHECKING:
+    from .spread import Workers
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -177,7 +179,11 @@ def fit_many(
     snapshots = integer(f"{where}: snapshots", snapshots, least=0)
     deadline = math.inf if time_limit is None else began + number(f"{where}: time_limit", time_limit, least=0)
     bar = ProgressBar(check_verbose(where, verbose))
-    workers = None if executor is None else Workers.of(where, executor, options.n_threads)
+    workers: Workers | None = None
+    if executor is not None:
+        from .spread import Workers, spread  # few programs need executors
+
+        workers = Workers.of(where, executor, options.n_threads)
     if sample_weight is not None:
         sample_weight = as_array(where, "sample_weight", sample_weight, first.device)
     own_weights = None

@@ -1,8 +1,11 @@
-"""Whether an optimizer can train a net: solvers' requirements, memory, batch sizes."""
+"""Whether a net can be trained as asked: solvers' requirements, memory, batch sizes, layers that must still adapt."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ..arrays import check_memory, fail
+from ..layers import Adapting, Normalization
 from ..losses import Loss, PerHead
 from ..network import Net
 from ..optimizers import KFAC, Optimizer
@@ -212,3 +215,10 @@ def check_batch_memory(where: str, net: Net, rows: int, device: str) -> None:
         return
     needed = 2 * rows * (net.inputs + sum(net.widths)) * net.itemsize
     check_memory(where, needed, f"a batch of {rows} rows", "use a smaller batch_size")
+
+
+def check_moments(where: str, unknown: Sequence[Adapting], given: str, needed: str, remedy: str) -> None:
+    """Raise unless the layers that must still adapt are one `Normalization`: sums over parts of the rows are enough."""
+    if len(unknown) > 1 or not isinstance(unknown[0], Normalization):
+        names = ", ".join(type(layer).__name__ for layer in unknown)
+        fail(where, f"{names} must still adapt to data, and {given}", f"{needed} needed for that", remedy)

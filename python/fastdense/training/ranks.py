@@ -20,13 +20,13 @@ from ..arguments import flag, shorten
 from ..arrays import Array, fail
 from ..calls import RanksCall
 from ..engine import native
-from ..layers import Normalization
 from ..layers.scaling import Moments
 from ..metrics import Metric
 from ..network import Net
 from ..optimizers import KFAC, LevenbergMarquardt, Optimizer
 from ..runners.single import Runner
 from ..versions import build_config
+from .feasible import check_moments
 from .options import Options
 
 __all__ = ["DataParallel", "RankError"]
@@ -292,11 +292,8 @@ class Ranks:
         unknown = runner.not_adapted()
         if not unknown:
             return
-        if len(unknown) > 1 or not isinstance(unknown[0], Normalization):
-            names = ", ".join(type(layer).__name__ for layer in unknown)
-            fail(self.where, f"{names} must still adapt to data, and each rank has rows of its own",
-                 "rows of all ranks are needed for that",
-                 "call the layer's adapt before, with the same rows on all ranks")  # fmt: skip
+        check_moments(self.where, unknown, "each rank has rows of its own", "rows of all ranks are",
+                      "call the layer's adapt before, with the same rows on all ranks")  # fmt: skip
         runner.adapt_by_parts([x], self._moments)
 
     def _moments(self, own: Moments) -> Moments:

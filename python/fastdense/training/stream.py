@@ -16,11 +16,11 @@ from ..callbacks import CallbackList
 from ..callbacks.base import Logs, overrides
 from ..data.rows import Rows, random_rows
 from ..data.stream import Block, Blocks
-from ..layers import Normalization
 from ..optimizers import Optimizer
 from ..runners.hook import Values
 from ..runners.single import Runner
 from .blocks import stream_name
+from .feasible import check_moments
 from .loop import Fit
 from .pacing import Pacing
 from .validation import fail_empty, parts_of
@@ -152,12 +152,9 @@ def adapt(runner: Runner, blocks: Blocks) -> None:
     if not unknown:
         return
     batches, remedy = blocks.batches, "call the layer's adapt with an array of rows before"
-    names = ", ".join(type(layer).__name__ for layer in unknown)
-    if len(unknown) > 1 or not isinstance(unknown[0], Normalization):
-        given = f"{names} must still adapt to data, and x is {stream_name(batches.given)}"
-        fail(batches.where, given, "rows in an array are needed for that", remedy)
+    check_moments(batches.where, unknown, f"x is {stream_name(batches.given)}", "rows in an array are", remedy)
     if batches.once:
-        given = f"{names} must still adapt to data, and x can be iterated only once"
+        given = "Normalization must still adapt to data, and x can be iterated only once"
         fail(batches.where, given, "a first pass over all rows is needed for that", remedy)
     runner.adapt_by_parts(block.rows.x for block in _pass(blocks))
     batches.restart()
