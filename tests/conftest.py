@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Generator
+from contextlib import suppress
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from fastdense.keras.settings import seeds_from
 from tests.helpers import devices
+
+with suppress(ImportError):  # the tests on emulated ARM do without it
+    from hypothesis import settings
+
+    settings.register_profile("same", derandomize=True)  # --hypothesis-profile=default draws new examples
+    settings.load_profile("same")
 
 ON_REQUEST = [Path(__file__).resolve().parent / name for name in ("peers", "cluster")]
 
@@ -60,6 +68,13 @@ def pytest_itemcollected(item: pytest.Item) -> None:
     """A test that asks for the module of the engine for GPUs is one of that engine."""
     if "gpu" in getattr(item, "fixturenames", ()):
         item.add_marker(pytest.mark.cuda)
+
+
+@pytest.fixture(autouse=True)
+def first_values() -> Generator[None]:
+    """Models of `fastdense.keras` start with the same values in every run; by default their seeds are random."""
+    with seeds_from(0):
+        yield
 
 
 @pytest.fixture

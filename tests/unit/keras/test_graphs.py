@@ -138,7 +138,7 @@ def test_a_model_with_two_inputs_as_a_layer() -> None:
     kernel, bias = next(one for one in outer.layers if one.name.startswith("dense")).get_weights()
     middle = np.asarray(inner([A @ kernel + bias, B]))
     last, end = outer.layers[-1].get_weights()
-    np.testing.assert_allclose(outer.predict([B, A], verbose=0), middle @ last + end, rtol=1e-4)
+    np.testing.assert_allclose(outer.predict([B, A], verbose=0), middle @ last + end, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(
