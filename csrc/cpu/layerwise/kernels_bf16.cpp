@@ -1,6 +1,8 @@
 // Products of bfloat16 pairs. Compiled once per instruction set, and once more for CPUs that have AVX512-BF16 or, on ARM, BF16;
 // elsewhere the same roundings are made in plain code, at about the speed of float32. What differs: the instructions take subnormal
 // numbers for 0 and may round inside a pair.
+#include <cstring>
+
 #include "cpu/simd/isa.h"
 #include "cpu/simd/kernels.h"
 
@@ -130,6 +132,7 @@ constexpr Bf16Kernels bf16_table() {
     k.pack_rows = pack_rows;
     k.pair_rows = pair_rows;
     k.pair_weights = pair_weights;
+    k.gather_strip = gather_strip<Pair>;
     return k;
 }
 extern const Bf16Kernels bf16;

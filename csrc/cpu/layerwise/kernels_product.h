@@ -124,6 +124,15 @@ void product(const Product<T, S>& p) {
         product_rest(p, p.s + a * p.s_a, p.out + a * step, p.rows - a, std::make_integer_sequence<int, tile - 1>());
 }
 
+// Every row is written over what the one before has written too much.
+template <class S>
+void gather_strip(const S* s, int64_t step, int64_t n, int64_t k, S* to) {
+    constexpr int64_t vector = vector_bytes / int64_t(sizeof(S));
+    for (int64_t j = 0; j < k - 1; ++j, s += step, to += n)
+        for (int64_t a = 0; a < n; a += vector) std::memcpy(to + a, s + a, vector_bytes);
+    std::memcpy(to, s, size_t(n) * sizeof(S));
+}
+
 // Up to panel_width rows of `a`, k long, as a panel: panel(j, r) = a(r, j); missing rows are 0.
 template <class T>
 void pack_rows(const T* a, int64_t ld, int64_t rows, int64_t k, T* panel) {

@@ -2,7 +2,6 @@
 // word. Both classes have the same members, so that each product is written once.
 #pragma once
 #include <algorithm>
-#include <cstring>
 #include <vector>
 
 #include "core/plan.h"
@@ -19,32 +18,35 @@ struct Strip {
     int64_t step;  // in elements
 };
 
-// Strips, gathered where they need it. In a matrix every k lies in a line of its own; where rows are a power of two apart these
-// lines share a few sets of the caches and drive each other out before the next panel is multiplied with them. Measured: with
-// tiles of 6 rows gathering gains 4 to 8 % at rows 2 or 6 KiB apart and 40 % at 4 or 8 KiB; tiles of 14 use most of a line, and it
-// gains 6 % at 8 KiB and loses 3 % at 2 and 4.
+// Strips, gathered where they need it. In a matrix every k has a line of its own, of which a tile of 6 numbers uses less than half:
+// long strips, on more pages than the fastest table of pages holds, are read faster from one place by every panel after the
+// first. Where rows are a power of two apart, the lines share a few sets of the caches. Tiles of more rows use most of a line,
+// and gain only in the worst of these cases. docs/design/cpu.md has the measurements.
 template <class S>
 class StripBuffer {
 public:
-    void reserve(int64_t tile, int64_t k, int team) {
-        size_ = tile * k + chunk, team_ = team, aliased_ = tile > 8 ? 8192 : 2048;
+    using Gather = void (*)(const S* s, int64_t step, int64_t n, int64_t k, S* to);
+    void reserve(Gather kernel, int64_t tile, int64_t vector, int64_t k, int team) {
+        kernel_ = kernel, vector_ = vector, team_ = team, size_ = tile * k + vector;
+        tall_ = tile > 8;
         buffer_.reserve(team * size_);
     }
     // n numbers for each k, to be read for so many panels by one worker.
     Strip<S> gather(Strip<S> in_place, int64_t n, int64_t k, int64_t panels, int worker) const {
-        if (in_place.step * int64_t(sizeof(S)) % aliased_ != 0 || panels < least_panels || worker >= team_)
-            return in_place;
+        const int64_t apart = in_place.step * int64_t(sizeof(S));
+        const bool pays = tall_ ? apart % 8192 == 0 : apart % 2048 == 0 || k * apart >= long_strip;
+        // whole vectors are read: of rows shorter than that, beyond the last
+        if (!pays || panels < least_panels || worker >= team_ || in_place.step < vector_) return in_place;
         S* const to = buffer_.get() + worker * size_;
-        for (int64_t j = 0; j < k - 1; ++j)  // whole chunks: what is too much is overwritten by the next
-            for (int64_t a = 0; a < n; a += chunk)
-                std::memcpy(to + j * n + a, in_place.s + j * in_place.step + a, chunk * sizeof(S));
-        std::memcpy(to + (k - 1) * n, in_place.s + (k - 1) * in_place.step, size_t(n) * sizeof(S));
+        kernel_(in_place.s, in_place.step, n, k, to);
         return {to, n};
     }
 
 private:
-    static constexpr int64_t chunk = 16 / sizeof(S), least_panels = 4;
-    int64_t size_ = 0, aliased_ = 0;
+    static constexpr int64_t least_panels = 4, long_strip = 64 * 4096;
+    Gather kernel_ = nullptr;
+    int64_t vector_ = 0, size_ = 0;
+    bool tall_ = false;
     int team_ = 0;
     Buffer<S> buffer_;
 };
@@ -63,7 +65,7 @@ public:
         for (Buffer<T>& side : row_panels_) side.reserve(full(rows) * plan_.widest);
         for (Buffer<T>& side : column_panels_)
             if (backward) side.reserve(rows * full(plan_.widest));
-        strips_.reserve(k_.tile, std::max(plan_.widest, backward ? rows : 0), team);
+        strips_.reserve(k_.gather_strip, k_.tile, k_.panel / 2, std::max(plan_.widest, backward ? rows : 0), team);
     }
     T* row_panels(int i) const { return row_panels_[i % 2].get(); }
     T* column_panels(int i) const { return column_panels_[i % 2].get(); }
@@ -123,7 +125,7 @@ public:
         const int64_t widest = plan_.widest, first = full(rows) * words(widest), second = words(rows) * full(widest);
         const int64_t side = first + (backward ? second + words(rows) * widest : 0);
         operands_.reserve(2 * side);
-        strips_.reserve(k_.tile, std::max(words(widest), backward ? words(rows) : 0), team);
+        strips_.reserve(k_.gather_strip, k_.tile, k_.panel / 2, std::max(words(widest), backward ? words(rows) : 0), team);
         for (int i = 0; i < 2; ++i) {
             row_panels_[i] = operands_.get() + i * side;
             column_panels_[i] = row_panels_[i] + first;

@@ -1,5 +1,7 @@
 // The CPU kernels: loops over the ops/ functors. Compiled once per instruction set, each into its own namespace; the only
 // symbol that leaves is `table_<isa>`.
+#include <cstring>
+
 #include "cpu/simd/kernels.h"
 
 #include "cpu/simd/isa.h"
@@ -56,6 +58,7 @@ constexpr Kernels<T> table() {
     k.product = product<T, T>;
     k.pack_rows = pack_rows<T>;
     k.pack_columns = pack_columns<T>;
+    k.gather_strip = gather_strip<T>;
     return k;
 }
 extern const Bf16Kernels bf16;                   // layerwise/kernels_bf16.cpp

@@ -127,6 +127,8 @@ struct Kernels {
     void (*product)(const Product<T>&);
     void (*pack_rows)(const T* a, int64_t ld, int64_t rows, int64_t k, T* panel);     // panel(j, r) = a(r, j)
     void (*pack_columns)(const T* b, int64_t ld, int64_t cols, int64_t k, T* panel);  // panel(j, c) = b(j, c)
+    // to(j, a) = s(j, a) for a < n, rows of s a step apart; both are touched in whole vectors, s in rows but the last
+    void (*gather_strip)(const T* s, int64_t step, int64_t n, int64_t k, T* to);
 };
 
 // Products of bfloat16 numbers, summed in float32. A word holds two numbers that follow each other along the sum, the first
@@ -141,6 +143,7 @@ struct Bf16Kernels {
     void (*pair_rows)(const float* a, int64_t ld, int64_t rows, int64_t cols, Pair* out, int64_t out_ld);
     // both forms of a kernel: the same, and by_row(r, j) = a(r, 2j), a(r, 2j + 1), whose padding stays as it is
     void (*pair_weights)(const float* a, int64_t rows, int64_t cols, Pair* pairs, Pair* by_row);
+    void (*gather_strip)(const Pair* s, int64_t step, int64_t n, int64_t k, Pair* to);  // as in Kernels
 };
 
 template <class T>
