@@ -21,7 +21,7 @@ struct Tile {
 
     const float* from[units];
     int64_t advance;    // to the next tile
-    int term, inside;  // of the first unit: the term of its first number; how many of its numbers are in the matrix
+    int term, inside;   // of the first unit: the term of its first number; how many of its numbers are in the matrix
     int to;             // where it goes
     float4 next[units];
 
@@ -45,16 +45,12 @@ struct Tile {
 #pragma unroll
         for (int u = 0; u < units; ++u) {
             const int room = !across ? left - term : term + u * step < left ? inside : 0;
-            float4 v{0, 0, 0, 0};
-            if (aligned) {
-                if (room > 0) v = *reinterpret_cast<const float4*>(from[u]);
-            } else {
-                if (room > 0) v.x = from[u][0];
-                if (room > 1) v.y = from[u][1];
-                if (room > 2) v.z = from[u][2];
-                if (room > 3) v.w = from[u][3];
-            }
-            next[u] = v, from[u] += advance;
+            const float* p = from[u];
+            if (aligned)
+                next[u] = room > 0 ? *reinterpret_cast<const float4*>(p) : float4{0, 0, 0, 0};
+            else
+                next[u] = float4{room > 0 ? p[0] : 0, room > 1 ? p[1] : 0, room > 2 ? p[2] : 0, room > 3 ? p[3] : 0};
+            from[u] += advance;
         }
     }
     __device__ __forceinline__ void put(E* tile, int apart) const {
