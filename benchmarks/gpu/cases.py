@@ -33,6 +33,9 @@ MEANINGS = {
 }
 
 
+Precision = Literal["float32", "tf32", "3xtf32"]
+
+
 @dataclass(frozen=True)
 class GpuCase(Case):
     """A row; more than on a CPU: how many nets (`starts`), what float32 products may use, and whether it is quick.
@@ -41,7 +44,7 @@ class GpuCase(Case):
     """
 
     starts: int = 1
-    precision: Literal["float32", "tf32"] = "float32"
+    precision: Precision = "float32"
     quick: bool = False
 
     @property
@@ -79,8 +82,12 @@ class Goal:
     most: float | None = None
 
 
-def _middle(case: GpuCase, least: int, most: int) -> bool:
-    return case.task.widths == (784, 512, 512, 10) and least <= case.task.batch_size <= most
+def _middle(case: GpuCase, least: int, most: int, precision: Precision = "float32") -> bool:
+    return (
+        case.task.widths == (784, 512, 512, 10)
+        and least <= case.task.batch_size <= most
+        and case.precision == precision
+    )
 
 
 def _narrow(case: GpuCase) -> bool:
@@ -129,9 +136,13 @@ def _classifier(
     return Task(widths, "crossentropy", "adam", rate, batch, scale, dtype=dtype)
 
 
-def _square(width: int, precision: Literal["float32", "tf32"], quick: bool = False) -> GpuCase:
+def _named(name: str, precision: Precision) -> str:
+    return name if precision == "float32" else f"{name}-{precision}"
+
+
+def _square(width: int, precision: Precision, quick: bool = False) -> GpuCase:
     task = Task((width,) * 4, "mse", "adam", 1e-4, 4096, scale=1.0, target="x")
-    name = f"wide-{width}" + ("" if precision == "float32" else f"-{precision}")
+    name = _named(f"wide-{width}", precision)
     return GpuCase(name, task, {}, f"normal{width}", 8192, gate=3, precision=precision, quick=quick)
 
 
@@ -145,9 +156,10 @@ def _pyramid(batch: int, quick: bool = False) -> GpuCase:
     return GpuCase(f"2-3-1-batch-{batch}", task, {}, "product2", 1024, gate=5, quick=quick)
 
 
-def _middling(batch: int, quick: bool = False) -> GpuCase:
+def _middling(batch: int, quick: bool = False, precision: Precision = "float32") -> GpuCase:
     task = _classifier(784, 512, 512, 10, batch=batch)
-    return GpuCase(f"784-512-512-10-batch-{batch}", task, {}, rows=60000, tolerance=0.01, quick=quick)
+    name = _named(f"784-512-512-10-batch-{batch}", precision)
+    return GpuCase(name, task, {}, rows=60000, tolerance=0.01, precision=precision, quick=quick)
 
 
 def _mixed(width: int, batch: int) -> GpuCase:

@@ -67,7 +67,7 @@ struct MmaTile {
     using A = Tile<O, BM, BK, TA, threads>;
     using B = Tile<O, BN, BK, !TB, threads>;
     static constexpr int apart = A::size + B::size, buffer = O::parts * apart;
-    static constexpr int strip = 16 * (WN + 4);  // floats a warp stages its outputs in
+    static constexpr int strip_ld = WN + 8, strip = 16 * strip_ld;  // floats a warp stages its outputs in
     static constexpr int column_units = BN / 4, column_parts = threads / column_units;  // of a sum over rows of b
     static constexpr size_t larger(size_t a, size_t b) { return a > b ? a : b; }
     static constexpr size_t shared_bytes =
@@ -75,7 +75,7 @@ struct MmaTile {
 };
 
 template <class O, int BM, int BN, int BK, int WM, int WN, bool TA, bool TB>
-__global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
+__global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : O::parts > 1 ? 2 : 3)
     mma_kernel(Product<float> p, bool aligned_a, bool aligned_b) {
     using S = MmaTile<O, BM, BN, BK, WM, WN, TA, TB>;
     using E = typename S::E;
@@ -172,13 +172,12 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
 #pragma unroll
     for (int i = 0; i < WM / 16; ++i) {
 #pragma unroll
-        for (int j = 0; j < WN / 16; ++j)
-            store_shared(strip + 16 * j, sums[i][j], WN + 4);
+        for (int j = 0; j < WN / 16; ++j) store_shared(strip + 16 * j, sums[i][j], S::strip_ld);
         __syncwarp();
         for (int e = lane; e < 16 * WN; e += 32) {
             const int64_t r = m0 + warp_m + 16 * i + e / WN, c = n0 + warp_n + e % WN;
             if (r < p.m && c < p.n)
-                out[r * p.n + c] = finished(p.epilogue, strip[e / WN * (WN + 4) + e % WN], r * p.n + c, c);
+                out[r * p.n + c] = finished(p.epilogue, strip[e / WN * S::strip_ld + e % WN], r * p.n + c, c);
         }
         __syncwarp();
     }
@@ -187,7 +186,9 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
 template <class O, int BM, int BN, int BK, int WM, int WN, bool TA, bool TB>
 void start(const Product<float>& p, cudaStream_t stream) {
     using S = MmaTile<O, BM, BN, BK, WM, WN, TA, TB>;
-    static_assert(S::shared_bytes <= 48 * 1024, "more would have to be asked for");
+    static_assert(S::shared_bytes <= 99 * 1024, "what every GPU has for a block");
+    if (S::shared_bytes > 48 * 1024)
+        allow_shared_memory(reinterpret_cast<const void*>(mma_kernel<O, BM, BN, BK, WM, WN, TA, TB>));
     static_assert(S::threads % S::column_units == 0, "a thread keeps to its columns");
     const dim3 grid(unsigned((p.n + BN - 1) / BN), unsigned((p.m + BM - 1) / BM), unsigned(p.splits));
     const bool aligned_a = in_quads(p.a, TA ? p.m : p.k), aligned_b = in_quads(p.b, TB ? p.k : p.n);
@@ -200,13 +201,13 @@ void choose_layout(const Product<float>& p, cudaStream_t stream) {
     else if (p.transpose_b) start<O, BM, BN, BK, WM, WN, false, true>(p, stream);
     else start<O, BM, BN, BK, WM, WN, false, false>(p, stream);
 }
-// BK: as many terms as two buffers of 24 KB have room for, and the registers of a thread for the next tile: four units of each.
+// Deep tiles, so that a step along k takes longer than the next tile needs to come, but two buffers of them must fit, and the next
+// tile in the registers.
 template <class O>
 void choose_tile(const Product<float>& p, int tile, cudaStream_t stream) {
-    constexpr int bk = 64 / int(sizeof(typename O::type)) / O::parts;
-    if (tile == 128) choose_layout<O, 128, 128, bk, 32, 64>(p, stream);
-    else if (tile == 64) choose_layout<O, 64, 64, (bk > 16 ? 32 : 2 * bk), 32, 32>(p, stream);
-    else choose_layout<O, 32, 32, (bk > 16 ? 64 : 4 * bk), 16, 16>(p, stream);
+    if (tile == 128) choose_layout<O, 128, 128, O::k * 2, 32, 64>(p, stream);
+    else if (tile == 64) choose_layout<O, 64, 64, 32, 32, 32>(p, stream);
+    else choose_layout<O, 32, 32, 64, 16, 16>(p, stream);
 }
 
 }  // namespace
