@@ -142,7 +142,9 @@ def barriers(work: Work) -> Found:
 def shapes(small: bool) -> list[tuple[tuple[int, int, int], str, str]]:
     """Products as (m, n, k), their use and their precision: those of the middle nets, wide ones, and some between."""
     if small:
-        return [((37, 40, 20), use, "float32") for use in USES] + [((40, 33, 24), "forward", name) for name in ("bfloat16", "3xtf32")]
+        return [((37, 40, 20), use, "float32") for use in USES] + [
+            ((40, 33, 24), "forward", name) for name in ("bfloat16", "3xtf32")
+        ]
     found = [((n, n, n), "alone", "float32") for n in (64, 128, 256, 1024)]
     wide = [((4096, 2048, 2048), "forward"), ((4096, 2048, 2048), "backward"), ((2048, 2048, 4096), "gradient")]
     for batch in (256, 1024, 128, 512):

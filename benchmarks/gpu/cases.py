@@ -40,6 +40,8 @@ Precision = Literal["float32", "tf32", "3xtf32"]
 class GpuCase(Case):
     """A row; more than on a CPU: how many nets (`starts`), what float32 products may use, and whether it is quick.
 
+    PyTorch has no 3xtf32: its products are float32 there.
+
     `gate` is at most `ORDERS`. Rows are cut to whole batches, so that a step is always one shape.
     """
 
@@ -67,7 +69,7 @@ class GpuCase(Case):
 
     @property
     def products(self) -> str:
-        """What multiplies: the name of its peak."""
+        """What multiplies: the name of its peak, if that is measured."""
         return "bfloat16" if self.task.dtype == "bfloat16" else self.precision
 
 
@@ -88,6 +90,14 @@ def _middle(case: GpuCase, least: int, most: int, precision: Precision = "float3
         and least <= case.task.batch_size <= most
         and case.precision == precision
     )
+
+
+def _wide(case: GpuCase) -> bool:
+    return min(case.task.widths) >= 2048
+
+
+def _split(case: GpuCase) -> bool:
+    return case.precision == "3xtf32"
 
 
 def _narrow(case: GpuCase) -> bool:
@@ -120,7 +130,12 @@ GOALS = (
         for width, least in ((16, 4.0), (32, 3.0), (64, 2.0))
     ),
     Goal("width 64 and 128, batch 16384 and more, bfloat16", "torch-graph", 2.0, _fused),
-    Goal("width 2048 and more (parity)", "torch-graph", 1.0, lambda case: min(case.task.widths) >= 2048, 1.05),
+    Goal("width 2048 and more (parity)", "torch-graph", 1.0, lambda case: _wide(case) and not _split(case), 1.05),
+    Goal(
+        "784-512-512-10, batch 128 to 512, 3xtf32", "torch-graph", 1.3, lambda case: _middle(case, 128, 512, "3xtf32")
+    ),
+    Goal("784-512-512-10, batch 1024, 3xtf32", "torch-graph", 1.5, lambda case: _middle(case, 1024, 1024, "3xtf32")),
+    Goal("width 2048 and more, 3xtf32", "torch-graph", 1.5, lambda case: _wide(case) and _split(case)),
 )
 
 
@@ -184,6 +199,9 @@ WITH_GOALS = (
     *(_small(64, 128, 128, 10, batch=batch, quick=batch == 128) for batch in (128, 32, 256)),
     _square(4096, "tf32"),
     _square(4096, "float32"),
+    *(_middling(batch, quick=batch in (128, 1024), precision="3xtf32") for batch in (1024, 128, 256, 512)),
+    _square(2048, "3xtf32", quick=True),
+    _square(4096, "3xtf32"),
 )
 
 

@@ -79,7 +79,9 @@ def test_error(kind: str, tile: int, shape: tuple[int, int, int], gpu: Any) -> N
     exact, sizes = a.astype(np.float64) @ b, np.abs(a).astype(np.float64) @ np.abs(b)
     for use in USES:
         made = product(devices.compiled_engine, "3xtf32", a, b, use)
-        bound = 2.0**-21 + 2.0**-20 + (shape[2] / 8 + 16 + 2 + 8) * 2.0**-24  # also of parts, operands, the last product
+        bound = (
+            2.0**-21 + 2.0**-20 + (shape[2] / 8 + 16 + 2 + 8) * 2.0**-24
+        )  # also of parts, operands, the last product
         assert (np.abs(made - exact) <= bound * sizes).all(), use
 
 
@@ -99,7 +101,9 @@ def test_beside_float32_and_tf32(kind: str) -> None:
 def test_numbers_at_the_ends_of_the_range() -> None:
     """Infinities and NaN go where they go in float32; the largest numbers keep 11 bits, below 2^-137 there is 0."""
     inf, nan, largest = np.inf, np.nan, np.finfo(np.float32).max
-    a = np.array([[inf, 1], [-inf, 1], [nan, 1], [inf, -inf], [largest, 1], [-largest, 0], [2.0**-130, 0], [2.0**-149, 0]])
+    a = np.array(
+        [[inf, 1], [-inf, 1], [nan, 1], [inf, -inf], [largest, 1], [-largest, 0], [2.0**-130, 0], [2.0**-149, 0]]
+    )
     b = np.array([[2 + 2**-12, -3.3, 0, inf, -inf, 2**-12], [1, 1 + 2**-20, 1, 1, 1, 2**-20]])
     a, b = a.astype(np.float32), b.astype(np.float32)
     made = product(devices.compiled_engine, "3xtf32", a, b, "forward")

@@ -20,9 +20,9 @@ struct Tile {
     static_assert(size * sizeof(E) % 32 == 0, "fragments are loaded from 32 bytes on");
 
     const float* from[units];
-    int64_t advance;    // to the next tile
-    int term, inside;   // of the first unit: the term of its first number; how many of its numbers are in the matrix
-    int to;             // where it goes
+    int64_t advance;   // to the next tile
+    int term, inside;  // of the first unit: the term of its first number; how many of its numbers are in the matrix
+    int to;            // where it goes
     float4 next[units];
 
     // `first`, of `rows`: of the tile's side; `ld_from`: of the matrix.
@@ -46,10 +46,8 @@ struct Tile {
         for (int u = 0; u < units; ++u) {
             const int room = !across ? left - term : term + u * step < left ? inside : 0;
             const float* p = from[u];
-            if (aligned)
-                next[u] = room > 0 ? *reinterpret_cast<const float4*>(p) : float4{0, 0, 0, 0};
-            else
-                next[u] = float4{room > 0 ? p[0] : 0, room > 1 ? p[1] : 0, room > 2 ? p[2] : 0, room > 3 ? p[3] : 0};
+            if (aligned) next[u] = room > 0 ? *reinterpret_cast<const float4*>(p) : float4{0, 0, 0, 0};
+            else next[u] = float4{room > 0 ? p[0] : 0, room > 1 ? p[1] : 0, room > 2 ? p[2] : 0, room > 3 ? p[3] : 0};
             from[u] += advance;
         }
     }
@@ -75,7 +73,9 @@ struct MmaTile {
 };
 
 template <class O, int BM, int BN, int BK, int WM, int WN, bool TA, bool TB>
-__global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : O::parts > 1 ? 2 : 3)
+__global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64        ? 1
+                                                              : O::parts > 1 ? 2
+                                                                             : 3)
     mma_kernel(Product<float> p, bool aligned_a, bool aligned_b) {
     using S = MmaTile<O, BM, BN, BK, WM, WN, TA, TB>;
     using E = typename S::E;
@@ -134,8 +134,8 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : O::p
                 typename F::B b[O::parts];
 #pragma unroll
                 for (int part = 0; part < O::parts; ++part)
-                    load_shared(b[part],
-                                bs + part * S::apart + (TB ? 16 * j * S::B::ld + k : k * S::B::ld + 16 * j), S::B::ld);
+                    load_shared(b[part], bs + part * S::apart + (TB ? 16 * j * S::B::ld + k : k * S::B::ld + 16 * j),
+                                S::B::ld);
 #pragma unroll
                 for (int i = 0; i < WM / 16; ++i) {
                     if constexpr (O::parts == 1) {

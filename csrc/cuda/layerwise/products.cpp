@@ -55,10 +55,15 @@ int Products::tile(int64_t m, int64_t n, int splits, Precision precision, int la
     if (const int side = chosen_tile) return side;
     const Tuning t = tuning();
     const bool full = precision == Precision::full, split = precision == Precision::tf32x3;
-    const std::pair<int, double> sides[] = {
-        {128, full ? t.tile128_cycles : split ? t.tf32x3_tile128_cycles : t.mma_tile128_cycles},
-        {64, full ? t.tile64_cycles : split ? t.tf32x3_tile64_cycles : t.mma_tile64_cycles},
-        {32, full ? t.tile32_cycles : split ? t.tf32x3_tile32_cycles : t.mma_tile32_cycles}};
+    const std::pair<int, double> sides[] = {{128, full    ? t.tile128_cycles
+                                                  : split ? t.tf32x3_tile128_cycles
+                                                          : t.mma_tile128_cycles},
+                                            {64, full    ? t.tile64_cycles
+                                                 : split ? t.tf32x3_tile64_cycles
+                                                         : t.mma_tile64_cycles},
+                                            {32, full    ? t.tile32_cycles
+                                                 : split ? t.tf32x3_tile32_cycles
+                                                         : t.mma_tile32_cycles}};
     int best = 32;
     double least = std::numeric_limits<double>::infinity();
     for (const auto& [side, cycles] : sides) {
