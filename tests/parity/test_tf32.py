@@ -151,8 +151,11 @@ def test_model_of_3xtf32(tmp_path: Path) -> None:
     assert np.array_equal(model.to("reference").predict(x), plain.to("reference").predict(x))
     assert model.to("cpu").get_config() == plain.to("cpu").get_config() | {"precision": "3xtf32"}
     for optimizer in ("kfac", "lbfgs"):
-        model.compile(optimizer, "sparse_categorical_crossentropy")
-        assert model.fit(x, y, epochs=2, verbose=0).history["loss"][-1] < 1.2
+        losses = []
+        for one in (model, plain):
+            one.compile(optimizer, "sparse_categorical_crossentropy")
+            losses.append(one.fit(x, y, epochs=2, verbose=0).history["loss"])
+        assert losses[0] == losses[1]
 
 
 def test_bfloat16_has_two_names(tmp_path: Path) -> None:
