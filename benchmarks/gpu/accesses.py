@@ -39,6 +39,7 @@ NETS = {
     "odd": Net((33, 50, 7), 60, 60),
     "norms": Net((64, 96, 64, 10), 128, 128, norms=True),
     "bfloat16": Net((100, 128, 64, 10), 128, 128, precision="bfloat16"),
+    "3xtf32": Net((100, 128, 64, 10), 128, 128, precision="3xtf32"),
     "small": Net((20, 32, 10), 128, 32, path="fused"),
     "a warp": Net((2, 3, 2), 128, 32, path="fused"),
     "a block": Net((100, 128, 10), 256, 64, path="fused"),

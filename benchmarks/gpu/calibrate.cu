@@ -181,7 +181,7 @@ double measure_product(int64_t m, int64_t n, int64_t k, Use use, Precision preci
     Product<float> p;
     p.m = m, p.n = n, p.k = k, p.precision = precision;
     p.transpose_a = use == Use::gradient, p.transpose_b = use == Use::backward;
-    if (use == Use::gradient) p.splits = Products::splits(m, n, k);
+    if (use == Use::gradient) p.splits = Products::splits(m, n, k, precision);
     p.stride = m * n + n;  // of parts: the kernel's gradient and its bias's behind it
     const std::vector<float> a = random_numbers(m * k, 1), b = random_numbers(k * n, 2), bias = random_numbers(n, 3),
                              stored = random_numbers(use == Use::backward ? m * n : 1, 4);
@@ -200,14 +200,15 @@ double measure_product(int64_t m, int64_t n, int64_t k, Use use, Precision preci
         for (int i = 0; i < in_graph; ++i) products.run(p);
     });
     out->seconds = seconds_of(stream, repeats, [&] { graph.launch(stream); }) / in_graph;
-    const bool mma = precision != Precision::full && product_path() != ProductPath::simt;
-    out->tile = Products::tile(m, n, p.splits, mma), out->splits = p.splits, out->library = Products::large(m, n, k);
+    out->tile = Products::tile(m, n, p.splits, product_path() == ProductPath::simt ? Precision::full : precision);
+    out->splits = p.splits, out->library = Products::large(m, n, k, precision);
     std::vector<float> found(size_t(p.splits * p.stride));
     stream.download(found.data(), outputs.get(), int64_t(found.size()));
     stream.synchronize();
-    const double unit = precision == Precision::full   ? std::ldexp(1, -24)
-                        : precision == Precision::tf32 ? std::ldexp(1, -11)
-                                                       : std::ldexp(1, -8);
+    const double unit = precision == Precision::full     ? std::ldexp(1, -24)
+                        : precision == Precision::tf32   ? std::ldexp(1, -11)
+                        : precision == Precision::tf32x3 ? std::ldexp(1, -21)  // and what tensor cores cut off
+                                                         : std::ldexp(1, -8);
     out->error = 0;
     std::mt19937 engine(5);
     for (int sample = 0; sample < 64; ++sample) {

@@ -33,15 +33,20 @@ MEANINGS = {
 }
 
 
+Precision = Literal["float32", "tf32", "3xtf32"]
+
+
 @dataclass(frozen=True)
 class GpuCase(Case):
     """A row; more than on a CPU: how many nets (`starts`), what float32 products may use, and whether it is quick.
+
+    PyTorch has no 3xtf32: its products are float32 there.
 
     `gate` is at most `ORDERS`. Rows are cut to whole batches, so that a step is always one shape.
     """
 
     starts: int = 1
-    precision: Literal["float32", "tf32"] = "float32"
+    precision: Precision = "float32"
     quick: bool = False
 
     @property
@@ -64,7 +69,7 @@ class GpuCase(Case):
 
     @property
     def products(self) -> str:
-        """What multiplies: the name of its peak."""
+        """What multiplies: the name of its peak, if that is measured."""
         return "bfloat16" if self.task.dtype == "bfloat16" else self.precision
 
 
@@ -79,8 +84,20 @@ class Goal:
     most: float | None = None
 
 
-def _middle(case: GpuCase, least: int, most: int) -> bool:
-    return case.task.widths == (784, 512, 512, 10) and least <= case.task.batch_size <= most
+def _middle(case: GpuCase, least: int, most: int, precision: Precision = "float32") -> bool:
+    return (
+        case.task.widths == (784, 512, 512, 10)
+        and least <= case.task.batch_size <= most
+        and case.precision == precision
+    )
+
+
+def _wide(case: GpuCase) -> bool:
+    return min(case.task.widths) >= 2048
+
+
+def _split(case: GpuCase) -> bool:
+    return case.precision == "3xtf32"
 
 
 def _narrow(case: GpuCase) -> bool:
@@ -113,7 +130,12 @@ GOALS = (
         for width, least in ((16, 4.0), (32, 3.0), (64, 2.0))
     ),
     Goal("width 64 and 128, batch 16384 and more, bfloat16", "torch-graph", 2.0, _fused),
-    Goal("width 2048 and more (parity)", "torch-graph", 1.0, lambda case: min(case.task.widths) >= 2048, 1.05),
+    Goal("width 2048 and more (parity)", "torch-graph", 1.0, lambda case: _wide(case) and not _split(case), 1.05),
+    Goal(
+        "784-512-512-10, batch 128 to 512, 3xtf32", "torch-graph", 1.3, lambda case: _middle(case, 128, 512, "3xtf32")
+    ),
+    Goal("784-512-512-10, batch 1024, 3xtf32", "torch-graph", 1.5, lambda case: _middle(case, 1024, 1024, "3xtf32")),
+    Goal("width 2048 and more, 3xtf32", "torch-graph", 1.5, lambda case: _wide(case) and _split(case)),
 )
 
 
@@ -129,9 +151,13 @@ def _classifier(
     return Task(widths, "crossentropy", "adam", rate, batch, scale, dtype=dtype)
 
 
-def _square(width: int, precision: Literal["float32", "tf32"], quick: bool = False) -> GpuCase:
+def _named(name: str, precision: Precision) -> str:
+    return name if precision == "float32" else f"{name}-{precision}"
+
+
+def _square(width: int, precision: Precision, quick: bool = False) -> GpuCase:
     task = Task((width,) * 4, "mse", "adam", 1e-4, 4096, scale=1.0, target="x")
-    name = f"wide-{width}" + ("" if precision == "float32" else f"-{precision}")
+    name = _named(f"wide-{width}", precision)
     return GpuCase(name, task, {}, f"normal{width}", 8192, gate=3, precision=precision, quick=quick)
 
 
@@ -145,9 +171,10 @@ def _pyramid(batch: int, quick: bool = False) -> GpuCase:
     return GpuCase(f"2-3-1-batch-{batch}", task, {}, "product2", 1024, gate=5, quick=quick)
 
 
-def _middling(batch: int, quick: bool = False) -> GpuCase:
+def _middling(batch: int, quick: bool = False, precision: Precision = "float32") -> GpuCase:
     task = _classifier(784, 512, 512, 10, batch=batch)
-    return GpuCase(f"784-512-512-10-batch-{batch}", task, {}, rows=60000, tolerance=0.01, quick=quick)
+    name = _named(f"784-512-512-10-batch-{batch}", precision)
+    return GpuCase(name, task, {}, rows=60000, tolerance=0.01, precision=precision, quick=quick)
 
 
 def _mixed(width: int, batch: int) -> GpuCase:
@@ -172,6 +199,9 @@ WITH_GOALS = (
     *(_small(64, 128, 128, 10, batch=batch, quick=batch == 128) for batch in (128, 32, 256)),
     _square(4096, "tf32"),
     _square(4096, "float32"),
+    *(_middling(batch, quick=batch in (128, 1024), precision="3xtf32") for batch in (1024, 128, 256, 512)),
+    _square(2048, "3xtf32", quick=True),
+    _square(4096, "3xtf32"),
 )
 
 

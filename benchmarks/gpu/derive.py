@@ -11,6 +11,8 @@ import numpy as np
 Found = dict[str, Any]
 # Of equals the first is taken: what plans assumed before anything was measured, then its neighbours.
 SIDES = (128, 64, 32)  # of the tiles of hand-written products
+# Of hand-written products: what their constants begin with, the path, and what is measured for them.
+KERNELS = (("", "simt", "float32"), ("mma_", "mma", "bfloat16"), ("tf32x3_", "mma", "3xtf32"))
 THRESHOLDS = tuple(sorted((2.0**i for i in range(18, 35)), key=lambda t: abs(math.log2(t) - 25)))
 
 
@@ -42,13 +44,13 @@ def waves(m: int, n: int, splits: int, side: int, processors: int) -> int:
 
 
 def chosen_tile(m: int, n: int, splits: int, constants: Found, processors: int, kernel: str = "") -> int:
-    """As `Products::tile` chooses it; `kernel` is "mma_" for the one for tensor cores."""
+    """As `Products::tile` chooses it; `kernel` is "mma_" or "tf32x3_" for those for tensor cores."""
     return min(SIDES, key=lambda side: waves(m, n, splits, side, processors) * constants[f"{kernel}tile{side}_cycles"])
 
 
-def chosen_splits(m: int, n: int, k: int, constants: Found, processors: int) -> int:
+def chosen_splits(m: int, n: int, k: int, constants: Found, processors: int, products: str = "float32") -> int:
     """As `Products::splits` cuts the sum of a kernel's gradient."""
-    if m * n * k >= constants["library_multiplications"]:
+    if products != "3xtf32" and m * n * k >= constants["library_multiplications"]:
         return 1
     wanted = int(constants["split_blocks_per_processor"] * processors)
     parts = min(wanted // (math.ceil(m / 64) * math.ceil(n / 64)), int(k / constants["split_depth"]))
@@ -69,7 +71,7 @@ def tile_cycles(rows: list[Found], path: str, precision: str, processors: int, c
 def product_choice(rows: list[Found], processors: int, cycle: float) -> Found:
     """The cycles of each tile, and the threshold of the library for the least geometric mean of all times with them."""
     values: Found = {}
-    for kernel, path, precision in (("", "simt", "float32"), ("mma_", "mma", "bfloat16")):
+    for kernel, path, precision in KERNELS:
         found = tile_cycles(rows, path, precision, processors, cycle)
         if len(found) == len(SIDES):
             values |= {f"{kernel}tile{side}_cycles": cycles for side, cycles in found.items()}

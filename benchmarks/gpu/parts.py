@@ -151,7 +151,7 @@ def arrays(session: Session) -> Found:
     return found
 
 
-# Some sixty: every path of the engine, at a few sizes, against the reference. All together they take seconds on a GPU.
+# Some ninety: every path of the engine, at a few sizes, against the reference. All together they take seconds on a GPU.
 TESTS = (
     "tests/cuda/test_cuda_engine.py",
     "tests/cuda/test_cuda_fused_mlp.py::test_same_bits",
@@ -161,6 +161,7 @@ TESTS = (
     "tests/cuda/test_fused.py::test_blocks_that_share_a_net",
     "tests/cuda/test_fused.py::test_training_stops_at_the_first_loss_that_is_not_finite",
     "tests/cuda/test_fused.py::test_accuracy",
+    "tests/cuda/test_tf32x3.py",
     "tests/parity/test_rounding.py::test_operands_are_rounded_and_nothing_else",
 )
 

@@ -29,7 +29,13 @@ Found = dict[str, Any]
 SASS = Path(__file__).with_name("sass-sm90.json")
 RESULT = Path(__file__).parents[1] / "results" / "gpu-predictions.json"
 GPU = "NVIDIA H200"
-DEPTH = {("simt", 32): 32, ("simt", 64): 16, ("simt", 128): 8}  # of a tile along k; on tensor cores 16 or 32
+# Of hand-written products: which constants choose their tiles, the kernel, and what is compiled in behind its sides.
+PRODUCTS = {
+    "float32": ("", "gemm_kernel<float", {32: "32, 2, 2", 64: "16, 4, 4", 128: "8, 8, 8"}),
+    "bfloat16": ("mma_", "mma_kernel<Bf16Operand", {32: "64, 16, 16", 64: "32, 32, 32", 128: "32, 32, 64"}),
+    "tf32": ("mma_", "mma_kernel<Tf32Operand", {32: "64, 16, 16", 64: "32, 32, 32", 128: "16, 32, 64"}),
+    "3xtf32": ("tf32x3_", "mma_kernel<Tf32x3Operand", {32: "64, 16, 16", 64: "32, 32, 32", 128: "16, 32, 64"}),
+}
 ADAM_BYTES = 28  # of a parameter: weight and two moments read and written, gradient read
 
 
@@ -79,25 +85,20 @@ class Model:
     def by_hand(self, m: int, n: int, k: int, use: str, products: str, splits: int) -> tuple[float, int]:
         """Microseconds of a hand-written product, and its blocks."""
         processors = int(self.rates["processors"])
-        side = chosen_tile(m, n, splits, self.constants, processors, "" if products == "float32" else "mma_")
+        constants, name, shapes = PRODUCTS[products]
+        side = chosen_tile(m, n, splits, self.constants, processors, constants)
         layout = "true, false" if use == "gradient" else "false, true" if use == "backward" else "false, false"
-        if products == "float32":
-            threads, depth = 256, DEPTH["simt", side]
-            shape = {32: "32, 32, 32, 2, 2", 64: "64, 64, 16, 4, 4", 128: "128, 128, 8, 8, 8"}[side]
-            kernel = self.sass[f"gemm_kernel<float, {shape}, {layout}>"]
-        else:
-            threads, depth = {32: 128, 64: 128, 128: 256}[side], 32 if products == "bfloat16" else 16
-            shape = {32: "32, 32, 16, 16", 64: "64, 64, 32, 32", 128: "128, 128, 32, 64"}[side]
-            operand = "Bf16Operand" if products == "bfloat16" else "Tf32Operand"
-            kernel = self.sass[f"mma_kernel<{operand}, {shape}, {layout}>"]
+        threads = 128 if products != "float32" and side < 128 else 256
+        depth = int(shapes[side].split(",")[0])
+        kernel = self.sass[f"{name}, {side}, {side}, {shapes[side]}, {layout}>"]
         blocks = math.ceil(m / side) * math.ceil(n / side) * splits
         most = max(1, min(65536 // (kernel["registers"] * threads), 2048 // threads))
         together = min(most, math.ceil(blocks / processors))
         waves = math.ceil(blocks / (processors * together))
         issued = threads / 128 * together  # warps for each of a multiprocessor's four schedulers
-        tile = max(
-            kernel["loop"]["all"] * issued + self.rates["tile_latency_cycles"] / together, self.rates["latency_cycles"]
-        )
+        loop = kernel["loop"]
+        busiest = max(loop["all"], loop.get("HMMA", 0) * self.rates["hmma_cycles"]) * issued
+        tile = max(busiest + self.rates["tile_latency_cycles"] / together, self.rates["latency_cycles"])
         outputs = side * side / threads * self.rates["outputs_instructions"] * issued
         cycles = waves * (math.ceil(math.ceil(k / splits) / depth) * tile + outputs + 2 * self.rates["latency_cycles"])
         return self.us(cycles), blocks
@@ -113,13 +114,13 @@ class Model:
 
         def product(name: str, m: int, n: int, k: int, use: str, more: bool) -> float:
             nonlocal busy
-            if m * n * k >= self.constants["library_multiplications"]:
+            if products != "3xtf32" and m * n * k >= self.constants["library_multiplications"]:
                 us = step.add(name, self.library(m, n, k, products))
                 if more:  # the activation or its derivative, which the library does not know
                     us += step.add(f"{name}, end", self.moved(8 * m * n))
                 busy += us
                 return us
-            splits = chosen_splits(m, n, k, self.constants, int(processors)) if use == "gradient" else 1
+            splits = chosen_splits(m, n, k, self.constants, int(processors), products) if use == "gradient" else 1
             us, blocks = self.by_hand(m, n, k, use, products, splits)
             busy += us * min(1.0, blocks / processors)
             return step.add(name, us)
@@ -175,7 +176,7 @@ class Model:
 
     def whole_net(self, case: GpuCase) -> Step | None:
         """One kernel for many steps, or None if the engine takes another way."""
-        if case.products != "float32" or max(case.task.widths) > 128:
+        if case.products not in ("float32", "3xtf32") or max(case.task.widths) > 128:
             return None
         self.module.set_tuning([(GPU, 90, self.constants)])
         plan = self.plan(case)
@@ -200,7 +201,7 @@ class Model:
     def mlp(self, case: GpuCase) -> Step | None:
         """The kernel of tiles of rows, or None if it is not for this net."""
         widths, batch = case.task.widths, case.task.batch_size
-        if case.products == "float32" or max(widths) > 128 or batch < self.constants["mlp_rows"]:
+        if case.products not in ("tf32", "bfloat16") or max(widths) > 128 or batch < self.constants["mlp_rows"]:
             return None
         processors, item = self.rates["processors"], 2 if case.products == "bfloat16" else 4
         tiles = [(math.ceil(n / 16), math.ceil(u / 16)) for n, u in zip(widths, widths[1:], strict=False)]
@@ -269,13 +270,14 @@ class Model:
         """B2: gathering, compiled loss and gradient, Adam; element-wise kernels move what they read and write."""
         widths, batch = case.task.widths, case.task.batch_size
         step, pairs = Step("torch-graph"), list(zip(widths, widths[1:], strict=False))
-        size = 2 if case.products == "bfloat16" else 4
+        products = "float32" if case.products == "3xtf32" else case.products  # which PyTorch does not have
+        size = 2 if products == "bfloat16" else 4
         step.add("batch, gathers, slot, loss kept", self.moved(8 * batch * widths[0], "copy_gb_per_s"), 6)
         for i, (k, n) in enumerate(pairs):
-            step.add("products", self.library(batch, n, k, case.products))
-            step.add("products", self.library(k, n, batch, case.products))
+            step.add("products", self.library(batch, n, k, products))
+            step.add("products", self.library(k, n, batch, products))
             if i:
-                step.add("products", self.library(batch, k, n, case.products))
+                step.add("products", self.library(batch, k, n, products))
             elementwise = 2 if i + 1 < len(pairs) else 1  # forward and backward of the activation; sums of the bias
             step.add("element-wise", self.moved(5 * size * batch * n, "copy_gb_per_s"), elementwise + 1)
             if size == 2:

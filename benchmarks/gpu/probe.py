@@ -55,6 +55,7 @@ NETS: dict[str, Callable[[str], Made]] = {
         device, [fd.Dense(64, "relu"), fd.Dense(64, "gelu")], 64, 2048, rows=4100, dtype="bfloat16"
     ),
     "fused_wide": lambda device: train(device, [fd.Dense(100, "tanh")], 20, 2048, rows=2048, precision="tf32"),
+    "3xtf32": lambda device: train(device, [fd.Dense(256, "relu"), fd.Dense(70, "tanh")], 64, 128, precision="3xtf32"),
     "many": many,
 }
 

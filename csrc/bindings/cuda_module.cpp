@@ -12,13 +12,16 @@
 namespace fd::bindings {
 namespace {
 
+Precision precision_of(const std::string& dtype) {
+    return dtype == "tf32"       ? Precision::tf32
+           : dtype == "3xtf32"   ? Precision::tf32x3
+           : dtype == "bfloat16" ? Precision::bf16
+                                 : Precision::full;
+}
+
 std::unique_ptr<Backend> make_net(const py::dict& program) {
-    const auto dtype = field<std::string>(program, "dtype");
-    const Precision precision = dtype == "tf32"       ? Precision::tf32
-                                : dtype == "bfloat16" ? Precision::bf16
-                                                      : Precision::full;
     return make_cuda(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), ops_of(program),
-                     net_type(program), precision);
+                     net_type(program), precision_of(field<std::string>(program, "dtype")));
 }
 
 int device_count(bool raise_if_none) {
@@ -65,12 +68,13 @@ std::map<std::string, double> tuning_of_device() {
 #undef FD_GIVE
 }
 
-// How a product is made on this device, for tests and benchmarks; `splits`: of a gradient's, cut along k.
-py::dict product_plan(int64_t m, int64_t n, int64_t k, bool splits, bool mma) {
+// How a product is made on this device, for tests and benchmarks; `splits`: of a gradient's, cut along k; `dtype`: as a program's.
+py::dict product_plan(int64_t m, int64_t n, int64_t k, bool splits, const std::string& dtype) {
     py::dict out;
-    const int parts = splits ? cuda::Products::splits(m, n, k) : 1;
-    out["library"] = cuda::Products::large(m, n, k), out["splits"] = parts;
-    out["tile"] = cuda::Products::tile(m, n, parts, mma);
+    const Precision precision = precision_of(dtype);
+    const int parts = splits ? cuda::Products::splits(m, n, k, precision) : 1;
+    out["library"] = cuda::Products::large(m, n, k, precision), out["splits"] = parts;
+    out["tile"] = cuda::Products::tile(m, n, parts, precision);
     return out;
 }
 
@@ -132,7 +136,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("tuning_names", &tuning_names);
     m.def("set_tuning", &set_tuning, "gpus"_a);
     m.def("tuning", &tuning_of_device);
-    m.def("product_plan", &product_plan, "m"_a, "n"_a, "k"_a, "splits"_a = false, "mma"_a = false);
+    m.def("product_plan", &product_plan, "m"_a, "n"_a, "k"_a, "splits"_a = false, "dtype"_a = "float32");
     m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
     m.def("launches", &cuda::launches);
     m.def(

@@ -129,8 +129,8 @@ std::vector<Op> ops_of(const py::dict& program) {
 
 DType net_type(const py::dict& program) {
     const auto dtype = field<std::string>(program, "dtype");
-    if (dtype != "float32" && dtype != "float64" && dtype != "bfloat16" && dtype != "tf32")
-        throw InvalidArgument("dtype must be 'float32', 'float64', 'bfloat16' or 'tf32'");
+    if (dtype != "float32" && dtype != "float64" && dtype != "bfloat16" && dtype != "tf32" && dtype != "3xtf32")
+        throw InvalidArgument("dtype must be 'float32', 'float64', 'bfloat16', 'tf32' or '3xtf32'");
     return dtype == "float64" ? DType::f64 : DType::f32;
 }
 bool mixed_precision(const py::dict& program) { return field<std::string>(program, "dtype") == "bfloat16"; }

@@ -25,7 +25,7 @@ class CudaBackend final : public Backend {
 public:
     CudaBackend(int64_t inputs, uint64_t seed, std::vector<Op> ops, Precision precision)
         : plan_((require_device(), inputs), seed, std::move(ops)), layers_(plan_, state_, precision, stream_),
-          wholenet_(stream_), may_use_wholenet_(precision == Precision::full), loader_(stream_), rounds_(stream_),
+          wholenet_(stream_), may_use_wholenet_(!rounds_operands(precision)), loader_(stream_), rounds_(stream_),
           probe_rounds_(stream_), graphs_(layers_, rounds_, stream_) {
         stream_.clear(state_.parameters, plan_.parameters);
         stream_.clear(state_.statistics, plan_.statistics);

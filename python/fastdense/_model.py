@@ -36,11 +36,12 @@ class Model(BaseModel):
         Decides the first values, the shuffling and the dropout: same seed, same bits, at any number of threads.
     dtype : {"float32", "float64", "bfloat16"}
         In which parameters are kept and results are computed; "bfloat16" is float32 with ``precision="bfloat16"``.
-    precision : {None, "tf32", "bfloat16"}
+    precision : {None, "tf32", "3xtf32", "bfloat16"}
         Mixed precision for float32 nets: parameters, optimizer, inputs, outputs and sums are float32, but the layers'
         matrix products multiply numbers rounded to bfloat16 (8 significant bits) or TF32 (11 bits). bfloat16 is about
         twice as fast for wide nets on CPUs with AVX512-BF16; correct, not faster, on others. "tf32" lets GPUs use their
-        tensor cores; a CPU computes in plain float32, the reference rounds. None rounds no operand.
+        tensor cores; a CPU computes in plain float32, the reference rounds. "3xtf32" lets them do so with errors
+        like float32's, by three products for one; on a CPU and the reference it is as None. None rounds no operand.
     device : {"cpu", "cuda", "reference"}
         "cuda" is an NVIDIA GPU (docs/cuda.md); "reference" is plain NumPy in float64, slow and easy to read.
     name : str, optional

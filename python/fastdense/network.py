@@ -32,7 +32,8 @@ from .layers.preprocessing import encoded, pulled_back
 from .text import bytes_text, snake_case
 
 DTYPES = ("float32", "float64", "bfloat16")
-PRECISIONS = {"tf32": ("float32",), "bfloat16": ("float32", "bfloat16")}  # and the dtypes that they go with
+PRECISIONS = {"tf32": ("float32",), "3xtf32": ("float32",), "bfloat16": ("float32", "bfloat16")}  # and their dtypes
+ROUNDING = ("tf32", "bfloat16")  # the precisions whose products have fewer digits than the dtype
 
 
 @dataclass
@@ -98,8 +99,9 @@ class Net:
     dtype : {"float32", "float64", "bfloat16"}
     monotonic : list of int, optional
         -1, 0 or 1 for each input; see `fastdense.layers.monotone`.
-    precision : {None, "tf32", "bfloat16"}
-        To what matrix products round their operands: None is what `dtype` says; "bfloat16" makes that the dtype.
+    precision : {None, "tf32", "3xtf32", "bfloat16"}
+        To what matrix products round their operands: None is what `dtype` says; "bfloat16" makes that the dtype;
+        "3xtf32" keeps float32's digits.
 
     Attributes
     ----------
@@ -374,7 +376,7 @@ def _checked_precision(dtype: str, precision: object) -> tuple[str, str | None]:
     precision = choice("Model: precision", precision, tuple(PRECISIONS), other="None")
     if dtype not in PRECISIONS[precision]:
         raise ValueError(
-            f"Model: precision is {precision!r} and dtype {dtype!r}; products round float32 operands: "
+            f"Model: precision is {precision!r} and dtype {dtype!r}; it is for float32 operands: "
             "use dtype='float32', or leave out precision"
         )
     return "bfloat16" if precision == "bfloat16" else dtype, precision

@@ -300,9 +300,10 @@ def test_cases() -> None:
     held = {f"{goal.text}, {goal.baseline}": [case.name for case in CASES if goal.holds(case)] for goal in GOALS}
     assert len(held) == len(GOALS)
     middle = [name for name in held if name.startswith("784")]
-    assert [[int(name.rpartition("-")[2]) for name in held[goal]] for goal in middle] == [
-        [128, 256, 512], [1024], [128, 256], [1024, 512]
+    assert [[int(name.split("-")[5]) for name in held[goal]] for goal in middle] == [
+        [128, 256, 512], [1024], [128, 256], [1024, 512], [128, 256, 512], [1024]
     ]  # fmt: skip
+    assert held["width 2048 and more, 3xtf32, torch-graph"] == ["wide-2048-3xtf32", "wide-4096-3xtf32"]
     assert [len(held[f"1024 nets of width {width}, vmap-graph"]) for width in (16, 32, 64)] == [1, 1, 1]
     assert len(held["widths up to 64, batch up to 256, torch-graph"]) == 8
     assert len(held["width 128, batch up to 256, torch-graph"]) == 4

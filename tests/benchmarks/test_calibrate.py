@@ -120,6 +120,7 @@ def test_everything_runs_on_the_emulator(tmp_path: Path, gpu: Any) -> None:
     assert {(row["use"], row["path"], row["tile"]) for row in measured["products"]} >= {
         *product(calibrate.USES, ("simt",), (32, 64, 128)), ("forward", "cublaslt", 0), ("forward", "mma", 64)
     }  # fmt: skip
+    assert {row["path"] for row in measured["products"] if row["precision"] == "3xtf32"} == {"mma"}
     assert all(0 <= row["error"] <= 1 for row in measured["products"]), "all kernels make the same product"
     assert {row["path"] for row in measured["wholenet"]} == {"layers", "whole net"}
     assert [row["tile"] for row in measured["mlp"]] == [0, 0]

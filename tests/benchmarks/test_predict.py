@@ -148,5 +148,10 @@ def test_the_kernels_that_predictions_ask_for() -> None:
     """All are in the committed table, none spills beyond what a block may have."""
     kernels = json.loads(predict.SASS.read_text(encoding="utf-8"))
     assert all(0 < kernel["registers"] <= 255 for kernel in kernels.values())
-    assert sum(name.startswith("gemm_kernel<float") for name in kernels) == 9
-    assert sum(name.startswith("mma_kernel") for name in kernels) == 18
+    asked = {
+        f"{name}, {side}, {side}, {shape}, {layout}>"
+        for _, name, shapes in predict.PRODUCTS.values()
+        for side, shape in shapes.items()
+        for layout in ("false, false", "false, true", "true, false")
+    }
+    assert asked == {name for name in kernels if name.startswith(("gemm_kernel<float", "mma_kernel"))}

@@ -87,20 +87,21 @@ def test_the_compiled_engine_takes_every_constant(gpu: Any) -> None:
 @pytest.mark.cuda
 @pytest.mark.parametrize(("m", "n", "k"), [(128, 512, 784), (1024, 512, 784), (512, 10, 512), (4096, 2048, 2048)])
 def test_products(m: int, n: int, k: int, gpu: Any) -> None:
-    """From 2^25 multiplications on the library's; else the tile whose waves take least."""
+    """From 2^25 multiplications on the library's, but of 3xtf32; else the tile whose waves take least."""
     processors = gpu.device_info()["processors"]
     gpu.set_products("auto")
 
     def blocks(side: int) -> int:
         return -(-m // side) * -(-n // side)
 
-    large = m * n * k >= 2**25
-    parts = 1 if large else min(max(min(2 * processors // blocks(64), k // 64), 1), 16)
-    for splits, (mma, cycles) in itertools.product((False, True), enumerate(((211, 64, 32), (49, 24, 11)))):
+    kernels = {"float32": (211, 64, 32), "tf32": (19.5, 8.9, 4.3), "3xtf32": (96, 24.5, 10.3)}
+    for splits, (dtype, cycles) in itertools.product((False, True), kernels.items()):
+        large = dtype != "3xtf32" and m * n * k >= 2**25
+        parts = 1 if large else min(max(min(2 * processors // blocks(64), k // 64), 1), 16)
         count = parts if splits else 1
         times = {side: -(-blocks(side) * count // processors) * each
                  for side, each in zip((128, 64, 32), cycles, strict=True)}  # fmt: skip
-        plan = gpu.product_plan(m, n, k, splits, bool(mma))
+        plan = gpu.product_plan(m, n, k, splits, dtype)
         assert plan == {"library": large, "splits": count, "tile": min(times, key=lambda side: times[side])}
 
 

@@ -1,6 +1,7 @@
 // Test-only: nvcuda::wmma and bfloat16 for the emulator. As on a GPU, the numbers of a tile are distributed over the 32 lanes in an
 // order no caller may rely on; all lanes of a warp must call together; pointers and strides must be aligned as the GPU wants them.
 #pragma once
+#include <cmath>
 #include <cstdint>
 #include <type_traits>
 
@@ -115,7 +116,15 @@ void store_matrix_sync(T* p, const fragment<accumulator, M, N, K, T>& f, unsigne
     });
 }
 
-// Products are exact, their sum over k and with c is rounded once.
+namespace detail {
+// As tensor cores add up: products are exact, and their sum with c is cut off, not rounded (Fasi, Higham, Mikaitis and Pranesh,
+// "Numerical behavior of NVIDIA tensor cores", 2021). What they lose by aligning the terms is not shown.
+inline float cut(double sum) {
+    const float v = float(sum);
+    return std::isfinite(v) && std::fabs(double(v)) > std::fabs(sum) ? std::nextafterf(v, 0.0f) : v;
+}
+}  // namespace detail
+
 template <int M, int N, int K, class T, class LA, class LB>
 void mma_sync(fragment<accumulator, M, N, K, float>& d, const fragment<matrix_a, M, N, K, T, LA>& a,
               const fragment<matrix_b, M, N, K, T, LB>& b, const fragment<accumulator, M, N, K, float>& c,
@@ -136,10 +145,32 @@ void mma_sync(fragment<accumulator, M, N, K, float>& d, const fragment<matrix_a,
         double sum = double(c.x[i]);
         for (int k = 0; k < K; ++k)
             sum += double(detail::element<A>(as, e / N, k)) * double(detail::element<B>(bs, k, e % N));
-        d.x[i] = float(sum);
+        d.x[i] = detail::cut(sum);
     }
     emulator::warp_barrier(~0u, line, "mma_sync");  // the operands are no longer needed
 }
 
 }  // namespace wmma
+
+// mma.sync.m16n8k8 of TF32, whose operands lie in lanes as PTX documents.
+inline void mma_m16n8k8_tf32(float* d, const float* a, const float* b, const float* c, int line = __builtin_LINE()) {
+    struct Operands {
+        const float *a, *b;
+    } mine{a, b};
+    emulator::offer(~0u, static_cast<const Operands*>(&mine), line, "mma_m16n8k8");
+    const Operands* lanes[32];
+    for (int l = 0; l < 32; ++l) lanes[l] = emulator::lane_value<const Operands*>(l);
+    const int lane = emulator::own_lane();
+    float sums[4];
+    for (int e = 0; e < 4; ++e) {
+        const int row = lane / 4, col = lane % 4 * 2 + e % 2;  // and 8 rows below for the last two
+        double sum = double(c[e]);
+        for (int k = 0; k < 8; ++k)
+            sum += double(wmma::detail::value(lanes[row * 4 + k % 4]->a[e / 2 + k / 4 * 2])) *
+                   double(wmma::detail::value(lanes[col * 4 + k % 4]->b[k / 4]));
+        sums[e] = wmma::detail::cut(sum);
+    }
+    emulator::warp_barrier(~0u, line, "mma_m16n8k8");  // the operands are no longer needed
+    for (int e = 0; e < 4; ++e) d[e] = sums[e];
+}
 }  // namespace nvcuda

@@ -25,7 +25,7 @@ LEAST_HOSTILE = 2**50
 ENCODES = {"piecewise_linear": "bins", "periodic": "frequencies", "embedding": "units"}  # outputs of a column
 OWN_NUMBERS = ("penalty", "dropout", "weight_decay", "label_smoothing")
 
-DTYPES = ["float32", "float64", "bfloat16", "tf32", "float16"]
+DTYPES = ["float32", "float64", "bfloat16", "tf32", "3xtf32", "float16"]
 DATA_TYPES = ["f4", "f8", "i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "?", "f2", ">f4", "c8"]
 SOLVER = {"gtol": 1e-9, "ftol": 0.0, "damping": 1e-3, "radius": 1.0, "history_size": 4, "line_search_steps": 9,
           "cg_steps": 5}  # fmt: skip

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
@@ -259,16 +259,21 @@ def inputs(problem: Problem, noise: Any, rows: int | None = None, part: int = 2)
     return shaken, y, _shaken(noise, np.ones(len(x)) if w is None else w)
 
 
-def compare(problem: Problem, ask: Question, free: Callable[[str], bool] = lambda name: False) -> float:
-    """Ask the compiled engine in both dtypes and the reference; returns the worst difference over the allowed one.
+def compare(
+    problem: Problem,
+    ask: Question,
+    free: Callable[[str], bool] = lambda name: False,
+    dtypes: Sequence[str] = DTYPES,
+) -> float:
+    """Ask the compiled engine in these dtypes and the reference; returns the worst difference over the allowed one.
 
-    Names for which `free` is true are not judged.
+    Names for which `free` is true are not judged. "3xtf32" is held to float32's tolerances.
     """
     with remembered_orders():
         problem, clean = settle(problem, ask)
         noisy = noisy_results(problem, ask)
     terms, worst = max(*problem.widths, problem.rows), 0.0
-    for dtype in DTYPES:
+    for dtype in dtypes:
         found = ask(problem.engine(compiled_engine, dtype), problem, None)
         assert found.keys() == clean.keys()
         for name, exact in clean.items():
@@ -277,7 +282,7 @@ def compare(problem: Problem, ask: Question, free: Callable[[str], bool] = lambd
             got = np.asarray(found[name], dtype=np.float64)
             assert got.shape == exact.shape, f"{dtype} {name}"
             assert np.isfinite(exact).all(), f"the problem is no good: {name} is not finite"
-            limit = allowed(dtype, terms, exact, [other[name] for other in noisy])
+            limit = allowed("float32" if dtype == "3xtf32" else dtype, terms, exact, [other[name] for other in noisy])
             off = float(np.max(np.abs(got - exact), initial=0.0))
             assert off <= limit, (
                 f"{dtype} {name}: off by {off:.3g}, allowed {limit:.3g}, size {np.max(np.abs(exact)):.3g}"

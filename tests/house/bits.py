@@ -123,7 +123,7 @@ def cases(scale: int = 1) -> Iterator[tuple[str, Case]]:
                         "identity", "orthogonal", "random_uniform", "random_normal", "truncated_normal", Constant(0.01)]
     yield "initializers", Case([D(6, "elu", True, kernel, Constant(0.1)) for kernel in drawn])
     yield "initializer_data", Case(net(kernel_initializer="data"))
-    for precision in ("tf32", "bfloat16"):
+    for precision in ("tf32", "3xtf32", "bfloat16"):
         yield f"precision_{precision}", Case([D(40, "relu"), D(33), D(3)], 17, model={"precision": precision},
                                              dtypes=("float32",))
     # ---- losses and metrics

@@ -1,6 +1,7 @@
-"""precision="tf32": float32 nets whose matrix products may round their operands to 11 significant bits.
+"""precision="tf32": float32 nets whose matrix products may round their operands to 11 significant bits; and "3xtf32".
 
 The reference rounds them, a CPU computes in plain float32; what a GPU does is compared with the reference elsewhere.
+With "3xtf32" neither differs from float32.
 """
 
 from __future__ import annotations
@@ -82,20 +83,29 @@ def test_the_effect_is_an_eighth_of_bfloat16s(optimizer: str) -> None:
     assert 1 / 32 < np.median(ratios) < 1 / 3  # 1/8; single numbers, such as the loss, may be off by luck
 
 
-def test_a_cpu_computes_in_float32() -> None:
+@pytest.mark.parametrize("dtype", ["tf32", "3xtf32"])
+def test_a_cpu_computes_in_float32(dtype: str) -> None:
     """The same bits, in an engine and in the lanes of a population."""
     problem = Problem(NET, inputs=9, rows=20)
-    float32, tf32 = (gradients(problem.engine(_core.Engine, dtype), problem, None) for dtype in ("float32", "tf32"))
-    assert all(np.array_equal(float32[name], tf32[name]) for name in float32)
+    float32, own = (gradients(problem.engine(_core.Engine, name), problem, None) for name in ("float32", dtype))
+    assert all(np.array_equal(float32[name], own[name]) for name in float32)
     x, y, _ = problem.data()
     losses = []
-    for precision in (None, "tf32"):
+    for precision in (None, dtype):
         model = fd.Model([fd.Dense(5, "tanh"), fd.Dense(3)], inputs=9, precision=precision)
         model.compile("adam", "mse")
         nets = fd.fit_many(model, x, y, starts=3, epochs=2, verbose=0)
         assert not nets.why_one_by_one
         losses.append(nets.losses)
     assert np.array_equal(*losses)
+
+
+def test_the_reference_takes_3xtf32_for_float32() -> None:
+    problem = Problem(NET, inputs=9, rows=20)
+    exact, split = (
+        gradients(problem.engine(reference.Engine, dtype), problem, None) for dtype in ("float32", "3xtf32")
+    )
+    assert all(np.array_equal(exact[name], split[name]) for name in exact)
 
 
 # -- as a user meets it ------------------------------------------------------------------------------------------------
@@ -127,6 +137,27 @@ def test_model(tmp_path: Path) -> None:
     assert not np.array_equal(exact.predict(x), rounded)
 
 
+def test_model_of_3xtf32(tmp_path: Path) -> None:
+    """It stays what it is too, loses no digits anywhere, and may be trained by what compares losses."""
+    model = make(precision="3xtf32")
+    assert (model.dtype, model.precision) == ("float32", "3xtf32") and "float32, 3xtf32 on cpu" in repr(model)
+    x, y = np.random.default_rng(0).normal(size=(50, 4)).astype(np.float32), np.arange(50) % 3
+    model.save(tmp_path / "net.safetensors")
+    for other in (fd.load(tmp_path / "net.safetensors"), pickle.loads(pickle.dumps(model)), model.clone()):
+        assert (other.dtype, other.precision) == ("float32", "3xtf32")
+    plain = make()
+    plain.set_weights(model.get_weights())
+    assert np.array_equal(model.predict(x), plain.predict(x))
+    assert np.array_equal(model.to("reference").predict(x), plain.to("reference").predict(x))
+    assert model.to("cpu").get_config() == plain.to("cpu").get_config() | {"precision": "3xtf32"}
+    for optimizer in ("kfac", "lbfgs"):
+        losses = []
+        for one in (model, plain):
+            one.compile(optimizer, "sparse_categorical_crossentropy")
+            losses.append(one.fit(x, y, epochs=2, verbose=0).history["loss"])
+        assert losses[0] == losses[1]
+
+
 def test_bfloat16_has_two_names(tmp_path: Path) -> None:
     for options in ({"dtype": "bfloat16"}, {"precision": "bfloat16"}, {"dtype": "bfloat16", "precision": "bfloat16"}):
         model = make(**options)
@@ -143,9 +174,10 @@ def test_bfloat16_has_two_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"precision": "tf16"}, "Model: precision='tf16' is not known. Use 'tf32' or 'bfloat16', or None."),
+        ({"precision": "tf16"}, "Model: precision='tf16' is not known. Use 'tf32', '3xtf32' or 'bfloat16', or None."),
         ({"precision": 32}, "Model: precision=32 is of type int. Give"),
-        ({"precision": "tf32", "dtype": "float64"}, "dtype 'float64'; products round float32 operands: use"),
+        ({"precision": "tf32", "dtype": "float64"}, "dtype 'float64'; it is for float32 operands: use"),
+        ({"precision": "3xtf32", "dtype": "float64"}, "Model: precision is '3xtf32' and dtype 'float64'"),
         ({"precision": "tf32", "dtype": "bfloat16"}, "Model: precision is 'tf32' and dtype 'bfloat16'"),
         ({"precision": "bfloat16", "dtype": "float64"}, "use dtype='float32', or leave out precision"),
     ],

@@ -69,7 +69,7 @@ CASES: dict[str, tuple[Callable[[], object], type[Exception], str]] = {
         lambda: fd.Model([fd.Dense(1)], inputs=2, precision=[LONG]),  # type: ignore[arg-type]
         TypeError,
         "Model: precision=<list of more digits than Python writes> is of type list. "
-        "Give 'tf32' or 'bfloat16', or None.",
+        "Give 'tf32', '3xtf32' or 'bfloat16', or None.",
     ),
     "start": (
         lambda: many(start=ARRAY),

@@ -74,7 +74,7 @@ int64_t FusedMlp::runs() { return run_count; }
 
 std::unique_ptr<FusedMlp> FusedMlp::make(const Plan& plan, const Training& training, const Walk& walk,
                                          Precision precision) {
-    if (precision == Precision::full || training.hook || training.has_frozen() || !training.loss_params.empty())
+    if (!rounds_operands(precision) || training.hook || training.has_frozen() || !training.loss_params.empty())
         return nullptr;
     MlpProgram p;
     int64_t widest = 0;

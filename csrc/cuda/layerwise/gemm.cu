@@ -8,7 +8,7 @@ namespace fd::cuda {
 namespace {
 
 __device__ __forceinline__ float rounded(float v, Precision r) {
-    return r == Precision::full ? v : round_mantissa(v, r == Precision::bf16 ? 16 : 13);
+    return r == Precision::bf16 ? round_mantissa(v, 16) : r == Precision::tf32 ? round_mantissa(v, 13) : v;
 }
 __device__ __forceinline__ double rounded(double v, Precision) { return v; }
 

@@ -1,6 +1,6 @@
-// Products on tensor cores: float32 in memory, operands rounded when copied to shared memory, sums in float32. Two buffers of
-// tiles: while one is used, the next is loaded through registers into the other. Any shape: elements beyond
-// the matrix are zero.
+// Products on tensor cores: float32 in memory, operands rounded or split when copied to shared memory, sums in float32. Two buffers
+// of tiles: while one is used, the next is loaded through registers into the other. Any shape: terms beyond the sum are
+// zero, and outputs beyond the matrix are computed from whatever is near, and dropped.
 #include "cuda/layerwise/epilogue.h"
 #include "cuda/layerwise/mma.h"
 #include "cuda/runtime/port.h"
@@ -8,30 +8,76 @@
 namespace fd::cuda {
 namespace {
 
-// A block makes BM x BN outputs, a warp WM x WN of them, in steps of BK along k. Tiles lie in shared memory as the matrices do
-// in memory.
-template <class O, int BM, int BN, int WM, int WN, bool TA, bool TB>
+// One operand's tile, `side` rows of a (or columns of b) by `depth` terms of the sum, as it lies in memory: in lines along the sum,
+// or across. A thread copies `units` times four neighbours of a line.
+template <class O, int side, int depth, bool across, int threads>
+struct Tile {
+    using E = typename O::type;
+    static constexpr int lines = across ? depth : side, width = across ? side : depth,
+                         ld = width + (across ? O::pad_across : O::pad), size = lines * ld,
+                         units = side * depth / 4 / threads, step = threads * 4 / width;  // lines between its units
+    static_assert(units * threads * 4 == side * depth && step * width == threads * 4, "every thread copies the same");
+    static_assert(size * sizeof(E) % 32 == 0, "fragments are loaded from 32 bytes on");
+
+    const float* from[units];
+    int64_t advance;   // to the next tile
+    int term, inside;  // of the first unit: the term of its first number; how many of its numbers are in the matrix
+    int to;            // where it goes
+    float4 next[units];
+
+    // `first`, of `rows`: of the tile's side; `ld_from`: of the matrix.
+    __device__ __forceinline__ Tile(const float* matrix, int64_t ld_from, int64_t first, int64_t rows, int64_t k0,
+                                    int thread) {
+        const int line = thread / (width / 4), at = thread % (width / 4) * 4;
+        to = line * ld + at;
+        term = across ? line : at;
+        const int64_t left = rows - first - at;
+        inside = !across || left >= 4 ? 4 : int(left > 0 ? left : 0);
+        advance = across ? depth * ld_from : depth;
+#pragma unroll
+        for (int u = 0; u < units; ++u) {
+            const int64_t l = line + u * step, row = first + l < rows ? first + l : rows - 1;
+            from[u] = matrix + (across ? (k0 + l) * ld_from + first + at : row * ld_from + k0 + at);
+        }
+    }
+    // Of a tile in which `left` terms of the sum are left; aligned: every line in memory starts on 16 bytes.
+    __device__ __forceinline__ void fetch(int left, bool aligned) {
+#pragma unroll
+        for (int u = 0; u < units; ++u) {
+            const int room = !across ? left - term : term + u * step < left ? inside : 0;
+            const float* p = from[u];
+            if (aligned) next[u] = room > 0 ? *reinterpret_cast<const float4*>(p) : float4{0, 0, 0, 0};
+            else next[u] = float4{room > 0 ? p[0] : 0, room > 1 ? p[1] : 0, room > 2 ? p[2] : 0, room > 3 ? p[3] : 0};
+            from[u] += advance;
+        }
+    }
+    __device__ __forceinline__ void put(E* tile, int apart) const {
+#pragma unroll
+        for (int u = 0; u < units; ++u) O::store4(tile + to + u * step * ld, next[u], apart);
+    }
+};
+
+// A block makes BM x BN outputs, a warp WM x WN of them, in steps of BK along k.
+template <class O, int BM, int BN, int BK, int WM, int WN, bool TA, bool TB>
 struct MmaTile {
     using E = typename O::type;
-    static constexpr int BK = 64 / int(sizeof(E)), warps_n = BN / WN, threads = 32 * (BM / WM) * warps_n;
-    static constexpr int lines_a = TA ? BK : BM, width_a = TA ? BM : BK, lda = width_a + O::pad;
-    static constexpr int lines_b = TB ? BN : BK, width_b = TB ? BK : BN, ldb = width_b + O::pad;
-    static constexpr int units_a = BM * BK / 4 / threads, units_b = BN * BK / 4 / threads;  // of four numbers, a thread
-    static_assert(units_a * threads * 4 == BM * BK && units_b * threads * 4 == BN * BK, "every thread loads the same");
-    static constexpr int buffer_a = lines_a * lda, buffer = buffer_a + lines_b * ldb;
-    static_assert(buffer_a * sizeof(E) % 32 == 0 && buffer * sizeof(E) % 32 == 0,
-                  "fragments are loaded from 32 bytes on");
-    static constexpr int strip = 16 * (WN + 4);  // floats a warp stages its outputs in
+    static constexpr int warps_n = BN / WN, threads = 32 * (BM / WM) * warps_n;
+    using A = Tile<O, BM, BK, TA, threads>;
+    using B = Tile<O, BN, BK, !TB, threads>;
+    static constexpr int apart = A::size + B::size, buffer = O::parts * apart;
+    static constexpr int strip_ld = WN + 8, strip = 16 * strip_ld;  // floats a warp stages its outputs in
     static constexpr int column_units = BN / 4, column_parts = threads / column_units;  // of a sum over rows of b
     static constexpr size_t larger(size_t a, size_t b) { return a > b ? a : b; }
     static constexpr size_t shared_bytes =
         larger(2 * buffer * sizeof(E), larger(size_t(threads / 32) * strip, size_t(column_parts) * BN) * sizeof(float));
 };
 
-template <class O, int BM, int BN, int WM, int WN, bool TA, bool TB>
-__global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
+template <class O, int BM, int BN, int BK, int WM, int WN, bool TA, bool TB>
+__global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64        ? 1
+                                                              : O::parts > 1 ? 2
+                                                                             : 3)
     mma_kernel(Product<float> p, bool aligned_a, bool aligned_b) {
-    using S = MmaTile<O, BM, BN, WM, WN, TA, TB>;
+    using S = MmaTile<O, BM, BN, BK, WM, WN, TA, TB>;
     using E = typename S::E;
     FD_DYN_SHARED(E, tiles);
     const int thread = int(threadIdx.x), warp = thread >> 5, lane = thread & 31;
@@ -40,64 +86,69 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
     const int64_t part = ((p.k + p.splits - 1) / p.splits + 3) / 4 * 4, first = part * blockIdx.z;
     const int64_t last = first + part < p.k ? first + part : p.k;
     const bool sums_columns = TA && p.column_sums && blockIdx.y == 0;
-    float4 next_a[S::units_a], next_b[S::units_b], column{0, 0, 0, 0};
-    Sums<O> sums[WM / 16][WN / 16];
+    float4 column{0, 0, 0, 0};
+    using F = Fragments<O, TA, TB>;
+    typename F::C zero, sums[WM / 16][WN / 16];
+#pragma unroll
+    for (float& v : zero.x) v = 0;
 #pragma unroll
     for (int i = 0; i < WM / 16; ++i)
 #pragma unroll
-        for (int j = 0; j < WN / 16; ++j) wmma::fill_fragment(sums[i][j], 0.0f);
+        for (int j = 0; j < WN / 16; ++j) sums[i][j] = zero;
 
-    auto fetch = [&](int64_t k0) {
-#pragma unroll
-        for (int u = 0; u < S::units_a; ++u) {
-            const int unit = u * S::threads + thread, line = unit / (S::width_a / 4), at = unit % (S::width_a / 4) * 4;
-            next_a[u] = TA ? four(p.a, p.m, k0 + line, last, m0 + at, p.m, aligned_a)
-                           : four(p.a, p.k, m0 + line, p.m, k0 + at, last, aligned_a);
-        }
-#pragma unroll
-        for (int u = 0; u < S::units_b; ++u) {
-            const int unit = u * S::threads + thread, line = unit / (S::width_b / 4), at = unit % (S::width_b / 4) * 4;
-            next_b[u] = TB ? four(p.b, p.k, n0 + line, p.n, k0 + at, last, aligned_b)
-                           : four(p.b, p.n, k0 + line, last, n0 + at, p.n, aligned_b);
-        }
+    typename S::A tile_a(p.a, TA ? p.m : p.k, m0, p.m, first, thread);
+    typename S::B tile_b(p.b, TB ? p.k : p.n, n0, p.n, first, thread);
+    auto fetch = [&](int64_t left) {
+        const int terms = int(left < BK ? left : BK);
+        tile_a.fetch(terms, aligned_a);
+        tile_b.fetch(terms, aligned_b);
     };
     auto put = [&](E* to) {
+        tile_a.put(to, S::apart);
+        tile_b.put(to + S::A::size, S::apart);
+        if (sums_columns) {
 #pragma unroll
-        for (int u = 0; u < S::units_a; ++u) {
-            const int unit = u * S::threads + thread;
-            O::store4(to + unit / (S::width_a / 4) * S::lda + unit % (S::width_a / 4) * 4, next_a[u]);
-        }
-#pragma unroll
-        for (int u = 0; u < S::units_b; ++u) {
-            const int unit = u * S::threads + thread;
-            O::store4(to + S::buffer_a + unit / (S::width_b / 4) * S::ldb + unit % (S::width_b / 4) * 4, next_b[u]);
-            if (sums_columns)
-                column.x += next_b[u].x, column.y += next_b[u].y, column.z += next_b[u].z, column.w += next_b[u].w;
+            for (const float4& v : tile_b.next) column.x += v.x, column.y += v.y, column.z += v.z, column.w += v.w;
         }
     };
     E *now = tiles, *other = tiles + S::buffer;
-    fetch(first);
+    fetch(last - first);
     put(now);
     __syncthreads();
-    for (int64_t k0 = first; k0 < last; k0 += S::BK) {
-        const bool more = k0 + S::BK < last;
-        if (more) fetch(k0 + S::BK);
-        const E *as = now, *bs = now + S::buffer_a;
+    for (int64_t left = last - first; left > 0; left -= BK) {
+        const bool more = left > BK;
+        if (more) fetch(left - BK);
+        const E *as = now + (TA ? warp_m : warp_m * S::A::ld),
+                *bs = now + S::A::size + (TB ? warp_n * S::B::ld : warp_n);
 #pragma unroll
-        for (int k = 0; k < S::BK; k += O::k) {
-            FragmentA<O, TA> a[WM / 16];
+        for (int k = 0; k < BK; k += O::k) {
+            typename F::A a[O::parts][WM / 16];
 #pragma unroll
-            for (int i = 0; i < WM / 16; ++i) {
-                const int row = warp_m + 16 * i;
-                load_shared(a[i], as + (TA ? k * S::lda + row : row * S::lda + k), S::lda);
-            }
+            for (int part = 0; part < O::parts; ++part)
+#pragma unroll
+                for (int i = 0; i < WM / 16; ++i)
+                    load_shared(a[part][i], as + part * S::apart + (TA ? k * S::A::ld + 16 * i : 16 * i * S::A::ld + k),
+                                S::A::ld);
 #pragma unroll
             for (int j = 0; j < WN / 16; ++j) {
-                const int col = warp_n + 16 * j;
-                FragmentB<O, TB> b;
-                load_shared(b, bs + (TB ? col * S::ldb + k : k * S::ldb + col), S::ldb);
+                typename F::B b[O::parts];
 #pragma unroll
-                for (int i = 0; i < WM / 16; ++i) wmma::mma_sync(sums[i][j], a[i], b, sums[i][j]);
+                for (int part = 0; part < O::parts; ++part)
+                    load_shared(b[part], bs + part * S::apart + (TB ? 16 * j * S::B::ld + k : k * S::B::ld + 16 * j),
+                                S::B::ld);
+#pragma unroll
+                for (int i = 0; i < WM / 16; ++i) {
+                    if constexpr (O::parts == 1) {
+                        multiply_add(sums[i][j], a[0][i], b[0], sums[i][j]);
+                    } else {  // tensor cores truncate sums: long ones are added here, which rounds
+                        typename F::C step;
+                        multiply_add(step, a[1][i], b[0], zero);
+                        multiply_add(step, a[0][i], b[1], step);
+                        multiply_add(step, a[0][i], b[0], step);
+#pragma unroll
+                        for (int e = 0; e < step.num_elements; ++e) sums[i][j].x[e] += step.x[e];
+                    }
+                }
             }
         }
         if (more) put(other);
@@ -121,46 +172,50 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
 #pragma unroll
     for (int i = 0; i < WM / 16; ++i) {
 #pragma unroll
-        for (int j = 0; j < WN / 16; ++j)
-            wmma::store_matrix_sync(strip + 16 * j, sums[i][j], WN + 4, wmma::mem_row_major);
+        for (int j = 0; j < WN / 16; ++j) store_shared(strip + 16 * j, sums[i][j], S::strip_ld);
         __syncwarp();
         for (int e = lane; e < 16 * WN; e += 32) {
             const int64_t r = m0 + warp_m + 16 * i + e / WN, c = n0 + warp_n + e % WN;
             if (r < p.m && c < p.n)
-                out[r * p.n + c] = finished(p.epilogue, strip[e / WN * (WN + 4) + e % WN], r * p.n + c, c);
+                out[r * p.n + c] = finished(p.epilogue, strip[e / WN * S::strip_ld + e % WN], r * p.n + c, c);
         }
         __syncwarp();
     }
 }
 
-template <class O, int BM, int BN, int WM, int WN, bool TA, bool TB>
+template <class O, int BM, int BN, int BK, int WM, int WN, bool TA, bool TB>
 void start(const Product<float>& p, cudaStream_t stream) {
-    using S = MmaTile<O, BM, BN, WM, WN, TA, TB>;
-    static_assert(S::shared_bytes <= 48 * 1024, "more would have to be asked for");
+    using S = MmaTile<O, BM, BN, BK, WM, WN, TA, TB>;
+    static_assert(S::shared_bytes <= 99 * 1024, "what every GPU has for a block");
+    if (S::shared_bytes > 48 * 1024)
+        allow_shared_memory(reinterpret_cast<const void*>(mma_kernel<O, BM, BN, BK, WM, WN, TA, TB>));
     static_assert(S::threads % S::column_units == 0, "a thread keeps to its columns");
     const dim3 grid(unsigned((p.n + BN - 1) / BN), unsigned((p.m + BM - 1) / BM), unsigned(p.splits));
     const bool aligned_a = in_quads(p.a, TA ? p.m : p.k), aligned_b = in_quads(p.b, TB ? p.k : p.n);
-    FD_LAUNCH((mma_kernel<O, BM, BN, WM, WN, TA, TB>), grid, S::threads, S::shared_bytes, stream, p, aligned_a,
+    FD_LAUNCH((mma_kernel<O, BM, BN, BK, WM, WN, TA, TB>), grid, S::threads, S::shared_bytes, stream, p, aligned_a,
               aligned_b);
 }
-template <class O, int BM, int BN, int WM, int WN>
+template <class O, int BM, int BN, int BK, int WM, int WN>
 void choose_layout(const Product<float>& p, cudaStream_t stream) {
-    if (p.transpose_a) start<O, BM, BN, WM, WN, true, false>(p, stream);
-    else if (p.transpose_b) start<O, BM, BN, WM, WN, false, true>(p, stream);
-    else start<O, BM, BN, WM, WN, false, false>(p, stream);
+    if (p.transpose_a) start<O, BM, BN, BK, WM, WN, true, false>(p, stream);
+    else if (p.transpose_b) start<O, BM, BN, BK, WM, WN, false, true>(p, stream);
+    else start<O, BM, BN, BK, WM, WN, false, false>(p, stream);
 }
+// Deep tiles, so that a step along k takes longer than the next tile needs to come, but two buffers of them must fit, and the next
+// tile in the registers.
 template <class O>
 void choose_tile(const Product<float>& p, int tile, cudaStream_t stream) {
-    if (tile == 128) choose_layout<O, 128, 128, 32, 64>(p, stream);
-    else if (tile == 64) choose_layout<O, 64, 64, 32, 32>(p, stream);
-    else choose_layout<O, 32, 32, 16, 16>(p, stream);
+    if (tile == 128) choose_layout<O, 128, 128, O::k * 2, 32, 64>(p, stream);
+    else if (tile == 64) choose_layout<O, 64, 64, 32, 32, 32>(p, stream);
+    else choose_layout<O, 32, 32, 64, 16, 16>(p, stream);
 }
 
 }  // namespace
 
 void mma_product(const Product<float>& p, int tile, cudaStream_t stream) {
     if (p.precision == Precision::bf16) choose_tile<Bf16Operand>(p, tile, stream);
-    else choose_tile<Tf32Operand>(p, tile, stream);
+    else if (p.precision == Precision::tf32) choose_tile<Tf32Operand>(p, tile, stream);
+    else choose_tile<Tf32x3Operand>(p, tile, stream);
 }
 
 }  // namespace fd::cuda

@@ -118,7 +118,7 @@ void Layers<T>::set_splits(int64_t rows) {
     for (const Op& o : plan_.ops) {
         const int by_rows = std::min(most, column_splits(rows));
         if (o.kind == OpKind::dense) {
-            tensors_[size_t(o.kernel)].splits = std::min(most, Products::splits(o.in, o.out, rows));
+            tensors_[size_t(o.kernel)].splits = std::min(most, Products::splits(o.in, o.out, rows, precision_));
             if (o.bias >= 0) tensors_[size_t(o.bias)].splits = tensors_[size_t(o.kernel)].splits;
         } else if (o.kind == OpKind::layer_norm || o.kind == OpKind::scale || o.kind == OpKind::periodic ||
                    o.kind == OpKind::grouped_dense) {

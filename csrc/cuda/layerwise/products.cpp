@@ -35,14 +35,15 @@ ProductPath product_path() { return chosen_path; }
 void set_product_tile(int side) { chosen_tile = side; }
 
 // Where the library's better use of the arithmetic units is worth a launch more, since it knows few of our epilogues.
-bool Products::large(int64_t m, int64_t n, int64_t k) {
+bool Products::large(int64_t m, int64_t n, int64_t k, Precision precision) {
     const ProductPath path = chosen_path;
+    if (precision == Precision::tf32x3) return false;  // which the library does not have
     if (path == ProductPath::automatic) return double(m) * double(n) * double(k) >= tuning().library_multiplications;
     return path == ProductPath::cublaslt;
 }
 
-int Products::splits(int64_t m, int64_t n, int64_t k) {
-    if (large(m, n, k)) return 1;
+int Products::splits(int64_t m, int64_t n, int64_t k, Precision precision) {
+    if (large(m, n, k, precision)) return 1;
     const Tuning t = tuning();
     const int64_t blocks = (m + 63) / 64 * ((n + 63) / 64),
                   wanted = int64_t(t.split_blocks_per_processor * device().processors);
@@ -50,12 +51,19 @@ int Products::splits(int64_t m, int64_t n, int64_t k) {
 }
 
 // The time is that of the processors with most tiles, each of which takes so many cycles for a term of the sum.
-int Products::tile(int64_t m, int64_t n, int splits, bool mma, int largest) {
+int Products::tile(int64_t m, int64_t n, int splits, Precision precision, int largest) {
     if (const int side = chosen_tile) return side;
     const Tuning t = tuning();
-    const std::pair<int, double> sides[] = {{128, mma ? t.mma_tile128_cycles : t.tile128_cycles},
-                                            {64, mma ? t.mma_tile64_cycles : t.tile64_cycles},
-                                            {32, mma ? t.mma_tile32_cycles : t.tile32_cycles}};
+    const bool full = precision == Precision::full, split = precision == Precision::tf32x3;
+    const std::pair<int, double> sides[] = {{128, full    ? t.tile128_cycles
+                                                  : split ? t.tf32x3_tile128_cycles
+                                                          : t.mma_tile128_cycles},
+                                            {64, full    ? t.tile64_cycles
+                                                 : split ? t.tf32x3_tile64_cycles
+                                                         : t.mma_tile64_cycles},
+                                            {32, full    ? t.tile32_cycles
+                                                 : split ? t.tf32x3_tile32_cycles
+                                                         : t.mma_tile32_cycles}};
     int best = 32;
     double least = std::numeric_limits<double>::infinity();
     for (const auto& [side, cycles] : sides) {
@@ -69,7 +77,7 @@ int Products::tile(int64_t m, int64_t n, int splits, bool mma, int largest) {
 
 template <class T>
 void Products::run(const Product<T>& p) {
-    if (large(p.m, p.n, p.k) && p.splits == 1 && by_library(p)) return;
+    if (large(p.m, p.n, p.k, p.precision) && p.splits == 1 && by_library(p)) return;
     if (p.m > most_rows && !p.transpose_a) {
         for (int64_t first = 0; first < p.m; first += most_rows) by_hand(some_rows(p, first));
         return;
@@ -81,8 +89,8 @@ template <class T>
 void Products::by_hand(const Product<T>& p) {
     if constexpr (sizeof(T) == 4)
         if (p.precision != Precision::full && chosen_path != ProductPath::simt)
-            return mma_product(p, tile(p.m, p.n, p.splits, true), stream_);
-    hand_product(p, tile(p.m, p.n, p.splits, false, sizeof(T) == 4 ? 128 : 64), stream_);
+            return mma_product(p, tile(p.m, p.n, p.splits, p.precision), stream_);
+    hand_product(p, tile(p.m, p.n, p.splits, Precision::full, sizeof(T) == 4 ? 128 : 64), stream_);
 }
 
 template <class T>

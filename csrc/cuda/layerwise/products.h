@@ -53,11 +53,11 @@ public:
     template <class T>
     void run(const Product<T>&);
     // How many parts to cut the sum of a kernel's gradient into, so that the GPU is full.
-    static int splits(int64_t m, int64_t n, int64_t k);
-    static bool large(int64_t m, int64_t n, int64_t k);  // whether cuBLASLt makes it, if it can
-    // The side of a hand-written kernel's tiles, 128, 64 or 32: large ones reuse more, small ones fill the GPU. `mma`: of the
-    // kernel for tensor cores.
-    static int tile(int64_t m, int64_t n, int splits, bool mma, int largest = 128);
+    static int splits(int64_t m, int64_t n, int64_t k, Precision);
+    static bool large(int64_t m, int64_t n, int64_t k, Precision);  // whether cuBLASLt makes it, if it can
+    // The side of a hand-written kernel's tiles, 128, 64 or 32: large ones reuse more, small ones fill the GPU. `precision`: of
+    // the kernel, full of the one that does without tensor cores.
+    static int tile(int64_t m, int64_t n, int splits, Precision, int largest = 128);
 
 private:
     template <class T>
@@ -72,7 +72,7 @@ private:
 
 template <class T>
 void hand_product(const Product<T>&, int tile, cudaStream_t);     // gemm.cu; doubles have no tile of 128, and take 64
-void mma_product(const Product<float>&, int tile, cudaStream_t);  // gemm_mma.cu: of rounded operands
+void mma_product(const Product<float>&, int tile, cudaStream_t);  // gemm_mma.cu: of rounded or split operands
 // Applies the epilogue to the sums in out.
 template <class T>
 void finish_product(const Product<T>&, cudaStream_t);  // gemm.cu

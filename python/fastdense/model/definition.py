@@ -98,7 +98,7 @@ class Definition:
 
     @property
     def precision(self) -> str | None:
-        """The precision of matrix products' operands: "tf32", "bfloat16", or None for that of `dtype`."""
+        """The precision of matrix products' operands: "tf32", "3xtf32", "bfloat16", or None: that of `dtype`."""
         return self.net.precision
 
     @property

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from ..arrays import check_memory, fail
 from ..layers import Adapting, Normalization
 from ..losses import Loss, PerHead
-from ..network import Net
+from ..network import ROUNDING, Net
 from ..optimizers import KFAC, Optimizer
 from ..optimizers.full_batch import LBFGS, Solver
 
@@ -24,12 +24,12 @@ def check_solver(where: str, optimizer: Optimizer, loss: Loss, net: Net) -> None
         check_memory(where, solver_bytes(optimizer, net), f"{type(optimizer).__name__} for layers so wide", remedy)
         return
     name = type(optimizer).__name__
-    if net.precision is not None:
+    if net.precision in ROUNDING:
         fail(
             where,
             f"{name} was given for a net of precision {net.precision!r}",
             f"it compares losses, whose differences {net.precision} does not show",
-            "use dtype='float32' or 'float64', and no precision",
+            "use dtype='float32' or 'float64', and no precision that rounds",
         )
     if any(net.frozen()):
         fail(
