@@ -125,7 +125,8 @@ public:
         const int64_t widest = plan_.widest, first = full(rows) * words(widest), second = words(rows) * full(widest);
         const int64_t side = first + (backward ? second + words(rows) * widest : 0);
         operands_.reserve(2 * side);
-        strips_.reserve(k_.gather_strip, k_.tile, k_.panel / 2, std::max(words(widest), backward ? words(rows) : 0), team);
+        strips_.reserve(k_.gather_strip, k_.tile, k_.panel / 2, std::max(words(widest), backward ? words(rows) : 0),
+                        team);
         for (int i = 0; i < 2; ++i) {
             row_panels_[i] = operands_.get() + i * side;
             column_panels_[i] = row_panels_[i] + first;
