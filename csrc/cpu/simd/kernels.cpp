@@ -78,6 +78,8 @@ constexpr Isa isa_table() {
     t.name = "avx2", t.blas_core = "Haswell";
 #elif defined(__x86_64__)
     t.name = "baseline", t.blas_core = "Nehalem";
+#elif defined(__aarch64__)
+    t.name = "baseline", t.blas_core = "ARMV8";
 #else
     t.name = "baseline", t.blas_core = "";
 #endif
