@@ -8,6 +8,33 @@
 namespace fd::cuda {
 namespace {
 
+// How operands lie in memory: as float32, or as bfloat16 already, of which four numbers are loaded at once.
+struct Bf16Stored : Bf16Operand {};
+template <class O>
+struct Source {
+    using Four = float4;
+    static const float* a(const Product<float>& p) { return p.a; }
+    static const float* b(const Product<float>& p) { return p.b; }
+    static __device__ __forceinline__ Four load(const float* matrix, int64_t ld, int64_t line, int64_t lines, int64_t at,
+                                                int64_t width, bool aligned) {
+        return four(matrix, ld, line, lines, at, width, aligned);
+    }
+    static __device__ __forceinline__ void store(typename O::type* to, Four v) { O::store4(to, v); }
+    static __device__ __forceinline__ float4 numbers(Four v) { return v; }
+};
+template <>
+struct Source<Bf16Stored> {  // every line starts on 16 bytes, and what is beyond `width` is there
+    using Four = uint2;
+    static const uint16_t* a(const Product<float>& p) { return p.bf16_a; }
+    static const uint16_t* b(const Product<float>& p) { return p.bf16_b; }
+    static __device__ __forceinline__ Four load(const uint16_t* matrix, int64_t ld, int64_t line, int64_t lines, int64_t at,
+                                                int64_t width, bool) {
+        return line < lines && at < width ? *reinterpret_cast<const uint2*>(matrix + line * ld + at) : uint2{0, 0};
+    }
+    static __device__ __forceinline__ void store(Bf16Operand::type* to, Four v) { *reinterpret_cast<uint2*>(to) = v; }
+    static __device__ __forceinline__ float4 numbers(Four) { return {0, 0, 0, 0}; }  // sums of columns are not asked for
+};
+
 // A block makes BM x BN outputs, a warp WM x WN of them, in steps of BK along k. Tiles lie in shared memory as the matrices do
 // in memory.
 template <class O, int BM, int BN, int WM, int WN, bool TA, bool TB>
@@ -40,7 +67,11 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
     const int64_t part = ((p.k + p.splits - 1) / p.splits + 3) / 4 * 4, first = part * blockIdx.z;
     const int64_t last = first + part < p.k ? first + part : p.k;
     const bool sums_columns = TA && p.column_sums && blockIdx.y == 0;
-    float4 next_a[S::units_a], next_b[S::units_b], column{0, 0, 0, 0};
+    using Operands = Source<O>;
+    typename Operands::Four next_a[S::units_a], next_b[S::units_b];
+    float4 column{0, 0, 0, 0};
+    const auto *a = Operands::a(p), *b = Operands::b(p);
+    const int64_t lda = p.lda ? p.lda : TA ? p.m : p.k, ldb = p.ldb ? p.ldb : TB ? p.k : p.n;
     Sums<O> sums[WM / 16][WN / 16];
 #pragma unroll
     for (int i = 0; i < WM / 16; ++i)
@@ -51,28 +82,30 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
 #pragma unroll
         for (int u = 0; u < S::units_a; ++u) {
             const int unit = u * S::threads + thread, line = unit / (S::width_a / 4), at = unit % (S::width_a / 4) * 4;
-            next_a[u] = TA ? four(p.a, p.m, k0 + line, last, m0 + at, p.m, aligned_a)
-                           : four(p.a, p.k, m0 + line, p.m, k0 + at, last, aligned_a);
+            next_a[u] = TA ? Operands::load(a, lda, k0 + line, last, m0 + at, p.m, aligned_a)
+                           : Operands::load(a, lda, m0 + line, p.m, k0 + at, last, aligned_a);
         }
 #pragma unroll
         for (int u = 0; u < S::units_b; ++u) {
             const int unit = u * S::threads + thread, line = unit / (S::width_b / 4), at = unit % (S::width_b / 4) * 4;
-            next_b[u] = TB ? four(p.b, p.k, n0 + line, p.n, k0 + at, last, aligned_b)
-                           : four(p.b, p.n, k0 + line, last, n0 + at, p.n, aligned_b);
+            next_b[u] = TB ? Operands::load(b, ldb, n0 + line, p.n, k0 + at, last, aligned_b)
+                           : Operands::load(b, ldb, k0 + line, last, n0 + at, p.n, aligned_b);
         }
     };
     auto put = [&](E* to) {
 #pragma unroll
         for (int u = 0; u < S::units_a; ++u) {
             const int unit = u * S::threads + thread;
-            O::store4(to + unit / (S::width_a / 4) * S::lda + unit % (S::width_a / 4) * 4, next_a[u]);
+            Operands::store(to + unit / (S::width_a / 4) * S::lda + unit % (S::width_a / 4) * 4, next_a[u]);
         }
 #pragma unroll
         for (int u = 0; u < S::units_b; ++u) {
             const int unit = u * S::threads + thread;
-            O::store4(to + S::buffer_a + unit / (S::width_b / 4) * S::ldb + unit % (S::width_b / 4) * 4, next_b[u]);
-            if (sums_columns)
-                column.x += next_b[u].x, column.y += next_b[u].y, column.z += next_b[u].z, column.w += next_b[u].w;
+            Operands::store(to + S::buffer_a + unit / (S::width_b / 4) * S::ldb + unit % (S::width_b / 4) * 4,
+                            next_b[u]);
+            if (!sums_columns) continue;
+            const float4 v = Operands::numbers(next_b[u]);
+            column.x += v.x, column.y += v.y, column.z += v.z, column.w += v.w;
         }
     };
     E *now = tiles, *other = tiles + S::buffer;
@@ -85,19 +118,19 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64 ? 1 : 3)
         const E *as = now, *bs = now + S::buffer_a;
 #pragma unroll
         for (int k = 0; k < S::BK; k += O::k) {
-            FragmentA<O, TA> a[WM / 16];
+            FragmentA<O, TA> fa[WM / 16];
 #pragma unroll
             for (int i = 0; i < WM / 16; ++i) {
                 const int row = warp_m + 16 * i;
-                load_shared(a[i], as + (TA ? k * S::lda + row : row * S::lda + k), S::lda);
+                load_shared(fa[i], as + (TA ? k * S::lda + row : row * S::lda + k), S::lda);
             }
 #pragma unroll
             for (int j = 0; j < WN / 16; ++j) {
                 const int col = warp_n + 16 * j;
-                FragmentB<O, TB> b;
-                load_shared(b, bs + (TB ? col * S::ldb + k : k * S::ldb + col), S::ldb);
+                FragmentB<O, TB> fb;
+                load_shared(fb, bs + (TB ? col * S::ldb + k : k * S::ldb + col), S::ldb);
 #pragma unroll
-                for (int i = 0; i < WM / 16; ++i) wmma::mma_sync(sums[i][j], a[i], b, sums[i][j]);
+                for (int i = 0; i < WM / 16; ++i) wmma::mma_sync(sums[i][j], fa[i], fb, sums[i][j]);
             }
         }
         if (more) put(other);
@@ -139,7 +172,12 @@ void start(const Product<float>& p, cudaStream_t stream) {
     static_assert(S::shared_bytes <= 48 * 1024, "more would have to be asked for");
     static_assert(S::threads % S::column_units == 0, "a thread keeps to its columns");
     const dim3 grid(unsigned((p.n + BN - 1) / BN), unsigned((p.m + BM - 1) / BM), unsigned(p.splits));
-    const bool aligned_a = in_quads(p.a, TA ? p.m : p.k), aligned_b = in_quads(p.b, TB ? p.k : p.n);
+    const bool aligned_a = in_quads(p.a, p.lda   ? p.lda
+                                         : TA ? p.m
+                                              : p.k),
+               aligned_b = in_quads(p.b, p.ldb   ? p.ldb
+                                         : TB ? p.k
+                                              : p.n);
     FD_LAUNCH((mma_kernel<O, BM, BN, WM, WN, TA, TB>), grid, S::threads, S::shared_bytes, stream, p, aligned_a,
               aligned_b);
 }
@@ -159,7 +197,10 @@ void choose_tile(const Product<float>& p, int tile, cudaStream_t stream) {
 }  // namespace
 
 void mma_product(const Product<float>& p, int tile, cudaStream_t stream) {
-    if (p.precision == Precision::bf16) choose_tile<Bf16Operand>(p, tile, stream);
+    if (p.bf16_a && tile == 128) start<Bf16Stored, 128, 128, 32, 64, true, false>(p, stream);
+    else if (p.bf16_a && tile == 64) start<Bf16Stored, 64, 64, 32, 32, true, false>(p, stream);
+    else if (p.bf16_a) start<Bf16Stored, 32, 32, 16, 16, true, false>(p, stream);
+    else if (p.precision == Precision::bf16) choose_tile<Bf16Operand>(p, tile, stream);
     else choose_tile<Tf32Operand>(p, tile, stream);
 }
 

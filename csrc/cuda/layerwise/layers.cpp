@@ -127,8 +127,12 @@ void Layers<T>::set_splits(int64_t rows) {
         }
         if (o.slope >= 0) tensors_[size_t(o.slope)].splits = by_rows;
     }
-    if (fuses_)  // the kernel has added them up
-        for (UpdateTensor& t : tensors_) t.splits = 1;
+    for (int i = 0; fuses_ && i <= last_; ++i) {  // that kernel has added them up
+        const Op& o = op(i);
+        if (o.kind != OpKind::dense) continue;
+        if (!mlp_->leaves(i)) tensors_[size_t(o.kernel)].splits = 1;
+        if (o.bias >= 0) tensors_[size_t(o.bias)].splits = 1;
+    }
     most_parts_ = 1;
     for (const UpdateTensor& t : tensors_) most_parts_ = std::max(most_parts_, int(t.splits));
     if (!tensors_.empty())
@@ -148,11 +152,11 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
         probe ? fuses_ : backward && mlp_ && FusedMlp::worth_it(rows);  // probes need every layer's outputs
     if (training_ && backward && !probe && (rows != split_rows_ || fuses != fuses_)) {
         fuses_ = fuses;
+        if (fuses) mlp_->reserve(rows);
         set_splits(rows);
         ++generation_;
     }
     if (backward) gradients_.reserve(plan_.parameters * most_parts_);
-    if (fuses && !probe) mlp_->reserve(rows, stream_);
     bool layered = backward && (probe || !fuses);  // else there are no gradients of layers' outputs
     if (rows <= capacity_ && (backward_ready_ || !layered) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);
