@@ -30,6 +30,7 @@ SASS = Path(__file__).with_name("sass-sm90.json")
 RESULT = Path(__file__).parents[1] / "results" / "gpu-predictions.json"
 GPU = "NVIDIA H200"
 DEPTH = {("simt", 32): 32, ("simt", 64): 16, ("simt", 128): 8}  # of a tile along k; on tensor cores 16 or 32
+L2_BYTES = 60e6  # operands of half as much are still there
 ADAM_BYTES = 28  # of a parameter: weight and two moments read and written, gradient read
 
 
@@ -70,11 +71,13 @@ class Model:
 
     # ---- products --------------------------------------------------------------------------------------------------
 
-    def library(self, m: int, n: int, k: int, products: str) -> float:
-        """Microseconds of a product by cuBLAS."""
+    def library(self, m: int, n: int, k: int, products: str, item: int = 4) -> float:
+        """Microseconds of a product by cuBLAS: its multiplications or, with operands of `item` bytes, its memory."""
         full = self.rates[f"library_{products}_tflops"]
         part = min(1.0, (m * n * k / 2**28) ** self.rates["library_exponent"])
-        return max(self.rates["library_least_us"], 2 * m * n * k / (full * part) / 1e6)
+        size = item * (m * k + k * n + m * n)
+        rate = "l2_gb_per_s" if size < L2_BYTES / 2 else "copy_gb_per_s"
+        return max(self.rates["library_least_us"], 2 * m * n * k / (full * part) / 1e6, self.moved(size, rate))
 
     def by_hand(self, m: int, n: int, k: int, use: str, products: str, splits: int) -> tuple[float, int]:
         """Microseconds of a hand-written product, and its blocks."""
@@ -198,70 +201,66 @@ class Model:
         return step
 
     def mlp(self, case: GpuCase) -> Step | None:
-        """The kernel of tiles of rows, or None if it is not for this net."""
+        """The kernel of tiles of rows, or None if it is not for this net.
+
+        A tile takes what its multiplications, its instructions or its accesses of shared memory take, whichever is most,
+        at a guessed efficiency, and a latency for its rows; what is written for the products goes on meanwhile.
+        """
         widths, batch = case.task.widths, case.task.batch_size
         if case.products == "float32" or max(widths) > 128 or batch < self.constants["mlp_rows"]:
             return None
-        processors, item = self.rates["processors"], 2 if case.products == "bfloat16" else 4
-        tiles = [(math.ceil(n / 16), math.ceil(u / 16)) for n, u in zip(widths, widths[1:], strict=False)]
-        wide = max(widths) > 64
-        chosen = {"rows": 0, "bytes": 0, "far": 0}
-        for rows in (64, 32, 16) if wide else (128, 64, 32, 16):
-            shared, far = self.lay_out(tiles, rows, item)
-            fits = shared <= self.rates["shared_bytes"] and (
-                rows <= 64 or shared <= self.rates["shared_bytes"] / 2 - 1024
-            )
-            if fits:
-                chosen = {"rows": rows, "bytes": shared, "far": far}
-                if batch >= rows * self.constants["mlp_tiles_per_processor"] * processors:
-                    break
-        kernel = self.sass[
-            f"mlp_kernel<{'Bf16Operand' if item == 2 else 'Tf32Operand'}, {'true' if wide else 'false'}>"
-        ]
-        by_16 = batch / 16
-        products = sum(by_16 * i * o * (4 if number == 0 else 6) for number, (i, o) in enumerate(tiles))
-        instructions = products * kernel["loop"]["all"] / kernel["loop"]["HMMA"]
-        instructions += 2 * sum(by_16 * o for _, o in tiles) * self.rates["tile_instructions"]
-        cycles = (
-            max(products * self.rates["hmma_cycles"], instructions) / (4 * processors) / self.rates["mlp_efficiency"]
+        self.module.set_tuning([(GPU, 90, self.constants)])
+        model, processors = make_model(case.task), int(self.rates["processors"])
+        plan = self.module.mlp_plan(
+            model.net.program, model.runner._training, batch, processors, int(self.rates["shared_bytes"])
         )
+        if plan is None:
+            return None
+        rows, warps, item = plan["tile_rows"], plan["warps"], 2 if case.products == "bfloat16" else 4
+        operand, relu = "Bf16Operand" if item == 2 else "Tf32Operand", "true" if plan["relu"] else "false"
+        loop = self.sass[f"mlp_kernel<{operand}, {warps}, {relu}>"]["loop"]
+        bytes_of_loads = 512 * loop.get("LDSM", 0) + 128 * loop.get("LDS", 0)
+        hmma = instructions = shared = 0.0  # of a tile; shared: cycles
+
+        def product(row_tiles: int, col_tiles: int, terms: int, ends: float) -> None:
+            nonlocal hmma, instructions, shared
+            tiles = row_tiles * col_tiles
+            multiplied = tiles * terms * 2 * (1 if item == 2 else 2)
+            alone = row_tiles <= warps // min(col_tiles, warps // 2)  # no warp has two tiles, which share an operand
+            hmma += multiplied
+            instructions += multiplied * loop["all"] / loop["HMMA"] * (4 / 3 if alone else 1)
+            instructions += tiles * ends
+            shared += multiplied * bytes_of_loads / loop["HMMA"] / 128 * (4 / 3 if alone else 1)
+            shared += tiles * self.rates["tile_shared_cycles"]
+
+        for number, (n, u) in enumerate(zip(widths, widths[1:], strict=False)):
+            i, o, r = math.ceil(n / 16), math.ceil(u / 16), rows // 16
+            product(r, o, i, self.rates["tile_instructions"])
+            if number:
+                product(r, i, o, self.rates["tile_instructions"])
+            if number not in plan["left"]:
+                product(i, o, r, 0)
+        limit = max(hmma * self.rates["hmma_cycles"] / 4, instructions / 4, shared)
+        together = 16 // warps  # blocks of a multiprocessor, which hide each other's latency
+        waves = math.ceil(math.ceil(batch / rows) / (processors * together))
+        cycles = waves * (together * limit / self.rates["mlp_efficiency"] + 2 * self.rates["latency_cycles"])
         parameters = sum((n + 1) * u for n, u in zip(widths, widths[1:], strict=False))
-        step = Step(f"tiles of {chosen['rows']} rows, {chosen['far'] // 1024} KiB of sums in the L2 cache")
-        step.add("gather", self.moved(8 * batch * widths[0], "copy_gb_per_s"))
-        step.add("net", self.us(cycles))
-        step.add(
-            "sums of kernels in L2",
-            2 * chosen["far"] * batch / chosen["rows"] / self.rates["l2_gb_per_s"] / 1e3,
-            nodes=0,
-        )
-        step.add("sum of blocks", 4 * parameters * processors / self.rates["l2_gb_per_s"] / 1e3)
+        blocks = min(processors * together, math.ceil(batch / rows))
+        path = f"tiles of {rows} rows by {warps} warps"
+        step = Step(path + (f", {len(plan['left'])} gradients by products" if plan["left"] else ""))
+        written = self.moved(plan["bytes_per_row"] * batch + 4 * batch * widths[0], "copy_gb_per_s")
+        step.add("net", max(self.us(cycles), written))
+        step.add("weights of blocks", self.moved(4 * parameters * blocks, "l2_gb_per_s"), nodes=0)
+        if plan["part"]:
+            step.add("sum of blocks", self.moved(4 * plan["part"] * blocks, "l2_gb_per_s"))
+        for number in plan["left"]:
+            n, u = widths[number], widths[number + 1]
+            step.add("gradients", self.library(n, u, batch, case.products, item), nodes=0)
+        step.nodes += math.ceil(len(plan["left"]) / 2)  # on two streams
         step.add("update", self.moved(ADAM_BYTES * parameters))
         step.add("end")
         step.us = step.nodes * self.rates["plain_node_us"] + sum(step.kernels.values())
         return step
-
-    def lay_out(self, tiles: list[tuple[int, int]], rows: int, item: int) -> tuple[int, int]:
-        """Bytes of shared memory of a block, and of sums that do not fit there; as in fused_mlp.cpp."""
-        pad, used = 16 // item, 0
-
-        def take(size: int) -> None:
-            nonlocal used
-            used += (size + 127) // 128 * 128
-
-        take(8 * 256 * 4), take(rows * 8)
-        take(rows * (16 * tiles[-1][1] + 4) * 4), take(rows * (16 * tiles[-1][1] + pad) * item)
-        for i, o in tiles:
-            take(rows * (16 * i + pad) * item), take(16 * i * (16 * o + pad) * item), take(256 * 4)
-        base, far = used, 0
-        if base > self.rates["shared_bytes"]:
-            return base, 0
-        for i, o in tiles:
-            size = 16 * i * (16 * o + 4) * 4
-            if used + size <= self.rates["shared_bytes"] - 128:
-                take(size)
-            else:
-                far += size
-        return used, far
 
     # ---- PyTorch ---------------------------------------------------------------------------------------------------
 
@@ -272,10 +271,10 @@ class Model:
         size = 2 if case.products == "bfloat16" else 4
         step.add("batch, gathers, slot, loss kept", self.moved(8 * batch * widths[0], "copy_gb_per_s"), 6)
         for i, (k, n) in enumerate(pairs):
-            step.add("products", self.library(batch, n, k, case.products))
-            step.add("products", self.library(k, n, batch, case.products))
+            step.add("products", self.library(batch, n, k, case.products, size))
+            step.add("products", self.library(k, n, batch, case.products, size))
             if i:
-                step.add("products", self.library(batch, k, n, case.products))
+                step.add("products", self.library(batch, k, n, case.products, size))
             elementwise = 2 if i + 1 < len(pairs) else 1  # forward and backward of the activation; sums of the bias
             step.add("element-wise", self.moved(5 * size * batch * n, "copy_gb_per_s"), elementwise + 1)
             if size == 2:
@@ -356,7 +355,10 @@ of an empty one, and what their kernels take beyond that. Nothing here is measur
 TAIL = """
 Nodes of PyTorch's graphs are counted by hand: what torch.compile fuses is assumed. Products of the second stream run
 beside those of the first as far as there are multiprocessors. The whole-net kernel is the engine's cost model with
-these rates in place of the table's; the kernel of tiles is its multiplications or the instructions of its loops.
+these rates in place of the table's. A tile of the kernel of tiles takes its multiplications, the instructions of its
+loops and ends, or its accesses of shared memory, whichever is most, by `mlp_efficiency`, and two latencies; what it
+writes for products of cuBLAS goes on meanwhile. Those products and PyTorch's take their multiplications or their
+memory, from the L2 cache if they are no more than half of it.
 """
 
 

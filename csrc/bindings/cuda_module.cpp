@@ -12,13 +12,14 @@
 namespace fd::bindings {
 namespace {
 
-std::unique_ptr<Backend> make_net(const py::dict& program) {
+Precision precision_of(const py::dict& program) {
     const auto dtype = field<std::string>(program, "dtype");
-    const Precision precision = dtype == "tf32"       ? Precision::tf32
-                                : dtype == "bfloat16" ? Precision::bf16
-                                                      : Precision::full;
+    return dtype == "tf32" ? Precision::tf32 : dtype == "bfloat16" ? Precision::bf16 : Precision::full;
+}
+
+std::unique_ptr<Backend> make_net(const py::dict& program) {
     return make_cuda(field<int64_t>(program, "inputs"), field<uint64_t>(program, "seed"), ops_of(program),
-                     net_type(program), precision);
+                     net_type(program), precision_of(program));
 }
 
 int device_count(bool raise_if_none) {
@@ -100,6 +101,27 @@ py::dict fused_plan(const py::dict& program, const py::dict& training, int64_t b
     return out;
 }
 
+// How the kernel of tiles of rows is laid out for a net and a batch, on a device of so many processors and bytes of shared memory;
+// None where there is no such kernel. `left`: layers whose kernels' gradients are products afterwards.
+py::object mlp_plan(const py::dict& program, const py::dict& training, int64_t batch_rows, int processors,
+                    int shared_bytes) {
+    const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
+    const Training t = training_of(training);
+    const Precision precision = precision_of(program);
+    const auto mlp = cuda::FusedMlp::make(plan, t, Walk(plan, &t, Pass::train), precision);
+    if (!mlp) return py::none();
+    cuda::MlpProgram p = mlp->program();
+    if (!cuda::lay_out_mlp(p, batch_rows, precision, processors, shared_bytes)) return py::none();
+    py::dict out;
+    out["warps"] = p.warps, out["tile_rows"] = p.rows, out["bytes"] = p.shared_bytes, out["relu"] = p.relu;
+    out["bytes_per_row"] = p.row_bytes, out["part"] = p.part;
+    py::list left;
+    for (int l = 0; l < p.count; ++l)
+        if (p.layers[l].product) left.append(l);
+    out["left"] = left;
+    return out;
+}
+
 }  // namespace
 }  // namespace fd::bindings
 
@@ -133,6 +155,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("set_tuning", &set_tuning, "gpus"_a);
     m.def("tuning", &tuning_of_device);
     m.def("product_plan", &product_plan, "m"_a, "n"_a, "k"_a, "splits"_a = false, "mma"_a = false);
+    m.def("mlp_plan", &mlp_plan, "program"_a, "training"_a, "batch_rows"_a, "processors"_a, "shared_bytes"_a);
     m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
     m.def("launches", &cuda::launches);
     m.def(
