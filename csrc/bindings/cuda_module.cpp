@@ -102,7 +102,7 @@ py::dict fused_plan(const py::dict& program, const py::dict& training, int64_t b
 }
 
 // How the kernel of tiles of rows is laid out for a net and a batch, on a device of so many processors and bytes of shared memory;
-// None where there is no such kernel. `left`: layers whose kernels' gradients are products afterwards.
+// None where there is no such kernel. `by_rows`: gradients of kernels are products afterwards.
 py::object mlp_plan(const py::dict& program, const py::dict& training, int64_t batch_rows, int processors,
                     int shared_bytes) {
     const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
@@ -115,10 +115,7 @@ py::object mlp_plan(const py::dict& program, const py::dict& training, int64_t b
     py::dict out;
     out["warps"] = p.warps, out["tile_rows"] = p.rows, out["bytes"] = p.shared_bytes, out["relu"] = p.relu;
     out["bytes_per_row"] = p.row_bytes, out["part"] = p.part;
-    py::list left;
-    for (int l = 0; l < p.count; ++l)
-        if (p.layers[l].product) left.append(l);
-    out["left"] = left;
+    out["by_rows"] = p.by_rows;
     return out;
 }
 

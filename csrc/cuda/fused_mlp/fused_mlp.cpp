@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <atomic>
 #include <limits>
-#include <numeric>
 
 #include "cuda/runtime/tuning.h"
 
@@ -30,101 +29,113 @@ bool rounded_is_enough(ops::Activation a) {
     return a == ops::Activation::linear || a == ops::Activation::relu || a == ops::Activation::leaky_relu;
 }
 
-int64_t bytes_of_sums(const MlpLayer& l) { return int64_t(1024) * l.in_tiles * l.out_tiles; }
-
-// For tiles of so many rows and blocks of so many warps. Operands and sums of biases are in shared memory; `most` bytes, false if
-// they do not fit. Sums of kernels are too; or, if `leaves`, as many as there is room for, the smallest first, and the rest are left
-// to products. The inputs of these layers take turns in two buffers.
-bool lay_out(MlpProgram& p, int rows, int warps, int64_t most, bool leaves, Precision precision) {
-    const int item = precision == Precision::bf16 ? 2 : 4, pad = 16 / item, last = p.count - 1;
-    Room shared, block;
-    int64_t row_bytes = 0;
-    p.rows = rows, p.warps = warps;
-    p.places = int(shared.take(int64_t(rows) * 8));
-    p.losses = int(shared.take(int64_t(rows) * 8));
-    p.outputs = int(shared.take(int64_t(rows) * (16 * p.layers[last].out_tiles + 4) * 4));
-    p.top = int(shared.take(int64_t(rows) * (16 * p.layers[last].out_tiles + pad) * item));
-    for (int l = 0; l < p.count; ++l) {
-        MlpLayer& layer = p.layers[l];
-        layer.weights = int(shared.take(int64_t(16) * layer.in_tiles * (16 * layer.out_tiles + pad) * item));
-        layer.biases = int(shared.take(int64_t(16) * layer.out_tiles * 4));
-        layer.bias_sums = int(shared.take(int64_t(warps / mlp_strips(warps, layer.out_tiles)) * 16 * layer.out_tiles * 4));
-        layer.product = leaves;
-    }
-    const auto input_bytes = [&](const MlpLayer& l) { return int64_t(rows) * (16 * l.in_tiles + pad) * item; };
-    int64_t turn = 0;
-    for (int l = 0; l < p.count; ++l) turn = std::max(turn, input_bytes(p.layers[l]));
-    const int64_t turns[2] = {leaves ? shared.take(turn) : 0, leaves ? shared.take(turn) : 0};
-    if (leaves) {
-        std::vector<int> order(size_t(p.count));
-        std::iota(order.begin(), order.end(), 0);
-        std::stable_sort(order.begin(), order.end(),
-                         [&](int a, int b) { return bytes_of_sums(p.layers[a]) < bytes_of_sums(p.layers[b]); });
-        for (int l : order) {  // the last layer's input is still there when its gradient is due
-            MlpLayer& layer = p.layers[l];
-            Room with = shared;
-            const int64_t input = l < last ? with.take(input_bytes(layer)) : turns[l % 2];
-            const int64_t sums = with.take(bytes_of_sums(layer));
-            if (with.used > most) continue;
-            shared = with, layer.product = false;
-            layer.input = int(input), layer.kernel_sums = int(sums);
-        }
-    }
+// What both ways have: weights, biases and sums of biases, the latter for so many groups of warps.
+template <class Groups>
+void place_layers(MlpProgram& p, Room& shared, Groups&& groups, int item) {
     p.part = 0;
     for (int l = 0; l < p.count; ++l) {
         MlpLayer& layer = p.layers[l];
-        layer.reads_input = layer.product && l + 1 < last;
+        layer.weights = int(shared.take(int64_t(16) * layer.in_tiles * (16 * layer.out_tiles + 16 / item) * item));
+        layer.biases = int(shared.take(int64_t(16) * layer.out_tiles * 4));
+        layer.bias_sums = int(shared.take(int64_t(groups(layer)) * 16 * layer.out_tiles * 4));
         layer.part_kernel = layer.part_bias = -1;
-        if (layer.product) {
-            layer.input = int(turns[l % 2]);
-            layer.inputs = row_bytes, row_bytes += int64_t(16) * layer.in_tiles * item;
-            layer.sums = row_bytes, row_bytes += int64_t(16) * layer.out_tiles * item;
-        } else {
-            if (!leaves) {
-                layer.input = int(shared.take(input_bytes(layer)));
-                layer.kernel_sums = int(shared.take(bytes_of_sums(layer)));
-            }
-            layer.part_kernel = p.part, p.part += 256 * layer.in_tiles * layer.out_tiles;
-        }
+        if (!p.by_rows) layer.part_kernel = p.part, p.part += 256 * layer.in_tiles * layer.out_tiles;
         if (layer.bias >= 0) layer.part_bias = p.part, p.part += 16 * layer.out_tiles;
-        layer.keeps_input = ops::activation_needs[int(layer.activation)] == ops::Needs::input;
-        const bool keeps = l < last ? !rounded_is_enough(layer.activation) : layer.keeps_input;
-        layer.kept = keeps ? block.take(int64_t(rows) * 16 * layer.out_tiles * 4) : -1;
     }
-    p.shared_bytes = size_t(shared.used), p.block_bytes = block.used, p.row_bytes = row_bytes;
+}
+
+// What the derivatives of activations need beside the rounded outputs, in device memory.
+int64_t keep(MlpProgram& p) {
+    Room block;
+    for (int l = 0; l < p.count; ++l) {
+        MlpLayer& layer = p.layers[l];
+        layer.keeps_input = ops::activation_needs[int(layer.activation)] == ops::Needs::input;
+        const bool keeps = l + 1 < p.count ? !rounded_is_enough(layer.activation) : layer.keeps_input;
+        layer.kept = keeps ? block.take(int64_t(p.rows) * 16 * layer.out_tiles * 4) : -1;
+    }
+    return block.used;
+}
+
+int row_lanes(int least, int outputs) {
     int lanes = 4;
-    while (lanes < 32 && 2 * lanes <= p.layers[last].out) lanes *= 2;
-    p.row_lanes = std::min(32, std::max(lanes, 32 * warps / rows));
+    while (lanes < 32 && 2 * lanes <= outputs) lanes *= 2;
+    return std::min(32, std::max(lanes, least));
+}
+
+// Blocks of so many warps that make tiles of so many rows: operands and sums in `most` bytes, false if they do not fit.
+bool lay_out_tiles(MlpProgram& p, int rows, int warps, int64_t most, Precision precision) {
+    const int item = precision == Precision::bf16 ? 2 : 4, pad = 16 / item;
+    const MlpLayer& last = p.layers[p.count - 1];
+    Room shared;
+    p.by_rows = false, p.rows = rows, p.warps = warps;
+    p.places = int(shared.take(int64_t(rows) * 8));
+    p.losses = int(shared.take(int64_t(rows) * 8));
+    p.outputs = int(shared.take(int64_t(rows) * (16 * last.out_tiles + 4) * 4));
+    p.top = int(shared.take(int64_t(rows) * (16 * last.out_tiles + pad) * item));
+    place_layers(p, shared, [&](const MlpLayer& l) { return warps / mlp_strips(warps, l.out_tiles); }, item);
+    for (int l = 0; l < p.count; ++l) {
+        MlpLayer& layer = p.layers[l];
+        layer.input = int(shared.take(int64_t(rows) * (16 * layer.in_tiles + pad) * item));
+        layer.kernel_sums = int(shared.take(int64_t(1024) * layer.in_tiles * layer.out_tiles));
+    }
+    p.shared_bytes = size_t(shared.used), p.block_bytes = keep(p), p.row_bytes = 0;
+    p.row_lanes = row_lanes(32 * warps / rows, last.out);
+    return shared.used <= most;
+}
+
+// Blocks of so many warps, each of which makes so many rows by itself.
+bool lay_out_rows(MlpProgram& p, int rows, int warps, int64_t most, Precision precision) {
+    const int item = precision == Precision::bf16 ? 2 : 4;
+    const MlpLayer& last = p.layers[p.count - 1];
+    Room shared;
+    p.by_rows = true, p.rows = rows, p.warps = warps;
+    p.losses = int(shared.take(int64_t(warps) * 8));
+    place_layers(p, shared, [&](const MlpLayer&) { return warps; }, item);
+    int64_t warp_bytes = int64_t(rows) * (16 * last.out_tiles + 4) * 4;
+    p.row_bytes = 0;
+    for (int l = 0; l < p.count; ++l) {
+        MlpLayer& layer = p.layers[l];
+        warp_bytes = std::max(warp_bytes, int64_t(rows) * 16 * layer.in_tiles * item);
+        layer.inputs = p.row_bytes, p.row_bytes += int64_t(16) * layer.in_tiles * item;
+        layer.sums = p.row_bytes, p.row_bytes += int64_t(16) * layer.out_tiles * item;
+    }
+    p.warp_bytes = int((warp_bytes + 127) / 128 * 128);
+    p.outputs = int(shared.take(int64_t(warps) * p.warp_bytes));
+    p.shared_bytes = size_t(shared.used), p.block_bytes = keep(p);
+    p.row_lanes = row_lanes(32 / rows, last.out);
     return shared.used <= most;
 }
 
 }  // namespace
 
-// A multiprocessor has 16 warps in any case: two blocks of eight, which wait for each other less, if memory and sums of both fit
-// into it; else one of 16 whose sums fit; else one that leaves sums to products. Tiles are then such that the blocks with most of
-// them are done first; a tile costs as much as `mlp_tile_overhead_rows` more.
+// A multiprocessor has 16 warps where all sums fit into shared memory beside tiles that are worth it: two blocks of eight, which wait
+// for each other less, if there is room for both; else one of 16. Where they do not, warps have their own rows and gradients of
+// kernels are products. Of several sizes that is taken whose last rows are done first; a tile costs as much as
+// `mlp_tile_overhead_rows` more.
 bool lay_out_mlp(MlpProgram& p, int64_t rows, Precision precision, int processors, int64_t shared_bytes) {
-    struct Way {
-        int warps;
-        int64_t most;
-        bool leaves;
-    };
-    const int64_t half = shared_bytes / 2 - 1024;
-    const Way ways[] = {{8, half, false}, {16, shared_bytes, false}, {16, shared_bytes, true}};
     const int only = only_tile;
     const double overhead = tuning().mlp_tile_overhead_rows;
-    for (const Way& way : ways) {
-        if (!way.leaves && !lay_out(p, least_tile_with_sums, way.warps, way.most, false, precision)) continue;
+    const auto choose = [&](int most, int least, int64_t at_once, auto&& lay_out) {
         int best = 0;
-        double least = std::numeric_limits<double>::infinity();
-        for (int tile = largest_tile; tile >= least_tile; tile /= 2) {
-            if (!lay_out(p, tile, way.warps, way.most, way.leaves, precision) || (only && tile > only)) continue;
-            const int64_t blocks = int64_t(processors) * (16 / way.warps), tiles = (rows + tile - 1) / tile;
-            const double time = double((tiles + blocks - 1) / blocks) * (tile + overhead);
-            if (time < least || (only && !best)) best = tile, least = only ? 0 : time;
+        double time = std::numeric_limits<double>::infinity();
+        for (int tile = most; tile >= least; tile /= 2) {
+            if (!lay_out(tile) || (only && (best || tile > only))) continue;
+            const int64_t tiles = (rows + tile - 1) / tile;
+            const double takes = double((tiles + at_once - 1) / at_once) * (tile + overhead);
+            if (takes < time) best = tile, time = takes;
         }
-        if (best) return lay_out(p, best, way.warps, way.most, way.leaves, precision);
+        return best && lay_out(best);
+    };
+    for (const int warps : {8, 16}) {
+        const int64_t most = warps == 8 ? shared_bytes / 2 - 1024 : shared_bytes;
+        if (!lay_out_tiles(p, least_tile_with_sums, warps, most, precision)) continue;
+        return choose(largest_tile, least_tile, int64_t(processors) * (16 / warps),
+                      [&](int tile) { return lay_out_tiles(p, tile, warps, most, precision); });
     }
+    for (int warps = most_row_warps; warps >= 2; warps /= 2)
+        if (choose(precision == Precision::bf16 ? 32 : 16, 16, int64_t(processors) * warps,
+                   [&](int tile) { return lay_out_rows(p, tile, warps, shared_bytes, precision); }))
+            return true;
     return false;
 }
 
@@ -171,7 +182,7 @@ void FusedMlp::reserve(int64_t rows) {
     lay_out_mlp(program_, rows, precision_, device().processors, device().shared_bytes);
     most_blocks_ = int64_t(device().processors) * mlp_blocks_per_processor(program_, precision_);
     parts_.reserve(blocks(rows) * program_.part);
-    memory_.reserve(std::max<int64_t>(blocks(rows) * program_.block_bytes, 1));
+    memory_.reserve(std::max<int64_t>(blocks(rows) * (program_.by_rows ? program_.warps : 1) * program_.block_bytes, 1));
     operands_.reserve(std::max<int64_t>(rows * program_.row_bytes, 1));
 }
 
@@ -188,17 +199,10 @@ void FusedMlp::run(MlpBatch batch, cudaStream_t stream) const {
     mlp_sum_parts(program_, batch, n, stream);
 }
 
-bool FusedMlp::leaves(int op) const {
-    for (int l = 0; l < program_.count; ++l)
-        if (ops_[size_t(l)] == op) return program_.layers[l].product;
-    return false;
-}
-
 std::vector<FusedMlp::Left> FusedMlp::products(int64_t rows) const {
     std::vector<Left> left;
-    for (int l = program_.count - 1; l >= 0; --l) {
+    for (int l = program_.count - 1; l >= 0 && program_.by_rows; --l) {
         const MlpLayer& layer = program_.layers[l];
-        if (!layer.product) continue;
         Product<float> p;
         const char *a = operands_.get() + rows * layer.inputs, *b = operands_.get() + rows * layer.sums;
         if (precision_ == Precision::bf16)

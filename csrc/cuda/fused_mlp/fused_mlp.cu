@@ -1,4 +1,4 @@
-// See fused_mlp.h. Products are cut into tiles of 16 x 16, divided among warps, which finish a tile's sums in registers. Every sum
+// The kernel that has the sums of all gradients in shared memory; see fused_mlp.h. Products are cut into tiles of 16 x 16, divided among warps, which finish a tile's sums in registers. Every sum
 // has one owner and a fixed order. Rows beyond the batch and columns beyond a layer hold whatever the activation makes of 0, and
 // gradients of 0.
 #include "cuda/fused_mlp/fused_mlp.h"
@@ -6,7 +6,7 @@
 #include <type_traits>
 
 #include "cuda/device_rows.h"
-#include "cuda/fused_mlp/fragments.h"
+#include "cuda/fused_mlp/ends.h"
 #include "cuda/runtime/device_data.h"
 #include "cuda/runtime/port.h"
 
@@ -14,22 +14,6 @@ namespace fd::cuda {
 namespace {
 
 constexpr int tile_numbers = 256, sum_warps = 8;
-
-// f(functor, ...) of the activation; `relu`: it is that or none.
-template <bool relu, class F>
-__device__ __forceinline__ void with_activation(ops::Activation activation, F&& f) {
-    if constexpr (relu) {
-        if (activation == ops::Activation::relu) f(ops::Relu());
-    } else {
-        switch (activation) {
-#define FD_CASE(name, functor) \
-    case ops::Activation::name: f(ops::functor()); break;
-            FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
-#undef FD_CASE
-            case ops::Activation::softmax: break;  // part of the loss
-        }
-    }
-}
 
 // How the warps share the tiles of a product: `strips` of them side by side, in `groups`; some warps may have none.
 template <int warps>
@@ -92,18 +76,6 @@ __device__ __forceinline__ void multiply(const typename O::type* a, int lda, con
         }
 }
 
-// Sums over the rows of a tile are added to those of its columns.
-__device__ __forceinline__ void add_columns(const TileSums& s, float* to) {
-    const int lane = int(threadIdx.x) & 31;
-    const bool right = lane & 16, odd = lane & 8;  // which columns this lane goes on with
-    const float left0 = s.v[0] + s.v[2], left1 = s.v[1] + s.v[3], right0 = s.v[4] + s.v[6], right1 = s.v[5] + s.v[7];
-    const float a = (right ? right0 : left0) + __shfl_xor_sync(whole_warp, right ? left0 : right0, 16);
-    const float b = (right ? right1 : left1) + __shfl_xor_sync(whole_warp, right ? left1 : right1, 16);
-    float sum = (odd ? b : a) + __shfl_xor_sync(whole_warp, odd ? a : b, 8);
-    sum += __shfl_xor_sync(whole_warp, sum, 4);
-    if (!(lane & 4)) to[2 * (lane % 4) + odd + 8 * right] += sum;
-}
-
 // Lines of numbers become an operand, 0 where they end; line(l): the address, or null.
 template <class O, int threads, class Line>
 __device__ __forceinline__ void load_operand(Line line, int width, bool aligned, typename O::type* to, int lines,
@@ -113,15 +85,6 @@ __device__ __forceinline__ void load_operand(Line line, int width, bool aligned,
         const int l = e / quads, at = e % quads * 4;
         O::store4(to + l * ld + at, four(line(l), 0, 0, line(l) ? 1 : 0, at, width, aligned));
     }
-}
-
-// An operand of so many rows, from shared into device memory, without the padding of its lines.
-template <class O, int threads>
-__device__ __forceinline__ void write_out(const typename O::type* from, int tiles, int rows, char* to) {
-    const int ld = (16 * tiles + O::pad) * int(sizeof(*from)), units = tiles * int(sizeof(*from));  // of 16 bytes
-    for (int e = int(threadIdx.x); e < rows * units; e += threads)
-        *reinterpret_cast<float4*>(to + 16 * e) = *reinterpret_cast<const float4*>(
-            reinterpret_cast<const char*>(from) + e / units * ld + e % units * 16);
 }
 
 template <class O, int warps, bool relu>
@@ -141,10 +104,6 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
     const int ld_outputs = 16 * last.out_tiles + 4, row_tiles = p.rows / 16;
     auto operand = [&](int at) { return reinterpret_cast<E*>(shared + at); };
     auto floats = [&](int at) { return reinterpret_cast<float*>(shared + at); };
-    // a layer's operands in device memory, from the tile's first row on
-    auto far = [&](int64_t before, int tiles, int64_t first) {
-        return batch.operands + before * batch.rows + first * tiles * 16 * int64_t(sizeof(E));
-    };
 
     const StepRecord* const record = batch.by_record ? &batch.steps.now() : nullptr;
     const char *const x = record ? record->x : batch.x, *const y = record ? record->y : batch.y;
@@ -185,8 +144,6 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
             const float* const biases = floats(layer.biases);
             E *const to = top ? nullptr : operand(p.layers[l + 1].input), *const from = operand(layer.input);
             float* const kept = layer.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + layer.kept);
-            if (layer.product)
-                write_out<O, threads>(from, layer.in_tiles, rows, far(layer.inputs, layer.in_tiles, first));
             multiply<O, warps, false, false>(
                 from, 16 * layer.in_tiles + O::pad, operand(layer.weights), ld_to, row_tiles, layer.out_tiles,
                 16 * layer.in_tiles, [](Tile<O>& t, int, int) { t.sums.clear(); },
@@ -264,31 +221,25 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
             const int ld_in = 16 * layer.in_tiles + O::pad, ld_out = 16 * layer.out_tiles + O::pad;
             const E* const d = operand(l + 1 == p.count ? p.top : p.layers[l + 1].input);
             E* const input = operand(layer.input);
-            if (layer.product) {
-                write_out<O, threads>(d, layer.out_tiles, rows, far(layer.sums, layer.out_tiles, first));
-            } else {
-                float4* const sums = reinterpret_cast<float4*>(shared + layer.kernel_sums) + lane;
-                auto at = [&](int r, int c) { return sums + (r * layer.out_tiles + c) * (tile_numbers / 4); };
-                multiply<O, warps, true, false>(
-                    input, ld_in, d, ld_out, layer.in_tiles, layer.out_tiles, p.rows,
-                    [&](Tile<O>& t, int r, int c) {
-                        t.sums.clear();
-                        if (fresh) return;
-                        const float4 left = at(r, c)[0], right = at(r, c)[32];
-                        t.sums = {{left.x, left.y, left.z, left.w, right.x, right.y, right.z, right.w}};
-                    },
-                    [&](Tile<O>& t, int r, int c) {
-                        const float(&v)[8] = t.sums.v;
-                        at(r, c)[0] = float4{v[0], v[1], v[2], v[3]}, at(r, c)[32] = float4{v[4], v[5], v[6], v[7]};
-                    },
-                    [](int, const TileSums&) {});
-                __syncthreads();
-            }
+            float4* const sums = reinterpret_cast<float4*>(shared + layer.kernel_sums) + lane;
+            auto at = [&](int r, int c) { return sums + (r * layer.out_tiles + c) * (tile_numbers / 4); };
+            multiply<O, warps, true, false>(
+                input, ld_in, d, ld_out, layer.in_tiles, layer.out_tiles, p.rows,
+                [&](Tile<O>& t, int r, int c) {
+                    t.sums.clear();
+                    if (fresh) return;
+                    const float4 left = at(r, c)[0], right = at(r, c)[32];
+                    t.sums = {{left.x, left.y, left.z, left.w, right.x, right.y, right.z, right.w}};
+                },
+                [&](Tile<O>& t, int r, int c) {
+                    const float(&v)[8] = t.sums.v;
+                    at(r, c)[0] = float4{v[0], v[1], v[2], v[3]}, at(r, c)[32] = float4{v[4], v[5], v[6], v[7]};
+                },
+                [](int, const TileSums&) {});
+            __syncthreads();
             if (l == 0) break;
             const MlpLayer& below = p.layers[l - 1];
             const float* const kept = below.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + below.kept);
-            const E* const written =
-                layer.reads_input ? reinterpret_cast<const E*>(far(layer.inputs, layer.in_tiles, first)) : nullptr;
             float* const bias_sums =
                 floats(below.bias_sums) + Share<warps>(layer.in_tiles).group * 16 * layer.in_tiles;
             multiply<O, warps, false, true>(
@@ -296,13 +247,9 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
                 [&](Tile<O>& t, int r, int c) {
                     t.sums.clear();
 #pragma unroll
-                    for (int i = 0; i < 8; i += 2) {
-                        const int row = 16 * r + places.row(i), col = 16 * c + places.col(i);
-                        if (!written) t.stored[i / 2] = *reinterpret_cast<const Stored*>(input + row * ld_in + col);
-                        else if (row < rows)
-                            t.stored[i / 2] = *reinterpret_cast<const Stored*>(written + row * 16 * layer.in_tiles + col);
-                        else t.stored[i / 2] = Stored{};
-                    }
+                    for (int i = 0; i < 8; i += 2)
+                        t.stored[i / 2] = *reinterpret_cast<const Stored*>(
+                            input + (16 * r + places.row(i)) * ld_in + 16 * c + places.col(i));
                 },
                 [&](Tile<O>& t, int r, int c) {
                     float(&v)[8] = t.sums.v;
@@ -324,7 +271,7 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
                         *reinterpret_cast<Stored*>(input + (16 * r + places.row(i)) * ld_in + 16 * c + places.col(i)) =
                             F::rounded(v[i], v[i + 1]);
                 },
-                [&](int c, const TileSums& s) { add_columns(s, bias_sums + 16 * c); });
+                [&](int c, const TileSums& s) { add_columns(s, bias_sums + 16 * c, 2, 8); });
             __syncthreads();
         }
     }
@@ -333,10 +280,9 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
     for (int l = 0; l < p.count; ++l) {
         const MlpLayer& layer = p.layers[l];
         const int count = tile_numbers * layer.in_tiles * layer.out_tiles, cols = 16 * layer.out_tiles;
-        if (!layer.product)
-            for (int e = 4 * thread; e < count; e += 4 * threads)
-                *reinterpret_cast<float4*>(part + layer.part_kernel + e) =
-                    *reinterpret_cast<const float4*>(floats(layer.kernel_sums) + e);
+        for (int e = 4 * thread; e < count; e += 4 * threads)
+            *reinterpret_cast<float4*>(part + layer.part_kernel + e) =
+                *reinterpret_cast<const float4*>(floats(layer.kernel_sums) + e);
         const int groups = Share<warps>(layer.out_tiles).groups;
         for (int c = thread; layer.bias >= 0 && c < cols; c += threads) {
             float sum = floats(layer.bias_sums)[c];
@@ -364,7 +310,7 @@ __global__ void sum_parts_kernel(MlpProgram p, const float* parts, int count, fl
         const MlpLayer& layer = p.layers[l];
         const int bias = i - layer.part_bias, e = i - layer.part_kernel;
         if (layer.bias >= 0 && bias >= 0 && bias < layer.out) gradients[layer.bias + bias] = sum;
-        if (layer.product || e < 0 || e >= tile_numbers * layer.in_tiles * layer.out_tiles) continue;
+        if (p.by_rows || e < 0 || e >= tile_numbers * layer.in_tiles * layer.out_tiles) continue;
         const int tile = e / tile_numbers, number = e % 4 + e / 128 % 2 * 4;
         const TilePlaces places(e / 4 % 32);
         const int row = tile / layer.out_tiles * 16 + places.row(number),
@@ -390,6 +336,7 @@ void with_kernel(const MlpProgram& p, Precision precision, F&& f) {
 }  // namespace
 
 int mlp_blocks_per_processor(const MlpProgram& p, Precision precision) {
+    if (p.by_rows) return 1;
     int blocks = 0;
     with_kernel(p, precision, [&](auto kernel) {
         allow_shared_memory(reinterpret_cast<const void*>(kernel));
@@ -398,6 +345,7 @@ int mlp_blocks_per_processor(const MlpProgram& p, Precision precision) {
     return blocks > 1 ? blocks : 1;
 }
 void mlp_step(const MlpProgram& p, const MlpBatch& batch, Precision precision, int64_t blocks, cudaStream_t stream) {
+    if (p.by_rows) return mlp_rows_step(p, batch, precision, blocks, stream);
     with_kernel(p, precision, [&](auto mlp) {
         FD_LAUNCH(mlp, unsigned(blocks), unsigned(32 * p.warps), p.shared_bytes, stream, p, batch);
     });

@@ -1,7 +1,7 @@
 // Nets of dense layers, none wider than 128, at large batches: one kernel runs forward pass, loss and backward pass on its rows.
-// Weights and activations stay in shared memory, as operands of tensor cores; blocks go on from one tile of rows to the next. So do
-// the sums of the gradients, as far as they fit. What does not is left to products: the kernel writes each such layer's input, and
-// the gradient of its sums, once.
+// Weights stay in shared memory, as operands of tensor cores. Where the sums of the gradients fit there too, blocks go on from one
+// tile of rows to the next and add to them (fused_mlp.cu). Else the gradients of kernels are left to products, for which every
+// layer's input, and the gradient of its sums, is written once (rows.cu).
 #pragma once
 #include <memory>
 #include <vector>
@@ -18,33 +18,36 @@ constexpr int most_mlp_layers = 8;
 // How many columns of tiles of a product the warps of a block make side by side.
 FD_HD int mlp_strips(int warps, int col_tiles) { return col_tiles < warps / 2 ? col_tiles : warps / 2; }
 
+constexpr int most_row_warps = 8;
+
 // Byte offsets into shared memory.
 struct MlpLayer {
     int in = 0, out = 0, in_tiles = 0, out_tiles = 0;  // tiles of 16
     int64_t kernel = 0, bias = -1;                     // elements into parameters and gradients
     ops::Activation activation = ops::Activation::linear;
     float alpha = 0;
-    int input = 0, weights = 0;      // operands; the input is overwritten by its gradient
-    int biases = 0, bias_sums = 0;   // (out), (groups of warps, out)
-    int kernel_sums = 0;             // tile by tile, each as its warp has it
-    bool product = false;            // the kernel's gradient is a product of what is written for it, instead
-    int64_t inputs = 0, sums = 0;    // operands of that: (rows, 16 · in_tiles), and gradients (rows, 16 · out_tiles); so many bytes a
-                                     // row lie before
-    bool reads_input = false;        // backward, from there: the shared memory has another layer's by then
+    int weights = 0;                       // operand
+    int biases = 0, bias_sums = 0;         // (out), (groups of warps, out)
+    int input = 0;                         // of tiles: operand, overwritten by its gradient
+    int kernel_sums = 0;                   // of tiles: tile by tile, each as its warp has it
+    int64_t inputs = 0, sums = 0;          // by rows: operands in device memory, (rows, 16 · in_tiles) and, of gradients,
+                                           // (rows, 16 · out_tiles); so many bytes a row lie before
     int part_kernel = -1, part_bias = -1;  // elements into a block's part of the gradients
     int64_t kept =
-        -1;  // in the block's memory: what the activation's derivative needs, where the rounded output is not enough
+        -1;  // in the block's or warp's memory: what the activation's derivative needs, where the rounded output is not enough
     bool keeps_input = false;
 };
 struct MlpProgram {
     MlpLayer layers[most_mlp_layers];
     int count = 0;
-    int warps = 16, rows = 0, row_lanes = 32;          // of a block, of a tile; lanes that share a row of the loss
+    bool by_rows = false;                              // each warp has its own, and products are left; else tiles are a block's
+    int warps = 16, rows = 0, row_lanes = 32;          // of a block; of a tile, or a warp; lanes that share a row of the loss
     int places = 0, outputs = 0, losses = 0, top = 0;  // top: operand, the gradient of the last layer's sums
+    int warp_bytes = 0;                                // by rows: what each has from `outputs` on
     int part = 0;                                      // numbers of a block's gradients
     bool relu = false;                                 // no activation but this one and none at all
     size_t shared_bytes = 0;
-    int64_t block_bytes = 0, row_bytes = 0;  // of device memory: of a block, and for each row of the batch
+    int64_t block_bytes = 0, row_bytes = 0;  // of device memory: of a block or, by rows, warp; and for each row of the batch
     ops::Loss loss = ops::Loss::mse;
     double loss_param = 0, label_smoothing = 0;
     bool from_logits = false;
@@ -73,7 +76,7 @@ public:
     // Null if there is no such kernel for the net.
     static std::unique_ptr<FusedMlp> make(const Plan&, const Training&, const Walk&, Precision);
     // The smallest batch that uses this kernel (-1: that of the GPU's table), the most blocks of a launch (0: as many as the GPU
-    // holds at once), and the rows of a tile (0: by the number of rows): for tests and benchmarks.
+    // holds at once), and the rows of a tile or a warp (0: by the number of rows): for tests and benchmarks.
     static void set_limits(int64_t rows, int64_t blocks, int tile);
     static bool worth_it(int64_t rows);
     static int64_t runs();  // of all nets, captured or not
@@ -88,7 +91,7 @@ public:
         Product<float> product;
     };
     std::vector<Left> products(int64_t rows) const;
-    bool leaves(int op) const;
+    bool leaves_kernels() const { return program_.by_rows; }
     const MlpProgram& program() const { return program_; }
 
 private:
@@ -106,6 +109,7 @@ bool lay_out_mlp(MlpProgram&, int64_t rows, Precision, int processors, int64_t s
 // fused_mlp.cu
 int mlp_blocks_per_processor(const MlpProgram&, Precision);
 void mlp_step(const MlpProgram&, const MlpBatch&, Precision, int64_t blocks, cudaStream_t);
+void mlp_rows_step(const MlpProgram&, const MlpBatch&, Precision, int64_t blocks, cudaStream_t);  // rows.cu
 void mlp_sum_parts(const MlpProgram&, const MlpBatch&, int64_t blocks, cudaStream_t);
 
 }  // namespace fd::cuda

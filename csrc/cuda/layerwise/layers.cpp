@@ -130,7 +130,7 @@ void Layers<T>::set_splits(int64_t rows) {
     for (int i = 0; fuses_ && i <= last_; ++i) {  // that kernel has added them up
         const Op& o = op(i);
         if (o.kind != OpKind::dense) continue;
-        if (!mlp_->leaves(i)) tensors_[size_t(o.kernel)].splits = 1;
+        if (!mlp_->leaves_kernels()) tensors_[size_t(o.kernel)].splits = 1;
         if (o.bias >= 0) tensors_[size_t(o.bias)].splits = 1;
     }
     most_parts_ = 1;
