@@ -201,11 +201,7 @@ class Model:
         return step
 
     def mlp(self, case: GpuCase) -> Step | None:
-        """The kernel of tiles of rows, or None if it is not for this net.
-
-        A tile takes what its multiplications, its instructions or its accesses of shared memory take, whichever is most,
-        at a guessed efficiency, and a latency for its rows; what is written for the products goes on meanwhile.
-        """
+        """A whole net of tf32 or bfloat16 in one kernel, or None if it is not for this net."""
         widths, batch = case.task.widths, case.task.batch_size
         if case.products == "float32" or max(widths) > 128 or batch < self.constants["mlp_rows"]:
             return None
@@ -217,50 +213,68 @@ class Model:
         if plan is None:
             return None
         rows, warps, item = plan["tile_rows"], plan["warps"], 2 if case.products == "bfloat16" else 4
-        operand, relu = "Bf16Operand" if item == 2 else "Tf32Operand", "true" if plan["relu"] else "false"
-        loop = self.sass[f"mlp_kernel<{operand}, {warps}, {relu}>"]["loop"]
-        bytes_of_loads = 512 * loop.get("LDSM", 0) + 128 * loop.get("LDS", 0)
-        hmma = instructions = shared = 0.0  # of a tile; shared: cycles
-
-        def product(row_tiles: int, col_tiles: int, terms: int, ends: float) -> None:
-            nonlocal hmma, instructions, shared
-            tiles = row_tiles * col_tiles
-            multiplied = tiles * terms * 2 * (1 if item == 2 else 2)
-            alone = row_tiles <= warps // min(col_tiles, warps // 2)  # no warp has two tiles, which share an operand
-            hmma += multiplied
-            instructions += multiplied * loop["all"] / loop["HMMA"] * (4 / 3 if alone else 1)
-            instructions += tiles * ends
-            shared += multiplied * bytes_of_loads / loop["HMMA"] / 128 * (4 / 3 if alone else 1)
-            shared += tiles * self.rates["tile_shared_cycles"]
-
-        for number, (n, u) in enumerate(zip(widths, widths[1:], strict=False)):
-            i, o, r = math.ceil(n / 16), math.ceil(u / 16), rows // 16
-            product(r, o, i, self.rates["tile_instructions"])
-            if number:
-                product(r, i, o, self.rates["tile_instructions"])
-            if number not in plan["left"]:
-                product(i, o, r, 0)
-        limit = max(hmma * self.rates["hmma_cycles"] / 4, instructions / 4, shared)
-        together = 16 // warps  # blocks of a multiprocessor, which hide each other's latency
-        waves = math.ceil(math.ceil(batch / rows) / (processors * together))
-        cycles = waves * (together * limit / self.rates["mlp_efficiency"] + 2 * self.rates["latency_cycles"])
+        parts = math.ceil(batch / rows)
         parameters = sum((n + 1) * u for n, u in zip(widths, widths[1:], strict=False))
-        blocks = min(processors * together, math.ceil(batch / rows))
-        path = f"tiles of {rows} rows by {warps} warps"
-        step = Step(path + (f", {len(plan['left'])} gradients by products" if plan["left"] else ""))
-        written = self.moved(plan["bytes_per_row"] * batch + 4 * batch * widths[0], "copy_gb_per_s")
-        step.add("net", max(self.us(cycles), written))
+        if plan["by_rows"]:
+            step = Step(f"{rows} rows a warp, gradients by products")
+            blocks, waves = min(processors, parts), math.ceil(parts / (processors * warps))
+            cycles = math.ceil(parts / processors) * self.mlp_rows(widths, rows, item, plan["relu"])
+        else:
+            step = Step(f"tiles of {rows} rows by {warps} warps")
+            together = 16 // warps  # blocks of a multiprocessor, which hide each other's latency
+            blocks, waves = min(processors * together, parts), math.ceil(parts / (processors * together))
+            cycles = waves * together * self.mlp_tile(widths, rows, warps, item, plan["relu"])
+        cycles = cycles / self.rates["mlp_efficiency"] + waves * 2 * self.rates["latency_cycles"]
+        moved = self.moved(plan["bytes_per_row"] * batch + 4 * batch * widths[0], "copy_gb_per_s")
+        step.add("net", max(self.us(cycles), moved))  # it writes what the products need meanwhile
         step.add("weights of blocks", self.moved(4 * parameters * blocks, "l2_gb_per_s"), nodes=0)
-        if plan["part"]:
-            step.add("sum of blocks", self.moved(4 * plan["part"] * blocks, "l2_gb_per_s"))
-        for number in plan["left"]:
-            n, u = widths[number], widths[number + 1]
-            step.add("gradients", self.library(n, u, batch, case.products, item), nodes=0)
-        step.nodes += math.ceil(len(plan["left"]) / 2)  # on two streams
+        step.add("sum of blocks", self.moved(4 * plan["part"] * blocks, "l2_gb_per_s"))
+        if plan["by_rows"]:
+            for n, u in zip(widths, widths[1:], strict=False):
+                step.add("gradients", self.library(n, u, batch, case.products, item), nodes=0)
+            step.nodes += math.ceil((len(widths) - 1) / 2)  # on two streams
         step.add("update", self.moved(ADAM_BYTES * parameters))
         step.add("end")
         step.us = step.nodes * self.rates["plain_node_us"] + sum(step.kernels.values())
         return step
+
+    def most(self, hmma: float, instructions: float, shared: float) -> float:
+        """Cycles of a multiprocessor for what limits it; `shared`: those of its shared memory."""
+        return max(hmma * self.rates["hmma_cycles"] / 4, instructions / 4, shared)
+
+    def mlp_tile(self, widths: Sequence[int], rows: int, warps: int, item: int, relu: bool) -> float:
+        """Cycles of a multiprocessor for a tile of rows of a block, at full use of what limits it."""
+        operand = "Bf16Operand" if item == 2 else "Tf32Operand"
+        loop = self.sass[f"mlp_kernel<{operand}, {warps}, {str(relu).lower()}>"]["loop"]
+        loads = (4 * loop.get("LDSM", 0) + loop.get("LDS", 0)) / loop["HMMA"]
+        hmma = instructions = shared = 0.0
+        for number, (n, u) in enumerate(zip(widths, widths[1:], strict=False)):
+            i, o, r = math.ceil(n / 16), math.ceil(u / 16), rows // 16
+            products = [(r, o, i, True), (i, o, r, False), *([(r, i, o, True)] if number else [])]
+            for row_tiles, col_tiles, terms, ends in products:
+                tiles = row_tiles * col_tiles
+                multiplied = tiles * terms * item
+                alone = row_tiles <= warps // min(col_tiles, warps // 2)  # no warp has two tiles that share an operand
+                more = 4 / 3 if alone else 1
+                hmma += multiplied
+                instructions += more * multiplied * loop["all"] / loop["HMMA"]
+                instructions += tiles * self.rates["tile_instructions"] if ends else 0
+                shared += more * multiplied * loads + tiles * self.rates["tile_shared_cycles"]
+        return self.most(hmma, instructions, shared)
+
+    def mlp_rows(self, widths: Sequence[int], rows: int, item: int, relu: bool) -> float:
+        """The same for the rows of a warp. The loop is that of a column of tiles with all 128 terms, and its end."""
+        operand, tiles = "Bf16Operand" if item == 2 else "Tf32Operand", rows // 16
+        loop = self.sass[f"mlp_rows_kernel<{operand}, {tiles}, {str(relu).lower()}>"]["loop"]
+        hmma = instructions = shared = 0.0
+        for number, (n, u) in enumerate(zip(widths, widths[1:], strict=False)):
+            i, o = math.ceil(n / 16), math.ceil(u / 16)
+            for columns, terms in ((o, i), *([(i, o)] if number else [])):
+                hmma += columns * terms * tiles * item
+                instructions += columns * loop["all"]
+                shared += columns * terms / 8 * (4 * loop.get("LDSM", 0) + loop.get("LDS", 0))
+                shared += columns * tiles * self.rates["tile_shared_cycles"]
+        return self.most(hmma, instructions, shared)
 
     # ---- PyTorch ---------------------------------------------------------------------------------------------------
 
@@ -355,7 +369,7 @@ of an empty one, and what their kernels take beyond that. Nothing here is measur
 TAIL = """
 Nodes of PyTorch's graphs are counted by hand: what torch.compile fuses is assumed. Products of the second stream run
 beside those of the first as far as there are multiprocessors. The whole-net kernel is the engine's cost model with
-these rates in place of the table's. A tile of the kernel of tiles takes its multiplications, the instructions of its
+these rates in place of the table's. Rows of a net in one kernel take their multiplications, the instructions of its
 loops and ends, or its accesses of shared memory, whichever is most, by `mlp_efficiency`, and two latencies; what it
 writes for products of cuBLAS goes on meanwhile. Those products and PyTorch's take their multiplications or their
 memory, from the L2 cache if they are no more than half of it.

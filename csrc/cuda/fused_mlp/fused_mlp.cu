@@ -143,7 +143,7 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
             const int ld_to = 16 * layer.out_tiles + O::pad;
             const float* const biases = floats(layer.biases);
             E *const to = top ? nullptr : operand(p.layers[l + 1].input), *const from = operand(layer.input);
-            float* const kept = layer.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + layer.kept);
+            float* const kept = relu || layer.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + layer.kept);
             multiply<O, warps, false, false>(
                 from, 16 * layer.in_tiles + O::pad, operand(layer.weights), ld_to, row_tiles, layer.out_tiles,
                 16 * layer.in_tiles, [](Tile<O>& t, int, int) { t.sums.clear(); },
@@ -239,7 +239,7 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
             __syncthreads();
             if (l == 0) break;
             const MlpLayer& below = p.layers[l - 1];
-            const float* const kept = below.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + below.kept);
+            const float* const kept = relu || below.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + below.kept);
             float* const bias_sums =
                 floats(below.bias_sums) + Share<warps>(layer.in_tiles).group * 16 * layer.in_tiles;
             multiply<O, warps, false, true>(

@@ -39,14 +39,12 @@ struct RowTile<Bf16Operand> {
         unsigned* const to = reinterpret_cast<unsigned*>(weights + place(row) * ld + place(col));
         to[0] = F::rounded(v.x, v.y), to[4] = F::rounded(v.z, v.w);
     }
-    // b: from the tile (k, c) of the weights, or of what they are transposed.
+    // A tile of weights, as they are or transposed; at(): what of it is the lane's.
     template <bool transposed>
     struct B {
         unsigned f[4];
-        __device__ __forceinline__ void load(const E* weights, int ld, int k, int c, int lane) {
-            const E* const corner = weights + 16 * (transposed ? c : k) * ld + 16 * (transposed ? k : c);
-            F::load_b<transposed>(f, corner + F::at_b<transposed>(lane, ld), ld);
-        }
+        static __device__ int at(int lane, int ld) { return F::at_b<transposed>(lane, ld); }
+        __device__ __forceinline__ void load(const E* at, int ld) { F::load_b<transposed>(f, at, ld); }
         __device__ __forceinline__ void multiply(TileSums& s, const unsigned (&a)[words]) const {
             multiply_add<Bf16Operand>(s, a, f);
         }
@@ -75,12 +73,15 @@ struct RowTile<Tf32Operand> {
     template <bool transposed>
     struct B {
         unsigned f[2][4];  // of the terms 4t and 4t + 1, 4t + 2 and 4t + 3
-        __device__ __forceinline__ void load(const E* weights, int ld, int k, int c, int lane) {
-            const int g = lane / 4, term = 16 * k + lane % 4 * 4;
+        static __device__ int at(int lane, int ld) {
+            const int term = lane % 4 * 4, col = lane / 8 * 4 + lane / 4 % 2;
+            return transposed ? col * ld + term : term * ld + col;
+        }
+        __device__ __forceinline__ void load(const E* at, int ld) {
 #pragma unroll
             for (int i = 0; i < 8; ++i) {
-                const int at = term + i / 4 * 2 + i % 2, col = 16 * c + g / 2 * 4 + i / 2 % 2 * 2 + g % 2;
-                f[i / 4][i % 4] = __float_as_uint(transposed ? weights[col * ld + at] : weights[at * ld + col]);
+                const int term = i / 4 * 2 + i % 2, col = i / 2 % 2 * 2;
+                f[i / 4][i % 4] = __float_as_uint(at[transposed ? col * ld + term : term * ld + col]);
             }
         }
         __device__ __forceinline__ void multiply(TileSums& s, const unsigned (&a)[words]) const {
@@ -139,22 +140,29 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
         const int64_t row_at = lane >= rows ? 0 : record ? record->row(first + lane) : first + lane;
         unsigned a[tiles][most_tiles][R::words];
 
-        auto far = [&](int64_t before, int col_tiles, int m, int half) {  // where a row's operands begin in device memory
-            return reinterpret_cast<E*>(batch.operands + before * batch.rows) +
-                   (first + 16 * m + 8 * half + g) * 16 * col_tiles;
+        bool there[tiles][2];
+#pragma unroll
+        for (int m = 0; m < tiles; ++m)
+            for (int half = 0; half < 2; ++half) there[m][half] = 16 * m + 8 * half + g < rows;
+        // An operand's rows in device memory: what this lane has of the first of them.
+        auto far = [&](int64_t before, int col_tiles) {
+            return reinterpret_cast<E*>(batch.operands + before * batch.rows) + (first + g) * 16 * col_tiles + 4 * t;
+        };
+        auto line_at = [](int m, int half, int c, int col_tiles) { return (16 * m + 8 * half) * 16 * col_tiles + 16 * c; };
+        auto write = [&](int m, int c, const unsigned(&w)[R::words], E* to, int col_tiles) {
+#pragma unroll
+            for (int half = 0; half < 2; ++half)
+                if (there[m][half]) *reinterpret_cast<Line*>(to + line_at(m, half, c, col_tiles)) = R::line(w, half);
         };
         // An operand's tile for the next product, and for those afterwards.
-        auto put = [&](int m, int c, const float(&v)[8], int64_t before, int col_tiles) {
+        auto put = [&](int m, int c, const float(&v)[8], E* to, int col_tiles) {
             unsigned w[R::words];
             R::pack(v, w);
 #pragma unroll
             for (int i = 0; i < R::words; i += 4)
                 operands[((c * tiles + m) * (R::words / 4) + i / 4) * 32 + lane] =
                     uint4{w[i], w[i + 1], w[i + 2], w[i + 3]};
-#pragma unroll
-            for (int half = 0; half < 2; ++half)
-                if (16 * m + 8 * half + g < rows)
-                    *reinterpret_cast<Line*>(far(before, col_tiles, m, half) + 16 * c + 4 * t) = R::line(w, half);
+            write(m, c, w, to, col_tiles);
         };
         auto take = [&](int col_tiles) {
 #pragma unroll
@@ -168,22 +176,24 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
                             a[m][c][i] = w.x, a[m][c][i + 1] = w.y, a[m][c][i + 2] = w.z, a[m][c][i + 3] = w.w;
                         }
         };
-        auto multiply = [&](auto b, TileSums(&sums)[tiles], const E* from, int ld, int c, int terms) {
+        // by the weights from `at` on, whose tiles along the sum are `step` apart
+        auto multiply = [&](auto b, TileSums(&sums)[tiles], const E* at, int ld, int step, int terms) {
 #pragma unroll
             for (int m = 0; m < tiles; ++m) sums[m].clear();
 #pragma unroll
             for (int k = 0; k < most_tiles; ++k)
                 if (k < terms) {
-                    b.load(from, ld, k, c, lane);
+                    b.load(at, ld);
 #pragma unroll
                     for (int m = 0; m < tiles; ++m) b.multiply(sums[m], a[m][k]);
+                    at += step;
                 }
         };
-        auto kept_at = [&](const MlpLayer& layer, int m, int half, int c) {
-            return reinterpret_cast<float4*>(reinterpret_cast<float*>(memory + layer.kept) +
-                                             (16 * m + 8 * half + g) * 16 * layer.out_tiles + 16 * c + 4 * t);
+        auto kept_at = [&](const MlpLayer& layer) {
+            return reinterpret_cast<float*>(memory + layer.kept) + g * 16 * layer.out_tiles + 4 * t;
         };
 
+        E* const x_to = far(bottom.inputs, bottom.in_tiles);
 #pragma unroll
         for (int m = 0; m < tiles; ++m) {
             const int upper = 16 * m + g, lower = upper + 8;
@@ -192,9 +202,9 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
                 reinterpret_cast<const float*>(x + __shfl_sync(whole_warp, row_at, lower) * batch.x_stride)};
 #pragma unroll 1
             for (int c = 0; c < bottom.in_tiles; ++c) {
-                const float4 u = four(lines[0], 0, 0, upper < rows, 16 * c + 4 * t, bottom.in, x_aligned),
-                             w = four(lines[1], 0, 0, lower < rows, 16 * c + 4 * t, bottom.in, x_aligned);
-                put(m, c, {u.x, u.y, w.x, w.y, u.z, u.w, w.z, w.w}, bottom.inputs, bottom.in_tiles);
+                const float4 u = four(lines[0], 0, 0, there[m][0], 16 * c + 4 * t, bottom.in, x_aligned),
+                             w = four(lines[1], 0, 0, there[m][1], 16 * c + 4 * t, bottom.in, x_aligned);
+                put(m, c, {u.x, u.y, w.x, w.y, u.z, u.w, w.z, w.w}, x_to, bottom.in_tiles);
             }
         }
 
@@ -203,11 +213,15 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
             const bool top = l + 1 == p.count;
             take(layer.in_tiles);
             if (top) __syncwarp();  // outputs lie where operands did
+            E* const to = top ? nullptr : far(p.layers[l + 1].inputs, layer.out_tiles);
+            float* const kept = relu || layer.kept < 0 ? nullptr : kept_at(layer);
+            using B = typename R::template B<false>;
+            const int ld = 16 * layer.out_tiles + O::pad;
+            const E* const at = operand(layer.weights) + B::at(lane, ld);
 #pragma unroll 1
             for (int c = 0; c < layer.out_tiles; ++c) {
                 TileSums sums[tiles];
-                multiply(typename R::template B<false>(), sums, operand(layer.weights), 16 * layer.out_tiles + O::pad, c,
-                         layer.in_tiles);
+                multiply(B(), sums, at + 16 * c, ld, 16 * ld, layer.in_tiles);
                 const float4 bias = *reinterpret_cast<const float4*>(floats(layer.biases) + 16 * c + 4 * t);
 #pragma unroll
                 for (int m = 0; m < tiles; ++m) {
@@ -217,17 +231,17 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
                     auto keep = [&] {
 #pragma unroll
                         for (int half = 0; half < 2; ++half)
-                            *kept_at(layer, m, half, c) =
+                            *reinterpret_cast<float4*>(kept + line_at(m, half, c, layer.out_tiles)) =
                                 float4{v[2 * half], v[2 * half + 1], v[4 + 2 * half], v[5 + 2 * half]};
                     };
-                    if (layer.kept >= 0 && layer.keeps_input) keep();
+                    if (kept && layer.keeps_input) keep();
                     with_activation<relu>(layer.activation, [&](auto f) {
 #pragma unroll
                         for (float& z : v) z = f.value(z, layer.alpha);
                     });
-                    if (layer.kept >= 0 && !layer.keeps_input) keep();
+                    if (kept && !layer.keeps_input) keep();
                     if (!top) {
-                        put(m, c, v, p.layers[l + 1].inputs, layer.out_tiles);
+                        put(m, c, v, to, layer.out_tiles);
                         continue;
                     }
 #pragma unroll
@@ -235,9 +249,10 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
                         const int row = 16 * m + 8 * half + g, col = 16 * c + 4 * t;
                         const float out[4] = {v[2 * half], v[2 * half + 1], v[4 + 2 * half], v[5 + 2 * half]};
                         write_quad(outputs + row * ld_outputs + col, out);
-                        for (int i = 0; i < 4; ++i)
-                            if (batch.outputs && row < rows && col + i < layer.out)
-                                batch.outputs[(first + row) * layer.out + col + i] = out[i];
+                        if (!batch.outputs || row >= rows) continue;
+#pragma unroll 1
+                        for (int i = 0; i < 4 && col + i < layer.out; ++i)
+                            batch.outputs[(first + row) * layer.out + col + i] = outputs[row * ld_outputs + col + i];
                     }
                 }
             }
@@ -266,6 +281,7 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
                 if (there && lanes.lane == 0) loss += value;
             }
             __syncwarp();
+            E* const to = far(last.sums, last.out_tiles);
 #pragma unroll
             for (int c = 0; c < most_tiles; ++c) {
                 if (c >= last.out_tiles) continue;
@@ -281,11 +297,7 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
                         v[2 * half] = d.x, v[2 * half + 1] = d.y, v[4 + 2 * half] = d.z, v[5 + 2 * half] = d.w;
                     }
                     R::pack(v, a[m][c]);
-#pragma unroll
-                    for (int half = 0; half < 2; ++half)
-                        if (16 * m + 8 * half + g < rows)
-                            *reinterpret_cast<Line*>(far(last.sums, last.out_tiles, m, half) + 16 * c + 4 * t) =
-                                R::line(a[m][c], half);
+                    write(m, c, a[m][c], to, last.out_tiles);
 #pragma unroll
                     for (int i = 0; i < 8; ++i) total.v[i] += v[i];
                 }
@@ -298,6 +310,12 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
             const MlpLayer &layer = p.layers[l], &below = p.layers[l - 1];
             if (l + 1 < p.count) take(layer.out_tiles);
             float* const bias_sums = floats(below.bias_sums) + warp * 16 * layer.in_tiles;
+            E* const to = far(below.sums, layer.in_tiles);
+            const E* const inputs = far(layer.inputs, layer.in_tiles);
+            const float* const kept = relu || below.kept < 0 ? nullptr : kept_at(below);
+            using B = typename R::template B<true>;
+            const int ld = 16 * layer.out_tiles + O::pad;
+            const E* const at = operand(layer.weights) + B::at(lane, ld);
 #pragma unroll 1
             for (int c = 0; c < layer.in_tiles; ++c) {
                 Line stored[tiles][2];
@@ -306,13 +324,12 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
 #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         stored[m][half] = Line{};
-                        if (16 * m + 8 * half + g < rows)  // what this lane has written
-                            stored[m][half] = *reinterpret_cast<const Line*>(
-                                far(layer.inputs, layer.in_tiles, m, half) + 16 * c + 4 * t);
+                        if (there[m][half])  // what this lane has written
+                            stored[m][half] =
+                                *reinterpret_cast<const Line*>(inputs + line_at(m, half, c, layer.in_tiles));
                     }
                 TileSums sums[tiles];
-                multiply(typename R::template B<true>(), sums, operand(layer.weights), 16 * layer.out_tiles + O::pad, c,
-                         layer.out_tiles);
+                multiply(B(), sums, at + 16 * c * ld, ld, 16, layer.out_tiles);
 #pragma unroll
                 for (int m = 0; m < tiles; ++m) {
                     float(&v)[8] = sums[m].v;
@@ -320,8 +337,9 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
 #pragma unroll
                     for (int half = 0; half < 2; ++half) {
                         auto [n] = R::numbers(stored[m][half]);
-                        if (below.kept >= 0) {
-                            const float4 exact = *kept_at(below, m, half, c);
+                        if (kept) {
+                            const float4 exact =
+                                *reinterpret_cast<const float4*>(kept + line_at(m, half, c, layer.in_tiles));
                             n[0] = exact.x, n[1] = exact.y, n[2] = exact.z, n[3] = exact.w;
                         }
                         of[2 * half] = n[0], of[2 * half + 1] = n[1], of[4 + 2 * half] = n[2], of[5 + 2 * half] = n[3];
@@ -330,7 +348,7 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
 #pragma unroll
                         for (int i = 0; i < 8; ++i) v[i] *= f.derivative(of[i], below.alpha);
                     });
-                    put(m, c, v, below.sums, layer.in_tiles);
+                    put(m, c, v, to, layer.in_tiles);
                 }
 #pragma unroll
                 for (int m = 1; m < tiles; ++m)
