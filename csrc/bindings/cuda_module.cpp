@@ -143,7 +143,8 @@ PYBIND11_MODULE(_cuda, m) {
             cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path)));
         },
         "path"_a);
-    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a = -1, "blocks"_a = 0, "tile"_a = 0);
+    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a = -1, "blocks"_a = 0, "tile"_a = 0,
+          "by_rows"_a = false);
     m.def("set_product_tile", &cuda::set_product_tile, "side"_a = 0);
     m.def(
         "set_wholenet", [](int team, int blocks, int tile) { cuda::forced() = {team, blocks, tile}; }, "team"_a = 0,

@@ -14,6 +14,7 @@ constexpr int least_tile = 16, largest_tile = 128;
 constexpr int least_tile_with_sums = 64;
 std::atomic<int64_t> least_rows{-1}, block_limit{0}, run_count{0};
 std::atomic<int> only_tile{0};
+std::atomic<bool> only_rows{false};
 
 struct Room {
     int64_t used = 0;
@@ -128,7 +129,7 @@ bool lay_out_mlp(MlpProgram& p, int64_t rows, Precision precision, int processor
     };
     for (const int warps : {8, 16}) {
         const int64_t most = warps == 8 ? shared_bytes / 2 - 1024 : shared_bytes;
-        if (!lay_out_tiles(p, least_tile_with_sums, warps, most, precision)) continue;
+        if (only_rows || !lay_out_tiles(p, least_tile_with_sums, warps, most, precision)) continue;
         return choose(largest_tile, least_tile, int64_t(processors) * (16 / warps),
                       [&](int tile) { return lay_out_tiles(p, tile, warps, most, precision); });
     }
@@ -139,8 +140,8 @@ bool lay_out_mlp(MlpProgram& p, int64_t rows, Precision precision, int processor
     return false;
 }
 
-void FusedMlp::set_limits(int64_t rows, int64_t blocks, int tile) {
-    least_rows = rows, block_limit = blocks, only_tile = tile;
+void FusedMlp::set_limits(int64_t rows, int64_t blocks, int tile, bool by_rows) {
+    least_rows = rows, block_limit = blocks, only_tile = tile, only_rows = by_rows;
 }
 bool FusedMlp::worth_it(int64_t rows) {
     const int64_t least = least_rows;

@@ -297,11 +297,11 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
 }
 
 // A warp of neighbours, and several warps to the parts of the same 32 numbers.
-__global__ void sum_parts_kernel(MlpProgram p, const float* parts, int count, float* gradients) {
+__global__ void sum_parts_kernel(MlpProgram p, MlpBatch batch, int count) {
     __shared__ float sums[sum_warps][32];
     const int warp = int(threadIdx.x) >> 5, lane = int(threadIdx.x) & 31, i = int(blockIdx.x) * 32 + lane;
     float sum = 0;
-    for (int64_t s = warp; s < count && i < p.part; s += sum_warps) sum += parts[s * p.part + i];
+    for (int64_t s = warp; s < count && i < p.part; s += sum_warps) sum += batch.parts[s * p.part + i];
     sums[warp][lane] = sum;
     __syncthreads();
     if (warp != 0 || i >= p.part) return;
@@ -309,13 +309,15 @@ __global__ void sum_parts_kernel(MlpProgram p, const float* parts, int count, fl
     for (int l = 0; l < p.count; ++l) {
         const MlpLayer& layer = p.layers[l];
         const int bias = i - layer.part_bias, e = i - layer.part_kernel;
-        if (layer.bias >= 0 && bias >= 0 && bias < layer.out) gradients[layer.bias + bias] = sum;
+        if (layer.bias >= 0 && bias >= 0 && bias < layer.out)
+            for (int s = 0; s < batch.splits[l]; ++s)
+                batch.gradients[s * batch.stride + layer.bias + bias] = s ? 0 : sum;
         if (p.by_rows || e < 0 || e >= tile_numbers * layer.in_tiles * layer.out_tiles) continue;
         const int tile = e / tile_numbers, number = e % 4 + e / 128 % 2 * 4;
         const TilePlaces places(e / 4 % 32);
         const int row = tile / layer.out_tiles * 16 + places.row(number),
                   col = tile % layer.out_tiles * 16 + places.col(number);
-        if (row < layer.in && col < layer.out) gradients[layer.kernel + row * layer.out + col] = sum;
+        if (row < layer.in && col < layer.out) batch.gradients[layer.kernel + row * layer.out + col] = sum;
     }
 }
 
@@ -352,8 +354,7 @@ void mlp_step(const MlpProgram& p, const MlpBatch& batch, Precision precision, i
 }
 void mlp_sum_parts(const MlpProgram& p, const MlpBatch& batch, int64_t blocks, cudaStream_t stream) {
     if (!p.part) return;
-    FD_LAUNCH(sum_parts_kernel, unsigned((p.part + 31) / 32), 32 * sum_warps, 0, stream, p, batch.parts, int(blocks),
-              batch.gradients);
+    FD_LAUNCH(sum_parts_kernel, unsigned((p.part + 31) / 32), 32 * sum_warps, 0, stream, p, batch, int(blocks));
 }
 
 }  // namespace fd::cuda

@@ -66,6 +66,9 @@ struct MlpBatch {
     int64_t rows = 0;
     float *outputs = nullptr, *gradients = nullptr;  // outputs: or none
     double* loss_parts = nullptr;                    // one per block
+    // Parts that the gradients of a layer's kernel are cut into, so many elements apart: those of the bias are 0 but for the first.
+    int splits[most_mlp_layers] = {};
+    int64_t stride = 0;
     // filled in by FusedMlp
     float* parts = nullptr;  // of gradients, block by block
     char *memory = nullptr, *operands = nullptr;
@@ -76,8 +79,9 @@ public:
     // Null if there is no such kernel for the net.
     static std::unique_ptr<FusedMlp> make(const Plan&, const Training&, const Walk&, Precision);
     // The smallest batch that uses this kernel (-1: that of the GPU's table), the most blocks of a launch (0: as many as the GPU
-    // holds at once), and the rows of a tile or a warp (0: by the number of rows): for tests and benchmarks.
-    static void set_limits(int64_t rows, int64_t blocks, int tile);
+    // holds at once), the rows of a tile or a warp (0: by the number of rows), and whether gradients of kernels are products in every
+    // net: for tests and benchmarks.
+    static void set_limits(int64_t rows, int64_t blocks, int tile, bool by_rows);
     static bool worth_it(int64_t rows);
     static int64_t runs();  // of all nets, captured or not
 
@@ -92,11 +96,12 @@ public:
     };
     std::vector<Left> products(int64_t rows) const;
     bool leaves_kernels() const { return program_.by_rows; }
+    const std::vector<int>& ops() const { return ops_; }  // of the layers
     const MlpProgram& program() const { return program_; }
 
 private:
     MlpProgram program_;
-    std::vector<int> ops_;  // of the layers
+    std::vector<int> ops_;
     Precision precision_ = Precision::bf16;
     int64_t most_blocks_ = 0;
     DeviceBuffer<float> parts_;

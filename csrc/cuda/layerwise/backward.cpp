@@ -301,6 +301,8 @@ void Layers<T>::fused_gradients(const Steps& steps, const BatchShape& b, Pass pa
         m.parameters = state_.parameters.get(), m.gradients = gradients_.get();
         m.outputs = training_->metrics.empty() ? nullptr : out_[size_t(last_)].get();
         m.loss_parts = row_loss_.get(), m.rows = b.rows;
+        for (size_t l = 0; l < mlp_->ops().size(); ++l) m.splits[l] = splits(op(mlp_->ops()[l]).kernel);
+        m.stride = plan_.parameters;
         mlp_->run(m, stream_);
         losses_ = mlp_->blocks(b.rows);
         const auto left = mlp_->products(b.rows);

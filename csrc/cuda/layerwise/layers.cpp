@@ -127,12 +127,8 @@ void Layers<T>::set_splits(int64_t rows) {
         }
         if (o.slope >= 0) tensors_[size_t(o.slope)].splits = by_rows;
     }
-    for (int i = 0; fuses_ && i <= last_; ++i) {  // that kernel has added them up
-        const Op& o = op(i);
-        if (o.kind != OpKind::dense) continue;
-        if (!mlp_->leaves_kernels()) tensors_[size_t(o.kernel)].splits = 1;
-        if (o.bias >= 0) tensors_[size_t(o.bias)].splits = 1;
-    }
+    if (fuses_ && !mlp_->leaves_kernels())  // that kernel has added them up
+        for (UpdateTensor& t : tensors_) t.splits = 1;
     most_parts_ = 1;
     for (const UpdateTensor& t : tensors_) most_parts_ = std::max(most_parts_, int(t.splits));
     if (!tensors_.empty())
