@@ -122,6 +122,18 @@ def test_large_tiles(gpu: Any, tile: int, by_rows: bool, dtype: str) -> None:
     compare(gpu, problem, dtype)
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("path", ["simt", "mma", "cublaslt"])
+def test_products_of_what_is_written(gpu: Any, path: str, dtype: str) -> None:
+    """By the library and by tensor cores, which also stand in where other kernels are asked for."""
+    gpu.set_fused_mlp(0, by_rows=True)
+    gpu.set_products(path)
+    try:
+        compare(gpu, Problem([dense(33, "relu"), dense(20, "tanh"), dense(2)], inputs=7, rows=300), dtype)
+    finally:
+        gpu.set_products("auto")
+
+
 @pytest.mark.parametrize("optimizer", [name for name in OPTIMIZERS if name != "kfac"])  # kfac trains on the CPU
 def test_fifty_steps(gpu: Any, optimizer: str) -> None:
     """Every optimizer, every way of clipping, metrics, penalties, a normalization before; the last batch is short."""

@@ -76,10 +76,11 @@ struct Fragments<Bf16Operand> {
 #ifdef FD_EMULATE
         emulator::multiply_add<k>(c, a, b0, b1);
 #else
-        asm volatile("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-                     "{%8, %9}, {%0, %1, %2, %3};"
-                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+        asm volatile(
+            "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+            "{%8, %9}, {%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 #endif
     }
     static __device__ __forceinline__ Stored rounded(float x, float y) {
@@ -122,10 +123,11 @@ struct Fragments<Tf32Operand> {
 #ifdef FD_EMULATE
         emulator::multiply_add<k>(c, a, b0, b1);
 #else
-        asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-                     "{%8, %9}, {%0, %1, %2, %3};"
-                     : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                     : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+        asm volatile(
+            "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
+            "{%8, %9}, {%0, %1, %2, %3};"
+            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 #endif
     }
     static __device__ __forceinline__ Stored rounded(float x, float y) {
@@ -138,8 +140,8 @@ struct Fragments<Tf32Operand> {
 // The first four numbers of a tile's sums are the left instruction's, the others the right one's.
 template <class O>
 __device__ __forceinline__ void multiply_add(TileSums& s, const unsigned (&a)[4], const unsigned (&b)[4]) {
-    float(&left)[4] = *reinterpret_cast<float(*)[4]>(s.v);
-    float(&right)[4] = *reinterpret_cast<float(*)[4]>(s.v + 4);
+    float (&left)[4] = *reinterpret_cast<float (*)[4]>(s.v);
+    float (&right)[4] = *reinterpret_cast<float (*)[4]>(s.v + 4);
     Fragments<O>::multiply(left, a, b[0], b[1]);
     Fragments<O>::multiply(right, a, b[2], b[3]);
 }

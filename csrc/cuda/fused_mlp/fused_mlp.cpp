@@ -183,7 +183,8 @@ void FusedMlp::reserve(int64_t rows) {
     lay_out_mlp(program_, rows, precision_, device().processors, device().shared_bytes);
     most_blocks_ = int64_t(device().processors) * mlp_blocks_per_processor(program_, precision_);
     parts_.reserve(blocks(rows) * program_.part);
-    memory_.reserve(std::max<int64_t>(blocks(rows) * (program_.by_rows ? program_.warps : 1) * program_.block_bytes, 1));
+    memory_.reserve(
+        std::max<int64_t>(blocks(rows) * (program_.by_rows ? program_.warps : 1) * program_.block_bytes, 1));
     operands_.reserve(std::max<int64_t>(rows * program_.row_bytes, 1));
 }
 

@@ -131,9 +131,7 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
         for (int r = thread; r < rows; r += threads) row_at[r] = record ? record->row(first + r) : first + r;
         __syncthreads();
         load_operand<O, threads>(
-            [&](int r) {
-                return r < rows ? reinterpret_cast<const float*>(x + row_at[r] * batch.x_stride) : nullptr;
-            },
+            [&](int r) { return r < rows ? reinterpret_cast<const float*>(x + row_at[r] * batch.x_stride) : nullptr; },
             bottom.in, x_aligned, operand(bottom.input), p.rows, bottom.in_tiles);
         __syncthreads();
 
@@ -148,7 +146,7 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
                 from, 16 * layer.in_tiles + O::pad, operand(layer.weights), ld_to, row_tiles, layer.out_tiles,
                 16 * layer.in_tiles, [](Tile<O>& t, int, int) { t.sums.clear(); },
                 [&](Tile<O>& t, int r, int c) {
-                    float(&v)[8] = t.sums.v;
+                    float (&v)[8] = t.sums.v;
                     auto keep = [&] {
 #pragma unroll
                         for (int i = 0; i < 8; i += 2)
@@ -232,7 +230,7 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
                     t.sums = {{left.x, left.y, left.z, left.w, right.x, right.y, right.z, right.w}};
                 },
                 [&](Tile<O>& t, int r, int c) {
-                    const float(&v)[8] = t.sums.v;
+                    const float (&v)[8] = t.sums.v;
                     at(r, c)[0] = float4{v[0], v[1], v[2], v[3]}, at(r, c)[32] = float4{v[4], v[5], v[6], v[7]};
                 },
                 [](int, const TileSums&) {});
@@ -240,19 +238,18 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
             if (l == 0) break;
             const MlpLayer& below = p.layers[l - 1];
             const float* const kept = relu || below.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + below.kept);
-            float* const bias_sums =
-                floats(below.bias_sums) + Share<warps>(layer.in_tiles).group * 16 * layer.in_tiles;
+            float* const bias_sums = floats(below.bias_sums) + Share<warps>(layer.in_tiles).group * 16 * layer.in_tiles;
             multiply<O, warps, false, true>(
                 d, ld_out, operand(layer.weights), ld_out, row_tiles, layer.in_tiles, 16 * layer.out_tiles,
                 [&](Tile<O>& t, int r, int c) {
                     t.sums.clear();
 #pragma unroll
                     for (int i = 0; i < 8; i += 2)
-                        t.stored[i / 2] = *reinterpret_cast<const Stored*>(
-                            input + (16 * r + places.row(i)) * ld_in + 16 * c + places.col(i));
+                        t.stored[i / 2] = *reinterpret_cast<const Stored*>(input + (16 * r + places.row(i)) * ld_in +
+                                                                           16 * c + places.col(i));
                 },
                 [&](Tile<O>& t, int r, int c) {
-                    float(&v)[8] = t.sums.v;
+                    float (&v)[8] = t.sums.v;
                     float stored[8];
 #pragma unroll
                     for (int i = 0; i < 8; i += 2) {

@@ -26,12 +26,12 @@ struct MlpLayer {
     int64_t kernel = 0, bias = -1;                     // elements into parameters and gradients
     ops::Activation activation = ops::Activation::linear;
     float alpha = 0;
-    int weights = 0;                       // operand
-    int biases = 0, bias_sums = 0;         // (out), (groups of warps, out)
-    int input = 0;                         // of tiles: operand, overwritten by its gradient
-    int kernel_sums = 0;                   // of tiles: tile by tile, each as its warp has it
-    int64_t inputs = 0, sums = 0;          // by rows: operands in device memory, (rows, 16 · in_tiles) and, of gradients,
-                                           // (rows, 16 · out_tiles); so many bytes a row lie before
+    int weights = 0;                // operand
+    int biases = 0, bias_sums = 0;  // (out), (groups of warps, out)
+    int input = 0;                  // of tiles: operand, overwritten by its gradient
+    int kernel_sums = 0;            // of tiles: tile by tile, each as its warp has it
+    int64_t inputs = 0, sums = 0;   // by rows: operands in device memory, (rows, 16 · in_tiles) and, of gradients,
+                                    // (rows, 16 · out_tiles); so many bytes a row lie before
     int part_kernel = -1, part_bias = -1;  // elements into a block's part of the gradients
     int64_t kept =
         -1;  // in the block's or warp's memory: what the activation's derivative needs, where the rounded output is not enough
@@ -40,14 +40,15 @@ struct MlpLayer {
 struct MlpProgram {
     MlpLayer layers[most_mlp_layers];
     int count = 0;
-    bool by_rows = false;                              // each warp has its own, and products are left; else tiles are a block's
-    int warps = 16, rows = 0, row_lanes = 32;          // of a block; of a tile, or a warp; lanes that share a row of the loss
+    bool by_rows = false;                      // each warp has its own, and products are left; else tiles are a block's
+    int warps = 16, rows = 0, row_lanes = 32;  // of a block; of a tile, or a warp; lanes that share a row of the loss
     int places = 0, outputs = 0, losses = 0, top = 0;  // top: operand, the gradient of the last layer's sums
     int warp_bytes = 0;                                // by rows: what each has from `outputs` on
     int part = 0;                                      // numbers of a block's gradients
     bool relu = false;                                 // no activation but this one and none at all
     size_t shared_bytes = 0;
-    int64_t block_bytes = 0, row_bytes = 0;  // of device memory: of a block or, by rows, warp; and for each row of the batch
+    int64_t block_bytes = 0,
+            row_bytes = 0;  // of device memory: of a block or, by rows, warp; and for each row of the batch
     ops::Loss loss = ops::Loss::mse;
     double loss_param = 0, label_smoothing = 0;
     bool from_logits = false;

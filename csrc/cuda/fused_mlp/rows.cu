@@ -148,14 +148,16 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
         auto far = [&](int64_t before, int col_tiles) {
             return reinterpret_cast<E*>(batch.operands + before * batch.rows) + (first + g) * 16 * col_tiles + 4 * t;
         };
-        auto line_at = [](int m, int half, int c, int col_tiles) { return (16 * m + 8 * half) * 16 * col_tiles + 16 * c; };
-        auto write = [&](int m, int c, const unsigned(&w)[R::words], E* to, int col_tiles) {
+        auto line_at = [](int m, int half, int c, int col_tiles) {
+            return (16 * m + 8 * half) * 16 * col_tiles + 16 * c;
+        };
+        auto write = [&](int m, int c, const unsigned (&w)[R::words], E* to, int col_tiles) {
 #pragma unroll
             for (int half = 0; half < 2; ++half)
                 if (there[m][half]) *reinterpret_cast<Line*>(to + line_at(m, half, c, col_tiles)) = R::line(w, half);
         };
         // An operand's tile for the next product, and for those afterwards.
-        auto put = [&](int m, int c, const float(&v)[8], E* to, int col_tiles) {
+        auto put = [&](int m, int c, const float (&v)[8], E* to, int col_tiles) {
             unsigned w[R::words];
             R::pack(v, w);
 #pragma unroll
@@ -225,7 +227,7 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
                 const float4 bias = *reinterpret_cast<const float4*>(floats(layer.biases) + 16 * c + 4 * t);
 #pragma unroll
                 for (int m = 0; m < tiles; ++m) {
-                    float(&v)[8] = sums[m].v;
+                    float (&v)[8] = sums[m].v;
                     v[0] += bias.x, v[1] += bias.y, v[2] += bias.x, v[3] += bias.y;
                     v[4] += bias.z, v[5] += bias.w, v[6] += bias.z, v[7] += bias.w;
                     auto keep = [&] {
@@ -332,7 +334,7 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
                 multiply(B(), sums, at + 16 * c * ld, ld, 16, layer.out_tiles);
 #pragma unroll
                 for (int m = 0; m < tiles; ++m) {
-                    float(&v)[8] = sums[m].v;
+                    float (&v)[8] = sums[m].v;
                     float of[8];
 #pragma unroll
                     for (int half = 0; half < 2; ++half) {

@@ -13,10 +13,10 @@ struct Bf16Stored : Bf16Operand {};
 template <class O>
 struct Source {
     using Four = float4;
-    static const float* a(const Product<float>& p) { return p.a; }
-    static const float* b(const Product<float>& p) { return p.b; }
-    static __device__ __forceinline__ Four load(const float* matrix, int64_t ld, int64_t line, int64_t lines, int64_t at,
-                                                int64_t width, bool aligned) {
+    static __device__ const float* a(const Product<float>& p) { return p.a; }
+    static __device__ const float* b(const Product<float>& p) { return p.b; }
+    static __device__ __forceinline__ Four load(const float* matrix, int64_t ld, int64_t line, int64_t lines,
+                                                int64_t at, int64_t width, bool aligned) {
         return four(matrix, ld, line, lines, at, width, aligned);
     }
     static __device__ __forceinline__ void store(typename O::type* to, Four v) { O::store4(to, v); }
@@ -25,14 +25,16 @@ struct Source {
 template <>
 struct Source<Bf16Stored> {  // every line starts on 16 bytes, and what is beyond `width` is there
     using Four = uint2;
-    static const uint16_t* a(const Product<float>& p) { return p.bf16_a; }
-    static const uint16_t* b(const Product<float>& p) { return p.bf16_b; }
-    static __device__ __forceinline__ Four load(const uint16_t* matrix, int64_t ld, int64_t line, int64_t lines, int64_t at,
-                                                int64_t width, bool) {
+    static __device__ const uint16_t* a(const Product<float>& p) { return p.bf16_a; }
+    static __device__ const uint16_t* b(const Product<float>& p) { return p.bf16_b; }
+    static __device__ __forceinline__ Four load(const uint16_t* matrix, int64_t ld, int64_t line, int64_t lines,
+                                                int64_t at, int64_t width, bool) {
         return line < lines && at < width ? *reinterpret_cast<const uint2*>(matrix + line * ld + at) : uint2{0, 0};
     }
     static __device__ __forceinline__ void store(Bf16Operand::type* to, Four v) { *reinterpret_cast<uint2*>(to) = v; }
-    static __device__ __forceinline__ float4 numbers(Four) { return {0, 0, 0, 0}; }  // sums of columns are not asked for
+    static __device__ __forceinline__ float4 numbers(Four) {
+        return {0, 0, 0, 0};
+    }  // sums of columns are not asked for
 };
 
 // A block makes BM x BN outputs, a warp WM x WN of them, in steps of BK along k. Tiles lie in shared memory as the matrices do
@@ -172,12 +174,12 @@ void start(const Product<float>& p, cudaStream_t stream) {
     static_assert(S::shared_bytes <= 48 * 1024, "more would have to be asked for");
     static_assert(S::threads % S::column_units == 0, "a thread keeps to its columns");
     const dim3 grid(unsigned((p.n + BN - 1) / BN), unsigned((p.m + BM - 1) / BM), unsigned(p.splits));
-    const bool aligned_a = in_quads(p.a, p.lda   ? p.lda
-                                         : TA ? p.m
-                                              : p.k),
-               aligned_b = in_quads(p.b, p.ldb   ? p.ldb
-                                         : TB ? p.k
-                                              : p.n);
+    const bool aligned_a = in_quads(p.a, p.lda ? p.lda
+                                         : TA  ? p.m
+                                               : p.k),
+               aligned_b = in_quads(p.b, p.ldb ? p.ldb
+                                         : TB  ? p.k
+                                               : p.n);
     FD_LAUNCH((mma_kernel<O, BM, BN, WM, WN, TA, TB>), grid, S::threads, S::shared_bytes, stream, p, aligned_a,
               aligned_b);
 }

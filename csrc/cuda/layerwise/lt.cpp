@@ -43,8 +43,8 @@ std::string text(const Product& p) {
            (p.transpose_b ? "^T " : " ") + text(stored_b(p)) + ", " +
            (p.f64    ? std::string("float64")
             : p.bf16 ? std::string("float32 from bfloat16")
-                     : std::string("float32, ") + precisions[int(p.precision)]) + ", epilogue " +
-           epilogues[int(p.epilogue)];
+                     : std::string("float32, ") + precisions[int(p.precision)]) +
+           ", epilogue " + epilogues[int(p.epilogue)];
 }
 
 void validate(const Product& p) {

@@ -27,11 +27,6 @@ struct Bf16Operand {
     static __device__ __forceinline__ void store4(type* to, float4 v) {
         *reinterpret_cast<Four*>(to) = Four{__floats2bfloat162_rn(v.x, v.y), __floats2bfloat162_rn(v.z, v.w)};
     }
-    static __device__ __forceinline__ Quad<float> read(const type* from) {
-        const Four f = *reinterpret_cast<const Four*>(from);
-        return {{__bfloat162float(f.low.x), __bfloat162float(f.low.y), __bfloat162float(f.high.x),
-                 __bfloat162float(f.high.y)}};
-    }
 };
 struct Tf32Operand {
     using type = float;
@@ -44,7 +39,6 @@ struct Tf32Operand {
     static __device__ __forceinline__ void store4(type* to, float4 v) {
         *reinterpret_cast<float4*>(to) = float4{rounded(v.x), rounded(v.y), rounded(v.z), rounded(v.w)};
     }
-    static __device__ __forceinline__ Quad<float> read(const type* from) { return read_quad(from); }
 };
 
 template <bool transposed>  // as it lies in memory
