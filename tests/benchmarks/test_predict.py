@@ -94,7 +94,7 @@ def test_nodes_of_the_kernel_of_tiles(model: Any, gpu: Any) -> None:
     model.constants |= {"mlp_rows": 1.0}
     gpu.set_tuning([("any", 90, model.constants)])
     before, trainer = gpu.fused_mlp_runs(), fastdense_side.make(given)
-    launches = trainer.launches()
+    launches = math.floor(trainer.launches())  # a slow machine's `fit` calls the engine once an epoch, a launch more
     made = model.mlp(case)
     assert gpu.fused_mlp_runs() > before and made is not None and made.nodes == launches
 

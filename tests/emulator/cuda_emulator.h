@@ -152,6 +152,9 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F, int, s
 #define __restrict__ __restrict
 #define __align__(n) __attribute__((aligned(n)))
 
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
 struct alignas(8) float2 {
     float x, y;
 };

@@ -127,7 +127,7 @@ void Layers<T>::set_splits(int64_t rows) {
         }
         if (o.slope >= 0) tensors_[size_t(o.slope)].splits = by_rows;
     }
-    if (fuses_)  // the kernel has added them up
+    if (fuses_ && !mlp_->leaves_kernels())  // that kernel has added them up
         for (UpdateTensor& t : tensors_) t.splits = 1;
     most_parts_ = 1;
     for (const UpdateTensor& t : tensors_) most_parts_ = std::max(most_parts_, int(t.splits));
@@ -148,11 +148,11 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
         probe ? fuses_ : backward && mlp_ && FusedMlp::worth_it(rows);  // probes need every layer's outputs
     if (training_ && backward && !probe && (rows != split_rows_ || fuses != fuses_)) {
         fuses_ = fuses;
+        if (fuses) mlp_->reserve(rows);
         set_splits(rows);
         ++generation_;
     }
     if (backward) gradients_.reserve(plan_.parameters * most_parts_);
-    if (fuses && !probe) mlp_->reserve(rows, stream_);
     bool layered = backward && (probe || !fuses);  // else there are no gradients of layers' outputs
     if (rows <= capacity_ && (backward_ready_ || !layered) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);

@@ -60,6 +60,8 @@ private:
     // Gradients of all parameters in parts, losses, metrics.
     void make_gradients(const Steps&, const BatchShape&, Pass, bool update_statistics);
     void fused_gradients(const Steps&, const BatchShape&, Pass);
+    // Whether its kernel reads the caller's rows where they lie.
+    bool fused_reads(const BatchShape&) const;
     void end_step(const Steps&, int64_t rows, bool stop_on_nan);
     void gather(const Steps&, const BatchShape&, bool with_targets);
     void forward(const Steps&, int64_t rows, Pass, bool update_statistics);
@@ -70,8 +72,11 @@ private:
     void probabilities_of(const T* logits, T* out, int64_t rows);
     void backward(const Steps&, int64_t rows, Pass);
     void fork();  // the side stream goes on from here
+    void join();  // and this one from there
     void finish(int i, const T* from, T* to, int64_t rows, Pass);
     void dense_backward(int i, int64_t rows, Pass);
+    // The gradient of a dense op's kernel; of the product, the operands are given.
+    void kernel_gradient(int i, Product<T>, int64_t rows, Products&);
     void other_backward(const Steps&, int i, int64_t rows, Pass);
     Columns<T> columns(int i, int64_t rows, Pass);
     Grouped<T> grouped(int i, int64_t rows, Pass);
