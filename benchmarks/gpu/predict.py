@@ -30,6 +30,8 @@ SASS = Path(__file__).with_name("sass-sm90.json")
 RESULT = Path(__file__).parents[1] / "results" / "gpu-predictions.json"
 GPU = "NVIDIA H200"
 DEPTH = {("simt", 32): 32, ("simt", 64): 16, ("simt", 128): 8}  # of a tile along k; on tensor cores 16 or 32
+MOST_LAST_UNITS = 32  # of a last layer that is made with its loss
+LOAD_INSTRUCTIONS = 10  # for a number of its kernel, on its way to shared memory
 ADAM_BYTES = 28  # of a parameter: weight and two moments read and written, gradient read
 
 
@@ -102,6 +104,28 @@ class Model:
         cycles = waves * (math.ceil(math.ceil(k / splits) / depth) * tile + outputs + 2 * self.rates["latency_cycles"])
         return self.us(cycles), blocks
 
+    def last_layer(self, batch: int, inputs: int, units: int) -> tuple[float, float]:
+        """Microseconds of the last layer with its loss in one kernel, and the part of the multiprocessors it uses."""
+        most = 16 if units <= 16 else MOST_LAST_UNITS  # units that a kernel is compiled for
+        rows, processors, warps = 64 // most, self.rates["processors"], 8
+        if batch < rows * warps * processors:
+            rows = 1
+        kernel = self.sass[f"last_layer_kernel<float, {most}, {rows}>"]
+        blocks = math.ceil(batch / (rows * warps))
+        resident = min(4, 65536 // (kernel["registers"] * 32 * warps))  # by shared memory, or registers
+        together = min(resident, math.ceil(blocks / processors))
+        waves = math.ceil(blocks / (processors * together))
+        issued = warps / 4 * together
+        # forward and back take the same for 128 inputs: what the loop has for units that are not there is left out
+        step = 2 * kernel["loop"]["all"] * units / most + rows * self.rates["outputs_instructions"]
+        instructions = math.ceil(inputs / 128) * step + inputs * units / (32 * warps) * LOAD_INSTRUCTIONS
+        row = rows * self.rates["row_instructions"] * max(self.rates["issue_factor"], issued)
+        cycles = waves * (instructions * issued + row + 4 * self.rates["latency_cycles"])
+        moved = self.moved(
+            12 * batch * inputs, "copy_gb_per_s"
+        )  # inputs, their gradients, and what the activation needs
+        return max(self.us(cycles), moved), min(1.0, blocks / processors)
+
     # ---- ours ------------------------------------------------------------------------------------------------------
 
     def layers(self, case: GpuCase) -> Step:
@@ -128,15 +152,20 @@ class Model:
         if case.task.target == "x":
             path += step.add("gather y", self.moved(8 * batch * widths[-1]))
         busy += path
-        last = len(widths) - 2
-        for i, (k, n) in enumerate(zip(widths, widths[1:], strict=False)):
+        last, fused = len(widths) - 2, widths[-1] <= MOST_LAST_UNITS
+        for i, (k, n) in enumerate(zip(widths, widths[1 : len(widths) - fused], strict=False)):
             path += product(f"forward {i + 1}", batch, n, k, "forward", i < last)
-        path += step.add("loss", self.moved(12 * batch * widths[-1]) + self.us(self.rates["latency_cycles"]))
+        if fused:
+            us, part = self.last_layer(batch, *widths[-2:])
+            path += step.add("last layer", us)
+            busy += us * part
+        else:
+            path += step.add("loss", self.moved(12 * batch * widths[-1]) + self.us(self.rates["latency_cycles"]))
         side = path
         for i in range(last, -1, -1):
             k, n = widths[i], widths[i + 1]
             side = max(side, path) + product(f"gradient {i + 1}", k, n, batch, "gradient", False)
-            if i:
+            if i and not (fused and i == last):
                 path += product(f"backward {i + 1}", batch, k, n, "backward", True)
         parameters = sum((n + 1) * u for n, u in zip(widths, widths[1:], strict=False))
         path = max(path, side) + step.add("update", self.moved(ADAM_BYTES * parameters))

@@ -225,6 +225,27 @@ template <class T>
 void fused_activity(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d, int64_t rows,
                     int64_t cols, cudaStream_t);
 
+// The last dense layer with its loss, for few units, in one kernel (last_layer.cu).
+constexpr int most_last_units = 32;
+template <class T>
+struct LastLayer {
+    LossRows<T> loss;  // of the layer's outputs; d becomes the gradient of its pre-activations
+    const T *x = nullptr, *kernel = nullptr, *bias = nullptr;  // no bias, perhaps
+    int64_t inputs = 0;
+    T *out = nullptr, *pre_activation = nullptr;  // or not kept
+    ops::Activation activation = ops::Activation::linear;
+    ops::Needs needs = ops::Needs::nothing;  // of its derivative
+    T alpha = T(0);
+    Precision precision = Precision::full;
+    // If there is a d: the gradient of x, or none; multiplied by the derivative below if `stored` is given, as in an Epilogue.
+    T* dx = nullptr;
+    ops::Activation below = ops::Activation::linear;
+    const T* stored = nullptr;
+    T alpha_below = T(0);
+};
+template <class T>
+void last_layer(const LastLayer<T>&, cudaStream_t);
+
 struct MetricSpec {
     ops::MetricKind kind = ops::MetricKind::mse;
     int64_t k = 0;

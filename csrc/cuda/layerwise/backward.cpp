@@ -43,7 +43,8 @@ void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
             other_backward(steps, i, rows, pass);
             continue;
         }
-        const bool from_product = i < last_ && op(i + 1).kind == OpKind::dense && finished_by_product(i, pass);
+        const bool from_product =
+            i == last_ ? fuses_last_layer(pass) : op(i + 1).kind == OpKind::dense && finished_by_product(i, pass);
         const bool as_it_is = finished_by_product(i, pass) && !stored(i, pass);  // the derivative is 1 everywhere
         if (!from_product && !as_it_is) finish(i, d(i), d(i), rows, pass);
         dense_backward(i, rows, pass);
@@ -78,7 +79,7 @@ template <class T>
 void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     const Op& o = op(i);
     fork();  // dL/d(output) is complete
-    if (passes_gradient(i)) {
+    if (passes_gradient(i) && !(i == last_ && fuses_last_layer(pass))) {
         const int below = i - 1;
         Product<T> p;
         p.m = rows, p.n = o.in, p.k = o.out;

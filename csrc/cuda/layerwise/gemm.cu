@@ -7,11 +7,6 @@
 namespace fd::cuda {
 namespace {
 
-__device__ __forceinline__ float rounded(float v, Precision r) {
-    return r == Precision::full ? v : round_mantissa(v, r == Precision::bf16 ? 16 : 13);
-}
-__device__ __forceinline__ double rounded(double v, Precision) { return v; }
-
 // BM x BN outputs a block, TM x TN a thread, sums over k in tiles of BK.
 template <class T, int BM, int BN, int BK, int TM, int TN>
 struct Tile {

@@ -57,6 +57,11 @@ private:
     bool finished_by_product(int i, Pass pass) const;
     int splits(int tensor) const { return tensors_[size_t(tensor)].splits; }
 
+    // Whether one kernel makes the last layer's product, the loss and the gradients of both; see last_layer.cu. Products that were
+    // sent somewhere go there.
+    bool fuses_last_layer(Pass) const;
+    LastLayer<T> last_layer(const LossRows<T>&, Pass) const;
+
     // Gradients of all parameters in parts, losses, metrics.
     void make_gradients(const Steps&, const BatchShape&, Pass, bool update_statistics);
     void fused_gradients(const Steps&, const BatchShape&, Pass);

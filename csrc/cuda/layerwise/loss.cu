@@ -35,16 +35,8 @@ template <class T>
 __global__ void loss_kernel(LossRows<T> l) {
     const int64_t r = own_row(), n = l.cols;
     if (r >= l.rows) return;
-    const LossKind kind{l.loss, l.param, l.label_smoothing, l.from_logits, l.params};
-    LossRow<T> row;
-    row.p = l.p + r * n;
-    if (l.labels) row.label = l.labels[r];
-    else row.y = l.y + r * n;
-    row.cols = int(n);
-    row.weight = l.weights ? l.weights[r] : 1;
-    row.factor = l.factor;
     T* d = l.d ? l.d + r * n : nullptr;
-    const double loss = loss_row(kind, row, own_lanes(), d != nullptr, [&](int c, T g) { d[c] = g; });
+    const double loss = loss_row(kind_of(l), row_of(l, r), own_lanes(), d != nullptr, [&](int c, T g) { d[c] = g; });
     if (own_lane() == 0) l.row_loss[r] = loss;
 }
 
