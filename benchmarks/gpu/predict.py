@@ -104,6 +104,10 @@ class Model:
         cycles = waves * (math.ceil(math.ceil(k / splits) / depth) * tile + outputs + 2 * self.rates["latency_cycles"])
         return self.us(cycles), blocks
 
+    def update(self, parameters: int) -> float:
+        """Microseconds of Adam's step, and of the end of a training step by its last block: arrival and sums of losses."""
+        return self.moved(ADAM_BYTES * parameters) + self.us(3 * self.rates["latency_cycles"])
+
     def last_layer(self, batch: int, inputs: int, units: int) -> tuple[float, float]:
         """Microseconds of the last layer with its loss in one kernel, and the part of the multiprocessors it uses."""
         most = 16 if units <= 16 else MOST_LAST_UNITS  # units that a kernel is compiled for
@@ -168,8 +172,7 @@ class Model:
             if i and not (fused and i == last):
                 path += product(f"backward {i + 1}", batch, k, n, "backward", True)
         parameters = sum((n + 1) * u for n, u in zip(widths, widths[1:], strict=False))
-        path = max(path, side) + step.add("update", self.moved(ADAM_BYTES * parameters))
-        path += step.add("end", self.us(2 * self.rates["latency_cycles"]))
+        path = max(path, side) + step.add("update", self.update(parameters))
         on_path = step.nodes - len(widths) + 2  # gradients but the first layer's run beside others
         step.us = on_path * self.rates["plain_node_us"] + max(path, busy)
         return step
@@ -264,8 +267,7 @@ class Model:
             nodes=0,
         )
         step.add("sum of blocks", 4 * parameters * processors / self.rates["l2_gb_per_s"] / 1e3)
-        step.add("update", self.moved(ADAM_BYTES * parameters))
-        step.add("end")
+        step.add("update", self.update(parameters))
         step.us = step.nodes * self.rates["plain_node_us"] + sum(step.kernels.values())
         return step
 

@@ -264,16 +264,6 @@ struct Metrics {
 };
 template <class T>
 void measure(const Steps&, const Metrics<T>&, cudaStream_t);
-// Writes loss and penalties of this step into its row of totals and advances to the next record.
-struct StepEnd {
-    const double* losses = nullptr;  // of rows, or sums of some
-    int64_t count = 0, rows = 0;     // of losses, of the batch
-    const double* penalty_parts = nullptr;
-    int64_t penalty_count = 0;
-    bool stop_on_nan = false;
-};
-void end_step(const Steps&, const StepEnd&, cudaStream_t);
-void set_position(Control*, int at, bool fresh, cudaStream_t);  // fresh: not halted either
 
 // ---- updates (update.cu) --------------------------------------------------------------------------------------------
 
@@ -307,9 +297,20 @@ template <class T>
 void combine(const Update<T>&, bool add_gradients, cudaStream_t);
 template <class T>
 void gradient_norms(const Update<T>&, cudaStream_t);  // squared, block by block, of combined gradients; for clipping
-// `combined`: combine() was called; else this kernel adds up the parts and penalties itself
+// The end of a step: its loss and penalties into its row of totals, and on to the next record.
+struct StepEnd {
+    const double* losses = nullptr;  // of rows, or sums of some
+    int64_t count = 0, rows = 0;     // of losses, of the batch
+    const double* penalty_parts = nullptr;
+    int64_t penalty_count = 0;
+    bool stop_on_nan = false;
+};
+// `combined`: combine() was called; else this kernel adds up the parts and penalties itself. Its last block ends the step, if
+// there are losses; returns whether one does.
 template <class T>
-void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
+bool update(const Steps&, const Update<T>&, bool combined, const StepEnd&, cudaStream_t);
+void end_step(const Steps&, const StepEnd&, cudaStream_t);
+void set_position(Control*, int at, bool fresh, cudaStream_t);  // fresh: not halted either
 
 // The running average of the weights, and every so many steps the weights from it; of the blocks that are updated.
 template <class T>

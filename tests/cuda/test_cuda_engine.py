@@ -104,6 +104,32 @@ def test_stops_at_the_first_loss_that_is_not_finite(bad: int) -> None:
     assert same(state_of(engines[0]), state_of(engines[1]))
 
 
+@pytest.mark.races
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        ({}, {"kernel_l2": 0.01}),
+        ({"use_ema": True, "ema_momentum": 0.7, "ema_overwrite_frequency": 3}, {}),
+        ({}, {"kernel_constraint": {"kind": "norm", "over": "columns", "low": 0.0, "high": 1.0, "rate": 1.0}}),
+        ({"global_clipnorm": 0.5}, {"bias_l1": 0.01}),
+    ],
+    ids=["penalty", "average", "constraint", "clipped"],
+)
+def test_what_the_end_of_a_step_follows(options: Spec, more: Spec) -> None:
+    """The update ends it, in the last of its blocks, unless something comes after it: at a stop nothing is half done."""
+    ops = [dense(300, "tanh", **more), dense(2)]
+    problem = Problem(ops, optimizer="adam", options=options, rows=8 * 12, weighted=False)
+    x, y, _ = problem.data()
+    engines = [problem.engine(devices.compiled_engine, "float32") for _ in range(3)]
+    call: Spec = {"batch_size": 8, "shuffle": False}
+    right = train(engines[2], x, y, stop_on_nan=True, learning_rates=np.full(12, 0.01), **call)
+    y[5 * 8] = np.inf
+    result = train(engines[0], x, y, stop_on_nan=True, learning_rates=np.full(12, 0.01), **call)
+    assert result["nonfinite_step"] == 5 and result["steps"] == 6 and right["steps"] == 12
+    train(engines[1], x, y, learning_rates=np.full(6, 0.01), **call)
+    assert same(state_of(engines[0]), state_of(engines[1]))
+
+
 def test_data_larger_than_the_memory_comes_in_blocks(gpu: Any) -> None:
     """The same bits as with all data on the GPU: training, evaluation, prediction."""
     emulated(gpu)

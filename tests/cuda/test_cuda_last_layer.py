@@ -166,6 +166,6 @@ def nodes(gpu: Any, problem: Problem) -> float:
 
 
 def test_nodes_of_a_captured_step(gpu: Any) -> None:
-    """Rows, two products, the last layer, gradients of three kernels and one of outputs, update, end."""
+    """Rows, two products, the last layer, gradients of three kernels and one of outputs, update and end."""
     net = [dense(12, "relu"), dense(12, "relu"), dense(10, "softmax")]
-    assert nodes(gpu, Problem(net, LOSSES["ids"][0], "adam", rows=8, weighted=False)) == 10
+    assert nodes(gpu, Problem(net, LOSSES["ids"][0], "adam", rows=8, weighted=False)) == 9

@@ -288,8 +288,10 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
         if (training_->hyper.clipnorm > 0 || training_->hyper.global_clipnorm > 0) gradient_norms(updates(), stream_);
         if (training_->muon()) muon(steps);
     }
-    update(steps, updates(), combines_, stream_);
     const ops::Hyper& h = training_->hyper;
+    const StepEnd end = end_of_step(b.rows, stop_on_nan);
+    const bool more = h.use_ema || plan_.has_constraints();  // which must not see this step's end
+    const bool ended = update(steps, updates(), combines_, more ? StepEnd{} : end, stream_);
     if (h.use_ema)
         average(steps, updates(), state_.slots.back().get(), h.ema_momentum, h.ema_overwrite_frequency, stream_);
     for (int tensor : plan_.trainable) {
@@ -297,7 +299,7 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
         if (t.constraint && !frozen(tensor))
             constrain(steps, t.constraint, signs_[size_t(tensor)].get(), parameter(tensor), t.rows, t.cols, stream_);
     }
-    end_step(steps, b.rows, stop_on_nan);
+    if (!ended) end_step(steps, end, stream_);
 }
 
 template <class T>
@@ -307,7 +309,7 @@ void Layers<T>::gradient_step(const Steps& steps, const BatchShape& b, bool trai
     combine(updates(), true, stream_);
     matrix_penalties(true);
     clear_frozen_gradients();
-    end_step(steps, b.rows, false);
+    end_step(steps, end_of_step(b.rows, false), stream_);
 }
 
 template <class T>
@@ -329,7 +331,7 @@ void Layers<T>::probe_step(const Steps& steps, const BatchShape& b, const T* bef
     combine(updates(), true, stream_);
     matrix_penalties(true);
     clear_frozen_gradients();
-    end_step(steps, b.rows, false);
+    end_step(steps, end_of_step(b.rows, false), stream_);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         UnitNumbers<T> u;

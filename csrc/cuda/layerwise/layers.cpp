@@ -457,12 +457,12 @@ void Layers<T>::measure(const Steps& steps, const BatchShape& b, Pass pass) {
 }
 
 template <class T>
-void Layers<T>::end_step(const Steps& steps, int64_t rows, bool stop_on_nan) {
+StepEnd Layers<T>::end_of_step(int64_t rows, bool stop_on_nan) const {
     StepEnd e;
     e.losses = row_loss_.get(), e.count = losses_, e.rows = rows;
     e.penalty_parts = penalty_parts_.get(), e.penalty_count = has_penalties_ ? penalty_count_ : 0;
     e.stop_on_nan = stop_on_nan;
-    cuda::end_step(steps, e, stream_);
+    return e;
 }
 
 template <class T>
@@ -474,7 +474,7 @@ void Layers<T>::evaluate_step(const Steps& steps, const BatchShape& b) {
         combine(updates(), false, stream_);
         matrix_penalties(false);
     }
-    end_step(steps, b.rows, false);
+    end_step(steps, end_of_step(b.rows, false), stream_);
 }
 
 template <class T>
@@ -492,7 +492,7 @@ void Layers<T>::predict_step(const Steps& steps, const BatchShape& b) {
     template void Layers<T>::evaluate_step(const Steps&, const BatchShape&);     \
     template void Layers<T>::predict_step(const Steps&, const BatchShape&);      \
     template void Layers<T>::probabilities_of(const T*, T*, int64_t);            \
-    template void Layers<T>::end_step(const Steps&, int64_t, bool);              \
+    template StepEnd Layers<T>::end_of_step(int64_t, bool) const;                \
     template void Layers<T>::gather(const Steps&, const BatchShape&, bool);      \
     template void Layers<T>::forward(const Steps&, int64_t, Pass, bool);         \
     template void Layers<T>::loss(const Steps&, const BatchShape&, Pass);        \

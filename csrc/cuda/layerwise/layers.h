@@ -65,7 +65,7 @@ private:
     // Gradients of all parameters in parts, losses, metrics.
     void make_gradients(const Steps&, const BatchShape&, Pass, bool update_statistics);
     void fused_gradients(const Steps&, const BatchShape&, Pass);
-    void end_step(const Steps&, int64_t rows, bool stop_on_nan);
+    StepEnd end_of_step(int64_t rows, bool stop_on_nan) const;
     void gather(const Steps&, const BatchShape&, bool with_targets);
     void forward(const Steps&, int64_t rows, Pass, bool update_statistics);
     void dense_forward(int i, const T* x, int64_t rows, Pass);

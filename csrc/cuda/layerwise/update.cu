@@ -1,5 +1,5 @@
-// Updates of all tensors in one launch: sums of partial gradients, penalties, clipping, weight decay, the optimizer's rule. And
-// penalties and Muon, which need whole matrices.
+// Updates of all tensors in one launch: sums of partial gradients, penalties, clipping, weight decay, the optimizer's rule; and the
+// end of a step, in the same launch where nothing comes after it. And penalties and Muon, which need whole matrices.
 #include "cuda/kernels.h"
 #include "cuda/runtime/port.h"
 
@@ -63,9 +63,45 @@ __global__ void norms_kernel(Update<T> u) {
     if (threadIdx.x == 0) u.norm_parts[blockIdx.x] = square;
 }
 
-template <class T, class Rule>
-__global__ void update_kernel(Steps steps, Update<T> u, bool combined) {
+// By one block.
+__device__ void finish_step(const Steps& steps, const StepEnd& e, double* scratch) {
+    double loss = 0, penalty = 0;
+    for (int64_t r = threadIdx.x; r < e.count; r += threads) loss += e.losses[r];
+    for (int64_t i = threadIdx.x; i < e.penalty_count; i += threads) penalty += e.penalty_parts[i];
+    loss = block_sum(loss, scratch) / double(e.rows);
+    penalty = block_sum(penalty, scratch);
+    if (threadIdx.x != 0) return;
+    double* row = steps.row();
+    row[0] = loss, row[1] = penalty;
+    const double sum = loss + penalty;
+    if (e.stop_on_nan && !(sum - sum == 0)) steps.control->halted = 1;
+    steps.control->at += 1;
+}
+__global__ void end_kernel(Steps steps, StepEnd e) {
     __shared__ double scratch[33];
+    finish_step(steps, e, scratch);
+}
+__global__ void position_kernel(Control* control, int at, bool fresh) {
+    control->at = at, control->arrived = 0;
+    if (fresh) control->halted = 0;
+}
+
+// Whether this block is the last of the grid to come here; then it sees what all of them have written before.
+__device__ bool arrives_last(Control* control) {
+    __shared__ bool last;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence();
+        last = atomicAdd(&control->arrived, 1) == int(gridDim.x) - 1;
+        if (last) control->arrived = 0;
+        __threadfence();
+    }
+    __syncthreads();
+    return last;
+}
+
+template <class T, class Rule>
+__device__ void update_elements(const Steps& steps, const Update<T>& u, bool combined, double* scratch) {
     if (steps.control->halted) return;  // for the whole grid alike
     const UpdateBlock b = u.blocks[blockIdx.x];
     const UpdateTensor t = u.tensors[b.tensor];
@@ -93,6 +129,12 @@ __global__ void update_kernel(Steps steps, Update<T> u, bool combined) {
     if (combined) return;
     value = block_sum(value, scratch);
     if (threadIdx.x == 0) u.penalty_parts[blockIdx.x] = value;
+}
+template <class T, class Rule>
+__global__ void update_kernel(Steps steps, Update<T> u, bool combined, StepEnd end) {
+    __shared__ double scratch[33];
+    update_elements<T, Rule>(steps, u, combined, scratch);
+    if (end.losses && arrives_last(steps.control)) finish_step(steps, end, scratch);
 }
 
 template <class T>
@@ -235,16 +277,24 @@ void gradient_norms(const Update<T>& u, cudaStream_t stream) {
     if (u.block_count) FD_LAUNCH((norms_kernel<T>), unsigned(u.block_count), threads, 0, stream, u);
 }
 template <class T>
-void update(const Steps& steps, const Update<T>& u, bool combined, cudaStream_t stream) {
-    if (!u.block_count) return;
+bool update(const Steps& steps, const Update<T>& u, bool combined, const StepEnd& end, cudaStream_t stream) {
+    if (!u.block_count) return false;
     switch (u.rule.rule) {
-#define FD_CASE(name, functor)                                                                                        \
-    case ops::Rule::name:                                                                                             \
-        FD_LAUNCH((update_kernel<T, ops::functor>), unsigned(u.block_count), threads, 0, stream, steps, u, combined); \
+#define FD_CASE(name, functor)                                                                                       \
+    case ops::Rule::name:                                                                                            \
+        FD_LAUNCH((update_kernel<T, ops::functor>), unsigned(u.block_count), threads, 0, stream, steps, u, combined, \
+                  end);                                                                                              \
         break;
         FD_UPDATE_RULES(FD_CASE)
 #undef FD_CASE
     }
+    return end.losses != nullptr;
+}
+void end_step(const Steps& steps, const StepEnd& e, cudaStream_t stream) {
+    FD_LAUNCH(end_kernel, 1, threads, 0, stream, steps, e);
+}
+void set_position(Control* control, int at, bool fresh, cudaStream_t stream) {
+    FD_LAUNCH(position_kernel, 1, 1, 0, stream, control, at, fresh);
 }
 template <class T>
 void average(const Steps& steps, const Update<T>& u, T* mean, double momentum, int64_t overwrite_frequency,
@@ -297,7 +347,7 @@ void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int6
 #define FD_INSTANTIATE(T)                                                                                           \
     template void combine<T>(const Update<T>&, bool, cudaStream_t);                                                 \
     template void gradient_norms<T>(const Update<T>&, cudaStream_t);                                                \
-    template void update<T>(const Steps&, const Update<T>&, bool, cudaStream_t);                                    \
+    template bool update<T>(const Steps&, const Update<T>&, bool, const StepEnd&, cudaStream_t);                    \
     template void average<T>(const Steps&, const Update<T>&, T*, double, int64_t, cudaStream_t);                    \
     template void constrain<T>(const Steps&, const ops::Constraint&, const int8_t*, T*, int64_t, int64_t,           \
                                cudaStream_t);                                                                       \
