@@ -105,7 +105,7 @@ class Model:
         return self.us(cycles), blocks
 
     def update(self, parameters: int) -> float:
-        """Microseconds of Adam's step, and of the end of a training step by its last block: arrival and sums of losses."""
+        """Microseconds of Adam's step, and of its last block, which ends a training step: arrival, sums of losses."""
         return self.moved(ADAM_BYTES * parameters) + self.us(3 * self.rates["latency_cycles"])
 
     def last_layer(self, batch: int, inputs: int, units: int) -> tuple[float, float]:
@@ -153,8 +153,6 @@ class Model:
             return step.add(name, us)
 
         path = step.add("gather", self.moved(8 * batch * widths[0]))
-        if case.task.target == "x":
-            path += step.add("gather y", self.moved(8 * batch * widths[-1]))
         busy += path
         last, fused = len(widths) - 2, widths[-1] <= MOST_LAST_UNITS
         for i, (k, n) in enumerate(zip(widths, widths[1 : len(widths) - fused], strict=False)):

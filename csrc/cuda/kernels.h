@@ -27,9 +27,11 @@ struct Source {  // an array on the device, whatever its type and strides (in by
 struct BatchShape {  // layout of a step's rows; their addresses are in the step's record
     Source x, y;
     bool targets = false, weighted = false;
+    bool y_is_x = false;  // the same array
     int64_t rows = 0;
     bool operator==(const BatchShape& o) const {
-        return x == o.x && y == o.y && targets == o.targets && weighted == o.weighted && rows == o.rows;
+        return x == o.x && y == o.y && targets == o.targets && weighted == o.weighted && y_is_x == o.y_is_x &&
+               rows == o.rows;
     }
 };
 template <class T>

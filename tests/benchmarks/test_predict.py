@@ -86,6 +86,19 @@ def test_nodes_are_those_that_are_launched(library: bool, model: Any, gpu: Any) 
 
 
 @pytest.mark.cuda
+def test_nodes_where_the_targets_are_the_inputs(model: Any, gpu: Any) -> None:
+    """The last layer is no narrow one; one gather."""
+    task = replace(TASK, widths=(40, 24, 40), loss="mse", target="x")
+    case = GpuCase("a", task, {}, "normal20", 64)
+    x = np.random.RandomState(0).rand(64, 40).astype(np.float32)
+    model.constants |= {"library_multiplications": 2.0**40}
+    gpu.set_tuning([("any", 90, model.constants)])
+    gpu.set_path("layers")
+    trainer = fastdense_side.make(Setting(task, x, x, start_weights(case), "cuda"))
+    assert model.layers(case).nodes == trainer.launches() == 8
+
+
+@pytest.mark.cuda
 def test_nodes_of_the_kernel_of_tiles(model: Any, gpu: Any) -> None:
     task = replace(TASK, dtype="bfloat16")
     case = GpuCase("a", task, {}, "normal20", 64)

@@ -268,7 +268,7 @@ template <class T>
 void Layers<T>::fused_gradients(const Steps& steps, const BatchShape& b, Pass pass) {
     if constexpr (sizeof(T) == 4) {
         MlpBatch m;
-        m.x = x_.get(), m.y = training_->sparse() ? nullptr : y_.get(), m.labels = labels_.get();
+        m.x = x_.get(), m.y = targets(b), m.labels = labels_.get();
         m.weights = b.weighted ? weights_.get() : nullptr;
         m.parameters = state_.parameters.get(), m.gradients = gradients_.get();
         m.outputs = training_->metrics.empty() ? nullptr : out_[size_t(last_)].get();

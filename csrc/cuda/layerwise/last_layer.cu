@@ -29,16 +29,6 @@ struct LastLayerShape {
     static_assert((most_bytes / int64_t(sizeof(T)) - warps * own) / U - pad >= quad_step, "a slice fits");
 };
 
-// Four numbers of a row, 0 where it ends.
-template <class T>
-__device__ __forceinline__ Quad<T> row_quad(const T* row, int64_t at, int64_t width, bool aligned) {
-    if (aligned && at + 4 <= width) return read_quad(row + at);
-    Quad<T> q;
-#pragma unroll
-    for (int j = 0; j < 4; ++j) q.v[j] = at + j < width ? row[at + j] : T(0);
-    return q;
-}
-
 // Of two lanes whose numbers differ by this bit, each goes on with half of what they have to sum.
 template <int half, class T, int U>
 __device__ __forceinline__ void halve(T (&v)[U], int lane) {
@@ -60,7 +50,7 @@ __device__ __forceinline__ T sum_of_unit(T (&v)[U], int lane) {
 }
 
 template <class T, int U, int R>
-__global__ void __launch_bounds__(threads, 1) last_layer_kernel(LastLayer<T> l, int slice, bool aligned) {
+__global__ void __launch_bounds__(threads, sizeof(T) == 4 && U == 16 ? 2 : 1) last_layer_kernel(LastLayer<T> l, int slice, bool aligned) {
     using S = LastLayerShape<T, U, R>;
     FD_DYN_SHARED(T, shared);
     const int thread = int(threadIdx.x), warp = thread >> 5, lane = thread & 31;
@@ -97,7 +87,8 @@ __global__ void __launch_bounds__(threads, 1) last_layer_kernel(LastLayer<T> l, 
             Quad<T> x[R];
 #pragma unroll
             for (int i = 0; i < R; ++i) {
-                x[i] = r0 + i < rows ? row_quad(l.x + (r0 + i) * inputs, first + k, inputs, aligned) : Quad<T>{};
+                x[i] = r0 + i < rows ? quad_of(l.x + (r0 + i) * inputs + first + k, inputs - first - k, aligned)
+                                     : Quad<T>{};
             }
             if (l.precision != Precision::full) {
 #pragma unroll
@@ -180,12 +171,11 @@ __global__ void __launch_bounds__(threads, 1) last_layer_kernel(LastLayer<T> l, 
 #pragma unroll 1
             for (int i = 0; i < R && r0 + i < rows; ++i) {  // one row at a time: the choice of the activation is long
                 Quad<T> v = read_quad(stage + i * quad_step);
-                const int64_t row = (r0 + i) * inputs, at = begin + k;
+                const int64_t at = (r0 + i) * inputs + begin + k, left = inputs - begin - k;
                 if (l.stored)
-                    multiply_by_derivative(l.below, row_quad(l.stored + row, at, inputs, aligned), l.alpha_below, v);
-                if (aligned && at + 4 <= inputs) write_quad(l.dx + row + at, v.v);
-                else
-                    for (int j = 0; j < 4 && at + j < inputs; ++j) l.dx[row + at + j] = v.v[j];
+                    multiply_by_derivative(l.below, quad_of(l.stored + at, left, aligned), four_times(l.alpha_below),
+                                           v);
+                put_quad(l.dx + at, v, left, aligned);
             }
         }
         if (begin == 0) return;

@@ -259,7 +259,7 @@ void Layers<T>::gather(const Steps& steps, const BatchShape& b, bool with_target
     }
     g.x_out = x_.get();
     if (with_targets && training_->sparse()) g.labels_out = labels_.get();
-    else if (with_targets) g.y_out = y_.get();
+    else if (with_targets && !inputs_are_targets(b)) g.y_out = y_.get();
     if (with_targets && b.weighted) g.weights_out = weights_.get();
     cuda::gather(steps, g, stream_);
 }
@@ -411,7 +411,7 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
     l.params = t.loss_params.empty() ? nullptr : params_.get();
     l.from_logits = form().logits;
     l.p = outputs;
-    l.y = t.sparse() ? nullptr : y_.get();
+    l.y = targets(b);
     l.labels = t.sparse() ? labels_.get() : nullptr;
     l.weights = b.weighted ? weights_.get() : nullptr;
     l.factor = 1 / double(b.rows);
@@ -449,7 +449,7 @@ void Layers<T>::measure(const Steps& steps, const BatchShape& b, Pass pass) {
         probabilities_of(m.p, probabilities_.get(), b.rows);
         m.p = probabilities_.get();
     }
-    m.y = training_->sparse() ? nullptr : y_.get();
+    m.y = targets(b);
     m.labels = training_->sparse() ? labels_.get() : nullptr;
     m.weights = b.weighted ? weights_.get() : nullptr;
     m.rows = b.rows, m.cols = plan_.outputs;

@@ -67,6 +67,13 @@ private:
     void fused_gradients(const Steps&, const BatchShape&, Pass);
     StepEnd end_of_step(int64_t rows, bool stop_on_nan) const;
     void gather(const Steps&, const BatchShape&, bool with_targets);
+    // Of an autoencoder they are its inputs, gathered once.
+    bool inputs_are_targets(const BatchShape& b) const {
+        return b.y_is_x && !training_->sparse() && !plan_.normalizes_input();
+    }
+    const T* targets(const BatchShape& b) const {  // null if they are class ids
+        return training_->sparse() ? nullptr : inputs_are_targets(b) ? x_.get() : y_.get();
+    }
     void forward(const Steps&, int64_t rows, Pass, bool update_statistics);
     void dense_forward(int i, const T* x, int64_t rows, Pass);
     void loss(const Steps&, const BatchShape&, Pass);

@@ -56,7 +56,7 @@ __device__ __forceinline__ float round_mantissa(float v, int dropped) {
 }
 // An operand of a product.
 __device__ __forceinline__ float rounded(float v, Precision r) {
-    return r == Precision::bf16 ? round_mantissa(v, 16) : r == Precision::tf32 ? round_mantissa(v, 13) : v;
+    return r == Precision::full ? v : round_mantissa(v, r == Precision::bf16 ? 16 : 13);
 }
 __device__ __forceinline__ double rounded(double v, Precision) { return v; }
 
@@ -82,13 +82,48 @@ __device__ __forceinline__ void write_quad(double* p, const double (&v)[4]) {
     *reinterpret_cast<double2*>(p + 2) = double2{v[2], v[3]};
 }
 
-// v *= f'(stored), with one choice of f for the four.
+// What there is of four numbers from p on, of which `left` are there; 0 for the others. `aligned`: p is a multiple of 16 bytes.
 template <class T>
-__device__ inline void multiply_by_derivative(ops::Activation activation, const Quad<T>& stored, T p, Quad<T>& v) {
+__device__ __forceinline__ Quad<T> quad_of(const T* p, int64_t left, bool aligned = true) {
+    if (aligned && left >= 4) return read_quad(p);
+    Quad<T> q;
+#pragma unroll
+    for (int j = 0; j < 4; ++j) q.v[j] = j < left ? p[j] : T(0);
+    return q;
+}
+template <class T>
+__device__ __forceinline__ void put_quad(T* p, const Quad<T>& q, int64_t left, bool aligned = true) {
+    if (aligned && left >= 4) return write_quad(p, q.v);
+#pragma unroll
+    for (int j = 0; j < 4; ++j)
+        if (j < left) p[j] = q.v[j];
+}
+template <class T>
+__device__ __forceinline__ Quad<T> four_times(T v) {
+    return {{v, v, v, v}};
+}
+
+// v = f(v), with one choice of f for the four.
+template <class T>
+__device__ inline void activate(ops::Activation activation, const Quad<T>& p, Quad<T>& v) {
     switch (activation) {
-#define FD_CASE(name, functor)                                                          \
-    case ops::Activation::name:                                                         \
-        for (int j = 0; j < 4; ++j) v.v[j] *= ops::functor::derivative(stored.v[j], p); \
+#define FD_CASE(name, functor)                                                    \
+    case ops::Activation::name:                                                   \
+        for (int j = 0; j < 4; ++j) v.v[j] = ops::functor::value(v.v[j], p.v[j]); \
+        break;
+        FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
+#undef FD_CASE
+        case ops::Activation::softmax: break;
+    }
+}
+// v *= f'(stored).
+template <class T>
+__device__ inline void multiply_by_derivative(ops::Activation activation, const Quad<T>& stored, const Quad<T>& p,
+                                              Quad<T>& v) {
+    switch (activation) {
+#define FD_CASE(name, functor)                                                               \
+    case ops::Activation::name:                                                              \
+        for (int j = 0; j < 4; ++j) v.v[j] *= ops::functor::derivative(stored.v[j], p.v[j]); \
         break;
         FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
 #undef FD_CASE
