@@ -183,7 +183,7 @@ T __ldg(const T* p) {
     return *p;
 }
 template <class T>
-__attribute__((noinline, no_sanitize("thread"))) T atomicAdd(T* p, T v) {  // no race, whoever else adds
+__attribute__((noinline, no_sanitize("thread"))) T atomicAdd(T* p, T v) {  // additions by several threads are no race
     static_assert(!std::is_floating_point<T>::value, "sums of floating point must not depend on the order of threads");
     emulator::races::arrive();
     const T old = *p;

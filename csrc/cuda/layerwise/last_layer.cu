@@ -50,7 +50,8 @@ __device__ __forceinline__ T sum_of_unit(T (&v)[U], int lane) {
 }
 
 template <class T, int U, int R>
-__global__ void __launch_bounds__(threads, sizeof(T) == 4 && U == 16 ? 2 : 1) last_layer_kernel(LastLayer<T> l, int slice, bool aligned) {
+__global__ void __launch_bounds__(threads, sizeof(T) == 4 && U == 16 ? 2 : 1)
+    last_layer_kernel(LastLayer<T> l, int slice, bool aligned) {
     using S = LastLayerShape<T, U, R>;
     FD_DYN_SHARED(T, shared);
     const int thread = int(threadIdx.x), warp = thread >> 5, lane = thread & 31;
