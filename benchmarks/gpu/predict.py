@@ -37,6 +37,8 @@ PRODUCTS = {
     "3xtf32": ("tf32x3_", "mma_kernel<Tf32x3Operand", {32: "64, 16, 16", 64: "32, 32, 32", 128: "16, 32, 64"}),
 }
 L2_BYTES = 60e6  # operands of half as much are still there
+MOST_LAST_UNITS = 32  # of a last layer that is made with its loss
+LOAD_INSTRUCTIONS = 10  # for a number of its kernel, on its way to shared memory
 ADAM_BYTES = 28  # of a parameter: weight and two moments read and written, gradient read
 
 
@@ -106,6 +108,32 @@ class Model:
         cycles = waves * (math.ceil(math.ceil(k / splits) / depth) * tile + outputs + 2 * self.rates["latency_cycles"])
         return self.us(cycles), blocks
 
+    def update(self, parameters: int) -> float:
+        """Microseconds of Adam's step, and of its last block, which ends a training step: arrival, sums of losses."""
+        return self.moved(ADAM_BYTES * parameters) + self.us(3 * self.rates["latency_cycles"])
+
+    def last_layer(self, batch: int, inputs: int, units: int) -> tuple[float, float]:
+        """Microseconds of the last layer with its loss in one kernel, and the part of the multiprocessors it uses."""
+        most = 16 if units <= 16 else MOST_LAST_UNITS  # units that a kernel is compiled for
+        rows, processors, warps = 64 // most, self.rates["processors"], 8
+        if batch < rows * warps * processors:
+            rows = 1
+        kernel = self.sass[f"last_layer_kernel<float, {most}, {rows}>"]
+        blocks = math.ceil(batch / (rows * warps))
+        resident = min(4, 65536 // (kernel["registers"] * 32 * warps))  # by shared memory, or registers
+        together = min(resident, math.ceil(blocks / processors))
+        waves = math.ceil(blocks / (processors * together))
+        issued = warps / 4 * together
+        # forward and back take the same for 128 inputs: what the loop has for units that are not there is left out
+        step = 2 * kernel["loop"]["all"] * units / most + rows * self.rates["outputs_instructions"]
+        instructions = math.ceil(inputs / 128) * step + inputs * units / (32 * warps) * LOAD_INSTRUCTIONS
+        row = rows * self.rates["row_instructions"] * max(self.rates["issue_factor"], issued)
+        cycles = waves * (instructions * issued + row + 4 * self.rates["latency_cycles"])
+        moved = self.moved(
+            12 * batch * inputs, "copy_gb_per_s"
+        )  # inputs, their gradients, and what the activation needs
+        return max(self.us(cycles), moved), min(1.0, blocks / processors)
+
     # ---- ours ------------------------------------------------------------------------------------------------------
 
     def layers(self, case: GpuCase) -> Step:
@@ -129,22 +157,24 @@ class Model:
             return step.add(name, us)
 
         path = step.add("gather", self.moved(8 * batch * widths[0]))
-        if case.task.target == "x":
-            path += step.add("gather y", self.moved(8 * batch * widths[-1]))
         busy += path
-        last = len(widths) - 2
-        for i, (k, n) in enumerate(zip(widths, widths[1:], strict=False)):
+        last, fused = len(widths) - 2, widths[-1] <= MOST_LAST_UNITS
+        for i, (k, n) in enumerate(zip(widths, widths[1 : len(widths) - fused], strict=False)):
             path += product(f"forward {i + 1}", batch, n, k, "forward", i < last)
-        path += step.add("loss", self.moved(12 * batch * widths[-1]) + self.us(self.rates["latency_cycles"]))
+        if fused:
+            us, part = self.last_layer(batch, *widths[-2:])
+            path += step.add("last layer", us)
+            busy += us * part
+        else:
+            path += step.add("loss", self.moved(12 * batch * widths[-1]) + self.us(self.rates["latency_cycles"]))
         side = path
         for i in range(last, -1, -1):
             k, n = widths[i], widths[i + 1]
             side = max(side, path) + product(f"gradient {i + 1}", k, n, batch, "gradient", False)
-            if i:
+            if i and not (fused and i == last):
                 path += product(f"backward {i + 1}", batch, k, n, "backward", True)
         parameters = sum((n + 1) * u for n, u in zip(widths, widths[1:], strict=False))
-        path = max(path, side) + step.add("update", self.moved(ADAM_BYTES * parameters))
-        path += step.add("end", self.us(2 * self.rates["latency_cycles"]))
+        path = max(path, side) + step.add("update", self.update(parameters))
         on_path = step.nodes - len(widths) + 2  # gradients but the first layer's run beside others
         step.us = on_path * self.rates["plain_node_us"] + max(path, busy)
         return step
@@ -234,8 +264,7 @@ class Model:
             for n, u in zip(widths, widths[1:], strict=False):
                 step.add("gradients", self.library(n, u, batch, case.products, item), nodes=0)
             step.nodes += math.ceil((len(widths) - 1) / 2)  # on two streams
-        step.add("update", self.moved(ADAM_BYTES * parameters))
-        step.add("end")
+        step.add("update", self.update(parameters))
         step.us = step.nodes * self.rates["plain_node_us"] + sum(step.kernels.values())
         return step
 

@@ -50,7 +50,8 @@ void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
             other_backward(steps, i, rows, pass);
             continue;
         }
-        const bool from_product = i < last_ && op(i + 1).kind == OpKind::dense && finished_by_product(i, pass);
+        const bool from_product =
+            i == last_ ? fuses_last_layer(pass) : op(i + 1).kind == OpKind::dense && finished_by_product(i, pass);
         const bool as_it_is = finished_by_product(i, pass) && !stored(i, pass);  // the derivative is 1 everywhere
         if (!from_product && !as_it_is) finish(i, d(i), d(i), rows, pass);
         dense_backward(i, rows, pass);
@@ -83,7 +84,7 @@ template <class T>
 void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     const Op& o = op(i);
     fork();  // dL/d(output) is complete
-    if (passes_gradient(i)) {
+    if (passes_gradient(i) && !(i == last_ && fuses_last_layer(pass))) {
         const int below = i - 1;
         Product<T> p;
         p.m = rows, p.n = o.in, p.k = o.out;
@@ -294,7 +295,7 @@ void Layers<T>::fused_gradients(const Steps& steps, const BatchShape& b, Pass pa
             m.x_stride = b.x.row_stride, m.y_stride = b.y.row_stride, m.label_type = b.y.dtype;
         } else {
             m.x = reinterpret_cast<const char*>(x_.get()), m.x_stride = plan_.inputs * 4;
-            m.y = m.labels ? reinterpret_cast<const char*>(labels_.get()) : reinterpret_cast<const char*>(y_.get());
+            m.y = reinterpret_cast<const char*>(m.labels ? static_cast<const void*>(labels_.get()) : targets(b));
             m.y_stride = m.labels ? 4 : plan_.outputs * 4, m.label_type = DType::i32;
             m.weights = weights_.get();
         }
@@ -323,8 +324,10 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
         if (training_->hyper.clipnorm > 0 || training_->hyper.global_clipnorm > 0) gradient_norms(updates(), stream_);
         if (training_->muon()) muon(steps);
     }
-    update(steps, updates(), combines_, stream_);
     const ops::Hyper& h = training_->hyper;
+    const StepEnd end = end_of_step(b.rows, stop_on_nan);
+    const bool more = h.use_ema || plan_.has_constraints();  // which must not see this step's end
+    const bool ended = update(steps, updates(), combines_, more ? StepEnd{} : end, stream_);
     if (h.use_ema)
         average(steps, updates(), state_.slots.back().get(), h.ema_momentum, h.ema_overwrite_frequency, stream_);
     for (int tensor : plan_.trainable) {
@@ -332,7 +335,7 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
         if (t.constraint && !frozen(tensor))
             constrain(steps, t.constraint, signs_[size_t(tensor)].get(), parameter(tensor), t.rows, t.cols, stream_);
     }
-    end_step(steps, b.rows, stop_on_nan);
+    if (!ended) end_step(steps, end, stream_);
 }
 
 template <class T>
@@ -342,7 +345,7 @@ void Layers<T>::gradient_step(const Steps& steps, const BatchShape& b, bool trai
     combine(updates(), true, stream_);
     matrix_penalties(true);
     clear_frozen_gradients();
-    end_step(steps, b.rows, false);
+    end_step(steps, end_of_step(b.rows, false), stream_);
 }
 
 template <class T>
@@ -364,7 +367,7 @@ void Layers<T>::probe_step(const Steps& steps, const BatchShape& b, const T* bef
     combine(updates(), true, stream_);
     matrix_penalties(true);
     clear_frozen_gradients();
-    end_step(steps, b.rows, false);
+    end_step(steps, end_of_step(b.rows, false), stream_);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         UnitNumbers<T> u;
