@@ -38,9 +38,9 @@ endif()
 message(STATUS "fastdense: CUDA engine: ${FD_CUDA_VERSION}")
 
 set(FD_CUDA_KERNELS # those that take longest to compile come first, so that no core waits for the last one
-    csrc/cuda/wholenet/kernel_f32.cu csrc/cuda/wholenet/kernel_f64.cu csrc/cuda/fused_mlp/fused_mlp.cu
+    csrc/cuda/wholenet/kernel_f32.cu csrc/cuda/wholenet/kernel_f64.cu csrc/cuda/fused_mlp/fused_mlp.cu csrc/cuda/fused_mlp/rows.cu
     csrc/cuda/layerwise/gemm_mma.cu csrc/cuda/layerwise/update.cu csrc/cuda/layerwise/gemm.cu csrc/cuda/layerwise/loss.cu
-    csrc/cuda/layerwise/norm.cu csrc/cuda/layerwise/elementwise.cu
+    csrc/cuda/layerwise/last_layer.cu csrc/cuda/layerwise/norm.cu csrc/cuda/layerwise/elementwise.cu
     csrc/cuda/layerwise/columns.cu csrc/cuda/layerwise/branches.cu csrc/cuda/layerwise/probe.cu
     csrc/cuda/layerwise/gather.cu)
 set(FD_CUDA_HOST

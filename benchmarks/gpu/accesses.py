@@ -44,7 +44,9 @@ NETS = {
     "a warp": Net((2, 3, 2), 128, 32, path="fused"),
     "a block": Net((100, 128, 10), 256, 64, path="fused"),
     "fused-bfloat16": Net((64, 64, 64, 10), 1024, 1024, precision="bfloat16"),
-    "fused-tf32": Net((128, 128, 128, 10), 1024, 1024, precision="tf32"),
+    "fused-tf32": Net((48, 48, 48, 10), 1024, 1024, precision="tf32"),
+    "fused-rows-bfloat16": Net((128, 128, 128, 10), 1024, 1024, precision="bfloat16"),
+    "fused-rows-tf32": Net((96, 96, 96, 10), 1024, 1024, precision="tf32"),
 }
 
 

@@ -283,7 +283,7 @@ double bandwidth(Moves what, int64_t n, int64_t cols, int repeats) {
     u.slots[0] = numbers[2].get(), u.slots[1] = numbers[3].get();
     u.penalty_parts = u.norm_parts = parts.get();
     u.rule.rule = ops::Rule::adam;
-    return 28.0 * double(n) / seconds_of(stream, repeats, [&] { update(steps, u, false, stream); });
+    return 28.0 * double(n) / seconds_of(stream, repeats, [&] { update(steps, u, false, {}, stream); });
 }
 
 }  // namespace

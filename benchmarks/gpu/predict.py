@@ -36,6 +36,9 @@ PRODUCTS = {
     "tf32": ("mma_", "mma_kernel<Tf32Operand", {32: "64, 16, 16", 64: "32, 32, 32", 128: "16, 32, 64"}),
     "3xtf32": ("tf32x3_", "mma_kernel<Tf32x3Operand", {32: "64, 16, 16", 64: "32, 32, 32", 128: "16, 32, 64"}),
 }
+L2_BYTES = 60e6  # operands of half as much are still there
+MOST_LAST_UNITS = 32  # of a last layer that is made with its loss
+LOAD_INSTRUCTIONS = 10  # for a number of its kernel, on its way to shared memory
 ADAM_BYTES = 28  # of a parameter: weight and two moments read and written, gradient read
 
 
@@ -76,11 +79,13 @@ class Model:
 
     # ---- products --------------------------------------------------------------------------------------------------
 
-    def library(self, m: int, n: int, k: int, products: str) -> float:
-        """Microseconds of a product by cuBLAS."""
+    def library(self, m: int, n: int, k: int, products: str, item: int = 4) -> float:
+        """Microseconds of a product by cuBLAS: its multiplications or, with operands of `item` bytes, its memory."""
         full = self.rates[f"library_{products}_tflops"]
         part = min(1.0, (m * n * k / 2**28) ** self.rates["library_exponent"])
-        return max(self.rates["library_least_us"], 2 * m * n * k / (full * part) / 1e6)
+        size = item * (m * k + k * n + m * n)
+        rate = "l2_gb_per_s" if size < L2_BYTES / 2 else "copy_gb_per_s"
+        return max(self.rates["library_least_us"], 2 * m * n * k / (full * part) / 1e6, self.moved(size, rate))
 
     def by_hand(self, m: int, n: int, k: int, use: str, products: str, splits: int) -> tuple[float, int]:
         """Microseconds of a hand-written product, and its blocks."""
@@ -102,6 +107,32 @@ class Model:
         outputs = side * side / threads * self.rates["outputs_instructions"] * issued
         cycles = waves * (math.ceil(math.ceil(k / splits) / depth) * tile + outputs + 2 * self.rates["latency_cycles"])
         return self.us(cycles), blocks
+
+    def update(self, parameters: int) -> float:
+        """Microseconds of Adam's step, and of its last block, which ends a training step: arrival, sums of losses."""
+        return self.moved(ADAM_BYTES * parameters) + self.us(3 * self.rates["latency_cycles"])
+
+    def last_layer(self, batch: int, inputs: int, units: int) -> tuple[float, float]:
+        """Microseconds of the last layer with its loss in one kernel, and the part of the multiprocessors it uses."""
+        most = 16 if units <= 16 else MOST_LAST_UNITS  # units that a kernel is compiled for
+        rows, processors, warps = 64 // most, self.rates["processors"], 8
+        if batch < rows * warps * processors:
+            rows = 1
+        kernel = self.sass[f"last_layer_kernel<float, {most}, {rows}>"]
+        blocks = math.ceil(batch / (rows * warps))
+        resident = min(4, 65536 // (kernel["registers"] * 32 * warps))  # by shared memory, or registers
+        together = min(resident, math.ceil(blocks / processors))
+        waves = math.ceil(blocks / (processors * together))
+        issued = warps / 4 * together
+        # forward and back take the same for 128 inputs: what the loop has for units that are not there is left out
+        step = 2 * kernel["loop"]["all"] * units / most + rows * self.rates["outputs_instructions"]
+        instructions = math.ceil(inputs / 128) * step + inputs * units / (32 * warps) * LOAD_INSTRUCTIONS
+        row = rows * self.rates["row_instructions"] * max(self.rates["issue_factor"], issued)
+        cycles = waves * (instructions * issued + row + 4 * self.rates["latency_cycles"])
+        moved = self.moved(
+            12 * batch * inputs, "copy_gb_per_s"
+        )  # inputs, their gradients, and what the activation needs
+        return max(self.us(cycles), moved), min(1.0, blocks / processors)
 
     # ---- ours ------------------------------------------------------------------------------------------------------
 
@@ -126,22 +157,24 @@ class Model:
             return step.add(name, us)
 
         path = step.add("gather", self.moved(8 * batch * widths[0]))
-        if case.task.target == "x":
-            path += step.add("gather y", self.moved(8 * batch * widths[-1]))
         busy += path
-        last = len(widths) - 2
-        for i, (k, n) in enumerate(zip(widths, widths[1:], strict=False)):
+        last, fused = len(widths) - 2, widths[-1] <= MOST_LAST_UNITS
+        for i, (k, n) in enumerate(zip(widths, widths[1 : len(widths) - fused], strict=False)):
             path += product(f"forward {i + 1}", batch, n, k, "forward", i < last)
-        path += step.add("loss", self.moved(12 * batch * widths[-1]) + self.us(self.rates["latency_cycles"]))
+        if fused:
+            us, part = self.last_layer(batch, *widths[-2:])
+            path += step.add("last layer", us)
+            busy += us * part
+        else:
+            path += step.add("loss", self.moved(12 * batch * widths[-1]) + self.us(self.rates["latency_cycles"]))
         side = path
         for i in range(last, -1, -1):
             k, n = widths[i], widths[i + 1]
             side = max(side, path) + product(f"gradient {i + 1}", k, n, batch, "gradient", False)
-            if i:
+            if i and not (fused and i == last):
                 path += product(f"backward {i + 1}", batch, k, n, "backward", True)
         parameters = sum((n + 1) * u for n, u in zip(widths, widths[1:], strict=False))
-        path = max(path, side) + step.add("update", self.moved(ADAM_BYTES * parameters))
-        path += step.add("end", self.us(2 * self.rates["latency_cycles"]))
+        path = max(path, side) + step.add("update", self.update(parameters))
         on_path = step.nodes - len(widths) + 2  # gradients but the first layer's run beside others
         step.us = on_path * self.rates["plain_node_us"] + max(path, busy)
         return step
@@ -199,70 +232,79 @@ class Model:
         return step
 
     def mlp(self, case: GpuCase) -> Step | None:
-        """The kernel of tiles of rows, or None if it is not for this net."""
+        """A whole net of tf32 or bfloat16 in one kernel, or None if it is not for this net."""
         widths, batch = case.task.widths, case.task.batch_size
         if case.products not in ("tf32", "bfloat16") or max(widths) > 128 or batch < self.constants["mlp_rows"]:
             return None
-        processors, item = self.rates["processors"], 2 if case.products == "bfloat16" else 4
-        tiles = [(math.ceil(n / 16), math.ceil(u / 16)) for n, u in zip(widths, widths[1:], strict=False)]
-        wide = max(widths) > 64
-        chosen = {"rows": 0, "bytes": 0, "far": 0}
-        for rows in (64, 32, 16) if wide else (128, 64, 32, 16):
-            shared, far = self.lay_out(tiles, rows, item)
-            fits = shared <= self.rates["shared_bytes"] and (
-                rows <= 64 or shared <= self.rates["shared_bytes"] / 2 - 1024
-            )
-            if fits:
-                chosen = {"rows": rows, "bytes": shared, "far": far}
-                if batch >= rows * self.constants["mlp_tiles_per_processor"] * processors:
-                    break
-        kernel = self.sass[
-            f"mlp_kernel<{'Bf16Operand' if item == 2 else 'Tf32Operand'}, {'true' if wide else 'false'}>"
-        ]
-        by_16 = batch / 16
-        products = sum(by_16 * i * o * (4 if number == 0 else 6) for number, (i, o) in enumerate(tiles))
-        instructions = products * kernel["loop"]["all"] / kernel["loop"]["HMMA"]
-        instructions += 2 * sum(by_16 * o for _, o in tiles) * self.rates["tile_instructions"]
-        cycles = (
-            max(products * self.rates["hmma_cycles"], instructions) / (4 * processors) / self.rates["mlp_efficiency"]
+        self.module.set_tuning([(GPU, 90, self.constants)])
+        model, processors = make_model(case.task), int(self.rates["processors"])
+        plan = self.module.mlp_plan(
+            model.net.program, model.runner._training, batch, processors, int(self.rates["shared_bytes"])
         )
+        if plan is None:
+            return None
+        rows, warps, item = plan["tile_rows"], plan["warps"], 2 if case.products == "bfloat16" else 4
+        parts = math.ceil(batch / rows)
         parameters = sum((n + 1) * u for n, u in zip(widths, widths[1:], strict=False))
-        step = Step(f"tiles of {chosen['rows']} rows, {chosen['far'] // 1024} KiB of sums in the L2 cache")
-        step.add("gather", self.moved(8 * batch * widths[0], "copy_gb_per_s"))
-        step.add("net", self.us(cycles))
-        step.add(
-            "sums of kernels in L2",
-            2 * chosen["far"] * batch / chosen["rows"] / self.rates["l2_gb_per_s"] / 1e3,
-            nodes=0,
-        )
-        step.add("sum of blocks", 4 * parameters * processors / self.rates["l2_gb_per_s"] / 1e3)
-        step.add("update", self.moved(ADAM_BYTES * parameters))
-        step.add("end")
+        if plan["by_rows"]:
+            step = Step(f"{rows} rows a warp, gradients by products")
+            blocks, waves = min(processors, parts), math.ceil(parts / (processors * warps))
+            cycles = math.ceil(parts / processors) * self.mlp_rows(widths, rows, item, plan["relu"])
+        else:
+            step = Step(f"tiles of {rows} rows by {warps} warps")
+            together = 16 // warps  # blocks of a multiprocessor, which hide each other's latency
+            blocks, waves = min(processors * together, parts), math.ceil(parts / (processors * together))
+            cycles = waves * together * self.mlp_tile(widths, rows, warps, item, plan["relu"])
+        cycles = cycles / self.rates["mlp_efficiency"] + waves * 2 * self.rates["latency_cycles"]
+        moved = self.moved(plan["bytes_per_row"] * batch + 4 * batch * widths[0], "copy_gb_per_s")
+        step.add("net", max(self.us(cycles), moved))  # it writes what the products need meanwhile
+        step.add("weights of blocks", self.moved(4 * parameters * blocks, "l2_gb_per_s"), nodes=0)
+        step.add("sum of blocks", self.moved(4 * plan["part"] * blocks, "l2_gb_per_s"))
+        if plan["by_rows"]:
+            for n, u in zip(widths, widths[1:], strict=False):
+                step.add("gradients", self.library(n, u, batch, case.products, item), nodes=0)
+            step.nodes += math.ceil((len(widths) - 1) / 2)  # on two streams
+        step.add("update", self.update(parameters))
         step.us = step.nodes * self.rates["plain_node_us"] + sum(step.kernels.values())
         return step
 
-    def lay_out(self, tiles: list[tuple[int, int]], rows: int, item: int) -> tuple[int, int]:
-        """Bytes of shared memory of a block, and of sums that do not fit there; as in fused_mlp.cpp."""
-        pad, used = 16 // item, 0
+    def most(self, hmma: float, instructions: float, shared: float) -> float:
+        """Cycles of a multiprocessor for what limits it; `shared`: those of its shared memory."""
+        return max(hmma * self.rates["hmma_cycles"] / 4, instructions / 4, shared)
 
-        def take(size: int) -> None:
-            nonlocal used
-            used += (size + 127) // 128 * 128
+    def mlp_tile(self, widths: Sequence[int], rows: int, warps: int, item: int, relu: bool) -> float:
+        """Cycles of a multiprocessor for a tile of rows of a block, at full use of what limits it."""
+        operand = "Bf16Operand" if item == 2 else "Tf32Operand"
+        loop = self.sass[f"mlp_kernel<{operand}, {warps}, {str(relu).lower()}>"]["loop"]
+        loads = (4 * loop.get("LDSM", 0) + loop.get("LDS", 0)) / loop["HMMA"]
+        hmma = instructions = shared = 0.0
+        for number, (n, u) in enumerate(zip(widths, widths[1:], strict=False)):
+            i, o, r = math.ceil(n / 16), math.ceil(u / 16), rows // 16
+            products = [(r, o, i, True), (i, o, r, False), *([(r, i, o, True)] if number else [])]
+            for row_tiles, col_tiles, terms, ends in products:
+                tiles = row_tiles * col_tiles
+                multiplied = tiles * terms * item
+                alone = row_tiles <= warps // min(col_tiles, warps // 2)  # no warp has two tiles that share an operand
+                more = 4 / 3 if alone else 1
+                hmma += multiplied
+                instructions += more * multiplied * loop["all"] / loop["HMMA"]
+                instructions += tiles * self.rates["tile_instructions"] if ends else 0
+                shared += more * multiplied * loads + tiles * self.rates["tile_shared_cycles"]
+        return self.most(hmma, instructions, shared)
 
-        take(8 * 256 * 4), take(rows * 8)
-        take(rows * (16 * tiles[-1][1] + 4) * 4), take(rows * (16 * tiles[-1][1] + pad) * item)
-        for i, o in tiles:
-            take(rows * (16 * i + pad) * item), take(16 * i * (16 * o + pad) * item), take(256 * 4)
-        base, far = used, 0
-        if base > self.rates["shared_bytes"]:
-            return base, 0
-        for i, o in tiles:
-            size = 16 * i * (16 * o + 4) * 4
-            if used + size <= self.rates["shared_bytes"] - 128:
-                take(size)
-            else:
-                far += size
-        return used, far
+    def mlp_rows(self, widths: Sequence[int], rows: int, item: int, relu: bool) -> float:
+        """The same for the rows of a warp. The loop is that of a column of tiles with all 128 terms, and its end."""
+        operand, tiles = "Bf16Operand" if item == 2 else "Tf32Operand", rows // 16
+        loop = self.sass[f"mlp_rows_kernel<{operand}, {tiles}, {str(relu).lower()}>"]["loop"]
+        hmma = instructions = shared = 0.0
+        for number, (n, u) in enumerate(zip(widths, widths[1:], strict=False)):
+            i, o = math.ceil(n / 16), math.ceil(u / 16)
+            for columns, terms in ((o, i), *([(i, o)] if number else [])):
+                hmma += columns * terms * tiles * item
+                instructions += columns * loop["all"]
+                shared += columns * terms / 8 * (4 * loop.get("LDSM", 0) + loop.get("LDS", 0))
+                shared += columns * tiles * self.rates["tile_shared_cycles"]
+        return self.most(hmma, instructions, shared)
 
     # ---- PyTorch ---------------------------------------------------------------------------------------------------
 
@@ -274,10 +316,10 @@ class Model:
         size = 2 if products == "bfloat16" else 4
         step.add("batch, gathers, slot, loss kept", self.moved(8 * batch * widths[0], "copy_gb_per_s"), 6)
         for i, (k, n) in enumerate(pairs):
-            step.add("products", self.library(batch, n, k, products))
-            step.add("products", self.library(k, n, batch, products))
+            step.add("products", self.library(batch, n, k, products, size))
+            step.add("products", self.library(k, n, batch, products, size))
             if i:
-                step.add("products", self.library(batch, k, n, products))
+                step.add("products", self.library(batch, k, n, products, size))
             elementwise = 2 if i + 1 < len(pairs) else 1  # forward and backward of the activation; sums of the bias
             step.add("element-wise", self.moved(5 * size * batch * n, "copy_gb_per_s"), elementwise + 1)
             if size == 2:
@@ -358,7 +400,10 @@ of an empty one, and what their kernels take beyond that. Nothing here is measur
 TAIL = """
 Nodes of PyTorch's graphs are counted by hand: what torch.compile fuses is assumed. Products of the second stream run
 beside those of the first as far as there are multiprocessors. The whole-net kernel is the engine's cost model with
-these rates in place of the table's; the kernel of tiles is its multiplications or the instructions of its loops.
+these rates in place of the table's. Rows of a net in one kernel take their multiplications, the instructions of its
+loops and ends, or its accesses of shared memory, whichever is most, by `mlp_efficiency`, and two latencies; what it
+writes for products of cuBLAS goes on meanwhile. Those products and PyTorch's take their multiplications or their
+memory, from the L2 cache if they are no more than half of it.
 """
 
 

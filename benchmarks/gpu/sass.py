@@ -29,7 +29,7 @@ def plain(name: str) -> str:
         return name
     arguments, words = found.group(2) or "", list[str]()
     for kind, number, enumerated, operand in re.findall(
-        r"L([bi])(\d+)E|LNS\w*?E(\d)E|(Bf16Operand|Tf32Operand|Tf32x3Operand)", arguments
+        r"L([bi])(\d+)E|LNS\w*?E(\d)E|(Bf16Operand|Tf32Operand|Tf32x3Operand|Bf16Stored)", arguments
     ):
         words.append(operand or enumerated or (number if kind == "i" else ("false", "true")[int(number)]))
     words[:0] = [{"f": "float", "d": "double"}[letter] for letter in re.findall(r"^I([fd])", arguments)]

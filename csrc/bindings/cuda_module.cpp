@@ -104,6 +104,24 @@ py::dict fused_plan(const py::dict& program, const py::dict& training, int64_t b
     return out;
 }
 
+// How the kernel of tiles of rows is laid out for a net and a batch, on a device of so many processors and bytes of shared memory;
+// None where there is no such kernel. `by_rows`: gradients of kernels are products afterwards.
+py::object mlp_plan(const py::dict& program, const py::dict& training, int64_t batch_rows, int processors,
+                    int shared_bytes) {
+    const Plan plan(field<int64_t>(program, "inputs"), 0, ops_of(program));
+    const Training t = training_of(training);
+    const Precision precision = precision_of(field<std::string>(program, "dtype"));
+    const auto mlp = cuda::FusedMlp::make(plan, t, Walk(plan, &t, Pass::train), precision);
+    if (!mlp) return py::none();
+    cuda::MlpProgram p = mlp->program();
+    if (!cuda::lay_out_mlp(p, batch_rows, precision, processors, shared_bytes)) return py::none();
+    py::dict out;
+    out["warps"] = p.warps, out["tile_rows"] = p.rows, out["bytes"] = p.shared_bytes, out["relu"] = p.relu;
+    out["bytes_per_row"] = p.row_bytes, out["part"] = p.part;
+    out["by_rows"] = p.by_rows;
+    return out;
+}
+
 }  // namespace
 }  // namespace fd::bindings
 
@@ -128,7 +146,8 @@ PYBIND11_MODULE(_cuda, m) {
             cuda::set_product_path(cuda::ProductPath(find_name("products", cuda::product_paths, path)));
         },
         "path"_a);
-    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a = -1, "blocks"_a = 0, "tile"_a = 0);
+    m.def("set_fused_mlp", &cuda::FusedMlp::set_limits, "rows"_a = -1, "blocks"_a = 0, "tile"_a = 0,
+          "by_rows"_a = false);
     m.def("set_product_tile", &cuda::set_product_tile, "side"_a = 0);
     m.def(
         "set_wholenet", [](int team, int blocks, int tile) { cuda::forced() = {team, blocks, tile}; }, "team"_a = 0,
@@ -137,6 +156,7 @@ PYBIND11_MODULE(_cuda, m) {
     m.def("set_tuning", &set_tuning, "gpus"_a);
     m.def("tuning", &tuning_of_device);
     m.def("product_plan", &product_plan, "m"_a, "n"_a, "k"_a, "splits"_a = false, "dtype"_a = "float32");
+    m.def("mlp_plan", &mlp_plan, "program"_a, "training"_a, "batch_rows"_a, "processors"_a, "shared_bytes"_a);
     m.def("fused_mlp_runs", &cuda::FusedMlp::runs);
     m.def("launches", &cuda::launches);
     m.def(

@@ -70,6 +70,22 @@ struct LossRow {
     double weight = 1, factor = 1;  // factor: of gradients, beside the weight
 };
 
+template <class T>
+__device__ __forceinline__ LossKind kind_of(const LossRows<T>& l) {
+    return {l.loss, l.param, l.label_smoothing, l.from_logits, l.params};
+}
+template <class T>
+__device__ __forceinline__ LossRow<T> row_of(const LossRows<T>& l, int64_t r) {
+    LossRow<T> row;
+    row.p = l.p + r * l.cols;
+    if (l.labels) row.label = l.labels[r];
+    else row.y = l.y + r * l.cols;
+    row.cols = int(l.cols);
+    row.weight = l.weights ? l.weights[r] : 1;
+    row.factor = l.factor;
+    return row;
+}
+
 // Each of these returns weight · loss, in the row's first lane at least, and calls put(column, gradient) if asked for. A row's gradient may
 // overwrite p.
 template <class T, class Put>

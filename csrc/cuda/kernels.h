@@ -27,9 +27,11 @@ struct Source {  // an array on the device, whatever its type and strides (in by
 struct BatchShape {  // layout of a step's rows; their addresses are in the step's record
     Source x, y;
     bool targets = false, weighted = false;
+    bool y_is_x = false;  // the same array
     int64_t rows = 0;
     bool operator==(const BatchShape& o) const {
-        return x == o.x && y == o.y && targets == o.targets && weighted == o.weighted && rows == o.rows;
+        return x == o.x && y == o.y && targets == o.targets && weighted == o.weighted && y_is_x == o.y_is_x &&
+               rows == o.rows;
     }
 };
 template <class T>
@@ -225,6 +227,27 @@ template <class T>
 void fused_activity(const T* a, bool categorical, double l1, double l2, double* row_loss, T* d, int64_t rows,
                     int64_t cols, cudaStream_t);
 
+// The last dense layer with its loss, for few units, in one kernel (last_layer.cu).
+constexpr int most_last_units = 32;
+template <class T>
+struct LastLayer {
+    LossRows<T> loss;  // of the layer's outputs; d becomes the gradient of its pre-activations
+    const T *x = nullptr, *kernel = nullptr, *bias = nullptr;  // no bias, perhaps
+    int64_t inputs = 0;
+    T *out = nullptr, *pre_activation = nullptr;  // or not kept
+    ops::Activation activation = ops::Activation::linear;
+    ops::Needs needs = ops::Needs::nothing;  // of its derivative
+    T alpha = T(0);
+    Precision precision = Precision::full;
+    // If there is a d: the gradient of x, or none; multiplied by the derivative below if `stored` is given, as in an Epilogue.
+    T* dx = nullptr;
+    ops::Activation below = ops::Activation::linear;
+    const T* stored = nullptr;
+    T alpha_below = T(0);
+};
+template <class T>
+void last_layer(const LastLayer<T>&, cudaStream_t);
+
 struct MetricSpec {
     ops::MetricKind kind = ops::MetricKind::mse;
     int64_t k = 0;
@@ -243,16 +266,6 @@ struct Metrics {
 };
 template <class T>
 void measure(const Steps&, const Metrics<T>&, cudaStream_t);
-// Writes loss and penalties of this step into its row of totals and advances to the next record.
-struct StepEnd {
-    const double* losses = nullptr;  // of rows, or sums of some
-    int64_t count = 0, rows = 0;     // of losses, of the batch
-    const double* penalty_parts = nullptr;
-    int64_t penalty_count = 0;
-    bool stop_on_nan = false;
-};
-void end_step(const Steps&, const StepEnd&, cudaStream_t);
-void set_position(Control*, int at, bool fresh, cudaStream_t);  // fresh: not halted either
 
 // ---- updates (update.cu) --------------------------------------------------------------------------------------------
 
@@ -286,9 +299,20 @@ template <class T>
 void combine(const Update<T>&, bool add_gradients, cudaStream_t);
 template <class T>
 void gradient_norms(const Update<T>&, cudaStream_t);  // squared, block by block, of combined gradients; for clipping
-// `combined`: combine() was called; else this kernel adds up the parts and penalties itself
+// The end of a step: its loss and penalties into its row of totals, and on to the next record.
+struct StepEnd {
+    const double* losses = nullptr;  // of rows, or sums of some
+    int64_t count = 0, rows = 0;     // of losses, of the batch
+    const double* penalty_parts = nullptr;
+    int64_t penalty_count = 0;
+    bool stop_on_nan = false;
+};
+// `combined`: combine() was called; else this kernel adds up the parts and penalties itself. Its last block ends the step, if
+// there are losses; returns whether one does.
 template <class T>
-void update(const Steps&, const Update<T>&, bool combined, cudaStream_t);
+bool update(const Steps&, const Update<T>&, bool combined, const StepEnd&, cudaStream_t);
+void end_step(const Steps&, const StepEnd&, cudaStream_t);
+void set_position(Control*, int at, bool fresh, cudaStream_t);  // fresh: not halted either
 
 // The running average of the weights, and every so many steps the weights from it; of the blocks that are updated.
 template <class T>

@@ -44,6 +44,11 @@ def close(one: Any, other: Any, where: str = "") -> None:
         assert one == other, where
 
 
+def launches_of(trainer: Any) -> int:
+    """Of a step. A busy machine cuts a fit into more calls of the engine, each with a launch of its own."""
+    return math.floor(trainer.launches())
+
+
 @pytest.fixture
 def model(gpu: Any) -> Any:
     """With the shipped table; afterwards the engine has it again."""
@@ -82,7 +87,20 @@ def test_nodes_are_those_that_are_launched(library: bool, model: Any, gpu: Any) 
     gpu.set_tuning([("any", 90, model.constants)])
     gpu.set_path("layers")
     trainer = fastdense_side.make(Setting(TASK, x, y, weights, "cuda"))
-    assert model.layers(case).nodes == trainer.launches()
+    assert model.layers(case).nodes == launches_of(trainer)
+
+
+@pytest.mark.cuda
+def test_nodes_where_the_targets_are_the_inputs(model: Any, gpu: Any) -> None:
+    """The last layer is no narrow one; one gather."""
+    task = replace(TASK, widths=(40, 24, 40), loss="mse", target="x")
+    case = GpuCase("a", task, {}, "normal20", 64)
+    x = np.random.RandomState(0).rand(64, 40).astype(np.float32)
+    model.constants |= {"library_multiplications": 2.0**40}
+    gpu.set_tuning([("any", 90, model.constants)])
+    gpu.set_path("layers")
+    trainer = fastdense_side.make(Setting(task, x, x, start_weights(case), "cuda"))
+    assert model.layers(case).nodes == launches_of(trainer) == 8
 
 
 @pytest.mark.cuda
@@ -94,7 +112,7 @@ def test_nodes_of_the_kernel_of_tiles(model: Any, gpu: Any) -> None:
     model.constants |= {"mlp_rows": 1.0}
     gpu.set_tuning([("any", 90, model.constants)])
     before, trainer = gpu.fused_mlp_runs(), fastdense_side.make(given)
-    launches = trainer.launches()
+    launches = launches_of(trainer)
     made = model.mlp(case)
     assert gpu.fused_mlp_runs() > before and made is not None and made.nodes == launches
 

@@ -118,6 +118,27 @@ struct GridBarrier {
     }
 };
 
+// Blocks that add to a counter when they are done; the last one reads what the others have written.
+struct Arrivals {
+    static void run(float* out, bool barrier, bool fence, bool wait) {
+        out[blockIdx.x * threads + threadIdx.x] = 1;
+        if (barrier) __syncthreads();
+        if (threadIdx.x == 0) {
+            if (fence) __threadfence();
+            atomicAdd(reinterpret_cast<int*>(out + 3 * threads), 1);
+        }
+        if (wait) __syncthreads();
+        if (blockIdx.x == 2) out[2 * threads + threadIdx.x] = out[other_warp()];
+    }
+};
+template <bool barrier, bool fence, bool wait>
+struct LastBlock {
+    template <bool safe>
+    static void run(float* out) {
+        Arrivals::run(out, safe || barrier, safe || fence, safe || wait);
+    }
+};
+
 void write_kernel(float* a) { a[threadIdx.x] = 1; }
 void read_kernel(const float* a, float* out) { out[threadIdx.x] = a[threadIdx.x]; }
 
@@ -197,6 +218,9 @@ void kernels() {
     kernel<NeighboursOfTwoBytes>("neighbours of two bytes", "race in shared memory: written by thread");
     kernel<Blocks>("blocks", "race in device memory: written by thread", 3);
     kernel<GridBarrier>("grid barrier", "race in device memory: ", 3, true);
+    kernel<LastBlock<false, true, true>>("all threads before an arrival", "race in device memory: ", 3);
+    kernel<LastBlock<true, false, true>>("fence before an arrival", "race in device memory: ", 3);
+    kernel<LastBlock<true, true, false>>("wait for an arrival", "race in device memory: ", 3);
     expect("says where", "at emulator_test.cpp:", [](Device& d) { launch(&BlockBarrier::run<false>, d.one, d.a); });
 }
 

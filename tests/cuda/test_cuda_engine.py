@@ -13,7 +13,7 @@ from benchmarks.gpu import accesses
 from fastdense import _core
 from tests.helpers import devices
 from tests.helpers.pairs import Problem, inputs
-from tests.helpers.programs import BATCH_NORM, DROPOUT, LAYER_NORM, Spec, dense, loss_spec, metric, train
+from tests.helpers.programs import BATCH_NORM, DROPOUT, LAYER_NORM, NORMALIZATION, Spec, dense, loss_spec, metric, train
 
 pytestmark = pytest.mark.usefixtures("gpu")
 
@@ -104,6 +104,32 @@ def test_stops_at_the_first_loss_that_is_not_finite(bad: int) -> None:
     assert same(state_of(engines[0]), state_of(engines[1]))
 
 
+@pytest.mark.races
+@pytest.mark.parametrize(
+    ("options", "more"),
+    [
+        ({}, {"kernel_l2": 0.01}),
+        ({"use_ema": True, "ema_momentum": 0.7, "ema_overwrite_frequency": 3}, {}),
+        ({}, {"kernel_constraint": {"kind": "norm", "over": "columns", "low": 0.0, "high": 1.0, "rate": 1.0}}),
+        ({"global_clipnorm": 0.5}, {"bias_l1": 0.01}),
+    ],
+    ids=["penalty", "average", "constraint", "clipped"],
+)
+def test_what_the_end_of_a_step_follows(options: Spec, more: Spec) -> None:
+    """The update ends it, in the last of its blocks, unless something follows; at a stop nothing is half done."""
+    ops = [dense(300, "tanh", **more), dense(2)]
+    problem = Problem(ops, optimizer="adam", options=options, rows=8 * 12, weighted=False)
+    x, y, _ = problem.data()
+    engines = [problem.engine(devices.compiled_engine, "float32") for _ in range(3)]
+    call: Spec = {"batch_size": 8, "shuffle": False}
+    right = train(engines[2], x, y, stop_on_nan=True, learning_rates=np.full(12, 0.01), **call)
+    y[5 * 8] = np.inf
+    result = train(engines[0], x, y, stop_on_nan=True, learning_rates=np.full(12, 0.01), **call)
+    assert result["nonfinite_step"] == 5 and result["steps"] == 6 and right["steps"] == 12
+    train(engines[1], x, y, learning_rates=np.full(6, 0.01), **call)
+    assert same(state_of(engines[0]), state_of(engines[1]))
+
+
 def test_data_larger_than_the_memory_comes_in_blocks(gpu: Any) -> None:
     """The same bits as with all data on the GPU: training, evaluation, prediction."""
     emulated(gpu)
@@ -187,6 +213,24 @@ def test_data_of_any_type_and_order(dtype: str) -> None:
         for engine in (ours, cpu):
             train(engine, view, y, learning_rates=np.full(5, 1e-5))
         np.testing.assert_allclose(ours.get_tensors()[0], cpu.get_tensors()[0], rtol=1e-12)
+
+
+@pytest.mark.races
+@pytest.mark.checked
+@pytest.mark.parametrize("width", [3, 8])
+@pytest.mark.parametrize("first", [[], [NORMALIZATION]], ids=["as_it_is", "normalized"])
+def test_targets_that_are_the_inputs(first: list[Spec], width: int) -> None:
+    """Rows are gathered once, with the bits of a copy; also with weights, metrics and rows of any alignment."""
+    problem = Problem([*first, dense(5, "tanh"), dense(width)], metrics=(metric("mae"),), inputs=width, rows=30)
+    rng = np.random.default_rng(1)
+    wide, w = rng.normal(size=(30, width + 5)).astype("float32"), rng.uniform(0.5, 2, 30)
+    for x in (wide[:, :width], np.ascontiguousarray(wide[:, :width])):
+        found = []
+        for y in (x, x.copy()):
+            engine = problem.engine(devices.compiled_engine, "float32")
+            totals = train(engine, x, y, w, batch_size=8, learning_rates=np.full(9, 0.01))["totals"]
+            found.append([*state_of(engine), totals, np.array(engine.evaluate(x, y, w, n_threads=1))])
+        assert same(*found)
 
 
 @pytest.mark.parametrize(

@@ -152,6 +152,9 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, F, int, s
 #define __restrict__ __restrict
 #define __align__(n) __attribute__((aligned(n)))
 
+struct alignas(8) uint2 {
+    unsigned x, y;
+};
 struct alignas(8) float2 {
     float x, y;
 };
@@ -177,14 +180,15 @@ struct alignas(16) uint4 {
 #define __shfl_xor_sync(mask, v, bits) emulator::shuffle_xor(mask, v, bits, 32, __LINE__)
 #define __shfl_down_sync(mask, v, delta) emulator::shuffle_down(mask, v, delta, 32, __LINE__)
 #define __ballot_sync(mask, p) emulator::ballot(mask, p, __LINE__)
-inline void __threadfence() {}
+inline void __threadfence() { emulator::fence(); }
 template <class T>
 T __ldg(const T* p) {
     return *p;
 }
 template <class T>
-T atomicAdd(T* p, T v) {
+__attribute__((noinline, no_sanitize("thread"))) T atomicAdd(T* p, T v) {  // additions by several threads are no race
     static_assert(!std::is_floating_point<T>::value, "sums of floating point must not depend on the order of threads");
+    emulator::races::arrive();
     const T old = *p;
     *p = old + v;
     return old;

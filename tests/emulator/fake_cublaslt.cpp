@@ -47,7 +47,7 @@ struct Choice {
 
 int64_t rows(const LayoutContent& l, bool transpose) { return transpose ? l.columns : l.rows; }
 int64_t columns(const LayoutContent& l, bool transpose) { return transpose ? l.rows : l.columns; }
-size_t bytes(DataType type) { return type == DataType::f64 ? 8 : 4; }
+size_t bytes(DataType type) { return type == DataType::f64 ? 8 : type == DataType::bf16 ? 2 : 4; }
 bool aligned(const void* p, uint64_t to) { return reinterpret_cast<uintptr_t>(p) % to == 0; }
 
 Status consistent(const OperationContent& o, const LayoutContent& a, const LayoutContent& b, const LayoutContent& c,
@@ -58,8 +58,10 @@ Status consistent(const OperationContent& o, const LayoutContent& a, const Layou
         columns(a, o.transpose_a) != rows(b, o.transpose_b) || c.rows != d.rows || c.columns != d.columns)
         return Status::invalid_value;
     const DataType type = o.compute == ComputeType::f64 ? DataType::f64 : DataType::f32;
-    for (DataType t : {o.scale, a.type, b.type, c.type, d.type})
+    for (DataType t : {o.scale, c.type, d.type})
         if (t != type) return Status::not_supported;
+    const bool bf16 = a.type == DataType::bf16 && b.type == DataType::bf16 && o.compute == ComputeType::f32;
+    if (!bf16 && (a.type != type || b.type != type)) return Status::not_supported;
     switch (o.epilogue) {
         case EpilogueCode::none: return Status::success;
         case EpilogueCode::bias:
@@ -90,8 +92,12 @@ struct Work {
     T *d, *workspace;
     int64_t splits;
 
-    T op_a(int64_t i, int64_t p) const { return o.transpose_a ? a[p + i * la.ld] : a[i + p * la.ld]; }
-    T op_b(int64_t p, int64_t j) const { return o.transpose_b ? b[j + p * lb.ld] : b[p + j * lb.ld]; }
+    static T number(const T* from, DataType type, int64_t at) {
+        if (type != DataType::bf16) return from[at];
+        return T(__uint_as_float(unsigned(reinterpret_cast<const uint16_t*>(from)[at]) << 16));
+    }
+    T op_a(int64_t i, int64_t p) const { return number(a, la.type, o.transpose_a ? p + i * la.ld : i + p * la.ld); }
+    T op_b(int64_t p, int64_t j) const { return number(b, lb.type, o.transpose_b ? j + p * lb.ld : p + j * lb.ld); }
 
     void operator()() const {
         const int64_t m = ld.rows, n = ld.columns, k = columns(la, o.transpose_a);

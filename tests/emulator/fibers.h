@@ -49,6 +49,7 @@ struct Thread {
     unsigned mask = 0;  // of the warp operation it waits in
     int line = 0;
     unsigned warp_barriers = 0;  // passed
+    unsigned fenced = 0;         // 1 + the barriers that its block had passed at the last __threadfence
     const char* operation = "";
     uint64_t slots[2] = {
         0, 0};  // what it offers to other lanes, in turn: the last may still be read when the next is there
@@ -179,6 +180,7 @@ inline void warp_barrier(unsigned mask, int line, const char* operation) {
         fail(std::string(operation) + ": the calling lane is not in its own mask, line " + std::to_string(line));
     wait(State::warp, mask, line, operation);
 }
+inline void fence() { machine.current->fenced = machine.current->block->barriers + 1; }
 inline void sync_warp(int line) {  // what shuffles and votes do not: memory is in order afterwards
     warp_barrier(0xffffffffu, line, "__syncwarp");
     ++machine.current->warp_barriers;
@@ -382,7 +384,7 @@ void launch(dim3 grid, dim3 block, size_t shared_bytes, bool cooperative, F& bod
                 Thread& thread = b.threads[t];
                 thread.id =
                     dim3(unsigned(t) % block.x, unsigned(t) / block.x % block.y, unsigned(t) / (block.x * block.y));
-                thread.number = int(t), thread.warp_barriers = thread.turn = 0;
+                thread.number = int(t), thread.warp_barriers = thread.turn = thread.fenced = 0;
                 thread.state = State::fresh;
                 thread.block = &b;
             }

@@ -69,6 +69,12 @@ struct Inside {
     Inside() { inside = true; }
     ~Inside() { inside = false; }
 };
+struct Arrival {
+    uint32_t number = 0, barriers = 0;  // 0: not yet; those that its block has passed
+    uint16_t thread = 0;
+    bool fenced = false;
+};
+std::unordered_map<uint32_t, Arrival> arrivals;  // by block
 std::string race;
 
 void forget_recent() {
@@ -94,6 +100,25 @@ Page* page_of(uintptr_t number) {
 
 int warp(const Access& a) { return a.thread & whole_warp ? a.thread & ~whole_warp : a.thread / 32; }
 
+// Whether block a's access comes before its arrival, and b's after a later one of its own.
+bool arrived_before(const Access& a, const Access& b) {
+    const auto later = arrivals.find(b.block);
+    if (later == arrivals.end()) return false;
+    const Arrival& own = later->second;
+    if (b.barriers <= own.barriers && b.thread != own.thread) return false;
+    const auto left = [&](uint32_t block) {
+        const auto it = arrivals.find(block);
+        if (it == arrivals.end() || !it->second.fenced || it->second.number >= own.number) return false;
+        return a.barriers < it->second.barriers || (a.spread == Spread::thread && a.thread == it->second.thread);
+    };
+    if (a.spread != Spread::grid) return left(a.block);
+    // unknown which blocks: so all of the grid but its own
+    const dim3 n = machine.grid_size;
+    for (uint32_t block = 0; block < n.x * n.y * n.z; ++block)
+        if (block == b.block ? a.barriers > own.barriers : !left(block)) return false;
+    return true;
+}
+
 bool before(const Access& a, const Access& b, bool shared) {
     if (a.work != b.work) {
         if (shared) return true;  // another block's memory
@@ -105,7 +130,8 @@ bool before(const Access& a, const Access& b, bool shared) {
         w.known = b.work;
         return true;
     }
-    if (a.spread == Spread::grid || a.block != b.block) return shared || a.grid_barriers < b.grid_barriers;
+    if (a.spread == Spread::grid || a.block != b.block)
+        return shared || a.grid_barriers < b.grid_barriers || arrived_before(a, b);
     if (a.barriers < b.barriers) return true;
     if (a.spread == Spread::block || warp(a) != warp(b)) return false;
     if (a.warp_barriers < b.warp_barriers) return true;
@@ -118,8 +144,9 @@ void widen(Access& a, const Access& b) {  // two reads of one piece of work that
                       : a.thread != b.thread ? Spread::warp
                                              : Spread::thread;
     if (a.spread > together) together = a.spread;
+    const uint32_t barriers = std::max(a.barriers, b.barriers);
     a = b;
-    a.spread = together;
+    a.spread = together, a.barriers = barriers;
 }
 
 }  // namespace
@@ -219,7 +246,15 @@ void begin_work(int stream, const Clock& clock) {
     now = clock;
     history.push_back({stream, now[stream], 0});
     race.clear();
+    arrivals.clear();
     working = true;
+}
+void arrive() {
+    if (!working) return;
+    const Inside guard;
+    const Thread& t = *machine.current;
+    arrivals[t.block->number] = {uint32_t(arrivals.size() + 1), t.block->barriers, uint16_t(t.number),
+                                 t.fenced == t.block->barriers + 1};
 }
 void forget_the_past() { past = uint32_t(history.size()); }
 void end_work() {

@@ -23,7 +23,10 @@ namespace races {
 
 void begin_work(int stream, const Clock&);  // of the work itself: the last that counts is its own
 void end_work();                            // throws if there was a race
-void forget_the_past();                     // all that follows comes after what has been done
+// The current thread adds atomically: what its block did before that, and the thread before a fence, comes before what other blocks
+// do after they added later. One counter a launch.
+void arrive();
+void forget_the_past();  // all that follows comes after what has been done
 // Memory has its pages to itself.
 void track(const void*, size_t bytes, bool shared = false);
 void untrack(const void*);

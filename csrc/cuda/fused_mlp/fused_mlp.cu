@@ -1,124 +1,125 @@
-// See fused_mlp.h. Products are cut into tiles of 16 x 16, divided among warps; the epilogue of a product is applied to a tile of sums
-// that its warp has put into its stage. Every sum has one owner and a fixed order.
+// The kernel that has the sums of all gradients in shared memory; see fused_mlp.h. Products are cut into tiles of 16 x 16, divided among warps, which finish a tile's sums in registers. Every sum
+// has one owner and a fixed order. Rows beyond the batch and columns beyond a layer hold whatever the activation makes of 0, and
+// gradients of 0.
 #include "cuda/fused_mlp/fused_mlp.h"
 
+#include <type_traits>
+
 #include "cuda/device_rows.h"
-#include "cuda/layerwise/mma.h"
+#include "cuda/fused_mlp/ends.h"
+#include "cuda/runtime/device_data.h"
 #include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {
 
-constexpr int threads = 32 * mlp_warps;
-constexpr int stage_ld = mlp_stage / 16;  // what is read by rows, most of it, then finds all banks
+constexpr int tile_numbers = 256, sum_warps = 8;
 
-template <int n>
-__device__ __forceinline__ void activate_all(ops::Activation activation, float (&v)[n], float p) {
-    switch (activation) {
-#define FD_CASE(name, functor)                                                             \
-    case ops::Activation::name:                                                            \
-        _Pragma("unroll") for (int i = 0; i < n; ++i) v[i] = ops::functor::value(v[i], p); \
-        break;
-        FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
-#undef FD_CASE
-        case ops::Activation::softmax: break;  // part of the loss
-    }
-}
-template <int n>
-__device__ __forceinline__ void multiply_derivatives(ops::Activation activation, float (&v)[n],
-                                                     const float (&stored)[n], float p) {
-    switch (activation) {
-#define FD_CASE(name, functor)                                                                        \
-    case ops::Activation::name:                                                                       \
-        _Pragma("unroll") for (int i = 0; i < n; ++i) v[i] *= ops::functor::derivative(stored[i], p); \
-        break;
-        FD_ELEMENTWISE_ACTIVATIONS(FD_CASE)
-#undef FD_CASE
-        case ops::Activation::softmax: break;
-    }
-}
-__device__ __forceinline__ float4 quad(const float (&v)[4]) { return float4{v[0], v[1], v[2], v[3]}; }
-
-// How the warps share the tiles of a product: `strips` of them side by side, in `groups`.
+// How the warps share the tiles of a product: `strips` of them side by side, in `groups`; some warps may have none.
+template <int warps>
 struct Share {
     int strips, groups, strip, group;
-    __device__ explicit Share(int col_tiles) : strips(col_tiles > 2 ? 4 : col_tiles), groups(mlp_warps / strips) {
+    __device__ explicit Share(int col_tiles) : strips(mlp_strips(warps, col_tiles)), groups(warps / strips) {
         const int warp = int(threadIdx.x) >> 5;
         strip = warp % strips, group = warp / strips;
     }
 };
 
-// start(sums, row tile, col tile) before, end(same) after; two tiles at once, or two by two if there are more than four columns of
-// tiles, so that operands are used twice.
-template <class O, bool wide, bool TA, bool TB, class Start, class End>
+template <class O>
+struct Tile {
+    TileSums sums;
+    typename Fragments<O>::Stored stored[4];  // numbers in the places of the sums, if the product is to have any
+};
+
+// start(tile, row tile, col tile) before, end(same) after; then column(col tile, sums) with what end() has left in `sums`, added up
+// over one or two tiles. Tiles are made two by two, one below the other, so that operands are used twice.
+template <class O, int warps, bool TA, bool TB, class Start, class End, class Column>
 __device__ __forceinline__ void multiply(const typename O::type* a, int lda, const typename O::type* b, int ldb,
-                                         int row_tiles, int col_tiles, int length, Start start, End end) {
-    [[maybe_unused]] constexpr int k_unroll = wide ? 4 : 2;  // two blocks a processor leave few registers
-    const Share share(col_tiles);
-    for (int r = share.group; r < row_tiles; r += 2 * share.groups)
-        for (int c = share.strip; c < col_tiles; c += 2 * share.strips) {
-            const int r2 = r + share.groups, c2 = c + share.strips;
-            const bool rows = r2 < row_tiles, cols = wide && c2 < col_tiles;
-            Sums<O> s11, s12, s21, s22;
-            start(s11, r, c);
-            if (cols) start(s12, r, c2);
-            if (rows) start(s21, r2, c);
-            if (rows && cols) start(s22, r2, c2);
-#pragma unroll k_unroll
-            for (int k = 0; k < length; k += O::k) {
-                FragmentA<O, TA> fa;
-                FragmentB<O, TB> b1, b2;
-                load_shared(b1, b + (TB ? 16 * c * ldb + k : k * ldb + 16 * c), ldb);
-                if (cols) load_shared(b2, b + (TB ? 16 * c2 * ldb + k : k * ldb + 16 * c2), ldb);
-                load_shared(fa, a + (TA ? k * lda + 16 * r : 16 * r * lda + k), lda);
-                wmma::mma_sync(s11, fa, b1, s11);
-                if (cols) wmma::mma_sync(s12, fa, b2, s12);
-                if (!rows) continue;
-                load_shared(fa, a + (TA ? k * lda + 16 * r2 : 16 * r2 * lda + k), lda);
-                wmma::mma_sync(s21, fa, b1, s21);
-                if (cols) wmma::mma_sync(s22, fa, b2, s22);
+                                         int row_tiles, int col_tiles, int length, Start start, End end,
+                                         Column column) {
+    using F = Fragments<O>;
+    using E = typename O::type;
+    const Share<warps> share(col_tiles);
+    if (share.group >= share.groups) return;
+    const int lane = int(threadIdx.x) & 31, step_a = F::k * (TA ? lda : 1), step_b = F::k * (TB ? 1 : ldb);
+    a += F::template at_a<TA>(lane, lda), b += F::template at_b<TB>(lane, ldb);
+#pragma unroll 1
+    for (int c = share.strip; c < col_tiles; c += share.strips)
+#pragma unroll 1
+        for (int r = share.group; r < row_tiles; r += 2 * share.groups) {
+            const int r2 = r + share.groups;
+            const bool two = r2 < row_tiles;
+            const E *upper = a + 16 * r * (TA ? 1 : lda), *lower = a + 16 * r2 * (TA ? 1 : lda);
+            const E* at_b = b + 16 * c * (TB ? ldb : 1);
+            Tile<O> t, t2;
+            start(t, r, c);
+            if (two) start(t2, r2, c);
+#pragma unroll 4
+            for (int k = 0; k < length; k += F::k) {
+                unsigned fa[4], fb[4];
+                F::template load_b<TB>(fb, at_b, ldb);
+                F::template load_a<TA>(fa, upper, lda);
+                multiply_add<O>(t.sums, fa, fb);
+                if (two) {
+                    F::template load_a<TA>(fa, lower, lda);
+                    multiply_add<O>(t2.sums, fa, fb);
+                }
+                upper += step_a, lower += step_a, at_b += step_b;
             }
-            end(s11, r, c);
-            if (cols) end(s12, r, c2);
-            if (rows) end(s21, r2, c);
-            if (rows && cols) end(s22, r2, c2);
+            end(t, r, c);
+            if (two) {
+                end(t2, r2, c);
+#pragma unroll
+                for (int i = 0; i < 8; ++i) t.sums.v[i] += t2.sums.v[i];
+            }
+            column(c, t.sums);
         }
 }
 
-// Numbers of memory become an operand, 0 where they end.
-template <class O>
-__device__ __forceinline__ void load_operand(const float* from, int ld_from, int lines, int width, typename O::type* to,
-                                             int padded_lines, int tiles) {
-    const bool aligned = in_quads(from, ld_from);
+// Lines of numbers become an operand, 0 where they end; line(l): the address, or null.
+template <class O, int threads, class Line>
+__device__ __forceinline__ void load_operand(Line line, int width, bool aligned, typename O::type* to, int lines,
+                                             int tiles) {
     const int quads = 4 * tiles, ld = 16 * tiles + O::pad;
-    for (int e = int(threadIdx.x); e < padded_lines * quads; e += threads) {
-        const int line = e / quads, at = e % quads * 4;
-        O::store4(to + line * ld + at, four(from, ld_from, line, lines, at, width, aligned));
+    for (int e = int(threadIdx.x); e < lines * quads; e += threads) {
+        const int l = e / quads, at = e % quads * 4;
+        O::store4(to + l * ld + at, four(line(l), 0, 0, line(l) ? 1 : 0, at, width, aligned));
     }
 }
 
-template <class O, bool wide>
-__global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p, MlpBatch batch) {
+template <class O, int warps, bool relu>
+__global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram p, MlpBatch batch) {
     using E = typename O::type;
+    using F = Fragments<O>;
+    using Stored = typename F::Stored;
+    constexpr int threads = 32 * warps;
     FD_DYN_SHARED(char, shared);
     char* const memory = batch.memory + p.block_bytes * blockIdx.x;
-    const int thread = int(threadIdx.x), warp = thread >> 5, lane = thread & 31;
-    float* const stage = reinterpret_cast<float*>(shared + p.stages) + warp * mlp_stage;
+    const int thread = int(threadIdx.x), lane = thread & 31;
+    const TilePlaces places(lane);
+    int64_t* const row_at = reinterpret_cast<int64_t*>(shared + p.places);
     float* const outputs = reinterpret_cast<float*>(shared + p.outputs);
     double* const losses = reinterpret_cast<double*>(shared + p.losses);
-    const MlpLayer& last = p.layers[p.count - 1];
+    const MlpLayer &bottom = p.layers[0], &last = p.layers[p.count - 1];
     const int ld_outputs = 16 * last.out_tiles + 4, row_tiles = p.rows / 16;
     auto operand = [&](int at) { return reinterpret_cast<E*>(shared + at); };
     auto floats = [&](int at) { return reinterpret_cast<float*>(shared + at); };
-    auto kernel_sums = [&](const MlpLayer& l) {
-        return reinterpret_cast<float*>((l.sums_in_shared ? shared : memory) + l.kernel_sums);
-    };
+
+    const StepRecord* const record = batch.by_record ? &batch.steps.now() : nullptr;
+    const char *const x = record ? record->x : batch.x, *const y = record ? record->y : batch.y;
+    const double* const weights = record ? record->weights : batch.weights;
+    const bool x_aligned = batch.x_stride % 16 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
 
     for (int l = 0; l < p.count; ++l) {
         const MlpLayer& layer = p.layers[l];
-        load_operand<O>(batch.parameters + layer.kernel, layer.out, layer.in, layer.out, operand(layer.weights),
-                        16 * layer.in_tiles, layer.out_tiles);
-        for (int e = thread; e < 256; e += threads) floats(layer.bias_sums)[e] = 0;
+        const float* const kernel = batch.parameters + layer.kernel;
+        load_operand<O, threads>([&](int k) { return k < layer.in ? kernel + k * layer.out : nullptr; }, layer.out,
+                                 in_quads(kernel, layer.out), operand(layer.weights), 16 * layer.in_tiles,
+                                 layer.out_tiles);
+        for (int c = thread; c < 16 * layer.out_tiles; c += threads)
+            floats(layer.biases)[c] = layer.bias >= 0 && c < layer.out ? batch.parameters[layer.bias + c] : 0;
+        const int groups = Share<warps>(layer.out_tiles).groups;
+        for (int e = thread; e < groups * 16 * layer.out_tiles; e += threads) floats(layer.bias_sums)[e] = 0;
     }
     for (int r = thread; r < p.rows; r += threads) losses[r] = 0;
 
@@ -127,50 +128,56 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
         const bool fresh = tile == blockIdx.x;
         const int64_t first = tile * p.rows;
         const int rows = int(batch.rows - first < p.rows ? batch.rows - first : p.rows);  // that are there
-        load_operand<O>(batch.x + first * p.layers[0].in, p.layers[0].in, rows, p.layers[0].in,
-                        operand(p.layers[0].input), p.rows, p.layers[0].in_tiles);
+        for (int r = thread; r < rows; r += threads) row_at[r] = record ? record->row(first + r) : first + r;
+        __syncthreads();
+        load_operand<O, threads>(
+            [&](int r) { return r < rows ? reinterpret_cast<const float*>(x + row_at[r] * batch.x_stride) : nullptr; },
+            bottom.in, x_aligned, operand(bottom.input), p.rows, bottom.in_tiles);
         __syncthreads();
 
         for (int l = 0; l < p.count; ++l) {
             const MlpLayer& layer = p.layers[l];
             const bool top = l + 1 == p.count;
-            const float* bias = layer.bias < 0 ? nullptr : batch.parameters + layer.bias;
             const int ld_to = 16 * layer.out_tiles + O::pad;
-            E* const to = top ? nullptr : operand(p.layers[l + 1].input);
-            float* const kept = layer.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + layer.kept);
-            multiply<O, wide, false, false>(
-                operand(layer.input), 16 * layer.in_tiles + O::pad, operand(layer.weights), ld_to, row_tiles,
-                layer.out_tiles, 16 * layer.in_tiles, [](Sums<O>& s, int, int) { wmma::fill_fragment(s, 0.0f); },
-                [&](Sums<O>& s, int r, int c) {
-                    wmma::store_matrix_sync(stage, s, stage_ld, wmma::mem_row_major);
-                    __syncwarp();
-#pragma unroll 1
-                    for (int half = 0; half < 16; half += 8) {  // a lane takes four numbers of a row
-                        const int row = 16 * r + half + lane / 4, col = 16 * c + lane % 4 * 4;
-                        auto [v] = read_quad(stage + (half + lane / 4) * stage_ld + lane % 4 * 4);
+            const float* const biases = floats(layer.biases);
+            E *const to = top ? nullptr : operand(p.layers[l + 1].input), *const from = operand(layer.input);
+            float* const kept = relu || layer.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + layer.kept);
+            multiply<O, warps, false, false>(
+                from, 16 * layer.in_tiles + O::pad, operand(layer.weights), ld_to, row_tiles, layer.out_tiles,
+                16 * layer.in_tiles, [](Tile<O>& t, int, int) { t.sums.clear(); },
+                [&](Tile<O>& t, int r, int c) {
+                    float (&v)[8] = t.sums.v;
+                    auto keep = [&] {
 #pragma unroll
-                        for (int i = 0; i < 4; ++i)
-                            if (bias && col + i < layer.out) v[i] += bias[col + i];
-                        float4* const keep =
-                            kept ? reinterpret_cast<float4*>(kept + row * 16 * layer.out_tiles + col) : nullptr;
-                        if (keep && layer.keeps_input) *keep = quad(v);
-                        activate_all(layer.activation, v, layer.alpha);
-                        if (keep && !layer.keeps_input) *keep = quad(v);
+                        for (int i = 0; i < 8; i += 2)
+                            *reinterpret_cast<float2*>(kept + (16 * r + places.row(i)) * 16 * layer.out_tiles + 16 * c +
+                                                       places.col(i)) = float2{v[i], v[i + 1]};
+                    };
 #pragma unroll
-                        for (int i = 0; i < 4; ++i)
-                            if (row >= rows || col + i >= layer.out) v[i] = 0;
+                    for (int i = 0; i < 8; i += 4) {
+                        const float2 bias = *reinterpret_cast<const float2*>(biases + 16 * c + places.col(i));
+                        v[i] += bias.x, v[i + 1] += bias.y, v[i + 2] += bias.x, v[i + 3] += bias.y;
+                    }
+                    if (kept && layer.keeps_input) keep();
+                    with_activation<relu>(layer.activation, [&](auto f) {
+#pragma unroll
+                        for (float& z : v) z = f.value(z, layer.alpha);
+                    });
+                    if (kept && !layer.keeps_input) keep();
+#pragma unroll
+                    for (int i = 0; i < 8; i += 2) {
+                        const int row = 16 * r + places.row(i), col = 16 * c + places.col(i);
                         if (!top) {
-                            O::store4(to + row * ld_to + col, quad(v));
+                            *reinterpret_cast<Stored*>(to + row * ld_to + col) = F::rounded(v[i], v[i + 1]);
                             continue;
                         }
-                        *reinterpret_cast<float4*>(outputs + row * ld_outputs + col) = quad(v);
-#pragma unroll
-                        for (int i = 0; i < 4; ++i)
-                            if (batch.outputs && row < rows && col + i < layer.out)
-                                batch.outputs[(first + row) * layer.out + col + i] = v[i];
+                        *reinterpret_cast<float2*>(outputs + row * ld_outputs + col) = float2{v[i], v[i + 1]};
+                        for (int k = 0; k < 2; ++k)
+                            if (batch.outputs && row < rows && col + k < layer.out)
+                                batch.outputs[(first + row) * layer.out + col + k] = v[i + k];
                     }
-                    __syncwarp();
-                });
+                },
+                [](int, const TileSums&) {});
             __syncthreads();
         }
 
@@ -181,30 +188,27 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
             for (int base = 0; base < p.rows; base += threads / p.row_lanes) {
                 const int r = base + thread / p.row_lanes;
                 const bool there = r < rows;
-                const int64_t row = first + (there ? r : 0);
+                const int64_t row = row_at[there ? r : 0];
                 float* const out = outputs + r * ld_outputs;
                 LossRow<float> l;
                 l.p = out, l.cols = last.out;
-                if (batch.y) l.y = batch.y + row * last.out;
-                else l.label = batch.labels[row];
-                if (batch.weights) l.weight = batch.weights[row];
+                if (batch.labels) l.label = read<int32_t>(y + row * batch.y_stride, batch.label_type);
+                else l.y = reinterpret_cast<const float*>(y + row * batch.y_stride);
+                if (batch.weighted) l.weight = weights[row];
                 l.factor = 1 / double(batch.rows);
                 const double loss = loss_row(kind, l, lanes, true, [&](int c, float g) {
                     const float stored = kept ? kept[r * 16 * last.out_tiles + c] : out[c];
-                    if (there) out[c] = g * activation_derivative(last.activation, stored, last.alpha);
+                    out[c] = there ? g * activation_derivative(last.activation, stored, last.alpha) : 0;
                 });
                 if (there && lanes.lane == 0) losses[r] += loss;
             }
             __syncthreads();
-            const int quads = 4 * last.out_tiles, ld = 16 * last.out_tiles + O::pad,
-                      groups = Share(last.out_tiles).groups;
-            for (int e = thread; e < p.rows * quads; e += threads)
-                O::store4(operand(p.top) + e / quads * ld + e % quads * 4,
-                          *reinterpret_cast<const float4*>(outputs + e / quads * ld_outputs + e % quads * 4));
-            for (int e = thread; e < groups * 16 * last.out_tiles; e += threads) {
-                const int group = e / (16 * last.out_tiles), c = e % (16 * last.out_tiles), part = p.rows / groups;
+            load_operand<O, threads>([&](int r) { return outputs + r * ld_outputs; }, last.out, true, operand(p.top),
+                                     p.rows, last.out_tiles);
+            const int groups = Share<warps>(last.out_tiles).groups, cols = 16 * last.out_tiles;
+            for (int e = thread; e < groups * cols; e += threads) {
                 float sum = 0;
-                for (int r = group * part; r < (group + 1) * part; ++r) sum += outputs[r * ld_outputs + c];
+                for (int r = e / cols; r < p.rows; r += groups) sum += outputs[r * ld_outputs + e % cols];
                 floats(last.bias_sums)[e] += sum;
             }
             __syncthreads();
@@ -212,71 +216,75 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
 
         for (int l = p.count - 1; l >= 0; --l) {
             const MlpLayer& layer = p.layers[l];
-            const int ld_in = 16 * layer.in_tiles + O::pad, ld_out = 16 * layer.out_tiles + O::pad,
-                      ld_sums = 16 * layer.out_tiles + 4;
+            const int ld_in = 16 * layer.in_tiles + O::pad, ld_out = 16 * layer.out_tiles + O::pad;
             const E* const d = operand(l + 1 == p.count ? p.top : p.layers[l + 1].input);
             E* const input = operand(layer.input);
-            float* const sums = kernel_sums(layer);
-            multiply<O, wide, true, false>(
+            float4* const sums = reinterpret_cast<float4*>(shared + layer.kernel_sums) + lane;
+            auto at = [&](int r, int c) { return sums + (r * layer.out_tiles + c) * (tile_numbers / 4); };
+            multiply<O, warps, true, false>(
                 input, ld_in, d, ld_out, layer.in_tiles, layer.out_tiles, p.rows,
-                [&](Sums<O>& s, int r, int c) {
-                    if (fresh) wmma::fill_fragment(s, 0.0f);
-                    else
-                        wmma::load_matrix_sync(s, sums + 16 * (r * ld_sums + c), unsigned(ld_sums),
-                                               wmma::mem_row_major);
+                [&](Tile<O>& t, int r, int c) {
+                    t.sums.clear();
+                    if (fresh) return;
+                    const float4 left = at(r, c)[0], right = at(r, c)[32];
+                    t.sums = {{left.x, left.y, left.z, left.w, right.x, right.y, right.z, right.w}};
                 },
-                [&](Sums<O>& s, int r, int c) {
-                    wmma::store_matrix_sync(sums + 16 * (r * ld_sums + c), s, unsigned(ld_sums), wmma::mem_row_major);
-                });
+                [&](Tile<O>& t, int r, int c) {
+                    const float (&v)[8] = t.sums.v;
+                    at(r, c)[0] = float4{v[0], v[1], v[2], v[3]}, at(r, c)[32] = float4{v[4], v[5], v[6], v[7]};
+                },
+                [](int, const TileSums&) {});
             __syncthreads();
             if (l == 0) break;
             const MlpLayer& below = p.layers[l - 1];
-            const float* const kept = below.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + below.kept);
-            float* const bias_sums = floats(below.bias_sums) + Share(layer.in_tiles).group * 16 * layer.in_tiles;
-            multiply<O, wide, false, true>(
+            const float* const kept = relu || below.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + below.kept);
+            float* const bias_sums = floats(below.bias_sums) + Share<warps>(layer.in_tiles).group * 16 * layer.in_tiles;
+            multiply<O, warps, false, true>(
                 d, ld_out, operand(layer.weights), ld_out, row_tiles, layer.in_tiles, 16 * layer.out_tiles,
-                [](Sums<O>& s, int, int) { wmma::fill_fragment(s, 0.0f); },
-                [&](Sums<O>& s, int r, int c) {
-                    wmma::store_matrix_sync(stage, s, stage_ld, wmma::mem_row_major);
-                    __syncwarp();
-#pragma unroll 1
-                    for (int half = 0; half < 16; half += 8) {
-                        const int row = 16 * r + half + lane / 4, col = 16 * c + lane % 4 * 4;
-                        float* const own = stage + (half + lane / 4) * stage_ld + lane % 4 * 4;
-                        E* const activation = input + row * ld_in + col;
-                        auto [v] = read_quad(own);
-                        const auto [stored] =
-                            kept ? read_quad(kept + row * 16 * layer.in_tiles + col) : O::read(activation);
-                        multiply_derivatives(below.activation, v, stored, below.alpha);
+                [&](Tile<O>& t, int r, int c) {
+                    t.sums.clear();
 #pragma unroll
-                        for (int i = 0; i < 4; ++i)
-                            if (row >= rows || col + i >= layer.in) v[i] = 0;
-                        O::store4(activation, quad(v));
-                        *reinterpret_cast<float4*>(own) = quad(v);
+                    for (int i = 0; i < 8; i += 2)
+                        t.stored[i / 2] = *reinterpret_cast<const Stored*>(input + (16 * r + places.row(i)) * ld_in +
+                                                                           16 * c + places.col(i));
+                },
+                [&](Tile<O>& t, int r, int c) {
+                    float (&v)[8] = t.sums.v;
+                    float stored[8];
+#pragma unroll
+                    for (int i = 0; i < 8; i += 2) {
+                        stored[i] = F::first(t.stored[i / 2]), stored[i + 1] = F::second(t.stored[i / 2]);
+                        if (!kept) continue;
+                        const float2 exact = *reinterpret_cast<const float2*>(
+                            kept + (16 * r + places.row(i)) * 16 * layer.in_tiles + 16 * c + places.col(i));
+                        stored[i] = exact.x, stored[i + 1] = exact.y;
                     }
-                    __syncwarp();
-                    float sum = 0;  // of every other row of a column, exact
+                    with_activation<relu>(below.activation, [&](auto f) {
 #pragma unroll
-                    for (int i = 0; i < 8; ++i) sum += stage[(2 * i + lane / 16) * stage_ld + lane % 16];
-                    sum += __shfl_xor_sync(whole_warp, sum, 16);
-                    if (lane < 16) bias_sums[16 * c + lane] += sum;
-                    __syncwarp();
-                });
+                        for (int i = 0; i < 8; ++i) v[i] *= f.derivative(stored[i], below.alpha);
+                    });
+#pragma unroll
+                    for (int i = 0; i < 8; i += 2)
+                        *reinterpret_cast<Stored*>(input + (16 * r + places.row(i)) * ld_in + 16 * c + places.col(i)) =
+                            F::rounded(v[i], v[i + 1]);
+                },
+                [&](int c, const TileSums& s) { add_columns(s, bias_sums + 16 * c, 2, 8); });
             __syncthreads();
         }
     }
 
-    float* const part = batch.parts + batch.stride * blockIdx.x;
+    float* const part = batch.parts + int64_t(p.part) * blockIdx.x;
     for (int l = 0; l < p.count; ++l) {
         const MlpLayer& layer = p.layers[l];
-        const float *const sums = kernel_sums(layer), *const bias_sums = floats(layer.bias_sums);
-        const int ld = 16 * layer.out_tiles, groups = Share(layer.out_tiles).groups;
-        for (int e = thread; e < layer.in * layer.out; e += threads)
-            part[layer.kernel + e] = sums[e / layer.out * (ld + 4) + e % layer.out];
-        for (int c = thread; layer.bias >= 0 && c < layer.out; c += threads) {
-            float sum = bias_sums[c];
-            for (int g = 1; g < groups; ++g) sum += bias_sums[g * ld + c];
-            part[layer.bias + c] = sum;
+        const int count = tile_numbers * layer.in_tiles * layer.out_tiles, cols = 16 * layer.out_tiles;
+        for (int e = 4 * thread; e < count; e += 4 * threads)
+            *reinterpret_cast<float4*>(part + layer.part_kernel + e) =
+                *reinterpret_cast<const float4*>(floats(layer.kernel_sums) + e);
+        const int groups = Share<warps>(layer.out_tiles).groups;
+        for (int c = thread; layer.bias >= 0 && c < cols; c += threads) {
+            float sum = floats(layer.bias_sums)[c];
+            for (int g = 1; g < groups; ++g) sum += floats(layer.bias_sums)[g * cols + c];
+            part[layer.part_bias + c] = sum;
         }
     }
     if (thread != 0) return;
@@ -286,44 +294,64 @@ __global__ void __launch_bounds__(threads, wide ? 1 : 2) mlp_kernel(MlpProgram p
 }
 
 // A warp of neighbours, and several warps to the parts of the same 32 numbers.
-__global__ void sum_parts_kernel(const float* parts, int64_t count, int64_t stride, float* out, int64_t n) {
-    __shared__ float sums[mlp_warps][32];
-    const int warp = int(threadIdx.x) >> 5, lane = int(threadIdx.x) & 31;
-    const int64_t i = int64_t(blockIdx.x) * 32 + lane;
+__global__ void sum_parts_kernel(MlpProgram p, MlpBatch batch, int count) {
+    __shared__ float sums[sum_warps][32];
+    const int warp = int(threadIdx.x) >> 5, lane = int(threadIdx.x) & 31, i = int(blockIdx.x) * 32 + lane;
     float sum = 0;
-    for (int64_t s = warp; s < count && i < n; s += mlp_warps) sum += parts[s * stride + i];
+    for (int64_t s = warp; s < count && i < p.part; s += sum_warps) sum += batch.parts[s * p.part + i];
     sums[warp][lane] = sum;
     __syncthreads();
-    if (warp != 0 || i >= n) return;
-    for (int w = 1; w < mlp_warps; ++w) sum += sums[w][lane];
-    out[i] = sum;
+    if (warp != 0 || i >= p.part) return;
+    for (int w = 1; w < sum_warps; ++w) sum += sums[w][lane];
+    for (int l = 0; l < p.count; ++l) {
+        const MlpLayer& layer = p.layers[l];
+        const int bias = i - layer.part_bias, e = i - layer.part_kernel;
+        if (layer.bias >= 0 && bias >= 0 && bias < layer.out)
+            for (int s = 0; s < batch.splits[l]; ++s)
+                batch.gradients[s * batch.stride + layer.bias + bias] = s ? 0 : sum;
+        if (p.by_rows || e < 0 || e >= tile_numbers * layer.in_tiles * layer.out_tiles) continue;
+        const int tile = e / tile_numbers, number = e % 4 + e / 128 % 2 * 4;
+        const TilePlaces places(e / 4 % 32);
+        const int row = tile / layer.out_tiles * 16 + places.row(number),
+                  col = tile % layer.out_tiles * 16 + places.col(number);
+        if (row < layer.in && col < layer.out) batch.gradients[layer.kernel + row * layer.out + col] = sum;
+    }
 }
 
-template <class O, bool wide>
-int per_processor(const MlpProgram& p) {
-    int blocks = 0;
-    allow_shared_memory(reinterpret_cast<const void*>(mlp_kernel<O, wide>));
-    FD_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, mlp_kernel<O, wide>, threads, p.shared_bytes));
-    return blocks > 1 ? blocks : 1;
+template <class F>
+void with_kernel(const MlpProgram& p, Precision precision, F&& f) {
+    const bool bf16 = precision == Precision::bf16;
+    const auto choose = [&](auto two_blocks, auto relu) {
+        constexpr int warps = decltype(two_blocks)::value ? 8 : 16;
+        if (bf16) f(mlp_kernel<Bf16Operand, warps, decltype(relu)::value>);
+        else f(mlp_kernel<Tf32Operand, warps, decltype(relu)::value>);
+    };
+    if (p.warps == 8 && p.relu) choose(std::true_type(), std::true_type());
+    else if (p.warps == 8) choose(std::true_type(), std::false_type());
+    else if (p.relu) choose(std::false_type(), std::true_type());
+    else choose(std::false_type(), std::false_type());
 }
 
 }  // namespace
 
 int mlp_blocks_per_processor(const MlpProgram& p, Precision precision) {
-    if (precision == Precision::bf16)
-        return p.wide ? per_processor<Bf16Operand, true>(p) : per_processor<Bf16Operand, false>(p);
-    return p.wide ? per_processor<Tf32Operand, true>(p) : per_processor<Tf32Operand, false>(p);
+    if (p.by_rows) return 1;
+    int blocks = 0;
+    with_kernel(p, precision, [&](auto kernel) {
+        allow_shared_memory(reinterpret_cast<const void*>(kernel));
+        FD_CUDA(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, 32 * p.warps, p.shared_bytes));
+    });
+    return blocks > 1 ? blocks : 1;
 }
 void mlp_step(const MlpProgram& p, const MlpBatch& batch, Precision precision, int64_t blocks, cudaStream_t stream) {
-    const unsigned n = unsigned(blocks);
-    const bool bf16 = precision == Precision::bf16;
-    if (bf16 && p.wide) FD_LAUNCH((mlp_kernel<Bf16Operand, true>), n, threads, p.shared_bytes, stream, p, batch);
-    else if (bf16) FD_LAUNCH((mlp_kernel<Bf16Operand, false>), n, threads, p.shared_bytes, stream, p, batch);
-    else if (p.wide) FD_LAUNCH((mlp_kernel<Tf32Operand, true>), n, threads, p.shared_bytes, stream, p, batch);
-    else FD_LAUNCH((mlp_kernel<Tf32Operand, false>), n, threads, p.shared_bytes, stream, p, batch);
+    if (p.by_rows) return mlp_rows_step(p, batch, precision, blocks, stream);
+    with_kernel(p, precision, [&](auto mlp) {
+        FD_LAUNCH(mlp, unsigned(blocks), unsigned(32 * p.warps), p.shared_bytes, stream, p, batch);
+    });
 }
-void sum_parts(const float* parts, int64_t count, int64_t stride, float* out, int64_t n, cudaStream_t stream) {
-    FD_LAUNCH(sum_parts_kernel, unsigned((n + 31) / 32), threads, 0, stream, parts, count, stride, out, n);
+void mlp_sum_parts(const MlpProgram& p, const MlpBatch& batch, int64_t blocks, cudaStream_t stream) {
+    if (!p.part) return;
+    FD_LAUNCH(sum_parts_kernel, unsigned((p.part + 31) / 32), 32 * sum_warps, 0, stream, p, batch, int(blocks));
 }
 
 }  // namespace fd::cuda

@@ -31,6 +31,13 @@ void Layers<T>::fork() {
 }
 
 template <class T>
+void Layers<T>::join() {
+    if (!uses_side_) return;
+    join_.record(side_);
+    FD_CUDA(cudaStreamWaitEvent(stream_, join_, 0));
+}
+
+template <class T>
 void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
     fork();  // also where no dense layer follows: a capture must see it join
     for (int i = last_; i >= walk(pass).first_gradient(); --i) {
@@ -43,14 +50,13 @@ void Layers<T>::backward(const Steps& steps, int64_t rows, Pass pass) {
             other_backward(steps, i, rows, pass);
             continue;
         }
-        const bool from_product = i < last_ && op(i + 1).kind == OpKind::dense && finished_by_product(i, pass);
+        const bool from_product =
+            i == last_ ? fuses_last_layer(pass) : op(i + 1).kind == OpKind::dense && finished_by_product(i, pass);
         const bool as_it_is = finished_by_product(i, pass) && !stored(i, pass);  // the derivative is 1 everywhere
         if (!from_product && !as_it_is) finish(i, d(i), d(i), rows, pass);
         dense_backward(i, rows, pass);
     }
-    if (!uses_side_) return;
-    join_.record(side_);
-    FD_CUDA(cudaStreamWaitEvent(stream_, join_, 0));
+    join();
 }
 
 template <class T>
@@ -78,7 +84,7 @@ template <class T>
 void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     const Op& o = op(i);
     fork();  // dL/d(output) is complete
-    if (passes_gradient(i)) {
+    if (passes_gradient(i) && !(i == last_ && fuses_last_layer(pass))) {
         const int below = i - 1;
         Product<T> p;
         p.m = rows, p.n = o.in, p.k = o.out;
@@ -93,12 +99,18 @@ void Layers<T>::dense_backward(int i, int64_t rows, Pass pass) {
     }
     if (frozen(o.kernel)) return;
     Product<T> p;
+    p.a = output(i - 1, pass), p.b = d(i), p.column_sums = at(gradients_, o.bias);
+    kernel_gradient(i, p, rows, uses_side_ ? side_products_ : products_);
+}
+
+template <class T>
+void Layers<T>::kernel_gradient(int i, Product<T> p, int64_t rows, Products& products) {
+    const Op& o = op(i);
     p.m = o.in, p.n = o.out, p.k = rows;
-    p.a = output(i - 1, pass), p.transpose_a = true, p.b = d(i), p.out = at(gradients_, o.kernel);
+    p.transpose_a = true, p.out = at(gradients_, o.kernel);
     p.precision = precision_;
     p.splits = splits(o.kernel), p.stride = plan_.parameters;
-    p.column_sums = at(gradients_, o.bias);
-    (uses_side_ ? side_products_ : products_).run(p);
+    products.run(p);
 }
 
 template <class T>
@@ -256,24 +268,49 @@ void Layers<T>::muon(const Steps& steps) {
 
 template <class T>
 void Layers<T>::make_gradients(const Steps& steps, const BatchShape& b, Pass pass, bool update_statistics) {
-    gather(steps, b, true);
+    if (!fuses_ || !fused_reads(b)) gather(steps, b, true);
     if (fuses_) return fused_gradients(steps, b, pass);
     forward(steps, b.rows, pass, update_statistics);
     loss(steps, b, pass);
     backward(steps, b.rows, pass);
 }
 
+// Metrics need the targets in the order of the batch.
+template <class T>
+bool Layers<T>::fused_reads(const BatchShape& b) const {
+    const auto floats = [](const Source& s) {
+        return s.dtype == DType::f32 && (s.cols == 1 || s.col_stride == int64_t(sizeof(float)));
+    };
+    return training_->metrics.empty() && !plan_.normalizes_input() && floats(b.x) &&
+           (training_->sparse() || floats(b.y));
+}
+
 template <class T>
 void Layers<T>::fused_gradients(const Steps& steps, const BatchShape& b, Pass pass) {
     if constexpr (sizeof(T) == 4) {
         MlpBatch m;
-        m.x = x_.get(), m.y = training_->sparse() ? nullptr : y_.get(), m.labels = labels_.get();
-        m.weights = b.weighted ? weights_.get() : nullptr;
+        m.weighted = b.weighted, m.labels = training_->sparse();
+        m.by_record = fused_reads(b), m.steps = steps;
+        if (m.by_record) {
+            m.x_stride = b.x.row_stride, m.y_stride = b.y.row_stride, m.label_type = b.y.dtype;
+        } else {
+            m.x = reinterpret_cast<const char*>(x_.get()), m.x_stride = plan_.inputs * 4;
+            m.y = reinterpret_cast<const char*>(m.labels ? static_cast<const void*>(labels_.get()) : targets(b));
+            m.y_stride = m.labels ? 4 : plan_.outputs * 4, m.label_type = DType::i32;
+            m.weights = weights_.get();
+        }
         m.parameters = state_.parameters.get(), m.gradients = gradients_.get();
         m.outputs = training_->metrics.empty() ? nullptr : out_[size_t(last_)].get();
         m.loss_parts = row_loss_.get(), m.rows = b.rows;
+        for (size_t l = 0; l < mlp_->ops().size(); ++l) m.splits[l] = splits(op(mlp_->ops()[l]).kernel);
+        m.stride = plan_.parameters;
         mlp_->run(m, stream_);
         losses_ = mlp_->blocks(b.rows);
+        const auto left = mlp_->products(b.rows);
+        if (!left.empty()) fork();
+        for (size_t k = 0; k < left.size(); ++k)
+            kernel_gradient(left[k].op, left[k].product, b.rows, uses_side_ && k % 2 ? side_products_ : products_);
+        if (!left.empty()) join();
         measure(steps, b, pass);
     }
 }
@@ -287,8 +324,10 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
         if (training_->hyper.clipnorm > 0 || training_->hyper.global_clipnorm > 0) gradient_norms(updates(), stream_);
         if (training_->muon()) muon(steps);
     }
-    update(steps, updates(), combines_, stream_);
     const ops::Hyper& h = training_->hyper;
+    const StepEnd end = end_of_step(b.rows, stop_on_nan);
+    const bool more = h.use_ema || plan_.has_constraints();  // which must not see this step's end
+    const bool ended = update(steps, updates(), combines_, more ? StepEnd{} : end, stream_);
     if (h.use_ema)
         average(steps, updates(), state_.slots.back().get(), h.ema_momentum, h.ema_overwrite_frequency, stream_);
     for (int tensor : plan_.trainable) {
@@ -296,7 +335,7 @@ void Layers<T>::train_step(const Steps& steps, const BatchShape& b, bool stop_on
         if (t.constraint && !frozen(tensor))
             constrain(steps, t.constraint, signs_[size_t(tensor)].get(), parameter(tensor), t.rows, t.cols, stream_);
     }
-    end_step(steps, b.rows, stop_on_nan);
+    if (!ended) end_step(steps, end, stream_);
 }
 
 template <class T>
@@ -306,7 +345,7 @@ void Layers<T>::gradient_step(const Steps& steps, const BatchShape& b, bool trai
     combine(updates(), true, stream_);
     matrix_penalties(true);
     clear_frozen_gradients();
-    end_step(steps, b.rows, false);
+    end_step(steps, end_of_step(b.rows, false), stream_);
 }
 
 template <class T>
@@ -328,7 +367,7 @@ void Layers<T>::probe_step(const Steps& steps, const BatchShape& b, const T* bef
     combine(updates(), true, stream_);
     matrix_penalties(true);
     clear_frozen_gradients();
-    end_step(steps, b.rows, false);
+    end_step(steps, end_of_step(b.rows, false), stream_);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
         UnitNumbers<T> u;

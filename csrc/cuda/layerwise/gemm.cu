@@ -1,16 +1,12 @@
 // The hand-written product: tiles of shared memory, a block of outputs in the registers of each thread, the next tile
 // prefetched while this one is computed. Any shape, any layout; the epilogue sees the sums through shared memory, so it is compiled
 // once per kernel and writes whole rows.
+#include "cuda/layerwise/elements.h"
 #include "cuda/layerwise/epilogue.h"
 #include "cuda/runtime/port.h"
 
 namespace fd::cuda {
 namespace {
-
-__device__ __forceinline__ float rounded(float v, Precision r) {
-    return r == Precision::bf16 ? round_mantissa(v, 16) : r == Precision::tf32 ? round_mantissa(v, 13) : v;
-}
-__device__ __forceinline__ double rounded(double v, Precision) { return v; }
 
 // BM x BN outputs a block, TM x TN a thread, sums over k in tiles of BK.
 template <class T, int BM, int BN, int BK, int TM, int TN>
@@ -144,15 +140,26 @@ void hand_product(const Product<T>& p, int tile, cudaStream_t stream) {
 }
 
 template <class T>
-__global__ void finish_product_kernel(Product<T> p) {
-    const int64_t n = p.m * p.n;
-    for (int64_t i = int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += int64_t(gridDim.x) * blockDim.x)
-        p.out[i] = finished(p.epilogue, p.out[i], i, i % p.n);
+__global__ void finish_product_kernel(Product<T> p, bool quads) {
+    const int64_t n = p.m * p.n, first = first_element(), stride = element_stride();
+    if (!quads) {
+        for (int64_t i = first; i < n; i += stride) p.out[i] = finished(p.epilogue, p.out[i], i, i % p.n);
+        return;
+    }
+    for (int64_t i = 4 * first; i < n; i += 4 * stride) {
+        Quad<T> v = read_quad(p.out + i);
+        finish_quad(p.epilogue, v, i, i % p.n);
+        write_quad(p.out + i, v.v);
+    }
 }
 template <class T>
 void finish_product(const Product<T>& p, cudaStream_t stream) {
-    const int64_t blocks = (p.m * p.n + 255) / 256;
-    FD_LAUNCH((finish_product_kernel<T>), unsigned(blocks < 8192 ? blocks : 8192), 256, 0, stream, p);
+    const Epilogue<T>& e = p.epilogue;
+    bool quads = p.n % 4 == 0;
+    for (const T* matrix :
+         {static_cast<const T*>(p.out), static_cast<const T*>(e.pre_activation), e.add, e.bias, e.stored, e.slope})
+        quads = quads && reinterpret_cast<uintptr_t>(matrix) % 16 == 0;
+    FD_LAUNCH((finish_product_kernel<T>), blocks_for(quads ? p.m * p.n / 4 : p.m * p.n), threads, 0, stream, p, quads);
 }
 template void finish_product<float>(const Product<float>&, cudaStream_t);
 template void finish_product<double>(const Product<double>&, cudaStream_t);

@@ -1,6 +1,8 @@
 // Products on tensor cores: float32 in memory, operands rounded or split when copied to shared memory, sums in float32. Two buffers
 // of tiles: while one is used, the next is loaded through registers into the other. Any shape: terms beyond the sum are
 // zero, and outputs beyond the matrix are computed from whatever is near, and dropped.
+#include <type_traits>
+
 #include "cuda/layerwise/epilogue.h"
 #include "cuda/layerwise/mma.h"
 #include "cuda/runtime/port.h"
@@ -8,25 +10,44 @@
 namespace fd::cuda {
 namespace {
 
+// What operands are loaded from: float32 numbers, or bfloat16 ones in memory already.
+template <class O>
+struct Source {
+    using Number = float;
+    using Four = float4;
+    static __device__ const Number* a(const Product<float>& p) { return p.a; }
+    static __device__ const Number* b(const Product<float>& p) { return p.b; }
+};
+template <>
+struct Source<Bf16Stored> {
+    using Number = uint16_t;
+    using Four = uint2;
+    static __device__ const Number* a(const Product<float>& p) { return p.bf16_a; }
+    static __device__ const Number* b(const Product<float>& p) { return p.bf16_b; }
+};
+
 // One operand's tile, `side` rows of a (or columns of b) by `depth` terms of the sum, as it lies in memory: in lines along the sum,
 // or across. A thread copies `units` times four neighbours of a line.
 template <class O, int side, int depth, bool across, int threads>
 struct Tile {
     using E = typename O::type;
+    using Number = typename Source<O>::Number;
+    using Four = typename Source<O>::Four;
+    static constexpr bool stored = std::is_same_v<O, Bf16Stored>;
     static constexpr int lines = across ? depth : side, width = across ? side : depth,
                          ld = width + (across ? O::pad_across : O::pad), size = lines * ld,
                          units = side * depth / 4 / threads, step = threads * 4 / width;  // lines between its units
     static_assert(units * threads * 4 == side * depth && step * width == threads * 4, "every thread copies the same");
     static_assert(size * sizeof(E) % 32 == 0, "fragments are loaded from 32 bytes on");
 
-    const float* from[units];
+    const Number* from[units];
     int64_t advance;   // to the next tile
     int term, inside;  // of the first unit: the term of its first number; how many of its numbers are in the matrix
     int to;            // where it goes
-    float4 next[units];
+    Four next[units];
 
     // `first`, of `rows`: of the tile's side; `ld_from`: of the matrix.
-    __device__ __forceinline__ Tile(const float* matrix, int64_t ld_from, int64_t first, int64_t rows, int64_t k0,
+    __device__ __forceinline__ Tile(const Number* matrix, int64_t ld_from, int64_t first, int64_t rows, int64_t k0,
                                     int thread) {
         const int line = thread / (width / 4), at = thread % (width / 4) * 4;
         to = line * ld + at;
@@ -45,9 +66,12 @@ struct Tile {
 #pragma unroll
         for (int u = 0; u < units; ++u) {
             const int room = !across ? left - term : term + u * step < left ? inside : 0;
-            const float* p = from[u];
-            if (aligned) next[u] = room > 0 ? *reinterpret_cast<const float4*>(p) : float4{0, 0, 0, 0};
-            else next[u] = float4{room > 0 ? p[0] : 0, room > 1 ? p[1] : 0, room > 2 ? p[2] : 0, room > 3 ? p[3] : 0};
+            const Number* p = from[u];
+            if (stored || aligned) {
+                next[u] = room > 0 ? *reinterpret_cast<const Four*>(p) : Four{};
+            } else if constexpr (!stored) {
+                next[u] = Four{room > 0 ? p[0] : 0, room > 1 ? p[1] : 0, room > 2 ? p[2] : 0, room > 3 ? p[3] : 0};
+            }
             from[u] += advance;
         }
     }
@@ -56,6 +80,16 @@ struct Tile {
         for (int u = 0; u < units; ++u) O::store4(tile + to + u * step * ld, next[u], apart);
     }
 };
+
+// How far the lines of an operand lie apart in memory.
+template <bool TA>
+FD_HD int64_t line_a(const Product<float>& p) {
+    return p.lda ? p.lda : TA ? p.m : p.k;
+}
+template <bool TB>
+FD_HD int64_t line_b(const Product<float>& p) {
+    return p.ldb ? p.ldb : TB ? p.k : p.n;
+}
 
 // A block makes BM x BN outputs, a warp WM x WN of them, in steps of BK along k.
 template <class O, int BM, int BN, int BK, int WM, int WN, bool TA, bool TB>
@@ -87,7 +121,7 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64        ? 1
     const int64_t last = first + part < p.k ? first + part : p.k;
     const bool sums_columns = TA && p.column_sums && blockIdx.y == 0;
     float4 column{0, 0, 0, 0};
-    using F = Fragments<O, TA, TB>;
+    using F = TileFragments<O, TA, TB>;
     typename F::C zero, sums[WM / 16][WN / 16];
 #pragma unroll
     for (float& v : zero.x) v = 0;
@@ -96,8 +130,8 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64        ? 1
 #pragma unroll
         for (int j = 0; j < WN / 16; ++j) sums[i][j] = zero;
 
-    typename S::A tile_a(p.a, TA ? p.m : p.k, m0, p.m, first, thread);
-    typename S::B tile_b(p.b, TB ? p.k : p.n, n0, p.n, first, thread);
+    typename S::A tile_a(Source<O>::a(p), line_a<TA>(p), m0, p.m, first, thread);
+    typename S::B tile_b(Source<O>::b(p), line_b<TB>(p), n0, p.n, first, thread);
     auto fetch = [&](int64_t left) {
         const int terms = int(left < BK ? left : BK);
         tile_a.fetch(terms, aligned_a);
@@ -106,10 +140,11 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64        ? 1
     auto put = [&](E* to) {
         tile_a.put(to, S::apart);
         tile_b.put(to + S::A::size, S::apart);
-        if (sums_columns) {
+        if constexpr (!S::B::stored)  // of stored operands they are not asked for
+            if (sums_columns) {
 #pragma unroll
-            for (const float4& v : tile_b.next) column.x += v.x, column.y += v.y, column.z += v.z, column.w += v.w;
-        }
+                for (const float4& v : tile_b.next) column.x += v.x, column.y += v.y, column.z += v.z, column.w += v.w;
+            }
     };
     E *now = tiles, *other = tiles + S::buffer;
     fetch(last - first);
@@ -191,15 +226,17 @@ void start(const Product<float>& p, cudaStream_t stream) {
         allow_shared_memory(reinterpret_cast<const void*>(mma_kernel<O, BM, BN, BK, WM, WN, TA, TB>));
     static_assert(S::threads % S::column_units == 0, "a thread keeps to its columns");
     const dim3 grid(unsigned((p.n + BN - 1) / BN), unsigned((p.m + BM - 1) / BM), unsigned(p.splits));
-    const bool aligned_a = in_quads(p.a, TA ? p.m : p.k), aligned_b = in_quads(p.b, TB ? p.k : p.n);
+    const bool aligned_a = in_quads(p.a, line_a<TA>(p)), aligned_b = in_quads(p.b, line_b<TB>(p));
     FD_LAUNCH((mma_kernel<O, BM, BN, BK, WM, WN, TA, TB>), grid, S::threads, S::shared_bytes, stream, p, aligned_a,
               aligned_b);
 }
 template <class O, int BM, int BN, int BK, int WM, int WN>
 void choose_layout(const Product<float>& p, cudaStream_t stream) {
     if (p.transpose_a) start<O, BM, BN, BK, WM, WN, true, false>(p, stream);
-    else if (p.transpose_b) start<O, BM, BN, BK, WM, WN, false, true>(p, stream);
-    else start<O, BM, BN, BK, WM, WN, false, false>(p, stream);
+    else if constexpr (!std::is_same_v<O, Bf16Stored>) {  // which only gradients of kernels have
+        if (p.transpose_b) start<O, BM, BN, BK, WM, WN, false, true>(p, stream);
+        else start<O, BM, BN, BK, WM, WN, false, false>(p, stream);
+    }
 }
 // Deep tiles, so that a step along k takes longer than the next tile needs to come, but two buffers of them must fit, and the next
 // tile in the registers.
@@ -213,7 +250,8 @@ void choose_tile(const Product<float>& p, int tile, cudaStream_t stream) {
 }  // namespace
 
 void mma_product(const Product<float>& p, int tile, cudaStream_t stream) {
-    if (p.precision == Precision::bf16) choose_tile<Bf16Operand>(p, tile, stream);
+    if (p.bf16_a) choose_tile<Bf16Stored>(p, tile, stream);
+    else if (p.precision == Precision::bf16) choose_tile<Bf16Operand>(p, tile, stream);
     else if (p.precision == Precision::tf32) choose_tile<Tf32Operand>(p, tile, stream);
     else choose_tile<Tf32x3Operand>(p, tile, stream);
 }

@@ -23,7 +23,7 @@ void Layers<T>::call_hook(const BatchShape& b, Pass pass, T* d) {
         if (form().fused) h.outputs = h.predictions;
     }
     if (training_->sparse()) h.labels = seen(host_.labels, labels_.get(), b.rows);
-    else h.targets = seen(host_.targets, y_.get(), b.rows * b.y.cols);
+    else h.targets = seen(host_.targets, targets(b), b.rows * b.y.cols);
     if (b.weighted) h.weights = seen(host_.weights, weights_.get(), b.rows);
     if (training_->custom) {
         host_.losses.resize(size_t(b.rows)), host_.gradient.resize(size_t(n));

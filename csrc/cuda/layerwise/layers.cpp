@@ -127,7 +127,7 @@ void Layers<T>::set_splits(int64_t rows) {
         }
         if (o.slope >= 0) tensors_[size_t(o.slope)].splits = by_rows;
     }
-    if (fuses_)  // the kernel has added them up
+    if (fuses_ && !mlp_->leaves_kernels())  // that kernel has added them up
         for (UpdateTensor& t : tensors_) t.splits = 1;
     most_parts_ = 1;
     for (const UpdateTensor& t : tensors_) most_parts_ = std::max(most_parts_, int(t.splits));
@@ -148,11 +148,11 @@ void Layers<T>::reserve(int64_t rows, bool backward, bool probe) {
         probe ? fuses_ : backward && mlp_ && FusedMlp::worth_it(rows);  // probes need every layer's outputs
     if (training_ && backward && !probe && (rows != split_rows_ || fuses != fuses_)) {
         fuses_ = fuses;
+        if (fuses) mlp_->reserve(rows);
         set_splits(rows);
         ++generation_;
     }
     if (backward) gradients_.reserve(plan_.parameters * most_parts_);
-    if (fuses && !probe) mlp_->reserve(rows, stream_);
     bool layered = backward && (probe || !fuses);  // else there are no gradients of layers' outputs
     if (rows <= capacity_ && (backward_ready_ || !layered) && (probe_ready_ || !probe)) return;
     rows = std::max(rows, capacity_);
@@ -259,14 +259,15 @@ void Layers<T>::gather(const Steps& steps, const BatchShape& b, bool with_target
     }
     g.x_out = x_.get();
     if (with_targets && training_->sparse()) g.labels_out = labels_.get();
-    else if (with_targets) g.y_out = y_.get();
+    else if (with_targets && !inputs_are_targets(b)) g.y_out = y_.get();
     if (with_targets && b.weighted) g.weights_out = weights_.get();
     cuda::gather(steps, g, stream_);
 }
 
 template <class T>
 void Layers<T>::forward(const Steps& steps, int64_t rows, Pass pass, bool update_statistics) {
-    for (int i = 0; i <= last_; ++i) {
+    const int end = fuses_last_layer(pass) ? last_ : last_ + 1;  // loss() makes the last one
+    for (int i = 0; i < end; ++i) {
         const T* x = output(i - 1, pass);
         const Op& o = op(i);
         T* out = out_[size_t(i)].get();
@@ -372,6 +373,33 @@ void Layers<T>::probabilities_of(const T* logits, T* out, int64_t rows) {
 }
 
 template <class T>
+bool Layers<T>::fuses_last_layer(Pass pass) const {
+    const Op& o = op(last_);
+    return pass != Pass::predict && o.kind == OpKind::dense && o.out <= most_last_units && o.slope < 0 &&
+           !o.has_activity() && !training_->custom && product_path() == ProductPath::automatic;
+}
+
+template <class T>
+LastLayer<T> Layers<T>::last_layer(const LossRows<T>& loss, Pass pass) const {
+    const Op& o = op(last_);
+    LastLayer<T> l;
+    l.loss = loss;
+    l.x = output(last_ - 1, pass), l.kernel = parameter(o.kernel), l.bias = parameter(o.bias), l.inputs = o.in;
+    l.out = out_[size_t(last_)].get();
+    if (walk(pass)[last_].keeps_pre_activation) l.pre_activation = z_[size_t(last_)].get();
+    l.activation = activation_of(last_, pass), l.alpha = T(o.alpha);
+    l.needs = ops::activation_needs[int(l.activation)];
+    l.precision = rounds_operands(precision_) ? precision_ : Precision::full;
+    if (!loss.d || !passes_gradient(last_)) return l;
+    l.dx = d(last_ - 1);
+    if (finished_by_product(last_ - 1, pass)) {
+        l.stored = stored(last_ - 1, pass);
+        l.below = activation_of(last_ - 1, pass), l.alpha_below = T(op(last_ - 1).alpha);
+    }
+    return l;
+}
+
+template <class T>
 void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
     const Training& t = *training_;
     const Op& top = op(last_);
@@ -383,7 +411,7 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
     l.params = t.loss_params.empty() ? nullptr : params_.get();
     l.from_logits = form().logits;
     l.p = outputs;
-    l.y = t.sparse() ? nullptr : y_.get();
+    l.y = targets(b);
     l.labels = t.sparse() ? labels_.get() : nullptr;
     l.weights = b.weighted ? weights_.get() : nullptr;
     l.factor = 1 / double(b.rows);
@@ -392,6 +420,7 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
     losses_ = b.rows;
     l.rows = b.rows, l.cols = cols;
     if (t.custom) call_hook(b, pass, l.d);
+    else if (fuses_last_layer(pass)) cuda::last_layer(last_layer(l, pass), stream_);
     else loss_rows(l, stream_);
     for (int i = 0; i <= last_; ++i) {
         const Op& o = op(i);
@@ -402,7 +431,8 @@ void Layers<T>::loss(const Steps& steps, const BatchShape& b, Pass pass) {
         probabilities_of(outputs, probabilities_.get(), b.rows);
         fused_activity(probabilities_.get(), t.categorical(), top.activity_l1, top.activity_l2, row_loss_.get(), l.d,
                        b.rows, cols, stream_);
-    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !form().fused) {
+    } else if (l.d && top.has_activation() && top.activation == ops::Activation::softmax && !form().fused &&
+               !fuses_last_layer(pass)) {
         softmax_backward(outputs, l.d, top.activity_l1 * l.factor, top.activity_l2 * l.factor, b.rows, cols, stream_);
     }
     measure(steps, b, pass);
@@ -419,7 +449,7 @@ void Layers<T>::measure(const Steps& steps, const BatchShape& b, Pass pass) {
         probabilities_of(m.p, probabilities_.get(), b.rows);
         m.p = probabilities_.get();
     }
-    m.y = training_->sparse() ? nullptr : y_.get();
+    m.y = targets(b);
     m.labels = training_->sparse() ? labels_.get() : nullptr;
     m.weights = b.weighted ? weights_.get() : nullptr;
     m.rows = b.rows, m.cols = plan_.outputs;
@@ -427,12 +457,12 @@ void Layers<T>::measure(const Steps& steps, const BatchShape& b, Pass pass) {
 }
 
 template <class T>
-void Layers<T>::end_step(const Steps& steps, int64_t rows, bool stop_on_nan) {
+StepEnd Layers<T>::end_of_step(int64_t rows, bool stop_on_nan) const {
     StepEnd e;
     e.losses = row_loss_.get(), e.count = losses_, e.rows = rows;
     e.penalty_parts = penalty_parts_.get(), e.penalty_count = has_penalties_ ? penalty_count_ : 0;
     e.stop_on_nan = stop_on_nan;
-    cuda::end_step(steps, e, stream_);
+    return e;
 }
 
 template <class T>
@@ -444,7 +474,7 @@ void Layers<T>::evaluate_step(const Steps& steps, const BatchShape& b) {
         combine(updates(), false, stream_);
         matrix_penalties(false);
     }
-    end_step(steps, b.rows, false);
+    end_step(steps, end_of_step(b.rows, false), stream_);
 }
 
 template <class T>
@@ -462,10 +492,11 @@ void Layers<T>::predict_step(const Steps& steps, const BatchShape& b) {
     template void Layers<T>::evaluate_step(const Steps&, const BatchShape&);     \
     template void Layers<T>::predict_step(const Steps&, const BatchShape&);      \
     template void Layers<T>::probabilities_of(const T*, T*, int64_t);            \
-    template void Layers<T>::end_step(const Steps&, int64_t, bool);              \
+    template StepEnd Layers<T>::end_of_step(int64_t, bool) const;                \
     template void Layers<T>::gather(const Steps&, const BatchShape&, bool);      \
     template void Layers<T>::forward(const Steps&, int64_t, Pass, bool);         \
     template void Layers<T>::loss(const Steps&, const BatchShape&, Pass);        \
+    template bool Layers<T>::fuses_last_layer(Pass) const;                       \
     template void Layers<T>::measure(const Steps&, const BatchShape&, Pass);     \
     template BatchNorm<T> Layers<T>::batch_norm(int, int64_t, Pass, bool);       \
     template LayerNorm<T> Layers<T>::layer_norm(int, int64_t, Pass);             \

@@ -57,11 +57,25 @@ private:
     bool finished_by_product(int i, Pass pass) const;
     int splits(int tensor) const { return tensors_[size_t(tensor)].splits; }
 
+    // Whether one kernel makes the last layer's product, the loss and the gradients of both; see last_layer.cu. Products that were
+    // sent somewhere go there.
+    bool fuses_last_layer(Pass) const;
+    LastLayer<T> last_layer(const LossRows<T>&, Pass) const;
+
     // Gradients of all parameters in parts, losses, metrics.
     void make_gradients(const Steps&, const BatchShape&, Pass, bool update_statistics);
     void fused_gradients(const Steps&, const BatchShape&, Pass);
-    void end_step(const Steps&, int64_t rows, bool stop_on_nan);
+    // Whether its kernel reads the caller's rows where they lie.
+    bool fused_reads(const BatchShape&) const;
+    StepEnd end_of_step(int64_t rows, bool stop_on_nan) const;
     void gather(const Steps&, const BatchShape&, bool with_targets);
+    // Of an autoencoder they are its inputs, gathered once.
+    bool inputs_are_targets(const BatchShape& b) const {
+        return b.y_is_x && !training_->sparse() && !plan_.normalizes_input();
+    }
+    const T* targets(const BatchShape& b) const {  // null if they are class ids
+        return training_->sparse() ? nullptr : inputs_are_targets(b) ? x_.get() : y_.get();
+    }
     void forward(const Steps&, int64_t rows, Pass, bool update_statistics);
     void dense_forward(int i, const T* x, int64_t rows, Pass);
     void loss(const Steps&, const BatchShape&, Pass);
@@ -70,8 +84,11 @@ private:
     void probabilities_of(const T* logits, T* out, int64_t rows);
     void backward(const Steps&, int64_t rows, Pass);
     void fork();  // the side stream goes on from here
+    void join();  // and this one from there
     void finish(int i, const T* from, T* to, int64_t rows, Pass);
     void dense_backward(int i, int64_t rows, Pass);
+    // The gradient of a dense op's kernel; of the product, the operands are given.
+    void kernel_gradient(int i, Product<T>, int64_t rows, Products&);
     void other_backward(const Steps&, int i, int64_t rows, Pass);
     Columns<T> columns(int i, int64_t rows, Pass);
     Grouped<T> grouped(int i, int64_t rows, Pass);

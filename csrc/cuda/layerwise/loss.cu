@@ -1,4 +1,4 @@
-// Kernels over whole rows of outputs: softmax, losses and their gradients, activity penalties, metrics; and the end of a step.
+// Kernels over whole rows of outputs: softmax, losses and their gradients, activity penalties, metrics.
 #include "cuda/device_rows.h"
 #include "cuda/kernels.h"
 #include "cuda/runtime/port.h"
@@ -35,16 +35,8 @@ template <class T>
 __global__ void loss_kernel(LossRows<T> l) {
     const int64_t r = own_row(), n = l.cols;
     if (r >= l.rows) return;
-    const LossKind kind{l.loss, l.param, l.label_smoothing, l.from_logits, l.params};
-    LossRow<T> row;
-    row.p = l.p + r * n;
-    if (l.labels) row.label = l.labels[r];
-    else row.y = l.y + r * n;
-    row.cols = int(n);
-    row.weight = l.weights ? l.weights[r] : 1;
-    row.factor = l.factor;
     T* d = l.d ? l.d + r * n : nullptr;
-    const double loss = loss_row(kind, row, own_lanes(), d != nullptr, [&](int c, T g) { d[c] = g; });
+    const double loss = loss_row(kind_of(l), row_of(l, r), own_lanes(), d != nullptr, [&](int c, T g) { d[c] = g; });
     if (own_lane() == 0) l.row_loss[r] = loss;
 }
 
@@ -151,26 +143,6 @@ __global__ void metrics_kernel(Steps steps, Metrics<T> all) {
     }
 }
 
-__global__ void end_kernel(Steps steps, StepEnd e) {
-    __shared__ double scratch[33];
-    double loss = 0, penalty = 0;
-    for (int64_t r = threadIdx.x; r < e.count; r += threads) loss += e.losses[r];
-    for (int64_t i = threadIdx.x; i < e.penalty_count; i += threads) penalty += e.penalty_parts[i];
-    loss = block_sum(loss, scratch) / double(e.rows);
-    penalty = block_sum(penalty, scratch);
-    if (threadIdx.x != 0) return;
-    double* row = steps.row();
-    row[0] = loss, row[1] = penalty;
-    const double sum = loss + penalty;
-    if (e.stop_on_nan && !(sum - sum == 0)) steps.control->halted = 1;
-    steps.control->at += 1;
-}
-
-__global__ void position_kernel(Control* control, int at, bool fresh) {
-    control->at = at;
-    if (fresh) control->halted = 0;
-}
-
 }  // namespace
 
 template <class T>
@@ -199,12 +171,6 @@ void fused_activity(const T* a, bool categorical, double l1, double l2, double* 
 template <class T>
 void measure(const Steps& steps, const Metrics<T>& m, cudaStream_t stream) {
     if (m.count) FD_LAUNCH((metrics_kernel<T>), unsigned(m.count), threads, 0, stream, steps, m);
-}
-void end_step(const Steps& steps, const StepEnd& e, cudaStream_t stream) {
-    FD_LAUNCH(end_kernel, 1, threads, 0, stream, steps, e);
-}
-void set_position(Control* control, int at, bool fresh, cudaStream_t stream) {
-    FD_LAUNCH(position_kernel, 1, 1, 0, stream, control, at, fresh);
 }
 
 #define FD_INSTANTIATE(T)                                                                                         \

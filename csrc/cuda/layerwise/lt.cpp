@@ -41,8 +41,10 @@ std::string text(const Product& p) {
     static const char* const epilogues[] = {"none", "bias", "relu_bias", "bias_gradient"};
     return "c " + text(stored_c(p)) + " = a" + (p.transpose_a ? "^T " : " ") + text(stored_a(p)) + " b" +
            (p.transpose_b ? "^T " : " ") + text(stored_b(p)) + ", " +
-           (p.f64 ? std::string("float64") : std::string("float32, ") + precisions[int(p.precision)]) + ", epilogue " +
-           epilogues[int(p.epilogue)];
+           (p.f64    ? std::string("float64")
+            : p.bf16 ? std::string("float32 from bfloat16")
+                     : std::string("float32, ") + precisions[int(p.precision)]) +
+           ", epilogue " + epilogues[int(p.epilogue)];
 }
 
 void validate(const Product& p) {
@@ -71,6 +73,7 @@ EpilogueCode code(Epilogue e) {
 }
 ComputeType compute_type(const Product& p) {
     if (p.f64) return ComputeType::f64;
+    if (p.bf16) return ComputeType::f32;
     return p.precision == Precision::tf32   ? ComputeType::f32_fast_tf32
            : p.precision == Precision::bf16 ? ComputeType::f32_fast_bf16
                                             : ComputeType::f32;
@@ -96,6 +99,7 @@ void Products::check(const char* call, Status status, const Product* p) const {
 
 Products::Key Products::key(const Product& p) {
     return {p.f64,
+            p.bf16,
             p.f64 ? 0 : int64_t(p.precision),
             int64_t(p.epilogue),
             p.m,
@@ -136,15 +140,16 @@ Products::Plan Products::make(const Product& p) const {
     describe(OperationAttribute::epilogue, code(p.epilogue));
     if (p.epilogue != Epilogue::none) describe(OperationAttribute::bias_pointer, vector_of(p));
 
-    const auto layout = [&](Owned<LayoutContent>& owned, const Shape& s) {
+    const auto layout = [&](Owned<LayoutContent>& owned, const Shape& s, DataType numbers) {
         Layout created = nullptr;
         check("cublasLtMatrixLayoutCreate",
-              lt_.layout_create(&created, type, uint64_t(s.columns), uint64_t(s.rows), s.ld), &p);
+              lt_.layout_create(&created, numbers, uint64_t(s.columns), uint64_t(s.rows), s.ld), &p);
         owned.reset(created);
     };
-    layout(plan.a, stored_b(p));
-    layout(plan.b, stored_a(p));
-    layout(plan.c, stored_c(p));
+    const DataType operand = p.bf16 ? DataType::bf16 : type;
+    layout(plan.a, stored_b(p), operand);
+    layout(plan.b, stored_a(p), operand);
+    layout(plan.c, stored_c(p), type);
 
     Preference preference = nullptr;
     check("cublasLtMatmulPreferenceCreate", lt_.preference_create(&preference), &p);

@@ -28,6 +28,7 @@ enum class Epilogue {
 // its own). Operands may be rounded to TF32, or to bfloat16 (or to TF32, as the library likes); sums are in float32.
 struct Product {
     bool f64 = false;
+    bool bf16 = false;  // a and b are bfloat16 numbers, c float32
     Precision precision = Precision::full;
     int64_t m = 0, n = 0, k = 0;
     bool transpose_a = false, transpose_b = false;
@@ -63,7 +64,7 @@ public:
     [[nodiscard]] bool run(const Product&, cudaStream_t);
 
 private:
-    using Key = std::array<int64_t, 16>;
+    using Key = std::array<int64_t, 17>;
     template <class T>
     using Owned = std::unique_ptr<T, Status (*)(T*)>;
     struct Plan {

@@ -33,7 +33,7 @@ struct Heuristic {
     int reserved[4];
 };
 
-enum class DataType : int { f32 = 0, f64 = 1 };
+enum class DataType : int { f32 = 0, f64 = 1, bf16 = 14 };
 enum class ComputeType : int { f32 = 68, f64 = 70, f32_fast_bf16 = 75, f32_fast_tf32 = 77 };
 enum class OperationAttribute : int { transpose_a = 3, transpose_b = 4, epilogue = 7, bias_pointer = 8 };
 enum class EpilogueCode : int { none = 1, bias = 4, relu_bias = 6, bias_gradient_a = 256 };

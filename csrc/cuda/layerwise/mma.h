@@ -29,11 +29,10 @@ struct Bf16Operand {
     static __device__ __forceinline__ void store4(type* to, float4 v, int = 0) {
         *reinterpret_cast<Four*>(to) = Four{__floats2bfloat162_rn(v.x, v.y), __floats2bfloat162_rn(v.z, v.w)};
     }
-    static __device__ __forceinline__ Quad<float> read(const type* from) {
-        const Four f = *reinterpret_cast<const Four*>(from);
-        return {{__bfloat162float(f.low.x), __bfloat162float(f.low.y), __bfloat162float(f.high.x),
-                 __bfloat162float(f.high.y)}};
-    }
+};
+// Rounded in memory already: every line starts on 16 bytes, and four numbers may be loaded where one is needed.
+struct Bf16Stored : Bf16Operand {
+    static __device__ __forceinline__ void store4(type* to, uint2 v, int = 0) { *reinterpret_cast<uint2*>(to) = v; }
 };
 struct Tf32Operand {
     using type = float;
@@ -48,7 +47,6 @@ struct Tf32Operand {
     static __device__ __forceinline__ void store4(type* to, float4 v, int = 0) {
         *reinterpret_cast<float4*>(to) = float4{rounded(v.x), rounded(v.y), rounded(v.z), rounded(v.w)};
     }
-    static __device__ __forceinline__ Quad<float> read(const type* from) { return read_quad(from); }
 };
 // v = big + small, but for at most 2^-23 |v|; see docs/design/numerics.md, Precision. What big would be too large for (from
 // 2^128 - 2^116 on, infinity, NaN) is ±1 + small, so that an infinity remains one in products.
@@ -181,17 +179,19 @@ __device__ __forceinline__ void store_shared(float* to, const F& f, int ld) {
 }
 
 template <class O, bool ta, bool tb>  // what a warp multiplies
-struct Fragments {
+struct TileFragments {
     using A = Tf32A<ta>;
     using B = Tf32B<tb>;
     using C = Tf32Sums;
 };
 template <bool ta, bool tb>
-struct Fragments<Bf16Operand, ta, tb> {
+struct TileFragments<Bf16Operand, ta, tb> {
     using A = FragmentA<Bf16Operand, ta>;
     using B = FragmentB<Bf16Operand, tb>;
     using C = Sums<Bf16Operand>;
 };
+template <bool ta, bool tb>
+struct TileFragments<Bf16Stored, ta, tb> : TileFragments<Bf16Operand, ta, tb> {};
 
 // Whether every line starts on 16 bytes.
 FD_HD bool in_quads(const float* p, int64_t ld) { return ld % 4 == 0 && reinterpret_cast<uintptr_t>(p) % 16 == 0; }

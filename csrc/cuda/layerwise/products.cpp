@@ -43,7 +43,7 @@ bool Products::large(int64_t m, int64_t n, int64_t k, Precision precision) {
 }
 
 int Products::splits(int64_t m, int64_t n, int64_t k, Precision precision) {
-    if (large(m, n, k, precision)) return 1;
+    if (large(m, n, k, precision) && lt::available()) return 1;
     const Tuning t = tuning();
     const int64_t blocks = (m + 63) / 64 * ((n + 63) / 64),
                   wanted = int64_t(t.split_blocks_per_processor * device().processors);
@@ -88,9 +88,11 @@ void Products::run(const Product<T>& p) {
 template <class T>
 void Products::by_hand(const Product<T>& p) {
     if constexpr (sizeof(T) == 4)
-        if (p.precision != Precision::full && chosen_path != ProductPath::simt)
+        if (p.lda || (p.precision != Precision::full && chosen_path != ProductPath::simt))
             return mma_product(p, tile(p.m, p.n, p.splits, p.precision), stream_);
-    hand_product(p, tile(p.m, p.n, p.splits, Precision::full, sizeof(T) == 4 ? 128 : 64), stream_);
+    Product<T> q = p;
+    if (!rounds_operands(p.precision)) q.precision = Precision::full;
+    hand_product(q, tile(p.m, p.n, p.splits, Precision::full, sizeof(T) == 4 ? 128 : 64), stream_);
 }
 
 template <class T>
@@ -109,6 +111,8 @@ bool Products::by_library(const Product<T>& p) {
     q.transpose_a = p.transpose_a, q.transpose_b = p.transpose_b;
     q.a = p.a, q.b = p.b, q.c = p.out;
     q.lda = p.transpose_a ? p.m : p.k, q.ldb = p.transpose_b ? p.k : p.n, q.ldc = p.n;
+    if (p.lda) q.lda = p.lda, q.ldb = p.ldb;
+    if (p.bf16_a) q.bf16 = true, q.a = p.bf16_a, q.b = p.bf16_b;
     if (p.column_sums) {
         q.epilogue = lt::Epilogue::bias_gradient, q.bias_gradient = p.column_sums;
         if (library_->run(q, stream_)) return true;

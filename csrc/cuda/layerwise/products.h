@@ -30,6 +30,10 @@ struct Product {
     int64_t m = 0, n = 0, k = 0;
     bool transpose_a = false, transpose_b = false;
     const T *a = nullptr, *b = nullptr;
+    // With transpose_a: operands for tensor cores, whose lines lie so many elements apart; of bfloat16 in place of a and b, or of
+    // a and b, rounded to TF32.
+    const uint16_t *bf16_a = nullptr, *bf16_b = nullptr;
+    int64_t lda = 0, ldb = 0;
     T* out = nullptr;
     Precision precision = Precision::full;
     Epilogue<T> epilogue;

@@ -1,18 +1,51 @@
-// Updates of all tensors in one launch: sums of partial gradients, penalties, clipping, weight decay, the optimizer's rule. And
-// penalties and Muon, which need whole matrices.
+// Updates of all tensors in one launch: sums of partial gradients, penalties, clipping, weight decay, the optimizer's rule; and the
+// end of a step, in the same launch where nothing comes after it. And penalties and Muon, which need whole matrices.
+#include "core/plan.h"
 #include "cuda/kernels.h"
-#include "cuda/runtime/port.h"
+#include "cuda/runtime/device_math.h"
 
 namespace fd::cuda {
 namespace {
 
 constexpr int threads = 256;
 
+// The four elements of an update's block that a thread has: tensors, their parts and slots start on multiples of 16 bytes.
+static_assert(update_block == 4 * threads && Plan::alignment % 4 == 0, "a thread takes four");
+struct Four {
+    int64_t at;  // of the first
+    int left;    // elements of the block from there on; none if it is not positive
+    __device__ explicit Four(const UpdateBlock& b)
+        : at(b.first + 4 * int(threadIdx.x)), left(b.count - 4 * int(threadIdx.x)) {}
+    template <class T>
+    __device__ Quad<T> read(const T* from) const {
+        return quad_of(from + at, left);
+    }
+    template <class T>
+    __device__ void write(T* to, const Quad<T>& q) const {
+        put_quad(to + at, q, left);
+    }
+};
+
 template <class T>
-__device__ T whole_gradient(const Update<T>& u, const UpdateTensor& t, int64_t i) {
-    T g = u.gradients[i];
-    for (int s = 1; s < t.splits; ++s) g += u.gradients[s * u.stride + i];
+__device__ Quad<T> whole_gradient(const Update<T>& u, const UpdateTensor& t, const Four& four) {
+    Quad<T> g = four.read(u.gradients);
+    for (int s = 1; s < t.splits; ++s) {
+        const Quad<T> part = four.read(u.gradients + s * u.stride);
+        for (int j = 0; j < 4; ++j) g.v[j] += part.v[j];
+    }
     return g;
+}
+// Value of l1 and l2 penalties; their gradients are added to g.
+template <class T>
+__device__ double penalise(const UpdateTensor& t, const Quad<T>& w, Quad<T>& g) {
+    double value = 0;
+    if (t.l1 == 0 && t.l2 == 0) return value;
+    for (int j = 0; j < 4; ++j) {
+        const T a = w.v[j];
+        value += t.l1 * double(ops::vabs(a)) + t.l2 * double(a) * double(a);
+        g.v[j] += T(t.l1) * ops::vsign(a) + T(2 * t.l2) * a;
+    }
+    return value;
 }
 
 // Factor that clips a tensor's gradient to a norm; every thread has it.
@@ -39,15 +72,12 @@ __global__ void combine_kernel(Update<T> u, bool add_gradients) {
     __shared__ double scratch[33];
     const UpdateBlock b = u.blocks[blockIdx.x];
     const UpdateTensor t = u.tensors[b.tensor];
+    const Four four(b);
     double value = 0;
-    for (int e = int(threadIdx.x); e < b.count; e += threads) {
-        const int64_t i = b.first + e;
-        const T w = u.parameters[i];
-        value += t.l1 * double(ops::vabs(w)) + t.l2 * double(w) * double(w);
-        if (!add_gradients) continue;
-        T g = whole_gradient(u, t, i);
-        if (t.l1 != 0 || t.l2 != 0) g += T(t.l1) * ops::vsign(w) + T(2 * t.l2) * w;
-        u.gradients[i] = g;
+    if (four.left > 0) {
+        Quad<T> g = add_gradients ? whole_gradient(u, t, four) : Quad<T>{};
+        value = penalise(t, four.read(u.parameters), g);
+        if (add_gradients) four.write(u.gradients, g);
     }
     value = block_sum(value, scratch);
     if (threadIdx.x == 0) u.penalty_parts[blockIdx.x] = value;
@@ -56,16 +86,55 @@ template <class T>
 __global__ void norms_kernel(Update<T> u) {
     __shared__ double scratch[33];
     const UpdateBlock b = u.blocks[blockIdx.x];
+    const Four four(b);
     double square = 0;
-    for (int e = int(threadIdx.x); e < b.count; e += threads)
-        square += double(u.gradients[b.first + e]) * double(u.gradients[b.first + e]);
+    if (four.left > 0) {
+        const Quad<T> g = four.read(u.gradients);
+        for (int j = 0; j < 4; ++j) square += double(g.v[j]) * double(g.v[j]);
+    }
     square = block_sum(square, scratch);
     if (threadIdx.x == 0) u.norm_parts[blockIdx.x] = square;
 }
 
-template <class T, class Rule>
-__global__ void update_kernel(Steps steps, Update<T> u, bool combined) {
+// By one block.
+__device__ void finish_step(const Steps& steps, const StepEnd& e, double* scratch) {
+    double loss = 0, penalty = 0;
+    for (int64_t r = threadIdx.x; r < e.count; r += threads) loss += e.losses[r];
+    for (int64_t i = threadIdx.x; i < e.penalty_count; i += threads) penalty += e.penalty_parts[i];
+    loss = block_sum(loss, scratch) / double(e.rows);
+    penalty = block_sum(penalty, scratch);
+    if (threadIdx.x != 0) return;
+    double* row = steps.row();
+    row[0] = loss, row[1] = penalty;
+    const double sum = loss + penalty;
+    if (e.stop_on_nan && !(sum - sum == 0)) steps.control->halted = 1;
+    steps.control->at += 1;
+}
+__global__ void end_kernel(Steps steps, StepEnd e) {
     __shared__ double scratch[33];
+    finish_step(steps, e, scratch);
+}
+__global__ void position_kernel(Control* control, int at, bool fresh) {
+    control->at = at, control->arrived = 0;
+    if (fresh) control->halted = 0;
+}
+
+// Whether this block is the last of the grid to come here; then it sees what all of them have written before.
+__device__ bool arrives_last(Control* control) {
+    __shared__ bool last;
+    __syncthreads();
+    if (threadIdx.x == 0) {
+        __threadfence();
+        last = atomicAdd(&control->arrived, 1) == int(gridDim.x) - 1;
+        if (last) control->arrived = 0;
+        __threadfence();
+    }
+    __syncthreads();
+    return last;
+}
+
+template <class T, class Rule>
+__device__ void update_elements(const Steps& steps, const Update<T>& u, bool combined, double* scratch) {
     if (steps.control->halted) return;  // for the whole grid alike
     const UpdateBlock b = u.blocks[blockIdx.x];
     const UpdateTensor t = u.tensors[b.tensor];
@@ -74,25 +143,31 @@ __global__ void update_kernel(Steps steps, Update<T> u, bool combined) {
     const ops::Step<T> s{T(c.lr * t.rate), T(c.a), T(c.b), T(c.c), T(c.d), T(c.epsilon)};
     const T keep = T(1 - now.learning_rate * u.rule.weight_decay * t.rate * t.decay);
     const double scale = combined ? norm_scale(u.rule, t, u.norm_parts, u.block_count, scratch) : 1;
+    const Four four(b);
     double value = 0;
-    for (int e = int(threadIdx.x); e < b.count && !t.muon; e += threads) {
-        const int64_t i = b.first + e;
-        T w = u.parameters[i], g = combined ? u.gradients[i] : whole_gradient(u, t, i);
-        if (!combined && (t.l1 != 0 || t.l2 != 0)) {
-            value += t.l1 * double(ops::vabs(w)) + t.l2 * double(w) * double(w);
-            g += T(t.l1) * ops::vsign(w) + T(2 * t.l2) * w;
+    if (four.left > 0 && !t.muon) {
+        Quad<T> w = four.read(u.parameters), g = combined ? four.read(u.gradients) : whole_gradient(u, t, four), m[3];
+        for (int k = 0; k < Rule::slots; ++k) m[k] = four.read(u.slots[k]);
+        if (!combined) value = penalise(t, w, g);
+        for (int j = 0; j < 4; ++j) {
+            T own[3];
+            for (int k = 0; k < Rule::slots; ++k) own[k] = m[k].v[j];
+            w.v[j] *= keep;
+            Rule::update(s, w.v[j], clipped(g.v[j], scale, u.rule.clipvalue), own);
+            for (int k = 0; k < Rule::slots; ++k) m[k].v[j] = own[k];
         }
-        g = clipped(g, scale, u.rule.clipvalue);
-        w *= keep;
-        T m[3];
-        for (int k = 0; k < Rule::slots; ++k) m[k] = u.slots[k][i];
-        Rule::update(s, w, g, m);
-        for (int k = 0; k < Rule::slots; ++k) u.slots[k][i] = m[k];
-        u.parameters[i] = w;
+        for (int k = 0; k < Rule::slots; ++k) four.write(u.slots[k], m[k]);
+        four.write(u.parameters, w);
     }
     if (combined) return;
     value = block_sum(value, scratch);
     if (threadIdx.x == 0) u.penalty_parts[blockIdx.x] = value;
+}
+template <class T, class Rule>
+__global__ void update_kernel(Steps steps, Update<T> u, bool combined, StepEnd end) {
+    __shared__ double scratch[33];
+    update_elements<T, Rule>(steps, u, combined, scratch);
+    if (end.losses && arrives_last(steps.control)) finish_step(steps, end, scratch);
 }
 
 template <class T>
@@ -102,12 +177,13 @@ __global__ void average_kernel(Steps steps, Update<T> u, T* mean, double momentu
     const int64_t step = steps.now().step;
     const T keep = step == 0 ? T(0) : T(momentum), take = step == 0 ? T(1) : T(1 - momentum);
     const bool overwrite = overwrite_frequency > 0 && (step + 1) % overwrite_frequency == 0;
-    for (int e = int(threadIdx.x); e < b.count; e += threads) {
-        const int64_t i = b.first + e;
-        const T value = take * u.parameters[i] + keep * mean[i];
-        mean[i] = value;
-        if (overwrite) u.parameters[i] = value;
-    }
+    const Four four(b);
+    if (four.left <= 0) return;
+    const Quad<T> w = four.read(u.parameters);
+    Quad<T> value = four.read(mean);
+    for (int j = 0; j < 4; ++j) value.v[j] = take * w.v[j] + keep * value.v[j];
+    four.write(mean, value);
+    if (overwrite) four.write(u.parameters, value);
 }
 
 // A block for each column, each row, or all; or for so many elements.
@@ -235,16 +311,24 @@ void gradient_norms(const Update<T>& u, cudaStream_t stream) {
     if (u.block_count) FD_LAUNCH((norms_kernel<T>), unsigned(u.block_count), threads, 0, stream, u);
 }
 template <class T>
-void update(const Steps& steps, const Update<T>& u, bool combined, cudaStream_t stream) {
-    if (!u.block_count) return;
+bool update(const Steps& steps, const Update<T>& u, bool combined, const StepEnd& end, cudaStream_t stream) {
+    if (!u.block_count) return false;
     switch (u.rule.rule) {
-#define FD_CASE(name, functor)                                                                                        \
-    case ops::Rule::name:                                                                                             \
-        FD_LAUNCH((update_kernel<T, ops::functor>), unsigned(u.block_count), threads, 0, stream, steps, u, combined); \
+#define FD_CASE(name, functor)                                                                                       \
+    case ops::Rule::name:                                                                                            \
+        FD_LAUNCH((update_kernel<T, ops::functor>), unsigned(u.block_count), threads, 0, stream, steps, u, combined, \
+                  end);                                                                                              \
         break;
         FD_UPDATE_RULES(FD_CASE)
 #undef FD_CASE
     }
+    return end.losses != nullptr;
+}
+void end_step(const Steps& steps, const StepEnd& e, cudaStream_t stream) {
+    FD_LAUNCH(end_kernel, 1, threads, 0, stream, steps, e);
+}
+void set_position(Control* control, int at, bool fresh, cudaStream_t stream) {
+    FD_LAUNCH(position_kernel, 1, 1, 0, stream, control, at, fresh);
 }
 template <class T>
 void average(const Steps& steps, const Update<T>& u, T* mean, double momentum, int64_t overwrite_frequency,
@@ -297,7 +381,7 @@ void pull_gradient(const T* u, const T* inverse, const T* pull, int64_t in, int6
 #define FD_INSTANTIATE(T)                                                                                           \
     template void combine<T>(const Update<T>&, bool, cudaStream_t);                                                 \
     template void gradient_norms<T>(const Update<T>&, cudaStream_t);                                                \
-    template void update<T>(const Steps&, const Update<T>&, bool, cudaStream_t);                                    \
+    template bool update<T>(const Steps&, const Update<T>&, bool, const StepEnd&, cudaStream_t);                    \
     template void average<T>(const Steps&, const Update<T>&, T*, double, int64_t, cudaStream_t);                    \
     template void constrain<T>(const Steps&, const ops::Constraint&, const int8_t*, T*, int64_t, int64_t,           \
                                cudaStream_t);                                                                       \

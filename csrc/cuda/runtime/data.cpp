@@ -34,7 +34,7 @@ BatchShape shape_of(const Dataset& d, bool packed) {
     BatchShape b;
     b.x = source_of(d.x, packed);
     b.targets = bool(d.y);
-    if (d.y) b.y = source_of(d.y, packed);
+    if (d.y) b.y = source_of(d.y, packed), b.y_is_x = d.y.same_as(d.x);
     b.weighted = d.weights != nullptr;
     return b;
 }
@@ -108,7 +108,7 @@ DeviceRows Resident::load(const Dataset& d, Loader& loader, int threads) {
 void Blocks::reserve(const Dataset& d, int64_t rows) {
     for (int half = 0; half < 2; ++half) {
         if (!d.x.on_device) x_[half].reserve(Loader::bytes(d.x, rows));
-        if (d.y && !d.y.on_device) y_[half].reserve(Loader::bytes(d.y, rows));
+        if (d.y && !d.y.on_device && !d.y.same_as(d.x)) y_[half].reserve(Loader::bytes(d.y, rows));
         if (d.weights && !d.weights_on_device) weights_[half].reserve(rows);
     }
 }
@@ -118,7 +118,9 @@ DeviceRows Blocks::load(const Dataset& d, int64_t n, const std::function<int64_t
     DeviceRows p;
     loader.load(d.x, n, row, x_[half].get(), threads);
     p.x = x_[half].get();
-    if (d.y) {
+    if (d.y && d.y.same_as(d.x)) {
+        p.y = p.x;
+    } else if (d.y) {
         loader.load(d.y, n, row, y_[half].get(), threads);
         p.y = y_[half].get();
     }

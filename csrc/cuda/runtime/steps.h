@@ -27,9 +27,10 @@ struct StepRecord {
     }
 };
 
-struct Control {     // state of a run of steps, on the device
-    int at = 0;      // the record of this step
-    int halted = 0;  // a loss was not finite and the caller wants to stop there: nothing is updated any more
+struct Control {      // state of a run of steps, on the device
+    int at = 0;       // the record of this step
+    int halted = 0;   // a loss was not finite and the caller wants to stop there: nothing is updated any more
+    int arrived = 0;  // blocks of an update that are done
 };
 
 struct Steps {  // an argument of kernels

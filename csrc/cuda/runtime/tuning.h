@@ -22,7 +22,7 @@ namespace fd::cuda {
     X(library_multiplications) X(tile32_cycles) X(tile64_cycles) X(tile128_cycles)                                        \
     X(mma_tile32_cycles) X(mma_tile64_cycles) X(mma_tile128_cycles)                                                       \
     X(tf32x3_tile32_cycles) X(tf32x3_tile64_cycles) X(tf32x3_tile128_cycles) X(split_blocks_per_processor) X(split_depth) \
-    X(mlp_rows) X(mlp_tiles_per_processor) X(side_stream)                                                                 \
+    X(mlp_rows) X(mlp_tile_overhead_rows) X(side_stream)                                                                  \
     X(probe_step_microseconds) X(probe_flops_per_microsecond) X(probe_microseconds) X(probe_share) X(round_flops)
 // clang-format on
 
