@@ -172,4 +172,8 @@ def test_the_kernels_that_predictions_ask_for() -> None:
         for side, shape in shapes.items()
         for layout in ("false, false", "false, true", "true, false")
     }
+    _, name, shapes = predict.PRODUCTS["bfloat16"]  # of operands that are stored so, gradients of kernels alone
+    asked |= {
+        f"{name.replace('Operand', 'Stored')}, {side}, {side}, {shape}, true, false>" for side, shape in shapes.items()
+    }
     assert asked == {name for name in kernels if name.startswith(("gemm_kernel<float", "mma_kernel"))}
