@@ -12,8 +12,8 @@ import pytest
 import fastdense as fd
 from fastdense.arrays import Array
 
-# Panels enough for gathering to pay, on every instruction set; no product is left to BLAS. Strips of 100 inputs or rows of
-# the narrow nets are too short to be gathered but for the distance.
+# Panels enough for gathering to pay, on every instruction set; no product is left to BLAS. Strips of 100 inputs or
+# rows of the narrow nets are too short to be gathered but for the distance.
 ROWS, INPUTS, OUTPUTS = 100, 100, 64
 FORMATS = {
     "float32": (2046, "float32", None),
