@@ -88,11 +88,11 @@ def design() -> list[tuple[str, str, str, str, str, bool]]:
 
 
 def cases() -> list[Any]:
-    """The design; a row that shows something for the first time is marked core. See test_parity_isa.py."""
+    """The design; a row that shows something first is marked core (see test_parity_isa.py), the others thorough."""
     seen: set[Any] = set()
     found = []
     for row in design():
-        marks = []
+        marks = [pytest.mark.thorough]
         if not seen.issuperset(row):
             marks = [pytest.mark.core, pytest.mark.races] if "penalties" in row else [pytest.mark.core]
             seen |= set(row)
