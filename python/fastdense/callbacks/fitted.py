@@ -100,7 +100,7 @@ def effective_rows(w: Array) -> float:
     largest = float(w.max())
     if not largest > 0:
         return 0.0
-    w = w / largest
+    w = np.clip(w / largest, 0, 1)  # also if another thread has written larger ones meanwhile
     return float(w.sum()) ** 2 / float((w * w).sum())
 
 

@@ -53,6 +53,19 @@ def test_history_keeps_what_fit_was_given_and_what_ended_it() -> None:
     np.testing.assert_array_equal(fitted.columns, columns_of(x[:300]))
 
 
+class Changing(np.ndarray):  # type: ignore[type-arg]
+    """Weights that another thread overwrites after their maximum was taken."""
+
+    def max(self, *args: Any, **kwargs: Any) -> Any:
+        largest = super().max()
+        self[:2] = 1e300, -1e300
+        return largest
+
+
+def test_effective_rows_of_weights_that_change_meanwhile() -> None:
+    assert effective_rows(np.ones(4).view(Changing)) == 3.0
+
+
 def test_callback_that_did_not_stop_is_not_named() -> None:
     class Last(Callback):
         def on_train_end(self, logs: Any = None) -> None:
