@@ -48,9 +48,14 @@ def chosen_tile(m: int, n: int, splits: int, constants: Found, processors: int, 
     return min(SIDES, key=lambda side: waves(m, n, splits, side, processors) * constants[f"{kernel}tile{side}_cycles"])
 
 
+def by_library(m: int, n: int, k: int, constants: Found, products: str) -> bool:
+    """As `Products::large` has it."""
+    return products != "3xtf32" and m * n * k >= constants["library_multiplications"]
+
+
 def chosen_splits(m: int, n: int, k: int, constants: Found, processors: int, products: str = "float32") -> int:
     """As `Products::splits` cuts the sum of a kernel's gradient."""
-    if products != "3xtf32" and m * n * k >= constants["library_multiplications"]:
+    if by_library(m, n, k, constants, products):
         return 1
     wanted = int(constants["split_blocks_per_processor"] * processors)
     parts = min(wanted // (math.ceil(m / 64) * math.ceil(n / 64)), int(k / constants["split_depth"]))

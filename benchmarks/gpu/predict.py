@@ -20,7 +20,7 @@ from typing import Any
 
 from benchmarks import report
 from benchmarks.gpu.cases import CASES, GOALS, TITLES, GpuCase
-from benchmarks.gpu.derive import chosen_splits, chosen_tile
+from benchmarks.gpu.derive import by_library, chosen_splits, chosen_tile
 from benchmarks.gpu.setting import use_emulated
 from fastdense.cli.model import make_model
 from fastdense.engine import gpu, tuning
@@ -145,7 +145,7 @@ class Model:
 
         def product(name: str, m: int, n: int, k: int, use: str, more: bool) -> float:
             nonlocal busy
-            if products != "3xtf32" and m * n * k >= self.constants["library_multiplications"]:
+            if by_library(m, n, k, self.constants, products):
                 us = step.add(name, self.library(m, n, k, products))
                 if more:  # the activation or its derivative, which the library does not know
                     us += step.add(f"{name}, end", self.moved(8 * m * n))

@@ -57,6 +57,8 @@ inline bool is_known_to(unsigned path, OpKind kind) {
 // Of the operands of dense products; others than full only with f32. tf32x3: three products of TF32 for one, as exact as full.
 enum class Precision { full, tf32, bf16, tf32x3 };
 inline bool rounds_operands(Precision p) { return p == Precision::tf32 || p == Precision::bf16; }
+// What products that are made number by number round to: parts of 3xTF32 are only for tensor cores.
+inline Precision rounding_of(Precision p) { return rounds_operands(p) ? p : Precision::full; }
 enum class DType { boolean, i8, u8, i16, u16, i32, u32, i64, u64, f32, f64 };
 // f(zero) with a zero of the C++ type that elements of `t` have in memory.
 template <class F>

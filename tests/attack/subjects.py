@@ -28,10 +28,17 @@ PROBABLE = ((Y + 1) / 2).astype(np.float32)
 
 
 def import_all() -> None:
-    """Import every module of the package but the compiled ones, which another user may not be able to read later."""
+    """Import every module of the package but the compiled ones, which another user may not be able to read later.
+
+    Those for libraries that are not installed are left out.
+    """
     for module in pkgutil.walk_packages(fd.__path__, "fastdense."):
         if not module.name.rpartition(".")[2].startswith("_") and "examples" not in module.name:
-            importlib.import_module(module.name)
+            try:
+                importlib.import_module(module.name)
+            except ModuleNotFoundError as error:
+                if str(error.name).startswith("fastdense"):
+                    raise
 
 
 def layers(kind: str = "plain") -> list[Any]:

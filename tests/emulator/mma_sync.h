@@ -23,14 +23,13 @@ inline void load_matrices(unsigned (&to)[4], const void* line, bool transposed, 
     }
 }
 
-// c (16, 8) += a (16, K) b (K, 8); K: 16 of bfloat16, two to a register, or 8 of TF32. Products are exact, their sum is rounded
-// once.
+// d = a (16, K) b (K, 8) + c (16, 8); K: 16 of bfloat16, two to a register, or 8 of TF32. The sum of the exact products is cut off.
 template <int K>
-void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1, int at = __builtin_LINE()) {
+void multiply_add(float* d, const unsigned* a, const unsigned* b, const float* c, int at = __builtin_LINE()) {
     constexpr int numbers = K / 8;  // of a register
     struct Operands {
         unsigned a[4], b[2];
-    } const mine{{a[0], a[1], a[2], a[3]}, {b0, b1}};
+    } const mine{{a[0], a[1], a[2], a[3]}, {b[0], b[1]}};
     offer(~0u, &mine, at, "mma.sync");
     const auto value = [](unsigned word, int k) {
         if (K == 8) return nvcuda::wmma::detail::value(__uint_as_float(word));
@@ -47,7 +46,7 @@ void multiply_add(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b
     for (int i = 0; i < 4; ++i) {
         double sum = double(c[i]);
         for (int k = 0; k < K; ++k) sum += rows[i / 2][k] * cols[i % 2][k];
-        c[i] = float(sum);
+        d[i] = nvcuda::wmma::detail::cut(sum);
     }
     warp_barrier(~0u, at, "mma.sync");  // the operands are no longer needed
 }

@@ -32,29 +32,17 @@ struct accumulator;
 struct row_major;
 struct col_major;
 enum layout_t { mem_row_major, mem_col_major };
-namespace precision {
-struct tf32;
-}
-
-template <class T>
-struct stored {
-    using type = T;
-};
-template <>
-struct stored<precision::tf32> {
-    using type = float;
-};
 
 template <class Use, int M, int N, int K, class T, class Layout = void>
 struct fragment {
     static constexpr int rows = std::is_same<Use, matrix_b>::value ? K : M,
                          cols = std::is_same<Use, matrix_a>::value ? K : N;
     static constexpr int num_elements = rows * cols / 32;
-    typename stored<T>::type x[num_elements];  // of lane l: numbers l, l + 32, ... of the tile, row by row
+    T x[num_elements];  // of lane l: numbers l, l + 32, ... of the tile, row by row
 };
 
 template <class Use, int M, int N, int K, class T, class Layout>
-void fill_fragment(fragment<Use, M, N, K, T, Layout>& f, typename stored<T>::type v) {
+void fill_fragment(fragment<Use, M, N, K, T, Layout>& f, T v) {
     for (auto& e : f.x) e = v;
 }
 
@@ -152,25 +140,4 @@ void mma_sync(fragment<accumulator, M, N, K, float>& d, const fragment<matrix_a,
 
 }  // namespace wmma
 
-// mma.sync.m16n8k8 of TF32, whose operands lie in lanes as PTX documents.
-inline void mma_m16n8k8_tf32(float* d, const float* a, const float* b, const float* c, int line = __builtin_LINE()) {
-    struct Operands {
-        const float *a, *b;
-    } mine{a, b};
-    emulator::offer(~0u, static_cast<const Operands*>(&mine), line, "mma_m16n8k8");
-    const Operands* lanes[32];
-    for (int l = 0; l < 32; ++l) lanes[l] = emulator::lane_value<const Operands*>(l);
-    const int lane = emulator::own_lane();
-    float sums[4];
-    for (int e = 0; e < 4; ++e) {
-        const int row = lane / 4, col = lane % 4 * 2 + e % 2;  // and 8 rows below for the last two
-        double sum = double(c[e]);
-        for (int k = 0; k < 8; ++k)
-            sum += double(wmma::detail::value(lanes[row * 4 + k % 4]->a[e / 2 + k / 4 * 2])) *
-                   double(wmma::detail::value(lanes[col * 4 + k % 4]->b[k / 4]));
-        sums[e] = wmma::detail::cut(sum);
-    }
-    emulator::warp_barrier(~0u, line, "mma_m16n8k8");  // the operands are no longer needed
-    for (int e = 0; e < 4; ++e) d[e] = sums[e];
-}
 }  // namespace nvcuda

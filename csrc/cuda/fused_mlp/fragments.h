@@ -4,9 +4,6 @@
 #include <cstring>
 
 #include "cuda/layerwise/mma.h"
-#ifdef FD_EMULATE
-#include "mma_sync.h"
-#endif
 
 namespace fd::cuda {
 
@@ -62,7 +59,7 @@ struct Fragments<Bf16Operand> {
     }
     template <bool transposed>
     static __device__ int at_b(int lane, int ld) {
-        return transposed ? (lane % 8 + lane / 16 * 8) * ld + lane / 8 % 2 * 8 : lane % 16 * ld + lane / 16 * 8;
+        return at_a<transposed>(lane, ld);
     }
     template <bool transposed>
     static __device__ __forceinline__ void load_a(unsigned (&f)[4], const E* at, int) {
@@ -72,15 +69,15 @@ struct Fragments<Bf16Operand> {
     static __device__ __forceinline__ void load_b(unsigned (&f)[4], const E* at, int) {
         load_matrices<!transposed>(f, at);
     }
-    static __device__ __forceinline__ void multiply(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    static __device__ __forceinline__ void multiply(float* c, const unsigned* a, const unsigned* b) {
 #ifdef FD_EMULATE
-        emulator::multiply_add<k>(c, a, b0, b1);
+        emulator::multiply_add<k>(c, a, b, c);
 #else
         asm volatile(
             "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
             "{%8, %9}, {%0, %1, %2, %3};"
             : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]));
 #endif
     }
     static __device__ __forceinline__ Stored rounded(float x, float y) {
@@ -119,16 +116,8 @@ struct Fragments<Tf32Operand> {
         f[0] = __float_as_uint(at[0]), f[1] = __float_as_uint(at[4 * ld]);
         f[2] = __float_as_uint(at[8]), f[3] = __float_as_uint(at[4 * ld + 8]);
     }
-    static __device__ __forceinline__ void multiply(float (&c)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
-#ifdef FD_EMULATE
-        emulator::multiply_add<k>(c, a, b0, b1);
-#else
-        asm volatile(
-            "mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, "
-            "{%8, %9}, {%0, %1, %2, %3};"
-            : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-            : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-#endif
+    static __device__ __forceinline__ void multiply(float* c, const unsigned* a, const unsigned* b) {
+        mma_m16n8k8(c, a, b, c);
     }
     static __device__ __forceinline__ Stored rounded(float x, float y) {
         return float2{Tf32Operand::rounded(x), Tf32Operand::rounded(y)};
@@ -140,10 +129,8 @@ struct Fragments<Tf32Operand> {
 // The first four numbers of a tile's sums are the left instruction's, the others the right one's.
 template <class O>
 __device__ __forceinline__ void multiply_add(TileSums& s, const unsigned (&a)[4], const unsigned (&b)[4]) {
-    float (&left)[4] = *reinterpret_cast<float (*)[4]>(s.v);
-    float (&right)[4] = *reinterpret_cast<float (*)[4]>(s.v + 4);
-    Fragments<O>::multiply(left, a, b[0], b[1]);
-    Fragments<O>::multiply(right, a, b[2], b[3]);
+    Fragments<O>::multiply(s.v, a, b);
+    Fragments<O>::multiply(s.v + 4, a, b + 2);
 }
 
 }  // namespace fd::cuda

@@ -105,10 +105,8 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
     auto operand = [&](int at) { return reinterpret_cast<E*>(shared + at); };
     auto floats = [&](int at) { return reinterpret_cast<float*>(shared + at); };
 
-    const StepRecord* const record = batch.by_record ? &batch.steps.now() : nullptr;
-    const char *const x = record ? record->x : batch.x, *const y = record ? record->y : batch.y;
-    const double* const weights = record ? record->weights : batch.weights;
-    const bool x_aligned = batch.x_stride % 16 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
+    const MlpRows caller(batch);
+    const bool x_aligned = batch.x_stride % 16 == 0 && reinterpret_cast<uintptr_t>(caller.x) % 16 == 0;
 
     for (int l = 0; l < p.count; ++l) {
         const MlpLayer& layer = p.layers[l];
@@ -128,10 +126,12 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
         const bool fresh = tile == blockIdx.x;
         const int64_t first = tile * p.rows;
         const int rows = int(batch.rows - first < p.rows ? batch.rows - first : p.rows);  // that are there
-        for (int r = thread; r < rows; r += threads) row_at[r] = record ? record->row(first + r) : first + r;
+        for (int r = thread; r < rows; r += threads) row_at[r] = caller.place(first + r);
         __syncthreads();
         load_operand<O, threads>(
-            [&](int r) { return r < rows ? reinterpret_cast<const float*>(x + row_at[r] * batch.x_stride) : nullptr; },
+            [&](int r) {
+                return r < rows ? reinterpret_cast<const float*>(caller.x + row_at[r] * batch.x_stride) : nullptr;
+            },
             bottom.in, x_aligned, operand(bottom.input), p.rows, bottom.in_tiles);
         __syncthreads();
 
@@ -182,24 +182,14 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
         }
 
         {  // loss; outputs become gradients of the last layer's sums
-            const LossKind kind{p.loss, p.loss_param, p.label_smoothing, p.from_logits};
             const RowLanes lanes{lane % p.row_lanes, p.row_lanes};
             const float* const kept = last.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + last.kept);
             for (int base = 0; base < p.rows; base += threads / p.row_lanes) {
                 const int r = base + thread / p.row_lanes;
                 const bool there = r < rows;
                 const int64_t row = row_at[there ? r : 0];
-                float* const out = outputs + r * ld_outputs;
-                LossRow<float> l;
-                l.p = out, l.cols = last.out;
-                if (batch.labels) l.label = read<int32_t>(y + row * batch.y_stride, batch.label_type);
-                else l.y = reinterpret_cast<const float*>(y + row * batch.y_stride);
-                if (batch.weighted) l.weight = weights[row];
-                l.factor = 1 / double(batch.rows);
-                const double loss = loss_row(kind, l, lanes, true, [&](int c, float g) {
-                    const float stored = kept ? kept[r * 16 * last.out_tiles + c] : out[c];
-                    out[c] = there ? g * activation_derivative(last.activation, stored, last.alpha) : 0;
-                });
+                const double loss = loss_to_gradients(p, batch, caller, row, there, outputs + r * ld_outputs,
+                                                      kept ? kept + r * 16 * last.out_tiles : nullptr, lanes);
                 if (there && lanes.lane == 0) losses[r] += loss;
             }
             __syncthreads();
@@ -276,16 +266,11 @@ __global__ void __launch_bounds__(32 * warps, 16 / warps) mlp_kernel(MlpProgram 
     float* const part = batch.parts + int64_t(p.part) * blockIdx.x;
     for (int l = 0; l < p.count; ++l) {
         const MlpLayer& layer = p.layers[l];
-        const int count = tile_numbers * layer.in_tiles * layer.out_tiles, cols = 16 * layer.out_tiles;
+        const int count = tile_numbers * layer.in_tiles * layer.out_tiles;
         for (int e = 4 * thread; e < count; e += 4 * threads)
             *reinterpret_cast<float4*>(part + layer.part_kernel + e) =
                 *reinterpret_cast<const float4*>(floats(layer.kernel_sums) + e);
-        const int groups = Share<warps>(layer.out_tiles).groups;
-        for (int c = thread; layer.bias >= 0 && c < cols; c += threads) {
-            float sum = floats(layer.bias_sums)[c];
-            for (int g = 1; g < groups; ++g) sum += floats(layer.bias_sums)[g * cols + c];
-            part[layer.part_bias + c] = sum;
-        }
+        put_bias_part(layer, floats(layer.bias_sums), Share<warps>(layer.out_tiles).groups, part);
     }
     if (thread != 0) return;
     double loss = 0;

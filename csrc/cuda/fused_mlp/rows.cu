@@ -110,10 +110,8 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
     char* const memory = batch.memory + p.block_bytes * (int64_t(blockIdx.x) * warps + warp);
     double* const losses = reinterpret_cast<double*>(shared + p.losses);
 
-    const StepRecord* const record = batch.by_record ? &batch.steps.now() : nullptr;
-    const char *const x = record ? record->x : batch.x, *const y = record ? record->y : batch.y;
-    const double* const weights = record ? record->weights : batch.weights;
-    const bool x_aligned = batch.x_stride % 16 == 0 && reinterpret_cast<uintptr_t>(x) % 16 == 0;
+    const MlpRows caller(batch);
+    const bool x_aligned = batch.x_stride % 16 == 0 && reinterpret_cast<uintptr_t>(caller.x) % 16 == 0;
 
     for (int l = 0; l < p.count; ++l) {
         const MlpLayer& layer = p.layers[l];
@@ -137,7 +135,7 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
     for (int64_t part = int64_t(warp) * gridDim.x + blockIdx.x; part < parts; part += int64_t(warps) * gridDim.x) {
         const int64_t first = part * p.rows;
         const int rows = int(batch.rows - first < p.rows ? batch.rows - first : p.rows);  // that are there
-        const int64_t row_at = lane >= rows ? 0 : record ? record->row(first + lane) : first + lane;
+        const int64_t row_at = lane < rows ? caller.place(first + lane) : 0;
         unsigned a[tiles][most_tiles][R::words];
 
         bool there[tiles][2];
@@ -200,8 +198,8 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
         for (int m = 0; m < tiles; ++m) {
             const int upper = 16 * m + g, lower = upper + 8;
             const float* const lines[2] = {
-                reinterpret_cast<const float*>(x + __shfl_sync(whole_warp, row_at, upper) * batch.x_stride),
-                reinterpret_cast<const float*>(x + __shfl_sync(whole_warp, row_at, lower) * batch.x_stride)};
+                reinterpret_cast<const float*>(caller.x + __shfl_sync(whole_warp, row_at, upper) * batch.x_stride),
+                reinterpret_cast<const float*>(caller.x + __shfl_sync(whole_warp, row_at, lower) * batch.x_stride)};
 #pragma unroll 1
             for (int c = 0; c < bottom.in_tiles; ++c) {
                 const float4 u = four(lines[0], 0, 0, there[m][0], 16 * c + 4 * t, bottom.in, x_aligned),
@@ -262,24 +260,14 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
         __syncwarp();
 
         {  // loss; outputs become gradients of the last layer's sums
-            const LossKind kind{p.loss, p.loss_param, p.label_smoothing, p.from_logits};
             const RowLanes lanes{lane % p.row_lanes, p.row_lanes};
             const float* const kept = last.kept < 0 ? nullptr : reinterpret_cast<float*>(memory + last.kept);
             for (int base = 0; base < p.rows; base += 32 / p.row_lanes) {
                 const int r = base + lane / p.row_lanes;
                 const bool there = r < rows;
                 const int64_t row = __shfl_sync(whole_warp, row_at, there ? r : 0);
-                float* const out = outputs + r * ld_outputs;
-                LossRow<float> of;
-                of.p = out, of.cols = last.out;
-                if (batch.labels) of.label = read<int32_t>(y + row * batch.y_stride, batch.label_type);
-                else of.y = reinterpret_cast<const float*>(y + row * batch.y_stride);
-                if (batch.weighted) of.weight = weights[row];
-                of.factor = 1 / double(batch.rows);
-                const double value = loss_row(kind, of, lanes, true, [&](int c, float d) {
-                    const float stored = kept ? kept[r * 16 * last.out_tiles + c] : out[c];
-                    out[c] = there ? d * activation_derivative(last.activation, stored, last.alpha) : 0;
-                });
+                const double value = loss_to_gradients(p, batch, caller, row, there, outputs + r * ld_outputs,
+                                                       kept ? kept + r * 16 * last.out_tiles : nullptr, lanes);
                 if (there && lanes.lane == 0) loss += value;
             }
             __syncwarp();
@@ -367,12 +355,7 @@ __global__ void __launch_bounds__(32 * most_row_warps, 1) mlp_rows_kernel(MlpPro
     float* const part = batch.parts + int64_t(p.part) * blockIdx.x;
     for (int l = 0; l < p.count; ++l) {
         const MlpLayer& layer = p.layers[l];
-        const int cols = 16 * layer.out_tiles;
-        for (int c = thread; layer.bias >= 0 && c < cols; c += threads) {
-            float sum = floats(layer.bias_sums)[c];
-            for (int w = 1; w < warps; ++w) sum += floats(layer.bias_sums)[w * cols + c];
-            part[layer.part_bias + c] = sum;
-        }
+        put_bias_part(layer, floats(layer.bias_sums), warps, part);
     }
     if (thread != 0) return;
     for (int w = 1; w < warps; ++w) loss += losses[w];

@@ -10,6 +10,9 @@
 namespace fd::cuda {
 namespace {
 
+template <class O>
+inline constexpr bool is_stored = std::is_same_v<O, Bf16Stored>;
+
 // What operands are loaded from: float32 numbers, or bfloat16 ones in memory already.
 template <class O>
 struct Source {
@@ -33,7 +36,6 @@ struct Tile {
     using E = typename O::type;
     using Number = typename Source<O>::Number;
     using Four = typename Source<O>::Four;
-    static constexpr bool stored = std::is_same_v<O, Bf16Stored>;
     static constexpr int lines = across ? depth : side, width = across ? side : depth,
                          ld = width + (across ? O::pad_across : O::pad), size = lines * ld,
                          units = side * depth / 4 / threads, step = threads * 4 / width;  // lines between its units
@@ -67,9 +69,9 @@ struct Tile {
         for (int u = 0; u < units; ++u) {
             const int room = !across ? left - term : term + u * step < left ? inside : 0;
             const Number* p = from[u];
-            if (stored || aligned) {
+            if (is_stored<O> || aligned) {
                 next[u] = room > 0 ? *reinterpret_cast<const Four*>(p) : Four{};
-            } else if constexpr (!stored) {
+            } else if constexpr (!is_stored<O>) {
                 next[u] = Four{room > 0 ? p[0] : 0, room > 1 ? p[1] : 0, room > 2 ? p[2] : 0, room > 3 ? p[3] : 0};
             }
             from[u] += advance;
@@ -140,7 +142,7 @@ __global__ void __launch_bounds__((BM / WM) * (BN / WN) * 32, BM > 64        ? 1
     auto put = [&](E* to) {
         tile_a.put(to, S::apart);
         tile_b.put(to + S::A::size, S::apart);
-        if constexpr (!S::B::stored)  // of stored operands they are not asked for
+        if constexpr (!is_stored<O>)  // of stored operands they are not asked for
             if (sums_columns) {
 #pragma unroll
                 for (const float4& v : tile_b.next) column.x += v.x, column.y += v.y, column.z += v.z, column.w += v.w;
@@ -233,7 +235,7 @@ void start(const Product<float>& p, cudaStream_t stream) {
 template <class O, int BM, int BN, int BK, int WM, int WN>
 void choose_layout(const Product<float>& p, cudaStream_t stream) {
     if (p.transpose_a) start<O, BM, BN, BK, WM, WN, true, false>(p, stream);
-    else if constexpr (!std::is_same_v<O, Bf16Stored>) {  // which only gradients of kernels have
+    else if constexpr (!is_stored<O>) {  // which only gradients of kernels have
         if (p.transpose_b) start<O, BM, BN, BK, WM, WN, false, true>(p, stream);
         else start<O, BM, BN, BK, WM, WN, false, false>(p, stream);
     }

@@ -389,7 +389,7 @@ LastLayer<T> Layers<T>::last_layer(const LossRows<T>& loss, Pass pass) const {
     if (walk(pass)[last_].keeps_pre_activation) l.pre_activation = z_[size_t(last_)].get();
     l.activation = activation_of(last_, pass), l.alpha = T(o.alpha);
     l.needs = ops::activation_needs[int(l.activation)];
-    l.precision = rounds_operands(precision_) ? precision_ : Precision::full;
+    l.precision = rounding_of(precision_);
     if (!loss.d || !passes_gradient(last_)) return l;
     l.dx = d(last_ - 1);
     if (finished_by_product(last_ - 1, pass)) {

@@ -6,7 +6,7 @@
 #include "cuda/runtime/device_math.h"
 #include "cuda/runtime/port.h"
 #ifdef FD_EMULATE
-#include "wmma.h"
+#include "mma_sync.h"
 #else
 #include <cuda_bf16.h>
 #include <mma.h>
@@ -21,7 +21,6 @@ namespace wmma = nvcuda::wmma;
 // banks, if it runs along the sum and if it runs across.
 struct Bf16Operand {
     using type = __nv_bfloat16;
-    using fragment_type = __nv_bfloat16;
     static constexpr int k = 16, parts = 1, pad = 8, pad_across = 8;
     struct __align__(8) Four {
         __nv_bfloat162 low, high;
@@ -36,7 +35,6 @@ struct Bf16Stored : Bf16Operand {
 };
 struct Tf32Operand {
     using type = float;
-    using fragment_type = wmma::precision::tf32;
     static constexpr int k = 8, parts = 1, pad = 4, pad_across = 8;
     static constexpr unsigned kept = 0xffffe000u;  // the bits of a float32 number that TF32 has
     // To nearest, ties to even. The tensor core drops bits, and may drop a NaN with them.
@@ -73,14 +71,11 @@ template <>
 struct Layout<true> {
     using type = wmma::col_major;
 };
-template <class O, bool transposed>
-using FragmentA =
-    wmma::fragment<wmma::matrix_a, 16, 16, O::k, typename O::fragment_type, typename Layout<transposed>::type>;
-template <class O, bool transposed>
-using FragmentB =
-    wmma::fragment<wmma::matrix_b, 16, 16, O::k, typename O::fragment_type, typename Layout<transposed>::type>;
-template <class O>
-using Sums = wmma::fragment<wmma::accumulator, 16, 16, O::k, float>;
+template <bool transposed>
+using Bf16A = wmma::fragment<wmma::matrix_a, 16, 16, Bf16Operand::k, __nv_bfloat16, typename Layout<transposed>::type>;
+template <bool transposed>
+using Bf16B = wmma::fragment<wmma::matrix_b, 16, 16, Bf16Operand::k, __nv_bfloat16, typename Layout<transposed>::type>;
+using Bf16Sums = wmma::fragment<wmma::accumulator, 16, 16, Bf16Operand::k, float>;
 
 // Operands from shared memory. <mma.h> does not say which memory it is, and then the GPU loads number by number instead of by tiles.
 #ifdef FD_EMULATE
@@ -89,34 +84,30 @@ void load_shared(Fragment& f, const E* p, int ld) {
     wmma::load_matrix_sync(f, p, unsigned(ld));
 }
 #else
-#define FD_LOAD_SHARED(O, Fragment, side, transposed, layout, shape)                                    \
-    __device__ __forceinline__ void load_shared(Fragment<O, transposed>& f, const O::type* p, int ld) { \
-        static_assert(sizeof(f.x) == 16, "four registers");                                             \
-        unsigned* const x = reinterpret_cast<unsigned*>(f.x);                                           \
-        asm volatile("wmma.load." side ".sync.aligned." layout "." shape " {%0, %1, %2, %3}, [%4], %5;" \
-                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])                                   \
-                     : "r"(unsigned(__cvta_generic_to_shared(p))), "r"(ld)                              \
-                     : "memory");                                                                       \
+#define FD_LOAD_SHARED(Fragment, side, transposed, layout)                                                          \
+    __device__ __forceinline__ void load_shared(Fragment<transposed>& f, const Bf16Operand::type* p, int ld) {      \
+        static_assert(sizeof(f.x) == 16, "four registers");                                                         \
+        unsigned* const x = reinterpret_cast<unsigned*>(f.x);                                                       \
+        asm volatile("wmma.load." side ".sync.aligned." layout ".m16n16k16.shared.bf16 {%0, %1, %2, %3}, [%4], %5;" \
+                     : "=r"(x[0]), "=r"(x[1]), "=r"(x[2]), "=r"(x[3])                                               \
+                     : "r"(unsigned(__cvta_generic_to_shared(p))), "r"(ld)                                          \
+                     : "memory");                                                                                   \
     }
-#define FD_LOAD_OPERANDS(O, shape)                         \
-    FD_LOAD_SHARED(O, FragmentA, "a", false, "row", shape) \
-    FD_LOAD_SHARED(O, FragmentA, "a", true, "col", shape)  \
-    FD_LOAD_SHARED(O, FragmentB, "b", false, "row", shape) \
-    FD_LOAD_SHARED(O, FragmentB, "b", true, "col", shape)
-FD_LOAD_OPERANDS(Bf16Operand, "m16n16k16.shared.bf16")
-FD_LOAD_OPERANDS(Tf32Operand, "m16n16k8.shared.tf32")
-#undef FD_LOAD_OPERANDS
+FD_LOAD_SHARED(Bf16A, "a", false, "row")
+FD_LOAD_SHARED(Bf16A, "a", true, "col")
+FD_LOAD_SHARED(Bf16B, "b", false, "row")
+FD_LOAD_SHARED(Bf16B, "b", true, "col")
 #undef FD_LOAD_SHARED
 #endif
 
 // m16n16k8 of TF32 as two mma.sync of m16n8k8, whose layout PTX documents: <mma.h> would make it of four m16n8k4.
 template <bool transposed>
 struct Tf32A {
-    float x[4];
+    unsigned x[4];
 };
 template <bool transposed>
 struct Tf32B {
-    float x[4];  // of each half of its columns two
+    unsigned x[4];  // of each half of its columns two
 };
 struct Tf32Sums {
     static constexpr int num_elements = 8;
@@ -129,7 +120,7 @@ __device__ __forceinline__ void load_shared(Tf32A<transposed>& f, const float* p
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
         const int r = row + (e & 1) * 8, c = k + (e >> 1) * 4;
-        f.x[e] = p[transposed ? c * ld + r : r * ld + c];
+        f.x[e] = __float_as_uint(p[transposed ? c * ld + r : r * ld + c]);
     }
 }
 template <bool transposed>
@@ -138,21 +129,19 @@ __device__ __forceinline__ void load_shared(Tf32B<transposed>& f, const float* p
 #pragma unroll
     for (int e = 0; e < 4; ++e) {
         const int r = k + (e & 1) * 4, c = col + (e >> 1) * 8;
-        f.x[e] = p[transposed ? c * ld + r : r * ld + c];
+        f.x[e] = __float_as_uint(p[transposed ? c * ld + r : r * ld + c]);
     }
 }
 // d = a b + c of one half. Each lane has a(g, t), a(g + 8, t), a(g, t + 4), a(g + 8, t + 4), b(t, g), b(t + 4, g) and c(g, 2t),
 // c(g, 2t + 1), c(g + 8, 2t), c(g + 8, 2t + 1), where g = lane / 4, t = lane % 4.
-__device__ __forceinline__ void mma_m16n8k8(float* d, const float* a, const float* b, const float* c) {
+__device__ __forceinline__ void mma_m16n8k8(float* d, const unsigned* a, const unsigned* b, const float* c) {
 #ifdef FD_EMULATE
-    nvcuda::mma_m16n8k8_tf32(d, a, b, c);
+    emulator::multiply_add<8>(d, a, b, c);
 #else
     asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, "
         "{%10, %11, %12, %13};"
         : "=f"(d[0]), "=f"(d[1]), "=f"(d[2]), "=f"(d[3])
-        : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
-          "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b[0])), "r"(__float_as_uint(b[1])), "f"(c[0]), "f"(c[1]),
-          "f"(c[2]), "f"(c[3]));
+        : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b[0]), "r"(b[1]), "f"(c[0]), "f"(c[1]), "f"(c[2]), "f"(c[3]));
 #endif
 }
 template <bool ta, bool tb>
@@ -186,9 +175,9 @@ struct TileFragments {
 };
 template <bool ta, bool tb>
 struct TileFragments<Bf16Operand, ta, tb> {
-    using A = FragmentA<Bf16Operand, ta>;
-    using B = FragmentB<Bf16Operand, tb>;
-    using C = Sums<Bf16Operand>;
+    using A = Bf16A<ta>;
+    using B = Bf16B<tb>;
+    using C = Bf16Sums;
 };
 template <bool ta, bool tb>
 struct TileFragments<Bf16Stored, ta, tb> : TileFragments<Bf16Operand, ta, tb> {};

@@ -91,7 +91,7 @@ void Products::by_hand(const Product<T>& p) {
         if (p.lda || (p.precision != Precision::full && chosen_path != ProductPath::simt))
             return mma_product(p, tile(p.m, p.n, p.splits, p.precision), stream_);
     Product<T> q = p;
-    if (!rounds_operands(p.precision)) q.precision = Precision::full;
+    q.precision = rounding_of(p.precision);
     hand_product(q, tile(p.m, p.n, p.splits, Precision::full, sizeof(T) == 4 ? 128 : 64), stream_);
 }
 

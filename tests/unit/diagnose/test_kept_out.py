@@ -53,7 +53,7 @@ def test_history_keeps_what_fit_was_given_and_what_ended_it() -> None:
     np.testing.assert_array_equal(fitted.columns, columns_of(x[:300]))
 
 
-class Changing(np.ndarray):  # type: ignore[type-arg]
+class Changing(np.ndarray[Any, np.dtype[Any]]):
     """Weights that another thread overwrites after their maximum was taken."""
 
     def max(self, *args: Any, **kwargs: Any) -> Any:
